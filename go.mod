@@ -1,0 +1,3 @@
+module github.com/mitogen-go/mitogen
+
+go 1.26.0

@@ -1,0 +1,63 @@
+// Package wire holds the frame format of docs/protocol.md: constants, header codec, scanner.
+// It is pure: bytes in, values or errors out.
+package wire
+
+// ContextID names a context in a tree; 0 is the engine.
+type ContextID uint32
+
+// Handle is what a frame is addressed to inside a context.
+type Handle uint32
+
+// Kind says what a frame's payload is.
+type Kind uint8
+
+// Frame kinds (docs/protocol.md section 1).
+const (
+	Data Kind = iota
+	Dead
+	Error
+	Item
+	Part
+)
+
+// Sizes and limits of frames.
+const (
+	HeaderSize  = 28
+	TrailerSize = 2
+	MaxPayload  = 128 << 10
+	Window      = 1 << 20   // bytes of a flow that may be on the way
+	MaxMessage  = 128 << 20 // default limit of a value put together from parts
+	MaxNoise    = 1 << 20   // foreign bytes in a row that are skipped
+)
+
+// Handles (docs/protocol.md section 3).
+const (
+	Call         Handle = 1
+	Cancel       Handle = 2
+	Credit       Handle = 3
+	Stdin        Handle = 4
+	LoadModule   Handle = 5
+	Connect      Handle = 6
+	Shutdown     Handle = 7
+	Ping         Handle = 8
+	Kill         Handle = 9
+	Hello        Handle = 16
+	Stdout       Handle = 17
+	Stderr       Handle = 18
+	Log          Handle = 19
+	GetModule    Handle = 20
+	Lost         Handle = 21
+	FirstDynamic Handle = 1000
+)
+
+// Frame is one unit on a stream. Payload is not copied by this package: a frame
+// from a Scanner is valid until the Scanner's next Fill.
+type Frame struct {
+	Kind    Kind
+	Dst     ContextID
+	Src     ContextID
+	Auth    ContextID
+	Handle  Handle
+	Reply   Handle
+	Payload []byte
+}
