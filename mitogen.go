@@ -1,0 +1,90 @@
+// Package mitogen runs Python on other machines that hold nothing of ours: over ssh, through sudo, or in a process next
+// door. It starts an interpreter there, feeds it a runtime of a few KiB from RAM, and from then on calls functions in it
+// as if they were local. Nothing is written to the target's disk.
+//
+// Begin with New, then Engine.Connect, then Call:
+//
+//	eng, err := mitogen.New(mitogen.Options{Path: []fs.FS{os.DirFS("py")}})
+//	if err != nil { … }
+//	defer eng.Close()
+//	web, err := eng.Connect(ctx, "web1+sudo", mitogen.ConnectOptions{})
+//	if err != nil { … }
+//	facts, err := mitogen.Call[Facts](ctx, web, "facts:collect", "disk")
+//
+// A target is a list of hops joined by "+", each reached from the one before: "local", "web1", "deploy@web1:2222",
+// "bastion+web1+sudo:postgres". A Context is what stands at its end: one Python process that runs calls one after another,
+// in the order in which they were made. All methods may be used from many goroutines at once.
+//
+// What is promised: a call ends with exactly one result or error, also when its context is lost, and then at once, with
+// what was lost in the error. When an Engine is closed, or its process dies in whatever way, every process that it
+// started on any machine ends within a second or so of losing its stream (docs/protocol.md, section 8). A context
+// harms only itself: what comes from it is bounded and checked.
+package mitogen
+
+import (
+	"context"
+	"io/fs"
+	"log/slog"
+	"time"
+)
+
+// Options are an Engine's settings. The zero value is usable.
+type Options struct {
+	// Path is where Python modules that targets lack are found, first match first: directories (os.DirFS), zip files
+	// (a *zip.Reader is one), embed.FS. It wins over what is installed on a target.
+	Path []fs.FS
+
+	// Logger receives the records of Python's logging module in all contexts, and what the engine itself has to
+	// report. Nil: slog.Default().
+	Logger *slog.Logger
+
+	// Prompt is asked for what a connection turns out to need (a password, a passphrase) and ConnectOptions doesn't
+	// have. It may be called from several goroutines at once. Nil: such connections fail.
+	Prompt func(ctx context.Context, p Prompt) (string, error)
+
+	// Heartbeat is the time after which a silent peer is taken for dead, by both ends. 0: 30 s; negative: never.
+	Heartbeat time.Duration
+
+	// MaxMessage is the size of the largest value taken from a context, in bytes. 0: 128 MiB.
+	MaxMessage int
+
+	// Grace is the time that a cancelled call is given to end before its context is killed. 0: 2 s.
+	Grace time.Duration
+}
+
+// Engine is the root of a tree of contexts. Make one with New; one is enough for a program.
+type Engine struct{}
+
+// New returns an Engine that serves modules from o.Path. It starts no process.
+func New(o Options) (*Engine, error) { return &Engine{}, nil }
+
+// Connect starts the context that target names, and those on the way to it that this engine has not got yet, and waits
+// until it has answered. ctx and o.Timeout bound the connecting, not the context's life. An error is a *ConnectError or
+// says what is wrong with target.
+//
+// Every Connect gives a context of its own; the hops on the way are shared between targets with equal options, whether
+// they were made on the way or by a Connect of their own.
+func (e *Engine) Connect(ctx context.Context, target string, o ConnectOptions) (*Context, error) {
+	return nil, errThin
+}
+
+// Start is Connect without the wait: calls can be made at once and travel right behind the boot. If connecting
+// fails, they fail with the *ConnectError that Connect would have returned.
+func (e *Engine) Start(target string, o ConnectOptions) (*Context, error) { return nil, errThin }
+
+// Allow lets calls and messages made in from reach to, and their answers come back. Contexts can't reach each other
+// otherwise, except that each obeys its own parents.
+func (e *Engine) Allow(from, to *Context) {}
+
+// Receiver returns a new mailbox of the engine for values that contexts send to its Sender.
+func (e *Engine) Receiver() *Receiver { return &Receiver{} }
+
+// Send sends value to s, a sender handle that came from a context. It returns when the value is on its way.
+func (e *Engine) Send(ctx context.Context, s Sender, value any) error { return errThin }
+
+// Contexts returns all contexts that are up or coming up, hops included, parents before children.
+func (e *Engine) Contexts() []*Context { return nil }
+
+// Close ends all contexts: each is asked, then, one second later, made to. It returns when no process of this engine
+// is left on this machine, within about a second. Pending calls fail with a *LostError.
+func (e *Engine) Close() error { return nil }
