@@ -5,19 +5,17 @@ import (
 	"io"
 	"log/slog"
 	"time"
+
+	"github.com/mitogen-go/mitogen/internal/connect"
 )
 
 // ConnectOptions say how a target is reached. They apply to all its hops, each taking what concerns it. The zero value
 // is usable.
 type ConnectOptions struct {
-	Timeout time.Duration // for each hop, from its start to its first message; 0: 30 s
-	Python  []string      // interpreter and its arguments on the last hop; nil: searched for
-
-	SSHPassword  Secret   // for ssh and for passphrases; given through askpass, never in argv
-	SudoPassword Secret   // for sudo
-	HostKeys     string   // "": as ssh is configured; "accept-new", "strict", "off"
-	Identity     string   // private key file for ssh
-	SSHArgs      []string // further arguments of ssh
+	Timeout time.Duration // for each hop, from its start to its first message; 0: 30 s; negative: none
+	Python  []string      // command that starts the interpreter on the last hop, a word an element; nil: searched for
+	SSH     SSHOptions    // for hops of method ssh
+	Sudo    SudoOptions   // for hops of method sudo
 
 	Stdin  bool      // programs there get a standard input, fed by Script.Stdin or Command.Stdin; else it is /dev/null
 	Stdout io.Writer // gets what is written to fd 1 there, by child processes too; nil: thrown away
@@ -25,6 +23,23 @@ type ConnectOptions struct {
 
 	LogLevel slog.Level // the lowest level of Python's log records that is sent; zero: INFO
 }
+
+// SSHOptions are for hops of method ssh. What isn't set is left to the user's own configuration.
+type SSHOptions = connect.SSHOptions
+
+// SudoOptions are for hops of method sudo.
+type SudoOptions = connect.SudoOptions
+
+// HostKeys says what to do about a host's key.
+type HostKeys = connect.HostKeys
+
+// Host key policies, for SSHOptions.
+const (
+	HostKeysDefault   = connect.HostKeysDefault   // as the user's configuration says
+	HostKeysAcceptNew = connect.HostKeysAcceptNew // keep that of an unknown host, refuse a changed one
+	HostKeysStrict    = connect.HostKeysStrict    // known and unchanged, or none
+	HostKeysOff       = connect.HostKeysOff       // take any, keep none
+)
 
 // Context is one Python process somewhere in an engine's tree.
 type Context struct{}

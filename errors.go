@@ -3,24 +3,32 @@ package mitogen
 import (
 	"context"
 	"errors"
+
+	"github.com/mitogen-go/mitogen/internal/connect"
 )
 
 var errThin = errors.New("mitogen: not there yet")
 
 // What can go wrong with a connection, for errors.Is on a *ConnectError.
 var (
-	ErrNoPython         = errors.New("no Python interpreter found")
-	ErrAuth             = errors.New("permission denied")
-	ErrSudoPassword     = errors.New("sudo: wrong password")
-	ErrPasswordRequired = errors.New("password required")
-	ErrNotInSudoers     = errors.New("not in sudoers")
-	ErrHostKey          = errors.New("host key unknown")
-	ErrHostKeyChanged   = errors.New("host key has changed")
-	ErrRefused          = errors.New("connection refused")
-	ErrTimeout          = errors.New("timed out")
-	ErrUnknownHost      = errors.New("unknown host")
-	ErrTTYRequired      = errors.New("a terminal is required")
-	ErrDied             = errors.New("ended before it was up")
+	ErrNoPython         = connect.ErrNoPython
+	ErrNoCommand        = connect.ErrNoCommand
+	ErrUnknownHost      = connect.ErrUnknownHost
+	ErrRefused          = connect.ErrRefused
+	ErrUnreachable      = connect.ErrUnreachable
+	ErrTimeout          = connect.ErrTimeout
+	ErrDisconnected     = connect.ErrClosed
+	ErrHostKey          = connect.ErrHostKey
+	ErrHostKeyChanged   = connect.ErrHostKeyChanged
+	ErrAuth             = connect.ErrAuth
+	ErrPasswordRequired = connect.ErrPasswordRequired
+	ErrSudoPassword     = connect.ErrSudoPassword
+	ErrNotInSudoers     = connect.ErrNotInSudoers
+	ErrTTYRequired      = connect.ErrTTYRequired
+	ErrUnknownUser      = connect.ErrUnknownUser
+	ErrSetup            = connect.ErrSetup
+	ErrForeign          = connect.ErrForeign
+	ErrDied             = connect.ErrDied
 )
 
 // States of contexts and calls, for errors.Is.
@@ -44,18 +52,9 @@ type CallError struct {
 // Error returns type and text in one line, without the traceback.
 func (e *CallError) Error() string { return e.Type + ": " + e.Text }
 
-// ConnectError says at which hop and in which phase a connection failed.
-type ConnectError struct {
-	Hop   string // the hop, as typed
-	Phase string // "start", "login", "boot"
-	Kind  error  // one of the errors above, or another
-	Text  string // the last lines that ssh, sudo or the interpreter printed, cleaned, at most 4 KiB
-}
-
-func (e *ConnectError) Error() string { return e.Hop + ": " + e.Kind.Error() }
-
-// Unwrap returns Kind.
-func (e *ConnectError) Unwrap() error { return e.Kind }
+// ConnectError is a connection that failed: Hop as typed, Phase ("start", "log in", "python"), Kind (for errors.Is), Status
+// of the program that ended, Text (its last words, cleaned, at most 4 KiB). Its Hint method says what to do about it.
+type ConnectError = connect.Error
 
 // LostError says that a context is gone, or one on the way to it.
 type LostError struct {

@@ -1,6 +1,10 @@
 package mitogen
 
-import "context"
+import (
+	"context"
+
+	"github.com/mitogen-go/mitogen/internal/connect"
+)
 
 // Receiver is a mailbox of the engine. Contexts put values in by the handle that its Sender names.
 type Receiver struct{}
@@ -28,14 +32,8 @@ type Sender struct {
 	Handle  uint32
 }
 
-// Secret is text that this package shows to nobody: it prints as "***".
-type Secret string
-
-// String hides the text.
-func (s Secret) String() string { return "***" }
-
-// GoString hides the text.
-func (s Secret) GoString() string { return "***" }
+// Secret is text that formatting and encoding don't show. Python code gets it as a mitogen.Secret.
+type Secret = connect.Secret
 
 // Blob is bytes that Python code sees as mitogen.Blob, for bulk data.
 type Blob []byte
