@@ -1,0 +1,87 @@
+// Package boot makes what starts a context: the command that finds an interpreter, the head line
+// that configures it, and the runtime image (docs/protocol.md section 5).
+package boot
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// EC0 is the line that a starting context prints before it reads anything.
+const EC0 = "MITO-EC0"
+
+// NoPython is what the boot command prints on stderr when it finds no interpreter; it exits with 127.
+const NoPython = "MITO-NOPY"
+
+// Interpreters are tried in this order when none is given.
+var Interpreters = []string{"python3", "python", "python2.7", "python2", "/usr/libexec/platform-python"}
+
+// stage is what the interpreter executes first: fd 0 made blocking, EC0, then one line from fd 0.
+// It holds no quote, backslash, exclamation mark or newline, so that every login shell reads it alike
+// between single quotes.
+const stage = `import os,fcntl;fcntl.fcntl(0,4,0);os.write(1,("MITO-EC0%c"%10).encode());` +
+	`f=os.fdopen(0,"rb",0);exec(f.readline())`
+
+// rawStage is stage for a terminal: it must not echo or edit what comes.
+const rawStage = `import os,tty;tty.setraw(0);os.write(1,("MITO-EC0%c"%10).encode());` +
+	`f=os.fdopen(0,"rb",0);exec(f.readline())`
+
+// Command returns the argv that starts a context. Each element of python is a candidate, tried in order
+// (nil: Interpreters); a candidate may hold several words ("/usr/bin/env python3"). raw is for plans whose stdin is a
+// terminal.
+func Command(python []string, raw bool) []string {
+	code := stage
+	if raw {
+		code = rawStage
+	}
+	if python == nil {
+		python = Interpreters
+	}
+	if len(python) == 1 {
+		return []string{"sh", "-c", "exec " + python[0] + ` -c "$0"`, code}
+	}
+	script := "for p in " + strings.Join(python, " ") +
+		`;do command -v $p>/dev/null 2>&1&&exec $p -c "$0";done;echo ` + NoPython + ">&2;exit 127"
+	return []string{"sh", "-c", script, code}
+}
+
+// Config is what a context is told about itself.
+type Config struct {
+	ID         uint32
+	Parents    []uint32 // nearest first, ends with 0
+	Name       string
+	MaxMessage int // bytes
+	Heartbeat  int // seconds, 0: off
+	LogLevel   int // Python's numbers
+}
+
+// Head returns the line that goes before the image, newline included. size is that of the image in bytes.
+func Head(c Config, size int) []byte {
+	var b strings.Builder
+	fmt.Fprintf(&b, "C=(%d,(", c.ID)
+	for _, p := range c.Parents {
+		fmt.Fprintf(&b, "%d,", p)
+	}
+	fmt.Fprintf(&b, "),%s,%d,%d,%d);n=%d;", literal(c.Name), c.MaxMessage, c.Heartbeat, c.LogLevel, size)
+	b.WriteString(`import sys,zlib;d=f.read(n);` +
+		`exec("while len(d)<n:\n b=f.read(n-len(d))\n if not b:sys.exit(1)\n d+=b");` +
+		`m=type(sys)("_mitogen");sys.modules["_mitogen"]=m;m.__dict__.update({"C":C,"IMAGE":d});` +
+		`exec(compile(zlib.decompress(d),"<mitogen>","exec"),m.__dict__)` + "\n")
+	return []byte(b.String())
+}
+
+// literal writes s as a string literal that every Python reads alike: ASCII, at most 64 characters of it.
+func literal(s string) string {
+	var b strings.Builder
+	for i, r := range []rune(s) {
+		if i == 64 {
+			break
+		}
+		if r < ' ' || r > '~' || r == '"' || r == '\\' {
+			r = '_'
+		}
+		b.WriteRune(r)
+	}
+	return strconv.Quote(b.String())
+}

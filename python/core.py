@@ -1,0 +1,1074 @@
+"""The runtime core: turns a bare interpreter into a context.
+
+It arrives over stdin (docs/protocol.md, section 5) and runs as module `_mitogen` with two names set: C, the
+configuration tuple, and IMAGE, its own compressed text, which a hop passes on. CPython 2.4 to 3.14 and PyPy, in their
+common subset; tools/subset holds it there.
+
+Who reads: the holder of lock R. While nothing is called that is the main thread itself, so that a short call costs no
+hand-over between threads. A second thread exists from the first call on; it looks every few ms whether one call still
+runs, and then reads in main's place until main asks for R back. While nothing is called it sleeps on a lock.
+"""
+import errno
+import fcntl
+import os
+import select
+import struct
+import sys
+import time
+import zlib
+
+try:
+    import _thread as thread
+except ImportError:
+    import thread
+try:
+    import _signal as signal
+except ImportError:
+    import signal
+try:
+    from _collections import deque
+except ImportError:
+    from collections import deque
+try:
+    from _pickle import Unpickler, dumps
+except ImportError:
+    try:
+        from cPickle import Unpickler, dumps
+    except ImportError:
+        from pickle import Unpickler, dumps
+if sys.version_info < (3, 4):
+    import imp
+    import _socket  # for a hop: Python 2 can't import while another thread does
+try:
+    from io import BytesIO
+except ImportError:
+    from cStringIO import StringIO as BytesIO
+
+BUILTINS = sys.modules[object.__module__]
+PY3 = sys.version_info[0] > 2
+EMPTY = ''.encode()
+ZERO = '\0'.encode()
+MAGIC = int('F14D4700', 16)
+TRAILER = struct.pack('>H', int('47F1', 16))
+MAX_PAYLOAD = 131072
+WINDOW = 1048576
+DATA, DEAD, ERROR, ITEM, PART = range(5)
+(CALL, CANCEL, CREDIT, STDIN, LOAD_MODULE, CONNECT, SHUTDOWN, PING, KILL) = range(1, 10)
+(HELLO, STDOUT, STDERR, LOG, GET_MODULE, LOST) = range(16, 22)
+
+ME, PARENTS, NAME, LIMIT, HEARTBEAT, LEVEL = C
+PID = os.getpid()
+MAIN = thread.get_ident()
+PROTO = 2
+if sys.version_info > (3, 4):
+    PROTO = 4
+elif PY3:
+    PROTO = 3
+
+pack = struct.pack
+unpack = struct.unpack
+now = getattr(time, 'monotonic', None) or (lambda: os.times()[4])
+
+
+class S:
+    """What the threads share; each name is written by the thread named behind it."""
+    idle = 1        # main: reads, nothing is called
+    calls = 0       # main: calls started
+    current = None  # main: (src, reply) of the running call
+    crit = 0        # main: inside runtime code that must not be interrupted
+    interrupt = 0   # main: an interrupt waits for crit to end
+    cancel = None   # reader: the call that an interrupt is meant for
+    watch = 0       # both: the second thread does not sleep on GATE
+    started = 0     # main: the second thread exists
+    want = 0        # main: wants R back
+    stop = 0        # reader: SHUTDOWN has come
+    heard = 0       # reader: when the parent was last heard
+    handle = 1000   # next handle to give out
+
+
+def lock():
+    """A lock that is held."""
+    l = thread.allocate_lock()
+    l.acquire()
+    return l
+
+
+R = lock()                     # the right to read
+GATE = lock()                  # the second thread sleeps on it
+WRITE = thread.allocate_lock()
+OUTPUT = thread.allocate_lock()
+WAITERS = []                   # locks of threads that wait for something the reader brings
+Q = deque()                    # calls: (src, reply, payload)
+ANSWERS = []                   # frames that wait for the output written before them
+PARTS = {}                     # (src, handle, reply): [size, piece, ...]
+FLOWS = {}                     # (dst, flow): bytes that may still be sent
+ROUTES = {}                    # context id: the Stream it is behind
+STREAMS = []
+FDS = {}                       # fd: function(events), called by the reader
+
+
+class Poll:
+    """select.poll for where there is none."""
+
+    def __init__(self):
+        self.fds = {}
+
+    def register(self, fd, mask):
+        self.fds[fd] = mask
+
+    def unregister(self, fd):
+        del self.fds[fd]
+
+    def poll(self, ms=None):
+        if ms is not None:
+            ms = ms / 1000.0
+        r = [f for f in self.fds if self.fds[f] == 1]
+        r, w, x = select.select(r, [f for f in self.fds if self.fds[f] == 4], [], ms)
+        return [(f, 1) for f in r + w]
+
+
+POLL = getattr(select, 'poll', Poll)()
+POLLIN, POLLOUT = 1, 4
+
+
+def private(fd, blocking=0):
+    """Close fd on exec, and set whether its calls block."""
+    fcntl.fcntl(fd, fcntl.F_SETFD, 1)
+    flags = fcntl.fcntl(fd, fcntl.F_GETFL)
+    if blocking:
+        flags = flags & ~os.O_NONBLOCK
+    else:
+        flags = flags | os.O_NONBLOCK
+    fcntl.fcntl(fd, fcntl.F_SETFL, flags)
+
+
+def high(fd):
+    """A copy of fd above the three that programs know, as private."""
+    fd = fcntl.fcntl(fd, fcntl.F_DUPFD, 3)
+    private(fd)
+    return fd
+
+
+def again(e):
+    return e.args[0] in (errno.EAGAIN, errno.EINTR)
+
+
+def die():
+    """The parent is gone: end this context and all it has started, whatever the main thread does."""
+    os.kill(0, 9)
+
+
+def atomic(fn, *args):
+    """Run fn so that an interrupt of the call waits for its end."""
+    if thread.get_ident() != MAIN:
+        return fn(*args)
+    S.crit += 1
+    try:
+        return fn(*args)
+    finally:
+        S.crit -= 1
+        if S.interrupt and not S.crit:
+            S.interrupt = 0
+            raise KeyboardInterrupt
+
+
+# Streams
+
+
+def frame(dst, handle, data=EMPTY, kind=DATA, reply=0):
+    return pack('>7L', MAGIC + kind, dst, ME, ME, handle, reply, len(data)) + data + TRAILER
+
+
+class Stream:
+    """Bytes to and from one peer. Any thread puts and flushes; the holder of R reads."""
+    written = None
+
+    def __init__(self, r, w):
+        self.r = r
+        self.w = w
+        self.buf = EMPTY
+        self.out = deque()
+        self.rest = EMPTY
+        self.blocked = 0
+        self.waits = 0      # registered for POLLOUT
+        STREAMS.append(self)
+        FDS[w] = self.flush
+        if r is not None:
+            FDS[r] = self.read
+            POLL.register(r, POLLIN)
+
+    def put(self, data):
+        self.out.append(data)
+
+    def flush(self, ev=None):
+        atomic(self.locked_flush)
+
+    def locked_flush(self):
+        WRITE.acquire()
+        try:
+            if os.getpid() != PID:
+                os._exit(1)     # a fork of user code came back here
+            try:
+                while self.rest or self.out:
+                    self.fill()
+                    n = os.write(self.w, self.rest)
+                    self.rest = self.rest[n:]
+                    if self.written:
+                        self.written(n)
+                self.blocked = 0
+            except OSError:
+                if again(sys.exc_info()[1]):
+                    self.blocked = 1
+                    poke()
+                else:
+                    self.lost()
+        finally:
+            WRITE.release()
+
+    def fill(self):
+        size = len(self.rest)
+        take = [self.rest]
+        while size < 65536 and self.out:
+            take.append(self.out.popleft())
+            size += len(take[-1])
+        self.rest = EMPTY.join(take)
+
+    def read(self, ev):
+        try:
+            data = os.read(self.r, MAX_PAYLOAD)
+        except OSError:
+            if again(sys.exc_info()[1]):
+                return
+            data = EMPTY
+        if not data:
+            return self.lost()
+        self.parse(self.buf + data)
+
+    def parse(self, buf):
+        """Take the frames at the start of buf, keep the rest."""
+        self.buf = EMPTY
+        pos = 0
+        while len(buf) - pos >= 30:
+            kind, dst, src, auth, handle, reply, size = unpack('>7L', buf[pos:pos + 28])
+            kind -= MAGIC
+            end = pos + 28 + size
+            if not 0 <= kind <= 4 or size > MAX_PAYLOAD:
+                pos = self.foreign(buf, pos, 0)
+            elif len(buf) < end + 2:
+                break
+            elif buf[end:end + 2] != TRAILER:
+                pos = self.foreign(buf, pos, end)
+            else:
+                self.take(dst, src, auth, handle, reply, kind, buf[pos:end + 2])
+                pos = end + 2
+        self.buf = buf[pos:]
+
+    def lost(self):
+        die()
+
+    def foreign(self, buf, pos, end):
+        die()
+
+    def take(self, dst, src, auth, handle, reply, kind, raw):
+        """One frame from the parent."""
+        S.heard = now()
+        if dst == ME:
+            deliver(src, auth, handle, reply, kind, raw[28:-2])
+        elif dst in ROUTES:
+            if handle == CONNECT:
+                ROUTES[unpack('>L', raw[28:32])[0]] = ROUTES[dst]
+            ROUTES[dst].put(raw)
+            ROUTES[dst].flush()
+        elif reply:
+            dead(src, reply, 'no route to context %d' % dst)
+
+
+def send(dst, handle, data=EMPTY, kind=DATA, reply=0):
+    """Send one frame up; payload at most MAX_PAYLOAD."""
+    UP.put(frame(dst, handle, data, kind, reply))
+    UP.flush()
+
+
+def urgent(dst, handle, data):
+    UP.out.appendleft(frame(dst, handle, data))
+    UP.flush()
+
+
+def dead(dst, reply, why):
+    if reply:
+        send(dst, reply, why.encode(), DEAD)
+
+
+def credit(dst, flow, n):
+    urgent(dst, CREDIT, pack('>LL', flow, n))
+
+
+def poke():
+    """Make the reader look again."""
+    try:
+        os.write(WAKE[1], ZERO)
+    except OSError:
+        pass
+
+
+def woken(ev):
+    os.read(WAKE[0], 4096)
+
+
+def due():
+    """Seconds until something must be done without an event, or None."""
+    return HEARTBEAT or None
+
+
+def pump():
+    """Wait for events and handle them. The caller holds R."""
+    if S.started and ANSWERS and thread.get_ident() != MAIN:
+        settle(0)
+    for s in STREAMS:
+        if s.blocked != s.waits:
+            s.waits = s.blocked
+            if s.waits:
+                POLL.register(s.w, POLLOUT)
+            else:
+                POLL.unregister(s.w)
+    t = DUE[0]()
+    if t is not None:
+        t = int(t * 1000) + 1
+    try:
+        events = POLL.poll(t)
+    except select.error:
+        events = ()
+    for fd, ev in events:
+        if fd in FDS:
+            FDS[fd](ev)
+    if not events and HEARTBEAT and now() - S.heard > HEARTBEAT:
+        die()
+    wake()
+
+
+def wake():
+    while WAITERS:
+        WAITERS.pop().release()
+
+
+def turn(ready):
+    """Read once, if nobody else does."""
+    if R.acquire(0):
+        try:
+            if not ready():
+                pump()
+        finally:
+            R.release()
+            wake()
+        return 1
+
+
+def wait(ready):
+    """Block the calling thread until ready() is true, reading if nobody else does."""
+    while not ready():
+        if not atomic(turn, ready):
+            l = lock()
+            WAITERS.append(l)
+            if not ready():
+                l.acquire()
+
+
+# Captured output. Sent before the answers of the calls that wrote it.
+
+
+def suck(handle):
+    """Send what one captured pipe held when it was last written to. False if the window is used up."""
+    fd = CAPTURED[handle]
+    if FLOWS[0, handle] > 0:
+        try:
+            data = os.read(fd, 65536)   # all that a pipe holds
+        except OSError:
+            return 1
+        FLOWS[0, handle] -= len(data)
+        UP.put(frame(0, handle, data))
+        return 1
+    if fd in FDS:
+        del FDS[fd]
+        POLL.unregister(fd)
+
+
+def settled():
+    OUTPUT.acquire()
+    try:
+        n = len(ANSWERS)
+        for fd, ev in DRAIN.poll(0):
+            if not suck(fd == CAPTURED[STDOUT] and STDOUT or STDERR):
+                return 0
+        for a in ANSWERS[:n]:
+            UP.put(a)
+        del ANSWERS[:n]
+        return 1
+    finally:
+        OUTPUT.release()
+
+
+def settle(block):
+    """Queue output, then the answers that waited for it. With block, wait for the window."""
+    while not atomic(settled):
+        if not block:
+            break
+        wait(lambda: FLOWS[0, STDOUT] > 0 and FLOWS[0, STDERR] > 0)
+    UP.flush()
+
+
+def captured(ev):
+    settle(0)
+
+
+def capture(fd, handle):
+    r, w = os.pipe()
+    CAPTURED[handle] = r = high(r)
+    os.dup2(w, fd)
+    FLOWS[0, handle] = WINDOW
+    DRAIN.register(r, POLLIN)
+    listen(handle)
+
+
+def listen(handle):
+    FDS[CAPTURED[handle]] = captured
+    POLL.register(CAPTURED[handle], POLLIN)
+
+
+# Frames addressed to this context
+
+
+def deliver(src, auth, handle, reply, kind, data):
+    if handle < 1000 and (auth not in PARENTS or handle not in HANDLERS):
+        if handle != CREDIT:
+            return dead(src, reply, 'context %d refuses handle %d' % (ME, handle))
+    if kind == PART or PARTS:
+        key = (src, handle, reply)
+        if kind == PART:
+            p = PARTS.setdefault(key, [0])
+            p[0] += len(data)
+            if p[0] > LIMIT:
+                del PARTS[key]
+                return dead(src, reply, 'message is larger than %d bytes' % LIMIT)
+            p.append(data)
+            flow = handle
+            if handle < 1000:
+                flow = reply
+            return credit(src, flow, len(data))
+        if key in PARTS:
+            data = EMPTY.join(PARTS.pop(key)[1:] + [data])
+    fn = HANDLERS.get(handle)
+    if fn:
+        fn(src, reply, kind, data)
+    else:
+        dead(src, reply, 'context %d has no handle %d' % (ME, handle))
+
+
+def on_call(src, reply, kind, data):
+    Q.append((src, reply, data))
+
+
+def on_cancel(src, reply, kind, data):
+    key = (src, unpack('>L', data)[0])
+    for c in list(Q):
+        if c[:2] == key:
+            try:
+                Q.remove(c)
+            except ValueError:
+                continue
+            return send(key[0], key[1], dumps(('builtins', 'KeyboardInterrupt', '', '', ()), 2), ERROR)
+    if S.current == key:
+        S.cancel = key
+        if hasattr(signal, 'pthread_kill'):
+            signal.pthread_kill(MAIN, signal.SIGINT)
+        else:
+            os.kill(PID, signal.SIGINT)
+
+
+def on_interrupt(sig, stack):
+    key, S.cancel = S.cancel, None
+    if S.current and key in (None, S.current):
+        if S.crit:
+            S.interrupt = 1
+        else:
+            raise KeyboardInterrupt
+
+
+def on_credit(src, reply, kind, data):
+    flow, n = unpack('>LL', data)
+    if (src, flow) in FLOWS:
+        FLOWS[src, flow] += n
+        if flow in CAPTURED and CAPTURED[flow] not in FDS:
+            listen(flow)
+
+
+def on_stdin(src, reply, kind, data):
+    EARLY.append((reply, data))
+    if FEED:
+        FEED[0]()
+
+
+def on_shutdown(src, reply, kind, data):
+    S.stop = 1
+
+
+def on_ping(src, reply, kind, data):
+    urgent(src, reply, data)
+
+
+def on_hop(handle):
+    """A handler that first loads the code of a hop, into this namespace: importing could wait for a lock."""
+    def load(src, reply, kind, data):
+        exec(compile(zlib.decompress(MODULES['_mitogen_spawn'][2]), '<mitogen_spawn>', 'exec'), globals())
+        HANDLERS[handle](src, reply, kind, data)
+    return load
+
+
+# Values
+
+NAMES = {('_codecs', 'encode'): lambda text, coding: text.encode('latin1')}
+for n in 'set frozenset complex bytearray bytes'.split():
+    m = BUILTINS
+    if hasattr(m, n):
+        NAMES['builtins', n] = NAMES['__builtin__', n] = getattr(m, n)
+
+
+def named(module, name):
+    if module == 'mitogen' and name in ('Context', 'Sender', 'Secret', 'Blob', 'Error'):
+        return getattr(__import__(module), name)
+    if (module, name) not in NAMES:
+        raise TypeError('%s.%s is not a plain value' % (module, name))
+    return NAMES[module, name]
+
+
+if PY3:
+    class Loader(Unpickler):
+        find_class = staticmethod(named)
+
+    def loads(data):
+        return Loader(BytesIO(data)).load()
+else:
+    def loads(data):
+        u = Unpickler(BytesIO(data))
+        u.find_global = named
+        return u.load()
+
+
+def text(v):
+    """v as text, whatever it is."""
+    for convert in (TEXT, lambda v: str(v).decode('utf-8', 'replace'), repr):
+        try:
+            return convert(v)
+        except Exception:
+            pass
+    return ''
+
+
+TEXT = type(''.encode('ascii').decode('ascii'))
+
+
+def plain(v, depth=0):
+    """Whether v can be sent as a value without naming a class."""
+    if depth > 50:
+        return 0
+    if type(v) is dict:
+        return plain(list(v.items()), depth + 1)
+    if type(v) in (list, tuple, set, frozenset):
+        return not [1 for x in v if not plain(x, depth + 1)]
+    return v is None or type(v).__name__ in ('bool', 'int', 'long', 'float', 'complex', 'str', 'unicode', 'bytes') and \
+        type(v).__module__ == object.__module__
+
+
+def error():
+    """The exception being handled, as the payload of an ERROR."""
+    import traceback
+    t, v, tb = sys.exc_info()
+    while tb and tb.tb_frame.f_globals is globals():
+        tb = tb.tb_next
+    args = getattr(v, 'args', None)
+    if not plain(args):
+        args = None
+    trace = EMPTY
+    if tb or isinstance(v, SyntaxError):
+        trace = ''.join(traceback.format_exception(t, v, tb))
+    name = getattr(t, '__qualname__', None) or getattr(t, '__name__', str(t))
+    return dumps((getattr(t, '__module__', ''), name, text(v), text(trace or ''), args), PROTO)
+
+
+# Calls
+
+
+def generator():
+    yield 1
+
+
+GENERATOR = type(generator())
+
+
+def function(name):
+    """The function that `module:function` or `module:Class.method` names."""
+    module, path = TARGETS.get(name, (None, None))
+    if not module:
+        s = name.decode('utf-8')
+        if not PY3:
+            s = name
+        module, path = s.split(':', 1)
+        path = path.split('.')
+        TARGETS[name] = module, path
+    fn = sys.modules.get(module)
+    if fn is None:
+        __import__(module)
+        fn = sys.modules[module]
+    for p in path:
+        try:
+            fn = getattr(fn, p)
+        except AttributeError:
+            raise AttributeError('module %s has no function %s' % (module, '.'.join(path)))
+    return fn
+
+
+TARGETS = {}
+
+
+def emit(dst, handle, data, kind, reply=0):
+    """Send a value of any length, waiting for the window."""
+    key = (dst, handle >= 1000 and handle or reply)
+    while kind == ITEM or len(data) > MAX_PAYLOAD:
+        if key not in FLOWS:
+            FLOWS[key] = WINDOW
+        wait(lambda: FLOWS[key] > 0)
+        k = PART
+        if len(data) <= MAX_PAYLOAD:
+            k = kind
+        FLOWS[key] -= len(data[:MAX_PAYLOAD])
+        send(dst, handle, data[:MAX_PAYLOAD], k, reply)
+        if k != PART:
+            return
+        data = data[MAX_PAYLOAD:]
+    if kind != ITEM:
+        ANSWERS.append(frame(dst, handle, data, kind, reply))
+
+
+def answer(src, reply, data):
+    """Run one call; returns (kind, payload) of its answer."""
+    name, args = data.split(ZERO, 1)
+    fn = function(name)
+    if args:
+        args, kwargs = loads(args)
+        if not PY3:
+            kwargs = dict([(str(k), v) for k, v in kwargs.items()])
+        r = fn(*args, **kwargs)
+    else:
+        r = fn()
+    if type(r) is GENERATOR:
+        for item in r:
+            flush_stdio()
+            settle(1)
+            if reply:
+                emit(src, reply, dumps(item, PROTO), ITEM)
+        r = None
+    if r is None:
+        return DATA, EMPTY
+    return DATA, dumps(r, PROTO)
+
+
+def run(call):
+    src, reply, data = call
+    S.calls += 1
+    kind = None
+    try:
+        try:
+            S.current = call[:2]
+            kind, data = answer(src, reply, data)
+            S.current = None
+        except:
+            S.current = None
+            kind, data = ERROR, error()
+    except:
+        # Interrupted, or out of memory, while the error was being put together.
+        S.current = None
+        kind, data = ERROR, dumps(('builtins', sys.exc_info()[0].__name__, '', '', None), 2)
+    if len(FLOWS) > 2:
+        FLOWS.pop(call[:2], None)
+    flush_stdio()
+    if not reply:
+        if kind == ERROR:
+            log(40, 'mitogen', 'a call without an answer failed', loads(data)[3])
+    elif len(data) > MAX_PAYLOAD:
+        settle(1)
+        emit(src, reply, data, kind)
+    else:
+        ANSWERS.append(frame(src, reply, data, kind))
+
+
+def flush_stdio():
+    for f in (sys.stdout, sys.stderr):
+        try:
+            f.flush()
+        except Exception:
+            pass
+
+
+def serve():
+    """The main thread's life: read while nothing is called, call what has come."""
+    while 1:
+        if Q:
+            S.idle = 0
+            R.release()
+            start_watch()
+            while Q:
+                run(Q.popleft())
+                if len(ANSWERS) > 200:
+                    settle(1)
+            settle(1)
+            if not R.acquire(0):
+                S.want = 1
+                poke()
+                R.acquire()
+                S.want = 0
+            S.idle = 1
+        elif S.stop:
+            return leave()
+        else:
+            pump()
+
+
+def start_watch():
+    if not S.started:
+        S.started = S.watch = 1
+        thread.start_new_thread(watch, ())
+    elif not S.watch:
+        S.watch = 1
+        try:
+            GATE.release()
+        except Exception:
+            pass        # not asleep yet; it will see that main is not idle
+
+
+def watch():
+    """The second thread: reads while a call runs for longer than a few ms, and sends the answers before it."""
+    while 1:
+        S.watch = 1
+        last = None
+        while not S.idle:
+            if not ROUTES:
+                time.sleep(.005)
+            if (ROUTES or S.calls == last) and R.acquire(0):
+                while not S.want:
+                    pump()
+                R.release()
+                time.sleep(.0005)
+            last = S.calls
+        S.watch = 0
+        if S.idle:
+            GATE.acquire()
+
+
+def leave():
+    """Orderly end: what was registered to run at exit, the last output, then everything we started."""
+    if 'atexit' in sys.modules:
+        try:
+            sys.modules['atexit']._run_exitfuncs()
+        except:
+            pass
+    flush_stdio()
+    settle(1)
+    private(UP.w, 1)
+    UP.flush()
+    die()
+
+
+# Modules and logging
+
+MODULES = {}    # name: (letter, path, rest)
+ASKED = {}
+
+
+def on_load_module(src, reply, kind, data):
+    name, path, rest = data.split(ZERO, 2)
+    MODULES[native(name)] = (native(rest[:1]), native(path), rest[1:])
+
+
+def native(b):
+    if PY3:
+        return b.decode('utf-8', 'surrogateescape')
+    return b
+
+
+def source(m):
+    """Source text of an entry of MODULES: bytes, on Python 3 decoded as its coding line says."""
+    if m[0] not in 'mp':
+        return ''
+    s = zlib.decompress(m[2])
+    if PY3:
+        try:
+            import _frozen_importlib_external as b
+        except ImportError:
+            import _frozen_importlib as b
+        s = b.decode_source(s)
+    return s
+
+
+class Importer:
+    """Serves modules that LOAD_MODULE brought, and asks for those that the target lacks."""
+
+    def ours(self, name, path):
+        """Entry of MODULES for name, else what the target's own import system has, else None."""
+        m = MODULES.get(name)
+        if m and m[0] != '-':
+            return m
+        package = sys.modules.get('.'.join(name.split('.')[:-1]))
+        if package and getattr(package, '__loader__', None) is not self:
+            return None
+        spec = self.local(name, path)
+        if spec:
+            return spec
+        if name not in MODULES:
+            if name not in ASKED:
+                ASKED[name] = 1
+                send(0, GET_MODULE, name.encode('utf-8'))
+            wait(lambda: name in MODULES)
+        return MODULES[name]
+
+    def refuse(self, name):
+        if MODULES[name][0] == '-':
+            e = getattr(BUILTINS, 'ModuleNotFoundError', ImportError)(
+                'No module named %r: %s' % (name, native(MODULES[name][2])))
+            e.name = name
+            raise e
+
+    def find_spec(self, name, path=None, target=None):
+        if name == 'logging' and name not in HOOKS:
+            m = hook_logging()
+            del sys.modules[name]   # or the import system would load it once more, from its first spec
+            return self.spec(name, m)
+        m = self.ours(name, path)
+        if type(m) is tuple:
+            self.refuse(name)
+            return self.spec(name, m)
+        return m
+
+    def spec(self, name, m):
+        import _frozen_importlib as b
+        s = b.ModuleSpec(name, self, origin=m[1], is_package=m[0] in 'pn')
+        s.has_location = m[0] in 'mp'
+        return s
+
+    def local(self, name, path):
+        for f in sys.meta_path:
+            if f is not self and hasattr(f, 'find_spec'):
+                spec = f.find_spec(name, path)
+                if spec:
+                    return spec
+
+    def create_module(self, spec):
+        return HOOKS.get(spec.name)
+
+    def exec_module(self, module):
+        name = module.__name__
+        if name in HOOKS:
+            module.__spec__ = HOOKS[name + '.spec']
+        elif MODULES[name][0] != 'n':
+            exec(self.get_code(name), module.__dict__)
+
+    def get_code(self, name):
+        m = MODULES[name]
+        s = zlib.decompress(m[2])
+        if not PY3:
+            s = s.replace('\r\n'.encode(), '\n'.encode()) + '\n'.encode()
+        return compile(s, m[1], 'exec', 0, 1)
+
+    def get_source(self, name):
+        return source(MODULES[name])
+
+    def get_filename(self, name):
+        return MODULES[name][1]
+
+    def is_package(self, name):
+        return MODULES[name][0] in 'pn'
+
+    # Python up to 3.3
+
+    def find_module(self, name, path=None):
+        if name == 'logging' and name not in HOOKS:
+            hook_logging()
+            return self
+        if type(self.ours(name, path)) is tuple:
+            return self
+
+    def local2(self, name, path):
+        tail = name.split('.')[-1]
+        try:
+            f = imp.find_module(tail, path)[0]
+            if f:
+                f.close()
+            return 1
+        except ImportError:
+            for p in path or sys.path:
+                for h in sys.path_hooks:
+                    try:
+                        if h(p).find_module(tail):
+                            return 1
+                    except Exception:
+                        pass
+
+    def load_module(self, name):
+        if name in HOOKS:
+            return sys.modules[name]
+        self.refuse(name)   # here, because Python 2 forgets what find_module raises
+        m = MODULES[name]
+        mod = sys.modules[name] = type(sys)(name)
+        mod.__file__ = m[1]
+        mod.__loader__ = self
+        mod.__package__ = name
+        if m[0] in 'pn':
+            mod.__path__ = []
+        else:
+            mod.__package__ = '.'.join(name.split('.')[:-1])
+        if m[0] != 'n':
+            try:
+                exec(self.get_code(name), mod.__dict__)
+            except:
+                sys.modules.pop(name, None)
+                raise
+        return sys.modules[name]
+
+
+if sys.version_info < (3, 4):
+    Importer.local = Importer.local2
+    del Importer.find_spec
+
+
+def log(level, logger, message, trace='', when=None):
+    """Send one log record, cut to fit a frame."""
+    data = dumps((level, logger, when or time.time(), message[:30000], trace[-60000:]), PROTO)
+    if len(data) <= MAX_PAYLOAD:
+        send(0, LOG, data)
+
+
+def hook_logging():
+    """Import logging and put our handler on its root; returns an entry for spec()."""
+    HOOKS['logging'] = 1
+    try:
+        module = __import__('logging')
+    finally:
+        del HOOKS['logging']
+
+    class Handler(module.Handler):
+        def emit(self, r):
+            trace = ''
+            if r.exc_info:
+                trace = module.Formatter().formatException(r.exc_info)
+            try:
+                log(r.levelno, text(r.name), text(r.getMessage()), text(trace), r.created)
+            except Exception:
+                self.handleError(r)
+
+    module.root.addHandler(Handler())
+    module.root.setLevel(LEVEL)
+    HOOKS['logging'] = module
+    HOOKS['logging.spec'] = getattr(module, '__spec__', None)
+    return 'm', getattr(module, '__file__', None)
+
+
+HANDLERS = {CALL: on_call, CANCEL: on_cancel, CREDIT: on_credit, STDIN: on_stdin, LOAD_MODULE: on_load_module,
+            SHUTDOWN: on_shutdown, PING: on_ping, CONNECT: on_hop(CONNECT), KILL: on_hop(KILL)}
+HOOKS = {}
+DUE = [due]
+CAPTURED = {}
+EARLY = []      # STDIN frames that no run has taken yet: (reply handle of the run, data)
+FEED = []       # the function of a run that takes them
+DRAIN = getattr(select, 'poll', Poll)()
+
+
+# Start
+
+
+def arm():
+    """On Linux let the kernel kill our process group when the parent's end of the old stderr closes."""
+    kind = os.fstat(ERR).st_mode & int('170000', 8)
+    if not sys.platform.startswith('linux') or kind not in (int('140000', 8), int('10000', 8)):
+        return
+    if kind == int('10000', 8) and unpack('i', fcntl.ioctl(ERR, 21531, pack('i', 0)))[0]:
+        return      # reading what is left there would look like an event
+    fcntl.fcntl(ERR, 10, 9)
+    fcntl.fcntl(ERR, fcntl.F_SETOWN, -os.getpgrp())
+    fcntl.fcntl(ERR, fcntl.F_SETFL, fcntl.fcntl(ERR, fcntl.F_GETFL) | getattr(fcntl, 'FASYNC', 8192))
+    try:
+        import faulthandler
+        faulthandler.enable(ERR)
+    except ImportError:
+        pass
+
+
+def stdio():
+    """Give fds 0, 1 and 2 to the programs that run here."""
+    fd = os.open('/dev/null', os.O_RDONLY)
+    os.dup2(fd, 0)
+    os.close(fd)
+    capture(1, STDOUT)
+    capture(2, STDERR)
+    if PY3:
+        import io
+        for fd, n in ((1, 'stdout'), (2, 'stderr')):
+            f = getattr(sys, n)
+            setattr(sys, n, io.open(fd, 'w', 1, f.encoding, f.errors, None, False))
+    else:
+        sys.stdout = os.fdopen(1, 'w', 1)
+
+
+def descriptive():
+    """Show the context's name instead of the boot command in ps."""
+    try:
+        f = open('/proc/self/stat', 'rb')
+        start, end = [int(x) for x in f.read().split(')'.encode())[-1].split()[45:47]]
+        f.close()
+        f = open('/proc/self/mem', 'r+b', 0)
+        f.seek(start)
+        f.write(('mitogen: ' + NAME).encode()[:end - start - 1].ljust(end - start, ZERO))
+        f.close()
+    except Exception:
+        pass
+
+
+def start():
+    sys.meta_path.insert(0, Importer())
+    sys.path[:] = [p for p in sys.path if p]
+    sys.argv[:] = ['']
+    HOOKS[0] = sys.modules['__main__']      # must not be freed: it still runs
+    main = sys.modules['__main__'] = type(sys)('__main__')
+    main.__builtins__ = BUILTINS
+    if 'logging' in sys.modules:
+        hook_logging()
+    signal.signal(signal.SIGINT, on_interrupt)
+    implementation = getattr(sys, 'implementation', None)
+    if implementation:
+        implementation = implementation.name
+    S.heard = now()
+    send(0, HELLO, dumps({
+        'version': tuple(sys.version_info), 'implementation': implementation or 'cpython', 'platform': sys.platform,
+        'uid': os.getuid(), 'hostname': os.uname()[1], 'pid': PID, 'executable': sys.executable, 'pickle': PROTO}, 2))
+    descriptive()
+    serve()
+
+
+if os.getpgrp() != PID:
+    try:
+        os.setpgid(0, 0)
+    except OSError:
+        pass
+ERR = high(2)
+private(ERR, 1)
+WAKE = os.pipe()
+for fd in WAKE:
+    private(fd)
+FDS[WAKE[0]] = woken
+POLL.register(WAKE[0], POLLIN)
+UP = Stream(high(0), high(1))
+try:
+    stdio()
+    arm()
+    start()
+except:
+    import traceback
+    os.write(ERR, ''.join(traceback.format_exception(*sys.exc_info())).encode())
+    os._exit(1)
