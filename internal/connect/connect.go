@@ -1,0 +1,148 @@
+// Package connect knows the ways to start a process somewhere. It turns what a person types (a target) into hops, a
+// hop into a Plan, and what came of carrying out a plan into an error one can act on. It is pure: it starts nothing and
+// reads nothing. Plans are carried out by package spawn on this machine, and by the runtime in a hop.
+//
+// A connection method is one file and one line in the table below.
+package connect
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A Hop is one element of a target.
+type Hop struct {
+	Method string // "local", "ssh", "sudo"
+	User   string // empty: the method's default
+	Host   string // ssh only; an IPv6 address without brackets
+	Port   int    // ssh only; 0: the default
+}
+
+// A Plan says what to execute and how to talk to it until the context answers. It may hold secrets (in Prompts); String
+// doesn't show them.
+type Plan struct {
+	Name    string        // the hop as a person would type it
+	Method  string        // for Classify
+	Argv    []string      // looked up in PATH; never holds a secret
+	Env     []string      // "NAME=value", added to the environment; never holds a secret
+	TTY     bool          // a controlling terminal of its own besides the pipes
+	Wait    bool          // stdin is that terminal: send after EC0
+	Ask     Ask           // how questions reach whoever can answer
+	Prompts []Prompt      // for the terminal's dialogue
+	Timeout time.Duration // whole connect; 0: none
+}
+
+// A Prompt is one question of the dialogue. The needle is looked for without regard to ASCII case; the answer is typed
+// once, with a newline. A nil answer says that nobody gave one, which fails the connect.
+type Prompt struct {
+	Needle []byte
+	Answer []byte
+}
+
+// Ask is a way for a program to ask questions besides its terminal.
+type Ask int
+
+// The ways to ask.
+const (
+	AskNone Ask = iota // it can't, or asks on its terminal only
+	AskPass            // through SSH_ASKPASS: see package askpass
+)
+
+// A method is an entry of the table: all there is to know about one way in.
+type method struct {
+	parse  func(args string, given bool) (Hop, error) // args: what follows "method:"; given: there was a colon
+	format func(h Hop) string
+	plan   func(h Hop, boot []string, opt Options, here bool) (Plan, error)
+
+	symptoms []symptom // of Failure.Text, first match wins
+	status   int       // exit status of the method's own failures, which symptoms tell apart; 0: any
+	silent   error     // kind of such a status without a symptom; nil: ErrDied
+	wrong    error     // kind of a repeated prompt; nil: ErrAuth
+}
+
+var methods map[string]method
+
+func init() { // not a literal: parse and format of ssh look at the table
+	methods = map[string]method{
+		"local": localMethod,
+		"ssh":   sshMethod,
+		"sudo":  sudoMethod,
+	}
+}
+
+// Methods returns the names of all connection methods, sorted.
+func Methods() []string {
+	names := make([]string, 0, len(methods))
+	for name := range methods {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// ParseTarget reads "hop+hop+…". A hop is "method[:args]", or "[user@]host[:port]", which means ssh. A host that is
+// called like a method is written "ssh:name"; an IPv6 address stands in brackets.
+func ParseTarget(target string) ([]Hop, error) {
+	var hops []Hop
+	for text := range strings.SplitSeq(target, "+") {
+		h, err := ParseHop(text)
+		if err != nil {
+			return nil, fmt.Errorf("parse target %q: %w", target, err)
+		}
+		hops = append(hops, h)
+	}
+	return hops, nil
+}
+
+// ParseHop reads one element of a target.
+func ParseHop(text string) (Hop, error) {
+	if text == "" {
+		return Hop{}, fmt.Errorf("empty hop")
+	}
+	name, args, given := strings.Cut(text, ":")
+	if m, ok := methods[name]; ok {
+		return m.parse(args, given)
+	}
+	return parseAddress(text)
+}
+
+// String is what ParseHop reads back as the same hop.
+func (h Hop) String() string {
+	if m, ok := methods[h.Method]; ok {
+		return m.format(h)
+	}
+	return h.Method
+}
+
+// Plan says how to start boot behind the hop. With here the plan is carried out on the engine's machine, where
+// questions can be answered through askpass; otherwise by a hop, which has only a terminal to type on. boot may be any
+// command: no method looks into it.
+func (h Hop) Plan(boot []string, opt Options, here bool) (Plan, error) {
+	m, ok := methods[h.Method]
+	if !ok {
+		return Plan{}, fmt.Errorf("plan hop: unknown method %q", h.Method)
+	}
+	if len(boot) == 0 {
+		return Plan{}, fmt.Errorf("plan hop %s: no command", h)
+	}
+	p, err := m.plan(h, boot, opt, here)
+	if err != nil {
+		return Plan{}, fmt.Errorf("plan hop %s: %w", h, err)
+	}
+	p.Name, p.Method, p.Timeout = h.String(), h.Method, opt.timeout()
+	return p, nil
+}
+
+// String shows the command, without environment and answers.
+func (p Plan) String() string { return fmt.Sprintf("%s: %q", p.Name, p.Argv) }
+
+// GoString keeps answers out of %#v.
+func (p Plan) GoString() string { return p.String() }
+
+// String shows the needle only.
+func (p Prompt) String() string { return fmt.Sprintf("prompt %q", p.Needle) }
+
+// GoString keeps the answer out of %#v.
+func (p Prompt) GoString() string { return p.String() }

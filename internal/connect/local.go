@@ -1,0 +1,17 @@
+package connect
+
+import "errors"
+
+// local starts the process directly, on the machine of whoever carries out the plan.
+var localMethod = method{
+	parse: func(_ string, given bool) (Hop, error) {
+		if given {
+			return Hop{}, errors.New(`"local" takes no arguments`)
+		}
+		return Hop{Method: "local"}, nil
+	},
+	format: func(Hop) string { return "local" },
+	plan: func(_ Hop, boot []string, _ Options, _ bool) (Plan, error) {
+		return Plan{Argv: boot}, nil
+	},
+}

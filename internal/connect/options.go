@@ -1,0 +1,101 @@
+package connect
+
+import "time"
+
+// Options hold for every hop of a target. The zero value of each field is its default.
+type Options struct {
+	// Python is the command that starts the interpreter, a word an element: {"/usr/bin/python3"}. Default: the first
+	// that is found there.
+	Python []string
+
+	// ConnectTimeout bounds a connect from the start of the process to the context's first message. Default 30 s,
+	// negative: none.
+	ConnectTimeout time.Duration
+
+	// Interactive says that there is somebody to ask: questions of ssh that no option answers go through askpass to the
+	// engine's Prompt function instead of failing.
+	Interactive bool
+
+	SSH  SSHOptions
+	Sudo SudoOptions
+}
+
+// SSHOptions are for hops of method ssh. What isn't set is left to the user's own configuration.
+type SSHOptions struct {
+	Path         string   // the client; default "ssh"
+	Args         []string // further arguments, before the host
+	ConfigFile   string   // instead of ~/.ssh/config
+	Port         int      // where the target names none
+	User         string   // where the target names none
+	IdentityFile string   // private key; no others are offered then
+	HostKeys     HostKeys
+
+	Password   Secret // typed once where ssh asks for a password
+	Passphrase Secret // typed once for each key that asks for it
+
+	Compression       *bool
+	KeepAliveInterval time.Duration // rounded up to whole seconds
+	KeepAliveCount    int           // answers that may be missed
+}
+
+// HostKeys says what to do about a host's key.
+type HostKeys string
+
+// Host key policies.
+const (
+	HostKeysDefault   HostKeys = ""           // as the user's configuration says
+	HostKeysAcceptNew HostKeys = "accept-new" // keep that of an unknown host, refuse a changed one
+	HostKeysStrict    HostKeys = "strict"     // known and unchanged, or none
+	HostKeysOff       HostKeys = "off"        // take any, keep none
+)
+
+// SudoOptions are for hops of method sudo.
+type SudoOptions struct {
+	Path     string   // default "sudo"
+	Password Secret   // typed once where sudo asks
+	Login    bool     // -i: through the user's login shell
+	SetHome  bool     // -H
+	Args     []string // further arguments, before the command
+}
+
+// A Secret is text that formatting and encoding don't show.
+type Secret string
+
+const hidden = "(secret)"
+
+// String hides the text.
+func (s Secret) String() string {
+	if s == "" {
+		return ""
+	}
+	return hidden
+}
+
+// GoString hides the text.
+func (s Secret) GoString() string { return s.String() }
+
+// MarshalText hides the text, from JSON and from slog too.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// answer is nil where there is no secret.
+func (s Secret) answer() []byte {
+	if s == "" {
+		return nil
+	}
+	return []byte(s)
+}
+
+const defaultTimeout = 30 * time.Second
+
+func (o Options) timeout() time.Duration {
+	switch {
+	case o.ConnectTimeout < 0:
+		return 0
+	case o.ConnectTimeout == 0:
+		return defaultTimeout
+	}
+	return o.ConnectTimeout
+}
+
+// wholeSeconds rounds up.
+func wholeSeconds(d time.Duration) int { return int((d + time.Second - 1) / time.Second) }

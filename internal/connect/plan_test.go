@@ -1,0 +1,213 @@
+package connect
+
+import (
+	"encoding/json"
+	"fmt"
+	"os/exec"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+)
+
+var boot = []string{"sh", "-c", "echo $0", "a'b"}
+
+const (
+	sshStart = "ssh -T -o LogLevel=ERROR -o ControlMaster=no -o ForwardX11=no -o ClearAllForwardings=yes -o ConnectTimeout=30 "
+	sshBatch = "-o BatchMode=yes -o NumberOfPasswordPrompts=1 "
+	sshBoot  = ` 'sh' '-c' 'echo $0' 'a'\''b'`
+)
+
+func TestPlanArgv(t *testing.T) {
+	yes := true
+	all := Options{
+		ConnectTimeout: 1500 * time.Millisecond,
+		SSH: SSHOptions{Path: "/opt/ssh", Args: []string{"-v"}, ConfigFile: "cfg", Port: 1, User: "u", IdentityFile: "key",
+			HostKeys: HostKeysAcceptNew, Compression: &yes, KeepAliveInterval: time.Second, KeepAliveCount: 2},
+		Sudo: SudoOptions{Path: "/opt/sudo", SetHome: true, Args: []string{"-E"}},
+	}
+	for _, tt := range []struct {
+		hop  string
+		opt  Options
+		want string
+	}{
+		{"local", Options{}, "sh -c echo $0 a'b"},
+		{"web1", Options{}, sshStart + sshBatch + "-- web1" + sshBoot},
+		{"me@[::1]:22", Options{}, sshStart + "-l me -p 22 " + sshBatch + "-- ::1" + sshBoot},
+		{"web1", all, "/opt/ssh -T -F cfg -o LogLevel=ERROR -o ControlMaster=no -o ForwardX11=no -o ClearAllForwardings=yes " +
+			"-o ConnectTimeout=2 -l u -p 1 -i key -o IdentitiesOnly=yes -o Compression=yes -o ServerAliveInterval=1 " +
+			"-o ServerAliveCountMax=2 -o StrictHostKeyChecking=accept-new " + sshBatch + "-v -- web1" + sshBoot},
+		{"me@web1:22", all, "-l me -p 22 "},
+		{"web1", Options{SSH: SSHOptions{HostKeys: HostKeysStrict}}, "-o StrictHostKeyChecking=yes "},
+		{"web1", Options{SSH: SSHOptions{HostKeys: HostKeysOff}}, "-o StrictHostKeyChecking=no " +
+			"-o UserKnownHostsFile=/dev/null -o GlobalKnownHostsFile=/dev/null "},
+		{"sudo", Options{}, "sudo -p mitogen-password -u root -- sh -c echo $0 a'b"},
+		{"sudo:pg", all, "/opt/sudo -p mitogen-password -u pg -H -E -- sh -c echo $0 a'b"},
+		{"sudo:pg", Options{Sudo: SudoOptions{Login: true}}, "sudo -p mitogen-password -u pg -i -- sh -c eval \"`printf %b '"},
+	} {
+		got := strings.Join(mustPlan(t, tt.hop, tt.opt, true).Argv, " ")
+		if !strings.Contains(got, tt.want) {
+			t.Errorf("%s %+v:\n got %s\nwant %s", tt.hop, tt.opt, got, tt.want)
+		}
+	}
+}
+
+func TestPlanQuestions(t *testing.T) {
+	password := Options{SSH: SSHOptions{Password: "pw"}, Sudo: SudoOptions{Password: "pw"}}
+	for _, tt := range []struct {
+		name    string
+		hop     string
+		opt     Options
+		here    bool
+		ask     Ask
+		tty     bool
+		batch   bool
+		prompts string
+	}{
+		{"nobody to ask", "web1", Options{}, true, AskNone, false, true, ""},
+		{"nobody to ask, in a hop", "web1", Options{}, false, AskNone, false, true, ""},
+		{"somebody to ask", "web1", Options{Interactive: true}, true, AskPass, false, false, ""},
+		{"somebody to ask, in a hop", "web1", Options{Interactive: true}, false, AskNone, false, true, ""},
+		{"password", "web1", password, true, AskPass, false, false, ""},
+		{"password in a hop", "web1", password, false, AskNone, true, false, "password:=pw password for =pw passphrase for! (yes/no!"},
+		{"sudo", "sudo", Options{}, true, AskNone, true, false, "mitogen-password!"},
+		{"sudo with password", "sudo", password, false, AskNone, true, false, "mitogen-password=pw"},
+		{"local", "local", password, false, AskNone, false, false, ""},
+	} {
+		p := mustPlan(t, tt.hop, tt.opt, tt.here)
+		if p.Ask != tt.ask || p.TTY != tt.tty || p.Wait {
+			t.Errorf("%s: ask %v, tty %v, wait %v", tt.name, p.Ask, p.TTY, p.Wait)
+		}
+		argv := strings.Join(p.Argv, " ")
+		if strings.Contains(argv, "BatchMode=yes") != tt.batch {
+			t.Errorf("%s: %s", tt.name, argv)
+		}
+		var prompts []string
+		for _, q := range p.Prompts {
+			if q.Answer == nil {
+				prompts = append(prompts, string(q.Needle)+"!")
+			} else {
+				prompts = append(prompts, string(q.Needle)+"="+string(q.Answer))
+			}
+		}
+		if got := strings.Join(prompts, " "); got != tt.prompts {
+			t.Errorf("%s: prompts %s, want %s", tt.name, got, tt.prompts)
+		}
+	}
+}
+
+func TestPlanTimeout(t *testing.T) {
+	for in, want := range map[time.Duration]time.Duration{0: 30 * time.Second, -1: 0, time.Second: time.Second} {
+		p := mustPlan(t, "web1", Options{ConnectTimeout: in}, true)
+		if p.Timeout != want || strings.Contains(p.Argv[len(p.Argv)-1], "ConnectTimeout") {
+			t.Errorf("timeout %v: plan has %v", in, p.Timeout)
+		}
+	}
+}
+
+func TestPlanErrors(t *testing.T) {
+	for name, make := range map[string]func() (Plan, error){
+		"unknown method": func() (Plan, error) { return Hop{Method: "x"}.Plan(boot, Options{}, true) },
+		"no command":     func() (Plan, error) { return Hop{Method: "local"}.Plan(nil, Options{}, true) },
+		"no host":        func() (Plan, error) { return Hop{Method: "ssh"}.Plan(boot, Options{}, true) },
+		"host key policy": func() (Plan, error) {
+			return Hop{Method: "ssh", Host: "h"}.Plan(boot, Options{SSH: SSHOptions{HostKeys: "x"}}, true)
+		},
+	} {
+		if _, err := make(); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+// Secrets must not get into logs by any of the usual ways.
+func TestSecretsStayHidden(t *testing.T) {
+	opt := Options{SSH: SSHOptions{Password: "hunter2", Passphrase: "hunter2"}, Sudo: SudoOptions{Password: "hunter2"}}
+	js, err := json.Marshal(opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := string(js)
+	for _, v := range []any{opt, &opt, mustPlan(t, "sudo", opt, false), mustPlan(t, "web1", opt, false).Prompts} {
+		shown += fmt.Sprintf("%v %+v %#v %s\n", v, v, v, v)
+	}
+	shown += strings.Join(append(mustPlan(t, "sudo", opt, false).Argv, mustPlan(t, "web1", opt, true).Argv...), " ")
+	if strings.Contains(shown, "hunter2") {
+		t.Error(shown)
+	}
+}
+
+// Every login shell found must hand on the same words.
+func TestQuoteCommand(t *testing.T) {
+	words := []string{"", "a b", "'", "''", `"$HOME"`, "`id`", `a\b`, `\\'`, "!", "x!y '!' z", "*", "~", "=ls", "#x", "{a,b}", "a;b&c|d<e>(f)",
+		"$0", "%s", "-n", "é\t", "for p in x;do command -v $p>/dev/null 2>&1&&exec $p -c \"$0\" N;done;exit 127"}
+	want := strings.Join(words, "|") + "|"
+	line := QuoteCommand(append([]string{"printf", "%s|"}, words...))
+	for _, shell := range []string{"sh", "dash", "bash", "zsh", "ksh", "fish", "csh", "tcsh", "busybox sh"} {
+		argv := append(strings.Fields(shell), "-c", line)
+		path, err := exec.LookPath(argv[0])
+		if err != nil {
+			continue
+		}
+		got, err := exec.Command(path, argv[1:]...).Output()
+		if err != nil || string(got) != want {
+			t.Errorf("%s: %v\n got %q\nwant %q", shell, err, got, want)
+		}
+	}
+}
+
+// The way of sudo -i: its own escaping, then any login shell, then sh.
+func TestWithoutDollars(t *testing.T) {
+	command := []string{"sh", "-c", `printf '%s|' "$0" $# "$@"`, `$x'"` + "`" + `\a\\!%`, "", " $HOME $"}
+	const want = `$x'"` + "`" + `\a\\!%|2|| $HOME $|`
+	plain := withoutDollars(command)
+	if strings.Contains(strings.Join(plain, ""), "$") {
+		t.Fatalf("dollars in %q", plain)
+	}
+	if words := []string{"true", "x"}; !reflect.DeepEqual(withoutDollars(words), words) {
+		t.Error("a command without dollars was changed")
+	}
+	for _, shell := range []string{"sh", "dash", "bash", "zsh", "ksh", "fish", "csh", "tcsh"} {
+		path, err := exec.LookPath(shell)
+		if err != nil {
+			continue
+		}
+		got, err := exec.Command(path, "-c", sudoEscape(plain)).Output()
+		if err != nil || string(got) != want {
+			t.Errorf("%s: %v\n got %q\nwant %q", shell, err, got, want)
+		}
+	}
+}
+
+// sudoEscape does what sudo -i does to the words of a command.
+func sudoEscape(words []string) string {
+	var b strings.Builder
+	for _, c := range []byte(strings.Join(words, "\x00")) {
+		switch {
+		case c == 0:
+			b.WriteByte(' ')
+			continue
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '_', c == '-', c == '$':
+		default:
+			b.WriteByte('\\')
+		}
+		b.WriteByte(c)
+	}
+	return b.String()
+}
+
+func mustPlan(t *testing.T, hop string, opt Options, here bool) Plan {
+	t.Helper()
+	h, err := ParseHop(hop)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := h.Plan(boot, opt, here)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.Name != hop || p.Method != h.Method {
+		t.Errorf("plan of %s is called %q %q", hop, p.Name, p.Method)
+	}
+	return p
+}

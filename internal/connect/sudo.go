@@ -1,0 +1,65 @@
+package connect
+
+import (
+	"fmt"
+	"strings"
+)
+
+// sudo becomes another user. Its fds 0 to 2 are pipes, and it gets a terminal to ask on, which satisfies requiretty.
+var sudoMethod = method{
+	parse: func(args string, given bool) (Hop, error) {
+		if given && args == "" {
+			return Hop{}, fmt.Errorf(`"sudo:" without a user`)
+		}
+		if given {
+			if err := checkWord("user", args); err != nil {
+				return Hop{}, fmt.Errorf("sudo: %w", err)
+			}
+		}
+		return Hop{Method: "sudo", User: args}, nil
+	},
+	format: func(h Hop) string {
+		if h.User == "" {
+			return "sudo"
+		}
+		return "sudo:" + h.User
+	},
+	plan:     planSudo,
+	symptoms: sudoSymptoms,
+	wrong:    ErrSudoPassword,
+}
+
+// sudoPrompt can't be localised. sudo prints it as it is, sudo-rs as "[sudo: mitogen-password] Password: ".
+const sudoPrompt = "mitogen-password"
+
+func planSudo(h Hop, boot []string, opt Options, _ bool) (Plan, error) {
+	o := opt.Sudo
+	args := []string{or(o.Path, "sudo"), "-p", sudoPrompt, "-u", or(h.User, "root")}
+	if o.SetHome {
+		args = append(args, "-H")
+	}
+	if o.Login {
+		args = append(args, "-i")
+		boot = withoutDollars(boot)
+	}
+	args = append(args, o.Args...)
+	args = append(args, "--")
+	return Plan{
+		Argv:    append(args, boot...),
+		Env:     []string{"LANGUAGE=C"}, // sudo's own messages as sudoSymptoms knows them
+		TTY:     true,
+		Prompts: []Prompt{{[]byte(sudoPrompt), o.Password.answer()}},
+	}, nil
+}
+
+// withoutDollars writes a command without any dollar sign, since "sudo -i" escapes every other special character for
+// the login shell, but lets it expand variables.
+func withoutDollars(command []string) []string {
+	if !strings.Contains(strings.Join(command, ""), "$") {
+		return command
+	}
+	// In a double-quoted backquote substitution \\ stands for \, so that printf sees \0nnn.
+	special := strings.NewReplacer("$", `\\0044`, "'", `\\0047`, `"`, `\\0042`, "`", `\\0140`, `\`, `\\0134`)
+	text := special.Replace("exec " + QuoteCommand(command))
+	return []string{"sh", "-c", "eval \"`printf %b '" + text + "'`\""}
+}

@@ -1,0 +1,97 @@
+package connect
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+)
+
+func TestParseTarget(t *testing.T) {
+	for _, tt := range []struct {
+		in   string
+		want []Hop
+	}{
+		{"local", []Hop{{Method: "local"}}},
+		{"web1", []Hop{{Method: "ssh", Host: "web1"}}},
+		{"ssh:web1", []Hop{{Method: "ssh", Host: "web1"}}},
+		{"ssh:sudo", []Hop{{Method: "ssh", Host: "sudo"}}},
+		{"me@local", []Hop{{Method: "ssh", User: "me", Host: "local"}}},
+		{"me@corp@web1:22", []Hop{{Method: "ssh", User: "me@corp", Host: "web1", Port: 22}}},
+		{"[::1]", []Hop{{Method: "ssh", Host: "::1"}}},
+		{"ssh:me@[fe80::1%eth0]:2222", []Hop{{Method: "ssh", User: "me", Host: "fe80::1%eth0", Port: 2222}}},
+		{"sudo", []Hop{{Method: "sudo"}}},
+		{"sudo:#1000", []Hop{{Method: "sudo", User: "#1000"}}},
+		{"bastion+deploy@web1:65535+sudo:postgres", []Hop{
+			{Method: "ssh", Host: "bastion"},
+			{Method: "ssh", User: "deploy", Host: "web1", Port: 65535},
+			{Method: "sudo", User: "postgres"},
+		}},
+	} {
+		got, err := ParseTarget(tt.in)
+		if err != nil || !reflect.DeepEqual(got, tt.want) {
+			t.Errorf("ParseTarget(%q) = %+v, %v, want %+v", tt.in, got, err, tt.want)
+		}
+		for i, h := range got {
+			if again, err := ParseHop(h.String()); err != nil || again != tt.want[i] {
+				t.Errorf("ParseHop(%q) = %+v, %v, want %+v", h, again, err, tt.want[i])
+			}
+		}
+	}
+}
+
+func TestParseTargetErrors(t *testing.T) {
+	for _, tt := range []struct{ in, want string }{
+		{"", "empty hop"},
+		{"web1+", "empty hop"},
+		{"a++b", "empty hop"},
+		{"local:x", "takes no arguments"},
+		{"ssh", "needs a host"},
+		{"ssh:", "needs a host"},
+		{"sudo:", "without a user"},
+		{"sudo:-x", "bad user"},
+		{"sudo:a b", "bad user"},
+		{"nonesuch:web1", `unknown method "nonesuch"`},
+		{"nonesuch:web1", "methods: local, ssh, sudo"},
+		{"web1:", "bad port"},
+		{"web1:0", "bad port"},
+		{"web1:65536", "bad port"},
+		{"me@web1:x", "bad port"},
+		{"@web1", "empty user"},
+		{"me@", "empty host"},
+		{":22", "empty host"},
+		{"-oProxyCommand=x", "bad host"},
+		{"-x@web1", "bad user"},
+		{"a;b", "bad host"},
+		{"ssh://web1", "bad host"},
+		{"web1\x1b", "bad host"},
+		{"::1", "brackets"},
+		{"[::1", "no ]"},
+		{"[::1]x", "after ]"},
+		{"[1.2.3.4]", "no IPv6 address"},
+		{"[::1]:", "bad port"},
+	} {
+		_, err := ParseTarget(tt.in)
+		if err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("ParseTarget(%q): error %v, want one with %q", tt.in, err, tt.want)
+		} else if strings.ContainsAny(err.Error(), "\n\x1b") {
+			t.Errorf("ParseTarget(%q): error %q isn't one clean line", tt.in, err)
+		}
+	}
+}
+
+func FuzzParseTarget(f *testing.F) {
+	for _, s := range []string{"a+b", "me@[::1]:22", "sudo:x", "ssh:local", "x:y", "[", "@", ":"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		hops, err := ParseTarget(s)
+		if err != nil {
+			return
+		}
+		for _, h := range hops {
+			if again, err := ParseHop(h.String()); err != nil || again != h {
+				t.Errorf("%+v is written %q, which reads as %+v, %v", h, h.String(), again, err)
+			}
+		}
+	})
+}
