@@ -82,7 +82,12 @@ def status(fn, *args):
         t, v, tb = sys.exc_info()
         while tb and tb.tb_frame.f_globals is globals():
             tb = tb.tb_next
-        sys.excepthook(t, v, tb)
+        if sys.excepthook is sys.__excepthook__:
+            # The interpreter's own looks for source lines on disk only.
+            import traceback
+            sys.stderr.write(''.join(traceback.format_exception(t, v, tb)))
+        else:
+            sys.excepthook(t, v, tb)
     return 1
 
 
@@ -150,7 +155,7 @@ def module(name, argv, stdin=False):
 def run_module(name, argv):
     import runpy
     sys.argv[:] = [core.native(a.encode('utf-8')) for a in [name] + argv]
-    runpy.run_module(name, None, '__main__', True)
+    runpy.run_module(sys.argv[0], None, '__main__', True)
 
 
 def command(argv, env=None, cwd=None, stdin=False):

@@ -32,7 +32,7 @@ DUE[0] = run_timers
 
 
 def execute(argv, env, tty, wait):
-    """Start argv. Returns (pid, fd of its stdin, of its stdout, of its stderr, of its terminal or None)."""
+    """Start argv. Returns (pid, fds of its stdin, stdout, stderr, terminal and the terminal's other side, error)."""
     in_r, in_w = os.pipe()
     out_r, out_w = os.pipe()
     err, err_w = [os.dup(s.fileno()) for s in _socket.socketpair(1, 1)]
@@ -42,6 +42,9 @@ def execute(argv, env, tty, wait):
     if tty:
         master, slave = os.openpty()
         fds += [master, slave]
+        mode = termios.tcgetattr(slave)
+        mode[3] = mode[3] & ~termios.ECHO       # no answer may come back into an error text
+        termios.tcsetattr(slave, termios.TCSANOW, mode)
     for fd in fds:
         private(fd, 1)
     pid = os.fork()
@@ -64,9 +67,8 @@ def execute(argv, env, tty, wait):
         except:
             os.write(failed_w, ('%s: %s' % (argv[0], sys.exc_info()[1])).encode())
         os._exit(127)
-    for fd in (in_r, out_w, err_w, failed_w, slave):
-        if fd is not None:
-            os.close(fd)
+    for fd in (in_r, out_w, err_w, failed_w):
+        os.close(fd)
     why = os.read(failed_r, 4096)
     os.close(failed_r)
     if wait:
@@ -76,7 +78,8 @@ def execute(argv, env, tty, wait):
     for fd in (in_w, out_r, err, master):
         if fd is not None:
             private(fd)
-    return pid, in_w, out_r, err, master, why
+    # Without the slave held open, reading the master would end before the program has opened its terminal.
+    return pid, in_w, out_r, err, master, slave, why
 
 
 class Child(Stream):
@@ -95,7 +98,8 @@ class Child(Stream):
         self.screen = EMPTY     # what came on the terminal since the last answer
         self.answered = {}
         self.heard = self.spoke = now()
-        self.pid, w, r, self.err, self.tty, why = execute(plan['argv'], plan['env'], plan['tty'], plan['wait'])
+        self.pid, w, r, self.err, self.tty, self.slave, why = execute(
+            plan['argv'], plan['env'], plan['tty'], plan['wait'])
         CHILDREN[id] = ROUTES[id] = self
         self.started = not plan['wait']
         Stream.__init__(self, r, w)
@@ -287,10 +291,10 @@ class Child(Stream):
         if self.err in FDS:
             POLL.unregister(self.err)
             del FDS[self.err]
-        for fd in (self.w, self.r, self.tty, self.err):
+        for fd in (self.w, self.r, self.tty, self.slave, self.err):
             if fd is not None:
                 os.close(fd)
-        self.w = self.r = self.tty = self.err = None
+        self.w = self.r = self.tty = self.slave = self.err = None
 
     def report(self):
         del CHILDREN[self.id]
