@@ -50,8 +50,8 @@ const (
 	FirstDynamic Handle = 1000
 )
 
-// Frame is one unit on a stream. Payload is not copied by this package: a frame
-// from a Scanner is valid until the Scanner's next Fill.
+// Frame is one unit on a stream. Payload is not copied by this package: that of a
+// frame from a Scanner is valid until the Scanner's next Next.
 type Frame struct {
 	Kind    Kind
 	Dst     ContextID
