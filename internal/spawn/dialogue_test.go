@@ -1,0 +1,87 @@
+package spawn
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/mitogen-go/mitogen/internal/connect"
+)
+
+var testPrompts = []connect.Prompt{
+	{Needle: []byte("Password:"), Answer: []byte("pw")},
+	{Needle: []byte("passphrase for"), Answer: []byte("pp")},
+	{Needle: []byte("(yes/no")},
+}
+
+func TestDialogue(t *testing.T) {
+	for _, tt := range []struct{ in, answers, problem string }{
+		{"", "", ""},
+		{"Welcome\r\nme@h's password: ", "pw", ""},
+		{"PASSWORD:", "pw", ""},
+		{"passpassword:", "pw", ""},
+		{"Enter passphrase for 'k': \r\npassword: ", "pp pw", ""},
+		{"password: \r\npassphrase for k", "pw pp", ""},
+		{"password: \r\nSorry.\r\npassword: ", "pw", connect.WhatRepeated},
+		{"really (yes/no/[fingerprint])? ", "", connect.WhatUnanswered},
+		{"password: really (yes/no)? ", "pw", connect.WhatUnanswered},
+	} {
+		for _, size := range []int{1, 2, 3, 7, 1000} {
+			answers, problem := converse(newDialogue(testPrompts), tt.in, func() int { return size })
+			if answers != tt.answers || problem != tt.problem {
+				t.Errorf("%q in pieces of %d: %q, %q", tt.in, size, answers, problem)
+			}
+		}
+		r := rand.New(rand.NewPCG(1, 2))
+		for range 100 {
+			answers, problem := converse(newDialogue(testPrompts), tt.in, func() int { return 1 + r.IntN(12) })
+			if answers != tt.answers || problem != tt.problem {
+				t.Errorf("%q in random pieces: %q, %q", tt.in, answers, problem)
+			}
+		}
+	}
+}
+
+// converse feeds text in pieces until there is a problem.
+func converse(d *dialogue, text string, size func() int) (answers, problem string) {
+	var all []string
+	for text != "" && problem == "" {
+		n := min(size(), len(text))
+		var got [][]byte
+		got, problem = d.feed([]byte(text[:n]))
+		for _, a := range got {
+			all = append(all, string(a))
+		}
+		text = text[n:]
+	}
+	return strings.Join(all, " "), problem
+}
+
+func TestDialogueKeepsLittle(t *testing.T) {
+	d := newDialogue(testPrompts)
+	d.feed(bytes.Repeat([]byte("passphrase fo "), 100000))
+	if len(d.rest) >= d.longest {
+		t.Errorf("%d bytes kept", len(d.rest))
+	}
+	if answers, problem := newDialogue(nil).feed([]byte("password:")); answers != nil || problem != "" {
+		t.Errorf("without prompts: %q %q", answers, problem)
+	}
+}
+
+func TestTail(t *testing.T) {
+	var got tail
+	want := ""
+	for i := range 300 {
+		piece := strings.Repeat(string(rune('a'+i%26)), i%97)
+		if i == 200 {
+			piece = strings.Repeat("0123456789", 1000)
+		}
+		got.add([]byte(piece))
+		want += piece
+		want = want[max(0, len(want)-connect.TextLimit):]
+		if string(got) != want {
+			t.Fatalf("after %d: %d bytes, want %d", i, len(got), len(want))
+		}
+	}
+}

@@ -1,0 +1,116 @@
+package spawn
+
+import (
+	"os"
+	"syscall"
+	"time"
+)
+
+// The steps of Close.
+const (
+	grace     = 300 * time.Millisecond // for the child to end by itself, its stdin having ended
+	patience  = 300 * time.Millisecond // for a child that we may not kill (sudo's) to end by SIGHUP
+	lastWords = 50 * time.Millisecond  // for what the child has left open to say more
+)
+
+// Close ends the process and waits for it: closes stdin, after 300 ms kills the process group and hangs up the
+// terminal, and reaps. It fails where the process can't be killed, as it belongs to somebody else, and stays
+// nevertheless; its stdin, stderr and terminal are closed even then. It may be called at any time and again.
+func (p *Process) Close() error {
+	if p.Stdin != nil {
+		p.Stdin.Close()
+	}
+	if p.Stdout != nil {
+		defer p.Stdout.Close()
+	}
+	if p.endsWithin(grace) {
+		return nil
+	}
+	p.Kill()
+	if p.endsWithin(patience) {
+		return nil
+	}
+	p.stderr.Close() // on Linux the kernel kills the runtime then
+	if p.endsWithin(5 * patience) {
+		return nil
+	}
+	return p.staysError()
+}
+
+func (p *Process) endsWithin(d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-p.done:
+		return true
+	case <-t.C:
+		return false
+	}
+}
+
+// Kill kills the process group, and closes stdin and terminal for those whom it may not kill. It doesn't wait.
+func (p *Process) Kill() {
+	p.signal(syscall.SIGKILL)
+	if p.Stdin != nil {
+		p.Stdin.Close()
+	}
+	if p.tty != nil {
+		p.tty.hangUp()
+	}
+}
+
+// signal reaches the process group as long as its id can't have become somebody else's.
+func (p *Process) signal(sig syscall.Signal) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.ended {
+		syscall.Kill(-p.pid, sig)
+	}
+}
+
+// reap waits for the end of the process, then ends all else: the rest of its group, the readers, our ends.
+func (p *Process) reap() {
+	awaitExit(p.pid)
+	status := p.collect()
+	if p.tty != nil {
+		p.tty.slave.Close() // the reader sees the end, unless somebody else holds the terminal
+		p.tty.master.SetReadDeadline(time.Now().Add(lastWords))
+	}
+	p.stderr.SetReadDeadline(time.Now().Add(lastWords))
+	p.readers.Wait()
+	p.stderr.Close()
+	if p.Stdin != nil {
+		p.Stdin.Close()
+	}
+	if p.tty != nil {
+		p.tty.hangUp()
+	}
+	p.mu.Lock()
+	p.status = status
+	p.mu.Unlock()
+	close(p.done)
+}
+
+// collect reaps the process itself. Where awaitExit leaves a zombie, this still holds the group's id.
+func (p *Process) collect() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.stopWatchLocked()
+	if !p.opt.Background {
+		syscall.Kill(-p.pid, syscall.SIGKILL)
+	}
+	p.ended = true
+	state, err := p.proc.Wait()
+	if err != nil {
+		return -1 // somebody else in this program has waited for all children
+	}
+	return exitStatus(state)
+}
+
+func exitStatus(state *os.ProcessState) int {
+	w := state.Sys().(syscall.WaitStatus)
+	if w.Signaled() {
+		return -int(w.Signal())
+	}
+	return w.ExitStatus()
+}

@@ -1,0 +1,31 @@
+package spawn
+
+import (
+	"os"
+	"runtime"
+	"sync"
+)
+
+// forks runs functions on one OS thread that never ends. The kernel kills a child with a parent-death signal when the
+// thread that started it ends, and the Go runtime ends threads as it likes.
+var forks = sync.OnceValue(func() chan<- func() {
+	c := make(chan func()) // any goroutine sends, never closed
+	go func() {
+		runtime.LockOSThread()
+		for f := range c {
+			f()
+		}
+	}()
+	return c
+})
+
+// fork is os.StartProcess on the thread for it.
+func fork(path string, argv []string, attr *os.ProcAttr) (proc *os.Process, err error) {
+	done := make(chan struct{})
+	forks() <- func() {
+		defer close(done)
+		proc, err = os.StartProcess(path, argv, attr)
+	}
+	<-done
+	return proc, err
+}

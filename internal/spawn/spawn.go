@@ -1,0 +1,263 @@
+// Package spawn carries out plans on this machine. It is the one place of the engine that touches processes, terminals
+// and signals.
+//
+// A Process has, besides its stdin and stdout, whose bytes are the caller's, up to two further ways to talk: stderr,
+// and a terminal of its own. Until Connected is called, what comes on the terminal is a dialogue that the plan's
+// prompts answer, and the plan's timeout and the context of Start can end it. Afterwards lines from both are passed on.
+//
+// Each Process has a goroutine that reaps it and one for stderr and terminal each; all have ended when Done is closed.
+// One OS thread per program starts all processes (see fork).
+package spawn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/mitogen-go/mitogen/internal/connect"
+)
+
+// Options are what a plan, being data, can't hold. The zero value is right for a context.
+type Options struct {
+	// Stdin and Stdout become the child's as they are, and stay the caller's to close: for a command that isn't ours.
+	// Process.Stdin and Process.Stdout are nil then. Default: pipes.
+	Stdin, Stdout *os.File
+
+	// Stderr is written what comes on the child's stderr, unchanged, by one goroutine. While it blocks the process
+	// can't be done.
+	Stderr io.Writer
+
+	// Line is called with each line of stderr and terminal after Connected: without its end, at most 4 KiB, and safe
+	// for a terminal. Two goroutines may call it at once.
+	Line func(string)
+
+	// Busy says that a person is being asked something. The timeout starts again then.
+	Busy func() bool
+
+	// Background lets processes of the child's group live on when the child has ended by itself.
+	Background bool
+}
+
+// A Process is a plan being carried out. Its methods may be called by any goroutine.
+type Process struct {
+	Stdin  *os.File // write end; non-blocking, deadlines work; closed by Close
+	Stdout *os.File // read end, likewise
+
+	plan   connect.Plan  // static
+	opt    Options       // static
+	proc   *os.Process   // static
+	pid    int           // static; also the process group's id
+	stderr *os.File      // static
+	tty    *terminal     // static; nil: none
+	done   chan struct{} // closed by reap
+
+	readers sync.WaitGroup
+
+	mu        sync.Mutex // protects following
+	tail      tail
+	timer     *time.Timer // of the connect
+	unwatch   func() bool // stops the watch over the context of Start
+	connected bool
+	ended     bool // reaped, or about to be: no signals any more
+	status    int
+	failure   *connect.Failure // the first one
+}
+
+// Start starts the plan's command. ctx bounds the connect: until Connected is called, its end kills the process. The
+// error is a *connect.Error. Whoever got a Process must call Close.
+func Start(ctx context.Context, plan connect.Plan, opt Options) (*Process, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, classify(plan, cancelled(err), err.Error())
+	}
+	c, err := openChannels(plan, opt)
+	if err != nil {
+		return nil, classify(plan, connect.WhatExec, err.Error())
+	}
+	proc, err := start(plan, c)
+	c.closeChild()
+	if err != nil {
+		c.closeOurs()
+		return nil, classify(plan, connect.WhatExec, err.Error())
+	}
+	p := &Process{
+		Stdin: c.stdin, Stdout: c.stdout,
+		plan: plan, opt: opt, proc: proc, pid: proc.Pid, stderr: c.stderr, tty: c.tty, done: make(chan struct{}),
+	}
+	p.begin(ctx)
+	return p, nil
+}
+
+func start(plan connect.Plan, c *channels) (*os.Process, error) {
+	path, err := exec.LookPath(plan.Argv[0])
+	if err != nil {
+		return nil, err
+	}
+	attr := &os.ProcAttr{Env: environ(plan.Env), Files: c.child, Sys: &syscall.SysProcAttr{Setsid: true}}
+	if c.tty != nil {
+		attr.Sys.Setctty, attr.Sys.Ctty = true, len(c.child)-1
+	}
+	dieWithUs(attr.Sys)
+	return fork(path, plan.Argv, attr)
+}
+
+func (p *Process) begin(ctx context.Context) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.plan.Timeout > 0 {
+		p.timer = time.AfterFunc(p.plan.Timeout, p.expired)
+	}
+	p.unwatch = context.AfterFunc(ctx, func() { p.Fail(cancelled(ctx.Err())) })
+	p.readers.Add(1)
+	go p.listen(p.stderr, &listener{p: p, copy: p.opt.Stderr})
+	if p.tty != nil {
+		p.readers.Add(1)
+		go p.listen(p.tty.master, &listener{p: p, talk: newDialogue(p.plan.Prompts)})
+	}
+	go p.reap()
+}
+
+// cancelled tells our giving up from a deadline's end.
+func cancelled(err error) string {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return connect.WhatTimeout
+	}
+	return connect.WhatCancelled
+}
+
+func classify(plan connect.Plan, what, text string) error {
+	e := connect.Classify(plan.Method, connect.Failure{What: what, Text: text})
+	e.Hop = plan.Name
+	return e
+}
+
+// environ is our environment with more; a later value of a name wins. Some programs take the first, so there is one.
+func environ(more []string) []string {
+	env := os.Environ()
+	for _, e := range more {
+		name, _, _ := strings.Cut(e, "=")
+		env = slices.DeleteFunc(env, func(old string) bool { return strings.HasPrefix(old, name+"=") })
+		env = append(env, e)
+	}
+	return env
+}
+
+func (p *Process) expired() {
+	if p.opt.Busy == nil || !p.opt.Busy() {
+		p.Fail(connect.WhatTimeout)
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.connected && !p.ended {
+		p.timer.Reset(p.plan.Timeout)
+	}
+}
+
+// Connected says that the context has answered: neither timeout nor the context of Start nor prompts matter any more.
+func (p *Process) Connected() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.connected = true
+	p.stopWatchLocked()
+}
+
+func (p *Process) stopWatchLocked() {
+	p.unwatch()
+	if p.timer != nil {
+		p.timer.Stop()
+	}
+}
+
+// Note adds to the text of a failure what came on stdout before EC0.
+func (p *Process) Note(noise []byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.tail.add(noise)
+}
+
+// Text is the end of what came on stderr and terminal, at most 4 KiB: hostile, but without the plan's answers.
+func (p *Process) Text() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	text := string(p.tail)
+	for _, q := range p.plan.Prompts {
+		if len(q.Answer) >= 4 { // shorter ones are in anything
+			text = strings.ReplaceAll(text, string(q.Answer), "***")
+		}
+	}
+	return text
+}
+
+// Fail records why the connect failed (one of the What constants of package connect) and kills the process. After
+// Connected, or a failure, it does nothing.
+func (p *Process) Fail(what string) {
+	p.mu.Lock()
+	first := !p.connected && !p.ended && p.failure == nil
+	if first {
+		p.failure = &connect.Failure{What: what}
+	}
+	p.mu.Unlock()
+	if first {
+		p.Kill()
+	}
+}
+
+// Pid is the child's process id.
+func (p *Process) Pid() int { return p.pid }
+
+// Done is closed when the process is reaped, and all that it said is in Text.
+func (p *Process) Done() <-chan struct{} { return p.done }
+
+// Wait waits for Done and returns Status.
+func (p *Process) Wait() int {
+	<-p.done
+	return p.Status()
+}
+
+// Status is the exit code, or minus the signal. It is 0 before Done.
+func (p *Process) Status() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.status
+}
+
+// Failure says, after Done, why there is no process any more.
+func (p *Process) Failure() connect.Failure {
+	text := p.Text()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f := connect.Failure{What: connect.WhatExit, Status: p.status}
+	if p.failure != nil {
+		f = *p.failure
+	}
+	f.Text = text
+	return f
+}
+
+// Err is Failure as an error one can act on.
+func (p *Process) Err() error {
+	e := connect.Classify(p.plan.Method, p.Failure())
+	e.Hop = p.plan.Name
+	return e
+}
+
+// Stopped tells whether the process is suspended (SIGSTOP, a debugger), and so can't be expected to answer.
+func (p *Process) Stopped() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !p.ended && stopped(p.pid)
+}
+
+var errStays = errors.New("process doesn't end, and may not be killed")
+
+func (p *Process) staysError() error {
+	return fmt.Errorf("close %s (pid %d): %w", p.plan.Name, p.pid, errStays)
+}
