@@ -29,6 +29,7 @@ const (
 var (
 	ErrNoPython         = errors.New("no Python interpreter found")
 	ErrNoCommand        = errors.New("command not found")
+	ErrStart            = errors.New("can't start process")
 	ErrUnknownHost      = errors.New("unknown host")
 	ErrRefused          = errors.New("connection refused")
 	ErrUnreachable      = errors.New("host unreachable")
@@ -61,6 +62,7 @@ type advice struct{ phase, hint string }
 var kinds = map[error]advice{
 	ErrNoPython:         {PhasePython, "install Python there (any from 2.4 to 3.14), or say with --python where it is"},
 	ErrNoCommand:        {PhaseStart, "install the program there, or give its path"},
+	ErrStart:            {PhaseStart, "check permissions and limits on the machine that starts it"},
 	ErrUnknownHost:      {PhaseLogin, "check the host's name, and ~/.ssh/config"},
 	ErrRefused:          {PhaseLogin, "check that sshd runs there, and its port"},
 	ErrUnreachable:      {PhaseLogin, "check the network and the host's address"},
@@ -173,6 +175,11 @@ func kindOf(m method, f Failure) error {
 	}
 	text := strings.ToLower(f.Text)
 	switch f.What {
+	case WhatExec:
+		if strings.Contains(text, "no such file") || strings.Contains(text, "not found") {
+			return ErrNoCommand
+		}
+		return ErrStart
 	case WhatUnanswered:
 		if strings.Contains(text, yesNo) || strings.Contains(text, "host key verification failed") {
 			return ErrHostKey
@@ -197,7 +204,6 @@ func kindOf(m method, f Failure) error {
 
 // certain kinds need no look at the text.
 var certain = map[string]error{
-	WhatExec:      ErrNoCommand,
 	WhatTimeout:   ErrTimeout,
 	WhatForeign:   ErrForeign,
 	WhatCancelled: ErrCancelled,
