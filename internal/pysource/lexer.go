@@ -185,6 +185,9 @@ func (l *Lexer) end() (Token, error) {
 		l.open, l.fresh = false, true
 		return l.token(Newline, l.pos, l.pos), nil
 	}
+	if len(l.indents) > 1 {
+		return Token{}, l.fail("a continued line holds nothing")
+	}
 	return l.token(EOF, l.pos, l.pos), nil
 }
 
