@@ -1,0 +1,287 @@
+// Package askpass answers the questions of ssh processes that this program starts: passwords, passphrases, host keys,
+// and the notices of security keys.
+//
+// ssh asks by executing the program that SSH_ASKPASS names. That is this very program again: importing the package is
+// enough, for any program (client.go). The copy finds a socket's path and a token in its environment, sends the
+// question there and prints the answer. It ends when the socket does, and so with this program.
+//
+// A Server takes the questions of any number of ssh processes, each registered with the Func that answers it.
+// An Answerer makes a Func of options.
+package askpass
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/mitogen-go/mitogen/internal/connect"
+)
+
+// envName holds "token:path of the socket" for the client.
+const envName = "MITOGEN_ASKPASS"
+
+// A Prompt is a question of ssh.
+type Prompt struct {
+	Hop  string // as in connect.Plan.Name
+	Kind Kind
+	Text string // as ssh words it, safe for a terminal
+}
+
+// A Kind of question.
+type Kind int
+
+// The kinds.
+const (
+	Other      Kind = iota // for instance a one-time code
+	Password               // of the account there
+	Passphrase             // of a key
+	PIN                    // of a security key
+	HostKey                // answer "yes", "no" or the fingerprint
+	Confirm                // answer "yes", or anything else for no
+	Notice                 // nothing to answer: "touch the key". Its context ends when it has been done
+)
+
+var kindNames = [...]string{"other", "password", "passphrase", "PIN", "host key", "confirm", "notice"}
+
+// String names the kind.
+func (k Kind) String() string { return kindNames[k] }
+
+// A Func answers a question. An error refuses to. ctx ends when ssh doesn't want to know any more.
+type Func func(ctx context.Context, p Prompt) (string, error)
+
+// A Server answers the ssh processes of this program. The zero value is ready; it costs nothing before Register.
+type Server struct {
+	mu       sync.Mutex // protects following
+	dir      string
+	listener *net.UnixListener
+	clients  map[string]client     // by token
+	conns    map[net.Conn]struct{} // open ones
+	closed   bool
+	handlers sync.WaitGroup
+}
+
+type client struct {
+	hop    string
+	answer Func
+}
+
+var errClosed = errors.New("askpass server is closed")
+
+// Register returns what to add to the environment of one ssh process, whose questions answer is called for, by several
+// goroutines at once if ssh is. release ends that; call it when the process has ended.
+func (s *Server) Register(hop string, answer Func) (env []string, release func(), err error) {
+	program, err := self()
+	if err != nil {
+		return nil, nil, fmt.Errorf("register askpass: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.startLocked(); err != nil {
+		return nil, nil, fmt.Errorf("register askpass: %w", err)
+	}
+	token := rand.Text()
+	s.clients[token] = client{hop, answer}
+	release = func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.clients, token)
+	}
+	env = []string{
+		"SSH_ASKPASS=" + program,
+		"SSH_ASKPASS_REQUIRE=force",
+		envName + "=" + token + ":" + filepath.Join(s.dir, "s"),
+	}
+	if os.Getenv("DISPLAY") == "" { // without one, OpenSSH before 8.4 doesn't ask
+		env = append(env, "DISPLAY=:0")
+	}
+	return env, release, nil
+}
+
+// self is the path of this program, also where the file has been replaced meanwhile.
+func self() (string, error) {
+	path, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	if _, err := os.Stat(path); err == nil {
+		return path, nil
+	}
+	link := fmt.Sprintf("/proc/%d/exe", os.Getpid())
+	if _, err := os.Stat(link); err != nil {
+		return "", fmt.Errorf("find this program: %w", err)
+	}
+	return link, nil
+}
+
+func (s *Server) startLocked() error {
+	if s.closed {
+		return errClosed
+	}
+	if s.listener != nil {
+		return nil
+	}
+	dir, err := os.MkdirTemp("", "mitogen-") // mode 0700
+	if err != nil {
+		return err
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(dir, "s"), Net: "unix"})
+	if err != nil {
+		os.Remove(dir)
+		return err
+	}
+	s.dir, s.listener = dir, l
+	s.clients, s.conns = map[string]client{}, map[net.Conn]struct{}{}
+	s.handlers.Go(func() { s.accept(l) })
+	return nil
+}
+
+// Close ends all dialogues, and with them the askpass processes, removes the socket, and waits for the Funcs to return.
+func (s *Server) Close() error {
+	s.mu.Lock()
+	first := !s.closed && s.listener != nil
+	s.closed = true
+	if first {
+		s.listener.Close()
+		for c := range s.conns {
+			c.Close()
+		}
+	}
+	s.mu.Unlock()
+	s.handlers.Wait()
+	if first {
+		return os.RemoveAll(s.dir)
+	}
+	return nil
+}
+
+func (s *Server) accept(l *net.UnixListener) {
+	for {
+		c, err := l.AcceptUnix()
+		if err != nil {
+			return
+		}
+		s.mu.Lock()
+		if s.closed {
+			c.Close()
+		} else {
+			s.conns[c] = struct{}{}
+			s.handlers.Go(func() { s.handle(c) })
+		}
+		s.mu.Unlock()
+	}
+}
+
+// handle serves one question. Whoever doesn't know a token gets no word.
+func (s *Server) handle(c *net.UnixConn) {
+	defer func() {
+		c.Close()
+		s.mu.Lock()
+		delete(s.conns, c)
+		s.mu.Unlock()
+	}()
+	if !ownPeer(c) {
+		return
+	}
+	q, err := readQuestion(c)
+	if err != nil {
+		return
+	}
+	s.mu.Lock()
+	who, known := s.clients[q.token]
+	s.mu.Unlock()
+	if !known {
+		return
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	gone := make(chan struct{})
+	go func() { // ssh kills the client when it needs no answer any more
+		defer close(gone)
+		io.Copy(io.Discard, c)
+		cancel()
+	}()
+	defer func() { c.Close(); <-gone }()
+	answer, err := who.answer(ctx, Prompt{Hop: who.hop, Kind: q.kind(), Text: connect.Clean(q.text)})
+	if q.kind() == Notice { // stays up until ssh takes it away
+		<-gone
+		return
+	}
+	if err != nil {
+		return
+	}
+	c.Write(append([]byte{accepted}, answer...))
+}
+
+// accepted precedes an answer. A refusal is silent.
+const accepted = '+'
+
+// A question is what a client sends: token, hint of ssh and its words, each with its length before it (u32).
+type question struct{ token, hint, text string }
+
+const maxText = 16 << 10
+
+func (q question) append(b []byte) []byte {
+	for _, s := range []string{q.token, q.hint, q.text} {
+		s = s[:min(len(s), maxText)]
+		b = binary.BigEndian.AppendUint32(b, uint32(len(s)))
+		b = append(b, s...)
+	}
+	return b
+}
+
+func readQuestion(r io.Reader) (q question, err error) {
+	for _, s := range []*string{&q.token, &q.hint, &q.text} {
+		var size [4]byte
+		if _, err := io.ReadFull(r, size[:]); err != nil {
+			return q, err
+		}
+		n := binary.BigEndian.Uint32(size[:])
+		if n > maxText {
+			return q, errors.New("question too long")
+		}
+		b := make([]byte, n)
+		if _, err := io.ReadFull(r, b); err != nil {
+			return q, err
+		}
+		*s = string(b)
+	}
+	return q, nil
+}
+
+// kind tells by ssh's hint, then by its words.
+func (q question) kind() Kind {
+	switch q.hint {
+	case "none":
+		return Notice
+	case "confirm":
+		return Confirm
+	}
+	text := strings.ToLower(q.text)
+	for _, w := range wordings {
+		if strings.Contains(text, w.words) {
+			return w.kind
+		}
+	}
+	return Other
+}
+
+// wordings in lower case; the first that occurs decides. Names of files and hosts may hold any of the words, so those
+// that stand before a name come first.
+var wordings = []struct {
+	words string
+	kind  Kind
+}{
+	{"continue connecting (yes/no", HostKey},
+	{"please type 'yes'", HostKey},
+	{"enter passphrase for", Passphrase},
+	{"enter pin ", PIN},
+	{"confirm user presence", Notice},
+	{"password", Password},
+}

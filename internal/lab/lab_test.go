@@ -1,0 +1,45 @@
+package lab
+
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+func TestMain(m *testing.M) { os.Exit(Main(m)) }
+
+func TestLogin(t *testing.T) {
+	l := Need(t)
+	for _, user := range append(users, "root", "mito") {
+		out, err := exec.Command("ssh", "-F", l.Config, "-o", "BatchMode=yes", user, "id -un").CombinedOutput()
+		want := strings.Replace(user+"\n", "mito\n", Free+"\n", 1)
+		if err != nil || string(out) != want {
+			t.Errorf("ssh %s: %v: %s", user, err, out)
+		}
+	}
+}
+
+func TestSudo(t *testing.T) {
+	Need(t)
+	argv := As(Free, "sudo", "-n", "id", "-u")
+	if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil || string(out) != "0\n" {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// Users of the lab in the same process or others share it.
+func TestShared(t *testing.T) {
+	a := Need(t)
+	b, err := Use()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Release()
+	if a.Pid != b.Pid || !a.works() {
+		t.Errorf("%+v, %+v", a, b)
+	}
+	if info, err := os.Stat(file("lab.json")); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the file with the passwords: %v %v", info, err)
+	}
+}
