@@ -7,7 +7,9 @@ import (
 )
 
 // AppendU32 appends the payload of CANCEL (a reply handle) and KILL (a context).
-func AppendU32[N ~uint32](dst []byte, n N) []byte { return binary.BigEndian.AppendUint32(dst, uint32(n)) }
+func AppendU32[N ~uint32](dst []byte, n N) []byte {
+	return binary.BigEndian.AppendUint32(dst, uint32(n))
+}
 
 // ParseU32 reads what AppendU32 wrote.
 func ParseU32[N ~uint32](b []byte) (N, error) {
@@ -18,7 +20,9 @@ func ParseU32[N ~uint32](b []byte) (N, error) {
 }
 
 // AppendCredit appends the payload of CREDIT: n bytes of flow have been consumed.
-func AppendCredit(dst []byte, flow Handle, n uint32) []byte { return AppendU32(AppendU32(dst, flow), n) }
+func AppendCredit(dst []byte, flow Handle, n uint32) []byte {
+	return AppendU32(AppendU32(dst, flow), n)
+}
 
 // ParseCredit reads what AppendCredit wrote.
 func ParseCredit(b []byte) (flow Handle, n uint32, err error) {
@@ -29,7 +33,9 @@ func ParseCredit(b []byte) (flow Handle, n uint32, err error) {
 }
 
 // AppendLost appends the payload of LOST: id is gone, and why.
-func AppendLost(dst []byte, id ContextID, why string) []byte { return append(AppendU32(dst, id), why...) }
+func AppendLost(dst []byte, id ContextID, why string) []byte {
+	return append(AppendU32(dst, id), why...)
+}
 
 // ParseLost reads what AppendLost wrote. why is as it came: any bytes.
 func ParseLost(b []byte) (id ContextID, why string, err error) {
@@ -38,7 +44,9 @@ func ParseLost(b []byte) (id ContextID, why string, err error) {
 }
 
 // AppendConnect appends the payload of CONNECT: the new context's id and a pickle of how to start it.
-func AppendConnect(dst []byte, id ContextID, plan []byte) []byte { return append(AppendU32(dst, id), plan...) }
+func AppendConnect(dst []byte, id ContextID, plan []byte) []byte {
+	return append(AppendU32(dst, id), plan...)
+}
 
 // ParseConnect reads what AppendConnect wrote. plan shares b's memory.
 func ParseConnect(b []byte) (id ContextID, plan []byte, err error) { return cutID(b, "connect") }

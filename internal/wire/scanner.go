@@ -172,7 +172,7 @@ func (s *Scanner) makeRoom(size int) {
 	}
 	old := s.buf[s.start:s.end]
 	switch {
-	case size > len(s.buf) || s.end == len(s.buf) && s.start == 0:
+	case size > len(s.buf):
 		s.buf = make([]byte, s.grown(size))
 	case s.start+size <= len(s.buf) && s.end < len(s.buf):
 		return

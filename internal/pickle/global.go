@@ -1,0 +1,253 @@
+package pickle
+
+import (
+	"errors"
+	"fmt"
+	"math"
+)
+
+// A global is a callable on the decoder's stack. As a value it is refused.
+type global struct {
+	module, name string
+	call         func(*decoder, Tuple) (any, error)
+}
+
+var errArguments = errors.New("wrong arguments")
+
+var globals = func() map[[2]string]*global {
+	m := map[[2]string]*global{}
+	add := func(module, name string, call func(*decoder, Tuple) (any, error)) {
+		m[[2]string{module, name}] = &global{module, name, call}
+	}
+	add("_codecs", "encode", (*decoder).callEncode)
+	for _, builtins := range []string{"builtins", "__builtin__"} {
+		add(builtins, "set", func(d *decoder, args Tuple) (any, error) {
+			items, err := d.listArg(args)
+			return &Set{Items: items}, err
+		})
+		add(builtins, "frozenset", func(d *decoder, args Tuple) (any, error) {
+			items, err := d.listArg(args)
+			return &FrozenSet{Items: items}, err
+		})
+		add(builtins, "complex", (*decoder).callComplex)
+		add(builtins, "bytes", (*decoder).callBytes)
+		add(builtins, "bytearray", (*decoder).callBytes)
+	}
+	add("mitogen", "Context", (*decoder).callContext)
+	add("mitogen", "Sender", (*decoder).callSender)
+	add("mitogen", "Secret", (*decoder).callSecret)
+	add("mitogen", "Blob", (*decoder).callBlob)
+	add("mitogen", "Error", func(d *decoder, args Tuple) (any, error) { return newError(args) })
+	return m
+}()
+
+func (d *decoder) global(module, name string) {
+	if d.err != nil {
+		return
+	}
+	g := globals[[2]string{module, name}]
+	if g == nil {
+		d.fail(&GlobalError{module, name})
+		return
+	}
+	d.push(g)
+}
+
+func (d *decoder) stackGlobal() {
+	vs := d.pop(2)
+	if d.err != nil {
+		return
+	}
+	module, ok1 := asText(vs[0])
+	name, ok2 := asText(vs[1])
+	if !ok1 || !ok2 {
+		d.fail(errors.New("global's name is not text"))
+		return
+	}
+	d.global(module, name)
+}
+
+func (d *decoder) reduce() {
+	vs := d.pop(2)
+	if d.err != nil {
+		return
+	}
+	g, ok1 := vs[0].(*global)
+	args, ok2 := vs[1].(Tuple)
+	if !ok1 || !ok2 {
+		d.fail(errors.New("call of what isn't a class"))
+		return
+	}
+	d.made -= 2 // both are gone
+	v, err := g.call(d, args)
+	if err != nil {
+		d.fail(fmt.Errorf("%s.%s: %w", g.module, g.name, err))
+		return
+	}
+	d.push(v)
+}
+
+// listArg returns a copy of the items of the only argument, a list, or none without an argument.
+func (d *decoder) listArg(args Tuple) ([]any, error) {
+	if len(args) == 0 {
+		return nil, nil
+	}
+	l, ok := args[0].(*List)
+	if !ok || len(args) != 1 {
+		return nil, errArguments
+	}
+	if d.count(len(l.Items)); d.err != nil {
+		return nil, d.err
+	}
+	return appendAll(nil, l.Items), nil
+}
+
+func (d *decoder) callComplex(args Tuple) (any, error) {
+	if len(args) != 2 {
+		return nil, errArguments
+	}
+	re, ok1 := args[0].(float64)
+	im, ok2 := args[1].(float64)
+	if !ok1 || !ok2 {
+		return nil, errArguments
+	}
+	return complex(re, im), nil
+}
+
+// callEncode is how bytes come in protocol 2: text, and the name of Latin-1.
+func (d *decoder) callEncode(args Tuple) (any, error) {
+	if len(args) != 2 {
+		return nil, errArguments
+	}
+	s, ok := args[0].(string)
+	coding, _ := asText(args[1])
+	if !ok || coding != "latin1" && coding != "latin-1" {
+		return nil, errArguments
+	}
+	if err := d.move(len(s)); err != nil {
+		return nil, err
+	}
+	b, ok := latin1(s)
+	if !ok {
+		return nil, errors.New("text is not Latin-1")
+	}
+	return b, nil
+}
+
+// move counts bytes that are copied. The memo can name a text again and again, but all copies together may make no more
+// than came in.
+func (d *decoder) move(n int) error {
+	if d.moved += n; d.moved > len(d.in) {
+		return ErrTooManyNodes
+	}
+	return nil
+}
+
+// callBytes makes bytes or a bytearray: from nothing, from bytes, or from text and the name of Latin-1.
+func (d *decoder) callBytes(args Tuple) (any, error) {
+	switch len(args) {
+	case 0:
+		return []byte{}, nil
+	case 1:
+		return d.bytesArg(args[0])
+	case 2:
+		return d.callEncode(args)
+	}
+	return nil, errArguments
+}
+
+func (d *decoder) callContext(args Tuple) (any, error) {
+	if len(args) != 2 {
+		return nil, errArguments
+	}
+	id, ok1 := asU32(args[0])
+	name, ok2 := asText(args[1])
+	if !ok1 || !ok2 {
+		return nil, errArguments
+	}
+	return Context{id, name}, nil
+}
+
+func (d *decoder) callSender(args Tuple) (any, error) {
+	if len(args) != 2 {
+		return nil, errArguments
+	}
+	context, ok1 := asU32(args[0])
+	handle, ok2 := asU32(args[1])
+	if !ok1 || !ok2 {
+		return nil, errArguments
+	}
+	return Sender{context, handle}, nil
+}
+
+func (d *decoder) callSecret(args Tuple) (any, error) {
+	if len(args) != 1 {
+		return nil, errArguments
+	}
+	s, ok := asText(args[0])
+	if !ok {
+		return nil, errArguments
+	}
+	return Secret(s), nil
+}
+
+func (d *decoder) callBlob(args Tuple) (any, error) {
+	if len(args) != 1 {
+		return nil, errArguments
+	}
+	b, err := d.bytesArg(args[0])
+	return Blob(b), err
+}
+
+// newError makes an Error of module, type, text, traceback and arguments.
+func newError(args Tuple) (*Error, error) {
+	if len(args) != 5 {
+		return nil, fmt.Errorf("%d fields, not 5", len(args))
+	}
+	e := &Error{}
+	for i, field := range [...]*string{&e.Module, &e.Type, &e.Text, &e.Traceback} {
+		s, ok := asText(args[i])
+		if !ok {
+			return nil, errArguments
+		}
+		*field = s
+	}
+	switch v := args[4].(type) {
+	case nil:
+	case Tuple:
+		e.Args = v
+	default:
+		return nil, errArguments
+	}
+	return e, nil
+}
+
+func asText(v any) (string, bool) {
+	switch v := v.(type) {
+	case string:
+		return v, true
+	case str2:
+		return string(v), badText(string(v)) < 0
+	}
+	return "", false
+}
+
+// bytesArg takes text too: it may have come as a str of Python 2.
+func (d *decoder) bytesArg(v any) ([]byte, error) {
+	switch v := v.(type) {
+	case []byte:
+		return v, nil
+	case Blob:
+		return v, nil
+	case str2:
+		return []byte(v), d.move(len(v))
+	case string:
+		return []byte(v), d.move(len(v))
+	}
+	return nil, errArguments
+}
+
+func asU32(v any) (uint32, bool) {
+	n, ok := v.(int64)
+	return uint32(n), ok && n >= 0 && n <= math.MaxUint32
+}
