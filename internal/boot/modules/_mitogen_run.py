@@ -1,195 +1,149 @@
-"""Running whole programs in a context: a script, a module, a command. Served as `_mitogen_run`.
-
-Each function ends with the exit status that a shell would see.
-"""
 import os
 import signal
 import sys
-
 import _mitogen as core
-
-
 class Input(core.Stream):
-    """The pipe behind fd 0, fed from the STDIN frames of one run."""
-
-    def __init__(self, reply):
-        self.reply = reply
-        self.eof = self.done = 0
-        r, w = os.pipe()
-        core.Stream.__init__(self, None, core.high(w))
-        os.close(w)
-        os.dup2(r, 0)
-        os.close(r)
-        core.FEED.append(self.feed)
-        self.feed()
-
-    def feed(self):
-        """Take what has come for this run; what came for an earlier one is dropped."""
-        later = []
-        while core.EARLY:
-            reply, data = core.EARLY.pop(0)
-            if reply == self.reply:
-                self.put(data)
-                self.eof = self.eof or not data
-            elif reply > self.reply:
-                later.append((reply, data))
-        core.EARLY.extend(later)
-        self.flush()
-
-    def written(self, n):
-        core.UP.out.appendleft(core.frame(0, core.CREDIT, core.pack('>LL', core.STDIN, n)))
-
-    def flush(self, ev=None):
-        if not self.done:
-            core.Stream.flush(self)
-            core.UP.flush()
-            if self.eof and not self.rest and not self.out:
-                self.lost()
-
-    def lost(self):
-        if not self.done:
-            self.done = 1
-            self.blocked = 0
-            core.STREAMS.remove(self)
-            if self.waits:
-                core.POLL.unregister(self.w)
-            del core.FDS[self.w]
-            os.close(self.w)
-
-    def close(self):
-        del core.FEED[:]
-        core.atomic(self.lost)
-        fd = os.open('/dev/null', os.O_RDONLY)
-        os.dup2(fd, 0)
-        os.close(fd)
-
-
-def status(fn, *args):
-    """Call fn as the interpreter runs a main program; returns the exit status."""
-    try:
-        fn(*args)
-        return 0
-    except SystemExit:
-        code = sys.exc_info()[1].code
-        if code is None:
-            return 0
-        if isinstance(code, int):
-            return code & 255
-        sys.stderr.write('%s\n' % (code,))
-    except KeyboardInterrupt:
-        raise
-    except:
-        t, v, tb = sys.exc_info()
-        while tb and tb.tb_frame.f_globals is globals():
-            tb = tb.tb_next
-        if sys.excepthook is sys.__excepthook__:
-            # The interpreter's own looks for source lines on disk only.
-            import traceback
-            sys.stderr.write(''.join(traceback.format_exception(t, v, tb)))
-        else:
-            sys.excepthook(t, v, tb)
-    return 1
-
-
-def main_program(fn, stdin, *args):
-    """As status; then what an interpreter does at its end. fd 0 is fed from STDIN frames if stdin."""
-    fed = None
-    if stdin:
-        fed = Input(core.S.current[1])
-    old = sys.stdin
-    try:
-        sys.stdin = reader(old)
-        code = status(fn, *args)
-        if 'threading' in sys.modules and hasattr(sys.modules['threading'], '_shutdown'):
-            status(sys.modules['threading']._shutdown)
-        if 'atexit' in sys.modules:
-            status(sys.modules['atexit']._run_exitfuncs)
-        return code
-    finally:
-        sys.stdin = old
-        if fed:
-            fed.close()
-
-
+ def __init__(self,reply):
+  self.reply=reply
+  self.eof=self.done=0
+  r,w=os.pipe()
+  core.Stream.__init__(self,None,core.high(w))
+  os.close(w)
+  os.dup2(r,0)
+  os.close(r)
+  core.FEED.append(self.feed)
+  self.feed()
+ def feed(self):
+  later=[]
+  while core.EARLY:
+   reply,data=core.EARLY.pop(0)
+   if reply==self.reply:
+    self.put(data)
+    self.eof=self.eof or not data
+   elif reply>self.reply:
+    later.append((reply,data))
+  core.EARLY.extend(later)
+  self.flush()
+ def written(self,n):
+  core.UP.out.appendleft(core.frame(0,core.CREDIT,core.pack('>LL',core.STDIN,n)))
+ def flush(self,ev=None):
+  if not self.done:
+   core.Stream.flush(self)
+   core.UP.flush()
+   if self.eof and not self.rest and not self.out:
+    self.lost()
+ def lost(self):
+  if not self.done:
+   self.done=1
+   self.blocked=0
+   core.STREAMS.remove(self)
+   if self.waits:
+    core.POLL.unregister(self.w)
+   del core.FDS[self.w]
+   os.close(self.w)
+ def close(self):
+  del core.FEED[:]
+  core.atomic(self.lost)
+  fd=os.open('/dev/null',os.O_RDONLY)
+  os.dup2(fd,0)
+  os.close(fd)
+def status(fn,*args):
+ try:
+  fn(*args)
+  return 0
+ except SystemExit:
+  code=sys.exc_info()[1].code
+  if code is None:
+   return 0
+  if isinstance(code,int):
+   return code&255
+  sys.stderr.write('%s\n'%(code,))
+ except KeyboardInterrupt:
+  raise
+ except:
+  t,v,tb=sys.exc_info()
+  while tb and tb.tb_frame.f_globals is globals():
+   tb=tb.tb_next
+  if sys.excepthook is sys.__excepthook__:
+   import traceback
+   sys.stderr.write(''.join(traceback.format_exception(t,v,tb)))
+  else:
+   sys.excepthook(t,v,tb)
+ return 1
+def main_program(fn,stdin,*args):
+ fed=None
+ if stdin:
+  fed=Input(core.S.current[1])
+ old=sys.stdin
+ try:
+  sys.stdin=reader(old)
+  code=status(fn,*args)
+  if'threading'in sys.modules and hasattr(sys.modules['threading'],'_shutdown'):
+   status(sys.modules['threading']._shutdown)
+  if'atexit'in sys.modules:
+   status(sys.modules['atexit']._run_exitfuncs)
+  return code
+ finally:
+  sys.stdin=old
+  if fed:
+   fed.close()
 def reader(old):
-    """A fresh file object on fd 0."""
-    if not core.PY3:
-        return os.fdopen(os.dup(0))
-    import io
-    return io.open(0, 'r', -1, old.encoding, old.errors, None, False)
-
-
+ if not core.PY3:
+  return os.fdopen(os.dup(0))
+ import io
+ return io.open(0,'r',-1,old.encoding,old.errors,None,False)
 class Source:
-    """What linecache asks for the lines of a script that is on no disk here."""
-
-    def __init__(self, text):
-        self.text = text
-
-    def get_source(self, name=None):
-        return self.text
-
-
-def script(source, filename, argv, stdin=False):
-    """Run source (bytes) as `__main__`, with argv as sys.argv."""
-    return main_program(execute, stdin, source, filename, argv)
-
-
-def execute(source, filename, argv):
-    sys.argv[:] = [core.native(a.encode('utf-8')) for a in argv]
-    main = sys.modules['__main__'] = type(sys)('__main__')
-    main.__file__ = core.native(filename.encode('utf-8'))
-    main.__builtins__ = core.BUILTINS
-    if not core.PY3:
-        source = source.replace('\r\n', '\n') + '\n'
-    main.__loader__ = Source(core.source(('m', '', core.zlib.compress(source))))
-    if not source.strip():
-        return
-    exec(compile(source, main.__file__, 'exec', 0, 1), main.__dict__)
-
-
-def module(name, argv, stdin=False):
-    """As `python -m name`."""
-    return main_program(run_module, stdin, name, argv)
-
-
-def run_module(name, argv):
-    import runpy
-    sys.argv[:] = [core.native(a.encode('utf-8')) for a in [name] + argv]
-    runpy.run_module(sys.argv[0], None, '__main__', True)
-
-
-def command(argv, env=None, cwd=None, stdin=False):
-    """Run a program with this context's fds 0, 1 and 2. env is added to the environment."""
-    import errno
-    import subprocess
-    fed = None
-    if stdin:
-        fed = Input(core.S.current[1])
-    full = dict(os.environ)
-    full.update(env or {})
-    try:
-        try:
-            p = subprocess.Popen(argv, env=full, cwd=cwd, preexec_fn=default_signals)
-        except OSError:
-            e = sys.exc_info()[1]
-            sys.stderr.write('mitogen: %s: %s\n' % (argv[0], e.strerror or e))
-            return {errno.ENOENT: 127}.get(e.errno, 126)
-        try:
-            code = p.wait()
-        except KeyboardInterrupt:
-            os.kill(p.pid, signal.SIGTERM)
-            p.wait()
-            raise
-    finally:
-        if fed:
-            fed.close()
-    if code < 0:
-        code = 128 - code
-    return code
-
-
+ def __init__(self,text):
+  self.text=text
+ def get_source(self,name=None):
+  return self.text
+def script(source,filename,argv,stdin=False):
+ return main_program(execute,stdin,source,filename,argv)
+def execute(source,filename,argv):
+ sys.argv[:]=[core.native(a.encode('utf-8'))for a in argv]
+ main=sys.modules['__main__']=type(sys)('__main__')
+ main.__file__=core.native(filename.encode('utf-8'))
+ main.__builtins__=core.BUILTINS
+ if not core.PY3:
+  source=source.replace('\r\n','\n')+'\n'
+ main.__loader__=Source(core.source(('m','',core.zlib.compress(source))))
+ if not source.strip():
+  return
+ exec(compile(source,main.__file__,'exec',0,1),main.__dict__)
+def module(name,argv,stdin=False):
+ return main_program(run_module,stdin,name,argv)
+def run_module(name,argv):
+ import runpy
+ sys.argv[:]=[core.native(a.encode('utf-8'))for a in[name]+argv]
+ runpy.run_module(sys.argv[0],None,'__main__',True)
+def command(argv,env=None,cwd=None,stdin=False):
+ import errno
+ import subprocess
+ fed=None
+ if stdin:
+  fed=Input(core.S.current[1])
+ full=dict(os.environ)
+ full.update(env or{})
+ try:
+  try:
+   p=subprocess.Popen(argv,env=full,cwd=cwd,preexec_fn=default_signals)
+  except OSError:
+   e=sys.exc_info()[1]
+   sys.stderr.write('mitogen: %s: %s\n'%(argv[0],e.strerror or e))
+   return{errno.ENOENT:127}.get(e.errno,126)
+  try:
+   code=p.wait()
+  except KeyboardInterrupt:
+   os.kill(p.pid,signal.SIGTERM)
+   p.wait()
+   raise
+ finally:
+  if fed:
+   fed.close()
+ if code<0:
+  code=128-code
+ return code
 def default_signals():
-    """What Python ignores and programs don't."""
-    for name in ('SIGPIPE', 'SIGXFSZ'):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_DFL)
+ for name in('SIGPIPE','SIGXFSZ'):
+  if hasattr(signal,name):
+   signal.signal(getattr(signal,name),signal.SIG_DFL)

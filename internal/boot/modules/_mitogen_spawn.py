@@ -1,384 +1,316 @@
-"""What makes a context a hop: it starts other contexts and carries their frames. Sent as `_mitogen_spawn`.
-
-Runs in the namespace of core.py, in the thread that reads (the holder of R); core's names are used as they are.
-"""
 import _socket
 import termios
-
-CHILDREN = {}       # id: Child
-TIMERS = []         # [when, function]
-EC0 = 'MITO-EC0'.encode()
-TAIL = 4096         # bytes kept of what a child's connection printed
-
-
-def after(seconds, fn):
-    TIMERS.append([now() + seconds, fn])
-
-
+CHILDREN={}
+TIMERS=[]
+EC0='MITO-EC0'.encode()
+TAIL=4096
+def after(seconds,fn):
+ TIMERS.append([now()+seconds,fn])
 def run_timers():
-    """Run what is due; returns seconds until the next is, or None."""
-    due = [t for t in TIMERS if t[0] <= now()]
-    for t in due:
-        TIMERS.remove(t)
-        t[1]()
-    times = [max(0, t[0] - now()) for t in TIMERS]
-    if HEARTBEAT:
-        times.append(HEARTBEAT)
-    if times:
-        return min(times)
-
-
-DUE[0] = run_timers
-
-
-def execute(argv, env, tty, wait):
-    """Start argv. Returns (pid, fds of its stdin, stdout, stderr, terminal and the terminal's other side, error)."""
-    in_r, in_w = os.pipe()
-    out_r, out_w = os.pipe()
-    err, err_w = [os.dup(s.fileno()) for s in _socket.socketpair(1, 1)]
-    failed_r, failed_w = os.pipe()
-    fds = [in_r, in_w, out_r, out_w, err, err_w, failed_r, failed_w]
-    master = slave = None
-    if tty:
-        master, slave = os.openpty()
-        fds += [master, slave]
-        mode = termios.tcgetattr(slave)
-        mode[3] = mode[3] & ~termios.ECHO       # no answer may come back into an error text
-        termios.tcsetattr(slave, termios.TCSANOW, mode)
-    for fd in fds:
-        private(fd, 1)
-    pid = os.fork()
-    if not pid:
-        try:
-            os.setsid()
-            if slave is not None:
-                fcntl.ioctl(slave, getattr(termios, 'TIOCSCTTY', 21518), 0)
-                if wait:
-                    in_r = out_w = slave
-            os.dup2(in_r, 0)
-            os.dup2(out_w, 1)
-            os.dup2(err_w, 2)
-            for name in ('SIGPIPE', 'SIGXFSZ', 'SIGINT'):
-                if hasattr(signal, name):
-                    signal.signal(getattr(signal, name), signal.SIG_DFL)
-            full = dict(os.environ)
-            full.update(env)
-            os.execvpe(argv[0], argv, full)
-        except:
-            os.write(failed_w, ('%s: %s' % (argv[0], sys.exc_info()[1])).encode())
-        os._exit(127)
-    for fd in (in_r, out_w, err_w, failed_w):
-        os.close(fd)
-    why = os.read(failed_r, 4096)
-    os.close(failed_r)
+ due=[t for t in TIMERS if t[0]<=now()]
+ for t in due:
+  TIMERS.remove(t)
+  t[1]()
+ times=[max(0,t[0]-now())for t in TIMERS]
+ if HEARTBEAT:
+  times.append(HEARTBEAT)
+ if times:
+  return min(times)
+DUE[0]=run_timers
+def execute(argv,env,tty,wait):
+ in_r,in_w=os.pipe()
+ out_r,out_w=os.pipe()
+ err,err_w=[os.dup(s.fileno())for s in _socket.socketpair(1,1)]
+ failed_r,failed_w=os.pipe()
+ fds=[in_r,in_w,out_r,out_w,err,err_w,failed_r,failed_w]
+ master=slave=None
+ if tty:
+  master,slave=os.openpty()
+  fds+=[master,slave]
+  mode=termios.tcgetattr(slave)
+  mode[3]=mode[3]&~termios.ECHO
+  termios.tcsetattr(slave,termios.TCSANOW,mode)
+ for fd in fds:
+  private(fd,1)
+ pid=os.fork()
+ if not pid:
+  try:
+   os.setsid()
+   if slave is not None:
+    fcntl.ioctl(slave,getattr(termios,'TIOCSCTTY',21518),0)
     if wait:
-        os.close(in_w)
-        os.close(out_r)
-        in_w, out_r = os.dup(master), os.dup(master)
-    for fd in (in_w, out_r, err, master):
-        if fd is not None:
-            private(fd)
-    # Without the slave held open, reading the master would end before the program has opened its terminal.
-    return pid, in_w, out_r, err, master, slave, why
-
-
+     in_r=out_w=slave
+   os.dup2(in_r,0)
+   os.dup2(out_w,1)
+   os.dup2(err_w,2)
+   for name in('SIGPIPE','SIGXFSZ','SIGINT'):
+    if hasattr(signal,name):
+     signal.signal(getattr(signal,name),signal.SIG_DFL)
+   full=dict(os.environ)
+   full.update(env)
+   os.execvpe(argv[0],argv,full)
+  except:
+   os.write(failed_w,('%s: %s'%(argv[0],sys.exc_info()[1])).encode())
+  os._exit(127)
+ for fd in(in_r,out_w,err_w,failed_w):
+  os.close(fd)
+ why=os.read(failed_r,4096)
+ os.close(failed_r)
+ if wait:
+  os.close(in_w)
+  os.close(out_r)
+  in_w,out_r=os.dup(master),os.dup(master)
+ for fd in(in_w,out_r,err,master):
+  if fd is not None:
+   private(fd)
+ return pid,in_w,out_r,err,master,slave,why
 class Child(Stream):
-    """One context started here, from CONNECT to the report of its end."""
-    gone = None     # (what, text) once its end has begun
-    up = 0          # HELLO has passed
-    status = None
-    noise = 0       # foreign bytes in a row
-
-    def __init__(self, id, src, reply, plan):
-        self.id = id
-        self.src = src
-        self.reply = reply
-        self.plan = plan
-        self.last = EMPTY       # the end of what the connection printed
-        self.screen = EMPTY     # what came on the terminal since the last answer
-        self.answered = {}
-        self.heard = self.spoke = now()
-        self.pid, w, r, self.err, self.tty, self.slave, why = execute(
-            plan['argv'], plan['env'], plan['tty'], plan['wait'])
-        CHILDREN[id] = ROUTES[id] = self
-        self.started = not plan['wait']
-        Stream.__init__(self, r, w)
-        FDS[self.err] = self.on_err
-        POLL.register(self.err, POLLIN)
-        if self.tty is not None and not plan['wait']:
-            FDS[self.tty] = self.on_tty
-            POLL.register(self.tty, POLLIN)
-        if why:
-            return self.end('exec', why)
-        if self.started:
-            self.first()
-        after(plan['timeout'], self.late)
-        if HEARTBEAT:
-            after(HEARTBEAT / 3.0, self.beat)
-
-    def first(self):
-        """Head and image go before whatever frames already wait."""
-        self.started = 1
-        self.out.appendleft(self.plan['head'] + IMAGE)
-        self.flush()
-
-    def locked_flush(self):
-        if self.started and not self.gone:
-            Stream.locked_flush(self)
-
-    def put(self, data):
-        self.spoke = now()
-        self.out.append(data)
-
-    # Before HELLO
-
-    def parse(self, buf):
-        if not self.up:
-            i = buf.find(pack('>L', MAGIC)[:3])
-            if i < 0:
-                i = max(0, len(buf) - 2)
-            self.said(buf[:i])
-            if self.plan['wait'] and not self.started:
-                self.converse(buf)
-                if EC0 in self.last + buf:
-                    self.first()
-            buf = buf[i:]
-        Stream.parse(self, buf)
-
-    def said(self, data):
-        self.last = (self.last + data)[-TAIL:]
-
-    def on_err(self, ev):
-        self.listen(self.err)
-
-    def on_tty(self, ev):
-        self.converse(self.listen(self.tty))
-
-    def listen(self, fd):
-        """Read what the connection printed: before HELLO for errors, after it for the log."""
-        try:
-            data = os.read(fd, 4096)
-        except OSError:
-            data = EMPTY
-        if not data:
-            del FDS[fd]
-            POLL.unregister(fd)
-        elif self.up:
-            log(30, 'mitogen.connection', '%s: %s' % (self.plan['name'], data.decode('utf-8', 'replace').rstrip()))
-        self.said(data)
-        return data
-
-    def converse(self, data):
-        """Answer the prompts of the plan, each once."""
-        if self.up:
-            return
-        self.screen = (self.screen + data)[-TAIL:]
-        for needle, answer in self.plan['prompts']:
-            if needle.lower() in self.screen.lower():
-                self.screen = EMPTY
-                if answer is None:
-                    return self.end('unanswered')
-                if needle in self.answered:
-                    return self.end('repeated')
-                self.answered[needle] = 1
-                os.write(self.tty, answer + '\n'.encode())
-                return
-
-    def late(self):
-        if not self.up:
-            self.end('timeout')
-
-    # Frames
-
-    def take(self, dst, src, auth, handle, reply, kind, raw):
-        self.heard = now()
-        self.noise = 0
-        if self.gone:
-            return
-        if ROUTES.get(src) is not self or ROUTES.get(auth) is not self:
-            log(30, 'mitogen.route', 'dropped a frame from %s that claims to be from %d for %d' % (self.plan['name'], src, auth))
-            return
-        if handle == HELLO and src == self.id:
-            self.up = 1
-        if dst == ME:
-            deliver(src, auth, handle, reply, kind, raw[28:-2])
-            return
-        if handle == LOST and kind == DATA and len(raw) >= 34:
-            id = unpack('>L', raw[28:32])[0]
-            if id != self.id and ROUTES.get(id) is self:
-                del ROUTES[id]
-        UP.put(raw)
-        UP.flush()
-
-    def foreign(self, buf, pos, end):
-        """Skip foreign bytes between frames; end the stream on those inside one."""
-        magic = pack('>L', MAGIC)[:3]
-        if buf[pos:pos + 3] == magic:
-            self.end('foreign', ('foreign bytes in a frame: %r' % (buf[pos:pos + 200],)).encode())
-            return len(buf)
-        i = buf.find(magic, pos)
-        if i < 0:
-            i = len(buf) - 2
-        self.noise += i - pos
-        if self.noise > 1048576:
-            self.end('foreign', 'more than 1 MiB of foreign bytes'.encode())
-            return len(buf)
-        log(30, 'mitogen.stream', '%s: skipped %d foreign bytes: %r' % (self.plan['name'], i - pos, buf[pos:min(i, pos + 200)]))
-        return i
-
-    # The end
-
-    def lost(self):
-        self.end('exit')
-
-    def end(self, what, why=EMPTY):
-        """Begin its end: close its stream, give it 300 ms, kill it; reported when it is reaped."""
-        if self.gone:
-            return
-        self.said(why)
-        while self.err in FDS and FDS[self.err] and self.drained():
-            pass
-        self.gone = what
-        STREAMS.remove(self)
-        for fd in (self.w, self.r, self.tty):
-            if fd in FDS:
-                if fd != self.w:
-                    POLL.unregister(fd)
-                del FDS[fd]
-        if self.waits:
-            POLL.unregister(self.w)
-        self.patience = now() + 0.3
-        if what in ('exit', 'shutdown'):
-            os.close(self.w)
-            self.w = None
-        else:
-            self.patience = 0
-        self.reap()
-
-    def drained(self):
-        """Read one piece of stderr if there is any now."""
-        p = getattr(select, 'poll', Poll)()
-        p.register(self.err, POLLIN)
-        if p.poll(0):
-            return self.listen(self.err)
-
-    def reap(self):
-        if now() > self.patience:
-            for fn in (os.killpg, os.kill):
-                try:
-                    fn(self.pid, 9)
-                except OSError:
-                    pass
-            self.close()
-        try:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-        except OSError:
-            pid, status = self.pid, 0
-        if not pid:
-            return after(0.01, self.reap)
-        if os.WIFSIGNALED(status):
-            self.status = -os.WTERMSIG(status)
-        else:
-            self.status = os.WEXITSTATUS(status)
-        if self.w is not None or self.r is not None:
-            while self.err in FDS and self.drained():
-                pass
-        self.close()
-        self.report()
-
-    def close(self):
-        """Close every end; that of the old stderr lets the kernel kill the rest of its process group."""
-        if self.err in FDS:
-            POLL.unregister(self.err)
-            del FDS[self.err]
-        for fd in (self.w, self.r, self.tty, self.slave, self.err):
-            if fd is not None:
-                os.close(fd)
-        self.w = self.r = self.tty = self.slave = self.err = None
-
-    def report(self):
-        del CHILDREN[self.id]
-        ids = [i for i in ROUTES if ROUTES[i] is self]
-        for i in ids:
-            del ROUTES[i]
-        text = self.last.replace(EC0, EMPTY).decode('utf-8', 'replace')
-        if not self.up:
-            return send(self.src, self.reply, dumps((self.gone, self.status, text), PROTO), ERROR)
-        why = 'ended with status %s' % self.status
-        if self.gone != 'exit':
-            why = self.gone
-        for i in ids:
-            if i == self.id:
-                tell = (why + '\n' + text).encode('utf-8')
-            else:
-                tell = ('%s is gone' % self.plan['name']).encode()
-            send(0, LOST, pack('>L', i) + tell)
-
-    # Liveness
-
-    def beat(self):
-        if self.gone:
-            return
-        silent = now() - self.heard
-        if self.up and silent > HEARTBEAT and (not self.plan['near'] or stopped(self.pid)):
-            return self.end('heard nothing from it for %d s' % silent)
-        if now() - self.spoke >= HEARTBEAT / 3.0 or silent >= HEARTBEAT / 3.0:
-            self.out.appendleft(frame(self.id, PING, EMPTY, DATA, PONG))
-            self.flush()
-        after(HEARTBEAT / 3.0, self.beat)
-
-
-def stopped(pid):
-    """Whether pid or a process below it is stopped; true where that can't be told."""
+ gone=None
+ up=0
+ status=None
+ noise=0
+ def __init__(self,id,src,reply,plan):
+  self.id=id
+  self.src=src
+  self.reply=reply
+  self.plan=plan
+  self.last=EMPTY
+  self.screen=EMPTY
+  self.answered={}
+  self.heard=self.spoke=now()
+  self.pid,w,r,self.err,self.tty,self.slave,why=execute(plan['argv'],plan['env'],plan['tty'],plan['wait'])
+  CHILDREN[id]=ROUTES[id]=self
+  self.started=not plan['wait']
+  Stream.__init__(self,r,w)
+  FDS[self.err]=self.on_err
+  POLL.register(self.err,POLLIN)
+  if self.tty is not None and not plan['wait']:
+   FDS[self.tty]=self.on_tty
+   POLL.register(self.tty,POLLIN)
+  if why:
+   return self.end('exec',why)
+  if self.started:
+   self.first()
+  after(plan['timeout'],self.late)
+  if HEARTBEAT:
+   after(HEARTBEAT/3.0,self.beat)
+ def first(self):
+  self.started=1
+  self.out.appendleft(self.plan['head']+IMAGE)
+  self.flush()
+ def locked_flush(self):
+  if self.started and not self.gone:
+   Stream.locked_flush(self)
+ def put(self,data):
+  self.spoke=now()
+  self.out.append(data)
+ def parse(self,buf):
+  if not self.up:
+   i=buf.find(pack('>L',MAGIC)[:3])
+   if i<0:
+    i=max(0,len(buf)-2)
+   self.said(buf[:i])
+   if self.plan['wait']and not self.started:
+    self.converse(buf)
+    if EC0 in self.last+buf:
+     self.first()
+   buf=buf[i:]
+  Stream.parse(self,buf)
+ def said(self,data):
+  self.last=(self.last+data)[-TAIL:]
+ def on_err(self,ev):
+  self.listen(self.err)
+ def on_tty(self,ev):
+  self.converse(self.listen(self.tty))
+ def listen(self,fd):
+  try:
+   data=os.read(fd,4096)
+  except OSError:
+   data=EMPTY
+  if not data:
+   del FDS[fd]
+   POLL.unregister(fd)
+  elif self.up:
+   log(30,'mitogen.connection','%s: %s'%(self.plan['name'],data.decode('utf-8','replace').rstrip()))
+  self.said(data)
+  return data
+ def converse(self,data):
+  if self.up:
+   return
+  self.screen=(self.screen+data)[-TAIL:]
+  for needle,answer in self.plan['prompts']:
+   if needle.lower()in self.screen.lower():
+    self.screen=EMPTY
+    if answer is None:
+     return self.end('unanswered')
+    if needle in self.answered:
+     return self.end('repeated')
+    self.answered[needle]=1
+    os.write(self.tty,answer+'\n'.encode())
+    return
+ def late(self):
+  if not self.up:
+   self.end('timeout')
+ def take(self,dst,src,auth,handle,reply,kind,raw):
+  self.heard=now()
+  self.noise=0
+  if self.gone:
+   return
+  if ROUTES.get(src)is not self or ROUTES.get(auth)is not self:
+   log(30,'mitogen.route','dropped a frame from %s that claims to be from %d for %d'%(self.plan['name'],src,auth))
+   return
+  if handle==HELLO and src==self.id:
+   self.up=1
+  if dst==ME:
+   deliver(src,auth,handle,reply,kind,raw[28:-2])
+   return
+  if handle==LOST and kind==DATA and len(raw)>=34:
+   id=unpack('>L',raw[28:32])[0]
+   if id!=self.id and ROUTES.get(id)is self:
+    del ROUTES[id]
+  UP.put(raw)
+  UP.flush()
+ def foreign(self,buf,pos,end):
+  magic=pack('>L',MAGIC)[:3]
+  if buf[pos:pos+3]==magic:
+   self.end('foreign',('foreign bytes in a frame: %r'%(buf[pos:pos+200],)).encode())
+   return len(buf)
+  i=buf.find(magic,pos)
+  if i<0:
+   i=len(buf)-2
+  self.noise+=i-pos
+  if self.noise>1048576:
+   self.end('foreign','more than 1 MiB of foreign bytes'.encode())
+   return len(buf)
+  log(30,'mitogen.stream','%s: skipped %d foreign bytes: %r'%(self.plan['name'],i-pos,buf[pos:min(i,pos+200)]))
+  return i
+ def lost(self):
+  self.end('exit')
+ def end(self,what,why=EMPTY):
+  if self.gone:
+   return
+  self.said(why)
+  while self.err in FDS and FDS[self.err]and self.drained():
+   pass
+  self.gone=what
+  STREAMS.remove(self)
+  for fd in(self.w,self.r,self.tty):
+   if fd in FDS:
+    if fd!=self.w:
+     POLL.unregister(fd)
+    del FDS[fd]
+  if self.waits:
+   POLL.unregister(self.w)
+  self.patience=now()+0.3
+  if what in('exit','shutdown'):
+   os.close(self.w)
+   self.w=None
+  else:
+   self.patience=0
+  self.reap()
+ def drained(self):
+  p=getattr(select,'poll',Poll)()
+  p.register(self.err,POLLIN)
+  if p.poll(0):
+   return self.listen(self.err)
+ def reap(self):
+  if now()>self.patience:
+   for fn in(os.killpg,os.kill):
     try:
-        procs = {}
-        for p in os.listdir('/proc'):
-            if p.isdigit():
-                try:
-                    f = open('/proc/%s/stat' % p, 'rb')
-                except IOError:
-                    continue
-                try:
-                    rest = f.read().split(')'.encode())[-1].split()
-                finally:
-                    f.close()
-                procs[int(p)] = (rest[0].decode(), int(rest[1]))
-        tree = [pid]
-        for p in tree:
-            tree += [c for c in procs if procs[c][1] == p]
-        return not procs or [p for p in tree if procs.get(p, 'Z')[0] in 'Tt']
-    except (OSError, IOError):
-        return 1
-
-
-def on_connect(src, reply, kind, data):
-    id = unpack('>L', data[:4])[0]
-    if id in ROUTES:
-        return dead(src, reply, 'context %d exists' % id)
-    try:
-        plan = loads(data[4:])
-        plan = dict([(native_text(k), v) for k, v in plan.items()])
-        Child(id, src, reply, plan)
-    except Exception:
-        send(src, reply, dumps(('exec', None, text(sys.exc_info()[1])), PROTO), ERROR)
-
-
-def native_text(k):
-    return str(k)
-
-
-def on_kill(src, reply, kind, data):
-    c = CHILDREN.get(unpack('>L', data)[0])
-    if c:
-        c.end('killed')
-
-
-def on_pong(src, reply, kind, data):
+     fn(self.pid,9)
+    except OSError:
+     pass
+   self.close()
+  try:
+   pid,status=os.waitpid(self.pid,os.WNOHANG)
+  except OSError:
+   pid,status=self.pid,0
+  if not pid:
+   return after(0.01,self.reap)
+  if os.WIFSIGNALED(status):
+   self.status=-os.WTERMSIG(status)
+  else:
+   self.status=os.WEXITSTATUS(status)
+  if self.w is not None or self.r is not None:
+   while self.err in FDS and self.drained():
     pass
-
-
-S.handle += 1
-PONG = S.handle
-HANDLERS[PONG] = on_pong
-HANDLERS[CONNECT] = on_connect
-HANDLERS[KILL] = on_kill
+  self.close()
+  self.report()
+ def close(self):
+  if self.err in FDS:
+   POLL.unregister(self.err)
+   del FDS[self.err]
+  for fd in(self.w,self.r,self.tty,self.slave,self.err):
+   if fd is not None:
+    os.close(fd)
+  self.w=self.r=self.tty=self.slave=self.err=None
+ def report(self):
+  del CHILDREN[self.id]
+  ids=[i for i in ROUTES if ROUTES[i]is self]
+  for i in ids:
+   del ROUTES[i]
+  text=self.last.replace(EC0,EMPTY).decode('utf-8','replace')
+  if not self.up:
+   return send(self.src,self.reply,dumps((self.gone,self.status,text),PROTO),ERROR)
+  why='ended with status %s'%self.status
+  if self.gone!='exit':
+   why=self.gone
+  for i in ids:
+   if i==self.id:
+    tell=(why+'\n'+text).encode('utf-8')
+   else:
+    tell=('%s is gone'%self.plan['name']).encode()
+   send(0,LOST,pack('>L',i)+tell)
+ def beat(self):
+  if self.gone:
+   return
+  silent=now()-self.heard
+  if self.up and silent>HEARTBEAT and(not self.plan['near']or stopped(self.pid)):
+   return self.end('heard nothing from it for %d s'%silent)
+  if now()-self.spoke>=HEARTBEAT/3.0 or silent>=HEARTBEAT/3.0:
+   self.out.appendleft(frame(self.id,PING,EMPTY,DATA,PONG))
+   self.flush()
+  after(HEARTBEAT/3.0,self.beat)
+def stopped(pid):
+ try:
+  procs={}
+  for p in os.listdir('/proc'):
+   if p.isdigit():
+    try:
+     f=open('/proc/%s/stat'%p,'rb')
+    except IOError:
+     continue
+    try:
+     rest=f.read().split(')'.encode())[-1].split()
+    finally:
+     f.close()
+    procs[int(p)]=(rest[0].decode(),int(rest[1]))
+  tree=[pid]
+  for p in tree:
+   tree+=[c for c in procs if procs[c][1]==p]
+  return not procs or[p for p in tree if procs.get(p,'Z')[0]in'Tt']
+ except(OSError,IOError):
+  return 1
+def on_connect(src,reply,kind,data):
+ id=unpack('>L',data[:4])[0]
+ if id in ROUTES:
+  return dead(src,reply,'context %d exists'%id)
+ try:
+  plan=loads(data[4:])
+  plan=dict([(native_text(k),v)for k,v in plan.items()])
+  Child(id,src,reply,plan)
+ except Exception:
+  send(src,reply,dumps(('exec',None,text(sys.exc_info()[1])),PROTO),ERROR)
+def native_text(k):
+ return str(k)
+def on_kill(src,reply,kind,data):
+ c=CHILDREN.get(unpack('>L',data)[0])
+ if c:
+  c.end('killed')
+def on_pong(src,reply,kind,data):
+ pass
+S.handle+=1
+PONG=S.handle
+HANDLERS[PONG]=on_pong
+HANDLERS[CONNECT]=on_connect
+HANDLERS[KILL]=on_kill

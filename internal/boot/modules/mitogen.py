@@ -1,187 +1,124 @@
-"""What Python programs in a context see: other contexts, senders and receivers.
-
-Values of these types may be arguments and results of calls. Whom a context can reach is the engine's to allow.
-"""
 import _mitogen as core
-
-
 class Error(Exception):
-    """A call failed at the other end. The attributes say how: module, type, text, traceback, arguments."""
-
-    def __init__(self, module, type, text, traceback='', arguments=None):
-        Exception.__init__(self, module, type, text, traceback, arguments)
-        self.module, self.type, self.text, self.traceback, self.arguments = module, type, text, traceback, arguments
-
-    def __str__(self):
-        return '%s: %s' % (self.type, self.text)
-
-
+ def __init__(self,module,type,text,traceback='',arguments=None):
+  Exception.__init__(self,module,type,text,traceback,arguments)
+  self.module,self.type,self.text,self.traceback,self.arguments=module,type,text,traceback,arguments
+ def __str__(self):
+  return'%s: %s'%(self.type,self.text)
 class DeadError(Exception):
-    """No answer will come: refused, not allowed, or the other context is gone."""
-
-
+ pass
 class Secret(core.TEXT):
-    """Text that shows itself nowhere."""
-
-    def __repr__(self):
-        return "Secret('********')"
-
-    def __reduce__(self):
-        return Secret, (core.TEXT(self),)
-
-
+ def __repr__(self):
+  return"Secret('********')"
+ def __reduce__(self):
+  return Secret,(core.TEXT(self),)
 class Blob(type(core.EMPTY)):
-    """Bytes that are not worth printing."""
-
-    def __repr__(self):
-        return '<Blob of %d bytes>' % len(self)
-
-    def __reduce__(self):
-        return Blob, (type(core.EMPTY)(self),)
-
-
+ def __repr__(self):
+  return'<Blob of %d bytes>'%len(self)
+ def __reduce__(self):
+  return Blob,(type(core.EMPTY)(self),)
 def _handle(fn):
-    core.S.handle += 1
-    core.HANDLERS[core.S.handle] = fn
-    return core.S.handle
-
-
+ core.S.handle+=1
+ core.HANDLERS[core.S.handle]=fn
+ return core.S.handle
 class Context(object):
-    """Another context, or with id 0 the engine."""
-
-    def __init__(self, id, name=''):
-        self.id = id
-        self.name = name
-
-    def __repr__(self):
-        return 'Context(%d, %r)' % (self.id, self.name)
-
-    def __reduce__(self):
-        return Context, (self.id, self.name)
-
-    def __eq__(self, other):
-        return isinstance(other, Context) and other.id == self.id
-
-    def __ne__(self, other):
-        return not self == other
-
-    def __hash__(self):
-        return hash(self.id)
-
-    def call(self, target, *args, **kwargs):
-        """Call `module:function` there and return its result; a generator's items come as a list.
-
-        Raises Error for what the function raised, DeadError if there is no answer to come.
-        """
-        got, items = [], []
-
-        def arrived(src, reply, kind, data):
-            if src != self.id:
-                return
-            if kind == core.ITEM:
-                items.append(core.loads(data))
-                core.credit(src, handle, len(data))
-            else:
-                got.append((kind, data))
-        handle = _handle(arrived)
-        data = target.encode('utf-8') + core.ZERO
-        if args or kwargs:
-            data += core.dumps((args, kwargs), 2)
-        try:
-            core.emit(self.id, core.CALL, data, core.DATA, handle)
-            core.settle(1)
-            core.wait(lambda: got)
-        finally:
-            del core.HANDLERS[handle]
-        kind, data = got[0]
-        if kind == core.DEAD:
-            raise DeadError(core.native(data))
-        value = None
-        if data:
-            value = core.loads(data)
-        if kind == core.ERROR:
-            raise Error(*value)
-        return items or value
-
-
+ def __init__(self,id,name=''):
+  self.id=id
+  self.name=name
+ def __repr__(self):
+  return'Context(%d, %r)'%(self.id,self.name)
+ def __reduce__(self):
+  return Context,(self.id,self.name)
+ def __eq__(self,other):
+  return isinstance(other,Context)and other.id==self.id
+ def __ne__(self,other):
+  return not self==other
+ def __hash__(self):
+  return hash(self.id)
+ def call(self,target,*args,**kwargs):
+  got,items=[],[]
+  def arrived(src,reply,kind,data):
+   if src!=self.id:
+    return
+   if kind==core.ITEM:
+    items.append(core.loads(data))
+    core.credit(src,handle,len(data))
+   else:
+    got.append((kind,data))
+  handle=_handle(arrived)
+  data=target.encode('utf-8')+core.ZERO
+  if args or kwargs:
+   data+=core.dumps((args,kwargs),2)
+  try:
+   core.emit(self.id,core.CALL,data,core.DATA,handle)
+   core.settle(1)
+   core.wait(lambda:got)
+  finally:
+   del core.HANDLERS[handle]
+  kind,data=got[0]
+  if kind==core.DEAD:
+   raise DeadError(core.native(data))
+  value=None
+  if data:
+   value=core.loads(data)
+  if kind==core.ERROR:
+   raise Error(*value)
+  return items or value
 class Sender(object):
-    """The way to a receiver, wherever that is."""
-
-    def __init__(self, context, handle):
-        self.context = context
-        self.handle = handle
-
-    def __reduce__(self):
-        return Sender, (self.context, self.handle)
-
-    def send(self, value):
-        """Send one value; waits while the receiver is more than 1 MiB behind."""
-        core.emit(self.context, self.handle, core.dumps(value, core.PROTO), core.ITEM)
-
-    def close(self):
-        """Tell the receiver that no more will come."""
-        core.send(self.context, self.handle)
-
-
+ def __init__(self,context,handle):
+  self.context=context
+  self.handle=handle
+ def __reduce__(self):
+  return Sender,(self.context,self.handle)
+ def send(self,value):
+  core.emit(self.context,self.handle,core.dumps(value,core.PROTO),core.ITEM)
+ def close(self):
+  core.send(self.context,self.handle)
 class Receiver(object):
-    """Values sent by others, in the order of their arrival. Iterate, or get one by one."""
-
-    def __init__(self):
-        self._values = []
-        self._closed = 0
-        self.handle = _handle(self._arrived)
-
-    def sender(self):
-        return Sender(core.ME, self.handle)
-
-    def _arrived(self, src, reply, kind, data):
-        if kind == core.ITEM:
-            self._values.append((src, data))
-        else:
-            self._closed = 1
-
-    def get(self, timeout=None):
-        """The next value. Raises DeadError when closed and empty, IndexError after timeout seconds."""
-        end = None
-        if timeout is not None:
-            end = core.now() + timeout
-            _DEADLINES.append(end)
-            core.poke()
-        core.wait(lambda: self._values or self._closed or (end and core.now() >= end))
-        if end:
-            _DEADLINES.remove(end)
-        if self._values:
-            src, data = self._values.pop(0)
-            core.credit(src, self.handle, len(data))
-            return core.loads(data)
-        if self._closed:
-            raise DeadError('closed')
-        raise IndexError('nothing came within %s s' % timeout)
-
-    def __iter__(self):
-        while 1:
-            try:
-                value = self.get()
-            except DeadError:
-                return
-            yield value
-
-    def close(self):
-        self._closed = 1
-        core.HANDLERS.pop(self.handle, None)
-
-
-_DEADLINES = []
-_due = core.DUE[0]
-
-
+ def __init__(self):
+  self._values=[]
+  self._closed=0
+  self.handle=_handle(self._arrived)
+ def sender(self):
+  return Sender(core.ME,self.handle)
+ def _arrived(self,src,reply,kind,data):
+  if kind==core.ITEM:
+   self._values.append((src,data))
+  else:
+   self._closed=1
+ def get(self,timeout=None):
+  end=None
+  if timeout is not None:
+   end=core.now()+timeout
+   _DEADLINES.append(end)
+   core.poke()
+  core.wait(lambda:self._values or self._closed or(end and core.now()>=end))
+  if end:
+   _DEADLINES.remove(end)
+  if self._values:
+   src,data=self._values.pop(0)
+   core.credit(src,self.handle,len(data))
+   return core.loads(data)
+  if self._closed:
+   raise DeadError('closed')
+  raise IndexError('nothing came within %s s'%timeout)
+ def __iter__(self):
+  while 1:
+   try:
+    value=self.get()
+   except DeadError:
+    return
+   yield value
+ def close(self):
+  self._closed=1
+  core.HANDLERS.pop(self.handle,None)
+_DEADLINES=[]
+_due=core.DUE[0]
 def _next():
-    times = [max(0, t - core.now()) for t in _DEADLINES]
-    t = _due()
-    if t is not None:
-        times.append(t)
-    if times:
-        return min(times)
-
-
-core.DUE[0] = _next
+ times=[max(0,t-core.now())for t in _DEADLINES]
+ t=_due()
+ if t is not None:
+  times.append(t)
+ if times:
+  return min(times)
+core.DUE[0]=_next

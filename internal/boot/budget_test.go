@@ -1,0 +1,34 @@
+package boot
+
+import (
+	"strings"
+	"testing"
+)
+
+const (
+	// commandBudget bounds the command that goes to the far end, as the words that a shell there gets.
+	commandBudget = 400
+
+	// startBudget bounds head and image, which every context is sent. The aim is 7 KiB; the rest is paid for names that
+	// tracebacks of the runtime can be read by. Both sizes fit the first flight of a TCP connection (10 segments), so
+	// that the difference costs no round trip.
+	startBudget = 8 << 10
+)
+
+func TestByteBudget(t *testing.T) {
+	for _, raw := range []bool{false, true} {
+		if n := len(strings.Join(Command(nil, raw), " ")); n > commandBudget {
+			t.Errorf("command (raw %v) has %d bytes, budget %d", raw, n, commandBudget)
+		}
+	}
+	// The longest that a context four hops down is likely to be told.
+	c := Config{
+		ID: 100000, Parents: []uint32{99999, 99998, 99997, 0}, Name: "web1.example.com+sudo:postgres",
+		MaxMessage: 128 << 20, Heartbeat: 30, LogLevel: 20,
+	}
+	n := len(Head(c, len(Image()))) + len(Image())
+	t.Logf("head and image: %d bytes", n)
+	if n > startBudget {
+		t.Errorf("head and image have %d bytes, budget %d", n, startBudget)
+	}
+}

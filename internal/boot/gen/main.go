@@ -1,0 +1,91 @@
+// Command gen makes what package boot embeds from the runtime's readable source in python/: image.bin, the core
+// minified and compressed, and modules/, the rest minified. Run it by `go generate ./internal/boot` or
+// `make generate`.
+package main
+
+import (
+	"bytes"
+	"compress/zlib"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/mitogen-go/mitogen/internal/pysource"
+)
+
+// core is the source of the image; modules are those of boot.Module, by the name they are imported by.
+const core = "core.py"
+
+var modules = map[string]string{
+	"_mitogen_run.py":   "run.py",
+	"_mitogen_spawn.py": "spawn.py",
+	"mitogen.py":        "mitogen.py",
+}
+
+// smallest leaves what an interpreter needs, and the names: a traceback of the runtime stays readable.
+var smallest = pysource.Options{DropLines: true, Reindent: true, Tight: true}
+
+func main() {
+	if err := generate("../../python", "."); err != nil {
+		fmt.Fprintln(os.Stderr, "gen:", err)
+		os.Exit(1)
+	}
+}
+
+// generate writes the files that package boot, which lies in dir, embeds.
+func generate(python, dir string) error {
+	files, err := build(python)
+	if err != nil {
+		return err
+	}
+	image, err := compress(files[core])
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "image.bin"), image, 0o644); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Join(dir, "modules"), 0o755); err != nil {
+		return err
+	}
+	for name := range modules {
+		if err := os.WriteFile(filepath.Join(dir, "modules", name), files[name], 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// build returns the minified text of the core, under its own name, and of the modules.
+func build(python string) (map[string][]byte, error) {
+	files := map[string][]byte{}
+	sources := map[string]string{core: core}
+	for name, source := range modules {
+		sources[name] = source
+	}
+	for name, source := range sources {
+		text, err := os.ReadFile(filepath.Join(python, source))
+		if err != nil {
+			return nil, fmt.Errorf("read runtime: %w", err)
+		}
+		if files[name], err = pysource.Minify(text, smallest); err != nil {
+			return nil, fmt.Errorf("minify %s: %w", source, err)
+		}
+	}
+	return files, nil
+}
+
+func compress(text []byte) ([]byte, error) {
+	var b bytes.Buffer
+	w, err := zlib.NewWriterLevel(&b, zlib.BestCompression)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := w.Write(text); err != nil {
+		return nil, err
+	}
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}
