@@ -28,6 +28,11 @@ func Unmarshal(b []byte, lim Limits, into any) error {
 	if p.Kind() != reflect.Pointer || p.IsNil() {
 		return fmt.Errorf("unmarshal value: into is %T, not a pointer to a variable", into)
 	}
+	if v, ok := into.(*any); ok {
+		var err error
+		*v, err = Decode(b, lim)
+		return err
+	}
 	v, err := decode(b, lim, true)
 	if err != nil {
 		return err
@@ -322,8 +327,11 @@ func (a *assigner) mapKey(t reflect.Type, v any) (reflect.Value, error) {
 	if err := a.assign(k, v); err != nil {
 		return k, within("key "+keyStep(plain(v)), err)
 	}
-	_, isBig := k.Interface().(*big.Int)
-	if !k.Comparable() || isBig || k.Kind() == reflect.Pointer {
+	held := k
+	if k.Kind() == reflect.Interface && !k.IsNil() {
+		held = k.Elem()
+	}
+	if !held.Comparable() || held.Kind() == reflect.Pointer {
 		return k, reasonf("key %s does not fit as a key of a Go map", kindOf(v))
 	}
 	return k, nil
