@@ -100,6 +100,7 @@ type decoder struct {
 	stack []any
 	marks []int // heights of the stack
 	memo  []any
+	puts  int // into the memo
 	made  int // values pushed and copied so far
 	moved int // bytes copied from text so far
 	err   error
@@ -263,10 +264,11 @@ func (d *decoder) popMark() []any {
 	return vs
 }
 
-// put stores the top value in the memo. The memo never outgrows the number of values made, so indices can't be sparse.
+// put stores the top value in the memo. Picklers count from 0 or 1, so an index can't be far beyond what was put before.
 func (d *decoder) put(at int) {
 	v := d.top()
-	if at < 0 || at > d.made || at > d.lim.Nodes {
+	d.puts++
+	if at < 0 || at > d.puts || at > 2*d.lim.Nodes {
 		d.fail(fmt.Errorf("memo index %d is out of range", at))
 		return
 	}

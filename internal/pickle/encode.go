@@ -98,6 +98,7 @@ type encoder struct {
 	buf   []byte
 	mode  Mode
 	depth int
+	puts  int         // into the reader's memo
 	memo  map[any]int // index of what was written; -1 while it is being written
 }
 
@@ -224,8 +225,9 @@ func (e *encoder) shared(p any, null bool, write func() error) error {
 	if err := write(); err != nil {
 		return err
 	}
-	e.memo[p] = len(e.memo) - 1
-	e.index(opPut, opLongPut, len(e.memo)-1)
+	e.memo[p] = e.puts
+	e.index(opPut, opLongPut, e.puts)
+	e.puts++
 	return nil
 }
 
