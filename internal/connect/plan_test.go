@@ -96,6 +96,13 @@ func TestPlanQuestions(t *testing.T) {
 	}
 }
 
+// Where translations are installed, sudo would use them.
+func TestPlanSudoEnv(t *testing.T) {
+	if p := mustPlan(t, "sudo", Options{}, false); !reflect.DeepEqual(p.Env, []string{"LANGUAGE=C"}) {
+		t.Errorf("%q", p.Env)
+	}
+}
+
 func TestPlanTimeout(t *testing.T) {
 	for in, want := range map[time.Duration]time.Duration{0: 30 * time.Second, -1: 0, time.Second: time.Second} {
 		p := mustPlan(t, "web1", Options{ConnectTimeout: in}, true)

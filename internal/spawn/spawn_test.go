@@ -18,13 +18,14 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/lab"
 )
 
 // TestMain sees to it that the tests leave no goroutine, fd or child.
 func TestMain(m *testing.M) {
 	forkNothing()
 	before := census()
-	code := m.Run()
+	code := lab.Main(m)
 	if code == 0 {
 		code = leaks(before)
 	}
