@@ -2,7 +2,12 @@ package mitogen
 
 import (
 	"context"
+	"fmt"
 	"iter"
+	"reflect"
+
+	"github.com/mitogen-go/mitogen/internal/engine"
+	"github.com/mitogen-go/mitogen/internal/pickle"
 )
 
 // Kwargs, as the last argument of a call, are its keyword arguments.
@@ -11,41 +16,78 @@ type Kwargs map[string]any
 // Call calls function in c with args and returns its result as a T. function is "module:function", or
 // "module:Class.method" for static and class methods. Arguments are Go values that have a Python counterpart: nil, bool,
 // integers, *big.Int, floats, complex128, string, []byte, slices, maps, structs (a dict; field tag `py:"name"`), *Context,
-// Sender, Secret, Blob. The result must fit T exactly, or there is an error that names the place where it doesn't; T may be any.
+// Sender, Secret, Blob. The result must fit T exactly, or there is an error that names the place where it doesn't; T may
+// be any. The items of a generator come as a list.
 //
-// When ctx ends first, the call is interrupted by a KeyboardInterrupt there, and the error matches ctx.Err(). A call
-// that doesn't end within Options.Grace is killed together with its context; the error then matches ErrKilled too.
+// When ctx ends first, the call is interrupted by a KeyboardInterrupt there, and the error matches ErrCancelled and that of
+// ctx. A call that doesn't end within Options.Grace is killed together with its context; the error then matches ErrKilled
+// too.
 //
-// An exception comes back as a *CallError, the loss of the context as a *LostError.
+// An exception comes back as a *CallError, the loss of the context as a *LostError, a failed connect as a *ConnectError.
+// What the call wrote and logged has been handed over when Call returns.
 func Call[T any](ctx context.Context, c *Context, function string, args ...any) (T, error) {
-	return Wait[T](ctx, c.Go(function, args...))
+	return Wait[T](ctx, c.start(ctx, function, args, false))
 }
 
 // Pending is a call on its way, made by Context.Go.
-type Pending struct{}
+type Pending struct{ p *engine.Pending }
 
 // Go makes a call and returns at once, or, while more than a MiB of calls is waiting in c, once there is room. The call
 // must be waited for with Wait or cancelled.
-func (c *Context) Go(function string, args ...any) *Pending { return &Pending{} }
+func (c *Context) Go(function string, args ...any) *Pending {
+	return c.start(context.Background(), function, args, false)
+}
+
+func (c *Context) start(ctx context.Context, function string, args []any, stream bool) *Pending {
+	var kwargs map[string]any
+	if n := len(args) - 1; n >= 0 {
+		if k, ok := args[n].(Kwargs); ok {
+			args, kwargs = args[:n], k
+		}
+	}
+	return &Pending{c.c.Go(ctx, function, args, kwargs, stream)}
+}
 
 // Done returns a channel that is closed when p has a result.
-func (p *Pending) Done() <-chan struct{} { return nil }
+func (p *Pending) Done() <-chan struct{} { return p.p.Done() }
 
 // Cancel interrupts the call as the end of a Call's ctx does, without waiting for it.
-func (p *Pending) Cancel() {}
+func (p *Pending) Cancel() { p.p.Cancel() }
 
 // Wait waits for p's result, as Call does.
 func Wait[T any](ctx context.Context, p *Pending) (T, error) {
 	var v T
-	return v, errThin
+	b, items, err := p.p.Result(ctx)
+	switch {
+	case err != nil:
+	case items != nil:
+		err = decodeItems(items, &v)
+	default:
+		err = decode(b, &v)
+	}
+	return v, err
 }
 
-// Stream calls a generator function and yields its items as they come. A slow consumer makes the generator wait. An
-// error ends the sequence; so does the end of ctx, or the loop being left, and both cancel the call.
+// Stream calls a generator function and yields its items as they come; the result of any other function is its only item, unless
+// it is None. A slow consumer makes the generator wait. An error ends the sequence; so does the end of ctx, or the loop being
+// left, and both cancel the call.
 func Stream[T any](ctx context.Context, c *Context, function string, args ...any) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
-		var v T
-		yield(v, errThin)
+		p := c.start(ctx, function, args, true).p
+		defer p.Leave()
+		for {
+			var v T
+			b, ok, err := p.Next(ctx)
+			if err == nil && !ok {
+				return
+			}
+			if err == nil {
+				err = decode(b, &v)
+			}
+			if !yield(v, err) || err != nil {
+				return
+			}
+		}
 	}
 }
 
@@ -58,5 +100,55 @@ type Result[T any] struct {
 // Each makes the same call in all contexts at once and yields their results in the order in which they come. Leaving
 // the loop cancels those that remain.
 func Each[T any](ctx context.Context, contexts []*Context, function string, args ...any) iter.Seq2[*Context, Result[T]] {
-	return func(yield func(*Context, Result[T]) bool) {}
+	return func(yield func(*Context, Result[T]) bool) {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		type outcome struct {
+			c *Context
+			r Result[T]
+		}
+		outcomes := make(chan outcome, len(contexts)) // nobody who sends waits
+		for _, c := range contexts {
+			go func() {
+				v, err := Call[T](ctx, c, function, args...)
+				outcomes <- outcome{c, Result[T]{v, err}}
+			}()
+		}
+		for range contexts {
+			if o := <-outcomes; !yield(o.c, o.r) {
+				return
+			}
+		}
+	}
+}
+
+// decode reads a value; no bytes are None.
+func decode(b []byte, into any) error {
+	if len(b) == 0 {
+		b = none
+	}
+	return pickle.Unmarshal(b, pickle.Limits{}, into)
+}
+
+var none = []byte("\x80\x02N.")
+
+// decodeItems stores a generator's items in a slice or an interface.
+func decodeItems(items [][]byte, into any) error {
+	v := reflect.ValueOf(into).Elem()
+	list := v
+	switch v.Kind() {
+	case reflect.Slice:
+	case reflect.Interface:
+		list = reflect.New(reflect.TypeFor[[]any]()).Elem()
+	default:
+		return fmt.Errorf("items of a generator don't fit in %s", v.Type())
+	}
+	list.Set(reflect.MakeSlice(list.Type(), len(items), len(items)))
+	for i, b := range items {
+		if err := decode(b, list.Index(i).Addr().Interface()); err != nil {
+			return fmt.Errorf("item %d: %w", i, err)
+		}
+	}
+	v.Set(list)
+	return nil
 }

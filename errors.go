@@ -1,13 +1,10 @@
 package mitogen
 
 import (
-	"context"
-	"errors"
-
+	"github.com/mitogen-go/mitogen/internal/askpass"
 	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/engine"
 )
-
-var errThin = errors.New("mitogen: not there yet")
 
 // What can go wrong with a connection, for errors.Is on a *ConnectError.
 var (
@@ -33,44 +30,24 @@ var (
 
 // States of contexts and calls, for errors.Is.
 var (
-	ErrCancelled = errors.New("call cancelled")                // with the ctx error
-	ErrKilled    = errors.New("context killed")                // it did not end when it was asked to
-	ErrClosed    = errors.New("context closed")                // by Close
-	ErrNoStdin   = errors.New("context has no standard input") // ConnectOptions.Stdin was not set
+	ErrCancelled = engine.ErrCancelled // the call's ctx ended; with its error
+	ErrKilled    = engine.ErrKilled    // and the call did not, so that its context was killed
+	ErrClosed    = engine.ErrClosed    // by Close
 )
 
-// CallError is a Python exception that ended a call.
-type CallError struct {
-	Context   string // name of the context
-	Module    string // of the exception's class
-	Type      string // name of the exception's class
-	Text      string // str() of the exception
-	Traceback string // as Python prints it, with source lines
-	Args      []any  // the exception's args where they are plain values, else nil
-}
-
-// Error returns type and text in one line, without the traceback.
-func (e *CallError) Error() string { return e.Type + ": " + e.Text }
+// CallError is a Python exception that ended a call: name of the Context, Module and Type of its class, Text (str() of it),
+// Traceback as Python prints it, with source lines, and Args where they are plain values. Text and Traceback are as they
+// came: not made safe for a terminal.
+type CallError = engine.CallError
 
 // ConnectError is a connection that failed: Hop as typed, Phase ("start", "log in", "python"), Kind (for errors.Is), Status
 // of the program that ended, Text (its last words, cleaned, at most 4 KiB). Its Hint method says what to do about it.
 type ConnectError = connect.Error
 
-// LostError says that a context is gone, or one on the way to it.
-type LostError struct {
-	Context string // that the call was made in
-	Hop     string // that was lost: the context itself, or one before it
-	Why     string // as its parent saw it
-	Text    string // the last lines that ssh, sudo or the interpreter printed, cleaned, at most 4 KiB
-}
+// LostError says that a context is gone: name of the Context that was used, the Hop that was lost (itself, or one on the way
+// to it), Why, as its parent saw it, and Text, the last lines that ssh, sudo or the interpreter printed, cleaned, at most 4 KiB.
+type LostError = engine.LostError
 
-func (e *LostError) Error() string { return e.Context + ": lost " + e.Hop + ": " + e.Why }
-
-// Prompt is a question asked while connecting.
-type Prompt struct {
-	Hop  string // that asks
-	Text string // what it printed, cleaned
-}
-
-// PromptFunc answers a Prompt.
-type PromptFunc = func(ctx context.Context, p Prompt) (string, error)
+// Prompt is a question asked while connecting: by which Hop, of what Kind (its String method names it: "password",
+// "passphrase", "host key", …), in which words (Text, safe for a terminal).
+type Prompt = askpass.Prompt

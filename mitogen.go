@@ -25,7 +25,10 @@ import (
 	"context"
 	"io/fs"
 	"log/slog"
+	"sync"
 	"time"
+
+	"github.com/mitogen-go/mitogen/internal/engine"
 )
 
 // Options are an Engine's settings. The zero value is usable.
@@ -53,38 +56,72 @@ type Options struct {
 }
 
 // Engine is the root of a tree of contexts. Make one with New; one is enough for a program.
-type Engine struct{}
+type Engine struct {
+	e  *engine.Engine
+	mu sync.Mutex // protects the field Public of all contexts
+}
 
 // New returns an Engine that serves modules from o.Path. It starts no process.
-func New(o Options) (*Engine, error) { return &Engine{}, nil }
+func New(o Options) (*Engine, error) {
+	e, err := engine.New(engine.Options{Path: o.Path, Logger: o.Logger, Prompt: o.Prompt, Heartbeat: o.Heartbeat,
+		MaxMessage: o.MaxMessage, Grace: o.Grace})
+	if err != nil {
+		return nil, err
+	}
+	return &Engine{e: e}, nil
+}
 
 // Connect starts the context that target names, and those on the way to it that this engine has not got yet, and waits
-// until it has answered. ctx and o.Timeout bound the connecting, not the context's life. An error is a *ConnectError or
-// says what is wrong with target.
+// until it has answered. ctx bounds the connecting, not the context's life; when it ends first, the context is closed. An
+// error is a *ConnectError, or a *LostError if a hop that was up is gone, or says what is wrong with target or o.
 //
 // Every Connect gives a context of its own; the hops on the way are shared between targets with equal options, whether
 // they were made on the way or by a Connect of their own.
 func (e *Engine) Connect(ctx context.Context, target string, o ConnectOptions) (*Context, error) {
-	return nil, errThin
+	c, err := e.Start(target, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.c.Connected(ctx); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
 }
 
 // Start is Connect without the wait: calls can be made at once and travel right behind the boot. If connecting
-// fails, they fail with the *ConnectError that Connect would have returned.
-func (e *Engine) Start(target string, o ConnectOptions) (*Context, error) { return nil, errThin }
+// fails, they fail with the error that Connect would have returned.
+func (e *Engine) Start(target string, o ConnectOptions) (*Context, error) {
+	c, err := e.e.Start(target, o.engine())
+	if err != nil {
+		return nil, err
+	}
+	return e.wrap(c), nil
+}
+
+// wrap returns the one Context for c.
+func (e *Engine) wrap(c *engine.Context) *Context {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if c.Public == nil {
+		c.Public = &Context{c: c, e: e}
+	}
+	return c.Public.(*Context)
+}
 
 // Allow lets calls and messages made in from reach to, and their answers come back. Contexts can't reach each other
-// otherwise, except that each obeys its own parents.
-func (e *Engine) Allow(from, to *Context) {}
-
-// Receiver returns a new mailbox of the engine for values that contexts send to its Sender.
-func (e *Engine) Receiver() *Receiver { return &Receiver{} }
-
-// Send sends value to s, a sender handle that came from a context. It returns when the value is on its way.
-func (e *Engine) Send(ctx context.Context, s Sender, value any) error { return errThin }
+// otherwise, except that each obeys its own parents. It fails when one of them is gone.
+func (e *Engine) Allow(from, to *Context) error { return e.e.Allow(from.c, to.c) }
 
 // Contexts returns all contexts that are up or coming up, hops included, parents before children.
-func (e *Engine) Contexts() []*Context { return nil }
+func (e *Engine) Contexts() []*Context {
+	var all []*Context
+	for _, c := range e.e.Contexts() {
+		all = append(all, e.wrap(c))
+	}
+	return all
+}
 
-// Close ends all contexts: each is asked, then, one second later, made to. It returns when no process of this engine
-// is left on this machine, within about a second. Pending calls fail with a *LostError.
-func (e *Engine) Close() error { return nil }
+// Close ends all contexts: they are asked to, and made to after half a second. It returns when no process of this engine
+// is left on this machine, within about a second. Pending calls fail with ErrClosed.
+func (e *Engine) Close() error { return e.e.Close() }

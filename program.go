@@ -2,7 +2,10 @@ package mitogen
 
 import (
 	"context"
+	"errors"
 	"io"
+
+	"github.com/mitogen-go/mitogen/internal/engine"
 )
 
 // Script is a Python program to run as __main__.
@@ -12,7 +15,7 @@ type Script struct {
 	Module string // run this module instead, as python -m does; Source is not used
 
 	Args   []string  // sys.argv[1:]
-	Stdin  io.Reader // needs ConnectOptions.Stdin; nil: end of file at once
+	Stdin  io.Reader // read until its end or the program's; nil: /dev/null
 	Stdout io.Writer // what is written to fd 1 meanwhile; nil: goes where the context's goes
 	Stderr io.Writer // the same for fd 2
 }
@@ -22,20 +25,59 @@ type Command struct {
 	Args   []string          // argv, looked up in PATH there; not read by a shell
 	Env    map[string]string // added to the environment
 	Dir    string            // working directory; "": the context's
-	Stdin  io.Reader         // needs ConnectOptions.Stdin; nil: end of file at once
+	Stdin  io.Reader         // read until its end or the program's; nil: /dev/null
 	Stdout io.Writer         // what is written to fd 1 meanwhile; nil: goes where the context's goes
 	Stderr io.Writer         // the same for fd 2
 }
 
-// Run runs s in c and returns its exit status, as if it had been run there. A script that ends by an exception has its traceback on
-// stderr and status 1, as always. All output has been written when Run returns. One Run or Exec at a time has a context's output.
-func (c *Context) Run(ctx context.Context, s Script) (int, error) { return 0, errThin }
+// Run runs s in c and returns its exit status, as if it had been run there. A script that ends by an exception has its
+// traceback on stderr and status 1, as always. All output has been written when Run returns; an error of a writer is
+// Run's. One Run or Exec at a time has a context's output, others wait.
+func (c *Context) Run(ctx context.Context, s Script) (int, error) {
+	p := engine.Program{Stdin: s.Stdin, Stdout: s.Stdout, Stderr: s.Stderr}
+	if s.Module != "" {
+		p.Function, p.Module = "module", s.Module
+		p.Args = []any{s.Module, words(s.Args)}
+	} else {
+		p.Function = "script"
+		p.Args = []any{s.Source, s.Name, append([]string{s.Name}, s.Args...)}
+	}
+	return c.c.Run(ctx, p)
+}
 
 // Exec runs a program in c and returns its exit status, 128 + n if signal n ended it.
-func (c *Context) Exec(ctx context.Context, cmd Command) (int, error) { return 0, errThin }
+func (c *Context) Exec(ctx context.Context, cmd Command) (int, error) {
+	if len(cmd.Args) == 0 {
+		return 0, errors.New("exec: no command")
+	}
+	var env, dir any
+	if cmd.Env != nil {
+		env = cmd.Env
+	}
+	if cmd.Dir != "" {
+		dir = cmd.Dir
+	}
+	return c.c.Run(ctx, engine.Program{Function: "command", Args: []any{cmd.Args, env, dir}, Stdin: cmd.Stdin,
+		Stdout: cmd.Stdout, Stderr: cmd.Stderr})
+}
 
-// Exec runs a program at target, where the last hop needs no Python: a first hop is used directly (ssh host command), others by
-// the context before the last. It returns the program's exit status.
+// words is never nil, which Python would see as None.
+func words(s []string) []string { return append([]string{}, s...) }
+
+// Exec runs a program at target and returns its exit status. Where target is one hop, no Python is needed there: "ssh host
+// command" and the like are carried out directly, and nothing but the command runs. Otherwise it is Connect, Context.Exec and Close.
 func (e *Engine) Exec(ctx context.Context, target string, o ConnectOptions, cmd Command) (int, error) {
-	return 0, errThin
+	if len(cmd.Args) == 0 {
+		return 0, errors.New("exec: no command")
+	}
+	status, direct, err := e.e.Exec(ctx, target, o.engine(), engine.Command(cmd))
+	if direct || err != nil {
+		return status, err
+	}
+	c, err := e.Start(target, o)
+	if err != nil {
+		return 0, err
+	}
+	defer c.Close()
+	return c.Exec(ctx, cmd)
 }

@@ -215,3 +215,8 @@ func (r *Router) dropFlows(gone map[wire.ContextID]bool) {
 		}
 	}
 }
+
+// Restart gives a flow to dst its whole window back: what was sent before won't be credited.
+func (r *Router) Restart(dst wire.ContextID, flow wire.Handle) {
+	delete(r.windows, flowKey{dst, flow})
+}

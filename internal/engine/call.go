@@ -1,0 +1,354 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/mitogen-go/mitogen/internal/pickle"
+	"github.com/mitogen-go/mitogen/internal/route"
+	"github.com/mitogen-go/mitogen/internal/wire"
+)
+
+// Pending is a request on its way. Its answer is one value, or a sequence of them and then an end.
+type Pending struct {
+	c      *Context
+	target string        // for messages
+	done   chan struct{} // closed with the result
+	stream bool          // items are taken by Next; else they are collected
+
+	// Protected by Engine.mu:
+	handle wire.Handle
+	open   bool // sent, or being sent, and not answered
+	sent   bool
+	cancel bool
+
+	mu      sync.Mutex // protects following
+	ended   bool
+	given   bool // up: nobody will take items any more
+	kind    wire.Kind
+	payload []byte
+	err     error
+	items   []item
+	size    int           // of collected items
+	more    chan struct{} // holds one: there are items, or the end
+}
+
+type item struct {
+	payload []byte
+	cost    int
+}
+
+// outputPatience is how long the end of a lost context's calls waits for the output before it to be taken.
+const outputPatience = 500 * time.Millisecond
+
+// Go makes a call. ctx bounds the wait for room; errors come with the result. With stream, items are to be taken by Next.
+func (c *Context) Go(ctx context.Context, target string, args []any, kwargs map[string]any, stream bool) *Pending {
+	p := &Pending{c: c, target: target, done: make(chan struct{}), stream: stream}
+	if stream {
+		p.more = make(chan struct{}, 1)
+	}
+	if err := c.call(ctx, p, args, kwargs); err != nil {
+		p.finish(wire.Dead, nil, err)
+	}
+	return p
+}
+
+var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 512); return &b }}
+
+func (c *Context) call(ctx context.Context, p *Pending, args []any, kwargs map[string]any) error {
+	module, _, ok := strings.Cut(p.target, ":")
+	if !ok || strings.IndexByte(p.target, 0) >= 0 {
+		return fmt.Errorf("call %q: not module:function", p.target)
+	}
+	buf := buffers.Get().(*[]byte)
+	defer buffers.Put(buf)
+	b := wire.AppendCall((*buf)[:0], p.target)
+	if len(args)+len(kwargs) > 0 {
+		var err error
+		if b, err = c.encode(b, args, kwargs); err != nil {
+			return fmt.Errorf("call %s: %w", p.target, err)
+		}
+	}
+	if cap(b) <= 64<<10 {
+		*buf = b
+	}
+	if !c.known(module) {
+		c.pushing.Lock()
+		err := c.push(ctx, module)
+		c.pushing.Unlock()
+		if err != nil {
+			return err
+		}
+	}
+	return c.request(ctx, p, wire.Call, b)
+}
+
+// encode appends a call's arguments in the form that c reads.
+func (c *Context) encode(b []byte, args []any, kwargs map[string]any) ([]byte, error) {
+	e := c.e
+	e.admit(c, args)
+	e.admit(c, kwargs)
+	e.mu.Lock()
+	mode := c.mode
+	e.mu.Unlock()
+	return pickle.AppendCall(b, args, kwargs, mode)
+}
+
+// request sends b to handle of c, in one frame or in parts, once c has room for it.
+func (c *Context) request(ctx context.Context, p *Pending, handle wire.Handle, b []byte) error {
+	e := c.e
+	if full := c.root.stream.Full(); full != nil {
+		select {
+		case <-full:
+		case <-ctx.Done():
+			return givenUp(ctx)
+		}
+	}
+	e.mu.Lock()
+	for {
+		if c.err != nil {
+			defer e.mu.Unlock()
+			return c.lostAs()
+		}
+		h, err := e.router.Request(c.id, len(b), p)
+		if err == nil {
+			p.handle, p.open = h, true
+			break
+		}
+		if !errors.Is(err, route.ErrFull) {
+			defer e.mu.Unlock()
+			return c.lostAs()
+		}
+		if err := c.waitLocked(ctx, wire.Call); err != nil {
+			e.mu.Unlock()
+			return err
+		}
+	}
+	c.count.calls++
+	f := wire.Frame{Dst: c.id, Handle: handle, Reply: p.handle, Payload: b}
+	if len(b) <= wire.MaxPayload {
+		p.sent = true
+		e.putLocked(c, &f)
+		e.flush(c)
+		return nil
+	}
+	e.mu.Unlock()
+	return c.sendParts(ctx, p, &f)
+}
+
+// flush lets Engine.mu go and writes what goes at once to c's stream.
+func (e *Engine) flush(c *Context) {
+	if len(e.kicks) == 1 && e.kicks[0] == c.root.stream {
+		e.kicks = e.kicks[:0]
+		e.mu.Unlock()
+		c.root.stream.Flush()
+		return
+	}
+	e.unlock()
+}
+
+// sendParts sends a long request, waiting for its window. When ctx ends first, the rest is sent nevertheless: half a
+// value can't be taken back.
+func (c *Context) sendParts(ctx context.Context, p *Pending, f *wire.Frame) error {
+	rest, err := c.parts(ctx, f)
+	if err == nil {
+		p.isSent()
+		return nil
+	}
+	if ctx.Err() == nil {
+		return err
+	}
+	f.Payload = append([]byte(nil), rest...) // the buffer is the caller's
+	e := c.e
+	e.jobs.Add(1)
+	go func() {
+		defer e.jobs.Done()
+		if _, err := c.parts(e.base, f); err == nil {
+			p.isSent()
+		}
+	}()
+	return nil
+}
+
+// parts sends frames of f's payload as windows allow, and returns what wasn't sent.
+func (c *Context) parts(ctx context.Context, f *wire.Frame) (rest []byte, err error) {
+	e, flow := c.e, f.Reply
+	for rest = f.Payload; ; {
+		part := *f
+		part.Payload = rest
+		if len(rest) > wire.MaxPayload {
+			part.Kind, part.Payload = wire.Part, rest[:wire.MaxPayload]
+			if err := c.window(ctx, flow, wire.MaxPayload); err != nil {
+				return rest, err
+			}
+		}
+		e.mu.Lock()
+		if c.err != nil {
+			defer e.mu.Unlock()
+			return rest, c.lostAs()
+		}
+		e.putLocked(c, &part)
+		e.unlock()
+		rest = rest[len(part.Payload):]
+		if part.Kind != wire.Part {
+			return nil, nil
+		}
+	}
+}
+
+// window waits until n bytes of a flow to c may be sent.
+func (c *Context) window(ctx context.Context, flow wire.Handle, n int) error {
+	e := c.e
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for {
+		ok, err := e.router.Reserve(c.id, flow, n)
+		if err != nil {
+			return c.lostAs()
+		}
+		if ok {
+			return nil
+		}
+		if err := c.waitLocked(ctx, flow); err != nil {
+			return err
+		}
+	}
+}
+
+// waitLocked lets Engine.mu go until there may be room in a flow, or for calls.
+func (c *Context) waitLocked(ctx context.Context, flow wire.Handle) error {
+	room := c.rooms[flow]
+	if room == nil {
+		room = make(chan struct{})
+		c.rooms[flow] = room
+	}
+	c.e.unlock()
+	defer c.e.mu.Lock()
+	select {
+	case <-room:
+		return nil
+	case <-ctx.Done():
+		return givenUp(ctx)
+	}
+}
+
+// roomLocked wakes those who wait for a flow to c.
+func (e *Engine) roomLocked(c *Context, flow wire.Handle) {
+	if c == nil || c.rooms[flow] == nil {
+		return
+	}
+	close(c.rooms[flow])
+	delete(c.rooms, flow)
+}
+
+func (p *Pending) isSent() {
+	e := p.c.e
+	e.mu.Lock()
+	p.sent = true
+	if p.cancel {
+		p.sendCancelLocked()
+	}
+	e.unlock()
+}
+
+// lostAs is the error for who used c. Engine.mu is held.
+func (c *Context) lostAs() error {
+	if c.err == nil {
+		return &LostError{Context: c.name, Hop: c.name, Why: "gone"}
+	}
+	return c.err
+}
+
+func givenUp(ctx context.Context) error { return &cancelError{cause: context.Cause(ctx)} }
+
+// deliverLocked takes an answer, behind what the call has written.
+func (p *Pending) deliverLocked(e *Engine, c *Context, a *route.Action) {
+	f := &a.Frame
+	payload := f.Payload
+	if !a.Owned {
+		payload = append([]byte(nil), payload...)
+	}
+	if f.Kind != wire.Item {
+		p.open = false
+	}
+	if c == nil {
+		p.c.failLocked(p, p.c.lostAs())
+		return
+	}
+	if c.count.phases.Result == 0 {
+		c.count.phases.Result = time.Since(c.began)
+	}
+	ev := event{pending: p, kind: f.Kind, data: payload, cost: a.Cost}
+	if c.outbox.busy {
+		c.queueLocked(ev)
+		return
+	}
+	if cost := p.take(ev); cost > 0 {
+		e.applyLocked(e.router.Consumed(c.id, f.Handle, cost, nil))
+	}
+}
+
+// failLocked ends what was asked of c, which is gone: behind the output that has come, unless nobody takes that.
+func (c *Context) failLocked(p *Pending, err error) {
+	if !c.outbox.busy {
+		p.finish(wire.Dead, nil, err)
+		return
+	}
+	c.queueLocked(event{pending: p, kind: wire.Dead, err: err})
+	time.AfterFunc(outputPatience, func() { p.finish(wire.Dead, nil, err) })
+}
+
+// take hands an answer to who waits, and returns what is consumed by that.
+func (p *Pending) take(ev event) (consumed int) {
+	if ev.kind != wire.Item {
+		p.finish(ev.kind, ev.data, ev.err)
+		return 0
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ended || p.given {
+		return ev.cost
+	}
+	if !p.stream {
+		p.size += len(ev.data) + 64
+		if p.size > p.c.e.opt.MaxMessage {
+			p.items, p.err = nil, fmt.Errorf("call %s: items of more than %d bytes", p.target, p.c.e.opt.MaxMessage)
+			return ev.cost
+		}
+		p.items = append(p.items, item{ev.data, 0})
+		return ev.cost
+	}
+	p.items = append(p.items, item{ev.data, ev.cost})
+	p.signal()
+	return 0
+}
+
+// finish sets the result; the first counts.
+func (p *Pending) finish(kind wire.Kind, payload []byte, err error) {
+	p.mu.Lock()
+	if p.ended {
+		p.mu.Unlock()
+		return
+	}
+	p.ended, p.kind, p.payload = true, kind, payload
+	if p.err == nil {
+		p.err = err
+	}
+	p.signal()
+	p.mu.Unlock()
+	close(p.done)
+}
+
+func (p *Pending) signal() {
+	if p.more == nil {
+		return
+	}
+	select {
+	case p.more <- struct{}{}:
+	default:
+	}
+}

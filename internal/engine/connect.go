@@ -1,0 +1,159 @@
+package engine
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/mitogen-go/mitogen/internal/boot"
+	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/stream"
+	"github.com/mitogen-go/mitogen/internal/wire"
+)
+
+// ConnectOptions are as documented at mitogen.ConnectOptions.
+type ConnectOptions struct {
+	connect.Options
+	Stdout, Stderr io.Writer
+	LogLevel       slog.Level
+}
+
+// link is a hop of a target: what has to be known before anything is started.
+type link struct {
+	hop  connect.Hop
+	key  string // says which contexts can take its place
+	name string
+	plan connect.Plan
+}
+
+// Start makes the contexts that target names, as far as there are none that can be shared, and returns the last. It
+// doesn't wait for anything.
+func (e *Engine) Start(target string, o ConnectOptions) (*Context, error) {
+	links, err := e.links(target, o)
+	if err != nil {
+		return nil, err
+	}
+	e.mu.Lock()
+	defer e.unlock()
+	if e.closed {
+		return nil, fmt.Errorf("connect %s: %w", target, ErrClosed)
+	}
+	var c *Context
+	for i, l := range links {
+		last := i == len(links)-1
+		next := e.shared[l.key]
+		if next == nil || last && next.owned {
+			next = e.addLocked(c, l, o)
+		}
+		c = next
+	}
+	c.owned = true
+	c.stdout, c.stderr = o.Stdout, o.Stderr
+	return c, nil
+}
+
+// links plans all hops of a target. The last one's key is that of a hop, so that it can serve as one.
+func (e *Engine) links(target string, o ConnectOptions) ([]link, error) {
+	hops, err := connect.ParseTarget(target)
+	if err != nil {
+		return nil, err
+	}
+	o.Interactive = e.opt.Prompt != nil
+	var names []string
+	all := make([]link, len(hops))
+	for i, h := range hops {
+		names = append(names, h.String())
+		l := link{hop: h, name: strings.Join(names, "+")}
+		if l.plan, err = h.Plan(boot.Command(o.Python, false), o.Options, i == 0); err != nil {
+			return nil, fmt.Errorf("connect %s: %w", target, err)
+		}
+		if l.plan.Wait {
+			if l.plan, err = h.Plan(boot.Command(o.Python, true), o.Options, i == 0); err != nil {
+				return nil, fmt.Errorf("connect %s: %w", target, err)
+			}
+		}
+		l.key = key(l, o)
+		if i > 0 {
+			l.key = all[i-1].key + l.key
+		}
+		all[i] = l
+	}
+	return all, nil
+}
+
+// key names what makes a context, secrets included, without showing them.
+func key(l link, o ConnectOptions) string {
+	h := sha256.New()
+	p := l.plan
+	fmt.Fprintf(h, "%q %q %q %t %t %d %d", l.name, p.Argv, p.Env, p.TTY, p.Wait, p.Ask, o.LogLevel)
+	for _, q := range p.Prompts {
+		fmt.Fprintf(h, " %q %q", q.Needle, q.Answer)
+	}
+	if p.Ask != connect.AskNone {
+		fmt.Fprintf(h, " %q %q", string(o.SSH.Password), string(o.SSH.Passphrase))
+	}
+	return string(h.Sum(nil))
+}
+
+// addLocked makes one context and sets its start going.
+func (e *Engine) addLocked(parent *Context, l link, o ConnectOptions) *Context {
+	c := &Context{
+		e: e, id: e.router.NextID(), name: l.name, hop: l.hop, key: l.key, parent: parent, began: time.Now(),
+		ready: make(chan struct{}), done: make(chan struct{}),
+		modules: map[string]bool{}, rooms: map[wire.Handle]chan struct{}{},
+	}
+	parentID := wire.ContextID(0)
+	if parent != nil {
+		parentID = parent.id
+		parent.children++
+	}
+	if err := e.router.Add(c.id, parentID); err != nil {
+		panic(err) // ids and parents are ours
+	}
+	e.contexts[c.id] = c
+	if e.shared[c.key] == nil {
+		e.shared[c.key] = c
+	}
+	head := boot.Head(e.config(c, o), len(boot.Image()))
+	e.jobs.Add(1)
+	if parent == nil {
+		c.root, c.stream = c, stream.New()
+		c.stream.PutRaw(append(head, boot.Image()...))
+		e.beatLocked()
+		go e.run(c, l.plan, o.SSH)
+	} else {
+		c.root, c.gate = parent.root, &gate{}
+		go e.connectVia(c, l.plan, head)
+	}
+	return c
+}
+
+func (e *Engine) config(c *Context, o ConnectOptions) boot.Config {
+	beat := 0
+	if e.opt.Heartbeat > 0 {
+		beat = max(1, int((e.opt.Heartbeat+time.Second-1)/time.Second))
+	}
+	return boot.Config{ID: uint32(c.id), Parents: c.ancestors(), Name: c.name, MaxMessage: e.opt.MaxMessage,
+		Heartbeat: beat, LogLevel: pythonLevel(o.LogLevel)}
+}
+
+// Connected waits until c is up. The error is why it is gone, or ctx's.
+func (c *Context) Connected(ctx context.Context) error {
+	select {
+	case <-c.ready:
+		return nil
+	default:
+	}
+	select {
+	case <-c.ready:
+		return nil
+	case <-c.done:
+		return c.Err()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

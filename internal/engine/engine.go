@@ -1,0 +1,260 @@
+// Package engine ties the parts together: it is context 0 of a tree. A router (package route) decides about every frame; the
+// engine feeds it what streams bring and programs ask for, and carries out what it says.
+//
+//	caller ─ Go ─► Router.Request ─► stream.Put, Flush ──────────────► pipe
+//	pipe ─► stream.Read ─► Router.Step ─► actions ─┬─► stream.Put, Kick   (forward, credit, refusal)
+//	                                               ├─► Pending.finish     (answers; nothing before them waits)
+//	                                               └─► Context.outbox ─► drain: output, logs, answers behind them
+//
+// One mutex (Engine.mu) protects router and contexts. Nothing is read, written or waited for under it: frames are only
+// queued, and streams are flushed once it is let go. Goroutines: for each stream a reader (Engine.run) and a writer; for
+// each context one while there is output to hand over (drain), and one while it asks for modules (serve).
+package engine
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/mitogen-go/mitogen/internal/askpass"
+	"github.com/mitogen-go/mitogen/internal/boot"
+	"github.com/mitogen-go/mitogen/internal/modules"
+	"github.com/mitogen-go/mitogen/internal/route"
+	"github.com/mitogen-go/mitogen/internal/stream"
+	"github.com/mitogen-go/mitogen/internal/wire"
+)
+
+// Defaults of Options.
+const (
+	DefaultHeartbeat = 30 * time.Second
+	DefaultGrace     = 2 * time.Second
+)
+
+// How long an ending context is waited for.
+const (
+	shutdownPatience = time.Second            // a context that was asked to end
+	closePatience    = 450 * time.Millisecond // all of them, when the engine closes
+	drainPatience    = 150 * time.Millisecond // then, for their output to be taken
+)
+
+// floodLimit is how many bytes may wait for a context before what other contexts send there is an attack.
+const floodLimit = 16 << 20
+
+// Options are as documented at mitogen.Options. The zero value is usable.
+type Options struct {
+	Path       []fs.FS
+	Logger     *slog.Logger
+	Prompt     askpass.Func
+	Heartbeat  time.Duration
+	MaxMessage int
+	Grace      time.Duration
+
+	start starter // replaces package spawn in tests
+}
+
+// ErrClosed is the error of a context or engine that was closed.
+var ErrClosed = errors.New("context closed")
+
+// Engine is the root of a tree.
+type Engine struct {
+	opt     Options         // static
+	log     *slog.Logger    // static
+	finder  *modules.Finder // static
+	askpass askpass.Server
+	base    context.Context // ended by Close
+	stop    context.CancelFunc
+	jobs    sync.WaitGroup // goroutines that Close waits for
+	drains  sync.WaitGroup // those that hand output over, which others may block
+
+	mu       sync.Mutex // protects following
+	router   *route.Router
+	contexts map[wire.ContextID]*Context
+	shared   map[string]*Context // usable as a hop, by what made them
+	actions  []route.Action      // for step, used again
+	kicks    []*stream.Stream    // have got frames since the lock was taken
+	beating  bool
+	closed   bool
+	empty    chan struct{} // closed when closed and no context is left
+}
+
+// New returns an engine without contexts.
+func New(o Options) (*Engine, error) {
+	if o.MaxMessage < 0 || o.Grace < 0 {
+		return nil, errors.New("new engine: negative limit")
+	}
+	if o.Heartbeat == 0 {
+		o.Heartbeat = DefaultHeartbeat
+	}
+	if o.MaxMessage == 0 {
+		o.MaxMessage = wire.MaxMessage
+	}
+	if o.Grace == 0 {
+		o.Grace = DefaultGrace
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	e := &Engine{
+		opt: o, log: o.Logger, finder: modules.New(o.Path, boot.Module),
+		router:   route.New(0, nil, o.MaxMessage),
+		contexts: map[wire.ContextID]*Context{},
+		shared:   map[string]*Context{},
+		empty:    make(chan struct{}),
+	}
+	if e.opt.start == nil {
+		e.opt.start = e.spawn
+	}
+	e.base, e.stop = context.WithCancel(context.Background())
+	return e, nil
+}
+
+// Contexts returns those that are up or coming up, parents before children.
+func (e *Engine) Contexts() []*Context {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return sortedContexts(e.contexts)
+}
+
+// Allow lets from call and send to to.
+func (e *Engine) Allow(from, to *Context) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.router.Allow(from.id, to.id)
+}
+
+// unlock lets the mutex go, then leaves what was queued meanwhile to the streams' writers.
+func (e *Engine) unlock() {
+	if len(e.kicks) == 0 {
+		e.mu.Unlock()
+		return
+	}
+	kicks := append([]*stream.Stream(nil), e.kicks...)
+	e.kicks = e.kicks[:0]
+	e.mu.Unlock()
+	for _, s := range kicks {
+		s.Kick()
+	}
+}
+
+// step takes a frame from the stream of child port.
+func (e *Engine) step(port *Context, f *wire.Frame) {
+	e.mu.Lock()
+	if c := e.contexts[f.Src]; c != nil {
+		c.countUp(f)
+	}
+	e.actions = e.router.Step(port.id, f, e.actions[:0])
+	e.applyLocked(e.actions)
+	e.unlock()
+}
+
+// applyLocked carries out what the router says.
+func (e *Engine) applyLocked(actions []route.Action) {
+	for i := range actions {
+		a := &actions[i]
+		switch a.Op {
+		case route.Send:
+			e.forwardLocked(&a.Frame)
+		case route.Deliver:
+			e.deliverLocked(a)
+		case route.Gone:
+			e.goneLocked(e.contexts[a.ID], a.Why)
+		case route.Refused:
+			e.refusedLocked(e.contexts[a.ID], a)
+		case route.Broken:
+			e.loseLocked(e.contexts[a.ID], &LostError{Why: "killed: it sent " + a.Why}, true)
+		case route.Room:
+			e.roomLocked(e.contexts[a.ID], a.Handle)
+		}
+	}
+}
+
+// forwardLocked queues a frame that the router made, or lets pass from one context to another.
+func (e *Engine) forwardLocked(f *wire.Frame) {
+	c := e.contexts[f.Dst]
+	if c == nil {
+		return
+	}
+	if c.root.stream.Queued() > floodLimit {
+		if src := e.contexts[f.Src]; src != nil {
+			e.loseLocked(src, &LostError{Why: "killed: it sent more than " + c.name + " takes"}, true)
+		}
+		return
+	}
+	e.putLocked(c, f)
+}
+
+// putLocked queues a frame for c, behind what is held back for it.
+func (e *Engine) putLocked(c *Context, f *wire.Frame) {
+	for x := c; x != nil; x = x.parent {
+		if x.gate != nil {
+			g := *f
+			g.Payload = append([]byte(nil), f.Payload...)
+			x.gate.held = append(x.gate.held, g)
+			return
+		}
+	}
+	c.countDown(f)
+	c.root.stream.Put(f)
+	e.kickLocked(c.root.stream)
+}
+
+// kickLocked notes that s has something to write.
+func (e *Engine) kickLocked(s *stream.Stream) {
+	if n := len(e.kicks); n == 0 || e.kicks[n-1] != s {
+		e.kicks = append(e.kicks, s)
+	}
+}
+
+// deliverLocked hands a frame to who waits for it.
+func (e *Engine) deliverLocked(a *route.Action) {
+	f := &a.Frame
+	c := e.contexts[f.Src]
+	if a.Owner != nil {
+		a.Owner.(owner).deliverLocked(e, c, a)
+		return
+	}
+	if c == nil {
+		return
+	}
+	switch f.Handle {
+	case wire.Hello:
+		e.helloLocked(c, f.Payload)
+	case wire.Stdout, wire.Stderr:
+		c.queueLocked(event{handle: f.Handle, data: append([]byte(nil), f.Payload...), cost: a.Cost})
+	case wire.Log:
+		c.queueLogLocked(f.Payload)
+	case wire.GetModule:
+		c.askLocked(f.Payload)
+	case wire.Ping:
+		e.pongLocked(c, f)
+	}
+}
+
+// owner is what takes the frames of a request or receiver. c is nil when the context is gone.
+type owner interface {
+	deliverLocked(e *Engine, c *Context, a *route.Action)
+}
+
+func (e *Engine) pongLocked(c *Context, f *wire.Frame) {
+	s := c.root.stream
+	if f.Reply == 0 || len(f.Payload) > 64 || s.Queued() > floodLimit {
+		return
+	}
+	s.PutUrgent(&wire.Frame{Dst: c.id, Handle: f.Reply, Payload: f.Payload})
+	e.kickLocked(s)
+}
+
+// refusedLocked reports a frame that was dropped; not all of them, when there are many.
+func (e *Engine) refusedLocked(c *Context, a *route.Action) {
+	if c == nil {
+		return
+	}
+	c.refused++
+	if n := c.refused; n <= 10 || n%1000 == 0 {
+		c.queueLocked(event{report: "frame refused", attrs: []slog.Attr{
+			slog.String("why", a.Why), slog.String("handle", a.Handle.String()), slog.Int("count", n)}})
+	}
+}

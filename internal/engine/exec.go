@@ -1,0 +1,137 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/mitogen-go/mitogen/internal/boot"
+	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/spawn"
+	"github.com/mitogen-go/mitogen/internal/wire"
+)
+
+// Command is documented at mitogen.Command.
+type Command struct {
+	Args           []string
+	Env            map[string]string
+	Dir            string
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+}
+
+// Exec runs cmd at a target of one hop, without Python: direct is false where the target has more.
+func (e *Engine) Exec(ctx context.Context, target string, o ConnectOptions, cmd Command) (status int, direct bool, err error) {
+	hops, err := connect.ParseTarget(target)
+	if err != nil || len(hops) != 1 {
+		return 0, false, err
+	}
+	o.Interactive = e.opt.Prompt != nil
+	plan, err := hops[0].Plan(cmd.argv(), o.Options, true)
+	if err != nil {
+		return 0, false, fmt.Errorf("exec at %s: %w", target, err)
+	}
+	if plan.Wait { // its stdin is a terminal: not for bytes
+		return 0, false, nil
+	}
+	status, err = e.exec(ctx, plan, cmd, o.SSH)
+	return status, true, err
+}
+
+// argv has a shell say that it is there, so that noise and questions before it are told apart, and become the command.
+func (c Command) argv() []string {
+	script, args := "", []string{}
+	if c.Dir != "" {
+		script, args = `cd "$1"||exit 126;shift;`, append(args, c.Dir)
+	}
+	script += "echo " + boot.EC0 + ";"
+	if len(c.Env) > 0 {
+		script += `exec env "$@"`
+		for _, k := range slices.Sorted(maps.Keys(c.Env)) {
+			args = append(args, k+"="+c.Env[k])
+		}
+	} else {
+		script += `exec "$@"`
+	}
+	return append(append([]string{"sh", "-c", script, "sh"}, args...), c.Args...)
+}
+
+func (e *Engine) exec(ctx context.Context, plan connect.Plan, cmd Command, ssh connect.SSHOptions) (int, error) {
+	ans, err := e.answer(&plan, ssh)
+	if err != nil {
+		return 0, err
+	}
+	defer ans.release()
+	said := &gateWriter{}
+	p, err := spawn.Start(ctx, plan, spawn.Options{Stderr: said, Busy: ans.busy, Background: true})
+	if err != nil {
+		return 0, err
+	}
+	defer p.Close()
+	stop := context.AfterFunc(ctx, p.Kill)
+	defer stop()
+	rest, ok := untilEC0(p.Stdout, p.Note)
+	if !ok {
+		p.Wait()
+		err := connect.Classify(plan.Method, ans.amend(p.Failure()))
+		err.Hop = plan.Name
+		return 0, err
+	}
+	p.Connected()
+	said.open(cmd.Stderr)
+	go feedPipe(p.Stdin, cmd.Stdin)
+	out := &failingWriter{w: cmd.Stdout}
+	out.Write(rest)
+	copied := make(chan struct{})
+	go func() {
+		defer close(copied)
+		io.Copy(out, p.Stdout)
+	}()
+	status := p.Wait()
+	select {
+	case <-copied:
+	case <-time.After(outputPatience): // something in the background has the pipe
+	}
+	if ctx.Err() != nil {
+		return 0, context.Cause(ctx)
+	}
+	if status < 0 {
+		status = 128 - status
+	}
+	return status, errors.Join(out.err)
+}
+
+func feedPipe(w io.WriteCloser, r io.Reader) {
+	defer w.Close()
+	if r != nil {
+		io.Copy(w, r)
+	}
+}
+
+// untilEC0 reads up to EC0 and returns what came behind its line. What came before is noise.
+func untilEC0(r io.Reader, noise func([]byte)) (rest []byte, ok bool) {
+	mark := []byte(boot.EC0 + "\n")
+	var seen []byte
+	buf := make([]byte, 4096)
+	for total := 0; total < wire.MaxNoise; {
+		n, err := r.Read(buf)
+		seen, total = append(seen, buf[:n]...), total+n
+		if at := bytes.Index(seen, mark); at >= 0 {
+			return seen[at+len(mark):], true
+		}
+		if cut := len(seen) - len(mark); cut > 0 {
+			noise(seen[:cut])
+			seen = append(seen[:0], seen[cut:]...)
+		}
+		if err != nil {
+			break
+		}
+	}
+	noise(seen)
+	return nil, false
+}

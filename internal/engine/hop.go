@@ -1,0 +1,152 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/pickle"
+	"github.com/mitogen-go/mitogen/internal/route"
+	"github.com/mitogen-go/mitogen/internal/wire"
+)
+
+// hopSlack is what a hop's own timeout is given to reach us.
+const hopSlack = 5 * time.Second
+
+// never is a timeout in seconds for those who want none.
+const never = 1e9
+
+// connectVia has the hop before c start it. CONNECT goes right behind what was sent there before, so that no hop waits
+// for another; but secrets wait for the hop's HELLO.
+func (e *Engine) connectVia(c *Context, plan connect.Plan, head []byte) {
+	defer e.jobs.Done()
+	if hasSecrets(plan) {
+		select {
+		case <-c.parent.ready:
+		case <-c.done:
+			return
+		}
+	}
+	if err := e.sendConnect(c, plan, head); err != nil {
+		e.lose(c, err, false)
+		return
+	}
+	if plan.Timeout == 0 {
+		return
+	}
+	// The hop keeps the time; this is for one that doesn't. It counts from when the hop is there itself.
+	select {
+	case <-c.parent.ready:
+	case <-c.done:
+		return
+	}
+	t := time.NewTimer(plan.Timeout + hopSlack)
+	defer t.Stop()
+	select {
+	case <-c.ready:
+	case <-c.done:
+	case <-t.C:
+		e.lose(c, failure(c, connect.Failure{What: connect.WhatTimeout}), true)
+	}
+}
+
+func hasSecrets(p connect.Plan) bool {
+	for _, q := range p.Prompts {
+		if q.Answer != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// sendConnect sends CONNECT and opens c's gate.
+func (e *Engine) sendConnect(c *Context, plan connect.Plan, head []byte) error {
+	p := c.parent
+	p.pushing.Lock()
+	defer p.pushing.Unlock()
+	if err := p.push(e.base, "_mitogen_spawn"); err != nil {
+		return err
+	}
+	e.mu.Lock()
+	mode := p.mode
+	e.mu.Unlock()
+	payload, err := pickle.Append(wire.AppendConnect(nil, c.id, nil), connectDict(plan, head), mode)
+	if err != nil {
+		return fmt.Errorf("connect %s: %w", c.name, err)
+	}
+	e.mu.Lock()
+	defer e.unlock()
+	if c.err != nil {
+		return c.err
+	}
+	h, err := e.router.Request(p.id, 0, &connecting{c})
+	if err != nil {
+		return p.err
+	}
+	c.connect = h
+	for f := range (wire.Frame{Dst: p.id, Handle: wire.Connect, Reply: h, Payload: payload}).Split() {
+		e.putLocked(p, &f)
+	}
+	c.count.phases.Spawn = time.Since(c.began)
+	e.openLocked(c)
+	return nil
+}
+
+func connectDict(p connect.Plan, head []byte) map[string]any {
+	env := map[string]any{}
+	for _, s := range p.Env {
+		k, v, _ := strings.Cut(s, "=")
+		env[k] = v
+	}
+	prompts := []any{}
+	for _, q := range p.Prompts {
+		var answer any
+		if q.Answer != nil {
+			answer = q.Answer
+		}
+		prompts = append(prompts, pickle.Tuple{q.Needle, answer})
+	}
+	timeout := never
+	if p.Timeout > 0 {
+		timeout = p.Timeout.Seconds()
+	}
+	return map[string]any{"name": p.Name, "argv": p.Argv, "env": env, "tty": p.TTY, "wait": p.Wait, "prompts": prompts,
+		"timeout": timeout, "near": p.Method != "ssh", "head": head}
+}
+
+// connecting is the owner of a CONNECT request. HELLO ends it, or an answer: why there will be no HELLO.
+type connecting struct{ c *Context }
+
+func (q *connecting) deliverLocked(e *Engine, _ *Context, a *route.Action) {
+	c := q.c
+	if c.err != nil || c.up {
+		return
+	}
+	if a.Frame.Kind != wire.Error {
+		e.loseLocked(c, &LostError{Why: "not started: " + string(a.Frame.Payload)}, false)
+		return
+	}
+	f, err := parseFailure(a.Frame.Payload)
+	if err != nil {
+		f = connect.Failure{What: connect.WhatForeign, Text: err.Error()}
+	}
+	e.loseLocked(c, failure(c, f), false)
+}
+
+// parseFailure reads the ERROR that answers CONNECT.
+func parseFailure(b []byte) (connect.Failure, error) {
+	v, err := pickle.Decode(b, limits)
+	if err != nil {
+		return connect.Failure{}, fmt.Errorf("read answer to CONNECT: %w", err)
+	}
+	t, ok := v.(pickle.Tuple)
+	if !ok || len(t) != 3 {
+		return connect.Failure{}, errors.New("read answer to CONNECT: not a tuple of three")
+	}
+	what, _ := t[0].(string)
+	status, _ := t[1].(int64)
+	text, _ := t[2].(string)
+	return connect.Failure{What: what, Status: int(status), Text: text}, nil
+}

@@ -1,0 +1,227 @@
+package engine
+
+import (
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/pickle"
+	"github.com/mitogen-go/mitogen/internal/wire"
+)
+
+// maxText bounds each text of a HELLO, in bytes.
+const maxText = 255
+
+// limits of what is decoded; the size is bounded by Options.MaxMessage already.
+var limits = pickle.Limits{}
+
+// helloLocked takes a context's first message.
+func (e *Engine) helloLocked(c *Context, payload []byte) {
+	var h struct {
+		Version        []any  `py:"version"`
+		Implementation string `py:"implementation"`
+		Platform       string `py:"platform"`
+		UID            int    `py:"uid"`
+		Hostname       string `py:"hostname"`
+		PID            int    `py:"pid"`
+		Executable     string `py:"executable"`
+		Pickle         int    `py:"pickle"`
+	}
+	if err := pickle.Unmarshal(payload, limits, &h); err != nil || len(h.Version) < 3 {
+		e.loseLocked(c, failure(c, connect.Failure{What: connect.WhatForeign, Text: "bad HELLO"}), true)
+		return
+	}
+	c.info = Info{Implementation: bounded(h.Implementation), Platform: bounded(h.Platform), UID: h.UID,
+		Hostname: bounded(h.Hostname), PID: h.PID, Executable: bounded(h.Executable)}
+	for i := range c.info.Version {
+		n, _ := h.Version[i].(int64)
+		c.info.Version[i] = int(n)
+	}
+	c.mode = modeOf(c.info.Version[0], h.Pickle)
+	c.up = true
+	c.count.phases.Hello = time.Since(c.began)
+	if c.proc != nil {
+		c.proc.Connected()
+	}
+	if c.connect != 0 {
+		e.applyLocked(e.router.Forget(c.connect, nil))
+	}
+	close(c.ready)
+	if c.ending {
+		e.putLocked(c, &wire.Frame{Dst: c.id, Handle: wire.Shutdown})
+	}
+}
+
+// modeOf is how values are written for an interpreter.
+func modeOf(version, protocol int) pickle.Mode {
+	switch {
+	case version < 3:
+		return pickle.Proto2
+	case protocol >= 4:
+		return pickle.Proto4
+	}
+	return pickle.Proto3
+}
+
+func bounded(s string) string {
+	if len(s) > maxText {
+		s = strings.ToValidUTF8(s[:maxText], "")
+	}
+	return s
+}
+
+// lose takes c, and all behind it, out of the tree because of err. With kill its process is ended at once.
+func (e *Engine) lose(c *Context, err error, kill bool) {
+	e.mu.Lock()
+	e.loseLocked(c, err, kill)
+	e.unlock()
+}
+
+func (e *Engine) loseLocked(c *Context, err error, kill bool) {
+	if c == nil || c.err != nil {
+		return
+	}
+	if l := (*LostError)(nil); errors.As(err, &l) && l.Hop == "" {
+		l.Context, l.Hop = c.name, c.name
+	}
+	if c.parent != nil && kill && c.parent.err == nil {
+		e.putLocked(c.parent, &wire.Frame{Dst: c.parent.id, Handle: wire.Kill, Payload: wire.AppendU32(nil, c.id)})
+	}
+	c.err, c.killNow = err, kill
+	e.applyLocked(e.router.Lost(c.id, err.Error(), nil))
+}
+
+// goneLocked is the end of c as the tree sees it. The router has dropped it; what it was asked is answered next.
+func (e *Engine) goneLocked(c *Context, why string) {
+	if c.err == nil {
+		c.err = e.reasonLocked(c, why)
+	}
+	delete(e.contexts, c.id)
+	if e.shared[c.key] == c {
+		delete(e.shared, c.key)
+	}
+	close(c.done)
+	c.gate = nil
+	for flow := range c.rooms {
+		e.roomLocked(c, flow)
+	}
+	if c.stream != nil {
+		// Its bytes are of no use any more. Closing blocks for nothing, but it is I/O.
+		s, err := c.stream, c.err
+		e.jobs.Add(1)
+		go func() {
+			defer e.jobs.Done()
+			s.Close(err)
+		}()
+	}
+	if p := c.parent; p != nil {
+		p.children--
+		e.releaseLocked(p)
+	}
+	if e.closed && len(e.contexts) == 0 {
+		close(e.empty)
+	}
+}
+
+// reasonLocked is why c is gone, when that wasn't said: something before it is, or a hop has reported it.
+func (e *Engine) reasonLocked(c *Context, why string) error {
+	for p := c.parent; p != nil; p = p.parent {
+		if l := (*LostError)(nil); errors.As(p.err, &l) {
+			m := *l
+			m.Context = c.name
+			return &m
+		}
+		if p.err != nil {
+			return p.err
+		}
+	}
+	why, text, _ := strings.Cut(why, "\n")
+	if c.ending {
+		return ErrClosed
+	}
+	return &LostError{Context: c.name, Hop: c.name, Why: connect.CleanLine(bounded(why)),
+		Text: connect.Clean(text[max(0, len(text)-connect.TextLimit):])}
+}
+
+// Close gives c up. It ends when no context is behind it any more; Close then returns once it is gone.
+func (c *Context) Close() error {
+	e := c.e
+	e.mu.Lock()
+	c.owned = false
+	e.releaseLocked(c)
+	ending := c.ending || c.err != nil
+	e.unlock()
+	if ending {
+		<-c.done
+	}
+	return nil
+}
+
+// releaseLocked ends c if nobody needs it.
+func (e *Engine) releaseLocked(c *Context) {
+	if c.owned || c.children > 0 || c.ending || c.err != nil {
+		return
+	}
+	c.ending = true
+	if e.shared[c.key] == c {
+		delete(e.shared, c.key)
+	}
+	if !c.up { // it has run nothing that would have to end in order
+		e.loseLocked(c, ErrClosed, true)
+		return
+	}
+	e.putLocked(c, &wire.Frame{Dst: c.id, Handle: wire.Shutdown})
+	e.jobs.Add(1)
+	go func() {
+		defer e.jobs.Done()
+		t := time.NewTimer(shutdownPatience)
+		defer t.Stop()
+		select {
+		case <-c.done:
+		case <-e.base.Done():
+		case <-t.C:
+			e.lose(c, ErrClosed, true)
+		}
+	}()
+}
+
+// Close ends all contexts and returns when no process is left here.
+func (e *Engine) Close() error {
+	e.mu.Lock()
+	if !e.closed {
+		e.closed = true
+		if len(e.contexts) == 0 {
+			close(e.empty)
+		}
+		for _, c := range sortedContexts(e.contexts) {
+			c.owned = false
+			e.releaseLocked(c)
+		}
+	}
+	e.unlock()
+	t := time.NewTimer(closePatience)
+	defer t.Stop()
+	select {
+	case <-e.empty:
+	case <-t.C:
+		e.mu.Lock()
+		for _, c := range sortedContexts(e.contexts) {
+			e.loseLocked(c, ErrClosed, c.parent == nil)
+		}
+		e.unlock()
+	}
+	e.stop()
+	e.jobs.Wait()
+	err := e.askpass.Close()
+	drained := make(chan struct{})
+	go func() {
+		e.drains.Wait()
+		close(drained)
+	}()
+	select {
+	case <-drained:
+	case <-time.After(drainPatience): // somebody doesn't take what the contexts have written
+	}
+	return err
+}

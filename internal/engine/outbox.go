@@ -1,0 +1,186 @@
+package engine
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"math"
+	"sync/atomic"
+	"time"
+
+	"github.com/mitogen-go/mitogen/internal/pickle"
+	"github.com/mitogen-go/mitogen/internal/wire"
+)
+
+// maxLog is how many bytes of log records may wait for a slow handler; further ones are dropped and counted.
+const maxLog = 1 << 20
+
+// event is something to hand over outside of Engine.mu: output, a log record, a report of ours, an answer.
+type event struct {
+	handle  wire.Handle // Stdout, Stderr, Log; 0: one of the others
+	data    []byte
+	cost    int
+	report  string
+	attrs   []slog.Attr
+	pending *Pending
+	kind    wire.Kind
+	err     error
+}
+
+// outbox is what a context has brought and nobody has taken yet. What comes behind something in it waits its turn, so
+// that output is written when the call that made it returns.
+type outbox struct {
+	queue   []event
+	busy    bool // drain runs
+	logs    int  // bytes
+	dropped int  // log records
+}
+
+func (c *Context) queueLocked(ev event) {
+	b := &c.outbox
+	b.queue = append(b.queue, ev)
+	if !b.busy {
+		b.busy = true
+		c.e.drains.Add(1)
+		go c.drain()
+	}
+}
+
+func (c *Context) queueLogLocked(payload []byte) {
+	b := &c.outbox
+	if b.logs+len(payload) > maxLog {
+		b.dropped++
+		return
+	}
+	b.logs += len(payload)
+	c.queueLocked(event{handle: wire.Log, data: append([]byte(nil), payload...)})
+}
+
+// drain hands over what is queued, in its order, until there is nothing.
+func (c *Context) drain() {
+	e := c.e
+	defer e.drains.Done()
+	for {
+		e.mu.Lock()
+		b := &c.outbox
+		queue, dropped := b.queue, b.dropped
+		b.queue, b.dropped = nil, 0
+		if len(queue) == 0 {
+			b.busy = false
+			e.unlock()
+			return
+		}
+		e.unlock()
+		for i := range queue {
+			c.hand(&queue[i])
+		}
+		if dropped > 0 {
+			c.log(slog.LevelWarn, time.Now(), "log records dropped", slog.Int("count", dropped))
+		}
+	}
+}
+
+func (c *Context) hand(ev *event) {
+	e := c.e
+	switch {
+	case ev.pending != nil:
+		e.consumed(c, ev.pending.handle, ev.pending.take(*ev))
+	case ev.report != "":
+		c.log(slog.LevelWarn, time.Now(), ev.report, ev.attrs...)
+	case ev.handle == wire.Log:
+		c.record(ev.data)
+		e.mu.Lock()
+		c.outbox.logs -= len(ev.data)
+		e.mu.Unlock()
+	default:
+		e.mu.Lock()
+		w := c.stdout
+		if ev.handle == wire.Stderr {
+			w = c.stderr
+		}
+		e.mu.Unlock()
+		if w != nil {
+			w.Write(ev.data) // who wants to know of errors wraps it
+		}
+		e.consumed(c, ev.handle, ev.cost)
+	}
+}
+
+// record passes one record of Python's logging on.
+func (c *Context) record(payload []byte) {
+	v, err := pickle.Decode(payload, limits)
+	t, ok := v.(pickle.Tuple)
+	if err != nil || !ok || len(t) != 5 {
+		c.log(slog.LevelWarn, time.Now(), "malformed log record")
+		return
+	}
+	level, _ := t[0].(int64)
+	logger, _ := t[1].(string)
+	seconds, _ := t[2].(float64)
+	message, _ := t[3].(string)
+	trace, _ := t[4].(string)
+	attrs := []slog.Attr{slog.String("logger", bounded(logger))}
+	if trace != "" {
+		attrs = append(attrs, slog.String("traceback", trace))
+	}
+	c.log(slogLevel(level), unixTime(seconds), message, attrs...)
+}
+
+func (c *Context) log(level slog.Level, when time.Time, message string, attrs ...slog.Attr) {
+	h := c.e.log.Handler()
+	if !h.Enabled(context.Background(), level) {
+		return
+	}
+	r := slog.NewRecord(when, level, message, 0)
+	r.AddAttrs(slog.String("context", c.name))
+	r.AddAttrs(attrs...)
+	h.Handle(context.Background(), r)
+}
+
+// unixTime is the time that Python's time.time means; now where it is out of all reason.
+func unixTime(seconds float64) time.Time {
+	if !(seconds > 0 && seconds < 1e11) {
+		return time.Now()
+	}
+	whole, frac := math.Modf(seconds)
+	return time.Unix(int64(whole), int64(frac*1e9))
+}
+
+// slogLevel maps Python's 10, 20, 30, 40, 50 to slog's -4, 0, 4, 8, 12, and what lies between likewise.
+func slogLevel(level int64) slog.Level {
+	level = min(max(level, 0), 100)
+	return slog.Level(math.Round(float64(level-20) * 0.4))
+}
+
+// pythonLevel is the reverse of slogLevel.
+func pythonLevel(l slog.Level) int { return max(1, 20+int(math.Round(float64(l)*2.5))) }
+
+// failingWriter remembers the first error of a writer, and writes nothing after it.
+type failingWriter struct {
+	w   io.Writer
+	err error
+}
+
+func (f *failingWriter) Write(b []byte) (int, error) {
+	if f.err != nil || f.w == nil {
+		return len(b), nil
+	}
+	_, f.err = f.w.Write(b)
+	return len(b), nil
+}
+
+// gateWriter throws away what comes before it is opened.
+type gateWriter struct{ w atomic.Pointer[io.Writer] }
+
+func (g *gateWriter) open(w io.Writer) {
+	if w != nil {
+		g.w.Store(&w)
+	}
+}
+
+func (g *gateWriter) Write(b []byte) (int, error) {
+	if w := g.w.Load(); w != nil {
+		(*w).Write(b)
+	}
+	return len(b), nil
+}

@@ -1,0 +1,115 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/mitogen-go/mitogen/internal/pickle"
+	"github.com/mitogen-go/mitogen/internal/wire"
+)
+
+// Program is a run: a function of module _mitogen_run and its arguments, without the last, which says whether there is
+// a standard input.
+type Program struct {
+	Function       string
+	Module         string // that it will import
+	Args           []any
+	Stdin          io.Reader // nil: /dev/null
+	Stdout, Stderr io.Writer // nil: the context's
+}
+
+// Run runs p, which has the context's output meanwhile, and returns its exit status.
+func (c *Context) Run(ctx context.Context, p Program) (int, error) {
+	c.running.Lock()
+	defer c.running.Unlock()
+	if p.Module != "" {
+		c.pushing.Lock()
+		err := c.push(ctx, p.Module)
+		c.pushing.Unlock()
+		if err != nil {
+			return 0, err
+		}
+	}
+	restore, outErr := c.redirect(p.Stdout, p.Stderr)
+	defer restore()
+	args := append(append([]any(nil), p.Args...), p.Stdin != nil)
+	call := c.Go(ctx, "_mitogen_run:"+p.Function, args, nil, false)
+	if p.Stdin != nil {
+		fed, stop := context.WithCancel(ctx)
+		defer stop()
+		go c.feed(fed, call, p.Stdin)
+	}
+	b, _, err := call.Result(ctx)
+	if err != nil {
+		return 0, err
+	}
+	status := 0
+	if err := pickle.Unmarshal(b, limits, &status); err != nil {
+		return 0, fmt.Errorf("run in %s: exit status: %w", c.name, err)
+	}
+	return status, outErr()
+}
+
+// redirect makes output go elsewhere until restore is called. writeErr says whether it could be written.
+func (c *Context) redirect(stdout, stderr io.Writer) (restore func(), writeErr func() error) {
+	c.e.mu.Lock()
+	defer c.e.mu.Unlock()
+	oldOut, oldErr := c.stdout, c.stderr
+	out, errs := &failingWriter{w: stdout}, &failingWriter{w: stderr}
+	if stdout == nil {
+		out.w = oldOut
+	}
+	if stderr == nil {
+		errs.w = oldErr
+	}
+	c.stdout, c.stderr = out, errs
+	restore = func() {
+		c.e.mu.Lock()
+		c.stdout, c.stderr = oldOut, oldErr
+		c.e.mu.Unlock()
+	}
+	return restore, func() error { return errors.Join(out.err, errs.err) }
+}
+
+// feed sends r as the standard input of a run, until its end, an error, or that of the run. It may outlive the run in
+// r.Read.
+func (c *Context) feed(ctx context.Context, call *Pending, r io.Reader) {
+	c.e.mu.Lock()
+	f := wire.Frame{Dst: c.id, Handle: wire.Stdin, Reply: call.handle}
+	ok := call.open
+	c.e.router.Restart(c.id, wire.Stdin)
+	c.e.mu.Unlock()
+	if !ok {
+		return
+	}
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := r.Read(buf)
+		select {
+		case <-call.done:
+			return
+		default:
+		}
+		if n > 0 {
+			if c.window(ctx, wire.Stdin, n) != nil {
+				return
+			}
+			f.Payload = buf[:n]
+			c.put(&f)
+		}
+		if err != nil {
+			f.Payload = nil
+			c.put(&f)
+			return
+		}
+	}
+}
+
+// put sends one frame now.
+func (c *Context) put(f *wire.Frame) {
+	c.e.mu.Lock()
+	c.e.putLocked(c, f)
+	c.e.unlock()
+}

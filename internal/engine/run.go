@@ -1,0 +1,229 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/mitogen-go/mitogen/internal/askpass"
+	"github.com/mitogen-go/mitogen/internal/boot"
+	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/spawn"
+	"github.com/mitogen-go/mitogen/internal/wire"
+)
+
+// process is what a context next to the engine runs in: a *spawn.Process, in tests something else.
+type process interface {
+	Connected()
+	Note(noise []byte)
+	Text() string
+	Fail(what string)
+	Done() <-chan struct{}
+	Failure() connect.Failure
+	Stopped() bool
+	Kill()
+	Close() error
+}
+
+// endPatience is how long an ended stream's process may take to say why.
+const endPatience = 300 * time.Millisecond
+
+// starter carries out a plan.
+type starter func(ctx context.Context, plan connect.Plan, ssh connect.SSHOptions) (process, io.WriteCloser, io.ReadCloser, error)
+
+// local is a process on this machine, with whoever answers its questions.
+type local struct {
+	*spawn.Process
+	answers *answers
+}
+
+func (p *local) Failure() connect.Failure { return p.answers.amend(p.Process.Failure()) }
+
+func (p *local) Close() error {
+	p.answers.release()
+	return p.Process.Close()
+}
+
+// spawn is the starter for this machine.
+func (e *Engine) spawn(ctx context.Context, plan connect.Plan, ssh connect.SSHOptions) (process, io.WriteCloser, io.ReadCloser, error) {
+	ans, err := e.answer(&plan, ssh)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	p, err := spawn.Start(ctx, plan, spawn.Options{Busy: ans.busy, Line: func(line string) {
+		e.log.Warn(line, slog.String("hop", plan.Name))
+	}})
+	if err != nil {
+		ans.release()
+		return nil, nil, nil, err
+	}
+	return &local{p, ans}, p.Stdin, p.Stdout, nil
+}
+
+// answers are where a process's questions go; without any its methods do nothing.
+type answers struct {
+	answerer *askpass.Answerer
+	release  func()
+}
+
+// answer prepares for questions of a process that is to be started, as its plan says.
+func (e *Engine) answer(plan *connect.Plan, ssh connect.SSHOptions) (*answers, error) {
+	if plan.Ask != connect.AskPass {
+		return &answers{release: func() {}}, nil
+	}
+	a := askpass.NewAnswerer(ssh, e.opt.Prompt)
+	env, release, err := e.askpass.Register(plan.Name, a.Answer)
+	if err != nil {
+		return nil, err
+	}
+	plan.Env = append(slices.Clip(plan.Env), env...)
+	return &answers{a, release}, nil
+}
+
+func (a *answers) busy() bool { return a.answerer != nil && a.answerer.Busy() }
+
+func (a *answers) amend(f connect.Failure) connect.Failure {
+	if a.answerer == nil {
+		return f
+	}
+	return a.answerer.Amend(f)
+}
+
+// run is the life of a context next to the engine: process, stream, end.
+func (e *Engine) run(c *Context, plan connect.Plan, ssh connect.SSHOptions) {
+	defer e.jobs.Done()
+	ctx, cancel := context.WithCancel(e.base)
+	defer cancel()
+	proc, stdin, stdout, err := e.opt.start(ctx, plan, ssh)
+	if err != nil {
+		e.lose(c, err, false)
+		c.stream.Close(err)
+		return
+	}
+	e.mu.Lock()
+	c.proc = proc
+	gone, wait := c.err != nil, plan.Wait
+	c.count.phases.Spawn = time.Since(c.began)
+	e.mu.Unlock()
+	c.stream.Attach(stdin, stdout)
+	if !wait {
+		c.stream.Release()
+	}
+	if !gone {
+		err = c.stream.Read(stdout, (&noise{e: e, c: c, proc: proc, wait: wait}).take, func(f *wire.Frame) { e.step(c, f) })
+		e.ended(c, proc, err)
+	}
+	c.stream.Close(nil)
+	e.bury(c, proc)
+}
+
+// ended finds out why a stream has ended and takes its context out of the tree.
+func (e *Engine) ended(c *Context, proc process, err error) {
+	var corrupt *wire.CorruptError
+	foreign := errors.As(err, &corrupt) || errors.Is(err, wire.ErrNoise)
+	if foreign {
+		proc.Fail(connect.WhatForeign)
+	}
+	select {
+	case <-c.done: // it was us
+		return
+	case <-proc.Done():
+	case <-time.After(endPatience):
+		proc.Kill()
+		<-proc.Done()
+	}
+	f := proc.Failure()
+	e.mu.Lock()
+	up := c.up
+	e.mu.Unlock()
+	if !up {
+		if foreign {
+			f.Text += "\n" + err.Error()
+		}
+		e.lose(c, failure(c, f), false)
+		return
+	}
+	why := fmt.Sprintf("ended (%s)", statusText(f.Status))
+	if foreign {
+		why = err.Error()
+	}
+	e.lose(c, &LostError{Why: why, Text: connect.Clean(f.Text)}, false)
+}
+
+// failure is why c didn't get up.
+func failure(c *Context, f connect.Failure) error {
+	err := connect.Classify(c.hop.Method, f)
+	err.Hop = c.name
+	return err
+}
+
+func statusText(status int) string {
+	if status < 0 {
+		return fmt.Sprintf("signal %d", -status)
+	}
+	return fmt.Sprintf("status %d", status)
+}
+
+// bury ends the process, if it hasn't yet.
+func (e *Engine) bury(c *Context, proc process) {
+	e.mu.Lock()
+	now := c.killNow
+	e.mu.Unlock()
+	if now {
+		proc.Kill()
+	}
+	if err := proc.Close(); err != nil {
+		e.log.Error("process stays", slog.String("context", c.name), slog.Any("error", err))
+	}
+}
+
+// noise takes what isn't frames. Before HELLO it is kept for an error; EC0 in it says that an interpreter is there.
+type noise struct {
+	e    *Engine
+	c    *Context
+	proc process
+	wait bool // send after EC0
+	ec0  bool
+	tail []byte // may hold the beginning of EC0
+}
+
+var ec0 = []byte(boot.EC0 + "\n")
+
+func (n *noise) take(b []byte) {
+	n.e.mu.Lock()
+	up := n.c.up
+	if up {
+		n.c.queueLocked(event{report: "foreign bytes skipped", attrs: []slog.Attr{
+			slog.Int("bytes", len(b)), slog.String("text", fmt.Sprintf("%+q", b[:min(len(b), 200)]))}})
+	}
+	n.e.mu.Unlock()
+	if up {
+		return
+	}
+	if n.ec0 {
+		n.proc.Note(b)
+		return
+	}
+	n.tail = append(n.tail, b...)
+	at := bytes.Index(n.tail, ec0[:len(ec0)-1])
+	if at < 0 {
+		keep := min(len(n.tail), len(ec0)-2)
+		n.proc.Note(n.tail[:len(n.tail)-keep])
+		n.tail = append(n.tail[:0], n.tail[len(n.tail)-keep:]...)
+		return
+	}
+	n.ec0 = true
+	n.proc.Note(n.tail[:at])
+	n.proc.Note(bytes.TrimLeft(n.tail[at+len(ec0)-1:], "\r\n"))
+	n.e.mu.Lock()
+	n.c.count.phases.EC0 = time.Since(n.c.began)
+	n.e.mu.Unlock()
+	if n.wait {
+		n.c.stream.Release()
+	}
+}

@@ -1,0 +1,354 @@
+// Package stream does framed I/O on a pair of byte pipes: docs/protocol.md, sections 1 and 5. One goroutine reads (in Read, the
+// caller's), one writes. Whoever has something to send queues it with Put, which never blocks, and then calls Flush: if
+// nobody is writing, the caller writes what the pipe takes at once, so that a short message costs no change of
+// goroutine; the rest is left to the writer.
+//
+//	Put ──► urgent ─┐
+//	    ──► small  ─┼─► Flush (caller, as much as goes at once) or writer (blocking) ──► w
+//	    ──► bulk   ─┘
+//
+// A queue exists from New on; bytes pass once Attach has given the stream its pipes and Release has opened it.
+package stream
+
+import (
+	"errors"
+	"io"
+	"sync"
+	"sync/atomic"
+
+	"github.com/mitogen-go/mitogen/internal/wire"
+)
+
+// Limits of the queue, in bytes.
+const (
+	smallFrame = 4 << 10 // payload of frames that may overtake others
+	batch      = 64 << 10
+	highWater  = 4 << 20 // Full from here on
+)
+
+// ErrClosed is what a stream ends with that was closed without another reason.
+var ErrClosed = errors.New("stream closed")
+
+// Counters count what passed since New.
+type Counters struct {
+	BytesDown, BytesUp, FramesDown, FramesUp int64
+	RoundTrips                               int64 // times that something came up after something had gone down
+}
+
+// Stream is one framed connection. Its methods may be called from any goroutine, Read from one.
+type Stream struct {
+	bytesDown, bytesUp, framesDown, framesUp, trips atomic.Int64
+	down                                            atomic.Bool // something went down since something came up
+
+	done chan struct{} // closed by Close
+
+	mu       sync.Mutex // protects following
+	urgent   []byte
+	small    []byte
+	bulk     [][]byte
+	pairs    map[pair]int // frames in bulk, by (src, dst)
+	spare    []byte
+	queued   int
+	writing  bool // somebody is in write, or the writer has been told to
+	open     bool // released
+	attached bool
+	room     chan struct{} // closed when the queue is no longer full; nil: nobody waits
+	wake     chan struct{} // to the writer; holds one
+	w        io.Writer
+	try      func([]byte) (int, bool) // writes without blocking; nil: can't
+	closers  []io.Closer
+	failed   bool  // nothing can be written any more
+	err      error // why it was closed
+}
+
+type pair struct{ src, dst wire.ContextID }
+
+// New returns a stream without pipes. What is put into it waits.
+func New() *Stream {
+	return &Stream{done: make(chan struct{}), pairs: map[pair]int{}, wake: make(chan struct{}, 1)}
+}
+
+// Attach gives the stream what it writes to, and starts its writer. Close closes w, and closers in their order. On a closed
+// stream they are closed at once.
+func (s *Stream) Attach(w io.WriteCloser, closers ...io.Closer) {
+	s.mu.Lock()
+	s.w, s.try, s.attached = w, nonblocking(w), true
+	s.closers = append([]io.Closer{w}, closers...)
+	closed := s.err != nil
+	s.mu.Unlock()
+	if closed {
+		s.closePipes()
+		return
+	}
+	go s.writer()
+	s.Kick()
+}
+
+// Release lets bytes pass.
+func (s *Stream) Release() {
+	s.mu.Lock()
+	s.open = true
+	s.mu.Unlock()
+	s.Kick()
+}
+
+// PutRaw queues bytes that are not a frame, before all frames: what boots the context.
+func (s *Stream) PutRaw(b []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failed {
+		return
+	}
+	s.urgent = append(s.urgent, b...)
+	s.queued += len(b)
+}
+
+// Put queues a frame, whose payload is copied. It never blocks; those who can wait look at Full first.
+func (s *Stream) Put(f *wire.Frame) {
+	s.framesDown.Add(1)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failed {
+		return
+	}
+	p := pair{f.Src, f.Dst}
+	switch {
+	case urgent(f):
+		s.urgent = f.Append(s.urgent)
+	case len(f.Payload) <= smallFrame && (len(s.bulk) == 0 || s.pairs[p] == 0):
+		s.small = f.Append(s.small)
+	default:
+		b := f.Append(make([]byte, 0, wire.HeaderSize+len(f.Payload)+wire.TrailerSize))
+		s.bulk = append(s.bulk, b)
+		s.pairs[p]++
+	}
+	s.queued += wire.HeaderSize + len(f.Payload) + wire.TrailerSize
+}
+
+// urgent frames overtake all others. An answer to PING can't be told from others; whoever sends one uses PutUrgent.
+func urgent(f *wire.Frame) bool { return f.Handle == wire.Credit || f.Handle == wire.Ping }
+
+// PutUrgent queues a frame before all that aren't urgent.
+func (s *Stream) PutUrgent(f *wire.Frame) {
+	s.framesDown.Add(1)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.failed {
+		s.urgent = f.Append(s.urgent)
+		s.queued += wire.HeaderSize + len(f.Payload) + wire.TrailerSize
+	}
+}
+
+// Full returns nil while the queue has room, else a channel that is closed when it has again, or the stream is closed.
+func (s *Stream) Full() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.queued < highWater || s.failed {
+		return nil
+	}
+	if s.room == nil {
+		s.room = make(chan struct{})
+	}
+	return s.room
+}
+
+// Queued returns the bytes that wait.
+func (s *Stream) Queued() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.queued
+}
+
+// Flush writes what is queued if that goes without blocking, and leaves the rest to the writer.
+func (s *Stream) Flush() {
+	s.mu.Lock()
+	if s.writing || !s.attached || !s.open || s.failed {
+		s.mu.Unlock()
+		return
+	}
+	s.writing = true
+	if s.try == nil {
+		s.mu.Unlock()
+		s.wakeWriter()
+		return
+	}
+	b := s.nextLocked()
+	s.mu.Unlock()
+	n, ok := 0, true
+	if len(b) > 0 {
+		n, ok = s.try(b)
+		s.wrote(n)
+	}
+	s.mu.Lock()
+	if ok && n < len(b) {
+		// The writer goes on with what is left.
+		s.queued -= n
+		s.urgent = append(append(make([]byte, 0, len(b)-n+len(s.urgent)), b[n:]...), s.urgent...)
+	} else {
+		s.takenLocked(b)
+	}
+	more := !ok || s.queued > 0
+	s.writing = more
+	s.mu.Unlock()
+	if more {
+		s.wakeWriter()
+	}
+}
+
+// Kick leaves what is queued to the writer. Readers of streams use it: they must not wait for another one's pipe.
+func (s *Stream) Kick() {
+	s.mu.Lock()
+	start := !s.writing && s.attached && s.open && s.queued > 0 && !s.failed
+	if start {
+		s.writing = true
+	}
+	s.mu.Unlock()
+	if start {
+		s.wakeWriter()
+	}
+}
+
+func (s *Stream) wakeWriter() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// nextLocked takes the next bytes to write off the queue.
+func (s *Stream) nextLocked() []byte {
+	b := append(s.spare[:0], s.urgent...)
+	s.urgent = s.urgent[:0]
+	if len(b) == 0 {
+		b, s.small = s.small, b
+	} else if len(b) < batch {
+		b = append(b, s.small...)
+		s.small = s.small[:0]
+	}
+	s.spare = nil
+	for len(s.bulk) > 0 && len(b) < batch {
+		b = append(b, s.bulk[0]...)
+		s.forgetPairLocked(s.bulk[0])
+		s.bulk[0] = nil
+		s.bulk = s.bulk[1:]
+	}
+	return b
+}
+
+// takenLocked says that b, from nextLocked, has been written.
+func (s *Stream) takenLocked(b []byte) {
+	s.queued -= len(b)
+	if cap(b) <= 4*batch {
+		s.spare = b[:0]
+	}
+	if s.room != nil && s.queued < highWater/2 {
+		close(s.room)
+		s.room = nil
+	}
+}
+
+func (s *Stream) forgetPairLocked(b []byte) {
+	p := pair{src: wire.ContextID(be32(b[8:])), dst: wire.ContextID(be32(b[4:]))}
+	if s.pairs[p]--; s.pairs[p] == 0 {
+		delete(s.pairs, p)
+	}
+}
+
+func be32(b []byte) uint32 { return uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3]) }
+
+// writer writes what others leave to it, blocking, until the stream is closed.
+func (s *Stream) writer() {
+	for {
+		select {
+		case <-s.done:
+			return
+		case <-s.wake:
+		}
+		for s.writeOne() {
+		}
+	}
+}
+
+// writeOne writes one batch and says whether there is more to do.
+func (s *Stream) writeOne() bool {
+	s.mu.Lock()
+	if !s.writing || s.failed {
+		s.mu.Unlock()
+		return false
+	}
+	b := s.nextLocked()
+	s.mu.Unlock()
+	n, err := s.w.Write(b)
+	s.wrote(n)
+	s.mu.Lock()
+	s.takenLocked(b)
+	s.writing = s.queued > 0 && err == nil
+	more := s.writing
+	s.mu.Unlock()
+	if err != nil {
+		// The reader finds the end and knows more about it: what is left unread is not lost by this.
+		s.drop()
+		return false
+	}
+	return more
+}
+
+// drop forgets what is queued, and what will be.
+func (s *Stream) drop() {
+	s.mu.Lock()
+	s.failed = true
+	s.urgent, s.small, s.bulk, s.queued = nil, nil, nil, 0
+	clear(s.pairs)
+	if s.room != nil {
+		close(s.room)
+		s.room = nil
+	}
+	s.mu.Unlock()
+}
+
+func (s *Stream) wrote(n int) {
+	if n > 0 {
+		s.bytesDown.Add(int64(n))
+		s.down.Store(true)
+	}
+}
+
+// Close ends the stream: both pipes are closed, which ends Read and the writer. The first err counts. It may be called
+// again, and does not wait.
+func (s *Stream) Close(err error) {
+	if err == nil {
+		err = ErrClosed
+	}
+	s.mu.Lock()
+	if s.err != nil {
+		s.mu.Unlock()
+		return
+	}
+	s.err = err
+	s.mu.Unlock()
+	close(s.done)
+	s.drop()
+	s.closePipes()
+}
+
+func (s *Stream) closePipes() {
+	s.mu.Lock()
+	closers := s.closers
+	s.closers = nil
+	s.mu.Unlock()
+	for _, c := range closers {
+		c.Close()
+	}
+}
+
+// Err returns why the stream was closed; nil: it wasn't.
+func (s *Stream) Err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
+// Counters returns what has passed so far.
+func (s *Stream) Counters() Counters {
+	return Counters{s.bytesDown.Load(), s.bytesUp.Load(), s.framesDown.Load(), s.framesUp.Load(), s.trips.Load()}
+}
