@@ -102,6 +102,7 @@ type decoder struct {
 	memo  []any
 	puts  int // into the memo
 	made  int // values pushed and copied so far
+	used  int // of those, how many a call has used up
 	moved int // bytes copied from text so far
 	err   error
 }
@@ -202,7 +203,7 @@ func (d *decoder) line() string {
 
 // count counts n values against twice the limit: what is made on the way to a value counts too.
 func (d *decoder) count(n int) {
-	if d.made += n; d.made > 2*d.lim.Nodes {
+	if d.made += n; d.made-d.used > 2*d.lim.Nodes {
 		d.fail(ErrTooManyNodes)
 	}
 }
@@ -267,7 +268,10 @@ func (d *decoder) popMark() []any {
 // put stores the top value in the memo. Picklers count from 0 or 1, so an index can't be far beyond what was put before.
 func (d *decoder) put(at int) {
 	v := d.top()
-	d.puts++
+	if d.puts++; d.puts > d.made {
+		d.fail(errors.New("more memo entries than values"))
+		return
+	}
 	if at < 0 || at > d.puts || at > 2*d.lim.Nodes {
 		d.fail(fmt.Errorf("memo index %d is out of range", at))
 		return

@@ -78,7 +78,7 @@ func (d *decoder) reduce() {
 		d.fail(errors.New("call of what isn't a class"))
 		return
 	}
-	d.made -= 2 // both are gone
+	d.used += 2
 	v, err := g.call(d, args)
 	if err != nil {
 		d.fail(fmt.Errorf("%s.%s: %w", g.module, g.name, err))
