@@ -4,8 +4,8 @@ import "time"
 
 // Options hold for every hop of a target. The zero value of each field is its default.
 type Options struct {
-	// Python is the command that starts the interpreter, a word an element: {"/usr/bin/python3"}. Default: the first
-	// that is found there.
+	// Python are the interpreters to try, in this order; each is a command of one or several words for sh, as
+	// "/usr/bin/env python3". Default: those that package boot knows.
 	Python []string
 
 	// ConnectTimeout bounds a connect from the start of the process to the context's first message. Default 30 s,

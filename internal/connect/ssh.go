@@ -83,12 +83,14 @@ func splitPort(text string, first bool) (host string, port int, err error) {
 }
 
 // checkWord refuses what a program could take for an option, or a shell for more than a word: ssh hands names to the
-// ProxyCommand and Match exec lines of the user's configuration.
+// ProxyCommand and Match exec lines of the user's configuration. Users of a Windows domain have a backslash.
 func checkWord(what, s string) error {
 	if s == "" {
 		return fmt.Errorf("empty %s", what)
 	}
-	bad := strings.IndexFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f || strings.ContainsRune("'`\"$\\;&<>|(){}*?/", r) })
+	bad := strings.IndexFunc(s, func(r rune) bool {
+		return r <= ' ' || r == 0x7f || strings.ContainsRune("'`\"$;&<>|(){}*?/", r) || r == '\\' && what != "user"
+	})
 	if bad >= 0 || s[0] == '-' {
 		return fmt.Errorf("bad %s %q", what, s)
 	}
