@@ -9,9 +9,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
+
+	"github.com/mitogen-go/mitogen/internal/testpython"
 )
 
 // sampleFiles is how many files of each interpreter's library the normal test reads; MITOGEN_SOAK=1 reads all.
@@ -26,39 +27,20 @@ var shapes = []Options{{}, {DropLines: true, Reindent: true, Tight: true}}
 // TestAgainstPython shows that every interpreter here reads the same tokens as we do, and compiles minified
 // files of its own library to the same tree.
 func TestAgainstPython(t *testing.T) {
-	for _, python := range interpreters(t) {
-		t.Run(strings.TrimPrefix(strings.ReplaceAll(python, "/", "_"), "_"), func(t *testing.T) {
-			t.Parallel()
-			files := library(t, python)
-			if os.Getenv("MITOGEN_SOAK") == "" {
-				files = sample(files)
-			}
-			compare(t, python, files)
-		})
-	}
-}
-
-// interpreters returns the Pythons found here: those on PATH that answer, and pyenv's.
-func interpreters(t *testing.T) []string {
-	t.Helper()
-	home, _ := os.UserHomeDir()
-	candidates, _ := filepath.Glob(filepath.Join(home, ".pyenv/versions/*/bin/python"))
-	for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
-		for _, name := range []string{"python2.7", "python3", "pypy3"} {
-			candidates = append(candidates, filepath.Join(dir, name))
-		}
-	}
-	var found, seen []string
-	for _, c := range candidates {
-		out, err := exec.Command(c, "-c", "import sys; print(sys.version.replace(chr(10), ''))").Output()
-		if err == nil && !slices.Contains(seen, string(out)) {
-			found, seen = append(found, c), append(seen, string(out))
-		}
-	}
+	found := testpython.Find()
 	if len(found) == 0 {
 		t.Fatal("no Python found; run scripts/setup-tests.sh")
 	}
-	return found
+	for _, python := range found {
+		t.Run(python.Name(), func(t *testing.T) {
+			t.Parallel()
+			files := library(t, python.Path)
+			if os.Getenv("MITOGEN_SOAK") == "" {
+				files = sample(files)
+			}
+			compare(t, python.Path, files)
+		})
+	}
 }
 
 // library returns the files of an interpreter's standard library, the test suite included.

@@ -1,0 +1,208 @@
+// Package deps holds no code: its test says which package may import which.
+package deps
+
+import (
+	"go/build"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const (
+	module = "github.com/mitogen-go/mitogen"
+	root   = "../.."
+)
+
+// graph has a line for each package: itself, then what of ours its code (not its tests) may import; `.` is the
+// public package. Imports point downwards: to earlier lines. A new edge is a decision about the design, not
+// something to be added to make a build pass.
+const graph = `
+internal/wire:
+internal/pickle:
+internal/pysource:
+internal/connect:
+internal/route:        internal/wire
+internal/boot:
+internal/boot/gen:     internal/pysource
+internal/modules:      internal/pysource
+internal/stream:       internal/wire
+internal/spawn:        internal/connect
+internal/askpass:      internal/connect
+internal/engine:       internal/wire internal/pickle internal/connect internal/route internal/boot internal/modules internal/stream internal/spawn internal/askpass
+.:                     internal/wire internal/pickle internal/connect internal/askpass internal/engine
+internal/demo:         .
+internal/cli:          . internal/connect internal/askpass internal/demo
+cmd/mitogen:           . internal/cli
+
+tools/subset:          internal/pysource
+`
+
+// helpers are for tests only: code may import them only in the packages below them.
+var helpers = []string{"internal/testpython", "internal/lab"}
+
+// engineModules are all that the library may link besides the standard library.
+var engineModules = []string{"golang.org/x/sys", "golang.org/x/crypto", "golang.org/x/sync"}
+
+// elsewhere are what it may link too, but not on Linux.
+var elsewhere = []string{"github.com/creack/pty"}
+
+// source is one Go file that is no test.
+type source struct {
+	pkg     string // directory, relative to the module
+	name    string
+	imports []string
+}
+
+func TestInternalImports(t *testing.T) {
+	allowed, order := parseGraph(t)
+	for _, s := range sources(t) {
+		if isHelper(s.pkg) || strings.HasPrefix(s.pkg, "bench") || strings.HasPrefix(s.pkg, "examples") {
+			continue
+		}
+		may, known := allowed[s.pkg]
+		if !known {
+			t.Errorf("package %s is not in the graph", s.pkg)
+			continue
+		}
+		for _, imp := range s.imports {
+			p, ours := inModule(imp)
+			switch {
+			case !ours || p == s.pkg:
+			case !slices.Contains(may, p):
+				t.Errorf("%s/%s imports %s, which the graph doesn't allow", s.pkg, s.name, p)
+			case order[p] > order[s.pkg]:
+				t.Errorf("the graph lets %s import %s, which is above it", s.pkg, p)
+			}
+		}
+	}
+}
+
+// TestLibraryLinks follows the imports of the public package.
+func TestLibraryLinks(t *testing.T) {
+	bySource := map[string][]source{}
+	for _, s := range sources(t) {
+		bySource[s.pkg] = append(bySource[s.pkg], s)
+	}
+	linux := build.Default
+	linux.GOOS, linux.CgoEnabled = "linux", false
+	seen := map[string]bool{".": true}
+	for todo := []string{"."}; len(todo) > 0; todo = todo[1:] {
+		for _, s := range bySource[todo[0]] {
+			for _, imp := range s.imports {
+				if p, ours := inModule(imp); ours && !seen[p] {
+					seen[p] = true
+					todo = append(todo, p)
+				}
+				if external(imp) && !within(imp, engineModules) && !(within(imp, elsewhere) && !matches(t, linux, s)) {
+					t.Errorf("%s/%s: the library must not link %s", s.pkg, s.name, imp)
+				}
+			}
+		}
+	}
+}
+
+// TestReasons demands a reason for each module that go.mod requires directly.
+func TestReasons(t *testing.T) {
+	mod, err := os.ReadFile(filepath.Join(root, "go.mod"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	reasons, err := os.ReadFile(filepath.Join(root, "docs/dependencies.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(mod)) {
+		fields := strings.Fields(strings.TrimPrefix(line, "require "))
+		if len(fields) == 2 && strings.HasPrefix(fields[1], "v") && !strings.Contains(string(reasons), "`"+fields[0]+"`") {
+			t.Errorf("docs/dependencies.md has no reason for %s", fields[0])
+		}
+	}
+}
+
+func parseGraph(t *testing.T) (allowed map[string][]string, order map[string]int) {
+	t.Helper()
+	allowed, order = map[string][]string{}, map[string]int{}
+	for line := range strings.Lines(graph) {
+		pkg, may, ok := strings.Cut(strings.TrimSpace(line), ":")
+		if !ok {
+			continue
+		}
+		if _, twice := allowed[pkg]; twice {
+			t.Errorf("%s is in the graph twice", pkg)
+		}
+		allowed[pkg], order[pkg] = strings.Fields(may), len(order)
+	}
+	return allowed, order
+}
+
+// sources returns all files that aren't tests, for whatever platform.
+func sources(t *testing.T) []source {
+	t.Helper()
+	var found []source
+	err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && p != root && (strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata" || d.Name() == "bin") {
+			return fs.SkipDir
+		}
+		if d.IsDir() || !strings.HasSuffix(p, ".go") || strings.HasSuffix(p, "_test.go") {
+			return nil
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), p, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		dir, err := filepath.Rel(root, filepath.Dir(p))
+		s := source{pkg: filepath.ToSlash(dir), name: d.Name()}
+		for _, spec := range f.Imports {
+			imp, _ := strconv.Unquote(spec.Path.Value)
+			s.imports = append(s.imports, imp)
+		}
+		found = append(found, s)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+// inModule returns the directory of a package of ours.
+func inModule(imp string) (dir string, ours bool) {
+	if imp == module {
+		return ".", true
+	}
+	return strings.CutPrefix(imp, module+"/")
+}
+
+func isHelper(pkg string) bool {
+	return slices.ContainsFunc(helpers, func(h string) bool { return pkg == h || strings.HasPrefix(pkg, h+"/") })
+}
+
+// external reports whether imp is neither ours nor of the standard library.
+func external(imp string) bool {
+	_, ours := inModule(imp)
+	first, _, _ := strings.Cut(imp, "/")
+	return !ours && strings.Contains(first, ".")
+}
+
+func within(imp string, modules []string) bool {
+	return slices.ContainsFunc(modules, func(m string) bool { return imp == m || strings.HasPrefix(imp, m+"/") })
+}
+
+func matches(t *testing.T, ctx build.Context, s source) bool {
+	t.Helper()
+	ok, err := ctx.MatchFile(filepath.Join(root, path.Clean(s.pkg)), s.name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ok
+}
