@@ -1,0 +1,84 @@
+# What a person types; `make help` lists it. CI runs check and test.
+MAKEFLAGS += --no-print-directory
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# Tests run what they need only with these; CGO is off wherever the race detector doesn't want it.
+export CGO_ENABLED ?= 0
+TIMEOUT   ?= 10m
+FUZZTIME  ?= 30s
+VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS   := -s -w -X github.com/mitogen-go/mitogen/internal/cli.version=$(VERSION)
+PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 freebsd/amd64 freebsd/arm64
+LINT      := go tool -modfile=tools/lint.mod
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+build: ## bin/mitogen, one static file
+	@mkdir -p bin
+	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/mitogen ./cmd/mitogen
+
+demo: build ## see what it does, on this machine alone
+	@command -v python3 >/dev/null || scripts/setup-tests.sh
+	bin/mitogen demo
+
+setup: ## install what the tests need, or say what that is
+	@scripts/setup-tests.sh
+
+test: setup ## all tests, on every interpreter found
+	go test -timeout $(TIMEOUT) ./...
+
+race: setup ## all tests under the race detector
+	CGO_ENABLED=1 go test -race -timeout 30m ./...
+
+soak: setup ## the long forms of the tests: whole standard libraries, 1,000 random kills
+	MITOGEN_SOAK=1 go test -count=1 -timeout 4h ./...
+
+lint: fmt-check ## gofmt, vet, staticcheck
+	go vet ./...
+	$(LINT) staticcheck ./...
+
+fmt-check:
+	@files=$$(gofmt -l $$(git ls-files '*.go')); [[ -z $$files ]] || { echo "gofmt: $$files" >&2; exit 1; }
+
+fuzz: ## each fuzz target for FUZZTIME (30s)
+	@scripts/fuzz.sh $(FUZZTIME)
+
+bench: build ## side by side with Mitogen; see docs/benchmarks.md
+	go run ./bench
+
+golden: ## rewrite golden files from what the tests see
+	go test $$(grep -rl --include='*_test.go' 'flag.Bool("update"' . | xargs -r -n1 dirname | sort -u) -update
+
+generate: ## make the embedded runtime from python/
+	go generate ./...
+
+cover: setup ## cover.html
+	go test -timeout $(TIMEOUT) -coverpkg=./... -coverprofile=cover.out ./...
+	go tool cover -html=cover.out -o cover.html
+
+clean: ## remove what make made
+	rm -rf bin cover.out cover.html
+
+check: setup lint tidy subset fresh race-short cross ## everything but the tests' long forms
+
+tidy:
+	go mod tidy -diff
+
+subset: ## hold the runtime to Python 2.4 to 3.14
+	go run ./tools/subset python/core.py python/spawn.py python/run.py
+	go run ./tools/subset -min 2.7 python/mitogen.py
+
+fresh:
+	go test ./internal/boot/... ./internal/deps
+
+race-short:
+	CGO_ENABLED=1 go test -race -short -timeout $(TIMEOUT) ./...
+
+cross:
+	@for p in $(PLATFORMS); do echo "build $$p"; GOOS=$${p%/*} GOARCH=$${p#*/} CGO_ENABLED=0 go build ./...; done
+
+.PHONY: help build demo setup test race soak lint fmt-check fuzz bench golden generate cover clean check tidy subset fresh \
+	race-short cross
