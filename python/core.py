@@ -993,6 +993,10 @@ def arm():
     fcntl.fcntl(ERR, 10, 9)
     fcntl.fcntl(ERR, fcntl.F_SETOWN, -os.getpgrp())
     fcntl.fcntl(ERR, fcntl.F_SETFL, fcntl.fcntl(ERR, fcntl.F_GETFL) | getattr(fcntl, 'FASYNC', 8192))
+    p = getattr(select, 'poll', Poll)()
+    p.register(ERR, 16)     # POLLHUP: it may have closed before
+    if p.poll(0):
+        die()
     try:
         import faulthandler
         faulthandler.enable(ERR)

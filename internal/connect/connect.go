@@ -32,6 +32,11 @@ type Plan struct {
 	Ask     Ask           // how questions reach whoever can answer
 	Prompts []Prompt      // for the terminal's dialogue
 	Timeout time.Duration // whole connect; 0: none
+
+	// Alone says that the process is a client which may wait for other things than its stdin, and has nothing of its
+	// own: the kernel is to kill it when the engine dies. A context must not die so, because what it has started would
+	// stay; it ends with its stream, and its process group with it.
+	Alone bool
 }
 
 // A Prompt is one question of the dialogue. The needle is looked for without regard to ASCII case; the answer is typed

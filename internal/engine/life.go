@@ -119,7 +119,17 @@ func (e *Engine) goneLocked(c *Context, why string) {
 		p.children--
 		e.releaseLocked(p)
 	}
-	if e.closed && len(e.contexts) == 0 {
+	e.emptyLocked()
+}
+
+// emptyLocked tells Close when the last context is gone. Losing one can lose its parent, so it may come twice.
+func (e *Engine) emptyLocked() {
+	if !e.closed || len(e.contexts) > 0 {
+		return
+	}
+	select {
+	case <-e.empty:
+	default:
 		close(e.empty)
 	}
 }
@@ -191,9 +201,7 @@ func (e *Engine) Close() error {
 	e.mu.Lock()
 	if !e.closed {
 		e.closed = true
-		if len(e.contexts) == 0 {
-			close(e.empty)
-		}
+		e.emptyLocked()
 		for _, c := range sortedContexts(e.contexts) {
 			c.owned = false
 			e.releaseLocked(c)

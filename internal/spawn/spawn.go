@@ -104,7 +104,9 @@ func start(plan connect.Plan, c *channels) (*os.Process, error) {
 	if c.tty != nil {
 		attr.Sys.Setctty, attr.Sys.Ctty = true, len(c.child)-1
 	}
-	dieWithUs(attr.Sys)
+	if plan.Alone {
+		dieWithUs(attr.Sys)
+	}
 	return fork(path, plan.Argv, attr)
 }
 

@@ -494,10 +494,12 @@ func TestMany(t *testing.T) {
 	wg.Wait()
 }
 
-// Killing us must kill our children: the helper is this test binary, which starts a child and waits to be killed.
+// Killing us must kill clients like ssh: the helper is this test binary, which starts a child and waits to be killed.
 func TestDiesWithUs(t *testing.T) {
 	if os.Getenv("MITO_SPAWN_HELPER") != "" {
-		p, err := Start(context.Background(), sh("trap '' HUP TERM; while :; do sleep 1; done"), Options{})
+		plan := sh("trap '' HUP TERM; while :; do sleep 1; done")
+		plan.Alone = true
+		p, err := Start(context.Background(), plan, Options{})
 		if err != nil {
 			panic(err)
 		}

@@ -227,6 +227,10 @@ class Child(Stream):
    pid,status=self.pid,0
   if not pid:
    return after(0.01,self.reap)
+  try:
+   os.killpg(self.pid,9)
+  except OSError:
+   pass
   if os.WIFSIGNALED(status):
    self.status=-os.WTERMSIG(status)
   else:
