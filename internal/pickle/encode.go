@@ -22,8 +22,12 @@ const (
 	Proto4                 // Python 3.4 and later
 )
 
-// maxDepth is how far values may be nested that are sent.
-const maxDepth = 200
+// Limits of what is sent. What is shared but isn't a list, dict or set is sent each time it is met; so a small value
+// from a child could become endless when it is passed on.
+const (
+	maxDepth = 200
+	maxSize  = 1 << 30 // bytes
+)
 
 // A ValueError means that a Go value has no Python counterpart, or a Python value doesn't fit a Go type.
 type ValueError struct {
@@ -70,7 +74,7 @@ func within(step string, err error) error {
 // allowed), keys must be hashable, and nothing may refer to itself. time.Time and time.Duration are refused, because it
 // isn't obvious what they should become. The error is a *ValueError; dst is returned unchanged then.
 func Append(dst []byte, v any, m Mode) ([]byte, error) {
-	e := encoder{buf: e0(dst, m), mode: m}
+	e := newEncoder(dst, m)
 	if err := e.value(v); err != nil {
 		return dst, fmt.Errorf("encode value: %w", err)
 	}
@@ -80,7 +84,8 @@ func Append(dst []byte, v any, m Mode) ([]byte, error) {
 // AppendCall appends the pickle of a call's arguments: a tuple of args and kwargs. Of several wrong ones the first is
 // named: "args[1].port" or "kwargs.port".
 func AppendCall(dst []byte, args []any, kwargs map[string]any, m Mode) ([]byte, error) {
-	e := encoder{buf: e0(dst, m), mode: m, depth: 1}
+	e := newEncoder(dst, m)
+	e.depth = 1
 	if err := e.tuple(args); err != nil {
 		return dst, fmt.Errorf("encode arguments: %w", within("args", err))
 	}
@@ -92,10 +97,13 @@ func AppendCall(dst []byte, args []any, kwargs map[string]any, m Mode) ([]byte, 
 
 var protocols = [...]byte{Proto2Both: 2, Proto2: 2, Proto3: 3, Proto4: 4}
 
-func e0(dst []byte, m Mode) []byte { return append(dst, opProto, protocols[m]) }
+func newEncoder(dst []byte, m Mode) encoder {
+	return encoder{buf: append(dst, opProto, protocols[m]), most: maxSize, mode: m}
+}
 
 type encoder struct {
 	buf   []byte
+	most  int // bytes in buf
 	mode  Mode
 	depth int
 	puts  int         // into the reader's memo
@@ -311,54 +319,60 @@ func (e *encoder) text(s string) error {
 			return reasonf("text is not UTF-8 at byte %d (bytes are sent as []byte)", at)
 		}
 	}
-	if err := e.textHeader(len(s)); err != nil {
+	if err := e.room(len(s)); err != nil {
 		return err
 	}
+	e.textHeader(len(s))
 	e.buf = append(e.buf, s...)
 	return nil
 }
 
-func (e *encoder) textHeader(n int) error {
-	if e.mode == Proto4 && n <= math.MaxUint8 {
-		e.buf = append(e.buf, opShortUnicode, byte(n))
-		return nil
+// room refuses n more bytes if the value became too large.
+func (e *encoder) room(n int) error {
+	if n > e.most-len(e.buf) {
+		return reasonf("larger than %d bytes", e.most)
 	}
-	return e.length(opUnicode, n, math.MaxUint32)
-}
-
-// length writes an opcode with a length of four bytes.
-func (e *encoder) length(op byte, n int, most int64) error {
-	if int64(n) > most {
-		return reasonf("%d bytes are too much", n)
-	}
-	e.buf = binary.LittleEndian.AppendUint32(append(e.buf, op), uint32(n))
 	return nil
 }
 
-func (e *encoder) bytes(b []byte) error {
-	if e.mode == Proto2Both {
-		return e.latin1(b)
+func (e *encoder) textHeader(n int) {
+	if e.mode == Proto4 && n <= math.MaxUint8 {
+		e.buf = append(e.buf, opShortUnicode, byte(n))
+		return
 	}
-	short, long, most := byte(opShortBytes), byte(opBinBytes), int64(math.MaxUint32)
+	e.length(opUnicode, n)
+}
+
+// length writes an opcode with a length of four bytes.
+func (e *encoder) length(op byte, n int) {
+	e.buf = binary.LittleEndian.AppendUint32(append(e.buf, op), uint32(n))
+}
+
+func (e *encoder) bytes(b []byte) error {
+	if err := e.room(2 * len(b)); err != nil {
+		return err
+	}
+	if e.mode == Proto2Both {
+		e.latin1(b)
+		return nil
+	}
+	short, long := byte(opShortBytes), byte(opBinBytes)
 	if e.mode == Proto2 {
-		short, long, most = opShortString, opBinString, math.MaxInt32
+		short, long = opShortString, opBinString
 	}
 	if len(b) <= math.MaxUint8 {
 		e.buf = append(e.buf, short, byte(len(b)))
-	} else if err := e.length(long, len(b), most); err != nil {
-		return err
+	} else {
+		e.length(long, len(b))
 	}
 	e.buf = append(e.buf, b...)
 	return nil
 }
 
 // latin1 writes bytes in the form that Python 2 and 3 read alike.
-func (e *encoder) latin1(b []byte) error {
+func (e *encoder) latin1(b []byte) {
 	e.buf = append(e.buf, "c_codecs\nencode\n"...)
-	if err := e.length(opUnicode, latin1Size(b), math.MaxUint32); err != nil {
-		return err
-	}
+	e.length(opUnicode, latin1Size(b))
 	e.buf = appendLatin1(e.buf, b)
 	e.buf = append(e.buf, "X\x06\x00\x00\x00latin1\x86R"...)
-	return nil
 }

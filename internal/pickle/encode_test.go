@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math"
 	"math/big"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -91,6 +92,19 @@ func TestAppendRefuses(t *testing.T) {
 			if string(got) != "before" {
 				t.Errorf("%T: %d bytes were appended", test.v, len(got)-len(dst))
 			}
+		}
+	}
+}
+
+// TestAppendOfSharedTextIsBounded passes on what a child could send in few bytes.
+func TestAppendOfSharedTextIsBounded(t *testing.T) {
+	large := strings.Repeat("x", 1<<19)
+	for _, item := range []any{large, []byte(large), Blob(large), named(large)} {
+		e := newEncoder(nil, Proto4)
+		e.most = 4 << 20
+		err := e.value(slices.Repeat(Tuple{item}, 1<<20))
+		if err == nil || !strings.Contains(err.Error(), "larger than 4194304 bytes") {
+			t.Errorf("got %v", err)
 		}
 	}
 }
