@@ -98,7 +98,7 @@ func (f *Finder) Find(name string) Module {
 	case namespace != "":
 		return Module{Name: name, Path: namespace, Letter: Namespace}
 	}
-	return missing(name, fmt.Sprintf("No module named %q here or at the engine", name))
+	return missing(name, "not in the search path of the engine either")
 }
 
 // With returns what must be sent so that name can be imported: its packages, outermost first, then itself. Nothing

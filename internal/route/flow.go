@@ -1,11 +1,6 @@
 package route
 
-import (
-	"encoding/binary"
-	"fmt"
-
-	"github.com/mitogen-go/mitogen/internal/wire"
-)
+import "github.com/mitogen-go/mitogen/internal/wire"
 
 // creditAt is how many consumed bytes are given back at once.
 const creditAt = wire.Window / 4
@@ -14,11 +9,6 @@ const creditAt = wire.Window / 4
 type flowKey struct {
 	peer wire.ContextID
 	flow wire.Handle
-}
-
-type partKey struct {
-	src           wire.ContextID
-	handle, reply wire.Handle
 }
 
 // inflow counts the bytes of a flow to us: those of frames that the program hasn't taken, those of a value that
@@ -87,55 +77,46 @@ func (r *Router) credit(to wire.ContextID, flow wire.Handle, n int, out []Action
 	if !ok {
 		return out
 	}
-	p := binary.BigEndian.AppendUint32(nil, uint32(flow))
-	p = binary.BigEndian.AppendUint32(p, uint32(n))
 	return append(out, Action{Op: Send, Port: port, Owned: true,
-		Frame: wire.Frame{Dst: to, Src: r.me, Auth: r.me, Handle: wire.Credit, Payload: p}})
+		Frame: wire.Frame{Dst: to, Src: r.me, Auth: r.me, Handle: wire.Credit, Payload: wire.AppendCredit(nil, flow, uint32(n))}})
 }
 
 // assemble puts parts together and delivers what is complete to owner.
 func (r *Router) assemble(f *wire.Frame, owner any, out []Action) []Action {
-	key := partKey{f.Src, f.Handle, f.Reply}
-	n, have := r.nodes[f.Src], r.parts[key]
+	g := *f
+	g.Reply = 0 // nobody is asked anything by an answer
+	whole, done, err := r.parts.Add(g)
+	if err != nil {
+		return r.broken(f, err.Error(), out)
+	}
 	if f.Kind == wire.Part {
-		return r.addPart(key, n, f, owner, out)
+		return r.partTaken(f, out)
 	}
-	a := Action{Op: Deliver, Frame: *f, Owner: owner}
-	if have != nil {
-		a.Frame.Payload = append(have, f.Payload...)
-		a.Owned = true
-		delete(r.parts, key)
-		n.held -= len(have)
+	if !done {
+		return out
 	}
+	a := Action{Op: Deliver, Frame: whole, Owner: owner, Owned: len(whole.Payload) > len(f.Payload)}
 	if f.Kind == wire.Item {
 		var ok bool
 		if a.Cost, ok = r.take(f); !ok {
 			return r.broken(f, "more items than its window", out)
 		}
-	}
-	if q := r.requests[f.Handle]; q != nil && f.Kind != wire.Item {
+	} else if q := r.requests[f.Handle]; q != nil {
 		out = r.finish(f.Handle, q, out)
 	}
 	return append(out, a)
 }
 
-func (r *Router) addPart(key partKey, n *node, f *wire.Frame, owner any, out []Action) []Action {
-	if n == nil {
-		return r.refuse(f, "parts from an ancestor", out)
-	}
-	if n.held+len(f.Payload) > r.limit {
-		return r.broken(f, fmt.Sprintf("value of more than %d bytes", r.limit), out)
-	}
+// partTaken gives the window of a part back, unless something complete waits in front of it.
+func (r *Router) partTaken(f *wire.Frame, out []Action) []Action {
 	if _, ok := r.take(f); !ok {
 		return r.broken(f, "more parts than its window", out)
 	}
-	n.held += len(f.Payload)
-	r.parts[key] = append(r.parts[key], f.Payload...)
-	in := r.inflow[flowKey{f.Src, f.Handle}]
-	if in.items > 0 {
-		return out
+	key := flowKey{f.Src, f.Handle}
+	if in := r.inflow[key]; in.items == 0 {
+		return r.release(key, in, 0, out)
 	}
-	return r.release(flowKey{f.Src, f.Handle}, in, 0, out)
+	return out
 }
 
 // broken ends the request that f belongs to and reports its sender.
@@ -167,16 +148,16 @@ func (r *Router) Reserve(dst wire.ContextID, flow wire.Handle, n int) (bool, err
 
 // credited takes back what a receiver of ours has consumed.
 func (r *Router) credited(f *wire.Frame, out []Action) []Action {
-	if len(f.Payload) != 8 {
+	flow, n, err := wire.ParseCredit(f.Payload)
+	if err != nil {
 		return r.refuse(f, "bad CREDIT", out)
 	}
-	key := flowKey{f.Src, wire.Handle(binary.BigEndian.Uint32(f.Payload))}
+	key := flowKey{f.Src, flow}
 	left, ok := r.windows[key]
 	if !ok {
 		return out
 	}
-	n := int64(binary.BigEndian.Uint32(f.Payload[4:]))
-	r.windows[key] = int(min(int64(left)+n, wire.Window))
+	r.windows[key] = int(min(int64(left)+int64(n), wire.Window))
 	return append(out, Action{Op: Room, ID: key.peer, Handle: key.flow})
 }
 
@@ -184,17 +165,7 @@ func (r *Router) credited(f *wire.Frame, out []Action) []Action {
 func (r *Router) dropFlow(peer wire.ContextID, h wire.Handle) {
 	delete(r.inflow, flowKey{peer, h})
 	delete(r.windows, flowKey{peer, h})
-	if len(r.parts) == 0 {
-		return
-	}
-	for key, have := range r.parts {
-		if key.src == peer && key.handle == h {
-			delete(r.parts, key)
-			if n := r.nodes[peer]; n != nil {
-				n.held -= len(have)
-			}
-		}
-	}
+	r.parts.DropValue(peer, h, 0)
 }
 
 // dropFlows forgets all flows of contexts that are gone.
@@ -209,10 +180,8 @@ func (r *Router) dropFlows(gone map[wire.ContextID]bool) {
 			delete(r.windows, key)
 		}
 	}
-	for key := range r.parts {
-		if gone[key.src] {
-			delete(r.parts, key)
-		}
+	for id := range gone {
+		r.parts.Drop(id)
 	}
 }
 

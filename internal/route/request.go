@@ -13,7 +13,7 @@ var (
 	ErrFull = errors.New("too many unanswered calls")
 )
 
-// request waits for an answer. Only dst may give it.
+// request waits for an answer. Only dst may give it; a hop on the way there may say that none will come.
 type request struct {
 	dst   wire.ContextID
 	size  int // payload bytes that count as unanswered
@@ -30,6 +30,9 @@ type receiver struct {
 // Room action for (dst, Call) will say when to try again.
 func (r *Router) Request(dst wire.ContextID, size int, owner any) (wire.Handle, error) {
 	n := r.nodes[dst]
+	if n == nil && len(r.up) > 0 {
+		n = &node{} // elsewhere in the tree
+	}
 	if n == nil {
 		return 0, ErrGone
 	}
@@ -92,7 +95,7 @@ func (r *Router) Unlisten(h wire.Handle) {
 // dynamic delivers to reply handles and receivers.
 func (r *Router) dynamic(f *wire.Frame, out []Action) []Action {
 	if q := r.requests[f.Handle]; q != nil {
-		if q.dst != f.Src {
+		if q.dst != f.Src && !(f.Kind == wire.Dead && r.behind(q.dst, f.Src)) {
 			return r.refuse(f, fmt.Sprintf("answer to a question that context %d was asked", q.dst), out)
 		}
 		return r.assemble(f, q.owner, out)

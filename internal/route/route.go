@@ -49,9 +49,8 @@ type Action struct {
 
 // Router is the state of one node. Make one with New.
 type Router struct {
-	me    wire.ContextID
-	up    []wire.ContextID // ancestors, nearest first; none in an engine
-	limit int              // bytes of a value put together from parts
+	me wire.ContextID
+	up []wire.ContextID // ancestors, nearest first; none in an engine
 
 	nodes   map[wire.ContextID]*node
 	newest  wire.ContextID
@@ -62,7 +61,7 @@ type Router struct {
 	requests  map[wire.Handle]*request
 	receivers map[wire.Handle]*receiver
 
-	parts   map[partKey][]byte
+	parts   wire.Assembler
 	inflow  map[flowKey]*inflow
 	windows map[flowKey]int // what may still be sent
 }
@@ -76,7 +75,6 @@ type node struct {
 	waiting int  // payload bytes of unanswered calls
 	full    bool // a call has been refused for that
 	relays  int  // its requests to other contexts
-	held    int  // bytes of its values that are being put together
 }
 
 type pair struct{ from, to wire.ContextID }
@@ -93,14 +91,13 @@ const maxRelays = 4096
 // of the largest value to put together.
 func New(me wire.ContextID, ancestors []wire.ContextID, limit int) *Router {
 	return &Router{
-		me: me, up: ancestors, limit: limit,
+		me: me, up: ancestors, parts: wire.Assembler{Limit: limit},
 		nodes:     map[wire.ContextID]*node{},
 		allowed:   map[pair]struct{}{},
 		relayed:   map[asked]wire.ContextID{},
 		handle:    wire.FirstDynamic - 1,
 		requests:  map[wire.Handle]*request{},
 		receivers: map[wire.Handle]*receiver{},
-		parts:     map[partKey][]byte{},
 		inflow:    map[flowKey]*inflow{},
 		windows:   map[flowKey]int{},
 	}
@@ -185,7 +182,7 @@ func (r *Router) Lost(id wire.ContextID, why string, out []Action) []Action {
 
 // Idle says whether nothing is kept that belongs to a context: no route, request, part or credit.
 func (r *Router) Idle() bool {
-	return len(r.nodes)+len(r.allowed)+len(r.relayed)+len(r.requests)+len(r.parts)+len(r.inflow)+len(r.windows) == 0
+	return len(r.nodes)+len(r.allowed)+len(r.relayed)+len(r.requests)+r.parts.Len()+len(r.inflow)+len(r.windows) == 0
 }
 
 func sorted[K wire.ContextID | wire.Handle, V any](m map[K]V) []K {

@@ -2,7 +2,6 @@ package route
 
 import (
 	"cmp"
-	"encoding/binary"
 	"fmt"
 	"slices"
 
@@ -59,7 +58,7 @@ func (r *Router) fromAbove(f *wire.Frame, out []Action) []Action {
 func (r *Router) toAbove(f *wire.Frame, out []Action) []Action {
 	out = append(out, Action{Op: Send, Port: r.up[0], Frame: *f})
 	if f.Handle == wire.Lost && f.Kind == wire.Data && f.Dst == 0 {
-		if id, why, ok := ParseLost(f.Payload); ok && id != f.Src && r.behind(id, f.Src) {
+		if id, why, err := wire.ParseLost(f.Payload); err == nil && id != f.Src && r.behind(id, f.Src) {
 			out = r.Lost(id, why, out)
 		}
 	}
@@ -89,8 +88,8 @@ func (r *Router) dispatch(src *node, f *wire.Frame, out []Action) []Action {
 	case wire.Credit:
 		return r.credited(f, out)
 	case wire.Lost:
-		id, why, ok := ParseLost(f.Payload)
-		if !ok || id == f.Src || r.nodes[id] != nil && !r.behind(id, f.Src) {
+		id, why, err := wire.ParseLost(f.Payload)
+		if err != nil || id == f.Src || r.nodes[id] != nil && !r.behind(id, f.Src) {
 			return r.refuse(f, "LOST for a context that is not behind it", out)
 		}
 		return r.Lost(id, why, out)
@@ -176,7 +175,8 @@ func (r *Router) dropRelays(gone map[wire.ContextID]bool, why string, out []Acti
 	return out
 }
 
-// refuse answers f with DEAD where it wants an answer, and reports it where it came from below.
+// refuse answers f with DEAD where it wants an answer, and reports it where it came from below. The engine answers in the
+// name of the context that was asked, since only that one's answer is taken.
 func (r *Router) refuse(f *wire.Frame, why string, out []Action) []Action {
 	if r.nodes[f.Src] != nil {
 		out = append(out, Action{Op: Refused, ID: f.Src, Handle: f.Handle, Why: why})
@@ -185,14 +185,10 @@ func (r *Router) refuse(f *wire.Frame, why string, out []Action) []Action {
 	if f.Reply == 0 || f.Kind == wire.Part || !ok {
 		return out
 	}
-	return append(out, Action{Op: Send, Port: port, Frame: wire.Frame{Kind: wire.Dead, Dst: f.Src, Src: r.me, Auth: r.me,
-		Handle: f.Reply, Payload: []byte(why)}, Owned: true})
-}
-
-// ParseLost reads the payload of a LOST frame.
-func ParseLost(p []byte) (id wire.ContextID, why string, ok bool) {
-	if len(p) < 4 {
-		return 0, "", false
+	src := r.me
+	if len(r.up) == 0 {
+		src = f.Dst
 	}
-	return wire.ContextID(binary.BigEndian.Uint32(p)), string(p[4:]), true
+	return append(out, Action{Op: Send, Port: port, Frame: wire.Frame{Kind: wire.Dead, Dst: f.Src, Src: src, Auth: r.me,
+		Handle: f.Reply, Payload: []byte(why)}, Owned: true})
 }
