@@ -512,7 +512,8 @@ def on_shutdown(src, reply, kind, data):
 
 
 def on_ping(src, reply, kind, data):
-    urgent(src, reply, data)
+    if reply:
+        urgent(src, reply, data)
 
 
 def on_hop(handle):

@@ -1,0 +1,201 @@
+"""What the tests call in a context."""
+import os
+import sys
+import time
+
+PY3 = sys.version_info[0] > 2
+
+
+def echo(*args, **kwargs):
+    if kwargs:
+        return args, kwargs
+    if len(args) == 1:
+        return args[0]
+    return args
+
+
+def nothing():
+    pass
+
+
+def describe(v):
+    """What arrived, in words that Go can compare."""
+    return '%s %r' % (type(v).__name__, v)
+
+
+def evaluate(text):
+    """The value of an expression, which sees the names of this module."""
+    return eval(text, globals())
+
+
+def execute(text):
+    """Run statements; what they bind to `result` is the answer."""
+    names = {'__name__': 'executed'}
+    exec(compile(text, 'executed', 'exec'), names)
+    return names.get('result')
+
+
+class Base(object):
+    plain = 1
+
+    @staticmethod
+    def static(a, b):
+        return a * b
+
+    @classmethod
+    def of(cls, a):
+        return cls.__name__, a
+
+    class Inner(object):
+        @staticmethod
+        def deep():
+            return 'deep'
+
+
+class Derived(Base):
+    pass
+
+
+class Odd(Exception):
+    def __init__(self, text, thing):
+        Exception.__init__(self, text, thing)
+
+
+class Unprintable(Exception):
+    def __str__(self):
+        raise ValueError('no text')
+
+    __repr__ = __str__
+
+
+def fail(kind, *args):
+    """Raise an exception of a builtin type or of this module's."""
+    t = globals().get(kind)
+    if t is None:
+        t = getattr(sys.modules[object.__module__], kind)
+    raise t(*args)
+
+
+def fail_odd():
+    raise Odd('odd', object())
+
+
+def fail_long(n):
+    raise ValueError('x' * n)
+
+
+def outer():
+    return inner(3)
+
+
+def inner(n):
+    return n / 0  # the line that fails
+
+
+def chained():
+    try:
+        inner(1)
+    except ZeroDivisionError:
+        raise KeyError('second')
+
+
+def finish(code=None):
+    sys.exit(code)
+
+
+def interrupt():
+    raise KeyboardInterrupt
+
+
+def unpicklable(kind):
+    return {'lambda': lambda: 1, 'class': Base(), 'module': os, 'file': sys.stdin}[kind]
+
+
+def text(n):
+    return 'x' * n
+
+
+def blob(n):
+    return bytearray(n)
+
+
+def length(v):
+    return len(v)
+
+
+def count(n):
+    i = 0
+    while i < n:
+        yield i
+        i += 1
+
+
+def chunks(n, size):
+    for i in range(n):
+        yield bytearray(size)
+
+
+def count_then_fail(n):
+    for i in range(n):
+        yield i
+    raise ValueError('after %d' % n)
+
+
+def printing(n):
+    for i in range(n):
+        print('item %d' % i)
+        yield i
+
+
+def slow(seconds, value):
+    time.sleep(seconds)
+    return value
+
+
+def loop():
+    print('looping')
+    sys.stdout.flush()
+    while 1:
+        pass
+
+
+def sleep():
+    print('sleeping')
+    sys.stdout.flush()
+    time.sleep(1000)
+
+
+def note(value):
+    NOTES.append(value)
+
+
+def notes():
+    found = NOTES[:]
+    del NOTES[:]
+    return found
+
+
+NOTES = []
+
+
+def stubborn():
+    """Doesn't end for one interrupt."""
+    for i in range(2):
+        try:
+            print('round %d' % i)
+            time.sleep(1000)
+        except KeyboardInterrupt:
+            pass
+    return 'ended'
+
+
+def write(fd, data, times=1):
+    """Write to a file descriptor until all is written."""
+    for i in range(times):
+        d = data
+        while d:
+            d = d[os.write(fd, d):]
+
+
+def pids():
+    return os.getpid(), os.getppid(), os.getpgrp(), os.getsid(0)
