@@ -15,6 +15,9 @@ class Error(Exception):
     def __str__(self):
         return '%s: %s' % (self.type, self.text)
 
+    def __reduce__(self):
+        return Error, (self.module, self.type, self.text, self.traceback, self.arguments)
+
 
 class DeadError(Exception):
     """No answer will come: refused, not allowed, or the other context is gone."""

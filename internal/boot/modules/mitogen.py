@@ -5,6 +5,8 @@ class Error(Exception):
   self.module,self.type,self.text,self.traceback,self.arguments=module,type,text,traceback,arguments
  def __str__(self):
   return'%s: %s'%(self.type,self.text)
+ def __reduce__(self):
+  return Error,(self.module,self.type,self.text,self.traceback,self.arguments)
 class DeadError(Exception):
  pass
 class Secret(core.TEXT):
