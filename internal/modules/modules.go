@@ -104,6 +104,9 @@ func (f *Finder) Find(name string) Module {
 // With returns what must be sent so that name can be imported: its packages, outermost first, then itself. Nothing
 // where it can't be found here.
 func (f *Finder) With(name string) []Module {
+	if check(name) != "" {
+		return nil
+	}
 	var all []Module
 	for i := 0; i <= len(name); i++ {
 		if i < len(name) && name[i] != '.' {

@@ -254,7 +254,9 @@ func (s *Stream) forgetPairLocked(b []byte) {
 	}
 }
 
-func be32(b []byte) uint32 { return uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3]) }
+func be32(b []byte) uint32 {
+	return uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
+}
 
 // writer writes what others leave to it, blocking, until the stream is closed.
 func (s *Stream) writer() {

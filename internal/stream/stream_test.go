@@ -1,0 +1,296 @@
+package stream
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/mitogen-go/mitogen/internal/wire"
+)
+
+// pipe returns a stream that writes to a pipe, and the pipe's other end.
+func pipe(t *testing.T) (*Stream, *os.File) {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := New()
+	s.Attach(w)
+	s.Release()
+	t.Cleanup(func() { s.Close(nil); r.Close() })
+	return s, r
+}
+
+// memory is a writer that can't tell what goes at once, and may be slow.
+type memory struct {
+	mu   sync.Mutex
+	b    bytes.Buffer
+	gate chan struct{} // each write takes one; nil: none is needed
+}
+
+func (m *memory) Write(p []byte) (int, error) {
+	if m.gate != nil {
+		if _, ok := <-m.gate; !ok {
+			return 0, io.ErrClosedPipe
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.b.Write(p)
+}
+
+func (m *memory) Close() error { return nil }
+
+func (m *memory) bytes() []byte {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return bytes.Clone(m.b.Bytes())
+}
+
+func frame(src, dst wire.ContextID, handle wire.Handle, n int) *wire.Frame {
+	return &wire.Frame{Src: src, Dst: dst, Handle: handle, Payload: bytes.Repeat([]byte{'x'}, n)}
+}
+
+// names lists the frames in b as "src>dst handle".
+func names(t *testing.T, b []byte) []string {
+	t.Helper()
+	var all []string
+	sc := wire.NewScanner(bytes.NewReader(b))
+	for {
+		f, err := sc.Next()
+		if err == io.EOF {
+			return all
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, fmt.Sprintf("%d>%d %v", f.Src, f.Dst, f.Handle))
+	}
+}
+
+func waitFor(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%s: not in 20 s", what)
+		}
+	}
+}
+
+func TestFlushWritesAtOnce(t *testing.T) {
+	s, r := pipe(t)
+	s.Put(frame(0, 1, wire.Call, 10))
+	s.Flush()
+	f, err := wire.NewScanner(r).Next()
+	if err != nil || f.Handle != wire.Call || len(f.Payload) != 10 {
+		t.Fatal(f, err)
+	}
+	c := s.Counters()
+	if c.FramesDown != 1 || c.BytesDown != int64(f.Size()) {
+		t.Errorf("counted %+v", c)
+	}
+}
+
+// What is put into a stream waits for pipes and for Release, and the boot bytes come first.
+func TestQueueBeforeAttach(t *testing.T) {
+	m := &memory{}
+	s := New()
+	defer s.Close(nil)
+	s.PutRaw([]byte("boot"))
+	s.Put(frame(0, 1, wire.Call, 1))
+	s.Flush()
+	s.Attach(m)
+	s.Flush()
+	if len(m.bytes()) > 0 {
+		t.Fatal("written before Release")
+	}
+	s.Release()
+	waitFor(t, "bytes", func() bool { return len(m.bytes()) == 4+31 })
+	if rest, ok := bytes.CutPrefix(m.bytes(), []byte("boot")); !ok || len(names(t, rest)) != 1 {
+		t.Errorf("got %q", m.bytes())
+	}
+}
+
+// Frames of one pair keep their order; small ones of other pairs pass large ones, CREDIT and PING pass all.
+func TestOrder(t *testing.T) {
+	s, m := New(), &memory{}
+	defer s.Close(nil)
+	s.Put(frame(0, 1, 1001, 10))
+	s.Put(frame(0, 1, 1002, 100<<10))
+	s.Put(frame(0, 1, 1003, 10))
+	s.Put(frame(0, 2, 1004, 10))
+	s.Put(frame(0, 2, 1005, 5000))
+	s.Put(frame(3, 2, 1006, 10))
+	s.Put(frame(0, 2, 1007, 10))
+	s.Put(frame(0, 1, wire.Credit, 8))
+	s.Put(frame(0, 2, wire.Ping, 0))
+	s.PutUrgent(frame(0, 2, 1008, 0))
+	s.Attach(m)
+	s.Release()
+	waitFor(t, "empty queue", func() bool { return s.Queued() == 0 })
+	got := strings.Join(names(t, m.bytes()), ", ")
+	want := "0>1 CREDIT, 0>2 PING, 0>2 1008, 0>1 1001, 0>2 1004, 3>2 1006, 0>1 1002, 0>1 1003, 0>2 1005, 0>2 1007"
+	if got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	if len(s.pairs) != 0 {
+		t.Errorf("pairs left: %v", s.pairs)
+	}
+}
+
+// A pipe that is full blocks nobody but the writer, and nothing is lost.
+func TestFullPipe(t *testing.T) {
+	s, r := pipe(t)
+	const frames = 400
+	for i := range frames {
+		s.Put(frame(0, 1, wire.Handle(1000+i), 5000))
+		s.Flush()
+	}
+	if s.Queued() == 0 {
+		t.Fatal("2 MB went into a pipe")
+	}
+	sc := wire.NewScanner(r)
+	for i := range frames {
+		f, err := sc.Next()
+		if err != nil || f.Handle != wire.Handle(1000+i) || len(f.Payload) != 5000 {
+			t.Fatalf("frame %d: %v %v", i, f, err)
+		}
+	}
+	waitFor(t, "empty queue", func() bool { return s.Queued() == 0 })
+}
+
+func TestFull(t *testing.T) {
+	m := &memory{gate: make(chan struct{})}
+	s := New()
+	s.Attach(m)
+	s.Release()
+	for s.Full() == nil {
+		s.Put(frame(0, 1, wire.Stdin, wire.MaxPayload))
+		s.Kick()
+	}
+	room := s.Full()
+	close(m.gate) // writes fail from now on
+	select {
+	case <-room:
+	case <-time.After(20 * time.Second):
+		t.Fatal("room isn't told")
+	}
+	if s.Put(frame(0, 1, 1000, 1)); s.Queued() != 0 {
+		t.Error("a stream that can't write keeps a frame")
+	}
+	s.Close(nil)
+}
+
+// Close ends reader and writer, and the first reason stays.
+func TestClose(t *testing.T) {
+	before := runtime.NumGoroutine()
+	inR, inW, _ := os.Pipe()
+	outR, outW, _ := os.Pipe()
+	defer inW.Close()
+	defer outR.Close()
+	s := New()
+	s.Attach(outW, inR)
+	s.Release()
+	for range 100 { // until the writer is stuck
+		s.Put(frame(0, 1, wire.Stdin, wire.MaxPayload))
+		s.Flush()
+	}
+	ended := make(chan error)
+	go func() { ended <- s.Read(inR, nil, func(*wire.Frame) {}) }()
+	why := errors.New("why")
+	s.Close(why)
+	s.Close(errors.New("later"))
+	select {
+	case err := <-ended:
+		if err == nil {
+			t.Error("Read returned without an error")
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("Read goes on")
+	}
+	if s.Err() != why {
+		t.Errorf("ended by %v", s.Err())
+	}
+	s.Put(frame(0, 1, 1000, 1))
+	s.Flush()
+	if s.Full() != nil || s.Queued() != 0 {
+		t.Error("a closed stream keeps frames")
+	}
+	waitFor(t, "goroutines", func() bool { return runtime.NumGoroutine() <= before })
+}
+
+func TestAttachAfterClose(t *testing.T) {
+	r, w, _ := os.Pipe()
+	defer r.Close()
+	s := New()
+	s.Close(nil)
+	s.Attach(w)
+	if _, err := r.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("pipe stays open: %v", err)
+	}
+}
+
+func TestReadCountsAndReports(t *testing.T) {
+	s, _ := pipe(t)
+	var in []byte
+	in = append(in, "noise\n"...)
+	in = frame(1, 0, wire.Hello, 3).Append(in)
+	in = append(in, "more"...)
+	in = frame(1, 0, 1000, 3).Append(in)
+	var noise bytes.Buffer
+	var got []wire.Handle
+	s.Put(frame(0, 1, wire.Call, 1))
+	s.Flush()
+	err := s.Read(bytes.NewReader(in), func(b []byte) { noise.Write(b) }, func(f *wire.Frame) { got = append(got, f.Handle) })
+	if err != io.EOF || noise.String() != "noise\nmore" || len(got) != 2 {
+		t.Errorf("%v, noise %q, frames %v", err, noise.String(), got)
+	}
+	c := s.Counters()
+	if c.BytesUp != int64(len(in)) || c.FramesUp != 2 || c.RoundTrips != 1 {
+		t.Errorf("counted %+v", c)
+	}
+}
+
+// Many goroutines send at once: whole frames come out, each sender's in order.
+func TestManySenders(t *testing.T) {
+	s, r := pipe(t)
+	const senders, frames = 8, 500
+	var wg sync.WaitGroup
+	for i := range senders {
+		wg.Go(func() {
+			for n := range frames {
+				f := frame(wire.ContextID(i), 99, 1000, 4+n*37%9000)
+				binary.BigEndian.PutUint32(f.Payload, uint32(n))
+				s.Put(f)
+				if n%3 == 0 {
+					s.Kick()
+				} else {
+					s.Flush()
+				}
+			}
+			s.Flush()
+		})
+	}
+	next := make([]uint32, senders)
+	sc := wire.NewScanner(r)
+	for range senders * frames {
+		f, err := sc.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := binary.BigEndian.Uint32(f.Payload); n != next[f.Src] {
+			t.Fatalf("sender %d: frame %d instead of %d", f.Src, n, next[f.Src])
+		}
+		next[f.Src]++
+	}
+	wg.Wait()
+}
