@@ -53,7 +53,8 @@ func (c *Context) load(ctx context.Context, m modules.Module) error {
 		defer e.mu.Unlock()
 		return c.err
 	}
-	f := wire.Frame{Dst: c.id, Handle: wire.LoadModule, Payload: m.Payload()}
+	w := wire.Module{Name: m.Name, Path: m.Path, Form: wire.ModuleForm(m.Letter), Rest: m.Rest}
+	f := wire.Frame{Dst: c.id, Handle: wire.LoadModule, Payload: w.Append(nil)}
 	c.count.modules++
 	if len(f.Payload) <= wire.MaxPayload {
 		defer e.mu.Unlock() // not flushed: the call comes right behind it

@@ -1,4 +1,4 @@
-// Package modules finds Python modules and makes what LOAD_MODULE frames carry: docs/protocol.md, section 3.
+// Package modules finds Python modules for LOAD_MODULE: docs/protocol.md, section 3.
 package modules
 
 import (
@@ -36,14 +36,6 @@ type Module struct {
 	Path   string // for tracebacks; no file is opened by it
 	Letter byte
 	Rest   []byte // zlib of the source, or the reason why there is none; not to be changed
-}
-
-// Payload returns the payload of the LOAD_MODULE frame that carries m.
-func (m Module) Payload() []byte {
-	b := make([]byte, 0, len(m.Name)+len(m.Path)+len(m.Rest)+3)
-	b = append(append(b, m.Name...), 0)
-	b = append(append(b, m.Path...), 0)
-	return append(append(b, m.Letter), m.Rest...)
 }
 
 // Finder looks modules up. It may be used by several goroutines at once.

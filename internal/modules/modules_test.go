@@ -186,10 +186,3 @@ func TestCompressedByContent(t *testing.T) {
 		t.Error("compressed twice")
 	}
 }
-
-func TestPayload(t *testing.T) {
-	m := Module{Name: "a.b", Path: "a/b.py", Letter: Plain, Rest: []byte("zz")}
-	if got := string(m.Payload()); got != "a.b\x00a/b.py\x00mzz" {
-		t.Errorf("%q", got)
-	}
-}
