@@ -27,7 +27,7 @@ import (
 )
 
 var (
-	rounds = flag.Int("life.rounds", 40, "engines to start and end")
+	rounds = flag.Int("life.rounds", 0, "engines to start and end; 0: 30, or 1000 with MITOGEN_SOAK set")
 	seed   = flag.Uint64("life.seed", uint64(time.Now().UnixNano()), "what decides targets, states, signals and moments")
 )
 
@@ -210,6 +210,13 @@ func TestNothingIsLeftBehind(t *testing.T) {
 		l = lab.Need(t)
 		targets = append(targets, "local+sudo", "mito", "mito+sudo", "mito+sudo+local")
 	}
+	n := *rounds
+	if n == 0 {
+		n = 30
+		if os.Getenv("MITOGEN_SOAK") != "" {
+			n = 1000
+		}
+	}
 	t.Logf("seed %d", *seed)
 	rnd := rand.New(rand.NewPCG(*seed, 0))
 	var (
@@ -218,7 +225,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 		took []time.Duration
 		gate = make(chan struct{}, 4)
 	)
-	for i := range *rounds {
+	for i := range n {
 		r := randomRound(rnd, targets)
 		mark := fmt.Sprintf("mark-%d-%d-%d", os.Getpid(), *seed, i)
 		gate <- struct{}{}
