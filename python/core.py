@@ -82,6 +82,7 @@ class S:
     started = 0     # main: the second thread exists
     want = 0        # main: wants R back
     stop = 0        # reader: SHUTDOWN has come
+    leaving = 0     # main: in leave(), and guarded
     heard = 0       # reader: when the parent was last heard
     handle = 1000   # next handle to give out
 
@@ -264,7 +265,15 @@ class Stream:
         self.buf = buf[pos:]
 
     def lost(self):
-        die()
+        if not S.leaving:
+            die()
+        # Its parent does not wait for the end; nothing more can be sent.
+        if self.r in FDS:
+            del FDS[self.r]
+            POLL.unregister(self.r)
+        self.out.clear()
+        self.rest = EMPTY
+        FLOWS[0, STDOUT] = FLOWS[0, STDERR] = LIMIT
 
     def foreign(self, buf, pos, end):
         die()
@@ -396,9 +405,12 @@ def settled():
     OUTPUT.acquire()
     try:
         n = len(ANSWERS)
+        stuck = 0
         for fd, ev in DRAIN.poll(0):
             if not suck(fd == CAPTURED[STDOUT] and STDOUT or STDERR):
-                return 0
+                stuck = 1
+        if stuck:
+            return 0
         for a in ANSWERS[:n]:
             UP.put(a)
         del ANSWERS[:n]
@@ -422,10 +434,12 @@ def captured(ev):
 
 def capture(fd, handle):
     r, w = os.pipe()
-    CAPTURED[handle] = r = high(r)
+    CAPTURED[handle] = high(r)
     os.dup2(w, fd)
+    os.close(r)
+    os.close(w)
     FLOWS[0, handle] = WINDOW
-    DRAIN.register(r, POLLIN)
+    DRAIN.register(CAPTURED[handle], POLLIN)
     listen(handle)
 
 
@@ -509,6 +523,7 @@ def on_stdin(src, reply, kind, data):
 
 def on_shutdown(src, reply, kind, data):
     S.stop = 1
+    Q.clear()
 
 
 def on_ping(src, reply, kind, data):
@@ -764,8 +779,43 @@ def watch():
             GATE.acquire()
 
 
+def guarded():
+    """Have another process kill our group if it is still there in a second."""
+    try:
+        pid = os.fork()
+    except OSError:
+        return
+    if pid:
+        S.leaving = 1
+        if ARMED:
+            fcntl.fcntl(ERR, fcntl.F_SETFL, ARMED[0])
+        return
+    try:
+        os.setsid()
+        for fd in range(256):
+            try:
+                os.close(fd)
+            except OSError:
+                pass
+        for i in range(50):
+            time.sleep(.02)
+            if os.getppid() != PID:
+                os._exit(0)
+        os.kill(-GROUP, 9)
+    finally:
+        os._exit(0)
+
+
 def leave():
-    """Orderly end: what was registered to run at exit, the last output, then everything we started."""
+    """Orderly end: what was registered to run at exit, the last output, then everything we started.
+
+    From here on it does not matter whether the parent waits.
+    """
+    R.release()
+    if LEAVE or 'atexit' in sys.modules:
+        guarded()
+    for fn in LEAVE:
+        fn()
     if 'atexit' in sys.modules:
         try:
             sys.modules['atexit']._run_exitfuncs()
@@ -820,6 +870,8 @@ class Importer:
         package = sys.modules.get('.'.join(name.split('.')[:-1]))
         if package and getattr(package, '__loader__', None) is not self:
             return None
+        if package and not path:
+            path = package.__path__     # pkgutil of Python 2 gives none
         spec = self.local(name, path)
         if spec:
             return spec
@@ -872,6 +924,7 @@ class Importer:
             exec(self.get_code(name), module.__dict__)
 
     def get_code(self, name):
+        self.refuse(name)
         m = MODULES[name]
         s = zlib.decompress(m[2])
         if not PY3:
@@ -922,7 +975,8 @@ class Importer:
         mod.__loader__ = self
         mod.__package__ = name
         if m[0] in 'pn':
-            mod.__path__ = []
+            mod.__path__ = ['<mitogen>']
+            sys.path_importer_cache['<mitogen>'] = self     # for pkgutil and runpy
         else:
             mod.__package__ = '.'.join(name.split('.')[:-1])
         if m[0] != 'n':
@@ -975,6 +1029,8 @@ HANDLERS = {CALL: on_call, CANCEL: on_cancel, CREDIT: on_credit, STDIN: on_stdin
             SHUTDOWN: on_shutdown, PING: on_ping, CONNECT: on_hop(CONNECT), KILL: on_hop(KILL)}
 HOOKS = {}
 DUE = [due]
+LEAVE = []      # what a hop does before it ends
+ARMED = []      # flags of the old stderr before arm()
 CAPTURED = {}
 EARLY = []      # STDIN frames that no run has taken yet: (reply handle of the run, data)
 FEED = []       # the function of a run that takes them
@@ -992,8 +1048,9 @@ def arm():
     if kind == int('10000', 8) and unpack('i', fcntl.ioctl(ERR, 21531, pack('i', 0)))[0]:
         return      # reading what is left there would look like an event
     fcntl.fcntl(ERR, 10, 9)
-    fcntl.fcntl(ERR, fcntl.F_SETOWN, -os.getpgrp())
-    fcntl.fcntl(ERR, fcntl.F_SETFL, fcntl.fcntl(ERR, fcntl.F_GETFL) | getattr(fcntl, 'FASYNC', 8192))
+    fcntl.fcntl(ERR, fcntl.F_SETOWN, -GROUP)
+    ARMED.append(fcntl.fcntl(ERR, fcntl.F_GETFL))
+    fcntl.fcntl(ERR, fcntl.F_SETFL, ARMED[0] | getattr(fcntl, 'FASYNC', 8192))
     p = getattr(select, 'poll', Poll)()
     p.register(ERR, 16)     # POLLHUP: it may have closed before
     if p.poll(0):
@@ -1061,6 +1118,7 @@ if os.getpgrp() != PID:
         os.setpgid(0, 0)
     except OSError:
         pass
+GROUP = os.getpgrp()
 ERR = high(2)
 private(ERR, 1)
 WAKE = os.pipe()

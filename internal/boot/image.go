@@ -7,7 +7,7 @@ import "embed"
 //go:embed image.bin
 var image []byte
 
-//go:embed modules
+//go:embed all:modules
 var modules embed.FS
 
 // Image returns the runtime (python/core.py), minified and compressed with zlib. Not to be changed.

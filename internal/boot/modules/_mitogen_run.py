@@ -70,18 +70,31 @@ def status(fn,*args):
   else:
    sys.excepthook(t,v,tb)
  return 1
+def threads():
+ if'threading'not in sys.modules:
+  return[]
+ return[t for t in sys.modules['threading'].enumerate()if t.__class__.__name__!='_MainThread'and not getattr(t,'daemon',None)]
+def end(before):
+ pool=sys.modules.get('concurrent.futures.thread')
+ if pool:
+  pool._python_exit()
+ for t in threads():
+  if t not in before:
+   t.join()
+ if'atexit'in sys.modules:
+  sys.modules['atexit']._run_exitfuncs()
+ if pool:
+  pool._shutdown=False
 def main_program(fn,stdin,*args):
  fed=None
  if stdin:
   fed=Input(core.S.current[1])
+ before=threads()
  old=sys.stdin
  try:
   sys.stdin=reader(old)
   code=status(fn,*args)
-  if'threading'in sys.modules and hasattr(sys.modules['threading'],'_shutdown'):
-   status(sys.modules['threading']._shutdown)
-  if'atexit'in sys.modules:
-   status(sys.modules['atexit']._run_exitfuncs)
+  status(end,before)
   return code
  finally:
   sys.stdin=old
@@ -97,13 +110,23 @@ class Source:
   self.text=text
  def get_source(self,name=None):
   return self.text
+def word(s):
+ if core.PY3:
+  return s
+ return s.encode('utf-8')
+def raw(s):
+ if core.PY3:
+  return s.encode('utf-8','surrogateescape')
+ return s.encode('utf-8')
 def script(source,filename,argv,stdin=False):
  return main_program(execute,stdin,source,filename,argv)
 def execute(source,filename,argv):
- sys.argv[:]=[core.native(a.encode('utf-8'))for a in argv]
+ sys.argv[:]=[word(a)for a in argv]
  main=sys.modules['__main__']=type(sys)('__main__')
- main.__file__=core.native(filename.encode('utf-8'))
+ main.__file__=word(filename)
  main.__builtins__=core.BUILTINS
+ if'linecache'in sys.modules:
+  sys.modules['linecache'].cache.pop(main.__file__,None)
  if not core.PY3:
   source=source.replace('\r\n','\n')+'\n'
  main.__loader__=Source(core.source(('m','',core.zlib.compress(source))))
@@ -114,7 +137,7 @@ def module(name,argv,stdin=False):
  return main_program(run_module,stdin,name,argv)
 def run_module(name,argv):
  import runpy
- sys.argv[:]=[core.native(a.encode('utf-8'))for a in[name]+argv]
+ sys.argv[:]=[word(a)for a in[name]+argv]
  runpy.run_module(sys.argv[0],None,'__main__',True)
 def command(argv,env=None,cwd=None,stdin=False):
  import errno
@@ -122,14 +145,19 @@ def command(argv,env=None,cwd=None,stdin=False):
  fed=None
  if stdin:
   fed=Input(core.S.current[1])
- full=dict(os.environ)
- full.update(env or{})
+ full=dict(getattr(os,'environb',os.environ))
+ full.update([(raw(k),raw(v))for k,v in(env or{}).items()])
+ if cwd is not None:
+  cwd=raw(cwd)
  try:
   try:
-   p=subprocess.Popen(argv,env=full,cwd=cwd,preexec_fn=default_signals)
+   p=subprocess.Popen([raw(a)for a in argv],env=full,cwd=cwd,preexec_fn=default_signals)
   except OSError:
    e=sys.exc_info()[1]
-   sys.stderr.write('mitogen: %s: %s\n'%(argv[0],e.strerror or e))
+   what=argv[0]
+   if cwd and not os.path.isdir(cwd):
+    what='cd '+core.native(cwd)
+   os.write(2,raw('mitogen: %s: %s\n'%(what,e.strerror or e)))
    return{errno.ENOENT:127}.get(e.errno,126)
   try:
    code=p.wait()

@@ -313,6 +313,12 @@ def on_kill(src,reply,kind,data):
   c.end('killed')
 def on_pong(src,reply,kind,data):
  pass
+def leave_children():
+ end=now()+1
+ for c in list(CHILDREN.values()):
+  after(0.9,lambda c=c:c.end('killed'))
+ wait(lambda:not CHILDREN or now()>end)
+LEAVE.append(leave_children)
 S.handle+=1
 PONG=S.handle
 HANDLERS[PONG]=on_pong
