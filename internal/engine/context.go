@@ -41,6 +41,7 @@ type Context struct {
 	owned    bool  // somebody holds it, besides its children
 	children int
 	ending   bool // SHUTDOWN was sent
+	alone    bool // its process is a client that can be ended alone
 	killNow  bool
 	proc     process // nil until started, and behind hops
 	connect  wire.Handle

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -196,29 +197,51 @@ func (e *Engine) releaseLocked(c *Context) {
 	}()
 }
 
-// Close ends all contexts and returns when no process is left here.
-func (e *Engine) Close() error {
-	e.mu.Lock()
-	if !e.closed {
-		e.closed = true
-		e.emptyLocked()
-		for _, c := range sortedContexts(e.contexts) {
-			c.owned = false
-			e.releaseLocked(c)
-		}
+// farewellLocked tells c to end. Unlike releaseLocked it doesn't wait for those behind it, which were told before: a hop
+// that has been told waits for its own children.
+func (e *Engine) farewellLocked(c *Context) {
+	switch {
+	case c.ending || c.err != nil:
+	case c.up:
+		c.ending = true
+		e.putLocked(c, &wire.Frame{Dst: c.id, Handle: wire.Shutdown})
+	default: // it has run nothing that would have to end in order
+		c.ending = true
+		e.loseLocked(c, ErrClosed, true)
 	}
-	e.unlock()
-	t := time.NewTimer(closePatience)
+}
+
+// letGo waits until no context is left, d at most, and then ends those next to the engine for which which holds.
+func (e *Engine) letGo(d time.Duration, which func(*Context) bool) {
+	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-e.empty:
 	case <-t.C:
 		e.mu.Lock()
 		for _, c := range sortedContexts(e.contexts) {
-			e.loseLocked(c, ErrClosed, c.parent == nil)
+			if c.parent == nil && which(c) {
+				e.loseLocked(c, ErrClosed, true)
+			}
 		}
 		e.unlock()
 	}
+}
+
+// Close ends all contexts and returns when no process is left here.
+func (e *Engine) Close() error {
+	e.mu.Lock()
+	if !e.closed {
+		e.closed = true
+		e.emptyLocked()
+		for _, c := range slices.Backward(sortedContexts(e.contexts)) {
+			c.owned = false
+			e.farewellLocked(c)
+		}
+	}
+	e.unlock()
+	e.letGo(farewell, func(c *Context) bool { return c.alone })
+	e.letGo(closePatience, func(*Context) bool { return true })
 	e.stop()
 	e.jobs.Wait()
 	err := e.askpass.Close()

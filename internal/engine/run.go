@@ -107,6 +107,7 @@ func (e *Engine) run(c *Context, plan connect.Plan, ssh connect.SSHOptions) {
 	}
 	e.mu.Lock()
 	c.proc = proc
+	c.alone = plan.Alone
 	gone, wait := c.err != nil, plan.Wait
 	c.count.phases.Spawn = time.Since(c.began)
 	e.mu.Unlock()
@@ -115,7 +116,9 @@ func (e *Engine) run(c *Context, plan connect.Plan, ssh connect.SSHOptions) {
 		c.stream.Release()
 	}
 	if !gone {
-		err = c.stream.Read(stdout, (&noise{e: e, c: c, proc: proc, wait: wait}).take, func(f *wire.Frame) { e.step(c, f) })
+		n := &noise{e: e, c: c, proc: proc, wait: wait}
+		err = c.stream.Read(stdout, n.take, func(f *wire.Frame) { e.step(c, f) })
+		proc.Note(n.tail)
 		e.ended(c, proc, err)
 	}
 	c.stream.Close(nil)
@@ -139,8 +142,12 @@ func (e *Engine) ended(c *Context, proc process, err error) {
 	}
 	f := proc.Failure()
 	e.mu.Lock()
-	up := c.up
+	up, ending := c.up, c.ending
 	e.mu.Unlock()
+	if ending {
+		e.lose(c, ErrClosed, false)
+		return
+	}
 	if !up {
 		if foreign {
 			f.Text += "\n" + err.Error()
@@ -220,6 +227,7 @@ func (n *noise) take(b []byte) {
 	n.ec0 = true
 	n.proc.Note(n.tail[:at])
 	n.proc.Note(bytes.TrimLeft(n.tail[at+len(ec0)-1:], "\r\n"))
+	n.tail = nil
 	n.e.mu.Lock()
 	n.c.count.phases.EC0 = time.Since(n.c.began)
 	n.e.mu.Unlock()
