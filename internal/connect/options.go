@@ -33,7 +33,7 @@ type SSHOptions struct {
 	Password   Secret // typed once where ssh asks for a password
 	Passphrase Secret // typed once for each key that asks for it
 
-	Compression       *bool
+	Compression       *bool         // default yes: most of what passes is small and alike; a fast link with bulk data does better without
 	KeepAliveInterval time.Duration // rounded up to whole seconds
 	KeepAliveCount    int           // answers that may be missed
 }

@@ -32,8 +32,8 @@ func TestPlanArgv(t *testing.T) {
 		want string
 	}{
 		{"local", Options{}, "sh -c echo $0 a'b"},
-		{"web1", Options{}, sshStart + sshBatch + "-- web1" + sshBoot},
-		{"me@[::1]:22", Options{}, sshStart + "-l me -p 22 " + sshBatch + "-- ::1" + sshBoot},
+		{"web1", Options{}, sshStart + sshBatch + "-o Compression=yes -- web1" + sshBoot},
+		{"me@[::1]:22", Options{}, sshStart + "-l me -p 22 " + sshBatch + "-o Compression=yes -- ::1" + sshBoot},
 		{"web1", all, "/opt/ssh -T -F cfg -o LogLevel=ERROR -o ControlMaster=no -o ForwardX11=no -o ClearAllForwardings=yes " +
 			"-o ConnectTimeout=2 -l u -p 1 -i key -o IdentitiesOnly=yes -o Compression=yes -o ServerAliveInterval=1 " +
 			"-o ServerAliveCountMax=2 -o StrictHostKeyChecking=accept-new " + sshBatch + "-v -- web1" + sshBoot},

@@ -151,6 +151,9 @@ func planSSH(h Hop, boot []string, opt Options, here bool) (Plan, error) {
 		args = append(args, "-o", "NumberOfPasswordPrompts=1")
 	}
 	args = append(args, o.Args...)
+	if o.Compression == nil { // last, so that Args can say otherwise
+		args = append(args, "-o", "Compression=yes")
+	}
 	p.Argv = append(args, "--", h.Host, QuoteCommand(boot))
 	return p, nil
 }
