@@ -64,17 +64,19 @@ func (c *Context) Exec(ctx context.Context, cmd Command) (int, error) {
 // words is never nil, which Python would see as None.
 func words(s []string) []string { return append([]string{}, s...) }
 
-// Exec runs a program at target and returns its exit status. Where target is one hop, no Python is needed there: "ssh host
-// command" and the like are carried out directly, and nothing but the command runs. Otherwise it is Connect, Context.Exec and Close.
+// Exec runs a program at target and returns its exit status: Connect, Context.Exec and Close, so that the program ends with
+// the engine, however that ends. Where a target of one hop has no Python, the program is started directly instead, as
+// "ssh host command" does; what it does when the engine dies is its own affair then.
 func (e *Engine) Exec(ctx context.Context, target string, o ConnectOptions, cmd Command) (int, error) {
 	if len(cmd.Args) == 0 {
 		return 0, errors.New("exec: no command")
 	}
-	status, direct, err := e.e.Exec(ctx, target, o.engine(), engine.Command(cmd))
-	if direct || err != nil {
-		return status, err
+	c, err := e.Connect(ctx, target, o)
+	if errors.Is(err, ErrNoPython) {
+		if status, direct, e := e.e.Exec(ctx, target, o.engine(), engine.Command(cmd)); direct {
+			return status, e
+		}
 	}
-	c, err := e.Start(target, o)
 	if err != nil {
 		return 0, err
 	}
