@@ -21,7 +21,7 @@ build: ## bin/mitogen, one static file
 	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/mitogen ./cmd/mitogen
 
 demo: build ## see what it does, on this machine alone
-	@command -v python3 >/dev/null || scripts/setup-tests.sh
+	@{ command -v python3 && command -v ssh; } >/dev/null || scripts/setup-tests.sh
 	bin/mitogen demo
 
 setup: ## install what the tests need, or say what that is
