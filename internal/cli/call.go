@@ -1,0 +1,207 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"strings"
+	"unicode"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mitogen-go/mitogen"
+)
+
+const callUsage = `Calls a function at each target and prints its result as JSON; a generator's items a line each, as they come. What the
+function writes to standard output comes on standard error.
+
+FUNCTION stands in MODULE, which is looked for in the current directory, --path and $MITOGEN_PATH, and then among what the
+target has; or in a local script, as path/script.py:function, whose directory is then the first place for its modules. What
+is below its main guard is not run. MODULE:CLASS.METHOD calls a static or class method.
+
+Each argument is JSON; NAME=JSON is a keyword argument. docs/json.md says what becomes of bytes, sets, tuples and other values
+that JSON has nothing for. A generator without items can't be told from a result of None.
+
+With --json the items of a generator come as one list.`
+
+const callExamples = `  mitogen call -t web1 os:getpid
+  mitogen call -t web1 os.path:join '"/etc"' '"hosts"'
+  mitogen call -t web1 -t web2 facts.py:collect '["disk", "net"]' depth=2
+  mitogen call -t web1+sudo --json shutil:disk_usage '"/"'`
+
+func newCall(s *state) *cobra.Command {
+	cmd := command(s, &cobra.Command{
+		Use:     "call -t TARGET... [flags] MODULE:FUNCTION|SCRIPT:FUNCTION [JSON...] [NAME=JSON...]",
+		Short:   "call a function there, print its result as JSON",
+		Long:    callUsage,
+		Example: callExamples,
+	}, call)
+	s.opt.addTargets(cmd)
+	s.opt.addPath(cmd.Flags())
+	return cmd
+}
+
+func call(ctx context.Context, s *state, args []string) error {
+	if err := s.opt.check(); err != nil {
+		return err
+	}
+	if len(args) == 0 {
+		return usagef("no function")
+	}
+	function, dir, err := parseFunction(args[0])
+	if err != nil {
+		return err
+	}
+	values, err := parseArguments(args[1:])
+	if err != nil {
+		return err
+	}
+	return s.job(ctx, dir, s.printCall, func(ctx context.Context, h *host) error {
+		if s.opt.json {
+			return h.callWhole(ctx, function, values)
+		}
+		return h.callItems(ctx, function, values)
+	})
+}
+
+// callWhole calls function for a line of --json.
+func (h *host) callWhole(ctx context.Context, function string, values []any) error {
+	if err := h.connect(h.stdout); err != nil {
+		return err
+	}
+	v, err := mitogen.Call[any](ctx, h.context, function, values...)
+	if err != nil {
+		return err
+	}
+	h.result, err = encodeValue(v)
+	return err
+}
+
+// callItems calls function and prints its items as they come.
+func (h *host) callItems(ctx context.Context, function string, values []any) error {
+	if err := h.connect(h.stderr); err != nil {
+		return err
+	}
+	some := false
+	for v, err := range mitogen.Stream[any](ctx, h.context, function, values...) {
+		if err != nil {
+			return err
+		}
+		some = true
+		if err := h.line(v); err != nil {
+			return err
+		}
+	}
+	if some {
+		return nil
+	}
+	return h.line(nil)
+}
+
+func (h *host) line(v any) error {
+	b, err := encodeValue(v)
+	if err != nil {
+		return err
+	}
+	if _, err := h.stdout.Write(append(b, '\n')); err != nil {
+		return fmt.Errorf("write result: %w", err)
+	}
+	return nil
+}
+
+// printCall prints what callWhole has brought, or an error.
+func (s *state) printCall(h *host) {
+	if s.opt.json {
+		h.printJSON(record{Result: h.result})
+		return
+	}
+	h.tell()
+}
+
+// parseFunction reads MODULE:FUNCTION, where MODULE may be a script's file. dir is where its modules are.
+func parseFunction(text string) (function, dir string, err error) {
+	const hint = "as in os:getpid, or script.py:main"
+	at := strings.LastIndexByte(text, ':')
+	if at < 0 {
+		return "", "", withHint(fmt.Errorf("%s is not MODULE:FUNCTION", quoted(text)), hint)
+	}
+	module, name := text[:at], text[at+1:]
+	if !dotted(name) {
+		return "", "", withHint(fmt.Errorf("%s is no name of a function", quoted(name)), hint)
+	}
+	dir = "."
+	if strings.HasSuffix(module, ".py") || strings.ContainsRune(module, filepath.Separator) {
+		if _, err := readFile("script", module); err != nil {
+			return "", "", err
+		}
+		dir, module = filepath.Dir(module), strings.TrimSuffix(filepath.Base(module), ".py")
+		if !identifier(module) {
+			return "", "", usagef("a script with functions to call must have a name that Python can import, not %s", quoted(module))
+		}
+	}
+	if !dotted(module) {
+		return "", "", withHint(fmt.Errorf("%s is no name of a module", quoted(module)), hint)
+	}
+	return module + ":" + name, dir, nil
+}
+
+func dotted(s string) bool {
+	for part := range strings.SplitSeq(s, ".") {
+		if !identifier(part) {
+			return false
+		}
+	}
+	return true
+}
+
+func identifier(s string) bool {
+	for i, r := range s {
+		if r != '_' && !unicode.IsLetter(r) && (i == 0 || !unicode.IsDigit(r)) {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// parseArguments reads JSON and NAME=JSON.
+func parseArguments(words []string) ([]any, error) {
+	var values []any
+	kwargs := mitogen.Kwargs{}
+	for _, word := range words {
+		name, text, named := strings.Cut(word, "=")
+		if named = named && identifier(name); !named {
+			text = word
+		}
+		v, err := decodeValue(text)
+		if err != nil {
+			return nil, argumentError(word, text, err)
+		}
+		switch _, twice := kwargs[name]; {
+		case named && twice:
+			return nil, usagef("argument %s is given twice", name)
+		case named:
+			kwargs[name] = v
+		case len(kwargs) > 0:
+			return nil, usagef("argument %s stands behind NAME=JSON", quoted(word))
+		default:
+			values = append(values, v)
+		}
+	}
+	if len(kwargs) > 0 {
+		values = append(values, kwargs)
+	}
+	return values, nil
+}
+
+func argumentError(word, text string, err error) error {
+	if !errors.Is(err, errNotJSON) {
+		return usagef("argument %s: %w", quoted(word), err)
+	}
+	hint := "text needs quotes of its own, inside of the shell's"
+	if fs.ValidPath(strings.Trim(text, "/")) && !strings.ContainsAny(text, `"'\`) {
+		hint += `: '"` + text + `"'`
+	}
+	return withHint(fmt.Errorf("argument %s: not JSON", quoted(word)), hint)
+}

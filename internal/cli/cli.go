@@ -1,0 +1,147 @@
+// Package cli is the command mitogen: one file for each subcommand.
+//
+// A command is a function run(ctx, state, args) error on a state, which holds the streams and what the flags say. None
+// exits; Main turns errors into words and an exit status:
+//
+//	0    all well
+//	1    the code failed somewhere
+//	2    usage: nothing was connected to
+//	255  a connection failed, or was lost, somewhere
+//	130  interrupted
+//
+// With one target, run and exec end with the status of what they ran.
+package cli
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// Exit statuses.
+const (
+	exitFailed      = 1
+	exitUsage       = 2
+	exitConnection  = 255
+	exitInterrupted = 130
+)
+
+// Streams are where a command reads and writes.
+type Streams struct {
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+}
+
+// errInterrupted is the cause of the end of Interruptible's context.
+var errInterrupted = errors.New("interrupted")
+
+// lastMoment is how long after an interrupt the command ends, whatever it hangs on. All that it has started ends with it.
+const lastMoment = 900 * time.Millisecond
+
+// Interruptible returns a context that ends with the first SIGINT, SIGTERM or SIGHUP. The second one calls exit at once; so
+// does the last moment.
+func Interruptible(exit func(status int)) context.Context {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	signals := make(chan os.Signal, 2)
+	for _, sig := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+		if !signal.Ignored(sig) { // as under nohup
+			signal.Notify(signals, sig)
+		}
+	}
+	go func() {
+		<-signals
+		cancel(errInterrupted)
+		select {
+		case <-signals:
+		case <-time.After(lastMoment):
+		}
+		exit(exitInterrupted)
+	}()
+	return ctx
+}
+
+// Main carries out the command that args name and returns the exit status. When ctx ends, it returns within a second.
+func Main(ctx context.Context, args []string, streams Streams) int {
+	s := newState(streams)
+	ctx, s.interrupt = context.WithCancelCause(ctx)
+	defer s.interrupt(nil)
+	root := newRoot(s)
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err != nil && errors.Is(context.Cause(ctx), errInterrupted) {
+		err = errInterrupted
+	}
+	return s.report(err)
+}
+
+const rootUsage = `mitogen runs Python on other machines that hold nothing but an SSH daemon, or sudo, and some Python.
+
+It starts an interpreter there, feeds it a runtime of a few KiB from RAM, and calls functions in it. Nothing is written to
+the target's disk, and nothing stays behind.
+
+A target is a list of hops joined by "+", each reached from the one before:
+  local                a process on this machine
+  web1, deploy@web1:22 a host, by your own ssh with its configuration, agent and host keys
+  web1+sudo            root there; sudo:postgres is user postgres
+  bastion+web1+sudo    root on web1, which is reached from bastion
+
+Exit status: 0 all well; 1 the code failed somewhere; 2 usage; 255 a connection failed or was lost; 130 interrupted. With
+one target, run and exec end with the status of what they ran.`
+
+const rootExamples = `  mitogen ping -t web1
+  mitogen call -t web1 os:getloadavg
+  mitogen run -t web1,web2 check.py --verbose
+  mitogen run -t web1+sudo check.py
+  mitogen exec -t web1 -- df -h`
+
+func newRoot(s *state) *cobra.Command {
+	root := &cobra.Command{
+		Use:           "mitogen",
+		Short:         "run Python on machines that hold nothing of ours",
+		Long:          rootUsage,
+		Example:       rootExamples,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          noSuchCommand,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetIn(s.stdin)
+	root.SetOut(s.stdout)
+	root.SetErr(s.stderr)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return &usageError{err: err, command: cmd.CommandPath()}
+	})
+	root.CompletionOptions.DisableDefaultCmd = true
+	root.AddCommand(newRun(s), newCall(s), newExec(s), newPing(s), newDemo(s), newVersion(s), newCompletion(s))
+	return root
+}
+
+// noSuchCommand refuses arguments of the root command, which are meant as a command's name.
+func noSuchCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return &usageError{err: errors.New("unknown command " + quoted(args[0])), command: cmd.CommandPath()}
+}
+
+// command finishes cmd, which takes flags only before its first argument: what follows is for the program there.
+func command(s *state, cmd *cobra.Command, run func(ctx context.Context, s *state, args []string) error) *cobra.Command {
+	cmd.Flags().SetInterspersed(false)
+	cmd.Flags().SortFlags = false
+	cmd.DisableFlagsInUseLine = true
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		s.ui.plain = s.ui.plain || s.opt.noColor
+		err := run(cmd.Context(), s, args)
+		if u := (*usageError)(nil); errors.As(err, &u) && u.command == "" {
+			u.command = cmd.CommandPath()
+		}
+		return err
+	}
+	return cmd
+}

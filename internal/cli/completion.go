@@ -1,0 +1,63 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mitogen-go/mitogen/internal/connect"
+)
+
+const completionUsage = `Prints a script that makes a shell complete commands, flags and targets: the hosts of ~/.ssh/config, and the ways in after +.
+
+  bash:        mitogen completion bash > ~/.local/share/bash-completion/completions/mitogen
+  zsh:         mitogen completion zsh > "${fpath[1]}/_mitogen"
+  fish:        mitogen completion fish > ~/.config/fish/completions/mitogen.fish
+  powershell:  mitogen completion powershell | Out-String | Invoke-Expression`
+
+var shells = []string{"bash", "zsh", "fish", "powershell"}
+
+func newCompletion(s *state) *cobra.Command {
+	cmd := command(s, &cobra.Command{
+		Use:       "completion bash|zsh|fish|powershell",
+		Short:     "print a shell's completion script",
+		Long:      completionUsage,
+		ValidArgs: shells,
+	}, nil)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) != 1 {
+			return &usageError{err: fmt.Errorf("one shell is needed: %s", strings.Join(shells, ", ")), command: cmd.CommandPath()}
+		}
+		root := cmd.Root()
+		switch args[0] {
+		case "bash":
+			return root.GenBashCompletionV2(s.stdout, true)
+		case "zsh":
+			return root.GenZshCompletion(s.stdout)
+		case "fish":
+			return root.GenFishCompletion(s.stdout, true)
+		case "powershell":
+			return root.GenPowerShellCompletionWithDesc(s.stdout)
+		}
+		return &usageError{err: fmt.Errorf("unknown shell %s: %s", quoted(args[0]), strings.Join(shells, ", ")), command: cmd.CommandPath()}
+	}
+	return cmd
+}
+
+// completeTarget completes the last hop of the last target of a list.
+func completeTarget(cmd *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
+	before := typed[:strings.LastIndexAny(typed, ",+@")+1]
+	config, _ := cmd.Flags().GetString("ssh-config")
+	words := sshHosts(config)
+	if !strings.HasSuffix(before, "@") {
+		words = append(words, connect.Methods()...)
+	}
+	var all []string
+	for _, w := range words {
+		if w = before + w; strings.HasPrefix(w, typed) {
+			all = append(all, w)
+		}
+	}
+	return all, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+}

@@ -1,0 +1,97 @@
+package cli
+
+import (
+	"context"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mitogen-go/mitogen"
+)
+
+const execUsage = `Runs a program at each target, with its arguments, its standard input and its exit status as if it had been started there;
+128 + N if signal N ended it. COMMAND is looked up in PATH there and not read by a shell.
+
+Where the target is one hop no Python is needed there: what runs is the command and nothing else. There is then nothing to
+count for --stats.
+
+One target: bytes pass as they are. Several: each line has its target before it, each target gets the same standard input,
+unless that is a terminal, and the status is 0 if all ended with 0.`
+
+const execExamples = `  mitogen exec -t web1 -- df -h
+  mitogen exec -t web1+sudo -t web2+sudo -- systemctl restart nginx
+  tar c site | mitogen exec -t web1 -- tar x -C /srv
+  mitogen exec -t local --env LANG=C --dir /tmp -- sh -c 'echo $LANG; pwd'`
+
+func newExec(s *state) *cobra.Command {
+	var c commandFlags
+	cmd := command(s, &cobra.Command{
+		Use:     "exec -t TARGET... [flags] -- COMMAND [ARG...]",
+		Short:   "run a program there",
+		Long:    execUsage,
+		Example: execExamples,
+	}, func(ctx context.Context, s *state, args []string) error { return execute(ctx, s, c, args) })
+	cmd.Flags().StringArrayVarP(&c.env, "env", "e", nil, "`NAME=VALUE` added to the environment; repeat")
+	cmd.Flags().StringVar(&c.dir, "dir", "", "working `DIRECTORY`")
+	cmd.Flags().BoolVarP(&c.noStdin, "no-stdin", "n", false, "no standard input for the command")
+	s.opt.addTargets(cmd)
+	return cmd
+}
+
+// commandFlags are what exec has for the command.
+type commandFlags struct {
+	env     []string
+	dir     string
+	noStdin bool
+}
+
+func execute(ctx context.Context, s *state, flags commandFlags, args []string) error {
+	if err := s.opt.check(); err != nil {
+		return err
+	}
+	if len(args) == 0 {
+		return usagef("no command")
+	}
+	env, err := environment(flags.env)
+	if err != nil {
+		return err
+	}
+	input, closeInput, err := s.inputs(flags.noStdin)
+	if err != nil {
+		return err
+	}
+	defer closeInput()
+	return s.job(ctx, "", s.printRun, func(ctx context.Context, h *host) (err error) {
+		c := mitogen.Command{Args: args, Env: env, Dir: flags.dir, Stdin: input(), Stdout: h.stdout, Stderr: h.stderr}
+		h.status, err = h.fleet.exec(ctx, h, c)
+		h.ran = err == nil
+		return err
+	})
+}
+
+// exec needs a context only where there are hops.
+func (f *fleet) exec(ctx context.Context, h *host, c mitogen.Command) (int, error) {
+	if !strings.Contains(h.target, "+") {
+		return f.eng.Exec(ctx, h.target, f.options, c)
+	}
+	if err := h.connect(h.stdout); err != nil {
+		return 0, err
+	}
+	return h.context.Exec(ctx, c)
+}
+
+// environment reads NAME=VALUE.
+func environment(words []string) (map[string]string, error) {
+	if len(words) == 0 {
+		return nil, nil
+	}
+	env := map[string]string{}
+	for _, w := range words {
+		name, value, ok := strings.Cut(w, "=")
+		if !ok || name == "" || strings.ContainsRune(w, 0) {
+			return nil, usagef("--env %s: not NAME=VALUE", quoted(w))
+		}
+		env[name] = value
+	}
+	return env, nil
+}

@@ -1,0 +1,251 @@
+package cli
+
+import (
+	"archive/zip"
+	"context"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/internal/connect"
+)
+
+// defaultForks is how many targets are worked on at once. Each is an ssh process here.
+const defaultForks = 32
+
+// options are the flags that commands have in common.
+type options struct {
+	targets        targetList
+	forks          int
+	json           bool
+	stats          string
+	timeout        duration
+	connectTimeout duration
+
+	path   []string
+	python []string
+
+	sshConfig, identity string
+	sshArgs             []string
+	port                int
+	hostKeys            hostKeys
+
+	askPass, askBecome         bool
+	askPassFD, askBecomeFD     int
+	becomeLogin, becomeSetHome bool
+
+	verbose int
+	quiet   bool
+	noColor bool
+}
+
+// addOutput adds the flags of every command.
+func (o *options) addOutput(f *pflag.FlagSet) {
+	f.CountVarP(&o.verbose, "verbose", "v", "log more to standard error: informative records, with -vv debugging ones")
+	f.BoolVarP(&o.quiet, "quiet", "q", false, "log errors only, and show no progress")
+	f.BoolVar(&o.noColor, "no-color", false, "no colours; so does $NO_COLOR")
+}
+
+// addTargets adds the flags of commands that connect.
+func (o *options) addTargets(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.VarP(&o.targets, "target", "t", "where: hops joined by +, see mitogen --help; repeat, or separate by commas")
+	f.IntVarP(&o.forks, "forks", "f", defaultForks, "how many targets to work on at once")
+	f.BoolVar(&o.json, "json", false, "print one JSON object a line for each target")
+	f.StringVar(&o.stats, "stats", "", "write the network profile to `FILE` as JSON; - is standard error")
+	f.Var(&o.timeout, "timeout", "for each target, from connecting to the end; 90, 1.5m; default: none")
+	f.Var(&o.connectTimeout, "connect-timeout", "for each hop, until it is up; default: 30s")
+	f.StringArrayVar(&o.python, "python", nil, "interpreter there, a `COMMAND` for sh; repeat to try several in turn")
+
+	f.StringVarP(&o.sshConfig, "ssh-config", "F", "", "ssh's configuration `FILE`, instead of ~/.ssh/config")
+	f.StringArrayVar(&o.sshArgs, "ssh-arg", nil, "further `ARGUMENT` for ssh; repeat")
+	f.IntVarP(&o.port, "port", "p", 0, "port of ssh, where the target names none")
+	f.StringVar(&o.identity, "identity", "", "`FILE` of the private key for ssh; no other is offered")
+	f.Var(&o.hostKeys, "host-keys", "accept-new (keep unknown keys), strict (refuse them) or off (take any); default: as ssh does")
+	f.BoolVar(&o.askPass, "ask-pass", false, "ask for ssh's password; else $MITOGEN_SSH_PASSWORD")
+	f.IntVar(&o.askPassFD, "ask-pass-fd", -1, "read ssh's password from file descriptor `N`, one line")
+
+	f.BoolVarP(&o.askBecome, "become-password", "K", false, "ask for sudo's password; else $MITOGEN_BECOME_PASSWORD")
+	f.IntVar(&o.askBecomeFD, "become-password-fd", -1, "read sudo's password from file descriptor `N`, one line")
+	f.BoolVar(&o.becomeLogin, "become-login", false, "sudo -i: through the user's login shell")
+	f.BoolVar(&o.becomeSetHome, "become-home", false, "sudo -H: with the user's home directory")
+	o.addOutput(f)
+	must(cmd.RegisterFlagCompletionFunc("target", completeTarget))
+	must(cmd.RegisterFlagCompletionFunc("host-keys", cobra.FixedCompletions(hostKeyNames, cobra.ShellCompDirectiveNoFileComp)))
+}
+
+// addPath adds the flags of commands that send modules.
+func (o *options) addPath(f *pflag.FlagSet) {
+	f.StringArrayVar(&o.path, "path", nil, "`DIR` or zip file with Python modules to send; repeat; then those of $MITOGEN_PATH")
+}
+
+// must is for errors that only a mistake in this package makes.
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+// duration is a flag's time.Duration. A bare number is seconds.
+type duration time.Duration
+
+func (d *duration) String() string {
+	if *d == 0 {
+		return ""
+	}
+	return time.Duration(*d).String()
+}
+
+func (d *duration) Set(s string) error {
+	v, err := time.ParseDuration(s)
+	if _, bare := strconv.ParseFloat(s, 64); bare == nil {
+		v, err = time.ParseDuration(s + "s")
+	}
+	if err != nil || v <= 0 {
+		return fmt.Errorf("not a duration: 90, 1.5m")
+	}
+	*d = duration(v)
+	return nil
+}
+
+func (d *duration) Type() string { return "DURATION" }
+
+// targetList is the flag -t.
+type targetList []string
+
+func (l *targetList) String() string { return strings.Join(*l, ",") }
+
+func (l *targetList) Set(s string) error {
+	words := splitList(s)
+	if len(words) == 0 {
+		return fmt.Errorf("empty target")
+	}
+	for _, w := range words {
+		if _, err := connect.ParseTarget(w); err != nil {
+			return err
+		}
+	}
+	*l = append(*l, words...)
+	return nil
+}
+
+func (l *targetList) Type() string { return "TARGET" }
+
+var hostKeyNames = []string{string(mitogen.HostKeysAcceptNew), string(mitogen.HostKeysStrict), string(mitogen.HostKeysOff)}
+
+// hostKeys is the flag --host-keys.
+type hostKeys mitogen.HostKeys
+
+func (k *hostKeys) String() string { return string(*k) }
+
+func (k *hostKeys) Set(s string) error {
+	for _, name := range hostKeyNames {
+		if s == name {
+			*k = hostKeys(s)
+			return nil
+		}
+	}
+	return fmt.Errorf("none of %s", strings.Join(hostKeyNames, ", "))
+}
+
+func (k *hostKeys) Type() string { return "POLICY" }
+
+// check finds mistakes that one flag alone doesn't show.
+func (o *options) check() error {
+	switch {
+	case len(o.targets) == 0:
+		return withHint(fmt.Errorf("no target"), "say where with -t: -t local, -t web1, -t web1+sudo")
+	case o.forks < 1:
+		return usagef("--forks must be at least 1")
+	case o.port < 0 || o.port > 65535:
+		return usagef("bad port %d", o.port)
+	}
+	return nil
+}
+
+// several says that output of different targets has to be told apart.
+func (o *options) several() bool { return len(o.targets) > 1 }
+
+// level is the lowest that is logged.
+func (o *options) level() slog.Level {
+	switch {
+	case o.quiet:
+		return slog.LevelError
+	case o.verbose == 0:
+		return slog.LevelWarn
+	case o.verbose == 1:
+		return slog.LevelInfo
+	}
+	return slog.LevelDebug
+}
+
+// connectOptions turns flags into options, and asks for the passwords that they want to be asked for.
+func (s *state) connectOptions(ctx context.Context) (mitogen.ConnectOptions, error) {
+	o := &s.opt
+	c := mitogen.ConnectOptions{
+		Timeout: time.Duration(o.connectTimeout), Python: o.python, LogLevel: o.level(),
+		SSH: mitogen.SSHOptions{Args: o.sshArgs, ConfigFile: o.sshConfig, Port: o.port, IdentityFile: o.identity,
+			HostKeys: mitogen.HostKeys(o.hostKeys)},
+		Sudo: mitogen.SudoOptions{Login: o.becomeLogin, SetHome: o.becomeSetHome},
+	}
+	for _, p := range []struct {
+		what, env string
+		ask       bool
+		fd        int
+		into      *mitogen.Secret
+	}{
+		{"ssh password", "MITOGEN_SSH_PASSWORD", o.askPass, o.askPassFD, &c.SSH.Password},
+		{"sudo password", "MITOGEN_BECOME_PASSWORD", o.askBecome, o.askBecomeFD, &c.Sudo.Password},
+	} {
+		secret, err := s.password(ctx, p.what, p.env, p.ask, p.fd)
+		if err != nil {
+			return c, err
+		}
+		*p.into = mitogen.Secret(secret)
+	}
+	return c, nil
+}
+
+// searchPath is where modules are looked for: first, as Python does with a script's directory, then --path, then
+// $MITOGEN_PATH. close closes zip files.
+func (o *options) searchPath(first string) (path []fs.FS, close func(), err error) {
+	var files []*zip.ReadCloser
+	close = func() {
+		for _, f := range files {
+			f.Close()
+		}
+	}
+	dirs := append([]string{first}, o.path...)
+	dirs = append(dirs, filepath.SplitList(os.Getenv("MITOGEN_PATH"))...)
+	for _, dir := range dirs {
+		if dir == "" {
+			continue
+		}
+		st, err := os.Stat(dir)
+		if err != nil {
+			close()
+			return nil, nil, usagef("search path: %w", err)
+		}
+		if st.IsDir() {
+			path = append(path, os.DirFS(dir))
+			continue
+		}
+		f, err := zip.OpenReader(dir)
+		if err != nil {
+			close()
+			return nil, nil, usagef("search path: %s is neither a directory nor a zip file", dir)
+		}
+		files = append(files, f)
+		path = append(path, f)
+	}
+	return path, close, nil
+}

@@ -1,0 +1,153 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/term"
+
+	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/internal/askpass"
+	"github.com/mitogen-go/mitogen/internal/connect"
+)
+
+// errNoTerminal is the error of a question that there is nobody to ask.
+var errNoTerminal = errors.New("no terminal to ask on")
+
+// openTTY opens the terminal. It is a file of its own, so that reads can be given up.
+func openTTY() (*os.File, error) {
+	f, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
+	if err != nil {
+		return nil, errNoTerminal
+	}
+	return f, nil
+}
+
+// prompter answers ssh's questions: nil where there is no terminal, so that ssh is told not to ask.
+func (s *state) prompter() func(context.Context, mitogen.Prompt) (string, error) {
+	tty, err := openTTY()
+	if err != nil {
+		return nil
+	}
+	tty.Close()
+	return func(ctx context.Context, p mitogen.Prompt) (string, error) {
+		text := connect.CleanLine(p.Hop) + ": " + strings.TrimRight(p.Text, "\n")
+		if p.Kind == askpass.Notice {
+			return "", s.notice(text)
+		}
+		visible := p.Kind == askpass.HostKey || p.Kind == askpass.Confirm
+		return s.ask(ctx, strings.TrimRight(text, " ")+" ", visible)
+	}
+}
+
+// notice shows what nobody has to answer.
+func (s *state) notice(text string) (err error) {
+	s.ui.alone(func() {
+		var tty *os.File
+		if tty, err = openTTY(); err == nil {
+			fmt.Fprintln(tty, text)
+			err = tty.Close()
+		}
+	})
+	return err
+}
+
+// ask puts a question on the terminal and returns the line that is typed, shown only if visible. Questions come one at
+// a time, and output waits meanwhile. Ctrl-C interrupts the command.
+func (s *state) ask(ctx context.Context, text string, visible bool) (answer string, err error) {
+	s.ui.alone(func() {
+		if err = ctx.Err(); err == nil {
+			answer, err = askTTY(ctx, text, visible)
+		}
+	})
+	if errors.Is(err, io.EOF) {
+		s.interrupt(errInterrupted)
+		err = errInterrupted
+	}
+	return answer, err
+}
+
+func askTTY(ctx context.Context, text string, visible bool) (string, error) {
+	tty, err := openTTY()
+	if err != nil {
+		return "", err
+	}
+	defer tty.Close()
+	restore, err := rawTTY(tty)
+	if err != nil {
+		return "", fmt.Errorf("ask on terminal: %w", err)
+	}
+	defer restore()
+	// Lines before the last are told, not asked.
+	at := strings.LastIndexByte(text, '\n') + 1
+	fmt.Fprint(tty, strings.ReplaceAll(text[:at], "\n", "\r\n"))
+	stop := context.AfterFunc(ctx, func() { tty.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	t := term.NewTerminal(tty, text[at:])
+	read := t.ReadLine
+	if !visible {
+		read = func() (string, error) { return t.ReadPassword(text[at:]) }
+	}
+	line, err := read()
+	if ctx.Err() != nil {
+		fmt.Fprint(tty, "\r\n")
+		return "", context.Cause(ctx)
+	}
+	return line, err
+}
+
+// rawTTY makes tty hand over single keys. It leaves the file's mode of reading alone, which File.Fd would not.
+func rawTTY(tty *os.File) (restore func(), err error) {
+	c, err := tty.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	var old *term.State
+	control := func(f func(fd int) error) error {
+		var failed error
+		err := c.Control(func(fd uintptr) { failed = f(int(fd)) })
+		return errors.Join(err, failed)
+	}
+	if err := control(func(fd int) (err error) { old, err = term.MakeRaw(fd); return err }); err != nil {
+		return nil, err
+	}
+	return func() { control(func(fd int) error { return term.Restore(fd, old) }) }, nil
+}
+
+// password returns a password from where the flags say: the terminal, a file descriptor, the environment, which then
+// doesn't have it any more, so that no process here inherits it. Empty: there is none.
+func (s *state) password(ctx context.Context, what, env string, ask bool, fd int) (string, error) {
+	value := os.Getenv(env)
+	os.Unsetenv(env)
+	switch {
+	case fd >= 0:
+		return readFD(what, fd)
+	case !ask:
+		return value, nil
+	}
+	text, err := s.ask(ctx, what+": ", false)
+	if errors.Is(err, errNoTerminal) {
+		return "", withHint(fmt.Errorf("%s: %w", what, err), "put it into $"+env+", or hand it over by file descriptor")
+	}
+	return text, err
+}
+
+// readFD reads one line.
+func readFD(what string, fd int) (string, error) {
+	f := os.NewFile(uintptr(fd), what)
+	if f == nil {
+		return "", usagef("%s: bad file descriptor %d", what, fd)
+	}
+	defer f.Close()
+	line, err := bufio.NewReader(io.LimitReader(f, 64<<10)).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", usagef("%s: read file descriptor %d: %w", what, fd, errors.Unwrap(err))
+	}
+	return strings.TrimRight(line, "\r\n"), nil
+}

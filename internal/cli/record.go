@@ -1,0 +1,70 @@
+package cli
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"unicode/utf8"
+)
+
+// record is a line of --json: what came of one target. Its text holds nothing that a terminal would act on.
+type record struct {
+	Host      string          `json:"host"`
+	Result    json.RawMessage `json:"result,omitempty"` // call: the value
+	Status    *int            `json:"status,omitempty"` // run, exec: exit status
+	Stdout    json.RawMessage `json:"stdout,omitempty"` // text, or {"$bytes": …} if it isn't UTF-8
+	Stderr    json.RawMessage `json:"stderr,omitempty"`
+	Truncated bool            `json:"truncated,omitempty"` // output was longer than 16 MiB
+	Error     *problem        `json:"error,omitempty"`
+	Seconds   recordTimes     `json:"seconds"`
+}
+
+// recordTimes are in seconds, from the target's start.
+type recordTimes struct {
+	Connect *float64 `json:"connect,omitempty"` // until the context was up
+	Total   float64  `json:"total"`
+}
+
+// printJSON prints h as one line.
+func (h *host) printJSON(r record) {
+	r.Host = h.target
+	r.Error = h.problem()
+	r.Seconds = recordTimes{phase(h.connecting), seconds(h.took)}
+	if out, ok := h.stdout.(*captured); ok {
+		r.Stdout, r.Truncated = out.json(), out.truncated
+	}
+	if out, ok := h.stderr.(*captured); ok {
+		r.Stderr, r.Truncated = out.json(), r.Truncated || out.truncated
+	}
+	b, err := json.Marshal(r)
+	must(err) // what is raw was made by us
+	ui := h.fleet.s.ui
+	ui.write(ui.out, append(escapeControls(b), '\n'))
+}
+
+// escapeControls writes what encoding/json lets pass as escapes: DEL, C1 controls, direction marks and the like.
+func escapeControls(b []byte) []byte {
+	e := valueEncoder{b: make([]byte, 0, len(b))}
+	for i := 0; i < len(b); {
+		r, n := utf8.DecodeRune(b[i:])
+		if r < 0x7f {
+			e.b = append(e.b, b[i])
+		} else {
+			e.rune(r)
+		}
+		i += n
+	}
+	return e.b
+}
+
+// json is text if it is UTF-8, else bytes; nothing if there is none.
+func (c *captured) json() json.RawMessage {
+	if len(c.data) == 0 {
+		return nil
+	}
+	if !utf8.Valid(c.data) {
+		return json.RawMessage(`{"$bytes":"` + base64.StdEncoding.EncodeToString(c.data) + `"}`)
+	}
+	e := &valueEncoder{}
+	e.text(string(c.data))
+	return e.b
+}

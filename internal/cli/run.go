@@ -1,0 +1,129 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mitogen-go/mitogen"
+)
+
+const runUsage = `Runs a local Python script at each target, as __main__, with its arguments, its standard input and its exit status as if it
+had been run there. It is sent, and so are the modules it imports from its own directory (with -m and -c: from the current
+one), from --path and from $MITOGEN_PATH; nothing is written to a disk there.
+
+SCRIPT - is standard input; the script then has none itself. What follows SCRIPT belongs to the script, options too. With
+-m and -c put -- before arguments that begin with a dash.
+
+One target: bytes pass as they are, and mitogen ends with the script's status. Several: each line has its target before it,
+each target gets the same standard input, unless that is a terminal, and the status is 0 if all ended with 0.`
+
+const runExamples = `  mitogen run -t web1 check.py --verbose
+  mitogen run -t web1,web2,web3 check.py
+  mitogen run -t bastion+web1+sudo --become-password fix.py < data
+  mitogen run -t local -m platform
+  mitogen run -t web1 -c 'import os; print(os.uname())'`
+
+func newRun(s *state) *cobra.Command {
+	var what program
+	cmd := command(s, &cobra.Command{
+		Use:     "run -t TARGET... [flags] SCRIPT|-m MODULE|-c CODE [ARG...]",
+		Short:   "run a local script there",
+		Long:    runUsage,
+		Example: runExamples,
+	}, func(ctx context.Context, s *state, args []string) error { return run(ctx, s, what, args) })
+	cmd.Flags().StringVarP(&what.module, "module", "m", "", "run `MODULE`, as python -m does")
+	cmd.Flags().StringVarP(&what.code, "code", "c", "", "run `CODE`, as python -c does")
+	cmd.Flags().BoolVarP(&what.noStdin, "no-stdin", "n", false, "no standard input for the script")
+	s.opt.addTargets(cmd)
+	s.opt.addPath(cmd.Flags())
+	return cmd
+}
+
+// program is what run runs, besides a script.
+type program struct {
+	module, code string
+	noStdin      bool
+}
+
+func run(ctx context.Context, s *state, what program, args []string) error {
+	if err := s.opt.check(); err != nil {
+		return err
+	}
+	script, dir, err := s.script(what, args)
+	if err != nil {
+		return err
+	}
+	input, closeInput, err := s.inputs(what.noStdin || what.module+what.code == "" && args[0] == "-")
+	if err != nil {
+		return err
+	}
+	defer closeInput()
+	return s.job(ctx, dir, s.printRun, func(ctx context.Context, h *host) (err error) {
+		if err := h.connect(h.stdout); err != nil {
+			return err
+		}
+		mine := script
+		mine.Stdin, mine.Stdout, mine.Stderr = input(), h.stdout, h.stderr
+		h.status, err = h.context.Run(ctx, mine)
+		h.ran = err == nil
+		return err
+	})
+}
+
+// script reads what is to be run; dir is the first place of its modules.
+func (s *state) script(what program, args []string) (script mitogen.Script, dir string, err error) {
+	switch {
+	case what.module != "" && what.code != "":
+		return script, "", usagef("-m and -c exclude each other")
+	case what.module != "":
+		return mitogen.Script{Module: what.module, Args: args}, ".", nil
+	case what.code != "":
+		return mitogen.Script{Name: "-c", Source: []byte(what.code + "\n"), Args: args}, ".", nil
+	case len(args) == 0:
+		return script, "", usagef("no script")
+	case args[0] == "-":
+		source, err := io.ReadAll(s.stdin)
+		if err != nil {
+			return script, "", fmt.Errorf("read script: %w", err)
+		}
+		return mitogen.Script{Name: "-", Source: source, Args: args[1:]}, ".", nil
+	}
+	source, err := readFile("script", args[0])
+	return mitogen.Script{Name: args[0], Source: source, Args: args[1:]}, filepath.Dir(args[0]), err
+}
+
+// inputs returns what makes the standard input of each target: ours, or none. Several targets share it, but not a terminal.
+func (s *state) inputs(none bool) (input func() io.Reader, close func(), err error) {
+	nothing := func() {}
+	switch {
+	case none || s.opt.several() && isTerminal(s.stdin):
+		return func() io.Reader { return nil }, nothing, nil
+	case !s.opt.several():
+		return func() io.Reader { return s.stdin }, nothing, nil
+	}
+	all, err := newSpool(s.stdin)
+	if err != nil {
+		return nil, nil, err
+	}
+	return all.reader, all.close, nil
+}
+
+// printRun prints what run and exec have not printed yet.
+func (s *state) printRun(h *host) {
+	if s.opt.json {
+		r := record{}
+		if h.ran {
+			r.Status = &h.status
+		}
+		h.printJSON(r)
+		return
+	}
+	h.tell()
+	if h.ran && h.status != 0 && s.opt.several() {
+		s.ui.tell(h.target, &problem{Message: fmt.Sprintf("exit status %d", h.status)})
+	}
+}

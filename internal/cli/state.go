@@ -1,0 +1,71 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/mitogen-go/mitogen/internal/connect"
+)
+
+// state is what a command works on.
+type state struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	ui             *ui
+	opt            options
+	interrupt      context.CancelCauseFunc // ends the command as Ctrl-C does
+}
+
+func newState(s Streams) *state {
+	return &state{stdin: s.Stdin, stdout: s.Stdout, stderr: s.Stderr, ui: newUI(s.Stdout, s.Stderr)}
+}
+
+// usageError is a mistake on the command line.
+type usageError struct {
+	err     error
+	hint    string // "": where to find help
+	command string // its path, filled in by whoever knows it
+}
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+func usagef(format string, args ...any) error { return &usageError{err: fmt.Errorf(format, args...)} }
+
+// withHint adds what to do about it.
+func withHint(err error, hint string) error { return &usageError{err: err, hint: hint} }
+
+// exitError is an end with a status, of which all has been said.
+type exitError int
+
+func (e exitError) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
+
+// quoted is text from the command line as an error shows it.
+func quoted(s string) string { return fmt.Sprintf("%q", s) }
+
+// readFile reads a file that the command line names.
+func readFile(what, name string) ([]byte, error) {
+	st, err := os.Stat(name)
+	if err == nil && st.IsDir() {
+		return nil, usagef("%s %s is a directory", what, connect.CleanLine(name))
+	}
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return nil, usagef("%s: %w", what, err)
+	}
+	return b, nil
+}
+
+// splitList cuts a list at commas, without what is empty.
+func splitList(text string) []string {
+	var all []string
+	for word := range strings.SplitSeq(text, ",") {
+		if word = strings.TrimSpace(word); word != "" {
+			all = append(all, word)
+		}
+	}
+	return all
+}

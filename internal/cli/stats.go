@@ -1,0 +1,84 @@
+package cli
+
+import (
+	"encoding/json"
+	"sync"
+	"time"
+
+	"github.com/mitogen-go/mitogen"
+)
+
+// profile is the network profile of --stats.
+type profile struct {
+	mu   sync.Mutex // protects following
+	seen map[uint32]bool
+	all  []*mitogen.Context
+}
+
+func newProfile() *profile { return &profile{seen: map[uint32]bool{}} }
+
+// note remembers contexts, which can be asked for their counts also when they are gone.
+func (p *profile) note(contexts []*mitogen.Context) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range contexts {
+		if !p.seen[c.ID()] {
+			p.seen[c.ID()] = true
+			p.all = append(p.all, c)
+		}
+	}
+}
+
+// contextProfile is one context's line; what is next to the engine counts for all behind it, as it has the stream.
+type contextProfile struct {
+	ID         uint32       `json:"id"`
+	Parent     uint32       `json:"parent"`
+	Name       string       `json:"name"`
+	BytesDown  int64        `json:"bytes_down"`
+	BytesUp    int64        `json:"bytes_up"`
+	FramesDown int64        `json:"frames_down"`
+	FramesUp   int64        `json:"frames_up"`
+	RoundTrips int64        `json:"round_trips"`
+	Modules    int64        `json:"modules"`
+	Calls      int64        `json:"calls"`
+	Seconds    phaseProfile `json:"seconds"`
+}
+
+// phaseProfile says when each phase was over, in seconds since the context's start; null: it wasn't.
+type phaseProfile struct {
+	Spawn  *float64 `json:"spawn"`  // command started, or sent to the hop
+	Python *float64 `json:"python"` // interpreter there; next to the engine only
+	Hello  *float64 `json:"hello"`  // runtime up
+	Result *float64 `json:"result"` // first result of a call
+}
+
+func (p *profile) json(took time.Duration) []byte {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	all := struct {
+		Seconds  float64          `json:"seconds"`
+		Contexts []contextProfile `json:"contexts"`
+	}{seconds(took), []contextProfile{}}
+	for _, c := range p.all {
+		s := c.Stats()
+		all.Contexts = append(all.Contexts, contextProfile{
+			ID: uint32(s.ID), Parent: uint32(s.Parent), Name: s.Name, BytesDown: s.BytesDown, BytesUp: s.BytesUp,
+			FramesDown: s.FramesDown, FramesUp: s.FramesUp, RoundTrips: s.RoundTrips, Modules: s.Modules, Calls: s.Calls,
+			Seconds: phaseProfile{phase(s.Spawn), phase(s.EC0), phase(s.Hello), phase(s.Result)},
+		})
+	}
+	b, err := json.MarshalIndent(all, "", "  ")
+	must(err) // there is nothing in it that could fail
+	return append(b, '\n')
+}
+
+// seconds is d to the microsecond.
+func seconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1e6 }
+
+func phase(d time.Duration) *float64 {
+	if d == 0 {
+		return nil
+	}
+	s := seconds(d)
+	return &s
+}

@@ -1,0 +1,218 @@
+package cli
+
+import (
+	"bytes"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"unicode/utf8"
+
+	"golang.org/x/term"
+
+	"github.com/mitogen-go/mitogen/internal/connect"
+)
+
+// The rules of what goes where:
+//
+//   - Results go to standard output, and nothing else does. What people are told goes to standard error: "error:" lines
+//     in lower case, a "hint:" line behind them, log records, progress. Questions go to the terminal, /dev/tty.
+//   - One target: bytes from there pass as they are, as with ssh.
+//   - Several targets: whole lines, each behind its target's name. Where such a line goes to a terminal, control
+//     characters in it are shown as escapes. A last line without a newline gets one.
+//   - Colour and progress are for terminals only, and neither for NO_COLOR nor --no-color; progress is for several
+//     targets only, and not for --quiet or --json.
+
+// ui is what all goroutines write through. Its writes are whole lines.
+type ui struct {
+	out, err io.Writer
+	outTTY   bool // out is a terminal
+	errTTY   bool
+	plain    bool // no colour, no progress; set before anything is written
+
+	mu     sync.Mutex // protects following, and the order of writes
+	status string     // progress, as shown on err
+}
+
+func newUI(out, err io.Writer) *ui {
+	return &ui{out: out, err: err, outTTY: isTerminal(out), errTTY: isTerminal(err), plain: os.Getenv("NO_COLOR") != "" ||
+		os.Getenv("TERM") == "dumb"}
+}
+
+func isTerminal(w any) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// message writes whole lines for people.
+func (u *ui) message(text string) { u.write(u.err, []byte(text)) }
+
+// write writes whole lines to out or err, and keeps progress below them.
+func (u *ui) write(w io.Writer, b []byte) (int, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	shown := u.status
+	u.showLocked("")
+	n, err := w.Write(b)
+	u.showLocked(shown)
+	return n, err
+}
+
+// show replaces the line of progress; "" removes it.
+func (u *ui) show(status string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.showLocked(status)
+}
+
+func (u *ui) showLocked(status string) {
+	if status == u.status {
+		return
+	}
+	if status != "" {
+		if width := u.width(); utf8.RuneCountInString(status) >= width {
+			status = string([]rune(status)[:max(0, width-2)]) + "…"
+		}
+	}
+	u.status = status
+	fmt.Fprint(u.err, "\r\x1b[K"+status)
+}
+
+func (u *ui) width() int {
+	const usual = 80
+	f, ok := u.err.(*os.File)
+	if !ok {
+		return usual
+	}
+	if w, _, err := term.GetSize(int(f.Fd())); err == nil && w > 0 {
+		return w
+	}
+	return usual
+}
+
+// alone runs f while nothing else is written, for questions on the terminal.
+func (u *ui) alone(f func()) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	shown := u.status
+	u.showLocked("")
+	f()
+	u.showLocked(shown)
+}
+
+func (u *ui) red(s string) string  { return paint(s, "1;31", u.errTTY && !u.plain) }
+func (u *ui) bold(s string) string { return paint(s, "1", u.errTTY && !u.plain) }
+
+func paint(s, code string, on bool) string {
+	if !on {
+		return s
+	}
+	return "\x1b[" + code + "m" + s + "\x1b[0m"
+}
+
+// colours that can be read on dark and on light ground.
+var colours = []string{"32", "33", "34", "35", "36", "92", "94", "95", "96"}
+
+func colourOf(name string) string {
+	h := fnv.New32a()
+	h.Write([]byte(name))
+	return colours[h.Sum32()%uint32(len(colours))]
+}
+
+// maxLine is where a line of output is broken that has no end.
+const maxLine = 64 << 10
+
+// lines is a Writer of one target's output, for several targets. It is used by one goroutine at a time.
+type lines struct {
+	ui     *ui
+	w      io.Writer // ui.out or ui.err
+	prefix string
+	clean  bool // for a terminal
+	rest   []byte
+}
+
+// newLines returns a Writer for what target writes; w is u.out or u.err.
+func (u *ui) newLines(w io.Writer, target string) *lines {
+	tty := w == u.out && u.outTTY || w == u.err && u.errTTY
+	name := connect.CleanLine(target)
+	return &lines{ui: u, w: w, prefix: paint(name+":", colourOf(name), tty && !u.plain) + " ", clean: tty}
+}
+
+// Write never keeps b.
+func (l *lines) Write(b []byte) (int, error) {
+	n := len(b)
+	var out bytes.Buffer
+	for len(b) > 0 {
+		end := bytes.IndexByte(b, '\n')
+		if end < 0 {
+			l.rest = append(l.rest, b...)
+			for len(l.rest) > maxLine {
+				l.rest = l.rest[l.line(&out, l.rest[:wholeRunes(l.rest, maxLine)]):]
+			}
+			break
+		}
+		l.line(&out, append(l.rest, b[:end]...))
+		l.rest, b = l.rest[:0], b[end+1:]
+	}
+	if out.Len() == 0 {
+		return n, nil
+	}
+	if _, err := l.ui.write(l.w, out.Bytes()); err != nil {
+		return 0, err
+	}
+	return n, nil
+}
+
+// line appends one line, in pieces if it is long, and returns its length.
+func (l *lines) line(out *bytes.Buffer, b []byte) int {
+	out.WriteString(l.prefix)
+	if l.clean {
+		out.WriteString(connect.CleanLine(string(bytes.TrimSuffix(bytes.ReplaceAll(b, []byte("\t"), []byte("    ")), []byte("\r")))))
+	} else {
+		out.Write(b)
+	}
+	out.WriteByte('\n')
+	return len(b)
+}
+
+// wholeRunes is the length, at most n, of a part of b that doesn't end inside a character.
+func wholeRunes(b []byte, n int) int {
+	for i := n; i > n-utf8.UTFMax; i-- {
+		if utf8.RuneStart(b[i]) {
+			return i
+		}
+	}
+	return n
+}
+
+// flush writes a last line without an end.
+func (l *lines) flush() {
+	if len(l.rest) > 0 {
+		l.Write([]byte("\n"))
+	}
+}
+
+// columns writes rows as a table of left-aligned columns.
+func columns(w io.Writer, rows [][]string) {
+	var width []int
+	for _, row := range rows {
+		for i, cell := range row {
+			if i == len(width) {
+				width = append(width, 0)
+			}
+			width[i] = max(width[i], utf8.RuneCountInString(cell))
+		}
+	}
+	for _, row := range rows {
+		var b strings.Builder
+		for i, cell := range row {
+			b.WriteString(cell)
+			if i < len(row)-1 {
+				b.WriteString(strings.Repeat(" ", width[i]-utf8.RuneCountInString(cell)+2))
+			}
+		}
+		fmt.Fprintln(w, strings.TrimRight(b.String(), " "))
+	}
+}

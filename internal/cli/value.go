@@ -1,0 +1,426 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"math/big"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/mitogen-go/mitogen"
+)
+
+// How values of Python are written as JSON is told in docs/json.md.
+
+// maxJSON bounds what one value may become: shared parts are written each time they occur.
+const maxJSON = 256 << 20
+
+var errLargeJSON = fmt.Errorf("result is larger than %d bytes as JSON", maxJSON)
+
+// encodeValue returns v as JSON on one line, in ASCII control characters and nothing that a terminal would act on.
+func encodeValue(v any) ([]byte, error) {
+	e := &valueEncoder{}
+	if err := e.value(v); err != nil {
+		return nil, err
+	}
+	return e.b, nil
+}
+
+type valueEncoder struct{ b []byte }
+
+func (e *valueEncoder) write(s string) { e.b = append(e.b, s...) }
+
+func (e *valueEncoder) value(v any) error {
+	if len(e.b) > maxJSON {
+		return errLargeJSON
+	}
+	switch v := v.(type) {
+	case nil:
+		e.write("null")
+	case bool:
+		e.b = strconv.AppendBool(e.b, v)
+	case int64:
+		e.b = strconv.AppendInt(e.b, v, 10)
+	case *big.Int:
+		e.b = v.Append(e.b, 10)
+	case float64:
+		e.float(v)
+	case string:
+		e.text(v)
+	case []any:
+		return e.list("[", v, "]")
+	case mitogen.Tuple:
+		return e.list("[", v, "]")
+	case *mitogen.List:
+		return e.list("[", v.Items, "]")
+	case *mitogen.Dict:
+		return e.dict(v)
+	default:
+		return e.special(v)
+	}
+	return nil
+}
+
+// special writes what JSON has nothing for: an object with one key that begins with $.
+func (e *valueEncoder) special(v any) error {
+	switch v := v.(type) {
+	case []byte:
+		e.write(`{"$bytes":"` + base64.StdEncoding.EncodeToString(v) + `"}`)
+	case mitogen.Blob:
+		e.write(`{"$bytes":"` + base64.StdEncoding.EncodeToString(v) + `"}`)
+	case complex128:
+		e.write(`{"$complex":[`)
+		e.float(real(v))
+		e.write(",")
+		e.float(imag(v))
+		e.write("]}")
+	case *mitogen.Set:
+		return e.set("$set", v.Items)
+	case *mitogen.FrozenSet:
+		return e.set("$frozenset", v.Items)
+	case mitogen.ContextRef:
+		e.write(fmt.Sprintf(`{"$context":{"id":%d,"name":`, v.ID))
+		e.text(v.Name)
+		e.write("}}")
+	case mitogen.Sender:
+		e.write(fmt.Sprintf(`{"$sender":{"context":%d,"handle":%d}}`, v.Context, v.Handle))
+	case error: // an exception as a value
+		e.write(`{"$error":`)
+		e.text(v.Error())
+		e.write("}")
+	case fmt.Stringer: // a secret, which shows itself as asterisks
+		e.write(`{"$secret":`)
+		e.text(v.String())
+		e.write("}")
+	default:
+		return fmt.Errorf("a %T has no form in JSON", v)
+	}
+	return nil
+}
+
+// float writes a number that reads as a float again, or the names of those that aren't numbers.
+func (e *valueEncoder) float(f float64) {
+	switch {
+	case math.IsNaN(f):
+		e.write(`{"$float":"nan"}`)
+	case math.IsInf(f, 1):
+		e.write(`{"$float":"inf"}`)
+	case math.IsInf(f, -1):
+		e.write(`{"$float":"-inf"}`)
+	default:
+		s := strconv.FormatFloat(f, 'g', -1, 64)
+		if exp, _ := strings.CutPrefix(s, "-"); strings.IndexAny(exp, ".e") < 0 {
+			s += ".0"
+		}
+		e.write(s)
+	}
+}
+
+func (e *valueEncoder) list(open string, items []any, end string) error {
+	e.write(open)
+	for i, item := range items {
+		if i > 0 {
+			e.write(",")
+		}
+		if err := e.value(item); err != nil {
+			return err
+		}
+	}
+	e.write(end)
+	return nil
+}
+
+// set sorts by what is written, so that equal sets look equal.
+func (e *valueEncoder) set(name string, items []any) error {
+	var all [][]byte
+	size := len(e.b)
+	for _, item := range items {
+		b, err := encodeValue(item)
+		if err != nil {
+			return err
+		}
+		if size += len(b); size > maxJSON {
+			return errLargeJSON
+		}
+		all = append(all, b)
+	}
+	slices.SortFunc(all, bytes.Compare)
+	e.write(`{"` + name + `":[`)
+	e.b = append(e.b, bytes.Join(all, []byte(","))...)
+	e.write("]}")
+	return nil
+}
+
+// dict is an object where all keys are text and it doesn't look like one of the special forms.
+func (e *valueEncoder) dict(d *mitogen.Dict) error {
+	last := map[string]int{}
+	plain := true
+	for i, entry := range d.Entries {
+		key, ok := entry.Key.(string)
+		plain = plain && ok
+		last[key] = i
+	}
+	if len(last) == 1 {
+		for key := range last {
+			plain = plain && !strings.HasPrefix(key, "$")
+		}
+	}
+	if !plain {
+		return e.pairs(d)
+	}
+	e.write("{")
+	first := true
+	for i, entry := range d.Entries {
+		key := entry.Key.(string)
+		if last[key] != i { // a key that comes twice: the last one counts
+			continue
+		}
+		if !first {
+			e.write(",")
+		}
+		first = false
+		e.text(key)
+		e.write(":")
+		if err := e.value(entry.Value); err != nil {
+			return err
+		}
+	}
+	e.write("}")
+	return nil
+}
+
+func (e *valueEncoder) pairs(d *mitogen.Dict) error {
+	e.write(`{"$dict":[`)
+	for i, entry := range d.Entries {
+		if i > 0 {
+			e.write(",")
+		}
+		if err := e.list("[", []any{entry.Key, entry.Value}, "]"); err != nil {
+			return err
+		}
+	}
+	e.write("]}")
+	return nil
+}
+
+// text writes a string of Python. Lone surrogates, which are three bytes each, and whatever isn't printable become escapes.
+func (e *valueEncoder) text(s string) {
+	e.write(`"`)
+	for i := 0; i < len(s); {
+		r, n := utf8.DecodeRuneInString(s[i:])
+		if r == utf8.RuneError && n == 1 {
+			if u, ok := surrogate(s[i:]); ok {
+				e.write(fmt.Sprintf(`\u%04x`, u))
+				i += 3
+				continue
+			}
+			e.write(`\ufffd`)
+			i++
+			continue
+		}
+		e.rune(r)
+		i += n
+	}
+	e.write(`"`)
+}
+
+// surrogate reads a lone surrogate as CPython's surrogatepass writes it.
+func surrogate(s string) (rune, bool) {
+	if len(s) < 3 || s[0] != 0xed || s[1] < 0xa0 || s[1] > 0xbf || s[2] < 0x80 || s[2] > 0xbf {
+		return 0, false
+	}
+	return 0xd000 | rune(s[1]&0x3f)<<6 | rune(s[2]&0x3f), true
+}
+
+var shortEscapes = map[rune]string{'"': `\"`, '\\': `\\`, '\n': `\n`, '\r': `\r`, '\t': `\t`}
+
+func (e *valueEncoder) rune(r rune) {
+	short, ok := shortEscapes[r]
+	switch {
+	case ok:
+		e.write(short)
+	case unicode.IsPrint(r):
+		e.b = utf8.AppendRune(e.b, r)
+	case r < 0x10000:
+		e.write(fmt.Sprintf(`\u%04x`, r))
+	default:
+		r -= 0x10000
+		e.write(fmt.Sprintf(`\u%04x\u%04x`, 0xd800+r>>10, 0xdc00+r&0x3ff))
+	}
+}
+
+// decodeValue reads an argument: JSON, with the forms of docs/json.md.
+func decodeValue(text string) (any, error) {
+	d := &valueDecoder{json.NewDecoder(strings.NewReader(text))}
+	d.UseNumber()
+	if !json.Valid([]byte(text)) { // Token lets some errors pass
+		return nil, errNotJSON
+	}
+	return d.value()
+}
+
+var errNotJSON = errors.New("not JSON")
+
+type valueDecoder struct{ *json.Decoder }
+
+func (d *valueDecoder) value() (any, error) {
+	t, err := d.Token()
+	if err != nil {
+		return nil, errNotJSON
+	}
+	switch t := t.(type) {
+	case json.Delim:
+		if t == '[' {
+			items, err := d.items()
+			return &mitogen.List{Items: items}, err
+		}
+		return d.object()
+	case json.Number:
+		return number(string(t))
+	}
+	return t, nil // nil, bool, string
+}
+
+func number(s string) (any, error) {
+	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
+		return n, nil
+	}
+	if strings.IndexAny(s, ".eE") < 0 {
+		n, ok := new(big.Int).SetString(s, 10)
+		if !ok {
+			return nil, errNotJSON
+		}
+		return n, nil
+	}
+	f, err := strconv.ParseFloat(s, 64)
+	if err != nil {
+		return nil, fmt.Errorf("%s is too large for a float", s)
+	}
+	return f, nil
+}
+
+func (d *valueDecoder) items() ([]any, error) {
+	items := []any{}
+	for d.More() {
+		v, err := d.value()
+		if err != nil {
+			return nil, err
+		}
+		items = append(items, v)
+	}
+	_, err := d.Token()
+	return items, err
+}
+
+func (d *valueDecoder) object() (any, error) {
+	dict := &mitogen.Dict{}
+	for d.More() {
+		key, err := d.Token()
+		if err != nil {
+			return nil, errNotJSON
+		}
+		v, err := d.value()
+		if err != nil {
+			return nil, err
+		}
+		dict.Entries = append(dict.Entries, struct{ Key, Value any }{key, v})
+	}
+	if _, err := d.Token(); err != nil {
+		return nil, errNotJSON
+	}
+	if len(dict.Entries) == 1 {
+		if name := dict.Entries[0].Key.(string); strings.HasPrefix(name, "$") {
+			return special(name, dict.Entries[0].Value)
+		}
+	}
+	return dict, nil
+}
+
+// special makes the value that an object with a $ key means.
+func special(name string, v any) (any, error) {
+	make, ok := specials[name]
+	if !ok {
+		return nil, fmt.Errorf(`unknown form %q; a dict with that key is {"$dict": [[%q, …]]}`, name, name)
+	}
+	value, ok := make(v)
+	if !ok {
+		return nil, fmt.Errorf("bad content of %s", name)
+	}
+	return value, nil
+}
+
+var specials = map[string]func(any) (any, bool){
+	"$bytes": func(v any) (any, bool) {
+		s, _ := v.(string)
+		b, err := base64.StdEncoding.DecodeString(s)
+		_, isText := v.(string)
+		return b, isText && err == nil
+	},
+	"$float": func(v any) (any, bool) {
+		f, ok := map[any]float64{"nan": math.NaN(), "inf": math.Inf(1), "-inf": math.Inf(-1)}[textOf(v)]
+		return f, ok
+	},
+	"$complex": func(v any) (any, bool) {
+		items, ok := itemsOf(v)
+		if !ok || len(items) != 2 {
+			return nil, false
+		}
+		re, ok1 := floatOf(items[0])
+		im, ok2 := floatOf(items[1])
+		return complex(re, im), ok1 && ok2
+	},
+	"$tuple": func(v any) (any, bool) {
+		items, ok := itemsOf(v)
+		return mitogen.Tuple(items), ok
+	},
+	"$set": func(v any) (any, bool) {
+		items, ok := itemsOf(v)
+		return &mitogen.Set{Items: items}, ok
+	},
+	"$frozenset": func(v any) (any, bool) {
+		items, ok := itemsOf(v)
+		return &mitogen.FrozenSet{Items: items}, ok
+	},
+	"$dict": func(v any) (any, bool) {
+		pairs, ok := itemsOf(v)
+		dict := &mitogen.Dict{}
+		for _, p := range pairs {
+			pair, isList := itemsOf(p)
+			if !isList || len(pair) != 2 {
+				return nil, false
+			}
+			dict.Entries = append(dict.Entries, struct{ Key, Value any }{pair[0], pair[1]})
+		}
+		return dict, ok
+	},
+}
+
+func textOf(v any) string {
+	s, _ := v.(string)
+	return s
+}
+
+func itemsOf(v any) ([]any, bool) {
+	l, ok := v.(*mitogen.List)
+	if !ok {
+		return nil, false
+	}
+	return l.Items, true
+}
+
+func floatOf(v any) (float64, bool) {
+	switch v := v.(type) {
+	case int64:
+		return float64(v), true
+	case float64:
+		return v, true
+	}
+	return 0, false
+}
