@@ -38,7 +38,7 @@ const (
 	shutdownPatience = time.Second // a context that was asked to end
 	// farewell is for a client like ssh to put SHUTDOWN on the wire. What is behind it ends in order without being waited
 	// for, so that a program on a long link doesn't pay a round trip for its end.
-	farewell         = 8 * time.Millisecond
+	farewell      = 8 * time.Millisecond
 	closePatience = 450 * time.Millisecond // all of them, when the engine closes
 	drainPatience = 150 * time.Millisecond // then, for their output to be taken
 )

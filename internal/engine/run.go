@@ -56,13 +56,28 @@ func (e *Engine) spawn(ctx context.Context, plan connect.Plan, ssh connect.SSHOp
 		return nil, nil, nil, err
 	}
 	p, err := spawn.Start(ctx, plan, spawn.Options{Busy: ans.busy, Line: func(line string) {
-		e.log.Warn(line, slog.String("hop", plan.Name))
+		if e.wanted(plan.Name) {
+			e.log.Warn(line, slog.String("hop", plan.Name))
+		}
 	}})
 	if err != nil {
 		ans.release()
 		return nil, nil, nil, err
 	}
 	return &local{p, ans}, p.Stdin, p.Stdout, nil
+}
+
+// wanted says whether a context of that name is to stay. What a connection prints while it ends ("Killed", from a login
+// shell) is of no use to anybody.
+func (e *Engine) wanted(name string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, c := range e.contexts {
+		if c.name == name && !c.ending {
+			return true
+		}
+	}
+	return false
 }
 
 // answers are where a process's questions go; without any its methods do nothing.
