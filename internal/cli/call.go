@@ -73,10 +73,12 @@ func (h *host) callWhole(ctx context.Context, function string, values []any) err
 	}
 	v, err := mitogen.Call[any](ctx, h.context, function, values...)
 	if err != nil {
-		return err
+		return callError(function, err)
 	}
-	h.result, err = encodeValue(v)
-	return err
+	if h.result, err = encodeValue(v); err != nil {
+		return callError(function, err)
+	}
+	return nil
 }
 
 // callItems calls function and prints its items as they come.
@@ -86,18 +88,28 @@ func (h *host) callItems(ctx context.Context, function string, values []any) err
 	}
 	some := false
 	for v, err := range mitogen.Stream[any](ctx, h.context, function, values...) {
-		if err != nil {
-			return err
+		if err == nil {
+			some, err = true, h.line(v)
 		}
-		some = true
-		if err := h.line(v); err != nil {
-			return err
+		if err != nil {
+			return callError(function, err)
 		}
 	}
 	if some {
 		return nil
 	}
 	return h.line(nil)
+}
+
+// callError says of an error that isn't the other side's that it is about a result.
+func callError(function string, err error) error {
+	var call *mitogen.CallError
+	var conn *mitogen.ConnectError
+	var lost *mitogen.LostError
+	if errors.As(err, &call) || errors.As(err, &conn) || errors.As(err, &lost) || errors.Is(err, mitogen.ErrCancelled) {
+		return err
+	}
+	return fmt.Errorf("result of %s: %w", function, err)
 }
 
 func (h *host) line(v any) error {

@@ -15,6 +15,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -22,6 +23,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // Exit statuses.
@@ -115,6 +117,9 @@ func newRoot(s *state) *cobra.Command {
 	root.SetOut(s.stdout)
 	root.SetErr(s.stderr)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		if bad := (*pflag.InvalidValueError)(nil); errors.As(err, &bad) {
+			err = fmt.Errorf("--%s %s: %w", bad.GetFlag().Name, quoted(bad.GetValue()), bad.Unwrap())
+		}
 		return &usageError{err: err, command: cmd.CommandPath()}
 	})
 	root.CompletionOptions.DisableDefaultCmd = true

@@ -52,12 +52,13 @@ var connectKinds = []struct {
 
 // describe says what err is. up tells whether the context had been connected.
 func describe(err error, up bool) *problem {
+	var late *timeoutError
 	var call *mitogen.CallError
 	var conn *mitogen.ConnectError
 	var lost *mitogen.LostError
 	switch {
-	case errors.Is(err, errTimeout):
-		return describeTimeout(err, up)
+	case errors.As(err, &late):
+		return describeTimeout(late, err, up)
 	case errors.As(err, &conn):
 		return describeConnect(conn)
 	case errors.As(err, &lost):
@@ -70,8 +71,8 @@ func describe(err error, up bool) *problem {
 	return &problem{Kind: "error", Message: connect.CleanLine(err.Error()), status: exitFailed}
 }
 
-func describeTimeout(err error, up bool) *problem {
-	p := &problem{Kind: "timeout", Message: errTimeout.Error(), Phase: "run", status: exitFailed,
+func describeTimeout(late *timeoutError, err error, up bool) *problem {
+	p := &problem{Kind: "timeout", Message: late.Error(), Phase: "run", status: exitFailed,
 		hint: "allow more time with --timeout"}
 	if errors.Is(err, mitogen.ErrKilled) {
 		p.Message += "; the process there did not end and was killed"

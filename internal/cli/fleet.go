@@ -20,8 +20,10 @@ const (
 	endPatience       = 150 * time.Millisecond
 )
 
-// errTimeout is the cause of the end of a target's time.
-var errTimeout = errors.New("timed out")
+// timeoutError is the cause of the end of a target's time.
+type timeoutError struct{ after time.Duration }
+
+func (e *timeoutError) Error() string { return "timed out after " + e.after.String() }
 
 // job is what a command does at one target.
 type job func(ctx context.Context, h *host) error
@@ -123,6 +125,7 @@ func (f *fleet) run(ctx context.Context, j job) error {
 		within(done, interruptPatience)
 	}
 	stats := f.writeProfile() // before the contexts are gone, which costs time
+	f.s.ending.Store(true)
 	f.eng.Close()
 	if interrupted {
 		within(done, endPatience)
@@ -176,13 +179,13 @@ func (f *fleet) one(ctx context.Context, target string, j job) {
 	began := time.Now()
 	if t := time.Duration(f.s.opt.timeout); t > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, t, fmt.Errorf("%w after %s", errTimeout, t))
+		ctx, cancel = context.WithTimeoutCause(ctx, t, &timeoutError{t})
 		defer cancel()
 	}
 	h.err = j(ctx, h)
 	h.took = time.Since(began)
-	if h.err != nil && ctx.Err() != nil && errors.Is(context.Cause(ctx), errTimeout) && !errors.Is(h.err, errTimeout) {
-		h.err = errors.Join(context.Cause(ctx), h.err)
+	if late := (*timeoutError)(nil); h.err != nil && errors.As(context.Cause(ctx), &late) {
+		h.err = errors.Join(late, h.err)
 	}
 	h.stdout.flush()
 	h.stderr.flush()

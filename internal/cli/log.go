@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/lmittmann/tint"
@@ -15,7 +16,7 @@ import (
 // newLogger returns a logger to standard error for records of the engine and of Python's logging.
 func (s *state) newLogger() *slog.Logger {
 	w := uiWriter{s.ui}
-	return slog.New(&logHandler{w: w, next: tint.NewTextHandler(w, &tint.Options{
+	return slog.New(&logHandler{w: w, ending: &s.ending, next: tint.NewTextHandler(w, &tint.Options{
 		Level:       s.opt.level(),
 		TimeFormat:  time.TimeOnly,
 		NoColor:     s.ui.plain || !s.ui.errTTY,
@@ -41,27 +42,32 @@ func cleanAttr(_ []string, a slog.Attr) slog.Attr {
 
 // logHandler prints tracebacks below their record, as lines.
 type logHandler struct {
-	w    io.Writer
-	next slog.Handler
+	w      io.Writer
+	next   slog.Handler
+	ending *atomic.Bool // contexts are being ended: what their shells say to that is no news
 }
+
+// hopKey goes with lines that a program like ssh has printed.
+const hopKey = "hop"
 
 const tracebackKey = "traceback"
 
 func (h *logHandler) Enabled(ctx context.Context, l slog.Level) bool { return h.next.Enabled(ctx, l) }
 
 func (h *logHandler) WithAttrs(as []slog.Attr) slog.Handler {
-	return &logHandler{h.w, h.next.WithAttrs(as)}
+	return &logHandler{h.w, h.next.WithAttrs(as), h.ending}
 }
 
 func (h *logHandler) WithGroup(name string) slog.Handler {
-	return &logHandler{h.w, h.next.WithGroup(name)}
+	return &logHandler{h.w, h.next.WithGroup(name), h.ending}
 }
 
 // Handle writes the record with the message made safe, which tint doesn't hand to cleanAttr in all cases.
 func (h *logHandler) Handle(ctx context.Context, r slog.Record) error {
-	traceback := ""
+	traceback, hop := "", false
 	plain := slog.NewRecord(r.Time, r.Level, connect.CleanLine(r.Message), r.PC)
 	r.Attrs(func(a slog.Attr) bool {
+		hop = hop || a.Key == hopKey
 		if a.Key == tracebackKey && a.Value.Kind() == slog.KindString {
 			traceback = a.Value.String()
 		} else {
@@ -69,6 +75,9 @@ func (h *logHandler) Handle(ctx context.Context, r slog.Record) error {
 		}
 		return true
 	})
+	if hop && h.ending.Load() {
+		return nil
+	}
 	if err := h.next.Handle(ctx, plain); err != nil || traceback == "" {
 		return err
 	}

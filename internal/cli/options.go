@@ -3,6 +3,7 @@ package cli
 import (
 	"archive/zip"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -131,6 +132,9 @@ func (l *targetList) Set(s string) error {
 	}
 	for _, w := range words {
 		if _, err := connect.ParseTarget(w); err != nil {
+			if inner := errors.Unwrap(err); inner != nil { // without the target, which pflag names
+				err = inner
+			}
 			return err
 		}
 	}

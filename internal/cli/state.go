@@ -2,10 +2,13 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
+	"sync/atomic"
 
 	"github.com/mitogen-go/mitogen/internal/connect"
 )
@@ -16,6 +19,7 @@ type state struct {
 	stdout, stderr io.Writer
 	ui             *ui
 	opt            options
+	ending         atomic.Bool             // contexts are being ended
 	interrupt      context.CancelCauseFunc // ends the command as Ctrl-C does
 }
 
@@ -53,8 +57,11 @@ func readFile(what, name string) ([]byte, error) {
 		return nil, usagef("%s %s is a directory", what, connect.CleanLine(name))
 	}
 	b, err := os.ReadFile(name)
+	if path := (*fs.PathError)(nil); errors.As(err, &path) {
+		err = path.Err
+	}
 	if err != nil {
-		return nil, usagef("%s: %w", what, err)
+		return nil, usagef("read %s %s: %w", what, connect.CleanLine(name), err)
 	}
 	return b, nil
 }

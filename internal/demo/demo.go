@@ -64,6 +64,7 @@ func Run(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	defer eng.Close()
+	defer p.end()
 	s := &show{printer: p, ctx: ctx, eng: eng}
 	s.options = mitogen.ConnectOptions{
 		SSH:    mitogen.SSHOptions{ConfigFile: server.Config, HostKeys: mitogen.HostKeysStrict},

@@ -22,12 +22,22 @@ type printer struct {
 	mu     sync.Mutex // protects following
 	w      io.Writer
 	scenes int
+	ended  bool
 }
 
 func (p *printer) write(s string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	io.WriteString(p.w, s)
+	if !p.ended {
+		io.WriteString(p.w, s)
+	}
+}
+
+// end is the end of what is written: what shells say to the end of their contexts is no news.
+func (p *printer) end() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ended = true
 }
 
 func (p *printer) paint(code, s string) string {
