@@ -135,6 +135,18 @@ func TestWaysIn(t *testing.T) {
 	}
 }
 
+// A bastion, a password typed on its terminal, a password for sudo behind it.
+func TestBastion(t *testing.T) {
+	l := lab.Need(t)
+	e := engine(t, mitogen.Options{})
+	c := connect(t, e, lab.Free+"+"+lab.Pass+"+sudo", mitogen.ConnectOptions{
+		SSH: mitogen.SSHOptions{ConfigFile: l.Config, Password: mitogen.Secret(l.Password)}, Sudo: mitogen.SudoOptions{Password: mitogen.Secret(l.Password)},
+	})
+	if uid, err := mitogen.Call[int](t.Context(), c, "here:uid"); err != nil || uid != 0 {
+		t.Errorf("uid %d, %v", uid, err)
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	l := lab.Need(t)
 	ssh := mitogen.SSHOptions{ConfigFile: l.Config}
