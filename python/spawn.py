@@ -229,7 +229,9 @@ class Child(Stream):
     # The end
 
     def lost(self):
-        self.end('exit')
+        # May be called while a lock is held that reporting needs: do it from the next pump.
+        after(0, lambda: self.end('exit'))
+        poke()
 
     def end(self, what, why=EMPTY):
         """Begin its end: close its stream, give it 300 ms, kill it; reported when it is reaped."""

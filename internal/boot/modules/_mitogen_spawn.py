@@ -185,7 +185,8 @@ class Child(Stream):
   log(30,'mitogen.stream','%s: skipped %d foreign bytes: %r'%(self.plan['name'],i-pos,buf[pos:min(i,pos+200)]))
   return i
  def lost(self):
-  self.end('exit')
+  after(0,lambda:self.end('exit'))
+  poke()
  def end(self,what,why=EMPTY):
   if self.gone:
    return
