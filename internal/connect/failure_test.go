@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 func TestClassify(t *testing.T) {
@@ -87,7 +88,7 @@ func TestErrorText(t *testing.T) {
 
 func TestErrorTextIsHostile(t *testing.T) {
 	e := Classify("local", Failure{WhatExit, 1, strings.Repeat("é\x1b[2J\x9b\xff", 10000)})
-	if len(e.Text) > TextLimit || len(e.Error()) > 400 || strings.ContainsAny(e.Error(), "\x1b\x9b\n") {
+	if len(e.Text) > TextLimit || len(e.Error()) > 400 || strings.ContainsAny(e.Error(), "\x1b\u009b\n") {
 		t.Errorf("%d bytes: %q", len(e.Text), e)
 	}
 }

@@ -24,7 +24,7 @@ type facts struct {
 	Note      *string
 	Hidden    string `py:"-"`
 	HTTPProxy string
-	private   int
+	private   int //lint:ignore U1000 a field that is no attribute
 }
 
 type mount struct {
