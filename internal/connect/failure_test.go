@@ -88,7 +88,8 @@ func TestErrorText(t *testing.T) {
 
 func TestErrorTextIsHostile(t *testing.T) {
 	e := Classify("local", Failure{WhatExit, 1, strings.Repeat("é\x1b[2J\x9b\xff", 10000)})
-	if len(e.Text) > TextLimit || len(e.Error()) > 400 || strings.ContainsAny(e.Error(), "\x1b\u009b\n") {
+	if len(e.Text) > TextLimit || len(e.Error()) > 400 || !utf8.ValidString(e.Error()) ||
+		strings.ContainsAny(e.Error(), "\x1b\u009b\n") {
 		t.Errorf("%d bytes: %q", len(e.Text), e)
 	}
 }
