@@ -50,7 +50,7 @@ type Context struct {
 	serving  bool
 	outbox   outbox
 	rooms    map[wire.Handle]chan struct{} // closed when there may be room in a flow, or for Call
-	refused  int
+	offences int
 	count    counts
 	beat     beat
 	stdout   io.Writer // owned by drain while it runs
@@ -58,7 +58,17 @@ type Context struct {
 }
 
 // gate holds frames back that must not be sent yet.
-type gate struct{ held []wire.Frame }
+type gate struct {
+	held []wire.Frame
+	size int // bytes of held
+}
+
+func (g *gate) hold(f *wire.Frame) {
+	h := *f
+	h.Payload = append([]byte(nil), f.Payload...)
+	g.held = append(g.held, h)
+	g.size += wire.HeaderSize + len(h.Payload) + wire.TrailerSize
+}
 
 // Info is what HELLO says.
 type Info struct {

@@ -43,7 +43,8 @@ const (
 	drainPatience = 150 * time.Millisecond // then, for their output to be taken
 )
 
-// floodLimit is how many bytes may wait for a context before what other contexts send there is an attack.
+// floodLimit is how many bytes may wait for a context before what other contexts send there is an attack. When twice as
+// much waits, it is the context's own: answers to what it asked and doesn't read.
 const floodLimit = 16 << 20
 
 // Options are as documented at mitogen.Options. The zero value is usable.
@@ -159,7 +160,7 @@ func (e *Engine) applyLocked(actions []route.Action) {
 		a := &actions[i]
 		switch a.Op {
 		case route.Send:
-			e.forwardLocked(&a.Frame)
+			e.forwardLocked(a)
 		case route.Deliver:
 			e.deliverLocked(a)
 		case route.Gone:
@@ -175,13 +176,24 @@ func (e *Engine) applyLocked(actions []route.Action) {
 }
 
 // forwardLocked queues a frame that the router made, or lets pass from one context to another.
-func (e *Engine) forwardLocked(f *wire.Frame) {
+func (e *Engine) forwardLocked(a *route.Action) {
+	f := &a.Frame
 	c := e.contexts[f.Dst]
 	if c == nil {
 		return
 	}
-	if c.root.stream.Queued() > floodLimit {
-		if src := e.contexts[f.Src]; src != nil {
+	waiting := c.root.stream.Queued()
+	if g := c.gateLocked(); g != nil {
+		waiting += g.size
+	}
+	switch src := e.contexts[f.Src]; {
+	case a.Owned: // made here; its Src is who was asked and not who is to blame
+		if waiting > 2*floodLimit {
+			e.loseLocked(c, &LostError{Why: "killed: it doesn't read the answers to what it asks"}, true)
+			return
+		}
+	case waiting > floodLimit:
+		if src != nil {
 			e.loseLocked(src, &LostError{Why: "killed: it sent more than " + c.name + " takes"}, true)
 		}
 		return
@@ -189,15 +201,21 @@ func (e *Engine) forwardLocked(f *wire.Frame) {
 	e.putLocked(c, f)
 }
 
-// putLocked queues a frame for c, behind what is held back for it.
-func (e *Engine) putLocked(c *Context, f *wire.Frame) {
+// gateLocked returns the gate that frames for c are held back at, nil if they aren't.
+func (c *Context) gateLocked() *gate {
 	for x := c; x != nil; x = x.parent {
 		if x.gate != nil {
-			g := *f
-			g.Payload = append([]byte(nil), f.Payload...)
-			x.gate.held = append(x.gate.held, g)
-			return
+			return x.gate
 		}
+	}
+	return nil
+}
+
+// putLocked queues a frame for c, behind what is held back for it.
+func (e *Engine) putLocked(c *Context, f *wire.Frame) {
+	if g := c.gateLocked(); g != nil {
+		g.hold(f)
+		return
 	}
 	c.countDown(f)
 	c.root.stream.Put(f)
@@ -226,7 +244,7 @@ func (e *Engine) deliverLocked(a *route.Action) {
 	case wire.Hello:
 		e.helloLocked(c, f.Payload)
 	case wire.Stdout, wire.Stderr:
-		c.queueLocked(event{handle: f.Handle, data: append([]byte(nil), f.Payload...), cost: a.Cost})
+		c.queueOutputLocked(f, a.Cost)
 	case wire.Log:
 		c.queueLogLocked(f.Payload)
 	case wire.GetModule:
@@ -250,14 +268,17 @@ func (e *Engine) pongLocked(c *Context, f *wire.Frame) {
 	e.kickLocked(s)
 }
 
-// refusedLocked reports a frame that was dropped; not all of them, when there are many.
+// refusedLocked reports a frame that was dropped.
 func (e *Engine) refusedLocked(c *Context, a *route.Action) {
-	if c == nil {
-		return
+	if c != nil {
+		c.reportLocked("frame refused", slog.String("why", a.Why), slog.String("handle", a.Handle.String()))
 	}
-	c.refused++
-	if n := c.refused; n <= 10 || n%1000 == 0 {
-		c.queueLocked(event{report: "frame refused", attrs: []slog.Attr{
-			slog.String("why", a.Why), slog.String("handle", a.Handle.String()), slog.Int("count", n)}})
+}
+
+// reportLocked logs that c did something wrong; not every time, when it does so often.
+func (c *Context) reportLocked(what string, attrs ...slog.Attr) {
+	c.offences++
+	if n := c.offences; n <= 10 || n%1000 == 0 {
+		c.queueLocked(event{report: what, attrs: append(attrs, slog.Int("count", n))})
 	}
 }

@@ -101,7 +101,10 @@ func (f *fake) read(r *os.File) {
 			return
 		}
 		g.Payload = bytes.Clone(g.Payload)
-		f.frames <- g
+		select {
+		case f.frames <- g:
+		case <-f.done:
+		}
 	}
 }
 

@@ -79,7 +79,7 @@ func (c *Context) askLocked(payload []byte) {
 	case c.modules[name]: // it is on its way, or the context plays tricks
 		return
 	case len(c.asked) >= maxAsked || len(c.modules) >= maxNames || bytes.IndexByte(payload, 0) >= 0 || len(name) > modules.MaxName:
-		c.queueLocked(event{report: "request for a module refused", attrs: []slog.Attr{slog.String("name", fmt.Sprintf("%+q", name))}})
+		c.reportLocked("request for a module refused", slog.String("name", fmt.Sprintf("%+q", name)))
 		return
 	}
 	c.asked = append(c.asked, name)

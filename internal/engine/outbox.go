@@ -12,8 +12,12 @@ import (
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
-// maxLog is how many bytes of log records may wait for a slow handler; further ones are dropped and counted.
-const maxLog = 1 << 20
+// maxLog is how many bytes of log records may wait for a slow handler; further ones are dropped and counted. Each counts
+// logCost more than its payload.
+const (
+	maxLog  = 1 << 20
+	logCost = 256
+)
 
 // event is something to hand over outside of Engine.mu: output, a log record, a report of ours, an answer.
 type event struct {
@@ -46,13 +50,24 @@ func (c *Context) queueLocked(ev event) {
 	}
 }
 
+// queueOutputLocked queues what was written to fd 1 or 2. Small pieces that wait for a slow writer become one.
+func (c *Context) queueOutputLocked(f *wire.Frame, cost int) {
+	if q := c.outbox.queue; len(q) > 0 && q[len(q)-1].handle == f.Handle {
+		last := &q[len(q)-1]
+		last.data = append(last.data, f.Payload...)
+		last.cost += cost
+		return
+	}
+	c.queueLocked(event{handle: f.Handle, data: append([]byte(nil), f.Payload...), cost: cost})
+}
+
 func (c *Context) queueLogLocked(payload []byte) {
 	b := &c.outbox
-	if b.logs+len(payload) > maxLog {
+	if b.logs+len(payload)+logCost > maxLog {
 		b.dropped++
 		return
 	}
-	b.logs += len(payload)
+	b.logs += len(payload) + logCost
 	c.queueLocked(event{handle: wire.Log, data: append([]byte(nil), payload...)})
 }
 
@@ -90,7 +105,7 @@ func (c *Context) hand(ev *event) {
 	case ev.handle == wire.Log:
 		c.record(ev.data)
 		e.mu.Lock()
-		c.outbox.logs -= len(ev.data)
+		c.outbox.logs -= len(ev.data) + logCost
 		e.mu.Unlock()
 	default:
 		e.mu.Lock()

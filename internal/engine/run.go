@@ -220,8 +220,7 @@ func (n *noise) take(b []byte) {
 	n.e.mu.Lock()
 	up := n.c.up
 	if up {
-		n.c.queueLocked(event{report: "foreign bytes skipped", attrs: []slog.Attr{
-			slog.Int("bytes", len(b)), slog.String("text", fmt.Sprintf("%+q", b[:min(len(b), 200)]))}})
+		n.c.reportLocked("foreign bytes skipped", slog.Int("bytes", len(b)), slog.String("text", fmt.Sprintf("%+q", b[:min(len(b), 200)])))
 	}
 	n.e.mu.Unlock()
 	if up {

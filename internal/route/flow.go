@@ -14,13 +14,12 @@ type flowKey struct {
 // inflow counts the bytes of a flow to us: those of frames that the program hasn't taken, those of a value that
 // is not complete, and those that are consumed but not yet given back.
 type inflow struct {
-	items int // frames that the program hasn't taken
-	held  int // their bytes, and those of parts behind them
-	part  int // of held: bytes of parts of the value being put together
-	owed  int
+	held int // bytes of frames that the program hasn't taken, and of parts behind them
+	part int // of held: bytes of parts of the value being put together
+	owed int
 }
 
-// take counts a frame of a flow. It fails when the sender has exceeded its window.
+// take counts a frame of a flow. It fails when the sender has exceeded its window, which frames without bytes would not.
 func (r *Router) take(f *wire.Frame) (cost int, ok bool) {
 	key := flowKey{f.Src, f.Handle}
 	in := r.inflow[key]
@@ -30,7 +29,7 @@ func (r *Router) take(f *wire.Frame) (cost int, ok bool) {
 	}
 	n := len(f.Payload)
 	in.held += n
-	if in.held+in.owed > wire.Window+wire.MaxPayload {
+	if n == 0 || in.held+in.owed > wire.Window+wire.MaxPayload {
 		return 0, false
 	}
 	if f.Kind == wire.Part {
@@ -39,7 +38,6 @@ func (r *Router) take(f *wire.Frame) (cost int, ok bool) {
 	}
 	cost = in.part + n
 	in.part = 0
-	in.items++
 	return cost, true
 }
 
@@ -50,18 +48,17 @@ func (r *Router) Consumed(src wire.ContextID, handle wire.Handle, cost int, out 
 	if in == nil {
 		return out
 	}
-	in.items--
 	return r.release(key, in, cost, out)
 }
 
 // release turns consumed bytes into credit. Parts are consumed as they come as long as nothing complete waits in
 // front of them, so that a value may be larger than the window.
 func (r *Router) release(key flowKey, in *inflow, cost int, out []Action) []Action {
-	if in.items == 0 {
-		cost += in.part
-		in.part = 0
-	}
 	in.held -= cost
+	if in.held == in.part {
+		cost += in.part
+		in.held, in.part = 0, 0
+	}
 	in.owed += cost
 	if in.owed < creditAt {
 		return out
@@ -113,10 +110,7 @@ func (r *Router) partTaken(f *wire.Frame, out []Action) []Action {
 		return r.broken(f, "more parts than its window", out)
 	}
 	key := flowKey{f.Src, f.Handle}
-	if in := r.inflow[key]; in.items == 0 {
-		return r.release(key, in, 0, out)
-	}
-	return out
+	return r.release(key, r.inflow[key], 0, out)
 }
 
 // broken ends the request that f belongs to and reports its sender.
