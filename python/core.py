@@ -436,6 +436,7 @@ def capture(fd, handle):
     r, w = os.pipe()
     CAPTURED[handle] = high(r)
     os.dup2(w, fd)
+    high(w)     # so that it has no end, whatever a program closes
     os.close(r)
     os.close(w)
     FLOWS[0, handle] = WINDOW
