@@ -317,6 +317,8 @@ func (p *Pending) take(ev event) (consumed int) {
 		p.size += len(ev.data) + 64
 		if p.size > p.c.e.opt.MaxMessage {
 			p.items, p.err = nil, fmt.Errorf("call %s: items of more than %d bytes", p.target, p.c.e.opt.MaxMessage)
+			p.given = true
+			go p.giveUp(p.err) // it may never end by itself
 			return ev.cost
 		}
 		p.items = append(p.items, item{ev.data, 0})
