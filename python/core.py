@@ -436,7 +436,7 @@ def capture(fd, handle):
     r, w = os.pipe()
     CAPTURED[handle] = high(r)
     os.dup2(w, fd)
-    high(w)     # so that it has no end, whatever a program closes
+    private(high(w), 1)     # so that it has no end, whatever a program closes; fd blocks like it
     os.close(r)
     os.close(w)
     FLOWS[0, handle] = WINDOW
