@@ -933,7 +933,8 @@ class Importer:
         return compile(s, m[1], 'exec', 0, 1)
 
     def get_source(self, name):
-        return source(MODULES[name])
+        if name in MODULES:
+            return source(MODULES[name])
 
     def get_filename(self, name):
         return MODULES[name][1]
@@ -947,7 +948,9 @@ class Importer:
         if name == 'logging' and name not in HOOKS:
             hook_logging()
             return self
-        if type(self.ours(name, path)) is tuple:
+        m = self.ours(name, path)
+        # A dotted name may be an import that is implicitly relative: what comes next may find it.
+        if type(m) is tuple and (m[0] != '-' or '.' not in name):
             return self
 
     def local2(self, name, path):

@@ -141,7 +141,7 @@ func TestGenerators(t *testing.T) {
 func TestCancel(t *testing.T) {
 	on(t, []test{
 		{"queued", func(t *testing.T, l *link) {
-			running, queued := l.printed("rt:sleep", "sleeping\n"), l.call("rt:note", "never")
+			running, queued := l.begin("rt:sleep", "sleeping\n"), l.call("rt:note", "never")
 			behind := l.call("rt:echo", "behind")
 			l.cancel(queued)
 			queued.fails("KeyboardInterrupt")
@@ -174,7 +174,7 @@ func TestCancel(t *testing.T) {
 			equal(t, "answer", l.call("rt:slow", 0.05, "whole").value(), "whole")
 		}},
 		{"twice", func(t *testing.T, l *link) {
-			p := l.printed("rt:stubborn", "round 0\n")
+			p := l.begin("rt:stubborn", "round 0\n")
 			l.cancel(p)
 			l.await("second round", func() bool { return l.printedLocked("round 1\n") })
 			l.cancel(p)
@@ -184,8 +184,8 @@ func TestCancel(t *testing.T) {
 	})
 }
 
-// printed starts a call and waits for its first output.
-func (l *link) printed(target, words string) *pending {
+// begin starts a call and waits for its first output.
+func (l *link) begin(target, words string) *pending {
 	l.t.Helper()
 	l.stdout()
 	p := l.call(target)
@@ -200,7 +200,7 @@ func (l *link) printedLocked(words string) bool {
 
 func (l *link) interrupted(target, words string) {
 	l.t.Helper()
-	p := l.printed(target, words)
+	p := l.begin(target, words)
 	l.cancel(p)
 	p.fails("KeyboardInterrupt")
 }
@@ -231,7 +231,7 @@ func TestPing(t *testing.T) {
 		}},
 		{"during a call", func(t *testing.T, l *link) {
 			for target, words := range map[string]string{"rt:sleep": "sleeping\n", "rt:loop": "looping\n"} {
-				p := l.printed(target, words)
+				p := l.begin(target, words)
 				equal(t, "answer", string(l.ping(first, "hello").wait().payload), "hello")
 				if p.come() {
 					t.Error("the call has ended")

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -27,6 +28,9 @@ var nonce = fmt.Sprintf("%d.%d", os.Getpid(), time.Now().UnixNano())
 var links atomic.Int32
 
 func TestMain(m *testing.M) {
+	for fd := 3; fd < 1024; fd++ {
+		syscall.CloseOnExec(fd) // what we were given is not for contexts
+	}
 	code := m.Run()
 	if left := awaitNone(nonce, 3*time.Second); len(left) > 0 {
 		fmt.Fprintln(os.Stderr, "processes left behind:", left)
@@ -97,21 +101,25 @@ func interpreters(t *testing.T) []testpython.Interp {
 		return all
 	}
 	short := all[:1:1]
-	for _, py := range all[1:] {
-		if py.Impl == "cpython" && isDefault(py) {
-			short = append(short, py)
-		}
+	if py, ok := defaultOf(all[1:]); ok {
+		short = append(short, py)
 	}
 	return short
 }
 
-func isDefault(py testpython.Interp) bool {
-	for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
-		if path, err := filepath.EvalSymlinks(filepath.Join(dir, "python3")); err == nil {
-			return path == py.Path
+// defaultOf returns the interpreter that python3 stands for.
+func defaultOf(all []interp) (interp, bool) {
+	out, err := exec.Command("python3", "-c", "import sys; print('%d %d' % sys.version_info[:2])").Output()
+	var major, minor int
+	if _, scanErr := fmt.Sscan(string(out), &major, &minor); err != nil || scanErr != nil {
+		return interp{}, false
+	}
+	for _, py := range all {
+		if py.Impl == "cpython" && py.Major == major && py.Minor == minor {
+			return py, true
 		}
 	}
-	return false
+	return interp{}, false
 }
 
 // test is one of a table. run is given a context that may have been used by the tests before it, and leaves it usable.
