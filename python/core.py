@@ -372,6 +372,25 @@ def turn(ready):
         return 1
 
 
+def claim():
+    """Take R for main from whoever reads."""
+    if not R.acquire(0):
+        S.want = 1
+        poke()
+        R.acquire()
+        S.want = 0
+
+
+def alone(fn):
+    """Run fn in main while nobody reads and nothing interrupts."""
+    claim()
+    try:
+        fn()
+    finally:
+        R.release()
+        wake()
+
+
 def wait(ready):
     """Block the calling thread until ready() is true, reading if nobody else does."""
     while not ready():
@@ -454,25 +473,39 @@ def listen(handle):
 
 def deliver(src, auth, handle, reply, kind, data):
     if handle < 1000 and (auth not in PARENTS or handle not in HANDLERS):
-        if handle != CREDIT:
+        if handle != CREDIT or kind or len(data) != 8:
             return dead(src, reply, 'context %d refuses handle %d' % (ME, handle))
     if kind == PART or PARTS:
-        key = (src, handle, reply)
-        if kind == PART:
+        key = src, handle, handle < 1000 and reply
+        p = None
+        if handle not in HANDLERS:
+            PARTS.pop(key, 0)
+        elif kind == PART or key in PARTS:
             p = PARTS.setdefault(key, [0])
-            p[0] += len(data)
-            if p[0] > LIMIT:
-                del PARTS[key]
-                return dead(src, reply, 'message is larger than %d bytes' % LIMIT)
-            p.append(data)
+            if p[0] <= LIMIT and data:
+                p[0] += len(data)
+                p.append(data)
+                if p[0] > LIMIT:
+                    del p[1:]   # what is left of it will be dropped
+                    dispatch(src, handle, reply, DEAD, ('message is larger than %d bytes' % LIMIT).encode())
+        if kind == PART:
             flow = handle
             if handle < 1000:
                 flow = reply
             return credit(src, flow, len(data))
-        if key in PARTS:
-            data = EMPTY.join(PARTS.pop(key)[1:] + [data])
+        if p:
+            PARTS.pop(key, 0)
+            if p[0] > LIMIT:
+                return
+            data = EMPTY.join(p[1:])
+    dispatch(src, handle, reply, kind, data)
+
+
+def dispatch(src, handle, reply, kind, data):
     fn = HANDLERS.get(handle)
-    if fn:
+    if kind == DEAD and handle < 1000:
+        dead(src, reply, native(data))
+    elif fn:
         fn(src, reply, kind, data)
     else:
         dead(src, reply, 'context %d has no handle %d' % (ME, handle))
@@ -737,11 +770,7 @@ def serve():
                 if len(ANSWERS) > 200:
                     settle(1)
             settle(1)
-            if not R.acquire(0):
-                S.want = 1
-                poke()
-                R.acquire()
-                S.want = 0
+            claim()
             S.idle = 1
         elif S.stop:
             return leave()

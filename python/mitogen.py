@@ -82,7 +82,7 @@ class Context(object):
             if src != self.id:
                 return
             if kind == core.ITEM:
-                items.append(core.loads(data))
+                items.append(data)
                 core.credit(src, handle, len(data))
             else:
                 got.append((kind, data))
@@ -104,7 +104,7 @@ class Context(object):
             value = core.loads(data)
         if kind == core.ERROR:
             raise Error(*value)
-        return items or value
+        return [core.loads(i) for i in items] or value
 
 
 class Sender(object):

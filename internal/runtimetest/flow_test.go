@@ -74,8 +74,25 @@ func (l *link) settled(p *pending, n func() int) int {
 func TestMessageLimit(t *testing.T) {
 	each(t, func(t *testing.T, py interp) {
 		l := start(t, py, limit(300_000))
-		l.call("rt:length", strings.Repeat("z", 500_000)).dead("larger than 300000 bytes")
-		equal(t, "length", l.call("rt:length", strings.Repeat("z", 200_000)).value(), int64(200_000))
+		for _, n := range []int{290_000, 300_000, 390_000, 393_216, 500_000, 2 << 20} {
+			l.call("rt:notes").wait()
+			p := l.call("rt:note", strings.Repeat("z", n))
+			if n <= 290_000 {
+				p.value()
+				equal(t, "calls", l.call("rt:notes").value().(*pickle.List).Items, []any{strings.Repeat("z", n)})
+				continue
+			}
+			p.dead("larger than 300000 bytes")
+			equal(t, "calls", len(l.call("rt:notes").value().(*pickle.List).Items), 0)
+			equal(t, "parts kept", l.call("rt:evaluate", "len(sys.modules['_mitogen'].PARTS)").value(), int64(0))
+			l.mu.Lock()
+			equal(t, "answers", p.times, 1)
+			credit := l.granted[flow{first, p.reply}]
+			l.mu.Unlock()
+			if credit < n-wire.MaxPayload {
+				t.Errorf("credit for %d bytes of %d", credit, n)
+			}
+		}
 	})
 }
 

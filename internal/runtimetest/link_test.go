@@ -85,6 +85,7 @@ type ask struct {
 type answer struct {
 	src     wire.ContextID
 	done    bool
+	times   int // that it was answered
 	kind    wire.Kind
 	payload []byte
 	items   [][]byte

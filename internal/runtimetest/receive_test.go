@@ -102,6 +102,7 @@ func (c *conn) answerLocked(f wire.Frame) {
 		return
 	}
 	a.kind, a.payload, a.done = f.Kind, f.Payload, true
+	a.times++
 	a.printed = map[flow]int{}
 	for k, b := range c.output {
 		a.printed[k] = b.Len()

@@ -35,8 +35,8 @@ func TestScript(t *testing.T) {
 		{"exit status", exitStatus},
 		{"exception", scriptException},
 		{"syntax error", func(t *testing.T, l *link) {
-			equal(t, "status", l.script("import os\n\nif 1\n  pass\n").value(), int64(1))
-			contains(t, "stderr", l.stderr(), `File "prog.py", line 3`, "if 1", "SyntaxError: ")
+			equal(t, "status", l.script("import os\n\nx = = 3\n").value(), int64(1))
+			contains(t, "stderr", l.stderr(), `File "prog.py", line 3`, "x = = 3", "SyntaxError: ")
 		}},
 		{"excepthook", func(t *testing.T, l *link) {
 			l.runs("import sys\nold = sys.excepthook\ndef hook(t, v, tb):\n  sys.excepthook = old\n  print(t.__name__)\nsys.excepthook = hook\n1/0", 1, "ZeroDivisionError\n", "")

@@ -6,6 +6,8 @@ class Input(core.Stream):
  def __init__(self,reply):
   self.reply=reply
   self.eof=self.done=0
+  core.atomic(core.alone,self.open)
+ def open(self):
   r,w=os.pipe()
   core.Stream.__init__(self,None,core.high(w))
   os.close(w)
@@ -42,11 +44,13 @@ class Input(core.Stream):
    del core.FDS[self.w]
    os.close(self.w)
  def close(self):
-  del core.FEED[:]
-  core.atomic(self.lost)
+  core.atomic(core.alone,self.end)
   fd=os.open('/dev/null',os.O_RDONLY)
   os.dup2(fd,0)
   os.close(fd)
+ def end(self):
+  del core.FEED[:]
+  self.lost()
 def status(fn,*args):
  try:
   fn(*args)
