@@ -48,22 +48,23 @@ type conn struct {
 
 // state is what has come from the context, guarded by conn.mu.
 type state struct {
-	ended   error // why reading ended
-	parts   wire.Assembler
-	handle  wire.Handle // last given out
-	order   int         // of the last answer
-	hellos  map[wire.ContextID]*pickle.Dict
-	output  map[flow]*bytes.Buffer
-	held    map[flow]bool
-	owed    map[flow]int // bytes not given back
-	granted map[flow]int // bytes that a context has given back
-	answers map[wire.Handle]*answer
-	others  []wire.Frame // what no case knows
-	logs    []record
-	lost    []lost
-	asked   []ask
-	modules map[string]wire.Module
-	noise   []byte
+	ended    error // why reading ended
+	parts    wire.Assembler
+	handle   wire.Handle // last given out
+	order    int         // of the last answer
+	hellos   map[wire.ContextID]*pickle.Dict
+	output   map[flow]*bytes.Buffer
+	held     map[flow]bool
+	owed     map[flow]int // bytes not given back
+	granted  map[flow]int // bytes that a context has given back
+	answers  map[wire.Handle]*answer
+	others   []wire.Frame // what no case knows
+	logs     []record
+	lost     []lost
+	asked    []ask
+	modules  map[string]wire.Module
+	withheld map[string]bool // modules that are not sent when asked for
+	noise    []byte
 }
 
 type flow struct {
@@ -106,6 +107,7 @@ func start(t *testing.T, py testpython.Interp, change ...func(*boot.Config)) *li
 	l.state = state{
 		handle: 1000, hellos: map[wire.ContextID]*pickle.Dict{}, output: map[flow]*bytes.Buffer{}, held: map[flow]bool{},
 		owed: map[flow]int{}, granted: map[flow]int{}, answers: map[wire.Handle]*answer{}, modules: map[string]wire.Module{},
+		withheld: map[string]bool{},
 	}
 	l.serve("rt", helperModule)
 	argv := boot.Command([]string{py.Path}, false)

@@ -75,7 +75,9 @@ func (c *conn) controlLocked(f wire.Frame) {
 		c.lost = append(c.lost, lost{id, why})
 	case wire.GetModule:
 		c.asked = append(c.asked, ask{f.Src, string(f.Payload)})
-		c.loadLocked(f.Src, string(f.Payload))
+		if !c.withheld[string(f.Payload)] {
+			c.loadLocked(f.Src, string(f.Payload))
+		}
 	case wire.Ping:
 		c.sendLocked(wire.Frame{Dst: f.Src, Handle: f.Reply, Payload: f.Payload})
 	default:
@@ -156,7 +158,9 @@ func (c *conn) loadLocked(id wire.ContextID, name string) {
 			m = wire.Module{Name: name, Path: name + ".py", Form: wire.FormModule, Rest: deflate(src)}
 		}
 	}
-	c.sendLocked(wire.Frame{Dst: id, Handle: wire.LoadModule, Payload: m.Append(nil)})
+	for f := range (wire.Frame{Dst: id, Handle: wire.LoadModule, Payload: m.Append(nil)}).Split() {
+		c.sendLocked(f)
+	}
 }
 
 // stdout returns what the context has written to fd 1 since the last call of it.
