@@ -23,11 +23,15 @@ var ErrCoding = errors.New("encoding is not a superset of ASCII")
 // source that mentions __doc__. With an error, which says why src wasn't understood, the result is src itself;
 // it is never nil or an alias of a changed src.
 func Minify(src []byte, o Options) ([]byte, error) {
-	head, err := header(src)
+	toks, err := read(src)
 	if err != nil {
 		return src, err
 	}
-	toks, err := Tokens(src)
+	return minify(src, toks, o)
+}
+
+func minify(src []byte, toks []Token, o Options) ([]byte, error) {
+	head, err := header(src)
 	if err != nil {
 		return src, err
 	}

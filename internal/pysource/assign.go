@@ -1,0 +1,89 @@
+package pysource
+
+// maxAssigned is how many tokens of an assignment are looked at.
+const maxAssigned = 64
+
+// maxStored is the largest expression that a name may stand for: it is evaluated wherever the name occurs.
+const maxStored = 32
+
+// assign reads a statement at module level that begins with a name and the operator op.
+func (s *scanner) assign(op string) {
+	start := s.i
+	switch {
+	case s.is(start, "__all__") && (op == "=" || op == "+="):
+		s.all()
+	case op == "=" || op == ":" || op == ",":
+		s.bind(start)
+	case augmented[op]:
+		s.names.bind(string(s.text(start)), nil)
+	}
+}
+
+var augmented = map[string]bool{
+	"+=": true, "-=": true, "*=": true, "/=": true, "//=": true, "%=": true, "**=": true, "&=": true, "|=": true,
+	"^=": true, "<<=": true, ">>=": true, "@=": true,
+}
+
+// bind notes what the names stand for that the statement at start assigns.
+func (s *scanner) bind(start int) {
+	depth, value, end := 0, start, start
+	for ; end-start < maxAssigned && s.toks[end].Kind != Newline && !s.is(end, ";"); end++ {
+		if s.toks[end].Kind == Op {
+			depth += nesting[s.src[s.toks[end].Start]]
+		}
+		if depth == 0 && s.is(end, "=") {
+			value = end + 1
+		}
+	}
+	var e *expr
+	if len(s.suites) == 1 && end-start < maxAssigned {
+		e = s.condition(span{value, end})
+	}
+	if e.size(maxStored) >= maxStored {
+		e = nil
+	}
+	for i := start; i < value; i++ {
+		if s.toks[i].Kind != Name {
+			continue
+		}
+		switch {
+		case s.is(i+1, "=") && (i == start || !s.is(i-1, ",")), i == start && s.is(i+1, ":"):
+			s.names.bind(string(s.text(i)), e)
+		case s.is(i+1, ","), s.is(i+1, "="):
+			s.names.bind(string(s.text(i)), nil)
+		}
+	}
+}
+
+// size returns the number of nodes, or limit if there are more.
+func (e *expr) size(limit int) int {
+	if e == nil {
+		return 0
+	}
+	n := 1
+	for _, a := range e.args {
+		if n >= limit {
+			return limit
+		}
+		n += a.size(limit - n)
+	}
+	return n
+}
+
+// all reads the literals that an assignment to __all__ begins with.
+func (s *scanner) all() {
+	s.i += 2
+	if !s.is(s.i, "[") && !s.is(s.i, "(") {
+		return
+	}
+	s.i++
+	for s.tok().Kind == String {
+		if name, ok := s.literal(&s.i); ok {
+			s.info.All = append(s.info.All, string(name))
+		}
+		if !s.is(s.i, ",") {
+			return
+		}
+		s.i++
+	}
+}

@@ -1,0 +1,377 @@
+package pysource
+
+import "bytes"
+
+// head reads a clause's head and prepares the suite that follows. It returns the index after the colon, -1 if
+// the line isn't a head; s.i stays where it is.
+func (s *scanner) head() int {
+	if s.tok().Kind != Name {
+		return -1
+	}
+	start := s.i
+	word := string(s.text(start))
+	if word == "async" && s.toks[start+1].Kind == Name {
+		start++
+		word = string(s.text(start))
+	}
+	read, ok := heads[word]
+	if !ok {
+		return -1
+	}
+	end := s.colon(start + 1)
+	if end < 0 {
+		return -1
+	}
+	s.next = s.inner()
+	read(s, span{start + 1, end})
+	return end + 1
+}
+
+// heads are the words that a clause begins with, and what they say about its suite. What is missing here, as
+// match, needs a line of its own and says nothing.
+var heads map[string]func(*scanner, span)
+
+func init() {
+	heads = map[string]func(*scanner, span){
+		"if": (*scanner).ifHead, "elif": (*scanner).elifHead, "else": (*scanner).elseHead,
+		"try": (*scanner).tryHead, "except": (*scanner).exceptHead, "finally": (*scanner).finallyHead,
+		"def": (*scanner).defHead, "with": (*scanner).withHead,
+		"class": (*scanner).otherHead, "for": (*scanner).otherHead, "while": (*scanner).otherHead, "case": (*scanner).otherHead,
+	}
+}
+
+// colon returns the index of the colon that ends the head in which i lies, -1 if there is none.
+func (s *scanner) colon(i int) int {
+	lambdas, depth := 0, 0
+	for ; ; i++ {
+		switch t := s.toks[i]; t.Kind {
+		case Newline, EOF:
+			return -1
+		case Name:
+			if depth == 0 && s.is(i, "lambda") {
+				lambdas++
+			}
+		case Op:
+			depth += nesting[s.src[t.Start]]
+			if depth > 0 || s.src[t.Start] != ':' || t.End-t.Start > 1 {
+				continue
+			}
+			if lambdas == 0 {
+				return i
+			}
+			lambdas--
+		}
+	}
+}
+
+// nesting is what an operator's first byte adds to the depth of brackets.
+var nesting = [256]int{'(': 1, '[': 1, '{': 1, ')': -1, ']': -1, '}': -1}
+
+func (s *scanner) otherHead(span) { s.top().last = compound{} }
+
+func (s *scanner) defHead(span) {
+	s.top().last = compound{}
+	s.next.where = InFunction
+	s.next.try = 0
+	s.next.depth++
+}
+
+func (s *scanner) ifHead(test span) {
+	s.top().last = compound{kind: ifStatement}
+	s.elifHead(test)
+}
+
+func (s *scanner) elifHead(at span) {
+	last := &s.top().last
+	last.tests = append(last.tests, test{at: at})
+	s.next.clause = len(last.tests)
+	if len(s.suites) == 1 {
+		s.guard(at)
+	}
+}
+
+// guard sets the next suite's guard.
+func (s *scanner) guard(test span) {
+	for i := test.start; i < test.end; i++ {
+		if s.is(i, "__name__") {
+			if _, placed := s.clauses(&s.top().last, s.next.clause, false); placed&Main != 0 {
+				s.next.guard = test.start
+			}
+			return
+		}
+	}
+}
+
+func (s *scanner) elseHead(span) {
+	switch last := &s.top().last; {
+	case last.kind == ifStatement:
+		s.next.clause, s.next.negated = len(last.tests), true
+	case last.kind == tryStatement && last.try > 0:
+		s.next.where |= Else
+		s.next.try = last.try
+	}
+}
+
+func (s *scanner) tryHead(span) {
+	s.top().last = compound{kind: tryStatement, from: len(s.info.Imports)}
+}
+
+// finallyHead exists because else may not follow it.
+func (s *scanner) finallyHead(span) { s.top().last = compound{} }
+
+func (s *scanner) exceptHead(types span) {
+	last := &s.top().last
+	if last.kind != tryStatement || !s.catches(types) {
+		return
+	}
+	if last.try == 0 {
+		s.tries++
+		last.try = s.tries
+		s.markOptional(last.from, last.until, last.try)
+	}
+	s.next.where |= Handler
+	s.next.try = last.try
+}
+
+// catches reports whether a handler of these types gets ImportErrors.
+func (s *scanner) catches(types span) bool {
+	if types.start == types.end {
+		return true
+	}
+	for i := types.start; i < types.end; i++ {
+		if s.toks[i].Kind != Name {
+			continue
+		}
+		switch string(s.text(i)) {
+		case "ImportError", "ModuleNotFoundError", "Exception", "StandardError", "BaseException":
+			return true
+		}
+	}
+	return false
+}
+
+// markOptional marks the imports that have been found since from, but for those in functions.
+func (s *scanner) markOptional(from, until, try int) {
+	for i := from; i < until; i++ {
+		imp := &s.info.Imports[i]
+		if s.depths[i] != s.top().depth {
+			continue
+		}
+		imp.Where |= Optional
+		if imp.Try == s.top().try {
+			imp.Try = try
+		}
+	}
+}
+
+func (s *scanner) withHead(items span) {
+	s.top().last = compound{}
+	for i := items.start; i < items.end; i++ {
+		if s.is(i, "suppress") && s.catches(span{i, items.end}) {
+			s.tries++
+			s.next.where |= Optional
+			s.next.try = s.tries
+			return
+		}
+	}
+}
+
+// maxWhen bounds the conditions of one suite.
+const maxWhen = 64
+
+// place sets when and placed of the suite at index i, and of all around it.
+func (s *scanner) place(i int) {
+	t := &s.suites[i]
+	if t.known || i == 0 {
+		return
+	}
+	s.place(i - 1)
+	around := &s.suites[i-1]
+	t.known = true
+	t.when, t.placed = around.when, around.placed
+	if t.clause > 0 {
+		own, placed := s.clauses(&around.last, t.clause, t.negated)
+		if len(own) > 0 && len(t.when) < maxWhen {
+			t.when = append(t.when[:len(t.when):len(t.when)], own...)
+		}
+		t.placed |= placed
+	}
+}
+
+// maxClauses bounds how many tests of one statement are looked at for each of its clauses.
+const maxClauses = 16
+
+// clauses returns what must hold for the nth clause of an if statement: that n-1 tests fail and the nth
+// doesn't, or fails too.
+func (s *scanner) clauses(c *compound, n int, negated bool) (when []Cond, placed Where) {
+	for i := range n {
+		if i >= maxClauses && i < n-1 {
+			continue
+		}
+		t := &c.tests[i]
+		s.readTest(t)
+		cond, where := t.holds, t.placed
+		if negated || i < n-1 {
+			cond, where = t.fails, t.denied
+		}
+		if cond != nil {
+			when = append(when, *cond)
+			placed |= where
+		}
+	}
+	return when, placed
+}
+
+func (s *scanner) readTest(t *test) {
+	if t.read {
+		return
+	}
+	t.read = true
+	if e := s.condition(t.at); e != nil {
+		t.holds, t.fails = &Cond{e}, &Cond{not(e)}
+		t.placed, t.denied = t.holds.places(), t.fails.places()
+	}
+}
+
+// calls notes the imports by function call among the tokens of a statement or head.
+func (s *scanner) calls(start, end int) {
+	if !s.dynamic {
+		return
+	}
+	c := callFinder{s: s, end: end}
+	for c.i = start; c.i < end; c.i++ {
+		c.token()
+	}
+}
+
+// callFinder looks for calls outside of lambdas.
+type callFinder struct {
+	s       *scanner
+	i, end  int
+	depth   int   // open brackets
+	lambdas []int // depth of each lambda around; its parameters' when negative
+}
+
+func (c *callFinder) token() {
+	t := c.s.toks[c.i]
+	switch t.Kind {
+	case Name:
+		c.name()
+	case Op:
+		c.operator(c.s.src[t.Start], t.End-t.Start == 1)
+	}
+}
+
+func (c *callFinder) operator(b byte, alone bool) {
+	d := nesting[b]
+	if n := len(c.lambdas); d == 0 && alone && n > 0 && b == ':' && c.lambdas[n-1] == -1-c.depth {
+		c.lambdas[n-1] = c.depth
+		return
+	}
+	c.depth += d
+	if d > 0 || d == 0 && (!alone || b != ',' && b != ':' && b != '=') {
+		return
+	}
+	c.leave()
+}
+
+// leave ends the lambdas whose bodies end here.
+func (c *callFinder) leave() {
+	for n := len(c.lambdas); n > 0 && (c.lambdas[n-1] > c.depth || c.lambdas[n-1] == c.depth && !c.closing()); n-- {
+		c.lambdas = c.lambdas[:n-1]
+	}
+}
+
+// closing reports whether a bracket has just been closed, which leaves the lambdas at its own depth.
+func (c *callFinder) closing() bool { return nesting[c.s.src[c.s.toks[c.i].Start]] < 0 }
+
+func (c *callFinder) name() {
+	switch text := c.s.text(c.i); string(text) {
+	case "lambda":
+		c.lambdas = append(c.lambdas, -1-c.depth)
+	case "for":
+		c.leave()
+	case "__import__":
+		c.call(c.i, false)
+	case "import_module":
+		first := c.i
+		if first > 1 && c.s.is(first-1, ".") && c.s.is(first-2, "importlib") {
+			first -= 2
+		}
+		c.call(first, true)
+	}
+}
+
+// call notes the import by the call whose function's name begins at first and ends at c.i.
+func (c *callFinder) call(first int, relative bool) {
+	s := c.s
+	if first > 0 && (s.is(first-1, ".") || s.is(first-1, "def")) || !s.is(c.i+1, "(") {
+		return
+	}
+	end := c.i + 2
+	name, ok := s.literal(&end)
+	if !ok || !s.is(end, ")") && !s.is(end, ",") {
+		return
+	}
+	level := len(name) - len(bytes.TrimLeft(name, "."))
+	if level == len(name) || level > 0 && !(relative && s.packageFollows(end)) || !isModule(name[level:]) {
+		return
+	}
+	imp := Import{Line: int(s.toks[first].Line), Level: level, Module: string(name[level:]), Where: Dynamic}
+	for _, depth := range c.lambdas {
+		if depth >= 0 {
+			imp.Where |= InFunction
+		}
+	}
+	s.add(imp)
+}
+
+// packageFollows reports whether the argument after the comma at i is the module's own package.
+func (s *scanner) packageFollows(i int) bool {
+	if !s.is(i, ",") {
+		return false
+	}
+	i++
+	if s.is(i, "package") && s.is(i+1, "=") {
+		i += 2
+	}
+	return (s.is(i, "__package__") || s.is(i, "__name__")) && (s.is(i+1, ")") || s.is(i+1, ","))
+}
+
+// isModule reports whether b could be a dotted name.
+func isModule(b []byte) bool {
+	fresh := true
+	for _, c := range b {
+		switch {
+		case c == '.' && !fresh:
+			fresh = true
+		case class[c] == classLetter || !fresh && class[c] == classDigit:
+			fresh = false
+		default:
+			return false
+		}
+	}
+	return !fresh
+}
+
+// literal returns the text of the strings at *i and sets *i behind them; false if they don't stand for themselves.
+func (s *scanner) literal(i *int) (text []byte, ok bool) {
+	for n := 0; s.toks[*i].Kind == String; n++ {
+		b := s.text(*i)
+		q := bytes.IndexAny(b, `'"`)
+		p := prefixOf(b[:q])
+		size := quoteLen(b, q)
+		body := b[q+size : len(b)-size]
+		if p&formatted != 0 || bytes.IndexByte(body, '\\') >= 0 || bytes.IndexAny(b[:q], "bB") >= 0 {
+			return nil, false
+		}
+		if n == 0 {
+			text = body
+		} else {
+			text = append(text[:len(text):len(text)], body...)
+		}
+		ok = true
+		*i++
+	}
+	return text, ok
+}

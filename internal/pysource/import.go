@@ -1,0 +1,77 @@
+package pysource
+
+// Info is what a module's source says about what it needs.
+type Info struct {
+	Imports []Import
+	Guards  []Span   // `if __name__ == "__main__":` at module level: head and body, not what `else` adds
+	All     []string // the literal part of __all__: what `from m import *` imports of a package's submodules
+	Doc     bool     // __doc__ is mentioned: docstrings must be kept
+	Path    bool     // __path__, extend_path or declare_namespace is mentioned: a package may have more portions
+}
+
+// Span is a piece of a source.
+type Span struct {
+	Line, Last int // first and last line, from 1
+	Start, End int // byte offsets
+}
+
+// Import is one module named in an import statement.
+type Import struct {
+	Line   int    // of the statement, from 1
+	Level  int    // leading dots; Python 2's implicit relative imports have none
+	Module string // "" in `from . import x`
+	Names  []string
+	Where  Where
+	Try    int    // which try, from 1 in the order of their ends, gives it Optional, Handler or Else; 0 if none does
+	When   []Cond // all must hold
+}
+
+// Where is a set of what else is known about the place of an import.
+type Where uint8
+
+// The kinds of places. Module level is what none of them says: classes, loops and `with` there included.
+const (
+	InFunction   Where = 1 << iota // not executed when the module is imported
+	TypeChecking                   // never executed
+	Optional                       // in the body of a try that survives ImportError, or in suppress(ImportError)
+	Handler                        // in the handler that catches it: executed if something Optional of that Try fails
+	Else                           // in the else clause: executed if nothing fails
+	Main                           // executed only if the module is run as a program
+	Imported                       // executed only if it isn't
+	Dynamic                        // __import__ or importlib.import_module with a literal name
+)
+
+var whereNames = [...]string{"function", "typing", "optional", "handler", "else", "main", "imported", "dynamic"}
+
+func (w Where) String() string {
+	text := ""
+	for i, name := range whereNames {
+		if w>>i&1 == 0 {
+			continue
+		}
+		if text != "" {
+			text += ","
+		}
+		text += name
+	}
+	return text
+}
+
+// Target is the Python that a module is for. Zero fields are unknown.
+type Target struct {
+	Version        [3]int
+	Implementation string // "cpython", "pypy"
+	Platform       string // sys.platform there
+	OSName         string // os.name there
+}
+
+// Taken reports whether the import's conditions can all hold on t: what nobody knows holds. Where the import
+// stands says nothing here, except that what only type checkers see is never taken.
+func (i Import) Taken(t Target) bool {
+	for _, c := range i.When {
+		if c.Holds(t) == No {
+			return false
+		}
+	}
+	return true
+}
