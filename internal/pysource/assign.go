@@ -6,22 +6,22 @@ const maxAssigned = 64
 // maxStored is the largest expression that a name may stand for: it is evaluated wherever the name occurs.
 const maxStored = 32
 
-// assign reads a statement at module level that begins with a name and the operator op.
-func (s *scanner) assign(op string) {
-	start := s.i
-	switch {
-	case s.is(start, "__all__") && (op == "=" || op == "+="):
-		s.all()
-	case op == "=" || op == ":" || op == ",":
-		s.bind(start)
-	case augmented[op]:
-		s.names.bind(string(s.text(start)), nil)
+// assign reads a statement at module level that begins with a name and an operator.
+func (s *scanner) assign() {
+	switch op := s.text(s.i + 1); string(op) {
+	case "=", "+=":
+		if s.is(s.i, "__all__") {
+			s.all()
+			return
+		}
+		fallthrough
+	case ":", ",":
+		s.bind(s.i)
+	default:
+		if op[len(op)-1] == '=' {
+			s.names.bind(s.text(s.i), nil)
+		}
 	}
-}
-
-var augmented = map[string]bool{
-	"+=": true, "-=": true, "*=": true, "/=": true, "//=": true, "%=": true, "**=": true, "&=": true, "|=": true,
-	"^=": true, "<<=": true, ">>=": true, "@=": true,
 }
 
 // bind notes what the names stand for that the statement at start assigns.
@@ -36,7 +36,7 @@ func (s *scanner) bind(start int) {
 		}
 	}
 	var e *expr
-	if len(s.suites) == 1 && end-start < maxAssigned {
+	if len(s.suites) == 1 && end-start < maxAssigned && s.toks[value].Kind == Name {
 		e = s.condition(span{value, end})
 	}
 	if e.size(maxStored) >= maxStored {
@@ -48,9 +48,9 @@ func (s *scanner) bind(start int) {
 		}
 		switch {
 		case s.is(i+1, "=") && (i == start || !s.is(i-1, ",")), i == start && s.is(i+1, ":"):
-			s.names.bind(string(s.text(i)), e)
+			s.names.bind(s.text(i), e)
 		case s.is(i+1, ","), s.is(i+1, "="):
-			s.names.bind(string(s.text(i)), nil)
+			s.names.bind(s.text(i), nil)
 		}
 	}
 }

@@ -9,13 +9,11 @@ func (s *scanner) head() int {
 		return -1
 	}
 	start := s.i
-	word := string(s.text(start))
-	if word == "async" && s.toks[start+1].Kind == Name {
+	if s.is(start, "async") && s.toks[start+1].Kind == Name {
 		start++
-		word = string(s.text(start))
 	}
-	read, ok := heads[word]
-	if !ok {
+	read := reader(s.text(start))
+	if read == nil {
 		return -1
 	}
 	end := s.colon(start + 1)
@@ -27,17 +25,28 @@ func (s *scanner) head() int {
 	return end + 1
 }
 
-// heads are the words that a clause begins with, and what they say about its suite. What is missing here, as
-// match, needs a line of its own and says nothing.
-var heads map[string]func(*scanner, span)
-
-func init() {
-	heads = map[string]func(*scanner, span){
-		"if": (*scanner).ifHead, "elif": (*scanner).elifHead, "else": (*scanner).elseHead,
-		"try": (*scanner).tryHead, "except": (*scanner).exceptHead, "finally": (*scanner).finallyHead,
-		"def": (*scanner).defHead, "with": (*scanner).withHead,
-		"class": (*scanner).otherHead, "for": (*scanner).otherHead, "while": (*scanner).otherHead, "case": (*scanner).otherHead,
+// reader returns what reads the rest of a head that begins with word, nil if none does. What is missing here,
+// as match, needs a line of its own and says nothing.
+func reader(word []byte) func(*scanner, span) {
+	switch string(word) {
+	case "if":
+		return (*scanner).ifHead
+	case "elif":
+		return (*scanner).elifHead
+	case "else":
+		return (*scanner).elseHead
+	case "try":
+		return (*scanner).tryHead
+	case "except":
+		return (*scanner).exceptHead
+	case "def":
+		return (*scanner).defHead
+	case "with":
+		return (*scanner).withHead
+	case "class", "for", "while", "case", "finally":
+		return (*scanner).otherHead
 	}
+	return nil
 }
 
 // colon returns the index of the colon that ends the head in which i lies, -1 if there is none.
@@ -78,13 +87,13 @@ func (s *scanner) defHead(span) {
 
 func (s *scanner) ifHead(test span) {
 	s.top().last = compound{kind: ifStatement}
+	s.tests = s.tests[:s.top().tests]
 	s.elifHead(test)
 }
 
 func (s *scanner) elifHead(at span) {
-	last := &s.top().last
-	last.tests = append(last.tests, test{at: at})
-	s.next.clause = len(last.tests)
+	s.tests = append(s.tests, test{at: at})
+	s.next.clause = len(s.tests) - s.top().tests
 	if len(s.suites) == 1 {
 		s.guard(at)
 	}
@@ -94,7 +103,7 @@ func (s *scanner) elifHead(at span) {
 func (s *scanner) guard(test span) {
 	for i := test.start; i < test.end; i++ {
 		if s.is(i, "__name__") {
-			if _, placed := s.clauses(&s.top().last, s.next.clause, false); placed&Main != 0 {
+			if _, placed := s.clauses(s.tests[s.top().tests:], false); placed&Main != 0 {
 				s.next.guard = test.start
 			}
 			return
@@ -105,7 +114,7 @@ func (s *scanner) guard(test span) {
 func (s *scanner) elseHead(span) {
 	switch last := &s.top().last; {
 	case last.kind == ifStatement:
-		s.next.clause, s.next.negated = len(last.tests), true
+		s.next.clause, s.next.negated = len(s.tests)-s.top().tests, true
 	case last.kind == tryStatement && last.try > 0:
 		s.next.where |= Else
 		s.next.try = last.try
@@ -115,9 +124,6 @@ func (s *scanner) elseHead(span) {
 func (s *scanner) tryHead(span) {
 	s.top().last = compound{kind: tryStatement, from: len(s.info.Imports)}
 }
-
-// finallyHead exists because else may not follow it.
-func (s *scanner) finallyHead(span) { s.top().last = compound{} }
 
 func (s *scanner) exceptHead(types span) {
 	last := &s.top().last
@@ -190,7 +196,7 @@ func (s *scanner) place(i int) {
 	t.known = true
 	t.when, t.placed = around.when, around.placed
 	if t.clause > 0 {
-		own, placed := s.clauses(&around.last, t.clause, t.negated)
+		own, placed := s.clauses(s.tests[around.tests:around.tests+t.clause], t.negated)
 		if len(own) > 0 && len(t.when) < maxWhen {
 			t.when = append(t.when[:len(t.when):len(t.when)], own...)
 		}
@@ -201,17 +207,18 @@ func (s *scanner) place(i int) {
 // maxClauses bounds how many tests of one statement are looked at for each of its clauses.
 const maxClauses = 16
 
-// clauses returns what must hold for the nth clause of an if statement: that n-1 tests fail and the nth
-// doesn't, or fails too.
-func (s *scanner) clauses(c *compound, n int, negated bool) (when []Cond, placed Where) {
-	for i := range n {
-		if i >= maxClauses && i < n-1 {
+// clauses returns what must hold for a clause of an if statement: that all tests but the last fail, and that
+// one too if negated.
+func (s *scanner) clauses(tests []test, negated bool) (when []Cond, placed Where) {
+	last := len(tests) - 1
+	for i := range tests {
+		if i >= maxClauses && i < last {
 			continue
 		}
-		t := &c.tests[i]
+		t := &tests[i]
 		s.readTest(t)
 		cond, where := t.holds, t.placed
-		if negated || i < n-1 {
+		if negated || i < last {
 			cond, where = t.fails, t.denied
 		}
 		if cond != nil {

@@ -258,7 +258,7 @@ func (p *parser) boolean(at span, depth int) *expr {
 		return nil
 	}
 	for _, op := range []opcode{opOr, opAnd} {
-		if parts := p.split(at, logicWords[op]); len(parts) > 1 {
+		if parts := p.split(at, logicWords[op]); parts != nil {
 			return p.join(op, parts, depth)
 		}
 	}
@@ -298,9 +298,8 @@ func (p *parser) foreign(at span) bool {
 	return false
 }
 
-// split cuts at a word outside of brackets.
-func (p *parser) split(at span, word string) []span {
-	var parts []span
+// split cuts at a word outside of brackets; nil if it isn't there.
+func (p *parser) split(at span, word string) (parts []span) {
 	depth, start := 0, at.start
 	for i := at.start; i < at.end; i++ {
 		t := p.s.toks[i]
@@ -311,6 +310,9 @@ func (p *parser) split(at span, word string) []span {
 			parts = append(parts, span{start, i})
 			start = i + 1
 		}
+	}
+	if parts == nil {
+		return nil
 	}
 	return append(parts, span{start, at.end})
 }
@@ -348,8 +350,11 @@ func (p *parser) bracketed(at span) bool {
 func (p *parser) comparison(at span) *expr {
 	p.i, p.end = at.start, at.end
 	left := p.operand(0)
+	if left == nil || p.i == p.end {
+		return left
+	}
 	e := &expr{op: opCompare, args: []*expr{left}}
-	for left != nil && p.i < p.end {
+	for p.i < p.end {
 		op := p.comparator()
 		if op == "" {
 			return nil
@@ -359,9 +364,6 @@ func (p *parser) comparison(at span) *expr {
 			return nil
 		}
 		e.args, e.cmp = append(e.args, right), append(e.cmp, op)
-	}
-	if len(e.cmp) == 0 || left == nil {
-		return left
 	}
 	return pypyInModules(e)
 }
@@ -635,30 +637,26 @@ func (n names) lookup(name string, local bool) *expr {
 
 // bind notes that a name stands for e, for anything if that is nil. TYPE_CHECKING is what it is: a module
 // that can't import it assigns False.
-func (n *names) bind(name string, e *expr) {
-	if _, ok := (*n)[name]; name == checking || e == nil && !ok && knownExpr(name) == nil {
+func (n *names) bind(name []byte, e *expr) {
+	if e == nil {
+		if _, ok := (*n)[string(name)]; !ok && facts[string(name)] == nil && !namespaces[string(name)] {
+			return
+		}
+	}
+	if string(name) == checking {
 		return
 	}
 	if *n == nil {
 		*n = names{}
 	}
-	(*n)[name] = e
-}
-
-// module notes `import name as bound`.
-func (n *names) module(bound, name string) {
-	if bound == name {
-		bound, _, _ = strings.Cut(bound, ".")
-		name = bound
-	}
-	n.bind(bound, knownExpr(name))
+	(*n)[string(name)] = e
 }
 
 // member notes `from imp.Module import name as bound`.
-func (n *names) member(bound string, imp Import, name string) {
-	if imp.Level == 0 {
-		n.bind(bound, knownExpr(imp.Module+"."+name))
-	} else {
-		n.bind(bound, nil)
+func (n *names) member(bound []byte, imp Import, name string) {
+	var e *expr
+	if imp.Level == 0 && namespaces[imp.Module] {
+		e = knownExpr(imp.Module + "." + name)
 	}
+	n.bind(bound, e)
 }

@@ -5,33 +5,49 @@ import "bytes"
 // Scan returns what src says about imports. The error, a *SyntaxError or ErrCoding, means that src wasn't
 // understood, and nothing is known about it.
 func Scan(src []byte) (Info, error) {
-	toks, err := read(src)
-	if err != nil {
-		return Info{}, err
-	}
-	return scan(src, toks)
+	var info Info
+	err := withTokens(src, func(toks []Token) (err error) {
+		info, err = scan(src, toks, look(src, toks))
+		return err
+	})
+	return info, err
 }
 
 // Read is Scan and Minify for the price of one reading.
 func Read(src []byte, o Options) (Info, []byte, error) {
-	toks, err := read(src)
-	if err != nil {
-		return Info{}, src, err
-	}
-	info, err := scan(src, toks)
-	if err != nil {
-		return Info{}, src, err
-	}
-	min, err := minify(src, toks, o)
+	info, min := Info{}, src
+	err := withTokens(src, func(toks []Token) (err error) {
+		m := look(src, toks)
+		if info, err = scan(src, toks, m); err == nil {
+			min, err = minify(src, toks, m, o)
+		}
+		return err
+	})
 	return info, min, err
 }
 
-// read is Tokens for sources in an encoding that we know.
-func read(src []byte) ([]Token, error) {
-	if _, err := header(src); err != nil {
-		return nil, err
+// marks are names that change how a whole source is read.
+type marks struct {
+	doc   bool // __doc__
+	path  bool // what Info.Path says
+	calls bool // functions that import
+}
+
+func look(src []byte, toks []Token) (m marks) {
+	for _, t := range toks {
+		if t.Kind != Name {
+			continue
+		}
+		switch string(t.Text(src)) {
+		case "__doc__":
+			m.doc = true
+		case "__path__", "extend_path", "declare_namespace":
+			m.path = true
+		case "__import__", "import_module":
+			m.calls = true
+		}
 	}
-	return Tokens(src)
+	return m
 }
 
 // scanner walks over the statements of a module. It keeps the suites that are open, not a tree.
@@ -42,8 +58,9 @@ type scanner struct {
 	info    Info
 	depths  []int // for each import the functions that it is in
 	suites  []suite
-	next    suite // opened by the head that has just been read
-	tries   int   // finished ones that catch ImportError
+	tests   []test // of each open suite's last if, one suite's after the other's
+	next    suite  // opened by the head that has just been read
+	tries   int    // finished ones that catch ImportError
 	names   names
 	dynamic bool // the source mentions a function that imports
 }
@@ -53,6 +70,7 @@ type suite struct {
 	where   Where
 	try     int      // Import.Try of what stands in it
 	depth   int      // functions around it
+	tests   int      // index of the first test of an if in it
 	clause  int      // it follows this clause of an if: number of tests it depends on; 0 if it is no such clause
 	negated bool     // the last of these must fail too
 	guard   int      // index of the first token of its test, if it is a main guard; 0 if it is none
@@ -65,9 +83,8 @@ type suite struct {
 // compound is a statement of several clauses.
 type compound struct {
 	kind        compoundKind
-	tests       []test // of if and elif, in order
-	from, until int    // imports in the body of a try
-	try         int    // number of a try that catches ImportError, else 0
+	from, until int // imports in the body of a try
+	try         int // number of a try that catches ImportError, else 0
 }
 
 type compoundKind uint8
@@ -89,13 +106,9 @@ type test struct {
 // span is a range of tokens.
 type span struct{ start, end int }
 
-func scan(src []byte, toks []Token) (Info, error) {
-	s := scanner{src: src, toks: toks, suites: make([]suite, 1, 16)}
-	s.dynamic = bytes.Contains(src, []byte("import_")) || bytes.Contains(src, []byte("__import"))
-	s.info.Doc = mentions(src, toks, "__doc__")
-	for _, name := range []string{"__path__", "extend_path", "declare_namespace"} {
-		s.info.Path = s.info.Path || mentions(src, toks, name)
-	}
+func scan(src []byte, toks []Token, m marks) (Info, error) {
+	s := scanner{src: src, toks: toks, suites: make([]suite, 1, 16), dynamic: m.calls}
+	s.info.Doc, s.info.Path = m.doc, m.path
 	for s.tok().Kind != EOF {
 		if err := s.step(); err != nil {
 			return Info{}, err
@@ -129,6 +142,7 @@ func (s *scanner) step() error {
 }
 
 func (s *scanner) push() {
+	s.next.tests = len(s.tests)
 	s.suites = append(s.suites, s.next)
 	s.next = s.inner()
 }
@@ -137,6 +151,7 @@ func (s *scanner) push() {
 func (s *scanner) pop() {
 	done := s.top()
 	guard := done.guard
+	s.tests = s.tests[:done.tests]
 	s.suites = s.suites[:len(s.suites)-1]
 	s.top().last.until = len(s.info.Imports)
 	if guard > 0 {
@@ -187,17 +202,23 @@ func (s *scanner) simple() error {
 		if err := s.statement(); err != nil {
 			return err
 		}
-		for ; s.tok().Kind != Newline; s.i++ {
-			if t := s.tok(); t.Kind == Op && s.src[t.Start] == ';' {
-				break
-			}
-		}
+		s.i = s.statementEnd(s.i)
 		s.calls(start, s.i)
 		if s.tok().Kind != Newline {
 			s.i++
 		}
 	}
 	return nil
+}
+
+// statementEnd returns the index of the Newline or semicolon after the simple statement in which i lies.
+func (s *scanner) statementEnd(i int) int {
+	for ; s.toks[i].Kind != Newline; i++ {
+		if t := s.toks[i]; t.Kind == Op && s.src[t.Start] == ';' {
+			break
+		}
+	}
+	return i
 }
 
 // statement reads what matters of a simple statement.
@@ -212,11 +233,11 @@ func (s *scanner) statement() error {
 		return s.importNames()
 	case "global":
 		for s.i++; s.tok().Kind == Name || s.is(s.i, ","); s.i++ {
-			s.names.bind(string(s.text(s.i)), nil)
+			s.names.bind(s.text(s.i), nil)
 		}
 	default:
 		if s.toks[s.i+1].Kind == Op && s.top().depth == 0 {
-			s.assign(string(s.text(s.i + 1)))
+			s.assign()
 		}
 	}
 	return nil
@@ -234,7 +255,7 @@ func (s *scanner) importModules() error {
 			return s.fail("import without a name")
 		}
 		s.add(Import{Line: line, Module: name})
-		s.names.module(s.bound(name), name)
+		s.names.bind(s.bound(), knownExpr(name))
 		if !s.is(s.i, ",") {
 			return s.endOfImport()
 		}
@@ -287,7 +308,7 @@ func (s *scanner) imported(imp Import) []string {
 		name := string(s.text(s.i))
 		out = append(out, name)
 		s.i++
-		s.names.member(s.bound(name), imp, name)
+		s.names.member(s.bound(), imp, name)
 		if !s.is(s.i, ",") {
 			break
 		}
@@ -296,13 +317,12 @@ func (s *scanner) imported(imp Import) []string {
 	return out
 }
 
-// bound reads `as other` and returns the name that an import binds.
-func (s *scanner) bound(name string) string {
+// bound reads `as other`, if that comes, and returns the name that an import binds: the one before s.i or other.
+func (s *scanner) bound() []byte {
 	if s.is(s.i, "as") && s.toks[s.i+1].Kind == Name {
 		s.i += 2
-		return string(s.text(s.i - 1))
 	}
-	return name
+	return s.text(s.i - 1)
 }
 
 // dotted reads `a.b.c`, "" if no name is there.

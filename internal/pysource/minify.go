@@ -23,37 +23,25 @@ var ErrCoding = errors.New("encoding is not a superset of ASCII")
 // source that mentions __doc__. With an error, which says why src wasn't understood, the result is src itself;
 // it is never nil or an alias of a changed src.
 func Minify(src []byte, o Options) ([]byte, error) {
-	toks, err := read(src)
-	if err != nil {
-		return src, err
-	}
-	return minify(src, toks, o)
+	min := src
+	err := withTokens(src, func(toks []Token) (err error) {
+		min, err = minify(src, toks, look(src, toks), o)
+		return err
+	})
+	return min, err
 }
 
-func minify(src []byte, toks []Token, o Options) ([]byte, error) {
+func minify(src []byte, toks []Token, seen marks, o Options) ([]byte, error) {
 	head, err := header(src)
 	if err != nil {
 		return src, err
 	}
-	m := minifier{src: src, toks: toks, opts: o, line: 1, indents: []string{""}, fresh: true}
+	m := minifier{src: src, toks: toks, opts: o, line: 1, indents: [][]byte{nil}, fresh: true}
 	m.out = make([]byte, 0, len(src)+1)
-	m.opts.KeepDocstrings = o.KeepDocstrings || mentions(src, toks, "__doc__")
+	m.opts.KeepDocstrings = o.KeepDocstrings || seen.doc
 	m.header(head)
 	m.run()
 	return m.out, nil
-}
-
-// mentions reports whether name is one of the source's names.
-func mentions(src []byte, toks []Token, name string) bool {
-	if !bytes.Contains(src, []byte(name)) {
-		return false
-	}
-	for _, t := range toks {
-		if t.Is(src, name) {
-			return true
-		}
-	}
-	return false
 }
 
 var coding = regexp.MustCompile(`^[ \t\f]*#.*?coding[:=][ \t]*([-_.a-zA-Z0-9]+)`)
@@ -100,7 +88,7 @@ type minifier struct {
 	opts    Options
 	out     []byte
 	line    int      // of the source, that out has reached
-	indents []string // of the open blocks
+	indents [][]byte // of the open blocks
 	fresh   bool     // the next token starts a logical line
 	prev    Token    // the last one written
 	depth   int      // open brackets
@@ -145,9 +133,9 @@ func (m *minifier) run() {
 }
 
 func (m *minifier) indent(t Token) {
-	text := string(t.Text(m.src))
+	text := t.Text(m.src)
 	if m.opts.Reindent {
-		text = strings.Repeat(" ", len(m.indents))
+		text = bytes.Repeat([]byte{' '}, len(m.indents))
 	}
 	m.indents = append(m.indents, text)
 }

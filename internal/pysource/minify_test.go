@@ -165,13 +165,3 @@ func checkMinified(t *testing.T, src []byte, o Options) {
 		}
 	}
 }
-
-func BenchmarkMinify(b *testing.B) {
-	src := bytes.Repeat([]byte("def function(argument, other=None):\n    '''Say what it does.'''\n    return argument + other[1: 2]  # why\n\n"), 5000)
-	b.SetBytes(int64(len(src)))
-	for b.Loop() {
-		if _, err := Minify(src, Options{}); err != nil {
-			b.Fatal(err)
-		}
-	}
-}

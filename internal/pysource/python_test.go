@@ -21,6 +21,8 @@ const (
 	sampleSize  = 60_000
 )
 
+var soak = os.Getenv("MITOGEN_SOAK") != ""
+
 // shapes are the ways of minifying that are compared with the original; the first keeps lines.
 var shapes = []Options{{}, {DropLines: true, Reindent: true, Tight: true}}
 
@@ -35,10 +37,13 @@ func TestAgainstPython(t *testing.T) {
 		t.Run(python.Name(), func(t *testing.T) {
 			t.Parallel()
 			files := library(t, python.Path)
-			if os.Getenv("MITOGEN_SOAK") == "" {
+			if soak {
+				files = append(files, installed(t, python.Path)...)
+			} else {
 				files = sample(files)
 			}
 			compare(t, python.Path, files)
+			compareImports(t, python.Path, files)
 		})
 	}
 }
@@ -46,24 +51,71 @@ func TestAgainstPython(t *testing.T) {
 // library returns the files of an interpreter's standard library, the test suite included.
 func library(t *testing.T, python string) []string {
 	t.Helper()
-	out, err := exec.Command(python, "-c", "import os; print(os.path.dirname(os.__file__))").Output()
-	if err != nil {
-		t.Fatalf("find standard library: %v", err)
+	return files(t, ask(t, python, "import os; print(os.path.dirname(os.__file__))"))
+}
+
+// installed returns the files of the packages that an interpreter has besides its library.
+func installed(t *testing.T, python string) []string {
+	t.Helper()
+	var all []string
+	for dir := range strings.FieldsSeq(ask(t, python, "import sys; print('\\n'.join([p for p in sys.path if p.endswith('-packages')]))")) {
+		all = append(all, files(t, dir)...)
 	}
-	var files []string
-	err = filepath.WalkDir(strings.TrimSpace(string(out)), func(path string, d fs.DirEntry, err error) error {
-		if d != nil && d.IsDir() && strings.HasSuffix(path, "-packages") {
+	return all
+}
+
+func ask(t *testing.T, python, question string) string {
+	t.Helper()
+	out, err := exec.Command(python, "-c", question).Output()
+	if err != nil {
+		t.Fatalf("%s -c %q: %v", python, question, err)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// files returns the Python files below dir, but for packages installed there.
+func files(t *testing.T, dir string) []string {
+	t.Helper()
+	var found []string
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if d != nil && d.IsDir() && path != dir && strings.HasSuffix(path, "-packages") {
 			return fs.SkipDir
 		}
 		if err == nil && d.Type().IsRegular() && strings.HasSuffix(path, ".py") {
-			files = append(files, path)
+			found = append(found, path)
 		}
 		return err
 	})
-	if err != nil || len(files) == 0 {
-		t.Fatalf("list standard library: %d files, error %v", len(files), err)
+	if err != nil {
+		t.Fatalf("list %s: %v", dir, err)
 	}
-	return files
+	return found
+}
+
+// TestAgainstPackages does the same with packages that are hard to read, or large.
+func TestAgainstPackages(t *testing.T) {
+	if !soak {
+		t.Skip("MITOGEN_SOAK is not set")
+	}
+	found := testpython.Find()
+	python := found[len(found)-1].Path
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	venv := filepath.Join(cache, "mitogen-go", "pysource", found[len(found)-1].Name())
+	for _, command := range [][]string{
+		{python, "-m", "venv", venv},
+		{filepath.Join(venv, "bin", "pip"), "install", "-q", "pygments", "sympy", "sqlalchemy", "boto3"},
+	} {
+		if out, err := exec.Command(command[0], command[1:]...).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %v\n%s", command, err, out)
+		}
+	}
+	python = filepath.Join(venv, "bin", "python")
+	packages := installed(t, python)
+	compare(t, python, packages)
+	compareImports(t, python, packages)
 }
 
 // sample picks some files, the same ones each time.
@@ -82,7 +134,7 @@ func sample(files []string) []string {
 	return picked
 }
 
-// compare has python check the files, and reports each line that it prints but the last.
+// compare has python read and compile the files as they are and minified.
 func compare(t *testing.T, python string, files []string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -94,12 +146,59 @@ func compare(t *testing.T, python string, files []string) {
 			fmt.Fprintf(&list, "%s\t%s\t%s\t%d\n", file, base+".py", tokens, 1-min(j, 1))
 		}
 	}
-	write(t, filepath.Join(dir, "list"), list.Bytes())
-	out, err := exec.Command(python, "testdata/check.py", filepath.Join(dir, "list")).CombinedOutput()
+	check(t, python, "testdata/check.py", dir, list.Bytes())
+}
+
+// compareImports has python look for the imports of files.
+func compareImports(t *testing.T, python string, files []string) {
+	t.Helper()
+	dir := t.TempDir()
+	var list bytes.Buffer
+	for i, file := range files {
+		name := filepath.Join(dir, fmt.Sprint(i))
+		fmt.Fprintf(&list, "%s\t%s\n", file, importList(t, file, name))
+	}
+	check(t, python, "testdata/imports.py", dir, list.Bytes())
+}
+
+// importList writes what we know about a file, and returns where, or - and why we don't know.
+func importList(t *testing.T, file, name string) string {
+	t.Helper()
+	src, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := Scan(src)
+	if err != nil {
+		return fmt.Sprintf("- %v", err)
+	}
+	var b bytes.Buffer
+	for _, i := range info.Imports {
+		where := i.Where.String()
+		if where == "" {
+			where = "-"
+		}
+		fmt.Fprintf(&b, "%d\t%d\t%s\t%s\t%s\n", i.Line, i.Level, i.Module, strings.Join(i.Names, ","), where)
+	}
+	for n, g := range info.Guards {
+		if n > 0 {
+			b.WriteByte(' ')
+		}
+		fmt.Fprintf(&b, "%d-%d", g.Line, g.Last)
+	}
+	write(t, name, b.Bytes())
+	return name
+}
+
+// check runs a script on a list in dir, and reports each line that it prints but the last.
+func check(t *testing.T, python, script, dir string, list []byte) {
+	t.Helper()
+	write(t, filepath.Join(dir, "list"), list)
+	out, err := exec.Command(python, script, filepath.Join(dir, "list")).CombinedOutput()
 	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
 	last := lines[len(lines)-1]
 	if err != nil || !strings.HasPrefix(last, "checked ") || strings.HasPrefix(last, "checked 0 ") {
-		t.Fatalf("check.py: %v\n%s", err, out)
+		t.Fatalf("%s: %v\n%s", script, err, out)
 	}
 	t.Log(last)
 	for _, line := range lines[:len(lines)-1] {

@@ -57,6 +57,9 @@ var closing = [256]byte{'(': ')', '[': ']', '{': '}'}
 func (l *Lexer) operator() (Token, error) {
 	c := l.src[l.pos]
 	for _, op := range operators[c] {
+		if next := l.peek(1); next != '=' && next != '>' && next != c {
+			break // no operator goes on like this
+		}
 		if len(l.src)-l.pos >= len(op) && string(l.src[l.pos:l.pos+len(op)]) == op {
 			return l.advance(Op, len(op)), nil
 		}

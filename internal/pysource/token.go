@@ -6,7 +6,11 @@
 // its input, and bounded in time and memory by the input's length.
 package pysource
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+	"sync"
+)
 
 // Kind says what a token is.
 type Kind uint8
@@ -53,8 +57,11 @@ func (e *SyntaxError) Error() string { return fmt.Sprintf("line %d: %s", e.Line,
 // Tokens returns all tokens of src; the last is EOF. The error is a *SyntaxError, and the tokens before it
 // are returned with it.
 func Tokens(src []byte) ([]Token, error) {
+	return appendTokens(make([]Token, 0, len(src)/4+8), src)
+}
+
+func appendTokens(toks []Token, src []byte) ([]Token, error) {
 	l := NewLexer(src)
-	toks := make([]Token, 0, len(src)/4+8)
 	for {
 		t, err := l.Next()
 		if err != nil {
@@ -65,4 +72,25 @@ func Tokens(src []byte) ([]Token, error) {
 			return toks, nil
 		}
 	}
+}
+
+// used holds tokens that nobody needs any more: *[]Token.
+var used sync.Pool
+
+// withTokens calls f with the tokens of a source whose encoding we know; f must not keep them.
+func withTokens(src []byte, f func([]Token) error) error {
+	if _, err := header(src); err != nil {
+		return err
+	}
+	room, _ := used.Get().(*[]Token)
+	if room == nil {
+		room = new([]Token)
+	}
+	toks, err := appendTokens(slices.Grow((*room)[:0], len(src)/8+8), src)
+	*room = toks
+	defer used.Put(room)
+	if err != nil {
+		return err
+	}
+	return f(toks)
 }

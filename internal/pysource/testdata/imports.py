@@ -1,7 +1,7 @@
 """Compares our list of a file's imports with that of this interpreter's own ast.
 
 Argument: a file of lines `original TAB list`; a list has one import a line: line, level, module, names, places (- where there are
-none, as whereNames says), and last one line of main guards, or is `- why`. Prints one line a difference, and last `checked N skipped M`.
+none, as whereNames says), and last one line of main guards, or is `- why`. Prints one line a difference, and last `checked N skipped M, K imports`.
 """
 import ast
 import io
@@ -54,6 +54,9 @@ def truth(node, main, checking):
         texts = [n for n in sides if literal(n) == '__main__']
         if names and texts and main is not None:
             return main == (kind(node.ops[0]) == 'Eq')
+    if k == 'Call' and kind(node.func) == 'Attribute' and node.func.attr == 'startswith' and len(node.args) == 1:
+        if kind(node.func.value) == 'Name' and node.func.value.id == '__name__' and main and literal(node.args[0]):
+            return '__main__'.startswith(literal(node.args[0]))
     return None
 
 
@@ -226,15 +229,16 @@ def check(original, found):
     except (SyntaxError, ValueError, TypeError, MemoryError, RuntimeError):
         return False
     if found[0] == '-':
-        return 'not understood: ' + found[1:]
+        return 'not understood: ' + found[1:], 0
     got, got_guard = ours(found)
     if got != want:
-        return 'missing %s, not there %s' % ([w for w in want if w not in got], [g for g in got if g not in want])
+        return 'missing %s, not there %s' % ([w for w in want if w not in got], [g for g in got if g not in want]), 0
     if sys.version_info < (3, 8):
         guard = re.sub('-[0-9]+', '', guard)
         got_guard = re.sub('-[0-9]+', '', got_guard)
     if guard != got_guard:
-        return 'guards %s, not %s' % (guard, got_guard)
+        return 'guards %s, not %s' % (got_guard, guard), 0
+    return None, len(want)
 
 
 def main():
@@ -246,9 +250,10 @@ def main():
             skipped += 1
             continue
         checked += 1
-        if result:
-            print('%s: %s' % (original, result))
-    print('checked %d skipped %d' % (checked, skipped))
+        imports += result[1]
+        if result[0]:
+            print('%s: %s' % (original, result[0]))
+    print('checked %d skipped %d, %d imports' % (checked, skipped, imports))
 
 
 main()
