@@ -1,5 +1,47 @@
 package pysource
 
+// names are what a module's global names stand for, as far as conditions need it. A nil value is a name that
+// may stand for anything.
+type names map[string]*expr
+
+// lookup returns nil for what isn't known.
+func (n names) lookup(name string, local bool) *expr {
+	e, ok := n[name]
+	if !ok {
+		return knownExpr(name)
+	}
+	if local && e != nil && e.op != opKnown {
+		return nil
+	}
+	return e
+}
+
+// bind notes that a name stands for e, for anything if that is nil. TYPE_CHECKING is what it is: a module
+// that can't import it assigns False.
+func (n *names) bind(name []byte, e *expr) {
+	if e == nil {
+		if _, ok := (*n)[string(name)]; !ok && facts[string(name)] == nil && !namespaces[string(name)] {
+			return
+		}
+	}
+	if string(name) == checking {
+		return
+	}
+	if *n == nil {
+		*n = names{}
+	}
+	(*n)[string(name)] = e
+}
+
+// member notes `from imp.Module import name as bound`.
+func (n *names) member(bound []byte, imp Import, name string) {
+	var e *expr
+	if imp.Level == 0 && namespaces[imp.Module] {
+		e = knownExpr(imp.Module + "." + name)
+	}
+	n.bind(bound, e)
+}
+
 // maxAssigned is how many tokens of an assignment are looked at.
 const maxAssigned = 64
 

@@ -68,7 +68,8 @@ type scanner struct {
 // suite is a block of statements.
 type suite struct {
 	where   Where
-	try     int      // Import.Try of what stands in it
+	try     int      // Import.Try of what stands in it, but for a try whose body hasn't ended
+	catch   int      // Import.Catch of what stands in it
 	depth   int      // functions around it
 	tests   int      // index of the first test of an if in it
 	clause  int      // it follows this clause of an if: number of tests it depends on; 0 if it is no such clause
@@ -176,7 +177,7 @@ func (s *scanner) addGuard(head Token) {
 // inner returns a suite within the current one that says nothing new.
 func (s *scanner) inner() suite {
 	t := s.top()
-	return suite{where: t.where, try: t.try, depth: t.depth}
+	return suite{where: t.where, try: t.try, catch: t.catch, depth: t.depth}
 }
 
 // line reads a logical line: simple statements, or a head with or without its suite.
@@ -335,7 +336,7 @@ func (s *scanner) dotted() string {
 		}
 		s.i++
 	}
-	if s.i == start {
+	if s.i == start || s.is(s.i-1, ".") {
 		return ""
 	}
 	first, last := s.toks[start], s.toks[s.i-1]
@@ -358,7 +359,7 @@ func (s *scanner) add(imp Import) {
 	t := s.top()
 	s.place(len(s.suites) - 1)
 	imp.Where |= t.where | t.placed
-	imp.Try, imp.When = t.try, t.when
+	imp.Try, imp.Catch, imp.When = t.try, t.catch, t.when
 	s.info.Imports = append(s.info.Imports, imp)
 	s.depths = append(s.depths, t.depth)
 }

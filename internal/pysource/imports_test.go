@@ -2,6 +2,7 @@ package pysource
 
 import (
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -19,6 +20,9 @@ func show(imports []Import) string {
 		}
 		if i.Try != 0 {
 			text += fmt.Sprintf(" try%d", i.Try)
+		}
+		if i.Catch != 0 {
+			text += fmt.Sprintf(" catch%d", i.Catch)
 		}
 		if i.When != nil {
 			text += fmt.Sprintf(" if%d", len(i.When))
@@ -49,11 +53,13 @@ func TestImports(t *testing.T) {
 		{"typing without typing", "try:\n  from typing import TYPE_CHECKING\nexcept ImportError:\n  TYPE_CHECKING = False\nif TYPE_CHECKING: import a\n",
 			"2 typing(TYPE_CHECKING) optional try1; 5 a typing if1"},
 		{"optional", "try:\n  import a\n  def f(): import b\nexcept (KeyError, ImportError):\n  import c\nexcept: import d\nelse: import e\nfinally: import f",
-			"2 a optional try1; 3 b function; 5 c handler try1; 6 d handler try1; 7 e else try1; 8 f"},
+			"2 a optional try1; 3 b function; 5 c handler catch1; 6 d handler catch1; 7 e else catch1; 8 f"},
 		{"not optional", "try: import a\nexcept KeyError: import b\nelse: import c", "1 a; 2 b; 3 c"},
 		{"nested", "try:\n  import a\n  try: import b\n  except ImportError: import c\n  import d\nexcept Exception, e: pass",
-			"2 a optional try2; 3 b optional try1; 4 c optional,handler try1; 5 d optional try2"},
-		{"in a function", "def f():\n  try: import a\n  except ImportError: import b", "2 a function,optional try1; 3 b function,handler try1"},
+			"2 a optional try2; 3 b optional try1; 4 c optional,handler try2 catch1; 5 d optional try2"},
+		{"in a function", "def f():\n  try: import a\n  except ImportError: import b", "2 a function,optional try1; 3 b function,handler catch1"},
+		{"nested in a handler", "try: import a\nexcept ImportError:\n  try: import b\n  except ImportError: import c\n  else: import d",
+			"1 a optional try1; 3 b optional,handler try2 catch1; 4 c handler catch2; 5 d handler,else catch2"},
 		{"suppress", "with contextlib.suppress(ImportError): import a\nwith suppress(KeyError): import b", "1 a optional try1; 2 b"},
 		{"main", "if __name__ == '__main__':\n  import a\nelif x: import b\nif '__main__' != __name__: import c\n", "2 a main if1; 3 b imported if1; 4 c imported if1"},
 		{"calls", "a = __import__('b.c'), importlib.import_module('d'), x.import_module('e'), import_module(f)\nimport_module('.g', __name__)",
@@ -68,6 +74,71 @@ func TestImports(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestInfo(t *testing.T) {
+	for _, tt := range []struct {
+		src  string
+		want Info
+	}{
+		{"import_ = '__doc__ __path__'", Info{}},
+		{"print(__doc__)", Info{Doc: true}},
+		{"__path__ = 1", Info{Path: true}},
+		{"__import__('pkg_resources').declare_namespace(__name__)", Info{Path: true, Imports: []Import{{Line: 1, Module: "pkg_resources", Where: Dynamic}}}},
+		{"__all__ = ['a', \"b\" 'c',\n 'd'] + x\n__all__ += ('e',)\n__all__ += f()", Info{All: []string{"a", "bc", "d", "e"}}},
+		{"x\nif __name__ == '__main__':\n  a\n  '''b\n  c'''\n\n\nelse: d\n", Info{Guards: []Span{{2, 5, 2, 46}}}},
+		{"if(a and '__main__'==__name__): b; c\nd\nif x: y\nelif __name__ == '__main__': e", Info{Guards: []Span{{1, 1, 0, 36}, {4, 4, 47, 77}}}},
+		{"if __name__ != '__main__': a\nif __name__ == '__main__' or b: c\nif d:\n  if __name__ == '__main__': e", Info{}},
+	} {
+		got, err := Scan([]byte(tt.src))
+		if err != nil || !reflect.DeepEqual(got, tt.want) {
+			t.Errorf("%s\ngot  %+v, %v\nwant %+v", tt.src, got, err, tt.want)
+		}
+	}
+}
+
+func TestImportsNotUnderstood(t *testing.T) {
+	for _, src := range []string{
+		"import", "import a.", "import a as", "import a b", "import a,", "from a", "from a import", "from import b", "from . import (a",
+		"from a import (b c)", "from a import b.c", "from a import *, b", "from a import (b)c", "x = (", "# coding: utf-16\nimport a",
+	} {
+		if info, err := Scan([]byte(src)); err == nil || info.Imports != nil {
+			t.Errorf("%s: %s", src, show(info.Imports))
+		}
+	}
+}
+
+// TestHardToScan would not end in time if anything were quadratic.
+func TestHardToScan(t *testing.T) {
+	for name, src := range map[string]string{
+		"clauses":    "if a: pass\n" + strings.Repeat("elif sys.platform == 'x' and not (b or PY2): import c\n", 20_000),
+		"handlers":   "try:\n" + strings.Repeat("  import a\n", 50_000) + strings.Repeat("except ImportError: import b\n", 20_000),
+		"names":      "a = PY3 = sys.version_info > (3,)\n" + strings.Repeat("a = a and a or a and a or not a\nif a: import b\n", 20_000),
+		"blocks":     deep("if os.name == 'nt':", 1000) + strings.Repeat(strings.Repeat(" ", 1000)+"if PY2: import a\n", 1000),
+		"brackets":   strings.Repeat("if "+strings.Repeat("(", 90)+"PY2"+strings.Repeat(")", 90)+": import a\n", 5000),
+		"lambdas":    "x = " + strings.Repeat("lambda: (__import__('a'), ", 20_000) + strings.Repeat(")", 20_000),
+		"one line":   "if a: " + strings.Repeat("import b; ", 100_000),
+		"heads":      strings.Repeat("if a: ", 100_000),
+		"assignment": strings.Repeat("a = ", 100_000) + "1",
+	} {
+		t.Run(name, func(t *testing.T) {
+			info, err := Scan([]byte(src))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, i := range info.Imports {
+				i.Taken(Target{Version: [3]int{3, 8, 0}})
+			}
+		})
+	}
+}
+
+func deep(head string, n int) string {
+	var b strings.Builder
+	for i := range n {
+		b.WriteString(strings.Repeat(" ", i) + head + "\n")
+	}
+	return b.String()
 }
 
 func FuzzScan(f *testing.F) {

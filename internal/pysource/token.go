@@ -1,7 +1,7 @@
 // Package pysource understands Python source text, of any version from 2.4 to 3.14, without a Python: a
-// lexer that yields the tokens of a file, and a minifier built on it.
+// lexer that yields the tokens of a file, and built on it a minifier and a scan for imports.
 //
-// Start with Minify. A Lexer, or Tokens for a whole file, is for tools that look at the source: comments and
+// Start with Read, which does both. A Lexer, or Tokens for a whole file, is for tools that look at the source: comments and
 // line ends that end no statement aren't tokens, Indent and Dedent are. Everything here is a pure function of
 // its input, and bounded in time and memory by the input's length.
 package pysource

@@ -22,7 +22,8 @@ type Import struct {
 	Module string // "" in `from . import x`
 	Names  []string
 	Where  Where
-	Try    int    // which try, from 1 in the order of their ends, gives it Optional, Handler or Else; 0 if none does
+	Try    int    // the innermost try or suppress that makes it Optional, a number from 1; 0 if none does
+	Catch  int    // the innermost try whose Handler or Else it stands in; 0 if there is none
 	When   []Cond // all must hold
 }
 
@@ -34,8 +35,8 @@ const (
 	InFunction   Where = 1 << iota // not executed when the module is imported
 	TypeChecking                   // never executed
 	Optional                       // in the body of a try that survives ImportError, or in suppress(ImportError)
-	Handler                        // in the handler that catches it: executed if something Optional of that Try fails
-	Else                           // in the else clause: executed if nothing fails
+	Handler                        // in a handler that catches ImportError: executed if an import whose Try is this Catch fails
+	Else                           // in the else clause of such a try: executed if none fails
 	Main                           // executed only if the module is run as a program
 	Imported                       // executed only if it isn't
 	Dynamic                        // __import__ or importlib.import_module with a literal name
