@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/term"
@@ -62,6 +63,8 @@ func (s *state) notice(text string) (err error) {
 // a time, and output waits meanwhile. Ctrl-C interrupts the command.
 func (s *state) ask(ctx context.Context, text string, visible bool) (answer string, err error) {
 	s.ui.alone(func() {
+		s.typed.pause()
+		defer s.typed.resume()
 		if err = ctx.Err(); err == nil {
 			answer, err = askTTY(ctx, text, visible)
 		}
@@ -89,7 +92,7 @@ func askTTY(ctx context.Context, text string, visible bool) (string, error) {
 	fmt.Fprint(tty, strings.ReplaceAll(text[:at], "\n", "\r\n"))
 	stop := context.AfterFunc(ctx, func() { tty.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
-	t := term.NewTerminal(tty, text[at:])
+	t := term.NewTerminal(keys{tty}, text[at:])
 	read := t.ReadLine
 	if !visible {
 		read = func() (string, error) { return t.ReadPassword(text[at:]) }
@@ -101,6 +104,62 @@ func askTTY(ctx context.Context, text string, visible bool) (string, error) {
 	}
 	return line, err
 }
+
+// keys reads a terminal key by key, so that what is typed for the next question stays for it.
+type keys struct{ *os.File }
+
+func (k keys) Read(b []byte) (int, error) { return k.File.Read(b[:min(1, len(b))]) }
+
+// terminalInput is standard input that comes from the terminal. It leaves the terminal to a question while one is asked.
+type terminalInput struct {
+	tty *os.File
+
+	mu     sync.Mutex // protects following
+	asked  *sync.Cond
+	asking bool
+}
+
+func newTerminalInput() (*terminalInput, error) {
+	tty, err := openTTY()
+	if err != nil {
+		return nil, err
+	}
+	t := &terminalInput{tty: tty}
+	t.asked = sync.NewCond(&t.mu)
+	return t, nil
+}
+
+func (t *terminalInput) Read(b []byte) (int, error) {
+	for {
+		t.mu.Lock()
+		for t.asking {
+			t.asked.Wait()
+		}
+		t.mu.Unlock()
+		n, err := t.tty.Read(b)
+		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			return n, err
+		}
+	}
+}
+
+// pause takes the terminal from a Read that waits. Like resume it does nothing where there is no terminal input.
+func (t *terminalInput) pause() { t.set(true, time.Unix(1, 0)) }
+
+func (t *terminalInput) resume() { t.set(false, time.Time{}) }
+
+func (t *terminalInput) set(asking bool, deadline time.Time) {
+	if t == nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.asking = asking
+	t.tty.SetReadDeadline(deadline)
+	t.asked.Broadcast()
+}
+
+func (t *terminalInput) close() { t.tty.Close() }
 
 // rawTTY makes tty hand over single keys. It leaves the file's mode of reading alone, which File.Fd would not.
 func rawTTY(tty *os.File) (restore func(), err error) {

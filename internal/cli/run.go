@@ -102,7 +102,13 @@ func (s *state) inputs(none bool) (input func() io.Reader, close func(), err err
 	switch {
 	case none || s.opt.several() && isTerminal(s.stdin):
 		return func() io.Reader { return nil }, nothing, nil
-	case !s.opt.several():
+	case isTerminal(s.stdin):
+		// Where it is not the terminal that questions come on it is read as it is.
+		if s.typed, err = newTerminalInput(); err == nil {
+			return func() io.Reader { return s.typed }, s.typed.close, nil
+		}
+	}
+	if !s.opt.several() {
 		return func() io.Reader { return s.stdin }, nothing, nil
 	}
 	all, err := newSpool(s.stdin)

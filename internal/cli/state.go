@@ -21,6 +21,7 @@ type state struct {
 	opt            options
 	ending         atomic.Bool             // contexts are being ended
 	interrupt      context.CancelCauseFunc // ends the command as Ctrl-C does
+	typed          *terminalInput          // nil: standard input is no terminal, or is not wanted
 }
 
 func newState(s Streams) *state {

@@ -116,7 +116,7 @@ func (e *valueEncoder) float(f float64) {
 		e.write(`{"$float":"-inf"}`)
 	default:
 		s := strconv.FormatFloat(f, 'g', -1, 64)
-		if exp, _ := strings.CutPrefix(s, "-"); strings.IndexAny(exp, ".e") < 0 {
+		if !strings.ContainsAny(s, ".e") {
 			s += ".0"
 		}
 		e.write(s)
@@ -292,7 +292,7 @@ func number(s string) (any, error) {
 	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
 		return n, nil
 	}
-	if strings.IndexAny(s, ".eE") < 0 {
+	if !strings.ContainsAny(s, ".eE") {
 		n, ok := new(big.Int).SetString(s, 10)
 		if !ok {
 			return nil, errNotJSON
