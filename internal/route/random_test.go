@@ -356,8 +356,20 @@ func (s *sim) apply(p *peer, actions []Action) {
 				s.gone[a.ID] = true
 			}
 		case Broken:
-			s.fail("%d is broken: %s", a.ID, a.Why)
+			s.broken(a)
 		}
+	}
+}
+
+// broken ends a context as the engine does. Only those that attack can have broken the rules.
+func (s *sim) broken(a *Action) {
+	p := s.nodes[a.ID]
+	switch {
+	case p == nil:
+	case !p.hostile:
+		s.fail("%d is broken: %s", a.ID, a.Why)
+	default:
+		p.dead, p.down = true, nil
 	}
 }
 
