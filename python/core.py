@@ -305,7 +305,9 @@ def urgent(dst, handle, data):
 
 def dead(dst, reply, why):
     if reply:
-        send(dst, reply, why.encode(), DEAD)
+        way = ROUTES.get(dst, UP)   # a child's question has not come by the engine
+        way.put(frame(dst, reply, why.encode(), DEAD))
+        way.flush()
 
 
 def credit(dst, flow, n):
@@ -810,7 +812,7 @@ def watch():
 
 
 def guarded():
-    """Have another process kill our group if it is still there in a second."""
+    """Have another process kill our group if it is still there in 900 ms."""
     try:
         pid = os.fork()
     except OSError:
@@ -827,7 +829,7 @@ def guarded():
                 os.close(fd)
             except OSError:
                 pass
-        for i in range(50):
+        for i in range(45):
             time.sleep(.02)
             if os.getppid() != PID:
                 os._exit(0)

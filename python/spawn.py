@@ -32,41 +32,55 @@ DUE[0] = run_timers
 
 
 def execute(argv, env, tty, wait):
-    """Start argv. Returns (pid, fds of its stdin, stdout, stderr, terminal and the terminal's other side, error)."""
+    """Start argv (bytes). Returns (pid, fds of its stdin, stdout, stderr, terminal and the terminal's other side, error)."""
+    master = slave = None
+    fds = []
+    if tty:
+        # Before err, so that err closes first if this process is killed (Linux lets the last file go first, since 4.3): at a
+        # terminal's end sudo passes SIGHUP on, which would end the context alone, without its group.
+        master, slave = os.openpty()
+        fds = [master, slave]
     in_r, in_w = os.pipe()
     out_r, out_w = os.pipe()
-    err, err_w = [os.dup(s.fileno()) for s in _socket.socketpair(1, 1)]
+    pair = _socket.socketpair(1, 1)
+    err, err_w = [os.dup(s.fileno()) for s in pair]
+    for s in pair:
+        s.close()
     failed_r, failed_w = os.pipe()
-    fds = [in_r, in_w, out_r, out_w, err, err_w, failed_r, failed_w]
-    master = slave = None
+    fds += [in_r, in_w, out_r, out_w, err, err_w, failed_r, failed_w]
     if tty:
-        master, slave = os.openpty()
-        fds += [master, slave]
         mode = termios.tcgetattr(slave)
         mode[3] = mode[3] & ~termios.ECHO       # no answer may come back into an error text
         termios.tcsetattr(slave, termios.TCSANOW, mode)
     for fd in fds:
         private(fd, 1)
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except OSError:
+        for fd in fds:
+            os.close(fd)
+        raise
     if not pid:
         try:
-            os.setsid()
-            if slave is not None:
-                fcntl.ioctl(slave, getattr(termios, 'TIOCSCTTY', 21518), 0)
-                if wait:
-                    in_r = out_w = slave
-            os.dup2(in_r, 0)
-            os.dup2(out_w, 1)
-            os.dup2(err_w, 2)
-            for name in ('SIGPIPE', 'SIGXFSZ', 'SIGINT'):
-                if hasattr(signal, name):
-                    signal.signal(getattr(signal, name), signal.SIG_DFL)
-            full = dict(os.environ)
-            full.update(env)
-            os.execvpe(argv[0], argv, full)
-        except:
-            os.write(failed_w, ('%s: %s' % (argv[0], sys.exc_info()[1])).encode())
-        os._exit(127)
+            try:
+                os.setsid()
+                if slave is not None:
+                    fcntl.ioctl(slave, getattr(termios, 'TIOCSCTTY', 21518), 0)
+                    if wait:
+                        in_r = out_w = slave
+                os.dup2(in_r, 0)
+                os.dup2(out_w, 1)
+                os.dup2(err_w, 2)
+                for name in ('SIGPIPE', 'SIGXFSZ', 'SIGINT'):
+                    if hasattr(signal, name):
+                        signal.signal(getattr(signal, name), signal.SIG_DFL)
+                full = dict(getattr(os, 'environb', os.environ))
+                full.update(env)
+                os.execvpe(argv[0], argv, full)
+            except:
+                os.write(failed_w, str(sys.exc_info()[1]).encode())
+        finally:
+            os._exit(127)   # what follows is the hop's
     for fd in (in_r, out_w, err_w, failed_w):
         os.close(fd)
     why = os.read(failed_r, 4096)
@@ -75,6 +89,8 @@ def execute(argv, env, tty, wait):
         os.close(in_w)
         os.close(out_r)
         in_w, out_r = os.dup(master), os.dup(master)
+        os.close(slave)     # so that reading ends with the program, which has it already
+        slave = None
     for fd in (in_w, out_r, err, master):
         if fd is not None:
             private(fd)
@@ -98,8 +114,10 @@ class Child(Stream):
         self.screen = EMPTY     # what came on the terminal since the last answer
         self.answered = {}
         self.heard = self.spoke = now()
-        self.pid, w, r, self.err, self.tty, self.slave, why = execute(
-            plan['argv'], plan['env'], plan['tty'], plan['wait'])
+        argv = [utf8(a) for a in plan['argv']]
+        words = argv[0] + ': '.encode()
+        env = dict([(utf8(k), utf8(v)) for k, v in plan['env'].items()])
+        self.pid, w, r, self.err, self.tty, self.slave, why = execute(argv, env, plan['tty'], plan['wait'])
         CHILDREN[id] = ROUTES[id] = self
         self.started = not plan['wait']
         Stream.__init__(self, r, w)
@@ -109,7 +127,7 @@ class Child(Stream):
             FDS[self.tty] = self.on_tty
             POLL.register(self.tty, POLLIN)
         if why:
-            return self.end('exec', why)
+            return self.end('exec', words + why)
         if self.started:
             self.first()
         after(plan['timeout'], self.late)
@@ -134,9 +152,12 @@ class Child(Stream):
 
     def parse(self, buf):
         if not self.up:
-            i = buf.find(pack('>L', MAGIC)[:3])
+            magic = pack('>L', MAGIC)[:3]
+            i = buf.find(magic)
             if i < 0:
-                i = max(0, len(buf) - 2)
+                i = len(buf)
+                if magic[:1] in buf[-2:]:
+                    i = max(0, i - 2)
             self.said(buf[:i])
             if self.plan['wait'] and not self.started:
                 self.converse(buf)
@@ -237,9 +258,8 @@ class Child(Stream):
         """Begin its end: close its stream, give it 300 ms, kill it; reported when it is reaped."""
         if self.gone:
             return
+        self.drain()
         self.said(why)
-        while self.err in FDS and FDS[self.err] and self.drained():
-            pass
         self.gone = what
         STREAMS.remove(self)
         for fd in (self.w, self.r, self.tty):
@@ -257,21 +277,30 @@ class Child(Stream):
             self.patience = 0
         self.reap()
 
-    def drained(self):
-        """Read one piece of stderr if there is any now."""
-        p = getattr(select, 'poll', Poll)()
-        p.register(self.err, POLLIN)
-        if p.poll(0):
-            return self.listen(self.err)
+    def drain(self):
+        """Read what is there now, of an endless output a part."""
+        for fd in (self.r, self.err, self.tty):
+            p = getattr(select, 'poll', Poll)()
+            for i in range(16):
+                if fd not in FDS or self.up and fd == self.r:
+                    break
+                p.register(fd, POLLIN)
+                if not p.poll(0) or not self.listen(fd):
+                    break
 
     def reap(self):
         if now() > self.patience:
-            for fn in (os.killpg, os.kill):
-                try:
-                    fn(self.pid, 9)
-                except OSError:
-                    pass
-            self.close()
+            if self.tty is not None:
+                # The kernel ends the context then, and sudo, which sees that, itself. Killed, it would leave a monitor.
+                self.close()
+                self.patience = now() + 0.1
+            else:
+                for fn in (os.killpg, os.kill):
+                    try:
+                        fn(self.pid, 9)
+                    except OSError:
+                        pass
+                self.close()
         try:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
         except OSError:
@@ -287,8 +316,7 @@ class Child(Stream):
         else:
             self.status = os.WEXITSTATUS(status)
         if self.w is not None or self.r is not None:
-            while self.err in FDS and self.drained():
-                pass
+            self.drain()
         self.close()
         self.report()
 
@@ -297,7 +325,7 @@ class Child(Stream):
         if self.err in FDS:
             POLL.unregister(self.err)
             del FDS[self.err]
-        for fd in (self.w, self.r, self.tty, self.slave, self.err):
+        for fd in (self.err, self.w, self.r, self.tty, self.slave):
             if fd is not None:
                 os.close(fd)
         self.w = self.r = self.tty = self.slave = self.err = None
@@ -373,6 +401,11 @@ def native_text(k):
     return str(k)
 
 
+def utf8(s):
+    """Text as the system's calls take it, whatever the locale is."""
+    return s.encode('utf-8')
+
+
 def on_kill(src, reply, kind, data):
     c = CHILDREN.get(unpack('>L', data)[0])
     if c:
@@ -385,9 +418,9 @@ def on_pong(src, reply, kind, data):
 
 def leave_children():
     """They have been told to end, or see the end of their streams."""
-    end = now() + 1
+    end = now() + 0.9
     for c in list(CHILDREN.values()):
-        after(0.9, lambda c=c: c.end('killed'))
+        after(0.7, lambda c=c: c.end('killed'))
     wait(lambda: not CHILDREN or now() > end)
 
 

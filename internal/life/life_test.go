@@ -232,6 +232,9 @@ func TestNothingIsLeftBehind(t *testing.T) {
 		wg.Go(func() {
 			defer func() { <-gate }()
 			d := r.live(t, l, mark)
+			if d > time.Second {
+				t.Logf("%v: gone only after %v", r, d)
+			}
 			mu.Lock()
 			took = append(took, d)
 			mu.Unlock()

@@ -10,6 +10,7 @@ import (
 const (
 	grace     = 300 * time.Millisecond // for the child to end by itself, its stdin having ended
 	patience  = 300 * time.Millisecond // for a child that we may not kill (sudo's) to end by SIGHUP
+	hint      = 100 * time.Millisecond // for a child with a terminal to see that it is to end
 	lastWords = 50 * time.Millisecond  // for what the child has left open to say more
 )
 
@@ -48,15 +49,34 @@ func (p *Process) endsWithin(d time.Duration) bool {
 	}
 }
 
-// Kill kills the process group, and closes stdin and terminal for those whom it may not kill. It doesn't wait.
+// Kill kills the process group. It doesn't wait. One with a terminal, as sudo's, gets 100 ms to end by itself when all
+// that it is connected to has closed: the kernel ends the runtime behind it, and sudo, if it were killed, would
+// leave a monitor for two seconds.
 func (p *Process) Kill() {
-	p.signal(syscall.SIGKILL)
+	if p.tty == nil {
+		p.signal(syscall.SIGKILL)
+	}
 	if p.Stdin != nil {
 		p.Stdin.Close()
 	}
-	if p.tty != nil {
-		p.tty.hangUp()
+	if p.tty == nil {
+		return
 	}
+	if p.isConnected() {
+		p.stderr.Close() // before the terminal, whose SIGHUP would end the runtime without its group
+	}
+	p.tty.hangUp()
+	go func() {
+		if !p.endsWithin(hint) {
+			p.signal(syscall.SIGKILL)
+		}
+	}()
+}
+
+func (p *Process) isConnected() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.connected
 }
 
 // signal reaches the process group as long as its id can't have become somebody else's.

@@ -180,7 +180,7 @@ func TestSudoOfAnother(t *testing.T) {
 	lab.Need(t)
 	self := copySelf(t)
 	for _, tt := range []struct{ name, user, script, want string }{
-		{"at the prompt", lab.Pass, "true", "what unanswered -9, closed <nil>"},
+		{"at the prompt", lab.Pass, "true", "what unanswered 1, closed <nil>"},
 		{"ends with stdin", lab.Free, "echo $$; exec cat >/dev/null", "closed <nil>"},
 		{"ends by hangup", lab.Free, "echo $$; exec sleep 60", "closed <nil>"},
 		{"ends by hangup, use_pty", lab.Log, "echo $$; exec sleep 60", "closed <nil>"},
