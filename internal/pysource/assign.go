@@ -50,35 +50,21 @@ const maxStored = 32
 
 // assign reads a statement at module level that begins with a name and an operator.
 func (s *scanner) assign() {
-	switch op := s.text(s.i + 1); string(op) {
-	case "=", "+=":
-		if s.is(s.i, "__all__") {
-			s.all()
-			return
-		}
-		fallthrough
-	case ":", ",":
+	switch op := s.text(s.i + 1); {
+	case s.is(s.i, "__all__") && (string(op) == "=" || string(op) == "+="):
+		s.all()
+	case len(op) == 1 && (op[0] == '=' || op[0] == ':' || op[0] == ','):
 		s.bind(s.i)
-	default:
-		if op[len(op)-1] == '=' {
-			s.names.bind(s.text(s.i), nil)
-		}
+	case op[len(op)-1] == '=':
+		s.names.bind(s.text(s.i), nil)
 	}
 }
 
 // bind notes what the names stand for that the statement at start assigns.
 func (s *scanner) bind(start int) {
-	depth, value, end := 0, start, start
-	for ; end-start < maxAssigned && s.toks[end].Kind != Newline && !s.is(end, ";"); end++ {
-		if s.toks[end].Kind == Op {
-			depth += nesting[s.src[s.toks[end].Start]]
-		}
-		if depth == 0 && s.is(end, "=") {
-			value = end + 1
-		}
-	}
+	value, end := s.assigned(start)
 	var e *expr
-	if len(s.suites) == 1 && end-start < maxAssigned && s.toks[value].Kind == Name {
+	if len(s.suites) == 1 && end-start < maxAssigned && (s.toks[value].Kind == Name || s.is(value, "(")) {
 		e = s.condition(span{value, end})
 	}
 	if e.size(maxStored) >= maxStored {
@@ -95,6 +81,21 @@ func (s *scanner) bind(start int) {
 			s.names.bind(s.text(i), nil)
 		}
 	}
+}
+
+// assigned returns the indices of the value that a statement assigns and of its end; start if it has no value.
+func (s *scanner) assigned(start int) (value, end int) {
+	depth := 0
+	value, end = start, start
+	for ; end-start < maxAssigned && s.toks[end].Kind != Newline && !s.is(end, ";"); end++ {
+		if s.toks[end].Kind == Op {
+			depth += nesting[s.src[s.toks[end].Start]]
+		}
+		if depth == 0 && s.is(end, "=") {
+			value = end + 1
+		}
+	}
+	return value, end
 }
 
 // size returns the number of nodes, or limit if there are more.

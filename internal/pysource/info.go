@@ -20,7 +20,7 @@ type Import struct {
 	Line   int    // of the statement, from 1
 	Level  int    // leading dots; Python 2's implicit relative imports have none
 	Module string // "" in `from . import x`
-	Names  []string
+	Names  []string // that a from-import names, "*" included; nil in `import a`
 	Where  Where
 	Try    int    // the innermost try or suppress that makes it Optional, a number from 1; 0 if none does
 	Catch  int    // the innermost try whose Handler or Else it stands in; 0 if there is none
@@ -60,8 +60,8 @@ func (w Where) String() string {
 
 // Target is the Python that a module is for. Zero fields are unknown.
 type Target struct {
-	Version        [3]int
-	Implementation string // "cpython", "pypy"
+	Version        [3]int // sys.version_info[:3] there
+	Implementation string // sys.implementation.name there, which Python 2 lacks: "cpython", "pypy"
 	Platform       string // sys.platform there
 	OSName         string // os.name there
 }
