@@ -17,9 +17,9 @@ type Span struct {
 
 // Import is one module named in an import statement.
 type Import struct {
-	Line   int    // of the statement, from 1
-	Level  int    // leading dots; Python 2's implicit relative imports have none
-	Module string // "" in `from . import x`
+	Line   int      // of the statement, from 1
+	Level  int      // leading dots; Python 2's implicit relative imports have none
+	Module string   // "" in `from . import x`
 	Names  []string // that a from-import names, "*" included; nil in `import a`
 	Where  Where
 	Try    int    // the innermost try or suppress that makes it Optional, a number from 1; 0 if none does
