@@ -33,13 +33,12 @@ func (n *names) bind(name []byte, e *expr) {
 	(*n)[string(name)] = e
 }
 
-// member notes `from imp.Module import name as bound`.
-func (n *names) member(bound []byte, imp Import, name string) {
-	var e *expr
-	if imp.Level == 0 && namespaces[imp.Module] {
-		e = knownExpr(imp.Module + "." + name)
+// member returns what `from imp.Module import name` imports, nil if we know nothing about it.
+func member(imp Import, name string) *expr {
+	if imp.Level > 0 || !namespaces[imp.Module] {
+		return nil
 	}
-	n.bind(bound, e)
+	return knownExpr(imp.Module + "." + name)
 }
 
 // maxAssigned is how many tokens of an assignment are looked at.

@@ -115,6 +115,7 @@ func TestNamesThatChange(t *testing.T) {
 		{"PY2 = sys.version_info[0] == 2\ndef f():\n  global PY2\n", "PY2", Unknown},
 		{"PY2 = sys.version_info[0] == 2\nfrom y import PY2\n", "PY2", Unknown},
 		{"PY2 = sys.version_info[0] == 2\nimport y as PY2\n", "PY2", Unknown},
+		{"PY2 = sys.version_info[0] == 2\ndef f():\n  from y import PY2\n  PY2 = x\n", "PY2", No},
 		{"sys = f()\n", "sys.version_info[0] == 2", Unknown},
 		{"from . import sys\n", "sys.version_info[0] == 2", Unknown},
 	} {

@@ -256,7 +256,7 @@ func (s *scanner) importModules() error {
 			return s.fail("import without a name")
 		}
 		s.add(Import{Line: line, Module: name})
-		s.names.bind(s.bound(), knownExpr(name))
+		s.bindImport(knownExpr(name))
 		if !s.is(s.i, ",") {
 			return s.endOfImport()
 		}
@@ -309,7 +309,7 @@ func (s *scanner) imported(imp Import) []string {
 		name := string(s.text(s.i))
 		out = append(out, name)
 		s.i++
-		s.names.member(s.bound(), imp, name)
+		s.bindImport(member(imp, name))
 		if !s.is(s.i, ",") {
 			break
 		}
@@ -318,12 +318,15 @@ func (s *scanner) imported(imp Import) []string {
 	return out
 }
 
-// bound reads `as other`, if that comes, and returns the name that an import binds: the one before s.i or other.
-func (s *scanner) bound() []byte {
+// bindImport reads `as other`, if that comes, and notes what the name stands for that the import binds: the one
+// before s.i or other.
+func (s *scanner) bindImport(e *expr) {
 	if s.is(s.i, "as") && s.toks[s.i+1].Kind == Name {
 		s.i += 2
 	}
-	return s.text(s.i - 1)
+	if s.top().depth == 0 {
+		s.names.bind(s.text(s.i-1), e)
+	}
 }
 
 // dotted reads `a.b.c`, "" if no name is there.

@@ -28,7 +28,12 @@ var shapes = []Options{{}, {DropLines: true, Reindent: true, Tight: true}}
 
 // TestAgainstPython shows that every interpreter here reads the same tokens as we do, and compiles minified
 // files of its own library to the same tree.
-func TestAgainstPython(t *testing.T) {
+func TestAgainstPython(t *testing.T) { onLibraries(t, compare) }
+
+// TestImportsAgainstPython shows that every interpreter here finds the same imports as we do.
+func TestImportsAgainstPython(t *testing.T) { onLibraries(t, compareImports) }
+
+func onLibraries(t *testing.T, test func(t *testing.T, python string, files []string)) {
 	found := testpython.Find()
 	if len(found) == 0 {
 		t.Fatal("no Python found; run scripts/setup-tests.sh")
@@ -42,8 +47,7 @@ func TestAgainstPython(t *testing.T) {
 			} else {
 				files = sample(files)
 			}
-			compare(t, python.Path, files)
-			compareImports(t, python.Path, files)
+			test(t, python.Path, files)
 		})
 	}
 }
