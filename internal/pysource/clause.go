@@ -120,7 +120,7 @@ func (s *scanner) elseHead(span) {
 }
 
 func (s *scanner) tryHead(span) {
-	s.top().last = compound{kind: tryStatement, from: len(s.info.Imports)}
+	s.top().last = compound{kind: tryStatement, from: len(s.info.Imports), until: -1}
 }
 
 func (s *scanner) exceptHead(types span) {

@@ -154,7 +154,9 @@ func (s *scanner) pop() {
 	guard := done.guard
 	s.tests = s.tests[:done.tests]
 	s.suites = s.suites[:len(s.suites)-1]
-	s.top().last.until = len(s.info.Imports)
+	if last := &s.top().last; last.until < 0 {
+		last.until = len(s.info.Imports)
+	}
 	if guard > 0 {
 		s.addGuard(s.toks[guard-1])
 	}

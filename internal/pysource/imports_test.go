@@ -55,6 +55,7 @@ func TestImports(t *testing.T) {
 		{"optional", "try:\n  import a\n  def f(): import b\nexcept (KeyError, ImportError):\n  import c\nexcept: import d\nelse: import e\nfinally: import f",
 			"2 a optional try1; 3 b function; 5 c handler catch1; 6 d handler catch1; 7 e else catch1; 8 f"},
 		{"not optional", "try: import a\nexcept KeyError: import b\nelse: import c", "1 a; 2 b; 3 c"},
+		{"optional by the second handler", "try: import a\nexcept KeyError: import b\nexcept ImportError: import c", "1 a optional try1; 2 b; 3 c handler catch1"},
 		{"nested", "try:\n  import a\n  try: import b\n  except ImportError: import c\n  import d\nexcept Exception, e: pass",
 			"2 a optional try2; 3 b optional try1; 4 c optional,handler try2 catch1; 5 d optional try2"},
 		{"in a function", "def f():\n  try: import a\n  except ImportError: import b", "2 a function,optional try1; 3 b function,handler catch1"},

@@ -51,17 +51,21 @@ def truth(node, main, checking):
     if k == 'Compare' and len(node.ops) == 1 and kind(node.ops[0]) in ('Eq', 'NotEq'):
         sides = [node.left, node.comparators[0]]
         names = [n for n in sides if kind(n) == 'Name' and n.id == '__name__']
-        texts = [literal(n) for n in sides if literal(n) and isinstance(literal(n), type(''))]
+        texts = [literal(n) for n in sides if literal(n) and is_text(literal(n))]
         if names and texts and (main or main is False and texts[0] == '__main__'):
             return (main == (texts[0] == '__main__')) == (kind(node.ops[0]) == 'Eq')
     if k == 'Compare' and len(node.ops) == 1 and kind(node.ops[0]) in ('In', 'NotIn') and main:
         text = literal(node.left)
-        if isinstance(text, type('')) and kind(node.comparators[0]) == 'Name' and node.comparators[0].id == '__name__':
+        if is_text(text) and kind(node.comparators[0]) == 'Name' and node.comparators[0].id == '__name__':
             return (text in '__main__') == (kind(node.ops[0]) == 'In')
     if k == 'Call' and kind(node.func) == 'Attribute' and node.func.attr == 'startswith' and len(node.args) == 1:
         if kind(node.func.value) == 'Name' and node.func.value.id == '__name__' and main and literal(node.args[0]):
             return '__main__'.startswith(literal(node.args[0]))
     return None
+
+
+def is_text(value):
+    return isinstance(value, (type(''), type(u'')))
 
 
 def places(test, negated):
