@@ -33,6 +33,7 @@ type link struct {
 type conn struct {
 	py   testpython.Interp
 	tag  string // of the marker
+	beat int    // seconds of the heartbeat
 	cmd  *exec.Cmd
 	up   *os.File      // ours of the context's stdin
 	down *os.File      // of its stdout
@@ -50,8 +51,10 @@ type conn struct {
 type state struct {
 	ended    error // why reading ended
 	parts    wire.Assembler
-	handle   wire.Handle // last given out
-	order    int         // of the last answer
+	handle   wire.Handle    // last given out
+	id       wire.ContextID // last given out
+	parents  map[wire.ContextID][]uint32
+	order    int // of the last answer
 	hellos   map[wire.ContextID]*pickle.Dict
 	output   map[flow]*bytes.Buffer
 	held     map[flow]bool
@@ -103,9 +106,10 @@ func start(t *testing.T, py testpython.Interp, change ...func(*boot.Config)) *li
 		f(&cfg)
 	}
 	l := &link{t, &conn{py: py, tag: fmt.Sprintf("%s-%d.", nonce, links.Add(1)), gone: make(chan struct{})}}
+	l.beat = cfg.Heartbeat
 	l.changed.L = &l.mu
 	l.state = state{
-		handle: 1000, hellos: map[wire.ContextID]*pickle.Dict{}, output: map[flow]*bytes.Buffer{}, held: map[flow]bool{},
+		handle: 1000, id: first, parents: map[wire.ContextID][]uint32{first: {0}}, hellos: map[wire.ContextID]*pickle.Dict{}, output: map[flow]*bytes.Buffer{}, held: map[flow]bool{},
 		owed: map[flow]int{}, granted: map[flow]int{}, answers: map[wire.Handle]*answer{}, modules: map[string]wire.Module{},
 		withheld: map[string]bool{},
 	}

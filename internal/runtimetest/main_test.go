@@ -75,14 +75,14 @@ func awaitNone(tag string, limit time.Duration) []process {
 	}
 }
 
-// zombies returns the children of this process that have ended and not been waited for.
-func zombies() []int {
+// zombies returns the children of parent that have ended and not been waited for.
+func zombies(parent int) []int {
 	var found []int
 	files, _ := filepath.Glob("/proc/[0-9]*/stat")
 	for _, name := range files {
 		stat, _ := os.ReadFile(name)
 		_, rest, _ := strings.Cut(string(stat), ") ")
-		if f := strings.Fields(rest); len(f) > 1 && f[0] == "Z" && f[1] == strconv.Itoa(os.Getpid()) {
+		if f := strings.Fields(rest); len(f) > 1 && f[0] == "Z" && f[1] == strconv.Itoa(parent) {
 			pid, _ := strconv.Atoi(strings.Split(name, "/")[2])
 			found = append(found, pid)
 		}

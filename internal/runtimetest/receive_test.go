@@ -168,10 +168,12 @@ func (l *link) stdout() string { return l.take(wire.Stdout) }
 
 func (l *link) stderr() string { return l.take(wire.Stderr) }
 
-func (l *link) take(h wire.Handle) string {
+func (l *link) take(h wire.Handle) string { return l.outputOf(first, h) }
+
+func (l *link) outputOf(id wire.ContextID, h wire.Handle) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	b := l.output[flow{first, h}]
+	b := l.output[flow{id, h}]
 	if b == nil {
 		return ""
 	}
