@@ -222,7 +222,7 @@ class Stream:
                     self.blocked = 1
                     poke()
                 else:
-                    self.lost()
+                    self.lost(.3)
         finally:
             WRITE.release()
 
@@ -264,7 +264,7 @@ class Stream:
                 pos = end + 2
         self.buf = buf[pos:]
 
-    def lost(self):
+    def lost(self, grace=0):
         if not S.leaving:
             die()
         # Its parent does not wait for the end; nothing more can be sent.
@@ -843,9 +843,11 @@ def leave():
 
     From here on it does not matter whether the parent waits.
     """
+    S.idle = 0
     R.release()
     if LEAVE or 'atexit' in sys.modules:
         guarded()
+    start_watch()   # what is written must have a reader
     for fn in LEAVE:
         fn()
     if 'atexit' in sys.modules:

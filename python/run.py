@@ -49,7 +49,7 @@ class Input(core.Stream):
             if self.eof and not self.rest and not self.out:
                 self.lost()
 
-    def lost(self):
+    def lost(self, grace=0):
         if not self.done:
             self.done = 1
             self.blocked = 0

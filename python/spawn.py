@@ -21,6 +21,8 @@ def run_timers():
     for t in due:
         TIMERS.remove(t)
         t[1]()
+    if due:
+        return 0        # somebody may wait for what they did
     times = [max(0, t[0] - now()) for t in TIMERS]
     if HEARTBEAT:
         times.append(HEARTBEAT)
@@ -249,9 +251,10 @@ class Child(Stream):
 
     # The end
 
-    def lost(self):
-        # May be called while a lock is held that reporting needs: do it from the next pump.
-        after(0, lambda: self.end('exit'))
+    def lost(self, grace=0):
+        # May be called while a lock is held that reporting needs: do it from the next pump. Where writing failed, there
+        # may still be something to read.
+        after(grace, lambda: self.end('exit'))
         poke()
 
     def end(self, what, why=EMPTY):
@@ -363,7 +366,7 @@ class Child(Stream):
 
 
 def stopped(pid):
-    """Whether pid or a process below it is stopped; true where that can't be told."""
+    """Whether pid has ended, or it or a process below is stopped; true where that can't be told."""
     try:
         procs = {}
         for p in os.listdir('/proc'):
@@ -380,7 +383,7 @@ def stopped(pid):
         tree = [pid]
         for p in tree:
             tree += [c for c in procs if procs[c][1] == p]
-        return not procs or [p for p in tree if procs.get(p, 'Z')[0] in 'Tt']
+        return not procs or procs.get(pid, '?')[0] == 'Z' or [p for p in tree if procs.get(p, '?')[0] in 'Tt']
     except (OSError, IOError):
         return 1
 

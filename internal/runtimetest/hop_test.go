@@ -203,6 +203,11 @@ func TestConnectFails(t *testing.T) {
 			id := l.newID()
 			l.connect(first, id, plan{"argv": "x"}).failsTo("exec", nil)
 		}),
+		hopTest("no process to be had", func(t *testing.T, l *link) {
+			l.call("rt:execute", "import os\nold = os.fork\ndef fork():\n  os.fork = old\n  raise OSError(11, 'no more processes')\nos.fork = fork").value()
+			id := l.newID()
+			l.connect(first, id, l.plan(first, id, l.py)).failsTo("exec", nil, "no more processes")
+		}),
 		hopTest("calls that wait for it", func(t *testing.T, l *link) {
 			id := l.newID()
 			p := l.plan(first, id, l.py)
@@ -268,6 +273,14 @@ func TestDialogue(t *testing.T) {
 			equal(t, "length", l.callAt(id, "rt:length", all).value(), int64(len(all)))
 			l.callAt(id, "rt:write", 1, all).value()
 			equal(t, "stdout", l.outputOf(id, wire.Stdout) == string(all), true)
+			l.callAt(id, "os:_exit", 3)
+			l.isLost(id, "ended with status 3")
+		}),
+		hopTest("stdin is the terminal, and it ends", func(t *testing.T, l *link) {
+			id := l.newID()
+			p := l.plan(first, id, l.py)
+			p["argv"], p["wait"] = line("echo words", "exit 4"), true
+			l.connect(first, id, p.dialogue("")).failsTo("exit", int64(4), "words")
 		}),
 	})
 }

@@ -233,7 +233,7 @@ func (l *link) reportLocked() string {
 	words := make([]byte, 4096)
 	l.err.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
 	n, _ := l.err.Read(words)
-	s := fmt.Sprintf("old stderr: %s\nnoise: %q\nlogs: %v\nlost: %v\nasked: %v\n", words[:max(n, 0)], l.noise, l.logs, l.lost, l.asked)
+	s := fmt.Sprintf("%s\nold stderr: %s\nnoise: %q\nlogs: %v\nlost: %v\nasked: %v\n", l.py.Name(), words[:max(n, 0)], l.noise, l.logs, l.lost, l.asked)
 	for f, b := range l.output {
 		s += fmt.Sprintf("%v of %d: %q\n", f.handle, f.src, tail(b.Bytes(), 1000))
 	}

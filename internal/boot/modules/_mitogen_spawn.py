@@ -11,6 +11,8 @@ def run_timers():
  for t in due:
   TIMERS.remove(t)
   t[1]()
+ if due:
+  return 0
  times=[max(0,t[0]-now())for t in TIMERS]
  if HEARTBEAT:
   times.append(HEARTBEAT)
@@ -204,8 +206,8 @@ class Child(Stream):
    return len(buf)
   log(30,'mitogen.stream','%s: skipped %d foreign bytes: %r'%(self.plan['name'],i-pos,buf[pos:min(i,pos+200)]))
   return i
- def lost(self):
-  after(0,lambda:self.end('exit'))
+ def lost(self,grace=0):
+  after(grace,lambda:self.end('exit'))
   poke()
  def end(self,what,why=EMPTY):
   if self.gone:
@@ -319,7 +321,7 @@ def stopped(pid):
   tree=[pid]
   for p in tree:
    tree+=[c for c in procs if procs[c][1]==p]
-  return not procs or[p for p in tree if procs.get(p,'Z')[0]in'Tt']
+  return not procs or procs.get(pid,'?')[0]=='Z'or[p for p in tree if procs.get(p,'?')[0]in'Tt']
  except(OSError,IOError):
   return 1
 def on_connect(src,reply,kind,data):

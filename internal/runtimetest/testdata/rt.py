@@ -199,3 +199,36 @@ def write(fd, data, times=1):
 
 def pids():
     return os.getpid(), os.getppid(), os.getpgrp(), os.getsid(0)
+
+
+def child():
+    """Something that outlives whoever doesn't end it."""
+    import subprocess
+    return subprocess.Popen(['sh', '-c', 'trap "" TERM HUP INT; sleep 1000; sleep 1000']).pid
+
+
+def deaf():
+    """Takes no signal that can be refused."""
+    import signal
+    for s in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGIO):
+        signal.signal(s, signal.SIG_IGN)
+    if hasattr(signal, 'pthread_sigmask'):
+        signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 32))
+    sleep()
+
+
+def locked():
+    """Never lets go of the interpreter lock."""
+    import re
+    pattern = re.compile('(a+)+$')
+    print('locking')
+    sys.stdout.flush()
+    time.sleep(.1)
+    pattern.match('a' * 60 + 'b')
+
+
+def hold(seconds):
+    """Holds the interpreter lock."""
+    import ctypes
+    getattr(ctypes, 'PyDLL', ctypes.CDLL)(None).usleep(int(seconds * 1000000))
+    return 'held'
