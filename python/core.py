@@ -909,6 +909,8 @@ class Importer:
         spec = self.local(name, path)
         if spec:
             return spec
+        if name not in MODULES and os.getpid() != PID:
+            MODULES[name] = '-', '', 'a forked process cannot ask for it'.encode()
         if name not in MODULES:
             if name not in ASKED:
                 ASKED[name] = 1
@@ -1032,9 +1034,12 @@ if sys.version_info < (3, 4):
 
 def log(level, logger, message, trace='', when=None):
     """Send one log record, cut to fit a frame."""
-    data = dumps((level, logger, when or time.time(), message[:30000], trace[-60000:]), PROTO)
-    if len(data) <= MAX_PAYLOAD:
-        send(0, LOG, data)
+    n = 65536
+    data = None
+    while not data or len(data) > MAX_PAYLOAD:
+        n = n // 2
+        data = dumps((level, logger[:n], when or time.time(), message[:n], trace[-n:]), PROTO)
+    send(0, LOG, data)
 
 
 def hook_logging():
@@ -1047,6 +1052,8 @@ def hook_logging():
 
     class Handler(module.Handler):
         def emit(self, r):
+            if os.getpid() != PID:
+                return module.StreamHandler().emit(r)   # a fork of user code can't send
             trace = ''
             if r.exc_info:
                 trace = module.Formatter().formatException(r.exc_info)
