@@ -66,7 +66,9 @@ type state struct {
 	lost     []lost
 	asked    []ask
 	modules  map[string]wire.Module
-	withheld map[string]bool // modules that are not sent when asked for
+	withheld map[string]bool            // modules that are not sent when asked for
+	allowed  map[[2]wire.ContextID]bool // pairs that frames are relayed between
+	relayed  map[flow]int               // bytes of items that were relayed, by source
 	noise    []byte
 }
 
@@ -112,6 +114,7 @@ func start(t *testing.T, py testpython.Interp, change ...func(*boot.Config)) *li
 		handle: 1000, id: first, parents: map[wire.ContextID][]uint32{first: {0}}, hellos: map[wire.ContextID]*pickle.Dict{}, output: map[flow]*bytes.Buffer{}, held: map[flow]bool{},
 		owed: map[flow]int{}, granted: map[flow]int{}, answers: map[wire.Handle]*answer{}, modules: map[string]wire.Module{},
 		withheld: map[string]bool{},
+		allowed:  map[[2]wire.ContextID]bool{}, relayed: map[flow]int{},
 	}
 	l.serve("rt", helperModule)
 	argv := boot.Command([]string{py.Path}, false)

@@ -37,7 +37,7 @@ func (c *conn) readLoop() {
 func (c *conn) takeLocked(f wire.Frame) {
 	switch {
 	case f.Dst != 0:
-		c.others = append(c.others, f)
+		c.relayLocked(f)
 	case f.Kind == wire.Part || f.Kind == wire.Item:
 		c.consumeLocked(flow{f.Src, f.Handle}, f)
 		c.answerLocked(f)
@@ -52,6 +52,30 @@ func (c *conn) takeLocked(f wire.Frame) {
 		c.answerLocked(f)
 	default:
 		c.controlLocked(f)
+	}
+}
+
+// relayLocked sends on what goes from one context to another, as docs/protocol.md section 7 has it.
+func (c *conn) relayLocked(f wire.Frame) {
+	if !c.allowed[[2]wire.ContextID{f.Src, f.Dst}] {
+		c.refuseLocked(f)
+		return
+	}
+	if f.Kind == wire.Item {
+		c.relayed[flow{f.Src, f.Handle}] += len(f.Payload)
+	}
+	f.Auth = 0
+	c.queue = f.Append(c.queue)
+	c.changed.Broadcast()
+}
+
+// refuseLocked keeps f for the test to see, and says no.
+func (c *conn) refuseLocked(f wire.Frame) {
+	c.others = append(c.others, f)
+	if f.Reply != 0 && f.Kind == wire.Data {
+		no := wire.Frame{Kind: wire.Dead, Dst: f.Src, Src: f.Dst, Handle: f.Reply, Payload: []byte("not allowed")}
+		c.queue = no.Append(c.queue)
+		c.changed.Broadcast()
 	}
 }
 
@@ -81,7 +105,7 @@ func (c *conn) controlLocked(f wire.Frame) {
 	case wire.Ping:
 		c.sendLocked(wire.Frame{Dst: f.Src, Handle: f.Reply, Payload: f.Payload})
 	default:
-		c.others = append(c.others, f)
+		c.refuseLocked(f)
 	}
 }
 

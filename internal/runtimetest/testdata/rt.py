@@ -232,3 +232,15 @@ def hold(seconds):
     import ctypes
     getattr(ctypes, 'PyDLL', ctypes.CDLL)(None).usleep(int(seconds * 1000000))
     return 'held'
+
+
+def send(sender, values, close):
+    for v in values:
+        sender.send(v)
+    if close:
+        sender.close()
+
+
+def send_many(sender, n, size):
+    for i in range(n):
+        sender.send(bytearray(size))
