@@ -78,6 +78,7 @@ class S:
     crit = 0        # main: inside runtime code that must not be interrupted
     interrupt = 0   # main: an interrupt waits for crit to end
     cancel = None   # reader: the call that an interrupt is meant for
+    again = 0       # reader: an interrupt was sent once more
     watch = 0       # both: the second thread does not sleep on GATE
     started = 0     # main: the second thread exists
     want = 0        # main: wants R back
@@ -345,6 +346,9 @@ def pump():
     t = DUE[0]()
     if t is not None:
         t = int(t * 1000) + 1
+    cancel = S.cancel
+    if cancel:
+        t = 50
     try:
         events = POLL.poll(t)
     except select.error:
@@ -354,6 +358,10 @@ def pump():
             FDS[fd](ev)
     if not events and HEARTBEAT and now() - S.heard > HEARTBEAT:
         die()
+    if cancel and S.cancel is cancel:
+        # Python looked for signals, this one came, and then it blocked.
+        S.again = 1
+        interrupt()
     wake()
 
 
@@ -528,15 +536,21 @@ def on_cancel(src, reply, kind, data):
             return send(key[0], key[1], dumps(('builtins', 'KeyboardInterrupt', '', '', ()), 2), ERROR)
     if S.current == key:
         S.cancel = key
-        if hasattr(signal, 'pthread_kill'):
-            signal.pthread_kill(MAIN, signal.SIGINT)
-        else:
-            os.kill(PID, signal.SIGINT)
+        interrupt()
+
+
+def interrupt():
+    if hasattr(signal, 'pthread_kill'):
+        signal.pthread_kill(MAIN, signal.SIGINT)
+    else:
+        os.kill(PID, signal.SIGINT)
 
 
 def on_interrupt(sig, stack):
     key, S.cancel = S.cancel, None
-    if S.current and key in (None, S.current):
+    if not key and S.again:
+        S.again = 0
+    elif S.current and key in (None, S.current):
         if S.crit:
             S.interrupt = 1
         else:

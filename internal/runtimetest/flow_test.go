@@ -197,6 +197,10 @@ func TestCancel(t *testing.T) {
 			l.cancel(p)
 			equal(t, "result", p.value(), "ended")
 		}},
+		{"whose signal comes just before Python blocks", func(t *testing.T, l *link) {
+			l.call("rt:execute", "import _mitogen as m\nold = m.interrupt\ndef lost():\n  m.interrupt = old\nm.interrupt = lost").value()
+			l.interrupted("rt:sleep", "sleeping\n")
+		}},
 		{"only the call that is meant", interruptsHitOne},
 	})
 }

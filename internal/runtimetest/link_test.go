@@ -160,16 +160,28 @@ func (l *link) spawn(argv []string, cfg boot.Config) {
 // finish closes the stream and demands that nothing stays.
 func (l *link) finish(t *testing.T) {
 	l.close()
-	if left := awaitNone(l.tag, 3*time.Second); len(left) > 0 {
-		t.Errorf("processes left behind: %v", left)
-		for _, p := range left {
-			syscall.Kill(p.pid, syscall.SIGKILL)
-		}
+	limit := time.Now().Add(3 * time.Second)
+	select {
+	case <-l.gone:
+	case <-time.After(time.Until(limit)):
 	}
+	l.leavesNone(t, time.Until(limit))
 	select {
 	case <-l.gone:
 	case <-time.After(patience):
 		t.Error("the context's process can't be reaped")
+	}
+}
+
+// leavesNone demands that all of the link's processes end within a time, and ends those that don't.
+func (l *link) leavesNone(t *testing.T, limit time.Duration) {
+	t.Helper()
+	left := awaitNone(l.tag, limit)
+	if len(left) > 0 {
+		t.Errorf("%s: processes left behind: %v", l.py.Name(), left)
+	}
+	for _, p := range left {
+		syscall.Kill(p.pid, syscall.SIGKILL)
 	}
 }
 

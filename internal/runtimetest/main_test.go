@@ -2,10 +2,12 @@ package runtimetest
 
 import (
 	"bytes"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -31,6 +33,8 @@ func TestMain(m *testing.M) {
 	for fd := 3; fd < 1024; fd++ {
 		syscall.CloseOnExec(fd) // what we were given is not for contexts
 	}
+	flag.Parse()
+	flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0))) // they wait more than they compute
 	code := m.Run()
 	if left := awaitNone(nonce, 3*time.Second); len(left) > 0 {
 		fmt.Fprintln(os.Stderr, "processes left behind:", left)
