@@ -85,7 +85,6 @@ class S:
     stop = 0        # reader: SHUTDOWN has come
     leaving = 0     # main: in leave(), and guarded
     heard = 0       # reader: when the parent was last heard
-    handle = 1000   # next handle to give out
 
 
 def lock():
@@ -430,6 +429,18 @@ def suck(handle):
         POLL.unregister(fd)
 
 
+def spend(key, n):
+    """Change what may still be sent of a flow; senders and the reader do so at once."""
+    OUTPUT.acquire()
+    try:
+        if key in FLOWS:
+            FLOWS[key] += n
+            if key[1] in CAPTURED and CAPTURED[key[1]] not in FDS:
+                listen(key[1])
+    finally:
+        OUTPUT.release()
+
+
 def settled():
     OUTPUT.acquire()
     try:
@@ -540,10 +551,7 @@ def on_cancel(src, reply, kind, data):
 
 
 def interrupt():
-    if hasattr(signal, 'pthread_kill'):
-        signal.pthread_kill(MAIN, signal.SIGINT)
-    else:
-        os.kill(PID, signal.SIGINT)
+    getattr(signal, 'pthread_kill', lambda t, s: os.kill(PID, s))(MAIN, signal.SIGINT)
 
 
 def on_interrupt(sig, stack):
@@ -559,10 +567,7 @@ def on_interrupt(sig, stack):
 
 def on_credit(src, reply, kind, data):
     flow, n = unpack('>LL', data)
-    if (src, flow) in FLOWS:
-        FLOWS[src, flow] += n
-        if flow in CAPTURED and CAPTURED[flow] not in FDS:
-            listen(flow)
+    spend((src, flow), n)
 
 
 def on_stdin(src, reply, kind, data):
@@ -705,7 +710,7 @@ def emit(dst, handle, data, kind, reply=0):
         k = PART
         if len(data) <= MAX_PAYLOAD:
             k = kind
-        FLOWS[key] -= len(data[:MAX_PAYLOAD])
+        atomic(spend, key, -len(data[:MAX_PAYLOAD]))
         send(dst, handle, data[:MAX_PAYLOAD], k, reply)
         if k != PART:
             return
@@ -924,7 +929,7 @@ class Importer:
         if spec:
             return spec
         if name not in MODULES and os.getpid() != PID:
-            MODULES[name] = '-', '', 'a forked process cannot ask for it'.encode()
+            MODULES[name] = '-', '', 'a fork cannot ask'.encode()
         if name not in MODULES:
             if name not in ASKED:
                 ASKED[name] = 1

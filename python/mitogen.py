@@ -2,6 +2,8 @@
 
 Values of these types may be arguments and results of calls. Whom a context can reach is the engine's to allow.
 """
+import itertools
+
 import _mitogen as core
 
 
@@ -44,9 +46,17 @@ class Blob(type(core.EMPTY)):
 
 
 def _handle(fn):
-    core.S.handle += 1
-    core.HANDLERS[core.S.handle] = fn
-    return core.S.handle
+    handle = next(_handles)     # atomic, as threads need it
+    core.HANDLERS[handle] = fn
+    return handle
+
+
+_handles = itertools.count(1001)
+
+
+def _consumed(src, handle, data):
+    """Give back credit for an item: for its last frame, as core has for the full ones before."""
+    core.credit(src, handle, (len(data) - 1) % core.MAX_PAYLOAD + 1)
 
 
 class Context(object):
@@ -83,7 +93,7 @@ class Context(object):
                 return
             if kind == core.ITEM:
                 items.append(data)
-                core.credit(src, handle, len(data))
+                _consumed(src, handle, data)
             else:
                 got.append((kind, data))
         handle = _handle(arrived)
@@ -96,6 +106,7 @@ class Context(object):
             core.wait(lambda: got)
         finally:
             del core.HANDLERS[handle]
+            core.FLOWS.pop((self.id, handle), None)
         kind, data = got[0]
         if kind == core.DEAD:
             raise DeadError(core.native(data))
@@ -124,6 +135,7 @@ class Sender(object):
     def close(self):
         """Tell the receiver that no more will come."""
         core.send(self.context, self.handle)
+        core.FLOWS.pop((self.context, self.handle), None)
 
 
 class Receiver(object):
@@ -155,7 +167,7 @@ class Receiver(object):
             _DEADLINES.remove(end)
         if self._values:
             src, data = self._values.pop(0)
-            core.credit(src, self.handle, len(data))
+            _consumed(src, self.handle, data)
             return core.loads(data)
         if self._closed:
             raise DeadError('closed')

@@ -428,8 +428,7 @@ def leave_children():
 
 
 LEAVE.append(leave_children)
-S.handle += 1
-PONG = S.handle
+PONG = 1000     # mitogen.py gives out those behind it
 HANDLERS[PONG] = on_pong
 HANDLERS[CONNECT] = on_connect
 HANDLERS[KILL] = on_kill

@@ -32,6 +32,12 @@ func failing(line string) string {
 	return "import sys\ntry:\n  " + line + "\n  result = 'no exception'\nexcept Exception:\n  e = sys.exc_info()[1]\n  result = e.__class__.__name__ + ': ' + str(e)\n"
 }
 
+// windows are what a context may still send to handles that programs gave out.
+func (l *link) windows(id wire.ContextID) string {
+	l.t.Helper()
+	return l.callAt(id, "rt:evaluate", "(lambda m: str([v for k, v in m.FLOWS.items() if k[1] > 1000]))(sys.modules['_mitogen'])").value().(string)
+}
+
 func TestContextCall(t *testing.T) {
 	on(t, []test{
 		hopTest("results", func(t *testing.T, l *link) {
@@ -46,6 +52,7 @@ func TestContextCall(t *testing.T) {
 		hopTest("large values", func(t *testing.T, l *link) {
 			a, b := l.siblings()
 			equal(t, "argument", l.with(a, b, "result = peer.call('rt:length', 'x' * 3000000)").value(), int64(3_000_000))
+			equal(t, "flows kept", l.windows(a), "[]")
 			equal(t, "result", l.with(a, b, "result = len(peer.call('rt:text', 3000000))").value(), int64(3_000_000))
 			equal(t, "items", l.with(a, b, "result = sum([len(c) for c in peer.call('rt:chunks', 30, 100000)])").value(), int64(3_000_000))
 		}),
@@ -99,6 +106,7 @@ func TestSenders(t *testing.T) {
 			p := l.callAt(b, "rt:send", receiver(l, a), []any{strings.Repeat("v", 3<<20)}, false)
 			equal(t, "length", l.callAt(a, "rt:evaluate", "len(receiver.get())").value(), int64(3<<20))
 			p.value()
+			eventually(t, "all credit is back", func() bool { return l.windows(b) == "[1048576]" })
 		}),
 		hopTest("a receiver that takes nothing", func(t *testing.T, l *link) {
 			a, b := l.siblings()
@@ -171,7 +179,10 @@ func (l *link) evaluating(expr string) *pending {
 }
 
 func TestNamedTypes(t *testing.T) {
-	on(t, []test{{"in a program", func(t *testing.T, l *link) {
+	on(t, []test{{"handles are given out once", func(t *testing.T, l *link) {
+		equal(t, "handles", l.call("rt:execute", "import mitogen, threading\ngot = []\ndef f():\n  for i in range(2000): got.append(mitogen._handle(f))\n"+
+			"started = [threading.Thread(target=f) for i in range(8)]\nfor t in started: t.start()\nfor t in started: t.join()\nresult = len(set(got))").value(), int64(16000))
+	}}, {"in a program", func(t *testing.T, l *link) {
 		l.call("rt:execute", "import rt, mitogen\nrt.mitogen = mitogen").value()
 		for _, tt := range []struct {
 			expr string

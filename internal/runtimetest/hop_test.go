@@ -117,8 +117,8 @@ func fromBelow(t *testing.T, l *link) {
 	a, b := l.child(first, l.py), l.child(first, l.py)
 	got := l.expect(a)
 	call := "(0, %d, %d, %d, 1, %d, 'rt:nothing\\0')"
-	refused := "import _mitogen as m\nm.S.handle += 1\nh, got = m.S.handle, []\nm.HANDLERS[h] = lambda *a: got.append(a)\n" +
-		"m.send(%d, %d, 'rt:nothing\\0'.encode(), 0, h)\nm.wait(lambda: got)\nresult = got[0][2], m.native(got[0][3])"
+	refused := "import _mitogen as m\nh, got = 5000 + %[2]d, []\nm.HANDLERS[h] = lambda *a: got.append(a)\n" +
+		"m.send(%[1]d, %[2]d, 'rt:nothing\\0'.encode(), 0, h)\nm.wait(lambda: got)\nresult = got[0][2], m.native(got[0][3])"
 	for _, handle := range []wire.Handle{wire.Call, wire.Connect, wire.Shutdown, wire.Kill, wire.LoadModule} {
 		p := l.callAt(a, "rt:execute", fmt.Sprintf(refused, first, handle))
 		equal(t, "answer", fmt.Sprint(p.value()), fmt.Sprintf("[1 context %d refuses handle %d]", first, handle))

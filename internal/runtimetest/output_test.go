@@ -46,6 +46,12 @@ func TestOutput(t *testing.T) {
 			equal(t, "output before the answer", p.printed[flow{first, wire.Stdout}], 10_000_000)
 			equal(t, "stdout", strings.Count(l.stdout(), "m"), 10_000_000)
 		}},
+		{"no credit is lost", func(t *testing.T, l *link) {
+			l.call("rt:execute", "import rt\nfor i in range(50):\n  rt.write(1, bytearray(100000))\n  rt.write(2, bytearray(100000))").value()
+			eventually(t, "all credit is back", func() bool {
+				return l.call("rt:evaluate", "(lambda m: str([m.FLOWS[0, m.STDOUT], m.FLOWS[0, m.STDERR]]))(sys.modules['_mitogen'])").value() == "[1048576, 1048576]"
+			})
+		}},
 		{"back-pressure", backPressure},
 		{"one flow held up", oneFlowHeld},
 		{"background process", func(t *testing.T, l *link) {

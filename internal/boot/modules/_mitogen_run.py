@@ -153,9 +153,11 @@ def command(argv,env=None,cwd=None,stdin=False):
  full.update([(raw(k),raw(v))for k,v in(env or{}).items()])
  if cwd is not None:
   cwd=raw(cwd)
+ started=[]
  try:
   try:
-   p=subprocess.Popen([raw(a)for a in argv],env=full,cwd=cwd,preexec_fn=default_signals)
+   core.atomic(lambda:started.append(subprocess.Popen([raw(a)for a in argv],env=full,cwd=cwd,preexec_fn=default_signals)))
+   code=started[0].wait()
   except OSError:
    e=sys.exc_info()[1]
    what=argv[0]
@@ -163,11 +165,11 @@ def command(argv,env=None,cwd=None,stdin=False):
     what='cd '+core.native(cwd)
    os.write(2,raw('mitogen: %s: %s\n'%(what,e.strerror or e)))
    return{errno.ENOENT:127}.get(e.errno,126)
-  try:
-   code=p.wait()
   except KeyboardInterrupt:
-   os.kill(p.pid,signal.SIGTERM)
-   p.wait()
+   for p in started:
+    if p.returncode is None:
+     os.kill(p.pid,signal.SIGTERM)
+     p.wait()
    raise
  finally:
   if fed:

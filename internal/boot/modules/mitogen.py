@@ -1,3 +1,4 @@
+import itertools
 import _mitogen as core
 class Error(Exception):
  def __init__(self,module,type,text,traceback='',arguments=None):
@@ -20,9 +21,12 @@ class Blob(type(core.EMPTY)):
  def __reduce__(self):
   return Blob,(type(core.EMPTY)(self),)
 def _handle(fn):
- core.S.handle+=1
- core.HANDLERS[core.S.handle]=fn
- return core.S.handle
+ handle=next(_handles)
+ core.HANDLERS[handle]=fn
+ return handle
+_handles=itertools.count(1001)
+def _consumed(src,handle,data):
+ core.credit(src,handle,(len(data)-1)%core.MAX_PAYLOAD+1)
 class Context(object):
  def __init__(self,id,name=''):
   self.id=id
@@ -44,7 +48,7 @@ class Context(object):
     return
    if kind==core.ITEM:
     items.append(data)
-    core.credit(src,handle,len(data))
+    _consumed(src,handle,data)
    else:
     got.append((kind,data))
   handle=_handle(arrived)
@@ -57,6 +61,7 @@ class Context(object):
    core.wait(lambda:got)
   finally:
    del core.HANDLERS[handle]
+   core.FLOWS.pop((self.id,handle),None)
   kind,data=got[0]
   if kind==core.DEAD:
    raise DeadError(core.native(data))
@@ -76,6 +81,7 @@ class Sender(object):
   core.emit(self.context,self.handle,core.dumps(value,core.PROTO),core.ITEM)
  def close(self):
   core.send(self.context,self.handle)
+  core.FLOWS.pop((self.context,self.handle),None)
 class Receiver(object):
  def __init__(self):
   self._values=[]
@@ -99,7 +105,7 @@ class Receiver(object):
    _DEADLINES.remove(end)
   if self._values:
    src,data=self._values.pop(0)
-   core.credit(src,self.handle,len(data))
+   _consumed(src,self.handle,data)
    return core.loads(data)
   if self._closed:
    raise DeadError('closed')
