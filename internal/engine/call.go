@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mitogen-go/mitogen/internal/pickle"
@@ -19,6 +20,7 @@ type Pending struct {
 	target string        // for messages
 	done   chan struct{} // closed with the result
 	stream bool          // items are taken by Next; else they are collected
+	waited atomic.Bool   // somebody waits who doesn't read himself
 
 	// Protected by Engine.mu:
 	handle wire.Handle
@@ -343,6 +345,11 @@ func (p *Pending) finish(kind wire.Kind, payload []byte, err error) {
 	p.signal()
 	p.mu.Unlock()
 	close(p.done)
+	s := p.c.root.stream
+	if p.waited.Load() {
+		s.Served()
+	}
+	s.Interrupt()
 }
 
 func (p *Pending) signal() {

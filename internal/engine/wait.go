@@ -19,9 +19,7 @@ func (p *Pending) Result(ctx context.Context) (value []byte, items [][]byte, err
 	select {
 	case <-p.done:
 	default:
-		select {
-		case <-p.done:
-		case <-ctx.Done():
+		if !p.await(ctx) {
 			return nil, nil, p.giveUp(context.Cause(ctx))
 		}
 	}
@@ -32,6 +30,24 @@ func (p *Pending) Result(ctx context.Context) (value []byte, items [][]byte, err
 		items = append(items, it.payload)
 	}
 	return p.payload, items, nil
+}
+
+// await waits for the end, reading the answer itself where that is possible. False: ctx has ended first.
+func (p *Pending) await(ctx context.Context) bool {
+	s := p.c.root.stream
+	defer s.Awaited()
+	p.waited.Store(!s.Await(ctx, p.done))
+	select {
+	case <-p.done:
+		return true
+	default:
+	}
+	select {
+	case <-p.done:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // Next returns the next item of a stream; io.EOF-like, ok is false at its end. A plain function's result is its only item.

@@ -1,5 +1,5 @@
 // Package stream does framed I/O on a pair of byte pipes: docs/protocol.md, sections 1 and 5. One goroutine reads (in Read, the
-// caller's), one writes. Whoever has something to send queues it with Put, which never blocks, and then calls Flush: if
+// caller's; but see reading), one writes. Whoever has something to send queues it with Put, which never blocks, and then calls Flush: if
 // nobody is writing, the caller writes what the pipe takes at once, so that a short message costs no change of
 // goroutine; the rest is left to the writer.
 //
@@ -41,6 +41,7 @@ type Stream struct {
 	down                                            atomic.Bool // something went down since something came up
 
 	done chan struct{} // closed by Close
+	reading
 
 	mu       sync.Mutex // protects following
 	urgent   []byte
@@ -65,7 +66,8 @@ type pair struct{ src, dst wire.ContextID }
 
 // New returns a stream without pipes. What is put into it waits.
 func New() *Stream {
-	return &Stream{done: make(chan struct{}), pairs: map[pair]int{}, wake: make(chan struct{}, 1)}
+	return &Stream{done: make(chan struct{}), pairs: map[pair]int{}, wake: make(chan struct{}, 1),
+		reading: reading{token: make(chan struct{}, 1), recall: make(chan struct{}, 1)}}
 }
 
 // Attach gives the stream what it writes to, and starts its writer. Close closes w, and closers in their order. On a closed

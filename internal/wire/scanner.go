@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 )
 
 // ErrNoise means that more than MaxNoise foreign bytes came in a row.
@@ -44,7 +45,8 @@ func (s *Scanner) Skipped() int64 { return s.skipped }
 // Next returns the next frame, reading as needed. Its payload is valid until the next call.
 //
 // The error is io.EOF at the end between two frames, one that wraps io.ErrUnexpectedEOF in a frame, a *CorruptError for
-// what isn't a frame, ErrNoise, or what the reader returned. After an error there is nothing to be had from s.
+// what isn't a frame, ErrNoise, or what the reader returned. After an error there is nothing to be had from s, except that
+// one that is os.ErrDeadlineExceeded changes nothing.
 func (s *Scanner) Next() (Frame, error) {
 	for {
 		if err := s.skip(); err != nil {
@@ -153,6 +155,9 @@ func (s *Scanner) fill(size int) error {
 	for range maxEmpty {
 		n, err := s.r.Read(s.buf[s.end:])
 		s.end += n
+		if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) {
+			return err
+		}
 		s.err = err
 		if n > 0 {
 			return nil
