@@ -198,8 +198,9 @@ func (l *lines) String() string {
 	return l.text.String()
 }
 
-// noisy is an interpreter as a login script would start it that prints, before and long after.
-const noisy = `sh -c 'echo Welcome to the machine; (sleep 0.3; echo late news) & exec python3 "$@"' sh`
+// noisy is an interpreter as a login script would start it that prints, before and long after: again and again, since what
+// comes before the runtime is up is not reported.
+const noisy = `sh -c 'echo Welcome to the machine; (while sleep 0.2; do echo late news; done) & exec python3 "$@"' sh`
 
 func TestNoise(t *testing.T) {
 	targets := []string{"local", "local+local"}
