@@ -32,6 +32,7 @@ internal/route:        internal/wire
 internal/boot:
 internal/boot/gen:     internal/pysource
 internal/modules:      internal/pysource
+internal/closure:      internal/pysource internal/modules
 internal/stream:       internal/wire
 internal/spawn:        internal/connect
 internal/askpass:      internal/connect

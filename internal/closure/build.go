@@ -1,0 +1,288 @@
+package closure
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+
+	"github.com/mitogen-go/mitogen/internal/pysource"
+)
+
+// builder makes a Closure.
+type builder struct {
+	src   Source
+	t     pysource.Target
+	c     *Closure
+	index map[string]int     // of nodes, by name
+	found map[string]*Module // by name; never nil
+	loads map[string]bool    // what load found out
+}
+
+func newBuilder(src Source, t pysource.Target) *builder {
+	return &builder{
+		src: src, t: t,
+		c:     &Closure{nodes: make([]node, 1), looked: map[string][32]byte{}},
+		index: map[string]int{}, found: map[string]*Module{}, loads: map[string]bool{},
+	}
+}
+
+// find asks for each name once.
+func (b *builder) find(name string) *Module {
+	m, ok := b.found[name]
+	if !ok {
+		if m = b.src.Find(name); m == nil {
+			m = &Module{Name: name, Letter: missing, Reason: "not in the search path of the engine either"}
+		}
+		b.found[name] = m
+		b.c.looked[name] = keyOf(m)
+	}
+	return m
+}
+
+// result is where a dotted name leads.
+type result struct {
+	m      *Module // nil if it isn't here
+	part   *Module // what is found before that
+	vain   *Module // the answer to what Python will ask for in vain; nil if it won't ask
+	stdlib bool    // the target knows
+}
+
+// resolve walks down a dotted name as Python does.
+func (b *builder) resolve(name string) result {
+	top, _, _ := strings.Cut(name, ".")
+	if Stdlib(top, b.t) {
+		return result{stdlib: true}
+	}
+	var m *Module
+	for end := 0; end < len(name); {
+		if next := strings.IndexByte(name[end+1:], '.'); next >= 0 {
+			end += 1 + next
+		} else {
+			end = len(name)
+		}
+		if m != nil && !searched(m) {
+			return result{part: m}
+		}
+		next := b.find(name[:end])
+		if next.Letter == missing {
+			return result{part: m, vain: next}
+		}
+		m = next
+	}
+	return result{m: m}
+}
+
+// searched reports whether Python looks for submodules of m.
+func searched(m *Module) bool { return m.Letter != plain || m.Info.Path }
+
+// note adds to node i what an import has led to.
+func (b *builder) note(i int, r result) {
+	if n := &b.c.nodes[i]; r.vain != nil && !slices.Contains(n.vain, r.vain) {
+		n.vain = append(n.vain, r.vain)
+	}
+	m := r.m
+	if m == nil {
+		m = r.part
+	}
+	if m == nil {
+		return
+	}
+	b.edge(i, b.node(m))
+	if m.Letter == namespace && !m.Own {
+		b.ask(m.Name)
+	}
+}
+
+func (b *builder) edge(i, j int) {
+	if n := &b.c.nodes[i]; i != j && !slices.Contains(n.deps, j) {
+		n.deps = append(n.deps, j)
+	}
+}
+
+// node returns the index of m's node. A new one needs its package.
+func (b *builder) node(m *Module) int {
+	if i, ok := b.index[m.Name]; ok {
+		return i
+	}
+	n := node{m: m}
+	if !m.Own {
+		n.of = b.portion(m.Name)
+		if m.Letter != namespace {
+			b.ask(n.of)
+		}
+	}
+	i := len(b.c.nodes)
+	b.index[m.Name] = i
+	b.c.nodes = append(b.c.nodes, n)
+	if parent := packageOf(m.Name); parent != "" {
+		b.edge(i, b.node(b.find(parent)))
+	}
+	return i
+}
+
+// portion returns the outermost package of name that is more than a namespace, else name.
+func (b *builder) portion(name string) string {
+	for i := range name {
+		if name[i] == '.' && b.find(name[:i]).Letter != namespace {
+			return name[:i]
+		}
+	}
+	return name
+}
+
+// ask puts a name into Foreign. A namespace is there only if it is imported itself: its portions decide.
+func (b *builder) ask(name string) {
+	if i, ok := slices.BinarySearch(b.c.Foreign, name); !ok {
+		b.c.Foreign = slices.Insert(b.c.Foreign, i, name)
+	}
+}
+
+func packageOf(name string) string { return name[:max(0, strings.LastIndexByte(name, '.'))] }
+
+// follow adds what node i imports.
+func (b *builder) follow(i int) {
+	m := b.c.nodes[i].m
+	b.each(m, func(imp pysource.Import) {
+		for _, name := range b.names(m, imp) {
+			r := b.resolve(name)
+			b.note(i, r)
+			if r.m == nil {
+				continue
+			}
+			for _, member := range b.members(r.m, imp) {
+				b.note(i, b.member(r.m, member, imp))
+			}
+		}
+	})
+}
+
+// each calls do with the imports of m that may run on the target when m is imported. A handler runs if what was
+// tried can't be imported.
+func (b *builder) each(m *Module, do func(pysource.Import)) {
+	var failed []int // numbers of tries
+	for _, imp := range m.Info.Imports {
+		if !b.runs(imp, failed) {
+			continue
+		}
+		do(imp)
+		if imp.Try > 0 && !slices.Contains(failed, imp.Try) && !b.works(m, imp) {
+			failed = append(failed, imp.Try)
+		}
+	}
+}
+
+func (b *builder) runs(imp pysource.Import, failed []int) bool {
+	const never = pysource.InFunction | pysource.TypeChecking | pysource.Main
+	const clauses = pysource.Handler | pysource.Else
+	if imp.Where&never != 0 || !imp.Taken(b.t) {
+		return false
+	}
+	return imp.Where&clauses != pysource.Handler || slices.Contains(failed, imp.Catch)
+}
+
+// names returns the dotted names that an import statement of m may look for. Python 2 looks in m's own package first.
+func (b *builder) names(m *Module, imp pysource.Import) []string {
+	parent := m.Name
+	if m.Letter == plain {
+		parent = packageOf(m.Name)
+	}
+	if imp.Level > 0 {
+		if name := relative(parent, imp); name != "" {
+			return []string{name}
+		}
+		return nil
+	}
+	if parent == "" || b.t.Version[0] > 2 || imp.Where&pysource.Dynamic != 0 || absolute(m) {
+		return []string{imp.Module}
+	}
+	inner := parent + "." + imp.Module
+	top, _, _ := strings.Cut(imp.Module, ".")
+	if b.t.Version[0] == 2 && b.find(parent+"."+top).Letter != missing {
+		return []string{inner}
+	}
+	return []string{inner, imp.Module}
+}
+
+// relative returns the absolute name of what imp has dots for, "" if there are too many.
+func relative(parent string, imp pysource.Import) string {
+	for range imp.Level - 1 {
+		parent = packageOf(parent)
+	}
+	if parent == "" || imp.Module == "" {
+		return parent
+	}
+	return parent + "." + imp.Module
+}
+
+func absolute(m *Module) bool {
+	return slices.ContainsFunc(m.Info.Imports, func(imp pysource.Import) bool {
+		return imp.Module == "__future__" && slices.Contains(imp.Names, "absolute_import")
+	})
+}
+
+// members returns the names that a from-import takes out of m and that may be modules.
+func (b *builder) members(m *Module, imp pysource.Import) []string {
+	switch {
+	case !searched(m):
+		return nil
+	case len(imp.Names) == 1 && imp.Names[0] == "*":
+		return m.Info.All
+	}
+	return imp.Names
+}
+
+// member is resolve for `from m import name`. Python asks for m.name if m has no such attribute, which m's text tells
+// well enough: a wrong negative answer does no harm, as there is no such module.
+func (b *builder) member(m *Module, name string, imp pysource.Import) result {
+	sub := b.find(m.Name + "." + name)
+	switch {
+	case sub.Letter != missing:
+		return result{m: sub}
+	case imp.Where&pysource.Optional != 0 || !b.binds(m, name):
+		return result{vain: sub}
+	}
+	return result{}
+}
+
+// binds reports whether m may have the attribute.
+func (b *builder) binds(m *Module, name string) bool {
+	return bytes.Contains(m.Source, []byte(name)) || slices.ContainsFunc(m.Info.Imports, func(imp pysource.Import) bool {
+		return slices.Contains(imp.Names, "*")
+	})
+}
+
+// works reports whether an import of m's will find all it names, for all we know.
+func (b *builder) works(m *Module, imp pysource.Import) bool {
+	return slices.ContainsFunc(b.names(m, imp), func(name string) bool {
+		r := b.resolve(name)
+		if r.stdlib {
+			return stdlibHas(name, b.t) && !slices.ContainsFunc(imp.Names, func(n string) bool {
+				return !stdlibHas(name+"."+n, b.t)
+			})
+		}
+		return r.m != nil && b.load(r.m) && !slices.ContainsFunc(b.members(r.m, imp), func(n string) bool {
+			sub := b.member(r.m, n, imp)
+			return sub.vain != nil && !b.binds(r.m, n) || sub.m != nil && !b.load(sub.m)
+		})
+	})
+}
+
+// load reports whether importing m can work: what it imports in no try is here, or in the standard library.
+func (b *builder) load(m *Module) bool {
+	if ok, known := b.loads[m.Name]; known {
+		return ok
+	}
+	b.loads[m.Name] = true // until more is known: it may be in a cycle
+	ok := true
+	if parent := packageOf(m.Name); parent != "" {
+		ok = b.load(b.find(parent))
+	}
+	b.each(m, func(imp pysource.Import) {
+		const sometimes = pysource.Optional | pysource.Handler | pysource.Else
+		if ok && imp.Where&sometimes == 0 && len(imp.When) == 0 {
+			ok = b.works(m, imp)
+		}
+	})
+	b.loads[m.Name] = ok
+	return ok
+}

@@ -1,0 +1,168 @@
+// Package closure says what importing a module will import on a target, as far as the modules' sources tell.
+//
+// It is pure: Of asks a Source for modules and does nothing else. It follows what runs when a module is imported and
+// nothing that a function does later. The target's standard library is not looked into. Names that Python will ask for
+// in vain become negative answers, which cost a few bytes, where a question costs a round trip.
+//
+// Two kinds of modules matter: the user's own win over what the target has installed and go without a question; of the
+// foreign ones the target is asked which it can't import: names of top-level packages, of namespace packages their
+// portions. A negative answer stands only for what the target itself can't import.
+package closure
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/mitogen-go/mitogen/internal/pysource"
+)
+
+// Letters of modules.
+const (
+	plain     = 'm'
+	pkg       = 'p'
+	namespace = 'n'
+	missing   = '-'
+)
+
+// Source finds modules by their dotted names. A module that isn't there, or can't be sent, is of letter '-', or nil.
+type Source interface {
+	Find(name string) *Module
+}
+
+// Closure is what importing some modules needs. It doesn't change and may be used by several goroutines.
+type Closure struct {
+	Foreign []string // what the target must be asked about, sorted
+
+	nodes  []node // the first one stands for the importer of the roots and has no module
+	groups [][]int
+	looked map[string][32]byte // keys of all names that were looked up, zero where nothing was found
+}
+
+// node is a module in the graph.
+type node struct {
+	m    *Module
+	deps []int     // what it imports, and its package
+	vain []*Module // negative answers to what it asks for
+	of   string    // the Foreign name that it belongs to, "" if it is the user's own
+}
+
+// Group is modules that become usable together: the members of an import cycle, or one module. Negative answers to what
+// they ask for stand behind them.
+type Group struct {
+	Members []Member
+	Needs   []int // earlier groups of the same list that it imports from
+}
+
+// Member is a module in a Group.
+type Member struct {
+	*Module
+	Package string // the Foreign name that it, or who asks for it, belongs to; "" for the user's own
+}
+
+// Own returns the user's own modules, dependencies first.
+func (c *Closure) Own() []Group {
+	return c.pick(func(i int) bool { return c.nodes[i].of == "" })
+}
+
+// Lacking returns the foreign modules that are needed where has says which of Foreign the target has, dependencies
+// first: what only these need is left out.
+func (c *Closure) Lacking(has func(name string) bool) []Group {
+	reached := make([]bool, len(c.nodes))
+	reached[0] = true
+	for todo := []int{0}; len(todo) > 0; {
+		i := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		for _, d := range c.nodes[i].deps {
+			if of := c.nodes[d].of; !reached[d] && (of == "" || !has(of)) {
+				reached[d] = true
+				todo = append(todo, d)
+			}
+		}
+	}
+	return c.pick(func(i int) bool { return reached[i] && c.nodes[i].of != "" })
+}
+
+// All returns every module: what a target needs that has nothing.
+func (c *Closure) All() []Group { return c.pick(func(int) bool { return true }) }
+
+// pick returns the groups of the nodes that want says.
+func (c *Closure) pick(want func(i int) bool) []Group {
+	var out []Group
+	place := make([]int, len(c.nodes)) // 1 + index in out
+	for _, members := range c.groups {
+		var g Group
+		for _, i := range members {
+			if !want(i) {
+				continue
+			}
+			place[i] = len(out) + 1
+			g.add(c.nodes[i])
+			for _, d := range c.nodes[i].deps {
+				if p := place[d] - 1; p >= 0 && p < len(out) && !slices.Contains(g.Needs, p) {
+					g.Needs = append(g.Needs, p)
+				}
+			}
+		}
+		if len(g.Members) > 0 {
+			g.sort()
+			out = append(out, g)
+		}
+	}
+	return out
+}
+
+func (g *Group) add(n node) {
+	if n.m != nil {
+		g.Members = append(g.Members, Member{n.m, n.of})
+	}
+	for _, m := range n.vain {
+		same := func(o Member) bool { return o.Name == m.Name && o.Package == n.of }
+		if !slices.ContainsFunc(g.Members, same) {
+			g.Members = append(g.Members, Member{m, n.of})
+		}
+	}
+}
+
+// sort brings packages before their members and negative answers to the end.
+func (g *Group) sort() {
+	slices.SortStableFunc(g.Members, func(a, b Member) int {
+		if (a.Letter == missing) != (b.Letter == missing) {
+			if b.Letter == missing {
+				return -1
+			}
+			return 1
+		}
+		return strings.Compare(a.Name, b.Name)
+	})
+	slices.Sort(g.Needs)
+}
+
+// Fresh reports whether src would still give the same closure: all that was looked up is as it was.
+func (c *Closure) Fresh(src Source) bool {
+	for name, key := range c.looked {
+		if keyOf(src.Find(name)) != key {
+			return false
+		}
+	}
+	return true
+}
+
+func keyOf(m *Module) [32]byte {
+	if m == nil || m.Letter == missing {
+		return [32]byte{}
+	}
+	return m.Key
+}
+
+// Of returns what importing roots will import on t.
+func Of(src Source, t pysource.Target, roots []string) *Closure {
+	b := newBuilder(src, t)
+	for _, name := range roots {
+		b.note(0, b.resolve(name))
+	}
+	for i := 1; i < len(b.c.nodes); i++ {
+		b.follow(i)
+	}
+	b.finish()
+	return b.c
+}
