@@ -20,7 +20,6 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen/internal/askpass"
-	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/modules"
 	"github.com/mitogen-go/mitogen/internal/route"
 	"github.com/mitogen-go/mitogen/internal/stream"
@@ -50,6 +49,10 @@ const floodLimit = 16 << 20
 // Options are as documented at mitogen.Options. The zero value is usable.
 type Options struct {
 	Path       []fs.FS
+	Packages   []fs.FS
+	Allow      []string
+	Deny       []string
+	Rewrite    func(name, path string, source []byte) []byte
 	Logger     *slog.Logger
 	Prompt     askpass.Func
 	Heartbeat  time.Duration
@@ -102,7 +105,7 @@ func New(o Options) (*Engine, error) {
 		o.Logger = slog.Default()
 	}
 	e := &Engine{
-		opt: o, log: o.Logger, finder: modules.New(o.Path, boot.Module),
+		opt: o, log: o.Logger, finder: newFinder(&o),
 		router:   route.New(0, nil, o.MaxMessage),
 		contexts: map[wire.ContextID]*Context{},
 		shared:   map[string]*Context{},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 
+	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/modules"
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
@@ -24,14 +25,15 @@ func (c *Context) known(name string) bool {
 	return ok
 }
 
-// push sends module name and its packages if the search path has them and c hasn't. c.pushing is held. What is known has
-// been queued: a call that needs it gets behind it.
+// push sends module name and its packages if it is one of the user's own and c hasn't got it. c.pushing is held. What is
+// known has been queued: a call that needs it gets behind it. Foreign modules are sent when they are asked for: they lose
+// to those that a target has.
 func (c *Context) push(ctx context.Context, name string) error {
 	if c.known(name) {
 		return nil
 	}
 	all := c.e.finder.With(name)
-	if len(all) == 0 {
+	if len(all) == 0 || !all[len(all)-1].Own {
 		c.e.mu.Lock()
 		c.modules[name] = false
 		c.e.mu.Unlock()
@@ -46,14 +48,14 @@ func (c *Context) push(ctx context.Context, name string) error {
 }
 
 // load sends one module, unless c has it. c.pushing is held.
-func (c *Context) load(ctx context.Context, m modules.Module) error {
+func (c *Context) load(ctx context.Context, m *modules.Module) error {
 	e := c.e
 	e.mu.Lock()
 	if c.modules[m.Name] || c.err != nil {
 		defer e.mu.Unlock()
 		return c.err
 	}
-	w := wire.Module{Name: m.Name, Path: m.Path, Form: wire.ModuleForm(m.Letter), Rest: m.Rest}
+	w := wire.Module{Name: m.Name, Path: m.Path, Form: wire.ModuleForm(m.Letter), Rest: m.Rest()}
 	f := wire.Frame{Dst: c.id, Handle: wire.LoadModule, Payload: w.Append(nil)}
 	c.count.modules++
 	if len(f.Payload) <= wire.MaxPayload {
@@ -115,4 +117,16 @@ func (c *Context) serve() {
 		c.pushing.Unlock()
 		c.root.stream.Kick()
 	}
+}
+
+// newFinder returns what looks modules up.
+func newFinder(o *Options) *modules.Finder {
+	var path []modules.Entry
+	for _, f := range o.Path {
+		path = append(path, modules.Entry{FS: f, Own: true})
+	}
+	for _, f := range o.Packages {
+		path = append(path, modules.Entry{FS: f})
+	}
+	return modules.New(path, boot.Module, modules.Options{Allow: o.Allow, Deny: o.Deny, Rewrite: o.Rewrite})
 }

@@ -3,9 +3,8 @@ package modules
 import (
 	"archive/zip"
 	"bytes"
-	"compress/zlib"
 	"embed"
-	"io"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -19,17 +18,12 @@ var embedded embed.FS
 
 func none(string) ([]byte, bool) { return nil, false }
 
-func source(t *testing.T, m Module) string {
-	t.Helper()
-	r, err := zlib.NewReader(bytes.NewReader(m.Rest))
-	if err != nil {
-		t.Fatalf("%s: %v", m.Name, err)
+func own(path ...fs.FS) []Entry {
+	var all []Entry
+	for _, f := range path {
+		all = append(all, Entry{FS: f, Own: true})
 	}
-	b, err := io.ReadAll(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
+	return all
 }
 
 func files(names ...string) fstest.MapFS {
@@ -40,47 +34,56 @@ func files(names ...string) fstest.MapFS {
 	return m
 }
 
+// describe says what was found: where, or why not.
+func describe(m *Module) string {
+	if m.Letter == Missing {
+		return "- " + m.Reason
+	}
+	return fmt.Sprintf("%c %s", m.Letter, m.Path)
+}
+
 func TestFind(t *testing.T) {
-	path := []fs.FS{
+	path := own(
 		files("a.py", "pkg/__init__.py", "pkg/b.py", "pkg/b/__init__.py", "space/x/y.py", "native.cpython-311-x86_64-linux-gnu.so",
-			"pkg/fast.abi3.so", "both.so", "dir.py/z.py", "später.py"),
-		files("a.py", "c.py", "space/__init__.py", "both.py"),
-	}
-	f := New(path, func(name string) ([]byte, bool) { return []byte("ours"), name == "mitogen" })
-	for _, test := range []struct {
-		name   string
-		letter byte
-		want   string // path, or a piece of the reason
-	}{
-		{"a", Plain, "a.py"},
-		{"c", Plain, "c.py"},
-		{"pkg", Package, "pkg/__init__.py"},
-		{"pkg.b", Package, "pkg/b/__init__.py"}, // a package wins over a module
-		{"space", Package, "space/__init__.py"}, // and a real one over a namespace before it
-		{"space.x", Namespace, "space/x"},
-		{"space.x.y", Plain, "space/x/y.py"},
-		{"both", Plain, "both.py"}, // source wins over an extension
-		{"native", Missing, "native.cpython-311-x86_64-linux-gnu.so is an extension module"},
-		{"pkg.fast", Missing, "pkg/fast.abi3.so is an extension module"},
-		{"mitogen", Plain, "<mitogen>"},
-		{"später", Plain, "später.py"},
-		{"nosuch", Missing, "not in the search path"},
-		{"a.b", Missing, "not in the search path"},
+			"pkg/fast.abi3.so", "both.so", "dir.py/z.py", "später.py", "pair.so", "pair.py", "old.pyc", "pkg/__pycache__/b.pyc",
+			"nat/__init__.so", "nat/x.py", "mixed/z.py", "mixed.py", "ns/one.py", "ns/in/a.py", "win.pyd", "mitogen/x.py"),
+		files("a.py", "c.py", "space/__init__.py", "both.py", "pkg/c.py", "ns/two.py", "ns/in/b.py", "ns/one.py", "a/q.py"),
+	)
+	f := New(path, func(name string) ([]byte, bool) { return []byte("ours"), name == "mitogen" }, Options{})
+	for name, want := range map[string]string{
+		"a":         "m a.py",
+		"a.q":       "- not in the search path of the engine either",
+		"c":         "m c.py",
+		"pkg":       "p pkg/__init__.py",
+		"pkg.b":     "p pkg/b/__init__.py",                           // a package wins over a module
+		"pkg.c":     "- not in the search path of the engine either", // pkg is another one
+		"space":     "p space/__init__.py",                           // a real one wins over a namespace before it
+		"space.x":   "- not in the search path of the engine either",
+		"mixed":     "m mixed.py",
+		"ns":        "n ns",
+		"ns.one":    "m ns/one.py",
+		"ns.two":    "m ns/two.py",
+		"ns.in":     "n ns/in",
+		"ns.in.a":   "m ns/in/a.py",
+		"ns.in.b":   "m ns/in/b.py",
+		"both":      "- both.so is an extension module, which can't be sent",
+		"pair":      "m pair.py", // what can be sent of the two
+		"native":    "- native.cpython-311-x86_64-linux-gnu.so is an extension module, which can't be sent",
+		"win":       "- win.pyd is an extension module, which can't be sent",
+		"nat":       "- nat/__init__.so is an extension module, which can't be sent",
+		"nat.x":     "- not in the search path of the engine either",
+		"pkg.fast":  "- pkg/fast.abi3.so is an extension module, which can't be sent",
+		"old":       "- old.pyc is bytecode without a source, which can't be sent",
+		"mitogen":   "m <mitogen>",
+		"mitogen.x": "- not in the search path of the engine either",
+		"später":    "m später.py",
+		"dir":       "- not in the search path of the engine either",
+		"nosuch":    "- not in the search path of the engine either",
 	} {
-		m := f.Find(test.name)
-		if m.Letter != test.letter || m.Name != test.name {
-			t.Errorf("%s: letter %c, %q", test.name, m.Letter, m.Rest)
+		m := f.Find(name)
+		if got := describe(m); got != want || m.Name != name {
+			t.Errorf("%s: %s, %q; want %q", name, m.Name, got, want)
 		}
-		got := m.Path
-		if m.Letter == Missing {
-			got = string(m.Rest)
-		}
-		if !strings.Contains(got, test.want) {
-			t.Errorf("%s: %q, want %q", test.name, got, test.want)
-		}
-	}
-	if got := source(t, f.Find("a")); got != "# a.py" {
-		t.Errorf("a is %q", got)
 	}
 }
 
@@ -90,12 +93,12 @@ func TestHostileNames(t *testing.T) {
 	os.WriteFile(filepath.Join(dir, "secret.py"), []byte("SECRET"), 0o600)
 	sub := filepath.Join(dir, "sub")
 	os.Mkdir(sub, 0o700)
-	f := New([]fs.FS{noFS{t}, os.DirFS(sub)}, none)
+	f := New(own(noFS{t}, os.DirFS(sub)), none, Options{})
 	for _, name := range []string{"", ".", "..", "...secret", "../secret", "..secret", "/etc/passwd", "a/b", "a\\b", "a..b", ".a", "a.",
 		"a\x00b", "a b", "a\n", "1a", "a-b", "a:b", "\xff", "a.\u202eb", "secret.py/", "C:", strings.Repeat("a", MaxName+1),
 		strings.Repeat("a.", 200) + "a"} {
-		if m := f.Find(name); m.Letter != Missing || len(m.Rest) == 0 {
-			t.Errorf("%q: %c %q", name, m.Letter, m.Rest)
+		if m := f.Find(name); m.Letter != Missing || m.Reason == "" {
+			t.Errorf("%q: %s", name, describe(m))
 		}
 		if all := f.With(name); all != nil {
 			t.Errorf("%q: %v", name, all)
@@ -112,7 +115,7 @@ func (n noFS) Open(name string) (fs.File, error) {
 }
 
 func TestWith(t *testing.T) {
-	f := New([]fs.FS{files("a/__init__.py", "a/b/c.py")}, none)
+	f := New(own(files("a/__init__.py", "a/b/c.py")), none, Options{})
 	var got []string
 	for _, m := range f.With("a.b.c") {
 		got = append(got, m.Name+" "+string(m.Letter))
@@ -145,10 +148,10 @@ func TestKindsOfFS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := New([]fs.FS{os.DirFS(dir), zr, sub}, none)
-	for name, want := range map[string]string{"d": "d", "z": "z", "e": "# embedded\n"} {
-		if m := f.Find(name); m.Letter == Missing || source(t, m) != want {
-			t.Errorf("%s: %c %q", name, m.Letter, m.Rest)
+	f := New(own(os.DirFS(dir), zr, sub), none, Options{})
+	for name, want := range map[string]string{"d": "d", "z": "z", "e": "\n"} {
+		if m := f.Find(name); m.Letter != Plain && m.Letter != Package || strings.TrimSpace(string(m.Source)) != strings.TrimSpace(want) {
+			t.Errorf("%s: %s", name, describe(m))
 		}
 	}
 	if m := f.Find("d"); m.Path != filepath.Join(dir, "d.py") {
@@ -159,30 +162,20 @@ func TestKindsOfFS(t *testing.T) {
 func TestUnreadable(t *testing.T) {
 	huge := files("huge.py")
 	huge["huge.py"].Data = make([]byte, MaxSource+1)
-	f := New([]fs.FS{brokenFS{}, huge}, none)
-	if m := f.Find("broken"); m.Letter != Missing || !strings.Contains(string(m.Rest), "permission denied") {
-		t.Errorf("%c %q", m.Letter, m.Rest)
-	}
-	if m := f.Find("huge"); m.Letter != Missing || !strings.Contains(string(m.Rest), "larger than") {
-		t.Errorf("%c %q", m.Letter, m.Rest)
+	f := New(own(brokenFS{files("broken.py")}, huge), none, Options{})
+	for name, want := range map[string]string{"broken": "permission denied", "huge": "larger than"} {
+		if got := describe(f.Find(name)); !strings.HasPrefix(got, "- ") || !strings.Contains(got, want) {
+			t.Errorf("%s: %s", name, got)
+		}
 	}
 }
 
 // brokenFS has one file that can't be read.
-type brokenFS struct{}
+type brokenFS struct{ fstest.MapFS }
 
-func (brokenFS) Open(name string) (fs.File, error) {
+func (b brokenFS) Open(name string) (fs.File, error) {
 	if name == "broken.py" {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrPermission}
 	}
-	return nil, fs.ErrNotExist
-}
-
-// Equal sources are compressed once.
-func TestCompressedByContent(t *testing.T) {
-	f := New([]fs.FS{fstest.MapFS{"a.py": {Data: []byte("same")}, "b.py": {Data: []byte("same")}}}, none)
-	a, b := f.Find("a"), f.Find("b")
-	if &a.Rest[0] != &b.Rest[0] || len(f.compressed) != 1 {
-		t.Error("compressed twice")
-	}
+	return b.MapFS.Open(name)
 }

@@ -1,0 +1,255 @@
+package modules
+
+import (
+	"io/fs"
+	"strings"
+	"sync/atomic"
+
+	"github.com/mitogen-go/mitogen/internal/pysource"
+)
+
+// Entry is one place of the search path. Directories whose time of change is zero, as embed.FS has them, are taken to
+// stay as they are.
+type Entry struct {
+	FS  fs.FS
+	Own bool // the user's own modules, which win over what a target has installed
+}
+
+// Options are a Finder's settings. The zero value lets everything through.
+//
+// Allow and Deny name packages: "a.b" stands for a.b and all in it, "a.b.*" for all in it. What Deny names is not
+// served; if Allow isn't empty, nothing is but what it names and the packages that this is in.
+type Options struct {
+	Allow, Deny []string
+
+	// Rewrite returns what is sent in place of a module's source, or source itself, which it must not change. path
+	// is what tracebacks name. It may be called from several goroutines at once. Nil: none.
+	Rewrite func(name, path string, source []byte) []byte
+}
+
+// Finder looks modules up. It may be used by several goroutines at once, which share the work.
+type Finder struct {
+	trees   []*tree // static
+	builtin func(name string) ([]byte, bool)
+	opt     Options
+	own     *tree // holds what builtin gave
+
+	passes atomic.Uint64
+}
+
+// New returns a Finder over path, first match first. builtin knows the modules of our own, which nothing in path can
+// take the place of.
+func New(path []Entry, builtin func(name string) (source []byte, ok bool), o Options) *Finder {
+	f := &Finder{builtin: builtin, opt: o, own: newTree(Entry{Own: true})}
+	for _, e := range path {
+		f.trees = append(f.trees, newTree(e))
+	}
+	return f
+}
+
+// Find returns the module called name, never nil. Where there is none, or it can't be sent, the answer is of letter
+// Missing with the reason. It reads files, unless they are known and have not changed.
+func (f *Finder) Find(name string) *Module { return f.Pass().Find(name) }
+
+// With returns what must be sent so that name can be imported: its packages, outermost first, then itself. Nothing
+// where it can't be found here.
+func (f *Finder) With(name string) []*Module {
+	if check(name) != "" {
+		return nil
+	}
+	p := f.Pass()
+	var all []*Module
+	for i := 0; i <= len(name); i++ {
+		if i < len(name) && name[i] != '.' {
+			continue
+		}
+		m := p.Find(name[:i])
+		if m.Letter == Missing {
+			return nil
+		}
+		all = append(all, m)
+	}
+	return all
+}
+
+// Pass is a number of look-ups that belong together: what one of them has found unchanged the others don't look at again.
+// It may be used by several goroutines at once.
+type Pass struct {
+	f *Finder
+	n uint64 // what was checked in a pass from this on is good enough
+}
+
+// Pass returns one that sees all changes made until now.
+func (f *Finder) Pass() Pass { return Pass{f, f.passes.Add(1)} }
+
+// Find is Finder.Find.
+func (p Pass) Find(name string) *Module {
+	if why := check(name); why != "" {
+		return missing(name, why)
+	}
+	if source, ok := p.f.builtin(name); ok {
+		return p.f.own.builtin(name, source)
+	}
+	if !p.f.opt.serves(name) {
+		return missing(name, "the engine is told not to serve it")
+	}
+	at := p.locate(name)
+	switch at.letter {
+	case 0:
+		return missing(name, "not in the search path of the engine either")
+	case Missing:
+		return missing(name, at.reason)
+	case Namespace:
+		m := &Module{Name: name, Path: at.tree.label(at.file), Letter: Namespace, Scanned: true}
+		for _, t := range at.places {
+			m.Own = m.Own || t.Own
+		}
+		return m.seal()
+	}
+	return p.load(name, at)
+}
+
+// found is where a module is. The zero value: nowhere.
+type found struct {
+	letter byte
+	tree   *tree
+	file   string
+	reason string  // of letter Missing
+	places []*tree // of a namespace package: where its portions are
+}
+
+// locate looks for name: in the places of its package, if it has one. Its directory in each of them follows from its name.
+func (p Pass) locate(name string) found {
+	i := strings.LastIndexByte(name, '.')
+	if i < 0 {
+		return p.search(p.f.trees, ".", name)
+	}
+	if _, ok := p.f.builtin(name[:i]); ok {
+		return found{}
+	}
+	parent := p.locate(name[:i])
+	dir, base := strings.ReplaceAll(name[:i], ".", "/"), name[i+1:]
+	switch parent.letter {
+	case Namespace:
+		return p.search(parent.places, dir, base)
+	case Package:
+		at := p.search([]*tree{parent.tree}, dir, base)
+		if at.letter == 0 || at.letter == Namespace {
+			if more := p.extended(name[:i], parent); len(more) > 1 {
+				return p.search(more, dir, base)
+			}
+		}
+		return at
+	}
+	return found{}
+}
+
+// extended returns the places of package name, which was found at: its own directory, and if it says so, all that
+// pkgutil.extend_path would add.
+func (p Pass) extended(name string, at found) []*tree {
+	places := []*tree{at.tree}
+	if !p.load(name, at).Info.Path {
+		return places
+	}
+	dir, base := ".", name
+	all := p.f.trees
+	if i := strings.LastIndexByte(name, '.'); i >= 0 {
+		dir, base = strings.ReplaceAll(name[:i], ".", "/"), name[i+1:]
+		switch parent := p.locate(name[:i]); parent.letter {
+		case Namespace:
+			all = parent.places
+		default:
+			all = p.extended(name[:i], parent)
+		}
+	}
+	for _, t := range all {
+		if c := p.candidate(t, dir, base); t != at.tree && (c.letter == Package || c.letter == Namespace) {
+			places = append(places, t)
+		}
+	}
+	return places
+}
+
+// search looks for base in dir of each place: the first that is no namespace package wins, else all of these are one.
+func (p Pass) search(places []*tree, dir, base string) found {
+	var space found
+	for _, t := range places {
+		at := p.candidate(t, dir, base)
+		switch at.letter {
+		case 0:
+		case Namespace:
+			if space.letter == 0 {
+				space = at
+			}
+			space.places = append(space.places, t)
+		default:
+			return at
+		}
+	}
+	return space
+}
+
+// candidate is what base means in dir of t alone.
+func (p Pass) candidate(t *tree, dir, base string) found {
+	l, err := t.list(dir, p.n)
+	if err != nil {
+		return found{} // as Python does
+	}
+	i, ok := l[base]
+	if !ok {
+		return found{}
+	}
+	if !i.dir {
+		return i.choose(t, join(dir, base))
+	}
+	sub := join(dir, base)
+	inside, err := t.list(sub, p.n)
+	if err != nil {
+		return found{letter: Missing, reason: err.Error()}
+	}
+	if at := inside["__init__"].choose(t, sub+"/__init__"); at.letter != 0 {
+		if at.letter == Plain {
+			at.letter = Package
+		}
+		return at
+	}
+	if at := i.choose(t, sub); at.letter != 0 {
+		return at
+	}
+	return found{letter: Namespace, tree: t, file: sub}
+}
+
+// load reads the file of a module.
+func (p Pass) load(name string, at found) *Module {
+	return at.tree.load(at.file, p.n, func(source []byte) *Module {
+		m := &Module{Name: name, Path: at.tree.label(at.file), Letter: at.letter, Own: at.tree.Own}
+		if r := p.f.opt.Rewrite; r != nil {
+			source = r(name, m.Path, source)
+		}
+		info, min, err := pysource.Read(source, pysource.Options{})
+		m.Info, m.Source, m.Scanned = info, min, err == nil
+		return m.seal()
+	}, func(err error) *Module { return missing(name, err.Error()) })
+}
+
+// serves says whether policy lets name through.
+func (o *Options) serves(name string) bool {
+	for _, p := range o.Deny {
+		if within(name, p) {
+			return false
+		}
+	}
+	for _, p := range o.Allow {
+		if within(name, p) || within(strings.TrimSuffix(p, ".*"), name) {
+			return true
+		}
+	}
+	return len(o.Allow) == 0
+}
+
+// within says whether name is what pattern stands for.
+func within(name, pattern string) bool {
+	pkg, below := strings.CutSuffix(pattern, ".*")
+	rest, ok := strings.CutPrefix(name, pkg)
+	return ok && (rest == "" && !below || strings.HasPrefix(rest, "."))
+}
