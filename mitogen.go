@@ -33,9 +33,21 @@ import (
 
 // Options are an Engine's settings. The zero value is usable.
 type Options struct {
-	// Path is where Python modules that targets lack are found, first match first: directories (os.DirFS), zip files
-	// (a *zip.Reader is one), embed.FS. It wins over what is installed on a target.
+	// Path is where the user's own Python modules are found, first match first: directories (os.DirFS), zip files
+	// (a *zip.Reader is one), embed.FS. They win over what is installed on a target.
 	Path []fs.FS
+
+	// Packages is where those of others are found, such as a virtualenv's site-packages, when Path hasn't got them. They
+	// lose to what is installed on a target.
+	Packages []fs.FS
+
+	// Allow and Deny name Python packages: "a.b" stands for a.b and all in it, "a.b.*" for all in it. What Deny names is
+	// never sent to a target; if Allow isn't empty, nothing is but what it names and the packages that this is in.
+	Allow, Deny []string
+
+	// Rewrite returns what is sent in place of a module's source, or source itself, which it must not change. path is what
+	// tracebacks name. It may be called from several goroutines at once. Nil: modules are sent as they are found.
+	Rewrite func(name, path string, source []byte) []byte
 
 	// Logger receives the records of Python's logging module in all contexts, and what the engine itself has to
 	// report. Nil: slog.Default().
@@ -63,8 +75,8 @@ type Engine struct {
 
 // New returns an Engine that serves modules from o.Path. It starts no process.
 func New(o Options) (*Engine, error) {
-	e, err := engine.New(engine.Options{Path: o.Path, Logger: o.Logger, Prompt: o.Prompt, Heartbeat: o.Heartbeat,
-		MaxMessage: o.MaxMessage, Grace: o.Grace})
+	e, err := engine.New(engine.Options{Path: o.Path, Packages: o.Packages, Allow: o.Allow, Deny: o.Deny, Rewrite: o.Rewrite,
+		Logger: o.Logger, Prompt: o.Prompt, Heartbeat: o.Heartbeat, MaxMessage: o.MaxMessage, Grace: o.Grace})
 	if err != nil {
 		return nil, err
 	}
