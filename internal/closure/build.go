@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/mitogen-go/mitogen/internal/modules"
 	"github.com/mitogen-go/mitogen/internal/pysource"
 )
 
@@ -13,25 +14,25 @@ type builder struct {
 	src   Source
 	t     pysource.Target
 	c     *Closure
-	index map[string]int     // of nodes, by name
-	found map[string]*Module // by name; never nil
-	loads map[string]bool    // what load found out
+	index map[string]int             // of nodes, by name
+	found map[string]*modules.Module // by name; never nil
+	dead  map[string]bool            // what isDead found out
 }
 
 func newBuilder(src Source, t pysource.Target) *builder {
 	return &builder{
 		src: src, t: t,
 		c:     &Closure{nodes: make([]node, 1), looked: map[string][32]byte{}},
-		index: map[string]int{}, found: map[string]*Module{}, loads: map[string]bool{},
+		index: map[string]int{}, found: map[string]*modules.Module{}, dead: map[string]bool{},
 	}
 }
 
 // find asks for each name once.
-func (b *builder) find(name string) *Module {
+func (b *builder) find(name string) *modules.Module {
 	m, ok := b.found[name]
 	if !ok {
 		if m = b.src.Find(name); m == nil {
-			m = &Module{Name: name, Letter: missing, Reason: "not in the search path of the engine either"}
+			m = &modules.Module{Name: name, Letter: modules.Missing, Reason: "not in the search path of the engine either"}
 		}
 		b.found[name] = m
 		b.c.looked[name] = keyOf(m)
@@ -41,10 +42,10 @@ func (b *builder) find(name string) *Module {
 
 // result is where a dotted name leads.
 type result struct {
-	m      *Module // nil if it isn't here
-	part   *Module // what is found before that
-	vain   *Module // the answer to what Python will ask for in vain; nil if it won't ask
-	stdlib bool    // the target knows
+	m      *modules.Module // nil if it isn't here
+	part   *modules.Module // what is found before that
+	vain   *modules.Module // the answer to what Python will ask for in vain; nil if it won't ask
+	stdlib bool            // the target knows
 }
 
 // resolve walks down a dotted name as Python does.
@@ -53,7 +54,7 @@ func (b *builder) resolve(name string) result {
 	if Stdlib(top, b.t) {
 		return result{stdlib: true}
 	}
-	var m *Module
+	var m *modules.Module
 	for end := 0; end < len(name); {
 		if next := strings.IndexByte(name[end+1:], '.'); next >= 0 {
 			end += 1 + next
@@ -64,7 +65,7 @@ func (b *builder) resolve(name string) result {
 			return result{part: m}
 		}
 		next := b.find(name[:end])
-		if next.Letter == missing {
+		if next.Letter == modules.Missing {
 			return result{part: m, vain: next}
 		}
 		m = next
@@ -73,7 +74,7 @@ func (b *builder) resolve(name string) result {
 }
 
 // searched reports whether Python looks for submodules of m.
-func searched(m *Module) bool { return m.Letter != plain || m.Info.Path }
+func searched(m *modules.Module) bool { return m.Letter != modules.Plain || m.Info.Path }
 
 // note adds to node i what an import has led to.
 func (b *builder) note(i int, r result) {
@@ -88,7 +89,7 @@ func (b *builder) note(i int, r result) {
 		return
 	}
 	b.edge(i, b.node(m))
-	if m.Letter == namespace && !m.Own {
+	if m.Letter == modules.Namespace && !m.Own {
 		b.ask(m.Name)
 	}
 }
@@ -100,14 +101,14 @@ func (b *builder) edge(i, j int) {
 }
 
 // node returns the index of m's node. A new one needs its package.
-func (b *builder) node(m *Module) int {
+func (b *builder) node(m *modules.Module) int {
 	if i, ok := b.index[m.Name]; ok {
 		return i
 	}
 	n := node{m: m}
 	if !m.Own {
 		n.of = b.portion(m.Name)
-		if m.Letter != namespace {
+		if m.Letter != modules.Namespace {
 			b.ask(n.of)
 		}
 	}
@@ -123,7 +124,7 @@ func (b *builder) node(m *Module) int {
 // portion returns the outermost package of name that is more than a namespace, else name.
 func (b *builder) portion(name string) string {
 	for i := range name {
-		if name[i] == '.' && b.find(name[:i]).Letter != namespace {
+		if name[i] == '.' && b.find(name[:i]).Letter != modules.Namespace {
 			return name[:i]
 		}
 	}
@@ -157,18 +158,38 @@ func (b *builder) follow(i int) {
 }
 
 // each calls do with the imports of m that may run on the target when m is imported. A handler runs if what was
-// tried can't be imported.
-func (b *builder) each(m *Module, do func(pysource.Import)) {
-	var failed []int // numbers of tries
+// tried can't be imported. What comes behind an import that fails here would not run here either; only in the user's
+// own modules it counts, which may be for what the target alone has.
+func (b *builder) each(m *modules.Module, do func(pysource.Import)) {
+	var failed, ended []int // numbers of tries
 	for _, imp := range m.Info.Imports {
-		if !b.runs(imp, failed) {
+		if !b.runs(imp, failed) || imp.Try > 0 && slices.Contains(ended, imp.Try) {
 			continue
 		}
 		do(imp)
-		if imp.Try > 0 && !slices.Contains(failed, imp.Try) && !b.works(m, imp) {
+		broken := !m.Own && b.broken(m, imp)
+		switch {
+		case imp.Try > 0 && broken:
+			failed, ended = append(failed, imp.Try), append(ended, imp.Try)
+		case imp.Try > 0 && !slices.Contains(failed, imp.Try) && !b.works(m, imp):
 			failed = append(failed, imp.Try)
+		case broken && certain(m, imp):
+			return
 		}
 	}
+}
+
+// certain reports whether an import runs whenever m is imported: an Info doesn't know what stands in an if whose
+// condition says nothing, but the statement's indentation does.
+func certain(m *modules.Module, imp pysource.Import) bool {
+	if imp.Where != 0 || len(imp.When) > 0 {
+		return false
+	}
+	rest := m.Source
+	for range imp.Line - 1 {
+		_, rest, _ = bytes.Cut(rest, []byte("\n"))
+	}
+	return bytes.HasPrefix(rest, []byte("import")) || bytes.HasPrefix(rest, []byte("from"))
 }
 
 func (b *builder) runs(imp pysource.Import, failed []int) bool {
@@ -181,9 +202,9 @@ func (b *builder) runs(imp pysource.Import, failed []int) bool {
 }
 
 // names returns the dotted names that an import statement of m may look for. Python 2 looks in m's own package first.
-func (b *builder) names(m *Module, imp pysource.Import) []string {
+func (b *builder) names(m *modules.Module, imp pysource.Import) []string {
 	parent := m.Name
-	if m.Letter == plain {
+	if m.Letter == modules.Plain {
 		parent = packageOf(m.Name)
 	}
 	if imp.Level > 0 {
@@ -197,7 +218,7 @@ func (b *builder) names(m *Module, imp pysource.Import) []string {
 	}
 	inner := parent + "." + imp.Module
 	top, _, _ := strings.Cut(imp.Module, ".")
-	if b.t.Version[0] == 2 && b.find(parent+"."+top).Letter != missing {
+	if b.t.Version[0] == 2 && b.find(parent+"."+top).Letter != modules.Missing {
 		return []string{inner}
 	}
 	return []string{inner, imp.Module}
@@ -214,14 +235,14 @@ func relative(parent string, imp pysource.Import) string {
 	return parent + "." + imp.Module
 }
 
-func absolute(m *Module) bool {
+func absolute(m *modules.Module) bool {
 	return slices.ContainsFunc(m.Info.Imports, func(imp pysource.Import) bool {
 		return imp.Module == "__future__" && slices.Contains(imp.Names, "absolute_import")
 	})
 }
 
 // members returns the names that a from-import takes out of m and that may be modules.
-func (b *builder) members(m *Module, imp pysource.Import) []string {
+func (b *builder) members(m *modules.Module, imp pysource.Import) []string {
 	switch {
 	case !searched(m):
 		return nil
@@ -233,10 +254,10 @@ func (b *builder) members(m *Module, imp pysource.Import) []string {
 
 // member is resolve for `from m import name`. Python asks for m.name if m has no such attribute, which m's text tells
 // well enough: a wrong negative answer does no harm, as there is no such module.
-func (b *builder) member(m *Module, name string, imp pysource.Import) result {
+func (b *builder) member(m *modules.Module, name string, imp pysource.Import) result {
 	sub := b.find(m.Name + "." + name)
 	switch {
-	case sub.Letter != missing:
+	case sub.Letter != modules.Missing:
 		return result{m: sub}
 	case imp.Where&pysource.Optional != 0 || !b.binds(m, name):
 		return result{vain: sub}
@@ -245,14 +266,14 @@ func (b *builder) member(m *Module, name string, imp pysource.Import) result {
 }
 
 // binds reports whether m may have the attribute.
-func (b *builder) binds(m *Module, name string) bool {
+func (b *builder) binds(m *modules.Module, name string) bool {
 	return bytes.Contains(m.Source, []byte(name)) || slices.ContainsFunc(m.Info.Imports, func(imp pysource.Import) bool {
 		return slices.Contains(imp.Names, "*")
 	})
 }
 
 // works reports whether an import of m's will find all it names, for all we know.
-func (b *builder) works(m *Module, imp pysource.Import) bool {
+func (b *builder) works(m *modules.Module, imp pysource.Import) bool {
 	return slices.ContainsFunc(b.names(m, imp), func(name string) bool {
 		r := b.resolve(name)
 		if r.stdlib {
@@ -260,29 +281,43 @@ func (b *builder) works(m *Module, imp pysource.Import) bool {
 				return !stdlibHas(name+"."+n, b.t)
 			})
 		}
-		return r.m != nil && b.load(r.m) && !slices.ContainsFunc(b.members(r.m, imp), func(n string) bool {
-			sub := b.member(r.m, n, imp)
-			return sub.vain != nil && !b.binds(r.m, n) || sub.m != nil && !b.load(sub.m)
+		return r.m != nil && !b.broken(m, imp) && !slices.ContainsFunc(b.members(r.m, imp), func(n string) bool {
+			return b.member(r.m, n, imp).vain != nil && !b.binds(r.m, n)
 		})
 	})
 }
 
-// load reports whether importing m can work: what it imports in no try is here, or in the standard library.
-func (b *builder) load(m *Module) bool {
-	if ok, known := b.loads[m.Name]; known {
-		return ok
+// broken reports whether an import of m's can only fail where no more is installed than here: it leads to a top-level
+// name that nobody has.
+func (b *builder) broken(m *modules.Module, imp pysource.Import) bool {
+	return !slices.ContainsFunc(b.names(m, imp), func(name string) bool {
+		r := b.resolve(name)
+		switch {
+		case r.vain != nil:
+			return strings.Contains(r.vain.Name, ".")
+		case r.m == nil:
+			return true
+		}
+		return !b.isDead(r.m) && !slices.ContainsFunc(b.members(r.m, imp), func(n string) bool {
+			sub := b.member(r.m, n, imp).m
+			return sub != nil && b.isDead(sub)
+		})
+	})
+}
+
+// isDead reports whether a module is broken by what it imports in no try, or by its package.
+func (b *builder) isDead(m *modules.Module) bool {
+	if dead, known := b.dead[m.Name]; known {
+		return dead
 	}
-	b.loads[m.Name] = true // until more is known: it may be in a cycle
-	ok := true
+	b.dead[m.Name] = false // until more is known: it may be in a cycle
+	dead := false
 	if parent := packageOf(m.Name); parent != "" {
-		ok = b.load(b.find(parent))
+		dead = b.isDead(b.find(parent))
 	}
 	b.each(m, func(imp pysource.Import) {
-		const sometimes = pysource.Optional | pysource.Handler | pysource.Else
-		if ok && imp.Where&sometimes == 0 && len(imp.When) == 0 {
-			ok = b.works(m, imp)
-		}
+		dead = dead || b.broken(m, imp) && certain(m, imp)
 	})
-	b.loads[m.Name] = ok
-	return ok
+	b.dead[m.Name] = dead
+	return dead
 }

@@ -13,20 +13,13 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/mitogen-go/mitogen/internal/modules"
 	"github.com/mitogen-go/mitogen/internal/pysource"
-)
-
-// Letters of modules.
-const (
-	plain     = 'm'
-	pkg       = 'p'
-	namespace = 'n'
-	missing   = '-'
 )
 
 // Source finds modules by their dotted names. A module that isn't there, or can't be sent, is of letter '-', or nil.
 type Source interface {
-	Find(name string) *Module
+	Find(name string) *modules.Module
 }
 
 // Closure is what importing some modules needs. It doesn't change and may be used by several goroutines.
@@ -40,10 +33,10 @@ type Closure struct {
 
 // node is a module in the graph.
 type node struct {
-	m    *Module
-	deps []int     // what it imports, and its package
-	vain []*Module // negative answers to what it asks for
-	of   string    // the Foreign name that it belongs to, "" if it is the user's own
+	m    *modules.Module
+	deps []int             // what it imports, and its package
+	vain []*modules.Module // negative answers to what it asks for
+	of   string            // the Foreign name that it belongs to, "" if it is the user's own
 }
 
 // Group is modules that become usable together: the members of an import cycle, or one module. Negative answers to what
@@ -55,7 +48,7 @@ type Group struct {
 
 // Member is a module in a Group.
 type Member struct {
-	*Module
+	*modules.Module
 	Package string // the Foreign name that it, or who asks for it, belongs to; "" for the user's own
 }
 
@@ -126,8 +119,8 @@ func (g *Group) add(n node) {
 // sort brings packages before their members and negative answers to the end.
 func (g *Group) sort() {
 	slices.SortStableFunc(g.Members, func(a, b Member) int {
-		if (a.Letter == missing) != (b.Letter == missing) {
-			if b.Letter == missing {
+		if (a.Letter == modules.Missing) != (b.Letter == modules.Missing) {
+			if b.Letter == modules.Missing {
 				return -1
 			}
 			return 1
@@ -147,8 +140,8 @@ func (c *Closure) Fresh(src Source) bool {
 	return true
 }
 
-func keyOf(m *Module) [32]byte {
-	if m == nil || m.Letter == missing {
+func keyOf(m *modules.Module) [32]byte {
+	if m == nil || m.Letter == modules.Missing {
 		return [32]byte{}
 	}
 	return m.Key

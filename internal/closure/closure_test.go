@@ -7,24 +7,25 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/mitogen-go/mitogen/internal/modules"
 	"github.com/mitogen-go/mitogen/internal/pysource"
 )
 
 // fake is a Source made of text: names with what Python there is. A name that begins with + is the user's own, one that
 // ends in / a package, in // a namespace package; the text -reason is an extension module's.
-type fake map[string]*Module
+type fake map[string]*modules.Module
 
 func newFake(t testing.TB, sources map[string]string) fake {
 	f := fake{}
 	for name, text := range sources {
-		m := &Module{Letter: plain, Source: []byte(text), Key: sha256.Sum256([]byte(text)), Scanned: true}
+		m := &modules.Module{Letter: modules.Plain, Source: []byte(text), Key: sha256.Sum256([]byte(text)), Scanned: true}
 		name, m.Own = strings.CutPrefix(name, "+")
 		if trimmed, ok := strings.CutSuffix(name, "//"); ok {
-			name, m.Letter = trimmed, namespace
+			name, m.Letter = trimmed, modules.Namespace
 		} else if trimmed, ok := strings.CutSuffix(name, "/"); ok {
-			name, m.Letter = trimmed, pkg
+			name, m.Letter = trimmed, modules.Package
 		} else if reason, ok := strings.CutPrefix(text, "-"); ok {
-			m.Letter, m.Reason, m.Source = missing, reason, nil
+			m.Letter, m.Reason, m.Source = modules.Missing, reason, nil
 		}
 		var err error
 		if m.Info, err = pysource.Scan(m.Source); err != nil {
@@ -36,7 +37,7 @@ func newFake(t testing.TB, sources map[string]string) fake {
 	return f
 }
 
-func (f fake) Find(name string) *Module { return f[name] }
+func (f fake) Find(name string) *modules.Module { return f[name] }
 
 // text shows groups in one line: members joined by +, negative answers behind a minus sign.
 func text(groups []Group) string {
@@ -45,7 +46,7 @@ func text(groups []Group) string {
 		s := ""
 		for _, m := range g.Members {
 			switch {
-			case m.Letter == missing:
+			case m.Letter == modules.Missing:
 				s += "-" + m.Name
 			case s != "":
 				s += "+" + m.Name
@@ -134,7 +135,7 @@ func TestOf(t *testing.T) {
 
 func TestLacking(t *testing.T) {
 	src := newFake(t, map[string]string{
-		"+main": "import p, q", "+own": "", "p/": "import r, s", "q/": "import s, own", "r": "", "s": "import nowhere",
+		"+main": "import p, q", "+own": "", "p/": "import r, s", "q/": "import s, own", "r": "", "s": "try:\n import nowhere\nexcept ImportError: pass",
 	})
 	c := Of(src, python3, []string{"main"})
 	for _, test := range []struct{ has, want string }{
