@@ -100,7 +100,8 @@ func (s *state) job(ctx context.Context, first string, print func(*host), j job)
 	if err != nil {
 		return err
 	}
-	eng, err := mitogen.New(mitogen.Options{Path: path, Logger: s.newLogger(), Prompt: s.prompter()})
+	own, packages := modulesFrom(path)
+	eng, err := mitogen.New(mitogen.Options{Path: own, Packages: packages, Logger: s.newLogger(), Prompt: s.prompter()})
 	if err != nil {
 		return err
 	}

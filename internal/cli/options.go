@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"archive/zip"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +17,7 @@ import (
 
 	"github.com/mitogen-go/mitogen"
 	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/modules"
 )
 
 // defaultForks is how many targets are worked on at once. Each is an ssh process here.
@@ -33,6 +33,7 @@ type options struct {
 	connectTimeout duration
 
 	path   []string
+	venv   string
 	python []string
 
 	sshConfig, identity string
@@ -87,6 +88,7 @@ func (o *options) addTargets(cmd *cobra.Command) {
 // addPath adds the flags of commands that send modules.
 func (o *options) addPath(f *pflag.FlagSet) {
 	f.StringArrayVar(&o.path, "path", nil, "`DIR` or zip file with Python modules to send; repeat; then those of $MITOGEN_PATH")
+	f.StringVar(&o.venv, "venv", "", "virtual environment `DIR`, whose packages are sent where they are not installed; else $VIRTUAL_ENV")
 }
 
 // must is for errors that only a mistake in this package makes.
@@ -220,36 +222,60 @@ func (s *state) connectOptions(ctx context.Context) (mitogen.ConnectOptions, err
 }
 
 // searchPath is where modules are looked for: first, as Python does with a script's directory, then --path, then
-// $MITOGEN_PATH. close closes zip files.
-func (o *options) searchPath(first string) (path []fs.FS, close func(), err error) {
-	var files []*zip.ReadCloser
-	close = func() {
-		for _, f := range files {
-			f.Close()
-		}
-	}
+// $MITOGEN_PATH, then what is installed in a virtual environment. close closes its files.
+func (o *options) searchPath(first string) (path *modules.Path, close func(), err error) {
+	path = new(modules.Path)
+	close = func() { path.Close() }
 	dirs := append([]string{first}, o.path...)
 	dirs = append(dirs, filepath.SplitList(os.Getenv("MITOGEN_PATH"))...)
 	for _, dir := range dirs {
 		if dir == "" {
 			continue
 		}
-		st, err := os.Stat(dir)
-		if err != nil {
+		if err := path.Add(dir, true); err != nil {
 			close()
 			return nil, nil, usagef("search path: %w", err)
 		}
-		if st.IsDir() {
-			path = append(path, os.DirFS(dir))
-			continue
-		}
-		f, err := zip.OpenReader(dir)
-		if err != nil {
-			close()
-			return nil, nil, usagef("search path: %s is neither a directory nor a zip file", dir)
-		}
-		files = append(files, f)
-		path = append(path, f)
+	}
+	if err := o.addVenv(path); err != nil {
+		close()
+		return nil, nil, usagef("search path: %w", err)
 	}
 	return path, close, nil
+}
+
+// addVenv adds the virtual environment of --venv, or the one that is active.
+func (o *options) addVenv(path *modules.Path) error {
+	venv := o.venv
+	if venv == "" {
+		venv = os.Getenv("VIRTUAL_ENV")
+	}
+	if venv == "" {
+		return nil
+	}
+	dirs, err := modules.SitePackages(venv)
+	if err != nil {
+		if o.venv == "" {
+			return nil // a shell's, of an environment that is gone
+		}
+		return err
+	}
+	for _, dir := range dirs {
+		if err := path.AddSite(dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// modulesFrom tells own modules from installed ones.
+func modulesFrom(path *modules.Path) (own, packages []fs.FS) {
+	for _, e := range path.Entries {
+		if e.Own {
+			own = append(own, e.FS)
+		} else {
+			packages = append(packages, e.FS)
+		}
+	}
+	return own, packages
 }

@@ -39,7 +39,7 @@ internal/askpass:      internal/connect
 internal/engine:       internal/wire internal/pickle internal/connect internal/route internal/boot internal/modules internal/stream internal/spawn internal/askpass
 .:                     internal/wire internal/pickle internal/connect internal/askpass internal/engine
 internal/demo:         .
-internal/cli:          . internal/connect internal/askpass internal/demo
+internal/cli:          . internal/connect internal/askpass internal/modules internal/demo
 cmd/mitogen:           . internal/cli
 
 tools/subset:          internal/pysource

@@ -199,13 +199,13 @@ func (t *tree) file(name string) *file {
 	return f
 }
 
-// placed is a file system that knows where it is.
-type placed interface{ Place() string }
+// placed is a file system that knows where its files are.
+type placed interface{ Place(name string) string }
 
 // label names a file for tracebacks. What os.DirFS returns is its directory's name.
 func (t *tree) label(name string) string {
 	if p, ok := t.FS.(placed); ok {
-		return path.Join(p.Place(), name)
+		return p.Place(name)
 	}
 	if v := reflect.ValueOf(t.FS); v.Kind() == reflect.String {
 		return path.Join(v.String(), name)
