@@ -115,6 +115,7 @@ type found struct {
 	tree   *tree
 	file   string
 	reason string  // of letter Missing
+	dir    bool    // it is a package, even one that can't be sent
 	places []*tree // of a namespace package: where its portions are
 }
 
@@ -163,7 +164,7 @@ func (p Pass) extended(name string, at found) []*tree {
 		}
 	}
 	for _, t := range all {
-		if c := p.candidate(t, dir, base); t != at.tree && (c.letter == Package || c.letter == Namespace) {
+		if t != at.tree && p.candidate(t, dir, base).dir {
 			places = append(places, t)
 		}
 	}
@@ -208,7 +209,7 @@ func (p Pass) candidate(t *tree, dir, base string) found {
 		return found{letter: Missing, reason: err.Error()}
 	}
 	if at := inside["__init__"].choose(t, sub+"/__init__"); at.letter != 0 {
-		if at.letter == Plain {
+		if at.dir = true; at.letter == Plain {
 			at.letter = Package
 		}
 		return at
@@ -216,7 +217,7 @@ func (p Pass) candidate(t *tree, dir, base string) found {
 	if at := i.choose(t, sub); at.letter != 0 {
 		return at
 	}
-	return found{letter: Namespace, tree: t, file: sub}
+	return found{letter: Namespace, tree: t, file: sub, dir: true}
 }
 
 // load reads the file of a module.
