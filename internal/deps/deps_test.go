@@ -33,6 +33,7 @@ internal/boot:
 internal/boot/gen:     internal/pysource
 internal/modules:      internal/pysource
 internal/closure:      internal/pysource internal/modules
+internal/bundle:       internal/wire internal/modules internal/closure
 internal/stream:       internal/wire
 internal/spawn:        internal/connect
 internal/askpass:      internal/connect
