@@ -116,10 +116,10 @@ func TestLevels(t *testing.T) {
 	src := modules.New([]modules.Entry{{FS: os.DirFS(fields[0])}}, func(string) ([]byte, bool) { return nil, false }, modules.Options{})
 	target := pysource.Target{Version: [3]int{3, 13}, Implementation: "cpython", Platform: "linux", OSName: "posix"}
 	start := time.Now()
-	c := closure.Of(src.Pass(), target, fields[1:])
+	closure.Of(src.Pass(), target, fields[1:])
 	t.Log("found, scanned and minified in", time.Since(start))
 	start = time.Now()
-	c = closure.Of(src.Pass(), target, fields[1:])
+	c := closure.Of(src.Pass(), target, fields[1:])
 	t.Log("closure alone", time.Since(start))
 	start = time.Now()
 	t.Log("fresh", c.Fresh(src.Pass()), time.Since(start))

@@ -59,8 +59,9 @@ type passage struct {
 }
 
 type announced struct {
-	id   ID
-	turn int
+	id    ID
+	turn  int
+	roots []string // of the calls that the bundles so far are for
 }
 
 // peer is a context, as Book's comment says that they behave.
@@ -79,6 +80,8 @@ type peer struct {
 	open        int             // answers that COMING hasn't settled
 	coming      []announced
 	calls       []imported
+	roots       []string // of all calls
+	settled     int      // how many of them wait for no answer
 }
 
 func newPeer(id, parent wire.ContextID) *peer {
@@ -168,7 +171,7 @@ func (s *sim) arrive(p *peer, f frame) {
 		p.open -= f.answers
 		for _, id := range f.ids {
 			p.turn++
-			p.coming = append(p.coming, announced{id, p.turn})
+			p.coming = append(p.coming, announced{id, p.turn, f.names})
 		}
 	case call:
 		p.calls = append(p.calls, f.imp)
@@ -275,7 +278,7 @@ func (s *sim) load(p *peer, b *Bundle) {
 		s.fail("%d gets %x, which wasn't announced", p.id, b.ID[:2])
 		return
 	}
-	turn := p.coming[at].turn
+	turn, roots := p.coming[at].turn, p.coming[at].roots
 	p.coming = slices.Delete(p.coming, at, at+1)
 	for _, it := range b.items {
 		if p.local[it.pkg] {
@@ -285,7 +288,48 @@ func (s *sim) load(p *peer, b *Bundle) {
 			p.held[it.name] = loaded{it.content, turn}
 		}
 	}
+	if s.calm && s.tidy {
+		s.checkOrder(p, b, roots)
+	}
 	s.tryImports(p)
+}
+
+func lastIndex(keys [][32]byte, key [32]byte) int {
+	for i := len(keys) - 1; i >= 0; i-- {
+		if keys[i] == key {
+			return i
+		}
+	}
+	return -1
+}
+
+// checkOrder demands that a foreign module comes after what it imports, if it was called for: a bundle may hold more.
+func (s *sim) checkOrder(p *peer, b *Bundle, roots []string) {
+	needed := map[string]bool{}
+	var reach func(name string)
+	reach = func(name string) {
+		top, _, _ := strings.Cut(name, ".")
+		if m := s.world[name]; m != nil && !needed[name] && !p.local[top] {
+			needed[name] = true
+			reach(top)
+			for _, i := range m.Info.Imports {
+				reach(i.Module)
+			}
+		}
+	}
+	for _, root := range roots {
+		reach(root)
+	}
+	for _, it := range b.items {
+		if it.pkg == "" || it.letter == modules.Missing || !needed[it.name] {
+			continue
+		}
+		for _, i := range s.world[it.name].Info.Imports {
+			if _, held := p.held[i.Module]; !held && needed[i.Module] {
+				s.fail("%d gets %s before %s, which it imports", p.id, it.name, i.Module)
+			}
+		}
+	}
 }
 
 // tryImports does the imports of the calls, one after the other.
@@ -322,7 +366,7 @@ func (s *sim) lacks(p *peer, imp imported) string {
 		if !held {
 			return name
 		}
-		if age := slices.Index(s.ages[name], m.key); name != "nowhere" && age < imp.ages[name] {
+		if age := lastIndex(s.ages[name], m.key); name != "nowhere" && age < imp.ages[name] {
 			return name + ", as it is now"
 		}
 		if now := s.world[name]; now != nil && len(s.ages[name]) == imp.ages[name]+1 {
