@@ -1,0 +1,73 @@
+package bundle
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/mitogen-go/mitogen/internal/closure"
+	"github.com/mitogen-go/mitogen/internal/modules"
+	"github.com/mitogen-go/mitogen/internal/pysource"
+)
+
+// trace shows actions in one line.
+func trace(actions []Action) string {
+	var out []string
+	for _, a := range actions {
+		switch a.Op {
+		case Ask:
+			out = append(out, fmt.Sprintf("ask %d %v", a.Ctx, a.Names))
+		case Coming:
+			out = append(out, fmt.Sprintf("coming %d %d/%d", a.Ctx, len(a.IDs), a.Answers))
+		case Send:
+			out = append(out, fmt.Sprintf("send %d %v", a.Ctx, a.Bundle.Names))
+		case Forward:
+			out = append(out, fmt.Sprintf("forward %d %v at %d", a.Ctx, a.Bundle.Names, a.Hop))
+		}
+	}
+	return strings.Join(out, "; ")
+}
+
+// versions is a Source of the user's own module m and a foreign p, which m imports.
+func versions(m string) *closure.Closure {
+	own := &modules.Module{Name: "m", Letter: modules.Plain, Own: true, Source: []byte(m)}
+	own.Info.Imports = []pysource.Import{{Module: "p"}}
+	copy(own.Key[:], m)
+	w := world{"m": own, "p": {Name: "p", Letter: modules.Plain}}
+	return closure.Of(w, pysource.Target{}, []string{"m"})
+}
+
+func TestBook(t *testing.T) {
+	b := New()
+	b.Add(1, 0)
+	b.Add(2, 1)
+	p := versions("one").Lacking(func(string) bool { return false })
+	id := Pack(p)[0].ID
+	for _, c := range []struct {
+		what string
+		got  []Action
+		want string
+	}{
+		{"a hop", b.Want(1, versions("one")), "coming 1 1/0; send 1 [m]; ask 1 [p]"},
+		{"nobody is asked twice", b.Want(1, versions("one")), ""},
+		{"it lacks p", b.Lacks(1, []string{"p", "nobody asked for this"}), "coming 1 1/1; send 1 [p]"},
+		{"no answer is expected", b.Lacks(1, []string{"p"}), ""},
+		{"all is known", b.Want(1, versions("one")), ""},
+		{"its child", b.Want(2, versions("one")), "coming 2 1/0; forward 2 [m] at 1; ask 2 [p]"},
+		{"has p", b.Lacks(2, nil), "coming 2 0/1"},
+		{"but asks for it", b.Asked(2, "p", versions("one")), "coming 2 1/0; forward 2 [p] at 1"},
+		{"which is dropped", b.Dropped(1, id, 2), "send 2 [p]"},
+		{"once", b.Dropped(1, id, 2), ""},
+		{"m changes", b.Want(1, versions("two")), "coming 1 1/0; send 1 [m]"},
+		{"m changes back", b.Want(1, versions("one")), "coming 1 1/0; forward 1 [m] at 1"},
+		{"nobody there", b.Want(3, versions("one")), ""},
+	} {
+		if got := trace(c.got); got != c.want {
+			t.Errorf("%s: got %s, want %s", c.what, got, c.want)
+		}
+	}
+	b.Gone(1)
+	if len(b.contexts) != 0 {
+		t.Errorf("left: %v", b.contexts)
+	}
+}
