@@ -17,8 +17,8 @@ import (
 const callUsage = `Calls a function at each target and prints its result as JSON; a generator's items a line each, as they come. What the
 function writes to standard output comes on standard error.
 
-FUNCTION stands in MODULE, which is looked for in the current directory, --path and $MITOGEN_PATH, and then among what the
-target has; or in a local script, as path/script.py:function, whose directory is then the first place for its modules. What
+FUNCTION stands in MODULE, which is looked for in the current directory, --path and $MITOGEN_PATH, then among what the
+target has, then in a virtual environment here; or in a local script, as path/script.py:function, whose directory is then the first place for its modules. What
 is below its main guard is not run. MODULE:CLASS.METHOD calls a static or class method.
 
 Each argument is JSON; NAME=JSON is a keyword argument. docs/json.md says what becomes of bytes, sets, tuples and other values

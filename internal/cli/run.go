@@ -13,7 +13,8 @@ import (
 
 const runUsage = `Runs a local Python script at each target, as __main__, with its arguments, its standard input and its exit status as if it
 had been run there. It is sent, and so are the modules it imports from its own directory (with -m and -c: from the current
-one), from --path and from $MITOGEN_PATH; nothing is written to a disk there.
+one), from --path and from $MITOGEN_PATH; packages of a virtual environment are where the target lacks them. Nothing is
+written to a disk there.
 
 SCRIPT - is standard input; the script then has none itself. What follows SCRIPT belongs to the script, options too. With
 -m and -c put -- before arguments that begin with a dash.
