@@ -36,7 +36,7 @@ type Pending struct {
 	err     error
 	items   []item
 	size    int           // of collected items
-	more    chan struct{} // holds one: there are items, or the end
+	more    chan struct{} // holds one: there are items
 }
 
 type item struct {
@@ -342,7 +342,6 @@ func (p *Pending) finish(kind wire.Kind, payload []byte, err error) {
 	if p.err == nil {
 		p.err = err
 	}
-	p.signal()
 	p.mu.Unlock()
 	close(p.done)
 	s := p.c.root.stream

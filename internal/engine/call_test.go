@@ -316,3 +316,21 @@ func TestManyCallers(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// Whoever waits for the next item when the stream ends is told so, whatever it was just doing.
+func TestStreamEndsWhileWaiting(t *testing.T) {
+	e, fakes := fakeEngine(t, Options{})
+	c, f := connected(t, e, fakes)
+	for range 500 {
+		p := c.Go(within(t), "m:f", nil, nil, true)
+		ended := make(chan error, 1)
+		go func() {
+			_, _, err := p.Next(within(t))
+			ended <- err
+		}()
+		f.reply(f.expect(1, wire.Call), wire.Data, nil)
+		if err := <-ended; err != nil {
+			t.Fatal(err)
+		}
+	}
+}

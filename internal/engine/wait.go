@@ -63,6 +63,7 @@ func (p *Pending) Next(ctx context.Context) (value []byte, ok bool, err error) {
 		}
 		select {
 		case <-p.more:
+		case <-p.done:
 		case <-ctx.Done():
 			return nil, false, p.giveUp(context.Cause(ctx))
 		}
