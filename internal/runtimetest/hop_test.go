@@ -292,6 +292,15 @@ func TestLost(t *testing.T) {
 			l.callAt(id, "rt:execute", "import _mitogen as m, os\nos.write(m.ERR, 'last words'.encode())\nos._exit(3)")
 			l.isLost(id, "ended with status 3", "last words")
 		}),
+		hopTest("ends while it is sent something", func(t *testing.T, l *link) {
+			id := l.child(first, l.py)
+			l.callAt(id, "rt:execute", "import _mitogen as m, os\nfor i in range(10):\n  m.send(0, m.STDOUT, ('o' * 5000).encode())\nos._exit(3)")
+			for range 20_000 {
+				l.send(wire.Frame{Dst: id, Handle: wire.Ping})
+			}
+			l.isLost(id, "ended with status 3")
+			equal(t, "stdout", len(l.outputOf(id, wire.Stdout)), 50_000)
+		}),
 		hopTest("is killed", func(t *testing.T, l *link) {
 			id := l.child(first, l.py)
 			l.callAt(id, "os:kill", l.pid(id), 9)

@@ -105,6 +105,7 @@ func TestShutdown(t *testing.T) {
 		}},
 		{"much to say at exit", func(t *testing.T, l *link) {
 			l.call("rt:execute", "import atexit, os\ndef last():\n  import rt\n  rt.write(1, bytearray(100000), 30)\natexit.register(last)").value()
+			time.Sleep(50 * time.Millisecond) // so that only main is awake
 			l.shutDown(first)
 			l.ends()
 			equal(t, "stdout", len(l.stdout()), 3_000_000)
