@@ -365,8 +365,11 @@ def pump():
 
 
 def wake():
-    while WAITERS:
-        WAITERS.pop().release()
+    try:
+        while 1:
+            WAITERS.pop().release()
+    except IndexError:
+        pass        # not asked before: another thread may take the last one
 
 
 def turn(ready):
@@ -787,7 +790,11 @@ def serve():
             R.release()
             start_watch()
             while Q:
-                run(Q.popleft())
+                try:
+                    call = Q.popleft()
+                except IndexError:
+                    break       # it was cancelled just now
+                run(call)
                 if len(ANSWERS) > 200:
                     settle(1)
             settle(1)
@@ -799,10 +806,20 @@ def serve():
             pump()
 
 
+def whole(fn):
+    """Run fn, without which this context is none: it ends with fn's failure, in words."""
+    try:
+        fn()
+    except:
+        import traceback
+        os.write(ERR, ''.join(traceback.format_exception(*sys.exc_info())).encode())
+        os._exit(1)
+
+
 def start_watch():
     if not S.started:
         S.started = S.watch = 1
-        thread.start_new_thread(watch, ())
+        thread.start_new_thread(whole, (watch,))
     elif not S.watch:
         S.watch = 1
         try:
@@ -1190,11 +1207,4 @@ for fd in WAKE:
 FDS[WAKE[0]] = woken
 POLL.register(WAKE[0], POLLIN)
 UP = Stream(high(0), high(1))
-try:
-    stdio()
-    arm()
-    start()
-except:
-    import traceback
-    os.write(ERR, ''.join(traceback.format_exception(*sys.exc_info())).encode())
-    os._exit(1)
+whole(lambda: (stdio(), arm(), start()))

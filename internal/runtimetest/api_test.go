@@ -178,10 +178,13 @@ func (l *link) evaluating(expr string) *pending {
 	return p
 }
 
-func TestNamedTypes(t *testing.T) {
+func TestMitogenModule(t *testing.T) {
 	on(t, []test{{"handles are given out once", func(t *testing.T, l *link) {
 		equal(t, "handles", l.call("rt:execute", "import mitogen, threading\ngot = []\ndef f():\n  for i in range(2000): got.append(mitogen._handle(f))\n"+
 			"started = [threading.Thread(target=f) for i in range(8)]\nfor t in started: t.start()\nfor t in started: t.join()\nresult = len(set(got))").value(), int64(16000))
+	}}, {"threads wake others at the same time", func(t *testing.T, l *link) {
+		equal(t, "failed", l.call("rt:execute", "import _mitogen as m, threading\nfailed = []\ndef f():\n  try:\n    for i in range(3000):\n      m.WAITERS.append(m.lock())\n      m.wake()\n"+
+			"  except Exception:\n    failed.append(1)\nstarted = [threading.Thread(target=f) for i in range(8)]\nfor t in started: t.start()\nfor t in started: t.join()\nresult = len(failed)").value(), int64(0))
 	}}, {"in a program", func(t *testing.T, l *link) {
 		l.call("rt:execute", "import rt, mitogen\nrt.mitogen = mitogen").value()
 		for _, tt := range []struct {

@@ -75,6 +75,24 @@ func TestOneEndCloses(t *testing.T) {
 	})
 }
 
+// TestReaderFails: a context whose reading thread fails ends, and says why.
+func TestReaderFails(t *testing.T) {
+	each(t, func(t *testing.T, py interp) {
+		for _, state := range states[:2] {
+			t.Run(state.name, func(t *testing.T) {
+				l := start(t, py)
+				l.call("rt:execute", "import _mitogen as m\ndef bad(*args):\n  raise ValueError('bad handler')\nm.HANDLERS[5000] = bad").value()
+				state.begin(l)
+				l.send(wire.Frame{Dst: first, Handle: 5000})
+				l.ends()
+				words := make([]byte, 4096)
+				n, _ := l.err.Read(words)
+				contains(t, "old stderr", string(words[:max(n, 0)]), "Traceback", "ValueError: bad handler")
+			})
+		}
+	})
+}
+
 func (l *link) shutDown(id wire.ContextID) { l.send(wire.Frame{Dst: id, Handle: wire.Shutdown}) }
 
 // ends waits for the end of the stream and of all processes.
