@@ -353,8 +353,9 @@ def pump():
     except select.error:
         events = ()
     for fd, ev in events:
-        if fd in FDS:
-            FDS[fd](ev)
+        fn = FDS.get(fd)
+        if fn:
+            fn(ev)
     if not events and HEARTBEAT and now() - S.heard > HEARTBEAT:
         die()
     if cancel and S.cancel is cancel:
@@ -432,11 +433,13 @@ def suck(handle):
         POLL.unregister(fd)
 
 
-def spend(key, n):
-    """Change what may still be sent of a flow; senders and the reader do so at once."""
+def spend(key, n=None):
+    """Change what may still be sent of a flow, or forget it; senders and the reader do so at once."""
     OUTPUT.acquire()
     try:
-        if key in FLOWS:
+        if n is None:
+            FLOWS.pop(key, 0)
+        elif key in FLOWS:
             FLOWS[key] += n
             if key[1] in CAPTURED and CAPTURED[key[1]] not in FDS:
                 listen(key[1])
@@ -762,7 +765,7 @@ def run(call):
         S.current = None
         kind, data = ERROR, dumps(('builtins', sys.exc_info()[0].__name__, '', '', None), 2)
     if len(FLOWS) > 2:
-        FLOWS.pop(call[:2], None)
+        spend(call[:2])
     flush_stdio()
     if not reply:
         if kind == ERROR:

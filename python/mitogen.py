@@ -106,7 +106,7 @@ class Context(object):
             core.wait(lambda: got)
         finally:
             del core.HANDLERS[handle]
-            core.FLOWS.pop((self.id, handle), None)
+            core.atomic(core.spend, (self.id, handle))
         kind, data = got[0]
         if kind == core.DEAD:
             raise DeadError(core.native(data))
@@ -116,6 +116,9 @@ class Context(object):
         if kind == core.ERROR:
             raise Error(*value)
         return [core.loads(i) for i in items] or value
+
+
+_SENDING = {}   # (context, handle): lock, so that parts of two values don't mix
 
 
 class Sender(object):
@@ -130,12 +133,19 @@ class Sender(object):
 
     def send(self, value):
         """Send one value; waits while the receiver is more than 1 MiB behind."""
-        core.emit(self.context, self.handle, core.dumps(value, core.PROTO), core.ITEM)
+        data = core.dumps(value, core.PROTO)
+        turn = _SENDING.setdefault((self.context, self.handle), core.thread.allocate_lock())
+        turn.acquire()
+        try:
+            core.emit(self.context, self.handle, data, core.ITEM)
+        finally:
+            turn.release()
 
     def close(self):
         """Tell the receiver that no more will come."""
         core.send(self.context, self.handle)
-        core.FLOWS.pop((self.context, self.handle), None)
+        core.atomic(core.spend, (self.context, self.handle))
+        _SENDING.pop((self.context, self.handle), None)
 
 
 class Receiver(object):
@@ -162,16 +172,27 @@ class Receiver(object):
             end = core.now() + timeout
             _DEADLINES.append(end)
             core.poke()
-        core.wait(lambda: self._values or self._closed or (end and core.now() >= end))
-        if end:
-            _DEADLINES.remove(end)
-        if self._values:
-            src, data = self._values.pop(0)
-            _consumed(src, self.handle, data)
-            return core.loads(data)
-        if self._closed:
-            raise DeadError('closed')
-        raise IndexError('nothing came within %s s' % timeout)
+        try:
+            got = None
+            while not got:
+                core.wait(lambda: self._values or self._closed or (end and core.now() >= end))
+                got = self._take()
+                if not got and self._closed:
+                    raise DeadError('closed')
+                if not got and end and core.now() >= end:
+                    raise IndexError('nothing came within %s s' % timeout)
+        finally:
+            if end:
+                _DEADLINES.remove(end)
+        src, data = got
+        _consumed(src, self.handle, data)
+        return core.loads(data)
+
+    def _take(self):
+        try:
+            return self._values.pop(0)
+        except IndexError:
+            return None     # another thread was faster
 
     def __iter__(self):
         while 1:

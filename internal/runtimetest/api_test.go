@@ -147,6 +147,31 @@ func TestSenders(t *testing.T) {
 			l.call("rt:evaluate", "receiver.close()").value()
 			l.request(wire.Frame{Dst: first, Handle: wire.Handle(s.Handle), Kind: wire.Item, Payload: []byte("N.")}).dead("no handle")
 		}},
+		hopTest("several threads, one sender", func(t *testing.T, l *link) {
+			a, b := l.siblings()
+			p := l.callAt(b, "rt:execute", "import rt, threading\ndef go(sender):\n  def f(n):\n    for i in range(5): sender.send(chr(97 + n) * 300000)\n"+
+				"  started = [threading.Thread(target=f, args=(n,)) for n in range(4)]\n  for t in started: t.start()\n  for t in started: t.join()\nrt.go = go")
+			p.value()
+			p = l.callAt(b, "rt:go", receiver(l, a))
+			equal(t, "values", l.callAt(a, "rt:evaluate", "str(sorted([len(v) * len(set(v)) for v in [receiver.get() for i in range(20)]]) == [300000] * 20)").value(), "True")
+			p.value()
+		}),
+		{"several threads, one receiver", func(t *testing.T, l *link) {
+			s := receiver(l, first)
+			p := l.call("rt:execute", "import rt, threading\ngot = []\ndef f():\n  for i in range(50): got.append(rt.receiver.get(1000))\n"+
+				"started = [threading.Thread(target=f) for n in range(8)]\nfor t in started: t.start()\nfor t in started: t.join()\nresult = sum(got)")
+			for i := range 400 {
+				l.item(s, i)
+			}
+			equal(t, "sum", p.value(), int64(399*400/2))
+		}},
+		{"cancelled while it waits", func(t *testing.T, l *link) {
+			receiver(l, first)
+			p := l.evaluating("receiver.get(1000)")
+			l.cancel(p)
+			p.fails("KeyboardInterrupt")
+			equal(t, "deadlines kept", l.call("rt:execute", "import mitogen\nresult = len(mitogen._DEADLINES)").value(), int64(0))
+		}},
 		{"waiting for two", func(t *testing.T, l *link) {
 			a := receiver(l, first)
 			l.call("rt:execute", "import rt\nrt.other = rt.receiver").value()

@@ -106,6 +106,17 @@ func TestGenerators(t *testing.T) {
 			equal(t, "result of none", p.value(), nil)
 			equal(t, "no items", p.list(), []any(nil))
 		}},
+		{"many", func(t *testing.T, l *link) {
+			calls := make([]*pending, 1000)
+			for i := range calls {
+				calls[i] = l.call("rt:count", 4)
+			}
+			for _, p := range calls {
+				p.value()
+				equal(t, "items", len(p.items), 4)
+			}
+			equal(t, "flows", l.windows(first), "[]")
+		}},
 		{"failure behind items", func(t *testing.T, l *link) {
 			p := l.call("rt:count_then_fail", 2)
 			p.fails("ValueError", "after 2")

@@ -47,6 +47,7 @@ func TestOutput(t *testing.T) {
 			equal(t, "stdout", strings.Count(l.stdout(), "m"), 10_000_000)
 		}},
 		{"no credit is lost", func(t *testing.T, l *link) {
+			l.send(wire.Frame{Dst: first, Handle: wire.Credit, Payload: wire.AppendCredit(nil, wire.Stdout, 0)})
 			l.call("rt:execute", "import rt\nfor i in range(50):\n  rt.write(1, bytearray(100000))\n  rt.write(2, bytearray(100000))").value()
 			eventually(t, "all credit is back", func() bool {
 				return l.call("rt:evaluate", "(lambda m: str([m.FLOWS[0, m.STDOUT], m.FLOWS[0, m.STDERR]]))(sys.modules['_mitogen'])").value() == "[1048576, 1048576]"

@@ -61,7 +61,7 @@ class Context(object):
    core.wait(lambda:got)
   finally:
    del core.HANDLERS[handle]
-   core.FLOWS.pop((self.id,handle),None)
+   core.atomic(core.spend,(self.id,handle))
   kind,data=got[0]
   if kind==core.DEAD:
    raise DeadError(core.native(data))
@@ -71,6 +71,7 @@ class Context(object):
   if kind==core.ERROR:
    raise Error(*value)
   return[core.loads(i)for i in items]or value
+_SENDING={}
 class Sender(object):
  def __init__(self,context,handle):
   self.context=context
@@ -78,10 +79,17 @@ class Sender(object):
  def __reduce__(self):
   return Sender,(self.context,self.handle)
  def send(self,value):
-  core.emit(self.context,self.handle,core.dumps(value,core.PROTO),core.ITEM)
+  data=core.dumps(value,core.PROTO)
+  turn=_SENDING.setdefault((self.context,self.handle),core.thread.allocate_lock())
+  turn.acquire()
+  try:
+   core.emit(self.context,self.handle,data,core.ITEM)
+  finally:
+   turn.release()
  def close(self):
   core.send(self.context,self.handle)
-  core.FLOWS.pop((self.context,self.handle),None)
+  core.atomic(core.spend,(self.context,self.handle))
+  _SENDING.pop((self.context,self.handle),None)
 class Receiver(object):
  def __init__(self):
   self._values=[]
@@ -100,16 +108,26 @@ class Receiver(object):
    end=core.now()+timeout
    _DEADLINES.append(end)
    core.poke()
-  core.wait(lambda:self._values or self._closed or(end and core.now()>=end))
-  if end:
-   _DEADLINES.remove(end)
-  if self._values:
-   src,data=self._values.pop(0)
-   _consumed(src,self.handle,data)
-   return core.loads(data)
-  if self._closed:
-   raise DeadError('closed')
-  raise IndexError('nothing came within %s s'%timeout)
+  try:
+   got=None
+   while not got:
+    core.wait(lambda:self._values or self._closed or(end and core.now()>=end))
+    got=self._take()
+    if not got and self._closed:
+     raise DeadError('closed')
+    if not got and end and core.now()>=end:
+     raise IndexError('nothing came within %s s'%timeout)
+  finally:
+   if end:
+    _DEADLINES.remove(end)
+  src,data=got
+  _consumed(src,self.handle,data)
+  return core.loads(data)
+ def _take(self):
+  try:
+   return self._values.pop(0)
+  except IndexError:
+   return None
  def __iter__(self):
   while 1:
    try:
