@@ -17,8 +17,8 @@ import (
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
-// ID is the beginning of the SHA-256 of a bundle's text.
-type ID [16]byte
+// ID names a bundle by its content.
+type ID = wire.BundleID
 
 // Bundle is modules of one package, compressed as a unit. It doesn't change.
 type Bundle struct {

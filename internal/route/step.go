@@ -93,7 +93,7 @@ func (r *Router) dispatch(src *node, f *wire.Frame, out []Action) []Action {
 			return r.refuse(f, "LOST for a context that is not behind it", out)
 		}
 		return r.Lost(id, why, out)
-	case wire.Log, wire.GetModule, wire.Ping:
+	case wire.Log, wire.GetModule, wire.GetFile, wire.Lacks, wire.Dropped, wire.Ping:
 	default:
 		return r.refuse(f, "not accepted from below", out)
 	}

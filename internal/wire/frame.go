@@ -85,7 +85,8 @@ func (k Kind) String() string {
 var handleNames = map[Handle]string{
 	Call: "CALL", Cancel: "CANCEL", Credit: "CREDIT", Stdin: "STDIN", LoadModule: "LOAD_MODULE", Connect: "CONNECT",
 	Shutdown: "SHUTDOWN", Ping: "PING", Kill: "KILL", Hello: "HELLO", Stdout: "STDOUT", Stderr: "STDERR", Log: "LOG",
-	GetModule: "GET_MODULE", Lost: "LOST",
+	GetModule: "GET_MODULE", Lost: "LOST", BundlePiece: "BUNDLE", Forward: "FORWARD", Ask: "ASK", Coming: "COMING",
+	Lacks: "LACKS", Dropped: "DROPPED", GetFile: "GET_FILE",
 }
 
 // String returns the name that docs/protocol.md uses, or the number.

@@ -41,12 +41,19 @@ const (
 	Shutdown     Handle = 7
 	Ping         Handle = 8
 	Kill         Handle = 9
+	BundlePiece  Handle = 10
+	Forward      Handle = 11
+	Ask          Handle = 12
+	Coming       Handle = 13
 	Hello        Handle = 16
 	Stdout       Handle = 17
 	Stderr       Handle = 18
 	Log          Handle = 19
 	GetModule    Handle = 20
 	Lost         Handle = 21
+	Lacks        Handle = 22
+	Dropped      Handle = 23
+	GetFile      Handle = 24
 	FirstDynamic Handle = 1000
 )
 
