@@ -80,7 +80,9 @@ func ParseComing(b []byte) (answers int, ids []BundleID, err error) {
 }
 
 // AppendNames appends the payload of ASK and LACKS: dotted names, a zero byte between them.
-func AppendNames(dst []byte, names []string) []byte { return append(dst, strings.Join(names, "\x00")...) }
+func AppendNames(dst []byte, names []string) []byte {
+	return append(dst, strings.Join(names, "\x00")...)
+}
 
 // ParseNames reads what AppendNames wrote.
 func ParseNames(b []byte) ([]string, error) {
