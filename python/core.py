@@ -73,6 +73,7 @@ now = getattr(time, 'monotonic', None) or (lambda: os.times()[4])
 class S:
     """What the threads share; each name is written by the thread named behind it."""
     idle = 1        # main: reads, nothing is called
+    late = None     # reader: the call cancelled last that did not wait any more
     calls = 0       # main: calls started
     current = None  # main: (src, reply) of the running call
     crit = 0        # main: inside runtime code that must not be interrupted
@@ -509,6 +510,8 @@ def deliver(src, auth, handle, reply, kind, data):
             PARTS.pop(key, 0)
         elif kind == PART or key in PARTS:
             p = PARTS.setdefault(key, [0])
+            if kind == PART and not data:
+                return PARTS.pop(key)   # given up
             if p[0] <= LIMIT and data:
                 p[0] += len(data)
                 p.append(data)
@@ -551,6 +554,7 @@ def on_cancel(src, reply, kind, data):
             except ValueError:
                 continue
             return send(key[0], key[1], dumps(('builtins', 'KeyboardInterrupt', '', '', ()), 2), ERROR)
+    S.late = key
     if S.current == key:
         S.cancel = key
         interrupt()
@@ -709,20 +713,25 @@ TARGETS = {}
 def emit(dst, handle, data, kind, reply=0):
     """Send a value of any length, waiting for the window."""
     key = (dst, handle >= 1000 and handle or reply)
-    while kind == ITEM or len(data) > MAX_PAYLOAD:
-        if key not in FLOWS:
-            FLOWS[key] = WINDOW
-        wait(lambda: FLOWS[key] > 0)
-        k = PART
-        if len(data) <= MAX_PAYLOAD:
-            k = kind
-        atomic(spend, key, -len(data[:MAX_PAYLOAD]))
-        send(dst, handle, data[:MAX_PAYLOAD], k, reply)
-        if k != PART:
-            return
-        data = data[MAX_PAYLOAD:]
-    if kind != ITEM:
-        ANSWERS.append(frame(dst, handle, data, kind, reply))
+    out = ANSWERS.append
+    if kind == ITEM:
+        out = UP.put
+    try:
+        while kind == ITEM or len(data) > MAX_PAYLOAD:
+            if key not in FLOWS:
+                FLOWS[key] = WINDOW
+            wait(lambda: FLOWS[key] > 0)
+            k = PART
+            if len(data) <= MAX_PAYLOAD:
+                k = kind
+            atomic(lambda: spend(key, -len(data[:MAX_PAYLOAD])) or send(dst, handle, data[:MAX_PAYLOAD], k, reply))
+            if k != PART:
+                return
+            data = data[MAX_PAYLOAD:]
+        out(frame(dst, handle, data, kind, reply))
+    except:
+        out(frame(dst, handle, EMPTY, PART, reply))     # interrupted: half a value is none
+        raise
 
 
 def answer(src, reply, data):
@@ -755,6 +764,8 @@ def run(call):
     try:
         try:
             S.current = call[:2]
+            if S.late == S.current:
+                raise KeyboardInterrupt     # between the queue and here
             kind, data = answer(src, reply, data)
             S.current = None
         except:
@@ -1188,6 +1199,8 @@ def start():
     implementation = getattr(sys, 'implementation', None)
     if implementation:
         implementation = implementation.name
+    elif hasattr(sys, 'pypy_version_info'):
+        implementation = 'pypy'
     S.heard = now()
     send(0, HELLO, dumps({
         'version': tuple(sys.version_info), 'implementation': implementation or 'cpython', 'platform': sys.platform,

@@ -86,7 +86,10 @@ func (r *Router) assemble(f *wire.Frame, owner any, out []Action) []Action {
 	if err != nil {
 		return r.broken(f, err.Error(), out)
 	}
-	if f.Kind == wire.Part {
+	switch {
+	case f.Kind == wire.Part && len(f.Payload) == 0:
+		return r.givenUp(f, out)
+	case f.Kind == wire.Part:
 		return r.partTaken(f, out)
 	}
 	if !done {
@@ -111,6 +114,18 @@ func (r *Router) partTaken(f *wire.Frame, out []Action) []Action {
 	}
 	key := flowKey{f.Src, f.Handle}
 	return r.release(key, r.inflow[key], 0, out)
+}
+
+// givenUp gives the window of a value back that was dropped.
+func (r *Router) givenUp(f *wire.Frame, out []Action) []Action {
+	key := flowKey{f.Src, f.Handle}
+	in := r.inflow[key]
+	if in == nil {
+		return out
+	}
+	cost := in.part
+	in.part = 0
+	return r.release(key, in, cost, out)
 }
 
 // broken ends the request that f belongs to and reports its sender.

@@ -114,6 +114,9 @@ func (r *Router) relay(src *node, f *wire.Frame, out []Action) []Action {
 		if f.Reply != 0 && !r.remember(src, f) {
 			return r.refuse(f, "too many open requests", out)
 		}
+		if f.Kind == wire.Part && len(f.Payload) == 0 {
+			r.forget(src, f.Reply)
+		}
 		g := *f
 		g.Auth = 0
 		r.answered(f)
@@ -138,6 +141,15 @@ func (r *Router) remember(src *node, f *wire.Frame) bool {
 	src.relays++
 	r.relayed[key] = f.Dst
 	return true
+}
+
+// forget is for a request that was given up half sent.
+func (r *Router) forget(src *node, reply wire.Handle) {
+	key := asked{src.id, reply}
+	if _, open := r.relayed[key]; open {
+		delete(r.relayed, key)
+		src.relays--
+	}
 }
 
 // answered forgets the request that f ends, if it does.

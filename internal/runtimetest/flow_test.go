@@ -37,6 +37,18 @@ func TestLargeValues(t *testing.T) {
 			k := flow{first, p.reply}
 			l.await("credit", func() bool { return l.granted[k] >= n-wire.MaxPayload })
 		}},
+		{"arguments given up", func(t *testing.T, l *link) {
+			p := l.expect(first)
+			send := func(kind wire.Kind, payload []byte) {
+				l.send(wire.Frame{Dst: first, Kind: kind, Handle: wire.Call, Reply: p.reply, Payload: payload})
+			}
+			whole := l.payload("rt:echo", []any{"whole"})
+			send(wire.Part, whole[:5])
+			send(wire.Part, nil)
+			send(wire.Part, whole[:7])
+			send(wire.Data, whole[7:])
+			equal(t, "result", p.value(), "whole")
+		}},
 		{"interleaved arguments", func(t *testing.T, l *link) {
 			a, b := l.expect(first), l.expect(first)
 			send := func(p *pending, kind wire.Kind, payload []byte) {
@@ -156,6 +168,16 @@ func TestGenerators(t *testing.T) {
 			l.settled(p, func() int { return len(p.items) })
 			l.cancel(p)
 			p.fails("KeyboardInterrupt")
+		}},
+		{"cancelled within an item", func(t *testing.T, l *link) {
+			p := l.expect(first)
+			release := l.hold(p.reply)
+			defer release()
+			l.send(wire.Frame{Dst: first, Handle: wire.Call, Reply: p.reply, Payload: l.payload("rt:chunks", []any{1, 3 << 20})})
+			l.settled(p, func() int { return p.parts })
+			l.cancel(p)
+			p.fails("KeyboardInterrupt")
+			equal(t, "items", len(p.items), 0)
 		}},
 		{"cancelled between items", func(t *testing.T, l *link) {
 			p := l.call("rt:count", 1<<30)

@@ -38,12 +38,17 @@ type parts struct {
 }
 
 // Add takes a frame. For a PART it keeps a copy of the payload, and done is false. For the frame that completes a value
-// it returns f with the whole payload: its own, uncopied, where no parts came before it. DEAD drops what was kept.
+// it returns f with the whole payload: its own, uncopied, where no parts came before it. DEAD, and a PART without payload,
+// drop what was kept.
 //
 // The error is a *TooLargeError; the value is dropped then, and what comes of it later counts as a new one.
 func (a *Assembler) Add(f Frame) (whole Frame, done bool, err error) {
 	key := partKey{f.Src, f.Handle, f.Reply}
 	v := a.values[key]
+	if f.Kind == Part && len(f.Payload) == 0 {
+		a.DropValue(f.Src, f.Handle, f.Reply)
+		return Frame{}, false, nil
+	}
 	if f.Kind == Part {
 		return Frame{}, false, a.keep(key, v, f.Payload)
 	}
