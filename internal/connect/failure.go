@@ -256,6 +256,7 @@ var sudoSymptoms = []symptom{
 	{"no password was provided", ErrPasswordRequired},
 	{"unknown user", ErrUnknownUser},
 	{"user not found", ErrUnknownUser},
+	{"' not found", ErrUnknownUser}, // sudo-rs: user 'name' not found
 	{"command not found", ErrNoCommand},
 	{"account validation failure", ErrAuth},
 	{"account expired", ErrAuth},

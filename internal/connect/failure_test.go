@@ -54,6 +54,7 @@ func TestClassify(t *testing.T) {
 		{"sudo", Failure{WhatUnanswered, 0, "mitogen-password"}, ErrPasswordRequired},
 		{"sudo", Failure{WhatExit, 1, "sudo: a password is required"}, ErrPasswordRequired},
 		{"sudo", Failure{WhatExit, 1, "sudo: unknown user nobody2"}, ErrUnknownUser},
+		{"sudo", Failure{WhatExit, 1, "sudo: user 'nobody2' not found"}, ErrUnknownUser},
 		{"sudo", Failure{WhatExit, 1, "sudo: sh: command not found"}, ErrNoCommand},
 		{"sudo", Failure{WhatExit, 1, "sudo: /usr/bin/sudo must be owned by uid 0 and have the setuid bit set"}, ErrSetup},
 		{"sudo", Failure{WhatExit, 127, "MITO-NOPY"}, ErrNoPython},

@@ -1,6 +1,7 @@
 package spawn
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -235,6 +236,41 @@ func copySelf(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// TestRealSudoRS runs where sudo-rs is installed setuid root (MITOGEN_SUDO_RS: its path). Debian 12 has no package of it.
+func TestRealSudoRS(t *testing.T) {
+	l := lab.Need(t)
+	path, err := exec.LookPath(cmp.Or(os.Getenv("MITOGEN_SUDO_RS"), "sudo-rs"))
+	if err != nil {
+		t.Skip("no sudo-rs; TestSudoRS has a stand-in")
+	}
+	right := connect.SudoOptions{Path: path, Password: connect.Secret(l.Password)}
+	wrong := connect.SudoOptions{Path: path, Password: "wrong"}
+	none := connect.SudoOptions{Path: path}
+	for _, tt := range []struct {
+		name, user, target string
+		opt                connect.SudoOptions
+		want               error
+		as                 string
+	}{
+		{"no password needed", lab.Free, "sudo", none, nil, "root"},
+		{"another user", lab.Free, "sudo:" + lab.None, none, nil, lab.None},
+		{"right", lab.Pass, "sudo", right, nil, "root"},
+		{"wrong", lab.Pass, "sudo", wrong, connect.ErrSudoPassword, ""},
+		{"missing", lab.Pass, "sudo", none, connect.ErrPasswordRequired, ""},
+		{"not in sudoers", lab.None, "sudo", right, connect.ErrNotInSudoers, ""},
+		{"unknown user", lab.Free, "sudo:mito-nobody", none, connect.ErrUnknownUser, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := become(t, tt.user, tt.target, connect.Options{Sudo: tt.opt}, "id -un")
+			out := readAll(t, p.Stdout)
+			p.Wait()
+			if tt.want == nil && out != tt.as+"\n" || tt.want != nil && !errors.Is(p.Err(), tt.want) {
+				t.Errorf("%q, %v, %+v", out, p.Err(), p.Failure())
+			}
+		})
+	}
 }
 
 // sudo-rs puts the prompt into one of its own, whose end is localised, and shows stars.

@@ -128,7 +128,7 @@ func TestAssemblerLimits(t *testing.T) {
 		{"one value", []Frame{part(1, 0, 600), part(1, 0, 401)}},
 		{"with the last frame", []Frame{part(1, 0, 960), last}},
 		{"all of a source", []Frame{part(1, 1, 900), part(1, 2, 900), part(1, 3, 900)}},
-		{"many without bytes", slices.Repeat([]Frame{part(1, 0, 0)}, 1000)},
+		{"many of a byte", slices.Repeat([]Frame{part(1, 0, 1)}, 1000)},
 	}
 	for _, test := range tests {
 		a := Assembler{Limit: 1000}
