@@ -12,6 +12,7 @@ type link struct {
 	listener net.Listener
 	target   string
 	delay    time.Duration // one way
+	rate     float64       // bytes a second from the client; 0: any
 	up       atomic.Int64  // bytes from the client
 	down     atomic.Int64
 }
@@ -48,8 +49,8 @@ func (k *link) carry(client net.Conn) {
 		client.Close()
 		return
 	}
-	go k.pass(server, client, &k.up)
-	k.pass(client, server, &k.down)
+	go k.pass(server, client, &k.up, k.rate)
+	k.pass(client, server, &k.down, 0)
 }
 
 // A chunk is what was read at once, and when it may arrive.
@@ -58,17 +59,24 @@ type chunk struct {
 	data []byte
 }
 
-// pass copies src to dst, each chunk after the delay, in order; then ends dst.
-func (k *link) pass(dst, src net.Conn, count *atomic.Int64) {
+// pass copies src to dst, each chunk after the delay and at the rate, in order; then ends dst.
+func (k *link) pass(dst, src net.Conn, count *atomic.Int64, rate float64) {
 	queue := make(chan chunk, 4096)
 	go func() {
 		defer close(queue)
+		free := time.Now() // when what was sent has left
 		for {
 			b := make([]byte, 64<<10)
 			n, err := src.Read(b)
 			if n > 0 {
 				count.Add(int64(n))
-				queue <- chunk{time.Now().Add(k.delay), b[:n]}
+				if now := time.Now(); free.Before(now) {
+					free = now
+				}
+				if rate > 0 {
+					free = free.Add(time.Duration(float64(n) / rate * float64(time.Second)))
+				}
+				queue <- chunk{free.Add(k.delay), b[:n]}
 			}
 			if err != nil {
 				queue <- chunk{at: time.Now().Add(k.delay)}

@@ -11,6 +11,7 @@ import (
 	"bytes"
 	"embed"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -27,6 +28,7 @@ import (
 
 	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/lab"
+	"github.com/mitogen-go/mitogen/internal/modules"
 )
 
 //go:embed mitogen_driver.py driver/py
@@ -52,6 +54,7 @@ type bench struct {
 	dir     string // of the drivers
 	ours    []string
 	mitogen []string
+	bare    string   // an interpreter that lacks packages
 	lab     *lab.Lab // nil without root
 	config  string   // of ssh
 }
@@ -110,16 +113,22 @@ func (b *bench) prepare() error {
 	}
 	venv := filepath.Join(cache, "mitogen-go-bench", "venv")
 	venvPython := filepath.Join(venv, "bin", "python")
-	if command(venvPython, "-c", "import mitogen") != nil {
+	if command(venvPython, "-c", "import mitogen, django, requests") != nil {
 		if err := command(python, "-m", "venv", venv); err != nil {
 			return err
 		}
-		if err := command(venvPython, "-m", "pip", "install", "-q", "mitogen"); err != nil {
+		if err := command(venvPython, "-m", "pip", "install", "-q", "mitogen", "django==3.2.25", "requests==2.28.1"); err != nil {
 			return err
 		}
 	}
 	b.mitogen = []string{venvPython, filepath.Join(b.dir, "mitogen_driver.py")}
-	return nil
+	packages, err := modules.SitePackages(venv)
+	if err != nil {
+		return err
+	}
+	os.Setenv("BENCH_PACKAGES", packages[0])
+	b.bare = filepath.Join(b.dir, "bare", "bin", "python3")
+	return errors.Join(os.Chmod(b.dir, 0o755), command(python, "-m", "venv", "--without-pip", filepath.Dir(filepath.Dir(b.bare))))
 }
 
 // configure lets ssh know the lab's host key at whatever port a link has.
@@ -160,8 +169,8 @@ func (b *bench) conditions() {
 // A reading is one run of a driver: what it printed last, and what was seen from outside.
 type reading map[string]float64
 
-// drive runs one workload. At each mark, see is called with the driver's pid.
-func drive(driver []string, workload string, params any, see func(pid int, r reading)) (reading, error) {
+// drive runs one workload. At each mark, see is called with the driver's pid and the mark's name.
+func drive(driver []string, workload string, params any, see func(pid int, mark string, r reading)) (reading, error) {
 	p, err := json.Marshal(params)
 	if err != nil {
 		return nil, err
@@ -182,9 +191,9 @@ func drive(driver []string, workload string, params any, see func(pid int, r rea
 		return nil, err
 	}
 	r := reading{}
-	err = listen(stdout, stdin, r, func() {
+	err = listen(stdout, stdin, r, func(mark string) {
 		if see != nil {
-			see(cmd.Process.Pid, r)
+			see(cmd.Process.Pid, mark, r)
 		}
 	})
 	if e := cmd.Wait(); e != nil || err != nil {
@@ -194,15 +203,15 @@ func drive(driver []string, workload string, params any, see func(pid int, r rea
 	return r, nil
 }
 
-func listen(stdout io.Reader, stdin io.Writer, r reading, marked func()) error {
+func listen(stdout io.Reader, stdin io.Writer, r reading, marked func(name string)) error {
 	lines := bufio.NewScanner(stdout)
 	for lines.Scan() {
 		var line map[string]any
 		if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
 			return err
 		}
-		if line["mark"] != nil {
-			marked()
+		if name, ok := line["mark"].(string); ok {
+			marked(name)
 			if _, err := io.WriteString(stdin, "\n"); err != nil {
 				return err
 			}

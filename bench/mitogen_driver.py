@@ -93,7 +93,39 @@ def loop100(router, p):
     return {'total_s': time.perf_counter() - start}
 
 
-WORKLOADS = {'own': own, 'connect': connects, 'latency': latency, 'pipeline': pipeline, 'scale': scale, 'loop100': loop100}
+def imports(router, p):
+    module = __import__(p['module'])
+    result = {}
+    for name in ('cold', 'warm'):
+        context = connect(router, p['target'])
+        context.call(os.getpid)
+        mark(name + '_connected')
+        before = router.responder.get_module_count, router.responder.bad_load_module_count
+        start = time.perf_counter()
+        result['modules'] = context.call(module.loaded)
+        result[name + '_s'] = time.perf_counter() - start
+        result[name + '_asked'] = router.responder.get_module_count - before[0]
+        result[name + '_negative'] = router.responder.bad_load_module_count - before[1]
+        mark(name)
+    return result
+
+
+def tree(router, p):
+    module = __import__(p['module'])
+    hop = connect(router, p['target'])
+    children = [router.local(via=hop, python_path=p['target']['python']) for _ in range(p['n'])]
+    for child in children:
+        child.call(os.getpid)
+    mark('connected')
+    start = time.perf_counter()
+    for receiver in [child.call_async(module.loaded) for child in children]:
+        receiver.get().unpickle()
+    took = time.perf_counter() - start
+    mark('done')
+    return {'s': took}
+
+
+WORKLOADS = {'import': imports, 'tree': tree, 'own': own, 'connect': connects, 'latency': latency, 'pipeline': pipeline, 'scale': scale, 'loop100': loop100}
 
 
 def main():

@@ -25,6 +25,10 @@ var rows = []row{
 	{"200 local children, 16 at a time, s", false, "≤ 0.4 ×", figure("scale", "local", "s", "%.2f", 1, m{"n": 200, "threads": 16})},
 	{"ssh, sudo, own module, whole process", true, "≤ `ssh host true` + 1 RTT", wholeProcess},
 	{"100 × `true` under sudo, RTT 20 ms, loop in the engine", true, "≤ 0.5 × bytes, ≤ 0.9 × time", loops("local")},
+	{"import django.db.models", true, "≤ 2.0 RTTs, ≤ 0.9 s", imports("work_django")},
+	{"import requests", true, "≤ 2.0 RTTs, ≤ 0.8 s", imports("work_requests")},
+	{"own module, connected child", true, "1 RTT", imports("work_small_import")},
+	{"django in 40 children behind a hop, RTT 100 ms, 10 Mbit/s", true, "≤ 1.2 × the bytes and ≤ 1.3 × the time of one", tree},
 	{"100 × `true` under sudo, RTT 20 ms, loop in the child", true, "≤ 0.5 × bytes, ≤ 0.9 × time", loops("remote")},
 }
 
@@ -56,7 +60,7 @@ func figure(workload, kind, key, format string, scale float64, p m) func(*bench,
 
 // memory looks at the children of a driver that holds them.
 func memory(b *bench, r row) error {
-	see := func(pid int, r reading) {
+	see := func(pid int, _ string, r reading) {
 		children := descendants(pid)
 		for _, c := range children {
 			r["mib"] += pss(c) / float64(len(children))

@@ -53,8 +53,8 @@ TRAILER = struct.pack('>H', int('47F1', 16))
 MAX_PAYLOAD = 131072
 WINDOW = 1048576
 DATA, DEAD, ERROR, ITEM, PART = range(5)
-(CALL, CANCEL, CREDIT, STDIN, LOAD_MODULE, CONNECT, SHUTDOWN, PING, KILL) = range(1, 10)
-(HELLO, STDOUT, STDERR, LOG, GET_MODULE, LOST) = range(16, 22)
+(CALL, CANCEL, CREDIT, STDIN, LOAD_MODULE, CONNECT, SHUTDOWN, PING, KILL, BUNDLE, FORWARD, ASK, COMING) = range(1, 14)
+(HELLO, STDOUT, STDERR, LOG, GET_MODULE, LOST, LACKS, DROPPED) = range(16, 24)
 
 ME, PARENTS, NAME, LIMIT, HEARTBEAT, LEVEL = C
 PID = os.getpid()
@@ -231,8 +231,12 @@ class Stream:
         size = len(self.rest)
         take = [self.rest]
         while size < 65536 and self.out:
-            take.append(self.out.popleft())
-            size += len(take[-1])
+            f = self.out.popleft()
+            if type(f) is not tuple:
+                f = f,
+            for f in f:
+                take.append(f)
+                size += len(f)
         self.rest = EMPTY.join(take)
 
     def read(self, ev):
@@ -285,8 +289,8 @@ class Stream:
         if dst == ME:
             deliver(src, auth, handle, reply, kind, raw[28:-2])
         elif dst in ROUTES:
-            if handle == CONNECT:
-                ROUTES[unpack('>L', raw[28:32])[0]] = ROUTES[dst]
+            if handle in PASSES:
+                PASSES[handle](dst, raw[28:-2])
             ROUTES[dst].put(raw)
             ROUTES[dst].flush()
         elif reply:
@@ -344,8 +348,9 @@ def pump():
             else:
                 POLL.unregister(s.w)
     t = DUE[0]()
-    if t is not None:
-        t = int(t * 1000) + 1
+    if t is None:
+        t = PATIENCE
+    t = int(min(t, PATIENCE / 4.0) * 1000) + 1
     cancel = S.cancel
     if cancel:
         t = 50
@@ -596,12 +601,20 @@ def on_ping(src, reply, kind, data):
         urgent(src, reply, data)
 
 
-def on_hop(handle):
-    """A handler that first loads the code of a hop, into this namespace: importing could wait for a lock."""
-    def load(src, reply, kind, data):
-        exec(compile(zlib.decompress(MODULES['_mitogen_spawn'][2]), '<mitogen_spawn>', 'exec'), globals())
-        HANDLERS[handle](src, reply, kind, data)
-    return load
+def later(module, table, handle):
+    """A handler that first loads its code, into this namespace: importing could wait for a lock."""
+    def load(*args):
+        exec(compile(zlib.decompress(MODULES[module][2]), '<%s>' % module, 'exec'), globals())
+        table[handle](*args)
+    table[handle] = load
+
+
+def learn(dst, data):
+    ROUTES[unpack('>L', data[:4])[0]] = ROUTES[dst]
+
+
+def cut_off():
+    """Contexts are gone: nothing that was meant for them will come any more."""
 
 
 # Values
@@ -914,8 +927,12 @@ def leave():
 
 # Modules and logging
 
-MODULES = {}    # name: (letter, path, rest)
+MODULES = {}    # name: (letter, path, rest); with a fourth element rest is not compressed
 ASKED = {}
+COMES = []      # what takes bundles in, once there are any: function(name), waits for what may still bring name
+PATIENCE = 60   # seconds that an import waits
+# What is asked for in vain on these systems, by the standard library too.
+NOWHERE = '_winapi _winreg winreg msvcrt nt ce os2 riscos org java vms_lib _overlapped _sha2 _sha256'.split()
 
 
 def on_load_module(src, reply, kind, data):
@@ -933,7 +950,7 @@ def source(m):
     """Source text of an entry of MODULES: bytes, on Python 3 decoded as its coding line says."""
     if m[0] not in 'mp':
         return ''
-    s = zlib.decompress(m[2])
+    s = unpacked(m)
     if PY3:
         try:
             import _frozen_importlib_external as b
@@ -943,30 +960,53 @@ def source(m):
     return s
 
 
+def unpacked(m):
+    if m[3:]:
+        return m[2]
+    return zlib.decompress(m[2])
+
+
 class Importer:
     """Serves modules that LOAD_MODULE brought, and asks for those that the target lacks."""
 
     def ours(self, name, path):
         """Entry of MODULES for name, else what the target's own import system has, else None."""
+        if COMES:
+            COMES[0](None)
         m = MODULES.get(name)
-        if m and m[0] != '-':
+        if m and m[0] in 'mp':
             return m
         package = sys.modules.get('.'.join(name.split('.')[:-1]))
-        if package and getattr(package, '__loader__', None) is not self:
+        theirs = package and getattr(package, '__loader__', None) is not self
+        if theirs and not COMES:
             return None
         if package and not path:
             path = package.__path__     # pkgutil of Python 2 gives none
         spec = self.local(name, path)
         if spec:
             return spec
+        if name in NOWHERE:
+            self.nowhere(name, 'not on this platform')
         if name not in MODULES and os.getpid() != PID:
-            MODULES[name] = '-', '', 'a fork cannot ask'.encode()
+            self.nowhere(name, 'a fork cannot ask')
+        if COMES:
+            COMES[0](name)
         if name not in MODULES:
+            if theirs:
+                return None
             if name not in ASKED:
                 ASKED[name] = 1
                 send(0, GET_MODULE, name.encode('utf-8'))
-            wait(lambda: name in MODULES)
+            end = now() + PATIENCE
+            wait(lambda: name in MODULES or COMES or now() > end)
+            if COMES:
+                COMES[0](name)
+        if name not in MODULES:
+            self.nowhere(name, 'no answer within %d s' % PATIENCE)
         return MODULES[name]
+
+    def nowhere(self, name, why):
+        MODULES[name] = '-', '', why.encode()
 
     def refuse(self, name):
         if MODULES[name][0] == '-':
@@ -1012,7 +1052,7 @@ class Importer:
     def get_code(self, name):
         self.refuse(name)
         m = MODULES[name]
-        s = zlib.decompress(m[2])
+        s = unpacked(m)
         if not PY3:
             s = s.replace('\r\n'.encode(), '\n'.encode()) + '\n'.encode()
         return compile(s, m[1], 'exec', 0, 1)
@@ -1120,8 +1160,15 @@ def hook_logging():
 
 
 HANDLERS = {CALL: on_call, CANCEL: on_cancel, CREDIT: on_credit, STDIN: on_stdin, LOAD_MODULE: on_load_module,
-            SHUTDOWN: on_shutdown, PING: on_ping, CONNECT: on_hop(CONNECT), KILL: on_hop(KILL)}
+            SHUTDOWN: on_shutdown, PING: on_ping}
+PASSES = {CONNECT: learn}   # what is done with frames on their way to a child
+for n in (CONNECT, KILL):
+    later('_mitogen_spawn', HANDLERS, n)
+for n in (BUNDLE, FORWARD, ASK, COMING):
+    later('_mitogen_forward', HANDLERS, n)
+later('_mitogen_forward', PASSES, BUNDLE)
 HOOKS = {}
+IMPORTER = Importer()
 DUE = [due]
 LEAVE = []      # what a hop does before it ends
 ARMED = []      # flags of the old stderr before arm()
@@ -1187,7 +1234,7 @@ def descriptive():
 
 
 def start():
-    sys.meta_path.insert(0, Importer())
+    sys.meta_path.insert(0, IMPORTER)
     sys.path[:] = [p for p in sys.path if p]
     sys.argv[:] = ['']
     HOOKS[0] = sys.modules['__main__']      # must not be freed: it still runs

@@ -40,13 +40,14 @@ type params struct {
 	N       int    `json:"n"`
 	Threads int    `json:"threads"`
 	Where   string `json:"where"`
+	Module  string `json:"module"` // of whom loaded is called
 }
 
 type result map[string]any
 
 var workloads = map[string]func(context.Context, *mitogen.Engine, params) (result, error){
 	"connect": connects, "latency": latency, "pipeline": pipeline, "scale": scale, "loop100": loop,
-	"own": own,
+	"own": own, "import": imports, "tree": tree,
 }
 
 func main() {
@@ -68,7 +69,12 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	e, err := mitogen.New(mitogen.Options{Path: []fs.FS{py}})
+	// Foreign packages: the site-packages of a virtual environment.
+	var packages []fs.FS
+	if dir := os.Getenv("BENCH_PACKAGES"); dir != "" {
+		packages = append(packages, os.DirFS(dir))
+	}
+	e, err := mitogen.New(mitogen.Options{Path: []fs.FS{py}, Packages: packages})
 	if err != nil {
 		return err
 	}

@@ -17,9 +17,10 @@ import (
 const core = "core.py"
 
 var modules = map[string]string{
-	"_mitogen_run.py":   "run.py",
-	"_mitogen_spawn.py": "spawn.py",
-	"mitogen.py":        "mitogen.py",
+	"_mitogen_forward.py": "forward.py",
+	"_mitogen_run.py":     "run.py",
+	"_mitogen_spawn.py":   "spawn.py",
+	"mitogen.py":          "mitogen.py",
 }
 
 // smallest leaves what an interpreter needs, and the names: a traceback of the runtime stays readable.

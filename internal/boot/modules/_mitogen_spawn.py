@@ -115,7 +115,12 @@ class Child(Stream):
    after(HEARTBEAT/3.0,self.beat)
  def first(self):
   self.started=1
-  self.out.appendleft(self.plan['head']+IMAGE)
+  start=[self.plan['head'],IMAGE]
+  for name in self.plan.get('with',()):
+   m=MODULES.get(name)
+   if m:
+    start.append(frame(self.id,LOAD_MODULE,ZERO.join([utf8(name),utf8(m[1]),utf8(m[0])+m[2]])))
+  self.out.appendleft(EMPTY.join(start))
   self.flush()
  def locked_flush(self):
   if self.started and not self.gone:
@@ -190,6 +195,7 @@ class Child(Stream):
    id=unpack('>L',raw[28:32])[0]
    if id!=self.id and ROUTES.get(id)is self:
     del ROUTES[id]
+    cut_off()
   UP.put(raw)
   UP.flush()
  def foreign(self,buf,pos,end):
@@ -282,6 +288,7 @@ class Child(Stream):
   ids=[i for i in ROUTES if ROUTES[i]is self]
   for i in ids:
    del ROUTES[i]
+  cut_off()
   text=self.last.replace(EC0,EMPTY).decode('utf-8','replace')
   if not self.up:
    return send(self.src,self.reply,dumps((self.gone,self.status,text),PROTO),ERROR)
