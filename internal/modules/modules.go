@@ -36,6 +36,7 @@ type Module struct {
 	Letter byte
 	Source []byte // as it is to be sent: minified with its lines kept, or as it was found if it isn't understood
 	Reason string // of letter Missing: why there is none
+	Size   int    // bytes of the file
 	Own    bool   // one of the user's own modules, which win over what a target has installed
 
 	Info    pysource.Info // offsets are those of the source as it was found; its lines are Source's too
