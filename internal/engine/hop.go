@@ -66,8 +66,10 @@ func (e *Engine) sendConnect(c *Context, plan connect.Plan, head []byte) error {
 	p := c.parent
 	p.pushing.Lock()
 	defer p.pushing.Unlock()
-	if err := p.push(e.base, "_mitogen_spawn"); err != nil {
-		return err
+	for _, name := range [...]string{spawnModule, forwardModule} {
+		if err := p.push(e.base, name); err != nil {
+			return err
+		}
 	}
 	e.mu.Lock()
 	mode := p.mode
@@ -77,12 +79,13 @@ func (e *Engine) sendConnect(c *Context, plan connect.Plan, head []byte) error {
 		return fmt.Errorf("connect %s: %w", c.name, err)
 	}
 	e.mu.Lock()
-	defer e.unlock()
 	if c.err != nil {
+		defer e.unlock()
 		return c.err
 	}
 	h, err := e.router.Request(p.id, 0, &connecting{c})
 	if err != nil {
+		defer e.unlock()
 		return p.err
 	}
 	c.connect = h
@@ -90,7 +93,8 @@ func (e *Engine) sendConnect(c *Context, plan connect.Plan, head []byte) error {
 		e.putLocked(p, &f)
 	}
 	c.count.phases.Spawn = time.Since(c.began)
-	e.openLocked(c)
+	e.mu.Unlock()
+	e.open(c)
 	return nil
 }
 
@@ -113,7 +117,7 @@ func connectDict(p connect.Plan, head []byte) map[string]any {
 		timeout = p.Timeout.Seconds()
 	}
 	return map[string]any{"name": p.Name, "argv": p.Argv, "env": env, "tty": p.TTY, "wait": p.Wait, "prompts": prompts,
-		"timeout": timeout, "near": p.Method != "ssh", "head": head}
+		"timeout": timeout, "near": p.Method != "ssh", "head": head, "with": []any{forwardModule}}
 }
 
 // connecting is the owner of a CONNECT request. HELLO ends it, or an answer: why there will be no HELLO.

@@ -100,6 +100,9 @@ func check(name string) string {
 	return ""
 }
 
+// Valid reports whether name may be a module's: dotted identifiers, not too long.
+func Valid(name string) bool { return check(name) == "" }
+
 func identifier(s string) bool {
 	for i, r := range s {
 		if r != '_' && !unicode.IsLetter(r) && (i == 0 || !unicode.IsDigit(r) && !unicode.IsMark(r)) {
