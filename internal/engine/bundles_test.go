@@ -51,13 +51,13 @@ func TestForeignCall(t *testing.T) {
 	before := c.Stats().RoundTrips
 	p := call(c, "own:f")
 	f.enable(1)
+	if g := f.expect(1, wire.Ask); string(g.Payload) != "dep\x00lib" {
+		t.Errorf("asked %q", g.Payload)
+	}
 	if answers, ids := f.coming(1); answers != 0 || len(ids) != 1 {
 		t.Error(answers, ids)
 	}
 	f.bundle(1)
-	if g := f.expect(1, wire.Ask); string(g.Payload) != "dep\x00lib" {
-		t.Errorf("asked %q", g.Payload)
-	}
 	g := f.expect(1, wire.Call)
 	f.send(wire.Frame{Src: 1, Handle: wire.Lacks, Payload: wire.AppendNames(nil, []string{"lib", "dep", "evil"})})
 	answers, ids := f.coming(1)

@@ -8,6 +8,7 @@
 package forward
 
 import (
+	"cmp"
 	"slices"
 	"sync"
 	"time"
@@ -45,6 +46,13 @@ type Action struct {
 	bundle.Action
 	Sent []Sent          // the modules in a bundle that is new to Ctx
 	Load *modules.Module // if not nil, nothing but Ctx counts, which gets this alone
+}
+
+func (a *Action) rank() int {
+	if a.Load == nil && a.Op == bundle.Ask {
+		return 0
+	}
+	return 1
 }
 
 // Batch is what comes of one event.
@@ -272,6 +280,8 @@ func (b *batch) send() {
 		b.x.wants = nil
 	}
 	if len(b.actions) > 0 {
+		// Questions come first: what is answered while bundles are on the way costs no time.
+		slices.SortStableFunc(b.actions, func(a, b Action) int { return cmp.Compare(a.rank(), b.rank()) })
 		b.f.send(Batch{Ctx: b.ctx, Actions: b.actions, Pack: time.Since(b.begun)})
 	}
 }

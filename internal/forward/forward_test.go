@@ -92,7 +92,7 @@ func TestCall(t *testing.T) {
 	call(f, 1, "installed.there")
 	s.expect(t, "of the standard library, or of the target alone")
 	call(f, 1, "app.main")
-	s.expect(t, "own", "coming 1 1/0", "send 1 app=call app.part=call app.main=call -1", "ask 1 [dep lib]")
+	s.expect(t, "own", "ask 1 [dep lib]", "coming 1 1/0", "send 1 app=call app.part=call app.main=call -1")
 	f.Lacks(1, []string{"lib", "dep", "never asked"})
 	s.expect(t, "foreign", "coming 1 2/1", "send 1 dep=bundle", "send 1 lib=bundle")
 	f.Lacks(1, []string{"lib"})
@@ -145,7 +145,7 @@ func TestAskedAlone(t *testing.T) {
 	if m := f.Asked(1, linux, "app", "plug"); m != nil {
 		t.Error("alone:", m.Name)
 	}
-	s.expect(t, "own", "coming 1 1/0", "send 1 plug=asked", "ask 1 [late later]")
+	s.expect(t, "own", "ask 1 [late later]", "coming 1 1/0", "send 1 plug=asked")
 	f.Lacks(1, []string{"late", "later"})
 	s.expect(t, "foreign", "coming 1 2/1", "send 1 later=asked", "send 1 late=asked")
 	if m := f.Asked(1, linux, "app", "extra"); m != nil {
@@ -164,7 +164,7 @@ func TestAskedAlone(t *testing.T) {
 	// The next one need not ask.
 	f.Add(2, 0)
 	call(f, 2, "app")
-	s.expect(t, "learned", "coming 2 1/0", "send 2 app=call", "coming 2 2/0", "send 2 plug=learned", "send 2 -1", "ask 2 [extra late later]")
+	s.expect(t, "learned", "ask 2 [extra late later]", "coming 2 1/0", "send 2 app=call", "coming 2 2/0", "send 2 plug=learned", "send 2 -1")
 	f.Lacks(2, []string{"late"})
 	s.expect(t, "lacks one", "coming 2 1/1", "send 2 late=learned")
 }
