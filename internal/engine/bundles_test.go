@@ -278,9 +278,9 @@ func TestRunBringsModules(t *testing.T) {
 	e, fakes := fakeEngine(t, Options{Path: files("a.py: ", "b.py: ", "tool.py: if __name__ == '__main__':\n  import b")})
 	c, f := connected(t, e, fakes)
 	for i, p := range []Program{
-		{Function: "script", Name: "s.py", Script: []byte("import a"), Args: []any{1}},
+		{Function: "script", Script: []byte("import a"), Args: []any{1}},
 		{Function: "module", Module: "tool", Args: []any{1}},
-		{Function: "script", Name: "s.py", Script: []byte("import a"), Args: []any{1}},
+		{Function: "script", Script: []byte("import a"), Args: []any{1}},
 		{Function: "command", Args: []any{1}},
 	} {
 		done := make(chan error)

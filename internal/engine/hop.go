@@ -33,6 +33,7 @@ func (e *Engine) connectVia(c *Context, plan connect.Plan, head []byte) {
 		e.lose(c, err, false)
 		return
 	}
+	e.open(c)
 	if plan.Timeout == 0 {
 		return
 	}
@@ -61,7 +62,7 @@ func hasSecrets(p connect.Plan) bool {
 	return false
 }
 
-// sendConnect sends CONNECT and opens c's gate.
+// sendConnect queues CONNECT. c's gate is to be opened then.
 func (e *Engine) sendConnect(c *Context, plan connect.Plan, head []byte) error {
 	p := c.parent
 	p.pushing.Lock()
@@ -79,13 +80,12 @@ func (e *Engine) sendConnect(c *Context, plan connect.Plan, head []byte) error {
 		return fmt.Errorf("connect %s: %w", c.name, err)
 	}
 	e.mu.Lock()
+	defer e.mu.Unlock() // not flushed: there may be frames to come behind it
 	if c.err != nil {
-		defer e.unlock()
 		return c.err
 	}
 	h, err := e.router.Request(p.id, 0, &connecting{c})
 	if err != nil {
-		defer e.unlock()
 		return p.err
 	}
 	c.connect = h
@@ -93,8 +93,6 @@ func (e *Engine) sendConnect(c *Context, plan connect.Plan, head []byte) error {
 		e.putLocked(p, &f)
 	}
 	c.count.phases.Spawn = time.Since(c.began)
-	e.mu.Unlock()
-	e.open(c)
 	return nil
 }
 

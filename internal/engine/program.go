@@ -18,7 +18,6 @@ type Program struct {
 	Function       string
 	Module         string // that it runs
 	Script         []byte // or the text of that
-	Name           string // the script's
 	Args           []any
 	Stdin          io.Reader // nil: /dev/null
 	Stdout, Stderr io.Writer // nil: the context's
@@ -54,15 +53,15 @@ func (c *Context) Run(ctx context.Context, p Program) (int, error) {
 	return status, outErr()
 }
 
-// needs is what p imports, nothing if it is a command. What was learned of a script counts for its next version too.
+// needs is what p imports, nothing if it is a command.
 func (p *Program) needs() program {
 	switch {
 	case p.Module != "":
 		name := "-m " + p.Module
 		return program{Program: forward.Program{Name: name, Roots: []string{p.Module, p.Module + ".__main__"}, Main: p.Module}, key: name}
 	case p.Script != nil:
-		name := "script " + p.Name
-		return program{Program: forward.Program{Name: name, Text: p.Script}, key: fmt.Sprintf("%s %x", name, sha256.Sum256(p.Script))}
+		name := fmt.Sprintf("script %x", sha256.Sum256(p.Script))
+		return program{Program: forward.Program{Name: name, Text: p.Script}, key: name}
 	}
 	return program{}
 }
