@@ -299,3 +299,27 @@ func BenchmarkSecond(b *testing.B) {
 		call(f, id, "pkg")
 	}
 }
+
+// TestSite prints times for what $MITOGEN_SITE has: a site-packages directory and names to import.
+func TestSite(t *testing.T) {
+	fields := strings.Fields(os.Getenv("MITOGEN_SITE"))
+	if len(fields) < 2 {
+		t.Skip("MITOGEN_SITE is not set")
+	}
+	var path modules.Path
+	if err := path.Add(fields[0], false); err != nil {
+		t.Fatal(err)
+	}
+	defer path.Close()
+	f := New(modules.New(path.Entries, builtin, modules.Options{}), func(Batch) {})
+	for id := wire.ContextID(1); id < 6; id++ {
+		start := time.Now()
+		f.Add(id, 0)
+		n := f.Need(linux, Program{Name: "x", Roots: fields[1:]})
+		need := time.Since(start)
+		f.Want(id, n)
+		want := time.Since(start)
+		f.Lacks(id, n.call.Foreign)
+		t.Log(n.call.Modules(), "modules: need", need, "want", want-need, "lacks", time.Since(start)-want)
+	}
+}
