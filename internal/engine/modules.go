@@ -261,7 +261,7 @@ func (c *Context) droppedLocked(payload []byte) {
 }
 
 func (c *Context) serveLocked(r request) {
-	if len(c.requests) >= maxAsked {
+	if len(c.requests) >= maxAsked && r.handle != wire.Lacks { // of these there are no more than questions
 		c.reportLocked("request refused: too many", slog.String("handle", r.handle.String()))
 		return
 	}
