@@ -39,7 +39,7 @@ func (c *Context) Run(ctx context.Context, s Script) (int, error) {
 		p.Function, p.Module = "module", s.Module
 		p.Args = []any{s.Module, words(s.Args)}
 	} else {
-		p.Function = "script"
+		p.Function, p.Script = "script", s.Source
 		p.Args = []any{s.Source, s.Name, append([]string{s.Name}, s.Args...)}
 	}
 	return c.c.Run(ctx, p)

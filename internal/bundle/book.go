@@ -19,6 +19,9 @@ const (
 	Coming            // Ctx is told that the bundles of IDs are on their way, and that Answers of its LACKS are dealt with
 )
 
+// maxAsk is how many names one Ask has, so that it fits a frame.
+const maxAsk = 256
+
 // Action is something to be sent.
 type Action struct {
 	Op      Op
@@ -125,9 +128,9 @@ func (b *Book) Want(ctx wire.ContextID, c *closure.Closure) []Action {
 			names = append(names, name)
 		}
 	}
-	if len(names) > 0 {
-		x.asked = append(x.asked, names)
-		out = append(out, Action{Op: Ask, Ctx: ctx, Names: names})
+	for some := range slices.Chunk(names, maxAsk) {
+		x.asked = append(x.asked, some)
+		out = append(out, Action{Op: Ask, Ctx: ctx, Names: some})
 	}
 	x.waiting = append(x.waiting, c)
 	return b.settle(out, ctx, x, 0)
@@ -154,17 +157,26 @@ func (b *Book) Lacks(ctx wire.ContextID, names []string) []Action {
 	return b.settle(nil, ctx, x, 1)
 }
 
-// Asked is Want for a name that ctx has asked for alone, and so lacks; c is its closure. If no bundle comes of it, ctx has
-// been sent the module before.
-func (b *Book) Asked(ctx wire.ContextID, name string, c *closure.Closure) []Action {
-	if x := b.contexts[ctx]; x != nil {
-		for _, f := range c.Foreign {
-			if name == f || strings.HasPrefix(name, f+".") {
-				x.has[f] = false
-			}
+// Asked is Want for a name that ctx has asked for alone, and so lacks; c is its closure. comes says that a bundle with it comes
+// of that, perhaps when ctx has answered something else. If none does, ctx has been sent the module before.
+func (b *Book) Asked(ctx wire.ContextID, name string, c *closure.Closure) (out []Action, comes bool) {
+	x := b.contexts[ctx]
+	if x == nil {
+		return nil, false
+	}
+	for _, f := range c.Foreign {
+		if name == f || strings.HasPrefix(name, f+".") {
+			x.has[f] = false
 		}
 	}
-	return b.Want(ctx, c)
+	comes = c.Has(name) && !b.Holds(ctx, name, c)
+	return b.Want(ctx, c), comes
+}
+
+// Holds reports whether ctx was sent module name of c as it was last.
+func (b *Book) Holds(ctx wire.ContextID, name string, c *closure.Closure) bool {
+	x, it := b.contexts[ctx], b.latest[place{c.Package(name), name}]
+	return x != nil && it != nil && x.holds(it)
 }
 
 // settle sends what waited for answers that are there now, in the order of the calls: a module that has changed in

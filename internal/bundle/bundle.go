@@ -25,10 +25,24 @@ type Bundle struct {
 	ID         ID
 	Package    string   // as closure.Member has it
 	Names      []string // of the modules and negative answers, in order
+	Negative   int      // how many of Names are negative answers
+	Found      int      // bytes of the modules' files
+	Minified   int      // bytes of their sources as they are sent
 	Size       int      // bytes of the text
 	Compressed []byte   // zlib of the text
 
 	items []*item // a Book's, one for each name
+}
+
+// Modules returns the names of the modules, without the negative answers.
+func (b *Bundle) Modules() []string {
+	names := make([]string, 0, len(b.Names)-b.Negative)
+	for i, it := range b.items {
+		if it.letter != modules.Missing {
+			names = append(names, b.Names[i])
+		}
+	}
+	return names
 }
 
 // Pack makes bundles of groups, whose dependencies come before them, as those of the bundles do. It makes one for each
@@ -138,7 +152,10 @@ func build(pieces []piece) *Bundle {
 					continue
 				}
 				refused[m.Name] = true
+				b.Negative++
 			}
+			b.Found += m.Module.Size
+			b.Minified += len(m.Source)
 			text = appendModule(text, m.Module)
 			b.Names = append(b.Names, m.Name)
 			b.items = append(b.items, &item{content: contentOf(m)})

@@ -4,6 +4,8 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"unicode/utf8"
+
+	"github.com/mitogen-go/mitogen"
 )
 
 // record is a line of --json: what came of one target. Its text holds nothing that a terminal would act on.
@@ -16,6 +18,18 @@ type record struct {
 	Truncated bool            `json:"truncated,omitempty"` // output was longer than 16 MiB
 	Error     *problem        `json:"error,omitempty"`
 	Seconds   recordTimes     `json:"seconds"`
+	Modules   *moduleCounts   `json:"modules,omitempty"` // nil: none were sent, or asked for
+}
+
+// moduleCounts is what the modules cost that a context was sent.
+type moduleCounts struct {
+	Call      int   `json:"call"` // modules, by the reason for which they were sent, as in --stats
+	Bundle    int   `json:"bundle"`
+	Asked     int   `json:"asked"`
+	Learned   int   `json:"learned"`
+	Bytes     int64 `json:"bytes"`     // compressed
+	Questions int64 `json:"questions"` // each a round trip
+	Requests  int64 `json:"requests"`  // likewise
 }
 
 // recordTimes are in seconds, from the target's start.
@@ -29,6 +43,9 @@ func (h *host) printJSON(r record) {
 	r.Host = h.target
 	r.Error = h.problem()
 	r.Seconds = recordTimes{phase(h.connecting), seconds(h.took)}
+	if h.context != nil {
+		r.Modules = countModules(h.context.Stats())
+	}
 	if out, ok := h.stdout.(*captured); ok {
 		r.Stdout, r.Truncated = out.json(), out.truncated
 	}
@@ -39,6 +56,14 @@ func (h *host) printJSON(r record) {
 	must(err) // what is raw was made by us
 	ui := h.fleet.s.ui
 	ui.write(ui.out, append(escapeControls(b), '\n'))
+}
+
+func countModules(s mitogen.Stats) *moduleCounts {
+	if len(s.Sent) == 0 && s.Questions == 0 && s.Asked == 0 {
+		return nil
+	}
+	f := forwardedOf(s)
+	return &moduleCounts{len(f.Call), len(f.Bundle), len(f.Asked), len(f.Learned), f.Compressed, f.Questions, f.Requests}
 }
 
 // escapeControls writes what encoding/json lets pass as escapes: DEL, C1 controls, direction marks and the like.

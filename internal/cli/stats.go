@@ -41,7 +41,37 @@ type contextProfile struct {
 	RoundTrips int64        `json:"round_trips"`
 	Modules    int64        `json:"modules"`
 	Calls      int64        `json:"calls"`
+	Forward    forwarded    `json:"forward"`
 	Seconds    phaseProfile `json:"seconds"`
+}
+
+// forwarded is what the modules have cost that a context was sent.
+type forwarded struct {
+	Call       []string `json:"call"`    // names of modules, by the reason for which they were sent
+	Bundle     []string `json:"bundle"`  //
+	Asked      []string `json:"asked"`   //
+	Learned    []string `json:"learned"` //
+	Found      int64    `json:"bytes_found"`
+	Minified   int64    `json:"bytes_minified"`
+	Compressed int64    `json:"bytes_compressed"`
+	Negative   int64    `json:"negative"`
+	Questions  int64    `json:"questions"`
+	Requests   int64    `json:"requests"`
+	Scan       float64  `json:"scan_seconds"`
+	Pack       float64  `json:"pack_seconds"`
+}
+
+func forwardedOf(s mitogen.Stats) forwarded {
+	f := forwarded{Call: []string{}, Bundle: []string{}, Asked: []string{}, Learned: []string{}, Found: s.Found,
+		Minified: s.Minified, Compressed: s.Compressed, Negative: s.Negative, Questions: s.Questions, Requests: s.Asked,
+		Scan: seconds(s.Scan), Pack: seconds(s.Pack)}
+	lists := map[string]*[]string{"call": &f.Call, "bundle": &f.Bundle, "asked": &f.Asked, "learned": &f.Learned}
+	for _, m := range s.Sent {
+		if list := lists[string(m.Why)]; list != nil {
+			*list = append(*list, m.Name)
+		}
+	}
+	return f
 }
 
 // phaseProfile says when each phase was over, in seconds since the context's start; null: it wasn't.
@@ -64,7 +94,7 @@ func (p *profile) json(took time.Duration) []byte {
 		all.Contexts = append(all.Contexts, contextProfile{
 			ID: uint32(s.ID), Parent: uint32(s.Parent), Name: s.Name, BytesDown: s.BytesDown, BytesUp: s.BytesUp,
 			FramesDown: s.FramesDown, FramesUp: s.FramesUp, RoundTrips: s.RoundTrips, Modules: s.Modules, Calls: s.Calls,
-			Seconds: phaseProfile{phase(s.Spawn), phase(s.EC0), phase(s.Hello), phase(s.Result)},
+			Forward: forwardedOf(s), Seconds: phaseProfile{phase(s.Spawn), phase(s.EC0), phase(s.Hello), phase(s.Result)},
 		})
 	}
 	b, err := json.MarshalIndent(all, "", "  ")

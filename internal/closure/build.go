@@ -11,19 +11,19 @@ import (
 
 // builder makes a Closure.
 type builder struct {
-	src   Source
-	t     pysource.Target
-	c     *Closure
-	index map[string]int             // of nodes, by name
-	found map[string]*modules.Module // by name; never nil
-	dead  map[string]bool            // what isDead found out
+	src     Source
+	t       pysource.Target
+	c       *Closure
+	found   map[string]*modules.Module // by name; never nil
+	dead    map[string]bool            // what isDead found out
+	program *modules.Module            // is run as one; nil: none
 }
 
 func newBuilder(src Source, t pysource.Target) *builder {
 	return &builder{
 		src: src, t: t,
-		c:     &Closure{nodes: make([]node, 1), looked: map[string][32]byte{}},
-		index: map[string]int{}, found: map[string]*modules.Module{}, dead: map[string]bool{},
+		c:     &Closure{nodes: make([]node, 1), index: map[string]int{}, looked: map[string][32]byte{}},
+		found: map[string]*modules.Module{}, dead: map[string]bool{},
 	}
 }
 
@@ -102,7 +102,7 @@ func (b *builder) edge(i, j int) {
 
 // node returns the index of m's node. A new one needs its package.
 func (b *builder) node(m *modules.Module) int {
-	if i, ok := b.index[m.Name]; ok {
+	if i, ok := b.c.index[m.Name]; ok {
 		return i
 	}
 	n := node{m: m}
@@ -113,7 +113,7 @@ func (b *builder) node(m *modules.Module) int {
 		}
 	}
 	i := len(b.c.nodes)
-	b.index[m.Name] = i
+	b.c.index[m.Name] = i
 	b.c.nodes = append(b.c.nodes, n)
 	if parent := packageOf(m.Name); parent != "" {
 		b.edge(i, b.node(b.find(parent)))
@@ -140,9 +140,8 @@ func (b *builder) ask(name string) {
 
 func packageOf(name string) string { return name[:max(0, strings.LastIndexByte(name, '.'))] }
 
-// follow adds what node i imports.
-func (b *builder) follow(i int) {
-	m := b.c.nodes[i].m
+// follow adds to node i what m imports.
+func (b *builder) follow(i int, m *modules.Module) {
 	b.each(m, func(imp pysource.Import) {
 		for _, name := range b.names(m, imp) {
 			r := b.resolve(name)
@@ -163,7 +162,7 @@ func (b *builder) follow(i int) {
 func (b *builder) each(m *modules.Module, do func(pysource.Import)) {
 	var failed, ended []int // numbers of tries
 	for _, imp := range m.Info.Imports {
-		if !b.runs(imp, failed) || imp.Try > 0 && slices.Contains(ended, imp.Try) {
+		if !b.runs(m, imp, failed) || imp.Try > 0 && slices.Contains(ended, imp.Try) {
 			continue
 		}
 		do(imp)
@@ -192,8 +191,11 @@ func certain(m *modules.Module, imp pysource.Import) bool {
 	return bytes.HasPrefix(rest, []byte("import")) || bytes.HasPrefix(rest, []byte("from"))
 }
 
-func (b *builder) runs(imp pysource.Import, failed []int) bool {
-	const never = pysource.InFunction | pysource.TypeChecking | pysource.Main
+func (b *builder) runs(m *modules.Module, imp pysource.Import, failed []int) bool {
+	never := pysource.InFunction | pysource.TypeChecking | pysource.Main
+	if m == b.program {
+		never = pysource.InFunction | pysource.TypeChecking | pysource.Imported
+	}
 	const clauses = pysource.Handler | pysource.Else
 	if imp.Where&never != 0 || !imp.Taken(b.t) {
 		return false

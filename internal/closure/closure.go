@@ -26,7 +26,8 @@ type Source interface {
 type Closure struct {
 	Foreign []string // what the target must be asked about, sorted
 
-	nodes  []node // the first one stands for the importer of the roots and has no module
+	index  map[string]int // of nodes, by name
+	nodes  []node         // the first one stands for the importer of the roots and has no module
 	groups [][]int
 	looked map[string][32]byte // keys of all names that were looked up, zero where nothing was found
 }
@@ -130,6 +131,21 @@ func (g *Group) sort() {
 	slices.Sort(g.Needs)
 }
 
+// Has reports whether a module of this name is in c. Negative answers are not.
+func (c *Closure) Has(name string) bool {
+	_, ok := c.index[name]
+	return ok
+}
+
+// Package returns the Foreign name that a module of c belongs to, "" for one of the user's own.
+func (c *Closure) Package(name string) string { return c.nodes[c.index[name]].of }
+
+// Modules returns how many modules are in c.
+func (c *Closure) Modules() int { return len(c.index) }
+
+// Refused returns the negative answers that roots lead to.
+func (c *Closure) Refused() []*modules.Module { return c.nodes[0].vain }
+
 // Fresh reports whether src would still give the same closure: all that was looked up is as it was.
 func (c *Closure) Fresh(src Source) bool {
 	for name, key := range c.looked {
@@ -148,13 +164,22 @@ func keyOf(m *modules.Module) [32]byte {
 }
 
 // Of returns what importing roots will import on t.
-func Of(src Source, t pysource.Target, roots []string) *Closure {
+func Of(src Source, t pysource.Target, roots []string) *Closure { return OfProgram(src, t, nil, roots) }
+
+// OfProgram is Of where a module, if it isn't nil, is also run as a program: what only programs import counts then. It is not
+// part of the closure, unless it is one of the roots.
+func OfProgram(src Source, t pysource.Target, program *modules.Module, roots []string) *Closure {
 	b := newBuilder(src, t)
 	for _, name := range roots {
 		b.note(0, b.resolve(name))
 	}
+	if program != nil {
+		b.program = program
+		b.follow(0, program)
+		b.program = nil
+	}
 	for i := 1; i < len(b.c.nodes); i++ {
-		b.follow(i)
+		b.follow(i, b.c.nodes[i].m)
 	}
 	b.finish()
 	return b.c

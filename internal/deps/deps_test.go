@@ -34,10 +34,11 @@ internal/boot/gen:     internal/pysource
 internal/modules:      internal/pysource
 internal/closure:      internal/pysource internal/modules
 internal/bundle:       internal/wire internal/modules internal/closure
+internal/forward:      internal/wire internal/pysource internal/modules internal/closure internal/bundle
 internal/stream:       internal/wire
 internal/spawn:        internal/connect
 internal/askpass:      internal/connect
-internal/engine:       internal/wire internal/pickle internal/connect internal/route internal/boot internal/modules internal/stream internal/spawn internal/askpass
+internal/engine:       internal/wire internal/pickle internal/connect internal/route internal/boot internal/pysource internal/modules internal/bundle internal/forward internal/stream internal/spawn internal/askpass
 .:                     internal/wire internal/pickle internal/connect internal/askpass internal/engine
 internal/demo:         .
 internal/cli:          . internal/connect internal/askpass internal/modules internal/demo

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,11 +17,12 @@ import (
 
 // Pending is a request on its way. Its answer is one value, or a sequence of them and then an end.
 type Pending struct {
-	c      *Context
-	target string        // for messages
-	done   chan struct{} // closed with the result
-	stream bool          // items are taken by Next; else they are collected
-	waited atomic.Bool   // somebody waits who doesn't read himself
+	c       *Context
+	target  string        // for messages
+	program string        // that it runs
+	done    chan struct{} // closed with the result
+	stream  bool          // items are taken by Next; else they are collected
+	waited  atomic.Bool   // somebody waits who doesn't read himself
 
 	// Protected by Engine.mu:
 	handle wire.Handle
@@ -49,7 +51,12 @@ const outputPatience = 500 * time.Millisecond
 
 // Go makes a call. ctx bounds the wait for room; errors come with the result. With stream, items are to be taken by Next.
 func (c *Context) Go(ctx context.Context, target string, args []any, kwargs map[string]any, stream bool) *Pending {
-	p := &Pending{c: c, target: target, done: make(chan struct{}), stream: stream}
+	return c.goAs(ctx, "", target, args, kwargs, stream)
+}
+
+// goAs is Go for a program; "": the called module is one.
+func (c *Context) goAs(ctx context.Context, program, target string, args []any, kwargs map[string]any, stream bool) *Pending {
+	p := &Pending{c: c, target: target, program: program, done: make(chan struct{}), stream: stream}
 	if stream {
 		p.more = make(chan struct{}, 1)
 	}
@@ -79,14 +86,18 @@ func (c *Context) call(ctx context.Context, p *Pending, args []any, kwargs map[s
 		*buf = b
 	}
 	if !c.known(module) {
-		c.pushing.Lock()
-		err := c.push(ctx, module)
-		c.pushing.Unlock()
-		if err != nil {
+		if err := c.prepare(ctx, c.e.ofCall(module)); err != nil {
 			return err
 		}
 	}
-	return c.request(ctx, p, wire.Call, b)
+	if p.program == "" {
+		p.program = module
+	}
+	err := c.request(ctx, p, wire.Call, b)
+	if err != nil {
+		c.root.stream.Kick() // what was queued for it
+	}
+	return err
 }
 
 // encode appends a call's arguments in the form that c reads.
@@ -103,12 +114,8 @@ func (c *Context) encode(b []byte, args []any, kwargs map[string]any) ([]byte, e
 // request sends b to handle of c, in one frame or in parts, once c has room for it.
 func (c *Context) request(ctx context.Context, p *Pending, handle wire.Handle, b []byte) error {
 	e := c.e
-	if full := c.root.stream.Full(); full != nil {
-		select {
-		case <-full:
-		case <-ctx.Done():
-			return givenUp(ctx)
-		}
+	if err := c.roomy(ctx); err != nil {
+		return err
 	}
 	e.mu.Lock()
 	for {
@@ -119,6 +126,7 @@ func (c *Context) request(ctx context.Context, p *Pending, handle wire.Handle, b
 		h, err := e.router.Request(c.id, len(b), p)
 		if err == nil {
 			p.handle, p.open = h, true
+			c.open = append(c.open, p)
 			break
 		}
 		if !errors.Is(err, route.ErrFull) {
@@ -247,6 +255,17 @@ func (e *Engine) roomLocked(c *Context, flow wire.Handle) {
 	delete(c.rooms, flow)
 }
 
+// closeLocked says that p has got its answer, or won't.
+func (p *Pending) closeLocked() {
+	p.open = false
+	if i := slices.Index(p.c.open, p); i == 0 {
+		p.c.open[0] = nil
+		p.c.open = p.c.open[1:]
+	} else if i > 0 {
+		p.c.open = slices.Delete(p.c.open, i, i+1)
+	}
+}
+
 func (p *Pending) isSent() {
 	e := p.c.e
 	e.mu.Lock()
@@ -275,7 +294,7 @@ func (p *Pending) deliverLocked(e *Engine, c *Context, a *route.Action) {
 		payload = append([]byte(nil), payload...)
 	}
 	if f.Kind != wire.Item {
-		p.open = false
+		p.closeLocked()
 	}
 	if c == nil {
 		p.c.failLocked(p, p.c.lostAs())

@@ -23,9 +23,15 @@ func TestCallBeforeHello(t *testing.T) {
 	}
 	p := c.Go(within(t), "own.mod:f", []any{"a", []byte("b")}, map[string]any{"k": 1}, false)
 	f := <-fakes
-	for _, want := range []string{"own\x00own/__init__.py\x00p", "own.mod\x00own/mod.py\x00m"} {
-		if g := f.expect(1, wire.LoadModule); !strings.HasPrefix(string(g.Payload), want) {
-			t.Errorf("module %q, want %q", g.Payload, want)
+	f.enable(1)
+	answers, ids := f.coming(1)
+	text, id := f.bundle(1)
+	if answers != 0 || len(ids) != 1 || ids[0] != id {
+		t.Error(answers, ids, id)
+	}
+	for _, want := range []string{"own\x00own/__init__.py\x00p", "own.mod\x00own/mod.py\x00mx = 1"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("bundle %q, want %q", text, want)
 		}
 	}
 	g := f.expect(1, wire.Call)

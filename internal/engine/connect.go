@@ -127,6 +127,7 @@ func (e *Engine) addLocked(parent *Context, l link, o ConnectOptions) *Context {
 		go e.run(c, l.plan, o.SSH)
 	} else {
 		c.root, c.gate = parent.root, &gate{}
+		c.modules[forwardModule] = true // its hop passes it on
 		go e.connectVia(c, l.plan, head)
 	}
 	return c

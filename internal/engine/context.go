@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/forward"
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/stream"
 	"github.com/mitogen-go/mitogen/internal/wire"
@@ -33,41 +34,51 @@ type Context struct {
 	running sync.Mutex // held by the Run that has the output
 
 	// Protected by Engine.mu:
-	gate     *gate // closed until CONNECT has been sent
-	info     Info
-	mode     pickle.Mode
-	up       bool
-	err      error // why it is gone
-	owned    bool  // somebody holds it, besides its children
-	children int
-	ending   bool // SHUTDOWN was sent
-	alone    bool // its process is a client that can be ended alone
-	killNow  bool
-	proc     process // nil until started, and behind hops
-	connect  wire.Handle
-	modules  map[string]bool // known: whether sent (else there is none)
-	asked    []string        // modules to be served
-	serving  bool
-	outbox   outbox
-	rooms    map[wire.Handle]chan struct{} // closed when there may be room in a flow, or for Call
-	offences int
-	count    counts
-	beat     beat
-	stdout   io.Writer // owned by drain while it runs
-	stderr   io.Writer
+	gate       *gate // closed until CONNECT has been sent
+	info       Info
+	mode       pickle.Mode
+	up         bool
+	err        error // why it is gone
+	owned      bool  // somebody holds it, besides its children
+	children   int
+	ending     bool // SHUTDOWN was sent
+	alone      bool // its process is a client that can be ended alone
+	killNow    bool
+	proc       process // nil until started, and behind hops
+	connect    wire.Handle
+	modules    map[string]bool // programs that were prepared, and modules: whether sent alone
+	forwarding bool            // the Forwarder knows it
+	asks       int             // ASKs without a LACKS
+	requests   []request       // about modules, to be served
+	serving    bool
+	open       []*Pending // calls without an answer, in the order in which they were sent
+	outbox     outbox
+	rooms      map[wire.Handle]chan struct{} // closed when there may be room in a flow, or for Call
+	offences   int
+	count      counts
+	beat       beat
+	stdout     io.Writer // owned by drain while it runs
+	stderr     io.Writer
 }
 
-// gate holds frames back that must not be sent yet.
+// gate holds back what must not be sent yet.
 type gate struct {
-	held []wire.Frame
+	held []heldBack
 	size int // bytes of held
 }
 
-func (g *gate) hold(f *wire.Frame) {
+// heldBack is a frame, or something that the Forwarder can't decide about before the frames before it are sent.
+type heldBack struct {
+	frame wire.Frame
+	c     *Context
+	need  *forward.Need // nil: it is a frame
+}
+
+func (g *gate) hold(c *Context, f *wire.Frame) {
 	h := *f
 	h.Payload = append([]byte(nil), f.Payload...)
-	g.held = append(g.held, h)
-	g.size += wire.HeaderSize + len(h.Payload) + wire.TrailerSize
+	g.held = append(g.held, heldBack{frame: h, c: c})
+	g.size += h.Size()
 }
 
 // Info is what HELLO says.
@@ -116,17 +127,38 @@ func (c *Context) ancestors() []uint32 {
 	return append(ids, 0)
 }
 
-// openLocked lets pass what was held back for c.
-func (e *Engine) openLocked(c *Context) {
-	g := c.gate
-	c.gate = nil
-	if g == nil {
-		return
-	}
-	for i := range g.held {
-		if dst := e.contexts[g.held[i].Dst]; dst != nil {
-			e.putLocked(dst, &g.held[i])
+// open lets pass what was held back for c. What comes meanwhile waits its turn.
+func (e *Engine) open(c *Context) {
+	for {
+		e.mu.Lock()
+		g := c.gate
+		if g == nil || len(g.held) == 0 {
+			c.gate = nil
+			e.unlock()
+			return
 		}
+		h := g.held[0]
+		g.held[0] = heldBack{}
+		g.held = g.held[1:]
+		g.size -= h.frame.Size()
+		above := (*gate)(nil)
+		if c.parent != nil {
+			above = c.parent.gateLocked()
+		}
+		switch {
+		case h.c.err != nil:
+		case above != nil:
+			above.held = append(above.held, h)
+			above.size += h.frame.Size()
+		case h.need == nil:
+			e.sendLocked(h.c, &h.frame)
+		}
+		if h.need == nil || above != nil {
+			e.mu.Unlock()
+			continue
+		}
+		e.unlock() // deciding may take a while
+		e.bring(h.c, h.need)
 	}
 }
 

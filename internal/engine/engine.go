@@ -8,7 +8,7 @@
 //
 // One mutex (Engine.mu) protects router and contexts. Nothing is read, written or waited for under it: frames are only
 // queued, and streams are flushed once it is let go. Goroutines: for each stream a reader (Engine.run) and a writer; for
-// each context one while there is output to hand over (drain), and one while it asks for modules (serve).
+// each context one while there is output to hand over (drain), and one while it has questions about modules (serve).
 package engine
 
 import (
@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen/internal/askpass"
+	"github.com/mitogen-go/mitogen/internal/boot"
+	"github.com/mitogen-go/mitogen/internal/forward"
 	"github.com/mitogen-go/mitogen/internal/modules"
 	"github.com/mitogen-go/mitogen/internal/route"
 	"github.com/mitogen-go/mitogen/internal/stream"
@@ -59,7 +61,8 @@ type Options struct {
 	MaxMessage int
 	Grace      time.Duration
 
-	start starter // replaces package spawn in tests
+	start   starter                          // replaces package spawn in tests
+	builtin func(name string) ([]byte, bool) // replaces boot.Module in tests
 }
 
 // ErrClosed is the error of a context or engine that was closed.
@@ -70,11 +73,14 @@ type Engine struct {
 	opt     Options         // static
 	log     *slog.Logger    // static
 	finder  *modules.Finder // static
-	askpass askpass.Server
-	base    context.Context // ended by Close
-	stop    context.CancelFunc
-	jobs    sync.WaitGroup // goroutines that Close waits for
-	drains  sync.WaitGroup // those that hand output over, which others may block
+	forward *forward.Forwarder
+	// forwards is the module of the runtime that takes bundles. Static.
+	forwards *modules.Module
+	askpass  askpass.Server
+	base     context.Context // ended by Close
+	stop     context.CancelFunc
+	jobs     sync.WaitGroup // goroutines that Close waits for
+	drains   sync.WaitGroup // those that hand output over, which others may block
 
 	mu       sync.Mutex // protects following
 	router   *route.Router
@@ -104,6 +110,9 @@ func New(o Options) (*Engine, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
+	if o.builtin == nil {
+		o.builtin = boot.Module
+	}
 	e := &Engine{
 		opt: o, log: o.Logger, finder: newFinder(&o),
 		router:   route.New(0, nil, o.MaxMessage),
@@ -111,6 +120,9 @@ func New(o Options) (*Engine, error) {
 		shared:   map[string]*Context{},
 		empty:    make(chan struct{}),
 	}
+	e.forward = forward.New(e.finder, e.deliver)
+	e.forwards = e.finder.Find(forwardModule)
+	e.forwards.Rest() // so that nobody compresses it under the lock
 	if e.opt.start == nil {
 		e.opt.start = e.spawn
 	}
@@ -217,12 +229,10 @@ func (c *Context) gateLocked() *gate {
 // putLocked queues a frame for c, behind what is held back for it.
 func (e *Engine) putLocked(c *Context, f *wire.Frame) {
 	if g := c.gateLocked(); g != nil {
-		g.hold(f)
+		g.hold(c, f)
 		return
 	}
-	c.countDown(f)
-	c.root.stream.Put(f)
-	e.kickLocked(c.root.stream)
+	e.sendLocked(c, f)
 }
 
 // kickLocked notes that s has something to write.
@@ -252,6 +262,10 @@ func (e *Engine) deliverLocked(a *route.Action) {
 		c.queueLogLocked(f.Payload)
 	case wire.GetModule:
 		c.askLocked(f.Payload)
+	case wire.Lacks:
+		c.lacksLocked(f.Payload)
+	case wire.Dropped:
+		c.droppedLocked(f.Payload)
 	case wire.Ping:
 		e.pongLocked(c, f)
 	}
@@ -282,6 +296,6 @@ func (e *Engine) refusedLocked(c *Context, a *route.Action) {
 func (c *Context) reportLocked(what string, attrs ...slog.Attr) {
 	c.offences++
 	if n := c.offences; n <= 10 || n%1000 == 0 {
-		c.queueLocked(event{report: what, attrs: append(attrs, slog.Int("count", n))})
+		c.queueLocked(event{report: what, level: slog.LevelWarn, attrs: append(attrs, slog.Int("count", n))})
 	}
 }

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"compress/zlib"
 	"context"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/wire"
@@ -50,6 +52,9 @@ func fakeEngine(t *testing.T, o Options) (*Engine, chan *fake) {
 	if o.Heartbeat == 0 {
 		o.Heartbeat = -1
 	}
+	if o.builtin == nil {
+		o.builtin = builtins
+	}
 	o.start = func(ctx context.Context, plan connect.Plan, _ connect.SSHOptions) (process, io.WriteCloser, io.ReadCloser, error) {
 		inR, inW, err := os.Pipe()
 		if err != nil {
@@ -73,6 +78,14 @@ func fakeEngine(t *testing.T, o Options) (*Engine, chan *fake) {
 		waitFor(t, "goroutines to end", func() bool { return runtime.NumGoroutine() <= before })
 	})
 	return e, fakes
+}
+
+// builtins are the runtime's modules, with a placeholder for the one that takes bundles.
+func builtins(name string) ([]byte, bool) {
+	if name == forwardModule {
+		return []byte("pass\n"), true
+	}
+	return boot.Module(name)
 }
 
 func waitFor(t *testing.T, what string, ok func() bool) {
@@ -203,6 +216,57 @@ func (f *fake) expect(dst wire.ContextID, h wire.Handle) wire.Frame {
 		f.t.Fatalf("engine sent %v, want %v for %d", g, h, dst)
 	}
 	return g
+}
+
+// connect returns the next CONNECT for a hop next to the engine, which comes behind the modules that a hop needs.
+func (f *fake) connect(hop wire.ContextID) wire.Frame {
+	f.t.Helper()
+	f.expect(hop, wire.LoadModule)
+	f.expect(hop, wire.LoadModule)
+	return f.expect(hop, wire.Connect)
+}
+
+// bundle returns the text of the next bundle for a context, which must be announced, and its id.
+func (f *fake) bundle(dst wire.ContextID) (text string, id wire.BundleID) {
+	f.t.Helper()
+	var b []byte
+	for {
+		p, err := wire.ParsePiece(f.expect(dst, wire.BundlePiece).Payload)
+		if err != nil || int(p.Offset) != len(b) {
+			f.t.Fatal(p.Offset, err)
+		}
+		if b = append(b, p.Data...); len(b) == int(p.Total) {
+			id = p.ID
+			break
+		}
+	}
+	r, err := zlib.NewReader(bytes.NewReader(b))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	out, err := io.ReadAll(r)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return string(out), id
+}
+
+// coming returns the next COMING for a context.
+func (f *fake) coming(dst wire.ContextID) (answers int, ids []wire.BundleID) {
+	f.t.Helper()
+	answers, ids, err := wire.ParseComing(f.expect(dst, wire.Coming).Payload)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return answers, ids
+}
+
+// enable takes the module that lets a context take bundles.
+func (f *fake) enable(dst wire.ContextID) {
+	f.t.Helper()
+	if g := f.expect(dst, wire.LoadModule); !bytes.HasPrefix(g.Payload, []byte(forwardModule+"\x00")) {
+		f.t.Fatalf("module %q", g.Payload)
+	}
 }
 
 // quiet fails if the engine says anything before it has taken what was sent until now: it answers a PING after that.

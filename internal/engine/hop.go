@@ -33,6 +33,7 @@ func (e *Engine) connectVia(c *Context, plan connect.Plan, head []byte) {
 		e.lose(c, err, false)
 		return
 	}
+	e.open(c)
 	if plan.Timeout == 0 {
 		return
 	}
@@ -61,13 +62,15 @@ func hasSecrets(p connect.Plan) bool {
 	return false
 }
 
-// sendConnect sends CONNECT and opens c's gate.
+// sendConnect queues CONNECT. c's gate is to be opened then.
 func (e *Engine) sendConnect(c *Context, plan connect.Plan, head []byte) error {
 	p := c.parent
 	p.pushing.Lock()
 	defer p.pushing.Unlock()
-	if err := p.push(e.base, "_mitogen_spawn"); err != nil {
-		return err
+	for _, name := range [...]string{spawnModule, forwardModule} {
+		if err := p.push(e.base, name); err != nil {
+			return err
+		}
 	}
 	e.mu.Lock()
 	mode := p.mode
@@ -77,7 +80,7 @@ func (e *Engine) sendConnect(c *Context, plan connect.Plan, head []byte) error {
 		return fmt.Errorf("connect %s: %w", c.name, err)
 	}
 	e.mu.Lock()
-	defer e.unlock()
+	defer e.mu.Unlock() // not flushed: there may be frames to come behind it
 	if c.err != nil {
 		return c.err
 	}
@@ -90,7 +93,6 @@ func (e *Engine) sendConnect(c *Context, plan connect.Plan, head []byte) error {
 		e.putLocked(p, &f)
 	}
 	c.count.phases.Spawn = time.Since(c.began)
-	e.openLocked(c)
 	return nil
 }
 
@@ -113,7 +115,7 @@ func connectDict(p connect.Plan, head []byte) map[string]any {
 		timeout = p.Timeout.Seconds()
 	}
 	return map[string]any{"name": p.Name, "argv": p.Argv, "env": env, "tty": p.TTY, "wait": p.Wait, "prompts": prompts,
-		"timeout": timeout, "near": p.Method != "ssh", "head": head}
+		"timeout": timeout, "near": p.Method != "ssh", "head": head, "with": []any{forwardModule}}
 }
 
 // connecting is the owner of a CONNECT request. HELLO ends it, or an answer: why there will be no HELLO.

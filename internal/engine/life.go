@@ -103,7 +103,14 @@ func (e *Engine) goneLocked(c *Context, why string) {
 		delete(e.shared, c.key)
 	}
 	close(c.done)
-	c.gate = nil
+	c.gate, c.open = nil, nil
+	if c.forwarding {
+		e.jobs.Add(1)
+		go func() {
+			defer e.jobs.Done()
+			e.forward.Gone(c.id)
+		}()
+	}
 	for flow := range c.rooms {
 		e.roomLocked(c, flow)
 	}

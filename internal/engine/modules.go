@@ -5,11 +5,17 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"time"
 
-	"github.com/mitogen-go/mitogen/internal/boot"
+	"github.com/mitogen-go/mitogen/internal/forward"
 	"github.com/mitogen-go/mitogen/internal/modules"
+	"github.com/mitogen-go/mitogen/internal/pysource"
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
+
+// Modules reach a context in two ways. Those of the runtime, and whatever else has to go alone, go by LOAD_MODULE. All others
+// go in bundles, which the Forwarder decides about: Forwarder.mu is taken before Engine.mu, and held until what it decided
+// is queued (bring), so that this happens in the order in which it was decided.
 
 // Bounds of what a context may ask for.
 const (
@@ -17,47 +23,171 @@ const (
 	maxNames = 65536 // ever
 )
 
-// known says whether nothing is to be sent before name can be used.
-func (c *Context) known(name string) bool {
+// The runtime's own modules that contexts need to be hops and to take bundles.
+const (
+	spawnModule   = "_mitogen_spawn"
+	forwardModule = "_mitogen_forward"
+)
+
+// program is what is to be run in a context: a module that a call names, or a Program.
+type program struct {
+	forward.Program
+	key     string // in Context.modules: a context that has been prepared for it needs nothing more
+	builtin bool   // a module of our own
+}
+
+// ofCall is the program that a call of a function in module is.
+func (e *Engine) ofCall(module string) program {
+	_, ours := e.opt.builtin(module)
+	return program{forward.Program{Name: module, Roots: []string{module}}, module, ours}
+}
+
+// known says whether nothing is to be sent before a program can be run.
+func (c *Context) known(key string) bool {
 	c.e.mu.Lock()
 	defer c.e.mu.Unlock()
-	_, ok := c.modules[name]
+	_, ok := c.modules[key]
 	return ok
 }
 
-// push sends module name and its packages if it is one of the user's own and c hasn't got it. c.pushing is held. What is
-// known has been queued: a call that needs it gets behind it. Foreign modules are sent when they are asked for: they lose
-// to those that a target has.
-func (c *Context) push(ctx context.Context, name string) error {
-	if c.known(name) {
+// prepare queues what p needs, unless that has been done. What is known has been queued: a call gets behind it.
+func (c *Context) prepare(ctx context.Context, p program) error {
+	if p.builtin {
+		c.pushing.Lock()
+		defer c.pushing.Unlock()
+		return c.push(ctx, p.key)
+	}
+	if err := c.roomy(ctx); err != nil {
+		return err
+	}
+	begun := time.Now()
+	n := c.e.forward.Need(c.target(), p.Program)
+	scan := time.Since(begun)
+	c.pushing.Lock()
+	defer c.pushing.Unlock()
+	if c.known(p.key) {
 		return nil
 	}
-	all := c.e.finder.With(name)
-	if len(all) == 0 || !all[len(all)-1].Own {
-		c.e.mu.Lock()
-		c.modules[name] = false
-		c.e.mu.Unlock()
-		return nil
+	if err := c.want(n); err != nil {
+		return err
 	}
-	for _, m := range all {
-		if err := c.load(ctx, m); err != nil {
-			return err
+	c.e.mu.Lock()
+	defer c.e.mu.Unlock()
+	c.count.Scan += scan
+	if !c.modules[p.key] {
+		c.modules[p.key] = false
+	}
+	return nil
+}
+
+// roomy waits until c's stream has room.
+func (c *Context) roomy(ctx context.Context) error {
+	if full := c.root.stream.Full(); full != nil {
+		select {
+		case <-full:
+		case <-ctx.Done():
+			return givenUp(ctx)
 		}
 	}
 	return nil
 }
 
+// target is what modules are chosen for. Before HELLO it is unknown.
+func (c *Context) target() pysource.Target {
+	c.e.mu.Lock()
+	defer c.e.mu.Unlock()
+	if !c.up {
+		return pysource.Target{}
+	}
+	t := pysource.Target{Version: c.info.Version, Implementation: c.info.Implementation, Platform: c.info.Platform, OSName: "posix"}
+	if t.Platform == "win32" {
+		t.OSName = "nt"
+	}
+	return t
+}
+
+// want has n brought to c: behind what is held back for it, should there be a gate.
+func (c *Context) want(n *forward.Need) error {
+	if n.Idle() {
+		return nil
+	}
+	e := c.e
+	e.mu.Lock()
+	if c.err != nil {
+		defer e.mu.Unlock()
+		return c.err
+	}
+	if g := c.gateLocked(); g != nil {
+		g.held = append(g.held, heldBack{c: c, need: n})
+		e.mu.Unlock()
+		return nil
+	}
+	e.mu.Unlock()
+	e.bring(c, n)
+	return nil
+}
+
+// bring lets the Forwarder decide. No gate holds c back, or it is just being opened.
+func (e *Engine) bring(c *Context, n *forward.Need) {
+	e.introduce(c)
+	e.forward.Want(c.id, n)
+}
+
+// introduce makes the Forwarder know c and those before it.
+func (e *Engine) introduce(c *Context) {
+	e.mu.Lock()
+	gone, done := c.err != nil, c.forwarding
+	e.mu.Unlock()
+	if gone || done {
+		return
+	}
+	parent := wire.ContextID(0)
+	if c.parent != nil {
+		e.introduce(c.parent)
+		parent = c.parent.id
+	}
+	e.forward.Add(c.id, parent)
+	e.mu.Lock()
+	c.forwarding = true
+	gone = c.err != nil
+	e.mu.Unlock()
+	if gone { // it may be too late for goneLocked to have this done
+		e.forward.Gone(c.id)
+	}
+}
+
+// deliver queues what the Forwarder has decided. It isn't flushed.
+func (e *Engine) deliver(b forward.Batch) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if c := e.contexts[b.Ctx]; c != nil {
+		c.count.Pack += b.Pack
+	}
+	for i := range b.Actions {
+		if c := e.contexts[b.Actions[i].Ctx]; c != nil && c.err == nil {
+			e.carryOutLocked(c, &b.Actions[i])
+		}
+	}
+}
+
+// push sends a module of the runtime, if c hasn't got it. c.pushing is held.
+func (c *Context) push(ctx context.Context, name string) error {
+	if c.known(name) {
+		return nil
+	}
+	return c.load(ctx, c.e.finder.Find(name))
+}
+
 // load sends one module, unless c has it. c.pushing is held.
 func (c *Context) load(ctx context.Context, m *modules.Module) error {
 	e := c.e
+	f := loadFrame(c, m)
 	e.mu.Lock()
 	if c.modules[m.Name] || c.err != nil {
 		defer e.mu.Unlock()
 		return c.err
 	}
-	w := wire.Module{Name: m.Name, Path: m.Path, Form: wire.ModuleForm(m.Letter), Rest: m.Rest()}
-	f := wire.Frame{Dst: c.id, Handle: wire.LoadModule, Payload: w.Append(nil)}
-	c.count.modules++
+	c.loadedLocked(m, len(f.Payload))
 	if len(f.Payload) <= wire.MaxPayload {
 		defer e.mu.Unlock() // not flushed: the call comes right behind it
 		e.putLocked(c, &f)
@@ -74,17 +204,68 @@ func (c *Context) load(ctx context.Context, m *modules.Module) error {
 	return err
 }
 
+func loadFrame(c *Context, m *modules.Module) wire.Frame {
+	w := wire.Module{Name: m.Name, Path: m.Path, Form: wire.ModuleForm(m.Letter), Rest: m.Rest()}
+	return wire.Frame{Dst: c.id, Handle: wire.LoadModule, Payload: w.Append(nil)}
+}
+
+// request is a frame from below that the Forwarder answers.
+type request struct {
+	handle wire.Handle
+	name   string // GET_MODULE
+	during string // the program that ran then
+	names  []string
+	id     wire.BundleID
+	ctx    wire.ContextID
+}
+
 // askLocked takes a GET_MODULE.
 func (c *Context) askLocked(payload []byte) {
 	name := string(payload[:min(len(payload), modules.MaxName+1)])
 	switch {
 	case c.modules[name]: // it is on its way, or the context plays tricks
 		return
-	case len(c.asked) >= maxAsked || len(c.modules) >= maxNames || bytes.IndexByte(payload, 0) >= 0 || len(name) > modules.MaxName:
+	case len(c.modules) >= maxNames || bytes.IndexByte(payload, 0) >= 0 || len(name) > modules.MaxName:
 		c.reportLocked("request for a module refused", slog.String("name", fmt.Sprintf("%+q", name)))
 		return
 	}
-	c.asked = append(c.asked, name)
+	r := request{handle: wire.GetModule, name: name}
+	if len(c.open) > 0 {
+		r.during = c.open[0].program
+	}
+	c.serveLocked(r)
+}
+
+// lacksLocked takes a LACKS.
+func (c *Context) lacksLocked(payload []byte) {
+	names, err := wire.ParseNames(payload)
+	if err == nil && c.asks == 0 {
+		err = fmt.Errorf("nothing was asked")
+	}
+	if err != nil {
+		c.reportLocked("answer refused", slog.Any("error", err))
+		return
+	}
+	c.asks--
+	c.serveLocked(request{handle: wire.Lacks, names: names})
+}
+
+// droppedLocked takes a DROPPED.
+func (c *Context) droppedLocked(payload []byte) {
+	id, ctx, err := wire.ParseForward(payload)
+	if err != nil {
+		c.reportLocked("answer refused", slog.Any("error", err))
+		return
+	}
+	c.serveLocked(request{handle: wire.Dropped, id: id, ctx: ctx})
+}
+
+func (c *Context) serveLocked(r request) {
+	if len(c.requests) >= maxAsked && r.handle != wire.Lacks { // of these there are no more than questions
+		c.reportLocked("request refused: too many", slog.String("handle", r.handle.String()))
+		return
+	}
+	c.requests = append(c.requests, r)
 	if !c.serving {
 		c.serving = true
 		c.e.jobs.Add(1)
@@ -92,19 +273,19 @@ func (c *Context) askLocked(payload []byte) {
 	}
 }
 
-// serve answers GET_MODULE, one after another, until nothing is asked.
+// serve answers c's requests, one after another, until there is none.
 func (c *Context) serve() {
 	e := c.e
 	defer e.jobs.Done()
 	for {
 		e.mu.Lock()
-		if len(c.asked) == 0 || c.err != nil {
+		if len(c.requests) == 0 || c.err != nil {
 			c.serving = false
 			e.unlock()
 			return
 		}
-		name := c.asked[0]
-		c.asked = c.asked[1:]
+		r := c.requests[0]
+		c.requests = c.requests[1:]
 		e.unlock()
 		if full := c.root.stream.Full(); full != nil {
 			select {
@@ -112,11 +293,38 @@ func (c *Context) serve() {
 			case <-c.done:
 			}
 		}
-		c.pushing.Lock()
-		c.load(e.base, e.finder.Find(name)) // the error is that c is gone
-		c.pushing.Unlock()
+		e.introduce(c)
+		switch r.handle {
+		case wire.GetModule:
+			c.answer(r)
+		case wire.Lacks:
+			e.forward.Lacks(c.id, r.names)
+		case wire.Dropped:
+			e.forward.Dropped(c.id, r.id, r.ctx)
+		}
 		c.root.stream.Kick()
 	}
+}
+
+// answer answers a GET_MODULE: with a bundle, or, if c has been sent one with it before, with the module alone.
+func (c *Context) answer(r request) {
+	e := c.e
+	e.mu.Lock()
+	c.count.Asked++
+	c.modules[r.name] = c.modules[r.name]
+	packed := c.count.Pack
+	e.mu.Unlock()
+	begun := time.Now()
+	m := e.forward.Asked(c.id, c.target(), r.during, r.name)
+	e.mu.Lock()
+	c.count.Scan += time.Since(begun) - (c.count.Pack - packed)
+	e.mu.Unlock()
+	if m == nil {
+		return
+	}
+	c.pushing.Lock()
+	defer c.pushing.Unlock()
+	c.load(e.base, m) // the error is that c is gone
 }
 
 // newFinder returns what looks modules up.
@@ -128,5 +336,5 @@ func newFinder(o *Options) *modules.Finder {
 	for _, f := range o.Packages {
 		path = append(path, modules.Entry{FS: f})
 	}
-	return modules.New(path, boot.Module, modules.Options{Allow: o.Allow, Deny: o.Deny, Rewrite: o.Rewrite})
+	return modules.New(path, o.builtin, modules.Options{Allow: o.Allow, Deny: o.Deny, Rewrite: o.Rewrite})
 }

@@ -25,6 +25,7 @@ type event struct {
 	data    []byte
 	cost    int
 	report  string
+	level   slog.Level // of report
 	attrs   []slog.Attr
 	pending *Pending
 	kind    wire.Kind
@@ -101,7 +102,7 @@ func (c *Context) hand(ev *event) {
 	case ev.pending != nil:
 		e.consumed(c, ev.pending.handle, ev.pending.take(*ev))
 	case ev.report != "":
-		c.log(slog.LevelWarn, time.Now(), ev.report, ev.attrs...)
+		c.log(ev.level, time.Now(), ev.report, ev.attrs...)
 	case ev.handle == wire.Log:
 		c.record(ev.data)
 		e.mu.Lock()

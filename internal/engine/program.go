@@ -2,10 +2,12 @@ package engine
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 
+	"github.com/mitogen-go/mitogen/internal/forward"
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
@@ -14,7 +16,8 @@ import (
 // a standard input.
 type Program struct {
 	Function       string
-	Module         string // that it will import
+	Module         string // that it runs
+	Script         []byte // or the text of that
 	Args           []any
 	Stdin          io.Reader // nil: /dev/null
 	Stdout, Stderr io.Writer // nil: the context's
@@ -24,18 +27,16 @@ type Program struct {
 func (c *Context) Run(ctx context.Context, p Program) (int, error) {
 	c.running.Lock()
 	defer c.running.Unlock()
-	if p.Module != "" {
-		c.pushing.Lock()
-		err := c.push(ctx, p.Module)
-		c.pushing.Unlock()
-		if err != nil {
+	needs := p.needs()
+	if needs.key != "" && !c.known(needs.key) {
+		if err := c.prepare(ctx, needs); err != nil {
 			return 0, err
 		}
 	}
 	restore, outErr := c.redirect(p.Stdout, p.Stderr)
 	defer restore()
 	args := append(append([]any(nil), p.Args...), p.Stdin != nil)
-	call := c.Go(ctx, "_mitogen_run:"+p.Function, args, nil, false)
+	call := c.goAs(ctx, needs.Name, "_mitogen_run:"+p.Function, args, nil, false)
 	if p.Stdin != nil {
 		fed, stop := context.WithCancel(ctx)
 		defer stop()
@@ -50,6 +51,19 @@ func (c *Context) Run(ctx context.Context, p Program) (int, error) {
 		return 0, fmt.Errorf("run in %s: exit status: %w", c.name, err)
 	}
 	return status, outErr()
+}
+
+// needs is what p imports, nothing if it is a command.
+func (p *Program) needs() program {
+	switch {
+	case p.Module != "":
+		name := "-m " + p.Module
+		return program{Program: forward.Program{Name: name, Roots: []string{p.Module, p.Module + ".__main__"}, Main: p.Module}, key: name}
+	case p.Script != nil:
+		name := fmt.Sprintf("script %x", sha256.Sum256(p.Script))
+		return program{Program: forward.Program{Name: name, Text: p.Script}, key: name}
+	}
+	return program{}
 }
 
 // redirect makes output go elsewhere until restore is called. writeErr says whether it could be written.

@@ -1,8 +1,12 @@
 package engine
 
 import (
+	"log/slog"
+	"slices"
 	"time"
 
+	"github.com/mitogen-go/mitogen/internal/forward"
+	"github.com/mitogen-go/mitogen/internal/modules"
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
@@ -16,7 +20,27 @@ type Stats struct {
 	Modules, Calls       int64
 	Spawn, EC0           time.Duration
 	Hello, Result        time.Duration
+
+	Forwarded
 }
+
+// Forwarded is what the modules have cost that a context was sent.
+type Forwarded struct {
+	Sent       []Sent        // which, and why, in order; those of the runtime aren't in it
+	Found      int64         // bytes of their files
+	Minified   int64         // bytes of what was made of these
+	Compressed int64         // bytes that went on the way
+	Negative   int64         // answers that there is no module
+	Questions  int64         // times that the context was asked what it lacks
+	Asked      int64         // times that it asked for a module
+	Scan       time.Duration // for finding out what is needed
+	Pack       time.Duration // for compressing, and deciding
+}
+
+// Sent is a module that a context was sent, and why: "call": one of the user's own, with a call; "bundle": because the
+// context has said that it lacks it; "asked": because it, or what needs it, was asked for alone; "learned": with a call,
+// because another context had asked for it during such a call.
+type Sent = forward.Sent
 
 // counts are what a context's frames add up to. A stream counts for itself.
 type counts struct {
@@ -26,6 +50,7 @@ type counts struct {
 	down                 bool // something went down since something came up
 	modules, calls       int64
 	phases               phases
+	Forwarded
 }
 
 type phases struct{ Spawn, EC0, Hello, Result time.Duration }
@@ -50,10 +75,11 @@ func (c *Context) countUp(f *wire.Frame) {
 func (c *Context) Stats() Stats {
 	c.e.mu.Lock()
 	n := c.count
+	n.Sent = slices.Clip(n.Sent) // it only grows
 	c.e.mu.Unlock()
 	s := Stats{ID: c.id, Name: c.name, BytesDown: n.bytesDown, BytesUp: n.bytesUp, FramesDown: n.framesDown,
 		FramesUp: n.framesUp, RoundTrips: n.trips, Modules: n.modules, Calls: n.calls,
-		Spawn: n.phases.Spawn, EC0: n.phases.EC0, Hello: n.phases.Hello, Result: n.phases.Result}
+		Spawn: n.phases.Spawn, EC0: n.phases.EC0, Hello: n.phases.Hello, Result: n.phases.Result, Forwarded: n.Forwarded}
 	if c.parent != nil {
 		s.Parent = c.parent.id
 	}
@@ -63,4 +89,46 @@ func (c *Context) Stats() Stats {
 		s.RoundTrips = k.RoundTrips
 	}
 	return s
+}
+
+// bundledLocked counts a bundle that is on its way to c.
+func (c *Context) bundledLocked(a *forward.Action) {
+	n, b := &c.count, a.Bundle
+	if len(a.Sent) > 0 || b.Negative == len(b.Names) {
+		n.modules += int64(len(a.Sent))
+		n.Sent = append(n.Sent, a.Sent...)
+		n.Negative += int64(b.Negative)
+		n.Found += int64(b.Found)
+		n.Minified += int64(b.Minified)
+	}
+	n.Compressed += int64(len(b.Compressed))
+	c.traceLocked("bundle sent", slog.String("package", b.Package), slog.Any("modules", a.Sent), slog.Int("negative", b.Negative),
+		slog.Int("found", b.Found), slog.Int("minified", b.Minified), slog.Int("compressed", len(b.Compressed)),
+		slog.Uint64("by", uint64(a.Hop)))
+}
+
+// loadedLocked counts a module that goes to c alone. Those of the runtime count only as modules.
+func (c *Context) loadedLocked(m *modules.Module, size int) {
+	n := &c.count
+	_, ours := c.e.opt.builtin(m.Name)
+	switch {
+	case m.Letter == modules.Missing:
+		n.Negative++
+	case !ours:
+		n.Sent = append(n.Sent, Sent{Name: m.Name, Why: forward.Asked})
+		n.Found += int64(m.Size)
+		n.Minified += int64(len(m.Source))
+		n.Compressed += int64(size)
+		fallthrough
+	default:
+		n.modules++
+	}
+	c.traceLocked("module sent", slog.String("module", m.Name), slog.Bool("negative", m.Letter == modules.Missing), slog.Int("bytes", size))
+}
+
+// traceLocked logs at debug level.
+func (c *Context) traceLocked(what string, attrs ...slog.Attr) {
+	if c.e.log.Enabled(c.e.base, slog.LevelDebug) {
+		c.queueLocked(event{report: what, level: slog.LevelDebug, attrs: attrs})
+	}
 }

@@ -41,13 +41,19 @@ func TestChainWaitsForNothing(t *testing.T) {
 		if !strings.HasPrefix(string(g.Payload), "_mitogen_spawn\x00") {
 			t.Fatalf("module %q", g.Payload[:20])
 		}
+		if hop == 1 { // what takes bundles goes over this link once
+			g = f.expect(hop, wire.LoadModule)
+			if !strings.HasPrefix(string(g.Payload), "_mitogen_forward\x00") {
+				t.Fatalf("module %q", g.Payload[:20])
+			}
+		}
 		g = f.expect(hop, wire.Connect)
 		id, plan, err := wire.ParseConnect(g.Payload)
 		if id != hop+1 || err != nil || g.Reply == 0 {
 			t.Fatal(id, err, g)
 		}
 		m := dict(t, plan)
-		for _, key := range []string{"name", "argv", "env", "tty", "wait", "prompts", "timeout", "near", "head"} {
+		for _, key := range []string{"name", "argv", "env", "tty", "wait", "prompts", "timeout", "near", "head", "with"} {
 			if _, ok := m[key]; !ok {
 				t.Errorf("CONNECT without %s", key)
 			}
@@ -89,8 +95,7 @@ func TestSecretsWaitForHello(t *testing.T) {
 	case <-time.After(50 * time.Millisecond):
 	}
 	f.hello(1)
-	f.expect(1, wire.LoadModule)
-	g := f.expect(1, wire.Connect)
+	g := f.connect(1)
 	if !strings.Contains(string(g.Payload), "hunter2") {
 		t.Error("no password")
 	}
@@ -169,18 +174,15 @@ func TestConnectFails(t *testing.T) {
 		{"local", func(f *fake) { f.send(wire.Frame{Src: f.id(), Handle: wire.Hello, Payload: []byte("?")}) }, connect.ErrForeign, "local", "HELLO"},
 		{"local+sudo", func(f *fake) {
 			f.hello(f.id())
-			f.expect(f.id(), wire.LoadModule)
-			f.reply(f.expect(f.id(), wire.Connect), wire.Error, encode(t, pickle.Tuple{"exit", 1, "mallory is not in the sudoers file.\x1b[2J"}))
+			f.reply(f.connect(f.id()), wire.Error, encode(t, pickle.Tuple{"exit", 1, "mallory is not in the sudoers file.\x1b[2J"}))
 		}, connect.ErrNotInSudoers, "local+sudo", "not in the sudoers"},
 		{"local+sudo", func(f *fake) {
 			f.hello(f.id())
-			f.expect(f.id(), wire.LoadModule)
-			f.reply(f.expect(f.id(), wire.Connect), wire.Error, encode(t, pickle.Tuple{"unanswered", nil, ""}))
+			f.reply(f.connect(f.id()), wire.Error, encode(t, pickle.Tuple{"unanswered", nil, ""}))
 		}, connect.ErrPasswordRequired, "local+sudo", ""},
 		{"local+sudo+local", func(f *fake) {
 			f.hello(f.id())
-			f.expect(f.id(), wire.LoadModule)
-			f.reply(f.expect(f.id(), wire.Connect), wire.Error, encode(t, pickle.Tuple{"repeated", nil, ""}))
+			f.reply(f.connect(f.id()), wire.Error, encode(t, pickle.Tuple{"repeated", nil, ""}))
 		}, connect.ErrSudoPassword, "local+sudo", ""},
 	} {
 		c := start(t, e, test.target, ConnectOptions{})

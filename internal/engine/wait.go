@@ -146,7 +146,7 @@ func (p *Pending) giveUp(cause error) error {
 	e, c := p.c.e, p.c
 	e.mu.Lock()
 	if !c.up && p.open {
-		p.open = false
+		p.closeLocked()
 		e.applyLocked(e.router.Forget(p.handle, nil))
 		e.unlock()
 		err := &cancelError{cause: cause}

@@ -223,7 +223,7 @@ func (p Pass) candidate(t *tree, dir, base string) found {
 // load reads the file of a module.
 func (p Pass) load(name string, at found) *Module {
 	return at.tree.load(at.file, p.n, func(source []byte) *Module {
-		m := &Module{Name: name, Path: at.tree.label(at.file), Letter: at.letter, Own: at.tree.Own}
+		m := &Module{Name: name, Path: at.tree.label(at.file), Letter: at.letter, Size: len(source), Own: at.tree.Own}
 		if r := p.f.opt.Rewrite; r != nil {
 			source = r(name, m.Path, source)
 		}

@@ -36,6 +36,7 @@ type Module struct {
 	Letter byte
 	Source []byte // as it is to be sent: minified with its lines kept, or as it was found if it isn't understood
 	Reason string // of letter Missing: why there is none
+	Size   int    // bytes of the file
 	Own    bool   // one of the user's own modules, which win over what a target has installed
 
 	Info    pysource.Info // offsets are those of the source as it was found; its lines are Source's too
@@ -98,6 +99,9 @@ func check(name string) string {
 	}
 	return ""
 }
+
+// Valid reports whether name may be a module's: dotted identifiers, not too long.
+func Valid(name string) bool { return check(name) == "" }
 
 func identifier(s string) bool {
 	for i, r := range s {

@@ -180,7 +180,7 @@ func (t *tree) builtin(name string, source []byte) *Module {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.module == nil {
-		m := &Module{Name: name, Path: "<" + name + ">", Letter: Plain, Source: source, Own: true}
+		m := &Module{Name: name, Path: "<" + name + ">", Letter: Plain, Source: source, Size: len(source), Own: true}
 		info, err := pysource.Scan(source)
 		m.Info, m.Scanned = info, err == nil
 		f.module = m.seal()

@@ -46,8 +46,10 @@ type Stream struct {
 	mu       sync.Mutex // protects following
 	urgent   []byte
 	small    []byte
-	bulk     [][]byte
+	bulk     []bulky
 	pairs    map[pair]int // frames in bulk, by (src, dst)
+	bundles  int          // frames in bulk that BUNDLE and FORWARD don't overtake
+	shared   int          // bytes in bulk that PutShared brought
 	spare    []byte
 	queued   int
 	writing  bool // somebody is in write, or the writer has been told to
@@ -63,6 +65,14 @@ type Stream struct {
 }
 
 type pair struct{ src, dst wire.ContextID }
+
+// bulky is a frame in bulk: its bytes, or what comes before its last bytes, which are not ours.
+type bulky struct {
+	head   []byte
+	shared []byte // the rest but for the trailer
+	pair   pair
+	bundle bool
+}
 
 // New returns a stream without pipes. What is put into it waits.
 func New() *Stream {
@@ -117,14 +127,56 @@ func (s *Stream) Put(f *wire.Frame) {
 	switch {
 	case urgent(f):
 		s.urgent = f.Append(s.urgent)
-	case len(f.Payload) <= smallFrame && (len(s.bulk) == 0 || s.pairs[p] == 0):
+	case len(f.Payload) <= smallFrame && s.mayOvertakeLocked(f, p):
 		s.small = f.Append(s.small)
 	default:
-		b := f.Append(make([]byte, 0, wire.HeaderSize+len(f.Payload)+wire.TrailerSize))
-		s.bulk = append(s.bulk, b)
-		s.pairs[p]++
+		b := f.Append(make([]byte, 0, f.Size()))
+		s.putBulkLocked(bulky{head: b, pair: p, bundle: bundles(f)})
 	}
-	s.queued += wire.HeaderSize + len(f.Payload) + wire.TrailerSize
+	s.queued += f.Size()
+}
+
+// PutShared queues a frame whose payload is f's and then rest, which is not copied and must not be changed.
+func (s *Stream) PutShared(f *wire.Frame, rest []byte) {
+	if len(f.Payload)+len(rest) <= smallFrame {
+		g := *f
+		g.Payload = append(append(make([]byte, 0, len(f.Payload)+len(rest)), f.Payload...), rest...)
+		s.Put(&g)
+		return
+	}
+	s.framesDown.Add(1)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failed {
+		return
+	}
+	head := f.AppendHead(make([]byte, 0, wire.HeaderSize+len(f.Payload)), len(rest))
+	s.putBulkLocked(bulky{head, rest, pair{f.Src, f.Dst}, bundles(f)})
+	s.shared += len(rest)
+	s.queued += f.Size() + len(rest)
+}
+
+func (s *Stream) putBulkLocked(b bulky) {
+	s.bulk = append(s.bulk, b)
+	s.pairs[b.pair]++
+	if b.bundle {
+		s.bundles++
+	}
+}
+
+// mayOvertakeLocked says whether f may be sent before what is in bulk. The frames of a pair keep their order, and BUNDLE and
+// FORWARD, for whomever, keep that in which they were put, also behind the COMING that announces them.
+func (s *Stream) mayOvertakeLocked(f *wire.Frame, p pair) bool {
+	if len(s.bulk) == 0 {
+		return true
+	}
+	ordered := f.Handle == wire.BundlePiece || f.Handle == wire.Forward
+	return s.pairs[p] == 0 && (s.bundles == 0 || !ordered)
+}
+
+// bundles says whether f is one that BUNDLE and FORWARD stay behind.
+func bundles(f *wire.Frame) bool {
+	return f.Handle == wire.BundlePiece || f.Handle == wire.Forward || f.Handle == wire.Coming
 }
 
 // urgent frames overtake all others. An answer to PING can't be told from others; whoever sends one uses PutUrgent.
@@ -154,11 +206,11 @@ func (s *Stream) Full() <-chan struct{} {
 	return s.room
 }
 
-// Queued returns the bytes that wait.
+// Queued returns the bytes that wait and are kept for this stream alone.
 func (s *Stream) Queued() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.queued
+	return s.queued - s.shared
 }
 
 // Flush writes what is queued if that goes without blocking, and leaves the rest to the writer.
@@ -229,9 +281,13 @@ func (s *Stream) nextLocked() []byte {
 	}
 	s.spare = nil
 	for len(s.bulk) > 0 && len(b) < batch {
-		b = append(b, s.bulk[0]...)
-		s.forgetPairLocked(s.bulk[0])
-		s.bulk[0] = nil
+		next := s.bulk[0]
+		b = append(b, next.head...)
+		if next.shared != nil {
+			b = wire.AppendTrailer(append(b, next.shared...))
+		}
+		s.forgetLocked(next)
+		s.bulk[0] = bulky{}
 		s.bulk = s.bulk[1:]
 	}
 	return b
@@ -249,15 +305,14 @@ func (s *Stream) takenLocked(b []byte) {
 	}
 }
 
-func (s *Stream) forgetPairLocked(b []byte) {
-	p := pair{src: wire.ContextID(be32(b[8:])), dst: wire.ContextID(be32(b[4:]))}
-	if s.pairs[p]--; s.pairs[p] == 0 {
-		delete(s.pairs, p)
+func (s *Stream) forgetLocked(b bulky) {
+	if s.pairs[b.pair]--; s.pairs[b.pair] == 0 {
+		delete(s.pairs, b.pair)
 	}
-}
-
-func be32(b []byte) uint32 {
-	return uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
+	if b.bundle {
+		s.bundles--
+	}
+	s.shared -= len(b.shared)
 }
 
 // writer writes what others leave to it, blocking, until the stream is closed.
@@ -301,7 +356,7 @@ func (s *Stream) writeOne() bool {
 func (s *Stream) drop() {
 	s.mu.Lock()
 	s.failed = true
-	s.urgent, s.small, s.bulk, s.queued = nil, nil, nil, 0
+	s.urgent, s.small, s.bulk, s.queued, s.bundles, s.shared = nil, nil, nil, 0, 0, 0
 	clear(s.pairs)
 	if s.room != nil {
 		close(s.room)

@@ -294,3 +294,47 @@ func TestManySenders(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// BUNDLE and FORWARD keep their order, also behind a COMING, whomever they are for. Others overtake them.
+func TestBundlesKeepTheirOrder(t *testing.T) {
+	m := &memory{}
+	s := New()
+	defer s.Close(nil)
+	piece := []byte(strings.Repeat("y", 10000))
+	s.PutShared(frame(0, 1, wire.BundlePiece, 24), piece)
+	s.PutShared(frame(0, 1, wire.BundlePiece, 24), piece[:10])
+	s.Put(frame(0, 2, wire.Coming, 20))
+	s.Put(frame(0, 2, wire.Forward, 20))
+	s.PutShared(frame(0, 3, wire.BundlePiece, 24), piece[:10])
+	s.Put(frame(0, 1, wire.Coming, 20))
+	s.Put(frame(0, 4, wire.Call, 20))
+	if n, want := s.Queued(), 7*(wire.HeaderSize+wire.TrailerSize)+3*24+10+10+4*20; n != want {
+		t.Errorf("%d bytes are the stream's own, want %d", n, want)
+	}
+	s.Attach(m)
+	s.Release()
+	want := []string{"0>2 COMING", "0>4 CALL", "0>1 BUNDLE", "0>1 BUNDLE", "0>2 FORWARD", "0>3 BUNDLE", "0>1 COMING"}
+	waitFor(t, "frames", func() bool { return s.queuedAll() == 0 })
+	if got := names(t, m.bytes()); strings.Join(got, ", ") != strings.Join(want, ", ") {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	// A COMING that has to wait holds up the FORWARD behind it.
+	s, m = New(), &memory{}
+	defer s.Close(nil)
+	s.Put(frame(0, 2, wire.Call, 10000))
+	s.Put(frame(0, 2, wire.Coming, 20))
+	s.Put(frame(0, 1, wire.Forward, 20))
+	s.Attach(m)
+	s.Release()
+	want = []string{"0>2 CALL", "0>2 COMING", "0>1 FORWARD"}
+	waitFor(t, "frames", func() bool { return s.queuedAll() == 0 })
+	if got := names(t, m.bytes()); strings.Join(got, ", ") != strings.Join(want, ", ") {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+func (s *Stream) queuedAll() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.queued
+}

@@ -22,13 +22,20 @@ func (f *Frame) Append(dst []byte) []byte {
 }
 
 // AppendHeader appends what comes before the payload, for senders that don't want to copy that. It panics as Append does.
-func (f *Frame) AppendHeader(dst []byte) []byte {
-	if len(f.Payload) > MaxPayload {
-		panic(fmt.Sprintf("wire: payload of %d bytes in one frame", len(f.Payload)))
+func (f *Frame) AppendHeader(dst []byte) []byte { return f.appendHeader(dst, len(f.Payload)) }
+
+// AppendHead appends header and payload of a frame whose payload goes on with n more bytes. It panics as Append does.
+func (f *Frame) AppendHead(dst []byte, n int) []byte {
+	return append(f.appendHeader(dst, len(f.Payload)+n), f.Payload...)
+}
+
+func (f *Frame) appendHeader(dst []byte, length int) []byte {
+	if length > MaxPayload {
+		panic(fmt.Sprintf("wire: payload of %d bytes in one frame", length))
 	}
 	dst = append(dst, magic...)
 	dst = append(dst, byte(f.Kind))
-	for _, n := range [...]uint32{uint32(f.Dst), uint32(f.Src), uint32(f.Auth), uint32(f.Handle), uint32(f.Reply), uint32(len(f.Payload))} {
+	for _, n := range [...]uint32{uint32(f.Dst), uint32(f.Src), uint32(f.Auth), uint32(f.Handle), uint32(f.Reply), uint32(length)} {
 		dst = binary.BigEndian.AppendUint32(dst, n)
 	}
 	return dst

@@ -1,0 +1,85 @@
+package engine
+
+import (
+	"log/slog"
+
+	"github.com/mitogen-go/mitogen/internal/bundle"
+	"github.com/mitogen-go/mitogen/internal/forward"
+	"github.com/mitogen-go/mitogen/internal/modules"
+	"github.com/mitogen-go/mitogen/internal/wire"
+)
+
+// maxComing is how many ids of bundles one COMING has, so that it fits a frame.
+const maxComing = 4096
+
+// carryOutLocked queues what an action for c says. Nothing holds back what the Forwarder sends.
+func (e *Engine) carryOutLocked(c *Context, a *forward.Action) {
+	if a.Load != nil {
+		c.loadLocked(a.Load)
+		return
+	}
+	e.enableLocked(c)
+	switch a.Op {
+	case bundle.Ask:
+		c.asks++
+		c.count.Questions++
+		e.sendLocked(c, &wire.Frame{Dst: c.id, Handle: wire.Ask, Payload: wire.AppendNames(nil, a.Names)})
+		c.traceLocked("asked what it lacks", slog.Any("names", a.Names))
+	case bundle.Coming:
+		e.comingLocked(c, a.Answers, a.IDs)
+	case bundle.Send:
+		c.bundledLocked(a)
+		e.piecesLocked(c, a.Bundle)
+	case bundle.Forward:
+		c.bundledLocked(a)
+		if hop := e.contexts[a.Hop]; hop != nil {
+			e.enableLocked(hop)
+			e.sendLocked(hop, &wire.Frame{Dst: hop.id, Handle: wire.Forward, Payload: wire.AppendForward(nil, a.Bundle.ID, c.id)})
+		}
+	}
+}
+
+// enableLocked sends what makes c take bundles, once.
+func (e *Engine) enableLocked(c *Context) { c.loadLocked(e.forwards) }
+
+// loadLocked sends a small module alone, unless c has it.
+func (c *Context) loadLocked(m *modules.Module) {
+	if c.modules[m.Name] {
+		return
+	}
+	f := loadFrame(c, m)
+	c.modules[m.Name] = true
+	c.loadedLocked(m, len(f.Payload))
+	c.e.sendLocked(c, &f)
+}
+
+func (e *Engine) comingLocked(c *Context, answers int, ids []bundle.ID) {
+	for {
+		n := min(len(ids), maxComing)
+		e.sendLocked(c, &wire.Frame{Dst: c.id, Handle: wire.Coming, Payload: wire.AppendComing(nil, answers, ids[:n])})
+		if ids, answers = ids[n:], 0; len(ids) == 0 {
+			return
+		}
+	}
+}
+
+// piecesLocked queues a bundle for c.
+func (e *Engine) piecesLocked(c *Context, b *bundle.Bundle) {
+	for at := 0; at < len(b.Compressed); at += wire.PieceSize {
+		data := b.Compressed[at:min(at+wire.PieceSize, len(b.Compressed))]
+		p := wire.Piece{ID: b.ID, Total: uint32(len(b.Compressed)), Offset: uint32(at)}
+		f := wire.Frame{Dst: c.id, Handle: wire.BundlePiece, Payload: p.Append(nil)}
+		c.count.framesDown++
+		c.count.bytesDown += int64(f.Size() + len(data))
+		c.count.down = true
+		c.root.stream.PutShared(&f, data)
+	}
+	e.kickLocked(c.root.stream)
+}
+
+// sendLocked queues a frame for c without looking for gates.
+func (e *Engine) sendLocked(c *Context, f *wire.Frame) {
+	c.countDown(f)
+	c.root.stream.Put(f)
+	e.kickLocked(c.root.stream)
+}
