@@ -311,7 +311,9 @@ func (c *Context) answer(r request) {
 	e := c.e
 	e.mu.Lock()
 	c.count.Asked++
-	c.modules[r.name] = c.modules[r.name]
+	if _, ok := c.modules[r.name]; !ok {
+		c.modules[r.name] = false
+	}
 	packed := c.count.Pack
 	e.mu.Unlock()
 	begun := time.Now()
