@@ -53,13 +53,30 @@ type Member struct {
 	Package string // the Foreign name that it, or who asks for it, belongs to; "" for the user's own
 }
 
-// Own returns the user's own modules, dependencies first.
+// Own returns the user's own modules, dependencies first, and then the negative answers to what foreign ones ask for outside
+// packages: they ask for it where they are installed, too.
 func (c *Closure) Own() []Group {
-	return c.pick(func(i int) bool { return c.nodes[i].of == "" })
+	groups := c.pick(func(i int) bool { return c.nodes[i].of == "" }, everything)
+	var nowhere Group
+	for _, n := range c.nodes {
+		if n.of != "" {
+			nowhere.refuse("", n.vain, outside)
+		}
+	}
+	if len(nowhere.Members) == 0 {
+		return groups
+	}
+	nowhere.sort()
+	return append(groups, nowhere)
 }
 
+func everything(*modules.Module) bool { return true }
+
+// outside reports whether a negative answer is to a name in no package.
+func outside(m *modules.Module) bool { return !strings.Contains(m.Name, ".") }
+
 // Lacking returns the foreign modules that are needed where has says which of Foreign the target has, dependencies
-// first: what only these need is left out.
+// first: what only these need is left out, and so is what Own has.
 func (c *Closure) Lacking(has func(name string) bool) []Group {
 	reached := make([]bool, len(c.nodes))
 	reached[0] = true
@@ -73,14 +90,17 @@ func (c *Closure) Lacking(has func(name string) bool) []Group {
 			}
 		}
 	}
-	return c.pick(func(i int) bool { return reached[i] && c.nodes[i].of != "" })
+	return c.pick(func(i int) bool { return reached[i] && c.nodes[i].of != "" },
+		func(m *modules.Module) bool { return !outside(m) })
 }
 
 // All returns every module: what a target needs that has nothing.
-func (c *Closure) All() []Group { return c.pick(func(int) bool { return true }) }
+func (c *Closure) All() []Group {
+	return c.pick(func(int) bool { return true }, everything)
+}
 
-// pick returns the groups of the nodes that want says.
-func (c *Closure) pick(want func(i int) bool) []Group {
+// pick returns the groups of the nodes that want says, with those of their negative answers that refused says.
+func (c *Closure) pick(want func(i int) bool, refused func(*modules.Module) bool) []Group {
 	var out []Group
 	place := make([]int, len(c.nodes)) // 1 + index in out
 	for _, members := range c.groups {
@@ -90,7 +110,7 @@ func (c *Closure) pick(want func(i int) bool) []Group {
 				continue
 			}
 			place[i] = len(out) + 1
-			g.add(c.nodes[i])
+			g.add(c.nodes[i], refused)
 			for _, d := range c.nodes[i].deps {
 				if p := place[d] - 1; p >= 0 && p < len(out) && !slices.Contains(g.Needs, p) {
 					g.Needs = append(g.Needs, p)
@@ -105,14 +125,19 @@ func (c *Closure) pick(want func(i int) bool) []Group {
 	return out
 }
 
-func (g *Group) add(n node) {
+func (g *Group) add(n node, refused func(*modules.Module) bool) {
 	if n.m != nil {
 		g.Members = append(g.Members, Member{n.m, n.of})
 	}
-	for _, m := range n.vain {
-		same := func(o Member) bool { return o.Name == m.Name && o.Package == n.of }
-		if !slices.ContainsFunc(g.Members, same) {
-			g.Members = append(g.Members, Member{m, n.of})
+	g.refuse(n.of, n.vain, refused)
+}
+
+// refuse adds those negative answers to package of that want says, once.
+func (g *Group) refuse(of string, vain []*modules.Module, want func(*modules.Module) bool) {
+	for _, m := range vain {
+		same := func(o Member) bool { return o.Name == m.Name && o.Package == of }
+		if want(m) && !slices.ContainsFunc(g.Members, same) {
+			g.Members = append(g.Members, Member{m, of})
 		}
 	}
 }

@@ -135,12 +135,12 @@ func TestOf(t *testing.T) {
 
 func TestLacking(t *testing.T) {
 	src := newFake(t, map[string]string{
-		"+main": "import p, q", "+own": "", "p/": "import r, s", "q/": "import s, own", "r": "", "s": "try:\n import nowhere\nexcept ImportError: pass",
+		"+main": "import p, q", "+own": "", "p/": "import r, s", "q/": "import s, own", "r": "", "s/": "try:\n import s.fast\nexcept ImportError: pass\ntry:\n import nowhere\nexcept ImportError: pass",
 	})
 	c := Of(src, python3, []string{"main"})
 	for _, test := range []struct{ has, want string }{
-		{"", "r s-nowhere p q"},
-		{"p", "s-nowhere q"},
+		{"", "r s-s.fast p q"},
+		{"p", "s-s.fast q"},
 		{"p q", ""},
 		{"s", "r p q"},
 	} {
@@ -149,7 +149,7 @@ func TestLacking(t *testing.T) {
 			t.Errorf("target has %s: got %s, want %s", test.has, got, test.want)
 		}
 	}
-	if got := text(c.Own()); got != "own main" {
+	if got := text(c.Own()); got != "own main -nowhere" {
 		t.Errorf("own: got %s", got)
 	}
 }

@@ -19,8 +19,8 @@ import (
 func own() fstest.MapFS {
 	return mapFS(map[string]string{
 		"app/__init__.py":      "",
-		"app/api.py":           "from app import core\nfrom app.deep.inner import value\ndef f():\n    return core.one() + value\n",
-		"app/core.py":          "import os\nfrom app import api\ndef one():\n    return 1\n",
+		"app/api.py":           "import app.core\nfrom app.deep.inner import value\ndef f():\n    return app.core.one() + value\n",
+		"app/core.py":          "import os\nimport app.api\ndef one():\n    return 1\n",
 		"app/deep/__init__.py": "",
 		"app/deep/inner.py":    "try:\n    from app.deep import speedups\nexcept ImportError:\n    value = 41\n",
 		"app/user.py":          "import vend\ndef f():\n    return vend.total()\n",
@@ -34,7 +34,7 @@ func vend() map[string]string {
 		"vend/__init__.py": "from vend.a import a\nfrom vend import names\n" +
 			"def total():\n    import sys\n    return a() + len([n for n in sys.modules if n.startswith('vend.m')])\n",
 		"vend/a.py":     "import vend.b\ndef a():\n    return vend.b.b()\n",
-		"vend/b.py":     "from vend import a\nimport companion\ndef b():\n    return companion.value\n",
+		"vend/b.py":     "import vend.a\nimport companion\ndef b():\n    return companion.value\n",
 		"vend/names.py": "import sys\ntry:\n    import vend_speedups\nexcept ImportError:\n    vend_speedups = None\n",
 		"vend/py2.py":   "", "vend/py3.py": "",
 		"vend/extra.py": "import companion\nvalue = companion.value * 2\n",
