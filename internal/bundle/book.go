@@ -74,7 +74,7 @@ type context struct {
 	parent   wire.ContextID
 	got      map[*Bundle]bool
 	keeps    map[ID]uint64      // bundles, and when they were put there last
-	forwards map[forward]uint64 // it was told to make, and when
+	forwards map[forward]told   // it was told to make
 	has      map[string]bool    // answers: foreign packages that it has or lacks
 	asked    [][]string         // without an answer yet
 	waiting  []*closure.Closure // for answers
@@ -83,6 +83,12 @@ type context struct {
 type forward struct {
 	id  ID
 	ctx wire.ContextID
+}
+
+// told says how often, and when last. A bundle goes twice where a module has changed and is as it was.
+type told struct {
+	times int
+	last  uint64
 }
 
 // New returns the Book of an engine, context 0, without other contexts.
@@ -94,7 +100,7 @@ func New() *Book {
 // Add puts a new context behind parent, which is the engine or known.
 func (b *Book) Add(id, parent wire.ContextID) {
 	b.contexts[id] = &context{parent: parent, got: map[*Bundle]bool{}, keeps: map[ID]uint64{},
-		forwards: map[forward]uint64{}, has: map[string]bool{}}
+		forwards: map[forward]told{}, has: map[string]bool{}}
 }
 
 // Gone forgets a context and all behind it.
@@ -217,7 +223,8 @@ func (b *Book) route(ctx wire.ContextID, bundle *Bundle) Action {
 			return a
 		}
 		if _, keeps := x.keeps[bundle.ID]; keeps {
-			x.forwards[forward{bundle.ID, ctx}] = b.clock
+			f := forward{bundle.ID, ctx}
+			x.forwards[f] = told{x.forwards[f].times + 1, b.clock}
 			a.Op, a.Hop = Forward, id
 			return a
 		}
@@ -234,11 +241,17 @@ func (b *Book) Dropped(hop wire.ContextID, id ID, ctx wire.ContextID) []Action {
 	if h == nil || bundle == nil {
 		return nil
 	}
-	when, told := h.forwards[forward{id, ctx}]
-	if !told {
+	f := forward{id, ctx}
+	t, ok := h.forwards[f]
+	if !ok {
 		return nil
 	}
-	delete(h.forwards, forward{id, ctx})
+	when := t.last
+	if t.times--; t.times > 0 {
+		h.forwards[f] = t
+	} else {
+		delete(h.forwards, f)
+	}
 	for at := ctx; at != hop; at = b.contexts[at].parent {
 		if b.contexts[at].keeps[id] == when {
 			delete(b.contexts[at].keeps, id) // it didn't come by

@@ -76,18 +76,15 @@ func (b *Book) pick(x *context, groups []closure.Group) []*Bundle {
 	return send
 }
 
+// register notes a new bundle. One of the same ID that was retired stays another one: who got that may have had
+// something else since.
 func (b *Book) register(bundle *Bundle) {
-	if known := b.bundles[bundle.ID]; known != nil {
-		bundle = known // that was retired
-	}
 	b.bundles[bundle.ID] = bundle
 	for i, it := range bundle.items {
 		it = b.items[it.content]
 		bundle.items[i] = it
 		it.current = bundle
-		if !slices.Contains(it.in, bundle) {
-			it.in = append(it.in, bundle)
-		}
+		it.in = append(it.in, bundle)
 	}
 }
 
