@@ -74,6 +74,16 @@ func names(s mitogen.Stats, why string) []string {
 	return all
 }
 
+// slow starts the interpreter late, so that a call is under way before it says hello.
+func slow(t *testing.T, o mitogen.ConnectOptions) mitogen.ConnectOptions {
+	file := filepath.Join(t.TempDir(), "slow")
+	if err := os.WriteFile(file, []byte("#!/bin/sh\nsleep 0.3\nexec "+o.Python[0]+" \"$@\"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	o.Python = []string{file}
+	return o
+}
+
 // ask makes a call and says how many round trips it took.
 func ask(t *testing.T, c *mitogen.Context, target string, want int) (trips int64) {
 	t.Helper()
@@ -89,7 +99,7 @@ func ask(t *testing.T, c *mitogen.Context, target string, want int) (trips int64
 func TestOwnModulesCostNothing(t *testing.T) {
 	each(t, func(t *testing.T, o mitogen.ConnectOptions) {
 		e := engine(t, mitogen.Options{Path: []fs.FS{own()}})
-		c, err := e.Start("local", o)
+		c, err := e.Start("local", slow(t, o))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -112,7 +122,7 @@ func TestOwnModulesCostNothing(t *testing.T) {
 func TestForeignModulesCostAQuestion(t *testing.T) {
 	each(t, func(t *testing.T, o mitogen.ConnectOptions) {
 		e := engine(t, mitogen.Options{Path: []fs.FS{own()}, Packages: []fs.FS{mapFS(vend())}})
-		c, err := e.Start("local", o)
+		c, err := e.Start("local", slow(t, o))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -126,7 +136,7 @@ func TestForeignModulesCostAQuestion(t *testing.T) {
 		if n := ask(t, c, "vend.a:a", 100); n != 1 {
 			t.Error(n, "round trips then")
 		}
-		d, err := e.Start("local", o)
+		d, err := e.Start("local", slow(t, o))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -17,7 +17,7 @@ import (
 
 // hostile is what an attacker runs who has taken a context over: it writes frames of its own making. id is the victim's.
 const hostile = `
-import struct, time
+import struct, time, zlib
 import _mitogen as core
 
 def raw(kind, dst, src, auth, handle, reply, data, size=None, trailer=core.TRAILER):
@@ -121,6 +121,7 @@ def questions():
     "The answers to questions for what is no module."
     answers = []
     core.HANDLERS[core.LOAD_MODULE] = lambda src, reply, kind, data: answers.append(data)
+    core.HANDLERS[core.BUNDLE] = lambda src, reply, kind, data: answers.append(zlib.decompress(data[24:])[8:])
     for name in NAMES + [b'last']:
         core.send(0, core.GET_MODULE, name)
     core.wait(lambda: answers and answers[-1].startswith(b'last'))

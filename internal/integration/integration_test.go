@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -354,11 +355,17 @@ func TestCancelled(t *testing.T) {
 	}
 }
 
-// Modules come from any fs.FS, and win over the target's own.
+// Modules come from any fs.FS, and win over what the target has installed, but for its standard library.
 func TestSearchPath(t *testing.T) {
+	installed := t.TempDir()
+	if err := os.WriteFile(filepath.Join(installed, "taken.py"), []byte("def name():\n    return 'theirs'\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PYTHONPATH", installed)
 	var paths []fs.FS
 	paths = append(paths, fstest.MapFS{
 		"json.py":          {Data: []byte("def dumps(x):\n    return 'ours'\n")},
+		"taken.py":         {Data: []byte("def name():\n    return 'ours'\n")},
 		"pkg/__init__.py":  {Data: []byte("from pkg.sub import name\n")},
 		"pkg/sub.py":       {Data: []byte("from . import deep\nname = deep.__name__\ndef get():\n    return name\n")},
 		"pkg/deep.py":      {Data: []byte("")},
@@ -368,7 +375,7 @@ func TestSearchPath(t *testing.T) {
 	})
 	e := engine(t, mitogen.Options{Path: paths})
 	c := connect(t, e, "local", mitogen.ConnectOptions{})
-	for function, want := range map[string]string{"json:dumps": "ours", "pkg.sub:get": "pkg.deep", "script:f": "script"} {
+	for function, want := range map[string]string{"json:dumps": "1", "taken:name": "ours", "pkg.sub:get": "pkg.deep", "script:f": "script"} {
 		var args []any
 		if function == "json:dumps" {
 			args = []any{1}
