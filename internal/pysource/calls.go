@@ -1,6 +1,9 @@
 package pysource
 
-import "bytes"
+import (
+	"bytes"
+	"strings"
+)
 
 // calls notes the imports by function call among the tokens of a statement or head.
 func (s *scanner) calls(start, end int) {
@@ -74,26 +77,41 @@ func (c *callFinder) name() {
 	}
 }
 
-// call notes the import by the call whose function's name begins at first and ends at c.i.
+// call notes the imports by the call whose function's name begins at first and ends at c.i.
 func (c *callFinder) call(first int, relative bool) {
 	s := c.s
 	if first > 0 && (s.is(first-1, ".") || s.is(first-1, "def")) || !s.is(c.i+1, "(") {
 		return
 	}
 	end := c.i + 2
-	name, ok := s.literal(&end)
-	if !ok || !s.is(end, ")") && !s.is(end, ",") {
+	names := s.argument(&end)
+	if !s.is(end, ")") && !s.is(end, ",") {
 		return
 	}
-	level := len(name) - len(bytes.TrimLeft(name, "."))
-	if level == len(name) || level > 0 && !(relative && s.packageFollows(end)) || !isModule(name[level:]) {
-		return
+	for _, name := range names {
+		module := strings.TrimLeft(name, ".")
+		level := len(name) - len(module)
+		if level > 0 && !(relative && s.packageFollows(end)) || !isModule(module) {
+			continue
+		}
+		imp := Import{Line: int(s.toks[first].Line), Level: level, Module: module, Where: Dynamic}
+		if c.bodies > 0 {
+			imp.Where |= InFunction
+		}
+		s.add(imp)
 	}
-	imp := Import{Line: int(s.toks[first].Line), Level: level, Module: string(name[level:]), Where: Dynamic}
-	if c.bodies > 0 {
-		imp.Where |= InFunction
+}
+
+// argument returns what the argument at *i can be, a literal text or a name of the loop around, and sets *i behind it.
+func (s *scanner) argument(i *int) []string {
+	if l := s.top().loop; l.name != "" && s.is(*i, l.name) {
+		*i++
+		return l.texts
 	}
-	s.add(imp)
+	if text, ok := s.literal(i); ok {
+		return []string{string(text)}
+	}
+	return nil
 }
 
 // packageFollows reports whether the argument after the comma at i is the module's own package.
@@ -108,10 +126,10 @@ func (s *scanner) packageFollows(i int) bool {
 	return (s.is(i, "__package__") || s.is(i, "__name__")) && (s.is(i+1, ")") || s.is(i+1, ","))
 }
 
-// isModule reports whether b could be a dotted name.
-func isModule(b []byte) bool {
+// isModule reports whether name could be a dotted name.
+func isModule(name string) bool {
 	fresh := true
-	for _, c := range b {
+	for _, c := range []byte(name) {
 		switch {
 		case c == '.' && !fresh:
 			fresh = true

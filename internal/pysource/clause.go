@@ -41,7 +41,9 @@ func reader(word []byte) func(*scanner, span) {
 		return (*scanner).defHead
 	case "with":
 		return (*scanner).withHead
-	case "class", "for", "while", "case", "finally":
+	case "for":
+		return (*scanner).forHead
+	case "class", "while", "case", "finally":
 		return (*scanner).otherHead
 	}
 	return nil
@@ -81,6 +83,52 @@ func (s *scanner) defHead(span) {
 	s.next.where = InFunction
 	s.next.try, s.next.catch = 0, 0
 	s.next.depth++
+	s.next.loop = loop{}
+}
+
+// maxLoop bounds the texts of a for: each may be an import, wherever its name is.
+const maxLoop = 64
+
+// forHead reads `for name in "a", "b"`, which is how modules are imported by calls in turn.
+func (s *scanner) forHead(at span) {
+	s.top().last = compound{}
+	s.next.loop = loop{}
+	if !s.dynamic || at.end-at.start < 4 || s.toks[at.start].Kind != Name || !s.is(at.start+1, "in") {
+		return
+	}
+	if texts := s.texts(span{at.start + 2, at.end}); len(texts) <= maxLoop {
+		s.next.loop = loop{string(s.text(at.start)), texts}
+	}
+}
+
+// texts returns those of a list or tuple of strings that stand for themselves, nil if it is anything else.
+func (s *scanner) texts(at span) (texts []string) {
+	brackets := s.is(at.start, "[") || s.is(at.start, "(")
+	list := s.is(at.start, "[")
+	if brackets {
+		at.start++
+		at.end--
+		if c := s.text(at.end)[0]; c != ']' && c != ')' {
+			return nil
+		}
+	}
+	i := at.start
+	for i < at.end {
+		if s.toks[i].Kind != String {
+			return nil
+		}
+		text, ok := s.literal(&i)
+		if ok {
+			texts = append(texts, string(text))
+		}
+		for ; i < at.end && s.toks[i].Kind == String; i++ { // the rest of what doesn't
+		}
+		if i == at.end && !(list || len(texts) > 1) || i < at.end && !s.is(i, ",") {
+			return nil
+		}
+		i++
+	}
+	return texts
 }
 
 func (s *scanner) ifHead(test span) {

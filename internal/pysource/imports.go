@@ -75,10 +75,17 @@ type suite struct {
 	clause  int      // it follows this clause of an if: number of tests it depends on; 0 if it is no such clause
 	negated bool     // the last of these must fail too
 	guard   int      // index of the first token of its test, if it is a main guard; 0 if it is none
+	loop    loop     // the innermost for around it
 	known   bool     // when and placed are set
 	when    []Cond   // of all suites around too
 	placed  Where    // what when says about places
 	last    compound // the compound statement in it that further clauses may belong to
+}
+
+// loop is a for over literal texts.
+type loop struct {
+	name  string // that stands for each of texts, "" if it is another for
+	texts []string
 }
 
 // compound is a statement of several clauses.
@@ -179,7 +186,7 @@ func (s *scanner) addGuard(head Token) {
 // inner returns a suite within the current one that says nothing new.
 func (s *scanner) inner() suite {
 	t := s.top()
-	return suite{where: t.where, try: t.try, catch: t.catch, depth: t.depth}
+	return suite{where: t.where, try: t.try, catch: t.catch, depth: t.depth, loop: t.loop}
 }
 
 // line reads a logical line: simple statements, or a head with or without its suite.

@@ -65,6 +65,10 @@ func TestImports(t *testing.T) {
 		{"main", "if __name__ == '__main__':\n  import a\nelif x: import b\nif '__main__' != __name__: import c\n", "2 a main if1; 3 b imported if1; 4 c imported if1"},
 		{"calls", "a = __import__('b.c'), importlib.import_module('d'), x.import_module('e'), import_module(f)\nimport_module('.g', __name__)",
 			"1 b.c dynamic; 1 d dynamic; 2 .g dynamic"},
+		{"calls in loops", "for x in ('a', 'b.c',):\n  if y:\n    __import__(x, z)\n  x.__import__(x)\nfor y in ['d']: __import__(y), __import__(x)\nelse: __import__(y)\n",
+			"3 a dynamic; 3 b.c dynamic; 5 d dynamic"},
+		{"calls in other loops", "for x in ('a'): __import__(x)\nfor x in 'a', y: __import__(x)\nfor x, y in ['a', 'b']: __import__(x)\n" +
+			"for x in 'a', f'b', 'c':\n  __import__(x)\n  def f(): __import__(x)\n  for y in x: __import__(x)\nfor x in ['a'] + ['b']: __import__(x)\n", "5 a dynamic; 5 c dynamic"},
 		{"calls in lambdas", "lambda x=__import__('a'): (__import__('b'), __import__('c')), __import__('d')\ndef f(x=__import__('e')): pass",
 			"1 a dynamic; 1 b function,dynamic; 1 c function,dynamic; 1 d dynamic; 2 e dynamic"},
 	} {

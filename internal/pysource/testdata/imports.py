@@ -104,8 +104,19 @@ def suppresses(node):
     return 'suppress' in found and any(n in CATCH for n in found)
 
 
+def loop_of(node):
+    """The name and literal texts of a for, (None, ()) if it isn't over such."""
+    if kind(node.target) == 'Name' and kind(node.iter) in ('Tuple', 'List'):
+        elements = [e for e in node.iter.elts if kind(e) != 'JoinedStr']
+        texts = [literal(e) for e in elements]
+        if len(texts) <= 64 and all(isinstance(t, (bytes, type(u''))) for t in texts):
+            return node.target.id, texts
+    return None, ()
+
+
 class Scan(object):
     def __init__(self):
+        self.loop = None, ()
         self.found = []
         self.guards = []
 
@@ -141,7 +152,7 @@ class Scan(object):
             for n in value if isinstance(value, list) else [value]:
                 if isinstance(n, ast.AST) and name != 'body':
                     self.visit(n, where)
-        self.body(node.body, where - set(['optional', 'handler', 'else']) | set(['function']))
+        self.within((None, ()), node.body, where - set(['optional', 'handler', 'else']) | set(['function']))
 
     visit_AsyncFunctionDef = visit_FunctionDef
 
@@ -174,6 +185,19 @@ class Scan(object):
 
     visit_AsyncWith = visit_With
 
+    def visit_For(self, node, where):
+        self.visit(node.target, where)
+        self.visit(node.iter, where)
+        self.within(loop_of(node), node.body, where)
+        self.body(node.orelse, where)
+
+    visit_AsyncFor = visit_For
+
+    def within(self, loop, nodes, where):
+        around, self.loop = self.loop, loop
+        self.body(nodes, where)
+        self.loop = around
+
     def visit_Call(self, node, where):
         for child in ast.iter_child_nodes(node):
             self.visit(child, where)
@@ -182,7 +206,11 @@ class Scan(object):
             kind(f.value) == 'Name' and f.value.id == 'importlib'
         if not relative and not (kind(f) == 'Name' and f.id == '__import__') or not node.args:
             return
-        name = literal(node.args[0])
+        arg = node.args[0]
+        for name in self.loop[1] if kind(arg) == 'Name' and arg.id == self.loop[0] else [literal(arg)]:
+            self.imported(node, name, relative, where)
+
+    def imported(self, node, name, relative, where):
         if isinstance(name, bytes) and bytes is str:
             name = name.decode('latin-1')
         m = MODULE.match(name) if isinstance(name, type(u'')) else None
