@@ -966,8 +966,36 @@ def unpacked(m):
     return zlib.decompress(m[2])
 
 
+PLACE = '<mitogen>'
+
+
+class Place(object):
+    """What PLACE + name in a package's __path__ leads to: for pkgutil and runpy, which want the modules there."""
+
+    def __init__(self, path):
+        if not path.startswith(PLACE):
+            raise ImportError(path)
+        self.name = path[len(PLACE):]
+
+    def find_spec(self, name, target=None):
+        pass
+
+    def find_module(self, name, path=None):
+        if name.startswith(self.name + '.') and not PY3:
+            return IMPORTER.find_module(name)
+
+    def iter_modules(self, prefix=''):
+        return IMPORTER.modules_in(self.name, prefix)
+
+
 class Importer:
     """Serves modules that LOAD_MODULE brought, and asks for those that the target lacks."""
+
+    def __getattr__(self, name):
+        if name not in ('get_data', 'get_resource_reader', 'find_distributions', 'modules_in'):
+            raise AttributeError(name)
+        __import__('_mitogen_files')
+        return getattr(self, name)
 
     def ours(self, name, path):
         """Entry of MODULES for name, else what the target's own import system has, else None."""
@@ -1016,8 +1044,8 @@ class Importer:
             raise e
 
     def find_spec(self, name, path=None, target=None):
-        if name == 'logging' and name not in HOOKS:
-            m = hook_logging()
+        if name in HOOKABLE and name not in HOOKS:
+            m = HOOKABLE[name]()
             del sys.modules[name]   # or the import system would load it once more, from its first spec
             return self.spec(name, m)
         m = self.ours(name, path)
@@ -1029,6 +1057,8 @@ class Importer:
     def spec(self, name, m):
         import _frozen_importlib as b
         s = b.ModuleSpec(name, self, origin=m[1], is_package=m[0] in 'pn')
+        if s.submodule_search_locations is not None:
+            s.submodule_search_locations.append(PLACE + name)
         s.has_location = m[0] in 'mp'
         return s
 
@@ -1104,8 +1134,7 @@ class Importer:
         mod.__loader__ = self
         mod.__package__ = name
         if m[0] in 'pn':
-            mod.__path__ = ['<mitogen>']
-            sys.path_importer_cache['<mitogen>'] = self     # for pkgutil and runpy
+            mod.__path__ = [PLACE + name]
         else:
             mod.__package__ = '.'.join(name.split('.')[:-1])
         if m[0] != 'n':
@@ -1132,13 +1161,34 @@ def log(level, logger, message, trace='', when=None):
     send(0, LOG, data)
 
 
+def hooked(name):
+    """Import a module whose place in sys.modules an entry for spec() takes then."""
+    HOOKS[name] = 1
+    try:
+        module = __import__(name, None, None, ['x'])
+    finally:
+        del HOOKS[name]
+    HOOKS[name] = module
+    HOOKS[name + '.spec'] = getattr(module, '__spec__', None)
+    return module
+
+
+def hook_resources():
+    """Only Python 3.9 doesn't ask loaders for what importlib.resources.files() is to return."""
+    module = hooked('importlib._common')
+    theirs = module.fallback_resources
+
+    def fallback(spec):
+        if spec.loader is IMPORTER:
+            return IMPORTER.get_resource_reader(spec.name).files()
+        return theirs(spec)
+    module.fallback_resources = fallback
+    return 'm', module.__file__
+
+
 def hook_logging():
     """Import logging and put our handler on its root; returns an entry for spec()."""
-    HOOKS['logging'] = 1
-    try:
-        module = __import__('logging')
-    finally:
-        del HOOKS['logging']
+    module = hooked('logging')
 
     class Handler(module.Handler):
         def emit(self, r):
@@ -1154,8 +1204,6 @@ def hook_logging():
 
     module.root.addHandler(Handler())
     module.root.setLevel(LEVEL)
-    HOOKS['logging'] = module
-    HOOKS['logging.spec'] = getattr(module, '__spec__', None)
     return 'm', getattr(module, '__file__', None)
 
 
@@ -1168,6 +1216,9 @@ for n in (BUNDLE, FORWARD, ASK, COMING):
     later('_mitogen_forward', HANDLERS, n)
 later('_mitogen_forward', PASSES, BUNDLE)
 HOOKS = {}
+HOOKABLE = {'logging': hook_logging}
+if sys.version_info[:2] == (3, 9):
+    HOOKABLE['importlib._common'] = hook_resources
 IMPORTER = Importer()
 DUE = [due]
 LEAVE = []      # what a hop does before it ends
@@ -1235,6 +1286,7 @@ def descriptive():
 
 def start():
     sys.meta_path.insert(0, IMPORTER)
+    sys.path_hooks.append(Place)
     sys.path[:] = [p for p in sys.path if p]
     sys.argv[:] = ['']
     HOOKS[0] = sys.modules['__main__']      # must not be freed: it still runs

@@ -187,12 +187,17 @@ func (c *Context) sendParts(ctx context.Context, p *Pending, f *wire.Frame) erro
 // parts sends frames of f's payload as windows allow, and returns what wasn't sent.
 func (c *Context) parts(ctx context.Context, f *wire.Frame) (rest []byte, err error) {
 	e, flow := c.e, f.Reply
+	if f.Handle >= wire.FirstDynamic {
+		flow = f.Handle
+	}
 	for rest = f.Payload; ; {
 		part := *f
 		part.Payload = rest
 		if len(rest) > wire.MaxPayload {
 			part.Kind, part.Payload = wire.Part, rest[:wire.MaxPayload]
-			if err := c.window(ctx, flow, wire.MaxPayload); err != nil {
+		}
+		if part.Kind == wire.Part || part.Kind == wire.Item {
+			if err := c.window(ctx, flow, len(part.Payload)); err != nil {
 				return rest, err
 			}
 		}

@@ -262,6 +262,8 @@ func (e *Engine) deliverLocked(a *route.Action) {
 		c.queueLogLocked(f.Payload)
 	case wire.GetModule:
 		c.askLocked(f.Payload)
+	case wire.GetFile:
+		c.getFileLocked(f)
 	case wire.Lacks:
 		c.lacksLocked(f.Payload)
 	case wire.Dropped:

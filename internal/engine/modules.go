@@ -217,6 +217,8 @@ type request struct {
 	names  []string
 	id     wire.BundleID
 	ctx    wire.ContextID
+	file   string      // GET_FILE
+	reply  wire.Handle // GET_FILE
 }
 
 // askLocked takes a GET_MODULE.
@@ -295,6 +297,8 @@ func (c *Context) serve() {
 		}
 		e.introduce(c)
 		switch r.handle {
+		case wire.GetFile:
+			c.answerFile(r)
 		case wire.GetModule:
 			c.answer(r)
 		case wire.Lacks:

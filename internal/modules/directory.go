@@ -91,6 +91,27 @@ func (d *directory) Stat(name string) (fs.FileInfo, error) {
 	return os.Stat(d.Place(name))
 }
 
+// Lstat and ReadLink look at what is in the directory, or in what a link right in it leads to.
+func (d *directory) Lstat(name string) (fs.FileInfo, error) {
+	root, name := d.holding(name)
+	return root.Lstat(name)
+}
+
+func (d *directory) ReadLink(name string) (string, error) {
+	root, name := d.holding(name)
+	return root.Readlink(name)
+}
+
+func (d *directory) holding(name string) (*os.Root, string) {
+	first, rest, below := strings.Cut(name, "/")
+	if st, err := d.root.Lstat(first); below && err == nil && st.Mode()&fs.ModeSymlink != 0 {
+		if root, err := d.linked(first); err == nil {
+			return root, filepath.FromSlash(rest)
+		}
+	}
+	return d.root, filepath.FromSlash(name)
+}
+
 func (d *directory) Close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -2,6 +2,7 @@ package modules
 
 import (
 	"io/fs"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -235,10 +236,8 @@ func (p Pass) load(name string, at found) *Module {
 
 // serves says whether policy lets name through.
 func (o *Options) serves(name string) bool {
-	for _, p := range o.Deny {
-		if within(name, p) {
-			return false
-		}
+	if slices.ContainsFunc(o.Deny, func(p string) bool { return within(name, p) }) {
+		return false
 	}
 	for _, p := range o.Allow {
 		if within(name, p) || within(strings.TrimSuffix(p, ".*"), name) {

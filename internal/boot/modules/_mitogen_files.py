@@ -1,0 +1,164 @@
+import errno
+import inspect
+import os
+import sys
+import _mitogen as core
+try:
+ from io import BytesIO,TextIOWrapper
+except ImportError:
+ from cStringIO import StringIO as BytesIO
+GET_FILE=24
+REPLY=1000
+OPEN=[]
+ORDER=core.thread.allocate_lock()
+LISTS={}
+def answered(src,reply,kind,data):
+ if not src and OPEN:
+  OPEN.pop(0).append((kind,data))
+core.HANDLERS[REPLY]=answered
+def ask(letter,*words):
+ if os.getpid()!=core.PID:
+  raise OSError(errno.EOPNOTSUPP,'a fork cannot ask for files')
+ got=[]
+ def put():
+  ORDER.acquire()
+  OPEN.append(got)
+  core.send(0,GET_FILE,(letter+'\0'.join(words)).encode('utf-8'),core.DATA,REPLY)
+  ORDER.release()
+ core.atomic(put)
+ return got
+def answer(got,path):
+ core.wait(lambda:got)
+ kind,data=got[0]
+ if kind!=core.DATA:
+  raise IOError(errno.ENOENT,core.native(data),path)
+ return data
+def names(data):
+ return[core.native(n)for n in data.split(core.ZERO)if n]
+def listing(package,*dirs):
+ asked=[(d,ask('l',package,d))for d in dirs if(package,d)not in LISTS]
+ for d,got in asked:
+  LISTS[package,d]=names(answer(got,package+'/'+d))
+ return[LISTS[package,d]for d in dirs]
+def read(package,path):
+ return answer(ask('r',package,path),package+'/'+path)
+def place(path):
+ best=None
+ for name,m in list(core.MODULES.items()):
+  root=m[1]
+  if m[0]=='p':
+   root=os.path.dirname(root)
+  if m[0]in'pn'and path.startswith(root+os.sep)and(not best or len(root)>len(best[1])):
+   best=name,root
+ if not best:
+  raise IOError(errno.ENOENT,'in no package that is here',path)
+ return best[0],path[len(best[1])+1:].replace(os.sep,'/')
+def get_data(self,path):
+ for m in list(core.MODULES.values()):
+  if m[0]in'mp'and m[1]==path:
+   return core.unpacked(m)
+ return read(*place(path))
+def modules_in(self,package,prefix):
+ found=listing(package,'')[0]
+ dirs=[n[:-1]for n in found if n[-1]=='/'and'.'not in n]
+ inside=dict(zip(dirs,listing(package,*dirs)))
+ packages=[d for d in dirs if'__init__.py'in inside[d]]
+ modules=[inspect.getmodulename(n)or''for n in found if n[-1]!='/']
+ for n in sorted(set(packages+modules)):
+  if n and n!='__init__'and'.'not in n:
+   yield prefix+n,n in packages
+class Resource(object):
+ def __init__(self,package,path=''):
+  self.package=package
+  self.path=path
+  self.name=path.split('/')[-1]or package.split('.')[-1]
+ def __repr__(self):
+  return'Resource(%r, %r)'%(self.package,self.path)
+ def __str__(self):
+  return'/'.join([self.package.replace('.','/'),self.path]).rstrip('/')
+ def __eq__(self,other):
+  return isinstance(other,Resource)and(other.package,other.path)==(self.package,self.path)
+ def __hash__(self):
+  return hash((self.package,self.path))
+ def listed(self,mark):
+  above,name=os.path.split(self.path)
+  try:
+   return name+mark in listing(self.package,above)[0]
+  except IOError:
+   return False
+ def is_dir(self):
+  return not self.path or self.listed('/')
+ def is_file(self):
+  return bool(self.path)and self.listed('')
+ def exists(self):
+  return self.is_dir()or self.is_file()
+ def iterdir(self):
+  return iter([self.joinpath(n.rstrip('/'))for n in listing(self.package,self.path)[0]])
+ def joinpath(self,*others):
+  parts=[p for p in self.path.split('/')if p]
+  for other in others:
+   parts.extend([p for p in str(other).split('/')if p not in('','.')])
+  return Resource(self.package,'/'.join(parts))
+ def __truediv__(self,other):
+  return self.joinpath(other)
+ def read_bytes(self):
+  return read(self.package,self.path)
+ def read_text(self,encoding=None,errors=None):
+  return self.open('r',encoding=encoding or'utf-8',errors=errors).read()
+ def open(self,mode='r',*args,**kwargs):
+  if mode not in('r','rt','rb'):
+   raise IOError(errno.EROFS,'what a package has can only be read',str(self))
+  f=BytesIO(self.read_bytes())
+  if'b'not in mode:
+   f=TextIOWrapper(f,*args,**kwargs)
+  return f
+class Reader(object):
+ def __init__(self,package):
+  self.root=Resource(package)
+ def files(self):
+  return self.root
+ def open_resource(self,resource):
+  return self.root.joinpath(resource).open('rb')
+ def resource_path(self,resource):
+  raise IOError(errno.ENOENT,'is in memory only',str(self.root.joinpath(resource)))
+ def is_resource(self,name):
+  return self.root.joinpath(name).is_file()
+ def contents(self):
+  return[r.name for r in self.root.iterdir()]
+def get_resource_reader(self,name):
+ if self.is_package(name):
+  return Reader(name)
+def normal(name):
+ return'_'.join(name.lower().replace('-','_').replace('.','_').split('_'))
+def distribution(base):
+ class Served(base):
+  def __init__(self,dir):
+   self.dir=dir
+  def read_text(self,filename):
+   try:
+    return answer(ask('t',self.dir,str(filename)),str(filename)).decode('utf-8')
+   except(IOError,UnicodeDecodeError):
+    return None
+  def locate_file(self,path):
+   parts=str(path).split('/')
+   return Resource(parts[0],'/'.join(parts[1:]))
+  def _normalized_name(self):
+   return normal(os.path.splitext(self.dir)[0].split('-')[0])
+  _normalized_name=property(_normalized_name)
+ return Served
+def find_distributions(self,context=None):
+ if context is None:
+  import importlib.metadata
+  context=importlib.metadata.DistributionFinder.Context()
+ if'path'in vars(context)or os.getpid()!=core.PID:
+  return iter([])
+ theirs=set()
+ for f in sys.meta_path:
+  if f is not self and hasattr(f,'find_distributions'):
+   theirs.update([normal(d.metadata['Name']or'')for d in f.find_distributions(context)])
+ base=sys.modules[type(context).__module__].Distribution
+ served=distribution(base)
+ found=[served(d)for d in names(answer(ask('d',context.name or''),'distributions'))]
+ return iter([d for d in found if d._normalized_name not in theirs])
+for method in(get_data,modules_in,get_resource_reader,find_distributions):
+ setattr(core.Importer,method.__name__,method)
