@@ -315,6 +315,34 @@ func TestSiblings(t *testing.T) {
 	}
 }
 
+// Values that are larger than a window altogether reach a receiver.
+func TestSendMuch(t *testing.T) {
+	e := engine(t, mitogen.Options{})
+	c := connect(t, e, "local", mitogen.ConnectOptions{})
+	sender, err := mitogen.Call[mitogen.Sender](t.Context(), c, "here:open_mailbox")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const size, count = 700_000, 10
+	done := make(chan error)
+	go func() {
+		for range count {
+			if err := e.Send(t.Context(), sender, make([]byte, size)); err != nil {
+				done <- err
+				return
+			}
+		}
+		done <- nil
+	}()
+	got, err := mitogen.Call[[]any](t.Context(), c, "here:read_mailbox", count)
+	if err != nil || len(got) != count || len(got[count-1].([]byte)) != size {
+		t.Errorf("%d values, %v", len(got), err)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
 // What waits on a context fails at once when that dies, and says what was lost.
 func TestDies(t *testing.T) {
 	e := engine(t, mitogen.Options{})
