@@ -66,7 +66,7 @@ def listing(package, *dirs):
 
 
 def read(package, path):
-    return answer(ask('r', package, path), package + '/' + path)
+    return core.zlib.decompress(answer(ask('r', package, path), package + '/' + path))
 
 
 def place(path):
@@ -211,7 +211,7 @@ def distribution(base):
 
         def read_text(self, filename):
             try:
-                return answer(ask('t', self.dir, str(filename)), str(filename)).decode('utf-8')
+                return core.zlib.decompress(answer(ask('t', self.dir, str(filename)), str(filename))).decode('utf-8')
             except (IOError, UnicodeDecodeError):
                 return None
 

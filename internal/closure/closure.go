@@ -40,6 +40,29 @@ type node struct {
 	of   string            // the Foreign name that it belongs to, "" if it is the user's own
 }
 
+// Reads reports whether a module of c is likely to ask for files, listings or metadata of packages.
+func (c *Closure) Reads() bool {
+	for _, n := range c.nodes {
+		if n.m != nil && slices.ContainsFunc(n.m.Info.Imports, reads) {
+			return true
+		}
+	}
+	return false
+}
+
+func reads(i pysource.Import) bool {
+	if i.Level > 0 || i.Where&pysource.TypeChecking != 0 {
+		return false
+	}
+	switch i.Module {
+	case "importlib":
+		return slices.Contains(i.Names, "resources") || slices.Contains(i.Names, "metadata")
+	case "pkgutil", "importlib.resources", "importlib.metadata", "importlib_resources", "importlib_metadata":
+		return true
+	}
+	return false
+}
+
 // Group is modules that become usable together: the members of an import cycle, or one module. Negative answers to what
 // they ask for stand behind them.
 type Group struct {

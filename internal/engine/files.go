@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"bytes"
+	"compress/zlib"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -53,9 +55,9 @@ func file(f *modules.Finder, letter byte, what string) ([]byte, error) {
 	var err error
 	switch letter {
 	case 'r':
-		return f.File(first, second)
+		return packed(f.File(first, second))
 	case 't':
-		return f.Metadata(first, second)
+		return packed(f.Metadata(first, second))
 	case 'l':
 		names, err = f.List(first, second)
 	case 'd':
@@ -64,4 +66,15 @@ func file(f *modules.Finder, letter byte, what string) ([]byte, error) {
 		err = errors.New("no such kind of question")
 	}
 	return []byte(strings.Join(names, "\x00")), err
+}
+
+func packed(data []byte, err error) ([]byte, error) {
+	if err != nil {
+		return nil, err
+	}
+	var buf bytes.Buffer
+	w := zlib.NewWriter(&buf)
+	w.Write(data) // to memory: no error
+	w.Close()
+	return buf.Bytes(), nil
 }

@@ -23,10 +23,11 @@ const (
 	maxNames = 65536 // ever
 )
 
-// The runtime's own modules that contexts need to be hops and to take bundles.
+// The runtime's own modules that contexts need to be hops, to take bundles and to have packages' files.
 const (
 	spawnModule   = "_mitogen_spawn"
 	forwardModule = "_mitogen_forward"
+	filesModule   = "_mitogen_files"
 )
 
 // program is what is to be run in a context: a module that a call names, or a Program.
@@ -70,6 +71,11 @@ func (c *Context) prepare(ctx context.Context, p program) error {
 	}
 	if err := c.want(n); err != nil {
 		return err
+	}
+	if n.Reads() { // before it is asked for
+		if err := c.push(ctx, filesModule); err != nil {
+			return err
+		}
 	}
 	c.e.mu.Lock()
 	defer c.e.mu.Unlock()

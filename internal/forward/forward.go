@@ -129,6 +129,9 @@ func (n *Need) Idle() bool {
 	return idle(n.call) && (n.learned == nil || idle(n.learned) && len(n.learned.Refused()) == 0)
 }
 
+// Reads reports whether what n brings is likely to ask for files, listings or metadata of packages.
+func (n *Need) Reads() bool { return n.call.Reads() || n.learned != nil && n.learned.Reads() }
+
 // Want has ctx be sent, or asked about, what n says.
 func (f *Forwarder) Want(ctx wire.ContextID, n *Need) {
 	f.mu.Lock()

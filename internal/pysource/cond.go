@@ -127,6 +127,7 @@ func (e *expr) logic(w *world) Truth {
 const (
 	checking = "TYPE_CHECKING"
 	pypy     = "is PyPy" // stands for several ways to ask
+	sni      = "ssl.HAS_SNI"
 )
 
 // facts are the expressions whose values depend on the target. Calls end in ().
@@ -140,6 +141,7 @@ var facts = map[string]func(*world) value{
 	"platform.python_implementation()": func(w *world) value { return known(implementations[w.Implementation]) },
 	"platform.system()":                system,
 	pypy:                               isPyPy,
+	sni:                                hasSNI,
 	"__name__":                         moduleName,
 	checking:                           typeChecking,
 	"six.PY2":                          func(w *world) value { return major(w, 2) },
@@ -197,6 +199,15 @@ func isPyPy(w *world) value {
 		return value{}
 	}
 	return boolean(truth(w.Implementation == "pypy"))
+}
+
+// hasSNI is true since 2.7.9 and 3.2, with any OpenSSL that these can be built with today: so it is if the version isn't known.
+func hasSNI(w *world) value {
+	v := w.Version
+	if v[0] == 2 && (v[1] < 7 || v[1] == 7 && v[2] < 9) || v[0] == 3 && v[1] < 2 {
+		return value{}
+	}
+	return boolean(Yes)
 }
 
 func system(w *world) value {

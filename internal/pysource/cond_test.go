@@ -79,6 +79,7 @@ func TestConditions(t *testing.T) {
 		{"p.python_implementation() == 'PyPy'", "nyn?"},
 		{"hasattr(sys, 'pypy_version_info')", "nyn?"},
 		{"'__pypy__' not in sys.builtin_module_names", "yny?"},
+		{"not getattr(ssl, 'HAS_SNI', False)", "nnnn"}, {"getattr(ssl, 'OTHER', False)", "????"}, {"getattr(x, 'HAS_SNI', False)", "????"},
 		{"sys.implementation.name == 'cpython'", "yny?"},
 		{"vi > (3,) and p.system() != 'Windows'", "nyn?"},
 		{"PY2", "ynn?"}, {"PY3", "nyy?"}, {"A or not B", "yyy?"}, {"six.PY2", "ynn?"},

@@ -266,6 +266,8 @@ func (p *parser) primary() *expr {
 		return constant(value{kind: none})
 	case "hasattr":
 		return p.hasattr()
+	case "getattr":
+		return p.getattr()
 	}
 	if p.i+1 < p.end && p.s.is(p.i, ".") && p.s.is(p.i+1, checking) {
 		p.i += 2
@@ -300,6 +302,18 @@ func (p *parser) hasattr() *expr {
 		return nil
 	}
 	return knownExpr(pypy)
+}
+
+// getattr reads `(ssl, "HAS_SNI", False)`. Programs set ssl to None where it is missing: that is rare enough.
+func (p *parser) getattr() *expr {
+	if !p.next("(") || !p.next("ssl") || !p.next(",") {
+		return nil
+	}
+	attr := p.string()
+	if attr == nil || attr.val.s != "HAS_SNI" || !p.next(",") || !p.next("False") || !p.next(")") {
+		return nil
+	}
+	return &expr{op: opKnown, name: sni}
 }
 
 var fields = map[string]int{"major": 0, "minor": 1, "micro": 2}

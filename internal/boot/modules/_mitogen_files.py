@@ -41,7 +41,7 @@ def listing(package,*dirs):
   LISTS[package,d]=names(answer(got,package+'/'+d))
  return[LISTS[package,d]for d in dirs]
 def read(package,path):
- return answer(ask('r',package,path),package+'/'+path)
+ return core.zlib.decompress(answer(ask('r',package,path),package+'/'+path))
 def place(path):
  best=None
  for name,m in list(core.MODULES.items()):
@@ -136,7 +136,7 @@ def distribution(base):
    self.dir=dir
   def read_text(self,filename):
    try:
-    return answer(ask('t',self.dir,str(filename)),str(filename)).decode('utf-8')
+    return core.zlib.decompress(answer(ask('t',self.dir,str(filename)),str(filename))).decode('utf-8')
    except(IOError,UnicodeDecodeError):
     return None
   def locate_file(self,path):
