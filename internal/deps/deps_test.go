@@ -42,6 +42,7 @@ internal/engine:       internal/wire internal/pickle internal/connect internal/r
 .:                     internal/wire internal/pickle internal/connect internal/askpass internal/engine
 internal/demo:         .
 internal/cli:          . internal/connect internal/askpass internal/modules internal/demo
+internal/packages:
 cmd/mitogen:           . internal/cli
 
 tools/subset:          internal/pysource

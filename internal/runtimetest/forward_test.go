@@ -1,0 +1,298 @@
+package runtimetest
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/mitogen-go/mitogen/internal/boot"
+	"github.com/mitogen-go/mitogen/internal/wire"
+)
+
+// bundle is modules on their way in bulk.
+type bundle struct {
+	id   wire.BundleID
+	data []byte
+}
+
+// module is one for a bundle: source of a plain module, or "-reason".
+func module(name, source string) wire.Module {
+	if why, negative := strings.CutPrefix(source, "-"); negative {
+		return wire.Module{Name: name, Form: wire.FormNone, Rest: []byte(why)}
+	}
+	return wire.Module{Name: name, Path: "/srv/" + name + ".py", Form: wire.FormModule, Rest: []byte(source)}
+}
+
+// bundled packs groups of modules.
+func bundled(groups ...[]wire.Module) bundle {
+	var text []byte
+	for _, g := range groups {
+		var group []byte
+		for _, m := range g {
+			one := m.Append(nil)
+			group = append(binary.BigEndian.AppendUint32(group, uint32(len(one))), one...)
+		}
+		text = append(binary.BigEndian.AppendUint32(text, uint32(len(group))), group...)
+	}
+	sum := sha256.Sum256(text)
+	b := bundle{data: deflate(text)}
+	copy(b.id[:], sum[:])
+	return b
+}
+
+// single is a bundle of one module.
+func single(name, source string) bundle { return bundled([]wire.Module{module(name, source)}) }
+
+// forwarding gives contexts what they need to take bundles.
+func (l *link) forwarding(ids ...wire.ContextID) {
+	source, ok := boot.Module("_mitogen_forward")
+	if !ok {
+		l.t.Fatal("no forwarder")
+	}
+	l.provide(wire.Module{Name: "_mitogen_forward", Path: "<f>", Form: wire.FormModule, Rest: deflate(source)})
+	for _, id := range ids {
+		l.push(id, "_mitogen_forward")
+	}
+}
+
+// coming announces bundles to dst and says how many LACKS that answers.
+func (l *link) coming(dst wire.ContextID, answers uint32, bundles ...bundle) {
+	payload := binary.BigEndian.AppendUint32(nil, answers)
+	for _, b := range bundles {
+		payload = append(payload, b.id[:]...)
+	}
+	l.send(wire.Frame{Dst: dst, Handle: wire.Coming, Payload: payload})
+}
+
+// piece sends the bytes of a bundle from one offset to another.
+func (l *link) piece(dst wire.ContextID, b bundle, from, to int) {
+	payload := binary.BigEndian.AppendUint32(bytes.Clone(b.id[:]), uint32(len(b.data)))
+	payload = binary.BigEndian.AppendUint32(payload, uint32(from))
+	l.send(wire.Frame{Dst: dst, Handle: wire.BundlePiece, Payload: append(payload, b.data[from:to]...)})
+}
+
+func (l *link) whole(dst wire.ContextID, b bundle) { l.piece(dst, b, 0, len(b.data)) }
+
+// forward has a hop send what it keeps.
+func (l *link) forward(hop wire.ContextID, b bundle, to wire.ContextID) {
+	l.send(wire.Frame{Dst: hop, Handle: wire.Forward, Payload: binary.BigEndian.AppendUint32(bytes.Clone(b.id[:]), uint32(to))})
+}
+
+func (l *link) ask(dst wire.ContextID, names ...string) {
+	l.send(wire.Frame{Dst: dst, Handle: wire.Ask, Payload: []byte(strings.Join(names, "\x00"))})
+}
+
+// other waits for a frame that the test has to see itself, and takes it.
+func (l *link) other(h wire.Handle) (found wire.Frame) {
+	l.t.Helper()
+	l.await(h.String(), func() bool {
+		for i, f := range l.others {
+			if f.Handle == h {
+				found = f
+				l.others = append(l.others[:i:i], l.others[i+1:]...)
+				return true
+			}
+		}
+		return false
+	})
+	return found
+}
+
+// lacks asks, and demands the answer.
+func (l *link) lacks(dst wire.ContextID, want string, names ...string) {
+	l.t.Helper()
+	l.ask(dst, names...)
+	equal(l.t, fmt.Sprint("lacked of ", names), strings.ReplaceAll(string(l.other(wire.Lacks).Payload), "\x00", " "), want)
+}
+
+// executing begins to execute statements.
+func (l *link) executing(dst wire.ContextID, source string) *pending {
+	return l.callAt(dst, "rt:execute", source)
+}
+
+// forwardTest is a test in a context that takes bundles and has asked for nothing.
+func forwardTest(name string, run func(t *testing.T, l *link)) test {
+	return test{name, func(t *testing.T, l *link) {
+		l.forwarding(first)
+		l.fresh()
+		run(t, l)
+	}}
+}
+
+func TestBundles(t *testing.T) {
+	on(t, []test{
+		forwardTest("piece by piece while an import waits", func(t *testing.T, l *link) {
+			b := single("b_slow", "name = 'slow'\n"+strings.Repeat("# x\n", 100))
+			l.coming(first, 0, b)
+			p := l.executing(first, "import b_slow\nresult = b_slow.name")
+			for i := range b.data {
+				l.call("rt:nothing") // its answer comes after p's
+				if p.come() {
+					t.Fatal("imported what hasn't come")
+				}
+				l.piece(first, b, i, i+1)
+			}
+			equal(t, "name", p.value(), "slow")
+			equal(t, "asked", l.questions(), []string{})
+		}),
+		forwardTest("in the order of announcement", func(t *testing.T, l *link) {
+			one, two := single("o_one", "x = 1"), single("o_two", "import o_one\nx = o_one.x + 1")
+			l.coming(first, 0, one, two)
+			l.whole(first, two)
+			p := l.executing(first, "import o_two\nresult = o_two.x")
+			equal(t, "echo", string(l.ping(first, "between").wait().payload), "between")
+			if p.come() {
+				t.Error("imported before what it needs has come")
+			}
+			l.whole(first, one)
+			equal(t, "x", p.value(), int64(2))
+		}),
+		forwardTest("cycles", func(t *testing.T, l *link) {
+			b := bundled([]wire.Module{module("c_a", "import c_b\nx = 1\ndef f(): return c_b.y"), module("c_b", "import c_a\ny = 2")})
+			l.coming(first, 0, b)
+			l.whole(first, b)
+			equal(t, "y", l.executing(first, "import c_a\nresult = c_a.f()").value(), int64(2))
+			equal(t, "asked", l.questions(), []string{})
+		}),
+		forwardTest("negative answers", func(t *testing.T, l *link) {
+			b := bundled([]wire.Module{module("n_a", "try:\n import n_gone\nexcept ImportError:\n  import sys\n  why = str(sys.exc_info()[1])"), module("n_gone", "-it is an extension module")})
+			l.coming(first, 0, b)
+			l.whole(first, b)
+			contains(t, "reason", l.executing(first, "import n_a\nresult = n_a.why").value().(string), "n_gone", "it is an extension module")
+			equal(t, "asked", l.questions(), []string{})
+		}),
+		forwardTest("broken ones are asked for alone", func(t *testing.T, l *link) {
+			for i, spoil := range []func(*bundle){
+				func(b *bundle) { b.id[0] ^= 1 },
+				func(b *bundle) { b.data[5] ^= 0xff },
+				func(b *bundle) { b.data = b.data[:len(b.data)/2] },
+			} {
+				name := fmt.Sprintf("broken%d", i)
+				l.serve(name, "name = 'alone'")
+				b := single(name, "name = 'spoilt'")
+				spoil(&b)
+				l.coming(first, 0, b)
+				l.whole(first, b)
+				equal(t, "name", l.executing(first, "import "+name+"\nresult = "+name+".name").value(), "alone")
+				equal(t, "asked", l.questions(), []string{name})
+				l.record("a bundle is broken")
+			}
+		}),
+		forwardTest("not announced", func(t *testing.T, l *link) {
+			b := single("stray", "name = 'stray'")
+			l.serve("stray", "name = 'asked'")
+			l.whole(first, b)
+			equal(t, "name", l.executing(first, "import stray\nresult = stray.name").value(), "asked")
+			equal(t, "asked", l.questions(), []string{"stray"})
+		}),
+		forwardTest("what is lacked", func(t *testing.T, l *link) {
+			l.lacks(first, "nowhere_a os.nowhere", "os", "nowhere_a", "os.path", "os.nowhere", "sys")
+			l.coming(first, 1)
+			l.lacks(first, "", "os", "xml.dom")
+			l.lacks(first, "nowhere_b", "nowhere_b")
+			l.coming(first, 2)
+		}),
+		forwardTest("an import waits for an answer", func(t *testing.T, l *link) {
+			l.lacks(first, "wanted", "wanted")
+			b := single("wanted", "x = 3")
+			p := l.executing(first, "import wanted\nresult = wanted.x")
+			equal(t, "echo", string(l.ping(first, "between").wait().payload), "between")
+			l.coming(first, 1, b)
+			l.whole(first, b)
+			equal(t, "x", p.value(), int64(3))
+			equal(t, "asked", l.questions(), []string{})
+		}),
+		forwardTest("an answer without it", func(t *testing.T, l *link) {
+			l.serve("late", "x = 4")
+			l.lacks(first, "late", "late")
+			p := l.executing(first, "import late\nresult = late.x")
+			l.coming(first, 1)
+			equal(t, "x", p.value(), int64(4))
+			equal(t, "asked", l.questions(), []string{"late"})
+		}),
+		forwardTest("threads ask once", func(t *testing.T, l *link) {
+			l.serve("shared", "x = 5")
+			l.lacks(first, "shared", "shared")
+			p := l.executing(first, "import threading\nresult = []\ndef f():\n  import shared\n  result.append(shared.x)\n"+
+				"ts = [threading.Thread(target=f) for i in range(5)]\nfor t in ts: t.start()\nfor t in ts: t.join()\nresult = sum(result)")
+			l.coming(first, 1)
+			equal(t, "sum", p.value(), int64(25))
+			equal(t, "asked", l.questions(), []string{"shared"})
+		}),
+		forwardTest("waiting ends", func(t *testing.T, l *link) {
+			l.executing(first, "import _mitogen as m\nm.PATIENCE, result = .2, 0").wait()
+			b := single("never", "")
+			l.coming(first, 0, b)
+			l.executing(first, "import never").fails(l.notFound(), "never", "nothing that may bring it came")
+			l.executing(first, "import _mitogen as m\nm.PATIENCE = 60\nm.ANNOUNCED.remove(m.ANNOUNCED[0])\nm.MODULES.pop('never')\nresult = 0").value()
+		}),
+		forwardTest("a call that waits is ended", func(t *testing.T, l *link) {
+			b := single("endless", "x = 6")
+			l.coming(first, 0, b)
+			p := l.executing(first, "print('waiting')\nimport sys\nsys.stdout.flush()\nimport endless")
+			l.await("the call", func() bool { return l.printedLocked("waiting") })
+			l.cancel(p)
+			p.fails("KeyboardInterrupt")
+			l.whole(first, b)
+			equal(t, "x", l.executing(first, "import endless\nresult = endless.x").value(), int64(6))
+		}),
+		forwardTest("forks don't wait", func(t *testing.T, l *link) {
+			b := single("forked", "x = 7")
+			l.coming(first, 0, b)
+			equal(t, "status", l.executing(first, "import os\npid = os.fork()\nif not pid:\n  try:\n    import forked\n  except ImportError:\n    os._exit(3)\n"+
+				"  os._exit(4)\nresult = os.waitpid(pid, 0)[1] >> 8").value(), int64(3))
+			l.whole(first, b)
+			equal(t, "x", l.executing(first, "import forked\nresult = forked.x").value(), int64(7))
+		}),
+		forwardTest("random graphs in random pieces", randomGraph),
+		forwardTest("nothing is left", func(t *testing.T, l *link) {
+			equal(t, "left", l.executing(first, "import _mitogen as m\nresult = repr([m.PASSAGES, m.ANNOUNCED, m.COMPLETE, m.OPEN, m.BUSY])").value(),
+				"[{}, [], {}, [], {}]")
+		}),
+	})
+}
+
+// randomGraph has threads import modules that need each other while these come in pieces.
+func randomGraph(t *testing.T, l *link) {
+	seed := rand.Uint64()
+	r := rand.New(rand.NewPCG(seed, 1))
+	t.Logf("seed %d", seed)
+	const n = 60
+	name := func(i int) string { return fmt.Sprintf("g%x_%d", seed&0xfffff, i) }
+	var bundles []bundle
+	for from := 0; from < n; {
+		var groups [][]wire.Module
+		for end := from + 1 + r.IntN(10); from < min(end, n); from++ {
+			source := "x = 1\n"
+			for range 3 {
+				if from > 0 {
+					other := name(r.IntN(from))
+					source += "import " + other + "\nx += " + other + ".x % 7\n"
+				}
+			}
+			groups = append(groups, []wire.Module{module(name(from), source)})
+		}
+		bundles = append(bundles, bundled(groups...))
+	}
+	l.coming(first, 0, bundles...)
+	p := l.executing(first, fmt.Sprintf("import threading\nresult = []\ndef f(k):\n  for i in range(k, %d, 4): result.append(__import__('g%x_%%d' %% i).x)\n"+
+		"ts = [threading.Thread(target=f, args=(k,)) for k in range(4)]\nfor t in ts: t.start()\nfor t in ts: t.join()\nresult = len(result)", n, seed&0xfffff))
+	at := make([]int, len(bundles))
+	for open := len(bundles); open > 0; {
+		i := r.IntN(len(bundles))
+		if at[i] == len(bundles[i].data) {
+			continue
+		}
+		to := min(at[i]+1+r.IntN(200), len(bundles[i].data))
+		l.piece(first, bundles[i], at[i], to)
+		if at[i] = to; to == len(bundles[i].data) {
+			open--
+		}
+	}
+	equal(t, "imported", p.value(), int64(n))
+	equal(t, "asked", l.questions(), []string{})
+}
