@@ -140,12 +140,18 @@ func (b *builder) ask(name string) {
 
 func packageOf(name string) string { return name[:max(0, strings.LastIndexByte(name, '.'))] }
 
+// wants are modules that those of the standard library look for when they are used, and do without.
+var wants = map[string][]string{"zoneinfo": {"tzdata", "tzdata.zoneinfo"}}
+
 // follow adds to node i what m imports.
 func (b *builder) follow(i int, m *modules.Module) {
 	b.each(m, func(imp pysource.Import) {
 		for _, name := range b.names(m, imp) {
 			r := b.resolve(name)
 			b.note(i, r)
+			for _, other := range wants[name] {
+				b.note(i, b.resolve(other))
+			}
 			if r.m == nil {
 				continue
 			}
