@@ -101,8 +101,8 @@ func (c *Context) Stats() Stats { return c.c.Stats() }
 // Spawn, EC0, Hello and Result are when, counted from its start, its command was started (or sent to its hop), an
 // interpreter was there (next to the engine only), the runtime was up, and the first result of a call came; 0: not yet.
 //
-// Sent, Found, Minified, Compressed, Negative, Questions, Asked, Scan and Pack are what the modules have cost that the context was
+// Sent, Found, Minified, Compressed, Negative, Questions, Asked, Files, Scan and Pack are what the modules have cost that the context was
 // sent, those of the runtime left out: their names and why each went; their size in bytes as files, as they were sent, and
 // compressed; answers that there is no such module; times that the context was asked what it lacks, and that it asked for a
-// module itself, a round trip each; and the time for finding out what is needed, and for packing it.
+// module itself, or for data, listings or metadata of packages, a round trip each; and the time for finding out what is needed, and for packing it.
 type Stats = engine.Stats

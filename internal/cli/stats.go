@@ -57,13 +57,14 @@ type forwarded struct {
 	Negative   int64    `json:"negative"`
 	Questions  int64    `json:"questions"`
 	Requests   int64    `json:"requests"`
+	Files      int64    `json:"files"`
 	Scan       float64  `json:"scan_seconds"`
 	Pack       float64  `json:"pack_seconds"`
 }
 
 func forwardedOf(s mitogen.Stats) forwarded {
 	f := forwarded{Call: []string{}, Bundle: []string{}, Asked: []string{}, Learned: []string{}, Found: s.Found,
-		Minified: s.Minified, Compressed: s.Compressed, Negative: s.Negative, Questions: s.Questions, Requests: s.Asked,
+		Minified: s.Minified, Compressed: s.Compressed, Negative: s.Negative, Questions: s.Questions, Requests: s.Asked, Files: s.Files,
 		Scan: seconds(s.Scan), Pack: seconds(s.Pack)}
 	lists := map[string]*[]string{"call": &f.Call, "bundle": &f.Bundle, "asked": &f.Asked, "learned": &f.Learned}
 	for _, m := range s.Sent {

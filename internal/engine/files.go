@@ -36,16 +36,12 @@ func (c *Context) answerFile(r request) {
 	c.parts(c.e.base, &f) // the error is that c is gone
 }
 
-// sayFile logs what went.
+// sayFile counts and logs what went.
 func (c *Context) sayFile(what string, size int, given bool) {
-	e := c.e
-	if !e.log.Enabled(e.base, slog.LevelDebug) {
-		return
-	}
-	e.mu.Lock()
-	defer e.unlock()
-	c.queueLocked(event{report: "file asked for", level: slog.LevelDebug, attrs: []slog.Attr{
-		slog.String("what", fmt.Sprintf("%+q", what)), slog.Bool("given", given), slog.Int("bytes", size)}})
+	c.e.mu.Lock()
+	defer c.e.unlock()
+	c.count.Files++
+	c.traceLocked("file asked for", slog.String("what", fmt.Sprintf("%+q", what)), slog.Bool("given", given), slog.Int("bytes", size))
 }
 
 // file returns what a GET_FILE asks for.

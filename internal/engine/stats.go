@@ -33,6 +33,7 @@ type Forwarded struct {
 	Negative   int64         // answers that there is no module
 	Questions  int64         // times that the context was asked what it lacks
 	Asked      int64         // times that it asked for a module
+	Files      int64         // times that it asked for what packages have beside modules
 	Scan       time.Duration // for finding out what is needed
 	Pack       time.Duration // for compressing, and deciding
 }

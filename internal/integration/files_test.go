@@ -153,6 +153,11 @@ func TestFiles(t *testing.T) {
 		e := engine(t, mitogen.Options{Path: []fs.FS{mapFS(map[string]string{"fileuser.py": fileUser})}, Packages: []fs.FS{carrier()},
 			Deny: []string{"denied", "carrier.hidden"}})
 		c := connect(t, e, "local", o)
+		defer func() {
+			if s := c.Stats(); s.Files < 20 {
+				t.Errorf("%d requests for files", s.Files)
+			}
+		}()
 		for _, function := range []string{"get_data", "policy", "source", "modules", "old_resources", "new_resources", "metadata", "forked"} {
 			got, err := mitogen.Call[[]bool](t.Context(), c, "fileuser:"+function)
 			if err != nil {
