@@ -230,8 +230,12 @@ func (s *Stream) Flush() {
 	s.mu.Unlock()
 	n, ok := 0, true
 	if len(b) > 0 {
+		had := s.down.Swap(true) // before the write: the answer may be there before it returns
 		n, ok = s.try(b)
-		s.wrote(n)
+		if n == 0 && !had {
+			s.down.Store(false)
+		}
+		s.bytesDown.Add(int64(n))
 	}
 	s.mu.Lock()
 	if ok && n < len(b) {
@@ -337,8 +341,9 @@ func (s *Stream) writeOne() bool {
 	}
 	b := s.nextLocked()
 	s.mu.Unlock()
+	s.down.Store(true) // before the write: an answer may be there before it returns
 	n, err := s.w.Write(b)
-	s.wrote(n)
+	s.bytesDown.Add(int64(n))
 	s.mu.Lock()
 	s.takenLocked(b)
 	s.writing = s.queued > 0 && err == nil
@@ -363,13 +368,6 @@ func (s *Stream) drop() {
 		s.room = nil
 	}
 	s.mu.Unlock()
-}
-
-func (s *Stream) wrote(n int) {
-	if n > 0 {
-		s.bytesDown.Add(int64(n))
-		s.down.Store(true)
-	}
 }
 
 // Close ends the stream: both pipes are closed, which ends Read and the writer. The first err counts. It may be called
