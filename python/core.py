@@ -931,8 +931,9 @@ MODULES = {}    # name: (letter, path, rest); with a fourth element rest is not 
 ASKED = {}
 COMES = []      # what takes bundles in, once there are any: function(name), waits for what may still bring name
 PATIENCE = 60   # seconds that an import waits
-# What is asked for in vain on these systems, by the standard library too.
-NOWHERE = '_winapi _winreg winreg msvcrt nt ce os2 riscos org java vms_lib _overlapped _sha2 _sha256'.split()
+# What the standard library looks for in vain, elsewhere than on Windows and where it isn't CPython's.
+NOWHERE = ('_winapi _winreg winreg msvcrt nt ce os2 riscos org java vms_lib _overlapped _sha2 _sha256 _wmi _scproxy _asyncio _bisect'
+           ' _datetime _decimal _elementtree _functools _heapq _json _pickle _queue _stat _statistics _uuid _zoneinfo').split()
 
 
 def on_load_module(src, reply, kind, data):

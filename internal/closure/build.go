@@ -2,6 +2,7 @@ package closure
 
 import (
 	"bytes"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -160,6 +161,46 @@ func (b *builder) follow(i int, m *modules.Module) {
 			}
 		}
 	})
+	b.read(i, m)
+}
+
+// readers are calls that read a file of a package, both named by literals, as far as they are usual.
+var readers = regexp.MustCompile(`\b(?:get_data|files|(?:read|open)_(?:text|binary)|path|get_path)\(\s*["']([\w.]+)["']\s*` +
+	`(?:,\s*|\)\s*/\s*|\)\.joinpath\(\s*)["']([^"'\\\n]+)["']`)
+
+// What goes along unasked.
+const (
+	maxRead  = 512 << 10 // bytes of a file
+	maxReads = 8         // files of a module
+)
+
+// read adds to node i the files of its own top-level package that m is likely to read, when it is imported or soon after.
+func (b *builder) read(i int, m *modules.Module) {
+	if !slices.ContainsFunc(m.Info.Imports, reads) {
+		return
+	}
+	top, _, _ := strings.Cut(m.Name, ".")
+	for _, match := range readers.FindAllSubmatch(m.Source, maxReads) {
+		pkg := string(match[1])
+		if pkg != top && !strings.HasPrefix(pkg, top+".") {
+			continue
+		}
+		d := b.find(pkg + "/" + string(match[2]))
+		if d.Letter == modules.Data && d.Size <= maxRead {
+			b.edge(i, b.data(d, b.c.nodes[i].of))
+		}
+	}
+}
+
+// data returns the index of a file's node.
+func (b *builder) data(d *modules.Module, of string) int {
+	i, ok := b.c.index[d.Name]
+	if !ok {
+		i = len(b.c.nodes)
+		b.c.index[d.Name] = i
+		b.c.nodes = append(b.c.nodes, node{m: d, of: of})
+	}
+	return i
 }
 
 // each calls do with the imports of m that may run on the target when m is imported. A handler runs if what was

@@ -12,7 +12,7 @@ import (
 )
 
 // fake is a Source made of text: names with what Python there is. A name that begins with + is the user's own, one that
-// ends in / a package, in // a namespace package; the text -reason is an extension module's.
+// ends in / a package, in // a namespace package, one with / inside a file; the text -reason is an extension module's.
 type fake map[string]*modules.Module
 
 func newFake(t testing.TB, sources map[string]string) fake {
@@ -24,10 +24,17 @@ func newFake(t testing.TB, sources map[string]string) fake {
 			name, m.Letter = trimmed, modules.Namespace
 		} else if trimmed, ok := strings.CutSuffix(name, "/"); ok {
 			name, m.Letter = trimmed, modules.Package
+		} else if strings.Contains(name, "/") {
+			m.Letter, m.Size = modules.Data, len(text)
 		} else if reason, ok := strings.CutPrefix(text, "-"); ok {
 			m.Letter, m.Reason, m.Source = modules.Missing, reason, nil
 		}
 		var err error
+		if m.Letter == modules.Data {
+			m.Name = name
+			f[name] = m
+			continue
+		}
 		if m.Info, err = pysource.Scan(m.Source); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -112,6 +119,11 @@ func TestOf(t *testing.T) {
 		{"time zones that are here", map[string]string{"main": "import zoneinfo", "tzdata/": "", "tzdata.zoneinfo/": ""}, python3,
 			"tzdata tzdata.zoneinfo main", "main tzdata"},
 		{"time zones that aren't", map[string]string{"main": "from zoneinfo import ZoneInfo"}, python3, "main-tzdata", "main"},
+		{"files that are read", map[string]string{"main": "import p", "p/": "from importlib.resources import files, as_file\nimport pkgutil\n" +
+			"def f():\n return as_file(files('p').joinpath(\"a.txt\")), pkgutil.get_data('p', 'b/c.txt'), files('p') / 'd', files('q').joinpath('e'), get_data(p, 'f')",
+			"p/a.txt": "A", "p/b/c.txt": "", "p/d": "", "q/": "", "q/e": "", "p/f": ""}, python3, "p/a.txt p/b/c.txt p/d p main", "main p"},
+		{"files that are too large", map[string]string{"main": "import p", "p/": "import pkgutil\nx = pkgutil.get_data('p', 'a')", "p/a": strings.Repeat("# \n", maxRead)},
+			python3, "p main", "main p"},
 		{"Windows", map[string]string{"main": "try:\n import winreg\nexcept ImportError: pass"}, python3, "main-winreg", "main"},
 		{"namespace", map[string]string{"main": "import n.a.x, n.b", "n//": "", "n.a/": "", "n.a.x": "", "n.b": ""},
 			python3, "n n.a n.a.x n.b main", "main n.a n.b"},

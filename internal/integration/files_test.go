@@ -172,6 +172,23 @@ func TestFiles(t *testing.T) {
 	})
 }
 
+// What a package reads when it is imported goes along with it.
+func TestFilesGoAlong(t *testing.T) {
+	each(t, func(t *testing.T, o mitogen.ConnectOptions) {
+		e := engine(t, mitogen.Options{Path: []fs.FS{mapFS(map[string]string{"app.py": "import holder\ndef f(): return holder.DATA\n"})},
+			Packages: []fs.FS{mapFS(map[string]string{"holder/data/a.txt": "4711",
+				"holder/__init__.py": "import pkgutil\nDATA = int(pkgutil.get_data('holder', 'data/a.txt'))\ntry:\n    from importlib.resources import as_file, files\nexcept ImportError:\n    pass\n" +
+					"else:\n    with as_file(files('holder').joinpath('data/a.txt')) as p: DATA = int(open(str(p)).read())\n"})}})
+		c := connect(t, e, "local", o)
+		if n := ask(t, c, "app:f", 4711); n != 2 {
+			t.Error(n, "round trips")
+		}
+		if s := c.Stats(); s.Files != 0 || s.Asked != 0 {
+			t.Errorf("%d requests for files, %d for modules", s.Files, s.Asked)
+		}
+	})
+}
+
 // Links are followed while they stay in the package.
 func TestLinkedFiles(t *testing.T) {
 	dir := t.TempDir()

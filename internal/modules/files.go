@@ -36,6 +36,24 @@ func (f *Finder) File(pkg, name string) ([]byte, error) {
 	return nil, ErrNoFile
 }
 
+// data returns a file of a package as what goes in a bundle.
+func (p Pass) data(name, pkg, path string) *Module {
+	for _, t := range p.holders(pkg, path) {
+		at, ok := t.inside(dirOf(pkg), path)
+		if !ok {
+			continue
+		}
+		m := t.load(at, p.n, func(data []byte) *Module {
+			m := &Module{Name: name, Path: t.label(at), Letter: Data, Source: data, Size: len(data), Own: t.Own, Scanned: true}
+			return m.seal()
+		}, func(error) *Module { return nil })
+		if m != nil && m.Letter == Data {
+			return m
+		}
+	}
+	return missing(name, ErrNoFile.Error())
+}
+
 // List returns the names in a directory of package pkg, sorted; those of directories end with a slash. name is where it is in
 // the package, "" for the package itself.
 func (f *Finder) List(pkg, name string) ([]string, error) {

@@ -50,7 +50,12 @@ func New(path []Entry, builtin func(name string) (source []byte, ok bool), o Opt
 
 // Find returns the module called name, never nil. Where there is none, or it can't be sent, the answer is of letter
 // Missing with the reason. It reads files, unless they are known and have not changed.
-func (f *Finder) Find(name string) *Module { return f.Pass().Find(name) }
+func (f *Finder) Find(name string) *Module {
+	if why := check(name); why != "" {
+		return missing(name, why)
+	}
+	return f.Pass().Find(name)
+}
 
 // With returns what must be sent so that name can be imported: its packages, outermost first, then itself. Nothing
 // where it can't be found here.
@@ -83,8 +88,11 @@ type Pass struct {
 // Pass returns one that sees all changes made until now.
 func (f *Finder) Pass() Pass { return Pass{f, f.passes.Add(1)} }
 
-// Find is Finder.Find.
+// Find is Finder.Find. Beside modules it finds files of packages, of letter Data: pkg.sub/dir/name.
 func (p Pass) Find(name string) *Module {
+	if pkg, path, ok := strings.Cut(name, "/"); ok {
+		return p.data(name, pkg, path)
+	}
 	if why := check(name); why != "" {
 		return missing(name, why)
 	}

@@ -27,6 +27,7 @@ const (
 	Package   = 'p'
 	Namespace = 'n' // a package without __init__
 	Missing   = '-'
+	Data      = 'd' // a file of a package
 )
 
 // Module is the answer to the question for a module. It is not to be changed.

@@ -40,7 +40,12 @@ def listing(package,*dirs):
  for d,got in asked:
   LISTS[package,d]=names(answer(got,package+'/'+d))
  return[LISTS[package,d]for d in dirs]
+def here(package,path):
+ m=core.MODULES.get(package+'/'+path)
+ return m and m[0]=='d'and m or None
 def read(package,path):
+ if here(package,path):
+  return core.unpacked(here(package,path))
  return core.zlib.decompress(answer(ask('r',package,path),package+'/'+path))
 def place(path):
  best=None
@@ -87,9 +92,9 @@ class Resource(object):
   except IOError:
    return False
  def is_dir(self):
-  return not self.path or self.listed('/')
+  return not self.path or not here(self.package,self.path)and self.listed('/')
  def is_file(self):
-  return bool(self.path)and self.listed('')
+  return bool(self.path)and(here(self.package,self.path)is not None or self.listed(''))
  def exists(self):
   return self.is_dir()or self.is_file()
  def iterdir(self):
