@@ -18,6 +18,11 @@ type ConnectOptions struct {
 	Python  []string      // interpreters to try in this order on every hop, each a command; nil: the usual ones
 	SSH     SSHOptions    // for hops of method ssh
 	Sudo    SudoOptions   // for hops of method sudo
+	Su      SuOptions     // for hops of method su
+	Doas    DoasOptions   // for hops of method doas
+
+	// Programs are for hops of the other methods, by the method's name: where docker's client is, what it is told besides.
+	Programs map[string]ProgramOptions
 
 	Stdout io.Writer // gets what is written to fd 1 there, by child processes too; nil: thrown away
 	Stderr io.Writer // the same for fd 2
@@ -27,7 +32,8 @@ type ConnectOptions struct {
 
 func (o ConnectOptions) engine() engine.ConnectOptions {
 	return engine.ConnectOptions{
-		Options: connect.Options{Python: o.Python, ConnectTimeout: o.Timeout, SSH: o.SSH, Sudo: o.Sudo},
+		Options: connect.Options{Python: o.Python, ConnectTimeout: o.Timeout, SSH: o.SSH, Sudo: o.Sudo,
+			Su: o.Su, Doas: o.Doas, Programs: o.Programs},
 		Stdout:  o.Stdout, Stderr: o.Stderr, LogLevel: o.LogLevel,
 	}
 }
@@ -37,6 +43,15 @@ type SSHOptions = connect.SSHOptions
 
 // SudoOptions are for hops of method sudo.
 type SudoOptions = connect.SudoOptions
+
+// SuOptions are for hops of method su.
+type SuOptions = connect.SuOptions
+
+// DoasOptions are for hops of method doas.
+type DoasOptions = connect.DoasOptions
+
+// ProgramOptions are for hops of a method that is a program of another name: its Path, and Args before all others.
+type ProgramOptions = connect.ProgramOptions
 
 // HostKeys says what to do about a host's key.
 type HostKeys = connect.HostKeys

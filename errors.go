@@ -23,6 +23,10 @@ var (
 	ErrNotInSudoers     = connect.ErrNotInSudoers
 	ErrTTYRequired      = connect.ErrTTYRequired
 	ErrUnknownUser      = connect.ErrUnknownUser
+	ErrNotPermitted     = connect.ErrNotPermitted
+	ErrNotFound         = connect.ErrNotFound
+	ErrNotRunning       = connect.ErrNotRunning
+	ErrNoShell          = connect.ErrNoShell
 	ErrSetup            = connect.ErrSetup
 	ErrForeign          = connect.ErrForeign
 	ErrDied             = connect.ErrDied

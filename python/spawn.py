@@ -3,7 +3,6 @@
 Runs in the namespace of core.py, in the thread that reads (the holder of R); core's names are used as they are.
 """
 import _socket
-import termios
 
 CHILDREN = {}       # id: Child
 TIMERS = []         # [when, function]
@@ -51,6 +50,7 @@ def execute(argv, env, tty, wait):
     failed_r, failed_w = os.pipe()
     fds += [in_r, in_w, out_r, out_w, err, err_w, failed_r, failed_w]
     if tty:
+        import termios      # not everywhere
         mode = termios.tcgetattr(slave)
         mode[3] = mode[3] & ~termios.ECHO       # no answer may come back into an error text
         termios.tcsetattr(slave, termios.TCSANOW, mode)
@@ -177,7 +177,9 @@ class Child(Stream):
         self.last = (self.last + data)[-TAIL:]
 
     def on_err(self, ev):
-        self.listen(self.err)
+        data = self.listen(self.err)
+        if self.plan['wait']:
+            self.converse(data)     # PAM's questions to a standard input that is a terminal come here
 
     def on_tty(self, ev):
         self.converse(self.listen(self.tty))

@@ -31,6 +31,13 @@ fish            fish
 tcsh            tcsh
 ksh             ksh
 busybox         busybox
+debootstrap     debootstrap
+doas            opendoas
+podman          podman
+buildah         buildah
+crun            crun
+systemd-nspawn  systemd-container
+lxc-attach      lxc
 '
 
 PATH=$PATH:/usr/sbin:/sbin

@@ -92,6 +92,12 @@ A target is a list of hops joined by "+", each reached from the one before:
   web1, deploy@web1:22 a host, by your own ssh with its configuration, agent and host keys
   web1+sudo            root there; sudo:postgres is user postgres
   bastion+web1+sudo    root on web1, which is reached from bastion
+  web1+docker:app      in a container there; docker:www@app as one of its users
+
+Further methods: su[:USER], doas[:USER]; podman:, buildah:, lxc:, lxd:, incus:, jail:[USER@]CONTAINER; docker-run:, podman-run:IMAGE;
+kubectl:[CONTEXT@][NAMESPACE/]POD[/CONTAINER]; machinectl:[USER@]MACHINE; nspawn:, chroot:[USER@]DIRECTORY; setns:PID or
+setns:KIND/CONTAINER, the namespaces of a process; exec:COMMAND, anything that ends in a shell or an interpreter. A + in it is
+written \+.
 
 Exit status: 0 all well; 1 the code failed somewhere; 2 usage; 255 a connection failed or was lost; 130 interrupted. With
 one target, run and exec end with the status of what they ran.`

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -45,6 +46,9 @@ type options struct {
 	askPassFD, askBecomeFD     int
 	becomeLogin, becomeSetHome bool
 
+	programs    map[string]string
+	programArgs []string
+
 	verbose int
 	quiet   bool
 	noColor bool
@@ -76,10 +80,12 @@ func (o *options) addTargets(cmd *cobra.Command) {
 	f.BoolVar(&o.askPass, "ask-pass", false, "ask for ssh's password; else $MITOGEN_SSH_PASSWORD")
 	f.IntVar(&o.askPassFD, "ask-pass-fd", -1, "read ssh's password from file descriptor `N`, one line")
 
-	f.BoolVarP(&o.askBecome, "become-password", "K", false, "ask for sudo's password; else $MITOGEN_BECOME_PASSWORD")
-	f.IntVar(&o.askBecomeFD, "become-password-fd", -1, "read sudo's password from file descriptor `N`, one line")
-	f.BoolVar(&o.becomeLogin, "become-login", false, "sudo -i: through the user's login shell")
+	f.BoolVarP(&o.askBecome, "become-password", "K", false, "ask for the password of sudo, su and doas; else $MITOGEN_BECOME_PASSWORD")
+	f.IntVar(&o.askBecomeFD, "become-password-fd", -1, "read the password of sudo, su and doas from file descriptor `N`, one line")
+	f.BoolVar(&o.becomeLogin, "become-login", false, "sudo -i, su -: through the user's login shell")
 	f.BoolVar(&o.becomeSetHome, "become-home", false, "sudo -H: with the user's home directory")
+	f.StringToStringVar(&o.programs, "program", nil, "`METHOD=PATH` of a method's program: docker=/opt/bin/docker; repeat")
+	f.StringArrayVar(&o.programArgs, "program-arg", nil, "`METHOD=ARGUMENT`, further, for a method's program: kubectl=--kubeconfig=k; repeat")
 	o.addOutput(f)
 	must(cmd.RegisterFlagCompletionFunc("target", completeTarget))
 	must(cmd.RegisterFlagCompletionFunc("host-keys", cobra.FixedCompletions(hostKeyNames, cobra.ShellCompDirectiveNoFileComp)))
@@ -202,6 +208,18 @@ func (s *state) connectOptions(ctx context.Context) (mitogen.ConnectOptions, err
 		SSH: mitogen.SSHOptions{Args: o.sshArgs, ConfigFile: o.sshConfig, Port: o.port, IdentityFile: o.identity,
 			HostKeys: mitogen.HostKeys(o.hostKeys)},
 		Sudo: mitogen.SudoOptions{Login: o.becomeLogin, SetHome: o.becomeSetHome},
+		Su:   mitogen.SuOptions{Login: o.becomeLogin},
+	}
+	var err error
+	if c.Programs, err = o.programOptions(); err != nil {
+		return c, err
+	}
+	for method, into := range map[string]struct {
+		path *string
+		args *[]string
+	}{"ssh": {&c.SSH.Path, &c.SSH.Args}, "sudo": {&c.Sudo.Path, &c.Sudo.Args}, "su": {&c.Su.Path, &c.Su.Args}, "doas": {&c.Doas.Path, &c.Doas.Args}} {
+		*into.path = c.Programs[method].Path
+		*into.args = append(*into.args, c.Programs[method].Args...)
 	}
 	for _, p := range []struct {
 		what, env string
@@ -210,7 +228,7 @@ func (s *state) connectOptions(ctx context.Context) (mitogen.ConnectOptions, err
 		into      *mitogen.Secret
 	}{
 		{"ssh password", "MITOGEN_SSH_PASSWORD", o.askPass, o.askPassFD, &c.SSH.Password},
-		{"sudo password", "MITOGEN_BECOME_PASSWORD", o.askBecome, o.askBecomeFD, &c.Sudo.Password},
+		{"become password", "MITOGEN_BECOME_PASSWORD", o.askBecome, o.askBecomeFD, &c.Sudo.Password},
 	} {
 		secret, err := s.password(ctx, p.what, p.env, p.ask, p.fd)
 		if err != nil {
@@ -218,7 +236,38 @@ func (s *state) connectOptions(ctx context.Context) (mitogen.ConnectOptions, err
 		}
 		*p.into = mitogen.Secret(secret)
 	}
+	c.Su.Password, c.Doas.Password = c.Sudo.Password, c.Sudo.Password
 	return c, nil
+}
+
+// programOptions reads --program and --program-arg.
+func (o *options) programOptions() (map[string]mitogen.ProgramOptions, error) {
+	all := map[string]mitogen.ProgramOptions{}
+	known := func(flag, method string) error {
+		if !slices.Contains(connect.Methods(), method) {
+			return usagef("--%s: unknown method %s (methods: %s)", flag, quoted(method), strings.Join(connect.Methods(), ", "))
+		}
+		return nil
+	}
+	for method, path := range o.programs {
+		if err := known("program", method); err != nil {
+			return nil, err
+		}
+		all[method] = mitogen.ProgramOptions{Path: path}
+	}
+	for _, text := range o.programArgs {
+		method, arg, ok := strings.Cut(text, "=")
+		if !ok {
+			return nil, usagef("--program-arg %s: not METHOD=ARGUMENT", quoted(text))
+		}
+		if err := known("program-arg", method); err != nil {
+			return nil, err
+		}
+		p := all[method]
+		p.Args = append(p.Args, arg)
+		all[method] = p
+	}
+	return all, nil
 }
 
 // searchPath is where modules are looked for: first, as Python does with a script's directory, then --path, then

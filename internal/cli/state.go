@@ -67,9 +67,12 @@ func readFile(what, name string) ([]byte, error) {
 	return b, nil
 }
 
-// splitList cuts a list at commas, without what is empty.
+// splitList cuts a list at commas, without what is empty. A command line keeps its commas.
 func splitList(text string) []string {
 	var all []string
+	if strings.Contains(text, "exec:") {
+		return []string{text}
+	}
 	for word := range strings.SplitSeq(text, ",") {
 		if word = strings.TrimSpace(word); word != "" {
 			all = append(all, word)

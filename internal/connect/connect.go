@@ -14,9 +14,9 @@ import (
 
 // A Hop is one element of a target.
 type Hop struct {
-	Method string // "local", "ssh", "sudo"
+	Method string // one of Methods
 	User   string // empty: the method's default
-	Host   string // ssh only; an IPv6 address without brackets
+	Host   string // what is entered: host (an IPv6 address without brackets), container, directory, process, command
 	Port   int    // ssh only; 0: the default
 }
 
@@ -32,6 +32,7 @@ type Plan struct {
 	Ask     Ask           // how questions reach whoever can answer
 	Prompts []Prompt      // for the terminal's dialogue
 	Timeout time.Duration // whole connect; 0: none
+	Near    bool          // the process and those it starts are in the process table of whoever carries it out
 
 	// Alone says that the process is a client which may wait for other things than its stdin, and has nothing of its
 	// own: the kernel is to kill it when the engine dies. A context must not die so, because what it has started would
@@ -65,15 +66,33 @@ type method struct {
 	status   int       // exit status of the method's own failures, which symptoms tell apart; 0: any
 	silent   error     // kind of such a status without a symptom; nil: ErrDied
 	wrong    error     // kind of a repeated prompt; nil: ErrAuth
+	near     bool      // see Plan.Near; the others' programs are clients, which can be killed alone
 }
 
 var methods map[string]method
 
 func init() { // not a literal: parse and format of ssh look at the table
 	methods = map[string]method{
-		"local": localMethod,
-		"ssh":   sshMethod,
-		"sudo":  sudoMethod,
+		"buildah":    buildahMethod,
+		"chroot":     chrootMethod,
+		"doas":       doasMethod,
+		"docker":     dockerMethod,
+		"docker-run": dockerRunMethod,
+		"exec":       execMethod,
+		"incus":      incusMethod,
+		"jail":       jailMethod,
+		"kubectl":    kubectlMethod,
+		"local":      localMethod,
+		"lxc":        lxcMethod,
+		"lxd":        lxdMethod,
+		"machinectl": machinectlMethod,
+		"nspawn":     nspawnMethod,
+		"podman":     podmanMethod,
+		"podman-run": podmanRunMethod,
+		"setns":      setnsMethod,
+		"ssh":        sshMethod,
+		"su":         suMethod,
+		"sudo":       sudoMethod,
 	}
 }
 
@@ -88,10 +107,10 @@ func Methods() []string {
 }
 
 // ParseTarget reads "hop+hop+…". A hop is "method[:args]", or "[user@]host[:port]", which means ssh. A host that is
-// called like a method is written "ssh:name"; an IPv6 address stands in brackets.
+// called like a method is written "ssh:name"; an IPv6 address stands in brackets; a + within a hop has a backslash.
 func ParseTarget(target string) ([]Hop, error) {
 	var hops []Hop
-	for text := range strings.SplitSeq(target, "+") {
+	for _, text := range splitHops(target) {
 		h, err := ParseHop(text)
 		if err != nil {
 			return nil, fmt.Errorf("parse target %q: %w", target, err)
@@ -99,6 +118,22 @@ func ParseTarget(target string) ([]Hop, error) {
 		hops = append(hops, h)
 	}
 	return hops, nil
+}
+
+// splitHops cuts a target at each + that has no backslash before it.
+func splitHops(target string) []string {
+	var all []string
+	begin := 0
+	for i := 0; i < len(target); i++ {
+		switch target[i] {
+		case '\\':
+			i++
+		case '+':
+			all = append(all, target[begin:i])
+			begin = i + 1
+		}
+	}
+	return append(all, target[begin:])
 }
 
 // ParseHop reads one element of a target.
@@ -136,7 +171,7 @@ func (h Hop) Plan(boot []string, opt Options, here bool) (Plan, error) {
 	if err != nil {
 		return Plan{}, fmt.Errorf("plan hop %s: %w", h, err)
 	}
-	p.Name, p.Method, p.Timeout = h.String(), h.Method, opt.timeout()
+	p.Name, p.Method, p.Timeout, p.Near, p.Alone = h.String(), h.Method, opt.timeout(), m.near, !m.near
 	return p, nil
 }
 

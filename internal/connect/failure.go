@@ -43,6 +43,10 @@ var (
 	ErrNotInSudoers     = errors.New("not allowed by sudoers")
 	ErrTTYRequired      = errors.New("terminal required")
 	ErrUnknownUser      = errors.New("unknown user")
+	ErrNotPermitted     = errors.New("not permitted")
+	ErrNotFound         = errors.New("no such container, machine or directory")
+	ErrNotRunning       = errors.New("container not running")
+	ErrNoShell          = errors.New("no shell found")
 	ErrSetup            = errors.New("wrong set-up")
 	ErrForeign          = errors.New("foreign bytes on the stream")
 	ErrDied             = errors.New("interpreter died")
@@ -76,6 +80,10 @@ var kinds = map[error]advice{
 	ErrNotInSudoers:     {PhaseLogin, "allow it in sudoers there"},
 	ErrTTYRequired:      {PhaseLogin, "sudo found no terminal: check requiretty and the limit of pseudo-terminals there"},
 	ErrUnknownUser:      {PhaseLogin, "check the user's name"},
+	ErrNotPermitted:     {PhaseLogin, "allow it there, or take a user who may"},
+	ErrNotFound:         {PhaseLogin, "check the name on the machine that enters it"},
+	ErrNotRunning:       {PhaseLogin, "start it first"},
+	ErrNoShell:          {PhasePython, "there is no sh in it: name an interpreter with exec:"},
 	ErrSetup:            {PhaseStart, "correct the program's configuration on the machine that starts it"},
 	ErrForeign:          {PhasePython, "something else writes on the connection: look at the bytes shown"},
 	ErrDied:             {PhasePython, "run the same command by hand to see why"},
@@ -189,6 +197,11 @@ func kindOf(m method, f Failure) error {
 		return or(m.wrong, ErrAuth)
 	}
 	if f.Status == 127 || f.Status == 126 || strings.Contains(f.Text, noPython) {
+		for _, s := range noShell {
+			if strings.Contains(text, s) {
+				return ErrNoShell
+			}
+		}
 		return ErrNoPython
 	}
 	if m.status != 0 && m.status != f.Status {
@@ -201,6 +214,9 @@ func kindOf(m method, f Failure) error {
 	}
 	return or(m.silent, ErrDied)
 }
+
+// noShell is what programs say that can't start sh in what they enter, besides its status.
+var noShell = []string{"executable file not found", "failed to run command", "no command 'sh'"}
 
 // certain kinds need no look at the text.
 var certain = map[string]error{

@@ -4,6 +4,7 @@ import "errors"
 
 // local starts the process directly, on the machine of whoever carries out the plan.
 var localMethod = method{
+	near: true,
 	parse: func(_ string, given bool) (Hop, error) {
 		if given {
 			return Hop{}, errors.New(`"local" takes no arguments`)

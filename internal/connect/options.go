@@ -18,6 +18,17 @@ type Options struct {
 
 	SSH  SSHOptions
 	Sudo SudoOptions
+	Su   SuOptions
+	Doas DoasOptions
+
+	// Programs are for hops of the other methods, by the method's name.
+	Programs map[string]ProgramOptions
+}
+
+// ProgramOptions are for hops of a method that is a program.
+type ProgramOptions struct {
+	Path string   // default: the program's usual name
+	Args []string // further arguments, before all others
 }
 
 // SSHOptions are for hops of method ssh. What isn't set is left to the user's own configuration.
@@ -55,6 +66,21 @@ type SudoOptions struct {
 	Password Secret   // typed once where sudo asks
 	Login    bool     // -i: through the user's login shell
 	SetHome  bool     // -H
+	Args     []string // further arguments, before the command
+}
+
+// SuOptions are for hops of method su.
+type SuOptions struct {
+	Path     string   // default "su"
+	Password Secret   // of the user that is entered; typed once
+	Login    bool     // a login shell
+	Args     []string // further arguments, before the command
+}
+
+// DoasOptions are for hops of method doas.
+type DoasOptions struct {
+	Path     string   // default "doas"
+	Password Secret   // typed once where doas asks
 	Args     []string // further arguments, before the command
 }
 

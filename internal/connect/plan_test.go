@@ -43,6 +43,38 @@ func TestPlanArgv(t *testing.T) {
 			"-o UserKnownHostsFile=/dev/null -o GlobalKnownHostsFile=/dev/null "},
 		{"sudo", Options{}, "sudo -p mitogen-password -u root -- sh -c echo $0 a'b"},
 		{"sudo:pg", all, "/opt/sudo -p mitogen-password -u pg -H -E -- sh -c echo $0 a'b"},
+		{"su", Options{}, "su root -c 'sh' '-c' 'echo $0' 'a'\\''b'"},
+		{"su:pg", Options{Su: SuOptions{Path: "/opt/su", Login: true, Args: []string{"-s", "/bin/sh"}}}, "/opt/su - pg -s /bin/sh -c 'sh'"},
+		{"doas", Options{}, "doas -u root -- sh -c echo $0 a'b"},
+		{"doas:pg", Options{Doas: DoasOptions{Path: "/opt/doas", Args: []string{"-n"}}}, "/opt/doas -u pg -n -- sh -c echo"},
+		{"docker:app", Options{}, "docker exec --interactive app sh -c echo"},
+		{"docker:www@app", programs("docker", "/opt/docker", "-H", "tcp://h"), "/opt/docker -H tcp://h exec --interactive --user www app sh -c echo"},
+		{"docker-run:reg.example/lib/img:1.2", Options{},
+			"docker run --interactive --rm --log-driver none --entrypoint  reg.example/lib/img:1.2 sh -c echo"},
+		{"podman:1000:10@app", Options{}, "podman exec --interactive --user 1000:10 app sh -c echo"},
+		{"podman-run:img", Options{}, "podman run --interactive --rm --log-driver none --entrypoint  img sh -c echo"},
+		{"buildah:me@work", Options{}, "buildah run --user me -- work sh -c echo"},
+		{"kubectl:pod", Options{}, "kubectl exec --stdin --quiet pod -- sh -c echo"},
+		{"kubectl:ns/pod", Options{}, "kubectl --namespace ns exec --stdin --quiet pod -- sh -c echo"},
+		{"kubectl:/pod/side", Options{}, "kubectl exec --stdin --quiet pod --container side -- sh -c echo"},
+		{"kubectl:arn:aws:eks:eu:1:cluster/prod@ns/pod/side", programs("kubectl", "", "--kubeconfig", "k"),
+			"kubectl --kubeconfig k --context arn:aws:eks:eu:1:cluster/prod --namespace ns exec --stdin --quiet pod --container side -- sh -c echo"},
+		{"lxc:1000@c1", Options{}, "lxc-attach --clear-env --name c1 --uid 1000 -- sh -c echo"},
+		{"lxd:far:c1", Options{}, "lxc exec far:c1 --mode non-interactive -- sh -c echo"},
+		{"incus:1000@c1", Options{}, "incus exec c1 --mode non-interactive --user 1000 -- sh -c echo"},
+		{"jail:www@7", Options{}, "jexec -U www 7 sh -c echo"},
+		{"machinectl:me@m1", Options{}, "machinectl --quiet shell me@m1 /usr/bin/env sh -c echo"},
+		{"machinectl:.host", Options{}, "machinectl --quiet shell root@.host /usr/bin/env sh -c echo"},
+		{"nspawn:me@/srv/root", programs("nspawn", "", "--ephemeral"),
+			"systemd-nspawn --quiet --pipe --directory /srv/root --user me --ephemeral -- sh -c echo"},
+		{"chroot:/srv/root", Options{}, "chroot /srv/root sh -c echo"},
+		{"chroot:me:staff@/srv/root", Options{}, "chroot --userspec=me:staff /srv/root sh -c echo"},
+		{"setns:4711", Options{}, "nsenter --all --target 4711 -- sh -c echo"},
+		{"setns:docker/app", Options{}, "sh -c p=`docker inspect --type container --format '{{.State.Pid}}' 'app'` && " +
+			"exec 'nsenter' '--all' --target \"$p\" -- \"$@\" sh sh -c echo"},
+		{"exec:nice env", Options{}, "nice env sh -c echo $0 a'b"},
+		{"exec:ssh -J b host bash", Options{}, "ssh -J b host bash -c exec \"$@\" bash sh -c echo $0 a'b"},
+		{`exec:docker run -i 'a b' python3.12`, Options{}, "docker run -i a b python3.12 -c a'b"},
 		{"sudo:pg", Options{Sudo: SudoOptions{Login: true}}, "sudo -p mitogen-password -u pg -i -- sh -c eval \"`printf %b '"},
 	} {
 		got := strings.Join(mustPlan(t, tt.hop, tt.opt, true).Argv, " ")
@@ -50,6 +82,10 @@ func TestPlanArgv(t *testing.T) {
 			t.Errorf("%s %+v:\n got %s\nwant %s", tt.hop, tt.opt, got, tt.want)
 		}
 	}
+}
+
+func programs(method, path string, args ...string) Options {
+	return Options{Programs: map[string]ProgramOptions{method: {Path: path, Args: args}}}
 }
 
 func TestPlanQuestions(t *testing.T) {

@@ -131,7 +131,7 @@ func planSSH(h Hop, boot []string, opt Options, here bool) (Plan, error) {
 	}
 	o := opt.SSH
 	secrets := o.Password != "" || o.Passphrase != ""
-	p := Plan{Alone: true}
+	var p Plan
 	switch {
 	case here && (secrets || opt.Interactive):
 		p.Ask = AskPass

@@ -1,29 +1,12 @@
 package connect
 
-import (
-	"fmt"
-	"strings"
-)
+import "strings"
 
 // sudo becomes another user. Its fds 0 to 2 are pipes, and it gets a terminal to ask on, which satisfies requiretty.
 var sudoMethod = method{
-	parse: func(args string, given bool) (Hop, error) {
-		if given && args == "" {
-			return Hop{}, fmt.Errorf(`"sudo:" without a user`)
-		}
-		if given {
-			if err := checkWord("user", args); err != nil {
-				return Hop{}, fmt.Errorf("sudo: %w", err)
-			}
-		}
-		return Hop{Method: "sudo", User: args}, nil
-	},
-	format: func(h Hop) string {
-		if h.User == "" {
-			return "sudo"
-		}
-		return "sudo:" + h.User
-	},
+	near:     true,
+	parse:    parseUser("sudo"),
+	format:   formatUser,
 	plan:     planSudo,
 	symptoms: sudoSymptoms,
 	wrong:    ErrSudoPassword,

@@ -21,6 +21,12 @@ func TestParseTarget(t *testing.T) {
 		{"[::1]", []Hop{{Method: "ssh", Host: "::1"}}},
 		{"ssh:me@[fe80::1%eth0]:2222", []Hop{{Method: "ssh", User: "me", Host: "fe80::1%eth0", Port: 2222}}},
 		{"sudo", []Hop{{Method: "sudo"}}},
+		{"su:pg+doas+chroot:me@/srv/x", []Hop{{Method: "su", User: "pg"}, {Method: "doas"}, {Method: "chroot", User: "me", Host: "/srv/x"}}},
+		{"docker:app+kubectl:prod@ns/pod/c", []Hop{{Method: "docker", Host: "app"}, {Method: "kubectl", User: "prod", Host: "ns/pod/c"}}},
+		{"docker-run:img:1", []Hop{{Method: "docker-run", Host: "img:1"}}},
+		{"setns:lxc/c1+setns:1", []Hop{{Method: "setns", Host: "lxc/c1"}, {Method: "setns", Host: "1"}}},
+		{`exec:a\+b  "c d" 'e"' sh+sudo`, []Hop{{Method: "exec", Host: `a+b 'c d' 'e"' sh`}, {Method: "sudo"}}},
+		{"ssh:docker", []Hop{{Method: "ssh", Host: "docker"}}},
 		{"sudo:#1000", []Hop{{Method: "sudo", User: "#1000"}}},
 		{"bastion+deploy@web1:65535+sudo:postgres", []Hop{
 			{Method: "ssh", Host: "bastion"},
@@ -48,11 +54,30 @@ func TestParseTargetErrors(t *testing.T) {
 		{"local:x", "takes no arguments"},
 		{"ssh", "needs a host"},
 		{"ssh:", "needs a host"},
-		{"sudo:", "without a user"},
+		{"sudo:", "empty user"},
+		{"docker", "needs a container"},
+		{"docker:", "needs a container"},
+		{"docker:a/b", "bad container"},
+		{"docker:-x", "bad container"},
+		{"docker:@x", "empty user"},
+		{"docker-run:$x", "bad image"},
+		{"lxc:me@c1", "no number"},
+		{"chroot:srv", "no absolute path"},
+		{"chroot:/srv;x", "bad directory"},
+		{"kubectl:a/b/c/d", "more parts"},
+		{"kubectl:/b", "empty name"},
+		{"kubectl:a//c", "empty name"},
+		{"setns:0", "no process id"},
+		{"setns:vm/x", "unknown kind"},
+		{"setns:docker/-x", "bad name"},
+		{"exec:", "needs a command"},
+		{"exec:'", "without its end"},
+		{`exec:a\`, "backslash"},
+		{"exec:a\nb", "control character"},
 		{"sudo:-x", "bad user"},
 		{"sudo:a b", "bad user"},
 		{"nonesuch:web1", `unknown method "nonesuch"`},
-		{"nonesuch:web1", "methods: local, ssh, sudo"},
+		{"nonesuch:web1", "docker-run, exec, incus"},
 		{"web1:", "bad port"},
 		{"web1:0", "bad port"},
 		{"web1:65536", "bad port"},
@@ -82,7 +107,7 @@ func TestParseTargetErrors(t *testing.T) {
 }
 
 func FuzzParseTarget(f *testing.F) {
-	for _, s := range []string{"a+b", "me@[::1]:22", "sudo:x", "ssh:local", "x:y", "[", "@", ":"} {
+	for _, s := range []string{"a+b", "me@[::1]:22", "sudo:x", "ssh:local", "x:y", `exec:a\+b "c\"" '\d'`, "chroot:a@/b", "kubectl:a@b/c/d", "[", "@", ":"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

@@ -2,7 +2,8 @@
 // different kinds of sudo. It needs root, and is shared by all test processes: the first one sets it up, the last one
 // takes it down, unless "lab up" (./cmd/lab) has asked to keep it.
 //
-// Everything lives in Dir, except for the users (their names begin with "mito") and one file in /etc/sudoers.d.
+// Everything lives in Dir, except for the users (their names begin with "mito"), one file in /etc/sudoers.d, doas.conf
+// where there was none, and the tree of Root, which is kept.
 package lab
 
 import (

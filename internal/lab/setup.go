@@ -34,7 +34,7 @@ func up() (*Lab, error) {
 		Host: "127.0.0.1", Password: rand.Text(), Passphrase: rand.Text(),
 		Key: file("key"), LockedKey: file("locked_key"), KnownHosts: file("known_hosts"), Config: file("ssh_config"),
 	}
-	for _, step := range []func() error{l.makeKeys, l.addUsers, l.addSudoers, l.startSSHD, l.writeClient, l.save} {
+	for _, step := range []func() error{l.makeKeys, l.addUsers, l.addSudoers, addDoas, l.startSSHD, l.writeClient, l.save} {
 		if err := step(); err != nil {
 			return nil, err
 		}
@@ -132,6 +132,26 @@ func (l *Lab) addSudoers() error {
 	}
 	return run("", "install", "-m", "440", draft, sudoersFile)
 }
+
+// addDoas allows doas to those whom it allows sudo, unless it is configured already.
+func addDoas() error {
+	if _, err := os.Stat(doasFile); err == nil {
+		return nil
+	}
+	return os.WriteFile(doasFile, []byte(doasMark+"permit nopass "+Free+"\npermit "+Pass+"\n"), 0o644)
+}
+
+// HasDoas tells whether doas is there, and configured for the lab.
+func HasDoas() bool {
+	text, err := os.ReadFile(doasFile)
+	_, missing := exec.LookPath("doas")
+	return err == nil && missing == nil && strings.HasPrefix(string(text), doasMark)
+}
+
+const (
+	doasFile = "/etc/doas.conf"
+	doasMark = "# made by mitogen-lab\n"
+)
 
 const sshdConfig = `ListenAddress %s
 Port %d
@@ -260,6 +280,11 @@ func down() error {
 	}
 	if err := os.Remove(sudoersFile); err != nil && !os.IsNotExist(err) {
 		return err
+	}
+	if text, err := os.ReadFile(doasFile); err == nil && strings.HasPrefix(string(text), doasMark) {
+		if err := os.Remove(doasFile); err != nil {
+			return err
+		}
 	}
 	return os.RemoveAll(Dir)
 }

@@ -2,12 +2,15 @@ package spawn
 
 import (
 	"bytes"
+	"sync"
 
 	"github.com/mitogen-go/mitogen/internal/connect"
 )
 
 // A dialogue finds prompts in what a terminal shows, however it is cut into pieces. It does no I/O.
 type dialogue struct {
+	sync.Mutex // for those who share it
+
 	prompts []connect.Prompt
 	needles [][]byte // in lower case
 	seen    []bool

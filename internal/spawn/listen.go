@@ -77,6 +77,8 @@ func (l *listener) hear(b []byte) {
 
 // answer carries on the dialogue.
 func (l *listener) answer(b []byte) {
+	l.talk.Lock()
+	defer l.talk.Unlock()
 	answers, problem := l.talk.feed(b)
 	for _, a := range answers {
 		l.p.tty.master.SetWriteDeadline(time.Now().Add(5 * time.Second))

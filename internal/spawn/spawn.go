@@ -118,11 +118,16 @@ func (p *Process) begin(ctx context.Context) {
 	}
 	p.unwatch = context.AfterFunc(ctx, func() { p.Fail(cancelled(ctx.Err())) })
 	p.readers.Add(1)
-	go p.listen(p.stderr, &listener{p: p, copy: p.opt.Stderr})
+	said := &listener{p: p, copy: p.opt.Stderr}
 	if p.tty != nil {
+		shown := &listener{p: p, talk: newDialogue(p.plan.Prompts)}
+		if p.plan.Wait {
+			said.talk = shown.talk // PAM's questions to a standard input that is a terminal come on stderr
+		}
 		p.readers.Add(1)
-		go p.listen(p.tty.master, &listener{p: p, talk: newDialogue(p.plan.Prompts)})
+		go p.listen(p.tty.master, shown)
 	}
+	go p.listen(p.stderr, said)
 	go p.reap()
 }
 

@@ -1,5 +1,4 @@
 import _socket
-import termios
 CHILDREN={}
 TIMERS=[]
 EC0='MITO-EC0'.encode()
@@ -34,6 +33,7 @@ def execute(argv,env,tty,wait):
  failed_r,failed_w=os.pipe()
  fds+=[in_r,in_w,out_r,out_w,err,err_w,failed_r,failed_w]
  if tty:
+  import termios
   mode=termios.tcgetattr(slave)
   mode[3]=mode[3]&~termios.ECHO
   termios.tcsetattr(slave,termios.TCSANOW,mode)
@@ -146,7 +146,9 @@ class Child(Stream):
  def said(self,data):
   self.last=(self.last+data)[-TAIL:]
  def on_err(self,ev):
-  self.listen(self.err)
+  data=self.listen(self.err)
+  if self.plan['wait']:
+   self.converse(data)
  def on_tty(self,ev):
   self.converse(self.listen(self.tty))
  def listen(self,fd):

@@ -1,0 +1,4 @@
+package connect
+
+// incus has lxd's interface.
+var incusMethod = inside("incus", "incus", "container", checkWord, checkUID, execInstance)

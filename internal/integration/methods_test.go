@@ -1,0 +1,267 @@
+package integration
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/internal/lab"
+)
+
+// su and doas in a hop, which types the password.
+func TestBecomeInHops(t *testing.T) {
+	l := lab.Need(t)
+	password := mitogen.Secret(l.Password)
+	options := mitogen.ConnectOptions{Su: mitogen.SuOptions{Password: password}, Doas: mitogen.DoasOptions{Password: password}}
+	wrong := mitogen.ConnectOptions{Su: mitogen.SuOptions{Password: "wrong"}, Doas: mitogen.DoasOptions{Password: "wrong"}}
+	targets := []string{"sudo:" + lab.Free + "+su:" + lab.Pass, "sudo:" + lab.Free + "+su:" + lab.Pass + "+su:" + lab.None + "+local"}
+	if lab.HasDoas() {
+		targets = append(targets, "sudo:"+lab.Pass+"+doas", "sudo:"+lab.Free+"+su:"+lab.Pass+"+doas:"+lab.None)
+	}
+	for _, target := range targets {
+		t.Run(target, func(t *testing.T) {
+			e := engine(t, mitogen.Options{})
+			c, err := e.Start(target, options)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := mitogen.Call[int](t.Context(), c, "here:uid"); err != nil {
+				t.Error(err)
+			}
+			if strings.Count(target, "+") > 1 {
+				return
+			}
+			_, err = e.Connect(t.Context(), target, wrong)
+			if !errors.Is(err, mitogen.ErrAuth) || strings.Contains(err.Error(), l.Password) {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// script writes a program and returns its path.
+func script(t *testing.T, text string) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "program")
+	if err := os.WriteFile(name, []byte("#!/bin/sh\n"+text+"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// need skips a test where a program is missing.
+func need(t *testing.T, program string) {
+	t.Helper()
+	if _, err := exec.LookPath(program); err != nil {
+		t.Skip(err)
+	}
+}
+
+// must runs a command of the set-up.
+func must(t *testing.T, argv ...string) string {
+	t.Helper()
+	out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%q: %v: %s", argv, err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// enter calls a function at target, directly and behind a hop, and returns what ended the first that failed.
+func enter(t *testing.T, target string, o mitogen.ConnectOptions) (uid int, etc string, err error) {
+	t.Helper()
+	for _, way := range []string{target, "local+" + target} {
+		e := engine(t, mitogen.Options{})
+		c, err := e.Start(way, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if uid, err = mitogen.Call[int](t.Context(), c, "here:uid"); err != nil {
+			return 0, "", fmt.Errorf("%s: %w", way, err)
+		}
+		if etc, err = mitogen.Call[string](t.Context(), c, "os:readlink", "/etc/mitogen-lab-root"); err != nil {
+			return uid, "", fmt.Errorf("%s: %w", way, err)
+		}
+		if err := e.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	return uid, etc, nil
+}
+
+// entered checks that targets lead into the root filesystem, as the user that each is to have.
+func entered(t *testing.T, root string, o mitogen.ConnectOptions, uids map[string]int) {
+	t.Helper()
+	mark := filepath.Join(root, "etc/mitogen-lab-root")
+	if _, err := os.Lstat(mark); err != nil {
+		if err := os.Symlink("here", mark); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for target, want := range uids {
+		if uid, etc, err := enter(t, target, o); uid != want || etc != "here" || err != nil {
+			t.Errorf("%s: uid %d, %q, %v", target, uid, etc, err)
+		}
+	}
+}
+
+// refused checks how targets fail.
+func refused(t *testing.T, o mitogen.ConnectOptions, kinds map[string]error) {
+	t.Helper()
+	for target, want := range kinds {
+		if _, _, err := enter(t, target, o); !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", target, err, want)
+		}
+	}
+}
+
+func TestChroot(t *testing.T) {
+	root := lab.Root(t)
+	entered(t, root, mitogen.ConnectOptions{}, map[string]int{"chroot:" + root: 0, "chroot:nobody@" + root: 65534})
+	empty := t.TempDir()
+	refused(t, mitogen.ConnectOptions{}, map[string]error{
+		"chroot:/no/such/place":         mitogen.ErrNotFound,
+		"chroot:" + empty:               mitogen.ErrNoShell,
+		"chroot:mito-nobody@" + root:    mitogen.ErrUnknownUser,
+		"su:nobody+chroot:" + root:      mitogen.ErrAuth, // an account that has no shell
+		"sudo:nobody+chroot:" + root:    mitogen.ErrNotPermitted,
+		"chroot:" + root + "+chroot:/x": mitogen.ErrNotFound,
+	})
+}
+
+// nspawn wants /run to be a file system in RAM, and the test has no systemd to register with.
+func TestNspawn(t *testing.T) {
+	root := lab.Root(t)
+	need(t, "systemd-nspawn")
+	o := mitogen.ConnectOptions{Programs: map[string]mitogen.ProgramOptions{"nspawn": {
+		Path: script(t, `exec unshare -m sh -c 'mount -t tmpfs t /run && exec systemd-nspawn "$@"' sh "$@"`),
+		Args: []string{"--register=no", "--keep-unit"},
+	}}}
+	entered(t, root, o, map[string]int{"nspawn:" + root: 0, "nspawn:nobody@" + root: 65534})
+}
+
+// A process's namespaces, of which unshare makes new ones.
+func TestSetns(t *testing.T) {
+	root := lab.Root(t)
+	need(t, "unshare")
+	cmd := exec.Command("unshare", "--mount", "--uts", "--ipc", "--pid", "--fork", "--root="+root, "sh", "-c", "echo; sleep 60")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	out.Read(make([]byte, 1))
+	children := must(t, "pgrep", "-P", fmt.Sprint(cmd.Process.Pid))
+	t.Cleanup(func() { exec.Command("kill", "-9", children).Run() })
+	o := mitogen.ConnectOptions{Programs: map[string]mitogen.ProgramOptions{"setns": {Args: []string{"--root"}}}}
+	entered(t, root, o, map[string]int{"setns:" + children: 0})
+	refused(t, o, map[string]error{"setns:99999999": mitogen.ErrNotFound})
+}
+
+// A classic container, which needs no daemon.
+func TestLXC(t *testing.T) {
+	root := lab.Root(t)
+	need(t, "lxc-start")
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "c1"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	config := "lxc.rootfs.path = dir:" + root + "\nlxc.uts.name = c1\nlxc.net.0.type = none\nlxc.cgroup.use =\nlxc.apparmor.profile = unconfined\n"
+	if err := os.WriteFile(filepath.Join(dir, "c1/config"), []byte(config), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	must(t, "lxc-start", "-P", dir, "-n", "c1", "-d", "-o", filepath.Join(dir, "log"), "--", "/bin/sleep", "120")
+	t.Cleanup(func() { exec.Command("lxc-stop", "-P", dir, "-n", "c1", "-k").Run() })
+	o := mitogen.ConnectOptions{Programs: map[string]mitogen.ProgramOptions{"lxc": {Args: []string{"--lxcpath=" + dir}}}}
+	entered(t, root, o, map[string]int{"lxc:c1": 0, "lxc:1000@c1": 1000})
+	refused(t, o, map[string]error{"lxc:c2": mitogen.ErrNotFound})
+	pid := must(t, "lxc-info", "-P", dir, "-n", "c1", "-p", "-H")
+	entered(t, root, mitogen.ConnectOptions{}, map[string]int{"setns:" + pid: 0})
+}
+
+// podman, where the machine's mixed control groups must not be seen: a container of the tree, one of an image, and buildah's.
+func TestPodman(t *testing.T) {
+	root := lab.Root(t)
+	need(t, "podman")
+	need(t, "crun")
+	dir := t.TempDir()
+	store := " --root " + dir + "/root --runroot " + dir + "/run --storage-driver vfs "
+	hide := `exec unshare -m sh -c 'umount -a -t cgroup2; umount -a -t cgroup; mount -t tmpfs t /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup; exec `
+	limits := " --cgroups=disabled --network=none --ulimit nofile=1024:1024 --ulimit nproc=1024:1024 "
+	podman := script(t, hide+"podman --runtime crun"+store+`"$@"' sh "$@"`)
+	run := script(t, `c=$1; shift; exec `+podman+` $c`+limits+`"$@"`)
+	if out, err := exec.Command(run, "run", "-d", "--name", "c1", "--rootfs", root, "sleep", "120").CombinedOutput(); err != nil {
+		t.Skipf("no containers here: %s", out)
+	}
+	t.Cleanup(func() { exec.Command(podman, "rm", "-f", "-t", "0", "c1").Run() })
+	o := mitogen.ConnectOptions{Programs: map[string]mitogen.ProgramOptions{"podman": {Path: podman}, "podman-run": {Path: run},
+		"buildah": {Path: script(t, "c=$1; shift; exec buildah"+store+`$c --isolation chroot "$@"`)}}}
+	entered(t, root, o, map[string]int{"podman:c1": 0, "podman:nobody@c1": 65534})
+	refused(t, o, map[string]error{"podman:c2": mitogen.ErrNotFound, "podman:mito-nobody@c1": mitogen.ErrUnknownUser})
+
+	must(t, "sh", "-c", "tar -C "+root+" -c . | "+podman+" import - lab")
+	entered(t, root, o, map[string]int{"podman-run:localhost/lab:latest": 0})
+	for range 50 { // the last moves of a container that is being removed
+		if must(t, podman, "ps", "-a", "-q") == must(t, podman, "ps", "-q") {
+			break
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	if left := strings.Fields(must(t, podman, "ps", "-a", "-q")); len(left) != 1 {
+		t.Errorf("%d containers, want the one that was there", len(left))
+	}
+
+	must(t, podman, "stop", "-t", "0", "c1")
+	refused(t, o, map[string]error{"podman:c1": mitogen.ErrNotRunning})
+	if _, err := exec.LookPath("buildah"); err == nil {
+		must(t, "sh", "-c", "buildah"+store+"from --name work --pull-never localhost/lab:latest")
+		entered(t, root, o, map[string]int{"buildah:work": 0})
+	}
+}
+
+// Those that can't run here, with a stand-in for their programs that checks the arguments up to the command, and executes it.
+func TestStandIns(t *testing.T) {
+	for target, want := range map[string]string{
+		"docker:www@app":          "exec --interactive --user www app",
+		"docker-run:img:1":        "run --interactive --rm --log-driver none --entrypoint  img:1",
+		"kubectl:k@ns/pod/c":      "--context k --namespace ns exec --stdin --quiet pod --container c --",
+		"lxd:c1":                  "exec c1 --mode non-interactive --",
+		"incus:1000@c1":           "exec c1 --mode non-interactive --user 1000 --",
+		"jail:www@j1":             "-U www j1",
+		"machinectl:m1":           "--quiet shell root@m1",
+		"exec:env PROGRAM a b sh": "a b sh -c exec \"$@\" sh",
+	} {
+		t.Run(target, func(t *testing.T) {
+			program := script(t, `seen=
+for word; do
+    case $word in sh|/usr/bin/env) [ "$seen" = "$WANT" ] && exec "$@";; esac
+    [ "$word" = sh ] && [ "$seen $word" = "$WANT" ] && { shift; exec "$@"; }
+    seen="${seen:+$seen }$word"
+    shift
+done
+echo "unexpected arguments: $seen, want $WANT" >&2
+exit 64`)
+			t.Setenv("WANT", want)
+			o := mitogen.ConnectOptions{Programs: map[string]mitogen.ProgramOptions{}}
+			method, _, _ := strings.Cut(target, ":")
+			o.Programs[method] = mitogen.ProgramOptions{Path: program}
+			target = strings.ReplaceAll(target, "PROGRAM", program)
+			for _, way := range []string{target, "local+" + target} {
+				e := engine(t, mitogen.Options{})
+				c := connect(t, e, way, o)
+				if pid, err := mitogen.Call[int](t.Context(), c, "os:getpid"); err != nil || pid == 0 {
+					t.Error(pid, err)
+				}
+			}
+		})
+	}
+}
