@@ -34,7 +34,7 @@ func (o ConnectOptions) engine() engine.ConnectOptions {
 	return engine.ConnectOptions{
 		Options: connect.Options{Python: o.Python, ConnectTimeout: o.Timeout, SSH: o.SSH, Sudo: o.Sudo,
 			Su: o.Su, Doas: o.Doas, Programs: o.Programs},
-		Stdout:  o.Stdout, Stderr: o.Stderr, LogLevel: o.LogLevel,
+		Stdout: o.Stdout, Stderr: o.Stderr, LogLevel: o.LogLevel,
 	}
 }
 
