@@ -32,8 +32,8 @@ def run_timers():
 DUE[0] = run_timers
 
 
-def execute(argv, env, tty, wait):
-    """Start argv (bytes). Returns (pid, fds of its stdin, stdout, stderr, terminal and the terminal's other side, error)."""
+def execute(argv, env, tty, wait, warm):
+    """Start argv (bytes), or with warm a copy of this process. Returns (pid, fds of its stdin, stdout, stderr, terminal and the terminal's other side, error)."""
     master = slave = None
     fds = []
     if tty:
@@ -78,6 +78,8 @@ def execute(argv, env, tty, wait):
                         signal.signal(getattr(signal, name), signal.SIG_DFL)
                 full = dict(getattr(os, 'environb', os.environ))
                 full.update(env)
+                if warm:
+                    reborn(failed_w)
                 os.execvpe(argv[0], argv, full)
             except:
                 os.write(failed_w, str(sys.exc_info()[1]).encode())
@@ -100,6 +102,30 @@ def execute(argv, env, tty, wait):
     return pid, in_w, out_r, err, master, slave, why
 
 
+def reborn(failed):
+    """Be what the boot command is once it has started: in a process that has run nothing but the runtime."""
+    os.close(failed)        # as if it had executed something
+    try:
+        fds = [int(fd) for fd in os.listdir('/proc/self/fd')]
+    except OSError:
+        fds = range(3, 1024)
+    for fd in fds:
+        if fd > 2:
+            try:
+                os.close(fd)
+            except OSError:
+                pass
+    for hooks, ours in ((sys.meta_path, IMPORTER), (sys.path_hooks, Place)):
+        hooks[:] = [h for h in hooks if h is not ours]
+    for name in list(sys.modules):
+        if name.startswith('_mitogen'):
+            del sys.modules[name]
+    sys.path_importer_cache.clear()
+    os.write(1, EC0 + '\n'.encode())
+    f = os.fdopen(0, 'rb', 0)
+    exec(f.readline(), {'__builtins__': BUILTINS, '__name__': '__main__', 'f': f, 'os': os})
+
+
 class Child(Stream):
     """One context started here, from CONNECT to the report of its end."""
     gone = None     # (what, text) once its end has begun
@@ -119,7 +145,7 @@ class Child(Stream):
         argv = [utf8(a) for a in plan['argv']]
         words = argv[0] + ': '.encode()
         env = dict([(utf8(k), utf8(v)) for k, v in plan['env'].items()])
-        self.pid, w, r, self.err, self.tty, self.slave, why = execute(argv, env, plan['tty'], plan['wait'])
+        self.pid, w, r, self.err, self.tty, self.slave, why = execute(argv, env, plan['tty'], plan['wait'], plan.get('fork') and not S.calls)
         CHILDREN[id] = ROUTES[id] = self
         self.started = not plan['wait']
         Stream.__init__(self, r, w)

@@ -32,6 +32,7 @@ type Plan struct {
 	Ask     Ask           // how questions reach whoever can answer
 	Prompts []Prompt      // for the terminal's dialogue
 	Timeout time.Duration // whole connect; 0: none
+	Fork    bool          // a hop that has run nothing yet may start a copy of itself instead of Argv
 	Near    bool          // the process and those it starts are in the process table of whoever carries it out
 
 	// Alone says that the process is a client which may wait for other things than its stdin, and has nothing of its
@@ -79,6 +80,7 @@ func init() { // not a literal: parse and format of ssh look at the table
 		"docker":     dockerMethod,
 		"docker-run": dockerRunMethod,
 		"exec":       execMethod,
+		"fork":       forkMethod,
 		"incus":      incusMethod,
 		"jail":       jailMethod,
 		"kubectl":    kubectlMethod,

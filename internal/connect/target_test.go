@@ -77,7 +77,7 @@ func TestParseTargetErrors(t *testing.T) {
 		{"sudo:-x", "bad user"},
 		{"sudo:a b", "bad user"},
 		{"nonesuch:web1", `unknown method "nonesuch"`},
-		{"nonesuch:web1", "docker-run, exec, incus"},
+		{"nonesuch:web1", "docker-run, exec, fork"},
 		{"web1:", "bad port"},
 		{"web1:0", "bad port"},
 		{"web1:65536", "bad port"},

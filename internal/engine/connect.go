@@ -77,6 +77,9 @@ func (e *Engine) links(target string, o ConnectOptions) ([]link, error) {
 			}
 		}
 		l.key = key(l, o)
+		if i+1 < len(hops) && hops[i+1].Method == "fork" {
+			l.key += "template" // nobody is to run anything in it
+		}
 		if i > 0 {
 			l.key = all[i-1].key + l.key
 		}

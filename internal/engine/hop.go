@@ -115,7 +115,7 @@ func connectDict(p connect.Plan, head []byte) map[string]any {
 		timeout = p.Timeout.Seconds()
 	}
 	return map[string]any{"name": p.Name, "argv": p.Argv, "env": env, "tty": p.TTY, "wait": p.Wait, "prompts": prompts,
-		"timeout": timeout, "near": p.Near, "head": head, "with": []any{forwardModule}}
+		"timeout": timeout, "fork": p.Fork, "near": p.Near, "head": head, "with": []any{forwardModule}}
 }
 
 // connecting is the owner of a CONNECT request. HELLO ends it, or an answer: why there will be no HELLO.

@@ -53,7 +53,7 @@ func TestChainWaitsForNothing(t *testing.T) {
 			t.Fatal(id, err, g)
 		}
 		m := dict(t, plan)
-		for _, key := range []string{"name", "argv", "env", "tty", "wait", "prompts", "timeout", "near", "head", "with"} {
+		for _, key := range []string{"name", "argv", "env", "tty", "wait", "prompts", "timeout", "fork", "near", "head", "with"} {
 			if _, ok := m[key]; !ok {
 				t.Errorf("CONNECT without %s", key)
 			}
