@@ -24,6 +24,10 @@ type ConnectOptions struct {
 	// Programs are for hops of the other methods, by the method's name: where docker's client is, what it is told besides.
 	Programs map[string]ProgramOptions
 
+	// Via is the context that the target is reached from; nil: the engine. It must be one of the same engine. What the options say
+	// holds for the hops from there on, so that different hops can have different ones.
+	Via *Context
+
 	Stdout io.Writer // gets what is written to fd 1 there, by child processes too; nil: thrown away
 	Stderr io.Writer // the same for fd 2
 
@@ -31,7 +35,12 @@ type ConnectOptions struct {
 }
 
 func (o ConnectOptions) engine() engine.ConnectOptions {
+	var via *engine.Context
+	if o.Via != nil {
+		via = o.Via.c
+	}
 	return engine.ConnectOptions{
+		Via: via,
 		Options: connect.Options{Python: o.Python, ConnectTimeout: o.Timeout, SSH: o.SSH, Sudo: o.Sudo,
 			Su: o.Su, Doas: o.Doas, Programs: o.Programs},
 		Stdout: o.Stdout, Stderr: o.Stderr, LogLevel: o.LogLevel,

@@ -44,7 +44,7 @@ func newCall(s *state) *cobra.Command {
 }
 
 func call(ctx context.Context, s *state, args []string) error {
-	if err := s.opt.check(); err != nil {
+	if err := s.check(ctx); err != nil {
 		return err
 	}
 	if len(args) == 0 {

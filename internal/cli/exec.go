@@ -46,7 +46,7 @@ type commandFlags struct {
 }
 
 func execute(ctx context.Context, s *state, flags commandFlags, args []string) error {
-	if err := s.opt.check(); err != nil {
+	if err := s.check(ctx); err != nil {
 		return err
 	}
 	if len(args) == 0 {

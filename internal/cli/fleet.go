@@ -6,11 +6,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/inventory"
 )
 
 // After an interrupt calls have interruptPatience to end in order, then all contexts are ended, and what has then not
@@ -37,19 +42,22 @@ type fleet struct {
 	print   func(*host)
 	began   time.Time
 
-	mu       sync.Mutex // protects following
-	running  map[string]int
-	finished int
-	failed   []string // targets
-	status   int      // the worst so far
-	sealed   bool     // nothing may be printed any more
+	mu        sync.Mutex                  // protects following
+	hops      map[string]*mitogen.Context // on the way to targets, by the names of the ways to them
+	running   map[*host]bool
+	finished  int
+	failed    []string // targets
+	unreached int      // of these
+	status    int      // the worst so far
+	sealed    bool     // nothing may be printed any more
 }
 
 // host is one target while it is worked on. Only the job's goroutine uses it, and the printer after it.
 type host struct {
 	target         string
 	fleet          *fleet
-	context        *mitogen.Context // nil before connect
+	chain          []inventory.Way
+	context        *mitogen.Context // nil before connect; fleet.mu protects it from the progress
 	stdout, stderr output
 
 	result     json.RawMessage // of a call, for --json
@@ -105,7 +113,7 @@ func (s *state) job(ctx context.Context, first string, print func(*host), j job)
 	if err != nil {
 		return err
 	}
-	f := &fleet{s: s, eng: eng, options: options, print: print, began: time.Now(), running: map[string]int{}}
+	f := &fleet{s: s, eng: eng, options: options, print: print, began: time.Now(), hops: map[string]*mitogen.Context{}, running: map[*host]bool{}}
 	if s.opt.stats != "" {
 		f.profile = newProfile()
 	}
@@ -118,6 +126,7 @@ func (f *fleet) run(ctx context.Context, j job) error {
 		defer close(done)
 		f.work(ctx, j)
 	}()
+	go f.refresh(done)
 	interrupted := false
 	select {
 	case <-done:
@@ -153,37 +162,46 @@ func within(done <-chan struct{}, d time.Duration) {
 
 // work takes targets in turn until there are none.
 func (f *fleet) work(ctx context.Context, j job) {
-	targets := make(chan string)
+	spots := make(chan *spot)
 	var workers sync.WaitGroup
-	for range min(f.s.opt.forks, len(f.s.opt.targets)) {
+	for range min(f.s.opt.forks, len(f.s.opt.spots)) {
 		workers.Go(func() {
-			for target := range targets {
-				f.one(ctx, target, j)
+			for sp := range spots {
+				f.one(ctx, sp, j)
 			}
 		})
 	}
-	for _, target := range f.s.opt.targets {
+	for i := range f.s.opt.spots {
 		if ctx.Err() != nil {
 			break
 		}
-		targets <- target
+		spots <- &f.s.opt.spots[i]
 	}
-	close(targets)
+	close(spots)
 	workers.Wait()
 }
 
 // one does the job at one target.
-func (f *fleet) one(ctx context.Context, target string, j job) {
-	f.starts(target)
-	h := &host{target: target, fleet: f}
-	h.stdout, h.stderr = f.outputs(target)
+func (f *fleet) one(ctx context.Context, sp *spot, j job) {
+	h := &host{target: sp.name, chain: sp.chain, fleet: f}
+	f.starts(h)
+	h.stdout, h.stderr = f.outputs(sp.name)
 	began := time.Now()
 	if t := time.Duration(f.s.opt.timeout); t > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, t, &timeoutError{t})
 		defer cancel()
 	}
-	h.err = j(ctx, h)
+	for try := 0; ; try++ {
+		h.err = j(ctx, h)
+		if try == f.s.opt.retries || !h.mayRetry() || !pause(ctx, backOff<<try) {
+			break
+		}
+		if f.s.opt.verbose > 0 {
+			f.s.ui.message(fmt.Sprintf("%s: %v; trying again\n", connect.CleanLine(h.target), h.err))
+		}
+		f.starts(h)
+	}
 	h.took = time.Since(began)
 	if late := (*timeoutError)(nil); h.err != nil && errors.As(context.Cause(ctx), &late) {
 		h.err = errors.Join(late, h.err)
@@ -192,7 +210,7 @@ func (f *fleet) one(ctx context.Context, target string, j job) {
 	h.stderr.flush()
 	if h.context != nil {
 		h.connecting = h.context.Stats().Hello
-		if len(f.s.opt.targets) > f.s.opt.forks {
+		if len(f.s.opt.spots) > f.s.opt.forks {
 			h.context.Close() // to make room for others
 		}
 	}
@@ -211,26 +229,82 @@ func (f *fleet) outputs(target string) (stdout, stderr output) {
 	return raw{ui.out}, raw{ui.err}
 }
 
+// backOff is the first wait before another try; it doubles. With it comes up to as much again, so that hosts spread.
+const backOff = 500 * time.Millisecond
+
+// mayRetry says that the network failed before anything was run.
+func (h *host) mayRetry() bool {
+	if h.err == nil || h.context == nil || h.context.Stats().Hello > 0 {
+		return false
+	}
+	for _, kind := range []error{mitogen.ErrDisconnected, mitogen.ErrRefused, mitogen.ErrUnreachable, mitogen.ErrTimeout} {
+		if errors.Is(h.err, kind) {
+			return true
+		}
+	}
+	return false
+}
+
+// pause waits for d and a random part of it, and says whether ctx still runs.
+func pause(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-time.After(d + rand.N(d)):
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
 // connect starts the target's context. It doesn't wait until that is up.
 func (h *host) connect(stdout io.Writer) error {
 	f := h.fleet
-	o := f.options
-	o.Stdout, o.Stderr = stdout, h.stderr
-	c, err := f.eng.Start(h.target, o)
+	last := len(h.chain) - 1
+	via, err := f.hop(h.chain[:last])
 	if err != nil {
 		return err
 	}
+	o := merged(f.options, &h.chain[last].Options)
+	o.Via, o.Stdout, o.Stderr = via, stdout, h.stderr
+	c, err := f.eng.Start(h.chain[last].Target, o)
+	if err != nil {
+		return err
+	}
+	f.mu.Lock()
 	h.context = c
+	f.mu.Unlock()
 	if f.profile != nil {
 		f.profile.note(f.eng.Contexts())
 	}
 	return nil
 }
 
-func (f *fleet) starts(target string) {
+// hop returns the context at the end of a chain, which all who are reached through it share; nil for an empty one.
+func (f *fleet) hop(chain []inventory.Way) (*mitogen.Context, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.running[target]++
+	var c *mitogen.Context
+	key := ""
+	for _, w := range chain {
+		key += w.Name + "\n"
+		o := merged(f.options, &w.Options)
+		o.Via = c
+		if c = f.hops[key]; c == nil || c.Err() != nil {
+			var err error
+			if c, err = f.eng.Start(w.Target, o); err != nil {
+				return nil, err
+			}
+			f.hops[key] = c
+		}
+	}
+	return c, nil
+}
+
+// starts notes that h is being worked on.
+func (f *fleet) starts(h *host) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	h.context = nil
+	f.running[h] = true
 	f.showLocked()
 }
 
@@ -238,9 +312,7 @@ func (f *fleet) starts(target string) {
 func (f *fleet) ends(h *host, interrupted bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.running[h.target]--; f.running[h.target] == 0 {
-		delete(f.running, h.target)
-	}
+	delete(f.running, h)
 	f.finished++
 	if f.sealed || interrupted {
 		return
@@ -251,6 +323,9 @@ func (f *fleet) ends(h *host, interrupted bool) {
 	}
 	if status != 0 {
 		f.failed = append(f.failed, h.target)
+		if status == exitConnection {
+			f.unreached++
+		}
 	}
 	if f.s.opt.several() && status != 0 && status != exitConnection {
 		status = exitFailed
@@ -273,7 +348,54 @@ func (f *fleet) seal() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.sealed = true
+	f.s.ui.show("")
+	if o := &f.s.opt; o.several() && !o.quiet && !o.json && (len(f.failed) > 0 || f.s.ui.errTTY) {
+		f.s.ui.message(f.summaryLocked())
+	}
 	return f.status
+}
+
+// summaryLocked is one line.
+func (f *fleet) summaryLocked() string {
+	all := len(f.s.opt.spots)
+	text := fmt.Sprintf("%d of %d well", f.finished-len(f.failed), all)
+	if n := len(f.failed) - f.unreached; n > 0 {
+		text += fmt.Sprintf(", %d failed", n)
+	}
+	if f.unreached > 0 {
+		text += fmt.Sprintf(", %d not reached", f.unreached)
+	}
+	if n := all - f.finished; n > 0 {
+		text += fmt.Sprintf(", %d not finished", n)
+	}
+	if len(f.failed) > 0 {
+		const most = 10
+		slices.Sort(f.failed)
+		text += ": " + connect.CleanLine(strings.Join(f.failed[:min(most, len(f.failed))], " "))
+		if len(f.failed) > most {
+			text += " …"
+		}
+	}
+	return text + "\n"
+}
+
+// refresh shows who has got further, until done.
+func (f *fleet) refresh(done <-chan struct{}) {
+	if !f.s.ui.errTTY {
+		return
+	}
+	tick := time.NewTicker(250 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-done:
+			return
+		case <-tick.C:
+			f.mu.Lock()
+			f.showLocked()
+			f.mu.Unlock()
+		}
+	}
 }
 
 // showLocked shows progress, where somebody sees it.
@@ -282,14 +404,22 @@ func (f *fleet) showLocked() {
 	if !o.several() || !ui.errTTY || ui.plain || o.quiet || o.json || f.sealed {
 		return
 	}
-	status := fmt.Sprintf("%d of %d done", f.finished, len(o.targets))
+	status := fmt.Sprintf("%d of %d done", f.finished, len(o.spots))
 	if n := len(f.failed); n > 0 {
 		status += fmt.Sprintf(", %d failed", n)
 	}
-	if f.finished < len(o.targets) {
-		status += ", at work:"
-		for target := range f.running {
-			status += " " + target
+	var phases [2][]string
+	for h := range f.running {
+		i := 0
+		if h.context != nil && h.context.Stats().Hello > 0 {
+			i = 1
+		}
+		phases[i] = append(phases[i], h.target)
+	}
+	for i, what := range []string{"connecting", "at work"} {
+		if len(phases[i]) > 0 {
+			slices.Sort(phases[i])
+			status += fmt.Sprintf("; %d %s: %s", len(phases[i]), what, connect.CleanLine(strings.Join(phases[i], " ")))
 		}
 	}
 	ui.show(status)

@@ -18,16 +18,28 @@ import (
 
 	"github.com/mitogen-go/mitogen"
 	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/inventory"
 	"github.com/mitogen-go/mitogen/internal/modules"
 )
 
 // defaultForks is how many targets are worked on at once. Each is an ssh process here.
 const defaultForks = 32
 
+// spot is one place to work at: how it is entered, from one way to the next.
+type spot struct {
+	name  string
+	chain []inventory.Way
+}
+
 // options are the flags that commands have in common.
 type options struct {
 	targets        targetList
+	inventory      []string
+	limit          string
+	via            targetList
+	spots          []spot // what these come to; set by check
 	forks          int
+	retries        int
 	json           bool
 	stats          string
 	timeout        duration
@@ -65,6 +77,10 @@ func (o *options) addOutput(f *pflag.FlagSet) {
 func (o *options) addTargets(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.VarP(&o.targets, "target", "t", "where: hops joined by +, see mitogen --help; repeat, or separate by commas")
+	f.StringArrayVarP(&o.inventory, "inventory", "i", nil, "Ansible inventory `FILE` or directory, - for stdin, or hosts with commas between; repeat")
+	f.StringVarP(&o.limit, "limit", "l", "", "hosts of the inventory, an Ansible `PATTERN`: web,!old; default: all")
+	f.Var(&o.via, "via", "reach the targets through this one; with several, each takes its share; the inventory's own ways win")
+	f.IntVar(&o.retries, "retries", -1, "how often to try again where the network failed; default: 2 for several targets, else 0")
 	f.IntVarP(&o.forks, "forks", "f", defaultForks, "how many targets to work on at once")
 	f.BoolVar(&o.json, "json", false, "print one JSON object a line for each target")
 	f.StringVar(&o.stats, "stats", "", "write the network profile to `FILE` as JSON; - is standard error")
@@ -171,21 +187,124 @@ func (k *hostKeys) Set(s string) error {
 
 func (k *hostKeys) Type() string { return "POLICY" }
 
-// check finds mistakes that one flag alone doesn't show.
-func (o *options) check() error {
+// check finds mistakes that one flag alone doesn't show, and where to work.
+func (s *state) check(ctx context.Context) error {
+	o := &s.opt
 	switch {
-	case len(o.targets) == 0:
-		return withHint(fmt.Errorf("no target"), "say where with -t: -t local, -t web1, -t web1+sudo")
+	case len(o.targets)+len(o.inventory) == 0:
+		return withHint(fmt.Errorf("no target"), "say where with -t: -t local, -t web1, -t web1+sudo; or with -i and an inventory")
+	case o.limit != "" && len(o.inventory) == 0:
+		return usagef("-l without an inventory: -i FILE")
 	case o.forks < 1:
 		return usagef("--forks must be at least 1")
 	case o.port < 0 || o.port > 65535:
 		return usagef("bad port %d", o.port)
 	}
+	for _, t := range o.targets {
+		o.spots = append(o.spots, spot{t, []inventory.Way{{Name: t, Target: t}}})
+	}
+	inv, err := s.addInventory(ctx)
+	if err != nil {
+		return err
+	}
+	if err := o.addVia(inv); err != nil {
+		return err
+	}
+	if o.retries < 0 {
+		o.retries = 0
+		if o.several() {
+			o.retries = 2
+		}
+	}
+	return nil
+}
+
+// addInventory adds the hosts of -i. It returns an empty inventory if there is none.
+func (s *state) addInventory(ctx context.Context) (*inventory.Inventory, error) {
+	o := &s.opt
+	if len(o.inventory) == 0 {
+		return inventory.New(), nil
+	}
+	inv, err := inventory.Load(ctx, o.inventory, s.stdin)
+	if err != nil {
+		return nil, usagef("%w", err)
+	}
+	pattern := o.limit
+	if pattern == "" {
+		pattern = "all"
+	}
+	hosts, err := inv.Select(pattern)
+	if err != nil {
+		return nil, usagef("inventory %s: %w", strings.Join(o.inventory, ", "), err)
+	}
+	for _, h := range hosts {
+		chain, err := inv.Chain(h)
+		if err != nil {
+			return nil, usagef("inventory %w", err)
+		}
+		o.spots = append(o.spots, spot{h.Name, chain})
+	}
+	return inv, nil
+}
+
+// addVia puts --via before what has no way of its own.
+func (o *options) addVia(inv *inventory.Inventory) error {
+	for i := range o.spots {
+		sp := &o.spots[i]
+		if len(o.via) == 0 || len(sp.chain) > 1 {
+			continue
+		}
+		via := o.via[i%len(o.via)]
+		chain := []inventory.Way{{Name: via, Target: via}}
+		if h := inv.Host(via); h != nil {
+			var err error
+			if chain, err = inv.Chain(h); err != nil {
+				return usagef("inventory %w", err)
+			}
+		}
+		sp.chain = append(slices.Clip(chain), sp.chain...)
+	}
 	return nil
 }
 
 // several says that output of different targets has to be told apart.
-func (o *options) several() bool { return len(o.targets) > 1 }
+func (o *options) several() bool { return len(o.spots) > 1 }
+
+// merged is what holds for one hop: what the inventory says, else the flags.
+func merged(c mitogen.ConnectOptions, w *connect.Options) mitogen.ConnectOptions {
+	if w.Python != nil {
+		c.Python = w.Python
+	}
+	set := func(into *string, value string) {
+		if value != "" {
+			*into = value
+		}
+	}
+	secret := func(into *mitogen.Secret, value mitogen.Secret) {
+		if value != "" {
+			*into = value
+		}
+	}
+	set(&c.SSH.Path, w.SSH.Path)
+	set(&c.SSH.IdentityFile, w.SSH.IdentityFile)
+	secret(&c.SSH.Password, w.SSH.Password)
+	secret(&c.SSH.Passphrase, w.SSH.Passphrase)
+	c.SSH.Args = append(slices.Clip(c.SSH.Args), w.SSH.Args...)
+	if w.SSH.HostKeys != "" {
+		c.SSH.HostKeys = w.SSH.HostKeys
+	}
+	set(&c.Sudo.Path, w.Sudo.Path)
+	secret(&c.Sudo.Password, w.Sudo.Password)
+	c.Sudo.SetHome, c.Sudo.Login = c.Sudo.SetHome || w.Sudo.SetHome, c.Sudo.Login || w.Sudo.Login
+	c.Sudo.Args = append(slices.Clip(c.Sudo.Args), w.Sudo.Args...)
+	set(&c.Su.Path, w.Su.Path)
+	secret(&c.Su.Password, w.Su.Password)
+	c.Su.Args = append(slices.Clip(c.Su.Args), w.Su.Args...)
+	set(&c.Doas.Path, w.Doas.Path)
+	secret(&c.Doas.Password, w.Doas.Password)
+	c.Doas.Args = append(slices.Clip(c.Doas.Args), w.Doas.Args...)
+	return c
+}
 
 // level is the lowest that is logged.
 func (o *options) level() slog.Level {

@@ -34,7 +34,7 @@ func newPing(s *state) *cobra.Command {
 }
 
 func ping(ctx context.Context, s *state, count int, args []string) error {
-	if err := s.opt.check(); err != nil {
+	if err := s.check(ctx); err != nil {
 		return err
 	}
 	switch {

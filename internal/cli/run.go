@@ -51,7 +51,7 @@ type program struct {
 }
 
 func run(ctx context.Context, s *state, what program, args []string) error {
-	if err := s.opt.check(); err != nil {
+	if err := s.check(ctx); err != nil {
 		return err
 	}
 	script, dir, err := s.script(what, args)
@@ -109,7 +109,7 @@ func (s *state) inputs(none bool) (input func() io.Reader, close func(), err err
 			return func() io.Reader { return s.typed }, s.typed.close, nil
 		}
 	}
-	if !s.opt.several() {
+	if !s.opt.several() && s.opt.retries == 0 {
 		return func() io.Reader { return s.stdin }, nothing, nil
 	}
 	all, err := newSpool(s.stdin)

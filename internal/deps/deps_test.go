@@ -40,8 +40,9 @@ internal/spawn:        internal/connect
 internal/askpass:      internal/connect
 internal/engine:       internal/wire internal/pickle internal/connect internal/route internal/boot internal/pysource internal/modules internal/bundle internal/forward internal/stream internal/spawn internal/askpass
 .:                     internal/wire internal/pickle internal/connect internal/askpass internal/engine
+internal/inventory:    internal/connect
 internal/demo:         .
-internal/cli:          . internal/connect internal/askpass internal/modules internal/demo
+internal/cli:          . internal/connect internal/askpass internal/modules internal/inventory internal/demo
 internal/packages:
 cmd/mitogen:           . internal/cli
 

@@ -18,6 +18,7 @@ import (
 // ConnectOptions are as documented at mitogen.ConnectOptions.
 type ConnectOptions struct {
 	connect.Options
+	Via            *Context // nil: the engine
 	Stdout, Stderr io.Writer
 	LogLevel       slog.Level
 }
@@ -42,7 +43,14 @@ func (e *Engine) Start(target string, o ConnectOptions) (*Context, error) {
 	if e.closed {
 		return nil, fmt.Errorf("connect %s: %w", target, ErrClosed)
 	}
-	var c *Context
+	c := o.Via
+	switch {
+	case c == nil:
+	case c.e != e:
+		return nil, fmt.Errorf("connect %s via %s: a context of another engine", target, c.name)
+	case c.err != nil:
+		return nil, fmt.Errorf("connect %s via %s: %w", target, c.name, c.err)
+	}
 	for i, l := range links {
 		last := i == len(links)-1
 		next := e.shared[l.key]
@@ -63,16 +71,21 @@ func (e *Engine) links(target string, o ConnectOptions) ([]link, error) {
 		return nil, err
 	}
 	o.Interactive = e.opt.Prompt != nil
+	here := o.Via == nil
 	var names []string
+	before := ""
+	if o.Via != nil {
+		names, before = append(names, o.Via.name), fmt.Sprint(o.Via.id)
+	}
 	all := make([]link, len(hops))
 	for i, h := range hops {
 		names = append(names, h.String())
 		l := link{hop: h, name: strings.Join(names, "+")}
-		if l.plan, err = h.Plan(boot.Command(o.Python, false), o.Options, i == 0); err != nil {
+		if l.plan, err = h.Plan(boot.Command(o.Python, false), o.Options, here && i == 0); err != nil {
 			return nil, fmt.Errorf("connect %s: %w", target, err)
 		}
 		if l.plan.Wait {
-			if l.plan, err = h.Plan(boot.Command(o.Python, true), o.Options, i == 0); err != nil {
+			if l.plan, err = h.Plan(boot.Command(o.Python, true), o.Options, here && i == 0); err != nil {
 				return nil, fmt.Errorf("connect %s: %w", target, err)
 			}
 		}
@@ -80,9 +93,8 @@ func (e *Engine) links(target string, o ConnectOptions) ([]link, error) {
 		if i+1 < len(hops) && hops[i+1].Method == "fork" {
 			l.key += "template" // nobody is to run anything in it
 		}
-		if i > 0 {
-			l.key = all[i-1].key + l.key
-		}
+		l.key = before + l.key
+		before = l.key
 		all[i] = l
 	}
 	return all, nil
