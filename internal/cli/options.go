@@ -191,10 +191,10 @@ func (k *hostKeys) Type() string { return "POLICY" }
 func (s *state) check(ctx context.Context) error {
 	o := &s.opt
 	switch {
-	case len(o.targets)+len(o.inventory) == 0:
-		return withHint(fmt.Errorf("no target"), "say where with -t: -t local, -t web1, -t web1+sudo; or with -i and an inventory")
 	case o.limit != "" && len(o.inventory) == 0:
 		return usagef("-l without an inventory: -i FILE")
+	case len(o.targets)+len(o.inventory) == 0:
+		return withHint(fmt.Errorf("no target"), "say where with -t: -t local, -t web1, -t web1+sudo; or with -i and an inventory")
 	case o.forks < 1:
 		return usagef("--forks must be at least 1")
 	case o.port < 0 || o.port > 65535:
