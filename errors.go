@@ -28,6 +28,7 @@ var (
 	ErrNotRunning       = connect.ErrNotRunning
 	ErrNoShell          = connect.ErrNoShell
 	ErrSetup            = connect.ErrSetup
+	ErrDaemon           = connect.ErrDaemon
 	ErrForeign          = connect.ErrForeign
 	ErrDied             = connect.ErrDied
 )

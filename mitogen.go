@@ -28,6 +28,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/mitogen-go/mitogen/internal/daemon"
 	"github.com/mitogen-go/mitogen/internal/engine"
 )
 
@@ -57,6 +58,9 @@ type Options struct {
 	// have. It may be called from several goroutines at once. Nil: such connections fail.
 	Prompt func(ctx context.Context, p Prompt) (string, error)
 
+	// Daemon gives contexts that it keeps, instead of connecting them: see Daemon. Nil: they are connected here.
+	Daemon *Daemon
+
 	// Heartbeat is the time after which a silent peer is taken for dead, by both ends. 0: 30 s; negative: never.
 	Heartbeat time.Duration
 
@@ -67,6 +71,11 @@ type Options struct {
 	Grace time.Duration
 }
 
+// Daemon says where a daemon is ("mitogen daemon"), which keeps contexts connected for others: its Socket (default: the user's own), the
+// Version of the program that it must be, and the Command that starts one where there is none (nil: that is an error, ErrDaemon). What an
+// engine gets from it is a fork of the context at a target, which has run nothing yet, and ends with the engine.
+type Daemon = daemon.Client
+
 // Engine is the root of a tree of contexts. Make one with New; one is enough for a program.
 type Engine struct {
 	e  *engine.Engine
@@ -75,7 +84,15 @@ type Engine struct {
 
 // New returns an Engine that serves modules from o.Path. It starts no process.
 func New(o Options) (*Engine, error) {
-	e, err := engine.New(engine.Options{Path: o.Path, Packages: o.Packages, Allow: o.Allow, Deny: o.Deny, Rewrite: o.Rewrite,
+	var dial engine.Dial
+	if o.Daemon != nil {
+		d := *o.Daemon
+		if d.Prompt == nil {
+			d.Prompt = o.Prompt
+		}
+		dial = d.Dial
+	}
+	e, err := engine.New(engine.Options{Dial: dial, Path: o.Path, Packages: o.Packages, Allow: o.Allow, Deny: o.Deny, Rewrite: o.Rewrite,
 		Logger: o.Logger, Prompt: o.Prompt, Heartbeat: o.Heartbeat, MaxMessage: o.MaxMessage, Grace: o.Grace})
 	if err != nil {
 		return nil, err

@@ -7,6 +7,7 @@ import _socket
 CHILDREN = {}       # id: Child
 TIMERS = []         # [when, function]
 EC0 = 'MITO-EC0'.encode()
+CORE = []           # the runtime's source and code, for copies of this process
 TAIL = 4096         # bytes kept of what a child's connection printed
 
 
@@ -36,6 +37,9 @@ def execute(argv, env, tty, wait, warm):
     """Start argv (bytes), or with warm a copy of this process. Returns (pid, fds of its stdin, stdout, stderr, terminal and the terminal's other side, error)."""
     master = slave = None
     fds = []
+    if warm and not CORE:
+        source = zlib.decompress(IMAGE)
+        CORE.extend((source, compile(source, '<mitogen>', 'exec')))
     if tty:
         # Before err, so that err closes first if this process is killed (Linux lets the last file go first, since 4.3): at a
         # terminal's end sudo passes SIGHUP on, which would end the context alone, without its group.
@@ -123,7 +127,14 @@ def reborn(failed):
     sys.path_importer_cache.clear()
     os.write(1, EC0 + '\n'.encode())
     f = os.fdopen(0, 'rb', 0)
-    exec(f.readline(), {'__builtins__': BUILTINS, '__name__': '__main__', 'f': f, 'os': os})
+    exec(f.readline(), {'__builtins__': BUILTINS, '__name__': '__main__', 'f': f, 'os': os, 'compile': compiled})
+
+
+def compiled(source, name, kind):
+    """compile() for the boot of copies, which knows the runtime already."""
+    if source == CORE[0]:
+        return CORE[1]
+    return compile(source, name, kind)
 
 
 class Child(Stream):

@@ -23,6 +23,7 @@ import (
 	"sync"
 
 	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/peer"
 )
 
 // envName holds "token:path of the socket" for the client.
@@ -187,7 +188,7 @@ func (s *Server) handle(c *net.UnixConn) {
 		delete(s.conns, c)
 		s.mu.Unlock()
 	}()
-	if !ownPeer(c) {
+	if !peer.Own(c) {
 		return
 	}
 	q, err := readQuestion(c)

@@ -48,6 +48,7 @@ var connectKinds = []struct {
 	{mitogen.ErrTTYRequired, "tty-required", ""},
 	{mitogen.ErrUnknownUser, "unknown-user", ""},
 	{mitogen.ErrSetup, "setup", ""},
+	{mitogen.ErrDaemon, "daemon", ""},
 	{mitogen.ErrForeign, "foreign", ""},
 	{mitogen.ErrDied, "died", ""},
 	{connect.ErrStart, "start", ""},

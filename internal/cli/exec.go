@@ -71,8 +71,8 @@ func execute(ctx context.Context, s *state, flags commandFlags, args []string) e
 
 // exec needs a context only where there are hops.
 func (f *fleet) exec(ctx context.Context, h *host, c mitogen.Command) (int, error) {
-	if !strings.Contains(h.target, "+") {
-		return f.eng.Exec(ctx, h.target, f.options, c)
+	if way := &h.chain[0]; len(h.chain) == 1 && !strings.Contains(way.Target, "+") && !f.daemon {
+		return f.eng.Exec(ctx, way.Target, merged(f.options, &way.Options), c)
 	}
 	if err := h.connect(h.stdout); err != nil {
 		return 0, err

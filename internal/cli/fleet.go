@@ -38,6 +38,7 @@ type fleet struct {
 	s       *state
 	eng     *mitogen.Engine
 	options mitogen.ConnectOptions
+	daemon  bool     // contexts come from it
 	profile *profile // nil: not wanted
 	print   func(*host)
 	began   time.Time
@@ -109,11 +110,15 @@ func (s *state) job(ctx context.Context, first string, print func(*host), j job)
 		return err
 	}
 	own, packages := modulesFrom(path)
-	eng, err := mitogen.New(mitogen.Options{Path: own, Packages: packages, Logger: s.newLogger(), Prompt: s.prompter()})
+	viaDaemon, err := s.opt.viaDaemon()
 	if err != nil {
 		return err
 	}
-	f := &fleet{s: s, eng: eng, options: options, print: print, began: time.Now(), hops: map[string]*mitogen.Context{}, running: map[*host]bool{}}
+	eng, err := mitogen.New(mitogen.Options{Path: own, Packages: packages, Logger: s.newLogger(), Prompt: s.prompter(), Daemon: viaDaemon})
+	if err != nil {
+		return err
+	}
+	f := &fleet{s: s, eng: eng, options: options, daemon: viaDaemon != nil, print: print, began: time.Now(), hops: map[string]*mitogen.Context{}, running: map[*host]bool{}}
 	if s.opt.stats != "" {
 		f.profile = newProfile()
 	}

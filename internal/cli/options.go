@@ -61,6 +61,9 @@ type options struct {
 	programs    map[string]string
 	programArgs []string
 
+	daemon bool
+	socket string
+
 	verbose int
 	quiet   bool
 	noColor bool
@@ -102,6 +105,8 @@ func (o *options) addTargets(cmd *cobra.Command) {
 	f.BoolVar(&o.becomeSetHome, "become-home", false, "sudo -H: with the user's home directory")
 	f.StringToStringVar(&o.programs, "program", nil, "`METHOD=PATH` of a method's program: docker=/opt/bin/docker; repeat")
 	f.StringArrayVar(&o.programArgs, "program-arg", nil, "`METHOD=ARGUMENT`, further, for a method's program: kubectl=--kubeconfig=k; repeat")
+	f.BoolVar(&o.daemon, "daemon", false, "use contexts that a daemon keeps; also $MITOGEN_DAEMON=1")
+	o.addSocket(cmd)
 	o.addOutput(f)
 	must(cmd.RegisterFlagCompletionFunc("target", completeTarget))
 	must(cmd.RegisterFlagCompletionFunc("host-keys", cobra.FixedCompletions(hostKeyNames, cobra.ShellCompDirectiveNoFileComp)))

@@ -48,6 +48,7 @@ var (
 	ErrNotRunning       = errors.New("container not running")
 	ErrNoShell          = errors.New("no shell found")
 	ErrSetup            = errors.New("wrong set-up")
+	ErrDaemon           = errors.New("no daemon")
 	ErrForeign          = errors.New("foreign bytes on the stream")
 	ErrDied             = errors.New("interpreter died")
 	ErrCancelled        = errors.New("cancelled")
@@ -85,9 +86,20 @@ var kinds = map[error]advice{
 	ErrNotRunning:       {PhaseLogin, "start it first"},
 	ErrNoShell:          {PhasePython, "there is no sh in it: name an interpreter with exec:"},
 	ErrSetup:            {PhaseStart, "correct the program's configuration on the machine that starts it"},
+	ErrDaemon:           {PhaseStart, "see what mitogen daemon says, or go without --daemon"},
 	ErrForeign:          {PhasePython, "something else writes on the connection: look at the bytes shown"},
 	ErrDied:             {PhasePython, "run the same command by hand to see why"},
 	ErrCancelled:        {PhaseStart, ""},
+}
+
+// KindOf returns the kind whose text is given, ErrDied for a text that none has.
+func KindOf(text string) error {
+	for kind := range kinds {
+		if kind.Error() == text {
+			return kind
+		}
+	}
+	return ErrDied
 }
 
 // An Error is a connect that failed. errors.Is finds its Kind.

@@ -19,16 +19,18 @@ import (
 type ConnectOptions struct {
 	connect.Options
 	Via            *Context // nil: the engine
+	Template       bool     // it runs nothing, is forked, and shared by all who ask for it
 	Stdout, Stderr io.Writer
 	LogLevel       slog.Level
 }
 
 // link is a hop of a target: what has to be known before anything is started.
 type link struct {
-	hop  connect.Hop
-	key  string // says which contexts can take its place
-	name string
-	plan connect.Plan
+	hop   connect.Hop
+	key   string // says which contexts can take its place
+	name  string
+	plan  connect.Plan
+	start starter // nil: the engine's
 }
 
 // Start makes the contexts that target names, as far as there are none that can be shared, and returns the last. It
@@ -44,6 +46,11 @@ func (e *Engine) Start(target string, o ConnectOptions) (*Context, error) {
 		return nil, fmt.Errorf("connect %s: %w", target, ErrClosed)
 	}
 	c := o.Via
+	if e.opt.Dial != nil && c == nil {
+		links = links[len(links)-1:] // whoever is dialed goes the whole way
+		links[0].start = dialer(e.opt.Dial, target, o.Options)
+		links[0].plan.Alone = true
+	}
 	switch {
 	case c == nil:
 	case c.e != e:
@@ -54,7 +61,7 @@ func (e *Engine) Start(target string, o ConnectOptions) (*Context, error) {
 	for i, l := range links {
 		last := i == len(links)-1
 		next := e.shared[l.key]
-		if next == nil || last && next.owned {
+		if next == nil || last && next.owned && !o.Template {
 			next = e.addLocked(c, l, o)
 		}
 		c = next
@@ -90,7 +97,7 @@ func (e *Engine) links(target string, o ConnectOptions) ([]link, error) {
 			}
 		}
 		l.key = key(l, o)
-		if i+1 < len(hops) && hops[i+1].Method == "fork" {
+		if o.Template && i == len(hops)-1 || i+1 < len(hops) && hops[i+1].Method == "fork" {
 			l.key += "template" // nobody is to run anything in it
 		}
 		l.key = before + l.key
@@ -139,7 +146,11 @@ func (e *Engine) addLocked(parent *Context, l link, o ConnectOptions) *Context {
 		c.root, c.stream = c, stream.New()
 		c.stream.PutRaw(append(head, boot.Image()...))
 		e.beatLocked()
-		go e.run(c, l.plan, o.SSH)
+		start := l.start
+		if start == nil {
+			start = e.opt.start
+		}
+		go e.run(c, start, l.plan, o.SSH)
 	} else {
 		c.root, c.gate = parent.root, &gate{}
 		c.modules[forwardModule] = true // its hop passes it on

@@ -61,6 +61,8 @@ type Options struct {
 	MaxMessage int
 	Grace      time.Duration
 
+	Dial Dial // nil: contexts are started here; else those that aren't behind others come from it
+
 	start   starter                          // replaces package spawn in tests
 	builtin func(name string) ([]byte, bool) // replaces boot.Module in tests
 }

@@ -110,11 +110,11 @@ func (a *answers) amend(f connect.Failure) connect.Failure {
 }
 
 // run is the life of a context next to the engine: process, stream, end.
-func (e *Engine) run(c *Context, plan connect.Plan, ssh connect.SSHOptions) {
+func (e *Engine) run(c *Context, start starter, plan connect.Plan, ssh connect.SSHOptions) {
 	defer e.jobs.Done()
 	ctx, cancel := context.WithCancel(e.base)
 	defer cancel()
-	proc, stdin, stdout, err := e.opt.start(ctx, plan, ssh)
+	proc, stdin, stdout, err := start(ctx, plan, ssh)
 	if err != nil {
 		e.lose(c, err, false)
 		c.stream.Close(err)
@@ -161,6 +161,10 @@ func (e *Engine) ended(c *Context, proc process, err error) {
 	e.mu.Unlock()
 	if ending {
 		e.lose(c, ErrClosed, false)
+		return
+	}
+	if d, ok := proc.(*dialed); ok && d.err() != nil {
+		e.lose(c, d.err(), false)
 		return
 	}
 	if !up {

@@ -92,7 +92,7 @@ func (k Kind) String() string {
 var handleNames = map[Handle]string{
 	Call: "CALL", Cancel: "CANCEL", Credit: "CREDIT", Stdin: "STDIN", LoadModule: "LOAD_MODULE", Connect: "CONNECT",
 	Shutdown: "SHUTDOWN", Ping: "PING", Kill: "KILL", Hello: "HELLO", Stdout: "STDOUT", Stderr: "STDERR", Log: "LOG",
-	GetModule: "GET_MODULE", Lost: "LOST", BundlePiece: "BUNDLE", Forward: "FORWARD", Ask: "ASK", Coming: "COMING",
+	GetModule: "GET_MODULE", Lost: "LOST", BundlePiece: "BUNDLE", Forward: "FORWARD", Ask: "ASK", Coming: "COMING", Open: "OPEN",
 	Lacks: "LACKS", Dropped: "DROPPED", GetFile: "GET_FILE",
 }
 

@@ -45,6 +45,7 @@ const (
 	Forward      Handle = 11
 	Ask          Handle = 12
 	Coming       Handle = 13
+	Open         Handle = 14
 	Hello        Handle = 16
 	Stdout       Handle = 17
 	Stderr       Handle = 18

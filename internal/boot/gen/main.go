@@ -21,6 +21,7 @@ var modules = map[string]string{
 	"_mitogen_forward.py": "forward.py",
 	"_mitogen_run.py":     "run.py",
 	"_mitogen_spawn.py":   "spawn.py",
+	"_mitogen_tunnel.py":  "tunnel.py",
 	"mitogen.py":          "mitogen.py",
 }
 

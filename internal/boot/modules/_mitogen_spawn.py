@@ -2,6 +2,7 @@ import _socket
 CHILDREN={}
 TIMERS=[]
 EC0='MITO-EC0'.encode()
+CORE=[]
 TAIL=4096
 def after(seconds,fn):
  TIMERS.append([now()+seconds,fn])
@@ -21,6 +22,9 @@ DUE[0]=run_timers
 def execute(argv,env,tty,wait,warm):
  master=slave=None
  fds=[]
+ if warm and not CORE:
+  source=zlib.decompress(IMAGE)
+  CORE.extend((source,compile(source,'<mitogen>','exec')))
  if tty:
   master,slave=os.openpty()
   fds=[master,slave]
@@ -102,7 +106,11 @@ def reborn(failed):
  sys.path_importer_cache.clear()
  os.write(1,EC0+'\n'.encode())
  f=os.fdopen(0,'rb',0)
- exec(f.readline(),{'__builtins__':BUILTINS,'__name__':'__main__','f':f,'os':os})
+ exec(f.readline(),{'__builtins__':BUILTINS,'__name__':'__main__','f':f,'os':os,'compile':compiled})
+def compiled(source,name,kind):
+ if source==CORE[0]:
+  return CORE[1]
+ return compile(source,name,kind)
 class Child(Stream):
  gone=None
  up=0

@@ -1,9 +1,10 @@
-package askpass
+// Package peer says who is at the other end of a UNIX socket.
+package peer
 
 import "net"
 
-// checkPeer compares the uid that uidOf finds with ours.
-func checkPeer(c *net.UnixConn, uidOf func(fd int) (uint32, error), ours int) bool {
+// check compares the uid that uidOf finds with ours.
+func check(c *net.UnixConn, uidOf func(fd int) (uint32, error), ours int) bool {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return false

@@ -1,4 +1,4 @@
-package askpass
+package peer
 
 import (
 	"net"
@@ -7,9 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ownPeer tells whether the other end belongs to our user, or root.
-func ownPeer(c *net.UnixConn) bool {
-	return checkPeer(c, func(fd int) (uint32, error) {
+// Own tells whether the other end belongs to our user, or root.
+func Own(c *net.UnixConn) bool {
+	return check(c, func(fd int) (uint32, error) {
 		cred, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
 		if err != nil {
 			return 0, err

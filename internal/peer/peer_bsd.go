@@ -1,6 +1,6 @@
 //go:build darwin || freebsd
 
-package askpass
+package peer
 
 import (
 	"net"
@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ownPeer tells whether the other end belongs to our user, or root.
-func ownPeer(c *net.UnixConn) bool {
-	return checkPeer(c, func(fd int) (uint32, error) {
+// Own tells whether the other end belongs to our user, or root.
+func Own(c *net.UnixConn) bool {
+	return check(c, func(fd int) (uint32, error) {
 		cred, err := unix.GetsockoptXucred(fd, unix.SOL_LOCAL, unix.LOCAL_PEERCRED)
 		if err != nil {
 			return 0, err

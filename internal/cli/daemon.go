@@ -1,0 +1,193 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/daemon"
+)
+
+const daemonUsage = `Keeps contexts connected for commands that are given --daemon, or $MITOGEN_DAEMON=1: the first connects a target, further ones have a
+round trip. Such a command starts a daemon when there is none. Each run and call is executed in a fork of a context that has run nothing, so
+that none sees what another has left: modules, edits, working directory, environment.
+
+It listens on a socket that only its user can reach, and ends itself, and contexts, when they have not been used for a while. All contexts end
+with it, however it ends. It uses the environment (an ssh agent's, for instance) that it was started with.
+
+Without a subcommand it runs here, until it is interrupted.`
+
+func newDaemon(s *state) *cobra.Command {
+	var idle duration
+	cmd := command(s, &cobra.Command{
+		Use:   "daemon [--idle DURATION] [--socket PATH] | daemon stop | daemon disconnect [TARGET]",
+		Short: "keep contexts connected for other commands",
+		Long:  daemonUsage,
+		Example: `  mitogen call --daemon -t web1 os:getloadavg
+  MITOGEN_DAEMON=1 mitogen run -t web1+sudo check.py
+  mitogen tree
+  mitogen daemon stop`,
+	}, func(ctx context.Context, s *state, args []string) error {
+		if len(args) > 0 {
+			return usagef("unexpected argument %s", quoted(args[0]))
+		}
+		return serveDaemon(ctx, s, time.Duration(idle))
+	})
+	cmd.Flags().Var(&idle, "idle", "how long contexts, and the daemon, stay unused; default: 10m")
+	s.opt.addSocket(cmd)
+	s.opt.addOutput(cmd.Flags())
+	stop := command(s, &cobra.Command{Use: "stop", Short: "end the daemon", Args: cobra.NoArgs},
+		func(_ context.Context, s *state, _ []string) error { return notRunning(s.opt.client(nil).Stop()) })
+	disconnect := command(s, &cobra.Command{Use: "disconnect [TARGET]", Short: "close what is connected, or one target", Args: cobra.MaximumNArgs(1)},
+		func(_ context.Context, s *state, args []string) error {
+			return notRunning(s.opt.client(nil).Disconnect(strings.Join(args, "")))
+		})
+	for _, sub := range []*cobra.Command{stop, disconnect} {
+		s.opt.addSocket(sub)
+		cmd.AddCommand(sub)
+	}
+	return cmd
+}
+
+// notRunning says it in words.
+func notRunning(err error) error {
+	if err != nil && !daemon.Running(err) {
+		return errors.New("no daemon is running")
+	}
+	return err
+}
+
+func serveDaemon(ctx context.Context, s *state, idle time.Duration) error {
+	return notOurs(daemon.Serve(ctx, daemon.Options{Socket: s.opt.socket, Idle: idle, Version: daemonVersion(), Logger: s.newLogger(),
+		Ready: func() {
+			if s.opt.verbose > 0 {
+				s.ui.message("listening on " + s.opt.client(nil).Socket + "\n")
+			}
+		}}))
+}
+
+func notOurs(err error) error {
+	if errors.Is(err, daemon.ErrRunning) {
+		return withHint(err, "mitogen tree shows what it has; mitogen daemon stop ends it")
+	}
+	return err
+}
+
+// daemonVersion tells programs apart that were built of different sources, though they may be called alike.
+func daemonVersion() string {
+	text := versionText()
+	if exe, err := os.Executable(); err == nil {
+		if st, err := os.Stat(exe); err == nil {
+			text += "/" + strconv.FormatInt(st.Size(), 16) + "." + strconv.FormatInt(st.ModTime().UnixNano(), 16)
+		}
+	}
+	return text
+}
+
+// addSocket adds the flag of what talks to a daemon.
+func (o *options) addSocket(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&o.socket, "socket", os.Getenv("MITOGEN_SOCKET"), "the daemon's; default: $MITOGEN_SOCKET, else the user's own")
+}
+
+// client reaches the daemon. With a command it starts one that isn't there.
+func (o *options) client(command []string) *mitogen.Daemon {
+	c := &mitogen.Daemon{Socket: o.socket, Version: daemonVersion(), Command: command}
+	if c.Socket == "" {
+		c.Socket = daemon.DefaultSocket()
+	}
+	return c
+}
+
+// viaDaemon is the daemon that contexts come from, nil if they are connected by this process.
+func (o *options) viaDaemon() (*mitogen.Daemon, error) {
+	if on, _ := strconv.ParseBool(os.Getenv("MITOGEN_DAEMON")); !on && !o.daemon {
+		return nil, nil
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	c := o.client(nil)
+	c.Command = []string{exe, "daemon", "--socket", c.Socket, "--quiet"}
+	return c, nil
+}
+
+const treeUsage = `Shows the contexts that the daemon has: where they are, Python, round trip, bytes down and up, runtime modules sent, and how many clients have
+a fork of each, now and in all.`
+
+func newTree(s *state) *cobra.Command {
+	cmd := command(s, &cobra.Command{Use: "tree [--json]", Short: "show the daemon's contexts", Long: treeUsage, Args: cobra.NoArgs},
+		func(_ context.Context, s *state, _ []string) error {
+			pid, all, err := s.opt.client(nil).List()
+			if err := notRunning(err); err != nil {
+				return err
+			}
+			if s.opt.json {
+				return json.NewEncoder(s.stdout).Encode(struct {
+					PID      int              `json:"pid"`
+					Contexts []daemon.Context `json:"contexts"`
+				}{pid, append([]daemon.Context{}, all...)})
+			}
+			return printTree(s.stdout, pid, all)
+		})
+	cmd.Flags().BoolVar(&s.opt.json, "json", false, "print one JSON object")
+	s.opt.addSocket(cmd)
+	return cmd
+}
+
+// printTree draws children below their parents.
+func printTree(w io.Writer, pid int, all []daemon.Context) error {
+	children := map[uint32][]daemon.Context{}
+	for _, c := range all {
+		children[c.Parent] = append(children[c.Parent], c)
+	}
+	text := fmt.Sprintf("daemon, pid %d\n", pid)
+	var draw func(parent uint32, indent string)
+	draw = func(parent uint32, indent string) {
+		for i, c := range children[parent] {
+			branch, below := "├─ ", "│  "
+			if i == len(children[parent])-1 {
+				branch, below = "└─ ", "   "
+			}
+			text += indent + branch + describeContext(c) + "\n"
+			draw(c.ID, indent+below)
+		}
+	}
+	draw(0, "")
+	_, err := io.WriteString(w, text)
+	return err
+}
+
+func describeContext(c daemon.Context) string {
+	name := c.Name[strings.LastIndexByte(c.Name, '+')+1:]
+	if !c.Up {
+		return connect.CleanLine(name) + ": connecting"
+	}
+	rtt := "no answer"
+	if c.RTT > 0 {
+		rtt = time.Duration(c.RTT * float64(time.Second)).Round(time.Microsecond).String()
+	}
+	return connect.CleanLine(fmt.Sprintf("%s: %s, %s, uid %d, pid %d; %s; %s down, %s up; %d modules; %d clients, %d in all",
+		name, c.Hostname, c.Python, c.UID, c.PID, rtt, size(c.Down), size(c.UpBytes), c.Modules, c.Clients, c.Sessions))
+}
+
+// size is n bytes for people.
+func size(n int64) string {
+	switch {
+	case n >= 1<<20:
+		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+	case n >= 1<<10:
+		return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
+	}
+	return fmt.Sprintf("%d B", n)
+}

@@ -1,0 +1,274 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/mitogen-go/mitogen/internal/askpass"
+	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/engine"
+	"github.com/mitogen-go/mitogen/internal/peer"
+)
+
+// Client reaches a daemon.
+type Client struct {
+	Socket  string // default: DefaultSocket
+	Version string
+	// Command starts a daemon on that socket, when there is none; nil: that is an error. It need not wait for it.
+	Command []string
+	Prompt  askpass.Func // nil: nobody can be asked
+}
+
+// startPatience is how long a daemon may take to listen.
+const startPatience = 10 * time.Second
+
+// Dial is an engine.Dial: a fork of a context that the daemon has at target, or connects now.
+func (c *Client) Dial(ctx context.Context, target string, o connect.Options) (engine.Conn, error) {
+	for try := 0; ; try++ {
+		conn, err := c.connect(ctx)
+		if err != nil {
+			return nil, &connect.Error{Hop: target, Phase: connect.PhaseStart, Kind: connect.ErrDaemon, Text: err.Error()}
+		}
+		ch := newChannel(conn)
+		first := &message{Op: "open", Version: c.Version, Target: target, Options: optionsOf(&o), Interactive: c.Prompt != nil}
+		if err := ch.write(first); err != nil {
+			conn.Close()
+			if try < 2 { // it was on its way out
+				continue
+			}
+			return nil, &connect.Error{Hop: target, Phase: connect.PhaseStart, Kind: connect.ErrDaemon, Text: err.Error()}
+		}
+		return &fork{client: c, conn: conn, ch: ch, target: target, options: o, ctx: ctx}, nil
+	}
+}
+
+// connect returns a connection to a daemon, which it starts if need be.
+func (c *Client) connect(ctx context.Context) (*net.UnixConn, error) {
+	socket := c.Socket
+	if socket == "" {
+		socket = DefaultSocket()
+	}
+	conn, err := dialSocket(socket)
+	if err == nil || c.Command == nil {
+		return conn, err
+	}
+	if err := c.start(); err != nil {
+		return nil, err
+	}
+	for end := time.Now().Add(startPatience); ; {
+		if conn, err = dialSocket(socket); err == nil || time.Now().After(end) {
+			return conn, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(2 * time.Millisecond):
+		}
+	}
+}
+
+func dialSocket(socket string) (*net.UnixConn, error) {
+	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: socket, Net: "unix"})
+	if err != nil {
+		return nil, err
+	}
+	if !peer.Own(conn) {
+		conn.Close()
+		return nil, fmt.Errorf("the daemon at %s belongs to another user", socket)
+	}
+	return conn, nil
+}
+
+// start starts a daemon that outlives us.
+func (c *Client) start() error {
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer null.Close()
+	cmd := exec.Command(c.Command[0], c.Command[1:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = null, null, null
+	cmd.Dir = "/"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start a daemon: %w", err)
+	}
+	go cmd.Wait()
+	return nil
+}
+
+// fork is a process that the daemon has started. The first error of the daemon may be that it is of another version; then all
+// that was written is written again to a new one.
+type fork struct {
+	client  *Client
+	target  string
+	options connect.Options
+	ctx     context.Context
+
+	mu      sync.Mutex // protects following
+	conn    *net.UnixConn
+	ch      *channel
+	written []byte // until something has been read
+	heard   bool
+	closed  bool
+	buf     []byte
+	rest    []byte
+	text    string
+}
+
+func (f *fork) Write(b []byte) (int, error) {
+	for sent := 0; sent < len(b); {
+		piece := b[sent:min(len(b), sent+maxData)]
+		f.mu.Lock()
+		if !f.heard {
+			f.written = append(f.written, piece...)
+		}
+		ch := f.ch
+		f.mu.Unlock()
+		if err := ch.write(&message{data: piece}); err != nil {
+			f.mu.Lock()
+			again := !f.heard && !f.closed
+			f.mu.Unlock()
+			if !again { // else the reader finds out, and writes it again
+				return sent, err
+			}
+		}
+		sent += len(piece)
+	}
+	return len(b), nil
+}
+
+func (f *fork) Read(b []byte) (int, error) {
+	for len(f.rest) == 0 {
+		m, err := f.ch.read(f.buf)
+		var other *versionError
+		if err == nil && m.End != nil && m.End.Error != nil && errors.As(m.End.Error.err(), &other) {
+			if err := f.again(); err != nil {
+				return 0, err
+			}
+			continue
+		}
+		f.mu.Lock()
+		f.heard, f.written = true, nil
+		f.mu.Unlock()
+		if err != nil {
+			return 0, &engine.LostError{Context: f.target, Hop: f.target, Why: "the daemon has gone"}
+		}
+		if f.buf == nil {
+			f.buf = make([]byte, 64<<10)
+		}
+		switch {
+		case m.Prompt != nil:
+			go f.answer(m.Prompt.prompt())
+		case m.End != nil && m.End.Error != nil:
+			return 0, m.End.Error.err()
+		case m.End != nil:
+			f.text = m.End.Text
+			return 0, io.EOF
+		default:
+			f.rest = m.data
+		}
+	}
+	n := copy(b, f.rest)
+	f.rest = f.rest[n:]
+	return n, nil
+}
+
+// again opens a fork at another daemon.
+func (f *fork) again() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.conn.Close()
+	if f.closed {
+		return io.ErrClosedPipe
+	}
+	next, err := f.client.Dial(f.ctx, f.target, f.options)
+	if err != nil {
+		return err
+	}
+	n := next.(*fork)
+	f.conn, f.ch = n.conn, n.ch
+	if len(f.written) > 0 {
+		return f.ch.write(&message{data: f.written})
+	}
+	return nil
+}
+
+func (f *fork) answer(p askpass.Prompt) {
+	m := &message{Refuse: "nobody to ask"}
+	if f.client.Prompt != nil {
+		text, err := f.client.Prompt(f.ctx, p)
+		if err != nil {
+			m.Refuse = err.Error()
+		} else {
+			m = &message{Answer: &text}
+		}
+	}
+	f.ch.write(m)
+}
+
+func (f *fork) Text() string { return f.text }
+
+func (f *fork) Close() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.closed = true
+	return f.conn.Close()
+}
+
+// ask sends one request and returns the answer.
+func (c *Client) ask(m *message) (*message, error) {
+	conn, err := c.connect(context.Background())
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(startPatience))
+	ch := newChannel(conn)
+	m.Version = c.Version
+	if err := ch.write(m); err != nil {
+		return nil, err
+	}
+	answer, err := ch.read(nil)
+	if err != nil {
+		return nil, fmt.Errorf("no answer: %w", err)
+	}
+	if answer.End != nil && answer.End.Error != nil {
+		return nil, answer.End.Error.err()
+	}
+	return answer, nil
+}
+
+// List returns the daemon's process id and contexts.
+func (c *Client) List() (pid int, all []Context, err error) {
+	m, err := c.ask(&message{Op: "list"})
+	if err != nil {
+		return 0, nil, err
+	}
+	return m.PID, m.Contexts, nil
+}
+
+// Disconnect closes the contexts of a target; "": all.
+func (c *Client) Disconnect(target string) error {
+	_, err := c.ask(&message{Op: "disconnect", Target: target})
+	return err
+}
+
+// Stop ends the daemon.
+func (c *Client) Stop() error {
+	_, err := c.ask(&message{Op: "stop"})
+	return err
+}
+
+// Running tells whether err is not that there is no daemon.
+func Running(err error) bool {
+	return !errors.Is(err, syscall.ENOENT) && !errors.Is(err, syscall.ECONNREFUSED)
+}

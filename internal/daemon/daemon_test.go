@@ -1,0 +1,504 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/mitogen-go/mitogen/internal/askpass"
+	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/engine"
+	"github.com/mitogen-go/mitogen/internal/lab"
+	"github.com/mitogen-go/mitogen/internal/pickle"
+)
+
+func TestMain(m *testing.M) { os.Exit(lab.Main(m)) }
+
+// running starts a daemon in this process and returns how to reach it. wait returns its end.
+func running(t *testing.T, o Options) (c *Client, wait func() error) {
+	t.Helper()
+	if o.Socket == "" {
+		dir, err := os.MkdirTemp("", "mgo") // short enough for a socket
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { os.RemoveAll(dir) })
+		o.Socket = filepath.Join(dir, "own", "d.sock")
+	}
+	if o.Version == "" {
+		o.Version = "1"
+	}
+	o.Logger = slog.New(slog.DiscardHandler)
+	ready := make(chan struct{})
+	o.Ready = func() { close(ready) }
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	var err error
+	go func() {
+		defer close(done)
+		err = Serve(ctx, o)
+	}()
+	select {
+	case <-ready:
+	case <-done:
+		t.Fatal(err)
+	}
+	wait = func() error {
+		select {
+		case <-done:
+			return err
+		case <-time.After(20 * time.Second):
+			return errors.New("daemon goes on")
+		}
+	}
+	t.Cleanup(func() {
+		cancel()
+		if err := wait(); err != nil {
+			t.Error(err)
+		}
+	})
+	return &Client{Socket: o.Socket, Version: o.Version}, wait
+}
+
+const code = `
+import os, sys, time
+SEEN = []
+def mark(word):
+    SEEN.append(word)
+    os.environ['MARK'] = word
+    os.chdir('/')
+    sys.modules['os'].marked = word
+    return len(SEEN), os.getpid(), os.getppid()
+def look():
+    return len(SEEN), os.environ.get('MARK'), getattr(os, 'marked', None)
+def pid():
+    return os.getpid()
+def ppid():
+    return os.getppid()
+def hang():
+    time.sleep(60)
+def echo(text):
+    return text
+`
+
+// client is an engine whose contexts come from a daemon.
+func client(t *testing.T, c *Client) *engine.Engine {
+	t.Helper()
+	e, err := engine.New(engine.Options{Dial: c.Dial, Logger: slog.New(slog.DiscardHandler), Path: []fs.FS{fstest.MapFS{"workload.py": {Data: []byte(code)}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { e.Close() })
+	return e
+}
+
+func start(t *testing.T, e *engine.Engine, target string, o connect.Options) *engine.Context {
+	t.Helper()
+	c, err := e.Start(target, engine.ConnectOptions{Options: o})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func call(c *engine.Context, function string, into any, args ...any) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	b, _, err := c.Go(ctx, "workload:"+function, args, nil, false).Result(ctx)
+	if err != nil || into == nil {
+		return err
+	}
+	return pickle.Unmarshal(b, pickle.Limits{}, into)
+}
+
+func gone(pid int) bool { return syscall.Kill(pid, 0) != nil }
+
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for range 1000 {
+		if ok() {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatal("never: " + what)
+}
+
+// Each client has a fork of one context, and sees nothing of others or of earlier ones.
+func TestForks(t *testing.T) {
+	d, _ := running(t, Options{})
+	var parents []int
+	for i := range 3 {
+		e := client(t, d)
+		c := start(t, e, "local", connect.Options{})
+		var marked []int
+		if err := call(c, "mark", &marked, fmt.Sprint(i)); err != nil || marked[0] != 1 {
+			t.Fatal(marked, err)
+		}
+		parents = append(parents, marked[2])
+		other := start(t, e, "local", connect.Options{})
+		var seen []any
+		if err := call(other, "look", &seen); err != nil || !reflect.DeepEqual(seen, []any{int64(0), nil, nil}) {
+			t.Errorf("%v, %v", seen, err)
+		}
+		e.Close()
+		eventually(t, "the fork ends", func() bool { return gone(marked[1]) })
+	}
+	if parents[0] != parents[1] || parents[1] != parents[2] {
+		t.Errorf("forks of %v", parents)
+	}
+	pid, all, err := d.List()
+	if err != nil || pid != os.Getpid() || len(all) != 1 || all[0].Name != "local" || all[0].PID != parents[0] || all[0].Sessions != 6 || all[0].Clients != 0 || all[0].RTT == 0 {
+		t.Errorf("%d, %+v, %v", pid, all, err)
+	}
+	if err := d.Disconnect("local"); err != nil {
+		t.Error(err)
+	}
+	eventually(t, "the context ends", func() bool { return gone(parents[0]) })
+	if err := d.Disconnect("local"); err == nil || !strings.Contains(err.Error(), "not connected") {
+		t.Error(err)
+	}
+}
+
+// Trees grow from a client's fork as from any context.
+func TestTree(t *testing.T) {
+	d, _ := running(t, Options{})
+	e := client(t, d)
+	c := start(t, e, "local+local", connect.Options{})
+	deep, err := e.Start("local", engine.ConnectOptions{Via: c})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var a, b int
+	if err := call(deep, "ppid", &a); err != nil {
+		t.Fatal(err)
+	}
+	if err := call(c, "pid", &b); err != nil || a != b {
+		t.Error(a, b, err)
+	}
+	text := strings.Repeat("x", 3<<20) // more than a window, both ways
+	var back string
+	if err := call(deep, "echo", &back, text); err != nil || back != text {
+		t.Error(len(back), err)
+	}
+}
+
+// What doesn't connect fails as it does without a daemon.
+func TestFailures(t *testing.T) {
+	d, _ := running(t, Options{})
+	e := client(t, d)
+	err := call(start(t, e, "local+sudo:mito-nobody", connect.Options{}), "pid", nil)
+	var failed *connect.Error
+	if !errors.Is(err, connect.ErrUnknownUser) || !errors.As(err, &failed) || failed.Hop != "local+sudo:mito-nobody" || failed.Phase != connect.PhaseLogin || failed.Text == "" {
+		t.Errorf("%v (%+v)", err, failed)
+	}
+	c := start(t, e, "local", connect.Options{})
+	var pid int
+	if err := call(c, "pid", &pid); err != nil {
+		t.Fatal(err)
+	}
+	syscall.Kill(pid, syscall.SIGKILL)
+	var lost *engine.LostError
+	if err := call(c, "hang", nil); !errors.As(err, &lost) {
+		t.Error(err)
+	}
+	nobody := &Client{Socket: d.Socket + ".no", Version: "1"}
+	if err := call(start(t, client(t, nobody), "local", connect.Options{}), "pid", nil); !errors.Is(err, connect.ErrDaemon) {
+		t.Error(err)
+	}
+}
+
+// A changed option is another context.
+func TestOptionsMatter(t *testing.T) {
+	l := lab.Need(t)
+	d, _ := running(t, Options{})
+	e := client(t, d)
+	target := "sudo:" + lab.Pass + "+sudo"
+	right := connect.Options{Sudo: connect.SudoOptions{Password: connect.Secret(l.Password)}}
+	var a, b int
+	if err := call(start(t, e, target, right), "ppid", &a); err != nil {
+		t.Fatal(err)
+	}
+	if err := call(start(t, e, target, connect.Options{Sudo: connect.SudoOptions{Password: "wrong"}}), "ppid", &b); !errors.Is(err, connect.ErrSudoPassword) {
+		t.Errorf("a wrong password: %v", err)
+	}
+	if err := call(start(t, e, target, right), "ppid", &b); err != nil || a != b {
+		t.Error(a, b, err)
+	}
+}
+
+// Questions go to a client that connects that way.
+func TestQuestions(t *testing.T) {
+	l := lab.Need(t)
+	d, _ := running(t, Options{})
+	asked := make(chan askpass.Prompt, 10)
+	d.Prompt = func(_ context.Context, p askpass.Prompt) (string, error) {
+		asked <- p
+		return l.Password, nil
+	}
+	o := connect.Options{SSH: connect.SSHOptions{ConfigFile: l.Config, Args: []string{"-o", "PubkeyAuthentication=no"}}}
+	if err := call(start(t, client(t, d), lab.Pass, o), "pid", nil); err != nil {
+		t.Fatal(err)
+	}
+	if p := <-asked; p.Hop != lab.Pass || p.Kind != askpass.Password {
+		t.Errorf("%+v", p)
+	}
+	d.Prompt = nil
+	if err := call(start(t, client(t, d), lab.Free, o), "pid", nil); !errors.Is(err, connect.ErrPasswordRequired) && !errors.Is(err, connect.ErrAuth) {
+		t.Error(err)
+	}
+}
+
+// Many clients, some of which go away in the middle of a call, take only their own calls with them.
+func TestManyClients(t *testing.T) {
+	d, _ := running(t, Options{})
+	var all sync.WaitGroup
+	var mu sync.Mutex
+	var pids []int
+	for i := range 50 {
+		all.Go(func() {
+			e := client(t, d)
+			c := start(t, e, "local", connect.Options{})
+			var pid int
+			if err := call(c, "pid", &pid); err != nil {
+				t.Error(err)
+				return
+			}
+			mu.Lock()
+			pids = append(pids, pid)
+			mu.Unlock()
+			if i%2 == 0 {
+				time.AfterFunc(rand.N(50*time.Millisecond), func() { e.Close() })
+				if err := call(c, "hang", nil); err == nil {
+					t.Error("a call of a closed engine came back")
+				}
+				return
+			}
+			for range 20 {
+				var back string
+				if err := call(c, "echo", &back, "x"); err != nil || back != "x" {
+					t.Error(back, err)
+				}
+			}
+			e.Close()
+		})
+	}
+	all.Wait()
+	for _, pid := range pids {
+		eventually(t, "forks end", func() bool { return gone(pid) })
+	}
+	if _, contexts, err := d.List(); err != nil || len(contexts) != 1 || contexts[0].Sessions != 50 {
+		t.Errorf("%+v, %v", contexts, err)
+	}
+}
+
+// Idle contexts end, then the daemon.
+func TestIdle(t *testing.T) {
+	d, wait := running(t, Options{Idle: 300 * time.Millisecond})
+	e := client(t, d)
+	c := start(t, e, "local", connect.Options{})
+	var parent int
+	if err := call(c, "ppid", &parent); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(600 * time.Millisecond)
+	if gone(parent) {
+		t.Error("a context that is in use has ended")
+	}
+	e.Close()
+	if err := wait(); err != nil {
+		t.Error(err)
+	}
+	if !gone(parent) {
+		t.Error("the context stays")
+	}
+	if _, err := os.Stat(d.Socket); err == nil {
+		t.Error("the socket stays")
+	}
+}
+
+// A client of another version has the old daemon end when its last client has, and gets a new one at once.
+func TestUpgrade(t *testing.T) {
+	old, wait := running(t, Options{})
+	e := client(t, old)
+	c := start(t, e, "local", connect.Options{})
+	if err := call(c, "pid", nil); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	// The new one's command can only be a test's: it waits for the socket to be free.
+	go func() {
+		for {
+			err := Serve(ctx, Options{Socket: old.Socket, Version: "2", Logger: slog.New(slog.DiscardHandler)})
+			if !errors.Is(err, ErrRunning) {
+				done <- err
+				return
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+	}()
+	next := &Client{Socket: old.Socket, Version: "2", Command: []string{"true"}}
+	if err := call(start(t, client(t, next), "local", connect.Options{}), "pid", nil); err != nil {
+		t.Error(err)
+	}
+	if err := call(c, "pid", nil); err != nil {
+		t.Errorf("the old one's client: %v", err)
+	}
+	e.Close()
+	if err := wait(); err != nil {
+		t.Error(err)
+	}
+	stop()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// Only one daemon has a socket; what a killed one left is no obstacle.
+func TestOneDaemon(t *testing.T) {
+	d, _ := running(t, Options{})
+	if err := Serve(t.Context(), Options{Socket: d.Socket}); !errors.Is(err, ErrRunning) {
+		t.Error(err)
+	}
+	if err := d.Stop(); err != nil {
+		t.Error(err)
+	}
+	eventually(t, "the socket goes", func() bool { _, err := os.Stat(d.Socket); return err != nil })
+	l, err := net.Listen("unix", d.Socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.(*net.UnixListener).SetUnlinkOnClose(false)
+	l.Close()
+	running(t, Options{Socket: d.Socket})
+}
+
+// Nobody else is let in: neither by the directory, nor by the socket.
+func TestOtherUsers(t *testing.T) {
+	lab.Need(t)
+	d, _ := running(t, Options{})
+	dir := filepath.Dir(d.Socket)
+	if st, err := os.Stat(dir); err != nil || st.Mode().Perm() != 0o700 {
+		t.Error(st.Mode(), err)
+	}
+	probe := `import socket,sys
+s = socket.socket(socket.AF_UNIX)
+try:
+    s.connect(sys.argv[1])
+    s.sendall(b'{"op":"list","version":"1"}\n')
+    print(len(s.recv(100)))
+except OSError as e: print(type(e).__name__)`
+	try := func() string {
+		argv := lab.As(lab.Free, "/usr/bin/python3", "-c", probe, d.Socket)
+		out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	if got := try(); got != "PermissionError" {
+		t.Errorf("with the directory's mode: %s", got)
+	}
+	for _, name := range []string{filepath.Dir(dir), dir, d.Socket} { // as if somebody had opened it up
+		if err := os.Chmod(name, 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := try(); got != "0" && got != "ConnectionResetError" && got != "BrokenPipeError" {
+		t.Errorf("with an open directory: %s", got)
+	}
+	if err := Serve(t.Context(), Options{Socket: filepath.Join(dir, "other.sock")}); err == nil || !strings.Contains(err.Error(), "chmod 700") {
+		t.Error(err)
+	}
+	if _, _, err := d.List(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Every option gets over the socket.
+func TestOptionsSurvive(t *testing.T) {
+	var o connect.Options
+	fill(reflect.ValueOf(&o).Elem())
+	o.Interactive = false // the daemon's own
+	client, server := net.Pipe()
+	go func() {
+		newChannel(client).write(&message{Options: optionsOf(&o)})
+	}()
+	m, err := newChannel(server).read(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := m.Options.connect(); !reflect.DeepEqual(got, o) {
+		t.Errorf("got %#v, want %#v", got, o)
+	}
+}
+
+// fill sets every field to something.
+func fill(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.String:
+		v.SetString("x" + v.Type().Name())
+	case reflect.Bool:
+		v.SetBool(true)
+	case reflect.Int:
+		v.SetInt(7)
+	case reflect.Int64:
+		v.SetInt(int64(3 * time.Second))
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		fill(v.Elem())
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
+		fill(v.Index(1))
+	case reflect.Map:
+		e := reflect.New(v.Type().Elem()).Elem()
+		fill(e)
+		v.Set(reflect.MakeMap(v.Type()))
+		v.SetMapIndex(reflect.ValueOf("k"), e)
+	case reflect.Struct:
+		for i := range v.NumField() {
+			fill(v.Field(i))
+		}
+	}
+}
+
+// Bad input ends a connection, not the daemon.
+func TestBadInput(t *testing.T) {
+	d, _ := running(t, Options{})
+	for _, text := range []string{"", "x", "{}\n", "[]\n", `{"op":"nonsense","version":"1"}` + "\n", `{"op":"open","version":"1","target":"a+"}` + "\n",
+		`{"op":"open","version":"1","target":"local"}` + "\n" + `{"size":-1}` + "\n", `{"op":"open","version":"1","target":"local"}` + "\n" + `{"size":99999999}` + "\n",
+		strings.Repeat("x", 2<<20), `{"op":"open","version":"1","target":"local"}` + "\n" + `{"answer":"x"}` + "\n" + `{"size":4}` + "\nabc"} {
+		conn, err := net.Dial("unix", d.Socket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text == "{}\n" { // as a client of another version would
+			conn.Close()
+			continue
+		}
+		io.WriteString(conn, text)
+		conn.(*net.UnixConn).CloseWrite()
+		io.Copy(io.Discard, conn)
+		conn.Close()
+	}
+	if _, _, err := d.List(); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,415 @@
+// Package daemon keeps contexts warm for others: a process that listens on a UNIX socket of its user, connects targets with an
+// engine of its own, and lets each client have a fork of the context at the end, which has run nothing yet. The client is the engine
+// of that fork: its modules, output and calls pass the daemon as bytes.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/mitogen-go/mitogen/internal/askpass"
+	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/engine"
+	"github.com/mitogen-go/mitogen/internal/peer"
+)
+
+// DefaultIdle is how long contexts, and then the daemon, stay without a client.
+const DefaultIdle = 10 * time.Minute
+
+// Options are a daemon's.
+type Options struct {
+	Socket  string        // default: DefaultSocket
+	Idle    time.Duration // default: DefaultIdle
+	Version string        // of the program; clients of another have the daemon end and start their own
+	Logger  *slog.Logger
+	Ready   func() // called once it listens
+}
+
+// Server is a daemon.
+type Server struct {
+	opt  Options
+	eng  *engine.Engine
+	l    *net.UnixListener
+	lock *os.File
+	stop context.CancelFunc
+
+	mu       sync.Mutex // protects following
+	sessions map[*session]bool
+	used     map[*engine.Context]*use
+	last     time.Time // that there was a session
+	draining bool
+	jobs     sync.WaitGroup
+}
+
+// use counts the clients of a context.
+type use struct {
+	clients int
+	total   int
+	since   time.Time // that there are none
+}
+
+// session is a client that has a fork, or is to get one.
+type session struct {
+	ch       *channel
+	target   string
+	canAsk   bool
+	answers  chan *message
+	asking   sync.Mutex
+	context  *engine.Context
+	tunnel   *engine.Tunnel
+	hangUp   func() error
+	answered chan struct{}
+}
+
+// Serve runs a daemon until ctx ends, it has been idle, or a client has asked for its end. ErrRunning: there is another one.
+func Serve(ctx context.Context, o Options) error {
+	if o.Socket == "" {
+		o.Socket = DefaultSocket()
+	}
+	if o.Idle == 0 {
+		o.Idle = DefaultIdle
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	l, lock, err := listen(o.Socket)
+	if err != nil {
+		return fmt.Errorf("daemon %s: %w", o.Socket, err)
+	}
+	defer lock.Close()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	s := &Server{opt: o, l: l, lock: lock, stop: stop, sessions: map[*session]bool{}, used: map[*engine.Context]*use{}, last: time.Now()}
+	s.eng, err = engine.New(engine.Options{Logger: o.Logger, Prompt: s.ask})
+	if err != nil {
+		l.Close()
+		return err
+	}
+	go s.watch(ctx)
+	go s.accept(ctx)
+	if o.Ready != nil {
+		o.Ready()
+	}
+	<-ctx.Done()
+	l.Close() // which removes the socket
+	s.mu.Lock()
+	for c := range s.sessions {
+		c.hangUp()
+	}
+	s.mu.Unlock()
+	err = s.eng.Close()
+	s.jobs.Wait()
+	return err
+}
+
+func (s *Server) accept(ctx context.Context) {
+	for {
+		conn, err := s.l.AcceptUnix()
+		if err != nil {
+			s.mu.Lock()
+			draining := s.draining
+			s.mu.Unlock()
+			if ctx.Err() == nil && !draining {
+				s.opt.Logger.Error("daemon doesn't accept any more", slog.Any("error", err))
+				s.stop()
+			}
+			return
+		}
+		if !peer.Own(conn) {
+			conn.Close()
+			continue
+		}
+		s.mu.Lock()
+		s.jobs.Add(1)
+		s.mu.Unlock()
+		go func() {
+			defer s.jobs.Done()
+			defer conn.Close()
+			s.client(ctx, conn)
+		}()
+	}
+}
+
+// firstPatience is how long a client may take to say what it wants.
+const firstPatience = 10 * time.Second
+
+// client serves one connection.
+func (s *Server) client(ctx context.Context, conn *net.UnixConn) {
+	ch := newChannel(conn)
+	conn.SetReadDeadline(time.Now().Add(firstPatience))
+	m, err := ch.read(nil)
+	if err != nil {
+		return
+	}
+	conn.SetReadDeadline(time.Time{})
+	if m.Version != s.opt.Version {
+		ch.write(&message{End: &end{Error: &failure{Version: s.opt.Version}}})
+		s.drain()
+		return
+	}
+	switch m.Op {
+	case "open":
+		s.open(ctx, conn, ch, m)
+	case "list":
+		ch.write(&message{PID: os.Getpid(), Contexts: s.list(ctx), End: &end{}})
+	case "disconnect":
+		ch.write(&message{End: &end{Error: s.disconnect(m.Target)}})
+	case "stop":
+		ch.write(&message{PID: os.Getpid(), End: &end{}})
+		s.stop()
+	default:
+		ch.write(&message{End: &end{Error: &failure{Text: fmt.Sprintf("unknown operation %.40q", m.Op)}}})
+	}
+}
+
+// open gives a client a fork.
+func (s *Server) open(ctx context.Context, conn *net.UnixConn, ch *channel, m *message) {
+	c := &session{ch: ch, target: m.Target, canAsk: m.Interactive, answers: make(chan *message, 1), hangUp: conn.Close}
+	if err := s.begin(c, m); err != nil {
+		ch.write(&message{End: &end{Error: failureOf(err)}})
+		return
+	}
+	defer s.finish(c)
+	t, err := c.context.Fork(ctx, m.Options.connect().Python)
+	if err != nil {
+		ch.write(&message{End: &end{Error: failureOf(err)}})
+		return
+	}
+	c.tunnel = t
+	gone := make(chan struct{})
+	go func() { // what the client writes
+		defer close(gone)
+		defer t.Close()
+		buf := make([]byte, 64<<10)
+		for {
+			m, err := ch.read(buf)
+			switch {
+			case err != nil:
+				return
+			case m.Answer != nil || m.Refuse != "":
+				select {
+				case c.answers <- m:
+				default: // nobody has asked
+				}
+			case m.EOF:
+				t.CloseWrite()
+			case len(m.data) > 0:
+				if _, err := t.Write(m.data); err != nil {
+					return
+				}
+			}
+		}
+	}()
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := t.Read(buf)
+		if n > 0 && ch.write(&message{data: buf[:n]}) != nil {
+			break
+		}
+		if err != nil {
+			last := &end{Text: t.Text()}
+			if !errors.Is(err, io.EOF) {
+				last.Error = failureOf(err)
+			}
+			ch.write(&message{End: last})
+			break
+		}
+	}
+	conn.Close()
+	<-gone
+}
+
+// begin notes a session and finds or starts the context that it is to have a fork of.
+func (s *Server) begin(c *session, m *message) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.draining {
+		return errors.New("daemon is ending")
+	}
+	s.sessions[c] = true // so that its connect can ask
+	ctx, err := s.eng.Start(m.Target, engine.ConnectOptions{Options: m.Options.connect(), Template: true})
+	if err != nil {
+		delete(s.sessions, c)
+		return err
+	}
+	c.context = ctx
+	u := s.used[ctx]
+	if u == nil {
+		u = &use{}
+		s.used[ctx] = u
+	}
+	u.clients++
+	u.total++
+	return nil
+}
+
+func (s *Server) finish(c *session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.sessions, c)
+	s.last = time.Now()
+	if u := s.used[c.context]; u != nil {
+		u.clients--
+		u.since = s.last
+	}
+	if s.draining && len(s.sessions) == 0 {
+		s.stop()
+	}
+}
+
+// drain takes no further clients and ends with the last one.
+func (s *Server) drain() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.draining {
+		return
+	}
+	s.draining = true
+	s.l.Close()
+	s.lock.Close() // the next one may start
+	if len(s.sessions) == 0 {
+		s.stop()
+	}
+}
+
+// watch closes what is idle.
+func (s *Server) watch(ctx context.Context) {
+	tick := time.NewTicker(max(min(s.opt.Idle/4, 15*time.Second), 10*time.Millisecond))
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		s.mu.Lock()
+		var idle []*engine.Context
+		for c, u := range s.used {
+			if c.Err() != nil && u.clients == 0 || u.clients == 0 && time.Since(u.since) > s.opt.Idle {
+				delete(s.used, c)
+				idle = append(idle, c)
+			}
+		}
+		over := len(s.used) == 0 && len(s.sessions) == 0 && time.Since(s.last) > s.opt.Idle
+		s.mu.Unlock()
+		for _, c := range idle {
+			c.Close()
+		}
+		if over {
+			s.stop()
+			return
+		}
+	}
+}
+
+// ask passes a question to a client that connects by way of that hop.
+func (s *Server) ask(ctx context.Context, p askpass.Prompt) (string, error) {
+	s.mu.Lock()
+	var who *session
+	for c := range s.sessions {
+		hops, err := connect.ParseTarget(c.target)
+		if err == nil && c.canAsk && slices.ContainsFunc(hops, func(h connect.Hop) bool { return h.String() == p.Hop }) {
+			who = c
+			break
+		}
+	}
+	s.mu.Unlock()
+	if who == nil {
+		return "", errors.New("no client of the daemon can be asked")
+	}
+	who.asking.Lock()
+	defer who.asking.Unlock()
+	if err := who.ch.write(&message{Prompt: promptOf(p)}); err != nil {
+		return "", err
+	}
+	select {
+	case m := <-who.answers:
+		if m.Answer == nil {
+			return "", errors.New(m.Refuse)
+		}
+		return *m.Answer, nil
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+}
+
+// disconnect closes the contexts that are called target; with "" all.
+func (s *Server) disconnect(target string) *failure {
+	s.mu.Lock()
+	var found []*engine.Context
+	for c := range s.used {
+		if target == "" || c.Name() == target {
+			found = append(found, c)
+			delete(s.used, c)
+		}
+	}
+	for c := range s.sessions {
+		if slices.Contains(found, c.context) {
+			c.hangUp()
+		}
+	}
+	s.mu.Unlock()
+	if len(found) == 0 && target != "" {
+		return &failure{Text: "not connected: " + target}
+	}
+	for _, c := range found {
+		c.Close()
+	}
+	return nil
+}
+
+// Context is one that a daemon has.
+type Context struct {
+	ID       uint32  `json:"id"`
+	Parent   uint32  `json:"parent"`
+	Name     string  `json:"name"`
+	Python   string  `json:"python"`
+	Hostname string  `json:"hostname"`
+	UID      int     `json:"uid"`
+	PID      int     `json:"pid"`
+	Up       bool    `json:"up"`
+	RTT      float64 `json:"rtt"` // seconds; 0: no answer within a second
+	Down     int64   `json:"bytes_down"`
+	UpBytes  int64   `json:"bytes_up"`
+	Modules  int64   `json:"modules"`
+	Clients  int     `json:"clients"`
+	Sessions int     `json:"sessions"` // in all
+}
+
+// list describes all contexts, parents before children.
+func (s *Server) list(ctx context.Context) []Context {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	contexts := s.eng.Contexts()
+	all := make([]Context, len(contexts))
+	var pings sync.WaitGroup
+	for i, c := range contexts {
+		st, info := c.Stats(), c.Info()
+		all[i] = Context{ID: uint32(c.ID()), Parent: uint32(st.Parent), Name: c.Name(), Hostname: info.Hostname, UID: info.UID, PID: info.PID,
+			Up: st.Hello > 0, Down: st.BytesDown, UpBytes: st.BytesUp, Modules: st.Modules}
+		if all[i].Up {
+			all[i].Python = strings.TrimSuffix(fmt.Sprintf("%s %d.%d.%d", info.Implementation, info.Version[0], info.Version[1], info.Version[2]), " ")
+			pings.Go(func() {
+				if d, err := c.Ping(ctx); err == nil {
+					all[i].RTT = d.Seconds()
+				}
+			})
+		}
+		s.mu.Lock()
+		if u := s.used[c]; u != nil {
+			all[i].Clients, all[i].Sessions = u.clients, u.total
+		}
+		s.mu.Unlock()
+	}
+	pings.Wait()
+	return all
+}

@@ -1,0 +1,240 @@
+package daemon
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/mitogen-go/mitogen/internal/askpass"
+	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/engine"
+)
+
+// A message is one JSON object on a line of its own. Where it has a size, as many bytes of data follow the line. Which fields
+// are set says what it is: section 9 of docs/protocol.md.
+type message struct {
+	// The first of a client.
+	Op          string   `json:"op,omitempty"`
+	Version     string   `json:"version,omitempty"`
+	Target      string   `json:"target,omitempty"`
+	Options     *options `json:"options,omitempty"`
+	Interactive bool     `json:"interactive,omitempty"` // it can be asked
+
+	// Of a client, later.
+	Answer *string `json:"answer,omitempty"`
+	Refuse string  `json:"refuse,omitempty"`
+	EOF    bool    `json:"eof,omitempty"`
+
+	// Of the daemon.
+	Prompt   *prompt   `json:"prompt,omitempty"`
+	Contexts []Context `json:"contexts,omitempty"`
+	PID      int       `json:"pid,omitempty"`
+	End      *end      `json:"end,omitempty"`
+
+	// Of both.
+	Size int `json:"size,omitempty"`
+	data []byte
+}
+
+// prompt is a question for a person.
+type prompt struct {
+	Hop  string `json:"hop"`
+	Kind int    `json:"kind"`
+	Text string `json:"text"`
+}
+
+// end is the last message of the daemon. Without an error all is well.
+type end struct {
+	Text  string   `json:"text,omitempty"` // what was written to stderr last
+	Error *failure `json:"error,omitempty"`
+}
+
+// failure is an error that goes over the socket.
+type failure struct {
+	Version string `json:"version,omitempty"` // the daemon's, which is another than the client's
+	Kind    string `json:"kind,omitempty"`    // of a connect.Error: the text of its Kind
+	Hop     string `json:"hop,omitempty"`
+	Phase   string `json:"phase,omitempty"`
+	Status  int    `json:"status,omitempty"`
+	Context string `json:"context,omitempty"` // of an engine.LostError
+	Why     string `json:"why,omitempty"`
+	Text    string `json:"text,omitempty"`
+}
+
+func failureOf(err error) *failure {
+	var conn *connect.Error
+	var lost *engine.LostError
+	switch {
+	case errors.As(err, &conn):
+		return &failure{Kind: conn.Kind.Error(), Hop: conn.Hop, Phase: conn.Phase, Status: conn.Status, Text: conn.Text}
+	case errors.As(err, &lost):
+		return &failure{Context: lost.Context, Hop: lost.Hop, Why: lost.Why, Text: lost.Text}
+	}
+	return &failure{Text: err.Error()}
+}
+
+func (f *failure) err() error {
+	switch {
+	case f.Version != "":
+		return &versionError{f.Version}
+	case f.Kind != "":
+		return &connect.Error{Kind: connect.KindOf(f.Kind), Hop: f.Hop, Phase: f.Phase, Status: f.Status, Text: f.Text}
+	case f.Why != "":
+		return &engine.LostError{Context: f.Context, Hop: f.Hop, Why: f.Why, Text: f.Text}
+	}
+	return fmt.Errorf("daemon: %s", f.Text)
+}
+
+// versionError says that the daemon is another program than the client; it is on its way out.
+type versionError struct{ version string }
+
+func (e *versionError) Error() string { return "daemon is of version " + e.version }
+
+// Bounds of messages.
+const (
+	maxLine = 1 << 20
+	maxData = 1 << 20
+)
+
+// channel is one side of a connection. Reading is for one goroutine, writing for any.
+type channel struct {
+	r  *bufio.Reader
+	mu sync.Mutex // protects w
+	w  io.Writer
+}
+
+func newChannel(rw io.ReadWriter) *channel {
+	return &channel{r: bufio.NewReaderSize(rw, 64<<10), w: rw}
+}
+
+// read returns the next message. buf is where its data goes if it has room.
+func (c *channel) read(buf []byte) (*message, error) {
+	line, err := c.line()
+	if err != nil {
+		return nil, err
+	}
+	m := &message{}
+	if err := json.Unmarshal(line, m); err != nil {
+		return nil, fmt.Errorf("message of the daemon's protocol: %w", err)
+	}
+	if m.Size < 0 || m.Size > maxData {
+		return nil, fmt.Errorf("message of the daemon's protocol: size %d", m.Size)
+	}
+	if m.Size == 0 {
+		return m, nil
+	}
+	if cap(buf) < m.Size {
+		buf = make([]byte, m.Size)
+	}
+	m.data = buf[:m.Size]
+	_, err = io.ReadFull(c.r, m.data)
+	return m, err
+}
+
+func (c *channel) line() ([]byte, error) {
+	var all []byte
+	for {
+		part, err := c.r.ReadSlice('\n')
+		if err == nil && all == nil {
+			return part, nil
+		}
+		all = append(all, part...)
+		switch {
+		case len(all) > maxLine:
+			return nil, errors.New("message of the daemon's protocol: line too long")
+		case errors.Is(err, bufio.ErrBufferFull):
+			continue
+		case err != nil:
+			return nil, err
+		}
+		return all, nil
+	}
+}
+
+// write sends m and its data.
+func (c *channel) write(m *message) error {
+	m.Size = len(m.data)
+	line, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	line = append(append(line, '\n'), m.data...)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, err = c.w.Write(line)
+	return err
+}
+
+// options are a connect.Options as they go over the socket, secrets in clear: it is the user's own.
+type options struct {
+	Python         []string                          `json:"python,omitempty"`
+	ConnectTimeout float64                           `json:"connect_timeout,omitempty"` // seconds
+	SSH            sshOptions                        `json:"ssh,omitzero"`
+	Sudo           becomeOptions                     `json:"sudo,omitzero"`
+	Su             becomeOptions                     `json:"su,omitzero"`
+	Doas           becomeOptions                     `json:"doas,omitzero"`
+	Programs       map[string]connect.ProgramOptions `json:"programs,omitempty"`
+}
+
+type sshOptions struct {
+	Path              string   `json:"path,omitempty"`
+	Args              []string `json:"args,omitempty"`
+	ConfigFile        string   `json:"config_file,omitempty"`
+	Port              int      `json:"port,omitempty"`
+	User              string   `json:"user,omitempty"`
+	IdentityFile      string   `json:"identity_file,omitempty"`
+	HostKeys          string   `json:"host_keys,omitempty"`
+	Password          string   `json:"password,omitempty"`
+	Passphrase        string   `json:"passphrase,omitempty"`
+	Compression       *bool    `json:"compression,omitempty"`
+	KeepAliveInterval float64  `json:"keep_alive_interval,omitempty"` // seconds
+	KeepAliveCount    int      `json:"keep_alive_count,omitempty"`
+}
+
+// becomeOptions are those of sudo, su and doas; each has only some.
+type becomeOptions struct {
+	Path     string   `json:"path,omitempty"`
+	Password string   `json:"password,omitempty"`
+	Login    bool     `json:"login,omitempty"`
+	SetHome  bool     `json:"set_home,omitempty"`
+	Args     []string `json:"args,omitempty"`
+}
+
+func optionsOf(o *connect.Options) *options {
+	return &options{
+		Python: o.Python, ConnectTimeout: o.ConnectTimeout.Seconds(), Programs: o.Programs,
+		SSH: sshOptions{o.SSH.Path, o.SSH.Args, o.SSH.ConfigFile, o.SSH.Port, o.SSH.User, o.SSH.IdentityFile, string(o.SSH.HostKeys), string(o.SSH.Password),
+			string(o.SSH.Passphrase), o.SSH.Compression, o.SSH.KeepAliveInterval.Seconds(), o.SSH.KeepAliveCount},
+		Sudo: becomeOptions{o.Sudo.Path, string(o.Sudo.Password), o.Sudo.Login, o.Sudo.SetHome, o.Sudo.Args},
+		Su:   becomeOptions{Path: o.Su.Path, Password: string(o.Su.Password), Login: o.Su.Login, Args: o.Su.Args},
+		Doas: becomeOptions{Path: o.Doas.Path, Password: string(o.Doas.Password), Args: o.Doas.Args},
+	}
+}
+
+func (o *options) connect() connect.Options {
+	if o == nil {
+		return connect.Options{}
+	}
+	s := o.SSH
+	return connect.Options{
+		Python: o.Python, ConnectTimeout: seconds(o.ConnectTimeout), Programs: o.Programs,
+		SSH: connect.SSHOptions{Path: s.Path, Args: s.Args, ConfigFile: s.ConfigFile, Port: s.Port, User: s.User, IdentityFile: s.IdentityFile,
+			HostKeys: connect.HostKeys(s.HostKeys), Password: connect.Secret(s.Password), Passphrase: connect.Secret(s.Passphrase), Compression: s.Compression,
+			KeepAliveInterval: seconds(s.KeepAliveInterval), KeepAliveCount: s.KeepAliveCount},
+		Sudo: connect.SudoOptions{Path: o.Sudo.Path, Password: connect.Secret(o.Sudo.Password), Login: o.Sudo.Login, SetHome: o.Sudo.SetHome, Args: o.Sudo.Args},
+		Su:   connect.SuOptions{Path: o.Su.Path, Password: connect.Secret(o.Su.Password), Login: o.Su.Login, Args: o.Su.Args},
+		Doas: connect.DoasOptions{Path: o.Doas.Path, Password: connect.Secret(o.Doas.Password), Args: o.Doas.Args},
+	}
+}
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+
+func promptOf(p askpass.Prompt) *prompt { return &prompt{p.Hop, int(p.Kind), p.Text} }
+
+func (p *prompt) prompt() askpass.Prompt {
+	return askpass.Prompt{Hop: p.Hop, Kind: askpass.Kind(p.Kind), Text: p.Text}
+}

@@ -1,0 +1,120 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+
+	"github.com/mitogen-go/mitogen/internal/connect"
+)
+
+// Conn is a process that somebody else has started at a target, which waits for a boot: its stdin and stdout.
+type Conn interface {
+	io.ReadWriteCloser
+	Text() string // end of what it wrote to stderr, once Read has returned an error; hostile
+}
+
+// Dial has a process started at a target, by somebody who keeps a context there. It may return before the process is there; what
+// is wrong then comes as a *connect.Error of Read.
+type Dial func(ctx context.Context, target string, o connect.Options) (Conn, error)
+
+// dialer is a starter.
+func dialer(dial Dial, target string, o connect.Options) starter {
+	return func(ctx context.Context, plan connect.Plan, _ connect.SSHOptions) (process, io.WriteCloser, io.ReadCloser, error) {
+		conn, err := dial(ctx, target, o)
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		p := &dialed{conn: conn, done: make(chan struct{})}
+		return p, conn, p, nil
+	}
+}
+
+// dialed is a process that is elsewhere.
+type dialed struct {
+	conn Conn
+	once sync.Once
+	done chan struct{}
+
+	mu      sync.Mutex // protects following
+	failure *connect.Failure
+	noise   string
+	reason  error // what Read ended with
+}
+
+// Read is the process's stdout.
+func (p *dialed) Read(b []byte) (int, error) {
+	n, err := p.conn.Read(b)
+	if err != nil {
+		p.mu.Lock()
+		p.reason = err
+		p.mu.Unlock()
+		p.Kill()
+		err = io.EOF
+	}
+	return n, err
+}
+
+func (p *dialed) Connected() {}
+
+func (p *dialed) Note(noise []byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.noise += string(noise)
+	p.noise = p.noise[max(0, len(p.noise)-connect.TextLimit):]
+}
+
+func (p *dialed) Text() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.noise + p.conn.Text()
+}
+
+func (p *dialed) Fail(what string) {
+	p.mu.Lock()
+	if p.failure == nil {
+		p.failure = &connect.Failure{What: what}
+	}
+	p.mu.Unlock()
+	p.Kill()
+}
+
+func (p *dialed) Done() <-chan struct{} { return p.done }
+
+func (p *dialed) Failure() connect.Failure {
+	f := connect.Failure{What: connect.WhatExit}
+	p.mu.Lock()
+	if p.failure != nil {
+		f = *p.failure
+	}
+	p.mu.Unlock()
+	f.Text = p.Text()
+	return f
+}
+
+// err is why Read has ended, if that is worth more than Failure.
+func (p *dialed) err() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var failed *connect.Error
+	var lost *LostError
+	if errors.As(p.reason, &failed) || errors.As(p.reason, &lost) {
+		return p.reason
+	}
+	return nil
+}
+
+func (p *dialed) Stopped() bool { return false }
+
+func (p *dialed) Kill() {
+	p.once.Do(func() {
+		p.conn.Close()
+		close(p.done)
+	})
+}
+
+func (p *dialed) Close() error {
+	p.Kill()
+	return nil
+}

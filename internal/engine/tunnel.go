@@ -1,0 +1,149 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/mitogen-go/mitogen/internal/boot"
+	"github.com/mitogen-go/mitogen/internal/pickle"
+	"github.com/mitogen-go/mitogen/internal/wire"
+)
+
+// Tunnel is a process beside a context whose stdin and stdout are here. Read and Write may each be used by one goroutine at a
+// time; Close by any.
+type Tunnel struct {
+	c      *Context
+	p      *Pending
+	ctx    context.Context // ended by Close
+	cancel context.CancelFunc
+	once   sync.Once
+	rest   []byte // read, and not yet taken
+	text   string // end of what it wrote to stderr; set when Read returns io.EOF
+}
+
+// Fork starts a copy of c's interpreter, or a new one with python (as in boot.Command) where c has been called before, and
+// doesn't wait for it: what is written waits with it, until c is up.
+func (c *Context) Fork(ctx context.Context, python []string) (*Tunnel, error) {
+	e := c.e
+	c.pushing.Lock()
+	defer c.pushing.Unlock()
+	for _, name := range [...]string{spawnModule, tunnelModule} {
+		if err := c.push(ctx, name); err != nil {
+			return nil, err
+		}
+	}
+	e.mu.Lock()
+	mode := c.mode
+	e.mu.Unlock()
+	spec, err := pickle.Append(nil, map[string]any{"argv": boot.Command(python, false), "fork": true}, mode)
+	if err != nil {
+		return nil, fmt.Errorf("fork in %s: %w", c.name, err)
+	}
+	t := &Tunnel{c: c}
+	t.ctx, t.cancel = context.WithCancel(e.base)
+	t.p = &Pending{c: c, target: "fork", done: make(chan struct{}), stream: true, more: make(chan struct{}, 1)}
+	if err := c.request(ctx, t.p, wire.Open, spec); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// Read returns what the process has written to stdout; io.EOF at its end, else why there is none.
+func (t *Tunnel) Read(b []byte) (int, error) {
+	if len(t.rest) == 0 {
+		value, err := t.next()
+		if err != nil {
+			return 0, err
+		}
+		t.rest = value
+	}
+	n := copy(b, t.rest)
+	t.rest = t.rest[n:]
+	return n, nil
+}
+
+func (t *Tunnel) next() ([]byte, error) {
+	p := t.p
+	for {
+		if it, ok := p.pop(); ok {
+			return it.payload, nil
+		}
+		select {
+		case <-p.done:
+			if it, ok := p.pop(); ok {
+				return it.payload, nil
+			}
+			if err := p.failure(); err != nil {
+				return nil, err
+			}
+			t.text = string(p.payload)
+			return nil, io.EOF
+		default:
+		}
+		select {
+		case <-p.more:
+		case <-p.done:
+		case <-t.ctx.Done():
+			return nil, io.ErrClosedPipe
+		}
+	}
+}
+
+// Text is the end of what the process wrote to stderr, at most 4 KiB, once Read has returned io.EOF. It is hostile.
+func (t *Tunnel) Text() string { return t.text }
+
+// Write sends b to the process's stdin, waiting for its window.
+func (t *Tunnel) Write(b []byte) (int, error) {
+	for sent := 0; sent < len(b); {
+		piece := b[sent:min(len(b), sent+wire.MaxPayload)]
+		if err := t.c.window(t.ctx, t.p.handle, len(piece)); err != nil {
+			return sent, err
+		}
+		if err := t.put(&wire.Frame{Kind: wire.Item, Payload: piece}); err != nil {
+			return sent, err
+		}
+		sent += len(piece)
+	}
+	return len(b), nil
+}
+
+// CloseWrite ends the process's stdin.
+func (t *Tunnel) CloseWrite() error { return t.put(&wire.Frame{}) }
+
+func (t *Tunnel) put(f *wire.Frame) error {
+	e := t.c.e
+	f.Dst, f.Handle, f.Reply = t.c.id, wire.Open, t.p.handle
+	e.mu.Lock()
+	switch {
+	case t.c.err != nil:
+		defer e.mu.Unlock()
+		return t.c.lostAs()
+	case !t.p.open:
+		e.mu.Unlock()
+		return io.ErrClosedPipe
+	}
+	e.putLocked(t.c, f)
+	e.flush(t.c)
+	return nil
+}
+
+// Close ends the process; it doesn't wait for that.
+func (t *Tunnel) Close() error {
+	t.once.Do(func() {
+		t.cancel()
+		if err := t.put(&wire.Frame{Kind: wire.Error}); err != nil {
+			return
+		}
+		e := t.c.e
+		e.mu.Lock()
+		t.p.closeLocked()
+		e.applyLocked(e.router.Forget(t.p.handle, nil))
+		e.unlock()
+		t.p.finish(wire.Dead, nil, errors.New("closed"))
+		t.p.dropItems()
+	})
+	return nil
+}
