@@ -77,7 +77,7 @@ func TestNumbersOfTheProtocol(t *testing.T) {
 		t.Fatal(err)
 	}
 	rows := regexp.MustCompile(`(?m)^\| (\d+) \| ([A-Z_]+) \|`).FindAllStringSubmatch(string(page), -1)
-	if len(rows) != 5+22 {
+	if len(rows) != 5+23 {
 		t.Fatalf("%d rows of kinds and handles", len(rows))
 	}
 	for i, row := range rows {
