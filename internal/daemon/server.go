@@ -59,15 +59,14 @@ type use struct {
 
 // session is a client that has a fork, or is to get one.
 type session struct {
-	ch       *channel
-	target   string
-	canAsk   bool
-	answers  chan *message
-	asking   sync.Mutex
-	context  *engine.Context
-	tunnel   *engine.Tunnel
-	hangUp   func() error
-	answered chan struct{}
+	ch      *channel
+	target  string
+	canAsk  bool
+	answers chan *message
+	asking  sync.Mutex
+	context *engine.Context
+	tunnel  *engine.Tunnel
+	hangUp  func() error
 }
 
 // Serve runs a daemon until ctx ends, it has been idle, or a client has asked for its end. ErrRunning: there is another one.
