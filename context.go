@@ -47,7 +47,8 @@ func (o ConnectOptions) engine() engine.ConnectOptions {
 	}
 }
 
-// SSHOptions are for hops of method ssh. What isn't set is left to the user's own configuration.
+// SSHOptions are for hops of method ssh. What isn't set is left to the user's own configuration. Behind another hop ssh runs on this machine
+// too, over a connection that the hop forwards, unless FromHop is set.
 type SSHOptions = connect.SSHOptions
 
 // SudoOptions are for hops of method sudo.

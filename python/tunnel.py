@@ -9,24 +9,16 @@ TUNNELS = {}    # (src, reply): Tunnel
 
 
 class Tunnel(Stream):
-    """A process whose stdin is fed by the OPEN frames that follow, and whose stdout goes up as items."""
+    """Bytes from OPEN frames to something that is started here, and from there up as items."""
     full = 0        # no window: not read
     eof = 0         # of what is fed
-    pid = gone = None
+    gone = None
 
-    def __init__(self, src, reply, spec):
-        self.key = src, reply
-        self.last = EMPTY       # the end of what came on stderr
-        argv = [utf8(a) for a in spec['argv']]
-        self.pid, w, r, self.err, tty, slave, why = execute(argv, {}, 0, 0, spec.get('fork') and not S.calls)
-        TUNNELS[self.key] = self
-        FLOWS[self.key] = WINDOW
+    def start(self, key, r, w):
+        self.key = key
+        TUNNELS[key] = self
+        FLOWS[key] = WINDOW
         Stream.__init__(self, r, w)
-        FDS[self.err] = self.on_err
-        POLL.register(self.err, POLLIN)
-        if why:
-            self.last = argv[0] + ': '.encode() + why
-            self.end()
 
     def written(self, n):
         UP.out.appendleft(frame(self.key[0], CREDIT, pack('>LL', self.key[1], n)))
@@ -81,18 +73,8 @@ class Tunnel(Stream):
             self.full = 0
             POLL.register(self.r, POLLIN)
 
-    def on_err(self, ev):
-        try:
-            data = os.read(self.err, 4096)
-        except OSError:
-            data = EMPTY
-        if not data:
-            del FDS[self.err]
-            POLL.unregister(self.err)
-        self.last = (self.last + data)[-TAIL:]
-
     def end(self, patience=.3):
-        """Its output has ended, or nobody wants it: it has patience seconds to end itself."""
+        """Its output has ended, or nobody wants it. A process has patience seconds to end itself."""
         if self.gone:
             return
         self.gone = now() + patience
@@ -102,6 +84,31 @@ class Tunnel(Stream):
         os.close(self.r)
         self.unwritable()
         self.reap()
+
+
+class Program(Tunnel):
+    """A process: its stdin and stdout."""
+
+    def __init__(self, key, spec):
+        self.last = EMPTY       # the end of what came on stderr
+        argv = [utf8(a) for a in spec['argv']]
+        self.pid, w, r, self.err, tty, slave, why = execute(argv, {}, 0, 0, spec.get('fork') and not S.calls)
+        self.start(key, r, w)
+        FDS[self.err] = self.on_err
+        POLL.register(self.err, POLLIN)
+        if why:
+            self.last = argv[0] + ': '.encode() + why
+            self.end()
+
+    def on_err(self, ev):
+        try:
+            data = os.read(self.err, 4096)
+        except OSError:
+            data = EMPTY
+        if not data:
+            del FDS[self.err]
+            POLL.unregister(self.err)
+        self.last = (self.last + data)[-TAIL:]
 
     def reap(self):
         if now() >= self.gone and self.err is not None:
@@ -131,13 +138,134 @@ class Tunnel(Stream):
         send(self.key[0], self.key[1], self.last)
 
 
+class Connection(Tunnel):
+    """A TCP connection to spec['host'], spec['port']. Names are looked up by a thread, which nothing here waits for."""
+    w = r = sock = None
+    failed = None
+
+    def __init__(self, key, spec):
+        self.key = key
+        self.early = []         # what comes before it is there
+        TUNNELS[key] = self
+        self.spec = spec
+        self.found = []
+        after(spec.get('timeout', 30), self.late)
+        thread.start_new_thread(self.look_up, ())
+
+    def look_up(self):
+        try:
+            found = _socket.getaddrinfo(native_text(self.spec['host']), self.spec['port'], 0, _socket.SOCK_STREAM)
+        except Exception:
+            self.failed = sys.exc_info()[1]
+            found = []
+        self.found = found
+        after(0, self.advance)
+        poke()
+
+    def advance(self):
+        """Try the next address."""
+        if self.gone:
+            return
+        if not self.found:
+            return self.fail()
+        family, kind, proto, name, address = self.found.pop(0)
+        try:
+            self.sock = _socket.socket(family, kind, proto)
+            self.sock.setblocking(0)
+            why = self.sock.connect_ex(address)
+        except Exception:
+            self.failed = sys.exc_info()[1]
+            return self.advance()
+        if why not in (0, errno.EINPROGRESS):
+            self.failed = OSError(why, os.strerror(why))
+            return self.advance()
+        fd = self.sock.fileno()
+        FDS[fd] = self.connected
+        POLL.register(fd, POLLOUT)
+
+    def connected(self, ev):
+        fd = self.sock.fileno()
+        POLL.unregister(fd)
+        del FDS[fd]
+        why = self.sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
+        if why:
+            self.failed = OSError(why, os.strerror(why))
+            self.sock.close()
+            return self.advance()
+        self.sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
+        r, w = os.dup(fd), os.dup(fd)
+        for fd in (r, w):
+            private(fd)
+        early = self.early
+        self.early = None
+        self.start(self.key, r, w)
+        for data in early:
+            self.put(data)
+        self.flush()
+
+    def late(self):
+        if self.early is not None and not self.gone:
+            self.failed = OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+            self.fail()
+
+    def fail(self):
+        e = self.failed
+        self.gone = 1
+        del TUNNELS[self.key]
+        self.drop()
+        send(self.key[0], self.key[1], dumps(('builtins', 'OSError', text(getattr(e, 'strerror', None) or e), '', None), PROTO), ERROR)
+
+    def drop(self):
+        if self.sock:
+            fd = self.sock.fileno()
+            if fd in FDS:
+                del FDS[fd]
+                POLL.unregister(fd)
+            self.sock.close()
+
+    def put(self, data):
+        if self.early is None:
+            Tunnel.put(self, data)
+        else:
+            self.early.append(data)
+
+    def flush(self, ev=None):
+        if self.early is None:
+            Tunnel.flush(self, ev)
+
+    def shut(self):
+        """The other side sees an end; what it still sends comes."""
+        Tunnel.shut(self)
+        try:
+            self.sock.shutdown(1)
+        except Exception:
+            pass
+
+    def reap(self):
+        del TUNNELS[self.key]
+        spend(self.key)
+        self.drop()
+        send(self.key[0], self.key[1])
+
+    def end(self, patience=0):
+        if self.early is None:
+            return Tunnel.end(self, patience)
+        if not self.gone:
+            self.gone = 1
+            del TUNNELS[self.key]
+            self.drop()
+
+    def resume(self):
+        if self.early is None:
+            Tunnel.resume(self)
+
 def on_open(src, reply, kind, data):
     t = TUNNELS.get((src, reply))
     if kind == ITEM and t:
-        if t.w is not None:
-            t.put(data)
-            return t.flush()
-        return credit(src, reply, len(data))
+        if t.eof:
+            return credit(src, reply, len(data))
+        t.put(data)
+        return t.flush()
     if kind == ITEM:
         return
     if kind == ERROR:
@@ -149,7 +277,11 @@ def on_open(src, reply, kind, data):
         return
     try:
         spec = loads(data)
-        Tunnel(src, reply, dict([(native_text(k), v) for k, v in spec.items()]))
+        spec = dict([(native_text(k), v) for k, v in spec.items()])
+        if 'host' in spec:
+            Connection((src, reply), spec)
+        else:
+            Program((src, reply), spec)
     except Exception:
         e = sys.exc_info()[1]
         send(src, reply, dumps(('builtins', e.__class__.__name__, text(e), '', None), PROTO), ERROR)

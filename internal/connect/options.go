@@ -44,6 +44,10 @@ type SSHOptions struct {
 	Password   Secret // typed once where ssh asks for a password
 	Passphrase Secret // typed once for each key that asks for it
 
+	// FromHop has a hop start ssh, with its own machine's configuration and keys. Else ssh runs on the engine's machine, and a
+	// hop before it merely forwards the connection, so that no key, agent or password gets there.
+	FromHop bool
+
 	Compression       *bool         // default yes: most of what passes is small and alike; a fast link with bulk data does better without
 	KeepAliveInterval time.Duration // rounded up to whole seconds
 	KeepAliveCount    int           // answers that may be missed

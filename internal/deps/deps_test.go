@@ -39,7 +39,8 @@ internal/stream:       internal/wire
 internal/spawn:        internal/connect
 internal/peer:
 internal/askpass:      internal/connect internal/peer
-internal/engine:       internal/wire internal/pickle internal/connect internal/route internal/boot internal/pysource internal/modules internal/bundle internal/forward internal/stream internal/spawn internal/askpass
+internal/proxy:        internal/peer
+internal/engine:       internal/wire internal/pickle internal/connect internal/route internal/boot internal/pysource internal/modules internal/bundle internal/forward internal/stream internal/spawn internal/askpass internal/proxy
 internal/daemon:       internal/connect internal/peer internal/askpass internal/engine
 .:                     internal/wire internal/pickle internal/connect internal/askpass internal/engine internal/daemon
 internal/inventory:    internal/connect

@@ -31,6 +31,7 @@ type link struct {
 	name  string
 	plan  connect.Plan
 	start starter // nil: the engine's
+	carry bool    // the context before it makes ssh's connection
 }
 
 // Start makes the contexts that target names, as far as there are none that can be shared, and returns the last. It
@@ -49,7 +50,7 @@ func (e *Engine) Start(target string, o ConnectOptions) (*Context, error) {
 	if e.opt.Dial != nil && c == nil {
 		links = links[len(links)-1:] // whoever is dialed goes the whole way
 		links[0].start = dialer(e.opt.Dial, target, o.Options)
-		links[0].plan.Alone = true
+		links[0].plan.Alone, links[0].carry = true, false
 	}
 	switch {
 	case c == nil:
@@ -88,11 +89,13 @@ func (e *Engine) links(target string, o ConnectOptions) ([]link, error) {
 	for i, h := range hops {
 		names = append(names, h.String())
 		l := link{hop: h, name: strings.Join(names, "+")}
-		if l.plan, err = h.Plan(boot.Command(o.Python, false), o.Options, here && i == 0); err != nil {
+		first := here && i == 0
+		l.carry = !first && h.Method == "ssh" && !o.SSH.FromHop
+		if l.plan, err = h.Plan(boot.Command(o.Python, false), o.Options, first || l.carry); err != nil {
 			return nil, fmt.Errorf("connect %s: %w", target, err)
 		}
 		if l.plan.Wait {
-			if l.plan, err = h.Plan(boot.Command(o.Python, true), o.Options, here && i == 0); err != nil {
+			if l.plan, err = h.Plan(boot.Command(o.Python, true), o.Options, first); err != nil {
 				return nil, fmt.Errorf("connect %s: %w", target, err)
 			}
 		}
@@ -111,7 +114,7 @@ func (e *Engine) links(target string, o ConnectOptions) ([]link, error) {
 func key(l link, o ConnectOptions) string {
 	h := sha256.New()
 	p := l.plan
-	fmt.Fprintf(h, "%q %q %q %t %t %d %d", l.name, p.Argv, p.Env, p.TTY, p.Wait, p.Ask, o.LogLevel)
+	fmt.Fprintf(h, "%q %q %q %t %t %d %d %t", l.name, p.Argv, p.Env, p.TTY, p.Wait, p.Ask, o.LogLevel, l.carry)
 	for _, q := range p.Prompts {
 		fmt.Fprintf(h, " %q %q", q.Needle, q.Answer)
 	}
@@ -129,6 +132,11 @@ func (e *Engine) addLocked(parent *Context, l link, o ConnectOptions) *Context {
 		modules: map[string]bool{}, rooms: map[wire.Handle]chan struct{}{},
 	}
 	parentID := wire.ContextID(0)
+	if l.carry {
+		parent.children++
+		c.carrier, c.parent, parent = parent, nil, nil
+		l.start = e.carried(c.carrier)
+	}
 	if parent != nil {
 		parentID = parent.id
 		parent.children++

@@ -24,11 +24,13 @@ type Context struct {
 	hop    connect.Hop
 	key    string
 	parent *Context // nil: the engine
-	root   *Context // the one that has the stream
-	stream *stream.Stream
-	began  time.Time
-	ready  chan struct{} // closed by HELLO
-	done   chan struct{} // closed when gone
+	// carrier makes the connection of an ssh of this machine. Nil: it does that itself, or there is none.
+	carrier *Context
+	root    *Context // the one that has the stream
+	stream  *stream.Stream
+	began   time.Time
+	ready   chan struct{} // closed by HELLO
+	done    chan struct{} // closed when gone
 
 	pushing sync.Mutex // held while a module is sent; taken before Engine.mu
 	running sync.Mutex // held by the Run that has the output

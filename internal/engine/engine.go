@@ -23,6 +23,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/forward"
 	"github.com/mitogen-go/mitogen/internal/modules"
+	"github.com/mitogen-go/mitogen/internal/proxy"
 	"github.com/mitogen-go/mitogen/internal/route"
 	"github.com/mitogen-go/mitogen/internal/stream"
 	"github.com/mitogen-go/mitogen/internal/wire"
@@ -79,6 +80,7 @@ type Engine struct {
 	// forwards is the module of the runtime that takes bundles. Static.
 	forwards *modules.Module
 	askpass  askpass.Server
+	proxy    proxy.Server
 	base     context.Context // ended by Close
 	stop     context.CancelFunc
 	jobs     sync.WaitGroup // goroutines that Close waits for

@@ -123,9 +123,12 @@ func (e *Engine) goneLocked(c *Context, why string) {
 			s.Close(err)
 		}()
 	}
-	if p := c.parent; p != nil {
-		p.children--
-		e.releaseLocked(p)
+	e.loseCarriedLocked(c)
+	for _, p := range []*Context{c.parent, c.carrier} {
+		if p != nil {
+			p.children--
+			e.releaseLocked(p)
+		}
 	}
 	e.emptyLocked()
 }
@@ -251,7 +254,7 @@ func (e *Engine) Close() error {
 	e.letGo(closePatience, func(*Context) bool { return true })
 	e.stop()
 	e.jobs.Wait()
-	err := e.askpass.Close()
+	err := errors.Join(e.askpass.Close(), e.proxy.Close())
 	drained := make(chan struct{})
 	go func() {
 		e.drains.Wait()

@@ -81,8 +81,10 @@ func (c *Context) Stats() Stats {
 	s := Stats{ID: c.id, Name: c.name, BytesDown: n.bytesDown, BytesUp: n.bytesUp, FramesDown: n.framesDown,
 		FramesUp: n.framesUp, RoundTrips: n.trips, Modules: n.modules, Calls: n.calls,
 		Spawn: n.phases.Spawn, EC0: n.phases.EC0, Hello: n.phases.Hello, Result: n.phases.Result, Forwarded: n.Forwarded}
-	if c.parent != nil {
-		s.Parent = c.parent.id
+	for _, p := range []*Context{c.parent, c.carrier} {
+		if p != nil {
+			s.Parent = p.id
+		}
 	}
 	if c.stream != nil {
 		k := c.stream.Counters()

@@ -6,13 +6,14 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 
 	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
-// Tunnel is a process beside a context whose stdin and stdout are here. Read and Write may each be used by one goroutine at a
+// Tunnel is a process beside a context whose stdin and stdout are here, or a connection that the context has made. Read and Write may each be used by one goroutine at a
 // time; Close by any.
 type Tunnel struct {
 	c      *Context
@@ -27,6 +28,20 @@ type Tunnel struct {
 // Fork starts a copy of c's interpreter, or a new one with python (as in boot.Command) where c has been called before, and
 // doesn't wait for it: what is written waits with it, until c is up.
 func (c *Context) Fork(ctx context.Context, python []string) (*Tunnel, error) {
+	return c.tunnel(ctx, map[string]any{"argv": boot.Command(python, false), "fork": true})
+}
+
+// Forward has c connect to a port of a host, as c's machine knows it, and doesn't wait for it. Read says why there is no connection.
+func (c *Context) Forward(ctx context.Context, host string, port int, timeout time.Duration) (*Tunnel, error) {
+	spec := map[string]any{"host": host, "port": port}
+	if timeout > 0 {
+		spec["timeout"] = timeout.Seconds()
+	}
+	return c.tunnel(ctx, spec)
+}
+
+// tunnel sends OPEN.
+func (c *Context) tunnel(ctx context.Context, what map[string]any) (*Tunnel, error) {
 	e := c.e
 	c.pushing.Lock()
 	defer c.pushing.Unlock()
@@ -38,13 +53,13 @@ func (c *Context) Fork(ctx context.Context, python []string) (*Tunnel, error) {
 	e.mu.Lock()
 	mode := c.mode
 	e.mu.Unlock()
-	spec, err := pickle.Append(nil, map[string]any{"argv": boot.Command(python, false), "fork": true}, mode)
+	spec, err := pickle.Append(nil, what, mode)
 	if err != nil {
-		return nil, fmt.Errorf("fork in %s: %w", c.name, err)
+		return nil, fmt.Errorf("open in %s: %w", c.name, err)
 	}
 	t := &Tunnel{c: c}
 	t.ctx, t.cancel = context.WithCancel(e.base)
-	t.p = &Pending{c: c, target: "fork", done: make(chan struct{}), stream: true, more: make(chan struct{}, 1)}
+	t.p = &Pending{c: c, target: "tunnel", done: make(chan struct{}), stream: true, more: make(chan struct{}, 1)}
 	if err := c.request(ctx, t.p, wire.Open, spec); err != nil {
 		return nil, err
 	}

@@ -1,0 +1,97 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+
+	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/proxy"
+)
+
+// carried is a starter for an ssh of this machine whose connection another context makes.
+func (e *Engine) carried(carrier *Context) starter {
+	return func(ctx context.Context, plan connect.Plan, ssh connect.SSHOptions) (process, io.WriteCloser, io.ReadCloser, error) {
+		p := &carriedProcess{}
+		args, env, release, err := e.proxy.Register(func(host string, port int) (proxy.Conn, error) {
+			t, err := carrier.Forward(ctx, host, port, plan.Timeout)
+			if err != nil {
+				return nil, err
+			}
+			return &watched{Tunnel: t, p: p, where: fmt.Sprintf("%s port %d", host, port)}, nil
+		})
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		plan.Argv = slices.Insert(slices.Clone(plan.Argv), 1, args...)
+		plan.Env = append(slices.Clip(plan.Env), env...)
+		proc, stdin, stdout, err := e.opt.start(ctx, plan, ssh)
+		if err != nil {
+			release()
+			return nil, nil, nil, err
+		}
+		p.process, p.release = proc, release
+		return p, stdin, stdout, nil
+	}
+}
+
+// carriedProcess is an ssh that doesn't know what became of its connection.
+type carriedProcess struct {
+	process
+	release func()
+
+	mu  sync.Mutex // protects why
+	why string     // the connection wasn't made, in ssh's own words
+}
+
+func (p *carriedProcess) Failure() connect.Failure {
+	f := p.process.Failure()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.why != "" && f.What == connect.WhatExit {
+		f.Text = p.why
+	}
+	return f
+}
+
+func (p *carriedProcess) Close() error {
+	p.release()
+	return p.process.Close()
+}
+
+// watched is a connection for ssh.
+type watched struct {
+	*Tunnel
+	p     *carriedProcess
+	where string
+}
+
+func (w *watched) Read(b []byte) (int, error) {
+	n, err := w.Tunnel.Read(b)
+	var failed *CallError
+	if errors.As(err, &failed) {
+		w.p.mu.Lock()
+		w.p.why = "ssh: connect to host " + w.where + ": " + failed.Text
+		w.p.mu.Unlock()
+	}
+	return n, err
+}
+
+// loseCarriedLocked loses those whose connections c has made.
+func (e *Engine) loseCarriedLocked(c *Context) {
+	for _, x := range sortedContexts(e.contexts) {
+		if x.carrier != c {
+			continue
+		}
+		err := c.err
+		if lost := (*LostError)(nil); errors.As(err, &lost) {
+			m := *lost
+			m.Context = x.name
+			err = &m
+		}
+		e.loseLocked(x, err, true)
+	}
+}
