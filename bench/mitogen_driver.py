@@ -19,8 +19,14 @@ def mark(name):
 
 def connect(router, target):
     python = target.get('python') or '/usr/bin/python3'
-    if target['kind'].startswith('local'):
+    if target['kind'].startswith('bastion'):
+        context = None
+        for host in ('bastion', 'web1'):
+            context = router.ssh(hostname=host, python_path=python, ssh_args=['-F', target['ssh_config']], check_host_keys='enforce', via=context)
+    elif target['kind'].startswith('local'):
         context = router.local(python_path=python)
+        if target['kind'] == 'local+local':
+            context = router.local(via=context, python_path=python)
     else:
         context = router.ssh(hostname=target['host'], port=target['port'], username=target['user'], python_path=python,
                              ssh_args=['-F', target['ssh_config']], check_host_keys='enforce')

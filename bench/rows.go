@@ -29,6 +29,10 @@ var rows = []row{
 	{"import requests", true, "≤ 2.0 RTTs, ≤ 0.8 s", imports("work_requests")},
 	{"own module, connected child", true, "1 RTT", imports("work_small_import")},
 	{"django in 40 children behind a hop, RTT 100 ms, 10 Mbit/s", true, "≤ 1.2 × the bytes and ≤ 1.3 × the time of one", tree},
+	{"call latency two hops down, local, p50, µs", false, "≤ 0.4 ×", figure("latency", "local+local", "p50_us", "%.1f", 1, m{"n": 10000})},
+	{"second call through the daemon, whole process, ms", false, "≤ 30, aim 15", warmDaemon},
+	{"bastion, web1, sudo, RTT 100 ms each, first result, whole process, s", true, "≤ that + 1 RTT", bastion},
+	{"1,500 contexts in 3 tiers, connected and one call answered by each", false, "≤ 45, aim 30", fleet},
 	{"100 × `true` under sudo, RTT 20 ms, loop in the child", true, "≤ 0.5 × bytes, ≤ 0.9 × time", loops("remote")},
 }
 

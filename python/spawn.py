@@ -5,6 +5,8 @@ Runs in the namespace of core.py, in the thread that reads (the holder of R); co
 import _socket
 
 CHILDREN = {}       # id: Child
+QUEUE = []          # those that are not started yet
+ABREAST = 4         # how many processes of this machine start at a time, for each processor
 TIMERS = []         # [when, function]
 EC0 = 'MITO-EC0'.encode()
 CORE = []           # the runtime's source and code, for copies of this process
@@ -149,17 +151,28 @@ class Child(Stream):
         self.src = src
         self.reply = reply
         self.plan = plan
+        self.out = deque()
+        self.rest = EMPTY
         self.last = EMPTY       # the end of what the connection printed
         self.screen = EMPTY     # what came on the terminal since the last answer
         self.answered = {}
+        self.spoke = 0
+        self.launched = self.started = 0
+        CHILDREN[id] = ROUTES[id] = self
+        QUEUE.append(self)
+
+    def launch(self):
+        self.launched = 1
         self.heard = self.spoke = now()
+        plan = self.plan
         argv = [utf8(a) for a in plan['argv']]
         words = argv[0] + ': '.encode()
         env = dict([(utf8(k), utf8(v)) for k, v in plan['env'].items()])
         self.pid, w, r, self.err, self.tty, self.slave, why = execute(argv, env, plan['tty'], plan['wait'], plan.get('fork') and not S.calls)
-        CHILDREN[id] = ROUTES[id] = self
+        waiting = self.out
         self.started = not plan['wait']
         Stream.__init__(self, r, w)
+        self.out = waiting
         FDS[self.err] = self.on_err
         POLL.register(self.err, POLLIN)
         if self.tty is not None and not plan['wait']:
@@ -267,6 +280,7 @@ class Child(Stream):
             return
         if handle == HELLO and src == self.id:
             self.up = 1
+            after(0, start_some)
         if dst == ME:
             deliver(src, auth, handle, reply, kind, raw[28:-2])
             return
@@ -306,6 +320,10 @@ class Child(Stream):
         """Begin its end: close its stream, give it 300 ms, kill it; reported when it is reaped."""
         if self.gone:
             return
+        if not self.launched:
+            self.gone = what
+            QUEUE.remove(self)
+            return self.report()
         self.drain()
         self.said(why)
         self.gone = what
@@ -380,6 +398,7 @@ class Child(Stream):
 
     def report(self):
         del CHILDREN[self.id]
+        after(0, start_some)
         ids = [i for i in ROUTES if ROUTES[i] is self]
         for i in ids:
             del ROUTES[i]
@@ -443,7 +462,32 @@ def on_connect(src, reply, kind, data):
         plan = dict([(native_text(k), v) for k, v in plan.items()])
         Child(id, src, reply, plan)
     except Exception:
-        send(src, reply, dumps(('exec', None, text(sys.exc_info()[1])), PROTO), ERROR)
+        return send(src, reply, dumps(('exec', None, text(sys.exc_info()[1])), PROTO), ERROR)
+    start_some()
+
+
+def processors():
+    try:
+        return max(1, os.sysconf('SC_NPROCESSORS_ONLN'))
+    except Exception:
+        return 1
+
+
+def start_some():
+    """Start those that wait, as many as this machine can do at a time; what is elsewhere doesn't count."""
+    busy = len([1 for c in CHILDREN.values() if c.launched and not c.up and c.plan.get('near')])
+    for c in QUEUE[:]:
+        if c.plan.get('near'):
+            if busy >= ABREAST * processors():
+                continue
+            busy += 1
+        QUEUE.remove(c)
+        try:
+            c.launch()
+        except Exception:
+            del CHILDREN[c.id]
+            del ROUTES[c.id]
+            send(c.src, c.reply, dumps(('exec', None, text(sys.exc_info()[1])), PROTO), ERROR)
 
 
 def native_text(k):

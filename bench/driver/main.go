@@ -26,6 +26,7 @@ var files embed.FS
 // A target says where to run: kind is local, local+sudo, ssh or ssh+sudo.
 type target struct {
 	Kind        string `json:"kind"`
+	Name        string `json:"name"` // instead: a target of ours
 	Port        int    `json:"port"`
 	User        string `json:"user"`
 	Password    string `json:"password"`
@@ -47,7 +48,7 @@ type result map[string]any
 
 var workloads = map[string]func(context.Context, *mitogen.Engine, params) (result, error){
 	"connect": connects, "latency": latency, "pipeline": pipeline, "scale": scale, "loop100": loop,
-	"own": own, "import": imports, "tree": tree,
+	"own": own, "tiers": tiers, "import": imports, "tree": tree,
 }
 
 func main() {
@@ -105,6 +106,10 @@ func (t target) start(e *mitogen.Engine) (*mitogen.Context, error) {
 		}
 		o.SSH = mitogen.SSHOptions{ConfigFile: t.Config, Port: t.Port, User: t.User, Compression: t.Compression}
 		name = host + strings.TrimPrefix(t.Kind, "ssh")
+	}
+	if t.Name != "" {
+		o.SSH.ConfigFile = t.Config
+		name = t.Name
 	}
 	return e.Start(name, o)
 }

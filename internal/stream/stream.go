@@ -49,6 +49,7 @@ type Stream struct {
 	bulk     []bulky
 	pairs    map[pair]int // frames in bulk, by (src, dst)
 	bundles  int          // frames in bulk that BUNDLE and FORWARD don't overtake
+	connects int          // CONNECTs in bulk, which nothing overtakes: it may be for the context that they make
 	shared   int          // bytes in bulk that PutShared brought
 	spare    []byte
 	queued   int
@@ -68,10 +69,11 @@ type pair struct{ src, dst wire.ContextID }
 
 // bulky is a frame in bulk: its bytes, or what comes before its last bytes, which are not ours.
 type bulky struct {
-	head   []byte
-	shared []byte // the rest but for the trailer
-	pair   pair
-	bundle bool
+	head    []byte
+	shared  []byte // the rest but for the trailer
+	pair    pair
+	bundle  bool
+	connect bool
 }
 
 // New returns a stream without pipes. What is put into it waits.
@@ -131,7 +133,7 @@ func (s *Stream) Put(f *wire.Frame) {
 		s.small = f.Append(s.small)
 	default:
 		b := f.Append(make([]byte, 0, f.Size()))
-		s.putBulkLocked(bulky{head: b, pair: p, bundle: bundles(f)})
+		s.putBulkLocked(bulky{head: b, pair: p, bundle: bundles(f), connect: f.Handle == wire.Connect})
 	}
 	s.queued += f.Size()
 }
@@ -151,7 +153,7 @@ func (s *Stream) PutShared(f *wire.Frame, rest []byte) {
 		return
 	}
 	head := f.AppendHead(make([]byte, 0, wire.HeaderSize+len(f.Payload)), len(rest))
-	s.putBulkLocked(bulky{head, rest, pair{f.Src, f.Dst}, bundles(f)})
+	s.putBulkLocked(bulky{head, rest, pair{f.Src, f.Dst}, bundles(f), f.Handle == wire.Connect})
 	s.shared += len(rest)
 	s.queued += f.Size() + len(rest)
 }
@@ -162,16 +164,20 @@ func (s *Stream) putBulkLocked(b bulky) {
 	if b.bundle {
 		s.bundles++
 	}
+	if b.connect {
+		s.connects++
+	}
 }
 
 // mayOvertakeLocked says whether f may be sent before what is in bulk. The frames of a pair keep their order, and BUNDLE and
-// FORWARD, for whomever, keep that in which they were put, also behind the COMING that announces them.
+// FORWARD, for whomever, keep that in which they were put, also behind the COMING that announces them. What is for a context doesn't
+// overtake the CONNECT that makes it.
 func (s *Stream) mayOvertakeLocked(f *wire.Frame, p pair) bool {
 	if len(s.bulk) == 0 {
 		return true
 	}
 	ordered := f.Handle == wire.BundlePiece || f.Handle == wire.Forward
-	return s.pairs[p] == 0 && (s.bundles == 0 || !ordered)
+	return s.connects == 0 && s.pairs[p] == 0 && (s.bundles == 0 || !ordered)
 }
 
 // bundles says whether f is one that BUNDLE and FORWARD stay behind.
@@ -316,6 +322,9 @@ func (s *Stream) forgetLocked(b bulky) {
 	if b.bundle {
 		s.bundles--
 	}
+	if b.connect {
+		s.connects--
+	}
 	s.shared -= len(b.shared)
 }
 
@@ -361,7 +370,7 @@ func (s *Stream) writeOne() bool {
 func (s *Stream) drop() {
 	s.mu.Lock()
 	s.failed = true
-	s.urgent, s.small, s.bulk, s.queued, s.bundles, s.shared = nil, nil, nil, 0, 0, 0
+	s.urgent, s.small, s.bulk, s.queued, s.bundles, s.connects, s.shared = nil, nil, nil, 0, 0, 0, 0
 	clear(s.pairs)
 	if s.room != nil {
 		close(s.room)

@@ -338,3 +338,23 @@ func (s *Stream) queuedAll() int {
 	defer s.mu.Unlock()
 	return s.queued
 }
+
+// A CONNECT that has to wait, or is large, is not overtaken by what is for the context that it makes.
+func TestConnectIsNotOvertaken(t *testing.T) {
+	for _, large := range []int{20, 10000} {
+		m := &memory{}
+		s := New()
+		defer s.Close(nil)
+		s.Put(frame(0, 1, wire.LoadModule, 10020-large))
+		s.Put(frame(0, 1, wire.Connect, large))
+		s.Put(frame(0, 2, wire.Call, 20))
+		s.Put(frame(0, 3, wire.Call, 20))
+		s.Attach(m)
+		s.Release()
+		want := []string{"0>1 LOAD_MODULE", "0>1 CONNECT", "0>2 CALL", "0>3 CALL"}
+		waitFor(t, "frames", func() bool { return s.queuedAll() == 0 })
+		if got := names(t, m.bytes()); strings.Join(got, ", ") != strings.Join(want, ", ") {
+			t.Errorf("got %v, want %v", got, want)
+		}
+	}
+}

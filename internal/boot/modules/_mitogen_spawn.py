@@ -1,5 +1,7 @@
 import _socket
 CHILDREN={}
+QUEUE=[]
+ABREAST=4
 TIMERS=[]
 EC0='MITO-EC0'.encode()
 CORE=[]
@@ -121,17 +123,27 @@ class Child(Stream):
   self.src=src
   self.reply=reply
   self.plan=plan
+  self.out=deque()
+  self.rest=EMPTY
   self.last=EMPTY
   self.screen=EMPTY
   self.answered={}
+  self.spoke=0
+  self.launched=self.started=0
+  CHILDREN[id]=ROUTES[id]=self
+  QUEUE.append(self)
+ def launch(self):
+  self.launched=1
   self.heard=self.spoke=now()
+  plan=self.plan
   argv=[utf8(a)for a in plan['argv']]
   words=argv[0]+': '.encode()
   env=dict([(utf8(k),utf8(v))for k,v in plan['env'].items()])
   self.pid,w,r,self.err,self.tty,self.slave,why=execute(argv,env,plan['tty'],plan['wait'],plan.get('fork')and not S.calls)
-  CHILDREN[id]=ROUTES[id]=self
+  waiting=self.out
   self.started=not plan['wait']
   Stream.__init__(self,r,w)
+  self.out=waiting
   FDS[self.err]=self.on_err
   POLL.register(self.err,POLLIN)
   if self.tty is not None and not plan['wait']:
@@ -221,6 +233,7 @@ class Child(Stream):
    return
   if handle==HELLO and src==self.id:
    self.up=1
+   after(0,start_some)
   if dst==ME:
    deliver(src,auth,handle,reply,kind,raw[28:-2])
    return
@@ -251,6 +264,10 @@ class Child(Stream):
  def end(self,what,why=EMPTY):
   if self.gone:
    return
+  if not self.launched:
+   self.gone=what
+   QUEUE.remove(self)
+   return self.report()
   self.drain()
   self.said(why)
   self.gone=what
@@ -318,6 +335,7 @@ class Child(Stream):
   self.w=self.r=self.tty=self.slave=self.err=None
  def report(self):
   del CHILDREN[self.id]
+  after(0,start_some)
   ids=[i for i in ROUTES if ROUTES[i]is self]
   for i in ids:
    del ROUTES[i]
@@ -373,7 +391,27 @@ def on_connect(src,reply,kind,data):
   plan=dict([(native_text(k),v)for k,v in plan.items()])
   Child(id,src,reply,plan)
  except Exception:
-  send(src,reply,dumps(('exec',None,text(sys.exc_info()[1])),PROTO),ERROR)
+  return send(src,reply,dumps(('exec',None,text(sys.exc_info()[1])),PROTO),ERROR)
+ start_some()
+def processors():
+ try:
+  return max(1,os.sysconf('SC_NPROCESSORS_ONLN'))
+ except Exception:
+  return 1
+def start_some():
+ busy=len([1 for c in CHILDREN.values()if c.launched and not c.up and c.plan.get('near')])
+ for c in QUEUE[:]:
+  if c.plan.get('near'):
+   if busy>=ABREAST*processors():
+    continue
+   busy+=1
+  QUEUE.remove(c)
+  try:
+   c.launch()
+  except Exception:
+   del CHILDREN[c.id]
+   del ROUTES[c.id]
+   send(c.src,c.reply,dumps(('exec',None,text(sys.exc_info()[1])),PROTO),ERROR)
 def native_text(k):
  return str(k)
 def utf8(s):

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/mitogen-go/mitogen/internal/lab"
+)
+
+// bastion is the whole process of a first result behind one, a round trip of 100 ms on each link; ssh -J is the measure.
+func bastion(b *bench, r row) error {
+	const rtt = 100 * time.Millisecond
+	near, err := b.link(rtt)
+	if err != nil {
+		return err
+	}
+	defer near.close()
+	far, err := b.link(rtt)
+	if err != nil {
+		return err
+	}
+	defer far.close()
+	config := filepath.Join(b.dir, "bastion_config")
+	text := ""
+	for name, port := range map[string]int{"bastion": near.port(), "web1": far.port()} {
+		text += fmt.Sprintf("Host %s\n  HostName %s\n  Port %d\n  User %s\n  IdentityFile %s\n  IdentitiesOnly yes\n  IdentityAgent none\n  HostKeyAlias mito-bench\n  UserKnownHostsFile %s\n",
+			name, b.lab.Host, port, lab.Free, b.lab.Key, filepath.Join(b.dir, "known_hosts"))
+	}
+	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
+		return err
+	}
+	target := m{"python": python, "kind": "bastion+web1+sudo", "ssh_config": config, "name": "bastion+web1+sudo"}
+	var jump []reading
+	theirs, ours, err := pair(
+		func() (reading, error) { return drive(b.mitogen, "own", m{"target": target}, nil) },
+		func() (reading, error) {
+			start := time.Now()
+			if err := command("ssh", "-F", config, "-J", "bastion", "web1", "true"); err != nil {
+				return nil, err
+			}
+			jump = append(jump, reading{"process_s": time.Since(start).Seconds()})
+			return drive(b.ours, "own", m{"target": target}, nil)
+		})
+	if err != nil {
+		return err
+	}
+	t, o, j := over(theirs, "process_s"), over(ours, "process_s"), over(jump, "process_s")
+	fmt.Printf("| %s (`ssh -J bastion web1 true`: %s) | %s | %s | %.2f × | %s: %.3f |\n", r.name, j.text("%.3f", 1), t.text("%.3f", 1), o.text("%.3f", 1),
+		o.median/t.median, r.needed, j.median+rtt.Seconds())
+	return nil
+}
+
+// fleet is ours alone: Mitogen's figure stands in the issue's study, of 500 without tiers.
+func fleet(b *bench, r row) error {
+	for _, where := range []string{"local", "fork"} {
+		got, err := drive(b.ours, "tiers", m{"target": b.target("local", nil), "n": 1500, "where": where}, nil)
+		if err != nil {
+			return err
+		}
+		fmt.Printf("| %s, method %s, s (one run) | 500 without tiers: 25 | %.1f | | %s |\n", r.name, where, got["s"], r.needed)
+		fmt.Printf("| the same call on all of them, ms | 500: 94 | %.0f | | ≤ 250 |\n", got["broadcast_call_s"]*1000)
+		fmt.Printf("| memory of the engine, MiB | | %.0f | | ≤ 120 |\n", got["rss_mib"])
+	}
+	return nil
+}
+
+// warmDaemon is the whole process of the second command that uses a daemon.
+func warmDaemon(b *bench, r row) error {
+	program := filepath.Join(b.dir, "mitogen")
+	if err := command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", program, "./cmd/mitogen"); err != nil {
+		return err
+	}
+	env := append(os.Environ(), "MITOGEN_SOCKET="+filepath.Join(b.dir, "d", "s"))
+	call := func() (reading, error) {
+		cmd := exec.Command(program, "call", "--daemon", "-t", "local", "--python", python, "os:getpid")
+		cmd.Env = env
+		start := time.Now()
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			return nil, fmt.Errorf("%w: %s", err, out)
+		}
+		if _, err := strconv.Atoi(string(out[:len(out)-1])); err != nil {
+			return nil, err
+		}
+		return reading{"process_s": time.Since(start).Seconds()}, nil
+	}
+	if _, err := call(); err != nil {
+		return err
+	}
+	var all []reading
+	for range 20 {
+		one, err := call()
+		if err != nil {
+			return err
+		}
+		all = append(all, one)
+	}
+	stop := exec.Command(program, "daemon", "stop")
+	stop.Env = env
+	fmt.Printf("| %s | – | %s | | %s |\n", r.name, over(all, "process_s").text("%.1f", 1000), r.needed)
+	return stop.Run()
+}
