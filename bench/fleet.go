@@ -24,11 +24,18 @@ func bastion(b *bench, r row) error {
 		return err
 	}
 	defer far.close()
-	config := filepath.Join(b.dir, "bastion_config")
+	config, key, known := filepath.Join(b.dir, "bastion_config"), filepath.Join(b.dir, "bastion_key"), filepath.Join(b.dir, "bastion_known")
+	// Mitogen starts ssh on the bastion, where the key has to be then, and readable for its user.
+	if err := command("install", "-m", "600", "-o", lab.Free, b.lab.Key, key); err != nil {
+		return err
+	}
+	if err := command("install", "-m", "644", filepath.Join(b.dir, "known_hosts"), known); err != nil {
+		return err
+	}
 	text := ""
 	for name, port := range map[string]int{"bastion": near.port(), "web1": far.port()} {
 		text += fmt.Sprintf("Host %s\n  HostName %s\n  Port %d\n  User %s\n  IdentityFile %s\n  IdentitiesOnly yes\n  IdentityAgent none\n  HostKeyAlias mito-bench\n  UserKnownHostsFile %s\n",
-			name, b.lab.Host, port, lab.Free, b.lab.Key, filepath.Join(b.dir, "known_hosts"))
+			name, b.lab.Host, port, lab.Free, key, known)
 	}
 	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
 		return err
