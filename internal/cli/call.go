@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/internal/jsonvalue"
 )
 
 const callUsage = `Calls a function at each target and prints its result as JSON; a generator's items a line each, as they come. What the
@@ -75,7 +76,7 @@ func (h *host) callWhole(ctx context.Context, function string, values []any) err
 	if err != nil {
 		return callError(function, err)
 	}
-	if h.result, err = encodeValue(v); err != nil {
+	if h.result, err = jsonvalue.Encode(v); err != nil {
 		return callError(function, err)
 	}
 	return nil
@@ -113,7 +114,7 @@ func callError(function string, err error) error {
 }
 
 func (h *host) line(v any) error {
-	b, err := encodeValue(v)
+	b, err := jsonvalue.Encode(v)
 	if err != nil {
 		return err
 	}
@@ -186,7 +187,7 @@ func parseArguments(words []string) ([]any, error) {
 		if named = named && identifier(name); !named {
 			text = word
 		}
-		v, err := decodeValue(text)
+		v, err := jsonvalue.Decode(text)
 		if err != nil {
 			return nil, argumentError(word, text, err)
 		}
@@ -208,7 +209,7 @@ func parseArguments(words []string) ([]any, error) {
 }
 
 func argumentError(word, text string, err error) error {
-	if !errors.Is(err, errNotJSON) {
+	if !errors.Is(err, jsonvalue.ErrNotJSON) {
 		return usagef("argument %s: %w", quoted(word), err)
 	}
 	hint := "text needs quotes of its own, inside of the shell's"

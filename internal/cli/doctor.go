@@ -13,6 +13,7 @@ import (
 
 	"github.com/mitogen-go/mitogen"
 	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/jsonvalue"
 )
 
 const doctorUsage = `Walks to each target hop by hop, and says for each what is run, how long each phase takes, what answers, and where it fails
@@ -177,7 +178,7 @@ func (s *state) printExamined(x *examined) {
 	if s.opt.json {
 		b, err := json.Marshal(x)
 		must(err)
-		s.ui.write(s.ui.out, append(escapeControls(b), '\n'))
+		s.ui.write(s.ui.out, append(jsonvalue.EscapeControls(b), '\n'))
 		return
 	}
 	var b strings.Builder

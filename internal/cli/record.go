@@ -1,11 +1,10 @@
 package cli
 
 import (
-	"encoding/base64"
 	"encoding/json"
-	"unicode/utf8"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/internal/jsonvalue"
 )
 
 // record is a line of --json: what came of one target. Its text holds nothing that a terminal would act on.
@@ -55,7 +54,7 @@ func (h *host) printJSON(r record) {
 	b, err := json.Marshal(r)
 	must(err) // what is raw was made by us
 	ui := h.fleet.s.ui
-	ui.write(ui.out, append(escapeControls(b), '\n'))
+	ui.write(ui.out, append(jsonvalue.EscapeControls(b), '\n'))
 }
 
 func countModules(s mitogen.Stats) *moduleCounts {
@@ -66,30 +65,10 @@ func countModules(s mitogen.Stats) *moduleCounts {
 	return &moduleCounts{len(f.Call), len(f.Bundle), len(f.Asked), len(f.Learned), f.Compressed, f.Questions, f.Requests}
 }
 
-// escapeControls writes what encoding/json lets pass as escapes: DEL, C1 controls, direction marks and the like.
-func escapeControls(b []byte) []byte {
-	e := valueEncoder{b: make([]byte, 0, len(b))}
-	for i := 0; i < len(b); {
-		r, n := utf8.DecodeRune(b[i:])
-		if r < 0x7f {
-			e.b = append(e.b, b[i])
-		} else {
-			e.rune(r)
-		}
-		i += n
-	}
-	return e.b
-}
-
 // json is text if it is UTF-8, else bytes; nothing if there is none.
 func (c *captured) json() json.RawMessage {
 	if len(c.data) == 0 {
 		return nil
 	}
-	if !utf8.Valid(c.data) {
-		return json.RawMessage(`{"$bytes":"` + base64.StdEncoding.EncodeToString(c.data) + `"}`)
-	}
-	e := &valueEncoder{}
-	e.text(string(c.data))
-	return e.b
+	return jsonvalue.Text(c.data)
 }

@@ -150,7 +150,10 @@ func (s *Server) client(ctx context.Context, conn *net.UnixConn) {
 		return
 	}
 	conn.SetReadDeadline(time.Time{})
-	if m.Version != s.opt.Version {
+	if m.Op == "open" && m.Version == "" {
+		m.Version = "?" // what an engine says to a context has to be understood there
+	}
+	if m.Version != "" && m.Version != s.opt.Version {
 		ch.write(&message{End: &end{Error: &failure{Version: s.opt.Version}}})
 		s.drain()
 		return
@@ -158,6 +161,8 @@ func (s *Server) client(ctx context.Context, conn *net.UnixConn) {
 	switch m.Op {
 	case "open":
 		s.open(ctx, conn, ch, m)
+	case "connect", "call", "run", "put", "get":
+		s.work(ctx, conn, ch, m)
 	case "list":
 		ch.write(&message{PID: os.Getpid(), Contexts: s.list(ctx), End: &end{}})
 	case "disconnect":

@@ -24,16 +24,31 @@ type message struct {
 	Options     *options `json:"options,omitempty"`
 	Interactive bool     `json:"interactive,omitempty"` // it can be asked
 
+	// Of those that have the daemon call or run something.
+	Path     []string                   `json:"path,omitempty"`     // where the client's own modules are, on this machine
+	Packages []string                   `json:"packages,omitempty"` // where those of others are
+	Function string                     `json:"function,omitempty"` // MODULE:FUNCTION
+	Args     []json.RawMessage          `json:"args,omitempty"`
+	Kwargs   map[string]json.RawMessage `json:"kwargs,omitempty"`
+	Argv     []string                   `json:"argv,omitempty"`   // of a program; the first element is its name
+	Module   string                     `json:"module,omitempty"` // run this one, as python -m does
+	Name     string                     `json:"name,omitempty"`   // of a file there
+	Mode     int                        `json:"mode,omitempty"`   // of a file
+
 	// Of a client, later.
 	Answer *string `json:"answer,omitempty"`
 	Refuse string  `json:"refuse,omitempty"`
 	EOF    bool    `json:"eof,omitempty"`
 
 	// Of the daemon.
-	Prompt   *prompt   `json:"prompt,omitempty"`
-	Contexts []Context `json:"contexts,omitempty"`
-	PID      int       `json:"pid,omitempty"`
-	End      *end      `json:"end,omitempty"`
+	Prompt   *prompt         `json:"prompt,omitempty"`
+	Contexts []Context       `json:"contexts,omitempty"`
+	PID      int             `json:"pid,omitempty"`
+	Value    json.RawMessage `json:"value,omitempty"`  // a result, or an item of one
+	Stream   string          `json:"stream,omitempty"` // what data was written to: stdout or stderr
+	Log      *logged         `json:"log,omitempty"`
+	Status   *int            `json:"status,omitempty"` // exit status
+	End      *end            `json:"end,omitempty"`
 
 	// Of both.
 	Size int `json:"size,omitempty"`
@@ -63,16 +78,29 @@ type failure struct {
 	Context string `json:"context,omitempty"` // of an engine.LostError
 	Why     string `json:"why,omitempty"`
 	Text    string `json:"text,omitempty"`
+
+	Exception string `json:"exception,omitempty"` // of an engine.CallError: MODULE.TYPE
+	Traceback string `json:"traceback,omitempty"`
+}
+
+// logged is a record of Python's logging.
+type logged struct {
+	Level   string `json:"level"`
+	Logger  string `json:"logger,omitempty"`
+	Message string `json:"message"`
 }
 
 func failureOf(err error) *failure {
 	var conn *connect.Error
 	var lost *engine.LostError
+	var call *engine.CallError
 	switch {
 	case errors.As(err, &conn):
 		return &failure{Kind: conn.Kind.Error(), Hop: conn.Hop, Phase: conn.Phase, Status: conn.Status, Text: conn.Text}
 	case errors.As(err, &lost):
 		return &failure{Context: lost.Context, Hop: lost.Hop, Why: lost.Why, Text: lost.Text}
+	case errors.As(err, &call):
+		return &failure{Exception: call.Module + "." + call.Type, Text: call.Text, Traceback: call.Traceback}
 	}
 	return &failure{Text: err.Error()}
 }

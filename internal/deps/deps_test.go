@@ -37,15 +37,16 @@ internal/bundle:       internal/wire internal/modules internal/closure
 internal/forward:      internal/wire internal/pysource internal/modules internal/closure internal/bundle
 internal/stream:       internal/wire
 internal/spawn:        internal/connect
+internal/jsonvalue:    internal/pickle
 internal/peer:
 internal/askpass:      internal/connect internal/peer
 internal/proxy:        internal/peer
 internal/engine:       internal/wire internal/pickle internal/connect internal/route internal/boot internal/pysource internal/modules internal/bundle internal/forward internal/stream internal/spawn internal/askpass internal/proxy
-internal/daemon:       internal/connect internal/peer internal/askpass internal/engine
+internal/daemon:       internal/pickle internal/connect internal/jsonvalue internal/modules internal/peer internal/askpass internal/engine
 .:                     internal/wire internal/pickle internal/connect internal/askpass internal/engine internal/daemon
 internal/inventory:    internal/connect
 internal/demo:         .
-internal/cli:          . internal/connect internal/askpass internal/daemon internal/modules internal/inventory internal/demo
+internal/cli:          . internal/connect internal/jsonvalue internal/askpass internal/daemon internal/modules internal/inventory internal/demo
 internal/packages:
 cmd/mitogen:           . internal/cli
 

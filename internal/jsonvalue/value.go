@@ -1,4 +1,5 @@
-package cli
+// Package jsonvalue writes values of Python as JSON, and reads them: docs/json.md says how.
+package jsonvalue
 
 import (
 	"bytes"
@@ -14,18 +15,16 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/internal/pickle"
 )
-
-// How values of Python are written as JSON is told in docs/json.md.
 
 // maxJSON bounds what one value may become: shared parts are written each time they occur.
 const maxJSON = 256 << 20
 
 var errLargeJSON = fmt.Errorf("result is larger than %d bytes as JSON", maxJSON)
 
-// encodeValue returns v as JSON on one line, in ASCII control characters and nothing that a terminal would act on.
-func encodeValue(v any) ([]byte, error) {
+// Encode returns v as JSON on one line, in ASCII control characters and nothing that a terminal would act on.
+func Encode(v any) ([]byte, error) {
 	e := &valueEncoder{}
 	if err := e.value(v); err != nil {
 		return nil, err
@@ -56,11 +55,11 @@ func (e *valueEncoder) value(v any) error {
 		e.text(v)
 	case []any:
 		return e.list("[", v, "]")
-	case mitogen.Tuple:
+	case pickle.Tuple:
 		return e.list("[", v, "]")
-	case *mitogen.List:
+	case *pickle.List:
 		return e.list("[", v.Items, "]")
-	case *mitogen.Dict:
+	case *pickle.Dict:
 		return e.dict(v)
 	default:
 		return e.special(v)
@@ -73,7 +72,7 @@ func (e *valueEncoder) special(v any) error {
 	switch v := v.(type) {
 	case []byte:
 		e.write(`{"$bytes":"` + base64.StdEncoding.EncodeToString(v) + `"}`)
-	case mitogen.Blob:
+	case pickle.Blob:
 		e.write(`{"$bytes":"` + base64.StdEncoding.EncodeToString(v) + `"}`)
 	case complex128:
 		e.write(`{"$complex":[`)
@@ -81,15 +80,15 @@ func (e *valueEncoder) special(v any) error {
 		e.write(",")
 		e.float(imag(v))
 		e.write("]}")
-	case *mitogen.Set:
+	case *pickle.Set:
 		return e.set("$set", v.Items)
-	case *mitogen.FrozenSet:
+	case *pickle.FrozenSet:
 		return e.set("$frozenset", v.Items)
-	case mitogen.ContextRef:
+	case pickle.Context:
 		e.write(fmt.Sprintf(`{"$context":{"id":%d,"name":`, v.ID))
 		e.text(v.Name)
 		e.write("}}")
-	case mitogen.Sender:
+	case pickle.Sender:
 		e.write(fmt.Sprintf(`{"$sender":{"context":%d,"handle":%d}}`, v.Context, v.Handle))
 	case error: // an exception as a value
 		e.write(`{"$error":`)
@@ -142,7 +141,7 @@ func (e *valueEncoder) set(name string, items []any) error {
 	var all [][]byte
 	size := len(e.b)
 	for _, item := range items {
-		b, err := encodeValue(item)
+		b, err := Encode(item)
 		if err != nil {
 			return err
 		}
@@ -159,7 +158,7 @@ func (e *valueEncoder) set(name string, items []any) error {
 }
 
 // dict is an object where all keys are text and it doesn't look like one of the special forms.
-func (e *valueEncoder) dict(d *mitogen.Dict) error {
+func (e *valueEncoder) dict(d *pickle.Dict) error {
 	last := map[string]int{}
 	plain := true
 	for i, entry := range d.Entries {
@@ -196,7 +195,7 @@ func (e *valueEncoder) dict(d *mitogen.Dict) error {
 	return nil
 }
 
-func (e *valueEncoder) pairs(d *mitogen.Dict) error {
+func (e *valueEncoder) pairs(d *pickle.Dict) error {
 	e.write(`{"$dict":[`)
 	for i, entry := range d.Entries {
 		if i > 0 {
@@ -256,30 +255,30 @@ func (e *valueEncoder) rune(r rune) {
 	}
 }
 
-// decodeValue reads an argument: JSON, with the forms of docs/json.md.
-func decodeValue(text string) (any, error) {
+// Decode reads an argument: JSON, with the forms of docs/json.md.
+func Decode(text string) (any, error) {
 	d := &valueDecoder{json.NewDecoder(strings.NewReader(text))}
 	d.UseNumber()
 	if !json.Valid([]byte(text)) { // Token lets some errors pass
-		return nil, errNotJSON
+		return nil, ErrNotJSON
 	}
 	return d.value()
 }
 
-var errNotJSON = errors.New("not JSON")
+var ErrNotJSON = errors.New("not JSON")
 
 type valueDecoder struct{ *json.Decoder }
 
 func (d *valueDecoder) value() (any, error) {
 	t, err := d.Token()
 	if err != nil {
-		return nil, errNotJSON
+		return nil, ErrNotJSON
 	}
 	switch t := t.(type) {
 	case json.Delim:
 		if t == '[' {
 			items, err := d.items()
-			return &mitogen.List{Items: items}, err
+			return &pickle.List{Items: items}, err
 		}
 		return d.object()
 	case json.Number:
@@ -295,7 +294,7 @@ func number(s string) (any, error) {
 	if !strings.ContainsAny(s, ".eE") {
 		n, ok := new(big.Int).SetString(s, 10)
 		if !ok {
-			return nil, errNotJSON
+			return nil, ErrNotJSON
 		}
 		return n, nil
 	}
@@ -320,11 +319,11 @@ func (d *valueDecoder) items() ([]any, error) {
 }
 
 func (d *valueDecoder) object() (any, error) {
-	dict := &mitogen.Dict{}
+	dict := &pickle.Dict{}
 	for d.More() {
 		key, err := d.Token()
 		if err != nil {
-			return nil, errNotJSON
+			return nil, ErrNotJSON
 		}
 		v, err := d.value()
 		if err != nil {
@@ -333,7 +332,7 @@ func (d *valueDecoder) object() (any, error) {
 		dict.Entries = append(dict.Entries, struct{ Key, Value any }{key, v})
 	}
 	if _, err := d.Token(); err != nil {
-		return nil, errNotJSON
+		return nil, ErrNotJSON
 	}
 	if len(dict.Entries) == 1 {
 		if name := dict.Entries[0].Key.(string); strings.HasPrefix(name, "$") {
@@ -378,19 +377,19 @@ var specials = map[string]func(any) (any, bool){
 	},
 	"$tuple": func(v any) (any, bool) {
 		items, ok := itemsOf(v)
-		return mitogen.Tuple(items), ok
+		return pickle.Tuple(items), ok
 	},
 	"$set": func(v any) (any, bool) {
 		items, ok := itemsOf(v)
-		return &mitogen.Set{Items: items}, ok
+		return &pickle.Set{Items: items}, ok
 	},
 	"$frozenset": func(v any) (any, bool) {
 		items, ok := itemsOf(v)
-		return &mitogen.FrozenSet{Items: items}, ok
+		return &pickle.FrozenSet{Items: items}, ok
 	},
 	"$dict": func(v any) (any, bool) {
 		pairs, ok := itemsOf(v)
-		dict := &mitogen.Dict{}
+		dict := &pickle.Dict{}
 		for _, p := range pairs {
 			pair, isList := itemsOf(p)
 			if !isList || len(pair) != 2 {
@@ -408,7 +407,7 @@ func textOf(v any) string {
 }
 
 func itemsOf(v any) ([]any, bool) {
-	l, ok := v.(*mitogen.List)
+	l, ok := v.(*pickle.List)
 	if !ok {
 		return nil, false
 	}
@@ -423,4 +422,29 @@ func floatOf(v any) (float64, bool) {
 		return v, true
 	}
 	return 0, false
+}
+
+// EscapeControls writes what encoding/json lets pass as escapes: DEL, C1 controls, direction marks and the like.
+func EscapeControls(b []byte) []byte {
+	e := valueEncoder{b: make([]byte, 0, len(b))}
+	for i := 0; i < len(b); {
+		r, n := utf8.DecodeRune(b[i:])
+		if r < 0x7f {
+			e.b = append(e.b, b[i])
+		} else {
+			e.rune(r)
+		}
+		i += n
+	}
+	return e.b
+}
+
+// Text is b as a JSON string if it is UTF-8, else as bytes.
+func Text(b []byte) json.RawMessage {
+	if !utf8.Valid(b) {
+		return json.RawMessage(`{"$bytes":"` + base64.StdEncoding.EncodeToString(b) + `"}`)
+	}
+	e := &valueEncoder{}
+	e.text(string(b))
+	return e.b
 }

@@ -1,4 +1,4 @@
-package cli
+package jsonvalue
 
 import (
 	"encoding/json"
@@ -8,11 +8,11 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/internal/pickle"
 )
 
-func dictOf(keysAndValues ...any) *mitogen.Dict {
-	d := &mitogen.Dict{}
+func dictOf(keysAndValues ...any) *pickle.Dict {
+	d := &pickle.Dict{}
 	for i := 0; i < len(keysAndValues); i += 2 {
 		d.Entries = append(d.Entries, struct{ Key, Value any }{keysAndValues[i], keysAndValues[i+1]})
 	}
@@ -21,7 +21,7 @@ func dictOf(keysAndValues ...any) *mitogen.Dict {
 
 func TestEncodeValue(t *testing.T) {
 	huge, _ := new(big.Int).SetString("-1180591620717411303424", 10)
-	shared := &mitogen.List{Items: []any{int64(1)}}
+	shared := &pickle.List{Items: []any{int64(1)}}
 	for _, c := range []struct {
 		v    any
 		want string
@@ -38,11 +38,11 @@ func TestEncodeValue(t *testing.T) {
 		{"\xed\xa0\x80", `"\ud800"`},
 		{"\xff", `"\ufffd"`},
 		{"😀\U000e0041", `"😀\udb40\udc41"`},
-		{[]byte{255}, `{"$bytes":"/w=="}`}, {mitogen.Blob("x"), `{"$bytes":"eA=="}`}, {[]byte{}, `{"$bytes":""}`},
-		{mitogen.Tuple{int64(1), "x"}, `[1,"x"]`}, {mitogen.Tuple{}, `[]`},
-		{&mitogen.List{Items: []any{shared, shared}}, `[[1],[1]]`},
-		{&mitogen.Set{Items: []any{"b", "a"}}, `{"$set":["a","b"]}`},
-		{&mitogen.FrozenSet{}, `{"$frozenset":[]}`},
+		{[]byte{255}, `{"$bytes":"/w=="}`}, {pickle.Blob("x"), `{"$bytes":"eA=="}`}, {[]byte{}, `{"$bytes":""}`},
+		{pickle.Tuple{int64(1), "x"}, `[1,"x"]`}, {pickle.Tuple{}, `[]`},
+		{&pickle.List{Items: []any{shared, shared}}, `[[1],[1]]`},
+		{&pickle.Set{Items: []any{"b", "a"}}, `{"$set":["a","b"]}`},
+		{&pickle.FrozenSet{}, `{"$frozenset":[]}`},
 		{dictOf("b", int64(1), "a", nil), `{"b":1,"a":null}`},
 		{dictOf("a", int64(1), "b", int64(2), "a", int64(3)), `{"b":2,"a":3}`},
 		{dictOf(), `{}`},
@@ -50,10 +50,10 @@ func TestEncodeValue(t *testing.T) {
 		{dictOf("a", "x", nil, "y"), `{"$dict":[["a","x"],[null,"y"]]}`},
 		{dictOf("$set", "x"), `{"$dict":[["$set","x"]]}`},
 		{dictOf("$set", "x", "b", "y"), `{"$set":"x","b":"y"}`},
-		{mitogen.ContextRef{ID: 5, Name: "web1"}, `{"$context":{"id":5,"name":"web1"}}`},
-		{mitogen.Sender{Context: 5, Handle: 1000}, `{"$sender":{"context":5,"handle":1000}}`},
+		{pickle.Context{ID: 5, Name: "web1"}, `{"$context":{"id":5,"name":"web1"}}`},
+		{pickle.Sender{Context: 5, Handle: 1000}, `{"$sender":{"context":5,"handle":1000}}`},
 	} {
-		got, err := encodeValue(c.v)
+		got, err := Encode(c.v)
 		if err != nil || string(got) != c.want {
 			t.Errorf("%#v: %s, %v; want %s", c.v, got, err, c.want)
 		}
@@ -61,7 +61,7 @@ func TestEncodeValue(t *testing.T) {
 			t.Errorf("%#v: %s is no JSON", c.v, got)
 		}
 	}
-	if got, err := encodeValue(make(chan int)); err == nil {
+	if got, err := Encode(make(chan int)); err == nil {
 		t.Errorf("a channel: %s", got)
 	}
 }
@@ -70,10 +70,10 @@ func TestEncodeValue(t *testing.T) {
 func TestEncodeValueIsBounded(t *testing.T) {
 	text := strings.Repeat("x", 1<<20)
 	for name, v := range map[string]any{
-		"list": &mitogen.List{Items: repeat(text, 300)},
-		"set":  &mitogen.Set{Items: repeat(text, 300)},
+		"list": &pickle.List{Items: repeat(text, 300)},
+		"set":  &pickle.Set{Items: repeat(text, 300)},
 	} {
-		if b, err := encodeValue(v); err != errLargeJSON {
+		if b, err := Encode(v); err != errLargeJSON {
 			t.Errorf("%s: %d bytes, error %v", name, len(b), err)
 		}
 	}
@@ -94,18 +94,18 @@ func TestDecodeValue(t *testing.T) {
 		`{"$bytes":"/w=="}`, `{"$set":[1,2]}`, `{"$frozenset":["a"]}`, `{"$dict":[[1,"x"],["$y",null]]}`, `{"$float":"nan"}`,
 		`{"$float":"inf"}`, `{"$float":"-inf"}`, `{"$complex":[1.0,2.5]}`, `{"$set":1,"b":2}`,
 	} {
-		v, err := decodeValue(text)
+		v, err := Decode(text)
 		if err != nil {
 			t.Errorf("%s: %v", text, err)
 			continue
 		}
-		if got, err := encodeValue(v); err != nil || string(got) != text {
+		if got, err := Encode(v); err != nil || string(got) != text {
 			t.Errorf("%s: %s, %v", text, got, err)
 		}
 	}
-	if v, err := decodeValue(`{"$tuple":[1]}`); err != nil {
+	if v, err := Decode(`{"$tuple":[1]}`); err != nil {
 		t.Error(err)
-	} else if _, ok := v.(mitogen.Tuple); !ok {
+	} else if _, ok := v.(pickle.Tuple); !ok {
 		t.Errorf("$tuple is %T", v)
 	}
 }
@@ -117,7 +117,7 @@ func TestDecodeValueErrors(t *testing.T) {
 		`{"$float":1}`, `{"$complex":[1]}`, `{"$complex":["1",2]}`, `{"$tuple":{}}`, `[{"$x":1}]`, `{"$secret":"x"}`,
 		strings.Repeat("[", 20000),
 	} {
-		if v, err := decodeValue(text); err == nil {
+		if v, err := Decode(text); err == nil {
 			t.Errorf("%.50s: %v", text, v)
 		}
 	}
