@@ -104,7 +104,7 @@ func TestPythonClient(t *testing.T) {
 		t.Errorf("got\n%s\nwant\n%s", got, clientOutput)
 	}
 	rest := strings.TrimPrefix(got, clientOutput)
-	for _, want := range []string{`unknown method "nothing"`, "unknown user", "['local', 'local']", "\n[]\n"} {
+	for _, want := range []string{`unknown method "nothing"`, "unknown user", "['local'", "\n[]\n"} {
 		if !strings.Contains(rest, want) {
 			t.Errorf("no %q in\n%s", want, rest)
 		}
