@@ -162,6 +162,10 @@ func TestForks(t *testing.T) {
 	if parents[0] != parents[1] || parents[1] != parents[2] {
 		t.Errorf("forks of %v", parents)
 	}
+	eventually(t, "the daemon sees that its clients have gone", func() bool {
+		_, all, err := d.List()
+		return err != nil || len(all) == 1 && all[0].Clients == 0
+	})
 	pid, all, err := d.List()
 	if err != nil || pid != os.Getpid() || len(all) != 1 || all[0].Name != "local" || all[0].PID != parents[0] || all[0].Sessions != 6 || all[0].Clients != 0 || all[0].RTT == 0 {
 		t.Errorf("%d, %+v, %v", pid, all, err)
