@@ -111,3 +111,41 @@ func warmDaemon(b *bench, r row) error {
 	fmt.Printf("| %s | – | %s | | %s |\n", r.name, over(all, "process_s").text("%.1f", 1000), r.needed)
 	return stop.Run()
 }
+
+// connections compares our two transports: CPU and memory of the engine and of the ssh processes that it has started.
+func connections(b *bench, r row) error {
+	measured := func(native bool, n int) func() (reading, error) {
+		return func() (reading, error) {
+			k, err := b.link(0)
+			if err != nil {
+				return nil, err
+			}
+			defer k.close()
+			target := b.target("ssh", k)
+			target["native"] = native
+			return drive(b.ours, "scale", m{"target": target, "n": n, "threads": 16}, func(pid int, _ string, r reading) {
+				time.Sleep(time.Second) // idle
+				r["engine_mib"] = pss(pid)
+				r["mib"] = r["engine_mib"]
+				for _, c := range descendants(pid) {
+					r["mib"] += pss(c)
+				}
+			})
+		}
+	}
+	program, native, err := pair(measured(false, 200), measured(true, 200))
+	if err != nil {
+		return err
+	}
+	one, err := measured(true, 1)()
+	if err != nil {
+		return err
+	}
+	for _, f := range []struct{ what, key, format string }{{"CPU, s", "cpu_s", "%.2f"}, {"memory, MiB", "mib", "%.0f"}, {"time, s", "s", "%.2f"}} {
+		p, o := over(program, f.key), over(native, f.key)
+		fmt.Printf("| %s: %s, ssh program / native | | %s / %s | %.2f × | %s |\n", r.name, f.what, p.text(f.format, 1), o.text(f.format, 1), o.median/p.median, r.needed)
+	}
+	fmt.Printf("| memory of the engine for each idle native connection, KiB | 8 MB a process | %.0f | | ≤ 200 |\n",
+		(over(native, "engine_mib").median-one["engine_mib"])*1024/199)
+	return nil
+}

@@ -200,6 +200,7 @@ func drive(driver []string, workload string, params any, see func(pid int, mark 
 		return nil, fmt.Errorf("%s: %v %v\n%s", driver[len(driver)-1], err, e, stderr.Bytes())
 	}
 	r["process_s"] = time.Since(start).Seconds()
+	r["cpu_s"] = (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds() // of what it has waited for, too
 	return r, nil
 }
 

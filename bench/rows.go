@@ -32,6 +32,7 @@ var rows = []row{
 	{"call latency two hops down, local, p50, µs", false, "≤ 0.4 ×", figure("latency", "local+local", "p50_us", "%.1f", 1, m{"n": 10000})},
 	{"second call through the daemon, whole process, ms", false, "≤ 30, aim 15", warmDaemon},
 	{"bastion, web1, sudo, RTT 100 ms each, first result, whole process, s", true, "≤ that + 1 RTT", bastion},
+	{"200 ssh connections, 16 at a time, one call each", true, "≤ 0.25 × CPU and memory", connections},
 	{"1,500 contexts in 3 tiers, connected and one call answered by each", false, "≤ 45, aim 30", fleet},
 	{"100 × `true` under sudo, RTT 20 ms, loop in the child", true, "≤ 0.5 × bytes, ≤ 0.9 × time", loops("remote")},
 }

@@ -34,6 +34,7 @@ type target struct {
 	Host        string `json:"host"`
 	Python      string `json:"python"`
 	Compression *bool  `json:"compression"`
+	Native      bool   `json:"native"`
 }
 
 type params struct {
@@ -104,7 +105,7 @@ func (t target) start(e *mitogen.Engine) (*mitogen.Context, error) {
 		if host == "" {
 			host = "bench"
 		}
-		o.SSH = mitogen.SSHOptions{ConfigFile: t.Config, Port: t.Port, User: t.User, Compression: t.Compression}
+		o.SSH = mitogen.SSHOptions{ConfigFile: t.Config, Port: t.Port, User: t.User, Compression: t.Compression, Native: t.Native}
 		name = host + strings.TrimPrefix(t.Kind, "ssh")
 	}
 	if t.Name != "" {

@@ -52,6 +52,7 @@ type options struct {
 	sshConfig, identity string
 	sshArgs             []string
 	sshFromHop          bool
+	sshNative           bool
 	port                int
 	hostKeys            hostKeys
 
@@ -95,6 +96,7 @@ func (o *options) addTargets(cmd *cobra.Command) {
 	f.StringVarP(&o.sshConfig, "ssh-config", "F", "", "ssh's configuration `FILE`, instead of ~/.ssh/config")
 	f.StringArrayVar(&o.sshArgs, "ssh-arg", nil, "further `ARGUMENT` for ssh; repeat")
 	f.BoolVar(&o.sshFromHop, "ssh-from-hop", false, "behind a hop, start ssh there; else it runs here, and the hop forwards the connection")
+	f.BoolVar(&o.sshNative, "ssh-native", false, "speak SSH without the ssh program, for many hosts; what its configuration asks for beyond that is left to it")
 	f.IntVarP(&o.port, "port", "p", 0, "port of ssh, where the target names none")
 	f.StringVar(&o.identity, "identity", "", "`FILE` of the private key for ssh; no other is offered")
 	f.Var(&o.hostKeys, "host-keys", "accept-new (keep unknown keys), strict (refuse them) or off (take any); default: as ssh does")
@@ -332,7 +334,7 @@ func (s *state) connectOptions(ctx context.Context) (mitogen.ConnectOptions, err
 	c := mitogen.ConnectOptions{
 		Timeout: time.Duration(o.connectTimeout), Python: o.python, LogLevel: o.level(),
 		SSH: mitogen.SSHOptions{Args: o.sshArgs, ConfigFile: o.sshConfig, Port: o.port, IdentityFile: o.identity,
-			HostKeys: mitogen.HostKeys(o.hostKeys), FromHop: o.sshFromHop},
+			HostKeys: mitogen.HostKeys(o.hostKeys), FromHop: o.sshFromHop, Native: o.sshNative},
 		Sudo: mitogen.SudoOptions{Login: o.becomeLogin, SetHome: o.becomeSetHome},
 		Su:   mitogen.SuOptions{Login: o.becomeLogin},
 	}

@@ -48,6 +48,10 @@ type SSHOptions struct {
 	// hop before it merely forwards the connection, so that no key, agent or password gets there.
 	FromHop bool
 
+	// Native has the engine speak SSH itself, which costs far less than a process for each connection, by what ssh -G says: keys, agent,
+	// certificates, known hosts, jumps. What it can't do is left to the ssh program all the same. It doesn't compress.
+	Native bool
+
 	Compression       *bool         // default yes: most of what passes is small and alike; a fast link with bulk data does better without
 	KeepAliveInterval time.Duration // rounded up to whole seconds
 	KeepAliveCount    int           // answers that may be missed

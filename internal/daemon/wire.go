@@ -219,6 +219,7 @@ type sshOptions struct {
 	Password          string   `json:"password,omitempty"`
 	Passphrase        string   `json:"passphrase,omitempty"`
 	FromHop           bool     `json:"from_hop,omitempty"`
+	Native            bool     `json:"native,omitempty"`
 	Compression       *bool    `json:"compression,omitempty"`
 	KeepAliveInterval float64  `json:"keep_alive_interval,omitempty"` // seconds
 	KeepAliveCount    int      `json:"keep_alive_count,omitempty"`
@@ -237,7 +238,7 @@ func optionsOf(o *connect.Options) *options {
 	return &options{
 		Python: o.Python, ConnectTimeout: o.ConnectTimeout.Seconds(), Programs: o.Programs,
 		SSH: sshOptions{o.SSH.Path, o.SSH.Args, o.SSH.ConfigFile, o.SSH.Port, o.SSH.User, o.SSH.IdentityFile, string(o.SSH.HostKeys), string(o.SSH.Password),
-			string(o.SSH.Passphrase), o.SSH.FromHop, o.SSH.Compression, o.SSH.KeepAliveInterval.Seconds(), o.SSH.KeepAliveCount},
+			string(o.SSH.Passphrase), o.SSH.FromHop, o.SSH.Native, o.SSH.Compression, o.SSH.KeepAliveInterval.Seconds(), o.SSH.KeepAliveCount},
 		Sudo: becomeOptions{o.Sudo.Path, string(o.Sudo.Password), o.Sudo.Login, o.Sudo.SetHome, o.Sudo.Args},
 		Su:   becomeOptions{Path: o.Su.Path, Password: string(o.Su.Password), Login: o.Su.Login, Args: o.Su.Args},
 		Doas: becomeOptions{Path: o.Doas.Path, Password: string(o.Doas.Password), Args: o.Doas.Args},
@@ -252,7 +253,7 @@ func (o *options) connect() connect.Options {
 	return connect.Options{
 		Python: o.Python, ConnectTimeout: seconds(o.ConnectTimeout), Programs: o.Programs,
 		SSH: connect.SSHOptions{Path: s.Path, Args: s.Args, ConfigFile: s.ConfigFile, Port: s.Port, User: s.User, IdentityFile: s.IdentityFile,
-			HostKeys: connect.HostKeys(s.HostKeys), Password: connect.Secret(s.Password), Passphrase: connect.Secret(s.Passphrase), FromHop: s.FromHop, Compression: s.Compression,
+			HostKeys: connect.HostKeys(s.HostKeys), Password: connect.Secret(s.Password), Passphrase: connect.Secret(s.Passphrase), FromHop: s.FromHop, Native: s.Native, Compression: s.Compression,
 			KeepAliveInterval: seconds(s.KeepAliveInterval), KeepAliveCount: s.KeepAliveCount},
 		Sudo: connect.SudoOptions{Path: o.Sudo.Path, Password: connect.Secret(o.Sudo.Password), Login: o.Sudo.Login, SetHome: o.Sudo.SetHome, Args: o.Sudo.Args},
 		Su:   connect.SuOptions{Path: o.Su.Path, Password: connect.Secret(o.Su.Password), Login: o.Su.Login, Args: o.Su.Args},

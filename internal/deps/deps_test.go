@@ -41,7 +41,8 @@ internal/jsonvalue:    internal/pickle
 internal/peer:
 internal/askpass:      internal/connect internal/peer
 internal/proxy:        internal/peer
-internal/engine:       internal/wire internal/pickle internal/connect internal/route internal/boot internal/pysource internal/modules internal/bundle internal/forward internal/stream internal/spawn internal/askpass internal/proxy
+internal/sshnative:    internal/connect internal/askpass
+internal/engine:       internal/wire internal/pickle internal/connect internal/route internal/boot internal/pysource internal/modules internal/bundle internal/forward internal/stream internal/spawn internal/askpass internal/proxy internal/sshnative
 internal/daemon:       internal/pickle internal/connect internal/jsonvalue internal/modules internal/peer internal/askpass internal/engine
 .:                     internal/wire internal/pickle internal/connect internal/askpass internal/engine internal/daemon
 internal/inventory:    internal/connect

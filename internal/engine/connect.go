@@ -26,12 +26,13 @@ type ConnectOptions struct {
 
 // link is a hop of a target: what has to be known before anything is started.
 type link struct {
-	hop   connect.Hop
-	key   string // says which contexts can take its place
-	name  string
-	plan  connect.Plan
-	start starter // nil: the engine's
-	carry bool    // the context before it makes ssh's connection
+	hop    connect.Hop
+	key    string // says which contexts can take its place
+	name   string
+	plan   connect.Plan
+	start  starter // nil: the engine's
+	carry  bool    // the context before it makes ssh's connection
+	native bool    // SSH is spoken by the engine
 }
 
 // Start makes the contexts that target names, as far as there are none that can be shared, and returns the last. It
@@ -50,7 +51,7 @@ func (e *Engine) Start(target string, o ConnectOptions) (*Context, error) {
 	if e.opt.Dial != nil && c == nil {
 		links = links[len(links)-1:] // whoever is dialed goes the whole way
 		links[0].start = dialer(e.opt.Dial, target, o.Options)
-		links[0].plan.Alone, links[0].carry = true, false
+		links[0].plan.Alone, links[0].carry, links[0].native = true, false, false
 	}
 	switch {
 	case c == nil:
@@ -91,6 +92,7 @@ func (e *Engine) links(target string, o ConnectOptions) ([]link, error) {
 		l := link{hop: h, name: strings.Join(names, "+")}
 		first := here && i == 0
 		l.carry = !first && h.Method == "ssh" && !o.SSH.FromHop
+		l.native = o.SSH.Native && h.Method == "ssh" && (first || l.carry)
 		if l.plan, err = h.Plan(boot.Command(o.Python, false), o.Options, first || l.carry); err != nil {
 			return nil, fmt.Errorf("connect %s: %w", target, err)
 		}
@@ -114,7 +116,7 @@ func (e *Engine) links(target string, o ConnectOptions) ([]link, error) {
 func key(l link, o ConnectOptions) string {
 	h := sha256.New()
 	p := l.plan
-	fmt.Fprintf(h, "%q %q %q %t %t %d %d %t", l.name, p.Argv, p.Env, p.TTY, p.Wait, p.Ask, o.LogLevel, l.carry)
+	fmt.Fprintf(h, "%q %q %q %t %t %d %d %t %t", l.name, p.Argv, p.Env, p.TTY, p.Wait, p.Ask, o.LogLevel, l.carry, l.native)
 	for _, q := range p.Prompts {
 		fmt.Fprintf(h, " %q %q", q.Needle, q.Answer)
 	}
@@ -157,6 +159,9 @@ func (e *Engine) addLocked(parent *Context, l link, o ConnectOptions) *Context {
 		start := l.start
 		if start == nil {
 			start = e.opt.start
+		}
+		if l.native {
+			start = e.native(c.carrier, start)
 		}
 		go e.run(c, start, l.plan, o.SSH)
 	} else {

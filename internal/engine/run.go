@@ -116,6 +116,9 @@ func (e *Engine) run(c *Context, start starter, plan connect.Plan, ssh connect.S
 	defer cancel()
 	proc, stdin, stdout, err := start(ctx, plan, ssh)
 	if err != nil {
+		if failed := (*connect.Error)(nil); errors.As(err, &failed) {
+			failed.Hop = c.name
+		}
 		e.lose(c, err, false)
 		c.stream.Close(err)
 		return
