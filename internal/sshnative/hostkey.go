@@ -49,8 +49,8 @@ func (d *dialer) hostKeys(ctx context.Context, c *config) (check ssh.HostKeyCall
 }
 
 var (
-	errChanged = errors.New("REMOTE HOST IDENTIFICATION HAS CHANGED")
-	errUnknown = errors.New("Host key verification failed.")
+	errChanged = says("REMOTE HOST IDENTIFICATION HAS CHANGED")
+	errUnknown = says("Host key verification failed.")
 )
 
 // nowhere is an address that no list of known hosts has.

@@ -86,7 +86,7 @@ func (d *dialer) start(ctx context.Context) (*Process, error) {
 	}
 	session, err := client.NewSession()
 	if err != nil {
-		return nil, fmt.Errorf("Connection closed: %w", err)
+		return nil, says("Connection closed: %w", err)
 	}
 	p := &Process{session: session, line: d.opt.Line, done: make(chan struct{})}
 	stdout, err := session.StdoutPipe()
@@ -99,7 +99,7 @@ func (d *dialer) start(ctx context.Context) (*Process, error) {
 	session.Stderr = (*stderr)(p)
 	p.Stdout = io.NopCloser(stdout)
 	if err := session.Start(d.opt.Command); err != nil {
-		return nil, fmt.Errorf("Connection closed: %w", err)
+		return nil, says("Connection closed: %w", err)
 	}
 	p.closers = d.closers
 	go p.wait()
@@ -189,6 +189,9 @@ func jumpArgv(argv []string, host string) []string {
 	return append(jump, "--", host)
 }
 
+// says is an error in the words of ssh, which package connect knows.
+func says(format string, args ...any) error { return fmt.Errorf(format, args...) }
+
 // dialError has ssh's words.
 func dialError(host string, port int, err error) error {
 	var unknown *net.DNSError
@@ -212,15 +215,15 @@ func handshakeError(ctx context.Context, c *config, err error) error {
 	who := c.get("user") + "@" + c.get("hostname")
 	switch {
 	case errors.Is(err, errChanged):
-		return fmt.Errorf("@ WARNING: %w! @\nHost key verification failed", errChanged)
+		return says("@ WARNING: %w! @\nHost key verification failed", errChanged)
 	case errors.Is(err, errUnknown):
 		return errUnknown
 	case ctx.Err() != nil:
-		return fmt.Errorf("Connection timed out during banner exchange")
+		return says("Connection timed out during banner exchange")
 	case strings.Contains(err.Error(), "unable to authenticate"):
-		return fmt.Errorf("%s: Permission denied (publickey,password).", who)
+		return says("%s: Permission denied (publickey,password).", who)
 	}
-	return fmt.Errorf("Connection closed by %s port %d: %w", c.get("hostname"), c.port(), err)
+	return says("Connection closed by %s port %d: %w", c.get("hostname"), c.port(), err)
 }
 
 // stderr takes what the command writes there.
