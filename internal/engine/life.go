@@ -86,7 +86,7 @@ func (e *Engine) loseLocked(c *Context, err error, kill bool) {
 	if l := (*LostError)(nil); errors.As(err, &l) && l.Hop == "" {
 		l.Context, l.Hop = c.name, c.name
 	}
-	if c.parent != nil && kill && c.parent.err == nil {
+	if c.parent != nil && kill && c.parent.err == nil && c.connect != 0 { // else the hop hasn't heard of it
 		e.putLocked(c.parent, &wire.Frame{Dst: c.parent.id, Handle: wire.Kill, Payload: wire.AppendU32(nil, c.id)})
 	}
 	c.err, c.killNow = err, kill
