@@ -99,6 +99,8 @@ kubectl:[CONTEXT@][NAMESPACE/]POD[/CONTAINER]; machinectl:[USER@]MACHINE; nspawn
 setns:KIND/CONTAINER, the namespaces of a process; exec:COMMAND, anything that ends in a shell or an interpreter. A + in it is
 written \+.
 
+` + configUsage + `
+
 Exit status: 0 all well; 1 the code failed somewhere; 2 usage; 255 a connection failed or was lost; 130 interrupted. With
 one target, run and exec end with the status of what they ran.`
 
@@ -147,8 +149,14 @@ func command(s *state, cmd *cobra.Command, run func(ctx context.Context, s *stat
 	cmd.Flags().SortFlags = false
 	cmd.DisableFlagsInUseLine = true
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		err := configure(cmd)
+		if err != nil {
+			err = usagef("%w", err)
+		}
 		s.ui.plain = s.ui.plain || s.opt.noColor
-		err := run(cmd.Context(), s, args)
+		if err == nil {
+			err = run(cmd.Context(), s, args)
+		}
 		if u := (*usageError)(nil); errors.As(err, &u) && u.command == "" {
 			u.command = cmd.CommandPath()
 		}
