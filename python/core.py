@@ -53,7 +53,7 @@ TRAILER = struct.pack('>H', int('47F1', 16))
 MAX_PAYLOAD = 131072
 WINDOW = 1048576
 DATA, DEAD, ERROR, ITEM, PART = range(5)
-(CALL, CANCEL, CREDIT, STDIN, LOAD_MODULE, CONNECT, SHUTDOWN, PING, KILL, BUNDLE, FORWARD, ASK, COMING, OPEN) = range(1, 15)
+(CALL, CANCEL, CREDIT, STDIN, LOAD_MODULE, CONNECT, SHUTDOWN, PING, KILL, BUNDLE, FORWARD, ASK, COMING, TUNNEL) = range(1, 15)
 (HELLO, STDOUT, STDERR, LOG, GET_MODULE, LOST, LACKS, DROPPED) = range(16, 24)
 
 ME, PARENTS, NAME, LIMIT, HEARTBEAT, LEVEL = C
@@ -1215,7 +1215,7 @@ for n in (CONNECT, KILL):
     later('_mitogen_spawn', HANDLERS, n)
 for n in (BUNDLE, FORWARD, ASK, COMING):
     later('_mitogen_forward', HANDLERS, n)
-later('_mitogen_tunnel', HANDLERS, OPEN)
+later('_mitogen_tunnel', HANDLERS, TUNNEL)
 later('_mitogen_forward', PASSES, BUNDLE)
 HOOKS = {}
 HOOKABLE = {'logging': hook_logging}

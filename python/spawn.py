@@ -111,6 +111,9 @@ def execute(argv, env, tty, wait, warm):
 def reborn(failed):
     """Be what the boot command is once it has started: in a process that has run nothing but the runtime."""
     os.close(failed)        # as if it had executed something
+    for name in ('SIGPIPE', 'SIGXFSZ'):     # as an interpreter does that starts
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     try:
         fds = [int(fd) for fd in os.listdir('/proc/self/fd')]
     except OSError:

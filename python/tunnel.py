@@ -303,5 +303,5 @@ def leave_tunnels():
 
 
 LEAVE.append(leave_tunnels)
-HANDLERS[OPEN] = on_open
+HANDLERS[TUNNEL] = on_open
 HANDLERS[CREDIT] = on_credit_of(HANDLERS[CREDIT])

@@ -313,14 +313,14 @@ func TestManyClients(t *testing.T) {
 
 // Idle contexts end, then the daemon.
 func TestIdle(t *testing.T) {
-	d, wait := running(t, Options{Idle: 300 * time.Millisecond})
+	d, wait := running(t, Options{Idle: 3 * time.Second})
 	e := client(t, d)
 	c := start(t, e, "local", connect.Options{})
 	var parent int
 	if err := call(c, "ppid", &parent); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(600 * time.Millisecond)
+	time.Sleep(4 * time.Second)
 	if gone(parent) {
 		t.Error("a context that is in use has ended")
 	}

@@ -130,6 +130,11 @@ func TestSharedHops(t *testing.T) {
 	if err := hop.Connected(within(t)); err != nil {
 		t.Fatal(err)
 	}
+	for n := 0; n < 2; {
+		if g := f.next(); g.Handle == wire.Connect {
+			n++
+		}
+	}
 	hop.Close() // its children need it
 	if hop.Err() != nil {
 		t.Fatal(hop.Err())

@@ -19,6 +19,8 @@ def count():
 def look():
     return len(N), os.environ.get('MITO_SEEN'), os.getcwd()
 def state():
+    import signal
+    assert signal.getsignal(signal.SIGPIPE) == signal.SIG_IGN
     return os.getpid(), len([f for f in sys.meta_path if 'Importer object' in repr(f)]), sys.stdin.read() == '', sys.argv, id(None)
 `
 

@@ -90,6 +90,9 @@ def execute(argv,env,tty,wait,warm):
  return pid,in_w,out_r,err,master,slave,why
 def reborn(failed):
  os.close(failed)
+ for name in('SIGPIPE','SIGXFSZ'):
+  if hasattr(signal,name):
+   signal.signal(getattr(signal,name),signal.SIG_IGN)
  try:
   fds=[int(fd)for fd in os.listdir('/proc/self/fd')]
  except OSError:

@@ -253,5 +253,5 @@ def leave_tunnels():
  end=now()+.9
  wait(lambda:not TUNNELS or now()>end)
 LEAVE.append(leave_tunnels)
-HANDLERS[OPEN]=on_open
+HANDLERS[TUNNEL]=on_open
 HANDLERS[CREDIT]=on_credit_of(HANDLERS[CREDIT])

@@ -1,0 +1,155 @@
+package lab
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Net is a row of hosts, each in a network namespace of its own with an sshd: this machine reaches the first alone, that the second, and so
+// on. They share users, keys and files with the lab.
+type Net struct {
+	Config string   // ssh configuration, which knows the hosts by name; without any way from one to the next
+	Names  []string // "hop1", …; an account that may use sudo
+
+	prefix string
+	sshds  []*exec.Cmd
+}
+
+// NewNet makes a row of n hosts. It skips the test where there can't be any.
+func NewNet(t testing.TB, n int) *Net {
+	t.Helper()
+	l := Need(t)
+	if _, err := exec.LookPath("ip"); err != nil {
+		t.Skip("network namespaces need iproute2")
+	}
+	net := &Net{Config: filepath.Join(t.TempDir(), "config"), prefix: fmt.Sprintf("mi%d", os.Getpid()%100000)}
+	t.Cleanup(net.down)
+	if out, err := exec.Command("ip", "netns", "add", net.namespace(1)).CombinedOutput(); err != nil {
+		t.Skipf("no network namespaces here: %s", out)
+	}
+	key, err := os.ReadFile(file("host_key.pub"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	known, config := "", ""
+	for i := 1; i <= n; i++ {
+		if err := net.add(t, i); err != nil {
+			t.Fatal(err)
+		}
+		name := fmt.Sprintf("hop%d", i)
+		net.Names = append(net.Names, name)
+		known += net.address(i) + " " + strings.Join(strings.Fields(string(key))[:2], " ") + "\n"
+		config += fmt.Sprintf("Host %s\n  HostName %s\n", name, net.address(i))
+	}
+	knownHosts := filepath.Join(t.TempDir(), "known_hosts")
+	config += fmt.Sprintf("Host *\n  User %s\n  IdentityFile %s\n  IdentitiesOnly yes\n  IdentityAgent none\n  UserKnownHostsFile %s\n  StrictHostKeyChecking yes\n",
+		Free, l.Key, knownHosts)
+	for name, text := range map[string]string{net.Config: config, knownHosts: known} {
+		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return net
+}
+
+func (n *Net) namespace(i int) string { return fmt.Sprintf("%s-%d", n.prefix, i) }
+
+// address of host i, on the side of the one before it.
+func (n *Net) address(i int) string { return fmt.Sprintf("10.213.%d.2", i) }
+
+// in makes a command that is executed where host i is; 0 is this machine.
+func (n *Net) in(i int, argv ...string) []string {
+	if i == 0 {
+		return argv
+	}
+	return append([]string{"ip", "netns", "exec", n.namespace(i)}, argv...)
+}
+
+// add makes host i, and its link to the one before.
+func (n *Net) add(t testing.TB, i int) error {
+	near, far := fmt.Sprintf("%sn%d", n.prefix, i), fmt.Sprintf("%sf%d", n.prefix, i)
+	if i > 1 {
+		if err := run("", "ip", "netns", "add", n.namespace(i)); err != nil {
+			return err
+		}
+	}
+	place := n.namespace(i - 1)
+	if i == 1 {
+		place = "1" // of the first process, which is this network
+	}
+	for _, argv := range [][]string{
+		{"ip", "link", "add", near, "type", "veth", "peer", "name", far},
+		{"ip", "link", "set", far, "netns", n.namespace(i)},
+		n.in(i, "ip", "addr", "add", n.address(i)+"/24", "dev", far),
+		n.in(i, "ip", "link", "set", far, "up"),
+		n.in(i, "ip", "link", "set", "lo", "up"),
+	} {
+		if err := run("", argv...); err != nil {
+			return err
+		}
+	}
+	if i > 1 {
+		if err := run("", "ip", "link", "set", near, "netns", place); err != nil {
+			return err
+		}
+	}
+	for _, argv := range [][]string{
+		n.in(i-1, "ip", "addr", "add", fmt.Sprintf("10.213.%d.1/24", i), "dev", near),
+		n.in(i-1, "ip", "link", "set", near, "up"),
+	} {
+		if err := run("", argv...); err != nil {
+			return err
+		}
+	}
+	config := filepath.Join(t.TempDir(), "sshd_config")
+	text := fmt.Sprintf(sshdConfig, n.address(i), 22, file("host_key"), file("authorized_keys"))
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		return err
+	}
+	argv := n.in(i, sshd, "-D", "-e", "-f", config)
+	cmd := exec.Command(argv[0], argv[1:]...)
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	n.sshds = append(n.sshds, cmd)
+	return n.await(i)
+}
+
+// await returns when host i's sshd listens.
+func (n *Net) await(i int) error {
+	argv := n.in(i, "bash", "-c", "exec 3<>/dev/tcp/"+n.address(i)+"/22")
+	var err error
+	for range 200 {
+		if err = run("", argv...); err == nil {
+			return nil
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	return fmt.Errorf("sshd in a network namespace doesn't listen: %w", err)
+}
+
+// Cut takes the link before host i down, which nobody is told of; Mend restores it.
+func (n *Net) Cut(i int) error { return n.link(i, "down") }
+
+// Mend undoes Cut.
+func (n *Net) Mend(i int) error { return n.link(i, "up") }
+
+func (n *Net) link(i int, state string) error {
+	return run("", n.in(i-1, "ip", "link", "set", fmt.Sprintf("%sn%d", n.prefix, i), state)...)
+}
+
+func (n *Net) down() {
+	for _, cmd := range n.sshds {
+		cmd.Process.Kill()
+		cmd.Wait()
+	}
+	for i := len(n.sshds) + 1; i > 0; i-- {
+		run("", "ip", "netns", "del", n.namespace(i))
+	}
+	run("", "ip", "link", "del", n.prefix+"n1")
+}

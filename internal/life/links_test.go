@@ -1,0 +1,120 @@
+package life
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/internal/lab"
+)
+
+var cuts = flag.Int("life.cuts", 0, "links to cut; 0: 2, or 100 with MITOGEN_SOAK set")
+
+// TestLinks has three hosts in a row, each reached by the one before alone. A link is cut at any moment, which nobody is told: what is behind it
+// is lost by name, the rest works on, no process stays on either side, and when the link is back there is a way again.
+func TestLinks(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes a minute")
+	}
+	n := lab.NewNet(t, 3)
+	rounds := *cuts
+	if rounds == 0 {
+		rounds = 2
+		if os.Getenv("MITOGEN_SOAK") != "" {
+			rounds = 100
+		}
+	}
+	if c, err := net.DialTimeout("tcp", "10.213.2.2:22", 300*time.Millisecond); err == nil {
+		c.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
+		banner := make([]byte, 4)
+		if got, _ := c.Read(banner); got > 0 {
+			t.Fatal("the second host is reached without the first")
+		}
+		c.Close()
+	}
+	t.Logf("seed %d", *seed)
+	for i := range uint64(rounds) {
+		rnd := rand.New(rand.NewPCG(*seed+i, 2))
+		cutLink(t, n, rnd, fmt.Sprintf("mito-links-%d-%d", os.Getpid(), i))
+	}
+}
+
+func cutLink(t *testing.T, n *lab.Net, rnd *rand.Rand, mark string) {
+	e, err := mitogen.New(mitogen.Options{Path: []fs.FS{fstest.MapFS{"states.py": {Data: []byte(states)}}}, Heartbeat: 2 * time.Second,
+		Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer killMarked(mark)
+	defer e.Close()
+	o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: n.Config, Native: rnd.IntN(2) == 0}, Timeout: 15 * time.Second,
+		Python: []string{"env " + markVar + "=" + mark + " python3"}}
+	link := 1 + rnd.IntN(3)
+	after := time.Duration(rnd.IntN(700)) * time.Millisecond
+	what := fmt.Sprintf("seed %d: link %d cut after %v, native %v", *seed, link, after, o.SSH.Native)
+	targets := []string{n.Names[0], strings.Join(n.Names[:2], "+") + "+sudo", strings.Join(n.Names, "+") + "+local"}
+	contexts := make([]*mitogen.Context, len(targets))
+	ends := make([]chan error, len(targets))
+	for i, target := range targets {
+		c, err := e.Start(target, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		contexts[i], ends[i] = c, make(chan error, 1)
+		go func() {
+			_, err := mitogen.Call[any](t.Context(), c, "states:sleep")
+			ends[i] <- err
+		}()
+	}
+	time.Sleep(after)
+	if err := n.Cut(link); err != nil {
+		t.Fatal(err)
+	}
+	for i := range targets {
+		if i < link-1 {
+			continue
+		}
+		select {
+		case err := <-ends[i]:
+			if !told(err) {
+				t.Errorf("%s: %s ends with %v (%T)", what, targets[i], err, err)
+			}
+			if lost := (*mitogen.LostError)(nil); errors.As(err, &lost) && lost.Context != targets[i] {
+				t.Errorf("%s: %s is called %s", what, targets[i], lost.Context)
+			}
+		case <-time.After(30 * time.Second):
+			t.Fatalf("%s: the call of %s waits for ever", what, targets[i])
+		}
+	}
+	for i := range link - 1 {
+		if _, err := contexts[i].Ping(t.Context()); err != nil {
+			t.Errorf("%s: %s: %v", what, targets[i], err)
+		}
+	}
+	if err := n.Mend(link); err != nil {
+		t.Fatal(err)
+	}
+	if c, err := e.Connect(t.Context(), targets[1], o); err != nil {
+		t.Errorf("%s: again: %v", what, err)
+	} else if _, err := c.Ping(t.Context()); err != nil {
+		t.Errorf("%s: again: %v", what, err)
+	}
+	if err := e.Close(); err != nil {
+		t.Errorf("%s: %v", what, err)
+	}
+	for end := time.Now().Add(15 * time.Second); len(procs(mark)) > 0; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%s: left: %s", what, strings.Join(marked(mark), "\n"))
+		}
+	}
+}
