@@ -193,7 +193,7 @@ func TestImportsThatFail(t *testing.T) {
 			for _, name := range []string{"with space", "../../etc/passwd", "a" + strings.Repeat("b", 3000)} {
 				l.call("rt:evaluate", fmt.Sprintf("__import__(%q)", name)).fails(l.notFound())
 			}
-			if l.py.Major > 2 {
+			if l.py.Major > 2 && l.call("rt:evaluate", "__import__('sys').getfilesystemencoding()").value() == "utf-8" { // PyPy has ASCII in a C locale
 				l.serve("h\u00e9", "name = 'accented'\n")
 				l.imports("result = __import__('h\\xe9').name", "accented", "h\u00e9")
 			}

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"syscall"
-	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -93,9 +92,11 @@ func (d *dialer) start(ctx context.Context) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	if p.Stdin, err = session.StdinPipe(); err != nil {
+	in, err := session.StdinPipe()
+	if err != nil {
 		return nil, err
 	}
+	p.Stdin = &stdin{in, p}
 	session.Stderr = (*stderr)(p)
 	p.Stdout = io.NopCloser(stdout)
 	if err := session.Start(d.opt.Command); err != nil {
@@ -226,6 +227,17 @@ func handshakeError(ctx context.Context, c *config, err error) error {
 	return says("Connection closed by %s port %d: %w", c.get("hostname"), c.port(), err)
 }
 
+// stdin ends the connection when it is closed: its own end can't be sent while somebody writes.
+type stdin struct {
+	io.Writer
+	p *Process
+}
+
+func (s *stdin) Close() error {
+	s.p.end()
+	return nil
+}
+
 // stderr takes what the command writes there.
 type stderr Process
 
@@ -326,11 +338,6 @@ func (p *Process) Kill() { p.end() }
 
 // Close ends the connection.
 func (p *Process) Close() error {
-	p.Stdin.Close()
-	select {
-	case <-p.done:
-	case <-time.After(50 * time.Millisecond):
-	}
 	p.end()
 	return nil
 }
