@@ -72,7 +72,7 @@ func (e *Engine) look() {
 	}
 	e.unlock()
 	for _, c := range silent {
-		if c.hop.Method == "local" && !c.proc.Stopped() {
+		if near := c.hop.Method == "local" || c.hop.Method == "fork"; near && !c.proc.Stopped() {
 			continue // busy, not dead
 		}
 		why := fmt.Sprintf("killed: heard nothing from it for %s", e.opt.Heartbeat)
