@@ -31,11 +31,16 @@ func planSu(h Hop, boot []string, opt Options, _ bool) (Plan, error) {
 	return p, nil
 }
 
-// passwordNeedles end the question of PAM in its translations, where LANGUAGE can't keep it from using one, and of other
-// systems. ASCII matches whatever its case.
-var passwordNeedles = []string{"password:", "password for ", "passwort:", "mot de passe", "contraseña", "senha:", "parola:", "hasło:", "Hasło:",
-	"heslo:", "wachtwoord:", "lösenord:", "jelszó:", "salasana:", "parool:", "adgangskode:", "пароль:", "Пароль:", "пароль", "パスワード",
-	"密码", "密碼", "암호"}
+// passwordNeedles end the question for a password: PAM's, in the translations that it has where LANGUAGE can't keep it from using one, and those of
+// other systems. ASCII matches whatever its case.
+var passwordNeedles = []string{
+	"password:", "password for ", "Adgangskode:", "Contrasenya:", "Contraseña:", "Contrasigno:", "Focal faire:", "Hasło:", "Heslo:",
+	"Iphasiwedi:", "Jelszó:", "Lozinka:", "Lösenord:", "Mot de passe :", "Mật khẩu :", "Palavra-passe:", "Parola:", "Parolă:",
+	"Parool:", "Pasahitza:", "Passord:", "Passwort:", "Pasvorto:", "Salasana:", "Sandi:", "Senha:", "Wachtwoord:", "Şifrə:",
+	"Лозинка:", "Парола:", "Пароль:", "ססמה:", "كلمة السر:", "गुप्तशब्द:", "शब्दकूट:", "গুপ্তশব্দ:", "পাসওয়ার্ড:", "ਪਾਸਵਰਡ:",
+	"પાસવર્ડ:", "ପ୍ରବେଶ ସଙ୍କେତ:", "கடவுச்சொல்:", "సంకేతపదము:", "ಗುಪ್ತಪದ:", "അടയാളവാക്ക്:", "රහස්පදය:", "პაროლი:",
+	"ពាក្យសម្ងាត់\u00a0៖", "パスワード:", "密码：", "密碼：", "암호:",
+}
 
 var suSymptoms = []symptom{
 	{"does not exist", ErrUnknownUser},

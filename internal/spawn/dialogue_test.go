@@ -3,6 +3,7 @@ package spawn
 import (
 	"bytes"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"testing"
 
@@ -83,5 +84,49 @@ func TestTail(t *testing.T) {
 		if string(got) != want {
 			t.Fatalf("after %d: %d bytes, want %d", i, len(got), len(want))
 		}
+	}
+}
+
+// su's question is found in every language that PAM asks in, however it is cut, and behind other words.
+func TestPAMInAllLanguages(t *testing.T) {
+	text, err := os.ReadFile("testdata/pam.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	hop, _ := connect.ParseHop("su")
+	plan, err := hop.Plan([]string{"true"}, connect.Options{Su: connect.SuOptions{Password: "pw"}}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	languages := 0
+	for line := range strings.Lines(string(text)) {
+		language, prompt, ok := strings.Cut(strings.TrimSuffix(line, "\n"), "\t")
+		if !ok {
+			continue
+		}
+		languages++
+		shown := []byte("You have mail.\r\n" + prompt)
+		for cut := range len(shown) {
+			d := newDialogue(plan.Prompts)
+			var typed [][]byte
+			for _, piece := range [][]byte{shown[:cut], shown[cut:]} {
+				answers, problem := d.feed(piece)
+				if problem != "" {
+					t.Fatalf("%s: %q, cut at %d: %s", language, shown, cut, problem)
+				}
+				typed = append(typed, answers...)
+			}
+			if len(typed) != 1 || string(typed[0]) != "pw" {
+				t.Fatalf("%s: %q, cut at %d: typed %q", language, shown, cut, typed)
+			}
+		}
+		d := newDialogue(plan.Prompts)
+		d.feed(shown)
+		if _, problem := d.feed([]byte("\r\nsu: Authentication failure\r\n" + prompt)); problem != connect.WhatRepeated {
+			t.Errorf("%s: asked again: %q", language, problem)
+		}
+	}
+	if languages < 80 {
+		t.Errorf("%d languages", languages)
 	}
 }
