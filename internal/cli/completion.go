@@ -2,11 +2,13 @@ package cli
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/inventory"
 )
 
 const completionUsage = `Prints a script that makes a shell complete commands, flags and targets: the hosts of ~/.ssh/config, and the ways in after +.
@@ -60,4 +62,24 @@ func completeTarget(cmd *cobra.Command, _ []string, typed string) ([]string, cob
 		}
 	}
 	return all, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+}
+
+// completeLimit completes the last host or group of a pattern, from the inventories that the line names.
+func completeLimit(cmd *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
+	sources, err := cmd.Flags().GetStringArray("inventory")
+	if err != nil || len(sources) == 0 || slices.Contains(sources, "-") {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	inv, err := inventory.Load(cmd.Context(), sources, nil)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	before := typed[:strings.LastIndexAny(typed, ",:!&")+1]
+	var all []string
+	for _, w := range inv.Names() {
+		if w = before + w; strings.HasPrefix(w, typed) {
+			all = append(all, w)
+		}
+	}
+	return all, cobra.ShellCompDirectiveNoFileComp
 }

@@ -122,7 +122,7 @@ func (o *options) viaDaemon() (*mitogen.Daemon, error) {
 	return c, nil
 }
 
-const treeUsage = `Shows the contexts that the daemon has: where they are, Python, round trip, bytes down and up, runtime modules sent, and how many clients have
+const treeUsage = `Shows the contexts that the daemon has: where they are, Python, round trip, bytes down and up, runtime modules sent, memory, and how many clients have
 a fork of each, now and in all.`
 
 func newTree(s *state) *cobra.Command {
@@ -177,8 +177,8 @@ func describeContext(c daemon.Context) string {
 	if c.RTT > 0 {
 		rtt = time.Duration(c.RTT * float64(time.Second)).Round(time.Microsecond).String()
 	}
-	return connect.CleanLine(fmt.Sprintf("%s: %s, %s, uid %d, pid %d; %s; %s down, %s up; %d modules; %d clients, %d in all",
-		name, c.Hostname, c.Python, c.UID, c.PID, rtt, size(c.Down), size(c.UpBytes), c.Modules, c.Clients, c.Sessions))
+	return connect.CleanLine(fmt.Sprintf("%s: %s, %s, uid %d, pid %d; %s; %s down, %s up; %d modules; %s of memory; %d clients, %d in all",
+		name, c.Hostname, c.Python, c.UID, c.PID, rtt, size(c.Down), size(c.UpBytes), c.Modules, size(c.Memory), c.Clients, c.Sessions))
 }
 
 // size is n bytes for people.

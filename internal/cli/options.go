@@ -113,6 +113,7 @@ func (o *options) addTargets(cmd *cobra.Command) {
 	o.addSocket(cmd)
 	o.addOutput(f)
 	must(cmd.RegisterFlagCompletionFunc("target", completeTarget))
+	must(cmd.RegisterFlagCompletionFunc("limit", completeLimit))
 	must(cmd.RegisterFlagCompletionFunc("host-keys", cobra.FixedCompletions(hostKeyNames, cobra.ShellCompDirectiveNoFileComp)))
 }
 

@@ -167,7 +167,7 @@ func TestForks(t *testing.T) {
 		return err != nil || len(all) == 1 && all[0].Clients == 0
 	})
 	pid, all, err := d.List()
-	if err != nil || pid != os.Getpid() || len(all) != 1 || all[0].Name != "local" || all[0].PID != parents[0] || all[0].Sessions != 6 || all[0].Clients != 0 || all[0].RTT == 0 {
+	if err != nil || pid != os.Getpid() || len(all) != 1 || all[0].Name != "local" || all[0].PID != parents[0] || all[0].Sessions != 6 || all[0].Clients != 0 || all[0].RTT == 0 || all[0].Memory < 1<<20 {
 		t.Errorf("%d, %+v, %v", pid, all, err)
 	}
 	if err := d.Disconnect("local"); err != nil {

@@ -385,13 +385,17 @@ type Context struct {
 	Down     int64   `json:"bytes_down"`
 	UpBytes  int64   `json:"bytes_up"`
 	Modules  int64   `json:"modules"`
+	Memory   int64   `json:"memory"` // bytes of the process; 0: that can't be told there
 	Clients  int     `json:"clients"`
 	Sessions int     `json:"sessions"` // in all
 }
 
+// listPatience is how long contexts may take to answer when they are listed.
+const listPatience = 2 * time.Second
+
 // list describes all contexts, parents before children.
 func (s *Server) list(ctx context.Context) []Context {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	ctx, cancel := context.WithTimeout(ctx, listPatience)
 	defer cancel()
 	contexts := s.eng.Contexts()
 	all := make([]Context, len(contexts))
@@ -405,6 +409,7 @@ func (s *Server) list(ctx context.Context) []Context {
 			pings.Go(func() {
 				if d, err := c.Ping(ctx); err == nil {
 					all[i].RTT = d.Seconds()
+					all[i].Memory = s.memory(ctx, c)
 				}
 			})
 		}

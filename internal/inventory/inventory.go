@@ -68,6 +68,13 @@ func New() *Inventory {
 // Hosts returns all, in the order in which they were read.
 func (v *Inventory) Hosts() []*Host { return v.order }
 
+// Names returns those of all groups and hosts, sorted.
+func (v *Inventory) Names() []string {
+	names := slices.AppendSeq(slices.Collect(maps.Keys(v.groups)), maps.Keys(v.hosts))
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
 // Host returns the one of that name, or nil.
 func (v *Inventory) Host(name string) *Host { return v.hosts[name] }
 
