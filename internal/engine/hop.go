@@ -15,6 +15,9 @@ import (
 // hopSlack is what a hop's own timeout is given to reach us.
 const hopSlack = 5 * time.Second
 
+// hopFactor is how many times the timeout of one a context may wait in a hop for its turn, and connect.
+const hopFactor = 4
+
 // never is a timeout in seconds for those who want none.
 const never = 1e9
 
@@ -37,13 +40,14 @@ func (e *Engine) connectVia(c *Context, plan connect.Plan, head []byte) {
 	if plan.Timeout == 0 {
 		return
 	}
-	// The hop keeps the time; this is for one that doesn't. It counts from when the hop is there itself.
+	// The hop keeps the time, from when it starts the process; this is for one that doesn't. It counts from when the hop is there itself,
+	// which may have many to start before.
 	select {
 	case <-c.parent.ready:
 	case <-c.done:
 		return
 	}
-	t := time.NewTimer(plan.Timeout + hopSlack)
+	t := time.NewTimer(hopFactor*plan.Timeout + hopSlack)
 	defer t.Stop()
 	select {
 	case <-c.ready:
