@@ -18,7 +18,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 
@@ -60,13 +59,10 @@ type Func func(ctx context.Context, p Prompt) (string, error)
 
 // A Server answers the ssh processes of this program. The zero value is ready; it costs nothing before Register.
 type Server struct {
-	mu       sync.Mutex // protects following
-	dir      string
-	listener *net.UnixListener
-	clients  map[string]client     // by token
-	conns    map[net.Conn]struct{} // open ones
-	closed   bool
-	handlers sync.WaitGroup
+	peers peer.Server
+
+	mu      sync.Mutex        // protects following
+	clients map[string]client // by token
 }
 
 type client struct {
@@ -74,19 +70,21 @@ type client struct {
 	answer Func
 }
 
-var errClosed = errors.New("askpass server is closed")
-
 // Register returns what to add to the environment of one ssh process, whose questions answer is called for, by several
 // goroutines at once if ssh is. release ends that; call it when the process has ended.
 func (s *Server) Register(hop string, answer Func) (env []string, release func(), err error) {
-	program, err := self()
+	program, err := peer.Program()
+	if err != nil {
+		return nil, nil, fmt.Errorf("register askpass: %w", err)
+	}
+	socket, err := s.peers.Start(s.handle)
 	if err != nil {
 		return nil, nil, fmt.Errorf("register askpass: %w", err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.startLocked(); err != nil {
-		return nil, nil, fmt.Errorf("register askpass: %w", err)
+	if s.clients == nil {
+		s.clients = map[string]client{}
 	}
 	token := rand.Text()
 	s.clients[token] = client{hop, answer}
@@ -98,7 +96,7 @@ func (s *Server) Register(hop string, answer Func) (env []string, release func()
 	env = []string{
 		"SSH_ASKPASS=" + program,
 		"SSH_ASKPASS_REQUIRE=force",
-		envName + "=" + token + ":" + filepath.Join(s.dir, "s"),
+		envName + "=" + token + ":" + socket,
 	}
 	if os.Getenv("DISPLAY") == "" { // without one, OpenSSH before 8.4 doesn't ask
 		env = append(env, "DISPLAY=:0")
@@ -106,91 +104,11 @@ func (s *Server) Register(hop string, answer Func) (env []string, release func()
 	return env, release, nil
 }
 
-// self is the path of this program, also where the file has been replaced meanwhile.
-func self() (string, error) {
-	path, err := os.Executable()
-	if err != nil {
-		return "", err
-	}
-	if _, err := os.Stat(path); err == nil {
-		return path, nil
-	}
-	link := fmt.Sprintf("/proc/%d/exe", os.Getpid())
-	if _, err := os.Stat(link); err != nil {
-		return "", fmt.Errorf("find this program: %w", err)
-	}
-	return link, nil
-}
-
-func (s *Server) startLocked() error {
-	if s.closed {
-		return errClosed
-	}
-	if s.listener != nil {
-		return nil
-	}
-	dir, err := os.MkdirTemp("", "mitogen-") // mode 0700
-	if err != nil {
-		return err
-	}
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(dir, "s"), Net: "unix"})
-	if err != nil {
-		os.Remove(dir)
-		return err
-	}
-	s.dir, s.listener = dir, l
-	s.clients, s.conns = map[string]client{}, map[net.Conn]struct{}{}
-	s.handlers.Go(func() { s.accept(l) })
-	return nil
-}
-
 // Close ends all dialogues, and with them the askpass processes, removes the socket, and waits for the Funcs to return.
-func (s *Server) Close() error {
-	s.mu.Lock()
-	first := !s.closed && s.listener != nil
-	s.closed = true
-	if first {
-		s.listener.Close()
-		for c := range s.conns {
-			c.Close()
-		}
-	}
-	s.mu.Unlock()
-	s.handlers.Wait()
-	if first {
-		return os.RemoveAll(s.dir)
-	}
-	return nil
-}
-
-func (s *Server) accept(l *net.UnixListener) {
-	for {
-		c, err := l.AcceptUnix()
-		if err != nil {
-			return
-		}
-		s.mu.Lock()
-		if s.closed {
-			c.Close()
-		} else {
-			s.conns[c] = struct{}{}
-			s.handlers.Go(func() { s.handle(c) })
-		}
-		s.mu.Unlock()
-	}
-}
+func (s *Server) Close() error { return s.peers.Close() }
 
 // handle serves one question. Whoever doesn't know a token gets no word.
 func (s *Server) handle(c *net.UnixConn) {
-	defer func() {
-		c.Close()
-		s.mu.Lock()
-		delete(s.conns, c)
-		s.mu.Unlock()
-	}()
-	if !peer.Own(c) {
-		return
-	}
 	q, err := readQuestion(c)
 	if err != nil {
 		return

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -193,7 +194,13 @@ func TestCloseEndsClients(t *testing.T) {
 	if err := cmd.Wait(); err == nil {
 		t.Error("client got an answer")
 	}
-	if _, err := os.Stat(s.dir); !os.IsNotExist(err) {
+	var socket string
+	for _, e := range env {
+		if v, ok := strings.CutPrefix(e, envName+"="); ok {
+			_, socket, _ = strings.Cut(v, ":")
+		}
+	}
+	if _, err := os.Stat(filepath.Dir(socket)); socket == "" || !os.IsNotExist(err) {
 		t.Errorf("directory: %v", err)
 	}
 	if _, _, err := s.Register("web1", nil); err == nil {

@@ -13,8 +13,8 @@ import (
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
-// Tunnel is a process beside a context whose stdin and stdout are here, or a connection that the context has made. Read and Write may each be used by one goroutine at a
-// time; Close by any.
+// Tunnel is a process beside a context whose stdin and stdout are here, or a connection that the context has made. Read and Write may
+// each be used by one goroutine at a time; Close by any.
 type Tunnel struct {
 	c      *Context
 	p      *Pending
@@ -61,6 +61,7 @@ func (c *Context) tunnel(ctx context.Context, what map[string]any) (*Tunnel, err
 	t.ctx, t.cancel = context.WithCancel(e.base)
 	t.p = &Pending{c: c, target: "tunnel", done: make(chan struct{}), stream: true, more: make(chan struct{}, 1)}
 	if err := c.request(ctx, t.p, wire.Open, spec); err != nil {
+		t.cancel()
 		return nil, err
 	}
 	return t, nil

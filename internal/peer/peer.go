@@ -1,4 +1,4 @@
-// Package peer says who is at the other end of a UNIX socket.
+// Package peer is for UNIX sockets between processes of one user: who is at the other end, and a server that lets in no others.
 package peer
 
 import "net"

@@ -1,0 +1,125 @@
+package peer
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+)
+
+// A Server takes connections of this user's processes, which this program has started, on a socket in a directory that nobody else can
+// enter. The zero value is ready; it costs nothing before Start.
+type Server struct {
+	mu       sync.Mutex // protects following
+	dir      string
+	listener *net.UnixListener
+	open     map[io.Closer]struct{} // what Close closes
+	closed   bool
+	jobs     sync.WaitGroup
+}
+
+var errClosed = errors.New("server is closed")
+
+// Start returns the socket's path. The first call makes it: handle is called with each connection then, in a goroutine of its own, and the
+// connection is closed when it returns. Connections of others than this user and root are closed at once.
+func (s *Server) Start(handle func(*net.UnixConn)) (socket string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return "", errClosed
+	}
+	if s.listener != nil {
+		return s.path(), nil
+	}
+	dir, err := os.MkdirTemp("", "mitogen-") // mode 0700
+	if err != nil {
+		return "", err
+	}
+	s.dir = dir
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: s.path(), Net: "unix"})
+	if err != nil {
+		os.Remove(dir)
+		return "", err
+	}
+	s.listener, s.open = l, map[io.Closer]struct{}{}
+	s.jobs.Go(func() { s.accept(l, handle) })
+	return s.path(), nil
+}
+
+func (s *Server) path() string { return filepath.Join(s.dir, "s") }
+
+// Close closes all connections, removes the socket, and waits for the handlers.
+func (s *Server) Close() error {
+	s.mu.Lock()
+	first := !s.closed && s.listener != nil
+	s.closed = true
+	if first {
+		s.listener.Close()
+		for c := range s.open {
+			c.Close()
+		}
+	}
+	s.mu.Unlock()
+	s.jobs.Wait()
+	if first {
+		return os.RemoveAll(s.dir)
+	}
+	return nil
+}
+
+func (s *Server) accept(l *net.UnixListener, handle func(*net.UnixConn)) {
+	for {
+		c, err := l.AcceptUnix()
+		if err != nil {
+			return
+		}
+		if !s.Keep(c) {
+			continue
+		}
+		s.jobs.Go(func() {
+			defer s.Forget(c)
+			if Own(c) {
+				handle(c)
+			}
+		})
+	}
+}
+
+// Keep has Close close c too. False: s is closed, and c is now.
+func (s *Server) Keep(c io.Closer) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		c.Close()
+		return false
+	}
+	s.open[c] = struct{}{}
+	return true
+}
+
+// Forget closes c, of which Close needs to know no more.
+func (s *Server) Forget(c io.Closer) {
+	c.Close()
+	s.mu.Lock()
+	delete(s.open, c)
+	s.mu.Unlock()
+}
+
+// Program is the path of this program, also where the file has been replaced meanwhile: for others to execute.
+func Program() (string, error) {
+	path, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	if _, err := os.Stat(path); err == nil {
+		return path, nil
+	}
+	link := fmt.Sprintf("/proc/%d/exe", os.Getpid())
+	if _, err := os.Stat(link); err != nil {
+		return "", fmt.Errorf("find this program: %w", err)
+	}
+	return link, nil
+}
