@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"slices"
 	"sync"
@@ -17,11 +16,11 @@ func (e *Engine) carried(carrier *Context) starter {
 	return func(ctx context.Context, plan connect.Plan, ssh connect.SSHOptions) (process, io.WriteCloser, io.ReadCloser, error) {
 		p := &carriedProcess{}
 		args, env, release, err := e.proxy.Register(func(host string, port int) (proxy.Conn, error) {
-			t, err := carrier.Forward(ctx, host, port, plan.Timeout)
+			f, err := carrier.forward(ctx, host, port, plan.Timeout)
 			if err != nil {
 				return nil, err
 			}
-			return &watched{Tunnel: t, p: p, where: fmt.Sprintf("%s port %d", host, port)}, nil
+			return &watched{f, p}, nil
 		})
 		if err != nil {
 			return nil, nil, nil, err
@@ -64,17 +63,16 @@ func (p *carriedProcess) Close() error {
 
 // watched is a connection for ssh.
 type watched struct {
-	*Tunnel
-	p     *carriedProcess
-	where string
+	*forwarded
+	p *carriedProcess
 }
 
 func (w *watched) Read(b []byte) (int, error) {
-	n, err := w.Tunnel.Read(b)
-	var failed *CallError
+	n, err := w.forwarded.Read(b)
+	var failed *forwardError
 	if errors.As(err, &failed) {
 		w.p.mu.Lock()
-		w.p.why = "ssh: connect to host " + w.where + ": " + failed.Text
+		w.p.why = failed.Error()
 		w.p.mu.Unlock()
 	}
 	return n, err
@@ -82,10 +80,16 @@ func (w *watched) Read(b []byte) (int, error) {
 
 // loseCarriedLocked loses those whose connections c has made.
 func (e *Engine) loseCarriedLocked(c *Context) {
-	for _, x := range sortedContexts(e.contexts) {
-		if x.carrier != c {
-			continue
+	if c.children == 0 {
+		return
+	}
+	var carried []*Context
+	for _, x := range e.contexts {
+		if x.carrier == c {
+			carried = append(carried, x)
 		}
+	}
+	for _, x := range carried {
 		err := c.err
 		if lost := (*LostError)(nil); errors.As(err, &lost) {
 			m := *lost

@@ -3,11 +3,9 @@ package engine
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
-	"time"
 
 	"github.com/mitogen-go/mitogen/internal/askpass"
 	"github.com/mitogen-go/mitogen/internal/connect"
@@ -35,11 +33,11 @@ func (e *Engine) native(carrier *Context, other starter) starter {
 		}
 		if carrier != nil {
 			o.Dial = func(_ context.Context, host string, port int) (net.Conn, error) {
-				t, err := carrier.Forward(ctx, host, port, plan.Timeout)
+				f, err := carrier.forward(ctx, host, port, plan.Timeout)
 				if err != nil {
 					return nil, err
 				}
-				return &forwarded{t, fmt.Sprintf("ssh: connect to host %s port %d", host, port)}, nil
+				return f, nil
 			}
 		}
 		p, err := sshnative.Start(limited, o)
@@ -60,29 +58,3 @@ func (e *Engine) native(carrier *Context, other starter) starter {
 		return nil, nil, nil, connect.Classify(plan.Method, f)
 	}
 }
-
-// forwarded is a Tunnel as a net.Conn. It has no deadlines: whoever gives up closes it.
-type forwarded struct {
-	*Tunnel
-	what string
-}
-
-func (f *forwarded) Read(b []byte) (int, error) {
-	n, err := f.Tunnel.Read(b)
-	if failed := (*CallError)(nil); errors.As(err, &failed) {
-		err = fmt.Errorf("%s: %s", f.what, failed.Text)
-	}
-	return n, err
-}
-
-func (*forwarded) LocalAddr() net.Addr              { return here{} }
-func (*forwarded) RemoteAddr() net.Addr             { return here{} }
-func (*forwarded) SetDeadline(time.Time) error      { return nil }
-func (*forwarded) SetReadDeadline(time.Time) error  { return nil }
-func (*forwarded) SetWriteDeadline(time.Time) error { return nil }
-
-// here is an address that says nothing.
-type here struct{}
-
-func (here) Network() string { return "mitogen" }
-func (here) String() string  { return "0.0.0.0:0" }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"sync"
 	"time"
 
@@ -163,3 +164,43 @@ func (t *Tunnel) Close() error {
 	})
 	return nil
 }
+
+// forwarded is a Tunnel as a net.Conn. It has no deadlines: whoever gives up closes it.
+type forwarded struct {
+	*Tunnel
+	where string
+}
+
+// forward is Forward for ssh.
+func (c *Context) forward(ctx context.Context, host string, port int, timeout time.Duration) (*forwarded, error) {
+	t, err := c.Forward(ctx, host, port, timeout)
+	if err != nil {
+		return nil, err
+	}
+	return &forwarded{t, fmt.Sprintf("%s port %d", host, port)}, nil
+}
+
+// forwardError says why there is no connection, as ssh would.
+type forwardError struct{ where, why string }
+
+func (e *forwardError) Error() string { return "ssh: connect to host " + e.where + ": " + e.why }
+
+func (f *forwarded) Read(b []byte) (int, error) {
+	n, err := f.Tunnel.Read(b)
+	if failed := (*CallError)(nil); errors.As(err, &failed) {
+		err = &forwardError{f.where, failed.Text}
+	}
+	return n, err
+}
+
+func (*forwarded) LocalAddr() net.Addr              { return here{} }
+func (*forwarded) RemoteAddr() net.Addr             { return here{} }
+func (*forwarded) SetDeadline(time.Time) error      { return nil }
+func (*forwarded) SetReadDeadline(time.Time) error  { return nil }
+func (*forwarded) SetWriteDeadline(time.Time) error { return nil }
+
+// here is an address that says nothing.
+type here struct{}
+
+func (here) Network() string { return "mitogen" }
+func (here) String() string  { return "0.0.0.0:0" }
