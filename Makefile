@@ -68,7 +68,7 @@ tidy:
 	go mod tidy -diff
 
 subset: ## hold the runtime to Python 2.4 to 3.14
-	go run ./tools/subset python/core.py python/files.py python/forward.py python/spawn.py python/tunnel.py python/run.py
+	go run ./tools/subset python/core.py python/ansible.py python/files.py python/forward.py python/spawn.py python/tunnel.py python/run.py
 	go run ./tools/subset -min 2.7 python/mitogen.py
 
 fresh:

@@ -108,6 +108,12 @@ def execute(argv, env, tty, wait, warm):
     return pid, in_w, out_r, err, master, slave, why
 
 
+def same_python(path):
+    """Whether path, as far as it is given, is the interpreter that runs this: by its name, or one beside it that is a link to it."""
+    here = sys.executable
+    return not path or path == here or os.path.dirname(path) == os.path.dirname(here) and os.path.realpath(path) == os.path.realpath(here)
+
+
 def reborn(failed):
     """Be what the boot command is once it has started: in a process that has run nothing but the runtime."""
     os.close(failed)        # as if it had executed something
@@ -142,12 +148,19 @@ def compiled(source, name, kind):
     return compile(source, name, kind)
 
 
+def passed(id, name):
+    """A frame that gives a child a module as it came here."""
+    letter, path, rest = MODULES[name][:3]
+    return frame(id, LOAD_MODULE, ZERO.join([utf8(name), utf8(path), utf8(letter) + rest]))
+
+
 class Child(Stream):
     """One context started here, from CONNECT to the report of its end."""
     gone = None     # (what, text) once its end has begun
     up = 0          # HELLO has passed
     status = None
     noise = 0       # foreign bytes in a row
+    talked = 0      # bytes of a dialogue
 
     def __init__(self, id, src, reply, plan):
         self.id = id
@@ -171,9 +184,9 @@ class Child(Stream):
         argv = [utf8(a) for a in plan['argv']]
         words = argv[0] + ': '.encode()
         env = dict([(utf8(k), utf8(v)) for k, v in plan['env'].items()])
-        self.pid, w, r, self.err, self.tty, self.slave, why = execute(argv, env, plan['tty'], plan['wait'], plan.get('fork') and not S.calls)
+        self.pid, w, r, self.err, self.tty, self.slave, why = execute(argv, env, plan['tty'], plan['wait'], plan.get('fork') and not S.calls and same_python(plan.get('python')))
         waiting = self.out
-        self.started = not plan['wait']
+        self.started = not plan['wait'] and not plan.get('dialogue')
         Stream.__init__(self, r, w)
         self.out = waiting
         FDS[self.err] = self.on_err
@@ -194,9 +207,8 @@ class Child(Stream):
         self.started = 1
         start = [self.plan['head'], IMAGE]
         for name in self.plan.get('with', ()):
-            m = MODULES.get(name)
-            if m:
-                start.append(frame(self.id, LOAD_MODULE, ZERO.join([utf8(name), utf8(m[1]), utf8(m[0]) + m[2]])))
+            if name in MODULES:
+                start.append(passed(self.id, name))
         self.out.appendleft(EMPTY.join(start))
         self.flush()
 
@@ -219,7 +231,7 @@ class Child(Stream):
                 if magic[:1] in buf[-2:]:
                     i = max(0, i - 2)
             self.said(buf[:i])
-            if self.plan['wait'] and not self.started:
+            if not self.started:
                 self.converse(buf)
                 if EC0 in self.last + buf:
                     self.first()
@@ -231,7 +243,7 @@ class Child(Stream):
 
     def on_err(self, ev):
         data = self.listen(self.err)
-        if self.plan['wait']:
+        if self.plan['wait'] or not self.started:
             self.converse(data)     # PAM's questions to a standard input that is a terminal come here
 
     def on_tty(self, ev):
@@ -252,8 +264,13 @@ class Child(Stream):
         return data
 
     def converse(self, data):
-        """Answer the prompts of the plan, each once."""
+        """Answer the prompts of the plan, each once; in a dialogue, let our parent do that."""
         if self.up:
+            return
+        if self.plan.get('dialogue'):
+            self.talked += len(data)
+            if data and not self.started and self.talked < 65536:
+                send(self.src, self.reply, data, ITEM)
             return
         self.screen = (self.screen + data)[-TAIL:]
         for needle, answer in self.plan['prompts']:
@@ -458,6 +475,8 @@ def stopped(pid):
 
 def on_connect(src, reply, kind, data):
     id = unpack('>L', data[:4])[0]
+    if kind == ITEM:
+        return said_to(CHILDREN.get(id), data[4:])
     if id in ROUTES:
         return dead(src, reply, 'context %d exists' % id)
     try:
@@ -467,6 +486,18 @@ def on_connect(src, reply, kind, data):
     except Exception:
         return send(src, reply, dumps(('exec', None, text(sys.exc_info()[1])), PROTO), ERROR)
     start_some()
+
+
+def said_to(child, data):
+    """What our parent says in a dialogue."""
+    if child and child.launched and not child.started and not child.gone:
+        fd = child.tty
+        if child.plan.get('dialogue') == 'stdin':
+            fd = child.w
+        try:
+            os.write(fd, data)
+        except OSError:
+            pass        # it has ended, which is reported
 
 
 def processors():

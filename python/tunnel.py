@@ -259,6 +259,16 @@ class Connection(Tunnel):
         if self.early is None:
             Tunnel.resume(self)
 
+SERVICES = {}   # name: function(key, spec)
+
+
+def service(name):
+    """What serves OPENs that name it: a module of ours which puts itself into SERVICES."""
+    if name not in SERVICES:
+        exec(compile(zlib.decompress(MODULES['_mitogen_' + name][2]), '<_mitogen_%s>' % name, 'exec'), globals())
+    return SERVICES[name]
+
+
 def on_open(src, reply, kind, data):
     t = TUNNELS.get((src, reply))
     if kind == ITEM and t:
@@ -278,7 +288,9 @@ def on_open(src, reply, kind, data):
     try:
         spec = loads(data)
         spec = dict([(native_text(k), v) for k, v in spec.items()])
-        if 'host' in spec:
+        if 'service' in spec:
+            service(spec['service'])((src, reply), spec)
+        elif 'host' in spec:
             Connection((src, reply), spec)
         else:
             Program((src, reply), spec)

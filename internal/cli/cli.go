@@ -131,7 +131,7 @@ func newRoot(s *state) *cobra.Command {
 		return &usageError{err: err, command: cmd.CommandPath()}
 	})
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.AddCommand(newRun(s), newCall(s), newExec(s), newPing(s), newDaemon(s), newTree(s), newDoctor(s), newDemo(s), newVersion(s), newCompletion(s))
+	root.AddCommand(newRun(s), newCall(s), newExec(s), newPing(s), newDaemon(s), newAnsible(s), newTree(s), newDoctor(s), newDemo(s), newVersion(s), newCompletion(s))
 	return root
 }
 

@@ -29,6 +29,7 @@ Without a subcommand it runs here, until it is interrupted.`
 
 func newDaemon(s *state) *cobra.Command {
 	var idle duration
+	var owner int
 	cmd := command(s, &cobra.Command{
 		Use:   "daemon [--idle DURATION] [--socket PATH] | daemon stop | daemon disconnect [TARGET]",
 		Short: "keep contexts connected for other commands",
@@ -41,8 +42,9 @@ func newDaemon(s *state) *cobra.Command {
 		if len(args) > 0 {
 			return usagef("unexpected argument %s", quoted(args[0]))
 		}
-		return serveDaemon(ctx, s, time.Duration(idle))
+		return serveDaemon(ctx, s, time.Duration(idle), owner)
 	})
+	cmd.Flags().IntVar(&owner, "owner", 0, "`PID` of a process that it is to end with")
 	cmd.Flags().Var(&idle, "idle", "how long contexts, and the daemon, stay unused; default: 10m")
 	s.opt.addSocket(cmd)
 	s.opt.addOutput(cmd.Flags())
@@ -67,8 +69,8 @@ func notRunning(err error) error {
 	return err
 }
 
-func serveDaemon(ctx context.Context, s *state, idle time.Duration) error {
-	return notOurs(daemon.Serve(ctx, daemon.Options{Socket: s.opt.socket, Idle: idle, Version: daemonVersion(), Logger: s.newLogger(),
+func serveDaemon(ctx context.Context, s *state, idle time.Duration, owner int) error {
+	return notOurs(daemon.Serve(ctx, daemon.Options{Socket: s.opt.socket, Idle: idle, Owner: owner, Version: daemonVersion(), Logger: s.newLogger(),
 		Ready: func() {
 			if s.opt.verbose > 0 {
 				s.ui.message("listening on " + s.opt.client(nil).Socket + "\n")

@@ -30,9 +30,11 @@ type Plan struct {
 	TTY     bool          // a controlling terminal of its own besides the pipes
 	Wait    bool          // stdin is that terminal: send after EC0
 	Ask     Ask           // how questions reach whoever can answer
+	Talk    Talk          // who leads the terminal's dialogue; only a hop carries out another than TalkPrompts
 	Prompts []Prompt      // for the terminal's dialogue
 	Timeout time.Duration // whole connect; 0: none
 	Fork    bool          // a hop that has run nothing yet may start a copy of itself instead of Argv
+	Python  string        // with Fork: a copy takes the place of this interpreter only; "": of any
 	Near    bool          // the process and those it starts are in the process table of whoever carries it out
 
 	// Alone says that the process is a client which may wait for other things than its stdin, and has nothing of its
@@ -55,6 +57,16 @@ type Ask int
 const (
 	AskNone Ask = iota // it can't, or asks on its terminal only
 	AskPass            // through SSH_ASKPASS: see package askpass
+)
+
+// Talk is a way to lead the dialogue until an interpreter is there.
+type Talk int
+
+// Who leads it.
+const (
+	TalkPrompts  Talk = iota // Prompts
+	TalkStdin                // whoever has the engine connect; answers are written to stdin, before all else
+	TalkTerminal             // the same, typed on the terminal
 )
 
 // A method is an entry of the table: all there is to know about one way in.

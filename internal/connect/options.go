@@ -119,14 +119,15 @@ func (s Secret) answer() []byte {
 	return []byte(s)
 }
 
-const defaultTimeout = 30 * time.Second
+// DefaultTimeout is that of a connect.
+const DefaultTimeout = 30 * time.Second
 
 func (o Options) timeout() time.Duration {
 	switch {
 	case o.ConnectTimeout < 0:
 		return 0
 	case o.ConnectTimeout == 0:
-		return defaultTimeout
+		return DefaultTimeout
 	}
 	return o.ConnectTimeout
 }

@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/mitogen-go/mitogen/internal/ansible"
 	"github.com/mitogen-go/mitogen/internal/askpass"
 	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/engine"
@@ -32,6 +33,7 @@ type Options struct {
 	Version string        // of the program; clients of another have the daemon end and start their own
 	Logger  *slog.Logger
 	Ready   func() // called once it listens
+	Owner   int    // process that it ends with; 0: none
 }
 
 // Server is a daemon.
@@ -41,6 +43,8 @@ type Server struct {
 	l    *net.UnixListener
 	lock *os.File
 	stop context.CancelFunc
+
+	ansible *ansible.Server // of connection plugins
 
 	mu       sync.Mutex // protects following
 	sessions map[*session]bool
@@ -93,13 +97,23 @@ func Serve(ctx context.Context, o Options) error {
 		l.Close()
 		return err
 	}
+	s.ansible = ansible.NewServer(s.eng, o.Logger)
 	go s.watch(ctx)
+	if o.Owner != 0 {
+		go func() {
+			outlive(ctx, o.Owner)
+			s.stop()
+		}()
+	}
 	go s.accept(ctx)
 	if o.Ready != nil {
 		o.Ready()
 	}
 	<-ctx.Done()
 	l.Close() // which removes the socket
+	if o.Owner != 0 {
+		os.Remove(o.Socket + ".lock") // nobody else will have that name
+	}
 	s.mu.Lock()
 	for c := range s.sessions {
 		c.hangUp()
@@ -163,6 +177,8 @@ func (s *Server) client(ctx context.Context, conn *net.UnixConn) {
 		s.open(ctx, conn, ch, m)
 	case "connect", "call", "run", "put", "get":
 		s.work(ctx, conn, ch, m)
+	case "ansible":
+		s.playbook(ctx, conn, ch, m)
 	case "list":
 		ch.write(&message{PID: os.Getpid(), Contexts: s.list(ctx), End: &end{}})
 	case "disconnect":
@@ -230,6 +246,21 @@ func (s *Server) open(ctx context.Context, conn *net.UnixConn, ch *channel, m *m
 	}
 	conn.Close()
 	<-gone
+}
+
+// playbook serves a connection plugin of Ansible.
+func (s *Server) playbook(ctx context.Context, conn *net.UnixConn, ch *channel, m *message) {
+	c := &session{ch: ch, target: m.Target, hangUp: conn.Close}
+	s.mu.Lock()
+	s.sessions[c] = true
+	s.mu.Unlock()
+	if m.Protocol != ansible.Protocol {
+		ch.write(&message{End: &end{Error: &failure{Kind: "protocol", Text: fmt.Sprintf("protocol %d, and not %d", ansible.Protocol, m.Protocol)}}})
+		s.finish(c)
+		return
+	}
+	s.ansible.Serve(ctx, ch.Conn, m.Target, m.Options.connect())
+	s.finish(c)
 }
 
 // begin notes a session and finds or starts the context that it is to have a fork of.
@@ -303,6 +334,7 @@ func (s *Server) watch(ctx context.Context) {
 				idle = append(idle, c)
 			}
 		}
+		s.ansible.CloseIdle(s.opt.Idle)
 		over := len(s.used) == 0 && len(s.sessions) == 0 && time.Since(s.last) > s.opt.Idle
 		s.mu.Unlock()
 		for _, c := range idle {

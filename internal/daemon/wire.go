@@ -1,17 +1,16 @@
 package daemon
 
 import (
-	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"sync"
 	"time"
 
 	"github.com/mitogen-go/mitogen/internal/askpass"
 	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/engine"
+	"github.com/mitogen-go/mitogen/internal/jsonline"
 )
 
 // A message is one JSON object on a line of its own. Where it has a size, as many bytes of data follow the line. Which fields
@@ -23,6 +22,8 @@ type message struct {
 	Target      string   `json:"target,omitempty"`
 	Options     *options `json:"options,omitempty"`
 	Interactive bool     `json:"interactive,omitempty"` // it can be asked
+
+	Protocol int `json:"protocol,omitempty"` // of a connection plugin
 
 	// Of those that have the daemon call or run something.
 	Path     []string                   `json:"path,omitempty"`     // where the client's own modules are, on this machine
@@ -50,9 +51,8 @@ type message struct {
 	Status   *int            `json:"status,omitempty"` // exit status
 	End      *end            `json:"end,omitempty"`
 
-	// Of both.
-	Size int `json:"size,omitempty"`
-	data []byte
+	jsonline.Sized // of both
+	data           []byte
 }
 
 // prompt is a question for a person.
@@ -122,80 +122,24 @@ type versionError struct{ version string }
 
 func (e *versionError) Error() string { return "daemon is of version " + e.version }
 
-// Bounds of messages.
-const (
-	maxLine = 1 << 20
-	maxData = 1 << 20
-)
+// maxData bounds the data of one message.
+const maxData = jsonline.MaxData
 
 // channel is one side of a connection. Reading is for one goroutine, writing for any.
-type channel struct {
-	r  *bufio.Reader
-	mu sync.Mutex // protects w
-	w  io.Writer
-}
+type channel struct{ *jsonline.Conn }
 
-func newChannel(rw io.ReadWriter) *channel {
-	return &channel{r: bufio.NewReaderSize(rw, 64<<10), w: rw}
-}
+func newChannel(rw io.ReadWriter) *channel { return &channel{jsonline.New(rw)} }
 
 // read returns the next message. buf is where its data goes if it has room.
 func (c *channel) read(buf []byte) (*message, error) {
-	line, err := c.line()
-	if err != nil {
-		return nil, err
-	}
 	m := &message{}
-	if err := json.Unmarshal(line, m); err != nil {
-		return nil, fmt.Errorf("message of the daemon's protocol: %w", err)
-	}
-	if m.Size < 0 || m.Size > maxData {
-		return nil, fmt.Errorf("message of the daemon's protocol: size %d", m.Size)
-	}
-	if m.Size == 0 {
-		return m, nil
-	}
-	if cap(buf) < m.Size {
-		buf = make([]byte, m.Size)
-	}
-	m.data = buf[:m.Size]
-	_, err = io.ReadFull(c.r, m.data)
+	var err error
+	m.data, err = c.Read(m, buf)
 	return m, err
 }
 
-func (c *channel) line() ([]byte, error) {
-	var all []byte
-	for {
-		part, err := c.r.ReadSlice('\n')
-		if err == nil && all == nil {
-			return part, nil
-		}
-		all = append(all, part...)
-		switch {
-		case len(all) > maxLine:
-			return nil, errors.New("message of the daemon's protocol: line too long")
-		case errors.Is(err, bufio.ErrBufferFull):
-			continue
-		case err != nil:
-			return nil, err
-		}
-		return all, nil
-	}
-}
-
 // write sends m and its data.
-func (c *channel) write(m *message) error {
-	m.Size = len(m.data)
-	line, err := json.Marshal(m)
-	if err != nil {
-		return err
-	}
-	line = append(append(line, '\n'), m.data...)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	_, err = c.w.Write(line)
-	return err
-}
+func (c *channel) write(m *message) error { return c.Write(m, m.data) }
 
 // options are a connect.Options as they go over the socket, secrets in clear: it is the user's own.
 type options struct {

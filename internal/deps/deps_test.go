@@ -43,11 +43,13 @@ internal/askpass:      internal/connect internal/peer
 internal/proxy:        internal/peer
 internal/sshnative:    internal/connect internal/askpass
 internal/engine:       internal/wire internal/pickle internal/connect internal/route internal/boot internal/pysource internal/modules internal/bundle internal/forward internal/stream internal/spawn internal/askpass internal/proxy internal/sshnative
-internal/daemon:       internal/pickle internal/connect internal/jsonvalue internal/modules internal/peer internal/askpass internal/engine
+internal/jsonline:
+internal/ansible:      internal/pickle internal/wire internal/boot internal/connect internal/jsonline internal/engine
+internal/daemon:       internal/pickle internal/connect internal/jsonvalue internal/modules internal/peer internal/askpass internal/engine internal/jsonline internal/ansible
 .:                     internal/wire internal/pickle internal/connect internal/askpass internal/engine internal/daemon
 internal/inventory:    internal/connect
 internal/demo:         .
-internal/cli:          . internal/connect internal/jsonvalue internal/askpass internal/daemon internal/modules internal/inventory internal/demo
+internal/cli:          . internal/ansible internal/connect internal/jsonvalue internal/askpass internal/daemon internal/modules internal/inventory internal/demo
 internal/packages:
 cmd/mitogen:           . internal/cli
 

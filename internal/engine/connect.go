@@ -22,6 +22,10 @@ type ConnectOptions struct {
 	Template       bool     // it runs nothing, is forked, and shared by all who ask for it
 	Stdout, Stderr io.Writer
 	LogLevel       slog.Level
+
+	// For StartPlan.
+	Brings []string          // modules of the runtime that go to the context with its start, by way of its hop
+	Talk   func(text []byte) // is told what a dialogue says; doesn't block, nor call the engine
 }
 
 // link is a hop of a target: what has to be known before anything is started.
@@ -71,6 +75,51 @@ func (e *Engine) Start(target string, o ConnectOptions) (*Context, error) {
 	c.owned = true
 	c.stdout, c.stderr = o.Stdout, o.Stderr
 	return c, nil
+}
+
+// StartPlan starts a context behind via by a plan of its caller's, shared with nobody. plan.Argv is to start boot.Command's, plan.Name
+// says what it is. It returns once
+// what is sent to via afterwards finds it there.
+func (e *Engine) StartPlan(via *Context, plan connect.Plan, o ConnectOptions) (*Context, error) {
+	l := link{hop: connect.Hop{Method: plan.Method}, name: via.name + "+" + plan.Name, plan: plan}
+	e.mu.Lock()
+	err := via.err
+	if e.closed {
+		err = ErrClosed
+	}
+	if err != nil {
+		e.unlock()
+		return nil, fmt.Errorf("connect %s: %w", l.name, err)
+	}
+	l.key = fmt.Sprintf("plan %d", e.router.NextID())
+	c := e.addLocked(via, l, o)
+	c.owned = true
+	c.stdout, c.stderr = o.Stdout, o.Stderr
+	e.unlock()
+	select {
+	case <-c.sent:
+	case <-c.done:
+	}
+	return c, nil
+}
+
+// Say answers in the dialogue of a context that is being started by StartPlan.
+func (c *Context) Say(text []byte) {
+	e := c.e
+	e.mu.Lock()
+	if c.err == nil && !c.up && c.parent != nil && c.parent.err == nil {
+		e.putLocked(c.parent, &wire.Frame{Dst: c.parent.id, Handle: wire.Connect, Kind: wire.Item, Payload: append(wire.AppendConnect(nil, c.id, nil), text...)})
+	}
+	e.unlock()
+}
+
+// with names the modules that its hop passes on to c.
+func (c *Context) with() []any {
+	all := []any{forwardModule}
+	for _, name := range c.brings {
+		all = append(all, name)
+	}
+	return all
 }
 
 // links plans all hops of a target. The last one's key is that of a hop, so that it can serve as one.
@@ -132,6 +181,7 @@ func (e *Engine) addLocked(parent *Context, l link, o ConnectOptions) *Context {
 		e: e, id: e.router.NextID(), name: l.name, hop: l.hop, key: l.key, parent: parent, began: time.Now(),
 		ready: make(chan struct{}), done: make(chan struct{}),
 		modules: map[string]bool{}, rooms: map[wire.Handle]chan struct{}{},
+		brings: o.Brings, talk: o.Talk,
 	}
 	parentID := wire.ContextID(0)
 	if l.carry {
@@ -165,8 +215,10 @@ func (e *Engine) addLocked(parent *Context, l link, o ConnectOptions) *Context {
 		}
 		go e.run(c, start, l.plan, o.SSH)
 	} else {
-		c.root, c.gate = parent.root, &gate{}
-		c.modules[forwardModule] = true // its hop passes it on
+		c.root, c.gate, c.sent = parent.root, &gate{}, make(chan struct{})
+		for _, name := range append([]string{forwardModule}, c.brings...) {
+			c.modules[name] = true // its hop passes it on
+		}
 		go e.connectVia(c, l.plan, head)
 	}
 	return c

@@ -31,6 +31,9 @@ type Context struct {
 	began   time.Time
 	ready   chan struct{} // closed by HELLO
 	done    chan struct{} // closed when gone
+	brings  []string      // modules that go to it with its start
+	sent    chan struct{} // closed when CONNECT is on its way; nil: there is none
+	talk    func([]byte)  // is told what the dialogue of its start says; nil: there is none
 
 	pushing sync.Mutex // held while a module is sent; taken before Engine.mu
 	running sync.Mutex // held by the Run that has the output

@@ -36,6 +36,7 @@ func (e *Engine) connectVia(c *Context, plan connect.Plan, head []byte) {
 		e.lose(c, err, false)
 		return
 	}
+	close(c.sent)
 	e.open(c)
 	if plan.Timeout == 0 {
 		return
@@ -71,7 +72,7 @@ func (e *Engine) sendConnect(c *Context, plan connect.Plan, head []byte) error {
 	p := c.parent
 	p.pushing.Lock()
 	defer p.pushing.Unlock()
-	for _, name := range [...]string{spawnModule, forwardModule} {
+	for _, name := range append([]string{spawnModule, forwardModule}, c.brings...) {
 		if err := p.push(e.base, name); err != nil {
 			return err
 		}
@@ -79,7 +80,7 @@ func (e *Engine) sendConnect(c *Context, plan connect.Plan, head []byte) error {
 	e.mu.Lock()
 	mode := p.mode
 	e.mu.Unlock()
-	payload, err := pickle.Append(wire.AppendConnect(nil, c.id, nil), connectDict(plan, head), mode)
+	payload, err := pickle.Append(wire.AppendConnect(nil, c.id, nil), connectDict(plan, head, c.with()), mode)
 	if err != nil {
 		return fmt.Errorf("connect %s: %w", c.name, err)
 	}
@@ -100,7 +101,8 @@ func (e *Engine) sendConnect(c *Context, plan connect.Plan, head []byte) error {
 	return nil
 }
 
-func connectDict(p connect.Plan, head []byte) map[string]any {
+// connectDict is what CONNECT says. with are modules of the runtime that the hop passes on.
+func connectDict(p connect.Plan, head []byte, with []any) map[string]any {
 	env := map[string]any{}
 	for _, s := range p.Env {
 		k, v, _ := strings.Cut(s, "=")
@@ -119,7 +121,7 @@ func connectDict(p connect.Plan, head []byte) map[string]any {
 		timeout = p.Timeout.Seconds()
 	}
 	return map[string]any{"name": p.Name, "argv": p.Argv, "env": env, "tty": p.TTY, "wait": p.Wait, "prompts": prompts,
-		"timeout": timeout, "fork": p.Fork, "near": p.Near, "head": head, "with": []any{forwardModule}}
+		"timeout": timeout, "fork": p.Fork, "python": p.Python, "near": p.Near, "head": head, "with": with, "dialogue": [...]string{"", "stdin", "terminal"}[p.Talk]}
 }
 
 // connecting is the owner of a CONNECT request. HELLO ends it, or an answer: why there will be no HELLO.
@@ -128,6 +130,12 @@ type connecting struct{ c *Context }
 func (q *connecting) deliverLocked(e *Engine, _ *Context, a *route.Action) {
 	c := q.c
 	if c.err != nil || c.up {
+		return
+	}
+	if a.Frame.Kind == wire.Item {
+		if c.talk != nil {
+			c.talk(append([]byte(nil), a.Frame.Payload...))
+		}
 		return
 	}
 	if a.Frame.Kind != wire.Error {

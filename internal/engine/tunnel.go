@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen/internal/boot"
+	"github.com/mitogen-go/mitogen/internal/modules"
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
@@ -41,12 +42,27 @@ func (c *Context) Forward(ctx context.Context, host string, port int, timeout ti
 	return c.tunnel(ctx, spec)
 }
 
+// Serve opens what a service does: a module of the runtime that is called _mitogen_ and its name. Items are the bytes that Read returns,
+// of at most wire.MaxPayload each; Next keeps them apart.
+func (c *Context) Serve(ctx context.Context, service string, spec map[string]any) (*Tunnel, error) {
+	spec["service"] = service
+	return c.tunnel(ctx, spec, "_mitogen_"+service)
+}
+
+// Load gives c data that its services find in MODULES by name, unless it has it already. data is compressed by zlib, and less than
+// wire.MaxPayload.
+func (c *Context) Load(ctx context.Context, name string, data []byte) error {
+	c.pushing.Lock()
+	defer c.pushing.Unlock()
+	return c.load(ctx, modules.Ready(name, data))
+}
+
 // tunnel sends OPEN.
-func (c *Context) tunnel(ctx context.Context, what map[string]any) (*Tunnel, error) {
+func (c *Context) tunnel(ctx context.Context, what map[string]any, needs ...string) (*Tunnel, error) {
 	e := c.e
 	c.pushing.Lock()
 	defer c.pushing.Unlock()
-	for _, name := range [...]string{spawnModule, tunnelModule} {
+	for _, name := range append([]string{spawnModule, tunnelModule}, needs...) {
 		if err := c.push(ctx, name); err != nil {
 			return nil, err
 		}
@@ -81,6 +97,9 @@ func (t *Tunnel) Read(b []byte) (int, error) {
 	t.rest = t.rest[n:]
 	return n, nil
 }
+
+// Next returns what has come at once, as it was sent; io.EOF at the end. It isn't to be mixed with Read.
+func (t *Tunnel) Next() ([]byte, error) { return t.next() }
 
 func (t *Tunnel) next() ([]byte, error) {
 	p := t.p

@@ -49,6 +49,13 @@ type Module struct {
 	rest []byte
 }
 
+// Ready is data for a service of the runtime, compressed already.
+func Ready(name string, rest []byte) *Module {
+	m := &Module{Name: name, Letter: Data}
+	m.once.Do(func() { m.rest = rest })
+	return m
+}
+
 // Rest returns what LOAD_MODULE ends with: zlib of the source, or the reason. It is compressed once, and not to be
 // changed.
 func (m *Module) Rest() []byte {

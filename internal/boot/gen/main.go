@@ -17,6 +17,7 @@ import (
 const core = "core.py"
 
 var modules = map[string]string{
+	"_mitogen_ansible.py": "ansible.py",
 	"_mitogen_files.py":   "files.py",
 	"_mitogen_forward.py": "forward.py",
 	"_mitogen_run.py":     "run.py",

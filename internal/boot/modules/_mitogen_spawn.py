@@ -88,6 +88,9 @@ def execute(argv,env,tty,wait,warm):
   if fd is not None:
    private(fd)
  return pid,in_w,out_r,err,master,slave,why
+def same_python(path):
+ here=sys.executable
+ return not path or path==here or os.path.dirname(path)==os.path.dirname(here)and os.path.realpath(path)==os.path.realpath(here)
 def reborn(failed):
  os.close(failed)
  for name in('SIGPIPE','SIGXFSZ'):
@@ -116,11 +119,15 @@ def compiled(source,name,kind):
  if source==CORE[0]:
   return CORE[1]
  return compile(source,name,kind)
+def passed(id,name):
+ letter,path,rest=MODULES[name][:3]
+ return frame(id,LOAD_MODULE,ZERO.join([utf8(name),utf8(path),utf8(letter)+rest]))
 class Child(Stream):
  gone=None
  up=0
  status=None
  noise=0
+ talked=0
  def __init__(self,id,src,reply,plan):
   self.id=id
   self.src=src
@@ -142,9 +149,9 @@ class Child(Stream):
   argv=[utf8(a)for a in plan['argv']]
   words=argv[0]+': '.encode()
   env=dict([(utf8(k),utf8(v))for k,v in plan['env'].items()])
-  self.pid,w,r,self.err,self.tty,self.slave,why=execute(argv,env,plan['tty'],plan['wait'],plan.get('fork')and not S.calls)
+  self.pid,w,r,self.err,self.tty,self.slave,why=execute(argv,env,plan['tty'],plan['wait'],plan.get('fork')and not S.calls and same_python(plan.get('python')))
   waiting=self.out
-  self.started=not plan['wait']
+  self.started=not plan['wait']and not plan.get('dialogue')
   Stream.__init__(self,r,w)
   self.out=waiting
   FDS[self.err]=self.on_err
@@ -163,9 +170,8 @@ class Child(Stream):
   self.started=1
   start=[self.plan['head'],IMAGE]
   for name in self.plan.get('with',()):
-   m=MODULES.get(name)
-   if m:
-    start.append(frame(self.id,LOAD_MODULE,ZERO.join([utf8(name),utf8(m[1]),utf8(m[0])+m[2]])))
+   if name in MODULES:
+    start.append(passed(self.id,name))
   self.out.appendleft(EMPTY.join(start))
   self.flush()
  def locked_flush(self):
@@ -183,7 +189,7 @@ class Child(Stream):
     if magic[:1]in buf[-2:]:
      i=max(0,i-2)
    self.said(buf[:i])
-   if self.plan['wait']and not self.started:
+   if not self.started:
     self.converse(buf)
     if EC0 in self.last+buf:
      self.first()
@@ -193,7 +199,7 @@ class Child(Stream):
   self.last=(self.last+data)[-TAIL:]
  def on_err(self,ev):
   data=self.listen(self.err)
-  if self.plan['wait']:
+  if self.plan['wait']or not self.started:
    self.converse(data)
  def on_tty(self,ev):
   self.converse(self.listen(self.tty))
@@ -211,6 +217,11 @@ class Child(Stream):
   return data
  def converse(self,data):
   if self.up:
+   return
+  if self.plan.get('dialogue'):
+   self.talked+=len(data)
+   if data and not self.started and self.talked<65536:
+    send(self.src,self.reply,data,ITEM)
    return
   self.screen=(self.screen+data)[-TAIL:]
   for needle,answer in self.plan['prompts']:
@@ -387,6 +398,8 @@ def stopped(pid):
   return 1
 def on_connect(src,reply,kind,data):
  id=unpack('>L',data[:4])[0]
+ if kind==ITEM:
+  return said_to(CHILDREN.get(id),data[4:])
  if id in ROUTES:
   return dead(src,reply,'context %d exists'%id)
  try:
@@ -396,6 +409,15 @@ def on_connect(src,reply,kind,data):
  except Exception:
   return send(src,reply,dumps(('exec',None,text(sys.exc_info()[1])),PROTO),ERROR)
  start_some()
+def said_to(child,data):
+ if child and child.launched and not child.started and not child.gone:
+  fd=child.tty
+  if child.plan.get('dialogue')=='stdin':
+   fd=child.w
+  try:
+   os.write(fd,data)
+  except OSError:
+   pass
 def processors():
  try:
   return max(1,os.sysconf('SC_NPROCESSORS_ONLN'))

@@ -1,0 +1,294 @@
+package ansible
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/mitogen-go/mitogen/internal/boot"
+	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/engine"
+	"github.com/mitogen-go/mitogen/internal/pickle"
+)
+
+// service is what is served at the other end.
+const service = "ansible"
+
+// brings are the modules of the runtime that it needs.
+var brings = []string{"_mitogen_spawn", "_mitogen_tunnel", "_mitogen_ansible"}
+
+// host is a login: a hop that runs nothing, but does file operations; accounts are below it.
+type host struct {
+	key   string
+	login *engine.Context
+
+	mu      sync.Mutex // protects following; held while something is sent that depends on them
+	leaves  map[leafKey]*leaf
+	places  map[sum]place // of contents that the hop has
+	numbers map[sum]int   // of zip files
+	homes   map[string]string
+	uses    int // operations under way
+	last    time.Time
+	retired bool // no further ones
+}
+
+type place struct {
+	pack  string
+	index int
+}
+
+// leafKey says which leaf does what is asked. An account of "" is the login's own; a python of "" is any.
+type leafKey struct{ account, python string }
+
+// leaf is a context of one account and interpreter, which runs modules and programs.
+type leaf struct {
+	key   leafKey
+	user  string
+	ready chan struct{} // closed once the following are set
+	ctx   *engine.Context
+	err   error
+	zips  map[int]bool    // that it knows
+	packs map[string]bool // that went to it
+}
+
+// newHost starts a login.
+func newHost(eng *engine.Engine, key, target string, o connect.Options) (*host, error) {
+	c, err := eng.Start(target, engine.ConnectOptions{Options: o, Template: true})
+	if err != nil {
+		return nil, err
+	}
+	return &host{key: key, login: c, leaves: map[leafKey]*leaf{}, places: map[sum]place{}, numbers: map[sum]int{}, homes: map[string]string{}}, nil
+}
+
+// account is how an account other than the login's own is entered.
+type account struct {
+	user    string
+	stdin   bool // what asks for a password reads the answer from stdin, else from the terminal
+	command func(ctx context.Context, boot string) (string, error)
+	talk    func(l *leaf, text []byte)
+}
+
+// find returns the leaf for key, and whether it has to be opened by whoever asks.
+func (h *host) find(key leafKey) (l *leaf, fresh bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if key.python == "" {
+		for k, l := range h.leaves {
+			if k.account == key.account && !l.dead() {
+				return l, false
+			}
+		}
+	}
+	if l := h.leaves[key]; l != nil && !l.dead() {
+		return l, false
+	}
+	l = &leaf{key: key, ready: make(chan struct{}), zips: map[int]bool{}, packs: map[string]bool{}}
+	h.leaves[key] = l
+	return l, true
+}
+
+func (l *leaf) dead() bool {
+	select {
+	case <-l.ready:
+		return l.err != nil || l.ctx.Err() != nil
+	default:
+		return false
+	}
+}
+
+// open starts a leaf. packs go to it with its start.
+func (h *host) open(ctx context.Context, eng *engine.Engine, l *leaf, a *account, packs []string) error {
+	defer close(l.ready)
+	var python []string
+	if l.key.python != "" {
+		python = []string{l.key.python}
+	}
+	plan := connect.Plan{Method: "fork", Name: "fork", Argv: boot.Command(python, false), Fork: true, Near: true, Python: l.key.python, Timeout: leafTimeout}
+	o := engine.ConnectOptions{Brings: append(append([]string(nil), brings...), packs...)}
+	if a != nil {
+		l.user = a.user
+		command, err := a.command(ctx, connect.QuoteCommand(boot.Command(python, !a.stdin)))
+		if err != nil {
+			l.err = err
+			return err
+		}
+		plan = connect.Plan{Method: "exec", Name: "become:" + a.user, Argv: []string{"/bin/sh", "-c", command}, TTY: true, Talk: connect.TalkStdin, Near: true, Timeout: leafTimeout}
+		if !a.stdin {
+			plan.Wait, plan.Talk = true, connect.TalkTerminal
+		}
+		o.Talk = func(text []byte) { a.talk(l, text) }
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, name := range packs {
+		l.packs[name] = true
+	}
+	l.ctx, l.err = eng.StartPlan(h.login, plan, o)
+	return l.err
+}
+
+// leafTimeout is how long an account's interpreter may take to be there, questions for passwords included.
+const leafTimeout = connect.DefaultTimeout
+
+// learn sees to it that the hop has what a module is made of. It returns the packs that it is in. h.mu is held.
+func (h *host) learn(ctx context.Context, s *store, a *archive) ([]string, error) {
+	var missing []sum
+	for _, m := range a.files {
+		if _, ok := h.places[m.sum]; !ok {
+			missing = append(missing, m.sum)
+			h.places[m.sum] = place{}
+		}
+	}
+	fail := func(err error) ([]string, error) {
+		for _, k := range missing {
+			delete(h.places, k)
+		}
+		return nil, err
+	}
+	if len(missing) > 0 {
+		packs, err := s.pack(missing)
+		if err != nil {
+			return fail(err)
+		}
+		for _, p := range packs {
+			if err := h.login.Load(ctx, p.name, p.data); err != nil {
+				return fail(err)
+			}
+			for i, k := range p.sums {
+				h.places[k] = place{p.name, i}
+			}
+		}
+	}
+	seen := map[string]bool{}
+	var names []string
+	for _, m := range a.files {
+		if name := h.places[m.sum].pack; !seen[name] {
+			seen[name] = true
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}
+
+// teach makes the spec of a module's run mention its zip file, and gives the leaf what it lacks of it. h.mu is held.
+func (h *host) teach(ctx context.Context, l *leaf, a *archive, packs []string, spec map[string]any) error {
+	n := h.numbers[a.sum]
+	if n == 0 {
+		n = len(h.numbers) + 1
+		h.numbers[a.sum] = n
+	}
+	spec["zip"], spec["files"] = n, []any{}
+	if l.zips[n] {
+		return nil
+	}
+	var names []any
+	for _, name := range packs {
+		if !l.packs[name] {
+			l.packs[name] = true
+			names = append(names, name)
+		}
+	}
+	if len(names) > 0 {
+		t, err := h.login.Serve(ctx, service, map[string]any{"op": "pass", "to": int(l.ctx.ID()), "names": names})
+		if err != nil {
+			return err
+		}
+		go discard(t)
+	}
+	var files []any
+	for _, m := range a.files {
+		p := h.places[m.sum]
+		files = append(files, pickle.Tuple{m.path, p.pack, p.index})
+	}
+	spec["files"] = files
+	l.zips[n] = true
+	return nil
+}
+
+func discard(t *engine.Tunnel) {
+	for {
+		if _, err := t.Next(); err != nil {
+			return
+		}
+	}
+}
+
+// use notes an operation. False: another host has to be made.
+func (h *host) use() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.retired || h.login.Err() != nil {
+		return false
+	}
+	h.uses++
+	return true
+}
+
+// done is the other end of use.
+func (h *host) done() {
+	h.mu.Lock()
+	h.uses--
+	h.last = time.Now()
+	over := h.retired && h.uses == 0
+	h.mu.Unlock()
+	if over {
+		h.login.Close()
+	}
+}
+
+// retire lets what is under way end, and then the host.
+func (h *host) retire() {
+	h.mu.Lock()
+	h.retired = true
+	over := h.uses == 0
+	h.mu.Unlock()
+	if over {
+		h.login.Close()
+	}
+}
+
+// leave ends the leaves of a user, who is to be removed.
+func (h *host) leave(user string) {
+	h.mu.Lock()
+	var gone []*leaf
+	for k, l := range h.leaves {
+		select {
+		case <-l.ready:
+			if l.user == user && l.ctx != nil {
+				gone = append(gone, l)
+				delete(h.leaves, k)
+			}
+		default:
+		}
+	}
+	h.mu.Unlock()
+	for _, l := range gone {
+		l.ctx.Close()
+	}
+}
+
+// collect passes a job's output on until its end, and returns its exit status.
+func collect(t *engine.Tunnel, output func(stream byte, data []byte) error) (int, error) {
+	for {
+		b, err := t.Next()
+		switch {
+		case errors.Is(err, io.EOF):
+			n, err := strconv.Atoi(t.Text())
+			if err != nil && t.Text() != "" {
+				return 0, fmt.Errorf("exit status %.40q", t.Text())
+			}
+			return n, nil
+		case err != nil:
+			return 0, err
+		case len(b) > 0:
+			if err := output(b[0], b[1:]); err != nil {
+				t.Close()
+				return 0, err
+			}
+		}
+	}
+}

@@ -1,0 +1,656 @@
+# A connection plugin for Ansible that keeps interpreters warm on the hosts, by way of `mitogen daemon`.
+#
+# It is a subclass of Ansible's own ssh plugin, which does whatever this doesn't: so this file, unlike the rest of the project, is under
+# the GNU General Public License, version 3 or later (https://www.gnu.org/licenses/gpl-3.0.txt).
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import absolute_import, division, print_function
+
+__metaclass__ = type
+
+DOCUMENTATION = r'''
+name: mitogen
+short_description: run modules in warm interpreters, over ssh and other ways
+author: the Mitogen project
+description:
+  - Keeps one connection and one interpreter for each account of a host, for as long as the playbook runs; a task then costs one round trip and a few
+    milliseconds there. Nothing is installed on the host, and nothing stays there.
+  - All of I(become), facts, check mode, async and so on work as they do over ssh, with the same options and variables. What can't be done this way is
+    left to the ssh plugin.
+  - Needs the C(mitogen) program on the machine that runs Ansible.
+options:
+  mitogen_target:
+    description:
+      - Where the host is, as C(mitogen) writes it, for instance C(bastion+web1) or C(web1+docker:app) or C(local). The default is the host itself, over ssh.
+      - In it, C({host}) stands for the host's address.
+    type: str
+    env: [{name: ANSIBLE_MITOGEN_TARGET}]
+    vars: [{name: mitogen_target}, {name: ansible_mitogen_target}]
+  mitogen_via:
+    description: Name of the host in the inventory, or address, through which this one is reached. That one may be reached through another in turn.
+    type: str
+    vars: [{name: mitogen_via}, {name: ansible_mitogen_via}]
+  mitogen_persist:
+    description: Use the user's own daemon, which stays after the playbook, and so do its connections, until they have been idle for 10 minutes.
+    type: bool
+    default: false
+    env: [{name: ANSIBLE_MITOGEN_PERSIST}]
+    ini: [{section: mitogen, key: persist}]
+    vars: [{name: mitogen_persist}, {name: ansible_mitogen_persist}]
+  mitogen_executable:
+    description: The program. The default is the one that has unpacked this plugin, else what is in the search path.
+    type: str
+    env: [{name: ANSIBLE_MITOGEN_EXECUTABLE}]
+    ini: [{section: mitogen, key: executable}]
+    vars: [{name: mitogen_executable}]
+  pipelining:
+    description: Whether modules are run without files. There is no reason to turn that off.
+    type: bool
+    default: true
+    vars: [{name: ansible_mitogen_pipelining}]
+  host:
+    description: Name or address to connect to.
+    type: str
+    default: inventory_hostname
+    vars: [{name: inventory_hostname}, {name: ansible_host}, {name: ansible_ssh_host}, {name: "delegated_vars['ansible_host']"},
+           {name: "delegated_vars['ansible_ssh_host']"}]
+  host_key_checking:
+    description: Whether the host's key has to be known.
+    type: bool
+    default: true
+    ini: [{section: defaults, key: host_key_checking}, {section: ssh_connection, key: host_key_checking}]
+    env: [{name: ANSIBLE_HOST_KEY_CHECKING}, {name: ANSIBLE_SSH_HOST_KEY_CHECKING}]
+    vars: [{name: ansible_host_key_checking}, {name: ansible_ssh_host_key_checking}]
+  password:
+    description: Password to log in with. It goes to ssh by an SSH_ASKPASS program; sshpass isn't needed.
+    type: str
+    vars: [{name: ansible_password}, {name: ansible_ssh_pass}, {name: ansible_ssh_password}]
+  password_mechanism:
+    description: How the ssh plugin gives the password to ssh, where it is left to that.
+    type: str
+    default: ssh_askpass
+    env: [{name: ANSIBLE_SSH_PASSWORD_MECHANISM}]
+    ini: [{section: ssh_connection, key: password_mechanism}]
+    vars: [{name: ansible_ssh_password_mechanism}]
+  sshpass_prompt:
+    description: Prompt that sshpass looks for, where the ssh plugin uses that.
+    type: str
+    default: ''
+    ini: [{section: ssh_connection, key: sshpass_prompt}]
+    env: [{name: ANSIBLE_SSHPASS_PROMPT}]
+    vars: [{name: ansible_sshpass_prompt}]
+  ssh_args:
+    description: First arguments of ssh. Options about connection sharing don't matter, there is one connection.
+    type: str
+    default: -C -o ControlMaster=auto -o ControlPersist=60s
+    ini: [{section: ssh_connection, key: ssh_args}]
+    env: [{name: ANSIBLE_SSH_ARGS}]
+    vars: [{name: ansible_ssh_args}]
+  ssh_common_args:
+    description: Further arguments of ssh, sftp and scp.
+    type: str
+    default: ''
+    ini: [{section: ssh_connection, key: ssh_common_args}]
+    env: [{name: ANSIBLE_SSH_COMMON_ARGS}]
+    vars: [{name: ansible_ssh_common_args}]
+    cli: [{name: ssh_common_args}]
+  ssh_extra_args:
+    description: Last arguments of ssh.
+    type: str
+    default: ''
+    ini: [{section: ssh_connection, key: ssh_extra_args}]
+    env: [{name: ANSIBLE_SSH_EXTRA_ARGS}]
+    vars: [{name: ansible_ssh_extra_args}]
+    cli: [{name: ssh_extra_args}]
+  ssh_executable:
+    description: The ssh program.
+    type: str
+    default: ssh
+    ini: [{section: ssh_connection, key: ssh_executable}]
+    env: [{name: ANSIBLE_SSH_EXECUTABLE}]
+    vars: [{name: ansible_ssh_executable}]
+  sftp_executable:
+    description: The sftp program, for the ssh plugin.
+    type: str
+    default: sftp
+    ini: [{section: ssh_connection, key: sftp_executable}]
+    env: [{name: ANSIBLE_SFTP_EXECUTABLE}]
+    vars: [{name: ansible_sftp_executable}]
+  scp_executable:
+    description: The scp program, for the ssh plugin.
+    type: str
+    default: scp
+    ini: [{section: ssh_connection, key: scp_executable}]
+    env: [{name: ANSIBLE_SCP_EXECUTABLE}]
+    vars: [{name: ansible_scp_executable}]
+  scp_extra_args:
+    description: Arguments of scp, for the ssh plugin.
+    type: str
+    default: ''
+    ini: [{section: ssh_connection, key: scp_extra_args}]
+    env: [{name: ANSIBLE_SCP_EXTRA_ARGS}]
+    vars: [{name: ansible_scp_extra_args}]
+    cli: [{name: scp_extra_args}]
+  sftp_extra_args:
+    description: Arguments of sftp, for the ssh plugin.
+    type: str
+    default: ''
+    ini: [{section: ssh_connection, key: sftp_extra_args}]
+    env: [{name: ANSIBLE_SFTP_EXTRA_ARGS}]
+    vars: [{name: ansible_sftp_extra_args}]
+    cli: [{name: sftp_extra_args}]
+  reconnection_retries:
+    description: How often the ssh plugin tries again to connect.
+    type: int
+    default: 0
+    ini: [{section: connection, key: retries}, {section: ssh_connection, key: retries}]
+    env: [{name: ANSIBLE_SSH_RETRIES}]
+    vars: [{name: ansible_ssh_retries}]
+  port:
+    description: Port to connect to.
+    type: int
+    ini: [{section: defaults, key: remote_port}]
+    env: [{name: ANSIBLE_REMOTE_PORT}]
+    vars: [{name: ansible_port}, {name: ansible_ssh_port}]
+    keyword: [{name: port}]
+  remote_user:
+    description: User to log in as.
+    type: str
+    ini: [{section: defaults, key: remote_user}]
+    env: [{name: ANSIBLE_REMOTE_USER}]
+    vars: [{name: ansible_user}, {name: ansible_ssh_user}]
+    cli: [{name: user}]
+    keyword: [{name: remote_user}]
+  private_key_file:
+    description: File of the key to log in with.
+    type: path
+    ini: [{section: defaults, key: private_key_file}]
+    env: [{name: ANSIBLE_PRIVATE_KEY_FILE}]
+    vars: [{name: ansible_private_key_file}, {name: ansible_ssh_private_key_file}]
+    cli: [{name: private_key_file, option: --private-key}]
+  private_key:
+    description: Text of the key to log in with. A host that has one is left to the ssh plugin.
+    type: str
+    env: [{name: ANSIBLE_PRIVATE_KEY}]
+    vars: [{name: ansible_private_key}, {name: ansible_ssh_private_key}]
+  private_key_passphrase:
+    description: Passphrase of the key.
+    type: str
+    env: [{name: ANSIBLE_PRIVATE_KEY_PASSPHRASE}]
+    vars: [{name: ansible_private_key_passphrase}, {name: ansible_ssh_private_key_passphrase}]
+  control_path:
+    description: Socket for connection sharing, for the ssh plugin.
+    type: str
+    ini: [{section: ssh_connection, key: control_path}]
+    env: [{name: ANSIBLE_SSH_CONTROL_PATH}]
+    vars: [{name: ansible_control_path}]
+  control_path_dir:
+    description: Directory of such sockets, for the ssh plugin.
+    type: str
+    default: ~/.ansible/cp
+    ini: [{section: ssh_connection, key: control_path_dir}]
+    env: [{name: ANSIBLE_SSH_CONTROL_PATH_DIR}]
+    vars: [{name: ansible_control_path_dir}]
+  sftp_batch_mode:
+    description: Whether the ssh plugin uses sftp's batch mode.
+    type: bool
+    default: true
+    ini: [{section: ssh_connection, key: sftp_batch_mode}]
+    env: [{name: ANSIBLE_SFTP_BATCH_MODE}]
+    vars: [{name: ansible_sftp_batch_mode}]
+  ssh_transfer_method:
+    description: How the ssh plugin transfers files.
+    type: str
+    ini: [{section: ssh_connection, key: transfer_method}]
+    env: [{name: ANSIBLE_SSH_TRANSFER_METHOD}]
+    vars: [{name: ansible_ssh_transfer_method}]
+  scp_if_ssh:
+    description: The same, as old releases have it.
+    default: smart
+    ini: [{section: ssh_connection, key: scp_if_ssh}]
+    env: [{name: ANSIBLE_SCP_IF_SSH}]
+    vars: [{name: ansible_scp_if_ssh}]
+  use_tty:
+    description: Whether commands that nothing is piped into have a terminal.
+    type: bool
+    default: true
+    ini: [{section: ssh_connection, key: usetty}]
+    env: [{name: ANSIBLE_SSH_USETTY}]
+    vars: [{name: ansible_ssh_use_tty}]
+  timeout:
+    description: Seconds that connecting may take.
+    type: int
+    default: 10
+    ini: [{section: defaults, key: timeout}, {section: ssh_connection, key: timeout}]
+    env: [{name: ANSIBLE_TIMEOUT}, {name: ANSIBLE_SSH_TIMEOUT}]
+    vars: [{name: ansible_ssh_timeout}]
+    cli: [{name: timeout}]
+  pkcs11_provider:
+    description: PKCS11 library of a smart card.
+    type: str
+    default: ''
+    ini: [{section: ssh_connection, key: pkcs11_provider}]
+    env: [{name: ANSIBLE_PKCS11_PROVIDER}]
+    vars: [{name: ansible_ssh_pkcs11_provider}]
+  verbosity:
+    description: How much ssh says, where it is the ssh plugin's.
+    type: int
+    default: 0
+    ini: [{section: ssh_connection, key: verbosity}]
+    env: [{name: ANSIBLE_SSH_VERBOSITY}]
+    vars: [{name: ansible_ssh_verbosity}]
+'''
+
+import errno
+import hashlib
+import json
+import os
+import shlex
+import socket
+import subprocess
+import time
+
+from ansible import constants as C
+from ansible.errors import AnsibleConnectionFailure, AnsibleError, AnsibleFileNotFound
+from ansible.module_utils.common.text.converters import to_bytes, to_native, to_text
+from ansible.plugins.connection.ssh import Connection as SSHConnection
+from ansible.utils.display import Display
+
+EXECUTABLE = 'mitogen'      # who unpacks this writes its own path here
+PROTOCOL = 1                # docs/protocol.md, section 10
+PATIENCE = 10               # seconds that a daemon may take to start
+CHUNK = 1 << 19
+
+display = Display()
+
+
+class Unusable(Exception):
+    """Nothing has been executed: the ssh plugin is to do it."""
+
+
+class Become:
+    """A become plugin, of which it is remembered what it has last made a command of. `su` has another name, because old releases don't pipe
+    anything into what has that name."""
+
+    def __init__(self, plugin):
+        self.__dict__['plugin'] = plugin
+        self.__dict__['made'] = None
+
+    def __getattr__(self, name):
+        value = getattr(self.plugin, name)
+        if name == 'name' and value == 'su' and not hasattr(SSHConnection, 'is_pipelining_enabled'):
+            return 'su by mitogen'
+        return value
+
+    def __setattr__(self, name, value):
+        setattr(self.plugin, name, value)
+
+    def build_become_command(self, cmd, shell):
+        text = self.plugin.build_become_command(cmd, shell)
+        self.__dict__['made'] = (text, cmd, shell)
+        return text
+
+    def command(self, cmd):
+        """The command for cmd, by itself; what the plugin is to look for is that command's then."""
+        return self.plugin.build_become_command(cmd, self.made[2])
+
+    def state(self, *before):
+        """What the plugin looks for; with an argument, what it has been before."""
+        for values in before:
+            self.plugin.__dict__.update(values)
+        return dict((k, v) for k, v in self.plugin.__dict__.items() if k in ('_id', 'success', 'prompt'))
+
+    def account(self):
+        """What tells one account, and way to it, from others."""
+        plugin = self.plugin
+        before = self.state()
+        text = plugin.build_become_command('mitogen', self.made[2])
+        for part in (getattr(plugin, '_id', ''), getattr(plugin, 'success', '')):
+            if part:
+                text = text.replace(part, '')
+        self.state(before)
+        secret = to_text(plugin.get_option('become_pass') or '')
+        return hashlib.sha256(to_bytes('%s\0%s\0%s' % (plugin.name, text, secret))).hexdigest()
+
+
+class Session:
+    """A connection's own to the daemon."""
+
+    def __init__(self, connection):
+        self.connection = connection
+        self.option = connection.get_option
+        self.pid = connection.mitogen_pid
+        self.vars = None        # the task's
+        self.early = False      # an answer to `connect` is still to come
+        self.missing = False    # no daemon can be had
+        self.socket = None
+        self.lines = None
+        self.process = None
+
+    # Where to connect, and how
+
+    def target(self):
+        """The target, and the variables that a host named by mitogen_via has."""
+        own = self.address(self.option('host'))
+        target = self.option('mitogen_target')
+        if target:
+            return target.replace('{host}', own)
+        hops, via, seen = [own], self.option('mitogen_via'), set()
+        while via and via not in seen:
+            seen.add(via)
+            there = self.host_vars(via)
+            hop = there.get('mitogen_target')
+            if not hop:
+                user, name = '', via
+                if '@' in via:
+                    user, name = via.rsplit('@', 1)
+                hop = self.address(there.get('ansible_host') or there.get('ansible_ssh_host') or name)
+                user = user or there.get('ansible_user') or there.get('ansible_ssh_user') or ''
+                port = there.get('ansible_port') or there.get('ansible_ssh_port')
+                method = {'docker': 'docker:', 'podman': 'podman:', 'lxc': 'lxc:', 'lxd': 'lxd:', 'jail': 'jail:', 'chroot': 'chroot:'}.get(
+                    str(there.get('ansible_connection', '')).split('.')[-1])
+                if method:
+                    hop = method + (there.get('ansible_host') or name)
+                else:
+                    hop = 'ssh:%s%s%s' % (user and user + '@', hop.split(':', 1)[1], port and ':%s' % port or '')
+            hops.insert(0, str(hop))
+            via = there.get('mitogen_via') or ''
+        return '+'.join(hops)
+
+    def address(self, host):
+        if ':' in host and not host.startswith('['):
+            host = '[%s]' % host
+        return 'ssh:' + host
+
+    def host_vars(self, name):
+        try:
+            return self.vars['hostvars'][name]
+        except (KeyError, TypeError, AnsibleError):
+            return {}
+
+    def ssh_options(self):
+        """As `_build_command` of the ssh plugin has them, but for connection sharing."""
+        args = ['-o', 'ControlPersist=no']
+        args += shlex.split(self.option('ssh_args') or '')
+        if not self.option('host_key_checking'):
+            args += ['-o', 'StrictHostKeyChecking=no']
+        if self.option('pkcs11_provider'):
+            args += ['-o', 'KbdInteractiveAuthentication=no', '-o', 'PreferredAuthentications=publickey', '-o', 'PasswordAuthentication=no', '-o',
+                     'PKCS11Provider=%s' % self.option('pkcs11_provider')]
+        key = self.option('private_key_file')
+        if key:
+            args += ['-o', 'IdentityFile="%s"' % os.path.expanduser(key)]
+        for name in ('ssh_common_args', 'ssh_extra_args'):
+            args += shlex.split(self.option(name) or '')
+        ssh = {'path': self.option('ssh_executable'), 'args': args, 'compression': None}
+        if self.option('remote_user'):
+            ssh['user'] = self.option('remote_user')
+        if self.option('port'):
+            ssh['port'] = int(self.option('port'))
+        if self.option('password'):
+            ssh['password'] = to_text(self.option('password'))
+        if self.option('private_key_passphrase'):
+            ssh['passphrase'] = to_text(self.option('private_key_passphrase'))
+        return {'ssh': ssh, 'connect_timeout': float(self.option('timeout') or 10)}
+
+    # The daemon
+
+    def socket_path(self):
+        base = os.environ.get('XDG_RUNTIME_DIR')
+        base = os.path.join(base, 'mitogen') if base else '/tmp/mitogen-%d' % os.getuid()
+        if self.option('mitogen_persist'):
+            return os.environ.get('MITOGEN_SOCKET') or os.path.join(base, 'daemon.sock')
+        return os.path.join(base, 'ansible-%d.sock' % self.pid)
+
+    def dial(self):
+        path = self.socket_path()
+        s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            s.connect(path)
+            return s
+        except (IOError, OSError) as e:
+            if e.errno not in (errno.ENOENT, errno.ECONNREFUSED):
+                raise Unusable('%s: %s' % (path, e))
+        self.start_daemon(path)
+        end = time.time() + PATIENCE
+        while True:
+            try:
+                s.connect(path)
+                return s
+            except (IOError, OSError) as e:
+                if time.time() > end or self.process.poll() not in (None, 0, 255, 1):
+                    self.missing = True
+                    raise Unusable('daemon at %s: %s' % (path, e))
+                time.sleep(.002)
+
+    def start_daemon(self, path):
+        argv = [self.option('mitogen_executable') or EXECUTABLE, 'daemon', '--socket', path, '--quiet']
+        if not self.option('mitogen_persist'):
+            argv += ['--owner', str(self.pid)]
+        try:
+            with open(os.devnull, 'r+b') as null:
+                self.process = subprocess.Popen(argv, stdin=null, stdout=null, stderr=null, cwd='/', close_fds=True, start_new_session=True)
+        except OSError as e:
+            self.missing = True
+            raise Unusable('%s: %s' % (argv[0], e.strerror))
+
+    def open(self):
+        if self.socket is None:
+            self.socket = s = self.dial()
+            self.lines = s.makefile('rb', 1 << 16)
+            self.early = False
+            self.write({'op': 'ansible', 'protocol': PROTOCOL, 'target': self.target(), 'options': self.ssh_options()})
+            self.connection._connected = True
+
+    def write(self, message, data=b''):
+        if data:
+            message = dict(message, size=len(data))
+        try:
+            self.socket.sendall(to_bytes(json.dumps(message)) + b'\n' + data)
+        except (IOError, OSError) as e:
+            raise self.lost(e)
+
+    def lost(self, why):
+        self.drop()
+        return AnsibleConnectionFailure('Connection to the mitogen daemon lost: %s' % to_native(why))
+
+    def drop(self):
+        s, self.socket = self.socket, None
+        if s is not None:
+            self.lines.close()
+            s.close()
+
+    def send(self, message, data=b''):
+        self.open()
+        self.write(message, data)
+
+    def read(self):
+        try:
+            line = self.lines.readline()
+            if not line:
+                raise self.lost('it has gone')
+            message = json.loads(line.decode('utf-8'))
+            data = b''
+            if message.get('size'):
+                data = self.lines.read(message['size'])
+            return message, data
+        except (IOError, OSError, ValueError) as e:
+            raise self.lost(e)
+
+    def request(self, message, pieces=(), put=False, output=None):
+        """Do one request; returns its end. Output goes to the function output(stream, data)."""
+        self.send(message)
+        for data in pieces:
+            self.write({}, data)
+        if put:
+            self.write({'eof': True})
+        said = b''
+        answered = False
+        while True:
+            reply, data = self.read()
+            if 'stream' in reply:
+                output(reply['stream'], data)
+            elif 'boot' in reply:
+                self.write({'become': self.connection.become.command(reply['boot'])})
+            elif 'talk' in reply:
+                said += data
+                answered = self.answer(said, answered)
+            elif 'end' in reply:
+                end = reply['end'] or {}
+                error = end.get('error')
+                if self.early:
+                    self.early = False
+                    if not error:
+                        continue    # that of what was sent ahead
+                if error:
+                    raise self.failure(error)
+                return end
+
+    def answer(self, said, answered):
+        """Answer what entering an account says, as far as it wants to know something."""
+        become = self.connection.become
+        name = become.plugin.name
+        if become.check_incorrect_password(said):
+            self.drop()
+            raise AnsibleError('Incorrect %s password' % name)
+        if become.check_missing_password(said):
+            self.drop()
+            raise AnsibleError('Missing %s password' % name)
+        if not answered and become.check_password_prompt(said):
+            password = become.get_option('become_pass')
+            if not password:
+                self.drop()
+                raise AnsibleError('Missing %s password' % name)
+            self.write({'answer': to_text(password) + '\n'})
+            return True
+        return answered
+
+    def failure(self, error):
+        kind, text = error.get('kind'), to_native(error.get('text') or '')
+        if kind == 'protocol':
+            self.missing = True
+            return Unusable('the plugin is of another release than the program: run `mitogen ansible config` again')
+        if kind in ('account', 'no Python interpreter found', 'command not found', "can't start process", 'interpreter died') and error.get('before'):
+            return Unusable('%s: %s' % (kind, text))
+        if kind == 'files':
+            return AnsibleError('Failed to write a temporary file on the remote host: %s' % text)
+        if kind == 'lost':
+            return AnsibleConnectionFailure(text)
+        return AnsibleConnectionFailure('Failed to connect to the host via ssh: %s' % text)
+
+
+class Connection(SSHConnection):
+    """Does by the daemon what Ansible asks for, else as ssh does it."""
+
+    has_pipelining = True
+    mitogen_plain = False   # leave it to the ssh plugin
+
+    def __init__(self, *args, **kwargs):
+        self.mitogen_pid = int(kwargs.get('ansible_playbook_pid') or os.getpid())
+        super(Connection, self).__init__(*args, **kwargs)
+        self.mitogen = Session(self)
+
+    # What Ansible tells us
+
+    def set_become_plugin(self, plugin):
+        if plugin is not None:
+            plugin = Become(plugin)
+        super(Connection, self).set_become_plugin(plugin)
+
+    def is_pipelining_enabled(self, wrap_async=False):
+        return self.get_option('pipelining') and not wrap_async and not C.DEFAULT_KEEP_REMOTE_FILES
+
+    def update_vars(self, variables):
+        super(Connection, self).update_vars(variables)
+        self.mitogen.vars = variables
+        if self.mitogen.socket is None and self.mitogen_wanted():
+            try:
+                self.mitogen.send({'do': 'connect'})   # while the module is made
+                self.mitogen.early = True
+            except Unusable:
+                pass
+
+    def mitogen_wanted(self):
+        """Whether a daemon can do anything for this host."""
+        return not self.mitogen_plain and not getattr(self._shell, '_IS_WINDOWS', False) and not self.get_option('private_key')
+
+    def mitogen_do(self, message, fallback, **kwargs):
+        """Do a request; what can't be done so is left to fallback()."""
+        if self.mitogen_wanted():
+            try:
+                return self.mitogen.request(message, **kwargs)
+            except Unusable as e:
+                self.mitogen.drop()
+                if self.get_option('mitogen_target') or self.get_option('mitogen_via'):
+                    raise AnsibleConnectionFailure('mitogen: %s' % to_native(e))
+                display.vvv('mitogen: left to the ssh plugin: %s' % to_native(e), host=self.get_option('host'))
+                if self.mitogen.missing:
+                    display.warning('mitogen: left to the ssh plugin: %s' % to_native(e))
+                    self.mitogen_plain = True
+        return fallback()
+
+    # What Ansible has us do
+
+    def exec_command(self, cmd, in_data=None, sudoable=True):
+        message = {'do': 'exec', 'command': to_text(cmd), 'shell': getattr(self._shell, 'executable', None) or '/bin/sh'}
+        made = self.become.made if sudoable and self.become else None
+        state = self.become.state() if made else None
+        if made and (made[0] in cmd or made[0] in self.mitogen_unquoted(cmd)):
+            message.update(inner=to_text(made[1]), account=self.become.account(), user=to_text(self.become.get_option('become_user') or 'root'),
+                           stdin=self.become.plugin.name == 'sudo')
+        tty = not in_data and sudoable and self.get_option('use_tty')
+        message['tty'] = bool(tty)
+        in_data = to_bytes(in_data or b'')
+        if not in_data:
+            message['eof'] = True
+        pieces = [in_data[i:i + CHUNK] for i in range(0, len(in_data), CHUNK)]
+        out = {'stdout': [], 'stderr': []}
+        end = self.mitogen_do(message, lambda: None, pieces=pieces, put=bool(in_data), output=lambda stream, data: out[stream].append(data))
+        if end is None:
+            if state:
+                self.become.state(state)
+            return super(Connection, self).exec_command(cmd, in_data=in_data or None, sudoable=sudoable)
+        display.vvv('mitogen: %s: %s' % (end.get('how', ''), to_native(cmd)), host=self.get_option('host'))
+        stderr = b''.join(out['stderr'])
+        if tty:
+            stderr += to_bytes('Shared connection to %s closed.\r\n' % self.get_option('host'))
+        return end.get('status', 0), b''.join(out['stdout']), stderr
+
+    def mitogen_unquoted(self, cmd):
+        try:
+            return shlex.split(to_native(cmd))[-1]
+        except (ValueError, IndexError):
+            return ''
+
+    def put_file(self, in_path, out_path):
+        if not os.path.exists(to_bytes(in_path, errors='surrogate_or_strict')):
+            raise AnsibleFileNotFound('file or module does not exist: %s' % to_native(in_path))
+        with open(to_bytes(in_path, errors='surrogate_or_strict'), 'rb') as f:
+            mode = os.fstat(f.fileno()).st_mode & 0o777
+            end = self.mitogen_do({'do': 'put', 'name': to_text(out_path), 'mode': mode}, lambda: None, pieces=iter(lambda: f.read(CHUNK), b''), put=True,
+                                  output=lambda stream, data: None)
+        if end is None:
+            return super(Connection, self).put_file(in_path, out_path)
+        return 0, b'', b''
+
+    def fetch_file(self, in_path, out_path):
+        with open(to_bytes(out_path, errors='surrogate_or_strict'), 'wb') as f:
+            end = self.mitogen_do({'do': 'get', 'name': to_text(in_path)}, lambda: None, output=lambda stream, data: f.write(data))
+        if end is None:
+            return super(Connection, self).fetch_file(in_path, out_path)
+        return 0, b'', b''
+
+    def reset(self):
+        """In the main process, of a connection that may be another's."""
+        if self.mitogen_wanted() and os.path.exists(self.mitogen.socket_path()):
+            self.mitogen_do({'do': 'reset'}, lambda: None)
+        self.close()
+
+    def close(self):
+        if self.mitogen.socket is not None:
+            try:
+                self.mitogen.write({'do': 'bye'})
+            except AnsibleError:
+                pass
+            self.mitogen.drop()
+        self._connected = False
+        super(Connection, self).close()

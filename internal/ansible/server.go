@@ -1,0 +1,292 @@
+// Package ansible serves connection plugins of Ansible: what a task executes, writes and reads on a host is done in contexts that stay.
+// docs/protocol.md, section 10, has what passes between a plugin, this, and python/ansible.py at the other end.
+//
+// A session is one plugin's connection, for one host; all sessions share hosts. What isn't understood is executed as it is: results
+// never depend on how something was done.
+package ansible
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/engine"
+	"github.com/mitogen-go/mitogen/internal/jsonline"
+)
+
+// Protocol is the number of what passes between plugins and us.
+const Protocol = 1
+
+// Message is one of the protocol between a plugin and a Server. The fields that are set say what it is.
+type Message struct {
+	// Requests of the plugin.
+	Do      string  `json:"do,omitempty"`      // connect, exec, put, get, reset, bye
+	Command string  `json:"command,omitempty"` // exec: as Ansible has made it
+	Inner   *string `json:"inner,omitempty"`   // exec: what it was made of, before become
+	Shell   string  `json:"shell,omitempty"`   // exec: executes inner
+	TTY     bool    `json:"tty,omitempty"`     // exec: on a terminal
+	Account string  `json:"account,omitempty"` // exec: names the account that become is to enter, and how; "": the login's own
+	User    string  `json:"user,omitempty"`    // of account
+	Stdin   bool    `json:"stdin,omitempty"`   // what enters account reads a password from stdin
+	Name    string  `json:"name,omitempty"`    // put, get: path there
+	Mode    int     `json:"mode,omitempty"`    // put
+	EOF     bool    `json:"eof,omitempty"`     // after the data of exec and put
+
+	// Answers of the plugin.
+	Become *string `json:"become,omitempty"` // the command that was asked for by Boot
+	Answer *string `json:"answer,omitempty"` // to what Talk says
+
+	// Ours.
+	Boot   string `json:"boot,omitempty"`   // what is to be run by an account
+	Talk   bool   `json:"talk,omitempty"`   // data is what entering an account has said
+	Stream string `json:"stream,omitempty"` // what data was written to
+	End    *End   `json:"end,omitempty"`
+
+	jsonline.Sized
+}
+
+// End is the answer to a request.
+type End struct {
+	Status int    `json:"status,omitempty"` // exit status
+	How    string `json:"how,omitempty"`    // was it done
+	Error  *Error `json:"error,omitempty"`
+}
+
+// Error is why there is no answer.
+type Error struct {
+	Kind   string `json:"kind,omitempty"`   // the text of a connect.Error's kind, "lost", "account", "files" or "put"
+	Hop    string `json:"hop,omitempty"`    // where
+	Text   string `json:"text"`             // why
+	Before bool   `json:"before,omitempty"` // nothing has been executed
+}
+
+// Server serves sessions.
+type Server struct {
+	eng   *engine.Engine
+	log   *slog.Logger
+	store *store
+
+	mu    sync.Mutex // protects following
+	hosts map[string]*host
+}
+
+// NewServer makes a Server that connects with eng.
+func NewServer(eng *engine.Engine, log *slog.Logger) *Server {
+	return &Server{eng: eng, log: log, store: newStore(), hosts: map[string]*host{}}
+}
+
+// host returns the login for target, which may have to be made; in use. done is to be called.
+func (s *Server) host(target string, o connect.Options) (*host, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key := hostKey(target, o)
+	h := s.hosts[key]
+	if h != nil && h.use() {
+		return h, nil
+	}
+	h, err := newHost(s.eng, key, target, o)
+	if err != nil {
+		return nil, err
+	}
+	h.use()
+	s.hosts[key] = h
+	return h, nil
+}
+
+// hostKey tells logins apart, passwords included, without showing them.
+func hostKey(target string, o connect.Options) string {
+	type bare connect.SSHOptions // formats secrets
+	h := sha256.New()
+	fmt.Fprintf(h, "%q %#v %q %q", target, bare(o.SSH), string(o.SSH.Password), string(o.SSH.Passphrase))
+	if o.SSH.Compression != nil {
+		fmt.Fprint(h, *o.SSH.Compression)
+	}
+	fmt.Fprintf(h, "%q %v %q %q %q %q %q", o.Python, o.Programs, string(o.Sudo.Password), string(o.Su.Password), string(o.Doas.Password), o.ConnectTimeout, []any{o.Sudo.Args, o.Su.Args, o.Doas.Args})
+	return string(h.Sum(nil))
+}
+
+// retire makes the next operation log in again.
+func (s *Server) retire(h *host) {
+	s.mu.Lock()
+	if s.hosts[h.key] == h {
+		delete(s.hosts, h.key)
+	}
+	s.mu.Unlock()
+	h.retire()
+}
+
+// CloseIdle logs out of hosts that have not been used for so long.
+func (s *Server) CloseIdle(after time.Duration) {
+	s.mu.Lock()
+	var idle []*host
+	for key, h := range s.hosts {
+		h.mu.Lock()
+		if h.uses == 0 && time.Since(h.last) > after {
+			delete(s.hosts, key)
+			idle = append(idle, h)
+		}
+		h.mu.Unlock()
+	}
+	s.mu.Unlock()
+	for _, h := range idle {
+		h.retire()
+	}
+}
+
+// failure is err as it goes to a plugin.
+func failure(err error) *Error {
+	var conn *connect.Error
+	var lost *engine.LostError
+	var call *engine.CallError
+	e := &Error{Text: err.Error()}
+	switch {
+	case errors.As(err, &conn):
+		e.Kind, e.Hop, e.Text, e.Before = conn.Kind.Error(), conn.Hop, conn.Text, true
+		if e.Text == "" {
+			e.Text = conn.Error()
+		}
+	case errors.As(err, &lost):
+		e.Kind, e.Hop, e.Text = "lost", lost.Hop, lost.Error()
+	case errors.As(err, &call):
+		e.Kind, e.Text = "files", call.Text
+	case errors.Is(err, errAccount):
+		e.Kind, e.Before = "account", true
+	}
+	return e
+}
+
+// errAccount says that an account can't be entered as the plugin says.
+var errAccount = errors.New("account can't be entered")
+
+// stale tells whether nothing was started since the context is no longer what a new one would be.
+func stale(err error) bool {
+	var call *engine.CallError
+	return errors.As(err, &call) && call.Type == "StaleError"
+}
+
+// givenUp tells whether a context was given up before anything could have run in it.
+func unborn(err error) bool {
+	var conn *connect.Error
+	return errors.As(err, &conn)
+}
+
+// A Session is one plugin's connection.
+type Session struct {
+	s       *Server
+	ch      *jsonline.Conn
+	target  string
+	options connect.Options
+	in      chan request
+	pending []*pending      // operations that nobody has waited for yet
+	temps   map[string]bool // temporary directories that were made, and not yet removed
+	kept    bool            // they may be in use by what goes on
+}
+
+type request struct {
+	m    *Message
+	data []byte
+}
+
+// Serve serves one plugin until it closes its connection, or says that it will.
+func (s *Server) Serve(ctx context.Context, ch *jsonline.Conn, target string, o connect.Options) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	t := &Session{s: s, ch: ch, target: target, options: o, in: make(chan request), temps: map[string]bool{}}
+	go func() {
+		defer close(t.in)
+		defer cancel()
+		for {
+			m := &Message{}
+			data, err := ch.Read(m, nil)
+			if err != nil {
+				return
+			}
+			select {
+			case t.in <- request{m, data}:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	orderly := false
+	for r := range t.in {
+		if r.m.Do == "bye" {
+			orderly = true
+			break
+		}
+		end := &End{}
+		if err := t.do(ctx, r.m, r.data, end); err != nil {
+			end.Error = failure(err)
+		}
+		if ch.Write(&Message{End: end}, nil) != nil {
+			break
+		}
+	}
+	if !orderly && !t.kept {
+		t.tidy()
+	}
+	t.settle(context.Background())
+}
+
+// tidy removes what a plugin that was killed has left.
+func (t *Session) tidy() {
+	for dir := range t.temps {
+		t.files(context.Background(), []any{"rm", dir})
+	}
+}
+
+// do carries one request out.
+func (t *Session) do(ctx context.Context, m *Message, data []byte, end *End) error {
+	switch m.Do {
+	case "connect": // ahead of what is to come
+		h, err := t.s.host(t.target, t.options)
+		if err == nil {
+			h.done()
+		}
+		return err
+	case "exec":
+		return t.exec(ctx, m, data, end)
+	case "put":
+		return t.put(ctx, m)
+	case "get":
+		return t.get(ctx, m)
+	case "reset":
+		return t.reset()
+	}
+	return fmt.Errorf("unknown request %.40q", m.Do)
+}
+
+// with runs fn with the host, once more where a context has turned out to be stale, or to have gone before.
+func (t *Session) with(fn func(h *host) error) error {
+	for try := 0; ; try++ {
+		h, err := t.s.host(t.target, t.options)
+		if err != nil {
+			return err
+		}
+		err = fn(h)
+		h.done()
+		if try < 2 && (stale(err) || errors.Is(err, errGone)) {
+			t.s.retire(h)
+			continue
+		}
+		return err
+	}
+}
+
+// errGone says that a context was lost before anything was asked of it.
+var errGone = errors.New("context has gone")
+
+func (t *Session) reset() error {
+	h, err := t.s.host(t.target, t.options)
+	if err != nil {
+		return err
+	}
+	t.s.retire(h)
+	h.done()
+	return nil
+}

@@ -1,0 +1,445 @@
+package ansible
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"strings"
+
+	"github.com/mitogen-go/mitogen/internal/engine"
+	"github.com/mitogen-go/mitogen/internal/wire"
+)
+
+// maxInput bounds what is piped into a program.
+const maxInput = 256 << 20
+
+// input returns what follows m's own data.
+func (t *Session) input(ctx context.Context, m *Message, data []byte) ([]byte, error) {
+	for !m.EOF {
+		r, err := t.next(ctx)
+		if err != nil {
+			return nil, err
+		}
+		m.EOF = r.m.EOF
+		if len(data)+len(r.data) > maxInput {
+			return nil, fmt.Errorf("more than %d bytes of input", maxInput)
+		}
+		data = append(data, r.data...)
+	}
+	return data, nil
+}
+
+func (t *Session) next(ctx context.Context) (request, error) {
+	select {
+	case r, ok := <-t.in:
+		if ok {
+			return r, nil
+		}
+	case <-ctx.Done():
+	}
+	return request{}, errors.New("plugin has gone")
+}
+
+// exec does what a command line of Ansible's is to do.
+func (t *Session) exec(ctx context.Context, m *Message, data []byte, end *End) error {
+	data, err := t.input(ctx, m, data)
+	if err != nil {
+		return err
+	}
+	inner, wrapped := m.Command, false
+	if m.Inner != nil {
+		inner, wrapped = strings.TrimSuffix(*m.Inner, " && sleep 0"), true
+	} else if s, ok := unwrap(m.Command); ok {
+		inner, wrapped = s, true
+	}
+	if wrapped && m.Account == "" && len(data) == 0 {
+		if done, err := t.quick(ctx, inner, end); done || err != nil {
+			return err
+		}
+	}
+	why := "no module's wrapper"
+	if len(data) > 0 && wrapped {
+		end.How, err = t.module(ctx, m, inner, data, &end.Status)
+		if !errors.Is(err, errUnknown) {
+			return err
+		}
+		why = err.Error()
+	}
+	end.How = "as it is: " + why
+	return t.literal(ctx, m, inner, data, end)
+}
+
+// quick does what a shell isn't needed for, and what needn't be waited for.
+func (t *Session) quick(ctx context.Context, inner string, end *End) (bool, error) {
+	st, ok := steps(inner)
+	if !ok {
+		return false, nil
+	}
+	end.How = "as a file operation"
+	switch {
+	case st.dir != "" && st.stdout != "":
+		t.temps[st.dir] = true
+	case st.dir != "":
+		delete(t.temps, st.dir)
+	}
+	if err := t.files(ctx, st.do); err != nil {
+		return true, err
+	}
+	if st.stdout != "" {
+		return true, t.ch.Write(&Message{Stream: "stdout"}, []byte(st.stdout))
+	}
+	return true, nil
+}
+
+// pending is an operation that is under way.
+type pending struct {
+	done chan struct{}
+	err  error // set when done is closed
+}
+
+// files has the hop do a file operation, without waiting.
+func (t *Session) files(ctx context.Context, steps ...[]any) error {
+	all := make([]any, len(steps))
+	for i, s := range steps {
+		all[i] = s
+	}
+	return t.with(func(h *host) error {
+		tun, err := h.login.Serve(ctx, service, map[string]any{"op": "files", "steps": all})
+		if err != nil {
+			return before(err)
+		}
+		p := &pending{done: make(chan struct{})}
+		t.pending = append(t.pending, p)
+		go func() {
+			defer close(p.done)
+			for p.err == nil {
+				_, p.err = tun.Next()
+			}
+			if errors.Is(p.err, io.EOF) {
+				p.err = nil
+			}
+		}()
+		return nil
+	})
+}
+
+// before makes what says that a context has gone, before anything was sent to it, an errGone.
+func before(err error) error {
+	var lost *engine.LostError
+	if errors.As(err, &lost) {
+		return fmt.Errorf("%w: %w", errGone, err)
+	}
+	return err
+}
+
+// settle waits for what is under way, and returns the first error of it.
+func (t *Session) settle(ctx context.Context) error {
+	var first error
+	for _, p := range t.pending {
+		select {
+		case <-p.done:
+			if first == nil {
+				first = p.err
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	t.pending = nil
+	return first
+}
+
+// module runs a module in its account's context. It returns how; errUnknown: it has to be executed as it is.
+func (t *Session) module(ctx context.Context, m *Message, inner string, data []byte, status *int) (string, error) {
+	python, env, ok := interpreter(inner)
+	if !ok {
+		return "", fmt.Errorf("%w: its interpreter is %.80q", errUnknown, inner)
+	}
+	p, err := parseWrapper(data)
+	if err != nil {
+		return "", err
+	}
+	a, err := t.s.store.open(p.zip)
+	if err != nil {
+		return "", err
+	}
+	t.farewell(p)
+	spec := map[string]any{"op": "module", "module": p.module, "params": p.params, "profile": p.profile, "loader": p.loader, "nofile": p.noFile, "env": env,
+		"python": python}
+	err = t.with(func(h *host) error {
+		h.mu.Lock()
+		packs, err := h.learn(ctx, t.s.store, a)
+		h.mu.Unlock()
+		if err != nil {
+			return before(err)
+		}
+		l, err := t.leaf(ctx, h, m, python, packs)
+		if err != nil {
+			return err
+		}
+		h.mu.Lock()
+		delete(spec, "service")
+		if err := h.teach(ctx, l, a, packs, spec); err != nil {
+			h.mu.Unlock()
+			return before(err)
+		}
+		tun, err := l.ctx.Serve(ctx, service, spec)
+		h.mu.Unlock()
+		if err != nil {
+			return before(err)
+		}
+		*status, err = t.collect(ctx, tun)
+		if m.Account == "" && unborn(err) && h.login.Info().PID != 0 {
+			return fmt.Errorf("%w: %w", errUnknown, err) // its interpreter doesn't start: let a shell say so
+		}
+		return err
+	})
+	return "as module " + p.module, err
+}
+
+// farewell closes the contexts of a user whom a module is about to remove, which a process of his would prevent.
+func (t *Session) farewell(p *payload) {
+	if !strings.HasSuffix(p.module, ".user") {
+		return
+	}
+	var params struct {
+		Args struct {
+			Name  string `json:"name"`
+			User  string `json:"user"`
+			State string `json:"state"`
+		} `json:"ANSIBLE_MODULE_ARGS"`
+	}
+	if json.Unmarshal(p.params, &params) != nil || params.Args.State != "absent" {
+		return
+	}
+	t.s.mu.Lock()
+	var all []*host
+	for _, h := range t.s.hosts {
+		all = append(all, h)
+	}
+	t.s.mu.Unlock()
+	for _, h := range all {
+		h.leave(params.Args.Name)
+		h.leave(params.Args.User)
+	}
+}
+
+// leaf returns the context of an account; it is started if need be, which may ask the plugin.
+func (t *Session) leaf(ctx context.Context, h *host, m *Message, python string, packs []string) (*leaf, error) {
+	l, fresh := h.find(leafKey{m.Account, python})
+	if fresh {
+		var a *account
+		if m.Account != "" {
+			a = &account{user: m.User, stdin: m.Stdin, command: t.become, talk: t.talk}
+		}
+		if err := h.open(ctx, t.s.eng, l, a, packs); err != nil {
+			return nil, before(err)
+		}
+		if a != nil {
+			if err := t.converse(ctx, l); err != nil {
+				return nil, err
+			}
+		}
+		return l, nil
+	}
+	select {
+	case <-l.ready:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	return l, l.err
+}
+
+// become asks the plugin for the command that runs boot as an account.
+func (t *Session) become(ctx context.Context, boot string) (string, error) {
+	if err := t.ch.Write(&Message{Boot: boot}, nil); err != nil {
+		return "", err
+	}
+	r, err := t.next(ctx)
+	if err != nil {
+		return "", err
+	}
+	if r.m.Become == nil {
+		return "", errors.New("plugin doesn't say how to become another user")
+	}
+	return *r.m.Become, nil
+}
+
+// talk is told what entering an account says.
+func (t *Session) talk(_ *leaf, text []byte) { t.ch.Write(&Message{Talk: true}, text) }
+
+// converse lets the plugin answer until the account's context is there. A plugin that doesn't want to go on closes its connection.
+func (t *Session) converse(ctx context.Context, l *leaf) error {
+	up := make(chan error, 1)
+	go func() { up <- l.ctx.Connected(ctx) }()
+	for {
+		select {
+		case err := <-up:
+			if err != nil && ctx.Err() == nil {
+				return fmt.Errorf("%w: %w", errAccount, err)
+			}
+			if err != nil {
+				l.ctx.Close()
+			}
+			return err
+		case r, ok := <-t.in:
+			if !ok {
+				l.ctx.Close()
+				return errors.New("plugin has gone")
+			}
+			if r.m.Answer != nil {
+				l.ctx.Say([]byte(*r.m.Answer))
+			}
+		}
+	}
+}
+
+// collect passes output on and returns the status, once all that came before is known to have been done.
+func (t *Session) collect(ctx context.Context, tun *engine.Tunnel) (int, error) {
+	stop := context.AfterFunc(ctx, func() { tun.Close() })
+	defer stop()
+	status, err := collect(tun, func(stream byte, data []byte) error {
+		name := "stdout"
+		if stream == '2' {
+			name = "stderr"
+		}
+		return t.ch.Write(&Message{Stream: name}, data)
+	})
+	if ctx.Err() != nil {
+		return 0, ctx.Err()
+	}
+	if failed := t.settle(ctx); failed != nil && !stale(err) {
+		return 0, failed
+	}
+	return status, err
+}
+
+var async = regexp.MustCompile(`async_wrapper\.py|ANSIBLE_ASYNC_DIR`)
+
+// literal executes a command line as it is, in a context of the account that it is for.
+func (t *Session) literal(ctx context.Context, m *Message, inner string, data []byte, end *End) error {
+	if async.MatchString(m.Command) {
+		t.kept = true
+	}
+	argv := []any{"", "-c", m.Command} // the login shell, as sshd has it
+	if m.Account != "" {
+		argv = []any{m.Shell, "-c", inner}
+	}
+	spec := map[string]any{"op": "exec", "argv": argv, "env": map[string]any{}, "tty": m.TTY && len(data) == 0}
+	home := m.Account == "" && len(data) == 0 && homeLine.MatchString(inner)
+	return t.with(func(h *host) error {
+		if home {
+			h.mu.Lock()
+			known, ok := h.homes[inner]
+			h.mu.Unlock()
+			if ok {
+				end.How = "as known before"
+				return t.ch.Write(&Message{Stream: "stdout"}, []byte(known))
+			}
+		}
+		l, err := t.leaf(ctx, h, m, "", nil)
+		if err != nil {
+			return err
+		}
+		delete(spec, "service")
+		tun, err := l.ctx.Serve(ctx, service, spec)
+		if err != nil {
+			return before(err)
+		}
+		go func() {
+			for len(data) > 0 {
+				n := min(len(data), wire.MaxPayload)
+				if _, err := tun.Write(data[:n]); err != nil {
+					return
+				}
+				data = data[n:]
+			}
+			tun.CloseWrite()
+		}()
+		if !home {
+			end.Status, err = t.collect(ctx, tun)
+			return err
+		}
+		var text strings.Builder
+		end.Status, err = collect(tun, func(stream byte, b []byte) error {
+			if stream == '1' {
+				text.Write(b)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		if end.Status == 0 {
+			h.mu.Lock()
+			h.homes[inner] = text.String()
+			h.mu.Unlock()
+		}
+		return t.ch.Write(&Message{Stream: "stdout"}, []byte(text.String()))
+	})
+}
+
+// quickPut is how large a file in a temporary directory may be that isn't waited for.
+const quickPut = 100 << 10
+
+// put writes a file as the login's account.
+func (t *Session) put(ctx context.Context, m *Message) error {
+	var data []byte
+	for !m.EOF && len(data) <= quickPut {
+		r, err := t.next(ctx)
+		if err != nil {
+			return err
+		}
+		m.EOF = r.m.EOF
+		data = append(data, r.data...)
+	}
+	if m.EOF && len(data) <= quickPut && inTemp.MatchString(m.Name) {
+		return t.files(ctx, []any{"put", m.Name, m.Mode, data})
+	}
+	err := t.with(func(h *host) error {
+		tun, err := h.login.Serve(ctx, service, map[string]any{"op": "put", "path": m.Name, "mode": m.Mode})
+		if err != nil {
+			return before(err)
+		}
+		defer tun.Close()
+		if _, err := tun.Write(data); err != nil {
+			return err
+		}
+		for !m.EOF {
+			r, err := t.next(ctx)
+			if err != nil {
+				return err
+			}
+			m.EOF = r.m.EOF
+			if _, err := tun.Write(r.data); err != nil {
+				break // the answer says why
+			}
+		}
+		tun.CloseWrite()
+		_, err = t.collect(ctx, tun)
+		return err
+	})
+	for err != nil && !m.EOF { // the plugin sends what it has
+		r, failed := t.next(ctx)
+		if failed != nil {
+			return failed
+		}
+		m.EOF = r.m.EOF
+	}
+	return err
+}
+
+// get reads a file as the login's account.
+func (t *Session) get(ctx context.Context, m *Message) error {
+	return t.with(func(h *host) error {
+		tun, err := h.login.Serve(ctx, service, map[string]any{"op": "get", "path": m.Name})
+		if err != nil {
+			return before(err)
+		}
+		_, err = t.collect(ctx, tun)
+		return err
+	})
+}

@@ -1,0 +1,212 @@
+package ansible
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// A payload is what an AnsiballZ wrapper carries: the program that Ansible pipes into an interpreter for a module.
+type payload struct {
+	zip     []byte // base64
+	module  string // its full name, as ansible.modules.ping
+	params  []byte // JSON
+	profile string // how newer ones are written
+	loader  bool   // a newer one: it starts the module through module_utils
+	noFile  int    // limit of open files to set, 0: none
+}
+
+// errUnknown says that a program is no wrapper that is known, so that it has to be run as it is.
+var errUnknown = errors.New("no known form of a module's wrapper")
+
+// parseWrapper reads a wrapper. What is left of its text without the values must be one that is known: only then does it do what we do
+// in its place.
+func parseWrapper(b []byte) (*payload, error) {
+	if i := bytes.Index(b, newTail); i >= 0 {
+		return parseNew(b[:i], b[i+len(newTail):])
+	}
+	if bytes.HasPrefix(b, oldMark) || bytes.Contains(b[:min(len(b), 512)], oldMark) {
+		return parseOld(b)
+	}
+	return nil, errUnknown
+}
+
+// knownCode are the wrappers' texts without values, by the first 16 digits of their sha256, with the releases that have them. `make
+// test-ansible` shows those of others.
+var knownCode = map[string]string{
+	"db867b55f14cc060": "2.14",
+	"afdeb4dd2aab0d4f": "2.16 to 2.18",
+	"9a44c6ec653066fa": "2.19 and 2.20",
+	"71e2f0483c19c5dc": "2.21",
+}
+
+func checkCode(h []byte) error {
+	if _, ok := knownCode[hex.EncodeToString(h[:8])]; !ok {
+		return fmt.Errorf("%w: code %x", errUnknown, h[:8])
+	}
+	return nil
+}
+
+// Up to 2.18 values stand in the code.
+
+var (
+	oldMark = []byte("_ANSIBALLZ_WRAPPER = True")
+	zipLine = []byte("    ZIPDATA = ")
+	parLine = []byte("    ANSIBALLZ_PARAMS = ")
+	// What differs from module to module and from run to run; what is in parentheses is kept.
+	nameLine = regexp.MustCompile(`^(\s*runpy\.run_module\(mod_name=')([\w.]+)(', init_globals=dict\(_module_fqn=')([\w.]+)(', _modlib_path=modlib_path\),)$`)
+	debugRun = regexp.MustCompile(`^(\s*runpy\.run_module\(mod_name=')([\w.]+)(', init_globals=None, run_name='__main__', alter_sys=True\))$`)
+	dateLine = regexp.MustCompile(`^(\s*zinfo\.date_time = \()[\d, ]+(\))$`)
+	tempLine = regexp.MustCompile(`^(\s*(?:temp_path|zipped_mod) = .*ansible_)(?:' \+ ')?([\w.]+?)(?:' \+ ')?(_payload.*)$`)
+	fileLine = regexp.MustCompile(`^(\s*requested_soft = min\(existing_hard, )(\d+)(\))$`)
+)
+
+func parseOld(b []byte) (*payload, error) {
+	p := &payload{}
+	h := sha256.New()
+	for len(b) > 0 {
+		line, rest, _ := bytes.Cut(b, []byte("\n"))
+		b = rest
+		switch {
+		case bytes.HasPrefix(line, zipLine):
+			p.zip = bytes.Trim(line[len(zipLine):], `"'`)
+			line = zipLine
+		case bytes.HasPrefix(line, parLine):
+			s, err := pythonString(string(line[len(parLine):]))
+			if err != nil {
+				return nil, err
+			}
+			p.params = []byte(s)
+			line = parLine
+		case nameLine.Match(line):
+			m := nameLine.FindSubmatch(line)
+			if !bytes.Equal(m[2], m[4]) {
+				return nil, errUnknown
+			}
+			p.module = string(m[2])
+			line = bytes.Join([][]byte{m[1], m[3], m[5]}, nil)
+		case fileLine.Match(line):
+			m := fileLine.FindSubmatch(line)
+			p.noFile, _ = strconv.Atoi(string(m[2]))
+			line = bytes.Join([][]byte{m[1], m[3]}, nil)
+		default:
+			for _, re := range []*regexp.Regexp{debugRun, tempLine} {
+				if m := re.FindSubmatch(line); m != nil {
+					line = bytes.Join([][]byte{m[1], m[3]}, nil)
+				}
+			}
+			if m := dateLine.FindSubmatch(line); m != nil {
+				line = bytes.Join([][]byte{m[1], m[2]}, nil)
+			}
+		}
+		h.Write(line)
+		h.Write([]byte("\n"))
+	}
+	if p.zip == nil || p.params == nil || p.module == "" {
+		return nil, errUnknown
+	}
+	return p, checkCode(h.Sum(nil))
+}
+
+// From 2.19 on values are the arguments of a call at the end, one a line.
+
+var newTail = []byte("\nif __name__ == \"__main__\":\n    _ansiballz_main(\n")
+
+func parseNew(code, tail []byte) (*payload, error) {
+	p := &payload{loader: true}
+	lines := bytes.Split(bytes.TrimRight(tail, "\n"), []byte("\n"))
+	last := len(lines) - 1
+	if string(lines[last]) != ")" {
+		return nil, errUnknown
+	}
+	for _, line := range lines[:last] {
+		key, value, ok := bytes.Cut(bytes.TrimSuffix(line, []byte(",")), []byte("="))
+		if !ok {
+			return nil, errUnknown
+		}
+		if err := p.set(string(key), value); err != nil {
+			return nil, err
+		}
+	}
+	if p.zip == nil || p.params == nil || p.module == "" || p.profile == "" {
+		return nil, errUnknown
+	}
+	h := sha256.Sum256(code)
+	return p, checkCode(h[:])
+}
+
+func (p *payload) set(key string, value []byte) error {
+	var err error
+	var s string
+	switch key {
+	case "zip_data":
+		p.zip = bytes.Trim(value, `"'`)
+	case "params":
+		s, err = pythonString(string(value))
+		p.params = []byte(s)
+	case "module_fqn":
+		p.module, err = pythonString(string(value))
+	case "profile":
+		p.profile, err = pythonString(string(value))
+	case "rlimit_nofile":
+		p.noFile, err = strconv.Atoi(string(value))
+	case "ansible_module", "date_time":
+	case "extensions":
+		if string(value) != "{}" {
+			err = fmt.Errorf("%w: a debugger or coverage", errUnknown)
+		}
+	default:
+		err = fmt.Errorf("%w: argument %.20q", errUnknown, key)
+	}
+	return err
+}
+
+// pythonString reads a string literal as Python's repr writes it.
+func pythonString(s string) (string, error) {
+	if len(s) < 2 || s[0] != '\'' && s[0] != '"' || s[len(s)-1] != s[0] {
+		return "", errUnknown
+	}
+	quote := s[0]
+	s = s[1 : len(s)-1]
+	if strings.IndexByte(s, '\\') < 0 && strings.IndexByte(s, quote) < 0 {
+		return s, nil
+	}
+	b := make([]byte, 0, len(s))
+	for i := 0; i < len(s); i++ {
+		switch {
+		case s[i] == quote:
+			return "", errUnknown
+		case s[i] != '\\':
+			b = append(b, s[i])
+			continue
+		}
+		i++
+		if i == len(s) {
+			return "", errUnknown
+		}
+		if n := map[byte]int{'x': 2, 'u': 4, 'U': 8}[s[i]]; n > 0 {
+			if i+n >= len(s) {
+				return "", errUnknown
+			}
+			r, err := strconv.ParseUint(s[i+1:i+1+n], 16, 32)
+			if err != nil || !utf8.ValidRune(rune(r)) {
+				return "", errUnknown
+			}
+			b = utf8.AppendRune(b, rune(r))
+			i += n
+			continue
+		}
+		c, ok := map[byte]byte{'\\': '\\', '\'': '\'', '"': '"', 'n': '\n', 'r': '\r', 't': '\t'}[s[i]]
+		if !ok {
+			return "", errUnknown
+		}
+		b = append(b, c)
+	}
+	return string(b), nil
+}

@@ -1,0 +1,63 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mitogen-go/mitogen/internal/ansible"
+)
+
+const ansibleUsage = `Ansible runs its modules through mitogen with a connection plugin, which this program carries: no playbook has to be changed, and nothing
+has to be installed.
+
+  mitogen ansible config >> ansible.cfg      if that has no [defaults] section yet; else put the two lines there
+
+Instead of "transport = mitogen", hosts and groups can have a variable: ansible_connection: mitogen.
+  ansible-doc -t connection mitogen          has the plugin's options and variables
+  mitogen_target: bastion+web1+docker:app    is a variable of a host that is reached in another way than by ssh
+  mitogen_via: bastion                       is one of a host behind another host of the inventory
+  mitogen_persist: true                      keeps connections for further playbooks, with the user's own daemon`
+
+func newAnsible(s *state) *cobra.Command {
+	cmd := &cobra.Command{Use: "ansible config", Short: "have Ansible run modules through mitogen", Long: ansibleUsage}
+	var dir string
+	config := command(s, &cobra.Command{Use: "config [--dir DIR]", Short: "unpack the plugin, and print what ansible.cfg needs", Args: cobra.NoArgs},
+		func(_ context.Context, s *state, _ []string) error {
+			place, err := unpackPlugin(dir)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(s.stdout, "[defaults]\nconnection_plugins = %s\ntransport = mitogen\n", place)
+			return err
+		})
+	config.Flags().StringVar(&dir, "dir", "", "where to unpack it; default: the user's data directory")
+	cmd.AddCommand(config)
+	return cmd
+}
+
+// unpackPlugin returns the directory of the plugin.
+func unpackPlugin(dir string) (string, error) {
+	exe, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	if dir == "" {
+		dir = os.Getenv("XDG_DATA_HOME")
+		if dir == "" {
+			home, err := os.UserHomeDir()
+			if err != nil {
+				return "", err
+			}
+			dir = filepath.Join(home, ".local", "share")
+		}
+		dir = filepath.Join(dir, "mitogen", "ansible")
+	}
+	if dir, err = filepath.Abs(dir); err != nil {
+		return "", err
+	}
+	return ansible.Unpack(dir, exe)
+}

@@ -1,0 +1,20 @@
+package daemon
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+)
+
+// startOf tells processes apart that had the same number: when pid started, "" for one that has ended.
+func startOf(pid int) string {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return ""
+	}
+	f := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:])
+	if len(f) < 20 || f[0][0] == 'Z' {
+		return ""
+	}
+	return string(f[19])
+}
