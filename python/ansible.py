@@ -353,6 +353,8 @@ def uncaught():
             return code & 255
         sys.stderr.write('%s\n' % (code,))
     else:
+        while tb and tb.tb_next and tb.tb_frame.f_globals is globals():
+            tb = tb.tb_next
         sys.excepthook(t, e, tb)
         sys.stderr.flush()
     return 1
@@ -366,6 +368,8 @@ def execute_job(argv, env):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_DFL)
     full = dict(getattr(os, 'environb', os.environ))
+    if coerced():
+        full.pop('LC_CTYPE'.encode(), None)
     full.update(dict([(utf8(k), utf8(v)) for k, v in env.items()]))
     argv = [utf8(a) for a in argv]
     argv[0] = argv[0] or utf8(login_shell())
@@ -375,6 +379,18 @@ def execute_job(argv, env):
         e = sys.exc_info()[1]
         os.write(2, argv[0] + (': %s\n' % e.strerror).encode())
         return {errno.ENOENT: 127}.get(e.errno, 126)
+
+
+def coerced():
+    """Whether the interpreter has set LC_CTYPE for itself."""
+    try:
+        f = open('/proc/self/environ', 'rb')
+        try:
+            return '\0LC_CTYPE='.encode() not in ZERO + f.read()
+        finally:
+            f.close()
+    except (IOError, OSError):
+        return 0
 
 
 def login_shell():
