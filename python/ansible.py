@@ -512,7 +512,7 @@ def learn_zip(number, files):
         gc.collect()
     for name in COMMON:
         try:
-            if MEMBERS.where(name):
+            if MEMBERS.where(name) or name.split('.')[0] != 'ansible':
                 __import__(name)
         except Exception:
             forget_warm()
@@ -523,7 +523,9 @@ def learn_zip(number, files):
         gc.freeze()
 
 
-COMMON = ['ansible.module_utils.basic', 'ansible.module_utils._internal._ansiballz._loader']
+COMMON = ['ansible.module_utils.basic', 'ansible.module_utils._internal._ansiballz._loader',
+          'ansible.module_utils._internal._json._profiles._module_legacy_c2m',
+          'ansible.module_utils._internal._json._profiles._module_legacy_m2c', 'ansible.modules', 'runpy', 'glob', 'tempfile', 'shutil']
 
 
 def forget_warm():
@@ -536,8 +538,11 @@ def run_ansible_module(spec):
     """In a fork: as the module's own wrapper does it. Returns the exit status."""
     MEMBERS.files = files = ZIPS[spec['zip']]
     for name in WARM:
-        if files.get(MEMBERS.where(name)) != WARM[name]:
-            forget_warm()
+        p = MEMBERS.where(name)
+        if not p:
+            del sys.modules[name]
+        elif files[p] != WARM[name]:
+            forget_warm()   # another release, or somebody's own in its place
             break
     for k, v in spec['env'].items():
         os.environ[str(k)] = native(utf8(v))

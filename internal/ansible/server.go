@@ -98,7 +98,7 @@ func (s *Server) host(target string, o connect.Options) (*host, error) {
 	return h, nil
 }
 
-// hostKey tells logins apart, passwords included, without showing them.
+// hostKey tells logins apart, passwords included, without showing them. Interpreters don't matter: others can be started below.
 func hostKey(target string, o connect.Options) string {
 	type bare connect.SSHOptions // formats secrets
 	h := sha256.New()
@@ -106,7 +106,7 @@ func hostKey(target string, o connect.Options) string {
 	if o.SSH.Compression != nil {
 		fmt.Fprint(h, *o.SSH.Compression)
 	}
-	fmt.Fprintf(h, "%q %v %q %q %q %q %q", o.Python, o.Programs, string(o.Sudo.Password), string(o.Su.Password), string(o.Doas.Password), o.ConnectTimeout, []any{o.Sudo.Args, o.Su.Args, o.Doas.Args})
+	fmt.Fprintf(h, "%v %q %q %q %q %q", o.Programs, string(o.Sudo.Password), string(o.Su.Password), string(o.Doas.Password), o.ConnectTimeout, []any{o.Sudo.Args, o.Su.Args, o.Doas.Args})
 	return string(h.Sum(nil))
 }
 

@@ -244,6 +244,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shlex
 import socket
 import subprocess
@@ -257,6 +258,7 @@ from ansible.utils.display import Display
 
 EXECUTABLE = 'mitogen'      # who unpacks this writes its own path here
 PROTOCOL = 1                # docs/protocol.md, section 10
+PYTHONS = ['/usr/bin/python3', 'python3', 'python', 'python2.7', 'python2', '/usr/libexec/platform-python']
 PATIENCE = 10               # seconds that a daemon may take to start
 CHUNK = 1 << 19
 
@@ -390,7 +392,12 @@ class Session:
             ssh['password'] = to_text(self.option('password'))
         if self.option('private_key_passphrase'):
             ssh['passphrase'] = to_text(self.option('private_key_passphrase'))
-        return {'ssh': ssh, 'connect_timeout': float(self.option('timeout') or 10)}
+        return {'ssh': ssh, 'python': self.pythons(), 'connect_timeout': float(self.option('timeout') or 10)}
+
+    def pythons(self):
+        """Interpreters to log in with, best that which modules are to have, if it is known."""
+        known = [(self.vars or {}).get('ansible_python_interpreter'), ((self.vars or {}).get('ansible_facts') or {}).get('discovered_interpreter_python')]
+        return [p for p in known if p and re.match(r'[\w./+-]+$', to_text(p))] + PYTHONS
 
     # The daemon
 

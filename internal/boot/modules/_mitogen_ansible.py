@@ -402,7 +402,7 @@ def learn_zip(number,files):
   gc.collect()
  for name in COMMON:
   try:
-   if MEMBERS.where(name):
+   if MEMBERS.where(name)or name.split('.')[0]!='ansible':
     __import__(name)
   except Exception:
    forget_warm()
@@ -411,7 +411,7 @@ def learn_zip(number,files):
    WARM[name]=files[MEMBERS.where(name)]
  if hasattr(gc,'freeze'):
   gc.freeze()
-COMMON=['ansible.module_utils.basic','ansible.module_utils._internal._ansiballz._loader']
+COMMON=['ansible.module_utils.basic','ansible.module_utils._internal._ansiballz._loader','ansible.module_utils._internal._json._profiles._module_legacy_c2m','ansible.module_utils._internal._json._profiles._module_legacy_m2c','ansible.modules','runpy','glob','tempfile','shutil']
 def forget_warm():
  for name in list(sys.modules):
   if name.split('.')[0]in('ansible','ansible_collections'):
@@ -419,7 +419,10 @@ def forget_warm():
 def run_ansible_module(spec):
  MEMBERS.files=files=ZIPS[spec['zip']]
  for name in WARM:
-  if files.get(MEMBERS.where(name))!=WARM[name]:
+  p=MEMBERS.where(name)
+  if not p:
+   del sys.modules[name]
+  elif files[p]!=WARM[name]:
    forget_warm()
    break
  for k,v in spec['env'].items():
