@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
+	"io/fs"
 	"path"
 	"strings"
 	"sync"
@@ -66,7 +67,7 @@ func (s *store) open(text []byte) (*archive, error) {
 		if strings.HasSuffix(f.Name, "/") {
 			continue
 		}
-		if path.Ext(f.Name) != ".py" || path.IsAbs(f.Name) || path.Clean(f.Name) != f.Name {
+		if path.Ext(f.Name) != ".py" || !fs.ValidPath(f.Name) {
 			return nil, fmt.Errorf("%w: it has %.80q", errUnknown, f.Name)
 		}
 		b, err := readMember(f, left)

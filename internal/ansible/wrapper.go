@@ -41,7 +41,9 @@ func parseWrapper(b []byte) (*payload, error) {
 // test-ansible` shows those of others.
 var knownCode = map[string]string{
 	"db867b55f14cc060": "2.14",
+	"53ef336ff69c7fb8": "2.14, with a limit of open files",
 	"afdeb4dd2aab0d4f": "2.16 to 2.18",
+	"62bb9b77657e0280": "2.16 to 2.18, with a limit of open files",
 	"9a44c6ec653066fa": "2.19 and 2.20",
 	"71e2f0483c19c5dc": "2.21",
 }

@@ -2,6 +2,10 @@ package daemon
 
 import (
 	"context"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
 	"syscall"
 	"time"
 )
@@ -19,6 +23,22 @@ func outlive(ctx context.Context, pid int) {
 		}
 	}
 }
+
+// sweep removes what killed daemons have left in a directory of sockets: those that are called after an owner who is no more.
+func sweep(dir string) {
+	all, _ := filepath.Glob(filepath.Join(dir, "*-*.sock*"))
+	for _, name := range all {
+		m := owned.FindStringSubmatch(filepath.Base(name))
+		if m == nil {
+			continue
+		}
+		if pid, err := strconv.Atoi(m[1]); err == nil && syscall.Kill(pid, 0) == syscall.ESRCH {
+			os.Remove(name)
+		}
+	}
+}
+
+var owned = regexp.MustCompile(`^[a-z]+-(\d+)\.sock(\.lock)?$`)
 
 // ownerTick is how often the owner is looked at.
 const ownerTick = 200 * time.Millisecond

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -83,6 +84,9 @@ func Serve(ctx context.Context, o Options) error {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
+	}
+	if o.Owner != 0 {
+		sweep(filepath.Dir(o.Socket))
 	}
 	l, lock, err := listen(o.Socket)
 	if err != nil {

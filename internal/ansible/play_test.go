@@ -1,0 +1,360 @@
+package ansible_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/mitogen-go/mitogen/internal/ansible"
+	"github.com/mitogen-go/mitogen/internal/cli"
+	"github.com/mitogen-go/mitogen/internal/lab"
+)
+
+// The plugin starts this test's executable as a daemon.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "daemon" {
+		ctx := cli.Interruptible(os.Exit)
+		os.Exit(cli.Main(ctx, os.Args[1:], cli.Streams{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}))
+	}
+	os.Exit(lab.Main(m))
+}
+
+// playbooks are the programs to test with: $MITOGEN_ANSIBLE has ansible-playbook of several releases, as `make test-ansible` makes it; else it is the
+// one that is installed.
+func playbooks(t *testing.T) []string {
+	t.Helper()
+	if list := os.Getenv("MITOGEN_ANSIBLE"); list != "" {
+		return strings.Fields(list)
+	}
+	path, err := exec.LookPath("ansible-playbook")
+	if err != nil {
+		t.Skip("there is no ansible-playbook")
+	}
+	return []string{path}
+}
+
+// release says which Ansible a program is.
+func release(t *testing.T, playbook string) string {
+	t.Helper()
+	out, err := exec.Command(playbook, "--version").Output()
+	m := regexp.MustCompile(`core (\d+\.\d+)`).FindSubmatch(out)
+	if err != nil || m == nil {
+		t.Fatalf("%s: %v: %s", playbook, err, out)
+	}
+	return string(m[1])
+}
+
+// stage is a directory to run playbooks in.
+type stage struct {
+	t        *testing.T
+	l        *lab.Lab
+	dir      string
+	playbook string
+	plugin   string
+}
+
+func newStage(t *testing.T, playbook string) *stage {
+	t.Helper()
+	s := &stage{t: t, l: lab.Need(t), dir: t.TempDir(), playbook: playbook}
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.plugin, err = ansible.Unpack(filepath.Join(s.dir, "plugins"), exe); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Join(s.dir, "run"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(s.dir, "ansible.cfg"), []byte("[defaults]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// sockets are where this stage's daemons listen.
+func (s *stage) sockets() []string {
+	all, _ := filepath.Glob(filepath.Join(s.dir, "run", "mitogen", "*"))
+	return all
+}
+
+// command runs a playbook of testdata/cases, or elsewhere.
+func (s *stage) command(ctx context.Context, plugin, book, host string, args ...string) *exec.Cmd {
+	cases, err := filepath.Abs("testdata/cases")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	args = append([]string{"-i", host + ",", "-e", "ansible_ssh_common_args='-F " + s.l.Config + "'", book}, args...)
+	cmd := exec.CommandContext(ctx, s.playbook, args...)
+	cmd.Dir = cases
+	cmd.Env = append(os.Environ(),
+		"MITOGEN_RECORD="+filepath.Join(s.dir, "record-"+plugin), "MITOGEN_FETCH="+filepath.Join(s.dir, "fetched"),
+		"XDG_RUNTIME_DIR="+filepath.Join(s.dir, "run"), "ANSIBLE_HOME="+filepath.Join(s.dir, "home"), "ANSIBLE_LOCAL_TEMP="+filepath.Join(s.dir, "tmp"),
+		"ANSIBLE_CALLBACK_PLUGINS="+filepath.Join(cases, "../callback"), "ANSIBLE_CALLBACKS_ENABLED=record", "ANSIBLE_LIBRARY="+filepath.Join(cases, "library"),
+		"ANSIBLE_CONNECTION_PLUGINS="+s.plugin, "ANSIBLE_TRANSPORT="+plugin, "ANSIBLE_PIPELINING=1", "ANSIBLE_SSH_ARGS=-C -o ControlMaster=auto -o ControlPersist=5s", "ANSIBLE_NOCOWS=1", "ANSIBLE_CONFIG="+filepath.Join(s.dir, "ansible.cfg"),
+		"ANSIBLE_SSH_CONTROL_PATH_DIR="+filepath.Join(s.dir, "cp"), "ANSIBLE_DEPRECATION_WARNINGS=0", "ANSIBLE_NOCOLOR=1", "ANSIBLE_TIMEOUT=20", "LC_ALL=C.UTF-8", "LC_MESSAGES=C")
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 10 * time.Second
+	return cmd
+}
+
+// result is what came of a task.
+type result struct {
+	Task, Host, What string
+	Value            map[string]any
+}
+
+// play runs a playbook and returns its results and what it printed.
+func (s *stage) play(plugin, book, host string, args ...string) ([]result, string) {
+	s.t.Helper()
+	for _, dir := range []string{"/tmp/mitogen-ansible-test", filepath.Join(s.dir, "fetched"), filepath.Join(s.dir, "record-"+plugin)} {
+		os.RemoveAll(dir)
+	}
+	ctx, cancel := context.WithTimeout(s.t.Context(), 5*time.Minute)
+	defer cancel()
+	out, _ := s.command(ctx, plugin, book, host, args...).CombinedOutput() // tasks are to fail
+	f, err := os.Open(filepath.Join(s.dir, "record-"+plugin))
+	if err != nil {
+		s.t.Fatalf("%v; it printed\n%s", err, out)
+	}
+	defer f.Close()
+	var all []result
+	lines := bufio.NewScanner(f)
+	lines.Buffer(nil, 16<<20)
+	for lines.Scan() {
+		var fields [4]json.RawMessage
+		var r result
+		if err := json.Unmarshal(lines.Bytes(), &fields); err != nil {
+			s.t.Fatal(err)
+		}
+		for i, to := range []any{&r.Task, &r.Host, &r.What, &r.Value} {
+			if err := json.Unmarshal(fields[i], to); err != nil {
+				s.t.Fatal(err)
+			}
+		}
+		all = append(all, r)
+	}
+	if len(all) == 0 {
+		s.t.Fatalf("nothing was run:\n%s", out)
+	}
+	return all, string(out)
+}
+
+// What differs from run to run, whatever the plugin is.
+var (
+	varying = map[string]bool{"start": true, "end": true, "delta": true, "mtime": true, "atime": true, "ctime": true, "inode": true, "version": true, "attempts": true,
+		"ansible_job_id": true, "results_file": true, "started": true, "backup_file": true, "ansible_date_time": true, "SSH_CLIENT": true, "SSH_CONNECTION": true,
+		"files": true, "_original_basename": true, "duration_ms": true, "warnings": true}
+	replaced = []struct {
+		re   *regexp.Regexp
+		with string
+	}{
+		{regexp.MustCompile(`ansible-tmp-[\d.]+-\d+-\d+`), "TEMP"},
+		{regexp.MustCompile(`ansible_[\w.]+_payload(_\w+)?/ansible_[\w.]+_payload.zip`), "ZIP"},
+		{regexp.MustCompile(`BECOME-SUCCESS-\w+`), "SUCCESS"},
+		{regexp.MustCompile(`j?\d{6,}\.\d+`), "JOB"},
+		{regexp.MustCompile(`Shared connection to \S+ closed`), "Shared connection closed"},
+		{regexp.MustCompile(`tmp\w{8}|ansible-local-\w+|\.source\.\w+`), "TEMP"},
+		// Of a module's wrapper, or of what runs it here.
+		{regexp.MustCompile(`  File "<(stdin|_mitogen_ansible)>".*\n`), ""},
+		// By a shell, if that is still there.
+		{regexp.MustCompile(`^Killed\r?\n$`), ""},
+		// The terminal's echo of the end of a password.
+		{regexp.MustCompile(`^\r\n`), ""},
+	}
+)
+
+// normal is v without what differs anyway.
+func normal(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		m := map[string]any{}
+		for k, x := range v {
+			if !varying[k] {
+				m[k] = normal(x)
+			}
+		}
+		return m
+	case []any:
+		var l []any
+		for _, x := range v {
+			if n := normal(x); n != "" {
+				l = append(l, n)
+			}
+		}
+		return l
+	case string:
+		for _, r := range replaced {
+			v = r.re.ReplaceAllString(v, r.with)
+		}
+		return v
+	}
+	return v
+}
+
+// compare runs a playbook by Ansible's own ssh plugin and by ours.
+func (s *stage) compare(book, host string, args ...string) string {
+	s.t.Helper()
+	want, wantOut := s.play("ssh", book, host, args...)
+	got, gotOut := s.play("mitogen", book, host, args...)
+	if len(want) != len(got) {
+		s.t.Errorf("%d results, and not %d as with ssh. ssh:\n%s\nmitogen:\n%s", len(got), len(want), last(wantOut), last(gotOut))
+	}
+	for i := range min(len(want), len(got)) {
+		a, b := want[i], got[i]
+		if a.Task != b.Task || a.What != b.What {
+			s.t.Errorf("%s %s, and with ssh %s %s: %v", b.Task, b.What, a.Task, a.What, b.Value)
+			continue
+		}
+		x, y := normal(a.Value).(map[string]any), normal(b.Value).(map[string]any)
+		for _, k := range slices.Sorted(maps.Keys(x)) {
+			if !reflect.DeepEqual(x[k], y[k]) {
+				s.t.Errorf("%s: %s\nmitogen: %.2000v\n    ssh: %.2000v", a.Task, k, y[k], x[k])
+			}
+			delete(y, k)
+		}
+		if len(y) > 0 {
+			s.t.Errorf("%s: besides %v", a.Task, y)
+		}
+	}
+	return gotOut
+}
+
+func last(s string) string { return s[max(0, len(s)-4000):] }
+
+// Each task's result is what Ansible's own plugin has.
+func TestSameAsSSH(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long")
+	}
+	for _, playbook := range playbooks(t) {
+		t.Run(release(t, playbook), func(t *testing.T) {
+			s := newStage(t, playbook)
+			out := s.compare("basic.yml", lab.Free, "-vvv", "-e", "ansible_python_interpreter=/usr/bin/python3")
+			for _, task := range []string{"ping", "command", "copy", "setup"} {
+				if !strings.Contains(out, "mitogen: as module ansible.modules."+task) {
+					t.Errorf("%s wasn't recognised as a module:\n%s", task, regexp.MustCompile(`(?m)^.*mitogen: .*$`).FindAllString(out, 10))
+				}
+			}
+			s.compare("become.yml", lab.Free, "-e", "ansible_python_interpreter=/usr/bin/python3")
+			s.compare("become.yml", lab.TTY, "-e", "ansible_python_interpreter=/usr/bin/python3", "-e", "ansible_user="+lab.Free)
+			s.compare("passwords.yml", lab.Pass, "-e", "ansible_become_password="+s.l.Password)
+			s.quiet(nil)
+		})
+	}
+}
+
+// quiet waits until nothing of the daemons is left but some sockets.
+func (s *stage) quiet(but map[string]bool) {
+	s.t.Helper()
+	run := filepath.Join(s.dir, "run")
+	for range 500 {
+		if !slices.ContainsFunc(s.sockets(), func(name string) bool { return !but[name] }) && len(processes(run)) == 0 && len(contexts(s.t)) == 0 {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	s.t.Errorf("left: %v, %v, %v", s.sockets(), processes(run), contexts(s.t))
+}
+
+// contexts are the processes and temporary directories of the test accounts.
+func contexts(t *testing.T) []string {
+	t.Helper()
+	var all []string
+	for _, name := range []string{lab.Free, lab.Pass, lab.Log} {
+		u, err := user.Lookup(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		temps, _ := filepath.Glob(filepath.Join(u.HomeDir, ".ansible/tmp/*"))
+		all = append(all, temps...)
+		out, _ := exec.Command("ps", "-o", "pid=,args=", "-u", name).Output()
+		for line := range strings.Lines(string(out)) {
+			if !strings.Contains(line, "sshd") { // of the ssh plugin, which lets them stay
+				all = append(all, strings.TrimSpace(line))
+			}
+		}
+	}
+	temps, _ := filepath.Glob("/var/tmp/ansible-tmp-*")
+	return append(all, temps...)
+}
+
+// However a playbook ends, nothing is left of it after a second or two.
+func TestKilled(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long")
+	}
+	n := 5
+	if os.Getenv("MITOGEN_SOAK") != "" {
+		n = 200
+	}
+	seed := time.Now().UnixNano()
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(uint64(seed), 0))
+	s := newStage(t, playbooks(t)[0])
+	left := map[string]bool{}
+	for i := range n {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		cmd := s.command(ctx, "mitogen", "endless.yml", lab.Free, "-e", "ansible_python_interpreter=/usr/bin/python3")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		after := time.Duration(100+r.IntN(3000)) * time.Millisecond
+		time.Sleep(after)
+		how := []string{"interrupt", "kill", "kill all", "kill the daemon"}[r.IntN(4)]
+		switch how {
+		case "interrupt": // as a terminal does
+			syscall.Kill(-cmd.Process.Pid, syscall.SIGINT)
+		case "kill":
+			syscall.Kill(cmd.Process.Pid, syscall.SIGKILL)
+		case "kill all":
+			syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		case "kill the daemon":
+			exec.Command("pkill", "-KILL", "-f", filepath.Join(s.dir, "run")).Run()
+			time.Sleep(100 * time.Millisecond)
+			syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		}
+		cmd.Wait()
+		cancel()
+		if how == "kill the daemon" { // the next one removes what it had no time for
+			for _, name := range s.sockets() {
+				left[name] = true
+			}
+		}
+		s.quiet(left)
+		if t.Failed() {
+			t.Fatalf("run %d: %s after %v", i, how, after)
+		}
+	}
+	s.play("mitogen", "ping.yml", lab.Free)
+	s.quiet(nil)
+}
+
+// processes are those with text in their command lines, but for this one.
+func processes(text string) []string {
+	var all []string
+	names, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, name := range names {
+		b, _ := os.ReadFile(name)
+		if bytes.Contains(b, []byte(text)) && !strings.HasPrefix(name, fmt.Sprintf("/proc/%d/", os.Getpid())) {
+			all = append(all, string(bytes.ReplaceAll(b, []byte{0}, []byte{' '})))
+		}
+	}
+	return all
+}

@@ -1,0 +1,188 @@
+package ansible
+
+import (
+	"archive/zip"
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+func TestPythonString(t *testing.T) {
+	for literal, want := range map[string]string{
+		`'a'`: "a", `"it's"`: "it's", `'it\'s'`: "it's", `'a\\n'`: `a\n`, `'\x41\u00e9\U0001f600'`: "Aé😀", `'\n\t'`: "\n\t", `''`: "", `'ü'`: "ü",
+	} {
+		if got, err := pythonString(literal); err != nil || got != want {
+			t.Errorf("%s: %q, %v", literal, got, err)
+		}
+	}
+	for _, literal := range []string{``, `'`, `'a`, `a`, `'a'b'`, `'\'`, `'\q'`, `'\x4'`, `'\ud800'`, `f''`, `'a' 'b'`} {
+		if got, err := pythonString(literal); err == nil {
+			t.Errorf("%s: %q", literal, got)
+		}
+	}
+}
+
+// capture is a connection plugin that keeps what is piped into interpreters.
+const capture = `
+DOCUMENTATION = '''
+name: capture
+short_description: keeps what is piped into interpreters
+description: For a test.
+options:
+  pipelining: {description: always, default: true, type: bool, vars: [{name: capture_pipelining}]}
+'''
+import os
+from ansible.plugins.connection.local import Connection as Local
+class Connection(Local):
+    has_pipelining = True
+    def exec_command(self, cmd, in_data=None, sudoable=True):
+        if in_data:
+            with open(os.environ['CAPTURE'], 'wb') as f:
+                f.write(in_data)
+        return super().exec_command(cmd, in_data=in_data, sudoable=sudoable)
+`
+
+// wrapper is one that the installed release makes.
+func wrapper(t *testing.T, env ...string) []byte {
+	t.Helper()
+	playbook, err := exec.LookPath("ansible-playbook")
+	if err != nil {
+		t.Skip("there is no ansible-playbook")
+	}
+	dir := t.TempDir()
+	for name, text := range map[string]string{"plugins/capture.py": capture, "p.yml": "[{hosts: all, gather_facts: false, tasks: [{ping: {data: \"it's \\\"ü\\\"\"}}]}]", "ansible.cfg": ""} {
+		os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755)
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.Command(playbook, "-i", "h,", "-c", "capture", "p.yml", "-e", "ansible_python_interpreter=/usr/bin/python3")
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "CAPTURE="+dir+"/captured", "ANSIBLE_CONNECTION_PLUGINS="+dir+"/plugins", "ANSIBLE_HOME="+dir+"/home", "LC_ALL=C.UTF-8")
+	cmd.Env = append(cmd.Env, env...)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	b, err := os.ReadFile(filepath.Join(dir, "captured"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// What the installed release pipes is known; what is changed in any place isn't.
+func TestWrapper(t *testing.T) {
+	b := wrapper(t)
+	p, err := parseWrapper(b)
+	if err != nil || p.module != "ansible.modules.ping" || !strings.Contains(string(p.params), `"data": "it's \"`) {
+		t.Fatalf("%+v, %v", p, err)
+	}
+	s := newStore()
+	a, err := s.open(p.zip)
+	if err != nil || len(a.files) < 10 {
+		t.Fatal(a, err)
+	}
+	packs, err := s.pack([]sum{a.files[0].sum, a.files[1].sum})
+	if err != nil || len(packs) != 1 || len(packs[0].sums) != 2 {
+		t.Error(packs, err)
+	}
+	var all []sum
+	for _, m := range a.files {
+		all = append(all, m.sum)
+	}
+	packs, err = s.pack(append(all, all...)) // more than fits one
+	n := 0
+	for _, p := range packs {
+		n += len(p.sums)
+		if len(p.data) > maxPack {
+			t.Error(len(p.data))
+		}
+	}
+	if err != nil || n != 2*len(all) || len(packs) < 2 {
+		t.Error(len(packs), n, err)
+	}
+
+	limited := wrapper(t, "ANSIBLE_PYTHON_MODULE_RLIMIT_NOFILE=1024")
+	if p, err := parseWrapper(limited); err != nil || p.noFile != 1024 {
+		t.Errorf("with a limit of open files: %v", err)
+	}
+
+	text := string(b)
+	code := regexp.MustCompile(`(?m)^\s+(?:import|from|return|if|z = |sys\.).*$`).FindAllStringIndex(text, -1)
+	if len(code) < 5 {
+		t.Fatal("no code in it")
+	}
+	for _, at := range code {
+		changed := text[:at[1]] + " # changed" + text[at[1]:]
+		if _, err := parseWrapper([]byte(changed)); !errors.Is(err, errUnknown) {
+			t.Errorf("after %q: %v", text[at[0]:at[1]], err)
+		}
+	}
+	for _, changed := range []string{"", text + "\nprint(1)\n", text[:len(text)/2], strings.Replace(text, "ansible.modules.ping", "os.path", 1) + "#",
+		strings.Replace(text, "_ANSIBALLZ_WRAPPER = True", "_ANSIBALLZ_WRAPPER = 1", 1)} {
+		if _, err := parseWrapper([]byte(changed)); !errors.Is(err, errUnknown) {
+			t.Errorf("%.100q: %v", changed, err)
+		}
+	}
+}
+
+func zipped(t *testing.T, names ...string) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	z := zip.NewWriter(&b)
+	for _, name := range names {
+		w, err := z.Create(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.Write([]byte("x = 1\n"))
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return []byte(base64.StdEncoding.EncodeToString(b.Bytes()))
+}
+
+func TestArchive(t *testing.T) {
+	s := newStore()
+	a, err := s.open(zipped(t, "ansible/__init__.py", "ansible/modules/", "ansible/modules/x.py"))
+	if err != nil || len(a.files) != 2 || a.files[0].sum != a.files[1].sum || len(s.contents) != 1 {
+		t.Error(a, err)
+	}
+	for _, bad := range [][]byte{[]byte("!"), []byte("AAAA"), zipped(t, "a.so"), zipped(t, "/a.py"), zipped(t, "../a.py"), zipped(t, "a/../b.py"), zipped(t, "data.json")} {
+		if _, err := s.open(bad); !errors.Is(err, errUnknown) {
+			t.Errorf("%.40s: %v", bad, err)
+		}
+	}
+}
+
+func TestUnpack(t *testing.T) {
+	dir := t.TempDir()
+	for range 2 {
+		got, err := Unpack(dir, `/opt/it's/mitogen`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files, err := os.ReadDir(got)
+		if err != nil || len(files) != 1 || files[0].Name() != "mitogen.py" {
+			t.Fatal(files, err)
+		}
+		b, err := os.ReadFile(filepath.Join(got, "mitogen.py"))
+		if err != nil || !strings.Contains(string(b), `EXECUTABLE = '/opt/it\'s/mitogen' `) {
+			t.Error(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "file"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Unpack(filepath.Join(dir, "file"), "x"); err == nil {
+		t.Error("a directory in a file")
+	}
+}
