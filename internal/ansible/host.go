@@ -57,7 +57,7 @@ type leaf struct {
 
 // newHost starts a login.
 func newHost(eng *engine.Engine, key, target string, o connect.Options) (*host, error) {
-	c, err := eng.Start(target, engine.ConnectOptions{Options: o, Template: true})
+	c, err := eng.Start(target, engine.ConnectOptions{Options: o, Fresh: true})
 	if err != nil {
 		return nil, err
 	}

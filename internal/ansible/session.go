@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/mitogen-go/mitogen/internal/engine"
@@ -350,12 +351,10 @@ func (t *Session) literal(ctx context.Context, m *Message, inner string, data []
 			return before(err)
 		}
 		go func() {
-			for len(data) > 0 {
-				n := min(len(data), wire.MaxPayload)
-				if _, err := tun.Write(data[:n]); err != nil {
+			for piece := range slices.Chunk(data, wire.MaxPayload) {
+				if _, err := tun.Write(piece); err != nil {
 					return
 				}
-				data = data[n:]
 			}
 			tun.CloseWrite()
 		}()

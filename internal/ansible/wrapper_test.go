@@ -80,9 +80,16 @@ func wrapper(t *testing.T, env ...string) []byte {
 // What the installed release pipes is known; what is changed in any place isn't.
 func TestWrapper(t *testing.T) {
 	b := wrapper(t)
+	limited := wrapper(t, "ANSIBLE_PYTHON_MODULE_RLIMIT_NOFILE=1024")
+	if p, err := parseWrapper(limited); err != nil || p.noFile != 1024 {
+		t.Errorf("with a limit of open files: %v", err)
+	}
 	p, err := parseWrapper(b)
-	if err != nil || p.module != "ansible.modules.ping" || !strings.Contains(string(p.params), `"data": "it's \"`) {
-		t.Fatalf("%+v, %v", p, err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.module != "ansible.modules.ping" || !strings.Contains(string(p.params), `"data": "it's \"`) {
+		t.Fatalf("%s, %s", p.module, p.params)
 	}
 	s := newStore()
 	a, err := s.open(p.zip)
@@ -107,11 +114,6 @@ func TestWrapper(t *testing.T) {
 	}
 	if err != nil || n != 2*len(all) || len(packs) < 2 {
 		t.Error(len(packs), n, err)
-	}
-
-	limited := wrapper(t, "ANSIBLE_PYTHON_MODULE_RLIMIT_NOFILE=1024")
-	if p, err := parseWrapper(limited); err != nil || p.noFile != 1024 {
-		t.Errorf("with a limit of open files: %v", err)
 	}
 
 	text := string(b)

@@ -20,6 +20,7 @@ type ConnectOptions struct {
 	connect.Options
 	Via            *Context // nil: the engine
 	Template       bool     // it runs nothing, is forked, and shared by all who ask for it
+	Fresh          bool     // the last context is nobody else's, before or after
 	Stdout, Stderr io.Writer
 	LogLevel       slog.Level
 
@@ -153,6 +154,9 @@ func (e *Engine) links(target string, o ConnectOptions) ([]link, error) {
 		l.key = key(l, o)
 		if o.Template && i == len(hops)-1 || i+1 < len(hops) && hops[i+1].Method == "fork" {
 			l.key += "template" // nobody is to run anything in it
+		}
+		if o.Fresh && i == len(hops)-1 {
+			l.key = fmt.Sprintf("fresh %d", e.fresh.Add(1))
 		}
 		l.key = before + l.key
 		before = l.key

@@ -17,6 +17,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mitogen-go/mitogen/internal/askpass"
@@ -76,6 +77,7 @@ type Engine struct {
 	opt     Options         // static
 	log     *slog.Logger    // static
 	finder  *modules.Finder // static
+	fresh   atomic.Uint64   // contexts that were made with Fresh
 	forward *forward.Forwarder
 	// forwards is the module of the runtime that takes bundles. Static.
 	forwards *modules.Module
