@@ -55,11 +55,24 @@ type leaf struct {
 	packs map[string]bool // that went to it
 }
 
-// newHost starts a login.
-func newHost(eng *engine.Engine, key, target string, o connect.Options) (*host, error) {
-	c, err := eng.Start(target, engine.ConnectOptions{Options: o, Fresh: true})
-	if err != nil {
-		return nil, err
+// A Way leads to a host: targets, each behind the one before.
+type Way []Hop
+
+// Hop is a target with options of its own.
+type Hop struct {
+	Target  string
+	Options connect.Options
+}
+
+// newHost starts a login. What is on the way there is shared with other hosts.
+func newHost(eng *engine.Engine, key string, way Way) (*host, error) {
+	var c *engine.Context
+	for i, h := range way {
+		next, err := eng.Start(h.Target, engine.ConnectOptions{Options: h.Options, Via: c, Fresh: i == len(way)-1})
+		if err != nil {
+			return nil, err
+		}
+		c = next
 	}
 	return &host{key: key, login: c, leaves: map[leafKey]*leaf{}, places: map[sum]place{}, numbers: map[sum]int{}, homes: map[string]string{}}, nil
 }

@@ -358,3 +358,131 @@ func processes(text string) []string {
 	}
 	return all
 }
+
+// inventory writes an inventory and returns its name.
+func (s *stage) inventory(lines string) string {
+	s.t.Helper()
+	name := filepath.Join(s.dir, "inventory")
+	text := "[all:vars]\nansible_ssh_common_args=-F " + s.l.Config + "\nansible_python_interpreter=/usr/bin/python3\n[hosts]\n" + lines
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+	return name
+}
+
+// stdout is what tasks have printed, by host and task.
+func stdout(all []result) map[string]string {
+	m := map[string]string{}
+	for _, r := range all {
+		text, _ := r.Value["stdout"].(string)
+		if r.What != "ok" {
+			text = fmt.Sprint(r.What, ": ", r.Value["msg"])
+		}
+		m[r.Host+" "+r.Task] = text
+	}
+	return m
+}
+
+// Hosts are reached through others, and in other ways than ssh.
+func TestWays(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long")
+	}
+	s := newStage(t, playbooks(t)[0])
+	inventory := s.inventory(strings.NewReplacer("FREE", lab.Free, "SECRET", s.l.Password, "OTHER", lab.Pass).Replace(`direct ansible_host=FREE
+bastion ansible_host=OTHER ansible_become_password=SECRET
+behind ansible_host=FREE mitogen_via=bastion
+deep ansible_host=FREE mitogen_via=behind
+stranger ansible_host=FREE mitogen_via=OTHER
+target mitogen_target=FREE+sudo+local
+here mitogen_target=local
+given ansible_host=OTHER ansible_password=SECRET ansible_become_password=SECRET ansible_ssh_extra_args="-o PubkeyAuthentication=no"
+wrong ansible_host=OTHER ansible_password=wrong ansible_ssh_extra_args="-o PubkeyAuthentication=no"
+mistake mitogen_target=a:b:c
+nowhere ansible_host=mito-no-such-host.invalid
+python ansible_host=FREE ansible_python_interpreter=/no/such/python
+`))
+	results, out := s.play("mitogen", "ways.yml", lab.Free, "-i", inventory, "-l", "hosts")
+	got := stdout(results)
+	for host, who := range map[string]string{"direct": lab.Free, "bastion": lab.Pass, "behind": lab.Free, "deep": lab.Free, "stranger": lab.Free, "target": "root", "here": "root", "given": lab.Pass} {
+		if got[host+" who"] != who || got[host+" root"] != "root" {
+			t.Errorf("%s: %q, %q", host, got[host+" who"], got[host+" root"])
+		}
+	}
+	for host, want := range map[string]string{"wrong": "unreachable: .*Permission denied", "mistake": "unreachable: .*too many colons", "nowhere": "unreachable: .*resolve hostname",
+		"python": "failed: "} {
+		if !regexp.MustCompile(want).MatchString(got[host+" who"]) {
+			t.Errorf("%s: %q", host, got[host+" who"])
+		}
+	}
+	if t.Failed() {
+		t.Log(last(out))
+	}
+	s.quiet(nil)
+}
+
+// Contexts are made anew when a new login would see something else.
+func TestRecycled(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long")
+	}
+	s := newStage(t, playbooks(t)[0])
+	results, out := s.play("mitogen", "recycle.yml", lab.Free, "-e", "ansible_python_interpreter=/usr/bin/python3")
+	got := map[string]string{}
+	for k, v := range stdout(results) {
+		got[strings.TrimPrefix(k, lab.Free+" ")] = v
+	}
+	switch {
+	case got["first"] == "" || got["first"] != got["same"]:
+		t.Errorf("no change: %q, %q", got["first"], got["same"])
+	case got["changed"] == got["first"] || got["removed"] == got["changed"]:
+		t.Errorf("changes: %q, %q, %q", got["first"], got["changed"], got["removed"])
+	case got["still"] != got["removed"] || got["reset"] == got["still"]:
+		t.Errorf("reset: %q, %q, %q", got["removed"], got["still"], got["reset"])
+	case got["after"] != got["reset"]+"\n0":
+		t.Errorf("after a timeout: %q, %q", got["reset"], got["after"])
+	case got["user's"] != "mito-temp" || strings.Contains(got["user gone"], "failed"):
+		t.Errorf("user: %q, %q", got["user's"], got["user gone"])
+	}
+	if t.Failed() {
+		t.Log(last(out))
+	}
+	s.quiet(nil)
+}
+
+// With mitogen_persist contexts last from one playbook to the next.
+func TestPersist(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long")
+	}
+	s := newStage(t, playbooks(t)[0])
+	socket := filepath.Join(s.dir, "run", "mitogen", "daemon.sock")
+	var pids []string
+	for range 2 {
+		results, _ := s.play("mitogen", "pid.yml", lab.Free, "-e", "mitogen_persist=true", "-e", "ansible_python_interpreter=/usr/bin/python3")
+		pids = append(pids, stdout(results)[lab.Free+" pid"])
+	}
+	if pids[0] == "" || pids[0] != pids[1] {
+		t.Errorf("contexts %q", pids)
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command(exe, "daemon", "stop", "--socket", socket).CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
+	s.quiet(map[string]bool{socket + ".lock": true})
+}
+
+// Without the program, tasks are done by the ssh plugin, with a warning.
+func TestNoProgram(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long")
+	}
+	s := newStage(t, playbooks(t)[0])
+	results, out := s.play("mitogen", "pid.yml", lab.Free, "-e", "mitogen_executable=/no/such/program", "-e", "ansible_python_interpreter=/usr/bin/python3")
+	if got := stdout(results)[lab.Free+" pid"]; !regexp.MustCompile(`^\s*\d+$`).MatchString(got) || !strings.Contains(strings.Join(strings.Fields(out), " "), "left to the ssh plugin: /no/such/program") {
+		t.Errorf("%q: %s", got, last(out))
+	}
+}

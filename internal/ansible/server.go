@@ -10,8 +10,10 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mitogen-go/mitogen/internal/connect"
@@ -80,16 +82,16 @@ func NewServer(eng *engine.Engine, log *slog.Logger) *Server {
 	return &Server{eng: eng, log: log, store: newStore(), hosts: map[string]*host{}}
 }
 
-// host returns the login for target, which may have to be made; in use. done is to be called.
-func (s *Server) host(target string, o connect.Options) (*host, error) {
+// host returns the login at the end of a way, which may have to be made; in use. done is to be called.
+func (s *Server) host(way Way) (*host, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	key := hostKey(target, o)
+	key := way.key()
 	h := s.hosts[key]
 	if h != nil && h.use() {
 		return h, nil
 	}
-	h, err := newHost(s.eng, key, target, o)
+	h, err := newHost(s.eng, key, way)
 	if err != nil {
 		return nil, err
 	}
@@ -98,16 +100,24 @@ func (s *Server) host(target string, o connect.Options) (*host, error) {
 	return h, nil
 }
 
-// hostKey tells logins apart, passwords included, without showing them. Interpreters don't matter: others can be started below.
-func hostKey(target string, o connect.Options) string {
-	type bare connect.SSHOptions // formats secrets
+// key tells logins apart, passwords included, without showing them. Interpreters don't matter: others can be started below.
+func (w Way) key() string {
 	h := sha256.New()
-	fmt.Fprintf(h, "%q %#v %q %q", target, bare(o.SSH), string(o.SSH.Password), string(o.SSH.Passphrase))
+	for _, hop := range w {
+		hop.hash(h)
+	}
+	return string(h.Sum(nil))
+}
+
+func (hop Hop) hash(h io.Writer) {
+	o := hop.Options
+	ssh := o.SSH
+	ssh.Compression = nil // a pointer
+	fmt.Fprintf(h, "%q %#v %q %q", hop.Target, ssh, string(ssh.Password), string(ssh.Passphrase))
 	if o.SSH.Compression != nil {
 		fmt.Fprint(h, *o.SSH.Compression)
 	}
-	fmt.Fprintf(h, "%v %q %q %q %q %q", o.Programs, string(o.Sudo.Password), string(o.Su.Password), string(o.Doas.Password), o.ConnectTimeout, []any{o.Sudo.Args, o.Su.Args, o.Doas.Args})
-	return string(h.Sum(nil))
+	fmt.Fprintf(h, "%v %q %q %q %v %q", o.Programs, string(o.Sudo.Password), string(o.Su.Password), string(o.Doas.Password), o.ConnectTimeout, []any{o.Sudo.Args, o.Su.Args, o.Doas.Args})
 }
 
 // retire makes the next operation log in again.
@@ -179,8 +189,7 @@ func unborn(err error) bool {
 type Session struct {
 	s       *Server
 	ch      *jsonline.Conn
-	target  string
-	options connect.Options
+	way     Way
 	in      chan request
 	pending []*pending      // operations that nobody has waited for yet
 	temps   map[string]bool // temporary directories that were made, and not yet removed
@@ -193,10 +202,11 @@ type request struct {
 }
 
 // Serve serves one plugin until it closes its connection, or says that it will.
-func (s *Server) Serve(ctx context.Context, ch *jsonline.Conn, target string, o connect.Options) {
+func (s *Server) Serve(ctx context.Context, ch *jsonline.Conn, way Way) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	t := &Session{s: s, ch: ch, target: target, options: o, in: make(chan request), temps: map[string]bool{}}
+	t := &Session{s: s, ch: ch, way: way, in: make(chan request), temps: map[string]bool{}}
+	var orderly atomic.Bool
 	go func() {
 		defer close(t.in)
 		defer cancel()
@@ -206,6 +216,10 @@ func (s *Server) Serve(ctx context.Context, ch *jsonline.Conn, target string, o 
 			if err != nil {
 				return
 			}
+			if m.Do == "bye" {
+				orderly.Store(true)
+				return
+			}
 			select {
 			case t.in <- request{m, data}:
 			case <-ctx.Done():
@@ -213,12 +227,7 @@ func (s *Server) Serve(ctx context.Context, ch *jsonline.Conn, target string, o 
 			}
 		}
 	}()
-	orderly := false
 	for r := range t.in {
-		if r.m.Do == "bye" {
-			orderly = true
-			break
-		}
 		end := &End{}
 		if err := t.do(ctx, r.m, r.data, end); err != nil {
 			end.Error = failure(err)
@@ -227,7 +236,7 @@ func (s *Server) Serve(ctx context.Context, ch *jsonline.Conn, target string, o 
 			break
 		}
 	}
-	if !orderly && !t.kept {
+	if !orderly.Load() && !t.kept {
 		t.tidy()
 	}
 	t.settle(context.Background())
@@ -244,7 +253,7 @@ func (t *Session) tidy() {
 func (t *Session) do(ctx context.Context, m *Message, data []byte, end *End) error {
 	switch m.Do {
 	case "connect": // ahead of what is to come
-		h, err := t.s.host(t.target, t.options)
+		h, err := t.s.host(t.way)
 		if err == nil {
 			h.done()
 		}
@@ -264,7 +273,7 @@ func (t *Session) do(ctx context.Context, m *Message, data []byte, end *End) err
 // with runs fn with the host, once more where a context has turned out to be stale, or to have gone before.
 func (t *Session) with(fn func(h *host) error) error {
 	for try := 0; ; try++ {
-		h, err := t.s.host(t.target, t.options)
+		h, err := t.s.host(t.way)
 		if err != nil {
 			return err
 		}
@@ -282,7 +291,7 @@ func (t *Session) with(fn func(h *host) error) error {
 var errGone = errors.New("context has gone")
 
 func (t *Session) reset() error {
-	h, err := t.s.host(t.target, t.options)
+	h, err := t.s.host(t.way)
 	if err != nil {
 		return err
 	}

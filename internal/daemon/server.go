@@ -263,7 +263,11 @@ func (s *Server) playbook(ctx context.Context, conn *net.UnixConn, ch *channel, 
 		s.finish(c)
 		return
 	}
-	s.ansible.Serve(ctx, ch.Conn, m.Target, m.Options.connect())
+	var way ansible.Way
+	for _, h := range append(m.Via, hop{m.Target, m.Options}) {
+		way = append(way, ansible.Hop{Target: h.Target, Options: h.Options.connect()})
+	}
+	s.ansible.Serve(ctx, ch.Conn, way)
 	s.finish(c)
 }
 

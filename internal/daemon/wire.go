@@ -23,7 +23,8 @@ type message struct {
 	Options     *options `json:"options,omitempty"`
 	Interactive bool     `json:"interactive,omitempty"` // it can be asked
 
-	Protocol int `json:"protocol,omitempty"` // of a connection plugin
+	Protocol int   `json:"protocol,omitempty"` // of a connection plugin
+	Via      []hop `json:"via,omitempty"`      // before target
 
 	// Of those that have the daemon call or run something.
 	Path     []string                   `json:"path,omitempty"`     // where the client's own modules are, on this machine
@@ -53,6 +54,12 @@ type message struct {
 
 	jsonline.Sized // of both
 	data           []byte
+}
+
+// hop is a target on the way to another.
+type hop struct {
+	Target  string   `json:"target"`
+	Options *options `json:"options,omitempty"`
 }
 
 // prompt is a question for a person.

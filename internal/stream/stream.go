@@ -50,6 +50,7 @@ type Stream struct {
 	pairs    map[pair]int // frames in bulk, by (src, dst)
 	bundles  int          // frames in bulk that BUNDLE and FORWARD don't overtake
 	connects int          // CONNECTs in bulk, which nothing overtakes: it may be for the context that they make
+	opens    int          // OPENs in bulk, which others don't overtake: what one does may be there for the next, elsewhere
 	shared   int          // bytes in bulk that PutShared brought
 	spare    []byte
 	queued   int
@@ -74,6 +75,7 @@ type bulky struct {
 	pair    pair
 	bundle  bool
 	connect bool
+	open    bool
 }
 
 // New returns a stream without pipes. What is put into it waits.
@@ -133,7 +135,7 @@ func (s *Stream) Put(f *wire.Frame) {
 		s.small = f.Append(s.small)
 	default:
 		b := f.Append(make([]byte, 0, f.Size()))
-		s.putBulkLocked(bulky{head: b, pair: p, bundle: bundles(f), connect: f.Handle == wire.Connect})
+		s.putBulkLocked(bulky{head: b, pair: p, bundle: bundles(f), connect: f.Handle == wire.Connect, open: opens(f)})
 	}
 	s.queued += f.Size()
 }
@@ -153,7 +155,7 @@ func (s *Stream) PutShared(f *wire.Frame, rest []byte) {
 		return
 	}
 	head := f.AppendHead(make([]byte, 0, wire.HeaderSize+len(f.Payload)), len(rest))
-	s.putBulkLocked(bulky{head, rest, pair{f.Src, f.Dst}, bundles(f), f.Handle == wire.Connect})
+	s.putBulkLocked(bulky{head, rest, pair{f.Src, f.Dst}, bundles(f), f.Handle == wire.Connect, opens(f)})
 	s.shared += len(rest)
 	s.queued += f.Size() + len(rest)
 }
@@ -167,23 +169,29 @@ func (s *Stream) putBulkLocked(b bulky) {
 	if b.connect {
 		s.connects++
 	}
+	if b.open {
+		s.opens++
+	}
 }
 
 // mayOvertakeLocked says whether f may be sent before what is in bulk. The frames of a pair keep their order, and BUNDLE and
 // FORWARD, for whomever, keep that in which they were put, also behind the COMING that announces them. What is for a context doesn't
-// overtake the CONNECT that makes it.
+// overtake the CONNECT that makes it, nor one OPEN another.
 func (s *Stream) mayOvertakeLocked(f *wire.Frame, p pair) bool {
 	if len(s.bulk) == 0 {
 		return true
 	}
 	ordered := f.Handle == wire.BundlePiece || f.Handle == wire.Forward
-	return s.connects == 0 && s.pairs[p] == 0 && (s.bundles == 0 || !ordered)
+	return s.connects == 0 && s.pairs[p] == 0 && (s.bundles == 0 || !ordered) && (s.opens == 0 || !opens(f))
 }
 
 // bundles says whether f is one that BUNDLE and FORWARD stay behind.
 func bundles(f *wire.Frame) bool {
 	return f.Handle == wire.BundlePiece || f.Handle == wire.Forward || f.Handle == wire.Coming
 }
+
+// opens says whether f asks for something; not what is fed to it.
+func opens(f *wire.Frame) bool { return f.Handle == wire.Open && f.Kind != wire.Item }
 
 // urgent frames overtake all others. An answer to PING can't be told from others; whoever sends one uses PutUrgent.
 func urgent(f *wire.Frame) bool { return f.Handle == wire.Credit || f.Handle == wire.Ping }
@@ -325,6 +333,9 @@ func (s *Stream) forgetLocked(b bulky) {
 	if b.connect {
 		s.connects--
 	}
+	if b.open {
+		s.opens--
+	}
 	s.shared -= len(b.shared)
 }
 
@@ -370,7 +381,7 @@ func (s *Stream) writeOne() bool {
 func (s *Stream) drop() {
 	s.mu.Lock()
 	s.failed = true
-	s.urgent, s.small, s.bulk, s.queued, s.bundles, s.connects, s.shared = nil, nil, nil, 0, 0, 0, 0
+	s.urgent, s.small, s.bulk, s.queued, s.bundles, s.connects, s.opens, s.shared = nil, nil, nil, 0, 0, 0, 0, 0
 	clear(s.pairs)
 	if s.room != nil {
 		close(s.room)

@@ -259,6 +259,7 @@ from ansible.utils.display import Display
 EXECUTABLE = 'mitogen'      # who unpacks this writes its own path here
 PROTOCOL = 1                # docs/protocol.md, section 10
 PYTHONS = ['/usr/bin/python3', 'python3', 'python', 'python2.7', 'python2', '/usr/libexec/platform-python']
+METHODS = ('docker', 'podman', 'buildah', 'kubectl', 'lxc', 'lxd', 'incus', 'jail', 'machinectl', 'nspawn', 'chroot', 'setns')
 PATIENCE = 10               # seconds that a daemon may take to start
 CHUNK = 1 << 19
 
@@ -330,33 +331,34 @@ class Session:
 
     # Where to connect, and how
 
-    def target(self):
-        """The target, and the variables that a host named by mitogen_via has."""
-        own = self.address(self.option('host'))
+    def first(self):
+        """The first message: where the host is, and what is on the way there."""
         target = self.option('mitogen_target')
         if target:
-            return target.replace('{host}', own)
-        hops, via, seen = [own], self.option('mitogen_via'), set()
+            target = target.replace('{host}', self.address(self.option('host')))
+        else:
+            target = self.address(self.option('host'))
+        return {'op': 'ansible', 'protocol': PROTOCOL, 'target': target, 'options': self.options(), 'via': self.way(self.option('mitogen_via'))}
+
+    def way(self, via):
+        """The hops before the host, from here on, each with its own options."""
+        hops, seen = [], set()
         while via and via not in seen:
             seen.add(via)
-            there = self.host_vars(via)
-            hop = there.get('mitogen_target')
-            if not hop:
-                user, name = '', via
-                if '@' in via:
-                    user, name = via.rsplit('@', 1)
-                hop = self.address(there.get('ansible_host') or there.get('ansible_ssh_host') or name)
-                user = user or there.get('ansible_user') or there.get('ansible_ssh_user') or ''
-                port = there.get('ansible_port') or there.get('ansible_ssh_port')
-                method = {'docker': 'docker:', 'podman': 'podman:', 'lxc': 'lxc:', 'lxd': 'lxd:', 'jail': 'jail:', 'chroot': 'chroot:'}.get(
-                    str(there.get('ansible_connection', '')).split('.')[-1])
-                if method:
-                    hop = method + (there.get('ansible_host') or name)
-                else:
-                    hop = 'ssh:%s%s%s' % (user and user + '@', hop.split(':', 1)[1], port and ':%s' % port or '')
-            hops.insert(0, str(hop))
-            via = there.get('mitogen_via') or ''
-        return '+'.join(hops)
+            there, name = self.host_vars(via), via
+            if not there and '@' in via:
+                user, name = via.rsplit('@', 1)
+                there = {'ansible_user': user, 'ansible_ssh_common_args': self.option('ssh_common_args')}
+            elif not there:
+                there = {'ansible_ssh_common_args': self.option('ssh_common_args')}
+            host = to_text(there.get('ansible_host') or there.get('ansible_ssh_host') or name)
+            target = there.get('mitogen_target')
+            method = to_text(there.get('ansible_connection') or '').split('.')[-1]
+            if not target and method in METHODS:
+                target = method + ':' + host
+            hops.insert(0, {'target': to_text(target or self.address(host)), 'options': self.options(there)})
+            via = there.get('mitogen_via')
+        return hops
 
     def address(self, host):
         if ':' in host and not host.startswith('['):
@@ -364,34 +366,38 @@ class Session:
         return 'ssh:' + host
 
     def host_vars(self, name):
-        try:
-            return self.vars['hostvars'][name]
-        except (KeyError, TypeError, AnsibleError):
+        hostvars = (self.vars or {}).get('hostvars') or {}
+        if name not in hostvars:
             return {}
+        return hostvars[name]
 
-    def ssh_options(self):
-        """As `_build_command` of the ssh plugin has them, but for connection sharing."""
-        args = ['-o', 'ControlPersist=no']
-        args += shlex.split(self.option('ssh_args') or '')
+    def options(self, there=None):
+        """How to connect: by this host's options, or the variables of another."""
+        def get(option, *names):
+            if there is None:
+                return self.option(option)
+            return ([there[n] for n in names if there.get(n)] + [None])[0]
+
+        # As `_build_command` of the ssh plugin has them, but for connection sharing.
+        args = ['-o', 'ControlPersist=no'] + shlex.split(self.option('ssh_args') or '')
         if not self.option('host_key_checking'):
             args += ['-o', 'StrictHostKeyChecking=no']
         if self.option('pkcs11_provider'):
             args += ['-o', 'KbdInteractiveAuthentication=no', '-o', 'PreferredAuthentications=publickey', '-o', 'PasswordAuthentication=no', '-o',
                      'PKCS11Provider=%s' % self.option('pkcs11_provider')]
-        key = self.option('private_key_file')
+        key = get('private_key_file', 'ansible_private_key_file', 'ansible_ssh_private_key_file')
         if key:
-            args += ['-o', 'IdentityFile="%s"' % os.path.expanduser(key)]
+            args += ['-o', 'IdentityFile="%s"' % os.path.expanduser(to_native(key))]
         for name in ('ssh_common_args', 'ssh_extra_args'):
-            args += shlex.split(self.option(name) or '')
-        ssh = {'path': self.option('ssh_executable'), 'args': args, 'compression': None}
-        if self.option('remote_user'):
-            ssh['user'] = self.option('remote_user')
-        if self.option('port'):
-            ssh['port'] = int(self.option('port'))
-        if self.option('password'):
-            ssh['password'] = to_text(self.option('password'))
-        if self.option('private_key_passphrase'):
-            ssh['passphrase'] = to_text(self.option('private_key_passphrase'))
+            args += shlex.split(to_native(get(name, 'ansible_' + name) or ''))
+        values = {
+            'path': self.option('ssh_executable'), 'args': args,
+            'user': get('remote_user', 'ansible_user', 'ansible_ssh_user'),
+            'port': int(get('port', 'ansible_port', 'ansible_ssh_port') or 0),
+            'password': get('password', 'ansible_password', 'ansible_ssh_pass', 'ansible_ssh_password'),
+            'passphrase': get('private_key_passphrase', 'ansible_private_key_passphrase', 'ansible_ssh_private_key_passphrase'),
+        }
+        ssh = dict((k, v if k in ('args', 'port') else to_text(v)) for k, v in values.items() if v)
         return {'ssh': ssh, 'python': self.pythons(), 'connect_timeout': float(self.option('timeout') or 10)}
 
     def pythons(self):
@@ -445,7 +451,7 @@ class Session:
             self.socket = s = self.dial()
             self.lines = s.makefile('rb', 1 << 16)
             self.early = False
-            self.write({'op': 'ansible', 'protocol': PROTOCOL, 'target': self.target(), 'options': self.ssh_options()})
+            self.write(self.first())
             self.connection._connected = True
 
     def write(self, message, data=b''):
@@ -485,11 +491,22 @@ class Session:
 
     def request(self, message, pieces=(), put=False, output=None):
         """Do one request; returns its end. Output goes to the function output(stream, data)."""
-        self.send(message)
-        for data in pieces:
-            self.write({}, data)
-        if put:
-            self.write({'eof': True})
+        end = None
+        try:
+            self.send(message)
+            for data in pieces:
+                self.write({}, data)
+            if put:
+                self.write({'eof': True})
+            end = self.await_end(output)
+        finally:
+            if end is None:
+                self.drop()     # an answer may still come, which nobody is to take for that to something else
+        if end.get('error'):
+            raise self.failure(end['error'])
+        return end
+
+    def await_end(self, output):
         said = b''
         answered = False
         while True:
@@ -503,29 +520,23 @@ class Session:
                 answered = self.answer(said, answered)
             elif 'end' in reply:
                 end = reply['end'] or {}
-                error = end.get('error')
-                if self.early:
-                    self.early = False
-                    if not error:
-                        continue    # that of what was sent ahead
-                if error:
-                    raise self.failure(error)
-                return end
+                early, self.early = self.early, False
+                if early and end.get('error'):
+                    self.drop()     # there would be another one
+                if not early or end.get('error'):
+                    return end
 
     def answer(self, said, answered):
         """Answer what entering an account says, as far as it wants to know something."""
         become = self.connection.become
         name = become.plugin.name
         if become.check_incorrect_password(said):
-            self.drop()
             raise AnsibleError('Incorrect %s password' % name)
         if become.check_missing_password(said):
-            self.drop()
             raise AnsibleError('Missing %s password' % name)
         if not answered and become.check_password_prompt(said):
             password = become.get_option('become_pass')
             if not password:
-                self.drop()
                 raise AnsibleError('Missing %s password' % name)
             self.write({'answer': to_text(password) + '\n'})
             return True
