@@ -123,6 +123,7 @@ class Upload:
         TUNNELS[key] = self
 
     def put(self, data):
+        credit(self.key[0], self.key[1], len(data))
         try:
             while data and not self.failed:
                 data = data[os.write(self.fd, data):]
@@ -355,6 +356,8 @@ def uncaught():
     else:
         while tb and tb.tb_next and tb.tb_frame.f_globals is globals():
             tb = tb.tb_next
+        if PY3:
+            e.__traceback__ = tb    # some show that instead
         sys.excepthook(t, e, tb)
         sys.stderr.flush()
     return 1
@@ -423,6 +426,12 @@ class Members(object):
             if spec.submodule_search_locations is not None:
                 spec.submodule_search_locations.append(LIB + '/' + name.replace('.', '/'))
             return spec
+
+    def hook(self, item):
+        """For runpy of Python 2, which doesn't look at sys.meta_path for what is in a package."""
+        if item.startswith(LIB):
+            return self
+        raise ImportError(item)
 
     def create_module(self, spec):
         pass
@@ -508,6 +517,8 @@ def learn_zip(number, files):
         return
     MEMBERS.files = files
     sys.meta_path.insert(0, MEMBERS)
+    if not PY3:
+        sys.path_hooks.insert(0, MEMBERS.hook)
     if gc.isenabled():
         gc.collect()
     for name in COMMON:

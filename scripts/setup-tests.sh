@@ -38,6 +38,8 @@ buildah         buildah
 crun            crun
 systemd-nspawn  systemd-container
 lxc-attach      lxc
+ansible-playbook  ansible-core
+setfacl         acl
 '
 
 PATH=$PATH:/usr/sbin:/sbin

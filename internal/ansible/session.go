@@ -403,23 +403,22 @@ func (t *Session) put(ctx context.Context, m *Message) error {
 		if err != nil {
 			return before(err)
 		}
-		defer tun.Close()
-		if _, err := tun.Write(data); err != nil {
-			return err
-		}
-		for !m.EOF {
-			r, err := t.next(ctx)
-			if err != nil {
-				return err
-			}
-			m.EOF = r.m.EOF
-			if _, err := tun.Write(r.data); err != nil {
-				break // the answer says why
+		answer := make(chan error, 1)
+		go func() {
+			_, err := t.collect(ctx, tun)
+			answer <- err
+			tun.Close() // it may have refused what is being written
+		}()
+		_, err = tun.Write(data)
+		for err == nil && !m.EOF {
+			var r request
+			if r, err = t.next(ctx); err == nil {
+				m.EOF = r.m.EOF
+				_, err = tun.Write(r.data)
 			}
 		}
 		tun.CloseWrite()
-		_, err = t.collect(ctx, tun)
-		return err
+		return <-answer
 	})
 	for err != nil && !m.EOF { // the plugin sends what it has
 		r, failed := t.next(ctx)

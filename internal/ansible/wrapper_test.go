@@ -137,14 +137,23 @@ func TestWrapper(t *testing.T) {
 
 func zipped(t *testing.T, names ...string) []byte {
 	t.Helper()
+	files := map[string]string{}
+	for _, name := range names {
+		files[name] = "x = 1\n"
+	}
+	return zippedFiles(t, files)
+}
+
+func zippedFiles(t *testing.T, files map[string]string) []byte {
+	t.Helper()
 	var b bytes.Buffer
 	z := zip.NewWriter(&b)
-	for _, name := range names {
+	for name, text := range files {
 		w, err := z.Create(name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		w.Write([]byte("x = 1\n"))
+		w.Write([]byte(text))
 	}
 	if err := z.Close(); err != nil {
 		t.Fatal(err)

@@ -358,3 +358,21 @@ func TestConnectIsNotOvertaken(t *testing.T) {
 		}
 	}
 }
+
+// An OPEN doesn't overtake another, whomever it is for; what is fed to one may be overtaken.
+func TestOpenIsNotOvertaken(t *testing.T) {
+	m := &memory{}
+	s := New()
+	defer s.Close(nil)
+	s.Put(frame(0, 1, wire.LoadModule, 10000))
+	s.Put(frame(0, 1, wire.Open, 20))
+	s.Put(frame(0, 2, wire.Open, 20))
+	s.Put(frame(0, 3, wire.Call, 20))
+	s.Attach(m)
+	s.Release()
+	want := "0>3 CALL, 0>1 LOAD_MODULE, 0>1 OPEN, 0>2 OPEN"
+	waitFor(t, "frames", func() bool { return s.queuedAll() == 0 })
+	if got := strings.Join(names(t, m.bytes()), ", "); got != want {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}

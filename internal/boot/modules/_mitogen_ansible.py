@@ -89,6 +89,7 @@ class Upload:
   private(self.fd,1)
   TUNNELS[key]=self
  def put(self,data):
+  credit(self.key[0],self.key[1],len(data))
   try:
    while data and not self.failed:
     data=data[os.write(self.fd,data):]
@@ -282,6 +283,8 @@ def uncaught():
  else:
   while tb and tb.tb_next and tb.tb_frame.f_globals is globals():
    tb=tb.tb_next
+  if PY3:
+   e.__traceback__=tb
   sys.excepthook(t,e,tb)
   sys.stderr.flush()
  return 1
@@ -332,6 +335,10 @@ class Members(object):
    if spec.submodule_search_locations is not None:
     spec.submodule_search_locations.append(LIB+'/'+name.replace('.','/'))
    return spec
+ def hook(self,item):
+  if item.startswith(LIB):
+   return self
+  raise ImportError(item)
  def create_module(self,spec):
   pass
  def exec_module(self,module):
@@ -398,6 +405,8 @@ def learn_zip(number,files):
   return
  MEMBERS.files=files
  sys.meta_path.insert(0,MEMBERS)
+ if not PY3:
+  sys.path_hooks.insert(0,MEMBERS.hook)
  if gc.isenabled():
   gc.collect()
  for name in COMMON:

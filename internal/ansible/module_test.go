@@ -1,0 +1,343 @@
+package ansible
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/engine"
+	"github.com/mitogen-go/mitogen/internal/jsonline"
+	"github.com/mitogen-go/mitogen/internal/testpython"
+)
+
+// basic stands for Ansible's module_utils.basic, so that modules run without Ansible.
+const basic = `
+import sys
+_ANSIBLE_ARGS = None
+LOADED = []
+def args():
+    return _ANSIBLE_ARGS.decode('utf-8')
+`
+
+// module is a module's zip file, with text as the module.
+func (s *store) module(t *testing.T, text string, others ...string) *archive {
+	t.Helper()
+	files := map[string]string{"ansible/__init__.py": "", "ansible/modules/__init__.py": "", "ansible/module_utils/__init__.py": "", "ansible/module_utils/basic.py": basic,
+		"ansible/modules/x.py": text}
+	for i := 0; i < len(others); i += 2 {
+		files[others[i]] = others[i+1]
+	}
+	a, err := s.open(zippedFiles(t, files))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// bench is a session for target "local" with one interpreter.
+type bench struct {
+	t      *testing.T
+	s      *Server
+	python string
+}
+
+func newBench(t *testing.T, python string) *bench {
+	t.Helper()
+	eng, err := engine.New(engine.Options{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { eng.Close() })
+	return &bench{t: t, s: NewServer(eng, slog.New(slog.DiscardHandler)), python: python}
+}
+
+func (b *bench) way() Way {
+	return Way{{Target: "local", Options: connect.Options{Python: []string{b.python}}}}
+}
+
+// dial starts a session, as a plugin does.
+func (b *bench) dial() (*jsonline.Conn, net.Conn) {
+	b.t.Helper()
+	ours, theirs := net.Pipe()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		b.s.Serve(context.Background(), jsonline.New(theirs), b.way())
+		theirs.Close()
+	}()
+	b.t.Cleanup(func() { ours.Close(); <-done })
+	return jsonline.New(ours), ours
+}
+
+// ask sends a request and data, and returns output and end.
+func (b *bench) ask(c *jsonline.Conn, m *Message, data ...string) (stdout, stderr string, end *End) {
+	b.t.Helper()
+	m.EOF = len(data) == 0
+	sent := make(chan error, 1)
+	go func() {
+		err := c.Write(m, nil)
+		for i, d := range data {
+			if err == nil {
+				err = c.Write(&Message{EOF: i == len(data)-1}, []byte(d))
+			}
+		}
+		sent <- err
+	}()
+	for {
+		r := &Message{}
+		d, err := c.Read(r, nil)
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		switch r.Stream {
+		case "stdout":
+			stdout += string(d)
+		case "stderr":
+			stderr += string(d)
+		}
+		if r.End != nil {
+			if err := <-sent; err != nil {
+				b.t.Fatal(err)
+			}
+			return stdout, stderr, r.End
+		}
+	}
+}
+
+// run runs a module, without a wrapper.
+func (b *bench) run(a *archive, params string, env map[string]any) (stdout, stderr string, status int) {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	h, err := b.s.host(b.way())
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer h.done()
+	h.mu.Lock()
+	packs, err := h.learn(ctx, b.s.store, a)
+	h.mu.Unlock()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	l, err := (&Session{s: b.s}).leaf(ctx, h, &Message{}, b.python, packs)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if env == nil {
+		env = map[string]any{}
+	}
+	spec := map[string]any{"op": "module", "module": "ansible.modules.x", "params": []byte(params), "profile": "", "loader": false, "nofile": 0, "env": env, "python": b.python}
+	h.mu.Lock()
+	err = h.teach(ctx, l, a, packs, spec)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	tun, err := l.ctx.Serve(ctx, service, spec)
+	h.mu.Unlock()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	status, err = collect(tun, func(stream byte, data []byte) error {
+		if stream == '1' {
+			stdout += string(data)
+		} else {
+			stderr += string(data)
+		}
+		return nil
+	})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return stdout, stderr, status
+}
+
+// Modules run as their own wrapper runs them, each in a process that sees nothing of others.
+func TestModules(t *testing.T) {
+	for _, i := range testpython.Find() {
+		t.Run(i.Name(), func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t, i.Path)
+			st := b.s.store
+			mark := st.module(t, `
+import os, sys
+from ansible.module_utils import basic
+basic.LOADED.append(1)
+os.environ['MARK'] = 'x'
+sys.stdout.write('%s %s %s %s %s %s' % (len(basic.LOADED), __name__, basic.args(), os.environ.get('FOO'), repr(sys.stdin.read()), '.Importer' in repr(sys.meta_path)))
+sys.stderr.write('to stderr')
+os.write(1, 'raw'.encode())
+sys.exit(3)
+`)
+			for range 2 {
+				out, errs, status := b.run(mark, `{"a": 1}`, map[string]any{"FOO": "bar"})
+				if !strings.Contains(out, "1 __main__ {\"a\": 1} bar '' False") || !strings.Contains(out, "raw") || errs != "to stderr" || status != 3 {
+					t.Errorf("%q, %q, %d", out, errs, status)
+				}
+			}
+			out, errs, status := b.run(st.module(t, "import ansible.module_utils.basic as b, os\nprint(len(b.LOADED), os.environ.get('MARK'))\nraise SystemExit\n"), "", nil)
+			if strings.Trim(out, "()\n") != "0 None" && strings.Trim(out, "()\n") != "0, None" || errs != "" || status != 0 {
+				t.Errorf("after others: %q, %q, %d", out, errs, status)
+			}
+			out, errs, status = b.run(st.module(t, "import atexit, sys\natexit.register(sys.stdout.write, 'at exit')\nsys.excepthook = lambda t, e, tb: sys.stdout.write('hook %s ' % e)\nraise ValueError('x')\n"), "", nil)
+			if out != "hook x at exit" || errs != "" || status != 1 {
+				t.Errorf("hooks: %q, %q, %d", out, errs, status)
+			}
+			_, errs, status = b.run(st.module(t, "def f():\n    raise ValueError('here')\nf()\n"), "", nil)
+			if !strings.Contains(errs, "ansible/modules/x.py\", line 2, in f") || !strings.Contains(errs, "ValueError: here") || strings.Contains(errs, "<_mitogen") || status != 1 {
+				t.Errorf("exception: %q, %d", errs, status)
+			}
+			if _, _, status := b.run(st.module(t, "import os\nos.kill(os.getpid(), 9)\n"), "", nil); status != 137 {
+				t.Errorf("killed: %d", status)
+			}
+			out, _, status = b.run(st.module(t, "pass\n"), "", nil)
+			if !strings.Contains(out, "did not handle its own exit") || status != 1 {
+				t.Errorf("no exit: %q, %d", out, status)
+			}
+			out, _, status = b.run(st.module(t, "import sys\nsys.stdout.write('x' * 3000000)\nsys.exit(0)\n"), "", nil)
+			if len(out) != 3000000 || status != 0 {
+				t.Errorf("much: %d, %d", len(out), status)
+			}
+			began := time.Now()
+			out, _, status = b.run(st.module(t, "import os, sys, time\nif not os.fork():\n    time.sleep(5)\n    os._exit(0)\nsys.stdout.write('done')\nsys.exit(0)\n"), "", nil)
+			if out != "done" || status != 0 || time.Since(began) > 4*time.Second {
+				t.Errorf("with a child that stays: %q, %d, %v", out, status, time.Since(began))
+			}
+			// Somebody's own basic, and none.
+			out, _, _ = b.run(st.module(t, "from ansible.module_utils import basic\nimport sys\nsys.stdout.write(basic.OWN)\nsys.exit(0)\n", "ansible/module_utils/basic.py", "OWN = 'own'\n"), "", nil)
+			if out != "own" {
+				t.Errorf("a file of the same name: %q", out)
+			}
+			out, errs, _ = b.run(st.module(t, "import sys\ntry:\n    import ansible.module_utils.extra\nexcept ImportError:\n    sys.stdout.write('none')\nsys.exit(0)\n"), "", nil)
+			if out != "none" {
+				t.Errorf("a module that isn't there: %q, %q", out, errs)
+			}
+			// At the same time.
+			slow := st.module(t, "import sys, time\ntime.sleep(.3)\nsys.stdout.write('slow')\nsys.exit(0)\n")
+			var wait sync.WaitGroup
+			began = time.Now()
+			for range 8 {
+				wait.Go(func() {
+					if out, errs, _ := b.run(slow, "", nil); out != "slow" {
+						t.Errorf("%q, %q", out, errs)
+					}
+				})
+			}
+			wait.Wait()
+		})
+	}
+}
+
+// Programs, files, and what is abandoned.
+func TestRequests(t *testing.T) {
+	for _, i := range testpython.Find() {
+		t.Run(i.Name(), func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t, i.Path)
+			c, conn := b.dial()
+			out, errs, end := b.ask(c, &Message{Do: "exec", Command: "/bin/sh -c 'cat; echo err >&2; exit 5'"}, "in ", "put")
+			if out != "in put" || errs != "err\n" || end.Status != 5 || end.Error != nil {
+				t.Errorf("%q, %q, %+v", out, errs, end)
+			}
+			large := strings.Repeat("0123456789", 300_000)
+			out, _, end = b.ask(c, &Message{Do: "exec", Command: "cat"}, large[:1<<20], large[1<<20:2<<20], large[2<<20:])
+			if out != large || end.Status != 0 {
+				t.Errorf("%d bytes, %+v", len(out), end)
+			}
+			if out, _, end = b.ask(c, &Message{Do: "exec", Command: "tty; echo err >&2; exit 2", TTY: true}); !strings.Contains(out, "/dev/") || !strings.Contains(out, "err\r\n") || end.Status != 2 {
+				t.Errorf("on a terminal: %q, %+v", out, end)
+			}
+			if _, errs, end := b.ask(c, &Message{Do: "exec", Command: "no-such-program-here"}); end.Status != 127 {
+				t.Errorf("%q, %+v", errs, end)
+			}
+			dir := t.TempDir()
+			name := filepath.Join(dir, "ü")
+			if _, _, end := b.ask(c, &Message{Do: "put", Name: name, Mode: 0o640}, large[:1<<20], large[1<<20:2<<20]); end.Error != nil {
+				t.Errorf("%+v", end.Error)
+			}
+			got, err := os.ReadFile(name)
+			st, _ := os.Stat(name)
+			if err != nil || string(got) != large[:2<<20] || st.Mode() != 0o640 {
+				t.Error(err, len(got), st.Mode())
+			}
+			if out, _, end := b.ask(c, &Message{Do: "get", Name: name}); out != large[:2<<20] || end.Error != nil {
+				t.Errorf("%d bytes, %+v", len(out), end)
+			}
+			if _, _, end := b.ask(c, &Message{Do: "get", Name: dir + "/none"}); end.Error == nil || end.Error.Kind != "files" {
+				t.Errorf("%+v", end)
+			}
+			if _, _, end := b.ask(c, &Message{Do: "put", Name: dir + "/none/x"}, large[:1<<20], large[1<<20:2<<20]); end.Error == nil || end.Error.Kind != "files" {
+				t.Errorf("%+v", end)
+			}
+			// A temporary directory. What fails is told by what waits.
+			temp := func(n int) (string, string) {
+				base := fmt.Sprintf("ansible-tmp-1795857628.%d-1-2", n)
+				at := dir + "/tmp/" + base
+				return at, "/bin/sh -c '( umask 77 && mkdir -p \"` echo " + dir + "/tmp `\"&& mkdir \"` echo " + at + " `\" && echo " + base + "=\"` echo " + at + " `\" ) && sleep 0'"
+			}
+			at, mkdir := temp(1)
+			if out, _, end := b.ask(c, &Message{Do: "exec", Command: mkdir}); out != filepath.Base(at)+"="+at+"\n" || end.Error != nil || !strings.Contains(end.How, "file operation") {
+				t.Errorf("%q, %+v", out, end)
+			}
+			b.ask(c, &Message{Do: "put", Name: at + "/source", Mode: 0o600}, "text")
+			b.ask(c, &Message{Do: "exec", Command: "/bin/sh -c 'chmod u+x " + at + "/ " + at + "/source && sleep 0'"})
+			if out, _, end := b.ask(c, &Message{Do: "exec", Command: "cat " + at + "/source; stat -c %a " + at + "/source " + at}); out != "text700\n700\n" {
+				t.Errorf("%q, %+v", out, end)
+			}
+			b.ask(c, &Message{Do: "exec", Command: mkdir}) // it exists
+			if _, _, end := b.ask(c, &Message{Do: "exec", Command: "true"}); end.Error == nil || end.Error.Kind != "files" {
+				t.Errorf("%+v", end)
+			}
+			b.ask(c, &Message{Do: "exec", Command: "/bin/sh -c 'rm -f -r " + at + "/ > /dev/null 2>&1 && sleep 0'"})
+			b.ask(c, &Message{Do: "exec", Command: "true"})
+			if _, err := os.Stat(at); !errors.Is(err, os.ErrNotExist) {
+				t.Error(err)
+			}
+			// A plugin that is killed leaves nothing.
+			at, mkdir = temp(2)
+			b.ask(c, &Message{Do: "exec", Command: mkdir})
+			pid, _, _ := b.ask(c, &Message{Do: "exec", Command: "echo $$"})
+			if err := c.Write(&Message{Do: "exec", Command: "sleep 60; : " + strings.TrimSpace(pid) + at, EOF: true}, nil); err != nil {
+				t.Fatal(err)
+			}
+			for n := 0; len(running(at)) == 0; n++ {
+				if n > 1000 {
+					t.Fatal("it doesn't start")
+				}
+				time.Sleep(10 * time.Millisecond)
+			}
+			conn.Close()
+			for n := 0; ; n++ {
+				_, err := os.Stat(at)
+				if left := running(at); errors.Is(err, os.ErrNotExist) && len(left) == 0 {
+					break
+				} else if n > 1000 {
+					t.Fatalf("left: %v, %v", err, left)
+				}
+				time.Sleep(10 * time.Millisecond)
+			}
+		})
+	}
+}
+
+// running are the processes with text in their command lines.
+func running(text string) []string {
+	var all []string
+	names, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, name := range names {
+		if b, _ := os.ReadFile(name); bytes.Contains(b, []byte(text)) {
+			all = append(all, string(b))
+		}
+	}
+	return all
+}
