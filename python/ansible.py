@@ -357,7 +357,7 @@ def uncaught():
         while tb and tb.tb_next and tb.tb_frame.f_globals is globals():
             tb = tb.tb_next
         if PY3:
-            e.__traceback__ = tb    # some show that instead
+            setattr(e, '__traceback__', tb)     # some show that instead
         sys.excepthook(t, e, tb)
         sys.stderr.flush()
     return 1
@@ -547,6 +547,7 @@ def forget_warm():
 
 def run_ansible_module(spec):
     """In a fork: as the module's own wrapper does it. Returns the exit status."""
+    getattr(sys, 'exc_clear', int)()    # or a module of Python 2 would show what was handled in our start
     MEMBERS.files = files = ZIPS[spec['zip']]
     for name in WARM:
         p = MEMBERS.where(name)

@@ -177,6 +177,8 @@ os.environ['MARK'] = 'x'
 sys.stdout.write('%s %s %s %s %s %s' % (len(basic.LOADED), __name__, basic.args(), os.environ.get('FOO'), repr(sys.stdin.read()), '.Importer' in repr(sys.meta_path)))
 sys.stderr.write('to stderr')
 os.write(1, 'raw'.encode())
+if sys.exc_info()[0]:
+    sys.exit(9)
 sys.exit(3)
 `)
 			for range 2 {
@@ -225,7 +227,6 @@ sys.exit(3)
 			// At the same time.
 			slow := st.module(t, "import sys, time\ntime.sleep(.3)\nsys.stdout.write('slow')\nsys.exit(0)\n")
 			var wait sync.WaitGroup
-			began = time.Now()
 			for range 8 {
 				wait.Go(func() {
 					if out, errs, _ := b.run(slow, "", nil); out != "slow" {

@@ -284,7 +284,7 @@ def uncaught():
   while tb and tb.tb_next and tb.tb_frame.f_globals is globals():
    tb=tb.tb_next
   if PY3:
-   e.__traceback__=tb
+   setattr(e,'__traceback__',tb)
   sys.excepthook(t,e,tb)
   sys.stderr.flush()
  return 1
@@ -426,6 +426,7 @@ def forget_warm():
   if name.split('.')[0]in('ansible','ansible_collections'):
    del sys.modules[name]
 def run_ansible_module(spec):
+ getattr(sys,'exc_clear',int)()
  MEMBERS.files=files=ZIPS[spec['zip']]
  for name in WARM:
   p=MEMBERS.where(name)
