@@ -1310,7 +1310,7 @@ def start():
     serve()
 
 
-if os.getpgrp() != PID:
+if os.getpgrp() != PID and not os.isatty(0):     # in another group a terminal's reader would be stopped
     try:
         os.setpgid(0, 0)
     except OSError:
