@@ -30,6 +30,9 @@ setup: ## install what the tests need, or say what that is
 test: setup ## all tests, on every interpreter found
 	go test -timeout $(TIMEOUT) ./...
 
+test-ansible: setup ## the plugin with many releases of Ansible, and on several Pythons
+	@scripts/test-ansible.sh
+
 race: setup ## all tests under the race detector
 	CGO_ENABLED=1 go test -race -timeout 30m ./...
 
@@ -48,6 +51,9 @@ fuzz: ## each fuzz target for FUZZTIME (30s)
 
 bench: build ## side by side with Mitogen; see docs/benchmarks.md
 	go run ./bench
+
+bench-ansible: setup build ## playbooks side by side with Ansible's own transport and Mitogen
+	go run ./bench -runs 3 -ansible $$(command -v ansible-playbook)
 
 golden: ## rewrite golden files from what the tests see
 	go test $$(grep -rl --include='*_test.go' 'flag.Bool("update"' . | xargs -r -n1 dirname | sort -u) -update
@@ -80,5 +86,5 @@ race-short:
 cross:
 	@for p in $(PLATFORMS); do echo "build $$p"; GOOS=$${p%/*} GOARCH=$${p#*/} CGO_ENABLED=0 go build ./...; done
 
-.PHONY: help build demo setup test race soak lint fmt-check fuzz bench golden generate cover clean check tidy subset fresh \
+.PHONY: help build demo setup test race soak lint fmt-check fuzz bench bench-ansible test-ansible golden generate cover clean check tidy subset fresh \
 	race-short cross

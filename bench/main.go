@@ -1,6 +1,6 @@
 // Bench measures this library and Mitogen for Python side by side, in one run, and prints the table of docs/benchmarks.md.
 //
-//	go run ./bench [-runs 5] [-only WORD]
+//	go run ./bench [-runs 5] [-only WORD] [-ansible PROGRAM]
 //
 // It installs Mitogen from PyPI into a virtual environment in the user's cache directory. The rows with ssh need root:
 // they use an sshd and users of their own (internal/lab), over a link simulated in this process.
@@ -81,6 +81,9 @@ func run() error {
 		fmt.Println("Not root: no rows with ssh.")
 	}
 	b.conditions()
+	if *ansible != "" {
+		return b.playbooks()
+	}
 	fmt.Println("\n| figure | Mitogen | ours | ratio | needed |\n|---|---:|---:|---:|---|")
 	fmt.Printf("| command / head and image, bytes | 838 / 19,108 | %d / %d | | ≤ 400 / ≤ 7 KiB, 9 with a reason |\n",
 		len(strings.Join(boot.Command(nil, false), " "))+4, len(boot.Head(boot.Config{Name: "web1+sudo"}, 9999))+len(boot.Image()))

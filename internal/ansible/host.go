@@ -24,6 +24,7 @@ var brings = []string{"_mitogen_spawn", "_mitogen_tunnel", "_mitogen_ansible"}
 // host is a login: a hop that runs nothing, but does file operations; accounts are below it.
 type host struct {
 	key   string
+	name  string // for people
 	login *engine.Context
 
 	mu      sync.Mutex // protects following; held while something is sent that depends on them

@@ -72,7 +72,7 @@ func (b *bench) dial() (*jsonline.Conn, net.Conn) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		b.s.Serve(context.Background(), jsonline.New(theirs), b.way())
+		b.s.Serve(context.Background(), jsonline.New(theirs), "local", b.way())
 		theirs.Close()
 	}()
 	b.t.Cleanup(func() { ours.Close(); <-done })
@@ -119,7 +119,7 @@ func (b *bench) run(a *archive, params string, env map[string]any) (stdout, stde
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	h, err := b.s.host(b.way())
+	h, err := (&Session{s: b.s, way: b.way()}).host()
 	if err != nil {
 		b.t.Fatal(err)
 	}

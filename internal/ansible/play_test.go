@@ -23,6 +23,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/ansible"
 	"github.com/mitogen-go/mitogen/internal/cli"
 	"github.com/mitogen-go/mitogen/internal/lab"
+	"github.com/mitogen-go/mitogen/internal/testpython"
 )
 
 // The plugin starts this test's executable as a daemon.
@@ -66,6 +67,7 @@ type stage struct {
 	dir      string
 	playbook string
 	plugin   string
+	callback string
 }
 
 func newStage(t *testing.T, playbook string) *stage {
@@ -75,7 +77,7 @@ func newStage(t *testing.T, playbook string) *stage {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.plugin, err = ansible.Unpack(filepath.Join(s.dir, "plugins"), exe); err != nil {
+	if s.plugin, s.callback, err = ansible.Unpack(filepath.Join(s.dir, "plugins"), exe); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.MkdirAll(filepath.Join(s.dir, "run"), 0o700); err != nil {
@@ -105,7 +107,7 @@ func (s *stage) command(ctx context.Context, plugin, book, host string, args ...
 	cmd.Env = append(os.Environ(),
 		"MITOGEN_RECORD="+filepath.Join(s.dir, "record-"+plugin), "MITOGEN_FETCH="+filepath.Join(s.dir, "fetched"),
 		"XDG_RUNTIME_DIR="+filepath.Join(s.dir, "run"), "ANSIBLE_HOME="+filepath.Join(s.dir, "home"), "ANSIBLE_LOCAL_TEMP="+filepath.Join(s.dir, "tmp"),
-		"ANSIBLE_CALLBACK_PLUGINS="+filepath.Join(cases, "../callback"), "ANSIBLE_CALLBACKS_ENABLED=record", "ANSIBLE_LIBRARY="+filepath.Join(cases, "library"),
+		"ANSIBLE_CALLBACK_PLUGINS="+filepath.Join(cases, "../callback")+":"+s.callback, "ANSIBLE_CALLBACKS_ENABLED=record,mitogen", "ANSIBLE_LIBRARY="+filepath.Join(cases, "library"),
 		"ANSIBLE_CONNECTION_PLUGINS="+s.plugin, "ANSIBLE_TRANSPORT="+plugin, "ANSIBLE_PIPELINING=1", "ANSIBLE_SSH_ARGS=-C -o ControlMaster=auto -o ControlPersist=5s", "ANSIBLE_NOCOWS=1", "ANSIBLE_CONFIG="+filepath.Join(s.dir, "ansible.cfg"),
 		"ANSIBLE_SSH_CONTROL_PATH_DIR="+filepath.Join(s.dir, "cp"), "ANSIBLE_DEPRECATION_WARNINGS=0", "ANSIBLE_NOCOLOR=1", "ANSIBLE_TIMEOUT=20", "LC_ALL=C.UTF-8", "LC_MESSAGES=C")
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
@@ -415,6 +417,9 @@ python ansible_host=FREE ansible_python_interpreter=/no/such/python
 			t.Errorf("%s: %q", host, got[host+" who"])
 		}
 	}
+	if m := regexp.MustCompile(`(?m)^direct +: logins=1 +round_trips=([1-9]\d*) +modules=([1-9]\d*) +literal=\d+ +files=[1-9]\d* +up=[1-9]\d{4,} down=[1-9]\d+$`).FindString(out); m == "" {
+		t.Error("no report")
+	}
 	if t.Failed() {
 		t.Log(last(out))
 	}
@@ -484,5 +489,28 @@ func TestNoProgram(t *testing.T) {
 	results, out := s.play("mitogen", "pid.yml", lab.Free, "-e", "mitogen_executable=/no/such/program", "-e", "ansible_python_interpreter=/usr/bin/python3")
 	if got := stdout(results)[lab.Free+" pid"]; !regexp.MustCompile(`^\s*\d+$`).MatchString(got) || !strings.Contains(strings.Join(strings.Fields(out), " "), "left to the ssh plugin: /no/such/program") {
 		t.Errorf("%q: %s", got, last(out))
+	}
+}
+
+// The other Pythons that there are have modules run as their own wrappers do.
+func TestOtherPythons(t *testing.T) {
+	if testing.Short() || os.Getenv("MITOGEN_ANSIBLE") == "" {
+		t.Skip("long")
+	}
+	oldest := map[string]int{"2.14": 0, "2.16": 0, "2.18": 8, "2.19": 8, "2.20": 9, "2.21": 9}
+	for _, playbook := range playbooks(t) {
+		name := release(t, playbook)
+		for _, i := range testpython.Find() {
+			if i.Impl != "cpython" || i.Major == 2 && oldest[name] > 0 || i.Major == 3 && i.Minor < oldest[name] {
+				continue
+			}
+			t.Run(name+"/"+i.Name(), func(t *testing.T) {
+				s := newStage(t, playbook)
+				out := s.compare("basic.yml", "root", "-vvv", "-e", "ansible_python_interpreter="+i.Path)
+				if !strings.Contains(out, "mitogen: as module ansible.modules.copy") {
+					t.Error("not recognised as a module")
+				}
+			})
+		}
 	}
 }

@@ -2,7 +2,7 @@ package ansible
 
 import (
 	"bytes"
-	_ "embed" // the plugin
+	"embed"
 	"errors"
 	"fmt"
 	"os"
@@ -10,27 +10,44 @@ import (
 	"strings"
 )
 
-//go:embed plugin/mitogen.py
-var plugin []byte
+//go:embed plugin
+var plugins embed.FS
 
-// Unpack writes the connection plugin to a directory of its own in dir, unless it is there, and returns that. Ansible imports all that
-// it finds beside a plugin. executable is what is to start daemons.
-func Unpack(dir, executable string) (string, error) {
-	text := bytes.Replace(plugin, []byte("\nEXECUTABLE = 'mitogen' "), []byte("\nEXECUTABLE = "+pythonLiteral(executable)+" "), 1)
-	if bytes.Equal(text, plugin) {
-		return "", errors.New("plugin has no line for its executable")
+// Unpack writes the plugins to dir, each to a directory of its own (Ansible imports all that it finds beside a plugin), and returns those:
+// of the connection plugin, and of the callback. executable is what is to start daemons.
+func Unpack(dir, executable string) (connection, callback string, err error) {
+	text, err := plugins.ReadFile("plugin/connection.py")
+	if err != nil {
+		return "", "", err
 	}
-	dir = filepath.Join(dir, "connection")
+	own := bytes.Replace(text, []byte("\nEXECUTABLE = 'mitogen' "), []byte("\nEXECUTABLE = "+pythonLiteral(executable)+" "), 1)
+	if bytes.Equal(text, own) {
+		return "", "", errors.New("plugin has no line for its executable")
+	}
+	connection = filepath.Join(dir, "connection")
+	if err := unpack(connection, own); err != nil {
+		return "", "", err
+	}
+	text, err = plugins.ReadFile("plugin/callback.py")
+	if err != nil {
+		return "", "", err
+	}
+	callback = filepath.Join(dir, "callback")
+	return connection, callback, unpack(callback, text)
+}
+
+// unpack writes dir/mitogen.py, unless it is there, so that nobody sees half of it.
+func unpack(dir string, text []byte) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", err
+		return err
 	}
 	name := filepath.Join(dir, "mitogen.py")
 	if old, err := os.ReadFile(name); err == nil && bytes.Equal(old, text) {
-		return dir, nil
+		return nil
 	}
 	f, err := os.CreateTemp(dir, ".mitogen-*") // no .py: nobody is to import it
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer os.Remove(f.Name())
 	_, err = f.Write(text)
@@ -44,9 +61,9 @@ func Unpack(dir, executable string) (string, error) {
 		err = os.Rename(f.Name(), name)
 	}
 	if err != nil {
-		return "", fmt.Errorf("unpack the plugin: %w", err)
+		return fmt.Errorf("unpack the plugin: %w", err)
 	}
-	return dir, nil
+	return nil
 }
 
 // pythonLiteral writes s as a string literal.

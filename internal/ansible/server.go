@@ -12,6 +12,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -75,28 +77,82 @@ type Server struct {
 
 	mu    sync.Mutex // protects following
 	hosts map[string]*host
+	work  map[string]*Work
+}
+
+// Work is what was done for a host, for those who ask how it went.
+type Work struct {
+	Host    string `json:"host"`
+	Logins  int    `json:"logins"`
+	Modules int    `json:"modules"`     // run in forks
+	Literal int    `json:"literal"`     // run as they were
+	Files   int    `json:"files"`       // operations that nothing waited for, and transfers
+	Waits   int    `json:"round_trips"` // requests that had to go there and back
+	Down    int64  `json:"bytes_down"`
+	Up      int64  `json:"bytes_up"`
+	Known   int    `json:"sources"` // of modules that the host has
+}
+
+// Works returns what was done, by host.
+func (s *Server) Works() []Work {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := []Work{}
+	for _, w := range s.work {
+		all = append(all, *w)
+	}
+	slices.SortFunc(all, func(a, b Work) int { return strings.Compare(a.Host, b.Host) })
+	for i := range all {
+		for _, h := range s.hosts {
+			if h.name == all[i].Host {
+				st := h.login.Stats()
+				h.mu.Lock()
+				all[i].Down, all[i].Up, all[i].Known = all[i].Down+st.BytesDown, all[i].Up+st.BytesUp, len(h.places)
+				h.mu.Unlock()
+			}
+		}
+	}
+	return all
+}
+
+// did notes something in the account of the session's host.
+func (t *Session) did(note func(w *Work)) {
+	t.s.mu.Lock()
+	defer t.s.mu.Unlock()
+	w := t.s.work[t.name]
+	if w == nil {
+		w = &Work{Host: t.name}
+		t.s.work[t.name] = w
+	}
+	note(w)
 }
 
 // NewServer makes a Server that connects with eng.
 func NewServer(eng *engine.Engine, log *slog.Logger) *Server {
-	return &Server{eng: eng, log: log, store: newStore(), hosts: map[string]*host{}}
+	return &Server{eng: eng, log: log, store: newStore(), hosts: map[string]*host{}, work: map[string]*Work{}}
 }
 
 // host returns the login at the end of a way, which may have to be made; in use. done is to be called.
-func (s *Server) host(way Way) (*host, error) {
+func (t *Session) host() (*host, error) {
+	s := t.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	key := way.key()
+	key := t.way.key()
 	h := s.hosts[key]
 	if h != nil && h.use() {
 		return h, nil
 	}
-	h, err := newHost(s.eng, key, way)
+	h, err := newHost(s.eng, key, t.way)
 	if err != nil {
 		return nil, err
 	}
 	h.use()
+	h.name = t.name
 	s.hosts[key] = h
+	if s.work[t.name] == nil {
+		s.work[t.name] = &Work{Host: t.name}
+	}
+	s.work[t.name].Logins++
 	return h, nil
 }
 
@@ -125,6 +181,10 @@ func (s *Server) retire(h *host) {
 	s.mu.Lock()
 	if s.hosts[h.key] == h {
 		delete(s.hosts, h.key)
+		if w := s.work[h.name]; w != nil {
+			st := h.login.Stats()
+			w.Down, w.Up = w.Down+st.BytesDown, w.Up+st.BytesUp
+		}
 	}
 	s.mu.Unlock()
 	h.retire()
@@ -188,6 +248,7 @@ func unborn(err error) bool {
 // A Session is one plugin's connection.
 type Session struct {
 	s       *Server
+	name    string // of the host, for people
 	ch      *jsonline.Conn
 	way     Way
 	in      chan request
@@ -201,11 +262,11 @@ type request struct {
 	data []byte
 }
 
-// Serve serves one plugin until it closes its connection, or says that it will.
-func (s *Server) Serve(ctx context.Context, ch *jsonline.Conn, way Way) {
+// Serve serves one plugin, for the host called name, until it closes its connection, or says that it will.
+func (s *Server) Serve(ctx context.Context, ch *jsonline.Conn, name string, way Way) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	t := &Session{s: s, ch: ch, way: way, in: make(chan request), temps: map[string]bool{}}
+	t := &Session{s: s, name: name, ch: ch, way: way, in: make(chan request), temps: map[string]bool{}}
 	var orderly atomic.Bool
 	go func() {
 		defer close(t.in)
@@ -253,7 +314,7 @@ func (t *Session) tidy() {
 func (t *Session) do(ctx context.Context, m *Message, data []byte, end *End) error {
 	switch m.Do {
 	case "connect": // ahead of what is to come
-		h, err := t.s.host(t.way)
+		h, err := t.host()
 		if err == nil {
 			h.done()
 		}
@@ -273,7 +334,7 @@ func (t *Session) do(ctx context.Context, m *Message, data []byte, end *End) err
 // with runs fn with the host, once more where a context has turned out to be stale, or to have gone before.
 func (t *Session) with(fn func(h *host) error) error {
 	for try := 0; ; try++ {
-		h, err := t.s.host(t.way)
+		h, err := t.host()
 		if err != nil {
 			return err
 		}
@@ -291,7 +352,7 @@ func (t *Session) with(fn func(h *host) error) error {
 var errGone = errors.New("context has gone")
 
 func (t *Session) reset() error {
-	h, err := t.s.host(t.way)
+	h, err := t.host()
 	if err != nil {
 		return err
 	}

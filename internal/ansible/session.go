@@ -107,6 +107,7 @@ func (t *Session) files(ctx context.Context, steps ...[]any) error {
 	for i, s := range steps {
 		all[i] = s
 	}
+	t.did(func(w *Work) { w.Files++ })
 	return t.with(func(h *host) error {
 		tun, err := h.login.Serve(ctx, service, map[string]any{"op": "files", "steps": all})
 		if err != nil {
@@ -192,6 +193,7 @@ func (t *Session) module(ctx context.Context, m *Message, inner string, data []b
 		if err != nil {
 			return before(err)
 		}
+		t.did(func(w *Work) { w.Modules, w.Waits = w.Modules+1, w.Waits+1 })
 		*status, err = t.collect(ctx, tun)
 		if m.Account == "" && unborn(err) && h.login.Info().PID != 0 {
 			return fmt.Errorf("%w: %w", errUnknown, err) // its interpreter doesn't start: let a shell say so
@@ -350,6 +352,7 @@ func (t *Session) literal(ctx context.Context, m *Message, inner string, data []
 		if err != nil {
 			return before(err)
 		}
+		t.did(func(w *Work) { w.Literal, w.Waits = w.Literal+1, w.Waits+1 })
 		go func() {
 			for piece := range slices.Chunk(data, wire.MaxPayload) {
 				if _, err := tun.Write(piece); err != nil {
@@ -403,6 +406,7 @@ func (t *Session) put(ctx context.Context, m *Message) error {
 		if err != nil {
 			return before(err)
 		}
+		t.did(func(w *Work) { w.Files, w.Waits = w.Files+1, w.Waits+1 })
 		answer := make(chan error, 1)
 		go func() {
 			_, err := t.collect(ctx, tun)
@@ -437,6 +441,7 @@ func (t *Session) get(ctx context.Context, m *Message) error {
 		if err != nil {
 			return before(err)
 		}
+		t.did(func(w *Work) { w.Files, w.Waits = w.Files+1, w.Waits+1 })
 		_, err = t.collect(ctx, tun)
 		return err
 	})

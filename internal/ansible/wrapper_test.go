@@ -177,13 +177,15 @@ func TestArchive(t *testing.T) {
 func TestUnpack(t *testing.T) {
 	dir := t.TempDir()
 	for range 2 {
-		got, err := Unpack(dir, `/opt/it's/mitogen`)
+		got, callback, err := Unpack(dir, `/opt/it's/mitogen`)
 		if err != nil {
 			t.Fatal(err)
 		}
-		files, err := os.ReadDir(got)
-		if err != nil || len(files) != 1 || files[0].Name() != "mitogen.py" {
-			t.Fatal(files, err)
+		for _, place := range []string{got, callback} {
+			files, err := os.ReadDir(place)
+			if err != nil || len(files) != 1 || files[0].Name() != "mitogen.py" {
+				t.Fatal(files, err)
+			}
 		}
 		b, err := os.ReadFile(filepath.Join(got, "mitogen.py"))
 		if err != nil || !strings.Contains(string(b), `EXECUTABLE = '/opt/it\'s/mitogen' `) {
@@ -193,7 +195,7 @@ func TestUnpack(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "file"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Unpack(filepath.Join(dir, "file"), "x"); err == nil {
+	if _, _, err := Unpack(filepath.Join(dir, "file"), "x"); err == nil {
 		t.Error("a directory in a file")
 	}
 }

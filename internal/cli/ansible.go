@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 
@@ -25,39 +26,45 @@ Instead of "transport = mitogen", hosts and groups can have a variable: ansible_
 func newAnsible(s *state) *cobra.Command {
 	cmd := &cobra.Command{Use: "ansible config", Short: "have Ansible run modules through mitogen", Long: ansibleUsage}
 	var dir string
-	config := command(s, &cobra.Command{Use: "config [--dir DIR]", Short: "unpack the plugin, and print what ansible.cfg needs", Args: cobra.NoArgs},
+	var report bool
+	config := command(s, &cobra.Command{Use: "config [--dir DIR] [--report]", Short: "unpack the plugin, and print what ansible.cfg needs", Args: cobra.NoArgs},
 		func(_ context.Context, s *state, _ []string) error {
-			place, err := unpackPlugin(dir)
+			connection, callback, err := unpackPlugins(dir)
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(s.stdout, "[defaults]\nconnection_plugins = %s\ntransport = mitogen\n", place)
+			text := fmt.Sprintf("[defaults]\nconnection_plugins = %s\ntransport = mitogen\n", connection)
+			if report {
+				text += fmt.Sprintf("callback_plugins = %s\ncallbacks_enabled = mitogen\n", callback)
+			}
+			_, err = io.WriteString(s.stdout, text)
 			return err
 		})
 	config.Flags().StringVar(&dir, "dir", "", "where to unpack it; default: the user's data directory")
+	config.Flags().BoolVar(&report, "report", false, "with two lines more, which have it say at the end what was done for each host")
 	cmd.AddCommand(config)
 	return cmd
 }
 
-// unpackPlugin returns the directory of the plugin.
-func unpackPlugin(dir string) (string, error) {
+// unpackPlugins returns the directories of the plugins.
+func unpackPlugins(dir string) (connection, callback string, err error) {
 	exe, err := os.Executable()
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	if dir == "" {
 		dir = os.Getenv("XDG_DATA_HOME")
 		if dir == "" {
 			home, err := os.UserHomeDir()
 			if err != nil {
-				return "", err
+				return "", "", err
 			}
 			dir = filepath.Join(home, ".local", "share")
 		}
 		dir = filepath.Join(dir, "mitogen", "ansible")
 	}
 	if dir, err = filepath.Abs(dir); err != nil {
-		return "", err
+		return "", "", err
 	}
 	return ansible.Unpack(dir, exe)
 }

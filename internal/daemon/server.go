@@ -4,6 +4,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -183,6 +184,8 @@ func (s *Server) client(ctx context.Context, conn *net.UnixConn) {
 		s.work(ctx, conn, ch, m)
 	case "ansible":
 		s.playbook(ctx, conn, ch, m)
+	case "works":
+		ch.write(&message{Works: s.ansible.Works(), End: &end{}})
 	case "list":
 		ch.write(&message{PID: os.Getpid(), Contexts: s.list(ctx), End: &end{}})
 	case "disconnect":
@@ -267,7 +270,7 @@ func (s *Server) playbook(ctx context.Context, conn *net.UnixConn, ch *channel, 
 	for _, h := range append(m.Via, hop{m.Target, m.Options}) {
 		way = append(way, ansible.Hop{Target: h.Target, Options: h.Options.connect()})
 	}
-	s.ansible.Serve(ctx, ch.Conn, way)
+	s.ansible.Serve(ctx, ch.Conn, cmp.Or(m.Host, m.Target), way)
 	s.finish(c)
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/mitogen-go/mitogen/internal/ansible"
 	"github.com/mitogen-go/mitogen/internal/askpass"
 	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/engine"
@@ -23,8 +24,9 @@ type message struct {
 	Options     *options `json:"options,omitempty"`
 	Interactive bool     `json:"interactive,omitempty"` // it can be asked
 
-	Protocol int   `json:"protocol,omitempty"` // of a connection plugin
-	Via      []hop `json:"via,omitempty"`      // before target
+	Protocol int    `json:"protocol,omitempty"` // of a connection plugin
+	Via      []hop  `json:"via,omitempty"`      // before target
+	Host     string `json:"host,omitempty"`     // what the plugin calls it
 
 	// Of those that have the daemon call or run something.
 	Path     []string                   `json:"path,omitempty"`     // where the client's own modules are, on this machine
@@ -46,6 +48,7 @@ type message struct {
 	Prompt   *prompt         `json:"prompt,omitempty"`
 	Contexts []Context       `json:"contexts,omitempty"`
 	PID      int             `json:"pid,omitempty"`
+	Works    []ansible.Work  `json:"works,omitempty"`
 	Value    json.RawMessage `json:"value,omitempty"`  // a result, or an item of one
 	Stream   string          `json:"stream,omitempty"` // what data was written to: stdout or stderr
 	Log      *logged         `json:"log,omitempty"`

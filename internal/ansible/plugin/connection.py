@@ -338,7 +338,8 @@ class Session:
             target = target.replace('{host}', self.address(self.option('host')))
         else:
             target = self.address(self.option('host'))
-        return {'op': 'ansible', 'protocol': PROTOCOL, 'target': target, 'options': self.options(), 'via': self.way(self.option('mitogen_via'))}
+        return {'op': 'ansible', 'protocol': PROTOCOL, 'host': to_text((self.vars or {}).get('inventory_hostname') or self.option('host')),
+                'target': target, 'options': self.options(), 'via': self.way(self.option('mitogen_via'))}
 
     def way(self, via):
         """The hops before the host, from here on, each with its own options."""

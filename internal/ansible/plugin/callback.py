@@ -1,0 +1,59 @@
+# A callback plugin for Ansible that says, at the end, what `mitogen daemon` has done for each host.
+#
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import absolute_import, division, print_function
+
+__metaclass__ = type
+
+DOCUMENTATION = r'''
+name: mitogen
+type: aggregate
+short_description: what the mitogen connection has done for each host
+author: the Mitogen project
+description:
+  - Prints a line for each host at the end of the playbook, with connections made, requests that had to go there and back, modules that ran in a fork of a
+    warm interpreter (each saves the start of an interpreter, and the transfer of the module), commands that were executed as they are, file operations that
+    nothing waited for, and bytes each way.
+  - Is to be enabled, by C(callbacks_enabled = mitogen).
+'''
+
+import json
+import os
+import socket
+
+from ansible.plugins.callback import CallbackBase
+
+
+class CallbackModule(CallbackBase):
+    CALLBACK_VERSION = 2.0
+    CALLBACK_TYPE = 'aggregate'
+    CALLBACK_NAME = 'mitogen'
+    CALLBACK_NEEDS_ENABLED = True
+
+    def v2_playbook_on_stats(self, stats):
+        base = os.environ.get('XDG_RUNTIME_DIR')
+        base = os.path.join(base, 'mitogen') if base else '/tmp/mitogen-%d' % os.getuid()
+        for path in (os.path.join(base, 'ansible-%d.sock' % os.getpid()), os.environ.get('MITOGEN_SOCKET') or os.path.join(base, 'daemon.sock')):
+            try:
+                works = self.ask(path)
+            except (IOError, OSError, ValueError):
+                continue
+            if works:
+                self._display.banner('MITOGEN')
+            for w in works:
+                self._display.display('%(host)-26s : logins=%(logins)-4d round_trips=%(round_trips)-6d modules=%(modules)-6d literal=%(literal)-4d '
+                                      'files=%(files)-5d up=%(bytes_down)d down=%(bytes_up)d' % w)
+
+    def ask(self, path):
+        s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        s.settimeout(5)
+        try:
+            s.connect(path)
+            s.sendall(b'{"op": "works"}\n')
+            lines = s.makefile('rb')
+            try:
+                return json.loads(lines.readline().decode('utf-8')).get('works') or []
+            finally:
+                lines.close()
+        finally:
+            s.close()
