@@ -254,7 +254,6 @@ func TestSameAsSSH(t *testing.T) {
 				}
 			}
 			s.compare("become.yml", lab.Free, "-e", "ansible_python_interpreter=/usr/bin/python3")
-			s.compare("become.yml", lab.TTY, "-e", "ansible_python_interpreter=/usr/bin/python3", "-e", "ansible_user="+lab.Free)
 			s.compare("passwords.yml", lab.Pass, "-e", "ansible_become_password="+s.l.Password)
 			s.quiet(nil)
 		})
@@ -391,13 +390,14 @@ func TestWays(t *testing.T) {
 		t.Skip("long")
 	}
 	s := newStage(t, playbooks(t)[0])
-	inventory := s.inventory(strings.NewReplacer("FREE", lab.Free, "SECRET", s.l.Password, "OTHER", lab.Pass).Replace(`direct ansible_host=FREE
+	inventory := s.inventory(strings.NewReplacer("FREE", lab.Free, "SECRET", s.l.Password, "OTHER", lab.Pass, "TERMINAL", lab.TTY).Replace(`direct ansible_host=FREE
 bastion ansible_host=OTHER ansible_become_password=SECRET
 behind ansible_host=FREE mitogen_via=bastion
 deep ansible_host=FREE mitogen_via=behind
 stranger ansible_host=FREE mitogen_via=OTHER
 target mitogen_target=FREE+sudo+local
 here mitogen_target=local
+terminal ansible_host=TERMINAL ansible_become_password=SECRET
 given ansible_host=OTHER ansible_password=SECRET ansible_become_password=SECRET ansible_ssh_extra_args="-o PubkeyAuthentication=no"
 wrong ansible_host=OTHER ansible_password=wrong ansible_ssh_extra_args="-o PubkeyAuthentication=no"
 mistake mitogen_target=a:b:c
@@ -406,7 +406,7 @@ python ansible_host=FREE ansible_python_interpreter=/no/such/python
 `))
 	results, out := s.play("mitogen", "ways.yml", lab.Free, "-i", inventory, "-l", "hosts")
 	got := stdout(results)
-	for host, who := range map[string]string{"direct": lab.Free, "bastion": lab.Pass, "behind": lab.Free, "deep": lab.Free, "stranger": lab.Free, "target": "root", "here": "root", "given": lab.Pass} {
+	for host, who := range map[string]string{"direct": lab.Free, "bastion": lab.Pass, "behind": lab.Free, "deep": lab.Free, "stranger": lab.Free, "target": "root", "here": "root", "given": lab.Pass, "terminal": lab.TTY} {
 		if got[host+" who"] != who || got[host+" root"] != "root" {
 			t.Errorf("%s: %q, %q", host, got[host+" who"], got[host+" root"])
 		}

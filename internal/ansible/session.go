@@ -367,7 +367,7 @@ func (t *Session) literal(ctx context.Context, m *Message, inner string, data []
 		}
 		var text strings.Builder
 		end.Status, err = collect(tun, func(stream byte, b []byte) error {
-			if stream == '1' {
+			if stream == '1' && text.Len()+len(b) <= maxHome {
 				text.Write(b)
 			}
 			return nil
@@ -383,6 +383,9 @@ func (t *Session) literal(ctx context.Context, m *Message, inner string, data []
 		return t.ch.Write(&Message{Stream: "stdout"}, []byte(text.String()))
 	})
 }
+
+// maxHome bounds what a host says is a home directory.
+const maxHome = 16 << 10
 
 // quickPut is how large a file in a temporary directory may be that isn't waited for.
 const quickPut = 100 << 10
