@@ -22,7 +22,7 @@ func planSu(h Hop, boot []string, opt Options, _ bool) (Plan, error) {
 	args = append(args, or(h.User, "root"))
 	args = append(args, o.Args...)
 	p := Plan{Argv: append(args, "-c", QuoteCommand(boot)), Env: []string{"LANGUAGE=C"}}
-	if o.Password != "" {
+	if o.Password != "" || opt.Interactive {
 		p.TTY, p.Wait = true, true
 		for _, needle := range passwordNeedles {
 			p.Prompts = append(p.Prompts, Prompt{[]byte(needle), o.Password.answer()})

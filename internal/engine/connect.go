@@ -223,6 +223,7 @@ func (e *Engine) addLocked(parent *Context, l link, o ConnectOptions) *Context {
 		for _, name := range append([]string{forwardModule}, c.brings...) {
 			c.modules[name] = true // its hop passes it on
 		}
+		e.converse(c, &l.plan)
 		go e.connectVia(c, l.plan, head)
 	}
 	return c

@@ -55,7 +55,8 @@ func (e *Engine) spawn(ctx context.Context, plan connect.Plan, ssh connect.SSHOp
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	p, err := spawn.Start(ctx, plan, spawn.Options{Busy: ans.busy, Line: func(line string) {
+	asker := e.asker(ctx, plan)
+	p, err := spawn.Start(ctx, plan, spawn.Options{Busy: func() bool { return ans.busy() || asker.busy() }, Ask: asker.function(), Line: func(line string) {
 		if e.wanted(plan.Name) {
 			e.log.Warn(line, slog.String("hop", plan.Name))
 		}

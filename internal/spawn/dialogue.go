@@ -7,8 +7,8 @@ import (
 	"github.com/mitogen-go/mitogen/internal/connect"
 )
 
-// A dialogue finds prompts in what a terminal shows, however it is cut into pieces. It does no I/O.
-type dialogue struct {
+// A Dialogue finds prompts in what a terminal shows, however it is cut into pieces. It does no I/O.
+type Dialogue struct {
 	sync.Mutex // for those who share it
 
 	prompts []connect.Prompt
@@ -18,8 +18,9 @@ type dialogue struct {
 	longest int
 }
 
-func newDialogue(prompts []connect.Prompt) *dialogue {
-	d := &dialogue{prompts: prompts, seen: make([]bool, len(prompts))}
+// NewDialogue makes one of a plan's prompts.
+func NewDialogue(prompts []connect.Prompt) *Dialogue {
+	d := &Dialogue{prompts: prompts, seen: make([]bool, len(prompts))}
 	for _, p := range prompts {
 		d.needles = append(d.needles, lower(p.Needle))
 		d.longest = max(d.longest, len(p.Needle))
@@ -27,8 +28,9 @@ func newDialogue(prompts []connect.Prompt) *dialogue {
 	return d
 }
 
-// feed takes what was shown and returns what to type, a line each, and how the dialogue failed, if it did.
-func (d *dialogue) feed(b []byte) (answers [][]byte, problem string) {
+// Feed takes what was shown and returns what to type, a line each, and how the dialogue failed, if it did: after WhatUnanswered it can go
+// on, should somebody have an answer after all.
+func (d *Dialogue) Feed(b []byte) (answers [][]byte, problem string) {
 	text := append(d.rest, lower(b)...)
 	for {
 		i, end := d.next(text)
@@ -38,6 +40,7 @@ func (d *dialogue) feed(b []byte) (answers [][]byte, problem string) {
 		text = text[end:]
 		switch {
 		case d.prompts[i].Answer == nil:
+			d.rest = bytes.Clone(text)
 			return answers, connect.WhatUnanswered
 		case d.seen[i]:
 			return answers, connect.WhatRepeated
@@ -51,7 +54,7 @@ func (d *dialogue) feed(b []byte) (answers [][]byte, problem string) {
 }
 
 // next finds the first needle in text: its index, and where it ends.
-func (d *dialogue) next(text []byte) (which, end int) {
+func (d *Dialogue) next(text []byte) (which, end int) {
 	which, first := -1, len(text)
 	for i, n := range d.needles {
 		if at := bytes.Index(text, n); at >= 0 && at < first && len(n) > 0 {

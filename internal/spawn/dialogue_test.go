@@ -29,14 +29,14 @@ func TestDialogue(t *testing.T) {
 		{"password: really (yes/no)? ", "pw", connect.WhatUnanswered},
 	} {
 		for _, size := range []int{1, 2, 3, 7, 1000} {
-			answers, problem := converse(newDialogue(testPrompts), tt.in, func() int { return size })
+			answers, problem := converse(NewDialogue(testPrompts), tt.in, func() int { return size })
 			if answers != tt.answers || problem != tt.problem {
 				t.Errorf("%q in pieces of %d: %q, %q", tt.in, size, answers, problem)
 			}
 		}
 		r := rand.New(rand.NewPCG(1, 2))
 		for range 100 {
-			answers, problem := converse(newDialogue(testPrompts), tt.in, func() int { return 1 + r.IntN(12) })
+			answers, problem := converse(NewDialogue(testPrompts), tt.in, func() int { return 1 + r.IntN(12) })
 			if answers != tt.answers || problem != tt.problem {
 				t.Errorf("%q in random pieces: %q, %q", tt.in, answers, problem)
 			}
@@ -45,12 +45,12 @@ func TestDialogue(t *testing.T) {
 }
 
 // converse feeds text in pieces until there is a problem.
-func converse(d *dialogue, text string, size func() int) (answers, problem string) {
+func converse(d *Dialogue, text string, size func() int) (answers, problem string) {
 	var all []string
 	for text != "" && problem == "" {
 		n := min(size(), len(text))
 		var got [][]byte
-		got, problem = d.feed([]byte(text[:n]))
+		got, problem = d.Feed([]byte(text[:n]))
 		for _, a := range got {
 			all = append(all, string(a))
 		}
@@ -60,12 +60,12 @@ func converse(d *dialogue, text string, size func() int) (answers, problem strin
 }
 
 func TestDialogueKeepsLittle(t *testing.T) {
-	d := newDialogue(testPrompts)
-	d.feed(bytes.Repeat([]byte("passphrase fo "), 100000))
+	d := NewDialogue(testPrompts)
+	d.Feed(bytes.Repeat([]byte("passphrase fo "), 100000))
 	if len(d.rest) >= d.longest {
 		t.Errorf("%d bytes kept", len(d.rest))
 	}
-	if answers, problem := newDialogue(nil).feed([]byte("password:")); answers != nil || problem != "" {
+	if answers, problem := NewDialogue(nil).Feed([]byte("password:")); answers != nil || problem != "" {
 		t.Errorf("without prompts: %q %q", answers, problem)
 	}
 }
@@ -107,10 +107,10 @@ func TestPAMInAllLanguages(t *testing.T) {
 		languages++
 		shown := []byte("You have mail.\r\n" + prompt)
 		for cut := range len(shown) {
-			d := newDialogue(plan.Prompts)
+			d := NewDialogue(plan.Prompts)
 			var typed [][]byte
 			for _, piece := range [][]byte{shown[:cut], shown[cut:]} {
-				answers, problem := d.feed(piece)
+				answers, problem := d.Feed(piece)
 				if problem != "" {
 					t.Fatalf("%s: %q, cut at %d: %s", language, shown, cut, problem)
 				}
@@ -120,9 +120,9 @@ func TestPAMInAllLanguages(t *testing.T) {
 				t.Fatalf("%s: %q, cut at %d: typed %q", language, shown, cut, typed)
 			}
 		}
-		d := newDialogue(plan.Prompts)
-		d.feed(shown)
-		if _, problem := d.feed([]byte("\r\nsu: Authentication failure\r\n" + prompt)); problem != connect.WhatRepeated {
+		d := NewDialogue(plan.Prompts)
+		d.Feed(shown)
+		if _, problem := d.Feed([]byte("\r\nsu: Authentication failure\r\n" + prompt)); problem != connect.WhatRepeated {
 			t.Errorf("%s: asked again: %q", language, problem)
 		}
 	}

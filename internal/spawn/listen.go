@@ -14,7 +14,7 @@ import (
 type listener struct {
 	p    *Process
 	copy io.Writer // nil: none
-	talk *dialogue // nil: none
+	talk *Dialogue // nil: none
 	line []byte    // begun after Connected
 }
 
@@ -79,7 +79,12 @@ func (l *listener) hear(b []byte) {
 func (l *listener) answer(b []byte) {
 	l.talk.Lock()
 	defer l.talk.Unlock()
-	answers, problem := l.talk.feed(b)
+	answers, problem := l.talk.Feed(b)
+	if problem == connect.WhatUnanswered && l.p.opt.Ask != nil {
+		if a, err := l.p.opt.Ask(); err == nil {
+			answers, problem = append(answers, []byte(a)), ""
+		}
+	}
 	for _, a := range answers {
 		l.p.tty.master.SetWriteDeadline(time.Now().Add(5 * time.Second))
 		l.p.tty.master.Write(append(bytes.Clone(a), '\n'))

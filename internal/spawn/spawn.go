@@ -42,6 +42,10 @@ type Options struct {
 	// Busy says that a person is being asked something. The timeout starts again then.
 	Busy func() bool
 
+	// Ask answers a prompt of the terminal that the plan has no answer to; nil: that fails the connect. It is called by the goroutine that
+	// reads the terminal.
+	Ask func() (string, error)
+
 	// Background lets processes of the child's group live on when the child has ended by itself.
 	Background bool
 }
@@ -120,7 +124,7 @@ func (p *Process) begin(ctx context.Context) {
 	p.readers.Add(1)
 	said := &listener{p: p, copy: p.opt.Stderr}
 	if p.tty != nil {
-		shown := &listener{p: p, talk: newDialogue(p.plan.Prompts)}
+		shown := &listener{p: p, talk: NewDialogue(p.plan.Prompts)}
 		if p.plan.Wait {
 			said.talk = shown.talk // PAM's questions to a standard input that is a terminal come on stderr
 		}
