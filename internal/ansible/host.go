@@ -54,7 +54,13 @@ type leaf struct {
 	err   error
 	zips  map[int]bool    // that it knows
 	packs map[string]bool // that went to it
+
+	uses int // operations under way
+	last time.Time
 }
+
+// maxLeaves is how many contexts a host may have; those that haven't been used for longest make room. Each costs the host 10 to 20 MB.
+const maxLeaves = 20
 
 // A Way leads to a host: targets, each behind the one before.
 type Way []Hop
@@ -86,10 +92,11 @@ type account struct {
 	talk    func(l *leaf, text []byte)
 }
 
-// find returns the leaf for key, and whether it has to be opened by whoever asks.
+// find returns the leaf for key, in use (release is the other end of that), and whether it has to be opened by whoever asks.
 func (h *host) find(key leafKey) (l *leaf, fresh bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	defer func() { l.uses++ }()
 	if key.python == "" {
 		for k, l := range h.leaves {
 			if k.account == key.account && !l.dead() {
@@ -100,9 +107,38 @@ func (h *host) find(key leafKey) (l *leaf, fresh bool) {
 	if l := h.leaves[key]; l != nil && !l.dead() {
 		return l, false
 	}
+	h.makeRoom()
 	l = &leaf{key: key, ready: make(chan struct{}), zips: map[int]bool{}, packs: map[string]bool{}}
 	h.leaves[key] = l
 	return l, true
+}
+
+// makeRoom closes the idle leaf that was used least lately, if there are many. h.mu is held.
+func (h *host) makeRoom() {
+	if len(h.leaves) < maxLeaves {
+		return
+	}
+	var oldest *leaf
+	for _, l := range h.leaves {
+		if l.uses == 0 && (oldest == nil || l.last.Before(oldest.last)) {
+			oldest = l
+		}
+	}
+	if oldest == nil {
+		return
+	}
+	delete(h.leaves, oldest.key)
+	if oldest.ctx != nil {
+		go oldest.ctx.Close()
+	}
+}
+
+// release says that an operation of l has ended.
+func (h *host) release(l *leaf) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	l.uses--
+	l.last = time.Now()
 }
 
 func (l *leaf) dead() bool {

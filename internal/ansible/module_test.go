@@ -131,6 +131,7 @@ func (b *bench) run(a *archive, params string, env map[string]any) (stdout, stde
 		b.t.Fatal(err)
 	}
 	l, err := (&Session{s: b.s}).leaf(ctx, h, &Message{}, b.python, packs)
+	defer h.release(l)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -341,4 +342,25 @@ func running(text string) []string {
 		}
 	}
 	return all
+}
+
+// Contexts that haven't been used for longest make room for others; one that is in use doesn't.
+func TestManyLeaves(t *testing.T) {
+	b := newBench(t, "python3")
+	h, err := (&Session{s: b.s, way: b.way()}).host()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.done()
+	used, _ := h.find(leafKey{"used", ""})
+	for i := range 3 * maxLeaves {
+		l, fresh := h.find(leafKey{fmt.Sprint(i), ""})
+		if !fresh {
+			t.Error("not fresh")
+		}
+		h.release(l)
+	}
+	if len(h.leaves) != maxLeaves || h.leaves[used.key] != used || h.leaves[leafKey{fmt.Sprint(3*maxLeaves - 1), ""}] == nil {
+		t.Errorf("%d leaves", len(h.leaves))
+	}
 }

@@ -514,3 +514,26 @@ func TestOtherPythons(t *testing.T) {
 		}
 	}
 }
+
+// A task whose daemon is lost is unreachable, and says why; the next one has a new daemon.
+func TestDaemonLost(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long")
+	}
+	s := newStage(t, playbooks(t)[0])
+	go func() {
+		for range 600 {
+			time.Sleep(50 * time.Millisecond)
+			if out, _ := exec.Command("pgrep", "-u", lab.Free, "-f", "^sleep 31$").Output(); len(out) > 0 {
+				exec.Command("pkill", "-KILL", "-f", "daemon --socket "+filepath.Join(s.dir, "run")).Run()
+				return
+			}
+		}
+	}()
+	results, out := s.play("mitogen", "lost.yml", lab.Free, "-e", "ansible_python_interpreter=/usr/bin/python3")
+	got := stdout(results)
+	if !strings.Contains(got[lab.Free+" sleep"], "unreachable: ") || !strings.Contains(got[lab.Free+" sleep"], "daemon lost") || got[lab.Free+" after"] != lab.Free {
+		t.Errorf("%q\n%s", got, last(out))
+	}
+	s.quiet(nil)
+}

@@ -179,6 +179,7 @@ func (t *Session) module(ctx context.Context, m *Message, inner string, data []b
 			return before(err)
 		}
 		l, err := t.leaf(ctx, h, m, python, packs)
+		defer h.release(l)
 		if err != nil {
 			return err
 		}
@@ -230,7 +231,7 @@ func (t *Session) farewell(p *payload) {
 	}
 }
 
-// leaf returns the context of an account; it is started if need be, which may ask the plugin.
+// leaf returns the context of an account; it is started if need be, which may ask the plugin. With an error too it is to be released.
 func (t *Session) leaf(ctx context.Context, h *host, m *Message, python string, packs []string) (*leaf, error) {
 	l, fresh := h.find(leafKey{m.Account, python})
 	if fresh {
@@ -239,19 +240,17 @@ func (t *Session) leaf(ctx context.Context, h *host, m *Message, python string, 
 			a = &account{user: m.User, stdin: m.Stdin, command: t.become, talk: t.talk}
 		}
 		if err := h.open(ctx, t.s.eng, l, a, packs); err != nil {
-			return nil, before(err)
+			return l, before(err)
 		}
 		if a != nil {
-			if err := t.converse(ctx, l); err != nil {
-				return nil, err
-			}
+			return l, t.converse(ctx, l)
 		}
 		return l, nil
 	}
 	select {
 	case <-l.ready:
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return l, ctx.Err()
 	}
 	return l, l.err
 }
@@ -344,6 +343,7 @@ func (t *Session) literal(ctx context.Context, m *Message, inner string, data []
 			}
 		}
 		l, err := t.leaf(ctx, h, m, "", nil)
+		defer h.release(l)
 		if err != nil {
 			return err
 		}

@@ -581,6 +581,8 @@ class Connection(SSHConnection):
     def update_vars(self, variables):
         super(Connection, self).update_vars(variables)
         self.mitogen.vars = variables
+        if self.get_option('mitogen_target') or self.get_option('mitogen_via'):
+            self.transport = 'mitogen'  # what runs ssh by itself, as `synchronize` does, can't get there
         if self.mitogen.socket is None and self.mitogen_wanted():
             try:
                 self.mitogen.send({'do': 'connect'})   # while the module is made
