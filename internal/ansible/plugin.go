@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 )
 
@@ -16,32 +17,48 @@ var plugins embed.FS
 // Unpack writes the plugins to dir, each to a directory of its own (Ansible imports all that it finds beside a plugin), and returns those:
 // of the connection plugin, and of the callback. executable is what is to start daemons.
 func Unpack(dir, executable string) (connection, callback string, err error) {
+	connection, callback = filepath.Join(dir, "connection"), filepath.Join(dir, "callback")
+	return connection, callback, unpackTo(connection, callback, executable)
+}
+
+// UnpackCollection writes the plugins as a collection to a directory of collections, and returns where that is.
+func UnpackCollection(dir, executable, version string) (string, error) {
+	place := filepath.Join(dir, "ansible_collections", "mitogen_go", "mitogen")
+	if err := unpackTo(filepath.Join(place, "plugins", "connection"), filepath.Join(place, "plugins", "callback"), executable); err != nil {
+		return "", err
+	}
+	if !semantic.MatchString(version) {
+		version = "0.0.0" // all that Ansible takes
+	}
+	return place, unpack(place, "galaxy.yml", []byte("namespace: mitogen_go\nname: mitogen\nversion: "+version+"\nreadme: README.md\nauthors: [the Mitogen project]\nlicense: [GPL-3.0-or-later]\n"))
+}
+
+var semantic = regexp.MustCompile(`^\d+\.\d+\.\d+$`)
+
+func unpackTo(connection, callback, executable string) error {
 	text, err := plugins.ReadFile("plugin/connection.py")
 	if err != nil {
-		return "", "", err
+		return err
 	}
 	own := bytes.Replace(text, []byte("\nEXECUTABLE = 'mitogen' "), []byte("\nEXECUTABLE = "+pythonLiteral(executable)+" "), 1)
 	if bytes.Equal(text, own) {
-		return "", "", errors.New("plugin has no line for its executable")
+		return errors.New("plugin has no line for its executable")
 	}
-	connection = filepath.Join(dir, "connection")
-	if err := unpack(connection, own); err != nil {
-		return "", "", err
+	if err := unpack(connection, "mitogen.py", own); err != nil {
+		return err
 	}
-	text, err = plugins.ReadFile("plugin/callback.py")
-	if err != nil {
-		return "", "", err
+	if text, err = plugins.ReadFile("plugin/callback.py"); err != nil {
+		return err
 	}
-	callback = filepath.Join(dir, "callback")
-	return connection, callback, unpack(callback, text)
+	return unpack(callback, "mitogen.py", text)
 }
 
-// unpack writes dir/mitogen.py, unless it is there, so that nobody sees half of it.
-func unpack(dir string, text []byte) error {
+// unpack writes a file of dir, unless it is there, so that nobody sees half of it.
+func unpack(dir, base string, text []byte) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	name := filepath.Join(dir, "mitogen.py")
+	name := filepath.Join(dir, base)
 	if old, err := os.ReadFile(name); err == nil && bytes.Equal(old, text) {
 		return nil
 	}

@@ -18,13 +18,14 @@ has to be installed.
   mitogen ansible config >> ansible.cfg      if that has no [defaults] section yet; else put the two lines there
 
 Instead of "transport = mitogen", hosts and groups can have a variable: ansible_connection: mitogen.
+  mitogen ansible collection                 installs the plugins as a collection instead
   ansible-doc -t connection mitogen          has the plugin's options and variables
   mitogen_target: bastion+web1+docker:app    is a variable of a host that is reached in another way than by ssh
   mitogen_via: bastion                       is one of a host behind another host of the inventory
   mitogen_persist: true                      keeps connections for further playbooks, with the user's own daemon`
 
 func newAnsible(s *state) *cobra.Command {
-	cmd := &cobra.Command{Use: "ansible config", Short: "have Ansible run modules through mitogen", Long: ansibleUsage}
+	cmd := &cobra.Command{Use: "ansible config | ansible collection", Short: "have Ansible run modules through mitogen", Long: ansibleUsage}
 	var dir string
 	var report bool
 	config := command(s, &cobra.Command{Use: "config [--dir DIR] [--report]", Short: "unpack the plugin, and print what ansible.cfg needs", Args: cobra.NoArgs},
@@ -42,7 +43,28 @@ func newAnsible(s *state) *cobra.Command {
 		})
 	config.Flags().StringVar(&dir, "dir", "", "where to unpack it; default: the user's data directory")
 	config.Flags().BoolVar(&report, "report", false, "with two lines more, which have it say at the end what was done for each host")
-	cmd.AddCommand(config)
+	collection := command(s, &cobra.Command{Use: "collection [--dir DIR]", Short: "install the plugins as the collection mitogen_go.mitogen", Args: cobra.NoArgs},
+		func(_ context.Context, s *state, _ []string) error {
+			exe, err := os.Executable()
+			if err != nil {
+				return err
+			}
+			if dir == "" {
+				home, err := os.UserHomeDir()
+				if err != nil {
+					return err
+				}
+				dir = filepath.Join(home, ".ansible", "collections")
+			}
+			place, err := ansible.UnpackCollection(dir, exe, version)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(s.stdout, "installed in %s; hosts and groups use it by\nansible_connection: mitogen_go.mitogen.mitogen\n", place)
+			return err
+		})
+	collection.Flags().StringVar(&dir, "dir", "", "a directory of collections; default: ~/.ansible/collections")
+	cmd.AddCommand(config, collection)
 	return cmd
 }
 
