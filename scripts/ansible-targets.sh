@@ -42,12 +42,23 @@ run() {
 	echo "$status $(((($(date +%s%N) - begin)) / 100000000))"
 }
 
+# clean removes what targets leave for the next run: files in the home directory, users, groups.
+files=$(ls "$HOME") users=$(getent passwd | cut -d: -f1) groups=$(getent group | cut -d: -f1)
+clean() {
+	local name
+	while read -r name; do rm -rf "${HOME:?}/$name"; done < <(comm -13 <(sort <<<"$files") <(ls "$HOME" | sort))
+	while read -r name; do userdel -rf "$name" 2>/dev/null; done < <(comm -13 <(sort <<<"$users") <(getent passwd | cut -d: -f1 | sort))
+	while read -r name; do groupdel "$name" 2>/dev/null; done < <(comm -13 <(sort <<<"$groups") <(getent group | cut -d: -f1 | sort))
+}
+
 recap() { grep -a '^testhost .*ok=' "$1" | sed 's/  */ /g' | tail -1; }
 
 differ=0
 for target; do
 	read -r ssh ssh_time < <(run ssh "$target")
+	clean
 	read -r ours ours_time < <(run mitogen "$target")
+	clean
 	word=same
 	if [[ $ssh != "$ours" || $(recap "$work/ssh.log") != "$(recap "$work/mitogen.log")" ]]; then
 		word=DIFFERENT differ=1
