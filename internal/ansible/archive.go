@@ -36,10 +36,58 @@ type store struct {
 	archives map[sum]*archive
 	contents map[sum][]byte
 	packs    map[string]*pack
+	parsed   map[sum]*parsed
 }
 
 func newStore() *store {
-	return &store{archives: map[sum]*archive{}, contents: map[sum][]byte{}, packs: map[string]*pack{}}
+	return &store{archives: map[sum]*archive{}, contents: map[sum][]byte{}, packs: map[string]*pack{}, parsed: map[sum]*parsed{}}
+}
+
+// parsed is a wrapper but for its parameters.
+type parsed struct {
+	payload payload
+	archive *archive
+}
+
+// maxParsed bounds how many wrappers are remembered.
+const maxParsed = 1000
+
+// parse reads a wrapper and its zip file. But for its parameters it is the same each time a module runs, and remembered.
+func (s *store) parse(b []byte) (*payload, *archive, error) {
+	from, to := parameters(b)
+	if from < 0 {
+		return nil, nil, errUnknown
+	}
+	h := sha256.New()
+	h.Write(b[:from])
+	h.Write(b[to:])
+	key := sum(h.Sum(nil))
+	s.mu.Lock()
+	known := s.parsed[key]
+	s.mu.Unlock()
+	if known != nil {
+		p := known.payload
+		text, err := pythonString(string(b[from:to]))
+		p.params = []byte(text)
+		return &p, known.archive, err
+	}
+	p, err := parseWrapper(b)
+	if err != nil {
+		return nil, nil, err
+	}
+	a, err := s.open(p.zip)
+	if err != nil {
+		return nil, nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.parsed) >= maxParsed {
+		clear(s.parsed)
+	}
+	q := *p
+	q.params, q.zip = nil, nil // of a buffer that is the caller's
+	s.parsed[key] = &parsed{q, a}
+	return p, a, nil
 }
 
 // maxArchive bounds what one module may unpack to.

@@ -322,7 +322,7 @@ func (t *Session) do(ctx context.Context, m *Message, data []byte, end *End) err
 	case "exec":
 		return t.exec(ctx, m, data, end)
 	case "put":
-		return t.put(ctx, m)
+		return t.put(ctx, m, data)
 	case "get":
 		return t.get(ctx, m)
 	case "reset":

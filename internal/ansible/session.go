@@ -28,7 +28,11 @@ func (t *Session) input(ctx context.Context, m *Message, data []byte) ([]byte, e
 		if len(data)+len(r.data) > maxInput {
 			return nil, fmt.Errorf("more than %d bytes of input", maxInput)
 		}
-		data = append(data, r.data...)
+		if data == nil {
+			data = r.data
+		} else {
+			data = append(data, r.data...)
+		}
 	}
 	return data, nil
 }
@@ -160,11 +164,7 @@ func (t *Session) module(ctx context.Context, m *Message, inner string, data []b
 	if !ok {
 		return "", fmt.Errorf("%w: its interpreter is %.80q", errUnknown, inner)
 	}
-	p, err := parseWrapper(data)
-	if err != nil {
-		return "", err
-	}
-	a, err := t.s.store.open(p.zip)
+	p, a, err := t.s.store.parse(data)
 	if err != nil {
 		return "", err
 	}
@@ -391,8 +391,7 @@ const maxHome = 16 << 10
 const quickPut = 100 << 10
 
 // put writes a file as the login's account.
-func (t *Session) put(ctx context.Context, m *Message) error {
-	var data []byte
+func (t *Session) put(ctx context.Context, m *Message, data []byte) error {
 	for !m.EOF && len(data) <= quickPut {
 		r, err := t.next(ctx)
 		if err != nil {

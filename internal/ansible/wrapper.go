@@ -172,6 +172,23 @@ func (p *payload) set(key string, value []byte) error {
 	return err
 }
 
+// parameters finds the literal of a wrapper's parameters. from is -1 if there is none.
+func parameters(b []byte) (from, to int) {
+	for _, line := range [...][]byte{parLine, []byte("params=")} {
+		at := bytes.Index(b, append([]byte("\n"), line...))
+		if at < 0 {
+			continue
+		}
+		from = at + 1 + len(line)
+		n := bytes.IndexByte(b[from:], '\n')
+		if n < 0 {
+			break
+		}
+		return from, from + len(bytes.TrimSuffix(b[from:from+n], []byte(",")))
+	}
+	return -1, 0
+}
+
 // pythonString reads a string literal as Python's repr writes it.
 func pythonString(s string) (string, error) {
 	if len(s) < 2 || s[0] != '\'' && s[0] != '"' || s[len(s)-1] != s[0] {

@@ -116,6 +116,16 @@ func TestWrapper(t *testing.T) {
 		t.Error(len(packs), n, err)
 	}
 
+	for range 2 { // the second time it is remembered
+		q, other, err := s.parse(b)
+		if err != nil || q.module != p.module || !bytes.Equal(q.params, p.params) || other != a || q.loader != p.loader || q.profile != p.profile {
+			t.Errorf("%v", err)
+		}
+	}
+	if _, _, err := s.parse(bytes.Replace(b, []byte("import shutil"), []byte("import shutil "), 1)); !errors.Is(err, errUnknown) {
+		t.Error(err)
+	}
+
 	text := string(b)
 	code := regexp.MustCompile(`(?m)^\s+(?:import|from|return|if|z = |sys\.).*$`).FindAllStringIndex(text, -1)
 	if len(code) < 5 {

@@ -52,6 +52,7 @@ type SSHOptions struct {
 	// certificates, known hosts, jumps. What it can't do is left to the ssh program all the same. It doesn't compress.
 	Native bool
 
+	ConnectTimeout    time.Duration // until sshd answers; default: Options.ConnectTimeout, which goes on until a context does
 	Compression       *bool         // default yes: most of what passes is small and alike; a fast link with bulk data does better without
 	KeepAliveInterval time.Duration // rounded up to whole seconds
 	KeepAliveCount    int           // answers that may be missed

@@ -174,7 +174,7 @@ func sshArgs(h Hop, opt Options) ([]string, error) {
 	option("ControlMaster", "no")
 	option("ForwardX11", "no")
 	option("ClearAllForwardings", "yes")
-	if t := opt.timeout(); t > 0 {
+	if t := or(o.ConnectTimeout, opt.timeout()); t > 0 {
 		option("ConnectTimeout", strconv.Itoa(wholeSeconds(t)))
 	}
 	if user := or(h.User, o.User); user != "" {

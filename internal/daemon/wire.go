@@ -177,6 +177,7 @@ type sshOptions struct {
 	Compression       *bool    `json:"compression,omitempty"`
 	KeepAliveInterval float64  `json:"keep_alive_interval,omitempty"` // seconds
 	KeepAliveCount    int      `json:"keep_alive_count,omitempty"`
+	ConnectTimeout    float64  `json:"connect_timeout,omitempty"` // seconds
 }
 
 // becomeOptions are those of sudo, su and doas; each has only some.
@@ -192,7 +193,8 @@ func optionsOf(o *connect.Options) *options {
 	return &options{
 		Python: o.Python, ConnectTimeout: o.ConnectTimeout.Seconds(), Programs: o.Programs,
 		SSH: sshOptions{o.SSH.Path, o.SSH.Args, o.SSH.ConfigFile, o.SSH.Port, o.SSH.User, o.SSH.IdentityFile, string(o.SSH.HostKeys), string(o.SSH.Password),
-			string(o.SSH.Passphrase), o.SSH.FromHop, o.SSH.Native, o.SSH.Compression, o.SSH.KeepAliveInterval.Seconds(), o.SSH.KeepAliveCount},
+			string(o.SSH.Passphrase), o.SSH.FromHop, o.SSH.Native, o.SSH.Compression, o.SSH.KeepAliveInterval.Seconds(), o.SSH.KeepAliveCount,
+			o.SSH.ConnectTimeout.Seconds()},
 		Sudo: becomeOptions{o.Sudo.Path, string(o.Sudo.Password), o.Sudo.Login, o.Sudo.SetHome, o.Sudo.Args},
 		Su:   becomeOptions{Path: o.Su.Path, Password: string(o.Su.Password), Login: o.Su.Login, Args: o.Su.Args},
 		Doas: becomeOptions{Path: o.Doas.Path, Password: string(o.Doas.Password), Args: o.Doas.Args},
@@ -208,7 +210,8 @@ func (o *options) connect() connect.Options {
 		Python: o.Python, ConnectTimeout: seconds(o.ConnectTimeout), Programs: o.Programs,
 		SSH: connect.SSHOptions{Path: s.Path, Args: s.Args, ConfigFile: s.ConfigFile, Port: s.Port, User: s.User, IdentityFile: s.IdentityFile,
 			HostKeys: connect.HostKeys(s.HostKeys), Password: connect.Secret(s.Password), Passphrase: connect.Secret(s.Passphrase), FromHop: s.FromHop, Native: s.Native, Compression: s.Compression,
-			KeepAliveInterval: seconds(s.KeepAliveInterval), KeepAliveCount: s.KeepAliveCount},
+			KeepAliveInterval: seconds(s.KeepAliveInterval), KeepAliveCount: s.KeepAliveCount,
+			ConnectTimeout: seconds(s.ConnectTimeout)},
 		Sudo: connect.SudoOptions{Path: o.Sudo.Path, Password: connect.Secret(o.Sudo.Password), Login: o.Sudo.Login, SetHome: o.Sudo.SetHome, Args: o.Sudo.Args},
 		Su:   connect.SuOptions{Path: o.Su.Path, Password: connect.Secret(o.Su.Password), Login: o.Su.Login, Args: o.Su.Args},
 		Doas: connect.DoasOptions{Path: o.Doas.Path, Password: connect.Secret(o.Doas.Password), Args: o.Doas.Args},

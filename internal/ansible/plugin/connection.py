@@ -260,7 +260,11 @@ EXECUTABLE = 'mitogen'      # who unpacks this writes its own path here
 PROTOCOL = 1                # docs/protocol.md, section 10
 PYTHONS = ['/usr/bin/python3', 'python3', 'python', 'python2.7', 'python2', '/usr/libexec/platform-python']
 METHODS = ('docker', 'podman', 'buildah', 'kubectl', 'lxc', 'lxd', 'incus', 'jail', 'machinectl', 'nspawn', 'chroot', 'setns')
-PATIENCE = 10               # seconds that a daemon may take to start
+# Not compiled by each task's process.
+PYTHON = re.compile(r'[\w./+-]+$')
+READS_STDIN = re.compile(r' -[A-Za-z]*S')
+
+PATIENCE = 30               # seconds that a daemon, or an interpreter, may take to start
 CHUNK = 1 << 19
 
 display = Display()
@@ -399,12 +403,13 @@ class Session:
             'passphrase': get('private_key_passphrase', 'ansible_private_key_passphrase', 'ansible_ssh_private_key_passphrase'),
         }
         ssh = dict((k, v if k in ('args', 'port') else to_text(v)) for k, v in values.items() if v)
-        return {'ssh': ssh, 'python': self.pythons(), 'connect_timeout': float(self.option('timeout') or 10)}
+        ssh['connect_timeout'] = float(self.option('timeout') or 10)
+        return {'ssh': ssh, 'python': self.pythons(), 'connect_timeout': ssh['connect_timeout'] + PATIENCE}
 
     def pythons(self):
         """Interpreters to log in with, best that which modules are to have, if it is known."""
         known = [(self.vars or {}).get('ansible_python_interpreter'), ((self.vars or {}).get('ansible_facts') or {}).get('discovered_interpreter_python')]
-        return [p for p in known if p and re.match(r'[\w./+-]+$', to_text(p))] + PYTHONS
+        return [p for p in known if p and PYTHON.match(to_text(p))] + PYTHONS
 
     # The daemon
 
@@ -494,7 +499,8 @@ class Session:
         """Do one request; returns its end. Output goes to the function output(stream, data)."""
         end = None
         try:
-            self.send(message)
+            pieces = iter(pieces)
+            self.send(dict(message, eof=True) if not put else message, next(pieces, b''))
             for data in pieces:
                 self.write({}, data)
             if put:
@@ -617,15 +623,13 @@ class Connection(SSHConnection):
         state = self.become.state() if made else None
         if made and (made[0] in cmd or made[0] in self.mitogen_unquoted(cmd)):
             message.update(inner=to_text(made[1]), account=self.become.account(), user=to_text(self.become.get_option('become_user') or 'root'),
-                           stdin=self.become.plugin.name == 'sudo')
+                           stdin=bool(self.become.plugin.name == 'sudo' and READS_STDIN.search(made[0])))
         tty = not in_data and sudoable and self.get_option('use_tty')
         message['tty'] = bool(tty)
         in_data = to_bytes(in_data or b'')
-        if not in_data:
-            message['eof'] = True
         pieces = [in_data[i:i + CHUNK] for i in range(0, len(in_data), CHUNK)]
         out = {'stdout': [], 'stderr': []}
-        end = self.mitogen_do(message, lambda: None, pieces=pieces, put=bool(in_data), output=lambda stream, data: out[stream].append(data))
+        end = self.mitogen_do(message, lambda: None, pieces=pieces, put=len(pieces) > 1, output=lambda stream, data: out[stream].append(data))
         if end is None:
             if state:
                 self.become.state(state)
