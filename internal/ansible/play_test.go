@@ -537,3 +537,25 @@ func TestDaemonLost(t *testing.T) {
 	}
 	s.quiet(nil)
 }
+
+// Tasks wait for as many answers as they must.
+func TestRoundTrips(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long")
+	}
+	s := newStage(t, playbooks(t)[0])
+	results, out := s.play("mitogen", "rounds.yml", lab.Free, "-e", "ansible_python_interpreter=/usr/bin/python3")
+	want := 1 // the home directory
+	for _, r := range results {
+		n := 0
+		if fmt.Sscan(strings.TrimSpace(regexp.MustCompile(` \d`).FindString(r.Task)), &n); r.What != "ok" {
+			t.Errorf("%s: %s: %v", r.Task, r.What, r.Value["msg"])
+		}
+		want += n
+	}
+	m := regexp.MustCompile(lab.Free + ` +: logins=1 +round_trips=(\d+)`).FindStringSubmatch(out)
+	if m == nil || m[1] != fmt.Sprint(want) {
+		t.Errorf("%q round trips, and not %d\n%s", m, want, last(out))
+	}
+	s.quiet(nil)
+}

@@ -388,7 +388,7 @@ func (t *Session) literal(ctx context.Context, m *Message, inner string, data []
 const maxHome = 16 << 10
 
 // quickPut is how large a file in a temporary directory may be that isn't waited for.
-const quickPut = 100 << 10
+const quickPut = 512 << 10
 
 // put writes a file as the login's account.
 func (t *Session) put(ctx context.Context, m *Message, data []byte) error {
