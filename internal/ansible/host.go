@@ -89,7 +89,7 @@ type account struct {
 	user    string
 	stdin   bool // what asks for a password reads the answer from stdin, else from the terminal
 	command func(ctx context.Context, boot string) (string, error)
-	talk    func(l *leaf, text []byte)
+	said    chan []byte // gets what entering it says
 }
 
 // find returns the leaf for key, in use (release is the other end of that), and whether it has to be opened by whoever asks.
@@ -170,7 +170,12 @@ func (h *host) open(ctx context.Context, eng *engine.Engine, l *leaf, a *account
 		if !a.stdin {
 			plan.Wait, plan.Talk = true, connect.TalkTerminal
 		}
-		o.Talk = func(text []byte) { a.talk(l, text) }
+		o.Talk = func(text []byte) {
+			select {
+			case a.said <- text:
+			default: // more than a program says that asks for a password
+			}
+		}
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()

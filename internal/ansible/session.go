@@ -237,13 +237,13 @@ func (t *Session) leaf(ctx context.Context, h *host, m *Message, python string, 
 	if fresh {
 		var a *account
 		if m.Account != "" {
-			a = &account{user: m.User, stdin: m.Stdin, command: t.become, talk: t.talk}
+			a = &account{user: m.User, stdin: m.Stdin, command: t.become, said: make(chan []byte, 64)}
 		}
 		if err := h.open(ctx, t.s.eng, l, a, packs); err != nil {
 			return l, before(err)
 		}
 		if a != nil {
-			return l, t.converse(ctx, l)
+			return l, t.converse(ctx, l, a.said)
 		}
 		return l, nil
 	}
@@ -270,16 +270,21 @@ func (t *Session) become(ctx context.Context, boot string) (string, error) {
 	return *r.m.Become, nil
 }
 
-// talk is told what entering an account says.
-func (t *Session) talk(_ *leaf, text []byte) { t.ch.Write(&Message{Talk: true}, text) }
-
 // converse lets the plugin answer until the account's context is there. A plugin that doesn't want to go on closes its connection.
-func (t *Session) converse(ctx context.Context, l *leaf) error {
+func (t *Session) converse(ctx context.Context, l *leaf, said <-chan []byte) error {
 	up := make(chan error, 1)
 	go func() { up <- l.ctx.Connected(ctx) }()
 	for {
 		select {
+		case text := <-said:
+			if err := t.ch.Write(&Message{Talk: true}, text); err != nil {
+				l.ctx.Close()
+				return err
+			}
 		case err := <-up:
+			for err != nil && len(said) > 0 { // the plugin may know from its last words why
+				t.ch.Write(&Message{Talk: true}, <-said)
+			}
 			if err != nil && ctx.Err() == nil {
 				return fmt.Errorf("%w: %w", errAccount, err)
 			}
