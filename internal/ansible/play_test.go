@@ -68,11 +68,12 @@ type stage struct {
 	playbook string
 	plugin   string
 	callback string
+	target   string // a directory that accounts there can make, and what begins like it
 }
 
 func newStage(t *testing.T, playbook string) *stage {
 	t.Helper()
-	s := &stage{t: t, l: lab.Need(t), dir: t.TempDir(), playbook: playbook}
+	s := &stage{t: t, l: lab.Need(t), dir: t.TempDir(), playbook: playbook, target: fmt.Sprintf("/tmp/mitogen-ansible-test-%d", os.Getpid())}
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -101,7 +102,7 @@ func (s *stage) command(ctx context.Context, plugin, book, host string, args ...
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	args = append([]string{"-i", host + ",", "-e", "ansible_ssh_common_args='-F " + s.l.Config + "'", book}, args...)
+	args = append([]string{"-i", host + ",", "-e", "ansible_ssh_common_args='-F " + s.l.Config + "'", "-e", "d=" + s.target, book}, args...)
 	cmd := exec.CommandContext(ctx, s.playbook, args...)
 	cmd.Dir = cases
 	cmd.Env = append(os.Environ(),
@@ -124,7 +125,7 @@ type result struct {
 // play runs a playbook and returns its results and what it printed.
 func (s *stage) play(plugin, book, host string, args ...string) ([]result, string) {
 	s.t.Helper()
-	for _, dir := range []string{"/tmp/mitogen-ansible-test", filepath.Join(s.dir, "fetched"), filepath.Join(s.dir, "record-"+plugin)} {
+	for _, dir := range []string{s.target, filepath.Join(s.dir, "fetched"), filepath.Join(s.dir, "record-"+plugin)} {
 		os.RemoveAll(dir)
 	}
 	ctx, cancel := context.WithTimeout(s.t.Context(), 5*time.Minute)
@@ -247,13 +248,13 @@ func TestSameAsSSH(t *testing.T) {
 	for _, playbook := range playbooks(t) {
 		t.Run(release(t, playbook), func(t *testing.T) {
 			s := newStage(t, playbook)
-			out := s.compare("basic.yml", lab.Free, "-vvv", "-e", "ansible_python_interpreter=/usr/bin/python3")
+			out := s.compare("basic.yml", lab.Play, "-vvv", "-e", "ansible_python_interpreter=/usr/bin/python3")
 			for _, task := range []string{"ping", "command", "copy", "setup"} {
 				if !strings.Contains(out, "mitogen: as module ansible.modules."+task) {
 					t.Errorf("%s wasn't recognised as a module:\n%s", task, regexp.MustCompile(`(?m)^.*mitogen: .*$`).FindAllString(out, 10))
 				}
 			}
-			s.compare("become.yml", lab.Free, "-e", "ansible_python_interpreter=/usr/bin/python3")
+			s.compare("become.yml", lab.Play, "-e", "ansible_python_interpreter=/usr/bin/python3")
 			s.compare("passwords.yml", lab.Pass, "-e", "ansible_become_password="+s.l.Password)
 			s.quiet(nil)
 		})
@@ -273,25 +274,22 @@ func (s *stage) quiet(but map[string]bool) {
 	s.t.Errorf("left: %v, %v, %v", s.sockets(), processes(run), contexts(s.t))
 }
 
-// contexts are the processes and temporary directories of the test accounts.
+// contexts are the processes of user Play, contexts that are reached through that, and temporary directories.
 func contexts(t *testing.T) []string {
 	t.Helper()
-	var all []string
-	for _, name := range []string{lab.Free, lab.Pass, lab.Log} {
-		u, err := user.Lookup(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		temps, _ := filepath.Glob(filepath.Join(u.HomeDir, ".ansible/tmp/*"))
-		all = append(all, temps...)
-		out, _ := exec.Command("ps", "-o", "pid=,args=", "-u", name).Output()
-		for line := range strings.Lines(string(out)) {
-			if !strings.Contains(line, "sshd") { // of the ssh plugin, which lets them stay
-				all = append(all, strings.TrimSpace(line))
-			}
+	u, err := user.Lookup(lab.Play)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := processes("mitogen: ssh:" + lab.Play)
+	all = append(all, processes("mitogen: "+lab.Play)...)
+	out, _ := exec.Command("ps", "-o", "pid=,args=", "-u", lab.Play).Output()
+	for line := range strings.Lines(string(out)) {
+		if !strings.Contains(line, "sshd") { // of the ssh plugin, which lets them stay
+			all = append(all, strings.TrimSpace(line))
 		}
 	}
-	temps, _ := filepath.Glob("/var/tmp/ansible-tmp-*")
+	temps, _ := filepath.Glob(filepath.Join(u.HomeDir, ".ansible/tmp/*"))
 	return append(all, temps...)
 }
 
@@ -311,7 +309,7 @@ func TestKilled(t *testing.T) {
 	left := map[string]bool{}
 	for i := range n {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		cmd := s.command(ctx, "mitogen", "endless.yml", lab.Free, "-e", "ansible_python_interpreter=/usr/bin/python3")
+		cmd := s.command(ctx, "mitogen", "endless.yml", lab.Play, "-e", "ansible_python_interpreter=/usr/bin/python3")
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
@@ -343,7 +341,7 @@ func TestKilled(t *testing.T) {
 			t.Fatalf("run %d: %s after %v", i, how, after)
 		}
 	}
-	s.play("mitogen", "ping.yml", lab.Free)
+	s.play("mitogen", "ping.yml", lab.Play)
 	s.quiet(nil)
 }
 
@@ -390,7 +388,7 @@ func TestWays(t *testing.T) {
 		t.Skip("long")
 	}
 	s := newStage(t, playbooks(t)[0])
-	inventory := s.inventory(strings.NewReplacer("FREE", lab.Free, "SECRET", s.l.Password, "OTHER", lab.Pass, "TERMINAL", lab.TTY).Replace(`direct ansible_host=FREE
+	inventory := s.inventory(strings.NewReplacer("FREE", lab.Play, "SECRET", s.l.Password, "OTHER", lab.Pass, "TERMINAL", lab.TTY).Replace(`direct ansible_host=FREE
 bastion ansible_host=OTHER ansible_become_password=SECRET
 behind ansible_host=FREE mitogen_via=bastion
 deep ansible_host=FREE mitogen_via=behind
@@ -404,9 +402,9 @@ mistake mitogen_target=a:b:c
 nowhere ansible_host=mito-no-such-host.invalid
 python ansible_host=FREE ansible_python_interpreter=/no/such/python
 `))
-	results, out := s.play("mitogen", "ways.yml", lab.Free, "-i", inventory, "-l", "hosts")
+	results, out := s.play("mitogen", "ways.yml", lab.Play, "-i", inventory, "-l", "hosts")
 	got := stdout(results)
-	for host, who := range map[string]string{"direct": lab.Free, "bastion": lab.Pass, "behind": lab.Free, "deep": lab.Free, "stranger": lab.Free, "target": "root", "here": "root", "given": lab.Pass, "terminal": lab.TTY} {
+	for host, who := range map[string]string{"direct": lab.Play, "bastion": lab.Pass, "behind": lab.Play, "deep": lab.Play, "stranger": lab.Play, "target": "root", "here": "root", "given": lab.Pass, "terminal": lab.TTY} {
 		if got[host+" who"] != who || got[host+" root"] != "root" {
 			t.Errorf("%s: %q, %q", host, got[host+" who"], got[host+" root"])
 		}
@@ -432,10 +430,10 @@ func TestRecycled(t *testing.T) {
 		t.Skip("long")
 	}
 	s := newStage(t, playbooks(t)[0])
-	results, out := s.play("mitogen", "recycle.yml", lab.Free, "-e", "ansible_python_interpreter=/usr/bin/python3")
+	results, out := s.play("mitogen", "recycle.yml", lab.Play, "-e", "ansible_python_interpreter=/usr/bin/python3")
 	got := map[string]string{}
 	for k, v := range stdout(results) {
-		got[strings.TrimPrefix(k, lab.Free+" ")] = v
+		got[strings.TrimPrefix(k, lab.Play+" ")] = v
 	}
 	switch {
 	case got["first"] == "" || got["first"] != got["same"]:
@@ -464,8 +462,8 @@ func TestPersist(t *testing.T) {
 	socket := filepath.Join(s.dir, "run", "mitogen", "daemon.sock")
 	var pids []string
 	for range 2 {
-		results, _ := s.play("mitogen", "pid.yml", lab.Free, "-e", "mitogen_persist=true", "-e", "ansible_python_interpreter=/usr/bin/python3")
-		pids = append(pids, stdout(results)[lab.Free+" pid"])
+		results, _ := s.play("mitogen", "pid.yml", lab.Play, "-e", "mitogen_persist=true", "-e", "ansible_python_interpreter=/usr/bin/python3")
+		pids = append(pids, stdout(results)[lab.Play+" pid"])
 	}
 	if pids[0] == "" || pids[0] != pids[1] {
 		t.Errorf("contexts %q", pids)
@@ -486,8 +484,8 @@ func TestNoProgram(t *testing.T) {
 		t.Skip("long")
 	}
 	s := newStage(t, playbooks(t)[0])
-	results, out := s.play("mitogen", "pid.yml", lab.Free, "-e", "mitogen_executable=/no/such/program", "-e", "ansible_python_interpreter=/usr/bin/python3")
-	if got := stdout(results)[lab.Free+" pid"]; !regexp.MustCompile(`^\s*\d+$`).MatchString(got) || !strings.Contains(strings.Join(strings.Fields(out), " "), "left to the ssh plugin: /no/such/program") {
+	results, out := s.play("mitogen", "pid.yml", lab.Play, "-e", "mitogen_executable=/no/such/program", "-e", "ansible_python_interpreter=/usr/bin/python3")
+	if got := stdout(results)[lab.Play+" pid"]; !regexp.MustCompile(`^\s*\d+$`).MatchString(got) || !strings.Contains(strings.Join(strings.Fields(out), " "), "left to the ssh plugin: /no/such/program") {
 		t.Errorf("%q: %s", got, last(out))
 	}
 }
@@ -524,15 +522,15 @@ func TestDaemonLost(t *testing.T) {
 	go func() {
 		for range 600 {
 			time.Sleep(50 * time.Millisecond)
-			if out, _ := exec.Command("pgrep", "-u", lab.Free, "-f", "^sleep 31$").Output(); len(out) > 0 {
+			if out, _ := exec.Command("pgrep", "-u", lab.Play, "-f", "^sleep 31$").Output(); len(out) > 0 {
 				exec.Command("pkill", "-KILL", "-f", "daemon --socket "+filepath.Join(s.dir, "run")).Run()
 				return
 			}
 		}
 	}()
-	results, out := s.play("mitogen", "lost.yml", lab.Free, "-e", "ansible_python_interpreter=/usr/bin/python3")
+	results, out := s.play("mitogen", "lost.yml", lab.Play, "-e", "ansible_python_interpreter=/usr/bin/python3")
 	got := stdout(results)
-	if !strings.Contains(got[lab.Free+" sleep"], "unreachable: ") || !strings.Contains(got[lab.Free+" sleep"], "daemon lost") || got[lab.Free+" after"] != lab.Free {
+	if !strings.Contains(got[lab.Play+" sleep"], "unreachable: ") || !strings.Contains(got[lab.Play+" sleep"], "daemon lost") || got[lab.Play+" after"] != lab.Play {
 		t.Errorf("%q\n%s", got, last(out))
 	}
 	s.quiet(nil)
@@ -544,7 +542,7 @@ func TestRoundTrips(t *testing.T) {
 		t.Skip("long")
 	}
 	s := newStage(t, playbooks(t)[0])
-	results, out := s.play("mitogen", "rounds.yml", lab.Free, "-e", "ansible_python_interpreter=/usr/bin/python3")
+	results, out := s.play("mitogen", "rounds.yml", lab.Play, "-e", "ansible_python_interpreter=/usr/bin/python3")
 	want := 1 // the home directory
 	for _, r := range results {
 		n := 0
@@ -553,7 +551,7 @@ func TestRoundTrips(t *testing.T) {
 		}
 		want += n
 	}
-	m := regexp.MustCompile(lab.Free + ` +: logins=1 +round_trips=(\d+)`).FindStringSubmatch(out)
+	m := regexp.MustCompile(lab.Play + ` +: logins=1 +round_trips=(\d+)`).FindStringSubmatch(out)
 	if m == nil || m[1] != fmt.Sprint(want) {
 		t.Errorf("%q round trips, and not %d\n%s", m, want, last(out))
 	}

@@ -27,9 +27,10 @@ const (
 	TTY  = "mitotty"  // the same, with requiretty and use_pty
 	Log  = "mitolog"  // without a password, with input and output logged
 	None = "mitonone" // not in sudoers
+	Play = "mitoplay" // as Free, for playbooks: their tests look for whatever is left of this user
 )
 
-var users = []string{Free, Pass, TTY, Log, None}
+var users = []string{Free, Pass, TTY, Log, None, Play}
 
 // A Lab is what a test needs to know.
 type Lab struct {

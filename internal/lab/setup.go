@@ -120,7 +120,7 @@ func (l *Lab) addSudoers() error {
 		"Defaults:MITOLAB !lecture, timestamp_timeout=0, passwd_tries=3\n" +
 		"Defaults:" + TTY + " requiretty, use_pty\n" +
 		"Defaults:" + Log + " log_input, log_output, iolog_dir=" + file("iolog") + "\n"
-	for name, tag := range map[string]string{Free: "NOPASSWD: ", Pass: "", TTY: "", Log: "NOPASSWD: "} {
+	for name, tag := range map[string]string{Free: "NOPASSWD: ", Pass: "", TTY: "", Log: "NOPASSWD: ", Play: "NOPASSWD: "} {
 		text += name + " ALL=(ALL:ALL) " + tag + "ALL\n"
 	}
 	draft := file("sudoers")
