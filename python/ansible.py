@@ -358,6 +358,7 @@ def uncaught():
             tb = tb.tb_next
         if PY3:
             setattr(e, '__traceback__', tb)     # some show that instead
+        MEMBERS.files = {}  # the wrapper's zip file is gone by now: no source lines are to be had of it
         sys.excepthook(t, e, tb)
         sys.stderr.flush()
     return 1

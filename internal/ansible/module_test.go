@@ -197,7 +197,7 @@ sys.exit(3)
 				t.Errorf("hooks: %q, %q, %d", out, errs, status)
 			}
 			_, errs, status = b.run(st.module(t, "def f():\n    raise ValueError('here')\nf()\n"), "", nil)
-			if !strings.Contains(errs, "ansible/modules/x.py\", line 2, in f") || !strings.Contains(errs, "ValueError: here") || strings.Contains(errs, "<_mitogen") || status != 1 {
+			if strings.Contains(errs, "raise ValueError") || !strings.Contains(errs, "ansible/modules/x.py\", line 2, in f") || !strings.Contains(errs, "ValueError: here") || strings.Contains(errs, "<_mitogen") || status != 1 {
 				t.Errorf("exception: %q, %d", errs, status)
 			}
 			if _, _, status := b.run(st.module(t, "import os\nos.kill(os.getpid(), 9)\n"), "", nil); status != 137 {

@@ -285,6 +285,7 @@ def uncaught():
    tb=tb.tb_next
   if PY3:
    setattr(e,'__traceback__',tb)
+  MEMBERS.files={}
   sys.excepthook(t,e,tb)
   sys.stderr.flush()
  return 1
