@@ -330,19 +330,6 @@ def child(fds, tty, run):
         os._exit(code)
 
 
-def close_others():
-    try:
-        fds = [int(fd) for fd in os.listdir('/proc/self/fd')]
-    except OSError:
-        fds = range(3, 1024)
-    for fd in fds:
-        if fd > 2:
-            try:
-                os.close(fd)
-            except OSError:
-                pass
-
-
 def uncaught():
     """The exit status of the exception that is being handled, which is shown as an interpreter does."""
     t, e, tb = sys.exc_info()
@@ -368,9 +355,7 @@ def uncaught():
 
 
 def execute_job(argv, env):
-    for name in ('SIGPIPE', 'SIGXFSZ', 'SIGINT'):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_DFL)
+    program_signals()
     full = dict(getattr(os, 'environb', os.environ))
     if coerced():
         full.pop('LC_CTYPE'.encode(), None)

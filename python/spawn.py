@@ -79,9 +79,7 @@ def execute(argv, env, tty, wait, warm):
                 os.dup2(in_r, 0)
                 os.dup2(out_w, 1)
                 os.dup2(err_w, 2)
-                for name in ('SIGPIPE', 'SIGXFSZ', 'SIGINT'):
-                    if hasattr(signal, name):
-                        signal.signal(getattr(signal, name), signal.SIG_DFL)
+                program_signals()
                 full = dict(getattr(os, 'environb', os.environ))
                 full.update(env)
                 if warm:
@@ -108,6 +106,27 @@ def execute(argv, env, tty, wait, warm):
     return pid, in_w, out_r, err, master, slave, why
 
 
+def close_others():
+    """Close all files but the three that programs know."""
+    try:
+        fds = [int(fd) for fd in os.listdir('/proc/self/fd')]
+    except OSError:
+        fds = range(3, 1024)
+    for fd in fds:
+        if fd > 2:
+            try:
+                os.close(fd)
+            except OSError:
+                pass
+
+
+def program_signals():
+    """Those that an interpreter ignores or handles are to be as a program expects them."""
+    for name in ('SIGPIPE', 'SIGXFSZ', 'SIGINT'):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_DFL)
+
+
 def same_python(path):
     """Whether path, as far as it is given, is the interpreter that runs this: by its name, or one beside it that is a link to it."""
     here = sys.executable
@@ -120,16 +139,7 @@ def reborn(failed):
     for name in ('SIGPIPE', 'SIGXFSZ'):     # as an interpreter does that starts
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
-    try:
-        fds = [int(fd) for fd in os.listdir('/proc/self/fd')]
-    except OSError:
-        fds = range(3, 1024)
-    for fd in fds:
-        if fd > 2:
-            try:
-                os.close(fd)
-            except OSError:
-                pass
+    close_others()
     for hooks, ours in ((sys.meta_path, IMPORTER), (sys.path_hooks, Place)):
         hooks[:] = [h for h in hooks if h is not ours]
     for name in list(sys.modules):

@@ -58,7 +58,7 @@ func newBench(t *testing.T, python string) *bench {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { eng.Close() })
-	return &bench{t: t, s: NewServer(eng, slog.New(slog.DiscardHandler)), python: python}
+	return &bench{t: t, s: NewServer(eng), python: python}
 }
 
 func (b *bench) way() Way {

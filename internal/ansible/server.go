@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -63,7 +62,7 @@ type End struct {
 
 // Error is why there is no answer.
 type Error struct {
-	Kind   string `json:"kind,omitempty"`   // the text of a connect.Error's kind, "lost", "account", "files" or "put"
+	Kind   string `json:"kind,omitempty"`   // the text of a connect.Error's kind, "lost", "account" or "files"
 	Hop    string `json:"hop,omitempty"`    // where
 	Text   string `json:"text"`             // why
 	Before bool   `json:"before,omitempty"` // nothing has been executed
@@ -72,7 +71,6 @@ type Error struct {
 // Server serves sessions.
 type Server struct {
 	eng   *engine.Engine
-	log   *slog.Logger
 	store *store
 
 	mu    sync.Mutex // protects following
@@ -119,17 +117,22 @@ func (s *Server) Works() []Work {
 func (t *Session) did(note func(w *Work)) {
 	t.s.mu.Lock()
 	defer t.s.mu.Unlock()
+	note(t.workLocked())
+}
+
+// workLocked is the account of the session's host. Server.mu is held.
+func (t *Session) workLocked() *Work {
 	w := t.s.work[t.name]
 	if w == nil {
 		w = &Work{Host: t.name}
 		t.s.work[t.name] = w
 	}
-	note(w)
+	return w
 }
 
 // NewServer makes a Server that connects with eng.
-func NewServer(eng *engine.Engine, log *slog.Logger) *Server {
-	return &Server{eng: eng, log: log, store: newStore(), hosts: map[string]*host{}, work: map[string]*Work{}}
+func NewServer(eng *engine.Engine) *Server {
+	return &Server{eng: eng, store: newStore(), hosts: map[string]*host{}, work: map[string]*Work{}}
 }
 
 // host returns the login at the end of a way, which may have to be made; in use. done is to be called.
@@ -149,10 +152,7 @@ func (t *Session) host() (*host, error) {
 	h.use()
 	h.name = t.name
 	s.hosts[key] = h
-	if s.work[t.name] == nil {
-		s.work[t.name] = &Work{Host: t.name}
-	}
-	s.work[t.name].Logins++
+	t.workLocked().Logins++
 	return h, nil
 }
 
@@ -214,7 +214,10 @@ func failure(err error) *Error {
 	var lost *engine.LostError
 	var call *engine.CallError
 	e := &Error{Text: err.Error()}
+	account := errors.Is(err, errAccount) // also where a connect error says why: it can be done in another way
 	switch {
+	case account && errors.As(err, &conn):
+		e.Kind, e.Hop, e.Text, e.Before = "account", conn.Hop, conn.Text, true
 	case errors.As(err, &conn):
 		e.Kind, e.Hop, e.Text, e.Before = conn.Kind.Error(), conn.Hop, conn.Text, true
 		if e.Text == "" {
@@ -224,7 +227,7 @@ func failure(err error) *Error {
 		e.Kind, e.Hop, e.Text = "lost", lost.Hop, lost.Error()
 	case errors.As(err, &call):
 		e.Kind, e.Text = "files", call.Text
-	case errors.Is(err, errAccount):
+	case account:
 		e.Kind, e.Before = "account", true
 	}
 	return e
@@ -239,7 +242,7 @@ func stale(err error) bool {
 	return errors.As(err, &call) && call.Type == "StaleError"
 }
 
-// givenUp tells whether a context was given up before anything could have run in it.
+// unborn tells whether a context was given up before anything could have run in it.
 func unborn(err error) bool {
 	var conn *connect.Error
 	return errors.As(err, &conn)

@@ -102,7 +102,7 @@ func Serve(ctx context.Context, o Options) error {
 		l.Close()
 		return err
 	}
-	s.ansible = ansible.NewServer(s.eng, o.Logger)
+	s.ansible = ansible.NewServer(s.eng)
 	go s.watch(ctx)
 	if o.Owner != 0 {
 		go func() {

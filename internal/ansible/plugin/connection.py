@@ -600,8 +600,8 @@ class Connection(SSHConnection):
         """Whether a daemon can do anything for this host."""
         return not self.mitogen_plain and not getattr(self._shell, '_IS_WINDOWS', False) and not self.get_option('private_key')
 
-    def mitogen_do(self, message, fallback, **kwargs):
-        """Do a request; what can't be done so is left to fallback()."""
+    def mitogen_do(self, message, **kwargs):
+        """Do a request; None: it has to be left to the ssh plugin."""
         if self.mitogen_wanted():
             try:
                 return self.mitogen.request(message, **kwargs)
@@ -613,7 +613,7 @@ class Connection(SSHConnection):
                 if self.mitogen.missing:
                     display.warning('mitogen: left to the ssh plugin: %s' % to_native(e))
                     self.mitogen_plain = True
-        return fallback()
+        return None
 
     # What Ansible has us do
 
@@ -629,7 +629,7 @@ class Connection(SSHConnection):
         in_data = to_bytes(in_data or b'')
         pieces = [in_data[i:i + CHUNK] for i in range(0, len(in_data), CHUNK)]
         out = {'stdout': [], 'stderr': []}
-        end = self.mitogen_do(message, lambda: None, pieces=pieces, put=len(pieces) > 1, output=lambda stream, data: out[stream].append(data))
+        end = self.mitogen_do(message, pieces=pieces, put=len(pieces) > 1, output=lambda stream, data: out[stream].append(data))
         if end is None:
             if state:
                 self.become.state(state)
@@ -651,7 +651,7 @@ class Connection(SSHConnection):
             raise AnsibleFileNotFound('file or module does not exist: %s' % to_native(in_path))
         with open(to_bytes(in_path, errors='surrogate_or_strict'), 'rb') as f:
             mode = os.fstat(f.fileno()).st_mode & 0o777
-            end = self.mitogen_do({'do': 'put', 'name': to_text(out_path), 'mode': mode}, lambda: None, pieces=iter(lambda: f.read(CHUNK), b''), put=True,
+            end = self.mitogen_do({'do': 'put', 'name': to_text(out_path), 'mode': mode}, pieces=iter(lambda: f.read(CHUNK), b''), put=True,
                                   output=lambda stream, data: None)
         if end is None:
             return super(Connection, self).put_file(in_path, out_path)
@@ -659,7 +659,7 @@ class Connection(SSHConnection):
 
     def fetch_file(self, in_path, out_path):
         with open(to_bytes(out_path, errors='surrogate_or_strict'), 'wb') as f:
-            end = self.mitogen_do({'do': 'get', 'name': to_text(in_path)}, lambda: None, output=lambda stream, data: f.write(data))
+            end = self.mitogen_do({'do': 'get', 'name': to_text(in_path)}, output=lambda stream, data: f.write(data))
         if end is None:
             return super(Connection, self).fetch_file(in_path, out_path)
         return 0, b'', b''
@@ -667,7 +667,7 @@ class Connection(SSHConnection):
     def reset(self):
         """In the main process, of a connection that may be another's."""
         if self.mitogen_wanted() and os.path.exists(self.mitogen.socket_path()):
-            self.mitogen_do({'do': 'reset'}, lambda: None)
+            self.mitogen_do({'do': 'reset'})
         self.close()
 
     def close(self):

@@ -260,17 +260,6 @@ def child(fds,tty,run):
    code=uncaught()
  finally:
   os._exit(code)
-def close_others():
- try:
-  fds=[int(fd)for fd in os.listdir('/proc/self/fd')]
- except OSError:
-  fds=range(3,1024)
- for fd in fds:
-  if fd>2:
-   try:
-    os.close(fd)
-   except OSError:
-    pass
 def uncaught():
  t,e,tb=sys.exc_info()
  if t is SystemExit:
@@ -290,9 +279,7 @@ def uncaught():
   sys.stderr.flush()
  return 1
 def execute_job(argv,env):
- for name in('SIGPIPE','SIGXFSZ','SIGINT'):
-  if hasattr(signal,name):
-   signal.signal(getattr(signal,name),signal.SIG_DFL)
+ program_signals()
  full=dict(getattr(os,'environb',os.environ))
  if coerced():
   full.pop('LC_CTYPE'.encode(),None)

@@ -62,9 +62,7 @@ def execute(argv,env,tty,wait,warm):
     os.dup2(in_r,0)
     os.dup2(out_w,1)
     os.dup2(err_w,2)
-    for name in('SIGPIPE','SIGXFSZ','SIGINT'):
-     if hasattr(signal,name):
-      signal.signal(getattr(signal,name),signal.SIG_DFL)
+    program_signals()
     full=dict(getattr(os,'environb',os.environ))
     full.update(env)
     if warm:
@@ -88,14 +86,7 @@ def execute(argv,env,tty,wait,warm):
   if fd is not None:
    private(fd)
  return pid,in_w,out_r,err,master,slave,why
-def same_python(path):
- here=sys.executable
- return not path or path==here or os.path.dirname(path)==os.path.dirname(here)and os.path.realpath(path)==os.path.realpath(here)
-def reborn(failed):
- os.close(failed)
- for name in('SIGPIPE','SIGXFSZ'):
-  if hasattr(signal,name):
-   signal.signal(getattr(signal,name),signal.SIG_IGN)
+def close_others():
  try:
   fds=[int(fd)for fd in os.listdir('/proc/self/fd')]
  except OSError:
@@ -106,6 +97,19 @@ def reborn(failed):
     os.close(fd)
    except OSError:
     pass
+def program_signals():
+ for name in('SIGPIPE','SIGXFSZ','SIGINT'):
+  if hasattr(signal,name):
+   signal.signal(getattr(signal,name),signal.SIG_DFL)
+def same_python(path):
+ here=sys.executable
+ return not path or path==here or os.path.dirname(path)==os.path.dirname(here)and os.path.realpath(path)==os.path.realpath(here)
+def reborn(failed):
+ os.close(failed)
+ for name in('SIGPIPE','SIGXFSZ'):
+  if hasattr(signal,name):
+   signal.signal(getattr(signal,name),signal.SIG_IGN)
+ close_others()
  for hooks,ours in((sys.meta_path,IMPORTER),(sys.path_hooks,Place)):
   hooks[:]=[h for h in hooks if h is not ours]
  for name in list(sys.modules):
