@@ -17,6 +17,7 @@ LIB = '/tmp/ansible_mitogen_payload/ansible_mitogen_payload.zip'    # what __fil
 # When one of these changes, a new login or become would differ from what is here.
 WATCHED = ('/etc/environment', '~/.pam_environment', '/etc/passwd', '/etc/group', '/etc/resolv.conf', '/etc/localtime',
            sys.executable, os.__file__)
+TEMPS = {}      # temporary directories that were made here
 BEFORE = []     # what they were when the first job came
 
 
@@ -284,22 +285,32 @@ def job_timers():
     return run_timers()
 
 
-def killing_die(die=die):
-    """The parent is gone: so are jobs."""
+def tidying_die(die=die):
+    """The parent is gone: so are jobs, and temporary directories, unless it has told us to end."""
     for j in JOBS:
         j.kill(signal.SIGTERM)
+    if not S.stop:
+        for dir in TEMPS:
+            if not os.path.exists(dir + '/async_wrapper.py'.encode()):  # or what runs on needs it
+                remove(dir)
     die()
+
+
+def see_the_end():
+    """Have the end of the parent seen by us, who have something to do then, instead of the kernel."""
+    global die
+    if die is not tidying_die:
+        die = tidying_die
+        if ARMED:
+            fcntl.fcntl(ERR, fcntl.F_SETFL, ARMED[0])
 
 
 def settle_in():
     """Become a context that runs jobs and nothing else: it asks nobody for modules, and sees its parent's end for itself."""
-    global die
-    die = killing_die
+    see_the_end()
     for hooks, ours in ((sys.meta_path, IMPORTER), (sys.path_hooks, Place)):
         hooks[:] = [h for h in hooks if h is not ours]
     sys.path_importer_cache.clear()
-    if ARMED:
-        fcntl.fcntl(ERR, fcntl.F_SETFL, ARMED[0])
     signal.signal(signal.SIGCHLD, lambda sig, stack: None)
     signal.set_wakeup_fd(WAKE[1])
     DUE[0] = job_timers
@@ -629,6 +640,7 @@ def ended(code):
 
 
 def make_dir(parent, dir):
+    see_the_end()
     old = os.umask(int('77', 8))
     try:
         if not os.path.isdir(parent):
@@ -638,6 +650,7 @@ def make_dir(parent, dir):
                 if not os.path.isdir(parent):
                     raise
         os.mkdir(dir)
+        TEMPS[dir] = 1
     finally:
         os.umask(old)
 
@@ -645,6 +658,11 @@ def make_dir(parent, dir):
 def add_mode(bits, paths):
     for path in paths:
         os.chmod(path, os.stat(path).st_mode & 4095 | bits)
+
+
+def remove_dir(dir):
+    TEMPS.pop(dir, 0)
+    remove(dir)
 
 
 def remove(path):
@@ -673,7 +691,7 @@ def write_file(path, mode, data):
         os.close(fd)
 
 
-STEPS = {'mkdir': make_dir, 'chmod': add_mode, 'rm': remove, 'put': write_file}
+STEPS = {'mkdir': make_dir, 'chmod': add_mode, 'rm': remove_dir, 'put': write_file}
 
 
 def encoded(v):

@@ -6,6 +6,7 @@ CODE={}
 WARM={}
 LIB='/tmp/ansible_mitogen_payload/ansible_mitogen_payload.zip'
 WATCHED=('/etc/environment','~/.pam_environment','/etc/passwd','/etc/group','/etc/resolv.conf','/etc/localtime',sys.executable,os.__file__)
+TEMPS={}
 BEFORE=[]
 def changes():
  all=[]
@@ -223,18 +224,25 @@ def job_timers():
  for j in JOBS[:]:
   j.reap()
  return run_timers()
-def killing_die(die=die):
+def tidying_die(die=die):
  for j in JOBS:
   j.kill(signal.SIGTERM)
+ if not S.stop:
+  for dir in TEMPS:
+   if not os.path.exists(dir+'/async_wrapper.py'.encode()):
+    remove(dir)
  die()
-def settle_in():
+def see_the_end():
  global die
- die=killing_die
+ if die is not tidying_die:
+  die=tidying_die
+  if ARMED:
+   fcntl.fcntl(ERR,fcntl.F_SETFL,ARMED[0])
+def settle_in():
+ see_the_end()
  for hooks,ours in((sys.meta_path,IMPORTER),(sys.path_hooks,Place)):
   hooks[:]=[h for h in hooks if h is not ours]
  sys.path_importer_cache.clear()
- if ARMED:
-  fcntl.fcntl(ERR,fcntl.F_SETFL,ARMED[0])
  signal.signal(signal.SIGCHLD,lambda sig,stack:None)
  signal.set_wakeup_fd(WAKE[1])
  DUE[0]=job_timers
@@ -497,6 +505,7 @@ def ended(code):
    pass
  return code
 def make_dir(parent,dir):
+ see_the_end()
  old=os.umask(int('77',8))
  try:
   if not os.path.isdir(parent):
@@ -506,11 +515,15 @@ def make_dir(parent,dir):
     if not os.path.isdir(parent):
      raise
   os.mkdir(dir)
+  TEMPS[dir]=1
  finally:
   os.umask(old)
 def add_mode(bits,paths):
  for path in paths:
   os.chmod(path,os.stat(path).st_mode&4095|bits)
+def remove_dir(dir):
+ TEMPS.pop(dir,0)
+ remove(dir)
 def remove(path):
  try:
   if os.path.islink(path)or not os.path.isdir(path):
@@ -532,7 +545,7 @@ def write_file(path,mode,data):
    data=data[os.write(fd,data):]
  finally:
   os.close(fd)
-STEPS={'mkdir':make_dir,'chmod':add_mode,'rm':remove,'put':write_file}
+STEPS={'mkdir':make_dir,'chmod':add_mode,'rm':remove_dir,'put':write_file}
 def encoded(v):
  if type(v)is TEXT:
   return utf8(v)
