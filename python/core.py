@@ -1,7 +1,7 @@
 """The runtime core: turns a bare interpreter into a context.
 
 It arrives over stdin (docs/protocol.md, section 5) and runs as module `_mitogen` with two names set: C, the
-configuration tuple, and IMAGE, its own compressed text, which a hop passes on. CPython 2.4 to 3.14 and PyPy, in their
+configuration tuple, and IMAGE, its own compressed text, which a hop passes on; a third, AHEAD, where frames came with it. CPython 2.4 to 3.14 and PyPy, in their
 common subset; tools/subset holds it there.
 
 Who reads: the holder of lock R. While nothing is called that is the main thread itself, so that a short call costs no
@@ -1307,6 +1307,7 @@ def start():
         'version': tuple(sys.version_info), 'implementation': implementation or 'cpython', 'platform': sys.platform,
         'uid': os.getuid(), 'hostname': os.uname()[1], 'pid': PID, 'executable': sys.executable, 'pickle': PROTO}, 2))
     descriptive()
+    UP.parse(globals().get('AHEAD', EMPTY))     # frames that came with the head
     serve()
 
 

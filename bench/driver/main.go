@@ -109,9 +109,10 @@ func (t target) start(e *mitogen.Engine) (*mitogen.Context, error) {
 		name = host + strings.TrimPrefix(t.Kind, "ssh")
 	}
 	if t.Name != "" {
-		o.SSH.ConfigFile = t.Config
+		o.SSH.ConfigFile, o.SSH.Native = t.Config, t.Native
 		name = t.Name
 	}
+	o.SSH.CallsAhead = true
 	return e.Start(name, o)
 }
 

@@ -157,11 +157,15 @@ func (h *host) open(ctx context.Context, eng *engine.Engine, l *leaf, a *account
 	if l.key.python != "" {
 		python = []string{l.key.python}
 	}
-	plan := connect.Plan{Method: "fork", Name: "fork", Argv: boot.Command(python, false), Fork: true, Near: true, Python: l.key.python, Timeout: leafTimeout}
+	plan := connect.Plan{Method: "fork", Name: "fork", Argv: boot.Command(python, boot.Pipe), Fork: true, Near: true, Python: l.key.python, Timeout: leafTimeout}
 	o := engine.ConnectOptions{Brings: append(append([]string(nil), brings...), packs...)}
 	if a != nil {
 		l.user = a.user
-		command, err := a.command(ctx, connect.QuoteCommand(boot.Command(python, !a.stdin)))
+		way := boot.Pipe
+		if !a.stdin {
+			way = boot.Terminal
+		}
+		command, err := a.command(ctx, connect.QuoteCommand(boot.Command(python, way)))
 		if err != nil {
 			l.err = err
 			return err

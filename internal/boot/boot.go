@@ -3,13 +3,24 @@
 package boot
 
 import (
+	"encoding/base64"
 	"fmt"
 	"strconv"
 	"strings"
 )
 
-// EC0 is the line that a starting context prints before it reads anything.
-const EC0 = "MITO-EC0"
+// EC0 is the line that a starting context prints before it reads anything; EC1 says besides that it has what went ahead.
+const (
+	EC0 = "MITO-EC0"
+	EC1 = "MITO-EC1"
+)
+
+// AheadVariable names the environment variable by which the head, image and first frames can go ahead of stdin. Debian's and
+// Ubuntu's sshd accept it as they come (AcceptEnv LC_*).
+const AheadVariable = "LC_MITOGEN"
+
+// AheadLimit bounds what may go ahead, in bytes: Linux takes environment variables of 128 KiB, in base64.
+const AheadLimit = 64 << 10
 
 // NoPython is what the boot command prints on stderr when it finds no interpreter; it exits with 127.
 const NoPython = "MITO-NOPY"
@@ -23,18 +34,29 @@ var Interpreters = []string{"python3", "python", "python2.7", "python2", "/usr/l
 const stage = `import os,fcntl;fcntl.fcntl(0,4,0);os.write(1,("MITO-EC0%c"%10).encode());` +
 	`f=os.fdopen(0,"rb",0);exec(f.readline())`
 
+// aheadStage is stage for plans whose environment may have the head and more.
+const aheadStage = `import os,fcntl;fcntl.fcntl(0,4,0);e=os.environ.pop("` + AheadVariable + `","");` +
+	`os.write(1,("MITO-EC%d%c"%(e>"",10)).encode());f=os.fdopen(0,"rb",0);` +
+	`exec(e and __import__("binascii").a2b_base64(e).splitlines()[0]or f.readline())`
+
 // rawStage is stage for a terminal: it must not echo or edit what comes.
 const rawStage = `import os,tty;tty.setraw(0);os.write(1,("MITO-EC0%c"%10).encode());` +
 	`f=os.fdopen(0,"rb",0);exec(f.readline())`
 
+// Way is how a context gets its head.
+type Way int
+
+// The ways.
+const (
+	Pipe     Way = iota // by stdin
+	Terminal            // by stdin, which is a terminal
+	Ahead               // by AheadVariable if it is there, else by stdin
+)
+
 // Command returns the argv that starts a context. Each element of python is a candidate, tried in order
-// (nil: Interpreters); a candidate may hold several words ("/usr/bin/env python3"). raw is for plans whose stdin is a
-// terminal.
-func Command(python []string, raw bool) []string {
-	code := stage
-	if raw {
-		code = rawStage
-	}
+// (nil: Interpreters); a candidate may hold several words ("/usr/bin/env python3").
+func Command(python []string, way Way) []string {
+	code := [...]string{stage, rawStage, aheadStage}[way]
 	if python == nil {
 		python = Interpreters
 	}
@@ -56,17 +78,27 @@ type Config struct {
 	LogLevel   int // Python's numbers
 }
 
-// Head returns the line that goes before the image, newline included. size is that of the image in bytes.
+// Head returns the line that goes before the image on stdin, newline included. size is that of the image in bytes.
 func Head(c Config, size int) []byte {
+	return head(c, size, `d=f.read(n);`+`exec("while len(d)<n:\n b=f.read(n-len(d))\n if not b:sys.exit(1)\n d+=b");`, "")
+}
+
+// AheadValue returns what AheadVariable is to hold: head, image and frames.
+func AheadValue(c Config, image, frames []byte) string {
+	b := head(c, len(image), `d=__import__("binascii").a2b_base64(e);i=d.find("\n".encode())+1;A=d[i+n:];d=d[i:i+n];`, `,"AHEAD":A`)
+	return base64.StdEncoding.EncodeToString(append(append(b, image...), frames...))
+}
+
+// head is a line that configures a context; read is code that sets d to the image, names are more of what the runtime finds set.
+func head(c Config, size int, read, names string) []byte {
 	var b strings.Builder
 	fmt.Fprintf(&b, "C=(%d,(", c.ID)
 	for _, p := range c.Parents {
 		fmt.Fprintf(&b, "%d,", p)
 	}
 	fmt.Fprintf(&b, "),%s,%d,%d,%d);n=%d;", literal(c.Name), c.MaxMessage, c.Heartbeat, c.LogLevel, size)
-	b.WriteString(`import sys,zlib;d=f.read(n);` +
-		`exec("while len(d)<n:\n b=f.read(n-len(d))\n if not b:sys.exit(1)\n d+=b");` +
-		`m=type(sys)("_mitogen");sys.modules["_mitogen"]=m;m.__dict__.update({"C":C,"IMAGE":d});` +
+	b.WriteString(`import sys,zlib;` + read +
+		`m=type(sys)("_mitogen");sys.modules["_mitogen"]=m;m.__dict__.update({"C":C,"IMAGE":d` + names + `});` +
 		`exec(compile(zlib.decompress(d),"<mitogen>","exec"),m.__dict__)` + "\n")
 	return []byte(b.String())
 }

@@ -17,9 +17,11 @@ const (
 )
 
 func TestByteBudget(t *testing.T) {
-	for _, raw := range []bool{false, true} {
-		if n := len(strings.Join(Command(nil, raw), " ")); n > commandBudget {
-			t.Errorf("command (raw %v) has %d bytes, budget %d", raw, n, commandBudget)
+	for _, way := range []Way{Pipe, Terminal, Ahead} {
+		n := len(strings.Join(Command(nil, way), " "))
+		t.Logf("command (way %d): %d bytes", way, n)
+		if n > commandBudget {
+			t.Errorf("command (way %d) has %d bytes, budget %d", way, n, commandBudget)
 		}
 	}
 	// The longest that a context four hops down is likely to be told.

@@ -53,6 +53,7 @@ type options struct {
 	sshArgs             []string
 	sshFromHop          bool
 	sshNative           bool
+	sshNoAhead          bool
 	port                int
 	hostKeys            hostKeys
 
@@ -96,6 +97,7 @@ func (o *options) addTargets(cmd *cobra.Command) {
 	f.StringVarP(&o.sshConfig, "ssh-config", "F", "", "ssh's configuration `FILE`, instead of ~/.ssh/config")
 	f.StringArrayVar(&o.sshArgs, "ssh-arg", nil, "further `ARGUMENT` for ssh; repeat")
 	f.BoolVar(&o.sshFromHop, "ssh-from-hop", false, "behind a hop, start ssh there; else it runs here, and the hop forwards the connection")
+	f.BoolVar(&o.sshNoAhead, "ssh-no-ahead", false, "start without the environment variable LC_MITOGEN, which saves a round trip where the server accepts it")
 	f.BoolVar(&o.sshNative, "ssh-native", false, "speak SSH without the ssh program, for many hosts; what its configuration asks for beyond that is left to it")
 	f.IntVarP(&o.port, "port", "p", 0, "port of ssh, where the target names none")
 	f.StringVar(&o.identity, "identity", "", "`FILE` of the private key for ssh; no other is offered")
@@ -335,7 +337,7 @@ func (s *state) connectOptions(ctx context.Context) (mitogen.ConnectOptions, err
 	c := mitogen.ConnectOptions{
 		Timeout: time.Duration(o.connectTimeout), Python: o.python, LogLevel: o.level(),
 		SSH: mitogen.SSHOptions{Args: o.sshArgs, ConfigFile: o.sshConfig, Port: o.port, IdentityFile: o.identity,
-			HostKeys: mitogen.HostKeys(o.hostKeys), FromHop: o.sshFromHop, Native: o.sshNative},
+			HostKeys: mitogen.HostKeys(o.hostKeys), FromHop: o.sshFromHop, Native: o.sshNative, CallsAhead: true, NoAhead: o.sshNoAhead},
 		Sudo: mitogen.SudoOptions{Login: o.becomeLogin, SetHome: o.becomeSetHome},
 		Su:   mitogen.SuOptions{Login: o.becomeLogin},
 	}

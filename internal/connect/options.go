@@ -52,6 +52,11 @@ type SSHOptions struct {
 	// certificates, known hosts, jumps. What it can't do is left to the ssh program all the same. It doesn't compress.
 	Native bool
 
+	// The first round trip is saved where the server takes our environment variable, as Debian's and Ubuntu's do (AcceptEnv LC_*): the runtime,
+	// modules of Python and how to go on from there are in it. Arguments of calls are only with CallsAhead, and no Secret ever: processes of the same user
+	// and administrators can read it on both machines, as they can a command's arguments. With NoAhead it isn't used.
+	CallsAhead, NoAhead bool
+
 	ConnectTimeout    time.Duration // until sshd answers; default: Options.ConnectTimeout, which goes on until a context does
 	Compression       *bool         // default yes: most of what passes is small and alike; a fast link with bulk data does better without
 	KeepAliveInterval time.Duration // rounded up to whole seconds

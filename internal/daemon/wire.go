@@ -178,6 +178,8 @@ type sshOptions struct {
 	KeepAliveInterval float64  `json:"keep_alive_interval,omitempty"` // seconds
 	KeepAliveCount    int      `json:"keep_alive_count,omitempty"`
 	ConnectTimeout    float64  `json:"connect_timeout,omitempty"` // seconds
+	CallsAhead        bool     `json:"calls_ahead,omitempty"`
+	NoAhead           bool     `json:"no_ahead,omitempty"`
 }
 
 // becomeOptions are those of sudo, su and doas; each has only some.
@@ -194,7 +196,7 @@ func optionsOf(o *connect.Options) *options {
 		Python: o.Python, ConnectTimeout: o.ConnectTimeout.Seconds(), Programs: o.Programs,
 		SSH: sshOptions{o.SSH.Path, o.SSH.Args, o.SSH.ConfigFile, o.SSH.Port, o.SSH.User, o.SSH.IdentityFile, string(o.SSH.HostKeys), string(o.SSH.Password),
 			string(o.SSH.Passphrase), o.SSH.FromHop, o.SSH.Native, o.SSH.Compression, o.SSH.KeepAliveInterval.Seconds(), o.SSH.KeepAliveCount,
-			o.SSH.ConnectTimeout.Seconds()},
+			o.SSH.ConnectTimeout.Seconds(), o.SSH.CallsAhead, o.SSH.NoAhead},
 		Sudo: becomeOptions{o.Sudo.Path, string(o.Sudo.Password), o.Sudo.Login, o.Sudo.SetHome, o.Sudo.Args},
 		Su:   becomeOptions{Path: o.Su.Path, Password: string(o.Su.Password), Login: o.Su.Login, Args: o.Su.Args},
 		Doas: becomeOptions{Path: o.Doas.Path, Password: string(o.Doas.Password), Args: o.Doas.Args},
@@ -211,7 +213,7 @@ func (o *options) connect() connect.Options {
 		SSH: connect.SSHOptions{Path: s.Path, Args: s.Args, ConfigFile: s.ConfigFile, Port: s.Port, User: s.User, IdentityFile: s.IdentityFile,
 			HostKeys: connect.HostKeys(s.HostKeys), Password: connect.Secret(s.Password), Passphrase: connect.Secret(s.Passphrase), FromHop: s.FromHop, Native: s.Native, Compression: s.Compression,
 			KeepAliveInterval: seconds(s.KeepAliveInterval), KeepAliveCount: s.KeepAliveCount,
-			ConnectTimeout: seconds(s.ConnectTimeout)},
+			ConnectTimeout: seconds(s.ConnectTimeout), CallsAhead: s.CallsAhead, NoAhead: s.NoAhead},
 		Sudo: connect.SudoOptions{Path: o.Sudo.Path, Password: connect.Secret(o.Sudo.Password), Login: o.Sudo.Login, SetHome: o.Sudo.SetHome, Args: o.Sudo.Args},
 		Su:   connect.SuOptions{Path: o.Su.Path, Password: connect.Secret(o.Su.Password), Login: o.Su.Login, Args: o.Su.Args},
 		Doas: connect.DoasOptions{Path: o.Doas.Path, Password: connect.Secret(o.Doas.Password), Args: o.Doas.Args},

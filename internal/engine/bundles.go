@@ -23,7 +23,7 @@ func (e *Engine) carryOutLocked(c *Context, a *forward.Action) {
 	case bundle.Ask:
 		c.asks++
 		c.count.Questions++
-		e.sendLocked(c, &wire.Frame{Dst: c.id, Handle: wire.Ask, Payload: wire.AppendNames(nil, a.Names)})
+		e.sendLocked(c, &wire.Frame{Dst: c.id, Handle: wire.Ask, Payload: wire.AppendNames(nil, a.Names), Public: true})
 		c.traceLocked("asked what it lacks", slog.Any("names", a.Names))
 	case bundle.Coming:
 		e.comingLocked(c, a.Answers, a.IDs)
@@ -34,7 +34,7 @@ func (e *Engine) carryOutLocked(c *Context, a *forward.Action) {
 		c.bundledLocked(a)
 		if hop := e.contexts[a.Hop]; hop != nil {
 			e.enableLocked(hop)
-			e.sendLocked(hop, &wire.Frame{Dst: hop.id, Handle: wire.Forward, Payload: wire.AppendForward(nil, a.Bundle.ID, c.id)})
+			e.sendLocked(hop, &wire.Frame{Dst: hop.id, Handle: wire.Forward, Payload: wire.AppendForward(nil, a.Bundle.ID, c.id), Public: true})
 		}
 	}
 }
@@ -56,7 +56,7 @@ func (c *Context) loadLocked(m *modules.Module) {
 func (e *Engine) comingLocked(c *Context, answers int, ids []bundle.ID) {
 	for {
 		n := min(len(ids), maxComing)
-		e.sendLocked(c, &wire.Frame{Dst: c.id, Handle: wire.Coming, Payload: wire.AppendComing(nil, answers, ids[:n])})
+		e.sendLocked(c, &wire.Frame{Dst: c.id, Handle: wire.Coming, Payload: wire.AppendComing(nil, answers, ids[:n]), Public: true})
 		if ids, answers = ids[n:], 0; len(ids) == 0 {
 			return
 		}
@@ -68,7 +68,7 @@ func (e *Engine) piecesLocked(c *Context, b *bundle.Bundle) {
 	for at := 0; at < len(b.Compressed); at += wire.PieceSize {
 		data := b.Compressed[at:min(at+wire.PieceSize, len(b.Compressed))]
 		p := wire.Piece{ID: b.ID, Total: uint32(len(b.Compressed)), Offset: uint32(at)}
-		f := wire.Frame{Dst: c.id, Handle: wire.BundlePiece, Payload: p.Append(nil)}
+		f := wire.Frame{Dst: c.id, Handle: wire.BundlePiece, Payload: p.Append(nil), Public: true}
 		c.count.framesDown++
 		c.count.bytesDown += int64(f.Size() + len(data))
 		c.count.down = true
@@ -81,5 +81,8 @@ func (e *Engine) piecesLocked(c *Context, b *bundle.Bundle) {
 func (e *Engine) sendLocked(c *Context, f *wire.Frame) {
 	c.countDown(f)
 	c.root.stream.Put(f)
+	if c.root.ahead != nil && (f.Handle == wire.Call || f.Handle == wire.Open) {
+		c.root.stream.Seal() // what was waited for
+	}
 	e.kickLocked(c.root.stream)
 }

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -22,6 +23,7 @@ type Pending struct {
 	program string        // that it runs
 	done    chan struct{} // closed with the result
 	stream  bool          // items are taken by Next; else they are collected
+	public  bool          // as in wire.Frame
 	waited  atomic.Bool   // somebody waits who doesn't read himself
 
 	// Protected by Engine.mu:
@@ -93,6 +95,7 @@ func (c *Context) call(ctx context.Context, p *Pending, args []any, kwargs map[s
 	if p.program == "" {
 		p.program = module
 	}
+	p.public = c.root.callsAhead && !bytes.Contains(b, []byte("Secret"))
 	err := c.request(ctx, p, wire.Call, b)
 	if err != nil {
 		c.root.stream.Kick() // what was queued for it
@@ -139,7 +142,7 @@ func (c *Context) request(ctx context.Context, p *Pending, handle wire.Handle, b
 		}
 	}
 	c.count.calls++
-	f := wire.Frame{Dst: c.id, Handle: handle, Reply: p.handle, Payload: b}
+	f := wire.Frame{Dst: c.id, Handle: handle, Reply: p.handle, Payload: b, Public: p.public}
 	if len(b) <= wire.MaxPayload {
 		p.sent = true
 		e.putLocked(c, &f)

@@ -31,13 +31,15 @@ type ConnectOptions struct {
 
 // link is a hop of a target: what has to be known before anything is started.
 type link struct {
-	hop    connect.Hop
-	key    string // says which contexts can take its place
-	name   string
-	plan   connect.Plan
-	start  starter // nil: the engine's
-	carry  bool    // the context before it makes ssh's connection
-	native bool    // SSH is spoken by the engine
+	hop     connect.Hop
+	key     string // says which contexts can take its place
+	name    string
+	plan    connect.Plan
+	start   starter // nil: the engine's
+	carry   bool    // the context before it makes ssh's connection
+	native  bool    // SSH is spoken by the engine
+	ahead   bool    // what is known may go ahead of its stdin
+	carries bool    // carry is set in the next
 }
 
 // Start makes the contexts that target names, as far as there are none that can be shared, and returns the last. It
@@ -56,7 +58,7 @@ func (e *Engine) Start(target string, o ConnectOptions) (*Context, error) {
 	if e.opt.Dial != nil && c == nil {
 		links = links[len(links)-1:] // whoever is dialed goes the whole way
 		links[0].start = dialer(e.opt.Dial, target, o.Options)
-		links[0].plan.Alone, links[0].carry, links[0].native = true, false, false
+		links[0].plan.Alone, links[0].carry, links[0].native, links[0].ahead = true, false, false, false
 	}
 	switch {
 	case c == nil:
@@ -143,11 +145,18 @@ func (e *Engine) links(target string, o ConnectOptions) ([]link, error) {
 		first := here && i == 0
 		l.carry = !first && h.Method == "ssh" && !o.SSH.FromHop
 		l.native = o.SSH.Native && h.Method == "ssh" && (first || l.carry)
-		if l.plan, err = h.Plan(boot.Command(o.Python, false), o.Options, first || l.carry); err != nil {
+		way := boot.Pipe
+		if h.Method == "ssh" && (first || l.carry) && !o.SSH.NoAhead {
+			way, l.ahead = boot.Ahead, true
+		}
+		if l.carry && i > 0 {
+			all[i-1].carries = true
+		}
+		if l.plan, err = h.Plan(boot.Command(o.Python, way), o.Options, first || l.carry); err != nil {
 			return nil, fmt.Errorf("connect %s: %w", target, err)
 		}
 		if l.plan.Wait {
-			if l.plan, err = h.Plan(boot.Command(o.Python, true), o.Options, first); err != nil {
+			if l.plan, err = h.Plan(boot.Command(o.Python, boot.Terminal), o.Options, first); err != nil {
 				return nil, fmt.Errorf("connect %s: %w", target, err)
 			}
 		}
@@ -204,27 +213,36 @@ func (e *Engine) addLocked(parent *Context, l link, o ConnectOptions) *Context {
 	if e.shared[c.key] == nil {
 		e.shared[c.key] = c
 	}
-	head := boot.Head(e.config(c, o), len(boot.Image()))
+	config := e.config(c, o)
 	e.jobs.Add(1)
 	if parent == nil {
-		c.root, c.stream = c, stream.New()
-		c.stream.PutRaw(append(head, boot.Image()...))
+		c.root, c.stream, c.callsAhead = c, stream.New(), o.SSH.CallsAhead
+		if l.ahead {
+			c.ahead = &ahead{config: config, patience: e.opt.aheadPatience, carries: l.carries}
+			if l.carries {
+				c.ahead.patience = carryPatience
+			}
+			c.stream.Gather(boot.AheadLimit)
+		} else {
+			c.stream.PutRaw(opening(config))
+		}
 		e.beatLocked()
-		start := l.start
-		if start == nil {
-			start = e.opt.start
+		starter := l.start
+		if starter == nil {
+			starter = e.opt.start
 		}
 		if l.native {
-			start = e.native(c.carrier, start)
+			starter = e.native(c.carrier, starter)
 		}
-		go e.run(c, start, l.plan, o.SSH)
+		go e.run(c, starter, l.plan, o.SSH)
 	} else {
 		c.root, c.gate, c.sent = parent.root, &gate{}, make(chan struct{})
 		for _, name := range append([]string{forwardModule}, c.brings...) {
 			c.modules[name] = true // its hop passes it on
 		}
 		e.converse(c, &l.plan)
-		go e.connectVia(c, l.plan, head)
+		c.late = hasSecrets(l.plan)
+		go e.connectVia(c, l.plan, boot.Head(config, len(boot.Image())))
 	}
 	return c
 }
@@ -244,6 +262,9 @@ func (c *Context) Connected(ctx context.Context) error {
 	case <-c.ready:
 		return nil
 	default:
+	}
+	if c.root.ahead != nil {
+		c.depart(ctx)
 	}
 	select {
 	case <-c.ready:

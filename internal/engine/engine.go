@@ -65,8 +65,9 @@ type Options struct {
 
 	Dial Dial // nil: contexts are started here; else those that aren't behind others come from it
 
-	start   starter                          // replaces package spawn in tests
-	builtin func(name string) ([]byte, bool) // replaces boot.Module in tests
+	start         starter                          // replaces package spawn in tests
+	builtin       func(name string) ([]byte, bool) // replaces boot.Module in tests
+	aheadPatience time.Duration                    // longer in tests
 }
 
 // ErrClosed is the error of a context or engine that was closed.
@@ -118,6 +119,9 @@ func New(o Options) (*Engine, error) {
 	}
 	if o.builtin == nil {
 		o.builtin = boot.Module
+	}
+	if o.aheadPatience == 0 {
+		o.aheadPatience = aheadPatience
 	}
 	e := &Engine{
 		opt: o, log: o.Logger, finder: newFinder(&o),

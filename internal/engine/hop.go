@@ -25,7 +25,7 @@ const never = 1e9
 // for another; but secrets wait for the hop's HELLO.
 func (e *Engine) connectVia(c *Context, plan connect.Plan, head []byte) {
 	defer e.jobs.Done()
-	if hasSecrets(plan) {
+	if c.late {
 		select {
 		case <-c.parent.ready:
 		case <-c.done:
@@ -94,7 +94,7 @@ func (e *Engine) sendConnect(c *Context, plan connect.Plan, head []byte) error {
 		return p.err
 	}
 	c.connect = h
-	for f := range (wire.Frame{Dst: p.id, Handle: wire.Connect, Reply: h, Payload: payload}).Split() {
+	for f := range (wire.Frame{Dst: p.id, Handle: wire.Connect, Reply: h, Payload: payload, Public: !c.late}).Split() {
 		e.putLocked(p, &f)
 	}
 	c.count.phases.Spawn = time.Since(c.began)

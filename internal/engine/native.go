@@ -21,7 +21,7 @@ func (e *Engine) native(carrier *Context, other starter) starter {
 		}
 		defer cancel()
 		last := len(plan.Argv) - 1
-		o := sshnative.Options{Argv: plan.Argv[:last], Command: plan.Argv[last], SSH: ssh, Line: func(line string) {
+		o := sshnative.Options{Argv: plan.Argv[:last], Command: plan.Argv[last], Env: plan.Env, SSH: ssh, Line: func(line string) {
 			if e.wanted(plan.Name) {
 				e.log.Warn(line, slog.String("hop", plan.Name))
 			}

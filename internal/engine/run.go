@@ -115,6 +115,9 @@ func (e *Engine) run(c *Context, start starter, plan connect.Plan, ssh connect.S
 	defer e.jobs.Done()
 	ctx, cancel := context.WithCancel(e.base)
 	defer cancel()
+	if c.ahead != nil {
+		plan = c.goAhead(ctx, plan)
+	}
 	proc, stdin, stdout, err := start(ctx, plan, ssh)
 	if err != nil {
 		if failed := (*connect.Error)(nil); errors.As(err, &failed) {
@@ -127,7 +130,7 @@ func (e *Engine) run(c *Context, start starter, plan connect.Plan, ssh connect.S
 	e.mu.Lock()
 	c.proc = proc
 	c.alone = plan.Alone
-	gone, wait := c.err != nil, plan.Wait
+	gone, wait := c.err != nil, plan.Wait || c.ahead != nil
 	c.count.phases.Spawn = time.Since(c.began)
 	e.mu.Unlock()
 	c.stream.Attach(stdin, stdout)
@@ -217,12 +220,13 @@ type noise struct {
 	e    *Engine
 	c    *Context
 	proc process
-	wait bool // send after EC0
+	wait bool // send after EC0 or EC1
 	ec0  bool
 	tail []byte // may hold the beginning of EC0
 }
 
-var ec0 = []byte(boot.EC0 + "\n")
+// ec is what EC0 and EC1 have in common.
+var ec = []byte(boot.EC0[:len(boot.EC0)-1])
 
 func (n *noise) take(b []byte) {
 	n.e.mu.Lock()
@@ -239,20 +243,24 @@ func (n *noise) take(b []byte) {
 		return
 	}
 	n.tail = append(n.tail, b...)
-	at := bytes.Index(n.tail, ec0[:len(ec0)-1])
-	if at < 0 {
-		keep := min(len(n.tail), len(ec0)-2)
+	at := bytes.Index(n.tail, ec)
+	if at < 0 || at+len(ec) == len(n.tail) {
+		keep := min(len(n.tail), len(ec))
 		n.proc.Note(n.tail[:len(n.tail)-keep])
 		n.tail = append(n.tail[:0], n.tail[len(n.tail)-keep:]...)
 		return
 	}
 	n.ec0 = true
 	n.proc.Note(n.tail[:at])
-	n.proc.Note(bytes.TrimLeft(n.tail[at+len(ec0)-1:], "\r\n"))
+	arrived := n.tail[at+len(ec)] == boot.EC1[len(ec)]
+	n.proc.Note(bytes.TrimLeft(n.tail[at+len(ec)+1:], "\r\n"))
 	n.tail = nil
 	n.e.mu.Lock()
 	n.c.count.phases.EC0 = time.Since(n.c.began)
 	n.e.mu.Unlock()
+	if n.c.ahead != nil && !arrived {
+		n.c.stream.PutRaw(n.c.ahead.again())
+	}
 	if n.wait {
 		n.c.stream.Release()
 	}

@@ -30,7 +30,7 @@ type Tunnel struct {
 // Fork starts a copy of c's interpreter, or a new one with python (as in boot.Command) where c has been called before, and
 // doesn't wait for it: what is written waits with it, until c is up.
 func (c *Context) Fork(ctx context.Context, python []string) (*Tunnel, error) {
-	return c.tunnel(ctx, map[string]any{"argv": boot.Command(python, false), "fork": true})
+	return c.tunnel(ctx, map[string]any{"argv": boot.Command(python, boot.Pipe), "fork": true})
 }
 
 // Forward has c connect to a port of a host, as c's machine knows it, and doesn't wait for it. Read says why there is no connection.
@@ -76,7 +76,7 @@ func (c *Context) tunnel(ctx context.Context, what map[string]any, needs ...stri
 	}
 	t := &Tunnel{c: c}
 	t.ctx, t.cancel = context.WithCancel(e.base)
-	t.p = &Pending{c: c, target: "tunnel", done: make(chan struct{}), stream: true, more: make(chan struct{}, 1)}
+	t.p = &Pending{c: c, target: "tunnel", done: make(chan struct{}), stream: true, more: make(chan struct{}, 1), public: what["host"] != nil}
 	if err := c.request(ctx, t.p, wire.Open, spec); err != nil {
 		t.cancel()
 		return nil, err

@@ -31,6 +31,14 @@ def uid():
 def env(name):
     return os.environ.get(name)
 
+def own_environment(ignored):
+    with open('/proc/self/environ') as f:
+        return f.read()
+
+def variables(name):
+    "What this interpreter has, and what it gives to programs."
+    return [os.environ.get(name, ''), os.popen('echo "$%s"' % name).read().strip()]
+
 def stop():
     os.kill(os.getpid(), signal.SIGSTOP)
 

@@ -161,6 +161,7 @@ AuthorizedKeysFile %s
 PasswordAuthentication yes
 KbdInteractiveAuthentication no
 UsePAM no
+AcceptEnv LANG LC_*
 UseDNS no
 PermitRootLogin yes
 PrintMotd no

@@ -178,7 +178,7 @@ func TestConnectFails(t *testing.T) {
 				{"exit", int64(3), line("echo out", "echo err >&2", "exit 3"), []string{"out\n", "err\n"}},
 				{"exit", int64(0), []string{"true"}, nil},
 				{"exit", int64(-9), line("kill -9 $$"), nil},
-				{"exit", int64(127), boot.Command([]string{"no-such-python", "nor-this"}, false), []string{boot.NoPython}},
+				{"exit", int64(127), boot.Command([]string{"no-such-python", "nor-this"}, boot.Pipe), []string{boot.NoPython}},
 				{"exit", int64(1), line("yes 123456789 | head -c 100000 >&2", "echo 'the end' >&2", "exit 1"), []string{"123456789\nthe end\n"}},
 				{"exit", int64(-9), line("echo closed >&2", "exec >&- <&-", "exec sleep 1000"), []string{"closed\n"}},
 				{"exit", int64(4), append(line(`echo "$1 $EXTRA" >&2`, "exit 4"), "sh", "h\u00e9"), []string{"h\u00e9 w\u00f6rd"}},
@@ -263,7 +263,7 @@ func TestDialogue(t *testing.T) {
 		hopTest("stdin is the terminal", func(t *testing.T, l *link) {
 			id := l.newID()
 			p := l.plan(first, id, l.py)
-			p["argv"], p["wait"] = boot.Command([]string{l.py.Path}, true), true
+			p["argv"], p["wait"] = boot.Command([]string{l.py.Path}, boot.Terminal), true
 			l.connect(first, id, p.dialogue(`printf 'Password: '; read x; test "$x" = hush || exit 4`, prompt("password:", "hush")))
 			l.arrives(id)
 			all := make([]byte, 300_000)

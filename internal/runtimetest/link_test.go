@@ -103,6 +103,12 @@ type answer struct {
 // start makes a context on py that ends with the test.
 func start(t *testing.T, py testpython.Interp, change ...func(*boot.Config)) *link {
 	t.Helper()
+	return startWith(t, py, boot.Pipe, nil, change...)
+}
+
+// startWith has head, image and frames go by the environment, or with frames nil by stdin.
+func startWith(t *testing.T, py testpython.Interp, way boot.Way, frames []byte, change ...func(*boot.Config)) *link {
+	t.Helper()
 	cfg := boot.Config{ID: uint32(first), Parents: []uint32{0}, Name: "web1", MaxMessage: wire.MaxMessage, LogLevel: 20}
 	for _, f := range change {
 		f(&cfg)
@@ -117,8 +123,7 @@ func start(t *testing.T, py testpython.Interp, change ...func(*boot.Config)) *li
 		allowed:  map[[2]wire.ContextID]bool{}, relayed: map[flow]int{},
 	}
 	l.serve("rt", helperModule)
-	argv := boot.Command([]string{py.Path}, false)
-	l.spawn(argv, cfg)
+	l.spawn(boot.Command([]string{py.Path}, way), cfg, frames)
 	t.Cleanup(func() { l.finish(t) })
 	return l
 }
@@ -126,10 +131,14 @@ func start(t *testing.T, py testpython.Interp, change ...func(*boot.Config)) *li
 // in is l for another test.
 func (l *link) in(t *testing.T) *link { return &link{t, l.conn} }
 
-func (l *link) spawn(argv []string, cfg boot.Config) {
+func (l *link) spawn(argv []string, cfg boot.Config, frames []byte) {
 	l.t.Helper()
 	l.cmd = exec.Command(argv[0], argv[1:]...)
 	l.cmd.Env = append(os.Environ(), marker+"="+l.tag)
+	image := boot.Image()
+	if frames != nil {
+		l.cmd.Env = append(l.cmd.Env, boot.AheadVariable+"="+boot.AheadValue(cfg, image, frames))
+	}
 	l.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	inR, inW, err1 := os.Pipe()
 	outR, outW, err2 := os.Pipe()
@@ -147,8 +156,9 @@ func (l *link) spawn(argv []string, cfg boot.Config) {
 	for _, f := range []*os.File{inR, outW, theirs} {
 		f.Close()
 	}
-	image := boot.Image()
-	l.write(append(boot.Head(cfg, len(image)), image...))
+	if frames == nil {
+		l.write(append(boot.Head(cfg, len(image)), image...))
+	}
 	go l.writeLoop()
 	go l.readLoop()
 	go func() {

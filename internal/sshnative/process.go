@@ -21,6 +21,7 @@ import (
 type Options struct {
 	Argv    []string // the ssh program's, up to the host, for ssh -G
 	Command string
+	Env     []string           // "NAME=value", for the command; the server may ignore it
 	SSH     connect.SSHOptions // passwords
 	// Ask is asked what is needed and isn't in SSH. Nil: nobody can be.
 	Ask func(ctx context.Context, kind askpass.Kind, text string) (string, error)
@@ -99,6 +100,13 @@ func (d *dialer) start(ctx context.Context) (*Process, error) {
 	p.Stdin = &stdin{in, p}
 	session.Stderr = (*stderr)(p)
 	p.Stdout = io.NopCloser(stdout)
+	for _, env := range d.opt.Env {
+		name, value, _ := strings.Cut(env, "=")
+		request := struct{ Name, Value string }{name, value}
+		if _, err := session.SendRequest("env", false, ssh.Marshal(&request)); err != nil {
+			return nil, says("Connection closed: %w", err)
+		}
+	}
 	if err := session.Start(d.opt.Command); err != nil {
 		return nil, says("Connection closed: %w", err)
 	}

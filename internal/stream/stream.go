@@ -13,6 +13,7 @@ package stream
 import (
 	"errors"
 	"io"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -62,6 +63,9 @@ type Stream struct {
 	w        io.Writer
 	try      func([]byte) (int, bool) // writes without blocking; nil: can't
 	closers  []io.Closer
+	sealed   chan struct{} // closed when nothing more goes ahead; nil: nothing does
+	limit    int           // of what goes ahead; 0: sealed
+	ahead    []byte
 	failed   bool  // nothing can be written any more
 	err      error // why it was closed
 }
@@ -108,14 +112,61 @@ func (s *Stream) Release() {
 	s.Kick()
 }
 
-// PutRaw queues bytes that are not a frame, before all frames: what boots the context.
+// Gather has frames that are put next kept for Ahead, up to limit bytes, until the first that isn't public.
+func (s *Stream) Gather(limit int) {
+	s.sealed, s.limit = make(chan struct{}), limit
+}
+
+// Sealed returns a channel that is closed when nothing more goes ahead.
+func (s *Stream) Sealed() <-chan struct{} { return s.sealed }
+
+// Seal says that nothing put from now on goes ahead.
+func (s *Stream) Seal() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sealLocked()
+}
+
+func (s *Stream) sealLocked() {
+	if s.limit == 0 {
+		return
+	}
+	s.limit = 0
+	for s.queued > 0 {
+		b := s.nextLocked()
+		s.ahead = append(s.ahead, b...)
+		s.takenLocked(b)
+	}
+	close(s.sealed)
+}
+
+// gatherLocked is told what is put next, and its size.
+func (s *Stream) gatherLocked(f *wire.Frame, size int) {
+	if s.limit > 0 && (!f.Public || s.queued+size > s.limit) {
+		s.sealLocked()
+	}
+}
+
+// Ahead seals, and returns the frames that go ahead. They won't be written.
+func (s *Stream) Ahead() []byte {
+	s.Seal()
+	return s.ahead
+}
+
+// Sent says that n bytes have gone down by another way.
+func (s *Stream) Sent(n int) {
+	s.down.Store(true)
+	s.bytesDown.Add(int64(n))
+}
+
+// PutRaw queues bytes that are not a frame, before all else: what boots the context.
 func (s *Stream) PutRaw(b []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.failed {
 		return
 	}
-	s.urgent = append(s.urgent, b...)
+	s.urgent = append(slices.Clip(b), s.urgent...)
 	s.queued += len(b)
 }
 
@@ -127,6 +178,7 @@ func (s *Stream) Put(f *wire.Frame) {
 	if s.failed {
 		return
 	}
+	s.gatherLocked(f, f.Size())
 	p := pair{f.Src, f.Dst}
 	switch {
 	case urgent(f):
@@ -154,6 +206,7 @@ func (s *Stream) PutShared(f *wire.Frame, rest []byte) {
 	if s.failed {
 		return
 	}
+	s.gatherLocked(f, f.Size()+len(rest))
 	head := f.AppendHead(make([]byte, 0, wire.HeaderSize+len(f.Payload)), len(rest))
 	s.putBulkLocked(bulky{head, rest, pair{f.Src, f.Dst}, bundles(f), f.Handle == wire.Connect, opens(f)})
 	s.shared += len(rest)
@@ -202,6 +255,7 @@ func (s *Stream) PutUrgent(f *wire.Frame) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.failed {
+		s.gatherLocked(f, f.Size())
 		s.urgent = f.Append(s.urgent)
 		s.queued += wire.HeaderSize + len(f.Payload) + wire.TrailerSize
 	}

@@ -376,3 +376,70 @@ func TestOpenIsNotOvertaken(t *testing.T) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 }
+
+// What is public goes ahead, in the order of the queue, until something isn't or there is too much of it.
+func TestAhead(t *testing.T) {
+	public := func(handle wire.Handle, n int) *wire.Frame {
+		f := frame(0, 1, handle, n)
+		f.Public = true
+		return f
+	}
+	for _, tt := range []struct {
+		name        string
+		put         []*wire.Frame
+		ahead, then []wire.Handle
+		sealed      bool
+	}{
+		{"all", []*wire.Frame{public(1, 10), public(2, smallFrame+1), public(12, 10)}, []wire.Handle{1, 2, 12}, nil, false},
+		{"until a secret", []*wire.Frame{public(1, 10), frame(0, 1, 2, 10), public(12, 10)}, []wire.Handle{1}, []wire.Handle{2, 12}, true},
+		{"until the limit", []*wire.Frame{public(1, 10), public(2, 20000), public(3, 20000)}, []wire.Handle{1, 2}, []wire.Handle{3}, true},
+		{"nothing", nil, nil, nil, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := New()
+			s.Gather(30000)
+			for _, f := range tt.put {
+				s.Put(f)
+			}
+			select {
+			case <-s.Sealed():
+				if !tt.sealed {
+					t.Error("sealed")
+				}
+			default:
+				if tt.sealed {
+					t.Error("not sealed")
+				}
+			}
+			check := func(what string, b []byte, want []wire.Handle) {
+				sc := wire.NewScanner(bytes.NewReader(b))
+				var got []wire.Handle
+				for {
+					f, err := sc.Next()
+					if err != nil {
+						break
+					}
+					got = append(got, f.Handle)
+				}
+				if fmt.Sprint(got) != fmt.Sprint(want) {
+					t.Errorf("%s: %v, want %v", what, got, want)
+				}
+			}
+			ahead := s.Ahead()
+			check("ahead", ahead, tt.ahead)
+			m := &memory{}
+			s.PutRaw([]byte("boot"))
+			s.Attach(m)
+			s.Release()
+			defer s.Close(nil)
+			for end := time.Now().Add(10 * time.Second); s.Queued() > 0 && time.Now().Before(end); {
+				time.Sleep(time.Millisecond)
+			}
+			raw, ok := bytes.CutPrefix(m.bytes(), []byte("boot"))
+			if !ok {
+				t.Errorf("%q", m.bytes())
+			}
+			check("then", raw, tt.then)
+		})
+	}
+}

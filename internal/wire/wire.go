@@ -68,4 +68,6 @@ type Frame struct {
 	Handle  Handle
 	Reply   Handle
 	Payload []byte
+
+	Public bool // not on the wire: others on both machines may see it, as they see a command's arguments
 }

@@ -1,0 +1,86 @@
+package engine
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/mitogen-go/mitogen/internal/boot"
+	"github.com/mitogen-go/mitogen/internal/connect"
+)
+
+// A server has no window for a session's stdin until it has answered the request to execute something, which is a round trip. What goes
+// ahead of it, in the environment, is there when the interpreter starts: docs/protocol.md, section 5.
+
+// How long a first call, which may go ahead, is waited for: ssh reads its environment once, when it starts.
+const (
+	aheadPatience = 5 * time.Millisecond
+	carryPatience = 50 * time.Millisecond // until a further ssh, that is started meanwhile, wants a connection
+)
+
+// ahead is what goes ahead for a context next to the engine.
+type ahead struct {
+	config   boot.Config
+	patience time.Duration
+	carries  bool // a further ssh is to have its connection from here
+	frames   []byte
+}
+
+// opening is what a context reads first.
+func opening(c boot.Config) []byte { return append(boot.Head(c, len(boot.Image())), boot.Image()...) }
+
+// again is all of it for stdin.
+func (a *ahead) again() []byte { return append(opening(a.config), a.frames...) }
+
+// goAhead waits for what is to go ahead of c's stdin, and gives it to ssh.
+func (c *Context) goAhead(ctx context.Context, plan connect.Plan) connect.Plan {
+	for _, x := range c.behind() {
+		select {
+		case <-x.sent:
+		case <-x.done:
+		case <-c.stream.Sealed():
+		case <-ctx.Done():
+		}
+	}
+	t := time.NewTimer(c.ahead.patience)
+	defer t.Stop()
+	select {
+	case <-c.stream.Sealed():
+	case <-t.C:
+	case <-c.done:
+	case <-ctx.Done():
+	}
+	c.ahead.frames = c.stream.Ahead()
+	value := boot.AheadValue(c.ahead.config, boot.Image(), c.ahead.frames)
+	c.stream.Sent(len(value))
+	plan.Argv = slices.Insert(slices.Clone(plan.Argv), 1, "-o", "SendEnv="+boot.AheadVariable)
+	plan.Env = append(slices.Clip(plan.Env), boot.AheadVariable+"="+value)
+	return plan
+}
+
+// behind are the contexts behind c whose CONNECT is on its way.
+func (c *Context) behind() []*Context {
+	c.e.mu.Lock()
+	defer c.e.mu.Unlock()
+	var all []*Context
+	for _, x := range c.e.contexts {
+		if x.root == c && x != c && !x.late {
+			all = append(all, x)
+		}
+	}
+	return all
+}
+
+// depart says that nothing more is to be expected that could go ahead of what starts c.
+func (c *Context) depart(ctx context.Context) {
+	if c.sent != nil && !c.late {
+		select {
+		case <-c.sent:
+		case <-c.done:
+		case <-ctx.Done():
+		}
+	}
+	if !c.root.ahead.carries {
+		c.root.stream.Seal()
+	}
+}

@@ -1,0 +1,106 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mitogen-go/mitogen/internal/boot"
+	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/wire"
+)
+
+// What goes ahead of a login's stdin: everything that is known by then, but for what may be secret.
+func TestAhead(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		ssh    connect.SSHOptions
+		target string
+		call   []any // arguments; nil: there is no call
+		want   []wire.Handle
+	}{
+		{"login", connect.SSHOptions{}, "web1", nil, nil},
+		{"login and sudo", connect.SSHOptions{}, "web1+sudo", nil, []wire.Handle{wire.LoadModule, wire.LoadModule, wire.Connect}},
+		{"a call's arguments may be secret", connect.SSHOptions{}, "web1+sudo", []any{"x"}, []wire.Handle{wire.LoadModule, wire.LoadModule, wire.Connect}},
+		{"or are not", connect.SSHOptions{CallsAhead: true}, "web1+sudo", []any{"x"}, []wire.Handle{wire.LoadModule, wire.LoadModule, wire.Connect, wire.Call}},
+		{"or are marked", connect.SSHOptions{CallsAhead: true}, "web1", []any{connect.Secret("x")}, nil},
+	} {
+		for _, mark := range []string{boot.EC1, boot.EC0} {
+			t.Run(tt.name+", "+mark, func(t *testing.T) {
+				e, fakes := fakeEngine(t, Options{aheadPatience: patience})
+				c, err := e.Start(tt.target, ConnectOptions{Options: connect.Options{SSH: tt.ssh}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				if tt.call != nil {
+					c.Go(ctx, "os:getenv", tt.call, nil, false)
+				} else {
+					go c.Connected(ctx)
+				}
+				f := <-fakes
+				if !slices.Contains(f.plan.Argv, "SendEnv="+boot.AheadVariable) {
+					t.Errorf("argv %q", f.plan.Argv)
+				}
+				value := ""
+				for _, v := range f.plan.Env {
+					if got, ok := strings.CutPrefix(v, boot.AheadVariable+"="); ok {
+						value = got
+					}
+				}
+				all, err := base64.StdEncoding.DecodeString(value)
+				_, frames, found := bytes.Cut(all, boot.Image())
+				if err != nil || !found {
+					t.Fatalf("%d bytes, %v", len(all), err)
+				}
+				sc := wire.NewScanner(bytes.NewReader(frames))
+				for _, h := range tt.want {
+					if g, err := sc.Next(); err != nil || g.Handle != h {
+						t.Fatalf("%v, %v, want %v", g, err, h)
+					}
+				}
+				if g, err := sc.Next(); err == nil {
+					t.Errorf("besides %v", g)
+				}
+
+				f.out.WriteString("a banner\n" + mark + "\n")
+				if mark == boot.EC0 {
+					for _, h := range tt.want {
+						if g := f.next(); g.Handle != h {
+							t.Fatalf("again: %v, want %v", g, h)
+						}
+					}
+				}
+				if tt.call != nil && !slices.Contains(tt.want, wire.Call) {
+					f.expect(c.id, wire.Call)
+				}
+				root := c.root
+				waitFor(t, "start of what is written", func() bool { return root.stream.Queued() == 0 })
+				time.Sleep(time.Millisecond)
+				f.mu.Lock()
+				defer f.mu.Unlock()
+				if again := bytes.Contains(f.boot, boot.Image()); again != (mark == boot.EC0) {
+					t.Errorf("image on stdin: %v", again)
+				}
+			})
+		}
+	}
+}
+
+// Without it, everything is on stdin at once.
+func TestNoAhead(t *testing.T) {
+	e, fakes := fakeEngine(t, Options{})
+	if _, err := e.Start("web1+sudo", ConnectOptions{Options: connect.Options{SSH: connect.SSHOptions{NoAhead: true}}}); err != nil {
+		t.Fatal(err)
+	}
+	f := <-fakes
+	f.connect(1)
+	if text := strings.Join(append(f.plan.Env, f.plan.Argv...), " "); strings.Contains(text, boot.AheadVariable) {
+		t.Errorf("%q", text)
+	}
+}
