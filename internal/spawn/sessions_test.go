@@ -1,0 +1,87 @@
+package spawn
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/sessions"
+)
+
+// Recorded dialogues of real programs, cut at every byte: the answer is typed once, at the end of the question, and how it ended is understood.
+func TestSessions(t *testing.T) {
+	all, err := sessions.Load()
+	if err != nil || len(all) < 50 {
+		t.Fatal(len(all), err)
+	}
+	for _, s := range all {
+		t.Run(s.Name(), func(t *testing.T) {
+			plan, password := recordedPlan(t, s)
+			before, after := s.Shown()
+			for cut := range len(before) {
+				d := NewDialogue(plan.Prompts)
+				first, problem := d.Feed([]byte(before[:cut]))
+				second, then := d.Feed([]byte(before[cut:]))
+				if s.Case == "question" {
+					if problem+then != connect.WhatUnanswered {
+						t.Fatalf("cut at %d: %q", cut, problem+then)
+					}
+					continue
+				}
+				typed := append(first, second...)
+				if problem+then != "" || len(typed) != 1 || string(typed[0]) != password {
+					t.Fatalf("cut at %d: typed %q, %q", cut, typed, problem+then)
+				}
+			}
+			for cut := range len(after) {
+				d := NewDialogue(plan.Prompts)
+				var problem string
+				for _, piece := range []string{before, after[:cut], after[cut:]} {
+					if problem == "" {
+						_, problem = d.Feed([]byte(piece))
+					}
+				}
+				if again := s.Program == "sudo" && s.Case == "wrong"; s.Case != "question" && (problem == connect.WhatRepeated) != again {
+					t.Fatalf("cut at %d of the end: %q", cut, problem)
+				}
+			}
+			// Plans have programs speak English, as far as these can be told to.
+			if s.Case == "wrong" && s.Language == "en" && s.Program != "sudo" {
+				f := connect.Failure{What: connect.WhatExit, Status: 1, Text: before + after}
+				if plan.Method == "ssh" {
+					f.Status = 255
+				}
+				if err := connect.Classify(plan.Method, f); !errors.Is(err, connect.ErrAuth) {
+					t.Errorf("%v", err)
+				}
+			}
+		})
+	}
+}
+
+// recordedPlan is the plan of a hop that would have the session's dialogue, and the answer that it has.
+func recordedPlan(t *testing.T, s *sessions.Session) (connect.Plan, string) {
+	t.Helper()
+	target := map[string]string{"sudo": "sudo", "su": "su:alice", "doas": "doas"}[s.Program]
+	if target == "" {
+		target = "ssh:alice@web1"
+	}
+	password := map[string]string{"right": sessions.Password, "wrong": sessions.Wrong, "question": sessions.Password}[s.Case]
+	p := connect.Secret(password)
+	o := connect.Options{Su: connect.SuOptions{Password: p}, Sudo: connect.SudoOptions{Password: p}, Doas: connect.DoasOptions{Password: p}, SSH: connect.SSHOptions{Password: p}}
+	if s.Program == "ssh key" {
+		if s.Case == "right" {
+			password = sessions.Passphrase
+		}
+		o.SSH = connect.SSHOptions{Passphrase: connect.Secret(password)}
+	}
+	hop, err := connect.ParseHop(target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, err := hop.Plan([]string{"true"}, o, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return plan, password
+}
