@@ -130,10 +130,10 @@ func (b *bench) play(k book, rtt time.Duration, v variant) (reading, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer link.close()
+	defer link.Close()
 	inventory := ""
 	for i := range k.hosts {
-		inventory += fmt.Sprintf("h%d ansible_host=mito-%d ansible_port=%d ansible_user=%s ansible_python_interpreter=%s\n", i, i, link.port(), lab.Free, python)
+		inventory += fmt.Sprintf("h%d ansible_host=mito-%d ansible_port=%d ansible_user=%s ansible_python_interpreter=%s\n", i, i, link.Port(), lab.Free, python)
 	}
 	config := fmt.Sprintf("Host mito-*\n  HostName 127.0.0.1\n  HostKeyAlias mito-bench\n  UserKnownHostsFile %s\n  IdentityFile %s\n  IdentitiesOnly yes\n  IdentityAgent none\n",
 		filepath.Join(b.dir, "known_hosts"), b.lab.Key)
@@ -159,7 +159,7 @@ func (b *bench) play(k book, rtt time.Duration, v variant) (reading, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w\n%s", err, out)
 	}
-	r := reading{"s": time.Since(start).Seconds(), "up": float64(link.up.Load())}
+	r := reading{"s": time.Since(start).Seconds(), "up": float64(link.Up.Load())}
 	masters, _ := filepath.Glob(filepath.Join(dir, "cp", "*"))
 	for _, m := range masters {
 		exec.Command("ssh", "-O", "exit", "-o", "ControlPath="+m, "x").Run()

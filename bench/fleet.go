@@ -19,12 +19,12 @@ func bastion(b *bench, r row) error {
 	if err != nil {
 		return err
 	}
-	defer near.close()
+	defer near.Close()
 	far, err := b.link(rtt)
 	if err != nil {
 		return err
 	}
-	defer far.close()
+	defer far.Close()
 	config, key, known := filepath.Join(b.dir, "bastion_config"), filepath.Join(b.dir, "bastion_key"), filepath.Join(b.dir, "bastion_known")
 	// Mitogen starts ssh on the bastion, where the key has to be then, and readable for its user.
 	if err := command("install", "-m", "600", "-o", lab.Free, b.lab.Key, key); err != nil {
@@ -34,7 +34,7 @@ func bastion(b *bench, r row) error {
 		return err
 	}
 	text := ""
-	for name, port := range map[string]int{"bastion": near.port(), "web1": far.port()} {
+	for name, port := range map[string]int{"bastion": near.Port(), "web1": far.Port()} {
 		text += fmt.Sprintf("Host %s\n  HostName %s\n  Port %d\n  User %s\n  IdentityFile %s\n  IdentitiesOnly yes\n  IdentityAgent none\n  HostKeyAlias mito-bench\n  UserKnownHostsFile %s\n",
 			name, b.lab.Host, port, lab.Free, key, known)
 	}
@@ -128,7 +128,7 @@ func connections(b *bench, r row) error {
 			if err != nil {
 				return nil, err
 			}
-			defer k.close()
+			defer k.Close()
 			target := b.target("ssh", k)
 			target["native"] = native
 			return drive(b.ours, "scale", m{"target": target, "n": n, "threads": 16}, func(pid int, _ string, r reading) {

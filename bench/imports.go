@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"time"
+
+	"github.com/mitogen-go/mitogen/internal/linksim"
 )
 
 // imports measures a call into a module that imports what the child lacks: by an engine's first child that does, and
@@ -43,7 +45,7 @@ func (b *bench) importing(driver []string, module string, rtt time.Duration) fun
 		if err != nil {
 			return nil, err
 		}
-		defer k.close()
+		defer k.Close()
 		target := b.target("ssh", k)
 		target["python"] = b.bare
 		return drive(driver, "import", m{"target": target, "module": module}, counting(k))
@@ -51,10 +53,10 @@ func (b *bench) importing(driver []string, module string, rtt time.Duration) fun
 }
 
 // counting notes, as NAME_up, the bytes sent between the marks NAME_connected and NAME.
-func counting(k *link) func(int, string, reading) {
+func counting(k *linksim.Link) func(int, string, reading) {
 	var before int64
 	return func(_ int, mark string, r reading) {
-		now := k.up.Load()
+		now := k.Up.Load()
 		r[mark+"_up"] = float64(now - before)
 		before = now
 	}
@@ -69,8 +71,8 @@ func tree(b *bench, r row) error {
 			if err != nil {
 				return nil, err
 			}
-			defer k.close()
-			k.rate = 10e6 / 8
+			defer k.Close()
+			k.Rate = 10e6 / 8
 			target := b.target("ssh", k)
 			target["python"] = b.bare
 			return drive(driver, "tree", m{"target": target, "module": module, "n": n}, counting(k))

@@ -28,6 +28,7 @@ import (
 
 	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/lab"
+	"github.com/mitogen-go/mitogen/internal/linksim"
 	"github.com/mitogen-go/mitogen/internal/modules"
 )
 
@@ -265,16 +266,16 @@ func (s stat) text(format string, scale float64) string {
 }
 
 // target is what both drivers take.
-func (b *bench) target(kind string, k *link) map[string]any {
+func (b *bench) target(kind string, k *linksim.Link) map[string]any {
 	t := map[string]any{"kind": kind, "python": python}
 	if k != nil {
-		t["host"], t["user"], t["port"], t["ssh_config"] = "mito", lab.Free, k.port(), b.config
+		t["host"], t["user"], t["port"], t["ssh_config"] = "mito", lab.Free, k.Port(), b.config
 	}
 	return t
 }
 
-func (b *bench) link(rtt time.Duration) (*link, error) {
-	return newLink(net.JoinHostPort(b.lab.Host, strconv.Itoa(b.lab.Port)), rtt)
+func (b *bench) link(rtt time.Duration) (*linksim.Link, error) {
+	return linksim.Listen(net.JoinHostPort(b.lab.Host, strconv.Itoa(b.lab.Port)), rtt)
 }
 
 // descendants of pid, from /proc.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen/internal/lab"
+	"github.com/mitogen-go/mitogen/internal/linksim"
 )
 
 // A row is one figure of the table.
@@ -91,7 +92,7 @@ func wholeProcess(b *bench, r row) error {
 		if err != nil {
 			return err
 		}
-		defer k.close()
+		defer k.Close()
 		q := m{"target": b.target("ssh+sudo", k)}
 		var ssh []reading
 		theirs, ours, err := pair(
@@ -117,9 +118,9 @@ func wholeProcess(b *bench, r row) error {
 	return nil
 }
 
-func (b *bench) sshTrue(k *link) (reading, error) {
+func (b *bench) sshTrue(k *linksim.Link) (reading, error) {
 	start := time.Now()
-	err := exec.Command("ssh", "-F", b.config, "-p", strconv.Itoa(k.port()), "-l", lab.Free, "mito", "true").Run()
+	err := exec.Command("ssh", "-F", b.config, "-p", strconv.Itoa(k.Port()), "-l", lab.Free, "mito", "true").Run()
 	return reading{"process_s": time.Since(start).Seconds()}, err
 }
 
@@ -131,10 +132,10 @@ func loops(where string) func(*bench, row) error {
 				if err != nil {
 					return nil, err
 				}
-				defer k.close()
+				defer k.Close()
 				got, err := drive(driver, "loop100", m{"target": b.target("ssh+sudo", k), "n": 100, "where": where}, nil)
 				if err == nil {
-					got["up"] = float64(k.up.Load())
+					got["up"] = float64(k.Up.Load())
 				}
 				return got, err
 			}

@@ -22,11 +22,16 @@ var cuts = flag.Int("life.cuts", 0, "links to cut; 0: 2, or 100 with MITOGEN_SOA
 
 // TestLinks has three hosts in a row, each reached by the one before alone. A link is cut at any moment, which nobody is told: what is behind it
 // is lost by name, the rest works on, no process stays on either side, and when the link is back there is a way again.
-func TestLinks(t *testing.T) {
+func TestLinks(t *testing.T) { links(t, 0) }
+
+// TestSlowLinks is TestLinks with links that take their time.
+func TestSlowLinks(t *testing.T) { links(t, 60*time.Millisecond) }
+
+func links(t *testing.T, rtt time.Duration) {
 	if testing.Short() {
 		t.Skip("takes a minute")
 	}
-	n := lab.NewNet(t, 3)
+	n := lab.NewNet(t, 3, rtt)
 	rounds := *cuts
 	if rounds == 0 {
 		rounds = 2
@@ -43,13 +48,39 @@ func TestLinks(t *testing.T) {
 		c.Close()
 	}
 	t.Logf("seed %d", *seed)
+	if rtt > 0 {
+		tripsOver(t, n, rtt)
+	}
 	for i := range uint64(rounds) {
 		rnd := rand.New(rand.NewPCG(*seed+i, 2))
-		cutLink(t, n, rnd, fmt.Sprintf("mito-links-%d-%d", os.Getpid(), i))
+		cutLink(t, n, rnd, rtt, fmt.Sprintf("mito-links-%d-%d", os.Getpid(), i))
 	}
 }
 
-func cutLink(t *testing.T, n *lab.Net, rnd *rand.Rand, mark string) {
+// tripsOver demands that links slow down what passes, and that a call passes all of them once.
+func tripsOver(t *testing.T, n *lab.Net, rtt time.Duration) {
+	e, err := mitogen.New(mitogen.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	c, err := e.Connect(t.Context(), strings.Join(n.Names, "+"), mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: n.Config}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	start, before := time.Now(), c.Stats().RoundTrips
+	if _, err := mitogen.Call[int](t.Context(), c, "os:getpid"); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(start); took < 3*rtt {
+		t.Errorf("a call over three links took %v, less than three times %v", took, rtt)
+	}
+	if n := c.Stats().RoundTrips - before; n != 1 {
+		t.Errorf("%d round trips", n)
+	}
+}
+
+func cutLink(t *testing.T, n *lab.Net, rnd *rand.Rand, rtt time.Duration, mark string) {
 	e, err := mitogen.New(mitogen.Options{Path: []fs.FS{fstest.MapFS{"states.py": {Data: []byte(states)}}}, Heartbeat: 2 * time.Second,
 		Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
@@ -60,7 +91,7 @@ func cutLink(t *testing.T, n *lab.Net, rnd *rand.Rand, mark string) {
 	o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: n.Config, Native: rnd.IntN(2) == 0}, Timeout: 15 * time.Second,
 		Python: []string{"env " + markVar + "=" + mark + " python3"}}
 	link := 1 + rnd.IntN(3)
-	after := time.Duration(rnd.IntN(700)) * time.Millisecond
+	after := time.Duration(rnd.IntN(700))*time.Millisecond + time.Duration(rnd.IntN(40))*rtt // connecting over three links takes some 40
 	what := fmt.Sprintf("seed %d: link %d cut after %v, native %v", *seed, link, after, o.SSH.Native)
 	targets := []string{n.Names[0], strings.Join(n.Names[:2], "+") + "+sudo", strings.Join(n.Names, "+") + "+local"}
 	contexts := make([]*mitogen.Context, len(targets))

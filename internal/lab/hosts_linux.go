@@ -2,12 +2,19 @@ package lab
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/mitogen-go/mitogen/internal/linksim"
 )
 
 // Net is a row of hosts, each in a network namespace of its own with an sshd: this machine reaches the first alone, that the second, and so
@@ -18,18 +25,19 @@ type Net struct {
 
 	prefix string
 	sshds  []*exec.Cmd
+	links  []*linksim.Link
 }
 
-// NewNet makes a row of n hosts. It skips the test where there can't be any.
-func NewNet(t testing.TB, n int) *Net {
+// NewNet makes a row of n hosts, with a round-trip time on each link besides the network's own. It skips the test where there can't be any.
+func NewNet(t testing.TB, n int, rtt time.Duration) *Net {
 	t.Helper()
 	l := Need(t)
 	if _, err := exec.LookPath("ip"); err != nil {
 		t.Skip("network namespaces need iproute2")
 	}
-	net := &Net{Config: filepath.Join(t.TempDir(), "config"), prefix: fmt.Sprintf("mi%d", os.Getpid()%100000)}
-	t.Cleanup(net.down)
-	if out, err := exec.Command("ip", "netns", "add", net.namespace(1)).CombinedOutput(); err != nil {
+	hosts := &Net{Config: filepath.Join(t.TempDir(), "config"), prefix: fmt.Sprintf("mi%d", os.Getpid()%100000)}
+	t.Cleanup(hosts.down)
+	if out, err := exec.Command("ip", "netns", "add", hosts.namespace(1)).CombinedOutput(); err != nil {
 		t.Skipf("no network namespaces here: %s", out)
 	}
 	key, err := os.ReadFile(file("host_key.pub"))
@@ -38,29 +46,83 @@ func NewNet(t testing.TB, n int) *Net {
 	}
 	known, config := "", ""
 	for i := 1; i <= n; i++ {
-		if err := net.add(t, i); err != nil {
+		if err := hosts.add(t, i); err != nil {
 			t.Fatal(err)
 		}
 		name := fmt.Sprintf("hop%d", i)
-		net.Names = append(net.Names, name)
-		known += net.address(i) + " " + strings.Join(strings.Fields(string(key))[:2], " ") + "\n"
-		config += fmt.Sprintf("Host %s\n  HostName %s\n", name, net.address(i))
+		hosts.Names = append(hosts.Names, name)
+		known += name + " " + strings.Join(strings.Fields(string(key))[:2], " ") + "\n"
+		host, port := hosts.address(i), 22
+		if rtt > 0 {
+			if err := hosts.slow(i, rtt); err != nil {
+				t.Fatal(err)
+			}
+			host, port = hosts.near(i), slowPort
+		}
+		config += fmt.Sprintf("Host %s\n  HostName %s\n  Port %d\n  HostKeyAlias %s\n", name, host, port, name)
 	}
 	knownHosts := filepath.Join(t.TempDir(), "known_hosts")
 	config += fmt.Sprintf("Host *\n  User %s\n  IdentityFile %s\n  IdentitiesOnly yes\n  IdentityAgent none\n  UserKnownHostsFile %s\n  StrictHostKeyChecking yes\n",
 		Free, l.Key, knownHosts)
-	for name, text := range map[string]string{net.Config: config, knownHosts: known} {
+	for name, text := range map[string]string{hosts.Config: config, knownHosts: known} {
 		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	return net
+	return hosts
 }
 
 func (n *Net) namespace(i int) string { return fmt.Sprintf("%s-%d", n.prefix, i) }
 
 // address of host i, on the side of the one before it.
 func (n *Net) address(i int) string { return fmt.Sprintf("10.213.%d.2", i) }
+
+// near is the other side's.
+func (n *Net) near(i int) string { return fmt.Sprintf("10.213.%d.1", i) }
+
+// slowPort is where the simulated link to a host begins, on the side of the one before it.
+const slowPort = 2222
+
+// slow makes a link to host i's sshd that has a round-trip time.
+func (n *Net) slow(i int, rtt time.Duration) error {
+	var l net.Listener
+	err := n.within(i-1, func() (err error) {
+		l, err = net.Listen("tcp", net.JoinHostPort(n.near(i), strconv.Itoa(slowPort)))
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	n.links = append(n.links, linksim.New(l, func() (c net.Conn, err error) {
+		err = n.within(i-1, func() (err error) {
+			c, err = net.DialTimeout("tcp", net.JoinHostPort(n.address(i), "22"), 10*time.Second)
+			return err
+		})
+		return c, err
+	}, rtt))
+	return nil
+}
+
+// within calls f where host i is: the sockets that it makes are there for good.
+func (n *Net) within(i int, f func() error) error {
+	if i == 0 {
+		return f()
+	}
+	result := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread ends with this
+		where, err := os.Open("/run/netns/" + n.namespace(i))
+		if err == nil {
+			err = unix.Setns(int(where.Fd()), unix.CLONE_NEWNET)
+			where.Close()
+		}
+		if err == nil {
+			err = f()
+		}
+		result <- err
+	}()
+	return <-result
+}
 
 // in makes a command that is executed where host i is; 0 is this machine.
 func (n *Net) in(i int, argv ...string) []string {
@@ -99,7 +161,7 @@ func (n *Net) add(t testing.TB, i int) error {
 		}
 	}
 	for _, argv := range [][]string{
-		n.in(i-1, "ip", "addr", "add", fmt.Sprintf("10.213.%d.1/24", i), "dev", near),
+		n.in(i-1, "ip", "addr", "add", n.near(i)+"/24", "dev", near),
 		n.in(i-1, "ip", "link", "set", near, "up"),
 	} {
 		if err := run("", argv...); err != nil {
@@ -144,6 +206,9 @@ func (n *Net) link(i int, state string) error {
 }
 
 func (n *Net) down() {
+	for _, k := range n.links {
+		k.Close()
+	}
 	for _, cmd := range n.sshds {
 		cmd.Process.Kill()
 		cmd.Wait()

@@ -1,4 +1,5 @@
-package main
+// Package linksim slows TCP connections down, in user space: for tests and benchmarks, on machines whose kernel can't.
+package linksim
 
 import (
 	"net"
@@ -6,32 +7,40 @@ import (
 	"time"
 )
 
-// A link is a TCP proxy on loopback that delays what passes by half a round trip each way, and counts it. It has no loss
+// A Link is a TCP proxy that delays what passes by half a round trip each way, and counts it. It has no loss
 // and no slow start, so that real links are slower.
-type link struct {
+type Link struct {
+	Rate     float64      // bytes a second from the client; 0: any. To be set before there are connections
+	Up, Down atomic.Int64 // bytes from, and to, the client
+
 	listener net.Listener
-	target   string
+	dial     func() (net.Conn, error)
 	delay    time.Duration // one way
-	rate     float64       // bytes a second from the client; 0: any
-	up       atomic.Int64  // bytes from the client
-	down     atomic.Int64
 }
 
-func newLink(target string, rtt time.Duration) (*link, error) {
+// Listen makes a link from a port of loopback to target.
+func Listen(target string, rtt time.Duration) (*Link, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	k := &link{listener: l, target: target, delay: rtt / 2}
-	go k.serve()
-	return k, nil
+	return New(l, func() (net.Conn, error) { return net.Dial("tcp", target) }, rtt), nil
 }
 
-func (k *link) port() int { return k.listener.Addr().(*net.TCPAddr).Port }
+// New makes a link whose clients come to l, which Close closes; dial connects to its other end.
+func New(l net.Listener, dial func() (net.Conn, error), rtt time.Duration) *Link {
+	k := &Link{listener: l, dial: dial, delay: rtt / 2}
+	go k.serve()
+	return k
+}
 
-func (k *link) close() { k.listener.Close() }
+// Port is the one that it listens on.
+func (k *Link) Port() int { return k.listener.Addr().(*net.TCPAddr).Port }
 
-func (k *link) serve() {
+// Close takes no more connections; those that there are stay.
+func (k *Link) Close() error { return k.listener.Close() }
+
+func (k *Link) serve() {
 	for {
 		c, err := k.listener.Accept()
 		if err != nil {
@@ -42,15 +51,15 @@ func (k *link) serve() {
 }
 
 // carry also charges the handshake, a round trip, before the server hears of it.
-func (k *link) carry(client net.Conn) {
+func (k *Link) carry(client net.Conn) {
 	time.Sleep(2 * k.delay)
-	server, err := net.Dial("tcp", k.target)
+	server, err := k.dial()
 	if err != nil {
 		client.Close()
 		return
 	}
-	go k.pass(server, client, &k.up, k.rate)
-	k.pass(client, server, &k.down, 0)
+	go k.pass(server, client, &k.Up, k.Rate)
+	k.pass(client, server, &k.Down, 0)
 }
 
 // A chunk is what was read at once, and when it may arrive.
@@ -60,7 +69,7 @@ type chunk struct {
 }
 
 // pass copies src to dst, each chunk after the delay and at the rate, in order; then ends dst.
-func (k *link) pass(dst, src net.Conn, count *atomic.Int64, rate float64) {
+func (k *Link) pass(dst, src net.Conn, count *atomic.Int64, rate float64) {
 	queue := make(chan chunk, 4096)
 	go func() {
 		defer close(queue)
