@@ -109,7 +109,7 @@ func (s *stage) command(ctx context.Context, plugin, book, host string, args ...
 		"MITOGEN_RECORD="+filepath.Join(s.dir, "record-"+plugin), "MITOGEN_FETCH="+filepath.Join(s.dir, "fetched"),
 		"XDG_RUNTIME_DIR="+filepath.Join(s.dir, "run"), "ANSIBLE_HOME="+filepath.Join(s.dir, "home"), "ANSIBLE_LOCAL_TEMP="+filepath.Join(s.dir, "tmp"),
 		"ANSIBLE_CALLBACK_PLUGINS="+filepath.Join(cases, "../callback")+":"+s.callback, "ANSIBLE_CALLBACKS_ENABLED=record,mitogen", "ANSIBLE_LIBRARY="+filepath.Join(cases, "library"),
-		"ANSIBLE_CONNECTION_PLUGINS="+s.plugin, "ANSIBLE_TRANSPORT="+plugin, "ANSIBLE_PIPELINING=1", "ANSIBLE_SSH_ARGS=-C -o ControlMaster=auto -o ControlPersist=5s", "ANSIBLE_NOCOWS=1", "ANSIBLE_CONFIG="+filepath.Join(s.dir, "ansible.cfg"),
+		"ANSIBLE_BECOME_PLUGINS="+filepath.Join(cases, "../become"), "ANSIBLE_CONNECTION_PLUGINS="+s.plugin, "ANSIBLE_TRANSPORT="+plugin, "ANSIBLE_PIPELINING=1", "ANSIBLE_SSH_ARGS=-C -o ControlMaster=auto -o ControlPersist=5s", "ANSIBLE_NOCOWS=1", "ANSIBLE_CONFIG="+filepath.Join(s.dir, "ansible.cfg"),
 		"ANSIBLE_SSH_CONTROL_PATH_DIR="+filepath.Join(s.dir, "cp"), "ANSIBLE_DEPRECATION_WARNINGS=0", "ANSIBLE_NOCOLOR=1", "ANSIBLE_TIMEOUT=20", "LC_ALL=C.UTF-8", "LC_MESSAGES=C")
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 10 * time.Second
@@ -402,18 +402,35 @@ func stdout(all []result) map[string]string {
 }
 
 // Hosts are reached through others, and in other ways than ssh.
+// mounted is a directory where this machine's files are once more.
+func mounted(t *testing.T) string {
+	dir := t.TempDir()
+	if out, err := exec.Command("mount", "--rbind", "--make-rslave", "/", dir).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	t.Cleanup(func() {
+		if out, err := exec.Command("umount", "--recursive", "--lazy", dir).CombinedOutput(); err != nil {
+			t.Errorf("%v: %s", err, out)
+		}
+	})
+	return dir
+}
+
 func TestWays(t *testing.T) {
 	if testing.Short() {
 		t.Skip("long")
 	}
 	s := newStage(t, playbooks(t)[0])
-	inventory := s.inventory(strings.NewReplacer("FREE", lab.Play, "SECRET", s.l.Password, "OTHER", lab.Pass, "TERMINAL", lab.TTY).Replace(`direct ansible_host=FREE
+	root := mounted(t)
+	inventory := s.inventory(strings.NewReplacer("ROOT", root, "FREE", lab.Play, "SECRET", s.l.Password, "OTHER", lab.Pass, "TERMINAL", lab.TTY).Replace(`direct ansible_host=FREE
 bastion ansible_host=OTHER ansible_become_password=SECRET
 behind ansible_host=FREE mitogen_via=bastion
 deep ansible_host=FREE mitogen_via=behind
 stranger ansible_host=FREE mitogen_via=OTHER
 target mitogen_target=FREE+sudo+local
 here mitogen_target=local
+jail mitogen_target=FREE+sudo+chroot:ROOT ansible_become=false
+doas ansible_host=OTHER ansible_become_method=mito_doas ansible_become_password=SECRET
 terminal ansible_host=TERMINAL ansible_become_password=SECRET
 given ansible_host=OTHER ansible_password=SECRET ansible_become_password=SECRET ansible_ssh_extra_args="-o PubkeyAuthentication=no"
 wrong ansible_host=OTHER ansible_password=wrong ansible_ssh_extra_args="-o PubkeyAuthentication=no"
@@ -423,7 +440,7 @@ python ansible_host=FREE ansible_python_interpreter=/no/such/python
 `))
 	results, out := s.play("mitogen", "ways.yml", lab.Play, "-i", inventory, "-l", "hosts")
 	got := stdout(results)
-	for host, who := range map[string]string{"direct": lab.Play, "bastion": lab.Pass, "behind": lab.Play, "deep": lab.Play, "stranger": lab.Play, "target": "root", "here": "root", "given": lab.Pass, "terminal": lab.TTY} {
+	for host, who := range map[string]string{"direct": lab.Play, "bastion": lab.Pass, "behind": lab.Play, "deep": lab.Play, "stranger": lab.Play, "target": "root", "here": "root", "jail": "root", "doas": lab.Pass, "given": lab.Pass, "terminal": lab.TTY} {
 		if got[host+" who"] != who || got[host+" root"] != "root" {
 			t.Errorf("%s: %q, %q", host, got[host+" who"], got[host+" root"])
 		}

@@ -541,7 +541,8 @@ class Session:
             raise AnsibleError('Incorrect %s password' % name)
         if become.check_missing_password(said):
             raise AnsibleError('Missing %s password' % name)
-        if not answered and become.check_password_prompt(said):
+        # Plugins look for their prompt at the beginning of a line; doas has a return before it.
+        if not answered and any(become.check_password_prompt(line) for line in [said] + said.splitlines()):
             password = become.get_option('become_pass')
             if not password:
                 raise AnsibleError('Missing %s password' % name)
