@@ -274,6 +274,12 @@ func (h *host) connect(stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if f.daemon && via == nil && h.chain[last].Target == "local" {
+		// As if it had been started from here; if the directory goes meanwhile, it is the daemon's own.
+		if dir, err := os.Getwd(); err == nil {
+			c.Go("os:chdir", dir)
+		}
+	}
 	f.mu.Lock()
 	h.context = c
 	f.mu.Unlock()
