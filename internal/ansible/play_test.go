@@ -422,7 +422,11 @@ func TestWays(t *testing.T) {
 	}
 	s := newStage(t, playbooks(t)[0])
 	root := mounted(t)
-	inventory := s.inventory(strings.NewReplacer("ROOT", root, "FREE", lab.Play, "SECRET", s.l.Password, "OTHER", lab.Pass, "TERMINAL", lab.TTY).Replace(`direct ansible_host=FREE
+	asks := filepath.Join(s.dir, "ssh-that-only-tells")
+	if err := os.WriteFile(asks, []byte("#!/bin/sh\ncase \" $* \" in *' -G '*) exec ssh \"$@\";; esac\nexit 255\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	inventory := s.inventory(strings.NewReplacer("ROOT", root, "ASKS", asks, "FREE", lab.Play, "SECRET", s.l.Password, "OTHER", lab.Pass, "TERMINAL", lab.TTY).Replace(`direct ansible_host=FREE
 bastion ansible_host=OTHER ansible_become_password=SECRET
 behind ansible_host=FREE mitogen_via=bastion
 deep ansible_host=FREE mitogen_via=behind
@@ -430,6 +434,7 @@ stranger ansible_host=FREE mitogen_via=OTHER
 target mitogen_target=FREE+sudo+local
 here mitogen_target=local
 jail mitogen_target=FREE+sudo+chroot:ROOT ansible_become=false
+native ansible_host=FREE mitogen_native=true ansible_ssh_executable=ASKS
 doas ansible_host=OTHER ansible_become_method=mito_doas ansible_become_password=SECRET
 terminal ansible_host=TERMINAL ansible_become_password=SECRET
 given ansible_host=OTHER ansible_password=SECRET ansible_become_password=SECRET ansible_ssh_extra_args="-o PubkeyAuthentication=no"
@@ -440,7 +445,7 @@ python ansible_host=FREE ansible_python_interpreter=/no/such/python
 `))
 	results, out := s.play("mitogen", "ways.yml", lab.Play, "-i", inventory, "-l", "hosts")
 	got := stdout(results)
-	for host, who := range map[string]string{"direct": lab.Play, "bastion": lab.Pass, "behind": lab.Play, "deep": lab.Play, "stranger": lab.Play, "target": "root", "here": "root", "jail": "root", "doas": lab.Pass, "given": lab.Pass, "terminal": lab.TTY} {
+	for host, who := range map[string]string{"direct": lab.Play, "bastion": lab.Pass, "behind": lab.Play, "deep": lab.Play, "stranger": lab.Play, "target": "root", "here": "root", "jail": "root", "native": lab.Play, "doas": lab.Pass, "given": lab.Pass, "terminal": lab.TTY} {
 		if got[host+" who"] != who || got[host+" root"] != "root" {
 			t.Errorf("%s: %q, %q", host, got[host+" who"], got[host+" root"])
 		}

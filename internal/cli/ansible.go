@@ -22,7 +22,8 @@ Instead of "transport = mitogen", hosts and groups can have a variable: ansible_
   ansible-doc -t connection mitogen          has the plugin's options and variables
   mitogen_target: bastion+web1+docker:app    is a variable of a host that is reached in another way than by ssh
   mitogen_via: bastion                       is one of a host behind another host of the inventory
-  mitogen_persist: true                      keeps connections for further playbooks, with the user's own daemon`
+  mitogen_persist: true                      keeps connections for further playbooks, with the user's own daemon
+  mitogen_native: true                       no process of ssh for each host, for many of them`
 
 func newAnsible(s *state) *cobra.Command {
 	cmd := &cobra.Command{Use: "ansible config | ansible collection", Short: "have Ansible run modules through mitogen", Long: ansibleUsage}

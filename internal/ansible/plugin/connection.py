@@ -36,6 +36,15 @@ options:
     env: [{name: ANSIBLE_MITOGEN_PERSIST}]
     ini: [{section: mitogen, key: persist}]
     vars: [{name: mitogen_persist}, {name: ansible_mitogen_persist}]
+  mitogen_native:
+    description:
+      - Speak SSH in the daemon, without a process of ssh for each host, by what C(ssh -G) says. For many hosts. It doesn't compress.
+      - What the configuration asks for and can't be done so is left to the ssh program.
+    type: bool
+    default: false
+    env: [{name: ANSIBLE_MITOGEN_NATIVE}]
+    ini: [{section: mitogen, key: native}]
+    vars: [{name: mitogen_native}, {name: ansible_mitogen_native}]
   mitogen_executable:
     description: The program. The default is the one that has unpacked this plugin, else what is in the search path.
     type: str
@@ -404,6 +413,7 @@ class Session:
         }
         ssh = dict((k, v if k in ('args', 'port') else to_text(v)) for k, v in values.items() if v)
         ssh['connect_timeout'] = float(self.option('timeout') or 10)
+        ssh['native'] = bool(self.option('mitogen_native'))
         return {'ssh': ssh, 'python': self.pythons(), 'connect_timeout': ssh['connect_timeout'] + PATIENCE}
 
     def pythons(self):
