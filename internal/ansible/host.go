@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"strconv"
 	"sync"
 	"time"
@@ -194,7 +195,7 @@ func (h *host) open(ctx context.Context, eng *engine.Engine, l *leaf, a *account
 const leafTimeout = connect.DefaultTimeout
 
 // learn sees to it that the hop has what a module is made of. It returns the packs that it is in. h.mu is held.
-func (h *host) learn(ctx context.Context, s *store, a *archive) ([]string, error) {
+func (h *host) learn(ctx context.Context, s *Server, a *archive) ([]string, error) {
 	var missing []sum
 	for _, m := range a.files {
 		if _, ok := h.places[m.sum]; !ok {
@@ -209,12 +210,12 @@ func (h *host) learn(ctx context.Context, s *store, a *archive) ([]string, error
 		return nil, err
 	}
 	if len(missing) > 0 {
-		packs, err := s.pack(missing)
+		packs, err := s.store.pack(missing)
 		if err != nil {
 			return fail(err)
 		}
 		for _, p := range packs {
-			if err := h.login.Load(ctx, p.name, p.data); err != nil {
+			if err := s.give(ctx, h.login, p); err != nil {
 				return fail(err)
 			}
 			for i, k := range p.sums {
@@ -231,6 +232,37 @@ func (h *host) learn(ctx context.Context, s *store, a *archive) ([]string, error
 		}
 	}
 	return names, nil
+}
+
+// give gives a context a pack. Where it is behind another, that gets the pack first and passes it on, so that it crosses each link once.
+func (s *Server) give(ctx context.Context, c *engine.Context, p *pack) error {
+	s.giving.Lock() // so that nobody has something passed on that is still to be queued
+	defer s.giving.Unlock()
+	return s.giveLocked(ctx, c, p)
+}
+
+func (s *Server) giveLocked(ctx context.Context, c *engine.Context, p *pack) error {
+	via := c.Via()
+	if via == nil {
+		return c.Load(ctx, p.name, p.data)
+	}
+	if !s.given[via][p.name] {
+		if err := s.giveLocked(ctx, via, p); err != nil {
+			return err
+		}
+		maps.DeleteFunc(s.given, func(c *engine.Context, _ map[string]bool) bool { return c.Err() != nil })
+		if s.given[via] == nil {
+			s.given[via] = map[string]bool{}
+		}
+		s.given[via][p.name] = true
+	}
+	t, err := via.Serve(ctx, service, map[string]any{"op": "pass", "to": int(c.ID()), "names": []any{p.name}})
+	if err != nil {
+		return err
+	}
+	go discard(t)
+	c.Loaded(p.name)
+	return nil
 }
 
 // teach makes the spec of a module's run mention its zip file, and gives the leaf what it lacks of it. h.mu is held.

@@ -125,7 +125,7 @@ func (b *bench) run(a *archive, params string, env map[string]any) (stdout, stde
 	}
 	defer h.done()
 	h.mu.Lock()
-	packs, err := h.learn(ctx, b.s.store, a)
+	packs, err := h.learn(ctx, b.s, a)
 	h.mu.Unlock()
 	if err != nil {
 		b.t.Fatal(err)

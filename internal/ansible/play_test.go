@@ -434,6 +434,7 @@ stranger ansible_host=FREE mitogen_via=OTHER
 target mitogen_target=FREE+sudo+local
 here mitogen_target=local
 jail mitogen_target=FREE+sudo+chroot:ROOT ansible_become=false
+jail2 mitogen_target=FREE+sudo+chroot:ROOT/. ansible_become=false
 native ansible_host=FREE mitogen_native=true ansible_ssh_executable=ASKS
 doas ansible_host=OTHER ansible_become_method=mito_doas ansible_become_password=SECRET
 terminal ansible_host=TERMINAL ansible_become_password=SECRET
@@ -445,7 +446,7 @@ python ansible_host=FREE ansible_python_interpreter=/no/such/python
 `))
 	results, out := s.play("mitogen", "ways.yml", lab.Play, "-i", inventory, "-l", "hosts")
 	got := stdout(results)
-	for host, who := range map[string]string{"direct": lab.Play, "bastion": lab.Pass, "behind": lab.Play, "deep": lab.Play, "stranger": lab.Play, "target": "root", "here": "root", "jail": "root", "native": lab.Play, "doas": lab.Pass, "given": lab.Pass, "terminal": lab.TTY} {
+	for host, who := range map[string]string{"direct": lab.Play, "bastion": lab.Pass, "behind": lab.Play, "deep": lab.Play, "stranger": lab.Play, "target": "root", "here": "root", "jail": "root", "jail2": "root", "native": lab.Play, "doas": lab.Pass, "given": lab.Pass, "terminal": lab.TTY} {
 		if got[host+" who"] != who || got[host+" root"] != "root" {
 			t.Errorf("%s: %q, %q", host, got[host+" who"], got[host+" root"])
 		}
@@ -458,6 +459,13 @@ python ansible_host=FREE ansible_python_interpreter=/no/such/python
 	}
 	if m := regexp.MustCompile(`(?m)^direct +: logins=1 +round_trips=([1-9]\d*) +modules=([1-9]\d*) +literal=\d+ +files=[1-9]\d* +up=[1-9]\d{4,} down=[1-9]\d+$`).FindString(out); m == "" {
 		t.Error("no report")
+	}
+	// What modules are made of crosses the link to the hop before them once, and isn't theirs.
+	for _, host := range []string{"jail", "jail2"} {
+		m := regexp.MustCompile(`(?m)^` + host + ` +: .* modules=([1-9]\d*) .* up=(\d+) `).FindStringSubmatch(out)
+		if m == nil || len(m[2]) > 5 || m[2] > "30000" {
+			t.Errorf("%s: %q", host, m)
+		}
 	}
 	if t.Failed() {
 		t.Log(last(out))

@@ -173,7 +173,7 @@ func (t *Session) module(ctx context.Context, m *Message, inner string, data []b
 		"python": python}
 	err = t.with(func(h *host) error {
 		h.mu.Lock()
-		packs, err := h.learn(ctx, t.s.store, a)
+		packs, err := h.learn(ctx, t.s, a)
 		h.mu.Unlock()
 		if err != nil {
 			return before(err)

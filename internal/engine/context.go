@@ -106,6 +106,9 @@ func (c *Context) ID() wire.ContextID { return c.id }
 // Name returns the target up to this context.
 func (c *Context) Name() string { return c.name }
 
+// Via returns the context that frames for c pass; nil: c is next to the engine.
+func (c *Context) Via() *Context { return c.parent }
+
 // Done returns a channel that is closed when the context is gone.
 func (c *Context) Done() <-chan struct{} { return c.done }
 

@@ -57,6 +57,13 @@ func (c *Context) Load(ctx context.Context, name string, data []byte) error {
 	return c.load(ctx, modules.Ready(name, data))
 }
 
+// Loaded notes that c gets data by that name from the context before it.
+func (c *Context) Loaded(name string) {
+	c.e.mu.Lock()
+	c.modules[name] = true
+	c.e.mu.Unlock()
+}
+
 // tunnel sends OPEN.
 func (c *Context) tunnel(ctx context.Context, what map[string]any, needs ...string) (*Tunnel, error) {
 	e := c.e
