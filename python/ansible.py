@@ -691,7 +691,11 @@ def write_file(path, mode, data):
         os.close(fd)
 
 
-STEPS = {'mkdir': make_dir, 'chmod': add_mode, 'rm': remove_dir, 'put': write_file}
+def unpack_file(path, mode, name):
+    write_file(path, mode, zlib.decompress(MODULES.pop(native(name))[2]))
+
+
+STEPS = {'unpack': unpack_file, 'mkdir': make_dir, 'chmod': add_mode, 'rm': remove_dir, 'put': write_file}
 
 
 def encoded(v):
@@ -718,6 +722,12 @@ def do_pass(key, spec):
         for name in spec['names']:
             to.put(passed(spec['to'], native(utf8(name))))
         to.flush()
+    send(key[0], key[1])
+
+
+def do_drop(key, spec):
+    for name in spec['names']:
+        MODULES.pop(native(utf8(name)), 0)
     send(key[0], key[1])
 
 
@@ -758,5 +768,5 @@ def serve_ansible(key, spec):
     OPERATIONS[op](key, spec)
 
 
-OPERATIONS = {'files': do_files, 'pass': do_pass, 'put': do_put, 'get': do_get, 'exec': do_exec, 'module': do_module}
+OPERATIONS = {'files': do_files, 'pass': do_pass, 'drop': do_drop, 'put': do_put, 'get': do_get, 'exec': do_exec, 'module': do_module}
 SERVICES['ansible'] = serve_ansible

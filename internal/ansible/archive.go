@@ -149,8 +149,8 @@ func readMember(f *zip.File, limit int64) ([]byte, error) {
 // pack is some contents as they go to a target.
 type pack struct {
 	name string
-	sums []sum
-	data []byte
+	sums []sum  // nil: it is a file
+	data []byte // compressed
 }
 
 // packSize is how much goes into one, before it is compressed: so much that most modules need one pack, so little that it fits a frame.
@@ -214,11 +214,15 @@ func (s *store) onePackLocked(sums []sum, name string) (*pack, error) {
 	if err != nil {
 		return nil, err
 	}
+	p := &pack{name: name, sums: append([]sum(nil), sums...), data: deflate(raw)}
+	s.packs[name] = p
+	return p, nil
+}
+
+func deflate(raw []byte) []byte {
 	var b bytes.Buffer
 	w, _ := zlib.NewWriterLevel(&b, zlib.BestCompression) // a level it has
 	w.Write(raw)                                          // into memory
 	w.Close()
-	p := &pack{name: name, sums: append([]sum(nil), sums...), data: b.Bytes()}
-	s.packs[name] = p
-	return p, nil
+	return b.Bytes()
 }

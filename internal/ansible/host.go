@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"strconv"
 	"sync"
 	"time"
@@ -234,37 +233,6 @@ func (h *host) learn(ctx context.Context, s *Server, a *archive) ([]string, erro
 	return names, nil
 }
 
-// give gives a context a pack. Where it is behind another, that gets the pack first and passes it on, so that it crosses each link once.
-func (s *Server) give(ctx context.Context, c *engine.Context, p *pack) error {
-	s.giving.Lock() // so that nobody has something passed on that is still to be queued
-	defer s.giving.Unlock()
-	return s.giveLocked(ctx, c, p)
-}
-
-func (s *Server) giveLocked(ctx context.Context, c *engine.Context, p *pack) error {
-	via := c.Via()
-	if via == nil {
-		return c.Load(ctx, p.name, p.data)
-	}
-	if !s.given[via][p.name] {
-		if err := s.giveLocked(ctx, via, p); err != nil {
-			return err
-		}
-		maps.DeleteFunc(s.given, func(c *engine.Context, _ map[string]bool) bool { return c.Err() != nil })
-		if s.given[via] == nil {
-			s.given[via] = map[string]bool{}
-		}
-		s.given[via][p.name] = true
-	}
-	t, err := via.Serve(ctx, service, map[string]any{"op": "pass", "to": int(c.ID()), "names": []any{p.name}})
-	if err != nil {
-		return err
-	}
-	go discard(t)
-	c.Loaded(p.name)
-	return nil
-}
-
 // teach makes the spec of a module's run mention its zip file, and gives the leaf what it lacks of it. h.mu is held.
 func (h *host) teach(ctx context.Context, l *leaf, a *archive, packs []string, spec map[string]any) error {
 	n := h.numbers[a.sum]
@@ -284,11 +252,9 @@ func (h *host) teach(ctx context.Context, l *leaf, a *archive, packs []string, s
 		}
 	}
 	if len(names) > 0 {
-		t, err := h.login.Serve(ctx, service, map[string]any{"op": "pass", "to": int(l.ctx.ID()), "names": names})
-		if err != nil {
+		if err := tell(ctx, h.login, map[string]any{"op": "pass", "to": int(l.ctx.ID()), "names": names}); err != nil {
 			return err
 		}
-		go discard(t)
 	}
 	var files []any
 	for _, m := range a.files {

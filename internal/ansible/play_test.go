@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/sha1"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -444,7 +445,12 @@ mistake mitogen_target=a:b:c
 nowhere ansible_host=mito-no-such-host.invalid
 python ansible_host=FREE ansible_python_interpreter=/no/such/python
 `))
-	results, out := s.play("mitogen", "ways.yml", lab.Play, "-i", inventory, "-l", "hosts")
+	large := make([]byte, 60_000)
+	rand.NewChaCha8([32]byte{1}).Read(large)
+	if err := os.WriteFile(filepath.Join(s.dir, "large"), large, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	results, out := s.play("mitogen", "ways.yml", lab.Play, "-i", inventory, "-l", "hosts", "-e", "large="+filepath.Join(s.dir, "large"))
 	got := stdout(results)
 	for host, who := range map[string]string{"direct": lab.Play, "bastion": lab.Pass, "behind": lab.Play, "deep": lab.Play, "stranger": lab.Play, "target": "root", "here": "root", "jail": "root", "jail2": "root", "native": lab.Play, "doas": lab.Pass, "given": lab.Pass, "terminal": lab.TTY} {
 		if got[host+" who"] != who || got[host+" root"] != "root" {
@@ -460,7 +466,19 @@ python ansible_host=FREE ansible_python_interpreter=/no/such/python
 	if m := regexp.MustCompile(`(?m)^direct +: logins=1 +round_trips=([1-9]\d*) +modules=([1-9]\d*) +literal=\d+ +files=[1-9]\d* +up=[1-9]\d{4,} down=[1-9]\d+$`).FindString(out); m == "" {
 		t.Error("no report")
 	}
-	// What modules are made of crosses the link to the hop before them once, and isn't theirs.
+	checked := 0
+	for _, r := range results {
+		if st, ok := r.Value["stat"].(map[string]any); ok && r.Task == "sum" {
+			checked++
+			if want := fmt.Sprintf("%x", sha1.Sum(large)); st["checksum"] != want {
+				t.Errorf("%s: the large file is %v", r.Host, st)
+			}
+		}
+	}
+	if checked < 10 {
+		t.Errorf("%d hosts have the large file", checked)
+	}
+	// Files, and what modules are made of, cross the link to the hop before them once, and don't count as theirs.
 	for _, host := range []string{"jail", "jail2"} {
 		m := regexp.MustCompile(`(?m)^` + host + ` +: .* modules=([1-9]\d*) .* up=(\d+) `).FindStringSubmatch(out)
 		if m == nil || len(m[2]) > 5 || m[2] > "30000" {

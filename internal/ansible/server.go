@@ -73,8 +73,8 @@ type Server struct {
 	eng   *engine.Engine
 	store *store
 
-	giving sync.Mutex                          // protects given
-	given  map[*engine.Context]map[string]bool // names of packs that hops have, for who is behind them
+	giving sync.Mutex // protects given
+	given  map[*engine.Context]*kept
 
 	mu    sync.Mutex // protects following
 	hosts map[string]*host
@@ -135,7 +135,7 @@ func (t *Session) workLocked() *Work {
 
 // NewServer makes a Server that connects with eng.
 func NewServer(eng *engine.Engine) *Server {
-	return &Server{eng: eng, store: newStore(), given: map[*engine.Context]map[string]bool{}, hosts: map[string]*host{}, work: map[string]*Work{}}
+	return &Server{eng: eng, store: newStore(), given: map[*engine.Context]*kept{}, hosts: map[string]*host{}, work: map[string]*Work{}}
 }
 
 // host returns the login at the end of a way, which may have to be made; in use. done is to be called.

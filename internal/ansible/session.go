@@ -107,12 +107,16 @@ type pending struct {
 
 // files has the hop do a file operation, without waiting.
 func (t *Session) files(ctx context.Context, steps ...[]any) error {
-	all := make([]any, len(steps))
-	for i, s := range steps {
-		all[i] = s
-	}
 	t.did(func(w *Work) { w.Files++ })
 	return t.with(func(h *host) error {
+		all := make([]any, len(steps))
+		for i, s := range steps {
+			s, err := t.s.share(ctx, h.login, s)
+			if err != nil {
+				return before(err)
+			}
+			all[i] = s
+		}
 		tun, err := h.login.Serve(ctx, service, map[string]any{"op": "files", "steps": all})
 		if err != nil {
 			return before(err)

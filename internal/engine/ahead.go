@@ -73,12 +73,8 @@ func (c *Context) behind() []*Context {
 
 // depart says that nothing more is to be expected that could go ahead of what starts c.
 func (c *Context) depart(ctx context.Context) {
-	if c.sent != nil && !c.late {
-		select {
-		case <-c.sent:
-		case <-c.done:
-		case <-ctx.Done():
-		}
+	if !c.late {
+		c.Begun(ctx)
 	}
 	if !c.root.ahead.carries {
 		c.root.stream.Seal()

@@ -99,11 +99,20 @@ func (e *Engine) StartPlan(via *Context, plan connect.Plan, o ConnectOptions) (*
 	c.owned = true
 	c.stdout, c.stderr = o.Stdout, o.Stderr
 	e.unlock()
+	c.Begun(e.base)
+	return c, nil
+}
+
+// Begun waits until what is sent to c's hop from now on finds c there, or c is gone.
+func (c *Context) Begun(ctx context.Context) {
+	if c.sent == nil {
+		return
+	}
 	select {
 	case <-c.sent:
 	case <-c.done:
+	case <-ctx.Done():
 	}
-	return c, nil
 }
 
 // Say answers in the dialogue of a context that is being started by StartPlan.

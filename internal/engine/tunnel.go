@@ -57,10 +57,10 @@ func (c *Context) Load(ctx context.Context, name string, data []byte) error {
 	return c.load(ctx, modules.Ready(name, data))
 }
 
-// Loaded notes that c gets data by that name from the context before it.
-func (c *Context) Loaded(name string) {
+// Has notes that c gets data by that name otherwise than by Load, or drops it.
+func (c *Context) Has(name string, has bool) {
 	c.e.mu.Lock()
-	c.modules[name] = true
+	c.modules[name] = has
 	c.e.mu.Unlock()
 }
 

@@ -545,7 +545,9 @@ def write_file(path,mode,data):
    data=data[os.write(fd,data):]
  finally:
   os.close(fd)
-STEPS={'mkdir':make_dir,'chmod':add_mode,'rm':remove_dir,'put':write_file}
+def unpack_file(path,mode,name):
+ write_file(path,mode,zlib.decompress(MODULES.pop(native(name))[2]))
+STEPS={'unpack':unpack_file,'mkdir':make_dir,'chmod':add_mode,'rm':remove_dir,'put':write_file}
 def encoded(v):
  if type(v)is TEXT:
   return utf8(v)
@@ -562,6 +564,10 @@ def do_pass(key,spec):
   for name in spec['names']:
    to.put(passed(spec['to'],native(utf8(name))))
   to.flush()
+ send(key[0],key[1])
+def do_drop(key,spec):
+ for name in spec['names']:
+  MODULES.pop(native(utf8(name)),0)
  send(key[0],key[1])
 def do_put(key,spec):
  Upload(key,spec['path'],spec['mode'])
@@ -587,5 +593,5 @@ def serve_ansible(key,spec):
  if op in('exec','module')and not BEFORE:
   settle_in()
  OPERATIONS[op](key,spec)
-OPERATIONS={'files':do_files,'pass':do_pass,'put':do_put,'get':do_get,'exec':do_exec,'module':do_module}
+OPERATIONS={'files':do_files,'pass':do_pass,'drop':do_drop,'put':do_put,'get':do_get,'exec':do_exec,'module':do_module}
 SERVICES['ansible']=serve_ansible
