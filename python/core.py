@@ -932,13 +932,17 @@ ASKED = {}
 COMES = []      # what takes bundles in, once there are any: function(name), waits for what may still bring name
 PATIENCE = 60   # seconds that an import waits
 # What the standard library looks for in vain, elsewhere than on Windows and where it isn't CPython's.
-NOWHERE = ('_winapi _winreg winreg msvcrt nt ce os2 riscos org java vms_lib _overlapped _sha2 _sha256 _wmi _scproxy _asyncio _bisect'
+NOWHERE = ('_winapi _winreg winreg msvcrt nt org java vms_lib _overlapped _sha2 _sha256 _wmi _scproxy _asyncio _bisect'
            ' _datetime _decimal _elementtree _functools _heapq _json _pickle _queue _stat _statistics _uuid _zoneinfo').split()
 
 
 def on_load_module(src, reply, kind, data):
     name, path, rest = data.split(ZERO, 2)
-    MODULES[native(name)] = (native(rest[:1]), native(path), rest[1:])
+    letter = native(rest[:1])
+    rest = rest[1:]
+    if letter in 'MP':
+        rest = zlib.compress(rest)
+    MODULES[native(name)] = (letter.lower(), native(path), rest)
 
 
 def native(b):
@@ -1297,14 +1301,10 @@ def start():
     if 'logging' in sys.modules:
         hook_logging()
     signal.signal(signal.SIGINT, on_interrupt)
-    implementation = getattr(sys, 'implementation', None)
-    if implementation:
-        implementation = implementation.name
-    elif hasattr(sys, 'pypy_version_info'):
-        implementation = 'pypy'
+    implementation = getattr(getattr(sys, 'implementation', S), 'name', hasattr(sys, 'pypy_version_info') and 'pypy' or 'cpython')
     S.heard = now()
     send(0, HELLO, dumps({
-        'version': tuple(sys.version_info), 'implementation': implementation or 'cpython', 'platform': sys.platform,
+        'version': tuple(sys.version_info), 'implementation': implementation, 'platform': sys.platform,
         'uid': os.getuid(), 'hostname': os.uname()[1], 'pid': PID, 'executable': sys.executable, 'pickle': PROTO}, 2))
     descriptive()
     UP.parse(globals().get('AHEAD', EMPTY))     # frames that came with the head

@@ -215,7 +215,7 @@ class Child(Stream):
     def first(self):
         """Head and image go before whatever frames already wait."""
         self.started = 1
-        start = [self.plan['head'], IMAGE]
+        start = [('n=%d;' % len(IMAGE)).encode(), self.plan['head'], IMAGE]
         for name in self.plan.get('with', ()):
             if name in MODULES:
                 start.append(passed(self.id, name))

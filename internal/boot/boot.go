@@ -3,10 +3,14 @@
 package boot
 
 import (
+	"bytes"
+	"compress/zlib"
 	"encoding/base64"
 	"fmt"
+	"io"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // EC0 is the line that a starting context prints before it reads anything; EC1 says besides that it has what went ahead.
@@ -15,7 +19,7 @@ const (
 	EC1 = "MITO-EC1"
 )
 
-// AheadVariable names the environment variable by which the head, image and first frames can go ahead of stdin. Debian's and
+// AheadVariable names the environment variable by which head, runtime and first frames can go ahead of stdin. Debian's and
 // Ubuntu's sshd accept it as they come (AcceptEnv LC_*).
 const AheadVariable = "LC_MITOGEN"
 
@@ -35,9 +39,9 @@ const stage = `import os,fcntl;fcntl.fcntl(0,4,0);os.write(1,("MITO-EC0%c"%10).e
 	`f=os.fdopen(0,"rb",0);exec(f.readline())`
 
 // aheadStage is stage for plans whose environment may have the head and more.
-const aheadStage = `import os,fcntl;fcntl.fcntl(0,4,0);e=os.environ.pop("` + AheadVariable + `","");` +
-	`os.write(1,("MITO-EC%d%c"%(e>"",10)).encode());f=os.fdopen(0,"rb",0);` +
-	`exec(e and __import__("binascii").a2b_base64(e).splitlines()[0]or f.readline())`
+const aheadStage = `import os,fcntl,zlib,binascii as b;fcntl.fcntl(0,4,0);d=os.environ.pop("` + AheadVariable + `","");` +
+	`os.write(1,("MITO-EC%d%c"%(d>"",10)).encode());f=os.fdopen(0,"rb",0);` +
+	`d=d and zlib.decompress(b.a2b_base64(d));exec(d and d.splitlines()[0]or f.readline())`
 
 // rawStage is stage for a terminal: it must not echo or edit what comes.
 const rawStage = `import os,tty;tty.setraw(0);os.write(1,("MITO-EC0%c"%10).encode());` +
@@ -79,27 +83,54 @@ type Config struct {
 }
 
 // Head returns the line that goes before the image on stdin, newline included. size is that of the image in bytes.
-func Head(c Config, size int) []byte {
-	return head(c, size, `d=f.read(n);`+`exec("while len(d)<n:\n b=f.read(n-len(d))\n if not b:sys.exit(1)\n d+=b");`, "")
+func Head(c Config, size int) []byte { return append(fmt.Appendf(nil, "n=%d;", size), Behind(c)...) }
+
+// Behind returns Head without its beginning, for a hop that knows the size of its image.
+func Behind(c Config) []byte {
+	return head(c, `d=f.read(n);`+`exec("while len(d)<n:\n b=f.read(n-len(d))\n if not b:sys.exit(1)\n d+=b");`, `zlib.decompress(d)`, "")
 }
 
-// AheadValue returns what AheadVariable is to hold: head, image and frames.
-func AheadValue(c Config, image, frames []byte) string {
-	b := head(c, len(image), `d=__import__("binascii").a2b_base64(e);i=d.find("\n".encode())+1;A=d[i+n:];d=d[i:i+n];`, `,"AHEAD":A`)
-	return base64.StdEncoding.EncodeToString(append(append(b, image...), frames...))
+// AheadValue returns what AheadVariable is to hold: head, the image's text, and frames, in which modules may be as they are
+// (wire.FormModuleText), since all is compressed together.
+func AheadValue(c Config, frames []byte) (string, error) {
+	text, err := source()
+	if err != nil {
+		return "", err
+	}
+	line := head(c, fmt.Sprintf(`i=d.find("\n".encode())+1;s=d[i:i+%d];A=d[i+%d:];d=zlib.compress(s);`, len(text), len(text)), "s", `,"AHEAD":A`)
+	var b bytes.Buffer
+	w, err := zlib.NewWriterLevel(&b, zlib.BestCompression)
+	if err != nil {
+		return "", err
+	}
+	for _, part := range [][]byte{line, text, frames} {
+		w.Write(part) // into memory
+	}
+	w.Close()
+	return base64.StdEncoding.EncodeToString(b.Bytes()), nil
 }
 
-// head is a line that configures a context; read is code that sets d to the image, names are more of what the runtime finds set.
-func head(c Config, size int, read, names string) []byte {
+// source is the image's text.
+var source = sync.OnceValues(func() ([]byte, error) {
+	r, err := zlib.NewReader(bytes.NewReader(image))
+	if err != nil {
+		return nil, err
+	}
+	return io.ReadAll(r)
+})
+
+// head is a line that configures a context; read is code that sets d to the image, text what its text is then, names are more of what the
+// runtime finds set.
+func head(c Config, read, text, names string) []byte {
 	var b strings.Builder
 	fmt.Fprintf(&b, "C=(%d,(", c.ID)
 	for _, p := range c.Parents {
 		fmt.Fprintf(&b, "%d,", p)
 	}
-	fmt.Fprintf(&b, "),%s,%d,%d,%d);n=%d;", literal(c.Name), c.MaxMessage, c.Heartbeat, c.LogLevel, size)
+	fmt.Fprintf(&b, "),%s,%d,%d,%d);", literal(c.Name), c.MaxMessage, c.Heartbeat, c.LogLevel)
 	b.WriteString(`import sys,zlib;` + read +
 		`m=type(sys)("_mitogen");sys.modules["_mitogen"]=m;m.__dict__.update({"C":C,"IMAGE":d` + names + `});` +
-		`exec(compile(zlib.decompress(d),"<mitogen>","exec"),m.__dict__)` + "\n")
+		`exec(compile(` + text + `,"<mitogen>","exec"),m.__dict__)` + "\n")
 	return []byte(b.String())
 }
 

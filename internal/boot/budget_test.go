@@ -13,7 +13,7 @@ const (
 	// tracebacks of the runtime can be read by, for threads that may be interrupted at any moment, and for bundles, which
 	// save round trips from the first call on, and for packages that are asked for more than imports. Both sizes fit the
 	// first flight of a TCP connection (10 segments), so that the difference costs no round trip.
-	startBudget = 9200
+	startBudget = 9 << 10
 )
 
 func TestByteBudget(t *testing.T) {

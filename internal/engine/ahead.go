@@ -1,12 +1,16 @@
 package engine
 
 import (
+	"bytes"
+	"compress/zlib"
 	"context"
+	"io"
 	"slices"
 	"time"
 
 	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
 // A server has no window for a session's stdin until it has answered the request to execute something, which is a round trip. What goes
@@ -51,11 +55,43 @@ func (c *Context) goAhead(ctx context.Context, plan connect.Plan) connect.Plan {
 	case <-ctx.Done():
 	}
 	c.ahead.frames = c.stream.Ahead()
-	value := boot.AheadValue(c.ahead.config, boot.Image(), c.ahead.frames)
+	value, err := boot.AheadValue(c.ahead.config, asText(c.ahead.frames))
+	if err != nil {
+		panic(err) // of what is embedded
+	}
 	c.stream.Sent(len(value))
 	plan.Argv = slices.Insert(slices.Clone(plan.Argv), 1, "-o", "SendEnv="+boot.AheadVariable)
 	plan.Env = append(slices.Clip(plan.Env), boot.AheadVariable+"="+value)
 	return plan
+}
+
+// asText returns frames with the text of modules that are in them: all is compressed together.
+func asText(frames []byte) []byte {
+	var out []byte
+	sc := wire.NewScanner(bytes.NewReader(frames))
+	for {
+		f, err := sc.Next()
+		if err != nil {
+			return out
+		}
+		if m, err := wire.ParseModule(f.Payload); err == nil && f.Handle == wire.LoadModule {
+			if form := map[wire.ModuleForm]wire.ModuleForm{wire.FormModule: wire.FormModuleText, wire.FormPackage: wire.FormPackageText}[m.Form]; form != 0 {
+				if text, err := inflate(m.Rest); err == nil {
+					m.Form, m.Rest = form, text
+					f.Payload = m.Append(nil)
+				}
+			}
+		}
+		out = f.Append(out)
+	}
+}
+
+func inflate(b []byte) ([]byte, error) {
+	r, err := zlib.NewReader(bytes.NewReader(b))
+	if err != nil {
+		return nil, err
+	}
+	return io.ReadAll(r)
 }
 
 // behind are the contexts behind c whose CONNECT is on its way.

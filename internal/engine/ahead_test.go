@@ -53,8 +53,13 @@ func TestAhead(t *testing.T) {
 						value = got
 					}
 				}
-				all, err := base64.StdEncoding.DecodeString(value)
-				_, frames, found := bytes.Cut(all, boot.Image())
+				packed, err := base64.StdEncoding.DecodeString(value)
+				if err != nil {
+					t.Fatal(err)
+				}
+				all, err := inflate(packed)
+				image, _ := inflate(boot.Image())
+				_, frames, found := bytes.Cut(all, image)
 				if err != nil || !found {
 					t.Fatalf("%d bytes, %v", len(all), err)
 				}

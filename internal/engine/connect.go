@@ -251,7 +251,7 @@ func (e *Engine) addLocked(parent *Context, l link, o ConnectOptions) *Context {
 		}
 		e.converse(c, &l.plan)
 		c.late = hasSecrets(l.plan)
-		go e.connectVia(c, l.plan, boot.Head(config, len(boot.Image())))
+		go e.connectVia(c, l.plan, boot.Behind(config))
 	}
 	return c
 }

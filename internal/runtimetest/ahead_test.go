@@ -24,7 +24,7 @@ def variable():
 func TestAhead(t *testing.T) {
 	each(t, func(t *testing.T, py testpython.Interp) {
 		const reply = wire.Handle(5000)
-		m := wire.Module{Name: "ahead", Path: "ahead.py", Form: wire.FormModule, Rest: deflate([]byte(aheadModule))}
+		m := wire.Module{Name: "ahead", Path: "ahead.py", Form: wire.FormModuleText, Rest: []byte(aheadModule)}
 		load := wire.Frame{Dst: first, Handle: wire.LoadModule, Payload: m.Append(nil)}
 		call := wire.Frame{Dst: first, Handle: wire.Call, Reply: reply, Payload: wire.AppendCall(nil, "ahead:variable")}
 		frames := call.Append(load.Append(nil))

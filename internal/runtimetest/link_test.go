@@ -137,7 +137,11 @@ func (l *link) spawn(argv []string, cfg boot.Config, frames []byte) {
 	l.cmd.Env = append(os.Environ(), marker+"="+l.tag)
 	image := boot.Image()
 	if frames != nil {
-		l.cmd.Env = append(l.cmd.Env, boot.AheadVariable+"="+boot.AheadValue(cfg, image, frames))
+		value, err := boot.AheadValue(cfg, frames)
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		l.cmd.Env = append(l.cmd.Env, boot.AheadVariable+"="+value)
 	}
 	l.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	inR, inW, err1 := os.Pipe()

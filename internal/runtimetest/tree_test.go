@@ -22,7 +22,7 @@ func (l *link) plan(hop, id wire.ContextID, py interp) plan {
 	cfg := boot.Config{ID: uint32(id), Parents: parents, Name: fmt.Sprintf("hop%d", id), MaxMessage: wire.MaxMessage,
 		Heartbeat: l.beat, LogLevel: 20}
 	return plan{"name": cfg.Name, "argv": boot.Command([]string{py.Path}, boot.Pipe), "env": map[string]any{}, "tty": false, "wait": false,
-		"prompts": []any{}, "timeout": patience.Seconds(), "near": true, "head": boot.Head(cfg, len(boot.Image()))}
+		"prompts": []any{}, "timeout": patience.Seconds(), "near": true, "head": boot.Behind(cfg)}
 }
 
 // dialogue gives p a terminal on which script runs before the context starts.

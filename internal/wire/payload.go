@@ -75,10 +75,12 @@ type ModuleForm byte
 
 // The forms of a Module.
 const (
-	FormModule    ModuleForm = 'm' // Rest: zlib of the source
-	FormPackage   ModuleForm = 'p' // Rest: zlib of the source of __init__
-	FormNamespace ModuleForm = 'n' // a package without __init__; Rest is empty
-	FormNone      ModuleForm = '-' // there is none; Rest: text, why
+	FormModule      ModuleForm = 'm' // Rest: zlib of the source
+	FormPackage     ModuleForm = 'p' // Rest: zlib of the source of __init__
+	FormModuleText  ModuleForm = 'M' // as FormModule, without zlib
+	FormPackageText ModuleForm = 'P' // as FormPackage, without zlib
+	FormNamespace   ModuleForm = 'n' // a package without __init__; Rest is empty
+	FormNone        ModuleForm = '-' // there is none; Rest: text, why
 )
 
 // Module is the payload of LOAD_MODULE.
@@ -109,7 +111,7 @@ func ParseModule(b []byte) (Module, error) {
 	}
 	m := Module{Name: string(name), Path: string(path), Form: ModuleForm(rest[0]), Rest: rest[1:]}
 	switch m.Form {
-	case FormModule, FormPackage, FormNamespace, FormNone:
+	case FormModule, FormPackage, FormModuleText, FormPackageText, FormNamespace, FormNone:
 		return m, nil
 	}
 	return Module{}, fmt.Errorf("parse module: unknown form %q", rest[0])

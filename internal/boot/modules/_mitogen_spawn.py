@@ -172,7 +172,7 @@ class Child(Stream):
    after(HEARTBEAT/3.0,self.beat)
  def first(self):
   self.started=1
-  start=[self.plan['head'],IMAGE]
+  start=[('n=%d;'%len(IMAGE)).encode(),self.plan['head'],IMAGE]
   for name in self.plan.get('with',()):
    if name in MODULES:
     start.append(passed(self.id,name))
