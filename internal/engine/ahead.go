@@ -22,6 +22,9 @@ const (
 	carryPatience = 50 * time.Millisecond // until a further ssh, that is started meanwhile, wants a connection
 )
 
+// maxValue is how long a variable may be: Linux takes 128 KiB, its name included.
+const maxValue = 120 << 10
+
 // ahead is what goes ahead for a context next to the engine.
 type ahead struct {
 	config   boot.Config
@@ -33,8 +36,14 @@ type ahead struct {
 // opening is what a context reads first.
 func opening(c boot.Config) []byte { return append(boot.Head(c, len(boot.Image())), boot.Image()...) }
 
-// again is all of it for stdin.
-func (a *ahead) again() []byte { return append(opening(a.config), a.frames...) }
+// arrived ends what is kept of it, and returns what stdin is to begin with.
+func (a *ahead) arrived(yes bool) (again []byte) {
+	if !yes {
+		again = append(opening(a.config), a.frames...)
+	}
+	a.frames = nil
+	return again
+}
 
 // goAhead waits for what is to go ahead of c's stdin, and gives it to ssh.
 func (c *Context) goAhead(ctx context.Context, plan connect.Plan) connect.Plan {
@@ -58,6 +67,9 @@ func (c *Context) goAhead(ctx context.Context, plan connect.Plan) connect.Plan {
 	value, err := boot.AheadValue(c.ahead.config, asText(c.ahead.frames))
 	if err != nil {
 		panic(err) // of what is embedded
+	}
+	if len(value) > maxValue {
+		return plan // EC0 says then that it hasn't arrived
 	}
 	c.stream.Sent(len(value))
 	plan.Argv = slices.Insert(slices.Clone(plan.Argv), 1, "-o", "SendEnv="+boot.AheadVariable)

@@ -84,13 +84,23 @@ func TestAhead(t *testing.T) {
 				if tt.call != nil && !slices.Contains(tt.want, wire.Call) {
 					f.expect(c.id, wire.Call)
 				}
-				root := c.root
-				waitFor(t, "start of what is written", func() bool { return root.stream.Queued() == 0 })
-				time.Sleep(time.Millisecond)
-				f.mu.Lock()
-				defer f.mu.Unlock()
-				if again := bytes.Contains(f.boot, boot.Image()); again != (mark == boot.EC0) {
-					t.Errorf("image on stdin: %v", again)
+				sees := func() bool {
+					f.mu.Lock()
+					defer f.mu.Unlock()
+					return bytes.Contains(f.boot, boot.Image())
+				}
+				if mark == boot.EC0 {
+					waitFor(t, "the image on stdin", sees)
+					return
+				}
+				waitFor(t, "the mark to be seen", func() bool {
+					e.mu.Lock()
+					defer e.mu.Unlock()
+					return c.root.count.phases.EC0 > 0
+				})
+				time.Sleep(5 * time.Millisecond)
+				if sees() {
+					t.Error("the image is on stdin too")
 				}
 			})
 		}

@@ -258,8 +258,8 @@ func (n *noise) take(b []byte) {
 	n.e.mu.Lock()
 	n.c.count.phases.EC0 = time.Since(n.c.began)
 	n.e.mu.Unlock()
-	if n.c.ahead != nil && !arrived {
-		n.c.stream.PutRaw(n.c.ahead.again())
+	if n.c.ahead != nil {
+		n.c.stream.PutRaw(n.c.ahead.arrived(arrived))
 	}
 	if n.wait {
 		n.c.stream.Release()

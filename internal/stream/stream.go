@@ -150,7 +150,9 @@ func (s *Stream) gatherLocked(f *wire.Frame, size int) {
 // Ahead seals, and returns the frames that go ahead. They won't be written.
 func (s *Stream) Ahead() []byte {
 	s.Seal()
-	return s.ahead
+	b := s.ahead
+	s.ahead = nil
+	return b
 }
 
 // Sent says that n bytes have gone down by another way.
