@@ -21,13 +21,16 @@ const (
 // serveSession waits for a command and runs it. It returns when its process is gone.
 func serveSession(channel ssh.Channel, requests <-chan *ssh.Request) {
 	defer channel.Close()
+	var env []string
 	for r := range requests {
 		command, ok := commandOf(r)
 		if !ok {
-			r.Reply(false, nil) // environment, terminals and the rest
+			set, ok := variableOf(r)
+			env = append(env, set...)
+			r.Reply(ok, nil) // no terminals and the rest
 			continue
 		}
-		p, err := startProcess(command)
+		p, err := startProcess(command, env)
 		r.Reply(err == nil, nil)
 		if err != nil {
 			return
@@ -58,6 +61,15 @@ func commandOf(r *ssh.Request) (argv []string, ok bool) {
 	return nil, false
 }
 
+// variableOf reads a request to set a variable of the environment, where it is one that Debian's sshd takes (AcceptEnv LANG LC_*).
+func variableOf(r *ssh.Request) (set []string, ok bool) {
+	var v struct{ Name, Value string }
+	if r.Type != "env" || ssh.Unmarshal(r.Payload, &v) != nil || v.Name != "LANG" && !strings.HasPrefix(v.Name, "LC_") || strings.ContainsAny(v.Name, "=\x00") || strings.Contains(v.Value, "\x00") {
+		return nil, false
+	}
+	return []string{v.Name + "=" + v.Value}, true
+}
+
 // process is what a session runs: a group of its own, with pipes.
 type process struct {
 	cmd            *exec.Cmd
@@ -66,10 +78,10 @@ type process struct {
 	done           chan struct{} // closed when reaped
 }
 
-func startProcess(argv []string) (*process, error) {
+func startProcess(argv, env []string) (*process, error) {
 	p := &process{cmd: exec.Command(argv[0], argv[1:]...), done: make(chan struct{})}
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	p.cmd.Env = loginEnv()
+	p.cmd.Env = append(loginEnv(), env...)
 	if home, err := os.UserHomeDir(); err == nil {
 		if st, err := os.Stat(home); err == nil && st.IsDir() {
 			p.cmd.Dir = home
