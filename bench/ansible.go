@@ -52,7 +52,8 @@ var books = []book{
 }
 
 // mixed is what playbooks do every day: 20 tasks.
-const mixed = prepared + `  - ping:
+const mixed = `  - file: {path: /tmp/mitogen-bench-files, state: directory}
+  - ping:
   - command: /bin/true
   - shell: echo $HOME
   - stat: {path: /etc/passwd}
@@ -65,6 +66,7 @@ const mixed = prepared + `  - ping:
   - slurp: {src: /etc/hostname}
   - getent: {database: passwd, key: root}
   - user: {name: root, state: present}
+  - file: {path: "/tmp/mitogen-bench-files/{{ inventory_hostname }}-4", state: absent}
   - command: id -un
   - shell: cat /etc/os-release | head -n 1
   - replace: {path: "/tmp/mitogen-bench-files/{{ inventory_hostname }}-3", regexp: another, replace: other}

@@ -87,7 +87,7 @@ func run() error {
 	}
 	fmt.Println("\n| figure | Mitogen | ours | ratio | needed |\n|---|---:|---:|---:|---|")
 	fmt.Printf("| command / head and image, bytes | 838 / 19,108 | %d / %d | | ≤ 400 / ≤ 7 KiB, 9 with a reason |\n",
-		len(strings.Join(boot.Command(nil, boot.Ahead), " "))+4, len(boot.Head(boot.Config{Name: "web1+sudo"}, 9999))+len(boot.Image()))
+		len(strings.Join(boot.Command(nil, boot.Ahead), " "))+8, len(boot.Head(boot.Config{Name: "web1+sudo"}, 9999))+len(boot.Image()))
 	for _, r := range rows {
 		if !strings.Contains(r.name, *only) || r.remote && b.lab == nil {
 			continue

@@ -21,7 +21,7 @@ const (
 
 // AheadVariable names the environment variable by which head, runtime and first frames can go ahead of stdin. Debian's and
 // Ubuntu's sshd accept it as they come (AcceptEnv LC_*).
-const AheadVariable = "LC_MITOGEN"
+const AheadVariable = "LC_MITO"
 
 // AheadLimit bounds what may go ahead, in bytes: Linux takes environment variables of 128 KiB, in base64.
 const AheadLimit = 64 << 10
@@ -41,7 +41,7 @@ const stage = `import os,fcntl;fcntl.fcntl(0,4,0);os.write(1,("MITO-EC0%c"%10).e
 // aheadStage is stage for plans whose environment may have the head and more.
 const aheadStage = `import os,fcntl,zlib,binascii as b;fcntl.fcntl(0,4,0);d=os.environ.pop("` + AheadVariable + `","");` +
 	`os.write(1,("MITO-EC%d%c"%(d>"",10)).encode());f=os.fdopen(0,"rb",0);` +
-	`d=d and zlib.decompress(b.a2b_base64(d));exec(d and d.splitlines()[0]or f.readline())`
+	`exec(((d and zlib.decompress(b.a2b_base64(d))).splitlines()or[f.readline()])[0])`
 
 // rawStage is stage for a terminal: it must not echo or edit what comes.
 const rawStage = `import os,tty;tty.setraw(0);os.write(1,("MITO-EC0%c"%10).encode());` +
@@ -97,18 +97,23 @@ func AheadValue(c Config, frames []byte) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	line := head(c, fmt.Sprintf(`i=d.find("\n".encode())+1;s=d[i:i+%d];A=d[i+%d:];d=zlib.compress(s);`, len(text), len(text)), "s", `,"AHEAD":A`)
+	line := head(c, fmt.Sprintf(`d=zlib.decompress(b.a2b_base64(d));i=d.find("\n".encode())+1;s=d[i:i+%d];A=d[i+%d:];d=zlib.compress(s);`, len(text), len(text)), "s", `,"AHEAD":A`)
 	var b bytes.Buffer
-	w, err := zlib.NewWriterLevel(&b, zlib.BestCompression)
-	if err != nil {
-		return "", err
-	}
+	w := writers.Get().(*zlib.Writer)
+	defer writers.Put(w)
+	w.Reset(&b)
 	for _, part := range [][]byte{line, text, frames} {
 		w.Write(part) // into memory
 	}
 	w.Close()
 	return base64.StdEncoding.EncodeToString(b.Bytes()), nil
 }
+
+// writers are kept, because they are large.
+var writers = sync.Pool{New: func() any {
+	w, _ := zlib.NewWriterLevel(nil, zlib.BestCompression) // a level that there is
+	return w
+}}
 
 // source is the image's text.
 var source = sync.OnceValues(func() ([]byte, error) {

@@ -6,8 +6,8 @@ import (
 )
 
 const (
-	// commandBudget bounds the command that goes to the far end, as the words that a shell there gets.
-	commandBudget = 400
+	// commandBudget bounds the command that goes to the far end; to the words come eight quotes for its login shell.
+	commandBudget = 392
 
 	// startBudget bounds head and image, which every context is sent. The aim is 7 KiB; the rest is paid for names that
 	// tracebacks of the runtime can be read by, for threads that may be interrupted at any moment, and for bundles, which

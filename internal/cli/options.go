@@ -97,7 +97,7 @@ func (o *options) addTargets(cmd *cobra.Command) {
 	f.StringVarP(&o.sshConfig, "ssh-config", "F", "", "ssh's configuration `FILE`, instead of ~/.ssh/config")
 	f.StringArrayVar(&o.sshArgs, "ssh-arg", nil, "further `ARGUMENT` for ssh; repeat")
 	f.BoolVar(&o.sshFromHop, "ssh-from-hop", false, "behind a hop, start ssh there; else it runs here, and the hop forwards the connection")
-	f.BoolVar(&o.sshNoAhead, "ssh-no-ahead", false, "start without the environment variable LC_MITOGEN, which saves a round trip where the server accepts it")
+	f.BoolVar(&o.sshNoAhead, "ssh-no-ahead", false, "start without the environment variable LC_MITO, which saves a round trip where the server accepts it")
 	f.BoolVar(&o.sshNative, "ssh-native", false, "speak SSH without the ssh program, for many hosts; what its configuration asks for beyond that is left to it")
 	f.IntVarP(&o.port, "port", "p", 0, "port of ssh, where the target names none")
 	f.StringVar(&o.identity, "identity", "", "`FILE` of the private key for ssh; no other is offered")

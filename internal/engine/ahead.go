@@ -47,6 +47,9 @@ func (a *ahead) arrived(yes bool) (again []byte) {
 
 // goAhead waits for what is to go ahead of c's stdin, and gives it to ssh.
 func (c *Context) goAhead(ctx context.Context, plan connect.Plan) connect.Plan {
+	if c.ahead == nil {
+		return plan
+	}
 	for _, x := range c.behind() {
 		select {
 		case <-x.sent:

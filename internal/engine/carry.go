@@ -14,9 +14,9 @@ import (
 // carried is a starter for an ssh of this machine whose connection another context makes.
 func (e *Engine) carried(carrier *Context) starter {
 	return func(ctx context.Context, plan connect.Plan, ssh connect.SSHOptions) (process, io.WriteCloser, io.ReadCloser, error) {
-		p := &carriedProcess{}
+		p, timeout := &carriedProcess{}, plan.Timeout
 		args, env, release, err := e.proxy.Register(func(host string, port int) (proxy.Conn, error) {
-			f, err := carrier.forward(ctx, host, port, plan.Timeout)
+			f, err := carrier.forward(ctx, host, port, timeout)
 			if err != nil {
 				return nil, err
 			}

@@ -20,20 +20,20 @@ func (e *Engine) native(carrier *Context, other starter) starter {
 			limited, cancel = context.WithTimeout(ctx, plan.Timeout)
 		}
 		defer cancel()
-		last := len(plan.Argv) - 1
+		last, name, timeout := len(plan.Argv)-1, plan.Name, plan.Timeout // and no more of the plan is kept
 		o := sshnative.Options{Argv: plan.Argv[:last], Command: plan.Argv[last], Env: plan.Env, SSH: ssh, Line: func(line string) {
-			if e.wanted(plan.Name) {
-				e.log.Warn(line, slog.String("hop", plan.Name))
+			if e.wanted(name) {
+				e.log.Warn(line, slog.String("hop", name))
 			}
 		}}
 		if ask := e.opt.Prompt; ask != nil {
 			o.Ask = func(ctx context.Context, kind askpass.Kind, text string) (string, error) {
-				return ask(ctx, askpass.Prompt{Hop: plan.Name, Kind: kind, Text: connect.Clean(text)})
+				return ask(ctx, askpass.Prompt{Hop: name, Kind: kind, Text: connect.Clean(text)})
 			}
 		}
 		if carrier != nil {
 			o.Dial = func(_ context.Context, host string, port int) (net.Conn, error) {
-				f, err := carrier.forward(ctx, host, port, plan.Timeout)
+				f, err := carrier.forward(ctx, host, port, timeout)
 				if err != nil {
 					return nil, err
 				}

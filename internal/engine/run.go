@@ -55,10 +55,10 @@ func (e *Engine) spawn(ctx context.Context, plan connect.Plan, ssh connect.SSHOp
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	asker := e.asker(ctx, plan)
+	asker, name := e.asker(ctx, plan), plan.Name // and no more of the plan is kept
 	p, err := spawn.Start(ctx, plan, spawn.Options{Busy: func() bool { return ans.busy() || asker.busy() }, Ask: asker.function(), Line: func(line string) {
-		if e.wanted(plan.Name) {
-			e.log.Warn(line, slog.String("hop", plan.Name))
+		if e.wanted(name) {
+			e.log.Warn(line, slog.String("hop", name))
 		}
 	}})
 	if err != nil {
@@ -115,10 +115,7 @@ func (e *Engine) run(c *Context, start starter, plan connect.Plan, ssh connect.S
 	defer e.jobs.Done()
 	ctx, cancel := context.WithCancel(e.base)
 	defer cancel()
-	if c.ahead != nil {
-		plan = c.goAhead(ctx, plan)
-	}
-	proc, stdin, stdout, err := start(ctx, plan, ssh)
+	proc, stdin, stdout, err := start(ctx, c.goAhead(ctx, plan), ssh)
 	if err != nil {
 		if failed := (*connect.Error)(nil); errors.As(err, &failed) {
 			failed.Hop = c.name

@@ -15,8 +15,8 @@ const aheadModule = `
 import os
 
 def variable():
-    p = os.popen('echo "$LC_MITOGEN"')
-    return os.environ.get('LC_MITOGEN'), p.read()
+    p = os.popen('echo "$LC_MITO"')
+    return os.environ.get('LC_MITO'), p.read()
 `
 
 // A context that gets head, image, a module and a call by its environment answers before anything comes on its stdin, and doesn't pass

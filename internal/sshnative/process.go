@@ -107,6 +107,7 @@ func (d *dialer) start(ctx context.Context) (*Process, error) {
 			return nil, says("Connection closed: %w", err)
 		}
 	}
+	d.opt.Env = nil // nor kept, by what may be asked again about the connection
 	if err := session.Start(d.opt.Command); err != nil {
 		return nil, says("Connection closed: %w", err)
 	}
