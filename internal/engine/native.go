@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"time"
 
 	"github.com/mitogen-go/mitogen/internal/askpass"
 	"github.com/mitogen-go/mitogen/internal/connect"
@@ -43,6 +44,9 @@ func (e *Engine) native(carrier *Context, other starter) starter {
 		p, err := sshnative.Start(limited, o)
 		switch {
 		case err == nil:
+			if end, ok := limited.Deadline(); ok && timeout > 0 {
+				p.Limit(time.Until(end))
+			}
 			return p, p.Stdin, p.Stdout, nil
 		case errors.Is(err, sshnative.ErrUnsupported):
 			e.log.Info("ssh is left to the program", slog.String("hop", plan.Name), slog.Any("why", err))

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/mitogen-go/mitogen"
 	"github.com/mitogen-go/mitogen/internal/lab"
@@ -179,5 +180,19 @@ func TestNativeTimeout(t *testing.T) {
 	o := mitogen.ConnectOptions{Timeout: 300_000_000, SSH: mitogen.SSHOptions{Native: true, Port: silent.Addr().(*net.TCPAddr).Port}}
 	if _, err := e.Connect(t.Context(), "127.0.0.1", o); !errors.Is(err, mitogen.ErrTimeout) {
 		t.Error(err)
+	}
+}
+
+// The timeout is that of the whole connect, also where a command was started that isn't an interpreter.
+func TestNativeTimeoutOfTheInterpreter(t *testing.T) {
+	l := lab.Need(t)
+	e := engine(t, mitogen.Options{})
+	for _, native := range []bool{true, false} {
+		o := mitogen.ConnectOptions{Timeout: 1500 * time.Millisecond, Python: []string{"sleep 60 #"}, SSH: mitogen.SSHOptions{Native: native, ConfigFile: l.Config}}
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		if _, err := e.Connect(ctx, lab.Free, o); !errors.Is(err, mitogen.ErrTimeout) {
+			t.Errorf("native %v: %v", native, err)
+		}
+		cancel()
 	}
 }

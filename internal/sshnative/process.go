@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -46,6 +47,7 @@ type Process struct {
 	status    int
 	failure   *connect.Failure
 	connected bool
+	limit     *time.Timer
 }
 
 // A dialer makes one connection, jumps included.
@@ -84,6 +86,8 @@ func (d *dialer) start(ctx context.Context) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
+	stop := context.AfterFunc(ctx, func() { client.Close() }) // a cut may be silent
+	defer stop()
 	session, err := client.NewSession()
 	if err != nil {
 		return nil, says("Connection closed: %w", err)
@@ -288,6 +292,11 @@ func (p *Process) end() {
 		for i := len(p.closers) - 1; i >= 0; i-- {
 			p.closers[i].Close()
 		}
+		p.mu.Lock()
+		if p.limit != nil {
+			p.limit.Stop()
+		}
+		p.mu.Unlock()
 		close(p.done)
 	})
 }
@@ -295,8 +304,25 @@ func (p *Process) end() {
 // Connected says that lines of stderr are news from now on.
 func (p *Process) Connected() {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.connected = true
-	p.mu.Unlock()
+	if p.limit != nil {
+		p.limit.Stop()
+	}
+}
+
+// Limit ends the process as having timed out, unless Connected is called in time. It is to be called once at most.
+func (p *Process) Limit(d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.limit = time.AfterFunc(d, func() {
+		p.mu.Lock()
+		connected := p.connected
+		p.mu.Unlock()
+		if !connected {
+			p.Fail(connect.WhatTimeout)
+		}
+	})
 }
 
 // Note adds to what is told of a failure.
