@@ -23,9 +23,6 @@ const (
 // Ubuntu's sshd accept it as they come (AcceptEnv LC_*).
 const AheadVariable = "LC_MITO"
 
-// AheadLimit bounds what may go ahead, in bytes: Linux takes environment variables of 128 KiB, in base64.
-const AheadLimit = 64 << 10
-
 // NoPython is what the boot command prints on stderr when it finds no interpreter; it exits with 127.
 const NoPython = "MITO-NOPY"
 

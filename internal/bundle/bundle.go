@@ -45,6 +45,11 @@ func (b *Bundle) Modules() []string {
 	return names
 }
 
+// Files tells whether files of packages are among the members, besides modules.
+func (b *Bundle) Files() bool {
+	return slices.ContainsFunc(b.items, func(it *item) bool { return it.letter == modules.Data })
+}
+
 // Pack makes bundles of groups, whose dependencies come before them, as those of the bundles do. It makes one for each
 // package, and several where packages import each other in turns. Only the members of an import cycle through
 // several packages can come before what they need. The same groups give the same bundles.

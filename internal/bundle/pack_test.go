@@ -155,3 +155,16 @@ func levelOf(bundles []*Bundle, level int) string {
 	}
 	return fmt.Sprintf("level %d: %d bytes, %v with reading", level, total, time.Since(start))
 }
+
+// A bundle knows whether it has more than code.
+func TestFiles(t *testing.T) {
+	for _, letter := range []byte{modules.Plain, modules.Data} {
+		g := group(nil, "p/p.a", "p/p.b")
+		g.Members[1].Letter = letter
+		for _, b := range Pack([]closure.Group{g}) {
+			if b.Files() != (letter == modules.Data) {
+				t.Errorf("%c: %v", letter, b.Files())
+			}
+		}
+	}
+}

@@ -53,7 +53,7 @@ type SSHOptions struct {
 	Native bool
 
 	// The first round trip is saved where the server takes our environment variable, as Debian's and Ubuntu's do (AcceptEnv LC_*): the runtime,
-	// modules of Python and how to go on from there are in it. Arguments of calls are only with CallsAhead, and no Secret ever: processes of the same user
+	// modules of Python and how to go on from there are in it. Arguments of calls, and scripts, are only with CallsAhead, and no Secret ever: processes of the same user
 	// and administrators can read it on both machines, as they can a command's arguments. With NoAhead it isn't used.
 	CallsAhead, NoAhead bool
 

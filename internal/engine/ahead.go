@@ -22,8 +22,11 @@ const (
 	carryPatience = 50 * time.Millisecond // until a further ssh, that is started meanwhile, wants a connection
 )
 
-// maxValue is how long a variable may be: Linux takes 128 KiB, its name included.
-const maxValue = 120 << 10
+// What may go ahead, in bytes: Linux takes variables of 128 KiB, name included, and this one is in base64.
+const (
+	aheadLimit = 64 << 10  // of frames
+	maxValue   = 120 << 10 // of the variable
+)
 
 // ahead is what goes ahead for a context next to the engine.
 type ahead struct {

@@ -107,6 +107,29 @@ func TestAhead(t *testing.T) {
 	}
 }
 
+// What services are given may be somebody's file: it doesn't go ahead, nor what comes behind it.
+func TestDataDoesNotGoAhead(t *testing.T) {
+	e, fakes := fakeEngine(t, Options{aheadPatience: patience})
+	c, err := e.Start("web1", ConnectOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Load(t.Context(), "a file", []byte("zlib of a secret")); err != nil {
+		t.Fatal(err)
+	}
+	f := <-fakes
+	e.mu.Lock()
+	frames := len(c.ahead.frames)
+	e.mu.Unlock()
+	if frames > 0 {
+		t.Errorf("%d bytes of frames", frames)
+	}
+	f.out.WriteString(boot.EC1 + "\n")
+	if g := f.expect(c.id, wire.LoadModule); !bytes.Contains(g.Payload, []byte("zlib of a secret")) {
+		t.Errorf("%q", g.Payload)
+	}
+}
+
 // Without it, everything is on stdin at once.
 func TestNoAhead(t *testing.T) {
 	e, fakes := fakeEngine(t, Options{})

@@ -65,10 +65,11 @@ func (e *Engine) comingLocked(c *Context, answers int, ids []bundle.ID) {
 
 // piecesLocked queues a bundle for c.
 func (e *Engine) piecesLocked(c *Context, b *bundle.Bundle) {
+	files := b.Files() // which may have more in them than code
 	for at := 0; at < len(b.Compressed); at += wire.PieceSize {
 		data := b.Compressed[at:min(at+wire.PieceSize, len(b.Compressed))]
 		p := wire.Piece{ID: b.ID, Total: uint32(len(b.Compressed)), Offset: uint32(at)}
-		f := wire.Frame{Dst: c.id, Handle: wire.BundlePiece, Payload: p.Append(nil), Public: true}
+		f := wire.Frame{Dst: c.id, Handle: wire.BundlePiece, Payload: p.Append(nil), Public: !files}
 		c.count.framesDown++
 		c.count.bytesDown += int64(f.Size() + len(data))
 		c.count.down = true

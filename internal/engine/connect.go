@@ -231,7 +231,7 @@ func (e *Engine) addLocked(parent *Context, l link, o ConnectOptions) *Context {
 			if l.carries {
 				c.ahead.patience = carryPatience
 			}
-			c.stream.Gather(boot.AheadLimit)
+			c.stream.Gather(aheadLimit)
 		} else {
 			c.stream.PutRaw(opening(config))
 		}

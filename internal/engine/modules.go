@@ -213,7 +213,7 @@ func (c *Context) load(ctx context.Context, m *modules.Module) error {
 
 func loadFrame(c *Context, m *modules.Module) wire.Frame {
 	w := wire.Module{Name: m.Name, Path: m.Path, Form: wire.ModuleForm(m.Letter), Rest: m.Rest()}
-	return wire.Frame{Dst: c.id, Handle: wire.LoadModule, Payload: w.Append(nil), Public: true}
+	return wire.Frame{Dst: c.id, Handle: wire.LoadModule, Payload: w.Append(nil), Public: m.Letter != modules.Data}
 }
 
 // request is a frame from below that the Forwarder answers.
