@@ -109,15 +109,7 @@ type pending struct {
 func (t *Session) files(ctx context.Context, steps ...[]any) error {
 	t.did(func(w *Work) { w.Files++ })
 	return t.with(func(h *host) error {
-		all := make([]any, len(steps))
-		for i, s := range steps {
-			s, err := t.s.share(ctx, h.login, s)
-			if err != nil {
-				return before(err)
-			}
-			all[i] = s
-		}
-		tun, err := h.login.Serve(ctx, service, map[string]any{"op": "files", "steps": all})
+		tun, err := t.s.files(ctx, h.login, steps)
 		if err != nil {
 			return before(err)
 		}

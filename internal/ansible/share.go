@@ -23,12 +23,34 @@ const (
 
 // give gives a context a pack. Where it is behind another, that gets the pack first, keeps it, and passes it on.
 func (s *Server) give(ctx context.Context, c *engine.Context, p *pack) error {
+	defer s.lockGiving(ctx, c)()
+	return s.giveLocked(ctx, c, p)
+}
+
+// lockGiving waits until c and those before it can be given something, and sees to it that nobody has something passed on that is still to be
+// queued. It returns what ends that.
+func (s *Server) lockGiving(ctx context.Context, c *engine.Context) (unlock func()) {
 	for x := c; x != nil; x = x.Via() {
 		x.Begun(ctx) // or its hop doesn't know whom to pass it on to
 	}
-	s.giving.Lock() // so that nobody has something passed on that is still to be queued
-	defer s.giving.Unlock()
-	return s.giveLocked(ctx, c, p)
+	s.giving.Lock()
+	return s.giving.Unlock
+}
+
+// files has c do steps of a file operation. What it gets by way of its hop for them is used up by them, so nobody comes in between.
+func (s *Server) files(ctx context.Context, c *engine.Context, steps [][]any) (*engine.Tunnel, error) {
+	if c.Via() != nil {
+		defer s.lockGiving(ctx, c)()
+	}
+	all := make([]any, len(steps))
+	for i, step := range steps {
+		step, err := s.shareLocked(ctx, c, step)
+		if err != nil {
+			return nil, err
+		}
+		all[i] = step
+	}
+	return c.Serve(ctx, service, map[string]any{"op": "files", "steps": all})
 }
 
 func (s *Server) giveLocked(ctx context.Context, c *engine.Context, p *pack) error {
@@ -83,8 +105,8 @@ func tell(ctx context.Context, c *engine.Context, spec map[string]any) error {
 	return err
 }
 
-// share makes a step of a file operation by which c gets the contents of a file by way of its hop, where that is of use.
-func (s *Server) share(ctx context.Context, c *engine.Context, step []any) ([]any, error) {
+// shareLocked makes a step of a file operation by which c gets the contents of a file by way of its hop, where that is of use.
+func (s *Server) shareLocked(ctx context.Context, c *engine.Context, step []any) ([]any, error) {
 	if step[0] != "put" || c.Via() == nil {
 		return step, nil
 	}
@@ -96,7 +118,7 @@ func (s *Server) share(ctx context.Context, c *engine.Context, step []any) ([]an
 	if len(p.data) > maxPack {
 		return step, nil
 	}
-	if err := s.give(ctx, c, p); err != nil {
+	if err := s.giveLocked(ctx, c, p); err != nil {
 		return nil, err
 	}
 	return []any{"unpack", step[1], step[2], p.name}, nil

@@ -43,11 +43,7 @@ func TestShare(t *testing.T) {
 	var all [][]byte
 	put := func(c *engine.Context, name string, data []byte) {
 		t.Helper()
-		step, err := s.share(ctx, c, []any{"put", filepath.Join(dir, name), 0o600, data})
-		if err != nil || step[0] != "unpack" {
-			t.Fatal(step[0], err)
-		}
-		tun, err := c.Serve(ctx, service, map[string]any{"op": "files", "steps": []any{step}})
+		tun, err := s.files(ctx, c, [][]any{{"put", filepath.Join(dir, name), 0o600, data}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -78,6 +74,23 @@ func TestShare(t *testing.T) {
 		t.Error("the oldest is still there")
 	}
 	put(behind[1], "again", all[0])
+
+	// The same file for the same host from many sessions at once: each finds what it was sent.
+	failed := make(chan error, 500)
+	for i := range cap(failed) {
+		go func() {
+			tun, err := s.files(ctx, behind[0], [][]any{{"put", filepath.Join(dir, fmt.Sprint("same", i)), 0o600, all[1][:minShare]}})
+			if err == nil {
+				_, err = collect(tun, nil)
+			}
+			failed <- err
+		}()
+	}
+	for range cap(failed) {
+		if err := <-failed; err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // keeps counts the files in a hop.
