@@ -3,6 +3,7 @@ package connect
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -158,6 +159,21 @@ func planSSH(h Hop, boot []string, opt Options, here bool) (Plan, error) {
 	return p, nil
 }
 
+// ControlCheck is what asks whether a master of the user's exists for an ssh with the plan's argv.
+func ControlCheck(argv []string) []string {
+	options, host := argv[:len(argv)-3], argv[len(argv)-2]
+	return append(slices.Clone(options), "-O", "check", "--", host)
+}
+
+// ControlMaster is argv, a plan's, for an ssh that is a master at path while it runs, and no longer.
+func ControlMaster(argv []string, path string) []string {
+	argv = slices.Clone(argv)
+	argv[slices.Index(argv, noMaster)] = "ControlMaster=yes"
+	return slices.Insert(argv, len(argv)-3, "-o", "ControlPersist=no", "-S", path) // -S goes before ControlPath, the last before others
+}
+
+const noMaster = "ControlMaster=no"
+
 // sshArgs makes the command without what depends on where it is carried out.
 func sshArgs(h Hop, opt Options) ([]string, error) {
 	o := opt.SSH
@@ -171,7 +187,7 @@ func sshArgs(h Hop, opt Options) ([]string, error) {
 	}
 	option("LogLevel", "ERROR") // no banners
 	// Another connection's master may be used, but ours must not stay behind as one.
-	option("ControlMaster", "no")
+	args = append(args, "-o", noMaster)
 	option("ForwardX11", "no")
 	option("ClearAllForwardings", "yes")
 	if t := or(o.ConnectTimeout, opt.timeout()); t > 0 {

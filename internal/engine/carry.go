@@ -16,6 +16,9 @@ func (e *Engine) carried(carrier *Context) starter {
 	return func(ctx context.Context, plan connect.Plan, ssh connect.SSHOptions) (process, io.WriteCloser, io.ReadCloser, error) {
 		p, timeout := &carriedProcess{}, plan.Timeout
 		args, env, release, err := e.proxy.Register(func(host string, port int) (proxy.Conn, error) {
+			if conn := carrier.byMaster(ctx, host, port); conn != nil {
+				return conn, nil
+			}
 			f, err := carrier.forward(ctx, host, port, timeout)
 			if err != nil {
 				return nil, err

@@ -236,6 +236,9 @@ func (e *Engine) addLocked(parent *Context, l link, o ConnectOptions) *Context {
 			c.stream.PutRaw(opening(config))
 		}
 		e.beatLocked()
+		if l.carries && l.hop.Method == "ssh" && !l.native {
+			c.master = &master{decided: make(chan struct{})}
+		}
 		starter := l.start
 		if starter == nil {
 			starter = e.opt.start

@@ -26,6 +26,7 @@ type Context struct {
 	parent *Context // nil: the engine
 	// carrier makes the connection of an ssh of this machine. Nil: it does that itself, or there is none.
 	carrier *Context
+	master  *master  // nil: its ssh is none
 	root    *Context // the one that has the stream
 	stream  *stream.Stream
 	began   time.Time

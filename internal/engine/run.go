@@ -115,6 +115,10 @@ func (e *Engine) run(c *Context, start starter, plan connect.Plan, ssh connect.S
 	defer e.jobs.Done()
 	ctx, cancel := context.WithCancel(e.base)
 	defer cancel()
+	if c.master != nil {
+		plan = e.lead(ctx, c, plan)
+		defer c.forgetMaster()
+	}
 	proc, stdin, stdout, err := start(ctx, c.goAhead(ctx, plan), ssh)
 	if err != nil {
 		if failed := (*connect.Error)(nil); errors.As(err, &failed) {

@@ -25,7 +25,7 @@ const (
 	Free = "mitofree" // sudo without a password
 	Pass = "mitopass" // sudo with a password
 	TTY  = "mitotty"  // the same, with requiretty and use_pty
-	Log  = "mitolog"  // without a password, with input and output logged
+	Log  = "mitolog"  // without a password, with input and output logged; sshd makes no connections for it
 	None = "mitonone" // not in sudoers
 	Play = "mitoplay" // as Free, for playbooks: their tests look for whatever is left of this user
 )

@@ -169,6 +169,8 @@ PrintLastLog no
 MaxStartups 1000
 MaxSessions 1000
 Subsystem sftp internal-sftp
+Match User %s
+  AllowTcpForwarding no
 `
 
 // startSSHD tries ports until one is free.
@@ -188,7 +190,7 @@ func (l *Lab) startSSHD() error {
 
 func (l *Lab) trySSHD() error {
 	config := file("sshd_config")
-	text := fmt.Sprintf(sshdConfig, l.Host, l.Port, file("host_key"), file("authorized_keys"))
+	text := fmt.Sprintf(sshdConfig, l.Host, l.Port, file("host_key"), file("authorized_keys"), Log)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return err
 	}

@@ -21,6 +21,8 @@ type Server struct {
 	jobs     sync.WaitGroup
 }
 
+const socketName = "s"
+
 var errClosed = errors.New("server is closed")
 
 // Start returns the socket's path. The first call makes it: handle is called with each connection then, in a goroutine of its own, and the
@@ -34,7 +36,8 @@ func (s *Server) Start(handle func(*net.UnixConn)) (socket string, err error) {
 	if s.listener != nil {
 		return s.path(), nil
 	}
-	dir, err := os.MkdirTemp("", "mitogen-") // mode 0700
+	s.jobs.Go(func() { sweep(os.TempDir()) })
+	dir, err := os.MkdirTemp("", dirPrefix) // mode 0700
 	if err != nil {
 		return "", err
 	}
@@ -49,7 +52,7 @@ func (s *Server) Start(handle func(*net.UnixConn)) (socket string, err error) {
 	return s.path(), nil
 }
 
-func (s *Server) path() string { return filepath.Join(s.dir, "s") }
+func (s *Server) path() string { return filepath.Join(s.dir, socketName) }
 
 // Close closes all connections, removes the socket, and waits for the handlers.
 func (s *Server) Close() error {

@@ -9,9 +9,11 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mitogen-go/mitogen/internal/peer"
@@ -31,7 +33,8 @@ type Dial func(host string, port int) (Conn, error)
 
 // A Server connects the ssh processes of this program. The zero value is ready; it costs nothing before Register.
 type Server struct {
-	peers peer.Server
+	peers    peer.Server
+	controls atomic.Uint64 // paths that were given
 
 	mu    sync.Mutex      // protects following
 	dials map[string]Dial // by token
@@ -63,6 +66,23 @@ func (s *Server) Register(dial Dial) (args, env []string, release func(), err er
 	args = []string{"-o", "ProxyCommand=" + command, "-o", "ProxyUseFdpass=yes"}
 	// bash would take ssh's socket for a login by network, read its user's start-up file, and print what that prints.
 	return args, []string{"SHELL=/bin/sh", envName + "=" + token + ":" + socket}, release, nil
+}
+
+// maxPath is what fits into a socket's address, here and elsewhere, with the 17 bytes that ssh adds to its own while it makes it.
+const maxPath = 80
+
+// Control returns a path for the control socket of an ssh, as ssh's option takes it and as it is, in a directory that nobody else can enter.
+// Close removes that.
+func (s *Server) Control() (option, path string, err error) {
+	socket, err := s.peers.Start(s.handle)
+	if err != nil {
+		return "", "", fmt.Errorf("path of a control socket: %w", err)
+	}
+	path = filepath.Join(filepath.Dir(socket), "m"+strconv.FormatUint(s.controls.Add(1), 36))
+	if len(path) > maxPath || strings.Contains(path, "$") {
+		return "", "", fmt.Errorf("path of a control socket: %s isn't usable", path)
+	}
+	return strings.ReplaceAll(path, "%", "%%"), path, nil
 }
 
 // Close ends all connections and removes the socket.

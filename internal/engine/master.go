@@ -1,0 +1,96 @@
+package engine
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/sshmux"
+)
+
+// An ssh can make connections before the interpreter that it starts could: its server makes them, as for ssh -J. So the ssh of a hop that is to
+// carry others is a ControlMaster of ours, unless there is one of the user's. Where its server won't, the hop's context makes them.
+
+// master is the control socket of a context's ssh.
+type master struct {
+	decided chan struct{} // closed when path is final
+	path    string        // "": there is none
+}
+
+// How often a control socket is looked for: ssh makes it once it is logged in, for which somebody may have to type a password.
+const (
+	minLook = time.Millisecond
+	maxLook = 50 * time.Millisecond
+)
+
+// lead makes plan, with which c is about to be started, that of a master.
+func (e *Engine) lead(ctx context.Context, c *Context, plan connect.Plan) connect.Plan {
+	limited, cancel := ctx, context.CancelFunc(func() {})
+	if plan.Timeout > 0 {
+		limited, cancel = context.WithTimeout(ctx, plan.Timeout)
+	}
+	defer cancel()
+	option, path, err := e.proxy.Control()
+	if err != nil || sshmux.Alive(limited, connect.ControlCheck(plan.Argv), plan.Env) {
+		close(c.master.decided)
+		return plan
+	}
+	plan.Argv = connect.ControlMaster(plan.Argv, option)
+	c.stream.Seal() // nobody needs an OPEN
+	e.jobs.Go(func() { c.look(path) })
+	return plan
+}
+
+// look waits for the socket, or until there will be none.
+func (c *Context) look(path string) {
+	defer close(c.master.decided)
+	began := time.Now()
+	for last := false; ; {
+		if _, err := os.Stat(path); err == nil {
+			c.master.path = path
+			return
+		}
+		if last {
+			return
+		}
+		select {
+		case <-time.After(min(maxLook, max(minLook, time.Since(began)/200))):
+		case <-c.ready:
+			last = true // the socket is there before
+		case <-c.done:
+			return
+		}
+	}
+}
+
+// byMaster has the server of c's ssh connect to a port of a host; nil: c has to do that.
+func (c *Context) byMaster(ctx context.Context, host string, port int) *sshmux.Conn {
+	if c.master == nil {
+		return nil
+	}
+	select {
+	case <-c.master.decided:
+	case <-ctx.Done():
+		return nil
+	}
+	if c.master.path == "" {
+		return nil
+	}
+	conn, err := sshmux.Dial(ctx, c.master.path, host, port)
+	if err != nil {
+		return nil // c finds out why, if it can't do it either
+	}
+	return conn
+}
+
+// forgetMaster removes the socket, which an ssh that was killed leaves.
+func (c *Context) forgetMaster() {
+	if c.master == nil {
+		return
+	}
+	<-c.master.decided
+	if c.master.path != "" {
+		os.Remove(c.master.path)
+	}
+}
