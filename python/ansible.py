@@ -39,6 +39,7 @@ class Output:
     gone = 0
     eof = 1     # of what is fed
     w = None
+    late = 0    # nobody looks at it before its end
 
     def begin(self, key, outs):
         self.key = key
@@ -53,7 +54,8 @@ class Output:
     def reader(self, fd):
         def read(ev):
             self.take(fd)
-            UP.flush()
+            if not self.late or FLOWS.get(self.key, 0) < WINDOW // 2:
+                UP.flush()
         return read
 
     def take(self, fd):
@@ -516,8 +518,10 @@ def learn_zip(number, files):
     sys.meta_path.insert(0, MEMBERS)
     if not PY3:
         sys.path_hooks.insert(0, MEMBERS.hook)
-    if gc.isenabled():
+    collects = gc.isenabled()
+    if collects:
         gc.collect()
+        gc.disable()    # it would look through what is imported again and again
     for name in COMMON:
         try:
             if MEMBERS.where(name) or name.split('.')[0] != 'ansible':
@@ -529,6 +533,8 @@ def learn_zip(number, files):
             WARM[name] = files[MEMBERS.where(name)]
     if hasattr(gc, 'freeze'):
         gc.freeze()
+    if collects:
+        gc.enable()
 
 
 COMMON = ['ansible.module_utils.basic', 'ansible.module_utils._internal._ansiballz._loader',
@@ -757,7 +763,7 @@ def do_module(key, spec):
         learn_zip(spec['zip'], spec['files'])
     if fresh(key):
         j = Job(key, 0, lambda: run_ansible_module(spec))
-        j.eof = 1
+        j.eof = j.late = 1
         j.flush()
 
 

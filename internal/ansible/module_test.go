@@ -225,6 +225,11 @@ sys.exit(3)
 			if out != "none" {
 				t.Errorf("a module that isn't there: %q, %q", out, errs)
 			}
+			// More than a window, of both streams: output is held until there is much of it, or the end.
+			much := st.module(t, "import sys\nfor i in range(30):\n    sys.stdout.write('0123456789' * 10000)\n    sys.stderr.write('abc' * 10000)\nsys.exit(3)\n")
+			if out, errs, status := b.run(much, "", nil); out != strings.Repeat("0123456789", 300_000) || errs != strings.Repeat("abc", 300_000) || status != 3 {
+				t.Errorf("%d and %d bytes, status %d", len(out), len(errs), status)
+			}
 			// At the same time.
 			slow := st.module(t, "import sys, time\ntime.sleep(.3)\nsys.stdout.write('slow')\nsys.exit(0)\n")
 			var wait sync.WaitGroup

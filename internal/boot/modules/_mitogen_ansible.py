@@ -22,6 +22,7 @@ class Output:
  gone=0
  eof=1
  w=None
+ late=0
  def begin(self,key,outs):
   self.key=key
   self.outs=outs
@@ -34,7 +35,8 @@ class Output:
  def reader(self,fd):
   def read(ev):
    self.take(fd)
-   UP.flush()
+   if not self.late or FLOWS.get(self.key,0)<WINDOW//2:
+    UP.flush()
   return read
  def take(self,fd):
   if FLOWS[self.key]<=0:
@@ -403,8 +405,10 @@ def learn_zip(number,files):
  sys.meta_path.insert(0,MEMBERS)
  if not PY3:
   sys.path_hooks.insert(0,MEMBERS.hook)
- if gc.isenabled():
+ collects=gc.isenabled()
+ if collects:
   gc.collect()
+  gc.disable()
  for name in COMMON:
   try:
    if MEMBERS.where(name)or name.split('.')[0]!='ansible':
@@ -416,6 +420,8 @@ def learn_zip(number,files):
    WARM[name]=files[MEMBERS.where(name)]
  if hasattr(gc,'freeze'):
   gc.freeze()
+ if collects:
+  gc.enable()
 COMMON=['ansible.module_utils.basic','ansible.module_utils._internal._ansiballz._loader','ansible.module_utils._internal._json._profiles._module_legacy_c2m','ansible.module_utils._internal._json._profiles._module_legacy_m2c','ansible.modules','runpy','glob','tempfile','shutil']
 def forget_warm():
  for name in list(sys.modules):
@@ -586,7 +592,7 @@ def do_module(key,spec):
   learn_zip(spec['zip'],spec['files'])
  if fresh(key):
   j=Job(key,0,lambda:run_ansible_module(spec))
-  j.eof=1
+  j.eof=j.late=1
   j.flush()
 def serve_ansible(key,spec):
  op=spec['op']
