@@ -169,7 +169,7 @@ func (n *Net) add(t testing.TB, i int) error {
 		}
 	}
 	config := filepath.Join(t.TempDir(), "sshd_config")
-	text := fmt.Sprintf(sshdConfig, n.address(i), 22, file("host_key"), file("authorized_keys"))
+	text := fmt.Sprintf(sshdConfig, n.address(i), 22, file("host_key"), file("authorized_keys"), Log)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return err
 	}
