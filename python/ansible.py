@@ -40,6 +40,7 @@ class Output:
     eof = 1     # of what is fed
     w = None
     late = 0    # nobody looks at it before its end
+    tty = None  # a terminal's master
 
     def begin(self, key, outs):
         self.key = key
@@ -84,7 +85,8 @@ class Output:
             POLL.unregister(fd)
         del FDS[fd]
         del self.outs[fd]
-        os.close(fd)
+        if fd != self.tty:
+            os.close(fd)
 
     def resume(self):
         if self.full and FLOWS[self.key] > 0:
@@ -95,6 +97,8 @@ class Output:
     def over(self, data):
         for fd in list(self.outs):
             self.shut_out(fd)
+        if self.tty is not None:
+            os.close(self.tty)
         del TUNNELS[self.key]
         spend(self.key)
         UP.put(frame(self.key[0], self.key[1], data))
@@ -165,6 +169,7 @@ class Job(Output):
             master, slave = os.openpty()
             stdin, feed, ends, outs = slave, None, [slave, slave], {master: '1'.encode()}
             fds = [master, slave]
+            self.tty = master   # closed when the process has ended: that hangs up, also on one that has closed what it had of it
         else:
             stdin, feed = os.pipe()
             out, out_w = os.pipe()

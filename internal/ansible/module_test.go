@@ -264,6 +264,9 @@ func TestRequests(t *testing.T) {
 			if out, _, end = b.ask(c, &Message{Do: "exec", Command: "tty; echo err >&2; exit 2", TTY: true}); !strings.Contains(out, "/dev/") || !strings.Contains(out, "err\r\n") || end.Status != 2 {
 				t.Errorf("on a terminal: %q, %+v", out, end)
 			}
+			if _, _, end = b.ask(c, &Message{Do: "exec", Command: "exec <&- >&- 2>&-; sleep .1; exit 7", TTY: true}); end.Status != 7 {
+				t.Errorf("what closes its terminal first ended with %d", end.Status)
+			}
 			if _, errs, end := b.ask(c, &Message{Do: "exec", Command: "no-such-program-here"}); end.Status != 127 {
 				t.Errorf("%q, %+v", errs, end)
 			}

@@ -23,6 +23,7 @@ class Output:
  eof=1
  w=None
  late=0
+ tty=None
  def begin(self,key,outs):
   self.key=key
   self.outs=outs
@@ -62,7 +63,8 @@ class Output:
    POLL.unregister(fd)
   del FDS[fd]
   del self.outs[fd]
-  os.close(fd)
+  if fd!=self.tty:
+   os.close(fd)
  def resume(self):
   if self.full and FLOWS[self.key]>0:
    self.full=0
@@ -71,6 +73,8 @@ class Output:
  def over(self,data):
   for fd in list(self.outs):
    self.shut_out(fd)
+  if self.tty is not None:
+   os.close(self.tty)
   del TUNNELS[self.key]
   spend(self.key)
   UP.put(frame(self.key[0],self.key[1],data))
@@ -122,6 +126,7 @@ class Job(Output):
    master,slave=os.openpty()
    stdin,feed,ends,outs=slave,None,[slave,slave],{master:'1'.encode()}
    fds=[master,slave]
+   self.tty=master
   else:
    stdin,feed=os.pipe()
    out,out_w=os.pipe()
