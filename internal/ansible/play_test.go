@@ -534,3 +534,38 @@ func TestRoundTrips(t *testing.T) {
 	}
 	s.quiet(nil)
 }
+
+// A task's process whose playbook was killed starts nothing: its parent is one that would keep a daemon for ever.
+func TestOrphaned(t *testing.T) {
+	const program = `
+import importlib.util, os, sys, time
+spec = importlib.util.spec_from_file_location('plugin', sys.argv[1])
+plugin = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(plugin)
+main = os.getpid()
+if os.fork():
+    time.sleep(.3)
+    os._exit(0)
+said = [plugin.orphaned(os.getppid()), plugin.orphaned(main)]
+while os.getppid() == main:
+    time.sleep(.01)
+time.sleep(.2) # whoever has started it waits for it
+print(said + [plugin.orphaned(os.getppid())])
+`
+	for _, playbook := range playbooks(t) {
+		text, err := os.ReadFile(playbook)
+		if err != nil {
+			t.Fatal(err)
+		}
+		python, _, _ := strings.Cut(strings.TrimPrefix(string(text), "#!"), "\n")
+		dir := t.TempDir()
+		if _, _, err := ansible.Unpack(dir, "/nowhere/mitogen"); err != nil {
+			t.Fatal(err)
+		}
+		argv := append(strings.Fields(python), "-c", program, filepath.Join(dir, "connection", "mitogen.py"))
+		out, err := exec.Command(argv[0], argv[1:]...).Output()
+		if string(out) != "[False, False, True]\n" {
+			t.Errorf("%s: %q, %v", playbook, out, err)
+		}
+	}
+}

@@ -274,10 +274,21 @@ PYTHON = re.compile(r'[\w./+-]+$')
 READS_STDIN = re.compile(r' -[A-Za-z]*S')
 PLAIN = re.compile(r'[\w ./=:@%+,~-]*$', re.ASCII)
 
+MAIN = os.getpid()          # of the playbook, where Ansible loads this before it forks
 PATIENCE = 30               # seconds that a daemon, or an interpreter, may take to start
 CHUNK = 1 << 19
 
 display = Display()
+
+
+def orphaned(parent):
+    """Whether the playbook has been killed: then the parent of its tasks' processes is another one, which would keep a daemon."""
+    if os.getpid() != MAIN and parent != MAIN:
+        try:
+            os.kill(MAIN, 0)
+        except OSError as e:
+            return e.errno == errno.ESRCH
+    return False
 
 
 def split(text):
@@ -438,6 +449,8 @@ class Session:
         return os.path.join(base, 'ansible-%d.sock' % self.pid)
 
     def dial(self):
+        if orphaned(self.pid):
+            raise AnsibleConnectionFailure('the playbook has gone')
         path = self.socket_path()
         s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
