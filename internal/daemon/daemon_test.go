@@ -377,7 +377,7 @@ func TestUpgrade(t *testing.T) {
 
 // Only one daemon has a socket; what a killed one left is no obstacle.
 func TestOneDaemon(t *testing.T) {
-	d, _ := running(t, Options{})
+	d, wait := running(t, Options{})
 	if err := Serve(t.Context(), Options{Socket: d.Socket}); !errors.Is(err, ErrRunning) {
 		t.Error(err)
 	}
@@ -385,6 +385,9 @@ func TestOneDaemon(t *testing.T) {
 		t.Error(err)
 	}
 	eventually(t, "the socket goes", func() bool { _, err := os.Stat(d.Socket); return err != nil })
+	if err := wait(); err != nil { // it has the lock until then
+		t.Error(err)
+	}
 	l, err := net.Listen("unix", d.Socket)
 	if err != nil {
 		t.Fatal(err)
