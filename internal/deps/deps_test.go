@@ -36,11 +36,11 @@ internal/closure:      internal/pysource internal/modules
 internal/bundle:       internal/wire internal/modules internal/closure
 internal/forward:      internal/wire internal/pysource internal/modules internal/closure internal/bundle
 internal/stream:       internal/wire
-internal/spawn:        internal/connect
-internal/jsonvalue:    internal/pickle
 internal/peer:
+internal/spawn:        internal/connect internal/peer
+internal/jsonvalue:    internal/pickle
 internal/askpass:      internal/connect internal/peer
-internal/sshmux:
+internal/sshmux:       internal/peer
 internal/proxy:        internal/peer
 internal/sshnative:    internal/connect internal/askpass
 internal/engine:       internal/wire internal/pickle internal/connect internal/route internal/boot internal/pysource internal/modules internal/bundle internal/forward internal/stream internal/spawn internal/askpass internal/proxy internal/sshmux internal/sshnative

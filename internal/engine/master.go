@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"log/slog"
 	"os"
 	"time"
 
@@ -79,7 +80,8 @@ func (c *Context) byMaster(ctx context.Context, host string, port int) *sshmux.C
 	}
 	conn, err := sshmux.Dial(ctx, c.master.path, host, port)
 	if err != nil {
-		return nil // c finds out why, if it can't do it either
+		c.e.log.Info("the hop's server makes no connection: its context is asked", slog.String("hop", c.name), slog.Any("why", err))
+		return nil // c finds out more, if it can't do it either
 	}
 	return conn
 }

@@ -13,6 +13,35 @@ import (
 	"github.com/mitogen-go/mitogen/internal/lab"
 )
 
+// wentAhead calls c's first function, and returns what was ahead of c's stdin.
+func wentAhead(t *testing.T, c *mitogen.Context, argument any) string {
+	t.Helper()
+	text, err := mitogen.Call[string](t.Context(), c, "here:own_environment", argument)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for v := range strings.SplitSeq(text, "\x00") {
+		value, ok := strings.CutPrefix(v, boot.AheadVariable+"=")
+		if !ok {
+			continue
+		}
+		packed, err := base64.StdEncoding.DecodeString(value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := zlib.NewReader(bytes.NewReader(packed))
+		if err != nil {
+			t.Fatal(err)
+		}
+		all, err := io.ReadAll(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(all)
+	}
+	return ""
+}
+
 // What starts a login is in its environment where sshd takes that, once; what may be secret isn't, and what it starts doesn't get it.
 func TestAhead(t *testing.T) {
 	l := lab.Need(t)
@@ -45,26 +74,12 @@ func TestAhead(t *testing.T) {
 				if tt.secret {
 					value = mitogen.Secret(argument)
 				}
-				text, err := mitogen.Call[string](t.Context(), c, "here:own_environment", value)
-				if err != nil {
-					t.Fatal(err)
-				}
-				got := ""
-				for v := range strings.SplitSeq(text, "\x00") {
-					if after, ok := strings.CutPrefix(v, boot.AheadVariable+"="); ok {
-						got = after
-					}
-				}
-				packed, err := base64.StdEncoding.DecodeString(got)
-				var all []byte
-				if r, err := zlib.NewReader(bytes.NewReader(packed)); err == nil {
-					all, _ = io.ReadAll(r)
-				}
-				if tt.shows && !strings.Contains(string(all), argument) && try < 10 {
+				all := wentAhead(t, c, value)
+				if tt.shows && !strings.Contains(all, argument) && try < 10 {
 					continue
 				}
-				if err != nil || strings.Contains(string(all), "class Stream") != tt.arrives || strings.Contains(string(all), argument) != tt.shows {
-					t.Errorf("%d bytes in the environment, with the argument: %t, %v", len(all), strings.Contains(string(all), argument), err)
+				if strings.Contains(all, "class Stream") != tt.arrives || strings.Contains(all, argument) != tt.shows {
+					t.Errorf("%d bytes in the environment, with the argument: %t", len(all), strings.Contains(all, argument))
 				}
 				left, err := mitogen.Call[[]string](t.Context(), c, "here:variables", boot.AheadVariable)
 				if err != nil || strings.Join(left, "") != "" {

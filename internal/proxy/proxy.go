@@ -31,7 +31,7 @@ type Conn interface {
 // A Dial connects to a host. It is called once for each connection of the ssh that it was registered for.
 type Dial func(host string, port int) (Conn, error)
 
-// A Server connects the ssh processes of this program. The zero value is ready; it costs nothing before Register.
+// A Server connects the ssh processes of this program. The zero value is ready; it costs nothing before Register and Control.
 type Server struct {
 	peers    peer.Server
 	controls atomic.Uint64 // paths that were given

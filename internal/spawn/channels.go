@@ -7,6 +7,7 @@ import (
 	"syscall"
 
 	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/peer"
 )
 
 // channels are both ends of all that connects a child with us. All fds are close-on-exec.
@@ -100,13 +101,7 @@ func (c *channels) addStdout(opt Options) error {
 }
 
 func (c *channels) addStderr() error {
-	syscall.ForkLock.RLock() // not every platform can make sockets close-on-exec
-	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
-	if err == nil {
-		syscall.CloseOnExec(fds[0])
-		syscall.CloseOnExec(fds[1])
-	}
-	syscall.ForkLock.RUnlock()
+	fds, err := peer.Pair()
 	if err != nil {
 		return err
 	}

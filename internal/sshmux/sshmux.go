@@ -12,6 +12,8 @@ import (
 	"os"
 	"os/exec"
 	"syscall"
+
+	"github.com/mitogen-go/mitogen/internal/peer"
 )
 
 // Messages, and what they must not exceed: the master's are replies of a few words.
@@ -76,7 +78,7 @@ func dial(ctx context.Context, path, host string, port int) (*Conn, error) {
 
 // open makes a pair of sockets, of which the master gets one for both directions.
 func open(master *net.UnixConn, host string, port int) (*net.UnixConn, error) {
-	pair, err := socketpair()
+	pair, err := peer.Pair()
 	if err != nil {
 		return nil, err
 	}
@@ -93,19 +95,6 @@ func open(master *net.UnixConn, host string, port int) (*net.UnixConn, error) {
 		return nil, err
 	}
 	return near, nil
-}
-
-func socketpair() ([2]int, error) {
-	syscall.ForkLock.RLock() // not every system can have them closed on exec at once
-	defer syscall.ForkLock.RUnlock()
-	pair, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
-	if err != nil {
-		return pair, os.NewSyscallError("socketpair", err)
-	}
-	for _, fd := range pair {
-		syscall.CloseOnExec(fd)
-	}
-	return pair, nil
 }
 
 // request carries out the dialogue with the master.

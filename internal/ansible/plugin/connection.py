@@ -652,7 +652,7 @@ class Connection(SSHConnection):
         message = {'do': 'exec', 'command': to_text(cmd), 'shell': getattr(self._shell, 'executable', None) or '/bin/sh'}
         made = self.become.made if sudoable and self.become else None
         state = self.become.state() if made else None
-        if made and (made[0] in cmd or shlex.quote(made[0]) in cmd or made[0] in self.mitogen_unquoted(cmd)):
+        if made and (made[0] in cmd or shlex.quote(made[0])[1:-1] in cmd or made[0] in self.mitogen_unquoted(cmd)):
             message.update(inner=to_text(made[1]), account=self.become.account(), user=to_text(self.become.get_option('become_user') or 'root'),
                            stdin=bool(self.become.plugin.name == 'sudo' and READS_STDIN.search(made[0])))
         tty = not in_data and sudoable and self.get_option('use_tty')
