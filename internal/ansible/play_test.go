@@ -542,15 +542,20 @@ import importlib.util, os, sys, time
 spec = importlib.util.spec_from_file_location('plugin', sys.argv[1])
 plugin = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(plugin)
-main = os.getpid()
+r, w = os.pipe()
+if os.fork():
+    os.close(w)
+    print(os.read(r, 99).decode()) # before the playbook is waited for
+    os.wait()
+    os._exit(sys.stdout.flush() or 0)
+plugin.MAIN = main = os.getpid()
 if os.fork():
     time.sleep(.3)
     os._exit(0)
 said = [plugin.orphaned(os.getppid()), plugin.orphaned(main)]
 while os.getppid() == main:
     time.sleep(.01)
-time.sleep(.2) # whoever has started it waits for it
-print(said + [plugin.orphaned(os.getppid())])
+os.write(w, repr(said + [plugin.orphaned(os.getppid())]).encode())
 `
 	for _, playbook := range playbooks(t) {
 		text, err := os.ReadFile(playbook)

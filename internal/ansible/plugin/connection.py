@@ -283,12 +283,14 @@ display = Display()
 
 def orphaned(parent):
     """Whether the playbook has been killed: then the parent of its tasks' processes is another one, which would keep a daemon."""
-    if os.getpid() != MAIN and parent != MAIN:
-        try:
-            os.kill(MAIN, 0)
-        except OSError as e:
-            return e.errno == errno.ESRCH
-    return False
+    if os.getpid() == MAIN or parent == MAIN:
+        return False
+    try:
+        os.kill(MAIN, 0)
+        with open('/proc/%d/stat' % MAIN) as f:
+            return f.read().rpartition(')')[2].split()[0] == 'Z'    # whoever has started it doesn't know yet
+    except EnvironmentError as e:
+        return e.errno == errno.ESRCH
 
 
 def split(text):
