@@ -172,6 +172,11 @@ func ControlMaster(argv []string, path string) []string {
 	return slices.Insert(argv, len(argv)-3, "-o", "ControlPersist=no", "-S", path) // -S goes before ControlPath, the last before others
 }
 
+// ControlClient is argv, a plan's, for an ssh that uses the master at path, or, if that won't, a connection of its own.
+func ControlClient(argv []string, path string) []string {
+	return slices.Insert(slices.Clone(argv), len(argv)-3, "-S", path)
+}
+
 const noMaster = "ControlMaster=no"
 
 // sshArgs makes the command without what depends on where it is carried out.

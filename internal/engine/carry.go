@@ -88,7 +88,7 @@ func (e *Engine) loseCarriedLocked(c *Context) {
 	}
 	var carried []*Context
 	for _, x := range e.contexts {
-		if x.carrier == c {
+		if x.carrier == c || x.beside == c {
 			carried = append(carried, x)
 		}
 	}

@@ -21,6 +21,10 @@ type ConnectOptions struct {
 	Via            *Context // nil: the engine
 	Template       bool     // it runs nothing, is forked, and shared by all who ask for it
 	Fresh          bool     // the last context is nobody else's, before or after
+	Boot           []string // instead of boot.Command's for the last context, which it is to start, by boot.Pipe
+	BootName       string   // what that makes of the target, for people
+	Shared         bool     // the last context's ssh lets others use its connection
+	Beside         *Context // a context with Shared, whose connection the first one's ssh uses if it can; it doesn't end before that
 	Stdout, Stderr io.Writer
 	LogLevel       slog.Level
 
@@ -40,6 +44,8 @@ type link struct {
 	native  bool    // SSH is spoken by the engine
 	ahead   bool    // what is known may go ahead of its stdin
 	carries bool    // carry is set in the next
+	shared  bool    // ConnectOptions.Shared
+	beside  *Context
 }
 
 // Start makes the contexts that target names, as far as there are none that can be shared, and returns the last. It
@@ -154,17 +160,21 @@ func (e *Engine) links(target string, o ConnectOptions) ([]link, error) {
 		first := here && i == 0
 		l.carry = !first && h.Method == "ssh" && !o.SSH.FromHop
 		l.native = o.SSH.Native && h.Method == "ssh" && (first || l.carry)
-		way := boot.Pipe
-		if h.Method == "ssh" && (first || l.carry) && !o.SSH.NoAhead {
+		way, own := boot.Pipe, o.Boot != nil && i == len(hops)-1
+		if h.Method == "ssh" && (first || l.carry) && !o.SSH.NoAhead && !own {
 			way, l.ahead = boot.Ahead, true
 		}
 		if l.carry && i > 0 {
 			all[i-1].carries = true
 		}
-		if l.plan, err = h.Plan(boot.Command(o.Python, way), o.Options, first || l.carry); err != nil {
+		command := boot.Command(o.Python, way)
+		if own {
+			command, l.name = o.Boot, l.name+"+"+o.BootName
+		}
+		if l.plan, err = h.Plan(command, o.Options, first || l.carry); err != nil {
 			return nil, fmt.Errorf("connect %s: %w", target, err)
 		}
-		if l.plan.Wait {
+		if l.plan.Wait && !own {
 			if l.plan, err = h.Plan(boot.Command(o.Python, boot.Terminal), o.Options, first); err != nil {
 				return nil, fmt.Errorf("connect %s: %w", target, err)
 			}
@@ -179,6 +189,10 @@ func (e *Engine) links(target string, o ConnectOptions) ([]link, error) {
 		l.key = before + l.key
 		before = l.key
 		all[i] = l
+	}
+	all[len(all)-1].shared = o.Shared
+	if here {
+		all[0].beside = o.Beside
 	}
 	return all, nil
 }
@@ -206,6 +220,10 @@ func (e *Engine) addLocked(parent *Context, l link, o ConnectOptions) *Context {
 		brings: o.Brings, talk: o.Talk,
 	}
 	parentID := wire.ContextID(0)
+	if l.beside != nil && l.beside.err == nil {
+		c.beside = l.beside
+		c.beside.children++
+	}
 	if l.carry {
 		parent.children++
 		c.carrier, c.parent, parent = parent, nil, nil
@@ -236,8 +254,8 @@ func (e *Engine) addLocked(parent *Context, l link, o ConnectOptions) *Context {
 			c.stream.PutRaw(opening(config))
 		}
 		e.beatLocked()
-		if l.carries && l.hop.Method == "ssh" && !l.native {
-			c.master = &master{decided: make(chan struct{})}
+		if (l.carries || l.shared) && l.hop.Method == "ssh" && !l.native {
+			c.master = newMaster()
 		}
 		starter := l.start
 		if starter == nil {

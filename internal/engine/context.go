@@ -27,6 +27,7 @@ type Context struct {
 	// carrier makes the connection of an ssh of this machine. Nil: it does that itself, or there is none.
 	carrier *Context
 	master  *master  // nil: its ssh is none
+	beside  *Context // nil, or one whose master its ssh uses
 	root    *Context // the one that has the stream
 	stream  *stream.Stream
 	began   time.Time

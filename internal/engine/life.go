@@ -124,7 +124,7 @@ func (e *Engine) goneLocked(c *Context, why string) {
 		}()
 	}
 	e.loseCarriedLocked(c)
-	for _, p := range []*Context{c.parent, c.carrier} {
+	for _, p := range []*Context{c.parent, c.carrier, c.beside} {
 		if p != nil {
 			p.children--
 			e.releaseLocked(p)

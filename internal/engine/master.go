@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/mitogen-go/mitogen/internal/connect"
@@ -11,12 +12,29 @@ import (
 )
 
 // An ssh can make connections before the interpreter that it starts could: its server makes them, as for ssh -J. So the ssh of a hop that is to
-// carry others is a ControlMaster of ours, unless there is one of the user's. Where its server won't, the hop's context makes them.
+// carry others, or let them use its connection, is a ControlMaster of ours, unless there is one of the user's. Where its server won't, the hop's context makes them.
 
 // master is the control socket of a context's ssh.
 type master struct {
+	want    sync.Once
+	wanted  chan struct{} // closed by the first who needs it: looking for it costs wake-ups
 	decided chan struct{} // closed when path is final
 	path    string        // "": there is none
+	option  string        // path, as an option of ssh's
+	planned string        // what path is to be
+}
+
+func newMaster() *master { return &master{wanted: make(chan struct{}), decided: make(chan struct{})} }
+
+// known waits until m is there, or won't be, and tells which.
+func (m *master) known(ctx context.Context) bool {
+	m.want.Do(func() { close(m.wanted) })
+	select {
+	case <-m.decided:
+		return m.path != ""
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // How often a control socket is looked for: ssh makes it once it is logged in, for which somebody may have to type a password.
@@ -33,23 +51,29 @@ func (e *Engine) lead(ctx context.Context, c *Context, plan connect.Plan) connec
 	}
 	defer cancel()
 	option, path, err := e.proxy.Control()
-	if err != nil || sshmux.Alive(limited, connect.ControlCheck(plan.Argv), plan.Env) {
+	if err != nil || sshmux.Configured(plan.Argv) && sshmux.Alive(limited, connect.ControlCheck(plan.Argv), plan.Env) {
 		close(c.master.decided)
 		return plan
 	}
 	plan.Argv = connect.ControlMaster(plan.Argv, option)
 	c.stream.Seal() // nobody needs an OPEN
-	e.jobs.Go(func() { c.look(path) })
+	c.master.planned = path
+	e.jobs.Go(func() { c.look(option) })
 	return plan
 }
 
 // look waits for the socket, or until there will be none.
-func (c *Context) look(path string) {
+func (c *Context) look(option string) {
 	defer close(c.master.decided)
-	began := time.Now()
+	select {
+	case <-c.master.wanted:
+	case <-c.done:
+		return
+	}
+	path, began := c.master.planned, time.Now()
 	for last := false; ; {
 		if _, err := os.Stat(path); err == nil {
-			c.master.path = path
+			c.master.path, c.master.option = path, option
 			return
 		}
 		if last {
@@ -67,15 +91,7 @@ func (c *Context) look(path string) {
 
 // byMaster has the server of c's ssh connect to a port of a host; nil: c has to do that.
 func (c *Context) byMaster(ctx context.Context, host string, port int) *sshmux.Conn {
-	if c.master == nil {
-		return nil
-	}
-	select {
-	case <-c.master.decided:
-	case <-ctx.Done():
-		return nil
-	}
-	if c.master.path == "" {
+	if c.master == nil || !c.master.known(ctx) {
 		return nil
 	}
 	conn, err := sshmux.Dial(ctx, c.master.path, host, port)
@@ -86,13 +102,24 @@ func (c *Context) byMaster(ctx context.Context, host string, port int) *sshmux.C
 	return conn
 }
 
+// follow makes plan that of an ssh that uses c's connection.
+func (c *Context) follow(ctx context.Context, plan connect.Plan) connect.Plan {
+	if c.master == nil || plan.Method != "ssh" {
+		return plan
+	}
+	if c.master.known(ctx) {
+		plan.Argv = connect.ControlClient(plan.Argv, c.master.option)
+	}
+	return plan
+}
+
 // forgetMaster removes the socket, which an ssh that was killed leaves.
 func (c *Context) forgetMaster() {
 	if c.master == nil {
 		return
 	}
 	<-c.master.decided
-	if c.master.path != "" {
-		os.Remove(c.master.path)
+	if c.master.planned != "" {
+		os.Remove(c.master.planned)
 	}
 }

@@ -119,6 +119,9 @@ func (e *Engine) run(c *Context, start starter, plan connect.Plan, ssh connect.S
 		plan = e.lead(ctx, c, plan)
 		defer c.forgetMaster()
 	}
+	if c.beside != nil {
+		plan = c.beside.follow(ctx, plan)
+	}
 	proc, stdin, stdout, err := start(ctx, c.goAhead(ctx, plan), ssh)
 	if err != nil {
 		if failed := (*connect.Error)(nil); errors.As(err, &failed) {
