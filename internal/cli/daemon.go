@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -69,7 +70,13 @@ func notRunning(err error) error {
 	return err
 }
 
+// daemonGC is GOGC of a daemon: it has few MB, so that Go's own 100 would look through them for every few tasks of a playbook.
+const daemonGC = 400
+
 func serveDaemon(ctx context.Context, s *state, idle time.Duration, owner int) error {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(daemonGC)
+	}
 	return notOurs(daemon.Serve(ctx, daemon.Options{Socket: s.opt.socket, Idle: idle, Owner: owner, Version: daemonVersion(), Logger: s.newLogger(),
 		Ready: func() {
 			if s.opt.verbose > 0 {
