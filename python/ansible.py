@@ -13,11 +13,13 @@ FILES = {}      # name of a set: list of contents
 ZIPS = {}       # number: {path: (set, index)}
 CODE = {}       # (set, index, path): code object
 WARM = {}       # name of an imported module: (set, index)
+STRANGE = {}    # number of a zip file: names of WARM, and of others, that it hasn't, or has of another kind
 LIB = '/tmp/ansible_mitogen_payload/ansible_mitogen_payload.zip'    # what __file__ shows
 # When one of these changes, a new login or become would differ from what is here.
 WATCHED = ('/etc/environment', '~/.pam_environment', '/etc/passwd', '/etc/group', '/etc/resolv.conf', '/etc/localtime',
            sys.executable, os.__file__)
 TEMPS = {}      # temporary directories that were made here
+LENT = []       # uid, gid and groups of the login, once they have been needed
 BEFORE = []     # what they were when the first job came
 
 
@@ -296,11 +298,15 @@ def tidying_die(die=die):
     """The parent is gone: so are jobs, and temporary directories, unless it has told us to end."""
     for j in JOBS:
         j.kill(signal.SIGTERM)
-    if not S.stop:
-        for dir in TEMPS:
-            if not os.path.exists(dir + '/async_wrapper.py'.encode()):  # or what runs on needs it
-                remove(dir)
+    if TEMPS and not S.stop:
+        by_login(LENT, remove_temps)
     die()
+
+
+def remove_temps():
+    for dir in TEMPS:
+        if not os.path.exists(dir + '/async_wrapper.py'.encode()):  # or what runs on needs it
+            remove(dir)
 
 
 def see_the_end():
@@ -512,13 +518,15 @@ def learn_zip(number, files):
     """What a module's zip file has. The first one's is imported here, as far as modules have it in common."""
     ZIPS[number] = files = dict([(native_text(p), (native_text(s), i)) for p, s, i in files])
     for path in files:
-        if path.endswith('.py'):
+        if path.endswith('.py') and path != RARE:
             try:
                 code_of(path, files)
             except SyntaxError:
                 pass    # may be for another Python; else importing it will tell
     if WARM:
+        STRANGE[number] = strange(files)
         return
+    STRANGE[number] = []
     MEMBERS.files = files
     sys.meta_path.insert(0, MEMBERS)
     if not PY3:
@@ -542,28 +550,40 @@ def learn_zip(number, files):
         gc.enable()
 
 
+RARE = 'ansible/module_utils/distro/_distro.py'     # large, and not imported where the system has its own
 COMMON = ['ansible.module_utils.basic', 'ansible.module_utils._internal._ansiballz._loader',
           'ansible.module_utils._internal._json._profiles._module_legacy_c2m',
           'ansible.module_utils._internal._json._profiles._module_legacy_m2c', 'ansible.modules', 'runpy', 'glob', 'tempfile', 'shutil']
 
 
+def strange(files):
+    """Imported modules that a module's process has to forget: all of Ansible's where one is of another release, or somebody's own in its place."""
+    MEMBERS.files = files
+    lacks = []
+    for name in WARM:
+        p = MEMBERS.where(name)
+        if not p:
+            lacks.append(name)
+        elif files[p] != WARM[name]:
+            return of_ansible()
+    return lacks
+
+
+def of_ansible():
+    return [name for name in sys.modules if name.split('.')[0] in ('ansible', 'ansible_collections')]
+
+
 def forget_warm():
-    for name in list(sys.modules):
-        if name.split('.')[0] in ('ansible', 'ansible_collections'):
-            del sys.modules[name]
+    for name in of_ansible():
+        del sys.modules[name]
 
 
 def run_ansible_module(spec):
     """In a fork: as the module's own wrapper does it. Returns the exit status."""
     getattr(sys, 'exc_clear', int)()    # or a module of Python 2 would show what was handled in our start
     MEMBERS.files = files = ZIPS[spec['zip']]
-    for name in WARM:
-        p = MEMBERS.where(name)
-        if not p:
-            del sys.modules[name]
-        elif files[p] != WARM[name]:
-            forget_warm()   # another release, or somebody's own in its place
-            break
+    for name in STRANGE[spec['zip']]:
+        del sys.modules[name]
     for k, v in spec['env'].items():
         os.environ[str(k)] = native(utf8(v))
     try:
@@ -717,13 +737,59 @@ def encoded(v):
     return v
 
 
+def by_login(yes, do):
+    """Call do, if yes with the rights of the login, who has called sudo."""
+    if not yes:
+        return do()
+    if not LENT:
+        uid, gid = [int(os.environ[name]) for name in ('SUDO_UID', 'SUDO_GID')]
+        LENT.extend((uid, gid, groups_of(uid, gid)))
+    groups, gid = os.getgroups(), os.getegid()
+    try:
+        os.setgroups(LENT[2])
+        os.setegid(LENT[1])
+        os.seteuid(LENT[0])
+        return do()
+    finally:
+        os.seteuid(0)
+        os.setegid(gid)
+        os.setgroups(groups)
+
+
+def groups_of(uid, gid):
+    import grp
+    import pwd
+    name = pwd.getpwuid(uid)[0]
+    if hasattr(os, 'getgrouplist'):
+        return os.getgrouplist(name, gid)
+    return [gid] + [g[2] for g in grp.getgrall() if name in g[3]]
+
+
 # Operations
 
 
 def do_files(key, spec):
-    for step in spec['steps']:
-        STEPS[step[0]](*encoded(step[1:]))
+    def do():
+        for step in spec['steps']:
+            STEPS[step[0]](*encoded(step[1:]))
+    by_login(spec['login'], do)
     send(key[0], key[1])
+
+
+def do_home(key, spec):
+    """What a shell of the login's makes of ~ or ~user."""
+    import pwd
+    user = native(utf8(spec['user']))
+    try:
+        if user:
+            home = pwd.getpwnam(user)[5]
+        else:
+            home = pwd.getpwuid(int(os.environ['SUDO_UID']))[5]
+    except KeyError:
+        home = '~' + user
+    if PY3:
+        home = home.encode('utf-8', 'surrogateescape')
+    send(key[0], key[1], home)
 
 
 def do_pass(key, spec):
@@ -743,11 +809,11 @@ def do_drop(key, spec):
 
 
 def do_put(key, spec):
-    Upload(key, spec['path'], spec['mode'])
+    by_login(spec['login'], lambda: Upload(key, spec['path'], spec['mode']))
 
 
 def do_get(key, spec):
-    fd = os.open(utf8(spec['path']), os.O_RDONLY)
+    fd = by_login(spec['login'], lambda: os.open(utf8(spec['path']), os.O_RDONLY))
     Download().begin(key, {fd: '1'.encode()})
 
 
@@ -779,5 +845,5 @@ def serve_ansible(key, spec):
     OPERATIONS[op](key, spec)
 
 
-OPERATIONS = {'files': do_files, 'pass': do_pass, 'drop': do_drop, 'put': do_put, 'get': do_get, 'exec': do_exec, 'module': do_module}
+OPERATIONS = {'files': do_files, 'home': do_home, 'pass': do_pass, 'drop': do_drop, 'put': do_put, 'get': do_get, 'exec': do_exec, 'module': do_module}
 SERVICES['ansible'] = serve_ansible

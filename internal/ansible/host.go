@@ -23,9 +23,11 @@ var brings = []string{"_mitogen_spawn", "_mitogen_tunnel", "_mitogen_ansible"}
 
 // host is a login: a hop that runs nothing, but does file operations; accounts are below it.
 type host struct {
-	key   string
-	name  string // for people
-	login *engine.Context
+	key    string
+	name   string          // for people
+	login  *engine.Context // of a direct host its account's
+	direct bool
+	beside *engine.Context // nil, or a direct host's whose connection the login uses
 
 	mu      sync.Mutex // protects following; held while something is sent that depends on them
 	leaves  map[leafKey]*leaf
@@ -71,17 +73,25 @@ type Hop struct {
 	Options connect.Options
 }
 
-// newHost starts a login. What is on the way there is shared with other hosts.
-func newHost(eng *engine.Engine, key string, way Way) (*host, error) {
+// logIn starts a login. What is on the way there is shared with other hosts; beside is nil, or a context that is there already.
+func logIn(eng *engine.Engine, key string, way Way, beside *engine.Context) (*host, error) {
 	var c *engine.Context
 	for i, h := range way {
-		next, err := eng.Start(h.Target, engine.ConnectOptions{Options: h.Options, Via: c, Fresh: i == len(way)-1})
+		next, err := eng.Start(h.Target, engine.ConnectOptions{Options: h.Options, Via: c, Fresh: i == len(way)-1, Beside: beside})
 		if err != nil {
 			return nil, err
 		}
 		c = next
 	}
-	return &host{key: key, login: c, leaves: map[leafKey]*leaf{}, places: map[sum]place{}, numbers: map[sum]int{}, homes: map[string]string{}}, nil
+	return newHost(key, c), nil
+}
+
+func newHost(key string, login *engine.Context) *host {
+	return &host{key: key, login: login, leaves: map[leafKey]*leaf{}, places: map[sum]place{}, numbers: map[sum]int{}, homes: map[string]string{}}
+}
+
+func newLeaf(key leafKey) *leaf {
+	return &leaf{key: key, ready: make(chan struct{}), zips: map[int]bool{}, packs: map[string]bool{}}
 }
 
 // account is how an account other than the login's own is entered.
@@ -108,7 +118,7 @@ func (h *host) find(key leafKey) (l *leaf, fresh bool) {
 		return l, false
 	}
 	h.makeRoom()
-	l = &leaf{key: key, ready: make(chan struct{}), zips: map[int]bool{}, packs: map[string]bool{}}
+	l = newLeaf(key)
 	h.leaves[key] = l
 	return l, true
 }
@@ -251,7 +261,7 @@ func (h *host) teach(ctx context.Context, l *leaf, a *archive, packs []string, s
 			names = append(names, name)
 		}
 	}
-	if len(names) > 0 {
+	if len(names) > 0 && l.ctx != h.login {
 		if err := tell(ctx, h.login, map[string]any{"op": "pass", "to": int(l.ctx.ID()), "names": names}); err != nil {
 			return err
 		}
@@ -308,8 +318,8 @@ func (h *host) retire() {
 	}
 }
 
-// leave ends the leaves of a user, who is to be removed.
-func (h *host) leave(user string) {
+// leave ends the leaves of a user, who is to be removed, and tells whether there were any.
+func (h *host) leave(user string) bool {
 	h.mu.Lock()
 	var gone []*leaf
 	for k, l := range h.leaves {
@@ -326,6 +336,7 @@ func (h *host) leave(user string) {
 	for _, l := range gone {
 		l.ctx.Close()
 	}
+	return len(gone) > 0
 }
 
 // collect passes a job's output on until its end, and returns its exit status.

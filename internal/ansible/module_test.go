@@ -49,6 +49,7 @@ type bench struct {
 	t      *testing.T
 	s      *Server
 	python string
+	conn   *jsonline.Conn
 }
 
 func newBench(t *testing.T, python string) *bench {

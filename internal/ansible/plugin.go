@@ -3,12 +3,14 @@ package ansible
 import (
 	"bytes"
 	"embed"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
+
+	"github.com/mitogen-go/mitogen/internal/boot"
+	"github.com/mitogen-go/mitogen/internal/connect"
 )
 
 //go:embed plugin
@@ -40,11 +42,18 @@ func unpackTo(connection, callback, executable string) error {
 	if err != nil {
 		return err
 	}
-	own := bytes.Replace(text, []byte("\nEXECUTABLE = 'mitogen' "), []byte("\nEXECUTABLE = "+pythonLiteral(executable)+" "), 1)
-	if bytes.Equal(text, own) {
-		return errors.New("plugin has no line for its executable")
+	for _, line := range [][2]string{
+		{"\nEXECUTABLE = 'mitogen' ", pythonLiteral(executable)},
+		{"\nBOOT = '' ", pythonLiteral(connect.QuoteCommand(boot.Command([]string{bootPython}, boot.Pipe)))},
+	} {
+		name, _, _ := strings.Cut(line[0], "=")
+		own := bytes.Replace(text, []byte(line[0]), []byte(name+"= "+line[1]+" "), 1)
+		if bytes.Equal(text, own) {
+			return fmt.Errorf("plugin has no line for its%s", strings.ToLower(name))
+		}
+		text = own
 	}
-	if err := unpack(connection, "mitogen.py", own); err != nil {
+	if err := unpack(connection, "mitogen.py", text); err != nil {
 		return err
 	}
 	if text, err = plugins.ReadFile("plugin/callback.py"); err != nil {
@@ -52,6 +61,9 @@ func unpackTo(connection, callback, executable string) error {
 	}
 	return unpack(callback, "mitogen.py", text)
 }
+
+// bootPython is where the plugin puts an interpreter's path.
+const bootPython = "@PYTHON@"
 
 // unpack writes a file of dir, unless it is there, so that nobody sees half of it.
 func unpack(dir, base string, text []byte) error {

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -40,8 +41,10 @@ type Message struct {
 	Mode    int     `json:"mode,omitempty"`    // put
 	EOF     bool    `json:"eof,omitempty"`     // after the data of exec and put
 
+	Python string `json:"python,omitempty"` // connect: the interpreter of the account that is to be entered
+
 	// Answers of the plugin.
-	Become *string `json:"become,omitempty"` // the command that was asked for by Boot
+	Become *string `json:"become,omitempty"` // the command that was asked for by Boot; connect: what starts python as account, and asks nothing
 	Answer *string `json:"answer,omitempty"` // to what Talk says
 
 	// Ours.
@@ -76,9 +79,11 @@ type Server struct {
 	giving sync.Mutex // protects given
 	given  map[*engine.Context]*kept
 
-	mu    sync.Mutex // protects following
-	hosts map[string]*host
-	work  map[string]*Work
+	mu      sync.Mutex // protects following
+	hosts   map[string]*host
+	direct  map[string]*host // those that are an account's own
+	refused map[string]bool  // keys of hosts that can't be
+	work    map[string]*Work
 }
 
 // Work is what was done for a host, for those who ask how it went.
@@ -104,7 +109,7 @@ func (s *Server) Works() []Work {
 	}
 	slices.SortFunc(all, func(a, b Work) int { return strings.Compare(a.Host, b.Host) })
 	for i := range all {
-		for _, h := range s.hosts {
+		for _, h := range s.allLocked() {
 			if h.name == all[i].Host {
 				st := h.login.Stats()
 				h.mu.Lock()
@@ -135,7 +140,7 @@ func (t *Session) workLocked() *Work {
 
 // NewServer makes a Server that connects with eng.
 func NewServer(eng *engine.Engine) *Server {
-	return &Server{eng: eng, store: newStore(), given: map[*engine.Context]*kept{}, hosts: map[string]*host{}, work: map[string]*Work{}}
+	return &Server{eng: eng, store: newStore(), given: map[*engine.Context]*kept{}, hosts: map[string]*host{}, direct: map[string]*host{}, refused: map[string]bool{}, work: map[string]*Work{}}
 }
 
 // host returns the login at the end of a way, which may have to be made; in use. done is to be called.
@@ -143,20 +148,52 @@ func (t *Session) host() (*host, error) {
 	s := t.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	key := t.way.key()
-	h := s.hosts[key]
+	return t.hostLocked()
+}
+
+// hostLocked is host. Server.mu is held.
+func (t *Session) hostLocked() (*host, error) {
+	h := t.s.hosts[t.key]
 	if h != nil && h.use() {
 		return h, nil
 	}
-	h, err := newHost(s.eng, key, t.way)
+	var beside *engine.Context
+	if d := t.s.direct[t.key]; d != nil && d.login.Info().PID != 0 { // else it may still fail, and the login with it
+		beside = d.login
+	}
+	h, err := logIn(t.s.eng, t.key, t.way, beside)
 	if err != nil {
 		return nil, err
 	}
+	h.beside = beside
+	t.addLocked(t.s.hosts, h)
 	h.use()
-	h.name = t.name
-	s.hosts[key] = h
-	t.workLocked().Logins++
 	return h, nil
+}
+
+// addLocked makes h one of hosts. Server.mu is held.
+func (t *Session) addLocked(hosts map[string]*host, h *host) {
+	h.name, hosts[t.key] = t.name, h
+	t.workLocked().Logins++
+}
+
+// allLocked are all hosts. Server.mu is held.
+func (s *Server) allLocked() []*host {
+	return slices.AppendSeq(slices.Collect(maps.Values(s.hosts)), maps.Values(s.direct))
+}
+
+// dropLocked has the next operation make another host instead of h. Server.mu is held.
+func (s *Server) dropLocked(h *host) {
+	for _, hosts := range []map[string]*host{s.hosts, s.direct} {
+		if hosts[h.key] != h {
+			continue
+		}
+		delete(hosts, h.key)
+		if w := s.work[h.name]; w != nil {
+			st := h.login.Stats()
+			w.Down, w.Up = w.Down+st.BytesDown, w.Up+st.BytesUp
+		}
+	}
 }
 
 // key tells logins apart, passwords included, without showing them. Interpreters don't matter: others can be started below.
@@ -179,28 +216,30 @@ func (hop Hop) hash(h io.Writer) {
 	fmt.Fprintf(h, "%v %q %q %q %v %q", o.Programs, string(o.Sudo.Password), string(o.Su.Password), string(o.Doas.Password), o.ConnectTimeout, []any{o.Sudo.Args, o.Su.Args, o.Doas.Args})
 }
 
-// retire makes the next operation log in again.
+// retire makes the next operation log in again. A direct host goes with the login that uses its connection, and doesn't end before that.
 func (s *Server) retire(h *host) {
 	s.mu.Lock()
-	if s.hosts[h.key] == h {
-		delete(s.hosts, h.key)
-		if w := s.work[h.name]; w != nil {
-			st := h.login.Stats()
-			w.Down, w.Up = w.Down+st.BytesDown, w.Up+st.BytesUp
-		}
+	all := []*host{h}
+	if login := s.hosts[h.key]; login != nil && login.beside == h.login {
+		all = []*host{login, h}
+	}
+	for _, h := range all {
+		s.dropLocked(h)
 	}
 	s.mu.Unlock()
-	h.retire()
+	for _, h := range all {
+		h.retire()
+	}
 }
 
 // CloseIdle logs out of hosts that have not been used for so long.
 func (s *Server) CloseIdle(after time.Duration) {
 	s.mu.Lock()
 	var idle []*host
-	for key, h := range s.hosts {
+	for _, h := range s.allLocked() {
 		h.mu.Lock()
 		if h.uses == 0 && time.Since(h.last) > after {
-			delete(s.hosts, key)
+			s.dropLocked(h)
 			idle = append(idle, h)
 		}
 		h.mu.Unlock()
@@ -257,6 +296,7 @@ type Session struct {
 	name    string // of the host, for people
 	ch      *jsonline.Conn
 	way     Way
+	key     string // of way
 	in      chan request
 	pending []*pending      // operations that nobody has waited for yet
 	temps   map[string]bool // temporary directories that were made, and not yet removed
@@ -272,7 +312,7 @@ type request struct {
 func (s *Server) Serve(ctx context.Context, ch *jsonline.Conn, name string, way Way) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	t := &Session{s: s, name: name, ch: ch, way: way, in: make(chan request), temps: map[string]bool{}}
+	t := &Session{s: s, name: name, ch: ch, way: way, key: way.key(), in: make(chan request), temps: map[string]bool{}}
 	var orderly atomic.Bool
 	go func() {
 		defer close(t.in)
@@ -320,11 +360,7 @@ func (t *Session) tidy() {
 func (t *Session) do(ctx context.Context, m *Message, data []byte, end *End) error {
 	switch m.Do {
 	case "connect": // ahead of what is to come
-		h, err := t.host()
-		if err == nil {
-			h.done()
-		}
-		return err
+		return t.ahead(m)
 	case "exec":
 		return t.exec(ctx, m, data, end)
 	case "put":
@@ -337,32 +373,60 @@ func (t *Session) do(ctx context.Context, m *Message, data []byte, end *End) err
 	return fmt.Errorf("unknown request %.40q", m.Do)
 }
 
-// with runs fn with the host, once more where a context has turned out to be stale, or to have gone before.
-func (t *Session) with(fn func(h *host) error) error {
-	for try := 0; ; try++ {
-		h, err := t.host()
+// with runs fn with a host that does what the login's account may, once more where a context has turned out to be stale, or to have gone before.
+func (t *Session) with(ctx context.Context, fn func(h *host) error) error {
+	return t.retry(ctx, func() (*host, error) {
+		if h := t.lender(ctx); h != nil {
+			return h, nil
+		}
+		return t.host()
+	}, fn)
+}
+
+// retry runs fn with the host that find returns.
+func (t *Session) retry(ctx context.Context, find func() (*host, error), fn func(h *host) error) error {
+	for try := 0; ; {
+		h, err := find()
 		if err != nil {
 			return err
 		}
-		err = fn(h)
-		h.done()
-		if try < 2 && (stale(err) || errors.Is(err, errGone)) {
-			t.s.retire(h)
-			continue
+		if err = t.order(ctx, h); err == nil {
+			err = fn(h)
 		}
-		return err
+		h.done()
+		switch {
+		case t.s.refuse(h, err):
+		case try < 2 && (stale(err) || errors.Is(err, errGone)):
+			try++
+			t.s.retire(h)
+		default:
+			return err
+		}
 	}
+}
+
+// order waits for what other hosts than h are still about to do: frames to one of them don't overtake each other.
+func (t *Session) order(ctx context.Context, h *host) error {
+	for _, p := range t.pending {
+		if p.host != h {
+			t.did(func(w *Work) { w.Waits++ })
+			return t.settle(ctx)
+		}
+	}
+	return nil
 }
 
 // errGone says that a context was lost before anything was asked of it.
 var errGone = errors.New("context has gone")
 
 func (t *Session) reset() error {
-	h, err := t.host()
-	if err != nil {
-		return err
+	t.s.mu.Lock()
+	hosts := []*host{t.s.hosts[t.key], t.s.direct[t.key]}
+	t.s.mu.Unlock()
+	for _, h := range hosts {
+		if h != nil {
+			t.s.retire(h)
+		}
 	}
-	t.s.retire(h)
-	h.done()
 	return nil
 }

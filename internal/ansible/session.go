@@ -101,6 +101,7 @@ func (t *Session) quick(ctx context.Context, inner string, end *End) (bool, erro
 
 // pending is an operation that is under way.
 type pending struct {
+	host *host
 	done chan struct{}
 	err  error // set when done is closed
 }
@@ -108,12 +109,12 @@ type pending struct {
 // files has the hop do a file operation, without waiting.
 func (t *Session) files(ctx context.Context, steps ...[]any) error {
 	t.did(func(w *Work) { w.Files++ })
-	return t.with(func(h *host) error {
-		tun, err := t.s.files(ctx, h.login, steps)
+	return t.with(ctx, func(h *host) error {
+		tun, err := t.s.files(ctx, h, steps)
 		if err != nil {
 			return before(err)
 		}
-		p := &pending{done: make(chan struct{})}
+		p := &pending{host: h, done: make(chan struct{})}
 		t.pending = append(t.pending, p)
 		go func() {
 			defer close(p.done)
@@ -167,7 +168,7 @@ func (t *Session) module(ctx context.Context, m *Message, inner string, data []b
 	t.farewell(p)
 	spec := map[string]any{"op": "module", "module": p.module, "params": p.params, "profile": p.profile, "loader": p.loader, "nofile": p.noFile, "env": env,
 		"python": python}
-	err = t.with(func(h *host) error {
+	err = t.at(ctx, m.Account, python, func(h *host) error {
 		h.mu.Lock()
 		packs, err := h.learn(ctx, t.s, a)
 		h.mu.Unlock()
@@ -216,14 +217,14 @@ func (t *Session) farewell(p *payload) {
 		return
 	}
 	t.s.mu.Lock()
-	var all []*host
-	for _, h := range t.s.hosts {
-		all = append(all, h)
-	}
+	all := t.s.allLocked()
 	t.s.mu.Unlock()
 	for _, h := range all {
-		h.leave(params.Args.Name)
-		h.leave(params.Args.User)
+		for _, user := range []string{params.Args.Name, params.Args.User} {
+			if h.leave(user) && h.direct {
+				t.s.retire(h)
+			}
+		}
 	}
 }
 
@@ -332,17 +333,10 @@ func (t *Session) literal(ctx context.Context, m *Message, inner string, data []
 		argv = []any{m.Shell, "-c", inner}
 	}
 	spec := map[string]any{"op": "exec", "argv": argv, "env": map[string]any{}, "tty": m.TTY && len(data) == 0}
-	home := m.Account == "" && len(data) == 0 && homeLine.MatchString(inner)
-	return t.with(func(h *host) error {
-		if home {
-			h.mu.Lock()
-			known, ok := h.homes[inner]
-			h.mu.Unlock()
-			if ok {
-				end.How = "as known before"
-				return t.ch.Write(&Message{Stream: "stdout"}, []byte(known))
-			}
-		}
+	if m.Account == "" && len(data) == 0 && homeLine.MatchString(inner) {
+		return t.home(ctx, m, inner, spec, end)
+	}
+	return t.at(ctx, m.Account, "", func(h *host) error {
 		l, err := t.leaf(ctx, h, m, "", nil)
 		defer h.release(l)
 		if err != nil {
@@ -362,27 +356,76 @@ func (t *Session) literal(ctx context.Context, m *Message, inner string, data []
 			}
 			tun.CloseWrite()
 		}()
-		if !home {
-			end.Status, err = t.collect(ctx, tun)
-			return err
+		end.Status, err = t.collect(ctx, tun)
+		return err
+	})
+}
+
+// home says what a shell of the login's makes of ~ or ~user, which it is asked once.
+func (t *Session) home(ctx context.Context, m *Message, inner string, spec map[string]any, end *End) error {
+	return t.with(ctx, func(h *host) error {
+		h.mu.Lock()
+		known, ok := h.homes[inner]
+		h.mu.Unlock()
+		if ok {
+			end.How = "as known before"
+			return t.ch.Write(&Message{Stream: "stdout"}, []byte(known))
 		}
-		var text strings.Builder
-		end.Status, err = collect(tun, func(stream byte, b []byte) error {
-			if stream == '1' && text.Len()+len(b) <= maxHome {
-				text.Write(b)
-			}
-			return nil
-		})
+		var text string
+		var err error
+		if h.direct {
+			end.How = "as known of the account"
+			text, err = t.homeThere(ctx, h, strings.TrimPrefix(inner, "echo ~"))
+		} else {
+			text, end.Status, err = t.echo(ctx, h, m, spec)
+		}
 		if err != nil {
 			return err
 		}
 		if end.Status == 0 {
 			h.mu.Lock()
-			h.homes[inner] = text.String()
+			h.homes[inner] = text
 			h.mu.Unlock()
 		}
-		return t.ch.Write(&Message{Stream: "stdout"}, []byte(text.String()))
+		return t.ch.Write(&Message{Stream: "stdout"}, []byte(text))
 	})
+}
+
+// homeThere asks a direct host for the home of a user, or of the login's if user is "".
+func (t *Session) homeThere(ctx context.Context, h *host, user string) (string, error) {
+	tun, err := h.login.Serve(ctx, service, map[string]any{"op": "home", "user": user})
+	if err != nil {
+		return "", before(err)
+	}
+	t.did(func(w *Work) { w.Waits++ })
+	if _, err = tun.Next(); !errors.Is(err, io.EOF) {
+		return "", err
+	}
+	return tun.Text() + "\n", nil
+}
+
+// echo executes spec and returns its output.
+func (t *Session) echo(ctx context.Context, h *host, m *Message, spec map[string]any) (string, int, error) {
+	l, err := t.leaf(ctx, h, m, "", nil)
+	defer h.release(l)
+	if err != nil {
+		return "", 0, err
+	}
+	delete(spec, "service")
+	tun, err := l.ctx.Serve(ctx, service, spec)
+	if err != nil {
+		return "", 0, before(err)
+	}
+	t.did(func(w *Work) { w.Literal, w.Waits = w.Literal+1, w.Waits+1 })
+	tun.CloseWrite()
+	var text strings.Builder
+	status, err := collect(tun, func(stream byte, b []byte) error {
+		if stream == '1' && text.Len()+len(b) <= maxHome {
+			text.Write(b)
+		}
+		return nil
+	})
+	return text.String(), status, err
 }
 
 // maxHome bounds what a host says is a home directory.
@@ -404,8 +447,8 @@ func (t *Session) put(ctx context.Context, m *Message, data []byte) error {
 	if m.EOF && len(data) <= quickPut && inTemp.MatchString(m.Name) {
 		return t.files(ctx, []any{"put", m.Name, m.Mode, data})
 	}
-	err := t.with(func(h *host) error {
-		tun, err := h.login.Serve(ctx, service, map[string]any{"op": "put", "path": m.Name, "mode": m.Mode})
+	err := t.with(ctx, func(h *host) error {
+		tun, err := h.login.Serve(ctx, service, map[string]any{"op": "put", "path": m.Name, "mode": m.Mode, "login": h.direct})
 		if err != nil {
 			return before(err)
 		}
@@ -439,8 +482,8 @@ func (t *Session) put(ctx context.Context, m *Message, data []byte) error {
 
 // get reads a file as the login's account.
 func (t *Session) get(ctx context.Context, m *Message) error {
-	return t.with(func(h *host) error {
-		tun, err := h.login.Serve(ctx, service, map[string]any{"op": "get", "path": m.Name})
+	return t.with(ctx, func(h *host) error {
+		tun, err := h.login.Serve(ctx, service, map[string]any{"op": "get", "path": m.Name, "login": h.direct})
 		if err != nil {
 			return before(err)
 		}

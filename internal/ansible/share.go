@@ -37,8 +37,9 @@ func (s *Server) lockGiving(ctx context.Context, c *engine.Context) (unlock func
 	return s.giving.Unlock
 }
 
-// files has c do steps of a file operation. What it gets by way of its hop for them is used up by them, so nobody comes in between.
-func (s *Server) files(ctx context.Context, c *engine.Context, steps [][]any) (*engine.Tunnel, error) {
+// files has h do steps of a file operation. What it gets by way of its hop for them is used up by them, so nobody comes in between.
+func (s *Server) files(ctx context.Context, h *host, steps [][]any) (*engine.Tunnel, error) {
+	c := h.login
 	if c.Via() != nil {
 		defer s.lockGiving(ctx, c)()
 	}
@@ -50,7 +51,7 @@ func (s *Server) files(ctx context.Context, c *engine.Context, steps [][]any) (*
 		}
 		all[i] = step
 	}
-	return c.Serve(ctx, service, map[string]any{"op": "files", "steps": all})
+	return c.Serve(ctx, service, map[string]any{"op": "files", "steps": all, "login": h.direct})
 }
 
 func (s *Server) giveLocked(ctx context.Context, c *engine.Context, p *pack) error {

@@ -43,7 +43,7 @@ func TestShare(t *testing.T) {
 	var all [][]byte
 	put := func(c *engine.Context, name string, data []byte) {
 		t.Helper()
-		tun, err := s.files(ctx, c, [][]any{{"put", filepath.Join(dir, name), 0o600, data}})
+		tun, err := s.files(ctx, &host{login: c}, [][]any{{"put", filepath.Join(dir, name), 0o600, data}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -79,7 +79,7 @@ func TestShare(t *testing.T) {
 	failed := make(chan error, 500)
 	for i := range cap(failed) {
 		go func() {
-			tun, err := s.files(ctx, behind[0], [][]any{{"put", filepath.Join(dir, fmt.Sprint("same", i)), 0o600, all[1][:minShare]}})
+			tun, err := s.files(ctx, &host{login: behind[0]}, [][]any{{"put", filepath.Join(dir, fmt.Sprint("same", i)), 0o600, all[1][:minShare]}})
 			if err == nil {
 				_, err = collect(tun, nil)
 			}

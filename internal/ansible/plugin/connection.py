@@ -252,12 +252,14 @@ options:
 import errno
 import hashlib
 import json
+import mmap
 import os
 import re
 import shlex
 import socket
 import subprocess
 import time
+import zlib
 
 from ansible import constants as C
 from ansible.errors import AnsibleConnectionFailure, AnsibleError, AnsibleFileNotFound
@@ -266,17 +268,20 @@ from ansible.plugins.connection.ssh import Connection as SSHConnection
 from ansible.utils.display import Display
 
 EXECUTABLE = 'mitogen'      # who unpacks this writes its own path here
+BOOT = ''                   # and here what starts @PYTHON@ on a host as a context
 PROTOCOL = 1                # docs/protocol.md, section 10
 PYTHONS = ['/usr/bin/python3', 'python3', 'python', 'python2.7', 'python2', '/usr/libexec/platform-python']
 METHODS = ('docker', 'podman', 'buildah', 'kubectl', 'lxc', 'lxd', 'incus', 'jail', 'machinectl', 'nspawn', 'chroot', 'setns')
 # Not compiled by each task's process.
 PYTHON = re.compile(r'[\w./+-]+$')
 READS_STDIN = re.compile(r' -[A-Za-z]*S')
+NEVER_ASKS = re.compile(r'\S*sudo (-[A-Za-z]+ )*-[A-Za-z]*n[A-Za-z]* ')
 PLAIN = re.compile(r'[\w ./=:@%+,~-]*$', re.ASCII)
 
 MAIN = os.getpid()          # of the playbook, where Ansible loads this before it forks
 PATIENCE = 30               # seconds that a daemon, or an interpreter, may take to start
 CHUNK = 1 << 19
+ASKED = mmap.mmap(-1, 1 << 14)  # shared with tasks' processes: whether a host's connection has been asked for
 
 display = Display()
 
@@ -329,23 +334,43 @@ class Become:
         """The command for cmd, by itself; what the plugin is to look for is that command's then."""
         return self.plugin.build_become_command(cmd, self.made[2])
 
+    def entry(self, python, shell):
+        """How to start as the account, if that asks nothing."""
+        if self.plugin.name != 'sudo' or self.plugin.get_option('become_pass'):
+            return {}
+        text = self.plugin.build_become_command(BOOT, shell)
+        if not NEVER_ASKS.match(text):
+            return {}
+        return {'account': self.account(text, BOOT, shell), 'user': self.user(), 'python': python, 'become': to_text(text.replace('@PYTHON@', python))}
+
+    def user(self):
+        return to_text(self.plugin.get_option('become_user') or 'root')
+
     def state(self, *before):
         """What the plugin looks for; with an argument, what it has been before."""
         for values in before:
             self.plugin.__dict__.update(values)
         return dict((k, v) for k, v in self.plugin.__dict__.items() if k in ('_id', 'success', 'prompt'))
 
-    def account(self):
-        """What tells one account, and way to it, from others."""
+    def account(self, text, cmd, shell):
+        """What tells one account, and way to it, from others: what the plugin has last made of cmd, without that."""
         plugin = self.plugin
-        before = self.state()
-        text = plugin.build_become_command('mitogen', self.made[2])
-        for part in (getattr(plugin, '_id', ''), getattr(plugin, 'success', '')):
-            if part:
-                text = text.replace(part, '')
-        self.state(before)
-        secret = to_text(plugin.get_option('become_pass') or '')
-        return hashlib.blake2b(to_bytes('%s\0%s\0%s' % (plugin.name, text, secret)), digest_size=32).hexdigest()    # without OpenSSL, which is slow to begin
+        parts = text.split(getattr(plugin, 'success', None) or '\0')
+        cmd = cmd.replace("'", "'\"'\"'")
+        if len(parts) == 2 and cmd in parts[1] and getattr(plugin, '_id', '') not in parts[0]:
+            text = parts[0] + '\0' + parts[1].replace(cmd, '', 1)
+        else:
+            before = self.state()
+            text = plugin.build_become_command('mitogen', shell)
+            for part in (getattr(plugin, '_id', ''), getattr(plugin, 'success', '')):
+                if part:
+                    text = text.replace(part, '')
+            self.state(before)
+        text = plugin.name + '\0' + text
+        secret = plugin.get_option('become_pass')
+        if secret:  # without OpenSSL, which is slow to begin
+            text = hashlib.blake2b(to_bytes(text + '\0' + to_text(secret)), digest_size=32).hexdigest()
+        return to_text(text)
 
 
 class Session:
@@ -357,6 +382,8 @@ class Session:
         self.pid = connection.mitogen_pid
         self.vars = None        # the task's
         self.early = False      # an answer to `connect` is still to come
+        self.tidies = False     # temporary directories go with it, unless it says `bye`
+        self.opening = b''      # what is to be sent first
         self.missing = False    # no daemon can be had
         self.socket = None
         self.lines = None
@@ -438,8 +465,17 @@ class Session:
 
     def pythons(self):
         """Interpreters to log in with, best that which modules are to have, if it is known."""
-        known = [(self.vars or {}).get('ansible_python_interpreter'), ((self.vars or {}).get('ansible_facts') or {}).get('discovered_interpreter_python')]
-        return [p for p in known if p and PYTHON.match(to_text(p))] + PYTHONS
+        return [p for p in self.known() if p and PYTHON.match(to_text(p))] + PYTHONS
+
+    def known(self):
+        vars = self.vars or {}
+        return [vars.get('ansible_python_interpreter'), (vars.get('ansible_facts') or {}).get('discovered_interpreter_python')]
+
+    def python(self):
+        """The interpreter that modules are to have, if its path is known."""
+        for p in self.known():
+            if p:
+                return to_text(p) if PYTHON.match(to_text(p)) and p[0] == '/' else None
 
     # The daemon
 
@@ -487,16 +523,17 @@ class Session:
     def open(self):
         if self.socket is None:
             self.socket = s = self.dial()
-            self.lines = s.makefile('rb', 1 << 16)
-            self.early = False
-            self.write(self.first())
+            self.lines = s.makefile('rb')
+            self.early = self.tidies = False
+            self.opening = to_bytes(json.dumps(self.first())) + b'\n'
             self.connection._connected = True
 
     def write(self, message, data=b''):
         if data:
             message = dict(message, size=len(data))
         try:
-            self.socket.sendall(to_bytes(json.dumps(message)) + b'\n' + data)
+            self.socket.sendall(self.opening + to_bytes(json.dumps(message)) + b'\n' + data)
+            self.opening = b''
         except (IOError, OSError) as e:
             raise self.lost(e)
 
@@ -510,9 +547,22 @@ class Session:
             self.lines.close()
             s.close()
 
-    def send(self, message, data=b''):
+    def mark(self):
+        """A host's place in ASKED; that another may have the same costs that one a little time."""
+        return zlib.crc32(to_bytes('%s %s %s' % (self.option('host'), self.option('remote_user'), self.option('port')))) % len(ASKED)
+
+    def connect(self):
+        """Have the host connected to, while the module is made. What comes of it is known later."""
+        connection = self.connection
+        mark = self.mark()
+        if ASKED[mark:mark + 1] == b'1':
+            return
+        ASKED[mark:mark + 1] = b'1'
         self.open()
-        self.write(message, data)
+        python = self.python() if connection.become and not self.option('mitogen_target') and not self.option('mitogen_via') else None
+        how = connection.become.entry(python, connection._shell) if python else {}
+        self.write(dict(how, do='connect'))
+        self.early = True
 
     def read(self):
         try:
@@ -532,7 +582,8 @@ class Session:
         end = None
         try:
             pieces = iter(pieces)
-            self.send(dict(message, eof=True) if not put else message, next(pieces, b''))
+            self.open()
+            self.write(dict(message, eof=True) if not put else message, next(pieces, b''))
             for data in pieces:
                 self.write({}, data)
             if put:
@@ -541,6 +592,7 @@ class Session:
         finally:
             if end is None:
                 self.drop()     # an answer may still come, which nobody is to take for that to something else
+        self.tidies = self.tidies or end.get('how') == 'as a file operation'
         if end.get('error'):
             raise self.failure(end['error'])
         return end
@@ -624,10 +676,9 @@ class Connection(SSHConnection):
             self.transport = 'mitogen'  # what runs ssh by itself, as `synchronize` does, can't get there
         if self.mitogen.socket is None and self.mitogen_wanted():
             try:
-                self.mitogen.send({'do': 'connect'})   # while the module is made
-                self.mitogen.early = True
-            except Unusable:
-                pass
+                self.mitogen.connect()
+            except (Unusable, AnsibleConnectionFailure):
+                pass    # the first request finds out again
 
     def mitogen_wanted(self):
         """Whether a daemon can do anything for this host."""
@@ -655,7 +706,7 @@ class Connection(SSHConnection):
         made = self.become.made if sudoable and self.become else None
         state = self.become.state() if made else None
         if made and (made[0] in cmd or shlex.quote(made[0])[1:-1] in cmd or made[0] in self.mitogen_unquoted(cmd)):
-            message.update(inner=to_text(made[1]), account=self.become.account(), user=to_text(self.become.get_option('become_user') or 'root'),
+            message.update(inner=to_text(made[1]), account=self.become.account(*made), user=self.become.user(),
                            stdin=bool(self.become.plugin.name == 'sudo' and READS_STDIN.search(made[0])))
         tty = not in_data and sudoable and self.get_option('use_tty')
         message['tty'] = bool(tty)
@@ -701,12 +752,15 @@ class Connection(SSHConnection):
         """In the main process, of a connection that may be another's."""
         if self.mitogen_wanted() and os.path.exists(self.mitogen.socket_path()):
             self.mitogen_do({'do': 'reset'})
+        mark = self.mitogen.mark()
+        ASKED[mark:mark + 1] = b'0'
         self.close()
 
     def close(self):
         if self.mitogen.socket is not None:
             try:
-                self.mitogen.write({'do': 'bye'})
+                if self.mitogen.tidies:
+                    self.mitogen.write({'do': 'bye'})
             except AnsibleError:
                 pass
             self.mitogen.drop()

@@ -4,9 +4,11 @@ FILES={}
 ZIPS={}
 CODE={}
 WARM={}
+STRANGE={}
 LIB='/tmp/ansible_mitogen_payload/ansible_mitogen_payload.zip'
 WATCHED=('/etc/environment','~/.pam_environment','/etc/passwd','/etc/group','/etc/resolv.conf','/etc/localtime',sys.executable,os.__file__)
 TEMPS={}
+LENT=[]
 BEFORE=[]
 def changes():
  all=[]
@@ -234,11 +236,13 @@ def job_timers():
 def tidying_die(die=die):
  for j in JOBS:
   j.kill(signal.SIGTERM)
- if not S.stop:
-  for dir in TEMPS:
-   if not os.path.exists(dir+'/async_wrapper.py'.encode()):
-    remove(dir)
+ if TEMPS and not S.stop:
+  by_login(LENT,remove_temps)
  die()
+def remove_temps():
+ for dir in TEMPS:
+  if not os.path.exists(dir+'/async_wrapper.py'.encode()):
+   remove(dir)
 def see_the_end():
  global die
  if die is not tidying_die:
@@ -399,13 +403,15 @@ def code_of(path,files):
 def learn_zip(number,files):
  ZIPS[number]=files=dict([(native_text(p),(native_text(s),i))for p,s,i in files])
  for path in files:
-  if path.endswith('.py'):
+  if path.endswith('.py')and path!=RARE:
    try:
     code_of(path,files)
    except SyntaxError:
     pass
  if WARM:
+  STRANGE[number]=strange(files)
   return
+ STRANGE[number]=[]
  MEMBERS.files=files
  sys.meta_path.insert(0,MEMBERS)
  if not PY3:
@@ -427,21 +433,28 @@ def learn_zip(number,files):
   gc.freeze()
  if collects:
   gc.enable()
+RARE='ansible/module_utils/distro/_distro.py'
 COMMON=['ansible.module_utils.basic','ansible.module_utils._internal._ansiballz._loader','ansible.module_utils._internal._json._profiles._module_legacy_c2m','ansible.module_utils._internal._json._profiles._module_legacy_m2c','ansible.modules','runpy','glob','tempfile','shutil']
-def forget_warm():
- for name in list(sys.modules):
-  if name.split('.')[0]in('ansible','ansible_collections'):
-   del sys.modules[name]
-def run_ansible_module(spec):
- getattr(sys,'exc_clear',int)()
- MEMBERS.files=files=ZIPS[spec['zip']]
+def strange(files):
+ MEMBERS.files=files
+ lacks=[]
  for name in WARM:
   p=MEMBERS.where(name)
   if not p:
-   del sys.modules[name]
+   lacks.append(name)
   elif files[p]!=WARM[name]:
-   forget_warm()
-   break
+   return of_ansible()
+ return lacks
+def of_ansible():
+ return[name for name in sys.modules if name.split('.')[0]in('ansible','ansible_collections')]
+def forget_warm():
+ for name in of_ansible():
+  del sys.modules[name]
+def run_ansible_module(spec):
+ getattr(sys,'exc_clear',int)()
+ MEMBERS.files=files=ZIPS[spec['zip']]
+ for name in STRANGE[spec['zip']]:
+  del sys.modules[name]
  for k,v in spec['env'].items():
   os.environ[str(k)]=native(utf8(v))
  try:
@@ -565,10 +578,48 @@ def encoded(v):
  if type(v)in(list,tuple):
   return[encoded(x)for x in v]
  return v
+def by_login(yes,do):
+ if not yes:
+  return do()
+ if not LENT:
+  uid,gid=[int(os.environ[name])for name in('SUDO_UID','SUDO_GID')]
+  LENT.extend((uid,gid,groups_of(uid,gid)))
+ groups,gid=os.getgroups(),os.getegid()
+ try:
+  os.setgroups(LENT[2])
+  os.setegid(LENT[1])
+  os.seteuid(LENT[0])
+  return do()
+ finally:
+  os.seteuid(0)
+  os.setegid(gid)
+  os.setgroups(groups)
+def groups_of(uid,gid):
+ import grp
+ import pwd
+ name=pwd.getpwuid(uid)[0]
+ if hasattr(os,'getgrouplist'):
+  return os.getgrouplist(name,gid)
+ return[gid]+[g[2]for g in grp.getgrall()if name in g[3]]
 def do_files(key,spec):
- for step in spec['steps']:
-  STEPS[step[0]](*encoded(step[1:]))
+ def do():
+  for step in spec['steps']:
+   STEPS[step[0]](*encoded(step[1:]))
+ by_login(spec['login'],do)
  send(key[0],key[1])
+def do_home(key,spec):
+ import pwd
+ user=native(utf8(spec['user']))
+ try:
+  if user:
+   home=pwd.getpwnam(user)[5]
+  else:
+   home=pwd.getpwuid(int(os.environ['SUDO_UID']))[5]
+ except KeyError:
+  home='~'+user
+ if PY3:
+  home=home.encode('utf-8','surrogateescape')
+ send(key[0],key[1],home)
 def do_pass(key,spec):
  to=ROUTES.get(spec['to'])
  if to:
@@ -581,9 +632,9 @@ def do_drop(key,spec):
   MODULES.pop(native(utf8(name)),0)
  send(key[0],key[1])
 def do_put(key,spec):
- Upload(key,spec['path'],spec['mode'])
+ by_login(spec['login'],lambda:Upload(key,spec['path'],spec['mode']))
 def do_get(key,spec):
- fd=os.open(utf8(spec['path']),os.O_RDONLY)
+ fd=by_login(spec['login'],lambda:os.open(utf8(spec['path']),os.O_RDONLY))
  Download().begin(key,{fd:'1'.encode()})
 def fresh(key):
  if changes()==BEFORE[0]:
@@ -604,5 +655,5 @@ def serve_ansible(key,spec):
  if op in('exec','module')and not BEFORE:
   settle_in()
  OPERATIONS[op](key,spec)
-OPERATIONS={'files':do_files,'pass':do_pass,'drop':do_drop,'put':do_put,'get':do_get,'exec':do_exec,'module':do_module}
+OPERATIONS={'files':do_files,'home':do_home,'pass':do_pass,'drop':do_drop,'put':do_put,'get':do_get,'exec':do_exec,'module':do_module}
 SERVICES['ansible']=serve_ansible
