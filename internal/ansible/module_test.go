@@ -22,6 +22,7 @@ import (
 
 // basic stands for Ansible's module_utils.basic, so that modules run without Ansible.
 const basic = `
+import subprocess
 import sys
 _ANSIBLE_ARGS = None
 LOADED = []
@@ -164,6 +165,26 @@ func (b *bench) run(a *archive, params string, env map[string]any) (stdout, stde
 	return stdout, stderr, status
 }
 
+// twice prints how often a program is there, and isn't when it is asked again within a millisecond.
+const twice = `
+import subprocess, sys, time
+n = 0
+for i in range(50):
+    p = subprocess.Popen([sys.executable, '-S', '-c', ''])
+    code = None
+    while code is None:
+        time.sleep(.002)
+        began = time.monotonic()
+        code = p.poll()
+        while time.monotonic() - began < .0005:
+            pass
+        if code is None and p.poll() is not None and time.monotonic() - began < .001:
+            n += 1
+    assert p.poll() == p.wait() == code == 0
+sys.stdout.write(str(n))
+sys.exit(0)
+`
+
 // Modules run as their own wrapper runs them, each in a process that sees nothing of others.
 func TestModules(t *testing.T) {
 	for _, i := range testpython.Find() {
@@ -230,6 +251,11 @@ sys.exit(3)
 			much := st.module(t, "import sys\nfor i in range(30):\n    sys.stdout.write('0123456789' * 10000)\n    sys.stderr.write('abc' * 10000)\nsys.exit(3)\n")
 			if out, errs, status := b.run(much, "", nil); out != strings.Repeat("0123456789", 300_000) || errs != strings.Repeat("abc", 300_000) || status != 3 {
 				t.Errorf("%d and %d bytes, status %d", len(out), len(errs), status)
+			}
+			if i.Major > 2 { // whose clock is too coarse to tell
+				if out, errs, _ := b.run(st.module(t, twice), "", nil); out != "0" {
+					t.Errorf("programs that ended between one look and the next: %q, %q", out, errs)
+				}
 			}
 			// At the same time.
 			slow := st.module(t, "import sys, time\ntime.sleep(.3)\nsys.stdout.write('slow')\nsys.exit(0)\n")

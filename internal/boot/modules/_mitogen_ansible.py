@@ -429,10 +429,22 @@ def learn_zip(number,files):
  for name in list(sys.modules):
   if getattr(sys.modules[name],'__loader__',None)is MEMBERS:
    WARM[name]=files[MEMBERS.where(name)]
+ if'subprocess'in sys.modules:
+  steady(sys.modules['subprocess'].Popen)
  if hasattr(gc,'freeze'):
   gc.freeze()
  if collects:
   gc.enable()
+def steady(popen):
+ poll=popen.poll
+ def steady_poll(self):
+  if self.returncode is None and 0<=now()-self.__dict__.get('_mitogen_asked',-1)<.001:
+   return
+  code=poll(self)
+  if code is None:
+   self._mitogen_asked=now()
+  return code
+ popen.poll=steady_poll
 RARE='ansible/module_utils/distro/_distro.py'
 COMMON=['ansible.module_utils.basic','ansible.module_utils._internal._ansiballz._loader','ansible.module_utils._internal._json._profiles._module_legacy_c2m','ansible.module_utils._internal._json._profiles._module_legacy_m2c','ansible.modules','runpy','glob','tempfile','shutil']
 def strange(files):
