@@ -3,6 +3,8 @@ package ansible
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"strings"
 
 	"github.com/mitogen-go/mitogen/internal/connect"
@@ -76,7 +78,7 @@ func (h *host) has(account, python string) bool {
 	return false
 }
 
-// lender returns a direct host that does file operations of the login's, in use, or nil.
+// lender returns a direct host that is root's, in use, or nil. It does file operations of the login's, if it lends.
 func (t *Session) lender(ctx context.Context) *host {
 	t.s.mu.Lock()
 	h := t.s.direct[t.key]
@@ -92,6 +94,42 @@ func (t *Session) lender(ctx context.Context) *host {
 		return nil
 	}
 	return h
+}
+
+// lends tells whether h can take the login's rights, which it is asked once.
+func (t *Session) lends(ctx context.Context, h *host) bool {
+	h.mu.Lock()
+	known := h.lent
+	h.mu.Unlock()
+	if !known {
+		_, err := t.homeThere(ctx, h, "")
+		return err == nil
+	}
+	return true
+}
+
+// homeThere asks a direct host for the home of a user, or of the login's if user is "". One that can't take the login's rights is given up.
+func (t *Session) homeThere(ctx context.Context, h *host, user string) (string, error) {
+	tun, err := h.login.Serve(ctx, service, map[string]any{"op": "home", "user": user})
+	if err != nil {
+		return "", before(err)
+	}
+	t.did(func(w *Work) { w.Waits++ })
+	var call *engine.CallError
+	switch _, err = tun.Next(); {
+	case errors.Is(err, io.EOF):
+		h.mu.Lock()
+		h.lent = true
+		h.mu.Unlock()
+		return tun.Text() + "\n", nil
+	case errors.As(err, &call):
+		t.s.mu.Lock()
+		t.s.refused[h.key] = true
+		t.s.mu.Unlock()
+		t.s.retire(h)
+		return "", fmt.Errorf("%w: %w", errGone, err)
+	}
+	return "", err
 }
 
 // at runs fn with the host where an account's context is, or is to be.

@@ -37,6 +37,7 @@ type host struct {
 	uses    int // operations under way
 	last    time.Time
 	retired bool // no further ones
+	lent    bool // a direct host has taken the login's rights
 }
 
 type place struct {

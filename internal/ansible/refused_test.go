@@ -2,18 +2,25 @@ package ansible
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net"
+	"os"
+	"os/user"
+	"path/filepath"
+	"syscall"
 	"testing"
 
+	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/engine"
 	"github.com/mitogen-go/mitogen/internal/jsonline"
 	"github.com/mitogen-go/mitogen/internal/lab"
 )
 
-// An account that turns out not to be there for the asking disturbs nobody who uses the login meanwhile, and what was asked of it is done from there.
-func TestDirectFails(t *testing.T) {
+// labSessions returns what makes sessions for a user of the lab, of one server.
+func labSessions(t *testing.T, user string) (*Server, func() *bench) {
+	t.Helper()
 	l := lab.Need(t)
 	eng, err := engine.New(engine.Options{Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
@@ -21,8 +28,8 @@ func TestDirectFails(t *testing.T) {
 	}
 	t.Cleanup(func() { eng.Close() })
 	s := NewServer(eng)
-	way := Way{{Target: "ssh:" + lab.Free, Options: connect.Options{SSH: connect.SSHOptions{ConfigFile: l.Config}}}}
-	dial := func() *bench {
+	way := Way{{Target: "ssh:" + user, Options: connect.Options{SSH: connect.SSHOptions{ConfigFile: l.Config}}}}
+	return s, func() *bench {
 		ours, theirs := net.Pipe()
 		done := make(chan struct{})
 		go func() {
@@ -33,6 +40,53 @@ func TestDirectFails(t *testing.T) {
 		t.Cleanup(func() { ours.Close(); <-done })
 		return &bench{t: t, s: s, conn: jsonline.New(ours)}
 	}
+}
+
+// Files are the login's, whether root's context makes them with its rights, or can't take those.
+func TestLends(t *testing.T) {
+	python := "/usr/bin/python3"
+	start := connect.QuoteCommand(boot.Command([]string{python}, boot.Pipe))
+	for _, c := range []struct {
+		name, become string
+		logins       int
+	}{
+		{"lends", "sudo -n " + start, 0},
+		{"can't", "sudo -n env -u SUDO_UID " + start, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s, dial := labSessions(t, lab.Free)
+			b := dial()
+			if _, _, end := b.ask(b.conn, &Message{Do: "connect", Account: "root", User: "root", Python: python, Become: &c.become}); end.Error != nil {
+				t.Fatalf("%+v", end.Error)
+			}
+			name := filepath.Join(os.TempDir(), fmt.Sprintf("mitogen-lends-%d", os.Getpid()))
+			defer os.Remove(name)
+			if _, _, end := b.ask(b.conn, &Message{Do: "put", Name: name, Mode: 0o600}, "text"); end.Error != nil {
+				t.Fatalf("%+v", end.Error)
+			}
+			st, err := os.Stat(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			u, err := user.Lookup(lab.Free)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if sys := st.Sys().(*syscall.Stat_t); fmt.Sprint(sys.Uid, sys.Gid) != u.Uid+" "+u.Gid {
+				t.Errorf("it is of %d, %d", sys.Uid, sys.Gid)
+			}
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if len(s.hosts) != c.logins {
+				t.Errorf("%d logins", len(s.hosts))
+			}
+		})
+	}
+}
+
+// An account that turns out not to be there for the asking disturbs nobody who uses the login meanwhile, and what was asked of it is done from there.
+func TestDirectFails(t *testing.T) {
+	_, dial := labSessions(t, lab.Free)
 	first, second := dial(), dial()
 	fails := "sleep 1; exit 1"
 	if _, _, end := first.ask(first.conn, &Message{Do: "connect", Account: "root", User: "root", Python: "/usr/bin/python3", Become: &fails}); end.Error != nil {

@@ -376,8 +376,12 @@ func (t *Session) do(ctx context.Context, m *Message, data []byte, end *End) err
 // with runs fn with a host that does what the login's account may, once more where a context has turned out to be stale, or to have gone before.
 func (t *Session) with(ctx context.Context, fn func(h *host) error) error {
 	return t.retry(ctx, func() (*host, error) {
-		if h := t.lender(ctx); h != nil {
+		h := t.lender(ctx)
+		if h != nil && t.lends(ctx, h) {
 			return h, nil
+		}
+		if h != nil {
+			h.done()
 		}
 		return t.host()
 	}, fn)

@@ -363,7 +363,12 @@ func (t *Session) literal(ctx context.Context, m *Message, inner string, data []
 
 // home says what a shell of the login's makes of ~ or ~user, which it is asked once.
 func (t *Session) home(ctx context.Context, m *Message, inner string, spec map[string]any, end *End) error {
-	return t.with(ctx, func(h *host) error {
+	return t.retry(ctx, func() (*host, error) {
+		if h := t.lender(ctx); h != nil {
+			return h, nil // and whether it lends is told with this
+		}
+		return t.host()
+	}, func(h *host) error {
 		h.mu.Lock()
 		known, ok := h.homes[inner]
 		h.mu.Unlock()
@@ -389,19 +394,6 @@ func (t *Session) home(ctx context.Context, m *Message, inner string, spec map[s
 		}
 		return t.ch.Write(&Message{Stream: "stdout"}, []byte(text))
 	})
-}
-
-// homeThere asks a direct host for the home of a user, or of the login's if user is "".
-func (t *Session) homeThere(ctx context.Context, h *host, user string) (string, error) {
-	tun, err := h.login.Serve(ctx, service, map[string]any{"op": "home", "user": user})
-	if err != nil {
-		return "", before(err)
-	}
-	t.did(func(w *Work) { w.Waits++ })
-	if _, err = tun.Next(); !errors.Is(err, io.EOF) {
-		return "", err
-	}
-	return tun.Text() + "\n", nil
 }
 
 // echo executes spec and returns its output.

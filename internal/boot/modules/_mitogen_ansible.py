@@ -629,6 +629,7 @@ def do_home(key,spec):
    home=pwd.getpwuid(int(os.environ['SUDO_UID']))[5]
  except KeyError:
   home='~'+user
+ by_login(1,lambda:0)
  if PY3:
   home=home.encode('utf-8','surrogateescape')
  send(key[0],key[1],home)
