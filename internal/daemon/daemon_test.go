@@ -20,9 +20,11 @@ import (
 	"testing/fstest"
 	"time"
 
+	"github.com/mitogen-go/mitogen/internal/ansible"
 	"github.com/mitogen-go/mitogen/internal/askpass"
 	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/engine"
+	"github.com/mitogen-go/mitogen/internal/jsonline"
 	"github.com/mitogen-go/mitogen/internal/lab"
 	"github.com/mitogen-go/mitogen/internal/pickle"
 )
@@ -507,5 +509,53 @@ func TestBadInput(t *testing.T) {
 	}
 	if _, _, err := d.List(); err != nil {
 		t.Error(err)
+	}
+}
+
+// Whoever ends the daemon while playbooks are at it leaves none of their temporary directories.
+func TestTidy(t *testing.T) {
+	c, wait := running(t, Options{Version: "1"})
+	parent := filepath.Join(t.TempDir(), "tmp")
+	const many = 40
+	for i := range many {
+		conn, err := net.Dial("unix", c.Socket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		base := fmt.Sprintf("ansible-tmp-1.5-%d-1", i)
+		at := filepath.Join(parent, base)
+		line := "( umask 77 && mkdir -p \"` echo " + parent + " `\"&& mkdir \"` echo " + at + " `\" && echo " + base + "=\"` echo " + at + " `\" )"
+		ch := jsonline.New(conn)
+		for _, m := range []jsonline.Message{
+			&message{Op: "ansible", Protocol: ansible.Protocol, Target: "local", Host: "here"},
+			&ansible.Message{Do: "exec", Command: line, Inner: &line, EOF: true},
+			&ansible.Message{Do: "exec", Command: "true", EOF: true}, // until it is there
+		} {
+			if err := ch.Write(m, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for ends := 0; ends < 2; {
+			m := &ansible.Message{}
+			if _, err := ch.Read(m, nil); err != nil {
+				t.Fatal(err)
+			}
+			if m.End != nil {
+				ends++
+			}
+		}
+	}
+	if all, _ := os.ReadDir(parent); len(all) != many {
+		t.Fatalf("%d directories", len(all))
+	}
+	if err := c.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if err := wait(); err != nil {
+		t.Fatal(err)
+	}
+	if all, _ := os.ReadDir(parent); len(all) > 0 {
+		t.Errorf("%d directories are left", len(all))
 	}
 }

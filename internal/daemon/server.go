@@ -124,10 +124,22 @@ func Serve(ctx context.Context, o Options) error {
 		c.hangUp()
 	}
 	s.mu.Unlock()
+	done := make(chan struct{})
+	go func() {
+		s.jobs.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(tidyPatience):
+	}
 	err = s.eng.Close()
-	s.jobs.Wait()
+	<-done
 	return err
 }
+
+// tidyPatience is how long sessions may take to remove what they have on hosts, which they can't once the engine is closed.
+const tidyPatience = 500 * time.Millisecond
 
 func (s *Server) accept(ctx context.Context) {
 	for {
