@@ -18,10 +18,10 @@ import (
 type master struct {
 	want    sync.Once
 	wanted  chan struct{} // closed by the first who needs it: looking for it costs wake-ups
-	decided chan struct{} // closed when path is final
-	path    string        // "": there is none
-	option  string        // path, as an option of ssh's
-	planned string        // what path is to be
+	decided chan struct{} // closed when there is final
+	there   bool
+	path    string // "": it isn't to be
+	option  string // path, as an option of ssh's
 }
 
 func newMaster() *master { return &master{wanted: make(chan struct{}), decided: make(chan struct{})} }
@@ -31,7 +31,7 @@ func (m *master) known(ctx context.Context) bool {
 	m.want.Do(func() { close(m.wanted) })
 	select {
 	case <-m.decided:
-		return m.path != ""
+		return m.there
 	case <-ctx.Done():
 		return false
 	}
@@ -57,23 +57,23 @@ func (e *Engine) lead(ctx context.Context, c *Context, plan connect.Plan) connec
 	}
 	plan.Argv = connect.ControlMaster(plan.Argv, option)
 	c.stream.Seal() // nobody needs an OPEN
-	c.master.planned = path
-	e.jobs.Go(func() { c.look(option) })
+	c.master.path, c.master.option = path, option
+	e.jobs.Go(c.look)
 	return plan
 }
 
 // look waits for the socket, or until there will be none.
-func (c *Context) look(option string) {
+func (c *Context) look() {
 	defer close(c.master.decided)
 	select {
 	case <-c.master.wanted:
 	case <-c.done:
 		return
 	}
-	path, began := c.master.planned, time.Now()
+	began := time.Now()
 	for last := false; ; {
-		if _, err := os.Stat(path); err == nil {
-			c.master.path, c.master.option = path, option
+		if _, err := os.Stat(c.master.path); err == nil {
+			c.master.there = true
 			return
 		}
 		if last {
@@ -104,10 +104,7 @@ func (c *Context) byMaster(ctx context.Context, host string, port int) *sshmux.C
 
 // follow makes plan that of an ssh that uses c's connection.
 func (c *Context) follow(ctx context.Context, plan connect.Plan) connect.Plan {
-	if c.master == nil || plan.Method != "ssh" {
-		return plan
-	}
-	if c.master.known(ctx) {
+	if c.master != nil && plan.Method == "ssh" && c.master.known(ctx) {
 		plan.Argv = connect.ControlClient(plan.Argv, c.master.option)
 	}
 	return plan
@@ -119,7 +116,7 @@ func (c *Context) forgetMaster() {
 		return
 	}
 	<-c.master.decided
-	if c.master.planned != "" {
-		os.Remove(c.master.planned)
+	if c.master.path != "" {
+		os.Remove(c.master.path)
 	}
 }
