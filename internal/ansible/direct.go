@@ -72,6 +72,8 @@ func (t *Session) liveLocked(h *host) *host {
 
 // has tells whether a direct host is that of an account, and interpreter.
 func (h *host) has(account, python string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	for k := range h.leaves {
 		return k.account == account && (python == "" || python == k.python)
 	}
@@ -101,11 +103,11 @@ func (t *Session) lends(ctx context.Context, h *host) bool {
 	h.mu.Lock()
 	known := h.lent
 	h.mu.Unlock()
-	if !known {
-		_, err := t.homeThere(ctx, h, "")
-		return err == nil
+	if known {
+		return true
 	}
-	return true
+	_, err := t.homeThere(ctx, h, "")
+	return err == nil
 }
 
 // homeThere asks a direct host for the home of a user, or of the login's if user is "". One that can't take the login's rights is given up.
@@ -128,6 +130,9 @@ func (t *Session) homeThere(ctx context.Context, h *host, user string) (string, 
 		t.s.mu.Unlock()
 		t.s.retire(h)
 		return "", fmt.Errorf("%w: %w", errGone, err)
+	case err == nil:
+		tun.Close()
+		err = errors.New("output instead of a home directory")
 	}
 	return "", err
 }

@@ -40,8 +40,7 @@ type Message struct {
 	Name    string  `json:"name,omitempty"`    // put, get: path there
 	Mode    int     `json:"mode,omitempty"`    // put
 	EOF     bool    `json:"eof,omitempty"`     // after the data of exec and put
-
-	Python string `json:"python,omitempty"` // connect: the interpreter of the account that is to be entered
+	Python  string  `json:"python,omitempty"`  // connect: the interpreter of the account that is to be entered
 
 	// Answers of the plugin.
 	Become *string `json:"become,omitempty"` // the command that was asked for by Boot; connect: what starts python as account, and asks nothing
@@ -394,9 +393,11 @@ func (t *Session) retry(ctx context.Context, find func() (*host, error), fn func
 		if err != nil {
 			return err
 		}
-		if err = t.order(ctx, h); err == nil {
-			err = fn(h)
+		if err := t.order(ctx, h); err != nil { // of what was asked of another
+			h.done()
+			return err
 		}
+		err = fn(h)
 		h.done()
 		switch {
 		case t.s.refuse(h, err):
