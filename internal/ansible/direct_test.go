@@ -59,16 +59,13 @@ func TestDirectAndLogin(t *testing.T) {
 	}
 	s := newStage(t, playbooks(t)[0])
 	results, out := s.play("mitogen", "direct.yml", lab.Play, "-e", python3)
-	got := stdout(results)
-	if from := got[lab.Play+" connection"]; !strings.HasPrefix(from, "SSH_CONNECTION=") || from != got[lab.Play+" the login's connection"] || logins(out) != "2" {
+	got := stdoutOf(results, lab.Play)
+	if from := got["connection"]; !strings.HasPrefix(from, "SSH_CONNECTION=") || from != got["the login's connection"] || logins(out) != "2" {
 		t.Errorf("connections %q\n%s", got, last(out))
 	}
 	s.quiet(nil)
 	results, out = s.play("mitogen", "direct-end.yml", lab.Play, "-e", python3)
-	got = map[string]string{}
-	for k, v := range stdout(results) {
-		got[strings.TrimPrefix(k, lab.Play+" ")] = v
-	}
+	got = stdoutOf(results, lab.Play)
 	if got["user's"] != "mito-temp" || strings.Contains(got["user gone"], "failed") || got["root's"] != "root" {
 		t.Errorf("a user who is removed: %q", got)
 	}

@@ -50,7 +50,7 @@ type bench struct {
 	t      *testing.T
 	s      *Server
 	python string
-	conn   *jsonline.Conn
+	way    Way
 }
 
 func newBench(t *testing.T, python string) *bench {
@@ -60,11 +60,7 @@ func newBench(t *testing.T, python string) *bench {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { eng.Close() })
-	return &bench{t: t, s: NewServer(eng), python: python}
-}
-
-func (b *bench) way() Way {
-	return Way{{Target: "local", Options: connect.Options{Python: []string{b.python}}}}
+	return &bench{t: t, s: NewServer(eng), python: python, way: Way{{Target: "local", Options: connect.Options{Python: []string{python}}}}}
 }
 
 // dial starts a session, as a plugin does.
@@ -74,7 +70,7 @@ func (b *bench) dial() (*jsonline.Conn, net.Conn) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		b.s.Serve(context.Background(), jsonline.New(theirs), "local", b.way())
+		b.s.Serve(context.Background(), jsonline.New(theirs), "local", b.way)
 		theirs.Close()
 	}()
 	b.t.Cleanup(func() { ours.Close(); <-done })
@@ -121,7 +117,7 @@ func (b *bench) run(a *archive, params string, env map[string]any) (stdout, stde
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	h, err := (&Session{s: b.s, way: b.way()}).host()
+	h, err := (&Session{s: b.s, way: b.way}).host()
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -382,7 +378,7 @@ func running(text string) []string {
 // Contexts that haven't been used for longest make room for others; one that is in use doesn't.
 func TestManyLeaves(t *testing.T) {
 	b := newBench(t, "python3")
-	h, err := (&Session{s: b.s, way: b.way()}).host()
+	h, err := (&Session{s: b.s, way: b.way}).host()
 	if err != nil {
 		t.Fatal(err)
 	}

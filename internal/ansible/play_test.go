@@ -406,6 +406,17 @@ func stdout(all []result) map[string]string {
 	return m
 }
 
+// stdoutOf is that of one host, by task.
+func stdoutOf(all []result, host string) map[string]string {
+	m := map[string]string{}
+	for k, v := range stdout(all) {
+		if task, ok := strings.CutPrefix(k, host+" "); ok {
+			m[task] = v
+		}
+	}
+	return m
+}
+
 // Contexts are made anew when a new login would see something else.
 func TestRecycled(t *testing.T) {
 	if testing.Short() {
@@ -413,10 +424,7 @@ func TestRecycled(t *testing.T) {
 	}
 	s := newStage(t, playbooks(t)[0])
 	results, out := s.play("mitogen", "recycle.yml", lab.Play, "-e", "ansible_python_interpreter=/usr/bin/python3")
-	got := map[string]string{}
-	for k, v := range stdout(results) {
-		got[strings.TrimPrefix(k, lab.Play+" ")] = v
-	}
+	got := stdoutOf(results, lab.Play)
 	switch {
 	case got["first"] == "" || got["first"] != got["same"]:
 		t.Errorf("no change: %q, %q", got["first"], got["same"])

@@ -1,10 +1,7 @@
 package ansible
 
 import (
-	"context"
 	"fmt"
-	"log/slog"
-	"net"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -13,33 +10,15 @@ import (
 
 	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/connect"
-	"github.com/mitogen-go/mitogen/internal/engine"
-	"github.com/mitogen-go/mitogen/internal/jsonline"
 	"github.com/mitogen-go/mitogen/internal/lab"
 )
 
-// labSessions returns what makes sessions for a user of the lab, of one server.
-func labSessions(t *testing.T, user string) (*Server, func() *bench) {
+// newLabBench is one for sessions of a user of the lab, over ssh.
+func newLabBench(t *testing.T, user string) *bench {
 	t.Helper()
-	l := lab.Need(t)
-	eng, err := engine.New(engine.Options{Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { eng.Close() })
-	s := NewServer(eng)
-	way := Way{{Target: "ssh:" + user, Options: connect.Options{SSH: connect.SSHOptions{ConfigFile: l.Config}}}}
-	return s, func() *bench {
-		ours, theirs := net.Pipe()
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			s.Serve(context.Background(), jsonline.New(theirs), "host", way)
-			theirs.Close()
-		}()
-		t.Cleanup(func() { ours.Close(); <-done })
-		return &bench{t: t, s: s, conn: jsonline.New(ours)}
-	}
+	b := newBench(t, "/usr/bin/python3")
+	b.way = Way{{Target: "ssh:" + user, Options: connect.Options{SSH: connect.SSHOptions{ConfigFile: lab.Need(t).Config}}}}
+	return b
 }
 
 // Files are the login's, whether root's context makes them with its rights, or can't take those.
@@ -54,14 +33,14 @@ func TestLends(t *testing.T) {
 		{"can't", "sudo -n env -u SUDO_UID " + start, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s, dial := labSessions(t, lab.Free)
-			b := dial()
-			if _, _, end := b.ask(b.conn, &Message{Do: "connect", Account: "root", User: "root", Python: python, Become: &c.become}); end.Error != nil {
+			b := newLabBench(t, lab.Free)
+			conn, _ := b.dial()
+			if _, _, end := b.ask(conn, &Message{Do: "connect", Account: "root", User: "root", Python: python, Become: &c.become}); end.Error != nil {
 				t.Fatalf("%+v", end.Error)
 			}
 			name := filepath.Join(os.TempDir(), fmt.Sprintf("mitogen-lends-%d", os.Getpid()))
 			defer os.Remove(name)
-			if _, _, end := b.ask(b.conn, &Message{Do: "put", Name: name, Mode: 0o600}, "text"); end.Error != nil {
+			if _, _, end := b.ask(conn, &Message{Do: "put", Name: name, Mode: 0o600}, "text"); end.Error != nil {
 				t.Fatalf("%+v", end.Error)
 			}
 			st, err := os.Stat(name)
@@ -75,10 +54,10 @@ func TestLends(t *testing.T) {
 			if sys := st.Sys().(*syscall.Stat_t); fmt.Sprint(sys.Uid, sys.Gid) != u.Uid+" "+u.Gid {
 				t.Errorf("it is of %d, %d", sys.Uid, sys.Gid)
 			}
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			if len(s.hosts) != c.logins {
-				t.Errorf("%d logins", len(s.hosts))
+			b.s.mu.Lock()
+			defer b.s.mu.Unlock()
+			if len(b.s.hosts) != c.logins {
+				t.Errorf("%d logins", len(b.s.hosts))
 			}
 		})
 	}
@@ -86,16 +65,17 @@ func TestLends(t *testing.T) {
 
 // An account that turns out not to be there for the asking disturbs nobody who uses the login meanwhile, and what was asked of it is done from there.
 func TestDirectFails(t *testing.T) {
-	_, dial := labSessions(t, lab.Free)
-	first, second := dial(), dial()
+	b := newLabBench(t, lab.Free)
+	first, _ := b.dial()
+	second, _ := b.dial()
 	fails := "sleep 1; exit 1"
-	if _, _, end := first.ask(first.conn, &Message{Do: "connect", Account: "root", User: "root", Python: "/usr/bin/python3", Become: &fails}); end.Error != nil {
+	if _, _, end := b.ask(first, &Message{Do: "connect", Account: "root", User: "root", Python: "/usr/bin/python3", Become: &fails}); end.Error != nil {
 		t.Fatalf("%+v", end.Error)
 	}
 	inner := "id -un"
 	asked := make(chan *End, 1)
 	go func() {
-		c := first.conn
+		c := first
 		if err := c.Write(&Message{Do: "exec", Command: "x", Inner: &inner, Shell: "/bin/sh", Account: "root", User: "root", EOF: true}, nil); err != nil {
 			t.Error(err)
 		}
@@ -118,7 +98,7 @@ func TestDirectFails(t *testing.T) {
 			}
 		}
 	}()
-	if out, _, end := second.ask(second.conn, &Message{Do: "exec", Command: "sleep 2; id -un"}); out != lab.Free+"\n" || end.Error != nil {
+	if out, _, end := b.ask(second, &Message{Do: "exec", Command: "sleep 2; id -un"}); out != lab.Free+"\n" || end.Error != nil {
 		t.Errorf("as the login: %q, %+v", out, end)
 	}
 	if end := <-asked; end == nil || end.Error != nil {
