@@ -84,7 +84,7 @@ func (o *options) addTargets(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.VarP(&o.targets, "target", "t", "where: hops joined by +, see mitogen --help; repeat, or separate by commas")
 	f.StringArrayVarP(&o.inventory, "inventory", "i", nil, "Ansible inventory `FILE` or directory, - for stdin, or hosts with commas between; repeat")
-	f.StringVarP(&o.limit, "limit", "l", "", "hosts of the inventory, an Ansible `PATTERN`: web,!old; default: all")
+	f.StringVarP(&o.limit, "limit", "l", "", "hosts of the inventory, an Ansible `PATTERN`: web,!old or @FILE; default: all")
 	f.Var(&o.via, "via", "reach the targets through this one; with several, each takes its share; the inventory's own ways win")
 	f.IntVar(&o.retries, "retries", -1, "how often to try again where the network failed; default: 2 for several targets, else 0")
 	f.IntVarP(&o.forks, "forks", "f", defaultForks, "how many targets to work on at once")
@@ -240,6 +240,9 @@ func (s *state) addInventory(ctx context.Context) (*inventory.Inventory, error) 
 	inv, err := inventory.Load(ctx, o.inventory, s.stdin)
 	if err != nil {
 		return nil, usagef("%w", err)
+	}
+	for _, w := range inv.Warnings() {
+		s.ui.message("warning: inventory " + connect.Clean(w) + "\n")
 	}
 	pattern := o.limit
 	if pattern == "" {

@@ -1,49 +1,76 @@
 package inventory
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
-var section = regexp.MustCompile(`^\[([^:\]\s]+)(?::(\w+))?\]\s*(?:[#;].*)?$`)
+var (
+	section   = regexp.MustCompile(`^\[([^:\]\s]+)(?::([\pL\pN_]+))?\]\s*(?:#.*)?$`)
+	groupName = regexp.MustCompile(`^([^:\]\s]+)\s*(?:#.*)?$`)
+)
+
+// lineEnds are the characters that Python's splitlines takes for the end of a line.
+var lineEnds = regexp.MustCompile("\r\n|[\n\r\v\f\x1c\x1d\x1e\u0085\u2028\u2029]")
 
 // ini reads Ansible's INI form, of which a plain list of hosts is a case.
-func (v *Inventory) ini(file string, text []byte) error {
-	r := &iniReader{v: v, file: file, at: v.group("ungrouped"), named: map[string]int{}, declared: map[string]bool{}}
-	for i, line := range strings.Split(string(text), "\n") {
-		r.line = i + 1
-		if err := r.take(strings.TrimSpace(line)); err != nil {
-			return &Error{File: file, Line: r.line, Text: err.Error()}
+func (v *Inventory) ini(at origin, text []byte) error {
+	r := &iniReader{v: v, at: at, group: v.group("ungrouped"), kind: "hosts", pending: map[string]*pendingGroup{}}
+	lines := iniLines(text)
+	for i, line := range lines {
+		r.at.line = i + 1
+		err := r.take(strip(line))
+		if !utf8.ValidString(line) && err == nil && line[0] != '#' && line[0] != ';' {
+			err = errors.New("not UTF-8")
+		}
+		if err != nil {
+			return r.at.bad("%v", err)
 		}
 	}
-	for name, line := range r.named {
-		if g := v.groups[name]; !r.declared[name] && len(g.hosts)+len(g.children) == 0 && name != "all" && name != "ungrouped" {
-			return &Error{File: file, Line: line, Text: fmt.Sprintf("there is no group %q", name)}
-		}
+	return r.undeclared()
+}
+
+func iniLines(text []byte) []string {
+	if !utf8.Valid(text) { // so that no half of a character is taken for a line's end
+		return strings.Split(string(bytes.ReplaceAll(text, []byte("\r"), []byte("\n"))), "\n")
 	}
-	return nil
+	return lineEnds.Split(string(text), -1)
+}
+
+// strip removes what Python's str.strip does.
+func strip(s string) string {
+	return strings.TrimFunc(s, func(c rune) bool { return unicode.IsSpace(c) || c >= 0x1c && c <= 0x1f })
 }
 
 type iniReader struct {
-	v        *Inventory
-	file     string
-	line     int
-	at       *group
-	kind     string         // "", "vars" or "children"
-	named    map[string]int // groups named by :vars and :children, and where
-	declared map[string]bool
+	v       *Inventory
+	at      origin
+	group   *group
+	kind    string // "hosts", "vars" or "children"
+	pending map[string]*pendingGroup
+}
+
+// A pendingGroup was named by a section :children or :vars, but not declared yet.
+type pendingGroup struct {
+	line    int
+	section string
+	parents []*group // of :children; none if :vars named it
 }
 
 func (r *iniReader) take(line string) error {
 	switch {
 	case line == "" || line[0] == '#' || line[0] == ';':
 		return nil
-	case line[0] == '[' && section.MatchString(line):
+	case section.MatchString(line):
 		return r.section(line)
-	case line[0] == '[' && !strings.Contains(line, ":"):
+	case line[0] == '[' && line[len(line)-1] == ']':
 		return fmt.Errorf("not a section: %s", line)
 	}
 	switch r.kind {
@@ -57,156 +84,112 @@ func (r *iniReader) take(line string) error {
 
 func (r *iniReader) section(line string) error {
 	m := section.FindStringSubmatch(line)
-	r.kind = m[2]
-	if !slices.Contains([]string{"", "hosts", "vars", "children"}, r.kind) {
+	name := m[1]
+	if r.kind = m[2]; r.kind == "" {
+		r.kind = "hosts"
+	}
+	if !slices.Contains([]string{"hosts", "vars", "children"}, r.kind) {
 		return fmt.Errorf("section %s: %q is none of hosts, children, vars", line, r.kind)
 	}
-	if r.kind == "vars" {
-		r.named[m[1]] = r.line
-	} else {
-		r.declared[m[1]] = true
+	if r.v.groups[name] == nil && r.kind == "vars" && r.pending[name] == nil {
+		r.pending[name] = &pendingGroup{line: r.at.line, section: line}
 	}
-	r.at = r.v.group(m[1])
+	r.group = r.v.group(name)
+	if p := r.pending[name]; p != nil && r.kind != "vars" {
+		delete(r.pending, name)
+		for _, parent := range p.parents {
+			if err := r.v.adopt(parent, r.group); err != nil {
+				return err
+			}
+		}
+	}
 	return nil
+}
+
+// undeclared is the error for the first group that has no section of its own.
+func (r *iniReader) undeclared() error {
+	first := ""
+	for name, p := range r.pending {
+		if first == "" || p.line < r.pending[first].line {
+			first = name
+		}
+	}
+	if first == "" {
+		return nil
+	}
+	r.at.line = r.pending[first].line
+	return r.at.bad("there is no group %q", first)
 }
 
 // variable reads "name = value": the value is the rest of the line.
 func (r *iniReader) variable(line string) error {
 	name, value, ok := strings.Cut(line, "=")
-	name = strings.TrimSpace(name)
-	if !ok || name == "" || strings.ContainsAny(name, " \t") {
+	if !ok {
 		return fmt.Errorf("not NAME=VALUE: %s", shorten(line))
 	}
-	r.at.vars[name] = r.value(strings.TrimSpace(withoutComment(value)))
-	return nil
-}
-
-func (r *iniReader) child(line string) error {
-	words, err := shellWords(line)
+	x, err := literal(strip(value))
 	if err != nil {
 		return err
 	}
-	if len(words) != 1 {
+	return r.v.set(r.group.name, strip(name), Var{Value: x, Where: r.at.where()})
+}
+
+func (r *iniReader) child(line string) error {
+	m := groupName.FindStringSubmatch(line)
+	if m == nil {
 		return fmt.Errorf("not the name of a group: %s", shorten(line))
 	}
-	r.named[words[0]] = r.line
-	r.at.adopt(r.v.group(words[0]))
+	if g := r.v.groups[m[1]]; g != nil {
+		return r.v.adopt(r.group, g)
+	}
+	p := r.pending[m[1]]
+	if p == nil {
+		p = &pendingGroup{line: r.at.line}
+		r.pending[m[1]] = p
+	}
+	p.parents = append(p.parents, r.group)
 	return nil
 }
 
 // host reads "name-or-range key=value…".
 func (r *iniReader) host(line string) error {
-	words, err := shellWords(line)
+	words, err := splitWords(line, true)
+	if err != nil {
+		return fmt.Errorf("%w: %s", err, shorten(line))
+	}
+	if len(words) == 0 || words[0] == "" {
+		return fmt.Errorf("no name of a host: %s", shorten(line))
+	}
+	names, port, err := hosts(words[0])
+	switch {
+	case err != nil:
+		return err
+	case strings.HasSuffix(strip(words[0]), ":") && port == 0:
+		return fmt.Errorf("host %q ends with a colon: a port, or a YAML file?", words[0])
+	case slices.Contains(names, "---"):
+		return errors.New("--- begins a YAML file")
+	}
+	vars, err := r.assignments(words[0], words[1:])
 	if err != nil {
 		return err
 	}
-	if len(words) == 0 {
-		return nil
-	}
-	name, port := hostPort(words[0])
-	names, err := expand(name)
-	if err != nil {
-		return err
-	}
-	if len(r.v.order)+len(names) > maxHosts {
-		return fmt.Errorf("more than %d hosts", maxHosts)
-	}
-	for _, n := range names {
-		h := r.v.add(r.at, n)
-		if port != 0 {
-			h.own["ansible_port"] = Var{Value: port, Where: r.where()}
-		}
-		for _, w := range words[1:] {
-			key, value, ok := strings.Cut(w, "=")
-			if !ok || key == "" {
-				return fmt.Errorf("behind host %s: not NAME=VALUE: %s", n, shorten(w))
-			}
-			h.own[key] = r.value(value)
-		}
-	}
-	return nil
+	return r.v.addHosts(r.group, names, port, vars, r.at)
 }
 
-func (r *iniReader) where() string { return fmt.Sprintf("%s:%d", r.file, r.line) }
-
-// value reads a Python literal of the simple kinds; what is none is text.
-func (r *iniReader) value(s string) Var {
-	v := Var{Value: s, Where: r.where()}
-	switch n, err := strconv.ParseInt(s, 10, 64); {
-	case s == "True" || s == "true":
-		v.Value = true
-	case s == "False" || s == "false":
-		v.Value = false
-	case s == "None":
-		v.Value = nil
-	case err == nil:
-		v.Value = n
-	case len(s) > 1 && (s[0] == '\'' || s[0] == '"') && s[len(s)-1] == s[0]:
-		v.Value = s[1 : len(s)-1]
-	}
-	return v
-}
-
-var portSuffix = regexp.MustCompile(`^([^:@+\s]+|\[[0-9A-Fa-f:.%]+\]):(\d{1,5})$`)
-
-// hostPort splits a port off a name.
-func hostPort(name string) (string, int64) {
-	if m := portSuffix.FindStringSubmatch(name); m != nil && !strings.Contains(m[1], "[") {
-		port, _ := strconv.ParseInt(m[2], 10, 32)
-		return m[1], port
-	}
-	return name, 0
-}
-
-// shellWords splits a line as a shell does, comments left out.
-func shellWords(line string) ([]string, error) {
-	var all []string
-	var word strings.Builder
-	begun, quoted := false, rune(0)
-	escaped := false
-	for _, c := range line + " " {
-		switch {
-		case escaped:
-			word.WriteRune(c)
-			escaped = false
-		case c == '\\' && quoted != '\'':
-			escaped, begun = true, true
-		case quoted != 0 && c == quoted:
-			quoted = 0
-		case quoted != 0:
-			word.WriteRune(c)
-		case c == '\'' || c == '"':
-			quoted, begun = c, true
-		case c == ' ' || c == '\t':
-			if begun {
-				all = append(all, word.String())
-			}
-			word.Reset()
-			begun = false
-		case c == '#' && !begun:
-			return all, nil
-		default:
-			word.WriteRune(c)
-			begun = true
+func (r *iniReader) assignments(host string, words []string) ([]namedVar, error) {
+	var all []namedVar
+	for _, w := range words {
+		name, value, ok := strings.Cut(w, "=")
+		if !ok {
+			return nil, fmt.Errorf("behind host %s: not NAME=VALUE: %s", host, shorten(w))
 		}
-	}
-	if quoted != 0 {
-		return nil, fmt.Errorf("a quote without its end: %s", shorten(line))
+		x, err := literal(value)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, namedVar{name, Var{Value: x, Where: r.at.where()}})
 	}
 	return all, nil
-}
-
-// withoutComment cuts at " #".
-func withoutComment(s string) string {
-	if s = strings.TrimSpace(s); s != "" && (s[0] == '"' || s[0] == '\'') {
-		if end := strings.IndexByte(s[1:], s[0]); end >= 0 {
-			return s[:end+2]
-		}
-	}
-	if i := strings.Index(s, " #"); i >= 0 {
-		return s[:i]
-	}
-	return s
 }
 
 func shorten(s string) string {

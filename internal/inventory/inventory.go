@@ -1,22 +1,21 @@
-// Package inventory reads lists of hosts: Ansible's INI and YAML files with group_vars and host_vars beside them, plain lists,
+// Package inventory reads lists of hosts: Ansible's INI and YAML files with group_vars and host_vars beside them, scripts, plain lists,
 // and through the ansible-inventory program whatever else Ansible knows. What it says about a host becomes a Way: a target
 // and the options for it.
 package inventory
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 )
 
-// A Var is a variable's value: string, bool, int64, float64, nil, []any or map[string]any.
+// A Var is a variable's value: string, bool, int64, float64, nil, []any, map[string]any, or *big.Int beyond 64 bits.
 type Var struct {
-	Value any
-	Where string // "file:line" for errors
-	Vault bool   // encrypted, so that Value is not known
+	Value  any
+	Where  string // "file:line" for errors
+	Vault  bool   // encrypted, so that Value is not known
+	Unsafe bool   // tagged !unsafe: Value is never a template
 }
 
 // An Error is a mistake in an inventory.
@@ -34,38 +33,40 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("%s:%d: %s", e.File, e.Line, e.Text)
 }
 
-// maxHosts bounds what ranges make.
+// maxHosts bounds the hosts that ranges make.
 const maxHosts = 1 << 20
 
 // An Inventory knows hosts and groups. All hosts are in group "all".
 type Inventory struct {
-	hosts  map[string]*Host
-	groups map[string]*group
-	order  []*Host
+	hosts      map[string]*Host
+	groups     map[string]*group
+	hostOrder  []*Host  // as first named
+	groupOrder []*group // as first named
+	localhost  *Host    // the first of localhost's names that a source lists
+	order      []*Host  // of "all"; set by finish
+	vault      *origin  // the first encrypted value
+	changes    int      // counts what was added, to tell a source that said nothing
+	warnings   []string
 }
 
 // A Host has the variables that were given for it alone. Use Vars for all.
 type Host struct {
-	Name string
-	own  map[string]Var
-}
-
-type group struct {
-	name     string
-	hosts    []*Host
-	children []*group
-	vars     map[string]Var
-	depth    int // longest way from "all"; set by finish
+	Name   string
+	own    map[string]Var   // from inventory sources
+	files  []map[string]Var // from host_vars, one for each place
+	direct []*group         // groups that list it
+	groups []*group         // all its groups but "all", by rising precedence; set by finish
 }
 
 // New returns an inventory without hosts.
 func New() *Inventory {
 	v := &Inventory{hosts: map[string]*Host{}, groups: map[string]*group{}}
-	v.group("all")
+	v.adopt(v.group("all"), v.group("ungrouped"))
+	v.changes = 0
 	return v
 }
 
-// Hosts returns all, in the order in which they were read.
+// Hosts returns all hosts in the order of Ansible's group "all": level by level from that group downwards.
 func (v *Inventory) Hosts() []*Host { return v.order }
 
 // Names returns those of all groups and hosts, sorted.
@@ -78,172 +79,108 @@ func (v *Inventory) Names() []string {
 // Host returns the one of that name, or nil.
 func (v *Inventory) Host(name string) *Host { return v.hosts[name] }
 
+// Warnings returns what Ansible passes over with a warning, each with file and line.
+func (v *Inventory) Warnings() []string { return v.warnings }
+
+func (v *Inventory) warn(format string, args ...any) {
+	v.warnings = append(v.warnings, fmt.Sprintf(format, args...))
+}
+
+// group returns the group of that name, which exists from now on.
 func (v *Inventory) group(name string) *group {
 	g := v.groups[name]
 	if g == nil {
-		g = &group{name: name, vars: map[string]Var{}}
+		g = &group{name: name, vars: map[string]Var{}, has: map[*Host]bool{}, priority: 1}
 		v.groups[name] = g
+		v.groupOrder = append(v.groupOrder, g)
+		v.changes++
 	}
 	return g
 }
 
-// add returns the host of that name, which is in g from now on.
-func (v *Inventory) add(g *group, name string) *Host {
+// localNames are the names that Ansible takes for the machine that it runs on.
+var localNames = []string{"127.0.0.1", "localhost", "::1"}
+
+// add puts the host of that name into g. A port counts only where the host is named for the first time.
+func (v *Inventory) add(g *group, name string, port int64, at origin) *Host {
 	h := v.hosts[name]
 	if h == nil {
 		h = &Host{Name: name, own: map[string]Var{}}
 		v.hosts[name] = h
-		v.order = append(v.order, h)
+		v.hostOrder = append(v.hostOrder, h)
+		if port != 0 {
+			h.own["ansible_port"] = Var{Value: port, Where: at.where()}
+		}
+		if at.source != "" {
+			v.set(name, "inventory_file", Var{Value: at.source, Where: at.where()})
+			v.set(name, "inventory_dir", Var{Value: at.dir(), Where: at.where()})
+		}
+		if v.localhost == nil && slices.Contains(localNames, name) {
+			v.localhost = h
+		}
 	}
-	if !slices.Contains(g.hosts, h) {
-		g.hosts = append(g.hosts, h)
-	}
+	g.add(h)
+	v.changes++
 	return h
 }
 
-func (g *group) adopt(child *group) {
-	if !slices.Contains(g.children, child) {
-		g.children = append(g.children, child)
-	}
+type namedVar struct {
+	name string
+	Var
 }
 
-// finish checks the groups' graph and computes depths.
-func (v *Inventory) finish() error {
-	state := map[*group]int{} // 1: on the way down, 2: done
-	var visit func(g *group, depth int) error
-	visit = func(g *group, depth int) error {
-		if state[g] == 1 {
-			return fmt.Errorf("group %q is its own child", g.name)
+// addHosts puts hosts into g and gives each of them vars.
+func (v *Inventory) addHosts(g *group, names []string, port int64, vars []namedVar, at origin) error {
+	if len(v.hostOrder)+len(names) > maxHosts {
+		return fmt.Errorf("more than %d hosts", maxHosts)
+	}
+	for _, name := range names {
+		if name == "" {
+			return errors.New("a host without a name")
 		}
-		if state[g] == 2 && g.depth >= depth {
-			return nil
-		}
-		state[g] = 1
-		g.depth = max(g.depth, depth)
-		for _, c := range g.children {
-			if err := visit(c, g.depth+1); err != nil {
+		v.add(g, name, port, at)
+		for _, x := range vars {
+			if err := v.set(name, x.name, x.Var); err != nil {
 				return err
 			}
-		}
-		state[g] = 2
-		return nil
-	}
-	for _, name := range slices.Sorted(maps.Keys(v.groups)) {
-		depth := 1
-		if name == "all" {
-			depth = 0
-		}
-		if err := visit(v.groups[name], depth); err != nil {
-			return err
 		}
 	}
 	return nil
 }
 
-// members returns the hosts of g and of its descendants, each once.
-func (g *group) members() []*Host {
-	var all []*Host
-	hosts, groups := map[*Host]bool{}, map[*group]bool{}
-	var visit func(g *group)
-	visit = func(g *group) {
-		if groups[g] {
-			return
-		}
-		groups[g] = true
-		for _, h := range g.hosts {
-			if !hosts[h] {
-				hosts[h] = true
-				all = append(all, h)
-			}
-		}
-		for _, c := range g.children {
-			visit(c)
-		}
+// set gives a variable to the group of that name or, if there is none, to the host: a host that is called as a group is sets the group's.
+func (v *Inventory) set(entity, name string, value Var) error {
+	v.changes++
+	if g := v.groups[entity]; g != nil {
+		return g.set(name, value)
 	}
-	visit(g)
-	return all
+	v.hosts[entity].own[name] = value
+	return nil
 }
 
-// Vars returns what holds for h: the variables of its groups, the nearer before the farther and "all", then its own.
+// Vars returns the variables that hold for h. Later ones win:
+//  1. from inventory sources: those of "all", then of h's other groups by depth, priority and name;
+//  2. from group_vars: those for "all" of each place, then for the other groups of each place;
+//  3. h's own from inventory sources, then inventory_hostname, inventory_hostname_short and group_names, which Ansible gives;
+//  4. from host_vars of each place.
+//
+// Places are the directories of the sources in their order, then the working directory.
 func (v *Inventory) Vars(h *Host) map[string]Var {
-	var in []*group
-	for _, g := range v.groups {
-		if g.name == "all" || slices.Contains(g.members(), h) {
-			in = append(in, g)
-		}
-	}
-	slices.SortFunc(in, func(a, b *group) int {
-		return cmp.Or(cmp.Compare(a.depth, b.depth), cmp.Compare(a.priority(), b.priority()), cmp.Compare(a.name, b.name))
-	})
-	all := map[string]Var{}
-	for _, g := range in {
+	all := maps.Clone(v.groups["all"].vars)
+	for _, g := range h.groups {
 		maps.Copy(all, g.vars)
 	}
+	for _, groups := range [][]*group{{v.groups["all"]}, h.groups} {
+		for place := range v.groups["all"].files {
+			for _, g := range groups {
+				maps.Copy(all, g.files[place])
+			}
+		}
+	}
 	maps.Copy(all, h.own)
+	maps.Copy(all, h.magic())
+	for _, vars := range h.files {
+		maps.Copy(all, vars)
+	}
 	return all
-}
-
-// priority is Ansible's, among groups of one depth.
-func (g *group) priority() int64 {
-	n, ok := g.vars["ansible_group_priority"].Value.(int64)
-	if !ok {
-		return 1
-	}
-	return n
-}
-
-// Select returns the hosts that Ansible's patterns name, in the inventory's order: names, groups, globs, "~" and a regular
-// expression, "all"; "," or ":" between them, "!" before what is left out, "&" before what all must be in.
-func (v *Inventory) Select(patterns string) ([]*Host, error) {
-	list, err := splitPatterns(patterns)
-	if err != nil {
-		return nil, err
-	}
-	chosen := map[*Host]bool{}
-	some := false
-	for _, p := range list {
-		if strings.HasPrefix(p, "!") || strings.HasPrefix(p, "&") {
-			continue
-		}
-		some = true
-		hosts, err := v.match(p)
-		if err != nil {
-			return nil, err
-		}
-		for _, h := range hosts {
-			chosen[h] = true
-		}
-	}
-	if !some {
-		for _, h := range v.order {
-			chosen[h] = true
-		}
-	}
-	for _, sign := range []string{"&", "!"} {
-		for _, p := range list {
-			rest, ok := strings.CutPrefix(p, sign)
-			if !ok {
-				continue
-			}
-			hosts, err := v.match(rest)
-			if err != nil {
-				return nil, err
-			}
-			for h := range chosen {
-				if slices.Contains(hosts, h) == (sign == "!") {
-					delete(chosen, h)
-				}
-			}
-		}
-	}
-	var all []*Host
-	for _, h := range v.order {
-		if chosen[h] {
-			all = append(all, h)
-		}
-	}
-	if len(all) == 0 {
-		return nil, errors.New("no host is left")
-	}
-	return all, nil
 }

@@ -3,124 +3,187 @@ package inventory
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
+
+	"go.yaml.in/yaml/v4"
 )
 
-// Bounds of what is read.
-const (
-	maxFile       = 64 << 20
-	pluginTimeout = 2 * time.Minute
-)
+// maxFile bounds a file.
+const maxFile = 64 << 20
 
-// Load reads inventories into one; what is said later wins. A source is a file, a directory of such, "-" for stdin, or a list of
-// hosts with a comma in it. What is neither INI nor YAML is given to ansible-inventory, which has to be installed then.
+// Load reads inventories into one, as Ansible does; what is said later wins. A source is a file, a directory of such, "-" for stdin, or
+// a list of hosts with a comma in it. If Ansible alone can read one of them, all are given to ansible-inventory, which has to be
+// installed then. group_vars and host_vars count beside each source and in the working directory.
 // The error names file and line where it can.
 func Load(ctx context.Context, sources []string, stdin io.Reader) (*Inventory, error) {
-	v := New()
-	for _, s := range sources {
-		if err := v.load(ctx, s, stdin); err != nil {
-			return nil, fmt.Errorf("inventory %w", err)
-		}
+	dir, err := os.Getwd()
+	if err != nil {
+		return nil, err
 	}
-	if err := v.finish(); err != nil {
-		return nil, fmt.Errorf("inventory %s: %w", strings.Join(sources, ", "), err)
+	v, err := load(ctx, sources, stdin, dir)
+	if err != nil {
+		return nil, fmt.Errorf("inventory %w", err)
 	}
 	return v, nil
 }
 
-func (v *Inventory) load(ctx context.Context, source string, stdin io.Reader) error {
-	switch {
-	case source == "-":
-		text, err := io.ReadAll(io.LimitReader(stdin, maxFile))
+// load reads sources; dir is where a playbook would be.
+func load(ctx context.Context, sources []string, stdin io.Reader, dir string) (*Inventory, error) {
+	why := configured(dir)
+	if why == nil {
+		v := New()
+		err := v.read(ctx, sources, stdin, dir)
+		if err == nil {
+			return v, nil
+		}
+		if !errors.As(err, &why) {
+			return nil, err
+		}
+	}
+	return fromAnsible(ctx, sources, why)
+}
+
+// A needsAnsible is the error for what Ansible alone can read.
+type needsAnsible Error
+
+func (e *needsAnsible) Error() string { return (*Error)(e).Error() }
+
+func (v *Inventory) read(ctx context.Context, sources []string, stdin io.Reader, dir string) error {
+	var places []string
+	for _, s := range sources {
+		place, err := v.source(ctx, s, stdin)
 		if err != nil {
 			return err
 		}
-		return v.text(ctx, "(standard input)", text)
-	case strings.Contains(source, ","):
-		return v.ini("(list)", []byte(strings.ReplaceAll(source, ",", "\n")))
+		if place != "" {
+			places = append(places, place)
+		}
 	}
-	st, err := os.Stat(source)
-	if err != nil {
-		return fmt.Errorf("%s: %w", source, plain(err))
+	if err := v.finish(); err != nil {
+		return fmt.Errorf("%s: %w", strings.Join(sources, ", "), err)
 	}
-	dir := source
-	if st.IsDir() {
-		err = v.directory(ctx, source)
-	} else {
-		dir = filepath.Dir(source)
-		err = v.file(ctx, source, st)
+	for _, place := range append(places, dir) {
+		if err := v.varsFiles(place); err != nil {
+			return err
+		}
 	}
-	if err != nil {
-		return err
+	if v.vault != nil && vaultPassword(dir) {
+		return &needsAnsible{v.vault.file, v.vault.line, "is encrypted"}
 	}
-	return v.besides(dir)
+	return nil
 }
 
-// plain is the error without what os adds.
-func plain(err error) error {
+// source reads one source. It returns the directory whose group_vars and host_vars count, if there is one.
+func (v *Inventory) source(ctx context.Context, source string, stdin io.Reader) (string, error) {
+	if source == "-" {
+		text, err := io.ReadAll(io.LimitReader(stdin, maxFile))
+		if err != nil {
+			return "", err
+		}
+		return "", v.text(origin{file: "(standard input)"}, text)
+	}
+	st, err := os.Stat(source)
+	if err != nil && strings.Contains(source, ",") {
+		v.hostList(source)
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", source, plainError(err))
+	}
+	full, err := filepath.Abs(source)
+	if err != nil {
+		return "", err
+	}
+	if st.IsDir() {
+		return full, v.directory(ctx, source, full)
+	}
+	return filepath.Dir(full), v.file(ctx, origin{file: source, source: full}, st)
+}
+
+// plainError is the error without what os adds.
+func plainError(err error) error {
 	if inner := errors.Unwrap(err); inner != nil {
 		return inner
 	}
 	return err
 }
 
-// directory reads all files of a directory, in the order of their names, but for those that Ansible passes over.
-func (v *Inventory) directory(ctx context.Context, dir string) error {
+// hostList adds hosts with commas between. They have no ranges.
+func (v *Inventory) hostList(source string) {
+	for word := range strings.SplitSeq(source, ",") {
+		word = strip(word)
+		name, port, ok := address(word)
+		if !ok || strings.Contains(name, "[") {
+			name, port = word, 0
+		}
+		if name != "" && v.hosts[name] == nil {
+			v.add(v.groups["ungrouped"], name, port, origin{file: "(list)", source: source})
+		}
+	}
+}
+
+// directory reads all files of a directory, in the order of their names, but for those that Ansible ignores. As in Ansible, a file
+// that nothing can be read from is no error.
+func (v *Inventory) directory(ctx context.Context, dir, full string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return err
 	}
 	for _, e := range entries {
-		name := filepath.Join(dir, e.Name())
-		st, err := os.Stat(name)
-		if err != nil {
-			return fmt.Errorf("%s: %w", name, plain(err))
+		if ignored(e.Name()) {
+			continue
 		}
-		switch {
-		case e.Name() == "group_vars" || e.Name() == "host_vars" || ignored(e.Name()):
-		case st.IsDir():
-			if err := v.directory(ctx, name); err != nil {
-				return err
-			}
-		default:
-			if err := v.file(ctx, name, st); err != nil {
-				return err
-			}
+		at := origin{file: filepath.Join(dir, e.Name()), source: filepath.Join(full, e.Name())}
+		st, err := os.Stat(at.file)
+		if err != nil {
+			return fmt.Errorf("%s: %w", at.file, plainError(err))
+		}
+		if st.IsDir() {
+			err = v.directory(ctx, at.file, at.source)
+		} else {
+			err = v.oneOfMany(ctx, at, st)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-func ignored(name string) bool {
-	if name[0] == '.' {
-		return true
+// oneOfMany reads a file of a directory.
+func (v *Inventory) oneOfMany(ctx context.Context, at origin, st os.FileInfo) error {
+	before := v.changes
+	err := v.file(ctx, at, st)
+	if bad := (*Error)(nil); errors.As(err, &bad) && v.changes == before {
+		v.warn("%v: the file is passed over", err)
+		return nil
 	}
-	for _, end := range []string{"~", ".pyc", ".pyo", ".swp", ".bak", ".rpm", ".md", ".txt", ".rst", ".orig", ".ini", ".cfg", ".retry"} {
-		if strings.HasSuffix(name, end) {
-			return true
-		}
-	}
-	return false
+	return err
 }
 
-func (v *Inventory) file(ctx context.Context, name string, st os.FileInfo) error {
-	if st.Mode()&0o111 != 0 && st.Mode().IsRegular() && isProgram(name) {
-		return v.program(ctx, name)
+// ignoredEnds are the ends of names that Ansible ignores in a directory.
+var ignoredEnds = []string{".pyc", ".pyo", ".swp", ".bak", "~", ".rpm", ".md", ".txt", ".rst", ".orig", ".cfg", ".retry"}
+
+func ignored(name string) bool {
+	return name[0] == '.' || slices.Contains([]string{"group_vars", "host_vars", "vars_plugins"}, name) ||
+		slices.ContainsFunc(ignoredEnds, func(end string) bool { return strings.HasSuffix(name, end) })
+}
+
+func (v *Inventory) file(ctx context.Context, at origin, st os.FileInfo) error {
+	if st.Mode()&0o111 != 0 && st.Mode().IsRegular() && isProgram(at.file) {
+		return v.script(ctx, at)
 	}
-	text, err := readFile(name)
+	text, err := readFile(at.file)
 	if err != nil {
 		return err
 	}
-	return v.text(ctx, name, text)
+	return v.text(at, text)
 }
 
 // isProgram tells a script from a file that merely has its mode.
@@ -135,10 +198,11 @@ func isProgram(name string) bool {
 	return bytes.HasPrefix(head[:n], []byte("#!")) || bytes.HasPrefix(head[:n], []byte("\x7fELF"))
 }
 
+// readFile reads a file. Only Ansible can read an encrypted one.
 func readFile(name string) ([]byte, error) {
 	f, err := os.Open(name)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, plain(err))
+		return nil, fmt.Errorf("%s: %w", name, plainError(err))
 	}
 	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
@@ -146,170 +210,67 @@ func readFile(name string) ([]byte, error) {
 		err = fmt.Errorf("larger than %d MiB", maxFile>>20)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, plain(err))
+		return nil, fmt.Errorf("%s: %w", name, plainError(err))
 	}
 	if bytes.HasPrefix(text, []byte("$ANSIBLE_VAULT")) {
-		return nil, &Error{File: name, Text: "is encrypted; put what it says about connections elsewhere, or decrypt it with ansible-vault"}
+		return nil, &needsAnsible{File: name, Text: "is encrypted"}
 	}
 	return text, nil
 }
 
-// text reads YAML where the name or the first line says so, else INI.
-func (v *Inventory) text(ctx context.Context, name string, text []byte) error {
-	ext := filepath.Ext(name)
-	isYAML := slices.Contains([]string{".yml", ".yaml", ".json"}, ext) || bytes.HasPrefix(bytes.TrimSpace(text), []byte("---")) ||
-		bytes.HasPrefix(bytes.TrimSpace(text), []byte("{"))
-	if !isYAML {
-		return v.ini(name, text)
-	}
-	err := v.yaml(name, text)
-	if errors.Is(err, errPlugin) {
-		return v.program(ctx, name)
-	}
-	return err
+// yamlEnds are the ends of names of which Ansible tries YAML. "" is a name without an end.
+var yamlEnds = []string{"", ".yml", ".yaml", ".json"}
+
+// extension is a name's end, without which a leading dot leaves it.
+func extension(name string) string {
+	return filepath.Ext(strings.TrimLeft(filepath.Base(name), "."))
 }
 
-// besides reads group_vars and host_vars.
-func (v *Inventory) besides(dir string) error {
-	for _, g := range v.groups {
-		if err := v.varsOf(filepath.Join(dir, "group_vars", g.name), g.vars); err != nil {
-			return err
-		}
+// text reads YAML if it is a mapping, else INI.
+func (v *Inventory) text(at origin, text []byte) error {
+	ext := extension(at.file)
+	if ext == ".toml" {
+		return &needsAnsible{File: at.file, Text: "is TOML"}
 	}
-	for _, h := range v.order {
-		if strings.ContainsRune(h.Name, filepath.Separator) {
-			continue
-		}
-		if err := v.varsOf(filepath.Join(dir, "host_vars", h.Name), h.own); err != nil {
-			return err
-		}
+	if !slices.Contains(yamlEnds, ext) {
+		return v.ini(at, text)
 	}
-	return nil
+	top, err := document(at.file, text)
+	if err == nil && top != nil && top.Kind == yaml.MappingNode && len(top.Content) > 0 {
+		return v.mappingOfGroups(at, top)
+	}
+	bad := v.ini(at, text)
+	begin := strings.TrimSpace(string(text))
+	switch {
+	case bad == nil || ext == "" && !strings.HasPrefix(begin, "---") && !strings.HasPrefix(begin, "{"):
+		return bad
+	case err != nil:
+		return err
+	case top == nil:
+		return at.bad("holds nothing")
+	}
+	at.line = top.Line
+	return at.bad("not a mapping of groups")
 }
 
-// varsOf reads the file of that name, with or without an ending, or all of a directory.
-func (v *Inventory) varsOf(name string, vars map[string]Var) error {
-	for _, ext := range []string{"", ".yml", ".yaml", ".json"} {
-		st, err := os.Stat(name + ext)
-		if err != nil {
-			continue
-		}
-		if !st.IsDir() {
-			if err := v.varsFile(name+ext, vars); err != nil {
-				return err
-			}
-			continue
-		}
-		entries, err := os.ReadDir(name)
-		if err != nil {
-			return err
-		}
-		for _, e := range entries {
-			if e.IsDir() || ignored(e.Name()) {
-				continue
-			}
-			if err := v.varsFile(filepath.Join(name, e.Name()), vars); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-func (v *Inventory) varsFile(name string, vars map[string]Var) error {
-	text, err := readFile(name)
+func (v *Inventory) mappingOfGroups(at origin, top *yaml.Node) error {
+	r := &yamlReader{v: v, at: at}
+	pairs, err := r.mapping(top, 0)
 	if err != nil {
 		return err
 	}
-	top, err := parseYAML(name, text)
-	if err != nil || top == nil {
-		return err
-	}
-	r := &yamlReader{v: v, file: name}
-	return r.variables(top, vars, "file")
-}
-
-// program asks ansible-inventory, or else the script itself, for the list as JSON.
-func (v *Inventory) program(ctx context.Context, name string) error {
-	argv := []string{"ansible-inventory", "-i", name, "--list"}
-	if _, err := exec.LookPath(argv[0]); err != nil {
-		if !isProgram(name) {
-			return &Error{File: name, Text: "is for a plugin of Ansible, and ansible-inventory isn't there: install ansible-core"}
-		}
-		full, err := filepath.Abs(name)
-		if err != nil {
-			return err
-		}
-		argv = []string{full, "--list"}
-	}
-	ctx, cancel := context.WithTimeout(ctx, pluginTimeout)
-	defer cancel()
-	var stderr bytes.Buffer
-	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	cmd.Stderr, cmd.WaitDelay = &stderr, time.Second
-	out, err := cmd.Output()
-	if err != nil {
-		return &Error{File: name, Text: fmt.Sprintf("%s: %v: %s", filepath.Base(argv[0]), err, strings.TrimSpace(stderr.String()))}
-	}
-	if err := v.list(name, out); err != nil {
-		return &Error{File: name, Text: fmt.Sprintf("%s: %v", filepath.Base(argv[0]), err)}
-	}
-	return nil
-}
-
-// list takes what --list prints.
-func (v *Inventory) list(name string, text []byte) error {
-	var groups map[string]json.RawMessage
-	if err := json.Unmarshal(text, &groups); err != nil {
-		return fmt.Errorf("not JSON: %w", err)
-	}
-	var meta struct {
-		Hostvars map[string]map[string]any `json:"hostvars"`
-	}
-	if m := groups["_meta"]; m != nil {
-		if err := json.Unmarshal(m, &meta); err != nil {
-			return fmt.Errorf("_meta: %w", err)
-		}
-	}
-	for key, raw := range groups {
-		if key == "_meta" {
+	for _, p := range pairs {
+		if p.key != "plugin" {
 			continue
 		}
-		var g struct {
-			Hosts    []string       `json:"hosts"`
-			Children []string       `json:"children"`
-			Vars     map[string]any `json:"vars"`
-		}
-		if err := json.Unmarshal(raw, &g); err != nil {
-			if err := json.Unmarshal(raw, &g.Hosts); err != nil {
-				return fmt.Errorf("group %q: neither a list of hosts nor an object", key)
-			}
-		}
-		into := v.group(key)
-		for _, h := range g.Hosts {
-			v.add(into, h)
-		}
-		for _, c := range g.Children {
-			into.adopt(v.group(c))
-		}
-		for k, x := range g.Vars {
-			into.vars[k] = Var{Value: whole(x), Where: name}
+		if none, err := r.falsy(p.value); err != nil || !none {
+			return &needsAnsible{at.file, p.at.Line, "is for a plugin of Ansible"}
 		}
 	}
-	slices.SortFunc(v.order, func(a, b *Host) int { return strings.Compare(a.Name, b.Name) }) // maps have no order
-	for h, vars := range meta.Hostvars {
-		host := v.add(v.group("all"), h)
-		for k, x := range vars {
-			host.own[k] = Var{Value: whole(x), Where: name}
+	for _, p := range pairs {
+		if err := r.group(p, 0); err != nil {
+			return err
 		}
 	}
 	return nil
-}
-
-// whole makes integers of JSON's numbers.
-func whole(x any) any {
-	if f, ok := x.(float64); ok && f == float64(int64(f)) {
-		return int64(f)
-	}
-	return x
 }

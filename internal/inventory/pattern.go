@@ -1,120 +1,207 @@
 package inventory
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"maps"
-	"path"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 )
 
-// splitPatterns cuts at commas, or at colons where there is no comma. Brackets and IPv6 addresses keep theirs.
-func splitPatterns(text string) ([]string, error) {
-	separator := byte(',')
-	if !strings.Contains(text, ",") && !strings.HasPrefix(text, "~") && strings.Count(text, "::") == 0 {
-		separator = ':'
+// Select returns the hosts that Ansible's --limit would leave of all, in the order of Hosts. A pattern is a host, a group, a glob, "~" and
+// a regular expression, or "all"; "[N]" and "[N:M]" behind it choose by place. Commas stand between patterns, or, where there are none,
+// colons or spaces; "@FILE" is a file with a pattern in each line. "&" keeps the hosts that a pattern names, "!" removes them, wherever
+// they stand. A pattern that names nothing is an error, but for "!" with a glob, a regular expression or localhost.
+func (v *Inventory) Select(patterns string) ([]*Host, error) {
+	terms, err := terms(patterns)
+	if err != nil {
+		return nil, err
 	}
-	var all []string
-	depth, begin := 0, 0
-	for i := 0; i <= len(text); i++ {
-		switch {
-		case i < len(text) && text[i] == '[':
-			depth++
-		case i < len(text) && text[i] == ']':
-			depth--
-		case i == len(text) || depth == 0 && text[i] == separator:
-			if word := strings.TrimSpace(text[begin:i]); word != "" {
-				all = append(all, word)
-			}
-			begin = i + 1
-		}
-	}
-	if depth != 0 {
-		return nil, fmt.Errorf("pattern %q: brackets without their other half", text)
-	}
-	if len(all) == 0 {
-		return nil, fmt.Errorf("empty pattern")
-	}
-	return all, nil
-}
-
-var subscript = regexp.MustCompile(`^(.+)\[(-?\d+)(?:([:-])(-?\d*))?\]$`)
-
-// match returns the hosts that one pattern names.
-func (v *Inventory) match(p string) ([]*Host, error) {
-	if g := v.groups[p]; g != nil {
-		if p == "all" {
-			return v.order, nil
-		}
-		return g.members(), nil
-	}
-	if h := v.hosts[p]; h != nil {
-		return []*Host{h}, nil
-	}
-	if m := subscript.FindStringSubmatch(p); m != nil && !strings.HasPrefix(p, "~") {
-		hosts, err := v.match(m[1])
-		if err != nil {
-			return nil, err
-		}
-		return part(hosts, m[2], m[3], m[4]), nil
-	}
-	test := func(name string) bool { ok, _ := path.Match(p, name); return ok }
-	switch {
-	case p == "*":
-		return v.order, nil
-	case strings.HasPrefix(p, "~"):
-		re, err := regexp.Compile("^(?:" + p[1:] + ")")
-		if err != nil {
-			return nil, fmt.Errorf("pattern %q: %w", p, err)
-		}
-		test = re.MatchString
-	case !strings.ContainsAny(p, "*?["):
-		return nil, fmt.Errorf("no host or group %q in the inventory%s", p, v.near(p))
-	default:
-		if _, err := path.Match(p, ""); err != nil {
-			return nil, fmt.Errorf("pattern %q: %w", p, err)
-		}
+	chosen, err := v.evaluate(terms)
+	if err != nil {
+		return nil, err
 	}
 	var all []*Host
-	for _, name := range slices.Sorted(maps.Keys(v.groups)) {
-		if test(name) && name != "all" {
-			all = append(all, v.groups[name].members()...)
-		}
-	}
 	for _, h := range v.order {
-		if test(h.Name) {
+		if chosen[h] {
 			all = append(all, h)
 		}
 	}
 	if len(all) == 0 {
-		return nil, fmt.Errorf("pattern %q matches no host and no group", p)
+		return nil, errors.New("no host is left")
 	}
 	return all, nil
 }
 
-// part is hosts[from], hosts[from:to] with both ends.
-func part(hosts []*Host, from, dash, to string) []*Host {
-	place := func(s string) int {
-		n, _ := strconv.Atoi(s)
+// evaluate applies what adds, then what keeps, then what removes.
+func (v *Inventory) evaluate(terms []string) (map[*Host]bool, error) {
+	chosen := map[*Host]bool{}
+	if !slices.ContainsFunc(terms, func(t string) bool { return t[0] != '!' && t[0] != '&' }) {
+		terms = append([]string{"all"}, terms...)
+	}
+	for _, sign := range []byte{0, '&', '!'} {
+		for _, t := range terms {
+			first := t[0]
+			if first != '&' && first != '!' {
+				first = 0
+			}
+			if first != sign {
+				continue
+			}
+			hosts, err := v.match(t)
+			if err != nil {
+				return nil, err
+			}
+			apply(chosen, sign, hosts)
+		}
+	}
+	return chosen, nil
+}
+
+func apply(chosen map[*Host]bool, sign byte, hosts []*Host) {
+	named := map[*Host]bool{}
+	for _, h := range hosts {
+		named[h] = true
+	}
+	if sign == 0 {
+		maps.Copy(chosen, named)
+		return
+	}
+	maps.DeleteFunc(chosen, func(h *Host, _ bool) bool { return named[h] == (sign == '!') })
+}
+
+// betweenSeparators matches a pattern among others with colons or spaces between. Brackets keep theirs.
+var betweenSeparators = regexp.MustCompile(`(?:[^\s:\[\]]|\[[^\]]*\])+`)
+
+// terms splits a list of patterns, and reads the files that it names.
+func terms(text string) ([]string, error) {
+	words := []string{text}
+	if strings.Contains(text, ",") {
+		words = strings.Split(text, ",")
+	} else if _, _, ok := address(text); !ok {
+		words = betweenSeparators.FindAllString(text, -1)
+		if strings.ContainsAny(betweenSeparators.ReplaceAllString(text, ""), "[]") {
+			return nil, fmt.Errorf("pattern %q: brackets without their other half", text)
+		}
+	}
+	var all []string
+	for _, w := range words {
+		lines := []string{w}
+		if name, ok := strings.CutPrefix(strip(w), "@"); ok {
+			file, err := readFile(name)
+			if err != nil {
+				return nil, fmt.Errorf("pattern %q: %w", w, err)
+			}
+			if lines = strings.Split(string(file), "\n"); strings.TrimSpace(string(file)) == "" {
+				return nil, fmt.Errorf("pattern %q: the file names no host", w)
+			}
+		}
+		for _, line := range lines {
+			if line = strip(line); line != "" {
+				all = append(all, line)
+			}
+		}
+	}
+	if len(all) == 0 {
+		return nil, errors.New("empty pattern")
+	}
+	return all, nil
+}
+
+var subscript = regexp.MustCompile(`^(.+)\[(?:(-?[0-9]+)|([0-9]+)[:-]([0-9]*))\]$`)
+
+// match returns the hosts that one pattern names. As in Ansible, a host may be there twice, which counts for subscripts.
+func (v *Inventory) match(term string) ([]*Host, error) {
+	if h := v.hosts[term]; h != nil {
+		return []*Host{h}, nil
+	}
+	pattern := strings.TrimPrefix(term, "!")
+	if pattern == term {
+		pattern = strings.TrimPrefix(term, "&")
+	}
+	if pattern == "" {
+		return nil, fmt.Errorf("pattern %q: nothing behind the sign", term)
+	}
+	m := subscript.FindStringSubmatch(pattern)
+	if m == nil || pattern[0] == '~' {
+		hosts, err := v.named(pattern, term)
+		return hosts, err
+	}
+	hosts, err := v.named(m[1], term)
+	if err != nil || len(hosts) == 0 {
+		return nil, err
+	}
+	return part(hosts, pattern, m)
+}
+
+// named returns the hosts of all groups and the hosts whose names a pattern without subscript matches.
+func (v *Inventory) named(pattern, term string) ([]*Host, error) {
+	test, err := v.tester(pattern)
+	if err != nil {
+		return nil, fmt.Errorf("pattern %q: %w", term, err)
+	}
+	var all []*Host
+	found := false
+	for _, g := range v.groupOrder {
+		if test(g.name) {
+			found = true
+			all = append(all, g.all...)
+		}
+	}
+	wild := pattern[0] == '~' || strings.ContainsAny(pattern, "?*[")
+	if !found || wild || strings.Contains(pattern, ".") {
+		for _, h := range v.hostOrder {
+			if test(h.Name) {
+				found = true
+				all = append(all, h)
+			}
+		}
+	}
+	if len(all) == 0 && slices.Contains(localNames, pattern) {
+		found = true
+		if v.localhost != nil {
+			all = append(all, v.localhost)
+		}
+	}
+	switch {
+	case found || wild && term[0] == '!':
+		return all, nil
+	case wild:
+		return nil, fmt.Errorf("pattern %q matches no host and no group", term)
+	}
+	return nil, fmt.Errorf("no host or group %q in the inventory%s", pattern, v.near(pattern))
+}
+
+// part returns one host, or those from one place to another, both included. m is what subscript found.
+func part(hosts []*Host, pattern string, m []string) ([]*Host, error) {
+	if m[2] != "" {
+		n, err := strconv.Atoi(m[2])
 		if n < 0 {
 			n += len(hosts)
 		}
-		return n
-	}
-	a := place(from)
-	b := a
-	if dash != "" {
-		if b = len(hosts) - 1; to != "" {
-			b = place(to)
+		if err != nil || n < 0 || n >= len(hosts) {
+			return nil, fmt.Errorf("pattern %q: only %d hosts are there", pattern, len(hosts))
 		}
+		return hosts[n : n+1], nil
 	}
-	a, b = max(a, 0), min(b, len(hosts)-1)
-	if a > b {
-		return nil
+	from, err := strconv.Atoi(m[3])
+	to, errTo := strconv.Atoi(cmp.Or(m[4], "-1"))
+	if err != nil || errTo != nil {
+		return nil, fmt.Errorf("pattern %q: a number too large", pattern)
 	}
-	return hosts[a : b+1]
+	switch {
+	case to == 0: // Ansible takes [N:0] for [N]
+		return part(hosts, pattern, []string{2: m[3]})
+	case to < 0 || to >= len(hosts):
+		to = len(hosts) - 1
+	}
+	if from > to {
+		return nil, nil
+	}
+	return hosts[from : to+1], nil
 }
 
 // near names what could have been meant.

@@ -1,92 +1,96 @@
 package inventory
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 )
 
-// expand makes host names of one with ranges: "web[01:20:2]", "db-[a:f]".
+// expand makes host names of one with ranges: "web[01:20:2]", "db-[a:f]". Every bracket begins a range.
 func expand(text string) ([]string, error) {
-	open := strings.IndexByte(text, '[')
-	if open < 0 {
+	head, rest, ok := strings.Cut(text, "[")
+	if !ok {
 		return []string{text}, nil
 	}
-	shut := strings.IndexByte(text[open:], ']')
-	if shut < 0 {
+	inner, tail, ok := strings.Cut(rest, "]")
+	switch {
+	case !ok:
 		return nil, fmt.Errorf("no ] in %q", text)
-	}
-	head, inner, tail := text[:open], text[open+1:open+shut], text[open+shut+1:]
-	if n := strings.Count(inner, ":"); n == 0 || n > 2 { // no range, or an IPv6 address
-		return []string{text}, nil
+	case strings.Contains(head, "]") || strings.Contains(text, "|"):
+		return nil, fmt.Errorf("%q: no name of a host with ranges", text)
 	}
 	words, err := steps(inner)
 	if err != nil {
 		return nil, fmt.Errorf("range [%s]: %w", inner, err)
 	}
-	rest, err := expand(tail)
+	ends, err := expand(tail)
 	if err != nil {
 		return nil, err
 	}
-	if len(words)*len(rest) > maxHosts {
+	if len(words)*len(ends) > maxHosts {
 		return nil, fmt.Errorf("%q names more than %d hosts", text, maxHosts)
 	}
-	var all []string
+	all := make([]string, 0, len(words)*len(ends))
 	for _, w := range words {
-		for _, r := range rest {
-			all = append(all, head+w+r)
+		for _, end := range ends {
+			all = append(all, head+w+end)
 		}
 	}
 	return all, nil
 }
 
+// letters are the ends that alphabetic ranges may have, in their order.
+const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
 // steps lists what "from:to" or "from:to:step" stands for, both ends included.
 func steps(inner string) ([]string, error) {
-	parts := strings.Split(inner, ":")
+	bounds := strings.Split(inner, ":")
+	if len(bounds) != 2 && len(bounds) != 3 {
+		return nil, errors.New("not FROM:TO or FROM:TO:STEP")
+	}
 	step := 1
-	if len(parts) == 3 {
+	if len(bounds) == 3 {
 		var err error
-		if step, err = strconv.Atoi(parts[2]); err != nil || step < 1 {
-			return nil, fmt.Errorf("bad step %q", parts[2])
+		if step, err = strconv.Atoi(bounds[2]); err != nil || step < 1 {
+			return nil, fmt.Errorf("bad step %q", bounds[2])
 		}
 	}
-	from, to := parts[0], parts[1]
-	if from == "" {
+	from, to := bounds[0], bounds[1]
+	switch {
+	case to == "":
+		return nil, errors.New("no end")
+	case from == "":
 		from = "0"
 	}
-	if len(from) == 1 && len(to) == 1 && letter(from[0]) && letter(to[0]) {
-		var all []string
-		for c := int(from[0]); c <= int(to[0]); c += step {
-			all = append(all, string(rune(c)))
-		}
-		return nonEmpty(all)
+	if len(from) > 1 && from[0] == '0' && len(from) != len(to) {
+		return nil, errors.New("ends of different width")
 	}
-	a, errA := strconv.ParseUint(from, 10, 31)
-	b, errB := strconv.ParseUint(to, 10, 31)
-	switch {
-	case errA != nil || errB != nil:
-		return nil, fmt.Errorf("neither two numbers nor two letters")
-	case len(from) > 1 && from[0] == '0' && len(from) != len(to):
-		return nil, fmt.Errorf("ends of different width")
-	case b > a && (b-a)/uint64(step) >= maxHosts:
-		return nil, fmt.Errorf("more than %d hosts", maxHosts)
+	if a, b := strings.Index(letters, from), strings.Index(letters, to); a >= 0 && b >= 0 {
+		return span(a, b, step, func(n int) string { return letters[n : n+1] })
+	}
+	a, errA := strconv.Atoi(from)
+	b, errB := strconv.Atoi(to)
+	if errA != nil || errB != nil || strings.Contains(from+to, "+") {
+		return nil, errors.New("neither two numbers nor two letters")
 	}
 	width := 0
 	if from[0] == '0' {
 		width = len(from)
 	}
-	var all []string
-	for n := a; n <= b; n += uint64(step) {
-		all = append(all, fmt.Sprintf("%0*d", width, n))
-	}
-	return nonEmpty(all)
+	return span(a, b, step, func(n int) string { return fmt.Sprintf("%0*d", width, n) })
 }
 
-func letter(c byte) bool { return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' }
-
-func nonEmpty(all []string) ([]string, error) {
-	if len(all) == 0 {
-		return nil, fmt.Errorf("its end is before its begin")
+func span(a, b, step int, name func(int) string) ([]string, error) {
+	switch {
+	case a > b:
+		return nil, errors.New("its end is before its begin")
+	case (b-a)/step >= maxHosts:
+		return nil, fmt.Errorf("more than %d hosts", maxHosts)
+	}
+	var all []string
+	for n := a; n <= b; n += step {
+		all = append(all, name(n))
 	}
 	return all, nil
 }

@@ -1,85 +1,91 @@
 package inventory
 
 import (
-	"errors"
-	"fmt"
-	"math"
-	"regexp"
-	"strconv"
-	"strings"
-
 	"go.yaml.in/yaml/v4"
 )
 
-// errPlugin says that a file is for one of Ansible's inventory plugins.
-var errPlugin = errors.New("a plugin's configuration")
-
-// parseYAML returns the document's top node, nil if there is none.
-func parseYAML(file string, text []byte) (*yaml.Node, error) {
-	var doc yaml.Node
-	if err := yaml.Unmarshal(text, &doc); err != nil {
-		return nil, &Error{File: file, Text: "not YAML: " + strings.TrimPrefix(err.Error(), "yaml: ")}
-	}
-	if len(doc.Content) == 0 {
-		return nil, nil
-	}
-	return doc.Content[0], nil
+// A yamlReader reads Ansible's YAML form.
+type yamlReader struct {
+	v  *Inventory
+	at origin
 }
 
-// yaml reads Ansible's YAML form, of which JSON is a case.
-func (v *Inventory) yaml(file string, text []byte) error {
-	top, err := parseYAML(file, text)
-	if err != nil || top == nil {
+func (r *yamlReader) place(n *yaml.Node) origin {
+	at := r.at
+	at.line = n.Line
+	return at
+}
+
+func (r *yamlReader) bad(n *yaml.Node, format string, args ...any) error {
+	return r.place(n).bad(format, args...)
+}
+
+// in gives an error the place of n.
+func (r *yamlReader) in(n *yaml.Node, err error) error {
+	if err != nil {
+		return r.bad(n, "%v", err)
+	}
+	return nil
+}
+
+// maxDepth bounds how deep groups and values may lie within each other.
+const maxDepth = 100
+
+// sections are the keys of a group.
+var sections = map[any]bool{"vars": true, "children": true, "hosts": true}
+
+// group reads a group's mapping. Ansible passes over what is no mapping with a warning.
+func (r *yamlReader) group(p pair, depth int) error {
+	n := follow(p.value)
+	name, ok := p.key.(string)
+	switch {
+	case depth > maxDepth:
+		return r.bad(p.at, "groups are nested too deep")
+	case r.null(n):
+		n = &yaml.Node{Kind: yaml.MappingNode, Line: p.at.Line}
+	case n.Kind != yaml.MappingNode:
+		r.v.warn("%s: group %q is passed over: not a mapping of hosts, children, vars", r.place(p.at).where(), pythonText(p.key))
+		return nil
+	}
+	if !ok || name == "" {
+		return r.bad(p.at, "group %q: its name is not text: quote it", pythonText(p.key))
+	}
+	g := r.v.group(name)
+	pairs, err := r.mapping(n, 0)
+	if err != nil {
 		return err
 	}
-	r := &yamlReader{v: v, file: file}
-	if top.Kind != yaml.MappingNode {
-		return r.bad(top, "not a mapping of groups")
-	}
-	for i := 0; i+1 < len(top.Content); i += 2 {
-		if key := top.Content[i]; key.Value == "plugin" {
-			return errPlugin
-		}
-		if err := r.group(top.Content[i], top.Content[i+1], 0); err != nil {
+	for _, s := range pairs {
+		if err := r.section(g, s, depth); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-type yamlReader struct {
-	v    *Inventory
-	file string
-}
-
-func (r *yamlReader) bad(n *yaml.Node, format string, args ...any) error {
-	return &Error{File: r.file, Line: n.Line, Text: fmt.Sprintf(format, args...)}
-}
-
-// maxDepth is how deep groups and values may lie within each other.
-const maxDepth = 100
-
-func (r *yamlReader) group(key, n *yaml.Node, depth int) error {
-	g := r.v.group(key.Value)
-	n = follow(n)
-	switch {
-	case depth > maxDepth:
-		return r.bad(key, "groups are nested too deep")
-	case null(n):
-		return nil
-	case n.Kind != yaml.MappingNode:
-		return r.bad(n, "group %q: not a mapping of hosts, children, vars", g.name)
+// section reads hosts, children or vars of g.
+func (r *yamlReader) section(g *group, s pair, depth int) error {
+	members, err := r.members(g, s)
+	if err != nil {
+		return err
 	}
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		what, value := n.Content[i], follow(n.Content[i+1])
-		if null(value) {
-			continue
-		}
-		if value.Kind != yaml.MappingNode {
-			return r.bad(value, "group %q: %s is not a mapping", g.name, what.Value)
-		}
-		for j := 0; j+1 < len(value.Content); j += 2 {
-			if err := r.member(g, what, value.Content[j], value.Content[j+1], depth); err != nil {
+	for _, m := range members {
+		switch s.key {
+		case "vars":
+			value, err := r.variable(m.value)
+			if err != nil {
+				return err
+			}
+			err = r.v.set(g.name, pythonText(m.key), value)
+			if err != nil {
+				return r.in(m.at, err)
+			}
+		case "children":
+			if err := r.child(g, m, depth); err != nil {
+				return err
+			}
+		case "hosts":
+			if err := r.hosts(g, m); err != nil {
 				return err
 			}
 		}
@@ -87,152 +93,95 @@ func (r *yamlReader) group(key, n *yaml.Node, depth int) error {
 	return nil
 }
 
-// member takes an entry of hosts, children or vars.
-func (r *yamlReader) member(g *group, what, key, n *yaml.Node, depth int) error {
-	switch what.Value {
-	case "vars":
-		value, err := r.variable(n)
-		g.vars[key.Value] = value
-		return err
-	case "children":
-		g.adopt(r.v.group(key.Value))
-		return r.group(key, n, depth+1)
-	case "hosts":
-		return r.hosts(g, key, follow(n))
+// members are the entries of a section. Text is an entry without a value.
+func (r *yamlReader) members(g *group, s pair) ([]pair, error) {
+	n := follow(s.value)
+	switch {
+	case r.null(n):
+		return nil, nil
+	case !sections[s.key]:
+		r.v.warn("%s: group %q: %q is passed over: none of hosts, children, vars", r.place(s.at).where(), g.name, pythonText(s.key))
+		return nil, nil
+	case n.Kind == yaml.MappingNode:
+		return r.mapping(n, 0)
 	}
-	return r.bad(what, "group %q: %q is none of hosts, children, vars", g.name, what.Value)
+	var x any
+	if n.Kind == yaml.ScalarNode {
+		var err error
+		if x, err = r.scalar(n); err != nil {
+			return nil, err
+		}
+	}
+	if _, ok := x.(string); !ok {
+		return nil, r.bad(n, "group %q: %s is not a mapping", g.name, s.key)
+	}
+	return []pair{{key: x, at: n, value: nothing}}, nil
 }
 
-func (r *yamlReader) hosts(g *group, key, n *yaml.Node) error {
-	name, port := hostPort(key.Value)
-	names, err := expand(name)
+// nothing is a node without a value.
+var nothing = &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!null", Value: "null"}
+
+func (r *yamlReader) child(g *group, p pair, depth int) error {
+	if err := r.group(p, depth+1); err != nil {
+		return err
+	}
+	child := r.v.groups[pythonText(p.key)]
+	if child == nil {
+		return r.bad(p.at, "group %q: child %q is neither a mapping nor a group that is known by now", g.name, pythonText(p.key))
+	}
+	return r.in(p.at, r.v.adopt(g, child))
+}
+
+func (r *yamlReader) hosts(g *group, p pair) error {
+	text, ok := p.key.(string)
+	if !ok {
+		return r.bad(p.at, "host %s: its name is not text: quote it", pythonText(p.key))
+	}
+	names, port, err := hosts(text)
 	if err != nil {
-		return r.bad(key, "%v", err)
+		return r.bad(p.at, "%v", err)
 	}
-	if len(r.v.order)+len(names) > maxHosts {
-		return r.bad(key, "more than %d hosts", maxHosts)
-	}
-	vars := map[string]Var{}
-	if port != 0 {
-		vars["ansible_port"] = Var{Value: port, Where: fmt.Sprintf("%s:%d", r.file, key.Line)}
-	}
-	if err := r.variables(n, vars, "host "+key.Value); err != nil {
+	vars, err := r.hostVars(p)
+	if err != nil {
 		return err
 	}
-	for _, each := range names {
-		h := r.v.add(g, each)
-		for k, v := range vars {
-			h.own[k] = v
-		}
-	}
-	return nil
+	return r.in(p.at, r.v.addHosts(g, names, port, vars, r.place(p.at)))
 }
 
-// variables reads a mapping into vars.
-func (r *yamlReader) variables(n *yaml.Node, vars map[string]Var, whose string) error {
-	if null(n) {
-		return nil
+// hostVars reads the variables behind a host.
+func (r *yamlReader) hostVars(p pair) ([]namedVar, error) {
+	n := follow(p.value)
+	if n.Kind == yaml.MappingNode {
+		return r.variables(n)
 	}
-	if n.Kind != yaml.MappingNode {
-		return r.bad(n, "%s: not a mapping of variables", whose)
+	if none, err := r.falsy(n); err != nil || none {
+		return nil, err
 	}
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		value, err := r.variable(n.Content[i+1])
+	return nil, r.bad(n, "host %s: not a mapping of variables", pythonText(p.key))
+}
+
+// falsy tells what Python takes for false.
+func (r *yamlReader) falsy(n *yaml.Node) (bool, error) {
+	if n = follow(n); n.Kind != yaml.ScalarNode {
+		return len(n.Content) == 0, nil
+	}
+	x, err := r.scalar(n)
+	return x == nil || x == "" || x == false || x == int64(0) || x == 0.0, err
+}
+
+// variables reads a mapping of variables.
+func (r *yamlReader) variables(n *yaml.Node) ([]namedVar, error) {
+	pairs, err := r.mapping(n, 0)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]namedVar, 0, len(pairs))
+	for _, p := range pairs {
+		value, err := r.variable(p.value)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		vars[n.Content[i].Value] = value
+		all = append(all, namedVar{pythonText(p.key), value})
 	}
-	return nil
-}
-
-func (r *yamlReader) variable(n *yaml.Node) (Var, error) {
-	v := Var{Where: fmt.Sprintf("%s:%d", r.file, n.Line)}
-	if n.Tag == "!vault" {
-		v.Vault = true
-		return v, nil
-	}
-	budget := 1 << 20
-	var err error
-	v.Value, err = r.value(n, 0, &budget)
-	return v, err
-}
-
-// value converts by YAML 1.1's rules, as Ansible's parser has them. budget bounds what aliases can make.
-func (r *yamlReader) value(n *yaml.Node, depth int, budget *int) (any, error) {
-	if *budget--; depth > maxDepth || *budget < 0 {
-		return nil, r.bad(n, "a value too large or nested too deep")
-	}
-	n = follow(n)
-	switch n.Kind {
-	case yaml.SequenceNode:
-		all := []any{}
-		for _, c := range n.Content {
-			v, err := r.value(c, depth+1, budget)
-			if err != nil {
-				return nil, err
-			}
-			all = append(all, v)
-		}
-		return all, nil
-	case yaml.MappingNode:
-		all := map[string]any{}
-		for i := 0; i+1 < len(n.Content); i += 2 {
-			v, err := r.value(n.Content[i+1], depth+1, budget)
-			if err != nil {
-				return nil, err
-			}
-			all[n.Content[i].Value] = v
-		}
-		return all, nil
-	}
-	return scalar(n), nil
-}
-
-var decimal = regexp.MustCompile(`^[-+]?(0|[1-9][0-9_]*)$`)
-
-func scalar(n *yaml.Node) any {
-	s := n.Value
-	if n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle|yaml.LiteralStyle|yaml.FoldedStyle) != 0 || n.Tag == "!!str" && quotedTag(n) {
-		return s
-	}
-	switch strings.ToLower(s) {
-	case "", "~", "null":
-		return nil
-	case "true", "yes", "on":
-		return true
-	case "false", "no", "off":
-		return false
-	}
-	if decimal.MatchString(s) {
-		if i, err := strconv.ParseInt(strings.ReplaceAll(s, "_", ""), 10, 64); err == nil {
-			return i
-		}
-	}
-	if len(s) > 1 && s[0] == '0' {
-		if i, err := strconv.ParseInt(s, 0, 64); err == nil { // octal and hexadecimal
-			return i
-		}
-	}
-	if f, err := strconv.ParseFloat(s, 64); err == nil && strings.ContainsAny(s, ".") && !math.IsInf(f, 0) && !math.IsNaN(f) {
-		return f
-	}
-	return s
-}
-
-// quotedTag says that the tag was written, and not concluded.
-func quotedTag(n *yaml.Node) bool { return n.Style&yaml.TaggedStyle != 0 }
-
-func follow(n *yaml.Node) *yaml.Node {
-	for range maxDepth {
-		if n.Kind != yaml.AliasNode {
-			break
-		}
-		n = n.Alias
-	}
-	return n
-}
-
-func null(n *yaml.Node) bool {
-	return n.Kind == yaml.ScalarNode && (n.Tag == "!!null" || n.Value == "")
+	return all, nil
 }

@@ -1,0 +1,27 @@
+package inventory
+
+import (
+	"fmt"
+	"path/filepath"
+)
+
+// An origin is a place in a source.
+type origin struct {
+	file   string // for errors
+	source string // what Ansible calls inventory_file: an absolute path, or a list of hosts
+	line   int
+}
+
+func (o origin) where() string { return fmt.Sprintf("%s:%d", o.file, o.line) }
+
+func (o origin) bad(format string, args ...any) error {
+	return &Error{File: o.file, Line: o.line, Text: fmt.Sprintf(format, args...)}
+}
+
+// dir is the value of inventory_dir, which is a text in any case.
+func (o origin) dir() string {
+	if !filepath.IsAbs(o.source) {
+		return "None"
+	}
+	return filepath.Dir(o.source)
+}
