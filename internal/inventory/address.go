@@ -24,7 +24,7 @@ const (
 var (
 	hostname  = regexp.MustCompile(`^` + nameLabel + `(?:\.` + nameLabel + `)*$`)
 	ipv4      = regexp.MustCompile(`^(?:` + decimals + `\.){3}` + decimals + `$`)
-	hexParts  = regexp.MustCompile(`^` + hexPart + `(?::` + hexPart + `)*$`)
+	hexParts  = regexp.MustCompile(`^(?i:[0-9a-f]{1,4}| )(?::(?i:[0-9a-f]{1,4}| ))*$`) // a space for a range
 	ranges    = regexp.MustCompile(hexRange)
 	dottedEnd = regexp.MustCompile(`^(?:0:0:0:0:0:0:|::|::(?i:ffff):|0:0:0:0:0:(?i:ffff):)(?:` + hexPart + `\.){3}` + hexPart + `$`)
 )
@@ -54,7 +54,10 @@ func isIPv6(s string) bool {
 	if strings.Contains(s, ".") {
 		return dottedEnd.MatchString(s)
 	}
-	left, right, short := strings.Cut(ranges.ReplaceAllString(s, "0"), "::")
+	if strings.ContainsRune(s, ' ') {
+		return false
+	}
+	left, right, short := strings.Cut(ranges.ReplaceAllString(s, " "), "::")
 	if left != "" && !hexParts.MatchString(left) || right != "" && !hexParts.MatchString(right) {
 		return false
 	}

@@ -35,13 +35,11 @@ type answer struct {
 	Error    string                          `json:"error"`
 	Unparsed []string                        `json:"unparsed"`
 	Hosts    []string                        `json:"hosts"`
-	Sure     bool                            `json:"sure"` // the order of Hosts isn't by chance
 	Groups   map[string][]string             `json:"groups"`
 	Vars     map[string]map[string][2]string `json:"vars"`
 	Limits   []struct {
 		Hosts []string `json:"hosts"`
 		Error string   `json:"error"`
-		Sure  bool     `json:"sure"`
 	} `json:"limits"`
 }
 
@@ -187,7 +185,7 @@ func parseRun(t *testing.T, text string) sample {
 }
 
 // limitRefusals are the reasons for which a limit that Ansible takes is refused.
-var limitRefusals = []string{"no host or group", "matches no host and no group", "brackets without", "isn't supported", "aren't supported"}
+var limitRefusals = []string{"no host or group", "matches no host and no group", "brackets without", "empty pattern", "isn't supported", "aren't supported"}
 
 // TestAgainstAnsible compares our own samples.
 func TestAgainstAnsible(t *testing.T) {
@@ -239,7 +237,7 @@ func compare(t *testing.T, s sample, want answer) string {
 		return ""
 	}
 	var diff strings.Builder
-	if got := hostNames(v.Hosts()); !slices.Equal(got, want.Hosts) && (want.Sure || !sameSet(got, want.Hosts)) {
+	if got := hostNames(v.Hosts()); !slices.Equal(got, want.Hosts) {
 		fmt.Fprintf(&diff, "hosts  %q\nwant   %q\n", got, want.Hosts)
 	}
 	for _, h := range v.Hosts() {
@@ -279,6 +277,9 @@ func compareHost(v *Inventory, h *Host, want answer) string {
 	}
 	got := v.Vars(h)
 	for name, value := range got {
+		if name == "inventory_hostname_short" && strings.Contains(h.Name, "::") && older(want.Version, "2.19") {
+			continue // the begin of an address is one there
+		}
 		if x, ok := want.Vars[h.Name][name]; !ok || kindOf(value) != x {
 			fmt.Fprintf(&diff, "%s of %s %q\nwant %q\n", name, h.Name, kindOf(value), x)
 		}
@@ -330,10 +331,7 @@ func compareLimit(v *Inventory, limit string, loose bool, want answer, i int) st
 		}
 		return fmt.Sprintf("limit %q: %v\nwant %q\n", limit, err, w.Hosts)
 	}
-	if !w.Sure {
-		return ""
-	}
-	if w.Error != "" || !slices.Equal(got, w.Hosts) && (want.Sure || !sameSet(got, w.Hosts)) {
+	if w.Error != "" || !slices.Equal(got, w.Hosts) {
 		return fmt.Sprintf("limit %q: %q\nwant %q %s\n", limit, got, w.Hosts, w.Error)
 	}
 	return ""

@@ -152,6 +152,7 @@ func (v *Inventory) regroup(h *Host) error {
 	switch {
 	case in && rest > 0 && ungrouped.has[h]:
 		ungrouped.remove(h)
+		h.grouped = true
 	case !in && rest == 0 && v.groups[h.Name] != nil:
 		return v.adopt(ungrouped, v.groups[h.Name])
 	case !in && rest == 0:
@@ -191,7 +192,7 @@ func (h *Host) in(above map[*group][]*group) []*group {
 	seen := map[*group]bool{}
 	for _, d := range h.direct {
 		for _, g := range above[d] {
-			if !seen[g] && g.name != "all" {
+			if !seen[g] && g.name != "all" && !(h.grouped && g.name == "ungrouped") {
 				seen[g] = true
 				groups = append(groups, g)
 			}

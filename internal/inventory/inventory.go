@@ -51,11 +51,12 @@ type Inventory struct {
 
 // A Host has the variables that were given for it alone. Use Vars for all.
 type Host struct {
-	Name   string
-	own    map[string]Var   // from inventory sources
-	files  []map[string]Var // from host_vars, one for each place
-	direct []*group         // groups that list it
-	groups []*group         // all its groups but "all", by rising precedence; set by finish
+	Name    string
+	own     map[string]Var   // from inventory sources
+	files   []map[string]Var // from host_vars, one for each place
+	direct  []*group         // groups that list it
+	grouped bool             // removed from "ungrouped", of which it is then no member through other groups either
+	groups  []*group         // all its groups but "all", by rising precedence; set by finish
 }
 
 // New returns an inventory without hosts.

@@ -288,10 +288,13 @@ func complexText(re, im float64, both bool) string {
 // strings reads string literals, which are joined where several follow each other.
 func (p *literalReader) strings() (any, error) {
 	var all strings.Builder
-	for first := true; first || pythonStr.MatchString(p.text); first = false {
-		m := pythonStr.FindStringSubmatch(p.text)
+	bytes := strings.ContainsAny(pythonStr.FindString(p.text), "bB")
+	for m := pythonStr.FindStringSubmatch(p.text); m != nil; m = pythonStr.FindStringSubmatch(p.text) {
 		p.text = p.text[len(m[0]):]
-		text, err := p.quoted(m[2], strings.ContainsAny(m[1], "rR"), strings.ContainsAny(m[1], "bB"))
+		text, err := p.quoted(m[2], strings.ContainsAny(m[1], "rR"), bytes)
+		if err == nil && bytes != strings.ContainsAny(m[1], "bB") {
+			err = errLiteral // bytes and text aren't joined
+		}
 		if err != nil {
 			return nil, err
 		}

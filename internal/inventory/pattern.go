@@ -162,9 +162,11 @@ func (v *Inventory) named(pattern, term string) ([]*Host, error) {
 	}
 	if len(all) == 0 && slices.Contains(localNames, pattern) {
 		found = true
-		if v.localhost != nil {
-			all = append(all, v.localhost)
+		local := v.localhost
+		if local == nil {
+			local = &Host{Name: pattern} // Ansible's implicit one, which is in no group
 		}
+		all = append(all, local)
 	}
 	switch {
 	case found || wild && term[0] == '!':

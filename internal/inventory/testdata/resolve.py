@@ -1,16 +1,15 @@
 """Answers how Ansible resolves inventories: one case a line on stdin, one answer a line on stdout, both JSON.
 
-A case has dir (the working directory), sources and limits. Ansible walks sets of groups, so that some orders are by chance: each
-case is resolved under several orders of such sets, and an answer says which of its lists were the same each time.
+A case has dir (the working directory), sources and limits. Ansible walks sets of groups, so that some of its orders are by
+chance. Here these sets keep the order in which groups were added to them.
 """
 import datetime
 import json
 import os
 import sys
-import zlib
 
 from ansible import context
-from ansible.inventory.group import Group
+from ansible.inventory import group
 from ansible.inventory.manager import InventoryManager
 from ansible.parsing.dataloader import DataLoader
 from ansible.release import __version__
@@ -23,7 +22,32 @@ try:
 except ImportError:
     init_plugin_loader = None
 
-SEEDS = ('a', 'b', 'c', 'd')
+
+class OrderedSet(dict):
+    """A set in the order of insertion, with the methods that groups use."""
+
+    def __init__(self, items=()):
+        super(OrderedSet, self).__init__((x, None) for x in items)
+
+    def add(self, item):
+        self[item] = None
+
+    def remove(self, item):
+        del self[item]
+
+    def update(self, items):
+        for item in items:
+            self[item] = None
+
+    def difference_update(self, items):
+        for item in items:
+            self.pop(item, None)
+
+    def copy(self):
+        return OrderedSet(self)
+
+
+group.set = OrderedSet
 
 
 class Manager(InventoryManager):
@@ -64,10 +88,6 @@ def kind(value):
     return ['other', '']
 
 
-def order_of_sets(seed):
-    Group.__hash__ = lambda self: zlib.crc32((seed + self.name).encode('utf-8', 'replace'))
-
-
 def names(hosts):
     return [h.name for h in hosts]
 
@@ -90,8 +110,7 @@ def forget():
                 getattr(module, cache, set()).clear()
 
 
-def resolve(case, seed):
-    order_of_sets(seed)
+def resolve(case):
     forget()
     loader = DataLoader()
     loader.set_basedir(case['dir'])
@@ -99,8 +118,6 @@ def resolve(case, seed):
     hosts = manager.get_hosts('all')
     answer = {'hosts': names(hosts), 'unparsed': manager.unparsed or []}
     answer['limits'] = [limited(manager, limit) for limit in case['limits'] or []]
-    if seed != SEEDS[0]:
-        return answer
     variables = VariableManager(loader=loader, inventory=manager, version_info={})
     answer['groups'] = {h.name: sorted(set(g.name for g in h.get_groups())) for h in hosts}
     answer['vars'] = {h.name: {str(k): kind(v) for k, v in variables.get_vars(host=h, include_hostvars=False).items()}
@@ -111,14 +128,10 @@ def resolve(case, seed):
 def answer_to(case):
     os.chdir(case['dir'])
     try:
-        answer = resolve(case, SEEDS[0])
-        others = [resolve(case, seed) for seed in SEEDS[1:]]
+        answer = resolve(case)
     except Exception as ex:
-        return {'error': str(ex) or type(ex).__name__, 'version': __version__}
+        answer = {'error': str(ex) or type(ex).__name__}
     answer['version'] = __version__
-    answer['sure'] = all(o['hosts'] == answer['hosts'] for o in others)
-    for i, limit in enumerate(answer['limits']):
-        limit['sure'] = all(sorted(o['limits'][i].get('hosts', ())) == sorted(limit.get('hosts', ())) for o in others)
     return answer
 
 
