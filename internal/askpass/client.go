@@ -3,9 +3,10 @@ package askpass
 import (
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"strings"
+
+	"github.com/mitogen-go/mitogen/internal/peer"
 )
 
 // init makes every program that links this package an askpass client, when started by an ssh of a Server: before its
@@ -27,7 +28,7 @@ func init() {
 func ask(where string, q question) (string, error) {
 	token, path, _ := strings.Cut(where, ":")
 	q.token = token
-	c, err := net.Dial("unix", path)
+	c, err := peer.Dial(path)
 	if err != nil {
 		return "", err
 	}

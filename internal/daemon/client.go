@@ -56,15 +56,15 @@ func (c *Client) connect(ctx context.Context) (*net.UnixConn, error) {
 	if socket == "" {
 		socket = DefaultSocket()
 	}
-	conn, err := dialSocket(socket)
-	if err == nil || c.Command == nil {
+	conn, err := peer.Dial(socket)
+	if err == nil || c.Command == nil || !peer.Missing(err) {
 		return conn, err
 	}
 	if err := c.start(); err != nil {
 		return nil, err
 	}
 	for end := time.Now().Add(startPatience); ; {
-		if conn, err = dialSocket(socket); err == nil || time.Now().After(end) {
+		if conn, err = peer.Dial(socket); err == nil || !peer.Missing(err) || time.Now().After(end) {
 			return conn, err
 		}
 		select {
@@ -73,18 +73,6 @@ func (c *Client) connect(ctx context.Context) (*net.UnixConn, error) {
 		case <-time.After(2 * time.Millisecond):
 		}
 	}
-}
-
-func dialSocket(socket string) (*net.UnixConn, error) {
-	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: socket, Net: "unix"})
-	if err != nil {
-		return nil, err
-	}
-	if !peer.Own(conn) {
-		conn.Close()
-		return nil, fmt.Errorf("the daemon at %s belongs to another user", socket)
-	}
-	return conn, nil
 }
 
 // start starts a daemon that outlives us.
@@ -269,6 +257,4 @@ func (c *Client) Stop() error {
 }
 
 // Running tells whether err is not that there is no daemon.
-func Running(err error) bool {
-	return !errors.Is(err, syscall.ENOENT) && !errors.Is(err, syscall.ECONNREFUSED)
-}
+func Running(err error) bool { return !peer.Missing(err) }

@@ -26,6 +26,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/engine"
 	"github.com/mitogen-go/mitogen/internal/jsonline"
 	"github.com/mitogen-go/mitogen/internal/lab"
+	"github.com/mitogen-go/mitogen/internal/peer"
 	"github.com/mitogen-go/mitogen/internal/pickle"
 )
 
@@ -436,8 +437,14 @@ except OSError as e: print(type(e).__name__)`
 	if err := Serve(t.Context(), Options{Socket: filepath.Join(dir, "other.sock")}); err == nil || !strings.Contains(err.Error(), "chmod 700") {
 		t.Error(err)
 	}
-	if _, _, err := d.List(); err != nil {
-		t.Error(err)
+	var place *peer.PlaceError
+	if _, _, err := d.List(); !errors.As(err, &place) { // another could listen there by now
+		t.Errorf("a client of an open directory: got %v, want a PlaceError", err)
+	}
+	for _, name := range []string{filepath.Dir(dir), dir} {
+		if err := os.Chmod(name, 0o700); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -86,12 +86,12 @@ func Serve(ctx context.Context, o Options) error {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	if o.Owner != 0 {
-		sweep(filepath.Dir(o.Socket))
-	}
 	l, lock, err := listen(o.Socket)
 	if err != nil {
 		return fmt.Errorf("daemon %s: %w", o.Socket, err)
+	}
+	if o.Owner != 0 {
+		sweep(filepath.Dir(o.Socket)) // which listen has found to be ours
 	}
 	defer lock.Close()
 	ctx, stop := context.WithCancel(ctx)

@@ -2,10 +2,11 @@ package proxy
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"strings"
 	"syscall"
+
+	"github.com/mitogen-go/mitogen/internal/peer"
 )
 
 // init makes every program that links this package a proxy, when started by an ssh of a Server: before its own main.
@@ -24,7 +25,7 @@ func init() {
 // pass hands ssh, which is at the other end of fd 1, a connection to the server.
 func pass(where, host, port string) error {
 	token, path, _ := strings.Cut(where, ":")
-	c, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: path, Net: "unix"})
+	c, err := peer.Dial(path)
 	if err != nil {
 		return err
 	}

@@ -59,12 +59,12 @@ func Dial(ctx context.Context, path, host string, port int) (*Conn, error) {
 }
 
 func dial(ctx context.Context, path, host string, port int) (*Conn, error) {
-	master, err := (&net.Dialer{}).DialContext(ctx, "unix", path)
+	master, err := peer.Dial(path)
 	if err != nil {
 		return nil, err
 	}
 	stop := context.AfterFunc(ctx, func() { master.Close() })
-	near, err := open(master.(*net.UnixConn), host, port)
+	near, err := open(master, host, port)
 	if !stop() && err == nil {
 		near.Close()
 		err = ctx.Err()
