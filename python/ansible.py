@@ -14,7 +14,8 @@ ZIPS = {}       # number: {path: (set, index)}
 CODE = {}       # (set, index, path): code object
 WARM = {}       # name of an imported module: (set, index)
 STRANGE = {}    # number of a zip file: names of WARM, and of others, that it hasn't, or has of another kind
-LIB = '/tmp/ansible_mitogen_payload/ansible_mitogen_payload.zip'    # what __file__ shows
+# What __file__ shows. It is below what is no directory, so that nothing can be there, whoever has made what.
+LIB = '/dev/null/ansible_mitogen_payload.zip'
 # When one of these changes, a new login or become would differ from what is here.
 WATCHED = ('/etc/environment', '~/.pam_environment', '/etc/passwd', '/etc/group', '/etc/resolv.conf', '/etc/localtime',
            sys.executable, os.__file__)
@@ -620,12 +621,13 @@ def run_ansible_module(spec):
     if 'random' in sys.modules:
         sys.modules['random'].seed()
     fqn = native(utf8(spec['module']))
-    lib, made = LIB, None
+    lib, made, first = LIB, None, []
     if 'ansible/module_utils/common/respawn.py' in files:
         made, lib = real_zip(fqn, files)
+        first = [lib]
     if spec['python'][:1] == '/':
         sys.executable = native(utf8(spec['python']))
-    sys.path[:] = [lib] + [p for p in sys.path if p not in ('', '.')]
+    sys.path[:] = first + [p for p in sys.path if os.path.isabs(p)]
     try:
         try:
             start_module(spec, fqn, lib)

@@ -971,7 +971,8 @@ def unpacked(m):
     return zlib.decompress(m[2])
 
 
-PLACE = '<mitogen>'
+# Below what is no directory: nothing can be there, whoever has made what. A relative path would be one below the current directory.
+PLACE = '/dev/null/'
 
 
 class Place(object):

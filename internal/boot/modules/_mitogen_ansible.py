@@ -5,7 +5,7 @@ ZIPS={}
 CODE={}
 WARM={}
 STRANGE={}
-LIB='/tmp/ansible_mitogen_payload/ansible_mitogen_payload.zip'
+LIB='/dev/null/ansible_mitogen_payload.zip'
 WATCHED=('/etc/environment','~/.pam_environment','/etc/passwd','/etc/group','/etc/resolv.conf','/etc/localtime',sys.executable,os.__file__)
 TEMPS={}
 LENT=[]
@@ -486,12 +486,13 @@ def run_ansible_module(spec):
  if'random'in sys.modules:
   sys.modules['random'].seed()
  fqn=native(utf8(spec['module']))
- lib,made=LIB,None
+ lib,made,first=LIB,None,[]
  if'ansible/module_utils/common/respawn.py'in files:
   made,lib=real_zip(fqn,files)
+  first=[lib]
  if spec['python'][:1]=='/':
   sys.executable=native(utf8(spec['python']))
- sys.path[:]=[lib]+[p for p in sys.path if p not in('','.')]
+ sys.path[:]=first+[p for p in sys.path if os.path.isabs(p)]
  try:
   try:
    start_module(spec,fqn,lib)
