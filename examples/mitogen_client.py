@@ -7,13 +7,14 @@
         ...
     web.put('local.conf', '/etc/app.conf', mode=0o640)
 """
+import errno
 import json
 import os
-import socket
 import subprocess
 import sys
-import tempfile
 import time
+
+from mitogen_place import PlaceError, dial, socket_directory
 
 
 class Error(Exception):
@@ -28,20 +29,19 @@ class Client:
     """Reaches the daemon at socket_path, the user's own by default."""
 
     def __init__(self, socket_path=None, command='mitogen', ask=None):
-        base = os.environ.get('XDG_RUNTIME_DIR')
-        own = os.path.join(base, 'mitogen') if base else os.path.join(tempfile.gettempdir(), 'mitogen-%d' % os.getuid())
-        self.path = socket_path or os.environ.get('MITOGEN_SOCKET') or os.path.join(own, 'daemon.sock')
+        self.path = socket_path or os.environ.get('MITOGEN_SOCKET') or os.path.join(socket_directory(), 'daemon.sock')
         self.command = command
         self.ask = ask      # function(prompt) -> text, for passwords that a connection turns out to need
 
     def connect(self):
         for attempt in range(500):
-            s = socket.socket(socket.AF_UNIX)
             try:
-                s.connect(self.path)
-                return s
-            except OSError:
-                s.close()
+                return dial(self.path)
+            except PlaceError as e:
+                raise Error({'kind': 'no daemon', 'text': str(e)})
+            except OSError as e:
+                if e.errno not in (errno.ENOENT, errno.ECONNREFUSED):
+                    raise
             if attempt == 0:
                 null = subprocess.DEVNULL
                 subprocess.Popen([self.command, 'daemon', '--socket', self.path, '--quiet'], stdin=null, stdout=null, stderr=null,

@@ -168,7 +168,7 @@ var (
 		with string
 	}{
 		{regexp.MustCompile(`ansible-tmp-[\d.]+-\d+-\d+`), "TEMP"},
-		{regexp.MustCompile(`ansible_[\w.]+_payload(_\w+)?/ansible_[\w.]+_payload.zip`), "ZIP"},
+		{regexp.MustCompile(`(/tmp/ansible_[\w.]+_payload(_\w+)?|/dev/null)/ansible_[\w.]+_payload.zip`), "ZIP"},
 		{regexp.MustCompile(`BECOME-SUCCESS-\w+`), "SUCCESS"},
 		{regexp.MustCompile(`j?\d{6,}\.\d+`), "JOB"},
 		{regexp.MustCompile(`SSH_CONNECTION=.*`), "CONNECTION"},

@@ -38,28 +38,43 @@ func UnpackCollection(dir, executable, version string) (string, error) {
 var semantic = regexp.MustCompile(`^\d+\.\d+\.\d+$`)
 
 func unpackTo(connection, callback, executable string) error {
-	text, err := plugins.ReadFile("plugin/connection.py")
+	place, err := plugins.ReadFile("plugin/place.py")
 	if err != nil {
 		return err
 	}
-	for _, line := range [][2]string{
-		{"\nEXECUTABLE = 'mitogen' ", pythonLiteral(executable)},
-		{"\nBOOT = '' ", pythonLiteral(connect.QuoteCommand(boot.Command([]string{bootPython}, boot.Pipe)))},
+	for _, f := range []struct {
+		dir, source string
+		lines       [][2]string
+	}{
+		{connection, "plugin/connection.py", [][2]string{
+			{"\nPLACE = None ", "\n" + string(place)},
+			{"\nEXECUTABLE = 'mitogen' ", "\nEXECUTABLE = " + pythonLiteral(executable) + " "},
+			{"\nBOOT = '' ", "\nBOOT = " + pythonLiteral(connect.QuoteCommand(boot.Command([]string{bootPython}, boot.Pipe))) + " "},
+		}},
+		{callback, "plugin/callback.py", [][2]string{{"\nPLACE = None ", "\n" + string(place)}}},
 	} {
-		name, _, _ := strings.Cut(line[0], "=")
-		own := bytes.Replace(text, []byte(line[0]), []byte(name+"= "+line[1]+" "), 1)
-		if bytes.Equal(text, own) {
-			return fmt.Errorf("plugin has no line for its%s", strings.ToLower(name))
+		text, err := plugins.ReadFile(f.source)
+		if err != nil {
+			return err
 		}
-		text = own
+		for _, line := range f.lines {
+			if text, err = replaceLine(text, line[0], line[1]); err != nil {
+				return err
+			}
+		}
+		if err := unpack(f.dir, "mitogen.py", text); err != nil {
+			return err
+		}
 	}
-	if err := unpack(connection, "mitogen.py", text); err != nil {
-		return err
+	return nil
+}
+
+// replaceLine puts with in place of what a plugin's source has once. The rest of that line becomes a comment, if it isn't one.
+func replaceLine(text []byte, old, with string) ([]byte, error) {
+	if bytes.Count(text, []byte(old)) != 1 {
+		return nil, fmt.Errorf("plugin has no single line %q", strings.TrimSpace(old))
 	}
-	if text, err = plugins.ReadFile("plugin/callback.py"); err != nil {
-		return err
-	}
-	return unpack(callback, "mitogen.py", text)
+	return bytes.Replace(text, []byte(old), []byte(with), 1), nil
 }
 
 // bootPython is where the plugin puts an interpreter's path.

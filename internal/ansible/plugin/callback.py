@@ -19,9 +19,10 @@ description:
 
 import json
 import os
-import socket
 
 from ansible.plugins.callback import CallbackBase
+
+PLACE = None    # the program that unpacks this puts place.py here
 
 
 class CallbackModule(CallbackBase):
@@ -31,11 +32,13 @@ class CallbackModule(CallbackBase):
     CALLBACK_NEEDS_ENABLED = True
 
     def v2_playbook_on_stats(self, stats):
-        base = os.environ.get('XDG_RUNTIME_DIR')
-        base = os.path.join(base, 'mitogen') if base else '/tmp/mitogen-%d' % os.getuid()
-        for path in (os.path.join(base, 'ansible-%d.sock' % os.getpid()), os.environ.get('MITOGEN_SOCKET') or os.path.join(base, 'daemon.sock')):
+        directory = socket_directory()
+        for path in (os.path.join(directory, 'ansible-%d.sock' % os.getpid()), os.environ.get('MITOGEN_SOCKET') or os.path.join(directory, 'daemon.sock')):
             try:
                 works = self.ask(path)
+            except PlaceError as e:
+                self._display.warning('mitogen: %s' % e)
+                return
             except (IOError, OSError, ValueError):
                 continue
             if works:
@@ -45,10 +48,8 @@ class CallbackModule(CallbackBase):
                                       'files=%(files)-5d up=%(bytes_down)d down=%(bytes_up)d' % w)
 
     def ask(self, path):
-        s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        s.settimeout(5)
+        s = dial(path, timeout=5)
         try:
-            s.connect(path)
             s.sendall(b'{"op": "works"}\n')
             lines = s.makefile('rb')
             try:

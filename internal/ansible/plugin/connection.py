@@ -22,11 +22,14 @@ options:
     description:
       - Where the host is, as C(mitogen) writes it, for instance C(bastion+web1) or C(web1+docker:app) or C(local). The default is the host itself, over ssh.
       - In it, C({host}) stands for the host's address.
+      - This and the other options that begin with C(mitogen_) can't be facts. A fact of such a name is an error.
     type: str
     env: [{name: ANSIBLE_MITOGEN_TARGET}]
     vars: [{name: mitogen_target}, {name: ansible_mitogen_target}]
   mitogen_via:
-    description: Name of the host in the inventory, or address, through which this one is reached. That one may be reached through another in turn.
+    description:
+      - Name of the host in the inventory, or C([user@]address), through which this one is reached. That one may be reached through another in turn.
+      - C([method:]user@host), of a host in the inventory, is the account that C(sudo), C(su) or C(doas) enters there.
     type: str
     vars: [{name: mitogen_via}, {name: ansible_mitogen_via}]
   mitogen_persist:
@@ -50,7 +53,7 @@ options:
     type: str
     env: [{name: ANSIBLE_MITOGEN_EXECUTABLE}]
     ini: [{section: mitogen, key: executable}]
-    vars: [{name: mitogen_executable}]
+    vars: [{name: mitogen_executable}, {name: ansible_mitogen_executable}]
   pipelining:
     description: Whether modules are run without files. There is no reason to turn that off.
     type: bool
@@ -60,8 +63,7 @@ options:
     description: Name or address to connect to.
     type: str
     default: inventory_hostname
-    vars: [{name: inventory_hostname}, {name: ansible_host}, {name: ansible_ssh_host}, {name: "delegated_vars['ansible_host']"},
-           {name: "delegated_vars['ansible_ssh_host']"}]
+    vars: [{name: inventory_hostname}, {name: ansible_host}, {name: ansible_ssh_host}]
   host_key_checking:
     description: Whether the host's key has to be known.
     type: bool
@@ -256,7 +258,6 @@ import mmap
 import os
 import re
 import shlex
-import socket
 import subprocess
 import time
 import zlib
@@ -267,6 +268,8 @@ from ansible.module_utils.common.text.converters import to_bytes, to_native, to_
 from ansible.plugins.connection.ssh import Connection as SSHConnection
 from ansible.utils.display import Display
 
+PLACE = None    # the program that unpacks this puts place.py here
+
 EXECUTABLE = 'mitogen'      # who unpacks this writes its own path here
 BOOT = ''                   # and here what starts @PYTHON@ on a host as a context
 PROTOCOL = 1                # docs/protocol.md, section 10
@@ -276,6 +279,14 @@ METHODS = ('docker', 'podman', 'buildah', 'kubectl', 'lxc', 'lxd', 'incus', 'jai
 PYTHON = re.compile(r'[\w./+-]+$')
 READS_STDIN = re.compile(r' -[A-Za-z]*S')
 NEVER_ASKS = re.compile(r'\S*sudo (-[A-Za-z]+ )*-[A-Za-z]*n[A-Za-z]* ')
+ADDRESS = re.compile(r'(?:[^@+\s]+@)?[\w.-]+$')
+V6 = re.compile(r'[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]+(?:%[\w.-]+)?$|\[[0-9A-Fa-f:.]+(?:%[\w.-]+)?\]$')
+# Variables that Ansible itself doesn't take from facts; and what no variable of a connection is from facts.
+CLEANED = re.compile(r'ansible_(?:ssh|become)_|ansible_.*_interpreter$')
+OWN = tuple('mitogen_' + name for name in ('target', 'via', 'persist', 'native', 'executable', 'pipelining'))
+DECIDING = {}               # plugins' names: what Session.deciding has found
+NO_PASSWORD = ['-o', 'KbdInteractiveAuthentication=no', '-o', 'PreferredAuthentications=gssapi-with-mic,gssapi-keyex,hostbased,publickey',
+               '-o', 'PasswordAuthentication=no']
 PLAIN = re.compile(r'[\w ./=:@%+,~-]*$', re.ASCII)
 
 MAIN = os.getpid()          # of the playbook, where Ansible loads this before it forks
@@ -373,93 +384,214 @@ class Become:
         return to_text(text)
 
 
+class Wire:
+    """A connection to the daemon, which leads to one place and is used for no other."""
+
+    def __init__(self, key, s, opening):
+        self.key = key
+        self.socket = s
+        self.lines = s.makefile('rb')
+        self.opening = opening  # what is to be sent first
+        self.early = False      # an answer to `connect` is still to come
+        self.tidies = False     # temporary directories go with it, unless it says `bye`
+
+    def send(self, message, data=b''):
+        if data:
+            message = dict(message, size=len(data))
+        self.socket.sendall(self.opening + to_bytes(json.dumps(message)) + b'\n' + data)
+        self.opening = b''
+
+    def close(self):
+        """End it in good order: what it has made on the host may still be needed."""
+        if self.tidies and self.key[0] == os.getpid():
+            try:
+                self.send({'do': 'bye'})
+            except (IOError, OSError):
+                pass
+        self.lines.close()
+        self.socket.close()
+
+
+OPEN = []       # the Wire of this process, of which there is at most one
+MISSING = {}    # path of a socket where no daemon can be had: why; '' once that has been said
+
+
+def hang_up():
+    while OPEN:
+        OPEN.pop().close()
+
+
 class Session:
-    """A connection's own to the daemon."""
+    """Does a connection's requests. Where a request goes is worked out for each, and compared with where the open Wire leads: Ansible may
+    change any option between two, as it does for the items of a loop."""
 
     def __init__(self, connection):
         self.connection = connection
         self.option = connection.get_option
         self.pid = connection.mitogen_pid
-        self.vars = None        # the task's
-        self.early = False      # an answer to `connect` is still to come
-        self.tidies = False     # temporary directories go with it, unless it says `bye`
-        self.opening = b''      # what is to be sent first
-        self.missing = False    # no daemon can be had
-        self.socket = None
-        self.lines = None
-        self.process = None
+        self.vars = {}          # of the host that is connected to, which for a delegated task isn't the task's
+        self.name = None        # of that host
+        self.hops = (None, [])  # the last answer of way(), which takes a while, and for what
+
+    def told(self, variables, name=None):
+        """Take the variables of the host that is connected to."""
+        self.vars = variables
+        self.name = to_text(name or variables.get('inventory_hostname') or '')
+        self.hops = (None, [])
 
     # Where to connect, and how
 
     def first(self):
         """The first message: where the host is, and what is on the way there."""
+        self.refuse_facts(self.name, self.vars)
+        user = self.option('remote_user')
+        address = self.address(self.option('host'), user)
         target = self.option('mitogen_target')
         if target:
-            target = target.replace('{host}', self.address(self.option('host')))
-        else:
-            target = self.address(self.option('host'))
-        return {'op': 'ansible', 'protocol': PROTOCOL, 'host': to_text((self.vars or {}).get('inventory_hostname') or self.option('host')),
-                'target': target, 'options': self.options(), 'via': self.way(self.option('mitogen_via'))}
+            target = target.replace('{host}', address)
+        return {'op': 'ansible', 'protocol': PROTOCOL, 'host': self.name or to_text(self.option('host')), 'target': to_text(target or address),
+                'options': self.options(self.option, self.option('password') or self.connection._play_context.password), 'via': self.way(self.option('mitogen_via'))}
+
+    def refuse_facts(self, name, variables):
+        """Raise an error if a host's facts, which any module's answer and the fact cache can bring, name what decides how it's reached."""
+        facts = variables.get('ansible_facts') or {}
+        for variable in OWN:
+            if variable in facts or 'ansible_' + variable in facts:
+                raise self.refused(name, variable, 'is a fact of the host, which must not decide how hosts are reached')
+        for variable in self.deciding():
+            fact = variable[len('ansible_'):] if variable.startswith('ansible_') else variable
+            if variable in variables and (fact in facts and facts[fact] == variables[variable] or variable in facts):
+                raise self.refused(name, variable, 'is a fact of the host, which must not decide how hosts are reached')
+
+    def refused(self, name, variable, why):
+        return AnsibleConnectionFailure('mitogen: host %s: %s %s; remove it, and clear the fact cache' % (name, variable, why))
+
+    def deciding(self):
+        """Names of variables that options come from, and which Ansible leaves in facts."""
+        plugins = [('connection', self.connection), ('shell', self.connection._shell)]
+        if self.connection.become:
+            plugins.append(('become', self.connection.become.plugin))
+        key = tuple(getattr(plugin, '_load_name', None) for _, plugin in plugins)
+        if key not in DECIDING:
+            names = set()
+            for kind, plugin in plugins:
+                if getattr(plugin, '_load_name', None):
+                    names.update(C.config.get_plugin_vars(kind, plugin._load_name))
+            DECIDING[key] = [n for n in sorted(names) if n not in C.COMMON_CONNECTION_VARS and not CLEANED.match(n) and n[-len('inventory_hostname'):] != 'inventory_hostname']
+        return DECIDING[key]
 
     def way(self, via):
         """The hops before the host, from here on, each with its own options."""
-        hops, seen = [], set()
-        while via and via not in seen:
-            seen.add(via)
-            there, name = self.host_vars(via), via
-            if not there and '@' in via:
-                user, name = via.rsplit('@', 1)
-                there = {'ansible_user': user, 'ansible_ssh_common_args': self.option('ssh_common_args')}
-            elif not there:
-                there = {'ansible_ssh_common_args': self.option('ssh_common_args')}
-            host = to_text(there.get('ansible_host') or there.get('ansible_ssh_host') or name)
-            target = there.get('mitogen_target')
-            method = to_text(there.get('ansible_connection') or '').split('.')[-1]
-            if not target and method in METHODS:
-                target = method + ':' + host
-            hops.insert(0, {'target': to_text(target or self.address(host)), 'options': self.options(there)})
-            via = there.get('mitogen_via')
-        return hops
+        if not via:
+            return []
+        if self.hops[0] != via:
+            hops, seen = [], [self.name]
+            while via:
+                if via in seen:
+                    raise AnsibleConnectionFailure('mitogen: host %s: mitogen_via leads in a circle: %s' % (self.name, ', '.join(seen + [via])))
+                seen.append(via)
+                before, via = self.hop(via)
+                hops[:0] = before
+            self.hops = (self.option('mitogen_via'), hops)
+        return self.hops[1]
 
-    def address(self, host):
-        if ':' in host and not host.startswith('['):
-            host = '[%s]' % host
-        return 'ssh:' + host
+    def hop(self, via):
+        """The hops that one mitogen_via means, and what is before them."""
+        via = to_text(via)
+        there, account, name = self.host_vars(via), '', via
+        if there is None and '@' in via:
+            account, name = via.rsplit('@', 1)
+            there = self.host_vars(name)
+        if there is None:   # an address
+            def value(option):
+                if option == 'remote_user':
+                    return account
+                return self.option(option) if option in ('ssh_common_args', 'ssh_args', 'ssh_executable', 'host_key_checking', 'timeout') else None
+            return [{'target': self.address(name, account), 'options': self.options(value)}], None
+        self.refuse_facts(name, there)
+        value = self.value_there(there)
+        hops = [{'target': self.target_there(name, there, value), 'options': self.options(value)}]
+        if account:
+            method, _, user = account.rpartition(':')
+            method = method or 'sudo'
+            if method not in ('sudo', 'su', 'doas') or '+' in user:
+                raise AnsibleConnectionFailure('mitogen: host %s: mitogen_via %s: the method is to be sudo, su or doas' % (self.name, via))
+            password = there.get('ansible_become_password') or there.get('ansible_become_pass')
+            hops.append({'target': '%s:%s' % (method, user), 'options': {method: {'password': to_text(password)}} if password else {}})
+        return hops, value('mitogen_via')
+
+    def value_there(self, there):
+        """What returns the options of another host of the inventory: its variables, else what the configuration says. Users, keys and
+        passwords of the command line are for the hosts of the play."""
+        def value(option):
+            definition = C.config.get_configuration_definitions('connection', self.connection._load_name)[option]
+            names = [v['name'] for v in definition.get('vars') or ()]
+            variables = dict((n, there[n]) for n in names if n in there)
+            if not variables and option in ('remote_user', 'private_key_file') and definition.get('cli'):
+                got, origin = C.config.get_config_value_and_origin(option, plugin_type='connection', plugin_name=self.connection._load_name, variables={})
+                return None if to_text(origin).startswith('cli') else got
+            return C.config.get_config_value(option, plugin_type='connection', plugin_name=self.connection._load_name, variables=variables)
+        return value
+
+    def target_there(self, name, there, value):
+        """Where another host of the inventory is."""
+        target = value('mitogen_target')
+        host = to_text(there.get('ansible_host') or there.get('ansible_ssh_host') or name)
+        address = self.address(host, value('remote_user'))
+        if target:
+            return to_text(target).replace('{host}', address)
+        method = to_text(there.get('ansible_connection') or 'ssh').split('.')[-1]
+        if method in ('ssh', 'smart', 'mitogen', 'paramiko', 'paramiko_ssh'):
+            return address
+        if method == 'local':
+            return 'local'
+        if method not in METHODS:
+            raise AnsibleConnectionFailure('mitogen: host %s: ansible_connection %s is none that can be gone through' % (name, method))
+        for variable in there:
+            if variable.startswith('ansible_%s_' % method):
+                raise AnsibleConnectionFailure('mitogen: host %s: %s is not known here, and could change the way: say it by mitogen_target' % (name, variable))
+        if '+' in host:
+            raise AnsibleConnectionFailure('mitogen: host %s: bad ansible_host %s' % (name, host))
+        return method + ':' + host
+
+    def address(self, host, user=None):
+        """An address as a target. ssh takes the user from it where no option says another."""
+        host = to_text(host)
+        if '@' in host and user:
+            host = host.rsplit('@', 1)[1]
+        if ADDRESS.match(host):
+            return 'ssh:' + host
+        if V6.match(host):
+            return 'ssh:[%s]' % host.strip('[]')
+        raise AnsibleConnectionFailure('mitogen: host %s: ansible_host %s is no address' % (self.name, host))
 
     def host_vars(self, name):
-        hostvars = (self.vars or {}).get('hostvars') or {}
-        if name not in hostvars:
-            return {}
-        return hostvars[name]
+        """The variables of a host of the inventory, None if there is no such host."""
+        hostvars = self.vars.get('hostvars')
+        return hostvars[name] if hostvars is not None and name in hostvars else None
 
-    def options(self, there=None):
-        """How to connect: by this host's options, or the variables of another."""
-        def get(option, *names):
-            if there is None:
-                return self.option(option)
-            return ([there[n] for n in names if there.get(n)] + [None])[0]
-
-        # As `_build_command` of the ssh plugin has them, but for connection sharing.
-        args = ['-o', 'ControlPersist=no'] + split(self.option('ssh_args'))
-        if not self.option('host_key_checking'):
+    def options(self, value, password=None):
+        """How to connect. value(option) says how a host's options are; Ansible has this password for the play's hosts."""
+        password = password or value('password')
+        # In the order of the ssh plugin, as ssh takes the first of two. Each connection is the daemon's, so there is no sharing.
+        args = ['-o', 'ControlPersist=no'] + split(value('ssh_args'))
+        if value('host_key_checking') is False:
             args += ['-o', 'StrictHostKeyChecking=no']
-        if self.option('pkcs11_provider'):
-            args += ['-o', 'KbdInteractiveAuthentication=no', '-o', 'PreferredAuthentications=publickey', '-o', 'PasswordAuthentication=no', '-o',
-                     'PKCS11Provider=%s' % self.option('pkcs11_provider')]
-        key = get('private_key_file', 'ansible_private_key_file', 'ansible_ssh_private_key_file')
-        if key:
-            args += ['-o', 'IdentityFile="%s"' % os.path.expanduser(to_native(key))]
-        for name in ('ssh_common_args', 'ssh_extra_args'):
-            args += split(get(name, 'ansible_' + name))
-        values = {
-            'path': self.option('ssh_executable'), 'args': args,
-            'user': get('remote_user', 'ansible_user', 'ansible_ssh_user'),
-            'port': int(get('port', 'ansible_port', 'ansible_ssh_port') or 0),
-            'password': get('password', 'ansible_password', 'ansible_ssh_pass', 'ansible_ssh_password'),
-            'passphrase': get('private_key_passphrase', 'ansible_private_key_passphrase', 'ansible_ssh_private_key_passphrase'),
-        }
-        ssh = dict((k, v if k in ('args', 'port') else to_text(v)) for k, v in values.items() if v)
-        ssh['connect_timeout'] = float(self.option('timeout') or 10)
+        if value('port') is not None:
+            args += ['-o', 'Port=%s' % value('port')]
+        if value('private_key_file'):
+            args += ['-o', 'IdentityFile="%s"' % os.path.expanduser(to_native(value('private_key_file')))]
+        if not password:
+            args += NO_PASSWORD
+        if value('remote_user'):
+            args += ['-o', 'User="%s"' % to_native(value('remote_user'))]
+        args += ['-o', 'ConnectTimeout=%s' % (value('timeout') or 10)] + split(value('ssh_common_args')) + split(value('ssh_extra_args'))
+        if password:
+            args += ['-o', 'NumberOfPasswordPrompts=1']
+        values = {'path': value('ssh_executable'), 'password': password, 'passphrase': value('private_key_passphrase')}
+        ssh = dict((k, to_text(v)) for k, v in values.items() if v)
+        ssh['args'] = [to_text(a) for a in args]
+        ssh['connect_timeout'] = float(value('timeout') or 10)
         ssh['native'] = bool(self.option('mitogen_native'))
         return {'ssh': ssh, 'python': self.pythons(), 'connect_timeout': ssh['connect_timeout'] + PATIENCE}
 
@@ -468,8 +600,7 @@ class Session:
         return [p for p in self.known() if p and PYTHON.match(to_text(p))] + PYTHONS
 
     def known(self):
-        vars = self.vars or {}
-        return [vars.get('ansible_python_interpreter'), (vars.get('ansible_facts') or {}).get('discovered_interpreter_python')]
+        return [self.vars.get('ansible_python_interpreter'), (self.vars.get('ansible_facts') or {}).get('discovered_interpreter_python')]
 
     def python(self):
         """The interpreter that modules are to have, if its path is known."""
@@ -480,34 +611,30 @@ class Session:
     # The daemon
 
     def socket_path(self):
-        base = os.environ.get('XDG_RUNTIME_DIR')
-        base = os.path.join(base, 'mitogen') if base else '/tmp/mitogen-%d' % os.getuid()
         if self.option('mitogen_persist'):
-            return os.environ.get('MITOGEN_SOCKET') or os.path.join(base, 'daemon.sock')
-        return os.path.join(base, 'ansible-%d.sock' % self.pid)
+            return os.environ.get('MITOGEN_SOCKET') or os.path.join(socket_directory(), 'daemon.sock')
+        return os.path.join(socket_directory(), 'ansible-%d.sock' % self.pid)
 
-    def dial(self):
+    def dial(self, path):
+        """A socket of a daemon, which is started if there is none."""
         if orphaned(self.pid):
             raise AnsibleConnectionFailure('the playbook has gone')
-        path = self.socket_path()
-        s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            s.connect(path)
-            return s
-        except (IOError, OSError) as e:
-            if e.errno not in (errno.ENOENT, errno.ECONNREFUSED):
-                raise Unusable('%s: %s' % (path, e))
-        self.start_daemon(path)
-        end = time.time() + PATIENCE
+        process, end = None, time.time() + PATIENCE
         while True:
             try:
-                s.connect(path)
-                return s
+                return dial(path)
+            except PlaceError as e:
+                raise AnsibleConnectionFailure('mitogen: %s' % e)
             except (IOError, OSError) as e:
-                if time.time() > end or self.process.poll() not in (None, 0, 255, 1):
-                    self.missing = True
-                    raise Unusable('daemon at %s: %s' % (path, e))
-                time.sleep(.002)
+                if e.errno not in (errno.ENOENT, errno.ECONNREFUSED):
+                    raise Unusable('%s: %s' % (path, e))
+                if process is None:
+                    process = self.start_daemon(path)
+                elif time.time() > end or process.poll() not in (None, 0, 255, 1):
+                    MISSING[path] = 'daemon at %s: %s' % (path, e)
+                    raise Unusable(MISSING[path])
+                else:
+                    time.sleep(.002)
 
     def start_daemon(self, path):
         argv = [self.option('mitogen_executable') or EXECUTABLE, 'daemon', '--socket', path, '--quiet']
@@ -515,25 +642,23 @@ class Session:
             argv += ['--owner', str(self.pid)]
         try:
             with open(os.devnull, 'r+b') as null:
-                self.process = subprocess.Popen(argv, stdin=null, stdout=null, stderr=null, cwd='/', close_fds=True, start_new_session=True)
+                return subprocess.Popen(argv, stdin=null, stdout=null, stderr=null, cwd='/', close_fds=True, start_new_session=True)
         except OSError as e:
-            self.missing = True
-            raise Unusable('%s: %s' % (argv[0], e.strerror))
+            MISSING[path] = '%s: %s' % (argv[0], e.strerror)
+            raise Unusable(MISSING[path])
 
-    def open(self):
-        if self.socket is None:
-            self.socket = s = self.dial()
-            self.lines = s.makefile('rb')
-            self.early = self.tidies = False
-            self.opening = to_bytes(json.dumps(self.first())) + b'\n'
-            self.connection._connected = True
+    def wire(self):
+        """The Wire that leads where this connection's options say now."""
+        place = to_bytes(json.dumps(self.first(), sort_keys=True))
+        key = (os.getpid(), self.socket_path(), place)
+        if not OPEN or OPEN[0].key != key:
+            hang_up()
+            OPEN.append(Wire(key, self.dial(key[1]), place + b'\n'))
+        return OPEN[0]
 
-    def write(self, message, data=b''):
-        if data:
-            message = dict(message, size=len(data))
+    def send(self, wire, message, data=b''):
         try:
-            self.socket.sendall(self.opening + to_bytes(json.dumps(message)) + b'\n' + data)
-            self.opening = b''
+            wire.send(message, data)
         except (IOError, OSError) as e:
             raise self.lost(e)
 
@@ -542,10 +667,11 @@ class Session:
         return AnsibleConnectionFailure('Connection to the mitogen daemon lost: %s' % to_native(why))
 
     def drop(self):
-        s, self.socket = self.socket, None
-        if s is not None:
-            self.lines.close()
-            s.close()
+        """Give up what is open, as a killed process does."""
+        while OPEN:
+            wire = OPEN.pop()
+            wire.tidies = False
+            wire.close()
 
     def mark(self):
         """A host's place in ASKED; that another may have the same costs that one a little time."""
@@ -558,21 +684,21 @@ class Session:
         if ASKED[mark:mark + 1] == b'1':
             return
         ASKED[mark:mark + 1] = b'1'
-        self.open()
+        wire = self.wire()
         python = self.python() if connection.become and not self.option('mitogen_target') and not self.option('mitogen_via') else None
         how = connection.become.entry(python, connection._shell) if python else {}
-        self.write(dict(how, do='connect'))
-        self.early = True
+        self.send(wire, dict(how, do='connect'))
+        wire.early = True
 
-    def read(self):
+    def read(self, wire):
         try:
-            line = self.lines.readline()
+            line = wire.lines.readline()
             if not line:
                 raise self.lost('it has gone')
             message = json.loads(line.decode('utf-8'))
             data = b''
             if message.get('size'):
-                data = self.lines.read(message['size'])
+                data = wire.lines.read(message['size'])
             return message, data
         except (IOError, OSError, ValueError) as e:
             raise self.lost(e)
@@ -580,44 +706,44 @@ class Session:
     def request(self, message, pieces=(), put=False, output=None):
         """Do one request; returns its end. Output goes to the function output(stream, data)."""
         end = None
+        wire = self.wire()
         try:
             pieces = iter(pieces)
-            self.open()
-            self.write(dict(message, eof=True) if not put else message, next(pieces, b''))
+            self.send(wire, dict(message, eof=True) if not put else message, next(pieces, b''))
             for data in pieces:
-                self.write({}, data)
+                self.send(wire, {}, data)
             if put:
-                self.write({'eof': True})
-            end = self.await_end(output)
+                self.send(wire, {'eof': True})
+            end = self.await_end(wire, output)
         finally:
             if end is None:
                 self.drop()     # an answer may still come, which nobody is to take for that to something else
-        self.tidies = self.tidies or end.get('how') == 'as a file operation'
+        wire.tidies = wire.tidies or end.get('how') == 'as a file operation'
         if end.get('error'):
             raise self.failure(end['error'])
         return end
 
-    def await_end(self, output):
+    def await_end(self, wire, output):
         said = b''
         answered = False
         while True:
-            reply, data = self.read()
+            reply, data = self.read(wire)
             if 'stream' in reply:
                 output(reply['stream'], data)
             elif 'boot' in reply:
-                self.write({'become': self.connection.become.command(reply['boot'])})
+                self.send(wire, {'become': self.connection.become.command(reply['boot'])})
             elif 'talk' in reply:
                 said += data
-                answered = self.answer(said, answered)
+                answered = self.answer(wire, said, answered)
             elif 'end' in reply:
                 end = reply['end'] or {}
-                early, self.early = self.early, False
+                early, wire.early = wire.early, False
                 if early and end.get('error'):
                     self.drop()     # there would be another one
                 if not early or end.get('error'):
                     return end
 
-    def answer(self, said, answered):
+    def answer(self, wire, said, answered):
         """Answer what entering an account says, as far as it wants to know something."""
         become = self.connection.become
         name = become.plugin.name
@@ -630,15 +756,15 @@ class Session:
             password = become.get_option('become_pass')
             if not password:
                 raise AnsibleError('Missing %s password' % name)
-            self.write({'answer': to_text(password) + '\n'})
+            self.send(wire, {'answer': to_text(password) + '\n'})
             return True
         return answered
 
     def failure(self, error):
         kind, text = error.get('kind'), to_native(error.get('text') or '')
         if kind == 'protocol':
-            self.missing = True
-            return Unusable('the plugin is of another release than the program: run `mitogen ansible config` again')
+            MISSING[self.socket_path()] = why = 'the plugin is of another release than the program: run `mitogen ansible config` again'
+            return Unusable(why)
         if kind in ('account', 'no Python interpreter found', 'command not found', "can't start process", 'interpreter died') and error.get('before'):
             return Unusable('%s: %s' % (kind, text))
         if kind == 'files':
@@ -649,13 +775,14 @@ class Session:
 
 
 class Connection(SSHConnection):
-    """Does by the daemon what Ansible asks for, else as ssh does it."""
+    """Does by the daemon what Ansible asks for, else as ssh does it. It is never `connected`, as the ssh plugin isn't: so Ansible makes one for
+    each item of a loop, with that item's shell, become plugin and options."""
 
     has_pipelining = True
-    mitogen_plain = False   # leave it to the ssh plugin
 
     def __init__(self, *args, **kwargs):
         self.mitogen_pid = int(kwargs.get('ansible_playbook_pid') or os.getpid())
+        self.mitogen_delegate = None
         super(Connection, self).__init__(*args, **kwargs)
         self.mitogen = Session(self)
 
@@ -669,12 +796,24 @@ class Connection(SSHConnection):
     def is_pipelining_enabled(self, wrap_async=False):
         return self.get_option('pipelining') and not wrap_async and not C.DEFAULT_KEEP_REMOTE_FILES
 
+    def set_options(self, task_keys=None, var_options=None, direct=None):
+        super(Connection, self).set_options(task_keys=task_keys, var_options=var_options, direct=direct)
+        self.mitogen_delegate = (task_keys or {}).get('delegate_to')
+        if var_options and 'ansible_facts' in var_options:  # all of a host's, as old releases have it for reset_connection
+            self.mitogen.told(var_options)
+
+    def _resolve_option_variables(self, variables, templar):
+        self.mitogen.told(variables)    # to recent releases' own
+        return super(Connection, self)._resolve_option_variables(variables, templar)
+
     def update_vars(self, variables):
         super(Connection, self).update_vars(variables)
-        self.mitogen.vars = variables
-        if self.get_option('mitogen_target') or self.get_option('mitogen_via'):
+        name = self.mitogen_delegate
+        there = (variables.get('ansible_delegated_vars') or {}).get(name) if name else variables
+        self.mitogen.told(variables if there is None else there, name)
+        if self.mitogen_elsewhere():
             self.transport = 'mitogen'  # what runs ssh by itself, as `synchronize` does, can't get there
-        if self.mitogen.socket is None and self.mitogen_wanted():
+        if self.mitogen_wanted():
             try:
                 self.mitogen.connect()
             except (Unusable, AnsibleConnectionFailure):
@@ -682,21 +821,30 @@ class Connection(SSHConnection):
 
     def mitogen_wanted(self):
         """Whether a daemon can do anything for this host."""
-        return not self.mitogen_plain and not getattr(self._shell, '_IS_WINDOWS', False) and not self.get_option('private_key')
+        return not getattr(self._shell, '_IS_WINDOWS', False) and not self.get_option('private_key') and not self.get_option('pkcs11_provider') \
+            and self.mitogen.socket_path() not in MISSING
+
+    def mitogen_elsewhere(self):
+        """Whether the host is somewhere else than its address says, or behind another."""
+        return self.get_option('mitogen_target') or self.get_option('mitogen_via')
 
     def mitogen_do(self, message, **kwargs):
         """Do a request; None: it has to be left to the ssh plugin."""
-        if self.mitogen_wanted():
-            try:
+        try:
+            if self.mitogen_wanted():
                 return self.mitogen.request(message, **kwargs)
-            except Unusable as e:
-                self.mitogen.drop()
-                if self.get_option('mitogen_target') or self.get_option('mitogen_via'):
-                    raise AnsibleConnectionFailure('mitogen: %s' % to_native(e))
-                display.vvv('mitogen: left to the ssh plugin: %s' % to_native(e), host=self.get_option('host'))
-                if self.mitogen.missing:
-                    display.warning('mitogen: left to the ssh plugin: %s' % to_native(e))
-                    self.mitogen_plain = True
+            why = 'it cannot be used for this host'
+            self.mitogen.refuse_facts(self.mitogen.name, self.mitogen.vars)
+        except Unusable as e:
+            self.mitogen.drop()
+            why = to_native(e)
+        path = self.mitogen.socket_path()
+        if self.mitogen_elsewhere():    # where the ssh plugin can't get
+            raise AnsibleConnectionFailure('mitogen: %s' % (MISSING.get(path) or why))
+        display.vvv('mitogen: left to the ssh plugin: %s' % why, host=self.get_option('host'))
+        if MISSING.get(path):
+            display.warning('mitogen: left to the ssh plugin: %s' % MISSING[path])
+            MISSING[path] = ''
         return None
 
     # What Ansible has us do
@@ -757,12 +905,5 @@ class Connection(SSHConnection):
         self.close()
 
     def close(self):
-        if self.mitogen.socket is not None:
-            try:
-                if self.mitogen.tidies:
-                    self.mitogen.write({'do': 'bye'})
-            except AnsibleError:
-                pass
-            self.mitogen.drop()
-        self._connected = False
+        hang_up()
         super(Connection, self).close()
