@@ -134,6 +134,21 @@ func ParseTarget(target string) ([]Hop, error) {
 	return hops, nil
 }
 
+// FormatTarget writes hops as a target, for which ParseTarget returns exactly these hops. An error names a hop that the
+// grammar can't express, such as a host whose name has a + in it.
+func FormatTarget(hops []Hop) (string, error) {
+	texts := make([]string, len(hops))
+	for i, h := range hops {
+		texts[i] = h.String()
+		if again, err := ParseTarget(texts[i]); err != nil {
+			return "", err
+		} else if len(again) != 1 || again[0] != h {
+			return "", fmt.Errorf("format target: %q is not one hop", texts[i])
+		}
+	}
+	return strings.Join(texts, "+"), nil
+}
+
 // splitHops cuts a target at each + that has no backslash before it.
 func splitHops(target string) []string {
 	var all []string

@@ -8,7 +8,7 @@ var (
 
 // execInside are the arguments of docker, and of those that have taken over its interface.
 func execInside(o ProgramOptions, h Hop) []string {
-	return words(o.Args, []string{"exec", "--interactive"}, flagged("--user", h.User), []string{h.Host})
+	return words(o.Args, []string{"exec", "--interactive"}, o.ExecArgs, flagged("--user", h.User), []string{h.Host})
 }
 
 // runImage leaves nothing: neither container nor log.

@@ -45,7 +45,7 @@ var kubectlMethod = method{
 			return Plan{}, fmt.Errorf("no pod")
 		}
 		args := words([]string{or(o.Path, "kubectl")}, o.Args, flagged("--context", h.User), flagged("--namespace", namespace),
-			[]string{"exec", "--stdin", "--quiet", pod}, flagged("--container", container), []string{"--"})
+			[]string{"exec", "--stdin", "--quiet"}, o.ExecArgs, []string{pod}, flagged("--container", container), []string{"--"})
 		return Plan{Argv: append(args, boot...)}, nil
 	},
 	symptoms: insideSymptoms,

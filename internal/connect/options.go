@@ -29,16 +29,22 @@ type Options struct {
 type ProgramOptions struct {
 	Path string   // default: the program's usual name
 	Args []string // further arguments, before all others
+
+	// ExecArgs are further arguments of the subcommand that enters: of "docker exec", "podman exec", "buildah run" and
+	// "kubectl exec". Other methods ignore them.
+	ExecArgs []string
 }
 
 // SSHOptions are for hops of method ssh. What isn't set is left to the user's own configuration.
 type SSHOptions struct {
 	Path         string   // the client; default "ssh"
 	Args         []string // further arguments, before the host
+	FirstArgs    []string // further arguments, before those for user, port and key: ssh takes the first value of an option
 	ConfigFile   string   // instead of ~/.ssh/config
 	Port         int      // where the target names none
 	User         string   // where the target names none
-	IdentityFile string   // private key; no others are offered then
+	IdentityFile string   // private key; no others are offered then, unless OtherKeys says so
+	OtherKeys    bool     // IdentityFile is offered besides the keys of the user's agent and configuration
 	HostKeys     HostKeys
 
 	Password   Secret // typed once where ssh asks for a password
@@ -88,7 +94,7 @@ type SuOptions struct {
 	Path     string   // default "su"
 	Password Secret   // of the user that is entered; typed once
 	Login    bool     // a login shell
-	Args     []string // further arguments, before the command
+	Args     []string // further arguments, before the user
 }
 
 // DoasOptions are for hops of method doas.

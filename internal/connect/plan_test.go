@@ -44,7 +44,7 @@ func TestPlanArgv(t *testing.T) {
 		{"sudo", Options{}, "sudo -p mitogen-password -u root -- sh -c echo $0 a'b"},
 		{"sudo:pg", all, "/opt/sudo -p mitogen-password -u pg -H -E -- sh -c echo $0 a'b"},
 		{"su", Options{}, "su root -c 'sh' '-c' 'echo $0' 'a'\\''b'"},
-		{"su:pg", Options{Su: SuOptions{Path: "/opt/su", Login: true, Args: []string{"-s", "/bin/sh"}}}, "/opt/su - pg -s /bin/sh -c 'sh'"},
+		{"su:pg", Options{Su: SuOptions{Path: "/opt/su", Login: true, Args: []string{"-s", "/bin/sh"}}}, "/opt/su -s /bin/sh - pg -c 'sh'"},
 		{"doas", Options{}, "doas -u root -- sh -c echo $0 a'b"},
 		{"doas:pg", Options{Doas: DoasOptions{Path: "/opt/doas", Args: []string{"-n"}}}, "/opt/doas -u pg -n -- sh -c echo"},
 		{"docker:app", Options{}, "docker exec --interactive app sh -c echo"},

@@ -195,6 +195,7 @@ func sshArgs(h Hop, opt Options) ([]string, error) {
 	args = append(args, "-o", noMaster)
 	option("ForwardX11", "no")
 	option("ClearAllForwardings", "yes")
+	args = append(args, o.FirstArgs...)
 	if t := or(o.ConnectTimeout, opt.timeout()); t > 0 {
 		option("ConnectTimeout", strconv.Itoa(wholeSeconds(t)))
 	}
@@ -204,7 +205,9 @@ func sshArgs(h Hop, opt Options) ([]string, error) {
 	if port := or(h.Port, o.Port); port != 0 {
 		args = append(args, "-p", strconv.Itoa(port))
 	}
-	if o.IdentityFile != "" {
+	if o.IdentityFile != "" && o.OtherKeys {
+		option("IdentityFile", `"`+o.IdentityFile+`"`)
+	} else if o.IdentityFile != "" {
 		args = append(args, "-i", o.IdentityFile)
 		option("IdentitiesOnly", "yes")
 	}

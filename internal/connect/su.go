@@ -15,12 +15,11 @@ var suMethod = method{
 
 func planSu(h Hop, boot []string, opt Options, _ bool) (Plan, error) {
 	o := opt.Su
-	args := []string{or(o.Path, "su")}
+	args := append([]string{or(o.Path, "su")}, o.Args...) // before the user: BSD's su hands what follows to the shell
 	if o.Login {
 		args = append(args, "-")
 	}
 	args = append(args, or(h.User, "root"))
-	args = append(args, o.Args...)
 	p := Plan{Argv: append(args, "-c", QuoteCommand(boot)), Env: []string{"LANGUAGE=C"}}
 	if o.Password != "" || opt.Interactive {
 		p.TTY, p.Wait = true, true

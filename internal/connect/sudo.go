@@ -1,6 +1,9 @@
 package connect
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // sudo becomes another user. Its fds 0 to 2 are pipes, and it gets a terminal to ask on, which satisfies requiretty.
 var sudoMethod = method{
@@ -23,6 +26,8 @@ func planSudo(h Hop, boot []string, opt Options, _ bool) (Plan, error) {
 	}
 	if o.Login {
 		args = append(args, "-i")
+	}
+	if o.Login || slices.Contains(o.Args, "-s") || slices.Contains(o.Args, "--shell") {
 		boot = withoutDollars(boot)
 	}
 	args = append(args, o.Args...)
@@ -35,8 +40,8 @@ func planSudo(h Hop, boot []string, opt Options, _ bool) (Plan, error) {
 	}, nil
 }
 
-// withoutDollars writes a command without any dollar sign, since "sudo -i" escapes every other special character for
-// the login shell, but lets it expand variables.
+// withoutDollars writes a command without any dollar sign, since "sudo -i" and "sudo -s" escape every other special character for
+// the shell, but let it expand variables.
 func withoutDollars(command []string) []string {
 	if !strings.Contains(strings.Join(command, ""), "$") {
 		return command

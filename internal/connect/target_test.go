@@ -122,3 +122,34 @@ func FuzzParseTarget(f *testing.F) {
 		}
 	})
 }
+
+func TestFormatTarget(t *testing.T) {
+	for _, target := range []string{"web1", "ssh:sudo", "a+me@[::1]:22+sudo:pg", `exec:a\+b sh+docker:x`, "kubectl:c@n/p/c"} {
+		hops, err := ParseTarget(target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := FormatTarget(hops); err != nil || got != target {
+			t.Errorf("FormatTarget of the hops of %q = %q, %v", target, got, err)
+		}
+	}
+	for _, h := range []Hop{
+		{Method: "ssh", Host: "a+local"},
+		{Method: "ssh", Host: "a:22"},
+		{Method: "ssh", Host: "me@a"},
+		{Method: "ssh", Host: "a", User: "x+local"},
+		{Method: "ssh", Host: "-oProxyCommand=x"},
+		{Method: "ssh", Host: "a", Port: 65536},
+		{Method: "ssh"},
+		{Method: "sudo", User: "x+local"},
+		{Method: "docker", Host: "a+b"},
+		{Method: "docker", Host: "me@app"},
+		{Method: "kubectl", Host: "a/b/c/d"},
+		{Method: "local", Host: "x"},
+		{Method: "nonesuch", Host: "x"},
+	} {
+		if got, err := FormatTarget([]Hop{{Method: "ssh", Host: "first"}, h}); err == nil {
+			t.Errorf("FormatTarget of %+v = %q, want an error", h, got)
+		}
+	}
+}

@@ -165,10 +165,12 @@ type options struct {
 type sshOptions struct {
 	Path              string   `json:"path,omitempty"`
 	Args              []string `json:"args,omitempty"`
+	FirstArgs         []string `json:"first_args,omitempty"`
 	ConfigFile        string   `json:"config_file,omitempty"`
 	Port              int      `json:"port,omitempty"`
 	User              string   `json:"user,omitempty"`
 	IdentityFile      string   `json:"identity_file,omitempty"`
+	OtherKeys         bool     `json:"other_keys,omitempty"`
 	HostKeys          string   `json:"host_keys,omitempty"`
 	Password          string   `json:"password,omitempty"`
 	Passphrase        string   `json:"passphrase,omitempty"`
@@ -194,7 +196,7 @@ type becomeOptions struct {
 func optionsOf(o *connect.Options) *options {
 	return &options{
 		Python: o.Python, ConnectTimeout: o.ConnectTimeout.Seconds(), Programs: o.Programs,
-		SSH: sshOptions{o.SSH.Path, o.SSH.Args, o.SSH.ConfigFile, o.SSH.Port, o.SSH.User, o.SSH.IdentityFile, string(o.SSH.HostKeys), string(o.SSH.Password),
+		SSH: sshOptions{o.SSH.Path, o.SSH.Args, o.SSH.FirstArgs, o.SSH.ConfigFile, o.SSH.Port, o.SSH.User, o.SSH.IdentityFile, o.SSH.OtherKeys, string(o.SSH.HostKeys), string(o.SSH.Password),
 			string(o.SSH.Passphrase), o.SSH.FromHop, o.SSH.Native, o.SSH.Compression, o.SSH.KeepAliveInterval.Seconds(), o.SSH.KeepAliveCount,
 			o.SSH.ConnectTimeout.Seconds(), o.SSH.CallsAhead, o.SSH.NoAhead},
 		Sudo: becomeOptions{o.Sudo.Path, string(o.Sudo.Password), o.Sudo.Login, o.Sudo.SetHome, o.Sudo.Args},
@@ -210,7 +212,7 @@ func (o *options) connect() connect.Options {
 	s := o.SSH
 	return connect.Options{
 		Python: o.Python, ConnectTimeout: seconds(o.ConnectTimeout), Programs: o.Programs,
-		SSH: connect.SSHOptions{Path: s.Path, Args: s.Args, ConfigFile: s.ConfigFile, Port: s.Port, User: s.User, IdentityFile: s.IdentityFile,
+		SSH: connect.SSHOptions{Path: s.Path, Args: s.Args, FirstArgs: s.FirstArgs, ConfigFile: s.ConfigFile, Port: s.Port, User: s.User, IdentityFile: s.IdentityFile, OtherKeys: s.OtherKeys,
 			HostKeys: connect.HostKeys(s.HostKeys), Password: connect.Secret(s.Password), Passphrase: connect.Secret(s.Passphrase), FromHop: s.FromHop, Native: s.Native, Compression: s.Compression,
 			KeepAliveInterval: seconds(s.KeepAliveInterval), KeepAliveCount: s.KeepAliveCount,
 			ConnectTimeout: seconds(s.ConnectTimeout), CallsAhead: s.CallsAhead, NoAhead: s.NoAhead},
