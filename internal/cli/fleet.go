@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -44,7 +45,7 @@ type fleet struct {
 	began   time.Time
 
 	mu        sync.Mutex                  // protects following
-	hops      map[string]*mitogen.Context // on the way to targets, by the names of the ways to them
+	hops      map[string]*mitogen.Context // on the way to targets, by names and targets of the ways to them
 	running   map[*host]bool
 	finished  int
 	failed    []string // targets
@@ -296,7 +297,7 @@ func (f *fleet) hop(chain []inventory.Way) (*mitogen.Context, error) {
 	var c *mitogen.Context
 	key := ""
 	for _, w := range chain {
-		key += w.Name + "\n"
+		key += fmt.Sprintf("%s\n%s\n%v\n", w.Name, w.Target, reflect.ValueOf(w.Options).IsZero())
 		o := merged(f.options, &w.Options)
 		o.Via = c
 		if c = f.hops[key]; c == nil || c.Err() != nil {

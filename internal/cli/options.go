@@ -285,42 +285,6 @@ func (o *options) addVia(inv *inventory.Inventory) error {
 // several says that output of different targets has to be told apart.
 func (o *options) several() bool { return len(o.spots) > 1 }
 
-// merged is what holds for one hop: what the inventory says, else the flags.
-func merged(c mitogen.ConnectOptions, w *connect.Options) mitogen.ConnectOptions {
-	if w.Python != nil {
-		c.Python = w.Python
-	}
-	set := func(into *string, value string) {
-		if value != "" {
-			*into = value
-		}
-	}
-	secret := func(into *mitogen.Secret, value mitogen.Secret) {
-		if value != "" {
-			*into = value
-		}
-	}
-	set(&c.SSH.Path, w.SSH.Path)
-	set(&c.SSH.IdentityFile, w.SSH.IdentityFile)
-	secret(&c.SSH.Password, w.SSH.Password)
-	secret(&c.SSH.Passphrase, w.SSH.Passphrase)
-	c.SSH.Args = append(slices.Clip(c.SSH.Args), w.SSH.Args...)
-	if w.SSH.HostKeys != "" {
-		c.SSH.HostKeys = w.SSH.HostKeys
-	}
-	set(&c.Sudo.Path, w.Sudo.Path)
-	secret(&c.Sudo.Password, w.Sudo.Password)
-	c.Sudo.SetHome, c.Sudo.Login = c.Sudo.SetHome || w.Sudo.SetHome, c.Sudo.Login || w.Sudo.Login
-	c.Sudo.Args = append(slices.Clip(c.Sudo.Args), w.Sudo.Args...)
-	set(&c.Su.Path, w.Su.Path)
-	secret(&c.Su.Password, w.Su.Password)
-	c.Su.Args = append(slices.Clip(c.Su.Args), w.Su.Args...)
-	set(&c.Doas.Path, w.Doas.Path)
-	secret(&c.Doas.Password, w.Doas.Password)
-	c.Doas.Args = append(slices.Clip(c.Doas.Args), w.Doas.Args...)
-	return c
-}
-
 // level is the lowest that is logged.
 func (o *options) level() slog.Level {
 	switch {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"reflect"
 	"strings"
 	"testing"
 )
@@ -238,71 +237,6 @@ func TestSelect(t *testing.T) {
 	} {
 		if _, err := v.Select(pattern); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", pattern, err, want)
-		}
-	}
-}
-
-func TestChain(t *testing.T) {
-	v := mustLoad(t, write(t, map[string]string{"hosts": `
-plain
-user@far:2200
-[x]
-a ansible_host=10.0.0.1 ansible_port=2222 ansible_user=me
-b ansible_become=true ansible_become_user=pg ansible_become_password=pw ansible_become_flags='-H -E'
-c ansible_become=yes ansible_become_method=su ansible_become_pass=pw
-d ansible_connection=local
-e ansible_connection=community.docker.docker ansible_host=app ansible_user=www
-f ansible_connection=kubectl ansible_kubectl_namespace=ns ansible_kubectl_container=side ansible_kubectl_context=prod
-g mitogen_target=bastion+docker:app ansible_become=1
-h mitogen_via=a ansible_ssh_common_args='-o X=y' ansible_ssh_private_key_file=key ansible_ssh_pass=pw
-i mitogen_via=doas:op@h
-j mitogen_via=jump+sudo ansible_python_interpreter=/opt/python
-k ansible_host={{address}} address="{{ inventory_hostname }}.example"
-l ansible_host=fe80::1
-localhost
-m+sudo
-docker:app
-bad1 ansible_port=x
-bad2 ansible_connection=winrm
-bad3 mitogen_via=bad4
-bad4 mitogen_via=bad3
-bad5 ansible_host="{{ x | default('y') }}"
-bad6 ansible_become=yes ansible_become_method=runas
-bad7 mitogen_via=no+such:x
-`})+"/hosts")
-	for name, want := range map[string]string{
-		"plain": "plain", "user@far:2200": "user@far:2200", "a": "me@10.0.0.1:2222", "b": "b+sudo:pg", "c": "c+su", "d": "local", "e": "docker:www@app",
-		"f": "kubectl:prod@ns/f/side", "g": "bastion+docker:app+sudo", "h": "me@10.0.0.1:2222 > h", "i": "me@10.0.0.1:2222 > h+doas:op > i", "j": "jump+sudo > j",
-		"k": "k.example", "l": "[fe80::1]", "localhost": "local", "m+sudo": "m+sudo", "docker:app": "docker:app",
-	} {
-		chain, err := v.Chain(v.Host(name))
-		var got []string
-		for _, w := range chain {
-			got = append(got, w.Target)
-		}
-		if err != nil || strings.Join(got, " > ") != want {
-			t.Errorf("%s: %q, %v, want %s", name, got, err, want)
-		}
-	}
-	chain, _ := v.Chain(v.Host("h"))
-	ssh := chain[1].Options.SSH
-	if !reflect.DeepEqual(ssh.Args, []string{"-o", "X=y"}) || ssh.IdentityFile != "key" || ssh.Password != "pw" || chain[0].Options.SSH.Password != "" {
-		t.Errorf("%+v", chain)
-	}
-	chain, _ = v.Chain(v.Host("b"))
-	if o := chain[0].Options.Sudo; o.Password != "pw" || !o.SetHome || !reflect.DeepEqual(o.Args, []string{"-E"}) {
-		t.Errorf("%+v", o)
-	}
-	chain, _ = v.Chain(v.Host("j"))
-	if o := chain[1].Options; !reflect.DeepEqual(o.Python, []string{"/opt/python"}) {
-		t.Errorf("%+v", o)
-	}
-	for name, want := range map[string]string{
-		"bad1": `hosts:20: host bad1: ansible_port: bad port "x"`, "bad2": "ansible_connection", "bad3": "in a circle", "bad5": "only Ansible", "bad6": "become_method",
-		"bad7": "no host of the inventory",
-	} {
-		if _, err := v.Chain(v.Host(name)); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "pw") {
-			t.Errorf("%s: %v, want %q", name, err, want)
 		}
 	}
 }

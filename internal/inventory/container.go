@@ -1,0 +1,210 @@
+package inventory
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/mitogen-go/mitogen/internal/connect"
+)
+
+// tell sets what a method's program is told.
+func tell(o *connect.Options, method string, p connect.ProgramOptions) {
+	if p.Path == "" && len(p.Args)+len(p.ExecArgs) == 0 {
+		return
+	}
+	if o.Programs == nil {
+		o.Programs = map[string]connect.ProgramOptions{}
+	}
+	o.Programs[method] = p
+}
+
+// with returns flag and value, or nothing.
+func with(flag, value string) []string {
+	if value == "" {
+		return nil
+	}
+	return []string{flag, value}
+}
+
+// place is the hop into what a plugin's remote_addr names.
+func (r *reader) place(method, plugin, option, user string) []connect.Hop {
+	s := r.given(plugin, option)
+	return r.enter(s.name, connect.Hop{Method: method, Host: r.asText(s.name, s.value), User: user})
+}
+
+// enter returns a hop that the variable names.
+func (r *reader) enter(name string, h connect.Hop) []connect.Hop {
+	if _, err := connect.FormatTarget([]connect.Hop{h}); err != nil {
+		r.fail(name, "%v", err)
+	}
+	return []connect.Hop{h}
+}
+
+// docker is the client, which has its own configuration. Ansible cuts its arguments at blanks only.
+func (r *reader) docker(o *connect.Options) []connect.Hop {
+	tell(o, "docker", connect.ProgramOptions{
+		Path: r.program("mitogen", "docker_path"), Args: strings.Fields(r.text("docker", "docker_extra_args")), ExecArgs: r.dockerExec("docker"),
+	})
+	return r.place("docker", "docker", "remote_addr", r.text("docker", "remote_user"))
+}
+
+func (r *reader) dockerExec(plugin string) []string {
+	args := with("--workdir", r.text(plugin, "working_dir"))
+	if privileged, _ := r.flag(plugin, "privileged"); privileged {
+		args = append(args, "--privileged")
+	}
+	return args
+}
+
+// dockerAPI talks to the daemon without the client, so that the context that the client's configuration names is not for it.
+func (r *reader) dockerAPI(o *connect.Options) []connect.Hop {
+	args := []string{"--context", "default"}
+	if host := r.text("docker_api", "docker_host"); host != "" {
+		args = []string{"--host", host}
+	}
+	tls, _ := r.flag("docker_api", "tls")
+	verify, _ := r.flag("docker_api", "validate_certs")
+	if verify {
+		args = append(args, "--tlsverify")
+	} else if tls {
+		args = append(args, "--tls")
+	}
+	for _, option := range []string{"ca_path --tlscacert", "client_cert --tlscert", "client_key --tlskey"} {
+		name, flag, _ := strings.Cut(option, " ")
+		args = append(args, with(flag, r.text("docker_api", name))...)
+	}
+	tell(o, "docker", connect.ProgramOptions{Path: r.program("mitogen", "docker_path"), Args: args, ExecArgs: r.dockerExec("docker_api")})
+	return r.place("docker", "docker_api", "remote_addr", r.text("docker_api", "remote_user"))
+}
+
+func (r *reader) podman(o *connect.Options) []connect.Hop {
+	tell(o, "podman", connect.ProgramOptions{Path: r.own("podman_executable", "podman", "podman_path"),
+		Args: r.words("podman", "podman_extra_args"), ExecArgs: with("--workdir", r.text("podman", "working_directory"))})
+	return r.place("podman", "podman", "remote_addr", r.text("podman", "remote_user"))
+}
+
+func (r *reader) buildah(o *connect.Options) []connect.Hop {
+	tell(o, "buildah", connect.ProgramOptions{Path: r.own("buildah_executable", "buildah", "buildah_path"),
+		Args: r.words("buildah", "buildah_extra_args"), ExecArgs: with("--workingdir", r.text("buildah", "working_directory"))})
+	user := r.text("buildah", "remote_user")
+	if user == "root" { // Ansible leaves that to the container
+		user = ""
+	}
+	return r.place("buildah", "buildah", "remote_addr", user)
+}
+
+// own returns a program's path by the plugin's option, or else by Mitogen's.
+func (r *reader) own(option, plugin, mitogen string) string {
+	if path := r.program(plugin, option); path != "" {
+		return path
+	}
+	return r.program("mitogen", mitogen)
+}
+
+// kubectl enters a pod, in the order of Ansible's arguments: of those that name the same, the last counts.
+func (r *reader) kubectl(o *connect.Options) []connect.Hop {
+	text := func(option string) string { return r.text("kubectl", option) }
+	args := slices.Concat(with("--kubeconfig", text("kubectl_kubeconfig")), with("--server", text("kubectl_host")),
+		with("--client-certificate", text("client_cert")), with("--client-key", text("client_key")), with("--certificate-authority", text("ca_cert")))
+	if s := r.given("kubectl", "validate_certs"); !isEmpty(s.value) {
+		verify, _ := r.flag("kubectl", "validate_certs")
+		args = append(args, "--insecure-skip-tls-verify="+strconv.FormatBool(!verify))
+	}
+	tell(o, "kubectl", connect.ProgramOptions{Path: r.program("mitogen", "kubectl_path"), Args: args, ExecArgs: strings.Fields(text("kubectl_extra_args"))})
+	s := r.given("kubectl", "kubectl_pod")
+	if isEmpty(s.value) {
+		s = r.given("mitogen", "host")
+	}
+	pod := r.asText(s.name, s.value)
+	namespace, container := text("kubectl_namespace"), text("kubectl_container")
+	if strings.Contains(pod+namespace+container, "/") {
+		r.fail(s.name, "pod %q, namespace %q, container %q: a name with a / in it", pod, namespace, container)
+	}
+	name := pod
+	if namespace != "" || container != "" {
+		name = namespace + "/" + name
+	}
+	if container != "" {
+		name += "/" + container
+	}
+	return r.enter(s.name, connect.Hop{Method: "kubectl", User: text("kubectl_context"), Host: name})
+}
+
+func (r *reader) lxc(o *connect.Options) []connect.Hop {
+	tell(o, "lxc", connect.ProgramOptions{Path: r.program("mitogen", "lxc_attach_path")})
+	return r.place("lxc", "lxc", "remote_addr", "")
+}
+
+func (r *reader) lxd(o *connect.Options) []connect.Hop {
+	return r.instance("lxd", r.program("mitogen", "lxc_path"), with("--project", r.text("lxd", "project")), o)
+}
+
+func (r *reader) incus(o *connect.Options) []connect.Hop {
+	project := r.text("incus", "project")
+	if project == "" {
+		project = "default"
+	}
+	return r.instance("incus", r.program("mitogen", "incus_path"), with("--project", project), o)
+}
+
+// instance enters a container of lxd or incus: the first part of a name with dots, of the remote "local" unless another is
+// named, whatever the client's own default is. Another user than root is become inside.
+func (r *reader) instance(method, program string, args []string, o *connect.Options) []connect.Hop {
+	tell(o, method, connect.ProgramOptions{Path: program, Args: args})
+	s := r.given(method, "remote_addr")
+	name, _, _ := strings.Cut(r.asText(s.name, s.value), ".")
+	remote := r.text(method, "remote")
+	if remote == "" {
+		remote = "local"
+	}
+	if strings.Contains(name, ":") || strings.Contains(remote, ":") {
+		r.fail(s.name, "%q of remote %q: a name with a colon in it", name, remote)
+	}
+	hops := r.enter(s.name, connect.Hop{Method: method, Host: remote + ":" + name})
+	user := r.text(method, "remote_user")
+	if user == "" || user == "root" {
+		return hops
+	}
+	o.Su.Path = r.program(method, method+"_become_method")
+	if o.Su.Path == "" {
+		o.Su.Path = "/bin/su"
+	}
+	return append(hops, r.enter("ansible_user", connect.Hop{Method: "su", User: user})...)
+}
+
+func (r *reader) jail(*connect.Options) []connect.Hop {
+	return r.place("jail", "jail", "remote_addr", r.text("jail", "remote_user"))
+}
+
+func (r *reader) chroot(o *connect.Options) []connect.Hop {
+	tell(o, "chroot", connect.ProgramOptions{Path: r.program("chroot", "chroot_exe")})
+	return r.place("chroot", "chroot", "remote_addr", "")
+}
+
+func (r *reader) machine(o *connect.Options) []connect.Hop {
+	tell(o, "machinectl", connect.ProgramOptions{Path: r.program("mitogen", "machinectl_path")})
+	return r.place("machinectl", "mitogen", "host", r.text("mitogen", "user"))
+}
+
+func (r *reader) nspawn(*connect.Options) []connect.Hop {
+	return r.place("nspawn", "mitogen", "host", r.text("mitogen", "user"))
+}
+
+// setns enters a container's namespaces by way of mitogen_kind, or a process's by its number.
+func (r *reader) setns(*connect.Options) []connect.Hop {
+	for _, option := range []string{"docker_path", "podman_path", "lxc_path", "incus_path", "machinectl_path"} {
+		if s := r.given("mitogen", option); !isEmpty(s.value) {
+			r.fail(s.name, "can't be used here: setns looks for programs in PATH")
+		}
+	}
+	if user := r.given("mitogen", "user"); !isEmpty(user.value) && user.value != "root" {
+		r.fail(user.name, "can't be used here: setns keeps the user")
+	}
+	s := r.given("mitogen", "host")
+	host := r.asText(s.name, s.value)
+	if kind := r.text("mitogen", "kind"); kind != "" {
+		host = kind + "/" + host
+	}
+	return r.enter(s.name, connect.Hop{Method: "setns", Host: host})
+}

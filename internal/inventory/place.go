@@ -1,0 +1,197 @@
+package inventory
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/mitogen-go/mitogen/internal/connect"
+)
+
+// A kind is a connection of Ansible's or Mitogen's.
+type kind struct {
+	plugin   string   // whose options hold
+	prefixes []string // of variables that only this connection has
+	place    func(r *reader, o *connect.Options) []connect.Hop
+}
+
+var (
+	sshKind = kind{"ssh", []string{"ansible_ssh_", "ansible_sshpass_", "ansible_private_key", "ansible_host_key_"}, (*reader).ssh}
+
+	kinds = map[string]kind{
+		"ssh":          sshKind,
+		"paramiko_ssh": {"paramiko_ssh", []string{"ansible_paramiko_"}, (*reader).paramiko},
+		"local":        {"local", []string{"ansible_local_"}, (*reader).local},
+		"docker":       {"docker", []string{"ansible_docker_"}, (*reader).docker},
+		"docker_api":   {"docker_api", []string{"ansible_docker_"}, (*reader).dockerAPI},
+		"podman":       {"podman", []string{"ansible_podman_"}, (*reader).podman},
+		"buildah":      {"buildah", []string{"ansible_buildah_"}, (*reader).buildah},
+		"kubectl":      {"kubectl", []string{"ansible_kubectl_"}, (*reader).kubectl},
+		"lxc":          {"lxc", []string{"ansible_lxc_"}, (*reader).lxc},
+		"lxd":          {"lxd", []string{"ansible_lxd_", "lxd_"}, (*reader).lxd},
+		"incus":        {"incus", []string{"ansible_incus_", "incus_"}, (*reader).incus},
+		"jail":         {"jail", []string{"ansible_jail_"}, (*reader).jail},
+		"chroot":       {"chroot", []string{"ansible_chroot_"}, (*reader).chroot},
+		"machinectl":   {"mitogen", nil, (*reader).machine},
+		"nspawn":       {"mitogen", nil, (*reader).nspawn},
+		"setns":        {"mitogen", nil, (*reader).setns},
+		"mitogen_sudo": {"sudo", []string{"ansible_become_", "ansible_sudo_"}, accountOf("sudo")},
+		"mitogen_su":   {"su", []string{"ansible_become_", "ansible_su_"}, accountOf("su")},
+		"mitogen_doas": {"doas", []string{"ansible_become_", "ansible_doas_"}, accountOf("doas")},
+	}
+
+	// fullNames are the names of connections that have one in a collection.
+	fullNames = map[string]string{
+		"": "ssh", "smart": "ssh", "mitogen": "ssh",
+		"ansible.builtin.ssh": "ssh", "ansible.legacy.ssh": "ssh", "ansible.legacy.smart": "ssh", "ansible.builtin.smart": "ssh",
+		"paramiko": "paramiko_ssh", "ansible.builtin.paramiko_ssh": "paramiko_ssh", "ansible.legacy.paramiko_ssh": "paramiko_ssh",
+		"ansible.builtin.local": "local", "ansible.legacy.local": "local",
+		"community.docker.docker": "docker", "community.docker.docker_api": "docker_api",
+		"containers.podman.podman": "podman", "containers.podman.buildah": "buildah", "kubernetes.core.kubectl": "kubectl",
+		"community.general.lxc": "lxc", "community.general.lxd": "lxd", "community.general.incus": "incus",
+		"community.general.jail": "jail", "community.general.chroot": "chroot",
+	}
+)
+
+// kind returns the host's connection. mitogen_target takes the place of all others.
+func (r *reader) kind() kind {
+	if target := r.text("mitogen", "target"); target != "" {
+		k := sshKind
+		k.place = func(r *reader, o *connect.Options) []connect.Hop { return r.target(target, o) }
+		return k
+	}
+	s := r.given("any", "connection")
+	text := r.asText(s.name, s.value)
+	name := text
+	if full, ok := fullNames[text]; ok {
+		name = full
+	}
+	k, ok := kinds[name]
+	if short, of := strings.CutPrefix(text, "mitogen_"); of && !ok {
+		k, ok = kinds[short]
+	}
+	if !ok {
+		r.fail(s.name, "%q is none that is known here", text)
+		return kinds["local"]
+	}
+	return k
+}
+
+// target is what mitogen_target says.
+func (r *reader) target(text string, o *connect.Options) []connect.Hop {
+	r.sshOptions(o)
+	hops, err := connect.ParseTarget(text)
+	if err != nil {
+		r.fail("mitogen_target", "%v", err)
+	}
+	return hops
+}
+
+func (r *reader) local(*connect.Options) []connect.Hop { return []connect.Hop{{Method: "local"}} }
+
+// ssh is the hop into a host. A name that can't be one of Ansible's hosts may be a target.
+func (r *reader) ssh(o *connect.Options) []connect.Hop {
+	r.sshOptions(o)
+	return r.login("ssh", "host", o)
+}
+
+// login makes hops of the options that say where and as whom.
+func (r *reader) login(plugin, option string, o *connect.Options) []connect.Hop {
+	s := r.given(plugin, option)
+	text := r.asText(s.name, s.value)
+	hops, err := []connect.Hop(nil), error(nil)
+	if s.name == "inventory_hostname" {
+		hops, err = listed(text)
+	}
+	if err == nil && hops == nil {
+		hops, err = loginAddress(text)
+	}
+	switch {
+	case err != nil:
+		r.fail(s.name, "%v", err)
+		return nil
+	case s.name != "inventory_hostname" && hops[0].Port != 0:
+		r.fail(s.name, "%q has a port in it: the variable for that is ansible_port", text)
+	}
+	user, port := r.text(plugin, "remote_user"), r.number(plugin, "port", "port", 1, 65535)
+	if user == "" && port == 0 {
+		r.named(s.name, hops, o)
+		return hops
+	}
+	at := len(hops) - 1
+	for at > 0 && hops[at].Method != "ssh" {
+		at--
+	}
+	if hops[at].Method != "ssh" {
+		r.fail(s.name, "%q is entered by %s, and ansible_user and ansible_port are for ssh", text, hops[at].Method)
+	}
+	if user != "" {
+		hops[at].User = user
+	}
+	if port != 0 {
+		hops[at].Port = port
+	}
+	return hops
+}
+
+// named refuses two users: in ssh the one of its arguments goes before the one of "user@host", here it comes after.
+func (r *reader) named(name string, hops []connect.Hop, o *connect.Options) {
+	for _, arg := range o.SSH.Args {
+		arg = strings.ToLower(arg)
+		if hops[0].User != "" && (strings.Contains(arg, "user") || strings.HasPrefix(arg, "-l")) {
+			r.fail(name, "names a user, and so do the arguments for ssh: the variable for that is ansible_user")
+		}
+	}
+}
+
+// loginAddress reads "[user@]host" as ssh does, and a port behind it, which ssh wouldn't take.
+func loginAddress(text string) ([]connect.Hop, error) {
+	h := connect.Hop{Method: "ssh", Host: text}
+	if i := strings.LastIndexByte(text, '@'); i >= 0 {
+		if h.User, h.Host = text[:i], text[i+1:]; h.User == "" {
+			return nil, fmt.Errorf("%q has no user before its @", text)
+		}
+	}
+	if inner := strings.TrimSuffix(strings.TrimPrefix(h.Host, "["), "]"); isAddress6(inner) {
+		h.Host = inner
+	} else {
+		hop, err := connect.ParseHop("ssh:" + h.Host)
+		if err != nil || hop.User != "" || strings.Contains(h.Host, "+") {
+			return nil, fmt.Errorf("%q is no name or address of a host", text)
+		}
+		h.Host, h.Port = hop.Host, hop.Port
+	}
+	if _, err := connect.FormatTarget([]connect.Hop{h}); err != nil {
+		return nil, fmt.Errorf("%q is no name or address of a host", text)
+	}
+	return []connect.Hop{h}, nil
+}
+
+func isAddress6(text string) bool {
+	a, err := netip.ParseAddr(text)
+	return err == nil && a.Is6()
+}
+
+// outside are the methods that a name with one hop may have. The others enter this machine itself.
+var outside = []string{"ssh", "docker", "docker-run", "podman", "podman-run", "buildah", "kubectl", "lxc", "lxd", "incus", "jail"}
+
+// listed reads a name that is a target rather than a host's: hops joined by +, or a method with its argument. It returns
+// nil for all others; those are names for ssh, also if they are called like a method: "sudo", "local:2222".
+func listed(name string) ([]connect.Hop, error) {
+	method, argument, given := strings.Cut(name, ":")
+	isHop := given && slices.Contains(connect.Methods(), method) && strings.Trim(argument, "0123456789") != "" && !isAddress6(name)
+	if !strings.Contains(name, "+") && !isHop {
+		return nil, nil
+	}
+	hops, err := connect.ParseTarget(name)
+	if err != nil {
+		return nil, err
+	}
+	for _, h := range hops {
+		if h.Method == "exec" || len(hops) == 1 && !slices.Contains(outside, h.Method) {
+			return nil, fmt.Errorf("%q as a host's name would be a command on this machine: mitogen_target can say so", name)
+		}
+	}
+	return hops, nil
+}

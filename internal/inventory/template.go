@@ -1,0 +1,103 @@
+package inventory
+
+import (
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// Templates are followed as far as inventories commonly go: variables, texts and numbers, with "default" behind them.
+const (
+	term   = `(?:'[^'\\]*'|"[^"\\]*"|-?\d+|[A-Za-z_]\w*)`
+	filter = `\s*\|\s*(?:default|d)\(\s*(` + term + `)\s*(?:,\s*(?:boolean\s*=\s*)?(True|true|False|false)\s*)?\)`
+)
+
+var (
+	expression = regexp.MustCompile(`\{\{-?\s*(` + term + `)((?:` + filter + `)*)\s*-?\}\}`)
+	defaults   = regexp.MustCompile(filter)
+	ordinal    = regexp.MustCompile(`^-?\d+$`)
+)
+
+// maxReferences bounds references of variables to variables.
+const maxReferences = 20
+
+// ansiblePython stands for {{ ansible_playbook_python }}, which is no path that is known here.
+type ansiblePython struct{}
+
+// resolve fills in templates. It returns nil for what is left out, and after a problem.
+func (r *reader) resolve(name string, value any, depth int) any {
+	text, ok := value.(string)
+	if !ok || !strings.Contains(text, "{{") && !strings.Contains(text, "{%") && !strings.Contains(text, "{#") {
+		return value
+	}
+	if m := expression.FindStringSubmatch(text); m != nil && m[0] == text {
+		return r.evaluate(name, m, depth)
+	}
+	filled := expression.ReplaceAllStringFunc(text, func(s string) string {
+		return r.asText(name, r.evaluate(name, expression.FindStringSubmatch(s), depth))
+	})
+	// What values brought in isn't a template, so the text around them is looked at.
+	rest := expression.ReplaceAllString(text, "")
+	if strings.Contains(rest, "{{") || strings.Contains(rest, "{%") || strings.Contains(rest, "{#") {
+		r.fail(name, "is a template that only Ansible can fill in")
+		return nil
+	}
+	return filled
+}
+
+// evaluate returns the value of an expression's match.
+func (r *reader) evaluate(name string, match []string, depth int) any {
+	value, found := r.term(name, match[1], depth)
+	for _, f := range defaults.FindAllStringSubmatch(match[2], -1) {
+		if !found || strings.EqualFold(f[2], "true") && isFalse(value) {
+			value, found = r.term(name, f[1], depth)
+		}
+	}
+	if !found {
+		r.fail(name, "refers to %s, which isn't known here", match[1])
+		return nil
+	}
+	return value
+}
+
+func isFalse(value any) bool {
+	return isEmpty(value) || value == false || value == int64(0) || value == 0.0
+}
+
+// term returns the value of a variable or literal, and whether there is one.
+func (r *reader) term(name, text string, depth int) (value any, found bool) {
+	switch {
+	case text[0] == '\'' || text[0] == '"':
+		return text[1 : len(text)-1], true
+	case ordinal.MatchString(text):
+		n, err := strconv.ParseInt(text, 10, 64)
+		return n, err == nil
+	}
+	switch text {
+	case "true", "True":
+		return true, true
+	case "false", "False":
+		return false, true
+	case "none", "None", "omit":
+		return nil, true
+	case "inventory_hostname":
+		return r.host.Name, true
+	case "inventory_hostname_short":
+		short, _, _ := strings.Cut(r.host.Name, ".")
+		return short, true
+	}
+	v, ok := r.vars[text]
+	switch {
+	case !ok && text == "ansible_playbook_python":
+		return ansiblePython{}, true
+	case !ok:
+		return nil, false
+	case v.Vault:
+		r.fail(name, "refers to %s, which is encrypted", text)
+		return nil, true
+	case depth > maxReferences:
+		r.fail(name, "refers to %s, which isn't known here: references go in a circle", text)
+		return nil, true
+	}
+	return r.resolve(name, v.Value, depth+1), true
+}
