@@ -81,7 +81,7 @@ func (r *reader) dockerAPI(o *connect.Options) []connect.Hop {
 func (r *reader) podman(o *connect.Options) []connect.Hop {
 	tell(o, "podman", connect.ProgramOptions{Path: r.own("podman_executable", "podman", "podman_path"),
 		Args: r.words("podman", "podman_extra_args"), ExecArgs: with("--workdir", r.text("podman", "working_directory"))})
-	return r.place("podman", "podman", "remote_addr", r.text("podman", "remote_user"))
+	return r.made("podman", "podman", r.text("podman", "remote_user"))
 }
 
 func (r *reader) buildah(o *connect.Options) []connect.Hop {
@@ -91,7 +91,7 @@ func (r *reader) buildah(o *connect.Options) []connect.Hop {
 	if user == "root" { // Ansible leaves that to the container
 		user = ""
 	}
-	return r.place("buildah", "buildah", "remote_addr", user)
+	return r.made("buildah", "buildah", user)
 }
 
 // own returns a program's path by the plugin's option, or else by Mitogen's.
@@ -100,6 +100,27 @@ func (r *reader) own(option, plugin, mitogen string) string {
 		return path
 	}
 	return r.program("mitogen", mitogen)
+}
+
+// made is the hop into what a plugin enters that takes its place before it knows its options: a variable of its own that
+// says otherwise is documented, but not followed.
+func (r *reader) made(method, plugin, user string) []connect.Hop {
+	s, at := r.given(plugin, "remote_addr"), r.addr()
+	if s.value != at.value {
+		if s.name == "inventory_hostname" {
+			s.name = at.name
+		}
+		r.fail(s.name, "names another place than ansible_host and the host's name do, and Ansible doesn't follow it")
+	}
+	return r.enter(at.name, connect.Hop{Method: method, Host: r.asText(at.name, at.value), User: user})
+}
+
+// addr returns what Ansible gives plugins that have no option of their own for it.
+func (r *reader) addr() setting {
+	if s := r.given("any", "remote_addr"); s.value != nil {
+		return s
+	}
+	return setting{"inventory_hostname", r.host.Name}
 }
 
 // kubectl enters a pod, in the order of Ansible's arguments: of those that name the same, the last counts.
@@ -114,7 +135,7 @@ func (r *reader) kubectl(o *connect.Options) []connect.Hop {
 	tell(o, "kubectl", connect.ProgramOptions{Path: r.program("mitogen", "kubectl_path"), Args: args, ExecArgs: strings.Fields(text("kubectl_extra_args"))})
 	s := r.given("kubectl", "kubectl_pod")
 	if isEmpty(s.value) {
-		s = r.given("mitogen", "host")
+		s = r.addr()
 	}
 	pod := r.asText(s.name, s.value)
 	namespace, container := text("kubectl_namespace"), text("kubectl_container")
@@ -174,12 +195,16 @@ func (r *reader) instance(method, program string, args []string, o *connect.Opti
 }
 
 func (r *reader) jail(*connect.Options) []connect.Hop {
-	return r.place("jail", "jail", "remote_addr", r.text("jail", "remote_user"))
+	user := r.text("jail", "remote_user")
+	if s := r.given("any", "remote_user"); r.asText(s.name, s.value) != user {
+		r.fail(r.given("jail", "remote_user").name, "names another user than ansible_user does, and Ansible doesn't follow it")
+	}
+	return r.made("jail", "jail", user)
 }
 
 func (r *reader) chroot(o *connect.Options) []connect.Hop {
 	tell(o, "chroot", connect.ProgramOptions{Path: r.program("chroot", "chroot_exe")})
-	return r.place("chroot", "chroot", "remote_addr", "")
+	return r.made("chroot", "chroot", "")
 }
 
 func (r *reader) machine(o *connect.Options) []connect.Hop {

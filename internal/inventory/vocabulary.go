@@ -28,6 +28,8 @@ type row struct {
 // connections, and "mitogen" what isn't Ansible's own. A value in brackets is no reason to refuse.
 const vocabulary = `
 any connection          used      ansible_connection
+any remote_addr         used      ansible_host,ansible_ssh_host
+any remote_user         used      ansible_user,ansible_ssh_user
 any become              used      ansible_become
 any become_method       used      ansible_become_method
 any python              used      ansible_python_interpreter

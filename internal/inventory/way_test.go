@@ -122,7 +122,7 @@ func TestWays(t *testing.T) {
 		{"ansible_connection=lxd ansible_lxd_remote=far ansible_lxd_project=p ansible_user=me",
 			"lxd:far:h+su:me | lxc --project p exec far:h --mode non-interactive -- BOOT | /bin/su me -c 'BOOT'"},
 		{"ansible_connection=community.general.incus ansible_incus_remote=far", "incus:far:h | incus --project default exec far:h --mode non-interactive -- BOOT"},
-		{"ansible_connection=jail ansible_jail_user=www", "jail:www@h | jexec -U www h BOOT"},
+		{"ansible_connection=jail ansible_user=www ansible_jail_user=www", "jail:www@h | jexec -U www h BOOT"},
 		{"ansible_connection=chroot ansible_host=/srv/x ansible_chroot_exe=/opt/chroot ansible_user=me", "chroot:/srv/x | /opt/chroot /srv/x BOOT"},
 		{"ansible_connection=setns mitogen_kind=docker ansible_host=app", "setns:docker/app | sh -c p=`docker inspect --type container --format '{{.State.Pid}}' 'app'` " +
 			`&& exec 'nsenter' '--all' --target "$p" -- "$@" sh BOOT`},
@@ -222,6 +222,9 @@ func TestWaysRefused(t *testing.T) {
 		{"ansible_connection=kubectl ansible_kubectl_api_key=hunter2", "ansible_kubectl_api_key"},
 		{"ansible_connection=kubectl ansible_kubectl_password=hunter2", "ansible_kubectl_password"},
 		{"ansible_connection=podman ansible_podman_privilege_escalation=su", "ansible_podman_privilege_escalation"},
+		{"ansible_connection=podman ansible_podman_host=x", "ansible_podman_host"},
+		{"ansible_connection=podman ansible_host=x ansible_ssh_host=y", "ansible_host"},
+		{"ansible_connection=jail ansible_jail_user=www", "ansible_jail_user"},
 		{"ansible_connection=buildah ansible_buildah_auto_commit=yes", "ansible_buildah_auto_commit"},
 		{"ansible_connection=paramiko_ssh ansible_ssh_common_args='-o ProxyJump=b'", "ansible_ssh_common_args"},
 		{"ansible_connection=setns mitogen_kind=vm", "inventory_hostname"},
