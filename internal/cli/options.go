@@ -222,6 +222,9 @@ func (s *state) check(ctx context.Context) error {
 	if err := o.addVia(inv); err != nil {
 		return err
 	}
+	if err := o.checkProxies(); err != nil {
+		return err
+	}
 	if o.retries < 0 {
 		o.retries = 0
 		if o.several() {
@@ -278,6 +281,19 @@ func (o *options) addVia(inv *inventory.Inventory) error {
 			}
 		}
 		sp.chain = append(slices.Clip(chain), sp.chain...)
+	}
+	return nil
+}
+
+// checkProxies refuses hosts that are reached through a hop, and by ssh's own arguments through another host too: where the
+// hop makes the connection, ssh would pass over these.
+func (o *options) checkProxies() error {
+	for _, sp := range o.spots {
+		for i, w := range sp.chain {
+			if i > 0 && w.Proxy() != "" && !o.sshFromHop {
+				return usagef("inventory %s: names a proxy, and the host is reached through %s: one of both can be used", w.Proxy(), sp.chain[i-1].Name)
+			}
+		}
 	}
 	return nil
 }

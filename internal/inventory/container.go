@@ -27,8 +27,8 @@ func with(flag, value string) []string {
 	return []string{flag, value}
 }
 
-// place is the hop into what a plugin's remote_addr names.
-func (r *reader) place(method, plugin, option, user string) []connect.Hop {
+// container is the hop into what a plugin's remote_addr names.
+func (r *reader) container(method, plugin, option, user string) []connect.Hop {
 	s := r.given(plugin, option)
 	return r.enter(s.name, connect.Hop{Method: method, Host: r.asText(s.name, s.value), User: user})
 }
@@ -46,7 +46,7 @@ func (r *reader) docker(o *connect.Options) []connect.Hop {
 	tell(o, "docker", connect.ProgramOptions{
 		Path: r.program("mitogen", "docker_path"), Args: strings.Fields(r.text("docker", "docker_extra_args")), ExecArgs: r.dockerExec("docker"),
 	})
-	return r.place("docker", "docker", "remote_addr", r.text("docker", "remote_user"))
+	return r.container("docker", "docker", "remote_addr", r.text("docker", "remote_user"))
 }
 
 func (r *reader) dockerExec(plugin string) []string {
@@ -75,7 +75,7 @@ func (r *reader) dockerAPI(o *connect.Options) []connect.Hop {
 		args = append(args, with(flag, r.text("docker_api", name))...)
 	}
 	tell(o, "docker", connect.ProgramOptions{Path: r.program("mitogen", "docker_path"), Args: args, ExecArgs: r.dockerExec("docker_api")})
-	return r.place("docker", "docker_api", "remote_addr", r.text("docker_api", "remote_user"))
+	return r.container("docker", "docker_api", "remote_addr", r.text("docker_api", "remote_user"))
 }
 
 func (r *reader) podman(o *connect.Options) []connect.Hop {
@@ -154,7 +154,7 @@ func (r *reader) kubectl(o *connect.Options) []connect.Hop {
 
 func (r *reader) lxc(o *connect.Options) []connect.Hop {
 	tell(o, "lxc", connect.ProgramOptions{Path: r.program("mitogen", "lxc_attach_path")})
-	return r.place("lxc", "lxc", "remote_addr", "")
+	return r.container("lxc", "lxc", "remote_addr", "")
 }
 
 func (r *reader) lxd(o *connect.Options) []connect.Hop {
@@ -209,11 +209,11 @@ func (r *reader) chroot(o *connect.Options) []connect.Hop {
 
 func (r *reader) machine(o *connect.Options) []connect.Hop {
 	tell(o, "machinectl", connect.ProgramOptions{Path: r.program("mitogen", "machinectl_path")})
-	return r.place("machinectl", "mitogen", "host", r.text("mitogen", "user"))
+	return r.container("machinectl", "mitogen", "host", r.text("mitogen", "user"))
 }
 
 func (r *reader) nspawn(*connect.Options) []connect.Hop {
-	return r.place("nspawn", "mitogen", "host", r.text("mitogen", "user"))
+	return r.container("nspawn", "mitogen", "host", r.text("mitogen", "user"))
 }
 
 // setns enters a container's namespaces by way of mitogen_kind, or a process's by its number.

@@ -144,6 +144,16 @@ func compareWay(t *testing.T, f found, w Way) (all []string) {
 		f.Python = ""
 	}
 	differs("interpreter", strings.Join(w.Options.Python, " "), f.Python)
+	return append(all, comparePlace(f, w, hops, plan)...)
+}
+
+// comparePlace compares all but the account that is become.
+func comparePlace(f found, w Way, hops []connect.Hop, plan func(h connect.Hop) []string) (all []string) {
+	differs := func(what string, ours, theirs any) {
+		if !reflect.DeepEqual(ours, theirs) {
+			all = append(all, fmt.Sprintf("%s: ours %q, Ansible's %q", what, ours, theirs))
+		}
+	}
 	first := hops[0]
 	switch f.Connection {
 	case "ssh":

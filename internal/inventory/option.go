@@ -16,17 +16,24 @@ type reader struct {
 	vars map[string]Var
 	err  error
 
+	proxy string          // see Way.Proxy
 	asked map[string]bool // "plugin option", for the test of the vocabulary
 }
 
 // fail notes a problem with a variable.
 func (r *reader) fail(name, format string, args ...any) {
 	if r.err == nil {
-		r.err = fmt.Errorf("host %s: %s: %s", r.host.Name, name, fmt.Sprintf(format, args...))
-		if where := r.vars[name].Where; where != "" {
-			r.err = fmt.Errorf("%s: %w", where, r.err)
-		}
+		r.err = fmt.Errorf("%s: %s", r.place(name), fmt.Sprintf(format, args...))
 	}
+}
+
+// place names a variable and where it was given.
+func (r *reader) place(name string) string {
+	text := fmt.Sprintf("host %s: %s", r.host.Name, name)
+	if where := r.vars[name].Where; where != "" {
+		text = where + ": " + text
+	}
+	return text
 }
 
 // A setting is an option's value and the variable that it comes from; the zero setting is of an option that isn't set.

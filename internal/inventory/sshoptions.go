@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -17,9 +18,20 @@ func (r *reader) sshOptions(o *connect.Options) {
 	r.hostKeys(plugin, ssh)
 	r.identity(plugin, ssh)
 	ssh.Args = append(r.words(plugin, "ssh_common_args"), r.words(plugin, "ssh_extra_args")...)
+	for _, option := range []string{"ssh_args", "ssh_common_args", "ssh_extra_args"} {
+		if slices.ContainsFunc(r.words(plugin, option), namesProxy) {
+			r.proxy = r.place(r.given(plugin, option).name)
+		}
+	}
 	ssh.Password = r.password(plugin)
 	ssh.Passphrase = connect.Secret(r.text(plugin, "private_key_passphrase"))
 	r.timeout(plugin, o)
+}
+
+// namesProxy tells an argument of ssh, or a part of one, that names another host on the way.
+func namesProxy(arg string) bool {
+	lower := strings.ToLower(arg)
+	return strings.HasPrefix(arg, "-J") || strings.Contains(lower, "proxyjump") || strings.Contains(lower, "proxycommand")
 }
 
 // hostKeys has ssh take any key of an unknown host. A known host's changed key is still seen.
@@ -86,6 +98,7 @@ func (r *reader) paramiko(o *connect.Options) []connect.Hop {
 	ssh.FirstArgs = []string{"-F", "none"}
 	if proxy := r.text(plugin, "proxy_command"); proxy != "" {
 		ssh.FirstArgs = append(ssh.FirstArgs, "-o", "ProxyCommand="+proxy)
+		r.proxy = r.place(r.given(plugin, "proxy_command").name)
 	}
 	for _, option := range []string{"ssh_args", "ssh_common_args", "ssh_extra_args"} {
 		s := r.given(plugin, option)

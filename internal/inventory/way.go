@@ -15,7 +15,13 @@ type Way struct {
 	Name    string          // of the host
 	Target  string          // hops, joined by +
 	Options connect.Options // what the inventory says; zero where it says nothing
+
+	proxy string // see Proxy
 }
+
+// Proxy returns the variable, with its place, that has ssh reach the host through another one; "" for none. Where a hop
+// before makes ssh's connection, that proxy can't be used.
+func (w Way) Proxy() string { return w.proxy }
 
 // Chain returns the ways to h: those that lead to it, as its variable mitogen_via says, then its own. The variables are
 // Ansible's, with Ansible's meaning, and a few of Mitogen's: see the vocabulary. A variable that would change the way,
@@ -111,6 +117,7 @@ func (r *reader) ways() []Way {
 	if err != nil {
 		r.err = fmt.Errorf("host %s: %w", r.host.Name, err)
 	}
+	ways[len(ways)-1].proxy = r.proxy
 	return ways
 }
 
