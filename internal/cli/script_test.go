@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 const password = "open sesame"
 
 // TestScripts runs testdata/script. $CONFIG is an ssh configuration with these hosts, all of them the same server: demo, which
-// lets in by a key; asks, which wants the password; stranger, whose host key isn't known.
+// lets in by a key, $KEY; asks, which wants the password; stranger, whose host key isn't known.
 func TestScripts(t *testing.T) {
 	server, err := demo.Serve(demo.ServerOptions{Password: password})
 	if err != nil {
@@ -48,6 +48,7 @@ func TestScripts(t *testing.T) {
 			}
 			e.Setenv("CONFIG", config)
 			e.Setenv("PASSWORD", password)
+			e.Setenv("KEY", filepath.Join(server.Dir, "key"))
 			e.Setenv("PORT", fmt.Sprint(server.Port))
 			e.Setenv("MITOGEN_PATH", "")
 			e.Setenv("TERM", "xterm")
