@@ -218,7 +218,7 @@ func (r *reader) nspawn(*connect.Options) []connect.Hop {
 
 // setns enters a container's namespaces by way of mitogen_kind, or a process's by its number.
 func (r *reader) setns(*connect.Options) []connect.Hop {
-	for _, option := range []string{"docker_path", "podman_path", "lxc_path", "incus_path", "machinectl_path"} {
+	for _, option := range []string{"docker_path", "podman_path", "lxc_path", "lxc_info_path", "incus_path", "machinectl_path"} {
 		if s := r.given("mitogen", option); !isEmpty(s.value) {
 			r.fail(s.name, "can't be used here: setns looks for programs in PATH")
 		}

@@ -90,6 +90,8 @@ func (r *reader) asText(name string, value any) string {
 		return x
 	case bool:
 		return map[bool]string{true: "True", false: "False"}[x]
+	case fmt.Stringer: // a number of any size
+		return x.String()
 	case int64:
 		return strconv.FormatInt(x, 10)
 	case float64:

@@ -29,8 +29,8 @@ var (
 		"buildah":      {"buildah", []string{"ansible_buildah_"}, (*reader).buildah},
 		"kubectl":      {"kubectl", []string{"ansible_kubectl_"}, (*reader).kubectl},
 		"lxc":          {"lxc", []string{"ansible_lxc_"}, (*reader).lxc},
-		"lxd":          {"lxd", []string{"ansible_lxd_", "lxd_"}, (*reader).lxd},
-		"incus":        {"incus", []string{"ansible_incus_", "incus_"}, (*reader).incus},
+		"lxd":          {"lxd", []string{"ansible_lxd_"}, (*reader).lxd},
+		"incus":        {"incus", []string{"ansible_incus_"}, (*reader).incus},
 		"jail":         {"jail", []string{"ansible_jail_"}, (*reader).jail},
 		"chroot":       {"chroot", []string{"ansible_chroot_"}, (*reader).chroot},
 		"machinectl":   {"mitogen", nil, (*reader).machine},
@@ -128,6 +128,7 @@ func (r *reader) login(plugin, option string, o *connect.Options) []connect.Hop 
 	}
 	if user != "" {
 		hops[at].User = user
+		r.enter(r.given(plugin, "remote_user").name, hops[at])
 	}
 	if port != 0 {
 		hops[at].Port = port

@@ -57,7 +57,7 @@ mitogen incus_path      used      mitogen_incus_path
 mitogen lxc_path        used      mitogen_lxc_path
 mitogen lxc_attach_path used      mitogen_lxc_attach_path
 mitogen machinectl_path used      mitogen_machinectl_path
-mitogen lxc_info_path   refused   mitogen_lxc_info_path            | lxc-info is looked for in PATH
+mitogen lxc_info_path   used      mitogen_lxc_info_path
 mitogen compression     harmless  mitogen_ssh_compression          | only the speed
 mitogen debug_level     harmless  mitogen_ssh_debug_level          | only what is logged
 mitogen keepalive_count harmless  mitogen_ssh_keepalive_count      | the engine has heartbeats of its own

@@ -99,7 +99,7 @@ func (r *reader) ways() []Way {
 	kind := r.kind()
 	hops := kind.place(r, &o)
 	plugins := append([]string{"any", "mitogen", "sh"}, kind.plugin)
-	prefixes := append([]string{"mitogen_"}, kind.prefixes...)
+	prefixes := append([]string{"mitogen_ssh_"}, kind.prefixes...)
 	if become, _ := r.flag("any", "become"); become && len(hops) > 0 {
 		m := r.become()
 		if twice := hops[len(hops)-1].Method == m.plugin; twice {

@@ -149,7 +149,7 @@ func TestWays(t *testing.T) {
 		// Variables of other connections don't matter, nor do those that change nothing.
 		{"ansible_docker_docker_host=tcp://x ansible_kubectl_token=x ansible_sudo_flags=-u", "h | ssh -- h 'BOOT'"},
 		{"ansible_ssh_retries=3 ansible_pipelining=yes ansible_scp_if_ssh=x ansible_ssh_use_tty=no ansible_ssh_host_key_rsa_public=x ansible_control_path=x", "h | ssh -- h 'BOOT'"},
-		{"ansible_perl_interpreter=x ansible_shell_type=fish ansible_network_os='{{ nonesuch }}'", "h | ssh -- h 'BOOT'"},
+		{"ansible_perl_interpreter=x mitogen_version=1 lxd_image=x mitogen_lxc_info_path=x ansible_shell_type=fish ansible_network_os='{{ nonesuch }}'", "h | ssh -- h 'BOOT'"},
 		{"ansible_ssh_pkcs11_provider='' ansible_docker_extra_env='' ansible_connection=docker ansible_user=", "docker:h | docker exec --interactive h BOOT"},
 
 		{`ansible_host="{{ a | default('x.example') }}" ansible_user='{{inventory_hostname_short}}-{{ b }}' b="{{ c | default(d) }}" d=7`,
@@ -184,7 +184,8 @@ func TestWaysRefused(t *testing.T) {
 		{"ansible_host=docker:app", "ansible_host"},
 		{"ansible_host=''", "ansible_host"},
 		{"ansible_host=[x]", "ansible_host"},
-		{"ansible_user=x+local", "x+local"},
+		{"ansible_user=x+local", "ansible_user"},
+		{"ansible_ssh_user=-x", "ansible_ssh_user"},
 		{"ansible_host=me@far ansible_ssh_common_args='-o User=you'", "ansible_host"},
 		{"ansible_connection=docker ansible_host=x+y", "ansible_host"},
 		{"ansible_connection=docker ansible_docker_host=me@x", "ansible_docker_host"},
@@ -231,7 +232,7 @@ func TestWaysRefused(t *testing.T) {
 		{"ansible_ssh_jump_host=bastion", "ansible_ssh_jump_host"},
 		{"ansible_connection=podman ansible_podman_remote=x", "ansible_podman_remote"},
 		{"ansible_become=1 ansible_become_level=x", "ansible_become_level"},
-		{"mitogen_vai=x", "mitogen_vai"},
+		{"mitogen_ssh_args=x", "mitogen_ssh_args"},
 		{"mitogen_via=a+local:x", "mitogen_via"},
 		{"mitogen_via=exec:sh", "mitogen_via"},
 		{"mitogen_via=sudo:x+local@h2", "mitogen_via"},
