@@ -196,7 +196,7 @@ class Child(Stream):
         env = dict([(utf8(k), utf8(v)) for k, v in plan['env'].items()])
         self.pid, w, r, self.err, self.tty, self.slave, why = execute(argv, env, plan['tty'], plan['wait'], plan.get('fork') and not S.calls and same_python(plan.get('python')))
         waiting = self.out
-        self.started = not plan['wait'] and not plan.get('dialogue')
+        self.started = not plan['wait'] and plan.get('dialogue') in (None, '', 'questions')
         Stream.__init__(self, r, w)
         self.out = waiting
         FDS[self.err] = self.on_err
@@ -279,7 +279,7 @@ class Child(Stream):
             return
         if self.plan.get('dialogue'):
             self.talked += len(data)
-            if data and not self.started and self.talked < 65536:
+            if data and self.listens() and self.talked < 65536:
                 send(self.src, self.reply, data, ITEM)
             return
         self.screen = (self.screen + data)[-TAIL:]
@@ -293,6 +293,10 @@ class Child(Stream):
                 self.answered[needle] = 1
                 os.write(self.tty, answer + '\n'.encode())
                 return
+
+    def listens(self):
+        """Whether it takes answers: until its interpreter is there, or, if that isn't waited for, until it is up."""
+        return not self.gone and not self.up and (not self.started or self.plan.get('dialogue') == 'questions')
 
     def late(self):
         if not self.up:
@@ -500,7 +504,7 @@ def on_connect(src, reply, kind, data):
 
 def said_to(child, data):
     """What our parent says in a dialogue."""
-    if child and child.launched and not child.started and not child.gone:
+    if child and child.launched and child.listens():
         fd = child.tty
         if child.plan.get('dialogue') == 'stdin':
             fd = child.w

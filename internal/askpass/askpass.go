@@ -127,8 +127,9 @@ func (s *Server) handle(c *net.UnixConn) {
 		cancel()
 	}()
 	defer func() { c.Close(); <-gone }()
-	answer, err := who.answer(ctx, Prompt{Hop: who.hop, Kind: q.kind(), Text: connect.Clean(q.text)})
-	if q.kind() == Notice { // stays up until ssh takes it away
+	kind := kindOf(q.hint, q.text)
+	answer, err := who.answer(withAsker(ctx, q.asker), Prompt{Hop: who.hop, Kind: kind, Text: connect.Clean(q.text)})
+	if kind == Notice { // stays up until ssh takes it away
 		<-gone
 		return
 	}
@@ -141,13 +142,13 @@ func (s *Server) handle(c *net.UnixConn) {
 // accepted precedes an answer. A refusal is silent.
 const accepted = '+'
 
-// A question is what a client sends: token, hint of ssh and its words, each with its length before it (u32).
-type question struct{ token, hint, text string }
+// A question is what a client sends: token, hint of ssh, its words, and the process that asks, each with its length before it (u32).
+type question struct{ token, hint, text, asker string }
 
 const maxText = 16 << 10
 
 func (q question) append(b []byte) []byte {
-	for _, s := range []string{q.token, q.hint, q.text} {
+	for _, s := range []string{q.token, q.hint, q.text, q.asker} {
 		s = s[:min(len(s), maxText)]
 		b = binary.BigEndian.AppendUint32(b, uint32(len(s)))
 		b = append(b, s...)
@@ -156,7 +157,7 @@ func (q question) append(b []byte) []byte {
 }
 
 func readQuestion(r io.Reader) (q question, err error) {
-	for _, s := range []*string{&q.token, &q.hint, &q.text} {
+	for _, s := range []*string{&q.token, &q.hint, &q.text, &q.asker} {
 		var size [4]byte
 		if _, err := io.ReadFull(r, size[:]); err != nil {
 			return q, err
@@ -174,33 +175,52 @@ func readQuestion(r io.Reader) (q question, err error) {
 	return q, nil
 }
 
-// kind tells by ssh's hint, then by its words.
-func (q question) kind() Kind {
-	switch q.hint {
+// askerKey is the key of a context.Context for the id of the process that asks.
+type askerKey struct{}
+
+func withAsker(ctx context.Context, asker string) context.Context {
+	return context.WithValue(ctx, askerKey{}, asker)
+}
+
+// KindOf returns the kind of a question by ssh's words alone, as they come on a terminal.
+func KindOf(text string) Kind { return kindOf("", text) }
+
+// kindOf tells a kind by ssh's hint, then by its words. Words of a server never make a question one of ssh's own: what begins as a
+// server's questions do can only be about a password, or something else.
+func kindOf(hint, text string) Kind {
+	switch hint {
 	case "none":
 		return Notice
 	case "confirm":
 		return Confirm
 	}
-	text := strings.ToLower(q.text)
+	if loc := serverPrefix.FindStringIndex(text); loc != nil {
+		user, _, _ := strings.Cut(account(text), "@")
+		if passwordWords(strings.ToLower(text[loc[1]:]), strings.ToLower(user)) {
+			return Password
+		}
+		return Other
+	}
 	for _, w := range wordings {
-		if strings.Contains(text, w.words) {
+		if strings.HasPrefix(text, w.begin) && strings.Contains(text, w.has) && strings.HasSuffix(text, w.end) {
 			return w.kind
 		}
+	}
+	if ownQuestion.MatchString(text) || passwordWords(strings.ToLower(text), "") {
+		return Password
 	}
 	return Other
 }
 
-// wordings in lower case; the first that occurs decides. Names of files and hosts may hold any of the words, so those
-// that stand before a name come first.
+// wordings are ssh's own questions. The first that fits decides. Names of files and hosts may hold any words.
 var wordings = []struct {
-	words string
-	kind  Kind
+	begin, has, end string
+	kind            Kind
 }{
-	{"continue connecting (yes/no", HostKey},
-	{"please type 'yes'", HostKey},
-	{"enter passphrase for", Passphrase},
-	{"enter pin ", PIN},
-	{"confirm user presence", Notice},
-	{"password", Password},
+	{"The authenticity of ", "(yes/no", "", HostKey},
+	{"Are you sure you want to continue connecting (yes/no", "", "", HostKey},
+	{"Please type 'yes'", "", "", HostKey},
+	{"Enter passphrase for key '", "", "': ", Passphrase},
+	{"Enter PIN ", "", "", PIN},
+	{"Confirm user presence", "", "", Notice},
 }

@@ -8,11 +8,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/lab"
+	"github.com/mitogen-go/mitogen/internal/sessions"
 )
 
 func TestMain(m *testing.M) { os.Exit(lab.Main(m)) }
@@ -33,56 +35,115 @@ func TestKinds(t *testing.T) {
 		{"confirm", "Allow use of key password?", Confirm},
 		{"none", "Confirm user presence for key ED25519-SK SHA256:x", Notice},
 		{"", "(me@h) Verification code: ", Other},
+		{"", "(me@h) Enter passphrase for key '/home/me/.ssh/id_ed25519': ", Other},
+		{"", "(me@h) me\nEnter passphrase for key '/home/me/.ssh/id_ed25519': ", Other},
+		{"", "x\nEnter passphrase for key '/home/me/.ssh/id_ed25519': ", Other},
+		{"", "Enter passphrase for key '/home/me/.ssh/id_ed25519': \nPassword: ", Other},
+		{"", "(me@h) Enter PIN for ED25519-SK key /home/me/k: ", Other},
+		{"", "(me@h) Are you sure you want to continue connecting (yes/no)? ", Other},
+		{"", "(me@h) Your one-time password code: ", Other},
+		{"", "(me@h) One-time password (OTP) for me: ", Other},
+		{"", "(me@h) New password: ", Other},
+		{"", "(me@h) Current password: ", Other},
+		{"", "(me@h) (current) UNIX password: ", Other},
+		{"", "(me@h) Retype new password: ", Other},
+		{"", "(me@h) [sudo] password for me: ", Other},
+		{"", "(me@h) Password & verification code: ", Other},
+		{"", "(me@h) Password for root:", Other},
+		{"", "Enter me@h's old password: ", Other},
+		{"", "Enter me@h's new password: ", Other},
+		{"", "Retype me@h's new password: ", Other},
 	} {
-		if got := (question{hint: tt.hint, text: tt.text}).kind(); got != tt.want {
+		if got := kindOf(tt.hint, tt.text); got != tt.want {
 			t.Errorf("%q %q is %v, want %v", tt.hint, tt.text, got, tt.want)
 		}
 	}
 }
 
+// place is where the ssh of the tests' Answerers leads.
+var place = Place{User: "me", Host: "h", Knows: true}
+
+const (
+	ownPassword = "me@h's password: "
+	ownKey      = "Enter passphrase for key '/k': "
+	pid         = 4711
+)
+
+// answerer makes one for an ssh that has been started. Its process is ended by a question that is refused.
+func answerer(opt connect.SSHOptions, person Func, p Place) (a *Answerer, ended *string) {
+	ended = new(string)
+	a = NewAnswerer(opt, person, func(context.Context) (Place, error) { return p, nil })
+	a.Begin(pid, func(what string) { *ended = what })
+	return a, ended
+}
+
 func TestAnswerer(t *testing.T) {
 	type step struct {
-		kind Kind
 		text string
-		want string // "!": refused
+		want string // "!": refused; "!!": and ssh is ended
 	}
+	type steps = []step
 	both := connect.SSHOptions{Password: "pw", Passphrase: "pp"}
-	yes := func(_ context.Context, p Prompt) (string, error) { return "person: " + p.Text, nil }
+	yes := func(_ context.Context, p Prompt) (string, error) { return p.Hop + " " + p.Kind.String(), nil }
 	no := func(context.Context, Prompt) (string, error) { return "", errors.New("no") }
+	const unknown = "The authenticity of host 'h' can't be established.\nAre you sure you want to continue connecting (yes/no)? "
+	old, jump := place, place
+	old.Knows, jump.Jump = false, "j"
 	for _, tt := range []struct {
 		name    string
 		opt     connect.SSHOptions
 		person  Func
-		steps   []step
+		place   Place
+		asker   int
+		steps   steps
 		problem string
+		says    string
 	}{
-		{"password once", both, yes, []step{{Password, "a", "pw"}, {Password, "b", "!"}}, connect.WhatRepeated},
-		{"passphrase once a key", both, nil, []step{{Passphrase, "a", "pp"}, {Passphrase, "b", "pp"}, {Passphrase, "a", "!"}}, connect.WhatRepeated},
-		{"person", connect.SSHOptions{}, yes, []step{{Password, "a", "person: a"}, {Password, "b", "person: b"}, {HostKey, "c", "person: c"}, {Other, "d", "person: d"}}, ""},
-		{"nobody", connect.SSHOptions{}, nil, []step{{Password, "a", "!"}, {Notice, "n", ""}}, connect.WhatUnanswered},
-		{"unwilling", connect.SSHOptions{}, no, []step{{PIN, "a", "!"}}, connect.WhatUnanswered},
-		{"the password is for passwords", both, nil, []step{{Other, "code", "!"}, {PIN, "pin", "!"}}, connect.WhatUnanswered},
-		{"host key strict", connect.SSHOptions{HostKeys: connect.HostKeysStrict}, yes, []step{{HostKey, "a", "!"}}, connect.WhatUnanswered},
-		{"host key off", connect.SSHOptions{HostKeys: connect.HostKeysOff}, nil, []step{{HostKey, "a", "yes"}}, ""},
-		{"confirmed", connect.SSHOptions{}, func(context.Context, Prompt) (string, error) { return "YES", nil }, []step{{Confirm, "a", "YES"}}, ""},
-		{"not confirmed", connect.SSHOptions{}, yes, []step{{Confirm, "a", "!"}}, ""},
+		{"password once", both, yes, place, pid, steps{{ownPassword, "pw"}, {ownPassword, "!!"}}, connect.WhatRepeated, "me@h: password was refused"},
+		{"password by another method", both, yes, place, pid, steps{{"(me@h) Password: ", "pw"}, {ownPassword, "!!"}}, connect.WhatRepeated, "me@h: password was refused"},
+		{"passphrase once a key", both, nil, place, pid, steps{{ownKey, "pp"}, {"Enter passphrase for key '/l': ", "pp"}, {ownKey, "!"}}, connect.WhatRepeated, ""},
+		{"person", connect.SSHOptions{}, yes, place, pid, steps{{ownPassword, "web1 password"}, {ownPassword, "web1 password"}, {unknown, "web1 host key"}, {"(me@h) Code: ", "web1 other"}}, "", ""},
+		{"no person", connect.SSHOptions{}, nil, place, pid, steps{{ownKey, "!"}, {ownPassword, "!!"}}, connect.WhatUnanswered, `web1 asks "me@h's password:"`},
+		{"unwilling", connect.SSHOptions{}, no, place, pid, steps{{"Enter PIN for k: ", "!"}}, connect.WhatUnanswered, ""},
+		{"other account", both, nil, place, pid, steps{{"you@h's password: ", "!!"}}, connect.WhatUnanswered, "you@h"},
+		{"other host", both, nil, place, pid, steps{{"me@i's password: ", "!!"}}, connect.WhatUnanswered, "me@i"},
+		{"other host by kbd-interactive", both, nil, place, pid, steps{{"(me@i) Password: ", "!!"}}, connect.WhatUnanswered, "(me@i)"},
+		{"host's case", both, nil, place, pid, steps{{"me@H's password: ", "pw"}}, "", ""},
+		{"PAM of FreeBSD", both, nil, place, pid, steps{{"(me@h) Password for me@there:", "pw"}}, "", ""},
+		{"code", both, nil, place, pid, steps{{"(me@h) Your one-time password code: ", "!!"}}, connect.WhatUnanswered, "code"},
+		{"expired", both, nil, place, pid, steps{{ownPassword, "pw"}, {"Enter me@h's new password: ", "!!"}}, connect.WhatUnanswered, "new password"},
+		{"server plays ssh", both, nil, place, pid, steps{{"(me@h) " + ownKey, "!!"}}, connect.WhatUnanswered, "passphrase"},
+		{"server plays an old ssh", both, nil, old, pid, steps{{ownKey, "!"}}, connect.WhatUnanswered, ""},
+		{"old ssh, key alone", connect.SSHOptions{Passphrase: "pp"}, nil, old, pid, steps{{ownKey, "pp"}}, "", ""},
+		{"old ssh, password", both, nil, old, pid, steps{{"Password: ", "pw"}}, "", ""},
+		{"new ssh never asks so", both, nil, place, pid, steps{{"Password: ", "!!"}}, connect.WhatUnanswered, "Password"},
+		{"jump host", both, nil, jump, 1, steps{{ownPassword, "!!"}}, connect.WhatUnanswered, "web1 (jump host me@h)"},
+		{"jump host and person", both, yes, jump, 1, steps{{"(you@j) Password: ", "web1 (jump host you@j) password"}}, "", ""},
+		{"jump host of an old ssh", both, nil, Place{User: "me", Host: "h", Jump: "j"}, 1, steps{{"Password: ", "!!"}}, connect.WhatUnanswered, "web1 (jump host j)"},
+		{"script that starts ssh", both, nil, place, 1, steps{{ownPassword, "pw"}}, "", ""},
+		{"host key strict", connect.SSHOptions{HostKeys: connect.HostKeysStrict}, yes, place, pid, steps{{unknown, "!"}}, connect.WhatUnanswered, ""},
+		{"host key off", connect.SSHOptions{HostKeys: connect.HostKeysOff}, nil, place, pid, steps{{unknown, "yes"}}, "", ""},
 	} {
-		a := NewAnswerer(tt.opt, tt.person)
+		a, ended := answerer(tt.opt, tt.person, tt.place)
 		for _, s := range tt.steps {
-			got, err := a.Answer(t.Context(), Prompt{Kind: s.kind, Text: s.text})
+			*ended = ""
+			got, err := a.Answer(withAsker(t.Context(), strconv.Itoa(tt.asker)), Prompt{Hop: "web1", Kind: KindOf(s.text), Text: s.text})
 			if err != nil {
 				got = "!"
 			}
+			if *ended != "" {
+				got += "!"
+			}
 			if got != s.want {
-				t.Errorf("%s: %v %q is answered %q, want %q", tt.name, s.kind, s.text, got, s.want)
+				t.Errorf("%s: %q is answered %q, want %q", tt.name, s.text, got, s.want)
 			}
 		}
 		want := connect.WhatExit
 		if tt.problem != "" {
 			want = tt.problem
 		}
-		if got := a.Amend(connect.Failure{What: connect.WhatExit, Status: 255}).What; got != want {
-			t.Errorf("%s: failure is %q, want %q", tt.name, got, want)
+		if got := a.Amend(connect.Failure{What: connect.WhatExit, Status: 255}); got.What != want || !strings.Contains(got.Text, tt.says) {
+			t.Errorf("%s: failure is %+v, want %q that says %q", tt.name, got, want, tt.says)
 		}
 		if got := a.Amend(connect.Failure{What: connect.WhatExit, Status: 1}).What; got != connect.WhatExit {
 			t.Errorf("%s: the remote command's failure is %q", tt.name, got)
@@ -90,10 +151,64 @@ func TestAnswerer(t *testing.T) {
 	}
 }
 
+func TestConfirmations(t *testing.T) {
+	for answer, want := range map[string]error{"YES": nil, "no": ErrRefused} {
+		a, _ := answerer(connect.SSHOptions{}, func(context.Context, Prompt) (string, error) { return answer, nil }, place)
+		if _, err := a.Answer(t.Context(), Prompt{Kind: Confirm, Text: "Allow?"}); err != want {
+			t.Errorf("confirm %q: got %v, want %v", answer, err, want)
+		}
+	}
+	a, _ := answerer(connect.SSHOptions{}, nil, place)
+	if _, err := a.Answer(t.Context(), Prompt{Kind: Notice}); err != nil {
+		t.Errorf("notice without a person: got %v, want no error", err)
+	}
+}
+
+// What real programs have shown on a terminal.
+func TestRecordedQuestions(t *testing.T) {
+	all, err := sessions.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	kinds := map[string]Kind{"ssh": Password, "ssh key": Passphrase, "ssh host": HostKey}
+	seen := 0
+	for _, s := range all {
+		want, ours := kinds[s.Program]
+		if !ours {
+			continue
+		}
+		seen++
+		before, _ := s.Shown()
+		if got := KindOf(strings.TrimLeft(before, "\r\n")); got != want {
+			t.Errorf("%s: %q is %v, want %v", s.Name(), before, got, want)
+		}
+	}
+	if seen < 5 {
+		t.Errorf("%d sessions of ssh, want 5 or more", seen)
+	}
+}
+
+func TestReadPlace(t *testing.T) {
+	for _, tt := range []struct {
+		config, version string
+		want            Place
+	}{
+		{"host x\nuser me\nhostname h\n", "OpenSSH_9.2p1 Debian", Place{User: "me", Host: "h", Knows: true}},
+		{"user me\nhostname h\nhostkeyalias a\n", "OpenSSH_8.8", Place{User: "me", Host: "a"}},
+		{"user me\nhostname h\nproxyjump u@j:22\n", "OpenSSH_10.0p2", Place{User: "me", Host: "h", Jump: "u@j:22", Knows: true}},
+		{"user me\nhostname h\nproxycommand none\n", "", Place{User: "me", Host: "h"}},
+		{"user me\nhostname h\nproxycommand ssh -W %h:%p j\n", "OpenSSH_for_Windows_8.9", Place{User: "me", Host: "h", Jump: "ssh -W %h:%p j", Knows: true}},
+	} {
+		if got := ReadPlace([]byte(tt.config), tt.version); got != tt.want {
+			t.Errorf("%q: got %+v, want %+v", tt.config, got, tt.want)
+		}
+	}
+}
+
 func TestBusyWhileAsking(t *testing.T) {
 	var a *Answerer
 	busy := false
-	a = NewAnswerer(connect.SSHOptions{}, func(context.Context, Prompt) (string, error) { busy = a.Busy(); return "", nil })
+	a, _ = answerer(connect.SSHOptions{}, func(context.Context, Prompt) (string, error) { busy = a.Busy(); return "", nil }, place)
 	a.Answer(t.Context(), Prompt{Kind: Password})
 	if !busy || a.Busy() {
 		t.Errorf("busy %v while asking, %v afterwards", busy, a.Busy())
@@ -125,11 +240,11 @@ func TestClientProcess(t *testing.T) {
 		got = p
 		return "sesame", nil
 	})
-	out, err := execute(t.Context(), env, "the\x1b[2J password: ").Output()
+	out, err := execute(t.Context(), env, "me@\x1b[2J's password: ").Output()
 	if err != nil || string(out) != "sesame\n" {
 		t.Errorf("%q, %v", out, err)
 	}
-	if got != (Prompt{Hop: "web1", Kind: Password, Text: `the\x1b[2J password: `}) {
+	if got != (Prompt{Hop: "web1", Kind: Password, Text: `me@\x1b[2J's password: `}) {
 		t.Errorf("%+v", got)
 	}
 	if strings.Contains(strings.Join(env, " "), "sesame") {
@@ -217,12 +332,13 @@ func TestNotice(t *testing.T) {
 	var s Server
 	defer s.Close()
 	shown, gone := make(chan string, 1), make(chan struct{})
-	env := register(t, &s, NewAnswerer(connect.SSHOptions{}, func(ctx context.Context, p Prompt) (string, error) {
+	a, _ := answerer(connect.SSHOptions{}, func(ctx context.Context, p Prompt) (string, error) {
 		shown <- p.Kind.String()
 		<-ctx.Done()
 		close(gone)
 		return "", nil
-	}).Answer)
+	}, place)
+	env := register(t, &s, a.Answer)
 	ctx, cancel := context.WithCancel(t.Context())
 	cmd := execute(ctx, append(env, "SSH_ASKPASS_PROMPT=none"), "Confirm user presence for key")
 	if err := cmd.Start(); err != nil {
@@ -258,7 +374,7 @@ func TestHostileClient(t *testing.T) {
 }
 
 func FuzzReadQuestion(f *testing.F) {
-	f.Add(question{"t", "none", "password"}.append(nil))
+	f.Add(question{"t", "none", "password", "1"}.append(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		q, err := readQuestion(bytes.NewReader(b))
 		if err == nil && !bytes.HasPrefix(b, q.append(nil)) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/mitogen-go/mitogen/internal/peer"
@@ -16,7 +17,7 @@ func init() {
 	if !asked || len(os.Args) != 2 { // ssh gives the prompt; ProxyCommand and the like inherit the environment, too
 		return
 	}
-	answer, err := ask(where, question{hint: os.Getenv("SSH_ASKPASS_PROMPT"), text: os.Args[1]})
+	answer, err := ask(where, question{hint: os.Getenv("SSH_ASKPASS_PROMPT"), text: os.Args[1], asker: strconv.Itoa(os.Getppid())})
 	if err != nil {
 		os.Exit(1)
 	}

@@ -64,9 +64,10 @@ type Talk int
 
 // Who leads it.
 const (
-	TalkPrompts  Talk = iota // Prompts
-	TalkStdin                // whoever has the engine connect; answers are written to stdin, before all else
-	TalkTerminal             // the same, typed on the terminal
+	TalkPrompts   Talk = iota // Prompts
+	TalkStdin                 // whoever has the engine connect; answers are written to stdin, before all else
+	TalkTerminal              // the same, typed on the terminal
+	TalkQuestions             // the same, but what is shown elsewhere than on the terminal is no question, and nothing waits for the answers
 )
 
 // A method is an entry of the table: all there is to know about one way in.

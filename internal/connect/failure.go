@@ -12,6 +12,7 @@ type Failure struct {
 	What   string // one of the What constants
 	Status int    // WhatExit: exit code, or minus the signal
 	Text   string // end of what it said, at most 4 KiB; hostile
+	Given  bool   // a password was given to it; never on the wire
 }
 
 // What happened.
@@ -109,6 +110,7 @@ type Error struct {
 	Kind   error  // one of the Err variables
 	Status int    // exit code, minus the signal, or 0
 	Text   string // last words, at most 4 KiB, safe for a terminal
+	Given  bool   // a password was given: to try again would be another attempt with it
 }
 
 // Error is one line: hop, kind, and the most telling of the last words.
@@ -132,7 +134,7 @@ func (e *Error) Unwrap() error { return e.Kind }
 
 // Hint is a sentence on what to do about it, or empty.
 func (e *Error) Hint() string {
-	if e.Kind == ErrAuth && strings.Contains(e.Text, "password") {
+	if e.Kind == ErrAuth && !e.Given && (strings.Contains(e.Text, "password") || strings.Contains(e.Text, "keyboard-interactive")) {
 		return "give a password, or " + kinds[ErrAuth].hint
 	}
 	return kinds[e.Kind].hint
@@ -169,7 +171,7 @@ type symptom struct {
 func Classify(name string, f Failure) *Error {
 	kind := kindOf(methods[name], f)
 	text := tail(Clean(tail(ours.Replace(f.Text), TextLimit)), TextLimit)
-	return &Error{Phase: kinds[kind].phase, Kind: kind, Status: f.Status, Text: text}
+	return &Error{Phase: kinds[kind].phase, Kind: kind, Status: f.Status, Text: text, Given: f.Given}
 }
 
 // ours is what people need not see.
@@ -235,6 +237,11 @@ var certain = map[string]error{
 	WhatTimeout:   ErrTimeout,
 	WhatForeign:   ErrForeign,
 	WhatCancelled: ErrCancelled,
+}
+
+// Denied tells whether text, of an ssh, says that the server has accepted nothing that it was given.
+func Denied(text string) bool {
+	return kindOf(sshMethod, Failure{What: WhatExit, Status: sshMethod.status, Text: text}) == ErrAuth
 }
 
 // Texts are lower-case; the first that occurs decides, so the more telling stand first.

@@ -14,7 +14,7 @@ var boot = []string{"sh", "-c", "echo $0", "a'b"}
 
 const (
 	sshStart = "ssh -T -o LogLevel=ERROR -o ControlMaster=no -o ForwardX11=no -o ClearAllForwardings=yes -o ConnectTimeout=30 "
-	sshBatch = "-o BatchMode=yes -o NumberOfPasswordPrompts=1 "
+	sshBatch = "-o BatchMode=yes -o NumberOfPasswordPrompts=1 -o PasswordAuthentication=no -o KbdInteractiveAuthentication=no "
 	sshBoot  = ` 'sh' '-c' 'echo $0' 'a'\''b'`
 )
 
@@ -100,12 +100,12 @@ func TestPlanQuestions(t *testing.T) {
 		batch   bool
 		prompts string
 	}{
-		{"nobody to ask", "web1", Options{}, true, AskNone, false, true, ""},
-		{"nobody to ask, in a hop", "web1", Options{}, false, AskNone, false, true, ""},
-		{"somebody to ask", "web1", Options{Interactive: true}, true, AskPass, false, false, ""},
-		{"somebody to ask, in a hop", "web1", Options{Interactive: true}, false, AskNone, false, true, ""},
+		{"no person to ask", "web1", Options{}, true, AskPass, false, true, ""},
+		{"no person to ask, in a hop", "web1", Options{}, false, AskNone, true, true, ""},
+		{"a person to ask", "web1", Options{Interactive: true}, true, AskPass, false, false, ""},
+		{"a person to ask, in a hop", "web1", Options{Interactive: true}, false, AskNone, true, false, ""},
 		{"password", "web1", password, true, AskPass, false, false, ""},
-		{"password in a hop", "web1", password, false, AskNone, true, false, "password:=pw password for =pw passphrase for! (yes/no!"},
+		{"password in a hop", "web1", password, false, AskNone, true, false, ""},
 		{"sudo", "sudo", Options{}, true, AskNone, true, false, "mitogen-password!"},
 		{"sudo with password", "sudo", password, false, AskNone, true, false, "mitogen-password=pw"},
 		{"local", "local", password, false, AskNone, false, false, ""},
@@ -128,6 +128,30 @@ func TestPlanQuestions(t *testing.T) {
 		}
 		if got := strings.Join(prompts, " "); got != tt.prompts {
 			t.Errorf("%s: prompts %s, want %s", tt.name, got, tt.prompts)
+		}
+	}
+}
+
+// What bounds attempts stands before what a user says, since ssh takes the first.
+func TestPlanAttempts(t *testing.T) {
+	own := []string{"-o", "BatchMode=no", "-o", "NumberOfPasswordPrompts=5", "-oPasswordAuthentication=yes", "-o", "KbdInteractiveAuthentication=yes"}
+	for _, tt := range []struct {
+		name string
+		opt  Options
+		want string
+	}{
+		{"nothing", Options{}, sshBatch},
+		{"password", Options{SSH: SSHOptions{Password: "pw"}}, "-o BatchMode=no -o NumberOfPasswordPrompts=1 -o BatchMode=no"},
+		{"password and person", Options{Interactive: true, SSH: SSHOptions{Password: "pw"}}, "-o BatchMode=no -o NumberOfPasswordPrompts=1 -o BatchMode=no"},
+		{"both secrets", Options{SSH: SSHOptions{Password: "pw", Passphrase: "pp"}}, "-o BatchMode=no -o NumberOfPasswordPrompts=1 -o BatchMode=no"},
+		{"passphrase", Options{SSH: SSHOptions{Passphrase: "pp"}}, "-o BatchMode=no -o NumberOfPasswordPrompts=1 -o PasswordAuthentication=no -o KbdInteractiveAuthentication=no "},
+		{"person", Options{Interactive: true}, "-o ConnectTimeout=30 -o BatchMode=no -o NumberOfPasswordPrompts=5"},
+	} {
+		tt.opt.SSH.Args = own
+		for _, here := range []bool{true, false} {
+			if got := strings.Join(mustPlan(t, "web1", tt.opt, here).Argv, " "); !strings.Contains(got, tt.want) {
+				t.Errorf("%s, here %v: got %s, want %s in it", tt.name, here, got, tt.want)
+			}
 		}
 	}
 }

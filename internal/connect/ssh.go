@@ -120,8 +120,8 @@ func formatSSH(h Hop) string {
 // yesNo is in the question about a host's key.
 const yesNo = "(yes/no"
 
-// planSSH: stdio are pipes. Here questions come through askpass; in a hop, ssh gets a terminal to ask on, but only if
-// there is something to answer. Where nobody can answer it is told not to ask.
+// planSSH: stdio are pipes. Here questions come through askpass; in a hop, ssh gets a terminal to ask on. Both hold for the ssh of
+// jump hosts too, which these options don't reach.
 func planSSH(h Hop, boot []string, opt Options, here bool) (Plan, error) {
 	if h.Host == "" {
 		return Plan{}, fmt.Errorf("no host")
@@ -131,32 +131,32 @@ func planSSH(h Hop, boot []string, opt Options, here bool) (Plan, error) {
 		return Plan{}, err
 	}
 	o := opt.SSH
-	secrets := o.Password != "" || o.Passphrase != ""
-	var p Plan
-	switch {
-	case here && (secrets || opt.Interactive):
-		p.Ask = AskPass
-	case secrets:
-		p.TTY = true
-		p.Prompts = []Prompt{
-			{[]byte("password:"), o.Password.answer()},
-			{[]byte("password for "), o.Password.answer()}, // the prompt of FreeBSD's PAM
-			{[]byte("passphrase for"), o.Passphrase.answer()},
-			{[]byte(yesNo), nil},
-		}
-	default:
-		args = append(args, "-o", "BatchMode=yes")
+	p := Plan{Ask: AskPass}
+	if !here {
+		p.Ask, p.TTY, p.Talk = AskNone, true, TalkQuestions
 	}
-	if p.Ask != AskPass || !opt.Interactive {
-		// A wrong password doesn't get better. Refused answers would be sent as empty ones.
-		args = append(args, "-o", "NumberOfPasswordPrompts=1")
-	}
+	args = append(args, attemptArgs(o, opt.Interactive)...)
 	args = append(args, o.Args...)
 	if o.Compression == nil { // last, so that Args can say otherwise
 		args = append(args, "-o", "Compression=yes")
 	}
 	p.Argv = append(args, "--", h.Host, QuoteCommand(boot))
 	return p, nil
+}
+
+// attemptArgs bounds what ssh tries with passwords: once with one that is given, never without one, unless a person can be asked. They
+// stand before all that a user can say, so that they hold.
+func attemptArgs(o SSHOptions, interactive bool) []string {
+	once, never := []string{"-o", "NumberOfPasswordPrompts=1"}, []string{"-o", "PasswordAuthentication=no", "-o", "KbdInteractiveAuthentication=no"}
+	switch {
+	case o.Password != "": // another answer than the first would be a second attempt
+		return append([]string{"-o", "BatchMode=no"}, once...)
+	case interactive:
+		return nil
+	case o.Passphrase != "":
+		return append(append([]string{"-o", "BatchMode=no"}, once...), never...)
+	}
+	return append(append([]string{"-o", "BatchMode=yes"}, once...), never...)
 }
 
 // ControlCheck is what asks whether a master of the user's exists for an ssh with the plan's argv.

@@ -11,9 +11,30 @@ import (
 	"github.com/mitogen-go/mitogen/internal/spawn"
 )
 
+// promptKey is the key of a context.Context for the function that is asked about what is started.
+type promptKey struct{}
+
+func withPrompt(ctx context.Context, prompt askpass.Func) context.Context {
+	return context.WithValue(ctx, promptKey{}, prompt)
+}
+
+// prompt returns who is asked about what is started with ctx; nil: nobody.
+func (e *Engine) prompt(ctx context.Context) askpass.Func {
+	prompt, _ := ctx.Value(promptKey{}).(askpass.Func)
+	return prompt
+}
+
+// prompt returns who is asked about what is started with co.
+func (o *Options) prompt(co ConnectOptions) askpass.Func {
+	if co.Prompt != nil {
+		return co.Prompt
+	}
+	return o.Prompt
+}
+
 // asker puts questions of sudo and its like, which ask on a terminal, to whoever answers the engine's.
 type asker struct {
-	e      *Engine
+	prompt askpass.Func
 	ctx    context.Context
 	hop    string
 	where  string // the target up to it
@@ -22,10 +43,11 @@ type asker struct {
 
 // asker is for a plan that is to be carried out; nil where nobody can be asked, or there is nothing to ask.
 func (e *Engine) asker(ctx context.Context, plan connect.Plan) *asker {
-	if e.opt.Prompt == nil || plan.Method == "ssh" || !unanswered(plan) { // ssh asks by askpass
+	prompt := e.prompt(ctx)
+	if prompt == nil || plan.Method == "ssh" || !unanswered(plan) { // ssh asks by askpass
 		return nil
 	}
-	return &asker{e: e, ctx: ctx, hop: plan.Name, where: plan.Name}
+	return &asker{prompt: prompt, ctx: ctx, hop: plan.Name, where: plan.Name}
 }
 
 // unanswered tells whether a plan has a prompt without an answer.
@@ -51,7 +73,7 @@ func (a *asker) function() func() (string, error) {
 func (a *asker) ask() (string, error) {
 	a.asking.Add(1)
 	defer a.asking.Add(-1)
-	return a.e.opt.Prompt(a.ctx, askpass.Prompt{Hop: a.hop, Kind: askpass.Password, Text: "password (" + a.where + "): "})
+	return a.prompt(a.ctx, askpass.Prompt{Hop: a.hop, Kind: askpass.Password, Text: "password (" + a.where + "): "})
 }
 
 // askPatience is what a connect by a hop may take where a person may be asked.
@@ -60,7 +82,7 @@ const askPatience = 5 * time.Minute
 // converse makes a plan that a hop carries out one whose dialogue we lead, if somebody may have to be asked. talk is to be called before
 // the plan is sent.
 func (e *Engine) converse(c *Context, plan *connect.Plan) {
-	ctx, cancel := context.WithCancel(e.base)
+	ctx, cancel := context.WithCancel(withPrompt(e.base, c.prompt))
 	a := e.asker(ctx, *plan)
 	if a == nil || plan.Talk != connect.TalkPrompts {
 		cancel()

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/mitogen-go/mitogen/internal/askpass"
 	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/stream"
@@ -27,6 +29,7 @@ type ConnectOptions struct {
 	Beside         *Context // a context with Shared, whose connection the first one's ssh uses if it can; it doesn't end before that
 	Stdout, Stderr io.Writer
 	LogLevel       slog.Level
+	Prompt         askpass.Func // asked instead of the engine's about what this starts
 
 	// For StartPlan.
 	Brings []string          // modules of the runtime that go to the context with its start, by way of its hop
@@ -44,7 +47,8 @@ type link struct {
 	native  bool    // SSH is spoken by the engine
 	ahead   bool    // what is known may go ahead of its stdin
 	carries bool    // carry is set in the next
-	shared  bool    // ConnectOptions.Shared
+	options connect.Options
+	shared  bool // ConnectOptions.Shared
 	beside  *Context
 }
 
@@ -77,6 +81,8 @@ func (e *Engine) Start(target string, o ConnectOptions) (*Context, error) {
 		last := i == len(links)-1
 		next := e.shared[l.key]
 		if next == nil || last && next.owned && !o.Template {
+			o := o
+			o.Options = l.options
 			next = e.addLocked(c, l, o)
 		}
 		c = next
@@ -90,7 +96,7 @@ func (e *Engine) Start(target string, o ConnectOptions) (*Context, error) {
 // says what it is. It returns once
 // what is sent to via afterwards finds it there.
 func (e *Engine) StartPlan(via *Context, plan connect.Plan, o ConnectOptions) (*Context, error) {
-	l := link{hop: connect.Hop{Method: plan.Method}, name: via.name + "+" + plan.Name, plan: plan}
+	l := link{hop: connect.Hop{Method: plan.Method}, name: via.name + "+" + plan.Name, plan: plan, options: o.Options}
 	e.mu.Lock()
 	err := via.err
 	if e.closed {
@@ -146,7 +152,7 @@ func (e *Engine) links(target string, o ConnectOptions) ([]link, error) {
 	if err != nil {
 		return nil, err
 	}
-	o.Interactive = e.opt.Prompt != nil
+	o.Interactive = e.opt.prompt(o) != nil
 	here := o.Via == nil
 	var names []string
 	before := ""
@@ -155,8 +161,12 @@ func (e *Engine) links(target string, o ConnectOptions) ([]link, error) {
 	}
 	all := make([]link, len(hops))
 	for i, h := range hops {
+		o := o
+		if h.Method == "ssh" && slices.ContainsFunc(hops[i+1:], func(h connect.Hop) bool { return h.Method == "ssh" }) {
+			o.SSH.Password = "" // it is the last host's
+		}
 		names = append(names, h.String())
-		l := link{hop: h, name: strings.Join(names, "+")}
+		l := link{hop: h, name: strings.Join(names, "+"), options: o.Options}
 		first := here && i == 0
 		l.carry = !first && h.Method == "ssh" && !o.SSH.FromHop
 		l.native = o.SSH.Native && h.Method == "ssh" && (first || l.carry)
@@ -217,7 +227,7 @@ func (e *Engine) addLocked(parent *Context, l link, o ConnectOptions) *Context {
 		e: e, id: e.router.NextID(), name: l.name, hop: l.hop, key: l.key, parent: parent, began: time.Now(),
 		ready: make(chan struct{}), done: make(chan struct{}),
 		modules: map[string]bool{}, rooms: map[wire.Handle]chan struct{}{},
-		brings: o.Brings, talk: o.Talk,
+		brings: o.Brings, talk: o.Talk, prompt: e.opt.prompt(o),
 	}
 	parentID := wire.ContextID(0)
 	if l.beside != nil && l.beside.err == nil {
@@ -271,6 +281,9 @@ func (e *Engine) addLocked(parent *Context, l link, o ConnectOptions) *Context {
 			c.modules[name] = true // its hop passes it on
 		}
 		e.converse(c, &l.plan)
+		if l.plan.Talk == connect.TalkQuestions {
+			e.questions(c, &l.plan, o.SSH)
+		}
 		c.late = hasSecrets(l.plan)
 		go e.connectVia(c, l.plan, boot.Behind(config))
 	}

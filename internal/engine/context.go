@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/mitogen-go/mitogen/internal/askpass"
 	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/forward"
 	"github.com/mitogen-go/mitogen/internal/pickle"
@@ -36,6 +37,9 @@ type Context struct {
 	brings  []string      // modules that go to it with its start
 	sent    chan struct{} // closed when CONNECT is on its way; nil: there is none
 	talk    func([]byte)  // is told what the dialogue of its start says; nil: there is none
+	prompt  askpass.Func  // answers questions about its start; nil: there is nobody
+
+	answerer *askpass.Answerer // of the ssh that its hop starts; nil: there is none
 
 	pushing sync.Mutex // held while a module is sent; taken before Engine.mu
 	running sync.Mutex // held by the Run that has the output

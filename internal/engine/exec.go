@@ -31,7 +31,9 @@ func (e *Engine) Exec(ctx context.Context, target string, o ConnectOptions, cmd 
 	if err != nil || len(hops) != 1 {
 		return 0, false, err
 	}
-	o.Interactive = e.opt.Prompt != nil
+	prompt := e.opt.prompt(o)
+	o.Interactive = prompt != nil
+	ctx = withPrompt(ctx, prompt)
 	plan, err := hops[0].Plan(cmd.argv(), o.Options, true)
 	if err != nil {
 		return 0, false, fmt.Errorf("exec at %s: %w", target, err)
@@ -62,7 +64,7 @@ func (c Command) argv() []string {
 }
 
 func (e *Engine) exec(ctx context.Context, plan connect.Plan, cmd Command, ssh connect.SSHOptions) (int, error) {
-	ans, err := e.answer(&plan, ssh)
+	ans, err := e.answer(ctx, &plan, ssh)
 	if err != nil {
 		return 0, err
 	}
@@ -73,6 +75,7 @@ func (e *Engine) exec(ctx context.Context, plan connect.Plan, cmd Command, ssh c
 		return 0, err
 	}
 	defer p.Close()
+	ans.begin(p)
 	stop := context.AfterFunc(ctx, p.Kill)
 	defer stop()
 	rest, ok := untilEC0(p.Stdout, p.Note)

@@ -121,7 +121,7 @@ func connectDict(p connect.Plan, head []byte, with []any) map[string]any {
 		timeout = p.Timeout.Seconds()
 	}
 	return map[string]any{"name": p.Name, "argv": p.Argv, "env": env, "tty": p.TTY, "wait": p.Wait, "prompts": prompts,
-		"timeout": timeout, "fork": p.Fork, "python": p.Python, "near": p.Near, "head": head, "with": with, "dialogue": [...]string{"", "stdin", "terminal"}[p.Talk]}
+		"timeout": timeout, "fork": p.Fork, "python": p.Python, "near": p.Near, "head": head, "with": with, "dialogue": [...]string{"", "stdin", "terminal", "questions"}[p.Talk]}
 }
 
 // connecting is the owner of a CONNECT request. HELLO ends it, or an answer: why there will be no HELLO.
@@ -145,6 +145,9 @@ func (q *connecting) deliverLocked(e *Engine, _ *Context, a *route.Action) {
 	f, err := parseFailure(a.Frame.Payload)
 	if err != nil {
 		f = connect.Failure{What: connect.WhatForeign, Text: err.Error()}
+	}
+	if c.answerer != nil {
+		f = c.answerer.Amend(f)
 	}
 	e.loseLocked(c, failure(c, f), false)
 }

@@ -27,7 +27,7 @@ func (e *Engine) native(carrier *Context, other starter) starter {
 				e.log.Warn(line, slog.String("hop", name))
 			}
 		}}
-		if ask := e.opt.Prompt; ask != nil {
+		if ask := e.prompt(ctx); ask != nil {
 			o.Ask = func(ctx context.Context, kind askpass.Kind, text string) (string, error) {
 				return ask(ctx, askpass.Prompt{Hop: name, Kind: kind, Text: connect.Clean(text)})
 			}

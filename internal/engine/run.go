@@ -51,7 +51,7 @@ func (p *local) Close() error {
 
 // spawn is the starter for this machine.
 func (e *Engine) spawn(ctx context.Context, plan connect.Plan, ssh connect.SSHOptions) (process, io.WriteCloser, io.ReadCloser, error) {
-	ans, err := e.answer(&plan, ssh)
+	ans, err := e.answer(ctx, &plan, ssh)
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -65,6 +65,7 @@ func (e *Engine) spawn(ctx context.Context, plan connect.Plan, ssh connect.SSHOp
 		ans.release()
 		return nil, nil, nil, err
 	}
+	ans.begin(p)
 	return &local{p, ans}, p.Stdin, p.Stdout, nil
 }
 
@@ -88,17 +89,25 @@ type answers struct {
 }
 
 // answer prepares for questions of a process that is to be started, as its plan says.
-func (e *Engine) answer(plan *connect.Plan, ssh connect.SSHOptions) (*answers, error) {
+func (e *Engine) answer(ctx context.Context, plan *connect.Plan, ssh connect.SSHOptions) (*answers, error) {
 	if plan.Ask != connect.AskPass {
 		return &answers{release: func() {}}, nil
 	}
-	a := askpass.NewAnswerer(ssh, e.opt.Prompt)
+	argv, own := plan.Argv, plan.Env
+	a := askpass.NewAnswerer(ssh, e.prompt(ctx), func(ctx context.Context) (askpass.Place, error) { return askpass.Locate(ctx, argv, own) })
 	env, release, err := e.askpass.Register(plan.Name, a.Answer)
 	if err != nil {
 		return nil, err
 	}
 	plan.Env = append(slices.Clip(plan.Env), env...)
 	return &answers{a, release}, nil
+}
+
+// begin tells of the process, which a question without an answer ends.
+func (a *answers) begin(p *spawn.Process) {
+	if a.answerer != nil {
+		a.answerer.Begin(p.Pid(), p.Fail)
+	}
 }
 
 func (a *answers) busy() bool { return a.answerer != nil && a.answerer.Busy() }
@@ -113,7 +122,7 @@ func (a *answers) amend(f connect.Failure) connect.Failure {
 // run is the life of a context next to the engine: process, stream, end.
 func (e *Engine) run(c *Context, start starter, plan connect.Plan, ssh connect.SSHOptions) {
 	defer e.jobs.Done()
-	ctx, cancel := context.WithCancel(e.base)
+	ctx, cancel := context.WithCancel(withPrompt(e.base, c.prompt))
 	defer cancel()
 	if c.master != nil {
 		plan = e.lead(ctx, c, plan)

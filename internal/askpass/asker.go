@@ -1,0 +1,138 @@
+package askpass
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// A Place is the account that an ssh logs in to, as its configuration resolves it.
+type Place struct {
+	User  string
+	Host  string // HostKeyAlias if there is one, which ssh shows in its questions
+	Jump  string // value of ProxyJump or ProxyCommand; "": none
+	Knows bool   // this ssh names the account before each question of a server
+}
+
+// Locate returns the place of an ssh with argv, a plan's, and env besides the environment: what ssh -G says.
+func Locate(ctx context.Context, argv, env []string) (Place, error) {
+	args := append([]string{"-G"}, argv[1:len(argv)-1]...) // the last is the remote command
+	cmd := exec.CommandContext(ctx, argv[0], args...)
+	cmd.Env = append(cmd.Environ(), env...)
+	out, err := cmd.Output()
+	if err != nil {
+		return Place{}, fmt.Errorf("ask ssh for its configuration: %w", err)
+	}
+	return ReadPlace(out, versionOf(argv[0])), nil
+}
+
+// ReadPlace reads what ssh -G and ssh -V print.
+func ReadPlace(out []byte, version string) Place {
+	values := map[string]string{}
+	lines := bufio.NewScanner(bytes.NewReader(out))
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		key, value, _ := strings.Cut(lines.Text(), " ")
+		if _, seen := values[key]; !seen {
+			values[key] = value
+		}
+	}
+	p := Place{User: values["user"], Host: values["hostname"], Knows: knows(version)}
+	if alias := values["hostkeyalias"]; alias != "" && alias != "none" {
+		p.Host = alias
+	}
+	for _, key := range []string{"proxycommand", "proxyjump"} {
+		if v := values[key]; v != "" && v != "none" {
+			p.Jump = v
+		}
+	}
+	return p
+}
+
+// String is the account as ssh shows it.
+func (p Place) String() string { return p.User + "@" + p.Host }
+
+// asksPassword tells whether text is the question of an ssh for the password of p, in the words of ssh itself or of PAM.
+func (p Place) asksPassword(text string) bool {
+	if own := cut(p.User, 30) + "@" + cut(p.Host, 128) + "'s password: "; same(text, own, p.User) {
+		return true
+	}
+	prefix := "(" + p.String() + ") "
+	if len(text) > len(prefix) && same(text[:len(prefix)], prefix, "("+p.User) {
+		return passwordWords(strings.ToLower(text[len(prefix):]), strings.ToLower(p.User))
+	}
+	return !p.Knows && passwordWords(strings.ToLower(text), strings.ToLower(p.User))
+}
+
+// same compares questions: the beginning, with the user's name, as it is; the host, which ssh turns into lower case, without case.
+func same(text, want, begin string) bool {
+	return strings.EqualFold(text, want) && strings.HasPrefix(text, cut(begin, 30))
+}
+
+// cut is the beginning of s, of at most n bytes.
+func cut(s string, n int) string { return s[:min(n, len(s))] }
+
+// passwordWords tells whether a server asks for an account's password, in the closed list of words that PAM's modules have for
+// that. rest and user are in lower case. A code, a PIN and a new password are asked for in other words.
+func passwordWords(rest, user string) bool {
+	rest = strings.TrimRight(rest, " ")
+	switch rest {
+	case "password:", "ldap password:", "unix password:", user + "'s password:", "password for " + user + ":":
+		return true
+	}
+	host, for_ := strings.CutPrefix(rest, "password for "+user+"@")
+	host, ends := strings.CutSuffix(host, ":")
+	return for_ && ends && host != "" && !strings.ContainsAny(host, " :\t\r\n")
+}
+
+// serverPrefix begins each question of a server, of an ssh that Knows.
+var serverPrefix = regexp.MustCompile(`^\(([^()\s]+@[^()\s]+)\) `)
+
+// ownQuestion is ssh's own for a password.
+var ownQuestion = regexp.MustCompile(`^([^\s']+@[^\s']+)'s password: $`)
+
+// account returns the account that text, a question, is about; "": it says none.
+func account(text string) string {
+	for _, form := range []*regexp.Regexp{serverPrefix, ownQuestion} {
+		if m := form.FindStringSubmatch(text); m != nil {
+			return m[1]
+		}
+	}
+	return ""
+}
+
+// versions remembers what programs have said of themselves, by path.
+var versions sync.Map
+
+// versionOf returns what ssh -V says; "": nothing.
+func versionOf(program string) string {
+	path, err := exec.LookPath(program)
+	if err != nil {
+		return ""
+	}
+	if v, ok := versions.Load(path); ok {
+		return v.(string)
+	}
+	out, _ := exec.Command(path, "-V").CombinedOutput()
+	versions.Store(path, string(out))
+	return string(out)
+}
+
+var version = regexp.MustCompile(`OpenSSH_(?:for_Windows_)?(\d+)\.(\d+)`)
+
+// knows tells by the version of an ssh whether it shows whose question it asks, if that is a server's.
+func knows(text string) bool {
+	m := version.FindStringSubmatch(text)
+	if m == nil {
+		return false
+	}
+	major, _ := strconv.Atoi(m[1])
+	minor, _ := strconv.Atoi(m[2])
+	return major > 8 || major == 8 && minor >= 9
+}
