@@ -243,6 +243,9 @@ func (h *host) mayRetry() bool {
 	if h.err == nil || h.context == nil || h.context.Stats().Hello > 0 {
 		return false
 	}
+	if failed := (*mitogen.ConnectError)(nil); errors.As(h.err, &failed) && failed.Given {
+		return false // it may have been the password's fault
+	}
 	for _, kind := range []error{mitogen.ErrDisconnected, mitogen.ErrRefused, mitogen.ErrUnreachable, mitogen.ErrTimeout} {
 		if errors.Is(h.err, kind) {
 			return true

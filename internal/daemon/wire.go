@@ -85,6 +85,7 @@ type failure struct {
 	Hop     string `json:"hop,omitempty"`
 	Phase   string `json:"phase,omitempty"`
 	Status  int    `json:"status,omitempty"`
+	Given   bool   `json:"given,omitempty"`   // a password was given
 	Context string `json:"context,omitempty"` // of an engine.LostError
 	Why     string `json:"why,omitempty"`
 	Text    string `json:"text,omitempty"`
@@ -106,7 +107,7 @@ func failureOf(err error) *failure {
 	var call *engine.CallError
 	switch {
 	case errors.As(err, &conn):
-		return &failure{Kind: conn.Kind.Error(), Hop: conn.Hop, Phase: conn.Phase, Status: conn.Status, Text: conn.Text}
+		return &failure{Kind: conn.Kind.Error(), Hop: conn.Hop, Phase: conn.Phase, Status: conn.Status, Text: conn.Text, Given: conn.Given}
 	case errors.As(err, &lost):
 		return &failure{Context: lost.Context, Hop: lost.Hop, Why: lost.Why, Text: lost.Text}
 	case errors.As(err, &call):
@@ -120,7 +121,7 @@ func (f *failure) err() error {
 	case f.Version != "":
 		return &versionError{f.Version}
 	case f.Kind != "":
-		return &connect.Error{Kind: connect.KindOf(f.Kind), Hop: f.Hop, Phase: f.Phase, Status: f.Status, Text: f.Text}
+		return &connect.Error{Kind: connect.KindOf(f.Kind), Hop: f.Hop, Phase: f.Phase, Status: f.Status, Text: f.Text, Given: f.Given}
 	case f.Why != "":
 		return &engine.LostError{Context: f.Context, Hop: f.Hop, Why: f.Why, Text: f.Text}
 	}
