@@ -91,6 +91,9 @@ def look():
     return len(SEEN), os.environ.get('MARK'), getattr(os, 'marked', None)
 def pid():
     return os.getpid()
+def user():
+    import pwd
+    return pwd.getpwuid(os.getuid())[0]
 def ppid():
     return os.getppid()
 def hang():

@@ -20,7 +20,6 @@ import (
 
 	"github.com/mitogen-go/mitogen/internal/ansible"
 	"github.com/mitogen-go/mitogen/internal/askpass"
-	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/engine"
 	"github.com/mitogen-go/mitogen/internal/peer"
 )
@@ -97,7 +96,7 @@ func Serve(ctx context.Context, o Options) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	s := &Server{opt: o, l: l, lock: lock, stop: stop, sessions: map[*session]bool{}, used: map[*engine.Context]*use{}, last: time.Now()}
-	s.eng, err = engine.New(engine.Options{Logger: o.Logger, Prompt: s.ask})
+	s.eng, err = engine.New(engine.Options{Logger: o.Logger})
 	if err != nil {
 		l.Close()
 		return err
@@ -288,13 +287,17 @@ func (s *Server) playbook(ctx context.Context, conn *net.UnixConn, ch *channel, 
 
 // begin notes a session and finds or starts the context that it is to have a fork of.
 func (s *Server) begin(c *session, m *message) error {
+	r, err := s.eng.Prepare(m.Target, engine.ConnectOptions{Options: m.Options.connect(), Template: true, Prompt: s.prompt(c)})
+	if err != nil {
+		return err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.draining {
 		return errors.New("daemon is ending")
 	}
 	s.sessions[c] = true // so that its connect can ask
-	ctx, err := s.eng.Start(m.Target, engine.ConnectOptions{Options: m.Options.connect(), Template: true})
+	ctx, err := r.Start()
 	if err != nil {
 		delete(s.sessions, c)
 		return err
@@ -370,18 +373,32 @@ func (s *Server) watch(ctx context.Context) {
 	}
 }
 
-// ask passes a question to a client that connects by way of that hop.
-func (s *Server) ask(ctx context.Context, p askpass.Prompt) (string, error) {
+// prompt returns what asks the client of a session about what is started for it; nil: it can't be asked.
+func (s *Server) prompt(c *session) askpass.Func {
+	if !c.canAsk {
+		return nil
+	}
+	return func(ctx context.Context, p askpass.Prompt) (string, error) { return s.ask(ctx, c, p) }
+}
+
+// whoFor returns c, or, when that has gone, another client that waits for the same context; nil: none.
+func (s *Server) whoFor(c *session) *session {
 	s.mu.Lock()
-	var who *session
-	for c := range s.sessions {
-		hops, err := connect.ParseTarget(c.target)
-		if err == nil && c.canAsk && slices.ContainsFunc(hops, func(h connect.Hop) bool { return h.String() == p.Hop }) {
-			who = c
-			break
+	defer s.mu.Unlock()
+	if s.sessions[c] {
+		return c
+	}
+	for other := range s.sessions {
+		if other.canAsk && other.context != nil && other.context == c.context {
+			return other
 		}
 	}
-	s.mu.Unlock()
+	return nil
+}
+
+// ask passes a question to a client.
+func (s *Server) ask(ctx context.Context, c *session, p askpass.Prompt) (string, error) {
+	who := s.whoFor(c)
 	if who == nil {
 		return "", errors.New("no client of the daemon can be asked")
 	}

@@ -41,9 +41,10 @@ internal/spawn:        internal/connect internal/peer
 internal/jsonvalue:    internal/pickle
 internal/askpass:      internal/connect internal/peer
 internal/sshmux:       internal/peer
+internal/sshconf:
 internal/proxy:        internal/peer
 internal/sshnative:    internal/connect internal/askpass
-internal/engine:       internal/wire internal/pickle internal/connect internal/route internal/boot internal/pysource internal/modules internal/bundle internal/forward internal/stream internal/spawn internal/askpass internal/proxy internal/sshmux internal/sshnative
+internal/engine:       internal/wire internal/pickle internal/connect internal/sshconf internal/route internal/boot internal/pysource internal/modules internal/bundle internal/forward internal/stream internal/spawn internal/askpass internal/proxy internal/sshmux internal/sshnative
 internal/jsonline:
 internal/ansible:      internal/pickle internal/wire internal/boot internal/connect internal/jsonline internal/engine
 internal/daemon:       internal/pickle internal/connect internal/jsonvalue internal/modules internal/peer internal/askpass internal/engine internal/jsonline internal/ansible

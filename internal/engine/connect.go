@@ -13,6 +13,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/askpass"
 	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/sshconf"
 	"github.com/mitogen-go/mitogen/internal/stream"
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
@@ -55,10 +56,33 @@ type link struct {
 // Start makes the contexts that target names, as far as there are none that can be shared, and returns the last. It
 // doesn't wait for anything.
 func (e *Engine) Start(target string, o ConnectOptions) (*Context, error) {
+	r, err := e.Prepare(target, o)
+	if err != nil {
+		return nil, err
+	}
+	return r.Start()
+}
+
+// Prepared is a Start of which all is known but what the engine has.
+type Prepared struct {
+	e      *Engine
+	target string
+	o      ConnectOptions
+	links  []link
+}
+
+// Prepare does the part of Start that reads files and may start ssh, to learn where it would go.
+func (e *Engine) Prepare(target string, o ConnectOptions) (*Prepared, error) {
 	links, err := e.links(target, o)
 	if err != nil {
 		return nil, err
 	}
+	return &Prepared{e, target, o, links}, nil
+}
+
+// Start does the rest. It is called once.
+func (r *Prepared) Start() (*Context, error) {
+	e, target, o, links := r.e, r.target, r.o, r.links
 	e.mu.Lock()
 	defer e.unlock()
 	if e.closed {
@@ -189,7 +213,10 @@ func (e *Engine) links(target string, o ConnectOptions) ([]link, error) {
 				return nil, fmt.Errorf("connect %s: %w", target, err)
 			}
 		}
-		l.key = key(l, o)
+		l.key = key(l, o, first || l.carry)
+		if own {
+			l.key += fmt.Sprintf("%q", o.Boot)
+		}
 		if o.Template && i == len(hops)-1 || i+1 < len(hops) && hops[i+1].Method == "fork" {
 			l.key += "template" // nobody is to run anything in it
 		}
@@ -207,18 +234,40 @@ func (e *Engine) links(target string, o ConnectOptions) ([]link, error) {
 	return all, nil
 }
 
-// key names what makes a context, secrets included, without showing them.
-func key(l link, o ConnectOptions) string {
+// key names what makes a context, secrets included, without showing them. here says that its program is one of this machine.
+func key(l link, o ConnectOptions, here bool) string {
 	h := sha256.New()
-	p := l.plan
-	fmt.Fprintf(h, "%q %q %q %t %t %d %d %t %t", l.name, p.Argv, p.Env, p.TTY, p.Wait, p.Ask, o.LogLevel, l.carry, l.native)
-	for _, q := range p.Prompts {
-		fmt.Fprintf(h, " %q %q", q.Needle, q.Answer)
-	}
-	if p.Ask != connect.AskNone {
-		fmt.Fprintf(h, " %q %q", string(o.SSH.Password), string(o.SSH.Passphrase))
+	fmt.Fprintf(h, "%q %d %t %t ", l.name, o.LogLevel, l.carry, l.native)
+	l.options.Fingerprint(h, l.hop.Method)
+	if here && l.hop.Method == "ssh" {
+		io.WriteString(h, sshPlace(l.plan))
 	}
 	return string(h.Sum(nil))
+}
+
+// sshPlace is the fingerprint of the configuration of an ssh of this machine.
+func sshPlace(p connect.Plan) string {
+	end := len(p.Argv) - 3
+	return sshconf.Fingerprint(context.Background(), sshconf.Query{Argv: p.Argv[:end], Host: p.Argv[end+1]})
+}
+
+// Place returns what is equal for targets and options that lead to the same place, from this machine: target, options, and the files of
+// ssh's configuration as they are now.
+func Place(target string, o connect.Options) (string, error) {
+	hops, err := connect.ParseTarget(target)
+	if err != nil {
+		return "", err
+	}
+	h := sha256.New()
+	for i, hop := range hops {
+		plan, err := hop.Plan([]string{"true"}, o, true)
+		if err != nil {
+			return "", fmt.Errorf("place of %s: %w", target, err)
+		}
+		l := link{hop: hop, name: hop.String(), plan: plan, options: o}
+		io.WriteString(h, key(l, ConnectOptions{}, i == 0 || !o.SSH.FromHop))
+	}
+	return string(h.Sum(nil)), nil
 }
 
 // addLocked makes one context and sets its start going.
