@@ -8,6 +8,9 @@ SHELL := bash
 export CGO_ENABLED ?= 0
 TIMEOUT   ?= 10m
 FUZZTIME  ?= 30s
+# Releases of ansible-core that tests use: the oldest, the newest and the next one. Tests find them in MITOGEN_ANSIBLE.
+RELEASES  ?= 2.14 newest next
+ANSIBLE   := MITOGEN_ANSIBLE="$${MITOGEN_ANSIBLE-$$(scripts/ansible-releases.sh $(RELEASES))}"
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS   := -s -w -X github.com/mitogen-go/mitogen/internal/cli.version=$(VERSION)
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 freebsd/amd64 freebsd/arm64
@@ -26,18 +29,19 @@ demo: build ## see what it does, on this machine alone
 
 setup: ## install what the tests need, or say what that is
 	@scripts/setup-tests.sh
+	@scripts/ansible-releases.sh $(RELEASES) >/dev/null
 
 test: setup ## all tests, on every interpreter found
-	go test -timeout $(TIMEOUT) ./...
+	$(ANSIBLE) go test -timeout $(TIMEOUT) ./...
 
 test-ansible: setup ## the plugin with many releases of Ansible, and on several Pythons
 	@scripts/test-ansible.sh
 
 race: setup ## all tests under the race detector
-	CGO_ENABLED=1 go test -race -timeout 30m ./...
+	$(ANSIBLE) CGO_ENABLED=1 go test -race -timeout 30m ./...
 
 soak: setup ## the long forms of the tests: whole standard libraries, 1,000 random kills
-	MITOGEN_SOAK=1 go test -count=1 -timeout 4h ./...
+	$(ANSIBLE) MITOGEN_SOAK=1 go test -count=1 -timeout 4h ./...
 
 lint: fmt-check ## gofmt, vet, staticcheck
 	go vet ./...
@@ -62,7 +66,7 @@ generate: ## make the embedded runtime from python/
 	go generate ./...
 
 cover: setup ## cover.html
-	go test -timeout $(TIMEOUT) -coverpkg=./... -coverprofile=cover.out ./...
+	$(ANSIBLE) go test -timeout $(TIMEOUT) -coverpkg=./... -coverprofile=cover.out ./...
 	go tool cover -html=cover.out -o cover.html
 
 clean: ## remove what make made
