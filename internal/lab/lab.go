@@ -22,15 +22,16 @@ const Dir = "/run/mitogen-lab"
 
 // The users. All log in by the lab's key or password.
 const (
-	Free = "mitofree" // sudo without a password
-	Pass = "mitopass" // sudo with a password
-	TTY  = "mitotty"  // the same, with requiretty and use_pty
-	Log  = "mitolog"  // without a password, with input and output logged; sshd makes no connections for it
-	None = "mitonone" // not in sudoers
-	Play = "mitoplay" // as Free, for playbooks: their tests look for whatever is left of this user
+	Free  = "mitofree"  // sudo without a password
+	Pass  = "mitopass"  // sudo with a password
+	TTY   = "mitotty"   // the same, with requiretty and use_pty
+	Log   = "mitolog"   // without a password, with input and output logged; sshd makes no connections for it
+	None  = "mitonone"  // not in sudoers
+	Play  = "mitoplay"  // as Free, for playbooks: their tests look for whatever is left of this user
+	Other = "mitoother" // as None, and hostile: what belongs to this user is a trap (package hostile)
 )
 
-var users = []string{Free, Pass, TTY, Log, None, Play}
+var users = []string{Free, Pass, TTY, Log, None, Play, Other}
 
 // A Lab is what a test needs to know.
 type Lab struct {

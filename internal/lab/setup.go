@@ -22,7 +22,7 @@ const sudoersFile = "/etc/sudoers.d/mitogen-lab"
 // up returns the lab that is there, if it works, or makes it anew.
 func up() (*Lab, error) {
 	if l, err := Find(); err == nil && l.works() {
-		return l, nil
+		return l, l.addUsers() // it may be of a release that has fewer
 	}
 	if err := down(); err != nil { // remains of an interrupted run
 		return nil, err
@@ -96,8 +96,12 @@ func (l *Lab) makeKeys() error {
 	return os.WriteFile(file("authorized_keys"), authorized, 0o644)
 }
 
+// addUsers makes the users that are missing.
 func (l *Lab) addUsers() error {
 	for _, name := range users {
+		if _, err := user.Lookup(name); err == nil {
+			continue
+		}
 		home := filepath.Join(file("home"), name)
 		if err := run("", "useradd", "-M", "-U", "-d", home, "-s", "/bin/sh", name); err != nil {
 			return err
