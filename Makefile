@@ -43,6 +43,9 @@ race: setup ## all tests under the race detector
 soak: setup ## the long forms of the tests: whole standard libraries, 1,000 random kills
 	$(ANSIBLE) MITOGEN_SOAK=1 go test -count=1 -timeout 4h ./...
 
+hostile: setup ## the long forms of the tests with a second user who plants, listens and races
+	$(ANSIBLE) MITOGEN_HOSTILE=1 go test -count=1 -timeout 60m ./internal/hostile
+
 lint: fmt-check ## gofmt, vet, staticcheck
 	go vet ./...
 	$(LINT) staticcheck ./...
@@ -90,5 +93,5 @@ race-short:
 cross:
 	@for p in $(PLATFORMS); do echo "build $$p"; GOOS=$${p%/*} GOARCH=$${p#*/} CGO_ENABLED=0 go build ./...; done
 
-.PHONY: help build demo setup test race soak lint fmt-check fuzz bench bench-ansible test-ansible golden generate cover clean check tidy subset fresh \
+.PHONY: help build demo setup test race soak hostile lint fmt-check fuzz bench bench-ansible test-ansible golden generate cover clean check tidy subset fresh \
 	race-short cross

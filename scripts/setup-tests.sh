@@ -40,6 +40,7 @@ systemd-nspawn  systemd-container
 lxc-attach      lxc
 ansible-playbook  ansible-core
 setfacl         acl
+strace          strace
 '
 
 PATH=$PATH:/usr/sbin:/sbin
@@ -83,8 +84,8 @@ quiet_daemons() {
 	chmod +x $policy
 }
 
-# asked remembers that the wanted packages were tried, so that those that don't exist aren't looked for each time.
-asked=/var/tmp/mitogen-setup-tests
+# asked remembers that these wanted packages were tried, so that those that don't exist aren't looked for each time.
+asked=/var/tmp/mitogen-setup-tests-$(cksum <<<"$wanted" | cut -d ' ' -f 1)
 
 setup() {
 	if [[ ${#need[@]} = 0 ]] && [[ ${#want[@]} = 0 || -e $asked ]]; then

@@ -59,7 +59,7 @@ tools/subset:          internal/pysource
 `
 
 // helpers are for tests only: code may import them only in the packages below them.
-var helpers = []string{"internal/testpython", "internal/linksim", "internal/sessions", "internal/lab"}
+var helpers = []string{"internal/testpython", "internal/linksim", "internal/sessions", "internal/lab", "internal/hostile"}
 
 // engineModules are all that the library may link besides the standard library.
 var engineModules = []string{"golang.org/x/sys", "golang.org/x/crypto", "golang.org/x/sync"}
