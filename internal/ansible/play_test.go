@@ -35,9 +35,18 @@ func TestMain(m *testing.M) {
 	os.Exit(lab.Main(m))
 }
 
-// playbooks are the programs to test with: $MITOGEN_ANSIBLE has ansible-playbook of several releases, as `make test-ansible` makes it; else it is the
-// one that is installed.
+// playbooks are what the long tests run with: the first of releases, and in `make test-ansible` all.
 func playbooks(t *testing.T) []string {
+	t.Helper()
+	all := releases(t)
+	if os.Getenv("MITOGEN_ANSIBLE_ALL") == "" {
+		return all[:1]
+	}
+	return all
+}
+
+// releases are ansible-playbook of several releases, the oldest first: $MITOGEN_ANSIBLE has them, as `make test` sets it, else it is the one that is installed.
+func releases(t *testing.T) []string {
 	t.Helper()
 	if list := os.Getenv("MITOGEN_ANSIBLE"); list != "" {
 		return strings.Fields(list)
@@ -69,6 +78,7 @@ type stage struct {
 	plugin   string
 	callback string
 	target   string // a directory that accounts there can make, and what begins like it
+	env      []string
 }
 
 func newStage(t *testing.T, playbook string) *stage {
@@ -111,6 +121,7 @@ func (s *stage) command(ctx context.Context, plugin, book, host string, args ...
 		"ANSIBLE_CALLBACK_PLUGINS="+filepath.Join(cases, "../callback")+":"+s.callback, "ANSIBLE_CALLBACKS_ENABLED=record,mitogen", "ANSIBLE_LIBRARY="+filepath.Join(cases, "library"),
 		"ANSIBLE_BECOME_PLUGINS="+filepath.Join(cases, "../become"), "ANSIBLE_CONNECTION_PLUGINS="+s.plugin, "ANSIBLE_TRANSPORT="+plugin, "ANSIBLE_PIPELINING=1", "ANSIBLE_SSH_ARGS=-C -o ControlMaster=auto -o ControlPersist=5s", "ANSIBLE_NOCOWS=1", "ANSIBLE_CONFIG="+filepath.Join(s.dir, "ansible.cfg"),
 		"ANSIBLE_SSH_CONTROL_PATH_DIR="+filepath.Join(s.dir, "cp"), "ANSIBLE_DEPRECATION_WARNINGS=0", "ANSIBLE_NOCOLOR=1", "ANSIBLE_TIMEOUT=20", "LC_ALL=C.UTF-8", "LC_MESSAGES=C")
+	cmd.Env = append(cmd.Env, s.env...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 10 * time.Second
 	return cmd

@@ -283,7 +283,7 @@ ADDRESS = re.compile(r'(?:[^@+\s]+@)?[\w.-]+$')
 V6 = re.compile(r'[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]+(?:%[\w.-]+)?$|\[[0-9A-Fa-f:.]+(?:%[\w.-]+)?\]$')
 # Variables that Ansible itself doesn't take from facts; and what no variable of a connection is from facts.
 CLEANED = re.compile(r'ansible_(?:ssh|become)_|ansible_.*_interpreter$')
-OWN = tuple('mitogen_' + name for name in ('target', 'via', 'persist', 'native', 'executable', 'pipelining'))
+OWN = tuple('mitogen_' + name for name in ('target', 'via', 'persist', 'native', 'executable', 'pipelining')) + ('inventory_hostname',)
 DECIDING = {}               # plugins' names: what Session.deciding has found
 NO_PASSWORD = ['-o', 'KbdInteractiveAuthentication=no', '-o', 'PreferredAuthentications=gssapi-with-mic,gssapi-keyex,hostbased,publickey',
                '-o', 'PasswordAuthentication=no']
@@ -477,7 +477,7 @@ class Session:
             for kind, plugin in plugins:
                 if getattr(plugin, '_load_name', None):
                     names.update(C.config.get_plugin_vars(kind, plugin._load_name))
-            DECIDING[key] = [n for n in sorted(names) if n not in C.COMMON_CONNECTION_VARS and not CLEANED.match(n) and n[-len('inventory_hostname'):] != 'inventory_hostname']
+            DECIDING[key] = [n for n in sorted(names) if n not in C.COMMON_CONNECTION_VARS and not CLEANED.match(n)]
         return DECIDING[key]
 
     def way(self, via):

@@ -1,0 +1,124 @@
+package ansible_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/mitogen-go/mitogen/internal/ansible"
+	"github.com/mitogen-go/mitogen/internal/lab"
+)
+
+// collection has the stage use the plugin as a collection, and returns its name.
+func (s *stage) collection() string {
+	s.t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	dir := filepath.Join(s.dir, "collections")
+	if _, err := ansible.UnpackCollection(dir, exe, "1.0.0"); err != nil {
+		s.t.Fatal(err)
+	}
+	s.env = append(s.env, "ANSIBLE_COLLECTIONS_PATH="+dir, "ANSIBLE_COLLECTIONS_PATHS="+dir)
+	return "mitogen_go.mitogen.mitogen"
+}
+
+// forms runs a test with each release, and the plugin as a file and as a collection.
+func forms(t *testing.T, test func(t *testing.T, s *stage, plugin string)) {
+	if testing.Short() {
+		t.Skip("long")
+	}
+	for _, playbook := range releases(t) {
+		t.Run(release(t, playbook)+"/file", func(t *testing.T) { test(t, newStage(t, playbook), "mitogen") })
+		t.Run(release(t, playbook)+"/collection", func(t *testing.T) {
+			s := newStage(t, playbook)
+			test(t, s, s.collection())
+		})
+	}
+}
+
+// What a module has answered, or a fact cache holds, never decides how a host is reached or what is executed here, whether it is
+// of the host or of one on the way: an attempt names host and variable, and nothing is done.
+func TestFactsDecideNothing(t *testing.T) {
+	forms(t, func(t *testing.T, s *stage, plugin string) {
+		pwned := filepath.Join(s.dir, "pwned")
+		program := filepath.Join(s.dir, "program")
+		if err := os.WriteFile(program, []byte("#!/bin/sh\ntouch "+pwned+"\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		execute := "exec:sh -c 'touch " + pwned + `; exec "$@"' sh`
+		facts := map[string]map[string]any{
+			"exec":      {"mitogen_target": execute},
+			"local":     {"mitogen_target": "local"},
+			"prefixed":  {"ansible_mitogen_target": execute},
+			"via":       {"mitogen_via": lab.Free},
+			"viatarget": {"ansible_mitogen_via": "exec:touch " + pwned},
+			"program":   {"mitogen_executable": program},
+			"persist":   {"mitogen_persist": true},
+			"native":    {"ansible_mitogen_native": true},
+			"keys":      {"ansible_host_key_checking": false},
+			"renamed":   {"inventory_hostname": "localhost"},
+			"nested":    {"ansible_facts": map[string]any{"mitogen_target": "local"}, "mitogen_target": "local"},
+		}
+		harmless := map[string]any{"port": 1, "user": "nobody", "host": "192.0.2.1", "target": "local", "via": "x", "mitogen_version": "1", "password": "x",
+			"hostvars": map[string]any{"plain": map[string]any{"mitogen_target": "local"}}, "delegated_vars['ansible_host']": "192.0.2.1",
+			"ansible_delegated_vars": map[string]any{"plain": map[string]any{"mitogen_target": "local"}}}
+		var lines strings.Builder
+		add := func(name string, evil map[string]any, more string) {
+			text := ""
+			if evil != nil {
+				b, err := json.Marshal(evil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				text = "evil='" + strings.ReplaceAll(string(b), "'", `'"'"'`) + "'"
+			}
+			fmt.Fprintf(&lines, "%s ansible_host=%s %s %s\n", name, lab.Play, text, more)
+		}
+		for name, evil := range facts {
+			add(name, evil, "")
+		}
+		add("plain", harmless, "")
+		add("cacheable", nil, "sets=1")
+		// The hop's own facts, with the inventory's word against them: it is refused all the same.
+		add("hop", map[string]any{"mitogen_target": "exec:touch " + pwned}, "")
+		add("behind", nil, "mitogen_via=hop")
+		cache := filepath.Join(s.dir, "cache")
+		s.env = append(s.env, "ANSIBLE_CACHE_PLUGIN=jsonfile", "ANSIBLE_CACHE_PLUGIN_CONNECTION="+cache, "ANSIBLE_FORKS=4")
+		results, out := s.play(plugin, "facts.yml", lab.Play, "-i", s.inventory(lines.String()), "-l", "hosts")
+		got := stdout(results)
+		if got["plain who"] != lab.Play || !strings.Contains(got["plain raw"], "127.0.0.1") {
+			t.Errorf("with harmless facts: got %q, %q", got["plain who"], got["plain raw"])
+		}
+		for name, variable := range map[string]string{"exec": "mitogen_target", "local": "mitogen_target", "prefixed": "mitogen_target", "via": "mitogen_via", "viatarget": "mitogen_via",
+			"program": "mitogen_executable", "persist": "mitogen_persist", "native": "mitogen_native", "keys": "ansible_host_key_checking", "nested": "mitogen_target",
+			"cacheable": "mitogen_target", "hop": "mitogen_target"} {
+			if why := got[name+" who"]; !strings.Contains(why, "host "+name+": ") || !strings.Contains(why, variable+" is a fact") || !strings.HasPrefix(why, "unreachable") {
+				t.Errorf("%s: got %q, want an error that names host and %s", name, why, variable)
+			}
+		}
+		if why := got["renamed who"]; !strings.Contains(why, "inventory_hostname is a fact") {
+			t.Errorf("renamed: got %q, want an error that names inventory_hostname", why)
+		}
+		if why := got["behind who"]; !strings.Contains(why, "host hop: mitogen_target is a fact") {
+			t.Errorf("behind: got %q, want an error that names the hop and mitogen_target", why)
+		}
+		// The next playbook finds the fact in the cache.
+		results, out2 := s.play(plugin, "pid.yml", lab.Play, "-i", s.inventory(lines.String()), "-l", "program,plain")
+		got = stdout(results)
+		if why := got["program pid"]; !strings.Contains(why, "host program: mitogen_executable is a fact") || strings.Contains(got["plain pid"], "unreachable") {
+			t.Errorf("from the cache: got %q, %q, want an error that names host and mitogen_executable, and a number\n%s", why, got["plain pid"], out2)
+		}
+		if _, err := os.Stat(pwned); err == nil {
+			t.Error("a fact was executed here")
+		}
+		if t.Failed() {
+			t.Log(last(out))
+		}
+		s.quiet(nil)
+	})
+}
