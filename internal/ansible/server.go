@@ -10,7 +10,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -195,24 +194,19 @@ func (s *Server) dropLocked(h *host) {
 	}
 }
 
-// key tells logins apart, passwords included, without showing them. Interpreters don't matter: others can be started below.
-func (w Way) key() string {
+// key returns what is equal for ways that lead to the same place, passwords and the present files of ssh's configuration included, without
+// showing them. Interpreters don't matter: others can be started below.
+func (w Way) key() (string, error) {
 	h := sha256.New()
 	for _, hop := range w {
-		hop.hash(h)
+		hop.Options.Python = nil
+		place, err := engine.Place(hop.Target, hop.Options)
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(h, "%q ", place)
 	}
-	return string(h.Sum(nil))
-}
-
-func (hop Hop) hash(h io.Writer) {
-	o := hop.Options
-	ssh := o.SSH
-	ssh.Compression = nil // a pointer
-	fmt.Fprintf(h, "%q %#v %q %q", hop.Target, ssh, string(ssh.Password), string(ssh.Passphrase))
-	if o.SSH.Compression != nil {
-		fmt.Fprint(h, *o.SSH.Compression)
-	}
-	fmt.Fprintf(h, "%v %q %q %q %v %q", o.Programs, string(o.Sudo.Password), string(o.Su.Password), string(o.Doas.Password), o.ConnectTimeout, []any{o.Sudo.Args, o.Su.Args, o.Doas.Args})
+	return string(h.Sum(nil)), nil
 }
 
 // retire makes the next operation log in again. A direct host goes with the login that uses its connection, and doesn't end before that.
@@ -295,7 +289,7 @@ type Session struct {
 	name    string // of the host, for people
 	ch      *jsonline.Conn
 	way     Way
-	key     string // of way
+	key     string // of way, at the present request
 	in      chan request
 	pending []*pending      // operations that nobody has waited for yet
 	temps   map[string]bool // temporary directories that were made, and not yet removed
@@ -311,7 +305,7 @@ type request struct {
 func (s *Server) Serve(ctx context.Context, ch *jsonline.Conn, name string, way Way) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	t := &Session{s: s, name: name, ch: ch, way: way, key: way.key(), in: make(chan request), temps: map[string]bool{}}
+	t := &Session{s: s, name: name, ch: ch, way: way, in: make(chan request), temps: map[string]bool{}}
 	var orderly atomic.Bool
 	go func() {
 		defer close(t.in)
@@ -355,8 +349,12 @@ func (t *Session) tidy() {
 	}
 }
 
-// do carries one request out.
+// do carries one request out, where the way leads now.
 func (t *Session) do(ctx context.Context, m *Message, data []byte, end *End) error {
+	var err error
+	if t.key, err = t.way.key(); err != nil {
+		return err
+	}
 	switch m.Do {
 	case "connect": // ahead of what is to come
 		return t.ahead(m)

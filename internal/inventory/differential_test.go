@@ -439,7 +439,7 @@ var values = map[string][]any{
 }
 
 // generate returns an inventory of random variables, at three levels, from a seed.
-func generate(seed uint64, hosts int) string {
+func generateVars(seed uint64, hosts int) string {
 	random := rand.New(rand.NewPCG(seed, 0))
 	vars := func(chance float64) map[string]any {
 		all := map[string]any{}
@@ -480,7 +480,7 @@ func TestGeneratedWaysAgainstAnsible(t *testing.T) {
 			t.Parallel()
 			const hosts = 40
 			for seed := range *seeds {
-				file := filepath.Join(write(t, map[string]string{"hosts.yml": generate(seed, hosts)}), "hosts.yml")
+				file := filepath.Join(write(t, map[string]string{"hosts.yml": generateVars(seed, hosts)}), "hosts.yml")
 				if refused := differ(t, playbook, file); refused > hosts/2 {
 					t.Errorf("seed %d: %d of %d hosts are refused that Ansible takes", seed, refused, hosts)
 				}
