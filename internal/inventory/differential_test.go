@@ -458,13 +458,13 @@ func generateVars(seed uint64, hosts int) string {
 	names, group := map[string]any{}, map[string]any{}
 	for i := range hosts {
 		name := fmt.Sprintf("h%d", i)
-		names[name] = vars(0.08)
+		names[name] = vars(0.25)
 		if random.IntN(2) == 0 {
 			group[name] = nil
 		}
 	}
 	text, err := json.MarshalIndent(map[string]any{"all": map[string]any{"hosts": names, "vars": top,
-		"children": map[string]any{"g": map[string]any{"hosts": group, "vars": vars(0.05)}}}}, "", " ")
+		"children": map[string]any{"g": map[string]any{"hosts": group, "vars": vars(0.1)}}}}, "", " ")
 	if err != nil {
 		panic(err) // values are plain
 	}

@@ -114,19 +114,22 @@ func (r *reader) login(plugin, option string, o *connect.Options) []connect.Hop 
 	case s.name != "inventory_hostname" && hops[0].Port != 0:
 		r.fail(s.name, "%q has a port in it: the variable for that is ansible_port", text)
 	}
+	return r.asWhom(plugin, s.name, hops, o)
+}
+
+// asWhom gives user and port to the last hop by ssh.
+func (r *reader) asWhom(plugin, name string, hops []connect.Hop, o *connect.Options) []connect.Hop {
 	user, port := r.text(plugin, "remote_user"), r.number(plugin, "port", "port", 1, 65535)
-	if user == "" && port == 0 {
-		r.named(s.name, hops, o)
-		return hops
-	}
 	at := len(hops) - 1
 	for at > 0 && hops[at].Method != "ssh" {
 		at--
 	}
-	if hops[at].Method != "ssh" {
-		r.fail(s.name, "%q is entered by %s, and ansible_user and ansible_port are for ssh", text, hops[at].Method)
+	if hops[at].Method != "ssh" && (user != "" || port != 0) {
+		r.fail(name, "is entered by %s, and ansible_user and ansible_port are for ssh", hops[at].Method)
 	}
-	if user != "" {
+	if user == "" {
+		r.named(name, hops, o)
+	} else {
 		hops[at].User = user
 		r.enter(r.given(plugin, "remote_user").name, hops[at])
 	}
@@ -138,11 +141,8 @@ func (r *reader) login(plugin, option string, o *connect.Options) []connect.Hop 
 
 // named refuses two users: in ssh the one of its arguments goes before the one of "user@host", here it comes after.
 func (r *reader) named(name string, hops []connect.Hop, o *connect.Options) {
-	for _, arg := range o.SSH.Args {
-		arg = strings.ToLower(arg)
-		if hops[0].User != "" && (strings.Contains(arg, "user") || strings.HasPrefix(arg, "-l")) {
-			r.fail(name, "names a user, and so do the arguments for ssh: the variable for that is ansible_user")
-		}
+	if hops[0].User != "" && slices.ContainsFunc(o.SSH.Args, namesUser.MatchString) {
+		r.fail(name, "names a user, and so do the arguments for ssh: the variable for that is ansible_user")
 	}
 }
 

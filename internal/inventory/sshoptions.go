@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -19,7 +20,7 @@ func (r *reader) sshOptions(o *connect.Options) {
 	r.identity(plugin, ssh)
 	ssh.Args = append(r.words(plugin, "ssh_common_args"), r.words(plugin, "ssh_extra_args")...)
 	for _, option := range []string{"ssh_args", "ssh_common_args", "ssh_extra_args"} {
-		if slices.ContainsFunc(r.words(plugin, option), namesProxy) {
+		if slices.ContainsFunc(r.words(plugin, option), namesProxy.MatchString) {
 			r.proxy = r.place(r.given(plugin, option).name)
 		}
 	}
@@ -28,11 +29,11 @@ func (r *reader) sshOptions(o *connect.Options) {
 	r.timeout(plugin, o)
 }
 
-// namesProxy tells an argument of ssh, or a part of one, that names another host on the way.
-func namesProxy(arg string) bool {
-	lower := strings.ToLower(arg)
-	return strings.HasPrefix(arg, "-J") || strings.Contains(lower, "proxyjump") || strings.Contains(lower, "proxycommand")
-}
+// Arguments of ssh that name another host on the way, and a user: as flags, behind others that stand alone, or as options.
+var (
+	namesProxy = regexp.MustCompile(`^-[46AaCfGgKkMNnqsTtVvXxYy]*J|(?i:^(-o)?\s*proxy(jump|command)\b)`)
+	namesUser  = regexp.MustCompile(`^-[46AaCfGgKkMNnqsTtVvXxYy]*l|(?i:^(-o)?\s*user\b)`)
+)
 
 // hostKeys has ssh take any key of an unknown host. A known host's changed key is still seen.
 func (r *reader) hostKeys(plugin string, ssh *connect.SSHOptions) {

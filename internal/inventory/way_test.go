@@ -71,6 +71,7 @@ func TestWays(t *testing.T) {
 		{"ansible_connection=smart ansible_host=fe80::1%eth0", "[fe80::1%eth0] | ssh -- fe80::1%eth0 'BOOT'"},
 		{"ansible_host=[::1]", "[::1] | ssh -- ::1 'BOOT'"},
 		{"ansible_host=me@far", "me@far | ssh -l me -- far 'BOOT'"},
+		{"ansible_host=me@far ansible_ssh_extra_args='-o UserKnownHostsFile=/x'", "me@far | ssh -l me -o UserKnownHostsFile=/x -- far 'BOOT'"},
 		{"ansible_host=you@far ansible_user=me", "me@far | ssh -l me -- far 'BOOT'"},
 		{"ansible_host=sudo", "ssh:sudo | ssh -- sudo 'BOOT'"},
 
@@ -187,6 +188,7 @@ func TestWaysRefused(t *testing.T) {
 		{"ansible_user=x+local", "ansible_user"},
 		{"ansible_ssh_user=-x", "ansible_ssh_user"},
 		{"ansible_host=me@far ansible_ssh_common_args='-o User=you'", "ansible_host"},
+		{"ansible_host=me@far ansible_port=22 ansible_ssh_extra_args='-l you'", "ansible_host"},
 		{"ansible_connection=docker ansible_host=x+y", "ansible_host"},
 		{"ansible_connection=docker ansible_docker_host=me@x", "ansible_docker_host"},
 		{"ansible_connection=kubectl ansible_kubectl_pod=a/b", "ansible_kubectl_pod"},
@@ -337,4 +339,20 @@ func pythonList(all []string) string {
 		words = append(words, q)
 	}
 	return fmt.Sprintf("[%s]", strings.Join(words, ", "))
+}
+
+func TestProxyAndUser(t *testing.T) {
+	for arg, want := range map[string]string{"-J": "proxy", "-Jb": "proxy", "-vJ": "proxy", "ProxyJump=b": "proxy", "-oproxycommand nc": "proxy", "-l": "user", "-Cl": "user",
+		"User x": "user", "-oUSER=x": "user", "UserKnownHostsFile=x": "", "ProxyUseFdpass=no": "", "-vv": "", "-p": "", "-o": "", "-i/J": "", "l": ""} {
+		got := ""
+		if namesProxy.MatchString(arg) {
+			got += "proxy"
+		}
+		if namesUser.MatchString(arg) {
+			got += "user"
+		}
+		if got != want {
+			t.Errorf("argument %q names %q, want %q", arg, got, want)
+		}
+	}
 }
