@@ -438,8 +438,8 @@ var values = map[string][]any{
 	"su become_user":    {"c", ""}, "su become_pass": {"s", ""}, "su become_exe": {"/opt/su"}, "su become_flags": {"", "-l", "-m"},
 }
 
-// generate returns an inventory of random variables, at three levels, from a seed.
-func generateVars(seed uint64, hosts int) string {
+// generateWays returns an inventory of random variables, at three levels, from a seed.
+func generateWays(seed uint64, hosts int) string {
 	random := rand.New(rand.NewPCG(seed, 0))
 	vars := func(chance float64) map[string]any {
 		all := map[string]any{}
@@ -480,7 +480,7 @@ func TestGeneratedWaysAgainstAnsible(t *testing.T) {
 			t.Parallel()
 			const hosts = 40
 			for seed := range *seeds {
-				file := filepath.Join(write(t, map[string]string{"hosts.yml": generateVars(seed, hosts)}), "hosts.yml")
+				file := filepath.Join(write(t, map[string]string{"hosts.yml": generateWays(seed, hosts)}), "hosts.yml")
 				if refused := differ(t, playbook, file); refused > hosts/2 {
 					t.Errorf("seed %d: %d of %d hosts are refused that Ansible takes", seed, refused, hosts)
 				}
