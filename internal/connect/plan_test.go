@@ -37,6 +37,9 @@ func TestPlanArgv(t *testing.T) {
 		{"web1", all, "/opt/ssh -T -F cfg -o LogLevel=ERROR -o ControlMaster=no -o ForwardX11=no -o ClearAllForwardings=yes " +
 			"-o ConnectTimeout=2 -l u -p 1 -i key -o IdentitiesOnly=yes -o Compression=yes -o ServerAliveInterval=1 " +
 			"-o ServerAliveCountMax=2 -o StrictHostKeyChecking=accept-new " + sshBatch + "-v -- web1" + sshBoot},
+		{"me@web1:22", Options{SSH: SSHOptions{FirstArgs: []string{"-o", "User=x", "-o", "PasswordAuthentication=yes"}, IdentityFile: "k", OtherKeys: true}},
+			sshStart[:len(sshStart)-len("-o ConnectTimeout=30 ")] + sshBatch + "-o User=x -o PasswordAuthentication=yes -o ConnectTimeout=30 -l me -p 22 -o IdentityFile=\"k\" " +
+				"-o Compression=yes -- web1"},
 		{"me@web1:22", all, "-l me -p 22 "},
 		{"web1", Options{SSH: SSHOptions{HostKeys: HostKeysStrict}}, "-o StrictHostKeyChecking=yes "},
 		{"web1", Options{SSH: SSHOptions{HostKeys: HostKeysOff}}, "-o StrictHostKeyChecking=no " +
@@ -49,6 +52,8 @@ func TestPlanArgv(t *testing.T) {
 		{"doas:pg", Options{Doas: DoasOptions{Path: "/opt/doas", Args: []string{"-n"}}}, "/opt/doas -u pg -n -- sh -c echo"},
 		{"docker:app", Options{}, "docker exec --interactive app sh -c echo"},
 		{"docker:www@app", programs("docker", "/opt/docker", "-H", "tcp://h"), "/opt/docker -H tcp://h exec --interactive --user www app sh -c echo"},
+		{"docker:app", Options{Programs: map[string]ProgramOptions{"docker": {Args: []string{"-H", "h"}, ExecArgs: []string{"--privileged"}}}},
+			"docker -H h exec --interactive --privileged app sh -c echo"},
 		{"docker-run:reg.example/lib/img:1.2", Options{},
 			"docker run --interactive --rm --log-driver none --entrypoint  reg.example/lib/img:1.2 sh -c echo"},
 		{"podman:1000:10@app", Options{}, "podman exec --interactive --user 1000:10 app sh -c echo"},
@@ -75,6 +80,7 @@ func TestPlanArgv(t *testing.T) {
 		{"exec:nice env", Options{}, "nice env sh -c echo $0 a'b"},
 		{"exec:ssh -J b host bash", Options{}, "ssh -J b host bash -c exec \"$@\" bash sh -c echo $0 a'b"},
 		{`exec:docker run -i 'a b' python3.12`, Options{}, "docker run -i a b python3.12 -c a'b"},
+		{"sudo:pg", Options{Sudo: SudoOptions{Args: []string{"-s"}}}, "sudo -p mitogen-password -u pg -s -- sh -c eval \"`printf %b '"},
 		{"sudo:pg", Options{Sudo: SudoOptions{Login: true}}, "sudo -p mitogen-password -u pg -i -- sh -c eval \"`printf %b '"},
 	} {
 		got := strings.Join(mustPlan(t, tt.hop, tt.opt, true).Argv, " ")

@@ -126,16 +126,20 @@ func planSSH(h Hop, boot []string, opt Options, here bool) (Plan, error) {
 	if h.Host == "" {
 		return Plan{}, fmt.Errorf("no host")
 	}
-	args, err := sshArgs(h, opt)
+	o := opt.SSH
+	first, attempts := o.FirstArgs, attemptArgs(o, opt.Interactive)
+	if len(first) > 0 { // which must not have a say in attempts
+		first, attempts = slices.Concat(attempts, first), nil
+	}
+	args, err := sshArgs(h, opt, first)
 	if err != nil {
 		return Plan{}, err
 	}
-	o := opt.SSH
 	p := Plan{Ask: AskPass}
 	if !here {
 		p.Ask, p.TTY, p.Talk = AskNone, true, TalkQuestions
 	}
-	args = append(args, attemptArgs(o, opt.Interactive)...)
+	args = append(args, attempts...)
 	args = append(args, o.Args...)
 	if o.Compression == nil { // last, so that Args can say otherwise
 		args = append(args, "-o", "Compression=yes")
@@ -179,8 +183,8 @@ func ControlClient(argv []string, path string) []string {
 
 const noMaster = "ControlMaster=no"
 
-// sshArgs makes the command without what depends on where it is carried out.
-func sshArgs(h Hop, opt Options) ([]string, error) {
+// sshArgs makes the command without what depends on where it is carried out. first go before user, port and key.
+func sshArgs(h Hop, opt Options, first []string) ([]string, error) {
 	o := opt.SSH
 	args := []string{"ssh", "-T"}
 	if o.Path != "" {
@@ -195,7 +199,7 @@ func sshArgs(h Hop, opt Options) ([]string, error) {
 	args = append(args, "-o", noMaster)
 	option("ForwardX11", "no")
 	option("ClearAllForwardings", "yes")
-	args = append(args, o.FirstArgs...)
+	args = append(args, first...)
 	if t := or(o.ConnectTimeout, opt.timeout()); t > 0 {
 		option("ConnectTimeout", strconv.Itoa(wholeSeconds(t)))
 	}

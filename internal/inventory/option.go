@@ -68,7 +68,7 @@ func (r *reader) last(names []string) setting {
 			r.fail(name, "is encrypted")
 			return setting{}
 		}
-		if value := r.resolve(name, v.Value, 0); value != nil {
+		if value := r.resolve(name, v, 0); value != nil {
 			return setting{name, value}
 		}
 	}
@@ -226,7 +226,7 @@ func (r *reader) refuse(about row) {
 			continue
 		}
 		quiet := &reader{host: r.host, vars: r.vars}
-		value := quiet.resolve(name, v.Value, 0)
+		value := quiet.resolve(name, v, 0)
 		plain := !v.Vault && quiet.err == nil
 		if plain && (isEmpty(value) || slices.Contains(about.allowed, strings.ToLower(quiet.asText(name, value)))) {
 			continue

@@ -25,10 +25,10 @@ const maxReferences = 20
 type ansiblePython struct{}
 
 // resolve fills in templates. It returns nil for what is left out, and after a problem.
-func (r *reader) resolve(name string, value any, depth int) any {
-	text, ok := value.(string)
-	if !ok || !strings.Contains(text, "{{") && !strings.Contains(text, "{%") && !strings.Contains(text, "{#") {
-		return value
+func (r *reader) resolve(name string, v Var, depth int) any {
+	text, ok := v.Value.(string)
+	if !ok || v.Unsafe || !strings.Contains(text, "{{") && !strings.Contains(text, "{%") && !strings.Contains(text, "{#") {
+		return v.Value
 	}
 	if m := expression.FindStringSubmatch(text); m != nil && m[0] == text {
 		return r.evaluate(name, m, depth)
@@ -99,5 +99,5 @@ func (r *reader) term(name, text string, depth int) (value any, found bool) {
 		r.fail(name, "refers to %s, which isn't known here: references go in a circle", text)
 		return nil, true
 	}
-	return r.resolve(name, v.Value, depth+1), true
+	return r.resolve(name, v, depth+1), true
 }

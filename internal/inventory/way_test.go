@@ -58,7 +58,7 @@ func shown(t *testing.T, chain []Way) string {
 // terse leaves out what every command of ssh and sudo has.
 func terse(argv string) string {
 	for _, always := range []string{" -o LogLevel=ERROR -o ControlMaster=no -o ForwardX11=no -o ClearAllForwardings=yes", " -o ConnectTimeout=30",
-		" -o BatchMode=yes", " -o BatchMode=no", " -o NumberOfPasswordPrompts=1", " -o PasswordAuthentication=no -o KbdInteractiveAuthentication=no", " -o Compression=yes", " -o PreferredAuthentications=publickey", " -T", " -p mitogen-password"} {
+		" -o BatchMode=yes", " -o BatchMode=no", " -o NumberOfPasswordPrompts=1", " -o Compression=yes", " -o PasswordAuthentication=no -o KbdInteractiveAuthentication=no", " -T", " -p mitogen-password"} {
 		argv = strings.Replace(argv, always, "", 1)
 	}
 	return argv
