@@ -173,7 +173,13 @@ func (r *iniReader) host(line string) error {
 	if err != nil {
 		return err
 	}
-	return r.v.addHosts(r.group, names, port, vars, r.at)
+	err = r.v.addHosts(r.group, names, port, vars, r.at)
+	for _, name := range names {
+		if h := r.v.hosts[name]; h != nil {
+			h.line = true
+		}
+	}
+	return err
 }
 
 func (r *iniReader) assignments(host string, words []string) ([]namedVar, error) {

@@ -52,6 +52,7 @@ type Inventory struct {
 // A Host has the variables that were given for it alone. Use Vars for all.
 type Host struct {
 	Name    string
+	line    bool             // named by a line of text, see listed
 	own     map[string]Var   // from inventory sources
 	files   []map[string]Var // from host_vars, one for each place
 	direct  []*group         // groups that list it

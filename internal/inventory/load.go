@@ -123,7 +123,7 @@ func (v *Inventory) hostList(source string) {
 			name, port = word, 0
 		}
 		if name != "" && v.hosts[name] == nil {
-			v.add(v.groups["ungrouped"], name, port, origin{file: "(list)", source: source})
+			v.add(v.groups["ungrouped"], name, port, origin{file: "(list)", source: source}).line = true
 		}
 	}
 }

@@ -101,13 +101,16 @@ func (r *reader) login(plugin, option string, o *connect.Options) []connect.Hop 
 	s := r.given(plugin, option)
 	text := r.asText(s.name, s.value)
 	hops, err := []connect.Hop(nil), error(nil)
-	if s.name == "inventory_hostname" {
+	if s.name == "inventory_hostname" && r.host.line {
 		hops, err = listed(text)
 	}
 	if err == nil && hops == nil {
 		hops, err = loginAddress(text)
 	}
 	switch {
+	case err != nil && s.name == "inventory_hostname":
+		r.fail(s.name, "%v; mitogen_target can name a target", err)
+		return nil
 	case err != nil:
 		r.fail(s.name, "%v", err)
 		return nil
@@ -177,7 +180,8 @@ func isAddress6(text string) bool {
 // outside are the methods that a name with one hop may have. The others enter this machine itself.
 var outside = []string{"ssh", "docker", "docker-run", "podman", "podman-run", "buildah", "kubectl", "lxc", "lxd", "incus", "jail"}
 
-// listed reads a name that is a target rather than a host's: hops joined by +, or a method with its argument. It returns
+// listed reads a name that is a target rather than a host's: hops joined by +, or a method with its argument. Only a person
+// who writes a line can mean that: names in a mapping are often others' (of machines that a program has found). It returns
 // nil for all others; those are names for ssh, also if they are called like a method: "sudo", "local:2222".
 func listed(name string) ([]connect.Hop, error) {
 	method, argument, given := strings.Cut(name, ":")
@@ -191,7 +195,7 @@ func listed(name string) ([]connect.Hop, error) {
 	}
 	for _, h := range hops {
 		if h.Method == "exec" || len(hops) == 1 && !slices.Contains(outside, h.Method) {
-			return nil, fmt.Errorf("%q as a host's name would be a command on this machine: mitogen_target can say so", name)
+			return nil, fmt.Errorf("%q as a host's name would be a command on this machine", name)
 		}
 	}
 	return hops, nil

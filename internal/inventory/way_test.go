@@ -99,6 +99,7 @@ func TestWays(t *testing.T) {
 
 		{"ansible_connection=local ansible_user=me ansible_host=far", "local | BOOT"},
 		{"ansible_connection=mitogen_local", "local | BOOT"},
+		{"ansible_connection=local ansible_python_interpreter='{{ ansible_playbook_python }}'", "local | BOOT"},
 		{"ansible_connection=mitogen_sudo ansible_user=pg ansible_password=pw", "sudo:pg | sudo -u pg -H -- BOOT < pw"},
 		{"ansible_connection=mitogen_su ansible_user=pg", "su:pg | su pg -c 'BOOT'"},
 		{"ansible_connection=mitogen_doas", "doas | doas -u root -- BOOT"},
@@ -261,7 +262,7 @@ func TestNames(t *testing.T) {
 		"fe80::1": "[fe80::1]", "ssh:host": "host", "docker:app": "docker:app", "web1+sudo": "web1+sudo", "bastion+me@web1:22+docker:x": "bastion+me@web1:22+docker:x",
 		"local+sudo": "local+sudo", "sudo:pg": "", "local:x": "", "exec:sh": "", "web1+exec:sh": "", "setns:x/y": "", "setns:1": "ssh:setns:1", "web1+": "", "a:b": "", "ssh:": "", "chroot:/srv": "", "docker:app+x:y": "",
 	} {
-		r := &reader{host: &Host{Name: name}}
+		r := &reader{host: &Host{Name: name, line: true}}
 		ways := r.ways()
 		if want == "" && r.err == nil {
 			t.Errorf("name %s: %v, want an error", name, ways)
@@ -274,6 +275,17 @@ func TestNames(t *testing.T) {
 	for name, want := range map[string]string{"bastion+web1": "bastion+me@web1:22", "docker:app": "", "local+x": "far", "localhost": "local"} {
 		chain, err := v.Chain(v.Host(name))
 		if want == "" && err == nil || want != "" && (err != nil || chain[0].Target != want) {
+			t.Errorf("name %s: %v, %v, want %q", name, chain, err, want)
+		}
+	}
+}
+
+// Names in a mapping are never targets: they may be what others have called their machines.
+func TestNamesInMappings(t *testing.T) {
+	v := list(t, "---\nall: {hosts: {local+sudo: , 'docker:app': , 'web1+sudo': , local: , plain: , user@far: , 'far:22': }}")
+	for name, want := range map[string]string{"local+sudo": "", "docker:app": "", "web1+sudo": "", "local": "ssh:local", "plain": "plain", "user@far": "user@far"} {
+		chain, err := v.Chain(v.Host(name))
+		if want == "" && (err == nil || !strings.Contains(err.Error(), "inventory_hostname")) || want != "" && (err != nil || chain[0].Target != want) {
 			t.Errorf("name %s: %v, %v, want %q", name, chain, err, want)
 		}
 	}
