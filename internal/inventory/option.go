@@ -1,7 +1,6 @@
 package inventory
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"regexp"
@@ -157,44 +156,16 @@ func (r *reader) program(plugin, option string) string {
 	return text
 }
 
-// splitArgs cuts a command line as a POSIX shell does, without comments. Empty words are left out.
+// splitArgs cuts a command line as Python's shlex does, and leaves out empty words.
 func splitArgs(line string) ([]string, error) {
+	words, err := shellWords(line)
 	var all []string
-	var word strings.Builder
-	end := func() {
-		if w := strings.TrimSpace(word.String()); w != "" {
+	for _, w := range words {
+		if w = strings.TrimSpace(w); w != "" {
 			all = append(all, w)
 		}
-		word.Reset()
 	}
-	quoted, escaped := rune(0), false
-	for _, c := range line {
-		switch {
-		case escaped:
-			if quoted != 0 && c != quoted && c != '\\' {
-				word.WriteByte('\\')
-			}
-			word.WriteRune(c)
-			escaped = false
-		case c == '\\' && quoted != '\'':
-			escaped = true
-		case quoted != 0 && c == quoted:
-			quoted = 0
-		case quoted != 0:
-			word.WriteRune(c)
-		case c == '\'' || c == '"':
-			quoted = c
-		case strings.ContainsRune(" \t\r\n", c):
-			end()
-		default:
-			word.WriteRune(c)
-		}
-	}
-	if quoted != 0 || escaped {
-		return nil, errors.New("a quote or backslash without what ends it")
-	}
-	end()
-	return all, nil
+	return all, err
 }
 
 // facts are variables of Ansible's own about a host, which set nothing.
