@@ -2,8 +2,9 @@ package inventory
 
 import (
 	"context"
-	"fmt"
+	"encoding/json"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
@@ -320,18 +321,19 @@ bad4 mitogen_via=bad3
 
 // Words are cut as by Python's shlex, which Ansible uses.
 func TestSplitArgs(t *testing.T) {
-	for _, line := range []string{"", "a b", ` a  "b c" 'd e'`, `a\ b "c\"d" "e\f" 'g\h'`, `"" '' x`, "a#b #c", "a\tb\nc", `x="y z"w`, `"a\\b"`, `\'`} {
-		got, err := splitArgs(line)
-		if err != nil {
-			t.Errorf("%q: %v", line, err)
-			continue
-		}
-		out, err := exec.Command("python3", "-c", "import shlex, sys; print([x.strip() for x in shlex.split(sys.argv[1]) if x.strip()])", line).Output()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if want := strings.TrimSpace(string(out)); pythonList(got) != want {
-			t.Errorf("%q: got %s, want %s", line, pythonList(got), want)
+	lines := []string{"", "a b", ` a  "b c" 'd e'`, `a\ b "c\"d" "e\f" 'g\h'`, `"" '' x`, "a#b #c", "a\tb\nc", `x="y z"w`, `"a\\b"`, `\'`}
+	const code = "import json, shlex, sys; print(json.dumps([[x.strip() for x in shlex.split(a) if x.strip()] for a in sys.argv[1:]]))"
+	out, err := exec.Command("python3", append([]string{"-c", code}, lines...)...).Output()
+	var want [][]string
+	if err == nil {
+		err = json.Unmarshal(out, &want)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, line := range lines {
+		if got, err := splitArgs(line); err != nil || !slices.Equal(got, want[i]) {
+			t.Errorf("%q: got %q, %v, want %q", line, got, err, want[i])
 		}
 	}
 	for _, line := range []string{`'a`, `"a`, `a\`, `"a\"`} {
@@ -339,18 +341,6 @@ func TestSplitArgs(t *testing.T) {
 			t.Errorf("%q: got %q, want an error", line, got)
 		}
 	}
-}
-
-func pythonList(all []string) string {
-	var words []string
-	for _, w := range all {
-		q := "'" + strings.NewReplacer(`\`, `\\`).Replace(w) + "'"
-		if strings.Contains(w, "'") && !strings.Contains(w, `"`) {
-			q = `"` + strings.NewReplacer(`\`, `\\`).Replace(w) + `"`
-		}
-		words = append(words, q)
-	}
-	return fmt.Sprintf("[%s]", strings.Join(words, ", "))
 }
 
 func TestProxyAndUser(t *testing.T) {
