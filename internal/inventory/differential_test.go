@@ -327,6 +327,8 @@ python ansible_python_interpreter=/opt/python
 auto ansible_python_interpreter=auto_silent
 template ansible_host="{{ inventory_hostname }}.example" ansible_user="{{ x | default('me') }}" ansible_port="{{ y | default(22) }}"
 short.example ansible_host="{{ inventory_hostname_short }}"
+filters ansible_port="{{ ' 22' | int }}" ansible_user="{{ x | default('ME') | lower }}" ansible_become="{{ 'on' | bool }}" ansible_host="{{ ' a ' | trim | upper }}"
+filterwrong ansible_become="{{ y | bool }}"
 become ansible_become=yes
 becomeno ansible_become=off ansible_become_user=x
 becometext ansible_become="{{ x }}" x=T

@@ -6,15 +6,15 @@ import (
 	"strings"
 )
 
-// Templates are followed as far as inventories commonly go: variables, texts and numbers, with "default" behind them.
+// Templates are followed as far as inventories commonly go: variables, texts and numbers, with filters behind them.
 const (
 	term   = `(?:'[^'\\]*'|"[^"\\]*"|-?\d+|[A-Za-z_]\w*)`
-	filter = `\s*\|\s*(?:default|d)\(\s*(` + term + `)\s*(?:,\s*(?:boolean\s*=\s*)?(True|true|False|false)\s*)?\)`
+	filter = `\s*\|\s*(?:(?:default|d)\(\s*(` + term + `)\s*(?:,\s*(?:boolean\s*=\s*)?(True|true|False|false)\s*)?\)|(int|bool|string|lower|upper|trim)\b)`
 )
 
 var (
 	expression = regexp.MustCompile(`\{\{-?\s*(` + term + `)((?:` + filter + `)*)\s*-?\}\}`)
-	defaults   = regexp.MustCompile(filter)
+	filters    = regexp.MustCompile(filter)
 	ordinal    = regexp.MustCompile(`^-?\d+$`)
 )
 
@@ -48,8 +48,11 @@ func (r *reader) resolve(name string, v Var, depth int) any {
 // evaluate returns the value of an expression's match.
 func (r *reader) evaluate(name string, match []string, depth int) any {
 	value, found := r.term(name, match[1], depth)
-	for _, f := range defaults.FindAllStringSubmatch(match[2], -1) {
-		if !found || strings.EqualFold(f[2], "true") && isFalse(value) {
+	for _, f := range filters.FindAllStringSubmatch(match[2], -1) {
+		switch {
+		case f[1] == "" && found:
+			value = r.convert(name, f[3], value)
+		case f[1] != "" && (!found || strings.EqualFold(f[2], "true") && isFalse(value)):
 			value, found = r.term(name, f[1], depth)
 		}
 	}
@@ -58,6 +61,34 @@ func (r *reader) evaluate(name string, match []string, depth int) any {
 		return nil
 	}
 	return value
+}
+
+// convert returns what a filter makes of a value.
+func (r *reader) convert(name, filter string, value any) any {
+	text := r.asText(name, value)
+	switch filter {
+	case "string":
+		return text
+	case "lower":
+		return strings.ToLower(text)
+	case "upper":
+		return strings.ToUpper(text)
+	case "trim":
+		return strings.TrimSpace(text)
+	case "int":
+		if n, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64); err == nil {
+			return n
+		}
+	case "bool":
+		switch strings.ToLower(text) {
+		case "yes", "on", "1", "true":
+			return true
+		case "no", "off", "0", "false":
+			return false
+		}
+	}
+	r.fail(name, "can't be used here: %s of %q", filter, text)
+	return nil
 }
 
 func isFalse(value any) bool {

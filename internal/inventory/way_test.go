@@ -244,6 +244,10 @@ func TestWaysRefused(t *testing.T) {
 		{"mitogen_target=no+such:x", "mitogen_target"},
 		{"ansible_host='{{ lookup(\"env\", \"X\") }}'", "only Ansible"},
 		{"ansible_host='{{ nonesuch }}'", "nonesuch"},
+		{"ansible_host='{{ nonesuch | lower }}'", "nonesuch"},
+		{"ansible_port='{{ x | int }}' x=a", "ansible_port"},
+		{"ansible_become='{{ x | bool }}' x=maybe", "ansible_become"},
+		{"ansible_host='{{ x | b64decode }}' x=a", "only Ansible"},
 		{"ansible_host='{{ ansible_host }}'", "circle"},
 		{"ansible_python_interpreter='{{ ansible_playbook_python }}'", "ansible_python_interpreter"},
 	} {
