@@ -362,3 +362,24 @@ func TestProxyAndUser(t *testing.T) {
 		}
 	}
 }
+
+// Whatever a mapping says of where and as whom, it is one hop by ssh, or an error.
+func FuzzWays(f *testing.F) {
+	for _, s := range []string{"a+local", "docker:x", "me@b", "[::1]:22", "-oProxyCommand=x", "{{ x }}", "{{ x | default('y+sudo') }}", "a\\+b", "ssh:x", "local", "exec:sh"} {
+		f.Add(s, s, s)
+	}
+	f.Fuzz(func(t *testing.T, name, host, user string) {
+		for _, vars := range []map[string]Var{{}, {"ansible_host": {Value: host}}, {"ansible_user": {Value: user}}, {"ansible_host": {Value: host}, "ansible_user": {Value: user}}} {
+			vars["x"] = Var{Value: name}
+			r := &reader{host: &Host{Name: name}, vars: vars}
+			ways := r.ways()
+			if r.err != nil {
+				continue
+			}
+			hops, err := connect.ParseTarget(ways[0].Target)
+			if err != nil || len(ways) != 1 || len(hops) != 1 || hops[0].Method != "ssh" {
+				t.Errorf("name %q, %v: %+v, %v", name, vars, ways, err)
+			}
+		}
+	})
+}
