@@ -328,6 +328,10 @@ auto ansible_python_interpreter=auto_silent
 template ansible_host="{{ inventory_hostname }}.example" ansible_user="{{ x | default('me') }}" ansible_port="{{ y | default(22) }}"
 short.example ansible_host="{{ inventory_hostname_short }}"
 filters ansible_port="{{ ' 22' | int }}" ansible_user="{{ x | default('ME') | lower }}" ansible_become="{{ 'on' | bool }}" ansible_host="{{ ' a ' | trim | upper }}"
+hostvars1 ansible_host="{{ hostvars['spellings']['ansible_host'] }}" ansible_user="{{ hostvars[of].ansible_ssh_user | default('x') }}" of=spellings
+hostvars2 ansible_host="{{ hostvars['template'].ansible_host }}" ansible_port="{{ hostvars['localhost'].nonesuch | default(22) }}"
+hostvars3 ansible_ssh_common_args='-o ProxyCommand="ssh -W %h:%p {{ hostvars["user"]["inventory_hostname"] }}"'
+hostvars4 ansible_host="{{ hostvars['nonesuch'].ansible_host }}"
 filterwrong ansible_become="{{ y | bool }}"
 become ansible_become=yes
 becomeno ansible_become=off ansible_become_user=x

@@ -11,9 +11,10 @@ import (
 
 // A reader reads a host's variables as options of Ansible's plugins. err is the first problem.
 type reader struct {
-	host *Host
-	vars map[string]Var
-	err  error
+	inventory *Inventory // for variables of other hosts
+	host      *Host
+	vars      map[string]Var
+	err       error
 
 	proxy string          // see Way.Proxy
 	asked map[string]bool // "plugin option", for the test of the vocabulary
@@ -196,7 +197,7 @@ func (r *reader) refuse(about row) {
 		if !ok {
 			continue
 		}
-		quiet := &reader{host: r.host, vars: r.vars}
+		quiet := &reader{inventory: r.inventory, host: r.host, vars: r.vars}
 		value := quiet.resolve(name, v, 0)
 		plain := !v.Vault && quiet.err == nil
 		if plain && (isEmpty(value) || slices.Contains(about.allowed, strings.ToLower(quiet.asText(name, value)))) {

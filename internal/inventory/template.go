@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"os"
 	"regexp"
 	"strconv"
 	"strings"
@@ -8,14 +9,19 @@ import (
 
 // Templates are followed as far as inventories commonly go: variables, texts and numbers, with filters behind them.
 const (
-	term   = `(?:'[^'\\]*'|"[^"\\]*"|-?\d+|[A-Za-z_]\w*)`
+	word   = `(?:'[^'\\]*'|"[^"\\]*"|[A-Za-z_]\w*)`
+	other  = `hostvars\[\s*` + word + `\s*\](?:\.[A-Za-z_]\w*|\[\s*` + word + `\s*\])`
+	lookup = `lookup\(\s*['"](?:ansible\.builtin\.)?env['"]\s*,\s*['"]\w+['"]\s*\)`
+	term   = `(?:` + lookup + `|` + other + `|` + word + `|-?\d+)`
 	filter = `\s*\|\s*(?:(?:default|d)\(\s*(` + term + `)\s*(?:,\s*(?:boolean\s*=\s*)?(True|true|False|false)\s*)?\)|(int|bool|string|lower|upper|trim)\b)`
 )
 
 var (
-	expression = regexp.MustCompile(`\{\{-?\s*(` + term + `)((?:` + filter + `)*)\s*-?\}\}`)
+	expression = regexp.MustCompile(`\{\{\s*(` + term + `)((?:` + filter + `)*)\s*\}\}`)
 	filters    = regexp.MustCompile(filter)
 	ordinal    = regexp.MustCompile(`^-?\d+$`)
+	hostvar    = regexp.MustCompile(`^hostvars\[\s*(` + word + `)\s*\](?:\.(\w+)|\[\s*(` + word + `)\s*\])$`)
+	variable   = regexp.MustCompile(`(\w+)['"]\s*\)$`)
 )
 
 // maxReferences bounds references of variables to variables.
@@ -97,7 +103,12 @@ func isFalse(value any) bool {
 
 // term returns the value of a variable or literal, and whether there is one.
 func (r *reader) term(name, text string, depth int) (value any, found bool) {
+	if m := hostvar.FindStringSubmatch(text); m != nil {
+		return r.hostvar(name, m, depth)
+	}
 	switch {
+	case strings.HasPrefix(text, "lookup"): // of an environment variable; one that isn't set is empty
+		return os.Getenv(variable.FindStringSubmatch(text)[1]), true
 	case text[0] == '\'' || text[0] == '"':
 		return text[1 : len(text)-1], true
 	case ordinal.MatchString(text):
@@ -117,6 +128,33 @@ func (r *reader) term(name, text string, depth int) (value any, found bool) {
 		short, _, _ := strings.Cut(r.host.Name, ".")
 		return short, true
 	}
+	return r.variable(name, text, depth)
+}
+
+// hostvar returns a variable of another host.
+func (r *reader) hostvar(name string, match []string, depth int) (value any, found bool) {
+	host, _ := r.term(name, match[1], depth)
+	about := match[2]
+	if about == "" {
+		x, _ := r.term(name, match[3], depth)
+		about = r.asText(name, x)
+	}
+	if r.inventory == nil || r.err != nil {
+		return nil, false
+	}
+	h := r.inventory.hosts[r.asText(name, host)]
+	if h == nil {
+		return nil, false
+	}
+	other := &reader{inventory: r.inventory, host: h, vars: r.inventory.Vars(h)}
+	if value, found = other.variable(about, about, depth+1); other.err != nil {
+		r.fail(name, "refers to %s: %v", match[0], other.err)
+	}
+	return value, found
+}
+
+// variable returns the value of a variable.
+func (r *reader) variable(name, text string, depth int) (value any, found bool) {
 	v, ok := r.vars[text]
 	switch {
 	case !ok && text == "ansible_playbook_python":

@@ -34,7 +34,7 @@ func (v *Inventory) chain(h *Host, below []string) ([]Way, error) {
 	if slices.Contains(below, h.Name) {
 		return nil, fmt.Errorf("host %s: mitogen_via leads in a circle: %s", h.Name, strings.Join(append(below, h.Name), ", "))
 	}
-	r := &reader{host: h, vars: v.Vars(h)}
+	r := &reader{inventory: v, host: h, vars: v.Vars(h)}
 	ways, via := r.ways(), r.text("mitogen", "via")
 	if r.err != nil {
 		return nil, r.err

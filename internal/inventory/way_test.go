@@ -66,6 +66,7 @@ func terse(argv string) string {
 }
 
 func TestWays(t *testing.T) {
+	t.Setenv("MITOGEN_WAY", "from.env")
 	for _, tt := range []struct{ vars, want string }{
 		{"", "h | ssh -- h 'BOOT'"},
 		{"ansible_connection=ssh ansible_host=10.0.0.1 ansible_port=2222 ansible_user=me", "me@10.0.0.1:2222 | ssh -l me -p 2222 -- 10.0.0.1 'BOOT'"},
@@ -157,6 +158,7 @@ func TestWays(t *testing.T) {
 
 		{`ansible_host="{{ a | default('x.example') }}" ansible_user='{{inventory_hostname_short}}-{{ b }}' b="{{ c | default(d) }}" d=7`,
 			"h-7@x.example | ssh -l h-7 -- x.example 'BOOT'"},
+		{`ansible_host="{{ lookup('env', 'MITOGEN_WAY') }}{{lookup('ansible.builtin.env','MITOGEN_NO_WAY')}}"`, "from.env | ssh -- from.env 'BOOT'"},
 		{`ansible_user="{{ a | default(omit) }}" ansible_port="{{ empty | default(22, true) }}" empty=''`, "h:22 | ssh -p 22 -- h 'BOOT'"},
 	} {
 		v := one(t, tt.vars)
@@ -242,9 +244,14 @@ func TestWaysRefused(t *testing.T) {
 		{"mitogen_via=sudo:x+local@h2", "mitogen_via"},
 		{"mitogen_via=h", "in a circle"},
 		{"mitogen_target=no+such:x", "mitogen_target"},
-		{"ansible_host='{{ lookup(\"env\", \"X\") }}'", "only Ansible"},
+		{"ansible_host='{{ lookup(\"file\", \"X\") }}'", "only Ansible"},
 		{"ansible_host='{{ nonesuch }}'", "nonesuch"},
 		{"ansible_host='{{ nonesuch | lower }}'", "nonesuch"},
+		{"ansible_host='{{ hostvars.h2.x }}'", "only Ansible"},
+		{"ansible_host='{{ hostvars[\"h2\"].x }}'", "hostvars"},
+		{"ansible_host='{{ hostvars[\"h3\"].x }}'", "hostvars"},
+		{"ansible_host='{{ hostvars[\"h\"].ansible_host }}'", "circle"},
+		{"ansible_host='{{- x }}' x=a", "only Ansible"},
 		{"ansible_port='{{ x | int }}' x=a", "ansible_port"},
 		{"ansible_become='{{ x | bool }}' x=maybe", "ansible_become"},
 		{"ansible_host='{{ x | b64decode }}' x=a", "only Ansible"},
