@@ -40,6 +40,7 @@ systemd-nspawn  systemd-container
 lxc-attach      lxc
 ansible-playbook  ansible-core
 setfacl         acl
+sshpass         sshpass
 strace          strace
 '
 
