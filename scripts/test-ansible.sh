@@ -5,4 +5,4 @@ cd "$(dirname "$0")/.."
 MITOGEN_ANSIBLE=$(scripts/ansible-releases.sh 2.14 2.16 2.18 2.19 2.20 newest next)
 export MITOGEN_ANSIBLE MITOGEN_ANSIBLE_ALL=1
 
-go test -count=1 -timeout 60m -v -run 'Test(SameAsSSH|OtherPythons|Ways|Recycled|Persist|NoProgram|Killed|Wrapper)' ./internal/ansible
+go test -count=1 -timeout 60m -v -run 'Test(SameAsSSH|OtherPythons|Ways|Recycled|Persist|NoProgram|Killed|Wrapper|FactsDecideNothing|EachItemInItsPlace)' ./internal/ansible

@@ -284,6 +284,7 @@ V6 = re.compile(r'[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]+(?:%[\w.-]+)?$|\[[0-9A-Fa-f:.]+(?
 # Variables that Ansible itself doesn't take from facts; and what no variable of a connection is from facts.
 CLEANED = re.compile(r'ansible_(?:ssh|become)_|ansible_.*_interpreter$')
 OWN = tuple('mitogen_' + name for name in ('target', 'via', 'persist', 'native', 'executable', 'pipelining')) + ('inventory_hostname',)
+HARMLESS = ('mitogen_ssh_compression', 'mitogen_ssh_debug_level', 'mitogen_ssh_keepalive_count', 'mitogen_ssh_keepalive_interval')    # Mitogen's own
 DECIDING = {}               # plugins' names: what Session.deciding has found
 NO_PASSWORD = ['-o', 'KbdInteractiveAuthentication=no', '-o', 'PreferredAuthentications=gssapi-with-mic,gssapi-keyex,hostbased,publickey',
                '-o', 'PasswordAuthentication=no']
@@ -432,18 +433,20 @@ class Session:
         self.vars = {}          # of the host that is connected to, which for a delegated task isn't the task's
         self.name = None        # of that host
         self.hops = (None, [])  # the last answer of way(), which takes a while, and for what
+        self.checked = False    # vars say nothing that is refused
 
     def told(self, variables, name=None):
         """Take the variables of the host that is connected to."""
         self.vars = variables
         self.name = to_text(name or variables.get('inventory_hostname') or '')
         self.hops = (None, [])
+        self.checked = False
 
     # Where to connect, and how
 
     def first(self):
         """The first message: where the host is, and what is on the way there."""
-        self.refuse_facts(self.name, self.vars)
+        self.check()
         user = self.option('remote_user')
         address = self.address(self.option('host'), user)
         target = self.option('mitogen_target')
@@ -451,6 +454,22 @@ class Session:
             target = target.replace('{host}', address)
         return {'op': 'ansible', 'protocol': PROTOCOL, 'host': self.name or to_text(self.option('host')), 'target': to_text(target or address),
                 'options': self.options(self.option, self.option('password') or self.connection._play_context.password), 'via': self.way(self.option('mitogen_via'))}
+
+    def check(self):
+        """Raise an error for variables that decide how the host is reached, and can't be taken."""
+        if not self.checked:
+            self.refuse_facts(self.name, self.vars)
+            self.refuse_unknown(self.name, self.vars)
+            self.checked = True
+
+    def refuse_unknown(self, name, variables):
+        """Raise an error for a variable that is written like those that decide, and is none."""
+        known = None
+        for variable in variables:
+            if variable.startswith(('ansible_mitogen_', 'mitogen_ssh_')) and variable not in HARMLESS:
+                known = known or C.config.get_plugin_vars('connection', self.connection._load_name)
+                if variable not in known:
+                    raise AnsibleConnectionFailure('mitogen: host %s: there is no variable %s; docs/ansible.md has those that there are' % (name, variable))
 
     def refuse_facts(self, name, variables):
         """Raise an error if a host's facts, which any module's answer and the fact cache can bring, name what decides how it's reached."""
@@ -509,6 +528,7 @@ class Session:
                 return self.option(option) if option in ('ssh_common_args', 'ssh_args', 'ssh_executable', 'host_key_checking', 'timeout') else None
             return [{'target': self.address(name, account), 'options': self.options(value)}], None
         self.refuse_facts(name, there)
+        self.refuse_unknown(name, there)
         value = self.value_there(there)
         hops = [{'target': self.target_there(name, there, value), 'options': self.options(value)}]
         if account:
@@ -792,6 +812,7 @@ class Connection(SSHConnection):
         if plugin is not None:
             plugin = Become(plugin)
         super(Connection, self).set_become_plugin(plugin)
+        self.mitogen.checked = False
 
     def is_pipelining_enabled(self, wrap_async=False):
         return self.get_option('pipelining') and not wrap_async and not C.DEFAULT_KEEP_REMOTE_FILES
@@ -834,7 +855,7 @@ class Connection(SSHConnection):
             if self.mitogen_wanted():
                 return self.mitogen.request(message, **kwargs)
             why = 'it cannot be used for this host'
-            self.mitogen.refuse_facts(self.mitogen.name, self.mitogen.vars)
+            self.mitogen.check()
         except Unusable as e:
             self.mitogen.drop()
             why = to_native(e)
