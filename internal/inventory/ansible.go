@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"cmp"
 	"context"
 	"os"
 	"os/exec"
@@ -27,7 +28,7 @@ func fromAnsible(ctx context.Context, sources []string, why *needsAnsible) (*Inv
 	}
 	ctx, cancel := context.WithTimeout(ctx, scriptTimeout)
 	defer cancel()
-	env := append(os.Environ(), "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED=1", "ANSIBLE_DEPRECATION_WARNINGS=0", "ANSIBLE_FORCE_COLOR=0")
+	env := append(os.Environ(), "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED=1", "ANSIBLE_INVENTORY_EXPORT=0", "ANSIBLE_DEPRECATION_WARNINGS=0", "ANSIBLE_FORCE_COLOR=0")
 	out, stderr, err := run(ctx, env, append(argv, "--list")...)
 	if err != nil {
 		return nil, &Error{File: bad.File, Line: bad.Line, Text: err.Error()}
@@ -43,10 +44,10 @@ func fromAnsible(ctx context.Context, sources []string, why *needsAnsible) (*Inv
 	return v, v.finish()
 }
 
-// A readingOption is one of Ansible's by which an inventory is read otherwise than here.
+// A readingOption is an option of Ansible by which an inventory is read otherwise than here.
 type readingOption struct {
 	env, section, key string
-	usual             string // the value that means what is done here
+	usual             string // the values, with "|" between, that mean what is done here
 }
 
 var readingOptions = []readingOption{
@@ -64,32 +65,30 @@ var readingOptions = []readingOption{
 	{"ANSIBLE_VARS_PLUGINS", "defaults", "vars_plugins", ""},
 	{"ANSIBLE_VARS_PLUGIN_STAGE", "vars_host_group_vars", "stage", ""},
 	{"ANSIBLE_RUN_VARS_PLUGINS", "defaults", "run_vars_plugins", "demand"},
-	{"ANSIBLE_DUPLICATE_YAML_DICT_KEY", "defaults", "duplicate_dict_key", "warn"},
+	{"ANSIBLE_TRANSFORM_INVALID_GROUP_CHARS", "defaults", "force_valid_group_names", "never|ignore"},
+	{"ANSIBLE_DUPLICATE_YAML_DICT_KEY", "defaults", "duplicate_dict_key", "warn|ignore"},
 }
 
-// passwords are the readingOptions that name a password for encrypted values.
-var passwords = []readingOption{
-	{"ANSIBLE_VAULT_PASSWORD_FILE", "defaults", "vault_password_file", ""},
-	{"ANSIBLE_VAULT_IDENTITY_LIST", "defaults", "vault_identity_list", ""},
-}
-
-// configured returns the first readingOption that isn't usual, nil if there is none.
+// configured returns the first option that isn't usual, or the first vars plugin, which Ansible would run; nil if there is none.
 func configured(dir string) *needsAnsible {
 	config := findConfig(dir)
 	for _, s := range readingOptions {
-		if value, at := config.get(s); at != nil && !slices.Equal(commaList(value), commaList(s.usual)) {
+		value, at := config.get(s)
+		usual := func(u string) bool { return slices.Equal(commaList(value), commaList(u)) }
+		if at != nil && !slices.ContainsFunc(strings.Split(s.usual, "|"), usual) {
 			return &needsAnsible{at.file, at.line, s.key + " decides how inventories are read"}
+		}
+	}
+	home, _ := os.UserHomeDir()
+	for _, dir := range []string{cmp.Or(os.Getenv("ANSIBLE_HOME"), filepath.Join(home, ".ansible")), "/usr/share/ansible"} {
+		if plugins, _ := filepath.Glob(filepath.Join(dir, "plugins/vars/*.py")); len(plugins) > 0 {
+			return &needsAnsible{File: plugins[0], Text: "decides on variables"}
 		}
 	}
 	return nil
 }
 
-func vaultPassword(dir string) bool {
-	config := findConfig(dir)
-	return slices.ContainsFunc(passwords, func(s readingOption) bool { value, _ := config.get(s); return value != "" })
-}
-
-// list splits at commas.
+// commaList splits at commas.
 func commaList(s string) []string {
 	var all []string
 	for word := range strings.SplitSeq(s, ",") {
@@ -128,7 +127,7 @@ func findConfig(dir string) config {
 	return config{}
 }
 
-// get returns a readingOption's value and where it was given; nil if it wasn't.
+// get returns an option's value and where it was given; nil if it wasn't.
 func (c config) get(s readingOption) (string, *origin) {
 	if value := os.Getenv(s.env); value != "" {
 		return value, &origin{file: "$" + s.env}

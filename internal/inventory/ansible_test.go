@@ -26,6 +26,7 @@ type sample struct {
 	Limits  []string `json:"limits"`
 	refused string   // our error, where Ansible's resolution is refused
 	since   string   // the first release that resolves it in this way, and why
+	asks    bool     // ansible-inventory reads it
 	loose   []bool   // whether a limit may be refused
 }
 
@@ -107,7 +108,7 @@ func ask(t *testing.T, python string, samples []sample) []answer {
 }
 
 // readSamples writes the samples of testdata/*.txtar to a directory. A file "NAME/run" says how: lines "-i SOURCE" (default: hosts),
-// "-l LIMIT", "-L LIMIT" (which may be refused), "refused TEXT", "since RELEASE WHY".
+// "-l LIMIT", "-L LIMIT" (which may be refused), "refused TEXT", "asks" (ansible-inventory), "since RELEASE WHY".
 func readSamples(t *testing.T) []sample {
 	t.Helper()
 	files, err := filepath.Glob("testdata/*.txtar")
@@ -172,6 +173,8 @@ func parseRun(t *testing.T, text string) sample {
 			s.loose = append(s.loose, verb == "-L")
 		case "refused":
 			s.refused = rest
+		case "asks":
+			s.asks = true
 		case "since":
 			s.since = rest
 		default:
@@ -192,6 +195,7 @@ func TestAgainstAnsible(t *testing.T) {
 	samples := readSamples(t)
 	for program, python := range ansiblePythons(t) {
 		answers := ask(t, python, samples)
+		t.Setenv("PATH", filepath.Dir(program)+":"+os.Getenv("PATH"))
 		for i, s := range samples {
 			t.Run(s.name, func(t *testing.T) {
 				if s.since != "" && older(answers[i].Version, s.since) {
@@ -217,8 +221,10 @@ func older(version, since string) bool {
 func compare(t *testing.T, s sample, want answer) string {
 	t.Helper()
 	t.Chdir(s.Dir)
-	t.Setenv("ANSIBLE_CONFIG", os.DevNull)
-	v, err := load(context.Background(), s.Sources, nil, s.Dir)
+	config := filepath.Join(t.TempDir(), "ansible.cfg")
+	writeFile(t, config, "")
+	t.Setenv("ANSIBLE_CONFIG", config)
+	v, err := loadAt(context.Background(), s.Sources, nil, s.Dir)
 	if s.refused != "" {
 		if err == nil || !strings.Contains(err.Error(), s.refused) {
 			return fmt.Sprintf("error %v, want %q", err, s.refused)
@@ -241,6 +247,10 @@ func compare(t *testing.T, s sample, want answer) string {
 		fmt.Fprintf(&diff, "hosts  %q\nwant   %q\n", got, want.Hosts)
 	}
 	for _, h := range v.Hosts() {
+		if s.asks { // which doesn't tell them
+			delete(want.Vars[h.Name], "inventory_file")
+			delete(want.Vars[h.Name], "inventory_dir")
+		}
 		diff.WriteString(compareHost(v, h, want))
 	}
 	for i, limit := range s.Limits {

@@ -45,7 +45,11 @@ func pythonRegexp(text string, ascii bool) (*regexp.Regexp, error) {
 	if form != "" {
 		return nil, fmt.Errorf("%q isn't supported here, because Python's regular expressions differ", form)
 	}
-	re, err := regexp.Compile(`^(?:` + endOfText.ReplaceAllString(text, `${1}\z`) + `)`)
+	text = endOfText.ReplaceAllString(text, `${1}\z`)
+	re, err := regexp.Compile(text) // by itself, so that the brackets below complete nothing
+	if err == nil {
+		re, err = regexp.Compile(`^(?:` + text + `)`)
+	}
 	if err != nil {
 		return nil, errors.New(strings.TrimPrefix(err.Error(), "error parsing regexp: ") + " (Python's lookaround and backreferences aren't supported)")
 	}

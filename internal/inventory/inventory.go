@@ -44,7 +44,6 @@ type Inventory struct {
 	groupOrder []*group // as first named
 	localhost  *Host    // the first of localhost's names that a source lists
 	order      []*Host  // of "all"; set by finish
-	vault      *origin  // the first encrypted value
 	changes    int      // counts what was added, to tell a source that said nothing
 	warnings   []string
 }

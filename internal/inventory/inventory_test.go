@@ -77,7 +77,7 @@ all:
           hosts: {"db-[a:c:2].example": }
 `
 
-func mustLoad(t *testing.T, sources ...string) *Inventory {
+func load(t *testing.T, sources ...string) *Inventory {
 	t.Helper()
 	v, err := Load(context.Background(), sources, strings.NewReader(iniText))
 	if err != nil {
@@ -97,7 +97,7 @@ func names(hosts []*Host) string {
 func TestForms(t *testing.T) {
 	dir := write(t, map[string]string{"hosts": iniText, "hosts.yml": yamlText})
 	for _, source := range []string{"-", dir + "/hosts", dir + "/hosts.yml"} {
-		v := mustLoad(t, source)
+		v := load(t, source)
 		if got := names(v.members("prod")); got != "web01 web02 web03 old db-a.example db-c.example" {
 			t.Errorf("%s: prod is %s", source, got)
 		}
@@ -115,14 +115,14 @@ func TestForms(t *testing.T) {
 			t.Errorf("%s: %v", source, got)
 		}
 	}
-	v := mustLoad(t, "-")
+	v := load(t, "-")
 	if got := v.Vars(v.Host("odd.name"))["ansible_port"].Value; got != int64(2222) {
 		t.Errorf("port %v", got)
 	}
 	if got := v.Vars(v.Host("web01"))["quoted"].Value; got != "a # b" {
 		t.Errorf("%q", got)
 	}
-	y := mustLoad(t, dir+"/hosts.yml")
+	y := load(t, dir+"/hosts.yml")
 	vars := y.Vars(y.Host("old"))
 	if !vars["secret"].Vault || vars["octal"].Value != int64(420) || vars["word"].Value != int64(45045) {
 		t.Errorf("%+v", vars)
@@ -134,7 +134,7 @@ func (v *Inventory) members(name string) []*Host { return v.groups[name].members
 func TestVarsFiles(t *testing.T) {
 	dir := write(t, map[string]string{"inv/hosts": "[web]\na x=1 y=1\nb\n", "inv/more.yml": "db: {hosts: {c: }}", "inv/notes.md": "[", "inv/.hidden": "[",
 		"inv/group_vars/web.yml": "{x: 2, z: 2}", "inv/group_vars/all/first": "w: 1", "inv/group_vars/all/second.yml": "w: 2", "inv/host_vars/a.json": `{"y": 3}`})
-	v := mustLoad(t, dir+"/inv")
+	v := load(t, dir+"/inv")
 	got := fmt.Sprint(v.Vars(v.Host("a"))["x"].Value, v.Vars(v.Host("a"))["y"].Value, v.Vars(v.Host("a"))["z"].Value, v.Vars(v.Host("b"))["x"].Value,
 		v.Vars(v.Host("c"))["w"].Value)
 	if got != "1 3 2 2 2" {
@@ -149,7 +149,7 @@ func TestProgram(t *testing.T) {
 			`echo '{"_meta": {"hostvars": {"a": {"ansible_port": 22, "f": 1.5}}}, "web": {"hosts": ["a", "b"], "vars": {"x": "y"}}, "all": {"children": ["web"]}, "old": ["c"]}'` + "\n",
 		"hosts.aws.yml": "plugin: amazon.aws.aws_ec2\nregions: [x]\n", "bad.yml": "plugin: x\n", "script": "#!/bin/sh\necho '{\"g\": [\"s\"]}'\n"})
 	t.Setenv("PATH", dir+"/bin:"+os.Getenv("PATH"))
-	v := mustLoad(t, dir+"/hosts.aws.yml")
+	v := load(t, dir+"/hosts.aws.yml")
 	if got := names(v.Hosts()); got != "a b c" {
 		t.Error(got)
 	}
@@ -160,7 +160,7 @@ func TestProgram(t *testing.T) {
 		t.Error(err)
 	}
 	t.Setenv("PATH", dir)
-	if names(mustLoad(t, dir+"/script").Hosts()) != "s" {
+	if names(load(t, dir+"/script").Hosts()) != "s" {
 		t.Error("script")
 	}
 	if _, err := Load(context.Background(), []string{dir + "/hosts.aws.yml"}, nil); err == nil || !strings.Contains(err.Error(), "install ansible-core") {
@@ -209,7 +209,7 @@ func TestErrors(t *testing.T) {
 }
 
 func TestSelect(t *testing.T) {
-	v := mustLoad(t, "-")
+	v := load(t, "-")
 	for pattern, want := range map[string]string{
 		"web":              "web01 web02 web03 old",
 		"web,db":           "web01 web02 web03 old db-a.example db-c.example",

@@ -26,15 +26,15 @@ func Load(ctx context.Context, sources []string, stdin io.Reader) (*Inventory, e
 	if err != nil {
 		return nil, err
 	}
-	v, err := load(ctx, sources, stdin, dir)
+	v, err := loadAt(ctx, sources, stdin, dir)
 	if err != nil {
 		return nil, fmt.Errorf("inventory %w", err)
 	}
 	return v, nil
 }
 
-// load reads sources; dir is where a playbook would be.
-func load(ctx context.Context, sources []string, stdin io.Reader, dir string) (*Inventory, error) {
+// loadAt reads sources; dir is the working directory, where Ansible expects a playbook.
+func loadAt(ctx context.Context, sources []string, stdin io.Reader, dir string) (*Inventory, error) {
 	why := configured(dir)
 	if why == nil {
 		v := New()
@@ -68,13 +68,13 @@ func (v *Inventory) read(ctx context.Context, sources []string, stdin io.Reader,
 	if err := v.finish(); err != nil {
 		return fmt.Errorf("%s: %w", strings.Join(sources, ", "), err)
 	}
+	if err := unshared(dir); err != nil {
+		return err
+	}
 	for _, place := range append(places, dir) {
 		if err := v.varsFiles(place); err != nil {
 			return err
 		}
-	}
-	if v.vault != nil && vaultPassword(dir) {
-		return &needsAnsible{v.vault.file, v.vault.line, "is encrypted"}
 	}
 	return nil
 }

@@ -95,8 +95,8 @@ type pair struct {
 // mapping returns the entries of n as PyYAML sees them: those of merges first, then n's own, a later one in the place of an earlier.
 // Where two merges differ, releases of PyYAML differ in which wins, so it is an error.
 func (r *yamlReader) mapping(n *yaml.Node, depth int) ([]pair, error) {
-	if depth > maxDepth {
-		return nil, r.bad(n, "nested too deep")
+	if r.work += len(n.Content); depth > maxDepth || r.work > maxWork {
+		return nil, r.bad(n, "too large or nested too deep")
 	}
 	var merged, own pairs
 	for i := 0; i+1 < len(n.Content); i += 2 {

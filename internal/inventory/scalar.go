@@ -20,9 +20,6 @@ func (r *yamlReader) variable(n *yaml.Node) (Var, error) {
 	switch {
 	case isVault(n):
 		v.Vault = true
-		if at := r.place(n); r.v.vault == nil {
-			r.v.vault = &at
-		}
 		return v, nil
 	case n.Tag == "!unsafe":
 		v.Unsafe = true

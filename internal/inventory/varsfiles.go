@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"go.yaml.in/yaml/v4"
 )
@@ -33,6 +34,25 @@ func (v *Inventory) varsFiles(place string) error {
 			return err
 		}
 		h.files = append(h.files, vars)
+	}
+	return nil
+}
+
+// unshared is an error if another user's group_vars or host_vars are in a directory where everyone may write.
+func unshared(dir string) error {
+	st, err := os.Stat(dir)
+	if err != nil || st.Mode().Perm()&0o002 == 0 {
+		return err
+	}
+	for _, name := range []string{"group_vars", "host_vars"} {
+		path := filepath.Join(dir, name)
+		st, err := os.Lstat(path)
+		if err != nil {
+			continue
+		}
+		if owner, ok := st.Sys().(*syscall.Stat_t); !ok || owner.Uid != 0 && int(owner.Uid) != os.Geteuid() {
+			return &Error{File: path, Text: "belongs to another user, and everyone may write to its directory"}
+		}
 	}
 	return nil
 }

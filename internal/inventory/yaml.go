@@ -6,9 +6,13 @@ import (
 
 // A yamlReader reads Ansible's YAML form.
 type yamlReader struct {
-	v  *Inventory
-	at origin
+	v    *Inventory
+	at   origin
+	work int // entries of mappings that were read; aliases multiply them
 }
+
+// maxWork bounds the entries that are read of a file.
+const maxWork = 1 << 23
 
 func (r *yamlReader) place(n *yaml.Node) origin {
 	at := r.at

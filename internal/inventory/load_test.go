@@ -1,0 +1,209 @@
+package inventory
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// realAnsible puts one Ansible first in PATH, and an empty configuration in place of the user's.
+func realAnsible(t *testing.T) (dir string) {
+	t.Helper()
+	for program := range ansiblePythons(t) {
+		dir = filepath.Dir(program)
+	}
+	config := filepath.Join(t.TempDir(), "ansible.cfg")
+	writeFile(t, config, "")
+	t.Setenv("ANSIBLE_CONFIG", config)
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	return dir
+}
+
+// Options that change how inventories are read are left to Ansible, wherever they stand.
+func TestConfigured(t *testing.T) {
+	realAnsible(t)
+	dir := write(t, map[string]string{
+		"hosts.yml":         "all: {vars: {m: {a: 1}}, hosts: {x: {m: {b: 2}}}}",
+		"usual/ansible.cfg": "[inventory]\nenable_plugins = host_list, script, auto, yaml, ini, toml\n[defaults]\nhash_behaviour=replace ; as ever\nforks = 5\n",
+		"merge/ansible.cfg": "# comment\n[other]\nhash_behaviour = x\n[defaults]\nhash_behaviour = merge\n",
+		"empty":             "",
+	})
+	t.Chdir(dir)
+	size := func() int {
+		v, err := Load(context.Background(), []string{dir + "/hosts.yml"}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(v.Vars(v.Host("x"))["m"].Value.(map[string]any))
+	}
+	t.Setenv("ANSIBLE_CONFIG", dir+"/usual")
+	if got := size(); got != 1 {
+		t.Errorf("usual options: %d entries, want 1", got)
+	}
+	t.Setenv("ANSIBLE_CONFIG", dir+"/merge/ansible.cfg")
+	if got := size(); got != 2 {
+		t.Errorf("hash_behaviour = merge: %d entries, want 2", got)
+	}
+	t.Setenv("PATH", dir)
+	_, err := Load(context.Background(), []string{dir + "/hosts.yml"}, nil)
+	if want := "merge/ansible.cfg:5: hash_behaviour decides how inventories are read, and ansible-inventory isn't there"; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("without Ansible: %v, want %q", err, want)
+	}
+	t.Setenv("ANSIBLE_CONFIG", "")
+	t.Setenv("HOME", dir+"/merge")
+	t.Chdir(dir + "/usual")
+	if got := size(); got != 1 {
+		t.Errorf("the working directory's options: %d entries, want 1", got)
+	}
+	t.Setenv("ANSIBLE_INVENTORY_ENABLED", "yaml")
+	if _, err = Load(context.Background(), []string{dir + "/hosts.yml"}, nil); err == nil || !strings.Contains(err.Error(), "$ANSIBLE_INVENTORY_ENABLED: enable_plugins decides") {
+		t.Errorf("environment: %v", err)
+	}
+}
+
+// Where everyone may write, Ansible doesn't look for its options.
+func TestConfigOfEveryone(t *testing.T) {
+	dir := write(t, map[string]string{"ansible.cfg": "[defaults]\nhash_behaviour=merge\n", "home/x": ""})
+	t.Setenv("ANSIBLE_CONFIG", "")
+	t.Setenv("HOME", dir+"/home")
+	if why := configured(dir); why == nil {
+		t.Error("no option found")
+	}
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if why := configured(dir); why != nil {
+		t.Error(why)
+	}
+}
+
+// An encrypted file is Ansible's; a value is unknown.
+func TestEncrypted(t *testing.T) {
+	ansible := realAnsible(t)
+	dir := write(t, map[string]string{"pass": "open\n", "hosts": "[web]\na\n", "group_vars/web.yml": "ansible_user: boss\n", "host_vars/a": "x: !vault |\n  $ANSIBLE_VAULT;1.1;AES256\n  00\ny: 1\n"})
+	t.Chdir(dir)
+	v := load(t, "hosts")
+	if vars := v.Vars(v.Host("a")); !vars["x"].Vault || vars["y"].Value != int64(1) {
+		t.Errorf("%+v", vars)
+	}
+	if out, err := exec.Command(filepath.Join(ansible, "ansible-vault"), "encrypt", "--vault-password-file", "pass", "group_vars/web.yml").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if _, err := Load(context.Background(), []string{"hosts"}, nil); err == nil || !strings.Contains(err.Error(), "web.yml: ansible-inventory: exit status") {
+		t.Errorf("without a password: %v", err)
+	}
+	t.Setenv("ANSIBLE_VAULT_PASSWORD_FILE", "pass")
+	v = load(t, "hosts")
+	if vars := v.Vars(v.Host("a")); vars["ansible_user"].Value != "boss" || !vars["x"].Vault {
+		t.Errorf("%+v", vars)
+	}
+	t.Setenv("PATH", dir)
+	if _, err := Load(context.Background(), []string{"hosts"}, nil); err == nil || !strings.Contains(err.Error(), "web.yml: is encrypted, and ansible-inventory isn't there: install ansible-core") {
+		t.Errorf("without Ansible: %v", err)
+	}
+}
+
+func TestStandardInputForAnsible(t *testing.T) {
+	_, err := Load(context.Background(), []string{"-"}, strings.NewReader("plugin: x\n"))
+	if err == nil || !strings.Contains(err.Error(), "(standard input):1: is for a plugin of Ansible: Ansible doesn't read standard input") {
+		t.Error(err)
+	}
+}
+
+// Releases of Ansible differ in a path with a comma; it is a file if it is there.
+func TestPathWithComma(t *testing.T) {
+	v := load(t, write(t, map[string]string{"x,y": "[web]\na\n"})+"/x,y")
+	if got := names(v.Hosts()); got != "a" {
+		t.Error(got)
+	}
+}
+
+func TestLineEnds(t *testing.T) {
+	for _, text := range []string{"[web]\r\na x=1\r\nb\r\n", "[web]\ra x=1\rb", "[web]\x0ba x=1\u2028b\n", "# \xff\n[web]\na x=1\nb"} {
+		v := New()
+		if err := v.text(origin{file: "f"}, []byte(text)); err != nil || v.finish() != nil || names(v.Hosts()) != "a b" {
+			t.Errorf("%q: %v, %s", text, err, names(v.Hosts()))
+		}
+	}
+	if err := New().text(origin{file: "f"}, []byte("a\nb\xff\n")); err == nil || err.Error() != "f:2: not UTF-8" {
+		t.Error(err)
+	}
+	if err := New().text(origin{file: "f"}, []byte("\ufeff[web]\na\n")); err == nil {
+		t.Error("a byte order mark is part of a host's name in Ansible")
+	}
+}
+
+// A directory is followed as it is there: links, broken ones, pipes.
+func TestOddFiles(t *testing.T) {
+	dir := write(t, map[string]string{"real/hosts": "[web]\na\n", "real/group_vars/web": "v: real\n", "inv/group_vars/web": "v: link\n"})
+	if err := os.Symlink("../real/hosts", dir+"/inv/hosts"); err != nil {
+		t.Fatal(err)
+	}
+	for _, source := range []string{dir + "/inv", dir + "/inv/hosts"} {
+		v := load(t, source)
+		if got := v.Vars(v.Host("a"))["v"].Value; got != "link" {
+			t.Errorf("%s: %v, want link: files count beside the link", source, got)
+		}
+	}
+	os.Symlink("nothing", dir+"/inv/broken")
+	if _, err := Load(context.Background(), []string{dir + "/inv"}, nil); err == nil || !strings.Contains(err.Error(), "inv/broken: no such file") {
+		t.Error(err)
+	}
+}
+
+// Another user's files in a directory of everyone's decide nothing.
+func TestSharedDirectory(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+	dir := write(t, map[string]string{"inv/hosts": "a\n", "group_vars/all": "ansible_user: mallory\n"})
+	t.Chdir(dir)
+	user := func() (any, error) {
+		v, err := Load(context.Background(), []string{"inv/hosts"}, nil)
+		if err != nil {
+			return nil, err
+		}
+		return v.Vars(v.Host("a"))["ansible_user"].Value, nil
+	}
+	if got, err := user(); got != "mallory" || err != nil {
+		t.Errorf("own directory: %v, %v", got, err)
+	}
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := user(); got != "mallory" || err != nil {
+		t.Errorf("own files in a shared directory: %v, %v", got, err)
+	}
+	if err := os.Chown(dir+"/group_vars", 12345, 12345); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := user(); err == nil || !strings.Contains(err.Error(), "group_vars: belongs to another user") {
+		t.Errorf("another's files: %v, %v", got, err)
+	}
+}
+
+// Aliases don't multiply without end.
+func TestAliases(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("a0: &a0 {hosts: {h: }}\n")
+	for i := 1; i < 40; i++ {
+		fmt.Fprintf(&b, "a%d: &a%d {children: {x%d: *a%d, y%d: *a%d}}\n", i, i, i, i-1, i, i-1)
+	}
+	if err := New().text(origin{file: "f"}, []byte(b.String())); err == nil || !strings.Contains(err.Error(), "too large") {
+		t.Error(err)
+	}
+}
+
+func TestVarsPlugins(t *testing.T) {
+	dir := write(t, map[string]string{"plugins/vars/mine.py": "", "hosts": "a\n"})
+	t.Setenv("ANSIBLE_HOME", dir)
+	t.Setenv("PATH", dir)
+	_, err := Load(context.Background(), []string{dir + "/hosts"}, nil)
+	if err == nil || !strings.Contains(err.Error(), "plugins/vars/mine.py: decides on variables, and ansible-inventory isn't there") {
+		t.Error(err)
+	}
+}
