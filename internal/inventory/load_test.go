@@ -207,3 +207,26 @@ func TestVarsPlugins(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// An unsafe value is no template, and names that Ansible gives are there for templates.
+func TestTemplates(t *testing.T) {
+	dir := write(t, map[string]string{"hosts.yml": `
+all:
+  hosts:
+    a.example: {ansible_password: !unsafe "{{x}}", ansible_host: "{{ inventory_hostname_short }}"}
+    10.0.0.1: {ansible_host: "{{ inventory_hostname_short }}", ansible_ssh_private_key_file: "{{ inventory_dir }}/key"}
+`})
+	v := load(t, dir+"/hosts.yml")
+	for name, want := range map[string]string{"a.example": "a", "10.0.0.1": "10.0.0.1"} {
+		chain, err := v.Chain(v.Host(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if o := chain[0].Options.SSH; name == "10.0.0.1" && o.IdentityFile != dir+"/key" || name != "10.0.0.1" && o.Password != "{{x}}" {
+			t.Errorf("%s: key %q, password of %d bytes", name, o.IdentityFile, len(o.Password))
+		}
+		if chain[0].Target != want {
+			t.Errorf("%s: target %q, want %q", name, chain[0].Target, want)
+		}
+	}
+}

@@ -124,9 +124,6 @@ func (r *reader) term(name, text string, depth int) (value any, found bool) {
 		return nil, true
 	case "inventory_hostname":
 		return r.host.Name, true
-	case "inventory_hostname_short":
-		short, _, _ := strings.Cut(r.host.Name, ".")
-		return short, true
 	}
 	return r.variable(name, text, depth)
 }
