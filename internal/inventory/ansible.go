@@ -34,6 +34,7 @@ func fromAnsible(ctx context.Context, sources []string, why *needsAnsible) (*Inv
 		return nil, &Error{File: bad.File, Line: bad.Line, Text: err.Error()}
 	}
 	v := New()
+	v.asked = true
 	if stderr != "" {
 		v.warn("%s", stderr)
 	}

@@ -188,7 +188,7 @@ func parseRun(t *testing.T, text string) sample {
 }
 
 // limitRefusals are the reasons for which a limit that Ansible takes is refused.
-var limitRefusals = []string{"no host or group", "matches no host and no group", "brackets without", "empty pattern", "isn't supported", "aren't supported"}
+var limitRefusals = []string{"no host or group", "matches no host and no group", "brackets without", "empty pattern", "doesn't tell the order", "isn't supported", "aren't supported"}
 
 // TestAgainstAnsible compares our own samples.
 func TestAgainstAnsible(t *testing.T) {
@@ -331,6 +331,9 @@ func kindOf(v Var) [2]string {
 }
 
 func compareLimit(v *Inventory, limit string, loose bool, want answer, i int) string {
+	if strings.Contains(limit, "::") && older(want.Version, "2.19") {
+		return "" // the begin of an address is one there
+	}
 	hosts, err := v.Select(limit)
 	got, w := hostNames(hosts), want.Limits[i]
 	if err != nil {

@@ -44,6 +44,7 @@ type Inventory struct {
 	groupOrder []*group // as first named
 	localhost  *Host    // the first of localhost's names that a source lists
 	order      []*Host  // of "all"; set by finish
+	asked      bool     // ansible-inventory gave it, which doesn't tell all orders
 	changes    int      // counts what was added, to tell a source that said nothing
 	warnings   []string
 }

@@ -130,6 +130,9 @@ func (v *Inventory) match(term string) ([]*Host, error) {
 		hosts, err := v.named(pattern, term)
 		return hosts, err
 	}
+	if v.asked && (m[1] == "all" || isWild(m[1])) {
+		return nil, fmt.Errorf("pattern %q: ansible-inventory doesn't tell the order: name a group", term)
+	}
 	hosts, err := v.named(m[1], term)
 	if err != nil || len(hosts) == 0 {
 		return nil, err
@@ -151,7 +154,7 @@ func (v *Inventory) named(pattern, term string) ([]*Host, error) {
 			all = append(all, g.all...)
 		}
 	}
-	wild := pattern[0] == '~' || strings.ContainsAny(pattern, "?*[")
+	wild := isWild(pattern)
 	if !found || wild || strings.Contains(pattern, ".") {
 		for _, h := range v.hostOrder {
 			if test(h.Name) {
@@ -176,6 +179,9 @@ func (v *Inventory) named(pattern, term string) ([]*Host, error) {
 	}
 	return nil, fmt.Errorf("no host or group %q in the inventory%s", pattern, v.near(pattern))
 }
+
+// isWild tells an expression or a glob from a name.
+func isWild(pattern string) bool { return pattern[0] == '~' || strings.ContainsAny(pattern, "?*[") }
 
 // part returns one host, or those from one place to another, both included. m is what subscript found.
 func part(hosts []*Host, pattern string, m []string) ([]*Host, error) {

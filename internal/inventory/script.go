@@ -21,6 +21,7 @@ const scriptTimeout = 2 * time.Minute
 func (v *Inventory) script(ctx context.Context, at origin) error {
 	ctx, cancel := context.WithTimeout(ctx, scriptTimeout)
 	defer cancel()
+	v.changes++ // a script that fails isn't passed over
 	out, _, err := run(ctx, nil, at.source, "--list")
 	if err != nil {
 		return at.bad("%v", err)
