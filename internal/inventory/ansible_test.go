@@ -201,6 +201,9 @@ func TestAgainstAnsible(t *testing.T) {
 				if s.since != "" && older(answers[i].Version, s.since) {
 					t.Skipf("%s: differs since %s", program, s.since)
 				}
+				if s.refused == "" && len(answers[i].Hosts) == 0 && s.name != "dir-empty" {
+					t.Errorf("%s: no host, %s, unparsed %q", program, answers[i].Error, answers[i].Unparsed)
+				}
 				if diff := compare(t, s, answers[i]); diff != "" {
 					t.Errorf("%s:\n%s", program, diff)
 				}

@@ -31,12 +31,13 @@ var generated = []struct {
 	{"host name", 50, (*generator).hostName},
 	{"YAML scalars", 20, (*generator).yamlScalars},
 	{"YAML keys", 20, (*generator).yamlShapes},
+	{"YAML text", 40, (*generator).yamlText},
 	{"limits", 30, (*generator).limits},
 }
 
 // sourceRefusals are the reasons for which an inventory that Ansible takes is refused.
 var sourceRefusals = []string{"its end is before its begin", "differ in", "is not a number", "by its name", "bad step", "no ] in", "no name of a host",
-	"neither two numbers nor two letters"}
+	"neither two numbers nor two letters", "not YAML", "a null key", "!vault: not text"}
 
 // TestGenerated compares generated samples; many more with MITOGEN_SOAK=1.
 func TestGenerated(t *testing.T) {
@@ -314,7 +315,7 @@ func (g *generator) hostLine(*sample) {
 
 // hostName makes one name with ranges and ports.
 func (g *generator) hostName(s *sample) {
-	name := g.text(6, "a", "web", "1", "x", "-", "_", ".", ":", "[1:3]", "[01:03]", "[a:c]", "[", "]", "[1:5:2]", ":22", ":0", "[B:d]", "::", "fe80", "[0:f]", "@", "10.0.0.1", "[:2]", "é", "|", "[8:11]")
+	name := g.text(6, "a", "web", "1", "x", "-", "_", ".", ":", "[1:3]", "[01:03]", "[a:c]", "[", "]", "[1:5:2]", ":22", ":0", "[B:d]", "::", "fe80", "[0:f]", "10.0.0.1", "[:2]", "é", "|", "[8:11]")
 	fmt.Fprintf(g.file("hosts.ini"), "first\n%s v=1\n", name)
 	s.Sources = []string{"hosts.ini"}
 	if g.chance(30) {
@@ -347,6 +348,17 @@ func (g *generator) yamlShapes(s *sample) {
 		b.WriteString("}\n")
 	}
 	fmt.Fprintf(b, "  vars: {%s}\n", g.one("", "<<: *one", "<<: *two, name_z: 1", "name_z: *one"))
+}
+
+// yamlText makes values out of the characters that YAML has.
+func (g *generator) yamlText(s *sample) {
+	s.Sources = []string{"hosts.yml"}
+	b := g.file("hosts.yml")
+	b.WriteString("all:\n  hosts:\n    a:\n      v0: &x 1\n")
+	for i := range 1 + g.IntN(3) {
+		fmt.Fprintf(b, "      v%d: %s\n", i+1, g.text(8, "a", "1", " ", "  ", "'", "\"", "''", "\\n", "\\x41", "\\", ":", ": ", " #", "#", "[", "]", "{", "}", ",", ", ", "- ", "? ", "|\n        ", ">-\n        ", "\n        ", "*x", "&y ", "!", "!!str ",
+			"!!int ", "!vault ", "%", "@", "`", "~", "-", "=", "<<", "b: 1", "é", "%TAG", "---", "...", "yes", "0x1"))
+	}
 }
 
 // limits makes limits out of the characters that patterns have.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"unicode/utf8"
@@ -18,6 +19,9 @@ func document(file string, text []byte) (*yaml.Node, error) {
 		r.dec.UseNumber()
 		return r.node()
 	}
+	if at := bytes.IndexAny(text, "\u0085\u2028\u2029"); at >= 0 {
+		return nil, &Error{File: file, Line: 1 + bytes.Count(text[:at], []byte("\n")), Text: "not YAML: U+0085, U+2028 or U+2029, which break lines; write an escape"}
+	}
 	dec := yaml.NewDecoder(bytes.NewReader(text))
 	var doc, next yaml.Node
 	switch err := dec.Decode(&doc); {
@@ -31,7 +35,23 @@ func document(file string, text []byte) (*yaml.Node, error) {
 	if err := dec.Decode(&next); !errors.Is(err, io.EOF) {
 		return nil, &Error{File: file, Line: next.Line, Text: "not YAML: more than one document"}
 	}
-	return doc.Content[0], nil
+	return doc.Content[0], anchors(file, &doc, map[string]bool{})
+}
+
+// anchors is an error if one name is given to two nodes, which PyYAML refuses.
+func anchors(file string, n *yaml.Node, seen map[string]bool) error {
+	if n.Kind != yaml.AliasNode && n.Anchor != "" {
+		if seen[n.Anchor] {
+			return &Error{File: file, Line: n.Line, Text: fmt.Sprintf("not YAML: anchor &%s is there twice", n.Anchor)}
+		}
+		seen[n.Anchor] = true
+	}
+	for _, c := range n.Content {
+		if err := anchors(file, c, seen); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // jsonReader makes nodes of JSON, with lines.
@@ -107,9 +127,12 @@ func (r *yamlReader) mapping(n *yaml.Node, depth int) ([]pair, error) {
 			}
 			continue
 		}
-		x, err := r.scalar(key)
-		if err != nil {
-			return nil, err
+		var x any = "="
+		if key.Value != "=" { // which is text as a key
+			var err error
+			if x, err = r.scalar(key); err != nil {
+				return nil, err
+			}
 		}
 		own.put(pair{x, key, value})
 	}

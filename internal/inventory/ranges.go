@@ -21,6 +21,9 @@ func expand(text string) ([]string, error) {
 		return nil, fmt.Errorf("%q: no name of a host with ranges", text)
 	}
 	words, err := steps(inner)
+	if err != nil && isIPv6(inner) && strings.ContainsAny(head, "@+") {
+		return []string{text}, nil // a target, which Ansible doesn't know
+	}
 	if err != nil {
 		return nil, fmt.Errorf("range [%s]: %w", inner, err)
 	}

@@ -20,6 +20,9 @@ func (r *yamlReader) variable(n *yaml.Node) (Var, error) {
 	switch {
 	case isVault(n):
 		v.Vault = true
+		if x, err := r.scalar(&yaml.Node{Kind: yaml.ScalarNode, Value: n.Value, Line: n.Line}); n.Kind == yaml.ScalarNode && (err != nil || x != n.Value) {
+			return v, r.bad(n, "%s: not text", n.Tag)
+		}
 		return v, nil
 	case n.Tag == "!unsafe":
 		v.Unsafe = true
@@ -63,6 +66,9 @@ func (r *yamlReader) value(n *yaml.Node, depth int, budget *int) (any, error) {
 		}
 		all := make(map[string]any, len(pairs))
 		for _, p := range pairs {
+			if p.key == nil {
+				return nil, r.bad(p.at, "a null key")
+			}
 			if all[pythonText(p.key)], err = r.value(p.value, depth+1, budget); err != nil {
 				return nil, err
 			}
@@ -92,7 +98,10 @@ func (r *yamlReader) scalar(n *yaml.Node) (any, error) {
 	}
 	tag := "!!str"
 	switch {
-	case n.Style&yaml.TaggedStyle != 0 && n.Tag != "!" && n.Tag != "!unsafe":
+	case n.Tag == "!" && n.Value == "" && plain(n):
+	case n.Tag == "!": // read as plain, quoted or not
+		tag = implicit(n.Value)
+	case n.Style&yaml.TaggedStyle != 0 && n.Tag != "!unsafe":
 		tag = n.Tag
 	case plain(n) || n.Tag == "!unsafe":
 		tag = implicit(n.Value)
@@ -118,6 +127,8 @@ var implicitTags = []struct {
 	{"!!float", regexp.MustCompile(`^(?:[-+]?[0-9][0-9_]*\.[0-9_]*(?:[eE][-+][0-9]+)?|\.[0-9][0-9_]*(?:[eE][-+][0-9]+)?|` +
 		`[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+\.[0-9_]*|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$`)},
 	{"!!int", regexp.MustCompile(`^[-+]?(?:0b[01_]+|0[0-7_]+|0|[1-9][0-9_]*|0x[0-9a-fA-F_]+|[1-9][0-9_]*(?::[0-5]?[0-9])+)$`)},
+	{"!!merge", regexp.MustCompile(`^<<$`)}, // not a value's
+	{"!!value", regexp.MustCompile(`^=$`)},
 	{"!!timestamp", regexp.MustCompile(`^(?:[0-9]{4}-[0-9]{2}-[0-9]{2}|` + timestampForm + `)$`)},
 }
 
@@ -170,7 +181,8 @@ func yamlInt(s string) (any, error) {
 	case len(s) > 1 && s[0] == '0':
 		base = 8
 	case strings.Contains(s, ":"):
-		return sign(minus, small(sixties(s))), nil
+		n, err := sixties(s)
+		return sign(minus, small(n)), err
 	}
 	n, ok := new(big.Int).SetString(digits, base)
 	if !ok {
@@ -189,15 +201,16 @@ func unsigned(s string) (string, bool) {
 	return rest, minus
 }
 
-func sixties(s string) *big.Int {
+func sixties(s string) (*big.Int, error) {
 	all := new(big.Int)
 	for digit := range strings.SplitSeq(s, ":") {
-		n, _ := new(big.Int).SetString(digit, 10)
-		if n != nil {
-			all.Add(all.Mul(all, big.NewInt(60)), n)
+		n, ok := new(big.Int).SetString(digit, 10)
+		if !ok {
+			return all, errLiteral
 		}
+		all.Add(all.Mul(all, big.NewInt(60)), n)
 	}
-	return all
+	return all, nil
 }
 
 func yamlFloat(s string) (any, error) {
