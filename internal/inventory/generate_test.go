@@ -32,6 +32,7 @@ var generated = []struct {
 	{"YAML scalars", 20, (*generator).yamlScalars},
 	{"YAML keys", 20, (*generator).yamlShapes},
 	{"YAML text", 40, (*generator).yamlText},
+	{"expressions", 10, (*generator).expressions},
 	{"limits", 30, (*generator).limits},
 }
 
@@ -110,7 +111,7 @@ func compareGenerated(t *testing.T, program string, indexes []int, samples []sam
 			t.Errorf("%s, seed %s:\n%s%s", program, s.name, diff, show(s.Dir))
 		}
 	}
-	if refused*3 > len(indexes)*2 || limits*4 > all {
+	if refused*3 > len(indexes)*2 || limits*3 > all {
 		t.Errorf("%s: %d of %d inventories and %d of %d limits are refused", program, refused, len(indexes), limits, all)
 	}
 }
@@ -366,5 +367,14 @@ func (g *generator) limits(s *sample) {
 	g.file("hosts").WriteString("lone\n[web]\nweb1\nweb2\nweb10\nw-1\n[db]\ndb1\ndb-a\nweb1\n[we]\nw1\n[top:children]\ndb\nweb\n")
 	for range 30 {
 		s.Limits = append(s.Limits, g.text(7, "w", "e", "b", "web", "1", "2", "0", "-", "*", "?", "[", "]", "!", "^", "[0]", "[1:2]", "[!1]", "[a-z]", "[-1]", "db", ":", ",", "&", "!", "~", ".", ".*", "(", ")", "|", "$", " ", "\\d", "+", "top", "all"))
+	}
+}
+
+// expressions makes regular expressions. The comma keeps each in one piece.
+func (g *generator) expressions(s *sample) {
+	g.file("hosts").WriteString("lone\n[web]\nweb1\nweb2\nweb10\nw-1\nWEB3\n[db]\ndb1\ndb-a\nd.b\n[we]\nw1\n")
+	for range 30 {
+		s.Limits = append(s.Limits, "~"+g.text(6, "w", "e", "b", "web", "1", "[", "]", "[^", "[a-z]", "[0-9]", "(", ")", "(?:", "(?i)", "(?P<n>", "|", "*", "+", "?", "{2}", "{0;2}", "{1}", "^", "$", ".", "\\.", "\\d", "\\w", "\\W", "\\b", "\\B", "\\s",
+			"\\A", "\\Z", "\\z", "-", "\\-", "\\]", "\\x77", "\\u0077", "\\167", "\\e", "db", "\\")+",lone")
 	}
 }

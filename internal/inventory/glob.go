@@ -31,7 +31,7 @@ func (v *Inventory) ascii() bool {
 }
 
 // goOnly are forms that Python's regular expressions lack or understand otherwise.
-var goOnly = regexp.MustCompile(`\[\[?:|\\[QEpPCz]|\{,|\(\?[a-zA-Z]*U|(?:^|[^\\\[])[\^$](?:[*+?]|\{[0-9])`)
+var goOnly = regexp.MustCompile(`\[\[?:|\\[QEpPCz]|\{,|\(\?[a-zA-Z]*U|.\(\?[a-zA-Z]+\)|(?:\\[bBAZ]|(?:^|[^\\\[])[\^$])(?:[*+?]|\{[0-9])`)
 
 // unicodeOnly are escapes that Python applies to all scripts, and Go to ASCII.
 var unicodeOnly = regexp.MustCompile(`\\[wWdDsSbB]`)
