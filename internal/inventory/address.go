@@ -12,7 +12,8 @@ var (
 	plainPort     = regexp.MustCompile(`^((?:[^:\[\]]|\[[^\]]*\])*):([0-9]+)$`)
 )
 
-// Names with ranges, as Ansible knows them: labels of word characters and hyphens that don't end with a hyphen or underscore.
+// Names with ranges, as Ansible knows them: labels of word characters and hyphens that don't end
+// with a hyphen or underscore.
 const (
 	nameRange = `\[(?i:[a-z]:[a-z]|[0-9]+:[0-9]+)(?::[0-9]+)?\]`
 	nameLabel = `(?:(?:[\pL\pN_]|` + nameRange + `)(?:[\pL\pN_-]|` + nameRange + `)*)?(?:[\pL\pN]|` + nameRange + `)`
@@ -29,7 +30,8 @@ var (
 	dottedEnd = regexp.MustCompile(`^(?:0:0:0:0:0:0:|::|::(?i:ffff):|0:0:0:0:0:(?i:ffff):)(?:` + hexPart + `\.){3}` + hexPart + `$`)
 )
 
-// address splits a port off. It tells whether text is a name or an address as Ansible knows them; if not, text is a name as it stands.
+// address splits a port off. It tells whether text is a name or an address as Ansible knows them;
+// if not, text is a name as it stands.
 func address(text string) (name string, port int64, ok bool) {
 	name = text
 	for _, re := range []*regexp.Regexp{bracketedPort, plainPort} {

@@ -10,7 +10,8 @@ import (
 	"strings"
 )
 
-// fromAnsible gives all sources to ansible-inventory, because of why. Its answer has the variables of all places.
+// fromAnsible gives all sources to ansible-inventory, because of why. Its answer has the variables
+// of all places.
 func fromAnsible(ctx context.Context, sources []string, why *needsAnsible) (*Inventory, error) {
 	bad := Error(*why)
 	if slices.Contains(sources, "-") {
@@ -28,8 +29,7 @@ func fromAnsible(ctx context.Context, sources []string, why *needsAnsible) (*Inv
 	}
 	ctx, cancel := context.WithTimeout(ctx, scriptTimeout)
 	defer cancel()
-	env := append(os.Environ(), "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED=1", "ANSIBLE_INVENTORY_EXPORT=0", "ANSIBLE_DEPRECATION_WARNINGS=0", "ANSIBLE_FORCE_COLOR=0")
-	out, stderr, err := run(ctx, env, append(argv, "--list")...)
+	out, stderr, err := run(ctx, append(os.Environ(), plainAnswer...), append(argv, "--list")...)
 	if err != nil {
 		return nil, &Error{File: bad.File, Line: bad.Line, Text: err.Error()}
 	}
@@ -45,10 +45,17 @@ func fromAnsible(ctx context.Context, sources []string, why *needsAnsible) (*Inv
 	return v, v.finish()
 }
 
+// plainAnswer makes ansible-inventory fail for each source that it can't read, and print nothing
+// but hosts with all their variables.
+var plainAnswer = []string{
+	"ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED=1", "ANSIBLE_INVENTORY_EXPORT=0", "ANSIBLE_VERBOSITY=0",
+	"ANSIBLE_DEPRECATION_WARNINGS=0", "ANSIBLE_FORCE_COLOR=0",
+}
+
 // A readingOption is an option of Ansible by which an inventory is read otherwise than here.
 type readingOption struct {
 	env, section, key string
-	usual             string // the values, with "|" between, that mean what is done here
+	usual             string // the values, with "|" between, under which this package reads as Ansible
 }
 
 var readingOptions = []readingOption{
@@ -70,7 +77,8 @@ var readingOptions = []readingOption{
 	{"ANSIBLE_DUPLICATE_YAML_DICT_KEY", "defaults", "duplicate_dict_key", "warn|ignore"},
 }
 
-// configured returns the first option that isn't usual, or the first vars plugin, which Ansible would run; nil if there is none.
+// configured returns the first option that isn't usual, or the first vars plugin, which Ansible
+// would run; nil if there is none.
 func configured(dir string) *needsAnsible {
 	config := findConfig(dir)
 	for _, s := range readingOptions {
@@ -106,8 +114,8 @@ type config struct {
 	lines []string
 }
 
-// findConfig reads the one file that Ansible would: ANSIBLE_CONFIG's, the working directory's unless everyone may write there, the
-// home directory's, the system's.
+// findConfig reads the one file that Ansible would: ANSIBLE_CONFIG's, the working directory's
+// unless everyone may write there, the home directory's, the system's.
 func findConfig(dir string) config {
 	home, _ := os.UserHomeDir()
 	names := []string{filepath.Join(dir, "ansible.cfg"), filepath.Join(home, ".ansible.cfg"), "/etc/ansible/ansible.cfg"}

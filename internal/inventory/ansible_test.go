@@ -44,8 +44,8 @@ type answer struct {
 	} `json:"limits"`
 }
 
-// ansiblePythons returns, for each Ansible that the tests use, the interpreter that it runs in: $MITOGEN_ANSIBLE names ansible-playbook
-// programs, or else the one in PATH.
+// ansiblePythons returns, for each Ansible that the tests use, the interpreter that it runs in:
+// $MITOGEN_ANSIBLE names ansible-playbook programs, or else the one in PATH.
 func ansiblePythons(t *testing.T) map[string]string {
 	t.Helper()
 	programs := strings.Fields(os.Getenv("MITOGEN_ANSIBLE"))
@@ -107,8 +107,9 @@ func ask(t *testing.T, python string, samples []sample) []answer {
 	return all
 }
 
-// readSamples writes the samples of testdata/*.txtar to a directory. A file "NAME/run" says how: lines "-i SOURCE" (default: hosts),
-// "-l LIMIT", "-L LIMIT" (which may be refused), "refused TEXT", "asks" (ansible-inventory), "since RELEASE WHY".
+// readSamples writes the samples of testdata/*.txtar to a directory. A file "NAME/run" says how:
+// lines "-i SOURCE" (default: hosts), "-l LIMIT", "-L LIMIT" (which may be refused), "refused
+// TEXT", "asks" (ansible-inventory), "since RELEASE WHY".
 func readSamples(t *testing.T) []sample {
 	t.Helper()
 	files, err := filepath.Glob("testdata/*.txtar")

@@ -8,7 +8,8 @@ import (
 	"unicode/utf8"
 )
 
-// tester returns a test of names: "~" and a Python regular expression for their begin, or a glob for the whole.
+// tester returns a test of names: "~" and a Python regular expression for their begin, or a glob
+// for the whole.
 func (v *Inventory) tester(pattern string) (func(name string) bool, error) {
 	if text, ok := strings.CutPrefix(pattern, "~"); ok {
 		re, err := pythonRegexp(text, v.ascii())
@@ -36,7 +37,8 @@ var goOnly = regexp.MustCompile(`\[\[?:|\\[QEpPCz]|\{,|\(\?[a-zA-Z]*U|.\(\?[a-zA
 // unicodeOnly are escapes that Python applies to all scripts, and Go to ASCII.
 var unicodeOnly = regexp.MustCompile(`\\[wWdDsSbB]`)
 
-// pythonRegexp compiles an expression that means the same in Python and Go, to match at a name's begin. ascii says that all names are ASCII.
+// pythonRegexp compiles an expression that means the same in Python and Go, to match at a name's
+// begin. ascii says that all names are ASCII.
 func pythonRegexp(text string, ascii bool) (*regexp.Regexp, error) {
 	form := goOnly.FindString(text)
 	if form == "" && !ascii {
@@ -68,7 +70,8 @@ type globToken struct {
 
 type globRange struct{ from, to rune }
 
-// globTokens parses Python's fnmatch: "*", "?", "[set]" and "[!set]". A bracket without its end is a character.
+// globTokens parses Python's fnmatch: "*", "?", "[set]" and "[!set]". A bracket without its end is
+// a character.
 func globTokens(pattern string) []globToken {
 	var all []globToken
 	chars := []rune(pattern)
@@ -92,7 +95,8 @@ func globTokens(pattern string) []globToken {
 	return all
 }
 
-// setEnd is the index of the bracket that ends a set, -1 if there is none. One at the begin is a member.
+// setEnd is the index of the bracket that ends a set, -1 if there is none. One at the begin is a
+// member.
 func setEnd(chars []rune) int {
 	i := 0
 	if i < len(chars) && chars[i] == '!' {

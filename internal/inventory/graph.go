@@ -88,7 +88,7 @@ func children(g *group) []*group { return g.children }
 
 func (g *group) ancestors() []*group { return walk(g, parents)[1:] }
 
-// walk returns g and what next leads to, level by level, each once.
+// walk returns g and the groups that next leads to, level by level, each once.
 func walk(g *group, next func(*group) []*group) []*group {
 	all := []*group{g}
 	seen := map[*group]bool{g: true}
@@ -103,8 +103,8 @@ func walk(g *group, next func(*group) []*group) []*group {
 	return all
 }
 
-// finish completes the graph as Ansible does: "all" above every group, "ungrouped" for hosts without another group.
-// Then it computes what Vars and Select need.
+// finish completes the graph as Ansible does: "all" above every group, "ungrouped" for hosts
+// without another group. Then it computes the orders for Vars and Select.
 func (v *Inventory) finish() error {
 	all := v.group("all")
 	for _, g := range v.groupOrder {
@@ -186,7 +186,8 @@ func (g *group) members() []*Host {
 	return all
 }
 
-// in returns the groups of h but "all", in the order of precedence. above has each group's ancestors, itself included.
+// in returns the groups of h but "all", in the order of precedence. above has each group's
+// ancestors, itself included.
 func (h *Host) in(above map[*group][]*group) []*group {
 	var groups []*group
 	seen := map[*group]bool{}

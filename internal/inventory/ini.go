@@ -44,7 +44,7 @@ func iniLines(text []byte) []string {
 	return lineEnds.Split(string(text), -1)
 }
 
-// strip removes what Python's str.strip does.
+// strip removes the same space as Python's str.strip.
 func strip(s string) string {
 	return strings.TrimFunc(s, func(c rune) bool { return unicode.IsSpace(c) || c >= 0x1c && c <= 0x1f })
 }

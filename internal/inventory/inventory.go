@@ -1,6 +1,6 @@
-// Package inventory reads lists of hosts: Ansible's INI and YAML files with group_vars and host_vars beside them, scripts, plain lists,
-// and through the ansible-inventory program whatever else Ansible knows. What it says about a host becomes a Way: a target
-// and the options for it.
+// Package inventory reads lists of hosts: Ansible's INI and YAML files with group_vars and
+// host_vars beside them, scripts, plain lists, and all other forms through the ansible-inventory
+// program. The variables of a host become a Way: a target and the options for it.
 package inventory
 
 import (
@@ -10,7 +10,8 @@ import (
 	"slices"
 )
 
-// A Var is a variable's value: string, bool, int64, float64, nil, []any, map[string]any, or *big.Int beyond 64 bits.
+// A Var is a variable's value: string, bool, int64, float64, nil, []any, map[string]any, or
+// *big.Int beyond 64 bits.
 type Var struct {
 	Value  any
 	Where  string // "file:line" for errors
@@ -45,7 +46,7 @@ type Inventory struct {
 	localhost  *Host    // the first of localhost's names that a source lists
 	order      []*Host  // of "all"; set by finish
 	asked      bool     // ansible-inventory gave it, which doesn't tell all orders
-	changes    int      // counts what was added, to tell a source that said nothing
+	changes    int      // counts additions, to tell a source that adds nothing
 	warnings   []string
 }
 
@@ -68,7 +69,8 @@ func New() *Inventory {
 	return v
 }
 
-// Hosts returns all hosts in the order of Ansible's group "all": level by level from that group downwards.
+// Hosts returns all hosts in the order of Ansible's group "all": level by level from that group
+// downwards.
 func (v *Inventory) Hosts() []*Host { return v.order }
 
 // Names returns those of all groups and hosts, sorted.
@@ -81,7 +83,7 @@ func (v *Inventory) Names() []string {
 // Host returns the one of that name, or nil.
 func (v *Inventory) Host(name string) *Host { return v.hosts[name] }
 
-// Warnings returns what Ansible passes over with a warning, each with file and line.
+// Warnings returns a line for each part of a source that Ansible passes over with a warning.
 func (v *Inventory) Warnings() []string { return v.warnings }
 
 func (v *Inventory) warn(format string, args ...any) {
@@ -103,7 +105,8 @@ func (v *Inventory) group(name string) *group {
 // localNames are the names that Ansible takes for the machine that it runs on.
 var localNames = []string{"127.0.0.1", "localhost", "::1"}
 
-// add puts the host of that name into g. A port counts only where the host is named for the first time.
+// add puts the host of that name into g. A port counts only where the host is named for the first
+// time.
 func (v *Inventory) add(g *group, name string, port int64, at origin) *Host {
 	h := v.hosts[name]
 	if h == nil {
@@ -150,7 +153,8 @@ func (v *Inventory) addHosts(g *group, names []string, port int64, vars []namedV
 	return nil
 }
 
-// set gives a variable to the group of that name or, if there is none, to the host: a host that is called as a group is sets the group's.
+// set gives a variable to the group of that name or, if there is none, to the host: a host that is
+// called as a group is sets the group's.
 func (v *Inventory) set(entity, name string, value Var) error {
 	v.changes++
 	if g := v.groups[entity]; g != nil {

@@ -272,7 +272,7 @@ func real64(x any) float64 {
 	return f
 }
 
-// complexText is Python's text of a complex number, which is what Ansible makes of one.
+// complexText is Python's text of a complex number, into which Ansible converts one.
 func complexText(re, im float64, both bool) string {
 	part := func(f float64) string { return strings.TrimSuffix(pythonFloat(f), ".0") }
 	if !both {
@@ -343,7 +343,8 @@ func (p *literalReader) quoted(quote string, raw, ascii bool) (string, error) {
 // escapes are Python's escapes of one character.
 var escapes = map[byte]string{'\\': "\\", '\'': "'", '"': "\"", 'a': "\a", 'b': "\b", 'f': "\f", 'n': "\n", 'r': "\r", 't': "\t", 'v': "\v"}
 
-// unescape reads what follows a backslash. An escape that Python doesn't know stands for itself.
+// unescape reads an escape behind its backslash. An escape that Python doesn't know stands for
+// itself.
 func unescape(s string, ascii bool) (text, rest string, ok bool) {
 	if x, known := escapes[s[0]]; known {
 		return x, s[1:], true

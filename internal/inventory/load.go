@@ -17,10 +17,11 @@ import (
 // maxFile bounds a file.
 const maxFile = 64 << 20
 
-// Load reads inventories into one, as Ansible does; what is said later wins. A source is a file, a directory of such, "-" for stdin, or
-// a list of hosts with a comma in it. If Ansible alone can read one of them, all are given to ansible-inventory, which has to be
-// installed then. group_vars and host_vars count beside each source and in the working directory.
-// The error names file and line where it can.
+// Load reads inventories into one, as Ansible does; later sources win. A source is a file, a
+// directory of such, "-" for stdin, or a list of hosts with a comma in it. If Ansible alone can
+// read one of them, all are given to ansible-inventory, which has to be installed then. group_vars
+// and host_vars count beside each source and in the working directory. The error names file and
+// line where it can.
 func Load(ctx context.Context, sources []string, stdin io.Reader) (*Inventory, error) {
 	dir, err := os.Getwd()
 	if err != nil {
@@ -49,7 +50,7 @@ func loadAt(ctx context.Context, sources []string, stdin io.Reader, dir string) 
 	return fromAnsible(ctx, sources, why)
 }
 
-// A needsAnsible is the error for what Ansible alone can read.
+// A needsAnsible is the error for a source that Ansible alone can read.
 type needsAnsible Error
 
 func (e *needsAnsible) Error() string { return (*Error)(e).Error() }
@@ -79,7 +80,8 @@ func (v *Inventory) read(ctx context.Context, sources []string, stdin io.Reader,
 	return nil
 }
 
-// source reads one source. It returns the directory whose group_vars and host_vars count, if there is one.
+// source reads one source. It returns the directory whose group_vars and host_vars count, if there
+// is one.
 func (v *Inventory) source(ctx context.Context, source string, stdin io.Reader) (string, error) {
 	if source == "-" {
 		text, err := io.ReadAll(io.LimitReader(stdin, maxFile))
@@ -106,7 +108,7 @@ func (v *Inventory) source(ctx context.Context, source string, stdin io.Reader) 
 	return filepath.Dir(full), v.file(ctx, origin{file: source, source: full}, st)
 }
 
-// plainError is the error without what os adds.
+// plainError is the error without the path that os adds.
 func plainError(err error) error {
 	if inner := errors.Unwrap(err); inner != nil {
 		return inner
@@ -128,8 +130,8 @@ func (v *Inventory) hostList(source string) {
 	}
 }
 
-// directory reads all files of a directory, in the order of their names, but for those that Ansible ignores. As in Ansible, a file
-// that nothing can be read from is no error.
+// directory reads all files of a directory, in the order of their names, but for those that Ansible
+// ignores. As in Ansible, a file that nothing can be read from is no error.
 func (v *Inventory) directory(ctx context.Context, dir, full string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {

@@ -48,6 +48,13 @@ func TestConfigured(t *testing.T) {
 	if got := size(); got != 2 {
 		t.Errorf("hash_behaviour = merge: %d entries, want 2", got)
 	}
+	for _, name := range []string{"ANSIBLE_VERBOSITY=3", "ANSIBLE_INVENTORY_EXPORT=1", "ANSIBLE_FORCE_COLOR=1"} {
+		name, value, _ := strings.Cut(name, "=")
+		t.Setenv(name, value)
+	}
+	if got := size(); got != 2 {
+		t.Errorf("with options for what is printed: %d entries, want 2", got)
+	}
 	t.Setenv("PATH", dir)
 	_, err := Load(context.Background(), []string{dir + "/hosts.yml"}, nil)
 	if want := "merge/ansible.cfg:5: hash_behaviour decides how inventories are read, and ansible-inventory isn't there"; err == nil || !strings.Contains(err.Error(), want) {

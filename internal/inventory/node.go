@@ -12,7 +12,8 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// document returns the top node of a file, nil if there is none. As in Ansible, JSON is read as such and everything else as YAML.
+// document returns the top node of a file, nil if there is none. As in Ansible, JSON is read as
+// such and everything else as YAML.
 func document(file string, text []byte) (*yaml.Node, error) {
 	if json.Valid(text) && utf8.Valid(text) {
 		r := &jsonReader{dec: json.NewDecoder(bytes.NewReader(text)), text: text, line: 1}
@@ -112,8 +113,9 @@ type pair struct {
 	value *yaml.Node
 }
 
-// mapping returns the entries of n as PyYAML sees them: those of merges first, then n's own, a later one in the place of an earlier.
-// Where two merges differ, releases of PyYAML differ in which wins, so it is an error.
+// mapping returns the entries of n as PyYAML sees them: those of merges first, then n's own, a
+// later one in the place of an earlier. Where two merges differ, releases of PyYAML differ in which
+// wins, so it is an error.
 func (r *yamlReader) mapping(n *yaml.Node, depth int) ([]pair, error) {
 	if r.work += len(n.Content); depth > maxDepth || r.work > maxWork {
 		return nil, r.bad(n, "too large or nested too deep")

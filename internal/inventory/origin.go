@@ -8,7 +8,7 @@ import (
 // An origin is a place in a source.
 type origin struct {
 	file   string // for errors
-	source string // what Ansible calls inventory_file: an absolute path, or a list of hosts
+	source string // Ansible's inventory_file: an absolute path, or a list of hosts
 	line   int
 }
 

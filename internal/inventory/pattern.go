@@ -11,10 +11,12 @@ import (
 	"strings"
 )
 
-// Select returns the hosts that Ansible's --limit would leave of all, in the order of Hosts. A pattern is a host, a group, a glob, "~" and
-// a regular expression, or "all"; "[N]" and "[N:M]" behind it choose by place. Commas stand between patterns, or, where there are none,
-// colons or spaces; "@FILE" is a file with a pattern in each line. "&" keeps the hosts that a pattern names, "!" removes them, wherever
-// they stand. A pattern that names nothing is an error, but for "!" with a glob, a regular expression or localhost.
+// Select returns the hosts that Ansible's --limit would leave of all, in the order of Hosts. A
+// pattern is a host, a group, a glob, "~" and a regular expression, or "all"; "[N]" and "[N:M]"
+// behind it choose by place. Commas stand between patterns, or, where there are none, colons or
+// spaces; "@FILE" is a file with a pattern in each line. "&" keeps the hosts that a pattern names,
+// "!" removes them, wherever they stand. A pattern that names nothing is an error, but for "!" with
+// a glob, a regular expression or localhost.
 func (v *Inventory) Select(patterns string) ([]*Host, error) {
 	terms, err := terms(patterns)
 	if err != nil {
@@ -36,7 +38,7 @@ func (v *Inventory) Select(patterns string) ([]*Host, error) {
 	return all, nil
 }
 
-// evaluate applies what adds, then what keeps, then what removes.
+// evaluate applies the terms that add, then those with "&", then those with "!".
 func (v *Inventory) evaluate(terms []string) (map[*Host]bool, error) {
 	chosen := map[*Host]bool{}
 	if !slices.ContainsFunc(terms, func(t string) bool { return t[0] != '!' && t[0] != '&' }) {
@@ -73,7 +75,8 @@ func apply(chosen map[*Host]bool, sign byte, hosts []*Host) {
 	maps.DeleteFunc(chosen, func(h *Host, _ bool) bool { return named[h] == (sign == '!') })
 }
 
-// betweenSeparators matches a pattern among others with colons or spaces between. Brackets keep theirs.
+// betweenSeparators matches a pattern among others with colons or spaces between. Brackets keep
+// theirs.
 var betweenSeparators = regexp.MustCompile(`(?:[^\s:\[\]]|\[[^\]]*\])+`)
 
 // terms splits a list of patterns, and reads the files that it names.
@@ -113,7 +116,8 @@ func terms(text string) ([]string, error) {
 
 var subscript = regexp.MustCompile(`^(.+)\[(?:(-?[0-9]+)|([0-9]+)[:-]([0-9]*))\]$`)
 
-// match returns the hosts that one pattern names. As in Ansible, a host may be there twice, which counts for subscripts.
+// match returns the hosts that one pattern names. As in Ansible, a host may be there twice, which
+// counts for subscripts.
 func (v *Inventory) match(term string) ([]*Host, error) {
 	if h := v.hosts[term]; h != nil {
 		return []*Host{h}, nil
@@ -140,7 +144,8 @@ func (v *Inventory) match(term string) ([]*Host, error) {
 	return part(hosts, pattern, m)
 }
 
-// named returns the hosts of all groups and the hosts whose names a pattern without subscript matches.
+// named returns the hosts of all groups and the hosts whose names a pattern without subscript
+// matches.
 func (v *Inventory) named(pattern, term string) ([]*Host, error) {
 	test, err := v.tester(pattern)
 	if err != nil {
@@ -183,7 +188,8 @@ func (v *Inventory) named(pattern, term string) ([]*Host, error) {
 // isWild tells an expression or a glob from a name.
 func isWild(pattern string) bool { return pattern[0] == '~' || strings.ContainsAny(pattern, "?*[") }
 
-// part returns one host, or those from one place to another, both included. m is what subscript found.
+// part returns one host, or those from one place to another, both included. m is the match of
+// subscript.
 func part(hosts []*Host, pattern string, m []string) ([]*Host, error) {
 	if m[2] != "" {
 		n, err := strconv.Atoi(m[2])
@@ -212,7 +218,7 @@ func part(hosts []*Host, pattern string, m []string) ([]*Host, error) {
 	return hosts[from : to+1], nil
 }
 
-// near names what could have been meant.
+// near names a host or group with a similar name.
 func (v *Inventory) near(name string) string {
 	for _, all := range [][]string{slices.Sorted(maps.Keys(v.groups)), slices.Sorted(maps.Keys(v.hosts))} {
 		for _, other := range all {

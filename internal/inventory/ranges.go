@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// expand makes host names of one with ranges: "web[01:20:2]", "db-[a:f]". Every bracket begins a range.
+// expand makes host names of one with ranges: "web[01:20:2]", "db-[a:f]". Every bracket begins a
+// range.
 func expand(text string) ([]string, error) {
 	head, rest, ok := strings.Cut(text, "[")
 	if !ok {
@@ -46,7 +47,7 @@ func expand(text string) ([]string, error) {
 // letters are the ends that alphabetic ranges may have, in their order.
 const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
-// steps lists what "from:to" or "from:to:step" stands for, both ends included.
+// steps lists the values of "from:to" or "from:to:step", both ends included.
 func steps(inner string) ([]string, error) {
 	bounds := strings.Split(inner, ":")
 	if len(bounds) != 2 && len(bounds) != 3 {

@@ -20,10 +20,7 @@ func (r *yamlReader) variable(n *yaml.Node) (Var, error) {
 	switch {
 	case isVault(n):
 		v.Vault = true
-		if x, err := r.scalar(&yaml.Node{Kind: yaml.ScalarNode, Value: n.Value, Line: n.Line}); n.Kind == yaml.ScalarNode && (err != nil || x != n.Value) {
-			return v, r.bad(n, "%s: not text", n.Tag)
-		}
-		return v, nil
+		return v, r.cipher(n)
 	case n.Tag == "!unsafe":
 		v.Unsafe = true
 	case n.Kind == yaml.MappingNode && len(n.Content) == 2 && n.Content[0].Value == "__ansible_unsafe":
@@ -42,7 +39,15 @@ func isVault(n *yaml.Node) bool {
 		n.Kind == yaml.MappingNode && len(n.Content) == 2 && n.Content[0].Value == "__ansible_vault"
 }
 
-// value converts a node. budget bounds what aliases can make.
+// cipher is an error if an encrypted value of YAML is no text.
+func (r *yamlReader) cipher(n *yaml.Node) error {
+	if strings.HasPrefix(n.Tag, "!vault") && (n.Kind != yaml.ScalarNode || implicit(n.Value) != "!!str") {
+		return r.bad(n, "%s: not text", n.Tag)
+	}
+	return nil
+}
+
+// value converts a node. budget bounds the values that aliases can make.
 func (r *yamlReader) value(n *yaml.Node, depth int, budget *int) (any, error) {
 	if *budget--; depth > maxDepth || *budget < 0 {
 		return nil, r.bad(n, "a value too large or nested too deep")
@@ -117,7 +122,8 @@ func (r *yamlReader) scalar(n *yaml.Node) (any, error) {
 	return x, nil
 }
 
-// implicitTags are the forms of plain scalars in YAML 1.1 as PyYAML has them. What has none of them is text.
+// implicitTags are the forms of plain scalars in YAML 1.1 as PyYAML has them. What has none of them
+// is text.
 var implicitTags = []struct {
 	tag  string
 	form *regexp.Regexp

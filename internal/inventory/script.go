@@ -33,7 +33,7 @@ func (v *Inventory) script(ctx context.Context, at origin) error {
 	return v.list(at, out, ask)
 }
 
-// run runs a program and returns its output and what it wrote to stderr, which the error has, too.
+// run runs a program and returns its output and its stderr. The error includes the stderr.
 func run(ctx context.Context, env []string, argv ...string) (out []byte, stderr string, err error) {
 	var errors bytes.Buffer
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
@@ -46,7 +46,7 @@ func run(ctx context.Context, env []string, argv ...string) (out []byte, stderr 
 	return out, stderr, err
 }
 
-// list reads what --list prints. ask asks for a host's variables.
+// list reads the answer to --list. ask returns the answer to --host.
 func (v *Inventory) list(at origin, text []byte, ask func(host string) ([]byte, error)) error {
 	r := &listReader{yamlReader: yamlReader{v: v, at: at}, ask: ask, seen: map[string]bool{}}
 	top, err := r.object(text)
@@ -122,8 +122,8 @@ func entry(n *yaml.Node, key string) *yaml.Node {
 	return found
 }
 
-// group takes a list of hosts, or an object of hosts, vars, children. An object without any of them has the variables of a host that is
-// called as the group is.
+// group takes a list of hosts, or an object of hosts, vars, children. An object without any of them
+// has the variables of a host that is called as the group is.
 func (r *listReader) group(name string, n *yaml.Node) error {
 	if name == "" {
 		return r.bad("a group without a name")

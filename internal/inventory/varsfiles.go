@@ -38,7 +38,8 @@ func (v *Inventory) varsFiles(place string) error {
 	return nil
 }
 
-// unshared is an error if another user's group_vars or host_vars are in a directory where everyone may write.
+// unshared is an error if another user's group_vars or host_vars are in a directory where everyone
+// may write.
 func unshared(dir string) error {
 	st, err := os.Stat(dir)
 	if err != nil || st.Mode().Perm()&0o002 == 0 {
@@ -84,7 +85,8 @@ func (v *Inventory) varsDir(path string) (*varsDir, error) {
 	return d, nil
 }
 
-// of reads the variables of a host or group: the file of that name, with or without an end, or all files of a directory.
+// of reads the variables of a host or group: the file of that name, with or without an end, or all
+// files of a directory.
 func (d *varsDir) of(name string) (map[string]Var, error) {
 	if d == nil || name[0] == filepath.Separator {
 		return nil, nil

@@ -12,7 +12,7 @@ type yamlReader struct {
 }
 
 // maxWork bounds the entries that are read of a file.
-const maxWork = 1 << 23
+const maxWork = 1 << 22
 
 func (r *yamlReader) place(n *yaml.Node) origin {
 	at := r.at
