@@ -106,6 +106,9 @@ func walk(g *group, next func(*group) []*group) []*group {
 // finish completes the graph as Ansible does: "all" above every group, "ungrouped" for hosts
 // without another group. Then it computes the orders for Vars and Select.
 func (v *Inventory) finish() error {
+	if err := v.declared(); err != nil {
+		return err
+	}
 	all := v.group("all")
 	for _, g := range v.groupOrder {
 		if g != all && len(g.parents) == 0 {

@@ -106,19 +106,43 @@ func (r *iniReader) section(line string) error {
 	return nil
 }
 
-// undeclared is the error for the first group that has no section of its own.
+// undeclared is the error for the first group that has no section of its own. If only variables were
+// given to it, finish looks for it in the other sources.
 func (r *iniReader) undeclared() error {
-	first := ""
+	first := 0
 	for name, p := range r.pending {
-		if first == "" || p.line < r.pending[first].line {
-			first = name
+		at := r.at
+		at.line = p.line
+		switch {
+		case len(p.parents) == 0:
+			r.v.expected = append(r.v.expected, expectedGroup{name, at})
+		case first == 0 || p.line < first:
+			first, r.at = p.line, at
 		}
 	}
-	if first == "" {
-		return nil
+	for name, p := range r.pending {
+		if p.line == first {
+			return r.at.bad("there is no group %q", name)
+		}
 	}
-	r.at.line = r.pending[first].line
-	return r.at.bad("there is no group %q", first)
+	return nil
+}
+
+// An expectedGroup got variables where no source had declared it yet.
+type expectedGroup struct {
+	name string
+	at   origin
+}
+
+// declared is an error for an expected group that no source fills.
+func (v *Inventory) declared() error {
+	for _, e := range v.expected {
+		if g := v.groups[e.name]; len(g.hosts)+len(g.children) == 0 {
+			return e.at.bad("there is no group %q", e.name)
+		}
+		v.warn("%s: group %q is in another source, read later", e.at.where(), e.name)
+	}
+	return nil
 }
 
 // variable reads "name = value": the value is the rest of the line.

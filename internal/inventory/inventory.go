@@ -47,6 +47,7 @@ type Inventory struct {
 	order      []*Host  // of "all"; set by finish
 	asked      bool     // ansible-inventory gave it, which doesn't tell all orders
 	changes    int      // counts additions, to tell a source that adds nothing
+	expected   []expectedGroup
 	warnings   []string
 }
 

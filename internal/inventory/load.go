@@ -67,6 +67,9 @@ func (v *Inventory) read(ctx context.Context, sources []string, stdin io.Reader,
 		}
 	}
 	if err := v.finish(); err != nil {
+		if bad := (*Error)(nil); errors.As(err, &bad) {
+			return err
+		}
 		return fmt.Errorf("%s: %w", strings.Join(sources, ", "), err)
 	}
 	if err := unshared(dir); err != nil {

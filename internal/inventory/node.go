@@ -20,6 +20,9 @@ func document(file string, text []byte) (*yaml.Node, error) {
 		r.dec.UseNumber()
 		return r.node()
 	}
+	if !utf8.Valid(text) {
+		return nil, &Error{File: file, Text: "not YAML: not UTF-8"}
+	}
 	if at := bytes.IndexAny(text, "\u0085\u2028\u2029"); at >= 0 {
 		return nil, &Error{File: file, Line: 1 + bytes.Count(text[:at], []byte("\n")), Text: "not YAML: U+0085, U+2028 or U+2029, which break lines; write an escape"}
 	}
