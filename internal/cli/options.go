@@ -244,9 +244,6 @@ func (s *state) addInventory(ctx context.Context) (*inventory.Inventory, error) 
 	if err != nil {
 		return nil, usagef("%w", err)
 	}
-	for _, w := range inv.Warnings() {
-		s.ui.message("warning: inventory " + connect.Clean(w) + "\n")
-	}
 	pattern := o.limit
 	if pattern == "" {
 		pattern = "all"
@@ -254,6 +251,9 @@ func (s *state) addInventory(ctx context.Context) (*inventory.Inventory, error) 
 	hosts, err := inv.Select(pattern)
 	if err != nil {
 		return nil, usagef("inventory %s: %w", strings.Join(o.inventory, ", "), err)
+	}
+	for _, w := range inv.Warnings() {
+		s.ui.message("warning: inventory " + connect.Clean(w) + "\n")
 	}
 	for _, h := range hosts {
 		chain, err := inv.Chain(h)

@@ -15,14 +15,15 @@ import (
 // pattern is a host, a group, a glob, "~" and a regular expression, or "all"; "[N]" and "[N:M]"
 // behind it choose by place. Commas stand between patterns, or, where there are none, colons or
 // spaces; "@FILE" is a file with a pattern in each line. "&" keeps the hosts that a pattern names,
-// "!" removes them, wherever they stand. A pattern that names nothing is an error, but for "!" with
-// a glob, a regular expression or localhost.
+// "!" removes them, wherever they stand. If a pattern that adds names nothing and others do, it is a
+// warning. Other patterns that name nothing are errors, but for "!" with a glob, a regular
+// expression or localhost.
 func (v *Inventory) Select(patterns string) ([]*Host, error) {
 	terms, err := terms(patterns)
 	if err != nil {
 		return nil, err
 	}
-	chosen, err := v.evaluate(terms)
+	chosen, misses, err := v.evaluate(terms)
 	if err != nil {
 		return nil, err
 	}
@@ -32,15 +33,28 @@ func (v *Inventory) Select(patterns string) ([]*Host, error) {
 			all = append(all, h)
 		}
 	}
-	if len(all) == 0 {
+	switch {
+	case len(all) > 0:
+	case len(misses) > 0:
+		return nil, misses[0]
+	default:
 		return nil, errors.New("no host is left")
+	}
+	for _, m := range misses {
+		v.warn("%v", m)
 	}
 	return all, nil
 }
 
-// evaluate applies the terms that add, then those with "&", then those with "!".
-func (v *Inventory) evaluate(terms []string) (map[*Host]bool, error) {
-	chosen := map[*Host]bool{}
+// A missError says that a pattern names nothing.
+type missError string
+
+func (e missError) Error() string { return string(e) }
+
+// evaluate applies the terms that add, then those with "&", then those with "!". It returns a miss
+// for each term that would add and names nothing.
+func (v *Inventory) evaluate(terms []string) (chosen map[*Host]bool, misses []error, err error) {
+	chosen = map[*Host]bool{}
 	if !slices.ContainsFunc(terms, func(t string) bool { return t[0] != '!' && t[0] != '&' }) {
 		terms = append([]string{"all"}, terms...)
 	}
@@ -54,13 +68,15 @@ func (v *Inventory) evaluate(terms []string) (map[*Host]bool, error) {
 				continue
 			}
 			hosts, err := v.match(t)
-			if err != nil {
-				return nil, err
+			if miss := missError(""); sign == 0 && errors.As(err, &miss) {
+				misses = append(misses, miss)
+			} else if err != nil {
+				return nil, nil, err
 			}
 			apply(chosen, sign, hosts)
 		}
 	}
-	return chosen, nil
+	return chosen, misses, nil
 }
 
 func apply(chosen map[*Host]bool, sign byte, hosts []*Host) {
@@ -180,9 +196,9 @@ func (v *Inventory) named(pattern, term string) ([]*Host, error) {
 	case found || wild && term[0] == '!':
 		return all, nil
 	case wild:
-		return nil, fmt.Errorf("pattern %q matches no host and no group", term)
+		return nil, missError(fmt.Sprintf("pattern %q matches no host and no group", term))
 	}
-	return nil, fmt.Errorf("no host or group %q in the inventory%s", pattern, v.near(pattern))
+	return nil, missError(fmt.Sprintf("no host or group %q in the inventory%s", pattern, v.near(pattern)))
 }
 
 // isWild tells an expression or a glob from a name.
