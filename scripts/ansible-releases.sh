@@ -1,15 +1,18 @@
 #!/usr/bin/env bash
-# Puts releases of ansible-core into a cache and prints the path of the ansible-playbook of each, one a line:
+# Puts releases of ansible-core into a cache and prints the path of the ansible-playbook of each,
+# one a line:
 #
 #     scripts/ansible-releases.sh RELEASE...
 #
-# A RELEASE is a row of the table below. A release that is in the cache is printed without any use of the network; remove its directory to have it
-# fetched again. A release that can't be had is left out, with a message on stderr; if CI is true and tests must not miss the release, that is an error.
+# A RELEASE is a row of the table below. A release that is in the cache is printed without any use
+# of the network; remove its directory to have it fetched again. A release that can't be had is left
+# out, with a message on stderr; if CI is true and tests must not miss the release, that is an
+# error.
 set -euo pipefail
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/mitogen-test-ansible
 
-# Each row has a release, where it comes from (pip: PyPI; deb: Debian's unstable release), whether CI must have it, and the Pythons it runs on, the
-# first choice first.
+# Each row has a release, where it comes from (pip: PyPI; deb: Debian's unstable release), whether
+# CI must have it, and the Pythons it runs on, the first choice first.
 releases='
 2.14    pip  must  11 10 9
 2.16    pip  may   12 11 10
@@ -61,7 +64,8 @@ mirror() {
 		awk -v release="$codename" '$1 == release && $2 == "main" { print $3; exit }'
 }
 
-# download DIRECTORY fetches Debian's ansible-core of the unstable release with lists and a cache of its own: the machine's own stay as they are.
+# download DIRECTORY fetches Debian's ansible-core of the unstable release with lists and a cache of
+# its own: the machine's own stay as they are.
 download() {
 	local dir=$1 address keyring options='target=Packages lang=none'
 	address=$(mirror)
@@ -76,7 +80,8 @@ download() {
 	apt-get "${private[@]}" update >&2 && cd "$dir" && apt-get "${private[@]}" download ansible-core >&2
 }
 
-# from_deb NEXT VENV unpacks Debian's package into the environment, and has PyPI bring what it requires.
+# from_deb NEXT VENV unpacks Debian's package into the environment, and has PyPI bring what it
+# requires.
 from_deb() {
 	local dir=$2/deb site packages
 	mkdir "$dir"

@@ -1,6 +1,7 @@
 package askpass
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -19,6 +20,10 @@ func init() {
 	}
 	answer, err := ask(where, question{hint: os.Getenv("SSH_ASKPASS_PROMPT"), text: os.Args[1], asker: strconv.Itoa(os.Getppid())})
 	if err != nil {
+		var place *peer.PlaceError
+		if errors.As(err, &place) { // else the server has refused, and said why
+			fmt.Fprintln(os.Stderr, "mitogen askpass:", place)
+		}
 		os.Exit(1)
 	}
 	fmt.Println(answer)

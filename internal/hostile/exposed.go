@@ -19,8 +19,8 @@ type Judge struct {
 // maxLinks is how many symbolic links a path may have.
 const maxLinks = 40
 
-// Exposed returns why a user who is not trusted could create, replace or change what is at path: "" if such a user can't. A relative path is exposed, because it
-// says nothing of where it is.
+// Exposed returns why a user who is not trusted could create, replace or change what is at path: ""
+// if such a user can't. A relative path is exposed, because it says nothing of where it is.
 func (j *Judge) Exposed(path string) string {
 	if !filepath.IsAbs(path) {
 		return "relative"
@@ -84,7 +84,8 @@ func notThere(err error) bool {
 	return os.IsNotExist(err) || strings.Contains(err.Error(), syscall.ENOTDIR.Error())
 }
 
-// replaceable returns why a stranger could have put something else at path, which is in dir; st is nil if there is nothing.
+// replaceable returns why a stranger could have put something else at path, which is in dir; st is
+// nil if there is nothing.
 func (j *Judge) replaceable(dir, path string, st fs.FileInfo) string {
 	if st != nil && !j.trusts(st) {
 		return fmt.Sprintf("%s belongs to another user", path)
@@ -115,7 +116,8 @@ func (j *Judge) changeable(path string, st fs.FileInfo) string {
 // firstUser is the least number of an account, or a group, that isn't the system's own.
 const firstUser = 1000
 
-// open tells whether others than the owner can write. A group counts, because nothing says who is in it, unless it is the owner's own.
+// open tells whether others than the owner can write. A group counts, because nothing says who is
+// in it, unless it is the owner's own.
 func open(st fs.FileInfo) bool {
 	sys := st.Sys().(*syscall.Stat_t)
 	perm := st.Mode().Perm()

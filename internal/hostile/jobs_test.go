@@ -125,7 +125,8 @@ func (h *host) uses(trap *hostile.Trap) {
 	}
 }
 
-// meet runs the jobs on a host where another user has planted names, and returns the names that the jobs know.
+// meet runs the jobs on a host where another user has planted names, and returns the names that the
+// jobs know.
 func (h *host) meet(t *testing.T, kind hostile.Kind, names []string) []string {
 	t.Helper()
 	h.t = t
@@ -133,12 +134,13 @@ func (h *host) meet(t *testing.T, kind hostile.Kind, names []string) []string {
 	if len(trap.Planted) == 0 {
 		t.Fatalf("none of %d names could be planted", len(names))
 	}
-	all := h.names(h.play())
-	h.uses(trap)
-	return all
+	named := h.play()
+	h.uses(trap) // first: it shows what jobs have made themselves
+	return h.names(named)
 }
 
-// A module's process names, opens and executes nothing that another user of the host could have made.
+// A module's process names, opens and executes nothing that another user of the host could have
+// made.
 func TestJobs(t *testing.T) {
 	if testing.Short() {
 		t.Skip("long")

@@ -29,7 +29,8 @@ func TestMain(m *testing.M) {
 	os.Exit(lab.Main(m))
 }
 
-// releases returns the ansible-playbook of the oldest release, and of all if the long forms of the tests are wanted.
+// releases returns the ansible-playbook of the oldest release, and of all if the long forms of the
+// tests are wanted.
 func releases(t *testing.T) []string {
 	t.Helper()
 	list := strings.Fields(os.Getenv("MITOGEN_ANSIBLE"))
@@ -57,7 +58,8 @@ func release(t *testing.T, program string) string {
 	return string(m[1])
 }
 
-// playbook returns a command of Ansible that uses the plugins of dir/plugins, without any runtime directory of this environment.
+// playbook returns a command of Ansible that uses the plugins of dir/plugins, without any runtime
+// directory of this environment.
 func playbook(t *testing.T, ctx context.Context, program, dir, config string, args ...string) *exec.Cmd {
 	t.Helper()
 	exe, err := os.Executable()

@@ -1,6 +1,7 @@
-// Package hostile is the other user of a machine in tests: an account without rights that plants files where they may be executed or read, listens where
-// passwords may be sent, and swaps directories while they are checked. It also has the watchers of the victims: which paths their processes name, and
-// whether that user could have made them.
+// Package hostile is the other user of a machine in tests: an account without rights that plants
+// files where they may be executed or read, listens where passwords may be sent, and swaps
+// directories while they are checked. It also has the watchers of the victims: which paths their
+// processes name, and whether that user could have made them.
 //
 // Only tests use it. It needs the lab, and so root.
 package hostile
@@ -22,7 +23,8 @@ import (
 	"github.com/mitogen-go/mitogen/internal/lab"
 )
 
-// python runs the other user's scripts: the system's, because that account can enter no home directory.
+// python runs the other user's scripts: the system's, because that account can enter no home
+// directory.
 const python = "/usr/bin/python3"
 
 //go:embed plant.py
@@ -34,7 +36,8 @@ var listenScript string
 //go:embed swap.py
 var swapScript string
 
-// Rounds returns how often a test repeats what only chance decides: few for `make test`, many for `make hostile`.
+// Rounds returns how often a test repeats what only chance decides: few for `make test`, many for
+// `make hostile`.
 func Rounds(few, many int) int {
 	if Long() {
 		return many
@@ -93,8 +96,9 @@ const (
 	Pipe      Kind = "pipe"      // each file is a named pipe: a process that opens one waits for ever
 )
 
-// Plant has the other user make each of the named paths, as far as that account can: a directory gets a file for each module of the standard library, and for
-// what Python imports at its start. What is planted is removed when the test ends.
+// Plant has the other user make each of the named paths, as far as that account can: a directory
+// gets a file for each module of the standard library, and for what Python imports at its start.
+// What is planted is removed when the test ends.
 func Plant(t testing.TB, kind Kind, names []string) *Trap {
 	t.Helper()
 	f, err := os.CreateTemp("", "hostile-sprung-")
@@ -158,13 +162,15 @@ type Heard struct {
 	Bytes  string
 }
 
-// Listen has the other user listen on each of the sockets. A socket that exists is replaced, if that account can do so.
+// Listen has the other user listen on each of the sockets. A socket that exists is replaced, if
+// that account can do so.
 func Listen(t testing.TB, sockets ...string) *Listener {
 	t.Helper()
 	return start(t, command(listenScript, sockets...))
 }
 
-// Swap has the other user exchange two paths in turn, as quickly as can be, until the Listener is closed.
+// Swap has the other user exchange two paths in turn, as quickly as can be, until the Listener is
+// closed.
 func Swap(t testing.TB, a, b string) *Listener {
 	t.Helper()
 	return start(t, command(swapScript, a, b))

@@ -14,13 +14,15 @@ import (
 	"github.com/mitogen-go/mitogen/internal/lab"
 )
 
-// A Watch is a host whose processes are watched: an sshd of its own for each connection, under strace.
+// A Watch is a host whose processes are watched: an sshd of its own for each connection, under
+// strace.
 type Watch struct {
 	Config string // ssh configuration: as the lab's, by way of the watched sshd
 	dir    string
 }
 
-// NewWatch makes a watched host. It skips the test if strace is missing, which the test set-up installs.
+// NewWatch makes a watched host. It skips the test if strace is missing, which the test set-up
+// installs.
 func NewWatch(t testing.TB, l *lab.Lab) *Watch {
 	t.Helper()
 	if _, err := exec.LookPath("strace"); err != nil {
@@ -51,13 +53,14 @@ type Use struct {
 	Done bool   // it succeeded
 }
 
-// Makes tells whether the process made what is at the path, by a call that fails if there is something.
+// Makes tells whether the process made what is at the path, by a call that fails if there is
+// something.
 func (u Use) Makes() bool {
 	return u.Done && (strings.HasPrefix(u.Call, "mkdir") || strings.HasPrefix(u.Call, "link") || strings.HasSuffix(u.Call, "|O_EXCL"))
 }
 
-// Uses returns what interpreters of Python on the host have done with paths since the last call, forks of interpreters included. All connections must have
-// ended.
+// Uses returns what interpreters of Python on the host have done with paths since the last call,
+// forks of interpreters included. All connections must have ended.
 func (w *Watch) Uses(t testing.TB) []Use {
 	t.Helper()
 	w.await(t)
