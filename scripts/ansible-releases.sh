@@ -75,8 +75,9 @@ download() {
 	done
 	echo "deb [$options] $address unstable main" >"$dir/sources.list"
 	mkdir -p "$dir"/{lists,archives}/partial
-	local private=(-qq -o "Dir::Etc::SourceList=$dir/sources.list" -o Dir::Etc::SourceParts=/dev/null -o "Dir::State=$dir" -o "Dir::Cache=$dir"
-		-o Dir::State::status=/dev/null -o Acquire::Check-Valid-Until=false -o APT::Sandbox::User=root)
+	local private=(-qq -o "Dir::Etc::SourceList=$dir/sources.list" -o Dir::Etc::SourceParts=/dev/null
+		-o "Dir::State=$dir" -o "Dir::Cache=$dir" -o Dir::State::status=/dev/null
+		-o Acquire::Check-Valid-Until=false -o APT::Sandbox::User=root)
 	apt-get "${private[@]}" update >&2 && cd "$dir" && apt-get "${private[@]}" download ansible-core >&2
 }
 
@@ -94,7 +95,7 @@ from_deb() {
 	echo "$packages" >"$site/ansible.pth"
 	rm -rf "$dir/lists" "$dir"/*.bin "$dir"/*.deb
 	local program
-	for program in "$dir"/usr/bin/ansible*; do # ansible-playbook is among the last, and shows that all is there
+	for program in "$dir"/usr/bin/ansible*; do
 		sed "1s,.*,#!$2/bin/python," "$program" >"$2/bin/${program##*/}"
 		chmod +x "$2/bin/${program##*/}"
 	done

@@ -39,11 +39,12 @@ const secret = "the-victims-password"
 // clients returns all kinds of clients, with the releases of Ansible that are to be tested.
 func clients(t *testing.T) []*client {
 	t.Helper()
+	calls := []string{"directory of another user", "shared, of another user", "handed over", "named"}
 	all := []*client{
 		{name: "tree", command: mitogen("tree"), must: true, few: 20, many: 500},
 		{name: "stop", command: mitogen("daemon", "stop"), must: true, few: 20, many: 500},
-		{name: "call", command: mitogen("call", "--daemon", "-t", "local", "os:getpid"), must: true, few: 5, many: 50,
-			only: []string{"directory of another user", "shared, of another user", "handed over", "named"}},
+		{name: "call", command: mitogen("call", "--daemon", "-t", "local", "os:getpid"), must: true,
+			only: calls, few: 5, many: 50},
 		{name: "example", command: example, must: true, few: 5, many: 50},
 		{name: "askpass", command: mitogen("Password: "), must: true, path: func(p *place, socket string) {
 			p.env = append(p.env, "MITOGEN_ASKPASS="+secret+":"+socket)
@@ -54,12 +55,16 @@ func clients(t *testing.T) []*client {
 	}
 	for _, program := range releases(t) {
 		name := "ansible-" + release(t, program)
-		sample := []string{"directory of another user", "group writable", "handed over", "shared, of another user", "shared, home of another user"}
+		sample := []string{"directory of another user", "group writable", "handed over",
+			"shared, of another user", "shared, home of another user"}
 		all = append(all,
-			&client{name: name + "-callback", command: play(program, "local"), plays: true, own: true, only: sample, few: 1, many: 20},
-			&client{name: name, command: play(program, "mitogen"), plays: true, own: true, must: true, only: sample, few: 1, many: 10},
-			&client{name: name + "-persist", command: play(program, "mitogen", "-e", "mitogen_persist=true"), plays: true, must: true,
-				only: []string{"named", "shared, handed"}, few: 1, many: 10})
+			&client{name: name + "-callback", command: play(program, "local"), plays: true, own: true,
+				only: sample, few: 1, many: 20},
+			&client{name: name, command: play(program, "mitogen"), plays: true, own: true, must: true,
+				only: sample, few: 1, many: 10},
+			&client{name: name + "-persist", plays: true, must: true,
+				command: play(program, "mitogen", "-e", "mitogen_persist=true"),
+				only:    []string{"named", "shared, handed"}, few: 1, many: 10})
 	}
 	return all
 }
@@ -118,8 +123,9 @@ func play(program, transport string, args ...string) func(*testing.T, context.Co
 		if err != nil {
 			t.Fatal(err)
 		}
-		cmd := playbook(t, ctx, program, p.dir, l.Config, append([]string{"-i", lab.Play + ",", here, "-e", "ansible_password=" + secret,
-			"-e", "ansible_become_password=" + secret, "-e", "ansible_connection=" + transport}, args...)...)
+		args := append([]string{"-i", lab.Play + ",", here, "-e", "ansible_password=" + secret,
+			"-e", "ansible_become_password=" + secret, "-e", "ansible_connection=" + transport}, args...)
+		cmd := playbook(t, ctx, program, p.dir, l.Config, args...)
 		p.env = append(cmd.Env, p.env...)
 		return cmd
 	}

@@ -12,8 +12,8 @@ import (
 
 // A Judge tells which paths another user could have made, as far as the file system says now.
 type Judge struct {
-	Trusted []int           // uids that may own what is on the way, besides the system's own accounts
-	Made    map[string]bool // paths that the watched processes have made themselves: what is below is theirs
+	Trusted []int           // users who may own a path, besides the accounts of the system
+	Made    map[string]bool // paths that the watched processes have made; all below is theirs
 }
 
 // maxLinks is how many symbolic links a path may have.
@@ -33,7 +33,7 @@ func (j *Judge) ExposedDirectory(path string) string {
 	return j.Exposed(filepath.Join(path, "any-name"))
 }
 
-// split returns a path's elements. It doesn't resolve "..": what is before it may be a link.
+// split returns a path's elements. It keeps "..", because the element before may be a link.
 func split(path string) []string {
 	return slices.DeleteFunc(strings.Split(path, "/"), func(s string) bool { return s == "" || s == "." })
 }
@@ -73,7 +73,7 @@ func (j *Judge) walk(dir string, rest []string, links int) string {
 			continue
 		}
 		if !st.IsDir() {
-			return j.changeable(path, st) // what is below a file can't exist
+			return j.changeable(path, st) // nothing below a file can exist
 		}
 		dir = path
 	}
@@ -100,9 +100,9 @@ func (j *Judge) replaceable(dir, path string, st fs.FileInfo) string {
 	case st != nil && d.Mode()&fs.ModeSticky != 0:
 		return ""
 	case st == nil:
-		return fmt.Sprintf("%s can be made by anybody", path)
+		return fmt.Sprintf("%s can be made by any user", path)
 	}
-	return fmt.Sprintf("%s can be replaced by anybody", path)
+	return fmt.Sprintf("%s can be replaced by any user", path)
 }
 
 // changeable returns why a stranger could write to the file at path. Devices are no fault.

@@ -13,7 +13,9 @@ func TestExposed(t *testing.T) {
 	lab.Need(t)
 	dir := t.TempDir() // below /tmp, and root's
 	at := func(name string) string { return filepath.Join(dir, name) }
-	for name, mode := range map[string]os.FileMode{"closed": 0o755, "everybody": 0o777, "sticky": 0o777 | os.ModeSticky, "foreign": 0o755} {
+	for name, mode := range map[string]os.FileMode{
+		"closed": 0o755, "everybody": 0o777, "sticky": 0o777 | os.ModeSticky, "foreign": 0o755,
+	} {
 		if err := os.Mkdir(at(name), 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -24,7 +26,8 @@ func TestExposed(t *testing.T) {
 	if err := os.Mkdir(at("closed/sub"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"closed/file", "closed/written", "everybody/file", "sticky/file", "sticky/foreign", "foreign/file"} {
+	for _, name := range []string{"closed/file", "closed/written", "everybody/file", "sticky/file",
+		"sticky/foreign", "foreign/file"} {
 		if err := os.WriteFile(at(name), nil, 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -32,7 +35,9 @@ func TestExposed(t *testing.T) {
 	if err := os.Chmod(at("closed/written"), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	for name, to := range map[string]string{"closed/out": at("sticky/none"), "closed/in": "sub", "closed/up": "../sticky", "closed/round": "round"} {
+	for name, to := range map[string]string{
+		"closed/out": at("sticky/none"), "closed/in": "sub", "closed/up": "../sticky", "closed/round": "round",
+	} {
 		if err := os.Symlink(to, at(name)); err != nil {
 			t.Fatal(err)
 		}
@@ -42,11 +47,16 @@ func TestExposed(t *testing.T) {
 	}
 	j := &Judge{Made: map[string]bool{at("sticky/made"): true}}
 	for path, exposed := range map[string]bool{
-		"relative": true, at("closed/file"): false, at("closed/none"): false, at("closed/none/below"): false, at("closed/written"): true,
-		at("everybody/file"): true, at("everybody/none"): true, at("sticky/file"): false, at("sticky/none"): true, at("sticky/none/below"): true,
-		at("sticky/foreign"): true, at("foreign"): true, at("foreign/file"): true, at("closed/out"): true, at("closed/in/none"): false, at("closed/up/none"): true,
-		at("closed/round"): true, at("closed/up/../closed/none"): false, at("closed/file/below"): false, at("sticky/made/below"): false,
-		"/dev/null": false, "/dev/null/x.zip/a.py": false, "/tmp": false, "/tmp/mitogen-no-such-name": true, "/usr/lib/python3": false,
+		"relative": true, "/tmp/mitogen-no-such-name": true,
+		"/tmp": false, "/usr/lib/python3": false, "/dev/null": false, "/dev/null/x.zip/a.py": false,
+		at("closed/file"): false, at("closed/file/below"): false, at("closed/written"): true,
+		at("closed/none"): false, at("closed/none/below"): false,
+		at("closed/in/none"): false, at("closed/up/none"): true, at("closed/up/../closed/none"): false,
+		at("closed/out"): true, at("closed/round"): true,
+		at("everybody/file"): true, at("everybody/none"): true,
+		at("sticky/file"): false, at("sticky/none"): true, at("sticky/none/below"): true,
+		at("sticky/foreign"): true, at("foreign"): true, at("foreign/file"): true,
+		at("sticky/made/below"): false,
 	} {
 		if why := j.Exposed(path); (why != "") != exposed {
 			t.Errorf("%s: got %q, want exposed: %v", path, why, exposed)
@@ -76,7 +86,11 @@ symlink("text", "/tmp/link")            = 0
 clone(child_stack=NULL, flags=CLONE_CHILD_CLEARTID|SIGCHLD, child_tidptr=0x7f) = 8
 +++ exited with 0 +++
 `)
-	traces := map[int]*trace{7: x, 8: parse(8, "access(\"/x\", R_OK) = 0\nexecve(\"/bin/true\", [\"true\"], 0x5) = 0\naccess(\"/y\", R_OK) = 0\n")}
+	child := parse(8, `access("/x", R_OK) = 0
+execve("/bin/true", ["true"], 0x5) = 0
+access("/y", R_OK) = 0
+`)
+	traces := map[int]*trace{7: x, 8: child}
 	if !inherits(traces, 8) || inherits(traces, 7) {
 		t.Error("the child is Python from its beginning, its parent isn't")
 	}
@@ -90,8 +104,8 @@ clone(child_stack=NULL, flags=CLONE_CHILD_CLEARTID|SIGCHLD, child_tidptr=0x7f) =
 			got = append(got, text)
 		}
 	}
-	want := []string{`openat /tmp/a"b`, "readlink /home/relative", "openat|O_EXCL /srv/below made", "mkdir /tmp/there", "rename /tmp/from", "rename /tmp/to",
-		"symlink /tmp/link", "access /x"}
+	want := []string{`openat /tmp/a"b`, "readlink /home/relative", "openat|O_EXCL /srv/below made",
+		"mkdir /tmp/there", "rename /tmp/from", "rename /tmp/to", "symlink /tmp/link", "access /x"}
 	for _, w := range want {
 		if i := slices.Index(got, w); i < 0 {
 			t.Errorf("%s: missing in %q", w, got)

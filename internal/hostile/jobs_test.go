@@ -33,8 +33,9 @@ type host struct {
 }
 
 func newHost(t *testing.T, program, login, account string) *host {
-	h := &host{t: t, dir: t.TempDir(), program: program, login: login, account: account, watch: hostile.NewWatch(t, lab.Need(t))}
-	for _, name := range []string{login, account} { // who logs in may be trusted by the account that is entered
+	h := &host{t: t, dir: t.TempDir(), program: program, login: login, account: account}
+	h.watch = hostile.NewWatch(t, lab.Need(t))
+	for _, name := range []string{login, account} { // the account that is entered trusts the login
 		if name != "root" {
 			h.judge.Trusted = append(h.judge.Trusted, hostile.UID(t, name))
 		}

@@ -1,11 +1,14 @@
-"""Run as the other user: listen.py SOCKET... Says that it is ready, listens until its stdin ends, and prints what came as JSON."""
+"""Run as the other user: listen.py SOCKET...
+
+Says that it is ready, listens until its stdin ends, and prints the connections as JSON.
+"""
 import json
 import os
 import selectors
 import socket
 import sys
 
-LIMIT = 1 << 16     # what is kept of a connection
+LIMIT = 1 << 16     # bytes that are kept of a connection
 heard = []
 sel = selectors.DefaultSelector()
 sel.register(sys.stdin.buffer.raw, selectors.EVENT_READ, None)

@@ -1,4 +1,7 @@
-"""Run as the other user: plant.py KIND SPRUNG, a list of names as JSON on stdin. With the kind "remove", removes those of the names that are that user's."""
+"""Run as the other user: plant.py KIND SPRUNG, with a list of names as JSON on stdin.
+
+The kind "remove" removes the names that belong to that user.
+"""
 import json
 import os
 import shutil
@@ -17,8 +20,10 @@ except Exception:
 raise SystemExit('a planted file was executed')
 '''
 # What an interpreter imports: the modules that aren't built in, its start, and Ansible's own packages.
-modules = sorted(set(sys.stdlib_module_names) - set(sys.builtin_module_names)) + ['sitecustomize', 'usercustomize', 'ansible', 'ansible_collections']
-members = [m + '.py' for m in modules] + ['ansible/module_utils/basic.py', 'ansible/__init__.py', 'ansible/module_utils/__init__.py', '__main__.py', 'x.pth']
+modules = sorted(set(sys.stdlib_module_names) - set(sys.builtin_module_names))
+modules += ['sitecustomize', 'usercustomize', 'ansible', 'ansible_collections', '__main__']
+members = [m + '.py' for m in modules]
+members += ['ansible/__init__.py', 'ansible/module_utils/__init__.py', 'ansible/module_utils/basic.py', 'x.pth']
 made, planted, refused = [], [], []
 
 

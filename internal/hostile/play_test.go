@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -22,9 +23,10 @@ import (
 const asCommand = "MITOGEN_HOSTILE_COMMAND"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(asCommand) != "" || len(os.Args) > 1 && os.Args[1] == "daemon" { // which the plugin starts, as its program
-		ctx := cli.Interruptible(os.Exit)
-		os.Exit(cli.Main(ctx, os.Args[1:], cli.Streams{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}))
+	// The plugin starts this executable as a daemon.
+	if os.Getenv(asCommand) != "" || len(os.Args) > 1 && os.Args[1] == "daemon" {
+		streams := cli.Streams{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}
+		os.Exit(cli.Main(cli.Interruptible(os.Exit), os.Args[1:], streams))
 	}
 	os.Exit(lab.Main(m))
 }
@@ -60,7 +62,8 @@ func release(t *testing.T, program string) string {
 
 // playbook returns a command of Ansible that uses the plugins of dir/plugins, without any runtime
 // directory of this environment.
-func playbook(t *testing.T, ctx context.Context, program, dir, config string, args ...string) *exec.Cmd {
+func playbook(t *testing.T, ctx context.Context, program, dir, config string,
+	args ...string) *exec.Cmd {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
@@ -77,14 +80,20 @@ func playbook(t *testing.T, ctx context.Context, program, dir, config string, ar
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(ctx, program, append([]string{"-e", "ansible_ssh_common_args='-F " + config + "'", "-e", "ansible_python_interpreter=/usr/bin/python3"}, args...)...)
+	args = append([]string{"-e", "ansible_ssh_common_args='-F " + config + "'",
+		"-e", "ansible_python_interpreter=/usr/bin/python3"}, args...)
+	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Dir = here
-	cmd.Env = append(plainEnviron(), "ANSIBLE_HOME="+filepath.Join(dir, "home"), "ANSIBLE_LOCAL_TEMP="+filepath.Join(dir, "tmp"),
-		"ANSIBLE_CONFIG="+filepath.Join(dir, "ansible.cfg"), "ANSIBLE_LIBRARY="+filepath.Join(here, "library"),
-		"ANSIBLE_CONNECTION_PLUGINS="+plugin, "ANSIBLE_TRANSPORT=mitogen", "ANSIBLE_SSH_ARGS=-C", "ANSIBLE_PIPELINING=1",
-		"ANSIBLE_CALLBACK_PLUGINS="+filepath.Join(here, "../../ansible/testdata/callback")+":"+callback, "ANSIBLE_CALLBACKS_ENABLED=record,mitogen",
+	record := filepath.Join(here, "../../ansible/testdata/callback")
+	cmd.Env = append(plainEnviron(),
+		"ANSIBLE_HOME="+filepath.Join(dir, "home"), "ANSIBLE_LOCAL_TEMP="+filepath.Join(dir, "tmp"),
+		"ANSIBLE_CONFIG="+filepath.Join(dir, "ansible.cfg"),
+		"ANSIBLE_LIBRARY="+filepath.Join(here, "library"),
+		"ANSIBLE_CONNECTION_PLUGINS="+plugin, "ANSIBLE_TRANSPORT=mitogen",
+		"ANSIBLE_CALLBACK_PLUGINS="+record+":"+callback, "ANSIBLE_CALLBACKS_ENABLED=record,mitogen",
 		"MITOGEN_RECORD="+filepath.Join(dir, "record"),
-		"ANSIBLE_NOCOWS=1", "ANSIBLE_NOCOLOR=1", "ANSIBLE_DEPRECATION_WARNINGS=0", "ANSIBLE_TIMEOUT=20", "LC_ALL=C.UTF-8")
+		"ANSIBLE_SSH_ARGS=-C", "ANSIBLE_PIPELINING=1", "ANSIBLE_TIMEOUT=20", "LC_ALL=C.UTF-8",
+		"ANSIBLE_NOCOWS=1", "ANSIBLE_NOCOLOR=1", "ANSIBLE_DEPRECATION_WARNINGS=0")
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 10 * time.Second
 	return cmd
@@ -93,14 +102,15 @@ func playbook(t *testing.T, ctx context.Context, program, dir, config string, ar
 // plainEnviron returns this process's environment without what says where sockets are.
 func plainEnviron() (env []string) {
 	for _, v := range os.Environ() {
-		if name, _, _ := strings.Cut(v, "="); name != "XDG_RUNTIME_DIR" && name != "MITOGEN_SOCKET" && name != "MITOGEN_ANSIBLE" {
+		name, _, _ := strings.Cut(v, "=")
+		if !slices.Contains([]string{"XDG_RUNTIME_DIR", "MITOGEN_SOCKET", "MITOGEN_ANSIBLE"}, name) {
 			env = append(env, v)
 		}
 	}
 	return env
 }
 
-// result is what came of a task.
+// result is the outcome of a task.
 type result struct {
 	Task, Host, What string
 	Value            map[string]any

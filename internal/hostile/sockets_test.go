@@ -72,8 +72,8 @@ func (p *place) aside(dir, owner string, mode os.FileMode) {
 // fixed are paths that only one test at a time can use.
 var fixed sync.Mutex
 
-// take makes a path that the victim doesn't name: what is there already is put aside until the test
-// ends.
+// take reserves a path that all victims have in common. A file that is there already is put aside
+// until the test ends.
 func (p *place) take(path string) {
 	p.t.Helper()
 	aside := path + ".hostile-test"
@@ -102,7 +102,7 @@ const (
 	system = "/run/user/0"
 )
 
-// home gives the victim a home directory, of whatever owner.
+// home gives the victim a home directory with an owner.
 func (p *place) home(owner string) { p.env = append(p.env, "HOME="+p.mkdir("home", owner, 0o755)) }
 
 // link has the other user's trap, or one that was given to another owner, be at the end of a link.
@@ -343,7 +343,7 @@ func (p *place) serve(socket string) {
 	}()
 }
 
-// The listener of these tests hears what is sent to it.
+// The listener of these tests hears the bytes that are sent to it.
 func TestListener(t *testing.T) {
 	p := newPlace(t, "directory of another user")
 	l := p.spring([]string{"a", "b"})

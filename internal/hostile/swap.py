@@ -1,4 +1,7 @@
-"""Run as the other user: swap.py A B. Exchanges two paths until its stdin ends, and leaves them as they were."""
+"""Run as the other user: swap.py A B.
+
+Exchanges two paths until its stdin ends, and leaves them as they were.
+"""
 import ctypes
 import os
 import select

@@ -66,7 +66,7 @@ func UID(t testing.TB, name string) int {
 func Hand(t testing.TB, path, name string) {
 	t.Helper()
 	uid := UID(t, name)
-	if err := os.Lchown(path, uid, uid); err != nil { // useradd -U gives a group of the same number, or none that matters
+	if err := os.Lchown(path, uid, uid); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -79,11 +79,11 @@ func command(script string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// A Trap is what the other user has planted.
+// A Trap holds the files that the other user has planted.
 type Trap struct {
 	Planted []string // paths
 	Refused []string // names that could not be planted: not a fault
-	sprung  string   // file that whatever is executed writes to
+	sprung  string   // file that a planted file writes to when it is executed
 }
 
 // A Kind of trap says what a planted name is.
@@ -114,7 +114,8 @@ func Plant(t testing.TB, kind Kind, names []string) *Trap {
 	if err := json.Unmarshal(plant(t, string(kind), f.Name(), names), &made); err != nil {
 		t.Fatalf("plant: %v", err)
 	}
-	t.Cleanup(func() { plant(t, "remove", f.Name(), made.Made) }) // as that user: root would remove what isn't that user's
+	// That user removes them, because root could remove files of others.
+	t.Cleanup(func() { plant(t, "remove", f.Name(), made.Made) })
 	return &Trap{Planted: made.Planted, Refused: made.Refused, sprung: f.Name()}
 }
 
@@ -136,7 +137,9 @@ func plant(t testing.TB, kind, sprung string, names []string) []byte {
 
 // Has tells whether a path is planted, or below what is.
 func (p *Trap) Has(path string) bool {
-	return slices.ContainsFunc(p.Planted, func(planted string) bool { return path == planted || strings.HasPrefix(path, planted+"/") })
+	return slices.ContainsFunc(p.Planted, func(planted string) bool {
+		return path == planted || strings.HasPrefix(path, planted+"/")
+	})
 }
 
 // Sprung returns a line for each planted file that was executed.
@@ -156,7 +159,7 @@ type Listener struct {
 	out *bufio.Reader
 }
 
-// Heard is what came to a Listener on one connection.
+// Heard holds the bytes that came to a Listener on one connection.
 type Heard struct {
 	Socket string
 	Bytes  string

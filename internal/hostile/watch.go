@@ -37,8 +37,8 @@ func NewWatch(t testing.TB, l *lab.Lab) *Watch {
 	if err != nil {
 		t.Fatal(err)
 	}
-	proxy := fmt.Sprintf("Host *\n  ProxyCommand strace -ff -qq -y -x -s 4096 -e trace=%%%%file,clone,clone3,fork,vfork -o %s/trace /usr/sbin/sshd -i -f %s/sshd_config\n",
-		w.dir, lab.Dir)
+	const watched = "strace -ff -qq -y -x -s 4096 -e trace=%%%%file,clone,clone3,fork,vfork -o %s/trace"
+	proxy := fmt.Sprintf("Host *\n  ProxyCommand "+watched+" /usr/sbin/sshd -i -f %s/sshd_config\n", w.dir, lab.Dir)
 	if err := os.WriteFile(w.Config, []byte(proxy+string(old)), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -53,10 +53,14 @@ type Use struct {
 	Done bool   // it succeeded
 }
 
+// exclusive ends the name of a call that makes a file, and fails if there is one.
+const exclusive = "|O_EXCL"
+
 // Makes tells whether the process made what is at the path, by a call that fails if there is
 // something.
 func (u Use) Makes() bool {
-	return u.Done && (strings.HasPrefix(u.Call, "mkdir") || strings.HasPrefix(u.Call, "link") || strings.HasSuffix(u.Call, "|O_EXCL"))
+	return u.Done && (strings.HasPrefix(u.Call, "mkdir") || strings.HasPrefix(u.Call, "link") ||
+		strings.HasSuffix(u.Call, exclusive))
 }
 
 // Uses returns what interpreters of Python on the host have done with paths since the last call,
@@ -100,7 +104,7 @@ func (w *Watch) await(t testing.TB) {
 	t.Fatal("watched processes don't end")
 }
 
-// trace is what one process has done.
+// trace holds the uses of paths of one process, and its children.
 type trace struct {
 	uses     []Use
 	children map[int]int // by pid: how many uses came before
@@ -128,7 +132,7 @@ func parse(pid int, text string) *trace {
 			continue
 		}
 		if strings.Contains(args, "O_EXCL") {
-			call += "|O_EXCL"
+			call += exclusive
 		}
 		for _, p := range paths(call, args) {
 			dir, name := p[1], unquote(p[2])

@@ -1,4 +1,4 @@
-# Does whatever makes an interpreter look for code, or for its text.
+# Does all that makes an interpreter look for code, or for its text.
 import os
 import subprocess
 import sys
