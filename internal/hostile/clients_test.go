@@ -168,7 +168,7 @@ func (c *client) start(t *testing.T, p *place) *victim {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { cancel(); r.Close(); endDaemons(t, p) })
-	line, err := v.out.ReadString('\n')
+	line, _ := v.out.ReadString('\n')
 	if v.pid, err = strconv.Atoi(strings.TrimSpace(line)); err != nil {
 		t.Fatalf("%q: %v", line, err)
 	}
