@@ -5,11 +5,14 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
 	"regexp"
 	"strconv"
 	"strings"
 	"sync"
+
+	"github.com/mitogen-go/mitogen/internal/connect"
 )
 
 // A Place is the account that an ssh logs in to, as its configuration resolves it.
@@ -20,11 +23,12 @@ type Place struct {
 	Knows bool   // this ssh names the account before each question of a server
 }
 
-// Locate returns the place of an ssh with argv, a plan's, and env besides the environment: what ssh -G says.
-func Locate(ctx context.Context, argv, env []string) (Place, error) {
+// Locate returns the place of an ssh that is started by plan on this machine: what ssh -G says.
+func Locate(ctx context.Context, plan connect.Plan) (Place, error) {
+	argv := plan.Argv
 	args := append([]string{"-G"}, argv[1:len(argv)-1]...) // the last is the remote command
 	cmd := exec.CommandContext(ctx, argv[0], args...)
-	cmd.Env = append(cmd.Environ(), env...)
+	cmd.Dir, cmd.Env = plan.Dir, plan.Environ(os.Environ())
 	out, err := cmd.Output()
 	if err != nil {
 		return Place{}, fmt.Errorf("ask ssh for its configuration: %w", err)

@@ -27,7 +27,7 @@ func login(t *testing.T, hop connect.Hop, opt connect.Options, person askpass.Fu
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := askpass.NewAnswerer(opt.SSH, person, func(ctx context.Context) (askpass.Place, error) { return askpass.Locate(ctx, plan.Argv, plan.Env) })
+	a := askpass.NewAnswerer(opt.SSH, person, func(ctx context.Context) (askpass.Place, error) { return askpass.Locate(ctx, plan) })
 	if plan.Ask == connect.AskPass {
 		var s askpass.Server
 		defer s.Close()

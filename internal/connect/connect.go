@@ -27,6 +27,8 @@ type Plan struct {
 	Method  string        // for Classify
 	Argv    []string      // looked up in PATH; never holds a secret
 	Env     []string      // "NAME=value", added to the environment; never holds a secret
+	Origin  []string      // the same before Env, of the process that the request is from; "NAME" is taken from the environment
+	Dir     string        // where it is started; "": where whoever carries it out is
 	TTY     bool          // a controlling terminal of its own besides the pipes
 	Wait    bool          // stdin is that terminal: send after EC0
 	Ask     Ask           // how questions reach whoever can answer
@@ -216,3 +218,16 @@ func (p Prompt) String() string { return fmt.Sprintf("prompt %q", p.Needle) }
 
 // GoString keeps the answer out of %#v.
 func (p Prompt) GoString() string { return p.String() }
+
+// Environ returns env, with what the plan adds and takes away. Some programs take the first of a name, so there is one.
+func (p Plan) Environ(env []string) []string {
+	env = slices.Clone(env)
+	for _, entry := range slices.Concat(p.Origin, p.Env) {
+		name, _, set := strings.Cut(entry, "=")
+		env = slices.DeleteFunc(env, func(old string) bool { return strings.HasPrefix(old, name+"=") })
+		if set {
+			env = append(env, entry)
+		}
+	}
+	return env
+}

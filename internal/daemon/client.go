@@ -32,13 +32,15 @@ const startPatience = 10 * time.Second
 
 // Dial is an engine.Dial: a fork of a context that the daemon has at target, or connects now.
 func (c *Client) Dial(ctx context.Context, target string, o connect.Options) (engine.Conn, error) {
+	from := here(target, o)
+	o = absolute(target, o, from.Dir)
 	for try := 0; ; try++ {
 		conn, err := c.connect(ctx)
 		if err != nil {
 			return nil, &connect.Error{Hop: target, Phase: connect.PhaseStart, Kind: connect.ErrDaemon, Text: err.Error()}
 		}
 		ch := newChannel(conn)
-		first := &message{Op: "open", Version: c.Version, Target: target, Options: optionsOf(&o), Interactive: c.Prompt != nil}
+		first := &message{Op: "open", Version: c.Version, Target: target, Options: optionsOf(&o), Interactive: c.Prompt != nil, Origin: from}
 		if err := ch.write(first); err != nil {
 			conn.Close()
 			if try < 2 { // it was on its way out

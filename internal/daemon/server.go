@@ -67,6 +67,7 @@ type session struct {
 	ch      *channel
 	target  string
 	canAsk  bool
+	origin  *origin
 	answers chan *message
 	asking  sync.Mutex
 	context *engine.Context
@@ -287,7 +288,7 @@ func (s *Server) playbook(ctx context.Context, conn *net.UnixConn, ch *channel, 
 
 // begin notes a session and finds or starts the context that it is to have a fork of.
 func (s *Server) begin(c *session, m *message) error {
-	r, err := s.eng.Prepare(m.Target, engine.ConnectOptions{Options: m.Options.connect(), Template: true, Prompt: s.prompt(c)})
+	r, err := s.eng.Prepare(m.Target, engine.ConnectOptions{Options: m.Options.connect(), Template: true, Prompt: s.prompt(c), Origin: m.Origin.engine()})
 	if err != nil {
 		return err
 	}

@@ -23,6 +23,7 @@ type message struct {
 	Target      string   `json:"target,omitempty"`
 	Options     *options `json:"options,omitempty"`
 	Interactive bool     `json:"interactive,omitempty"` // it can be asked
+	Origin      *origin  `json:"origin,omitempty"`      // where it is; nil: where the daemon is
 
 	Protocol int    `json:"protocol,omitempty"` // of a connection plugin
 	Via      []hop  `json:"via,omitempty"`      // before target

@@ -39,7 +39,7 @@ func (s *Server) work(ctx context.Context, conn *net.UnixConn, ch *channel, m *m
 	r, w := io.Pipe()
 	j := &job{ch: ch, first: m, input: r}
 	defer r.Close()
-	asker := &session{ch: ch, target: m.Target, canAsk: m.Interactive, answers: make(chan *message, 1), hangUp: conn.Close}
+	asker := &session{ch: ch, target: m.Target, canAsk: m.Interactive, origin: m.Origin, answers: make(chan *message, 1), hangUp: conn.Close}
 	if len(m.data) > 0 { // the buffer is the channel's
 		m.data = slices.Clone(m.data)
 	}
@@ -129,7 +129,7 @@ func (s *Server) do(ctx context.Context, j *job, asker *session) error {
 // inside dials the daemon's own contexts.
 func (s *Server) inside(asker *session) engine.Dial {
 	return func(ctx context.Context, target string, o connect.Options) (engine.Conn, error) {
-		m := &message{Target: target, Options: optionsOf(&o)}
+		m := &message{Target: target, Options: optionsOf(&o), Origin: asker.origin}
 		if err := s.begin(asker, m); err != nil {
 			return nil, err
 		}

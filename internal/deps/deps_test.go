@@ -47,7 +47,7 @@ internal/sshnative:    internal/connect internal/askpass
 internal/engine:       internal/wire internal/pickle internal/connect internal/sshconf internal/route internal/boot internal/pysource internal/modules internal/bundle internal/forward internal/stream internal/spawn internal/askpass internal/proxy internal/sshmux internal/sshnative
 internal/jsonline:
 internal/ansible:      internal/pickle internal/wire internal/boot internal/connect internal/jsonline internal/engine
-internal/daemon:       internal/pickle internal/connect internal/jsonvalue internal/modules internal/peer internal/askpass internal/engine internal/jsonline internal/ansible
+internal/daemon:       internal/pickle internal/connect internal/sshconf internal/jsonvalue internal/modules internal/peer internal/askpass internal/engine internal/jsonline internal/ansible
 .:                     internal/wire internal/pickle internal/connect internal/askpass internal/engine internal/daemon
 internal/inventory:    internal/connect
 internal/demo:         .

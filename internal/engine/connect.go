@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"crypto/sha256"
 	"fmt"
 	"io"
 	"log/slog"
@@ -13,7 +12,6 @@ import (
 	"github.com/mitogen-go/mitogen/internal/askpass"
 	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/connect"
-	"github.com/mitogen-go/mitogen/internal/sshconf"
 	"github.com/mitogen-go/mitogen/internal/stream"
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
@@ -30,6 +28,7 @@ type ConnectOptions struct {
 	Beside         *Context // a context with Shared, whose connection the first one's ssh uses if it can; it doesn't end before that
 	Stdout, Stderr io.Writer
 	LogLevel       slog.Level
+	Origin         *Origin      // whose request it is; nil: this process's
 	Prompt         askpass.Func // asked instead of the engine's about what this starts
 
 	// For StartPlan.
@@ -213,7 +212,11 @@ func (e *Engine) links(target string, o ConnectOptions) ([]link, error) {
 				return nil, fmt.Errorf("connect %s: %w", target, err)
 			}
 		}
-		l.key = key(l, o, first || l.carry)
+		place := ""
+		if first || l.carry {
+			place = o.Origin.settle(&l.plan)
+		}
+		l.key = key(l, o, place)
 		if own {
 			l.key += fmt.Sprintf("%q", o.Boot)
 		}
@@ -232,42 +235,6 @@ func (e *Engine) links(target string, o ConnectOptions) ([]link, error) {
 		all[0].beside = o.Beside
 	}
 	return all, nil
-}
-
-// key names what makes a context, secrets included, without showing them. here says that its program is one of this machine.
-func key(l link, o ConnectOptions, here bool) string {
-	h := sha256.New()
-	fmt.Fprintf(h, "%q %d %t %t ", l.name, o.LogLevel, l.carry, l.native)
-	l.options.Fingerprint(h, l.hop.Method)
-	if here && l.hop.Method == "ssh" {
-		io.WriteString(h, sshPlace(l.plan))
-	}
-	return string(h.Sum(nil))
-}
-
-// sshPlace is the fingerprint of the configuration of an ssh of this machine.
-func sshPlace(p connect.Plan) string {
-	end := len(p.Argv) - 3
-	return sshconf.Fingerprint(context.Background(), sshconf.Query{Argv: p.Argv[:end], Host: p.Argv[end+1]})
-}
-
-// Place returns what is equal for targets and options that lead to the same place, from this machine: target, options, and the files of
-// ssh's configuration as they are now.
-func Place(target string, o connect.Options) (string, error) {
-	hops, err := connect.ParseTarget(target)
-	if err != nil {
-		return "", err
-	}
-	h := sha256.New()
-	for i, hop := range hops {
-		plan, err := hop.Plan([]string{"true"}, o, true)
-		if err != nil {
-			return "", fmt.Errorf("place of %s: %w", target, err)
-		}
-		l := link{hop: hop, name: hop.String(), plan: plan, options: o}
-		io.WriteString(h, key(l, ConnectOptions{}, i == 0 || !o.SSH.FromHop))
-	}
-	return string(h.Sum(nil)), nil
 }
 
 // addLocked makes one context and sets its start going.

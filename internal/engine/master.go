@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -51,7 +52,7 @@ func (e *Engine) lead(ctx context.Context, c *Context, plan connect.Plan) connec
 	}
 	defer cancel()
 	option, path, err := e.proxy.Control()
-	if err != nil || sshmux.Configured(plan.Argv) && sshmux.Alive(limited, connect.ControlCheck(plan.Argv), plan.Env) {
+	if err != nil || sshmux.Configured(plan.Argv) && sshmux.Alive(limited, connect.ControlCheck(plan.Argv), slices.Concat(plan.Origin, plan.Env)) {
 		close(c.master.decided)
 		return plan
 	}

@@ -6,6 +6,8 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
+	"strings"
 	"time"
 
 	"github.com/mitogen-go/mitogen/internal/askpass"
@@ -16,6 +18,9 @@ import (
 // native is a starter that speaks SSH itself, and leaves to other what it can't do. carrier makes the connection; nil: this machine.
 func (e *Engine) native(carrier *Context, other starter) starter {
 	return func(ctx context.Context, plan connect.Plan, ssh connect.SSHOptions) (process, io.WriteCloser, io.ReadCloser, error) {
+		if foreign(plan) {
+			return other(ctx, plan, ssh)
+		}
 		limited, cancel := ctx, context.CancelFunc(func() {})
 		if plan.Timeout > 0 {
 			limited, cancel = context.WithTimeout(ctx, plan.Timeout)
@@ -61,4 +66,15 @@ func (e *Engine) native(carrier *Context, other starter) starter {
 		}
 		return nil, nil, nil, connect.Classify(plan.Method, f)
 	}
+}
+
+// foreign tells whether a plan is for a process with another environment than this one, whose agent and configuration would be used.
+func foreign(plan connect.Plan) bool {
+	for _, entry := range plan.Origin {
+		name, value, set := strings.Cut(entry, "=")
+		if ours, has := os.LookupEnv(name); name != "PATH" && (has != set || ours != value) {
+			return true
+		}
+	}
+	return plan.Dir != ""
 }

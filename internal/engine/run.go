@@ -93,8 +93,8 @@ func (e *Engine) answer(ctx context.Context, plan *connect.Plan, ssh connect.SSH
 	if plan.Ask != connect.AskPass {
 		return &answers{release: func() {}}, nil
 	}
-	argv, own := plan.Argv, plan.Env
-	a := askpass.NewAnswerer(ssh, e.prompt(ctx), func(ctx context.Context) (askpass.Place, error) { return askpass.Locate(ctx, argv, own) })
+	located := connect.Plan{Argv: plan.Argv, Env: plan.Env, Origin: plan.Origin, Dir: plan.Dir}
+	a := askpass.NewAnswerer(ssh, e.prompt(ctx), func(ctx context.Context) (askpass.Place, error) { return askpass.Locate(ctx, located) })
 	env, release, err := e.askpass.Register(plan.Name, a.Answer)
 	if err != nil {
 		return nil, err

@@ -16,6 +16,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -100,11 +101,11 @@ func Start(ctx context.Context, plan connect.Plan, opt Options) (*Process, error
 }
 
 func start(plan connect.Plan, c *channels) (*os.Process, error) {
-	path, err := exec.LookPath(plan.Argv[0])
+	path, err := LookPath(plan)
 	if err != nil {
 		return nil, err
 	}
-	attr := &os.ProcAttr{Env: environ(plan.Env), Files: c.child, Sys: &syscall.SysProcAttr{Setsid: true}}
+	attr := &os.ProcAttr{Dir: plan.Dir, Env: plan.Environ(os.Environ()), Files: c.child, Sys: &syscall.SysProcAttr{Setsid: true}}
 	if c.tty != nil {
 		attr.Sys.Setctty, attr.Sys.Ctty = true, len(c.child)-1
 	}
@@ -149,15 +150,29 @@ func classify(plan connect.Plan, what, text string) error {
 	return e
 }
 
-// environ is our environment with more; a later value of a name wins. Some programs take the first, so there is one.
-func environ(more []string) []string {
-	env := os.Environ()
-	for _, e := range more {
-		name, _, _ := strings.Cut(e, "=")
-		env = slices.DeleteFunc(env, func(old string) bool { return strings.HasPrefix(old, name+"=") })
-		env = append(env, e)
+// LookPath finds a plan's program, in the plan's PATH if it has one.
+func LookPath(plan connect.Plan) (string, error) {
+	name, path := plan.Argv[0], ""
+	for _, e := range slices.Concat(plan.Origin, plan.Env) {
+		if value, ok := strings.CutPrefix(e, "PATH="); ok {
+			path = value
+		}
 	}
-	return env
+	if strings.Contains(name, "/") && !filepath.IsAbs(name) && plan.Dir != "" {
+		name = filepath.Join(plan.Dir, name)
+	}
+	if path == "" || strings.Contains(name, "/") {
+		return exec.LookPath(name)
+	}
+	for _, dir := range filepath.SplitList(path) {
+		if !filepath.IsAbs(dir) {
+			continue
+		}
+		if found, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
+			return found, nil
+		}
+	}
+	return "", &exec.Error{Name: name, Err: exec.ErrNotFound}
 }
 
 func (p *Process) expired() {

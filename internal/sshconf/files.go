@@ -5,14 +5,14 @@ import (
 	"errors"
 	"io"
 	"os"
+	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
 	"unicode"
 )
-
-func lookupEnv(name string) (string, bool) { return os.LookupEnv(name) }
 
 // maxFile is how much of a file counts.
 const maxFile = 4 << 20
@@ -24,6 +24,7 @@ type content struct {
 	keys      []string // names of files with keys
 	variables []string
 	unsure    bool // more than files decides
+	relative  bool // names begin in the directory of the process
 }
 
 // status tells whether a file has been written since.
@@ -117,7 +118,11 @@ func (c *content) line(line string) {
 	for _, w := range words[1:] {
 		c.variables = append(c.variables, variablesIn(w)...)
 	}
-	switch strings.ToLower(words[0]) {
+	keyword := strings.ToLower(words[0])
+	if slices.Contains(fileOptions, keyword) {
+		c.relative = c.relative || slices.ContainsFunc(words[1:], func(w string) bool { return AbsoluteFile(w, "/") != w })
+	}
+	switch keyword {
 	case "include":
 		c.includes = append(c.includes, words[1:]...)
 	case "identityfile", "certificatefile":
@@ -136,20 +141,16 @@ func (c *content) line(line string) {
 	}
 }
 
-// variablesIn returns the names in ${NAME}.
+// variable is one of the environment's, for ssh or for the shell that it starts.
+var variable = regexp.MustCompile(`\$(?:\{(\w+)\}|(\w+))`)
+
+// variablesIn returns the names of variables.
 func variablesIn(word string) []string {
 	var all []string
-	for {
-		_, rest, found := strings.Cut(word, "${")
-		if !found {
-			return all
-		}
-		name, after, closed := strings.Cut(rest, "}")
-		if !closed {
-			return all
-		}
-		all, word = append(all, name), after
+	for _, m := range variable.FindAllStringSubmatch(word, -1) {
+		all = append(all, m[1]+m[2])
 	}
+	return all
 }
 
 // splitLine reads a line as ssh does: a keyword, blanks or one = with blanks, words; quotes keep blanks, # begins a comment.

@@ -15,7 +15,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"hash"
-	"io"
+	"os"
 	"os/exec"
 	"os/user"
 	"path/filepath"
@@ -31,21 +31,27 @@ const maxDepth = 16
 
 // A Query is an ssh that would be started.
 type Query struct {
-	Argv []string                         // program and options, without host and command
-	Host string                           // as on the command line
-	Env  func(name string) (string, bool) // nil: this process's environment
-	Dir  string                           // where relative names begin; "": this process's directory
+	Argv    []string                         // program and options, without host and command
+	Host    string                           // as on the command line
+	Env     func(name string) (string, bool) // nil: this process's environment
+	Environ []string                         // of an ssh that is asked; nil: this process's
+	Dir     string                           // where relative names begin; "": this process's directory
 }
 
-// Fingerprint returns what is equal for queries that lead to the same place, as far as ssh's configuration decides. It may be called
-// by any goroutine.
-func Fingerprint(ctx context.Context, q Query) string {
+// A Place is where an ssh leads, as far as its configuration decides.
+type Place struct {
+	Sum      string // equal for the same place
+	Relative bool   // it depends on the directory of the process, too
+}
+
+// Find returns where an ssh would lead now. It may be called by any goroutine.
+func Find(ctx context.Context, q Query) Place {
 	f := newFinder(q)
 	f.start()
 	if f.unsure {
 		f.askSSH(ctx)
 	}
-	return hex.EncodeToString(f.sum.Sum(nil))
+	return Place{hex.EncodeToString(f.sum.Sum(nil)), f.relative}
 }
 
 // Variables returns the names of the environment's variables that an ssh's configuration uses, sorted.
@@ -65,6 +71,7 @@ type finder struct {
 	keys      map[string]bool
 	variables []string
 	unsure    bool
+	relative  bool
 }
 
 func newFinder(q Query) *finder {
@@ -73,7 +80,7 @@ func newFinder(q Query) *finder {
 		f.home = me.HomeDir
 	}
 	if f.q.Env == nil {
-		f.q.Env = lookupEnv
+		f.q.Env = os.LookupEnv
 	}
 	return f
 }
@@ -158,7 +165,7 @@ func (f *finder) options(o arguments, dir string) {
 
 // follow adds what c names.
 func (f *finder) follow(c *content, dir string, depth int) {
-	f.unsure = f.unsure || c.unsure
+	f.unsure, f.relative = f.unsure || c.unsure, f.relative || c.relative
 	f.variables = append(f.variables, c.variables...)
 	for _, k := range c.keys {
 		f.key(k)
@@ -205,13 +212,8 @@ func (f *finder) askSSH(ctx context.Context) {
 	args := append([]string{"-G"}, f.q.Argv[1:]...)
 	cmd := exec.CommandContext(ctx, f.q.Argv[0], append(args, "--", f.q.Host)...)
 	cmd.Dir = f.q.Dir
-	cmd.Env = cmd.Environ()
-	for _, name := range f.variables {
-		if value, set := f.q.Env(name); set {
-			cmd.Env = append(cmd.Env, name+"="+value)
-		}
-	}
+	cmd.Env = f.q.Environ
 	out, err := cmd.Output()
 	fmt.Fprintf(f.sum, "ssh -G %v\n", err)
-	io.WriteString(f.sum, string(out))
+	f.sum.Write(out)
 }
