@@ -33,7 +33,7 @@ import (
 func TestMain(m *testing.M) { os.Exit(lab.Main(m)) }
 
 // running starts a daemon in this process and returns how to reach it. wait returns its end.
-func running(t *testing.T, o Options) (c *Client, wait func() error) {
+func running(t testing.TB, o Options) (c *Client, wait func() error) {
 	t.Helper()
 	if o.Socket == "" {
 		dir, err := os.MkdirTemp("", "mgo") // short enough for a socket
@@ -94,6 +94,8 @@ def pid():
 def user():
     import pwd
     return pwd.getpwuid(os.getuid())[0]
+def variable(name):
+    return os.environ.get(name)
 def ppid():
     return os.getppid()
 def hang():
@@ -103,7 +105,7 @@ def echo(text):
 `
 
 // client is an engine whose contexts come from a daemon.
-func client(t *testing.T, c *Client) *engine.Engine {
+func client(t testing.TB, c *Client) *engine.Engine {
 	t.Helper()
 	e, err := engine.New(engine.Options{Dial: c.Dial, Logger: slog.New(slog.DiscardHandler), Path: []fs.FS{fstest.MapFS{"workload.py": {Data: []byte(code)}}}})
 	if err != nil {
@@ -113,7 +115,7 @@ func client(t *testing.T, c *Client) *engine.Engine {
 	return e
 }
 
-func start(t *testing.T, e *engine.Engine, target string, o connect.Options) *engine.Context {
+func start(t testing.TB, e *engine.Engine, target string, o connect.Options) *engine.Context {
 	t.Helper()
 	c, err := e.Start(target, engine.ConnectOptions{Options: o})
 	if err != nil {

@@ -1,12 +1,16 @@
 package daemon
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/engine"
 	"github.com/mitogen-go/mitogen/internal/lab"
 )
 
@@ -120,4 +124,158 @@ func (c *configured) contexts() map[int]bool {
 		pids[x.PID] = true
 	}
 	return pids
+}
+
+// What is relative is so to the client's directory, for the configuration, keys, programs and directories alike.
+func TestClientsDirectory(t *testing.T) {
+	c := newConfigured(t)
+	for dir, user := range map[string]string{"a": lab.Free, "b": lab.Pass} {
+		if err := os.Mkdir(filepath.Join(c.dir, dir), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		section := c.section("web1", user)
+		c.write(dir+"/config", section)
+		c.write(dir+"/keyless", strings.Replace(section, c.lab.Key, "key", 1))
+		c.write(dir+"/program", "#!/bin/sh\nexport WHERE="+user+"\nexec \"$@\"\n")
+		os.Chmod(filepath.Join(c.dir, dir, "program"), 0o700)
+	}
+	key, err := os.ReadFile(c.lab.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.write("a/key", string(key))
+	for _, dir := range []string{"a", "b", "a"} {
+		want := map[string]string{"a": lab.Free, "b": lab.Pass}[dir]
+		t.Chdir(filepath.Join(c.dir, dir))
+		for name, o := range map[string]connect.SSHOptions{"option": {ConfigFile: "config"}, "argument": {Args: []string{"-Fconfig"}}} {
+			c.opts.SSH = o
+			if got, _ := c.who(); got != want {
+				t.Errorf("%s in %s: reached %s, want %s", name, dir, got, want)
+			}
+		}
+		var where string
+		if err := call(start(t, client(t, c.d), "exec:./program", connect.Options{}), "variable", &where, "WHERE"); err != nil || where != want {
+			t.Errorf("program in %s: ran that of %s (%v), want %s", dir, where, err, want)
+		}
+	}
+	// The file of the key is in a, so the host lets in from there only.
+	c.opts.SSH = connect.SSHOptions{ConfigFile: "keyless"}
+	for dir, want := range map[string]error{"a": nil, "b": connect.ErrAuth} {
+		t.Chdir(filepath.Join(c.dir, dir))
+		err := call(start(t, client(t, c.d), "web1", c.opts), "pid", nil)
+		if !errors.Is(err, want) {
+			t.Errorf("key in %s: got %v, want %v", dir, err, want)
+		}
+	}
+}
+
+// Variables that lead elsewhere have the client's values, and those that the client lacks aren't the daemon's.
+func TestClientsVariables(t *testing.T) {
+	c := newConfigured(t)
+	for name, user := range map[string]string{"free": lab.Free, "pass": lab.Pass} {
+		c.write(name, c.section("web1", user))
+	}
+	c.write("config", "Match exec \"test $ACCOUNT = free\"\n Include "+c.dir+"/free\nMatch all\n Include "+c.dir+"/pass\n")
+	for value, want := range map[string]string{"free": lab.Free, "pass": lab.Pass} {
+		t.Setenv("ACCOUNT", value)
+		if got, _ := c.who(); got != want {
+			t.Errorf("a command that sees %s: reached %s, want %s", value, got, want)
+		}
+	}
+	c.write("config", strings.Replace(c.section("web1", lab.Free), c.lab.Key, "${KEY}", 1))
+	for value, want := range map[string]error{c.lab.Key: nil, "/nonexistent": connect.ErrAuth} {
+		t.Setenv("KEY", value)
+		if err := call(start(t, client(t, c.d), "web1", c.opts), "pid", nil); !errors.Is(err, want) {
+			t.Errorf("key %s: got %v, want %v", value, err, want)
+		}
+	}
+}
+
+// The agent is the client's.
+func TestClientsAgent(t *testing.T) {
+	c := newConfigured(t)
+	section := strings.Replace(c.section("web1", lab.Free), "  IdentityAgent none\n", "  IdentitiesOnly no\n", 1)
+	c.write("config", strings.Replace(section, c.lab.Key, "/nonexistent", 1))
+	agent := filepath.Join(c.dir, "agent")
+	cmd := exec.Command("ssh-agent", "-D", "-a", agent)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	eventually(t, "the agent listens", func() bool { _, err := os.Stat(agent); return err == nil })
+	t.Setenv("SSH_AUTH_SOCK", agent)
+	if out, err := exec.Command("ssh-add", c.lab.Key).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if got, _ := c.who(); got != lab.Free {
+		t.Errorf("with the agent: reached %s", got)
+	}
+	os.Unsetenv("SSH_AUTH_SOCK")
+	if err := call(start(t, client(t, c.d), "web1", c.opts), "pid", nil); !errors.Is(err, connect.ErrAuth) {
+		t.Errorf("without it: got %v, want permission denied", err)
+	}
+}
+
+// Each option of a request counts: of two that differ in one alone, none gets the other's context.
+func TestKeysOfContexts(t *testing.T) {
+	yes := true
+	base := connect.Options{SSH: connect.SSHOptions{ConfigFile: "none"}}
+	for name, change := range map[string]func(o *connect.Options){
+		"python":      func(o *connect.Options) { o.Python = []string{"python3"} },
+		"user":        func(o *connect.Options) { o.SSH.User = "x" },
+		"port":        func(o *connect.Options) { o.SSH.Port = 1 },
+		"key":         func(o *connect.Options) { o.SSH.IdentityFile = "/x" },
+		"password":    func(o *connect.Options) { o.SSH.Password = "x" },
+		"passphrase":  func(o *connect.Options) { o.SSH.Passphrase = "x" },
+		"arguments":   func(o *connect.Options) { o.SSH.Args = []string{"-J", "x"} },
+		"host keys":   func(o *connect.Options) { o.SSH.HostKeys = connect.HostKeysStrict },
+		"native":      func(o *connect.Options) { o.SSH.Native = true },
+		"from hop":    func(o *connect.Options) { o.SSH.FromHop = true },
+		"compression": func(o *connect.Options) { o.SSH.Compression = &yes },
+		"program":     func(o *connect.Options) { o.SSH.Path = "/x" },
+	} {
+		changed := base
+		change(&changed)
+		a, err := engine.Place("web1", base)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := engine.Place("web1", changed)
+		if err != nil || a == b {
+			t.Errorf("%s: the same place (%v), want another", name, err)
+		}
+		for _, target := range []string{"web2", "me@web1", "web1:2222", "web1+sudo", "local+web1"} {
+			if b, err := engine.Place(target, base); err != nil || a == b {
+				t.Errorf("%s: the place of web1 (%v), want another", target, err)
+			}
+		}
+	}
+}
+
+// BenchmarkWarmRequest measures what a request costs whose context is there: of ssh, with the usual configuration and one that includes files.
+func BenchmarkWarmRequest(b *testing.B) {
+	l := lab.Need(b)
+	dir := b.TempDir()
+	many := filepath.Join(dir, "many")
+	text := "Include " + dir + "/more*\n" + fmt.Sprintf("Include %s\n", l.Config)
+	for i := range 20 {
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprint("more", i)), fmt.Appendf(nil, "Host other%d\n  Port %d\n", i, i+1), 0o600); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(many, []byte(text), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	for name, config := range map[string]string{"one file": l.Config, "20 included": many} {
+		b.Run(name, func(b *testing.B) {
+			d, _ := running(b, Options{})
+			o := connect.Options{SSH: connect.SSHOptions{ConfigFile: config}}
+			e := client(b, d)
+			for b.Loop() {
+				if err := call(start(b, e, lab.Free, o), "pid", nil); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }

@@ -1,4 +1,5 @@
-package integration
+// Package recorder is an SSH server for tests, which notes what clients try to log in with.
+package recorder
 
 import (
 	"crypto/ed25519"
@@ -9,6 +10,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -16,23 +18,22 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// recorder is an SSH server that notes what clients try to log in with. Its sessions are processes of this machine.
-type recorder struct {
-	password  string   // that it takes; "": none, by any method
-	methods   []string // password, keyboard-interactive; nil: both
-	question  string   // of keyboard-interactive; "": "Password: "
-	key       bool     // any public key will do
-	andMore   bool     // but something else is asked for then
-	hangUp    bool     // after the first wrong password
-	port      int
-	publicKey ssh.PublicKey
+// A Server lets in by what its fields say, which are set before Serve. Its sessions are processes of this machine.
+type Server struct {
+	Password string   // that it takes; "": none, by any method
+	Methods  []string // password, keyboard-interactive; nil: both
+	Question string   // of keyboard-interactive; "": "Password: "
+	Key      bool     // any public key will do
+	AndMore  bool     // any public key will do, but one of Methods is wanted then, too
+	HangUp   bool     // after a wrong password
+	Port     int      // set by Serve
 
 	mu    sync.Mutex // protects following
 	tries []string   // "METHOD ANSWER"
 }
 
-// serve starts r on a loopback port.
-func (r *recorder) serve(t *testing.T) *recorder {
+// Serve starts r on a loopback port, until the end of the test.
+func (r *Server) Serve(t testing.TB) *Server {
 	t.Helper()
 	_, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -46,7 +47,7 @@ func (r *recorder) serve(t *testing.T) *recorder {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.port, r.publicKey = listener.Addr().(*net.TCPAddr).Port, signer.PublicKey()
+	r.Port = listener.Addr().(*net.TCPAddr).Port
 	var all sync.WaitGroup
 	all.Go(func() {
 		for {
@@ -61,14 +62,14 @@ func (r *recorder) serve(t *testing.T) *recorder {
 	return r
 }
 
-func (r *recorder) note(method, answer string) {
+func (r *Server) note(method, answer string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.tries = append(r.tries, method+" "+answer)
 }
 
-// seen returns what was tried since it was asked last.
-func (r *recorder) seen() []string {
+// Seen returns what was tried since it was asked last.
+func (r *Server) Seen() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	tries := r.tries
@@ -76,22 +77,17 @@ func (r *recorder) seen() []string {
 	return tries
 }
 
-func (r *recorder) has(method string) bool {
-	for _, m := range r.methods {
-		if m == method {
-			return true
-		}
-	}
-	return r.methods == nil
+func (r *Server) has(method string) bool {
+	return r.Methods == nil || slices.Contains(r.Methods, method)
 }
 
-func (r *recorder) config(conn net.Conn) *ssh.ServerConfig {
+func (r *Server) config(conn net.Conn) *ssh.ServerConfig {
 	wrong := errors.New("wrong")
 	judge := func(answer string) (*ssh.Permissions, error) {
-		if answer == r.password && answer != "" {
+		if answer == r.Password && answer != "" {
 			return nil, nil
 		}
-		if r.hangUp {
+		if r.HangUp {
 			conn.Close()
 		}
 		return nil, wrong
@@ -106,7 +102,7 @@ func (r *recorder) config(conn net.Conn) *ssh.ServerConfig {
 	}
 	if r.has("keyboard-interactive") {
 		callbacks.KeyboardInteractiveCallback = func(_ ssh.ConnMetadata, ask ssh.KeyboardInteractiveChallenge) (*ssh.Permissions, error) {
-			question := r.question
+			question := r.Question
 			if question == "" {
 				question = "Password: "
 			}
@@ -121,20 +117,20 @@ func (r *recorder) config(conn net.Conn) *ssh.ServerConfig {
 	}
 	c.PublicKeyCallback = func(ssh.ConnMetadata, ssh.PublicKey) (*ssh.Permissions, error) {
 		switch {
-		case r.andMore:
+		case r.AndMore:
 			return nil, &ssh.PartialSuccessError{Next: callbacks}
-		case r.key:
+		case r.Key:
 			return nil, nil
 		}
 		return nil, wrong
 	}
-	if !r.andMore {
+	if !r.AndMore {
 		c.PasswordCallback, c.KeyboardInteractiveCallback = callbacks.PasswordCallback, callbacks.KeyboardInteractiveCallback
 	}
 	return c
 }
 
-func (r *recorder) client(c net.Conn, signer ssh.Signer) {
+func (r *Server) client(c net.Conn, signer ssh.Signer) {
 	defer c.Close()
 	config := r.config(c)
 	config.AddHostKey(signer)
