@@ -213,7 +213,7 @@ func (e *Engine) links(target string, o ConnectOptions) ([]link, error) {
 			}
 		}
 		place := ""
-		if first || l.carry {
+		if (first || l.carry) && (e.opt.Dial == nil || !here) { // else it is found out where that is dialed
 			place = o.Origin.settle(&l.plan)
 		}
 		l.key = key(l, o, place)
