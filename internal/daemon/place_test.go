@@ -197,11 +197,15 @@ func TestClientsAgent(t *testing.T) {
 	section := strings.Replace(c.section("web1", lab.Free), "  IdentityAgent none\n", "  IdentitiesOnly no\n", 1)
 	c.write("config", strings.Replace(section, c.lab.Key, "/nonexistent", 1))
 	agent := filepath.Join(c.dir, "agent")
-	cmd := exec.Command("ssh-agent", "-D", "-a", agent)
+	cmd := exec.Command("ssh-agent", "-a", agent, "cat") // ends with its standard input, however this test ends
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	t.Cleanup(func() { stdin.Close(); cmd.Wait() })
 	eventually(t, "the agent listens", func() bool { _, err := os.Stat(agent); return err == nil })
 	t.Setenv("SSH_AUTH_SOCK", agent)
 	if out, err := exec.Command("ssh-add", c.lab.Key).CombinedOutput(); err != nil {

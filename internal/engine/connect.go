@@ -40,6 +40,7 @@ type ConnectOptions struct {
 type link struct {
 	hop     connect.Hop
 	key     string // says which contexts can take its place
+	place   string // says where its password goes; "": there is none
 	name    string
 	plan    connect.Plan
 	start   starter // nil: the engine's
@@ -217,6 +218,9 @@ func (e *Engine) links(target string, o ConnectOptions) ([]link, error) {
 			place = o.Origin.settle(&l.plan)
 		}
 		l.key = key(l, o, place)
+		if h.Method == "ssh" && o.SSH.Password != "" {
+			l.place = before + l.key
+		}
 		if own {
 			l.key += fmt.Sprintf("%q", o.Boot)
 		}
@@ -243,7 +247,7 @@ func (e *Engine) addLocked(parent *Context, l link, o ConnectOptions) *Context {
 		e: e, id: e.router.NextID(), name: l.name, hop: l.hop, key: l.key, parent: parent, began: time.Now(),
 		ready: make(chan struct{}), done: make(chan struct{}),
 		modules: map[string]bool{}, rooms: map[wire.Handle]chan struct{}{},
-		brings: o.Brings, talk: o.Talk, prompt: e.opt.prompt(o),
+		brings: o.Brings, talk: o.Talk, prompt: e.opt.prompt(o), place: l.place,
 	}
 	parentID := wire.ContextID(0)
 	if l.beside != nil && l.beside.err == nil {

@@ -37,6 +37,7 @@ type Context struct {
 	brings  []string      // modules that go to it with its start
 	sent    chan struct{} // closed when CONNECT is on its way; nil: there is none
 	talk    func([]byte)  // is told what the dialogue of its start says; nil: there is none
+	place   string        // see link
 	prompt  askpass.Func  // answers questions about its start; nil: there is nobody
 
 	answerer *askpass.Answerer // of the ssh that its hop starts; nil: there is none

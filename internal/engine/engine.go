@@ -84,6 +84,7 @@ type Engine struct {
 	forwards *modules.Module
 	askpass  askpass.Server
 	proxy    proxy.Server
+	refused  refusals
 	base     context.Context // ended by Close
 	stop     context.CancelFunc
 	jobs     sync.WaitGroup // goroutines that Close waits for

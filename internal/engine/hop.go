@@ -32,7 +32,11 @@ func (e *Engine) connectVia(c *Context, plan connect.Plan, head []byte) {
 			return
 		}
 	}
-	if err := e.sendConnect(c, plan, head); err != nil {
+	err := e.refused.at(c.place)
+	if err == nil {
+		err = e.sendConnect(c, plan, head)
+	}
+	if err != nil {
 		e.lose(c, err, false)
 		return
 	}

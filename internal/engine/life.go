@@ -90,6 +90,7 @@ func (e *Engine) loseLocked(c *Context, err error, kill bool) {
 		e.putLocked(c.parent, &wire.Frame{Dst: c.parent.id, Handle: wire.Kill, Payload: wire.AppendU32(nil, c.id)})
 	}
 	c.err, c.killNow = err, kill
+	e.refused.note(c.place, err)
 	e.applyLocked(e.router.Lost(c.id, err.Error(), nil))
 }
 

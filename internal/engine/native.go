@@ -64,7 +64,9 @@ func (e *Engine) native(carrier *Context, other starter) starter {
 		case limited.Err() != nil:
 			f.What = connect.WhatTimeout
 		}
-		return nil, nil, nil, connect.Classify(plan.Method, f)
+		failed := connect.Classify(plan.Method, f)
+		failed.Given = ssh.Password != "" && (failed.Kind == connect.ErrAuth || failed.Kind == connect.ErrClosed)
+		return nil, nil, nil, failed
 	}
 }
 

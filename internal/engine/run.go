@@ -131,7 +131,13 @@ func (e *Engine) run(c *Context, start starter, plan connect.Plan, ssh connect.S
 	if c.beside != nil {
 		plan = c.beside.follow(ctx, plan)
 	}
-	proc, stdin, stdout, err := start(ctx, c.goAhead(ctx, plan), ssh)
+	err := e.refused.at(c.place)
+	var proc process
+	var stdin io.WriteCloser
+	var stdout io.ReadCloser
+	if err == nil {
+		proc, stdin, stdout, err = start(ctx, c.goAhead(ctx, plan), ssh)
+	}
 	if err != nil {
 		if failed := (*connect.Error)(nil); errors.As(err, &failed) {
 			failed.Hop = c.name

@@ -45,9 +45,8 @@ func TestAttempts(t *testing.T) {
 					t.Parallel()
 					r := (&recorder.Server{Password: right, Methods: methods}).Serve(t)
 					o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: sshConfig(t, r, own), Password: mitogen.Secret(given)}}
-					e := engine(t, mitogen.Options{})
-					_, err := e.Connect(t.Context(), "last", o)
-					status, execErr := runThere(t, e, "last", o)
+					_, err := engine(t, mitogen.Options{}).Connect(t.Context(), "last", o)
+					status, execErr := engine(t, mitogen.Options{}).Exec(t.Context(), "last", o, mitogen.Command{Args: []string{"sh", "-c", "exit 7"}})
 					checkAttempts(t, r, given, 2)
 					for _, err := range []error{err, execErr} {
 						checkRefusal(t, err, given == right, given == wrong)
@@ -59,11 +58,6 @@ func TestAttempts(t *testing.T) {
 			}
 		}
 	}
-}
-
-func runThere(t *testing.T, e *mitogen.Engine, target string, o mitogen.ConnectOptions) (int, error) {
-	status, err := e.Exec(t.Context(), target, o, mitogen.Command{Args: []string{"sh", "-c", "exit 7"}})
-	return status, err
 }
 
 // checkAttempts wants each of n tries to have shown the server the password once, or nothing.
@@ -263,4 +257,25 @@ func TestHangUpIsNoRetry(t *testing.T) {
 		t.Errorf("got %v, want an error that knows of the attempt", err)
 	}
 	checkAttempts(t, r, "wrong", 1)
+}
+
+// A password that was refused isn't tried again by a loop, whatever of what isn't the place differs; another one is.
+func TestRefusedIsNoRetry(t *testing.T) {
+	lab.Need(t)
+	for _, target := range []string{"last", "local+last"} {
+		for _, fromHop := range []bool{false, target != "last"} {
+			r := (&recorder.Server{Password: "right", Methods: []string{"password"}}).Serve(t)
+			o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: sshConfig(t, r, ""), Password: "wrong", FromHop: fromHop}}
+			e := engine(t, mitogen.Options{})
+			for range 3 {
+				_, err := e.Connect(t.Context(), target, o)
+				checkRefusal(t, err, false, true)
+			}
+			checkAttempts(t, r, "wrong", 1)
+			o.SSH.Password = "right"
+			if _, err := e.Connect(t.Context(), target, o); err != nil {
+				t.Errorf("%s: the right password: %v", target, err)
+			}
+		}
+	}
 }
