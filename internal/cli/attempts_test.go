@@ -117,3 +117,23 @@ func TestTerminalAttempts(t *testing.T) {
 		}
 	}
 }
+
+// The password is for the host at the end, whichever way leads there, and whoever walks it.
+func TestHopsAttempt(t *testing.T) {
+	for name, args := range map[string][]string{
+		"target": {"ping", "-t", "last+127.0.0.1:1"}, "via": {"ping", "-t", "127.0.0.1:1", "--via", "last"},
+		"doctor": {"doctor", "-t", "last+127.0.0.1:1"}, "doctor via": {"doctor", "-t", "127.0.0.1:1", "--via", "last"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := &recorder.Server{Password: "right", Methods: []string{"password"}}
+			cmd := exec.Command("mitogen", append(args, "-F", recorded(t, r, ""))...)
+			cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+			cmd.Env = append(os.Environ(), "MITOGEN_SSH_PASSWORD=right")
+			out, err := cmd.CombinedOutput()
+			if seen := r.Seen(); err == nil || len(seen) > 0 {
+				t.Errorf("got %v, the hop was told %q, want an error and nothing: %s", err, seen, out)
+			}
+		})
+	}
+}

@@ -89,8 +89,15 @@ func (s *state) examine(ctx context.Context, eng *mitogen.Engine, base mitogen.C
 		way := &sp.chain[i]
 		hops, err := connect.ParseTarget(way.Target)
 		must(err) // was looked at before
-		for _, h := range hops {
-			o := merged(base, &way.Options)
+		for j, h := range hops {
+			o := base
+			if i < len(sp.chain)-1 {
+				o = onTheWay(base)
+			}
+			o = merged(o, &way.Options)
+			if slices.ContainsFunc(hops[j+1:], func(h connect.Hop) bool { return h.Method == "ssh" }) {
+				o = onTheWay(o)
+			}
 			o.Via = via
 			x := &examined{Host: sp.name, Hop: h.String(), Seconds: map[string]float64{}}
 			via = x.walk(ctx, eng, h, o)

@@ -293,6 +293,12 @@ func (h *host) connect(stdout io.Writer) error {
 	return nil
 }
 
+// onTheWay is what flags say of hosts that others are reached through: ssh's password is for those at the end.
+func onTheWay(o mitogen.ConnectOptions) mitogen.ConnectOptions {
+	o.SSH.Password = ""
+	return o
+}
+
 // hop returns the context at the end of a chain, which all who are reached through it share; nil for an empty one.
 func (f *fleet) hop(chain []inventory.Way) (*mitogen.Context, error) {
 	f.mu.Lock()
@@ -301,7 +307,7 @@ func (f *fleet) hop(chain []inventory.Way) (*mitogen.Context, error) {
 	key := ""
 	for _, w := range chain {
 		key += fmt.Sprintf("%s\n%s\n%v\n", w.Name, w.Target, reflect.ValueOf(w.Options).IsZero())
-		o := merged(f.options, &w.Options)
+		o := merged(onTheWay(f.options), &w.Options)
 		o.Via = c
 		if c = f.hops[key]; c == nil || c.Err() != nil {
 			var err error
