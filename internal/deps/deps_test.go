@@ -43,7 +43,7 @@ internal/askpass:      internal/connect internal/peer
 internal/sshmux:       internal/peer
 internal/sshconf:
 internal/proxy:        internal/peer
-internal/sshnative:    internal/connect internal/askpass
+internal/sshnative:    internal/connect internal/sshconf
 internal/engine:       internal/wire internal/pickle internal/connect internal/sshconf internal/route internal/boot internal/pysource internal/modules internal/bundle internal/forward internal/stream internal/spawn internal/askpass internal/proxy internal/sshmux internal/sshnative
 internal/jsonline:
 internal/ansible:      internal/pickle internal/wire internal/boot internal/connect internal/jsonline internal/engine

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/askpass"
 	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/sshnative"
 )
@@ -27,16 +26,11 @@ func (e *Engine) native(carrier *Context, other starter) starter {
 		}
 		defer cancel()
 		last, name, timeout := len(plan.Argv)-1, plan.Name, plan.Timeout // and no more of the plan is kept
-		o := sshnative.Options{Argv: plan.Argv[:last], Command: plan.Argv[last], Env: plan.Env, SSH: ssh, Line: func(line string) {
+		o := sshnative.Options{Argv: plan.Argv[:last], Command: plan.Argv[last], Env: plan.Env, SSH: ssh, Interactive: e.prompt(ctx) != nil, Line: func(line string) {
 			if e.wanted(name) {
 				e.log.Warn(line, slog.String("hop", name))
 			}
 		}}
-		if ask := e.prompt(ctx); ask != nil {
-			o.Ask = func(ctx context.Context, kind askpass.Kind, text string) (string, error) {
-				return ask(ctx, askpass.Prompt{Hop: name, Kind: kind, Text: connect.Clean(text)})
-			}
-		}
 		if carrier != nil {
 			o.Dial = func(_ context.Context, host string, port int) (net.Conn, error) {
 				f, err := carrier.forward(ctx, host, port, timeout)
@@ -54,7 +48,7 @@ func (e *Engine) native(carrier *Context, other starter) starter {
 			}
 			return p, p.Stdin, p.Stdout, nil
 		case errors.Is(err, sshnative.ErrUnsupported):
-			e.log.Info("ssh is left to the program", slog.String("hop", plan.Name), slog.Any("why", err))
+			e.log.Debug("ssh is left to the program", slog.String("hop", plan.Name), slog.Any("why", err))
 			return other(ctx, plan, ssh)
 		}
 		f := connect.Failure{What: connect.WhatExit, Status: 255, Text: err.Error()}

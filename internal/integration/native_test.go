@@ -77,7 +77,7 @@ func TestNative(t *testing.T) {
 		{"wrong password", "x", []string{"PubkeyAuthentication no", known, strict}, pw("wrong"), mitogen.ErrAuth},
 		{"no key", "x", []string{"IdentityFile /none", "IdentitiesOnly yes", known, none, strict}, mitogen.SSHOptions{}, mitogen.ErrAuth},
 		{"locked key", "x", []string{"IdentityFile " + l.LockedKey, known, none, strict}, mitogen.SSHOptions{Passphrase: mitogen.Secret(l.Passphrase)}, nil},
-		{"locked key, wrong", "x", []string{"IdentityFile " + l.LockedKey, known, none, strict}, mitogen.SSHOptions{Passphrase: "wrong"}, mitogen.ErrAuth},
+		{"locked key, wrong", "x", []string{"IdentityFile " + l.LockedKey, known, none, strict}, mitogen.SSHOptions{Passphrase: "wrong"}, mitogen.ErrPasswordRequired}, // as ssh, which asks for that next
 		{"unknown host", "x", []string{key, "UserKnownHostsFile /none", none, strict}, mitogen.SSHOptions{}, mitogen.ErrHostKey},
 		{"unknown host, nobody to ask", "x", []string{key, "UserKnownHostsFile /none", none}, mitogen.SSHOptions{}, mitogen.ErrHostKey},
 		{"unknown host, accepted", "x", []string{key, "UserKnownHostsFile " + empty, none}, mitogen.SSHOptions{HostKeys: mitogen.HostKeysAcceptNew}, nil},
@@ -140,13 +140,13 @@ func TestNativeAgentAndFallback(t *testing.T) {
 		t.Errorf("%d ssh processes", n)
 	}
 	var log lines
-	e = engine(t, mitogen.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	e = engine(t, mitogen.Options{Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	o.SSH.ConfigFile = l.config(t, "IdentityFile "+l.Key, known, "VerifyHostKeyDNS ask")
 	connect(t, e, "x", o)
 	if n := sshClients(); n != 1 {
 		t.Errorf("%d ssh processes where one has to be", n)
 	}
-	if text := log.text.String(); !strings.Contains(text, "ssh is left to the program") {
+	if text := log.text.String(); !strings.Contains(text, "ssh is left to the program") || !strings.Contains(text, "verifyhostkeydns ask") {
 		t.Error(text)
 	}
 }

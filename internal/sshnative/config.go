@@ -1,5 +1,7 @@
-// Package sshnative is an SSH client for many connections: one that needs no process each. It goes by what ssh -G says of a host, keys,
-// agent, certificates, known hosts and jumps included, and says ErrUnsupported where the configuration asks for what it hasn't.
+// Package sshnative is an SSH client for many connections: none of them needs a process. The
+// configuration is what ssh -G says of a host. A table (keywords.go) says for each keyword whether
+// the client uses it, whether it is harmless, or whether the host is left to the ssh program, which
+// ErrUnsupported asks for.
 package sshnative
 
 import (
@@ -8,10 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
-	"os/user"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,71 +18,125 @@ import (
 	"time"
 )
 
-// ErrUnsupported says that the configuration asks for something that only the ssh program can do.
+// ErrUnsupported says that the ssh program has to make the connection.
 var ErrUnsupported = errors.New("not supported by the native transport")
 
-// config is what ssh -G says of a host.
+// config is the answer of ssh -G for a host.
 type config struct {
-	values map[string][]string // by keyword, in lower case
+	values   map[string][]string // by keyword, in lower case
+	defaults *config             // the answer without any configuration; nil in itself
 }
 
-func (c *config) get(key string) string {
-	if v := c.values[key]; len(v) > 0 {
-		return v[0]
+// get returns the first value of the first of some names of a keyword that is there.
+func (c *config) get(keys ...string) string {
+	for _, key := range keys {
+		if v := c.values[key]; len(v) > 0 {
+			return v[0]
+		}
 	}
 	return ""
 }
 
-func (c *config) yes(key string) bool {
-	return slices.Contains([]string{"yes", "true", "ask", "auto"}, c.get(key))
+func (c *config) yes(keys ...string) bool {
+	return slices.Contains([]string{"yes", "true", "unbound"}, strings.ToLower(c.get(keys...)))
 }
 
-// words are a keyword's arguments on one line.
-func (c *config) words(key string) []string { return strings.Fields(c.get(key)) }
-
-func (c *config) port() int {
-	n, err := strconv.Atoi(c.get("port"))
-	if err != nil {
-		return 22
+// list returns the items of a keyword whose value is a list with commas.
+func (c *config) list(keys ...string) []string {
+	value := c.get(keys...)
+	if value == "" {
+		return nil
 	}
-	return n
+	return strings.Split(value, ",")
 }
 
-// configs remembers what ssh -G has said: hundreds of contexts may be on one host.
-var configs sync.Map // by argv: *configEntry
+// number returns a keyword's value, or another one if it has none.
+func (c *config) number(key string, otherwise int) int {
+	if n, err := strconv.Atoi(c.get(key)); err == nil {
+		return n
+	}
+	return otherwise
+}
 
-type configEntry struct {
-	once sync.Once
+func (c *config) port() int { return c.number("port", 22) }
+
+// A query is one ssh -G. Calls with the same arguments share it, unless it began before they did:
+// its configuration could have changed meanwhile.
+type query struct {
+	done chan struct{} // closed when the following are final
 	c    *config
 	err  error
-	when time.Time
+	next *query // for calls that came after the query began; protected by queries.mu
 }
 
-// configFor asks the ssh program. argv is its command line up to the host.
-func configFor(ctx context.Context, argv []string) (*config, error) {
-	key := strings.Join(argv, "\x00")
-	x, _ := configs.LoadOrStore(key, &configEntry{when: time.Now()})
-	e := x.(*configEntry)
-	if time.Since(e.when) > 10*time.Second { // the files may have changed
-		configs.CompareAndDelete(key, x)
+// queries are the ones that go on.
+var queries = struct {
+	mu   sync.Mutex
+	byID map[string]*query
+}{byID: map[string]*query{}}
+
+// queryTimeout ends an ssh -G that hangs, for instance in a "Match exec".
+const queryTimeout = 30 * time.Second
+
+// ask returns the answer of ssh -G. argv is the command line of ssh, up to the host.
+func ask(ctx context.Context, argv []string) (*config, error) {
+	q := enqueue(argv)
+	select {
+	case <-q.done:
+		return q.c, q.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
-	e.once.Do(func() { e.c, e.err = askSSH(ctx, argv) })
-	if e.err != nil {
-		configs.CompareAndDelete(key, x)
-	}
-	return e.c, e.err
 }
 
-func askSSH(ctx context.Context, argv []string) (*config, error) {
+// enqueue returns a query that begins now or later.
+func enqueue(argv []string) *query {
+	id := strings.Join(argv, "\x00")
+	queries.mu.Lock()
+	defer queries.mu.Unlock()
+	if running := queries.byID[id]; running != nil {
+		if running.next == nil {
+			running.next = &query{done: make(chan struct{})}
+		}
+		return running.next
+	}
+	q := &query{done: make(chan struct{})}
+	queries.byID[id] = q
+	go q.run(id, argv)
+	return q
+}
+
+func (q *query) run(id string, argv []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), queryTimeout)
+	defer cancel()
+	q.c, q.err = execute(ctx, argv)
+	queries.mu.Lock()
+	if q.next != nil {
+		queries.byID[id] = q.next
+		go q.next.run(id, argv)
+	} else {
+		delete(queries.byID, id)
+	}
+	queries.mu.Unlock()
+	close(q.done)
+}
+
+func execute(ctx context.Context, argv []string) (*config, error) {
 	var stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, argv[0], append([]string{"-G"}, argv[1:]...)...)
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		return nil, fmt.Errorf("ssh -G: %w: %s", err, strings.TrimSpace(stderr.String()))
+		return nil, unsupported("ssh -G: %v: %s", err, strings.TrimSpace(stderr.String()))
 	}
+	return parseAnswer(out)
+}
+
+// parseAnswer reads what ssh -G prints: a keyword and its value on each line.
+func parseAnswer(out []byte) (*config, error) {
 	c := &config{values: map[string][]string{}}
 	lines := bufio.NewScanner(bytes.NewReader(out))
+	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
 		key, value, _ := strings.Cut(lines.Text(), " ")
 		key = strings.ToLower(key)
@@ -92,34 +145,122 @@ func askSSH(ctx context.Context, argv []string) (*config, error) {
 	return c, lines.Err()
 }
 
-// supported returns ErrUnsupported, and what for.
-func (c *config) supported() error {
-	for key, plain := range map[string][]string{
-		"proxycommand": {"", "none"}, "knownhostscommand": {"", "none"}, "pkcs11provider": {"", "none"}, "verifyhostkeydns": {"", "no", "false"},
-		"hostbasedauthentication": {"", "no", "false"}, "forwardagent": {"", "no", "false"}, "canonicalizehostname": {"", "no", "false"},
-		"gssapidelegatecredentials": {"", "no", "false"}, "tunnel": {"", "no", "false"}, "localcommand": {"", "none"}, "bindaddress": {"", "none"},
-		"bindinterface": {"", "none"}, "revokedhostkeys": {"", "none"},
-	} {
-		if !slices.Contains(plain, strings.ToLower(c.get(key))) {
-			return fmt.Errorf("%w: %s %s", ErrUnsupported, key, c.get(key))
-		}
+// defaults remembers what an ssh program says without any configuration.
+var defaults sync.Map // by name of the program: *config
+
+// defaultsOf returns the answer of an ssh program without any configuration.
+func defaultsOf(ctx context.Context, program string) (*config, error) {
+	if c, known := defaults.Load(program); known {
+		return c.(*config), nil
 	}
-	if !c.yes("pubkeyauthentication") && !c.yes("passwordauthentication") && !c.yes("kbdinteractiveauthentication") {
-		return fmt.Errorf("%w: no way to authenticate that it knows", ErrUnsupported)
+	c, err := ask(ctx, []string{program, "-F", "none", "--", "localhost"})
+	if err != nil {
+		return nil, err
 	}
-	return nil
+	defaults.Store(program, c)
+	return c, nil
 }
 
-// file expands what may stand in the names of files.
-func (c *config) file(name string) string {
-	home, _ := os.UserHomeDir()
+// configFor returns the answer of ssh -G beside its defaults.
+func configFor(ctx context.Context, argv []string) (*config, error) {
+	standard, err := defaultsOf(ctx, argv[0])
+	if err != nil {
+		return nil, err
+	}
+	c, err := ask(ctx, argv)
+	if err != nil {
+		return nil, err
+	}
+	return &config{c.values, standard}, nil
+}
+
+// The user's own known hosts as ssh -G prints them by default, after the home directory.
+const (
+	knownHosts  = "/.ssh/known_hosts"
+	knownHosts2 = "/.ssh/known_hosts2"
+)
+
+// home returns the home directory that ssh takes: the account's, not $HOME.
+func (c *config) home() (string, error) {
+	standard := c.defaults.get("userknownhostsfile")
+	rest, ok := strings.CutSuffix(standard, knownHosts2)
+	if n := (len(rest) - len(knownHosts) - len(" ")) / 2; ok && n > 0 {
+		if home := rest[:n]; standard == home+knownHosts+" "+home+knownHosts2 {
+			return home, nil
+		}
+	}
+	return "", unsupported("ssh's home directory is unknown: %s", standard)
+}
+
+// files returns the files of a keyword with several. ssh -G prints them with spaces between them
+// and doesn't quote the spaces in them.
+func (c *config) files(key string) ([]string, error) {
+	value := c.get(key)
+	switch {
+	case value == "none":
+		return nil, nil
+	case value == c.defaults.get(key) && key == "userknownhostsfile":
+		home, err := c.home()
+		return []string{home + knownHosts, home + knownHosts2}, err
+	case value == c.defaults.get(key):
+		return strings.Fields(value), nil
+	case strings.ContainsAny(value, " \t%$\"'\\") || strings.HasPrefix(value, "~") || value == "":
+		return nil, unsupported("%s %s", key, value)
+	}
+	return []string{value}, nil
+}
+
+// expand expands the tokens of a file's name, as far as they are sure.
+func (c *config) expand(name string) (string, error) {
 	if rest, ok := strings.CutPrefix(name, "~/"); ok {
-		name = filepath.Join(home, rest)
+		home, err := c.home()
+		if err != nil {
+			return "", err
+		}
+		name = strings.ReplaceAll(home, "%", "%%") + "/" + rest
 	}
-	local := ""
-	if u, err := user.Current(); err == nil {
-		local = u.Username
+	if strings.HasPrefix(name, "~") || strings.Contains(name, "${") {
+		return "", unsupported("file %s", name)
 	}
-	return strings.NewReplacer("%%", "%", "%d", home, "%h", c.get("hostname"), "%r", c.get("user"), "%u", local, "%p", strconv.Itoa(c.port()),
-		"%n", c.get("host")).Replace(name)
+	var b strings.Builder
+	for i := 0; i < len(name); i++ {
+		if name[i] != '%' {
+			b.WriteByte(name[i])
+			continue
+		}
+		if i++; i == len(name) {
+			return "", unsupported("file %s", name)
+		}
+		value, err := c.token(name[i])
+		if err != nil {
+			return "", fmt.Errorf("%w in %s", err, name)
+		}
+		b.WriteString(value)
+	}
+	return b.String(), nil
+}
+
+// token returns the value of a token, a letter after %.
+func (c *config) token(letter byte) (string, error) {
+	value := ""
+	switch letter {
+	case '%':
+		value = "%"
+	case 'd':
+		return c.home()
+	case 'h':
+		value = c.get("hostname")
+	case 'n':
+		value = c.get("host")
+	case 'p':
+		value = c.get("port")
+	case 'r':
+		value = c.get("user")
+	case 'u':
+		value = c.defaults.get("user")
+	}
+	if value == "" {
+		return "", unsupported("token %%%c", letter)
+	}
+	return value, nil
 }

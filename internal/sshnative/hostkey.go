@@ -1,130 +1,139 @@
 package sshnative
 
 import (
-	"context"
-	"errors"
-	"fmt"
+	"bytes"
 	"net"
-	"os"
-	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
 	"golang.org/x/crypto/ssh"
-	"golang.org/x/crypto/ssh/knownhosts"
-
-	"github.com/mitogen-go/mitogen/internal/askpass"
 )
 
-// hostKeys checks a host's key as the configuration says, and names the algorithms of those that are known, which are asked for first.
-func (d *dialer) hostKeys(ctx context.Context, c *config) (check ssh.HostKeyCallback, algorithms []string, err error) {
-	var files []string
-	for _, name := range append(c.words("userknownhostsfile"), c.words("globalknownhostsfile")...) {
-		if name = c.file(name); readable(name) {
-			files = append(files, name)
-		}
-	}
-	known, err := knownhosts.New(files...)
-	if err != nil {
-		return nil, nil, fmt.Errorf("%w: known hosts: %v", ErrUnsupported, err)
-	}
-	name := net.JoinHostPort(c.get("hostname"), strconv.Itoa(c.port()))
-	if alias := c.get("hostkeyalias"); alias != "" {
-		name = net.JoinHostPort(alias, "22")
-	}
-	check = func(_ string, remote net.Addr, key ssh.PublicKey) error {
-		err := known(name, nowhere{}, key)
-		var unknown *knownhosts.KeyError
-		switch {
-		case err == nil:
-			return nil
-		case errors.As(err, &unknown) && len(unknown.Want) == 0:
-			return d.unknownHost(ctx, c, name, key)
-		case errors.As(err, &unknown):
-			return errChanged
-		}
-		return err
-	}
-	return check, knownAlgorithms(known, name), nil
+// A hostCheck checks the key of one host by the known hosts. Whatever isn't plainly right is left
+// to the ssh program, which refuses it or asks about it. No secret has been sent by then.
+type hostCheck struct {
+	c         *config
+	name      string     // in the known hosts
+	principal string     // in certificates
+	lines     []hostLine // for the name
+	bare      []hostLine // for the name without its port, if there is one
+	files     []string   // of the user, where a new key goes
 }
 
-var (
-	errChanged = says("REMOTE HOST IDENTIFICATION HAS CHANGED")
-	errUnknown = says("Host key verification failed.")
-)
-
-// nowhere is an address that no list of known hosts has.
-type nowhere struct{}
-
-func (nowhere) Network() string { return "tcp" }
-func (nowhere) String() string  { return "0.0.0.0:0" }
-
-func readable(name string) bool {
-	f, err := os.Open(name)
+// newHostCheck reads the known hosts.
+func newHostCheck(c *config) (*hostCheck, error) {
+	files, err := c.files("userknownhostsfile")
 	if err != nil {
-		return false
+		return nil, err
 	}
-	f.Close()
-	return true
+	global, err := c.files("globalknownhostsfile")
+	if err != nil {
+		return nil, err
+	}
+	h := &hostCheck{c: c, files: files}
+	all := slices.Concat(files, global)
+	h.principal = strings.ToLower(c.get("hostname"))
+	h.name = h.principal
+	switch alias := c.get("hostkeyalias"); {
+	case alias != "":
+		h.name, h.principal = alias, alias
+	case c.port() != 22:
+		h.name = "[" + h.principal + "]:" + strconv.Itoa(c.port())
+		if h.bare, err = knownLines(all, h.principal); err != nil {
+			return nil, err
+		}
+	}
+	h.lines, err = knownLines(all, h.name)
+	return h, err
 }
 
-// knownAlgorithms asks for a key that nobody has: the answer says which are known.
-func knownAlgorithms(known ssh.HostKeyCallback, name string) (all []string) {
-	err := known(name, nowhere{}, noKey{})
-	var unknown *knownhosts.KeyError
-	if !errors.As(err, &unknown) {
+// check is the ssh.HostKeyCallback.
+func (h *hostCheck) check(_ string, _ net.Addr, key ssh.PublicKey) error {
+	cert, _ := key.(*ssh.Certificate)
+	plain := key
+	if cert != nil {
+		plain = cert.Key
+	}
+	if h.revoked(plain) || cert != nil && h.revoked(cert.SignatureKey) {
+		return unsupported("host key of %s is revoked", h.name)
+	}
+	if bits := rsaBits(plain); bits > 0 && bits < h.c.rsaSize() {
+		return unsupported("host key of %s has %d bits", h.name, bits)
+	}
+	if cert != nil && h.certified(cert) {
+		return h.validate(cert)
+	}
+	if has(h.lines, "", plain) || len(plainLines(h.lines)) == 0 && has(h.bare, "", plain) {
 		return nil
 	}
-	for _, k := range unknown.Want {
-		if k.Key.Type() == ssh.KeyAlgoRSA {
-			all = append(all, ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256)
+	return h.unknown(plain)
+}
+
+func (h *hostCheck) revoked(key ssh.PublicKey) bool {
+	return has(h.lines, markRevoked, key) || has(h.bare, markRevoked, key)
+}
+
+// certified tells whether an authority for the host has signed a certificate.
+func (h *hostCheck) certified(cert *ssh.Certificate) bool {
+	return has(h.lines, markCA, cert.SignatureKey) || has(h.bare, markCA, cert.SignatureKey)
+}
+
+// validate checks a certificate of a known authority. ssh would look at the plain key if it isn't
+// valid.
+func (h *hostCheck) validate(cert *ssh.Certificate) error {
+	switch {
+	case cert.CertType != ssh.HostCert, cert.Signature == nil, len(cert.CriticalOptions) > 0:
+	case !slices.Contains(cert.ValidPrincipals, h.principal):
+	case !slices.Contains(h.c.list("casignaturealgorithms"), cert.Signature.Format):
+	default:
+		if err := (&ssh.CertChecker{}).CheckCert(h.principal, cert); err != nil {
+			return unsupported("host certificate of %s: %v", h.name, err)
 		}
-		all = append(all, k.Key.Type())
+		return nil
+	}
+	return unsupported("host certificate of %s", h.name)
+}
+
+// unknown goes by StrictHostKeyChecking: a new key is accepted and added, or left to ssh. So is
+// the key of a host that has other keys.
+func (h *hostCheck) unknown(key ssh.PublicKey) error {
+	policy := h.c.get("stricthostkeychecking")
+	if !slices.Contains([]string{"accept-new", "no", "false", "off"}, policy) || len(plainLines(h.lines)) > 0 ||
+		len(h.files) == 0 || h.c.hasLostAlgorithms() {
+		return unsupported("host key of %s is not known", h.name)
+	}
+	home, err := h.c.home()
+	if err != nil {
+		return err
+	}
+	addHost(home, h.files[0], h.name, key, h.c.yes("hashknownhosts")) // as with ssh, an error is no reason not to connect
+	return nil
+}
+
+// hasLostAlgorithms tells whether ssh could have chosen another key of the host by a list that the
+// user has set.
+func (c *config) hasLostAlgorithms() bool {
+	if c.get("hostkeyalgorithms") == c.defaults.get("hostkeyalgorithms") {
+		return false
+	}
+	return slices.ContainsFunc(c.list("hostkeyalgorithms"), func(name string) bool {
+		return !strings.HasPrefix(name, "sk-") && !slices.Contains(able.HostKeys, name)
+	})
+}
+
+func has(lines []hostLine, marker string, key ssh.PublicKey) bool {
+	return slices.ContainsFunc(lines, func(l hostLine) bool { return l.marker == marker && equalKeys(l.key, key) })
+}
+
+// plainLines returns those without a marker.
+func plainLines(lines []hostLine) (all []hostLine) {
+	for _, l := range lines {
+		if l.marker == "" {
+			all = append(all, l)
+		}
 	}
 	return all
 }
 
-type noKey struct{}
-
-func (noKey) Type() string                        { return "none" }
-func (noKey) Marshal() []byte                     { return []byte("none") }
-func (noKey) Verify([]byte, *ssh.Signature) error { return errors.New("no key") }
-
-// unknownHost goes by StrictHostKeyChecking.
-func (d *dialer) unknownHost(ctx context.Context, c *config, name string, key ssh.PublicKey) error {
-	switch policy := c.get("stricthostkeychecking"); {
-	case policy == "accept-new" || policy == "no" || policy == "false" || policy == "off":
-	case (policy == "ask" || policy == "") && d.opt.Ask != nil:
-		text := fmt.Sprintf("The authenticity of host '%s' can't be established.\n%s key fingerprint is %s.\nAre you sure you want to continue connecting (yes/no/[fingerprint])? ",
-			c.get("hostname"), key.Type(), ssh.FingerprintSHA256(key))
-		answer, err := d.opt.Ask(ctx, askpass.HostKey, text)
-		if err != nil || answer != "yes" && answer != ssh.FingerprintSHA256(key) {
-			return errUnknown
-		}
-	default:
-		return errUnknown
-	}
-	for _, file := range c.words("userknownhostsfile") {
-		return keep(c.file(file), name, key, c.yes("hashknownhosts"))
-	}
-	return nil
-}
-
-// keep adds a host's key to a file. That it can't be written is no reason not to connect.
-func keep(file, name string, key ssh.PublicKey, hashed bool) error {
-	if file == os.DevNull || file == "none" {
-		return nil
-	}
-	name = knownhosts.Normalize(name)
-	if hashed {
-		name = knownhosts.HashHostname(name)
-	}
-	os.MkdirAll(filepath.Dir(file), 0o700)
-	f, err := os.OpenFile(file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
-	if err != nil {
-		return nil
-	}
-	defer f.Close()
-	fmt.Fprintln(f, name+" "+strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key))))
-	return nil
-}
+func equalKeys(a, b ssh.PublicKey) bool { return bytes.Equal(a.Marshal(), b.Marshal()) }

@@ -2,183 +2,315 @@ package sshnative
 
 import (
 	"bytes"
-	"context"
+	"crypto/rsa"
+	"encoding/base64"
+	"encoding/pem"
 	"errors"
+	"io"
 	"net"
 	"os"
+	"regexp"
+	"slices"
 	"strings"
+	"syscall"
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
-
-	"github.com/mitogen-go/mitogen/internal/askpass"
 )
 
-// auth are the ways to authenticate, in ssh's order.
-func (d *dialer) auth(ctx context.Context, c *config) (methods []ssh.AuthMethod, done func()) {
-	done = func() {}
-	if c.yes("pubkeyauthentication") {
-		a, conn := connectAgent(c)
-		if conn != nil {
-			done = func() { conn.Close() }
-		}
-		methods = append(methods, ssh.PublicKeysCallback(func() ([]ssh.Signer, error) { return d.signers(ctx, c, a), nil }))
-	}
-	if d.opt.SSH.Password == "" && d.opt.Ask == nil {
-		return methods, done
-	}
-	where := c.get("user") + "@" + c.get("hostname")
-	once := false
-	password := func(text string) (string, error) {
-		if d.opt.SSH.Password != "" {
-			if once {
-				return "", errors.New("the password is wrong")
-			}
-			once = true
-			return string(d.opt.SSH.Password), nil
-		}
-		return d.opt.Ask(ctx, askpass.Password, text)
-	}
-	if c.yes("kbdinteractiveauthentication") {
-		methods = append(methods, ssh.KeyboardInteractive(func(_, _ string, questions []string, _ []bool) ([]string, error) {
-			var answers []string
-			for _, q := range questions {
-				a, err := password(q)
-				if err != nil {
-					return nil, err
-				}
-				answers = append(answers, a)
-			}
-			return answers, nil
-		}))
-	}
-	if c.yes("passwordauthentication") {
-		methods = append(methods, ssh.PasswordCallback(func() (string, error) { return password(where + "'s password: ") }))
-	}
-	return methods, done
+// An identity is a key or certificate that ssh would offer.
+type identity struct {
+	key    ssh.PublicKey // nil: known only once the file has been read
+	file   string        // of the private key; empty: the agent has it
+	held   ssh.Signer    // the agent's; or nil
+	sha1   bool          // ssh could also sign with SHA-1
+	signer ssh.MultiAlgorithmSigner
 }
 
-func connectAgent(c *config) (agent.ExtendedAgent, net.Conn) {
-	socket := c.get("identityagent")
-	switch {
-	case socket == "none":
-		return nil, nil
-	case socket == "" || socket == "SSH_AUTH_SOCK":
-		socket = os.Getenv("SSH_AUTH_SOCK")
-	case strings.HasPrefix(socket, "$"):
-		socket = os.Getenv(strings.Trim(socket, "${}"))
-	}
-	if socket == "" {
-		return nil, nil
-	}
-	conn, err := net.Dial("unix", c.file(socket))
+// identities returns what ssh would offer, in its order: certificates of CertificateFile, keys that
+// both agent and configuration have, other keys of the agent, other files.
+func (a *login) identities(held []ssh.Signer) ([]*identity, error) {
+	files, err := a.c.identityFiles()
 	if err != nil {
-		return nil, nil
+		return nil, err
 	}
-	return agent.NewClient(conn), conn
+	all, err := a.c.certificateFiles()
+	if err != nil {
+		return nil, err
+	}
+	var others []*identity
+	for _, s := range held {
+		key, err := ssh.ParsePublicKey(s.PublicKey().Marshal())
+		if err != nil {
+			return nil, unsupported("a key of the agent: %v", err)
+		}
+		i := slices.IndexFunc(files, func(f *identity) bool { return f.key != nil && equalKeys(f.key, key) })
+		switch {
+		case i >= 0:
+			files[i].held = s
+			all = append(all, files[i])
+			files = slices.Delete(files, i, i+1)
+		case !a.c.yes("identitiesonly"):
+			others = append(others, &identity{key: key, held: s})
+		}
+	}
+	all = slices.Concat(all, others, files)
+	return slices.DeleteFunc(all, func(id *identity) bool { return !a.offers(id, all) }), nil
 }
 
-// signers are the agent's keys that the configuration names, its others, then those of files.
-func (d *dialer) signers(ctx context.Context, c *config, a agent.ExtendedAgent) []ssh.Signer {
-	var named, others, files []ssh.Signer
-	inAgent := map[string]bool{}
-	var public []ssh.PublicKey
-	for _, name := range c.values["identityfile"] {
-		if key := publicOf(c.file(name)); key != nil {
-			public = append(public, key)
+// offers tells whether ssh would offer a key, and prepares it for that.
+func (a *login) offers(id *identity, all []*identity) bool {
+	open := func() (ssh.AlgorithmSigner, error) { return a.open(id, all) }
+	if id.key == nil {
+		s, err := a.open(id, all)
+		if errors.Is(err, os.ErrNotExist) {
+			return false
+		}
+		if err != nil {
+			a.skip(err)
+			return false
+		}
+		id.key = s.PublicKey()
+	}
+	var names []string
+	if names, id.sha1 = a.c.signing(id.key.Type()); len(names) == 0 {
+		if id.sha1 {
+			a.skip(unsupported("a signature with SHA-1 for %s", id))
+		}
+		return false
+	}
+	if bits := rsaBits(id.key); bits > 0 && bits < a.c.rsaSize() {
+		return false
+	}
+	id.signer = &signer{id.key, names, open, a.skip}
+	return true
+}
+
+// String names an identity for messages.
+func (id *identity) String() string {
+	if id.file != "" {
+		return id.file
+	}
+	return "a key of the agent"
+}
+
+// open returns what signs for an identity: the agent, or the private key.
+func (a *login) open(id *identity, all []*identity) (ssh.AlgorithmSigner, error) {
+	if cert, ok := id.key.(*ssh.Certificate); ok && id.held == nil {
+		for _, other := range all {
+			if other.key != nil && equalKeys(other.key, cert.Key) {
+				id = other
+				break
+			}
 		}
 	}
-	if a != nil {
-		held, _ := a.Signers()
-		for _, s := range held {
-			wanted := false
-			for _, p := range public {
-				wanted = wanted || bytes.Equal(p.Marshal(), s.PublicKey().Marshal())
-			}
-			switch {
-			case wanted:
-				named = append(named, s)
-				inAgent[string(s.PublicKey().Marshal())] = true
-			case !c.yes("identitiesonly"):
-				others = append(others, s)
-			}
-		}
+	if s, ok := id.held.(ssh.AlgorithmSigner); ok {
+		return s, nil
 	}
+	return a.private(id)
+}
+
+// private reads a private key. ssh reads no file of the user's own that others can read.
+func (a *login) private(id *identity) (ssh.AlgorithmSigner, error) {
+	info, err := os.Stat(id.file)
+	if err != nil {
+		return nil, err
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); ok && int(st.Uid) == os.Getuid() && st.Mode&0o077 != 0 {
+		return nil, unsupported("mode of %s", id.file)
+	}
+	text, err := os.ReadFile(id.file)
+	if err != nil {
+		return nil, err
+	}
+	s, err := ssh.ParsePrivateKey(text)
+	if locked := (*ssh.PassphraseMissingError)(nil); errors.As(err, &locked) && a.passphrase != "" {
+		s, err = ssh.ParsePrivateKeyWithPassphrase(text, []byte(a.passphrase))
+	}
+	if err != nil {
+		return nil, unsupported("%s: %v", id.file, err)
+	}
+	if id.key != nil && !equalKeys(plainKey(id.key), s.PublicKey()) {
+		return nil, unsupported("%s isn't the key whose public half is known", id.file)
+	}
+	return s.(ssh.AlgorithmSigner), nil
+}
+
+// identityFiles returns the identities of IdentityFile, each followed by the certificate beside it.
+func (c *config) identityFiles() (all []*identity, err error) {
 	for _, name := range c.values["identityfile"] {
-		file := c.file(name)
-		if key := publicOf(file); key != nil && inAgent[string(key.Marshal())] {
+		if strings.EqualFold(name, "none") {
 			continue
 		}
-		if s := d.signerOf(ctx, file); s != nil {
-			files = append(files, s)
+		file, err := c.expand(name)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, &identity{key: publicKey(file), file: file})
+		if len(c.values["certificatefile"]) > 0 {
+			continue
+		}
+		if cert, ok := publicKey(file + "-cert").(*ssh.Certificate); ok && cert.CertType == ssh.UserCert {
+			all = append(all, &identity{key: cert, file: file})
 		}
 	}
-	all := append(append(named, others...), files...)
-	return append(certified(c, all), all...)
+	return all, nil
 }
 
-// publicOf reads the public half that lies beside a key, or the key's own where it isn't encrypted.
-func publicOf(file string) ssh.PublicKey {
-	text, err := os.ReadFile(file + ".pub")
+// certificateFiles returns the certificates of CertificateFile.
+func (c *config) certificateFiles() (all []*identity, err error) {
+	for _, name := range c.values["certificatefile"] {
+		file, err := c.expand(name)
+		if err != nil {
+			return nil, err
+		}
+		if cert, ok := publicKey(file).(*ssh.Certificate); ok && cert.CertType == ssh.UserCert {
+			all = append(all, &identity{key: cert, file: file})
+		}
+	}
+	return all, nil
+}
+
+// publicKey returns the public half of a key as ssh finds it: in the file itself, in the one with
+// ".pub", or before the encrypted part of a private key. Nil: nowhere.
+func publicKey(file string) ssh.PublicKey {
+	for _, name := range []string{file, file + ".pub"} {
+		if text, err := os.ReadFile(name); err == nil {
+			if key := firstKey(text); key != nil {
+				return key
+			}
+		}
+	}
+	text, err := os.ReadFile(file)
 	if err != nil {
 		return nil
 	}
-	key, _, _, _, err := ssh.ParseAuthorizedKey(text)
+	return headerKey(text)
+}
+
+// firstKey returns the key on the first line that holds one.
+func firstKey(text []byte) ssh.PublicKey {
+	for line := range bytes.Lines(text) {
+		fields := bytes.Fields(line)
+		if len(fields) < 2 || fields[0][0] == '#' {
+			continue
+		}
+		raw, err := base64.StdEncoding.DecodeString(string(fields[1]))
+		if err != nil {
+			continue
+		}
+		if key, err := ssh.ParsePublicKey(raw); err == nil && key.Type() == string(fields[0]) {
+			return key
+		}
+	}
+	return nil
+}
+
+// headerKey returns the public key in the part of a private key that is never encrypted. Only
+// OpenSSH's own form has one.
+func headerKey(text []byte) ssh.PublicKey {
+	block, _ := pem.Decode(text)
+	if block == nil {
+		return nil
+	}
+	rest, ok := bytes.CutPrefix(block.Bytes, []byte("openssh-key-v1\x00"))
+	if !ok {
+		return nil
+	}
+	var header struct {
+		Cipher, KDF, Options string
+		Number               uint32
+		Public               []byte
+		Private              []byte
+		Rest                 []byte `ssh:"rest"`
+	}
+	if err := ssh.Unmarshal(rest, &header); err != nil || header.Number != 1 {
+		return nil
+	}
+	key, err := ssh.ParsePublicKey(header.Public)
 	if err != nil {
 		return nil
 	}
 	return key
 }
 
-// signerOf reads a private key; nil: there is none, or nobody knows its passphrase.
-func (d *dialer) signerOf(ctx context.Context, file string) ssh.Signer {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return nil
+func plainKey(key ssh.PublicKey) ssh.PublicKey {
+	if cert, ok := key.(*ssh.Certificate); ok {
+		return cert.Key
 	}
-	s, err := ssh.ParsePrivateKey(text)
-	if locked := (*ssh.PassphraseMissingError)(nil); errors.As(err, &locked) {
-		passphrase := string(d.opt.SSH.Passphrase)
-		if passphrase == "" && d.opt.Ask != nil {
-			passphrase, err = d.opt.Ask(ctx, askpass.Passphrase, "Enter passphrase for key '"+file+"': ")
-			if err != nil {
-				return nil
-			}
-		}
-		s, err = ssh.ParsePrivateKeyWithPassphrase(text, []byte(passphrase))
-	}
-	if err != nil {
-		return nil
-	}
-	return s
+	return key
 }
 
-// certified are the signers that a certificate goes with: of CertificateFile, or beside a key.
-func certified(c *config, signers []ssh.Signer) (all []ssh.Signer) {
-	files := c.values["certificatefile"]
-	for _, name := range c.values["identityfile"] {
-		files = append(files, name+"-cert.pub")
-	}
-	for _, name := range files {
-		text, err := os.ReadFile(c.file(name))
-		if err != nil {
-			continue
-		}
-		key, _, _, _, err := ssh.ParseAuthorizedKey(text)
-		if err != nil {
-			continue
-		}
-		cert, ok := key.(*ssh.Certificate)
-		if !ok {
-			continue
-		}
-		for _, s := range signers {
-			if bytes.Equal(cert.Key.Marshal(), s.PublicKey().Marshal()) {
-				if certSigner, err := ssh.NewCertSigner(cert, s); err == nil {
-					all = append(all, certSigner)
-				}
-			}
+// rsaBits returns the size of an RSA key or certificate, and 0 for others.
+func rsaBits(key ssh.PublicKey) int {
+	if k, ok := plainKey(key).(ssh.CryptoPublicKey); ok {
+		if k, ok := k.CryptoPublicKey().(*rsa.PublicKey); ok {
+			return k.N.BitLen()
 		}
 	}
-	return all
+	return 0
+}
+
+// rsaSize returns the least size of RSA keys.
+func (c *config) rsaSize() int {
+	return max(1024, c.number("requiredrsasize", c.number("rsaminsize", 1024)))
+}
+
+// A signer offers a key before its private half is at hand, as ssh does.
+type signer struct {
+	key   ssh.PublicKey
+	names []string // of signatures, the preferred first
+	open  func() (ssh.AlgorithmSigner, error)
+	skip  func(error) // is told why there is no signature
+}
+
+func (s *signer) PublicKey() ssh.PublicKey { return s.key }
+func (s *signer) Algorithms() []string     { return s.names }
+
+func (s *signer) Sign(rand io.Reader, data []byte) (*ssh.Signature, error) {
+	return s.SignWithAlgorithm(rand, data, s.names[0])
+}
+
+func (s *signer) SignWithAlgorithm(rand io.Reader, data []byte, name string) (*ssh.Signature, error) {
+	private, err := s.open()
+	if err == nil {
+		var made *ssh.Signature
+		if made, err = private.SignWithAlgorithm(rand, data, name); err == nil {
+			return made, nil
+		}
+	}
+	s.skip(unsupported("no signature: %v", err))
+	return nil, err
+}
+
+// agentVariable is an IdentityAgent that names a variable of the environment.
+var agentVariable = regexp.MustCompile(`^\$[A-Za-z_][A-Za-z0-9_]*$`)
+
+// agentSocket returns the path of the agent's socket; "": there is none.
+func (c *config) agentSocket() (string, error) {
+	switch name := c.get("identityagent"); {
+	case name == "none":
+		return "", nil
+	case name == "" || name == "SSH_AUTH_SOCK":
+		return os.Getenv("SSH_AUTH_SOCK"), nil
+	case agentVariable.MatchString(name):
+		return os.Getenv(name[1:]), nil
+	case strings.HasPrefix(name, "$"):
+		return "", unsupported("identityagent %s", name)
+	default:
+		return c.expand(name)
+	}
+}
+
+// dialAgent returns the agent that the configuration names; nil: there is none.
+func (c *config) dialAgent() (agent.ExtendedAgent, io.Closer, error) {
+	socket, err := c.agentSocket()
+	if err != nil || socket == "" {
+		return nil, nil, err
+	}
+	conn, err := net.Dial("unix", socket)
+	if err != nil {
+		return nil, nil, nil
+	}
+	return agent.NewClient(conn), conn, nil
 }

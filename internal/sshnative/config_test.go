@@ -1,0 +1,167 @@
+package sshnative
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// answer is a configuration of the account "me" on this machine.
+func answer(values ...string) *config {
+	const home = "/home/a b"
+	c := &config{map[string][]string{}, &config{values: map[string][]string{
+		"user": {"me"}, "userknownhostsfile": {home + knownHosts + " " + home + knownHosts2}, "globalknownhostsfile": {"/etc/1 /etc/2"},
+		"kexalgorithms": {"sntrup761x25519-sha512,curve25519-sha256,curve25519-sha256@libssh.org,diffie-hellman-group14-sha1"},
+	}}}
+	for _, line := range values {
+		key, value, _ := strings.Cut(line, " ")
+		c.values[key] = append(c.values[key], value)
+	}
+	return c
+}
+
+func TestExpand(t *testing.T) {
+	c := answer("hostname h", "host n", "port 7", "user r")
+	for name, want := range map[string]string{
+		"/a/%h%n%p%r%u%%h": "/a/hn7rme%h", "~/k": "/home/a b/k", "%d/k": "/home/a b/k", "rel": "rel",
+		"~other/k": "", "${HOME}/k": "", "/%k": "", "/%C": "", "/%": "", "/%i": "", "/%L": "", "~": "",
+	} {
+		got, err := c.expand(name)
+		if got != want || (err == nil) != (want != "") || err != nil && !errors.Is(err, ErrUnsupported) {
+			t.Errorf("expand(%q): got %q, %v, want %q", name, got, err, want)
+		}
+	}
+}
+
+func TestFiles(t *testing.T) {
+	for _, tt := range []struct {
+		line string
+		want []string // nil: left to ssh
+	}{
+		{"userknownhostsfile /home/a b/.ssh/known_hosts /home/a b/.ssh/known_hosts2", []string{"/home/a b/.ssh/known_hosts", "/home/a b/.ssh/known_hosts2"}},
+		{"userknownhostsfile /home/a b/.ssh/known_hosts", nil},
+		{"userknownhostsfile /x /y", nil},
+		{"userknownhostsfile /x y", nil},
+		{"userknownhostsfile /x", []string{"/x"}},
+		{"userknownhostsfile none", []string{}},
+		{"userknownhostsfile ~/x", nil},
+		{"userknownhostsfile /%h", nil},
+		{`userknownhostsfile "/x"`, nil},
+		{"userknownhostsfile ", nil},
+		{"globalknownhostsfile /etc/1 /etc/2", []string{"/etc/1", "/etc/2"}},
+		{"globalknownhostsfile /etc/1 /etc/3", nil},
+	} {
+		key, _, _ := strings.Cut(tt.line, " ")
+		got, err := answer(tt.line).files(key)
+		if !slices.Equal(got, tt.want) || (err != nil) != (tt.want == nil) {
+			t.Errorf("%s: got %q, %v, want %q", tt.line, got, err, tt.want)
+		}
+	}
+}
+
+func TestOffered(t *testing.T) {
+	for list, want := range map[string]string{
+		"sntrup761x25519-sha512,curve25519-sha256,curve25519-sha256@libssh.org,diffie-hellman-group14-sha1": "curve25519-sha256,curve25519-sha256@libssh.org",
+		"sntrup761x25519-sha512,curve25519-sha256@libssh.org":                                               "",
+		"ecdh-sha2-nistp256,diffie-hellman-group18-sha512,ecdh-sha2-nistp384":                               "ecdh-sha2-nistp256",
+		"diffie-hellman-group14-sha1":                                                                       "",
+	} {
+		if got := strings.Join(answer("kexalgorithms "+list).offered("kexalgorithms", able.KeyExchanges), ","); got != want {
+			t.Errorf("of %s: got %s, want %s", list, got, want)
+		}
+	}
+}
+
+func TestParseArguments(t *testing.T) {
+	for line, want := range map[string]string{
+		"ssh -T -F /c -o LogLevel=ERROR -l u -p 2 -- h": "/c",
+		"ssh -F/c -- h":          "/c",
+		"ssh -vF /c -- h":        "/c",
+		"ssh -F /a -F /c -- h":   "/c",
+		"ssh -o -F -- h":         "-",
+		"ssh -v -- h":            "-",
+		"ssh -W a:1 -- h":        "",
+		"ssh -vW a:1 -- h":       "",
+		"ssh -O check -- h":      "",
+		"ssh -E log -- h":        "",
+		"ssh other -- h":         "",
+		"ssh -T h":               "",
+		"ssh -p 2 other -v -- h": "",
+		"ssh -i -W -- h":         "-",
+	} {
+		a, err := parseArguments(strings.Fields(line))
+		if err == nil && a.file == "" {
+			a.file = "-"
+		}
+		if a.file != want && !(err != nil && want == "") {
+			t.Errorf("%s: got %q, %v, want %q", line, a.file, err, want)
+		}
+	}
+}
+
+func TestJumpArguments(t *testing.T) {
+	for _, tt := range []struct{ before, last, want string }{
+		{"", "h", "ssh -F /c -o ClearAllForwardings=yes -- h"},
+		{"a,b", "u@dom@h:22", "ssh -l u@dom -p 22 -J a,b -F /c -o ClearAllForwardings=yes -- h"},
+		{"", "ssh://u@h:7", "ssh -l u -p 7 -F /c -o ClearAllForwardings=yes -- h"},
+		{"", "[::1]:7", "ssh -p 7 -F /c -o ClearAllForwardings=yes -- ::1"},
+		{"", "[::1]", "ssh -F /c -o ClearAllForwardings=yes -- ::1"},
+		{"", "::1", "ssh -F /c -o ClearAllForwardings=yes -- ::1"},
+		{"", "-oProxyCommand=x", ""},
+		{"", "-x@h", ""},
+	} {
+		argv, err := arguments{"/c"}.jump("ssh", tt.before, tt.last)
+		if got := strings.Join(argv, " "); got != tt.want || (err != nil) != (tt.want == "") {
+			t.Errorf("%s after %q: got %q, %v, want %q", tt.last, tt.before, got, err, tt.want)
+		}
+	}
+}
+
+// A key is added on a line of its own.
+func TestAddHost(t *testing.T) {
+	dir := t.TempDir()
+	key, err := ssh.ParsePublicKey(sampleKey(t).Marshal())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "h " + strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key))) + "\n"
+	for _, before := range []string{"", "x\n", "x"} {
+		file := filepath.Join(dir, "known")
+		write(t, file, before)
+		if err := addHost(dir, file, "h", key, false); err != nil {
+			t.Fatal(err)
+		}
+		got, _ := os.ReadFile(file)
+		if before == "x" {
+			before = "x\n"
+		}
+		if string(got) != before+want {
+			t.Errorf("after %q: got %q", before, got)
+		}
+	}
+	if err := addHost(dir, filepath.Join(dir, "missing", "known"), "h", key, false); err == nil {
+		t.Error("a directory was made that isn't ~/.ssh")
+	}
+	file := filepath.Join(dir, ".ssh", "known_hosts")
+	if err := addHost(dir, file, "h", key, true); err != nil {
+		t.Error(err)
+	}
+	text, _ := os.ReadFile(file)
+	if strings.Contains(string(text), "h ssh-") || len(mustLines(t, file, "h")) != 1 {
+		t.Errorf("a hashed name became %q", text)
+	}
+}
+
+func mustLines(t *testing.T, file, name string) []hostLine {
+	t.Helper()
+	lines, err := knownLines([]string{file}, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return lines
+}
