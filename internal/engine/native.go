@@ -49,9 +49,12 @@ func (e *Engine) native(carrier *Context, other starter) starter {
 			return p, p.Stdin, p.Stdout, nil
 		case errors.Is(err, sshnative.ErrUnsupported):
 			e.log.Debug("ssh is left to the program", slog.String("hop", plan.Name), slog.Any("why", err))
+			if end, ok := limited.Deadline(); ok && timeout > 0 {
+				plan.Timeout = max(time.Until(end), time.Millisecond) // what is left of it
+			}
 			return other(ctx, plan, ssh)
 		}
-		f := connect.Failure{What: connect.WhatExit, Status: 255, Text: err.Error()}
+		f := connect.Failure{What: connect.WhatExit, Status: 255, Text: err.Error(), Given: errors.Is(err, sshnative.ErrPasswordGiven)}
 		switch {
 		case ctx.Err() != nil:
 			f.What = connect.WhatCancelled

@@ -16,6 +16,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/mitogen-go/mitogen/internal/sshconf"
 )
 
 // ErrUnsupported says that the ssh program has to make the connection.
@@ -69,39 +71,69 @@ type query struct {
 	next *query // for calls that came after the query began; protected by queries.mu
 }
 
-// queries are the ones that go on.
+// An answered query is used again while the configuration is the same.
+type answered struct {
+	sum string // of the configuration's files
+	c   *config
+}
+
+// queries holds the ones that go on, and answers, by arguments.
 var queries = struct {
-	mu   sync.Mutex
-	byID map[string]*query
-}{byID: map[string]*query{}}
+	mu      sync.Mutex
+	running map[string]*query
+	answers map[string]answered
+}{running: map[string]*query{}, answers: map[string]answered{}}
 
-// queryTimeout ends an ssh -G that hangs, for instance in a "Match exec".
-const queryTimeout = 30 * time.Second
+const (
+	// queryTimeout ends an ssh -G that hangs, for instance in a "Match exec".
+	queryTimeout = 30 * time.Second
+	// maxAnswers limits the memory for answers.
+	maxAnswers = 1000
+)
 
-// ask returns the answer of ssh -G. argv is the command line of ssh, up to the host.
+// ask returns the answer of ssh -G. argv is the command line of ssh, up to the host after "--".
 func ask(ctx context.Context, argv []string) (*config, error) {
-	q := enqueue(argv)
+	last := len(argv) - 1
+	sum := sshconf.Fingerprint(ctx, sshconf.Query{Argv: argv[:last-1], Host: argv[last]})
+	id := strings.Join(argv, "\x00")
+	q := enqueue(id, sum, argv)
 	select {
 	case <-q.done:
-		return q.c, q.err
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+	if q.err == nil {
+		remember(id, answered{sum, q.c})
+	}
+	return q.c, q.err
 }
 
-// enqueue returns a query that begins now or later.
-func enqueue(argv []string) *query {
-	id := strings.Join(argv, "\x00")
+func remember(id string, a answered) {
 	queries.mu.Lock()
 	defer queries.mu.Unlock()
-	if running := queries.byID[id]; running != nil {
+	if len(queries.answers) >= maxAnswers {
+		clear(queries.answers)
+	}
+	queries.answers[id] = a
+}
+
+// enqueue returns a query that is answered, or begins now or later.
+func enqueue(id, sum string, argv []string) *query {
+	queries.mu.Lock()
+	defer queries.mu.Unlock()
+	q := &query{done: make(chan struct{})}
+	if a, ok := queries.answers[id]; ok && a.sum == sum {
+		q.c = a.c
+		close(q.done)
+		return q
+	}
+	if running := queries.running[id]; running != nil {
 		if running.next == nil {
-			running.next = &query{done: make(chan struct{})}
+			running.next = q
 		}
 		return running.next
 	}
-	q := &query{done: make(chan struct{})}
-	queries.byID[id] = q
+	queries.running[id] = q
 	go q.run(id, argv)
 	return q
 }
@@ -112,10 +144,10 @@ func (q *query) run(id string, argv []string) {
 	q.c, q.err = execute(ctx, argv)
 	queries.mu.Lock()
 	if q.next != nil {
-		queries.byID[id] = q.next
+		queries.running[id] = q.next
 		go q.next.run(id, argv)
 	} else {
-		delete(queries.byID, id)
+		delete(queries.running, id)
 	}
 	queries.mu.Unlock()
 	close(q.done)

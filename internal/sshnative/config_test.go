@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"golang.org/x/crypto/ssh"
@@ -164,4 +165,44 @@ func mustLines(t *testing.T, file, name string) []hostLine {
 		t.Fatal(err)
 	}
 	return lines
+}
+
+// A changed file is seen at once, an included one too, by any number of calls.
+func TestAskAgain(t *testing.T) {
+	dir := t.TempDir()
+	config, included := filepath.Join(dir, "config"), filepath.Join(dir, "included")
+	argv := []string{"ssh", "-F", config, "--", "x"}
+	write(t, config, "Include "+included+"\nHost x\nHostName first\n")
+	for i, tt := range []struct{ file, text, want string }{
+		{included, "", "first"},
+		{included, "Host x\nHostName second\n", "second"},
+		{included, "Host x\nHostName third1\n", "third1"},
+		{config, "Host x\nHostName fourth\n", "fourth"},
+		{config, "Match host x exec \"test -e " + included + "\"\nHostName fifth\n", "fifth"},
+		{included, "-", "x"},
+	} {
+		write(t, tt.file, tt.text)
+		if tt.text == "-" {
+			os.Remove(tt.file)
+		}
+		var calls sync.WaitGroup
+		for range 8 {
+			calls.Go(func() {
+				c, err := ask(t.Context(), argv)
+				if err != nil || c.get("hostname") != tt.want {
+					t.Errorf("after change %d: got %v, %v, want %s", i, c, err, tt.want)
+				}
+			})
+		}
+		calls.Wait()
+	}
+}
+
+// An ssh -G that fails is the ssh program's to tell.
+func TestAskFails(t *testing.T) {
+	config := filepath.Join(t.TempDir(), "config")
+	write(t, config, "NoSuchKeyword yes\n")
+	if _, err := ask(t.Context(), []string{"ssh", "-F", config, "--", "x"}); !errors.Is(err, ErrUnsupported) || !strings.Contains(err.Error(), "nosuchkeyword") {
+		t.Errorf("got %v, want ErrUnsupported with the words of ssh", err)
+	}
 }

@@ -150,21 +150,25 @@ func (d *dialer) client(ctx context.Context, c *config, dial dialFunc, depth int
 	}
 	client, err := a.client()
 	if err != nil {
-		return nil, a.failure(ctx, err)
+		if err = a.failure(ctx, err); a.given {
+			err = passwordGiven{err}
+		}
+		return nil, err
 	}
+	*a = login{} // which the library keeps: with it the secrets and the configuration
 	d.closers = append(d.closers, client)
 	return client, nil
 }
 
 // client logs in over the connection.
 func (a *login) client() (*ssh.Client, error) {
-	defer a.close()
+	defer a.closeAgent()
 	defer a.conn.forget()
 	check, err := newHostCheck(a.c)
 	if err != nil {
 		return nil, err
 	}
-	o := &ssh.ClientConfig{User: a.c.get("user"), HostKeyCallback: check.check, AuthCallback: a.next, ClientVersion: "SSH-2.0-mitogen"}
+	o := &ssh.ClientConfig{User: a.c.get("user"), HostKeyCallback: (&pin{first: check.check}).check, AuthCallback: a.next, ClientVersion: "SSH-2.0-mitogen"}
 	if o.Config, err = a.c.algorithms(); err != nil {
 		return nil, err
 	}

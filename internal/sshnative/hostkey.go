@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -48,8 +49,32 @@ func newHostCheck(c *config) (*hostCheck, error) {
 	return h, err
 }
 
+// A pin lets a connection have the key that it began with, and no other when keys are renewed.
+type pin struct {
+	mu       sync.Mutex                // protects following
+	first    func(ssh.PublicKey) error // checks the key; nil: has done so
+	accepted []byte
+}
+
 // check is the ssh.HostKeyCallback.
-func (h *hostCheck) check(_ string, _ net.Addr, key ssh.PublicKey) error {
+func (p *pin) check(_ string, _ net.Addr, key ssh.PublicKey) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.first == nil {
+		if !bytes.Equal(p.accepted, key.Marshal()) {
+			return unsupported("another host key after the first")
+		}
+		return nil
+	}
+	err := p.first(key)
+	if err == nil {
+		p.first, p.accepted = nil, key.Marshal()
+	}
+	return err
+}
+
+// check checks the key with which the connection begins.
+func (h *hostCheck) check(key ssh.PublicKey) error {
 	cert, _ := key.(*ssh.Certificate)
 	plain := key
 	if cert != nil {

@@ -35,6 +35,13 @@ type login struct {
 // errDenied says that no method is left.
 var errDenied = errors.New("permission denied")
 
+// ErrPasswordGiven is what an error is besides, if a password was sent before.
+var ErrPasswordGiven = errors.New("a password was given")
+
+type passwordGiven struct{ error }
+
+func (e passwordGiven) Unwrap() []error { return []error{e.error, ErrPasswordGiven} }
+
 // skip notes the first thing that ssh would do besides.
 func (a *login) skip(err error) {
 	if a.skipped == nil {
@@ -191,7 +198,7 @@ func (a *login) heldKeys(state *ssh.ClientAuthContext) ([]ssh.Signer, error) {
 	if err != nil || client == nil {
 		return nil, err
 	}
-	a.close()
+	a.closeAgent()
 	a.agent = conn
 	if err := bindAgent(client, a.conn, state.Metadata.SessionID()); err != nil {
 		return nil, err
@@ -200,7 +207,7 @@ func (a *login) heldKeys(state *ssh.ClientAuthContext) ([]ssh.Signer, error) {
 	return held, nil
 }
 
-func (a *login) close() {
+func (a *login) closeAgent() {
 	if a.agent != nil {
 		a.agent.Close()
 	}

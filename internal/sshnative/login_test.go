@@ -165,6 +165,9 @@ func TestQuestions(t *testing.T) {
 			if left := errors.Is(err, ErrUnsupported); left != (tt.want == "") {
 				t.Errorf("left to ssh: %v (%v), want it only if nothing was told", left, err)
 			}
+			if given := errors.Is(err, ErrPasswordGiven); given != (tt.want != "") {
+				t.Errorf("says that a password was given: %v (%v)", given, err)
+			}
 			if tt.want != "" && !strings.Contains(err.Error(), "Permission denied (") {
 				t.Errorf("got %v, want that permission is denied", err)
 			}
