@@ -77,7 +77,7 @@ func TestNative(t *testing.T) {
 		{"wrong password", "x", []string{"PubkeyAuthentication no", known, strict}, pw("wrong"), mitogen.ErrAuth},
 		{"no key", "x", []string{"IdentityFile /none", "IdentitiesOnly yes", known, none, strict}, mitogen.SSHOptions{}, mitogen.ErrAuth},
 		{"locked key", "x", []string{"IdentityFile " + l.LockedKey, known, none, strict}, mitogen.SSHOptions{Passphrase: mitogen.Secret(l.Passphrase)}, nil},
-		{"locked key, wrong", "x", []string{"IdentityFile " + l.LockedKey, known, none, strict}, mitogen.SSHOptions{Passphrase: "wrong"}, mitogen.ErrPasswordRequired}, // as ssh, which asks for that next
+		{"locked key, wrong", "x", []string{"IdentityFile " + l.LockedKey, known, none, strict}, mitogen.SSHOptions{Passphrase: "wrong"}, mitogen.ErrAuth},
 		{"unknown host", "x", []string{key, "UserKnownHostsFile /none", none, strict}, mitogen.SSHOptions{}, mitogen.ErrHostKey},
 		{"unknown host, nobody to ask", "x", []string{key, "UserKnownHostsFile /none", none}, mitogen.SSHOptions{}, mitogen.ErrHostKey},
 		{"unknown host, accepted", "x", []string{key, "UserKnownHostsFile " + empty, none}, mitogen.SSHOptions{HostKeys: mitogen.HostKeysAcceptNew}, nil},
