@@ -55,7 +55,13 @@ func (a *login) identities(held []ssh.Signer) ([]*identity, error) {
 		}
 	}
 	all = slices.Concat(all, others, files)
-	return slices.DeleteFunc(all, func(id *identity) bool { return !a.offers(id, all) }), nil
+	var offered []*identity
+	for _, id := range all {
+		if a.offers(id, all) {
+			offered = append(offered, id)
+		}
+	}
+	return offered, nil
 }
 
 // offers tells whether ssh would offer a key, and prepares it for that.
@@ -82,7 +88,7 @@ func (a *login) offers(id *identity, all []*identity) bool {
 	if bits := rsaBits(id.key); bits > 0 && bits < a.c.rsaSize() {
 		return false
 	}
-	id.signer = &signer{id.key, names, open, a.skip}
+	id.signer = &signer{id.key, names, open, func(err error) { a.failed(id, err) }}
 	return true
 }
 
@@ -261,7 +267,7 @@ type signer struct {
 	key   ssh.PublicKey
 	names []string // of signatures, the preferred first
 	open  func() (ssh.AlgorithmSigner, error)
-	skip  func(error) // is told why there is no signature
+	fail  func(error) // is told why there is no signature
 }
 
 func (s *signer) PublicKey() ssh.PublicKey { return s.key }
@@ -279,7 +285,7 @@ func (s *signer) SignWithAlgorithm(rand io.Reader, data []byte, name string) (*s
 			return made, nil
 		}
 	}
-	s.skip(unsupported("no signature: %v", err))
+	s.fail(unsupported("no signature: %v", err))
 	return nil, err
 }
 

@@ -30,6 +30,8 @@ type login struct {
 	tried   map[string]bool // methods, since the last that has succeeded
 	methods []string        // what the server takes
 	agent   io.Closer       // or nil
+	keys    []*identity     // to offer
+	after   int             // how many of the keys not to offer: the last of them signed nothing
 }
 
 // errDenied says that no method is left.
@@ -70,7 +72,7 @@ func (a *login) next(state *ssh.ClientAuthContext) (ssh.AuthMethod, error) {
 		return nil, err
 	}
 	if n := len(state.PartialSuccessMethods); a.tried == nil || n != a.stages {
-		a.stages, a.tried = n, map[string]bool{}
+		a.stages, a.tried, a.after = n, map[string]bool{}, 0
 	}
 	a.methods = state.AllowedMethods
 	for _, name := range a.order() {
@@ -169,6 +171,14 @@ func (a *login) answer(_, _ string, questions []string, echos []bool) ([]string,
 	return []string{password}, err
 }
 
+// failed goes on with the keys after one that can't sign. Only if a password has been given: else the
+// host is left to ssh.
+func (a *login) failed(id *identity, err error) {
+	a.skip(err)
+	a.after = slices.Index(a.keys, id) + 1
+	delete(a.tried, methodKeys)
+}
+
 // signers returns the keys to offer.
 func (a *login) signers(state *ssh.ClientAuthContext) ([]ssh.Signer, error) {
 	held, err := a.heldKeys(state)
@@ -176,13 +186,12 @@ func (a *login) signers(state *ssh.ClientAuthContext) ([]ssh.Signer, error) {
 		a.skip(err)
 		return nil, err
 	}
-	all, err := a.identities(held)
-	if err != nil {
+	if a.keys, err = a.identities(held); err != nil {
 		a.skip(err)
 		return nil, err
 	}
 	var signers []ssh.Signer
-	for _, id := range all {
+	for _, id := range a.keys[min(a.after, len(a.keys)):] {
 		signers = append(signers, id.signer)
 		if id.sha1 { // for servers that know nothing else
 			a.skip(unsupported("a signature with SHA-1 for %s", id))

@@ -229,13 +229,14 @@ func (s *stage) serve(t *testing.T, v *server, conn *net.TCPConn, conf string) {
 // seen is what the servers were asked in one connection attempt.
 type seen struct {
 	offered   []string // keys and certificates
-	passwords int
+	passwords int      // for the account of the host x
+	strays    int      // for others
 	accepted  []string // "server: account"
 }
 
 var (
 	offeredLine  = regexp.MustCompile(`userauth_pubkey: publickey test pkalg (\S+) pkblob (\S+ \S+)`)
-	passwordLine = regexp.MustCompile(`(?:Failed|Accepted) (?:password|keyboard-interactive/pam) for`)
+	passwordLine = regexp.MustCompile(`(?:Failed|Accepted) (?:password|keyboard-interactive/pam) for (\S+) from`)
 	acceptedLine = regexp.MustCompile(`Accepted \S+ for (\S+) from`)
 )
 
@@ -259,8 +260,10 @@ func (r *seen) read(name string, log []byte) {
 		if m := offeredLine.FindSubmatch(line); m != nil {
 			r.offered = append(r.offered, name+": "+string(m[1])+" "+string(m[2]))
 		}
-		if passwordLine.Match(line) {
+		if m := passwordLine.FindSubmatch(line); m != nil && string(m[1]) == lab.Free {
 			r.passwords++
+		} else if m != nil {
+			r.strays++
 		}
 		if m := acceptedLine.FindSubmatch(line); m != nil {
 			r.accepted = append(r.accepted, name+": "+string(m[1]))
