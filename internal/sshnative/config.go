@@ -94,7 +94,7 @@ const (
 // ask returns the answer of ssh -G. argv is the command line of ssh, up to the host after "--".
 func ask(ctx context.Context, argv []string) (*config, error) {
 	last := len(argv) - 1
-	sum := sshconf.Fingerprint(ctx, sshconf.Query{Argv: argv[:last-1], Host: argv[last]})
+	sum := sshconf.Find(ctx, sshconf.Query{Argv: argv[:last-1], Host: argv[last]}).Sum
 	id := strings.Join(argv, "\x00")
 	q := enqueue(id, sum, argv)
 	select {
