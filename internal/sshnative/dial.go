@@ -251,7 +251,7 @@ func (a *login) failure(ctx context.Context, err error) error {
 	switch {
 	case ctx.Err() != nil:
 		return says("Connection timed out during banner exchange")
-	case errors.Is(err, errDenied):
+	case errors.Is(err, errDenied), a.given && errors.Is(err, ErrUnsupported):
 		return a.denied()
 	case errors.Is(err, ErrUnsupported):
 		return err
