@@ -237,3 +237,12 @@ all:
 		}
 	}
 }
+
+// What a script writes to stderr is told.
+func TestScriptWarns(t *testing.T) {
+	script := "#!/bin/sh\necho half of the cloud is away >&2\necho '{\"_meta\": {\"hostvars\": {}}, \"web\": {\"hosts\": [\"a\"]}}'\n"
+	v := load(t, write(t, map[string]string{"script": script})+"/script")
+	if got := strings.Join(v.Warnings(), "; "); !strings.HasSuffix(got, "/script: half of the cloud is away") {
+		t.Errorf("warnings %q", got)
+	}
+}

@@ -22,9 +22,12 @@ func (v *Inventory) script(ctx context.Context, at origin) error {
 	ctx, cancel := context.WithTimeout(ctx, scriptTimeout)
 	defer cancel()
 	v.changes++ // a script that fails isn't passed over
-	out, _, err := run(ctx, nil, at.source, "--list")
+	out, stderr, err := run(ctx, nil, at.source, "--list")
 	if err != nil {
 		return at.bad("%v", err)
+	}
+	if stderr != "" {
+		v.warn("%s: %s", at.file, stderr)
 	}
 	ask := func(host string) ([]byte, error) {
 		out, _, err := run(ctx, nil, at.source, "--host", host)
