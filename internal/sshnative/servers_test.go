@@ -155,8 +155,9 @@ type stage struct {
 	tmp     string
 	servers map[string]*server
 
-	conns sync.WaitGroup
-	mu    sync.Mutex // protects what servers log
+	mu    sync.Mutex // protects following, and what servers log
+	conns int        // that have an sshd
+	ended sync.Cond  // one of them has ended
 }
 
 // A server starts sshd for each connection.
@@ -166,7 +167,9 @@ type server struct {
 }
 
 func (w *world) stage(t *testing.T) *stage {
-	return &stage{world: w, tmp: t.TempDir(), servers: map[string]*server{}}
+	s := &stage{world: w, tmp: t.TempDir(), servers: map[string]*server{}}
+	s.ended.L = &s.mu
+	return s
 }
 
 // server returns a server by name, listening.
@@ -214,15 +217,18 @@ func (s *stage) serve(t *testing.T, v *server, conn *net.TCPConn, conf string) {
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = socket, socket, log
 	s.mu.Lock()
 	v.logs = append(v.logs, log)
+	s.conns++
 	s.mu.Unlock()
-	s.conns.Add(1)
 	if err := cmd.Start(); err != nil {
 		t.Error(err)
 	}
 	socket.Close()
 	go func() {
-		defer s.conns.Done()
 		cmd.Wait()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.conns--
+		s.ended.Signal()
 	}()
 }
 
@@ -243,9 +249,11 @@ var (
 // watch calls f and returns what the servers were asked meanwhile.
 func (s *stage) watch(f func()) (r seen) {
 	f()
-	s.conns.Wait()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for s.conns > 0 {
+		s.ended.Wait()
+	}
 	for _, name := range slices.Sorted(maps.Keys(s.servers)) {
 		for _, log := range s.servers[name].logs {
 			r.read(name, log.Bytes())
