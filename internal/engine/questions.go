@@ -60,7 +60,11 @@ func (c *Context) answerQuestions(shown <-chan []byte, a *askpass.Answerer, hop 
 				quiet = time.After(questionPause)
 			}
 		case <-quiet:
-			c.Say([]byte(answerTo(ctx, a, hop, screen) + "\n"))
+			answer := answerTo(ctx, a, hop, screen)
+			if c.Err() != nil {
+				return // the question has ended ssh, which would send an empty answer to its server
+			}
+			c.Say([]byte(answer + "\n"))
 			screen, quiet = "", nil
 		case <-ctx.Done():
 			return
@@ -69,7 +73,7 @@ func (c *Context) answerQuestions(shown <-chan []byte, a *askpass.Answerer, hop 
 }
 
 // answerTo returns the answer to a question on a terminal. What isn't answered is answered with no, or with nothing: that has ssh go on without
-// a key, and has no meaning for the others, which have ended it.
+// a key. The others have ended ssh.
 func answerTo(ctx context.Context, a *askpass.Answerer, hop, text string) string {
 	kind := askpass.KindOf(text)
 	answer, err := a.Answer(ctx, askpass.Prompt{Hop: hop, Kind: kind, Text: connect.Clean(text)})
