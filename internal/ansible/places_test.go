@@ -50,6 +50,7 @@ func places(s *stage, first, second *lab.Port) []place {
 		{"become", o{"become": true}, "root"},
 		{"other", o{"become": true, "become_user": lab.Log}, lab.Log},
 		{"asks", o{"user": lab.Pass, "become": true, "become_password": s.l.Password}, "root"},
+		{"target", o{"target": "local"}, "root"},
 		{"last", o{}, at(lab.Play, first)},
 	}
 }
@@ -77,7 +78,11 @@ func TestEachItemInItsPlace(t *testing.T) {
 			if i > 0 && os.Getenv("MITOGEN_ANSIBLE_ALL") == "" {
 				all = sample(all)
 			}
-			got := s.atPlaces("mitogen", all, first)
+			plugin := "mitogen"
+			if i == 1 {
+				plugin = s.collection()
+			}
+			got := s.atPlaces(plugin, all, first)
 			right, wrong := first.Passwords()
 			for _, p := range all {
 				for task, whos := range got {
