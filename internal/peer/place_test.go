@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"bufio"
 	"errors"
 	"net"
 	"os"
@@ -107,9 +108,9 @@ print(len(c.recv(100)), flush=True)
 		t.Fatal(err)
 	}
 	defer cmd.Process.Kill()
-	var line [10]byte
-	if _, err := out.Read(line[:]); err != nil {
-		t.Fatal(err)
+	said := bufio.NewScanner(out)
+	if !said.Scan() {
+		t.Fatalf("the other user's program ends: %v", said.Err())
 	}
 	if err := os.Chown(dir, 0, 0); err != nil {
 		t.Fatal(err)
@@ -118,9 +119,8 @@ print(len(c.recv(100)), flush=True)
 	if c, err := Dial(filepath.Join(dir, "s")); !errors.As(err, &place) || !strings.Contains(err.Error(), "served by another user") {
 		t.Errorf("Dial: got %v, %v, want a PlaceError", c, err)
 	}
-	var got [10]byte
-	if n, _ := out.Read(got[:]); strings.TrimSpace(string(got[:n])) != "0" {
-		t.Errorf("the other user was sent %q bytes, want 0", got[:n])
+	if !said.Scan() || said.Text() != "0" {
+		t.Errorf("the other user was sent %q bytes, want 0", said.Text())
 	}
 }
 
