@@ -46,7 +46,11 @@ func (r *reader) docker(o *connect.Options) []connect.Hop {
 	tell(o, "docker", connect.ProgramOptions{
 		Path: r.program("mitogen", "docker_path"), Args: strings.Fields(r.text("docker", "docker_extra_args")), ExecArgs: r.dockerExec("docker"),
 	})
-	return r.container("docker", "docker", "remote_addr", r.text("docker", "remote_user"))
+	user := r.given("docker", "remote_user")
+	if user.value == nil { // ansible_ssh_user, which only this plugin falls back to
+		user = r.given("any", "remote_user")
+	}
+	return r.container("docker", "docker", "remote_addr", r.asText(user.name, user.value))
 }
 
 func (r *reader) dockerExec(plugin string) []string {
@@ -125,7 +129,12 @@ func (r *reader) addr() setting {
 
 // kubectl enters a pod, in the order of Ansible's arguments: of those that name the same, the last counts.
 func (r *reader) kubectl(o *connect.Options) []connect.Hop {
-	text := func(option string) string { return r.text("kubectl", option) }
+	text := func(option string) string {
+		if isFalse(r.given("kubectl", option).value) { // 0 and False are nothing to this plugin
+			return ""
+		}
+		return r.text("kubectl", option)
+	}
 	args := slices.Concat(with("--kubeconfig", text("kubectl_kubeconfig")), with("--server", text("kubectl_host")),
 		with("--client-certificate", text("client_cert")), with("--client-key", text("client_key")), with("--certificate-authority", text("ca_cert")))
 	if s := r.given("kubectl", "validate_certs"); !isEmpty(s.value) {
@@ -134,7 +143,7 @@ func (r *reader) kubectl(o *connect.Options) []connect.Hop {
 	}
 	tell(o, "kubectl", connect.ProgramOptions{Path: r.program("mitogen", "kubectl_path"), Args: args, ExecArgs: strings.Fields(text("kubectl_extra_args"))})
 	s := r.given("kubectl", "kubectl_pod")
-	if isEmpty(s.value) {
+	if isFalse(s.value) {
 		s = r.addr()
 	}
 	pod := r.asText(s.name, s.value)
@@ -175,9 +184,11 @@ func (r *reader) instance(method, program string, args []string, o *connect.Opti
 	tell(o, method, connect.ProgramOptions{Path: program, Args: args})
 	s := r.given(method, "remote_addr")
 	name, _, _ := strings.Cut(r.asText(s.name, s.value), ".")
-	remote := r.text(method, "remote")
-	if remote == "" {
-		remote = "local"
+	remote := "local"
+	if given := r.given(method, "remote"); given.value != nil {
+		if remote = r.asText(given.name, given.value); remote == "" {
+			r.fail(given.name, "is empty, which names no remote")
+		}
 	}
 	if strings.Contains(name, ":") || strings.Contains(remote, ":") {
 		r.fail(s.name, "%q of remote %q: a name with a colon in it", name, remote)

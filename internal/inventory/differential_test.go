@@ -332,6 +332,7 @@ hostvars1 ansible_host="{{ hostvars['spellings']['ansible_host'] }}" ansible_use
 hostvars2 ansible_host="{{ hostvars['template'].ansible_host }}" ansible_port="{{ hostvars['localhost'].nonesuch | default(22) }}"
 hostvars3 ansible_ssh_common_args='-o ProxyCommand="ssh -W %h:%p {{ hostvars["user"]["inventory_hostname"] }}"'
 hostvars4 ansible_host="{{ hostvars['nonesuch'].ansible_host }}"
+filternone ansible_user="{{ n | string }}" ansible_host="{{ n | lower }}" n=None
 filterwrong ansible_become="{{ y | bool }}"
 become ansible_become=yes
 becomeno ansible_become=off ansible_become_user=x
@@ -343,9 +344,11 @@ becomeuser ansible_become=1 ansible_become_user=b ansible_sudo_user=a ansible_be
 becomeempty ansible_become=1 ansible_become_user='' ansible_become_flags=''
 becomeflags ansible_become=1 ansible_become_flags='-HSn -g wheel' ansible_become_exe=/opt/sudo
 becomelogin ansible_become=1 ansible_sudo_flags='-i' ansible_become_flags=-E ansible_become_pass=p
+becomefalse ansible_become=1 ansible_become_user=False ansible_become_pass=0 ansible_become_exe=0 ansible_become_flags=0
 becomewho ansible_become=1 ansible_become_flags='-u x'
 su ansible_become=1 ansible_become_method=su ansible_su_user=x ansible_su_pass=p ansible_become_flags=-m
 sulogin ansible_become=1 ansible_become_method=ansible.builtin.su ansible_su_flags='- -s /bin/bash'
+sufalse ansible_become=1 ansible_become_method=su ansible_become_user=0 ansible_su_exe=False ansible_su_flags=0.0
 suempty ansible_become=1 ansible_become_method=su ansible_become_user=''
 method ansible_become=1 ansible_become_method=nonesuch
 methodempty ansible_become=1 ansible_become_method=''
@@ -374,6 +377,9 @@ const containerInventory = `
 docker1 ansible_host=app ansible_user=www
 docker2 ansible_docker_extra_args='-H tcp://10.0.0.9:2375' ansible_docker_host=x ansible_user=a ansible_docker_user=b
 docker3 ansible_docker_working_dir=/srv ansible_docker_privileged=yes
+docker4 ansible_ssh_user=a
+docker5 ansible_ssh_user=a ansible_user=b ansible_ssh_host=x
+docker6 ansible_connection=community.general.docker
 [docker:vars]
 ansible_connection=community.docker.docker
 [kubectl]
@@ -381,6 +387,7 @@ kube1
 kube2 ansible_kubectl_context=c ansible_kubectl_namespace=n ansible_kubectl_container=s ansible_kubectl_pod=p ansible_host=x
 kube3 ansible_kubectl_kubeconfig=k ansible_kubectl_config=l ansible_kubectl_host=https://h ansible_kubectl_verify_ssl=no
 kube4 ansible_kubectl_client_cert=c ansible_kubectl_client_key=k ansible_kubectl_ca_cert=a ansible_kubectl_extra_args='--v 3' ansible_ssh_host=y ansible_host=z
+kube5 ansible_kubectl_namespace=0 ansible_kubectl_pod=False ansible_kubectl_host=0
 [kubectl:vars]
 ansible_connection=kubernetes.core.kubectl
 [podman]

@@ -51,7 +51,11 @@ func (r *reader) given(plugin, option string) setting {
 	if r.asked != nil {
 		r.asked[plugin+" "+option] = true
 	}
-	return r.last(about.vars)
+	s := r.last(about.vars)
+	if s.value != nil && isFalse(s.value) && (plugin == "sudo" || plugin == "su") {
+		s.value = "" // 0 and False are nothing to these plugins
+	}
+	return s
 }
 
 // last returns the last of the variables that has a value, as Ansible does. An empty text is a value.

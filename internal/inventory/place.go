@@ -47,7 +47,7 @@ var (
 		"ansible.builtin.ssh": "ssh", "ansible.legacy.ssh": "ssh", "ansible.legacy.smart": "ssh", "ansible.builtin.smart": "ssh",
 		"paramiko": "paramiko_ssh", "ansible.builtin.paramiko_ssh": "paramiko_ssh", "ansible.legacy.paramiko_ssh": "paramiko_ssh",
 		"ansible.builtin.local": "local", "ansible.legacy.local": "local",
-		"community.docker.docker": "docker", "community.docker.docker_api": "docker_api",
+		"community.docker.docker": "docker", "community.general.docker": "docker", "community.docker.docker_api": "docker_api",
 		"containers.podman.podman": "podman", "containers.podman.buildah": "buildah", "kubernetes.core.kubectl": "kubectl",
 		"community.general.lxc": "lxc", "community.general.lxd": "lxd", "community.general.incus": "incus",
 		"community.general.jail": "jail", "community.general.chroot": "chroot",

@@ -12,20 +12,27 @@ const (
 	word   = `(?:'[^'\\]*'|"[^"\\]*"|[A-Za-z_]\w*)`
 	other  = `hostvars\[\s*` + word + `\s*\](?:\.[A-Za-z_]\w*|\[\s*` + word + `\s*\])`
 	lookup = `lookup\(\s*['"](?:ansible\.builtin\.)?env['"]\s*,\s*['"]\w+['"]\s*\)`
-	term   = `(?:` + lookup + `|` + other + `|` + word + `|-?\d+)`
+	term   = `(?:` + lookup + `|` + other + `|` + word + `|` + whole + `)`
+	whole  = `-?(?:0+|[1-9]\d*)`
 	filter = `\s*\|\s*(?:(?:default|d)\(\s*(` + term + `)\s*(?:,\s*(?:boolean\s*=\s*)?(True|true|False|false)\s*)?\)|(int|bool|string|lower|upper|trim)\b)`
 )
 
 var (
 	expression = regexp.MustCompile(`\{\{\s*(` + term + `)((?:` + filter + `)*)\s*\}\}`)
 	filters    = regexp.MustCompile(filter)
-	ordinal    = regexp.MustCompile(`^-?\d+$`)
+	ordinal    = regexp.MustCompile(`^` + whole + `$`)
 	hostvar    = regexp.MustCompile(`^hostvars\[\s*(` + word + `)\s*\](?:\.(\w+)|\[\s*(` + word + `)\s*\])$`)
 	variable   = regexp.MustCompile(`(\w+)['"]\s*\)$`)
 )
 
 // maxReferences bounds references of variables to variables.
 const maxReferences = 20
+
+// omitted stands for {{ omit }}, with which an option isn't set.
+type omitted struct{}
+
+// notTemplate matches what Jinja reads otherwise than the expressions here: a header, and braces in front of an expression.
+var notTemplate = regexp.MustCompile(`^#jinja2:|\{\{\{|\{[%#]`)
 
 // ansiblePython stands for {{ ansible_playbook_python }}, which is no path that is known here.
 type ansiblePython struct{}
@@ -36,6 +43,9 @@ func (r *reader) resolve(name string, v Var, depth int) any {
 	if !ok || v.Unsafe || !strings.Contains(text, "{{") && !strings.Contains(text, "{%") && !strings.Contains(text, "{#") {
 		return v.Value
 	}
+	if notTemplate.MatchString(text) {
+		return r.onlyAnsible(name)
+	}
 	if m := expression.FindStringSubmatch(text); m != nil && m[0] == text {
 		return r.evaluate(name, m, depth)
 	}
@@ -44,11 +54,15 @@ func (r *reader) resolve(name string, v Var, depth int) any {
 	})
 	// What values brought in isn't a template, so the text around them is looked at.
 	rest := expression.ReplaceAllString(text, "")
-	if strings.Contains(rest, "{{") || strings.Contains(rest, "{%") || strings.Contains(rest, "{#") {
-		r.fail(name, "is a template that only Ansible can fill in")
-		return nil
+	if strings.Contains(rest, "{{") {
+		return r.onlyAnsible(name)
 	}
 	return filled
+}
+
+func (r *reader) onlyAnsible(name string) any {
+	r.fail(name, "is a template that only Ansible can fill in")
+	return nil
 }
 
 // evaluate returns the value of an expression's match.
@@ -66,12 +80,21 @@ func (r *reader) evaluate(name string, match []string, depth int) any {
 		r.fail(name, "refers to %s, which isn't known here", match[1])
 		return nil
 	}
+	if value == (omitted{}) {
+		return nil
+	}
 	return value
 }
 
 // convert returns what a filter makes of a value.
 func (r *reader) convert(name, filter string, value any) any {
-	text := r.asText(name, value)
+	text := "None"
+	switch {
+	case value == (omitted{}):
+		filter += " of omit"
+	case value != nil:
+		text = r.asText(name, value)
+	}
 	switch filter {
 	case "string":
 		return text
@@ -120,8 +143,10 @@ func (r *reader) term(name, text string, depth int) (value any, found bool) {
 		return true, true
 	case "false", "False":
 		return false, true
-	case "none", "None", "omit":
+	case "none", "None":
 		return nil, true
+	case "omit":
+		return omitted{}, true
 	case "inventory_hostname":
 		return r.host.Name, true
 	}

@@ -23,7 +23,7 @@ def command(connection, name):
         if 'sshpass' in argv[0]:
             argv = argv[2:]
         host = connection.get_option('host') or connection._play_context.remote_addr
-        return argv + [host]
+        return argv + [str(host)]
     if name == 'docker':
         connection._set_conn_data()
         connection._version = 'dev'
