@@ -92,7 +92,7 @@ func (r *reader) flags(plugin string, known map[string]flagUse, take func(flag, 
 			use, ok := known[name]
 			switch {
 			case !ok || joined && (use == alone || !strings.HasPrefix(name, "--")):
-				r.fail(s.name, "%q can't be used here", flag)
+				r.fail(s.name, "%q can't be used here%s", flag, userFlag[name])
 			case use == valued && !joined && i+1 == len(all):
 				r.fail(s.name, "%q has no value", flag)
 			case use == valued && !joined:
@@ -113,6 +113,11 @@ const (
 	valued           // "=value" behind a long one, or the next word
 	optional         // "=value", or nothing
 )
+
+// userFlag has a remedy for flags that name a user.
+var userFlag = map[string]string{
+	"-u": ": the variable for a user is ansible_become_user", "--user": ": the variable for a user is ansible_become_user",
+}
 
 var cluster = regexp.MustCompile(`^-[A-Za-z]{2,}$`)
 

@@ -69,7 +69,7 @@ func (r *reader) last(names []string) setting {
 			continue
 		}
 		if v.Vault {
-			r.fail(name, "is encrypted")
+			r.fail(name, "is encrypted, and Ansible alone has the password: %s", fromEnvironment)
 			return setting{}
 		}
 		if value := r.resolve(name, v, 0); value != nil {
@@ -189,9 +189,34 @@ func (r *reader) check(prefixes []string, plugins ...string) {
 	for _, name := range sortedKeys(r.vars) {
 		begins := func(prefix string) bool { return strings.HasPrefix(name, prefix) }
 		if slices.ContainsFunc(prefixes, begins) && !knows(name, plugins...) && !facts.MatchString(name) {
-			r.fail(name, "is no variable that is known here for this connection, and may change the way to the host")
+			r.fail(name, "is no variable that is known here for this connection, and may change the way to the host%s", r.near(name, plugins))
 		}
 	}
+}
+
+// near suggests a variable of the plugins whose name differs by a letter or two next to each other.
+func (r *reader) near(name string, plugins []string) string {
+	for _, p := range plugins {
+		for _, option := range sortedKeys(rows[p]) {
+			for _, other := range rows[p][option].vars {
+				if similar(name, other) {
+					return fmt.Sprintf(" (%s?)", other)
+				}
+			}
+		}
+	}
+	return ": give it another name if it isn't meant to"
+}
+
+// similar says whether what is left of two names without their common begin and end is short.
+func similar(a, b string) bool {
+	for a != "" && b != "" && a[0] == b[0] {
+		a, b = a[1:], b[1:]
+	}
+	for a != "" && b != "" && a[len(a)-1] == b[len(b)-1] {
+		a, b = a[:len(a)-1], b[:len(b)-1]
+	}
+	return max(len(a), len(b)) <= 2
 }
 
 // refuse fails if the option has a value that matters.

@@ -72,7 +72,7 @@ func (r *reader) kind() kind {
 		k, ok = kinds[short]
 	}
 	if !ok {
-		r.fail(s.name, "%q is none that is known here", text)
+		r.fail(s.name, "%q is none that is known here: %s", text, strings.Join(sortedKeys(kinds), ", "))
 		return kinds["local"]
 	}
 	return k

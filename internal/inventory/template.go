@@ -25,6 +25,9 @@ var (
 	variable   = regexp.MustCompile(`(\w+)['"]\s*\)$`)
 )
 
+// fromEnvironment is the remedy for a value that only Ansible knows.
+const fromEnvironment = "{{ lookup('env', 'NAME') }} takes it from the environment"
+
 // maxReferences bounds references of variables to variables.
 const maxReferences = 20
 
@@ -61,7 +64,7 @@ func (r *reader) resolve(name string, v Var, depth int) any {
 }
 
 func (r *reader) onlyAnsible(name string) any {
-	r.fail(name, "is a template that only Ansible can fill in")
+	r.fail(name, "is a template that only Ansible can fill in: write the value, or %s", fromEnvironment)
 	return nil
 }
 
@@ -77,7 +80,7 @@ func (r *reader) evaluate(name string, match []string, depth int) any {
 		}
 	}
 	if !found {
-		r.fail(name, "refers to %s, which isn't known here", match[1])
+		r.fail(name, "refers to %s, which isn't known here: write the value, or %s", match[1], fromEnvironment)
 		return nil
 	}
 	if value == (omitted{}) {
@@ -184,7 +187,7 @@ func (r *reader) variable(name, text string, depth int) (value any, found bool) 
 	case !ok:
 		return nil, false
 	case v.Vault:
-		r.fail(name, "refers to %s, which is encrypted", text)
+		r.fail(name, "refers to %s, which is encrypted, and Ansible alone has the password: %s", text, fromEnvironment)
 		return nil, true
 	case depth > maxReferences:
 		r.fail(name, "refers to %s, which isn't known here: references go in a circle", text)
