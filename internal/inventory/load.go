@@ -31,6 +31,7 @@ func Load(ctx context.Context, sources []string, stdin io.Reader) (*Inventory, e
 	if err != nil {
 		return nil, fmt.Errorf("inventory %w", err)
 	}
+	v.unused(dir)
 	return v, nil
 }
 

@@ -246,3 +246,41 @@ func TestScriptWarns(t *testing.T) {
 		t.Errorf("warnings %q", got)
 	}
 }
+
+// What Ansible's configuration says of ways is told where it isn't used, and only where it would change a way.
+func TestConfigurationUnused(t *testing.T) {
+	for _, tt := range []struct{ config, env, hosts, want string }{
+		{"[defaults]\nremote_user = ec2-user\n", "", "a", "CONFIG:2: remote_user is not used here: the variable for that is ansible_user"},
+		{"[defaults]\nremote_user = ec2-user\n", "", "a ansible_user=me\nb ansible_ssh_user=me\nc ansible_connection=local", ""},
+		{"[defaults]\nhost_key_checking = no\ntransport = smart\nremote_port=22\n", "", "a", ""},
+		{"[ssh_connection]\nssh_args = -F cfg\n", "", "a", "CONFIG:2: ssh_args is not used here: the variable for that is ansible_ssh_args"},
+		{"[ssh_connection]\nssh_args = -C -o ControlMaster=auto -o 'ControlPersist=60s' -oServerAliveInterval=5\n", "", "a", ""},
+		{"[ssh_connection]\nssh_args = -o ControlMaster=auto -J b\n", "", "a ansible_connection=docker", ""},
+		{"[ssh_connection]\nssh_args = -o ControlMaster=auto -J b\n", "", "a ansible_connection=smart", "CONFIG:2: ssh_args is not"},
+		{"[privilege_escalation]\nbecome = yes\n", "", "a", "CONFIG:2: become is not used here: the variable for that is ansible_become"},
+		{"[privilege_escalation]\nbecome = False\nbecome_user=root\nbecome_method=sudo", "", "a", ""},
+		{"[sudo_become_plugin]\nflags = -i\n", "", "a ansible_connection=docker", "CONFIG:2: flags is not used here"},
+		{"[docker_connection]\nextra_cli_args = -H tcp://x\n", "", "a ansible_connection=community.docker.docker", "ansible_docker_extra_args"},
+		{"", "ANSIBLE_REMOTE_USER=x", "a", "$ANSIBLE_REMOTE_USER: is not used here: the variable for that is ansible_user"},
+		{"", "ANSIBLE_SSH_COMMON_ARGS=-J b", "a", "$ANSIBLE_SSH_COMMON_ARGS: is not used here: the variable for that is ansible_ssh_common_args"},
+		{"", "K8S_AUTH_CONTEXT=x", "a", ""},
+		{"", "K8S_AUTH_CONTEXT=x", "a ansible_connection=kubernetes.core.kubectl", "ansible_kubectl_context"},
+	} {
+		t.Run(tt.config+tt.env+tt.hosts, func(t *testing.T) {
+			config := filepath.Join(t.TempDir(), "ansible.cfg")
+			writeFile(t, config, tt.config)
+			t.Setenv("ANSIBLE_CONFIG", config)
+			if name, value, ok := strings.Cut(tt.env, "="); ok {
+				t.Setenv(name, value)
+			}
+			v, err := Load(context.Background(), []string{"-"}, strings.NewReader(tt.hosts))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := strings.ReplaceAll(strings.Join(v.Warnings(), "; "), config, "CONFIG")
+			if tt.want == "" && got != "" || !strings.Contains(got, tt.want) {
+				t.Errorf("%s%s, hosts %q: warnings %q, want %q", tt.config, tt.env, tt.hosts, got, tt.want)
+			}
+		})
+	}
+}
