@@ -30,7 +30,11 @@ func (r *reader) fail(name, format string, args ...any) {
 // place names a variable and where it was given.
 func (r *reader) place(name string) string {
 	text := fmt.Sprintf("host %s: %s", r.host.Name, name)
-	if where := r.vars[name].Where; where != "" {
+	where := r.vars[name].Where
+	if name == "inventory_hostname" {
+		where = r.host.where
+	}
+	if where != "" {
 		text = where + ": " + text
 	}
 	return text

@@ -32,7 +32,7 @@ func (v *Inventory) Chain(h *Host) ([]Way, error) {
 
 func (v *Inventory) chain(h *Host, below []string) ([]Way, error) {
 	if slices.Contains(below, h.Name) {
-		return nil, fmt.Errorf("host %s: mitogen_via leads in a circle: %s", h.Name, strings.Join(append(below, h.Name), ", "))
+		return nil, fmt.Errorf("leads in a circle: %s", strings.Join(append(below, h.Name), ", "))
 	}
 	r := &reader{inventory: v, host: h, vars: v.Vars(h)}
 	ways, via := r.ways(), r.text("mitogen", "via")
@@ -44,7 +44,7 @@ func (v *Inventory) chain(h *Host, below []string) ([]Way, error) {
 	}
 	chain, err := v.via(via, append(below, h.Name))
 	if err != nil {
-		return nil, fmt.Errorf("host %s: %w", h.Name, err)
+		return nil, fmt.Errorf("%s: %w", r.place("mitogen_via"), err)
 	}
 	return append(chain, ways...), nil
 }
@@ -64,7 +64,7 @@ func (v *Inventory) via(text string, below []string) ([]Way, error) {
 		hops, err = loginAddress(text)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("mitogen_via %q is no host of the inventory, and no target: %w", text, err)
+		return nil, fmt.Errorf("%q is no host of the inventory, and no target: %w", text, err)
 	}
 	target, err := connect.FormatTarget(hops)
 	return []Way{{Name: text, Target: target}}, err
@@ -81,11 +81,11 @@ func (v *Inventory) account(text, account string, h *Host, below []string) ([]Wa
 		method, user = "sudo", account
 	}
 	if !slices.Contains([]string{"sudo", "su", "doas"}, method) {
-		return nil, fmt.Errorf("mitogen_via %q: become method %q is none of sudo, su, doas", text, method)
+		return nil, fmt.Errorf("%q: become method %q is none of sudo, su, doas", text, method)
 	}
 	hop, err := connect.FormatTarget([]connect.Hop{{Method: method, User: user}})
 	if err != nil {
-		return nil, fmt.Errorf("mitogen_via %q: %w", text, err)
+		return nil, fmt.Errorf("%q: %w", text, err)
 	}
 	last := &chain[len(chain)-1]
 	last.Name = text

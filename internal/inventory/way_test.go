@@ -244,10 +244,10 @@ func TestWaysRefused(t *testing.T) {
 		{"ansible_connection=podman ansible_podman_remote=x", "ansible_podman_remote"},
 		{"ansible_become=1 ansible_become_level=x", "ansible_become_level"},
 		{"mitogen_ssh_args=x", "mitogen_ssh_args"},
-		{"mitogen_via=a+local:x", "mitogen_via"},
+		{"mitogen_via=a+local:x", "(standard input):1: host h: mitogen_via: \"a+local:x\" is no host"},
 		{"mitogen_via=exec:sh", "mitogen_via"},
 		{"mitogen_via=sudo:x+local@h2", "mitogen_via"},
-		{"mitogen_via=h", "in a circle"},
+		{"mitogen_via=h", "(standard input):1: host h: mitogen_via: leads in a circle: h, h"},
 		{"mitogen_target=no+such:x", "mitogen_target"},
 		{"ansible_host='{{ lookup(\"file\", \"X\") }}'", "only Ansible"},
 		{"ansible_host='{{ nonesuch }}'", "refers to nonesuch, which isn't known here: write the value, or {{ lookup('env', 'NAME') }}"},
@@ -306,7 +306,7 @@ func TestNamesInMappings(t *testing.T) {
 	v := list(t, "---\nall: {hosts: {local+sudo: , 'docker:app': , 'web1+sudo': , local: , plain: , user@far: , 'far:22': }}")
 	for name, want := range map[string]string{"local+sudo": "", "docker:app": "", "web1+sudo": "", "local": "ssh:local", "plain": "plain", "user@far": "user@far"} {
 		chain, err := v.Chain(v.Host(name))
-		if want == "" && (err == nil || !strings.Contains(err.Error(), "inventory_hostname")) || want != "" && (err != nil || chain[0].Target != want) {
+		if want == "" && (err == nil || !strings.Contains(err.Error(), "(standard input):2: host "+name+": inventory_hostname")) || want != "" && (err != nil || chain[0].Target != want) {
 			t.Errorf("name %s: %v, %v, want %q", name, chain, err, want)
 		}
 	}
