@@ -53,11 +53,11 @@ func (v *Inventory) unused(dir string) {
 		if at == nil || usual || !slices.ContainsFunc(v.hostOrder, func(h *Host) bool { return v.lacks(h, o) }) {
 			continue
 		}
-		where, key := at.where(), o.key+" "
+		key := o.key + " "
 		if at.line == 0 {
-			where, key = at.file, ""
+			key = "" // the place is a variable of the environment
 		}
-		v.warn("%s: %sis not used here: the variable for that is %s", where, key, o.names()[0])
+		v.warn("%s: %sis not used here: the variable for that is %s", at.where(), key, o.names()[0])
 	}
 }
 

@@ -55,7 +55,7 @@ type Inventory struct {
 type Host struct {
 	Name    string
 	line    bool             // named by a line of text, see listed
-	where   string           // "file:line" of its first mention; "" if there is no line
+	where   string           // of its first mention, for errors
 	own     map[string]Var   // from inventory sources
 	files   []map[string]Var // from host_vars, one for each place
 	direct  []*group         // groups that list it
@@ -112,10 +112,7 @@ var localNames = []string{"127.0.0.1", "localhost", "::1"}
 func (v *Inventory) add(g *group, name string, port int64, at origin) *Host {
 	h := v.hosts[name]
 	if h == nil {
-		h = &Host{Name: name, own: map[string]Var{}}
-		if at.line != 0 {
-			h.where = at.where()
-		}
+		h = &Host{Name: name, where: at.where(), own: map[string]Var{}}
 		v.hosts[name] = h
 		v.hostOrder = append(v.hostOrder, h)
 		if port != 0 {

@@ -12,7 +12,13 @@ type origin struct {
 	line   int
 }
 
-func (o origin) where() string { return fmt.Sprintf("%s:%d", o.file, o.line) }
+// where is "file:line", or the file where there are no lines.
+func (o origin) where() string {
+	if o.line == 0 {
+		return o.file
+	}
+	return fmt.Sprintf("%s:%d", o.file, o.line)
+}
 
 func (o origin) bad(format string, args ...any) error {
 	return &Error{File: o.file, Line: o.line, Text: fmt.Sprintf(format, args...)}

@@ -399,3 +399,16 @@ func FuzzWays(f *testing.F) {
 		}
 	})
 }
+
+// A source without lines is named alone.
+func TestPlaceWithoutLine(t *testing.T) {
+	v, err := Load(t.Context(), []string{"h:99999,exec:id"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"h": "(list): host h: ansible_port", "exec:id": "(list): host exec:id: inventory_hostname"} {
+		if _, err := v.Chain(v.Host(name)); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("host %s: error %v, want %q", name, err, want)
+		}
+	}
+}
