@@ -330,6 +330,11 @@ hostvars1 ansible_host="{{ hostvars['spellings']['ansible_host'] }}" ansible_use
 hostvars2 ansible_host="{{ hostvars['template'].ansible_host }}" ansible_port="{{ hostvars['localhost'].nonesuch | default(22) }}"
 hostvars3 ansible_ssh_common_args='-o ProxyCommand="ssh -W %h:%p {{ hostvars["user"]["inventory_hostname"] }}"'
 hostvars4 ansible_host="{{ hostvars['nonesuch'].ansible_host }}"
+groups1 ansible_host="{{ groups['some'][0] }}" ansible_user="{{ groups['some'][-1] }}"
+groups2 ansible_ssh_common_args='-o ProxyCommand="ssh -W %h:%p {{ hostvars[groups["some"][1]]["ansible_host"] }}"'
+groups3 ansible_host="{{ hostvars[groups[of][0]].nonesuch | default(groups['some'][0]) }}" of=some
+groups4 ansible_host="{{ groups['some'][9] | default('x') }}" ansible_user="{{ groups['nonesuch'][0] | default(groups['all'][2]) }}"
+groups5 ansible_host="{{ groups['some'][9] }}"
 filternone ansible_user="{{ n | string }}" ansible_host="{{ n | lower }}" n=None
 filterwrong ansible_become="{{ y | bool }}"
 become ansible_become=yes
@@ -355,6 +360,12 @@ portempty ansible_port=''
 portnone ansible_port=None
 connection ansible_connection=nonesuch
 pkcs ansible_ssh_pkcs11_provider=/lib/x.so
+[some:children]
+inner
+[some]
+spellings
+[inner]
+template
 `
 
 func TestWaysAgainstAnsible(t *testing.T) {

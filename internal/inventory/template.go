@@ -10,9 +10,10 @@ import (
 // Templates are followed as far as inventories commonly go: variables, texts and numbers, with filters behind them.
 const (
 	word   = `(?:'[^'\\]*'|"[^"\\]*"|[A-Za-z_]\w*)`
-	other  = `hostvars\[\s*` + word + `\s*\](?:\.[A-Za-z_]\w*|\[\s*` + word + `\s*\])`
+	member = `groups\[\s*` + word + `\s*\]\[\s*-?\d+\s*\]`
+	other  = `hostvars\[\s*(?:` + member + `|` + word + `)\s*\](?:\.[A-Za-z_]\w*|\[\s*` + word + `\s*\])`
 	lookup = `lookup\(\s*['"](?:ansible\.builtin\.)?env['"]\s*,\s*['"]\w+['"]\s*\)`
-	term   = `(?:` + lookup + `|` + other + `|` + word + `|` + whole + `)`
+	term   = `(?:` + lookup + `|` + other + `|` + member + `|` + word + `|` + whole + `)`
 	whole  = `-?(?:0+|[1-9]\d*)`
 	filter = `\s*\|\s*(?:(?:default|d)\(\s*(` + term + `)\s*(?:,\s*(?:boolean\s*=\s*)?(True|true|False|false)\s*)?\)|(int|bool|string|lower|upper|trim)\b)`
 )
@@ -21,7 +22,8 @@ var (
 	expression = regexp.MustCompile(`\{\{\s*(` + term + `)((?:` + filter + `)*)\s*\}\}`)
 	filters    = regexp.MustCompile(filter)
 	ordinal    = regexp.MustCompile(`^` + whole + `$`)
-	hostvar    = regexp.MustCompile(`^hostvars\[\s*(` + word + `)\s*\](?:\.(\w+)|\[\s*(` + word + `)\s*\])$`)
+	inGroup    = regexp.MustCompile(`^groups\[\s*(` + word + `)\s*\]\[\s*(-?\d+)\s*\]$`)
+	hostvar    = regexp.MustCompile(`^hostvars\[\s*(` + member + `|` + word + `)\s*\](?:\.(\w+)|\[\s*(` + word + `)\s*\])$`)
 	variable   = regexp.MustCompile(`(\w+)['"]\s*\)$`)
 )
 
@@ -132,6 +134,9 @@ func (r *reader) term(name, text string, depth int) (value any, found bool) {
 	if m := hostvar.FindStringSubmatch(text); m != nil {
 		return r.hostvar(name, m, depth)
 	}
+	if m := inGroup.FindStringSubmatch(text); m != nil {
+		return r.member(name, m, depth)
+	}
 	switch {
 	case strings.HasPrefix(text, "lookup"): // of an environment variable; one that isn't set is empty
 		return os.Getenv(variable.FindStringSubmatch(text)[1]), true
@@ -176,6 +181,29 @@ func (r *reader) hostvar(name string, match []string, depth int) (value any, fou
 		r.fail(name, "refers to %s: %v", match[0], other.err)
 	}
 	return value, found
+}
+
+// member returns the name of a host by its place in a group.
+func (r *reader) member(name string, match []string, depth int) (value any, found bool) {
+	group, _ := r.term(name, match[1], depth)
+	n, err := strconv.Atoi(match[2])
+	if r.inventory == nil || r.err != nil || err != nil {
+		return nil, false
+	}
+	g := r.inventory.groups[r.asText(name, group)]
+	if g == nil {
+		return nil, false
+	}
+	if n < 0 {
+		n += len(g.all)
+	}
+	if n < 0 || n >= len(g.all) {
+		return nil, false
+	}
+	if r.inventory.asked && len(g.all) > 1 {
+		r.fail(name, "refers to %s, and ansible-inventory doesn't tell the order", match[0])
+	}
+	return g.all[n].Name, true
 }
 
 // variable returns the value of a variable.

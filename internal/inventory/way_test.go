@@ -412,3 +412,15 @@ func TestPlaceWithoutLine(t *testing.T) {
 		}
 	}
 }
+
+// The order of a group's hosts is by chance where ansible-inventory has read them.
+func TestMemberWithoutOrder(t *testing.T) {
+	v := list(t, "h ansible_host=\"{{ groups['two'][0] }}\"\ni ansible_host=\"{{ groups['one'][0] }}\"\n[two]\na\nb\n[one]\na")
+	v.asked = true
+	if _, err := v.Chain(v.Host("h")); err == nil || !strings.Contains(err.Error(), "(standard input):1: host h: ansible_host: refers to groups['two'][0]") {
+		t.Errorf("one of two hosts: error %v, want one that names the variable", err)
+	}
+	if chain, err := v.Chain(v.Host("i")); err != nil || chain[0].Target != "a" {
+		t.Errorf("the only host: %v, %v, want a", chain, err)
+	}
+}
