@@ -34,10 +34,15 @@ var connectionOptions = []connectionOption{
 	{readingOption{"ANSIBLE_SU_USER", "su_become_plugin", "user", "root"}, "", "ansible_become_user,ansible_su_user"},
 	{readingOption{"ANSIBLE_SU_FLAGS", "su_become_plugin", "flags", ""}, "", "ansible_become_flags,ansible_su_flags"},
 	{readingOption{"ANSIBLE_SU_EXE", "su_become_plugin", "executable", "su"}, "", "ansible_become_exe,ansible_su_exe"},
+	{readingOption{"ANSIBLE_PYTHON_INTERPRETER", "defaults", "interpreter_python", "auto|auto_silent|auto_legacy|auto_legacy_silent"}, "",
+		"ansible_python_interpreter"},
 	{readingOption{"", "docker_connection", "extra_cli_args", ""}, "docker", "ansible_docker_extra_args"},
 	{readingOption{"ANSIBLE_PODMAN_EXTRA_ARGS", "", "", ""}, "podman", "ansible_podman_extra_args"},
 	{readingOption{"K8S_AUTH_KUBECONFIG", "", "", ""}, "kubectl", "ansible_kubectl_kubeconfig,ansible_kubectl_config"},
 	{readingOption{"K8S_AUTH_CONTEXT", "", "", ""}, "kubectl", "ansible_kubectl_context"},
+	{readingOption{"K8S_AUTH_NAMESPACE", "", "", ""}, "kubectl", "ansible_kubectl_namespace"},
+	{readingOption{"K8S_AUTH_CONTAINER", "", "", ""}, "kubectl", "ansible_kubectl_container"},
+	{readingOption{"K8S_AUTH_POD", "", "", ""}, "kubectl", "ansible_kubectl_pod"},
 	{readingOption{"K8S_AUTH_HOST", "", "", ""}, "kubectl", "ansible_kubectl_host,ansible_kubectl_server"},
 }
 
