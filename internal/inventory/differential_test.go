@@ -335,7 +335,8 @@ groups2 ansible_ssh_common_args='-o ProxyCommand="ssh -W %h:%p {{ hostvars[group
 groups3 ansible_host="{{ hostvars[groups[of][0]].nonesuch | default(groups['some'][0]) }}" of=some
 groups4 ansible_host="{{ groups['some'][9] | default('x') }}" ansible_user="{{ groups['nonesuch'][0] | default(groups['all'][2]) }}"
 groups5 ansible_host="{{ groups['some'][9] }}"
-filternone ansible_user="{{ n | string }}" ansible_host="{{ n | lower }}" n=None
+filternone ansible_user="{{ n | string }}" n=None
+filternonehost ansible_host="{{ n | lower }}" n=None
 filterwrong ansible_become="{{ y | bool }}"
 become ansible_become=yes
 becomeno ansible_become=off ansible_become_user=x
@@ -347,11 +348,13 @@ becomeuser ansible_become=1 ansible_become_user=b ansible_sudo_user=a ansible_be
 becomeempty ansible_become=1 ansible_become_user='' ansible_become_flags=''
 becomeflags ansible_become=1 ansible_become_flags='-HSn -g wheel' ansible_become_exe=/opt/sudo
 becomelogin ansible_become=1 ansible_sudo_flags='-i' ansible_become_flags=-E ansible_become_pass=p
-becomefalse ansible_become=1 ansible_become_user=False ansible_become_pass=0 ansible_become_exe=0 ansible_become_flags=0
+becomefalse ansible_become=1 ansible_become_user=False ansible_become_pass=0 ansible_become_exe=0
+becomefalseflags ansible_become=1 ansible_become_flags=0
 becomewho ansible_become=1 ansible_become_flags='-u x'
 su ansible_become=1 ansible_become_method=su ansible_su_user=x ansible_su_pass=p ansible_become_flags=-m
 sulogin ansible_become=1 ansible_become_method=ansible.builtin.su ansible_su_flags='- -s /bin/bash'
-sufalse ansible_become=1 ansible_become_method=su ansible_become_user=0 ansible_su_exe=False ansible_su_flags=0.0
+sufalse ansible_become=1 ansible_become_method=su ansible_become_user=0 ansible_su_exe=False
+sufalseflags ansible_become=1 ansible_become_method=su ansible_su_flags=0.0
 suempty ansible_become=1 ansible_become_method=su ansible_become_user=''
 method ansible_become=1 ansible_become_method=nonesuch
 methodempty ansible_become=1 ansible_become_method=''
