@@ -15,6 +15,10 @@ VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo un
 LDFLAGS   := -s -w -X github.com/mitogen-go/mitogen/internal/cli.version=$(VERSION)
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 freebsd/amd64 freebsd/arm64
 LINT      := go tool -modfile=tools/lint.mod
+# A benchmark compares with an earlier revision if there is one: make bench BEFORE=v1 BENCHFLAGS='-peers=false -runs 9'
+BEFORE    ?=
+COMPARED  := $(if $(BEFORE),-before '$(BEFORE)')
+BENCHFLAGS ?=
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -56,11 +60,11 @@ fmt-check:
 fuzz: ## each fuzz target for FUZZTIME (30s)
 	@scripts/fuzz.sh $(FUZZTIME)
 
-bench: build ## side by side with Mitogen; see docs/benchmarks.md
-	go run ./bench
+bench: build ## side by side with Mitogen, and with revision BEFORE; see docs/benchmarks.md
+	go run ./bench $(COMPARED) $(BENCHFLAGS)
 
-bench-ansible: setup build ## playbooks side by side with Ansible's own transport and Mitogen
-	go run ./bench -runs 3 -ansible $$(command -v ansible-playbook)
+bench-ansible: setup build ## playbooks side by side with Ansible's own transport and Mitogen, and with BEFORE
+	go run ./bench -runs 3 -ansible $$(command -v ansible-playbook) $(COMPARED) $(BENCHFLAGS)
 
 golden: ## rewrite golden files from what the tests see
 	go test $$(grep -rl --include='*_test.go' 'flag.Bool("update"' . | xargs -r -n1 dirname | sort -u) -update

@@ -20,7 +20,6 @@ var ansible = flag.String("ansible", "", "measure playbooks instead, with this a
 
 // variant is a way to run a playbook.
 type variant struct {
-	name string
 	cfg  string   // of [defaults]
 	env  []string // besides
 	pipe bool
@@ -83,26 +82,20 @@ func (b *bench) playbooks() error {
 	if b.lab == nil {
 		return errors.New("playbooks need root, for an sshd and users of their own")
 	}
-	out, err := exec.Command(*ansible, "--version").CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("%s: %w: %s", *ansible, err, out)
-	}
-	first, _, _ := strings.Cut(string(out), "\n")
-	program := filepath.Join(b.dir, "mitogen")
-	if err := command("go", "build", "-trimpath", "-o", program, "./cmd/mitogen"); err != nil {
-		return err
-	}
-	out, err = exec.Command(program, "ansible", "config", "--dir", filepath.Join(b.dir, "plugins")).Output()
+	out, err := output(b.command(*ansible, "--version"))
 	if err != nil {
 		return err
 	}
-	variants := map[string]variant{"default": {name: "default"}, "pipelining": {name: "pipelining", pipe: true},
-		"ours": {name: "ours", cfg: strings.TrimPrefix(string(out), "[defaults]\n")}}
-	site := os.Getenv("BENCH_PACKAGES")
-	variants["native"] = variant{name: "native", cfg: variants["ours"].cfg, env: []string{"ANSIBLE_MITOGEN_NATIVE=1"}}
-	variants["mitogen"] = variant{name: "mitogen", env: []string{"PYTHONPATH=" + site},
-		cfg: "strategy = mitogen_linear\nstrategy_plugins = " + filepath.Join(site, "ansible_mitogen/plugins/strategy") + "\n"}
-	fmt.Printf("\n%s; all with become; s, and KB up.\n\n| playbook | RTT | default | pipelining | Mitogen | ours | native | ratio | needed |\n|---|---:|---:|---:|---:|---:|---:|---:|---|\n", first)
+	first, _, _ := strings.Cut(out, "\n")
+	variants, err := b.variants()
+	if err != nil {
+		return err
+	}
+	head, rule := "| playbook | RTT | default | pipelining | Mitogen | ours | native | ratio | needed |", "|---|---:|---:|---:|---:|---:|---:|---:|---|"
+	if *revision != "" {
+		head, rule = head+" before | ours / before | native before | native / before |", rule+"---:|---:|---:|---:|"
+	}
+	fmt.Printf("\n%s; all with become; s, and KB up.\n\n%s\n%s\n", first, head, rule)
 	for _, k := range books {
 		if !strings.Contains(k.name, *only) {
 			continue
@@ -116,32 +109,81 @@ func (b *bench) playbooks() error {
 	return nil
 }
 
-func (b *bench) playbook(k book, rtt time.Duration, variants map[string]variant) error {
-	all := map[string][]reading{}
-	for range *runs {
-		for _, name := range k.by {
-			r, err := b.play(k, rtt, variants[name])
-			if err != nil {
-				return fmt.Errorf("%s: %w", name, err)
-			}
-			all[name] = append(all[name], r)
-		}
+// variants are all ways to run a playbook, by side.
+func (b *bench) variants() (map[source]variant, error) {
+	site := os.Getenv("BENCH_PACKAGES")
+	all := map[source]variant{
+		{peer, "default"}:    {},
+		{peer, "pipelining"}: {pipe: true},
+		{peer, "mitogen"}: {env: []string{"PYTHONPATH=" + site},
+			cfg: "strategy = mitogen_linear\nstrategy_plugins = " + filepath.Join(site, "ansible_mitogen/plugins/strategy") + "\n"},
 	}
-	cells := ""
-	for _, name := range []string{"default", "pipelining", "mitogen", "ours", "native"} {
-		if all[name] == nil {
-			cells += " |"
+	for _, s := range b.sides {
+		if s.program == "" {
 			continue
 		}
-		cells += fmt.Sprintf(" %s; %.0f |", over(all[name], "s").text("%.2f", 1), over(all[name], "up").median/1000)
+		out, err := output(b.command(s.program, "ansible", "config", "--dir", filepath.Join(b.dir, s.name, "plugins")))
+		if err != nil {
+			return nil, err
+		}
+		cfg := strings.TrimPrefix(out, "[defaults]\n")
+		all[source{s.name, "ours"}] = variant{cfg: cfg}
+		all[source{s.name, "native"}] = variant{cfg: cfg, env: []string{"ANSIBLE_MITOGEN_NATIVE=1"}}
 	}
-	peer := "mitogen"
+	return all, nil
+}
+
+func (b *bench) playbook(k book, rtt time.Duration, variants map[source]variant) error {
+	all, err := b.alternate(*runs, k.by, func(s side, name string) (reading, error) {
+		v, ok := variants[source{s.name, name}]
+		if !ok {
+			return nil, nil
+		}
+		r, err := b.play(k, rtt, v)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		return r, nil
+	})
+	if err != nil {
+		return err
+	}
+	cells := ""
+	for _, from := range []source{{peer, "default"}, {peer, "pipelining"}, {peer, "mitogen"}, {ours, "ours"}, {ours, "native"}} {
+		cells += playCell(all[from])
+	}
+	beside := source{peer, "mitogen"}
 	if strings.Contains(k.needed, "pipelining") {
-		peer = "pipelining"
+		beside.variant = "pipelining"
 	}
-	ratio := over(all["ours"], "s").median / over(all[peer], "s").median
-	fmt.Printf("| %s | %s |%s %.2f × | %s |\n", k.name, rtt, cells, ratio, k.needed)
+	ratio := ""
+	if rs := all[beside]; len(rs) > 0 {
+		ratio = fmt.Sprintf("%.2f ×", over(all[source{ours, "ours"}], "s").median/over(rs, "s").median)
+	}
+	fmt.Printf("| %s | %s |%s %s | %s |%s\n", k.name, rtt, cells, ratio, k.needed, b.compareBook(k, rtt, all))
 	return nil
+}
+
+func playCell(rs []reading) string {
+	if len(rs) == 0 {
+		return " |"
+	}
+	return fmt.Sprintf(" %s; %.0f |", over(rs, "s").text("%.2f", 1), over(rs, "up").median/1000)
+}
+
+// compareBook is the columns of an earlier revision.
+func (b *bench) compareBook(k book, rtt time.Duration, all readings) string {
+	if *revision == "" {
+		return ""
+	}
+	cells := ""
+	for _, v := range []string{"ours", "native"} {
+		label := fmt.Sprintf("%s, RTT %s, %s", k.name, rtt, v)
+		s := b.compare(all, line{label: label + ", s", key: "s", variant: v})
+		up := b.compare(all, line{label: label + ", bytes up", key: "up", variant: v})
+		cells += playCell(all[source{before, v}]) + " " + strings.Trim(s+"; "+up, "; ") + " |"
+	}
+	return cells
 }
 
 // play runs a playbook once.
@@ -175,7 +217,8 @@ func (b *bench) play(k book, rtt time.Duration, v variant) (reading, error) {
 			return nil, err
 		}
 	}
-	cmd := exec.Command(*ansible, "book.yml")
+	defer closeMasters(filepath.Join(dir, "cp"))
+	cmd := b.command(*ansible, "book.yml")
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "ANSIBLE_CONFIG="+dir+"/ansible.cfg", "ANSIBLE_HOME="+dir+"/home", "HOME="+dir, "LC_ALL=C.UTF-8")
 	cmd.Env = append(cmd.Env, v.env...)
@@ -184,10 +227,13 @@ func (b *bench) play(k book, rtt time.Duration, v variant) (reading, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w\n%s", err, out)
 	}
-	r := reading{"s": time.Since(start).Seconds(), "up": float64(link.Up.Load())}
-	masters, _ := filepath.Glob(filepath.Join(dir, "cp", "*"))
+	return reading{"s": time.Since(start).Seconds(), "up": float64(link.Up.Load())}, nil
+}
+
+// closeMasters ends the connections that ssh keeps, also after an interrupt.
+func closeMasters(dir string) {
+	masters, _ := filepath.Glob(filepath.Join(dir, "*"))
 	for _, m := range masters {
 		exec.Command("ssh", "-O", "exit", "-o", "ControlPath="+m, "x").Run()
 	}
-	return r, nil
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,7 +11,8 @@ import (
 	"github.com/mitogen-go/mitogen/internal/lab"
 )
 
-// bastion is the whole process of a first result behind one, a round trip of 100 ms on each link; ssh -J is the measure.
+// bastion measures the whole process of a first result behind a bastion, a round trip of 100 ms on each link. ssh -J is the
+// measure, and has its turn just before Mitogen.
 func bastion(b *bench, r row) error {
 	const rtt = 100 * time.Millisecond
 	near, err := b.link(rtt)
@@ -25,135 +25,194 @@ func bastion(b *bench, r row) error {
 		return err
 	}
 	defer far.Close()
-	config, key, known := filepath.Join(b.dir, "bastion_config"), filepath.Join(b.dir, "bastion_key"), filepath.Join(b.dir, "bastion_known")
-	// Mitogen starts ssh on the bastion, where the key has to be then, and readable for its user.
-	if err := command("install", "-m", "600", "-o", lab.Free, b.lab.Key, key); err != nil {
-		return err
-	}
-	if err := command("install", "-m", "644", filepath.Join(b.dir, "known_hosts"), known); err != nil {
-		return err
-	}
-	text := ""
-	for name, port := range map[string]int{"bastion": near.Port(), "web1": far.Port()} {
-		text += fmt.Sprintf("Host %s\n  HostName %s\n  Port %d\n  User %s\n  IdentityFile %s\n  IdentitiesOnly yes\n  IdentityAgent none\n  HostKeyAlias mito-bench\n  UserKnownHostsFile %s\n",
-			name, b.lab.Host, port, lab.Free, key, known)
-	}
-	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
-		return err
-	}
-	target := m{"python": python, "kind": "bastion+web1+sudo", "ssh_config": config, "name": "bastion+web1+sudo"}
-	direct := m{"native": true}
-	maps.Copy(direct, target)
-	var jump, native []reading
-	theirs, ours, err := pair(
-		func() (reading, error) { return drive(b.mitogen, "own", m{"target": target}, nil) },
-		func() (reading, error) {
-			start := time.Now()
-			if err := command("ssh", "-F", config, "-J", "bastion", "web1", "true"); err != nil {
-				return nil, err
-			}
-			jump = append(jump, reading{"process_s": time.Since(start).Seconds()})
-			r, err := drive(b.ours, "own", m{"target": direct}, nil)
-			if err != nil {
-				return nil, err
-			}
-			native = append(native, r)
-			return drive(b.ours, "own", m{"target": target}, nil)
-		})
+	config, err := b.bastionConfig(map[string]int{"bastion": near.Port(), "web1": far.Port()})
 	if err != nil {
 		return err
 	}
-	t, o, n, j := over(theirs, "process_s"), over(ours, "process_s"), over(native, "process_s"), over(jump, "process_s")
-	fmt.Printf("| %s (`ssh -J bastion web1 true`: %s) | %s | %s; native %s | %.2f × | %s: %.3f, both links' %.3f |\n", r.name, j.text("%.3f", 1), t.text("%.3f", 1), o.text("%.3f", 1), n.text("%.3f", 1),
-		o.median/t.median, r.needed, j.median+rtt.Seconds(), j.median+2*rtt.Seconds())
+	all, err := b.alternate(*runs, []string{"", "native"}, func(s side, v string) (reading, error) { return b.behindBastion(s, config, v) })
+	if err != nil {
+		return err
+	}
+	l := line{label: r.name, key: "process_s", format: "%.3f", spread: true, needed: r.needed}
+	if *peers {
+		jump := over(all[source{peer, ""}], "jump_s")
+		l.needed = fmt.Sprintf("%s: %.3f, both links' %.3f (`ssh -J bastion web1 true`: %s)", r.needed, jump.median+rtt.Seconds(),
+			jump.median+2*rtt.Seconds(), jump.text("%.3f", 1))
+	}
+	b.show(all, l)
+	l.label, l.variant, l.beside, l.needed = r.name+", native", "native", source{peer, ""}, ""
+	b.show(all, l)
 	return nil
 }
 
-// fleet is ours alone: Mitogen's figure stands in the issue's study, of 500 without tiers.
+// bastionConfig writes ssh's configuration. Mitogen starts ssh on the bastion, where the key has to be then, and readable
+// for its user.
+func (b *bench) bastionConfig(ports map[string]int) (string, error) {
+	config, key, known := filepath.Join(b.dir, "bastion_config"), filepath.Join(b.dir, "bastion_key"), filepath.Join(b.dir, "bastion_known")
+	if err := b.call("install", "-m", "600", "-o", lab.Free, b.lab.Key, key); err != nil {
+		return "", err
+	}
+	if err := b.call("install", "-m", "644", filepath.Join(b.dir, "known_hosts"), known); err != nil {
+		return "", err
+	}
+	text := ""
+	for name, port := range ports {
+		text += fmt.Sprintf("Host %s\n  HostName %s\n  Port %d\n  User %s\n  IdentityFile %s\n  IdentitiesOnly yes\n  IdentityAgent none\n  HostKeyAlias mito-bench\n  UserKnownHostsFile %s\n",
+			name, b.lab.Host, port, lab.Free, key, known)
+	}
+	return config, os.WriteFile(config, []byte(text), 0o644)
+}
+
+func (b *bench) behindBastion(s side, config, variant string) (reading, error) {
+	target := m{"python": python, "kind": "bastion+web1+sudo", "ssh_config": config, "name": "bastion+web1+sudo"}
+	if s.name != peer {
+		target["native"] = variant == "native"
+		return b.drive(s.driver, "own", m{"target": target}, nil)
+	}
+	if variant == "native" {
+		return nil, nil
+	}
+	start := time.Now()
+	if err := b.call("ssh", "-F", config, "-J", "bastion", "web1", "true"); err != nil {
+		return nil, err
+	}
+	jump := time.Since(start).Seconds()
+	r, err := b.drive(s.driver, "own", m{"target": target}, nil)
+	if err == nil {
+		r["jump_s"] = jump
+	}
+	return r, err
+}
+
+// fleet is ours alone, and one run unless it is compared: Mitogen's figure stands in the study, of 500 without tiers.
 func fleet(b *bench, r row) error {
-	for _, where := range []string{"local", "fork"} {
-		got, err := drive(b.ours, "tiers", m{"target": b.target("local", nil), "n": 1500, "where": where}, nil)
-		if err != nil {
-			return err
+	rounds := 1
+	if *revision != "" {
+		rounds = *runs
+	}
+	all, err := b.alternate(rounds, []string{"local", "fork"}, func(s side, where string) (reading, error) {
+		if s.name == peer {
+			return nil, nil
 		}
-		fmt.Printf("| %s, method %s, s (one run) | 500 without tiers: 25 | %.1f | | %s |\n", r.name, where, got["s"], r.needed)
-		fmt.Printf("| the same call on all of them, ms | 500: 94 | %.0f | | ≤ 250 |\n", got["broadcast_call_s"]*1000)
-		fmt.Printf("| memory of the engine, MiB | | %.0f | | ≤ 120 |\n", got["rss_mib"])
+		return b.drive(s.driver, "tiers", m{"target": b.target("local", nil), "n": 1500, "where": where}, nil)
+	})
+	if err != nil {
+		return err
+	}
+	for _, where := range []string{"local", "fork"} {
+		label := fmt.Sprintf("%s, method %s", r.name, where)
+		b.show(all, line{label: label + ", s (Mitogen, 500 without tiers: 25)", variant: where, key: "s", format: "%.1f", needed: r.needed})
+		b.show(all, line{label: label + ": the same call on all, ms (Mitogen, 500: 94)", variant: where, key: "broadcast_call_s", format: "%.0f", scale: 1000, needed: "≤ 250"})
+		b.show(all, line{label: label + ": memory of the engine, MiB", variant: where, key: "rss_mib", format: "%.0f", needed: "≤ 120"})
 	}
 	return nil
 }
 
-// warmDaemon is the whole process of the second command that uses a daemon.
-func warmDaemon(b *bench, r row) error {
-	program := filepath.Join(b.dir, "mitogen")
-	if err := command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", program, "./cmd/mitogen"); err != nil {
-		return err
-	}
-	env := append(os.Environ(), "MITOGEN_SOCKET="+filepath.Join(b.dir, "d", "s"))
-	call := func() (reading, error) {
-		cmd := exec.Command(program, "call", "--daemon", "-t", "local", "--python", python, "os:getpid")
-		cmd.Env = env
-		start := time.Now()
-		out, err := cmd.CombinedOutput()
-		if err != nil {
-			return nil, fmt.Errorf("%w: %s", err, out)
+// warmCalls are so many because one takes so little.
+const warmCalls = 100
+
+// warm measures the whole process of commands that use a daemon which has their target connected.
+func warm(target func(*bench) []string) func(*bench, row) error {
+	return func(b *bench, r row) error {
+		defer b.stopDaemons()
+		call := func(s side, _ string) (reading, error) {
+			if s.name == peer {
+				return nil, nil
+			}
+			return b.daemonCall(s, target(b))
 		}
-		if _, err := strconv.Atoi(string(out[:len(out)-1])); err != nil {
-			return nil, err
+		if _, err := b.alternate(1, plain, call); err != nil { // connects
+			return err
 		}
-		return reading{"process_s": time.Since(start).Seconds()}, nil
-	}
-	if _, err := call(); err != nil {
-		return err
-	}
-	var all []reading
-	for range 20 {
-		one, err := call()
+		all, err := b.alternate(warmCalls, plain, call)
 		if err != nil {
 			return err
 		}
-		all = append(all, one)
+		b.show(all, line{label: r.name, key: "process_s", format: "%.1f", scale: 1000, spread: true, needed: r.needed})
+		return nil
 	}
-	stop := exec.Command(program, "daemon", "stop")
-	stop.Env = env
-	fmt.Printf("| %s | – | %s | | %s |\n", r.name, over(all, "process_s").text("%.1f", 1000), r.needed)
-	return stop.Run()
+}
+
+func (b *bench) daemonCall(s side, target []string) (reading, error) {
+	cmd := b.command(append(append([]string{s.program, "call", "--daemon"}, target...), "os:getpid")...)
+	cmd.Env = b.daemonEnv(s)
+	start := time.Now()
+	out, err := output(cmd)
+	if err != nil {
+		return nil, err
+	}
+	took := time.Since(start).Seconds()
+	if _, err := strconv.Atoi(out[:len(out)-1]); err != nil {
+		return nil, err
+	}
+	return reading{"process_s": took}, nil
+}
+
+// daemonEnv gives each side a daemon of its own.
+func (b *bench) daemonEnv(s side) []string {
+	return append(os.Environ(), "MITOGEN_SOCKET="+filepath.Join(b.dir, s.name, "d", "s"))
+}
+
+// stopDaemons also works after an interrupt. A side whose daemon hasn't been started is no error.
+func (b *bench) stopDaemons() {
+	for _, s := range b.sides {
+		if s.program != "" {
+			stop := exec.Command(s.program, "daemon", "stop")
+			stop.Env = b.daemonEnv(s)
+			stop.Run()
+		}
+	}
 }
 
 // connections compares our two transports: CPU and memory of the engine and of the ssh processes that it has started.
 func connections(b *bench, r row) error {
-	measured := func(native bool, n int) func() (reading, error) {
-		return func() (reading, error) {
-			k, err := b.link(0)
-			if err != nil {
-				return nil, err
+	const n = 200
+	measure := func(rounds int, variants []string, n int) (readings, error) {
+		return b.alternate(rounds, variants, func(s side, v string) (reading, error) {
+			if s.name == peer {
+				return nil, nil
 			}
-			defer k.Close()
-			target := b.target("ssh", k)
-			target["native"] = native
-			return drive(b.ours, "scale", m{"target": target, "n": n, "threads": 16}, func(pid int, _ string, r reading) {
-				time.Sleep(time.Second) // idle
-				r["engine_mib"] = pss(pid)
-				r["mib"] = r["engine_mib"]
-				for _, c := range descendants(pid) {
-					r["mib"] += pss(c)
-				}
-			})
-		}
+			return b.connected(s, v == "native", n)
+		})
 	}
-	program, native, err := pair(measured(false, 200), measured(true, 200))
+	all, err := measure(*runs, []string{"program", "native"}, n)
 	if err != nil {
 		return err
 	}
-	one, err := measured(true, 1)()
+	one, err := measure(1, []string{"native"}, 1)
 	if err != nil {
 		return err
 	}
 	for _, f := range []struct{ what, key, format string }{{"CPU, s", "cpu_s", "%.2f"}, {"memory, MiB", "mib", "%.0f"}, {"time, s", "s", "%.2f"}} {
-		p, o := over(program, f.key), over(native, f.key)
-		fmt.Printf("| %s: %s, ssh program / native | | %s / %s | %.2f × | %s |\n", r.name, f.what, p.text(f.format, 1), o.text(f.format, 1), o.median/p.median, r.needed)
+		l := line{label: fmt.Sprintf("%s: %s, ssh program", r.name, f.what), variant: "program", key: f.key, format: f.format, spread: true}
+		b.show(all, l)
+		l.label, l.variant, l.beside, l.needed = fmt.Sprintf("%s: %s, native (ratio: to the program)", r.name, f.what), "native", source{ours, "program"}, r.needed
+		b.show(all, l)
 	}
-	fmt.Printf("| memory of the engine for each idle native connection, KiB | 8 MB a process | %.0f | | ≤ 200 |\n",
-		(over(native, "engine_mib").median-one["engine_mib"])*1024/199)
+	for from, rs := range one {
+		for _, r := range all[from] {
+			r["idle_kib"] = (r["engine_mib"] - rs[0]["engine_mib"]) * 1024 / (n - 1)
+		}
+	}
+	b.show(all, line{label: "memory of the engine for each idle native connection, KiB (Mitogen: 8 MB a process)", variant: "native", key: "idle_kib", format: "%.0f", needed: "≤ 200"})
 	return nil
+}
+
+// connected holds n connections, and reads their memory when they are idle.
+func (b *bench) connected(s side, native bool, n int) (reading, error) {
+	k, err := b.link(0)
+	if err != nil {
+		return nil, err
+	}
+	defer k.Close()
+	target := b.target("ssh", k)
+	target["native"] = native
+	return b.drive(s.driver, "scale", m{"target": target, "n": n, "threads": 16}, func(pid int, _ string, r reading) {
+		time.Sleep(time.Second)
+		r["engine_mib"] = pss(pid)
+		r["mib"] = r["engine_mib"]
+		for _, c := range descendants(pid) {
+			r["mib"] += pss(c)
+		}
+	})
 }

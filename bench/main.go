@@ -1,72 +1,77 @@
 // Bench measures this library and Mitogen for Python side by side, in one run, and prints the table of docs/benchmarks.md.
 //
-//	go run ./bench [-runs 5] [-only WORD] [-ansible PROGRAM]
+//	go run ./bench [-runs 5] [-only WORD] [-ansible PROGRAM] [-before REVISION [-peers=false]]
 //
 // It installs Mitogen from PyPI into a virtual environment in the user's cache directory. The rows with ssh need root:
 // they use an sshd and users of their own (internal/lab), over a link simulated in this process.
 package main
 
 import (
-	"bufio"
-	"bytes"
+	"context"
 	"embed"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
-	"io"
-	"io/fs"
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/lab"
 	"github.com/mitogen-go/mitogen/internal/linksim"
 	"github.com/mitogen-go/mitogen/internal/modules"
 )
 
-//go:embed mitogen_driver.py driver/py
+//go:embed mitogen_driver.py driver/py sizes/main.go
 var files embed.FS
 
 const python = "/usr/bin/python3"
 
 var (
-	runs = flag.Int("runs", 5, "how often each measurement is repeated, alternating between the two")
-	only = flag.String("only", "", "measure only rows that contain this")
+	runs     = flag.Int("runs", 5, "how often each measurement is repeated, alternating between the sides")
+	only     = flag.String("only", "", "measure only rows that contain this")
+	revision = flag.String("before", "", "measure an earlier `REVISION` too, and list the rows that are more than 3 % worse than it")
+	peers    = flag.Bool("peers", true, "measure Mitogen too, and what else rows compare with")
 )
 
 func main() {
 	flag.Parse()
-	if err := run(); err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	context.AfterFunc(ctx, stop) // a second interrupt doesn't wait
+	err := run(ctx)
+	if ctx.Err() != nil {
+		err = errors.New("interrupted")
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
 		os.Exit(1)
 	}
 }
 
-// bench is what the rows share.
+// bench holds the state that the rows share.
 type bench struct {
-	dir     string // of the drivers
-	ours    []string
-	mitogen []string
-	bare    string   // an interpreter that lacks packages
-	lab     *lab.Lab // nil without root
-	config  string   // of ssh
+	ctx    context.Context // ends at an interrupt, and with it all commands
+	dir    string          // holds drivers and programs; removed at the end
+	sides  []side          // in the order of their turns
+	bare   string          // an interpreter that lacks packages
+	lab    *lab.Lab        // nil without root
+	config string          // of ssh
+	worse  []string        // rows, worse than the earlier revision
 }
 
-func run() error {
+func run(ctx context.Context) error {
 	dir, err := os.MkdirTemp("", "mitogen-bench-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	b := &bench{dir: dir}
+	b := &bench{ctx: ctx, dir: dir}
 	if err := b.prepare(); err != nil {
 		return err
 	}
@@ -82,12 +87,17 @@ func run() error {
 		fmt.Println("Not root: no rows with ssh.")
 	}
 	b.conditions()
+	measure := b.table
 	if *ansible != "" {
-		return b.playbooks()
+		measure = b.playbooks
 	}
-	fmt.Println("\n| figure | Mitogen | ours | ratio | needed |\n|---|---:|---:|---:|---|")
-	fmt.Printf("| command / head and image, bytes | 838 / 19,108 | %d / %d | | ≤ 400 / ≤ 7 KiB, 9 with a reason |\n",
-		len(strings.Join(boot.Command(nil, boot.Ahead), " "))+8, len(boot.Head(boot.Config{Name: "web1+sudo"}, 9999))+len(boot.Image()))
+	err = measure()
+	b.verdict(err == nil)
+	return err
+}
+
+func (b *bench) table() error {
+	fmt.Print("\n", b.head())
 	for _, r := range rows {
 		if !strings.Contains(r.name, *only) || r.remote && b.lab == nil {
 			continue
@@ -99,7 +109,7 @@ func run() error {
 	return nil
 }
 
-// prepare builds our driver and installs the peer.
+// prepare builds the sides and installs the peer. The peer's packages are what rows of imports need, whoever is measured.
 func (b *bench) prepare() error {
 	if err := os.CopyFS(b.dir, files); err != nil {
 		return err
@@ -107,32 +117,36 @@ func (b *bench) prepare() error {
 	if err := os.Rename(filepath.Join(b.dir, "driver", "py"), filepath.Join(b.dir, "py")); err != nil {
 		return err
 	}
-	b.ours = []string{filepath.Join(b.dir, "ours")}
-	if err := command("go", "build", "-o", b.ours[0], "./bench/driver"); err != nil {
-		return err
-	}
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		return err
 	}
 	venv := filepath.Join(cache, "mitogen-go-bench", "venv")
-	venvPython := filepath.Join(venv, "bin", "python")
-	if command(venvPython, "-c", "import mitogen, django, requests") != nil {
-		if err := command(python, "-m", "venv", venv); err != nil {
-			return err
-		}
-		if err := command(venvPython, "-m", "pip", "install", "-q", "mitogen", "django==3.2.25", "requests==2.28.1"); err != nil {
-			return err
-		}
+	mitogen := side{name: peer, driver: []string{filepath.Join(venv, "bin", "python"), filepath.Join(b.dir, "mitogen_driver.py")}}
+	if err := b.install(venv, mitogen.driver[0]); err != nil {
+		return err
 	}
-	b.mitogen = []string{venvPython, filepath.Join(b.dir, "mitogen_driver.py")}
+	if *peers {
+		b.sides = append(b.sides, mitogen)
+	}
 	packages, err := modules.SitePackages(venv)
 	if err != nil {
 		return err
 	}
 	os.Setenv("BENCH_PACKAGES", packages[0])
 	b.bare = filepath.Join(b.dir, "bare", "bin", "python3")
-	return errors.Join(os.Chmod(b.dir, 0o755), command(python, "-m", "venv", "--without-pip", filepath.Dir(filepath.Dir(b.bare))))
+	return errors.Join(b.build(), os.Chmod(b.dir, 0o755), b.call(python, "-m", "venv", "--without-pip", filepath.Dir(filepath.Dir(b.bare))))
+}
+
+// install makes the virtual environment that has Mitogen and the packages that are imported, if it is missing.
+func (b *bench) install(venv, interpreter string) error {
+	if b.call(interpreter, "-c", "import mitogen, django, requests") == nil {
+		return nil
+	}
+	if err := b.call(python, "-m", "venv", venv); err != nil {
+		return err
+	}
+	return b.call(interpreter, "-m", "pip", "install", "-q", "mitogen", "django==3.2.25", "requests==2.28.1")
 }
 
 // configure lets ssh know the lab's host key at whatever port a link has.
@@ -150,12 +164,29 @@ func (b *bench) configure() error {
 		filepath.Join(b.dir, "known_hosts"), b.lab.Config), 0o600)
 }
 
-func command(argv ...string) error {
-	out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput()
+// command makes a command that an interrupt ends.
+func (b *bench) command(argv ...string) *exec.Cmd {
+	cmd := exec.CommandContext(b.ctx, argv[0], argv[1:]...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = 5 * time.Second
+	return cmd
+}
+
+// call executes a command whose output only an error shows.
+func (b *bench) call(argv ...string) error {
+	_, err := output(b.command(argv...))
+	return err
+}
+
+// output returns what a command has written to its standard output; an error has the rest, too.
+func output(cmd *exec.Cmd) (string, error) {
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
 	if err != nil {
-		return fmt.Errorf("%s: %w\n%s", strings.Join(argv, " "), err, out)
+		return "", fmt.Errorf("%s: %w\n%s%s", strings.Join(cmd.Args, " "), err, out, stderr.String())
 	}
-	return nil
+	return string(out), nil
 }
 
 func (b *bench) conditions() {
@@ -165,104 +196,18 @@ func (b *bench) conditions() {
 		return line
 	}
 	load, _ := os.ReadFile("/proc/loadavg")
-	fmt.Printf("%s; %d cores; kernel %s; %s; target %s; %s; Mitogen %s; load %s; medians of %d runs, in brackets the least and the most.\n",
+	compared := ""
+	for _, s := range b.sides {
+		switch s.name {
+		case peer:
+			compared += "Mitogen " + say(s.driver[0], "-c", "import mitogen; print('.'.join(map(str, mitogen.__version__)))") + "; "
+		case before:
+			compared += "ours " + say("git", "describe", "--tags", "--always", "--dirty") + ", before " + *revision + "; "
+		}
+	}
+	fmt.Printf("%s; %d cores; kernel %s; %s; target %s; %s; %sload %s; medians of %d runs, in brackets the least and the most.\n",
 		time.Now().Format("2006-01-02"), runtime.NumCPU(), say("uname", "-r"), runtime.Version(), say(python, "-V"), say("ssh", "-V"),
-		say(b.mitogen[0], "-c", "import mitogen; print('.'.join(map(str, mitogen.__version__)))"), strings.Fields(string(load))[0], *runs)
-}
-
-// A reading is one run of a driver: what it printed last, and what was seen from outside.
-type reading map[string]float64
-
-// drive runs one workload. At each mark, see is called with the driver's pid and the mark's name.
-func drive(driver []string, workload string, params any, see func(pid int, mark string, r reading)) (reading, error) {
-	p, err := json.Marshal(params)
-	if err != nil {
-		return nil, err
-	}
-	cmd := exec.Command(driver[0], append(slices.Clone(driver[1:]), workload, string(p))...)
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		return nil, err
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	start := time.Now()
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	r := reading{}
-	err = listen(stdout, stdin, r, func(mark string) {
-		if see != nil {
-			see(cmd.Process.Pid, mark, r)
-		}
-	})
-	if e := cmd.Wait(); e != nil || err != nil {
-		return nil, fmt.Errorf("%s: %v %v\n%s", driver[len(driver)-1], err, e, stderr.Bytes())
-	}
-	r["process_s"] = time.Since(start).Seconds()
-	r["cpu_s"] = (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds() // of what it has waited for, too
-	return r, nil
-}
-
-func listen(stdout io.Reader, stdin io.Writer, r reading, marked func(name string)) error {
-	lines := bufio.NewScanner(stdout)
-	for lines.Scan() {
-		var line map[string]any
-		if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
-			return err
-		}
-		if name, ok := line["mark"].(string); ok {
-			marked(name)
-			if _, err := io.WriteString(stdin, "\n"); err != nil {
-				return err
-			}
-			continue
-		}
-		for k, v := range line {
-			if f, ok := v.(float64); ok {
-				r[k] = f
-			}
-		}
-	}
-	return lines.Err()
-}
-
-// pair runs two measurements in turn, and returns each one's readings.
-func pair(first, second func() (reading, error)) (a, b []reading, err error) {
-	for range *runs {
-		for i, f := range []func() (reading, error){first, second} {
-			r, err := f()
-			if err != nil {
-				return nil, nil, err
-			}
-			if i == 0 {
-				a = append(a, r)
-			} else {
-				b = append(b, r)
-			}
-		}
-	}
-	return a, b, nil
-}
-
-// A stat is a figure over some runs.
-type stat struct{ median, least, most float64 }
-
-func over(rs []reading, key string) stat {
-	var xs []float64
-	for _, r := range rs {
-		xs = append(xs, r[key])
-	}
-	slices.Sort(xs)
-	return stat{xs[len(xs)/2], xs[0], xs[len(xs)-1]}
-}
-
-func (s stat) text(format string, scale float64) string {
-	return fmt.Sprintf(format+" ("+format+"–"+format+")", s.median*scale, s.least*scale, s.most*scale)
+		compared, strings.Fields(string(load))[0], *runs)
 }
 
 // target is what both drivers take.
@@ -276,37 +221,4 @@ func (b *bench) target(kind string, k *linksim.Link) map[string]any {
 
 func (b *bench) link(rtt time.Duration) (*linksim.Link, error) {
 	return linksim.Listen(net.JoinHostPort(b.lab.Host, strconv.Itoa(b.lab.Port)), rtt)
-}
-
-// descendants of pid, from /proc.
-func descendants(pid int) []int {
-	children := map[int][]int{}
-	stats, _ := fs.Glob(os.DirFS("/proc"), "[0-9]*/stat")
-	for _, name := range stats {
-		b, err := os.ReadFile("/proc/" + name)
-		if err != nil {
-			continue
-		}
-		f := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
-		child, _ := strconv.Atoi(strings.TrimSuffix(name, "/stat"))
-		parent, _ := strconv.Atoi(f[1])
-		children[parent] = append(children[parent], child)
-	}
-	all := slices.Clone(children[pid])
-	for i := 0; i < len(all); i++ {
-		all = append(all, children[all[i]]...)
-	}
-	return all
-}
-
-// pss is a process's share of memory in MiB.
-func pss(pid int) float64 {
-	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
-	for line := range strings.Lines(string(b)) {
-		if f := strings.Fields(line); f[0] == "Pss:" {
-			kib, _ := strconv.ParseFloat(f[1], 64)
-			return kib / 1024
-		}
-	}
-	return 0
 }
