@@ -35,6 +35,9 @@ var rows = []row{
 	{"warm call through the daemon, local, whole process, ms", false, "≤ 30, aim 15", warm(func(*bench) []string {
 		return []string{"-t", "local", "--python", python}
 	})},
+	{"warm call through the daemon, ssh, whole process, ms", true, "≤ 1.15 × before", warm(func(b *bench) []string {
+		return []string{"-t", "mito", "-F", b.lab.Config, "--python", python}
+	})},
 	{"bastion, web1, sudo, RTT 100 ms each, first result, whole process, s", true, "≤ that + 1 RTT", bastion},
 	{"200 ssh connections, 16 at a time, one call each", true, "≤ 0.25 × CPU and memory", connections},
 	{"1,500 contexts in 3 tiers, connected and one call answered by each", false, "≤ 45, aim 30", fleet},
