@@ -109,17 +109,18 @@ func fleet(b *bench, r row) error {
 }
 
 // warmCalls are so many because one takes so little.
-const warmCalls = 100
+const warmCalls = 300
 
-// warm measures the whole process of commands that use a daemon which has their target connected.
-func warm(target func(*bench) []string) func(*bench, row) error {
+// warm measures the whole process of commands that use a daemon which has their target connected. Each row has daemons of
+// its own, since one that is told to stop keeps its socket for a moment.
+func warm(name string, target func(*bench) []string) func(*bench, row) error {
 	return func(b *bench, r row) error {
-		defer b.stopDaemons()
+		defer b.stopDaemons(name)
 		call := func(s side, _ string) (reading, error) {
 			if s.name == peer {
 				return nil, nil
 			}
-			return b.daemonCall(s, target(b))
+			return b.daemonCall(s, name, target(b))
 		}
 		if _, err := b.alternate(1, plain, call); err != nil { // connects
 			return err
@@ -133,9 +134,9 @@ func warm(target func(*bench) []string) func(*bench, row) error {
 	}
 }
 
-func (b *bench) daemonCall(s side, target []string) (reading, error) {
+func (b *bench) daemonCall(s side, name string, target []string) (reading, error) {
 	cmd := b.command(append(append([]string{s.program, "call", "--daemon"}, target...), "os:getpid")...)
-	cmd.Env = b.daemonEnv(s)
+	cmd.Env = b.daemonEnv(s, name)
 	start := time.Now()
 	out, err := output(cmd)
 	if err != nil {
@@ -149,16 +150,16 @@ func (b *bench) daemonCall(s side, target []string) (reading, error) {
 }
 
 // daemonEnv gives each side a daemon of its own.
-func (b *bench) daemonEnv(s side) []string {
-	return append(os.Environ(), "MITOGEN_SOCKET="+filepath.Join(b.dir, s.name, "d", "s"))
+func (b *bench) daemonEnv(s side, name string) []string {
+	return append(os.Environ(), "MITOGEN_SOCKET="+filepath.Join(b.dir, s.name, name, "s"))
 }
 
 // stopDaemons also works after an interrupt. A side whose daemon hasn't been started is no error.
-func (b *bench) stopDaemons() {
+func (b *bench) stopDaemons(name string) {
 	for _, s := range b.sides {
 		if s.program != "" {
 			stop := exec.Command(s.program, "daemon", "stop")
-			stop.Env = b.daemonEnv(s)
+			stop.Env = b.daemonEnv(s, name)
 			stop.Run()
 		}
 	}

@@ -32,10 +32,10 @@ var rows = []row{
 	{"own module, connected child", true, "1 RTT", imports("work_small_import")},
 	{"django in 40 children behind a hop, RTT 100 ms, 10 Mbit/s", true, "≤ 1.2 × the bytes and ≤ 1.3 × the time of one", tree},
 	{"call latency two hops down, local, p50, µs", false, "≤ 0.4 ×", figure("latency", "local+local", "p50_us", "%.1f", 1, m{"n": 10000})},
-	{"warm call through the daemon, local, whole process, ms", false, "≤ 30, aim 15", warm(func(*bench) []string {
+	{"warm call through the daemon, local, whole process, ms", false, "≤ 30, aim 15", warm("local", func(*bench) []string {
 		return []string{"-t", "local", "--python", python}
 	})},
-	{"warm call through the daemon, ssh, whole process, ms", true, "≤ 1.15 × before", warm(func(b *bench) []string {
+	{"warm call through the daemon, ssh, whole process, ms", true, "≤ 1.15 × before", warm("ssh", func(b *bench) []string {
 		return []string{"-t", "mito", "-F", b.lab.Config, "--python", python}
 	})},
 	{"bastion, web1, sudo, RTT 100 ms each, first result, whole process, s", true, "≤ that + 1 RTT", bastion},
