@@ -1,7 +1,6 @@
 package inventory
 
 import (
-	"regexp"
 	"strings"
 
 	"github.com/mitogen-go/mitogen/internal/connect"
@@ -119,7 +118,7 @@ var userFlag = map[string]string{
 	"-u": ": the variable for a user is ansible_become_user", "--user": ": the variable for a user is ansible_become_user",
 }
 
-var cluster = regexp.MustCompile(`^-[A-Za-z]{2,}$`)
+var cluster = lazily(`^-[A-Za-z]{2,}$`)
 
 // single takes "-HSn" apart, if all of its letters stand alone.
 func single(word string, known map[string]flagUse) []string {

@@ -1,7 +1,6 @@
 package inventory
 
 import (
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -47,7 +46,7 @@ var connectionOptions = []connectionOption{
 }
 
 // harmlessArgs are arguments of ssh that only say how a connection is shared, packed and kept.
-var harmlessArgs = regexp.MustCompile(`(?i)^(?:\s*(?:-C|(?:-o\s*)?['"]?(?:Control(?:Master|Persist|Path)|ServerAlive(?:Interval|CountMax)|Compression)[= ]\S+))*\s*$`)
+var harmlessArgs = lazily(`(?i)^(?:\s*(?:-C|(?:-o\s*)?['"]?(?:Control(?:Master|Persist|Path)|ServerAlive(?:Interval|CountMax)|Compression)[= ]\S+))*\s*$`)
 
 // unused warns of options of Ansible's configuration that would lead a host elsewhere in Ansible.
 func (v *Inventory) unused(dir string) {

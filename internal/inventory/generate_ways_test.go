@@ -33,7 +33,7 @@ func generateWays(seed uint64, hosts int) string {
 		all := map[string]any{}
 		for _, name := range sortedKeys(values) {
 			plugin, option, _ := strings.Cut(name, " ")
-			for _, v := range rows[plugin][option].vars {
+			for _, v := range rows()[plugin][option].vars {
 				if choices := values[name]; v != "inventory_hostname" && random.Float64() < chance {
 					all[v] = choices[random.IntN(len(choices))]
 				}

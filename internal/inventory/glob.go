@@ -32,10 +32,10 @@ func (v *Inventory) ascii() bool {
 }
 
 // goOnly are forms that Python's regular expressions lack or understand otherwise.
-var goOnly = regexp.MustCompile(`\[\[?:|\\[QEpPCz]|\{,|\(\?[a-zA-Z]*U|.\(\?[a-zA-Z]+\)|(?:\\[bBAZ]|(?:^|[^\\\[])[\^$])(?:[*+?]|\{[0-9])`)
+var goOnly = lazily(`\[\[?:|\\[QEpPCz]|\{,|\(\?[a-zA-Z]*U|.\(\?[a-zA-Z]+\)|(?:\\[bBAZ]|(?:^|[^\\\[])[\^$])(?:[*+?]|\{[0-9])`)
 
 // unicodeOnly are escapes that Python applies to all scripts, and Go to ASCII.
-var unicodeOnly = regexp.MustCompile(`\\[wWdDsSbB]`)
+var unicodeOnly = lazily(`\\[wWdDsSbB]`)
 
 // pythonRegexp compiles an expression that means the same in Python and Go, to match at a name's
 // begin. ascii says that all names are ASCII.
@@ -59,7 +59,7 @@ func pythonRegexp(text string, ascii bool) (*regexp.Regexp, error) {
 }
 
 // endOfText is Python's \Z, which is Go's \z.
-var endOfText = regexp.MustCompile(`((?:^|[^\\])(?:\\\\)*)\\Z`)
+var endOfText = lazily(`((?:^|[^\\])(?:\\\\)*)\\Z`)
 
 // A globToken is "*", or a set of characters for one place.
 type globToken struct {

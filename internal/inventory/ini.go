@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,12 +12,12 @@ import (
 )
 
 var (
-	section   = regexp.MustCompile(`^\[([^:\]\s]+)(?::([\pL\pN_]+))?\]\s*(?:#.*)?$`)
-	groupName = regexp.MustCompile(`^([^:\]\s]+)\s*(?:#.*)?$`)
+	section   = lazily(`^\[([^:\]\s]+)(?::([\pL\pN_]+))?\]\s*(?:#.*)?$`)
+	groupName = lazily(`^([^:\]\s]+)\s*(?:#.*)?$`)
 )
 
 // lineEnds are the characters that Python's splitlines takes for the end of a line.
-var lineEnds = regexp.MustCompile("\r\n|[\n\r\v\f\x1c\x1d\x1e\u0085\u2028\u2029]")
+var lineEnds = lazily("\r\n|[\n\r\v\f\x1c\x1d\x1e\u0085\u2028\u2029]")
 
 // ini reads Ansible's INI form, of which a plain list of hosts is a case.
 func (v *Inventory) ini(at origin, text []byte) error {

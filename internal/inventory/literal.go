@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"math/big"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -52,13 +51,13 @@ func (p *literalReader) cut(prefix string) bool {
 }
 
 var (
-	pythonInt = regexp.MustCompile(`^(?:0[xX](?:_?[0-9a-fA-F])+|0[oO](?:_?[0-7])+|0[bB](?:_?[01])+|0(?:_?0)*|[1-9](?:_?[0-9])*)`)
+	pythonInt = lazily(`^(?:0[xX](?:_?[0-9a-fA-F])+|0[oO](?:_?[0-7])+|0[bB](?:_?[01])+|0(?:_?0)*|[1-9](?:_?[0-9])*)`)
 	digits    = `[0-9](?:_?[0-9])*`
 	exponent  = `(?:[eE][-+]?` + digits + `)`
-	pythonNum = regexp.MustCompile(`^(?:(?:` + digits + `)?\.` + digits + exponent + `?|` + digits + `\.` + exponent + `?|` + digits + exponent + `)`)
-	imaginary = regexp.MustCompile(`^(?:(?:` + digits + `)?\.` + digits + exponent + `?|` + digits + `\.?` + exponent + `?)[jJ]`)
-	pythonStr = regexp.MustCompile(`^([rR]?[bB]?|[bB][rR]|[uU])('''|"""|'|")`)
-	afterNum  = regexp.MustCompile(`^[\pL\pN_.]`)
+	pythonNum = lazily(`^(?:(?:` + digits + `)?\.` + digits + exponent + `?|` + digits + `\.` + exponent + `?|` + digits + exponent + `)`)
+	imaginary = lazily(`^(?:(?:` + digits + `)?\.` + digits + exponent + `?|` + digits + `\.?` + exponent + `?)[jJ]`)
+	pythonStr = lazily(`^([rR]?[bB]?|[bB][rR]|[uU])('''|"""|'|")`)
+	afterNum  = lazily(`^[\pL\pN_.]`)
 )
 
 // value reads one literal.

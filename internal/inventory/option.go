@@ -3,7 +3,6 @@ package inventory
 import (
 	"fmt"
 	"math"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -48,7 +47,7 @@ type setting struct {
 
 // given returns an option that the vocabulary has.
 func (r *reader) given(plugin, option string) setting {
-	about, ok := rows[plugin][option]
+	about, ok := rows()[plugin][option]
 	if !ok {
 		panic("inventory: no option " + option + " of " + plugin)
 	}
@@ -178,14 +177,14 @@ func splitArgs(line string) ([]string, error) {
 }
 
 // facts are variables of Ansible's own about a host, which set nothing.
-var facts = regexp.MustCompile(`^ansible_ssh_host_key_\w+_public(_keytype)?$`)
+var facts = lazily(`^ansible_ssh_host_key_\w+_public(_keytype)?$`)
 
 // check fails for each variable that would change the way and isn't used: options of the plugins that are refused, and
 // names with one of the prefixes that no plugin has.
 func (r *reader) check(prefixes []string, plugins ...string) {
 	for _, p := range plugins {
-		for _, option := range sortedKeys(rows[p]) {
-			if about := rows[p][option]; about.use == refused {
+		for _, option := range sortedKeys(rows()[p]) {
+			if about := rows()[p][option]; about.use == refused {
 				r.refuse(about)
 			}
 		}
@@ -201,8 +200,8 @@ func (r *reader) check(prefixes []string, plugins ...string) {
 // near suggests a variable of the plugins whose name differs by a letter or two next to each other.
 func (r *reader) near(name string, plugins []string) string {
 	for _, p := range plugins {
-		for _, option := range sortedKeys(rows[p]) {
-			for _, other := range rows[p][option].vars {
+		for _, option := range sortedKeys(rows()[p]) {
+			for _, other := range rows()[p][option].vars {
 				if similar(name, other) {
 					return fmt.Sprintf(" (%s?)", other)
 				}

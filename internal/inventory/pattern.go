@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -93,7 +92,7 @@ func apply(chosen map[*Host]bool, sign byte, hosts []*Host) {
 
 // betweenSeparators matches a pattern among others with colons or spaces between. Brackets keep
 // theirs.
-var betweenSeparators = regexp.MustCompile(`(?:[^\s:\[\]]|\[[^\]]*\])+`)
+var betweenSeparators = lazily(`(?:[^\s:\[\]]|\[[^\]]*\])+`)
 
 // terms splits a list of patterns, and reads the files that it names.
 func terms(text string) ([]string, error) {
@@ -130,7 +129,7 @@ func terms(text string) ([]string, error) {
 	return all, nil
 }
 
-var subscript = regexp.MustCompile(`^(.+)\[(?:(-?[0-9]+)|([0-9]+)[:-]([0-9]*))\]$`)
+var subscript = lazily(`^(.+)\[(?:(-?[0-9]+)|([0-9]+)[:-]([0-9]*))\]$`)
 
 // match returns the hosts that one pattern names. As in Ansible, a host may be there twice, which
 // counts for subscripts.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"math/big"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -126,16 +125,16 @@ func (r *yamlReader) scalar(n *yaml.Node) (any, error) {
 // is text.
 var implicitTags = []struct {
 	tag  string
-	form *regexp.Regexp
+	form *lazyRegexp
 }{
-	{"!!null", regexp.MustCompile(`^(?:~|null|Null|NULL|)$`)},
-	{"!!bool", regexp.MustCompile(`^(?:yes|Yes|YES|no|No|NO|true|True|TRUE|false|False|FALSE|on|On|ON|off|Off|OFF)$`)},
-	{"!!float", regexp.MustCompile(`^(?:[-+]?[0-9][0-9_]*\.[0-9_]*(?:[eE][-+][0-9]+)?|\.[0-9][0-9_]*(?:[eE][-+][0-9]+)?|` +
+	{"!!null", lazily(`^(?:~|null|Null|NULL|)$`)},
+	{"!!bool", lazily(`^(?:yes|Yes|YES|no|No|NO|true|True|TRUE|false|False|FALSE|on|On|ON|off|Off|OFF)$`)},
+	{"!!float", lazily(`^(?:[-+]?[0-9][0-9_]*\.[0-9_]*(?:[eE][-+][0-9]+)?|\.[0-9][0-9_]*(?:[eE][-+][0-9]+)?|` +
 		`[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+\.[0-9_]*|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$`)},
-	{"!!int", regexp.MustCompile(`^[-+]?(?:0b[01_]+|0[0-7_]+|0|[1-9][0-9_]*|0x[0-9a-fA-F_]+|[1-9][0-9_]*(?::[0-5]?[0-9])+)$`)},
-	{"!!merge", regexp.MustCompile(`^<<$`)}, // not a value's
-	{"!!value", regexp.MustCompile(`^=$`)},
-	{"!!timestamp", regexp.MustCompile(`^(?:[0-9]{4}-[0-9]{2}-[0-9]{2}|` + timestampForm + `)$`)},
+	{"!!int", lazily(`^[-+]?(?:0b[01_]+|0[0-7_]+|0|[1-9][0-9_]*|0x[0-9a-fA-F_]+|[1-9][0-9_]*(?::[0-5]?[0-9])+)$`)},
+	{"!!merge", lazily(`^<<$`)}, // not a value's
+	{"!!value", lazily(`^=$`)},
+	{"!!timestamp", lazily(`^(?:[0-9]{4}-[0-9]{2}-[0-9]{2}|` + timestampForm + `)$`)},
 }
 
 const timestampForm = `([0-9]{4})-([0-9]{1,2})-([0-9]{1,2})(?:[Tt]|[ \t]+)([0-9]{1,2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]*))?` +
@@ -238,7 +237,7 @@ func yamlFloat(s string) (any, error) {
 	return sign(minus, all), nil
 }
 
-var timestamp = regexp.MustCompile(`^` + timestampForm + `$`)
+var timestamp = lazily(`^` + timestampForm + `$`)
 
 // yamlTime makes the text that Python makes of a date or time.
 func yamlTime(s string) (any, error) {

@@ -1,7 +1,6 @@
 package inventory
 
 import (
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -31,8 +30,8 @@ func (r *reader) sshOptions(o *connect.Options) {
 
 // Arguments of ssh that name another host on the way, and a user: as flags, behind others that stand alone, or as options.
 var (
-	namesProxy = regexp.MustCompile(`^-[46AaCfGgKkMNnqsTtVvXxYy]*J|(?i:^(-o)?\s*proxy(jump|command)\b)`)
-	namesUser  = regexp.MustCompile(`^-[46AaCfGgKkMNnqsTtVvXxYy]*l|(?i:^(-o)?\s*user\b)`)
+	namesProxy = lazily(`^-[46AaCfGgKkMNnqsTtVvXxYy]*J|(?i:^(-o)?\s*proxy(jump|command)\b)`)
+	namesUser  = lazily(`^-[46AaCfGgKkMNnqsTtVvXxYy]*l|(?i:^(-o)?\s*user\b)`)
 )
 
 // hostKeys has ssh take any key of an unknown host. A known host's changed key is still seen.

@@ -2,7 +2,6 @@ package inventory
 
 import (
 	"os"
-	"regexp"
 	"strconv"
 	"strings"
 )
@@ -19,12 +18,12 @@ const (
 )
 
 var (
-	expression = regexp.MustCompile(`\{\{\s*(` + term + `)((?:` + filter + `)*)\s*\}\}`)
-	filters    = regexp.MustCompile(filter)
-	ordinal    = regexp.MustCompile(`^` + whole + `$`)
-	inGroup    = regexp.MustCompile(`^groups\[\s*(` + word + `)\s*\]\[\s*(-?\d+)\s*\]$`)
-	hostvar    = regexp.MustCompile(`^hostvars\[\s*(` + member + `|` + word + `)\s*\](?:\.(\w+)|\[\s*(` + word + `)\s*\])$`)
-	variable   = regexp.MustCompile(`(\w+)['"]\s*\)$`)
+	expression = lazily(`\{\{\s*(` + term + `)((?:` + filter + `)*)\s*\}\}`)
+	filters    = lazily(filter)
+	ordinal    = lazily(`^` + whole + `$`)
+	inGroup    = lazily(`^groups\[\s*(` + word + `)\s*\]\[\s*(-?\d+)\s*\]$`)
+	hostvar    = lazily(`^hostvars\[\s*(` + member + `|` + word + `)\s*\](?:\.(\w+)|\[\s*(` + word + `)\s*\])$`)
+	variable   = lazily(`(\w+)['"]\s*\)$`)
 )
 
 // fromEnvironment is the remedy for a value that only Ansible knows.
@@ -37,7 +36,7 @@ const maxReferences = 20
 type omitted struct{}
 
 // notTemplate matches what Jinja reads otherwise than the expressions here: a header, and braces in front of an expression.
-var notTemplate = regexp.MustCompile(`^#jinja2:|\{\{\{|\{[%#]`)
+var notTemplate = lazily(`^#jinja2:|\{\{\{|\{[%#]`)
 
 // ansiblePython stands for {{ ansible_playbook_python }}, which is no path that is known here.
 type ansiblePython struct{}

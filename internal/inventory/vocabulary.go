@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // A use says what the program does with an option of Ansible's plugins.
@@ -232,8 +233,8 @@ machinectl become_flags refused   ansible_become_flags,ansible_machinectl_flags 
 machinectl become_pass  refused   ansible_become_password,ansible_become_pass,ansible_machinectl_pass | machinectl's question can't be answered
 `
 
-// rows is the vocabulary by plugin, then by option.
-var rows = parseVocabulary(vocabulary)
+// rows returns the vocabulary by plugin, then by option. It is parsed at the first call: most commands have no inventory.
+var rows = sync.OnceValue(func() map[string]map[string]row { return parseVocabulary(vocabulary) })
 
 func parseVocabulary(text string) map[string]map[string]row {
 	all := map[string]map[string]row{}
@@ -274,7 +275,7 @@ func parseRow(line string) (row, error) {
 // knows says whether an option of one of the plugins is set by the variable.
 func knows(name string, plugins ...string) bool {
 	for _, p := range plugins {
-		for _, r := range rows[p] {
+		for _, r := range rows()[p] {
 			if slices.Contains(r.vars, name) {
 				return true
 			}

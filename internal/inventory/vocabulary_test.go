@@ -26,12 +26,12 @@ func TestVocabulary(t *testing.T) {
 	}
 	for name, want := range documented {
 		plugin, option, _ := strings.Cut(name, " ")
-		row, ok := rows[plugin][option]
+		row, ok := rows()[plugin][option]
 		if got := strings.Join(row.vars, ","); !ok || got != want {
 			t.Errorf("option %s: the vocabulary has %q, Ansible's documentation %q", name, got, want)
 		}
 	}
-	for plugin, options := range rows {
+	for plugin, options := range rows() {
 		for option := range options {
 			if _, ok := documented[plugin+" "+option]; !ok && plugin != "any" && plugin != "mitogen" {
 				t.Errorf("option %s %s is documented by no plugin", plugin, option)
@@ -73,12 +73,12 @@ print(json.dumps({'options': options, 'magic': sorted(magic)}))
 				t.Fatalf("Ansible's options: %s, %v", out, err)
 			}
 			for _, o := range about.Options {
-				if row := rows[o[0]][o[1]]; len(o) > 2 && !inOrder(o[2:], row.vars) {
+				if row := rows()[o[0]][o[1]]; len(o) > 2 && !inOrder(o[2:], row.vars) {
 					t.Errorf("option %s %s: the vocabulary has %q, Ansible %q", o[0], o[1], row.vars, o[2:])
 				}
 			}
 			for _, name := range about.Magic {
-				if !knows(name, sortedKeys(rows)...) {
+				if !knows(name, sortedKeys(rows())...) {
 					t.Errorf("variable %s is in no row of the vocabulary", name)
 				}
 			}
@@ -139,7 +139,7 @@ func TestVocabularyUsed(t *testing.T) {
 			}
 		}
 	}
-	for plugin, options := range rows {
+	for plugin, options := range rows() {
 		for option, row := range options {
 			if name := plugin + " " + option; asked[name] != (row.use == used) {
 				t.Errorf("option %s: asked for %v, marked %v", name, asked[name], row.use)
@@ -156,7 +156,7 @@ func TestKinds(t *testing.T) {
 		}
 	}
 	for name, k := range kinds {
-		if _, ok := rows[k.plugin]; !ok {
+		if _, ok := rows()[k.plugin]; !ok {
 			t.Errorf("connection %s is of plugin %s, which the vocabulary hasn't got", name, k.plugin)
 		}
 		short := strings.TrimPrefix(name, "mitogen_")
