@@ -30,6 +30,9 @@ type Client struct {
 // startPatience is how long a daemon may take to listen.
 const startPatience = 10 * time.Second
 
+// restartPause is how long a daemon that was started may not listen before another is, the first time.
+const restartPause = 300 * time.Millisecond
+
 // Dial is an engine.Dial: a fork of a context that the daemon has at target, or connects now.
 func (c *Client) Dial(ctx context.Context, target string, o connect.Options) (engine.Conn, error) {
 	from := here(target, o)
@@ -62,10 +65,15 @@ func (c *Client) connect(ctx context.Context) (*net.UnixConn, error) {
 	if err == nil || c.Command == nil || !peer.Missing(err) {
 		return conn, err
 	}
-	if err := c.start(); err != nil {
-		return nil, err
-	}
-	for end := time.Now().Add(startPatience); ; {
+	pause, end := restartPause, time.Now().Add(startPatience)
+	var next time.Time
+	for {
+		if time.Now().After(next) { // the first; or one that has ended, because another was still ending
+			if err := c.start(); err != nil {
+				return nil, err
+			}
+			next, pause = time.Now().Add(pause), 2*pause
+		}
 		if conn, err = peer.Dial(socket); err == nil || !peer.Missing(err) || time.Now().After(end) {
 			return conn, err
 		}
