@@ -62,6 +62,7 @@ func TestFactsDecideNothing(t *testing.T) {
 			"native":    {"ansible_mitogen_native": true},
 			"keys":      {"ansible_host_key_checking": false},
 			"renamed":   {"inventory_hostname": "localhost"},
+			"pair":      {"ansible_host_key_checking": false, "host_key_checking": "one name among facts"},
 			"nested":    {"ansible_facts": map[string]any{"mitogen_target": "local"}, "mitogen_target": "local"},
 		}
 		harmless := map[string]any{"port": 1, "user": "nobody", "host": "192.0.2.1", "target": "local", "via": "x", "mitogen_version": "1", "password": "x",
@@ -87,6 +88,9 @@ func TestFactsDecideNothing(t *testing.T) {
 		// The hop's own facts, with the inventory's word against them: it is refused all the same.
 		add("hop", map[string]any{"mitogen_target": "exec:touch " + pwned}, "")
 		add("behind", nil, "mitogen_via=hop")
+		// An interpreter that cached facts name isn't started on the way, which here is this machine (the second playbook).
+		add("here", nil, "ansible_connection=local")
+		add("inner", nil, "mitogen_via=here interpreter="+program)
 		cache := filepath.Join(s.dir, "cache")
 		s.env = append(s.env, "ANSIBLE_CACHE_PLUGIN=jsonfile", "ANSIBLE_CACHE_PLUGIN_CONNECTION="+cache, "ANSIBLE_FORKS=4")
 		results, out := s.play(plugin, "facts.yml", lab.Play, "-i", s.inventory(lines.String()), "-l", "hosts")
@@ -95,7 +99,7 @@ func TestFactsDecideNothing(t *testing.T) {
 			t.Errorf("with harmless facts: got %q, %q", got["plain who"], got["plain raw"])
 		}
 		for name, variable := range map[string]string{"exec": "mitogen_target", "local": "mitogen_target", "prefixed": "mitogen_target", "via": "mitogen_via", "viatarget": "mitogen_via",
-			"program": "mitogen_executable", "persist": "mitogen_persist", "native": "mitogen_native", "keys": "ansible_host_key_checking", "nested": "mitogen_target",
+			"program": "mitogen_executable", "persist": "mitogen_persist", "native": "mitogen_native", "keys": "ansible_host_key_checking", "pair": "ansible_host_key_checking", "nested": "mitogen_target",
 			"cacheable": "mitogen_target", "hop": "mitogen_target"} {
 			if why := got[name+" who"]; !strings.Contains(why, "host "+name+": ") || !strings.Contains(why, variable+" is a fact") || !strings.HasPrefix(why, "unreachable") {
 				t.Errorf("%s: got %q, want an error that names host and %s", name, why, variable)
@@ -108,10 +112,45 @@ func TestFactsDecideNothing(t *testing.T) {
 			t.Errorf("behind: got %q, want an error that names the hop and mitogen_target", why)
 		}
 		// The next playbook finds the fact in the cache.
-		results, out2 := s.play(plugin, "pid.yml", lab.Play, "-i", s.inventory(lines.String()), "-l", "program,plain")
+		results, out2 := s.play(plugin, "pid.yml", lab.Play, "-i", s.inventory(lines.String()), "-l", "program,plain,inner")
 		got = stdout(results)
 		if why := got["program pid"]; !strings.Contains(why, "host program: mitogen_executable is a fact") || strings.Contains(got["plain pid"], "unreachable") {
 			t.Errorf("from the cache: got %q, %q, want an error that names host and mitogen_executable, and a number\n%s", why, got["plain pid"], out2)
+		}
+		if _, err := os.Stat(pwned); err == nil {
+			t.Error("a fact was executed here")
+		}
+		if t.Failed() {
+			t.Log(last(out))
+		}
+		s.quiet(nil)
+	})
+}
+
+// Facts that an item of a loop brings stand beside Ansible's own variables for the next item. What decides is refused where they replace it.
+func TestFactsOfALoopDecideNothing(t *testing.T) {
+	forms(t, func(t *testing.T, s *stage, plugin string) {
+		pwned := filepath.Join(s.dir, "pwned")
+		at := " ansible_host=" + lab.Play + "\n"
+		list := s.inventory("plain" + at + "hop" + at + "behind mitogen_via=hop" + at)
+		results, out := s.play(plugin, "factloop.yml", lab.Play, "-i", list, "-l", "behind", "-e", "evil='exec:touch "+pwned+"'", "-e", python3)
+		said := map[string]string{}
+		for _, r := range results {
+			b, err := json.Marshal(r.Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			said[r.Task] = r.What + string(b)
+		}
+		if why := said["hostvars"]; !strings.Contains(why, "host behind: hostvars is a fact") {
+			t.Errorf("hostvars among the facts: got %s, want an error that names host and variable", why)
+		}
+		// Recent releases make these variables anew for each item.
+		if why := said["delegated"]; !strings.HasPrefix(why, "ok") && !strings.Contains(why, "host plain: ansible_delegated_vars is a fact") {
+			t.Errorf("ansible_delegated_vars among the facts: got %s, want an error that names host and variable", why)
+		}
+		if !strings.HasPrefix(said["after"], "ok") {
+			t.Errorf("a task after the loop: got %s, want ok", said["after"])
 		}
 		if _, err := os.Stat(pwned); err == nil {
 			t.Error("a fact was executed here")

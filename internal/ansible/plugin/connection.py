@@ -267,6 +267,7 @@ from ansible.errors import AnsibleConnectionFailure, AnsibleError, AnsibleFileNo
 from ansible.module_utils.common.text.converters import to_bytes, to_native, to_text
 from ansible.plugins.connection.ssh import Connection as SSHConnection
 from ansible.utils.display import Display
+from ansible.vars.hostvars import HostVars
 
 PLACE = None    # the program that unpacks this puts place.py here
 
@@ -279,9 +280,11 @@ METHODS = ('docker', 'podman', 'buildah', 'kubectl', 'lxc', 'lxd', 'incus', 'jai
 PYTHON = re.compile(r'[\w./+-]+$')
 READS_STDIN = re.compile(r' -[A-Za-z]*S')
 NEVER_ASKS = re.compile(r'\S*sudo (-[A-Za-z]+ )*-[A-Za-z]*n[A-Za-z]* ')
+INSIDE = re.compile(r'(?:ssh|%s):[^+]*$' % '|'.join(METHODS))     # a target whose interpreter is the host's own
 ADDRESS = re.compile(r'(?:[^@+\s]+@)?[\w.-]+$')
 V6 = re.compile(r'[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]+(?:%[\w.-]+)?$|\[[0-9A-Fa-f:.]+(?:%[\w.-]+)?\]$')
 # Variables that Ansible itself doesn't take from facts; and what no variable of a connection is from facts.
+PREFIX = re.compile(r'^ansible_')
 CLEANED = re.compile(r'ansible_(?:ssh|become)_|ansible_.*_interpreter$')
 OWN = tuple('mitogen_' + name for name in ('target', 'via', 'persist', 'native', 'executable', 'pipelining')) + ('inventory_hostname',)
 HARMLESS = ('mitogen_ssh_compression', 'mitogen_ssh_debug_level', 'mitogen_ssh_keepalive_count', 'mitogen_ssh_keepalive_interval')    # Mitogen's own
@@ -432,12 +435,14 @@ class Session:
         self.pid = connection.mitogen_pid
         self.vars = {}          # of the host that is connected to, which for a delegated task isn't the task's
         self.name = None        # of that host
+        self.delegated = False  # the task is another host's
         self.hops = (None, [])  # the last answer of way(), which takes a while, and for what
         self.checked = False    # vars say nothing that is refused
 
     def told(self, variables, name=None):
         """Take the variables of the host that is connected to."""
         self.vars = variables
+        self.delegated = bool(name)
         self.name = to_text(name or variables.get('inventory_hostname') or '')
         self.hops = (None, [])
         self.checked = False
@@ -450,14 +455,15 @@ class Session:
         user = self.option('remote_user')
         address = self.address(self.option('host'), user)
         target = self.option('mitogen_target')
-        if target:
-            target = target.replace('{host}', address)
-        return {'op': 'ansible', 'protocol': PROTOCOL, 'host': self.name or to_text(self.option('host')), 'target': to_text(target or address),
-                'options': self.options(self.option, self.option('password') or self.connection._play_context.password), 'via': self.way(self.option('mitogen_via'))}
+        target = to_text(target).replace('{host}', address) if target else address
+        options = self.options(self.option, self.known(target), self.option('password') or self.connection._play_context.password)
+        return {'op': 'ansible', 'protocol': PROTOCOL, 'host': self.name or to_text(self.option('host')), 'target': target, 'options': options,
+                'via': self.way(self.option('mitogen_via'))}
 
     def check(self):
         """Raise an error for variables that decide how the host is reached, and can't be taken."""
         if not self.checked:
+            self.refuse_forged(self.name, self.vars)
             self.refuse_facts(self.name, self.vars)
             self.refuse_unknown(self.name, self.vars)
             self.checked = True
@@ -471,19 +477,26 @@ class Session:
                 if variable not in known:
                     raise AnsibleConnectionFailure('mitogen: host %s: there is no variable %s; docs/ansible.md has those that there are' % (name, variable))
 
+    def refuse_forged(self, name, variables):
+        """Raise an error if a fact stands where Ansible's own variables were: the facts that an item of a loop brings replace those for the next."""
+        if self.delegated and not isinstance(variables.get('hostvars'), HostVars):
+            raise self.refused(name, 'ansible_delegated_vars')
+        if 'hostvars' in variables and not isinstance(variables['hostvars'], HostVars):
+            raise self.refused(name, 'hostvars')
+
     def refuse_facts(self, name, variables):
         """Raise an error if a host's facts, which any module's answer and the fact cache can bring, name what decides how it's reached."""
         facts = variables.get('ansible_facts') or {}
-        for variable in OWN:
-            if variable in facts or 'ansible_' + variable in facts:
-                raise self.refused(name, variable, 'is a fact of the host, which must not decide how hosts are reached')
-        for variable in self.deciding():
-            fact = variable[len('ansible_'):] if variable.startswith('ansible_') else variable
-            if variable in variables and (fact in facts and facts[fact] == variables[variable] or variable in facts):
-                raise self.refused(name, variable, 'is a fact of the host, which must not decide how hosts are reached')
+        names = [n for n in OWN if n in facts or 'ansible_' + n in facts]
+        if C.config.get_config_value('INJECT_FACTS_AS_VARS'):
+            # Values don't tell: of the facts X and ansible_X, which are one name among facts and two among variables, the other may be seen.
+            names += [n for n in self.deciding() if n in variables and (n in facts or PREFIX.sub('', n) in facts)]
+        if names:
+            raise self.refused(name, names[0])
 
-    def refused(self, name, variable, why):
-        return AnsibleConnectionFailure('mitogen: host %s: %s %s; remove it, and clear the fact cache' % (name, variable, why))
+    def refused(self, name, variable):
+        return AnsibleConnectionFailure('mitogen: host %s: %s is a fact of the host, which must not decide how hosts are reached; remove it, and clear the '
+                                        'fact cache' % (name, variable))
 
     def deciding(self):
         """Names of variables that options come from, and which Ansible leaves in facts."""
@@ -526,11 +539,11 @@ class Session:
                 if option == 'remote_user':
                     return account
                 return self.option(option) if option in ('ssh_common_args', 'ssh_args', 'ssh_executable', 'host_key_checking', 'timeout') else None
-            return [{'target': self.address(name, account), 'options': self.options(value)}], None
+            return [{'target': self.address(name, account), 'options': self.options(value, [])}], None
         self.refuse_facts(name, there)
         self.refuse_unknown(name, there)
         value = self.value_there(there)
-        hops = [{'target': self.target_there(name, there, value), 'options': self.options(value)}]
+        hops = [{'target': self.target_there(name, there, value), 'options': self.options(value, [there.get('ansible_python_interpreter')])}]
         if account:
             method, _, user = account.rpartition(':')
             method = method or 'sudo'
@@ -590,8 +603,8 @@ class Session:
         hostvars = self.vars.get('hostvars')
         return hostvars[name] if hostvars is not None and name in hostvars else None
 
-    def options(self, value, password=None):
-        """How to connect. value(option) says how a host's options are; Ansible has this password for the play's hosts."""
+    def options(self, value, pythons, password=None):
+        """How to connect. value(option) says how a host's options are; pythons are tried first; Ansible has this password for the play's hosts."""
         password = password or value('password')
         # In the order of the ssh plugin, as ssh takes the first of two. Each connection is the daemon's, so there is no sharing.
         args = ['-o', 'ControlPersist=no'] + split(value('ssh_args'))
@@ -613,18 +626,16 @@ class Session:
         ssh['args'] = [to_text(a) for a in args]
         ssh['connect_timeout'] = float(value('timeout') or 10)
         ssh['native'] = bool(self.option('mitogen_native'))
-        return {'ssh': ssh, 'python': self.pythons(), 'connect_timeout': ssh['connect_timeout'] + PATIENCE}
+        return {'ssh': ssh, 'python': [p for p in pythons if p and PYTHON.match(to_text(p))] + PYTHONS, 'connect_timeout': ssh['connect_timeout'] + PATIENCE}
 
-    def pythons(self):
-        """Interpreters to log in with, best that which modules are to have, if it is known."""
-        return [p for p in self.known() if p and PYTHON.match(to_text(p))] + PYTHONS
-
-    def known(self):
-        return [self.vars.get('ansible_python_interpreter'), (self.vars.get('ansible_facts') or {}).get('discovered_interpreter_python')]
+    def known(self, target):
+        """Interpreters that modules are to have, best first. The host's facts name one, which is started in that host alone: never here, nor on the way."""
+        facts = self.vars.get('ansible_facts') or {}
+        return [self.vars.get('ansible_python_interpreter'), facts.get('discovered_interpreter_python') if INSIDE.match(target) else None]
 
     def python(self):
         """The interpreter that modules are to have, if its path is known."""
-        for p in self.known():
+        for p in self.known('ssh:'):
             if p:
                 return to_text(p) if PYTHON.match(to_text(p)) and p[0] == '/' else None
 
@@ -830,8 +841,7 @@ class Connection(SSHConnection):
     def update_vars(self, variables):
         super(Connection, self).update_vars(variables)
         name = self.mitogen_delegate
-        there = (variables.get('ansible_delegated_vars') or {}).get(name) if name else variables
-        self.mitogen.told(variables if there is None else there, name)
+        self.mitogen.told((variables.get('ansible_delegated_vars') or {}).get(name) or {} if name else variables, name)
         if self.mitogen_elsewhere():
             self.transport = 'mitogen'  # what runs ssh by itself, as `synchronize` does, can't get there
         if self.mitogen_wanted():
