@@ -36,7 +36,7 @@ func (t *Session) undecidedLocked() bool {
 
 // enterLocked starts the context of m's account. Server.mu is held.
 func (t *Session) enterLocked(m *Message) bool {
-	c, err := t.s.eng.Start(t.way[0].Target, engine.ConnectOptions{Options: t.way[0].Options, Fresh: true, Shared: true,
+	c, err := t.s.eng.Start(t.way[0].Target, engine.ConnectOptions{Options: t.way[0].Options, Origin: t.way[0].Origin, Fresh: true, Shared: true,
 		Boot: []string{"/bin/sh", "-c", *m.Become}, BootName: "become:" + m.User})
 	if err != nil {
 		return false // the login says why

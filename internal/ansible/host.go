@@ -72,13 +72,14 @@ type Way []Hop
 type Hop struct {
 	Target  string
 	Options connect.Options
+	Origin  *engine.Origin // the playbook's process; nil: this one
 }
 
 // logIn starts a login. What is on the way there is shared with other hosts; beside is nil, or a context that is there already.
 func logIn(eng *engine.Engine, key string, way Way, beside *engine.Context) (*host, error) {
 	var c *engine.Context
 	for i, h := range way {
-		next, err := eng.Start(h.Target, engine.ConnectOptions{Options: h.Options, Via: c, Fresh: i == len(way)-1, Beside: beside})
+		next, err := eng.Start(h.Target, engine.ConnectOptions{Options: h.Options, Origin: h.Origin, Via: c, Fresh: i == len(way)-1, Beside: beside})
 		if err != nil {
 			return nil, err
 		}

@@ -200,7 +200,7 @@ func (w Way) key() (string, error) {
 	h := sha256.New()
 	for _, hop := range w {
 		hop.Options.Python = nil
-		place, err := engine.Place(hop.Target, hop.Options)
+		place, err := engine.Place(hop.Target, hop.Options, hop.Origin)
 		if err != nil {
 			return "", err
 		}

@@ -240,16 +240,16 @@ func TestKeysOfContexts(t *testing.T) {
 	} {
 		changed := base
 		change(&changed)
-		a, err := engine.Place("web1", base)
+		a, err := engine.Place("web1", base, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		b, err := engine.Place("web1", changed)
+		b, err := engine.Place("web1", changed, nil)
 		if err != nil || a == b {
 			t.Errorf("%s: the same place (%v), want another", name, err)
 		}
 		for _, target := range []string{"web2", "me@web1", "web1:2222", "web1+sudo", "local+web1"} {
-			if b, err := engine.Place(target, base); err != nil || a == b {
+			if b, err := engine.Place(target, base, nil); err != nil || a == b {
 				t.Errorf("%s: the place of web1 (%v), want another", target, err)
 			}
 		}
@@ -281,5 +281,19 @@ func BenchmarkWarmRequest(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// Ansible's plugin says the same variables of the environment as other clients.
+func TestPluginsVariables(t *testing.T) {
+	text, err := os.ReadFile("../ansible/plugin/connection.py")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, list := range map[string][]string{"LEADING": leading, "LEADING_PREFIXES": leadingPrefixes} {
+		want := name + " = ('" + strings.Join(list, "', '") + "')\n"
+		if !strings.Contains(string(text), want) {
+			t.Errorf("connection.py: want the line %s", want)
+		}
 	}
 }

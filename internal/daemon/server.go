@@ -278,12 +278,21 @@ func (s *Server) playbook(ctx context.Context, conn *net.UnixConn, ch *channel, 
 		s.finish(c)
 		return
 	}
-	var way ansible.Way
-	for _, h := range append(m.Via, hop{m.Target, m.Options}) {
-		way = append(way, ansible.Hop{Target: h.Target, Options: h.Options.connect()})
-	}
-	s.ansible.Serve(ctx, ch.Conn, cmp.Or(m.Host, m.Target), way)
+	s.ansible.Serve(ctx, ch.Conn, cmp.Or(m.Host, m.Target), way(m))
 	s.finish(c)
+}
+
+// way returns the way to a plugin's host, as it is from the plugin's process.
+func way(m *message) ansible.Way {
+	var w ansible.Way
+	for _, h := range append(m.Via, hop{m.Target, m.Options}) {
+		o := h.Options.connect()
+		if m.Origin != nil {
+			o = absolute(h.Target, o, m.Origin.Dir)
+		}
+		w = append(w, ansible.Hop{Target: h.Target, Options: o, Origin: m.Origin.engine()})
+	}
+	return w
 }
 
 // begin notes a session and finds or starts the context that it is to have a fork of.

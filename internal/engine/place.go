@@ -94,9 +94,9 @@ func key(l link, o ConnectOptions, place string) string {
 	return string(h.Sum(nil))
 }
 
-// Place returns what is equal for targets and options that lead to the same place from this machine: target, options, and the files of
-// ssh's configuration as they are now.
-func Place(target string, o connect.Options) (string, error) {
+// Place returns what is equal for targets and options that lead to the same place from this machine: target, options, what decides of from
+// (nil: this process), and the files of ssh's configuration as they are now.
+func Place(target string, o connect.Options, from *Origin) (string, error) {
 	hops, err := connect.ParseTarget(target)
 	if err != nil {
 		return "", err
@@ -109,7 +109,7 @@ func Place(target string, o connect.Options) (string, error) {
 		}
 		place := ""
 		if i == 0 || hop.Method == "ssh" && !o.SSH.FromHop {
-			place = (*Origin)(nil).settle(&plan)
+			place = from.settle(&plan)
 		}
 		io.WriteString(h, key(link{hop: hop, name: hop.String(), plan: plan, options: o}, ConnectOptions{}, place))
 	}

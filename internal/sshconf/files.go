@@ -110,6 +110,17 @@ func parse(text string) *content {
 	return c
 }
 
+// namesHere tells whether a command has names of files that begin in the directory of the process, as far as one can see.
+func namesHere(command []string) bool {
+	for i, w := range command {
+		isFile := strings.Contains(w, "/") || i > 0 && slices.Contains([]string{"-E", "-F", "-i", "-S"}, command[i-1])
+		if isFile && !strings.HasPrefix(w, "-") && AbsoluteFile(w, "/") != w {
+			return true
+		}
+	}
+	return false
+}
+
 func (c *content) line(line string) {
 	words := splitLine(line)
 	if len(words) < 2 {
@@ -133,6 +144,7 @@ func (c *content) line(line string) {
 			c.unsure = c.unsure || name == "exec" || name == "localnetwork"
 		}
 	case "proxycommand": // may be another ssh
+		c.relative = c.relative || namesHere(words[1:])
 		if o := optionsOf(words[1:]); strings.HasPrefix(o.file, "/") || strings.HasPrefix(o.file, "~/") {
 			c.includes = append(c.includes, o.file)
 		}

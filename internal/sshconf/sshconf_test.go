@@ -171,7 +171,9 @@ func TestAbsolute(t *testing.T) {
 }
 
 func TestRelative(t *testing.T) {
-	for text, want := range map[string]bool{"IdentityFile keys/id\n": true, "IdentityFile ~/id\n": false, "UserKnownHostsFile /a b\n": true, "ControlPath none\n": false, "Port 1\n": false} {
+	for text, want := range map[string]bool{"IdentityFile keys/id\n": true, "IdentityFile ~/id\n": false, "UserKnownHostsFile /a b\n": true, "ControlPath none\n": false, "Port 1\n": false,
+		"ProxyCommand ssh -W %h:%p jump\n": false, "ProxyCommand /bin/nc -X 5 %h %p\n": false, "ProxyCommand ssh -F my.cfg -W %h:%p jump\n": true,
+		"ProxyCommand ./way %h %p\n": true, "ProxyCommand ssh -i keys/id -W %h:%p jump\n": true, "ProxyCommand ssh -F ~/c -W %h:%p jump\n": false} {
 		if got := parse(text).relative; got != want {
 			t.Errorf("%q: depends on the directory %v, want %v", text, got, want)
 		}

@@ -291,6 +291,9 @@ HARMLESS = ('mitogen_ssh_compression', 'mitogen_ssh_debug_level', 'mitogen_ssh_k
 DECIDING = {}               # plugins' names: what Session.deciding has found
 NO_PASSWORD = ['-o', 'KbdInteractiveAuthentication=no', '-o', 'PreferredAuthentications=gssapi-with-mic,gssapi-keyex,hostbased,publickey',
                '-o', 'PasswordAuthentication=no']
+# Variables of the environment that decide where programs lead, as all clients of the daemon say them.
+LEADING = ('PATH', 'HOME', 'SSH_AUTH_SOCK', 'SSH_SK_PROVIDER', 'KRB5CCNAME', 'KRB5_CONFIG', 'XDG_CONFIG_HOME', 'XDG_RUNTIME_DIR', 'KUBECONFIG')
+LEADING_PREFIXES = ('DOCKER_', 'CONTAINER_', 'CONTAINERS_', 'PODMAN_', 'BUILDAH_', 'LXD_', 'INCUS_', 'LXC_')
 PLAIN = re.compile(r'[\w ./=:@%+,~-]*$', re.ASCII)
 
 MAIN = os.getpid()          # of the playbook, where Ansible loads this before it forks
@@ -317,6 +320,16 @@ def split(text):
     """As shlex.split, which each task's process would need a while for."""
     text = to_native(text or '')
     return text.split() if PLAIN.match(text) else shlex.split(text)
+
+
+def origin():
+    """What of this process decides where a request leads: its directory, where relative names begin, and its environment."""
+    try:
+        directory = os.getcwd()
+    except OSError:
+        directory = '/'
+    names = LEADING + tuple(n for n in os.environ if n.startswith(LEADING_PREFIXES))
+    return {'dir': to_text(directory), 'env': dict((n, os.environ.get(n)) for n in names)}
 
 
 class Unusable(Exception):
@@ -458,7 +471,7 @@ class Session:
         target = to_text(target).replace('{host}', address) if target else address
         options = self.options(self.option, self.known(target), self.option('password') or self.connection._play_context.password)
         return {'op': 'ansible', 'protocol': PROTOCOL, 'host': self.name or to_text(self.option('host')), 'target': target, 'options': options,
-                'via': self.way(self.option('mitogen_via'))}
+                'via': self.way(self.option('mitogen_via')), 'origin': origin()}
 
     def check(self):
         """Raise an error for variables that decide how the host is reached, and can't be taken."""
