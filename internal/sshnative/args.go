@@ -50,10 +50,10 @@ func parseArguments(argv []string) (a arguments, err error) {
 }
 
 // jump returns the command line that ssh would use for the last host of a ProxyJump. before are the
-// hosts before that.
+// hosts before that. ssh expands tokens in them.
 func (a arguments) jump(program, before, last string) ([]string, error) {
 	user, host, port := splitJump(last)
-	if host == "" || strings.HasPrefix(host, "-") || strings.HasPrefix(user, "-") {
+	if strings.Contains(before+last, "%") || host == "" || strings.HasPrefix(host, "-") || strings.HasPrefix(user, "-") {
 		return nil, unsupported("proxyjump %s", last)
 	}
 	argv := []string{program}

@@ -182,6 +182,8 @@ var diffCases = []diffCase{
 	{name: "jumps, the second has its own", config: []string{"ProxyJump y,z", "Host y", "HostName 127.0.0.1", "Port {port:rsa}", "Host z", "HostName 127.0.0.1", "Port {port:good}", "ProxyJump w", "Host w", "HostName 127.0.0.1", "Port {port:two}"}, known: allKnown},
 	{name: "jumps, the first has its own", config: []string{"ProxyJump y,z", "Host y", "HostName 127.0.0.1", "Port {port:rsa}", "ProxyJump w", "Host z", "HostName 127.0.0.1", "Port {port:good}", "Host w", "HostName 127.0.0.1", "Port {port:oldname}"}, known: allKnown},
 	{name: "jump that forwards nothing", config: []string{"ProxyJump y", "Host y", "HostName 127.0.0.1", "Port {port:noforward}"}, known: allKnown, refused: true},
+	{name: "jump with a token for its account", config: []string{"ProxyJump %r@127.0.0.1:{port:rsa}"}, known: allKnown, left: true},
+	{name: "jump with a token for its name", config: []string{"ProxyJump y-%n", "Host y-x", "HostName 127.0.0.1", "Port {port:rsa}"}, known: allKnown, left: true},
 	{name: "jump with an account", config: []string{"ProxyJump mitopass@127.0.0.1:{port:rsa}"}, known: allKnown},
 
 	// What is asked for there.

@@ -115,6 +115,9 @@ func TestJumpArguments(t *testing.T) {
 		{"", "::1", "ssh -F /c -o ClearAllForwardings=yes -- ::1"},
 		{"", "-oProxyCommand=x", ""},
 		{"", "-x@h", ""},
+		{"", "%r@h", ""},
+		{"", "gw-%n", ""},
+		{"gw-%n", "h", ""},
 	} {
 		argv, err := arguments{"/c"}.jump("ssh", tt.before, tt.last)
 		if got := strings.Join(argv, " "); got != tt.want || (err != nil) != (tt.want == "") {
