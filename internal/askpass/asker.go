@@ -69,9 +69,9 @@ func (p Place) asksPassword(text string) bool {
 	}
 	prefix := "(" + p.String() + ") "
 	if len(text) > len(prefix) && same(text[:len(prefix)], prefix, "("+p.User) {
-		return passwordWords(strings.ToLower(text[len(prefix):]), strings.ToLower(p.User))
+		return connect.AsksPassword(text[len(prefix):], p.User)
 	}
-	return !p.Knows && passwordWords(strings.ToLower(text), strings.ToLower(p.User))
+	return !p.Knows && connect.AsksPassword(text, p.User)
 }
 
 // same compares questions: the beginning, with the user's name, as it is; the host, which ssh turns into lower case, without case.
@@ -81,19 +81,6 @@ func same(text, want, begin string) bool {
 
 // cut is the beginning of s, of at most n bytes.
 func cut(s string, n int) string { return s[:min(n, len(s))] }
-
-// passwordWords tells whether a server asks for an account's password, in the closed list of words that PAM's modules have for
-// that. rest and user are in lower case. A code, a PIN and a new password are asked for in other words.
-func passwordWords(rest, user string) bool {
-	rest = strings.TrimRight(rest, " ")
-	switch rest {
-	case "password:", "ldap password:", "unix password:", user + "'s password:", "password for " + user + ":":
-		return true
-	}
-	host, for_ := strings.CutPrefix(rest, "password for "+user+"@")
-	host, ends := strings.CutSuffix(host, ":")
-	return for_ && ends && host != "" && !strings.ContainsAny(host, " :\t\r\n")
-}
 
 // serverPrefix begins each question of a server, of an ssh that Knows.
 var serverPrefix = regexp.MustCompile(`^\(([^()\s]+@[^()\s]+)\) `)

@@ -196,7 +196,7 @@ func kindOf(hint, text string) Kind {
 	}
 	if loc := serverPrefix.FindStringIndex(text); loc != nil {
 		user, _, _ := strings.Cut(account(text), "@")
-		if passwordWords(strings.ToLower(text[loc[1]:]), strings.ToLower(user)) {
+		if connect.AsksPassword(text[loc[1]:], user) {
 			return Password
 		}
 		return Other
@@ -206,7 +206,7 @@ func kindOf(hint, text string) Kind {
 			return w.kind
 		}
 	}
-	if ownQuestion.MatchString(text) || passwordWords(strings.ToLower(text), "") {
+	if ownQuestion.MatchString(text) || connect.AsksPassword(text, "") {
 		return Password
 	}
 	return Other

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"os"
-	"regexp"
 	"runtime"
 	"slices"
 	"strconv"
@@ -12,6 +11,8 @@ import (
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
+
+	"github.com/mitogen-go/mitogen/internal/connect"
 )
 
 // A login authenticates one connection. What it can't do as ssh would is left to the ssh program,
@@ -151,19 +152,13 @@ func (a *login) give() (string, error) {
 	return a.password, nil
 }
 
-// question matches how servers ask for the account's password.
-var question = regexp.MustCompile(`(?i)^[^\x00-\x1f]*password(?: for [^\x00-\x1f:]+)?: ?$`)
-
-// otherSecret matches questions for what isn't the account's password, or no longer.
-var otherSecret = regexp.MustCompile(`(?i)one.?time|otp|token|code|new|again|retype|verif`)
-
 // answer is the ssh.KeyboardInteractiveChallenge. The password is given to a single question for
 // it that isn't echoed. Nothing else is answered.
 func (a *login) answer(_, _ string, questions []string, echos []bool) ([]string, error) {
 	if len(questions) == 0 {
 		return nil, nil
 	}
-	if len(questions) > 1 || echos[0] || !question.MatchString(questions[0]) || otherSecret.MatchString(questions[0]) {
+	if len(questions) > 1 || echos[0] || !connect.AsksPassword(questions[0], a.c.get("user")) {
 		a.skip(unsupported("%s asks for more than a password", methodQuestions))
 		return nil, a.skipped
 	}

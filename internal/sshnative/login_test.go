@@ -137,7 +137,12 @@ func TestQuestions(t *testing.T) {
 	}{
 		{"password", []round{{"Password: "}}, "PASSWORD"},
 		{"as FreeBSD asks", []round{{"Password for me@host:"}}, "PASSWORD"},
-		{"with the account", []round{{"(me@127.0.0.1) Password: "}}, "PASSWORD"},
+		{"with another account", []round{{"(root@bastion) Password: "}}, ""},
+		{"for another account", []round{{"Password for root: "}}, ""},
+		{"expired", []round{{"(current) UNIX password: "}}, ""},
+		{"expired, in other words", []round{{"Current Password: "}}, ""},
+		{"of something else", []round{{"[sudo] password: "}}, ""},
+		{"of a key", []round{{"Private key password: "}}, ""},
 		{"twice", []round{{"Password: "}, {"Password: "}}, "PASSWORD"},
 		{"then a new one", []round{{"Password: "}, {"New password: "}}, "PASSWORD"},
 		{"then a code", []round{{"Password: "}, {"Verification code: "}}, "PASSWORD"},
