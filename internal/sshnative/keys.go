@@ -88,8 +88,15 @@ func (a *login) offers(id *identity, all []*identity) bool {
 	if bits := rsaBits(id.key); bits > 0 && bits < a.c.rsaSize() {
 		return false
 	}
-	id.signer = &signer{id.key, names, open, func(err error) { a.failed(id, err) }}
+	id.signer = &signer{id.key, names, open, func() { a.signed = id.key }, func(err error) { a.failed(id, err) }}
 	return true
+}
+
+// rotate puts the identities after the one of a key first. ssh goes on with them after a key that
+// was accepted and isn't enough.
+func rotate(all []*identity, key ssh.PublicKey) []*identity {
+	i := slices.IndexFunc(all, func(id *identity) bool { return key != nil && equalKeys(id.key, key) })
+	return slices.Concat(all[i+1:], all[:i+1])
 }
 
 // String names an identity for messages.
@@ -128,6 +135,9 @@ func (a *login) private(id *identity) (ssh.AlgorithmSigner, error) {
 	text, err := os.ReadFile(id.file)
 	if err != nil {
 		return nil, err
+	}
+	if bytes.ContainsRune(text, '\r') { // which not every ssh can read
+		return nil, unsupported("line ends of %s", id.file)
 	}
 	s, err := ssh.ParsePrivateKey(text)
 	if locked := (*ssh.PassphraseMissingError)(nil); errors.As(err, &locked) && a.passphrase != "" {
@@ -267,6 +277,7 @@ type signer struct {
 	key   ssh.PublicKey
 	names []string // of signatures, the preferred first
 	open  func() (ssh.AlgorithmSigner, error)
+	made  func()      // is told of a signature
 	fail  func(error) // is told why there is no signature
 }
 
@@ -282,6 +293,7 @@ func (s *signer) SignWithAlgorithm(rand io.Reader, data []byte, name string) (*s
 	if err == nil {
 		var made *ssh.Signature
 		if made, err = private.SignWithAlgorithm(rand, data, name); err == nil {
+			s.made()
 			return made, nil
 		}
 	}

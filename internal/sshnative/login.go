@@ -28,6 +28,8 @@ type login struct {
 	given   bool            // the password has been sent
 	skipped error           // an ErrUnsupported: what ssh would have done besides
 	stages  int             // methods of several that have succeeded
+	signed  ssh.PublicKey   // the last that has signed
+	from    ssh.PublicKey   // the one that had when this stage began
 	tried   map[string]bool // methods, since the last that has succeeded
 	methods []string        // what the server takes
 	agent   io.Closer       // or nil
@@ -73,7 +75,7 @@ func (a *login) next(state *ssh.ClientAuthContext) (ssh.AuthMethod, error) {
 		return nil, err
 	}
 	if n := len(state.PartialSuccessMethods); a.tried == nil || n != a.stages {
-		a.stages, a.tried, a.after = n, map[string]bool{}, 0
+		a.stages, a.tried, a.after, a.from = n, map[string]bool{}, 0, a.signed
 	}
 	a.methods = state.AllowedMethods
 	for _, name := range a.order() {
@@ -185,6 +187,7 @@ func (a *login) signers(state *ssh.ClientAuthContext) ([]ssh.Signer, error) {
 		a.skip(err)
 		return nil, err
 	}
+	a.keys = rotate(a.keys, a.from)
 	var signers []ssh.Signer
 	for _, id := range a.keys[min(a.after, len(a.keys)):] {
 		signers = append(signers, id.signer)

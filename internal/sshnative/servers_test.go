@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -62,6 +63,7 @@ var settings = map[string]string{
 	"cbc":       "HostKey host-ed25519\nCiphers aes128-cbc\nMACs hmac-sha1\n",
 	"ctr":       "HostKey host-ed25519\nCiphers aes128-ctr\nMACs hmac-sha1,hmac-sha2-256\n",
 	"two":       "HostKey host-ed25519\nAuthenticationMethods publickey,password\n",
+	"twokeys":   "HostKey host-ed25519\nAuthenticationMethods publickey,publickey\n",
 	"nokeys":    "HostKey host-ed25519\nPubkeyAuthentication no\n",
 	"oldsigs":   "HostKey host-ed25519\nPubkeyAcceptedAlgorithms ssh-rsa\n",
 	"pam":       "HostKey host-ed25519\nUsePAM yes\nKbdInteractiveAuthentication yes\nPasswordAuthentication no\n",
@@ -107,6 +109,7 @@ func newWorld(t *testing.T) *world {
 	w.keygen(t, "-t", "rsa", "-b", "2048", "-m", "PEM", "-N", "secret", "-C", "", "-f", "id-lockedpem")
 	w.write(t, "id-unlocked", string(w.read(t, "id-locked")), 0o600)
 	w.keygen(t, "-p", "-P", "secret", "-N", "", "-f", "id-unlocked")
+	w.write(t, "crlf", strings.ReplaceAll(string(w.read(t, "id-ed25519")), "\n", "\r\n"), 0o600)
 	var authorized []byte
 	for _, name := range []string{"id-ed25519", "id-ecdsa", "id-rsa", "id-short", "id-locked", "id-pem", "id-lockedpem"} {
 		authorized = append(authorized, w.read(t, name+".pub")...)
