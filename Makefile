@@ -6,7 +6,7 @@ SHELL := bash
 
 # Tests run what they need only with these; CGO is off wherever the race detector doesn't want it.
 export CGO_ENABLED ?= 0
-TIMEOUT   ?= 10m
+TIMEOUT   ?= 20m
 FUZZTIME  ?= 30s
 # Releases of ansible-core that tests use: the oldest, the newest and the next one. Tests find them in MITOGEN_ANSIBLE.
 RELEASES  ?= 2.14 newest next

@@ -493,7 +493,7 @@ func TestNoProgram(t *testing.T) {
 
 // The other Pythons that there are have modules run as their own wrappers do.
 func TestOtherPythons(t *testing.T) {
-	if testing.Short() || os.Getenv("MITOGEN_ANSIBLE") == "" {
+	if testing.Short() || os.Getenv("MITOGEN_ANSIBLE_ALL") == "" {
 		t.Skip("long")
 	}
 	oldest := map[string]int{"2.14": 0, "2.16": 0, "2.18": 8, "2.19": 8, "2.20": 9, "2.21": 9}
