@@ -50,7 +50,7 @@ func places(s *stage, first, second *lab.Port) []place {
 		{"become", o{"become": true}, "root"},
 		{"other", o{"become": true, "become_user": lab.Log}, lab.Log},
 		{"asks", o{"user": lab.Pass, "become": true, "become_password": s.l.Password}, "root"},
-		{"target", o{"target": "local"}, "root"},
+		{"target", o{"target": "local", "user": "root"}, "root"},
 		{"last", o{}, at(lab.Play, first)},
 	}
 }

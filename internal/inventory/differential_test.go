@@ -348,7 +348,7 @@ becomeuser ansible_become=1 ansible_become_user=b ansible_sudo_user=a ansible_be
 becomeempty ansible_become=1 ansible_become_user='' ansible_become_flags=''
 becomeflags ansible_become=1 ansible_become_flags='-HSn -g wheel' ansible_become_exe=/opt/sudo
 becomelogin ansible_become=1 ansible_sudo_flags='-i' ansible_become_flags=-E ansible_become_pass=p
-becomefalse ansible_become=1 ansible_become_user=False ansible_become_pass=0 ansible_become_exe=0
+becomefalse ansible_become=1 ansible_become_user=False ansible_become_exe=0
 becomefalseflags ansible_become=1 ansible_become_flags=0
 becomewho ansible_become=1 ansible_become_flags='-u x'
 su ansible_become=1 ansible_become_method=su ansible_su_user=x ansible_su_pass=p ansible_become_flags=-m

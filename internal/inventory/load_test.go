@@ -105,7 +105,8 @@ func TestEncrypted(t *testing.T) {
 	}
 	t.Setenv("ANSIBLE_VAULT_PASSWORD_FILE", "pass")
 	v = load(t, "hosts")
-	if vars := v.Vars(v.Host("a")); vars["ansible_user"].Value != "boss" || !vars["x"].Vault {
+	// Since 2.22 such values aren't told, and must not be taken for a text.
+	if vars := v.Vars(v.Host("a")); vars["ansible_user"].Value != "boss" && !vars["ansible_user"].Vault || !vars["x"].Vault {
 		t.Errorf("%+v", vars)
 	}
 	t.Setenv("PATH", dir)

@@ -32,9 +32,12 @@ func (r *yamlReader) variable(n *yaml.Node) (Var, error) {
 	return v, err
 }
 
+// redacted is what ansible-inventory says since 2.22 in place of a value of an encrypted file.
+const redacted = "$REDACTED$"
+
 // isVault tells an encrypted value, of YAML or of JSON.
 func isVault(n *yaml.Node) bool {
-	return n.Tag == "!vault" || n.Tag == "!vault-encrypted" ||
+	return n.Kind == yaml.ScalarNode && n.Value == redacted || n.Tag == "!vault" || n.Tag == "!vault-encrypted" ||
 		n.Kind == yaml.MappingNode && len(n.Content) == 2 && n.Content[0].Value == "__ansible_vault"
 }
 
