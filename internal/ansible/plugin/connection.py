@@ -299,6 +299,7 @@ PLAIN = re.compile(r'[\w ./=:@%+,~-]*$', re.ASCII)
 MAIN = os.getpid()          # of the playbook, where Ansible loads this before it forks
 PATIENCE = 30               # seconds that a daemon, or an interpreter, may take to start
 CHUNK = 1 << 19
+ONCE = {}                   # what this_process() has found
 ASKED = mmap.mmap(-1, 1 << 14)  # shared with tasks' processes: whether a host's connection has been asked for
 
 display = Display()
@@ -330,6 +331,13 @@ def origin():
         directory = '/'
     names = LEADING + tuple(n for n in os.environ if n.startswith(LEADING_PREFIXES))
     return {'dir': to_text(directory), 'env': dict((n, os.environ.get(n)) for n in names)}
+
+
+def this_process():
+    """What is the same for all requests of this process: where its sockets are, and its origin. A task's process does that task alone."""
+    if ONCE.get('pid') != os.getpid():
+        ONCE.update(pid=os.getpid(), directory=socket_directory(), origin=origin())
+    return ONCE
 
 
 class Unusable(Exception):
@@ -471,7 +479,7 @@ class Session:
         target = to_text(target).replace('{host}', address) if target else address
         options = self.options(self.option, self.known(target), self.option('password') or self.connection._play_context.password)
         return {'op': 'ansible', 'protocol': PROTOCOL, 'host': self.name or to_text(self.option('host')), 'target': target, 'options': options,
-                'via': self.way(self.option('mitogen_via')), 'origin': origin()}
+                'via': self.way(self.option('mitogen_via')), 'origin': this_process()['origin']}
 
     def check(self):
         """Raise an error for variables that decide how the host is reached, and can't be taken."""
@@ -655,9 +663,10 @@ class Session:
     # The daemon
 
     def socket_path(self):
+        once = this_process()
         if self.option('mitogen_persist'):
-            return os.environ.get('MITOGEN_SOCKET') or os.path.join(socket_directory(), 'daemon.sock')
-        return os.path.join(socket_directory(), 'ansible-%d.sock' % self.pid)
+            return os.environ.get('MITOGEN_SOCKET') or os.path.join(once['directory'], 'daemon.sock')
+        return os.path.join(once['directory'], 'ansible-%d.sock' % self.pid)
 
     def dial(self, path):
         """A socket of a daemon, which is started if there is none."""
