@@ -1,9 +1,6 @@
 package sshnative
 
 import (
-	"io"
-	"os"
-	"os/exec"
 	"strings"
 )
 
@@ -50,25 +47,6 @@ func parseArguments(argv []string) (a arguments, err error) {
 		}
 	}
 	return a, unsupported("no -- before the host")
-}
-
-// notScript leaves the host to a script in ssh's place. A script can do what ssh -G doesn't tell:
-// start ssh as another user, in another network or with options that its jumps don't have.
-func notScript(program string) error {
-	path, err := exec.LookPath(program)
-	if err != nil {
-		return unsupported("%v", err)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return unsupported("%v", err)
-	}
-	defer f.Close()
-	magic := make([]byte, 2)
-	if _, err := io.ReadFull(f, magic); err != nil || string(magic) == "#!" {
-		return unsupported("%s is a script", path)
-	}
-	return nil
 }
 
 // jump returns the command line that ssh would use for the last host of a ProxyJump. before are the

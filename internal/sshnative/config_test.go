@@ -105,24 +105,6 @@ func TestParseArguments(t *testing.T) {
 	}
 }
 
-// A script in ssh's place makes the connection itself.
-func TestScript(t *testing.T) {
-	dir := t.TempDir()
-	for name, text := range map[string]string{"script": "#!/bin/sh\nexec ssh \"$@\"\n", "empty": ""} {
-		file := filepath.Join(dir, name)
-		if err := os.WriteFile(file, []byte(text), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		_, err := Start(t.Context(), Options{Argv: []string{file, "--", "x"}, Command: "true"})
-		if !errors.Is(err, ErrUnsupported) || !strings.Contains(err.Error(), "is a script") {
-			t.Errorf("%s: got %v, want that it is left to the script", name, err)
-		}
-	}
-	if err := notScript("ssh"); err != nil {
-		t.Errorf("ssh: got %v, want no error", err)
-	}
-}
-
 func TestJumpArguments(t *testing.T) {
 	for _, tt := range []struct{ before, last, want string }{
 		{"", "h", "ssh -F /c -o ClearAllForwardings=yes -- h"},

@@ -34,10 +34,7 @@ func (d *dialer) close() {
 
 // start connects and starts the command.
 func (d *dialer) start(ctx context.Context) (*Process, error) {
-	err := notScript(d.opt.Argv[0])
-	if err != nil {
-		return nil, err
-	}
+	var err error
 	if d.args, err = parseArguments(d.opt.Argv); err != nil {
 		return nil, err
 	}
