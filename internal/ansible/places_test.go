@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -128,10 +129,15 @@ func (s *stage) atPlaces(plugin string, all []place, first *lab.Port) map[string
 			s.t.Fatal(err)
 		}
 	}
-	if err := os.WriteFile("/root/who", []byte("root"), 0o644); err != nil {
+	root, err := user.Lookup("root")
+	if err != nil {
 		s.t.Fatal(err)
 	}
-	defer os.Remove("/root/who")
+	who := filepath.Join(root.HomeDir, "who")
+	if err := os.WriteFile(who, []byte("root"), 0o644); err != nil {
+		s.t.Fatal(err)
+	}
+	defer os.Remove(who)
 	list, err := json.Marshal(map[string]any{"places": all, "port": first.Number, "key": s.l.Key})
 	if err != nil {
 		s.t.Fatal(err)

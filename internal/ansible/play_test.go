@@ -35,40 +35,6 @@ func TestMain(m *testing.M) {
 	os.Exit(lab.Main(m))
 }
 
-// playbooks are what the long tests run with: the first of releases, and in `make test-ansible` all.
-func playbooks(t *testing.T) []string {
-	t.Helper()
-	all := releases(t)
-	if os.Getenv("MITOGEN_ANSIBLE_ALL") == "" {
-		return all[:1]
-	}
-	return all
-}
-
-// releases are ansible-playbook of several releases, the oldest first: $MITOGEN_ANSIBLE has them, as `make test` sets it, else it is the one that is installed.
-func releases(t *testing.T) []string {
-	t.Helper()
-	if list := os.Getenv("MITOGEN_ANSIBLE"); list != "" {
-		return strings.Fields(list)
-	}
-	path, err := exec.LookPath("ansible-playbook")
-	if err != nil {
-		t.Skip("there is no ansible-playbook")
-	}
-	return []string{path}
-}
-
-// release says which Ansible a program is.
-func release(t *testing.T, playbook string) string {
-	t.Helper()
-	out, err := exec.Command(playbook, "--version").Output()
-	m := regexp.MustCompile(`core (\d+\.\d+)`).FindSubmatch(out)
-	if err != nil || m == nil {
-		t.Fatalf("%s: %v: %s", playbook, err, out)
-	}
-	return string(m[1])
-}
-
 // stage is a directory to run playbooks in.
 type stage struct {
 	t        *testing.T

@@ -139,7 +139,7 @@ func (a *Answerer) logIn() (string, error) {
 	return a.password, nil
 }
 
-// refused is what to say of the password.
+// refused returns the text of an error about the password.
 func (a *Answerer) refused() string { return a.place.String() + ": password was refused" }
 
 func (a *Answerer) unlock(key string) (string, error) {

@@ -60,7 +60,7 @@ func TestKinds(t *testing.T) {
 	}
 }
 
-// place is where the ssh of the tests' Answerers leads.
+// place has the account and host of the tests' Answerers.
 var place = Place{User: "me", Host: "h", Knows: true}
 
 const (

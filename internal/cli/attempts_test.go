@@ -26,7 +26,7 @@ func recorded(t *testing.T, r *recorder.Server, more string) (config string) {
 	return config
 }
 
-// commands are what connects.
+// commands has each command that connects, with its arguments.
 var commands = map[string][]string{"ping": nil, "call": {"os:getpid"}, "run": {"-c", "print('well')"}, "exec": {"--", "true"}}
 
 // Without a terminal no server sees a password that wasn't given, nor one twice, whatever is tried again; by a daemon, too.

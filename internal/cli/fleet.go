@@ -293,7 +293,7 @@ func (h *host) connect(stdout io.Writer) error {
 	return nil
 }
 
-// onTheWay is what flags say of hosts that others are reached through: ssh's password is for those at the end.
+// onTheWay returns the flags' options for a host that others are reached through. The password of ssh is for the last host alone.
 func onTheWay(o mitogen.ConnectOptions) mitogen.ConnectOptions {
 	o.SSH.Password = ""
 	return o

@@ -8,7 +8,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/connect"
 )
 
-// merged is what holds for one hop: what the inventory says, else the flags.
+// merged returns the options of one hop. The inventory's win over the flags'.
 func merged(c mitogen.ConnectOptions, w *connect.Options) mitogen.ConnectOptions {
 	if w.Python != nil {
 		c.Python = w.Python

@@ -1,0 +1,48 @@
+package ansible_test
+
+import (
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// playbooks returns the programs of the long tests: the first of releases, and all of them in
+// `make test-ansible`.
+func playbooks(t *testing.T) []string {
+	t.Helper()
+	all := releases(t)
+	if os.Getenv("MITOGEN_ANSIBLE_ALL") == "" {
+		return all[:1]
+	}
+	return all
+}
+
+// releases returns the ansible-playbook of several releases, the oldest first. $MITOGEN_ANSIBLE has
+// them, as `make test` sets it; else the installed one is the only one. CI must have one.
+func releases(t *testing.T) []string {
+	t.Helper()
+	if list := os.Getenv("MITOGEN_ANSIBLE"); list != "" {
+		return strings.Fields(list)
+	}
+	path, err := exec.LookPath("ansible-playbook")
+	switch {
+	case err != nil && os.Getenv("CI") == "true":
+		t.Fatal("find ansible-playbook: got none, want the one that make setup installs")
+	case err != nil:
+		t.Skip("ansible-playbook is not installed")
+	}
+	return []string{path}
+}
+
+// release returns the version of an Ansible program, as "2.14".
+func release(t *testing.T, playbook string) string {
+	t.Helper()
+	out, err := exec.Command(playbook, "--version").Output()
+	m := regexp.MustCompile(`core (\d+\.\d+)`).FindSubmatch(out)
+	if err != nil || m == nil {
+		t.Fatalf("%s: %v: %s", playbook, err, out)
+	}
+	return string(m[1])
+}
