@@ -236,7 +236,7 @@ options:
     vars: [{name: ansible_ssh_timeout}]
     cli: [{name: timeout}]
   pkcs11_provider:
-    description: PKCS11 library of a smart card.
+    description: PKCS11 library of a smart card. A host that has one is left to the ssh plugin.
     type: str
     default: ''
     ini: [{section: ssh_connection, key: pkcs11_provider}]
@@ -283,9 +283,10 @@ NEVER_ASKS = re.compile(r'\S*sudo (-[A-Za-z]+ )*-[A-Za-z]*n[A-Za-z]* ')
 INSIDE = re.compile(r'(?:ssh|%s):[^+]*$' % '|'.join(METHODS))     # a target whose interpreter is the host's own
 ADDRESS = re.compile(r'(?:[^@+\s]+@)?[\w.-]+$')
 V6 = re.compile(r'[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]+(?:%[\w.-]+)?$|\[[0-9A-Fa-f:.]+(?:%[\w.-]+)?\]$')
-# Variables that Ansible itself doesn't take from facts; and what no variable of a connection is from facts.
 PREFIX = re.compile(r'^ansible_')
+# Variables that Ansible itself never takes from facts.
 CLEANED = re.compile(r'ansible_(?:ssh|become)_|ansible_.*_interpreter$')
+# Names that no fact may have, with or without ansible_ before them.
 OWN = tuple('mitogen_' + name for name in ('target', 'via', 'persist', 'native', 'executable', 'pipelining')) + ('inventory_hostname',)
 HARMLESS = ('mitogen_ssh_compression', 'mitogen_ssh_debug_level', 'mitogen_ssh_keepalive_count', 'mitogen_ssh_keepalive_interval')    # Mitogen's own
 DECIDING = {}               # plugins' names: what Session.deciding has found
