@@ -547,10 +547,22 @@ def learn_zip(number, files):
             WARM[name] = files[MEMBERS.where(name)]
     if 'subprocess' in sys.modules:
         steady(sys.modules['subprocess'].Popen)
+    if 'locale' in sys.modules:
+        warm_locale(sys.modules['locale'])
     if hasattr(gc, 'freeze'):
         gc.freeze()
     if collects:
         gc.enable()
+
+
+def warm_locale(locale):
+    """Have the C library read the environment's locale, which it keeps: modules set it, and each would read a dozen files."""
+    before = locale.setlocale(locale.LC_ALL)
+    try:
+        locale.setlocale(locale.LC_ALL, '')
+    except locale.Error:
+        return      # there is none of that name, as modules will find
+    locale.setlocale(locale.LC_ALL, before)
 
 
 def steady(popen):

@@ -431,10 +431,19 @@ def learn_zip(number,files):
    WARM[name]=files[MEMBERS.where(name)]
  if'subprocess'in sys.modules:
   steady(sys.modules['subprocess'].Popen)
+ if'locale'in sys.modules:
+  warm_locale(sys.modules['locale'])
  if hasattr(gc,'freeze'):
   gc.freeze()
  if collects:
   gc.enable()
+def warm_locale(locale):
+ before=locale.setlocale(locale.LC_ALL)
+ try:
+  locale.setlocale(locale.LC_ALL,'')
+ except locale.Error:
+  return
+ locale.setlocale(locale.LC_ALL,before)
 def steady(popen):
  poll=popen.poll
  def steady_poll(self):
