@@ -117,7 +117,7 @@ type Error struct {
 func (e *Error) Error() string {
 	var b strings.Builder
 	if e.Hop != "" {
-		fmt.Fprintf(&b, "connect %s: ", CleanLine(e.Hop))
+		fmt.Fprintf(&b, "connect %s: ", e.Hop)
 	}
 	b.WriteString(e.Kind.Error())
 	if e.Kind == ErrDied {
@@ -126,7 +126,7 @@ func (e *Error) Error() string {
 	if line := lastLine(e.Text); line != "" {
 		b.WriteString(": " + line)
 	}
-	return b.String()
+	return CleanLine(b.String())
 }
 
 // Unwrap makes errors.Is find the kind.

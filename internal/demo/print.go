@@ -8,8 +8,9 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
-	"unicode"
 	"unicode/utf8"
+
+	"github.com/mitogen-go/mitogen/internal/printable"
 )
 
 // lineWidth is where paragraphs are broken.
@@ -51,7 +52,7 @@ func (p *printer) paint(code, s string) string {
 func (p *printer) say(text string) {
 	var b strings.Builder
 	width := 0
-	for _, word := range strings.Fields(text) {
+	for _, word := range strings.Fields(printable.Text(text)) {
 		if width+len(word) >= lineWidth {
 			b.WriteByte('\n')
 			width = 0
@@ -71,18 +72,18 @@ func (p *printer) scene(format string, args ...any) {
 	p.scenes++
 	n := p.scenes
 	p.mu.Unlock()
-	p.write("\n" + p.paint("1;36", fmt.Sprintf("%d. %s", n, fmt.Sprintf(format, args...))) + "\n")
+	p.write("\n" + p.paint("1;36", fmt.Sprintf("%d. %s", n, printable.Line(fmt.Sprintf(format, args...)))) + "\n")
 }
 
 // result writes a line about what came of it.
 func (p *printer) result(format string, args ...any) {
-	p.write("   " + p.paint("32", "=>") + " " + safe(fmt.Sprintf(format, args...)) + "\n")
+	p.write("   " + p.paint("32", "=>") + " " + printable.Line(fmt.Sprintf(format, args...)) + "\n")
 }
 
 // text writes lines from there.
 func (p *printer) text(s string) {
 	for line := range strings.Lines(s) {
-		p.write("      " + safe(strings.TrimSuffix(line, "\n")) + "\n")
+		p.write("      " + printable.Line(strings.TrimRight(line, "\r\n")) + "\n")
 	}
 }
 
@@ -91,7 +92,8 @@ func (p *printer) table(rows [][]string) {
 	width := make([]int, len(rows[0]))
 	for _, row := range rows {
 		for i, cell := range row {
-			width[i] = max(width[i], utf8.RuneCountInString(cell))
+			row[i] = printable.Line(cell)
+			width[i] = max(width[i], utf8.RuneCountInString(row[i]))
 		}
 	}
 	for _, row := range rows {
@@ -106,16 +108,6 @@ func (p *printer) table(rows [][]string) {
 		}
 		p.write(b.String() + "\n")
 	}
-}
-
-// safe shows what isn't printable as a question mark.
-func safe(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return '?'
-	}, s)
 }
 
 // stream returns a Writer for the lines of stdout or stderr from there.
@@ -152,7 +144,7 @@ func (s *stream) Write(b []byte) (int, error) {
 }
 
 func (s *stream) line(b []byte) {
-	s.p.write("   " + s.p.paint("2", s.name+" |") + " " + safe(string(b)) + "\n")
+	s.p.write("   " + s.p.paint("2", s.name+" |") + " " + printable.Line(string(b)) + "\n")
 }
 
 // flush writes a last line without an end.
@@ -188,6 +180,6 @@ func (h *handler) Handle(_ context.Context, r slog.Record) error {
 		add(a)
 	}
 	r.Attrs(add)
-	h.p.write("   " + h.p.paint("33", "log "+r.Level.String()+" |") + " " + safe(text) + "\n")
+	h.p.write("   " + h.p.paint("33", "log "+r.Level.String()+" |") + " " + printable.Line(text) + "\n")
 	return nil
 }

@@ -27,7 +27,8 @@ const graph = `
 internal/wire:
 internal/pickle:
 internal/pysource:
-internal/connect:
+internal/printable:
+internal/connect:      internal/printable
 internal/route:        internal/wire
 internal/boot:
 internal/boot/gen:     internal/pysource
@@ -38,20 +39,21 @@ internal/forward:      internal/wire internal/pysource internal/modules internal
 internal/stream:       internal/wire
 internal/peer:
 internal/spawn:        internal/connect internal/peer
-internal/jsonvalue:    internal/pickle
+internal/jsonvalue:    internal/pickle internal/printable
 internal/askpass:      internal/connect internal/peer
 internal/sshmux:       internal/peer
 internal/sshconf:
 internal/proxy:        internal/peer
 internal/sshnative:    internal/connect internal/sshconf
 internal/engine:       internal/wire internal/pickle internal/connect internal/sshconf internal/route internal/boot internal/pysource internal/modules internal/bundle internal/forward internal/stream internal/spawn internal/askpass internal/proxy internal/sshmux internal/sshnative
+internal/audit:        internal/jsonvalue internal/engine
 internal/jsonline:
 internal/ansible:      internal/pickle internal/wire internal/boot internal/connect internal/jsonline internal/engine
 internal/daemon:       internal/pickle internal/connect internal/sshconf internal/jsonvalue internal/modules internal/peer internal/askpass internal/engine internal/jsonline internal/ansible
 .:                     internal/wire internal/pickle internal/connect internal/askpass internal/engine internal/daemon
 internal/inventory:    internal/connect
-internal/demo:         .
-internal/cli:          . internal/ansible internal/connect internal/jsonvalue internal/askpass internal/daemon internal/modules internal/inventory internal/demo
+internal/demo:         . internal/printable
+internal/cli:          . internal/printable internal/audit internal/ansible internal/connect internal/jsonvalue internal/askpass internal/daemon internal/modules internal/inventory internal/demo
 internal/packages:
 cmd/mitogen:           . internal/cli
 

@@ -12,10 +12,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/mitogen-go/mitogen/internal/pickle"
+	"github.com/mitogen-go/mitogen/internal/printable"
 )
 
 // maxJSON bounds what one value may become: shared parts are written each time they occur.
@@ -245,7 +245,7 @@ func (e *valueEncoder) rune(r rune) {
 	switch {
 	case ok:
 		e.write(short)
-	case unicode.IsPrint(r):
+	case printable.Rune(r):
 		e.b = utf8.AppendRune(e.b, r)
 	case r < 0x10000:
 		e.write(fmt.Sprintf(`\u%04x`, r))
@@ -424,7 +424,7 @@ func floatOf(v any) (float64, bool) {
 	return 0, false
 }
 
-// EscapeControls writes what encoding/json lets pass as escapes: DEL, C1 controls, direction marks and the like.
+// EscapeControls writes what encoding/json lets pass as escapes: DEL, C1 controls, direction marks and the like. b is JSON.
 func EscapeControls(b []byte) []byte {
 	e := valueEncoder{b: make([]byte, 0, len(b))}
 	for i := 0; i < len(b); {

@@ -35,6 +35,7 @@ func TestEncodeValue(t *testing.T) {
 		{complex(1, math.Inf(1)), `{"$complex":[1.0,{"$float":"inf"}]}`},
 		{"äöü \"quoted\" \\ \t\r\n", `"äöü \"quoted\" \\ \t\r\n"`},
 		{"\x00\x1b\x7f\u009b\u202e", `"\u0000\u001b\u007f\u009b\u202e"`},
+		{"\u2028\u0085\u200b\ufe0f\u3164\u061c\u2066", `"\u2028\u0085\u200b\ufe0f\u3164\u061c\u2066"`},
 		{"\xed\xa0\x80", `"\ud800"`},
 		{"\xff", `"\ufffd"`},
 		{"😀\U000e0041", `"😀\udb40\udc41"`},
