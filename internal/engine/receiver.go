@@ -122,7 +122,10 @@ func (e *Engine) Send(ctx context.Context, to pickle.Sender, value any) error {
 		return route.ErrGone
 	}
 	e.admit(c, value)
-	b, err := pickle.Append(nil, value, c.mode)
+	e.mu.Lock()
+	mode := c.mode
+	e.mu.Unlock()
+	b, err := pickle.Append(nil, value, mode)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,47 @@
+package engine
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/mitogen-go/mitogen/internal/pickle"
+	"github.com/mitogen-go/mitogen/internal/route"
+)
+
+// slowValue takes until its context is up to be encoded.
+type slowValue struct{ ready <-chan struct{} }
+
+func init() {
+	pickle.Register(func(v slowValue) (string, error) {
+		select {
+		case <-v.ready:
+		case <-time.After(patience):
+			return "", errors.New("context isn't up")
+		}
+		return "value", nil
+	}, nil)
+}
+
+// The form of a value is read under the lock that HELLO sets it under: the race detector sees it if it isn't.
+func TestSendWhileHelloComes(t *testing.T) {
+	e, fakes := fakeEngine(t, Options{})
+	for range 5 {
+		c, err := e.Start("local", ConnectOptions{Fresh: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := <-fakes
+		sent := make(chan error, 1)
+		go func() {
+			sent <- e.Send(within(t), pickle.Sender{Context: uint32(c.id), Handle: 1000}, slowValue{c.ready})
+		}()
+		time.Sleep(5 * time.Millisecond) // without a word between the two, which would order them
+		f.raw([]byte("MITO-EC0\n"))
+		f.hello(c.id)
+		if err := <-sent; err != nil && !errors.Is(err, route.ErrGone) {
+			t.Errorf("send: got %v, want no error", err)
+		}
+		c.Close()
+	}
+}
