@@ -38,11 +38,12 @@ var (
 	ErrCancelled = engine.ErrCancelled // the call's ctx ended; with its error
 	ErrKilled    = engine.ErrKilled    // and the call did not, so that its context was killed
 	ErrClosed    = engine.ErrClosed    // by Close
+	ErrAudit     = engine.ErrAudit     // Options.Audit returned an error
 )
 
 // CallError is a Python exception that ended a call: name of the Context, Module and Type of its class, Text (str() of it),
-// Traceback as Python prints it, with source lines, and Args where they are plain values. Text and Traceback are as they
-// came: not made safe for a terminal.
+// Traceback as Python prints it, with source lines, and Args where they are plain values. Error and Traceback are safe for a
+// terminal. Module, Type, Text and Args are as they came.
 type CallError = engine.CallError
 
 // ConnectError is a connection that failed: Hop as typed, Phase ("start", "log in", "python"), Kind (for errors.Is), Status

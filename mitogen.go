@@ -51,7 +51,8 @@ type Options struct {
 	Rewrite func(name, path string, source []byte) []byte
 
 	// Logger receives the records of Python's logging module in all contexts, and what the engine itself has to
-	// report. Nil: slog.Default().
+	// report. Their text is safe for a terminal. Messages and the attribute "traceback" may have several lines. Nil:
+	// slog.Default().
 	Logger *slog.Logger
 
 	// Prompt is asked for what a connection turns out to need (a password, a passphrase) and ConnectOptions doesn't
@@ -67,9 +68,18 @@ type Options struct {
 	// MaxMessage is the size of the largest value taken from a context, in bytes. 0: 128 MiB.
 	MaxMessage int
 
+	// Audit is told of what the engine does: see Event. What it returns an error for doesn't happen, all contexts end, and
+	// every error then matches ErrAudit. It is called by one goroutine at a time, and nothing overtakes it. Nil: nobody is told.
+	Audit func(Event) error
+
 	// Grace is the time that a cancelled call is given to end before its context is killed. 0: 2 s.
 	Grace time.Duration
 }
+
+// Event is something that an audit log tells: a context that is started, is up, or gone; a module or file that one was
+// given; a question that was answered; what was refused; a call, run or program that begins or ends. It holds names, never
+// arguments, results or secrets. docs/json.md lists the kinds.
+type Event = engine.Event
 
 // Daemon says where a daemon is ("mitogen daemon"), which keeps contexts connected for others: its Socket (default: the user's own), the
 // Version of the program that it must be, and the Command that starts one where there is none (nil: that is an error, ErrDaemon). What an
@@ -93,7 +103,7 @@ func New(o Options) (*Engine, error) {
 		dial = d.Dial
 	}
 	e, err := engine.New(engine.Options{Dial: dial, Path: o.Path, Packages: o.Packages, Allow: o.Allow, Deny: o.Deny, Rewrite: o.Rewrite,
-		Logger: o.Logger, Prompt: o.Prompt, Heartbeat: o.Heartbeat, MaxMessage: o.MaxMessage, Grace: o.Grace})
+		Logger: o.Logger, Prompt: o.Prompt, Heartbeat: o.Heartbeat, MaxMessage: o.MaxMessage, Grace: o.Grace, Audit: o.Audit})
 	if err != nil {
 		return nil, err
 	}

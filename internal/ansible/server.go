@@ -265,6 +265,7 @@ func failure(err error) *Error {
 	case account:
 		e.Kind, e.Before = "account", true
 	}
+	e.Hop, e.Text = connect.CleanLine(e.Hop), connect.Clean(e.Text)
 	return e
 }
 

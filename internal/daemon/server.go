@@ -33,8 +33,9 @@ type Options struct {
 	Idle    time.Duration // default: DefaultIdle
 	Version string        // of the program; clients of another have the daemon end and start their own
 	Logger  *slog.Logger
-	Ready   func() // called once it listens
-	Owner   int    // process that it ends with; 0: none
+	Ready   func()                   // called once it listens
+	Owner   int                      // process that it ends with; 0: none
+	Audit   func(engine.Event) error // as in engine.Options
 }
 
 // Server is a daemon.
@@ -97,7 +98,7 @@ func Serve(ctx context.Context, o Options) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	s := &Server{opt: o, l: l, lock: lock, stop: stop, sessions: map[*session]bool{}, used: map[*engine.Context]*use{}, last: time.Now()}
-	s.eng, err = engine.New(engine.Options{Logger: o.Logger})
+	s.eng, err = engine.New(engine.Options{Logger: o.Logger, Audit: o.Audit})
 	if err != nil {
 		l.Close()
 		return err

@@ -112,9 +112,9 @@ func failureOf(err error) *failure {
 	case errors.As(err, &lost):
 		return &failure{Context: lost.Context, Hop: lost.Hop, Why: lost.Why, Text: lost.Text}
 	case errors.As(err, &call):
-		return &failure{Exception: call.Module + "." + call.Type, Text: call.Text, Traceback: call.Traceback}
+		return &failure{Exception: connect.CleanLine(call.Module + "." + call.Type), Text: connect.Clean(call.Text), Traceback: call.Traceback}
 	}
-	return &failure{Text: err.Error()}
+	return &failure{Text: connect.Clean(err.Error())}
 }
 
 func (f *failure) err() error {
@@ -126,7 +126,7 @@ func (f *failure) err() error {
 	case f.Why != "":
 		return &engine.LostError{Context: f.Context, Hop: f.Hop, Why: f.Why, Text: f.Text}
 	}
-	return fmt.Errorf("daemon: %s", f.Text)
+	return fmt.Errorf("daemon: %s", connect.CleanLine(f.Text))
 }
 
 // versionError says that the daemon is another program than the client; it is on its way out.

@@ -103,7 +103,7 @@ func (s *Server) do(ctx context.Context, j *job, asker *session) error {
 		}
 	}
 	var err error
-	j.eng, err = engine.New(engine.Options{Path: own, Packages: packages, Logger: slog.New(&logHandler{ch: j.ch}), Dial: s.inside(asker)})
+	j.eng, err = engine.New(engine.Options{Path: own, Packages: packages, Logger: slog.New(&logHandler{ch: j.ch}), Dial: s.inside(asker), Audit: s.opt.Audit})
 	if err != nil {
 		return err
 	}

@@ -47,7 +47,7 @@ func (e *Engine) asker(ctx context.Context, plan connect.Plan) *asker {
 	if prompt == nil || plan.Method == "ssh" || !unanswered(plan) { // ssh asks by askpass
 		return nil
 	}
-	return &asker{prompt: prompt, ctx: ctx, hop: plan.Name, where: plan.Name}
+	return &asker{prompt: e.auditAnswers(plan.Name, prompt), ctx: ctx, hop: plan.Name, where: plan.Name}
 }
 
 // unanswered tells whether a plan has a prompt without an answer.

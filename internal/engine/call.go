@@ -19,12 +19,13 @@ import (
 // Pending is a request on its way. Its answer is one value, or a sequence of them and then an end.
 type Pending struct {
 	c       *Context
-	target  string        // for messages
-	program string        // that it runs
-	done    chan struct{} // closed with the result
-	stream  bool          // items are taken by Next; else they are collected
-	public  bool          // as in wire.Frame
-	waited  atomic.Bool   // somebody waits who doesn't read himself
+	target  string                      // for messages
+	program string                      // that it runs
+	done    chan struct{}               // closed with the result
+	stream  bool                        // items are taken by Next; else they are collected
+	public  bool                        // as in wire.Frame
+	told    func(status int, err error) // tells the audit log of the end; nil: it needs not know
+	waited  atomic.Bool                 // somebody waits who doesn't read himself
 
 	// Protected by Engine.mu:
 	handle wire.Handle
@@ -53,16 +54,32 @@ const outputPatience = 500 * time.Millisecond
 
 // Go makes a call. ctx bounds the wait for room; errors come with the result. With stream, items are to be taken by Next.
 func (c *Context) Go(ctx context.Context, target string, args []any, kwargs map[string]any, stream bool) *Pending {
-	return c.goAs(ctx, "", target, args, kwargs, stream)
+	p := newCall(c, "", target, stream)
+	var err error
+	if p.told, err = c.auditBegin(EventCall, target); err != nil {
+		p.finish(wire.Dead, nil, err)
+		return p
+	}
+	return p.begin(ctx, args, kwargs)
 }
 
-// goAs is Go for a program; "": the called module is one.
+// goAs is Go for a program, which the audit log knows of.
 func (c *Context) goAs(ctx context.Context, program, target string, args []any, kwargs map[string]any, stream bool) *Pending {
+	return newCall(c, program, target, stream).begin(ctx, args, kwargs)
+}
+
+// newCall returns a call for a program; "": the called module is one.
+func newCall(c *Context, program, target string, stream bool) *Pending {
 	p := &Pending{c: c, target: target, program: program, done: make(chan struct{}), stream: stream}
 	if stream {
 		p.more = make(chan struct{}, 1)
 	}
-	if err := c.call(ctx, p, args, kwargs); err != nil {
+	return p
+}
+
+// begin sends a call, or ends it.
+func (p *Pending) begin(ctx context.Context, args []any, kwargs map[string]any) *Pending {
+	if err := p.c.call(ctx, p, args, kwargs); err != nil {
 		p.finish(wire.Dead, nil, err)
 	}
 	return p
@@ -370,12 +387,28 @@ func (p *Pending) finish(kind wire.Kind, payload []byte, err error) {
 		p.err = err
 	}
 	p.mu.Unlock()
+	if p.told != nil {
+		p.told(0, p.outcome())
+	}
 	close(p.done)
 	s := p.c.root.stream
 	if p.waited.Load() {
 		s.Served()
 	}
 	s.Interrupt()
+}
+
+// outcome is what an audit log is told of the end: an exception's text is the target's.
+func (p *Pending) outcome() error {
+	switch {
+	case p.err != nil:
+		return p.err
+	case p.kind == wire.Error:
+		return errors.New("exception")
+	case p.kind == wire.Dead:
+		return errors.New("not called")
+	}
+	return nil
 }
 
 func (p *Pending) signal() {

@@ -62,6 +62,7 @@ type Options struct {
 	Heartbeat  time.Duration
 	MaxMessage int
 	Grace      time.Duration
+	Audit      func(Event) error
 
 	Dial Dial // nil: contexts are started here; else those that aren't behind others come from it
 
@@ -85,6 +86,7 @@ type Engine struct {
 	askpass  askpass.Server
 	proxy    proxy.Server
 	refused  refusals
+	auditor  *auditor        // nil: nothing is told
 	base     context.Context // ended by Close
 	stop     context.CancelFunc
 	jobs     sync.WaitGroup // goroutines that Close waits for
@@ -125,12 +127,13 @@ func New(o Options) (*Engine, error) {
 		o.aheadPatience = aheadPatience
 	}
 	e := &Engine{
-		opt: o, log: o.Logger, finder: newFinder(&o),
+		opt: o, log: slog.New(printableLog{o.Logger.Handler()}), finder: newFinder(&o),
 		router:   route.New(0, nil, o.MaxMessage),
 		contexts: map[wire.ContextID]*Context{},
 		shared:   map[string]*Context{},
 		empty:    make(chan struct{}),
 	}
+	e.auditor = newAuditor(o.Audit, e.auditFailed)
 	e.forward = forward.New(e.finder, e.deliver)
 	e.forwards = e.finder.Find(forwardModule)
 	e.forwards.Rest() // so that nobody compresses it under the lock
@@ -310,5 +313,6 @@ func (c *Context) reportLocked(what string, attrs ...slog.Attr) {
 	c.offences++
 	if n := c.offences; n <= 10 || n%1000 == 0 {
 		c.queueLocked(event{report: what, level: slog.LevelWarn, attrs: append(attrs, slog.Int("count", n))})
+		c.auditRefusedLocked(what, attrs, n)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 
+	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/pickle"
 )
 
@@ -30,7 +31,7 @@ func (e *LostError) Error() string {
 	if line := lastLine(e.Text); line != "" {
 		s += ": " + line
 	}
-	return s
+	return connect.CleanLine(s)
 }
 
 // CallError is documented at mitogen.CallError.
@@ -39,13 +40,13 @@ type CallError struct {
 	Module    string // of the exception's class
 	Type      string // name of the exception's class
 	Text      string // str() of the exception
-	Traceback string // as Python prints it, with source lines
+	Traceback string // as Python prints it, with source lines, safe for a terminal
 	Args      []any  // the exception's args where they are plain values, else nil
 }
 
-// Error is type and text.
+// Error is type and text, on one line and safe for a terminal.
 func (e *CallError) Error() string {
-	return (&pickle.Error{Module: e.Module, Type: e.Type, Text: e.Text}).Error()
+	return connect.CleanLine((&pickle.Error{Module: e.Module, Type: e.Type, Text: e.Text}).Error())
 }
 
 // cancelError is what a call ends with that was given up.

@@ -41,7 +41,12 @@ func (e *Engine) Exec(ctx context.Context, target string, o ConnectOptions, cmd 
 	if plan.Wait { // its stdin is a terminal: not for bytes
 		return 0, false, nil
 	}
+	told, err := e.auditExec(hops[0], plan.Name, cmd)
+	if err != nil {
+		return 0, true, err
+	}
 	status, err = e.exec(ctx, plan, cmd, o.SSH)
+	told(status, err)
 	return status, true, err
 }
 

@@ -34,6 +34,9 @@ func (e *Engine) connectVia(c *Context, plan connect.Plan, head []byte) {
 	}
 	err := e.refused.at(c.place)
 	if err == nil {
+		err = e.auditConnect(c, plan, connect.SSHOptions{})
+	}
+	if err == nil {
 		err = e.sendConnect(c, plan, head)
 	}
 	if err != nil {
@@ -143,7 +146,7 @@ func (q *connecting) deliverLocked(e *Engine, _ *Context, a *route.Action) {
 		return
 	}
 	if a.Frame.Kind != wire.Error {
-		e.loseLocked(c, &LostError{Why: "not started: " + string(a.Frame.Payload)}, false)
+		e.loseLocked(c, &LostError{Why: "not started: " + oneLine(string(a.Frame.Payload))}, false)
 		return
 	}
 	f, err := parseFailure(a.Frame.Payload)

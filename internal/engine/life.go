@@ -33,8 +33,8 @@ func (e *Engine) helloLocked(c *Context, payload []byte) {
 		e.loseLocked(c, failure(c, connect.Failure{What: connect.WhatForeign, Text: "bad HELLO"}), true)
 		return
 	}
-	c.info = Info{Implementation: bounded(h.Implementation), Platform: bounded(h.Platform), UID: h.UID,
-		Hostname: bounded(h.Hostname), PID: h.PID, Executable: bounded(h.Executable)}
+	c.info = Info{Implementation: oneLine(h.Implementation), Platform: oneLine(h.Platform), UID: h.UID,
+		Hostname: oneLine(h.Hostname), PID: h.PID, Executable: oneLine(h.Executable)}
 	for i := range c.info.Version {
 		n, _ := h.Version[i].(int64)
 		c.info.Version[i] = int(n)
@@ -49,6 +49,7 @@ func (e *Engine) helloLocked(c *Context, payload []byte) {
 		e.applyLocked(e.router.Forget(c.connect, nil))
 	}
 	close(c.ready)
+	c.auditUpLocked()
 	if c.ending {
 		e.putLocked(c, &wire.Frame{Dst: c.id, Handle: wire.Shutdown})
 	}
@@ -71,6 +72,9 @@ func bounded(s string) string {
 	}
 	return s
 }
+
+// oneLine returns what a context says for people: short, on one line and safe for a terminal.
+func oneLine(s string) string { return bounded(connect.CleanLine(bounded(s))) }
 
 // lose takes c, and all behind it, out of the tree because of err. With kill its process is ended at once.
 func (e *Engine) lose(c *Context, err error, kill bool) {
@@ -104,6 +108,7 @@ func (e *Engine) goneLocked(c *Context, why string) {
 		delete(e.shared, c.key)
 	}
 	close(c.done)
+	c.auditGoneLocked()
 	c.gate, c.open = nil, nil
 	if c.forwarding {
 		e.jobs.Add(1)
@@ -162,7 +167,7 @@ func (e *Engine) reasonLocked(c *Context, why string) error {
 	if c.ending {
 		return ErrClosed
 	}
-	return &LostError{Context: c.name, Hop: c.name, Why: connect.CleanLine(bounded(why)),
+	return &LostError{Context: c.name, Hop: c.name, Why: oneLine(why),
 		Text: connect.Clean(text[max(0, len(text)-connect.TextLimit):])}
 }
 
@@ -265,5 +270,5 @@ func (e *Engine) Close() error {
 	case <-drained:
 	case <-time.After(drainPatience): // somebody doesn't take what the contexts have written
 	}
-	return err
+	return errors.Join(err, e.auditor.close())
 }

@@ -40,6 +40,11 @@ func (e *Engine) native(carrier *Context, other starter) starter {
 				return f, nil
 			}
 		}
+		if ssh.Password != "" || ssh.Passphrase != "" {
+			if err := e.auditProvided(Event{Context: name}); err != nil {
+				return nil, nil, nil, err
+			}
+		}
 		p, err := sshnative.Start(limited, o)
 		switch {
 		case err == nil:

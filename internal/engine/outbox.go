@@ -137,7 +137,7 @@ func (c *Context) record(payload []byte) {
 	trace, _ := t[4].(string)
 	attrs := []slog.Attr{slog.String("logger", bounded(logger))}
 	if trace != "" {
-		attrs = append(attrs, slog.String("traceback", trace))
+		attrs = append(attrs, slog.String(tracebackKey, trace))
 	}
 	c.log(slogLevel(level), unixTime(seconds), message, attrs...)
 }

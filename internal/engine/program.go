@@ -27,6 +27,35 @@ type Program struct {
 func (c *Context) Run(ctx context.Context, p Program) (int, error) {
 	c.running.Lock()
 	defer c.running.Unlock()
+	told, err := c.auditBegin(p.audited())
+	if err != nil {
+		return 0, err
+	}
+	status, err := c.run(ctx, p)
+	told(status, err)
+	return status, err
+}
+
+// audited is what an audit log is told of p: what it is, and its name.
+func (p *Program) audited() (kind EventKind, name string) {
+	switch {
+	case p.Module != "":
+		return EventRun, p.Module
+	case p.Function != "command":
+		kind, name = EventRun, "script"
+		if len(p.Args) > 1 {
+			name = fmt.Sprint(p.Args[1])
+		}
+		return kind, name
+	}
+	if argv, ok := p.Args[0].([]string); ok && len(argv) > 0 {
+		name = argv[0]
+	}
+	return EventExec, name
+}
+
+// run sends p and what it needs, and waits for its end.
+func (c *Context) run(ctx context.Context, p Program) (int, error) {
 	needs := p.needs()
 	if needs.key != "" && !c.known(needs.key) {
 		if err := c.prepare(ctx, needs); err != nil {

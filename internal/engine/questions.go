@@ -33,11 +33,11 @@ func (e *Engine) questions(c *Context, plan *connect.Plan, ssh connect.SSHOption
 		default: // more than an ssh says that asks
 		}
 	}
-	e.jobs.Go(func() { c.answerQuestions(shown, a, plan.Name) })
+	e.jobs.Go(func() { c.answerQuestions(shown, e.auditAnswers(c.name, a.Answer), plan.Name) })
 }
 
 // answerQuestions answers what is shown on a terminal until c is up, or gone.
-func (c *Context) answerQuestions(shown <-chan []byte, a *askpass.Answerer, hop string) {
+func (c *Context) answerQuestions(shown <-chan []byte, answers askpass.Func, hop string) {
 	ctx, cancel := context.WithCancel(c.e.base)
 	defer cancel()
 	go func() {
@@ -60,7 +60,7 @@ func (c *Context) answerQuestions(shown <-chan []byte, a *askpass.Answerer, hop 
 				quiet = time.After(questionPause)
 			}
 		case <-quiet:
-			answer := answerTo(ctx, a, hop, screen)
+			answer := answerTo(ctx, answers, hop, screen)
 			if c.Err() != nil {
 				return // the question has ended ssh, which would send an empty answer to its server
 			}
@@ -74,9 +74,9 @@ func (c *Context) answerQuestions(shown <-chan []byte, a *askpass.Answerer, hop 
 
 // answerTo returns the answer to a question on a terminal. What isn't answered is answered with no, or with nothing: that has ssh go on without
 // a key. The others have ended ssh.
-func answerTo(ctx context.Context, a *askpass.Answerer, hop, text string) string {
+func answerTo(ctx context.Context, answers askpass.Func, hop, text string) string {
 	kind := askpass.KindOf(text)
-	answer, err := a.Answer(ctx, askpass.Prompt{Hop: hop, Kind: kind, Text: connect.Clean(text)})
+	answer, err := answers(ctx, askpass.Prompt{Hop: hop, Kind: kind, Text: connect.Clean(text)})
 	if err != nil && kind == askpass.HostKey {
 		return "no"
 	}

@@ -95,7 +95,7 @@ func (e *Engine) answer(ctx context.Context, plan *connect.Plan, ssh connect.SSH
 	}
 	located := connect.Plan{Argv: plan.Argv, Env: plan.Env, Origin: plan.Origin, Dir: plan.Dir}
 	a := askpass.NewAnswerer(ssh, e.prompt(ctx), func(ctx context.Context) (askpass.Place, error) { return askpass.Locate(ctx, located) })
-	env, release, err := e.askpass.Register(plan.Name, a.Answer)
+	env, release, err := e.askpass.Register(plan.Name, e.auditAnswers(plan.Name, a.Answer))
 	if err != nil {
 		return nil, err
 	}
@@ -135,6 +135,9 @@ func (e *Engine) run(c *Context, start starter, plan connect.Plan, ssh connect.S
 	var proc process
 	var stdin io.WriteCloser
 	var stdout io.ReadCloser
+	if err == nil {
+		err = e.auditConnect(c, plan, ssh)
+	}
 	if err == nil {
 		proc, stdin, stdout, err = start(ctx, c.goAhead(ctx, plan), ssh)
 	}

@@ -67,6 +67,9 @@ func (c *Context) Has(name string, has bool) {
 // tunnel sends OPEN.
 func (c *Context) tunnel(ctx context.Context, what map[string]any, needs ...string) (*Tunnel, error) {
 	e := c.e
+	if err := c.auditService(what); err != nil {
+		return nil, err
+	}
 	c.pushing.Lock()
 	defer c.pushing.Unlock()
 	for _, name := range append([]string{spawnModule, tunnelModule}, needs...) {
@@ -214,7 +217,7 @@ func (e *forwardError) Error() string { return "ssh: connect to host " + e.where
 func (f *forwarded) Read(b []byte) (int, error) {
 	n, err := f.Tunnel.Read(b)
 	if failed := (*CallError)(nil); errors.As(err, &failed) {
-		err = &forwardError{f.where, failed.Text}
+		err = &forwardError{f.where, oneLine(failed.Text)}
 	}
 	return n, err
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
@@ -105,7 +106,7 @@ func (p *Pending) failure() error {
 	case p.err != nil:
 		return p.err
 	case p.kind == wire.Dead:
-		return fmt.Errorf("call %s in %s: %s", p.target, p.c.name, bounded(string(p.payload)))
+		return fmt.Errorf("call %s in %s: %s", p.target, p.c.name, oneLine(string(p.payload)))
 	case p.kind != wire.Error:
 		return nil
 	}
@@ -113,7 +114,7 @@ func (p *Pending) failure() error {
 	if err != nil {
 		return fmt.Errorf("call %s in %s: read its error: %w", p.target, p.c.name, err)
 	}
-	return &CallError{p.c.name, v.Module, v.Type, v.Text, v.Traceback, v.Args}
+	return &CallError{p.c.name, v.Module, v.Type, v.Text, connect.Clean(v.Traceback), v.Args}
 }
 
 // Cancel interrupts the call; it doesn't wait for that.

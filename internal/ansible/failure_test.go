@@ -1,0 +1,25 @@
+package ansible
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/engine"
+)
+
+// What the plugin is told of an error is printable: Ansible shows it as it is.
+func TestFailuresArePrintable(t *testing.T) {
+	const bad = "a\x1b[2J\u009b\x9b\u202eb"
+	for name, err := range map[string]error{
+		"exception": &engine.CallError{Type: bad, Text: bad},
+		"lost":      &engine.LostError{Context: "c", Hop: bad, Why: bad},
+		"connect":   &connect.Error{Hop: bad, Kind: connect.ErrDied, Text: bad},
+		"account":   errors.Join(errAccount, &connect.Error{Hop: bad, Kind: connect.ErrDied, Text: bad}),
+		"other":     errors.New(bad),
+	} {
+		if f := failure(err); f.Text != connect.Clean(f.Text) || f.Hop != connect.CleanLine(f.Hop) {
+			t.Errorf("%s: got %+v", name, *f)
+		}
+	}
+}

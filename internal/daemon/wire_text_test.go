@@ -1,0 +1,28 @@
+package daemon
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/engine"
+)
+
+// What a client is told of an error is printable, whichever error it is, and so is what the client makes of it.
+func TestFailuresArePrintable(t *testing.T) {
+	const bad = "a\x1b[2J\u009b\x9b\u202eb"
+	for name, err := range map[string]error{
+		"exception": &engine.CallError{Module: bad, Type: bad, Text: bad},
+		"lost":      &engine.LostError{Context: "c", Hop: "c", Why: bad},
+		"connect":   &connect.Error{Hop: bad, Kind: connect.ErrDied, Text: bad},
+		"other":     errors.New(bad),
+	} {
+		f := failureOf(err)
+		if f.Exception != connect.CleanLine(f.Exception) || f.Kind == "" && f.Why == "" && f.Text != connect.Clean(f.Text) {
+			t.Errorf("%s: got %+v", name, *f)
+		}
+		if got := f.err().Error(); got != connect.CleanLine(got) {
+			t.Errorf("%s: client gets %+q", name, got)
+		}
+	}
+}

@@ -1,0 +1,173 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/wire"
+)
+
+// EventKind says what an Event is about.
+type EventKind string
+
+// The kinds of events. Those of EventConnect, EventCall, EventRun, EventExec and EventService are told before they happen, all
+// others once they have.
+const (
+	EventConnect EventKind = "connect" // a context, or a command without one, is about to be started
+	EventUp      EventKind = "up"      // a context has answered: Host and User are its own words
+	EventGone    EventKind = "gone"    // a context is gone, or did not get up
+	EventPrompt  EventKind = "prompt"  // a question of a connect has an answer, or none
+	EventModule  EventKind = "module"  // a Python module was given to a context, or refused to it
+	EventFile    EventKind = "file"    // a file of a package, or of its metadata, was
+	EventRefused EventKind = "refused" // something else that a context has sent was refused
+	EventCall    EventKind = "call"    // a function is about to be called
+	EventRun     EventKind = "run"     // a script or module is about to be run
+	EventExec    EventKind = "exec"    // a program is about to be run
+	EventService EventKind = "service" // a context is about to fork, to connect, or to serve something else
+	EventEnd     EventKind = "end"     // a call, run or exec has ended
+)
+
+// Event is something that Options.Audit is told. Its text is on one line and safe for a terminal.
+type Event struct {
+	Time    time.Time
+	Kind    EventKind
+	ID      wire.ContextID // 0: there is no context
+	Parent  wire.ContextID // of the context that started it or made its connection; 0: the engine
+	Context string         // the context's name: the target up to it
+	Method  string         // connect
+	Host    string         // connect: what is entered, as in the target; up: its hostname; prompt: who asks
+	User    string         // connect: the account, as in the target; up: its user id
+	Name    string         // of a function, script, program or service; a module's dotted name; a file's package and path; prompt: its kind; refused: what
+	Outcome string         // prompt: answered, provided, refused; gone: closed, failed, lost; end: well, failed
+	Why     string         // of an outcome or a refusal
+	Bytes   int64          // module, file
+	Refused bool           // module, file
+	Count   int            // of this context's refusals so far: when there are many, only some are told
+	Status  int            // end: exit status of a run or exec
+	Call    uint64         // tells which call, run or exec has ended
+}
+
+// ErrAudit is the error of what can't be told to Options.Audit, and so doesn't happen.
+var ErrAudit = errors.New("audit")
+
+// auditor hands events to Options.Audit, one after another, in their order. A nil one does nothing.
+type auditor struct {
+	tell    func(Event) error // static
+	failed  func(error)       // static; called once, when an event could not be told
+	calls   atomic.Uint64
+	telling sync.Mutex // held while tell is called; taken before mu
+
+	mu     sync.Mutex // protects following
+	queue  []Event
+	busy   bool
+	closed bool
+	err    error
+}
+
+// newAuditor returns nil, which tells nothing, if tell is nil. failed is called once, when an event could not be told.
+func newAuditor(tell func(Event) error, failed func(error)) *auditor {
+	if tell == nil {
+		return nil
+	}
+	return &auditor{tell: tell, failed: failed}
+}
+
+// before tells of what is about to happen, which must not be done if there is an error. It may block.
+func (a *auditor) before(ev Event) error {
+	if a == nil {
+		return nil
+	}
+	a.note(ev)
+	return a.flush()
+}
+
+// add tells of what has happened. It doesn't block and may be called under Engine.mu.
+func (a *auditor) add(ev Event) {
+	if a == nil || !a.note(ev) {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.busy {
+		a.busy = true
+		go a.flush()
+	}
+}
+
+// note queues ev, unless telling has failed.
+func (a *auditor) note(ev Event) bool {
+	ev.Time = time.Now()
+	for _, s := range []*string{&ev.Context, &ev.Method, &ev.Host, &ev.User, &ev.Name, &ev.Outcome} {
+		*s = connect.CleanLine(*s)
+	}
+	ev.Why = oneLine(ev.Why)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.err != nil || a.closed {
+		return false
+	}
+	a.queue = append(a.queue, ev)
+	return true
+}
+
+// flush tells all that is queued. The first error stays.
+func (a *auditor) flush() error {
+	if a == nil {
+		return nil
+	}
+	a.telling.Lock()
+	defer a.telling.Unlock()
+	for {
+		a.mu.Lock()
+		queue := a.queue
+		a.queue = nil
+		if len(queue) == 0 || a.err != nil {
+			a.busy = false
+			defer a.mu.Unlock()
+			return a.err
+		}
+		a.mu.Unlock()
+		for _, ev := range queue {
+			if err := a.tell(ev); err != nil {
+				a.stop(err)
+				break
+			}
+		}
+	}
+}
+
+// close returns when all events have been told, and tells none after it.
+func (a *auditor) close() error {
+	if a == nil {
+		return nil
+	}
+	err := a.flush()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.closed = true
+	return err
+}
+
+// stop ends everything that would have to be told.
+func (a *auditor) stop(err error) {
+	a.mu.Lock()
+	a.err = fmt.Errorf("%w: %w", ErrAudit, err)
+	err = a.err
+	a.mu.Unlock()
+	go a.failed(err)
+}
+
+// event begins an Event about c.
+func (c *Context) event(kind EventKind) Event {
+	ev := Event{Kind: kind, ID: c.id, Context: c.name}
+	for _, p := range []*Context{c.parent, c.carrier} {
+		if p != nil {
+			ev.Parent = p.id
+		}
+	}
+	return ev
+}

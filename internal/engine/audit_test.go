@@ -1,0 +1,131 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/mitogen-go/mitogen/internal/pickle"
+	"github.com/mitogen-go/mitogen/internal/wire"
+)
+
+// told keeps events, and refuses the nth and all that come after; 0: none.
+type told struct {
+	mu     sync.Mutex // protects following
+	all    []Event
+	refuse int
+}
+
+var errFull = errors.New("full")
+
+func (a *told) tell(ev Event) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.refuse > 0 && len(a.all)+1 >= a.refuse {
+		return errFull
+	}
+	a.all = append(a.all, ev)
+	return nil
+}
+
+// lines are the events in short.
+func (a *told) lines() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var all []string
+	for _, ev := range a.all {
+		all = append(all, fmt.Sprintf("%s %d %s %s %s", ev.Kind, ev.ID, ev.Host, ev.Name, ev.Outcome))
+	}
+	return all
+}
+
+func TestAuditTellsInOrder(t *testing.T) {
+	a := &told{}
+	e, fakes := fakeEngine(t, Options{Audit: a.tell})
+	c, f := connected(t, e, fakes)
+	p := call(c, "m:f")
+	for {
+		if g := f.next(); g.Handle == wire.Call {
+			f.reply(g, wire.Data, nil)
+			break
+		}
+	}
+	if _, err := result(t, p); err != nil {
+		t.Fatal(err)
+	}
+	f.send(wire.Frame{Src: c.id, Handle: 77})
+	f.quiet(c.id)
+	c.Close()
+	e.Close()
+	want := []string{"connect 1   ", "up 1 host1  ", "call 1  m:f ", "end 1  m:f well", "refused 1  frame refused ", "gone 1   closed"}
+	if got := a.lines(); !slices.Equal(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+}
+
+// What can't be told doesn't happen, and ends what is there: whichever event it is.
+func TestAuditFails(t *testing.T) {
+	for n := 1; n <= 4; n++ {
+		a := &told{refuse: n}
+		e, fakes := fakeEngine(t, Options{Audit: a.tell})
+		c, err := e.Start("local", ConnectOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n > 1 {
+			f := <-fakes
+			f.hello(c.id)
+			if n > 3 {
+				go func() {
+					for g := range f.frames {
+						if g.Handle == wire.Call {
+							f.reply(g, wire.Data, nil)
+							return
+						}
+					}
+				}()
+			}
+		}
+		_, err = result(t, call(c, "m:f"))
+		if n < 4 && !errors.Is(err, ErrAudit) {
+			t.Errorf("event %d refused: call got %v, want %v", n, err, ErrAudit)
+		}
+		waitFor(t, "the end of the context", func() bool { return c.Err() != nil })
+		if err := c.Err(); !errors.Is(err, ErrAudit) || !errors.Is(err, errFull) {
+			t.Errorf("event %d refused: context got %v, want %v", n, err, ErrAudit)
+		}
+		if _, err := e.Start("local", ConnectOptions{}); err == nil {
+			waitFor(t, "the end of a second context", func() bool { return len(e.Contexts()) == 0 })
+		}
+		if len(fakes) > 0 {
+			t.Errorf("event %d refused: a process was started", n)
+		}
+		if err := e.Close(); !errors.Is(err, ErrAudit) {
+			t.Errorf("event %d refused: close got %v, want %v", n, err, ErrAudit)
+		}
+	}
+}
+
+// Text of events is short and safe.
+func TestAuditTextIsSafe(t *testing.T) {
+	a := &told{}
+	e, fakes := fakeEngine(t, Options{Audit: a.tell})
+	c, err := e.Start("local", ConnectOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := <-fakes
+	f.send(wire.Frame{Src: c.id, Handle: wire.Hello, Payload: encode(t, map[string]any{
+		"version": pickle.Tuple{int64(3), int64(11), int64(7)}, "hostname": "a\x1b\n\u202e" + string(make([]byte, 10000))})})
+	if err := c.Connected(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	e.Close()
+	for _, ev := range a.all {
+		if ev.Kind == EventUp && (len(ev.Host) > maxText || ev.Host[:12] != `a\x1b\x0a\u2`) {
+			t.Errorf("got %q", ev.Host)
+		}
+	}
+}

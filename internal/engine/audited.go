@@ -1,0 +1,165 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"github.com/mitogen-go/mitogen/internal/askpass"
+	"github.com/mitogen-go/mitogen/internal/connect"
+)
+
+// What the engine tells its auditor of contexts, and of what they are asked.
+
+// auditConnect tells that c is about to be started by plan.
+func (e *Engine) auditConnect(c *Context, plan connect.Plan, ssh connect.SSHOptions) error {
+	ev := c.event(EventConnect)
+	ev.Method, ev.Host, ev.User = c.hop.Method, c.hop.Host, c.hop.User
+	if ev.User == "" {
+		ev.User = ssh.User
+	}
+	if c.hop.Port != 0 {
+		ev.Host = fmt.Sprintf("%s:%d", ev.Host, c.hop.Port)
+	}
+	if err := e.auditor.before(ev); err != nil || !hasSecrets(plan) {
+		return err
+	}
+	return e.auditProvided(c.event(EventPrompt))
+}
+
+// auditProvided tells that a secret goes along with a start, for questions that are answered where it is carried out.
+func (e *Engine) auditProvided(ev Event) error {
+	ev.Kind, ev.Name, ev.Outcome = EventPrompt, askpass.Password.String(), "provided"
+	return e.auditor.before(ev)
+}
+
+// auditUpLocked tells what c has said about itself.
+func (c *Context) auditUpLocked() {
+	ev := c.event(EventUp)
+	ev.Host, ev.User = c.info.Hostname, fmt.Sprint(c.info.UID)
+	c.e.auditor.add(ev)
+}
+
+// auditGoneLocked tells why c is gone.
+func (c *Context) auditGoneLocked() {
+	ev := c.event(EventGone)
+	switch {
+	case errors.Is(c.err, ErrClosed):
+		ev.Outcome = "closed"
+	case c.up:
+		ev.Outcome, ev.Why = "lost", c.err.Error()
+	default:
+		ev.Outcome, ev.Why = "failed", c.err.Error()
+	}
+	c.e.auditor.add(ev)
+}
+
+// auditRefusedLocked tells what c has sent that was refused, the nth time.
+func (c *Context) auditRefusedLocked(what string, attrs []slog.Attr, n int) {
+	if c.e.auditor == nil {
+		return
+	}
+	ev := c.event(EventRefused)
+	ev.Name, ev.Count = what, n
+	for _, a := range attrs {
+		ev.Why += a.String() + " "
+	}
+	ev.Why = strings.TrimSuffix(ev.Why, " ")
+	c.e.auditor.add(ev)
+}
+
+// auditBegin tells of a call, run or exec. end is to be called once that is over.
+func (c *Context) auditBegin(kind EventKind, name string) (end func(status int, err error), err error) {
+	a := c.e.auditor
+	if a == nil {
+		return func(int, error) {}, nil
+	}
+	ev := c.event(kind)
+	ev.Name, ev.Call = name, a.calls.Add(1)
+	if err := a.before(ev); err != nil {
+		return nil, err
+	}
+	return func(status int, err error) {
+		ev := ev
+		ev.Kind, ev.Status, ev.Outcome = EventEnd, status, "well"
+		if err != nil {
+			ev.Outcome, ev.Why = "failed", auditReason(err)
+		}
+		a.add(ev)
+	}, nil
+}
+
+// auditExec tells that a command is about to be run at a hop, without a context. told is to be called once it is over.
+func (e *Engine) auditExec(h connect.Hop, name string, cmd Command) (told func(status int, err error), err error) {
+	c := &Context{e: e, name: name, hop: h}
+	if err := e.auditConnect(c, connect.Plan{}, connect.SSHOptions{}); err != nil {
+		return nil, err
+	}
+	return c.auditBegin(EventExec, cmd.Args[0])
+}
+
+// auditReason is err without what a target says of it: of an exception its class.
+func auditReason(err error) string {
+	var raised *CallError
+	if errors.As(err, &raised) {
+		return "exception " + raised.Module + "." + raised.Type
+	}
+	return err.Error()
+}
+
+// auditService tells what c is about to fork, connect to or serve.
+func (c *Context) auditService(what map[string]any) error {
+	if c.e.auditor == nil {
+		return nil
+	}
+	ev := c.event(EventService)
+	switch {
+	case what["service"] != nil:
+		ev.Name = fmt.Sprint(what["service"])
+		if op, ok := what["op"].(string); ok {
+			ev.Name += " " + op
+		}
+	case what["host"] != nil:
+		ev.Name = fmt.Sprintf("connect %v:%v", what["host"], what["port"])
+	case what["fork"] == true:
+		ev.Name = "fork"
+	default:
+		ev.Name = "program"
+		if argv, ok := what["argv"].([]string); ok && len(argv) > 0 {
+			ev.Name += " " + argv[0]
+		}
+	}
+	return c.e.auditor.before(ev)
+}
+
+// auditAnswers has the answers of f told, before they are given. name is that of the context, or of the hop.
+func (e *Engine) auditAnswers(name string, f askpass.Func) askpass.Func {
+	if e.auditor == nil || f == nil {
+		return f
+	}
+	return func(ctx context.Context, p askpass.Prompt) (string, error) {
+		answer, err := f(ctx, p)
+		if p.Kind == askpass.Notice {
+			return answer, err
+		}
+		ev := Event{Kind: EventPrompt, Context: name, Host: p.Hop, Name: p.Kind.String(), Outcome: "answered"}
+		if err != nil {
+			ev.Outcome, ev.Why = "refused", err.Error()
+		}
+		if failed := e.auditor.before(ev); failed != nil {
+			return "", failed
+		}
+		return answer, err
+	}
+}
+
+// auditFailed ends all contexts: what they do could not be told.
+func (e *Engine) auditFailed(err error) {
+	e.mu.Lock()
+	defer e.unlock()
+	for _, c := range sortedContexts(e.contexts) {
+		e.loseLocked(c, err, true)
+	}
+}
