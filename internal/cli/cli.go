@@ -79,7 +79,7 @@ func Main(ctx context.Context, args []string, streams Streams) int {
 	if err != nil && errors.Is(context.Cause(ctx), errInterrupted) {
 		err = errInterrupted
 	}
-	return s.report(err)
+	return s.report(s.endAudit(err))
 }
 
 const rootUsage = `mitogen runs Python on other machines that hold nothing but an SSH daemon, or sudo, and some Python.
@@ -149,6 +149,7 @@ func command(s *state, cmd *cobra.Command, run func(ctx context.Context, s *stat
 	cmd.Flags().SortFlags = false
 	cmd.DisableFlagsInUseLine = true
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		s.command = cmd.Name()
 		err := configure(cmd)
 		if err != nil {
 			err = usagef("%w", err)

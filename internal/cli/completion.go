@@ -9,6 +9,7 @@ import (
 
 	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/inventory"
+	"github.com/mitogen-go/mitogen/internal/printable"
 )
 
 const completionUsage = `Prints a script that makes a shell complete commands, flags and targets: the hosts of ~/.ssh/config, and the ways in after +.
@@ -55,13 +56,21 @@ func completeTarget(cmd *cobra.Command, _ []string, typed string) ([]string, cob
 	if !strings.HasSuffix(before, "@") {
 		words = append(words, connect.Methods()...)
 	}
+	return completions(before, typed, words), cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+}
+
+// completions are the words that continue what was typed. Those that aren't words for a shell are left out.
+func completions(before, typed string, words []string) []string {
 	var all []string
 	for _, w := range words {
+		if printable.Name(w) != w {
+			continue
+		}
 		if w = before + w; strings.HasPrefix(w, typed) {
 			all = append(all, w)
 		}
 	}
-	return all, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+	return all
 }
 
 // completeLimit completes the last host or group of a pattern, from the inventories that the line names.
@@ -75,11 +84,5 @@ func completeLimit(cmd *cobra.Command, _ []string, typed string) ([]string, cobr
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	before := typed[:strings.LastIndexAny(typed, ",:!&")+1]
-	var all []string
-	for _, w := range inv.Names() {
-		if w = before + w; strings.HasPrefix(w, typed) {
-			all = append(all, w)
-		}
-	}
-	return all, cobra.ShellCompDirectiveNoFileComp
+	return completions(before, typed, inv.Names()), cobra.ShellCompDirectiveNoFileComp
 }

@@ -2,11 +2,10 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -15,8 +14,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/mitogen-go/mitogen"
-	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/daemon"
+	"github.com/mitogen-go/mitogen/internal/printable"
 )
 
 const daemonUsage = `Keeps contexts connected for commands that are given --daemon, or $MITOGEN_DAEMON=1: the first connects a target, further ones have a
@@ -48,6 +47,7 @@ func newDaemon(s *state) *cobra.Command {
 	cmd.Flags().IntVar(&owner, "owner", 0, "`PID` of a process that it is to end with")
 	cmd.Flags().Var(&idle, "idle", "how long contexts, and the daemon, stay unused; default: 10m")
 	s.opt.addSocket(cmd)
+	s.opt.addAudit(cmd.Flags())
 	s.opt.addOutput(cmd.Flags())
 	stop := command(s, &cobra.Command{Use: "stop", Short: "end the daemon", Args: cobra.NoArgs},
 		func(_ context.Context, s *state, _ []string) error { return notRunning(s.opt.client(nil).Stop()) })
@@ -77,10 +77,14 @@ func serveDaemon(ctx context.Context, s *state, idle time.Duration, owner int) e
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(daemonGC)
 	}
-	return notOurs(daemon.Serve(ctx, daemon.Options{Socket: s.opt.socket, Idle: idle, Owner: owner, Version: daemonVersion(), Logger: s.newLogger(),
+	tell, err := s.auditor()
+	if err != nil {
+		return err
+	}
+	return notOurs(daemon.Serve(ctx, daemon.Options{Socket: s.opt.socket, Idle: idle, Owner: owner, Version: daemonVersion(), Logger: s.newLogger(), Audit: tell,
 		Ready: func() {
 			if s.opt.verbose > 0 {
-				s.ui.message("listening on " + s.opt.client(nil).Socket + "\n")
+				s.ui.say("listening on %s", s.opt.client(nil).Socket)
 			}
 		}}))
 }
@@ -128,6 +132,13 @@ func (o *options) viaDaemon() (*mitogen.Daemon, error) {
 	}
 	c := o.client(nil)
 	c.Command = []string{exe, "daemon", "--socket", c.Socket, "--quiet"}
+	if o.audit != "" {
+		name, err := filepath.Abs(o.audit)
+		if err != nil {
+			return nil, err
+		}
+		c.Command = append(c.Command, "--audit", name)
+	}
 	return c, nil
 }
 
@@ -142,12 +153,12 @@ func newTree(s *state) *cobra.Command {
 				return err
 			}
 			if s.opt.json {
-				return json.NewEncoder(s.stdout).Encode(struct {
+				return s.ui.json(s.ui.out, struct {
 					PID      int              `json:"pid"`
 					Contexts []daemon.Context `json:"contexts"`
-				}{pid, append([]daemon.Context{}, all...)})
+				}{pid, append([]daemon.Context{}, all...)}, "")
 			}
-			return printTree(s.stdout, pid, all)
+			return printTree(s.ui.page(s.ui.out), pid, all)
 		})
 	cmd.Flags().BoolVar(&s.opt.json, "json", false, "print one JSON object")
 	s.opt.addSocket(cmd)
@@ -155,12 +166,12 @@ func newTree(s *state) *cobra.Command {
 }
 
 // printTree draws children below their parents.
-func printTree(w io.Writer, pid int, all []daemon.Context) error {
+func printTree(p *page, pid int, all []daemon.Context) error {
 	children := map[uint32][]daemon.Context{}
 	for _, c := range all {
 		children[c.Parent] = append(children[c.Parent], c)
 	}
-	text := fmt.Sprintf("daemon, pid %d\n", pid)
+	p.add("daemon, pid %d", pid).end()
 	var draw func(parent uint32, indent string)
 	draw = func(parent uint32, indent string) {
 		for i, c := range children[parent] {
@@ -168,26 +179,26 @@ func printTree(w io.Writer, pid int, all []daemon.Context) error {
 			if i == len(children[parent])-1 {
 				branch, below = "└─ ", "   "
 			}
-			text += indent + branch + describeContext(c) + "\n"
+			p.add("%s%s%s", indent, branch, describeContext(c)).end()
 			draw(c.ID, indent+below)
 		}
 	}
 	draw(0, "")
-	_, err := io.WriteString(w, text)
-	return err
+	return p.print()
 }
 
 func describeContext(c daemon.Context) string {
 	name := c.Name[strings.LastIndexByte(c.Name, '+')+1:]
 	if !c.Up {
-		return connect.CleanLine(name) + ": connecting"
+		return printable.Name(name) + ": connecting"
 	}
 	rtt := "no answer"
 	if c.RTT > 0 {
 		rtt = time.Duration(c.RTT * float64(time.Second)).Round(time.Microsecond).String()
 	}
-	return connect.CleanLine(fmt.Sprintf("%s: %s, %s, uid %d, pid %d; %s; %s down, %s up; %d modules; %s of memory; %d clients, %d in all",
-		name, c.Hostname, c.Python, c.UID, c.PID, rtt, size(c.Down), size(c.UpBytes), c.Modules, size(c.Memory), c.Clients, c.Sessions))
+	who := fmt.Sprintf("%s: %s, %s, uid %d, pid %d", printable.Name(name), printable.Name(c.Hostname), c.Python, c.UID, c.PID)
+	return fmt.Sprintf("%s; %s; %s down, %s up; %d modules; %s of memory; %d clients, %d in all",
+		who, rtt, size(c.Down), size(c.UpBytes), c.Modules, size(c.Memory), c.Clients, c.Sessions)
 }
 
 // size is n bytes for people.

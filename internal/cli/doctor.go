@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -13,7 +12,7 @@ import (
 
 	"github.com/mitogen-go/mitogen"
 	"github.com/mitogen-go/mitogen/internal/connect"
-	"github.com/mitogen-go/mitogen/internal/jsonvalue"
+	"github.com/mitogen-go/mitogen/internal/printable"
 )
 
 const doctorUsage = `Walks to each target hop by hop, and says for each what is run, how long each phase takes, what answers, and where it fails
@@ -62,7 +61,11 @@ func doctor(ctx context.Context, s *state) error {
 	if err != nil {
 		return err
 	}
-	eng, err := mitogen.New(mitogen.Options{Logger: s.newLogger(), Prompt: s.prompter()})
+	tell, err := s.auditor()
+	if err != nil {
+		return err
+	}
+	eng, err := mitogen.New(mitogen.Options{Logger: s.newLogger(), Prompt: s.prompter(), Audit: tell})
 	if err != nil {
 		return err
 	}
@@ -142,8 +145,8 @@ func (x *examined) walk(ctx context.Context, eng *mitogen.Engine, h connect.Hop,
 		x.Hint = x.Error.hint
 		return nil
 	}
-	x.Python = fmt.Sprintf("%s, %s", pythonOf(info), connect.CleanLine(info.Executable))
-	x.Is = connect.CleanLine(fmt.Sprintf("%s, %s, uid %d, pid %d", info.Hostname, info.Platform, info.UID, info.PID))
+	x.Python = pythonOf(info) + ", " + printable.Name(info.Executable)
+	x.Is = fmt.Sprintf("%s, %s, uid %d, pid %d", printable.Name(info.Hostname), printable.Name(info.Platform), info.UID, info.PID)
 	x.look(ctx, c)
 	return c
 }
@@ -154,7 +157,7 @@ func (x *examined) look(ctx context.Context, c *mitogen.Context) {
 	for range 5 {
 		d, err := c.Ping(ctx)
 		if err != nil {
-			x.Checks = append(x.Checks, check{"round trip", connect.CleanLine(err.Error()), true})
+			x.Checks = append(x.Checks, check{"round trip", printable.Line(err.Error()), true})
 			return
 		}
 		if best == 0 || d < best {
@@ -171,11 +174,11 @@ func (x *examined) look(ctx context.Context, c *mitogen.Context) {
 		{"temporary files", "tempfile:gettempdir", nil},
 	} {
 		v, err := mitogen.Call[string](ctx, c, probe.function, probe.args...)
-		ch := check{What: probe.what, Text: connect.CleanLine(v)}
+		ch := check{What: probe.what, Text: printable.Line(v)}
 		if call := (*mitogen.CallError)(nil); errors.As(err, &call) {
-			ch.Text, ch.Bad = connect.CleanLine(call.Error()), true
+			ch.Text, ch.Bad = printable.Line(call.Error()), true
 		} else if err != nil {
-			ch.Text, ch.Bad = connect.CleanLine(err.Error()), true
+			ch.Text, ch.Bad = printable.Line(err.Error()), true
 		}
 		x.Checks = append(x.Checks, ch)
 	}
@@ -183,16 +186,14 @@ func (x *examined) look(ctx context.Context, c *mitogen.Context) {
 
 func (s *state) printExamined(x *examined) {
 	if s.opt.json {
-		b, err := json.Marshal(x)
-		must(err)
-		s.ui.write(s.ui.out, append(jsonvalue.EscapeControls(b), '\n'))
+		s.ui.json(s.ui.out, x, "")
 		return
 	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n", s.ui.bold(connect.CleanLine(x.Hop)))
-	line := func(what, text string) { fmt.Fprintf(&b, "  %-12s %s\n", what, text) }
-	line("runs", connect.CleanLine(shellLine(x.Runs)))
-	line("on", connect.CleanLine(x.Where))
+	pg := s.ui.page(s.ui.out)
+	pg.bold(x.Hop).end()
+	line := func(what, text string) { pg.add("  %-12s %s", what, text).end() }
+	line("runs", shellLine(x.Runs))
+	line("on", x.Where)
 	var times []string
 	for _, what := range []string{"started", "interpreter", "answered", "failed", "round trip"} {
 		if t, ok := x.Seconds[what]; ok {
@@ -207,25 +208,25 @@ func (s *state) printExamined(x *examined) {
 		line("is", x.Is)
 	}
 	for _, c := range x.Checks {
-		text := c.Text
+		pg.add("  %-12s %s: ", "", c.What)
 		if c.Bad {
-			text = s.ui.red("failed") + ": " + text
+			pg.red("failed").add(": ")
 		}
-		line("", c.What+": "+text)
+		pg.add("%s", c.Text).end()
 	}
 	if p := x.Error; p != nil {
-		line(s.ui.red("failed"), p.Message)
+		pg.add("  ").red("failed").add("%-6s %s", "", p.Message).end()
 		if p.Phase != "" {
 			line("phase", p.Phase)
 		}
 		for l := range strings.Lines(p.Text) {
-			line("said", connect.CleanLine(strings.TrimRight(l, "\r\n")))
+			line("said", strings.TrimRight(l, "\r\n"))
 		}
 		if p.hint != "" {
 			line("do", p.hint)
 		}
 	}
-	s.ui.write(s.ui.out, []byte(b.String()))
+	pg.print()
 }
 
 // shellLine shows a command as one could type it.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/mitogen-go/mitogen"
 	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/printable"
 )
 
 // problem is an error as people and --json are told it.
@@ -62,6 +63,8 @@ func describe(err error, up bool) *problem {
 	var conn *mitogen.ConnectError
 	var lost *mitogen.LostError
 	switch {
+	case errors.Is(err, mitogen.ErrAudit):
+		return &problem{Kind: "audit", Message: printable.Line(err.Error()), status: exitFailed}
 	case errors.As(err, &late):
 		return describeTimeout(late, err, up)
 	case errors.As(err, &conn):
@@ -71,9 +74,9 @@ func describe(err error, up bool) *problem {
 	case errors.As(err, &call):
 		return describeCall(call)
 	case errors.Is(err, mitogen.ErrCancelled), errors.Is(err, context.Canceled), errors.Is(err, mitogen.ErrClosed):
-		return &problem{Kind: "cancelled", Message: connect.CleanLine(err.Error()), status: exitFailed}
+		return &problem{Kind: "cancelled", Message: printable.Line(err.Error()), status: exitFailed}
 	}
-	return &problem{Kind: "error", Message: connect.CleanLine(err.Error()), status: exitFailed}
+	return &problem{Kind: "error", Message: printable.Line(err.Error()), status: exitFailed}
 }
 
 func describeTimeout(late *timeoutError, err error, up bool) *problem {
@@ -119,7 +122,7 @@ func isSudo(target string) bool {
 // describeCall is for an exception. A traceback through nothing but the runtime, as of a name that isn't there, says
 // nothing.
 func describeCall(e *mitogen.CallError) *problem {
-	p := &problem{Kind: "exception", Message: connect.CleanLine(e.Error()), Hop: e.Context, Traceback: e.Traceback,
+	p := &problem{Kind: "exception", Message: printable.Line(e.Error()), Hop: e.Context, Traceback: e.Traceback,
 		status: exitFailed}
 	if !strings.Contains(e.Traceback, "\n  File ") {
 		p.Traceback = ""
@@ -129,42 +132,47 @@ func describeCall(e *mitogen.CallError) *problem {
 
 // tell prints a problem; target is empty where there is only one.
 func (u *ui) tell(target string, p *problem) {
-	var b strings.Builder
+	pg := u.page(u.err)
 	if p.Traceback != "" {
-		b.WriteString(strings.TrimRight(connect.Clean(p.Traceback), "\n") + "\n")
+		pg.quote(target, p.Traceback)
 	}
-	b.WriteString(u.red("error:") + " ")
+	pg.red("error:").add(" ")
 	if target != "" {
-		b.WriteString(connect.CleanLine(target) + ": ")
+		pg.add("%s: ", printable.Name(target))
 	}
-	b.WriteString(p.Message + "\n")
+	pg.add("%s", p.Message).end()
 	if p.hint != "" {
-		b.WriteString(u.bold("hint:") + " " + p.hint + "\n")
+		pg.bold("hint:").add(" %s", p.hint).end()
 	}
-	u.message(b.String())
+	pg.print()
 }
 
 // report prints the error that a command ended with and returns the exit status.
 func (s *state) report(err error) int {
+	p := verdict(err)
+	if p.Message != "" {
+		s.ui.tell("", p)
+	}
+	return p.status
+}
+
+// verdict is what a command's error comes to. Without a message all has been said.
+func verdict(err error) *problem {
 	var exit exitError
 	var usage *usageError
 	switch {
 	case err == nil:
-		return 0
+		return &problem{}
 	case errors.Is(err, errInterrupted):
-		s.ui.tell("", &problem{Message: errInterrupted.Error()})
-		return exitInterrupted
+		return &problem{Message: errInterrupted.Error(), status: exitInterrupted}
 	case errors.As(err, &exit):
-		return int(exit)
+		return &problem{status: int(exit)}
 	case errors.As(err, &usage):
 		hint := usage.hint
 		if hint == "" {
 			hint = fmt.Sprintf("see %s --help", usage.command)
 		}
-		s.ui.tell("", &problem{Message: connect.CleanLine(usage.Error()), hint: hint})
-		return exitUsage
+		return &problem{Message: usage.Error(), hint: hint, status: exitUsage}
 	}
-	p := describe(err, true)
-	s.ui.tell("", p)
-	return p.status
+	return describe(err, true)
 }

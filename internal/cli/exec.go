@@ -61,6 +61,7 @@ func execute(ctx context.Context, s *state, flags commandFlags, args []string) e
 		return err
 	}
 	defer closeInput()
+	s.asIs = true
 	return s.job(ctx, "", s.printRun, func(ctx context.Context, h *host) (err error) {
 		c := mitogen.Command{Args: args, Env: env, Dir: flags.dir, Stdin: input(), Stdout: h.stdout, Stderr: h.stderr}
 		h.status, err = h.fleet.exec(ctx, h, c)

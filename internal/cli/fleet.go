@@ -15,8 +15,8 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen"
-	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/inventory"
+	"github.com/mitogen-go/mitogen/internal/printable"
 )
 
 // After an interrupt calls have interruptPatience to end in order, then all contexts are ended, and what has then not
@@ -115,7 +115,11 @@ func (s *state) job(ctx context.Context, first string, print func(*host), j job)
 	if err != nil {
 		return err
 	}
-	eng, err := mitogen.New(mitogen.Options{Path: own, Packages: packages, Logger: s.newLogger(), Prompt: s.prompter(), Daemon: viaDaemon})
+	tell, err := s.auditor()
+	if err != nil {
+		return err
+	}
+	eng, err := mitogen.New(mitogen.Options{Path: own, Packages: packages, Logger: s.newLogger(), Prompt: s.prompter(), Daemon: viaDaemon, Audit: tell})
 	if err != nil {
 		return err
 	}
@@ -142,7 +146,7 @@ func (f *fleet) run(ctx context.Context, j job) error {
 	}
 	stats := f.writeProfile() // before the contexts are gone, which costs time
 	f.s.ending.Store(true)
-	f.eng.Close()
+	told := f.eng.Close()
 	if interrupted {
 		within(done, endPatience)
 	}
@@ -151,6 +155,8 @@ func (f *fleet) run(ctx context.Context, j job) error {
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
+	case errors.Is(told, mitogen.ErrAudit):
+		return told
 	case stats != nil:
 		return stats
 	case status != 0:
@@ -204,7 +210,7 @@ func (f *fleet) one(ctx context.Context, sp *spot, j job) {
 			break
 		}
 		if f.s.opt.verbose > 0 {
-			f.s.ui.message(fmt.Sprintf("%s: %v; trying again\n", connect.CleanLine(h.target), h.err))
+			f.s.ui.say("%s: %v; trying again", printable.Name(h.target), h.err)
 		}
 		f.starts(h)
 	}
@@ -223,7 +229,7 @@ func (f *fleet) one(ctx context.Context, sp *spot, j job) {
 	f.ends(h, errors.Is(context.Cause(ctx), errInterrupted))
 }
 
-// outputs are where a target's output goes. A function's is no result, so call sets its own.
+// outputs are where a target's output goes. Where it isn't the command's own output, it goes to stderr.
 func (f *fleet) outputs(target string) (stdout, stderr output) {
 	ui := f.s.ui
 	switch {
@@ -231,8 +237,10 @@ func (f *fleet) outputs(target string) (stdout, stderr output) {
 		return &captured{}, &captured{}
 	case f.s.opt.several():
 		return ui.newLines(ui.out, target), ui.newLines(ui.err, target)
+	case f.s.asIs:
+		return raw{ui.out}, raw{ui.err}
 	}
-	return raw{ui.out}, raw{ui.err}
+	return raw{ui.out}, ui.newLoneLines(ui.err, target)
 }
 
 // backOff is the first wait before another try; it doubles. With it comes up to as much again, so that hosts spread.
@@ -371,7 +379,7 @@ func (f *fleet) seal() int {
 	f.sealed = true
 	f.s.ui.show("")
 	if o := &f.s.opt; o.several() && !o.quiet && !o.json && (len(f.failed) > 0 || f.s.ui.errTTY) {
-		f.s.ui.message(f.summaryLocked())
+		f.s.ui.say("%s", f.summaryLocked())
 	}
 	return f.status
 }
@@ -392,12 +400,21 @@ func (f *fleet) summaryLocked() string {
 	if len(f.failed) > 0 {
 		const most = 10
 		slices.Sort(f.failed)
-		text += ": " + connect.CleanLine(strings.Join(f.failed[:min(most, len(f.failed))], " "))
+		text += ": " + names(f.failed[:min(most, len(f.failed))])
 		if len(f.failed) > most {
 			text += " …"
 		}
 	}
-	return text + "\n"
+	return text
+}
+
+// names are a list of targets, each of which is one word.
+func names(targets []string) string {
+	words := make([]string, len(targets))
+	for i, t := range targets {
+		words[i] = printable.Name(t)
+	}
+	return strings.Join(words, " ")
 }
 
 // refresh shows who has got further, until done.
@@ -440,7 +457,7 @@ func (f *fleet) showLocked() {
 	for i, what := range []string{"connecting", "at work"} {
 		if len(phases[i]) > 0 {
 			slices.Sort(phases[i])
-			status += fmt.Sprintf("; %d %s: %s", len(phases[i]), what, connect.CleanLine(strings.Join(phases[i], " ")))
+			status += fmt.Sprintf("; %d %s: %s", len(phases[i]), what, names(phases[i]))
 		}
 	}
 	ui.show(status)
@@ -467,7 +484,7 @@ func (f *fleet) writeProfile() error {
 	b := f.profile.json(time.Since(f.began))
 	name := f.s.opt.stats
 	if name == "-" {
-		f.s.ui.message(string(b))
+		f.s.ui.write(f.s.ui.err, b)
 		return nil
 	}
 	if err := os.WriteFile(name, b, 0o666); err != nil {

@@ -42,6 +42,7 @@ type options struct {
 	retries        int
 	json           bool
 	stats          string
+	audit          string
 	timeout        duration
 	connectTimeout duration
 
@@ -90,6 +91,7 @@ func (o *options) addTargets(cmd *cobra.Command) {
 	f.IntVarP(&o.forks, "forks", "f", defaultForks, "how many targets to work on at once")
 	f.BoolVar(&o.json, "json", false, "print one JSON object a line for each target")
 	f.StringVar(&o.stats, "stats", "", "write the network profile to `FILE` as JSON; - is standard error")
+	o.addAudit(f)
 	f.Var(&o.timeout, "timeout", "for each target, from connecting to the end; 90, 1.5m; default: none")
 	f.Var(&o.connectTimeout, "connect-timeout", "for each hop, until it is up; default: 30s")
 	f.StringArrayVar(&o.python, "python", nil, "interpreter there, a `COMMAND` for sh; repeat to try several in turn")
@@ -253,7 +255,7 @@ func (s *state) addInventory(ctx context.Context) (*inventory.Inventory, error) 
 		return nil, usagef("inventory %s: %w", strings.Join(o.inventory, ", "), err)
 	}
 	for _, w := range inv.Warnings() {
-		s.ui.message("warning: inventory " + connect.Clean(w) + "\n")
+		s.ui.say("warning: inventory %s", w)
 	}
 	for _, h := range hosts {
 		chain, err := inv.Chain(h)

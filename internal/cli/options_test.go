@@ -123,7 +123,7 @@ func TestLines(t *testing.T) {
 		{"whole", false, []string{"a\nb\n"}, "web1: a\nweb1: b\n"},
 		{"in pieces", false, []string{"a", "b", "\nc", "\n"}, "web1: ab\nweb1: c\n"},
 		{"no end", false, []string{"a\nb"}, "web1: a\nweb1: b\n"},
-		{"bytes pass to files", false, []string{"\x1b[1m\xff\r\n"}, "web1: \x1b[1m\xff\r\n"},
+		{"as escapes to files", false, []string{"\x1b[1m\xff\ta\rb\r\n"}, `web1: \x1b[1m\xff` + "\ta" + `\x0db` + "\n"},
 		{"not to terminals", true, []string{"\x1b[1m\xff\ta\rb\r\n"}, `web1: \x1b[1m\xff    a\x0db` + "\n"},
 		{"empty lines", true, []string{"\n\n"}, "web1: \nweb1: \n"},
 		{"characters stay whole", true, []string{"\xc3", "\xa4\n"}, "web1: ä\n"},

@@ -1,17 +1,17 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/mitogen-go/mitogen"
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/printable"
 )
 
 const pingUsage = `Connects to each target, says what answers there, and measures the round trip of a message.`
@@ -44,7 +44,7 @@ func ping(ctx context.Context, s *state, count int, args []string) error {
 		return usagef("--count must be at least 1")
 	}
 	return s.job(ctx, "", s.printPing, func(ctx context.Context, h *host) error {
-		if err := h.connect(h.stdout); err != nil {
+		if err := h.connect(h.stderr); err != nil {
 			return err
 		}
 		return h.ping(ctx, count)
@@ -66,10 +66,9 @@ func (h *host) ping(ctx context.Context, count int) error {
 	if err != nil {
 		return err
 	}
-	p := pinged{Python: pythonOf(info), Platform: connect.CleanLine(info.Platform),
-		Hostname: connect.CleanLine(info.Hostname), UID: info.UID, PID: info.PID}
-	h.say("up in %s: %s, %s, %s, uid %d, pid %d", round(h.context.Stats().Hello), p.Hostname, p.Python, p.Platform,
-		p.UID, p.PID)
+	p := pinged{Python: pythonOf(info), Platform: info.Platform, Hostname: info.Hostname, UID: info.UID, PID: info.PID}
+	h.say("up in %s: %s, %s, %s, uid %d, pid %d", round(h.context.Stats().Hello), printable.Name(p.Hostname), p.Python,
+		printable.Name(p.Platform), p.UID, p.PID)
 	var all []time.Duration
 	for range count {
 		d, err := h.context.Ping(ctx)
@@ -94,16 +93,15 @@ func (h *host) say(format string, args ...any) {
 	if h.fleet.s.opt.json {
 		return
 	}
-	var b bytes.Buffer
+	text := printable.Line(fmt.Sprintf(format, args...))
 	if !h.fleet.s.opt.several() {
-		b.WriteString(h.target + ": ")
+		text = printable.Name(h.target) + ": " + text
 	}
-	fmt.Fprintf(&b, format+"\n", args...)
-	h.stdout.Write(b.Bytes())
+	io.WriteString(h.stdout, text+"\n")
 }
 
 func pythonOf(i mitogen.Info) string {
-	return fmt.Sprintf("%s %d.%d.%d", connect.CleanLine(i.Implementation), i.Version[0], i.Version[1], i.Version[2])
+	return fmt.Sprintf("%s %d.%d.%d", printable.Name(i.Implementation), i.Version[0], i.Version[1], i.Version[2])
 }
 
 // round shows three digits or so.

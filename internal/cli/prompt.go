@@ -15,7 +15,7 @@ import (
 
 	"github.com/mitogen-go/mitogen"
 	"github.com/mitogen-go/mitogen/internal/askpass"
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/printable"
 )
 
 // errNoTerminal is the error of a question that there is nobody to ask.
@@ -38,13 +38,22 @@ func (s *state) prompter() func(context.Context, mitogen.Prompt) (string, error)
 	}
 	tty.Close()
 	return func(ctx context.Context, p mitogen.Prompt) (string, error) {
-		text := connect.CleanLine(p.Hop) + ": " + strings.TrimRight(p.Text, "\n")
+		text := question(p)
 		if p.Kind == askpass.Notice {
 			return "", s.notice(text)
 		}
 		visible := p.Kind == askpass.HostKey || p.Kind == askpass.Confirm
 		return s.ask(ctx, strings.TrimRight(text, " ")+" ", visible)
 	}
+}
+
+// question returns the lines of a question, each behind the name of the hop that asks: a server may word it.
+func question(p mitogen.Prompt) string {
+	lines := strings.Split(strings.TrimRight(p.Text, "\r\n"), "\n")
+	for i, line := range lines {
+		lines[i] = printable.Line(p.Hop) + ": " + printable.Line(strings.TrimRight(line, "\r"))
+	}
+	return strings.Join(lines, "\n")
 }
 
 // notice shows what nobody has to answer.

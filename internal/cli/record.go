@@ -51,10 +51,8 @@ func (h *host) printJSON(r record) {
 	if out, ok := h.stderr.(*captured); ok {
 		r.Stderr, r.Truncated = out.json(), r.Truncated || out.truncated
 	}
-	b, err := json.Marshal(r)
-	must(err) // what is raw was made by us
 	ui := h.fleet.s.ui
-	ui.write(ui.out, append(jsonvalue.EscapeControls(b), '\n'))
+	ui.json(ui.out, r, "") // what is raw was made by us
 }
 
 func countModules(s mitogen.Stats) *moduleCounts {

@@ -63,6 +63,7 @@ func run(ctx context.Context, s *state, what program, args []string) error {
 		return err
 	}
 	defer closeInput()
+	s.asIs = true
 	return s.job(ctx, dir, s.printRun, func(ctx context.Context, h *host) (err error) {
 		if err := h.connect(h.stdout); err != nil {
 			return err

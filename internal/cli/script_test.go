@@ -17,6 +17,7 @@ import (
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
+		"fakehost": fakehostMain,
 		"mitogen": func() {
 			ctx := Interruptible(os.Exit)
 			os.Exit(Main(ctx, os.Args[1:], Streams{os.Stdin, os.Stdout, os.Stderr}))

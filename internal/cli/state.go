@@ -10,7 +10,8 @@ import (
 	"strings"
 	"sync/atomic"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/audit"
+	"github.com/mitogen-go/mitogen/internal/printable"
 )
 
 // state is what a command works on.
@@ -21,6 +22,9 @@ type state struct {
 	opt            options
 	ending         atomic.Bool             // contexts are being ended
 	interrupt      context.CancelCauseFunc // ends the command as Ctrl-C does
+	asIs           bool                    // what a lone target writes passes as it is
+	command        string                  // its name
+	log            *audit.Log              // nil: not wanted, or not open
 	typed          *terminalInput          // nil: standard input is no terminal, or is not wanted
 }
 
@@ -55,14 +59,14 @@ func quoted(s string) string { return fmt.Sprintf("%q", s) }
 func readFile(what, name string) ([]byte, error) {
 	st, err := os.Stat(name)
 	if err == nil && st.IsDir() {
-		return nil, usagef("%s %s is a directory", what, connect.CleanLine(name))
+		return nil, usagef("%s %s is a directory", what, printable.Line(name))
 	}
 	b, err := os.ReadFile(name)
 	if path := (*fs.PathError)(nil); errors.As(err, &path) {
 		err = path.Err
 	}
 	if err != nil {
-		return nil, usagef("read %s %s: %w", what, connect.CleanLine(name), err)
+		return nil, usagef("read %s %s: %w", what, printable.Line(name), err)
 	}
 	return b, nil
 }

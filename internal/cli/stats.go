@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"encoding/json"
 	"sync"
 	"time"
 
@@ -98,9 +97,7 @@ func (p *profile) json(took time.Duration) []byte {
 			Forward: forwardedOf(s), Seconds: phaseProfile{phase(s.Spawn), phase(s.EC0), phase(s.Hello), phase(s.Result)},
 		})
 	}
-	b, err := json.MarshalIndent(all, "", "  ")
-	must(err) // there is nothing in it that could fail
-	return append(b, '\n')
+	return safeJSON(all, "  ")
 }
 
 // seconds is d to the microsecond.

@@ -6,21 +6,24 @@ import (
 	"hash/fnv"
 	"io"
 	"os"
+	"regexp"
+	"strings"
 	"sync"
 	"unicode/utf8"
 
 	"golang.org/x/term"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/printable"
 )
 
 // The rules of what goes where:
 //
 //   - Results go to standard output, and nothing else does. What people are told goes to standard error: "error:" lines
 //     in lower case, a "hint:" line behind them, log records, progress. Questions go to the terminal, /dev/tty.
-//   - One target: bytes from there pass as they are, as with ssh.
-//   - Several targets: whole lines, each behind its target's name. Where such a line goes to a terminal, control
-//     characters in it are shown as escapes. A last line without a newline gets one.
+//   - One target: what run and exec have run there passes byte for byte, as with ssh.
+//   - Everything else that comes from targets is made printable: what could act on a terminal is shown as an escape.
+//     No line of a target begins as one of ours does.
+//   - Several targets: whole lines, each behind its target's name. A last line without a newline gets one.
 //   - Colour and progress are for terminals only, and neither for NO_COLOR nor --no-color; progress is for several
 //     targets only, and not for --quiet or --json.
 
@@ -45,10 +48,8 @@ func isTerminal(w any) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// message writes whole lines for people.
-func (u *ui) message(text string) { u.write(u.err, []byte(text)) }
-
-// write writes whole lines to out or err, and keeps progress below them.
+// write writes whole lines to out or err, and keeps progress below them. They are made printable already, or bytes of a lone
+// target.
 func (u *ui) write(w io.Writer, b []byte) (int, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -101,8 +102,8 @@ func (u *ui) alone(f func()) {
 	u.showLocked(shown)
 }
 
-func (u *ui) red(s string) string  { return paint(s, "1;31", u.errTTY && !u.plain) }
-func (u *ui) bold(s string) string { return paint(s, "1", u.errTTY && !u.plain) }
+// tty tells whether w, which is u.out or u.err, is a terminal.
+func (u *ui) tty(w io.Writer) bool { return w == u.out && u.outTTY || w == u.err && u.errTTY }
 
 func paint(s, code string, on bool) string {
 	if !on {
@@ -123,21 +124,32 @@ func colourOf(name string) string {
 // maxLine is where a line of output is broken that has no end.
 const maxLine = 64 << 10
 
-// lines is a Writer of one target's output, for several targets. It is used by one goroutine at a time.
+// lines is a Writer of one target's output, line by line. It is used by one goroutine at a time.
 type lines struct {
 	ui     *ui
 	w      io.Writer // ui.out or ui.err
 	prefix string
-	clean  bool // for a terminal
+	lone   bool // the prefix is for lines only that could be taken for ours
+	tty    bool
 	rest   []byte
 }
 
 // newLines returns a Writer for what target writes; w is u.out or u.err.
 func (u *ui) newLines(w io.Writer, target string) *lines {
-	tty := w == u.out && u.outTTY || w == u.err && u.errTTY
-	name := connect.CleanLine(target)
-	return &lines{ui: u, w: w, prefix: paint(name+":", colourOf(name), tty && !u.plain) + " ", clean: tty}
+	tty, name := u.tty(w), printable.Name(target)
+	prefix := paint(name+":", colourOf(name), tty && !u.plain) + " "
+	return &lines{ui: u, w: w, prefix: prefix, tty: tty}
 }
+
+// newLoneLines is newLines for the only target.
+func (u *ui) newLoneLines(w io.Writer, target string) *lines {
+	l := u.newLines(w, target)
+	l.lone = true
+	return l
+}
+
+// ours begins lines that only this program writes: problems, log records, sums.
+var ours = regexp.MustCompile(`^(\d\d:\d\d:\d\d |\d+ of \d+ )`)
 
 // Write never keeps b.
 func (l *lines) Write(b []byte) (int, error) {
@@ -166,12 +178,14 @@ func (l *lines) Write(b []byte) (int, error) {
 
 // line appends one line, in pieces if it is long, and returns its length.
 func (l *lines) line(out *bytes.Buffer, b []byte) int {
-	out.WriteString(l.prefix)
-	if l.clean {
-		out.WriteString(connect.CleanLine(string(bytes.TrimSuffix(bytes.ReplaceAll(b, []byte("\t"), []byte("    ")), []byte("\r")))))
-	} else {
-		out.Write(b)
+	text := printable.Text(string(bytes.TrimSuffix(b, []byte("\r"))))
+	if l.tty {
+		text = strings.ReplaceAll(text, "\t", "    ")
 	}
+	if !l.lone || printable.Reserved(text) || ours.MatchString(text) {
+		out.WriteString(l.prefix)
+	}
+	out.WriteString(text)
 	out.WriteByte('\n')
 	return len(b)
 }

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"fmt"
 	"runtime"
 	"runtime/debug"
 
@@ -21,8 +20,8 @@ func newVersion(s *state) *cobra.Command {
 		if len(args) > 0 {
 			return usagef("unexpected argument %s", quoted(args[0]))
 		}
-		_, err := fmt.Fprintf(s.stdout, "mitogen %s %s %s/%s\n", versionText(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
-		return err
+		version := []any{versionText(), runtime.Version(), runtime.GOOS, runtime.GOARCH}
+		return s.ui.page(s.ui.out).add("mitogen %s %s %s/%s", version...).end().print()
 	})
 }
 

@@ -1,0 +1,43 @@
+package cli
+
+import (
+	"cmp"
+	"errors"
+	"os"
+
+	"github.com/spf13/pflag"
+
+	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/internal/audit"
+)
+
+// addAudit adds the flag of commands that connect.
+func (o *options) addAudit(f *pflag.FlagSet) {
+	f.StringVar(&o.audit, "audit", "", "append to `FILE` who connected where, what was given to hosts, and what was refused, as JSON lines; else $MITOGEN_AUDIT")
+}
+
+// auditor opens the audit log of a command and returns what tells it of events; nil: there is none.
+func (s *state) auditor() (func(mitogen.Event) error, error) {
+	name := cmp.Or(s.opt.audit, os.Getenv("MITOGEN_AUDIT"))
+	if name == "" {
+		return nil, nil
+	}
+	var err error
+	if s.log, err = audit.Open(name, s.command); err != nil {
+		return nil, err
+	}
+	return s.log.Tell, nil
+}
+
+// endAudit closes the audit log and returns the error of a command that ends with err.
+func (s *state) endAudit(err error) error {
+	if s.log == nil {
+		return err
+	}
+	failed := s.log.Close(verdict(err).status)
+	s.log = nil
+	if failed != nil && !errors.Is(err, mitogen.ErrAudit) {
+		return failed
+	}
+	return err
+}
