@@ -48,8 +48,8 @@ func (e *Engine) helloLocked(c *Context, payload []byte) {
 	if c.connect != 0 {
 		e.applyLocked(e.router.Forget(c.connect, nil))
 	}
-	close(c.ready)
 	c.auditUpLocked()
+	close(c.ready)
 	if c.ending {
 		e.putLocked(c, &wire.Frame{Dst: c.id, Handle: wire.Shutdown})
 	}
@@ -107,8 +107,8 @@ func (e *Engine) goneLocked(c *Context, why string) {
 	if e.shared[c.key] == c {
 		delete(e.shared, c.key)
 	}
-	close(c.done)
 	c.auditGoneLocked()
+	close(c.done)
 	c.gate, c.open = nil, nil
 	if c.forwarding {
 		e.jobs.Add(1)
