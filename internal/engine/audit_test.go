@@ -57,7 +57,6 @@ func TestAuditTellsInOrder(t *testing.T) {
 	}
 	f.send(wire.Frame{Src: c.id, Handle: 77})
 	f.quiet(c.id)
-	c.Close()
 	e.Close()
 	want := []string{"connect 1   ", "up 1 host1  ", "call 1  m:f ", "end 1  m:f well", "refused 1  frame refused ", "gone 1   closed"}
 	if got := a.lines(); !slices.Equal(got, want) {

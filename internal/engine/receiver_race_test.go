@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/route"
 )
@@ -42,6 +43,6 @@ func TestSendWhileHelloComes(t *testing.T) {
 		if err := <-sent; err != nil && !errors.Is(err, route.ErrGone) {
 			t.Errorf("send: got %v, want no error", err)
 		}
-		c.Close()
+		f.exit(connect.Failure{What: connect.WhatExit})
 	}
 }
