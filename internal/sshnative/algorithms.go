@@ -38,11 +38,30 @@ func (c *config) algorithms() (ssh.Config, error) {
 			return lists, unsupported("%s %s", l.key, c.get(l.key))
 		}
 	}
+	if c.get("ciphers") == c.defaults.get("ciphers") {
+		lists.Ciphers = quickFirst(lists.Ciphers)
+	}
 	if slices.Contains(lists.KeyExchanges, ssh.KeyExchangeCurve25519) &&
 		!slices.Contains(c.list("kexalgorithms"), curveByOldName) {
 		return lists, unsupported("kexalgorithms without %s", curveByOldName)
 	}
 	return lists, nil
+}
+
+// quickFirst puts first the ciphers for which processors have instructions, which the library
+// makes use of. All of ssh's default list are as good; an order that the user has set is kept.
+func quickFirst(ciphers []string) []string {
+	isQuick := func(name string) bool { return strings.Contains(name, "-gcm@") }
+	return append(filter(ciphers, isQuick), filter(ciphers, func(name string) bool { return !isQuick(name) })...)
+}
+
+func filter(names []string, keep func(string) bool) (all []string) {
+	for _, name := range names {
+		if keep(name) {
+			all = append(all, name)
+		}
+	}
+	return all
 }
 
 // offered returns what can be offered of a list. Of a list that the user has set it is the part

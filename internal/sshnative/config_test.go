@@ -209,3 +209,23 @@ func TestAskFails(t *testing.T) {
 		t.Errorf("got %v, want ErrUnsupported with the words of ssh", err)
 	}
 }
+
+// The library is quick with some ciphers. They come first, unless the user has set an order.
+func TestQuickCiphers(t *testing.T) {
+	const gcm, chacha = "aes128-gcm@openssh.com", "chacha20-poly1305@openssh.com"
+	answer := func(ciphers string) *config {
+		return &config{values: map[string][]string{"ciphers": {ciphers}, "macs": {"hmac-sha2-256"}, "kexalgorithms": {"curve25519-sha256,curve25519-sha256@libssh.org"}}}
+	}
+	standard := answer(chacha + ",aes128-ctr," + gcm)
+	for chosen, want := range map[string][]string{
+		chacha + ",aes128-ctr," + gcm: {gcm, chacha, "aes128-ctr"},
+		chacha + "," + gcm:            {chacha, gcm},
+	} {
+		c := answer(chosen)
+		c.defaults = standard
+		got, err := c.algorithms()
+		if err != nil || !slices.Equal(got.Ciphers, want) {
+			t.Errorf("ciphers %s: offered %v, want %v, error %v", chosen, got.Ciphers, want, err)
+		}
+	}
+}
