@@ -324,20 +324,22 @@ def split(text):
     return text.split() if PLAIN.match(text) else shlex.split(text)
 
 
-def origin():
+def origin(here):
     """What of this process decides where a request leads: its directory, where relative names begin, and its environment."""
-    try:
-        directory = os.getcwd()
-    except OSError:
-        directory = '/'
     names = LEADING + tuple(n for n in os.environ if n.startswith(LEADING_PREFIXES))
-    return {'dir': to_text(directory), 'env': dict((n, os.environ.get(n)) for n in names)}
+    return {'dir': to_text(here), 'env': dict((n, os.environ.get(n)) for n in names)}
 
 
 def this_process():
-    """What is the same for all requests of this process: where its sockets are, and its origin. A task's process does that task alone."""
-    if ONCE.get('pid') != os.getpid():
-        ONCE.update(pid=os.getpid(), directory=socket_directory(), origin=origin())
+    """What is the same for all requests of this process: where its sockets are, and its origin. The playbook's process finds it for its
+    tasks' processes, which have the same directory and environment unless something has changed them."""
+    environment = getattr(os.environ, '_data', None)    # as os.environ keeps it, for a quick comparison
+    try:
+        here = os.getcwd()
+    except OSError:
+        here = '/'
+    if not ONCE or environment is None or ONCE['here'] != here or ONCE['environment'] != environment:
+        ONCE.update(here=here, environment=dict(environment or ()), directory=socket_directory(), origin=origin(here))
     return ONCE
 
 
@@ -508,7 +510,9 @@ class Session:
 
     def refuse_facts(self, name, variables):
         """Raise an error if a host's facts, which any module's answer and the fact cache can bring, name what decides how it's reached."""
-        facts = variables.get('ansible_facts') or {}
+        facts = variables.get('ansible_facts')
+        if not facts:
+            return
         names = [n for n in OWN if n in facts or 'ansible_' + n in facts]
         if C.config.get_config_value('INJECT_FACTS_AS_VARS'):
             # Values don't tell: of the facts X and ansible_X, which are one name among facts and two among variables, the other may be seen.
@@ -961,3 +965,6 @@ class Connection(SSHConnection):
     def close(self):
         hang_up()
         super(Connection, self).close()
+
+
+this_process()      # before there are tasks' processes
