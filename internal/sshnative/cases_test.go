@@ -20,6 +20,7 @@ var diffCases = []diffCase{
 	{name: "SHA-1 host key, allowed", server: "sha1", config: []string{"HostKeyAlgorithms +ssh-rsa"}, left: true},
 	{name: "RSA host key", server: "rsa"},
 	{name: "RSA host key, not allowed", server: "rsa", config: []string{"HostKeyAlgorithms ssh-ed25519"}, left: true, refused: true},
+	{name: "RSA host key, long enough", server: "rsa", config: []string{"RequiredRSASize 2048"}},
 	{name: "RSA host key, too short", server: "rsa", config: []string{"RequiredRSASize 3072"}, left: true, refused: true},
 	{name: "host key algorithms, one", config: []string{"HostKeyAlgorithms rsa-sha2-256"}},
 	{name: "host key algorithms, another order", config: []string{"HostKeyAlgorithms rsa-sha2-256,ssh-ed25519"}, known: "{at:plain} {key:host-ed25519}\n", left: true, refused: true},
@@ -170,6 +171,7 @@ var diffCases = []diffCase{
 	{name: "authority, expired", server: "expired", known: "@cert-authority * {key:ca}\n", left: true, refused: true},
 	{name: "authority, expired, key known", server: "expired", known: "@cert-authority * {key:ca}\n{at:expired} {key:cert-expired}\n", left: true},
 	{name: "authority, elsewhere", server: "elsewhere", known: "@cert-authority * {key:ca}\n", left: true, refused: true},
+	{name: "authority, RSA allowed", server: "rsaca", known: "@cert-authority * {key:rsaca}\n", config: []string{"CASignatureAlgorithms rsa-sha2-256,ssh-ed25519"}},
 	{name: "authority, RSA", server: "rsaca", known: "@cert-authority * {key:rsaca}\n"},
 	{name: "authority, RSA not allowed", server: "rsaca", known: "@cert-authority * {key:rsaca}\n", config: []string{"CASignatureAlgorithms ssh-ed25519"}, left: true, refused: true},
 

@@ -221,3 +221,26 @@ func TestKeywordsOfTheManual(t *testing.T) {
 		}
 	}
 }
+
+// Each keyword about algorithms has a case in which it keeps a server or a key out, and one in which it doesn't.
+func TestAlgorithmsAreTried(t *testing.T) {
+	for _, keyword := range []string{"HostKeyAlgorithms", "KexAlgorithms", "Ciphers", "MACs", "CASignatureAlgorithms", "RequiredRSASize",
+		"PubkeyAcceptedAlgorithms", "PreferredAuthentications"} {
+		if k := keywords[strings.ToLower(keyword)]; k.role == harmless {
+			t.Errorf("%s is harmless, want it used or refused", keyword)
+		}
+		out, in := 0, 0
+		for _, c := range diffCases {
+			switch line := strings.Join(c.config, "\n"); {
+			case !strings.Contains(line, keyword+" "):
+			case c.refused:
+				out++
+			default:
+				in++
+			}
+		}
+		if out == 0 || in == 0 {
+			t.Errorf("%s: got %d cases that are refused and %d that aren't, want both", keyword, out, in)
+		}
+	}
+}
