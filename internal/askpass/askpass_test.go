@@ -4,14 +4,17 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/mitogen-go/mitogen/internal/confine"
 	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/lab"
 	"github.com/mitogen-go/mitogen/internal/sessions"
@@ -381,4 +384,39 @@ func FuzzReadQuestion(f *testing.F) {
 			t.Errorf("%q is read as %+v", b, q)
 		}
 	})
+}
+
+// The client has given up all that it doesn't need by the time its question is known here.
+func TestClientIsConfined(t *testing.T) {
+	if s := confine.Look(); s.Landlock == 0 || !s.Seccomp {
+		t.Skip(s.Missing)
+	}
+	var s Server
+	defer s.Close()
+	status := ""
+	pids := make(chan int, 1)
+	env := register(t, &s, func(context.Context, Prompt) (string, error) {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", <-pids))
+		status = string(b)
+		return "sesame", err
+	})
+	cmd := execute(t.Context(), env, "me@web1's password: ")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	pids <- cmd.Process.Pid
+	if err := cmd.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(status, "NoNewPrivs:\t1") || !strings.Contains(status, "Seccomp:\t2") {
+		if strings.Contains(status, "NoNewPrivs:\t0") && strings.Contains(buildSettings(), "CGO_ENABLED=1") {
+			t.Skip("a program with C can't restrict all of its threads")
+		}
+		t.Errorf("got %s, want a process that can gain no rights, with a filter", status)
+	}
+}
+
+func buildSettings() string {
+	info, _ := debug.ReadBuildInfo()
+	return fmt.Sprint(info)
 }

@@ -16,7 +16,7 @@ import (
 )
 
 const doctorUsage = `Walks to each target hop by hop, and says for each what is run, how long each phase takes, what answers, and where it fails
-what came back and what to do about it.`
+what came back and what to do about it. Says first what the kernel of this machine restricts mitogen to.`
 
 func newDoctor(s *state) *cobra.Command {
 	cmd := command(s, &cobra.Command{
@@ -44,6 +44,8 @@ type examined struct {
 	Checks  []check            `json:"checks,omitempty"`
 	Error   *problem           `json:"error,omitempty"`
 	Hint    string             `json:"hint,omitempty"`
+
+	Confined *confined `json:"confined"` // this machine, not the hop
 }
 
 // check is something else that was looked at.
@@ -70,6 +72,7 @@ func doctor(ctx context.Context, s *state) error {
 		return err
 	}
 	defer eng.Close()
+	s.printConfined(newConfined())
 	status := 0
 	for i := range s.opt.spots {
 		if !s.examine(ctx, eng, options, &s.opt.spots[i]) {
@@ -102,7 +105,7 @@ func (s *state) examine(ctx context.Context, eng *mitogen.Engine, base mitogen.C
 				o = onTheWay(o)
 			}
 			o.Via = via
-			x := &examined{Host: sp.name, Hop: h.String(), Seconds: map[string]float64{}}
+			x := &examined{Host: sp.name, Hop: h.String(), Seconds: map[string]float64{}, Confined: newConfined()}
 			via = x.walk(ctx, eng, h, o)
 			s.printExamined(x)
 			if via == nil {

@@ -24,6 +24,7 @@ const (
 // public package. Imports point downwards: to earlier lines. A new edge is a decision about the design, not
 // something to be added to make a build pass.
 const graph = `
+internal/confine:
 internal/wire:
 internal/pickle:
 internal/pysource:
@@ -32,7 +33,7 @@ internal/connect:      internal/printable
 internal/route:        internal/wire
 internal/boot:
 internal/boot/gen:     internal/pysource
-internal/modules:      internal/pysource
+internal/modules:      internal/confine internal/pysource
 internal/closure:      internal/pysource internal/modules
 internal/bundle:       internal/wire internal/modules internal/closure
 internal/forward:      internal/wire internal/pysource internal/modules internal/closure internal/bundle
@@ -40,7 +41,7 @@ internal/stream:       internal/wire
 internal/peer:
 internal/spawn:        internal/connect internal/peer
 internal/jsonvalue:    internal/pickle internal/printable
-internal/askpass:      internal/connect internal/peer
+internal/askpass:      internal/confine internal/connect internal/peer
 internal/sshmux:       internal/peer
 internal/sshconf:
 internal/proxy:        internal/peer
@@ -49,14 +50,15 @@ internal/engine:       internal/wire internal/pickle internal/connect internal/s
 internal/audit:        internal/jsonvalue internal/engine
 internal/jsonline:
 internal/ansible:      internal/pickle internal/wire internal/boot internal/connect internal/jsonline internal/engine
-internal/daemon:       internal/pickle internal/connect internal/sshconf internal/jsonvalue internal/modules internal/peer internal/askpass internal/engine internal/jsonline internal/ansible
+internal/daemon:       internal/pickle internal/boot internal/connect internal/sshconf internal/jsonvalue internal/modules internal/peer internal/askpass internal/engine internal/jsonline internal/ansible
 .:                     internal/wire internal/pickle internal/connect internal/askpass internal/engine internal/daemon
 internal/inventory:    internal/connect
 internal/demo:         . internal/printable
-internal/cli:          . internal/printable internal/audit internal/ansible internal/connect internal/jsonvalue internal/askpass internal/daemon internal/modules internal/inventory internal/demo
+internal/cli:          . internal/printable internal/confine internal/audit internal/ansible internal/connect internal/jsonvalue internal/askpass internal/daemon internal/modules internal/inventory internal/demo
 internal/packages:
 cmd/mitogen:           . internal/cli
 
+tools/sbom:
 tools/subset:          internal/pysource
 `
 
