@@ -487,7 +487,12 @@ func (f *fleet) writeProfile() error {
 		f.s.ui.write(f.s.ui.err, b)
 		return nil
 	}
-	if err := os.WriteFile(name, b, 0o666); err != nil {
+	file, err := createFile(name, 0o666)
+	if err == nil {
+		_, err = file.Write(b)
+		err = errors.Join(err, file.Close())
+	}
+	if err != nil {
 		return fmt.Errorf("write network profile: %w", err)
 	}
 	return nil

@@ -1,0 +1,70 @@
+package cli
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// What --stats writes is where its name leads by links of root or the user, and nowhere by another user's.
+func TestCreateFile(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("it takes root to give a link away")
+	}
+	const stranger = 65533
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	need := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	need(os.MkdirAll(at("own/below"), 0o700))
+	need(os.Mkdir(at("theirs"), 0o755))
+	need(os.WriteFile(at("own/kept"), []byte("kept"), 0o600))
+	for name, to := range map[string]string{"link": "own", "absolute": at("own/below"), "file": "own/written", "round": "round",
+		"theirs/out": at("own"), "theirs/file": at("own/kept"), "theirs/mine": at("own")} {
+		need(os.Symlink(to, at(name)))
+	}
+	need(os.Link(at("own/kept"), at("theirs/second")))
+	for _, name := range []string{"theirs", "theirs/out", "theirs/file"} {
+		need(os.Lchown(at(name), stranger, stranger))
+	}
+	for name, want := range map[string]string{
+		"own/new": "", "link/a": "", "link/below/../b": "", "absolute/c": "", "file": "", "theirs/mine/d": "", "theirs/e": "", "own//./f": "",
+		"theirs/out/x": "link of user 65533", "theirs/file": "link of user 65533", "theirs/out/below/x": "link of user 65533",
+		"theirs/second": "second name", "round": "too many levels", "none/x": "no such file", "own/kept/x": "not a directory",
+		"own": "is a directory", "own/": "is a directory",
+	} {
+		f, err := createFile(dir+"/"+name, 0o666)
+		if err == nil {
+			_, err = f.WriteString("new")
+			f.Close()
+		}
+		switch {
+		case want == "" && err != nil:
+			t.Errorf("%s: got %v, want no error", name, err)
+		case want != "" && (err == nil || !strings.Contains(err.Error(), want)):
+			t.Errorf("%s: got %v, want an error with %q", name, err, want)
+		}
+	}
+	for name, want := range map[string]string{"own/kept": "kept", "own/a": "new", "own/b": "new", "own/below/c": "new", "own/written": "new", "own/d": "new"} {
+		if b, err := os.ReadFile(at(name)); err != nil || string(b) != want {
+			t.Errorf("%s: got %q, %v, want %q", name, b, err, want)
+		}
+	}
+	need(os.WriteFile(at("own/long"), []byte("longer than before"), 0o600))
+	f, err := createFile(at("own/long"), 0o666)
+	need(err)
+	f.Close()
+	if st, err := os.Stat(at("own/long")); err != nil || st.Size() != 0 {
+		t.Errorf("a file that was there: got %d bytes, want 0", st.Size())
+	}
+	if f, err := createFile("/dev/stderr", 0o666); err != nil {
+		t.Errorf("/dev/stderr: got %v", err)
+	} else {
+		f.Close()
+	}
+}
