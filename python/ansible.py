@@ -1,6 +1,6 @@
 """What a connection of Ansible needs at the other end. Sent as `_mitogen_ansible`, to a hop and to each account's context below it.
 
-Runs in the namespace of core.py, in the thread that reads; uses tunnel.py. docs/protocol.md, section 10, has the operations. File
+Runs in the namespace of core.py, in the thread that reads; uses tunnel.py. paths.py is in the same module, before it. docs/protocol.md, section 10, has the operations. File
 operations are done in the hop, at once and in the order they come, so that a frame for a context below it finds them done.
 
 Modules run in forks of an account's context, which has no second thread, has imported what all modules import, and is otherwise as
@@ -128,7 +128,7 @@ class Upload:
     def __init__(self, key, path, mode):
         self.key = key
         self.failed = None
-        self.fd = os.open(utf8(path), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+        self.fd = writable(utf8(path), mode)
         private(self.fd, 1)
         TUNNELS[key] = self
 
@@ -701,25 +701,19 @@ def ended(code):
 # Files
 
 
-def make_dir(parent, dir):
+def make_temp(dir):
     see_the_end()
     old = os.umask(int('77', 8))
     try:
-        if not os.path.isdir(parent):
-            try:
-                os.makedirs(parent)
-            except OSError:
-                if not os.path.isdir(parent):
-                    raise
-        os.mkdir(dir)
+        make_dir(dir)
         TEMPS[dir] = 1
     finally:
         os.umask(old)
 
 
-def add_mode(bits, paths):
+def add_modes(bits, paths):
     for path in paths:
-        os.chmod(path, os.stat(path).st_mode & 4095 | bits)
+        add_mode(bits, path)
 
 
 def remove_dir(dir):
@@ -727,25 +721,8 @@ def remove_dir(dir):
     remove(dir)
 
 
-def remove(path):
-    """As rm -rf."""
-    try:
-        if os.path.islink(path) or not os.path.isdir(path):
-            os.unlink(path)
-            return
-        names = os.listdir(path)
-    except OSError:
-        return
-    for name in names:
-        remove(os.path.join(path, name))
-    try:
-        os.rmdir(path)
-    except OSError:
-        pass
-
-
 def write_file(path, mode, data):
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    fd = writable(path, mode)
     try:
         while data:
             data = data[os.write(fd, data):]
@@ -757,7 +734,7 @@ def unpack_file(path, mode, name):
     write_file(path, mode, zlib.decompress(MODULES.pop(native(name))[2]))
 
 
-STEPS = {'unpack': unpack_file, 'mkdir': make_dir, 'chmod': add_mode, 'rm': remove_dir, 'put': write_file}
+STEPS = {'unpack': unpack_file, 'mkdir': lambda parent, dir: make_temp(dir), 'chmod': add_modes, 'rm': remove_dir, 'put': write_file}
 
 
 def encoded(v):
@@ -845,7 +822,7 @@ def do_put(key, spec):
 
 
 def do_get(key, spec):
-    fd = by_login(spec['login'], lambda: os.open(utf8(spec['path']), os.O_RDONLY))
+    fd = by_login(spec['login'], lambda: readable(utf8(spec['path'])))
     Download().begin(key, {fd: '1'.encode()})
 
 

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
@@ -64,6 +65,9 @@ func (c *Client) connect(ctx context.Context) (*net.UnixConn, error) {
 	conn, err := peer.Dial(socket)
 	if err == nil || c.Command == nil || !peer.Missing(err) {
 		return conn, err
+	}
+	if err := peer.MakeDirectory(filepath.Dir(socket)); err != nil {
+		return nil, err // a daemon could say so to nobody
 	}
 	pause, end := restartPause, time.Now().Add(startPatience)
 	var next time.Time

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/engine"
 	"github.com/mitogen-go/mitogen/internal/jsonvalue"
@@ -226,42 +227,25 @@ func (j *job) script(ctx context.Context, text string, argv []string) error {
 }
 
 // put writes a file beside its place and moves it there, so that nobody sees half of it.
-const put = `import os, sys
-name, mode = sys.argv[1:]
-new = '%s.mitogen-%d' % (name, os.getpid())
+var put = withPaths(`
+def fill(f):
+    while 1:
+        b = os.read(0, 1048576)
+        if not b:
+            return
+        while b:
+            b = b[os.write(f, b):]
 try:
-    f = os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 384)
-    try:
-        while 1:
-            b = os.read(0, 1048576)
-            if not b:
-                break
-            while b:
-                b = b[os.write(f, b):]
-    finally:
-        os.close(f)
-    if not int(mode):
-        try:
-            mode = os.stat(name).st_mode & 4095
-        except OSError:
-            mask = os.umask(0)
-            os.umask(mask)
-            mode = 438 & ~mask
-    os.chmod(new, int(mode))
-    os.rename(new, name)
+    replace(getattr(os, 'fsencode', str)(sys.argv[1]), int(sys.argv[2]), fill)
 except (OSError, IOError):
     e = sys.exc_info()[1]
-    try:
-        os.unlink(new)
-    except OSError:
-        pass
     sys.exit(e.strerror or str(e))
-`
+`)
 
 // get writes a file to stdout.
-const get = `import os, sys
+var get = withPaths(`
 try:
-    f = os.open(sys.argv[1], os.O_RDONLY)
+    f = readable(getattr(os, 'fsencode', str)(sys.argv[1]))
     while 1:
         b = os.read(f, 1048576)
         if not b:
@@ -271,7 +255,16 @@ try:
 except (OSError, IOError):
     e = sys.exc_info()[1]
     sys.exit(e.strerror or str(e))
-`
+`)
+
+// withPaths puts what changes files before a program.
+func withPaths(program string) string {
+	paths, ok := boot.Module("_mitogen_paths")
+	if !ok {
+		panic("the runtime has no module _mitogen_paths")
+	}
+	return string(paths) + program
+}
 
 // tail keeps the end of what is written.
 type tail struct{ b []byte }

@@ -7,23 +7,26 @@ import (
 	"bytes"
 	"compress/zlib"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 
 	"github.com/mitogen-go/mitogen/internal/pysource"
 )
 
-// core is the source of the image; modules are those of boot.Module, by the name they are imported by.
+// core is the source of the image; modules are those of boot.Module, by the name they are imported by. A module is made of
+// several sources, in their order, so that it costs one message.
 const core = "core.py"
 
-var modules = map[string]string{
-	"_mitogen_ansible.py": "ansible.py",
-	"_mitogen_files.py":   "files.py",
-	"_mitogen_forward.py": "forward.py",
-	"_mitogen_run.py":     "run.py",
-	"_mitogen_spawn.py":   "spawn.py",
-	"_mitogen_tunnel.py":  "tunnel.py",
-	"mitogen.py":          "mitogen.py",
+var modules = map[string][]string{
+	"_mitogen_ansible.py": {"paths.py", "ansible.py"},
+	"_mitogen_files.py":   {"files.py"},
+	"_mitogen_forward.py": {"forward.py"},
+	"_mitogen_paths.py":   {"paths.py"},
+	"_mitogen_run.py":     {"run.py"},
+	"_mitogen_spawn.py":   {"spawn.py"},
+	"_mitogen_tunnel.py":  {"tunnel.py"},
+	"mitogen.py":          {"mitogen.py"},
 }
 
 // smallest leaves what an interpreter needs, and the names: a traceback of the runtime stays readable.
@@ -63,17 +66,19 @@ func generate(python, dir string) error {
 // build returns the minified text of the core, under its own name, and of the modules.
 func build(python string) (map[string][]byte, error) {
 	files := map[string][]byte{}
-	sources := map[string]string{core: core}
-	for name, source := range modules {
-		sources[name] = source
-	}
-	for name, source := range sources {
-		text, err := os.ReadFile(filepath.Join(python, source))
-		if err != nil {
-			return nil, fmt.Errorf("read runtime: %w", err)
-		}
-		if files[name], err = pysource.Minify(text, smallest); err != nil {
-			return nil, fmt.Errorf("minify %s: %w", source, err)
+	sources := maps.Clone(modules)
+	sources[core] = []string{core}
+	for name, all := range sources {
+		for _, source := range all {
+			text, err := os.ReadFile(filepath.Join(python, source))
+			if err != nil {
+				return nil, fmt.Errorf("read runtime: %w", err)
+			}
+			small, err := pysource.Minify(text, smallest)
+			if err != nil {
+				return nil, fmt.Errorf("minify %s: %w", source, err)
+			}
+			files[name] = append(files[name], small...)
 		}
 	}
 	return files, nil
