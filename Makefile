@@ -15,6 +15,8 @@ VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo un
 LDFLAGS   := -s -w -X github.com/mitogen-go/mitogen/internal/cli.version=$(VERSION)
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 freebsd/amd64 freebsd/arm64
 LINT      := go tool -modfile=tools/lint.mod
+# Tests with attackers have long forms, by one of these.
+ATTACKS   := hostile\.(Long|Rounds)\(|"MITOGEN_HOSTILE"
 # A benchmark compares with an earlier revision if there is one: make bench BEFORE=v1 BENCHFLAGS='-peers=false -runs 9'
 BEFORE    ?=
 COMPARED  := $(if $(BEFORE),-before '$(BEFORE)')
@@ -47,8 +49,8 @@ race: setup ## all tests under the race detector
 soak: setup ## the long forms of the tests: whole standard libraries, 1,000 random kills
 	$(ANSIBLE) MITOGEN_SOAK=1 go test -count=1 -timeout 4h ./...
 
-hostile: setup ## the long forms of the tests with a second user who plants, listens and races
-	$(ANSIBLE) MITOGEN_HOSTILE=1 go test -count=1 -timeout 60m ./internal/hostile
+hostile: setup ## the long forms of all tests with attackers: other users, hosts, hops, servers
+	$(ANSIBLE) MITOGEN_HOSTILE=1 go test -count=1 -timeout 60m $$(grep -rlE --include='*_test.go' '$(ATTACKS)' . | xargs -n1 dirname | sort -u)
 
 lint: fmt-check ## gofmt, vet, staticcheck
 	go vet ./...
@@ -77,15 +79,25 @@ cover: setup ## cover.html
 	go tool cover -html=cover.out -o cover.html
 
 clean: ## remove what make made
-	rm -rf bin cover.out cover.html
+	rm -rf bin dist cover.out cover.html
 
-check: setup lint tidy subset fresh race-short cross ## everything but the tests' long forms
+check: setup lint tidy verify vuln subset fresh race-short cross ## everything but the tests' long forms
 
 tidy:
 	go mod tidy -diff
 
+verify: ## the modules that are used are those that go.sum names
+	go mod verify
+	go mod verify -modfile=tools/lint.mod
+
+vuln: ## look for known vulnerabilities, or say that their database can't be reached; VULN=must fails then
+	@scripts/vuln.sh
+
+release: ## dist/: programs for all platforms, built twice, with bills of materials and checksums; docs/releasing.md
+	@VERSION='$(VERSION)' PLATFORMS='$(PLATFORMS)' scripts/release.sh
+
 subset: ## hold the runtime to Python 2.4 to 3.14
-	go run ./tools/subset python/core.py python/ansible.py python/files.py python/forward.py python/spawn.py python/tunnel.py python/run.py
+	go run ./tools/subset python/core.py python/ansible.py python/files.py python/forward.py python/paths.py python/spawn.py python/tunnel.py python/run.py
 	go run ./tools/subset -min 2.7 python/mitogen.py
 
 fresh:
@@ -97,5 +109,5 @@ race-short:
 cross:
 	@for p in $(PLATFORMS); do echo "build $$p"; GOOS=$${p%/*} GOARCH=$${p#*/} CGO_ENABLED=0 go build ./...; done
 
-.PHONY: help build demo setup test race soak hostile lint fmt-check fuzz bench bench-ansible test-ansible golden generate cover clean check tidy subset fresh \
-	race-short cross
+.PHONY: help build demo setup test race soak hostile lint fmt-check fuzz bench bench-ansible test-ansible golden generate cover clean check tidy verify \
+	vuln release subset fresh race-short cross
