@@ -4,8 +4,6 @@
 package main
 
 import (
-	"bytes"
-	"compress/zlib"
 	"fmt"
 	"maps"
 	"os"
@@ -45,10 +43,7 @@ func generate(python, dir string) error {
 	if err != nil {
 		return err
 	}
-	image, err := compress(files[core])
-	if err != nil {
-		return err
-	}
+	image := squeeze(files[core])
 	if err := os.WriteFile(filepath.Join(dir, "image.bin"), image, 0o644); err != nil {
 		return err
 	}
@@ -82,19 +77,4 @@ func build(python string) (map[string][]byte, error) {
 		}
 	}
 	return files, nil
-}
-
-func compress(text []byte) ([]byte, error) {
-	var b bytes.Buffer
-	w, err := zlib.NewWriterLevel(&b, zlib.BestCompression)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := w.Write(text); err != nil {
-		return nil, err
-	}
-	if err := w.Close(); err != nil {
-		return nil, err
-	}
-	return b.Bytes(), nil
 }
