@@ -8,12 +8,14 @@ Who reads: the holder of lock R. While nothing is called that is the main thread
 hand-over between threads. A second thread exists from the first call on; it looks every few ms whether one call still
 runs, and then reads in main's place until main asks for R back. While nothing is called it sleeps on a lock.
 """
+import sys
+# No import may find anything in the current directory. A relative entry is one that PYTHONPATH or a .pth file has.
+sys.path[:] = [p for p in sys.path if p[:1] == '/']
 import errno
 import fcntl
 import os
 import select
 import struct
-import sys
 import time
 import zlib
 
@@ -1294,7 +1296,6 @@ def descriptive():
 def start():
     sys.meta_path.insert(0, IMPORTER)
     sys.path_hooks.append(Place)
-    sys.path[:] = [p for p in sys.path if p]
     sys.argv[:] = ['']
     HOOKS[0] = sys.modules['__main__']      # must not be freed: it still runs
     main = sys.modules['__main__'] = type(sys)('__main__')

@@ -35,6 +35,23 @@ def run_timers():
 DUE[0] = run_timers
 
 
+def absolute(env):
+    """Take relative paths from what leads to an interpreter, and what that goes by before it runs any of our code."""
+    slash = '/'.encode()
+    colon = ':'.encode()
+    for name in ('PATH', 'PYTHONPATH', 'PYTHONHOME', 'PYTHONUSERBASE', 'PYTHONPYCACHEPREFIX'):
+        name = utf8(name)
+        if name in env:
+            paths = env[name].split(colon)
+            kept = [p for p in paths if p.startswith(slash)]
+            if kept and (name.endswith('PATH'.encode()) or paths == kept):
+                env[name] = colon.join(kept)
+            else:
+                del env[name]
+    env.setdefault(utf8('PATH'), utf8('/usr/local/bin:/usr/bin:/bin'))     # Python's own begins with the current directory
+    return env
+
+
 def execute(argv, env, tty, wait, warm):
     """Start argv (bytes), or with warm a copy of this process. Returns (pid, fds of its stdin, stdout, stderr, terminal and the terminal's other side, error)."""
     master = slave = None
@@ -84,7 +101,7 @@ def execute(argv, env, tty, wait, warm):
                 full.update(env)
                 if warm:
                     reborn(failed_w)
-                os.execvpe(argv[0], argv, full)
+                os.execvpe(argv[0], argv, absolute(full))
             except:
                 os.write(failed_w, str(sys.exc_info()[1]).encode())
         finally:

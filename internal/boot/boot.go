@@ -29,20 +29,32 @@ const NoPython = "MITO-NOPY"
 // Interpreters are tried in this order when none is given.
 var Interpreters = []string{"python3", "python", "python2.7", "python2", "/usr/libexec/platform-python"}
 
-// stage is what the interpreter executes first: fd 0 made blocking, EC0, then one line from fd 0.
-// It holds no quote, backslash, exclamation mark or newline, so that every login shell reads it alike
-// between single quotes.
-const stage = `import os,fcntl;fcntl.fcntl(0,4,0);os.write(1,("MITO-EC0%c"%10).encode());` +
-	`f=os.fdopen(0,"rb",0);exec(f.readline())`
+// A stage is what the interpreter executes first. It holds no quote, backslash, exclamation mark or
+// newline, so that every login shell reads it alike between single quotes.
+//
+// Each stage begins with own: nothing may be imported from the current directory, which -c puts
+// first on the search path, unless the interpreter is told not to. Only sys is sure to be there
+// before that.
+const (
+	own = `import sys;p=sys.path;p[:not p[0]]=[];`
 
-// aheadStage is stage for plans whose environment may have the head and more.
-const aheadStage = `import os,fcntl,zlib,binascii as b;fcntl.fcntl(0,4,0);d=os.environ.pop("` + AheadVariable + `","");` +
-	`os.write(1,("MITO-EC%d%c"%(d>"",10)).encode());f=os.fdopen(0,"rb",0);` +
-	`exec(((d and zlib.decompress(b.a2b_base64(d))).splitlines()or[f.readline()])[0])`
+	// stage makes fd 0 blocking, prints EC0, and executes the line that comes on fd 0.
+	stage = own + `import os,fcntl;fcntl.fcntl(0,4,0);os.write(1,("MITO-EC0%c"%10).encode());` +
+		`f=os.fdopen(0,"rb",0);exec(f.readline())`
 
-// rawStage is stage for a terminal: it must not echo or edit what comes.
-const rawStage = `import os,tty;tty.setraw(0);os.write(1,("MITO-EC0%c"%10).encode());` +
-	`f=os.fdopen(0,"rb",0);exec(f.readline())`
+	// aheadStage is stage for plans whose environment may have the head and more.
+	aheadStage = own + `import os,fcntl;fcntl.fcntl(0,4,0);d=os.environ.pop("` + AheadVariable + `","");` +
+		`os.write(1,("MITO-EC%d%c"%(d>"",10)).encode());f=os.fdopen(0,"rb",0);exec(d or f.readline())`
+
+	// rawStage is stage for a terminal: it must not echo or edit what comes.
+	rawStage = own + `import os,tty;tty.setraw(0);os.write(1,("MITO-EC0%c"%10).encode());` +
+		`f=os.fdopen(0,"rb",0);exec(f.readline())`
+)
+
+// absolute drops relative elements of PYTHONPATH, before an interpreter imports from them. It leaves
+// the variable alone if there is none. A login has it from its own account and starts at home, so
+// that aheadStage goes without.
+const absolute = `IFS=:;for e in $PYTHONPATH;do case $e in /*)set $* $e;esac;done;PYTHONPATH="$*";`
 
 // Way is how a context gets its head.
 type Way int
@@ -61,11 +73,15 @@ func Command(python []string, way Way) []string {
 	if python == nil {
 		python = Interpreters
 	}
-	if len(python) == 1 {
-		return []string{"sh", "-c", "exec " + python[0] + ` -c "$0"`, code}
+	script := absolute
+	if way == Ahead {
+		script = ""
 	}
-	script := "for p in " + strings.Join(python, " ") +
-		`;do command -v $p>/dev/null 2>&1&&exec $p -c "$0";done;echo ` + NoPython + ">&2;exit 127"
+	if len(python) == 1 {
+		return []string{"sh", "-c", script + "exec " + python[0] + ` -c "$0"`, code}
+	}
+	script += "for p in " + strings.Join(python, " ") +
+		`;do type $p>/dev/null 2>&1&&exec $p -c "$0";done;echo ` + NoPython + ">&2;exit 127"
 	return []string{"sh", "-c", script, code}
 }
 
@@ -87,23 +103,24 @@ func Behind(c Config) []byte {
 	return head(c, `d=f.read(n);`+`exec("while len(d)<n:\n b=f.read(n-len(d))\n if not b:sys.exit(1)\n d+=b");`, `zlib.decompress(d)`, "")
 }
 
-// AheadValue returns what AheadVariable is to hold: head, the image's text, and frames, in which modules may be as they are
-// (wire.FormModuleText), since all is compressed together.
+// AheadValue returns what AheadVariable is to hold: a head that has the image's text and frames in
+// it, in which modules may be as they are (wire.FormModuleText), since all is compressed together.
 func AheadValue(c Config, frames []byte) (string, error) {
 	text, err := source()
 	if err != nil {
 		return "", err
 	}
-	line := head(c, fmt.Sprintf(`d=zlib.decompress(b.a2b_base64(d));i=d.find("\n".encode())+1;s=d[i:i+%d];A=d[i+%d:];d=zlib.compress(s);`, len(text), len(text)), "s", `,"AHEAD":A`)
 	var b bytes.Buffer
 	w := writers.Get().(*zlib.Writer)
 	defer writers.Put(w)
 	w.Reset(&b)
-	for _, part := range [][]byte{line, text, frames} {
+	for _, part := range [][]byte{text, frames} {
 		w.Write(part) // into memory
 	}
 	w.Close()
-	return base64.StdEncoding.EncodeToString(b.Bytes()), nil
+	read := fmt.Sprintf(`import binascii;d=zlib.decompress(binascii.a2b_base64("%s"));s=d[:%d];A=d[%d:];d=zlib.compress(s);`,
+		base64.StdEncoding.EncodeToString(b.Bytes()), len(text), len(text))
+	return strings.TrimSpace(string(head(c, read, "s", `,"AHEAD":A`))), nil
 }
 
 // writers are kept, because they are large.

@@ -35,7 +35,7 @@ var execMethod = method{
 		case pythons.MatchString(last) && len(boot) == 4 && boot[0] == "sh" && boot[1] == "-c": // package boot's: code comes last
 			w, boot = append(w, "-c"), boot[3:]
 		case pythons.MatchString(last):
-			w = append(w, "-c", "import os,sys;os.execvp(sys.argv[1],sys.argv[1:])")
+			w = append(w, "-c", "import sys;p=sys.path;p[:not p[0]]=[];import os;os.execvp(sys.argv[1],sys.argv[1:])")
 		}
 		return Plan{Argv: append(w, boot...)}, nil
 	},

@@ -152,6 +152,14 @@ func (p *Trap) Sprung(t testing.TB) string {
 	return string(b)
 }
 
+// Reset forgets which planted files were executed.
+func (p *Trap) Reset(t testing.TB) {
+	t.Helper()
+	if err := os.Truncate(p.sprung, 0); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // A Listener is a process of the other user's that listens on sockets and keeps what it is sent.
 type Listener struct {
 	cmd *exec.Cmd

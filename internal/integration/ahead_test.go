@@ -25,7 +25,9 @@ func wentAhead(t *testing.T, c *mitogen.Context, argument any) string {
 		if !ok {
 			continue
 		}
-		packed, err := base64.StdEncoding.DecodeString(value)
+		_, packed64, _ := strings.Cut(value, `a2b_base64("`)
+		packed64, _, _ = strings.Cut(packed64, `"`)
+		packed, err := base64.StdEncoding.DecodeString(packed64)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -86,7 +86,11 @@ func Start(ctx context.Context, plan connect.Plan, opt Options) (*Process, error
 	if err != nil {
 		return nil, classify(plan, connect.WhatExec, err.Error())
 	}
-	proc, err := start(plan, c)
+	env := plan.Environ(os.Environ())
+	if opt.Stdin == nil && !opt.Background { // else it is a command of the user's
+		env = absolute(env)
+	}
+	proc, err := start(plan, env, c)
 	c.closeChild()
 	if err != nil {
 		c.closeOurs()
@@ -100,12 +104,12 @@ func Start(ctx context.Context, plan connect.Plan, opt Options) (*Process, error
 	return p, nil
 }
 
-func start(plan connect.Plan, c *channels) (*os.Process, error) {
+func start(plan connect.Plan, env []string, c *channels) (*os.Process, error) {
 	path, err := LookPath(plan)
 	if err != nil {
 		return nil, err
 	}
-	attr := &os.ProcAttr{Dir: plan.Dir, Env: plan.Environ(os.Environ()), Files: c.child, Sys: &syscall.SysProcAttr{Setsid: true}}
+	attr := &os.ProcAttr{Dir: plan.Dir, Env: env, Files: c.child, Sys: &syscall.SysProcAttr{Setsid: true}}
 	if c.tty != nil {
 		attr.Sys.Setctty, attr.Sys.Ctty = true, len(c.child)-1
 	}
@@ -150,9 +154,9 @@ func classify(plan connect.Plan, what, text string) error {
 	return e
 }
 
-// LookPath finds a plan's program, in the plan's PATH if it has one.
+// LookPath finds a plan's program, in the plan's PATH if it has one. It ignores relative elements.
 func LookPath(plan connect.Plan) (string, error) {
-	name, path := plan.Argv[0], ""
+	name, path := plan.Argv[0], os.Getenv("PATH")
 	for _, e := range slices.Concat(plan.Origin, plan.Env) {
 		if value, ok := strings.CutPrefix(e, "PATH="); ok {
 			path = value

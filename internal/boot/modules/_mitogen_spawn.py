@@ -21,6 +21,20 @@ def run_timers():
  if times:
   return min(times)
 DUE[0]=run_timers
+def absolute(env):
+ slash='/'.encode()
+ colon=':'.encode()
+ for name in('PATH','PYTHONPATH','PYTHONHOME','PYTHONUSERBASE','PYTHONPYCACHEPREFIX'):
+  name=utf8(name)
+  if name in env:
+   paths=env[name].split(colon)
+   kept=[p for p in paths if p.startswith(slash)]
+   if kept and(name.endswith('PATH'.encode())or paths==kept):
+    env[name]=colon.join(kept)
+   else:
+    del env[name]
+ env.setdefault(utf8('PATH'),utf8('/usr/local/bin:/usr/bin:/bin'))
+ return env
 def execute(argv,env,tty,wait,warm):
  master=slave=None
  fds=[]
@@ -67,7 +81,7 @@ def execute(argv,env,tty,wait,warm):
     full.update(env)
     if warm:
      reborn(failed_w)
-    os.execvpe(argv[0],argv,full)
+    os.execvpe(argv[0],argv,absolute(full))
    except:
     os.write(failed_w,str(sys.exc_info()[1]).encode())
   finally:
