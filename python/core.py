@@ -59,6 +59,8 @@ DATA, DEAD, ERROR, ITEM, PART = range(5)
 (HELLO, STDOUT, STDERR, LOG, GET_MODULE, LOST, LACKS, DROPPED) = range(16, 24)
 
 ME, PARENTS, NAME, LIMIT, HEARTBEAT, LEVEL = C
+LARGE = 'message is larger than %d bytes' % LIMIT
+SIZES = {CANCEL: 4, CREDIT: 8}  # bytes that what is for these has
 PID = os.getpid()
 MAIN = thread.get_ident()
 PROTO = 2
@@ -507,9 +509,8 @@ def listen(handle):
 
 
 def deliver(src, auth, handle, reply, kind, data):
-    if handle < 1000 and (auth not in PARENTS or handle not in HANDLERS):
-        if handle != CREDIT or kind or len(data) != 8:
-            return dead(src, reply, 'context %d refuses handle %d' % (ME, handle))
+    if handle < 1000 and (auth not in PARENTS or handle not in HANDLERS) and (handle != CREDIT or kind):
+        return dead(src, reply, 'context %d refuses handle %d' % (ME, handle))
     if kind == PART or PARTS:
         key = src, handle, handle < 1000 and reply
         p = None
@@ -524,7 +525,7 @@ def deliver(src, auth, handle, reply, kind, data):
                 p.append(data)
                 if p[0] > LIMIT:
                     del p[1:]   # what is left of it will be dropped
-                    dispatch(src, handle, reply, DEAD, ('message is larger than %d bytes' % LIMIT).encode())
+                    dispatch(src, handle, reply, DEAD, LARGE.encode())
         if kind == PART:
             flow = handle
             if handle < 1000:
@@ -541,11 +542,21 @@ def deliver(src, auth, handle, reply, kind, data):
 def dispatch(src, handle, reply, kind, data):
     fn = HANDLERS.get(handle)
     if kind == DEAD and handle < 1000:
-        dead(src, reply, native(data))
-    elif fn:
+        dead(src, reply, LARGE)
+    elif fn and len(data) == SIZES.get(handle, len(data)):
         fn(src, reply, kind, data)
     else:
         dead(src, reply, 'context %d has no handle %d' % (ME, handle))
+
+
+def register(fn):
+    """Give fn a handle that nothing else has; returns it."""
+    for h in NUMBERS:   # takes one, whichever thread comes
+        HANDLERS[h] = fn
+        return h
+
+
+NUMBERS = iter(getattr(BUILTINS, 'xrange', range)(1000, 1 << 30))
 
 
 def on_call(src, reply, kind, data):
@@ -725,25 +736,34 @@ def function(name):
 TARGETS = {}
 
 
+def fits(data):
+    if len(data) > LIMIT:
+        raise ValueError(LARGE)
+    return data
+
+
 def emit(dst, handle, data, kind, reply=0):
     """Send a value of any length, waiting for the window."""
     key = (dst, handle >= 1000 and handle or reply)
     out = ANSWERS.append
     if kind == ITEM:
         out = UP.put
+    fits(data)
+    pos = 0
     try:
-        while kind == ITEM or len(data) > MAX_PAYLOAD:
+        while kind == ITEM or len(data) - pos > MAX_PAYLOAD:
             if key not in FLOWS:
                 FLOWS[key] = WINDOW
             wait(lambda: FLOWS[key] > 0)
             k = PART
-            if len(data) <= MAX_PAYLOAD:
+            if len(data) - pos <= MAX_PAYLOAD:
                 k = kind
-            atomic(lambda: spend(key, -len(data[:MAX_PAYLOAD])) or send(dst, handle, data[:MAX_PAYLOAD], k, reply))
+            piece = data[pos:pos + MAX_PAYLOAD]
+            atomic(lambda: spend(key, -len(piece)) or send(dst, handle, piece, k, reply))
             if k != PART:
                 return
-            data = data[MAX_PAYLOAD:]
-        out(frame(dst, handle, data, kind, reply))
+            pos += MAX_PAYLOAD
+        out(frame(dst, handle, data[pos:], kind, reply))
     except:
         out(frame(dst, handle, EMPTY, PART, reply))     # interrupted: half a value is none
         raise
@@ -769,7 +789,7 @@ def answer(src, reply, data):
         r = None
     if r is None:
         return DATA, EMPTY
-    return DATA, dumps(r, PROTO)
+    return DATA, fits(dumps(r, PROTO))
 
 
 def run(call):
@@ -785,9 +805,9 @@ def run(call):
             S.current = None
         except:
             S.current = None
-            kind, data = ERROR, error()
+            kind, data = ERROR, fits(error())
     except:
-        # Interrupted, or out of memory, while the error was being put together.
+        # Interrupted, or out of memory, while the error was being put together, or it is too large.
         S.current = None
         kind, data = ERROR, dumps(('builtins', sys.exc_info()[0].__name__, '', '', None), 2)
     if len(FLOWS) > 2:

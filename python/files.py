@@ -16,7 +16,6 @@ except ImportError:     # before 2.6, which hasn't what wants the other either
     from cStringIO import StringIO as BytesIO
 
 GET_FILE = 24
-REPLY = 1000        # handle of all answers: they come in the order of the questions
 OPEN = []           # lists that get the answers, the oldest question's first
 ORDER = core.thread.allocate_lock()
 LISTS = {}          # (package, directory): names, those of directories with a slash
@@ -27,7 +26,8 @@ def answered(src, reply, kind, data):
         OPEN.pop(0).append((kind, data))
 
 
-core.HANDLERS[REPLY] = answered
+answered.source = 0
+REPLY = core.register(answered)     # of all answers: they come in the order of the questions
 
 
 def ask(letter, *words):

@@ -2,8 +2,6 @@
 
 Values of these types may be arguments and results of calls. Whom a context can reach is the engine's to allow.
 """
-import itertools
-
 import _mitogen as core
 
 
@@ -43,15 +41,6 @@ class Blob(type(core.EMPTY)):
 
     def __reduce__(self):
         return Blob, (type(core.EMPTY)(self),)
-
-
-def _handle(fn):
-    handle = next(_handles)     # atomic, as threads need it
-    core.HANDLERS[handle] = fn
-    return handle
-
-
-_handles = itertools.count(1001)
 
 
 def _consumed(src, handle, data):
@@ -96,7 +85,8 @@ class Context(object):
                 _consumed(src, handle, data)
             else:
                 got.append((kind, data))
-        handle = _handle(arrived)
+        arrived.source = self.id
+        handle = core.register(arrived)
         data = target.encode('utf-8') + core.ZERO
         if args or kwargs:
             data += core.dumps((args, kwargs), 2)
@@ -152,9 +142,9 @@ class Receiver(object):
     """Values sent by others, in the order of their arrival. Iterate, or get one by one."""
 
     def __init__(self):
-        self._values = []
+        self._values = core.deque()
         self._closed = 0
-        self.handle = _handle(self._arrived)
+        self.handle = core.register(self._arrived)
 
     def sender(self):
         return Sender(core.ME, self.handle)
@@ -190,7 +180,7 @@ class Receiver(object):
 
     def _take(self):
         try:
-            return self._values.pop(0)
+            return self._values.popleft()
         except IndexError:
             return None     # another thread was faster
 

@@ -583,7 +583,6 @@ def leave_children():
 
 
 LEAVE.append(leave_children)
-PONG = 1000     # mitogen.py gives out those behind it
-HANDLERS[PONG] = on_pong
+PONG = register(on_pong)
 HANDLERS[CONNECT] = on_connect
 HANDLERS[KILL] = on_kill

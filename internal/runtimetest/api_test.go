@@ -35,7 +35,7 @@ func failing(line string) string {
 // windows are what a context may still send to handles that programs gave out.
 func (l *link) windows(id wire.ContextID) string {
 	l.t.Helper()
-	return l.callAt(id, "rt:evaluate", "(lambda m: str([v for k, v in m.FLOWS.items() if k[1] > 1000]))(sys.modules['_mitogen'])").value().(string)
+	return l.callAt(id, "rt:evaluate", "(lambda m: str([v for k, v in m.FLOWS.items() if k[1] >= 1000]))(sys.modules['_mitogen'])").value().(string)
 }
 
 func TestContextCall(t *testing.T) {
@@ -205,7 +205,7 @@ func (l *link) evaluating(expr string) *pending {
 
 func TestMitogenModule(t *testing.T) {
 	on(t, []test{{"handles are given out once", func(t *testing.T, l *link) {
-		equal(t, "handles", l.call("rt:execute", "import mitogen, threading\ngot = []\ndef f():\n  for i in range(2000): got.append(mitogen._handle(f))\n"+
+		equal(t, "handles", l.call("rt:execute", "import _mitogen, threading\ngot = []\ndef f():\n  for i in range(2000): got.append(_mitogen.register(f))\n"+
 			"started = [threading.Thread(target=f) for i in range(8)]\nfor t in started: t.start()\nfor t in started: t.join()\nresult = len(set(got))").value(), int64(16000))
 	}}, {"threads wake others at the same time", func(t *testing.T, l *link) {
 		equal(t, "failed", l.call("rt:execute", "import _mitogen as m, threading\nfailed = []\ndef f():\n  try:\n    for i in range(3000):\n      m.WAITERS.append(m.lock())\n      m.wake()\n"+

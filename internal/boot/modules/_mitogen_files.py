@@ -8,14 +8,14 @@ try:
 except ImportError:
  from cStringIO import StringIO as BytesIO
 GET_FILE=24
-REPLY=1000
 OPEN=[]
 ORDER=core.thread.allocate_lock()
 LISTS={}
 def answered(src,reply,kind,data):
  if not src and OPEN:
   OPEN.pop(0).append((kind,data))
-core.HANDLERS[REPLY]=answered
+answered.source=0
+REPLY=core.register(answered)
 def ask(letter,*words):
  if os.getpid()!=core.PID:
   raise OSError(errno.EOPNOTSUPP,'a fork cannot ask for files')

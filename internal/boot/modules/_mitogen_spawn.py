@@ -473,7 +473,6 @@ def leave_children():
   after(0.7,lambda c=c:c.end('killed'))
  wait(lambda:not CHILDREN or now()>end)
 LEAVE.append(leave_children)
-PONG=1000
-HANDLERS[PONG]=on_pong
+PONG=register(on_pong)
 HANDLERS[CONNECT]=on_connect
 HANDLERS[KILL]=on_kill

@@ -1,4 +1,3 @@
-import itertools
 import _mitogen as core
 class Error(Exception):
  def __init__(self,module,type,text,traceback='',arguments=None):
@@ -20,11 +19,6 @@ class Blob(type(core.EMPTY)):
   return'<Blob of %d bytes>'%len(self)
  def __reduce__(self):
   return Blob,(type(core.EMPTY)(self),)
-def _handle(fn):
- handle=next(_handles)
- core.HANDLERS[handle]=fn
- return handle
-_handles=itertools.count(1001)
 def _consumed(src,handle,data):
  core.credit(src,handle,(len(data)-1)%core.MAX_PAYLOAD+1)
 class Context(object):
@@ -51,7 +45,8 @@ class Context(object):
     _consumed(src,handle,data)
    else:
     got.append((kind,data))
-  handle=_handle(arrived)
+  arrived.source=self.id
+  handle=core.register(arrived)
   data=target.encode('utf-8')+core.ZERO
   if args or kwargs:
    data+=core.dumps((args,kwargs),2)
@@ -92,9 +87,9 @@ class Sender(object):
   _SENDING.pop((self.context,self.handle),None)
 class Receiver(object):
  def __init__(self):
-  self._values=[]
+  self._values=core.deque()
   self._closed=0
-  self.handle=_handle(self._arrived)
+  self.handle=core.register(self._arrived)
  def sender(self):
   return Sender(core.ME,self.handle)
  def _arrived(self,src,reply,kind,data):
@@ -125,7 +120,7 @@ class Receiver(object):
   return core.loads(data)
  def _take(self):
   try:
-   return self._values.pop(0)
+   return self._values.popleft()
   except IndexError:
    return None
  def __iter__(self):
