@@ -11,6 +11,14 @@ TIMERS = []         # [when, function]
 EC0 = 'MITO-EC0'.encode()
 CORE = []           # the runtime's source and code, for copies of this process
 TAIL = 4096         # bytes kept of what a child's connection printed
+QUEUE_LIMIT = 33554432  # bytes that may wait for a child
+ABOVE_LIMIT = 1048576   # bytes that a child may cause to wait in UP; then it is not read until half has gone
+FRAME_COST = 100        # what a frame takes in memory besides its bytes
+OFFENCES = 1000         # what a child may do in OFFENCE_TIME that none does that is in order
+OFFENCE_TIME = 10
+CAUSE = [None]          # the child whose bytes are handled now
+PAUSED = []             # children that are not read
+EARLIER = DUE[0]
 
 
 def after(seconds, fn):
@@ -23,16 +31,63 @@ def run_timers():
     for t in due:
         TIMERS.remove(t)
         t[1]()
+    for c in PAUSED[:]:
+        if c.above() < ABOVE_LIMIT // 2:
+            c.resume()
     if due:
         return 0        # somebody may wait for what they did
     times = [max(0, t[0] - now()) for t in TIMERS]
-    if HEARTBEAT:
-        times.append(HEARTBEAT)
+    t = EARLIER()
+    if t is not None:
+        times.append(t)
     if times:
         return min(times)
 
 
 DUE[0] = run_timers
+
+
+# What children have caused to wait in UP. Their frames are there as pairs of child and frame.
+
+
+def charged(data):
+    """An element of UP.out."""
+    c = CAUSE[0]
+    if not c:
+        return data
+    c.caused += len(data) + FRAME_COST
+    return c, data
+
+
+def put_up(data):
+    UP.out.append(charged(data))
+
+
+def put_up_first(dst, handle, data):
+    UP.out.appendleft(charged(frame(dst, handle, data)))
+    UP.flush()
+
+
+def fill_up():
+    """As Stream.fill; the caller holds WRITE."""
+    take = [UP.rest]
+    size = len(UP.rest)
+    while size < 65536 and UP.out:
+        f = UP.out.popleft()
+        if type(f) is tuple:
+            c, f = f
+            c.carried += len(f) + FRAME_COST
+            if c in PAUSED and c.above() < ABOVE_LIMIT // 2:
+                poke()      # this may not be the thread that reads
+        take.append(f)
+        size += len(f)
+    UP.rest = EMPTY.join(take)
+
+
+WRITE.acquire()     # another thread may be in the old ones
+UP.fill, UP.put = fill_up, put_up
+WRITE.release()
+globals()['urgent'] = put_up_first
 
 
 def absolute(env):
@@ -188,6 +243,15 @@ class Child(Stream):
     status = None
     noise = 0       # foreign bytes in a row
     talked = 0      # bytes of a dialogue
+    most = 65536    # bytes read at a time
+    turn = 0        # frames in what was read last
+    queued = 0      # bytes ever put
+    sent = 0        # of these, those that have been written
+    caused = 0      # cost of all that it has caused to be put in UP
+    carried = 0     # of this, what has been taken out
+    overfull = 0    # more was put than may wait
+    offences = 0
+    offended = 0    # when the first of these was
 
     def __init__(self, id, src, reply, plan):
         self.id = id
@@ -196,6 +260,8 @@ class Child(Stream):
         self.plan = plan
         self.out = deque()
         self.rest = EMPTY
+        self.pieces = []        # read behind buf, which is a frame's beginning
+        self.have = 0           # bytes of pieces
         self.last = EMPTY       # the end of what the connection printed
         self.screen = EMPTY     # what came on the terminal since the last answer
         self.answered = {}
@@ -216,10 +282,11 @@ class Child(Stream):
         self.started = not plan['wait'] and plan.get('dialogue') in (None, '', 'questions')
         Stream.__init__(self, r, w)
         self.out = waiting
-        FDS[self.err] = self.on_err
+        FDS[r] = self.guarding(self.read)
+        FDS[self.err] = self.guarding(self.on_err)
         POLL.register(self.err, POLLIN)
         if self.tty is not None and not plan['wait']:
-            FDS[self.tty] = self.on_tty
+            FDS[self.tty] = self.guarding(self.on_tty)
             POLL.register(self.tty, POLLIN)
         if why:
             return self.end('exec', words + why)
@@ -236,16 +303,113 @@ class Child(Stream):
         for name in self.plan.get('with', ()):
             if name in MODULES:
                 start.append(passed(self.id, name))
-        self.out.appendleft(EMPTY.join(start))
+        self.put_first(EMPTY.join(start))
         self.flush()
 
     def locked_flush(self):
         if self.started and not self.gone:
             Stream.locked_flush(self)
 
+    # What is sent to it
+
     def put(self, data):
         self.spoke = now()
-        self.out.append(data)
+        if type(data) is tuple:
+            self.queued += sum([len(d) for d in data])
+        else:
+            self.queued += len(data)
+        if self.queued - self.sent + len(self.out) * FRAME_COST < QUEUE_LIMIT:
+            self.out.append(data)
+        elif not self.overfull:
+            self.overfull = 1
+            # Its caller may need it still.
+            why = 'it does not read: %d bytes wait for it' % QUEUE_LIMIT
+            after(0, lambda: self.end('budget', why.encode()))
+            poke()
+
+    def put_first(self, data):
+        self.queued += len(data)
+        self.out.appendleft(data)
+
+    def written(self, n):
+        self.sent += n
+
+    # What comes from it. A child is paused while too much of that waits in UP: its pipes stop it then.
+
+    def guarding(self, fn):
+        """Make of fn what handles bytes of this child: a fault in that ends it, not this hop."""
+        def guarded_fn(ev):
+            if self in PAUSED:
+                return      # by another of its streams, just now
+            CAUSE[0] = self
+            try:
+                try:
+                    fn(ev)
+                except Exception:
+                    self.end('fault', text(sys.exc_info()[1]).encode('utf-8'))
+            finally:
+                CAUSE[0] = None
+            if self.above() > ABOVE_LIMIT and not self.gone:
+                self.pause()
+        return guarded_fn
+
+    def above(self):
+        return self.caused - self.carried
+
+    def inputs(self):
+        return [fd for fd in (self.r, self.err, self.tty) if fd in FDS]
+
+    def pause(self):
+        PAUSED.append(self)
+        for fd in self.inputs():
+            POLL.unregister(fd)
+
+    def resume(self):
+        self.heard = now()
+        PAUSED.remove(self)
+        for fd in self.inputs():
+            POLL.register(fd, POLLIN)
+
+    def read(self, ev):
+        """Put a frame together once, however small its pieces are. Of many small frames read few at a time."""
+        try:
+            data = os.read(self.r, self.most)
+        except OSError:
+            if again(sys.exc_info()[1]):
+                return
+            data = EMPTY
+        if not data:
+            return self.lost()
+        self.pieces.append(data)
+        self.have += len(data)
+        if self.have < self.missing():
+            return
+        data = EMPTY.join([self.buf] + self.pieces)
+        self.pieces = []
+        self.have = self.turn = 0
+        self.parse(data)
+        self.most = 65536
+        if self.turn > 32:
+            self.most = 4096
+
+    def missing(self):
+        """How many bytes the frame that buf begins lacks, if that is known."""
+        if len(self.buf) > 29:
+            size = unpack('>L', self.buf[24:28])[0]
+            return size + 30 - len(self.buf)
+        return 0
+
+    def offend(self, what, fatal=1):
+        """Note what no context does that is in order. The first of them are logged, too many are fatal."""
+        if now() - self.offended > OFFENCE_TIME:
+            self.offended = now()
+            self.offences = 0
+        self.offences += 1
+        if self.offences <= 100:
+            log(30, 'mitogen.route', what)
+        elif fatal and self.offences > OFFENCES:
+            why = '%d offences in %d s, the last: %s' % (OFFENCES, OFFENCE_TIME, what)
+            self.end('budget', why.encode('utf-8'))
 
     # Before HELLO
 
@@ -324,17 +488,17 @@ class Child(Stream):
     def take(self, dst, src, auth, handle, reply, kind, raw):
         self.heard = now()
         self.noise = 0
+        self.turn += 1
         if self.gone:
             return
         if ROUTES.get(src) is not self or ROUTES.get(auth) is not self:
-            log(30, 'mitogen.route', 'dropped a frame from %s that claims to be from %d for %d' % (self.plan['name'], src, auth))
-            return
-        if handle == HELLO and src == self.id:
+            return self.offend('dropped a frame from %s that claims to be from %d for %d' % (
+                self.plan['name'], src, auth))
+        if handle == HELLO and src == self.id and not self.up:
             self.up = 1
             after(0, start_some)
         if dst == ME:
-            deliver(src, auth, handle, reply, kind, raw[28:-2])
-            return
+            return self.mine(src, auth, handle, reply, kind, raw[28:-2])
         if handle == LOST and kind == DATA and len(raw) >= 34:
             id = unpack('>L', raw[28:32])[0]
             if id != self.id and ROUTES.get(id) is self:
@@ -342,6 +506,17 @@ class Child(Stream):
                 cut_off()
         UP.put(raw)
         UP.flush()
+
+    def mine(self, src, auth, handle, reply, kind, data):
+        """A frame for this context. Nobody but who is asked may have it keep parts."""
+        fn = HANDLERS.get(handle)
+        if handle == PONG or getattr(fn, 'source', src) != src:
+            return
+        if handle < 1000 and handle != CREDIT:
+            self.offend('refused a frame from %s for handle %d' % (self.plan['name'], handle))
+        if kind == PART and sum([PARTS[k][0] for k in PARTS if ROUTES.get(k[0]) is self]) > LIMIT:
+            return self.end('budget', ('parts of values of more than %d bytes' % LIMIT).encode())
+        deliver(src, auth, handle, reply, kind, data)
 
     def foreign(self, buf, pos, end):
         """Skip foreign bytes between frames; end the stream on those inside one."""
@@ -356,7 +531,8 @@ class Child(Stream):
         if self.noise > 1048576:
             self.end('foreign', 'more than 1 MiB of foreign bytes'.encode())
             return len(buf)
-        log(30, 'mitogen.stream', '%s: skipped %d foreign bytes: %r' % (self.plan['name'], i - pos, buf[pos:min(i, pos + 200)]))
+        self.offend('%s: skipped %d foreign bytes: %r' % (
+            self.plan['name'], i - pos, buf[pos:min(i, pos + 200)]), 0)
         return i
 
     # The end
@@ -375,6 +551,8 @@ class Child(Stream):
             self.gone = what
             QUEUE.remove(self)
             return self.report()
+        if self in PAUSED:
+            self.resume()
         self.drain()
         self.said(why)
         self.gone = what
@@ -472,11 +650,13 @@ class Child(Stream):
     def beat(self):
         if self.gone:
             return
+        if self in PAUSED:
+            self.heard = now()
         silent = now() - self.heard
         if self.up and silent > HEARTBEAT and (not self.plan['near'] or stopped(self.pid)):
             return self.end('heard nothing from it for %d s' % silent)
         if now() - self.spoke >= HEARTBEAT / 3.0 or silent >= HEARTBEAT / 3.0:
-            self.out.appendleft(frame(self.id, PING, EMPTY, DATA, PONG))
+            self.put_first(frame(self.id, PING, EMPTY, DATA, PONG))
             self.flush()
         after(HEARTBEAT / 3.0, self.beat)
 
@@ -586,3 +766,4 @@ LEAVE.append(leave_children)
 PONG = register(on_pong)
 HANDLERS[CONNECT] = on_connect
 HANDLERS[KILL] = on_kill
+SIZES[KILL] = 4

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# fuzz.sh TIME: runs every fuzz target of the module for TIME (30s, 10m…). What a target finds stays in its testdata/fuzz.
+# fuzz.sh TIME: runs every fuzz target of the module for TIME (30s, 10m…), then the runtime's, which is in Python.
+# What a target finds stays in its testdata/fuzz; the runtime's prints its input.
 set -euo pipefail
 time=${1:?usage: fuzz.sh TIME}
 
@@ -9,3 +10,5 @@ grep -rlE --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u | w
 		go test -run '^$' -fuzz "^$target\$" -fuzztime "$time" "$dir" </dev/null
 	done
 done
+echo ./internal/runtimetest TestFuzz
+MITOGEN_FUZZ="$time" go test -count=1 -v -run '^TestFuzz$' -timeout 0 ./internal/runtimetest

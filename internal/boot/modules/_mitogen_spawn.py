@@ -6,6 +6,14 @@ TIMERS=[]
 EC0='MITO-EC0'.encode()
 CORE=[]
 TAIL=4096
+QUEUE_LIMIT=33554432
+ABOVE_LIMIT=1048576
+FRAME_COST=100
+OFFENCES=1000
+OFFENCE_TIME=10
+CAUSE=[None]
+PAUSED=[]
+EARLIER=DUE[0]
 def after(seconds,fn):
  TIMERS.append([now()+seconds,fn])
 def run_timers():
@@ -13,14 +21,46 @@ def run_timers():
  for t in due:
   TIMERS.remove(t)
   t[1]()
+ for c in PAUSED[:]:
+  if c.above()<ABOVE_LIMIT//2:
+   c.resume()
  if due:
   return 0
  times=[max(0,t[0]-now())for t in TIMERS]
- if HEARTBEAT:
-  times.append(HEARTBEAT)
+ t=EARLIER()
+ if t is not None:
+  times.append(t)
  if times:
   return min(times)
 DUE[0]=run_timers
+def charged(data):
+ c=CAUSE[0]
+ if not c:
+  return data
+ c.caused+=len(data)+FRAME_COST
+ return c,data
+def put_up(data):
+ UP.out.append(charged(data))
+def put_up_first(dst,handle,data):
+ UP.out.appendleft(charged(frame(dst,handle,data)))
+ UP.flush()
+def fill_up():
+ take=[UP.rest]
+ size=len(UP.rest)
+ while size<65536 and UP.out:
+  f=UP.out.popleft()
+  if type(f)is tuple:
+   c,f=f
+   c.carried+=len(f)+FRAME_COST
+   if c in PAUSED and c.above()<ABOVE_LIMIT//2:
+    poke()
+  take.append(f)
+  size+=len(f)
+ UP.rest=EMPTY.join(take)
+WRITE.acquire()
+UP.fill,UP.put=fill_up,put_up
+WRITE.release()
+globals()['urgent']=put_up_first
 def absolute(env):
  slash='/'.encode()
  colon=':'.encode()
@@ -146,6 +186,15 @@ class Child(Stream):
  status=None
  noise=0
  talked=0
+ most=65536
+ turn=0
+ queued=0
+ sent=0
+ caused=0
+ carried=0
+ overfull=0
+ offences=0
+ offended=0
  def __init__(self,id,src,reply,plan):
   self.id=id
   self.src=src
@@ -153,6 +202,8 @@ class Child(Stream):
   self.plan=plan
   self.out=deque()
   self.rest=EMPTY
+  self.pieces=[]
+  self.have=0
   self.last=EMPTY
   self.screen=EMPTY
   self.answered={}
@@ -172,10 +223,11 @@ class Child(Stream):
   self.started=not plan['wait']and plan.get('dialogue')in(None,'','questions')
   Stream.__init__(self,r,w)
   self.out=waiting
-  FDS[self.err]=self.on_err
+  FDS[r]=self.guarding(self.read)
+  FDS[self.err]=self.guarding(self.on_err)
   POLL.register(self.err,POLLIN)
   if self.tty is not None and not plan['wait']:
-   FDS[self.tty]=self.on_tty
+   FDS[self.tty]=self.guarding(self.on_tty)
    POLL.register(self.tty,POLLIN)
   if why:
    return self.end('exec',words+why)
@@ -190,14 +242,92 @@ class Child(Stream):
   for name in self.plan.get('with',()):
    if name in MODULES:
     start.append(passed(self.id,name))
-  self.out.appendleft(EMPTY.join(start))
+  self.put_first(EMPTY.join(start))
   self.flush()
  def locked_flush(self):
   if self.started and not self.gone:
    Stream.locked_flush(self)
  def put(self,data):
   self.spoke=now()
-  self.out.append(data)
+  if type(data)is tuple:
+   self.queued+=sum([len(d)for d in data])
+  else:
+   self.queued+=len(data)
+  if self.queued-self.sent+len(self.out)*FRAME_COST<QUEUE_LIMIT:
+   self.out.append(data)
+  elif not self.overfull:
+   self.overfull=1
+   why='it does not read: %d bytes wait for it'%QUEUE_LIMIT
+   after(0,lambda:self.end('budget',why.encode()))
+   poke()
+ def put_first(self,data):
+  self.queued+=len(data)
+  self.out.appendleft(data)
+ def written(self,n):
+  self.sent+=n
+ def guarding(self,fn):
+  def guarded_fn(ev):
+   if self in PAUSED:
+    return
+   CAUSE[0]=self
+   try:
+    try:
+     fn(ev)
+    except Exception:
+     self.end('fault',text(sys.exc_info()[1]).encode('utf-8'))
+   finally:
+    CAUSE[0]=None
+   if self.above()>ABOVE_LIMIT and not self.gone:
+    self.pause()
+  return guarded_fn
+ def above(self):
+  return self.caused-self.carried
+ def inputs(self):
+  return[fd for fd in(self.r,self.err,self.tty)if fd in FDS]
+ def pause(self):
+  PAUSED.append(self)
+  for fd in self.inputs():
+   POLL.unregister(fd)
+ def resume(self):
+  self.heard=now()
+  PAUSED.remove(self)
+  for fd in self.inputs():
+   POLL.register(fd,POLLIN)
+ def read(self,ev):
+  try:
+   data=os.read(self.r,self.most)
+  except OSError:
+   if again(sys.exc_info()[1]):
+    return
+   data=EMPTY
+  if not data:
+   return self.lost()
+  self.pieces.append(data)
+  self.have+=len(data)
+  if self.have<self.missing():
+   return
+  data=EMPTY.join([self.buf]+self.pieces)
+  self.pieces=[]
+  self.have=self.turn=0
+  self.parse(data)
+  self.most=65536
+  if self.turn>32:
+   self.most=4096
+ def missing(self):
+  if len(self.buf)>29:
+   size=unpack('>L',self.buf[24:28])[0]
+   return size+30-len(self.buf)
+  return 0
+ def offend(self,what,fatal=1):
+  if now()-self.offended>OFFENCE_TIME:
+   self.offended=now()
+   self.offences=0
+  self.offences+=1
+  if self.offences<=100:
+   log(30,'mitogen.route',what)
+  elif fatal and self.offences>OFFENCES:
+   why='%d offences in %d s, the last: %s'%(OFFENCES,OFFENCE_TIME,what)
+   self.end('budget',why.encode('utf-8'))
  def parse(self,buf):
   if not self.up:
    magic=pack('>L',MAGIC)[:3]
@@ -260,17 +390,16 @@ class Child(Stream):
  def take(self,dst,src,auth,handle,reply,kind,raw):
   self.heard=now()
   self.noise=0
+  self.turn+=1
   if self.gone:
    return
   if ROUTES.get(src)is not self or ROUTES.get(auth)is not self:
-   log(30,'mitogen.route','dropped a frame from %s that claims to be from %d for %d'%(self.plan['name'],src,auth))
-   return
-  if handle==HELLO and src==self.id:
+   return self.offend('dropped a frame from %s that claims to be from %d for %d'%(self.plan['name'],src,auth))
+  if handle==HELLO and src==self.id and not self.up:
    self.up=1
    after(0,start_some)
   if dst==ME:
-   deliver(src,auth,handle,reply,kind,raw[28:-2])
-   return
+   return self.mine(src,auth,handle,reply,kind,raw[28:-2])
   if handle==LOST and kind==DATA and len(raw)>=34:
    id=unpack('>L',raw[28:32])[0]
    if id!=self.id and ROUTES.get(id)is self:
@@ -278,6 +407,15 @@ class Child(Stream):
     cut_off()
   UP.put(raw)
   UP.flush()
+ def mine(self,src,auth,handle,reply,kind,data):
+  fn=HANDLERS.get(handle)
+  if handle==PONG or getattr(fn,'source',src)!=src:
+   return
+  if handle<1000 and handle!=CREDIT:
+   self.offend('refused a frame from %s for handle %d'%(self.plan['name'],handle))
+  if kind==PART and sum([PARTS[k][0]for k in PARTS if ROUTES.get(k[0])is self])>LIMIT:
+   return self.end('budget',('parts of values of more than %d bytes'%LIMIT).encode())
+  deliver(src,auth,handle,reply,kind,data)
  def foreign(self,buf,pos,end):
   magic=pack('>L',MAGIC)[:3]
   if buf[pos:pos+3]==magic:
@@ -290,7 +428,7 @@ class Child(Stream):
   if self.noise>1048576:
    self.end('foreign','more than 1 MiB of foreign bytes'.encode())
    return len(buf)
-  log(30,'mitogen.stream','%s: skipped %d foreign bytes: %r'%(self.plan['name'],i-pos,buf[pos:min(i,pos+200)]))
+  self.offend('%s: skipped %d foreign bytes: %r'%(self.plan['name'],i-pos,buf[pos:min(i,pos+200)]),0)
   return i
  def lost(self,grace=0):
   after(grace,lambda:self.end('exit'))
@@ -302,6 +440,8 @@ class Child(Stream):
    self.gone=what
    QUEUE.remove(self)
    return self.report()
+  if self in PAUSED:
+   self.resume()
   self.drain()
   self.said(why)
   self.gone=what
@@ -389,11 +529,13 @@ class Child(Stream):
  def beat(self):
   if self.gone:
    return
+  if self in PAUSED:
+   self.heard=now()
   silent=now()-self.heard
   if self.up and silent>HEARTBEAT and(not self.plan['near']or stopped(self.pid)):
    return self.end('heard nothing from it for %d s'%silent)
   if now()-self.spoke>=HEARTBEAT/3.0 or silent>=HEARTBEAT/3.0:
-   self.out.appendleft(frame(self.id,PING,EMPTY,DATA,PONG))
+   self.put_first(frame(self.id,PING,EMPTY,DATA,PONG))
    self.flush()
   after(HEARTBEAT/3.0,self.beat)
 def stopped(pid):
@@ -476,3 +618,4 @@ LEAVE.append(leave_children)
 PONG=register(on_pong)
 HANDLERS[CONNECT]=on_connect
 HANDLERS[KILL]=on_kill
+SIZES[KILL]=4
