@@ -344,3 +344,30 @@ func TestOnlyWritersWrite(t *testing.T) {
 		}
 	}
 }
+
+// A page makes all that is added to it printable, whether or not that was done before, and so does JSON.
+func TestPagesArePrintable(t *testing.T) {
+	for name, add := range map[string]func(*page){
+		"add":           func(p *page) { p.add("%s", nasty).add(nasty) },
+		"red":           func(p *page) { p.red(nasty).bold(nasty) },
+		"quote":         func(p *page) { p.quote("", poisonedBytes("x")) },
+		"quote by name": func(p *page) { p.quote(poisonedBytes("x"), poisonedBytes("x")) },
+		"tell": func(p *page) {
+			p.ui.tell(poisoned("x"), &problem{Message: poisonedBytes("x"), Traceback: poisonedBytes("x"), hint: poisonedBytes("x")})
+		},
+		"say":  func(p *page) { p.ui.say("%s", poisonedBytes("x")) },
+		"json": func(p *page) { p.ui.json(p.w, map[string]any{poisonedBytes("x"): poisonedBytes("x")}, "") },
+		"indented": func(p *page) {
+			p.ui.json(p.w, record{Host: poisoned("x"), Error: &problem{Traceback: poisonedBytes("x")}}, "  ")
+		},
+	} {
+		var out strings.Builder
+		u := &ui{out: &out, err: &out}
+		p := u.page(&out)
+		add(p)
+		p.end().print()
+		if wrong := harm(strings.TrimPrefix(out.String(), "error: "), false, forgeries); wrong != "" || out.Len() < 2*len(nasty) {
+			t.Errorf("%s: got %s in %q", name, wrong, out.String())
+		}
+	}
+}
