@@ -2,6 +2,7 @@ package mitogen
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/engine"
 	"github.com/mitogen-go/mitogen/internal/pickle"
+	"github.com/mitogen-go/mitogen/internal/secret"
 )
 
 // ConnectOptions say how a target is reached. They apply to all its hops, each taking what concerns it. The zero value
@@ -24,6 +26,10 @@ type ConnectOptions struct {
 	// Programs are for hops of the other methods, by the method's name: where docker's client is, what it is told besides.
 	Programs map[string]ProgramOptions
 
+	// Passwords are for single hops, by the hop as in a target ("sudo:postgres"), or by several of which it is
+	// the last ("web1+sudo"). The one that names most hops wins, also over the method's own options.
+	Passwords map[string]Secret
+
 	// Via is the context that the target is reached from; nil: the engine. It must be one of the same engine. What the options say
 	// holds for the hops from there on, so that different hops can have different ones.
 	Via *Context
@@ -34,7 +40,11 @@ type ConnectOptions struct {
 	LogLevel slog.Level // the lowest level of Python's log records that is sent; zero: INFO
 }
 
-func (o ConnectOptions) engine() engine.ConnectOptions {
+func (o ConnectOptions) engine() (engine.ConnectOptions, error) {
+	passwords, err := secret.NewTable(o.Passwords)
+	if err != nil {
+		return engine.ConnectOptions{}, fmt.Errorf("connect: passwords: %w", err)
+	}
 	var via *engine.Context
 	if o.Via != nil {
 		via = o.Via.c
@@ -42,9 +52,9 @@ func (o ConnectOptions) engine() engine.ConnectOptions {
 	return engine.ConnectOptions{
 		Via: via,
 		Options: connect.Options{Python: o.Python, ConnectTimeout: o.Timeout, SSH: o.SSH, Sudo: o.Sudo,
-			Su: o.Su, Doas: o.Doas, Programs: o.Programs},
+			Su: o.Su, Doas: o.Doas, Programs: o.Programs, Passwords: passwords},
 		Stdout: o.Stdout, Stderr: o.Stderr, LogLevel: o.LogLevel,
-	}
+	}, nil
 }
 
 // SSHOptions are for hops of method ssh. What isn't set is left to the user's own configuration. Behind another hop ssh runs on this machine

@@ -59,6 +59,11 @@ type Options struct {
 	// have. It may be called from several goroutines at once. Nil: such connections fail.
 	Prompt func(ctx context.Context, p Prompt) (string, error)
 
+	// Secrets finds passwords and passphrases that ConnectOptions don't have, by what they are for, when they
+	// are asked for: "" where there is none. What it returns is given once; a person is asked (Prompt) only
+	// where it has none. It may be called from several goroutines at once. Nil: there are no others.
+	Secrets func(ctx context.Context, p SecretPlace) (Secret, error)
+
 	// Daemon gives contexts that it keeps, instead of connecting them: see Daemon. Nil: they are connected here.
 	Daemon *Daemon
 
@@ -100,10 +105,13 @@ func New(o Options) (*Engine, error) {
 		if d.Prompt == nil {
 			d.Prompt = o.Prompt
 		}
+		if d.Secrets == nil {
+			d.Secrets = o.Secrets
+		}
 		dial = d.Dial
 	}
 	e, err := engine.New(engine.Options{Dial: dial, Path: o.Path, Packages: o.Packages, Allow: o.Allow, Deny: o.Deny, Rewrite: o.Rewrite,
-		Logger: o.Logger, Prompt: o.Prompt, Heartbeat: o.Heartbeat, MaxMessage: o.MaxMessage, Grace: o.Grace, Audit: o.Audit})
+		Logger: o.Logger, Prompt: o.Prompt, Secrets: o.Secrets, Heartbeat: o.Heartbeat, MaxMessage: o.MaxMessage, Grace: o.Grace, Audit: o.Audit})
 	if err != nil {
 		return nil, err
 	}
@@ -131,7 +139,11 @@ func (e *Engine) Connect(ctx context.Context, target string, o ConnectOptions) (
 // Start is Connect without the wait: calls can be made at once and travel right behind the boot. If connecting
 // fails, they fail with the error that Connect would have returned.
 func (e *Engine) Start(target string, o ConnectOptions) (*Context, error) {
-	c, err := e.e.Start(target, o.engine())
+	opt, err := o.engine()
+	if err != nil {
+		return nil, err
+	}
+	c, err := e.e.Start(target, opt)
 	if err != nil {
 		return nil, err
 	}

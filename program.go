@@ -71,9 +71,13 @@ func (e *Engine) Exec(ctx context.Context, target string, o ConnectOptions, cmd 
 	if len(cmd.Args) == 0 {
 		return 0, errors.New("exec: no command")
 	}
+	opt, err := o.engine()
+	if err != nil {
+		return 0, err
+	}
 	c, err := e.Connect(ctx, target, o)
 	if errors.Is(err, ErrNoPython) {
-		if status, direct, e := e.e.Exec(ctx, target, o.engine(), engine.Command(cmd)); direct {
+		if status, direct, e := e.e.Exec(ctx, target, opt, engine.Command(cmd)); direct {
 			return status, e
 		}
 	}

@@ -3,12 +3,17 @@ package mitogen
 import (
 	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/pickle"
+	"github.com/mitogen-go/mitogen/internal/secret"
 )
 
 // Values that Python and Go don't have in common, as arguments and results of calls.
 type (
 	// Secret is text that formatting and encoding don't show; mitogen.Secret in Python.
 	Secret = connect.Secret
+
+	// SecretPlace says what a secret is for: its Kind (password or passphrase), the Method that asks, the Target
+	// up to that hop, the Host and User, or the file of the Key.
+	SecretPlace = secret.Place
 
 	// Blob is bytes that aren't worth printing; mitogen.Blob in Python.
 	Blob = pickle.Blob

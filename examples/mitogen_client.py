@@ -69,7 +69,9 @@ class Client:
                 message = json.loads(line)
                 data = lines.read(message.get('size', 0))
                 if 'prompt' in message:
-                    send({'answer': self.ask(message['prompt'])} if self.ask else {'refuse': 'nobody to ask'})
+                    prompt = message['prompt']
+                    reply = {'answer': self.ask(prompt)} if self.ask else {'refuse': 'nobody to ask'}
+                    send(dict(reply, answer_to=prompt['id']))
                     continue
                 yield message, data
                 if 'end' in message:

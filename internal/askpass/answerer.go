@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
 
 	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/secret"
 )
 
 // ErrRefused is the error of a question without an answer.
@@ -18,8 +21,10 @@ var ErrRefused = errors.New("question refused")
 // by asking a person. A secret is given to what it is for: the password once, to the account of the ssh; the passphrase to
 // ssh itself. A question of a server that isn't answered ends the ssh, which would send an empty answer.
 type Answerer struct {
-	password   string
-	passphrase string
+	password   secret.Secret
+	passphrase secret.Secret
+	source     secret.Source // of others; nil: there is none
+	target     string        // the hops up to the ssh's, for source
 	policy     connect.HostKeys
 	person     Func // nil: nobody
 	locate     func(context.Context) (Place, error)
@@ -34,7 +39,9 @@ type Answerer struct {
 
 	mu      sync.Mutex      // protects following
 	used    map[string]bool // texts of passphrase prompts
-	given   bool            // the password was
+	given   map[string]bool // accounts whose password was
+	last    string          // of these
+	asked   int             // questions of servers that went to the person
 	problem string          // one of connect.What…, of the first question refused; or empty
 	why     string          // what there is to say of it
 	waiting int             // for the person
@@ -44,15 +51,20 @@ type Answerer struct {
 // the place has to be known.
 func NewAnswerer(opt connect.SSHOptions, person Func, locate func(context.Context) (Place, error)) *Answerer {
 	return &Answerer{
-		password:   string(opt.Password),
-		passphrase: string(opt.Passphrase),
+		password:   opt.Password,
+		passphrase: opt.Passphrase,
 		policy:     opt.HostKeys,
 		person:     person,
 		locate:     locate,
 		begun:      make(chan struct{}),
 		used:       map[string]bool{},
+		given:      map[string]bool{},
 	}
 }
+
+// From has the Answerer find secrets that the options don't have. target names the hops up to the
+// ssh's own. It is called before Begin.
+func (a *Answerer) From(source secret.Source, target string) { a.source, a.target = source, target }
 
 // Begin tells of the ssh that has been started: its process id, 0 where that can't be told from its jump hosts', and what ends it. Questions
 // that are to be refused wait for it.
@@ -75,15 +87,49 @@ func (a *Answerer) Answer(ctx context.Context, p Prompt) (string, error) {
 		return "yes", nil
 	case p.Kind == HostKey && a.policy != connect.HostKeysDefault:
 		return a.refuse(connect.WhatUnanswered, "")
-	case p.Kind == Passphrase && a.passphrase != "" && a.local(ctx, jump):
-		return a.unlock(p.Text)
-	case p.Kind == Password && a.password != "" && !jump && a.asksOwn(ctx, p.Text):
-		return a.logIn()
+	case p.Kind == Passphrase && a.local(ctx, jump):
+		if answer, err := a.unlock(ctx, p.Text); answer != "" || err != nil {
+			return answer, err
+		}
+	case p.Kind == Password && !jump && a.has(a.password) && a.asksOwn(ctx, p.Text):
+		if answer, err := a.logIn(ctx, a.place.String(), a.password); answer != "" || err != nil {
+			return answer, err
+		}
+	case p.Kind == Password && jump && a.source != nil && a.jumpNames(ctx) && account(p.Text) != "":
+		if answer, err := a.logIn(ctx, account(p.Text), ""); answer != "" || err != nil {
+			return answer, err
+		}
 	}
+	return a.ask(ctx, a.named(ctx, p, jump))
+}
+
+// has tells whether there is, or may be, a secret besides those that a person knows.
+func (a *Answerer) has(s secret.Secret) bool { return s != "" || a.source != nil }
+
+// named has a question say whose it is, on each of its lines: a server words its questions as it
+// likes, but not so that a line can be taken for one of ssh, or of another server.
+func (a *Answerer) named(ctx context.Context, p Prompt, jump bool) Prompt {
 	if jump {
 		p.Hop += " (jump host " + or(account(p.Text), a.place.Jump) + ")"
 	}
-	return a.ask(ctx, p)
+	if (p.Kind == Passphrase || p.Kind == PIN) && a.person != nil {
+		if place, err := a.whereabouts(ctx); err != nil || !place.Knows {
+			p.Text = "(asked by ssh, or by a server that plays it) " + p.Text
+		}
+		return p
+	}
+	if p.Kind != Password && p.Kind != Other || ownQuestion.MatchString(p.Text) {
+		return p
+	}
+	prefix := serverPrefix.FindString(p.Text)
+	if prefix == "" && !jump && a.person != nil {
+		if place, err := a.whereabouts(ctx); err == nil {
+			prefix = "(" + place.String() + ") "
+			p.Text = prefix + p.Text
+		}
+	}
+	p.Text = strings.ReplaceAll(strings.TrimRight(p.Text, "\n"), "\n", "\n"+prefix)
+	return p
 }
 
 func or(a, b string) string {
@@ -106,20 +152,38 @@ func (a *Answerer) byJump(ctx context.Context) bool {
 	if a.pid != 0 && asker == strconv.Itoa(a.pid) {
 		return false
 	}
-	if a.pid == 0 && a.password == "" && a.passphrase == "" {
+	if a.pid == 0 && !a.has(a.password) && !a.has(a.passphrase) {
 		return false // nothing depends on it
 	}
 	place, err := a.whereabouts(ctx)
 	return err != nil || place.Jump != ""
 }
 
-// local tells whether a question in ssh's words is ssh's own. Before OpenSSH 8.9 a server can word its questions as it likes.
+// local tells whether a question in ssh's words about a key can be answered: there may be a
+// passphrase, and the question is ssh's own. Before OpenSSH 8.9 a server can word its questions as it
+// likes.
 func (a *Answerer) local(ctx context.Context, jump bool) bool {
-	if !jump && a.password == "" && a.person == nil {
+	switch {
+	case !a.has(a.passphrase):
+		return false
+	case jump:
+		return a.jumpNames(ctx)
+	case !a.has(a.password) && a.person == nil:
 		return true // the plan lets no server ask
 	}
 	place, err := a.whereabouts(ctx)
 	return err == nil && place.Knows
+}
+
+// jumpNames tells whether the process that asks for a jump host is an ssh that names the account
+// before each question of a server. A ProxyCommand may start any program.
+func (a *Answerer) jumpNames(ctx context.Context) bool {
+	asker, _ := ctx.Value(askerKey{}).(string)
+	if program, err := os.Readlink("/proc/" + asker + "/exe"); err == nil && filepath.Base(program) == "ssh" {
+		return knows(versionOf(program))
+	}
+	place, err := a.whereabouts(ctx)
+	return err == nil && place.Knows && !place.byCommand()
 }
 
 // asksOwn tells whether text asks for the password that there is.
@@ -128,29 +192,81 @@ func (a *Answerer) asksOwn(ctx context.Context, text string) bool {
 	return err == nil && place.asksPassword(text)
 }
 
-func (a *Answerer) logIn() (string, error) {
-	a.mu.Lock()
-	again := a.given
-	a.given = true
-	a.mu.Unlock()
-	if again {
-		return a.refuse(connect.WhatRepeated, a.refused())
+// logIn returns the password of an account: s, or what the source has. It is given once. "": there
+// is none.
+func (a *Answerer) logIn(ctx context.Context, account string, s secret.Secret) (string, error) {
+	if a.twice(a.given, account) {
+		return a.refuse(connect.WhatRepeated, refused(account))
 	}
-	return a.password, nil
+	if s == "" {
+		user, host := cutAccount(account)
+		var err error
+		if s, err = a.find(ctx, secret.Place{Kind: secret.Password, Host: host, User: user}); err != nil {
+			return a.refuse(connect.WhatUnanswered, connect.CleanLine(err.Error()))
+		}
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if s == "" {
+		delete(a.given, account) // a person may be asked
+		return "", nil
+	}
+	a.last = account
+	return string(s), nil
 }
 
-// refused returns the text of an error about the password.
-func (a *Answerer) refused() string { return a.place.String() + ": password was refused" }
-
-func (a *Answerer) unlock(key string) (string, error) {
+// twice tells whether something was noted before, and notes it.
+func (a *Answerer) twice(noted map[string]bool, what string) bool {
 	a.mu.Lock()
-	again := a.used[key]
-	a.used[key] = true
-	a.mu.Unlock()
-	if again {
+	defer a.mu.Unlock()
+	again := noted[what]
+	noted[what] = true
+	return again
+}
+
+// find asks the source, if there is one.
+func (a *Answerer) find(ctx context.Context, p secret.Place) (secret.Secret, error) {
+	if a.source == nil {
+		return "", nil
+	}
+	p.Method, p.Target = "ssh", a.target
+	a.wait(1) // it may ask somebody
+	defer a.wait(-1)
+	return a.source(ctx, p)
+}
+
+// cutAccount cuts "user@host" at its last @: users may have one in their name.
+func cutAccount(account string) (user, host string) {
+	at := strings.LastIndexByte(account, '@')
+	return account[:max(at, 0)], account[at+1:]
+}
+
+// refused returns the text of an error about a password.
+func refused(account string) string { return account + ": password was refused" }
+
+// unlock returns the passphrase that a question asks for; "": there is none.
+func (a *Answerer) unlock(ctx context.Context, question string) (string, error) {
+	if a.twice(a.used, question) {
 		return a.decline(connect.WhatRepeated, "")
 	}
-	return a.passphrase, nil
+	if a.passphrase != "" {
+		return string(a.passphrase), nil
+	}
+	s, err := a.find(ctx, secret.Place{Kind: secret.Passphrase, Key: keyOf(question)})
+	if err != nil {
+		return a.decline(connect.WhatUnanswered, connect.CleanLine(err.Error()))
+	}
+	if s == "" {
+		a.mu.Lock()
+		delete(a.used, question) // a person may be asked again
+		a.mu.Unlock()
+	}
+	return string(s), nil
+}
+
+// keyOf returns the file that a question for a passphrase names.
+func keyOf(question string) string {
+	return strings.TrimSuffix(strings.TrimPrefix(question, passphraseBegin), passphraseEnd)
 }
 
 func (a *Answerer) ask(ctx context.Context, p Prompt) (string, error) {
@@ -163,6 +279,9 @@ func (a *Answerer) ask(ctx context.Context, p Prompt) (string, error) {
 	if a.person == nil {
 		return a.unanswered(p)
 	}
+	if a.tooMany(p) {
+		return a.refuse(connect.WhatUnanswered, fmt.Sprintf("%s asks more than %d questions", p.Hop, maxQuestions))
+	}
 	a.wait(1)
 	defer a.wait(-1)
 	text, err := a.person(ctx, p)
@@ -173,6 +292,19 @@ func (a *Answerer) ask(ctx context.Context, p Prompt) (string, error) {
 		return "", ErrRefused // which is what says no here
 	}
 	return text, nil
+}
+
+// maxQuestions bounds what a person is asked in the name of servers, for one connection.
+const maxQuestions = 20
+
+func (a *Answerer) tooMany(p Prompt) bool {
+	if p.Kind != Password && p.Kind != Other {
+		return false
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.asked++
+	return a.asked > maxQuestions
 }
 
 func (a *Answerer) wait(n int) {
@@ -190,6 +322,9 @@ func (a *Answerer) unanswered(p Prompt) (string, error) {
 	}
 	return a.decline(connect.WhatUnanswered, "")
 }
+
+// Refuse ends ssh because of a question that can't be answered. why says what there is to say of it.
+func (a *Answerer) Refuse(why string) { a.refuse(connect.WhatUnanswered, why) }
 
 // refuse ends ssh before it gets the refusal.
 func (a *Answerer) refuse(problem, why string) (string, error) {
@@ -222,13 +357,13 @@ func (a *Answerer) Busy() bool {
 func (a *Answerer) Amend(f connect.Failure) connect.Failure {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	f.Given = a.given
+	f.Given = a.last != ""
 	why := a.why
 	switch {
 	case a.problem != "" && (f.What == connect.WhatExit && f.Status == 255 || f.What == a.problem):
 		f.What = a.problem
-	case a.given && f.What == connect.WhatExit && f.Status == 255 && connect.Denied(f.Text):
-		why = a.refused()
+	case a.last != "" && f.What == connect.WhatExit && f.Status == 255 && connect.Denied(f.Text):
+		why = refused(a.last)
 	default:
 		return f
 	}

@@ -62,6 +62,11 @@ func ReadPlace(out []byte, version string) Place {
 // String is the account as ssh shows it.
 func (p Place) String() string { return p.User + "@" + p.Host }
 
+// byCommand tells whether a ProxyCommand leads to the place, and not ssh's own ProxyJump.
+func (p Place) byCommand() bool {
+	return strings.ContainsAny(p.Jump, " \t") || strings.HasPrefix(p.Jump, "/")
+}
+
 // asksPassword tells whether text is the question of an ssh for the password of p, in the words of ssh itself or of PAM.
 func (p Place) asksPassword(text string) bool {
 	if own := cut(p.User, 30) + "@" + cut(p.Host, 128) + "'s password: "; same(text, own, p.User) {

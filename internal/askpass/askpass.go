@@ -73,11 +73,11 @@ type client struct {
 // Register returns what to add to the environment of one ssh process, whose questions answer is called for, by several
 // goroutines at once if ssh is. release ends that; call it when the process has ended.
 func (s *Server) Register(hop string, answer Func) (env []string, release func(), err error) {
-	program, err := peer.Program()
+	socket, err := s.peers.Start(s.handle)
 	if err != nil {
 		return nil, nil, fmt.Errorf("register askpass: %w", err)
 	}
-	socket, err := s.peers.Start(s.handle)
+	program, err := s.peers.Program()
 	if err != nil {
 		return nil, nil, fmt.Errorf("register askpass: %w", err)
 	}
@@ -136,7 +136,9 @@ func (s *Server) handle(c *net.UnixConn) {
 	if err != nil {
 		return
 	}
-	c.Write(append([]byte{accepted}, answer...))
+	reply := append([]byte{accepted}, answer...)
+	defer clear(reply)
+	c.Write(reply)
 }
 
 // accepted precedes an answer. A refusal is silent.
@@ -212,6 +214,12 @@ func kindOf(hint, text string) Kind {
 	return Other
 }
 
+// The file of a key stands between these.
+const (
+	passphraseBegin = "Enter passphrase for key '"
+	passphraseEnd   = "': "
+)
+
 // wordings are ssh's own questions. The first that fits decides. Names of files and hosts may hold any words.
 var wordings = []struct {
 	begin, has, end string
@@ -220,7 +228,7 @@ var wordings = []struct {
 	{"The authenticity of ", "(yes/no", "", HostKey},
 	{"Are you sure you want to continue connecting (yes/no", "", "", HostKey},
 	{"Please type 'yes'", "", "", HostKey},
-	{"Enter passphrase for key '", "", "': ", Passphrase},
+	{passphraseBegin, "", passphraseEnd, Passphrase},
 	{"Enter PIN ", "", "", PIN},
 	{"Confirm user presence", "", "", Notice},
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/mitogen-go/mitogen/internal/confine"
 	"github.com/mitogen-go/mitogen/internal/peer"
+	"github.com/mitogen-go/mitogen/internal/secret"
 )
 
 // init makes every program that links this package an askpass client, when started by an ssh of a Server: before its
@@ -19,6 +20,7 @@ func init() {
 	if !asked || len(os.Args) != 2 { // ssh gives the prompt; ProxyCommand and the like inherit the environment, too
 		return
 	}
+	secret.Harden()
 	answer, err := ask(where, question{hint: os.Getenv("SSH_ASKPASS_PROMPT"), text: os.Args[1], asker: strconv.Itoa(os.Getppid())})
 	if err != nil {
 		var place *peer.PlaceError

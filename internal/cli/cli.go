@@ -24,6 +24,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/mitogen-go/mitogen/internal/secret"
 )
 
 // Exit statuses.
@@ -71,6 +73,7 @@ func Interruptible(exit func(status int)) context.Context {
 // Main carries out the command that args name and returns the exit status. When ctx ends, it returns within a second.
 func Main(ctx context.Context, args []string, streams Streams) int {
 	s := newState(streams)
+	secret.Harden()
 	ctx, s.interrupt = context.WithCancelCause(ctx)
 	defer s.interrupt(nil)
 	root := newRoot(s)

@@ -67,7 +67,11 @@ func doctor(ctx context.Context, s *state) error {
 	if err != nil {
 		return err
 	}
-	eng, err := mitogen.New(mitogen.Options{Logger: s.newLogger(), Prompt: s.prompter(), Audit: tell})
+	secrets, err := s.opt.secrets.source()
+	if err != nil {
+		return err
+	}
+	eng, err := mitogen.New(mitogen.Options{Logger: s.newLogger(), Prompt: s.prompter(), Secrets: secrets, Audit: tell})
 	if err != nil {
 		return err
 	}
@@ -96,14 +100,7 @@ func (s *state) examine(ctx context.Context, eng *mitogen.Engine, base mitogen.C
 		hops, err := connect.ParseTarget(way.Target)
 		must(err) // was looked at before
 		for j, h := range hops {
-			o := base
-			if i < len(sp.chain)-1 {
-				o = onTheWay(base)
-			}
-			o = merged(o, &way.Options)
-			if slices.ContainsFunc(hops[j+1:], func(h connect.Hop) bool { return h.Method == "ssh" }) {
-				o = onTheWay(o)
-			}
+			o := optionsOfHop(merged(optionsAt(base, sp.chain, i), &way.Options), via, hops, j)
 			o.Via = via
 			x := &examined{Host: sp.name, Hop: h.String(), Seconds: map[string]float64{}, Confined: newConfined()}
 			via = x.walk(ctx, eng, h, o)

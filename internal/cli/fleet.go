@@ -119,7 +119,11 @@ func (s *state) job(ctx context.Context, first string, print func(*host), j job)
 	if err != nil {
 		return err
 	}
-	eng, err := mitogen.New(mitogen.Options{Path: own, Packages: packages, Logger: s.newLogger(), Prompt: s.prompter(), Daemon: viaDaemon, Audit: tell})
+	secrets, err := s.opt.secrets.source()
+	if err != nil {
+		return err
+	}
+	eng, err := mitogen.New(mitogen.Options{Path: own, Packages: packages, Logger: s.newLogger(), Prompt: s.prompter(), Daemon: viaDaemon, Secrets: secrets, Audit: tell})
 	if err != nil {
 		return err
 	}
@@ -276,11 +280,11 @@ func pause(ctx context.Context, d time.Duration) bool {
 func (h *host) connect(stdout io.Writer) error {
 	f := h.fleet
 	last := len(h.chain) - 1
-	via, err := f.hop(h.chain[:last])
+	via, err := f.hop(h.chain)
 	if err != nil {
 		return err
 	}
-	o := merged(f.options, &h.chain[last].Options)
+	o := merged(optionsAt(f.options, h.chain, last), &h.chain[last].Options)
 	o.Via, o.Stdout, o.Stderr = via, stdout, h.stderr
 	c, err := f.eng.Start(h.chain[last].Target, o)
 	if err != nil {
@@ -301,21 +305,15 @@ func (h *host) connect(stdout io.Writer) error {
 	return nil
 }
 
-// onTheWay returns the flags' options for a host that others are reached through. The password of ssh is for the last host alone.
-func onTheWay(o mitogen.ConnectOptions) mitogen.ConnectOptions {
-	o.SSH.Password = ""
-	return o
-}
-
-// hop returns the context at the end of a chain, which all who are reached through it share; nil for an empty one.
+// hop returns the context before the last of a chain, which all who are reached through it share; nil if there is none.
 func (f *fleet) hop(chain []inventory.Way) (*mitogen.Context, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var c *mitogen.Context
 	key := ""
-	for _, w := range chain {
-		key += fmt.Sprintf("%s\n%s\n%v\n", w.Name, w.Target, reflect.ValueOf(w.Options).IsZero())
-		o := merged(onTheWay(f.options), &w.Options)
+	for i, w := range chain[:len(chain)-1] {
+		key += fmt.Sprintf("%s\n%s\n%v %v\n", w.Name, w.Target, reflect.ValueOf(w.Options).IsZero(), becomesLater(chain, i))
+		o := merged(optionsAt(f.options, chain, i), &w.Options)
 		o.Via = c
 		if c = f.hops[key]; c == nil || c.Err() != nil {
 			var err error

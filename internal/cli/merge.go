@@ -27,6 +27,7 @@ func merged(c mitogen.ConnectOptions, w *connect.Options) mitogen.ConnectOptions
 	prefer(&c.Doas.Password, w.Doas.Password)
 	c.Doas.Args = slices.Concat(c.Doas.Args, w.Doas.Args)
 	c.Programs = mergePrograms(c.Programs, w.Programs)
+	c.Passwords = mergePasswords(c.Passwords, w.Passwords)
 	return c
 }
 

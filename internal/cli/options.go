@@ -61,6 +61,7 @@ type options struct {
 	askPass, askBecome         bool
 	askPassFD, askBecomeFD     int
 	becomeLogin, becomeSetHome bool
+	secrets                    secretFlags
 
 	programs    map[string]string
 	programArgs []string
@@ -109,6 +110,7 @@ func (o *options) addTargets(cmd *cobra.Command) {
 
 	f.BoolVarP(&o.askBecome, "become-password", "K", false, "ask for the password of sudo, su and doas; else $MITOGEN_BECOME_PASSWORD")
 	f.IntVar(&o.askBecomeFD, "become-password-fd", -1, "read the password of sudo, su and doas from file descriptor `N`, one line")
+	o.addSecrets(cmd)
 	f.BoolVar(&o.becomeLogin, "become-login", false, "sudo -i, su -: through the user's login shell")
 	f.BoolVar(&o.becomeSetHome, "become-home", false, "sudo -H: with the user's home directory")
 	f.StringToStringVar(&o.programs, "program", nil, "`METHOD=PATH` of a method's program: docker=/opt/bin/docker; repeat")
@@ -204,6 +206,9 @@ func (k *hostKeys) Type() string { return "POLICY" }
 // check finds mistakes that one flag alone doesn't show, and where to work.
 func (s *state) check(ctx context.Context) error {
 	o := &s.opt
+	if err := o.seal(); err != nil {
+		return err
+	}
 	switch {
 	case o.limit != "" && len(o.inventory) == 0:
 		return usagef("-l without an inventory: -i FILE")
@@ -339,21 +344,21 @@ func (s *state) connectOptions(ctx context.Context) (mitogen.ConnectOptions, err
 	}
 	for _, p := range []struct {
 		what, env string
+		value     mitogen.Secret // of env
 		ask       bool
 		fd        int
 		into      *mitogen.Secret
 	}{
-		{"ssh password", "MITOGEN_SSH_PASSWORD", o.askPass, o.askPassFD, &c.SSH.Password},
-		{"become password", "MITOGEN_BECOME_PASSWORD", o.askBecome, o.askBecomeFD, &c.Sudo.Password},
+		{"ssh password", sshPasswordVariable, s.sshPassword, o.askPass, o.askPassFD, &c.SSH.Password},
+		{"become password", becomePasswordVariable, s.becomePassword, o.askBecome, o.askBecomeFD, &c.Sudo.Password},
 	} {
-		secret, err := s.password(ctx, p.what, p.env, p.ask, p.fd)
-		if err != nil {
+		if *p.into, err = s.password(ctx, p.what, p.env, p.value, p.ask, p.fd); err != nil {
 			return c, err
 		}
-		*p.into = mitogen.Secret(secret)
 	}
 	c.Su.Password, c.Doas.Password = c.Sudo.Password, c.Sudo.Password
-	return c, nil
+	c.Passwords, err = s.hopPasswords(ctx)
+	return c, err
 }
 
 // programOptions reads --program and --program-arg.

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +15,7 @@ import (
 	"github.com/mitogen-go/mitogen"
 	"github.com/mitogen-go/mitogen/internal/askpass"
 	"github.com/mitogen-go/mitogen/internal/printable"
+	"github.com/mitogen-go/mitogen/internal/secret"
 )
 
 // errNoTerminal is the error of a question that there is nobody to ask.
@@ -188,34 +188,28 @@ func rawTTY(tty *os.File) (restore func(), err error) {
 	return func() { control(func(fd int) error { return term.Restore(fd, old) }) }, nil
 }
 
-// password returns a password from where the flags say: the terminal, a file descriptor, the environment, which then
-// doesn't have it any more, so that no process here inherits it. Empty: there is none.
-func (s *state) password(ctx context.Context, what, env string, ask bool, fd int) (string, error) {
-	value := os.Getenv(env)
-	os.Unsetenv(env)
+// password returns a password from where the flags say: the terminal, a file descriptor, or else
+// value, which the environment had as env. Empty: there is none.
+func (s *state) password(ctx context.Context, what, env string, value mitogen.Secret, ask bool, fd int) (mitogen.Secret, error) {
 	switch {
 	case fd >= 0:
 		return readFD(what, fd)
 	case !ask:
 		return value, nil
 	}
-	text, err := s.ask(ctx, what+": ", false)
-	if errors.Is(err, errNoTerminal) {
-		return "", withHint(fmt.Errorf("%s: %w", what, err), "put it into $"+env+", or hand it over by file descriptor")
-	}
-	return text, err
+	return s.askSecret(ctx, what, "put it into $"+env+", or hand it over by file descriptor")
 }
 
 // readFD reads one line.
-func readFD(what string, fd int) (string, error) {
+func readFD(what string, fd int) (mitogen.Secret, error) {
 	f := os.NewFile(uintptr(fd), what)
 	if f == nil {
 		return "", usagef("%s: bad file descriptor %d", what, fd)
 	}
 	defer f.Close()
-	line, err := bufio.NewReader(io.LimitReader(f, 64<<10)).ReadString('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
+	s, err := secret.ReadLine(f)
+	if err != nil {
 		return "", usagef("%s: read file descriptor %d: %w", what, fd, errors.Unwrap(err))
 	}
-	return strings.TrimRight(line, "\r\n"), nil
+	return s, nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/mitogen-go/mitogen/internal/audit"
 	"github.com/mitogen-go/mitogen/internal/printable"
+	"github.com/mitogen-go/mitogen/internal/secret"
 )
 
 // state is what a command works on.
@@ -26,10 +27,19 @@ type state struct {
 	command        string                  // its name
 	log            *audit.Log              // nil: not wanted, or not open
 	typed          *terminalInput          // nil: standard input is no terminal, or is not wanted
+
+	sshPassword, becomePassword secret.Secret // of the environment, which has them no more
 }
 
+// Variables of the environment with secrets. No process that a command starts inherits them.
+const (
+	sshPasswordVariable    = "MITOGEN_SSH_PASSWORD"
+	becomePasswordVariable = "MITOGEN_BECOME_PASSWORD"
+)
+
 func newState(s Streams) *state {
-	return &state{stdin: s.Stdin, stdout: s.Stdout, stderr: s.Stderr, ui: newUI(s.Stdout, s.Stderr)}
+	return &state{stdin: s.Stdin, stdout: s.Stdout, stderr: s.Stderr, ui: newUI(s.Stdout, s.Stderr),
+		sshPassword: secret.FromEnv(sshPasswordVariable), becomePassword: secret.FromEnv(becomePasswordVariable)}
 }
 
 // usageError is a mistake on the command line.

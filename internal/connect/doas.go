@@ -17,7 +17,7 @@ func planDoas(h Hop, boot []string, opt Options, _ bool) (Plan, error) {
 		Argv:    append(append(args, "--"), boot...),
 		Env:     []string{"LANGUAGE=C"},
 		TTY:     true,
-		Prompts: []Prompt{{[]byte("password:"), o.Password.answer()}},
+		Prompts: []Prompt{{[]byte("password:"), o.Password.Bytes()}},
 	}, nil
 }
 

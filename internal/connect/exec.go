@@ -46,6 +46,10 @@ var (
 	pythons = regexp.MustCompile(`^(python|pypy)[\d.]*$`)
 )
 
+// SplitWords reads a command line as a shell does: blanks separate words, quotes and backslashes keep
+// them together, and nothing is expanded.
+func SplitWords(line string) ([]string, error) { return splitWords(line) }
+
 // splitWords reads a command line.
 func splitWords(line string) ([]string, error) {
 	var all []string

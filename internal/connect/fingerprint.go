@@ -6,6 +6,8 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+
+	"github.com/mitogen-go/mitogen/internal/secret"
 )
 
 // Fingerprint writes all of o that decides about a hop of that method, secrets in clear: what is equal for options that lead to the same place
@@ -57,6 +59,14 @@ func write(w io.Writer, v reflect.Value) {
 			write(w, keys[k])
 		}
 	case reflect.String:
+		switch s := v.Interface().(type) {
+		case Secret:
+			s.Digest(w)
+			return
+		case secret.Table:
+			Secret(s).Digest(w)
+			return
+		}
 		fmt.Fprintf(w, "%q ", v.String())
 	case reflect.Bool:
 		fmt.Fprintf(w, "%t ", v.Bool())

@@ -1,6 +1,10 @@
 package connect
 
-import "time"
+import (
+	"time"
+
+	"github.com/mitogen-go/mitogen/internal/secret"
+)
 
 // Options hold for every hop of a target. The zero value of each field is its default.
 type Options struct {
@@ -15,6 +19,14 @@ type Options struct {
 	// Interactive says that there is somebody to ask: questions of ssh that no option answers go through askpass to the
 	// engine's Prompt function instead of failing.
 	Interactive bool
+
+	// Sourced says that passwords which the options don't have may be found elsewhere, when they are
+	// asked for: see secret.Source. ssh tries each once, as one that the options have.
+	Sourced bool
+
+	// Passwords are for single hops, by the hop as in a target ("sudo:postgres"), or by several, of which
+	// it is the last ("web1+sudo"). The one that names most hops wins, also over the method's own options.
+	Passwords secret.Table
 
 	SSH  SSHOptions
 	Sudo SudoOptions
@@ -105,31 +117,7 @@ type DoasOptions struct {
 }
 
 // A Secret is text that formatting and encoding don't show.
-type Secret string
-
-const hidden = "(secret)"
-
-// String hides the text.
-func (s Secret) String() string {
-	if s == "" {
-		return ""
-	}
-	return hidden
-}
-
-// GoString hides the text.
-func (s Secret) GoString() string { return s.String() }
-
-// MarshalText hides the text, from JSON and from slog too.
-func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
-
-// answer is nil where there is no secret.
-func (s Secret) answer() []byte {
-	if s == "" {
-		return nil
-	}
-	return []byte(s)
-}
+type Secret = secret.Secret
 
 // DefaultTimeout is that of a connect.
 const DefaultTimeout = 30 * time.Second

@@ -127,7 +127,7 @@ func planSSH(h Hop, boot []string, opt Options, here bool) (Plan, error) {
 		return Plan{}, fmt.Errorf("no host")
 	}
 	o := opt.SSH
-	first, attempts := o.FirstArgs, attemptArgs(o, opt.Interactive)
+	first, attempts := o.FirstArgs, attemptArgs(o, opt)
 	if len(first) > 0 { // which must not have a say in attempts
 		first, attempts = slices.Concat(attempts, first), nil
 	}
@@ -150,12 +150,12 @@ func planSSH(h Hop, boot []string, opt Options, here bool) (Plan, error) {
 
 // attemptArgs bounds what ssh tries with passwords: once with one that is given, never without one, unless a person can be asked. They
 // stand before all that a user can say, so that they hold.
-func attemptArgs(o SSHOptions, interactive bool) []string {
+func attemptArgs(o SSHOptions, opt Options) []string {
 	once, never := []string{"-o", "NumberOfPasswordPrompts=1"}, []string{"-o", "PasswordAuthentication=no", "-o", "KbdInteractiveAuthentication=no"}
 	switch {
-	case o.Password != "": // another answer than the first would be a second attempt
+	case o.Password != "" || opt.Sourced: // another answer than the first would be a second attempt
 		return append([]string{"-o", "BatchMode=no"}, once...)
-	case interactive:
+	case opt.Interactive:
 		return nil
 	case o.Passphrase != "":
 		return append(append([]string{"-o", "BatchMode=no"}, once...), never...)

@@ -21,10 +21,10 @@ func planSu(h Hop, boot []string, opt Options, _ bool) (Plan, error) {
 	}
 	args = append(args, or(h.User, "root"))
 	p := Plan{Argv: append(args, "-c", QuoteCommand(boot)), Env: []string{"LANGUAGE=C"}}
-	if o.Password != "" || opt.Interactive {
+	if o.Password != "" || opt.Interactive || opt.Sourced {
 		p.TTY, p.Wait = true, true
 		for _, needle := range passwordNeedles {
-			p.Prompts = append(p.Prompts, Prompt{[]byte(needle), o.Password.answer()})
+			p.Prompts = append(p.Prompts, Prompt{[]byte(needle), o.Password.Bytes()})
 		}
 	}
 	return p, nil

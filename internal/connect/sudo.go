@@ -36,7 +36,7 @@ func planSudo(h Hop, boot []string, opt Options, _ bool) (Plan, error) {
 		Argv:    append(args, boot...),
 		Env:     []string{"LANGUAGE=C"}, // sudo's own messages as sudoSymptoms knows them
 		TTY:     true,
-		Prompts: []Prompt{{[]byte(sudoPrompt), o.Password.answer()}},
+		Prompts: []Prompt{{[]byte(sudoPrompt), o.Password.Bytes()}},
 	}, nil
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/engine"
 	"github.com/mitogen-go/mitogen/internal/peer"
+	"github.com/mitogen-go/mitogen/internal/secret"
 )
 
 // Client reaches a daemon.
@@ -25,7 +26,8 @@ type Client struct {
 	Version string
 	// Command starts a daemon on that socket, when there is none; nil: that is an error. It need not wait for it.
 	Command []string
-	Prompt  askpass.Func // nil: nobody can be asked
+	Prompt  askpass.Func  // nil: nobody can be asked
+	Secrets secret.Source // nil: there are none but those of the options
 }
 
 // startPatience is how long a daemon may take to listen.
@@ -44,7 +46,7 @@ func (c *Client) Dial(ctx context.Context, target string, o connect.Options) (en
 			return nil, &connect.Error{Hop: target, Phase: connect.PhaseStart, Kind: connect.ErrDaemon, Text: err.Error()}
 		}
 		ch := newChannel(conn)
-		first := &message{Op: "open", Version: c.Version, Target: target, Options: optionsOf(&o), Interactive: c.Prompt != nil, Origin: from}
+		first := &message{Op: "open", Version: c.Version, Target: target, Options: optionsOf(&o), Interactive: c.Prompt != nil, Secrets: c.Secrets != nil, Origin: from}
 		if err := ch.write(first); err != nil {
 			conn.Close()
 			if try < 2 { // it was on its way out
@@ -169,7 +171,7 @@ func (f *fork) Read(b []byte) (int, error) {
 		}
 		switch {
 		case m.Prompt != nil:
-			go f.answer(m.Prompt.prompt())
+			go f.answer(m.Prompt)
 		case m.End != nil && m.End.Error != nil:
 			return 0, m.End.Error.err()
 		case m.End != nil:
@@ -204,17 +206,28 @@ func (f *fork) again() error {
 	return nil
 }
 
-func (f *fork) answer(p askpass.Prompt) {
-	m := &message{Refuse: "nobody to ask"}
-	if f.client.Prompt != nil {
-		text, err := f.client.Prompt(f.ctx, p)
-		if err != nil {
-			m.Refuse = err.Error()
-		} else {
-			m = &message{Answer: &text}
-		}
+func (f *fork) answer(p *prompt) {
+	m := &message{AnswerTo: p.ID}
+	text, err := f.find(p)
+	if err != nil {
+		m.Refuse = err.Error()
+	} else {
+		m.Answer = &text
 	}
 	f.ch.write(m)
+}
+
+// find returns the answer to a question.
+func (f *fork) find(p *prompt) (clearText, error) {
+	switch {
+	case p.Place != nil && f.client.Secrets != nil:
+		s, err := f.client.Secrets(f.ctx, secret.Place(*p.Place))
+		return clearText(s), err
+	case p.Place == nil && f.client.Prompt != nil:
+		text, err := f.client.Prompt(f.ctx, p.prompt())
+		return clearText(text), err
+	}
+	return "", errors.New("nobody to ask")
 }
 
 func (f *fork) Text() string { return f.text }

@@ -19,9 +19,9 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen/internal/ansible"
-	"github.com/mitogen-go/mitogen/internal/askpass"
 	"github.com/mitogen-go/mitogen/internal/engine"
 	"github.com/mitogen-go/mitogen/internal/peer"
+	"github.com/mitogen-go/mitogen/internal/secret"
 )
 
 // DefaultIdle is how long contexts, and then the daemon, stay without a client.
@@ -65,15 +65,15 @@ type use struct {
 
 // session is a client that has a fork, or is to get one.
 type session struct {
-	ch      *channel
-	target  string
-	canAsk  bool
-	origin  *origin
-	answers chan *message
-	asking  sync.Mutex
-	context *engine.Context
-	tunnel  *engine.Tunnel
-	hangUp  func() error
+	ch     *channel
+	target string
+	canAsk bool
+	origin *origin
+	questions
+	hasSecrets bool
+	context    *engine.Context
+	tunnel     *engine.Tunnel
+	hangUp     func() error
 }
 
 // Serve runs a daemon until ctx ends, it has been idle, or a client has asked for its end. ErrRunning: there is another one.
@@ -213,13 +213,15 @@ func (s *Server) client(ctx context.Context, conn *net.UnixConn) {
 
 // open gives a client a fork.
 func (s *Server) open(ctx context.Context, conn *net.UnixConn, ch *channel, m *message) {
-	c := &session{ch: ch, target: m.Target, canAsk: m.Interactive, answers: make(chan *message, 1), hangUp: conn.Close}
+	c := &session{ch: ch, target: m.Target, canAsk: m.Interactive, hasSecrets: m.Secrets, hangUp: conn.Close}
 	if err := s.begin(c, m); err != nil {
 		ch.write(&message{End: &end{Error: failureOf(err)}})
 		return
 	}
 	defer s.finish(c)
-	t, err := c.context.Fork(ctx, m.Options.connect().Python)
+	python := m.Options.connect().Python
+	m.Options = nil // it has secrets
+	t, err := c.context.Fork(ctx, python)
 	if err != nil {
 		ch.write(&message{End: &end{Error: failureOf(err)}})
 		return
@@ -236,10 +238,7 @@ func (s *Server) open(ctx context.Context, conn *net.UnixConn, ch *channel, m *m
 			case err != nil:
 				return
 			case m.Answer != nil || m.Refuse != "":
-				select {
-				case c.answers <- m:
-				default: // nobody has asked
-				}
+				c.take(m)
 			case m.EOF:
 				t.CloseWrite()
 			case len(m.data) > 0:
@@ -298,7 +297,7 @@ func way(m *message) ansible.Way {
 
 // begin notes a session and finds or starts the context that it is to have a fork of.
 func (s *Server) begin(c *session, m *message) error {
-	r, err := s.eng.Prepare(m.Target, engine.ConnectOptions{Options: m.Options.connect(), Template: true, Prompt: s.prompt(c), Origin: m.Origin.engine()})
+	r, err := s.eng.Prepare(m.Target, engine.ConnectOptions{Options: m.Options.connect(), Template: true, Prompt: s.prompt(c), Secrets: s.secrets(c), Origin: m.Origin.engine()})
 	if err != nil {
 		return err
 	}
@@ -314,6 +313,9 @@ func (s *Server) begin(c *session, m *message) error {
 		return err
 	}
 	c.context = ctx
+	if m.Options.hasSecrets() || c.hasSecrets || c.canAsk {
+		go s.forget(ctx)
+	}
 	u := s.used[ctx]
 	if u == nil {
 		u = &use{}
@@ -322,6 +324,12 @@ func (s *Server) begin(c *session, m *message) error {
 	u.clients++
 	u.total++
 	return nil
+}
+
+// forget has what was needed for a context's start wiped, once it has started or failed.
+func (s *Server) forget(c *engine.Context) {
+	c.Connected(context.Background())
+	secret.Wiped()
 }
 
 func (s *Server) finish(c *session) {
@@ -381,51 +389,6 @@ func (s *Server) watch(ctx context.Context) {
 			s.stop()
 			return
 		}
-	}
-}
-
-// prompt returns what asks the client of a session about what is started for it; nil: it can't be asked.
-func (s *Server) prompt(c *session) askpass.Func {
-	if !c.canAsk {
-		return nil
-	}
-	return func(ctx context.Context, p askpass.Prompt) (string, error) { return s.ask(ctx, c, p) }
-}
-
-// whoFor returns c, or, when that has gone, another client that waits for the same context; nil: none.
-func (s *Server) whoFor(c *session) *session {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.sessions[c] {
-		return c
-	}
-	for other := range s.sessions {
-		if other.canAsk && other.context != nil && other.context == c.context {
-			return other
-		}
-	}
-	return nil
-}
-
-// ask passes a question to a client.
-func (s *Server) ask(ctx context.Context, c *session, p askpass.Prompt) (string, error) {
-	who := s.whoFor(c)
-	if who == nil {
-		return "", errors.New("no client of the daemon can be asked")
-	}
-	who.asking.Lock()
-	defer who.asking.Unlock()
-	if err := who.ch.write(&message{Prompt: promptOf(p)}); err != nil {
-		return "", err
-	}
-	select {
-	case m := <-who.answers:
-		if m.Answer == nil {
-			return "", errors.New(m.Refuse)
-		}
-		return *m.Answer, nil
-	case <-ctx.Done():
-		return "", ctx.Err()
 	}
 }
 

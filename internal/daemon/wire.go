@@ -12,6 +12,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/engine"
 	"github.com/mitogen-go/mitogen/internal/jsonline"
+	"github.com/mitogen-go/mitogen/internal/secret"
 )
 
 // A message is one JSON object on a line of its own. Where it has a size, as many bytes of data follow the line. Which fields
@@ -23,6 +24,7 @@ type message struct {
 	Target      string   `json:"target,omitempty"`
 	Options     *options `json:"options,omitempty"`
 	Interactive bool     `json:"interactive,omitempty"` // it can be asked
+	Secrets     bool     `json:"secrets,omitempty"`     // it has secrets by place
 	Origin      *origin  `json:"origin,omitempty"`      // where it is; nil: where the daemon is
 
 	Protocol int    `json:"protocol,omitempty"` // of a connection plugin
@@ -41,9 +43,10 @@ type message struct {
 	Mode     int                        `json:"mode,omitempty"`   // of a file
 
 	// Of a client, later.
-	Answer *string `json:"answer,omitempty"`
-	Refuse string  `json:"refuse,omitempty"`
-	EOF    bool    `json:"eof,omitempty"`
+	Answer   *clearText `json:"answer,omitempty"`
+	Refuse   string     `json:"refuse,omitempty"`
+	AnswerTo int        `json:"answer_to,omitempty"` // the prompt's id
+	EOF      bool       `json:"eof,omitempty"`
 
 	// Of the daemon.
 	Prompt   *prompt         `json:"prompt,omitempty"`
@@ -66,11 +69,64 @@ type hop struct {
 	Options *options `json:"options,omitempty"`
 }
 
-// prompt is a question for a person.
+// prompt is a question for a person, or, with a place, for what has secrets.
 type prompt struct {
-	Hop  string `json:"hop"`
-	Kind int    `json:"kind"`
-	Text string `json:"text"`
+	ID     int    `json:"id"`
+	Target string `json:"target,omitempty"` // whose connect asks
+	Hop    string `json:"hop"`
+	Kind   int    `json:"kind"`
+	Text   string `json:"text"`
+	Place  *place `json:"place,omitempty"`
+}
+
+// place is a secret.Place.
+type place struct {
+	Kind   secret.Kind `json:"kind"`
+	Method string      `json:"method"`
+	Target string      `json:"target"`
+	Host   string      `json:"host,omitempty"`
+	User   string      `json:"user,omitempty"`
+	Key    string      `json:"key,omitempty"`
+}
+
+// clearText is a secret that goes over the socket in clear: it is the user's own.
+type clearText secret.Secret
+
+// MarshalJSON writes the text.
+func (c clearText) MarshalJSON() ([]byte, error) { return json.Marshal(string(c)) }
+
+// UnmarshalJSON reads the text, and keeps one copy of it.
+func (c *clearText) UnmarshalJSON(b []byte) error {
+	s, err := secret.FromJSON(b)
+	*c = clearText(s)
+	return err
+}
+
+// clearTable is secrets by name that go over the socket in clear: an object of names and texts.
+type clearTable secret.Table
+
+// MarshalJSON writes such an object.
+func (c clearTable) MarshalJSON() ([]byte, error) {
+	all := map[string]clearText{}
+	for name, s := range secret.Table(c).All() {
+		all[name] = clearText(s)
+	}
+	return json.Marshal(all)
+}
+
+// UnmarshalJSON reads such an object.
+func (c *clearTable) UnmarshalJSON(b []byte) error {
+	var wire map[string]clearText
+	if err := json.Unmarshal(b, &wire); err != nil {
+		return err
+	}
+	all := map[string]secret.Secret{}
+	for name, s := range wire {
+		all[name] = secret.Secret(s)
+	}
+	t, err := secret.NewTable(all)
+	*c = clearTable(t)
+	return err
 }
 
 // end is the last message of the daemon. Without an error all is well.
@@ -162,48 +218,50 @@ type options struct {
 	Su             becomeOptions                     `json:"su,omitzero"`
 	Doas           becomeOptions                     `json:"doas,omitzero"`
 	Programs       map[string]connect.ProgramOptions `json:"programs,omitempty"`
+	Passwords      clearTable                        `json:"passwords,omitempty"`
+	Sourced        bool                              `json:"sourced,omitempty"`
 }
 
 type sshOptions struct {
-	Path              string   `json:"path,omitempty"`
-	Args              []string `json:"args,omitempty"`
-	FirstArgs         []string `json:"first_args,omitempty"`
-	ConfigFile        string   `json:"config_file,omitempty"`
-	Port              int      `json:"port,omitempty"`
-	User              string   `json:"user,omitempty"`
-	IdentityFile      string   `json:"identity_file,omitempty"`
-	OtherKeys         bool     `json:"other_keys,omitempty"`
-	HostKeys          string   `json:"host_keys,omitempty"`
-	Password          string   `json:"password,omitempty"`
-	Passphrase        string   `json:"passphrase,omitempty"`
-	FromHop           bool     `json:"from_hop,omitempty"`
-	Native            bool     `json:"native,omitempty"`
-	Compression       *bool    `json:"compression,omitempty"`
-	KeepAliveInterval float64  `json:"keep_alive_interval,omitempty"` // seconds
-	KeepAliveCount    int      `json:"keep_alive_count,omitempty"`
-	ConnectTimeout    float64  `json:"connect_timeout,omitempty"` // seconds
-	CallsAhead        bool     `json:"calls_ahead,omitempty"`
-	NoAhead           bool     `json:"no_ahead,omitempty"`
+	Path              string    `json:"path,omitempty"`
+	Args              []string  `json:"args,omitempty"`
+	FirstArgs         []string  `json:"first_args,omitempty"`
+	ConfigFile        string    `json:"config_file,omitempty"`
+	Port              int       `json:"port,omitempty"`
+	User              string    `json:"user,omitempty"`
+	IdentityFile      string    `json:"identity_file,omitempty"`
+	OtherKeys         bool      `json:"other_keys,omitempty"`
+	HostKeys          string    `json:"host_keys,omitempty"`
+	Password          clearText `json:"password,omitempty"`
+	Passphrase        clearText `json:"passphrase,omitempty"`
+	FromHop           bool      `json:"from_hop,omitempty"`
+	Native            bool      `json:"native,omitempty"`
+	Compression       *bool     `json:"compression,omitempty"`
+	KeepAliveInterval float64   `json:"keep_alive_interval,omitempty"` // seconds
+	KeepAliveCount    int       `json:"keep_alive_count,omitempty"`
+	ConnectTimeout    float64   `json:"connect_timeout,omitempty"` // seconds
+	CallsAhead        bool      `json:"calls_ahead,omitempty"`
+	NoAhead           bool      `json:"no_ahead,omitempty"`
 }
 
 // becomeOptions are those of sudo, su and doas; each has only some.
 type becomeOptions struct {
-	Path     string   `json:"path,omitempty"`
-	Password string   `json:"password,omitempty"`
-	Login    bool     `json:"login,omitempty"`
-	SetHome  bool     `json:"set_home,omitempty"`
-	Args     []string `json:"args,omitempty"`
+	Path     string    `json:"path,omitempty"`
+	Password clearText `json:"password,omitempty"`
+	Login    bool      `json:"login,omitempty"`
+	SetHome  bool      `json:"set_home,omitempty"`
+	Args     []string  `json:"args,omitempty"`
 }
 
 func optionsOf(o *connect.Options) *options {
 	return &options{
-		Python: o.Python, ConnectTimeout: o.ConnectTimeout.Seconds(), Programs: o.Programs,
-		SSH: sshOptions{o.SSH.Path, o.SSH.Args, o.SSH.FirstArgs, o.SSH.ConfigFile, o.SSH.Port, o.SSH.User, o.SSH.IdentityFile, o.SSH.OtherKeys, string(o.SSH.HostKeys), string(o.SSH.Password),
-			string(o.SSH.Passphrase), o.SSH.FromHop, o.SSH.Native, o.SSH.Compression, o.SSH.KeepAliveInterval.Seconds(), o.SSH.KeepAliveCount,
+		Python: o.Python, ConnectTimeout: o.ConnectTimeout.Seconds(), Programs: o.Programs, Passwords: clearTable(o.Passwords), Sourced: o.Sourced,
+		SSH: sshOptions{o.SSH.Path, o.SSH.Args, o.SSH.FirstArgs, o.SSH.ConfigFile, o.SSH.Port, o.SSH.User, o.SSH.IdentityFile, o.SSH.OtherKeys, string(o.SSH.HostKeys), clearText(o.SSH.Password),
+			clearText(o.SSH.Passphrase), o.SSH.FromHop, o.SSH.Native, o.SSH.Compression, o.SSH.KeepAliveInterval.Seconds(), o.SSH.KeepAliveCount,
 			o.SSH.ConnectTimeout.Seconds(), o.SSH.CallsAhead, o.SSH.NoAhead},
-		Sudo: becomeOptions{o.Sudo.Path, string(o.Sudo.Password), o.Sudo.Login, o.Sudo.SetHome, o.Sudo.Args},
-		Su:   becomeOptions{Path: o.Su.Path, Password: string(o.Su.Password), Login: o.Su.Login, Args: o.Su.Args},
-		Doas: becomeOptions{Path: o.Doas.Path, Password: string(o.Doas.Password), Args: o.Doas.Args},
+		Sudo: becomeOptions{o.Sudo.Path, clearText(o.Sudo.Password), o.Sudo.Login, o.Sudo.SetHome, o.Sudo.Args},
+		Su:   becomeOptions{Path: o.Su.Path, Password: clearText(o.Su.Password), Login: o.Su.Login, Args: o.Su.Args},
+		Doas: becomeOptions{Path: o.Doas.Path, Password: clearText(o.Doas.Password), Args: o.Doas.Args},
 	}
 }
 
@@ -213,7 +271,7 @@ func (o *options) connect() connect.Options {
 	}
 	s := o.SSH
 	return connect.Options{
-		Python: o.Python, ConnectTimeout: seconds(o.ConnectTimeout), Programs: o.Programs,
+		Python: o.Python, ConnectTimeout: seconds(o.ConnectTimeout), Programs: o.Programs, Passwords: secret.Table(o.Passwords), Sourced: o.Sourced,
 		SSH: connect.SSHOptions{Path: s.Path, Args: s.Args, FirstArgs: s.FirstArgs, ConfigFile: s.ConfigFile, Port: s.Port, User: s.User, IdentityFile: s.IdentityFile, OtherKeys: s.OtherKeys,
 			HostKeys: connect.HostKeys(s.HostKeys), Password: connect.Secret(s.Password), Passphrase: connect.Secret(s.Passphrase), FromHop: s.FromHop, Native: s.Native, Compression: s.Compression,
 			KeepAliveInterval: seconds(s.KeepAliveInterval), KeepAliveCount: s.KeepAliveCount,
@@ -224,9 +282,17 @@ func (o *options) connect() connect.Options {
 	}
 }
 
+// hasSecrets tells whether there is any secret among them.
+func (o *options) hasSecrets() bool {
+	if o == nil {
+		return false
+	}
+	return o.SSH.Password != "" || o.SSH.Passphrase != "" || o.Sudo.Password != "" || o.Su.Password != "" || o.Doas.Password != "" || o.Passwords != ""
+}
+
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
-func promptOf(p askpass.Prompt) *prompt { return &prompt{p.Hop, int(p.Kind), p.Text} }
+func promptOf(p askpass.Prompt) *prompt { return &prompt{Hop: p.Hop, Kind: int(p.Kind), Text: p.Text} }
 
 func (p *prompt) prompt() askpass.Prompt {
 	return askpass.Prompt{Hop: p.Hop, Kind: askpass.Kind(p.Kind), Text: p.Text}

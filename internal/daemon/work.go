@@ -40,7 +40,7 @@ func (s *Server) work(ctx context.Context, conn *net.UnixConn, ch *channel, m *m
 	r, w := io.Pipe()
 	j := &job{ch: ch, first: m, input: r}
 	defer r.Close()
-	asker := &session{ch: ch, target: m.Target, canAsk: m.Interactive, origin: m.Origin, answers: make(chan *message, 1), hangUp: conn.Close}
+	asker := &session{ch: ch, target: m.Target, canAsk: m.Interactive, hasSecrets: m.Secrets, origin: m.Origin, hangUp: conn.Close}
 	if len(m.data) > 0 { // the buffer is the channel's
 		m.data = slices.Clone(m.data)
 	}
@@ -69,10 +69,7 @@ func feed(ch *channel, w *io.PipeWriter, asker *session) error {
 		case err != nil:
 			return errors.New("the client has gone")
 		case m.Answer != nil || m.Refuse != "":
-			select {
-			case asker.answers <- m:
-			default:
-			}
+			asker.take(m)
 		case m.EOF:
 			w.Close()
 		case len(m.data) > 0:
@@ -114,6 +111,7 @@ func (s *Server) do(ctx context.Context, j *job, asker *session) error {
 	if err != nil {
 		return err
 	}
+	m.Options = nil // it has secrets
 	switch m.Op {
 	case "connect":
 		return j.c.Connected(ctx)

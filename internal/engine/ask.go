@@ -3,11 +3,15 @@ package engine
 import (
 	"bytes"
 	"context"
+	"errors"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/mitogen-go/mitogen/internal/askpass"
 	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/secret"
 	"github.com/mitogen-go/mitogen/internal/spawn"
 )
 
@@ -24,6 +28,33 @@ func (e *Engine) prompt(ctx context.Context) askpass.Func {
 	return prompt
 }
 
+// secretsKey is the key of a context.Context for what has secrets for what is started.
+type secretsKey struct{}
+
+// found is a source of secrets, and the target that it is asked for.
+type found struct {
+	source secret.Source
+	target string
+}
+
+func withSecrets(ctx context.Context, source secret.Source, target string) context.Context {
+	return context.WithValue(ctx, secretsKey{}, found{source, target})
+}
+
+// secretsOf returns what has secrets for what is started with ctx; its source may be nil.
+func secretsOf(ctx context.Context) found {
+	f, _ := ctx.Value(secretsKey{}).(found)
+	return f
+}
+
+// secrets returns what has secrets for what is started with co; nil: there is nothing.
+func (o *Options) secrets(co ConnectOptions) secret.Source {
+	if co.Secrets != nil {
+		return co.Secrets
+	}
+	return o.Secrets
+}
+
 // prompt returns who is asked about what is started with co.
 func (o *Options) prompt(co ConnectOptions) askpass.Func {
 	if co.Prompt != nil {
@@ -32,22 +63,48 @@ func (o *Options) prompt(co ConnectOptions) askpass.Func {
 	return o.Prompt
 }
 
-// asker puts questions of sudo and its like, which ask on a terminal, to whoever answers the engine's.
+// asker puts questions of sudo and its like, which ask on a terminal, to what has secrets, once, and
+// to the person who answers the engine's questions.
 type asker struct {
-	prompt askpass.Func
-	ctx    context.Context
-	hop    string
-	where  string // the target up to it
-	asking atomic.Int32
+	prompt  askpass.Func  // nil: there is no person
+	secrets secret.Source // nil: there is nothing
+	place   secret.Place
+	ctx     context.Context
+	hop     string
+	where   string // the target up to it
+	asking  atomic.Int32
+
+	mu    sync.Mutex // protects following
+	given bool       // the secret that was found was typed
+	what  string     // one of connect.What…, of a question that wasn't answered for another reason than that there was no answer
+	why   string     // what there is to say of it
 }
 
 // asker is for a plan that is to be carried out; nil where nobody can be asked, or there is nothing to ask.
 func (e *Engine) asker(ctx context.Context, plan connect.Plan) *asker {
-	prompt := e.prompt(ctx)
-	if prompt == nil || plan.Method == "ssh" || !unanswered(plan) { // ssh asks by askpass
+	prompt, from := e.prompt(ctx), secretsOf(ctx)
+	if prompt == nil && from.source == nil || plan.Method == "ssh" || !unanswered(plan) { // ssh asks by askpass
 		return nil
 	}
-	return &asker{prompt: e.auditAnswers(plan.Name, prompt), ctx: ctx, hop: plan.Name, where: plan.Name}
+	return &asker{prompt: e.auditAnswers(plan.Name, prompt), secrets: from.source, place: placeOf(from.target, plan), ctx: ctx, hop: plan.Name, where: plan.Name}
+}
+
+// placeOf returns the place of the password that a plan's program asks for. target leads to it.
+func placeOf(target string, plan connect.Plan) secret.Place {
+	p := secret.Place{Kind: secret.Password, Method: plan.Method, Target: target, User: "root"}
+	if h, err := connect.ParseHop(plan.Name); err == nil && h.User != "" {
+		p.User = h.User
+	}
+	hops, err := connect.ParseTarget(target)
+	if err != nil {
+		return p
+	}
+	for _, h := range hops {
+		if h.Method == "ssh" {
+			p.Host = h.Host
+		}
+	}
+	return p
 }
 
 // unanswered tells whether a plan has a prompt without an answer.
@@ -73,7 +130,62 @@ func (a *asker) function() func() (string, error) {
 func (a *asker) ask() (string, error) {
 	a.asking.Add(1)
 	defer a.asking.Add(-1)
+	switch s, err := a.find(); {
+	case err != nil:
+		return "", err
+	case s != "":
+		return string(s), nil
+	case a.prompt == nil:
+		return "", errNoSecret
+	}
 	return a.prompt(a.ctx, askpass.Prompt{Hop: a.hop, Kind: askpass.Password, Text: "password (" + a.where + "): "})
+}
+
+var (
+	errNoSecret = errors.New("no secret for this place")
+	errRefused  = errors.New("the secret for this place was refused")
+)
+
+// find returns the secret of the place; "": there is none. It is given once.
+func (a *asker) find() (secret.Secret, error) {
+	if a.secrets == nil {
+		return "", nil
+	}
+	a.mu.Lock()
+	again := a.given
+	a.mu.Unlock()
+	if again {
+		a.note(connect.WhatRepeated, "the "+a.place.String()+" was refused")
+		return "", errRefused
+	}
+	s, err := a.secrets(a.ctx, a.place)
+	if err != nil {
+		a.note(connect.WhatUnanswered, connect.CleanLine(err.Error()))
+		return "", err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.given = s != ""
+	return s, nil
+}
+
+func (a *asker) note(what, why string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.what, a.why = what, why
+}
+
+// amend says of a failed start what only the asker knows. It works for nil.
+func (a *asker) amend(f connect.Failure) connect.Failure {
+	if a == nil {
+		return f
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.why != "" && f.What == connect.WhatUnanswered {
+		f.What, f.Text = a.what, strings.TrimRight(f.Text, "\n")+"\n"+a.why
+	}
+	return f
 }
 
 // askPatience is what a connect by a hop may take where a person may be asked.
@@ -82,7 +194,7 @@ const askPatience = 5 * time.Minute
 // converse makes a plan that a hop carries out one whose dialogue we lead, if somebody may have to be asked. talk is to be called before
 // the plan is sent.
 func (e *Engine) converse(c *Context, plan *connect.Plan) {
-	ctx, cancel := context.WithCancel(withPrompt(e.base, c.prompt))
+	ctx, cancel := context.WithCancel(withSecrets(withPrompt(e.base, c.prompt), c.secrets, c.name))
 	a := e.asker(ctx, *plan)
 	if a == nil || plan.Talk != connect.TalkPrompts {
 		cancel()
@@ -130,6 +242,6 @@ func (e *Engine) reply(c *Context, a *asker, d *spawn.Dialogue, text []byte) {
 		c.Say(append(bytes.Clone(s), '\n'))
 	}
 	if problem != "" {
-		e.lose(c, failure(c, connect.Failure{What: problem}), true)
+		e.lose(c, failure(c, a.amend(connect.Failure{What: problem})), true)
 	}
 }

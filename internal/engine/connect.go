@@ -5,13 +5,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/mitogen-go/mitogen/internal/askpass"
 	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/secret"
 	"github.com/mitogen-go/mitogen/internal/stream"
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
@@ -28,8 +28,9 @@ type ConnectOptions struct {
 	Beside         *Context // a context with Shared, whose connection the first one's ssh uses if it can; it doesn't end before that
 	Stdout, Stderr io.Writer
 	LogLevel       slog.Level
-	Origin         *Origin      // whose request it is; nil: this process's
-	Prompt         askpass.Func // asked instead of the engine's about what this starts
+	Origin         *Origin       // whose request it is; nil: this process's
+	Prompt         askpass.Func  // asked instead of the engine's about what this starts
+	Secrets        secret.Source // the same for secrets that the options don't have
 
 	// For StartPlan.
 	Brings []string          // modules of the runtime that go to the context with its start, by way of its hop
@@ -176,18 +177,18 @@ func (e *Engine) links(target string, o ConnectOptions) ([]link, error) {
 	if err != nil {
 		return nil, err
 	}
-	o.Interactive = e.opt.prompt(o) != nil
+	o.Interactive, o.Sourced = e.opt.prompt(o) != nil, e.opt.secrets(o) != nil
 	here := o.Via == nil
 	var names []string
-	before := ""
+	before, through := "", ""
 	if o.Via != nil {
-		names, before = append(names, o.Via.name), fmt.Sprint(o.Via.id)
+		names, before, through = append(names, o.Via.name), fmt.Sprint(o.Via.id), o.Via.name
 	}
 	all := make([]link, len(hops))
 	for i, h := range hops {
 		o := o
-		if h.Method == "ssh" && slices.ContainsFunc(hops[i+1:], func(h connect.Hop) bool { return h.Method == "ssh" }) {
-			o.SSH.Password = "" // it is the last host's
+		if o.Options, err = o.ForHop(through, hops, i); err != nil {
+			return nil, fmt.Errorf("connect %s: %w", target, err)
 		}
 		names = append(names, h.String())
 		l := link{hop: h, name: strings.Join(names, "+"), options: o.Options}
@@ -218,7 +219,7 @@ func (e *Engine) links(target string, o ConnectOptions) ([]link, error) {
 			place = o.Origin.settle(&l.plan)
 		}
 		l.key = key(l, o, place)
-		if h.Method == "ssh" && o.SSH.Password != "" {
+		if h.Method == "ssh" && (o.SSH.Password != "" || o.Sourced) {
 			l.place = before + l.key
 		}
 		if own {
@@ -247,7 +248,7 @@ func (e *Engine) addLocked(parent *Context, l link, o ConnectOptions) *Context {
 		e: e, id: e.router.NextID(), name: l.name, hop: l.hop, key: l.key, parent: parent, began: time.Now(),
 		ready: make(chan struct{}), done: make(chan struct{}),
 		modules: map[string]bool{}, rooms: map[wire.Handle]chan struct{}{},
-		brings: o.Brings, talk: o.Talk, prompt: e.opt.prompt(o), place: l.place,
+		brings: o.Brings, talk: o.Talk, prompt: e.opt.prompt(o), secrets: e.opt.secrets(o), place: l.place,
 	}
 	parentID := wire.ContextID(0)
 	if l.beside != nil && l.beside.err == nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/forward"
 	"github.com/mitogen-go/mitogen/internal/pickle"
+	"github.com/mitogen-go/mitogen/internal/secret"
 	"github.com/mitogen-go/mitogen/internal/stream"
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
@@ -39,6 +40,7 @@ type Context struct {
 	talk    func([]byte)  // is told what the dialogue of its start says; nil: there is none
 	place   string        // see link
 	prompt  askpass.Func  // answers questions about its start; nil: there is nobody
+	secrets secret.Source // has secrets for its start; nil: there is none
 
 	answerer *askpass.Answerer // of the ssh that its hop starts; nil: there is none
 

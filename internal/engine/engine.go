@@ -26,6 +26,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/modules"
 	"github.com/mitogen-go/mitogen/internal/proxy"
 	"github.com/mitogen-go/mitogen/internal/route"
+	"github.com/mitogen-go/mitogen/internal/secret"
 	"github.com/mitogen-go/mitogen/internal/stream"
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
@@ -59,6 +60,7 @@ type Options struct {
 	Rewrite    func(name, path string, source []byte) []byte
 	Logger     *slog.Logger
 	Prompt     askpass.Func
+	Secrets    secret.Source
 	Heartbeat  time.Duration
 	MaxMessage int
 	Grace      time.Duration

@@ -31,9 +31,12 @@ func (e *Engine) Exec(ctx context.Context, target string, o ConnectOptions, cmd 
 	if err != nil || len(hops) != 1 {
 		return 0, false, err
 	}
-	prompt := e.opt.prompt(o)
-	o.Interactive = prompt != nil
-	ctx = withPrompt(ctx, prompt)
+	prompt, secrets := e.opt.prompt(o), e.opt.secrets(o)
+	o.Interactive, o.Sourced = prompt != nil, secrets != nil
+	ctx = withSecrets(withPrompt(ctx, prompt), secrets, target)
+	if o.Options, err = o.ForHop("", hops, 0); err != nil {
+		return 0, false, fmt.Errorf("exec at %s: %w", target, err)
+	}
 	plan, err := hops[0].Plan(cmd.argv(), o.Options, true)
 	if err != nil {
 		return 0, false, fmt.Errorf("exec at %s: %w", target, err)

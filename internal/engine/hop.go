@@ -74,6 +74,10 @@ func hasSecrets(p connect.Plan) bool {
 	return false
 }
 
+// connectRoom is what a CONNECT needs at most without its head, so that it is written in one place: of
+// which no copy is left where it has secrets.
+const connectRoom = 16 << 10
+
 // sendConnect queues CONNECT. c's gate is to be opened then.
 func (e *Engine) sendConnect(c *Context, plan connect.Plan, head []byte) error {
 	p := c.parent
@@ -87,7 +91,11 @@ func (e *Engine) sendConnect(c *Context, plan connect.Plan, head []byte) error {
 	e.mu.Lock()
 	mode := p.mode
 	e.mu.Unlock()
-	payload, err := pickle.Append(wire.AppendConnect(nil, c.id, nil), connectDict(plan, head, c.with()), mode)
+	room := make([]byte, 0, connectRoom+len(head))
+	payload, err := pickle.Append(wire.AppendConnect(room, c.id, nil), connectDict(plan, head, c.with()), mode)
+	if c.late {
+		defer clear(payload)
+	}
 	if err != nil {
 		return fmt.Errorf("connect %s: %w", c.name, err)
 	}
@@ -101,7 +109,7 @@ func (e *Engine) sendConnect(c *Context, plan connect.Plan, head []byte) error {
 		return p.err
 	}
 	c.connect = h
-	for f := range (wire.Frame{Dst: p.id, Handle: wire.Connect, Reply: h, Payload: payload, Public: !c.late}).Split() {
+	for f := range (wire.Frame{Dst: p.id, Handle: wire.Connect, Reply: h, Payload: payload, Public: !c.late, Secret: c.late}).Split() {
 		e.putLocked(p, &f)
 	}
 	c.count.phases.Spawn = time.Since(c.began)

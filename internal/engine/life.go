@@ -41,6 +41,7 @@ func (e *Engine) helloLocked(c *Context, payload []byte) {
 	}
 	c.mode = modeOf(c.info.Version[0], h.Pickle)
 	c.up = true
+	c.answerer, c.talk, c.prompt, c.secrets = nil, nil, nil, nil // which hold what only its start needed
 	c.count.phases.Hello = time.Since(c.began)
 	if c.proc != nil {
 		c.proc.Connected()

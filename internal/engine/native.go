@@ -26,7 +26,7 @@ func (e *Engine) native(carrier *Context, other starter) starter {
 		}
 		defer cancel()
 		last, name, timeout := len(plan.Argv)-1, plan.Name, plan.Timeout // and no more of the plan is kept
-		o := sshnative.Options{Argv: plan.Argv[:last], Command: plan.Argv[last], Env: plan.Env, SSH: ssh, Interactive: e.prompt(ctx) != nil, Line: func(line string) {
+		o := sshnative.Options{Argv: plan.Argv[:last], Command: plan.Argv[last], Env: plan.Env, SSH: ssh, Interactive: e.prompt(ctx) != nil || secretsOf(ctx).source != nil, Line: func(line string) {
 			if e.wanted(name) {
 				e.log.Warn(line, slog.String("hop", name))
 			}

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"io"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/mitogen-go/mitogen/internal/askpass"
 	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/secret"
 )
 
 // An ssh that a hop starts asks on a terminal that the hop gives it. The hop passes on what is shown there, and types what we say; what
@@ -20,24 +22,71 @@ const questionPause = 50 * time.Millisecond
 // questions answers for c, which a hop starts by plan. c isn't being started yet.
 func (e *Engine) questions(c *Context, plan *connect.Plan, ssh connect.SSHOptions) {
 	argv := plan.Argv
+	ssh.Passphrase = "" // which never leaves this machine
 	a := askpass.NewAnswerer(ssh, c.prompt, func(ctx context.Context) (askpass.Place, error) { return c.parent.locate(ctx, argv) })
+	a.From(c.passwords(), c.name)
 	a.Begin(0, func(what string) { e.lose(c, failure(c, a.Amend(connect.Failure{What: what})), true) })
 	c.answerer = a
 	if c.prompt != nil && plan.Timeout > 0 {
 		plan.Timeout = max(plan.Timeout, askPatience)
 	}
-	shown := make(chan []byte, 64)
-	c.talk = func(text []byte) {
-		select {
-		case shown <- text:
-		default: // more than an ssh says that asks
-		}
+	s := &screen{pieces: make(chan []byte, 64)}
+	c.talk = s.show
+	hop := plan.Name + ", by ssh on " + c.parent.name
+	e.jobs.Go(func() { c.answerQuestions(s, a, e.auditAnswers(c.name, a.Answer), hop) })
+}
+
+// passwords returns what has secrets for c's ssh, which its hop starts; nil: there is nothing. A
+// passphrase never leaves this machine, whatever the hop shows.
+func (c *Context) passwords() secret.Source {
+	if c.secrets == nil {
+		return nil
 	}
-	e.jobs.Go(func() { c.answerQuestions(shown, e.auditAnswers(c.name, a.Answer), plan.Name) })
+	return func(ctx context.Context, p secret.Place) (secret.Secret, error) {
+		if p.Kind != secret.Password {
+			return "", nil
+		}
+		return c.secrets(ctx, p)
+	}
+}
+
+// A screen is what a terminal shows since the last answer.
+type screen struct {
+	pieces chan []byte // of what was shown; holds 64, never closed
+	lost   atomic.Bool // some didn't fit
+	text   string      // the beginning, which says whose question it is
+}
+
+// show takes a piece of what is shown. It doesn't block.
+func (s *screen) show(text []byte) {
+	select {
+	case s.pieces <- text:
+	default: // more than an ssh says that asks
+		s.lost.Store(true)
+	}
+}
+
+// add adds a piece. What follows a text that is too long isn't kept.
+func (s *screen) add(piece []byte) {
+	s.text = strings.TrimLeft(s.text+string(piece), "\r\n")
+	if len(s.text) > connect.TextLimit {
+		s.text = s.text[:connect.TextLimit]
+		s.lost.Store(true)
+	}
+}
+
+// asks tells whether there is an unfinished line.
+func (s *screen) asks() bool { return s.text != "" && !strings.HasSuffix(s.text, "\n") }
+
+// clear takes the question away, and returns it. Of one that isn't whole nobody can tell whose it is,
+// nor of what follows it.
+func (s *screen) clear() (text string, whole bool) {
+	text, s.text = s.text, ""
+	return text, !s.lost.Load()
 }
 
 // answerQuestions answers what is shown on a terminal until c is up, or gone.
-func (c *Context) answerQuestions(shown <-chan []byte, answers askpass.Func, hop string) {
+func (c *Context) answerQuestions(s *screen, a *askpass.Answerer, answers askpass.Func, hop string) {
 	ctx, cancel := context.WithCancel(c.e.base)
 	defer cancel()
 	go func() {
@@ -48,24 +97,27 @@ func (c *Context) answerQuestions(shown <-chan []byte, answers askpass.Func, hop
 		}
 		cancel()
 	}()
-	screen := ""
 	var quiet <-chan time.Time
 	for {
 		select {
-		case text := <-shown:
-			screen += string(text)
-			screen = strings.TrimLeft(screen[max(0, len(screen)-connect.TextLimit):], "\r\n")
+		case piece := <-s.pieces:
+			s.add(piece)
 			quiet = nil
-			if screen != "" && !strings.HasSuffix(screen, "\n") {
+			if s.asks() {
 				quiet = time.After(questionPause)
 			}
 		case <-quiet:
-			answer := answerTo(ctx, answers, hop, screen)
+			text, whole := s.clear()
+			if !whole {
+				a.Refuse(hop + " asks a question that is too long")
+				return
+			}
+			answer := answerTo(ctx, answers, hop, text)
 			if c.Err() != nil {
 				return // the question has ended ssh, which would send an empty answer to its server
 			}
 			c.Say([]byte(answer + "\n"))
-			screen, quiet = "", nil
+			quiet = nil
 		case <-ctx.Done():
 			return
 		}

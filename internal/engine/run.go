@@ -40,9 +40,10 @@ type starter func(ctx context.Context, plan connect.Plan, ssh connect.SSHOptions
 type local struct {
 	*spawn.Process
 	answers *answers
+	asker   *asker
 }
 
-func (p *local) Failure() connect.Failure { return p.answers.amend(p.Process.Failure()) }
+func (p *local) Failure() connect.Failure { return p.asker.amend(p.answers.amend(p.Process.Failure())) }
 
 func (p *local) Close() error {
 	p.answers.release()
@@ -66,7 +67,7 @@ func (e *Engine) spawn(ctx context.Context, plan connect.Plan, ssh connect.SSHOp
 		return nil, nil, nil, err
 	}
 	ans.begin(p)
-	return &local{p, ans}, p.Stdin, p.Stdout, nil
+	return &local{p, ans, asker}, p.Stdin, p.Stdout, nil
 }
 
 // wanted says whether a context of that name is to stay. What a connection prints while it ends ("Killed", from a login
@@ -95,6 +96,8 @@ func (e *Engine) answer(ctx context.Context, plan *connect.Plan, ssh connect.SSH
 	}
 	located := connect.Plan{Argv: plan.Argv, Env: plan.Env, Origin: plan.Origin, Dir: plan.Dir}
 	a := askpass.NewAnswerer(ssh, e.prompt(ctx), func(ctx context.Context) (askpass.Place, error) { return askpass.Locate(ctx, located) })
+	from := secretsOf(ctx)
+	a.From(from.source, from.target)
 	env, release, err := e.askpass.Register(plan.Name, e.auditAnswers(plan.Name, a.Answer))
 	if err != nil {
 		return nil, err
@@ -122,7 +125,7 @@ func (a *answers) amend(f connect.Failure) connect.Failure {
 // run is the life of a context next to the engine: process, stream, end.
 func (e *Engine) run(c *Context, start starter, plan connect.Plan, ssh connect.SSHOptions) {
 	defer e.jobs.Done()
-	ctx, cancel := context.WithCancel(withPrompt(e.base, c.prompt))
+	ctx, cancel := context.WithCancel(withSecrets(withPrompt(e.base, c.prompt), c.secrets, c.name))
 	defer cancel()
 	if c.master != nil {
 		plan = e.lead(ctx, c, plan)

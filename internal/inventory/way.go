@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/secret"
 )
 
 // A Way is how one host is entered from the one before it.
@@ -90,7 +91,15 @@ func (v *Inventory) account(text, account string, h *Host, below []string) ([]Wa
 	last := &chain[len(chain)-1]
 	last.Name = text
 	last.Target += "+" + hop
-	return chain, nil
+	r := &reader{inventory: v, host: h, vars: v.Vars(h)}
+	if password := r.secret(method); password != "" {
+		own, err := secret.NewTable(map[string]connect.Secret{hop: password})
+		if err != nil {
+			r.fail(r.given(method, "become_pass").name, "has a NUL")
+		}
+		last.Options.Passwords = last.Options.Passwords.With(own)
+	}
+	return chain, r.err
 }
 
 // ways returns the host's own: one, or two where a target leads over other hosts, which the options are not for.

@@ -42,7 +42,9 @@ func (c *Conn) Read(m Message, buf []byte) (data []byte, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := json.Unmarshal(line, m); err != nil {
+	err = json.Unmarshal(line, m)
+	clear(line) // there may be a secret in it
+	if err != nil {
 		return nil, fmt.Errorf("message of the daemon's protocol: %w", err)
 	}
 	n := *m.size()

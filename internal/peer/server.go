@@ -111,8 +111,10 @@ func (s *Server) Forget(c io.Closer) {
 	s.mu.Unlock()
 }
 
-// Program is the path of this program, also where the file has been replaced meanwhile: for others to execute.
-func Program() (string, error) {
+// Program returns the path of this program, for other processes to execute. If the program's file
+// has been replaced, that is a copy beside the socket, which Start has made: other processes can't
+// execute /proc/PID/exe of a process that has closed its memory to them.
+func (s *Server) Program() (string, error) {
 	path, err := os.Executable()
 	if err != nil {
 		return "", err
@@ -120,9 +122,34 @@ func Program() (string, error) {
 	if _, err := os.Stat(path); err == nil {
 		return path, nil
 	}
-	link := fmt.Sprintf("/proc/%d/exe", os.Getpid())
-	if _, err := os.Stat(link); err != nil {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.listener == nil || s.closed {
+		return "", errClosed
+	}
+	path = filepath.Join(s.dir, "mitogen")
+	if _, err := os.Stat(path); err == nil {
+		return path, nil
+	}
+	if err := copyFile("/proc/self/exe", path); err != nil {
 		return "", fmt.Errorf("find this program: %w", err)
 	}
-	return link, nil
+	return path, nil
+}
+
+func copyFile(from, to string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o700)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	if err = errors.Join(err, out.Close()); err != nil {
+		os.Remove(to)
+	}
+	return err
 }

@@ -42,11 +42,11 @@ type Server struct {
 
 // Register returns ssh's options, and what to add to its environment. release ends that; call it when the process has ended.
 func (s *Server) Register(dial Dial) (args, env []string, release func(), err error) {
-	program, err := peer.Program()
+	socket, err := s.peers.Start(s.handle)
 	if err != nil {
 		return nil, nil, nil, fmt.Errorf("register proxy: %w", err)
 	}
-	socket, err := s.peers.Start(s.handle)
+	program, err := s.peers.Program()
 	if err != nil {
 		return nil, nil, nil, fmt.Errorf("register proxy: %w", err)
 	}

@@ -4,6 +4,8 @@ import (
 	"os"
 	"runtime"
 	"sync"
+
+	"github.com/mitogen-go/mitogen/internal/secret"
 )
 
 // forks runs functions on one OS thread that never ends. The kernel kills a child with a parent-death signal when the
@@ -24,7 +26,7 @@ func fork(path string, argv []string, attr *os.ProcAttr) (proc *os.Process, err 
 	done := make(chan struct{})
 	forks() <- func() {
 		defer close(done)
-		proc, err = os.StartProcess(path, argv, attr)
+		secret.Unlimited(func() { proc, err = os.StartProcess(path, argv, attr) })
 	}
 	<-done
 	return proc, err

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/mitogen-go/mitogen/internal/connect"
 )
 
 // A dialer makes one connection, jumps included.
@@ -143,9 +145,9 @@ func (d *dialer) client(ctx context.Context, c *config, dial dialFunc, depth int
 	defer stop()
 	a := &login{c: c, conn: &sniffer{Conn: conn}, interactive: d.opt.Interactive}
 	if depth == 0 {
-		a.password = string(d.opt.SSH.Password)
+		a.password = d.opt.SSH.Password
 		if !c.yes("batchmode") {
-			a.passphrase = string(d.opt.SSH.Passphrase)
+			a.passphrase = d.opt.SSH.Passphrase
 		}
 	}
 	client, err := a.client()
@@ -155,6 +157,7 @@ func (d *dialer) client(ctx context.Context, c *config, dial dialFunc, depth int
 		}
 		return nil, err
 	}
+	d.opt.SSH = connect.SSHOptions{}
 	*a = login{} // which the library keeps: with it the secrets and the configuration
 	d.closers = append(d.closers, client)
 	return client, nil

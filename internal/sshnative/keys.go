@@ -141,7 +141,7 @@ func (a *login) private(id *identity) (ssh.AlgorithmSigner, error) {
 	}
 	s, err := ssh.ParsePrivateKey(text)
 	if locked := (*ssh.PassphraseMissingError)(nil); errors.As(err, &locked) && a.passphrase != "" {
-		s, err = ssh.ParsePrivateKeyWithPassphrase(text, []byte(a.passphrase))
+		s, err = ssh.ParsePrivateKeyWithPassphrase(text, a.passphrase.Bytes())
 	}
 	if err != nil {
 		return nil, unsupported("%s: %v", id.file, err)

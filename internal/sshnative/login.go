@@ -13,16 +13,17 @@ import (
 	"golang.org/x/crypto/ssh/agent"
 
 	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/secret"
 )
 
 // A login authenticates one connection. What it can't do as ssh would is left to the ssh program,
 // and always before a password has been given: after that nothing is tried again.
 type login struct {
 	c           *config
-	conn        *sniffer // to know its errors
-	password    string   // "": none was given for this host
-	passphrase  string   // for the host's keys
-	interactive bool     // a user could be asked, by the ssh program
+	conn        *sniffer      // to know its errors
+	password    secret.Secret // "": none was given for this host
+	passphrase  secret.Secret // for the host's keys
+	interactive bool          // a user could be asked, by the ssh program
 
 	began   bool            // the server has been asked what it wants
 	given   bool            // the password has been sent
@@ -151,7 +152,7 @@ func (a *login) give() (string, error) {
 		return "", errGiven
 	}
 	a.given = true
-	return a.password, nil
+	return string(a.password), nil
 }
 
 // answer is the ssh.KeyboardInteractiveChallenge. The password is given to a single question for

@@ -53,6 +53,7 @@ type Stream struct {
 	connects int          // CONNECTs in bulk, which nothing overtakes: it may be for the context that they make
 	opens    int          // OPENs in bulk, which others don't overtake: what one does may be there for the next, elsewhere
 	shared   int          // bytes in bulk that PutShared brought
+	secret   bool         // what is queued, or has just been written, holds secrets: no copy stays
 	spare    []byte
 	queued   int
 	writing  bool // somebody is in write, or the writer has been told to
@@ -182,10 +183,11 @@ func (s *Stream) Put(f *wire.Frame) {
 	}
 	s.gatherLocked(f, f.Size())
 	p := pair{f.Src, f.Dst}
+	s.secret = s.secret || f.Secret
 	switch {
 	case urgent(f):
 		s.urgent = f.Append(s.urgent)
-	case len(f.Payload) <= smallFrame && s.mayOvertakeLocked(f, p):
+	case len(f.Payload) <= smallFrame && !f.Secret && s.mayOvertakeLocked(f, p):
 		s.small = f.Append(s.small)
 	default:
 		b := f.Append(make([]byte, 0, f.Size()))
@@ -312,6 +314,9 @@ func (s *Stream) Flush() {
 		// The writer goes on with what is left.
 		s.queued -= n
 		s.urgent = append(append(make([]byte, 0, len(b)-n+len(s.urgent)), b[n:]...), s.urgent...)
+		if s.secret {
+			clear(b)
+		}
 	} else {
 		s.takenLocked(b)
 	}
@@ -356,7 +361,9 @@ func (s *Stream) nextLocked() []byte {
 	s.spare = nil
 	for len(s.bulk) > 0 && len(b) < batch {
 		next := s.bulk[0]
-		b = append(b, next.head...)
+		if b = append(b, next.head...); s.secret {
+			clear(next.head)
+		}
 		if next.shared != nil {
 			b = wire.AppendTrailer(append(b, next.shared...))
 		}
@@ -370,6 +377,10 @@ func (s *Stream) nextLocked() []byte {
 // takenLocked says that b, from nextLocked, has been written.
 func (s *Stream) takenLocked(b []byte) {
 	s.queued -= len(b)
+	if s.secret {
+		clear(b)
+		s.secret = s.queued > 0
+	}
 	if cap(b) <= 4*batch {
 		s.spare = b[:0]
 	}

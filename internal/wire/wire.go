@@ -70,4 +70,5 @@ type Frame struct {
 	Payload []byte
 
 	Public bool // not on the wire: others on both machines may see it, as they see a command's arguments
+	Secret bool // not on the wire: no copy is to be left behind
 }

@@ -23,6 +23,7 @@ type Server struct {
 	Password string   // that it takes; "": none, by any method
 	Methods  []string // password, keyboard-interactive; nil: both
 	Question string   // of keyboard-interactive; "": "Password: "
+	Rounds   []Round  // of keyboard-interactive, instead of Question; it lets nobody in then
 	Key      bool     // any public key will do
 	AndMore  bool     // any public key will do, but one of Methods is wanted then, too
 	HangUp   bool     // after a wrong password
@@ -30,6 +31,13 @@ type Server struct {
 
 	mu    sync.Mutex // protects following
 	tries []string   // "METHOD ANSWER"
+}
+
+// A Round is one request of keyboard-interactive.
+type Round struct {
+	Name, Instruction string
+	Questions         []string
+	Echo              bool // of all of them
 }
 
 // Serve starts r on a loopback port, until the end of the test.
@@ -102,6 +110,9 @@ func (r *Server) config(conn net.Conn) *ssh.ServerConfig {
 	}
 	if r.has("keyboard-interactive") {
 		callbacks.KeyboardInteractiveCallback = func(_ ssh.ConnMetadata, ask ssh.KeyboardInteractiveChallenge) (*ssh.Permissions, error) {
+			if r.Rounds != nil {
+				return nil, errors.Join(wrong, r.ask(ask))
+			}
 			question := r.Question
 			if question == "" {
 				question = "Password: "
@@ -128,6 +139,20 @@ func (r *Server) config(conn net.Conn) *ssh.ServerConfig {
 		c.PasswordCallback, c.KeyboardInteractiveCallback = callbacks.PasswordCallback, callbacks.KeyboardInteractiveCallback
 	}
 	return c
+}
+
+// ask asks the Rounds.
+func (r *Server) ask(ask ssh.KeyboardInteractiveChallenge) error {
+	for _, round := range r.Rounds {
+		answers, err := ask(round.Name, round.Instruction, round.Questions, slices.Repeat([]bool{round.Echo}, len(round.Questions)))
+		if err != nil {
+			return err
+		}
+		for _, a := range answers {
+			r.note("keyboard-interactive", a)
+		}
+	}
+	return nil
 }
 
 func (r *Server) client(c net.Conn, signer ssh.Signer) {

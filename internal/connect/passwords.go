@@ -1,0 +1,108 @@
+package connect
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// ForHop returns the options of one hop of a target: with the passwords that are for that hop, and no
+// others. before names the hops on the way to the target, joined by +; "": there are none.
+//
+//   - Of Passwords, the entry that names most hops counts.
+//   - The password of ssh is for the last host.
+//   - The passwords of sudo, su and doas are for the last machine of the target that has such hops.
+func (o Options) ForHop(before string, hops []Hop, i int) (Options, error) {
+	if !lastOfMethod(hops, i) {
+		o.SSH.Password = ""
+	}
+	if !lastBecoming(hops, i) {
+		o.Sudo.Password, o.Su.Password, o.Doas.Password = "", "", ""
+	}
+	path := before
+	for _, h := range hops[:i+1] {
+		path += "+" + h.String()
+	}
+	own, named, err := o.named(path)
+	if err != nil {
+		return o, err
+	}
+	o.Passwords = ""
+	if !named {
+		return o, nil
+	}
+	into := o.password(hops[i].Method)
+	if into == nil {
+		return o, fmt.Errorf("a password for hop %s, which asks for none", hops[i])
+	}
+	*into = own
+	return o, nil
+}
+
+// lastOfMethod tells whether no ssh comes behind hop i.
+func lastOfMethod(hops []Hop, i int) bool {
+	return !slices.ContainsFunc(hops[i+1:], func(h Hop) bool { return h.Method == "ssh" })
+}
+
+// lastBecoming tells whether hop i is on the last machine that has a hop of sudo, su or doas.
+func lastBecoming(hops []Hop, i int) bool {
+	another := false
+	for _, h := range hops[i+1:] {
+		another = another || h.Method == "ssh"
+		if another && becomes(h) {
+			return false
+		}
+	}
+	return true
+}
+
+// becomes tells whether a hop enters another account of the same machine, by a password.
+func becomes(h Hop) bool { return h.Method == "sudo" || h.Method == "su" || h.Method == "doas" }
+
+// Becomes tells whether a target has a hop of sudo, su or doas.
+func Becomes(target string) bool {
+	hops, err := ParseTarget(target)
+	return err == nil && slices.ContainsFunc(hops, becomes)
+}
+
+// named returns the entry of Passwords that names most of the last hops of a path.
+func (o Options) named(path string) (s Secret, found bool, err error) {
+	longest := -1
+	for name, value := range o.Passwords.All() {
+		name, err := PasswordName(name)
+		if err != nil {
+			return "", false, err
+		}
+		if strings.HasSuffix("+"+path, "+"+name) && len(name) > longest {
+			s, found, longest = value, true, len(name)
+		}
+	}
+	return s, found, nil
+}
+
+// PasswordName returns the name of an entry of Options.Passwords as it is compared: "ssh:web1" is web1.
+func PasswordName(name string) (string, error) {
+	hops, err := ParseTarget(name)
+	if err != nil {
+		return "", fmt.Errorf("password for %q: %w", name, err)
+	}
+	if last := hops[len(hops)-1]; (&Options{}).password(last.Method) == nil {
+		return "", fmt.Errorf("password for %q: %s asks for none", name, last)
+	}
+	return FormatTarget(hops)
+}
+
+// password returns the field for the password of a method; nil: it has none.
+func (o *Options) password(method string) *Secret {
+	switch method {
+	case "ssh":
+		return &o.SSH.Password
+	case "sudo":
+		return &o.Sudo.Password
+	case "su":
+		return &o.Su.Password
+	case "doas":
+		return &o.Doas.Password
+	}
+	return nil
+}

@@ -1,0 +1,103 @@
+package connect
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/mitogen-go/mitogen/internal/secret"
+)
+
+// Each hop has the passwords that are for it, and no others.
+func TestForHop(t *testing.T) {
+	o := Options{
+		SSH: SSHOptions{Password: "last-host"}, Sudo: SudoOptions{Password: "sudo"}, Su: SuOptions{Password: "su"}, Doas: DoasOptions{Password: "doas"},
+	}
+	for _, tt := range []struct {
+		target, before string
+		own            map[string]Secret
+		want           string // what each hop is told
+	}{
+		{"web1", "", nil, "last-host"},
+		{"web1+sudo", "", nil, "last-host sudo"},
+		{"bastion+web1", "", nil, "- last-host"},
+		{"bastion+sudo+web1+su:x", "", nil, "- - last-host su"},
+		{"bastion+sudo+web1", "", nil, "- sudo last-host"},
+		{"bastion+sudo:x+sudo+web1", "", nil, "- sudo sudo last-host"},
+		{"sudo+docker:x+doas", "", nil, "sudo - doas"},
+		{"web1", "bastion", map[string]Secret{"bastion+web1": "own"}, "own"},
+		{"web1", "bastion", map[string]Secret{"other+web1": "own"}, "last-host"},
+		{"bastion+web1", "", map[string]Secret{"bastion": "own"}, "own last-host"},
+		{"bastion+web1", "", map[string]Secret{"ssh:bastion": "own"}, "own last-host"},
+		{"bastion+web1", "", map[string]Secret{"web1": "own"}, "- own"},
+		{"web1+sudo+web2+sudo", "", map[string]Secret{"web1+sudo": "first"}, "- first last-host sudo"},
+		{"web1+sudo+web2+sudo", "", map[string]Secret{"sudo": "any", "web2+sudo": "second"}, "- any last-host second"},
+		{"web1+sudo:pg", "", map[string]Secret{"sudo": "other"}, "last-host sudo"},
+		{"web1+sudo:pg", "", map[string]Secret{"sudo:pg": "own", "web1+sudo:pg": "more"}, "last-host more"},
+		{"xweb1", "", map[string]Secret{"web1": "other"}, "last-host"},
+		{"me@web1", "", map[string]Secret{"web1": "other"}, "last-host"},
+		{"web1+su:x", "", map[string]Secret{"web1+sudo:x": "other"}, "last-host su"},
+	} {
+		hops, err := ParseTarget(tt.target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := o
+		if o.Passwords, err = secret.NewTable(tt.own); err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for i, h := range hops {
+			one, err := o.ForHop(tt.before, hops, i)
+			if err != nil {
+				t.Fatalf("%s: %v", tt.target, err)
+			}
+			told := "-"
+			if p := one.password(h.Method); p != nil && *p != "" {
+				told = string(*p)
+			}
+			got = append(got, told)
+			if one.Passwords != "" {
+				t.Errorf("%s: hop %s has the others' passwords", tt.target, h)
+			}
+		}
+		if all := strings.Join(got, " "); all != tt.want {
+			t.Errorf("%s behind %q with %d of its own: hops are told %q, want %q", tt.target, tt.before, len(tt.own), all, tt.want)
+		}
+	}
+	for _, name := range []string{"docker:x", "web1+docker:x", "web1+", "-x", "local"} {
+		table, err := secret.NewTable(map[string]Secret{name: "hush"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := (Options{Passwords: table}).ForHop("", []Hop{{Method: "sudo"}}, 0); err == nil || strings.Contains(err.Error(), "hush") {
+			t.Errorf("a password for %q: got %v, want an error", name, err)
+		}
+	}
+}
+
+// ssh tries a secret that may be found as often as one that is there: once.
+func TestSourcedAttempts(t *testing.T) {
+	h := Hop{Method: "ssh", Host: "web1"}
+	for _, tt := range []struct {
+		opt  Options
+		here bool
+		want string
+	}{
+		{Options{Sourced: true}, true, "BatchMode=no -o NumberOfPasswordPrompts=1"},
+		{Options{Sourced: true, Interactive: true}, true, "BatchMode=no -o NumberOfPasswordPrompts=1"},
+		{Options{SSH: SSHOptions{Passphrase: "pp"}}, true, "BatchMode=no"},
+	} {
+		p, err := h.Plan([]string{"true"}, tt.opt, tt.here)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if line := fmt.Sprint(p.Argv); !strings.Contains(line, tt.want) {
+			t.Errorf("here %v: got %s, want %s", tt.here, line, tt.want)
+		}
+	}
+	p, err := Hop{Method: "su"}.Plan([]string{"true"}, Options{Sourced: true}, true)
+	if err != nil || !p.TTY || len(p.Prompts) == 0 {
+		t.Errorf("su: got %+v, %v, want a terminal to answer on", p, err)
+	}
+}
