@@ -1038,7 +1038,7 @@ class Importer:
             return None
         if package and not path:
             path = package.__path__     # pkgutil of Python 2 gives none
-        spec = self.local(name, path)
+        spec = name[:8] != '_mitogen' and self.local(name, path)    # ours are never the target's
         if spec:
             return spec
         if name in NOWHERE:
@@ -1314,6 +1314,16 @@ def descriptive():
 
 
 def start():
+    os.environ.pop('PYTHONSAFEPATH', 0)     # ours; programs that run here go without it
+    path = os.environ.pop('MITO_PATH', '')
+    if path:
+        # What the user has in PYTHONPATH with a relative path may bring what the standard library hasn't.
+        os.environ['PYTHONPATH'] = path
+        n = 0
+        for i in range(len(sys.path)):
+            if sys.path[i].startswith(os.path.dirname(os.__file__)) and sys.path[i][-8:] != 'packages':
+                n = i + 1
+        sys.path[n:n] = [os.path.abspath(p) for p in path.split(':') if p[:1] != '/']
     sys.meta_path.insert(0, IMPORTER)
     sys.path_hooks.append(Place)
     sys.argv[:] = ['']

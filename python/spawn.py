@@ -103,6 +103,7 @@ def absolute(env):
                 env[name] = colon.join(kept)
             else:
                 del env[name]
+    env[utf8('PYTHONSAFEPATH')] = utf8('1')
     env.setdefault(utf8('PATH'), utf8('/usr/local/bin:/usr/bin:/bin'))     # Python's own begins with the current directory
     return env
 

@@ -23,7 +23,8 @@ const (
 // Ubuntu's sshd accept it as they come (AcceptEnv LC_*).
 const AheadVariable = "LC_MITO"
 
-// NoPython is what the boot command prints on stderr when it finds no interpreter; it exits with 127.
+// NoPython is what the boot command has the shell look for when it finds no interpreter: so the shell
+// names it on stderr, and exits with 127.
 const NoPython = "MITO-NOPY"
 
 // Interpreters are tried in this order when none is given.
@@ -51,6 +52,10 @@ const (
 		`f=os.fdopen(0,"rb",0);exec(f.readline())`
 )
 
+// safe has an interpreter from 3.11 on leave the current directory alone from its start: 3.13
+// imports a module before it runs any code. The runtime takes the variable away again.
+const safe = "export PYTHONSAFEPATH=1;"
+
 // absolute drops relative elements of PYTHONPATH, before an interpreter imports from them. It leaves
 // the variable alone if there is none. A login has it from its own account and starts at home, so
 // that aheadStage goes without.
@@ -73,15 +78,15 @@ func Command(python []string, way Way) []string {
 	if python == nil {
 		python = Interpreters
 	}
-	script := absolute
-	if way == Ahead {
-		script = ""
+	script := safe
+	if way != Ahead {
+		script += absolute
 	}
 	if len(python) == 1 {
 		return []string{"sh", "-c", script + "exec " + python[0] + ` -c "$0"`, code}
 	}
 	script += "for p in " + strings.Join(python, " ") +
-		`;do type $p>/dev/null 2>&1&&exec $p -c "$0";done;echo ` + NoPython + ">&2;exit 127"
+		`;do type $p>/dev/null 2>&1&&exec $p -c "$0";done;` + NoPython
 	return []string{"sh", "-c", script, code}
 }
 

@@ -53,7 +53,9 @@ func TestAhead(t *testing.T) {
 						value = got
 					}
 				}
-				packed, err := base64.StdEncoding.DecodeString(value)
+				_, literal, _ := strings.Cut(value, `a2b_base64("`)
+				literal, _, _ = strings.Cut(literal, `"`)
+				packed, err := base64.StdEncoding.DecodeString(literal)
 				if err != nil {
 					t.Fatal(err)
 				}

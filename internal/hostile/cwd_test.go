@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -111,16 +112,16 @@ func TestCurrentDirectory(t *testing.T) {
 	for _, suffix := range []string{".py", "/__init__.py"} {
 		s := plantCwd(t, suffix)
 		s.springs(t)
-		config := []string{"--ssh-config", l.Config}
 		for _, target := range targets {
-			s.meets(t, nil, append([]string{"call", "-t", target, "os:getuid"}, config...)...)
+			at := []string{"-t", target, "--ssh-config", l.Config}
+			s.meets(t, nil, slices.Concat([]string{"call"}, at, []string{"os:getuid"})...)
 			if !hostile.Long() && target != "local" && target != "sudo" {
 				continue
 			}
-			s.meets(t, nil, append([]string{"ping", "-t", target}, config...)...)
-			s.meets(t, nil, append([]string{"doctor", "-t", target}, config...)...)
-			s.meets(t, nil, append(append([]string{"run", "-t", target}, config...), outside)...)
-			s.meets(t, nil, append(append([]string{"exec", "-t", target}, config...), "--", "true")...)
+			s.meets(t, nil, slices.Concat([]string{"ping"}, at)...)
+			s.meets(t, nil, slices.Concat([]string{"doctor"}, at)...)
+			s.meets(t, nil, slices.Concat([]string{"run"}, at, []string{outside})...)
+			s.meets(t, nil, slices.Concat([]string{"exec"}, at, []string{"--", "true"})...)
 		}
 	}
 }

@@ -12,8 +12,26 @@ var byPath = map[string]bool{
 	"PATH": true, "PYTHONPATH": true, "PYTHONHOME": false, "PYTHONUSERBASE": false, "PYTHONPYCACHEPREFIX": false,
 }
 
-// absolute returns env without relative paths in variables of byPath: what is in the current
-// directory may be another user's.
+// pathVariable has the whole of a PYTHONPATH with relative elements. A context that has it lets programs
+// import from them, but nothing that the standard library has.
+const pathVariable = "MITO_PATH"
+
+// relativePath returns pathVariable as an entry for an environment, or "" if env has no PYTHONPATH
+// with relative elements.
+func relativePath(env []string) string {
+	for _, entry := range env {
+		value, ok := strings.CutPrefix(entry, "PYTHONPATH=")
+		relative := func(p string) bool { return !filepath.IsAbs(p) }
+		if ok && slices.ContainsFunc(filepath.SplitList(value), relative) {
+			return pathVariable + "=" + value
+		}
+	}
+	return ""
+}
+
+// absolute returns env without relative paths in variables of byPath, and with one that has an
+// interpreter leave the current directory alone from its start: what is there may be another
+// user's.
 func absolute(env []string) []string {
 	env = slices.Clone(env)
 	for i, entry := range env {
@@ -30,5 +48,6 @@ func absolute(env []string) []string {
 		}
 		env[i] = name + "=" + strings.Join(kept, string(filepath.ListSeparator))
 	}
-	return slices.DeleteFunc(env, func(entry string) bool { return entry == "" })
+	env = slices.DeleteFunc(env, func(entry string) bool { return entry == "" })
+	return append(env, "PYTHONSAFEPATH=1")
 }

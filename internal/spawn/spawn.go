@@ -88,7 +88,11 @@ func Start(ctx context.Context, plan connect.Plan, opt Options) (*Process, error
 	}
 	env := plan.Environ(os.Environ())
 	if opt.Stdin == nil && !opt.Background { // else it is a command of the user's
+		given := relativePath(env)
 		env = absolute(env)
+		if given != "" && plan.Method == "local" {
+			env = append(env, given)
+		}
 	}
 	proc, err := start(plan, env, c)
 	c.closeChild()

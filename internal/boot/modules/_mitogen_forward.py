@@ -156,7 +156,10 @@ def install():
  finally:
   del BUSY[me]
 def sha256():
- for module in('_sha2','_sha256','hashlib'):
+ names=('_sha256','hashlib')
+ if sys.version_info>(3,12):
+  names=('_sha2','hashlib')
+ for module in names:
   try:
    return __import__(module).sha256
   except ImportError:
