@@ -18,7 +18,7 @@ type mounts map[string]mounted
 
 // mounted is a package, or one file.
 type mounted struct {
-	in   *directory
+	in   *roomed
 	name string
 }
 
@@ -35,14 +35,20 @@ func (m mounts) add(name, file string) error {
 		return fs.ErrExist
 	}
 	d, err := openDirectory(dir)
-	if err == nil {
-		m[at] = mounted{d, base}
+	if err != nil {
+		return err
 	}
-	return err
+	r, err := newRoomed(d)
+	if err != nil {
+		d.Close()
+		return err
+	}
+	m[at] = mounted{r, base}
+	return nil
 }
 
 // resolve returns the innermost place that name is in, and its name there. nil: it is in none.
-func (m mounts) resolve(name string) (*directory, string) {
+func (m mounts) resolve(name string) (*roomed, string) {
 	for at := name; at != "."; at = path.Dir(at) {
 		if e, ok := m[at]; ok {
 			return e.in, path.Join(e.name, strings.TrimPrefix(name[len(at):], "/"))

@@ -28,7 +28,12 @@ func (p *Path) Add(place string, own bool) error {
 		if err != nil {
 			return err
 		}
-		p.add(d, d, own)
+		r, err := newRoomed(d)
+		if err != nil {
+			d.Close()
+			return err
+		}
+		p.add(r, r, own)
 		return nil
 	case err == nil && !st.Mode().IsRegular():
 		return fmt.Errorf("%s is neither a directory nor a zip file", place)
