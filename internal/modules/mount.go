@@ -35,9 +35,13 @@ func (m mounts) add(name, file string) error {
 		return fs.ErrExist
 	}
 	d, err := openDirectory(dir)
-	if err != nil {
-		return err
+	if err == nil {
+		err = m.put(at, d, base)
 	}
+	return err
+}
+
+func (m mounts) put(at string, d *directory, base string) error {
 	r, err := newRoomed(d)
 	if err != nil {
 		d.Close()
