@@ -118,8 +118,10 @@ func (c *Context) auditService(what map[string]any) error {
 	switch {
 	case what["service"] != nil:
 		ev.Name = fmt.Sprint(what["service"])
-		if op, ok := what["op"].(string); ok {
-			ev.Name += " " + op
+		for _, key := range []string{"op", "module", "path"} {
+			if text, ok := what[key].(string); ok {
+				ev.Name += " " + text
+			}
 		}
 	case what["host"] != nil:
 		ev.Name = fmt.Sprintf("connect %v:%v", what["host"], what["port"])
