@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -66,6 +67,7 @@ func (o *Options) prompt(co ConnectOptions) askpass.Func {
 // asker puts questions of sudo and its like, which ask on a terminal, to what has secrets, once, and
 // to the person who answers the engine's questions.
 type asker struct {
+	answer  askpass.Func  // find, of which the audit log is told
 	prompt  askpass.Func  // nil: there is no person
 	secrets secret.Source // nil: there is nothing
 	place   secret.Place
@@ -86,7 +88,9 @@ func (e *Engine) asker(ctx context.Context, plan connect.Plan) *asker {
 	if prompt == nil && from.source == nil || plan.Method == "ssh" || !unanswered(plan) { // ssh asks by askpass
 		return nil
 	}
-	return &asker{prompt: e.auditAnswers(plan.Name, prompt), secrets: from.source, place: placeOf(from.target, plan), ctx: ctx, hop: plan.Name, where: plan.Name}
+	a := &asker{prompt: prompt, secrets: from.source, place: placeOf(from.target, plan), ctx: ctx, hop: plan.Name, where: plan.Name}
+	a.answer = e.auditAnswers(cmp.Or(from.target, plan.Name), a.find)
+	return a
 }
 
 // placeOf returns the place of the password that a plan's program asks for. target leads to it.
@@ -130,7 +134,12 @@ func (a *asker) function() func() (string, error) {
 func (a *asker) ask() (string, error) {
 	a.asking.Add(1)
 	defer a.asking.Add(-1)
-	switch s, err := a.find(); {
+	return a.answer(a.ctx, askpass.Prompt{Hop: a.hop, Kind: askpass.Password, Text: "password (" + a.where + "): "})
+}
+
+// find returns the secret of the place, or what a person types.
+func (a *asker) find(ctx context.Context, p askpass.Prompt) (string, error) {
+	switch s, err := a.kept(); {
 	case err != nil:
 		return "", err
 	case s != "":
@@ -138,7 +147,7 @@ func (a *asker) ask() (string, error) {
 	case a.prompt == nil:
 		return "", errNoSecret
 	}
-	return a.prompt(a.ctx, askpass.Prompt{Hop: a.hop, Kind: askpass.Password, Text: "password (" + a.where + "): "})
+	return a.prompt(ctx, p)
 }
 
 var (
@@ -146,8 +155,8 @@ var (
 	errRefused  = errors.New("the secret for this place was refused")
 )
 
-// find returns the secret of the place; "": there is none. It is given once.
-func (a *asker) find() (secret.Secret, error) {
+// kept returns the secret of the place; "": there is none. It is given once.
+func (a *asker) kept() (secret.Secret, error) {
 	if a.secrets == nil {
 		return "", nil
 	}

@@ -1,18 +1,22 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"sync"
 	"testing"
 
+	"github.com/mitogen-go/mitogen/internal/askpass"
+	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/pickle"
+	"github.com/mitogen-go/mitogen/internal/secret"
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
-// told keeps events, and refuses the nth and all that come after; 0: none.
-type told struct {
+// listener keeps events, and refuses the nth and all that come after; 0: none.
+type listener struct {
 	mu     sync.Mutex // protects following
 	all    []Event
 	refuse int
@@ -20,7 +24,7 @@ type told struct {
 
 var errFull = errors.New("full")
 
-func (a *told) tell(ev Event) error {
+func (a *listener) tell(ev Event) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.refuse > 0 && len(a.all)+1 >= a.refuse {
@@ -31,7 +35,7 @@ func (a *told) tell(ev Event) error {
 }
 
 // lines are the events in short.
-func (a *told) lines() []string {
+func (a *listener) lines() []string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var all []string
@@ -42,7 +46,7 @@ func (a *told) lines() []string {
 }
 
 func TestAuditTellsInOrder(t *testing.T) {
-	a := &told{}
+	a := &listener{}
 	e, fakes := fakeEngine(t, Options{Audit: a.tell})
 	c, f := connected(t, e, fakes)
 	p := call(c, "m:f")
@@ -67,7 +71,7 @@ func TestAuditTellsInOrder(t *testing.T) {
 // What can't be told doesn't happen, and ends what is there: whichever event it is.
 func TestAuditFails(t *testing.T) {
 	for n := 1; n <= 4; n++ {
-		a := &told{refuse: n}
+		a := &listener{refuse: n}
 		e, fakes := fakeEngine(t, Options{Audit: a.tell})
 		c, err := e.Start("local", ConnectOptions{})
 		if err != nil {
@@ -109,7 +113,7 @@ func TestAuditFails(t *testing.T) {
 
 // Text of events is short and safe.
 func TestAuditTextIsSafe(t *testing.T) {
-	a := &told{}
+	a := &listener{}
 	e, fakes := fakeEngine(t, Options{Audit: a.tell})
 	c, err := e.Start("local", ConnectOptions{})
 	if err != nil {
@@ -125,6 +129,39 @@ func TestAuditTextIsSafe(t *testing.T) {
 	for _, ev := range a.all {
 		if ev.Kind == EventUp && (len(ev.Host) > maxText || ev.Host[:12] != `a\x1b\x0a\u2`) {
 			t.Errorf("got %q", ev.Host)
+		}
+	}
+}
+
+// Answers to questions of sudo and its like are told, whoever gives them, and none that can't be told is given.
+func TestAuditOfAnswers(t *testing.T) {
+	plan := connect.Plan{Method: "sudo", Name: "sudo", Prompts: []connect.Prompt{{Needle: []byte("password:")}}}
+	person := func(context.Context, askpass.Prompt) (string, error) { return "typed", nil }
+	kept := func(context.Context, secret.Place) (secret.Secret, error) { return "kept", nil }
+	nobody := func(context.Context, askpass.Prompt) (string, error) { return "", errFull }
+	for name, c := range map[string]struct {
+		prompt  askpass.Func
+		secrets secret.Source
+		refuse  int
+		answer  string
+		events  []string
+	}{
+		"person":  {person, nil, 0, "typed", []string{"prompt 0 sudo password answered"}},
+		"source":  {nil, kept, 0, "kept", []string{"prompt 0 sudo password answered"}},
+		"nobody":  {nobody, nil, 0, "", []string{"prompt 0 sudo password refused"}},
+		"no room": {person, kept, 1, "", nil},
+	} {
+		a := &listener{refuse: c.refuse}
+		e, _ := fakeEngine(t, Options{Audit: a.tell})
+		ctx := withSecrets(withPrompt(t.Context(), c.prompt), c.secrets, "web1+sudo")
+		answer, err := e.asker(ctx, plan).ask()
+		if answer != c.answer || (err == nil) != (c.answer != "") || !slices.Equal(a.lines(), c.events) {
+			t.Errorf("%s: got %q, %v, events %q; want %q, %q", name, answer, err, a.lines(), c.answer, c.events)
+		}
+		for _, ev := range a.all {
+			if ev.Context != "web1+sudo" {
+				t.Errorf("%s: got context %q, want web1+sudo", name, ev.Context)
+			}
 		}
 	}
 }
