@@ -199,6 +199,9 @@ func (h Hop) Plan(boot []string, opt Options, here bool) (Plan, error) {
 	if len(boot) == 0 {
 		return Plan{}, fmt.Errorf("plan hop %s: no command", h)
 	}
+	if _, err := FormatTarget([]Hop{h}); err != nil { // a field that means more than a name somewhere
+		return Plan{}, fmt.Errorf("plan hop: %w", err)
+	}
 	p, err := m.plan(h, boot, opt, here)
 	if err != nil {
 		return Plan{}, fmt.Errorf("plan hop %s: %w", h, err)

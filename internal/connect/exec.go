@@ -55,11 +55,12 @@ func splitWords(line string) ([]string, error) {
 	var all []string
 	var word strings.Builder
 	begun, quoted := false, byte(0)
+	if strings.ContainsFunc(line, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		return nil, fmt.Errorf("control character in %q", line)
+	}
 	for i := 0; i < len(line); i++ {
 		c := line[i]
 		switch {
-		case c < ' ' || c == 0x7f:
-			return nil, fmt.Errorf("control character in %q", line)
 		case quoted == 0 && c == ' ':
 			if begun {
 				all = append(all, word.String())

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // ssh logs in with the OpenSSH client, so that the user's configuration, agent and host key policy hold.
@@ -90,7 +92,7 @@ func checkWord(what, s string) error {
 		return fmt.Errorf("empty %s", what)
 	}
 	bad := strings.IndexFunc(s, func(r rune) bool {
-		return r <= ' ' || r == 0x7f || strings.ContainsRune("'`\"$;&<>|(){}*?/", r) || r == '\\' && what != "user"
+		return r == ' ' || !unicode.IsPrint(r) || r == utf8.RuneError || strings.ContainsRune("'`\"$;&<>|(){}*?/", r) || r == '\\' && what != "user"
 	})
 	if bad >= 0 || s[0] == '-' {
 		return fmt.Errorf("bad %s %q", what, s)

@@ -609,7 +609,7 @@ class Session:
         for variable in there:
             if variable.startswith('ansible_%s_' % method):
                 raise AnsibleConnectionFailure('mitogen: host %s: %s is not known here, and could change the way: say it by mitogen_target' % (name, variable))
-        if '+' in host:
+        if '+' in host or '@' in host:    # more hops, or another user
             raise AnsibleConnectionFailure('mitogen: host %s: bad ansible_host %s' % (name, host))
         return method + ':' + host
 
