@@ -155,6 +155,7 @@ func (c *Context) Begun(ctx context.Context) {
 // Say answers in the dialogue of a context that is being started by StartPlan.
 func (c *Context) Say(text []byte) {
 	e := c.e
+	e.mask.Add(strings.TrimRight(string(text), "\r\n"))
 	e.mu.Lock()
 	if c.err == nil && !c.up && c.parent != nil && c.parent.err == nil {
 		e.putLocked(c.parent, &wire.Frame{Dst: c.parent.id, Handle: wire.Connect, Kind: wire.Item, Payload: append(wire.AppendConnect(nil, c.id, nil), text...)})
@@ -248,8 +249,9 @@ func (e *Engine) addLocked(parent *Context, l link, o ConnectOptions) *Context {
 		e: e, id: e.router.NextID(), name: l.name, hop: l.hop, key: l.key, parent: parent, began: time.Now(),
 		ready: make(chan struct{}), done: make(chan struct{}),
 		modules: map[string]bool{}, rooms: map[wire.Handle]chan struct{}{},
-		brings: o.Brings, talk: o.Talk, prompt: e.opt.prompt(o), secrets: e.opt.secrets(o), place: l.place,
+		brings: o.Brings, talk: o.Talk, prompt: e.concealed(e.opt.prompt(o)), secrets: e.opt.secrets(o), place: l.place,
 	}
+	e.conceal(l.plan, o.SSH)
 	parentID := wire.ContextID(0)
 	if l.beside != nil && l.beside.err == nil {
 		c.beside = l.beside

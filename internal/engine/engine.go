@@ -22,6 +22,7 @@ import (
 
 	"github.com/mitogen-go/mitogen/internal/askpass"
 	"github.com/mitogen-go/mitogen/internal/boot"
+	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/forward"
 	"github.com/mitogen-go/mitogen/internal/modules"
 	"github.com/mitogen-go/mitogen/internal/proxy"
@@ -89,6 +90,7 @@ type Engine struct {
 	proxy    proxy.Server
 	refused  refusals
 	auditor  *auditor        // nil: nothing is told
+	mask     connect.Mask    // of the secrets of its connects
 	base     context.Context // ended by Close
 	stop     context.CancelFunc
 	jobs     sync.WaitGroup // goroutines that Close waits for
@@ -129,13 +131,14 @@ func New(o Options) (*Engine, error) {
 		o.aheadPatience = aheadPatience
 	}
 	e := &Engine{
-		opt: o, log: slog.New(printableLog{o.Logger.Handler()}), finder: newFinder(&o),
+		opt: o, finder: newFinder(&o),
 		router:   route.New(0, nil, o.MaxMessage),
 		contexts: map[wire.ContextID]*Context{},
 		shared:   map[string]*Context{},
 		empty:    make(chan struct{}),
 	}
 	e.auditor = newAuditor(o.Audit, e.auditFailed)
+	e.log = slog.New(maskedLog{printableLog{o.Logger.Handler()}, &e.mask})
 	e.forward = forward.New(e.finder, e.deliver)
 	e.forwards = e.finder.Find(forwardModule)
 	e.forwards.Rest() // so that nobody compresses it under the lock

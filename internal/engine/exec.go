@@ -31,7 +31,7 @@ func (e *Engine) Exec(ctx context.Context, target string, o ConnectOptions, cmd 
 	if err != nil || len(hops) != 1 {
 		return 0, false, err
 	}
-	prompt, secrets := e.opt.prompt(o), e.opt.secrets(o)
+	prompt, secrets := e.concealed(e.opt.prompt(o)), e.opt.secrets(o)
 	o.Interactive, o.Sourced = prompt != nil, secrets != nil
 	ctx = withSecrets(withPrompt(ctx, prompt), secrets, target)
 	if o.Options, err = o.ForHop("", hops, 0); err != nil {
@@ -48,7 +48,9 @@ func (e *Engine) Exec(ctx context.Context, target string, o ConnectOptions, cmd 
 	if err != nil {
 		return 0, true, err
 	}
+	e.conceal(plan, o.SSH)
 	status, err = e.exec(ctx, plan, cmd, o.SSH)
+	err = e.hide(err)
 	told(status, err)
 	return status, true, err
 }

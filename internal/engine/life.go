@@ -91,6 +91,7 @@ func (e *Engine) loseLocked(c *Context, err error, kill bool) {
 	if l := (*LostError)(nil); errors.As(err, &l) && l.Hop == "" {
 		l.Context, l.Hop = c.name, c.name
 	}
+	err = e.hide(err)
 	if c.parent != nil && kill && c.parent.err == nil && c.connect != 0 { // else the hop hasn't heard of it
 		e.putLocked(c.parent, &wire.Frame{Dst: c.parent.id, Handle: wire.Kill, Payload: wire.AppendU32(nil, c.id)})
 	}
@@ -102,7 +103,7 @@ func (e *Engine) loseLocked(c *Context, err error, kill bool) {
 // goneLocked is the end of c as the tree sees it. The router has dropped it; what it was asked is answered next.
 func (e *Engine) goneLocked(c *Context, why string) {
 	if c.err == nil {
-		c.err = e.reasonLocked(c, why)
+		c.err = e.reasonLocked(c, e.mask.Hide(why))
 	}
 	delete(e.contexts, c.id)
 	if e.shared[c.key] == c {

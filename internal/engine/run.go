@@ -99,7 +99,7 @@ func (e *Engine) answer(ctx context.Context, plan *connect.Plan, ssh connect.SSH
 	a := askpass.NewAnswerer(ssh, e.prompt(ctx), func(ctx context.Context) (askpass.Place, error) { return askpass.Locate(ctx, located) })
 	from := secretsOf(ctx)
 	a.From(from.source, from.target)
-	env, release, err := e.askpass.Register(plan.Name, e.auditAnswers(cmp.Or(secretsOf(ctx).target, plan.Name), a.Answer))
+	env, release, err := e.askpass.Register(plan.Name, e.auditAnswers(cmp.Or(secretsOf(ctx).target, plan.Name), e.concealed(a.Answer)))
 	if err != nil {
 		return nil, err
 	}

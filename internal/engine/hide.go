@@ -1,0 +1,150 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"github.com/mitogen-go/mitogen/internal/askpass"
+	"github.com/mitogen-go/mitogen/internal/connect"
+)
+
+// Secrets are hidden in two places that no text can get round: where a context is given up (its
+// error), and where something is logged. What programs of the user's print is not touched.
+
+// conceal has a plan's answers, and the secrets of its ssh, hidden.
+func (e *Engine) conceal(plan connect.Plan, ssh connect.SSHOptions) {
+	for _, q := range plan.Prompts {
+		e.mask.Add(string(q.Answer))
+	}
+	e.mask.Add(string(ssh.Password))
+	e.mask.Add(string(ssh.Passphrase))
+}
+
+// concealed has what answer returns hidden, unless it is a plain yes or no.
+func (e *Engine) concealed(answer askpass.Func) askpass.Func {
+	if answer == nil {
+		return nil
+	}
+	return func(ctx context.Context, p askpass.Prompt) (string, error) {
+		text, err := answer(ctx, p)
+		if p.Kind != askpass.HostKey && p.Kind != askpass.Confirm && p.Kind != askpass.Notice {
+			e.mask.Add(text)
+		}
+		return text, err
+	}
+}
+
+// hide returns err without secrets: err itself if there are none.
+func (e *Engine) hide(err error) error {
+	switch err := err.(type) {
+	case nil:
+		return nil
+	case *connect.Error:
+		if text := e.mask.Hide(err.Text); text != err.Text {
+			masked := *err
+			masked.Text = text
+			return &masked
+		}
+		return err
+	case *LostError:
+		why, text := e.mask.Hide(err.Why), e.mask.Hide(err.Text)
+		if why != err.Why || text != err.Text {
+			masked := *err
+			masked.Why, masked.Text = why, text
+			return &masked
+		}
+		return err
+	}
+	if text := e.mask.Hide(err.Error()); text != err.Error() {
+		return &maskedError{e: e, text: text, err: err}
+	}
+	return err
+}
+
+// A maskedError is an error whose text had a secret.
+type maskedError struct {
+	e    *Engine
+	text string
+	err  error
+}
+
+// Error returns the text without the secret.
+func (m *maskedError) Error() string { return m.text }
+
+// Is tells whether the error is, or wraps, target.
+func (m *maskedError) Is(target error) bool { return errors.Is(m.err, target) }
+
+// As finds a *connect.Error and a *LostError, without the secret.
+func (m *maskedError) As(target any) bool {
+	switch target := target.(type) {
+	case **connect.Error:
+		return as(m, target)
+	case **LostError:
+		return as(m, target)
+	}
+	return false
+}
+
+func as[E error](m *maskedError, target *E) bool {
+	var inner E
+	if !errors.As(m.err, &inner) {
+		return false
+	}
+	masked, ok := m.e.hide(inner).(E)
+	if ok {
+		*target = masked
+	}
+	return ok
+}
+
+// maskedLog is a slog.Handler that hides secrets.
+type maskedLog struct {
+	slog.Handler
+	mask *connect.Mask
+}
+
+// Handle hides secrets in message and attributes.
+func (h maskedLog) Handle(ctx context.Context, r slog.Record) error {
+	masked := slog.NewRecord(r.Time, r.Level, h.mask.Hide(r.Message), r.PC)
+	r.Attrs(func(a slog.Attr) bool {
+		masked.AddAttrs(h.attr(a))
+		return true
+	})
+	return h.Handler.Handle(ctx, masked)
+}
+
+// WithAttrs hides secrets in the attributes.
+func (h maskedLog) WithAttrs(attrs []slog.Attr) slog.Handler {
+	masked := make([]slog.Attr, len(attrs))
+	for i, a := range attrs {
+		masked[i] = h.attr(a)
+	}
+	return maskedLog{h.Handler.WithAttrs(masked), h.mask}
+}
+
+// WithGroup keeps hiding.
+func (h maskedLog) WithGroup(name string) slog.Handler {
+	return maskedLog{h.Handler.WithGroup(name), h.mask}
+}
+
+// attr hides secrets in texts, in errors, and in groups of them. An error stays one, as far as it
+// has no secret.
+func (h maskedLog) attr(a slog.Attr) slog.Attr {
+	v := a.Value.Resolve()
+	switch v.Kind() {
+	case slog.KindString:
+		v = slog.StringValue(h.mask.Hide(v.String()))
+	case slog.KindGroup:
+		var all []slog.Attr
+		for _, member := range v.Group() {
+			all = append(all, h.attr(member))
+		}
+		v = slog.GroupValue(all...)
+	case slog.KindAny:
+		if text := v.String(); h.mask.Hide(text) != text {
+			v = slog.StringValue(h.mask.Hide(text))
+		}
+	}
+	return slog.Attr{Key: a.Key, Value: v}
+}
