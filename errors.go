@@ -21,6 +21,7 @@ var (
 	ErrPasswordRequired = connect.ErrPasswordRequired
 	ErrSudoPassword     = connect.ErrSudoPassword
 	ErrNotInSudoers     = connect.ErrNotInSudoers
+	ErrHidden           = connect.ErrHidden
 	ErrTTYRequired      = connect.ErrTTYRequired
 	ErrUnknownUser      = connect.ErrUnknownUser
 	ErrNotPermitted     = connect.ErrNotPermitted

@@ -20,6 +20,16 @@ CAUSE = [None]          # the child whose bytes are handled now
 PAUSED = []             # children that are not read
 EARLIER = DUE[0]
 
+# How far a program has got that may ask for a password.
+ABSENT = 1           # no program that could ask has started
+BEGUN = 2           # the entered account runs, or the program has ended
+PERHAPS = 3         # it asks, or what it started has ended; if this lasts, it asks
+ASKS = 4            # it has started nothing yet
+HIDDEN = 5          # the process table doesn't show it
+
+LASTING = 0.5       # seconds that PERHAPS has to last
+ASKERS = ['sudo', 'su', 'doas', 'sudo-rs', 'su-rs', 'busybox', 'toybox']        # besides a plan's own program, which may be a script that becomes one of them
+
 
 def after(seconds, fn):
     TIMERS.append([now() + seconds, fn])
@@ -108,7 +118,7 @@ def absolute(env):
     return env
 
 
-def execute(argv, env, tty, wait, warm):
+def execute(argv, env, tty, wait, warm, echo=0):
     """Start argv (bytes), or with warm a copy of this process. Returns (pid, fds of its stdin, stdout, stderr, terminal and the terminal's other side, error)."""
     master = slave = None
     fds = []
@@ -132,6 +142,8 @@ def execute(argv, env, tty, wait, warm):
         import termios      # not everywhere
         mode = termios.tcgetattr(slave)
         mode[3] = mode[3] & ~termios.ECHO       # no answer may come back into an error text
+        if echo:
+            mode[3] = mode[3] | termios.ECHO    # the program that asks turns it off: so it is known to ask
         termios.tcsetattr(slave, termios.TCSANOW, mode)
     for fd in fds:
         private(fd, 1)
@@ -264,8 +276,11 @@ class Child(Stream):
         self.pieces = []        # read behind buf, which is a frame's beginning
         self.have = 0           # bytes of pieces
         self.last = EMPTY       # the end of what the connection printed
-        self.screen = EMPTY     # what came on the terminal since the last answer
-        self.answered = {}
+        self.screen = EMPTY     # the unfinished last line of the terminal, since the last answer
+        self.answered = {}      # hashes of answers
+        self.typing = EMPTY     # what is typed once the program waits for it
+        self.since = 0          # from when the program has looked as if it asked; 0: it doesn't
+        self.pause = 0          # seconds until the program is looked at again; 0: it isn't planned
         self.spoke = 0
         self.launched = self.started = 0
         CHILDREN[id] = ROUTES[id] = self
@@ -278,9 +293,9 @@ class Child(Stream):
         argv = [utf8(a) for a in plan['argv']]
         words = argv[0] + ': '.encode()
         env = dict([(utf8(k), utf8(v)) for k, v in plan['env'].items()])
-        self.pid, w, r, self.err, self.tty, self.slave, why = execute(argv, env, plan['tty'], plan['wait'], plan.get('fork') and not S.calls and same_python(plan.get('python')))
+        self.pid, w, r, self.err, self.tty, self.slave, why = execute(argv, env, plan['tty'], plan['wait'], plan.get('fork') and not S.calls and same_python(plan.get('python')), plan['prompts'])
         waiting = self.out
-        self.started = not plan['wait'] and plan.get('dialogue') in (None, '', 'questions')
+        self.started = not plan['wait'] and plan.get('dialogue') in (None, '', 'questions', 'ask')
         Stream.__init__(self, r, w)
         self.out = waiting
         FDS[r] = self.guarding(self.read)
@@ -457,28 +472,86 @@ class Child(Stream):
 
     def converse(self, data):
         """Answer the prompts of the plan, each once; in a dialogue, let our parent do that."""
-        if self.up:
+        if self.up or self.gone:
             return
-        if self.plan.get('dialogue'):
+        if self.plan.get('dialogue') not in (None, '', 'ask'):
             self.talked += len(data)
             if data and self.listens() and self.talked < 65536:
                 send(self.src, self.reply, data, ITEM)
             return
-        self.screen = (self.screen + data)[-TAIL:]
+        self.screen = (self.screen + data).split('\n'.encode())[-1][-TAIL:]
+        self.question()
+
+    def question(self):
+        """Answer the prompt on the last line, once the program waits for it."""
         for needle, answer in self.plan['prompts']:
             if needle.lower() in self.screen.lower():
-                self.screen = EMPTY
-                if answer is None:
-                    return self.end('unanswered')
-                if needle in self.answered:
-                    return self.end('repeated')
-                self.answered[needle] = 1
-                os.write(self.tty, answer + '\n'.encode())
-                return
+                break
+        else:
+            return
+        if self.typing or not self.is_asking():
+            return
+        self.screen = EMPTY
+        if answer is None and self.plan.get('dialogue') == 'ask':
+            send(self.src, self.reply, needle, ITEM)
+        elif answer is None:
+            self.end('unanswered')
+        elif hash(answer) in self.answered:
+            self.end('repeated')
+        else:
+            self.answered[hash(answer)] = 1
+            os.write(self.tty, answer + '\n'.encode())
+
+    def is_asking(self):
+        """Whether the program waits for an answer now; else it is looked at again later."""
+        led = self.plan.get('dialogue') in ('stdin', 'terminal')      # by Ansible's plugin, for whatever program it has
+        names = None
+        if not led:
+            names = ASKERS + [os.path.basename(self.plan['argv'][0])]
+        state = asking(self.pid, names)
+        if state == HIDDEN:
+            self.end('hidden')
+            return 0
+        if state in (BEGUN, ABSENT) or not led and echoes(self.tty):
+            self.since = 0
+        else:
+            self.since = self.since or now()
+            if state != PERHAPS or now() - self.since >= LASTING:
+                return 1
+        if not self.pause:
+            self.pause = 0.002
+            if state == BEGUN or self.since:
+                self.pause = 0.02
+            after(self.pause, self.look)
+        return 0
+
+    def look(self):
+        self.pause = 0
+        if self.up or self.gone:
+            self.typing = EMPTY
+        elif self.typing:
+            self.type(EMPTY)
+        else:
+            self.question()
+
+    def type(self, data):
+        """Type what our parent says, while the program waits for it."""
+        self.typing += data
+        if not self.is_asking():
+            return
+        data = self.typing
+        self.typing = EMPTY
+        fd = self.tty
+        if self.plan.get('dialogue') == 'stdin':
+            fd = self.w
+        try:
+            os.write(fd, data)
+        except OSError:
+            pass        # it has ended, which is reported
 
     def listens(self):
         """Whether it takes answers: until its interpreter is there, or, if that isn't waited for, until it is up."""
-        return not self.gone and not self.up and (not self.started or self.plan.get('dialogue') == 'questions')
+        return not self.gone and not self.up and (not self.started or self.plan.get('dialogue') in ('questions', 'ask'))
 
     def late(self):
         if not self.up:
@@ -685,6 +758,127 @@ def stopped(pid):
         return 1
 
 
+def echoes(tty):
+    import termios
+    try:
+        return termios.tcgetattr(tty)[3] & termios.ECHO
+    except termios.error:
+        return 1
+
+
+def asking(pid, names):
+    """How far a program has got that process pid is, or has started with our own rights.
+
+    The program is the only process with root's rights, bears one of names (None: any) and has no children.
+    """
+    found = ABSENT
+    look = process
+    if not os.path.exists('/proc/self/stat'):
+        look = listed().get
+    tree = [pid]
+    for p in tree:
+        q = look(p)
+        if not q and exists(p):
+            q = look(p)     # it may have begun meanwhile
+            if not q and exists(p):
+                return HIDDEN
+        name, own, root, ended, children, waited, reads = q or GONE
+        if ended:
+            if p == pid:
+                return BEGUN
+        elif own:
+            tree.extend(children)
+        elif not root or found != ABSENT or children or names is not None and name not in [n[:15] for n in names]:
+            return BEGUN
+        elif waited and not reads:
+            found = PERHAPS
+        else:
+            found = ASKS
+    return found
+
+
+GONE = ('', 0, 0, 1, [], 1, 0)      # what process() returns of one that has ended
+
+
+def exists(pid):
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return sys.exc_info()[1].args[0] != 3      # ESRCH
+    return 1
+
+
+def slurp(path):
+    f = open(path, 'rb')
+    try:
+        return f.read().decode('latin-1')
+    finally:
+        f.close()
+
+
+def process(pid):
+    """What examine() returns; None where it can't be seen."""
+    try:
+        return examine(pid)
+    except (IOError, OSError, LookupError, ValueError):
+        return None
+
+
+def examine(pid):
+    """(name, has our rights, has root's rights from a setuid file, has ended, children, has waited for others, catches what a reader of passwords does)."""
+    dir = '/proc/%d' % pid
+    children = []       # before stat: a child that ends in between is counted there
+    for task in os.listdir(dir + '/task'):
+        try:
+            children.extend(slurp('%s/task/%s/children' % (dir, task)).split())
+        except IOError:         # the kernel has been built without
+            children = below(pid)
+            break
+    stat = slurp(dir + '/stat')
+    end = stat.rindex(')')
+    rest = stat[end + 1:].split()
+    status = dict([l.split(':', 1) for l in slurp(dir + '/status').splitlines() if ':' in l])
+    uid = int(status['Uid'].split()[1])
+    us = os.geteuid()
+    root = uid == 0
+    if root and not us:
+        try:
+            st = os.stat(dir + '/exe')
+            root = st.st_uid == 0 and st.st_mode & int('4000', 8)
+        except OSError:         # it has ended
+            root = 0
+    reads = int(status.get('SigCgt', '0'), 16) >> 20 & 3 == 3    # SIGTTIN and SIGTTOU
+    return stat[stat.index('(') + 1:end], uid == us and not root, root, rest[0] in 'ZX', [int(c) for c in children], rest[8] != '0', reads
+
+
+def below(pid):
+    """Children of a process, by the process table."""
+    found = []
+    for p in os.listdir('/proc'):
+        if p.isdigit():
+            try:
+                if slurp('/proc/%s/stat' % p).split(')')[-1].split()[1] == str(pid):
+                    found.append(p)
+            except IOError:
+                pass
+    return found
+
+
+def listed():
+    """What process() returns, of all processes, where there is no /proc. Nothing counts as a program that asks where we are root."""
+    f = os.popen('ps -A -o pid= -o ppid= -o uid= -o state= -o comm= 2>/dev/null')
+    rows = [l.split(None, 4) for l in f.read().splitlines()]
+    f.close()
+    us = os.geteuid()
+    table = {}
+    for pid, parent, uid, state, name in [r for r in rows if len(r) == 5]:
+        table[int(pid)] = (os.path.basename(name.strip()), int(uid) == us, int(uid) == 0 and us, state[0] == 'Z', [], 1, 0)
+    for pid, parent in [r[:2] for r in rows if len(r) == 5]:
+        if int(parent) in table:
+            table[int(parent)][4].append(int(pid))
+    return table
+
+
 def on_connect(src, reply, kind, data):
     id = unpack('>L', data[:4])[0]
     if kind == ITEM:
@@ -703,13 +897,10 @@ def on_connect(src, reply, kind, data):
 def said_to(child, data):
     """What our parent says in a dialogue."""
     if child and child.launched and child.listens():
-        fd = child.tty
-        if child.plan.get('dialogue') == 'stdin':
-            fd = child.w
-        try:
-            os.write(fd, data)
-        except OSError:
-            pass        # it has ended, which is reported
+        if child.plan['dialogue'] == 'questions':       # of an ssh, whose terminal is its own
+            os.write(child.tty, data)
+        else:
+            child.type(data)
 
 
 def processors():

@@ -46,6 +46,7 @@ var connectKinds = []struct {
 	{mitogen.ErrNotFound, "not-found", ""},
 	{mitogen.ErrNotRunning, "not-running", ""},
 	{mitogen.ErrNoShell, "no-shell", ""},
+	{mitogen.ErrHidden, "processes-hidden", ""},
 	{mitogen.ErrTTYRequired, "tty-required", ""},
 	{mitogen.ErrUnknownUser, "unknown-user", ""},
 	{mitogen.ErrSetup, "setup", ""},

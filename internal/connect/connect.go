@@ -45,8 +45,9 @@ type Plan struct {
 	Alone bool
 }
 
-// A Prompt is one question of the dialogue. The needle is looked for without regard to ASCII case; the answer is typed
-// once, with a newline. A nil answer says that nobody gave one, which fails the connect.
+// A Prompt is one question of the dialogue. The needle is looked for in the unfinished last line, without regard to ASCII
+// case. The answer is typed once, with a newline, and only while the program that asks waits for it: it has turned off the
+// terminal's echo, and has started nothing yet. A nil answer says that there is none, which fails the connect.
 type Prompt struct {
 	Needle []byte
 	Answer []byte
@@ -70,6 +71,7 @@ const (
 	TalkStdin                 // whoever has the engine connect; answers are written to stdin, before all else
 	TalkTerminal              // the same, typed on the terminal
 	TalkQuestions             // the same, but what is shown elsewhere than on the terminal is no question, and nothing waits for the answers
+	TalkAsk                   // Prompts; what they have no answer to is asked, and its answer typed if the program still waits for it
 )
 
 // A method is an entry of the table: all there is to know about one way in.
@@ -206,8 +208,22 @@ func (h Hop) Plan(boot []string, opt Options, here bool) (Plan, error) {
 	if err != nil {
 		return Plan{}, fmt.Errorf("plan hop %s: %w", h, err)
 	}
+	for _, q := range p.Prompts {
+		if err := CheckAnswer(string(q.Answer)); err != nil {
+			return Plan{}, fmt.Errorf("plan hop %s: %w", h, err)
+		}
+	}
 	p.Name, p.Method, p.Timeout, p.Near, p.Alone = h.String(), h.Method, opt.timeout(), m.near, !m.near
 	return p, nil
+}
+
+// Mask returns a Mask of the plan's answers.
+func (p Plan) Mask() *Mask {
+	m := &Mask{}
+	for _, q := range p.Prompts {
+		m.Add(string(q.Answer))
+	}
+	return m
 }
 
 // String shows the command, without environment and answers.

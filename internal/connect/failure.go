@@ -22,6 +22,7 @@ const (
 	WhatTimeout    = "timeout"    // no context in time
 	WhatRepeated   = "repeated"   // a prompt came again: the answer was wrong
 	WhatUnanswered = "unanswered" // a prompt that nobody has an answer to
+	WhatHidden     = "hidden"     // a prompt, but the process table doesn't show whose
 	WhatForeign    = "foreign"    // a broken frame
 	WhatCancelled  = "cancelled"  // given up by us; never on the wire
 )
@@ -42,6 +43,7 @@ var (
 	ErrPasswordRequired = errors.New("password required")
 	ErrSudoPassword     = errors.New("wrong sudo password")
 	ErrNotInSudoers     = errors.New("not allowed by sudoers")
+	ErrHidden           = errors.New("password not typed, as the process table doesn't show which program asks")
 	ErrTTYRequired      = errors.New("terminal required")
 	ErrUnknownUser      = errors.New("unknown user")
 	ErrNotPermitted     = errors.New("not permitted")
@@ -80,6 +82,7 @@ var kinds = map[error]advice{
 	ErrPasswordRequired: {PhaseLogin, "give the password or passphrase"},
 	ErrSudoPassword:     {PhaseLogin, "give the right password of the user who calls sudo"},
 	ErrNotInSudoers:     {PhaseLogin, "allow it in sudoers there"},
+	ErrHidden:           {PhaseLogin, "let the account see others' processes (mount /proc without hidepid), or let the program ask nothing"},
 	ErrTTYRequired:      {PhaseLogin, "sudo found no terminal: check requiretty and the limit of pseudo-terminals there"},
 	ErrUnknownUser:      {PhaseLogin, "check the user's name"},
 	ErrNotPermitted:     {PhaseLogin, "allow it there, or take a user who may"},
@@ -236,6 +239,7 @@ var noShell = []string{"executable file not found", "failed to run command", "no
 var certain = map[string]error{
 	WhatTimeout:   ErrTimeout,
 	WhatForeign:   ErrForeign,
+	WhatHidden:    ErrHidden,
 	WhatCancelled: ErrCancelled,
 }
 

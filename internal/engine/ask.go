@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -13,7 +12,6 @@ import (
 	"github.com/mitogen-go/mitogen/internal/askpass"
 	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/secret"
-	"github.com/mitogen-go/mitogen/internal/spawn"
 )
 
 // promptKey is the key of a context.Context for the function that is asked about what is started.
@@ -72,6 +70,7 @@ type asker struct {
 	secrets secret.Source // nil: there is nothing
 	place   secret.Place
 	ctx     context.Context
+	hide    func(secret string) // has it hidden in texts
 	hop     string
 	where   string // the target up to it
 	asking  atomic.Int32
@@ -88,7 +87,7 @@ func (e *Engine) asker(ctx context.Context, plan connect.Plan) *asker {
 	if prompt == nil && from.source == nil || plan.Method == "ssh" || !unanswered(plan) { // ssh asks by askpass
 		return nil
 	}
-	a := &asker{prompt: prompt, secrets: from.source, place: placeOf(from.target, plan), ctx: ctx, hop: plan.Name, where: plan.Name}
+	a := &asker{prompt: prompt, secrets: from.source, hide: e.mask.Add, place: placeOf(from.target, plan), ctx: ctx, hop: plan.Name, where: plan.Name}
 	a.answer = e.auditAnswers(cmp.Or(from.target, plan.Name), a.find)
 	return a
 }
@@ -143,6 +142,7 @@ func (a *asker) find(ctx context.Context, p askpass.Prompt) (string, error) {
 	case err != nil:
 		return "", err
 	case s != "":
+		a.hide(string(s))
 		return string(s), nil
 	case a.prompt == nil:
 		return "", errNoSecret
@@ -200,8 +200,9 @@ func (a *asker) amend(f connect.Failure) connect.Failure {
 // askPatience is what a connect by a hop may take where a person may be asked.
 const askPatience = 5 * time.Minute
 
-// converse makes a plan that a hop carries out one whose dialogue we lead, if somebody may have to be asked. talk is to be called before
-// the plan is sent.
+// converse has the hop that carries out a plan ask us for what the plan has no answer to, if a person can
+// be asked. The hop asks when its program is known to wait for the answer. converse is to be called
+// before the plan is sent.
 func (e *Engine) converse(c *Context, plan *connect.Plan) {
 	ctx, cancel := context.WithCancel(withSecrets(withPrompt(e.base, c.prompt), c.secrets, c.name))
 	a := e.asker(ctx, *plan)
@@ -210,47 +211,41 @@ func (e *Engine) converse(c *Context, plan *connect.Plan) {
 		return
 	}
 	a.where = c.name
-	said := make(chan []byte, 64)
-	d := spawn.NewDialogue(plan.Prompts)
-	plan.Talk, plan.Prompts = connect.TalkTerminal, nil
+	asked := make(chan struct{}, 1)
+	plan.Talk = connect.TalkAsk
 	if plan.Timeout > 0 {
 		plan.Timeout = max(plan.Timeout, askPatience)
 	}
-	c.talk = func(text []byte) {
+	c.talk = func([]byte) {
 		select {
-		case said <- text:
-		default: // more than a program says that asks for something
+		case asked <- struct{}{}:
+		default: // it is being answered
 		}
 	}
-	e.jobs.Add(1)
-	go func() {
-		defer e.jobs.Done()
+	e.jobs.Go(func() {
 		defer cancel()
 		for {
 			select {
-			case text := <-said:
-				e.reply(c, a, d, text)
+			case <-asked:
+				e.reply(c, a)
 			case <-c.ready:
 				return
 			case <-c.done:
 				return
 			}
 		}
-	}()
+	})
 }
 
-// reply answers what a hop's program has said.
-func (e *Engine) reply(c *Context, a *asker, d *spawn.Dialogue, text []byte) {
-	answers, problem := d.Feed(text)
-	if problem == connect.WhatUnanswered {
-		if s, err := a.ask(); err == nil {
-			answers, problem = append(answers, []byte(s)), ""
-		}
+// reply answers what a hop's program asks.
+func (e *Engine) reply(c *Context, a *asker) {
+	answer, err := a.ask()
+	if err == nil {
+		err = connect.CheckAnswer(answer)
 	}
-	for _, s := range answers {
-		c.Say(append(bytes.Clone(s), '\n'))
+	if err != nil {
+		e.lose(c, failure(c, a.amend(connect.Failure{What: connect.WhatUnanswered})), true)
+		return
 	}
-	if problem != "" {
-		e.lose(c, failure(c, a.amend(connect.Failure{What: problem})), true)
-	}
+	c.Say([]byte(answer + "\n"))
 }

@@ -136,7 +136,7 @@ func connectDict(p connect.Plan, head []byte, with []any) map[string]any {
 		timeout = p.Timeout.Seconds()
 	}
 	return map[string]any{"name": p.Name, "argv": p.Argv, "env": env, "tty": p.TTY, "wait": p.Wait, "prompts": prompts,
-		"timeout": timeout, "fork": p.Fork, "python": p.Python, "near": p.Near, "head": head, "with": with, "dialogue": [...]string{"", "stdin", "terminal", "questions"}[p.Talk]}
+		"timeout": timeout, "fork": p.Fork, "python": p.Python, "near": p.Near, "head": head, "with": with, "dialogue": [...]string{"", "stdin", "terminal", "questions", "ask"}[p.Talk]}
 }
 
 // connecting is the owner of a CONNECT request. HELLO ends it, or an answer: why there will be no HELLO.

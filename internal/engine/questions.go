@@ -33,7 +33,7 @@ func (e *Engine) questions(c *Context, plan *connect.Plan, ssh connect.SSHOption
 	s := &screen{pieces: make(chan []byte, 64)}
 	c.talk = s.show
 	hop := plan.Name + ", by ssh on " + c.parent.name
-	e.jobs.Go(func() { c.answerQuestions(s, a, e.auditAnswers(c.name, a.Answer), hop) })
+	e.jobs.Go(func() { c.answerQuestions(s, a, e.auditAnswers(c.name, e.concealed(a.Answer)), hop) })
 }
 
 // passwords returns what has secrets for c's ssh, which its hop starts; nil: there is nothing. A

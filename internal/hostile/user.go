@@ -36,6 +36,11 @@ var listenScript string
 //go:embed swap.py
 var swapScript string
 
+// Beg is the script of an account that begs for the password of the one that enters it.
+//
+//go:embed beg.py
+var Beg string
+
 // Rounds returns how often a test repeats what only chance decides: few for `make test`, many for
 // `make hostile`.
 func Rounds(few, many int) int {

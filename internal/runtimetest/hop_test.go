@@ -221,9 +221,10 @@ func TestConnectFails(t *testing.T) {
 }
 
 func TestDialogue(t *testing.T) {
-	const ask = `printf '%s' "$0" >/dev/null; printf 'Password: ' >/dev/tty; read x </dev/tty; `
+	const ask = `printf '%s' "$0" >/dev/null; stty -echo </dev/tty; printf 'Password: ' >/dev/tty; read x </dev/tty; `
 	// run starts a context behind script.
 	run := func(l *link, script string, prompts ...any) (wire.ContextID, *pending) {
+		l.believe()
 		id := l.newID()
 		return id, l.connect(first, id, l.plan(first, id, l.py).dialogue(script, prompts...))
 	}
@@ -264,7 +265,8 @@ func TestDialogue(t *testing.T) {
 			id := l.newID()
 			p := l.plan(first, id, l.py)
 			p["argv"], p["wait"] = boot.Command([]string{l.py.Path}, boot.Terminal), true
-			l.connect(first, id, p.dialogue(`printf 'Password: '; read x; test "$x" = hush || exit 4`, prompt("password:", "hush")))
+			l.believe()
+			l.connect(first, id, p.dialogue(`stty -echo; printf 'Password: '; read x; test "$x" = hush || exit 4`, prompt("password:", "hush")))
 			l.arrives(id)
 			all := make([]byte, 300_000)
 			for i := range all {

@@ -11,9 +11,12 @@ import (
 
 // replay is a program that shows what was recorded, a byte at a time, and wants the recorded answer; it becomes a context if that was right.
 const replay = `
-import binascii, os, sys
+import binascii, os, sys, termios
 before, after, answer = [binascii.a2b_base64(a) for a in sys.argv[1:4]]
 t = os.open('/dev/tty', os.O_RDWR)
+mode = termios.tcgetattr(t)
+mode[3] = mode[3] & ~termios.ECHO
+termios.tcsetattr(t, termios.TCSANOW, mode)
 for i in range(len(before)):
     os.write(t, before[i:i + 1])
 if os.read(t, 100).rstrip() != answer:
@@ -57,6 +60,7 @@ func TestSessions(t *testing.T) {
 			if s.Case == "question" {
 				p["prompts"] = []any{prompt(needle, nil)}
 			}
+			l.believe()
 			c := l.connect(first, id, p)
 			switch {
 			case s.Case == "right":

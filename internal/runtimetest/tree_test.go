@@ -33,6 +33,20 @@ func (p plan) dialogue(script string, prompts ...any) plan {
 	return p
 }
 
+// learnsToSpawn has the first context load what makes it a hop.
+func (l *link) learnsToSpawn() {
+	l.t.Helper()
+	l.push(first, "_mitogen_spawn")
+	l.send(wire.Frame{Dst: first, Handle: wire.Kill, Payload: wire.AppendU32(nil, uint32(1<<30))}) // there is no such child
+}
+
+// believe has the first context take every program for one that asks: those of tests aren't setuid.
+func (l *link) believe() {
+	l.t.Helper()
+	l.learnsToSpawn()
+	l.call("rt:execute", "import _mitogen as m\nm.asking = lambda pid, names: m.ASKS").value()
+}
+
 // prompt is an element of a plan's prompts; a nil answer is none.
 func prompt(needle string, answer any) pickle.Tuple {
 	if s, ok := answer.(string); ok {

@@ -20,7 +20,8 @@ type channels struct {
 	tty    *terminal
 }
 
-// A terminal is a pseudo-terminal that doesn't echo. We keep a slave of our own as well: else the master would report
+// A terminal is a pseudo-terminal. It echoes where questions on it are to be answered: a program
+// that asks for a password is known by its turning that off. We keep a slave of our own as well: else the master would report
 // the end whenever the child happens to have no other open, as sudo when it starts.
 type terminal struct {
 	master, slave *os.File
@@ -48,7 +49,7 @@ func openChannels(plan connect.Plan, opt Options) (c *channels, err error) {
 		}
 	}()
 	if plan.TTY {
-		if c.tty, err = openTerminal(); err != nil {
+		if c.tty, err = openTerminal(len(plan.Prompts) > 0); err != nil {
 			return nil, fmt.Errorf("open terminal: %w", err)
 		}
 	}

@@ -7,15 +7,15 @@ import (
 	"github.com/mitogen-go/mitogen/internal/connect"
 )
 
-// A Dialogue finds prompts in what a terminal shows, however it is cut into pieces. It does no I/O.
+// A Dialogue finds the question on the unfinished last line of what a terminal shows, however the
+// text is cut into pieces. It does no I/O, and does not know who has written the text.
 type Dialogue struct {
 	sync.Mutex // for those who share it
 
 	prompts []connect.Prompt
 	needles [][]byte // in lower case
 	seen    []bool
-	rest    []byte // lower case; could be the beginning of a needle
-	longest int
+	line    []byte // lower case, without its beginning if it is long
 }
 
 // NewDialogue makes one of a plan's prompts.
@@ -23,45 +23,55 @@ func NewDialogue(prompts []connect.Prompt) *Dialogue {
 	d := &Dialogue{prompts: prompts, seen: make([]bool, len(prompts))}
 	for _, p := range prompts {
 		d.needles = append(d.needles, lower(p.Needle))
-		d.longest = max(d.longest, len(p.Needle))
 	}
 	return d
 }
 
-// Feed takes what was shown and returns what to type, a line each, and how the dialogue failed, if it did: after WhatUnanswered it can go
-// on, should somebody have an answer after all.
-func (d *Dialogue) Feed(b []byte) (answers [][]byte, problem string) {
-	text := append(d.rest, lower(b)...)
-	for {
-		i, end := d.next(text)
-		if i < 0 {
-			break
-		}
-		text = text[end:]
-		switch {
-		case d.prompts[i].Answer == nil:
-			d.rest = bytes.Clone(text)
-			return answers, connect.WhatUnanswered
-		case d.seen[i]:
-			return answers, connect.WhatRepeated
-		}
-		d.seen[i] = true
-		answers = append(answers, d.prompts[i].Answer)
+// Feed takes what was shown.
+func (d *Dialogue) Feed(b []byte) {
+	if end := bytes.LastIndexByte(b, '\n'); end >= 0 {
+		d.line, b = d.line[:0], b[end+1:]
 	}
-	keep := min(len(text), max(0, d.longest-1))
-	d.rest = bytes.Clone(text[len(text)-keep:])
-	return answers, ""
+	d.line = append(d.line, lower(b)...)
+	if over := len(d.line) - connect.TextLimit; over > 0 {
+		d.line = append(d.line[:0], d.line[over:]...)
+	}
 }
 
-// next finds the first needle in text: its index, and where it ends.
-func (d *Dialogue) next(text []byte) (which, end int) {
-	which, first := -1, len(text)
-	for i, n := range d.needles {
-		if at := bytes.Index(text, n); at >= 0 && at < first && len(n) > 0 {
-			which, first, end = i, at, at+len(n)
+// Asked tells whether the last line is a question.
+func (d *Dialogue) Asked() bool { return d.first() >= 0 }
+
+// Answer returns what to type for the question, and takes the question away. It returns a problem
+// (one of package connect's What constants) instead for a question without an answer, and for one
+// whose answer was typed before. After WhatUnanswered the dialogue can go on.
+func (d *Dialogue) Answer() (answer []byte, problem string) {
+	i := d.first()
+	if i < 0 {
+		return nil, ""
+	}
+	d.line = d.line[:0]
+	answer = d.prompts[i].Answer
+	if answer == nil {
+		return nil, connect.WhatUnanswered
+	}
+	for j, seen := range d.seen {
+		if seen && bytes.Equal(d.prompts[j].Answer, answer) {
+			return nil, connect.WhatRepeated
 		}
 	}
-	return which, end
+	d.seen[i] = true
+	return answer, ""
+}
+
+// first finds the first needle in the line: its index, or -1.
+func (d *Dialogue) first() int {
+	which, first := -1, len(d.line)
+	for i, n := range d.needles {
+		if at := bytes.Index(d.line, n); at >= 0 && at < first && len(n) > 0 {
+			which, first = i, at
+		}
+	}
+	return which
 }
 
 // lower is for ASCII only, and so keeps lengths.

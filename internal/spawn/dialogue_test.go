@@ -12,33 +12,41 @@ import (
 
 var testPrompts = []connect.Prompt{
 	{Needle: []byte("Password:"), Answer: []byte("pw")},
+	{Needle: []byte("secret word:"), Answer: []byte("pw")},
 	{Needle: []byte("passphrase for"), Answer: []byte("pp")},
 	{Needle: []byte("(yes/no")},
 }
 
+// A bar stands where the program waits: only there is a question answered.
 func TestDialogue(t *testing.T) {
 	for _, tt := range []struct{ in, answers, problem string }{
 		{"", "", ""},
-		{"Welcome\r\nme@h's password: ", "pw", ""},
-		{"PASSWORD:", "pw", ""},
-		{"passpassword:", "pw", ""},
-		{"Enter passphrase for 'k': \r\npassword: ", "pp pw", ""},
-		{"password: \r\npassphrase for k", "pw pp", ""},
-		{"password: \r\nSorry.\r\npassword: ", "pw", connect.WhatRepeated},
-		{"really (yes/no/[fingerprint])? ", "", connect.WhatUnanswered},
-		{"password: really (yes/no)? ", "pw", connect.WhatUnanswered},
+		{"Welcome\r\nme@h's password: |", "pw", ""},
+		{"PASSWORD:|", "pw", ""},
+		{"passpassword:|", "pw", ""},
+		{"pass\r\nword:|", "", ""},
+		{"Your password: is old\r\n|", "", ""},
+		{"Your password: is old\r\nToken: |", "", ""},
+		{"Your password: is old\r\nPassword: |", "pw", ""},
+		{"Enter passphrase for 'k': |\r\npassword: |", "pp pw", ""},
+		{"password: |\r\npassphrase for k|", "pw pp", ""},
+		{"password: |\r\nSorry.\r\npassword: |", "pw", connect.WhatRepeated},
+		{"password: |password: |", "pw", connect.WhatRepeated},
+		{"secret word: |\r\npassword: |", "pw", connect.WhatRepeated},
+		{"really (yes/no/[fingerprint])? |", "", connect.WhatUnanswered},
+		{"password: |\r\nreally (yes/no)? |", "pw", connect.WhatUnanswered},
 	} {
 		for _, size := range []int{1, 2, 3, 7, 1000} {
 			answers, problem := converse(NewDialogue(testPrompts), tt.in, func() int { return size })
 			if answers != tt.answers || problem != tt.problem {
-				t.Errorf("%q in pieces of %d: %q, %q", tt.in, size, answers, problem)
+				t.Errorf("%q in pieces of %d: got %q, %q, want %q, %q", tt.in, size, answers, problem, tt.answers, tt.problem)
 			}
 		}
 		r := rand.New(rand.NewPCG(1, 2))
 		for range 100 {
 			answers, problem := converse(NewDialogue(testPrompts), tt.in, func() int { return 1 + r.IntN(12) })
 			if answers != tt.answers || problem != tt.problem {
-				t.Errorf("%q in random pieces: %q, %q", tt.in, answers, problem)
+				t.Errorf("%q in random pieces: got %q, %q, want %q, %q", tt.in, answers, problem, tt.answers, tt.problem)
 			}
 		}
 	}
@@ -47,14 +55,18 @@ func TestDialogue(t *testing.T) {
 // converse feeds text in pieces until there is a problem.
 func converse(d *Dialogue, text string, size func() int) (answers, problem string) {
 	var all []string
-	for text != "" && problem == "" {
-		n := min(size(), len(text))
-		var got [][]byte
-		got, problem = d.Feed([]byte(text[:n]))
-		for _, a := range got {
-			all = append(all, string(a))
+	for shown := range strings.SplitSeq(text, "|") {
+		for shown != "" {
+			n := min(size(), len(shown))
+			d.Feed([]byte(shown[:n]))
+			shown = shown[n:]
 		}
-		text = text[n:]
+		for d.Asked() && problem == "" {
+			var answer []byte
+			if answer, problem = d.Answer(); answer != nil {
+				all = append(all, string(answer))
+			}
+		}
 	}
 	return strings.Join(all, " "), problem
 }
@@ -62,11 +74,12 @@ func converse(d *Dialogue, text string, size func() int) (answers, problem strin
 func TestDialogueKeepsLittle(t *testing.T) {
 	d := NewDialogue(testPrompts)
 	d.Feed(bytes.Repeat([]byte("passphrase fo "), 100000))
-	if len(d.rest) >= d.longest {
-		t.Errorf("%d bytes kept", len(d.rest))
+	if len(d.line) > connect.TextLimit {
+		t.Errorf("%d bytes kept", len(d.line))
 	}
-	if answers, problem := NewDialogue(nil).Feed([]byte("password:")); answers != nil || problem != "" {
-		t.Errorf("without prompts: %q %q", answers, problem)
+	d = NewDialogue(nil)
+	if d.Feed([]byte("password:")); d.Asked() {
+		t.Error("without prompts: asked")
 	}
 }
 
@@ -108,21 +121,17 @@ func TestPAMInAllLanguages(t *testing.T) {
 		shown := []byte("You have mail.\r\n" + prompt)
 		for cut := range len(shown) {
 			d := NewDialogue(plan.Prompts)
-			var typed [][]byte
-			for _, piece := range [][]byte{shown[:cut], shown[cut:]} {
-				answers, problem := d.Feed(piece)
-				if problem != "" {
-					t.Fatalf("%s: %q, cut at %d: %s", language, shown, cut, problem)
-				}
-				typed = append(typed, answers...)
-			}
-			if len(typed) != 1 || string(typed[0]) != "pw" {
-				t.Fatalf("%s: %q, cut at %d: typed %q", language, shown, cut, typed)
+			d.Feed(shown[:cut])
+			d.Feed(shown[cut:])
+			if typed, problem := d.Answer(); string(typed) != "pw" || problem != "" || d.Asked() {
+				t.Fatalf("%s: %q, cut at %d: got %q, %q, want the password once", language, shown, cut, typed, problem)
 			}
 		}
 		d := NewDialogue(plan.Prompts)
 		d.Feed(shown)
-		if _, problem := d.Feed([]byte("\r\nsu: Authentication failure\r\n" + prompt)); problem != connect.WhatRepeated {
+		d.Answer()
+		d.Feed([]byte("\r\nsu: Authentication failure\r\n" + prompt))
+		if _, problem := d.Answer(); problem != connect.WhatRepeated {
 			t.Errorf("%s: asked again: %q", language, problem)
 		}
 	}

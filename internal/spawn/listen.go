@@ -13,9 +13,9 @@ import (
 // A listener takes what comes on stderr or terminal. It belongs to the goroutine that reads.
 type listener struct {
 	p    *Process
-	copy io.Writer // nil: none
-	talk *Dialogue // nil: none
-	line []byte    // begun after Connected
+	copy io.Writer     // nil: none
+	talk *conversation // nil: none
+	line []byte        // begun after Connected
 }
 
 // listen reads f until its end. f may be in another process's hands when ours has ended; then reap's deadline is the
@@ -71,26 +71,7 @@ func (l *listener) hear(b []byte) {
 	case connected:
 		l.split(b)
 	case l.talk != nil:
-		l.answer(b)
-	}
-}
-
-// answer carries on the dialogue.
-func (l *listener) answer(b []byte) {
-	l.talk.Lock()
-	defer l.talk.Unlock()
-	answers, problem := l.talk.Feed(b)
-	if problem == connect.WhatUnanswered && l.p.opt.Ask != nil {
-		if a, err := l.p.opt.Ask(); err == nil {
-			answers, problem = append(answers, []byte(a)), ""
-		}
-	}
-	for _, a := range answers {
-		l.p.tty.master.SetWriteDeadline(time.Now().Add(5 * time.Second))
-		l.p.tty.master.Write(append(bytes.Clone(a), '\n'))
-	}
-	if problem != "" {
-		l.p.Fail(problem)
+		l.talk.hear(b)
 	}
 }
 

@@ -26,27 +26,26 @@ func TestSessions(t *testing.T) {
 			}
 			for cut := range len(before) {
 				d := NewDialogue(plan.Prompts)
-				first, problem := d.Feed([]byte(before[:cut]))
-				second, then := d.Feed([]byte(before[cut:]))
+				d.Feed([]byte(before[:cut]))
+				d.Feed([]byte(before[cut:]))
+				typed, problem := d.Answer()
 				if s.Case == "question" {
-					if problem+then != connect.WhatUnanswered {
-						t.Fatalf("cut at %d: %q", cut, problem+then)
+					if problem != connect.WhatUnanswered {
+						t.Fatalf("cut at %d: %q", cut, problem)
 					}
 					continue
 				}
-				typed := append(first, second...)
-				if problem+then != "" || len(typed) != 1 || string(typed[0]) != password {
-					t.Fatalf("cut at %d: typed %q, %q", cut, typed, problem+then)
+				if problem != "" || string(typed) != password || d.Asked() {
+					t.Fatalf("cut at %d: typed %q, %q", cut, typed, problem)
 				}
 			}
 			for cut := range len(after) {
 				d := NewDialogue(plan.Prompts)
-				var problem string
-				for _, piece := range []string{before, after[:cut], after[cut:]} {
-					if problem == "" {
-						_, problem = d.Feed([]byte(piece))
-					}
-				}
+				d.Feed([]byte(before))
+				d.Answer()
+				d.Feed([]byte(after[:cut]))
+				d.Feed([]byte(after[cut:]))
+				_, problem := d.Answer()
 				if again := s.Program == "sudo" && s.Case == "wrong"; s.Case != "question" && (problem == connect.WhatRepeated) != again {
 					t.Fatalf("cut at %d of the end: %q", cut, problem)
 				}

@@ -43,9 +43,12 @@ type Options struct {
 	// Busy says that a person is being asked something. The timeout starts again then.
 	Busy func() bool
 
-	// Ask answers a prompt of the terminal that the plan has no answer to; nil: that fails the connect. It is called by the goroutine that
-	// reads the terminal.
+	// Ask answers a prompt of the terminal that the plan has no answer to; nil: that fails the connect.
+	// It is called once the program is known to wait for the answer, and may block.
 	Ask func() (string, error)
+
+	// asking says, in a test whose programs are not setuid, how far they have got.
+	asking func() asking
 
 	// Background lets processes of the child's group live on when the child has ended by itself.
 	Background bool
@@ -56,13 +59,15 @@ type Process struct {
 	Stdin  *os.File // write end; non-blocking, deadlines work; closed by Close
 	Stdout *os.File // read end, likewise
 
-	plan   connect.Plan  // static
-	opt    Options       // static
-	proc   *os.Process   // static
-	pid    int           // static; also the process group's id
-	stderr *os.File      // static
-	tty    *terminal     // static; nil: none
-	done   chan struct{} // closed by reap
+	plan    connect.Plan  // static
+	opt     Options       // static
+	proc    *os.Process   // static
+	pid     int           // static; also the process group's id
+	stderr  *os.File      // static
+	tty     *terminal     // static; nil: none
+	secrets *connect.Mask // static; of the plan's answers
+	talk    *conversation // static; nil: none
+	done    chan struct{} // closed by reap
 
 	readers sync.WaitGroup
 
@@ -102,7 +107,7 @@ func Start(ctx context.Context, plan connect.Plan, opt Options) (*Process, error
 	}
 	p := &Process{
 		Stdin: c.stdin, Stdout: c.stdout,
-		plan: plan, opt: opt, proc: proc, pid: proc.Pid, stderr: c.stderr, tty: c.tty, done: make(chan struct{}),
+		plan: plan, opt: opt, proc: proc, pid: proc.Pid, stderr: c.stderr, tty: c.tty, secrets: plan.Mask(), done: make(chan struct{}),
 	}
 	p.begin(ctx)
 	return p, nil
@@ -133,7 +138,9 @@ func (p *Process) begin(ctx context.Context) {
 	p.readers.Add(1)
 	said := &listener{p: p, copy: p.opt.Stderr}
 	if p.tty != nil {
-		shown := &listener{p: p, talk: NewDialogue(p.plan.Prompts)}
+		p.talk = newConversation(p)
+		p.plan.Prompts = nil // it has them
+		shown := &listener{p: p, talk: p.talk}
 		if p.plan.Wait {
 			said.talk = shown.talk // PAM's questions to a standard input that is a terminal come on stderr
 		}
@@ -201,6 +208,9 @@ func (p *Process) Connected() {
 	defer p.mu.Unlock()
 	p.connected = true
 	p.stopWatchLocked()
+	if p.talk != nil {
+		p.talk.forget()
+	}
 }
 
 func (p *Process) stopWatchLocked() {
@@ -221,13 +231,7 @@ func (p *Process) Note(noise []byte) {
 func (p *Process) Text() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	text := string(p.tail)
-	for _, q := range p.plan.Prompts {
-		if len(q.Answer) >= 4 { // shorter ones are in anything
-			text = strings.ReplaceAll(text, string(q.Answer), "***")
-		}
-	}
-	return text
+	return p.secrets.Hide(string(p.tail))
 }
 
 // Fail records why the connect failed (one of the What constants of package connect) and kills the process. After

@@ -129,11 +129,11 @@ print(fds, [m and stat.S_IFMT(m) for m in modes] == [stat.S_IFIFO, stat.S_IFIFO,
 }
 
 func TestTerminal(t *testing.T) {
-	plan := sh(`test -t 0 && exit 9; exec 3<&-; printf 'Your PASS' >/dev/tty; sleep 0.05; printf 'word: ' >/dev/tty; ` +
+	plan := sh(`test -t 0 && exit 9; exec 3<&-; stty -echo </dev/tty; printf 'Your PASS' >/dev/tty; sleep 0.05; printf 'word: ' >/dev/tty; ` +
 		`read a </dev/tty; echo "[$a]"; tty </dev/tty >&2; ps -o tpgid=,pgid= -p $$`)
 	plan.TTY = true
 	plan.Prompts = []connect.Prompt{{Needle: []byte("password:"), Answer: []byte("sesame")}}
-	p := run(t, plan, Options{})
+	p := run(t, plan, Options{asking: always})
 	out := strings.Fields(readAll(t, p.Stdout))
 	if len(out) != 3 || out[0] != "[sesame]" || out[1] != out[2] {
 		t.Errorf("stdout %q", out)
@@ -142,6 +142,9 @@ func TestTerminal(t *testing.T) {
 		t.Errorf("status %d, text %q", p.Status(), p.Text())
 	}
 }
+
+// always is for programs of tests, which are not setuid.
+func always() asking { return asks }
 
 func TestTerminalAsStdin(t *testing.T) {
 	plan := sh(`stty raw; printf MITO-EC0; head -c 3`)
@@ -171,7 +174,7 @@ func TestDialogueFailures(t *testing.T) {
 			plan := sh(tt.script)
 			plan.TTY = true
 			plan.Prompts = []connect.Prompt{{Needle: []byte("password:"), Answer: tt.answer}}
-			p := run(t, plan, Options{})
+			p := run(t, plan, Options{asking: always})
 			<-p.Done()
 			if f := p.Failure(); f.What != tt.want || !strings.Contains(f.Text, "password: ") {
 				t.Errorf("%+v", f)

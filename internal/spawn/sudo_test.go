@@ -19,6 +19,11 @@ import (
 // become carries out a plan for sudo, as one of the lab's users, with a command instead of a context.
 func become(t *testing.T, user, target string, opt connect.Options, script string) *Process {
 	t.Helper()
+	return run(t, becomePlan(t, user, target, opt, script), Options{})
+}
+
+func becomePlan(t *testing.T, user, target string, opt connect.Options, script string) connect.Plan {
+	t.Helper()
 	hop, err := connect.ParseHop(target)
 	if err != nil {
 		t.Fatal(err)
@@ -30,7 +35,7 @@ func become(t *testing.T, user, target string, opt connect.Options, script strin
 	if user != "root" {
 		plan.Argv = lab.As(user, plan.Argv...)
 	}
-	return run(t, plan, Options{})
+	return plan
 }
 
 func TestSudo(t *testing.T) {
@@ -275,6 +280,7 @@ func TestRealSudoRS(t *testing.T) {
 
 // sudo-rs puts the prompt into one of its own, whose end is localised, and shows stars.
 const sudoRS = `#!/bin/sh
+stty -echo </dev/tty
 printf '[sudo: %s] Mot de passe : ' "$2" >/dev/tty
 read word </dev/tty
 printf '***\n' >/dev/tty
@@ -293,7 +299,8 @@ func TestSudoRS(t *testing.T) {
 		t.Fatal(err)
 	}
 	for word, want := range map[connect.Secret]error{"right": nil, "wrong": connect.ErrSudoPassword, "": connect.ErrPasswordRequired} {
-		p := become(t, "root", "sudo", connect.Options{Sudo: connect.SudoOptions{Path: fake, Password: word}}, "echo in")
+		plan := becomePlan(t, "root", "sudo", connect.Options{Sudo: connect.SudoOptions{Path: fake, Password: word}}, "echo in")
+		p := run(t, plan, Options{asking: always})
 		out := readAll(t, p.Stdout)
 		p.Wait()
 		if want == nil && out != "in\n" || want != nil && !errors.Is(p.Err(), want) {

@@ -13,18 +13,21 @@ import (
 )
 
 // openTerminal makes a master that blocks, whatever deadline is set: its reader ends with the last slave's close.
-func openTerminal() (*terminal, error) {
+func openTerminal(echo bool) (*terminal, error) {
 	master, slave, err := pty.Open()
 	if err != nil {
 		return nil, err
 	}
-	if err := echoOff(int(slave.Fd()), unix.TIOCGETA, unix.TIOCSETA); err != nil {
+	if err := setEcho(int(slave.Fd()), echo); err != nil {
 		master.Close()
 		slave.Close()
 		return nil, err
 	}
 	return &terminal{master: master, slave: slave}, nil
 }
+
+// The ioctls that get and set a terminal's mode.
+const ioctlGet, ioctlSet = unix.TIOCGETA, unix.TIOCSETA
 
 // beforeHangUp interrupts whoever asks on the terminal. Closing the master would wait for its reader to return.
 func beforeHangUp(master *os.File) { master.Write([]byte{3}) }

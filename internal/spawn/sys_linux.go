@@ -14,13 +14,13 @@ import (
 func dieWithUs(attr *syscall.SysProcAttr) { attr.Pdeathsig = syscall.SIGKILL }
 
 // openTerminal opens a master that works with the poller, unlike the one that packages make.
-func openTerminal() (*terminal, error) {
+func openTerminal(echo bool) (*terminal, error) {
 	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
 	master := os.NewFile(uintptr(fd), "/dev/ptmx")
-	slave, err := openSlave(fd)
+	slave, err := openSlave(fd, echo)
 	if err != nil {
 		master.Close()
 		return nil, err
@@ -28,7 +28,7 @@ func openTerminal() (*terminal, error) {
 	return &terminal{master: master, slave: slave}, nil
 }
 
-func openSlave(master int) (*os.File, error) {
+func openSlave(master int, echo bool) (*os.File, error) {
 	if err := unix.IoctlSetPointerInt(master, unix.TIOCSPTLCK, 0); err != nil {
 		return nil, fmt.Errorf("unlock: %w", err)
 	}
@@ -40,12 +40,15 @@ func openSlave(master int) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := echoOff(fd, unix.TCGETS, unix.TCSETS); err != nil {
+	if err := setEcho(fd, echo); err != nil {
 		unix.Close(fd)
 		return nil, err
 	}
 	return os.NewFile(uintptr(fd), "tty"), nil
 }
+
+// The ioctls that get and set a terminal's mode.
+const ioctlGet, ioctlSet = unix.TCGETS, unix.TCSETS
 
 // beforeHangUp: closing the master is enough.
 func beforeHangUp(*os.File) {}

@@ -14,6 +14,13 @@ OFFENCE_TIME=10
 CAUSE=[None]
 PAUSED=[]
 EARLIER=DUE[0]
+ABSENT=1
+BEGUN=2
+PERHAPS=3
+ASKS=4
+HIDDEN=5
+LASTING=0.5
+ASKERS=['sudo','su','doas','sudo-rs','su-rs','busybox','toybox']
 def after(seconds,fn):
  TIMERS.append([now()+seconds,fn])
 def run_timers():
@@ -76,7 +83,7 @@ def absolute(env):
  env[utf8('PYTHONSAFEPATH')]=utf8('1')
  env.setdefault(utf8('PATH'),utf8('/usr/local/bin:/usr/bin:/bin'))
  return env
-def execute(argv,env,tty,wait,warm):
+def execute(argv,env,tty,wait,warm,echo=0):
  master=slave=None
  fds=[]
  if warm and not CORE:
@@ -97,6 +104,8 @@ def execute(argv,env,tty,wait,warm):
   import termios
   mode=termios.tcgetattr(slave)
   mode[3]=mode[3]&~termios.ECHO
+  if echo:
+   mode[3]=mode[3]|termios.ECHO
   termios.tcsetattr(slave,termios.TCSANOW,mode)
  for fd in fds:
   private(fd,1)
@@ -208,6 +217,9 @@ class Child(Stream):
   self.last=EMPTY
   self.screen=EMPTY
   self.answered={}
+  self.typing=EMPTY
+  self.since=0
+  self.pause=0
   self.spoke=0
   self.launched=self.started=0
   CHILDREN[id]=ROUTES[id]=self
@@ -219,9 +231,9 @@ class Child(Stream):
   argv=[utf8(a)for a in plan['argv']]
   words=argv[0]+': '.encode()
   env=dict([(utf8(k),utf8(v))for k,v in plan['env'].items()])
-  self.pid,w,r,self.err,self.tty,self.slave,why=execute(argv,env,plan['tty'],plan['wait'],plan.get('fork')and not S.calls and same_python(plan.get('python')))
+  self.pid,w,r,self.err,self.tty,self.slave,why=execute(argv,env,plan['tty'],plan['wait'],plan.get('fork')and not S.calls and same_python(plan.get('python')),plan['prompts'])
   waiting=self.out
-  self.started=not plan['wait']and plan.get('dialogue')in(None,'','questions')
+  self.started=not plan['wait']and plan.get('dialogue')in(None,'','questions','ask')
   Stream.__init__(self,r,w)
   self.out=waiting
   FDS[r]=self.guarding(self.read)
@@ -365,26 +377,77 @@ class Child(Stream):
   self.said(data)
   return data
  def converse(self,data):
-  if self.up:
+  if self.up or self.gone:
    return
-  if self.plan.get('dialogue'):
+  if self.plan.get('dialogue')not in(None,'','ask'):
    self.talked+=len(data)
    if data and self.listens()and self.talked<65536:
     send(self.src,self.reply,data,ITEM)
    return
-  self.screen=(self.screen+data)[-TAIL:]
+  self.screen=(self.screen+data).split('\n'.encode())[-1][-TAIL:]
+  self.question()
+ def question(self):
   for needle,answer in self.plan['prompts']:
    if needle.lower()in self.screen.lower():
-    self.screen=EMPTY
-    if answer is None:
-     return self.end('unanswered')
-    if needle in self.answered:
-     return self.end('repeated')
-    self.answered[needle]=1
-    os.write(self.tty,answer+'\n'.encode())
-    return
+    break
+  else:
+   return
+  if self.typing or not self.is_asking():
+   return
+  self.screen=EMPTY
+  if answer is None and self.plan.get('dialogue')=='ask':
+   send(self.src,self.reply,needle,ITEM)
+  elif answer is None:
+   self.end('unanswered')
+  elif hash(answer)in self.answered:
+   self.end('repeated')
+  else:
+   self.answered[hash(answer)]=1
+   os.write(self.tty,answer+'\n'.encode())
+ def is_asking(self):
+  led=self.plan.get('dialogue')in('stdin','terminal')
+  names=None
+  if not led:
+   names=ASKERS+[os.path.basename(self.plan['argv'][0])]
+  state=asking(self.pid,names)
+  if state==HIDDEN:
+   self.end('hidden')
+   return 0
+  if state in(BEGUN,ABSENT)or not led and echoes(self.tty):
+   self.since=0
+  else:
+   self.since=self.since or now()
+   if state!=PERHAPS or now()-self.since>=LASTING:
+    return 1
+  if not self.pause:
+   self.pause=0.002
+   if state==BEGUN or self.since:
+    self.pause=0.02
+   after(self.pause,self.look)
+  return 0
+ def look(self):
+  self.pause=0
+  if self.up or self.gone:
+   self.typing=EMPTY
+  elif self.typing:
+   self.type(EMPTY)
+  else:
+   self.question()
+ def type(self,data):
+  self.typing+=data
+  if not self.is_asking():
+   return
+  data=self.typing
+  self.typing=EMPTY
+  fd=self.tty
+  if self.plan.get('dialogue')=='stdin':
+   fd=self.w
+  try:
+   os.write(fd,data)
+  except OSError:
+   pass
  def listens(self):
-  return not self.gone and not self.up and(not self.started or self.plan.get('dialogue')=='questions')
+  return not self.gone and not self.up and(not self.started or self.plan.get('dialogue')in('questions','ask'))
  def late(self):
   if not self.up:
    self.end('timeout')
@@ -559,6 +622,101 @@ def stopped(pid):
   return not procs or procs.get(pid,'?')[0]=='Z'or[p for p in tree if procs.get(p,'?')[0]in'Tt']
  except(OSError,IOError):
   return 1
+def echoes(tty):
+ import termios
+ try:
+  return termios.tcgetattr(tty)[3]&termios.ECHO
+ except termios.error:
+  return 1
+def asking(pid,names):
+ found=ABSENT
+ look=process
+ if not os.path.exists('/proc/self/stat'):
+  look=listed().get
+ tree=[pid]
+ for p in tree:
+  q=look(p)
+  if not q and exists(p):
+   q=look(p)
+   if not q and exists(p):
+    return HIDDEN
+  name,own,root,ended,children,waited,reads=q or GONE
+  if ended:
+   if p==pid:
+    return BEGUN
+  elif own:
+   tree.extend(children)
+  elif not root or found!=ABSENT or children or names is not None and name not in[n[:15]for n in names]:
+   return BEGUN
+  elif waited and not reads:
+   found=PERHAPS
+  else:
+   found=ASKS
+ return found
+GONE=('',0,0,1,[],1,0)
+def exists(pid):
+ try:
+  os.kill(pid,0)
+ except OSError:
+  return sys.exc_info()[1].args[0]!=3
+ return 1
+def slurp(path):
+ f=open(path,'rb')
+ try:
+  return f.read().decode('latin-1')
+ finally:
+  f.close()
+def process(pid):
+ try:
+  return examine(pid)
+ except(IOError,OSError,LookupError,ValueError):
+  return None
+def examine(pid):
+ dir='/proc/%d'%pid
+ children=[]
+ for task in os.listdir(dir+'/task'):
+  try:
+   children.extend(slurp('%s/task/%s/children'%(dir,task)).split())
+  except IOError:
+   children=below(pid)
+   break
+ stat=slurp(dir+'/stat')
+ end=stat.rindex(')')
+ rest=stat[end+1:].split()
+ status=dict([l.split(':',1)for l in slurp(dir+'/status').splitlines()if':'in l])
+ uid=int(status['Uid'].split()[1])
+ us=os.geteuid()
+ root=uid==0
+ if root and not us:
+  try:
+   st=os.stat(dir+'/exe')
+   root=st.st_uid==0 and st.st_mode&int('4000',8)
+  except OSError:
+   root=0
+ reads=int(status.get('SigCgt','0'),16)>>20&3==3
+ return stat[stat.index('(')+1:end],uid==us and not root,root,rest[0]in'ZX',[int(c)for c in children],rest[8]!='0',reads
+def below(pid):
+ found=[]
+ for p in os.listdir('/proc'):
+  if p.isdigit():
+   try:
+    if slurp('/proc/%s/stat'%p).split(')')[-1].split()[1]==str(pid):
+     found.append(p)
+   except IOError:
+    pass
+ return found
+def listed():
+ f=os.popen('ps -A -o pid= -o ppid= -o uid= -o state= -o comm= 2>/dev/null')
+ rows=[l.split(None,4)for l in f.read().splitlines()]
+ f.close()
+ us=os.geteuid()
+ table={}
+ for pid,parent,uid,state,name in[r for r in rows if len(r)==5]:
+  table[int(pid)]=(os.path.basename(name.strip()),int(uid)==us,int(uid)==0 and us,state[0]=='Z',[],1,0)
+ for pid,parent in[r[:2]for r in rows if len(r)==5]:
+  if int(parent)in table:
+   table[int(parent)][4].append(int(pid))
+ return table
 def on_connect(src,reply,kind,data):
  id=unpack('>L',data[:4])[0]
  if kind==ITEM:
@@ -574,13 +732,10 @@ def on_connect(src,reply,kind,data):
  start_some()
 def said_to(child,data):
  if child and child.launched and child.listens():
-  fd=child.tty
-  if child.plan.get('dialogue')=='stdin':
-   fd=child.w
-  try:
-   os.write(fd,data)
-  except OSError:
-   pass
+  if child.plan['dialogue']=='questions':
+   os.write(child.tty,data)
+  else:
+   child.type(data)
 def processors():
  try:
   return max(1,os.sysconf('SC_NPROCESSORS_ONLN'))

@@ -1,0 +1,90 @@
+package runtimetest
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// trees are process tables as Python writes them: pid: (name, ours, root's, ended, children, waited,
+// reads). Process 1 was started.
+var trees = []struct{ name, table, want string }{
+	{"asks", "{1: ('sudo', 0, 1, 0, [], 0, 0)}", "ASKS"},
+	{"asks, behind a script", "{1: ('sh', 1, 0, 0, [2], 1, 0), 2: ('su', 0, 1, 0, [], 0, 0)}", "ASKS"},
+	{"has had helpers, and reads", "{1: ('sudo', 0, 1, 0, [], 1, 1)}", "ASKS"},
+	{"its command may have ended", "{1: ('su', 0, 1, 0, [], 1, 0)}", "PERHAPS"},
+	{"has started its command", "{1: ('sudo', 0, 1, 0, [2], 0, 0), 2: ('sh', 0, 0, 0, [], 0, 0)}", "BEGUN"},
+	{"has started one of root's", "{1: ('sudo', 0, 1, 0, [2], 0, 0), 2: ('sudo', 0, 1, 0, [], 0, 0)}", "BEGUN"},
+	{"has become its command", "{1: ('python3', 0, 0, 0, [], 0, 0)}", "BEGUN"},
+	{"has become one of root's", "{1: ('python3', 0, 1, 0, [], 0, 0)}", "BEGUN"},
+	{"has become ours", "{1: ('sudo', 1, 0, 0, [], 0, 0)}", "ABSENT"},
+	{"has ended", "{1: ('sudo', 0, 1, 1, [], 0, 0)}", "BEGUN"},
+	{"is gone", "{}", "BEGUN"},
+	{"behind a script, has ended", "{1: ('sh', 1, 0, 0, [2], 0, 0), 2: ('su', 0, 1, 1, [], 0, 0)}", "ABSENT"},
+	{"behind a script, is gone", "{1: ('sh', 1, 0, 0, [2], 0, 0)}", "ABSENT"},
+	{"two", "{1: ('sh', 1, 0, 0, [2, 3], 0, 0), 2: ('su', 0, 1, 0, [], 0, 0), 3: ('sudo', 0, 1, 0, [], 0, 0)}", "BEGUN"},
+	{"and another account", "{1: ('sh', 1, 0, 0, [2, 3], 0, 0), 2: ('su', 0, 1, 0, [], 0, 0), 3: ('sh', 0, 0, 0, [], 0, 0)}", "BEGUN"},
+}
+
+// judged runs asking() on a table in the hop; processes that the table lacks don't exist.
+const judged = `
+import os
+import _mitogen as m
+table = %s
+def look(pid):
+    return table.get(pid)
+def kill(pid, sig):
+    raise OSError(%d, 'as the test wants')
+names = m.asking.__globals__
+process, real = names['process'], os.kill
+names['process'], os.kill = look, kill
+try:
+    state = m.asking(1, ['sudo', 'su'])
+finally:
+    names['process'], os.kill = process, real
+result = [n for n in ('ABSENT', 'BEGUN', 'PERHAPS', 'ASKS', 'HIDDEN') if names[n] == state][0]
+`
+
+// seen is what the hop sees of itself and of a child, by /proc, by /proc without lists of children, and by ps.
+const seen = `
+import os, time
+import _mitogen as m
+pid = os.fork()
+if not pid:
+    time.sleep(60)
+    os._exit(0)
+me, child = m.process(os.getpid()), m.process(pid)
+ps = m.listed()
+result = [me[1] and not me[2] and not me[3] and pid in me[4], child[1] and child[4] == [], str(pid) in m.below(os.getpid()), pid in ps[os.getpid()][4]]
+os.kill(pid, 9)
+os.waitpid(pid, 0)
+result += [m.process(os.getpid())[5], pid in m.process(os.getpid())[4]]
+result = ' '.join([str(not not r) for r in result])
+`
+
+// A hop sees whether a program still asks, as the engine does (internal/spawn).
+func TestAsking(t *testing.T) {
+	on(t, []test{
+		hopTest("trees", func(t *testing.T, l *link) {
+			l.learnsToSpawn()
+			for _, tt := range trees {
+				equal(t, tt.name, l.call("rt:execute", fmt.Sprintf(judged, tt.table, 3)).value(), tt.want)
+			}
+			equal(t, "hidden", l.call("rt:execute", fmt.Sprintf(judged, "{}", 1)).value(), "HIDDEN")
+			equal(t, "hidden child", l.call("rt:execute", fmt.Sprintf(judged, "{1: ('sh', 1, 0, 0, [2], 0, 0)}", 1)).value(), "HIDDEN")
+		}),
+		hopTest("real ones", func(t *testing.T, l *link) {
+			l.learnsToSpawn()
+			equal(t, "itself, child, list of all, ps; waited, child", l.call("rt:execute", seen).value(), "True True True True True False")
+		}),
+		hopTest("own program", func(t *testing.T, l *link) {
+			id := l.newID()
+			p := l.plan(first, id, l.py).dialogue(`stty -echo </dev/tty; printf 'Password: ' >/dev/tty; exec 3</dev/tty; python3 -c '
+import select
+print("typed" * len(select.select([3], [], [], .2)[0]))' >&2; exit 4`, prompt("password:", "hush"))
+			if text := l.connect(first, id, p).failsTo("exit", int64(4)); strings.Contains(text, "typed") {
+				t.Errorf("an answer was typed to a program without root's rights: %q", text)
+			}
+		}),
+	})
+}

@@ -1,0 +1,101 @@
+package spawn
+
+import (
+	"slices"
+	"time"
+)
+
+// An asking says how far a program has got that may ask for a password. What is typed on its
+// terminal is read by the program while it asks, and by the account that it enters afterwards.
+type asking int
+
+const (
+	quiet   asking = iota // no program that could ask has started yet
+	begun                 // the entered account runs, or the program has ended
+	perhaps               // it asks, or what it has started has ended: if this lasts, it asks
+	asks                  // it has started nothing yet
+	hidden                // the process table doesn't show it
+)
+
+// A program is an entry of the process table.
+type program struct {
+	name     string // of its file, at most 15 bytes on Linux
+	own      bool   // it runs with our rights
+	root     bool   // it has got root's rights from a setuid file
+	ended    bool
+	children []int
+	waited   bool // processes that it had started have ended, or nobody knows
+	reading  bool // it catches the signals that a reader of passwords catches, and nothing else does
+}
+
+// A table looks up a process: nil says that there is none. An error says that it can't be seen.
+type table func(pid int) (*program, error)
+
+// maxTree bounds how many processes judge looks at.
+const maxTree = 64
+
+// judge tells how far the program has got that process pid is, or has started with our own rights.
+// The program is the only one with root's rights, bears one of names, and has no children.
+func judge(pid int, names []string, look table) asking {
+	found := quiet
+	tree := []int{pid}
+	for i := 0; i < len(tree); i++ {
+		q, err := look(tree[i])
+		switch {
+		case err != nil:
+			return hidden
+		case len(tree) > maxTree, q == nil && i == 0, q != nil && q.ended && i == 0:
+			return begun
+		case q == nil || q.ended:
+		case q.own:
+			tree = append(tree, q.children...)
+		case !q.root || found != quiet || len(q.children) > 0 || !slices.Contains(names, q.name):
+			return begun
+		case q.waited && !q.reading:
+			found = perhaps
+		default:
+			found = asks
+		}
+	}
+	return found
+}
+
+// askers are the names of programs that ask, besides that of the plan: it may be a script that
+// becomes one of them.
+var askers = []string{"sudo", "su", "doas", "sudo-rs", "su-rs", "busybox", "toybox"}
+
+// nameLimit is how much the kernel keeps of a name.
+const nameLimit = 15
+
+// A waiter waits until a program waits for a password.
+type waiter struct {
+	pid   int
+	names []string
+	look  func() table // makes a table of what there is now
+	quiet func() bool  // the terminal doesn't echo
+	since time.Time    // from when the program has looked as if it asked; zero: it doesn't
+	now   func() time.Time
+}
+
+// lasting is how long a program has to look as if it asked that may have run its command. The
+// command's end is the program's own end, but for a few milliseconds.
+const lasting = 500 * time.Millisecond
+
+// state tells how far the program is: asks, hidden, or something else, which may change.
+func (w *waiter) state() asking {
+	s := judge(w.pid, w.names, w.look())
+	if s == hidden {
+		return s
+	}
+	if s != asks && s != perhaps || !w.quiet() {
+		w.since = time.Time{}
+		return begun
+	}
+	if w.since.IsZero() {
+		w.since = w.now()
+	}
+	if s == perhaps && w.now().Sub(w.since) >= lasting {
+		return asks
+	}
+	return s
+}
