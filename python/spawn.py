@@ -20,16 +20,6 @@ CAUSE = [None]          # the child whose bytes are handled now
 PAUSED = []             # children that are not read
 EARLIER = DUE[0]
 
-# How far a program has got that may ask for a password.
-ABSENT = 1           # no program that could ask has started
-BEGUN = 2           # the entered account runs, or the program has ended
-PERHAPS = 3         # it asks, or what it started has ended; if this lasts, it asks
-ASKS = 4            # it has started nothing yet
-HIDDEN = 5          # the process table doesn't show it
-
-LASTING = 0.5       # seconds that PERHAPS has to last
-ASKERS = ['sudo', 'su', 'doas', 'sudo-rs', 'su-rs', 'busybox', 'toybox']        # besides a plan's own program, which may be a script that becomes one of them
-
 
 def after(seconds, fn):
     TIMERS.append([now() + seconds, fn])
@@ -489,13 +479,13 @@ class Child(Stream):
                 break
         else:
             return
+        if answer is None and self.plan.get('dialogue') != 'ask':
+            return self.end('unanswered')
         if self.typing or not self.is_asking():
             return
         self.screen = EMPTY
-        if answer is None and self.plan.get('dialogue') == 'ask':
+        if answer is None:
             send(self.src, self.reply, needle, ITEM)
-        elif answer is None:
-            self.end('unanswered')
         elif hash(answer) in self.answered:
             self.end('repeated')
         else:
@@ -504,6 +494,8 @@ class Child(Stream):
 
     def is_asking(self):
         """Whether the program waits for an answer now; else it is looked at again later."""
+        if 'asking' not in globals():
+            load_asking()
         led = self.plan.get('dialogue') in ('stdin', 'terminal')      # by Ansible's plugin, for whatever program it has
         names = None
         if not led:
@@ -758,127 +750,6 @@ def stopped(pid):
         return 1
 
 
-def echoes(tty):
-    import termios
-    try:
-        return termios.tcgetattr(tty)[3] & termios.ECHO
-    except termios.error:
-        return 1
-
-
-def asking(pid, names):
-    """How far a program has got that process pid is, or has started with our own rights.
-
-    The program is the only process with root's rights, bears one of names (None: any) and has no children.
-    """
-    found = ABSENT
-    look = process
-    if not os.path.exists('/proc/self/stat'):
-        look = listed().get
-    tree = [pid]
-    for p in tree:
-        q = look(p)
-        if not q and exists(p):
-            q = look(p)     # it may have begun meanwhile
-            if not q and exists(p):
-                return HIDDEN
-        name, own, root, ended, children, waited, reads = q or GONE
-        if ended:
-            if p == pid:
-                return BEGUN
-        elif own:
-            tree.extend(children)
-        elif not root or found != ABSENT or children or names is not None and name not in [n[:15] for n in names]:
-            return BEGUN
-        elif waited and not reads:
-            found = PERHAPS
-        else:
-            found = ASKS
-    return found
-
-
-GONE = ('', 0, 0, 1, [], 1, 0)      # what process() returns of one that has ended
-
-
-def exists(pid):
-    try:
-        os.kill(pid, 0)
-    except OSError:
-        return sys.exc_info()[1].args[0] != 3      # ESRCH
-    return 1
-
-
-def slurp(path):
-    f = open(path, 'rb')
-    try:
-        return f.read().decode('latin-1')
-    finally:
-        f.close()
-
-
-def process(pid):
-    """What examine() returns; None where it can't be seen."""
-    try:
-        return examine(pid)
-    except (IOError, OSError, LookupError, ValueError):
-        return None
-
-
-def examine(pid):
-    """(name, has our rights, has root's rights from a setuid file, has ended, children, has waited for others, catches what a reader of passwords does)."""
-    dir = '/proc/%d' % pid
-    children = []       # before stat: a child that ends in between is counted there
-    for task in os.listdir(dir + '/task'):
-        try:
-            children.extend(slurp('%s/task/%s/children' % (dir, task)).split())
-        except IOError:         # the kernel has been built without
-            children = below(pid)
-            break
-    stat = slurp(dir + '/stat')
-    end = stat.rindex(')')
-    rest = stat[end + 1:].split()
-    status = dict([l.split(':', 1) for l in slurp(dir + '/status').splitlines() if ':' in l])
-    uid = int(status['Uid'].split()[1])
-    us = os.geteuid()
-    root = uid == 0
-    if root and not us:
-        try:
-            st = os.stat(dir + '/exe')
-            root = st.st_uid == 0 and st.st_mode & int('4000', 8)
-        except OSError:         # it has ended
-            root = 0
-    reads = int(status.get('SigCgt', '0'), 16) >> 20 & 3 == 3    # SIGTTIN and SIGTTOU
-    return stat[stat.index('(') + 1:end], uid == us and not root, root, rest[0] in 'ZX', [int(c) for c in children], rest[8] != '0', reads
-
-
-def below(pid):
-    """Children of a process, by the process table."""
-    found = []
-    for p in os.listdir('/proc'):
-        if p.isdigit():
-            try:
-                if slurp('/proc/%s/stat' % p).split(')')[-1].split()[1] == str(pid):
-                    found.append(p)
-            except IOError:
-                pass
-    return found
-
-
-def listed():
-    """What process() returns, of all processes, where there is no /proc. Nothing counts as a program that asks where we are root."""
-    f = os.popen('ps -A -o pid= -o ppid= -o uid= -o state= -o comm= 2>/dev/null')
-    rows = [l.split(None, 4) for l in f.read().splitlines()]
-    f.close()
-    us = os.geteuid()
-    table = {}
-    for pid, parent, uid, state, name in [r for r in rows if len(r) == 5]:
-        table[int(pid)] = (os.path.basename(name.strip()), int(uid) == us, int(uid) == 0 and us, state[0] == 'Z', [], 1, 0)
-    for pid, parent in [r[:2] for r in rows if len(r) == 5]:
-        if int(parent) in table:
-            table[int(parent)][4].append(int(pid))
-    return table
-
-
 def on_connect(src, reply, kind, data):
     id = unpack('>L', data[:4])[0]
     if kind == ITEM:
@@ -892,6 +763,11 @@ def on_connect(src, reply, kind, data):
     except Exception:
         return send(src, reply, dumps(('exec', None, text(sys.exc_info()[1])), PROTO), ERROR)
     start_some()
+
+
+def load_asking():
+    """Load what knows whether a program asks, into the namespace of core.py. It is sent with the first plan that has secrets."""
+    exec(compile(zlib.decompress(MODULES['_mitogen_asking'][2]), '<_mitogen_asking>', 'exec'), globals())
 
 
 def said_to(child, data):

@@ -10,7 +10,7 @@ import (
 func TestNamesDontClash(t *testing.T) {
 	global := regexp.MustCompile(`(?m)^(?:def |class )?([A-Za-z_]\w*)(?: = |\(|:)`)
 	whose := map[string]string{}
-	for _, file := range []string{"core.py", "ansible.py", "forward.py", "paths.py", "spawn.py", "tunnel.py"} {
+	for _, file := range []string{"core.py", "ansible.py", "asking.py", "forward.py", "paths.py", "spawn.py", "tunnel.py"} {
 		text, err := os.ReadFile("../../python/" + file)
 		if err != nil {
 			t.Fatal(err)

@@ -78,12 +78,21 @@ func hasSecrets(p connect.Plan) bool {
 // which no copy is left where it has secrets.
 const connectRoom = 16 << 10
 
+// types tells whether a hop may have to type a secret for a plan.
+func types(p connect.Plan) bool {
+	return hasSecrets(p) || p.Talk == connect.TalkAsk || p.Talk == connect.TalkStdin || p.Talk == connect.TalkTerminal
+}
+
 // sendConnect queues CONNECT. c's gate is to be opened then.
 func (e *Engine) sendConnect(c *Context, plan connect.Plan, head []byte) error {
 	p := c.parent
 	p.pushing.Lock()
 	defer p.pushing.Unlock()
-	for _, name := range append([]string{spawnModule, forwardModule}, c.brings...) {
+	modules := append([]string{spawnModule, forwardModule}, c.brings...)
+	if types(plan) {
+		modules = append(modules, askingModule)
+	}
+	for _, name := range modules {
 		if err := p.push(e.base, name); err != nil {
 			return err
 		}

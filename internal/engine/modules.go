@@ -26,6 +26,7 @@ const (
 // The runtime's own modules that contexts need to be hops, to take bundles and to have packages' files.
 const (
 	spawnModule   = "_mitogen_spawn"
+	askingModule  = "_mitogen_asking"
 	tunnelModule  = "_mitogen_tunnel"
 	forwardModule = "_mitogen_forward"
 	filesModule   = "_mitogen_files"

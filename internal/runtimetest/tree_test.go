@@ -37,7 +37,9 @@ func (p plan) dialogue(script string, prompts ...any) plan {
 func (l *link) learnsToSpawn() {
 	l.t.Helper()
 	l.push(first, "_mitogen_spawn")
+	l.push(first, "_mitogen_asking")
 	l.send(wire.Frame{Dst: first, Handle: wire.Kill, Payload: wire.AppendU32(nil, uint32(1<<30))}) // there is no such child
+	l.call("rt:execute", "import _mitogen as m\nm.load_asking()").value()
 }
 
 // believe has the first context take every program for one that asks: those of tests aren't setuid.
@@ -67,6 +69,7 @@ func (l *link) newID() wire.ContextID {
 func (l *link) connect(hop, id wire.ContextID, p plan) *pending {
 	l.t.Helper()
 	l.push(hop, "_mitogen_spawn")
+	l.push(hop, "_mitogen_asking")
 	b, err := pickle.Append(wire.AppendConnect(nil, id, nil), map[string]any(p), pickle.Proto2Both)
 	if err != nil {
 		l.t.Fatal(err)

@@ -18,6 +18,7 @@ const core = "core.py"
 
 var modules = map[string][]string{
 	"_mitogen_ansible.py": {"paths.py", "ansible.py"},
+	"_mitogen_asking.py":  {"asking.py"},
 	"_mitogen_files.py":   {"files.py"},
 	"_mitogen_forward.py": {"forward.py"},
 	"_mitogen_paths.py":   {"paths.py"},
