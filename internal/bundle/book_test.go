@@ -2,12 +2,14 @@ package bundle
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/mitogen-go/mitogen/internal/closure"
 	"github.com/mitogen-go/mitogen/internal/modules"
 	"github.com/mitogen-go/mitogen/internal/pysource"
+	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
 // trace shows actions in one line.
@@ -73,3 +75,35 @@ func TestBook(t *testing.T) {
 }
 
 func asked(out []Action, _ bool) []Action { return out }
+
+// A context gets no module of the user's own that only another one needs, though both were packed
+// together.
+func TestOwnModulesOfOthers(t *testing.T) {
+	w := world{}
+	for _, name := range []string{"secret", "common"} {
+		w[name] = &modules.Module{Name: name, Letter: modules.Plain, Own: true,
+			Source: []byte(name), Key: [32]byte{name[0]}}
+	}
+	w["secret"].Info.Imports = []pysource.Import{{Module: "common"}}
+	b := New()
+	got := map[wire.ContextID][]string{}
+	want := func(ctx wire.ContextID, root string) {
+		b.Add(ctx, 0)
+		for _, a := range b.Want(ctx, closure.Of(w, pysource.Target{Version: [3]int{3, 9}},
+			[]string{root})) {
+			if a.Bundle != nil {
+				got[ctx] = append(got[ctx], a.Bundle.Names...)
+			}
+		}
+	}
+	want(1, "secret")
+	want(2, "common")
+	want(3, "secret")
+	for ctx, names := range map[wire.ContextID][]string{1: {"common", "secret"}, 2: {"common"},
+		3: {"common", "secret"}} {
+		slices.Sort(got[ctx])
+		if !slices.Equal(got[ctx], names) {
+			t.Errorf("context %d got %q, want %q", ctx, got[ctx], names)
+		}
+	}
+}

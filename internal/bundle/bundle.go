@@ -24,7 +24,8 @@ type ID = wire.BundleID
 type Bundle struct {
 	ID         ID
 	Package    string   // as closure.Member has it
-	Names      []string // of the modules and negative answers, in order
+	Names      []string // of the modules, files and negative answers, in order
+	Sizes      []int    // bytes of the file of each
 	Negative   int      // how many of Names are negative answers
 	Found      int      // bytes of the modules' files
 	Minified   int      // bytes of their sources as they are sent
@@ -32,17 +33,47 @@ type Bundle struct {
 	Compressed []byte   // zlib of the text
 
 	items []*item // a Book's, one for each name
+
+	once   sync.Once
+	byName map[string]*item // of the modules, for Holds
 }
 
-// Modules returns the names of the modules, without the negative answers.
+// Modules returns the names of the modules, without files and negative answers.
 func (b *Bundle) Modules() []string {
 	names := make([]string, 0, len(b.Names)-b.Negative)
 	for i, it := range b.items {
-		if it.letter != modules.Missing {
+		if it.letter != modules.Missing && it.letter != modules.Data {
 			names = append(names, b.Names[i])
 		}
 	}
 	return names
+}
+
+// Each calls do with every module and file in b.
+func (b *Bundle) Each(do func(name string, size int, file bool)) {
+	for i, it := range b.items {
+		if it.letter != modules.Missing {
+			do(b.Names[i], b.Sizes[i], it.letter == modules.Data)
+		}
+	}
+}
+
+// Holds returns the letter of a module in b, and whether it is one of the user's own. A negative
+// answer is no module.
+func (b *Bundle) Holds(name string) (letter byte, own, ok bool) {
+	b.once.Do(func() {
+		b.byName = map[string]*item{}
+		for i, it := range b.items {
+			if it.letter != modules.Missing {
+				b.byName[b.Names[i]] = it
+			}
+		}
+	})
+	it := b.byName[name]
+	if it == nil {
+		return 0, false, false
+	}
+	return it.letter, it.pkg == "", true
 }
 
 // Files tells whether files of packages are among the members, besides modules.
@@ -163,6 +194,7 @@ func build(pieces []piece) *Bundle {
 			b.Minified += len(m.Source)
 			text = appendModule(text, m.Module)
 			b.Names = append(b.Names, m.Name)
+			b.Sizes = append(b.Sizes, m.Module.Size)
 			b.items = append(b.items, &item{content: contentOf(m)})
 		}
 		if len(text) == start+4 {

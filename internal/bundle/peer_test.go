@@ -75,18 +75,26 @@ type peer struct {
 	kept        map[ID]*Bundle
 	held        map[string]loaded
 	asked       map[string]bool
-	turn        int             // announcements
-	crossed     map[content]int // how often it came over the link from the parent
-	open        int             // answers that COMING hasn't settled
+	turn        int              // announcements
+	crossed     map[crossing]int // how often it came over the link from the parent
+	own         map[string]bool  // the user's modules that its calls need
+	open        int              // answers that COMING hasn't settled
 	coming      []announced
 	calls       []imported
 	roots       []string // of all calls
 	settled     int      // how many of them wait for no answer
 }
 
+// crossing is a content that crosses a link. One of the user's own may cross it in several bundles:
+// no context gets what only others need.
+type crossing struct {
+	content
+	in ID // zero for third-party modules
+}
+
 func newPeer(id, parent wire.ContextID) *peer {
 	return &peer{id: id, parent: parent, local: map[string]bool{}, parts: map[passage]int{}, waits: map[passage][]wire.ContextID{},
-		kept: map[ID]*Bundle{}, held: map[string]loaded{}, asked: map[string]bool{}, crossed: map[content]int{}}
+		kept: map[ID]*Bundle{}, held: map[string]loaded{}, asked: map[string]bool{}, crossed: map[crossing]int{}, own: map[string]bool{}}
 }
 
 // down puts a frame on the link from context from towards its destination.
@@ -220,8 +228,12 @@ func (s *sim) count(p *peer, b *Bundle) {
 			continue
 		}
 		top, _, _ := strings.Cut(it.name, ".")
-		if p.crossed[it.content]++; !s.changed(top) && p.crossed[it.content] > 1+s.spare[it.content] {
-			s.fail("%s crosses the link to %d for the %d. time", it.name, p.id, p.crossed[it.content])
+		key := crossing{content: it.content}
+		if it.pkg == "" {
+			key.in = b.ID
+		}
+		if p.crossed[key]++; !s.changed(top) && p.crossed[key] > 1+s.spare[it.content] {
+			s.fail("%s crosses the link to %d for the %d. time", it.name, p.id, p.crossed[key])
 		}
 	}
 }
@@ -281,6 +293,9 @@ func (s *sim) load(p *peer, b *Bundle) {
 	turn, roots := p.coming[at].turn, p.coming[at].roots
 	p.coming = slices.Delete(p.coming, at, at+1)
 	for _, it := range b.items {
+		if it.pkg == "" && it.letter != modules.Missing && !p.own[it.name] {
+			s.fail("%d gets %s, which only others need", p.id, it.name)
+		}
 		if p.local[it.pkg] {
 			s.fail("%d gets %s, which it has", p.id, it.name)
 		}

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/mitogen-go/mitogen/internal/closure"
+	"github.com/mitogen-go/mitogen/internal/modules"
 )
 
 func contentOf(m closure.Member) content {
@@ -53,6 +54,7 @@ func (b *Book) pick(x *context, groups []closure.Group) []*Bundle {
 			b.item(m) // retires what must not be used below
 		}
 	}
+	b.split(x, groups)
 	for i, g := range groups {
 		fresh[i].Needs = g.Needs
 		for _, m := range g.Members {
@@ -74,6 +76,28 @@ func (b *Book) pick(x *context, groups []closure.Group) []*Bundle {
 		x.got[bundle] = true
 	}
 	return send
+}
+
+// split retires bundles that x would be sent for groups and that hold more of the user's own
+// modules than are in groups: x gets no module of the user's own but for what is run in it. Bundles
+// of third-party packages go whole.
+func (b *Book) split(x *context, groups []closure.Group) {
+	may := map[*item]bool{}
+	for _, g := range groups {
+		for _, m := range g.Members {
+			if m.Package == "" {
+				may[b.item(m)] = true
+			}
+		}
+	}
+	excess := func(it *item) bool {
+		return it.pkg == "" && it.letter != modules.Missing && !may[it] && !x.holds(it)
+	}
+	for it := range may {
+		if it.current != nil && !x.holds(it) && slices.ContainsFunc(it.current.items, excess) {
+			b.retire(it.current)
+		}
+	}
 }
 
 // register notes a new bundle. One of the same ID that was retired stays another one: who got that may have had

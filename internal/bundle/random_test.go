@@ -209,6 +209,11 @@ func (s *sim) call() {
 	s.note("call %s at %d", root, p.id)
 	p.roots = append(p.roots, root)
 	c := closure.Of(s.world, pysource.Target{Version: [3]int{3, 9}}, []string{root})
+	for _, g := range c.Own() {
+		for _, m := range g.Members {
+			p.own[m.Name] = true
+		}
+	}
 	s.carryOut(s.book.Want(p.id, c))
 	expect := map[string]int{}
 	for name, ages := range s.ages {

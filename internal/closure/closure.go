@@ -12,6 +12,7 @@ package closure
 import (
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/mitogen-go/mitogen/internal/modules"
 	"github.com/mitogen-go/mitogen/internal/pysource"
@@ -30,6 +31,12 @@ type Closure struct {
 	nodes  []node         // the first one stands for the importer of the roots and has no module
 	groups [][]int
 	looked map[string][32]byte // keys of all names that were looked up, zero where nothing was found
+
+	roots     []string        // what it was made for
+	program   *modules.Module // nil: no module is run as one
+	target    pysource.Target
+	namedOnce sync.Once
+	named     Names
 }
 
 // node is a module in the graph.
@@ -218,6 +225,7 @@ func Of(src Source, t pysource.Target, roots []string) *Closure { return OfProgr
 // part of the closure, unless it is one of the roots.
 func OfProgram(src Source, t pysource.Target, program *modules.Module, roots []string) *Closure {
 	b := newBuilder(src, t)
+	b.c.roots, b.c.program, b.c.target = roots, program, t
 	for _, name := range roots {
 		b.note(0, b.resolve(name))
 	}
