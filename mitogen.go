@@ -46,6 +46,12 @@ type Options struct {
 	// never sent to a target; if Allow isn't empty, nothing is but what it names and the packages that this is in.
 	Allow, Deny []string
 
+	// Serve names Python modules, in the same way, that a context may ask for though no code that
+	// was called in it, or that it was given, names them: plugins that a program finds at run time.
+	// A context can't have any other module of Path that isn't in the closure of what was called in
+	// it.
+	Serve []string
+
 	// Rewrite returns what is sent in place of a module's source, or source itself, which it must not change. path is what
 	// tracebacks name. It may be called from several goroutines at once. Nil: modules are sent as they are found.
 	Rewrite func(name, path string, source []byte) []byte
@@ -110,7 +116,8 @@ func New(o Options) (*Engine, error) {
 		}
 		dial = d.Dial
 	}
-	e, err := engine.New(engine.Options{Dial: dial, Path: o.Path, Packages: o.Packages, Allow: o.Allow, Deny: o.Deny, Rewrite: o.Rewrite,
+	e, err := engine.New(engine.Options{Dial: dial, Path: o.Path, Packages: o.Packages, Allow: o.Allow, Deny: o.Deny,
+		Serve: o.Serve, Rewrite: o.Rewrite,
 		Logger: o.Logger, Prompt: o.Prompt, Secrets: o.Secrets, Heartbeat: o.Heartbeat, MaxMessage: o.MaxMessage, Grace: o.Grace, Audit: o.Audit})
 	if err != nil {
 		return nil, err

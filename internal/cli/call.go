@@ -22,6 +22,8 @@ FUNCTION stands in MODULE, which is looked for in the current directory, --path 
 target has, then in a virtual environment here; or in a local script, as path/script.py:function, whose directory is then the first place for its modules. What
 is below its main guard is not run. MODULE:CLASS.METHOD calls a static or class method.
 
+A target is given only modules that the called one names, and those that these name; --serve NAME allows others.
+
 Each argument is JSON; NAME=JSON is a keyword argument. docs/json.md says what becomes of bytes, sets, tuples and other values
 that JSON has nothing for. A generator without items can't be told from a result of None.
 
@@ -144,11 +146,12 @@ func parseFunction(text string) (function, dir string, err error) {
 	if !dotted(name) {
 		return "", "", withHint(fmt.Errorf("%s is no name of a function", quoted(name)), hint)
 	}
-	dir = "."
+	dir = directoryOf(module)
 	if strings.HasSuffix(module, ".py") || strings.ContainsRune(module, filepath.Separator) {
 		if _, err := readFile("script", module); err != nil {
 			return "", "", err
 		}
+		module = followOut(module)
 		dir, module = filepath.Dir(module), strings.TrimSuffix(filepath.Base(module), ".py")
 		if !identifier(module) {
 			return "", "", usagef("a script with functions to call must have a name that Python can import, not %s", quoted(module))
@@ -158,6 +161,17 @@ func parseFunction(text string) (function, dir string, err error) {
 		return "", "", withHint(fmt.Errorf("%s is no name of a module", quoted(module)), hint)
 	}
 	return module + ":" + name, dir, nil
+}
+
+// followOut returns where a script's file leads if it is a link to another directory: a search
+// path's links don't lead out of it.
+func followOut(script string) string {
+	real, err := filepath.EvalSymlinks(script)
+	dir, dirErr := filepath.EvalSymlinks(filepath.Dir(script))
+	if err != nil || dirErr != nil || filepath.Dir(real) == dir {
+		return script
+	}
+	return real
 }
 
 func dotted(s string) bool {

@@ -123,7 +123,8 @@ func (s *state) job(ctx context.Context, first string, print func(*host), j job)
 	if err != nil {
 		return err
 	}
-	eng, err := mitogen.New(mitogen.Options{Path: own, Packages: packages, Logger: s.newLogger(), Prompt: s.prompter(), Daemon: viaDaemon, Secrets: secrets, Audit: tell})
+	eng, err := mitogen.New(mitogen.Options{Path: own, Packages: packages, Serve: s.opt.serve,
+		Logger: s.newLogger(), Prompt: s.prompter(), Daemon: viaDaemon, Secrets: secrets, Audit: tell})
 	if err != nil {
 		return err
 	}

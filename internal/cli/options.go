@@ -47,6 +47,7 @@ type options struct {
 	connectTimeout duration
 
 	path   []string
+	serve  []string
 	venv   string
 	python []string
 
@@ -126,6 +127,8 @@ func (o *options) addTargets(cmd *cobra.Command) {
 // addPath adds the flags of commands that send modules.
 func (o *options) addPath(f *pflag.FlagSet) {
 	f.StringArrayVar(&o.path, "path", nil, "`DIR` or zip file with Python modules to send; repeat; then those of $MITOGEN_PATH")
+	f.StringSliceVar(&o.serve, "serve", nil,
+		"`MODULE`, or package with all in it, that may be sent though no code names it; repeat")
 	f.StringVar(&o.venv, "venv", "", "virtual environment `DIR`, whose packages are sent where they are not installed; else $VIRTUAL_ENV")
 }
 
@@ -412,6 +415,19 @@ func (o *options) searchPath(first string) (path *modules.Path, close func(), er
 		return nil, nil, usagef("search path: %w", err)
 	}
 	return path, close, nil
+}
+
+// directoryOf returns the current directory as a place of the search path, "" if it has no module
+// or package of the name's first part: then the name is the target's own, and nothing here is of
+// use there.
+func directoryOf(module string) string {
+	top, _, _ := strings.Cut(module, ".")
+	for _, name := range []string{top, top + ".py"} {
+		if _, err := os.Lstat(name); err == nil {
+			return "."
+		}
+	}
+	return ""
 }
 
 // addVenv adds the virtual environment of --venv, or the one that is active.

@@ -18,6 +18,7 @@ type record struct {
 	Error     *problem        `json:"error,omitempty"`
 	Seconds   recordTimes     `json:"seconds"`
 	Modules   *moduleCounts   `json:"modules,omitempty"` // nil: none were sent, or asked for
+	Given     *given          `json:"given,omitempty"`   // nil: nothing was given or refused
 }
 
 // moduleCounts is what the modules cost that a context was sent.
@@ -43,7 +44,8 @@ func (h *host) printJSON(r record) {
 	r.Error = h.problem()
 	r.Seconds = recordTimes{phase(h.connecting), seconds(h.took)}
 	if h.context != nil {
-		r.Modules = countModules(h.context.Stats())
+		s := h.context.Stats()
+		r.Modules, r.Given = countModules(s), givenOf(s)
 	}
 	if out, ok := h.stdout.(*captured); ok {
 		r.Stdout, r.Truncated = out.json(), out.truncated
@@ -60,7 +62,9 @@ func countModules(s mitogen.Stats) *moduleCounts {
 		return nil
 	}
 	f := forwardedOf(s)
-	return &moduleCounts{len(f.Call), len(f.Bundle), len(f.Asked), len(f.Learned), f.Compressed, f.Questions, f.Requests}
+	return &moduleCounts{len(f.Call), len(f.Bundle), len(f.Asked), len(f.Learned), f.Compressed,
+		f.Questions,
+		f.Requests}
 }
 
 // json is text if it is UTF-8, else bytes; nothing if there is none.

@@ -13,8 +13,9 @@ import (
 
 const runUsage = `Runs a local Python script at each target, as __main__, with its arguments, its standard input and its exit status as if it
 had been run there. It is sent, and so are the modules it imports from its own directory (with -m and -c: from the current
-one), from --path and from $MITOGEN_PATH; packages of a virtual environment are where the target lacks them. Nothing is
-written to a disk there.
+one), from --path and from $MITOGEN_PATH; packages of a virtual environment are where the target lacks them. No other file
+is given to the target: what the script imports by a name that it makes up must be allowed by --serve. Nothing is written
+to a disk there.
 
 SCRIPT - is standard input; the script then has none itself. What follows SCRIPT belongs to the script, options too. With
 -m and -c put -- before arguments that begin with a dash.
@@ -82,7 +83,7 @@ func (s *state) script(what program, args []string) (script mitogen.Script, dir 
 	case what.module != "" && what.code != "":
 		return script, "", usagef("-m and -c exclude each other")
 	case what.module != "":
-		return mitogen.Script{Module: what.module, Args: args}, ".", nil
+		return mitogen.Script{Module: what.module, Args: args}, directoryOf(what.module), nil
 	case what.code != "":
 		return mitogen.Script{Name: "-c", Source: []byte(what.code + "\n"), Args: args}, ".", nil
 	case len(args) == 0:

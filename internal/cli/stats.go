@@ -57,13 +57,42 @@ type forwarded struct {
 	Questions  int64    `json:"questions"`
 	Requests   int64    `json:"requests"`
 	Files      int64    `json:"files"`
+	Given      *given   `json:"given"`
 	Scan       float64  `json:"scan_seconds"`
 	Pack       float64  `json:"pack_seconds"`
 }
 
+// given is what a context was given, and how often it was refused something.
+type given struct {
+	Modules []string    `json:"modules"`
+	Files   []givenFile `json:"files"`
+	Refused int64       `json:"refused"`
+}
+
+// givenFile is a file of a package, or of a distribution's metadata.
+type givenFile struct {
+	Path  string `json:"path"`
+	Bytes int64  `json:"bytes"`
+}
+
+// givenOf returns nil if a context was given and refused nothing.
+func givenOf(s mitogen.Stats) *given {
+	if len(s.Sent)+len(s.Given) == 0 && s.Refused == 0 {
+		return nil
+	}
+	g := &given{Modules: []string{}, Files: []givenFile{}, Refused: s.Refused}
+	for _, m := range s.Sent {
+		g.Modules = append(g.Modules, m.Name)
+	}
+	for _, f := range s.Given {
+		g.Files = append(g.Files, givenFile{f.Path, f.Bytes})
+	}
+	return g
+}
+
 func forwardedOf(s mitogen.Stats) forwarded {
 	f := forwarded{Call: []string{}, Bundle: []string{}, Asked: []string{}, Learned: []string{}, Found: s.Found,
-		Minified: s.Minified, Compressed: s.Compressed, Negative: s.Negative, Questions: s.Questions, Requests: s.Asked, Files: s.Files,
+		Minified: s.Minified, Compressed: s.Compressed, Negative: s.Negative, Questions: s.Questions, Requests: s.Asked, Files: s.Files, Given: givenOf(s),
 		Scan: seconds(s.Scan), Pack: seconds(s.Pack)}
 	lists := map[string]*[]string{"call": &f.Call, "bundle": &f.Bundle, "asked": &f.Asked, "learned": &f.Learned}
 	for _, m := range s.Sent {

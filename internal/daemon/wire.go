@@ -34,6 +34,7 @@ type message struct {
 	// Of those that have the daemon call or run something.
 	Path     []string                   `json:"path,omitempty"`     // where the client's own modules are, on this machine
 	Packages []string                   `json:"packages,omitempty"` // where those of others are
+	Serve    []string                   `json:"serve,omitempty"`    // modules that may be sent though no code names them
 	Function string                     `json:"function,omitempty"` // MODULE:FUNCTION
 	Args     []json.RawMessage          `json:"args,omitempty"`
 	Kwargs   map[string]json.RawMessage `json:"kwargs,omitempty"`

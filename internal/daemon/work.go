@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
+	"path/filepath"
 	"slices"
 	"sync"
 
@@ -83,11 +84,19 @@ func (s *Server) do(ctx context.Context, j *job, asker *session) error {
 	var path modules.Path
 	defer path.Close()
 	for _, dir := range m.Path {
+		dir, err := m.place(dir)
+		if err != nil {
+			return err
+		}
 		if err := path.Add(dir, true); err != nil {
 			return err
 		}
 	}
 	for _, dir := range m.Packages {
+		dir, err := m.place(dir)
+		if err != nil {
+			return err
+		}
 		if err := path.AddSite(dir); err != nil {
 			return err
 		}
@@ -101,7 +110,8 @@ func (s *Server) do(ctx context.Context, j *job, asker *session) error {
 		}
 	}
 	var err error
-	j.eng, err = engine.New(engine.Options{Path: own, Packages: packages, Logger: slog.New(&logHandler{ch: j.ch}), Dial: s.inside(asker), Audit: s.opt.Audit})
+	j.eng, err = engine.New(engine.Options{Path: own, Packages: packages, Serve: m.Serve,
+		Logger: slog.New(&logHandler{ch: j.ch}), Dial: s.inside(asker), Audit: s.opt.Audit})
 	if err != nil {
 		return err
 	}
@@ -123,6 +133,19 @@ func (s *Server) do(ctx context.Context, j *job, asker *session) error {
 		return j.script(ctx, get, []string{"get", m.Name})
 	}
 	return j.run(ctx)
+}
+
+// place returns where a relative name of the client's leads, which isn't in the daemon's own
+// directory.
+func (m *message) place(name string) (string, error) {
+	switch {
+	case filepath.IsAbs(name):
+		return name, nil
+	case m.Origin == nil || !filepath.IsAbs(m.Origin.Dir):
+		return "", fmt.Errorf("search path: %s is relative, and the request has no directory",
+			connect.CleanLine(name))
+	}
+	return filepath.Join(m.Origin.Dir, name), nil
 }
 
 // inside dials the daemon's own contexts.
@@ -310,6 +333,9 @@ func (h *logHandler) Handle(_ context.Context, r slog.Record) error {
 		}
 		return true
 	})
+	if l.Logger == "" && r.Level < slog.LevelWarn {
+		return nil // the engine's own, about what it gives
+	}
 	return h.ch.write(&message{Log: l})
 }
 

@@ -146,3 +146,26 @@ func TestWorkEndsWithItsClient(t *testing.T) {
 		t.Errorf("%+v, %v", all, err)
 	}
 }
+
+// A search path's relative names begin in the client's directory, never in the daemon's.
+func TestPlaceOfSearchPath(t *testing.T) {
+	for _, c := range []struct {
+		from *origin
+		name string
+		want string // "": refused
+	}{
+		{nil, "/lib", "/lib"},
+		{&origin{Dir: "/home/a"}, "/lib", "/lib"},
+		{&origin{Dir: "/home/a"}, "lib", "/home/a/lib"},
+		{&origin{Dir: "/home/a"}, ".", "/home/a"},
+		{nil, "lib", ""},
+		{nil, ".", ""},
+		{&origin{}, "lib", ""},
+		{&origin{Dir: "home"}, "lib", ""},
+	} {
+		got, err := (&message{Origin: c.from}).place(c.name)
+		if got != c.want || (err != nil) != (c.want == "") {
+			t.Errorf("%s from %+v: got %q, %v, want %q", c.name, c.from, got, err, c.want)
+		}
+	}
+}

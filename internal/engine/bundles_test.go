@@ -120,7 +120,8 @@ func (w lockedWriter) Write(p []byte) (int, error) {
 
 // What is asked alone comes with all it needs, and alone if that has got lost. The next context need not ask.
 func TestAskedAlone(t *testing.T) {
-	e, fakes := fakeEngine(t, Options{Path: files("own.py: ", "late.py: import later", "later.py: ")})
+	e, fakes := fakeEngine(t, Options{Path: files("own.py: def f(): import late, nowhere",
+		"late.py: import later", "later.py: ")})
 	c, f := connected(t, e, fakes)
 	p := call(c, "own:f")
 	f.enable(1)

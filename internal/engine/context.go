@@ -72,6 +72,9 @@ type Context struct {
 	outbox     outbox
 	rooms      map[wire.Handle]chan struct{} // closed when there may be room in a flow, or for Call
 	offences   int
+	refusals   int              // of modules and files
+	given      map[string]int64 // bytes of files, by name
+	lent       []lent
 	count      counts
 	beat       beat
 	stdout     io.Writer // owned by drain while it runs

@@ -58,6 +58,7 @@ type Options struct {
 	Packages   []fs.FS
 	Allow      []string
 	Deny       []string
+	Serve      []string
 	Rewrite    func(name, path string, source []byte) []byte
 	Logger     *slog.Logger
 	Prompt     askpass.Func
@@ -231,6 +232,9 @@ func (e *Engine) forwardLocked(a *route.Action) {
 			e.loseLocked(src, &LostError{Why: "killed: it sent more than " + c.name + " takes"}, true)
 		}
 		return
+	}
+	if src := e.contexts[f.Src]; f.Handle == wire.Call && src != nil && !a.Owned {
+		c.lendLocked(src, f)
 	}
 	e.putLocked(c, f)
 }

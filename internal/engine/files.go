@@ -1,14 +1,9 @@
 package engine
 
 import (
-	"bytes"
-	"compress/zlib"
-	"errors"
-	"fmt"
 	"log/slog"
-	"strings"
 
-	"github.com/mitogen-go/mitogen/internal/modules"
+	"github.com/mitogen-go/mitogen/internal/forward"
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
@@ -27,50 +22,24 @@ func (c *Context) getFileLocked(f *wire.Frame) {
 // answerFile answers a GET_FILE, as windows allow.
 func (c *Context) answerFile(r request) {
 	f := wire.Frame{Dst: c.id, Handle: r.reply}
-	data, err := file(c.e.finder, r.file[0], r.file[1:])
+	file, err := c.e.forward.File(c.id, r.file)
+	f.Payload = file.Data
 	if err != nil {
-		f.Kind, data = wire.Dead, []byte(err.Error())
+		f.Kind, f.Payload = wire.Dead, []byte(err.Error())
 	}
-	c.sayFile(r.file, len(data), err == nil)
-	f.Payload = data
+	c.countFile(&file, r.file, err == nil)
 	c.parts(c.e.base, &f) // the error is that c is gone
 }
 
-// sayFile counts and logs what went.
-func (c *Context) sayFile(what string, size int, given bool) {
+// countFile counts and logs what went, or was refused.
+func (c *Context) countFile(file *forward.File, question string, given bool) {
 	c.e.mu.Lock()
 	defer c.e.unlock()
 	c.count.Files++
-	c.traceLocked("file asked for", slog.String("what", fmt.Sprintf("%+q", what)), slog.Bool("given", given), slog.Int("bytes", size))
-}
-
-// file returns what a GET_FILE asks for.
-func file(f *modules.Finder, letter byte, what string) ([]byte, error) {
-	first, second, _ := strings.Cut(what, "\x00")
-	var names []string
-	var err error
-	switch letter {
-	case 'r':
-		return packed(f.File(first, second))
-	case 't':
-		return packed(f.Metadata(first, second))
-	case 'l':
-		names, err = f.List(first, second)
-	case 'd':
-		names = f.Distributions(what)
-	default:
-		err = errors.New("no such kind of question")
+	switch {
+	case !given:
+		c.refusedToLocked(EventFile, question)
+	case file.Name != "":
+		c.gaveFileLocked(file.Name, int64(file.Size))
 	}
-	return []byte(strings.Join(names, "\x00")), err
-}
-
-func packed(data []byte, err error) ([]byte, error) {
-	if err != nil {
-		return nil, err
-	}
-	var buf bytes.Buffer
-	w := zlib.NewWriter(&buf)
-	w.Write(data) // to memory: no error
-	w.Close()
-	return buf.Bytes(), nil
 }

@@ -71,6 +71,10 @@ func (c *Context) prepare(ctx context.Context, p program) error {
 	if c.known(p.key) {
 		return nil
 	}
+	if n.Grants() {
+		c.e.introduce(c)
+		c.e.forward.Grant(c.id, c.target(), n)
+	}
 	if err := c.want(n); err != nil {
 		return err
 	}
@@ -326,12 +330,19 @@ func (c *Context) answer(r request) {
 	if _, ok := c.modules[r.name]; !ok {
 		c.modules[r.name] = false
 	}
-	packed := c.count.Pack
+	packed, lent := c.count.Pack, c.lent
+	c.lent = nil
 	e.mu.Unlock()
-	begun := time.Now()
-	m := e.forward.Asked(c.id, c.target(), r.during, r.name)
+	begun, target := time.Now(), c.target()
+	for _, l := range lent {
+		e.forward.Lend(l.by, c.id, target, l.module)
+	}
+	m, given := e.forward.Asked(c.id, target, r.during, r.name)
 	e.mu.Lock()
 	c.count.Scan += time.Since(begun) - (c.count.Pack - packed)
+	if !given {
+		c.refusedToLocked(EventModule, r.name)
+	}
 	e.mu.Unlock()
 	if m == nil {
 		return
@@ -350,5 +361,6 @@ func newFinder(o *Options) *modules.Finder {
 	for _, f := range o.Packages {
 		path = append(path, modules.Entry{FS: f})
 	}
-	return modules.New(path, o.builtin, modules.Options{Allow: o.Allow, Deny: o.Deny, Rewrite: o.Rewrite})
+	return modules.New(path, o.builtin, modules.Options{Allow: o.Allow, Deny: o.Deny,
+		Serve: o.Serve, Rewrite: o.Rewrite})
 }

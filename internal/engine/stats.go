@@ -34,6 +34,8 @@ type Forwarded struct {
 	Questions  int64         // times that the context was asked what it lacks
 	Asked      int64         // times that it asked for a module
 	Files      int64         // times that it asked for what packages have beside modules
+	Given      []GivenFile   // files of packages and of their metadata that it was given, sorted
+	Refused    int64         // modules and files that it asked for and may not have
 	Scan       time.Duration // for finding out what is needed
 	Pack       time.Duration // for compressing, and deciding
 }
@@ -77,6 +79,7 @@ func (c *Context) Stats() Stats {
 	c.e.mu.Lock()
 	n := c.count
 	n.Sent = slices.Clip(n.Sent) // it only grows
+	n.Given, n.Refused = c.givenLocked(), int64(c.refusals)
 	c.e.mu.Unlock()
 	s := Stats{ID: c.id, Name: c.name, BytesDown: n.bytesDown, BytesUp: n.bytesUp, FramesDown: n.framesDown,
 		FramesUp: n.framesUp, RoundTrips: n.trips, Modules: n.modules, Calls: n.calls,
@@ -97,12 +100,13 @@ func (c *Context) Stats() Stats {
 // bundledLocked counts a bundle that is on its way to c.
 func (c *Context) bundledLocked(a *forward.Action) {
 	n, b := &c.count, a.Bundle
-	if len(a.Sent) > 0 || b.Negative == len(b.Names) {
+	if a.New {
 		n.modules += int64(len(a.Sent))
 		n.Sent = append(n.Sent, a.Sent...)
 		n.Negative += int64(b.Negative)
 		n.Found += int64(b.Found)
 		n.Minified += int64(b.Minified)
+		c.gaveBundleLocked(b)
 	}
 	n.Compressed += int64(len(b.Compressed))
 	c.traceLocked("bundle sent", slog.String("package", b.Package), slog.Any("modules", a.Sent), slog.Int("negative", b.Negative),
@@ -122,6 +126,7 @@ func (c *Context) loadedLocked(m *modules.Module, size int) {
 		n.Found += int64(m.Size)
 		n.Minified += int64(len(m.Source))
 		n.Compressed += int64(size)
+		c.gaveModuleLocked(m)
 		fallthrough
 	default:
 		n.modules++

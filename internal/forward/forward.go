@@ -44,7 +44,8 @@ type Sent struct {
 // Action is something to be sent.
 type Action struct {
 	bundle.Action
-	Sent []Sent          // the modules in a bundle that is new to Ctx
+	New  bool            // the bundle is new to Ctx
+	Sent []Sent          // the modules in it, then
 	Load *modules.Module // if not nil, nothing but Ctx counts, which gets this alone
 }
 
@@ -76,6 +77,7 @@ type Forwarder struct {
 
 // context is what is known of one besides the Book's part.
 type context struct {
+	grant    grant  // guards itself
 	wants    []want // what was wanted and isn't all sent
 	open     int    // Asks without an answer
 	closures int    // made for what it asked alone
@@ -118,16 +120,47 @@ type Need struct {
 // Need finds out what p needs on t. It reads files, unless they are known and have not changed.
 func (f *Forwarder) Need(t pysource.Target, p Program) *Need {
 	n := &Need{call: f.closure(t, p)}
-	if names := f.lore.of(p.Name); len(names) > 0 {
+	if names := f.learned(t, n.call, f.lore.of(p.Name)); len(names) > 0 {
 		n.learned = f.closure(t, Program{Roots: names})
 	}
 	return n
+}
+
+// learned returns those of names that c's code names, or the code of one of them, or that there is
+// no module of. A context that was called more than this one may have taught the others.
+func (f *Forwarder) learned(t pysource.Target, c *closure.Closure, names []string) (some []string) {
+	for rest := names; len(rest) > 0; {
+		named, left := c.Named(), []string(nil)
+		before := len(some)
+		for _, name := range rest {
+			if named.Has(name) || f.finder.Served(name) || f.finder.Builtin(name) {
+				some = append(some, name)
+			} else {
+				left = append(left, name)
+			}
+		}
+		if rest = left; len(some) == before || len(rest) == 0 {
+			break
+		}
+		slices.Sort(some)
+		c = f.closure(t, Program{Roots: some})
+	}
+	for _, name := range names {
+		if !slices.Contains(some, name) && f.finder.Find(name).Letter == modules.Missing {
+			some = append(some, name)
+		}
+	}
+	slices.Sort(some)
+	return some
 }
 
 // Idle reports whether n is nothing that would have to be sent or asked.
 func (n *Need) Idle() bool {
 	return idle(n.call) && (n.learned == nil || idle(n.learned) && len(n.learned.Refused()) == 0)
 }
+
+// Grants reports whether n's code names a module that might be asked for.
+func (n *Need) Grants() bool { return !idle(n.call) || !n.call.Named().Empty() }
 
 // Reads reports whether what n brings is likely to ask for files, listings or metadata of packages.
 func (n *Need) Reads() bool { return n.call.Reads() || n.learned != nil && n.learned.Reads() }
@@ -139,6 +172,10 @@ func (f *Forwarder) Want(ctx wire.ContextID, n *Need) {
 	x := f.contexts[ctx]
 	if x == nil {
 		return
+	}
+	x.grant.call(n.call)
+	if n.learned != nil {
+		x.grant.call(n.learned)
 	}
 	b := batch{f: f, x: x, ctx: ctx, begun: time.Now()}
 	if !idle(n.call) {
@@ -155,6 +192,20 @@ func (f *Forwarder) Want(ctx wire.ContextID, n *Need) {
 			b.actions = append(b.actions, Action{Action: bundle.Action{Ctx: ctx}, Load: m})
 		}
 	}
+	b.send()
+}
+
+// want has ctx be sent, or asked about, what w says.
+func (f *Forwarder) want(ctx wire.ContextID, w want) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	x := f.contexts[ctx]
+	if x == nil {
+		return
+	}
+	b := batch{f: f, x: x, ctx: ctx, begun: time.Now()}
+	x.wants = append(x.wants, w)
+	b.add(f.book.Want(ctx, w.c))
 	b.send()
 }
 
@@ -176,36 +227,55 @@ func (f *Forwarder) Lacks(ctx wire.ContextID, names []string) {
 }
 
 // Asked takes a question of ctx for one module, which came up in the call of program during, if it isn't "". If it returns a
-// module, ctx is to be sent that alone: the answer to the question, positive or not. Else a bundle comes.
-func (f *Forwarder) Asked(ctx wire.ContextID, t pysource.Target, during, name string) *modules.Module {
-	m := f.finder.Find(name)
+// module, ctx is to be sent that alone: the answer to the question, positive or not. Else a bundle
+// comes. Where ctx may not have the module, given is false, and the answer doesn't tell whether
+// there is one.
+func (f *Forwarder) Asked(ctx wire.ContextID, t pysource.Target, during,
+	name string) (m *modules.Module, given bool) {
+	g := f.grantOf(ctx)
+	if g == nil || !f.may(g, name) {
+		if g != nil {
+			g.refuse(name)
+		}
+		if f.lore.try(during, name) && f.finder.Find(name).Letter == modules.Missing {
+			f.lore.learn(during, name)
+		}
+		return modules.Refused(name), false
+	}
+	m = f.finder.Find(name)
 	if m.Letter == modules.Missing {
 		f.lore.learn(during, name)
-		return m
+		return m, true
 	}
-	if !f.mayAsk(ctx) {
-		return m
+	if f.mayAsk(ctx) && f.bring(ctx, t, name) {
+		f.lore.learn(during, name)
+		return nil, true
 	}
+	g.loaded(m, t)
+	return m, true
+}
+
+// bring has a bundle sent for a module that ctx has asked for, with all that it needs. It returns
+// false if none comes of that: it belongs to the standard library, for all that is known, or was
+// sent before.
+func (f *Forwarder) bring(ctx wire.ContextID, t pysource.Target, name string) bool {
 	c := f.closure(t, Program{Roots: []string{name}})
-	if !c.Has(name) { // it belongs to the standard library, for all we know
-		return m
+	if !c.Has(name) {
+		return false
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	x := f.contexts[ctx]
 	if x == nil {
-		return m
+		return false
 	}
+	x.grant.call(c)
 	b := batch{f: f, x: x, ctx: ctx, begun: time.Now()}
 	x.wants = append(x.wants, want{c, Asked})
 	actions, comes := f.book.Asked(ctx, name, c)
 	b.add(actions)
 	b.send()
-	if !comes {
-		return m
-	}
-	f.lore.learn(during, name)
-	return nil
+	return comes
 }
 
 // mayAsk counts a question of ctx, and says whether it gets a bundle.
@@ -249,7 +319,8 @@ func (b *batch) add(actions []bundle.Action) {
 		case a.Op == bundle.Ask:
 			b.x.open++
 		case a.Bundle != nil:
-			out.Sent = b.x.reasons(a.Bundle)
+			out.New, out.Sent = true, b.x.reasons(a.Bundle)
+			b.x.grant.bundled(a.Bundle)
 		}
 		b.actions = append(b.actions, out)
 	}

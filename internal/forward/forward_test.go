@@ -106,8 +106,8 @@ func TestCall(t *testing.T) {
 	f.Gone(2)
 	call(f, 2, "more")
 	f.Lacks(2, nil)
-	if m := f.Asked(2, linux, "", "more"); m == nil {
-		t.Error("no answer for who is gone")
+	if m, given := f.Asked(2, linux, "", "more"); m == nil || given {
+		t.Error("no refusal for a context that is gone")
 	}
 	s.expect(t, "gone")
 }
@@ -137,26 +137,27 @@ func bundleID(t *testing.T, f *Forwarder) bundle.ID {
 }
 
 func TestAskedAlone(t *testing.T) {
-	f, s := forwarder(tree("app.py: def f(): import plug", "plug.py: import late"),
+	f, s := forwarder(tree("app.py: def f(): import plug, extra, nowhere", "plug.py: import late"),
 		tree("late.py: import later", "later.py: ", "extra.py: "))
 	f.Add(1, 0)
 	call(f, 1, "app")
 	s.expect(t, "call", "coming 1 1/0", "send 1 app=call")
-	if m := f.Asked(1, linux, "app", "plug"); m != nil {
+	if m, _ := f.Asked(1, linux, "app", "plug"); m != nil {
 		t.Error("alone:", m.Name)
 	}
 	s.expect(t, "own", "ask 1 [late later]", "coming 1 1/0", "send 1 plug=asked")
 	f.Lacks(1, []string{"late", "later"})
 	s.expect(t, "foreign", "coming 1 2/1", "send 1 later=asked", "send 1 late=asked")
-	if m := f.Asked(1, linux, "app", "extra"); m != nil {
+	if m, _ := f.Asked(1, linux, "app", "extra"); m != nil {
 		t.Error("alone:", m.Name)
 	}
 	s.expect(t, "no question: it asks", "coming 1 1/0", "send 1 extra=asked")
-	if m := f.Asked(1, linux, "app", "extra"); m == nil || m.Letter != modules.Plain {
+	if m, _ := f.Asked(1, linux, "app", "extra"); m == nil || m.Letter != modules.Plain {
 		t.Error("what was lost on the way must come alone:", m)
 	}
 	for _, name := range []string{"nowhere", "no name!"} {
-		if m := f.Asked(1, linux, "app", name); m == nil || m.Letter != modules.Missing || m.Reason == "" {
+		if m, _ := f.Asked(1, linux, "app", name); m == nil || m.Letter != modules.Missing ||
+			m.Reason == "" {
 			t.Error("nowhere:", m)
 		}
 	}
@@ -194,11 +195,15 @@ func TestBounds(t *testing.T) {
 	if n := len(f.lore.names); n != maxPrograms {
 		t.Error("learned for", n)
 	}
+	f.Grant(1, linux, f.Need(linux, Program{Text: []byte("def f(): import a")}))
 	f.contexts[1].closures = maxClosures
-	if m := f.Asked(1, linux, "app", "a"); m == nil || m.Letter != modules.Plain {
+	if m, _ := f.Asked(1, linux, "app", "a"); m == nil || m.Letter != modules.Plain {
 		t.Error("after many questions:", m)
 	}
 	s.expect(t, "alone")
+	if n := len(f.contexts[1].grant.refused); n != 2*maxLearned+1 {
+		t.Error("refused", n)
+	}
 	for i := range 2 * cached {
 		f.closure(linux, Program{Roots: []string{fmt.Sprint("y", i)}})
 	}

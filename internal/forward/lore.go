@@ -18,6 +18,27 @@ const (
 type lore struct {
 	mu    sync.Mutex // protects following
 	names map[string][]string
+	tries map[string]int // of each program, how often a refused name was looked for
+}
+
+// try reports whether a refused name should be looked for, to tell others at once that it is
+// nowhere: not for ever, since each costs a look at files.
+func (l *lore) try(program, name string) bool {
+	if program == "" || !modules.Valid(name) {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, known := slices.BinarySearch(l.names[program], name); known ||
+		l.tries[program] >= maxLearned ||
+		len(l.tries) >= maxPrograms {
+		return false
+	}
+	if l.tries == nil {
+		l.tries = map[string]int{}
+	}
+	l.tries[program]++
+	return true
 }
 
 func (l *lore) learn(program, name string) {

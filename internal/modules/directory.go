@@ -1,25 +1,31 @@
 package modules
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
+	"syscall"
 )
 
-// directory is one of the operating system's as a file system. Symbolic links right in it lead wherever they lead: who put
-// the directory into the search path has put them there too. Those further down came with some package, and are followed
-// only while they stay in the directory, or in what the first link led to.
+// directory is one of the operating system's as a file system. In one of the user's own a symbolic
+// link is followed only while it stays in the directory. In others, links right in it lead wherever
+// they lead: site-packages are put together of such links. Those further down came with some
+// package, and are followed only while they stay in the directory, or in what the first link led
+// to.
 type directory struct {
 	dir  string   // static
+	own  bool     // static
 	root *os.Root // static
 
 	mu    sync.Mutex // protects following
 	links map[string]*os.Root
 }
 
-func openDirectory(dir string) (*directory, error) {
+func openDirectory(dir string, own bool) (*directory, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, err
@@ -28,26 +34,45 @@ func openDirectory(dir string) (*directory, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &directory{dir: dir, root: root, links: map[string]*os.Root{}}, nil
+	return &directory{dir: dir, own: own, root: root, links: map[string]*os.Root{}}, nil
 }
 
 // Place returns the path of a file.
 func (d *directory) Place(name string) string { return filepath.Join(d.dir, filepath.FromSlash(name)) }
 
+// readOnly doesn't wait for a writer where something has put a FIFO in a file's place.
+const readOnly = os.O_RDONLY | syscall.O_NONBLOCK
+
 func (d *directory) Open(name string) (fs.File, error) {
 	if !fs.ValidPath(name) {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrInvalid}
 	}
-	f, err := d.root.Open(filepath.FromSlash(name))
-	if err == nil {
+	f, err := d.root.OpenFile(filepath.FromSlash(name), readOnly, 0)
+	switch {
+	case err == nil:
 		return f, nil
-	}
-	if !absent(err) {
+	case absent(err):
+	case !d.own:
 		if f, ok := d.openLinked(name); ok {
 			return f, nil
 		}
+	case d.leadsOut(name):
+		return nil, &fs.PathError{Op: "open", Path: name, Err: errLeadsOut}
 	}
 	return nil, err
+}
+
+// errLeadsOut is the error for a link of the user's own that isn't followed.
+var errLeadsOut = errors.New("a link leads out of the search path's directory; " +
+	"put where it leads into the search path")
+
+// leadsOut reports whether name can't be reached without leaving the directory.
+func (d *directory) leadsOut(name string) bool {
+	if _, err := d.root.Stat(filepath.FromSlash(name)); err == nil {
+		return false
+	}
+	_, err := d.Stat(name)
+	return err == nil
 }
 
 // openLinked opens what is behind a link right in the directory.
@@ -104,6 +129,9 @@ func (d *directory) ReadLink(name string) (string, error) {
 
 func (d *directory) holding(name string) (*os.Root, string) {
 	first, rest, below := strings.Cut(name, "/")
+	if d.own {
+		return d.root, filepath.FromSlash(name)
+	}
 	if st, err := d.root.Lstat(first); below && err == nil && st.Mode()&fs.ModeSymlink != 0 {
 		if root, err := d.linked(first); err == nil {
 			return root, filepath.FromSlash(rest)
@@ -119,4 +147,55 @@ func (d *directory) Close() error {
 		root.Close()
 	}
 	return d.root.Close()
+}
+
+// rooted is what os.DirFS gives, as a directory: links are followed as there. The directory is
+// looked up anew each time, since another one may have taken its place.
+type rooted struct {
+	dir string
+	own bool
+}
+
+// confined returns fsys, or a file system that doesn't follow links out of it where fsys is one of
+// os.DirFS.
+func confined(fsys fs.FS, own bool) fs.FS {
+	v := reflect.ValueOf(fsys)
+	if v.Kind() == reflect.String && v.Type().PkgPath() == "os" {
+		return rooted{v.String(), own}
+	}
+	return fsys
+}
+
+// Place returns the path of a file.
+func (r rooted) Place(name string) string { return filepath.Join(r.dir, filepath.FromSlash(name)) }
+
+func (r rooted) Open(name string) (fs.File, error) {
+	d, err := openDirectory(r.dir, r.own)
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	return d.Open(name)
+}
+
+func (r rooted) Stat(name string) (fs.FileInfo, error) {
+	return (&directory{dir: r.dir}).Stat(name)
+}
+
+func (r rooted) Lstat(name string) (fs.FileInfo, error) {
+	d, err := openDirectory(r.dir, r.own)
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	return d.Lstat(name)
+}
+
+func (r rooted) ReadLink(name string) (string, error) {
+	d, err := openDirectory(r.dir, r.own)
+	if err != nil {
+		return "", err
+	}
+	defer d.Close()
+	return d.ReadLink(name)
 }

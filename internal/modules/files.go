@@ -8,6 +8,15 @@ import (
 	"strings"
 )
 
+// Reader is a context that asks for files, and what it was given so far.
+type Reader interface {
+	Any() bool               // it was given a module at all
+	Names(name string) bool  // it may be given this module
+	Sent(name string) bool   // it was sent this module or package
+	Reads() bool             // own code that it was given imports what reads files of packages
+	Quotes(text string) bool // such code has this text as a literal, or at the end of one
+}
+
 // ErrNoFile is the error for a file that isn't there, or is not to be had.
 var ErrNoFile = errors.New("there is no such file, or it is not to be had")
 
@@ -17,29 +26,41 @@ const maxLinks = 8
 // maxListed bounds the names in one listing.
 const maxListed = 65536
 
-// File returns the bytes of a file of package pkg; name is where it is in the package, with slashes.
-func (f *Finder) File(pkg, name string) ([]byte, error) {
-	for _, t := range f.Pass().holders(pkg, name) {
-		at, ok := t.inside(dirOf(pkg), name)
+// File returns a file of package pkg for r, as it is sent: zlib of its bytes, of which there are
+// size. name is where it is in the package, with slashes. The result must not be changed.
+func (f *Finder) File(r Reader, pkg, name string) (rest []byte, size int, err error) {
+	if name == "." || !listed(r, pkg, name) {
+		return nil, 0, ErrNoFile
+	}
+	p := f.Pass()
+	for _, t := range p.holders(pkg, name) {
+		at, ok := p.reach(t, pkg, name, func(name string) bool { return p.gives(r, t, pkg, name) })
 		if !ok {
 			continue
 		}
-		data, _, err := read(t.FS, at)
-		if err != nil {
-			continue
+		rest, size, err := f.packed(t, at, func(data []byte) []byte {
+			if module, ok := strings.CutSuffix(name, ".py"); ok && f.opt.Rewrite != nil {
+				data = f.opt.Rewrite(pkg+"."+strings.ReplaceAll(module, "/", "."), t.label(at),
+					data)
+			}
+			return data
+		})
+		if err == nil {
+			return rest, size, nil
 		}
-		if module, ok := strings.CutSuffix(name, ".py"); ok && f.opt.Rewrite != nil {
-			data = f.opt.Rewrite(pkg+"."+strings.ReplaceAll(module, "/", "."), t.label(at), data)
-		}
-		return data, nil
 	}
-	return nil, ErrNoFile
+	return nil, 0, ErrNoFile
 }
 
-// data returns a file of a package as what goes in a bundle.
+// data returns a file of a package as what goes in a bundle, because code names it.
 func (p Pass) data(name, pkg, path string) *Module {
+	if !plain(path) {
+		return missing(name, ErrNoFile.Error())
+	}
 	for _, t := range p.holders(pkg, path) {
-		at, ok := t.inside(dirOf(pkg), path)
+		at, ok := p.reach(t, pkg, path, func(name string) bool {
+			return !t.Own || p.innermost(t, pkg, name) != "" && !isModule(name)
+		})
 		if !ok {
 			continue
 		}
@@ -54,17 +75,20 @@ func (p Pass) data(name, pkg, path string) *Module {
 	return missing(name, ErrNoFile.Error())
 }
 
-// List returns the names in a directory of package pkg, sorted; those of directories end with a slash. name is where it is in
-// the package, "" for the package itself.
-func (f *Finder) List(pkg, name string) ([]string, error) {
+// List returns the names in a directory of package pkg that r may have, sorted; those of
+// directories end with a slash. name is where it is in the package, "" for the package itself.
+func (f *Finder) List(r Reader, pkg, name string) ([]string, error) {
 	if name == "" {
 		name = "."
+	}
+	if !listed(r, pkg, join(name, "x")) {
+		return nil, ErrNoFile
 	}
 	p := f.Pass()
 	var names []string
 	found := false
 	for _, t := range p.holders(pkg, name) {
-		at, ok := t.inside(dirOf(pkg), name)
+		at, ok := p.reach(t, pkg, name, func(name string) bool { return p.opens(r, t, pkg, name) })
 		if !ok {
 			continue
 		}
@@ -74,9 +98,11 @@ func (f *Finder) List(pkg, name string) ([]string, error) {
 		}
 		found = true
 		for _, e := range entries {
-			if n := t.listed(at, e); n != "" && len(names) < maxListed && f.serves(pkg, join(name, e.Name())) {
-				names = append(names, n)
+			inner := join(name, e.Name())
+			if !plain(inner) || !f.serves(pkg, inner) || len(names) >= maxListed {
+				continue
 			}
+			names = p.entry(r, t, pkg, inner, at, e, names)
 		}
 	}
 	if !found {
@@ -86,24 +112,35 @@ func (f *Finder) List(pkg, name string) ([]string, error) {
 	return slices.Compact(names), nil
 }
 
-// listed is the name of what is in a directory as List has it, "" for what is neither file nor directory.
-func (t *tree) listed(dir string, e fs.DirEntry) string {
-	mode := e.Type()
-	if mode&fs.ModeSymlink != 0 {
-		mode = t.follow(join(dir, e.Name()))
+// entry adds the name of what is in a directory, if r may have that.
+func (p Pass) entry(r Reader, t *tree, pkg, name, dir string, e fs.DirEntry,
+	names []string) []string {
+	kind, suffix, gives := e.Type(), "", p.gives
+	link := kind&fs.ModeSymlink != 0
+	if link {
+		kind = t.follow(join(dir, e.Name()))
 	}
 	switch {
-	case mode.IsDir():
-		return e.Name() + "/"
-	case mode.IsRegular():
-		return e.Name()
+	case kind.IsDir():
+		suffix, gives = "/", p.opens
+	case !kind.IsRegular():
+		return names
 	}
-	return ""
+	may := func(name string) bool { return gives(r, t, pkg, name) }
+	if link {
+		if _, ok := p.reach(t, pkg, name, may); !ok {
+			return names
+		}
+	} else if !may(name) {
+		return names
+	}
+	return append(names, e.Name()+suffix)
 }
 
-// holders returns the places that package pkg is in, if what is called name in it may be had.
+// holders returns the places that package pkg is in, if policy lets through what is called name in
+// it.
 func (p Pass) holders(pkg, name string) []*tree {
-	if check(pkg) != "" || !fs.ValidPath(name) || strings.ContainsAny(name, "\\\x00") || !p.f.serves(pkg, name) {
+	if check(pkg) != "" || !p.f.serves(pkg, name) {
 		return nil
 	}
 	if _, ours := p.f.builtin(pkg); ours {
@@ -133,6 +170,26 @@ func (f *Finder) serves(pkg, name string) bool {
 		}
 	}
 	return true
+}
+
+// reach returns where name of pkg leads in t, if that may be had under its own name and under the
+// one that links lead to.
+func (p Pass) reach(t *tree, pkg, name string, may func(name string) bool) (at string, ok bool) {
+	if !may(name) {
+		return "", false
+	}
+	dir := dirOf(pkg)
+	if at, ok = t.inside(dir, name); !ok {
+		return "", false
+	}
+	if at == path.Join(dir, name) {
+		return at, true
+	}
+	real := "."
+	if at != dir {
+		real = at[len(dir)+1:]
+	}
+	return at, plain(real) && may(real)
 }
 
 func dirOf(pkg string) string { return strings.ReplaceAll(pkg, ".", "/") }
@@ -168,8 +225,12 @@ func (t *tree) inside(dir, name string) (string, bool) {
 }
 
 // Distributions returns the directories of the metadata that the search path holds for the distribution called name, for all
-// if it is empty: Django-4.2.dist-info. Those whose packages policy keeps back are left out.
-func (f *Finder) Distributions(name string) []string {
+// if it is empty: Django-4.2.dist-info. Only those are returned that have a package which r may be
+// given and policy lets through.
+func (f *Finder) Distributions(r Reader, name string) []string {
+	if !r.Any() {
+		return nil
+	}
 	var all []string
 	for _, t := range f.trees {
 		entries, err := fs.ReadDir(t.FS, ".")
@@ -178,7 +239,8 @@ func (f *Finder) Distributions(name string) []string {
 		}
 		for _, e := range entries {
 			dist, ok := distribution(e.Name())
-			if ok && (name == "" || normal(name) == dist) && len(all) < maxListed && t.metadata(f, e.Name()) {
+			wanted := ok && (name == "" || normal(name) == dist) && len(all) < maxListed
+			if wanted && t.metadata(f, r, e.Name()) {
 				all = append(all, e.Name())
 			}
 		}
@@ -186,37 +248,54 @@ func (f *Finder) Distributions(name string) []string {
 	return all
 }
 
-// Metadata returns a text file of a distribution's directory.
-func (f *Finder) Metadata(dir, name string) ([]byte, error) {
-	if _, ok := distribution(dir); !ok || !fs.ValidPath(dir+"/"+name) || strings.Contains(dir, "/") || strings.ContainsAny(name, "\\\x00") {
-		return nil, ErrNoFile
+// Metadata returns a text file of a distribution's directory for r, as File does.
+func (f *Finder) Metadata(r Reader, dir, name string) (rest []byte, size int, err error) {
+	_, ok := distribution(dir)
+	if !ok || !r.Any() || strings.Contains(dir, "/") || !plain(dir) || !plain(name) || name == "." {
+		return nil, 0, ErrNoFile
 	}
+	same := func(data []byte) []byte { return data }
 	for _, t := range f.trees {
-		if at, ok := t.inside(dir, name); ok && t.metadata(f, dir) {
-			if data, _, err := read(t.FS, at); err == nil {
-				return data, nil
-			}
+		at, ok := t.inside(dir, name)
+		if !ok || !plain(at) || !t.metadata(f, r, dir) {
+			continue
+		}
+		if rest, size, err := f.packed(t, at, same); err == nil {
+			return rest, size, nil
 		}
 	}
-	return nil, ErrNoFile
+	return nil, 0, ErrNoFile
 }
 
-// metadata says whether policy lets a distribution through: one of its packages at least.
-func (t *tree) metadata(f *Finder, dir string) bool {
-	if len(f.opt.Allow)+len(f.opt.Deny) == 0 {
-		return true
-	}
-	for _, top := range t.tops(dir) {
-		if f.opt.serves(top) {
-			return true
-		}
-	}
-	return false
+// metadata says whether a distribution has a package that r may be given and policy lets through.
+func (t *tree) metadata(f *Finder, r Reader, dir string) bool {
+	return slices.ContainsFunc(t.topsOf(dir), func(top string) bool {
+		return (r.Names(top) || f.Served(top)) && f.opt.serves(top)
+	})
 }
 
-// tops are the top-level modules of a distribution: those that it names, else those that its list of files has, else the one
+// topsOf is tops, kept: a distribution's directory doesn't change.
+func (t *tree) topsOf(dir string) []string {
+	t.mu.Lock()
+	tops, known := t.tops[dir]
+	t.mu.Unlock()
+	if known {
+		return tops
+	}
+	if st, err := fs.Stat(t.FS, dir); err != nil || !st.IsDir() {
+		return nil
+	}
+	tops = t.readTops(dir)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.tops[dir] = tops
+	return tops
+}
+
+// readTops returns the top-level modules of a distribution: those that it names, else those that
+// its list of files has, else the one
 // of its name.
-func (t *tree) tops(dir string) []string {
+func (t *tree) readTops(dir string) []string {
 	if data, _, err := read(t.FS, dir+"/top_level.txt"); err == nil {
 		return strings.Fields(string(data))
 	}

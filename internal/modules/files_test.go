@@ -1,7 +1,10 @@
 package modules
 
 import (
+	"bytes"
+	"compress/zlib"
 	"errors"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -18,6 +21,32 @@ func fileFinder(o Options) *Finder {
 		fsys[name] = &fstest.MapFile{Data: []byte(text), Mode: 0o644}
 	}
 	return New([]Entry{{FS: fsys}}, func(name string) ([]byte, bool) { return nil, name == "mitogen" }, o)
+}
+
+// all is a context that was given everything.
+type all struct{}
+
+func (all) Any() bool          { return true }
+func (all) Names(string) bool  { return true }
+func (all) Sent(string) bool   { return true }
+func (all) Reads() bool        { return true }
+func (all) Quotes(string) bool { return false }
+
+// inflated returns what a context makes of a file's bytes.
+func inflated(t *testing.T, rest []byte, size int, err error) (string, error) {
+	t.Helper()
+	if err != nil {
+		return "", err
+	}
+	z, err := zlib.NewReader(bytes.NewReader(rest))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(z)
+	if err != nil || len(text) != size {
+		t.Fatalf("%d bytes, %v, want %d", len(text), err, size)
+	}
+	return string(text), nil
 }
 
 func TestFile(t *testing.T) {
@@ -56,8 +85,9 @@ func TestFile(t *testing.T) {
 		{o: Options{Allow: []string{"a.b"}}, pkg: "a", name: "data/z-1.txt", want: "-"},
 		{o: Options{Rewrite: func(name, _ string, source []byte) []byte { return []byte(name) }}, pkg: "a", name: "mod.py", want: "a.mod"},
 	} {
-		got, err := fileFinder(c.o).File(c.pkg, c.name)
-		if text := string(got); err == nil && text != c.want || err != nil && (c.want != "-" || !errors.Is(err, ErrNoFile)) {
+		rest, size, err := fileFinder(c.o).File(all{}, c.pkg, c.name)
+		if text, err := inflated(t, rest, size, err); err == nil && text != c.want || err != nil &&
+			(c.want != "-" || !errors.Is(err, ErrNoFile)) {
 			t.Errorf("%v %q %q: %q, %v", c.o, c.pkg, c.name, text, err)
 		}
 	}
@@ -76,7 +106,7 @@ func TestList(t *testing.T) {
 		{pkg: "a", name: "..", want: "-"},
 		{o: Options{Deny: []string{"a.b", "a.mod"}}, pkg: "a", want: "__init__.py c/ data/ large x.txt"},
 	} {
-		got, err := fileFinder(c.o).List(c.pkg, c.name)
+		got, err := fileFinder(c.o).List(all{}, c.pkg, c.name)
 		if text := strings.Join(got, " "); err == nil && text != c.want || err != nil && c.want != "-" {
 			t.Errorf("%v %q %q: %q, %v", c.o, c.pkg, c.name, text, err)
 		}
@@ -97,7 +127,7 @@ func TestDistributions(t *testing.T) {
 		{o: Options{Deny: []string{"a"}}, want: []string{b}},
 		{o: Options{Allow: []string{"b"}}, want: []string{b}},
 	} {
-		if got := fileFinder(c.o).Distributions(c.name); !slices.Equal(got, c.want) {
+		if got := fileFinder(c.o).Distributions(all{}, c.name); !slices.Equal(got, c.want) {
 			t.Errorf("%v %q: %q", c.o, c.name, got)
 		}
 	}
@@ -106,7 +136,9 @@ func TestDistributions(t *testing.T) {
 		{a, "METADATA", "m"}, {a, "none", "-"}, {a, "../up.txt", "-"}, {a, "", "-"}, {"a", "x.txt", "-"}, {".", "up.txt", "-"}, {b, "PKG-INFO", "-"},
 		{"x/" + a, "METADATA", "-"}, {a + "/../a", "x.txt", "-"},
 	} {
-		if got, err := f.Metadata(c.dir, c.name); string(got) != strings.TrimPrefix(c.want, "-") || (err != nil) != (c.want == "-") {
+		rest, size, err := f.Metadata(all{}, c.dir, c.name)
+		if got, err := inflated(t, rest, size, err); got != strings.TrimPrefix(c.want, "-") ||
+			(err != nil) != (c.want == "-") {
 			t.Errorf("%q %q: %q, %v", c.dir, c.name, got, err)
 		}
 	}

@@ -20,8 +20,11 @@ type Entry struct {
 //
 // Allow and Deny name packages: "a.b" stands for a.b and all in it, "a.b.*" for all in it. What Deny names is not
 // served; if Allow isn't empty, nothing is but what it names and the packages that this is in.
+//
+// Serve names modules likewise, which may be asked for though no code that was called names them.
+// It lets nothing through that Allow and Deny keep back.
 type Options struct {
-	Allow, Deny []string
+	Allow, Deny, Serve []string
 
 	// Rewrite returns what is sent in place of a module's source, or source itself, which it must not change. path
 	// is what tracebacks name. It may be called from several goroutines at once. Nil: none.
@@ -34,6 +37,7 @@ type Finder struct {
 	builtin func(name string) ([]byte, bool)
 	opt     Options
 	own     *tree // holds what builtin gave
+	packs   packs
 
 	passes atomic.Uint64
 }
@@ -253,6 +257,26 @@ func (o *Options) serves(name string) bool {
 		}
 	}
 	return len(o.Allow) == 0
+}
+
+// Builtin reports whether name is a module of our own, which anyone may have.
+func (f *Finder) Builtin(name string) bool {
+	_, ours := f.builtin(name)
+	return ours
+}
+
+// Served reports whether Serve names a module, or one that is in it.
+func (f *Finder) Served(name string) bool {
+	return slices.ContainsFunc(f.opt.Serve, func(p string) bool {
+		return within(name, p) || strings.HasPrefix(strings.TrimSuffix(p, ".*")+".", name+".")
+	})
+}
+
+// Refused returns the answer to the question for a module that who asks may not have, whether there
+// is one or not.
+func Refused(name string) *Module {
+	return missing(name,
+		"not served: nothing that was called names it; --serve or Options.Serve allows it")
 }
 
 // within says whether name is what pattern stands for.

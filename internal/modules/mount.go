@@ -34,7 +34,7 @@ func (m mounts) add(name, file string) error {
 	if _, known := m[at]; known {
 		return fs.ErrExist
 	}
-	d, err := openDirectory(dir)
+	d, err := openDirectory(dir, false)
 	if err == nil {
 		err = m.put(at, d, base)
 	}

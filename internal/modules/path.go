@@ -24,7 +24,7 @@ func (p *Path) Add(place string, own bool) error {
 	st, err := os.Stat(place)
 	switch {
 	case err == nil && st.IsDir():
-		d, err := openDirectory(place)
+		d, err := openDirectory(place, own)
 		if err != nil {
 			return err
 		}

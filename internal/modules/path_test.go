@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -122,29 +123,84 @@ func TestPath(t *testing.T) {
 	compareFound(t, where(t, p, dir, keys(want)), want)
 }
 
-// What is right in a directory of the search path may lead anywhere; what packages bring may not.
+const escapes = ": " + "a link leads out of the search path's directory; put where it leads into the search path"
+
+// Links right in a directory of installed packages may lead anywhere; what packages bring may not,
+// and nothing in a directory of the user's own.
 func TestLinks(t *testing.T) {
 	dir := t.TempDir()
 	writeTree(t, dir, map[string]string{
 		"secret.py": "SECRET", "lib/file.py": "", "lib/pkg/__init__.py": "", "lib/pkg/in.py": "-> sub/real.py", "lib/pkg/sub/real.py": "",
 		"lib/pkg/out.py": "-> ../file.py", "src/one.py": "-> ../lib/file.py", "src/pkg": "-> ../lib/pkg", "src/self": "-> self",
-		"src/dangling.py": "-> nowhere.py", "src/p/__init__.py": "", "src/p/within.py": "-> ../q.py", "src/q.py": "",
+		"src/dangling.py": "-> nowhere.py", "src/p/__init__.py": "",
+		"src/p/within.py": "-> ../q.py", "src/q.py": "", "src/link": "-> p",
 		"src/p/secret.py": "-> ../../secret.py", "src/p/up": "-> ../..", "src/abs": "-> " + filepath.Join(dir, "lib/pkg"),
 	})
-	p := new(Path)
-	if err := p.Add(filepath.Join(dir, "src"), true); err != nil {
-		t.Fatal(err)
+	common := map[string]string{
+		"dangling": nowhere, "p.within": "m src/p/within.py", "p.up.secret": nowhere,
+		"link.within": "m src/link/within.py",
+		"self":        "- stat src/self: too many levels of symbolic links",
 	}
-	want := map[string]string{
-		"one": "m src/one.py own", "pkg": "p src/pkg/__init__.py own", "pkg.in": "m src/pkg/in.py own", "abs.sub.real": "m src/abs/sub/real.py own",
-		"pkg.out": "- openat pkg/out.py: path escapes from parent", "self": "- stat src/self: too many levels of symbolic links",
-		"dangling": nowhere, "p.within": "m src/p/within.py own", "p.secret": "- openat p/secret.py: path escapes from parent",
-		"p.up": "- openat p/up: path escapes from parent", "p.up.secret": nowhere,
+	theirs := map[string]string{
+		"one": "m src/one.py", "pkg": "p src/pkg/__init__.py", "pkg.in": "m src/pkg/in.py",
+		"abs.sub.real": "m src/abs/sub/real.py",
+		"pkg.out":      "- openat pkg/out.py: path escapes from parent",
+		"p.secret":     "- openat p/secret.py: path escapes from parent",
+		"p.up":         "- openat p/up: path escapes from parent",
 	}
-	got := where(t, p, dir, keys(want))
-	for name, w := range want {
-		if g := got[name]; g != w {
-			t.Errorf("%s: %s, want %s", name, g, w)
+	ours := map[string]string{
+		"one": "- open one.py" + escapes, "pkg": "- open pkg" + escapes, "pkg.in": nowhere,
+		"abs.sub.real": nowhere, "pkg.out": nowhere,
+		"p.secret": "- open p/secret.py" + escapes, "p.up": "- open p/up" + escapes,
+	}
+	for _, own := range []bool{false, true} {
+		for _, library := range []bool{false, true} {
+			p := new(Path)
+			if library {
+				p.Entries = []Entry{{FS: os.DirFS(filepath.Join(dir, "src")), Own: own}}
+			} else if err := p.Add(filepath.Join(dir, "src"), own); err != nil {
+				t.Fatal(err)
+			}
+			want := maps.Clone(common)
+			maps.Copy(want, map[bool]map[string]string{false: theirs, true: ours}[own])
+			got := where(t, p, dir, keys(want))
+			for name, w := range want {
+				if own && w[0] != '-' {
+					w += " own"
+				}
+				if g := got[name]; g != w {
+					t.Errorf("own %v, os.DirFS %v: %s: got %s, want %s", own, library, name, g, w)
+				}
+			}
+		}
+	}
+}
+
+// A FIFO in a module's place is no module, and is not waited for.
+func TestFIFO(t *testing.T) {
+	dir := t.TempDir()
+	writeTree(t, dir, map[string]string{"p/__init__.py": ""})
+	for _, name := range []string{"m.py", "p/data.txt"} {
+		if err := syscall.Mkfifo(filepath.Join(dir, name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, own := range []bool{false, true} {
+		p := new(Path)
+		if err := p.Add(dir, own); err != nil {
+			t.Fatal(err)
+		}
+		defer p.Close()
+		f := New(p.Entries, none, Options{})
+		if m := f.Find("m"); m.Letter != Missing {
+			t.Errorf("own %v: a FIFO is a module of letter %c", own, m.Letter)
+		}
+		if _, _, err := f.File(all{}, "p", "data.txt"); err == nil {
+			t.Errorf("own %v: a FIFO is a file of a package", own)
+		}
+		if _, _, err := read(p.Entries[0].FS,
+			"m.py"); err == nil { // as if it had taken the place of a file just now
+			t.Errorf("own %v: a FIFO can be read", own)
 		}
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"io"
 	"io/fs"
 	"path"
-	"reflect"
 	"strings"
 	"sync"
 	"syscall"
@@ -22,10 +21,13 @@ type tree struct {
 	mu    sync.Mutex // protects following
 	dirs  map[string]*listing
 	files map[string]*file
+	tops  map[string][]string // top-level modules of distributions
 }
 
 func newTree(e Entry) *tree {
-	return &tree{Entry: e, dirs: map[string]*listing{}, files: map[string]*file{}}
+	e.FS = confined(e.FS, e.Own)
+	return &tree{Entry: e, dirs: map[string]*listing{}, files: map[string]*file{},
+		tops: map[string][]string{}}
 }
 
 // listing is a directory, read. Its mutex is held while it is: others who want it wait for that and don't read it again.
@@ -202,13 +204,10 @@ func (t *tree) file(name string) *file {
 // placed is a file system that knows where its files are.
 type placed interface{ Place(name string) string }
 
-// label names a file for tracebacks. What os.DirFS returns is its directory's name.
+// label names a file for tracebacks.
 func (t *tree) label(name string) string {
 	if p, ok := t.FS.(placed); ok {
 		return p.Place(name)
-	}
-	if v := reflect.ValueOf(t.FS); v.Kind() == reflect.String {
-		return path.Join(v.String(), name)
 	}
 	return name
 }

@@ -1,0 +1,124 @@
+package engine
+
+import (
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+
+	"github.com/mitogen-go/mitogen/internal/bundle"
+	"github.com/mitogen-go/mitogen/internal/modules"
+	"github.com/mitogen-go/mitogen/internal/wire"
+)
+
+// What a context was given, and what it was refused, is counted, logged at info and told to
+// Options.Audit here. All methods are called with Engine.mu held.
+
+const (
+	maxGiven    = 65536 // files of a context that are kept by name
+	maxRefusals = 1000  // refusals of a context that are told one by one
+)
+
+// GivenFile is a file that a context was given.
+type GivenFile struct {
+	Path  string // package/path, or distribution directory/name
+	Bytes int64
+}
+
+// gaveBundleLocked notes what is in a bundle that is new to c.
+func (c *Context) gaveBundleLocked(b *bundle.Bundle) {
+	names := b.Modules()
+	if len(names) > 0 && c.e.log.Enabled(c.e.base, slog.LevelInfo) {
+		c.queueLocked(event{report: "modules given", level: slog.LevelInfo,
+			attrs: []slog.Attr{slog.Int("count", len(names)), slog.String("names",
+				strings.Join(names, " "))}})
+	}
+	b.Each(func(name string, size int, file bool) {
+		if file {
+			c.gaveFileLocked(name, int64(size))
+		} else {
+			c.tellLocked(EventModule, Event{Name: name, Bytes: int64(size)})
+		}
+	})
+}
+
+// gaveModuleLocked notes a module that goes to c alone.
+func (c *Context) gaveModuleLocked(m *modules.Module) {
+	if c.e.log.Enabled(c.e.base, slog.LevelInfo) {
+		c.queueLocked(event{report: "modules given", level: slog.LevelInfo,
+			attrs: []slog.Attr{slog.Int("count", 1), slog.String("names", m.Name)}})
+	}
+	c.tellLocked(EventModule, Event{Name: m.Name, Bytes: int64(m.Size)})
+}
+
+// gaveFileLocked notes a file, or a directory's names. The log has each once.
+func (c *Context) gaveFileLocked(name string, size int64) {
+	c.tellLocked(EventFile, Event{Name: name, Bytes: size})
+	if _, known := c.given[name]; known || len(c.given) >= maxGiven {
+		return
+	}
+	if c.given == nil {
+		c.given = map[string]int64{}
+	}
+	c.given[name] = size
+	if c.e.log.Enabled(c.e.base, slog.LevelInfo) {
+		c.queueLocked(event{report: "file given", level: slog.LevelInfo,
+			attrs: []slog.Attr{slog.String("file", fmt.Sprintf("%+q", name)), slog.Int64("bytes",
+				size)}})
+	}
+}
+
+// refusedToLocked notes that c may not have what it asked for. An honest program's import of an
+// optional module is refused too, so it is no offence.
+func (c *Context) refusedToLocked(kind EventKind, what string) {
+	c.refusals++
+	n := c.refusals
+	if n <= maxRefusals || n%1000 == 0 {
+		c.tellLocked(kind, Event{Name: what, Refused: true, Count: n})
+	}
+	if (n <= 10 || n%1000 == 0) && c.e.log.Enabled(c.e.base, slog.LevelInfo) {
+		c.queueLocked(event{report: string(kind) + " refused", level: slog.LevelInfo,
+			attrs: []slog.Attr{slog.String("what", fmt.Sprintf("%+q", what)), slog.Int("count",
+				n)}})
+	}
+}
+
+func (c *Context) tellLocked(kind EventKind, ev Event) {
+	if c.e.auditor == nil {
+		return
+	}
+	full := c.event(kind)
+	full.Name, full.Bytes, full.Refused, full.Count = ev.Name, ev.Bytes, ev.Refused, ev.Count
+	c.e.auditor.add(full)
+}
+
+// givenLocked returns the files that c was given, sorted.
+func (c *Context) givenLocked() []GivenFile {
+	var files []GivenFile
+	for name, size := range c.given {
+		if !strings.HasSuffix(name, "/") {
+			files = append(files, GivenFile{name, size})
+		}
+	}
+	slices.SortFunc(files, func(a, b GivenFile) int { return strings.Compare(a.Path, b.Path) })
+	return files
+}
+
+// lent is a call that another context, which the program has allowed to, made in this one.
+type lent struct {
+	by     wire.ContextID
+	module string
+}
+
+// maxLent bounds such calls whose modules haven't been asked for.
+const maxLent = 256
+
+// lendLocked notes a CALL that passes from another context to c: c may then have the called module,
+// if the other may.
+func (c *Context) lendLocked(by *Context, f *wire.Frame) {
+	module, _, ok := strings.Cut(string(f.Payload[:min(len(f.Payload), modules.MaxName+1)]), ":")
+	l := lent{by.id, module}
+	if ok && len(c.lent) < maxLent && !slices.Contains(c.lent, l) {
+		c.lent = append(c.lent, l)
+	}
+}

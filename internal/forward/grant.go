@@ -1,0 +1,245 @@
+package forward
+
+import (
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/mitogen-go/mitogen/internal/bundle"
+	"github.com/mitogen-go/mitogen/internal/closure"
+	"github.com/mitogen-go/mitogen/internal/modules"
+	"github.com/mitogen-go/mitogen/internal/pysource"
+	"github.com/mitogen-go/mitogen/internal/wire"
+)
+
+// Bounds of what a grant keeps.
+const (
+	maxRecent  = 64   // closures; the names of older ones are put together
+	maxRefused = 1024 // names
+)
+
+// A grant is the list of what one context may be given: the modules that the code which was called
+// in it names, and those that the code which it was given names in turn. Questions are answered
+// from this list; no file is looked for before that.
+type grant struct {
+	mu      sync.Mutex                 // protects following
+	recent  []*closure.Closure         // of calls, and of what was given
+	names   closure.Names              // those of older ones
+	code    map[*modules.Module]bool   // the user's own, of older ones
+	refused map[string]bool            // names that weren't in the list when they were asked for
+	bundles []*bundle.Bundle           // that were sent
+	alone   map[string]*modules.Module // that were sent without a bundle
+}
+
+// call notes that the context may have what c names.
+func (g *grant) call(c *closure.Closure) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, known := range g.recent {
+		if known == c {
+			return
+		}
+	}
+	if len(g.recent) == maxRecent {
+		g.condense()
+	}
+	g.recent = append(g.recent, c)
+}
+
+// condense puts the names of all closures together. The lock is held.
+func (g *grant) condense() {
+	for _, c := range g.recent {
+		g.names.Add(c.Named())
+		for _, m := range c.Code() {
+			g.keep(m)
+		}
+	}
+	clear(g.recent)
+	g.recent = g.recent[:0]
+}
+
+// keep notes code of the user's own. The lock is held.
+func (g *grant) keep(m *modules.Module) {
+	if g.code == nil {
+		g.code = map[*modules.Module]bool{}
+	}
+	g.code[m] = true
+}
+
+// refuse notes a name that is not in the list.
+func (g *grant) refuse(name string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.refused == nil {
+		g.refused = map[string]bool{}
+	}
+	if len(g.refused) < maxRefused && modules.Valid(name) {
+		g.refused[name] = true
+	}
+}
+
+// late returns the refused names that c's code names, and forgets them.
+func (g *grant) late(c *closure.Closure) (names []string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.refused) == 0 {
+		return nil
+	}
+	named := c.Named()
+	for name := range g.refused {
+		if named.Has(name) {
+			names = append(names, name)
+			delete(g.refused, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// has reports whether code that the context has, or will have, names a module.
+func (g *grant) has(name string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.names.Has(name) {
+		return true
+	}
+	for i := len(g.recent) - 1; i >= 0; i-- {
+		if g.recent[i].Named().Has(name) {
+			return true
+		}
+	}
+	return false
+}
+
+// bundled notes a bundle that is on its way.
+func (g *grant) bundled(b *bundle.Bundle) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.bundles = append(g.bundles, b)
+}
+
+// loaded notes a module that goes alone, and what it names.
+func (g *grant) loaded(m *modules.Module, t pysource.Target) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.alone == nil {
+		g.alone = map[string]*modules.Module{}
+	}
+	if g.alone[m.Name] == m {
+		return
+	}
+	g.alone[m.Name] = m
+	g.names.Collect(m, t)
+	if m.Own {
+		g.keep(m)
+	}
+}
+
+// sent reports whether the context was sent a module.
+func (g *grant) sent(name string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.alone[name] != nil {
+		return true
+	}
+	for _, b := range g.bundles {
+		if _, _, ok := b.Holds(name); ok {
+			return true
+		}
+	}
+	return false
+}
+
+// grantOf returns the grant of a context; nil: it is gone.
+func (f *Forwarder) grantOf(ctx wire.ContextID) *grant {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if x := f.contexts[ctx]; x != nil {
+		return &x.grant
+	}
+	return nil
+}
+
+// Grant lets ctx ask for what n's code names, also where n brings nothing with it. What ctx was
+// refused before goes to it now.
+func (f *Forwarder) Grant(ctx wire.ContextID, t pysource.Target, n *Need) {
+	g := f.grantOf(ctx)
+	if g == nil {
+		return
+	}
+	g.call(n.call)
+	if names := g.late(n.call); len(names) > 0 {
+		c := f.closure(t, Program{Roots: names})
+		g.call(c)
+		f.want(ctx, want{c, Asked})
+	}
+}
+
+// Lend lets ctx ask for what module names because another context, by, has called something in it.
+// It does nothing if by may not have the module itself.
+func (f *Forwarder) Lend(by, ctx wire.ContextID, t pysource.Target, module string) {
+	from, to := f.grantOf(by), f.grantOf(ctx)
+	if from == nil || to == nil || !f.may(from, module) {
+		return
+	}
+	to.call(f.closure(t, Program{Roots: []string{module}}))
+}
+
+// may reports whether a context with grant g may be given a module.
+func (f *Forwarder) may(g *grant, name string) bool {
+	return modules.Valid(name) && (g.has(name) || f.finder.Served(name) || f.finder.Builtin(name))
+}
+
+// reader is a context as the finder's files know it.
+type reader struct {
+	*grant
+	f *Forwarder
+}
+
+// Any reports whether the context was given a module at all.
+func (r reader) Any() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.bundles)+len(r.alone) > 0
+}
+
+// Names reports whether the context may be given a module.
+func (r reader) Names(name string) bool { return r.has(name) }
+
+// Sent reports whether the context was sent a module.
+func (r reader) Sent(name string) bool { return r.sent(name) }
+
+// Reads reports whether code of the user's own reads files of packages.
+func (r reader) Reads() bool { return r.someCode(closure.Reads) }
+
+// Quotes reports whether code of the user's own has a literal that is text, or ends with it as a
+// path does.
+func (r reader) Quotes(text string) bool {
+	return r.someCode(func(m *modules.Module) bool {
+		for rest := string(m.Source); ; {
+			i := strings.Index(rest, text)
+			if i < 0 {
+				return false
+			}
+			end := rest[i+len(text):]
+			if i > 0 && strings.ContainsRune(`"'/`, rune(rest[i-1])) && end != "" &&
+				strings.ContainsRune(`"'`, rune(end[0])) {
+				return true
+			}
+			rest = end
+		}
+	})
+}
+
+// someCode reports whether test is true of a module of the user's own.
+func (g *grant) someCode(test func(*modules.Module) bool) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for m := range g.code {
+		if test(m) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(g.recent,
+		func(c *closure.Closure) bool { return slices.ContainsFunc(c.Code(), test) })
+}

@@ -1,0 +1,300 @@
+package forward
+
+import (
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/mitogen-go/mitogen/internal/modules"
+	"github.com/mitogen-go/mitogen/internal/wire"
+)
+
+// refused fails unless ctx is refused each name, in the same words as for what is nowhere.
+func refused(t *testing.T, f *Forwarder, ctx wire.ContextID, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		m, given := f.Asked(ctx, linux, "program", name)
+		if given || m == nil || m.Letter != modules.Missing ||
+			m.Reason != modules.Refused(name).Reason || m.Path != "" || len(m.Source) > 0 {
+			t.Errorf("%d asks for %q: got %+v, given %v, want a refusal", ctx, name, m, given)
+		}
+	}
+}
+
+// given fails unless ctx gets each name, alone or in a bundle.
+func given(t *testing.T, f *Forwarder, s *script, ctx wire.ContextID, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		s.lines = nil
+		m, ok := f.Asked(ctx, linux, "", name)
+		lines := strings.Join(s.lines, " ") + " "
+		bundled := m == nil && (strings.Contains(lines, " "+name+"=") || strings.Contains(lines,
+			"ask "))
+		if !ok || !bundled && (m == nil || m.Letter == modules.Missing) {
+			t.Errorf("%d asks for %q: got %+v and %q, want the module", ctx, name, m, s.lines)
+		}
+	}
+	s.lines = nil
+}
+
+func treasures() (own, lib fs.FS) {
+	return tree("app/__init__.py: ",
+			"app/main.py: import app.part\ndef f():\n import app.late, vend", "app/part.py: ",
+			"app/late.py: def g():\n import later",
+			"app/secret.py: KEY = 1", "secret.py: KEY = 1", "later.py: ",
+			"keys/private.py: KEY = 1", "plugins/__init__.py: ",
+			"plugins/one.py: import plugins.base",
+			"plugins/base.py: ", "os.py: KEY = 1", "logging.py: KEY = 1"),
+		tree("vend/__init__.py: ", "vend/extra.py: import companion", "companion.py: ",
+			"unrelated/__init__.py: ", "unrelated/x.py: ")
+}
+
+var hidden = []string{"secret", "app.secret", "keys", "keys.private", "plugins", "plugins.one",
+	"unrelated", "unrelated.x", "os", "logging", "companion",
+	"nowhere", "", ".", "..", "app.", ".app", "app..main", "../secret", "/etc/passwd", "app/main",
+	"app/main.py", "app\x00main", "app\\main",
+	"app.main\n", "ａｐｐ.ｓｅｃｒｅｔ", "app․secret", "APP.SECRET", "__main__", strings.Repeat("a",
+		300), strings.Repeat("a.", 100) + "a", "app.secret.py", "\xff"}
+
+// A context that nothing was called in gets nothing.
+func TestNothingIsServed(t *testing.T) {
+	f, s := forwarder(treasures())
+	f.Add(1, 0)
+	refused(t, f, 1, append(hidden, "app", "app.main", "vend")...)
+	refused(t, f, 2, "app")
+	s.expect(t, "refusals")
+}
+
+// One that something of the target's own was called in gets nothing either.
+func TestTargetsOwn(t *testing.T) {
+	f, _ := forwarder(treasures())
+	f.Add(1, 0)
+	for _, module := range []string{"os", "json.decoder", "installed.there", "logging"} {
+		n := f.Need(linux, Program{Name: module, Roots: []string{module}})
+		f.Grant(1, linux, n)
+		f.Want(1, n)
+	}
+	refused(t, f, 1, append(hidden, "app", "app.main", "vend")...)
+}
+
+// What was called may be had, what it names, and what that names in turn.
+func TestClosureIsServed(t *testing.T) {
+	f, s := forwarder(treasures())
+	f.Add(1, 0)
+	call(f, 1, "app.main")
+	refused(t, f, 1, append(hidden, "later", "vend.extra")...)
+	given(t, f, s, 1, "app.late")
+	refused(t, f, 1, append(hidden, "vend.extra")...)
+	given(t, f, s, 1, "later", "vend")
+	f.Lacks(1, []string{"vend"})
+	given(t, f, s, 1, "vend.extra")
+	f.Lacks(1, []string{"companion"})
+	for _, name := range hidden {
+		if name != "companion" {
+			refused(t, f, 1, name)
+		}
+	}
+	f.Add(2, 0)
+	refused(t, f, 2, "app", "app.main", "app.late", "vend", "later")
+}
+
+// A script that imports only when it runs brings nothing with it, but what it names may be had.
+func TestScriptWithoutImports(t *testing.T) {
+	f, s := forwarder(treasures())
+	f.Add(1, 0)
+	n := f.Need(linux, Program{Name: "script", Text: []byte("def f():\n    import app.part\n")})
+	if !n.Idle() || !n.Grants() {
+		t.Errorf("idle %v, grants %v, want both", n.Idle(), n.Grants())
+	}
+	f.Grant(1, linux, n)
+	given(t, f, s, 1, "app.part")
+	refused(t, f, 1, hidden...)
+	if n := f.Need(linux, Program{Name: "os", Roots: []string{"os"}}); n.Grants() {
+		t.Error("os grants something")
+	}
+}
+
+// What was refused goes unasked once a call names it.
+func TestRefusedThenCalled(t *testing.T) {
+	f, s := forwarder(treasures())
+	f.Add(1, 0)
+	refused(t, f, 1, "later", "secret")
+	n := f.Need(linux, Program{Name: "app.late", Roots: []string{"app.late"}})
+	f.Grant(1, linux, n)
+	s.expect(t, "the refused one", "coming 1 1/0", "send 1 later=asked")
+	f.Want(1, n)
+	s.expect(t, "the call", "coming 1 1/0", "send 1 app=call app.late=call")
+	refused(t, f, 1, "secret")
+}
+
+// Names can be allowed that no code names.
+func TestServe(t *testing.T) {
+	own, lib := treasures()
+	for _, c := range []struct{ serve, yes, no string }{
+		{"plugins", "plugins plugins.one plugins.base", "secret app keys.private"},
+		{"plugins.*", "plugins plugins.one", "secret"},
+		{"plugins.one", "plugins plugins.one plugins.base", "secret"},
+		{"secret", "secret", "secret2 app.secret keys"},
+		{"keys.private", "keys keys.private", "keys.other"},
+		{"vend", "vend vend.extra", "unrelated"},
+	} {
+		s := &script{}
+		finder := modules.New([]modules.Entry{{FS: own, Own: true}, {FS: lib}}, builtin,
+			modules.Options{Serve: []string{c.serve}})
+		f := New(finder, s.send)
+		f.Add(1, 0)
+		given(t, f, s, 1, strings.Fields(c.yes)...)
+		refused(t, f, 1, strings.Fields(c.no)...)
+	}
+}
+
+// What one context had to ask for in a program is not given to another one that was called less.
+func TestLearnedIsFiltered(t *testing.T) {
+	f, s := forwarder(treasures())
+	f.Add(1, 0)
+	call(f, 1, "secret")
+	call(f, 1, "keys.private")
+	call(f, 1, "app.main")
+	s.lines = nil
+	f.lore.learn("app.main", "secret") // as if 1 had asked for it while app.main ran
+	f.lore.learn("app.main", "keys.private")
+	f.lore.learn("app.main", "app.late")
+	f.lore.learn("app.main", "later")
+	f.lore.learn("app.main", "nowhere")
+	f.Add(2, 0)
+	call(f, 2, "app.main")
+	all := strings.Join(s.lines, " ")
+	for name, want := range map[string]bool{"secret": false, "keys": false, "keys.private": false,
+		"app.late": true, "later": true} {
+		if got := strings.Contains(all+" ", " "+name+"="); got != want {
+			t.Errorf("%s was sent: %v, want %v; %q", name, got, want, s.lines)
+		}
+	}
+}
+
+// A call that another context makes gives what that one may have, and no more.
+func TestLend(t *testing.T) {
+	f, s := forwarder(treasures())
+	f.Add(1, 0)
+	f.Add(2, 0)
+	call(f, 1, "app.main")
+	s.lines = nil
+	f.Lend(1, 2, linux, "secret")
+	f.Lend(1, 2, linux, "../secret")
+	f.Lend(2, 1, linux, "secret")
+	f.Lend(1, 2, linux, "app.main")
+	f.Lend(7, 2, linux, "secret")
+	refused(t, f, 2, hidden...)
+	refused(t, f, 1, "secret")
+	given(t, f, s, 2, "app.main", "app.late")
+}
+
+// Long-lived contexts keep a bounded number of closures, and forget nothing.
+func TestManyPrograms(t *testing.T) {
+	f, s := forwarder(treasures())
+	f.Add(1, 0)
+	for i := range 3 * maxRecent {
+		f.Grant(1, linux, f.Need(linux, Program{Text: fmt.Appendf(nil,
+			"# %d\ndef f():\n import app.part, x%d", i, i)}))
+	}
+	g := &f.contexts[1].grant
+	if len(g.recent) > maxRecent || !g.has("x0") || !g.has(fmt.Sprint("x", 3*maxRecent-1)) ||
+		g.has("x") {
+		t.Errorf("%d closures are kept", len(g.recent))
+	}
+	given(t, f, s, 1, "app.part")
+	refused(t, f, 1, hidden...)
+}
+
+// looked counts looks at files.
+type looked struct {
+	fs.FS
+	n *atomic.Int64
+}
+
+func (l looked) Open(name string) (fs.File, error) {
+	l.n.Add(1)
+	return l.FS.Open(name)
+}
+
+func (l looked) Stat(name string) (fs.FileInfo, error) {
+	l.n.Add(1)
+	return fs.Stat(l.FS, name)
+}
+
+// Refusals look at no file.
+func TestRefusalsLookAtNothing(t *testing.T) {
+	own, lib := treasures()
+	var n atomic.Int64
+	finder := modules.New([]modules.Entry{{FS: looked{own, &n}, Own: true}, {FS: looked{lib, &n}}},
+		builtin, modules.Options{})
+	f := New(finder, func(Batch) {})
+	f.Add(1, 0)
+	call(f, 1, "app.part")
+	n.Store(0)
+	for i := range 1000 {
+		if _, given := f.Asked(1, linux, "", fmt.Sprint("secret", i)); given {
+			t.Fatal("given")
+		}
+		for _, question := range []string{"rsecret\x00x", "lkeys\x00", "r..\x00x", "l\x00", "x",
+			"rvend\x00data"} {
+			if _, err := f.File(1, question); err == nil {
+				t.Fatalf("%q was answered", question)
+			}
+		}
+	}
+	if n.Load() > 0 {
+		t.Errorf("%d looks at files", n.Load())
+	}
+	for range 10 * maxLearned { // what is nowhere is looked for a few times, so that others need not ask
+		f.Asked(1, linux, "program", fmt.Sprint("x", n.Add(1)))
+	}
+	if names := f.lore.of("program"); len(names) != maxLearned {
+		t.Errorf("%d names were learned, want %d", len(names), maxLearned)
+	}
+}
+
+// Files are those of packages that were sent.
+func TestFilesOfSentPackages(t *testing.T) {
+	own := tree("app/__init__.py: ", "app/main.py: import pkgutil, vend", "app/data.txt: DATA",
+		"other/__init__.py: import pkgutil", "other/data.txt: DATA")
+	lib := tree("vend/__init__.py: ", "vend/data.txt: DATA", "alien/__init__.py: ",
+		"alien/data.txt: DATA", "Vend-1.dist-info/METADATA: M",
+		"Vend-1.dist-info/top_level.txt: vend", "Alien-1.dist-info/METADATA: M",
+		"Alien-1.dist-info/top_level.txt: alien")
+	f, _ := forwarder(own, lib)
+	f.Add(1, 0)
+	ask := func() (got []string) {
+		for _, q := range []string{"rapp\x00data.txt", "rother\x00data.txt", "rvend\x00data.txt",
+			"ralien\x00data.txt", "lapp\x00", "lother\x00", "lvend\x00", "lalien\x00",
+			"tVend-1.dist-info\x00METADATA", "tAlien-1.dist-info\x00METADATA", "dalien"} {
+			if file, err := f.File(1, q); err == nil && len(file.Data) > 0 {
+				got = append(got, strings.ReplaceAll(q, "\x00", " "))
+			}
+		}
+		return got
+	}
+	if got := ask(); got != nil {
+		t.Errorf("before a call: %q", got)
+	}
+	call(f, 1, "app.main")
+	if got, want := ask(), []string{"rapp data.txt", "lapp ",
+		"tVend-1.dist-info METADATA"}; !slices.Equal(got, want) {
+		t.Errorf("before it is known what the target lacks: got %q, want %q", got, want)
+	}
+	f.Lacks(1, []string{"vend"})
+	want := []string{"rapp data.txt", "rvend data.txt", "lapp ", "lvend ",
+		"tVend-1.dist-info METADATA"}
+	if got := ask(); !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	f.Add(2, 0)
+	call(f, 2, "app.main")
+	f.Lacks(2, nil)
+	if _, err := f.File(2, "rvend\x00data.txt"); err == nil {
+		t.Error("a file of a package that the target has was given")
+	}
+}
