@@ -57,6 +57,9 @@ func call(ctx context.Context, s *state, args []string) error {
 	if err != nil {
 		return err
 	}
+	if module, _, _ := strings.Cut(function, ":"); dir == "." {
+		dir = directoryOf(module)
+	}
 	values, err := parseArguments(args[1:])
 	if err != nil {
 		return err
@@ -146,7 +149,7 @@ func parseFunction(text string) (function, dir string, err error) {
 	if !dotted(name) {
 		return "", "", withHint(fmt.Errorf("%s is no name of a function", quoted(name)), hint)
 	}
-	dir = directoryOf(module)
+	dir = "."
 	if strings.HasSuffix(module, ".py") || strings.ContainsRune(module, filepath.Separator) {
 		if _, err := readFile("script", module); err != nil {
 			return "", "", err
