@@ -50,6 +50,7 @@ type Book struct {
 	latest   map[place]*item
 	bundles  map[ID]*Bundle
 	clock    uint64 // counts deliveries
+	marks    uint64 // counts splits
 }
 
 // place is a module, whatever is in it.
@@ -67,6 +68,7 @@ type item struct {
 	content
 	in      []*Bundle // all that it was ever part of
 	current *Bundle   // the one that it is sent in; nil if none
+	mark    uint64    // of the last split that it may go with
 }
 
 // context is what the Book knows about one context.

@@ -49,12 +49,16 @@ func (x *context) holds(it *item) bool {
 func (b *Book) pick(x *context, groups []closure.Group) []*Bundle {
 	needed := make([][]*item, len(groups)) // by group: what x doesn't hold
 	fresh := make([]closure.Group, len(groups))
+	var own []*item
 	for _, g := range groups {
 		for _, m := range g.Members {
-			b.item(m) // retires what must not be used below
+			it := b.item(m) // retires what must not be used below
+			if m.Package == "" {
+				own = append(own, it)
+			}
 		}
 	}
-	b.split(x, groups)
+	b.split(x, own)
 	for i, g := range groups {
 		fresh[i].Needs = g.Needs
 		for _, m := range g.Members {
@@ -78,24 +82,24 @@ func (b *Book) pick(x *context, groups []closure.Group) []*Bundle {
 	return send
 }
 
-// split retires bundles that x would be sent for groups and that hold more of the user's own
-// modules than are in groups: x gets no module of the user's own but for what is run in it. Bundles
-// of third-party packages go whole.
-func (b *Book) split(x *context, groups []closure.Group) {
-	may := map[*item]bool{}
-	for _, g := range groups {
-		for _, m := range g.Members {
-			if m.Package == "" {
-				may[b.item(m)] = true
-			}
-		}
+// split retires bundles that x would be sent for its items own, and that hold more modules of the
+// user's own: x gets no such module but for what is run in it. Bundles of third-party packages go
+// whole.
+func (b *Book) split(x *context, own []*item) {
+	b.marks++
+	for _, it := range own {
+		it.mark = b.marks
 	}
 	excess := func(it *item) bool {
-		return it.pkg == "" && it.letter != modules.Missing && !may[it] && !x.holds(it)
+		return it.pkg == "" && it.letter != modules.Missing && it.mark != b.marks && !x.holds(it)
 	}
-	for it := range may {
-		if it.current != nil && !x.holds(it) && slices.ContainsFunc(it.current.items, excess) {
-			b.retire(it.current)
+	var looked *Bundle // most items are in one
+	for _, it := range own {
+		if it.current == nil || it.current == looked || x.holds(it) {
+			continue
+		}
+		if looked = it.current; slices.ContainsFunc(looked.items, excess) {
+			b.retire(looked)
 		}
 	}
 }
