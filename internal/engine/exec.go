@@ -96,6 +96,7 @@ func (e *Engine) exec(ctx context.Context, plan connect.Plan, cmd Command, ssh c
 		return 0, err
 	}
 	p.Connected()
+	ans.forget()
 	said.open(cmd.Stderr)
 	go feedPipe(p.Stdin, cmd.Stdin)
 	out := &failingWriter{w: cmd.Stdout}

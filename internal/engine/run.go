@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/mitogen-go/mitogen/internal/askpass"
@@ -45,6 +46,12 @@ type local struct {
 }
 
 func (p *local) Failure() connect.Failure { return p.asker.amend(p.answers.amend(p.Process.Failure())) }
+
+// Connected lets go of what answers questions, and so of its secrets.
+func (p *local) Connected() {
+	p.Process.Connected()
+	p.answers.forget()
+}
 
 func (p *local) Close() error {
 	p.answers.release()
@@ -86,8 +93,14 @@ func (e *Engine) wanted(name string) bool {
 
 // answers are where a process's questions go; without any its methods do nothing.
 type answers struct {
-	answerer *askpass.Answerer
+	answerer atomic.Pointer[askpass.Answerer] // nil: nothing is asked, or no more
 	release  func()
+}
+
+// forget ends the answers.
+func (a *answers) forget() {
+	a.release()
+	a.answerer.Store(nil)
 }
 
 // answer prepares for questions of a process that is to be started, as its plan says.
@@ -104,23 +117,28 @@ func (e *Engine) answer(ctx context.Context, plan *connect.Plan, ssh connect.SSH
 		return nil, err
 	}
 	plan.Env = append(slices.Clip(plan.Env), env...)
-	return &answers{a, release}, nil
+	ans := &answers{release: release}
+	ans.answerer.Store(a)
+	return ans, nil
 }
 
 // begin tells of the process, which a question without an answer ends.
 func (a *answers) begin(p *spawn.Process) {
-	if a.answerer != nil {
-		a.answerer.Begin(p.Pid(), p.Fail)
+	if answerer := a.answerer.Load(); answerer != nil {
+		answerer.Begin(p.Pid(), p.Fail)
 	}
 }
 
-func (a *answers) busy() bool { return a.answerer != nil && a.answerer.Busy() }
+func (a *answers) busy() bool {
+	answerer := a.answerer.Load()
+	return answerer != nil && answerer.Busy()
+}
 
 func (a *answers) amend(f connect.Failure) connect.Failure {
-	if a.answerer == nil {
-		return f
+	if answerer := a.answerer.Load(); answerer != nil {
+		return answerer.Amend(f)
 	}
-	return a.answerer.Amend(f)
+	return f
 }
 
 // run is the life of a context next to the engine: process, stream, end.
