@@ -350,9 +350,16 @@ func (s *Stream) wakeWriter() {
 
 // nextLocked takes the next bytes to write off the queue.
 func (s *Stream) nextLocked() []byte {
-	b := append(s.spare[:0], s.urgent...)
+	b := s.spare[:0]
+	if s.secret {
+		b = make([]byte, 0, s.queued) // which never grows, and so leaves no copy
+	}
+	b = append(b, s.urgent...)
+	if s.secret {
+		clear(s.urgent)
+	}
 	s.urgent = s.urgent[:0]
-	if len(b) == 0 {
+	if len(b) == 0 && !s.secret {
 		b, s.small = s.small, b
 	} else if len(b) < batch {
 		b = append(b, s.small...)
