@@ -39,14 +39,15 @@ func (e *Engine) questions(c *Context, plan *connect.Plan, ssh connect.SSHOption
 // passwords returns what has secrets for c's ssh, which its hop starts; nil: there is nothing. A
 // passphrase never leaves this machine, whatever the hop shows.
 func (c *Context) passwords() secret.Source {
-	if c.secrets == nil {
+	source := c.secrets
+	if source == nil {
 		return nil
 	}
 	return func(ctx context.Context, p secret.Place) (secret.Secret, error) {
 		if p.Kind != secret.Password {
 			return "", nil
 		}
-		return c.secrets(ctx, p)
+		return source(ctx, p)
 	}
 }
 
