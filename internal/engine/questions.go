@@ -76,8 +76,10 @@ func (s *screen) add(piece []byte) {
 	}
 }
 
-// asks tells whether there is an unfinished line.
-func (s *screen) asks() bool { return s.text != "" && !strings.HasSuffix(s.text, "\n") }
+// asks tells whether there is an unfinished line, or more than an ssh says.
+func (s *screen) asks() bool {
+	return s.lost.Load() || s.text != "" && !strings.HasSuffix(s.text, "\n")
+}
 
 // clear takes the question away, and returns it. Of one that isn't whole nobody can tell whose it is,
 // nor of what follows it.
