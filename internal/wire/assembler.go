@@ -2,8 +2,11 @@ package wire
 
 import "fmt"
 
-// partCost is what a part counts beyond its bytes, so that many small ones are bounded too.
-const partCost = 64
+// What a piece and a value count beyond their bytes, so that many small ones are bounded too.
+const (
+	partCost  = 64
+	valueCost = 256
+)
 
 // TooLargeError means that a value in parts exceeds what the receiver keeps.
 type TooLargeError struct {
@@ -22,14 +25,12 @@ func (e *TooLargeError) Error() string {
 type Assembler struct {
 	Limit int // bytes of a value; 0: MaxMessage
 
-	values map[partKey]*parts
+	values map[ContextID]map[partKey]*parts
 	held   map[ContextID]int // cost of what is kept, per source
+	count  int               // values that are unfinished
 }
 
-type partKey struct {
-	src           ContextID
-	handle, reply Handle
-}
+type partKey struct{ handle, reply Handle }
 
 type parts struct {
 	pieces [][]byte
@@ -42,25 +43,29 @@ type parts struct {
 // drop what was kept.
 //
 // The error is a *TooLargeError; the value is dropped then, and what comes of it later counts as a new one.
-func (a *Assembler) Add(f Frame) (whole Frame, done bool, err error) {
-	key := partKey{f.Src, f.Handle, f.Reply}
-	v := a.values[key]
+func (a *Assembler) Add(f Frame) (whole Frame, done bool, err error) { return a.AddUpTo(f, a.limit()) }
+
+// AddUpTo is Add for a value of at most limit bytes, if that is less than the Assembler's.
+func (a *Assembler) AddUpTo(f Frame, limit int) (whole Frame, done bool, err error) {
+	limit = min(limit, a.limit())
+	key := partKey{f.Handle, f.Reply}
+	v := a.values[f.Src][key]
 	if f.Kind == Part && len(f.Payload) == 0 {
 		a.DropValue(f.Src, f.Handle, f.Reply)
 		return Frame{}, false, nil
 	}
 	if f.Kind == Part {
-		return Frame{}, false, a.keep(key, v, f.Payload)
+		return Frame{}, false, a.keep(f.Src, key, v, f.Payload, limit)
 	}
 	if v == nil {
 		return f, true, nil
 	}
-	a.drop(key, v)
+	a.drop(f.Src, key, v)
 	if f.Kind == Dead {
 		return f, true, nil
 	}
-	if v.size+len(f.Payload) > a.limit() {
-		return Frame{}, false, &TooLargeError{f.Src, a.limit()}
+	if v.size+len(f.Payload) > limit {
+		return Frame{}, false, &TooLargeError{f.Src, limit}
 	}
 	f.Payload = v.join(f.Payload)
 	return f, true, nil
@@ -68,23 +73,24 @@ func (a *Assembler) Add(f Frame) (whole Frame, done bool, err error) {
 
 // Drop forgets what is kept of the values from src.
 func (a *Assembler) Drop(src ContextID) {
-	for key, v := range a.values {
-		if key.src == src {
-			a.drop(key, v)
-		}
-	}
+	a.count -= len(a.values[src])
+	delete(a.values, src)
+	delete(a.held, src)
 }
 
 // DropValue forgets what is kept of one value.
 func (a *Assembler) DropValue(src ContextID, handle, reply Handle) {
-	key := partKey{src, handle, reply}
-	if v := a.values[key]; v != nil {
-		a.drop(key, v)
+	key := partKey{handle, reply}
+	if v := a.values[src][key]; v != nil {
+		a.drop(src, key, v)
 	}
 }
 
 // Len returns the number of values that are unfinished.
-func (a *Assembler) Len() int { return len(a.values) }
+func (a *Assembler) Len() int { return a.count }
+
+// Held returns what the unfinished values of src cost, in bytes.
+func (a *Assembler) Held(src ContextID) int { return a.held[src] }
 
 func (a *Assembler) limit() int {
 	if a.Limit > 0 {
@@ -93,37 +99,52 @@ func (a *Assembler) limit() int {
 	return MaxMessage
 }
 
-func (a *Assembler) keep(key partKey, v *parts, piece []byte) error {
-	if a.values == nil {
-		a.values, a.held = map[partKey]*parts{}, map[ContextID]int{}
-	}
-	if v == nil {
-		v = &parts{}
-		a.values[key] = v
-	}
+func (a *Assembler) keep(src ContextID, key partKey, v *parts, piece []byte, limit int) error {
 	cost := len(piece) + partCost
+	if v == nil {
+		v = a.begin(src, key)
+		cost += valueCost
+	}
 	v.cost += cost
-	a.held[key.src] += cost
-	if v.size+len(piece) > a.limit() || a.held[key.src] > 2*a.limit()+partCost {
-		a.drop(key, v)
-		return &TooLargeError{key.src, a.limit()}
+	a.held[src] += cost
+	if v.size+len(piece) > limit || a.held[src] > 2*a.limit()+partCost+valueCost {
+		a.drop(src, key, v)
+		return &TooLargeError{src, limit}
 	}
 	v.size += len(piece)
 	v.pieces = append(v.pieces, append([]byte(nil), piece...))
 	return nil
 }
 
-func (a *Assembler) drop(key partKey, v *parts) {
-	delete(a.values, key)
-	if a.held[key.src] -= v.cost; a.held[key.src] == 0 {
-		delete(a.held, key.src)
+func (a *Assembler) begin(src ContextID, key partKey) *parts {
+	if a.values == nil {
+		a.values, a.held = map[ContextID]map[partKey]*parts{}, map[ContextID]int{}
+	}
+	if a.values[src] == nil {
+		a.values[src] = map[partKey]*parts{}
+	}
+	v := &parts{}
+	a.values[src][key] = v
+	a.count++
+	return v
+}
+
+func (a *Assembler) drop(src ContextID, key partKey, v *parts) {
+	a.count--
+	delete(a.values[src], key)
+	if len(a.values[src]) == 0 {
+		delete(a.values, src)
+	}
+	if a.held[src] -= v.cost; a.held[src] == 0 {
+		delete(a.held, src)
 	}
 }
 
 func (v *parts) join(last []byte) []byte {
 	whole := make([]byte, 0, v.size+len(last))
-	for _, p := range v.pieces {
+	for i, p := range v.pieces {
 		whole = append(whole, p...)
+		v.pieces[i] = nil
 	}
 	return append(whole, last...)
 }

@@ -41,8 +41,55 @@ func FuzzPayloads(f *testing.F) {
 		ParseCredit(b)
 		ParseLost(b)
 		ParseU32[Handle](b)
+		ParseNames(b)
+		if id, ctx, err := ParseForward(b); err == nil && !bytes.Equal(AppendForward(nil, id, ctx), b) {
+			t.Fatalf("FORWARD of %d came from %q", ctx, b)
+		}
+		if answers, ids, err := ParseComing(b); err == nil && !bytes.Equal(AppendComing(nil, answers, ids), b) {
+			t.Fatalf("COMING of %d came from %q", len(ids), b)
+		}
+		if p, err := ParsePiece(b); err == nil && !bytes.Equal(p.Append(nil), b) {
+			t.Fatalf("BUNDLE %v came from %q", p, b)
+		}
 		if m, err := ParseModule(b); err == nil && !bytes.Equal(m.Append(nil), b) {
 			t.Fatalf("%v came from %q", m, b)
+		}
+	})
+}
+
+// FuzzAssembler checks that parts in any order cost what is accounted for, within the bounds, and nothing at the end.
+func FuzzAssembler(f *testing.F) {
+	f.Add([]byte{4, 1, 100, 4, 1, 100, 0, 1, 5, 1, 1, 0})
+	f.Add([]byte{4, 1, 0, 4, 2, 255, 4, 1, 255, 4, 5, 255, 3, 1, 1})
+	f.Fuzz(func(t *testing.T, ops []byte) {
+		a := Assembler{Limit: 1000}
+		for ; len(ops) >= 3; ops = ops[3:] {
+			f := Frame{Kind: Kind(ops[0] % 5), Src: ContextID(ops[1] % 4), Handle: Handle(ops[1] / 4 % 8), Payload: make([]byte, ops[2])}
+			whole, done, err := a.AddUpTo(f, 600)
+			if done && err != nil || len(whole.Payload) > 600 {
+				t.Fatalf("%v: %d bytes, %v", f, len(whole.Payload), err)
+			}
+			size, n := 0, 0
+			for src, values := range a.values {
+				held := 0
+				for _, v := range values {
+					size += v.size
+					held += v.cost
+					n++
+				}
+				if held != a.Held(src) || held > 2*1000+partCost+valueCost {
+					t.Fatalf("source %d: %d bytes are kept, %d accounted for", src, held, a.Held(src))
+				}
+			}
+			if n != a.Len() {
+				t.Fatalf("%d values are kept, %d counted", n, a.Len())
+			}
+		}
+		for src := range ContextID(4) {
+			a.Drop(src)
+		}
+		if a.Len() != 0 || len(a.held)+len(a.values) != 0 {
+			t.Fatal("something is kept")
 		}
 	})
 }
