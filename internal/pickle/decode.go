@@ -13,6 +13,7 @@ type Limits struct {
 	Depth    int // containers inside each other; 0: 200
 	Nodes    int // values, a shared one counted each time it is reached; 0: 4,194,304
 	IntBytes int // bytes of an integer; 0: 8,192
+	Memory   int // bytes of what is made of the pickle, which it shares memory with; 0: 256 MiB, or twice its size
 }
 
 // Errors that Decode and Unmarshal wrap.
@@ -21,6 +22,21 @@ var (
 	ErrTooManyNodes  = errors.New("too many values")
 	ErrSelfReference = errors.New("refers to itself")
 	ErrTruncated     = errors.New("ends too early")
+	ErrTooLarge      = errors.New("takes too much memory")
+)
+
+// leastMemory is the memory that any value may take, in bytes.
+const leastMemory = 256 << 20
+
+// What values take in Go beyond their slot in a container, in bytes, as its allocator rounds them.
+const (
+	slotSize   = 16 // of any value, in a container or on the stack
+	numberSize = 8
+	textSize   = 16 // and its bytes
+	listSize   = 32 // of a List, Dict, Set or FrozenSet
+	entrySize  = 32 // of a Dict
+	bigSize    = 32 // and its bytes
+	errorSize  = 96
 )
 
 // A GlobalError means that a pickle names a class or function that isn't a value of ours.
@@ -40,7 +56,8 @@ func printable(s string) string {
 	return fmt.Sprintf("%+q", s[:min(len(s), longest)])
 }
 
-func (l Limits) filled() Limits {
+// filled returns l with its defaults for a pickle of size bytes.
+func (l Limits) filled(size int) Limits {
 	fill := func(n *int, v int) {
 		if *n <= 0 {
 			*n = v
@@ -49,6 +66,7 @@ func (l Limits) filled() Limits {
 	fill(&l.Depth, 200)
 	fill(&l.Nodes, 4<<20)
 	fill(&l.IntBytes, 8<<10)
+	fill(&l.Memory, max(leastMemory, 2*size))
 	return l
 }
 
@@ -60,7 +78,7 @@ func Decode(b []byte, lim Limits) (any, error) {
 func decode(b []byte, lim Limits, keepStr2 bool) (any, error) {
 	d := decoders.Get().(*decoder)
 	defer d.release()
-	d.in, d.lim, d.keepStr2 = b, lim.filled(), keepStr2
+	d.in, d.lim, d.keepStr2 = b, lim.filled(len(b)), keepStr2
 	v, err := d.run()
 	if err == nil {
 		err = d.check(v)
@@ -104,6 +122,7 @@ type decoder struct {
 	made  int // values pushed and copied so far
 	used  int // of those, how many a call has used up
 	moved int // bytes copied from text so far
+	spent int // bytes that what was made so far takes
 	err   error
 }
 
@@ -208,8 +227,17 @@ func (d *decoder) count(n int) {
 	}
 }
 
+// spend accounts for n bytes that are to be allocated, and says whether they may be.
+func (d *decoder) spend(n int) bool {
+	if d.spent += n; d.spent > d.lim.Memory {
+		d.fail(ErrTooLarge)
+	}
+	return d.err == nil
+}
+
 func (d *decoder) push(v any) {
 	d.count(1)
+	d.spend(slotSize)
 	if len(d.stack) > d.lim.Nodes {
 		d.fail(ErrTooManyNodes)
 		return

@@ -286,7 +286,7 @@ func (e *encoder) big(v *big.Int) error {
 		return nil
 	}
 	b := twosComplement(v)
-	if len(b) > (Limits{}).filled().IntBytes {
+	if len(b) > (Limits{}).filled(0).IntBytes {
 		return reasonf("integer of %d bytes", len(b))
 	}
 	if len(b) <= math.MaxUint8 {

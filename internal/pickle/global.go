@@ -79,6 +79,9 @@ func (d *decoder) reduce() {
 		return
 	}
 	d.used += 2
+	if !d.spend(errorSize) { // the largest thing that a call makes, but for copies
+		return
+	}
 	v, err := g.call(d, args)
 	if err != nil {
 		d.fail(fmt.Errorf("%s.%s: %w", g.module, g.name, err))
@@ -96,7 +99,7 @@ func (d *decoder) listArg(args Tuple) ([]any, error) {
 	if !ok || len(args) != 1 {
 		return nil, errArguments
 	}
-	if d.count(len(l.Items)); d.err != nil {
+	if d.count(len(l.Items)); !d.spend(slotSize * len(l.Items)) {
 		return nil, d.err
 	}
 	return appendAll(nil, l.Items), nil
@@ -139,6 +142,9 @@ func (d *decoder) callEncode(args Tuple) (any, error) {
 func (d *decoder) move(n int) error {
 	if d.moved += n; d.moved > len(d.in) {
 		return ErrTooManyNodes
+	}
+	if !d.spend(n) {
+		return d.err
 	}
 	return nil
 }

@@ -23,7 +23,7 @@ var ops = [256]func(*decoder){
 	opInt:          (*decoder).decimal,
 	opInt1:         func(d *decoder) { d.push(int64(d.byte())) },
 	opInt2:         func(d *decoder) { d.push(int64(d.uint(2))) },
-	opInt4:         func(d *decoder) { d.push(int64(int32(d.uint(4)))) },
+	opInt4:         (*decoder).int4,
 	opLong1:        func(d *decoder) { d.long(int(d.byte())) },
 	opLong4:        func(d *decoder) { d.long(d.uint(4)) },
 	opFloat:        (*decoder).float,
@@ -41,15 +41,15 @@ var ops = [256]func(*decoder){
 	opTuple1:       func(d *decoder) { d.tuple(d.pop(1)) },
 	opTuple2:       func(d *decoder) { d.tuple(d.pop(2)) },
 	opTuple3:       func(d *decoder) { d.tuple(d.pop(3)) },
-	opEmptyList:    func(d *decoder) { d.push(&List{}) },
+	opEmptyList:    func(d *decoder) { d.spend(listSize); d.push(&List{}) },
 	opAppend:       func(d *decoder) { d.extend(d.pop(1)) },
 	opAppends:      func(d *decoder) { d.extend(d.popMark()) },
-	opEmptyDict:    func(d *decoder) { d.push(&Dict{}) },
+	opEmptyDict:    func(d *decoder) { d.spend(listSize); d.push(&Dict{}) },
 	opSetItem:      func(d *decoder) { d.setItems(d.pop(2)) },
 	opSetItems:     func(d *decoder) { d.setItems(d.popMark()) },
-	opEmptySet:     func(d *decoder) { d.push(&Set{}) },
+	opEmptySet:     func(d *decoder) { d.spend(listSize); d.push(&Set{}) },
 	opAddItems:     (*decoder).addItems,
-	opFrozenSet:    func(d *decoder) { d.push(&FrozenSet{Items: slices.Clone(d.popMark())}) },
+	opFrozenSet:    (*decoder).frozenSet,
 	opPut:          func(d *decoder) { d.put(int(d.byte())) },
 	opLongPut:      func(d *decoder) { d.put(d.uint(4)) },
 	opMemoize:      func(d *decoder) { d.put(len(d.memo)) },
@@ -93,12 +93,27 @@ func (d *decoder) decimal() {
 	d.push(n)
 }
 
+func (d *decoder) int4() {
+	d.spend(numberSize)
+	d.push(int64(int32(d.uint(4))))
+}
+
+func (d *decoder) frozenSet() {
+	vs := d.popMark()
+	if d.spend(listSize + slotSize*len(vs)) {
+		d.push(&FrozenSet{Items: slices.Clone(vs)})
+	}
+}
+
 func (d *decoder) long(size int) {
 	if size > d.lim.IntBytes {
 		d.fail(fmt.Errorf("integer of %d bytes, more than %d", size, d.lim.IntBytes))
 		return
 	}
 	b := d.take(size)
+	if !d.spend(bigSize + len(b)) {
+		return
+	}
 	if len(b) > 8 {
 		d.push(bigInt(b))
 		return
@@ -115,11 +130,16 @@ func (d *decoder) long(size int) {
 
 // bigInt returns the value of a little-endian two's complement, as int64 where it fits.
 func bigInt(b []byte) any {
-	be := slices.Clone(b)
+	var small [64]byte
+	be := append(small[:0], b...)
 	slices.Reverse(be)
+	negative := be[0] >= 0x80
+	if negative {
+		negate(be)
+	}
 	n := new(big.Int).SetBytes(be)
-	if be[0] >= 0x80 {
-		n.Sub(n, new(big.Int).Lsh(big.NewInt(1), uint(8*len(be))))
+	if negative {
+		n.Neg(n)
 	}
 	if n.IsInt64() {
 		return n.Int64()
@@ -127,8 +147,20 @@ func bigInt(b []byte) any {
 	return n
 }
 
+// negate makes of a big-endian two's complement that of its negative.
+func negate(b []byte) {
+	carry := true
+	for i := range slices.Backward(b) {
+		b[i] = ^b[i]
+		if carry {
+			b[i]++
+			carry = b[i] == 0
+		}
+	}
+}
+
 func (d *decoder) float() {
-	if b := d.take(8); b != nil {
+	if b := d.take(8); b != nil && d.spend(numberSize) {
 		d.push(math.Float64frombits(binary.BigEndian.Uint64(b)))
 	}
 }
@@ -137,14 +169,14 @@ func (d *decoder) float() {
 func (d *decoder) sized(size int) []byte { return d.take(d.uint(size)) }
 
 func (d *decoder) bytes(size int) {
-	if b := d.sized(size); d.err == nil {
+	if b := d.sized(size); d.spend(slotSize + numberSize) { // a header: the bytes are shared
 		d.push(b)
 	}
 }
 
 func (d *decoder) string2(size int) {
 	switch b := d.sized(size); {
-	case d.err != nil:
+	case !d.spend(textSize + len(b)):
 	case d.keepStr2:
 		d.push(str2(b))
 	case utf8.Valid(b):
@@ -159,13 +191,13 @@ func (d *decoder) unicode(size int) {
 	if !utf8.Valid(b) && badText(b) >= 0 {
 		d.fail(errors.New("text is not UTF-8"))
 	}
-	if d.err == nil {
+	if d.spend(textSize + len(b)) {
 		d.push(string(b))
 	}
 }
 
 func (d *decoder) tuple(vs []any) {
-	if d.err == nil {
+	if d.spend(slotSize + numberSize + slotSize*len(vs)) {
 		d.push(append(make(Tuple, 0, len(vs)), vs...))
 	}
 }
@@ -174,6 +206,9 @@ func (d *decoder) extend(vs []any) {
 	l, ok := d.top().(*List)
 	if !ok {
 		d.fail(errors.New("append to what isn't a list"))
+		return
+	}
+	if !d.spend(slotSize * len(vs)) {
 		return
 	}
 	l.Items = appendAll(l.Items, vs)
@@ -193,6 +228,9 @@ func (d *decoder) setItems(vs []any) {
 		d.fail(errors.New("set items of what isn't a dict, or a key without a value"))
 		return
 	}
+	if !d.spend(entrySize * len(vs) / 2) {
+		return
+	}
 	m.Entries = slices.Grow(m.Entries, len(vs)/2)
 	for i := 0; i < len(vs); i += 2 {
 		m.Entries = append(m.Entries, Entry{vs[i], vs[i+1]})
@@ -204,6 +242,9 @@ func (d *decoder) addItems() {
 	s, ok := d.top().(*Set)
 	if !ok {
 		d.fail(errors.New("add to what isn't a set"))
+		return
+	}
+	if !d.spend(slotSize * len(vs)) {
 		return
 	}
 	s.Items = appendAll(s.Items, vs)

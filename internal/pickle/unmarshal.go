@@ -37,19 +37,15 @@ func Unmarshal(b []byte, lim Limits, into any) error {
 	if err != nil {
 		return err
 	}
-	a := assigner{left: leastRoom + roomPerByte*len(b)}
+	a := assigner{left: lim.filled(len(b)).Memory}
 	if err := a.assign(p.Elem(), v); err != nil {
 		return fmt.Errorf("unmarshal value: %w", err)
 	}
 	return nil
 }
 
-// What Unmarshal allocates at most: something shared in Python can become many copies in Go.
-const (
-	leastRoom   = 256 << 20
-	roomPerByte = 64
-)
-
+// errNoRoom says that Unmarshal would allocate more than Limits.Memory: something shared in Python can become many copies in
+// Go.
 var errNoRoom = errors.New("value grows too large in Go")
 
 type assigner struct {
