@@ -5,27 +5,46 @@ import "github.com/mitogen-go/mitogen/internal/wire"
 // creditAt is how many consumed bytes are given back at once.
 const creditAt = wire.Window / 4
 
-// flowKey names a flow: to us by (sender, handle), from us by (receiver, flow number).
-type flowKey struct {
-	peer wire.ContextID
-	flow wire.Handle
+// flows are what is on the way between this node and one peer.
+type flows struct {
+	in  map[wire.Handle]*inflow // from it, by handle
+	out map[wire.Handle]int     // to it, by flow number: what may still be sent
+}
+
+// peer returns the flows with id, and makes room for them.
+func (r *Router) peer(id wire.ContextID) *flows {
+	p := r.flows[id]
+	if p == nil {
+		p = &flows{map[wire.Handle]*inflow{}, map[wire.Handle]int{}}
+		r.flows[id] = p
+	}
+	return p
+}
+
+// incoming returns the flow from src to handle; nil: there is none.
+func (r *Router) incoming(src wire.ContextID, handle wire.Handle) *inflow {
+	if p := r.flows[src]; p != nil {
+		return p.in[handle]
+	}
+	return nil
 }
 
 // inflow counts the bytes of a flow to us: those of frames that the program hasn't taken, those of a value that
 // is not complete, and those that are consumed but not yet given back.
 type inflow struct {
-	held int // bytes of frames that the program hasn't taken, and of parts behind them
-	part int // of held: bytes of parts of the value being put together
-	owed int
+	held  int // bytes of frames that the program hasn't taken, and of parts behind them
+	part  int // of held: bytes of parts of the value being put together
+	owed  int
+	items int // that the program hasn't taken; each costs itemCost
 }
 
 // take counts a frame of a flow. It fails when the sender has exceeded its window, which frames without bytes would not.
 func (r *Router) take(f *wire.Frame) (cost int, ok bool) {
-	key := flowKey{f.Src, f.Handle}
-	in := r.inflow[key]
+	p := r.peer(f.Src)
+	in := p.in[f.Handle]
 	if in == nil {
 		in = &inflow{}
-		r.inflow[key] = in
+		p.in[f.Handle] = in
 	}
 	n := len(f.Payload)
 	in.held += n
@@ -43,17 +62,20 @@ func (r *Router) take(f *wire.Frame) (cost int, ok bool) {
 
 // Consumed says that the program has taken a frame of cost bytes that src sent to handle.
 func (r *Router) Consumed(src wire.ContextID, handle wire.Handle, cost int, out []Action) []Action {
-	key := flowKey{src, handle}
-	in := r.inflow[key]
+	in := r.incoming(src, handle)
 	if in == nil {
 		return out
 	}
-	return r.release(key, in, cost, out)
+	if in.items > 0 {
+		in.items--
+		r.release(src, itemCost)
+	}
+	return r.consume(src, handle, in, cost, out)
 }
 
-// release turns consumed bytes into credit. Parts are consumed as they come as long as nothing complete waits in
+// consume turns consumed bytes into credit. Parts are consumed as they come as long as nothing complete waits in
 // front of them, so that a value may be larger than the window.
-func (r *Router) release(key flowKey, in *inflow, cost int, out []Action) []Action {
+func (r *Router) consume(src wire.ContextID, handle wire.Handle, in *inflow, cost int, out []Action) []Action {
 	in.held -= cost
 	if in.held == in.part {
 		cost += in.part
@@ -65,7 +87,7 @@ func (r *Router) release(key flowKey, in *inflow, cost int, out []Action) []Acti
 	}
 	n := in.owed
 	in.owed = 0
-	return r.credit(key.peer, key.flow, n, out)
+	return r.credit(src, handle, n, out)
 }
 
 // credit gives n bytes of a flow back to its sender.
@@ -78,64 +100,65 @@ func (r *Router) credit(to wire.ContextID, flow wire.Handle, n int, out []Action
 		Frame: wire.Frame{Dst: to, Src: r.me, Auth: r.me, Handle: wire.Credit, Payload: wire.AppendCredit(nil, flow, uint32(n))}})
 }
 
-// assemble puts parts together and delivers what is complete to owner.
-func (r *Router) assemble(f *wire.Frame, owner any, out []Action) []Action {
+// assemble puts parts together and delivers what is complete to owner. limit bounds a value; q is nil for a receiver.
+func (r *Router) assemble(f *wire.Frame, q *request, owner any, limit int, out []Action) []Action {
 	g := *f
 	g.Reply = 0 // nobody is asked anything by an answer
-	whole, done, err := r.parts.Add(g)
+	whole, done, err := r.add(g, limit)
 	if err != nil {
-		return r.broken(f, err.Error(), out)
+		return r.broken(f, err.Error(), ValueSize, out)
 	}
 	switch {
 	case f.Kind == wire.Part && len(f.Payload) == 0:
 		return r.givenUp(f, out)
 	case f.Kind == wire.Part:
-		return r.partTaken(f, out)
+		return r.overBudget(f.Src, r.partTaken(f, out))
 	}
 	if !done {
 		return out
 	}
 	a := Action{Op: Deliver, Frame: whole, Owner: owner, Owned: len(whole.Payload) > len(f.Payload)}
-	if f.Kind == wire.Item {
-		var ok bool
-		if a.Cost, ok = r.take(f); !ok {
-			return r.broken(f, "more items than its window", out)
+	if f.Kind != wire.Item {
+		if q != nil {
+			out = r.finish(f.Handle, q, out)
 		}
-	} else if q := r.requests[f.Handle]; q != nil {
-		out = r.finish(f.Handle, q, out)
+		return append(out, a)
 	}
-	return append(out, a)
+	var ok bool
+	if a.Cost, ok = r.take(f); !ok {
+		return r.broken(f, "more items than its window", Window, out)
+	}
+	r.itemTaken(f, q, len(whole.Payload))
+	return r.overBudget(f.Src, append(out, a))
 }
 
 // partTaken gives the window of a part back, unless something complete waits in front of it.
 func (r *Router) partTaken(f *wire.Frame, out []Action) []Action {
 	if _, ok := r.take(f); !ok {
-		return r.broken(f, "more parts than its window", out)
+		return r.broken(f, "more parts than its window", Window, out)
 	}
-	key := flowKey{f.Src, f.Handle}
-	return r.release(key, r.inflow[key], 0, out)
+	return r.consume(f.Src, f.Handle, r.incoming(f.Src, f.Handle), 0, out)
 }
 
 // givenUp gives the window of a value back that was dropped.
 func (r *Router) givenUp(f *wire.Frame, out []Action) []Action {
-	key := flowKey{f.Src, f.Handle}
-	in := r.inflow[key]
+	in := r.incoming(f.Src, f.Handle)
 	if in == nil {
 		return out
 	}
 	cost := in.part
 	in.part = 0
-	return r.release(key, in, cost, out)
+	return r.consume(f.Src, f.Handle, in, cost, out)
 }
 
 // broken ends the request that f belongs to and reports its sender.
-func (r *Router) broken(f *wire.Frame, why string, out []Action) []Action {
+func (r *Router) broken(f *wire.Frame, why string, rule Rule, out []Action) []Action {
 	if q := r.requests[f.Handle]; q != nil {
 		out = r.finish(f.Handle, q, out)
 		out = append(out, Action{Op: Deliver, Owner: q.owner, Owned: true,
 			Frame: wire.Frame{Kind: wire.Dead, Src: f.Src, Dst: r.me, Auth: r.me, Handle: f.Handle, Payload: []byte(why)}})
 	}
-	return append(out, Action{Op: Broken, ID: f.Src, Handle: f.Handle, Why: why})
+	return append(out, Action{Op: Broken, ID: f.Src, Handle: f.Handle, Why: why, Rule: rule})
 }
 
 // Reserve takes n bytes out of the window of a flow to dst. False: there is none left; a Room action will say when there is.
@@ -143,58 +166,60 @@ func (r *Router) Reserve(dst wire.ContextID, flow wire.Handle, n int) (bool, err
 	if r.nodes[dst] == nil {
 		return false, ErrGone
 	}
-	key := flowKey{dst, flow}
-	left, ok := r.windows[key]
+	p := r.peer(dst)
+	left, ok := p.out[flow]
 	if !ok {
 		left = wire.Window
 	}
 	if left <= 0 {
 		return false, nil
 	}
-	r.windows[key] = left - n
+	p.out[flow] = left - n
 	return true, nil
 }
 
-// credited takes back what a receiver of ours has consumed.
+// credited takes back what a receiver of ours has consumed. Credit for a flow that has ended, or for more than was sent,
+// is of no use.
 func (r *Router) credited(f *wire.Frame, out []Action) []Action {
 	flow, n, err := wire.ParseCredit(f.Payload)
-	if err != nil {
+	if err != nil || n == 0 {
 		return r.refuse(f, "bad CREDIT", out)
 	}
-	key := flowKey{f.Src, flow}
-	left, ok := r.windows[key]
+	p := r.flows[f.Src]
+	if p == nil {
+		return append(out, Action{Op: Late, ID: f.Src, Handle: wire.Credit})
+	}
+	left, ok := p.out[flow]
+	if !ok || int64(left)+int64(n) > wire.Window {
+		out = append(out, Action{Op: Late, ID: f.Src, Handle: wire.Credit})
+	}
 	if !ok {
 		return out
 	}
-	r.windows[key] = int(min(int64(left)+int64(n), wire.Window))
-	return append(out, Action{Op: Room, ID: key.peer, Handle: key.flow})
+	p.out[flow] = int(min(int64(left)+int64(n), wire.Window))
+	return append(out, Action{Op: Room, ID: f.Src, Handle: flow})
 }
 
 // dropFlow forgets one flow in both directions.
 func (r *Router) dropFlow(peer wire.ContextID, h wire.Handle) {
-	delete(r.inflow, flowKey{peer, h})
-	delete(r.windows, flowKey{peer, h})
-	r.parts.DropValue(peer, h, 0)
-}
-
-// dropFlows forgets all flows of contexts that are gone.
-func (r *Router) dropFlows(gone map[wire.ContextID]bool) {
-	for key := range r.inflow {
-		if gone[key.peer] {
-			delete(r.inflow, key)
-		}
+	r.dropValue(peer, h)
+	p := r.flows[peer]
+	if p == nil {
+		return
 	}
-	for key := range r.windows {
-		if gone[key.peer] {
-			delete(r.windows, key)
-		}
+	if in := p.in[h]; in != nil {
+		r.release(peer, in.items*itemCost)
 	}
-	for id := range gone {
-		r.parts.Drop(id)
+	delete(p.in, h)
+	delete(p.out, h)
+	if len(p.in)+len(p.out) == 0 {
+		delete(r.flows, peer)
 	}
 }
 
 // Restart gives a flow to dst its whole window back: what was sent before won't be credited.
 func (r *Router) Restart(dst wire.ContextID, flow wire.Handle) {
-	delete(r.windows, flowKey{dst, flow})
+	if p := r.flows[dst]; p != nil {
+		delete(p.out, flow)
+	}
 }

@@ -56,6 +56,8 @@ type peer struct {
 	todo       []wire.Frame // that it was asked
 }
 
+type pair struct{ from, to wire.ContextID }
+
 // question counts how often a request was ended.
 type question struct {
 	by, to wire.ContextID

@@ -15,15 +15,18 @@ var (
 
 // request waits for an answer. Only dst may give it; a hop on the way there may say that none will come.
 type request struct {
-	dst   wire.ContextID
-	size  int // payload bytes that count as unanswered
-	owner any
+	dst       wire.ContextID
+	size      int // payload bytes that count as unanswered
+	owner     any
+	limit     int  // bytes of each value of the answer
+	collected bool // items are kept until the end
+	held      int  // cost of collected items
 }
 
 // receiver takes values from those it has admitted.
 type receiver struct {
 	owner any
-	from  map[wire.ContextID]struct{}
+	from  map[wire.ContextID]int // how often each was admitted, less the ends that it has said
 }
 
 // Request gives out a reply handle for a question to dst. size is the payload of a call, 0 for anything else. ErrFull: a
@@ -42,8 +45,17 @@ func (r *Router) Request(dst wire.ContextID, size int, owner any) (wire.Handle, 
 	}
 	n.waiting += size
 	h := r.nextHandle()
-	r.requests[h] = &request{dst, size, owner}
+	r.requests[h] = &request{dst: dst, size: size, owner: owner, limit: r.parts.Limit}
+	put(&n.requests, h, struct{}{})
 	return h, nil
+}
+
+// Expect says what a request's answer may be: limit bounds each value, in bytes. The items of a collected answer count
+// as an unfinished value until it ends.
+func (r *Router) Expect(h wire.Handle, limit int, collected bool) {
+	if q := r.requests[h]; q != nil {
+		q.limit, q.collected = limit, collected
+	}
 }
 
 func (r *Router) nextHandle() wire.Handle {
@@ -60,23 +72,28 @@ func (r *Router) nextHandle() wire.Handle {
 
 // Forget gives up on a request: its answer will be dropped.
 func (r *Router) Forget(h wire.Handle, out []Action) []Action {
-	if q := r.requests[h]; q != nil {
-		return r.finish(h, q, out)
+	q := r.requests[h]
+	if q == nil {
+		return out
 	}
-	return out
+	if n := r.nodes[q.dst]; n != nil {
+		n.late.add(h, true)
+	}
+	return r.finish(h, q, out)
 }
 
 // Listen opens a receiver. It admits nobody yet.
 func (r *Router) Listen(owner any) wire.Handle {
 	h := r.nextHandle()
-	r.receivers[h] = &receiver{owner, map[wire.ContextID]struct{}{}}
+	r.receivers[h] = &receiver{owner, map[wire.ContextID]int{}}
 	return h
 }
 
-// Admit lets a receiver take values from context id.
+// Admit lets a receiver take values from context id, until that has said as many ends as it was admitted.
 func (r *Router) Admit(h wire.Handle, id wire.ContextID) {
-	if rc := r.receivers[h]; rc != nil && r.nodes[id] != nil {
-		rc.from[id] = struct{}{}
+	if rc, n := r.receivers[h], r.nodes[id]; rc != nil && n != nil {
+		rc.from[id]++
+		put(&n.admitted, h, struct{}{})
 	}
 }
 
@@ -87,9 +104,19 @@ func (r *Router) Unlisten(h wire.Handle) {
 		return
 	}
 	for id := range rc.from {
+		r.leave(h, rc, id)
 		r.dropFlow(id, h)
 	}
 	delete(r.receivers, h)
+}
+
+// leave strikes a context from a receiver. What it sends nevertheless may have crossed that.
+func (r *Router) leave(h wire.Handle, rc *receiver, id wire.ContextID) {
+	delete(rc.from, id)
+	if n := r.nodes[id]; n != nil {
+		delete(n.admitted, h)
+		n.late.add(h, false)
+	}
 }
 
 // dynamic delivers to reply handles and receivers.
@@ -98,37 +125,72 @@ func (r *Router) dynamic(f *wire.Frame, out []Action) []Action {
 		if q.dst != f.Src && !(f.Kind == wire.Dead && r.behind(q.dst, f.Src)) {
 			return r.refuse(f, fmt.Sprintf("answer to a question that context %d was asked", q.dst), out)
 		}
-		return r.assemble(f, q.owner, out)
+		return r.assemble(f, q, q.owner, q.limit, out)
 	}
 	rc := r.receivers[f.Handle]
-	if rc == nil {
-		if wire.FirstDynamic <= f.Handle && f.Handle <= r.handle && f.Reply == 0 {
-			return r.discard(f, out)
-		}
-		return r.refuse(f, fmt.Sprintf("no handle %d", f.Handle), out)
+	switch {
+	case rc == nil:
+		return r.discard(f, out)
+	case rc.from[f.Src] > 0:
+		return r.received(f, rc, out)
+	case r.expected(f) && f.Reply == 0:
+		return r.discard(f, out)
 	}
-	if _, ok := rc.from[f.Src]; !ok {
-		return r.refuse(f, "receiver was not given to it", out)
-	}
-	return r.assemble(f, rc.owner, out)
+	return r.refuse(f, "receiver was not given to it", out)
 }
 
-// discard drops what comes for a handle that was one until lately, giving its window back so that the sender gets on.
+// received delivers to a receiver. All but items are an end, which has no window, so there are no more ends than
+// admissions.
+func (r *Router) received(f *wire.Frame, rc *receiver, out []Action) []Action {
+	out = r.assemble(f, nil, rc.owner, r.parts.Limit, out)
+	if f.Kind == wire.Item || f.Kind == wire.Part {
+		return out
+	}
+	if rc.from[f.Src]--; rc.from[f.Src] == 0 {
+		r.leave(f.Handle, rc, f.Src)
+	}
+	return out
+}
+
+// discard drops what comes for no handle. Where it is late for one, its window is given back so that the sender gets on.
 func (r *Router) discard(f *wire.Frame, out []Action) []Action {
+	switch {
+	case f.Reply != 0 || !r.expected(f):
+		return r.refuse(f, fmt.Sprintf("no handle %d", f.Handle), out)
+	case f.Kind != wire.Part && f.Kind != wire.Item:
+		r.late(f.Src).answered(f.Handle)
+	}
+	out = append(out, Action{Op: Late, ID: f.Src, Handle: f.Handle})
 	if f.Kind != wire.Part && f.Kind != wire.Item || len(f.Payload) == 0 {
 		return out
 	}
 	return r.credit(f.Src, f.Handle, len(f.Payload), out)
 }
 
+// expected says whether f is for what its sender was asked, or given, until lately; or says that there is no answer, as
+// also a hop may for a context behind it.
+func (r *Router) expected(f *wire.Frame) bool {
+	return r.late(f.Src).has(f.Handle) || f.Handle <= r.handle && (f.Kind == wire.Dead || r.nodes[f.Src] == nil)
+}
+
+// late returns what src may still send to handles that were given up; nil: it isn't below.
+func (r *Router) late(src wire.ContextID) *late {
+	if n := r.nodes[src]; n != nil {
+		return &n.late
+	}
+	return nil
+}
+
 // finish ends a request.
 func (r *Router) finish(h wire.Handle, q *request, out []Action) []Action {
 	delete(r.requests, h)
+	r.release(q.dst, q.held)
 	r.dropFlow(q.dst, h)
 	n := r.nodes[q.dst]
 	if n == nil {
 		return out
 	}
+	delete(n.requests, h)
 	n.waiting -= q.size
 	if n.full {
 		n.full = false
@@ -137,26 +199,20 @@ func (r *Router) finish(h wire.Handle, q *request, out []Action) []Action {
 	return out
 }
 
-// dropRequests fails what contexts that are gone were asked, and strikes them from receivers.
-func (r *Router) dropRequests(gone map[wire.ContextID]bool, why string, out []Action) []Action {
+// dropRequests fails what contexts that are gone were asked.
+func (r *Router) dropRequests(gone map[wire.ContextID]*node, why string, out []Action) []Action {
 	failed := map[wire.Handle]*request{}
-	for h, q := range r.requests {
-		if gone[q.dst] {
-			failed[h] = q
+	for _, n := range gone {
+		for h := range n.requests {
+			failed[h] = r.requests[h]
 		}
 	}
 	for _, h := range sorted(failed) {
 		q := failed[h]
+		q.held = 0 // released with all that its context held
 		out = r.finish(h, q, out)
 		out = append(out, Action{Op: Deliver, Owner: q.owner, Owned: true,
-			Frame: wire.Frame{Kind: wire.Dead, Src: q.dst, Dst: r.me, Auth: r.me, Handle: h, Payload: []byte(why)}})
-	}
-	for _, rc := range r.receivers {
-		for id := range rc.from {
-			if gone[id] {
-				delete(rc.from, id)
-			}
-		}
+			Frame: wire.Frame{Kind: wire.Dead, Src: q.dst, Dst: r.me, Auth: r.me, Handle: h, Payload: short(why)}})
 	}
 	return out
 }

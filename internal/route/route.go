@@ -28,10 +28,24 @@ const (
 	Gone
 	// Refused says that a frame of context ID was dropped, because of Why. Text in it is hostile.
 	Refused
-	// Broken says that context ID breaks the rules of flow control and should be ended.
+	// Broken says that context ID breaks Rule and should be ended.
 	Broken
 	// Room says that there is a window again: for flow Handle to context ID, or for calls there (Handle is Call).
 	Room
+	// Late says that a frame of context ID was dropped that an honest context may have sent before it knew better: a
+	// late answer, or what a context that is gone had sent. Only very many of them are an attack.
+	Late
+)
+
+// Rule names what a context has broken. Its text is stable: programs may test it.
+type Rule string
+
+// Rules that are the reason of a Broken action.
+const (
+	Window     Rule = "window"  // of a flow: more was sent than the receiver had given room for
+	ValueSize  Rule = "message" // of a value, or of all unfinished values of one context
+	PortMemory Rule = "stream"  // of unfinished values of all contexts behind one stream
+	AllMemory  Rule = "engine"  // of unfinished values of all contexts
 )
 
 // Action is one thing to do.
@@ -45,39 +59,45 @@ type Action struct {
 	Cost   int  // bytes of the flow (Frame.Src, Frame.Handle) that Frame stands for
 	Owner  any
 	Why    string
+	Rule   Rule
 }
 
-// Router is the state of one node. Make one with New.
+// Router is the state of one node. Make one with New. All that belongs to a context is found from its node, so that
+// no frame and no loss costs time that grows with the size of the tree.
 type Router struct {
 	me wire.ContextID
 	up []wire.ContextID // ancestors, nearest first; none in an engine
 
-	nodes   map[wire.ContextID]*node
-	newest  wire.ContextID
-	allowed map[pair]struct{}
-	relayed map[asked]wire.ContextID // request of a child to another: who was asked
+	nodes  map[wire.ContextID]*node
+	newest wire.ContextID
 
 	handle    wire.Handle // last one given out
 	requests  map[wire.Handle]*request
 	receivers map[wire.Handle]*receiver
 
-	parts   wire.Assembler
-	inflow  map[flowKey]*inflow
-	windows map[flowKey]int // what may still be sent
+	parts wire.Assembler
+	held  held
+	flows map[wire.ContextID]*flows
 }
 
 // node is a context below this one.
 type node struct {
-	id      wire.ContextID
-	parent  wire.ContextID
-	port    wire.ContextID // neighbour that it is behind
-	hello   bool
-	waiting int  // payload bytes of unanswered calls
-	full    bool // a call has been refused for that
-	relays  int  // its requests to other contexts
-}
+	id       wire.ContextID
+	parent   wire.ContextID
+	port     wire.ContextID // neighbour that it is behind
+	children map[wire.ContextID]*node
+	hello    bool
+	waiting  int  // payload bytes of unanswered calls
+	full     bool // a call has been refused for that
 
-type pair struct{ from, to wire.ContextID }
+	requests map[wire.Handle]struct{}       // ours to it
+	late     late                           // requests to it, and receivers of it, that were given up
+	admitted map[wire.Handle]struct{}       // receivers that take values from it
+	asks     map[wire.Handle]wire.ContextID // its requests to other contexts
+	owes     map[asked]struct{}             // requests of others to it
+	reaches  map[wire.ContextID]struct{}    // contexts that it may call
+	reached  map[wire.ContextID]struct{}    // contexts that may call it
+}
 
 type asked struct {
 	by     wire.ContextID
@@ -88,19 +108,21 @@ type asked struct {
 const maxRelays = 4096
 
 // New returns the router of context me. ancestors are nearest first; the engine has none. limit is the size in bytes
-// of the largest value to put together.
+// of the largest value to put together; 0: wire.MaxMessage.
 func New(me wire.ContextID, ancestors []wire.ContextID, limit int) *Router {
-	return &Router{
+	if limit <= 0 {
+		limit = wire.MaxMessage
+	}
+	r := &Router{
 		me: me, up: ancestors, parts: wire.Assembler{Limit: limit},
 		nodes:     map[wire.ContextID]*node{},
-		allowed:   map[pair]struct{}{},
-		relayed:   map[asked]wire.ContextID{},
 		handle:    wire.FirstDynamic - 1,
 		requests:  map[wire.Handle]*request{},
 		receivers: map[wire.Handle]*receiver{},
-		inflow:    map[flowKey]*inflow{},
-		windows:   map[flowKey]int{},
+		flows:     map[wire.ContextID]*flows{},
 	}
+	r.Bound(2*limit, max(DefaultMemory, 2*limit))
+	return r
 }
 
 // NextID returns the id for a new context. Ids are never used twice.
@@ -118,6 +140,7 @@ func (r *Router) Add(id, parent wire.ContextID) error {
 			return fmt.Errorf("add context %d: no context %d", id, parent)
 		}
 		n.port = p.port
+		put(&p.children, id, n)
 	}
 	r.newest = id
 	r.nodes[id] = n
@@ -140,8 +163,17 @@ func (r *Router) Allow(from, to wire.ContextID) error {
 	if r.nodes[from] == nil || r.nodes[to] == nil {
 		return fmt.Errorf("allow %d to reach %d: %w", from, to, ErrGone)
 	}
-	r.allowed[pair{from, to}] = struct{}{}
+	put(&r.nodes[from].reaches, to, struct{}{})
+	put(&r.nodes[to].reached, from, struct{}{})
 	return nil
+}
+
+// put stores v in a map that is made when it is needed.
+func put[K comparable, V any](m *map[K]V, k K, v V) {
+	if *m == nil {
+		*m = map[K]V{}
+	}
+	(*m)[k] = v
 }
 
 // behind says whether id is a context of, or behind, ancestor.
@@ -154,35 +186,70 @@ func (r *Router) behind(id, ancestor wire.ContextID) bool {
 	return false
 }
 
-// Lost removes context id and all behind it, because of why. Asking twice is harmless.
+// Lost removes context id and all behind it, because of why. Asking twice is harmless. It takes time in proportion to
+// what is removed.
 func (r *Router) Lost(id wire.ContextID, why string, out []Action) []Action {
-	gone := map[wire.ContextID]bool{}
-	for c := range r.nodes {
-		if r.behind(c, id) {
-			gone[c] = true
-		}
-	}
-	if len(gone) == 0 {
+	n := r.nodes[id]
+	if n == nil {
 		return out
 	}
+	gone := map[wire.ContextID]*node{}
+	n.collect(gone)
+	if p := r.nodes[n.parent]; p != nil {
+		delete(p.children, id)
+	}
 	for _, c := range sorted(gone) {
+		r.release(c, r.held.sources[c])
+		r.parts.Drop(c)
+		delete(r.flows, c)
 		delete(r.nodes, c)
 		out = append(out, Action{Op: Gone, ID: c, Why: why})
 	}
 	out = r.dropRequests(gone, why, out)
 	out = r.dropRelays(gone, why, out)
-	for p := range r.allowed {
-		if gone[p.from] || gone[p.to] {
-			delete(r.allowed, p)
+	for _, n := range gone {
+		r.dropNode(n)
+	}
+	return out
+}
+
+// Bounds of what a hop says of a loss, in bytes: all of it, and what those are told who had asked.
+const (
+	maxWhy   = 16 << 10
+	maxShort = 256
+)
+
+// short is the beginning of why, of its own memory.
+func short(why string) []byte { return []byte(why[:min(len(why), maxShort)]) }
+
+// collect puts n and all behind it into all.
+func (n *node) collect(all map[wire.ContextID]*node) {
+	all[n.id] = n
+	for _, c := range n.children {
+		c.collect(all)
+	}
+}
+
+// dropNode forgets what others keep of a context that is gone.
+func (r *Router) dropNode(n *node) {
+	for h := range n.admitted {
+		delete(r.receivers[h].from, n.id)
+	}
+	for to := range n.reaches {
+		if x := r.nodes[to]; x != nil {
+			delete(x.reached, n.id)
 		}
 	}
-	r.dropFlows(gone)
-	return out
+	for from := range n.reached {
+		if x := r.nodes[from]; x != nil {
+			delete(x.reaches, n.id)
+		}
+	}
 }
 
 // Idle says whether nothing is kept that belongs to a context: no route, request, part or credit.
 func (r *Router) Idle() bool {
-	return len(r.nodes)+len(r.allowed)+len(r.relayed)+len(r.requests)+r.parts.Len()+len(r.inflow)+len(r.windows) == 0
+	return len(r.nodes)+len(r.requests)+r.parts.Len()+len(r.flows)+r.held.total+len(r.held.ports)+len(r.held.sources) == 0
 }
 
 func sorted[K wire.ContextID | wire.Handle, V any](m map[K]V) []K {

@@ -104,6 +104,15 @@ var commands = map[string]func(*scenario) []string{
 	"request": func(s *scenario) []string { return handleOr(s.r.Request(s.id(1), s.num("size", 0), s.opt["owner"])) },
 	"listen":  func(s *scenario) []string { return []string{fmt.Sprint("handle ", s.r.Listen(s.words[1]))} },
 	"admit":   func(s *scenario) []string { s.r.Admit(s.handle(1), s.id(2)); return nil },
+	"bound":   func(s *scenario) []string { s.r.Bound(s.num("port", 0), s.num("all", 0)); return nil },
+	"expect": func(s *scenario) []string {
+		s.r.Expect(s.handle(1), s.num("limit", 0), s.opt["collected"] != "")
+		return nil
+	},
+	"held": func(s *scenario) []string {
+		port, all := s.r.Held(s.id(1))
+		return []string{fmt.Sprintf("%d behind %d, %d in all", port, s.id(1), all)}
+	},
 	"unlisten": func(s *scenario) []string {
 		s.r.Unlisten(s.handle(1))
 		return nil
@@ -208,7 +217,9 @@ func (a *Action) trace() string {
 	case Refused:
 		return fmt.Sprintf("refused: %d %v: %s", a.ID, a.Handle, a.Why)
 	case Broken:
-		return fmt.Sprintf("broken: %d %v: %s", a.ID, a.Handle, a.Why)
+		return fmt.Sprintf("broken: %d %v: %s: %s", a.ID, a.Handle, a.Rule, a.Why)
+	case Late:
+		return fmt.Sprintf("late: %d %v: %s", a.ID, a.Handle, a.Why)
 	}
 	return fmt.Sprintf("room: %d %v", a.ID, a.Handle)
 }

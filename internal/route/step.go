@@ -29,12 +29,16 @@ func (r *Router) Step(port wire.ContextID, f *wire.Frame, out []Action) []Action
 // forged reports a frame with a source or authority that isn't behind its port. What a context sent before it was taken
 // for gone may still be on its way; that is no offence.
 func (r *Router) forged(port wire.ContextID, f *wire.Frame, out []Action) []Action {
-	late := func(id wire.ContextID) bool { return r.nodes[id] == nil && 0 < id && id <= r.newest }
-	if late(f.Src) || late(f.Auth) {
-		return out
+	if r.wasThere(f.Src) || r.wasThere(f.Auth) {
+		return append(out, Action{Op: Late, ID: port})
 	}
 	return append(out, Action{Op: Refused, ID: port,
 		Why: fmt.Sprintf("frame from %d with authority of %d came from %d", f.Src, f.Auth, port)})
+}
+
+// wasThere says whether id is a context that is gone.
+func (r *Router) wasThere(id wire.ContextID) bool {
+	return r.nodes[id] == nil && 0 < id && id <= r.newest
 }
 
 // fromAbove is the way down in a hop.
@@ -82,17 +86,13 @@ func (r *Router) dispatch(src *node, f *wire.Frame, out []Action) []Action {
 	case wire.Stdout, wire.Stderr:
 		cost, ok := r.take(f)
 		if !ok {
-			return append(out, Action{Op: Broken, ID: f.Src, Why: "more output than its window"})
+			return append(out, Action{Op: Broken, ID: f.Src, Why: "more output than its window", Rule: Window})
 		}
 		return append(out, Action{Op: Deliver, Frame: *f, Cost: cost})
 	case wire.Credit:
 		return r.credited(f, out)
 	case wire.Lost:
-		id, why, err := wire.ParseLost(f.Payload)
-		if err != nil || id == f.Src || r.nodes[id] != nil && !r.behind(id, f.Src) {
-			return r.refuse(f, "LOST for a context that is not behind it", out)
-		}
-		return r.Lost(id, why, out)
+		return r.lostBelow(f, out)
 	case wire.Log, wire.GetModule, wire.GetFile, wire.Lacks, wire.Dropped, wire.Ping:
 	default:
 		return r.refuse(f, "not accepted from below", out)
@@ -100,19 +100,31 @@ func (r *Router) dispatch(src *node, f *wire.Frame, out []Action) []Action {
 	return append(out, Action{Op: Deliver, Frame: *f})
 }
 
+// lostBelow takes a LOST. One for a context that is gone already has crossed our own word of that.
+func (r *Router) lostBelow(f *wire.Frame, out []Action) []Action {
+	id, why, err := wire.ParseLost(f.Payload)
+	switch {
+	case err == nil && id != f.Src && r.behind(id, f.Src):
+		return r.Lost(id, why[:min(len(why), maxWhy)], out)
+	case err == nil && r.wasThere(id):
+		return append(out, Action{Op: Late, ID: f.Src})
+	}
+	return r.refuse(f, "LOST for a context that is not behind it", out)
+}
+
 // relay is for frames from one context to another, by way of the engine.
 func (r *Router) relay(src *node, f *wire.Frame, out []Action) []Action {
 	dst := r.nodes[f.Dst]
 	if dst == nil {
-		return r.refuse(f, fmt.Sprintf("no route to context %d", f.Dst), out)
+		return r.unreachable(f, r.wasThere(f.Dst), fmt.Sprintf("no route to context %d", f.Dst), out)
 	}
-	_, there := r.allowed[pair{f.Src, f.Dst}]
-	_, back := r.allowed[pair{f.Dst, f.Src}]
+	_, there := src.reaches[f.Dst]
+	_, back := dst.reaches[f.Src]
 	high := f.Handle >= wire.FirstDynamic
 	switch {
 	case there && (high || f.Handle == wire.Call || f.Handle == wire.Cancel || f.Handle == wire.Credit || f.Handle == wire.Ping):
-		if f.Reply != 0 && !r.remember(src, f) {
-			return r.refuse(f, "too many open requests", out)
+		if f.Reply != 0 && !r.remember(src, dst, f) {
+			return r.unreachable(f, true, "too many open requests", out)
 		}
 		if f.Kind == wire.Part && len(f.Payload) == 0 {
 			r.forget(src, f.Reply)
@@ -129,49 +141,55 @@ func (r *Router) relay(src *node, f *wire.Frame, out []Action) []Action {
 }
 
 // remember notes a request of one context to another, so that it is answered if that one goes.
-func (r *Router) remember(src *node, f *wire.Frame) bool {
-	key := asked{f.Src, f.Reply}
-	to, known := r.relayed[key]
+func (r *Router) remember(src, dst *node, f *wire.Frame) bool {
+	to, known := src.asks[f.Reply]
 	if known {
 		return to == f.Dst
 	}
-	if src.relays >= maxRelays || f.Reply < wire.FirstDynamic {
+	if len(src.asks) >= maxRelays || f.Reply < wire.FirstDynamic {
 		return false
 	}
-	src.relays++
-	r.relayed[key] = f.Dst
+	put(&src.asks, f.Reply, f.Dst)
+	put(&dst.owes, asked{f.Src, f.Reply}, struct{}{})
 	return true
 }
 
-// forget is for a request that was given up half sent.
-func (r *Router) forget(src *node, reply wire.Handle) {
-	key := asked{src.id, reply}
-	if _, open := r.relayed[key]; open {
-		delete(r.relayed, key)
-		src.relays--
+// forget is for a request that is answered, or was given up half sent.
+func (r *Router) forget(by *node, reply wire.Handle) {
+	to, open := by.asks[reply]
+	if !open {
+		return
+	}
+	delete(by.asks, reply)
+	if n := r.nodes[to]; n != nil {
+		delete(n.owes, asked{by.id, reply})
 	}
 }
 
 // answered forgets the request that f ends, if it does.
 func (r *Router) answered(f *wire.Frame) {
-	key := asked{f.Dst, f.Handle}
-	if f.Kind == wire.Item || f.Kind == wire.Part || r.relayed[key] != f.Src {
+	by := r.nodes[f.Dst]
+	if f.Kind == wire.Item || f.Kind == wire.Part || by == nil {
 		return
 	}
-	delete(r.relayed, key)
-	if n := r.nodes[f.Dst]; n != nil {
-		n.relays--
+	if to, open := by.asks[f.Handle]; open && to == f.Src {
+		r.forget(by, f.Handle)
 	}
 }
 
 // dropRelays answers those who asked a context that is gone.
-func (r *Router) dropRelays(gone map[wire.ContextID]bool, why string, out []Action) []Action {
+func (r *Router) dropRelays(gone map[wire.ContextID]*node, why string, out []Action) []Action {
 	var open []asked
-	for key, to := range r.relayed {
-		if gone[key.by] {
-			delete(r.relayed, key)
-		} else if gone[to] {
-			open = append(open, key)
+	to := map[asked]wire.ContextID{}
+	for id, n := range gone {
+		for h := range n.asks {
+			r.forget(n, h)
+		}
+		for key := range n.owes {
+			if r.nodes[key.by] != nil {
+				open = append(open, key)
+				to[key] = id
+			}
 		}
 	}
 	slices.SortFunc(open, func(a, b asked) int {
@@ -179,10 +197,9 @@ func (r *Router) dropRelays(gone map[wire.ContextID]bool, why string, out []Acti
 	})
 	for _, key := range open {
 		n := r.nodes[key.by]
-		n.relays--
-		out = append(out, Action{Op: Send, Port: n.port, Frame: wire.Frame{Kind: wire.Dead, Dst: key.by, Src: r.relayed[key],
-			Auth: r.me, Handle: key.handle, Payload: []byte(why)}, Owned: true})
-		delete(r.relayed, key)
+		delete(n.asks, key.handle)
+		out = append(out, Action{Op: Send, Port: n.port, Frame: wire.Frame{Kind: wire.Dead, Dst: key.by, Src: to[key],
+			Auth: r.me, Handle: key.handle, Payload: short(why)}, Owned: true})
 	}
 	return out
 }
@@ -190,7 +207,16 @@ func (r *Router) dropRelays(gone map[wire.ContextID]bool, why string, out []Acti
 // refuse answers f with DEAD where it wants an answer, and reports it where it came from below. The engine answers in the
 // name of the context that was asked, since only that one's answer is taken.
 func (r *Router) refuse(f *wire.Frame, why string, out []Action) []Action {
-	if r.nodes[f.Src] != nil {
+	return r.unreachable(f, false, why, out)
+}
+
+// unreachable is refuse. With honest, the frame is none that only an attack would send.
+func (r *Router) unreachable(f *wire.Frame, honest bool, why string, out []Action) []Action {
+	switch {
+	case r.nodes[f.Src] == nil:
+	case honest:
+		out = append(out, Action{Op: Late, ID: f.Src, Handle: f.Handle, Why: why})
+	default:
 		out = append(out, Action{Op: Refused, ID: f.Src, Handle: f.Handle, Why: why})
 	}
 	port, ok := r.Port(f.Src)
