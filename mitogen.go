@@ -79,6 +79,10 @@ type Options struct {
 	// MaxMessage is the size of the largest value taken from a context, in bytes. 0: 128 MiB.
 	MaxMessage int
 
+	// MaxMemory bounds what unfinished values of all contexts together take, in bytes. The context that takes most is ended
+	// when there are more. 0: 1 GiB.
+	MaxMemory int
+
 	// Audit is told of what the engine does: see Event. What it returns an error for doesn't happen, all contexts end, and
 	// every error then matches ErrAudit. It is called by one goroutine at a time, and nothing overtakes it. Nil: nobody is told.
 	Audit func(Event) error
@@ -117,8 +121,9 @@ func New(o Options) (*Engine, error) {
 		dial = d.Dial
 	}
 	e, err := engine.New(engine.Options{Dial: dial, Path: o.Path, Packages: o.Packages, Allow: o.Allow, Deny: o.Deny,
-		Serve: o.Serve, Rewrite: o.Rewrite,
-		Logger: o.Logger, Prompt: o.Prompt, Secrets: o.Secrets, Heartbeat: o.Heartbeat, MaxMessage: o.MaxMessage, Grace: o.Grace, Audit: o.Audit})
+		Serve: o.Serve, Rewrite: o.Rewrite, Logger: o.Logger, Prompt: o.Prompt, Secrets: o.Secrets,
+		Heartbeat: o.Heartbeat, MaxMessage: o.MaxMessage, MaxMemory: o.MaxMemory, Grace: o.Grace,
+		Audit: o.Audit})
 	if err != nil {
 		return nil, err
 	}

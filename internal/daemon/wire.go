@@ -146,6 +146,7 @@ type failure struct {
 	Given   bool   `json:"given,omitempty"`   // a password was given
 	Context string `json:"context,omitempty"` // of an engine.LostError
 	Why     string `json:"why,omitempty"`
+	Code    string `json:"code,omitempty"`
 	Text    string `json:"text,omitempty"`
 
 	Exception string `json:"exception,omitempty"` // of an engine.CallError: MODULE.TYPE
@@ -167,7 +168,7 @@ func failureOf(err error) *failure {
 	case errors.As(err, &conn):
 		return &failure{Kind: conn.Kind.Error(), Hop: conn.Hop, Phase: conn.Phase, Status: conn.Status, Text: conn.Text, Given: conn.Given}
 	case errors.As(err, &lost):
-		return &failure{Context: lost.Context, Hop: lost.Hop, Why: lost.Why, Text: lost.Text}
+		return &failure{Context: lost.Context, Hop: lost.Hop, Why: lost.Why, Text: lost.Text, Code: lost.Code}
 	case errors.As(err, &call):
 		return &failure{Exception: connect.CleanLine(call.Module + "." + call.Type), Text: connect.Clean(call.Text), Traceback: call.Traceback}
 	}
@@ -181,7 +182,7 @@ func (f *failure) err() error {
 	case f.Kind != "":
 		return &connect.Error{Kind: connect.KindOf(f.Kind), Hop: f.Hop, Phase: f.Phase, Status: f.Status, Text: f.Text, Given: f.Given}
 	case f.Why != "":
-		return &engine.LostError{Context: f.Context, Hop: f.Hop, Why: f.Why, Text: f.Text}
+		return &engine.LostError{Context: f.Context, Hop: f.Hop, Why: f.Why, Text: f.Text, Code: f.Code}
 	}
 	return fmt.Errorf("daemon: %s", connect.CleanLine(f.Text))
 }

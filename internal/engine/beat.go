@@ -88,6 +88,7 @@ func (e *Engine) pingLocked(c *Context, q owner) {
 		if err != nil {
 			return
 		}
+		e.router.Expect(h, oneFrame, false)
 		f.Reply = h
 	}
 	e.putLocked(c, &f)

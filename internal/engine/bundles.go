@@ -34,6 +34,7 @@ func (e *Engine) carryOutLocked(c *Context, a *forward.Action) {
 		c.bundledLocked(a)
 		if hop := e.contexts[a.Hop]; hop != nil {
 			e.enableLocked(hop)
+			hop.forwards++
 			e.sendLocked(hop, &wire.Frame{Dst: hop.id, Handle: wire.Forward, Payload: wire.AppendForward(nil, a.Bundle.ID, c.id), Public: true})
 		}
 	}

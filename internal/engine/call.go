@@ -146,6 +146,7 @@ func (c *Context) request(ctx context.Context, p *Pending, handle wire.Handle, b
 		h, err := e.router.Request(c.id, len(b), p)
 		if err == nil {
 			p.handle, p.open = h, true
+			e.router.Expect(h, p.limit(handle), !p.stream && handle == wire.Call)
 			c.open = append(c.open, p)
 			break
 		}
@@ -168,6 +169,17 @@ func (c *Context) request(ctx context.Context, p *Pending, handle wire.Handle, b
 	}
 	e.mu.Unlock()
 	return c.sendParts(ctx, p, &f)
+}
+
+// limit is how many bytes a value of p's answer may have.
+func (p *Pending) limit(handle wire.Handle) int {
+	switch {
+	case handle == wire.Ping:
+		return oneFrame
+	case handle == wire.Open || strings.HasPrefix(p.target, runModule):
+		return maxOwn
+	}
+	return p.c.e.opt.MaxMessage
 }
 
 // flush lets Engine.mu go and writes what goes at once to c's stream.

@@ -63,6 +63,7 @@ type Context struct {
 	modules    map[string]bool // programs that were prepared, and modules: whether sent alone
 	forwarding bool            // the Forwarder knows it
 	asks       int             // ASKs without a LACKS
+	forwards   int             // FORWARDs without a DROPPED, which most never get
 	requests   []request       // about modules, to be served
 	serving    bool
 	open       []*Pending // calls without an answer, in the order in which they were sent
@@ -71,14 +72,18 @@ type Context struct {
 	callsAhead bool
 	outbox     outbox
 	rooms      map[wire.Handle]chan struct{} // closed when there may be room in a flow, or for Call
-	offences   int
-	refusals   int              // of modules and files
-	given      map[string]int64 // bytes of files, by name
+	refusals   int                           // of modules and files
+	given      map[string]int64              // bytes of files, by name
 	lent       []lent
-	count      counts
-	beat       beat
-	stdout     io.Writer // owned by drain while it runs
-	stderr     io.Writer
+	offences   int // that were reported
+	account    account
+	convicted  bool // it was ended for breaking a rule
+	// relayed counts bytes that others have sent to it, and to those behind it, since its stream was last nearly empty.
+	relayed map[wire.ContextID]int
+	count   counts
+	beat    beat
+	stdout  io.Writer // owned by drain while it runs
+	stderr  io.Writer
 }
 
 // gate holds back what must not be sent yet.

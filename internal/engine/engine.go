@@ -65,6 +65,7 @@ type Options struct {
 	Secrets    secret.Source
 	Heartbeat  time.Duration
 	MaxMessage int
+	MaxMemory  int
 	Grace      time.Duration
 	Audit      func(Event) error
 
@@ -102,6 +103,7 @@ type Engine struct {
 	contexts map[wire.ContextID]*Context
 	shared   map[string]*Context // usable as a hop, by what made them
 	actions  []route.Action      // for step, used again
+	after    []func()            // see afterLocked
 	kicks    []*stream.Stream    // have got frames since the lock was taken
 	beating  bool
 	closed   bool
@@ -110,7 +112,7 @@ type Engine struct {
 
 // New returns an engine without contexts.
 func New(o Options) (*Engine, error) {
-	if o.MaxMessage < 0 || o.Grace < 0 {
+	if o.MaxMessage < 0 || o.MaxMemory < 0 || o.Grace < 0 {
 		return nil, errors.New("new engine: negative limit")
 	}
 	if o.Heartbeat == 0 {
@@ -118,6 +120,9 @@ func New(o Options) (*Engine, error) {
 	}
 	if o.MaxMessage == 0 {
 		o.MaxMessage = wire.MaxMessage
+	}
+	if o.MaxMemory == 0 {
+		o.MaxMemory = max(route.DefaultMemory, 2*o.MaxMessage)
 	}
 	if o.Grace == 0 {
 		o.Grace = DefaultGrace
@@ -140,6 +145,7 @@ func New(o Options) (*Engine, error) {
 	}
 	e.auditor = newAuditor(o.Audit, e.auditFailed)
 	e.log = slog.New(maskedLog{printableLog{o.Logger.Handler()}, &e.mask})
+	e.router.Bound(min(2*o.MaxMessage, o.MaxMemory), o.MaxMemory)
 	e.forward = forward.New(e.finder, e.deliver)
 	e.forwards = e.finder.Find(forwardModule)
 	e.forwards.Rest() // so that nobody compresses it under the lock
@@ -186,7 +192,11 @@ func (e *Engine) step(port *Context, f *wire.Frame) {
 	}
 	e.actions = e.router.Step(port.id, f, e.actions[:0])
 	e.applyLocked(e.actions)
+	after := e.takeAfterLocked()
 	e.unlock()
+	for _, do := range after {
+		do()
+	}
 }
 
 // applyLocked carries out what the router says.
@@ -203,7 +213,9 @@ func (e *Engine) applyLocked(actions []route.Action) {
 		case route.Refused:
 			e.refusedLocked(e.contexts[a.ID], a)
 		case route.Broken:
-			e.loseLocked(e.contexts[a.ID], &LostError{Why: "killed: it sent " + a.Why}, true)
+			e.convictLocked(e.contexts[a.ID], string(a.Rule), "it sent "+a.Why)
+		case route.Late:
+			e.lateLocked(e.contexts[a.ID], a)
 		case route.Room:
 			e.roomLocked(e.contexts[a.ID], a.Handle)
 		}
@@ -224,14 +236,24 @@ func (e *Engine) forwardLocked(a *route.Action) {
 	switch src := e.contexts[f.Src]; {
 	case a.Owned: // made here; its Src is who was asked and not who is to blame
 		if waiting > 2*floodLimit {
-			e.loseLocked(c, &LostError{Why: "killed: it doesn't read the answers to what it asks"}, true)
+			e.convictLocked(c, CodeUnread, "it doesn't read the answers to what it asks")
 			return
 		}
-	case waiting > floodLimit:
-		if src != nil {
-			e.loseLocked(src, &LostError{Why: "killed: it sent more than " + c.name + " takes"}, true)
-		}
+	case src == nil:
 		return
+	default:
+		c.relayedLocked(src, waiting, f.Size())
+		if waiting <= floodLimit {
+			break
+		}
+		most := e.floodingLocked(c)
+		if most == nil {
+			break // what waits is of one that was ended for it
+		}
+		e.convictLocked(most, CodeFlood, "it sent more than "+c.name+" takes")
+		if most == src {
+			return
+		}
 	}
 	if src := e.contexts[f.Src]; f.Handle == wire.Call && src != nil && !a.Owned {
 		c.lendLocked(src, f)
@@ -278,7 +300,7 @@ func (e *Engine) deliverLocked(a *route.Action) {
 	}
 	switch f.Handle {
 	case wire.Hello:
-		e.helloLocked(c, f.Payload)
+		e.helloLocked(c, f)
 	case wire.Stdout, wire.Stderr:
 		c.queueOutputLocked(f, a.Cost)
 	case wire.Log:
@@ -303,7 +325,7 @@ type owner interface {
 
 func (e *Engine) pongLocked(c *Context, f *wire.Frame) {
 	s := c.root.stream
-	if f.Reply == 0 || len(f.Payload) > 64 || s.Queued() > floodLimit {
+	if !e.offendLocked(c, offence) || f.Reply == 0 || len(f.Payload) > 64 || s.Queued() > floodLimit {
 		return
 	}
 	s.PutUrgent(&wire.Frame{Dst: c.id, Handle: f.Reply, Payload: f.Payload})
@@ -317,8 +339,14 @@ func (e *Engine) refusedLocked(c *Context, a *route.Action) {
 	}
 }
 
-// reportLocked logs that c did something wrong; not every time, when it does so often.
+// reportLocked logs that c did what no honest context does, and charges c for it.
 func (c *Context) reportLocked(what string, attrs ...slog.Attr) {
+	c.noteLocked(what, attrs...)
+	c.e.offendLocked(c, offence)
+}
+
+// noteLocked logs that c did something wrong; not every time, when it does so often.
+func (c *Context) noteLocked(what string, attrs ...slog.Attr) {
 	c.offences++
 	if n := c.offences; n <= 10 || n%1000 == 0 {
 		c.queueLocked(event{report: what, level: slog.LevelWarn, attrs: append(attrs, slog.Int("count", n))})

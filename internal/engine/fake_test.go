@@ -25,7 +25,7 @@ const patience = 20 * time.Second
 
 // fake is a context next to the engine that is played by a test: it sees what the engine writes and writes what it likes.
 type fake struct {
-	t      *testing.T
+	t      testing.TB
 	plan   connect.Plan
 	out    *os.File // what the engine reads
 	frames chan wire.Frame
@@ -43,7 +43,7 @@ type fake struct {
 }
 
 // fakeEngine returns an engine whose processes are fakes, which come out of the channel.
-func fakeEngine(t *testing.T, o Options) (*Engine, chan *fake) {
+func fakeEngine(t testing.TB, o Options) (*Engine, chan *fake) {
 	t.Helper()
 	before := runtime.NumGoroutine()
 	fakes := make(chan *fake, 100)
@@ -89,7 +89,7 @@ func builtins(name string) ([]byte, bool) {
 	return boot.Module(name)
 }
 
-func waitFor(t *testing.T, what string, ok func() bool) {
+func waitFor(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	for end := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
@@ -313,7 +313,7 @@ func (f *fake) reply(to wire.Frame, kind wire.Kind, payload []byte) {
 	f.send(wire.Frame{Kind: kind, Src: to.Dst, Dst: to.Src, Handle: to.Reply, Payload: payload})
 }
 
-func encode(t *testing.T, v any) []byte {
+func encode(t testing.TB, v any) []byte {
 	t.Helper()
 	b, err := pickle.Append(nil, v, pickle.Proto4)
 	if err != nil {
@@ -323,7 +323,7 @@ func encode(t *testing.T, v any) []byte {
 }
 
 // connected returns a context that is up, and its fake.
-func connected(t *testing.T, e *Engine, fakes chan *fake) (*Context, *fake) {
+func connected(t testing.TB, e *Engine, fakes chan *fake) (*Context, *fake) {
 	t.Helper()
 	c, err := e.Start("local", ConnectOptions{})
 	if err != nil {
@@ -339,7 +339,7 @@ func connected(t *testing.T, e *Engine, fakes chan *fake) (*Context, *fake) {
 }
 
 // within is a context that ends with the test's patience.
-func within(t *testing.T) context.Context {
+func within(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	t.Cleanup(cancel)
 	return ctx
@@ -351,7 +351,7 @@ func call(c *Context, target string) *Pending {
 }
 
 // result waits for a call and returns its value.
-func result(t *testing.T, p *Pending) (any, error) {
+func result(t testing.TB, p *Pending) (any, error) {
 	t.Helper()
 	b, _, err := p.Result(within(t))
 	if err != nil || len(b) == 0 {

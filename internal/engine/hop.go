@@ -117,6 +117,7 @@ func (e *Engine) sendConnect(c *Context, plan connect.Plan, head []byte) error {
 	if err != nil {
 		return p.err
 	}
+	e.router.Expect(h, oneFrame, false)
 	c.connect = h
 	for f := range (wire.Frame{Dst: p.id, Handle: wire.Connect, Reply: h, Payload: payload, Public: !c.late, Secret: c.late}).Split() {
 		e.putLocked(p, &f)
@@ -166,19 +167,26 @@ func (q *connecting) deliverLocked(e *Engine, _ *Context, a *route.Action) {
 		e.loseLocked(c, &LostError{Why: "not started: " + oneLine(string(a.Frame.Payload))}, false)
 		return
 	}
-	f, err := parseFailure(a.Frame.Payload)
+	payload := append([]byte(nil), a.Frame.Payload...)
+	e.afterLocked(func() { e.lose(c, q.failure(payload), false) })
+}
+
+// failure is what the ERROR that answers CONNECT says.
+func (q *connecting) failure(payload []byte) error {
+	c := q.c
+	f, err := parseFailure(payload)
 	if err != nil {
 		f = connect.Failure{What: connect.WhatForeign, Text: err.Error()}
 	}
 	if c.answerer != nil {
 		f = c.answerer.Amend(f)
 	}
-	e.loseLocked(c, failure(c, f), false)
+	return failure(c, f)
 }
 
 // parseFailure reads the ERROR that answers CONNECT.
 func parseFailure(b []byte) (connect.Failure, error) {
-	v, err := pickle.Decode(b, limits)
+	v, err := pickle.Decode(b, failureLimits)
 	if err != nil {
 		return connect.Failure{}, fmt.Errorf("read answer to CONNECT: %w", err)
 	}

@@ -62,10 +62,12 @@ func TestFloodOfQuestions(t *testing.T) {
 	e, fakes := fakeEngine(t, Options{})
 	bad, badFake := connected(t, e, fakes)
 	good, goodFake := connected(t, e, fakes)
-	badFake.flood(1_000_000, func(i int) wire.Frame {
-		return wire.Frame{Src: bad.id, Dst: good.id, Handle: wire.Call, Reply: wire.Handle(1000 + i), Payload: []byte("os:getpid\x00")}
+	gone, _ := connected(t, e, fakes)
+	e.lose(gone, ErrClosed, true)
+	badFake.flood(1_000_000, func(i int) wire.Frame { // which an honest one may do, before it knows
+		return wire.Frame{Src: bad.id, Dst: gone.id, Handle: wire.Call, Reply: wire.Handle(1000 + i), Payload: []byte("os:getpid\x00")}
 	})
-	lostFor(t, bad, "doesn't read")
+	convictedFor(t, bad, CodeUnread)
 	works(t, good, goodFake)
 }
 
@@ -123,11 +125,14 @@ func (b blocked) WithGroup(string) slog.Handler                 { return b }
 
 // What a context says while nobody listens is bounded in number, not only in bytes.
 func TestManySmallFrames(t *testing.T) {
-	for name, frame := range map[string]wire.Frame{
-		"output":  {Handle: wire.Stdout, Payload: []byte("x")},
-		"records": {Handle: wire.Log},
-		"modules": {Handle: wire.GetModule, Payload: []byte("a\x00b")},
-		"noise":   {Handle: wire.Call},
+	for name, test := range map[string]struct {
+		frame wire.Frame
+		ends  bool
+	}{
+		"output":  {wire.Frame{Handle: wire.Stdout, Payload: []byte("x")}, false},
+		"records": {wire.Frame{Handle: wire.Log, Payload: someRecord}, false},
+		"modules": {wire.Frame{Handle: wire.GetModule, Payload: []byte("a\x00b")}, true},
+		"noise":   {wire.Frame{Handle: wire.Call}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			deaf := make(blocked)
@@ -135,9 +140,13 @@ func TestManySmallFrames(t *testing.T) {
 			defer close(deaf)
 			c, f := connected(t, e, fakes)
 			c.redirect(deaf, io.Discard)
-			frame.Src = c.id
-			f.flood(200_000, func(int) wire.Frame { return frame })
-			f.quiet(c.id)
+			test.frame.Src = c.id
+			f.flood(200_000, func(int) wire.Frame { return test.frame })
+			if test.ends {
+				convictedFor(t, c, CodeOffences)
+			} else {
+				f.quiet(c.id)
+			}
 			e.mu.Lock()
 			defer e.mu.Unlock()
 			if n := len(c.outbox.queue); n > 5000 {

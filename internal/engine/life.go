@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -17,22 +18,52 @@ const maxText = 255
 // limits of what is decoded; the size is bounded by Options.MaxMessage already.
 var limits = pickle.Limits{}
 
-// helloLocked takes a context's first message.
-func (e *Engine) helloLocked(c *Context, payload []byte) {
-	var h struct {
-		Version        []any  `py:"version"`
-		Implementation string `py:"implementation"`
-		Platform       string `py:"platform"`
-		UID            int    `py:"uid"`
-		Hostname       string `py:"hostname"`
-		PID            int    `py:"pid"`
-		Executable     string `py:"executable"`
-		Pickle         int    `py:"pickle"`
+// hello is a context's first message.
+type hello struct {
+	Version        []any  `py:"version"`
+	Implementation string `py:"implementation"`
+	Platform       string `py:"platform"`
+	UID            int    `py:"uid"`
+	Hostname       string `py:"hostname"`
+	PID            int    `py:"pid"`
+	Executable     string `py:"executable"`
+	Pickle         int    `py:"pickle"`
+}
+
+// parseHello reads a HELLO.
+func parseHello(b []byte) (*hello, error) {
+	h := &hello{}
+	if len(b) > maxHello {
+		return nil, fmt.Errorf("read HELLO: got %d bytes, want at most %d", len(b), maxHello)
 	}
-	if err := pickle.Unmarshal(payload, limits, &h); err != nil || len(h.Version) < 3 {
-		e.loseLocked(c, failure(c, connect.Failure{What: connect.WhatForeign, Text: "bad HELLO"}), true)
-		return
+	if err := pickle.Unmarshal(b, helloLimits, h); err != nil {
+		return nil, fmt.Errorf("read HELLO: %w", err)
 	}
+	if len(h.Version) < 3 {
+		return nil, fmt.Errorf("read HELLO: got a version of %d parts, want 3", len(h.Version))
+	}
+	return h, nil
+}
+
+// helloLocked has a HELLO read and taken. The frame is valid until then.
+func (e *Engine) helloLocked(c *Context, f *wire.Frame) {
+	payload := f.Payload
+	e.afterLocked(func() {
+		h, err := parseHello(payload)
+		e.mu.Lock()
+		defer e.unlock()
+		switch {
+		case c.err != nil:
+		case err != nil:
+			e.loseLocked(c, failure(c, connect.Failure{What: connect.WhatForeign, Text: "bad HELLO"}), true)
+		default:
+			e.upLocked(c, h)
+		}
+	})
+}
+
+// upLocked takes a context's first message.
+func (e *Engine) upLocked(c *Context, h *hello) {
 	c.info = Info{Implementation: oneLine(h.Implementation), Platform: oneLine(h.Platform), UID: h.UID,
 		Hostname: oneLine(h.Hostname), PID: h.PID, Executable: oneLine(h.Executable)}
 	for i := range c.info.Version {

@@ -223,14 +223,14 @@ func loadFrame(c *Context, m *modules.Module) wire.Frame {
 
 // request is a frame from below that the Forwarder answers.
 type request struct {
-	handle wire.Handle
-	name   string // GET_MODULE
-	during string // the program that ran then
-	names  []string
-	id     wire.BundleID
-	ctx    wire.ContextID
-	file   string      // GET_FILE
-	reply  wire.Handle // GET_FILE
+	handle  wire.Handle
+	name    string // GET_MODULE
+	during  string // the program that ran then
+	payload []byte // LACKS
+	id      wire.BundleID
+	ctx     wire.ContextID
+	file    string      // GET_FILE
+	reply   wire.Handle // GET_FILE
 }
 
 // askLocked takes a GET_MODULE.
@@ -238,6 +238,7 @@ func (c *Context) askLocked(payload []byte) {
 	name := string(payload[:min(len(payload), modules.MaxName+1)])
 	switch {
 	case c.modules[name]: // it is on its way, or the context plays tricks
+		c.e.offendLocked(c, oddity)
 		return
 	case len(c.modules) >= maxNames || bytes.IndexByte(payload, 0) >= 0 || len(name) > modules.MaxName:
 		c.reportLocked("request for a module refused", slog.String("name", fmt.Sprintf("%+q", name)))
@@ -252,31 +253,32 @@ func (c *Context) askLocked(payload []byte) {
 
 // lacksLocked takes a LACKS.
 func (c *Context) lacksLocked(payload []byte) {
-	names, err := wire.ParseNames(payload)
-	if err == nil && c.asks == 0 {
-		err = fmt.Errorf("nothing was asked")
-	}
-	if err != nil {
-		c.reportLocked("answer refused", slog.Any("error", err))
+	if c.asks == 0 {
+		c.reportLocked("answer refused", slog.String("error", "nothing was asked"))
 		return
 	}
 	c.asks--
-	c.serveLocked(request{handle: wire.Lacks, names: names})
+	c.serveLocked(request{handle: wire.Lacks, payload: bytes.Clone(payload)})
 }
 
 // droppedLocked takes a DROPPED.
 func (c *Context) droppedLocked(payload []byte) {
 	id, ctx, err := wire.ParseForward(payload)
+	if err == nil && c.forwards == 0 {
+		err = fmt.Errorf("nothing was to be forwarded")
+	}
 	if err != nil {
 		c.reportLocked("answer refused", slog.Any("error", err))
 		return
 	}
+	c.forwards--
 	c.serveLocked(request{handle: wire.Dropped, id: id, ctx: ctx})
 }
 
 func (c *Context) serveLocked(r request) {
 	if len(c.requests) >= maxAsked && r.handle != wire.Lacks { // of these there are no more than questions
-		c.reportLocked("request refused: too many", slog.String("handle", r.handle.String()))
+		c.noteLocked("request refused: too many", slog.String("handle", r.handle.String()))
+		c.e.offendLocked(c, oddity)
 		return
 	}
 	c.requests = append(c.requests, r)
@@ -291,7 +293,7 @@ func (c *Context) serveLocked(r request) {
 func (c *Context) serve() {
 	e := c.e
 	defer e.jobs.Done()
-	for {
+	for n := 1; ; n++ {
 		e.mu.Lock()
 		if len(c.requests) == 0 || c.err != nil {
 			c.serving = false
@@ -299,8 +301,10 @@ func (c *Context) serve() {
 			return
 		}
 		r := c.requests[0]
+		c.requests[0] = request{}
 		c.requests = c.requests[1:]
 		e.unlock()
+		begun := time.Now()
 		if full := c.root.stream.Full(); full != nil {
 			select {
 			case <-full:
@@ -314,12 +318,26 @@ func (c *Context) serve() {
 		case wire.GetModule:
 			c.answer(r)
 		case wire.Lacks:
-			e.forward.Lacks(c.id, r.names)
+			c.lacks(r.payload)
 		case wire.Dropped:
 			e.forward.Dropped(c.id, r.id, r.ctx)
 		}
 		c.root.stream.Kick()
+		if n > paceAfter {
+			c.pace(begun)
+		}
 	}
+}
+
+// lacks takes the names in a LACKS.
+func (c *Context) lacks(payload []byte) {
+	names, err := wire.ParseNames(payload)
+	if err != nil {
+		c.e.mu.Lock()
+		c.reportLocked("answer refused", slog.Any("error", err))
+		c.e.unlock()
+	}
+	c.e.forward.Lacks(c.id, names) // of none, where they can't be read: it was asked
 }
 
 // answer answers a GET_MODULE: with a bundle, or, if c has been sent one with it before, with the module alone.

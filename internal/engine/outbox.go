@@ -87,11 +87,13 @@ func (c *Context) drain() {
 			return
 		}
 		e.unlock()
+		begun := time.Now()
 		for i := range queue {
 			c.hand(&queue[i])
 		}
 		if dropped > 0 {
 			c.log(slog.LevelWarn, time.Now(), "log records dropped", slog.Int("count", dropped))
+			c.pace(begun)
 		}
 	}
 }
@@ -104,10 +106,13 @@ func (c *Context) hand(ev *event) {
 	case ev.report != "":
 		c.log(ev.level, time.Now(), ev.report, ev.attrs...)
 	case ev.handle == wire.Log:
-		c.record(ev.data)
 		e.mu.Lock()
 		c.outbox.logs -= len(ev.data) + logCost
+		convicted := c.convicted
 		e.mu.Unlock()
+		if !convicted { // its records are part of what it was ended for
+			c.record(ev.data)
+		}
 	default:
 		e.mu.Lock()
 		w := c.stdout
@@ -124,10 +129,12 @@ func (c *Context) hand(ev *event) {
 
 // record passes one record of Python's logging on.
 func (c *Context) record(payload []byte) {
-	v, err := pickle.Decode(payload, limits)
+	v, err := pickle.Decode(payload, recordLimits)
 	t, ok := v.(pickle.Tuple)
 	if err != nil || !ok || len(t) != 5 {
-		c.log(slog.LevelWarn, time.Now(), "malformed log record")
+		c.e.mu.Lock()
+		c.reportLocked("malformed log record")
+		c.e.unlock()
 		return
 	}
 	level, _ := t[0].(int64)

@@ -12,6 +12,9 @@ import (
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
+// runModule is the beginning of the targets of runs.
+const runModule = "_mitogen_run:"
+
 // Program is a run: a function of module _mitogen_run and its arguments, without the last, which says whether there is
 // a standard input.
 type Program struct {
@@ -65,7 +68,7 @@ func (c *Context) run(ctx context.Context, p Program) (int, error) {
 	restore, outErr := c.redirect(p.Stdout, p.Stderr)
 	defer restore()
 	args := append(append([]any(nil), p.Args...), p.Stdin != nil)
-	call := c.goAs(ctx, needs.Name, "_mitogen_run:"+p.Function, args, nil, false)
+	call := c.goAs(ctx, needs.Name, runModule+p.Function, args, nil, false)
 	if p.Stdin != nil {
 		fed, stop := context.WithCancel(ctx)
 		defer stop()

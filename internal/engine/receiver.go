@@ -48,7 +48,7 @@ func (r *Receiver) Admit(c *Context) {
 	r.e.router.Admit(r.handle, c.id)
 }
 
-// deliverLocked takes a value. Frames that are neither items nor an end have no window, and so no place here.
+// deliverLocked takes a value. Frames that aren't items are an end; of these there are no more than admissions.
 func (r *Receiver) deliverLocked(e *Engine, c *Context, a *route.Action) {
 	f := &a.Frame
 	m := Message{From: c, cost: a.Cost, End: f.Kind != wire.Item}
@@ -60,7 +60,7 @@ func (r *Receiver) deliverLocked(e *Engine, c *Context, a *route.Action) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.closed || m.End && len(r.queue) > 0 && r.queue[len(r.queue)-1].End && r.queue[len(r.queue)-1].From == c {
+	if r.closed {
 		return
 	}
 	r.queue = append(r.queue, m)

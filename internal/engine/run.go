@@ -276,9 +276,12 @@ func (n *noise) take(b []byte) {
 	n.e.mu.Lock()
 	up := n.c.up
 	if up {
-		n.c.reportLocked("foreign bytes skipped", slog.Int("bytes", len(b)), slog.String("text", fmt.Sprintf("%+q", b[:min(len(b), 200)])))
+		n.c.noteLocked("foreign bytes skipped", slog.Int("bytes", len(b)), slog.String("text", fmt.Sprintf("%+q", b[:min(len(b), 200)])))
 	}
-	n.e.mu.Unlock()
+	if up {
+		n.e.offendLocked(n.c, oddity)
+	}
+	n.e.unlock()
 	if up {
 		return
 	}

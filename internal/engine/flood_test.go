@@ -1,0 +1,98 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"slices"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/mitogen-go/mitogen/internal/pickle"
+	"github.com/mitogen-go/mitogen/internal/wire"
+)
+
+// costs are ways of a context to cost the engine something that are no offence.
+var costs = []struct {
+	name  string
+	frame func(i int) wire.Frame
+}{
+	{"nothing", nil},
+	{"output", func(int) wire.Frame { return wire.Frame{Handle: wire.Stdout, Payload: []byte("x\n")} }},
+	{"records", func(int) wire.Frame { return wire.Frame{Handle: wire.Log, Payload: someRecord} }},
+	{"get module of nothing", func(i int) wire.Frame {
+		return wire.Frame{Handle: wire.GetModule, Payload: fmt.Appendf(nil, "nothing%d", i)}
+	}},
+	{"get file of nothing", func(i int) wire.Frame {
+		return wire.Frame{Handle: wire.GetFile, Reply: wire.Handle(2000 + i), Payload: fmt.Appendf(nil, "ra\x00nothing%d", i)}
+	}},
+	{"get file of 16 MiB", func(i int) wire.Frame {
+		return wire.Frame{Handle: wire.GetFile, Reply: wire.Handle(2000 + i), Payload: []byte("ra\x00large")}
+	}},
+}
+
+var someRecord = func() []byte {
+	b, err := pickle.Append(nil, pickle.Tuple{int64(30), "logger", 1.5e9, "a message of some length", ""}, pickle.Proto4)
+	if err != nil {
+		panic(err)
+	}
+	return b
+}()
+
+// BenchmarkFlood measures an innocent context's calls while another one floods the engine with 2,000 frames, in each way
+// that a test has. The fakes are in the same process, so the flooder's own cost counts too. -bench Flood -benchtime 20x
+func BenchmarkFlood(b *testing.B) {
+	for _, f := range costs {
+		b.Run(f.name, func(b *testing.B) {
+			benchmarkFlood(b, func(_, _ *Context, i int) wire.Frame { return f.frame(i) }, f.frame == nil)
+		})
+	}
+	for _, f := range floods {
+		b.Run(f.name, func(b *testing.B) { benchmarkFlood(b, f.frame, false) })
+	}
+}
+
+const floodFrames = 2000
+
+func benchmarkFlood(b *testing.B, frame func(c, good *Context, i int) wire.Frame, quiet bool) {
+	files := fstest.MapFS{"a/__init__.py": {}, "a/large": {Data: make([]byte, 16<<20)}}
+	e, fakes := fakeEngine(b, Options{Path: []fs.FS{files}, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	good, goodFake := connected(b, e, fakes)
+	go goodFake.serve()
+	var all []time.Duration
+	for range b.N {
+		bad, badFake := connected(b, e, fakes)
+		call(bad, "a:f")
+		go badFake.swallow()
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			if quiet {
+				time.Sleep(20 * time.Millisecond)
+				return
+			}
+			badFake.flood(floodFrames, func(i int) wire.Frame { return from(bad, good, frame, i) })
+		}()
+		for flooding, n := true, 0; flooding || n < 200; n++ {
+			select {
+			case <-done:
+				flooding = false
+			default:
+			}
+			begun := time.Now()
+			if _, _, err := call(good, "m:f").Result(context.Background()); err != nil {
+				b.Fatal(err)
+			}
+			all = append(all, time.Since(begun))
+		}
+		e.lose(bad, ErrClosed, true)
+	}
+	slices.Sort(all)
+	b.ReportMetric(float64(len(all))/float64(b.N), "calls/op")
+	b.ReportMetric(float64(all[len(all)/2].Nanoseconds())/1e3, "p50-µs")
+	b.ReportMetric(float64(all[len(all)*99/100].Nanoseconds())/1e3, "p99-µs")
+	b.ReportMetric(float64(all[len(all)-1].Nanoseconds())/1e3, "max-µs")
+}
