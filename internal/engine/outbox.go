@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"math"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -90,6 +91,9 @@ func (c *Context) drain() {
 		begun := time.Now()
 		for i := range queue {
 			c.hand(&queue[i])
+			if i%yieldAfter == yieldAfter-1 {
+				runtime.Gosched()
+			}
 		}
 		if dropped > 0 {
 			c.log(slog.LevelWarn, time.Now(), "log records dropped", slog.Int("count", dropped))

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"runtime"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -183,12 +184,27 @@ func (e *Engine) run(c *Context, start starter, plan connect.Plan, ssh connect.S
 	}
 	if !gone {
 		n := &noise{e: e, c: c, proc: proc, wait: wait}
-		err = c.stream.Read(stdout, n.take, func(f *wire.Frame) { e.step(c, f) })
+		err = c.stream.Read(stdout, n.take, e.stepper(c))
 		proc.Note(n.tail)
 		e.ended(c, proc, err)
 	}
 	c.stream.Close(nil)
 	e.bury(c, proc)
+}
+
+// yieldAfter is how many frames or records in a row one context may have worked off before others have their turn.
+const yieldAfter = 32
+
+// stepper returns what takes the frames from c's stream. A goroutine may use a processor for 10 ms, so one that always
+// has something to do lets others run.
+func (e *Engine) stepper(c *Context) func(*wire.Frame) {
+	n := 0
+	return func(f *wire.Frame) {
+		e.step(c, f)
+		if n++; n%yieldAfter == 0 {
+			runtime.Gosched()
+		}
+	}
 }
 
 // ended finds out why a stream has ended and takes its context out of the tree.
