@@ -34,8 +34,11 @@ func (r *Router) Held(port wire.ContextID) (behind, all int) { return r.held.por
 
 // charge accounts for n bytes that are kept for src.
 func (r *Router) charge(src wire.ContextID, n int) {
+	if n == 0 {
+		return
+	}
 	port, ok := r.Port(src)
-	if !ok || n == 0 {
+	if !ok {
 		return
 	}
 	h := &r.held

@@ -15,12 +15,36 @@ var (
 
 // request waits for an answer. Only dst may give it; a hop on the way there may say that none will come.
 type request struct {
+	handle    wire.Handle
 	dst       wire.ContextID
 	size      int // payload bytes that count as unanswered
 	owner     any
 	limit     int  // bytes of each value of the answer
 	collected bool // items are kept until the end
 	held      int  // cost of collected items
+
+	prev, next *request // to the same context
+}
+
+// link puts q in front of a context's requests.
+func (n *node) link(q *request) {
+	if q.next = n.requests; q.next != nil {
+		q.next.prev = q
+	}
+	n.requests = q
+}
+
+// unlink takes q out of a context's requests.
+func (n *node) unlink(q *request) {
+	if q.next != nil {
+		q.next.prev = q.prev
+	}
+	if q.prev != nil {
+		q.prev.next = q.next
+	} else {
+		n.requests = q.next
+	}
+	q.prev, q.next = nil, nil
 }
 
 // receiver takes values from those it has admitted.
@@ -45,8 +69,9 @@ func (r *Router) Request(dst wire.ContextID, size int, owner any) (wire.Handle, 
 	}
 	n.waiting += size
 	h := r.nextHandle()
-	r.requests[h] = &request{dst: dst, size: size, owner: owner, limit: r.parts.Limit}
-	put(&n.requests, h, struct{}{})
+	q := &request{handle: h, dst: dst, size: size, owner: owner, limit: r.parts.Limit}
+	r.requests[h] = q
+	n.link(q)
 	return h, nil
 }
 
@@ -190,7 +215,7 @@ func (r *Router) finish(h wire.Handle, q *request, out []Action) []Action {
 	if n == nil {
 		return out
 	}
-	delete(n.requests, h)
+	n.unlink(q)
 	n.waiting -= q.size
 	if n.full {
 		n.full = false
@@ -203,8 +228,8 @@ func (r *Router) finish(h wire.Handle, q *request, out []Action) []Action {
 func (r *Router) dropRequests(gone map[wire.ContextID]*node, why string, out []Action) []Action {
 	failed := map[wire.Handle]*request{}
 	for _, n := range gone {
-		for h := range n.requests {
-			failed[h] = r.requests[h]
+		for q := n.requests; q != nil; q = q.next {
+			failed[q.handle] = q
 		}
 	}
 	for _, h := range sorted(failed) {

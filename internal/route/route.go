@@ -90,7 +90,7 @@ type node struct {
 	waiting  int  // payload bytes of unanswered calls
 	full     bool // a call has been refused for that
 
-	requests map[wire.Handle]struct{}       // ours to it
+	requests *request                       // ours to it: the first of a list
 	late     late                           // requests to it, and receivers of it, that were given up
 	admitted map[wire.Handle]struct{}       // receivers that take values from it
 	asks     map[wire.Handle]wire.ContextID // its requests to other contexts
