@@ -19,6 +19,7 @@ type problem struct {
 	Phase     string `json:"phase,omitempty"`
 	Traceback string `json:"traceback,omitempty"`
 	Text      string `json:"text,omitempty"` // last words of the program that made the connection
+	Code      string `json:"code,omitempty"` // of lost: the budget that the context has exceeded
 
 	hint   string
 	status int // exit status
@@ -71,7 +72,7 @@ func describe(err error, up bool) *problem {
 	case errors.As(err, &conn):
 		return describeConnect(conn)
 	case errors.As(err, &lost):
-		return &problem{Kind: "lost", Message: lost.Error(), Hop: lost.Hop, Text: lost.Text, status: exitConnection}
+		return &problem{Kind: "lost", Message: lost.Error(), Hop: lost.Hop, Text: lost.Text, Code: lost.Code, status: exitConnection}
 	case errors.As(err, &call):
 		return describeCall(call)
 	case errors.Is(err, mitogen.ErrCancelled), errors.Is(err, context.Canceled), errors.Is(err, mitogen.ErrClosed):
