@@ -66,9 +66,10 @@ func TestRoomed(t *testing.T) {
 	defer root.Close()
 	other := &directory{dir: at("out"), root: root, links: map[string]*os.Root{}}
 	entry := path.Entries[0].FS.(*roomed)
-	entry.directory, other = other, entry.directory
+	own := entry.directory
+	entry.directory = other
 	if got, err := read(0, "secret"); !errors.Is(err, fs.ErrPermission) {
 		t.Errorf("out/secret: got %q, %v, want it refused by the kernel", got, err)
 	}
-	entry.directory, other = other, entry.directory
+	entry.directory = own
 }
