@@ -393,11 +393,10 @@ func TestClientIsConfined(t *testing.T) {
 	}
 	var s Server
 	defer s.Close()
-	status := ""
-	pids := make(chan int, 1)
+	pids, seen := make(chan int, 1), make(chan string, 1)
 	env := register(t, &s, func(context.Context, Prompt) (string, error) {
 		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", <-pids))
-		status = string(b)
+		seen <- string(b)
 		return "sesame", err
 	})
 	cmd := execute(t.Context(), env, "me@web1's password: ")
@@ -408,6 +407,7 @@ func TestClientIsConfined(t *testing.T) {
 	if err := cmd.Wait(); err != nil {
 		t.Fatal(err)
 	}
+	status := <-seen
 	if !strings.Contains(status, "NoNewPrivs:\t1") || !strings.Contains(status, "Seccomp:\t2") {
 		if strings.Contains(status, "NoNewPrivs:\t0") && strings.Contains(buildSettings(), "CGO_ENABLED=1") {
 			t.Skip("a program with C can't restrict all of its threads")
