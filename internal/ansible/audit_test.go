@@ -17,7 +17,13 @@ func TestAuditOfPlaybooks(t *testing.T) {
 	s := newStage(t, playbooks(t)[0])
 	log := filepath.Join(s.dir, "audit")
 	s.env = append(s.env, "MITOGEN_AUDIT="+log)
-	_, out := s.play("mitogen", "pid.yml", lab.Play, "-e", "ansible_python_interpreter=/usr/bin/python3")
+	_, out := s.play(
+		"mitogen",
+		"pid.yml",
+		lab.Play,
+		"-e",
+		"ansible_python_interpreter=/usr/bin/python3",
+	)
 	s.quiet(nil) // the daemon has ended
 	text, err := os.ReadFile(log)
 	if err != nil {

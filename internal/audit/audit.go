@@ -1,7 +1,9 @@
-// Package audit writes what an engine tells of itself to a file: one JSON object a line, appended. docs/json.md has the schema.
+// Package audit writes what an engine tells of itself to a file: one JSON object a line, appended.
+// docs/json.md has the schema.
 //
-// A Log belongs to one process. Several processes may write to the same file: each line is one write. What can't be
-// written is an error, which ends the contexts that it is about: see engine.Options.Audit.
+// A Log belongs to one process. Several processes may write to the same file: each line is one
+// write. What can't be written is an error, which ends the contexts that it is about: see
+// engine.Options.Audit.
 package audit
 
 import (
@@ -19,7 +21,8 @@ import (
 	"github.com/mitogen-go/mitogen/internal/jsonvalue"
 )
 
-// ErrUnsafe is the error of a file that another user could change or read, or that isn't a plain file.
+// ErrUnsafe is the error of a file that another user could change or read, or that isn't a plain
+// file.
 var ErrUnsafe = errors.New("not a safe place for an audit log")
 
 // Log is an open audit log. Its methods may be called by several goroutines.
@@ -58,7 +61,8 @@ const (
 	Done  = "done"
 )
 
-// Open opens the file called name for appending, or makes it, readable by its owner alone. It tells that command begins.
+// Open opens the file called name for appending, or makes it, readable by its owner alone. It tells
+// that command begins.
 func Open(name, command string) (*Log, error) {
 	const flags = os.O_WRONLY | os.O_APPEND | os.O_CREATE | syscall.O_NOFOLLOW | syscall.O_NONBLOCK
 	f, err := os.OpenFile(name, flags, 0o600)
@@ -100,7 +104,11 @@ func safe(f *os.File) error {
 	case ok && sys.Nlink != 1:
 		return fmt.Errorf("%w: it has another name, too", ErrUnsafe)
 	case st.Mode().Perm()&0o077 != 0:
-		return fmt.Errorf("%w: it is open to other users (mode %04o): chmod 600", ErrUnsafe, st.Mode().Perm())
+		return fmt.Errorf(
+			"%w: it is open to other users (mode %04o): chmod 600",
+			ErrUnsafe,
+			st.Mode().Perm(),
+		)
 	}
 	return nil
 }
@@ -116,8 +124,20 @@ func account() string {
 
 // Tell is an engine.Options.Audit.
 func (l *Log) Tell(ev engine.Event) error {
-	line := &Line{Time: stamp(ev.Time), Event: string(ev.Kind), ID: uint32(ev.ID), Context: ev.Context, Method: ev.Method, Host: ev.Host, User: ev.User,
-		Name: ev.Name, Outcome: ev.Outcome, Why: ev.Why, Count: ev.Count, Call: ev.Call}
+	line := &Line{
+		Time:    stamp(ev.Time),
+		Event:   string(ev.Kind),
+		ID:      uint32(ev.ID),
+		Context: ev.Context,
+		Method:  ev.Method,
+		Host:    ev.Host,
+		User:    ev.User,
+		Name:    ev.Name,
+		Outcome: ev.Outcome,
+		Why:     ev.Why,
+		Count:   ev.Count,
+		Call:    ev.Call,
+	}
 	if ev.ID != 0 {
 		line.Parent = (*uint32)(&ev.Parent)
 	}

@@ -35,7 +35,12 @@ func TestLines(t *testing.T) {
 		t.Fatal(err)
 	}
 	lines := strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
-	if len(lines) != 6 || !strings.Contains(lines[1], `"id":2,"parent":1,"context":"a\u202eb","name":"m","outcome":"given","bytes":0}`) || !strings.HasSuffix(lines[5], `"status":3}`) {
+	if len(lines) != 6 ||
+		!strings.Contains(
+			lines[1],
+			`"id":2,"parent":1,"context":"a\u202eb","name":"m","outcome":"given","bytes":0}`,
+		) ||
+		!strings.HasSuffix(lines[5], `"status":3}`) {
 		t.Errorf("got %s", text)
 	}
 	for _, line := range lines {

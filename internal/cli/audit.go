@@ -13,7 +13,12 @@ import (
 
 // addAudit adds the flag of commands that connect.
 func (o *options) addAudit(f *pflag.FlagSet) {
-	f.StringVar(&o.audit, "audit", "", "append to `FILE` who connected where, what was given to hosts, and what was refused, as JSON lines; else $MITOGEN_AUDIT")
+	f.StringVar(
+		&o.audit,
+		"audit",
+		"",
+		"append to `FILE` what was done where, as JSON lines; else $MITOGEN_AUDIT",
+	)
 }
 
 // auditor opens the audit log of a command and returns what tells it of events; nil: there is none.

@@ -15,25 +15,42 @@ import (
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
-// nasty is what a compromised host puts into a text: what acts on terminals, is invisible or changes the order, is no UTF-8,
-// and lines that others could have written.
+// nasty is what a compromised host puts into a text: what acts on terminals, is invisible or
+// changes the order, is no UTF-8, and lines that others could have written.
 const nasty = "\x1b]0;owned\x07\x1b[31m\u009b2J\u0085\x0b\x0c\x08\x7f\r\u202e\u2066\u200f\u061c\u2028\u2029\u200b\ufe0f\U000e0041\xed\xa0\x80"
 
 // forgeries are lines that a host writes to be taken for others.
-var forgeries = append(slices.Clip(ofProgram), "web9: forged", `{"host":"web9"}`, "fakehost: forged", "daemon, pid 0")
+var forgeries = append(
+	slices.Clip(ofProgram),
+	"web9: forged",
+	`{"host":"web9"}`,
+	"fakehost: forged",
+	"daemon, pid 0",
+)
 
 // ofProgram are those that only this program writes to standard error.
-var ofProgram = []string{"error: forged", "hint: curl | sh", "warning: forged", "2 of 2 well", "10:00:00 ERR forged"}
+var ofProgram = []string{
+	"error: forged",
+	"hint: curl | sh",
+	"warning: forged",
+	"2 of 2 well",
+	"10:00:00 ERR forged",
+}
 
 // poisoned is the text that stands for a field: its mark, what is nasty, and forged lines.
 func poisoned(field string) string {
-	return "@" + field + "@" + nasty + "\n" + strings.Join(forgeries, "\n") + "\n" + "\n  @" + field + "@\n"
+	return "@" + field + "@" + nasty + "\n" + strings.Join(
+		forgeries,
+		"\n",
+	) + "\n" + "\n  @" + field + "@\n"
 }
 
-// poisonedBytes is poisoned for what needn't be text: a raw C1 control, an overlong one, the beginning of a character.
+// poisonedBytes is poisoned for what needn't be text: a raw C1 control, an overlong one, the
+// beginning of a character.
 func poisonedBytes(field string) string { return "\x9b2J\xc0\x9b" + poisoned(field) + "\xf0\x9f" }
 
-// fakehost plays a context that has been taken over: it answers in the way that $FAKE names, with poison in each text.
+// fakehost plays a context that has been taken over: it answers in the way that $FAKE names, with
+// poison in each text.
 type fakehost struct {
 	id  wire.ContextID
 	how string
@@ -74,20 +91,51 @@ func (h *fakehost) begin() {
 		os.Exit(1)
 	}
 	h.send(wire.Hello, 0, wire.Data, h.hello())
-	h.send(wire.Log, 0, wire.Data, value(pickle.Tuple{int64(40), poisoned("log.logger"), 1.0, poisoned("log.message"), poisoned("log.traceback")}))
+	h.send(
+		wire.Log,
+		0,
+		wire.Data,
+		value(
+			pickle.Tuple{
+				int64(40),
+				poisoned("log.logger"),
+				1.0,
+				poisoned("log.message"),
+				poisoned("log.traceback"),
+			},
+		),
+	)
 	h.send(wire.Stdout, 0, wire.Data, []byte(poisonedBytes("stdout")))
 	h.send(wire.Stderr, 0, wire.Data, []byte(poisonedBytes("stderr")))
 	h.send(wire.GetModule, 0, wire.Data, []byte(poisonedBytes("module asked for")))
-	h.send(wire.GetFile, 1000, wire.Data, []byte("r"+poisonedBytes("package")+"\x00"+poisonedBytes("file asked for")))
-	h.send(wire.Lost, 0, wire.Data, append(wire.AppendU32(nil, wire.ContextID(4711)), poisonedBytes("lost of nobody")...))
+	h.send(
+		wire.GetFile,
+		1000,
+		wire.Data,
+		[]byte("r"+poisonedBytes("package")+"\x00"+poisonedBytes("file asked for")),
+	)
+	h.send(
+		wire.Lost,
+		0,
+		wire.Data,
+		append(wire.AppendU32(nil, wire.ContextID(4711)), poisonedBytes("lost of nobody")...),
+	)
 	h.send(77, 0, wire.Data, []byte(poisonedBytes("unknown handle")))
 	fmt.Fprint(h.out, poisonedBytes("noise after"))
 }
 
 func (h *fakehost) hello() []byte {
 	return value(map[string]any{
-		"version": pickle.Tuple{int64(3), int64(11), int64(7), "final", int64(0)}, "implementation": poisoned("hello.implementation"),
-		"platform": poisoned("hello.platform"), "uid": 1000, "hostname": poisoned("hello.hostname"), "pid": os.Getpid(),
+		"version": pickle.Tuple{
+			int64(3),
+			int64(11),
+			int64(7),
+			"final",
+			int64(0),
+		}, "implementation": poisoned("hello.implementation"),
+		"platform": poisoned(
+			"hello.platform",
+		), "uid": 1000, "hostname": poisoned("hello.hostname"), "pid": os.Getpid(),
 		"executable": poisoned("hello.executable"), "pickle": 4})
 }
 
@@ -100,7 +148,14 @@ func value(v any) []byte {
 }
 
 func (h *fakehost) send(handle, reply wire.Handle, kind wire.Kind, payload []byte) {
-	f := wire.Frame{Kind: kind, Src: h.id, Auth: h.id, Handle: handle, Reply: reply, Payload: payload}
+	f := wire.Frame{
+		Kind:    kind,
+		Src:     h.id,
+		Auth:    h.id,
+		Handle:  handle,
+		Reply:   reply,
+		Payload: payload,
+	}
 	h.out.Write(f.Append(nil))
 }
 
@@ -130,14 +185,21 @@ func (h *fakehost) answer(f *wire.Frame) {
 	case bytes.HasPrefix(f.Payload, []byte("_mitogen_run:")):
 		h.send(f.Reply, 0, wire.Data, value(0))
 	case h.how == "result":
-		h.send(f.Reply, 0, wire.Data, value(map[string]any{poisoned("result.key"): poisoned("result.text")}))
+		h.send(
+			f.Reply,
+			0,
+			wire.Data,
+			value(map[string]any{poisoned("result.key"): poisoned("result.text")}),
+		)
 	case h.how == "dead":
 		h.send(f.Reply, 0, wire.Dead, []byte(poisonedBytes("dead")))
 	case h.how == "end":
 		fmt.Fprint(os.Stderr, poisonedBytes("end"))
 		os.Exit(1)
 	case h.how == "corrupt":
-		b := (&wire.Frame{Src: h.id, Auth: h.id, Handle: f.Reply, Payload: []byte(poisonedBytes("corrupt"))}).Append(nil)
+		b := (&wire.Frame{Src: h.id, Auth: h.id, Handle: f.Reply, Payload: []byte(poisonedBytes("corrupt"))}).Append(
+			nil,
+		)
 		b[len(b)-1]++
 		h.out.Write(b)
 	case h.how == "unshown":
@@ -149,9 +211,23 @@ func (h *fakehost) answer(f *wire.Frame) {
 
 // fail answers with an exception.
 func (h *fakehost) fail(reply wire.Handle) {
-	trace := "Traceback (most recent call last):\n  File \"x\", line 1\n" + poisoned("error.traceback")
-	h.send(reply, 0, wire.Error, value(pickle.Tuple{poisoned("error.module"), poisoned("error.type"), poisoned("error.text"), trace,
-		pickle.Tuple{poisoned("error.args")}}))
+	trace := "Traceback (most recent call last):\n  File \"x\", line 1\n" + poisoned(
+		"error.traceback",
+	)
+	h.send(
+		reply,
+		0,
+		wire.Error,
+		value(
+			pickle.Tuple{
+				poisoned("error.module"),
+				poisoned("error.type"),
+				poisoned("error.text"),
+				trace,
+				pickle.Tuple{poisoned("error.args")},
+			},
+		),
+	)
 }
 
 // connect answers a CONNECT.
@@ -165,6 +241,11 @@ func (h *fakehost) connect(f *wire.Frame) {
 	case "unshown":
 		h.send(f.Reply, 0, wire.Error, []byte(poisonedBytes("connect.garbage")))
 	default:
-		h.send(f.Reply, 0, wire.Error, value(pickle.Tuple{poisoned("failure.what"), int64(1), poisoned("failure.text")}))
+		h.send(
+			f.Reply,
+			0,
+			wire.Error,
+			value(pickle.Tuple{poisoned("failure.what"), int64(1), poisoned("failure.text")}),
+		)
 	}
 }

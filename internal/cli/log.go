@@ -34,14 +34,20 @@ type logSink struct {
 	record bytes.Buffer
 }
 
-// cleanAttr makes text from contexts safe for a terminal: all values but numbers, times and the like.
+// cleanAttr makes text from contexts safe for a terminal: all values but numbers, times and the
+// like.
 func cleanAttr(_ []string, a slog.Attr) slog.Attr {
 	if a.Key == slog.MessageKey { // which Handle has made printable, and tint doesn't quote
 		return a
 	}
 	a.Key = logText(a.Key)
 	switch a.Value.Kind() {
-	case slog.KindBool, slog.KindDuration, slog.KindFloat64, slog.KindInt64, slog.KindTime, slog.KindUint64:
+	case slog.KindBool,
+		slog.KindDuration,
+		slog.KindFloat64,
+		slog.KindInt64,
+		slog.KindTime,
+		slog.KindUint64:
 		return a
 	}
 	if _, ok := a.Value.Any().(slog.Level); ok {
@@ -51,7 +57,8 @@ func cleanAttr(_ []string, a slog.Attr) slog.Attr {
 	return a
 }
 
-// logText makes text printable for tint, which would turn `\x1b` back into what it stands for where there are colours.
+// logText makes text printable for tint, which would turn `\x1b` back into what it stands for where
+// there are colours.
 func logText(s string) string { return strings.ReplaceAll(printable.Line(s), `\x1b`, `\u001b`) }
 
 // logHandler prints tracebacks below their record, as lines.
@@ -72,7 +79,12 @@ const (
 )
 
 // Enabled tells whether records of a level are printed.
-func (h *logHandler) Enabled(ctx context.Context, l slog.Level) bool { return h.next.Enabled(ctx, l) }
+func (h *logHandler) Enabled(
+	ctx context.Context,
+	l slog.Level,
+) bool {
+	return h.next.Enabled(ctx, l)
+}
 
 // WithAttrs returns a handler that adds attributes to each record.
 func (h *logHandler) WithAttrs(as []slog.Attr) slog.Handler {
@@ -88,8 +100,9 @@ func (h *logHandler) WithGroup(name string) slog.Handler {
 	return &with
 }
 
-// Handle writes the record with the message made safe, which tint doesn't hand to cleanAttr in all cases. If there are several
-// targets, the name of the one that it is from stands first: a message could hold what looks like attributes.
+// Handle writes the record with the message made safe, which tint doesn't hand to cleanAttr in all
+// cases. If there are several targets, the name of the one that it is from stands first: a message
+// could hold what looks like attributes.
 func (h *logHandler) Handle(ctx context.Context, r slog.Record) error {
 	traceback, name, hop := "", "", false
 	plain := slog.NewRecord(r.Time, r.Level, printable.Line(r.Message), r.PC)
@@ -116,7 +129,12 @@ func (h *logHandler) Handle(ctx context.Context, r slog.Record) error {
 }
 
 // write prints a record, and below it a traceback, whose lines begin with an indent and the prefix.
-func (s *logSink) write(ctx context.Context, h slog.Handler, r slog.Record, prefix, traceback string) error {
+func (s *logSink) write(
+	ctx context.Context,
+	h slog.Handler,
+	r slog.Record,
+	prefix, traceback string,
+) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.record.Reset()

@@ -10,8 +10,9 @@ import (
 	"github.com/mitogen-go/mitogen/internal/printable"
 )
 
-// page is text for people while it is put together, one goroutine's. All that is added to it is made printable and stays on its
-// line, so that no text from a target acts on a terminal or begins a line of its own. Colours are the page's.
+// page is text for people while it is put together, one goroutine's. All that is added to it is
+// made printable and stays on its line, so that no text from a target acts on a terminal or begins
+// a line of its own. Colours are the page's.
 type page struct {
 	ui      *ui
 	w       io.Writer
@@ -47,8 +48,8 @@ func (p *page) end() *page {
 // headline is the first line of a traceback, which says nothing.
 const headline = "Traceback (most recent call last):"
 
-// quote appends the lines of a text from a target: each behind its name, or, for a name of "", indented, so that none can be
-// taken for a line of this program.
+// quote appends the lines of a text from a target: each behind its name, or, for a name of "",
+// indented, so that none can be taken for a line of this program.
 func (p *page) quote(name, text string) *page {
 	for line := range strings.Lines(strings.TrimRight(text, "\r\n")) {
 		line = strings.ReplaceAll(strings.TrimRight(line, "\r\n"), "\t", "    ")

@@ -19,10 +19,35 @@ import (
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
-// fieldsShown are the fields of texts that fakehost fills, and that some command has to show: a field that none shows has not been looked at.
-var fieldsShown = []string{"noise before", "last words", "hello.implementation", "hello.platform", "hello.hostname", "hello.executable", "log.logger",
-	"log.message", "log.traceback", "stdout", "stderr", "module asked for", "noise after", "result.key", "result.text", "dead", "end", "corrupt",
-	"error.module", "error.type", "error.text", "error.traceback", "connect.dead", "lost.why", "failure.text"}
+// fieldsShown are the fields of texts that fakehost fills, and that some command has to show: a
+// field that none shows has not been looked at.
+var fieldsShown = []string{
+	"noise before",
+	"last words",
+	"hello.implementation",
+	"hello.platform",
+	"hello.hostname",
+	"hello.executable",
+	"log.logger",
+	"log.message",
+	"log.traceback",
+	"stdout",
+	"stderr",
+	"module asked for",
+	"noise after",
+	"result.key",
+	"result.text",
+	"dead",
+	"end",
+	"corrupt",
+	"error.module",
+	"error.type",
+	"error.text",
+	"error.traceback",
+	"connect.dead",
+	"lost.why",
+	"failure.text",
+}
 
 // fieldsHidden are those that no command shows, with the reason.
 var fieldsHidden = map[string]string{
@@ -36,9 +61,15 @@ var fieldsHidden = map[string]string{
 	"file asked for":  "counted",
 }
 
-// framesWithText has every handle that contexts may send to, with the fields of text that its frames have.
+// framesWithText has every handle that contexts may send to, with the fields of text that its
+// frames have.
 var framesWithText = map[wire.Handle][]string{
-	wire.Hello:     {"hello.implementation", "hello.platform", "hello.hostname", "hello.executable"},
+	wire.Hello: {
+		"hello.implementation",
+		"hello.platform",
+		"hello.hostname",
+		"hello.executable",
+	},
 	wire.Stdout:    {"stdout"},
 	wire.Stderr:    {"stderr"},
 	wire.Log:       {"log.logger", "log.message", "log.traceback"},
@@ -51,26 +82,75 @@ var framesWithText = map[wire.Handle][]string{
 	wire.Ping:      nil,
 }
 
-// structs are what texts of contexts are kept in, or printed from, with the fields of fakehost's that reach each field of theirs;
-// a dash: it is text of ours or of the user's.
+// structs are what texts of contexts are kept in, or printed from, with the fields of fakehost's
+// that reach each field of theirs; a dash: it is text of ours or of the user's.
 var structs = map[reflect.Type]map[string]string{
-	reflect.TypeFor[mitogen.Info]():         {"Implementation": "hello.implementation", "Platform": "hello.platform", "Hostname": "hello.hostname", "Executable": "hello.executable"},
-	reflect.TypeFor[mitogen.CallError]():    {"Context": "-", "Module": "error.module", "Type": "error.type", "Text": "error.text", "Traceback": "error.traceback"},
-	reflect.TypeFor[mitogen.LostError]():    {"Context": "-", "Hop": "-", "Why": "lost.why", "Text": "end"},
+	reflect.TypeFor[mitogen.Info](): {
+		"Implementation": "hello.implementation",
+		"Platform":       "hello.platform",
+		"Hostname":       "hello.hostname",
+		"Executable":     "hello.executable",
+	},
+	reflect.TypeFor[mitogen.CallError](): {
+		"Context":   "-",
+		"Module":    "error.module",
+		"Type":      "error.type",
+		"Text":      "error.text",
+		"Traceback": "error.traceback",
+	},
+	reflect.TypeFor[mitogen.LostError](): {
+		"Context": "-",
+		"Hop":     "-",
+		"Why":     "lost.why",
+		"Text":    "end",
+	},
 	reflect.TypeFor[mitogen.ConnectError](): {"Hop": "-", "Phase": "-", "Text": "failure.text"},
 	reflect.TypeFor[mitogen.Prompt]():       {"Hop": "-", "Text": "prompt"},
-	reflect.TypeFor[mitogen.Event](): {"Kind": "-", "Context": "-", "Method": "-", "Host": "hello.hostname", "User": "-", "Name": "-", "Outcome": "-",
-		"Why": "module asked for"},
-	reflect.TypeFor[daemon.Context](): {"Name": "-", "Python": "hello.implementation", "Hostname": "hello.hostname"},
-	reflect.TypeFor[problem]():        {"Kind": "-", "Message": "error.text", "Hop": "-", "Phase": "-", "Traceback": "error.traceback", "Text": "failure.text", "hint": "-"},
-	reflect.TypeFor[examined]():       {"Host": "-", "Hop": "-", "Target": "-", "Where": "-", "Python": "hello.implementation", "Is": "hello.hostname", "Hint": "-"},
-	reflect.TypeFor[check]():          {"What": "-", "Text": "error.text"},
-	reflect.TypeFor[pinged]():         {"Python": "hello.implementation", "Platform": "hello.platform", "Hostname": "hello.hostname"},
+	reflect.TypeFor[mitogen.Event](): {
+		"Kind":    "-",
+		"Context": "-",
+		"Method":  "-",
+		"Host":    "hello.hostname",
+		"User":    "-",
+		"Name":    "-",
+		"Outcome": "-",
+		"Why":     "module asked for",
+	},
+	reflect.TypeFor[daemon.Context](): {
+		"Name":     "-",
+		"Python":   "hello.implementation",
+		"Hostname": "hello.hostname",
+	},
+	reflect.TypeFor[problem](): {
+		"Kind":      "-",
+		"Message":   "error.text",
+		"Hop":       "-",
+		"Phase":     "-",
+		"Traceback": "error.traceback",
+		"Text":      "failure.text",
+		"hint":      "-",
+	},
+	reflect.TypeFor[examined](): {
+		"Host":   "-",
+		"Hop":    "-",
+		"Target": "-",
+		"Where":  "-",
+		"Python": "hello.implementation",
+		"Is":     "hello.hostname",
+		"Hint":   "-",
+	},
+	reflect.TypeFor[check](): {"What": "-", "Text": "error.text"},
+	reflect.TypeFor[pinged](): {
+		"Python":   "hello.implementation",
+		"Platform": "hello.platform",
+		"Hostname": "hello.hostname",
+	},
 	reflect.TypeFor[record]():         {"Host": "-"},
 	reflect.TypeFor[contextProfile](): {"Name": "-"},
 }
 
-// A new field of text has to be in the tables above, and a field in the tables has to be filled by fakehost.
+// A new field of text has to be in the tables above, and a field in the tables has to be filled by
+// fakehost.
 func TestTableOfTexts(t *testing.T) {
 	source, err := os.ReadFile("fakehost_test.go")
 	if err != nil {
@@ -83,19 +163,23 @@ func TestTableOfTexts(t *testing.T) {
 	for f := range fieldsHidden {
 		known[f] = true
 	}
-	for f := range known {
-		if f != "-" && f != "prompt" && !strings.Contains(string(source), `("`+f+`")`) {
-			t.Errorf("fakehost never fills %s", f)
-		}
-	}
-	for _, m := range regexp.MustCompile(`poisoned(?:Bytes)?\("(.*?)"\)`).FindAllStringSubmatch(string(source), -1) {
+	filled := map[string]bool{"-": true, "prompt": true}
+	calls := regexp.MustCompile(`poisoned(?:Bytes)?\(\s*"(.*?)"`)
+	for _, m := range calls.FindAllStringSubmatch(string(source), -1) {
+		filled[m[1]] = true
 		if !known[m[1]] {
 			t.Errorf("field %s of fakehost is in no table", m[1])
 		}
 	}
+	for f := range known {
+		if !filled[f] {
+			t.Errorf("fakehost never fills %s", f)
+		}
+	}
 	for h := wire.Handle(1); h < wire.FirstDynamic; h++ {
 		fields, ok := framesWithText[h]
-		if named := !strings.ContainsAny(h.String(), "0123456789"); named && h >= wire.Hello && !ok {
+		if named := !strings.ContainsAny(h.String(), "0123456789"); named && h >= wire.Hello &&
+			!ok {
 			t.Errorf("frames for %v are in no table", h)
 		}
 		for _, f := range fields {
@@ -108,7 +192,12 @@ func TestTableOfTexts(t *testing.T) {
 		for i := range typ.NumField() {
 			f := typ.Field(i)
 			if f.Type.Kind() == reflect.String && !known[fields[f.Name]] {
-				t.Errorf("%v.%s: got %q, want a field of the tables, or a dash", typ, f.Name, fields[f.Name])
+				t.Errorf(
+					"%v.%s: got %q, want a field of the tables, or a dash",
+					typ,
+					f.Name,
+					fields[f.Name],
+				)
 			}
 		}
 	}
@@ -124,8 +213,9 @@ func harm(out string, terminal bool, forgeries []string) string {
 		return "no UTF-8"
 	}
 	for _, r := range out {
-		if r != '\n' && r != ' ' && (unicode.IsControl(r) || unicode.IsSpace(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Co, unicode.Cs,
-			unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point)) {
+		if r != '\n' && r != ' ' &&
+			(unicode.IsControl(r) || unicode.IsSpace(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Co, unicode.Cs,
+				unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point)) {
 			return fmt.Sprintf("character %U", r)
 		}
 	}
@@ -139,7 +229,8 @@ func harm(out string, terminal bool, forgeries []string) string {
 	return ""
 }
 
-// outputs are commands that show what hosts say. Each is run with every way in which fakehost answers.
+// outputs are commands that show what hosts say. Each is run with every way in which fakehost
+// answers.
 var outputs = map[string][]string{
 	"call":           {"call", "-t", "exec:fakehost", "os:getpid"},
 	"call json":      {"call", "-t", "exec:fakehost", "--json", "os:getpid"},
@@ -173,7 +264,8 @@ func (s *shown) note(out string) {
 	}
 }
 
-// No text of a host acts on a terminal, or begins a line that it could not have written, in the output of any command.
+// No text of a host acts on a terminal, or begins a line that it could not have written, in the
+// output of any command.
 func TestTextsOfHostsAreHarmless(t *testing.T) {
 	s := &shown{seen: map[string]bool{}}
 	t.Run("ways", func(t *testing.T) {
@@ -231,10 +323,11 @@ func (s *shown) look(t *testing.T, how string, args []string) {
 	}
 }
 
-// others are the forgeries that standard error mustn't have. What a function writes there has no name before it where no other
-// target is, so that it can't be another's.
+// others are the forgeries that standard error mustn't have. What a function writes there has no
+// name before it where no other target is, so that it can't be another's.
 func others(args []string) []string {
-	if slices.Contains([]string{"call", "ping"}, args[0]) && strings.Count(strings.Join(args, " "), "-t ") == 1 {
+	if slices.Contains([]string{"call", "ping"}, args[0]) &&
+		strings.Count(strings.Join(args, " "), "-t ") == 1 {
 		return ofProgram
 	}
 	return forgeries
@@ -295,8 +388,9 @@ func TestQuestionsAreHarmless(t *testing.T) {
 	}
 }
 
-// writers are the only places that may write to standard output, standard error or the terminal. All other code hands text to
-// ui.go and page.go, which make it printable, or to a printer of its own.
+// writers are the only places that may write to standard output, standard error or the terminal.
+// All other code hands text to ui.go and page.go, which make it printable, or to a printer of its
+// own.
 var writers = map[string]string{
 	"ui.go":         "writes what is printable, and bytes of lone targets",
 	"page.go":       "makes text printable",
@@ -340,7 +434,8 @@ func TestOnlyWritersWrite(t *testing.T) {
 	}
 }
 
-// A page makes all that is added to it printable, whether or not that was done before, and so does JSON.
+// A page makes all that is added to it printable, whether or not that was done before, and so does
+// JSON.
 func TestPagesArePrintable(t *testing.T) {
 	for name, add := range map[string]func(*page){
 		"add":           func(p *page) { p.add("%s", nasty).add(nasty) },
@@ -361,7 +456,8 @@ func TestPagesArePrintable(t *testing.T) {
 		p := u.page(&out)
 		add(p)
 		p.end().print()
-		if wrong := harm(strings.TrimPrefix(out.String(), "error: "), false, forgeries); wrong != "" || out.Len() < 2*len(nasty) {
+		if wrong := harm(strings.TrimPrefix(out.String(), "error: "), false, forgeries); wrong != "" ||
+			out.Len() < 2*len(nasty) {
 			t.Errorf("%s: got %s in %q", name, wrong, out.String())
 		}
 	}

@@ -8,7 +8,8 @@ import (
 	"github.com/mitogen-go/mitogen/internal/engine"
 )
 
-// What a client is told of an error is printable, whichever error it is, and so is what the client makes of it.
+// What a client is told of an error is printable, whichever error it is, and so is what the client
+// makes of it.
 func TestFailuresArePrintable(t *testing.T) {
 	const bad = "a\x1b[2J\u009b\x9b\u202eb"
 	for name, err := range map[string]error{
@@ -18,7 +19,8 @@ func TestFailuresArePrintable(t *testing.T) {
 		"other":     errors.New(bad),
 	} {
 		f := failureOf(err)
-		if f.Exception != connect.CleanLine(f.Exception) || f.Kind == "" && f.Why == "" && f.Text != connect.Clean(f.Text) {
+		if f.Exception != connect.CleanLine(f.Exception) ||
+			f.Kind == "" && f.Why == "" && f.Text != connect.Clean(f.Text) {
 			t.Errorf("%s: got %+v", name, *f)
 		}
 		if got := f.err().Error(); got != connect.CleanLine(got) {

@@ -12,7 +12,8 @@ import (
 // nasty acts on a terminal, and begins a line.
 const nasty = "@\x1b[2J\x9b\u009b\u202e\u2028\u200b\r\x7f\nerror: forged\n"
 
-// Whatever the demo says of what comes from there is printable, and no line of it begins at the margin.
+// Whatever the demo says of what comes from there is printable, and no line of it begins at the
+// margin.
 func TestPrinterIsPrintable(t *testing.T) {
 	for name, write := range map[string]func(*printer){
 		"result": func(p *printer) { p.result("%s", nasty) },
@@ -29,7 +30,8 @@ func TestPrinterIsPrintable(t *testing.T) {
 	} {
 		var out strings.Builder
 		write(&printer{w: &out})
-		if !strings.Contains(out.String(), "@") || strings.Contains(out.String(), "\nerror:") || printable.Text(out.String()) != out.String() {
+		if !strings.Contains(out.String(), "@") || strings.Contains(out.String(), "\nerror:") ||
+			printable.Text(out.String()) != out.String() {
 			t.Errorf("%s: got %q", name, out.String())
 		}
 	}

@@ -14,10 +14,10 @@ import (
 // EventKind says what an Event is about.
 type EventKind string
 
-// The kinds of events. Those of EventConnect, EventCall, EventRun, EventExec and EventService are told before they happen, all
-// others once they have.
+// The kinds of events. Those of EventConnect, EventCall, EventRun, EventExec and EventService are
+// told before they happen, all others once they have.
 const (
-	EventConnect EventKind = "connect" // a context, or a command without one, is about to be started
+	EventConnect EventKind = "connect" // a context, or a lone command, is about to be started
 	EventUp      EventKind = "up"      // a context has answered: Host and User are its own words
 	EventGone    EventKind = "gone"    // a context is gone, or did not get up
 	EventPrompt  EventKind = "prompt"  // a question of a connect has an answer, or none
@@ -27,7 +27,7 @@ const (
 	EventCall    EventKind = "call"    // a function is about to be called
 	EventRun     EventKind = "run"     // a script or module is about to be run
 	EventExec    EventKind = "exec"    // a program is about to be run
-	EventService EventKind = "service" // a context is about to fork, to connect, or to serve something else
+	EventService EventKind = "service" // a context is about to fork, connect, or serve something
 	EventEnd     EventKind = "end"     // a call, run or exec has ended
 )
 
@@ -36,19 +36,25 @@ type Event struct {
 	Time    time.Time
 	Kind    EventKind
 	ID      wire.ContextID // 0: there is no context
-	Parent  wire.ContextID // of the context that started it or made its connection; 0: the engine
+	Parent  wire.ContextID // of what started it or made its connection; 0: the engine
 	Context string         // the context's name: the target up to it
 	Method  string         // connect
-	Host    string         // connect: what is entered, as in the target; up: its hostname; prompt: who asks
-	User    string         // connect: the account, as in the target; up: its user id
-	Name    string         // of a function, script, program or service; a module's dotted name; a file's package and path; prompt: its kind; refused: what
-	Outcome string         // prompt: answered, provided, refused; gone: closed, failed, lost; end: well, failed
-	Why     string         // of an outcome or a refusal
-	Bytes   int64          // module, file
-	Refused bool           // module, file
-	Count   int            // of this context's refusals so far: when there are many, only some are told
-	Status  int            // end: exit status of a run or exec
-	Call    uint64         // tells which call, run or exec has ended
+
+	// Host is for connect what is entered, as in the target, for up what the context says, for
+	// prompt who asks. User is for connect the account, as in the target, for up the user's number.
+	Host, User string
+
+	// Name is that of a function, script, program, service or module, a file's package and path,
+	// a prompt's kind, or what was refused.
+	Name string
+
+	Outcome string // prompt: answered, provided, refused; gone: closed, failed, lost; end: well, failed
+	Why     string // of an outcome or a refusal
+	Bytes   int64  // module, file
+	Refused bool   // module, file
+	Count   int    // of this context's refusals so far: of many only some are told
+	Status  int    // end: exit status of a run or exec
+	Call    uint64 // tells which call, run or exec has ended
 }
 
 // ErrAudit is the error of what can't be told to Options.Audit, and so doesn't happen.
@@ -68,7 +74,8 @@ type auditor struct {
 	err    error
 }
 
-// newAuditor returns nil, which tells nothing, if tell is nil. failed is called once, when an event could not be told.
+// newAuditor returns nil, which tells nothing, if tell is nil. failed is called once, when an event
+// could not be told.
 func newAuditor(tell func(Event) error, failed func(error)) *auditor {
 	if tell == nil {
 		return nil
@@ -76,7 +83,8 @@ func newAuditor(tell func(Event) error, failed func(error)) *auditor {
 	return &auditor{tell: tell, failed: failed}
 }
 
-// before tells of what is about to happen, which must not be done if there is an error. It may block.
+// before tells of what is about to happen, which must not be done if there is an error. It may
+// block.
 func (a *auditor) before(ev Event) error {
 	if a == nil {
 		return nil
@@ -101,7 +109,8 @@ func (a *auditor) add(ev Event) {
 // note queues ev, unless telling has failed.
 func (a *auditor) note(ev Event) bool {
 	ev.Time = time.Now()
-	for _, s := range []*string{&ev.Context, &ev.Method, &ev.Host, &ev.User, &ev.Name, &ev.Outcome} {
+	texts := []*string{&ev.Context, &ev.Method, &ev.Host, &ev.User, &ev.Name, &ev.Outcome}
+	for _, s := range texts {
 		*s = connect.CleanLine(*s)
 	}
 	ev.Why = oneLine(ev.Why)

@@ -40,7 +40,10 @@ func (a *listener) lines() []string {
 	defer a.mu.Unlock()
 	var all []string
 	for _, ev := range a.all {
-		all = append(all, fmt.Sprintf("%s %d %s %s %s", ev.Kind, ev.ID, ev.Host, ev.Name, ev.Outcome))
+		all = append(
+			all,
+			fmt.Sprintf("%s %d %s %s %s", ev.Kind, ev.ID, ev.Host, ev.Name, ev.Outcome),
+		)
 	}
 	return all
 }
@@ -62,7 +65,14 @@ func TestAuditTellsInOrder(t *testing.T) {
 	f.send(wire.Frame{Src: c.id, Handle: 77})
 	f.quiet(c.id)
 	e.Close()
-	want := []string{"connect 1   ", "up 1 host1  ", "call 1  m:f ", "end 1  m:f well", "refused 1  frame refused ", "gone 1   closed"}
+	want := []string{
+		"connect 1   ",
+		"up 1 host1  ",
+		"call 1  m:f ",
+		"end 1  m:f well",
+		"refused 1  frame refused ",
+		"gone 1   closed",
+	}
 	if got := a.lines(); !slices.Equal(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
@@ -121,7 +131,11 @@ func TestAuditTextIsSafe(t *testing.T) {
 	}
 	f := <-fakes
 	f.send(wire.Frame{Src: c.id, Handle: wire.Hello, Payload: encode(t, map[string]any{
-		"version": pickle.Tuple{int64(3), int64(11), int64(7)}, "hostname": "a\x1b\n\u202e" + string(make([]byte, 10000))})})
+		"version": pickle.Tuple{
+			int64(3),
+			int64(11),
+			int64(7),
+		}, "hostname": "a\x1b\n\u202e" + string(make([]byte, 10000))})})
 	if err := c.Connected(within(t)); err != nil {
 		t.Fatal(err)
 	}
@@ -133,9 +147,14 @@ func TestAuditTextIsSafe(t *testing.T) {
 	}
 }
 
-// Answers to questions of sudo and its like are told, whoever gives them, and none that can't be told is given.
+// Answers to questions of sudo and its like are told, whoever gives them, and none that can't be
+// told is given.
 func TestAuditOfAnswers(t *testing.T) {
-	plan := connect.Plan{Method: "sudo", Name: "sudo", Prompts: []connect.Prompt{{Needle: []byte("password:")}}}
+	plan := connect.Plan{
+		Method:  "sudo",
+		Name:    "sudo",
+		Prompts: []connect.Prompt{{Needle: []byte("password:")}},
+	}
 	person := func(context.Context, askpass.Prompt) (string, error) { return "typed", nil }
 	kept := func(context.Context, secret.Place) (secret.Secret, error) { return "kept", nil }
 	nobody := func(context.Context, askpass.Prompt) (string, error) { return "", errFull }
@@ -155,8 +174,17 @@ func TestAuditOfAnswers(t *testing.T) {
 		e, _ := fakeEngine(t, Options{Audit: a.tell})
 		ctx := withSecrets(withPrompt(t.Context(), c.prompt), c.secrets, "web1+sudo")
 		answer, err := e.asker(ctx, plan).ask()
-		if answer != c.answer || (err == nil) != (c.answer != "") || !slices.Equal(a.lines(), c.events) {
-			t.Errorf("%s: got %q, %v, events %q; want %q, %q", name, answer, err, a.lines(), c.answer, c.events)
+		if answer != c.answer || (err == nil) != (c.answer != "") ||
+			!slices.Equal(a.lines(), c.events) {
+			t.Errorf(
+				"%s: got %q, %v, events %q; want %q, %q",
+				name,
+				answer,
+				err,
+				a.lines(),
+				c.answer,
+				c.events,
+			)
 		}
 		for _, ev := range a.all {
 			if ev.Context != "web1+sudo" {

@@ -29,7 +29,8 @@ func (e *Engine) auditConnect(c *Context, plan connect.Plan, ssh connect.SSHOpti
 	return e.auditProvided(c.event(EventPrompt))
 }
 
-// auditProvided tells that a secret goes along with a start, for questions that are answered where it is carried out.
+// auditProvided tells that a secret goes along with a start, for questions that are answered where
+// it is carried out.
 func (e *Engine) auditProvided(ev Event) error {
 	ev.Kind, ev.Name, ev.Outcome = EventPrompt, askpass.Password.String(), "provided"
 	return e.auditor.before(ev)
@@ -71,7 +72,10 @@ func (c *Context) auditRefusedLocked(what string, attrs []slog.Attr, n int) {
 }
 
 // auditBegin tells of a call, run or exec. end is to be called once that is over.
-func (c *Context) auditBegin(kind EventKind, name string) (end func(status int, err error), err error) {
+func (c *Context) auditBegin(
+	kind EventKind,
+	name string,
+) (end func(status int, err error), err error) {
 	a := c.e.auditor
 	if a == nil {
 		return func(int, error) {}, nil
@@ -91,8 +95,13 @@ func (c *Context) auditBegin(kind EventKind, name string) (end func(status int, 
 	}, nil
 }
 
-// auditExec tells that a command is about to be run at a hop, without a context. told is to be called once it is over.
-func (e *Engine) auditExec(h connect.Hop, name string, cmd Command) (told func(status int, err error), err error) {
+// auditExec tells that a command is about to be run at a hop, without a context. told is to be
+// called once it is over.
+func (e *Engine) auditExec(
+	h connect.Hop,
+	name string,
+	cmd Command,
+) (told func(status int, err error), err error) {
 	c := &Context{e: e, name: name, hop: h}
 	if err := e.auditConnect(c, connect.Plan{}, connect.SSHOptions{}); err != nil {
 		return nil, err
@@ -136,7 +145,8 @@ func (c *Context) auditService(what map[string]any) error {
 	return c.e.auditor.before(ev)
 }
 
-// auditAnswers has the answers of f told, before they are given. name is that of the context, or of the hop.
+// auditAnswers has the answers of f told, before they are given. name is that of the context, or of
+// the hop.
 func (e *Engine) auditAnswers(name string, f askpass.Func) askpass.Func {
 	if e.auditor == nil || f == nil {
 		return f
@@ -146,7 +156,13 @@ func (e *Engine) auditAnswers(name string, f askpass.Func) askpass.Func {
 		if p.Kind == askpass.Notice {
 			return answer, err
 		}
-		ev := Event{Kind: EventPrompt, Context: name, Host: p.Hop, Name: p.Kind.String(), Outcome: "answered"}
+		ev := Event{
+			Kind:    EventPrompt,
+			Context: name,
+			Host:    p.Hop,
+			Name:    p.Kind.String(),
+			Outcome: "answered",
+		}
 		if err != nil {
 			ev.Outcome, ev.Why = "refused", err.Error()
 		}

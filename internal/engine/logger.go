@@ -10,8 +10,8 @@ import (
 // tracebackKey is the key of the only attribute that may have several lines.
 const tracebackKey = "traceback"
 
-// printableLog makes the text of all records safe for a terminal before another handler has them: what contexts, programs
-// and servers say reaches a log only through it.
+// printableLog makes the text of all records safe for a terminal before another handler has them:
+// what contexts, programs and servers say reaches a log only through it.
 type printableLog struct{ slog.Handler }
 
 // Handle passes a record on. Its message keeps its lines.

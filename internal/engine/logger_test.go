@@ -26,7 +26,9 @@ func TestLogIsPrintable(t *testing.T) {
 	const want = `a\x1b]0;x\x07\u009b\u202eb\x9b\x0dc`
 	var records []slog.Record
 	log := slog.New(printableLog{recorder{&records}})
-	log.With(slog.String("with", bad)).WithGroup("g").Warn(bad+"\nnext", slog.String("text", bad+"\n"), slog.Any("error", errors.New(bad)), slog.Int("n", 1), slog.String(tracebackKey, bad+"\nnext"))
+	log.With(slog.String("with", bad)).
+		WithGroup("g").
+		Warn(bad+"\nnext", slog.String("text", bad+"\n"), slog.Any("error", errors.New(bad)), slog.Int("n", 1), slog.String(tracebackKey, bad+"\nnext"))
 	if len(records) != 1 {
 		t.Fatalf("got %d records, want 1", len(records))
 	}
@@ -40,7 +42,8 @@ func TestLogIsPrintable(t *testing.T) {
 	var out bytes.Buffer
 	log = slog.New(printableLog{slog.NewJSONHandler(&out, nil)})
 	log.With(slog.String("with", bad)).Info("x")
-	if got := out.String(); strings.ContainsAny(got, "\x1b\u009b\u202e") || !strings.Contains(got, `\\u202e`) {
+	if got := out.String(); strings.ContainsAny(got, "\x1b\u009b\u202e") ||
+		!strings.Contains(got, `\\u202e`) {
 		t.Errorf("attribute of With: got %+q", got)
 	}
 }

@@ -24,7 +24,8 @@ func init() {
 	}, nil)
 }
 
-// The form of a value is read under the lock that HELLO sets it under: the race detector sees it if it isn't.
+// The form of a value is read under the lock that HELLO sets it under: the race detector sees it if
+// it isn't.
 func TestSendWhileHelloComes(t *testing.T) {
 	e, fakes := fakeEngine(t, Options{})
 	for range 5 {

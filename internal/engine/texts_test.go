@@ -30,8 +30,17 @@ func TestHelloIsPrintable(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := <-fakes
-	f.send(wire.Frame{Src: c.id, Handle: wire.Hello, Payload: encode(t, map[string]any{"version": pickle.Tuple{int64(3), int64(11), int64(7)},
-		"implementation": nasty, "platform": nasty, "hostname": nasty, "executable": nasty})})
+	f.send(
+		wire.Frame{
+			Src:    c.id,
+			Handle: wire.Hello,
+			Payload: encode(
+				t,
+				map[string]any{"version": pickle.Tuple{int64(3), int64(11), int64(7)},
+					"implementation": nasty, "platform": nasty, "hostname": nasty, "executable": nasty},
+			),
+		},
+	)
 	if err := c.Connected(within(t)); err != nil {
 		t.Fatal(err)
 	}

@@ -1,8 +1,8 @@
-// Package printable makes text from elsewhere fit to be shown: on a terminal, in a log, in JSON. Nothing that it returns
-// moves a cursor, changes the order or the end of a line, or is invisible.
+// Package printable makes text from elsewhere fit to be shown: on a terminal, in a log, in JSON.
+// Nothing that it returns moves a cursor, changes the order or the end of a line, or is invisible.
 //
-// Text is for what may have several lines, Line for what must stay on one, Name for what stands before a colon or among
-// other names.
+// Text is for what may have several lines, Line for what must stay on one, Name for what stands
+// before a colon or among other names.
 package printable
 
 import (
@@ -13,11 +13,16 @@ import (
 	"unicode/utf8"
 )
 
-// maxMarks is how many combining marks may follow a character. No script needs as many; more of them cover other lines.
+// maxMarks is how many combining marks may follow a character. No script needs as many; more of
+// them cover other lines.
 const maxMarks = 8
 
-// invisible are assigned characters that print nothing, though Unicode calls them letters, marks or symbols.
-var invisible = []*unicode.RangeTable{unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector}
+// invisible are assigned characters that print nothing, though Unicode calls them letters, marks or
+// symbols.
+var invisible = []*unicode.RangeTable{
+	unicode.Other_Default_Ignorable_Code_Point,
+	unicode.Variation_Selector,
+}
 
 // Rune tells whether r is a space of ASCII, or something that is seen and stays in its place.
 func Rune(r rune) bool {
@@ -27,14 +32,15 @@ func Rune(r rune) bool {
 	return unicode.IsPrint(r) && !unicode.In(r, invisible...)
 }
 
-// Text returns s with an escape in the place of each byte or character that Rune refuses. Newlines and tabs stay, and the
-// return before a newline goes.
+// Text returns s with an escape in the place of each byte or character that Rune refuses. Newlines
+// and tabs stay, and the return before a newline goes.
 func Text(s string) string { return clean(s, true) }
 
 // Line is Text for what must stay on one line: newlines and tabs become escapes too.
 func Line(s string) string { return clean(s, false) }
 
-// Name returns s for a place where ": " or a space ends it: quoted, unless it is one word that can't be taken for more.
+// Name returns s for a place where ": " or a space ends it: quoted, unless it is one word that
+// can't be taken for more.
 func Name(s string) string {
 	if isWord(s) {
 		return s

@@ -7,7 +7,8 @@ import (
 	"unicode/utf8"
 )
 
-// harmful are characters that no terminal, and no reader of lines, may see, each with what shows it.
+// harmful are characters that no terminal, and no reader of lines, may see, each with what shows
+// it.
 var harmful = map[string]string{
 	"\x00": `\x00`, "\x07": `\x07`, "\x08": `\x08`, "\x0b": `\x0b`, "\x0c": `\x0c`, "\r": `\x0d`, "\x0e": `\x0e`, "\x1b": `\x1b`, "\x7f": `\x7f`,
 	"\u0085": `\u0085`, "\u009b": `\u009b`, "\x9b": `\x9b`, "\xc2": `\xc2`, "\xc0\x9b": `\xc0\x9b`, "\xed\xa0\x80": `\xed\xa0\x80`, "\xf4\x90\x80\x80": `\xf4\x90\x80\x80`,
@@ -77,7 +78,8 @@ func TestEveryCharacter(t *testing.T) {
 			continue
 		}
 		bad := unicode.In(r, unicode.C, unicode.Zl, unicode.Zp, unicode.Bidi_Control, unicode.Join_Control, unicode.Other_Default_Ignorable_Code_Point,
-			unicode.Variation_Selector, unicode.Noncharacter_Code_Point) || unicode.IsSpace(r) && r != ' '
+			unicode.Variation_Selector, unicode.Noncharacter_Code_Point) ||
+			unicode.IsSpace(r) && r != ' '
 		if bad && Rune(r) {
 			t.Errorf("%U: got true, want false", r)
 		}
