@@ -27,8 +27,9 @@ const AheadVariable = "LC_MITO"
 // names it on stderr, and exits with 127.
 const NoPython = "MITO-NOPY"
 
-// Interpreters are tried in this order when none is given.
-var Interpreters = []string{"python3", "python", "python2.7", "python2", "/usr/libexec/platform-python"}
+// Interpreters are tried in this order when none is given. The last is a pattern of sh's, because the
+// command has to be short.
+var Interpreters = []string{"python3", "python", "python2.7", "python2", "/usr/libexec/platform-p*"}
 
 // A stage is what the interpreter executes first. It holds no quote, backslash, exclamation mark or
 // newline, so that every login shell reads it alike between single quotes.
@@ -56,10 +57,11 @@ const (
 // imports a module before it runs any code. The runtime takes the variable away again.
 const safe = "export PYTHONSAFEPATH=1;"
 
-// absolute drops relative elements of PYTHONPATH, before an interpreter imports from them. It leaves
-// the variable alone if there is none. A login has it from its own account and starts at home, so
-// that aheadStage goes without.
-const absolute = `IFS=:;for e in $PYTHONPATH;do case $e in /*)set $* $e;esac;done;PYTHONPATH="$*";`
+// absolute drops relative elements of PYTHONPATH, before an interpreter imports from them. Where
+// nothing is left there is a name of nothing, because to Python 2 an empty PYTHONPATH is the current
+// directory. A login has the variable from its own account and starts at home, so that aheadStage
+// goes without.
+const absolute = `IFS=:;for e in $PYTHONPATH;do case $e in /*)set $* $e;esac;done;PYTHONPATH=${*:-/-};`
 
 // Way is how a context gets its head.
 type Way int
