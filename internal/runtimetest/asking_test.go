@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
 // trees are process tables as Python writes them: pid: (name, ours, root's, ended, children, waited,
@@ -62,6 +64,41 @@ result += [m.process(os.getpid())[5], pid in m.process(os.getpid())[4]]
 result = ' '.join([str(not not r) for r in result])
 `
 
+// reads says "got" and the line that comes on its standard input, or on its terminal, within some time.
+const reads = `
+import os, select, sys
+fd = 0
+if sys.argv[1] != 'stdin':
+    fd = os.open('/dev/tty', os.O_RDWR)
+os.write(2, 'asks'.encode())
+if fd:
+    os.write(fd, 'Password: '.encode())
+patience = float(sys.argv[2])
+if select.select([fd], [], [], patience)[0]:
+    os.write(2, ('got ' + os.read(fd, 100).decode()).encode())
+`
+
+// led starts a program whose dialogue we lead, says "hush" when it asks, and returns what it said. asks has the
+// hop take the program for one that asks.
+func (l *link) led(dialogue string, asks bool) string {
+	l.t.Helper()
+	state, patience := "BEGUN", ".1"
+	if asks {
+		state, patience = "ASKS", "60"
+	}
+	l.learnsToSpawn()
+	l.call("rt:execute", "import _mitogen as m\nm.asking = lambda pid, names: m."+state+"\nm.echoes = lambda fd: 0").value()
+	id := l.newID()
+	p := l.plan(first, id, l.py)
+	p["argv"], p["tty"], p["dialogue"] = []string{l.py.Path, "-c", reads, dialogue, patience}, true, dialogue
+	if dialogue == "ask" {
+		p["prompts"] = []any{prompt("password:", nil)}
+	}
+	c := l.connect(first, id, p)
+	l.send(wire.Frame{Dst: first, Handle: wire.Connect, Kind: wire.Item, Payload: append(wire.AppendConnect(nil, id, nil), "hush\n"...)})
+	return c.failsTo("exit", int64(0))
+}
+
 // A hop sees whether a program still asks, as the engine does (internal/spawn).
 func TestAsking(t *testing.T) {
 	on(t, []test{
@@ -77,7 +114,18 @@ func TestAsking(t *testing.T) {
 			l.learnsToSpawn()
 			equal(t, "itself, child, list of all, ps; waited, child", l.call("rt:execute", seen).value(), "True True True True True False")
 		}),
+		hopTest("led by our parent", func(t *testing.T, l *link) {
+			for _, dialogue := range []string{"stdin", "ask"} {
+				for _, asks := range []bool{false, true} {
+					text := l.led(dialogue, asks)
+					if strings.Contains(text, "got hush") != asks {
+						t.Errorf("%s, the program asks: %t: said %q", dialogue, asks, text)
+					}
+				}
+			}
+		}),
 		hopTest("own program", func(t *testing.T, l *link) {
+			l.learnsToSpawn()
 			id := l.newID()
 			p := l.plan(first, id, l.py).dialogue(`stty -echo </dev/tty; printf 'Password: ' >/dev/tty; exec 3</dev/tty; python3 -c '
 import select
