@@ -47,11 +47,13 @@ func FuzzMetadata(f *testing.F) {
 		}
 		for _, o := range []Options{{}, {Allow: []string{"a"}}, {Deny: []string{"a"}}} {
 			finder := New([]Entry{{FS: fsys}}, func(string) ([]byte, bool) { return nil, false }, o)
-			finder.List(pkg, name)
-			finder.Distributions(pkg)
-			file, err := finder.File(pkg, name)
-			text, errText := finder.Metadata(pkg, name)
-			if err == nil && string(file) == "secret" || errText == nil && string(text) == "secret" {
+			finder.List(all{}, pkg, name)
+			finder.Distributions(all{}, pkg)
+			rest, size, err := finder.File(all{}, pkg, name)
+			file, _ := inflated(t, rest, size, err)
+			rest, size, err = finder.Metadata(all{}, pkg, name)
+			text, _ := inflated(t, rest, size, err)
+			if file == "secret" || text == "secret" {
 				t.Fatalf("package %q, file %q: what is outside of the package was served", pkg, name)
 			}
 		}
