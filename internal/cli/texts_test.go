@@ -101,6 +101,7 @@ var structs = map[reflect.Type]map[string]string{
 	reflect.TypeFor[mitogen.LostError](): {
 		"Context": "-",
 		"Hop":     "-",
+		"Code":    "-",
 		"Why":     "lost.why",
 		"Text":    "end",
 	},
@@ -124,6 +125,7 @@ var structs = map[reflect.Type]map[string]string{
 	reflect.TypeFor[problem](): {
 		"Kind":      "-",
 		"Message":   "error.text",
+		"Code":      "-",
 		"Hop":       "-",
 		"Phase":     "-",
 		"Traceback": "error.traceback",
@@ -146,6 +148,7 @@ var structs = map[reflect.Type]map[string]string{
 		"Hostname": "hello.hostname",
 	},
 	reflect.TypeFor[record]():         {"Host": "-"},
+	reflect.TypeFor[givenFile]():      {"Path": "-"},
 	reflect.TypeFor[contextProfile](): {"Name": "-"},
 }
 
