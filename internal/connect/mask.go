@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"unicode/utf8"
+	"unsafe"
 )
 
 // A Mask hides secrets in texts of programs and hosts that may repeat them: as they are, quoted or
@@ -55,7 +56,9 @@ const Masked = "***"
 func (m *Mask) Add(secret string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	switch bare := read(secret, nil); {
+	bare := read(secret, nil)
+	defer clear(bare.text)
+	switch {
 	case secret == "":
 	case len(secret) < shortSecret:
 		m.addLocked(word, secret)
@@ -69,7 +72,9 @@ func (m *Mask) Add(secret string) {
 		for _, s := range []string{secret, url.QueryEscape(secret), hex.EncodeToString([]byte(secret)),
 			strings.ToUpper(hex.EncodeToString([]byte(secret))), base64.StdEncoding.EncodeToString([]byte(secret[:whole])),
 			base64.URLEncoding.EncodeToString([]byte(secret[:whole]))} {
-			m.addLocked(plainest, string(read(s, nil).text))
+			bare := read(s, nil).text
+			m.addLocked(plainest, unsafe.String(unsafe.SliceData(bare), len(bare)))
+			clear(bare)
 		}
 	}
 }
@@ -78,7 +83,8 @@ func (m *Mask) addLocked(r reading, s string) {
 	if m.forms == nil {
 		m.forms = map[uint64][]form{}
 	}
-	f, sum := form{r, len(s), digest([]byte(s))}, roll([]byte(s))
+	b := unsafe.Slice(unsafe.StringData(s), len(s)) // no copy
+	f, sum := form{r, len(s), digest(b)}, roll(b)
 	if !slices.Contains(m.forms[sum], f) {
 		m.forms[sum] = append(m.forms[sum], f)
 	}
@@ -183,9 +189,13 @@ var (
 func digest(b []byte) (sum [sha256.Size]byte) {
 	h := hmac.New(sha256.New, hashKey)
 	h.Write(b)
+	h.Write(zeros[:]) // takes the place of what the hash still holds of b
 	h.Sum(sum[:0])
 	return sum
 }
+
+// zeros fill a block of the hash.
+var zeros [sha256.BlockSize]byte
 
 // roll is a hash that windows can move over a text.
 func roll(b []byte) (h uint64) {

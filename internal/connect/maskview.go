@@ -14,7 +14,7 @@ type unescaper func(s string) (stands string, size int)
 // read makes the plainest view of a text: without escape sequences, control characters, invisible
 // characters, quotes and backslashes.
 func read(text string, unescape unescaper) view {
-	v := view{readings: []reading{plainest}}
+	v := view{readings: []reading{plainest}, text: make([]byte, 0, len(text))}
 	for i := 0; i < len(text); {
 		if n := terminalEscape(text[i:]); n > 0 {
 			i += n

@@ -158,7 +158,7 @@ func (c *Context) Say(text []byte) {
 	e.mask.Add(strings.TrimRight(string(text), "\r\n"))
 	e.mu.Lock()
 	if c.err == nil && !c.up && c.parent != nil && c.parent.err == nil {
-		e.putLocked(c.parent, &wire.Frame{Dst: c.parent.id, Handle: wire.Connect, Kind: wire.Item, Payload: append(wire.AppendConnect(nil, c.id, nil), text...)})
+		e.putLocked(c.parent, &wire.Frame{Dst: c.parent.id, Handle: wire.Connect, Kind: wire.Item, Secret: true, Payload: append(wire.AppendConnect(nil, c.id, nil), text...)})
 	}
 	e.unlock()
 }

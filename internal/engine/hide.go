@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"unsafe"
 
 	"github.com/mitogen-go/mitogen/internal/askpass"
 	"github.com/mitogen-go/mitogen/internal/connect"
@@ -15,7 +16,7 @@ import (
 // conceal has a plan's answers, and the secrets of its ssh, hidden.
 func (e *Engine) conceal(plan connect.Plan, ssh connect.SSHOptions) {
 	for _, q := range plan.Prompts {
-		e.mask.Add(string(q.Answer))
+		e.mask.Add(unsafe.String(unsafe.SliceData(q.Answer), len(q.Answer))) // no copy
 	}
 	e.mask.Add(string(ssh.Password))
 	e.mask.Add(string(ssh.Passphrase))
