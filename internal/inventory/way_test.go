@@ -339,6 +339,37 @@ bad4 mitogen_via=bad3
 	}
 }
 
+// An account of a host on the way is entered with that host's password, and the next host has its own.
+func TestPasswordOfAccount(t *testing.T) {
+	v := list(t, `
+a ansible_become_password=of-a ansible_sudo_pass=sudo-of-a
+h mitogen_via=op@a ansible_become=true ansible_become_password=of-h
+i mitogen_via=doas:op@a
+j mitogen_via=a
+`)
+	for name, want := range map[string]string{"h": "a+sudo:op - sudo:op=sudo-of-a > h+sudo of-h", "i": "a+doas:op - doas:op=of-a > i -", "j": "a - > j -"} {
+		chain, err := v.Chain(v.Host(name))
+		var got []string
+		for _, w := range chain {
+			text := w.Target + " " + or(string(w.Options.Sudo.Password))
+			for hop, s := range w.Options.Passwords.All() {
+				text += " " + hop + "=" + string(s)
+			}
+			got = append(got, text)
+		}
+		if all := strings.Join(got, " > "); err != nil || all != want {
+			t.Errorf("%s: got %q, %v, want %q", name, all, err, want)
+		}
+	}
+}
+
+func or(text string) string {
+	if text == "" {
+		return "-"
+	}
+	return text
+}
+
 // Words are cut as by Python's shlex, which Ansible uses.
 func TestSplitArgs(t *testing.T) {
 	lines := []string{"", "a b", ` a  "b c" 'd e'`, `a\ b "c\"d" "e\f" 'g\h'`, `"" '' x`, "a#b #c", "a\tb\nc", `x="y z"w`, `"a\\b"`, `\'`}
