@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 )
 
 // given is a context that was given some modules.
@@ -243,9 +244,17 @@ func TestFilesOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	opened := c.opened.Load()
 	again, _, err := f.File(r, "a", "large")
+	if err != nil || &first[0] != &again[0] || c.opened.Load() != opened {
+		t.Errorf("the second time: %v, and not what the first one gave, or read again", err)
+	}
+	touched := *py(large)
+	touched.ModTime = time.Now().Add(-time.Hour)
+	fsys["a/large"] = &touched
+	again, _, err = f.File(r, "a", "large")
 	if err != nil || &first[0] != &again[0] {
-		t.Errorf("the second time: %v, and not what the first one gave", err)
+		t.Errorf("touched: %v, and compressed again", err)
 	}
 	fsys["a/large"] = py("changed")
 	rest, size, err := f.File(r, "a", "large")
