@@ -86,7 +86,7 @@ type Member struct {
 // Own returns the user's own modules, dependencies first, and then the negative answers to what foreign ones ask for outside
 // packages: they ask for it where they are installed, too.
 func (c *Closure) Own() []Group {
-	groups := c.pick(func(i int) bool { return c.nodes[i].of == "" }, everything)
+	groups := c.pick(func(i int) bool { return c.nodes[i].of == "" && !c.hollow(i) }, everything)
 	var nowhere Group
 	for _, n := range c.nodes {
 		if n.of != "" {
@@ -98,6 +98,18 @@ func (c *Closure) Own() []Group {
 	}
 	nowhere.sort()
 	return append(groups, nowhere)
+}
+
+// hollow reports whether node i is a directory without __init__ that lies in the user's search path
+// and holds no module of c.
+func (c *Closure) hollow(i int) bool {
+	m := c.nodes[i].m
+	if m == nil || m.Letter != modules.Namespace || !m.Own {
+		return false
+	}
+	return !slices.ContainsFunc(c.nodes[1:], func(n node) bool {
+		return n.m.Letter != modules.Namespace && strings.HasPrefix(n.m.Name, m.Name+".")
+	})
 }
 
 func everything(*modules.Module) bool { return true }

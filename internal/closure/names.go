@@ -30,6 +30,16 @@ func (n *Names) Has(name string) bool {
 	return n.within[name]
 }
 
+// Below returns the single names in the set that are in a package.
+func (n *Names) Below(pkg string) (names []string) {
+	for name := range n.exact {
+		if strings.HasPrefix(name, pkg+".") {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 // Empty reports whether there is nothing in the set.
 func (n *Names) Empty() bool { return len(n.exact)+len(n.within)+len(n.direct) == 0 }
 

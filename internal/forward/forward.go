@@ -243,11 +243,15 @@ func (f *Forwarder) Asked(ctx wire.ContextID, t pysource.Target, during,
 		return modules.Refused(name), false
 	}
 	m = f.finder.Find(name)
+	if f.hollow(g, m) {
+		return modules.Refused(name), false
+	}
 	if m.Letter == modules.Missing {
 		f.lore.learn(during, name)
 		return m, true
 	}
-	if f.mayAsk(ctx) && f.bring(ctx, t, name) {
+	ownSpace := m.Letter == modules.Namespace && m.Own // its closure may hold nothing
+	if !ownSpace && f.mayAsk(ctx) && f.bring(ctx, t, name) {
 		f.lore.learn(during, name)
 		return nil, true
 	}

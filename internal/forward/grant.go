@@ -111,6 +111,17 @@ func (g *grant) has(name string) bool {
 	return false
 }
 
+// below returns the names in the list that are in a package.
+func (g *grant) below(pkg string) []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	names := g.names.Below(pkg)
+	for _, c := range g.recent {
+		names = append(names, c.Named().Below(pkg)...)
+	}
+	return names
+}
+
 // bundled notes a bundle that is on its way.
 func (g *grant) bundled(b *bundle.Bundle) {
 	g.mu.Lock()
@@ -188,6 +199,18 @@ func (f *Forwarder) Lend(by, ctx wire.ContextID, t pysource.Target, module strin
 // may reports whether a context with grant g may be given a module.
 func (f *Forwarder) may(g *grant, name string) bool {
 	return modules.Valid(name) && (g.has(name) || f.finder.Served(name) || f.finder.Builtin(name))
+}
+
+// hollow reports whether m is a directory without __init__ that lies in the user's search path and
+// holds nothing that a context with grant g may be given.
+func (f *Forwarder) hollow(g *grant, m *modules.Module) bool {
+	if m.Letter != modules.Namespace || !m.Own || f.finder.Served(m.Name) {
+		return false
+	}
+	return !slices.ContainsFunc(g.below(m.Name), func(name string) bool {
+		found := f.finder.Find(name).Letter
+		return found == modules.Plain || found == modules.Package
+	})
 }
 
 // reader is a context as the finder's files know it.

@@ -130,6 +130,30 @@ func TestRefusedThenCalled(t *testing.T) {
 	refused(t, f, 1, "secret")
 }
 
+// A directory that merely lies there is no package, though it has the name of one.
+func TestHollowDirectories(t *testing.T) {
+	own := tree("Documents/plan.py: ", "keys/private.py: ", "app.py: import Documents, keys.private",
+		"late.py: def f():\n import Documents, keys.private")
+	for _, module := range []string{"Documents", "Documents.other", "yum.Documents", "Documents.a.b"} {
+		f, s := forwarder(own, tree())
+		f.Add(1, 0)
+		call(f, 1, module)
+		if text := strings.Join(s.lines, " ") + " "; strings.Contains(text, "Documents=") {
+			t.Errorf("call of %s: %q", module, s.lines)
+		}
+		refused(t, f, 1, "Documents", "keys", "keys.private", "Documents.plan")
+	}
+	f, s := forwarder(own, tree())
+	f.Add(1, 0)
+	call(f, 1, "app")
+	s.expect(t, "call", "coming 1 1/0", "send 1 keys=call keys.private=call app=call")
+	refused(t, f, 1, "Documents", "Documents.plan")
+	f.Add(2, 0)
+	call(f, 2, "late")
+	given(t, f, s, 2, "keys", "keys.private")
+	refused(t, f, 2, "Documents", "Documents.plan")
+}
+
 // Names can be allowed that no code names.
 func TestServe(t *testing.T) {
 	own, lib := treasures()
