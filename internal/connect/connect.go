@@ -7,6 +7,7 @@ package connect
 
 import (
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"time"
@@ -229,14 +230,20 @@ func (p Plan) Mask() *Mask {
 // String shows the command, without environment and answers.
 func (p Plan) String() string { return fmt.Sprintf("%s: %q", p.Name, p.Argv) }
 
-// GoString keeps answers out of %#v.
-func (p Plan) GoString() string { return p.String() }
+// Format writes String for every verb.
+func (p Plan) Format(f fmt.State, _ rune) { io.WriteString(f, p.String()) }
+
+// MarshalText returns String, for JSON and logs.
+func (p Plan) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 
 // String shows the needle only.
 func (p Prompt) String() string { return fmt.Sprintf("prompt %q", p.Needle) }
 
-// GoString keeps the answer out of %#v.
-func (p Prompt) GoString() string { return p.String() }
+// Format writes String for every verb.
+func (p Prompt) Format(f fmt.State, _ rune) { io.WriteString(f, p.String()) }
+
+// MarshalText returns String, for JSON and logs.
+func (p Prompt) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 
 // Environ returns env, with what the plan adds and takes away. Some programs take the first of a name, so there is one.
 func (p Plan) Environ(env []string) []string {

@@ -1,6 +1,7 @@
 package connect
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"os/exec"
@@ -203,6 +204,21 @@ func TestSecretsStayHidden(t *testing.T) {
 	shown := string(js)
 	for _, v := range []any{opt, &opt, mustPlan(t, "sudo", opt, false), mustPlan(t, "web1", opt, false).Prompts} {
 		shown += fmt.Sprintf("%v %+v %#v %s\n", v, v, v, v)
+	}
+	for _, v := range []any{mustPlan(t, "sudo", opt, false), mustPlan(t, "sudo", opt, false).Prompts, mustPlan(t, "sudo", opt, false).Prompts[0]} {
+		js, err := json.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		shown += string(js)
+		for _, verb := range "vsqxXdobcUeEfFgGt" {
+			shown += fmt.Sprintf("%"+string(verb)+" %#"+string(verb)+" %+"+string(verb)+"\n", v, v, v)
+		}
+	}
+	for _, form := range []string{fmt.Sprint([]byte("hunter2")), fmt.Sprintf("%x", "hunter2"), fmt.Sprintf("%#x", []byte("hunter2")), base64.StdEncoding.EncodeToString([]byte("hunter2"))} {
+		if strings.Contains(strings.ToLower(shown), strings.Trim(strings.ToLower(form), "[]")) {
+			t.Errorf("shown as %s: %s", form, shown)
+		}
 	}
 	shown += strings.Join(append(mustPlan(t, "sudo", opt, false).Argv, mustPlan(t, "web1", opt, true).Argv...), " ")
 	if strings.Contains(shown, "hunter2") {
