@@ -10,7 +10,8 @@ ASKS = 4            # it has started nothing yet
 HIDDEN = 5          # the process table doesn't show it
 
 LASTING = 0.5       # seconds that PERHAPS has to last
-ASKERS = ['sudo', 'su', 'doas', 'sudo-rs', 'su-rs', 'busybox', 'toybox']        # besides a plan's own program, which may be a script that becomes one of them
+# Besides a plan's own program, which may be a script that becomes one of them.
+ASKERS = ['sudo', 'su', 'doas', 'sudo-rs', 'su-rs', 'busybox', 'toybox']
 
 
 def echoes(tty):
@@ -24,7 +25,8 @@ def echoes(tty):
 def asking(pid, names):
     """How far a program has got that process pid is, or has started with our own rights.
 
-    The program is the only process with root's rights, bears one of names (None: any) and has no children.
+    The program is the only process with root's rights, bears one of names (None: any) and has no
+    children.
     """
     found = ABSENT
     look = process
@@ -43,7 +45,9 @@ def asking(pid, names):
                 return BEGUN
         elif own:
             tree.extend(children)
-        elif not root or found != ABSENT or children or names is not None and name not in [n[:15] for n in names]:
+        elif not root or found != ABSENT or children:
+            return BEGUN
+        elif names is not None and name not in [n[:15] for n in names]:
             return BEGUN
         elif waited and not reads:
             found = PERHAPS
@@ -80,7 +84,11 @@ def process(pid):
 
 
 def examine(pid):
-    """(name, has our rights, has root's rights from a setuid file, has ended, children, has waited for others, catches what a reader of passwords does)."""
+    """(name, own, root, ended, children, waited, reads) of a process.
+
+    own: it has our rights. root: it has root's from a setuid file. waited: processes that it had
+    started have ended. reads: it catches the signals that a reader of passwords catches.
+    """
     dir = '/proc/%d' % pid
     children = []       # before stat: a child that ends in between is counted there
     for task in os.listdir(dir + '/task'):
@@ -103,7 +111,9 @@ def examine(pid):
         except OSError:         # it has ended
             root = 0
     reads = int(status.get('SigCgt', '0'), 16) >> 20 & 3 == 3    # SIGTTIN and SIGTTOU
-    return stat[stat.index('(') + 1:end], uid == us and not root, root, rest[0] in 'ZX', [int(c) for c in children], rest[8] != '0', reads
+    children = [int(c) for c in children]
+    own = uid == us and not root
+    return stat[stat.index('(') + 1:end], own, root, rest[0] in 'ZX', children, rest[8] != '0', reads
 
 
 def below(pid):
@@ -120,14 +130,18 @@ def below(pid):
 
 
 def listed():
-    """What process() returns, of all processes, where there is no /proc. Nothing counts as a program that asks where we are root."""
+    """What process() returns, of all processes, where there is no /proc.
+
+    Nothing counts as a program that asks where we are root.
+    """
     f = os.popen('ps -A -o pid= -o ppid= -o uid= -o state= -o comm= 2>/dev/null')
     rows = [l.split(None, 4) for l in f.read().splitlines()]
     f.close()
     us = os.geteuid()
     table = {}
     for pid, parent, uid, state, name in [r for r in rows if len(r) == 5]:
-        table[int(pid)] = (os.path.basename(name.strip()), int(uid) == us, int(uid) == 0 and us, state[0] == 'Z', [], 1, 0)
+        name, uid = os.path.basename(name.strip()), int(uid)
+        table[int(pid)] = (name, uid == us, uid == 0 and us, state[0] == 'Z', [], 1, 0)
     for pid, parent in [r[:2] for r in rows if len(r) == 5]:
         if int(parent) in table:
             table[int(parent)][4].append(int(pid))

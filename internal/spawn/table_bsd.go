@@ -9,7 +9,8 @@ import (
 
 // processes returns the process table as it is now.
 func processes() table {
-	out, err := exec.Command("ps", "-A", "-o", "pid=", "-o", "ppid=", "-o", "uid=", "-o", "state=", "-o", "comm=").Output()
+	columns := []string{"-A", "-o", "pid=", "-o", "ppid=", "-o", "uid=", "-o", "state=", "-o", "comm="}
+	out, err := exec.Command("ps", columns...).Output()
 	if err != nil {
 		return func(int) (*program, error) { return nil, err }
 	}

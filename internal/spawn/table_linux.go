@@ -77,7 +77,8 @@ func parseStat(stat []byte) (*program, error) {
 	if len(rest) < 9 {
 		return nil, errProc
 	}
-	return &program{name: string(stat[begin+1 : end]), ended: rest[0] == "Z" || rest[0] == "X", waited: rest[8] != "0"}, nil
+	name, ended := string(stat[begin+1:end]), rest[0] == "Z" || rest[0] == "X"
+	return &program{name: name, ended: ended, waited: rest[8] != "0"}, nil
 }
 
 // parseStatus reads the effective user and the caught signals.

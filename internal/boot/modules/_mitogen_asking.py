@@ -29,7 +29,9 @@ def asking(pid,names):
     return BEGUN
   elif own:
    tree.extend(children)
-  elif not root or found!=ABSENT or children or names is not None and name not in[n[:15]for n in names]:
+  elif not root or found!=ABSENT or children:
+   return BEGUN
+  elif names is not None and name not in[n[:15]for n in names]:
    return BEGUN
   elif waited and not reads:
    found=PERHAPS
@@ -77,7 +79,9 @@ def examine(pid):
   except OSError:
    root=0
  reads=int(status.get('SigCgt','0'),16)>>20&3==3
- return stat[stat.index('(')+1:end],uid==us and not root,root,rest[0]in'ZX',[int(c)for c in children],rest[8]!='0',reads
+ children=[int(c)for c in children]
+ own=uid==us and not root
+ return stat[stat.index('(')+1:end],own,root,rest[0]in'ZX',children,rest[8]!='0',reads
 def below(pid):
  found=[]
  for p in os.listdir('/proc'):
@@ -95,7 +99,8 @@ def listed():
  us=os.geteuid()
  table={}
  for pid,parent,uid,state,name in[r for r in rows if len(r)==5]:
-  table[int(pid)]=(os.path.basename(name.strip()),int(uid)==us,int(uid)==0 and us,state[0]=='Z',[],1,0)
+  name,uid=os.path.basename(name.strip()),int(uid)
+  table[int(pid)]=(name,uid==us,uid==0 and us,state[0]=='Z',[],1,0)
  for pid,parent in[r[:2]for r in rows if len(r)==5]:
   if int(parent)in table:
    table[int(parent)][4].append(int(pid))
