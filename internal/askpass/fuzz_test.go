@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// FuzzPlace checks that what ssh -G prints is read, and that a question is taken for a password's only if it is about the
-// account that was read, where that ssh says whose questions are.
+// FuzzPlace checks that what ssh -G prints is read, and that a question is taken for a password's
+// only if it is about the account that was read, where that ssh says whose questions are.
 func FuzzPlace(f *testing.F) {
 	f.Add([]byte("user me\nhostname h\nhostkeyalias none\nproxyjump b\n"), "OpenSSH_9.2p1", "me@h's password: ")
 	f.Add([]byte("hostname h\nuser me\n"), "OpenSSH_8.0p1", "(me@h) Password: ")

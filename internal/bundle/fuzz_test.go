@@ -7,7 +7,8 @@ import (
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
-// FuzzBook checks that whatever contexts answer, a bundle goes to contexts that were to have it, once from each place.
+// FuzzBook checks that whatever contexts answer, a bundle goes to contexts that were to have it,
+// once from each place.
 func FuzzBook(f *testing.F) {
 	f.Add([]byte{0, 1, 0, 2, 1, 1, 1, 2, 2, 1, 3, 1, 2, 4, 2}, "p\x00m")
 	f.Add([]byte{1, 1, 2, 1, 1, 2, 2, 2, 3, 1, 2, 3, 1, 2, 5, 2, 3, 1, 2}, "p")

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// FuzzHosts checks that whatever ssh's configuration holds, the hosts that complete in a shell are words of it that a
-// target takes.
+// FuzzHosts checks that whatever ssh's configuration holds, the hosts that complete in a shell are
+// words of it that a target takes.
 func FuzzHosts(f *testing.F) {
 	f.Add("Host a b *.c !d\n  Port 22\nInclude nothing\nhost=\"e f\" g # h\n")
 	f.Add("Host \"unfinished\nInclude [\nHost\x00x")

@@ -12,8 +12,8 @@ type fixed struct {
 	io.Writer
 }
 
-// FuzzFirstMessage checks that what a client says first, and what a daemon answers, is read or refused, and means the same
-// once it is passed on.
+// FuzzFirstMessage checks that what a client says first, and what a daemon answers, is read or
+// refused, and means the same once it is passed on.
 func FuzzFirstMessage(f *testing.F) {
 	for _, s := range []string{
 		`{"op":"open","version":"1","target":"web1+sudo","options":{"ssh":{"port":22,"password":"p"}},"interactive":true}`,

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// foreign are the packages that read what comes from outside of the program: each line has a package, and what it reads.
-// Each of them has a fuzz target.
+// foreign are the packages that read what comes from outside of the program: each line has a
+// package, and what it reads. Each of them has a fuzz target.
 const foreign = `
 internal/wire:      frames and their payloads, from contexts
 internal/pickle:    values, from contexts
@@ -35,7 +35,8 @@ internal/inventory: inventories
 internal/cli:       ssh's configuration, for completion
 `
 
-// readers are packages of the standard library, and others, that take foreign input apart, and calls that do.
+// readers are packages of the standard library, and others, that take foreign input apart, and
+// calls that do.
 var readers = []string{"encoding/json", "encoding/binary", "encoding/pem", "encoding/base64", "bufio", "go.yaml.in/yaml", "gopkg.in/yaml",
 	"golang.org/x/crypto/ssh", "net"}
 
@@ -52,7 +53,8 @@ var notForeign = map[string]string{
 	".":                 "net.Conn only",
 }
 
-// TestForeignInputIsFuzzed fails for a package that reads foreign input without a fuzz target, or that may and isn't listed.
+// TestForeignInputIsFuzzed fails for a package that reads foreign input without a fuzz target, or
+// that may and isn't listed.
 func TestForeignInputIsFuzzed(t *testing.T) {
 	listed := map[string]bool{}
 	for line := range strings.Lines(strings.TrimSpace(foreign)) {

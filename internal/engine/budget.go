@@ -17,8 +17,9 @@ const (
 	CodeFlood    = "flood"    // it sent another context more than that reads
 )
 
-// What a context's frames cost it. Its account is emptied by forgiven units a second; a context whose account reaches
-// maxOffences is ended. So what may happen to an honest context now and then, or for a while, never ends it.
+// What a context's frames cost it. Its account is emptied by forgiven units a second; a context
+// whose account reaches maxOffences is ended. So what may happen to an honest context now and then,
+// or for a while, never ends it.
 const (
 	offence     = 100 // a frame that no honest context sends, and a PING
 	oddity      = 10  // CREDIT for nothing, foreign bytes, a module asked for again, too many questions
@@ -41,7 +42,8 @@ func (a *account) charge(n int, now time.Time) bool {
 	return a.units >= maxOffences
 }
 
-// offendLocked charges c for a frame, and ends c if it has sent too many such. It reports whether c goes on.
+// offendLocked charges c for a frame, and ends c if it has sent too many such. It reports whether c
+// goes on.
 func (e *Engine) offendLocked(c *Context, units int) bool {
 	if c == nil || c.err != nil {
 		return false
@@ -73,7 +75,8 @@ func (e *Engine) lateLocked(c *Context, a *route.Action) {
 	}
 }
 
-// Limits of what is decoded on behalf of nobody: HELLO, the ERROR that answers CONNECT, and log records.
+// Limits of what is decoded on behalf of nobody: HELLO, the ERROR that answers CONNECT, and log
+// records.
 var (
 	helloLimits   = pickle.Limits{Depth: 2, Nodes: 32, Memory: 1 << 20}
 	failureLimits = pickle.Limits{Depth: 2, Nodes: 16, Memory: 1 << 20}
@@ -87,8 +90,8 @@ const (
 	maxOwn   = 4 << 20 // of functions of the runtime: little, but an exception may have a long text
 )
 
-// afterLocked has do called by the goroutine that reads the frame's stream, before its next frame and outside of
-// Engine.mu: so decoding costs only those behind that stream.
+// afterLocked has do called by the goroutine that reads the frame's stream, before its next frame
+// and outside of Engine.mu: so decoding costs only those behind that stream.
 func (e *Engine) afterLocked(do func()) { e.after = append(e.after, do) }
 
 // takeAfterLocked returns what is to be done once Engine.mu is let go.
@@ -101,7 +104,8 @@ func (e *Engine) takeAfterLocked() []func() {
 	return after
 }
 
-// relayedLocked accounts for a frame of src that is queued for c, at whose stream waiting bytes wait.
+// relayedLocked accounts for a frame of src that is queued for c, at whose stream waiting bytes
+// wait.
 func (c *Context) relayedLocked(src *Context, waiting, size int) {
 	root := c.root
 	if root.relayed == nil || waiting < floodLimit/4 {
@@ -110,7 +114,8 @@ func (c *Context) relayedLocked(src *Context, waiting, size int) {
 	root.relayed[src.id] += size
 }
 
-// floodingLocked returns the context that has sent most of what waits for c; nil: none has sent more than a window.
+// floodingLocked returns the context that has sent most of what waits for c; nil: none has sent
+// more than a window.
 func (e *Engine) floodingLocked(c *Context) *Context {
 	var flooding *Context
 	most := wire.Window + wire.MaxPayload
@@ -123,7 +128,8 @@ func (e *Engine) floodingLocked(c *Context) *Context {
 	return flooding
 }
 
-// Pacing: a context that asks without waiting for answers, or logs more than is taken, gets half of one processor.
+// Pacing: a context that asks without waiting for answers, or logs more than is taken, gets half of
+// one processor.
 const paceAfter = 256 // requests in a row
 
 // pace rests for as long as was worked since begun, until c is gone.

@@ -94,7 +94,8 @@ func laughs(levels int) []byte {
 	return append(b, '.')
 }
 
-// floods are ways of a context to cost the engine something: what it sends, in the name of itself (1) or others.
+// floods are ways of a context to cost the engine something: what it sends, in the name of itself
+// (1) or others.
 var floods = []struct {
 	name  string
 	frame func(c, good *Context, i int) wire.Frame
@@ -164,8 +165,8 @@ func from(c, good *Context, frame func(c, good *Context, i int) wire.Frame, i in
 	return f
 }
 
-// Each way of costing the engine something ends the context that uses it, and no other one: all calls of another one
-// are answered.
+// Each way of costing the engine something ends the context that uses it, and no other one: all
+// calls of another one are answered.
 func TestFloodsEndTheFlooder(t *testing.T) {
 	e, fakes := fakeEngine(t, Options{})
 	stop := innocent(t, e, fakes)
@@ -240,7 +241,8 @@ type ignored struct{}
 
 func (*ignored) deliverLocked(*Engine, *Context, *route.Action) {}
 
-// An account is emptied in time, so that a little for ever is forgiven, and too much at once is not.
+// An account is emptied in time, so that a little for ever is forgiven, and too much at once is
+// not.
 func TestAccount(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	var a account
@@ -264,8 +266,8 @@ func TestAccount(t *testing.T) {
 	}
 }
 
-// hopWith returns a hop with n contexts behind it, all up, and its fake, which takes what comes. Hops of other numbers
-// aren't shared.
+// hopWith returns a hop with n contexts behind it, all up, and its fake, which takes what comes.
+// Hops of other numbers aren't shared.
 func hopWith(t *testing.T, e *Engine, fakes chan *fake, n, number int) (*Context, []*Context, *fake) {
 	t.Helper()
 	var behind []*Context
@@ -285,7 +287,8 @@ func hopWith(t *testing.T, e *Engine, fakes chan *fake, n, number int) (*Context
 	return hop, behind, f
 }
 
-// Unfinished values of all that a hop claims to have behind it have one budget, and all hops together have one.
+// Unfinished values of all that a hop claims to have behind it have one budget, and all hops
+// together have one.
 func TestMemoryOfManyContexts(t *testing.T) {
 	const mib = 1 << 20
 	for _, test := range []struct {
@@ -492,7 +495,8 @@ func TestRecordsOfTheConvicted(t *testing.T) {
 	}
 }
 
-// One that is ended because it fills another one's queue is the one that has filled it, not the one that came last.
+// One that is ended because it fills another one's queue is the one that has filled it, not the one
+// that came last.
 func TestWhoHasFilledAQueue(t *testing.T) {
 	e, fakes := fakeEngine(t, Options{})
 	bad, badFake := connected(t, e, fakes)

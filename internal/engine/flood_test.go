@@ -42,9 +42,9 @@ var someRecord = func() []byte {
 	return b
 }()
 
-// BenchmarkFlood measures an innocent context's calls while another one floods the engine with 2,000 frames, in each way
-// that a test has, until these are worked off. The fakes are in the same process, so the flooder's own cost counts too.
-// -bench Flood -benchtime 50x
+// BenchmarkFlood measures an innocent context's calls while another one floods the engine with
+// 2,000 frames, in each way that a test has, until these are worked off. The fakes are in the same
+// process, so the flooder's own cost counts too. -bench Flood -benchtime 50x
 func BenchmarkFlood(b *testing.B) {
 	for _, f := range costs {
 		b.Run(f.name, func(b *testing.B) {

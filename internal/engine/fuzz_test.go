@@ -10,7 +10,8 @@ import (
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
-// attacker makes frames of what a fuzzer says, for a context in each state that a context can be in.
+// attacker makes frames of what a fuzzer says, for a context in each state that a context can be
+// in.
 type attacker struct {
 	in      []byte
 	ids     []wire.ContextID
@@ -78,9 +79,9 @@ func (a *attacker) bytes() []byte {
 	return out
 }
 
-// FuzzHostile has a hop, with a context that it starts, and one next to the engine say what a fuzzer makes up, while they
-// are connecting, called, streamed from, fed, and given a receiver. A context beside them is answered, nothing panics,
-// and what is kept of it is bounded.
+// FuzzHostile has a hop, with a context that it starts, and one next to the engine say what a
+// fuzzer makes up, while they are connecting, called, streamed from, fed, and given a receiver. A
+// context beside them is answered, nothing panics, and what is kept of it is bounded.
 func FuzzHostile(f *testing.F) {
 	f.Add([]byte{0, 1, 21, 0, 4, 2, 0, 1, 23, 0, 0, 24, 3, 0, 1, 129, 0, 255, 4, 1, 130, 0, 4})
 	f.Add([]byte{2, 0, 131, 0, 0, 169, 128, 3, 93, 46, 3, 1, 130, 0, 2, 1, 9, 255, 9, 241, 77, 71, 99})
@@ -134,7 +135,8 @@ func FuzzHostile(f *testing.F) {
 	})
 }
 
-// provoke has the engine ask two contexts for something of each kind, and returns the handles of that.
+// provoke has the engine ask two contexts for something of each kind, and returns the handles of
+// that.
 func provoke(t *testing.T, e *Engine, bad, child *Context) (handles []wire.Handle) {
 	t.Helper()
 	r := e.Receiver()

@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// FuzzList checks that whatever an inventory program answers to --list and --host is an inventory, or an error.
+// FuzzList checks that whatever an inventory program answers to --list and --host is an inventory,
+// or an error.
 func FuzzList(f *testing.F) {
 	f.Add(`{"g": {"hosts": ["h"], "vars": {"a": 1}, "children": ["k"]}, "k": ["x"], "_meta": {"hostvars": {"h": {"ansible_host": "1.2.3.4"}}}}`, `{}`)
 	f.Add(`{"g": ["h"]}`, `{"ansible_user": "{{ x }}", "x": [1, {"a": null}]}`)

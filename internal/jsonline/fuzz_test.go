@@ -34,7 +34,8 @@ func read(r io.Reader) (texts []string, data [][]byte) {
 	}
 }
 
-// FuzzRead checks that messages are the same however a stream is cut into reads, and come back as they were written.
+// FuzzRead checks that messages are the same however a stream is cut into reads, and come back as
+// they were written.
 func FuzzRead(f *testing.F) {
 	f.Add([]byte("{\"text\":\"a\",\"size\":2}\nxy{\"n\":1}\n"))
 	f.Add([]byte("{\"size\":-1}\n"))

@@ -9,7 +9,8 @@ import (
 	"github.com/mitogen-go/mitogen/internal/pickle"
 )
 
-// FuzzShow checks that whatever value comes from a context is JSON on one line, without anything that a terminal acts on.
+// FuzzShow checks that whatever value comes from a context is JSON on one line, without anything
+// that a terminal acts on.
 func FuzzShow(f *testing.F) {
 	for _, v := range []any{
 		nil, int64(1), 1.5, "text\x1b[31m\u202e\u009b\x7f", []byte("\xff\x00"), pickle.NewDict("a", int64(1), int64(2), "b"),

@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// greedy are pickles of n values that take more memory than their bytes: what begins, each value, what ends.
+// greedy are pickles of n values that take more memory than their bytes: what begins, each value,
+// what ends.
 var greedy = map[string][3]string{
 	"none":         {"(", "N", "t"},
 	"small ints":   {"(", "K\x01", "t"},

@@ -10,7 +10,8 @@ import (
 	"testing"
 )
 
-// FuzzHandle checks that no first line of a client reaches anything without the token that was given out.
+// FuzzHandle checks that no first line of a client reaches anything without the token that was
+// given out.
 func FuzzHandle(f *testing.F) {
 	f.Add([]byte("token host 22\n"))
 	f.Add([]byte("token host x\n"))

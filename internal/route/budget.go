@@ -6,14 +6,16 @@ import (
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
-// DefaultMemory is what unfinished values of all contexts may take, in bytes, unless Bound says otherwise.
+// DefaultMemory is what unfinished values of all contexts may take, in bytes, unless Bound says
+// otherwise.
 const DefaultMemory = 1 << 30
 
 // itemCost is what an item counts beyond its bytes, so that many small ones are bounded too.
 const itemCost = 64
 
-// held accounts for values that aren't finished: parts, items that are collected until their call ends, and what other
-// items cost beyond their window. A hop can claim any number of contexts, so each port has a budget too, and all ports together have one.
+// held accounts for values that aren't finished: parts, items that are collected until their call
+// ends, and what other items cost beyond their window. A hop can claim any number of contexts, so
+// each port has a budget too, and all ports together have one.
 type held struct {
 	total           int                    // bytes
 	portMax, allMax int                    // bytes
@@ -21,7 +23,8 @@ type held struct {
 	sources         map[wire.ContextID]int // bytes by context
 }
 
-// Bound sets how many bytes of unfinished values are kept for the contexts behind one port, and for all.
+// Bound sets how many bytes of unfinished values are kept for the contexts behind one port, and for
+// all.
 func (r *Router) Bound(port, all int) {
 	r.held.portMax, r.held.allMax = port, all
 	if r.held.ports == nil {
@@ -29,7 +32,8 @@ func (r *Router) Bound(port, all int) {
 	}
 }
 
-// Held returns how many bytes of unfinished values are kept for the contexts behind port, and for all.
+// Held returns how many bytes of unfinished values are kept for the contexts behind port, and for
+// all.
 func (r *Router) Held(port wire.ContextID) (behind, all int) { return r.held.ports[port], r.held.total }
 
 // charge accounts for n bytes that are kept for src.
@@ -71,7 +75,8 @@ func (r *Router) dropValue(src wire.ContextID, handle wire.Handle) {
 	r.charge(src, r.parts.Held(src)-before)
 }
 
-// itemTaken accounts for an item of n bytes: until the program takes it, or, where it is collected, until the end of q.
+// itemTaken accounts for an item of n bytes: until the program takes it, or, where it is collected,
+// until the end of q.
 func (r *Router) itemTaken(f *wire.Frame, q *request, n int) {
 	if q != nil && q.collected {
 		q.held += n + itemCost

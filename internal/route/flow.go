@@ -29,8 +29,8 @@ func (r *Router) incoming(src wire.ContextID, handle wire.Handle) *inflow {
 	return nil
 }
 
-// inflow counts the bytes of a flow to us: those of frames that the program hasn't taken, those of a value that
-// is not complete, and those that are consumed but not yet given back.
+// inflow counts the bytes of a flow to us: those of frames that the program hasn't taken, those of
+// a value that is not complete, and those that are consumed but not yet given back.
 type inflow struct {
 	held  int // bytes of frames that the program hasn't taken, and of parts behind them
 	part  int // of held: bytes of parts of the value being put together
@@ -38,7 +38,8 @@ type inflow struct {
 	items int // that the program hasn't taken; each costs itemCost
 }
 
-// take counts a frame of a flow. It fails when the sender has exceeded its window, which frames without bytes would not.
+// take counts a frame of a flow. It fails when the sender has exceeded its window, which frames
+// without bytes would not.
 func (r *Router) take(f *wire.Frame) (cost int, ok bool) {
 	p := r.peer(f.Src)
 	in := p.in[f.Handle]
@@ -73,8 +74,8 @@ func (r *Router) Consumed(src wire.ContextID, handle wire.Handle, cost int, out 
 	return r.consume(src, handle, in, cost, out)
 }
 
-// consume turns consumed bytes into credit. Parts are consumed as they come as long as nothing complete waits in
-// front of them, so that a value may be larger than the window.
+// consume turns consumed bytes into credit. Parts are consumed as they come as long as nothing
+// complete waits in front of them, so that a value may be larger than the window.
 func (r *Router) consume(src wire.ContextID, handle wire.Handle, in *inflow, cost int, out []Action) []Action {
 	in.held -= cost
 	if in.held == in.part {
@@ -100,7 +101,8 @@ func (r *Router) credit(to wire.ContextID, flow wire.Handle, n int, out []Action
 		Frame: wire.Frame{Dst: to, Src: r.me, Auth: r.me, Handle: wire.Credit, Payload: wire.AppendCredit(nil, flow, uint32(n))}})
 }
 
-// assemble puts parts together and delivers what is complete to owner. limit bounds a value; q is nil for a receiver.
+// assemble puts parts together and delivers what is complete to owner. limit bounds a value; q is
+// nil for a receiver.
 func (r *Router) assemble(f *wire.Frame, q *request, owner any, limit int, out []Action) []Action {
 	g := *f
 	g.Reply = 0 // nobody is asked anything by an answer
@@ -161,7 +163,8 @@ func (r *Router) broken(f *wire.Frame, why string, rule Rule, out []Action) []Ac
 	return append(out, Action{Op: Broken, ID: f.Src, Handle: f.Handle, Why: why, Rule: rule})
 }
 
-// Reserve takes n bytes out of the window of a flow to dst. False: there is none left; a Room action will say when there is.
+// Reserve takes n bytes out of the window of a flow to dst. False: there is none left; a Room
+// action will say when there is.
 func (r *Router) Reserve(dst wire.ContextID, flow wire.Handle, n int) (bool, error) {
 	if r.nodes[dst] == nil {
 		return false, ErrGone
@@ -178,8 +181,8 @@ func (r *Router) Reserve(dst wire.ContextID, flow wire.Handle, n int) (bool, err
 	return true, nil
 }
 
-// credited takes back what a receiver of ours has consumed. Credit for a flow that has ended, or for more than was sent,
-// is of no use.
+// credited takes back what a receiver of ours has consumed. Credit for a flow that has ended, or
+// for more than was sent, is of no use.
 func (r *Router) credited(f *wire.Frame, out []Action) []Action {
 	flow, n, err := wire.ParseCredit(f.Payload)
 	if err != nil || n == 0 {

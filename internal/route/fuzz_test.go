@@ -127,7 +127,8 @@ func gone(actions []Action, id wire.ContextID) bool {
 	return false
 }
 
-// FuzzStep checks the router's accounts over whatever contexts say and programs do, and that it keeps nothing at the end.
+// FuzzStep checks the router's accounts over whatever contexts say and programs do, and that it
+// keeps nothing at the end.
 func FuzzStep(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 1, 1, 1, 5, 3, 8, 1, 4, 0, 1, 200, 0, 255, 8, 1, 0, 0, 1, 200, 0, 8, 3, 1})
 	f.Add([]byte{0, 0, 0, 0, 4, 1, 2, 8, 1, 0, 2, 1, 1, 125, 0, 8, 2, 0, 1, 2, 201, 0, 0, 3, 2})

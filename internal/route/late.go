@@ -5,8 +5,8 @@ import "github.com/mitogen-go/mitogen/internal/wire"
 // maxLate is how many handles are remembered for one context, the newest ones.
 const maxLate = 4096
 
-// late is a set of handles that were given up before their last frame came. Frames for them are dropped without being
-// an offence. The zero value is empty.
+// late is a set of handles that were given up before their last frame came. Frames for them are
+// dropped without being an offence. The zero value is empty.
 type late struct {
 	handles map[wire.Handle]bool // whether one answer ends it
 	order   []wire.Handle        // as they were added; may name handles that were dropped since

@@ -13,7 +13,8 @@ var (
 	ErrFull = errors.New("too many unanswered calls")
 )
 
-// request waits for an answer. Only dst may give it; a hop on the way there may say that none will come.
+// request waits for an answer. Only dst may give it; a hop on the way there may say that none will
+// come.
 type request struct {
 	handle    wire.Handle
 	dst       wire.ContextID
@@ -53,8 +54,8 @@ type receiver struct {
 	from  map[wire.ContextID]int // how often each was admitted, less the ends that it has said
 }
 
-// Request gives out a reply handle for a question to dst. size is the payload of a call, 0 for anything else. ErrFull: a
-// Room action for (dst, Call) will say when to try again.
+// Request gives out a reply handle for a question to dst. size is the payload of a call, 0 for
+// anything else. ErrFull: a Room action for (dst, Call) will say when to try again.
 func (r *Router) Request(dst wire.ContextID, size int, owner any) (wire.Handle, error) {
 	n := r.nodes[dst]
 	if n == nil && len(r.up) > 0 {
@@ -75,8 +76,8 @@ func (r *Router) Request(dst wire.ContextID, size int, owner any) (wire.Handle, 
 	return h, nil
 }
 
-// Expect says what a request's answer may be: limit bounds each value, in bytes. The items of a collected answer count
-// as an unfinished value until it ends.
+// Expect says what a request's answer may be: limit bounds each value, in bytes. The items of a
+// collected answer count as an unfinished value until it ends.
 func (r *Router) Expect(h wire.Handle, limit int, collected bool) {
 	if q := r.requests[h]; q != nil {
 		q.limit, q.collected = limit, collected
@@ -114,7 +115,8 @@ func (r *Router) Listen(owner any) wire.Handle {
 	return h
 }
 
-// Admit lets a receiver take values from context id, until that has said as many ends as it was admitted.
+// Admit lets a receiver take values from context id, until that has said as many ends as it was
+// admitted.
 func (r *Router) Admit(h wire.Handle, id wire.ContextID) {
 	if rc, n := r.receivers[h], r.nodes[id]; rc != nil && n != nil {
 		rc.from[id]++
@@ -164,8 +166,8 @@ func (r *Router) dynamic(f *wire.Frame, out []Action) []Action {
 	return r.refuse(f, "receiver was not given to it", out)
 }
 
-// received delivers to a receiver. All but items are an end, which has no window, so there are no more ends than
-// admissions.
+// received delivers to a receiver. All but items are an end, which has no window, so there are no
+// more ends than admissions.
 func (r *Router) received(f *wire.Frame, rc *receiver, out []Action) []Action {
 	out = r.assemble(f, nil, rc.owner, r.parts.Limit, out)
 	if f.Kind == wire.Item || f.Kind == wire.Part {
@@ -177,7 +179,8 @@ func (r *Router) received(f *wire.Frame, rc *receiver, out []Action) []Action {
 	return out
 }
 
-// discard drops what comes for no handle. Where it is late for one, its window is given back so that the sender gets on.
+// discard drops what comes for no handle. Where it is late for one, its window is given back so
+// that the sender gets on.
 func (r *Router) discard(f *wire.Frame, out []Action) []Action {
 	switch {
 	case f.Reply != 0 || !r.expected(f):
@@ -192,8 +195,8 @@ func (r *Router) discard(f *wire.Frame, out []Action) []Action {
 	return r.credit(f.Src, f.Handle, len(f.Payload), out)
 }
 
-// expected says whether f is for what its sender was asked, or given, until lately; or says that there is no answer, as
-// also a hop may for a context behind it.
+// expected says whether f is for what its sender was asked, or given, until lately; or says that
+// there is no answer, as also a hop may for a context behind it.
 func (r *Router) expected(f *wire.Frame) bool {
 	return r.late(f.Src).has(f.Handle) || f.Handle <= r.handle && (f.Kind == wire.Dead || r.nodes[f.Src] == nil)
 }

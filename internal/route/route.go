@@ -1,8 +1,9 @@
-// Package route decides what becomes of every frame: docs/protocol.md, sections 2, 3 and 7. A Router is a pure value: no
-// goroutine, no I/O, no clock. Its owner passes in what happened (Step, Lost, Request, …) and carries out the Actions that
-// come back, in their order.
+// Package route decides what becomes of every frame: docs/protocol.md, sections 2, 3 and 7. A
+// Router is a pure value: no goroutine, no I/O, no clock. Its owner passes in what happened (Step,
+// Lost, Request, …) and carries out the Actions that come back, in their order.
 //
-// It serves the engine (no ancestors), which has authority, and a hop, which only passes frames up and down.
+// It serves the engine (no ancestors), which has authority, and a hop, which only passes frames up
+// and down.
 package route
 
 import (
@@ -17,23 +18,26 @@ type Op uint8
 
 // What a Router asks its owner to do.
 const (
-	// Send puts Frame on the stream to neighbour Port. Its payload may alias that of the frame given to Step.
+	// Send puts Frame on the stream to neighbour Port. Its payload may alias that of the frame
+	// given to Step.
 	Send Op = iota
-	// Deliver hands Frame to the program. Owner is that of the request or receiver it is for, nil for fixed handles. The
-	// last frame of a request has a Kind other than Item. Cost must be given back with Consumed once the program
-	// has taken the frame.
+	// Deliver hands Frame to the program. Owner is that of the request or receiver it is for, nil
+	// for fixed handles. The last frame of a request has a Kind other than Item. Cost must be given
+	// back with Consumed once the program has taken the frame.
 	Deliver
-	// Gone says that context ID doesn't exist any more, because of Why. Everything it was asked follows as Deliver of
-	// Dead frames.
+	// Gone says that context ID doesn't exist any more, because of Why. Everything it was asked
+	// follows as Deliver of Dead frames.
 	Gone
 	// Refused says that a frame of context ID was dropped, because of Why. Text in it is hostile.
 	Refused
 	// Broken says that context ID breaks Rule and should be ended.
 	Broken
-	// Room says that there is a window again: for flow Handle to context ID, or for calls there (Handle is Call).
+	// Room says that there is a window again: for flow Handle to context ID, or for calls there
+	// (Handle is Call).
 	Room
-	// Late says that a frame of context ID was dropped that an honest context may have sent before it knew better: a
-	// late answer, or what a context that is gone had sent. Only very many of them are an attack.
+	// Late says that a frame of context ID was dropped that an honest context may have sent before
+	// it knew better: a late answer, or what a context that is gone had sent. Only very many of
+	// them are an attack.
 	Late
 )
 
@@ -62,8 +66,8 @@ type Action struct {
 	Rule   Rule
 }
 
-// Router is the state of one node. Make one with New. All that belongs to a context is found from its node, so that
-// no frame and no loss costs time that grows with the size of the tree.
+// Router is the state of one node. Make one with New. All that belongs to a context is found from
+// its node, so that no frame and no loss costs time that grows with the size of the tree.
 type Router struct {
 	me wire.ContextID
 	up []wire.ContextID // ancestors, nearest first; none in an engine
@@ -107,8 +111,8 @@ type asked struct {
 // maxRelays is how many requests to other contexts one may have open.
 const maxRelays = 4096
 
-// New returns the router of context me. ancestors are nearest first; the engine has none. limit is the size in bytes
-// of the largest value to put together; 0: wire.MaxMessage.
+// New returns the router of context me. ancestors are nearest first; the engine has none. limit is
+// the size in bytes of the largest value to put together; 0: wire.MaxMessage.
 func New(me wire.ContextID, ancestors []wire.ContextID, limit int) *Router {
 	if limit <= 0 {
 		limit = wire.MaxMessage
@@ -186,8 +190,8 @@ func (r *Router) behind(id, ancestor wire.ContextID) bool {
 	return false
 }
 
-// Lost removes context id and all behind it, because of why. Asking twice is harmless. It takes time in proportion to
-// what is removed.
+// Lost removes context id and all behind it, because of why. Asking twice is harmless. It takes
+// time in proportion to what is removed.
 func (r *Router) Lost(id wire.ContextID, why string, out []Action) []Action {
 	n := r.nodes[id]
 	if n == nil {

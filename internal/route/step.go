@@ -26,8 +26,8 @@ func (r *Router) Step(port wire.ContextID, f *wire.Frame, out []Action) []Action
 	return r.relay(src, f, out)
 }
 
-// forged reports a frame with a source or authority that isn't behind its port. What a context sent before it was taken
-// for gone may still be on its way; that is no offence.
+// forged reports a frame with a source or authority that isn't behind its port. What a context sent
+// before it was taken for gone may still be on its way; that is no offence.
 func (r *Router) forged(port wire.ContextID, f *wire.Frame, out []Action) []Action {
 	if r.wasThere(f.Src) || r.wasThere(f.Auth) {
 		return append(out, Action{Op: Late, ID: port})
@@ -204,8 +204,8 @@ func (r *Router) dropRelays(gone map[wire.ContextID]*node, why string, out []Act
 	return out
 }
 
-// refuse answers f with DEAD where it wants an answer, and reports it where it came from below. The engine answers in the
-// name of the context that was asked, since only that one's answer is taken.
+// refuse answers f with DEAD where it wants an answer, and reports it where it came from below. The
+// engine answers in the name of the context that was asked, since only that one's answer is taken.
 func (r *Router) refuse(f *wire.Frame, why string, out []Action) []Action {
 	return r.unreachable(f, false, why, out)
 }

@@ -35,8 +35,8 @@ func FuzzAnswer(f *testing.F) {
 
 const knownHost = "h ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIbJKZscbOLzBsgY5y2QupKW4A2Wsa/BqILR2IZ0qWdA"
 
-// FuzzHostLine checks that lines of lists of known hosts are read or refused, and that a line never matches a name that its
-// patterns exclude.
+// FuzzHostLine checks that lines of lists of known hosts are read or refused, and that a line never
+// matches a name that its patterns exclude.
 func FuzzHostLine(f *testing.F) {
 	f.Add(knownHost, "h")
 	f.Add("@revoked *,!h "+knownHost[2:], "h")

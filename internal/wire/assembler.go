@@ -18,8 +18,9 @@ func (e *TooLargeError) Error() string {
 	return fmt.Sprintf("value from context %d is larger than %d bytes", e.Src, e.Limit)
 }
 
-// An Assembler puts values together that came in PART frames. It keeps at most Limit bytes for a value, and twice that
-// for all unfinished values of one source; so a source can't harm another one. The zero value's limit is MaxMessage.
+// An Assembler puts values together that came in PART frames. It keeps at most Limit bytes for a
+// value, and twice that for all unfinished values of one source; so a source can't harm another
+// one. The zero value's limit is MaxMessage.
 //
 // Not safe for concurrent use.
 type Assembler struct {
@@ -38,11 +39,12 @@ type parts struct {
 	cost   int
 }
 
-// Add takes a frame. For a PART it keeps a copy of the payload, and done is false. For the frame that completes a value
-// it returns f with the whole payload: its own, uncopied, where no parts came before it. DEAD, and a PART without payload,
-// drop what was kept.
+// Add takes a frame. For a PART it keeps a copy of the payload, and done is false. For the frame
+// that completes a value it returns f with the whole payload: its own, uncopied, where no parts
+// came before it. DEAD, and a PART without payload, drop what was kept.
 //
-// The error is a *TooLargeError; the value is dropped then, and what comes of it later counts as a new one.
+// The error is a *TooLargeError; the value is dropped then, and what comes of it later counts as a
+// new one.
 func (a *Assembler) Add(f Frame) (whole Frame, done bool, err error) { return a.AddUpTo(f, a.limit()) }
 
 // AddUpTo is Add for a value of at most limit bytes, if that is less than the Assembler's.
