@@ -77,7 +77,7 @@ def fill_up():
         if type(f) is tuple:
             c, f = f
             c.carried += len(f) + FRAME_COST
-            if c in PAUSED and c.above() < ABOVE_LIMIT // 2:
+            if PAUSED and c in PAUSED and c.above() < ABOVE_LIMIT // 2:
                 poke()      # this may not be the thread that reads
         take.append(f)
         size += len(f)
@@ -345,7 +345,7 @@ class Child(Stream):
     def guarding(self, fn):
         """Make of fn what handles bytes of this child: a fault in that ends it, not this hop."""
         def guarded_fn(ev):
-            if self in PAUSED:
+            if PAUSED and self in PAUSED:
                 return      # by another of its streams, just now
             CAUSE[0] = self
             try:
@@ -355,7 +355,7 @@ class Child(Stream):
                     self.end('fault', text(sys.exc_info()[1]).encode('utf-8'))
             finally:
                 CAUSE[0] = None
-            if self.above() > ABOVE_LIMIT and not self.gone:
+            if self.caused - self.carried > ABOVE_LIMIT and not self.gone:
                 self.pause()
         return guarded_fn
 
@@ -386,13 +386,15 @@ class Child(Stream):
             data = EMPTY
         if not data:
             return self.lost()
-        self.pieces.append(data)
-        self.have += len(data)
-        if self.have < self.missing():
-            return
-        data = EMPTY.join([self.buf] + self.pieces)
-        self.pieces = []
-        self.have = self.turn = 0
+        if self.buf:
+            self.pieces.append(data)
+            self.have += len(data)
+            if self.have < self.missing():
+                return
+            data = EMPTY.join([self.buf] + self.pieces)
+            self.pieces = []
+            self.have = 0
+        self.turn = 0
         self.parse(data)
         self.most = 65536
         if self.turn > 32:
