@@ -17,7 +17,7 @@ FRAME_COST = 100        # what a frame takes in memory besides its bytes
 OFFENCES = 1000         # what a child may do in OFFENCE_TIME that none does that is in order
 OFFENCE_TIME = 10
 CAUSE = [None]          # the child whose bytes are handled now
-PAUSED = []             # children that are not read
+HELD_BACK = []          # children that are not read
 EARLIER = DUE[0]
 
 
@@ -31,9 +31,9 @@ def run_timers():
     for t in due:
         TIMERS.remove(t)
         t[1]()
-    for c in PAUSED[:]:
+    for c in HELD_BACK[:]:
         if c.above() < ABOVE_LIMIT // 2:
-            c.resume()
+            c.read_on()
     if due:
         return 0        # somebody may wait for what they did
     times = [max(0, t[0] - now()) for t in TIMERS]
@@ -77,7 +77,7 @@ def fill_up():
         if type(f) is tuple:
             c, f = f
             c.carried += len(f) + FRAME_COST
-            if PAUSED and c in PAUSED and c.above() < ABOVE_LIMIT // 2:
+            if HELD_BACK and c in HELD_BACK and c.above() < ABOVE_LIMIT // 2:
                 poke()      # this may not be the thread that reads
         take.append(f)
         size += len(f)
@@ -340,12 +340,12 @@ class Child(Stream):
     def written(self, n):
         self.sent += n
 
-    # What comes from it. A child is paused while too much of that waits in UP: its pipes stop it then.
+    # What comes from it. A child is held back while too much of that waits in UP: its pipes stop it then.
 
     def guarding(self, fn):
         """Make of fn what handles bytes of this child: a fault in that ends it, not this hop."""
         def guarded_fn(ev):
-            if PAUSED and self in PAUSED:
+            if HELD_BACK and self in HELD_BACK:
                 return      # by another of its streams, just now
             CAUSE[0] = self
             try:
@@ -356,7 +356,7 @@ class Child(Stream):
             finally:
                 CAUSE[0] = None
             if self.caused - self.carried > ABOVE_LIMIT and not self.gone:
-                self.pause()
+                self.hold_back()
         return guarded_fn
 
     def above(self):
@@ -365,14 +365,14 @@ class Child(Stream):
     def inputs(self):
         return [fd for fd in (self.r, self.err, self.tty) if fd in FDS]
 
-    def pause(self):
-        PAUSED.append(self)
+    def hold_back(self):
+        HELD_BACK.append(self)
         for fd in self.inputs():
             POLL.unregister(fd)
 
-    def resume(self):
+    def read_on(self):
         self.heard = now()
-        PAUSED.remove(self)
+        HELD_BACK.remove(self)
         for fd in self.inputs():
             POLL.register(fd, POLLIN)
 
@@ -619,8 +619,8 @@ class Child(Stream):
             self.gone = what
             QUEUE.remove(self)
             return self.report()
-        if self in PAUSED:
-            self.resume()
+        if self in HELD_BACK:
+            self.read_on()
         self.drain()
         self.said(why)
         self.gone = what
@@ -718,7 +718,7 @@ class Child(Stream):
     def beat(self):
         if self.gone:
             return
-        if self in PAUSED:
+        if self in HELD_BACK:
             self.heard = now()
         silent = now() - self.heard
         if self.up and silent > HEARTBEAT and (not self.plan['near'] or stopped(self.pid)):

@@ -36,7 +36,7 @@ func number(t *testing.T, pid int, file, field string) int {
 	t.Helper()
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, file))
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("the process has ended: %v", err)
 	}
 	_, rest, ok := strings.Cut(string(b), field+":")
 	fields := strings.Fields(rest)
@@ -110,10 +110,13 @@ func stalled(t *testing.T, l *link, bytes string) {
 	hop, flooder := l.pid(first), l.pid(bad)
 	before, begun := number(t, hop, "status", "VmRSS"), number(t, flooder, "io", "wchar")
 	l.flood(bad, bytes)
-	l.mu.Lock() // nothing is read from the hop
-	written := standstill(t, flooder, hop, begun, taken)
-	after := number(t, hop, "status", "VmRSS")
-	l.mu.Unlock()
+	written, after := 0, 0
+	func() {
+		l.mu.Lock() // nothing is read from the hop
+		defer l.mu.Unlock()
+		written = standstill(t, flooder, hop, begun, taken)
+		after = number(t, hop, "status", "VmRSS")
+	}()
 	if written > taken || after-before > memory {
 		t.Errorf("the child has written %d bytes, and the hop took %d KiB of memory, while nothing could go up",
 			written, after-before)

@@ -12,7 +12,7 @@ FRAME_COST=100
 OFFENCES=1000
 OFFENCE_TIME=10
 CAUSE=[None]
-PAUSED=[]
+HELD_BACK=[]
 EARLIER=DUE[0]
 def after(seconds,fn):
  TIMERS.append([now()+seconds,fn])
@@ -21,9 +21,9 @@ def run_timers():
  for t in due:
   TIMERS.remove(t)
   t[1]()
- for c in PAUSED[:]:
+ for c in HELD_BACK[:]:
   if c.above()<ABOVE_LIMIT//2:
-   c.resume()
+   c.read_on()
  if due:
   return 0
  times=[max(0,t[0]-now())for t in TIMERS]
@@ -52,7 +52,7 @@ def fill_up():
   if type(f)is tuple:
    c,f=f
    c.carried+=len(f)+FRAME_COST
-   if PAUSED and c in PAUSED and c.above()<ABOVE_LIMIT//2:
+   if HELD_BACK and c in HELD_BACK and c.above()<ABOVE_LIMIT//2:
     poke()
   take.append(f)
   size+=len(f)
@@ -273,7 +273,7 @@ class Child(Stream):
   self.sent+=n
  def guarding(self,fn):
   def guarded_fn(ev):
-   if PAUSED and self in PAUSED:
+   if HELD_BACK and self in HELD_BACK:
     return
    CAUSE[0]=self
    try:
@@ -284,19 +284,19 @@ class Child(Stream):
    finally:
     CAUSE[0]=None
    if self.caused-self.carried>ABOVE_LIMIT and not self.gone:
-    self.pause()
+    self.hold_back()
   return guarded_fn
  def above(self):
   return self.caused-self.carried
  def inputs(self):
   return[fd for fd in(self.r,self.err,self.tty)if fd in FDS]
- def pause(self):
-  PAUSED.append(self)
+ def hold_back(self):
+  HELD_BACK.append(self)
   for fd in self.inputs():
    POLL.unregister(fd)
- def resume(self):
+ def read_on(self):
   self.heard=now()
-  PAUSED.remove(self)
+  HELD_BACK.remove(self)
   for fd in self.inputs():
    POLL.register(fd,POLLIN)
  def read(self,ev):
@@ -501,8 +501,8 @@ class Child(Stream):
    self.gone=what
    QUEUE.remove(self)
    return self.report()
-  if self in PAUSED:
-   self.resume()
+  if self in HELD_BACK:
+   self.read_on()
   self.drain()
   self.said(why)
   self.gone=what
@@ -590,7 +590,7 @@ class Child(Stream):
  def beat(self):
   if self.gone:
    return
-  if self in PAUSED:
+  if self in HELD_BACK:
    self.heard=now()
   silent=now()-self.heard
   if self.up and silent>HEARTBEAT and(not self.plan['near']or stopped(self.pid)):

@@ -170,7 +170,7 @@ class World:
             return first
         self.kernel.read = read
         try:
-            while fd in self.m.FDS and child not in self.m.PAUSED:
+            while fd in self.m.FDS and child not in self.m.HELD_BACK:
                 self.m.FDS[fd](1)
                 if not rest[0]:
                     return
@@ -215,9 +215,9 @@ class World:
                 raise AssertionError('%d wait, %d are counted' % (waiting.get(c, 0), c.above()))
             if c.above() > m.ABOVE_LIMIT + 4 * MAX + 100 * 4096:
                 raise AssertionError('%d bytes of one child wait above' % c.above())
-        for c in m.PAUSED:
+        for c in m.HELD_BACK:
             if c.gone:
-                raise AssertionError('a child that has ended is paused')
+                raise AssertionError('a child that has ended is held back')
         if m.CAUSE[0]:
             raise AssertionError('a child is still at work')
         kept = sum([p[0] for p in m.PARTS.values()])
