@@ -35,3 +35,32 @@ func TestNamesDontClash(t *testing.T) {
 		t.Errorf("%d names found", len(whose))
 	}
 }
+
+// No class uses one name for a method and for a value.
+func TestMethodsDontClash(t *testing.T) {
+	class := regexp.MustCompile(`(?m)^class .*\n(?:(?: .*)?\n)*`)
+	method := regexp.MustCompile(`(?m)^    def (\w+)\(`)
+	value := regexp.MustCompile(`(?m)(?:^    |\bself\.)(\w+) = `)
+	seen := 0
+	for _, file := range []string{"core.py", "forward.py", "spawn.py", "tunnel.py", "ansible.py", "run.py", "files.py"} {
+		text, err := os.ReadFile("../../python/" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, body := range class.FindAllString(string(text), -1) {
+			methods := map[string]bool{}
+			for _, m := range method.FindAllStringSubmatch(body, -1) {
+				methods[m[1]] = true
+				seen++
+			}
+			for _, m := range value.FindAllStringSubmatch(body, -1) {
+				if methods[m[1]] {
+					t.Errorf("%s: %s is a method and a value in %.20q", file, m[1], body)
+				}
+			}
+		}
+	}
+	if seen < 100 {
+		t.Errorf("got %d methods, want all", seen)
+	}
+}

@@ -28,7 +28,7 @@ func TestContainerDirectory(t *testing.T) {
 	podman := script(t, `exec unshare -m sh -c 'umount -a -t cgroup2; umount -a -t cgroup; mount -t tmpfs t /sys/fs/cgroup && `+
 		`mount -t cgroup2 none /sys/fs/cgroup; exec podman --runtime crun --root `+store+`/root --runroot `+store+
 		`/run --storage-driver vfs "$@"' sh "$@"`)
-	for name, path := range map[string]string{"c1": "", "c2": ":", "c3": ".:/usr/lib/python3/dist-packages", "c4": "/nowhere::"} {
+	for name, path := range map[string]string{"c1": "", "c2": ".::/usr/lib/python3/dist-packages:x"} {
 		argv := []string{"run", "-d", "--cgroups=disabled", "--network=none", "--ulimit", "nofile=1024:1024",
 			"--ulimit", "nproc=1024:1024", "-v", work + ":/work", "-w", "/work"}
 		if path != "" {
@@ -41,7 +41,7 @@ func TestContainerDirectory(t *testing.T) {
 		t.Cleanup(func() { exec.Command(podman, "rm", "-f", "-t", "0", name).Run() })
 		o := mitogen.ConnectOptions{Programs: map[string]mitogen.ProgramOptions{"podman": {Path: podman}}}
 		e := engine(t, mitogen.Options{})
-		for _, target := range []string{"podman:" + name, "local+podman:" + name, "podman:" + name + "+local"} {
+		for _, target := range []string{"podman:" + name, "local+podman:" + name + "+local"} {
 			c := connect(t, e, target, o)
 			if dir, err := mitogen.Call[string](t.Context(), c, "os:getcwd"); dir != "/work" || err != nil {
 				t.Errorf("%s: got directory %q, %v, want /work", target, dir, err)
