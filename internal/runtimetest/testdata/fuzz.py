@@ -103,6 +103,8 @@ class World:
         m.UP = m.Stream(self.down[0], self.up[1])
         m.DRAIN = m.Poll()
         m.MODULES['_mitogen_spawn'] = 'm', '', zlib.compress(b'pass')
+        with open(os.path.join(directory, 'asking.py'), 'rb') as f:
+            m.MODULES['_mitogen_asking'] = 'm', '', zlib.compress(f.read())
         self.load('spawn.py')
         m.execute = self.execute
         self.faults = []
@@ -116,6 +118,9 @@ class World:
         for id in CHILDREN:
             self.connect(id)
         self.received = []
+        for id in CHILDREN:
+            if not self.child(id):
+                raise AssertionError('no child: %r' % m.UP.out)
 
     def load(self, name):
         exec(code(self.directory, name), self.m.__dict__)
@@ -129,7 +134,7 @@ class World:
     def die(self):
         raise Died()
 
-    def execute(self, argv, env, tty, wait, warm):
+    def execute(self, argv, env, tty, wait, *others):
         r, w = self.pipe()
         err = self.pipe()[0]
         terminal = None
@@ -139,7 +144,7 @@ class World:
 
     def connect(self, id, **plan):
         all = {'name': 'child', 'argv': ['sh'], 'env': {}, 'tty': True, 'wait': False, 'near': False,
-               'prompts': [(b'password:', b'hush')], 'timeout': 1000, 'head': b'h\n'}
+               'prompts': [(b'password:', b'hush')], 'dialogue': '', 'timeout': 1000, 'head': b'h\n'}
         all.update(plan)
         self.m.on_connect(0, 2000, 0, struct.pack('>L', id) + pickle.dumps(all, 2))
 
