@@ -185,11 +185,11 @@ func (r *Router) Reserve(dst wire.ContextID, flow wire.Handle, n int) (bool, err
 // for more than was sent, is of no use.
 func (r *Router) credited(f *wire.Frame, out []Action) []Action {
 	flow, n, err := wire.ParseCredit(f.Payload)
-	if err != nil || n == 0 {
+	if err != nil {
 		return r.refuse(f, "bad CREDIT", out)
 	}
 	p := r.flows[f.Src]
-	if p == nil {
+	if p == nil || n == 0 { // the end of a program's input costs nothing, and is consumed too
 		return append(out, Action{Op: Late, ID: f.Src, Handle: wire.Credit})
 	}
 	left, ok := p.out[flow]
