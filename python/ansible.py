@@ -322,6 +322,7 @@ def see_the_end():
 def settle_in():
     """Become a context that runs jobs and nothing else: it asks nobody for modules, and sees its parent's end for itself."""
     see_the_end()
+    stay()
     for hooks, ours in ((sys.meta_path, IMPORTER), (sys.path_hooks, Place)):
         hooks[:] = [h for h in hooks if h is not ours]
     sys.path_importer_cache.clear()
@@ -329,6 +330,11 @@ def settle_in():
     signal.set_wakeup_fd(WAKE[1])
     DUE[0] = job_timers
     BEFORE.append(changes())
+
+
+def stay():
+    """What jobs leave behind stays: they start without a guard."""
+    restore_os()
 
 
 def child(fds, tty, run):

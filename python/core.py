@@ -14,6 +14,7 @@ sys.path[:] = [p for p in sys.path if p[:1] == '/']
 import errno
 import fcntl
 import os
+import posix
 import select
 import struct
 import time
@@ -88,7 +89,7 @@ class S:
     started = 0     # main: the second thread exists
     want = 0        # main: wants R back
     stop = 0        # reader: SHUTDOWN has come
-    leaving = 0     # main: in leave(), and guarded
+    leaving = 0     # main: in leave()
     heard = 0       # reader: when the parent was last heard
 
 
@@ -489,7 +490,7 @@ def captured(ev):
 
 
 def capture(fd, handle):
-    r, w = os.pipe()
+    r, w = posix.pipe()
     CAPTURED[handle] = high(r)
     os.dup2(w, fd)
     private(high(w), 1)     # so that it has no end, whatever a program closes; fd blocks like it
@@ -615,10 +616,13 @@ def on_ping(src, reply, kind, data):
 
 
 def later(module, table, handle):
-    """A handler that first loads its code, into this namespace: importing could wait for a lock."""
-    def load(*args):
+    """A function that first loads its code, into this namespace: importing could wait for a lock."""
+    def load(*args, **kw):
+        if module not in MODULES:
+            send(0, GET_MODULE, module.encode())
+            wait(lambda: module in MODULES)
         exec(compile(zlib.decompress(MODULES[module][2]), '<%s>' % module, 'exec'), globals())
-        table[handle](*args)
+        return table[handle](*args, **kw)
     table[handle] = load
 
 
@@ -896,42 +900,19 @@ def watch():
             GATE.acquire()
 
 
-def guarded():
-    """Have another process kill our group if it is still there in 900 ms."""
-    try:
-        pid = os.fork()
-    except OSError:
-        return
-    if pid:
-        S.leaving = 1
-        if ARMED:
-            fcntl.fcntl(ERR, fcntl.F_SETFL, ARMED[0])
-        return
-    try:
-        os.setsid()
-        for fd in range(256):
-            try:
-                os.close(fd)
-            except OSError:
-                pass
-        for i in range(45):
-            time.sleep(.02)
-            if os.getppid() != PID:
-                os._exit(0)
-        os.kill(-GROUP, 9)
-    finally:
-        os._exit(0)
-
-
 def leave():
     """Orderly end: what was registered to run at exit, the last output, then everything we started.
 
-    From here on it does not matter whether the parent waits.
+    From here on it does not matter whether the parent waits. SIGALRM ends what takes longer than a second.
     """
     S.idle = 0
     R.release()
     if LEAVE or 'atexit' in sys.modules:
-        guarded()
+        S.leaving = 1
+        if ARMED:
+            fcntl.fcntl(ERR, fcntl.F_SETFL, ARMED[0])
+        signal.signal(14, 0)
+        signal.alarm(1)
     start_watch()   # what is written must have a reader
     for fn in LEAVE:
         fn()
@@ -1351,10 +1332,13 @@ if os.getpgrp() != PID and not os.isatty(0):     # in another group a terminal's
 GROUP = os.getpgrp()
 ERR = high(2)
 private(ERR, 1)
-WAKE = os.pipe()
+WAKE = posix.pipe()
 for fd in WAKE:
     private(fd)
 FDS[WAKE[0]] = woken
 POLL.register(WAKE[0], POLLIN)
 UP = Stream(high(0), high(1))
+for n in dir(posix):    # pipe, fork, forkpty, execv, execve, system, popen, posix_spawn: what programs are started by
+    if n[:4] in 'pipe fork exec syst pope posi':
+        later('_mitogen_guard', os.__dict__, n)
 whole(lambda: (stdio(), arm(), start()))

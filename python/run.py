@@ -18,7 +18,7 @@ class Input(core.Stream):
         core.atomic(core.alone, self.open)
 
     def open(self):
-        r, w = os.pipe()
+        r, w = core.posix.pipe()    # no program is started
         core.Stream.__init__(self, None, core.high(w))
         os.close(w)
         os.dup2(r, 0)

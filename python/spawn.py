@@ -120,13 +120,13 @@ def execute(argv, env, tty, wait, warm, echo=0):
         # terminal's end sudo passes SIGHUP on, which would end the context alone, without its group.
         master, slave = os.openpty()
         fds = [master, slave]
-    in_r, in_w = os.pipe()
-    out_r, out_w = os.pipe()
+    in_r, in_w = posix.pipe()
+    out_r, out_w = posix.pipe()
     pair = _socket.socketpair(1, 1)
     err, err_w = [os.dup(s.fileno()) for s in pair]
     for s in pair:
         s.close()
-    failed_r, failed_w = os.pipe()
+    failed_r, failed_w = posix.pipe()
     fds += [in_r, in_w, out_r, out_w, err, err_w, failed_r, failed_w]
     if tty:
         import termios      # not everywhere
@@ -138,7 +138,7 @@ def execute(argv, env, tty, wait, warm, echo=0):
     for fd in fds:
         private(fd, 1)
     try:
-        pid = os.fork()
+        pid = posix.fork()
     except OSError:
         for fd in fds:
             os.close(fd)
@@ -159,6 +159,7 @@ def execute(argv, env, tty, wait, warm, echo=0):
                 full.update(env)
                 if warm:
                     reborn(failed_w)
+                os.execve = posix.execve    # which os.execvpe calls: what starts programs loads code first
                 os.execvpe(argv[0], argv, absolute(full))
             except:
                 os.write(failed_w, str(sys.exc_info()[1]).encode())
@@ -202,6 +203,13 @@ def program_signals():
             signal.signal(getattr(signal, name), signal.SIG_DFL)
 
 
+def restore_os():
+    """Give os its own functions back, for programs that may outlive this context."""
+    for name in dir(posix):
+        if getattr(getattr(os, name, 0), '__name__', 0) == 'load':
+            setattr(os, name, getattr(posix, name))
+
+
 def same_python(path):
     """Whether path, as far as it is given, is the interpreter that runs this: by its name, or one beside it that is a link to it."""
     here = sys.executable
@@ -211,6 +219,7 @@ def same_python(path):
 def reborn(failed):
     """Be what the boot command is once it has started: in a process that has run nothing but the runtime."""
     os.close(failed)        # as if it had executed something
+    restore_os()
     for name in ('SIGPIPE', 'SIGXFSZ'):     # as an interpreter does that starts
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)

@@ -301,6 +301,11 @@ func TestRunBringsModules(t *testing.T) {
 		if i == 0 {
 			f.expect(1, wire.LoadModule) // _mitogen_run
 		}
+		if p.Function == "command" { // starts a program
+			if g := f.expect(1, wire.LoadModule); !strings.HasPrefix(string(g.Payload), guardModule+"\x00") {
+				t.Errorf("got module %q, want %s", g.Payload[:20], guardModule)
+			}
+		}
 		f.reply(f.expect(1, wire.Call), wire.Data, encode(t, 0))
 		if err := <-done; err != nil {
 			t.Error(err)

@@ -165,7 +165,7 @@ func (c *Context) Say(text []byte) {
 
 // with names the modules that its hop passes on to c.
 func (c *Context) with() []any {
-	all := []any{forwardModule}
+	all := []any{forwardModule, guardModule}
 	for _, name := range c.brings {
 		all = append(all, name)
 	}
@@ -300,7 +300,7 @@ func (e *Engine) addLocked(parent *Context, l link, o ConnectOptions) *Context {
 		go e.run(c, starter, l.plan, o.SSH)
 	} else {
 		c.root, c.gate, c.sent = parent.root, &gate{}, make(chan struct{})
-		for _, name := range append([]string{forwardModule}, c.brings...) {
+		for _, name := range append([]string{forwardModule, guardModule}, c.brings...) {
 			c.modules[name] = true // its hop passes it on
 		}
 		e.converse(c, &l.plan)

@@ -222,8 +222,9 @@ func (f *fake) expect(dst wire.ContextID, h wire.Handle) wire.Frame {
 // connect returns the next CONNECT for a hop next to the engine, which comes behind the modules that a hop needs.
 func (f *fake) connect(hop wire.ContextID) wire.Frame {
 	f.t.Helper()
-	f.expect(hop, wire.LoadModule)
-	f.expect(hop, wire.LoadModule)
+	for range 3 {
+		f.expect(hop, wire.LoadModule)
+	}
 	g := f.next()
 	if strings.HasPrefix(string(g.Payload), askingModule+"\x00") { // it is to type a secret
 		g = f.next()

@@ -88,7 +88,7 @@ func (e *Engine) sendConnect(c *Context, plan connect.Plan, head []byte) error {
 	p := c.parent
 	p.pushing.Lock()
 	defer p.pushing.Unlock()
-	modules := append([]string{spawnModule, forwardModule}, c.brings...)
+	modules := append([]string{spawnModule, forwardModule, guardModule}, c.brings...)
 	if types(plan) {
 		modules = append(modules, askingModule)
 	}

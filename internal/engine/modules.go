@@ -23,13 +23,14 @@ const (
 	maxNames = 65536 // ever
 )
 
-// The runtime's own modules that contexts need to be hops, to take bundles and to have packages' files.
+// The runtime's own modules that contexts need to be hops, to take bundles, to have packages' files, and to start programs.
 const (
 	spawnModule   = "_mitogen_spawn"
 	askingModule  = "_mitogen_asking"
 	tunnelModule  = "_mitogen_tunnel"
 	forwardModule = "_mitogen_forward"
 	filesModule   = "_mitogen_files"
+	guardModule   = "_mitogen_guard"
 )
 
 // program is what is to be run in a context: a module that a call names, or a Program.
@@ -77,6 +78,11 @@ func (c *Context) prepare(ctx context.Context, p program) error {
 	}
 	if err := c.want(n); err != nil {
 		return err
+	}
+	if c.e.startsPrograms(p) {
+		if err := c.push(ctx, guardModule); err != nil {
+			return err
+		}
 	}
 	if n.Reads() { // before it is asked for
 		if err := c.push(ctx, filesModule); err != nil {
@@ -355,7 +361,7 @@ func (c *Context) answer(r request) {
 	for _, l := range lent {
 		e.forward.Lend(l.by, c.id, target, l.module)
 	}
-	m, given := e.forward.Asked(c.id, target, r.during, r.name)
+	m, given := c.asked(r, target)
 	e.mu.Lock()
 	c.count.Scan += time.Since(begun) - (c.count.Pack - packed)
 	if !given {
@@ -368,6 +374,14 @@ func (c *Context) answer(r request) {
 	c.pushing.Lock()
 	defer c.pushing.Unlock()
 	c.load(e.base, m) // the error is that c is gone
+}
+
+// asked returns the module that answers a GET_MODULE, nil where a bundle does, and whether there is one for this context.
+func (c *Context) asked(r request, target pysource.Target) (m *modules.Module, given bool) {
+	if r.name == guardModule { // a program waits for it, and for no bundle
+		return c.e.finder.Find(r.name), true
+	}
+	return c.e.forward.Asked(c.id, target, r.during, r.name)
 }
 
 // newFinder returns what looks modules up.

@@ -65,6 +65,11 @@ func (c *Context) run(ctx context.Context, p Program) (int, error) {
 			return 0, err
 		}
 	}
+	if needs.key == "" {
+		if err := c.pushGuard(ctx); err != nil {
+			return 0, err
+		}
+	}
 	restore, outErr := c.redirect(p.Stdout, p.Stderr)
 	defer restore()
 	args := append(append([]any(nil), p.Args...), p.Stdin != nil)

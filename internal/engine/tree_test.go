@@ -41,10 +41,12 @@ func TestChainWaitsForNothing(t *testing.T) {
 		if !strings.HasPrefix(string(g.Payload), "_mitogen_spawn\x00") {
 			t.Fatalf("module %q", g.Payload[:20])
 		}
-		if hop == 1 { // what takes bundles goes over this link once
-			g = f.expect(hop, wire.LoadModule)
-			if !strings.HasPrefix(string(g.Payload), "_mitogen_forward\x00") {
-				t.Fatalf("module %q", g.Payload[:20])
+		if hop == 1 { // what takes bundles, and what starts a guard, go over this link once
+			for _, name := range []string{forwardModule, guardModule} {
+				g = f.expect(hop, wire.LoadModule)
+				if !strings.HasPrefix(string(g.Payload), name+"\x00") {
+					t.Fatalf("got module %q, want %s", g.Payload[:20], name)
+				}
 			}
 		}
 		g = f.expect(hop, wire.Connect)

@@ -81,7 +81,11 @@ var stateNames = []string{"idle", "sleep", "loop", "locked", "stopped", "deaf", 
 
 func TestMain(m *testing.M) {
 	if target := os.Getenv(targetVar); target != "" {
-		engine(target)
+		if os.Getenv(kindVar) != "" {
+			killEngine(target)
+		} else {
+			engine(target)
+		}
 		return
 	}
 	flag.Parse()
@@ -155,19 +159,27 @@ func (r round) live(t *testing.T, l *lab.Lab, mark string) time.Duration {
 		t.Errorf("%v: %s", r, s)
 	}
 	begin := time.Now()
-	for {
-		left := marked(mark)
-		took := time.Since(begin)
-		if len(left) == 0 {
-			return took
-		}
-		if took > patience {
-			t.Errorf("%v: left behind:\n%s\nengine: %s", r, strings.Join(left, "\n"), stderr.Bytes())
-			killMarked(mark)
-			return took
+	if left := untilNone(func() []string { return marked(mark) }); len(left) > 0 {
+		t.Errorf("%v: left behind:\n%s\nengine: %s", r, strings.Join(left, "\n"), stderr.Bytes())
+		killMarked(mark)
+	}
+	return time.Since(begin)
+}
+
+// looks is the number of looks, 5 ms apart, at which something must be found to count as left behind. A machine that
+// stands still for some seconds takes patience, but no look.
+const looks = 200
+
+// untilNone calls find until it finds nothing, and returns what it found at last.
+func untilNone(find func() []string) (left []string) {
+	begin := time.Now()
+	for i := 0; i < looks || time.Since(begin) < patience; i++ {
+		if left = find(); len(left) == 0 {
+			return nil
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
+	return left
 }
 
 // marked describes the processes that have mark in their environment or arguments.
@@ -176,7 +188,9 @@ func marked(mark string) (found []string) {
 		status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 		args, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 		lines := strings.SplitN(string(status), "\n", 10)
-		found = append(found, fmt.Sprintf("%d %q %q", pid, lines[:min(len(lines), 8)], args))
+		call, _ := os.ReadFile(fmt.Sprintf("/proc/%d/syscall", pid))
+		place, _ := os.ReadFile(fmt.Sprintf("/proc/%d/wchan", pid))
+		found = append(found, fmt.Sprintf("%d %q %q, in system call %s, %s", pid, lines[:min(len(lines), 8)], args, bytes.TrimSpace(call), place))
 	}
 	return found
 }

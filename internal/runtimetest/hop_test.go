@@ -204,7 +204,7 @@ func TestConnectFails(t *testing.T) {
 			l.connect(first, id, plan{"argv": "x"}).failsTo("exec", nil)
 		}),
 		hopTest("no process to be had", func(t *testing.T, l *link) {
-			l.call("rt:execute", "import os\nold = os.fork\ndef fork():\n  os.fork = old\n  raise OSError(11, 'no more processes')\nos.fork = fork").value()
+			l.call("rt:execute", "import posix\nold = posix.fork\ndef fork():\n  posix.fork = old\n  raise OSError(11, 'no more processes')\nposix.fork = fork").value()
 			id := l.newID()
 			l.connect(first, id, l.plan(first, id, l.py)).failsTo("exec", nil, "no more processes")
 		}),

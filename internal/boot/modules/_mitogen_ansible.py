@@ -486,6 +486,7 @@ def see_the_end():
    fcntl.fcntl(ERR,fcntl.F_SETFL,ARMED[0])
 def settle_in():
  see_the_end()
+ stay()
  for hooks,ours in((sys.meta_path,IMPORTER),(sys.path_hooks,Place)):
   hooks[:]=[h for h in hooks if h is not ours]
  sys.path_importer_cache.clear()
@@ -493,6 +494,8 @@ def settle_in():
  signal.set_wakeup_fd(WAKE[1])
  DUE[0]=job_timers
  BEFORE.append(changes())
+def stay():
+ restore_os()
 def child(fds,tty,run):
  code=1
  try:

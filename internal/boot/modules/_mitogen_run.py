@@ -8,7 +8,7 @@ class Input(core.Stream):
   self.eof=self.done=0
   core.atomic(core.alone,self.open)
  def open(self):
-  r,w=os.pipe()
+  r,w=core.posix.pipe()
   core.Stream.__init__(self,None,core.high(w))
   os.close(w)
   os.dup2(r,0)

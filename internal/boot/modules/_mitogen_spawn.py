@@ -85,13 +85,13 @@ def execute(argv,env,tty,wait,warm,echo=0):
  if tty:
   master,slave=os.openpty()
   fds=[master,slave]
- in_r,in_w=os.pipe()
- out_r,out_w=os.pipe()
+ in_r,in_w=posix.pipe()
+ out_r,out_w=posix.pipe()
  pair=_socket.socketpair(1,1)
  err,err_w=[os.dup(s.fileno())for s in pair]
  for s in pair:
   s.close()
- failed_r,failed_w=os.pipe()
+ failed_r,failed_w=posix.pipe()
  fds+=[in_r,in_w,out_r,out_w,err,err_w,failed_r,failed_w]
  if tty:
   import termios
@@ -103,7 +103,7 @@ def execute(argv,env,tty,wait,warm,echo=0):
  for fd in fds:
   private(fd,1)
  try:
-  pid=os.fork()
+  pid=posix.fork()
  except OSError:
   for fd in fds:
    os.close(fd)
@@ -124,6 +124,7 @@ def execute(argv,env,tty,wait,warm,echo=0):
     full.update(env)
     if warm:
      reborn(failed_w)
+    os.execve=posix.execve
     os.execvpe(argv[0],argv,absolute(full))
    except:
     os.write(failed_w,str(sys.exc_info()[1]).encode())
@@ -158,11 +159,16 @@ def program_signals():
  for name in('SIGPIPE','SIGXFSZ','SIGINT'):
   if hasattr(signal,name):
    signal.signal(getattr(signal,name),signal.SIG_DFL)
+def restore_os():
+ for name in dir(posix):
+  if getattr(getattr(os,name,0),'__name__',0)=='load':
+   setattr(os,name,getattr(posix,name))
 def same_python(path):
  here=sys.executable
  return not path or path==here or os.path.dirname(path)==os.path.dirname(here)and os.path.realpath(path)==os.path.realpath(here)
 def reborn(failed):
  os.close(failed)
+ restore_os()
  for name in('SIGPIPE','SIGXFSZ'):
   if hasattr(signal,name):
    signal.signal(getattr(signal,name),signal.SIG_IGN)

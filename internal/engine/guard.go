@@ -1,0 +1,31 @@
+package engine
+
+import (
+	"context"
+	"regexp"
+)
+
+// starting matches source that is likely to start programs.
+var starting = regexp.MustCompile(`subprocess|multiprocessing|pexpect|popen|\b(fork|forkpty|system|spawn\w*|exec[lv]\w*|posix_spawnp?)\(`)
+
+// startsPrograms says whether p is likely to start programs: then what a context needs before the first goes along. A context that starts one
+// all the same asks for that, which is a round trip.
+func (e *Engine) startsPrograms(p program) bool {
+	switch {
+	case p.Name == "subprocess":
+		return true
+	case p.Text != nil:
+		return starting.Match(p.Text)
+	case p.Main != "":
+		return starting.Match(e.finder.Find(p.Main).Source)
+	default:
+		return starting.Match(e.finder.Find(p.Name).Source)
+	}
+}
+
+// pushGuard sends what c needs before its first program, if c hasn't got it.
+func (c *Context) pushGuard(ctx context.Context) error {
+	c.pushing.Lock()
+	defer c.pushing.Unlock()
+	return c.push(ctx, guardModule)
+}
