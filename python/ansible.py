@@ -323,6 +323,7 @@ def settle_in():
     """Become a context that runs jobs and nothing else: it asks nobody for modules, and sees its parent's end for itself."""
     see_the_end()
     stay()
+    dumpable(0)
     for hooks, ours in ((sys.meta_path, IMPORTER), (sys.path_hooks, Place)):
         hooks[:] = [h for h in hooks if h is not ours]
     sys.path_importer_cache.clear()
@@ -343,6 +344,7 @@ def child(fds, tty, run):
     try:
         try:
             os.setsid()
+            dumpable(1)
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -115,6 +115,7 @@ def execute(argv, env, tty, wait, warm, echo=0):
     if warm and not CORE:
         source = zlib.decompress(IMAGE)
         CORE.extend((source, compile(source, '<mitogen>', 'exec')))
+        dumpable(0)     # no copy may write into what the next one is made of
     if tty:
         # Before err, so that err closes first if this process is killed (Linux lets the last file go first, since 4.3): at a
         # terminal's end sudo passes SIGHUP on, which would end the context alone, without its group.
@@ -182,6 +183,19 @@ def execute(argv, env, tty, wait, warm, echo=0):
     return pid, in_w, out_r, err, master, slave, why
 
 
+def dumpable(yes):
+    """Whether the account's other processes may read and write the memory of this one: an administrator's may. Linux alone, and CPython
+    with ctypes, of which this takes what costs nothing to import."""
+    if S.calls and not PY3 or not IMPORTER.local('_ctypes', None):
+        return      # Python 2 can't import while another thread does; nothing may be asked for here
+    try:
+        import _ctypes
+        prctl = _ctypes.dlsym(_ctypes.dlopen(None, 0), 'prctl')
+        _ctypes.call_function(prctl, (4, yes, 0, 0, 0))
+    except Exception:
+        pass
+
+
 def close_others():
     """Close all files but the three that programs know."""
     try:
@@ -219,7 +233,10 @@ def same_python(path):
 def reborn(failed):
     """Be what the boot command is once it has started: in a process that has run nothing but the runtime."""
     os.close(failed)        # as if it had executed something
+    dumpable(1)
     restore_os()
+    for c in CHILDREN.values():
+        c.forget()
     for name in ('SIGPIPE', 'SIGXFSZ'):     # as an interpreter does that starts
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
@@ -284,6 +301,14 @@ class Child(Stream):
         self.launched = self.started = 0
         CHILDREN[id] = ROUTES[id] = self
         QUEUE.append(self)
+        if [1 for prompt in plan.get('prompts', ()) if prompt[1]]:
+            dumpable(0)
+
+    def forget(self):
+        """Keep no more of the plan than is needed of a context that is up: no secret, wherever it is."""
+        self.plan = dict([(k, self.plan.get(k)) for k in ('name', 'near', 'wait', 'dialogue')])
+        self.plan.update({'prompts': (), 'argv': ['']})
+        self.screen = self.typing = EMPTY
 
     def launch(self):
         self.launched = 1
@@ -573,6 +598,7 @@ class Child(Stream):
                 self.plan['name'], src, auth))
         if handle == HELLO and src == self.id and not self.up:
             self.up = 1
+            self.forget()
             after(0, start_some)
         if dst == ME:
             return self.mine(src, auth, handle, reply, kind, raw[28:-2])
@@ -626,6 +652,7 @@ class Child(Stream):
             return
         if not self.launched:
             self.gone = what
+            self.forget()
             QUEUE.remove(self)
             return self.report()
         if self in HELD_BACK:
@@ -633,6 +660,7 @@ class Child(Stream):
         self.drain()
         self.said(why)
         self.gone = what
+        self.forget()
         STREAMS.remove(self)
         for fd in (self.w, self.r, self.tty):
             if fd in FDS:
@@ -784,6 +812,7 @@ def load_asking():
 def said_to(child, data):
     """What our parent says in a dialogue."""
     if child and child.launched and child.listens():
+        dumpable(0)
         if child.plan['dialogue'] == 'questions':       # of an ssh, whose terminal is its own
             os.write(child.tty, data)
         else:

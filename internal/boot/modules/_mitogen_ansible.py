@@ -487,6 +487,7 @@ def see_the_end():
 def settle_in():
  see_the_end()
  stay()
+ dumpable(0)
  for hooks,ours in((sys.meta_path,IMPORTER),(sys.path_hooks,Place)):
   hooks[:]=[h for h in hooks if h is not ours]
  sys.path_importer_cache.clear()
@@ -501,6 +502,7 @@ def child(fds,tty,run):
  try:
   try:
    os.setsid()
+   dumpable(1)
    signal.set_wakeup_fd(-1)
    signal.signal(signal.SIGCHLD,signal.SIG_DFL)
    signal.signal(signal.SIGINT,signal.default_int_handler)

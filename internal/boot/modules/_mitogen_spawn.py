@@ -82,6 +82,7 @@ def execute(argv,env,tty,wait,warm,echo=0):
  if warm and not CORE:
   source=zlib.decompress(IMAGE)
   CORE.extend((source,compile(source,'<mitogen>','exec')))
+  dumpable(0)
  if tty:
   master,slave=os.openpty()
   fds=[master,slave]
@@ -144,6 +145,15 @@ def execute(argv,env,tty,wait,warm,echo=0):
   if fd is not None:
    private(fd)
  return pid,in_w,out_r,err,master,slave,why
+def dumpable(yes):
+ if S.calls and not PY3 or not IMPORTER.local('_ctypes',None):
+  return
+ try:
+  import _ctypes
+  prctl=_ctypes.dlsym(_ctypes.dlopen(None,0),'prctl')
+  _ctypes.call_function(prctl,(4,yes,0,0,0))
+ except Exception:
+  pass
 def close_others():
  try:
   fds=[int(fd)for fd in os.listdir('/proc/self/fd')]
@@ -168,7 +178,10 @@ def same_python(path):
  return not path or path==here or os.path.dirname(path)==os.path.dirname(here)and os.path.realpath(path)==os.path.realpath(here)
 def reborn(failed):
  os.close(failed)
+ dumpable(1)
  restore_os()
+ for c in CHILDREN.values():
+  c.forget()
  for name in('SIGPIPE','SIGXFSZ'):
   if hasattr(signal,name):
    signal.signal(getattr(signal,name),signal.SIG_IGN)
@@ -223,6 +236,12 @@ class Child(Stream):
   self.launched=self.started=0
   CHILDREN[id]=ROUTES[id]=self
   QUEUE.append(self)
+  if[1 for prompt in plan.get('prompts',())if prompt[1]]:
+   dumpable(0)
+ def forget(self):
+  self.plan=dict([(k,self.plan.get(k))for k in('name','near','wait','dialogue')])
+  self.plan.update({'prompts':(),'argv':['']})
+  self.screen=self.typing=EMPTY
  def launch(self):
   self.launched=1
   self.heard=self.spoke=now()
@@ -464,6 +483,7 @@ class Child(Stream):
    return self.offend('dropped a frame from %s that claims to be from %d for %d'%(self.plan['name'],src,auth))
   if handle==HELLO and src==self.id and not self.up:
    self.up=1
+   self.forget()
    after(0,start_some)
   if dst==ME:
    return self.mine(src,auth,handle,reply,kind,raw[28:-2])
@@ -505,6 +525,7 @@ class Child(Stream):
    return
   if not self.launched:
    self.gone=what
+   self.forget()
    QUEUE.remove(self)
    return self.report()
   if self in HELD_BACK:
@@ -512,6 +533,7 @@ class Child(Stream):
   self.drain()
   self.said(why)
   self.gone=what
+  self.forget()
   STREAMS.remove(self)
   for fd in(self.w,self.r,self.tty):
    if fd in FDS:
@@ -642,6 +664,7 @@ def load_asking():
  exec(compile(zlib.decompress(MODULES['_mitogen_asking'][2]),'<_mitogen_asking>','exec'),globals())
 def said_to(child,data):
  if child and child.launched and child.listens():
+  dumpable(0)
   if child.plan['dialogue']=='questions':
    os.write(child.tty,data)
   else:
