@@ -178,6 +178,31 @@ def expected(name):
                 return 1
 
 
+def lending(wait):
+    """wait, with the lock of all imports lent to others meanwhile. What looks for a module is called under that lock, and the reader may
+    have to collect garbage: some of importlib's takes the lock."""
+    imp = sys.modules['_imp']
+
+    def lend(ready):
+        n = 0
+        try:
+            while imp.lock_held():
+                imp.release_lock()
+                n += 1
+        except RuntimeError:
+            pass    # it is another thread's, or was
+        try:
+            wait(ready)
+        finally:
+            for i in range(n):
+                imp.acquire_lock()
+    return lend
+
+
+if '_imp' in sys.modules:   # from 3.3 on; before, all of an import has one lock
+    wait = lending(wait)
+
+
 def bring(name):
     """Take in what has come; wait for what may still bring name, if there is one."""
     install()

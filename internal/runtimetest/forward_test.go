@@ -206,6 +206,21 @@ func TestBundles(t *testing.T) {
 			equal(t, "x", p.value(), int64(3))
 			equal(t, "asked", l.questions(), []string{})
 		}),
+		forwardTest("an import that waits lends the lock of all imports", func(t *testing.T, l *link) {
+			l.lacks(first, "lent", "lent")
+			b := single("lent", "x = 3")
+			p := l.executing(first, "import sys, threading\nm, imp, got = sys.modules['_mitogen'], sys.modules.get('_imp'), []\n"+
+				"def f():\n  import lent\n  got.append(lent.x)\nm.of_test = t, got = threading.Thread(target=f), got\nt.start()\n"+
+				"def waits(f):\n  return f and (f.f_code.co_name == 'bring' or waits(f.f_back))\n"+
+				"while imp and not [f for f in list(sys._current_frames().values()) if waits(f)]: pass\n"+
+				"if imp:\n  imp.acquire_lock()\n  imp.release_lock()\nresult = 'free'")
+			equal(t, "lock", p.value(), any("free"))
+			l.coming(first, 1, b)
+			l.whole(first, b)
+			p = l.executing(first, "import sys\nm = sys.modules['_mitogen']\nm.of_test[0].join()\nresult = m.of_test[1][0]")
+			equal(t, "x", p.value(), int64(3))
+			equal(t, "asked", l.questions(), []string{})
+		}),
 		forwardTest("an answer without it", func(t *testing.T, l *link) {
 			l.serve("late", "x = 4")
 			l.lacks(first, "late", "late")

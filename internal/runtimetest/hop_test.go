@@ -287,6 +287,9 @@ func TestDialogue(t *testing.T) {
 	})
 }
 
+// alone is how many processes there are without a child: the first context and its guard.
+const alone = 2
+
 func TestLost(t *testing.T) {
 	on(t, []test{
 		hopTest("ends", func(t *testing.T, l *link) {
@@ -316,7 +319,7 @@ func TestLost(t *testing.T) {
 			l.isLost(a, "ended with status -9")
 			l.isLost(b, fmt.Sprintf("hop%d is gone", a))
 			l.isLost(c, fmt.Sprintf("hop%d is gone", a))
-			eventually(t, "they are gone", func() bool { return len(marked(l.tag)) == 1 })
+			eventually(t, "they are gone", func() bool { return len(marked(l.tag)) == alone })
 		}),
 		hopTest("far below", func(t *testing.T, l *link) {
 			a := l.child(first, l.py)
@@ -330,14 +333,14 @@ func TestLost(t *testing.T) {
 			id := l.child(first, l.py)
 			l.callAt(id, "rt:execute", "import os, subprocess\nsubprocess.Popen(['sleep', '1000'])\nos._exit(0)")
 			l.isLost(id, "ended with status 0")
-			eventually(t, "the process is gone", func() bool { return len(marked(l.tag)) == 1 })
+			eventually(t, "the process is gone", func() bool { return len(marked(l.tag)) == alone })
 		}),
 		hopTest("KILL", func(t *testing.T, l *link) {
 			id := l.child(first, l.py)
 			l.callAt(id, "rt:execute", "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nwhile 1: pass")
 			l.send(wire.Frame{Dst: first, Handle: wire.Kill, Payload: wire.AppendU32(nil, wire.ContextID(99))})
 			l.kill(first, id)
-			eventually(t, "the process is gone", func() bool { return len(marked(l.tag)) == 1 })
+			eventually(t, "the process is gone", func() bool { return len(marked(l.tag)) == alone })
 		}),
 		hopTest("KILL before it is up", func(t *testing.T, l *link) {
 			id := l.newID()

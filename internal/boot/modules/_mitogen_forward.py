@@ -132,6 +132,24 @@ def expected(name):
   for n in names:
    if(name+'.').startswith(n+'.')or n.startswith(name+'.'):
     return 1
+def lending(wait):
+ imp=sys.modules['_imp']
+ def lend(ready):
+  n=0
+  try:
+   while imp.lock_held():
+    imp.release_lock()
+    n+=1
+  except RuntimeError:
+   pass
+  try:
+   wait(ready)
+  finally:
+   for i in range(n):
+    imp.acquire_lock()
+ return lend
+if'_imp'in sys.modules:
+ wait=lending(wait)
 def bring(name):
  install()
  if name is None or os.getpid()!=PID:
