@@ -526,7 +526,7 @@ class Child(Stream):
             self.end('repeated')
         else:
             self.answered[hash(answer)] = 1
-            os.write(self.tty, answer + '\n'.encode())
+            tell(self.tty, answer + '\n'.encode())
 
     def is_asking(self):
         """Whether the program waits for an answer now; else it is looked at again later."""
@@ -572,10 +572,7 @@ class Child(Stream):
         fd = self.tty
         if self.plan.get('dialogue') == 'stdin':
             fd = self.w
-        try:
-            os.write(fd, data)
-        except OSError:
-            pass        # it has ended, which is reported
+        tell(fd, data)
 
     def listens(self):
         """Whether it takes answers: until its interpreter is there, or, if that isn't waited for, until it is up."""
@@ -814,9 +811,17 @@ def said_to(child, data):
     if child and child.launched and child.listens():
         dumpable(0)
         if child.plan['dialogue'] == 'questions':       # of an ssh, whose terminal is its own
-            os.write(child.tty, data)
+            tell(child.tty, data)
         else:
             child.type(data)
+
+
+def tell(fd, data):
+    """Write to a program, which may have ended: that is reported."""
+    try:
+        os.write(fd, data)
+    except OSError:
+        pass
 
 
 def processors():

@@ -254,6 +254,19 @@ func TestDialogue(t *testing.T) {
 			_, p := run(l, "echo 'not allowed' >/dev/tty; exit 6", prompt("password:", "hush"))
 			p.failsTo("exit", int64(6), "not allowed")
 		}),
+		hopTest("has ended when it is answered", func(t *testing.T, l *link) {
+			for _, kind := range []string{"questions", "terminal", "stdin"} {
+				id := l.newID()
+				p := l.plan(first, id, l.py)
+				p["argv"], p["tty"], p["dialogue"] = []string{"sleep", "1000"}, true, kind
+				c := l.connect(first, id, p)
+				l.call("rt:execute", fmt.Sprintf("import os, _mitogen as m\nc = m.CHILDREN[%d]\nr, w = os.pipe()\nos.close(r)\n"+
+					"before = c.tty, c.w, c.is_asking\nc.tty, c.w, c.is_asking = w, w, lambda: 1\n"+
+					"try:\n  m.said_to(c, 'x'.encode())\nfinally:\n  c.tty, c.w, c.is_asking = before\nos.close(w)", id)).value()
+				l.send(wire.Frame{Dst: first, Handle: wire.Kill, Payload: wire.AppendU32(nil, id)})
+				c.failsTo("killed", int64(-1)) // SIGHUP, of its terminal
+			}
+		}),
 		hopTest("what is said afterwards", func(t *testing.T, l *link) {
 			id, _ := run(l, "", prompt("password:", nil))
 			l.arrives(id)

@@ -423,7 +423,7 @@ class Child(Stream):
    self.end('repeated')
   else:
    self.answered[hash(answer)]=1
-   os.write(self.tty,answer+'\n'.encode())
+   tell(self.tty,answer+'\n'.encode())
  def is_asking(self):
   if'asking'not in globals():
    load_asking()
@@ -464,10 +464,7 @@ class Child(Stream):
   fd=self.tty
   if self.plan.get('dialogue')=='stdin':
    fd=self.w
-  try:
-   os.write(fd,data)
-  except OSError:
-   pass
+  tell(fd,data)
  def listens(self):
   return not self.gone and not self.up and(not self.started or self.plan.get('dialogue')in('questions','ask'))
  def late(self):
@@ -666,9 +663,14 @@ def said_to(child,data):
  if child and child.launched and child.listens():
   dumpable(0)
   if child.plan['dialogue']=='questions':
-   os.write(child.tty,data)
+   tell(child.tty,data)
   else:
    child.type(data)
+def tell(fd,data):
+ try:
+  os.write(fd,data)
+ except OSError:
+  pass
 def processors():
  try:
   return max(1,os.sysconf('SC_NPROCESSORS_ONLN'))
