@@ -82,7 +82,7 @@ func (d *directory) openLinked(name string) (fs.File, bool) {
 		return nil, false
 	}
 	if st, err := os.Stat(d.Place(first)); err == nil && st.Mode().IsRegular() && !below {
-		f, err := os.Open(d.Place(first))
+		f, err := os.OpenFile(d.Place(first), readOnly, 0)
 		return f, err == nil
 	}
 	root, err := d.linked(first)
@@ -92,7 +92,7 @@ func (d *directory) openLinked(name string) (fs.File, bool) {
 	if !below {
 		rest = "."
 	}
-	f, err := root.Open(filepath.FromSlash(rest))
+	f, err := root.OpenFile(filepath.FromSlash(rest), readOnly, 0)
 	return f, err == nil
 }
 

@@ -95,7 +95,11 @@ func (p Pass) regular(t *tree, dir string) (all []string) {
 		if i < len(dir) && dir[i] != '/' {
 			continue
 		}
-		if items, err := t.list(dir[:i], p.n); err == nil && items["__init__"].source {
+		items, err := t.list(dir[:i], p.n)
+		if err == nil && items == nil { // nor is there anything below it
+			break
+		}
+		if err == nil && items["__init__"].source {
 			all = append(all, strings.ReplaceAll(dir[:i], "/", "."))
 		}
 	}

@@ -1,6 +1,7 @@
 package modules
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"slices"
@@ -20,6 +21,7 @@ type roomed struct {
 	mu     sync.Mutex // protects following
 	linked *confine.Room
 	links  []string // whose ends linked can open
+	ended  bool
 }
 
 func newRoomed(d *directory) (*roomed, error) {
@@ -39,11 +41,16 @@ func (r *roomed) Open(name string) (fs.File, error) {
 	if st, failed := os.Lstat(r.Place(first)); failed != nil || st.Mode()&fs.ModeSymlink == 0 {
 		return nil, err
 	}
-	room, failed := r.roomOf(first)
-	if failed != nil {
-		return nil, err
+	for {
+		room, failed := r.roomOf(first)
+		if failed != nil {
+			return nil, err
+		}
+		f, err := r.openIn(room, name)
+		if !errors.Is(err, confine.ErrClosed) { // else another link got its own meanwhile
+			return f, err
+		}
 	}
-	return r.openIn(room, name)
 }
 
 func (r *roomed) openIn(room *confine.Room, name string) (f fs.File, err error) {
@@ -57,6 +64,9 @@ func (r *roomed) openIn(room *confine.Room, name string) (f fs.File, err error) 
 func (r *roomed) roomOf(first string) (*confine.Room, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.ended {
+		return nil, confine.ErrClosed
+	}
 	if slices.Contains(r.links, first) {
 		return r.linked, nil
 	}
@@ -81,6 +91,7 @@ func (r *roomed) Close() error {
 	r.room.Close()
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.ended = true
 	if r.linked != nil {
 		r.linked.Close()
 	}

@@ -22,6 +22,8 @@ type tree struct {
 	dirs  map[string]*listing
 	files map[string]*file
 	tops  map[string][]string // top-level modules of distributions
+
+	missing int // of dirs, those that weren't there
 }
 
 func newTree(e Entry) *tree {
@@ -37,6 +39,7 @@ type listing struct {
 	stamp   stamp
 	items   map[string]item
 	err     error
+	missing bool // it wasn't there once, and is remembered; protected by tree.mu
 }
 
 // file is a module, read. Its mutex is held while it is.
@@ -73,7 +76,7 @@ func (t *tree) list(dir string, n uint64) (map[string]item, error) {
 	l := t.dirs[dir]
 	if l == nil {
 		l = &listing{}
-		t.dirs[dir] = l
+		t.dirs[strings.Clone(dir)] = l // which may be a part of a long name
 	}
 	t.mu.Unlock()
 	l.mu.Lock()
@@ -91,10 +94,33 @@ func (t *tree) list(dir string, n uint64) (map[string]item, error) {
 		l.stamp = newStamp(st)
 		l.items, l.err = t.read(dir)
 	}
+	if l.items == nil {
+		t.forget(dir, l)
+	}
 	if absent(l.err) {
 		l.err = nil
 	}
 	return l.items, l.err
+}
+
+// Of directories that aren't there so many are remembered, of names that are so long: contexts ask
+// for names without end.
+const (
+	maxMissing     = 4096
+	maxMissingName = 256 // bytes
+)
+
+// forget forgets a directory that isn't there, if it has to.
+func (t *tree) forget(dir string, l *listing) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !l.missing && len(dir) <= maxMissingName && t.missing < maxMissing {
+		l.missing = true
+		t.missing++
+	}
+	if !l.missing && t.dirs[dir] == l {
+		delete(t.dirs, dir)
+	}
 }
 
 // read lists a directory.
