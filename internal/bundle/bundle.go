@@ -35,7 +35,7 @@ type Bundle struct {
 	items []*item // a Book's, one for each name
 
 	once   sync.Once
-	byName map[string]*item // of the modules, for Holds
+	byName map[string]bool // for Holds
 }
 
 // Modules returns the names of the modules, without files and negative answers.
@@ -58,22 +58,17 @@ func (b *Bundle) Each(do func(name string, size int, file bool)) {
 	}
 }
 
-// Holds returns the letter of a module in b, and whether it is one of the user's own. A negative
-// answer is no module.
-func (b *Bundle) Holds(name string) (letter byte, own, ok bool) {
+// Holds reports whether b has a module or file of that name. A negative answer doesn't count.
+func (b *Bundle) Holds(name string) bool {
 	b.once.Do(func() {
-		b.byName = map[string]*item{}
+		b.byName = map[string]bool{}
 		for i, it := range b.items {
 			if it.letter != modules.Missing {
-				b.byName[b.Names[i]] = it
+				b.byName[b.Names[i]] = true
 			}
 		}
 	})
-	it := b.byName[name]
-	if it == nil {
-		return 0, false, false
-	}
-	return it.letter, it.pkg == "", true
+	return b.byName[name]
 }
 
 // Files tells whether files of packages are among the members, besides modules.

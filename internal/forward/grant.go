@@ -1,6 +1,7 @@
 package forward
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 	"sync"
@@ -35,10 +36,8 @@ type grant struct {
 func (g *grant) call(c *closure.Closure) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for _, known := range g.recent {
-		if known == c {
-			return
-		}
+	if slices.Contains(g.recent, c) {
+		return
 	}
 	if len(g.recent) == maxRecent {
 		g.condense()
@@ -154,7 +153,7 @@ func (g *grant) sent(name string) bool {
 		return true
 	}
 	for _, b := range g.bundles {
-		if _, _, ok := b.Holds(name); ok {
+		if b.Holds(name) {
 			return true
 		}
 	}
@@ -239,14 +238,14 @@ func (r reader) Reads() bool { return r.someCode(closure.Reads) }
 // path does.
 func (r reader) Quotes(text string) bool {
 	return r.someCode(func(m *modules.Module) bool {
-		for rest := string(m.Source); ; {
-			i := strings.Index(rest, text)
+		for rest := m.Source; ; {
+			i := bytes.Index(rest, []byte(text))
 			if i < 0 {
 				return false
 			}
 			end := rest[i+len(text):]
-			if i > 0 && strings.ContainsRune(`"'/`, rune(rest[i-1])) && end != "" &&
-				strings.ContainsRune(`"'`, rune(end[0])) {
+			if i > 0 && strings.IndexByte(`"'/`, rest[i-1]) >= 0 && len(end) > 0 &&
+				strings.IndexByte(`"'`, end[0]) >= 0 {
 				return true
 			}
 			rest = end

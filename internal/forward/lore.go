@@ -31,7 +31,7 @@ func (l *lore) try(program, name string) bool {
 	defer l.mu.Unlock()
 	if _, known := slices.BinarySearch(l.names[program], name); known ||
 		l.tries[program] >= maxLearned ||
-		len(l.tries) >= maxPrograms {
+		l.tries[program] == 0 && len(l.tries) >= maxPrograms {
 		return false
 	}
 	if l.tries == nil {

@@ -179,6 +179,7 @@ func (k *killing) run(t *testing.T) (victim string) {
 	k.tell("engine: %v", sig)
 	cmd.Process.Signal(sig)
 	k.gone(t, "at last", func() []string { return marked(k.mark) })
+	killMarked(k.mark) // what is left keeps the pipe open
 	<-ended
 	if s := k.stderr.String(); strings.Contains(s, "panic") || strings.Contains(s, "DATA RACE") || strings.Contains(s, "Traceback") {
 		t.Errorf("%v: %s", k, s)
