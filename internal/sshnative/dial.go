@@ -157,7 +157,9 @@ func (d *dialer) client(ctx context.Context, c *config, dial dialFunc, depth int
 		}
 		return nil, err
 	}
-	d.opt.SSH = connect.SSHOptions{}
+	if depth == 0 { // jumps come first, and leave them
+		d.opt.SSH = connect.SSHOptions{}
+	}
 	*a = login{} // which the library keeps: with it the secrets and the configuration
 	d.closers = append(d.closers, client)
 	return client, nil
