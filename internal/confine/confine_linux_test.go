@@ -217,7 +217,10 @@ func without() {
 	if err == nil {
 		err = r.Do(func() { called = true })
 	}
-	fmt.Println(Look().Landlock, Look().Missing != "", err, called)
+	unused, _ := NewRoom("/no/such/place")
+	unused.Close()
+	_, stdin := os.Stdin.Stat() // no other file was closed
+	fmt.Println(Look().Landlock, Look().Missing != "", err, called, stdin)
 }
 
 // A kernel that has no Landlock is no reason not to work.
@@ -228,7 +231,7 @@ func TestWithout(t *testing.T) {
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), asProcess+"=without")
 	out, err := cmd.CombinedOutput()
-	if want := "0 true <nil> true\n"; err != nil || string(out) != want {
+	if want := "0 true <nil> true <nil>\n"; err != nil || string(out) != want {
 		t.Errorf("got %q, %v, want %q", out, err, want)
 	}
 }

@@ -64,7 +64,9 @@ func (r *Room) Close() {
 	r.end.Do(func() {
 		close(r.ended)
 		r.start.Do(func() { // there was no Do
-			r.rules.close()
+			if !r.free { // a free room has no rules, and their number would be another file's
+				r.rules.close()
+			}
 			r.err = ErrClosed
 		})
 	})
