@@ -313,10 +313,10 @@ func (s *Server) begin(c *session, m *message) error {
 		return err
 	}
 	c.context = ctx
-	if m.Options.hasSecrets() || c.hasSecrets || c.canAsk {
+	u := s.used[ctx]
+	if m.Options.hasSecrets() || u == nil && (c.hasSecrets || c.canAsk) {
 		go s.forget(ctx)
 	}
-	u := s.used[ctx]
 	if u == nil {
 		u = &use{}
 		s.used[ctx] = u

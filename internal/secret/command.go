@@ -101,25 +101,39 @@ func (c *command) execute(ctx context.Context, p Place) (Secret, error) {
 		"MITOGEN_SECRET_HOST="+p.Host, "MITOGEN_SECRET_USER="+p.User, "MITOGEN_SECRET_KEY="+p.Key)
 	said := &tail{}
 	cmd.Stderr = said
-	out, err := cmd.StdoutPipe()
+	out, in, err := os.Pipe()
 	if err != nil {
 		return fail(err)
 	}
-	var startErr error
-	Unlimited(func() { startErr = cmd.Start() })
-	if startErr != nil {
-		return fail(startErr)
+	defer out.Close()
+	cmd.Stdout = in
+	Unlimited(func() { err = cmd.Start() })
+	in.Close()
+	if err != nil {
+		return fail(err)
 	}
-	s, readErr := ReadLine(out)
-	io.CopyN(io.Discard, out, maxRest)
-	out.Close()
-	if err := cmd.Wait(); err != nil {
+	line := make(chan lineRead, 1)
+	go func() {
+		s, err := ReadLine(out)
+		line <- lineRead{s, err}
+		io.CopyN(io.Discard, out, maxRest)
+		out.Close()
+	}()
+	err = cmd.Wait()
+	out.SetReadDeadline(time.Now().Add(waitDelay))
+	l := <-line
+	switch {
+	case err != nil && !errors.Is(err, exec.ErrWaitDelay):
 		return fail(said.explain(err))
+	case l.err != nil:
+		return fail(l.err)
 	}
-	if readErr != nil {
-		return fail(readErr)
-	}
-	return s, nil
+	return l.secret, nil
+}
+
+type lineRead struct {
+	secret Secret
+	err    error
 }
 
 // tail keeps the last words of a process.

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -131,5 +133,29 @@ func TestCommandGivenUp(t *testing.T) {
 	}
 	if got := <-second; got != "word<nil>" {
 		t.Errorf("the other question got %q, want the word", got)
+	}
+}
+
+// A program that leaves another one behind, which keeps its output open, is not waited for.
+func TestCommandLeavesAProgram(t *testing.T) {
+	for name, script := range map[string]string{
+		"output":       "echo pw; sleep 1000 & echo $! >%s",
+		"its messages": "echo pw; sleep 1000 >/dev/null & echo $! >%s",
+	} {
+		t.Run(name, func(t *testing.T) {
+			pid := filepath.Join(t.TempDir(), "pid")
+			defer func() {
+				b, _ := os.ReadFile(pid)
+				if n, err := strconv.Atoi(strings.TrimSpace(string(b))); err == nil {
+					syscall.Kill(n, syscall.SIGKILL)
+				}
+			}()
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			s, err := Command([]string{"sh", "-c", fmt.Sprintf(script, pid)})(ctx, Place{Kind: Password})
+			if err != nil || s != "pw" {
+				t.Errorf("got %q, %v, want the secret", string(s), err)
+			}
+		})
 	}
 }

@@ -2,6 +2,8 @@ package secret
 
 import (
 	"runtime"
+	"sync/atomic"
+	"time"
 	"unsafe"
 )
 
@@ -24,9 +26,16 @@ func Hold(b []byte) Secret {
 	return Secret(unsafe.String(&own[0], len(b)))
 }
 
-// Wiped has the garbage collector wipe, soon, what nothing refers to any more. It doesn't wait.
+// wiping says that a collection is to come.
+var wiping atomic.Bool
+
+// Wiped has the garbage collector wipe, within a second, what nothing refers to any more. It doesn't
+// wait.
 func Wiped() {
-	go func() {
-		runtime.GC() // finds what is left, and has it wiped
-	}()
+	if !wiping.Swap(true) {
+		time.AfterFunc(time.Second, func() {
+			wiping.Store(false)
+			runtime.GC() // finds what is left, and has it wiped
+		})
+	}
 }
