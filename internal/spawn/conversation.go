@@ -1,7 +1,6 @@
 package spawn
 
 import (
-	"bytes"
 	"path"
 	"time"
 
@@ -47,7 +46,11 @@ func (c *conversation) hear(b []byte) {
 // reply answers the question on the last line, if the program waits for it, or sees to it that it
 // is answered later.
 func (c *conversation) reply() {
-	if !c.Asked() || c.p.settled() {
+	if c.p.settled() {
+		c.drop()
+		return
+	}
+	if !c.Asked() {
 		return
 	}
 	switch c.state() {
@@ -96,7 +99,7 @@ func (c *conversation) answer() {
 		c.p.Fail(problem)
 		return
 	}
-	line := append(bytes.Clone(text), '\n')
+	line := append(append(make([]byte, 0, len(text)+1), text...), '\n') // in one place
 	defer clear(line)
 	c.p.tty.master.SetWriteDeadline(time.Now().Add(5 * time.Second))
 	c.p.tty.master.Write(line)
@@ -106,8 +109,12 @@ func (c *conversation) answer() {
 func (c *conversation) forget() {
 	if c.TryLock() {
 		defer c.Unlock()
-		c.Dialogue.prompts, c.Dialogue.needles, c.Dialogue.seen = nil, nil, nil
+		c.drop()
 	}
+}
+
+func (c *conversation) drop() {
+	c.Dialogue.prompts, c.Dialogue.needles, c.Dialogue.seen = nil, nil, nil
 }
 
 // settled tells whether nothing is to be typed any more.

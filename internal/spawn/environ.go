@@ -48,6 +48,8 @@ func absolute(env []string) []string {
 		}
 		env[i] = name + "=" + strings.Join(kept, string(filepath.ListSeparator))
 	}
-	env = slices.DeleteFunc(env, func(entry string) bool { return entry == "" })
+	env = slices.DeleteFunc(env, func(entry string) bool {
+		return entry == "" || strings.HasPrefix(entry, "PYTHONSAFEPATH=")
+	})
 	return append(env, "PYTHONSAFEPATH=1")
 }

@@ -125,6 +125,9 @@ func children(pid int) ([]int, error) {
 		if errors.Is(err, fs.ErrNotExist) { // the kernel has been built without
 			return searchChildren(pid)
 		}
+		if err != nil && !errors.Is(err, syscall.ESRCH) { // the thread has ended
+			return nil, err
+		}
 		for _, word := range strings.Fields(string(b)) {
 			if child, err := strconv.Atoi(word); err == nil {
 				all = append(all, child)
@@ -147,8 +150,11 @@ func searchChildren(pid int) ([]int, error) {
 			continue
 		}
 		stat, err := os.ReadFile("/proc/" + e.Name() + "/stat")
-		if err != nil {
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) { // it has ended
 			continue
+		}
+		if err != nil {
+			return nil, err
 		}
 		rest := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
 		if len(rest) > 1 && string(rest[1]) == strconv.Itoa(pid) {
