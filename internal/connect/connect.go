@@ -6,6 +6,7 @@
 package connect
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"slices"
@@ -209,8 +210,8 @@ func (h Hop) Plan(boot []string, opt Options, here bool) (Plan, error) {
 	if err != nil {
 		return Plan{}, fmt.Errorf("plan hop %s: %w", h, err)
 	}
-	for _, q := range p.Prompts {
-		if err := CheckAnswer(string(q.Answer)); err != nil {
+	for _, a := range p.Answers() {
+		if err := CheckAnswer(string(a)); err != nil {
 			return Plan{}, fmt.Errorf("plan hop %s: %w", h, err)
 		}
 	}
@@ -218,11 +219,22 @@ func (h Hop) Plan(boot []string, opt Options, here bool) (Plan, error) {
 	return p, nil
 }
 
+// Answers returns the plan's different answers, which must not be changed.
+func (p Plan) Answers() (all [][]byte) {
+	for _, q := range p.Prompts {
+		same := func(a []byte) bool { return bytes.Equal(a, q.Answer) }
+		if q.Answer != nil && !slices.ContainsFunc(all, same) {
+			all = append(all, q.Answer)
+		}
+	}
+	return all
+}
+
 // Mask returns a Mask of the plan's answers.
 func (p Plan) Mask() *Mask {
 	m := &Mask{}
-	for _, q := range p.Prompts {
-		m.Add(string(q.Answer))
+	for _, a := range p.Answers() {
+		m.Add(string(a))
 	}
 	return m
 }

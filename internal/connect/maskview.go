@@ -90,9 +90,15 @@ func unescapeRunes(s string) (string, int) {
 
 // uncleaned reads what Clean writes, which leaves backslashes as they are.
 func uncleaned(s string) (string, int) {
-	for prefix, n := range map[string]int{`\x`: 2, `\u`: 4} {
-		if r, ok := digits(s, prefix, n, 16); ok {
-			return string(rune(r)), len(prefix) + n
+	if !strings.HasPrefix(s, `\`) {
+		return "", 0
+	}
+	for _, form := range [...]struct {
+		prefix string
+		digits int
+	}{{`\x`, 2}, {`\u`, 4}, {`\U`, 8}} {
+		if r, ok := digits(s, form.prefix, form.digits, 16); ok {
+			return string(rune(r)), len(form.prefix) + form.digits
 		}
 	}
 	return "", 0

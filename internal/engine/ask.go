@@ -224,22 +224,34 @@ func (e *Engine) converse(c *Context, plan *connect.Plan) {
 	}
 	e.jobs.Go(func() {
 		defer cancel()
+		go c.untilStarted(ctx, cancel)
 		for {
 			select {
 			case <-asked:
 				e.reply(c, a)
-			case <-c.ready:
-				return
-			case <-c.done:
+			case <-ctx.Done():
 				return
 			}
 		}
 	})
 }
 
+// untilStarted calls cancel when c is up or gone: then nothing is asked about its start any more.
+func (c *Context) untilStarted(ctx context.Context, cancel func()) {
+	select {
+	case <-c.ready:
+	case <-c.done:
+	case <-ctx.Done():
+	}
+	cancel()
+}
+
 // reply answers what a hop's program asks.
 func (e *Engine) reply(c *Context, a *asker) {
 	answer, err := a.ask()
+	if a.ctx.Err() != nil {
+		return // it isn't asked any more
+	}
 	if err == nil {
 		err = connect.CheckAnswer(answer)
 	}
@@ -247,5 +259,5 @@ func (e *Engine) reply(c *Context, a *asker) {
 		e.lose(c, failure(c, a.amend(connect.Failure{What: connect.WhatUnanswered})), true)
 		return
 	}
-	c.Say([]byte(answer + "\n"))
+	c.say([]byte(answer + "\n"))
 }

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"sync"
@@ -89,7 +90,11 @@ func (a *auditor) before(ev Event) error {
 	if a == nil {
 		return nil
 	}
-	a.note(ev)
+	if !a.note(ev) {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		return cmp.Or(a.err, ErrClosed)
+	}
 	return a.flush()
 }
 
@@ -154,11 +159,10 @@ func (a *auditor) close() error {
 	if a == nil {
 		return nil
 	}
-	err := a.flush()
 	a.mu.Lock()
-	defer a.mu.Unlock()
 	a.closed = true
-	return err
+	a.mu.Unlock()
+	return a.flush()
 }
 
 // stop ends everything that would have to be told.

@@ -99,11 +99,12 @@ func (c *Context) auditBegin(
 // called once it is over.
 func (e *Engine) auditExec(
 	h connect.Hop,
-	name string,
+	plan connect.Plan,
+	ssh connect.SSHOptions,
 	cmd Command,
 ) (told func(status int, err error), err error) {
-	c := &Context{e: e, name: name, hop: h}
-	if err := e.auditConnect(c, connect.Plan{}, connect.SSHOptions{}); err != nil {
+	c := &Context{e: e, name: plan.Name, hop: h}
+	if err := e.auditConnect(c, plan, ssh); err != nil {
 		return nil, err
 	}
 	return c.auditBegin(EventExec, cmd.Args[0])

@@ -38,7 +38,7 @@ type account struct {
 func (a *account) charge(n int, now time.Time) bool {
 	passed := min(max(0, now.Sub(a.when)), maxOffences/forgiven*time.Second) // since the zero time, and by a clock that was set
 	a.units = max(0, a.units-int(passed*forgiven/time.Second)) + n
-	a.when = now
+	a.when = now.Add(-(passed % (time.Second / forgiven))) // what is less than a unit counts later
 	return a.units >= maxOffences
 }
 
@@ -108,8 +108,10 @@ func (e *Engine) takeAfterLocked() []func() {
 // wait.
 func (c *Context) relayedLocked(src *Context, waiting, size int) {
 	root := c.root
-	if root.relayed == nil || waiting < floodLimit/4 {
+	if root.relayed == nil {
 		root.relayed = map[wire.ContextID]int{}
+	} else if waiting < floodLimit/4 {
+		clear(root.relayed)
 	}
 	root.relayed[src.id] += size
 }

@@ -252,6 +252,13 @@ func TestAccount(t *testing.T) {
 			t.Fatal("100 offences a second end a context")
 		}
 	}
+	a = account{}
+	for range 20_000 * 90 { // of 20,000 a second half are forgiven
+		now = now.Add(time.Second / 20_000)
+		if a.charge(lateness, now) {
+			t.Fatal("20,000 late frames a second end a context within 90 s")
+		}
+	}
 	n := 1
 	for a = (account{}); !a.charge(offence, now); n++ {
 	}

@@ -154,8 +154,13 @@ func (c *Context) Begun(ctx context.Context) {
 
 // Say answers in the dialogue of a context that is being started by StartPlan.
 func (c *Context) Say(text []byte) {
+	c.e.mask.Add(strings.TrimRight(string(text), "\r\n"))
+	c.say(text)
+}
+
+// say is Say for what is hidden already, or may be shown.
+func (c *Context) say(text []byte) {
 	e := c.e
-	e.mask.Add(strings.TrimRight(string(text), "\r\n"))
 	e.mu.Lock()
 	if c.err == nil && !c.up && c.parent != nil && c.parent.err == nil {
 		e.putLocked(c.parent, &wire.Frame{Dst: c.parent.id, Handle: wire.Connect, Kind: wire.Item, Secret: true, Payload: append(wire.AppendConnect(nil, c.id, nil), text...)})

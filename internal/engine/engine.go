@@ -92,6 +92,7 @@ type Engine struct {
 	proxy    proxy.Server
 	refused  refusals
 	auditor  *auditor        // nil: nothing is told
+	starters sync.Map        // whether modules are likely to start programs, by name: see startsPrograms
 	mask     connect.Mask    // of the secrets of its connects
 	base     context.Context // ended by Close
 	stop     context.CancelFunc

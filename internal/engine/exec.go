@@ -44,7 +44,7 @@ func (e *Engine) Exec(ctx context.Context, target string, o ConnectOptions, cmd 
 	if plan.Wait { // its stdin is a terminal: not for bytes
 		return 0, false, nil
 	}
-	told, err := e.auditExec(hops[0], plan.Name, cmd)
+	told, err := e.auditExec(hops[0], plan, o.SSH, cmd)
 	if err != nil {
 		return 0, true, err
 	}

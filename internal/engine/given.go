@@ -51,10 +51,14 @@ func (c *Context) gaveModuleLocked(m *modules.Module) {
 	c.tellLocked(EventModule, Event{Name: m.Name, Bytes: int64(m.Size)})
 }
 
-// gaveFileLocked notes a file, or a directory's names. The log has each once.
+// gaveFileLocked notes a file, or a directory's names. Each is told once, however often a context
+// asks for it.
 func (c *Context) gaveFileLocked(name string, size int64) {
+	if _, known := c.given[name]; known {
+		return
+	}
 	c.tellLocked(EventFile, Event{Name: name, Bytes: size})
-	if _, known := c.given[name]; known || len(c.given) >= maxGiven {
+	if len(c.given) >= maxGiven {
 		return
 	}
 	if c.given == nil {
@@ -110,7 +114,7 @@ type lent struct {
 	module string
 }
 
-// maxLent bounds such calls whose modules haven't been asked for.
+// maxLent bounds such calls since a module was last asked for; the last ones are kept.
 const maxLent = 256
 
 // lendLocked notes a CALL that passes from another context to c: c may then have the called module,
@@ -118,7 +122,11 @@ const maxLent = 256
 func (c *Context) lendLocked(by *Context, f *wire.Frame) {
 	module, _, ok := strings.Cut(string(f.Payload[:min(len(f.Payload), modules.MaxName+1)]), ":")
 	l := lent{by.id, module}
-	if ok && len(c.lent) < maxLent && !slices.Contains(c.lent, l) {
-		c.lent = append(c.lent, l)
+	if !ok || slices.Contains(c.lent, l) {
+		return
 	}
+	if len(c.lent) == maxLent {
+		c.lent = slices.Delete(c.lent, 0, 1)
+	}
+	c.lent = append(c.lent, l)
 }

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"regexp"
 )
@@ -16,11 +17,14 @@ func (e *Engine) startsPrograms(p program) bool {
 		return true
 	case p.Text != nil:
 		return starting.Match(p.Text)
-	case p.Main != "":
-		return starting.Match(e.finder.Find(p.Main).Source)
-	default:
-		return starting.Match(e.finder.Find(p.Name).Source)
 	}
+	name := cmp.Or(p.Main, p.Name)
+	if known, ok := e.starters.Load(name); ok {
+		return known.(bool)
+	}
+	likely := starting.Match(e.finder.Find(name).Source)
+	e.starters.Store(name, likely)
+	return likely
 }
 
 // pushGuard sends what c needs before its first program, if c hasn't got it.

@@ -15,8 +15,8 @@ import (
 
 // conceal has a plan's answers, and the secrets of its ssh, hidden.
 func (e *Engine) conceal(plan connect.Plan, ssh connect.SSHOptions) {
-	for _, q := range plan.Prompts {
-		e.mask.Add(unsafe.String(unsafe.SliceData(q.Answer), len(q.Answer))) // no copy
+	for _, a := range plan.Answers() {
+		e.mask.Add(unsafe.String(unsafe.SliceData(a), len(a))) // no copy
 	}
 	e.mask.Add(string(ssh.Password))
 	e.mask.Add(string(ssh.Passphrase))

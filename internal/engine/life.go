@@ -134,7 +134,7 @@ func (e *Engine) loseLocked(c *Context, err error, kill bool) {
 // goneLocked is the end of c as the tree sees it. The router has dropped it; what it was asked is answered next.
 func (e *Engine) goneLocked(c *Context, why string) {
 	if c.err == nil {
-		c.err = e.reasonLocked(c, e.mask.Hide(why))
+		c.err = e.reasonLocked(c, why)
 	}
 	delete(e.contexts, c.id)
 	if e.shared[c.key] == c {
@@ -196,12 +196,25 @@ func (e *Engine) reasonLocked(c *Context, why string) error {
 			return p.err
 		}
 	}
-	why, text, _ := strings.Cut(why, "\n")
 	if c.ending {
 		return ErrClosed
 	}
-	return &LostError{Context: c.name, Hop: c.name, Why: oneLine(why),
-		Text: connect.Clean(text[max(0, len(text)-connect.TextLimit):])}
+	l := &LostError{Context: c.name, Hop: c.name}
+	l.Why, l.Text = e.reported(why)
+	return l
+}
+
+// reported makes of what a hop says of a loss the reason, its first line, and the last lines of the
+// connection. A secret may stand in both, so lines are told apart behind the mask, which gets no
+// more than it can read quickly.
+func (e *Engine) reported(said string) (why, text string) {
+	why, _, _ = strings.Cut(e.mask.Hide(said[:min(len(said), connect.TextLimit-1)]), "\n")
+	from := max(0, len(said)-connect.TextLimit)
+	text = e.mask.Hide(said[from:])
+	if from <= strings.IndexByte(said+"\n", '\n') {
+		_, text, _ = strings.Cut(text, "\n")
+	}
+	return oneLine(why), connect.Clean(text)
 }
 
 // Close gives c up. It ends when no context is behind it any more; Close then returns once it is gone.

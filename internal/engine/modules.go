@@ -310,13 +310,13 @@ func (c *Context) serve() {
 		c.requests[0] = request{}
 		c.requests = c.requests[1:]
 		e.unlock()
-		begun := time.Now()
 		if full := c.root.stream.Full(); full != nil {
 			select {
 			case <-full:
 			case <-c.done:
 			}
 		}
+		begun := time.Now()
 		e.introduce(c)
 		switch r.handle {
 		case wire.GetFile:

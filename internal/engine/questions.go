@@ -92,14 +92,7 @@ func (s *screen) clear() (text string, whole bool) {
 func (c *Context) answerQuestions(s *screen, a *askpass.Answerer, answers askpass.Func, hop string) {
 	ctx, cancel := context.WithCancel(c.e.base)
 	defer cancel()
-	go func() {
-		select {
-		case <-c.ready:
-		case <-c.done:
-		case <-ctx.Done():
-		}
-		cancel()
-	}()
+	go c.untilStarted(ctx, cancel)
 	var quiet <-chan time.Time
 	for {
 		select {
@@ -119,7 +112,7 @@ func (c *Context) answerQuestions(s *screen, a *askpass.Answerer, answers askpas
 			if c.Err() != nil {
 				return // the question has ended ssh, which would send an empty answer to its server
 			}
-			c.Say([]byte(answer + "\n"))
+			c.say([]byte(answer + "\n"))
 			quiet = nil
 		case <-ctx.Done():
 			return

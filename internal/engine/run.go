@@ -293,8 +293,6 @@ func (n *noise) take(b []byte) {
 	up := n.c.up
 	if up {
 		n.c.noteLocked("foreign bytes skipped", slog.Int("bytes", len(b)), slog.String("text", fmt.Sprintf("%+q", b[:min(len(b), 200)])))
-	}
-	if up {
 		n.e.offendLocked(n.c, oddity)
 	}
 	n.e.unlock()

@@ -13,6 +13,8 @@ var greedy = map[string][3]string{
 	"none":         {"(", "N", "t"},
 	"small ints":   {"(", "K\x01", "t"},
 	"ints":         {"(", "J\x01\x02\x03\x04", "t"},
+	"two bytes":    {"(", "M\x01\x02", "t"},
+	"decimals":     {"(", "I1234\n", "t"},
 	"longs":        {"(", "\x8a\x09\x01\x02\x03\x04\x05\x06\x07\x08\x7f", "t"},
 	"minus longs":  {"(", "\x8a\x09\x01\x02\x03\x04\x05\x06\x07\x08\xff", "t"},
 	"short longs":  {"(", "\x8a\x01\x7f", "t"},

@@ -22,7 +22,7 @@ var ops = [256]func(*decoder){
 	opFalse:        func(d *decoder) { d.push(false) },
 	opInt:          (*decoder).decimal,
 	opInt1:         func(d *decoder) { d.push(int64(d.byte())) },
-	opInt2:         func(d *decoder) { d.push(int64(d.uint(2))) },
+	opInt2:         func(d *decoder) { d.spend(numberSize); d.push(int64(d.uint(2))) },
 	opInt4:         (*decoder).int4,
 	opLong1:        func(d *decoder) { d.long(int(d.byte())) },
 	opLong4:        func(d *decoder) { d.long(d.uint(4)) },
@@ -90,6 +90,7 @@ func (d *decoder) decimal() {
 		d.fail(errors.New("not an integer of 64 bits"))
 		return
 	}
+	d.spend(numberSize)
 	d.push(n)
 }
 

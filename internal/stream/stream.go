@@ -352,7 +352,8 @@ func (s *Stream) wakeWriter() {
 func (s *Stream) nextLocked() []byte {
 	b := s.spare[:0]
 	if s.secret {
-		b = make([]byte, 0, s.queued) // which never grows, and so leaves no copy
+		most := len(s.urgent) + len(s.small) + batch + wire.HeaderSize + wire.MaxPayload + wire.TrailerSize
+		b = make([]byte, 0, min(s.queued, most)) // which never grows, and so leaves no copy
 	}
 	b = append(b, s.urgent...)
 	if s.secret {

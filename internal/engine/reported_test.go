@@ -1,0 +1,46 @@
+package engine
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/mitogen-go/mitogen/internal/connect"
+)
+
+// The reason of a loss stays, however long what its connection said is, and has no secret.
+func TestReasonOfALoss(t *testing.T) {
+	e, _ := fakeEngine(t, Options{})
+	e.mask.Add("hunter2-become")
+	long := strings.Repeat("line\n", 2*connect.TextLimit/5)
+	for _, said := range []string{
+		"exit: hunter2-become", "exit: hunter2-become\nlast line hunter2-become\n",
+		"exit: hunter2-become\n" + long + "last line hunter2-become\n",
+	} {
+		why, text := e.reported(said)
+		if !strings.HasPrefix(why, "exit: ") || strings.Contains(why+text, "hunter2") {
+			t.Errorf("%d bytes: why %q, text %q", len(said), why, text)
+		}
+		if strings.Contains(said, "last") != strings.Contains(text, "last line") || len(text) > connect.TextLimit {
+			t.Errorf("%d bytes: text %q", len(said), text)
+		}
+	}
+}
+
+// What a person says to a question of yes or no is no secret.
+func TestNoIsNoSecret(t *testing.T) {
+	e, fakes := fakeEngine(t, Options{})
+	c, _ := connected(t, e, fakes)
+	c.say([]byte("no\n"))
+	if got := e.mask.Hide("no route to host"); got != "no route to host" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// After Close nothing happens that would have to be told.
+func TestAuditAfterClose(t *testing.T) {
+	a := newAuditor(func(Event) error { return nil }, func(error) {})
+	a.close()
+	if err := a.before(Event{Kind: EventExec}); err == nil {
+		t.Error("got no error, want one")
+	}
+}
