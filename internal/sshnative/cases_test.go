@@ -185,7 +185,7 @@ var diffCases = []diffCase{
 	{name: "jump", config: jumpConfig("ProxyJump y")},
 	{name: "jump, refused", config: jumpConfig("ProxyJump y", "IdentityFile none"), refused: true},
 	{name: "jump that has no password", config: []string{"ProxyJump y", noKey, "Host y", "HostName 127.0.0.1", "Port {port:rsa}", noKey}, known: allKnown, set: password, refused: true},
-	{name: "jump by key, the last host by password", config: []string{"ProxyJump y", noKey, "Host y", "HostName 127.0.0.1", "Port {port:rsa}"}, known: allKnown, set: password},
+	{name: "jump by key, the last host by password", config: []string{"ProxyJump y", noKey, "Host y", "HostName 127.0.0.1", "Port {port:rsa}", "IdentityFile {dir}/id-ed25519"}, known: allKnown, set: password},
 	{name: "jumps, the second has its own", config: []string{"ProxyJump y,z", "Host y", "HostName 127.0.0.1", "Port {port:rsa}", "Host z", "HostName 127.0.0.1", "Port {port:good}", "ProxyJump w", "Host w", "HostName 127.0.0.1", "Port {port:two}"}, known: allKnown},
 	{name: "jumps, the first has its own", config: []string{"ProxyJump y,z", "Host y", "HostName 127.0.0.1", "Port {port:rsa}", "ProxyJump w", "Host z", "HostName 127.0.0.1", "Port {port:good}", "Host w", "HostName 127.0.0.1", "Port {port:oldname}"}, known: allKnown},
 	{name: "jump that forwards nothing", config: []string{"ProxyJump y", "Host y", "HostName 127.0.0.1", "Port {port:noforward}"}, known: allKnown, refused: true},
