@@ -19,6 +19,7 @@ import (
 
 	"github.com/mitogen-go/mitogen/internal/engine"
 	"github.com/mitogen-go/mitogen/internal/jsonvalue"
+	"github.com/mitogen-go/mitogen/internal/ownfile"
 )
 
 // ErrUnsafe is the error of a file that another user could change or read, or that isn't a plain
@@ -64,8 +65,7 @@ const (
 // Open opens the file called name for appending, or makes it, readable by its owner alone. It tells
 // that command begins.
 func Open(name, command string) (*Log, error) {
-	const flags = os.O_WRONLY | os.O_APPEND | os.O_CREATE | syscall.O_NOFOLLOW | syscall.O_NONBLOCK
-	f, err := os.OpenFile(name, flags, 0o600)
+	f, err := ownfile.Append(name, 0o600)
 	if err == nil {
 		err = safe(f)
 	}

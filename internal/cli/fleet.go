@@ -16,6 +16,7 @@ import (
 
 	"github.com/mitogen-go/mitogen"
 	"github.com/mitogen-go/mitogen/internal/inventory"
+	"github.com/mitogen-go/mitogen/internal/ownfile"
 	"github.com/mitogen-go/mitogen/internal/printable"
 )
 
@@ -486,7 +487,7 @@ func (f *fleet) writeProfile() error {
 		f.s.ui.write(f.s.ui.err, b)
 		return nil
 	}
-	file, err := createFile(name, 0o666)
+	file, err := ownfile.Create(name, 0o666)
 	if err == nil {
 		_, err = file.Write(b)
 		err = errors.Join(err, file.Close())

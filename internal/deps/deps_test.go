@@ -48,14 +48,15 @@ internal/sshconf:
 internal/proxy:        internal/peer
 internal/sshnative:    internal/connect internal/sshconf internal/secret
 internal/engine:       internal/wire internal/pickle internal/connect internal/sshconf internal/route internal/boot internal/pysource internal/modules internal/bundle internal/forward internal/stream internal/spawn internal/askpass internal/proxy internal/sshmux internal/sshnative internal/secret
-internal/audit:        internal/jsonvalue internal/engine
+internal/ownfile:
+internal/audit:        internal/jsonvalue internal/ownfile internal/engine
 internal/jsonline:
 internal/ansible:      internal/pickle internal/wire internal/boot internal/connect internal/jsonline internal/engine
 internal/daemon:       internal/pickle internal/boot internal/connect internal/sshconf internal/jsonvalue internal/modules internal/peer internal/askpass internal/engine internal/jsonline internal/ansible internal/secret
 .:                     internal/wire internal/pickle internal/connect internal/askpass internal/engine internal/daemon internal/secret
 internal/inventory:    internal/connect internal/secret
 internal/demo:         . internal/printable
-internal/cli:          . internal/printable internal/confine internal/audit internal/ansible internal/connect internal/jsonvalue internal/askpass internal/daemon internal/modules internal/inventory internal/demo internal/secret
+internal/cli:          . internal/ownfile internal/printable internal/confine internal/audit internal/ansible internal/connect internal/jsonvalue internal/askpass internal/daemon internal/modules internal/inventory internal/demo internal/secret
 internal/packages:
 cmd/mitogen:           . internal/cli
 
