@@ -89,6 +89,7 @@ tidy:
 verify: ## the modules that are used are those that go.sum names
 	go mod verify
 	go mod verify -modfile=tools/lint.mod
+	go mod verify -modfile=tools/vuln.mod
 
 vuln: ## look for known vulnerabilities, or say that their database can't be reached; VULN=must fails then
 	@scripts/vuln.sh

@@ -21,9 +21,12 @@ func (o *options) addAudit(f *pflag.FlagSet) {
 	)
 }
 
+// auditFile returns where the audit log is; "": there is none.
+func (o *options) auditFile() string { return cmp.Or(o.audit, os.Getenv("MITOGEN_AUDIT")) }
+
 // auditor opens the audit log of a command and returns what tells it of events; nil: there is none.
 func (s *state) auditor() (func(mitogen.Event) error, error) {
-	name := cmp.Or(s.opt.audit, os.Getenv("MITOGEN_AUDIT"))
+	name := s.opt.auditFile()
 	if name == "" {
 		return nil, nil
 	}

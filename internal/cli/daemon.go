@@ -132,8 +132,8 @@ func (o *options) viaDaemon() (*mitogen.Daemon, error) {
 	}
 	c := o.client(nil)
 	c.Command = []string{exe, "daemon", "--socket", c.Socket, "--quiet"}
-	if o.audit != "" {
-		name, err := filepath.Abs(o.audit)
+	if name := o.auditFile(); name != "" { // which a daemon would look for in its own directory
+		name, err := filepath.Abs(name)
 		if err != nil {
 			return nil, err
 		}

@@ -208,8 +208,11 @@ func readFD(what string, fd int) (mitogen.Secret, error) {
 	}
 	defer f.Close()
 	s, err := secret.ReadLine(f)
+	if path := (*os.PathError)(nil); errors.As(err, &path) {
+		err = path.Err
+	}
 	if err != nil {
-		return "", usagef("%s: read file descriptor %d: %w", what, fd, errors.Unwrap(err))
+		return "", usagef("%s: read file descriptor %d: %w", what, fd, err)
 	}
 	return s, nil
 }

@@ -176,8 +176,7 @@ func completePasswordOf(cmd *cobra.Command, _ []string, typed string) ([]string,
 			words = append(words, before+hop+"=")
 		}
 	}
-	words = slices.DeleteFunc(words, func(w string) bool { return !strings.HasPrefix(w, typed) })
-	return words, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+	return completions("", typed, words), cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 }
 
 // optionsAt returns the flags' options for one of the ways to a target: the password of ssh is for the

@@ -50,7 +50,7 @@ func Name(s string) string {
 
 // isWord tells whether s can be told from what stands around it.
 func isWord(s string) bool {
-	if s == "" || s[0] == '"' || reserved[strings.TrimSuffix(s, ":")] || Line(s) != s {
+	if s == "" || s[0] == '"' || Reserved(s+":") || Line(s) != s {
 		return false
 	}
 	return !strings.ContainsFunc(s, unicode.IsSpace)
