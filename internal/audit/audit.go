@@ -40,8 +40,9 @@ type Line struct {
 	Time    string  `json:"time"` // RFC 3339, UTC
 	Event   string  `json:"event"`
 	PID     int     `json:"pid"`               // of the process that writes the log
-	ID      uint32  `json:"id,omitempty"`      // of the context in that process
-	Parent  *uint32 `json:"parent,omitempty"`  // of the context before it; 0: the process
+	Engine  uint32  `json:"engine,omitempty"`  // its number in that process
+	ID      uint32  `json:"id,omitempty"`      // of the context in that engine
+	Parent  *uint32 `json:"parent,omitempty"`  // of the context before it; 0: the engine
 	Context string  `json:"context,omitempty"` // target up to the context
 	Method  string  `json:"method,omitempty"`
 	Host    string  `json:"host,omitempty"`
@@ -127,6 +128,7 @@ func (l *Log) Tell(ev engine.Event) error {
 	line := &Line{
 		Time:    stamp(ev.Time),
 		Event:   string(ev.Kind),
+		Engine:  ev.Engine,
 		ID:      uint32(ev.ID),
 		Context: ev.Context,
 		Method:  ev.Method,

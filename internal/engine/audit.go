@@ -36,6 +36,7 @@ const (
 type Event struct {
 	Time    time.Time
 	Kind    EventKind
+	Engine  uint32         // number of the engine in this process: 1 is the first one that is audited
 	ID      wire.ContextID // 0: there is no context
 	Parent  wire.ContextID // of what started it or made its connection; 0: the engine
 	Context string         // the context's name: the target up to it
@@ -63,6 +64,7 @@ var ErrAudit = errors.New("audit")
 
 // auditor hands events to Options.Audit, one after another, in their order. A nil one does nothing.
 type auditor struct {
+	number  uint32            // static; of the engine
 	tell    func(Event) error // static
 	failed  func(error)       // static; called once, when an event could not be told
 	calls   atomic.Uint64
@@ -81,8 +83,11 @@ func newAuditor(tell func(Event) error, failed func(error)) *auditor {
 	if tell == nil {
 		return nil
 	}
-	return &auditor{tell: tell, failed: failed}
+	return &auditor{number: auditors.Add(1), tell: tell, failed: failed}
 }
+
+// auditors counts the engines of this process that are audited.
+var auditors atomic.Uint32
 
 // before tells of what is about to happen, which must not be done if there is an error. It may
 // block.
@@ -114,6 +119,7 @@ func (a *auditor) add(ev Event) {
 // note queues ev, unless telling has failed.
 func (a *auditor) note(ev Event) bool {
 	ev.Time = time.Now()
+	ev.Engine = a.number
 	texts := []*string{&ev.Context, &ev.Method, &ev.Host, &ev.User, &ev.Name, &ev.Outcome}
 	for _, s := range texts {
 		*s = connect.CleanLine(*s)

@@ -79,6 +79,24 @@ func TestAuditTellsInOrder(t *testing.T) {
 }
 
 // What can't be told doesn't happen, and ends what is there: whichever event it is.
+// Each engine of a process has a number of its own.
+func TestAuditNumbersEngines(t *testing.T) {
+	numbers := map[uint32]bool{}
+	for range 2 {
+		a := &listener{}
+		e, fakes := fakeEngine(t, Options{Audit: a.tell})
+		connected(t, e, fakes)
+		a.mu.Lock()
+		for _, ev := range a.all {
+			numbers[ev.Engine] = true
+		}
+		a.mu.Unlock()
+	}
+	if len(numbers) != 2 || numbers[0] {
+		t.Errorf("got numbers %v, want two, without 0", numbers)
+	}
+}
+
 func TestAuditFails(t *testing.T) {
 	for n := 1; n <= 4; n++ {
 		a := &listener{refuse: n}
