@@ -141,8 +141,7 @@ func (s *logSink) write(
 	if err := h.Handle(ctx, r); err != nil {
 		return err
 	}
-	for line := range strings.Lines(strings.TrimRight(traceback, "\r\n")) {
-		line = strings.ReplaceAll(strings.TrimRight(line, "\r\n"), "\t", "    ")
+	for line := range linesOf(traceback) {
 		s.record.WriteString("    " + prefix + printable.Line(line) + "\n")
 	}
 	_, err := s.ui.write(s.ui.err, s.record.Bytes())

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"iter"
 	"strings"
 
 	"github.com/mitogen-go/mitogen/internal/jsonvalue"
@@ -51,8 +52,7 @@ const headline = "Traceback (most recent call last):"
 // quote appends the lines of a text from a target: each behind its name, or, for a name of "",
 // indented, so that none can be taken for a line of this program.
 func (p *page) quote(name, text string) *page {
-	for line := range strings.Lines(strings.TrimRight(text, "\r\n")) {
-		line = strings.ReplaceAll(strings.TrimRight(line, "\r\n"), "\t", "    ")
+	for line := range linesOf(text) {
 		switch {
 		case name != "":
 			p.add("%s: ", printable.Name(name))
@@ -62,6 +62,18 @@ func (p *page) quote(name, text string) *page {
 		p.add("%s", line).end()
 	}
 	return p
+}
+
+// linesOf yields the lines of a text, without their ends, and with blanks for tabs.
+func linesOf(text string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for line := range strings.Lines(strings.TrimRight(text, "\r\n")) {
+			line = strings.ReplaceAll(strings.TrimRight(line, "\r\n"), "\t", "    ")
+			if !yield(line) {
+				return
+			}
+		}
+	}
 }
 
 // print writes the page, all at once.

@@ -24,6 +24,14 @@ from ansible.plugins.callback import CallbackBase
 
 PLACE = None    # the program that unpacks this puts place.py here
 
+LINE = ('%(host)-26s : logins=%(logins)-4d round_trips=%(round_trips)-6d modules=%(modules)-6d '
+        'literal=%(literal)-4d files=%(files)-5d up=%(bytes_down)d down=%(bytes_up)d')
+
+
+def printable(name):
+    # A name from an inventory, of which nothing acts on a terminal or is on a line of its own.
+    return ''.join([c if c.isprintable() else '\\u%04x' % ord(c) for c in name])
+
 
 class CallbackModule(CallbackBase):
     CALLBACK_VERSION = 2.0
@@ -33,19 +41,23 @@ class CallbackModule(CallbackBase):
 
     def v2_playbook_on_stats(self, stats):
         directory = socket_directory()
-        for path in (os.path.join(directory, 'ansible-%d.sock' % os.getpid()), os.environ.get('MITOGEN_SOCKET') or os.path.join(directory, 'daemon.sock')):
+        own = os.path.join(directory, 'ansible-%d.sock' % os.getpid())
+        shared = os.environ.get('MITOGEN_SOCKET') or os.path.join(directory, 'daemon.sock')
+        for path in (own, shared):
             try:
-                works = self.ask(path)
+                self.show(self.ask(path))
             except PlaceError as e:
                 self._display.warning('mitogen: %s' % e)
                 return
             except (IOError, OSError, ValueError):
                 continue
-            if works:
-                self._display.banner('MITOGEN')
-            for w in works:
-                self._display.display('%(host)-26s : logins=%(logins)-4d round_trips=%(round_trips)-6d modules=%(modules)-6d literal=%(literal)-4d '
-                                      'files=%(files)-5d up=%(bytes_down)d down=%(bytes_up)d' % w)
+
+    def show(self, works):
+        if works:
+            self._display.banner('MITOGEN')
+        for w in works:
+            w['host'] = printable(w['host'])
+            self._display.display(LINE % w)
 
     def ask(self, path):
         s = dial(path, timeout=5)
