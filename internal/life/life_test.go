@@ -89,6 +89,9 @@ func TestMain(m *testing.M) {
 		return
 	}
 	flag.Parse()
+	if signal.Ignored(syscall.SIGHUP) { // by nohup; what has a handler here isn't ignored in what is started
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
+	}
 	os.Exit(lab.Main(m))
 }
 
