@@ -49,6 +49,9 @@ race: setup ## all tests under the race detector
 soak: setup ## the long forms of the tests: whole standard libraries, 1,000 random kills
 	$(ANSIBLE) MITOGEN_SOAK=1 go test -count=1 -timeout 4h ./...
 
+test-network: setup ## results, stalls and breaks over bad links of all kinds, beside ssh
+	MITOGEN_NETWORK=1 go test -count=1 -timeout 60m ./internal/network
+
 hostile: setup ## the long forms of all tests with attackers: other users, hosts, hops, servers
 	$(ANSIBLE) MITOGEN_HOSTILE=1 go test -count=1 -timeout 60m $$(grep -rlE --include='*_test.go' '$(ATTACKS)' . | xargs -n1 dirname | sort -u)
 

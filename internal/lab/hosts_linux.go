@@ -23,19 +23,43 @@ type Net struct {
 	Config string   // ssh configuration, which knows the hosts by name; without any way from one to the next
 	Names  []string // "hop1", …; an account that may use sudo
 
-	prefix string
-	sshds  []*exec.Cmd
-	links  []*linksim.Link
+	prefix    string
+	sshds     []*exec.Cmd
+	links     []*linksim.Link
+	emulate   bool
+	emulators []*linksim.Emulator
 }
+
+// NewBadNet makes a row of n hosts whose links do what Link tells them to. It skips the test where
+// there can't be any.
+func NewBadNet(t testing.TB, n int) *Net {
+	t.Helper()
+	if _, err := os.Stat("/dev/net/tun"); err != nil {
+		t.Skipf("bad links need TUN devices: %v", err)
+	}
+	return newNet(t, n, 0, true)
+}
+
+// Link is the one before host i, of a NewBadNet.
+func (n *Net) Link(i int) *linksim.Emulator { return n.emulators[i-1] }
 
 // NewNet makes a row of n hosts, with a round-trip time on each link besides the network's own. It skips the test where there can't be any.
 func NewNet(t testing.TB, n int, rtt time.Duration) *Net {
+	t.Helper()
+	return newNet(t, n, rtt, false)
+}
+
+func newNet(t testing.TB, n int, rtt time.Duration, emulate bool) *Net {
 	t.Helper()
 	l := Need(t)
 	if _, err := exec.LookPath("ip"); err != nil {
 		t.Skip("network namespaces need iproute2")
 	}
-	hosts := &Net{Config: filepath.Join(t.TempDir(), "config"), prefix: fmt.Sprintf("mi%d", os.Getpid()%100000)}
+	hosts := &Net{
+		Config:  filepath.Join(t.TempDir(), "config"),
+		prefix:  fmt.Sprintf("mi%d", os.Getpid()%100000),
+		emulate: emulate,
+	}
 	t.Cleanup(hosts.down)
 	if out, err := exec.Command("ip", "netns", "add", hosts.namespace(1)).CombinedOutput(); err != nil {
 		t.Skipf("no network namespaces here: %s", out)
@@ -140,27 +164,17 @@ func (n *Net) add(t testing.TB, i int) error {
 			return err
 		}
 	}
-	place := n.namespace(i - 1)
-	if i == 1 {
-		place = "1" // of the first process, which is this network
+	if n.emulate {
+		if err := n.addEmulator(i, near, far); err != nil {
+			return err
+		}
+	} else if err := n.addCable(i, near, far); err != nil {
+		return err
 	}
 	for _, argv := range [][]string{
-		{"ip", "link", "add", near, "type", "veth", "peer", "name", far},
-		{"ip", "link", "set", far, "netns", n.namespace(i)},
 		n.in(i, "ip", "addr", "add", n.address(i)+"/24", "dev", far),
 		n.in(i, "ip", "link", "set", far, "up"),
 		n.in(i, "ip", "link", "set", "lo", "up"),
-	} {
-		if err := run("", argv...); err != nil {
-			return err
-		}
-	}
-	if i > 1 {
-		if err := run("", "ip", "link", "set", near, "netns", place); err != nil {
-			return err
-		}
-	}
-	for _, argv := range [][]string{
 		n.in(i-1, "ip", "addr", "add", n.near(i)+"/24", "dev", near),
 		n.in(i-1, "ip", "link", "set", near, "up"),
 	} {
@@ -180,6 +194,38 @@ func (n *Net) add(t testing.TB, i int) error {
 	}
 	n.sshds = append(n.sshds, cmd)
 	return n.await(i)
+}
+
+// addCable makes the two ends of a link.
+func (n *Net) addCable(i int, near, far string) error {
+	for _, argv := range [][]string{
+		{"ip", "link", "add", near, "type", "veth", "peer", "name", far},
+		{"ip", "link", "set", far, "netns", n.namespace(i)},
+	} {
+		if err := run("", argv...); err != nil {
+			return err
+		}
+	}
+	if i == 1 {
+		return nil
+	}
+	return run("", "ip", "link", "set", near, "netns", n.namespace(i-1))
+}
+
+// addEmulator makes the two ends of a link whose conditions can be set.
+func (n *Net) addEmulator(i int, near, far string) error {
+	var ends [2]*os.File
+	for k, name := range []string{near, far} {
+		err := n.within(i-1+k, func() (err error) {
+			ends[k], err = linksim.OpenTUN(name)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	n.emulators = append(n.emulators, linksim.Emulate(ends[0], ends[1], uint64(i)))
+	return nil
 }
 
 // await returns when host i's sshd listens.
@@ -208,6 +254,9 @@ func (n *Net) link(i int, state string) error {
 func (n *Net) down() {
 	for _, k := range n.links {
 		k.Close()
+	}
+	for _, e := range n.emulators {
+		e.Close()
 	}
 	for _, cmd := range n.sshds {
 		cmd.Process.Kill()

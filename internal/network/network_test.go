@@ -1,0 +1,315 @@
+// Package network has contexts over links that are slow, lose, change and repeat what they carry,
+// stand still, or break, each time beside the ssh program on the same link.
+package network
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/internal/lab"
+	"github.com/mitogen-go/mitogen/internal/linksim"
+)
+
+func TestMain(m *testing.M) { os.Exit(lab.Main(m)) }
+
+// long tells that all cases are to be tried, not a sample: make test-network.
+func long() bool { return os.Getenv("MITOGEN_NETWORK") != "" }
+
+// patience is what a case may take at most, on a machine that is busy besides.
+const patience = 5 * time.Minute
+
+// A way leads to the host behind the link.
+type way struct {
+	name   string
+	hops   string // behind the first
+	native bool
+}
+
+var ways = []way{{name: "ssh"}, {name: "native", native: true}, {name: "two hops", hops: "+local"}, {name: "sudo", hops: "+sudo"}}
+
+// A bed is a host behind a link whose conditions can be set.
+type bed struct {
+	net  *lab.Net
+	link *linksim.Emulator
+}
+
+func newBed(t *testing.T) *bed {
+	t.Helper()
+	n := lab.NewBadNet(t, 1)
+	return &bed{n, n.Link(1)}
+}
+
+// set sets the conditions for the time of a test.
+func (b *bed) set(t *testing.T, c linksim.Conditions) {
+	b.link.Set(c)
+	t.Cleanup(func() { b.link.Set(linksim.Conditions{}) })
+}
+
+// ssh has the ssh program execute a command there.
+func (b *bed) ssh(t *testing.T, stdin []byte, command string) (string, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "ssh", "-F", b.net.Config, "-o", "LogLevel=ERROR", b.net.Names[0], command)
+	cmd.Stdin = bytes.NewReader(stdin)
+	out, err := cmd.Output()
+	return string(out), err
+}
+
+// connect makes a context there, with an engine of its own.
+func (b *bed) connect(t *testing.T, w way, o mitogen.Options) (*mitogen.Context, error) {
+	t.Helper()
+	o.Path = []fs.FS{fstest.MapFS{"network.py": {Data: []byte(module)}, "netpkg/__init__.py": {},
+		"netpkg/data.py": {Data: fmt.Appendf(nil, "TEXT = %q\n", noise(200_000))}}}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	e, err := mitogen.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { e.Close() })
+	return e.Connect(t.Context(), b.net.Names[0]+w.hops,
+		mitogen.ConnectOptions{Timeout: patience, SSH: mitogen.SSHOptions{ConfigFile: b.net.Config, Native: w.native}})
+}
+
+// module is served over the link. The package's data is as long as it is so that it takes a while.
+const module = `
+import hashlib
+
+def digest(data):
+    return hashlib.sha256(data).hexdigest()
+
+def imported():
+    import netpkg.data
+    return hashlib.sha256(netpkg.data.TEXT.encode()).hexdigest()
+`
+
+// noise is text that doesn't compress well, the same each time.
+func noise(n int) []byte {
+	rnd := rand.New(rand.NewPCG(7, 7))
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte('0' + rnd.IntN(64))
+		if b[i] == '\\' {
+			b[i] = '0'
+		}
+	}
+	return b
+}
+
+func digest(b []byte) string { return fmt.Sprintf("%x", sha256.Sum256(b)) }
+
+// right are the things that are done over a link, and must have a right result.
+var right = []struct {
+	name string
+	ssh  string // the same by the ssh program, "" if that can't
+	do   func(ctx context.Context, c *mitogen.Context, data []byte) (string, error)
+	want func(data []byte) string
+}{
+	{"stdin", "sha256sum", func(ctx context.Context, c *mitogen.Context, data []byte) (string, error) {
+		return output(ctx, c, data, "sha256sum")
+	}, func(data []byte) string { return digest(data) + "  -\n" }},
+	{"stdout", "cat", func(ctx context.Context, c *mitogen.Context, data []byte) (string, error) {
+		return output(ctx, c, data, "cat")
+	}, func(data []byte) string { return string(data) }},
+	{"call", "", func(ctx context.Context, c *mitogen.Context, data []byte) (string, error) {
+		return mitogen.Call[string](ctx, c, "network:digest", data)
+	}, digest},
+	{"package", "", func(ctx context.Context, c *mitogen.Context, _ []byte) (string, error) {
+		return mitogen.Call[string](ctx, c, "network:imported")
+	}, func([]byte) string { return digest(noise(200_000)) }},
+}
+
+func output(ctx context.Context, c *mitogen.Context, stdin []byte, argv ...string) (string, error) {
+	var out bytes.Buffer
+	status, err := c.Exec(ctx, mitogen.Command{Args: argv, Stdin: bytes.NewReader(stdin), Stdout: &out})
+	if err == nil && status != 0 {
+		err = fmt.Errorf("exit status %d", status)
+	}
+	return out.String(), err
+}
+
+// Whatever a link does to packets, short of carrying none: results are right, as the ssh program's are.
+func TestResultsAreRight(t *testing.T) {
+	ms := time.Millisecond
+	all := []struct {
+		name string
+		linksim.Conditions
+		size   int
+		sample bool
+	}{
+		{"good", linksim.Conditions{}, 1 << 20, false},
+		{"slow", linksim.Conditions{Delay: 150 * ms}, 300_000, false},
+		{"reordered", linksim.Conditions{Delay: 20 * ms, Jitter: 40 * ms}, 300_000, false},
+		{"lossy", linksim.Conditions{Delay: 10 * ms, Loss: 0.05}, 300_000, false},
+		{"very lossy", linksim.Conditions{Delay: 10 * ms, Loss: 0.15}, 50_000, false},
+		{"repeating", linksim.Conditions{Delay: 5 * ms, Twice: 0.3}, 300_000, false},
+		{"damaging", linksim.Conditions{Delay: 5 * ms, Damage: 0.02}, 300_000, false},
+		{"narrow", linksim.Conditions{Delay: 20 * ms, Rate: 32_000}, 300_000, false},
+		{"all of it", linksim.Conditions{Delay: 10 * ms, Jitter: 20 * ms, Loss: 0.02, Twice: 0.05, Damage: 0.01, Rate: 200_000}, 100_000, true},
+	}
+	b := newBed(t)
+	for _, c := range all {
+		if !long() && !c.sample {
+			continue
+		}
+		data := noise(c.size)
+		t.Run(c.name, func(t *testing.T) {
+			b.set(t, c.Conditions)
+			for _, r := range right {
+				if r.ssh == "" {
+					continue
+				}
+				if got, err := b.ssh(t, data, r.ssh); err != nil || got != r.want(data) {
+					t.Errorf("the ssh program, %s: %v, %d bytes", r.name, err, len(got))
+				}
+			}
+			for i, w := range ways {
+				if long() || i < 2 {
+					t.Run(w.name, func(t *testing.T) { b.results(t, w, data) })
+				}
+			}
+			if c.Loss+c.Damage > 0 && b.link.Lost() == 0 {
+				t.Error("the link has lost nothing")
+			}
+		})
+	}
+}
+
+func (b *bed) results(t *testing.T, w way, data []byte) {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	c, err := b.connect(t, w, mitogen.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range right {
+		if got, err := r.do(ctx, c, data); err != nil || got != r.want(data) {
+			t.Errorf("%s: %v, %d bytes that begin with %.40q", r.name, err, len(got), got)
+		}
+	}
+}
+
+// ticks prints for some seconds.
+const ticks = "i=0; while [ $i -lt %d ]; do echo $i; i=$((i+1)); sleep 0.2; done"
+
+// A link that stands still for a while costs nothing but time, as with the ssh program.
+func TestStall(t *testing.T) {
+	b := newBed(t)
+	for _, c := range []struct {
+		stall  time.Duration
+		sample bool
+	}{{3 * time.Second, true}, {20 * time.Second, false}, {40 * time.Second, false}, {95 * time.Second, false}} {
+		if !long() && !c.sample {
+			continue
+		}
+		for i, w := range ways {
+			if !long() && i > 1 {
+				continue
+			}
+			t.Run(fmt.Sprint(c.stall, " ", w.name), func(t *testing.T) {
+				const n = 20
+				command := fmt.Sprintf(ticks, n)
+				var want strings.Builder
+				for i := range n {
+					fmt.Fprintln(&want, i)
+				}
+				ctx, err := b.connect(t, w, mitogen.Options{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				ours, theirs := make(chan string, 1), make(chan string, 1)
+				go func() {
+					out, err := output(t.Context(), ctx, nil, "sh", "-c", command)
+					ours <- fmt.Sprint(out, err)
+				}()
+				go func() {
+					out, err := b.ssh(t, nil, command)
+					theirs <- fmt.Sprint(out, err)
+				}()
+				time.Sleep(2 * time.Second)
+				b.link.Set(linksim.Conditions{Stall: true})
+				time.Sleep(c.stall)
+				b.link.Set(linksim.Conditions{})
+				for who, got := range map[string]chan string{"mitogen": ours, "the ssh program": theirs} {
+					if out := <-got; out != want.String()+"<nil>" {
+						t.Errorf("%s: got %q", who, out)
+					}
+				}
+			})
+		}
+	}
+}
+
+// A link that breaks is told at once, by an error that says that the context is lost.
+func TestBroken(t *testing.T) {
+	b := newBed(t)
+	for _, c := range []struct {
+		name string
+		linksim.Conditions
+		says string // of the native way
+	}{
+		{"reset", linksim.Conditions{Reset: 1}, ""},
+		{"changed behind TCP's back", linksim.Conditions{Forged: 1}, ""},
+	} {
+		for _, w := range ways[:2] {
+			t.Run(c.name+" "+w.name, func(t *testing.T) {
+				ctx, err := b.connect(t, w, mitogen.Options{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				ended := make(chan error, 1)
+				go func() {
+					_, err := output(t.Context(), ctx, nil, "sh", "-c", fmt.Sprintf(ticks, 300))
+					ended <- err
+				}()
+				time.Sleep(300 * time.Millisecond)
+				b.set(t, c.Conditions)
+				select {
+				case err := <-ended:
+					if lost := (*mitogen.LostError)(nil); !errors.As(err, &lost) {
+						t.Errorf("got %v (%T), want a LostError", err, err)
+					}
+					if w.native && !strings.Contains(fmt.Sprint(err), c.says) {
+						t.Errorf("got %v, want that it says %q", err, c.says)
+					}
+				case <-time.After(patience):
+					t.Error("nothing is said")
+				}
+			})
+		}
+	}
+}
+
+// Where large packets vanish, connecting ends in time, with an error that names the hop.
+func TestBlackHole(t *testing.T) {
+	b := newBed(t)
+	b.set(t, linksim.Conditions{Size: 1000})
+	for _, w := range ways[:2] {
+		e, err := mitogen.New(mitogen.Options{Logger: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer e.Close()
+		_, err = e.Connect(t.Context(), b.net.Names[0], mitogen.ConnectOptions{Timeout: 4 * time.Second,
+			SSH: mitogen.SSHOptions{ConfigFile: b.net.Config, Native: w.native}})
+		if conn := (*mitogen.ConnectError)(nil); !errors.As(err, &conn) || !errors.Is(err, mitogen.ErrTimeout) ||
+			!strings.Contains(err.Error(), b.net.Names[0]) {
+			t.Errorf("%s: got %v (%T), want a ConnectError of %s, for the time", w.name, err, err, b.net.Names[0])
+		}
+	}
+}
