@@ -32,6 +32,7 @@ var (
 	ErrDaemon           = connect.ErrDaemon
 	ErrForeign          = connect.ErrForeign
 	ErrDied             = connect.ErrDied
+	ErrExhausted        = connect.ErrExhausted // with the cause: syscall.EMFILE, EAGAIN, ENOMEM, ENOSPC, …
 )
 
 // States of contexts and calls, for errors.Is.
@@ -48,7 +49,8 @@ var (
 type CallError = engine.CallError
 
 // ConnectError is a connection that failed: Hop as typed, Phase ("start", "log in", "python"), Kind (for errors.Is), Status
-// of the program that ended, Text (its last words, cleaned, at most 4 KiB). Its Hint method says what to do about it.
+// of the program that ended, Text (its last words, cleaned, at most 4 KiB), Cause (the system's
+// error, for errors.Is, or nil). Its Hint method says what to do about it.
 type ConnectError = connect.Error
 
 // LostError says that a context is gone: name of the Context that was used, the Hop that was lost (itself, or one on the way

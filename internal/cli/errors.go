@@ -55,6 +55,7 @@ var connectKinds = []struct {
 	{mitogen.ErrForeign, "foreign", ""},
 	{mitogen.ErrDied, "died", ""},
 	{connect.ErrStart, "start", ""},
+	{mitogen.ErrExhausted, "exhausted", ""},
 	{connect.ErrCancelled, "cancelled", ""},
 }
 

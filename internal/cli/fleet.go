@@ -42,6 +42,7 @@ type fleet struct {
 	options mitogen.ConnectOptions
 	daemon  bool     // contexts come from it
 	profile *profile // nil: not wanted
+	crowd   *crowd
 	print   func(*host)
 	began   time.Time
 
@@ -180,12 +181,17 @@ func within(done <-chan struct{}, d time.Duration) {
 
 // work takes targets in turn until there are none.
 func (f *fleet) work(ctx context.Context, j job) {
+	f.crowd = f.newCrowd()
+	f.crowd.closes = len(f.s.opt.spots) > f.crowd.most
 	spots := make(chan *spot)
 	var workers sync.WaitGroup
 	for range min(f.s.opt.forks, len(f.s.opt.spots)) {
 		workers.Go(func() {
 			for sp := range spots {
-				f.one(ctx, sp, j)
+				if f.crowd.enter(ctx) {
+					f.one(ctx, sp, j)
+				}
+				f.crowd.leave()
 			}
 		})
 	}
@@ -204,6 +210,24 @@ func (f *fleet) one(ctx context.Context, sp *spot, j job) {
 	h := &host{target: sp.name, chain: sp.chain, fleet: f}
 	f.starts(h)
 	h.stdout, h.stderr = f.outputs(sp.name)
+	for alone := 0; ; {
+		f.try(ctx, h, j)
+		if !h.foundNoRoom() || !f.crowd.retry(ctx, &alone) {
+			break
+		}
+		f.starts(h)
+	}
+	h.stdout.flush()
+	h.stderr.flush()
+	if h.context != nil {
+		h.connecting = h.context.Stats().Hello
+		f.crowd.done(h.context)
+	}
+	f.ends(h, errors.Is(context.Cause(ctx), errInterrupted))
+}
+
+// try does the job, again after failures of the network, as long as the target has time.
+func (f *fleet) try(ctx context.Context, h *host, j job) {
 	began := time.Now()
 	if t := time.Duration(f.s.opt.timeout); t > 0 {
 		var cancel context.CancelFunc
@@ -224,15 +248,6 @@ func (f *fleet) one(ctx context.Context, sp *spot, j job) {
 	if late := (*timeoutError)(nil); h.err != nil && errors.As(context.Cause(ctx), &late) {
 		h.err = errors.Join(late, h.err)
 	}
-	h.stdout.flush()
-	h.stderr.flush()
-	if h.context != nil {
-		h.connecting = h.context.Stats().Hello
-		if len(f.s.opt.spots) > f.s.opt.forks {
-			h.context.Close() // to make room for others
-		}
-	}
-	f.ends(h, errors.Is(context.Cause(ctx), errInterrupted))
 }
 
 // outputs are where a target's output goes. Where it isn't the command's own output, it goes to stderr.

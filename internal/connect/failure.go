@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 	"unicode/utf8"
 )
 
@@ -13,6 +14,7 @@ type Failure struct {
 	Status int    // WhatExit: exit code, or minus the signal
 	Text   string // end of what it said, at most 4 KiB; hostile
 	Given  bool   // a password was given to it; never on the wire
+	Cause  error  // the system's error of a start that failed here; never on the wire
 }
 
 // What happened.
@@ -55,6 +57,7 @@ var (
 	ErrForeign          = errors.New("foreign bytes on the stream")
 	ErrDied             = errors.New("interpreter died")
 	ErrCancelled        = errors.New("cancelled")
+	ErrExhausted        = errors.New("resources exhausted")
 )
 
 // Phases of a connect.
@@ -83,7 +86,7 @@ var kinds = map[error]advice{
 	ErrSudoPassword:     {PhaseLogin, "give the right password of the user who calls sudo"},
 	ErrNotInSudoers:     {PhaseLogin, "allow it in sudoers there"},
 	ErrHidden:           {PhaseLogin, "let the account see others' processes (mount /proc without hidepid), or let the program ask nothing"},
-	ErrTTYRequired:      {PhaseLogin, "sudo found no terminal: check requiretty and the limit of pseudo-terminals there"},
+	ErrTTYRequired:      {PhaseLogin, "there is no terminal: check /dev/ptmx, the limit of pseudo-terminals and sudo's requiretty"},
 	ErrUnknownUser:      {PhaseLogin, "check the user's name"},
 	ErrNotPermitted:     {PhaseLogin, "allow it there, or take a user who may"},
 	ErrNotFound:         {PhaseLogin, "check the name on the machine that enters it"},
@@ -94,6 +97,7 @@ var kinds = map[error]advice{
 	ErrForeign:          {PhasePython, "something else writes on the connection: look at the bytes shown"},
 	ErrDied:             {PhasePython, "run the same command by hand to see why"},
 	ErrCancelled:        {PhaseStart, ""},
+	ErrExhausted:        {PhaseStart, "allow more on the machine that starts it (ulimit -n, -u, -v), or take fewer targets at once (-f)"},
 }
 
 // KindOf returns the kind whose text is given, ErrDied for a text that none has.
@@ -106,7 +110,7 @@ func KindOf(text string) error {
 	return ErrDied
 }
 
-// An Error is a connect that failed. errors.Is finds its Kind.
+// An Error is a connect that failed. errors.Is finds its Kind and its Cause.
 type Error struct {
 	Hop    string // as in Plan.Name; set by the caller of Classify
 	Phase  string // one of the Phase constants
@@ -114,6 +118,7 @@ type Error struct {
 	Status int    // exit code, minus the signal, or 0
 	Text   string // last words, at most 4 KiB, safe for a terminal
 	Given  bool   // a password was given: to try again would be another attempt with it
+	Cause  error  // the system's error, as syscall.EMFILE, where one is known; else nil
 }
 
 // Error is one line: hop, kind, and the most telling of the last words.
@@ -132,8 +137,13 @@ func (e *Error) Error() string {
 	return CleanLine(b.String())
 }
 
-// Unwrap makes errors.Is find the kind.
-func (e *Error) Unwrap() error { return e.Kind }
+// Unwrap makes errors.Is find kind and cause.
+func (e *Error) Unwrap() []error {
+	if e.Cause == nil {
+		return []error{e.Kind}
+	}
+	return []error{e.Kind, e.Cause}
+}
 
 // Hint is a sentence on what to do about it, or empty.
 func (e *Error) Hint() string {
@@ -172,10 +182,16 @@ type symptom struct {
 
 // Classify finds the kind of a failure. The caller sets the result's Hop.
 func Classify(name string, f Failure) *Error {
-	kind := kindOf(methods[name], f)
+	kind, cause := kindOf(methods[name], f), f.Cause
+	if kind == ErrExhausted && Shortage(cause) == nil {
+		cause = shortageIn(f.Text)
+	}
 	text := tail(Clean(tail(ours.Replace(f.Text), TextLimit)), TextLimit)
-	return &Error{Phase: kinds[kind].phase, Kind: kind, Status: f.Status, Text: text, Given: f.Given}
+	return &Error{Phase: kinds[kind].phase, Kind: kind, Status: f.Status, Text: text, Given: f.Given, Cause: cause}
 }
+
+// NoTerminal begins the text of WhatExec where no terminal can be opened. Hops write it, too.
+const NoTerminal = "open terminal: "
 
 // ours is what people need not see.
 var ours = strings.NewReplacer(noPython, "", sudoPrompt, "")
@@ -199,6 +215,16 @@ func kindOf(m method, f Failure) error {
 		return kind
 	}
 	text := strings.ToLower(f.Text)
+	lacks := Shortage(f.Cause)
+	if f.What == WhatExec && lacks == nil {
+		lacks = shortageIn(text)
+	}
+	switch {
+	case f.What == WhatExec && strings.Contains(text, NoTerminal) && (lacks == nil || lacks == syscall.ENOSPC):
+		return ErrTTYRequired // ENOSPC: there are as many terminals as there may be
+	case lacks != nil:
+		return ErrExhausted
+	}
 	switch f.What {
 	case WhatExec:
 		if strings.Contains(text, "no such file") || strings.Contains(text, "not found") {
@@ -275,6 +301,8 @@ var sshSymptoms = []symptom{
 	{"closed by unknown port", ErrClosed},
 	{"broken pipe", ErrClosed},
 	{"kex_exchange_identification", ErrClosed},
+	{"too many open files", ErrExhausted},
+	{"cannot allocate memory", ErrExhausted},
 }
 
 var sudoSymptoms = []symptom{

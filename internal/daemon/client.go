@@ -43,7 +43,7 @@ func (c *Client) Dial(ctx context.Context, target string, o connect.Options) (en
 	for try := 0; ; try++ {
 		conn, err := c.connect(ctx)
 		if err != nil {
-			return nil, &connect.Error{Hop: target, Phase: connect.PhaseStart, Kind: connect.ErrDaemon, Text: err.Error()}
+			return nil, unreached(target, err)
 		}
 		ch := newChannel(conn)
 		first := &message{Op: "open", Version: c.Version, Target: target, Options: optionsOf(&o), Interactive: c.Prompt != nil, Secrets: c.Secrets != nil, Origin: from}
@@ -52,10 +52,19 @@ func (c *Client) Dial(ctx context.Context, target string, o connect.Options) (en
 			if try < 2 { // it was on its way out
 				continue
 			}
-			return nil, &connect.Error{Hop: target, Phase: connect.PhaseStart, Kind: connect.ErrDaemon, Text: err.Error()}
+			return nil, unreached(target, err)
 		}
 		return &fork{client: c, conn: conn, ch: ch, target: target, options: o, ctx: ctx}, nil
 	}
+}
+
+// unreached is the error of a target whose daemon can't be reached.
+func unreached(target string, err error) error {
+	e := &connect.Error{Hop: target, Phase: connect.PhaseStart, Kind: connect.ErrDaemon, Text: err.Error(), Cause: connect.Shortage(err)}
+	if e.Cause != nil {
+		e.Kind = connect.ErrExhausted
+	}
+	return e
 }
 
 // connect returns a connection to a daemon, which it starts if need be.

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen/internal/ansible"
+	"github.com/mitogen-go/mitogen/internal/descriptors"
 	"github.com/mitogen-go/mitogen/internal/engine"
 	"github.com/mitogen-go/mitogen/internal/peer"
 	"github.com/mitogen-go/mitogen/internal/secret"
@@ -144,7 +145,7 @@ const tidyPatience = 500 * time.Millisecond
 
 func (s *Server) accept(ctx context.Context) {
 	for {
-		conn, err := s.l.AcceptUnix()
+		conn, err := descriptors.Accept(s.l)
 		if err != nil {
 			s.mu.Lock()
 			draining := s.draining

@@ -144,6 +144,7 @@ type failure struct {
 	Phase   string `json:"phase,omitempty"`
 	Status  int    `json:"status,omitempty"`
 	Given   bool   `json:"given,omitempty"`   // a password was given
+	Lacks   string `json:"lacks,omitempty"`   // resource that the daemon or a hop lacked: the errno's name
 	Context string `json:"context,omitempty"` // of an engine.LostError
 	Why     string `json:"why,omitempty"`
 	Code    string `json:"code,omitempty"`
@@ -166,7 +167,8 @@ func failureOf(err error) *failure {
 	var call *engine.CallError
 	switch {
 	case errors.As(err, &conn):
-		return &failure{Kind: conn.Kind.Error(), Hop: conn.Hop, Phase: conn.Phase, Status: conn.Status, Text: conn.Text, Given: conn.Given}
+		return &failure{Kind: conn.Kind.Error(), Hop: conn.Hop, Phase: conn.Phase, Status: conn.Status, Text: conn.Text, Given: conn.Given,
+			Lacks: connect.ShortageCode(conn)}
 	case errors.As(err, &lost):
 		return &failure{Context: lost.Context, Hop: lost.Hop, Why: lost.Why, Text: lost.Text, Code: lost.Code}
 	case errors.As(err, &call):
@@ -180,7 +182,8 @@ func (f *failure) err() error {
 	case f.Version != "":
 		return &versionError{f.Version}
 	case f.Kind != "":
-		return &connect.Error{Kind: connect.KindOf(f.Kind), Hop: f.Hop, Phase: f.Phase, Status: f.Status, Text: f.Text, Given: f.Given}
+		return &connect.Error{Kind: connect.KindOf(f.Kind), Hop: f.Hop, Phase: f.Phase, Status: f.Status, Text: f.Text, Given: f.Given,
+			Cause: connect.ShortageOf(f.Lacks)}
 	case f.Why != "":
 		return &engine.LostError{Context: f.Context, Hop: f.Hop, Why: f.Why, Text: f.Text, Code: f.Code}
 	}

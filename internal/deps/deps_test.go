@@ -25,6 +25,7 @@ const (
 // something to be added to make a build pass.
 const graph = `
 internal/confine:
+internal/descriptors:
 internal/wire:
 internal/pickle:
 internal/pysource:
@@ -39,26 +40,26 @@ internal/closure:      internal/pysource internal/modules
 internal/bundle:       internal/wire internal/modules internal/closure
 internal/forward:      internal/wire internal/pysource internal/modules internal/closure internal/bundle
 internal/stream:       internal/wire
-internal/peer:
-internal/spawn:        internal/connect internal/peer internal/secret
+internal/peer:         internal/descriptors
+internal/spawn:        internal/connect internal/descriptors internal/peer internal/secret
 internal/jsonvalue:    internal/pickle internal/printable
 internal/askpass:      internal/confine internal/connect internal/peer internal/secret
 internal/sshmux:       internal/peer
 internal/sshconf:
 internal/proxy:        internal/peer
-internal/sshnative:    internal/connect internal/sshconf internal/secret
+internal/sshnative:    internal/connect internal/descriptors internal/sshconf internal/secret
 internal/engine:       internal/wire internal/pickle internal/connect internal/sshconf internal/route internal/boot internal/pysource internal/modules internal/bundle internal/forward internal/stream internal/spawn internal/askpass internal/proxy internal/sshmux internal/sshnative internal/secret
 internal/ownfile:
 internal/audit:        internal/jsonvalue internal/ownfile internal/engine
 internal/jsonline:
 internal/ansible:      internal/pickle internal/wire internal/boot internal/connect internal/jsonline internal/engine
-internal/daemon:       internal/pickle internal/boot internal/connect internal/sshconf internal/jsonvalue internal/modules internal/peer internal/askpass internal/engine internal/jsonline internal/ansible internal/secret
+internal/daemon:       internal/pickle internal/boot internal/connect internal/descriptors internal/sshconf internal/jsonvalue internal/modules internal/peer internal/askpass internal/engine internal/jsonline internal/ansible internal/secret
 .:                     internal/wire internal/pickle internal/connect internal/askpass internal/engine internal/daemon internal/secret
 internal/inventory:    internal/connect internal/secret
 internal/demo:         . internal/printable
-internal/cli:          . internal/ownfile internal/printable internal/confine internal/audit internal/ansible internal/connect internal/jsonvalue internal/askpass internal/daemon internal/modules internal/inventory internal/demo internal/secret
+internal/cli:          . internal/descriptors internal/ownfile internal/printable internal/confine internal/audit internal/ansible internal/connect internal/jsonvalue internal/askpass internal/daemon internal/modules internal/inventory internal/demo internal/secret
 internal/packages:
-cmd/mitogen:           . internal/cli
+cmd/mitogen:           . internal/cli internal/descriptors
 
 tools/sbom:
 tools/subset:          internal/pysource

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+
+	"github.com/mitogen-go/mitogen/internal/descriptors"
 )
 
 // A Server takes connections of this user's processes, which this program has started, on a socket in a directory that nobody else can
@@ -75,7 +77,7 @@ func (s *Server) Close() error {
 
 func (s *Server) accept(l *net.UnixListener, handle func(*net.UnixConn)) {
 	for {
-		c, err := l.AcceptUnix()
+		c, err := descriptors.Accept(l)
 		if err != nil {
 			return
 		}

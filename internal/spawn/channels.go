@@ -7,6 +7,7 @@ import (
 	"syscall"
 
 	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/descriptors"
 	"github.com/mitogen-go/mitogen/internal/peer"
 )
 
@@ -40,33 +41,50 @@ func (t *terminal) hangUp() {
 // openChannels makes pipes for stdin and stdout, since that is what programs handle best, and a socket pair for stderr:
 // on Linux the runtime asks the kernel to be killed when its other end closes, which on a pipe fails if anything is
 // left unread in it.
-func openChannels(plan connect.Plan, opt Options) (c *channels, err error) {
-	c = &channels{}
-	defer func() {
-		if err != nil {
-			c.closeChild()
-			c.closeOurs()
-		}
-	}()
+func openChannels(plan connect.Plan, opt Options) (*channels, error) {
+	c := &channels{}
+	if err := c.open(plan, opt); err != nil {
+		c.closeChild()
+		c.closeOurs()
+		return nil, err
+	}
+	return c, nil
+}
+
+// open opens what a plan needs. After an error, the caller closes what is open.
+func (c *channels) open(plan connect.Plan, opt Options) (err error) {
 	if plan.TTY {
 		if c.tty, err = openTerminal(len(plan.Prompts) > 0); err != nil {
-			return nil, fmt.Errorf("open terminal: %w", err)
+			return fmt.Errorf(connect.NoTerminal+"%w", err)
 		}
 	}
-	if err = c.addStdin(plan, opt); err != nil {
-		return nil, fmt.Errorf("open stdin: %w", err)
+	if err := c.addStdin(plan, opt); err != nil {
+		return fmt.Errorf("open stdin: %w", err)
 	}
-	if err = c.addStdout(opt); err != nil {
-		return nil, fmt.Errorf("open stdout: %w", err)
+	if err := c.addStdout(opt); err != nil {
+		return fmt.Errorf("open stdout: %w", err)
 	}
-	if err = c.addStderr(); err != nil {
-		return nil, fmt.Errorf("open stderr: %w", err)
+	if err := c.addStderr(); err != nil {
+		return fmt.Errorf("open stderr: %w", err)
 	}
 	if c.tty != nil {
 		// The child gets its controlling terminal through an fd. Setuid programs and ssh close it first of all.
 		c.child = append(c.child, c.tty.slave)
 	}
-	return c, nil
+	return c.keep()
+}
+
+// keep leaves the reserve of descriptors alone.
+func (c *channels) keep() error {
+	for _, f := range append([]*os.File{c.stdin, c.stdout, c.stderr}, c.lent...) {
+		if f == nil {
+			continue
+		}
+		if err := descriptors.Keep(f); err != nil {
+			return fmt.Errorf("open pipes: %w", err)
+		}
+	}
+	return nil
 }
 
 func (c *channels) addStdin(plan connect.Plan, opt Options) error {

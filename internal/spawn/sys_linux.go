@@ -17,7 +17,7 @@ func dieWithUs(attr *syscall.SysProcAttr) { attr.Pdeathsig = syscall.SIGKILL }
 func openTerminal(echo bool) (*terminal, error) {
 	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, err
+		return nil, &os.PathError{Op: "open", Path: "/dev/ptmx", Err: err}
 	}
 	master := os.NewFile(uintptr(fd), "/dev/ptmx")
 	slave, err := openSlave(fd, echo)
@@ -36,9 +36,10 @@ func openSlave(master int, echo bool) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("get number: %w", err)
 	}
-	fd, err := unix.Open("/dev/pts/"+strconv.Itoa(n), unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	name := "/dev/pts/" + strconv.Itoa(n)
+	fd, err := unix.Open(name, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, err
+		return nil, &os.PathError{Op: "open", Path: name, Err: err}
 	}
 	if err := setEcho(fd, echo); err != nil {
 		unix.Close(fd)
