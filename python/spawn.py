@@ -108,48 +108,58 @@ def absolute(env):
     return env
 
 
+def open_channels(fds, tty, echo):
+    """Open a child's channels: their fds, of the terminal first, are appended to fds as soon as each is open."""
+    if tty:
+        # Before err, so that err closes first if this process is killed (Linux lets the last file go first, since 4.3): at a
+        # terminal's end sudo passes SIGHUP on, which would end the context alone, without its group.
+        try:
+            fds += os.openpty()
+        except (OSError, AttributeError):
+            raise OSError('open terminal: %s' % sys.exc_info()[1])
+        import termios      # not everywhere
+        mode = termios.tcgetattr(fds[1])
+        mode[3] = mode[3] & ~termios.ECHO       # no answer may come back into an error text
+        if echo:
+            mode[3] = mode[3] | termios.ECHO    # the program that asks turns it off: so it is known to ask
+        termios.tcsetattr(fds[1], termios.TCSANOW, mode)
+    fds += posix.pipe()
+    fds += posix.pipe()
+    pair = _socket.socketpair(1, 1)
+    for s in pair:
+        fds.append(os.dup(s.fileno()))
+    for s in pair:
+        s.close()
+    fds += posix.pipe()
+    for fd in fds:
+        private(fd, 1)
+
+
 def execute(argv, env, tty, wait, warm, echo=0):
     """Start argv (bytes), or with warm a copy of this process. Returns (pid, fds of its stdin, stdout, stderr, terminal and the terminal's other side, error)."""
-    master = slave = None
     fds = []
     if warm and not CORE:
         source = zlib.decompress(IMAGE)
         CORE.extend((source, compile(source, '<mitogen>', 'exec')))
         dumpable(0)     # no copy may write into what the next one is made of
     if tty:
-        # Before err, so that err closes first if this process is killed (Linux lets the last file go first, since 4.3): at a
-        # terminal's end sudo passes SIGHUP on, which would end the context alone, without its group.
-        master, slave = os.openpty()
-        fds = [master, slave]
-    in_r, in_w = posix.pipe()
-    out_r, out_w = posix.pipe()
-    pair = _socket.socketpair(1, 1)
-    err, err_w = [os.dup(s.fileno()) for s in pair]
-    for s in pair:
-        s.close()
-    failed_r, failed_w = posix.pipe()
-    fds += [in_r, in_w, out_r, out_w, err, err_w, failed_r, failed_w]
-    if tty:
         import termios      # not everywhere
-        mode = termios.tcgetattr(slave)
-        mode[3] = mode[3] & ~termios.ECHO       # no answer may come back into an error text
-        if echo:
-            mode[3] = mode[3] | termios.ECHO    # the program that asks turns it off: so it is known to ask
-        termios.tcsetattr(slave, termios.TCSANOW, mode)
-    for fd in fds:
-        private(fd, 1)
+        own_terminal = getattr(termios, 'TIOCSCTTY', 21518)
     try:
+        open_channels(fds, tty, echo)
         pid = posix.fork()
-    except OSError:
+    except Exception:
         for fd in fds:
             os.close(fd)
         raise
+    in_r, in_w, out_r, out_w, err, err_w, failed_r, failed_w = fds[-8:]
+    master, slave = (fds[:-8] + [None, None])[:2]
     if not pid:
         try:
             try:
                 os.setsid()
                 if slave is not None:
-                    fcntl.ioctl(slave, getattr(termios, 'TIOCSCTTY', 21518), 0)
+                    fcntl.ioctl(slave, own_terminal, 0)
                     if wait:
                         in_r = out_w = slave
                 os.dup2(in_r, 0)

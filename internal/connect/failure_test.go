@@ -40,7 +40,7 @@ func TestClassify(t *testing.T) {
 		{"ssh", Failure{What: WhatUnanswered, Status: 0, Text: "me@h's password: Permission denied (password)."}, ErrPasswordRequired},
 		{"ssh", Failure{What: WhatRepeated, Status: 0, Text: "me@h's password: "}, ErrAuth},
 		{"sudo", Failure{What: WhatExec, Status: 0, Text: "[Errno 2] No such file or directory"}, ErrNoCommand},
-		{"sudo", Failure{What: WhatExec, Status: 0, Text: "fork: resource temporarily unavailable"}, ErrStart},
+		{"sudo", Failure{What: WhatExec, Status: 0, Text: "fork: resource temporarily unavailable"}, ErrExhausted},
 		{"sudo", Failure{What: WhatExit, Status: 1, Text: "me is not in the sudoers file."}, ErrNotInSudoers},
 		{"sudo", Failure{What: WhatExit, Status: 1, Text: "Sorry, user me may not run sudo on h."}, ErrNotInSudoers},
 		{"sudo", Failure{What: WhatExit, Status: 1, Text: "Sorry, user me is not allowed to execute '/bin/sh' as root on h."}, ErrNotInSudoers},

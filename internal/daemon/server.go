@@ -99,7 +99,7 @@ func Serve(ctx context.Context, o Options) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	s := &Server{opt: o, l: l, lock: lock, stop: stop, sessions: map[*session]bool{}, used: map[*engine.Context]*use{}, last: time.Now()}
-	s.eng, err = engine.New(engine.Options{Logger: o.Logger, Audit: o.Audit})
+	s.eng, err = engine.New(engine.Options{Logger: o.Logger, Audit: o.Audit, MakeRoom: s.makeRoom})
 	if err != nil {
 		l.Close()
 		return err
@@ -373,24 +373,49 @@ func (s *Server) watch(ctx context.Context) {
 		case <-tick.C:
 		}
 		s.mu.Lock()
-		var idle []*engine.Context
 		for c, u := range s.used {
 			if c.Err() != nil && u.clients == 0 || u.clients == 0 && time.Since(u.since) > s.opt.Idle {
 				delete(s.used, c)
-				idle = append(idle, c)
+				c.Release() // before another client can be given it
 			}
 		}
 		s.ansible.CloseIdle(s.opt.Idle)
 		over := len(s.used) == 0 && len(s.sessions) == 0 && time.Since(s.last) > s.opt.Idle
 		s.mu.Unlock()
-		for _, c := range idle {
-			c.Close()
-		}
 		if over {
 			s.stop()
 			return
 		}
 	}
+}
+
+// A context takes that many descriptors here at most, and roomPatience to give them back.
+const (
+	contextNeed  = 10
+	roomPatience = 500 * time.Millisecond
+)
+
+// makeRoom closes the context that has been idle longest. False: there is none.
+func (s *Server) makeRoom() bool {
+	s.mu.Lock()
+	var oldest *engine.Context
+	for c, u := range s.used {
+		if u.clients == 0 && c.Err() == nil && (oldest == nil || u.since.Before(s.used[oldest].since)) {
+			oldest = c
+		}
+	}
+	if oldest == nil {
+		s.mu.Unlock()
+		return false
+	}
+	delete(s.used, oldest)
+	oldest.Release() // before another client can be given it
+	s.mu.Unlock()
+	s.opt.Logger.Info("a context is closed to make room", slog.String("context", oldest.Name()))
+	for end := time.Now().Add(roomPatience); descriptors.Room() < contextNeed && time.Now().Before(end); {
+		time.Sleep(roomPatience / 50)
+	}
+	return true
 }
 
 // disconnect closes the contexts that are called target; with "" all.

@@ -69,6 +69,9 @@ type Options struct {
 	Grace      time.Duration
 	Audit      func(Event) error
 
+	// MakeRoom is called when a start finds no descriptors. It may block; true: the start is tried again. Nil: never.
+	MakeRoom func() bool
+
 	Dial Dial // nil: contexts are started here; else those that aren't behind others come from it
 
 	start         starter                          // replaces package spawn in tests

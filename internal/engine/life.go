@@ -219,16 +219,20 @@ func (e *Engine) reported(said string) (why, text string) {
 
 // Close gives c up. It ends when no context is behind it any more; Close then returns once it is gone.
 func (c *Context) Close() error {
-	e := c.e
-	e.mu.Lock()
-	c.owned = false
-	e.releaseLocked(c)
-	ending := c.ending || c.err != nil
-	e.unlock()
-	if ending {
+	if c.Release() {
 		<-c.done
 	}
 	return nil
+}
+
+// Release is Close without the wait. It tells whether c ends.
+func (c *Context) Release() (ends bool) {
+	e := c.e
+	e.mu.Lock()
+	defer e.unlock()
+	c.owned = false
+	e.releaseLocked(c)
+	return c.ending || c.err != nil
 }
 
 // releaseLocked ends c if nobody needs it.

@@ -162,7 +162,11 @@ func (e *Engine) run(c *Context, start starter, plan connect.Plan, ssh connect.S
 		err = e.auditConnect(c, plan, ssh)
 	}
 	if err == nil {
-		proc, stdin, stdout, err = start(ctx, c.goAhead(ctx, plan), ssh)
+		ahead := c.goAhead(ctx, plan)
+		proc, stdin, stdout, err = start(ctx, ahead, ssh)
+		for connect.OutOfDescriptors(err) && e.opt.MakeRoom != nil && e.opt.MakeRoom() {
+			proc, stdin, stdout, err = start(ctx, ahead, ssh)
+		}
 	}
 	if err != nil {
 		if failed := (*connect.Error)(nil); errors.As(err, &failed) {

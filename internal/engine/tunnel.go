@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen/internal/boot"
+	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/modules"
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/wire"
@@ -25,12 +26,17 @@ type Tunnel struct {
 	once   sync.Once
 	rest   []byte // read, and not yet taken
 	text   string // end of what it wrote to stderr; set when Read returns io.EOF
+	fork   bool   // it is a context to be
 }
 
 // Fork starts a copy of c's interpreter, or a new one with python (as in boot.Command) where c has been called before, and
 // doesn't wait for it: what is written waits with it, until c is up.
 func (c *Context) Fork(ctx context.Context, python []string) (*Tunnel, error) {
-	return c.tunnel(ctx, map[string]any{"argv": boot.Command(python, boot.Pipe), "fork": true})
+	t, err := c.tunnel(ctx, map[string]any{"argv": boot.Command(python, boot.Pipe), "fork": true})
+	if err == nil {
+		t.fork = true
+	}
+	return t, err
 }
 
 // Forward has c connect to a port of a host, as c's machine knows it, and doesn't wait for it. Read says why there is no connection.
@@ -123,7 +129,7 @@ func (t *Tunnel) next() ([]byte, error) {
 				return it.payload, nil
 			}
 			if err := p.failure(); err != nil {
-				return nil, err
+				return nil, t.notStarted(err)
 			}
 			t.text = string(p.payload)
 			return nil, io.EOF
@@ -136,6 +142,17 @@ func (t *Tunnel) next() ([]byte, error) {
 			return nil, io.ErrClosedPipe
 		}
 	}
+}
+
+// notStarted returns the error of a connect, where c couldn't start the fork. err is why it has ended.
+func (t *Tunnel) notStarted(err error) error {
+	raised := (*CallError)(nil)
+	if !t.fork || !errors.As(err, &raised) {
+		return err
+	}
+	failed := connect.Classify("local", connect.Failure{What: connect.WhatExec, Text: raised.Text})
+	failed.Hop = t.c.name
+	return failed
 }
 
 // Text is the end of what the process wrote to stderr, at most 4 KiB, once Read has returned io.EOF. It is hostile.

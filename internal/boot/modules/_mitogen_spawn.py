@@ -76,45 +76,52 @@ def absolute(env):
  env[utf8('PYTHONSAFEPATH')]=utf8('1')
  env.setdefault(utf8('PATH'),utf8('/usr/local/bin:/usr/bin:/bin'))
  return env
+def open_channels(fds,tty,echo):
+ if tty:
+  try:
+   fds+=os.openpty()
+  except(OSError,AttributeError):
+   raise OSError('open terminal: %s'%sys.exc_info()[1])
+  import termios
+  mode=termios.tcgetattr(fds[1])
+  mode[3]=mode[3]&~termios.ECHO
+  if echo:
+   mode[3]=mode[3]|termios.ECHO
+  termios.tcsetattr(fds[1],termios.TCSANOW,mode)
+ fds+=posix.pipe()
+ fds+=posix.pipe()
+ pair=_socket.socketpair(1,1)
+ for s in pair:
+  fds.append(os.dup(s.fileno()))
+ for s in pair:
+  s.close()
+ fds+=posix.pipe()
+ for fd in fds:
+  private(fd,1)
 def execute(argv,env,tty,wait,warm,echo=0):
- master=slave=None
  fds=[]
  if warm and not CORE:
   source=zlib.decompress(IMAGE)
   CORE.extend((source,compile(source,'<mitogen>','exec')))
   dumpable(0)
  if tty:
-  master,slave=os.openpty()
-  fds=[master,slave]
- in_r,in_w=posix.pipe()
- out_r,out_w=posix.pipe()
- pair=_socket.socketpair(1,1)
- err,err_w=[os.dup(s.fileno())for s in pair]
- for s in pair:
-  s.close()
- failed_r,failed_w=posix.pipe()
- fds+=[in_r,in_w,out_r,out_w,err,err_w,failed_r,failed_w]
- if tty:
   import termios
-  mode=termios.tcgetattr(slave)
-  mode[3]=mode[3]&~termios.ECHO
-  if echo:
-   mode[3]=mode[3]|termios.ECHO
-  termios.tcsetattr(slave,termios.TCSANOW,mode)
- for fd in fds:
-  private(fd,1)
+  own_terminal=getattr(termios,'TIOCSCTTY',21518)
  try:
+  open_channels(fds,tty,echo)
   pid=posix.fork()
- except OSError:
+ except Exception:
   for fd in fds:
    os.close(fd)
   raise
+ in_r,in_w,out_r,out_w,err,err_w,failed_r,failed_w=fds[-8:]
+ master,slave=(fds[:-8]+[None,None])[:2]
  if not pid:
   try:
    try:
     os.setsid()
     if slave is not None:
-     fcntl.ioctl(slave,getattr(termios,'TIOCSCTTY',21518),0)
+     fcntl.ioctl(slave,own_terminal,0)
      if wait:
       in_r=out_w=slave
     os.dup2(in_r,0)

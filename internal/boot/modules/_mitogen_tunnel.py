@@ -121,7 +121,11 @@ class Connection(Tunnel):
   self.spec=spec
   self.found=[]
   after(spec.get('timeout',30),self.late)
-  thread.start_new_thread(self.look_up,())
+  try:
+   thread.start_new_thread(self.look_up,())
+  except Exception:
+   self.failed=sys.exc_info()[1]
+   after(0,self.advance)
  def look_up(self):
   try:
    found=_socket.getaddrinfo(native_text(self.spec['host']),self.spec['port'],0,_socket.SOCK_STREAM)
@@ -160,9 +164,17 @@ class Connection(Tunnel):
    self.sock.close()
    return self.advance()
   self.sock.setsockopt(_socket.IPPROTO_TCP,_socket.TCP_NODELAY,1)
-  r,w=os.dup(fd),os.dup(fd)
-  for fd in(r,w):
-   private(fd)
+  fds=[]
+  try:
+   for i in(1,2):
+    fds.append(os.dup(fd))
+    private(fds[-1])
+  except OSError:
+   self.failed=sys.exc_info()[1]
+   for fd in fds:
+    os.close(fd)
+   return self.fail()
+  r,w=fds
   early=self.early
   self.early=None
   self.start(self.key,r,w)
