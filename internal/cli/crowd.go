@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -151,6 +152,9 @@ func (c *crowd) retry(ctx context.Context, alone *int) bool {
 func (h *host) foundNoRoom() bool {
 	if h.err == nil || h.context != nil && h.context.Stats().Hello > 0 {
 		return false
+	}
+	if failed := (*mitogen.ConnectError)(nil); errors.As(h.err, &failed) && failed.Given {
+		return false // another try would be another attempt with the password
 	}
 	return connect.Shortage(h.err) != nil
 }

@@ -285,6 +285,7 @@ var sshSymptoms = []symptom{
 	{"nodename nor servname", ErrUnknownHost},
 	{"connection refused", ErrRefused},
 	{"timed out", ErrTimeout},
+	{"i/o timeout", ErrTimeout},
 	{"no route to host", ErrUnreachable},
 	{"is unreachable", ErrUnreachable},
 	{"host is down", ErrUnreachable},

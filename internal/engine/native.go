@@ -59,7 +59,7 @@ func (e *Engine) native(carrier *Context, other starter) starter {
 			}
 			return other(ctx, plan, ssh)
 		}
-		f := connect.Failure{What: connect.WhatExit, Status: 255, Text: err.Error(), Given: errors.Is(err, sshnative.ErrPasswordGiven)}
+		f := connect.Failure{What: connect.WhatExit, Status: 255, Text: err.Error(), Given: errors.Is(err, sshnative.ErrPasswordGiven), Cause: connect.Shortage(err)}
 		switch {
 		case ctx.Err() != nil:
 			f.What = connect.WhatCancelled

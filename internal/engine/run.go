@@ -169,9 +169,7 @@ func (e *Engine) run(c *Context, start starter, plan connect.Plan, ssh connect.S
 		}
 	}
 	if err != nil {
-		if failed := (*connect.Error)(nil); errors.As(err, &failed) {
-			failed.Hop = c.name
-		}
+		err = startFailed(c, plan, err)
 		e.lose(c, err, false)
 		c.stream.Close(err)
 		return
@@ -194,6 +192,22 @@ func (e *Engine) run(c *Context, start starter, plan connect.Plan, ssh connect.S
 	}
 	c.stream.Close(nil)
 	e.bury(c, proc)
+}
+
+// startFailed makes of what ended the start of c, named now, the error of a connect where a process or
+// descriptor was lacking.
+func startFailed(c *Context, plan connect.Plan, err error) error {
+	failed := (*connect.Error)(nil)
+	if !errors.As(err, &failed) {
+		lacks := connect.Shortage(err)
+		if lacks == nil {
+			return err
+		}
+		failed = connect.Classify(plan.Method, connect.Failure{What: connect.WhatExec, Text: err.Error(), Cause: lacks})
+		err = failed
+	}
+	failed.Hop = c.name
+	return err
 }
 
 // yieldAfter is how many frames or records in a row one context may have worked off before others have their turn.

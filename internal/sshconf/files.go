@@ -76,7 +76,7 @@ func (c *cache) get(name string) *content {
 	if c.files == nil || len(c.files) >= maxCached {
 		c.files = map[string]*cached{}
 	}
-	c.files[name] = &cached{st, st.err != "" || began.UnixNano()-max(st.mtime, st.ctime) > int64(coarse), now}
+	c.files[name] = &cached{st, st.err != "" || err == nil && began.UnixNano()-max(st.mtime, st.ctime) > int64(coarse), now}
 	return now
 }
 

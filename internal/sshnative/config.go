@@ -17,6 +17,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/sshconf"
 )
 
@@ -158,7 +159,10 @@ func execute(ctx context.Context, argv []string) (*config, error) {
 	cmd := exec.CommandContext(ctx, argv[0], append([]string{"-G"}, argv[1:]...)...)
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
-	if err != nil {
+	switch {
+	case connect.Shortage(err) != nil: // the ssh program couldn't be started either
+		return nil, says("ssh -G: %w", err)
+	case err != nil:
 		return nil, unsupported("ssh -G: %v: %s", err, strings.TrimSpace(stderr.String()))
 	}
 	return parseAnswer(out)

@@ -1,6 +1,7 @@
 package sshnative
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/descriptors"
 )
 
 // A dialer makes one connection, jumps included.
@@ -201,6 +203,12 @@ func (c *config) dial(ctx context.Context, host string, port int) (net.Conn, err
 	if errors.As(err, &dns) && ctx.Err() == nil || errors.As(err, &address) {
 		return nil, unsupported("%v", err)
 	}
+	if c, ok := conn.(*net.TCPConn); err == nil && ok {
+		if err := descriptors.Keep(c); err != nil {
+			conn.Close()
+			return nil, err
+		}
+	}
 	return conn, err
 }
 
@@ -236,6 +244,9 @@ func dialError(host string, port int, err error) error {
 	if errors.Is(err, ErrUnsupported) {
 		return err
 	}
+	if connect.Shortage(err) != nil {
+		return fmt.Errorf("ssh: connect to host %s port %d: %w", host, port, err)
+	}
 	text := err.Error()
 	for _, known := range []struct {
 		err  error
@@ -254,6 +265,8 @@ func dialError(host string, port int, err error) error {
 func (a *login) failure(ctx context.Context, err error) error {
 	var negotiation *ssh.AlgorithmNegotiationError
 	switch {
+	case connect.Shortage(cmp.Or(a.lacks, err)) != nil:
+		return says("log in on %s: %w", a.c.get("hostname"), cmp.Or(a.lacks, err))
 	case ctx.Err() != nil:
 		return says("Connection timed out during banner exchange")
 	case errors.Is(err, errDenied), a.given && errors.Is(err, ErrUnsupported):

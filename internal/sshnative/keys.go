@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -16,6 +17,8 @@ import (
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
+
+	"github.com/mitogen-go/mitogen/internal/connect"
 )
 
 // An identity is a key or certificate that ssh would offer.
@@ -162,15 +165,28 @@ func (c *config) identityFiles() (all []*identity, err error) {
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, &identity{key: publicKey(file), file: file})
+		key, err := publicKey(file)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, &identity{key: key, file: file})
 		if len(c.values["certificatefile"]) > 0 {
 			continue
 		}
-		if cert, ok := publicKey(file + "-cert").(*ssh.Certificate); ok && cert.CertType == ssh.UserCert {
-			all = append(all, &identity{key: cert, file: file})
+		if all, err = appendCertificate(all, file+"-cert", file); err != nil {
+			return nil, err
 		}
 	}
 	return all, nil
+}
+
+// appendCertificate adds the certificate that file holds for a key, if it holds one.
+func appendCertificate(all []*identity, file, key string) ([]*identity, error) {
+	public, err := publicKey(file)
+	if cert, ok := public.(*ssh.Certificate); ok && cert.CertType == ssh.UserCert {
+		all = append(all, &identity{key: cert, file: key})
+	}
+	return all, err
 }
 
 // certificateFiles returns the certificates of CertificateFile.
@@ -180,28 +196,31 @@ func (c *config) certificateFiles() (all []*identity, err error) {
 		if err != nil {
 			return nil, err
 		}
-		if cert, ok := publicKey(file).(*ssh.Certificate); ok && cert.CertType == ssh.UserCert {
-			all = append(all, &identity{key: cert, file: file})
+		if all, err = appendCertificate(all, file, file); err != nil {
+			return nil, err
 		}
 	}
 	return all, nil
 }
 
 // publicKey returns the public half of a key as ssh finds it: in the file itself, in the one with
-// ".pub", or before the encrypted part of a private key. Nil: nowhere.
-func publicKey(file string) ssh.PublicKey {
+// ".pub", or before the encrypted part of a private key. Nil: nowhere. As with ssh, a file that can't
+// be read has none; the error is that nothing could be read now, whatever the file.
+func publicKey(file string) (ssh.PublicKey, error) {
 	for _, name := range []string{file, file + ".pub"} {
-		if text, err := os.ReadFile(name); err == nil {
-			if key := firstKey(text); key != nil {
-				return key
-			}
+		text, err := os.ReadFile(name)
+		if connect.Shortage(err) != nil {
+			return nil, err
+		}
+		if key := firstKey(text); key != nil {
+			return key, nil
 		}
 	}
 	text, err := os.ReadFile(file)
-	if err != nil {
-		return nil
+	if connect.Shortage(err) != nil {
+		return nil, err
 	}
-	return headerKey(text)
+	return headerKey(text), nil
 }
 
 // firstKey returns the key on the first line that holds one.
@@ -297,8 +316,15 @@ func (s *signer) SignWithAlgorithm(rand io.Reader, data []byte, name string) (*s
 			return made, nil
 		}
 	}
-	s.fail(unsupported("no signature: %v", err))
+	s.fail(noSignature(err))
 	return nil, err
+}
+
+func noSignature(err error) error {
+	if connect.Shortage(err) != nil {
+		return fmt.Errorf("no signature: %w", err)
+	}
+	return unsupported("no signature: %v", err)
 }
 
 // agentVariable is an IdentityAgent that names a variable of the environment.
@@ -327,7 +353,10 @@ func (c *config) dialAgent() (agent.ExtendedAgent, io.Closer, error) {
 		return nil, nil, err
 	}
 	conn, err := net.Dial("unix", socket)
-	if err != nil {
+	switch {
+	case connect.Shortage(err) != nil:
+		return nil, nil, says("connect to the agent: %w", err)
+	case err != nil:
 		return nil, nil, nil
 	}
 	return agent.NewClient(conn), conn, nil

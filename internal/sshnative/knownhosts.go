@@ -15,6 +15,8 @@ import (
 	"strings"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/mitogen-go/mitogen/internal/connect"
 )
 
 // The markers of lines in lists of known hosts.
@@ -30,11 +32,15 @@ type hostLine struct {
 }
 
 // knownLines returns the lines of files that match a name, which has the form "[host]:port" unless
-// the port is 22. Missing and unreadable files have none.
+// the port is 22. Missing and unreadable files have none. A file that can't be read for now, because this
+// machine lacks descriptors or memory, is an error: its keys are known, and might be revoked.
 func knownLines(files []string, name string) (all []hostLine, err error) {
 	for _, file := range files {
 		text, err := os.ReadFile(file)
-		if err != nil {
+		switch {
+		case connect.Shortage(err) != nil:
+			return nil, err
+		case err != nil:
 			continue
 		}
 		for line := range bytes.Lines(text) {

@@ -1,6 +1,7 @@
 package sshnative
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"os"
@@ -28,6 +29,7 @@ type login struct {
 	began   bool            // the server has been asked what it wants
 	given   bool            // the password has been sent
 	skipped error           // an ErrUnsupported: what ssh would have done besides
+	lacks   error           // this machine has no descriptor or memory for what is needed: no further attempt
 	stages  int             // methods of several that have succeeded
 	signed  ssh.PublicKey   // the last that has signed
 	from    ssh.PublicKey   // the one that had when this stage began
@@ -50,6 +52,9 @@ func (e passwordGiven) Unwrap() []error { return []error{e.error, ErrPasswordGiv
 
 // skip notes the first thing that ssh would do besides.
 func (a *login) skip(err error) {
+	if a.lacks == nil && connect.Shortage(err) != nil {
+		a.lacks = err
+	}
 	if a.skipped == nil {
 		if !errors.Is(err, ErrUnsupported) {
 			err = unsupported("%v", err)
@@ -72,7 +77,7 @@ const (
 // next is the ssh.ClientAuthCallback: it chooses the method that is tried next.
 func (a *login) next(state *ssh.ClientAuthContext) (ssh.AuthMethod, error) {
 	a.began = true
-	if err := a.conn.err(); err != nil {
+	if err := cmp.Or(a.conn.err(), a.lacks); err != nil {
 		return nil, err
 	}
 	if n := len(state.PartialSuccessMethods); a.tried == nil || n != a.stages {
@@ -90,6 +95,9 @@ func (a *login) next(state *ssh.ClientAuthContext) (ssh.AuthMethod, error) {
 		if m := a.method(name, state); m != nil {
 			return m, nil
 		}
+	}
+	if a.lacks != nil {
+		return nil, a.lacks
 	}
 	if a.skipped != nil && !a.given {
 		return nil, a.skipped
@@ -187,6 +195,9 @@ func (a *login) signers(state *ssh.ClientAuthContext) ([]ssh.Signer, error) {
 	if a.keys, err = a.identities(held); err != nil {
 		a.skip(err)
 		return nil, err
+	}
+	if a.lacks != nil {
+		return nil, a.lacks
 	}
 	a.keys = rotate(a.keys, a.from)
 	var signers []ssh.Signer
