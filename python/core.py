@@ -811,9 +811,10 @@ def run(call):
             S.current = None
             kind, data = ERROR, fits(error())
     except:
-        # Interrupted, or out of memory, while the error was being put together, or it is too large.
+        # Interrupted, or out of memory, while the error was being put together, or it is too large. This one always fits.
         S.current = None
-        kind, data = ERROR, dumps(('builtins', sys.exc_info()[0].__name__, '', '', None), 2)
+        t, v = sys.exc_info()[:2]
+        kind, data = ERROR, dumps(('builtins', text(t.__name__)[:200], text(v)[:200], '', None), 2)
     if len(FLOWS) > 2:
         spend(call[:2])
     flush_stdio()
@@ -1338,7 +1339,7 @@ for fd in WAKE:
 FDS[WAKE[0]] = woken
 POLL.register(WAKE[0], POLLIN)
 UP = Stream(high(0), high(1))
-for n in dir(posix):    # pipe, fork, forkpty, execv, execve, system, popen, posix_spawn: what programs are started by
-    if n[:4] in 'pipe fork exec syst pope posi':
+for n in dir(posix):    # what programs are started by; posix_s: posix_spawn and posix_spawnp
+    if n[:7] in 'pipe pipe2 fork forkpty execv execve system popen posix_s'.split():
         later('_mitogen_guard', os.__dict__, n)
 whole(lambda: (stdio(), arm(), start()))

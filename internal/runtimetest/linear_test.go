@@ -2,6 +2,7 @@ package runtimetest
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 )
 
@@ -48,7 +49,7 @@ func TestTooLargeToSend(t *testing.T) {
 		l := start(t, py, limit(300_000))
 		for _, target := range []string{"rt:text", "rt:fail_long"} {
 			p := l.call(target, 1<<20)
-			p.fails("ValueError")
+			p.fails("ValueError", "larger than 300000 bytes")
 			equal(t, "parts of "+target, p.parts, 0)
 		}
 		p := l.call("rt:chunks", 1, 1<<20)
@@ -56,5 +57,28 @@ func TestTooLargeToSend(t *testing.T) {
 		equal(t, "parts of an item", p.parts, 0)
 		equal(t, "largest", len(l.call("rt:text", 299_900).value().(string)), 299_900)
 		l.call("rt:execute", "import mitogen\ntry:\n  mitogen.Context(0).call('a:b', 'x' * 400000)\nexcept ValueError:\n  result = 1").value()
+	})
+}
+
+// An error that can't be told is replaced by a short one that names it, whatever a program has named it, and the
+// context goes on.
+func TestErrorWhoseTextFails(t *testing.T) {
+	const source = "import _mitogen as m\nInner = type(%s, (BaseException,), {})\n" +
+		"class Outer(Exception):\n  def __str__(self):\n    raise Inner(%s)\n  __repr__ = __str__\nraise Outer()"
+	long := strings.Repeat("x", 200)
+	each(t, func(t *testing.T, py interp) {
+		l := start(t, py, limit(300_000))
+		for _, tt := range []struct{ name, class, text, wantType, wantText string }{
+			{"short", "'Inner'", "'why'", "Inner", "why"},
+			{"long name", "'x' * 400000", "'why'", long, "why"},
+			{"long text", "'Inner'", "'x' * 400000", "Inner", long},
+			{"both long", "'x' * 400000", "'x' * 400000", long, long},
+			{"name beyond ASCII", "m.native(u'na\\xefve'.encode('utf-8'))", "u'na\\xefve'", "na\u00efve", "na\u00efve"},
+		} {
+			e := l.call("rt:execute", fmt.Sprintf(source, tt.class, tt.text)).error()
+			equal(t, "type, "+tt.name, e.Type, tt.wantType)
+			equal(t, "text, "+tt.name, e.Text, tt.wantText)
+			equal(t, "answer after it, "+tt.name, l.call("rt:echo", "well").value(), "well")
+		}
 	})
 }
