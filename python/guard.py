@@ -1,8 +1,12 @@
-"""What ends all that a context has started once the context has ended, however that came. Sent as `_mitogen_guard`.
+"""Ends all that a context has started once the context has ended, for whatever reason. Sent as `_mitogen_guard`.
 
-Runs in the namespace of core.py, before the first program starts. On Linux alone does it do anything.
+Runs in the namespace of core.py before the first program starts, once for each thread that starts one
+at that moment. Uses process.py. Does something on Linux alone.
 """
-GUARDS = []     # a file for each guard that there has been: at its end when that guard is
+# A file for each guard that there has been: at its end when that guard is.
+GUARDS = globals().setdefault('GUARDS', [])
+# Held by the thread that makes the guard; the others wait for it.
+GUARDING = globals().setdefault('GUARDING', thread.allocate_lock())
 
 
 def guard(ev=None):
@@ -30,17 +34,13 @@ def guard(ev=None):
 
 
 def guard_life(w):
-    """The life of the guard, a copy of this process: once the lock is free, kill our group and all that has the mark, until no more is found."""
+    """The life of the guard, a copy of this process: once the lock is free, kill our group and all that has
+    the mark, until no more is found."""
     try:
         os.setsid()
         if posix.fork():
             return
-        for fd in range(1024):
-            try:
-                if fd not in (w, WAKE[1]):
-                    os.close(fd)
-            except OSError:
-                pass
+        close_all_but((w, WAKE[1]))
         fcntl.lockf(WAKE[1], 2)
         try:
             os.kill(-GROUP, 9)
@@ -56,26 +56,54 @@ def guard_sweep(seen):
         more = 0
         for pid in os.listdir('/proc'):
             try:
-                if pid not in seen and MARK in open('/proc/%s/limits' % pid).read():
+                if pid not in seen and MARK in limits_of(pid):
                     os.kill(int(pid), 9)
                     more = seen[pid] = 1
             except Exception:
                 pass    # it has ended, or is no process
 
 
+def limits_of(pid):
+    f = open('/proc/%s/limits' % pid)
+    try:
+        return f.read()
+    finally:
+        f.close()
+
+
 def guard_begin():
-    """Give os its own functions back, take the mark, which all that is started inherits, and have a guard."""
+    """Have a guard, then give os its own functions back: all that they start has the mark."""
+    if os.getpid() == PID and sys.platform[:5] == 'linux':
+        # An import in another thread may start a program and so wait for GUARDING. All that waits for
+        # imports comes before: resource, and the lock of all imports, which fork takes.
+        resource = resource_module()
+        if sys.version_info < (3, 4):
+            imp.acquire_lock()
+        GUARDING.acquire()
+        try:
+            if 'MARK' not in globals():
+                guard_once(resource)
+        finally:
+            GUARDING.release()
+            if sys.version_info < (3, 4):
+                imp.release_lock()
+    restore_os()
+
+
+def resource_module():
+    try:
+        return __import__('resource')   # sys.modules may have half of it yet
+    except Exception:
+        pass
+
+
+def guard_once(resource):
+    """Take the mark, which all that is started inherits, and have a guard."""
     global MARK
-    for name in dir(posix):
-        if getattr(getattr(os, name, 0), '__name__', 0) == 'load':
-            setattr(os, name, getattr(posix, name))
-    if 'MARK' in globals() or os.getpid() != PID or sys.platform[:5] != 'linux':
-        return
     MARK = str((4000000 + PID) * 10 ** 12 + int(time.time() * 1e6) % 10 ** 12)
     try:
-        # A limit of real-time scheduling that is none: kept whatever becomes of parents, sessions and users. It has no name in resource,
-        # which Python 2 can't import here while another thread imports.
-        resource = sys.modules.get('resource') or __import__('resource')
+        # A limit of real-time scheduling that is none: kept whatever becomes of parents, sessions and
+        # users. It has no name in resource.
         resource.setrlimit(15, (int(MARK), resource.getrlimit(15)[1]))
     except Exception:
         pass

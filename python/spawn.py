@@ -1,6 +1,6 @@
 """What makes a context a hop: it starts other contexts and carries their frames. Sent as `_mitogen_spawn`.
 
-Runs in the namespace of core.py, in the thread that reads (the holder of R); core's names are used as they are.
+Runs in the namespace of core.py, in the thread that reads (the holder of R); core's names are used as they are. Uses process.py.
 """
 import _socket
 
@@ -208,16 +208,7 @@ def dumpable(yes):
 
 def close_others():
     """Close all files but the three that programs know."""
-    try:
-        fds = [int(fd) for fd in os.listdir('/proc/self/fd')]
-    except OSError:
-        fds = range(3, 1024)
-    for fd in fds:
-        if fd > 2:
-            try:
-                os.close(fd)
-            except OSError:
-                pass
+    close_all_but((0, 1, 2))
 
 
 def program_signals():
@@ -225,13 +216,6 @@ def program_signals():
     for name in ('SIGPIPE', 'SIGXFSZ', 'SIGINT'):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_DFL)
-
-
-def restore_os():
-    """Give os its own functions back, for programs that may outlive this context."""
-    for name in dir(posix):
-        if getattr(getattr(os, name, 0), '__name__', 0) == 'load':
-            setattr(os, name, getattr(posix, name))
 
 
 def same_python(path):

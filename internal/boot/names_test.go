@@ -10,14 +10,16 @@ import (
 func TestNamesDontClash(t *testing.T) {
 	global := regexp.MustCompile(`(?m)^(?:def |class )?([A-Za-z_]\w*)(?: = |\(|:)`)
 	whose := map[string]string{}
-	for _, file := range []string{"core.py", "ansible.py", "asking.py", "forward.py", "paths.py", "spawn.py", "tunnel.py"} {
+	for _, file := range []string{
+		"core.py", "ansible.py", "asking.py", "forward.py", "guard.py", "paths.py", "process.py", "spawn.py", "tunnel.py",
+	} {
 		text, err := os.ReadFile("../../python/" + file)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, m := range global.FindAllSubmatch(text, -1) {
 			name := string(m[1])
-			if other := whose[name]; other != "" && other != file && !map[string]bool{"if": true, "for": true, "try": true, "else": true, "except": true, "exec": true, "cut_off": true}[name] {
+			if other := whose[name]; other != "" && other != file && !map[string]bool{"if": true, "for": true, "try": true, "else": true, "except": true, "exec": true, "atomic": true, "cut_off": true}[name] {
 				t.Errorf("%s is a name in %s and in %s", name, other, file)
 			}
 			whose[name] = file

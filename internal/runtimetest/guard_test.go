@@ -2,8 +2,16 @@ package runtimetest
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
+	"time"
+
+	"github.com/mitogen-go/mitogen/internal/pickle"
 )
 
 // starters are the functions of os that start programs, or that a library calls before it starts one.
@@ -33,5 +41,166 @@ func TestWhatBringsTheGuard(t *testing.T) {
 		l.call("rt:execute", "import os\nfor fd in os.pipe(): os.close(fd)").value()
 		equal(t, "the guard is asked for after os.pipe", l.guardAsked(), true)
 		equal(t, "functions that bring the guard, afterwards", l.call("rt:execute", hooked).value(), "")
+	})
+}
+
+// startMany has 16 threads start a program each at the same time, in a session of its own, and returns the pids.
+const startMany = `
+import os, subprocess, sys, threading
+
+def alone():
+    os.setsid()
+    os.closerange(3, 256)   # Python 2 lets the pipes of other threads through, which wait for their end
+
+session = {'start_new_session': True}
+if sys.version_info < (3, 2):
+    session = {'preexec_fn': alone}
+getattr(sys, 'setswitchinterval', lambda seconds: sys.setcheckinterval(1))(1e-5)
+
+def popen():
+    return subprocess.Popen(['sleep', '1000'], **session).pid
+
+def fork():
+    pid = os.fork()
+    if not pid:
+        alone()
+        os.execvp('sleep', ['sleep', '1000'])
+    return pid
+
+def shell():
+    f = os.popen('setsid sleep 1000 >/dev/null 2>&1 & echo $!')
+    try:
+        return int(f.readline())
+    finally:
+        f.close()
+
+def module():
+    return __import__(modules.pop()).pid
+
+def start(fn):
+    gate.wait()
+    pids.append(fn())
+
+modules = ['starts%%d' %% i for i in range(16)]
+starters, pids, gate = [%s], [], threading.Event()
+threads = [threading.Thread(target=start, args=(starters[i %% len(starters)],)) for i in range(16)]
+for t in threads: t.start()
+gate.set()
+for t in threads: t.join()
+result = pids
+`
+
+// startsOne is a module that starts a program while it is imported.
+const startsOne = `
+import os
+pid = os.fork()
+if not pid:
+    os.setsid()
+    os.closerange(3, 256)
+    os.execvp('sleep', ['sleep', '1000'])
+`
+
+var realtimeLimit = regexp.MustCompile(`(?m)^Max realtime timeout +(\S+)`)
+
+// mark returns the limit of a process that says which context has started it; "" if the process has ended.
+func mark(pid int) string {
+	limits, _ := os.ReadFile(fmt.Sprintf("/proc/%d/limits", pid))
+	if m := realtimeLimit.FindSubmatch(limits); m != nil {
+		return string(m[1])
+	}
+	return ""
+}
+
+// guards returns the pids of the context's guards: processes of the context that are none of its programs.
+func (l *link) guards(programs ...any) (pids []int) {
+	for _, p := range marked(l.tag) {
+		if p.pid != l.cmd.Process.Pid && !slices.Contains(programs, any(int64(p.pid))) {
+			pids = append(pids, p.pid)
+		}
+	}
+	return pids
+}
+
+// TestThreadsStartPrograms: of threads that start the first programs at the same time, all wait for the guard.
+// link.finish demands that the programs end with the context.
+func TestThreadsStartPrograms(t *testing.T) {
+	each(t, func(t *testing.T, py interp) {
+		for _, starters := range []string{"popen", "popen", "popen", "fork", "shell", "popen, fork", "module", "module, fork"} {
+			t.Run(starters, func(t *testing.T) {
+				l := start(t, py)
+				for i := range 16 {
+					l.serve(fmt.Sprintf("starts%d", i), startsOne)
+				}
+				pids := l.call("rt:execute", fmt.Sprintf(startMany, starters)).value().(*pickle.List).Items
+				want := mark(l.cmd.Process.Pid)
+				if !strings.HasPrefix(want, strconv.Itoa(4_000_000+l.cmd.Process.Pid)) {
+					t.Errorf("limit of the context: got %q, want its mark, %d and 12 digits", want, 4_000_000+l.cmd.Process.Pid)
+				}
+				equal(t, "programs", len(pids), 16)
+				for _, pid := range pids {
+					equal(t, fmt.Sprintf("mark of program %d", pid), mark(int(pid.(int64))), want)
+				}
+				equal(t, "guards", len(l.guards(pids...)), 1)
+			})
+		}
+	})
+}
+
+// TestGuardKeepsNoFiles: a guard has two files open, whatever the context had.
+func TestGuardKeepsNoFiles(t *testing.T) {
+	const open = `
+import fcntl, os, resource
+resource.setrlimit(resource.RLIMIT_NOFILE, (4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+for fd in (100, 1023, 1024, 4095):
+    fcntl.fcntl(1, fcntl.F_DUPFD, fd)
+`
+	const unlisted = `
+listdir = os.listdir
+def refuse(path):
+    if path == '/proc/self/fd':
+        raise OSError(2, 'nothing there')
+    return listdir(path)
+os.listdir = refuse
+`
+	const first = "\nfor fd in os.pipe(): os.close(fd)"
+	each(t, func(t *testing.T, py interp) {
+		for _, tt := range []struct{ name, source string }{
+			{"listed", open},
+			{"up to the limit", open + unlisted},
+			{"without a limit", open + unlisted + "os.sysconf = lambda name: -1"},
+			{"with a limit that nothing reaches", open + unlisted + "os.sysconf = lambda name: 1 << 40"},
+		} {
+			t.Run(tt.name, func(t *testing.T) {
+				l := start(t, py)
+				l.call("rt:execute", tt.source+first).value()
+				guards := l.guards()
+				if len(guards) != 1 {
+					t.Fatalf("got guards %v, want one", guards)
+				}
+				var files []string
+				for end := time.Now().Add(patience); time.Now().Before(end) && len(files) != 2; time.Sleep(10 * time.Millisecond) {
+					files, _ = filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", guards[0]))
+				}
+				if len(files) != 2 {
+					t.Errorf("files of the guard: got %v, want two", files)
+				}
+			})
+		}
+	})
+}
+
+// TestGuardSweepsWithFewFiles: a guard that looks at many processes has one file open at a time.
+func TestGuardSweepsWithFewFiles(t *testing.T) {
+	const sweep = `
+import gc, os, _mitogen as m
+for fd in os.pipe(): os.close(fd)
+m.MARK = 'the mark of nothing'
+gc.disable()
+before = len(os.listdir('/proc/self/fd'))
+m.guard_sweep({})
+result = len(os.listdir('/proc/self/fd')) - before
+`
+	each(t, func(t *testing.T, py interp) {
+		equal(t, "files that a sweep leaves open", start(t, py).call("rt:execute", sweep).value(), int64(0))
 	})
 }

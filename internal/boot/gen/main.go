@@ -21,10 +21,10 @@ var modules = map[string][]string{
 	"_mitogen_asking.py":  {"asking.py"},
 	"_mitogen_files.py":   {"files.py"},
 	"_mitogen_forward.py": {"forward.py"},
-	"_mitogen_guard.py":   {"guard.py"},
+	"_mitogen_guard.py":   {"process.py", "guard.py"},
 	"_mitogen_paths.py":   {"paths.py"},
 	"_mitogen_run.py":     {"run.py"},
-	"_mitogen_spawn.py":   {"spawn.py"},
+	"_mitogen_spawn.py":   {"process.py", "spawn.py"},
 	"_mitogen_tunnel.py":  {"tunnel.py"},
 	"mitogen.py":          {"mitogen.py"},
 }

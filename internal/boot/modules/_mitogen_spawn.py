@@ -1,3 +1,22 @@
+def restore_os():
+ for name in dir(posix):
+  if getattr(getattr(os,name,0),'__name__',0)=='load':
+   setattr(os,name,getattr(posix,name))
+def open_files():
+ try:
+  return[int(fd)for fd in os.listdir('/proc/self/fd')]
+ except OSError:
+  limit=os.sysconf('SC_OPEN_MAX')
+  if not 0<limit<65536:
+   limit=65536
+  return getattr(BUILTINS,'xrange',range)(limit)
+def close_all_but(kept):
+ for fd in open_files():
+  if fd not in kept:
+   try:
+    os.close(fd)
+   except OSError:
+    pass
 import _socket
 CHILDREN={}
 QUEUE=[]
@@ -162,24 +181,11 @@ def dumpable(yes):
  except Exception:
   pass
 def close_others():
- try:
-  fds=[int(fd)for fd in os.listdir('/proc/self/fd')]
- except OSError:
-  fds=range(3,1024)
- for fd in fds:
-  if fd>2:
-   try:
-    os.close(fd)
-   except OSError:
-    pass
+ close_all_but((0,1,2))
 def program_signals():
  for name in('SIGPIPE','SIGXFSZ','SIGINT'):
   if hasattr(signal,name):
    signal.signal(getattr(signal,name),signal.SIG_DFL)
-def restore_os():
- for name in dir(posix):
-  if getattr(getattr(os,name,0),'__name__',0)=='load':
-   setattr(os,name,getattr(posix,name))
 def same_python(path):
  here=sys.executable
  return not path or path==here or os.path.dirname(path)==os.path.dirname(here)and os.path.realpath(path)==os.path.realpath(here)
