@@ -73,7 +73,9 @@ type Options struct {
 	// Daemon gives contexts that it keeps, instead of connecting them: see Daemon. Nil: they are connected here.
 	Daemon *Daemon
 
-	// Heartbeat is the time after which a silent peer is taken for dead, by both ends. 0: 30 s; negative: never.
+	// Heartbeat is the time after which both ends take a silent connection for lost, rounded up to seconds by contexts.
+	// 0: 5 minutes while something runs in the context or behind it, 30 s while nothing does. Negative: never.
+	// docs/protocol.md, section 8, has what is noticed when.
 	Heartbeat time.Duration
 
 	// MaxMessage is the size of the largest value taken from a context, in bytes. 0: 128 MiB.

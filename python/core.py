@@ -51,15 +51,15 @@ BUILTINS = sys.modules[object.__module__]
 PY3 = sys.version_info[0] > 2
 EMPTY = ''.encode()
 ZERO = '\0'.encode()
-MAGIC = int('F14D4700', 16)
-TRAILER = struct.pack('>H', int('47F1', 16))
+MAGIC = 0xF14D4700
+TRAILER = struct.pack('>H', 0x47F1)
 MAX_PAYLOAD = 131072
 WINDOW = 1048576
 DATA, DEAD, ERROR, ITEM, PART = range(5)
 (CALL, CANCEL, CREDIT, STDIN, LOAD_MODULE, CONNECT, SHUTDOWN, PING, KILL, BUNDLE, FORWARD, ASK, COMING, TUNNEL) = range(1, 15)
 (HELLO, STDOUT, STDERR, LOG, GET_MODULE, LOST, LACKS, DROPPED) = range(16, 24)
 
-ME, PARENTS, NAME, LIMIT, HEARTBEAT, LEVEL = C
+ME, PARENTS, NAME, LIMIT, HEARTBEAT, BUSY_TIMEOUT, LEVEL = C
 LARGE = 'message is larger than %d bytes' % LIMIT
 SIZES = {CANCEL: 4, CREDIT: 8}  # bytes that what is for these has
 PID = os.getpid()
@@ -91,6 +91,7 @@ class S:
     stop = 0        # reader: SHUTDOWN has come
     leaving = 0     # main: in leave()
     heard = 0       # reader: when the parent was last heard
+    timeout = HEARTBEAT     # reader: seconds after that when it is gone
 
 
 def lock():
@@ -253,6 +254,8 @@ class Stream:
             data = EMPTY
         if not data:
             return self.lost()
+        S.heard = now()
+        S.timeout = busy() and BUSY_TIMEOUT or HEARTBEAT
         self.parse(self.buf + data)
 
     def parse(self, buf):
@@ -290,12 +293,11 @@ class Stream:
 
     def take(self, dst, src, auth, handle, reply, kind, raw):
         """One frame from the parent."""
-        S.heard = now()
         if dst == ME:
             deliver(src, auth, handle, reply, kind, raw[28:-2])
         elif dst in ROUTES:
             if handle in PASSES:
-                PASSES[handle](dst, raw[28:-2])
+                PASSES[handle](dst, raw)
             ROUTES[dst].put(raw)
             ROUTES[dst].flush()
         elif reply:
@@ -336,9 +338,14 @@ def woken(ev):
     os.read(WAKE[0], 4096)
 
 
+def busy():
+    """Whether something runs here, or behind this context."""
+    return Q or not S.idle
+
+
 def due():
     """Seconds until something must be done without an event, or None."""
-    return HEARTBEAT or None
+    return S.timeout and S.heard + S.timeout - now() or None
 
 
 def pump():
@@ -355,20 +362,28 @@ def pump():
     t = DUE[0]()
     if t is None:
         t = PATIENCE
-    t = int(min(t, PATIENCE / 4.0) * 1000) + 1
+    t = max(0, min(t, PATIENCE / 4.0)) + 1
     cancel = S.cancel
     if cancel:
-        t = 50
+        t = 1.05
+    since = now()
     try:
-        events = POLL.poll(t)
+        events = POLL.poll(int(t * 1000) - 999)
     except select.error:
         events = ()
     for fd, ev in events:
         fn = FDS.get(fd)
         if fn:
             fn(ev)
-    if not events and HEARTBEAT and now() - S.heard > HEARTBEAT:
-        die()
+    if now() - since > t:
+        S.heard = now()     # this process was stopped; so may have been the parent
+    since -= S.heard
+    if 0 < S.timeout < since:
+        try:
+            private(ERR)    # which may be full
+            os.write(ERR, ('%d s of silence (--heartbeat)\n' % since).encode())
+        finally:
+            die()
     if cancel and S.cancel is cancel:
         # Python looked for signals, this one came, and then it blocked.
         S.again = 1
@@ -561,6 +576,7 @@ NUMBERS = iter(getattr(BUILTINS, 'xrange', range)(1000, 1 << 30))
 
 
 def on_call(src, reply, kind, data):
+    S.timeout = BUSY_TIMEOUT
     Q.append((src, reply, data))
 
 
@@ -624,10 +640,6 @@ def later(module, table, handle):
         exec(compile(zlib.decompress(MODULES[module][2]), '<%s>' % module, 'exec'), globals())
         return table[handle](*args, **kw)
     table[handle] = load
-
-
-def learn(dst, data):
-    ROUTES[unpack('>L', data[:4])[0]] = ROUTES[dst]
 
 
 def cut_off():
@@ -708,11 +720,7 @@ def error():
 # Calls
 
 
-def generator():
-    yield 1
-
-
-GENERATOR = type(generator())
+GENERATOR = type(i for i in ())
 
 
 def function(name):
@@ -1183,19 +1191,6 @@ def hooked(name):
     return module
 
 
-def hook_resources():
-    """Only Python 3.9 doesn't ask loaders for what importlib.resources.files() is to return."""
-    module = hooked('importlib._common')
-    theirs = module.fallback_resources
-
-    def fallback(spec):
-        if spec.loader is IMPORTER:
-            return IMPORTER.get_resource_reader(spec.name).files()
-        return theirs(spec)
-    module.fallback_resources = fallback
-    return 'm', module.__file__
-
-
 def hook_logging():
     """Import logging and put our handler on its root; returns an entry for spec()."""
     module = hooked('logging')
@@ -1219,7 +1214,7 @@ def hook_logging():
 
 HANDLERS = {CALL: on_call, CANCEL: on_cancel, CREDIT: on_credit, STDIN: on_stdin, LOAD_MODULE: on_load_module,
             SHUTDOWN: on_shutdown, PING: on_ping}
-PASSES = {CONNECT: learn}   # what is done with frames on their way to a child
+PASSES = {}     # what is done with frames on their way to a child
 for n in (CONNECT, KILL):
     later('_mitogen_spawn', HANDLERS, n)
 for n in (BUNDLE, FORWARD, ASK, COMING):
@@ -1229,7 +1224,7 @@ later('_mitogen_forward', PASSES, BUNDLE)
 HOOKS = {}
 HOOKABLE = {'logging': hook_logging}
 if sys.version_info[:2] == (3, 9):
-    HOOKABLE['importlib._common'] = hook_resources
+    HOOKABLE['importlib._common'] = lambda: __import__('_mitogen_files').hook_resources()
 IMPORTER = Importer()
 DUE = [due]
 LEAVE = []      # what a hop does before it ends
@@ -1245,10 +1240,10 @@ DRAIN = getattr(select, 'poll', Poll)()
 
 def arm():
     """On Linux let the kernel kill our process group when the parent's end of the old stderr closes."""
-    kind = os.fstat(ERR).st_mode & int('170000', 8)
-    if not sys.platform.startswith('linux') or kind not in (int('140000', 8), int('10000', 8)):
+    kind = os.fstat(ERR).st_mode & 0xF000
+    if not sys.platform.startswith('linux') or kind not in (0xC000, 0x1000):  # sockets, pipes
         return
-    if kind == int('10000', 8) and unpack('i', fcntl.ioctl(ERR, 21531, pack('i', 0)))[0]:
+    if kind == 0x1000 and unpack('i', fcntl.ioctl(ERR, 21531, pack('i', 0)))[0]:
         return      # reading what is left there would look like an event
     fcntl.fcntl(ERR, 10, 9)
     fcntl.fcntl(ERR, fcntl.F_SETOWN, -GROUP)

@@ -250,5 +250,18 @@ def find_distributions(self, context=None):
     return iter([d for d in found if d._normalized_name not in theirs])
 
 
+def hook_resources():
+    """Only Python 3.9 doesn't ask loaders for what importlib.resources.files() is to return."""
+    module = core.hooked('importlib._common')
+    theirs = module.fallback_resources
+
+    def fallback(spec):
+        if spec.loader is core.IMPORTER:
+            return core.IMPORTER.get_resource_reader(spec.name).files()
+        return theirs(spec)
+    module.fallback_resources = fallback
+    return 'm', module.__file__
+
+
 for method in (get_data, modules_in, get_resource_reader, find_distributions):
     setattr(core.Importer, method.__name__, method)

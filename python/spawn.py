@@ -19,6 +19,12 @@ OFFENCE_TIME = 10
 CAUSE = [None]          # the child whose bytes are handled now
 HELD_BACK = []          # children that are not read
 EARLIER = DUE[0]
+WORK = {}               # (src, reply) of what was passed on and is not answered: the context that runs it
+busy_without_children = busy
+
+
+def busy():
+    return WORK or busy_without_children()
 
 
 def after(seconds, fn):
@@ -306,7 +312,7 @@ class Child(Stream):
 
     def launch(self):
         self.launched = 1
-        self.heard = self.spoke = now()
+        self.heard = self.spoke = self.looked = now()
         plan = self.plan
         argv = [utf8(a) for a in plan['argv']]
         words = argv[0] + ': '.encode()
@@ -414,6 +420,7 @@ class Child(Stream):
             data = EMPTY
         if not data:
             return self.lost()
+        self.heard = now()
         if self.buf:
             self.pieces.append(data)
             self.have += len(data)
@@ -579,7 +586,6 @@ class Child(Stream):
     # Frames
 
     def take(self, dst, src, auth, handle, reply, kind, raw):
-        self.heard = now()
         self.noise = 0
         self.turn += 1
         if self.gone:
@@ -597,7 +603,10 @@ class Child(Stream):
             id = unpack('>L', raw[28:32])[0]
             if id != self.id and ROUTES.get(id) is self:
                 del ROUTES[id]
+                end_work((id,))
                 cut_off()
+        elif kind in (DATA, DEAD, ERROR) and WORK.get((dst, handle)) == src:
+            del WORK[dst, handle]
         UP.put(raw)
         UP.flush()
 
@@ -727,6 +736,7 @@ class Child(Stream):
         ids = [i for i in ROUTES if ROUTES[i] is self]
         for i in ids:
             del ROUTES[i]
+        end_work(ids)
         cut_off()
         text = self.last.replace(EC0, EMPTY).decode('utf-8', 'replace')
         if not self.up:
@@ -743,14 +753,20 @@ class Child(Stream):
 
     # Liveness
 
+    def timeout(self):
+        if [1 for id in WORK.values() if ROUTES.get(id) is self]:
+            return BUSY_TIMEOUT
+        return HEARTBEAT
+
     def beat(self):
         if self.gone:
             return
-        if self in HELD_BACK:
-            self.heard = now()
+        if self in HELD_BACK or now() - self.looked > HEARTBEAT / 1.5:
+            self.heard = now()      # or this process was stopped, and has not read what has come since
+        self.looked = now()
         silent = now() - self.heard
-        if self.up and silent > HEARTBEAT and (not self.plan['near'] or stopped(self.pid)):
-            return self.end('heard nothing from it for %d s' % silent)
+        if self.up and silent > self.timeout() and (not self.plan['near'] or stopped(self.pid)):
+            return self.end('heard nothing from it for %d s; --heartbeat allows more' % silent)
         if now() - self.spoke >= HEARTBEAT / 3.0 or silent >= HEARTBEAT / 3.0:
             self.put_first(frame(self.id, PING, EMPTY, DATA, PONG))
             self.flush()
@@ -765,12 +781,12 @@ def stopped(pid):
             if p.isdigit():
                 try:
                     f = open('/proc/%s/stat' % p, 'rb')
-                except IOError:
-                    continue
-                try:
-                    rest = f.read().split(')'.encode())[-1].split()
-                finally:
-                    f.close()
+                    try:
+                        rest = f.read().split(')'.encode())[-1].split()
+                    finally:
+                        f.close()
+                except (OSError, IOError):
+                    continue    # it has ended meanwhile
                 procs[int(p)] = (rest[0].decode(), int(rest[1]))
         tree = [pid]
         for p in tree:
@@ -869,7 +885,27 @@ def leave_children():
     wait(lambda: not CHILDREN or now() > end)
 
 
+def learn(dst, raw):
+    ROUTES[unpack('>L', raw[28:32])[0]] = ROUTES[dst]
+
+
+def begin_work(dst, raw):
+    """Note a CALL, or the first frame of an OPEN, on its way to a child."""
+    src, auth, handle, reply, size = unpack('>5L', raw[8:28])
+    if reply and size and raw[3:4] == ZERO:
+        WORK[src, reply] = dst
+        S.timeout = BUSY_TIMEOUT
+
+
+def end_work(gone):
+    """Forget what contexts run that are gone."""
+    for key in [k for k in WORK if WORK[k] in gone]:
+        del WORK[key]
+
+
 LEAVE.append(leave_children)
+PASSES[CONNECT] = learn
+PASSES[CALL] = PASSES[TUNNEL] = begin_work
 PONG = register(on_pong)
 HANDLERS[CONNECT] = on_connect
 HANDLERS[KILL] = on_kill

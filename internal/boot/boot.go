@@ -98,8 +98,10 @@ type Config struct {
 	Parents    []uint32 // nearest first, ends with 0
 	Name       string
 	MaxMessage int // bytes
-	Heartbeat  int // seconds, 0: off
-	LogLevel   int // Python's numbers
+	// Heartbeat and BusyTimeout are seconds of silence after which the parent is gone, while
+	// nothing runs in the context and while something does. 0: off, both.
+	Heartbeat, BusyTimeout int
+	LogLevel               int // Python's numbers
 }
 
 // Head returns the line that goes before the image on stdin, newline included. size is that of the image in bytes.
@@ -153,7 +155,7 @@ func head(c Config, read, text, names string) []byte {
 	for _, p := range c.Parents {
 		fmt.Fprintf(&b, "%d,", p)
 	}
-	fmt.Fprintf(&b, "),%s,%d,%d,%d);", literal(c.Name), c.MaxMessage, c.Heartbeat, c.LogLevel)
+	fmt.Fprintf(&b, "),%s,%d,%d,%d,%d);", literal(c.Name), c.MaxMessage, c.Heartbeat, c.BusyTimeout, c.LogLevel)
 	b.WriteString(`import sys,zlib;` + read +
 		`m=type(sys)("_mitogen");sys.modules["_mitogen"]=m;m.__dict__.update({"C":C,"IMAGE":d` + names + `});` +
 		`exec(compile(` + text + `,"<mitogen>","exec"),m.__dict__)` + "\n")

@@ -27,7 +27,7 @@ func TestByteBudget(t *testing.T) {
 	// The longest that a context four hops down is likely to be told.
 	c := Config{
 		ID: 100000, Parents: []uint32{99999, 99998, 99997, 0}, Name: "web1.example.com+sudo:postgres",
-		MaxMessage: 128 << 20, Heartbeat: 30, LogLevel: 20,
+		MaxMessage: 128 << 20, Heartbeat: 30, BusyTimeout: 300, LogLevel: 20,
 	}
 	n := len(Head(c, len(Image()))) + len(Image())
 	t.Logf("head and image: %d bytes", n)

@@ -71,7 +71,7 @@ func doctor(ctx context.Context, s *state) error {
 	if err != nil {
 		return err
 	}
-	eng, err := mitogen.New(mitogen.Options{Logger: s.newLogger(), Prompt: s.prompter(), Secrets: secrets, Audit: tell})
+	eng, err := mitogen.New(mitogen.Options{Logger: s.newLogger(), Prompt: s.prompter(), Secrets: secrets, Audit: tell, Heartbeat: time.Duration(s.opt.heartbeat)})
 	if err != nil {
 		return err
 	}

@@ -126,7 +126,7 @@ func (s *state) job(ctx context.Context, first string, print func(*host), j job)
 		return err
 	}
 	eng, err := mitogen.New(mitogen.Options{Path: own, Packages: packages, Serve: s.opt.serve,
-		Logger: s.newLogger(), Prompt: s.prompter(), Daemon: viaDaemon, Secrets: secrets, Audit: tell})
+		Logger: s.newLogger(), Prompt: s.prompter(), Daemon: viaDaemon, Secrets: secrets, Audit: tell, Heartbeat: time.Duration(s.opt.heartbeat)})
 	if err != nil {
 		return err
 	}

@@ -45,6 +45,7 @@ type options struct {
 	audit          string
 	timeout        duration
 	connectTimeout duration
+	heartbeat      heartbeat
 
 	path   []string
 	serve  []string
@@ -96,6 +97,7 @@ func (o *options) addTargets(cmd *cobra.Command) {
 	o.addAudit(f)
 	f.Var(&o.timeout, "timeout", "for each target, from connecting to the end; 90, 1.5m; default: none")
 	f.Var(&o.connectTimeout, "connect-timeout", "for each hop, until it is up; default: 30s")
+	f.Var(&o.heartbeat, "heartbeat", "end a connection that is silent for so long; 0: never; default: 5m while something runs, else 30s")
 	f.StringArrayVar(&o.python, "python", nil, "interpreter there, a `COMMAND` for sh; repeat to try several in turn")
 
 	f.StringVarP(&o.sshConfig, "ssh-config", "F", "", "ssh's configuration `FILE`, instead of ~/.ssh/config")
@@ -150,10 +152,7 @@ func (d *duration) String() string {
 }
 
 func (d *duration) Set(s string) error {
-	v, err := time.ParseDuration(s)
-	if _, bare := strconv.ParseFloat(s, 64); bare == nil {
-		v, err = time.ParseDuration(s + "s")
-	}
+	v, err := parseDuration(s)
 	if err != nil || v <= 0 {
 		return fmt.Errorf("not a duration: 90, 1.5m")
 	}
@@ -162,6 +161,41 @@ func (d *duration) Set(s string) error {
 }
 
 func (d *duration) Type() string { return "DURATION" }
+
+// parseDuration reads a duration. A bare number is seconds.
+func parseDuration(s string) (time.Duration, error) {
+	if _, err := strconv.ParseFloat(s, 64); err == nil {
+		s += "s"
+	}
+	return time.ParseDuration(s)
+}
+
+// heartbeat is the flag --heartbeat, as mitogen.Options.Heartbeat: 0 is the default, and negative is off.
+type heartbeat time.Duration
+
+func (h *heartbeat) String() string {
+	switch {
+	case *h == 0:
+		return ""
+	case *h < 0:
+		return "0"
+	}
+	return time.Duration(*h).String()
+}
+
+func (h *heartbeat) Set(s string) error {
+	v, err := parseDuration(s)
+	switch {
+	case err != nil || v < 0 || 0 < v && v < time.Second:
+		return fmt.Errorf("not 0, and not a duration of at least a second: 90, 1.5m")
+	case v == 0:
+		v = -1
+	}
+	*h = heartbeat(v)
+	return nil
+}
+
+func (h *heartbeat) Type() string { return "DURATION" }
 
 // targetList is the flag -t.
 type targetList []string

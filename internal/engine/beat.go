@@ -20,6 +20,11 @@ type beat struct {
 	asked    bool  // a PING is on its way
 }
 
+// silentError says that nothing was heard of a context for a time.
+func silentError(d time.Duration, text string) *LostError {
+	return &LostError{Code: CodeSilent, Why: fmt.Sprintf("killed: heard nothing from it for %s; --heartbeat allows more", d), Text: text}
+}
+
 // beatLocked starts the heartbeat with the first context.
 func (e *Engine) beatLocked() {
 	if e.beating || e.opt.Heartbeat < 0 {
@@ -32,29 +37,34 @@ func (e *Engine) beatLocked() {
 
 func (e *Engine) beats() {
 	defer e.jobs.Done()
-	t := time.NewTicker(e.opt.Heartbeat / beatsPerTimeout)
+	interval := e.opt.Heartbeat / beatsPerTimeout
+	t := time.NewTicker(interval)
 	defer t.Stop()
-	for {
+	for last := time.Now(); ; {
 		select {
 		case <-e.base.Done():
 			return
 		case <-t.C:
-			e.look()
+			now := time.Now()
+			// If this process was stopped, what came meanwhile is still to be read.
+			e.look(now.Sub(last) > 2*interval)
+			last = now
 		}
 	}
 }
 
-// look pings the silent and ends the dead.
-func (e *Engine) look() {
+// look pings the silent and ends the dead. If late is true, this process didn't run for a while, and silence until now
+// says nothing.
+func (e *Engine) look(late bool) {
 	e.mu.Lock()
-	var silent []*Context
+	silent := map[*Context]time.Duration{}
 	for _, c := range e.contexts {
 		if c.stream == nil || !c.up {
 			continue
 		}
 		n := c.stream.Counters()
 		b := &c.beat
-		if n.BytesUp != b.up {
+		if n.BytesUp != b.up || late {
 			b.silent = 0
 		} else {
 			b.silent++
@@ -67,17 +77,39 @@ func (e *Engine) look() {
 		}
 		b.down, b.up = n.BytesDown, n.BytesUp
 		if b.silent > beatsPerTimeout {
-			silent = append(silent, c)
+			limit := e.silenceLocked(c)
+			if time.Duration(b.silent-1)*e.opt.Heartbeat/beatsPerTimeout >= limit {
+				silent[c] = limit
+			}
 		}
 	}
 	e.unlock()
-	for _, c := range silent {
+	for c, limit := range silent {
 		if near := c.hop.Method == "local" || c.hop.Method == "fork"; near && !c.proc.Stopped() {
 			continue // busy, not dead
 		}
-		why := fmt.Sprintf("killed: heard nothing from it for %s", e.opt.Heartbeat)
-		e.lose(c, &LostError{Why: why, Text: c.proc.Text()}, true)
+		e.lose(c, silentError(limit, c.proc.Text()), true)
 	}
+}
+
+// silenceLocked returns how long nothing may be heard of a context next to the engine.
+func (e *Engine) silenceLocked(c *Context) time.Duration {
+	for _, x := range e.contexts {
+		if x.root == c && x.up && x.busyLocked() {
+			return e.opt.busyTimeout
+		}
+	}
+	return e.opt.Heartbeat
+}
+
+// busyLocked says whether something runs in c: a call, a program, a tunnel.
+func (c *Context) busyLocked() bool {
+	for owner := range c.e.router.Asked(c.id) {
+		if p, ok := owner.(*Pending); ok && p.target != pingTarget {
+			return true
+		}
+	}
+	return false
 }
 
 // pingLocked sends PING; without an owner no answer is wanted.
@@ -99,12 +131,15 @@ type beatPing struct{ c *Context }
 
 func (q *beatPing) deliverLocked(*Engine, *Context, *route.Action) { q.c.beat.asked = false }
 
+// pingTarget is in the place of a PING's function.
+const pingTarget = "PING"
+
 // Ping sends a message there and back, once c is up, and returns the time that took.
 func (c *Context) Ping(ctx context.Context) (time.Duration, error) {
 	if err := c.Connected(ctx); err != nil {
 		return 0, err
 	}
-	p := &Pending{c: c, target: "PING", done: make(chan struct{})}
+	p := &Pending{c: c, target: pingTarget, done: make(chan struct{})}
 	start := time.Now()
 	if err := c.request(ctx, p, wire.Ping, nil); err != nil {
 		return 0, err

@@ -15,6 +15,7 @@ const (
 	CodeOffences = "offences" // it sent too many frames that were refused
 	CodeUnread   = "unread"   // it doesn't read the answers to what it asks
 	CodeFlood    = "flood"    // it sent another context more than that reads
+	CodeSilent   = "silent"   // nothing was heard of it
 )
 
 // What a context's frames cost it. Its account is emptied by forgiven units a second; a context

@@ -319,12 +319,13 @@ func (e *Engine) addLocked(parent *Context, l link, o ConnectOptions) *Context {
 }
 
 func (e *Engine) config(c *Context, o ConnectOptions) boot.Config {
-	beat := 0
-	if e.opt.Heartbeat > 0 {
-		beat = max(1, int((e.opt.Heartbeat+time.Second-1)/time.Second))
-	}
 	return boot.Config{ID: uint32(c.id), Parents: c.ancestors(), Name: c.name, MaxMessage: e.opt.MaxMessage,
-		Heartbeat: beat, LogLevel: pythonLevel(o.LogLevel)}
+		Heartbeat: wholeSeconds(e.opt.Heartbeat), BusyTimeout: wholeSeconds(e.opt.busyTimeout), LogLevel: pythonLevel(o.LogLevel)}
+}
+
+// wholeSeconds rounds a timeout up. A negative one is 0: there is none.
+func wholeSeconds(d time.Duration) int {
+	return max(0, int((d+time.Second-1)/time.Second))
 }
 
 // Connected waits until c is up. The error is why it is gone, or ctx's.

@@ -34,8 +34,9 @@ import (
 
 // Defaults of Options.
 const (
-	DefaultHeartbeat = 30 * time.Second
-	DefaultGrace     = 2 * time.Second
+	DefaultHeartbeat   = 30 * time.Second // while nothing runs
+	DefaultBusyTimeout = 5 * time.Minute  // while something runs
+	DefaultGrace       = 2 * time.Second
 )
 
 // How long an ending context is waited for.
@@ -74,6 +75,7 @@ type Options struct {
 
 	Dial Dial // nil: contexts are started here; else those that aren't behind others come from it
 
+	busyTimeout   time.Duration                    // Heartbeat where something runs
 	start         starter                          // replaces package spawn in tests
 	builtin       func(name string) ([]byte, bool) // replaces boot.Module in tests
 	aheadPatience time.Duration                    // longer in tests
@@ -119,8 +121,12 @@ func New(o Options) (*Engine, error) {
 	if o.MaxMessage < 0 || o.MaxMemory < 0 || o.Grace < 0 {
 		return nil, errors.New("new engine: negative limit")
 	}
-	if o.Heartbeat == 0 {
-		o.Heartbeat = DefaultHeartbeat
+	switch {
+	case o.busyTimeout != 0: // a test's
+	case o.Heartbeat == 0:
+		o.Heartbeat, o.busyTimeout = DefaultHeartbeat, DefaultBusyTimeout
+	default:
+		o.busyTimeout = o.Heartbeat
 	}
 	if o.MaxMessage == 0 {
 		o.MaxMessage = wire.MaxMessage

@@ -20,7 +20,9 @@ type LostError struct {
 	Hop     string // that was lost: the context itself, or one before it
 	Why     string // as its parent saw it
 	Text    string // its connection's last lines, cleaned, at most 4 KiB
-	Code    string // the rule that it has broken, if the engine ended it for that: docs/protocol.md, section 7; else ""
+	// Code is the rule that it has broken, if the engine ended it for that: docs/protocol.md, section 7. It is CodeSilent if
+	// nothing was heard of it for a time; else "".
+	Code string
 }
 
 // Error is one line.

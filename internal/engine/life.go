@@ -201,6 +201,9 @@ func (e *Engine) reasonLocked(c *Context, why string) error {
 	}
 	l := &LostError{Context: c.name, Hop: c.name}
 	l.Why, l.Text = e.reported(why)
+	if strings.HasPrefix(l.Why, "heard nothing from it ") { // a hop's words
+		l.Code = CodeSilent
+	}
 	return l
 }
 

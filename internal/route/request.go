@@ -3,6 +3,7 @@ package route
 import (
 	"errors"
 	"fmt"
+	"iter"
 
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
@@ -92,6 +93,18 @@ func (r *Router) nextHandle() wire.Handle {
 		}
 		if r.requests[r.handle] == nil && r.receivers[r.handle] == nil {
 			return r.handle
+		}
+	}
+}
+
+// Asked returns the owners of the requests that dst has not answered.
+func (r *Router) Asked(dst wire.ContextID) iter.Seq[any] {
+	return func(yield func(any) bool) {
+		n := r.nodes[dst]
+		if n == nil {
+			return
+		}
+		for q := n.requests; q != nil && yield(q.owner); q = q.next {
 		}
 	}
 }

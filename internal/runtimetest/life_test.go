@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
@@ -174,11 +175,16 @@ func TestShutdown(t *testing.T) {
 // for tests that mostly wait.
 func together(t *testing.T, seconds int, begin ...func(l *link) (check func())) {
 	t.Helper()
+	togetherWith(t, heartbeat(seconds), begin...)
+}
+
+func togetherWith(t *testing.T, config func(*boot.Config), begin ...func(l *link) (check func())) {
+	t.Helper()
 	t.Parallel()
 	var checks []func()
 	for _, py := range interpreters(t) {
 		for _, b := range begin {
-			checks = append(checks, b(start(t, py, heartbeat(seconds))))
+			checks = append(checks, b(start(t, py, config)))
 		}
 	}
 	for _, check := range checks {

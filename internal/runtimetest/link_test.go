@@ -34,6 +34,7 @@ type conn struct {
 	py   testpython.Interp
 	tag  string // of the marker
 	beat int    // seconds of the heartbeat
+	busy int    // the same while something runs
 	cmd  *exec.Cmd
 	up   *os.File      // ours of the context's stdin
 	down *os.File      // of its stdout
@@ -114,7 +115,7 @@ func startWith(t *testing.T, py testpython.Interp, way boot.Way, frames []byte, 
 		f(&cfg)
 	}
 	l := &link{t, &conn{py: py, tag: fmt.Sprintf("%s-%d.", nonce, links.Add(1)), gone: make(chan struct{})}}
-	l.beat = cfg.Heartbeat
+	l.beat, l.busy = cfg.Heartbeat, cfg.BusyTimeout
 	l.changed.L = &l.mu
 	l.state = state{
 		handle: 1000, id: first, parents: map[wire.ContextID][]uint32{first: {0}}, hellos: map[wire.ContextID]*pickle.Dict{}, output: map[flow]*bytes.Buffer{}, held: map[flow]bool{},
@@ -277,5 +278,10 @@ func tail(b []byte, n int) []byte { return b[max(0, len(b)-n):] }
 // limit sets a context's message limit.
 func limit(n int) func(*boot.Config) { return func(c *boot.Config) { c.MaxMessage = n } }
 
-// heartbeat sets a context's heartbeat in seconds.
-func heartbeat(s int) func(*boot.Config) { return func(c *boot.Config) { c.Heartbeat = s } }
+// heartbeat sets a context's timeouts for silence in seconds, whether something runs or not.
+func heartbeat(s int) func(*boot.Config) { return timeouts(s, s) }
+
+// timeouts sets a context's timeouts for silence in seconds: while nothing runs, and while something does.
+func timeouts(idle, busy int) func(*boot.Config) {
+	return func(c *boot.Config) { c.Heartbeat, c.BusyTimeout = idle, busy }
+}

@@ -20,7 +20,7 @@ func (l *link) plan(hop, id wire.ContextID, py interp) plan {
 	parents := append([]uint32{uint32(hop)}, l.parents[hop]...)
 	l.parents[id] = parents
 	cfg := boot.Config{ID: uint32(id), Parents: parents, Name: fmt.Sprintf("hop%d", id), MaxMessage: wire.MaxMessage,
-		Heartbeat: l.beat, LogLevel: 20}
+		Heartbeat: l.beat, BusyTimeout: l.busy, LogLevel: 20}
 	return plan{"name": cfg.Name, "argv": boot.Command([]string{py.Path}, boot.Pipe), "env": map[string]any{}, "tty": false, "wait": false,
 		"prompts": []any{}, "timeout": patience.Seconds(), "near": true, "head": boot.Behind(cfg)}
 }

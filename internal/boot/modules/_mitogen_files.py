@@ -165,5 +165,14 @@ def find_distributions(self,context=None):
  served=distribution(base)
  found=[served(d)for d in names(answer(ask('d',context.name or''),'distributions'))]
  return iter([d for d in found if d._normalized_name not in theirs])
+def hook_resources():
+ module=core.hooked('importlib._common')
+ theirs=module.fallback_resources
+ def fallback(spec):
+  if spec.loader is core.IMPORTER:
+   return core.IMPORTER.get_resource_reader(spec.name).files()
+  return theirs(spec)
+ module.fallback_resources=fallback
+ return'm',module.__file__
 for method in(get_data,modules_in,get_resource_reader,find_distributions):
  setattr(core.Importer,method.__name__,method)

@@ -222,5 +222,5 @@ def unpack_bundle(id,payloads):
   groups.append(group)
  return groups
 COMES.append(bring)
-PASSES[BUNDLE]=passing
+PASSES[BUNDLE]=lambda dst,raw:passing(dst,raw[28:-2])
 HANDLERS.update({BUNDLE:on_bundle,FORWARD:on_forward,ASK:on_ask,COMING:on_coming})

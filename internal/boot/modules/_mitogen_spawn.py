@@ -33,6 +33,10 @@ OFFENCE_TIME=10
 CAUSE=[None]
 HELD_BACK=[]
 EARLIER=DUE[0]
+WORK={}
+busy_without_children=busy
+def busy():
+ return WORK or busy_without_children()
 def after(seconds,fn):
  TIMERS.append([now()+seconds,fn])
 def run_timers():
@@ -257,7 +261,7 @@ class Child(Stream):
   self.screen=self.typing=EMPTY
  def launch(self):
   self.launched=1
-  self.heard=self.spoke=now()
+  self.heard=self.spoke=self.looked=now()
   plan=self.plan
   argv=[utf8(a)for a in plan['argv']]
   words=argv[0]+': '.encode()
@@ -346,6 +350,7 @@ class Child(Stream):
    data=EMPTY
   if not data:
    return self.lost()
+  self.heard=now()
   if self.buf:
    self.pieces.append(data)
    self.have+=len(data)
@@ -484,7 +489,6 @@ class Child(Stream):
   if not self.up:
    self.end('timeout')
  def take(self,dst,src,auth,handle,reply,kind,raw):
-  self.heard=now()
   self.noise=0
   self.turn+=1
   if self.gone:
@@ -501,7 +505,10 @@ class Child(Stream):
    id=unpack('>L',raw[28:32])[0]
    if id!=self.id and ROUTES.get(id)is self:
     del ROUTES[id]
+    end_work((id,))
     cut_off()
+  elif kind in(DATA,DEAD,ERROR)and WORK.get((dst,handle))==src:
+   del WORK[dst,handle]
   UP.put(raw)
   UP.flush()
  def mine(self,src,auth,handle,reply,kind,data):
@@ -612,6 +619,7 @@ class Child(Stream):
   ids=[i for i in ROUTES if ROUTES[i]is self]
   for i in ids:
    del ROUTES[i]
+  end_work(ids)
   cut_off()
   text=self.last.replace(EC0,EMPTY).decode('utf-8','replace')
   if not self.up:
@@ -625,14 +633,19 @@ class Child(Stream):
    else:
     tell=('%s is gone'%self.plan['name']).encode()
    send(0,LOST,pack('>L',i)+tell)
+ def timeout(self):
+  if[1 for id in WORK.values()if ROUTES.get(id)is self]:
+   return BUSY_TIMEOUT
+  return HEARTBEAT
  def beat(self):
   if self.gone:
    return
-  if self in HELD_BACK:
+  if self in HELD_BACK or now()-self.looked>HEARTBEAT/1.5:
    self.heard=now()
+  self.looked=now()
   silent=now()-self.heard
-  if self.up and silent>HEARTBEAT and(not self.plan['near']or stopped(self.pid)):
-   return self.end('heard nothing from it for %d s'%silent)
+  if self.up and silent>self.timeout()and(not self.plan['near']or stopped(self.pid)):
+   return self.end('heard nothing from it for %d s; --heartbeat allows more'%silent)
   if now()-self.spoke>=HEARTBEAT/3.0 or silent>=HEARTBEAT/3.0:
    self.put_first(frame(self.id,PING,EMPTY,DATA,PONG))
    self.flush()
@@ -644,12 +657,12 @@ def stopped(pid):
    if p.isdigit():
     try:
      f=open('/proc/%s/stat'%p,'rb')
-    except IOError:
+     try:
+      rest=f.read().split(')'.encode())[-1].split()
+     finally:
+      f.close()
+    except(OSError,IOError):
      continue
-    try:
-     rest=f.read().split(')'.encode())[-1].split()
-    finally:
-     f.close()
     procs[int(p)]=(rest[0].decode(),int(rest[1]))
   tree=[pid]
   for p in tree:
@@ -718,7 +731,19 @@ def leave_children():
  for c in list(CHILDREN.values()):
   after(0.7,lambda c=c:c.end('killed'))
  wait(lambda:not CHILDREN or now()>end)
+def learn(dst,raw):
+ ROUTES[unpack('>L',raw[28:32])[0]]=ROUTES[dst]
+def begin_work(dst,raw):
+ src,auth,handle,reply,size=unpack('>5L',raw[8:28])
+ if reply and size and raw[3:4]==ZERO:
+  WORK[src,reply]=dst
+  S.timeout=BUSY_TIMEOUT
+def end_work(gone):
+ for key in[k for k in WORK if WORK[k]in gone]:
+  del WORK[key]
 LEAVE.append(leave_children)
+PASSES[CONNECT]=learn
+PASSES[CALL]=PASSES[TUNNEL]=begin_work
 PONG=register(on_pong)
 HANDLERS[CONNECT]=on_connect
 HANDLERS[KILL]=on_kill

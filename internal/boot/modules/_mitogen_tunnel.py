@@ -1,6 +1,9 @@
 if'CHILDREN'not in globals():
  exec(compile(zlib.decompress(MODULES['_mitogen_spawn'][2]),'<_mitogen_spawn>','exec'),globals())
 TUNNELS={}
+busy_without_tunnels=busy
+def busy():
+ return TUNNELS or busy_without_tunnels()
 class Tunnel(Stream):
  full=0
  eof=0
@@ -248,6 +251,7 @@ def on_open(src,reply,kind,data):
   return t.flush()
  if not data:
   return
+ S.timeout=BUSY_TIMEOUT
  try:
   spec=loads(data)
   spec=dict([(native_text(k),v)for k,v in spec.items()])

@@ -1,0 +1,133 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/wire"
+)
+
+// TestNoticedWhen holds the table of docs/protocol.md, section 8, to the code.
+func TestNoticedWhen(t *testing.T) {
+	page, err := os.ReadFile("../../docs/protocol.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := New(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	told := e.config(&Context{e: e}, ConnectOptions{})
+	for _, test := range []struct {
+		state  string
+		engine time.Duration
+		told   int
+	}{
+		{"connecting, booting", connect.DefaultTimeout, int(connect.DefaultTimeout / time.Second)},
+		{"idle", e.opt.Heartbeat, told.Heartbeat},
+		{"running", e.opt.busyTimeout, told.BusyTimeout},
+	} {
+		row := regexp.MustCompile(`(?m)^\| ` + test.state + `.*\| ([^|]*) \| ([^|]*) \| ([^|]*) \|$`).FindStringSubmatch(string(page))
+		if row == nil {
+			t.Errorf("docs/protocol.md has no row for %q", test.state)
+			continue
+		}
+		for i, n := range []int{int(test.engine / time.Second), test.told, test.told} {
+			if want := fmt.Sprintf("%d s", n); row[i+1] != want {
+				t.Errorf("docs/protocol.md, row %q, column %d: got %q, want %q", test.state, i+2, row[i+1], want)
+			}
+		}
+	}
+}
+
+// looks has the engine look n times at what is silent.
+func looks(e *Engine, n int) {
+	for range n {
+		e.look(false)
+	}
+}
+
+// TestSilentWhileRunning: what runs may be silent for longer than what is idle. The test looks itself, so there is no clock.
+func TestSilentWhileRunning(t *testing.T) {
+	const idle, busy = beatsPerTimeout, 10 * beatsPerTimeout // looks
+	background := context.Background()
+	for _, test := range []struct {
+		name string
+		busy bool
+		do   func(e *Engine, c *Context, f *fake)
+	}{
+		{"idle", false, func(*Engine, *Context, *fake) {}},
+		{"call", true, func(_ *Engine, c *Context, _ *fake) { call(c, "m:f") }},
+		{"second call", true, func(_ *Engine, c *Context, f *fake) {
+			p := call(c, "m:f")
+			call(c, "m:g")
+			f.reply(f.expect(1, wire.Call), wire.Data, nil)
+			<-p.done
+		}},
+		{"tunnel", true, func(_ *Engine, c *Context, _ *fake) {
+			go c.Fork(background, nil)
+		}},
+		{"user's PING", false, func(_ *Engine, c *Context, f *fake) {
+			go c.Ping(background)
+			f.expect(1, wire.Ping)
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			e, fakes := fakeEngine(t, Options{Heartbeat: 6 * time.Hour, busyTimeout: 60 * time.Hour})
+			c := start(t, e, "sudo", ConnectOptions{})
+			f := <-fakes
+			f.hello(1)
+			if err := c.Connected(background); err != nil {
+				t.Fatal(err)
+			}
+			test.do(e, c, f)
+			if test.name == "tunnel" {
+				for f.next().Handle != wire.Open {
+				}
+			}
+			looks(e, 2) // the first may find something that has come
+			e.look(true)
+			looks(e, idle)
+			if err := c.Err(); err != nil {
+				t.Fatalf("after %d looks: got %v, want no loss", idle, err)
+			}
+			looks(e, 2)
+			if got := c.Err() == nil; got != test.busy {
+				t.Fatalf("after %d looks: got alive %t, want %t (%v)", idle+2, got, test.busy, c.Err())
+			}
+			looks(e, busy)
+			lost := (*LostError)(nil)
+			if !errors.As(c.Err(), &lost) || lost.Code != CodeSilent || !strings.Contains(lost.Why, "--heartbeat") {
+				t.Errorf("after %d looks: got %v, want a loss by silence", busy+idle+2, c.Err())
+			}
+		})
+	}
+}
+
+// TestHeartbeatOption: a timeout of the user's holds whether something runs or not.
+func TestHeartbeatOption(t *testing.T) {
+	for _, test := range []struct {
+		option    time.Duration
+		idle, run int // seconds that a context is told
+	}{
+		{0, 30, 300}, {90 * time.Second, 90, 90}, {1500 * time.Millisecond, 2, 2}, {-1, 0, 0},
+	} {
+		e, err := New(Options{Heartbeat: test.option})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := e.config(&Context{e: e}, ConnectOptions{})
+		if got.Heartbeat != test.idle || got.BusyTimeout != test.run {
+			t.Errorf("Heartbeat %s: got %d s idle, %d s running, want %d, %d", test.option, got.Heartbeat, got.BusyTimeout, test.idle, test.run)
+		}
+		e.Close()
+	}
+}

@@ -1,0 +1,158 @@
+package runtimetest
+
+import (
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/mitogen-go/mitogen/internal/pickle"
+	"github.com/mitogen-go/mitogen/internal/wire"
+)
+
+// mute has the test say nothing more by itself: no credit for output.
+func (l *link) mute(ids ...wire.ContextID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, id := range ids {
+		for _, h := range []wire.Handle{wire.Stdout, wire.Stderr} {
+			l.held[flow{id, h}] = true
+		}
+	}
+}
+
+// while has the test say something often until do returns.
+func (l *link) while(do func()) {
+	stop := make(chan struct{})
+	go func() {
+		for {
+			l.send(wire.Frame{Dst: first, Handle: wire.Ping})
+			select {
+			case <-stop:
+				return
+			case <-time.After(100 * time.Millisecond):
+			}
+		}
+	}()
+	defer close(stop)
+	do()
+}
+
+// silent demands that the context says that it heard nothing, and ends.
+func (l *link) silent() {
+	l.t.Helper()
+	l.ends()
+	words := make([]byte, 4096)
+	l.err.SetReadDeadline(time.Now().Add(patience))
+	n, _ := l.err.Read(words)
+	contains(l.t, "last words", string(words[:max(n, 0)]), " s of silence (--heartbeat)")
+}
+
+// TestSilenceOfTheBusy: whatever wakes a context, its parent's silence ends it.
+func TestSilenceOfTheBusy(t *testing.T) {
+	thread := func(body string) string {
+		return "import os, sys, time\ntry:\n  import _thread as thread\nexcept ImportError:\n  import thread\n" +
+			"import _mitogen as core\ndef run():\n  while 1:\n    time.sleep(.05)\n    " + body + "\nthread.start_new_thread(run, ())"
+	}
+	begin := func(do func(l *link)) func(l *link) func() {
+		return func(l *link) func() {
+			l.mute(first)
+			l.while(func() { do(l) })
+			return l.silent
+		}
+	}
+	together(t, 1,
+		begin(func(l *link) { l.call("rt:execute", thread("os.write(1, 'x'.encode())")).value() }), // output
+		begin(func(l *link) { l.call("rt:execute", thread("core.poke()")).value() }),               // a woken reader
+		begin(func(l *link) { // a call that prints
+			l.call("rt:execute", "import os, time\nwhile 1:\n  time.sleep(.05)\n  os.write(2, 'x'.encode())")
+		}),
+		begin(func(l *link) { // a child that sends
+			id := l.child(first, l.py)
+			l.mute(id)
+			l.callAt(id, "rt:execute", thread("os.write(1, 'x'.encode())")).value()
+		}),
+		begin(func(l *link) { // timers of a hop
+			l.learnsToSpawn()
+			l.call("rt:execute", "import _mitogen as core\ndef again():\n  core.after(.05, again)\nagain()").value()
+		}),
+	)
+}
+
+// TestSilenceWhileRunning: what runs outlasts a silence that ends what is idle.
+func TestSilenceWhileRunning(t *testing.T) {
+	// answered demands that p's answer comes, though nothing is sent meanwhile.
+	answered := func(begin func(l *link) *pending) func(l *link) func() {
+		return func(l *link) func() {
+			var p *pending
+			l.while(func() { p = begin(l) })
+			return func() { equal(l.t, "result", p.value(), "held") }
+		}
+	}
+	togetherWith(t, timeouts(1, 60),
+		answered(func(l *link) *pending { return l.call("rt:slow", 3, "held") }),
+		answered(func(l *link) *pending { // twice, the second waiting
+			l.call("rt:slow", 2, "first")
+			return l.call("rt:slow", 2, "held")
+		}),
+		answered(func(l *link) *pending { return l.callAt(l.child(first, l.py), "rt:slow", 3, "held") }),
+		answered(func(l *link) *pending { // two hops down
+			return l.callAt(l.child(l.child(first, l.py), l.py), "rt:slow", 3, "held")
+		}),
+		func(l *link) func() { // a tunnel
+			l.while(func() { l.call("rt:echo", 1).value() })
+			l.push(first, "_mitogen_spawn")
+			l.push(first, "_mitogen_tunnel")
+			spec, err := pickle.Append(nil, map[string]any{"argv": []any{"sh", "-c", "sleep 3; echo held"}}, pickle.Proto2Both)
+			if err != nil {
+				l.t.Fatal(err)
+			}
+			p := l.request(wire.Frame{Dst: first, Handle: wire.Open, Payload: spec})
+			return func() { p.wait() }
+		},
+		func(l *link) func() { return l.silent }, // idle
+		func(l *link) func() { // a hop whose child is idle again
+			l.while(func() { l.callAt(l.child(first, l.py), "rt:echo", 1).value() })
+			l.ping(first, "").wait()
+			return l.silent
+		},
+	)
+}
+
+// TestStopped: a context that didn't run for longer than its timeout reads first and then looks at the time.
+func TestStopped(t *testing.T) {
+	stop := func(l *link, pids ...int) func() {
+		l.keep()
+		for _, pid := range pids {
+			syscall.Kill(pid, syscall.SIGSTOP)
+		}
+		end := time.After(beats)
+		return func() {
+			<-end
+			for _, pid := range pids {
+				syscall.Kill(pid, syscall.SIGCONT)
+			}
+			equal(l.t, "echo", string(l.ping(first, "there").wait().payload), "there")
+		}
+	}
+	together(t, 1,
+		func(l *link) func() { return stop(l, l.cmd.Process.Pid) },
+		func(l *link) func() { // a call runs
+			p := l.call("rt:slow", 1, "held")
+			check := stop(l, l.cmd.Process.Pid)
+			return func() {
+				check()
+				equal(l.t, "result", p.value(), "held")
+			}
+		},
+		func(l *link) func() { // a hop, and what it would look for in its child
+			l.keep()
+			id := l.child(first, l.py)
+			l.call("rt:execute", "import _mitogen as core\nfor c in core.CHILDREN.values():\n  c.plan['near'] = 0").value()
+			check := stop(l, l.cmd.Process.Pid, l.pid(id))
+			return func() {
+				check()
+				equal(l.t, "echo", l.callAt(id, "rt:echo", "idle").value(), "idle")
+			}
+		},
+	)
+}
