@@ -1,8 +1,9 @@
 package ansible
 
 import (
-	"regexp"
 	"strings"
+
+	"github.com/mitogen-go/mitogen/internal/lazyregexp"
 )
 
 // words splits a command line as a POSIX shell does, without expanding anything. It fails on what has a meaning to a shell besides.
@@ -56,7 +57,7 @@ func unwrap(command string) (string, bool) {
 	return strings.TrimSuffix(w[2], " && sleep 0"), true
 }
 
-var assignment = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*=`)
+var assignment = lazyregexp.New(`^[A-Za-z_][A-Za-z0-9_]*=`)
 
 // interpreter reads "NAME=value … interpreter", which is what runs a module that is piped into it.
 func interpreter(inner string) (python string, env map[string]any, ok bool) {
@@ -78,7 +79,7 @@ func interpreter(inner string) (python string, env map[string]any, ok bool) {
 	return w[0], env, true
 }
 
-var pythonName = regexp.MustCompile(`^(/[\w.+@-]+)*/?(python|pypy)[\w.-]*$`)
+var pythonName = lazyregexp.New(`^(/[\w.+@-]+)*/?(python|pypy)[\w.-]*$`)
 
 // startup tells whether a variable matters to an interpreter that starts, or to the libraries it loads: setting it later isn't the same.
 func startup(name string) bool {
@@ -94,11 +95,11 @@ func startup(name string) bool {
 var (
 	plainPath = `(/(?:[\w.@+-]+/)*`
 	tempName  = `ansible-tmp-[\d.]+-\d+-\d+)`
-	mkdirLine = regexp.MustCompile(`^\( umask 77 && mkdir -p "` + "` echo " + plainPath + `[\w.@+-]+) ` + "`" + `" ?&& mkdir "` + "` echo " + plainPath + tempName + " `" +
+	mkdirLine = lazyregexp.New(`^\( umask 77 && mkdir -p "` + "` echo " + plainPath + `[\w.@+-]+) ` + "`" + `" ?&& mkdir "` + "` echo " + plainPath + tempName + " `" +
 		`" && echo (ansible-tmp-[\d.]+-\d+-\d+)="` + "` echo " + plainPath + tempName + " `" + `" \)$`)
-	rmLine    = regexp.MustCompile(`^rm -f -r ` + plainPath + tempName + `/ > /dev/null 2>&1$`)
-	chmodLine = regexp.MustCompile(`^chmod (u\+x|u\+rwx) ((?:` + `/(?:[\w.@+-]+/)*ansible-tmp-[\d.]+-\d+-\d+/(?:[\w.@+-]+)? ?)+)$`)
-	homeLine  = regexp.MustCompile(`^echo ~[\w.-]*$`)
+	rmLine    = lazyregexp.New(`^rm -f -r ` + plainPath + tempName + `/ > /dev/null 2>&1$`)
+	chmodLine = lazyregexp.New(`^chmod (u\+x|u\+rwx) ((?:` + `/(?:[\w.@+-]+/)*ansible-tmp-[\d.]+-\d+-\d+/(?:[\w.@+-]+)? ?)+)$`)
+	homeLine  = lazyregexp.New(`^echo ~[\w.-]*$`)
 )
 
 // A step is a file operation, as python/ansible.py has them; stdout is what the shell would have printed.
@@ -131,4 +132,4 @@ func steps(inner string) (step, bool) {
 }
 
 // inTemp tells whether a file is in a temporary directory of Ansible's.
-var inTemp = regexp.MustCompile(`^` + plainPath + `ansible-tmp-[\d.]+-\d+-\d+/)[^/]+$`)
+var inTemp = lazyregexp.New(`^` + plainPath + `ansible-tmp-[\d.]+-\d+-\d+/)[^/]+$`)

@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/lazyregexp"
 )
 
 //go:embed plugin
@@ -35,7 +35,7 @@ func UnpackCollection(dir, executable, version string) (string, error) {
 	return place, unpack(place, "galaxy.yml", []byte("namespace: mitogen_go\nname: mitogen\nversion: "+version+"\nreadme: README.md\nauthors: [the Mitogen project]\nlicense: [GPL-3.0-or-later]\n"))
 }
 
-var semantic = regexp.MustCompile(`^\d+\.\d+\.\d+$`)
+var semantic = lazyregexp.New(`^\d+\.\d+\.\d+$`)
 
 func unpackTo(connection, callback, executable string) error {
 	place, err := plugins.ReadFile("plugin/place.py")

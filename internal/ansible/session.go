@@ -6,11 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/mitogen-go/mitogen/internal/engine"
+	"github.com/mitogen-go/mitogen/internal/lazyregexp"
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
@@ -321,7 +321,7 @@ func (t *Session) collect(ctx context.Context, tun *engine.Tunnel) (int, error) 
 	return status, err
 }
 
-var async = regexp.MustCompile(`async_wrapper\.py|ANSIBLE_ASYNC_DIR`)
+var async = lazyregexp.New(`async_wrapper\.py|ANSIBLE_ASYNC_DIR`)
 
 // literal executes a command line as it is, in a context of the account that it is for.
 func (t *Session) literal(ctx context.Context, m *Message, inner string, data []byte, end *End) error {

@@ -6,10 +6,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/mitogen-go/mitogen/internal/lazyregexp"
 )
 
 // A payload is what an AnsiballZ wrapper carries: the program that Ansible pipes into an interpreter for a module.
@@ -65,11 +66,11 @@ var (
 	zipLine = []byte("    ZIPDATA = ")
 	parLine = []byte("    ANSIBALLZ_PARAMS = ")
 	// What differs from module to module and from run to run; what is in parentheses is kept.
-	nameLine = regexp.MustCompile(`^(\s*runpy\.run_module\(mod_name=')([\w.]+)(', init_globals=dict\(_module_fqn=')([\w.]+)(', _modlib_path=modlib_path\),)$`)
-	debugRun = regexp.MustCompile(`^(\s*runpy\.run_module\(mod_name=')([\w.]+)(', init_globals=None, run_name='__main__', alter_sys=True\))$`)
-	dateLine = regexp.MustCompile(`^(\s*zinfo\.date_time = \()[\d, ]+(\))$`)
-	tempLine = regexp.MustCompile(`^(\s*(?:temp_path|zipped_mod) = .*ansible_)(?:' \+ ')?([\w.]+?)(?:' \+ ')?(_payload.*)$`)
-	fileLine = regexp.MustCompile(`^(\s*requested_soft = min\(existing_hard, )(\d+)(\))$`)
+	nameLine = lazyregexp.New(`^(\s*runpy\.run_module\(mod_name=')([\w.]+)(', init_globals=dict\(_module_fqn=')([\w.]+)(', _modlib_path=modlib_path\),)$`)
+	debugRun = lazyregexp.New(`^(\s*runpy\.run_module\(mod_name=')([\w.]+)(', init_globals=None, run_name='__main__', alter_sys=True\))$`)
+	dateLine = lazyregexp.New(`^(\s*zinfo\.date_time = \()[\d, ]+(\))$`)
+	tempLine = lazyregexp.New(`^(\s*(?:temp_path|zipped_mod) = .*ansible_)(?:' \+ ')?([\w.]+?)(?:' \+ ')?(_payload.*)$`)
+	fileLine = lazyregexp.New(`^(\s*requested_soft = min\(existing_hard, )(\d+)(\))$`)
 )
 
 func parseOld(b []byte) (*payload, error) {
@@ -101,7 +102,7 @@ func parseOld(b []byte) (*payload, error) {
 			p.noFile, _ = strconv.Atoi(string(m[2]))
 			line = bytes.Join([][]byte{m[1], m[3]}, nil)
 		default:
-			for _, re := range []*regexp.Regexp{debugRun, tempLine} {
+			for _, re := range []*lazyregexp.Regexp{debugRun, tempLine} {
 				if m := re.FindSubmatch(line); m != nil {
 					line = bytes.Join([][]byte{m[1], m[3]}, nil)
 				}

@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"regexp"
 	"strconv"
 	"strings"
 	"sync"
 
 	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/lazyregexp"
 )
 
 // A Place is the account that an ssh logs in to, as its configuration resolves it.
@@ -88,14 +88,14 @@ func same(text, want, begin string) bool {
 func cut(s string, n int) string { return s[:min(n, len(s))] }
 
 // serverPrefix begins each question of a server, of an ssh that Knows.
-var serverPrefix = regexp.MustCompile(`^\(([^()\s]+@[^()\s]+)\) `)
+var serverPrefix = lazyregexp.New(`^\(([^()\s]+@[^()\s]+)\) `)
 
 // ownQuestion is ssh's own for a password.
-var ownQuestion = regexp.MustCompile(`^([^\s']+@[^\s']+)'s password: $`)
+var ownQuestion = lazyregexp.New(`^([^\s']+@[^\s']+)'s password: $`)
 
 // account returns the account that text, a question, is about; "": it says none.
 func account(text string) string {
-	for _, form := range []*regexp.Regexp{serverPrefix, ownQuestion} {
+	for _, form := range []*lazyregexp.Regexp{serverPrefix, ownQuestion} {
 		if m := form.FindStringSubmatch(text); m != nil {
 			return m[1]
 		}
@@ -120,7 +120,7 @@ func versionOf(program string) string {
 	return string(out)
 }
 
-var version = regexp.MustCompile(`OpenSSH_(?:for_Windows_)?(\d+)\.(\d+)`)
+var version = lazyregexp.New(`OpenSSH_(?:for_Windows_)?(\d+)\.(\d+)`)
 
 // knows tells by the version of an ssh whether it shows whose question it asks, if that is a server's.
 func knows(text string) bool {

@@ -6,13 +6,13 @@ import (
 	"hash/fnv"
 	"io"
 	"os"
-	"regexp"
 	"strings"
 	"sync"
 	"unicode/utf8"
 
 	"golang.org/x/term"
 
+	"github.com/mitogen-go/mitogen/internal/lazyregexp"
 	"github.com/mitogen-go/mitogen/internal/printable"
 )
 
@@ -149,7 +149,7 @@ func (u *ui) newLoneLines(w io.Writer, target string) *lines {
 }
 
 // ours begins lines that only this program writes: problems, log records, sums.
-var ours = regexp.MustCompile(`^(\d\d:\d\d:\d\d |\d+ of \d+ )`)
+var ours = lazyregexp.New(`^(\d\d:\d\d:\d\d |\d+ of \d+ )`)
 
 // Write never keeps b.
 func (l *lines) Write(b []byte) (int, error) {

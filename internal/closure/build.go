@@ -2,10 +2,10 @@ package closure
 
 import (
 	"bytes"
-	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/mitogen-go/mitogen/internal/lazyregexp"
 	"github.com/mitogen-go/mitogen/internal/modules"
 	"github.com/mitogen-go/mitogen/internal/pysource"
 )
@@ -165,7 +165,7 @@ func (b *builder) follow(i int, m *modules.Module) {
 }
 
 // readers are calls that read a file of a package, both named by literals, as far as they are usual.
-var readers = regexp.MustCompile(`\b(?:get_data|files|(?:read|open)_(?:text|binary)|path|get_path)\(\s*["']([\w.]+)["']\s*` +
+var readers = lazyregexp.New(`\b(?:get_data|files|(?:read|open)_(?:text|binary)|path|get_path)\(\s*["']([\w.]+)["']\s*` +
 	`(?:,\s*|\)\s*/\s*|\)\.joinpath\(\s*)["']([^"'\\\n]+)["']`)
 
 // What goes along unasked.

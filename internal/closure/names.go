@@ -2,10 +2,10 @@ package closure
 
 import (
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/mitogen-go/mitogen/internal/lazyregexp"
 	"github.com/mitogen-go/mitogen/internal/modules"
 	"github.com/mitogen-go/mitogen/internal/pysource"
 )
@@ -169,12 +169,12 @@ func (n *Names) collectImport(m *modules.Module, imp pysource.Import, t pysource
 var (
 	// importers are calls that name a module by a literal, besides those that package pysource
 	// knows.
-	importers = regexp.MustCompile(`\b(?:import_module|__import__|find_spec|find_loader|get_loader|` +
+	importers = lazyregexp.New(`\b(?:import_module|__import__|find_spec|find_loader|get_loader|` +
 		`resolve_name|run_module|import_string)\(\s*["']([\w.]+)["':]`)
 
 	// lazyPackage is the head of a function that gives a package its modules when they are used.
-	lazyPackage = regexp.MustCompile(`(?m)^def __getattr__\(`)
-	importCall  = regexp.MustCompile(`\b(?:import_module|__import__)\(`)
+	lazyPackage = lazyregexp.New(`(?m)^def __getattr__\(`)
+	importCall  = lazyregexp.New(`\b(?:import_module|__import__)\(`)
 )
 
 // collectCalls adds what calls in m name by literals. A package that imports in its __getattr__ has

@@ -3,8 +3,9 @@ package connect
 import (
 	"fmt"
 	"path"
-	"regexp"
 	"strings"
+
+	"github.com/mitogen-go/mitogen/internal/lazyregexp"
 )
 
 // exec is any command line: "exec:docker compose exec -T app sh". It ends in a Python interpreter or a shell, or else in
@@ -42,8 +43,8 @@ var execMethod = method{
 }
 
 var (
-	shells  = regexp.MustCompile(`^(ba|da|a|k|mk|z)?sh$`)
-	pythons = regexp.MustCompile(`^(python|pypy)[\d.]*$`)
+	shells  = lazyregexp.New(`^(ba|da|a|k|mk|z)?sh$`)
+	pythons = lazyregexp.New(`^(python|pypy)[\d.]*$`)
 )
 
 // SplitWords reads a command line as a shell does: blanks separate words, quotes and backslashes keep

@@ -4,10 +4,11 @@ import (
 	"context"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"syscall"
 	"time"
+
+	"github.com/mitogen-go/mitogen/internal/lazyregexp"
 )
 
 // outlive returns when process pid has ended, or ctx. The number may be given to another process only once its parent has noticed.
@@ -38,7 +39,7 @@ func sweep(dir string) {
 	}
 }
 
-var owned = regexp.MustCompile(`^[a-z]+-(\d+)\.sock(\.lock)?$`)
+var owned = lazyregexp.New(`^[a-z]+-(\d+)\.sock(\.lock)?$`)
 
 // ownerTick is how often the owner is looked at.
 const ownerTick = 200 * time.Millisecond

@@ -2,6 +2,7 @@
 package deps
 
 import (
+	"go/ast"
 	"go/build"
 	"go/parser"
 	"go/token"
@@ -24,40 +25,41 @@ const (
 // public package. Imports point downwards: to earlier lines. A new edge is a decision about the design, not
 // something to be added to make a build pass.
 const graph = `
+internal/lazyregexp:
 internal/confine:
 internal/descriptors:
 internal/wire:
 internal/pickle:
-internal/pysource:
+internal/pysource: internal/lazyregexp
 internal/printable:
 internal/secret:
-internal/connect:      internal/secret internal/printable
+internal/connect:      internal/lazyregexp internal/secret internal/printable
 internal/route:        internal/wire
 internal/boot:
 internal/boot/gen:     internal/pysource
-internal/modules:      internal/confine internal/pysource
-internal/closure:      internal/pysource internal/modules
+internal/modules:      internal/lazyregexp internal/confine internal/pysource
+internal/closure:      internal/lazyregexp internal/pysource internal/modules
 internal/bundle:       internal/wire internal/modules internal/closure
 internal/forward:      internal/wire internal/pysource internal/modules internal/closure internal/bundle
 internal/stream:       internal/wire
 internal/peer:         internal/descriptors
 internal/spawn:        internal/connect internal/descriptors internal/peer internal/secret
 internal/jsonvalue:    internal/pickle internal/printable
-internal/askpass:      internal/confine internal/connect internal/peer internal/secret
+internal/askpass:      internal/lazyregexp internal/confine internal/connect internal/peer internal/secret
 internal/sshmux:       internal/peer
-internal/sshconf:
+internal/sshconf:      internal/lazyregexp
 internal/proxy:        internal/peer
-internal/sshnative:    internal/connect internal/descriptors internal/sshconf internal/secret
-internal/engine:       internal/wire internal/pickle internal/connect internal/sshconf internal/route internal/boot internal/pysource internal/modules internal/bundle internal/forward internal/stream internal/spawn internal/askpass internal/proxy internal/sshmux internal/sshnative internal/secret
-internal/ownfile:
+internal/sshnative:    internal/connect internal/descriptors internal/sshconf internal/secret internal/lazyregexp
+internal/engine:       internal/wire internal/pickle internal/connect internal/sshconf internal/route internal/boot internal/pysource internal/modules internal/bundle internal/forward internal/stream internal/spawn internal/askpass internal/proxy internal/sshmux internal/sshnative internal/secret internal/lazyregexp
+internal/ownfile:      
 internal/audit:        internal/jsonvalue internal/ownfile internal/engine
-internal/jsonline:
-internal/ansible:      internal/pickle internal/wire internal/boot internal/connect internal/jsonline internal/engine
-internal/daemon:       internal/pickle internal/boot internal/connect internal/descriptors internal/sshconf internal/jsonvalue internal/modules internal/peer internal/askpass internal/engine internal/jsonline internal/ansible internal/secret
+internal/jsonline:     
+internal/ansible:      internal/pickle internal/wire internal/boot internal/connect internal/jsonline internal/engine internal/lazyregexp
+internal/daemon:       internal/pickle internal/boot internal/connect internal/descriptors internal/sshconf internal/jsonvalue internal/modules internal/peer internal/askpass internal/engine internal/jsonline internal/ansible internal/secret internal/lazyregexp
 .:                     internal/wire internal/pickle internal/connect internal/askpass internal/engine internal/daemon internal/secret
-internal/inventory:    internal/connect internal/secret
+internal/inventory:    internal/lazyregexp internal/connect internal/secret
 internal/demo:         . internal/printable
-internal/cli:          . internal/descriptors internal/ownfile internal/printable internal/confine internal/audit internal/ansible internal/connect internal/jsonvalue internal/askpass internal/daemon internal/modules internal/inventory internal/demo internal/secret
+internal/cli:          . internal/descriptors internal/ownfile internal/printable internal/confine internal/audit internal/ansible internal/connect internal/jsonvalue internal/askpass internal/daemon internal/modules internal/inventory internal/demo internal/secret internal/lazyregexp
 internal/packages:
 cmd/mitogen:           . internal/cli internal/descriptors
 
@@ -127,6 +129,40 @@ func TestLibraryLinks(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestExpressionsAreLazy demands of the packages that the program links that none compiles a regular
+// expression whenever a process starts.
+func TestExpressionsAreLazy(t *testing.T) {
+	allowed, _ := parseGraph(t)
+	for _, s := range sources(t) {
+		if allowed[s.pkg] == nil || !strings.HasPrefix(s.pkg, "internal/") {
+			continue
+		}
+		name := filepath.Join(root, s.pkg, s.name)
+		f, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range f.Decls {
+			if g, ok := d.(*ast.GenDecl); ok && compiles(g) {
+				t.Errorf("%s/%s compiles a regular expression at each start, want lazyregexp.New", s.pkg, s.name)
+			}
+		}
+	}
+}
+
+// compiles reports whether a declaration calls regexp.MustCompile outside of functions.
+func compiles(d *ast.GenDecl) (found bool) {
+	ast.Inspect(d, func(n ast.Node) bool {
+		if sel, ok := n.(*ast.SelectorExpr); ok && sel.Sel.Name == "MustCompile" {
+			x, _ := sel.X.(*ast.Ident)
+			found = found || x != nil && x.Name == "regexp"
+		}
+		_, function := n.(*ast.FuncLit)
+		return !function
+	})
+	return found
 }
 
 // TestReasons demands a reason for each module that go.mod requires directly.

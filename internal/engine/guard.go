@@ -3,11 +3,12 @@ package engine
 import (
 	"cmp"
 	"context"
-	"regexp"
+
+	"github.com/mitogen-go/mitogen/internal/lazyregexp"
 )
 
 // starting matches source that is likely to start programs.
-var starting = regexp.MustCompile(`subprocess|multiprocessing|pexpect|popen|\b(fork|forkpty|system|spawn\w*|exec[lv]\w*|posix_spawnp?)\(`)
+var starting = lazyregexp.New(`subprocess|multiprocessing|pexpect|popen|\b(fork|forkpty|system|spawn\w*|exec[lv]\w*|posix_spawnp?)\(`)
 
 // startsPrograms says whether p is likely to start programs: then what a context needs before the first goes along. A context that starts one
 // all the same asks for that, which is a round trip.

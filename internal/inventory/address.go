@@ -3,12 +3,14 @@ package inventory
 import (
 	"strconv"
 	"strings"
+
+	"github.com/mitogen-go/mitogen/internal/lazyregexp"
 )
 
 // A host may be followed by a port: "name:22", or "[name or address]:22". The name may have ranges.
 var (
-	bracketedPort = lazily(`^\[(.+)\]:([0-9]+)$`)
-	plainPort     = lazily(`^((?:[^:\[\]]|\[[^\]]*\])*):([0-9]+)$`)
+	bracketedPort = lazyregexp.New(`^\[(.+)\]:([0-9]+)$`)
+	plainPort     = lazyregexp.New(`^((?:[^:\[\]]|\[[^\]]*\])*):([0-9]+)$`)
 )
 
 // Names with ranges, as Ansible knows them: labels of word characters and hyphens that don't end
@@ -22,18 +24,18 @@ const (
 )
 
 var (
-	hostname  = lazily(`^` + nameLabel + `(?:\.` + nameLabel + `)*$`)
-	ipv4      = lazily(`^(?:` + decimals + `\.){3}` + decimals + `$`)
-	hexParts  = lazily(`^(?i:[0-9a-f]{1,4}| )(?::(?i:[0-9a-f]{1,4}| ))*$`) // a space for a range
-	ranges    = lazily(hexRange)
-	dottedEnd = lazily(`^(?:0:0:0:0:0:0:|::|::(?i:ffff):|0:0:0:0:0:(?i:ffff):)(?:` + hexPart + `\.){3}` + hexPart + `$`)
+	hostname  = lazyregexp.New(`^` + nameLabel + `(?:\.` + nameLabel + `)*$`)
+	ipv4      = lazyregexp.New(`^(?:` + decimals + `\.){3}` + decimals + `$`)
+	hexParts  = lazyregexp.New(`^(?i:[0-9a-f]{1,4}| )(?::(?i:[0-9a-f]{1,4}| ))*$`) // a space for a range
+	ranges    = lazyregexp.New(hexRange)
+	dottedEnd = lazyregexp.New(`^(?:0:0:0:0:0:0:|::|::(?i:ffff):|0:0:0:0:0:(?i:ffff):)(?:` + hexPart + `\.){3}` + hexPart + `$`)
 )
 
 // address splits a port off. It tells whether text is a name or an address as Ansible knows them;
 // if not, text is a name as it stands.
 func address(text string) (name string, port int64, ok bool) {
 	name = text
-	for _, re := range []*lazyRegexp{bracketedPort, plainPort} {
+	for _, re := range []*lazyregexp.Regexp{bracketedPort, plainPort} {
 		if m := re.FindStringSubmatch(name); m != nil {
 			name = m[1]
 			var err error

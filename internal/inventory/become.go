@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/lazyregexp"
 )
 
 // A become is a way into another account.
@@ -118,7 +119,7 @@ var userFlag = map[string]string{
 	"-u": ": the variable for a user is ansible_become_user", "--user": ": the variable for a user is ansible_become_user",
 }
 
-var cluster = lazily(`^-[A-Za-z]{2,}$`)
+var cluster = lazyregexp.New(`^-[A-Za-z]{2,}$`)
 
 // single takes "-HSn" apart, if all of its letters stand alone.
 func single(word string, known map[string]flagUse) []string {

@@ -3,6 +3,8 @@ package inventory
 import (
 	"slices"
 	"strings"
+
+	"github.com/mitogen-go/mitogen/internal/lazyregexp"
 )
 
 // A connectionOption is an option of Ansible's configuration that says where or as whom plays go.
@@ -46,7 +48,7 @@ var connectionOptions = []connectionOption{
 }
 
 // harmlessArgs are arguments of ssh that only say how a connection is shared, packed and kept.
-var harmlessArgs = lazily(`(?i)^(?:\s*(?:-C|(?:-o\s*)?['"]?(?:Control(?:Master|Persist|Path)|ServerAlive(?:Interval|CountMax)|Compression)[= ]\S+))*\s*$`)
+var harmlessArgs = lazyregexp.New(`(?i)^(?:\s*(?:-C|(?:-o\s*)?['"]?(?:Control(?:Master|Persist|Path)|ServerAlive(?:Interval|CountMax)|Compression)[= ]\S+))*\s*$`)
 
 // unused warns of options of Ansible's configuration that would lead a host elsewhere in Ansible.
 func (v *Inventory) unused(dir string) {

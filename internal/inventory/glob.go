@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/mitogen-go/mitogen/internal/lazyregexp"
 )
 
 // tester returns a test of names: "~" and a Python regular expression for their begin, or a glob
@@ -32,10 +34,10 @@ func (v *Inventory) ascii() bool {
 }
 
 // goOnly are forms that Python's regular expressions lack or understand otherwise.
-var goOnly = lazily(`\[\[?:|\\[QEpPCz]|\{,|\(\?[a-zA-Z]*U|.\(\?[a-zA-Z]+\)|(?:\\[bBAZ]|(?:^|[^\\\[])[\^$])(?:[*+?]|\{[0-9])`)
+var goOnly = lazyregexp.New(`\[\[?:|\\[QEpPCz]|\{,|\(\?[a-zA-Z]*U|.\(\?[a-zA-Z]+\)|(?:\\[bBAZ]|(?:^|[^\\\[])[\^$])(?:[*+?]|\{[0-9])`)
 
 // unicodeOnly are escapes that Python applies to all scripts, and Go to ASCII.
-var unicodeOnly = lazily(`\\[wWdDsSbB]`)
+var unicodeOnly = lazyregexp.New(`\\[wWdDsSbB]`)
 
 // pythonRegexp compiles an expression that means the same in Python and Go, to match at a name's
 // begin. ascii says that all names are ASCII.
@@ -59,7 +61,7 @@ func pythonRegexp(text string, ascii bool) (*regexp.Regexp, error) {
 }
 
 // endOfText is Python's \Z, which is Go's \z.
-var endOfText = lazily(`((?:^|[^\\])(?:\\\\)*)\\Z`)
+var endOfText = lazyregexp.New(`((?:^|[^\\])(?:\\\\)*)\\Z`)
 
 // A globToken is "*", or a set of characters for one place.
 type globToken struct {

@@ -9,15 +9,17 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/mitogen-go/mitogen/internal/lazyregexp"
 )
 
 var (
-	section   = lazily(`^\[([^:\]\s]+)(?::([\pL\pN_]+))?\]\s*(?:#.*)?$`)
-	groupName = lazily(`^([^:\]\s]+)\s*(?:#.*)?$`)
+	section   = lazyregexp.New(`^\[([^:\]\s]+)(?::([\pL\pN_]+))?\]\s*(?:#.*)?$`)
+	groupName = lazyregexp.New(`^([^:\]\s]+)\s*(?:#.*)?$`)
 )
 
 // lineEnds are the characters that Python's splitlines takes for the end of a line.
-var lineEnds = lazily("\r\n|[\n\r\v\f\x1c\x1d\x1e\u0085\u2028\u2029]")
+var lineEnds = lazyregexp.New("\r\n|[\n\r\v\f\x1c\x1d\x1e\u0085\u2028\u2029]")
 
 // ini reads Ansible's INI form, of which a plain list of hosts is a case.
 func (v *Inventory) ini(at origin, text []byte) error {

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/mitogen-go/mitogen/internal/lazyregexp"
 )
 
 // literal reads a value of an INI file: a Python literal, or else the text itself.
@@ -51,13 +53,13 @@ func (p *literalReader) cut(prefix string) bool {
 }
 
 var (
-	pythonInt = lazily(`^(?:0[xX](?:_?[0-9a-fA-F])+|0[oO](?:_?[0-7])+|0[bB](?:_?[01])+|0(?:_?0)*|[1-9](?:_?[0-9])*)`)
+	pythonInt = lazyregexp.New(`^(?:0[xX](?:_?[0-9a-fA-F])+|0[oO](?:_?[0-7])+|0[bB](?:_?[01])+|0(?:_?0)*|[1-9](?:_?[0-9])*)`)
 	digits    = `[0-9](?:_?[0-9])*`
 	exponent  = `(?:[eE][-+]?` + digits + `)`
-	pythonNum = lazily(`^(?:(?:` + digits + `)?\.` + digits + exponent + `?|` + digits + `\.` + exponent + `?|` + digits + exponent + `)`)
-	imaginary = lazily(`^(?:(?:` + digits + `)?\.` + digits + exponent + `?|` + digits + `\.?` + exponent + `?)[jJ]`)
-	pythonStr = lazily(`^([rR]?[bB]?|[bB][rR]|[uU])('''|"""|'|")`)
-	afterNum  = lazily(`^[\pL\pN_.]`)
+	pythonNum = lazyregexp.New(`^(?:(?:` + digits + `)?\.` + digits + exponent + `?|` + digits + `\.` + exponent + `?|` + digits + exponent + `)`)
+	imaginary = lazyregexp.New(`^(?:(?:` + digits + `)?\.` + digits + exponent + `?|` + digits + `\.?` + exponent + `?)[jJ]`)
+	pythonStr = lazyregexp.New(`^([rR]?[bB]?|[bB][rR]|[uU])('''|"""|'|")`)
+	afterNum  = lazyregexp.New(`^[\pL\pN_.]`)
 )
 
 // value reads one literal.

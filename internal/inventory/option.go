@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/mitogen-go/mitogen/internal/lazyregexp"
 )
 
 // A reader reads a host's variables as options of Ansible's plugins. err is the first problem.
@@ -177,7 +179,7 @@ func splitArgs(line string) ([]string, error) {
 }
 
 // facts are variables of Ansible's own about a host, which set nothing.
-var facts = lazily(`^ansible_ssh_host_key_\w+_public(_keytype)?$`)
+var facts = lazyregexp.New(`^ansible_ssh_host_key_\w+_public(_keytype)?$`)
 
 // check fails for each variable that would change the way and isn't used: options of the plugins that are refused, and
 // names with one of the prefixes that no plugin has.

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/mitogen-go/mitogen/internal/lazyregexp"
 )
 
 // Select returns the hosts that Ansible's --limit would leave of all, in the order of Hosts. A
@@ -92,7 +94,7 @@ func apply(chosen map[*Host]bool, sign byte, hosts []*Host) {
 
 // betweenSeparators matches a pattern among others with colons or spaces between. Brackets keep
 // theirs.
-var betweenSeparators = lazily(`(?:[^\s:\[\]]|\[[^\]]*\])+`)
+var betweenSeparators = lazyregexp.New(`(?:[^\s:\[\]]|\[[^\]]*\])+`)
 
 // terms splits a list of patterns, and reads the files that it names.
 func terms(text string) ([]string, error) {
@@ -129,7 +131,7 @@ func terms(text string) ([]string, error) {
 	return all, nil
 }
 
-var subscript = lazily(`^(.+)\[(?:(-?[0-9]+)|([0-9]+)[:-]([0-9]*))\]$`)
+var subscript = lazyregexp.New(`^(.+)\[(?:(-?[0-9]+)|([0-9]+)[:-]([0-9]*))\]$`)
 
 // match returns the hosts that one pattern names. As in Ansible, a host may be there twice, which
 // counts for subscripts.

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v4"
+
+	"github.com/mitogen-go/mitogen/internal/lazyregexp"
 )
 
 // variable converts a value, and notes whether it is encrypted or no template.
@@ -128,16 +130,16 @@ func (r *yamlReader) scalar(n *yaml.Node) (any, error) {
 // is text.
 var implicitTags = []struct {
 	tag  string
-	form *lazyRegexp
+	form *lazyregexp.Regexp
 }{
-	{"!!null", lazily(`^(?:~|null|Null|NULL|)$`)},
-	{"!!bool", lazily(`^(?:yes|Yes|YES|no|No|NO|true|True|TRUE|false|False|FALSE|on|On|ON|off|Off|OFF)$`)},
-	{"!!float", lazily(`^(?:[-+]?[0-9][0-9_]*\.[0-9_]*(?:[eE][-+][0-9]+)?|\.[0-9][0-9_]*(?:[eE][-+][0-9]+)?|` +
+	{"!!null", lazyregexp.New(`^(?:~|null|Null|NULL|)$`)},
+	{"!!bool", lazyregexp.New(`^(?:yes|Yes|YES|no|No|NO|true|True|TRUE|false|False|FALSE|on|On|ON|off|Off|OFF)$`)},
+	{"!!float", lazyregexp.New(`^(?:[-+]?[0-9][0-9_]*\.[0-9_]*(?:[eE][-+][0-9]+)?|\.[0-9][0-9_]*(?:[eE][-+][0-9]+)?|` +
 		`[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+\.[0-9_]*|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$`)},
-	{"!!int", lazily(`^[-+]?(?:0b[01_]+|0[0-7_]+|0|[1-9][0-9_]*|0x[0-9a-fA-F_]+|[1-9][0-9_]*(?::[0-5]?[0-9])+)$`)},
-	{"!!merge", lazily(`^<<$`)}, // not a value's
-	{"!!value", lazily(`^=$`)},
-	{"!!timestamp", lazily(`^(?:[0-9]{4}-[0-9]{2}-[0-9]{2}|` + timestampForm + `)$`)},
+	{"!!int", lazyregexp.New(`^[-+]?(?:0b[01_]+|0[0-7_]+|0|[1-9][0-9_]*|0x[0-9a-fA-F_]+|[1-9][0-9_]*(?::[0-5]?[0-9])+)$`)},
+	{"!!merge", lazyregexp.New(`^<<$`)}, // not a value's
+	{"!!value", lazyregexp.New(`^=$`)},
+	{"!!timestamp", lazyregexp.New(`^(?:[0-9]{4}-[0-9]{2}-[0-9]{2}|` + timestampForm + `)$`)},
 }
 
 const timestampForm = `([0-9]{4})-([0-9]{1,2})-([0-9]{1,2})(?:[Tt]|[ \t]+)([0-9]{1,2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]*))?` +
@@ -240,7 +242,7 @@ func yamlFloat(s string) (any, error) {
 	return sign(minus, all), nil
 }
 
-var timestamp = lazily(`^` + timestampForm + `$`)
+var timestamp = lazyregexp.New(`^` + timestampForm + `$`)
 
 // yamlTime makes the text that Python makes of a date or time.
 func yamlTime(s string) (any, error) {

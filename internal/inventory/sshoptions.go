@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/lazyregexp"
 )
 
 // sshOptions reads what ssh is told. ssh takes the first value of an option, so the order is Ansible's: ssh_args, then what
@@ -30,8 +31,8 @@ func (r *reader) sshOptions(o *connect.Options) {
 
 // Arguments of ssh that name another host on the way, and a user: as flags, behind others that stand alone, or as options.
 var (
-	namesProxy = lazily(`^-[46AaCfGgKkMNnqsTtVvXxYy]*J|(?i:^(-o)?\s*proxy(jump|command)\b)`)
-	namesUser  = lazily(`^-[46AaCfGgKkMNnqsTtVvXxYy]*l|(?i:^(-o)?\s*user\b)`)
+	namesProxy = lazyregexp.New(`^-[46AaCfGgKkMNnqsTtVvXxYy]*J|(?i:^(-o)?\s*proxy(jump|command)\b)`)
+	namesUser  = lazyregexp.New(`^-[46AaCfGgKkMNnqsTtVvXxYy]*l|(?i:^(-o)?\s*user\b)`)
 )
 
 // hostKeys has ssh take any key of an unknown host. A known host's changed key is still seen.

@@ -4,6 +4,8 @@ import (
 	"os"
 	"strconv"
 	"strings"
+
+	"github.com/mitogen-go/mitogen/internal/lazyregexp"
 )
 
 // Templates are followed as far as inventories commonly go: variables, texts and numbers, with filters behind them.
@@ -18,12 +20,12 @@ const (
 )
 
 var (
-	expression = lazily(`\{\{\s*(` + term + `)((?:` + filter + `)*)\s*\}\}`)
-	filters    = lazily(filter)
-	ordinal    = lazily(`^` + whole + `$`)
-	inGroup    = lazily(`^groups\[\s*(` + word + `)\s*\]\[\s*(-?\d+)\s*\]$`)
-	hostvar    = lazily(`^hostvars\[\s*(` + member + `|` + word + `)\s*\](?:\.(\w+)|\[\s*(` + word + `)\s*\])$`)
-	variable   = lazily(`(\w+)['"]\s*\)$`)
+	expression = lazyregexp.New(`\{\{\s*(` + term + `)((?:` + filter + `)*)\s*\}\}`)
+	filters    = lazyregexp.New(filter)
+	ordinal    = lazyregexp.New(`^` + whole + `$`)
+	inGroup    = lazyregexp.New(`^groups\[\s*(` + word + `)\s*\]\[\s*(-?\d+)\s*\]$`)
+	hostvar    = lazyregexp.New(`^hostvars\[\s*(` + member + `|` + word + `)\s*\](?:\.(\w+)|\[\s*(` + word + `)\s*\])$`)
+	variable   = lazyregexp.New(`(\w+)['"]\s*\)$`)
 )
 
 // fromEnvironment is the remedy for a value that only Ansible knows.
@@ -36,7 +38,7 @@ const maxReferences = 20
 type omitted struct{}
 
 // notTemplate matches what Jinja reads otherwise than the expressions here: a header, and braces in front of an expression.
-var notTemplate = lazily(`^#jinja2:|\{\{\{|\{[%#]`)
+var notTemplate = lazyregexp.New(`^#jinja2:|\{\{\{|\{[%#]`)
 
 // ansiblePython stands for {{ ansible_playbook_python }}, which is no path that is known here.
 type ansiblePython struct{}

@@ -4,9 +4,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/mitogen-go/mitogen/internal/lazyregexp"
 )
 
 // SitePackages returns the directories in a virtual environment that packages are installed in, for AddSite.
@@ -80,9 +81,9 @@ func (p *Path) first(dir string) bool {
 }
 
 var (
-	importLine   = regexp.MustCompile(`^import[ \t]`)
-	editableLine = regexp.MustCompile(`^import[ \t]+(__editable___\w+_finder)\b`)
-	mappingLine  = regexp.MustCompile(`(?m)^MAPPING\b[^=\n]*=[ \t]*(\{.*)$`)
+	importLine   = lazyregexp.New(`^import[ \t]`)
+	editableLine = lazyregexp.New(`^import[ \t]+(__editable___\w+_finder)\b`)
+	mappingLine  = lazyregexp.New(`(?m)^MAPPING\b[^=\n]*=[ \t]*(\{.*)$`)
 )
 
 // addPth adds what a .pth file names. As Python does, it passes over what isn't there.

@@ -3,8 +3,9 @@ package pysource
 import (
 	"bytes"
 	"errors"
-	"regexp"
 	"strings"
+
+	"github.com/mitogen-go/mitogen/internal/lazyregexp"
 )
 
 // Options say what Minify does. The zero value keeps every statement on its line.
@@ -44,10 +45,10 @@ func minify(src []byte, toks []Token, seen marks, o Options) ([]byte, error) {
 	return m.out, nil
 }
 
-var coding = regexp.MustCompile(`^[ \t\f]*#.*?coding[:=][ \t]*([-_.a-zA-Z0-9]+)`)
+var coding = lazyregexp.New(`^[ \t\f]*#.*?coding[:=][ \t]*([-_.a-zA-Z0-9]+)`)
 
 // asciiSupersets are the encodings in which a byte below 128 always means the ASCII character.
-var asciiSupersets = regexp.MustCompile(
+var asciiSupersets = lazyregexp.New(
 	`^(utf-?8.*|u8|latin-?[0-9]+|l1|iso-?(ir|8859)-.*|(us-?)?ascii|646|cp?125[0-9]|windows-125[0-9]|koi8-.*|euc-.*|cp(437|85[0-9]|866)|mac-?.*)$`)
 
 // header returns the comments on lines 1 and 2 that mean something: shebang and coding.

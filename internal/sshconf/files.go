@@ -5,13 +5,14 @@ import (
 	"errors"
 	"io"
 	"os"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
 	"unicode"
+
+	"github.com/mitogen-go/mitogen/internal/lazyregexp"
 )
 
 // maxFile is how much of a file counts.
@@ -154,7 +155,7 @@ func (c *content) line(line string) {
 }
 
 // variable is one of the environment's, for ssh or for the shell that it starts.
-var variable = regexp.MustCompile(`\$(?:\{(\w+)\}|(\w+))`)
+var variable = lazyregexp.New(`\$(?:\{(\w+)\}|(\w+))`)
 
 // variablesIn returns the names of variables.
 func variablesIn(word string) []string {

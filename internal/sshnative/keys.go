@@ -10,7 +10,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -19,6 +18,7 @@ import (
 	"golang.org/x/crypto/ssh/agent"
 
 	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/lazyregexp"
 )
 
 // An identity is a key or certificate that ssh would offer.
@@ -328,7 +328,7 @@ func noSignature(err error) error {
 }
 
 // agentVariable is an IdentityAgent that names a variable of the environment.
-var agentVariable = regexp.MustCompile(`^\$[A-Za-z_][A-Za-z0-9_]*$`)
+var agentVariable = lazyregexp.New(`^\$[A-Za-z_][A-Za-z0-9_]*$`)
 
 // agentSocket returns the path of the agent's socket; "": there is none.
 func (c *config) agentSocket() (string, error) {
