@@ -39,6 +39,9 @@ func (c *Context) Go(function string, args ...any) *Pending {
 }
 
 func (c *Context) start(ctx context.Context, function string, args []any, stream bool) *Pending {
+	if c == nil {
+		return &Pending{engine.Failed(fmt.Errorf("call %q: nil Context", function))}
+	}
 	var kwargs map[string]any
 	if n := len(args) - 1; n >= 0 {
 		if k, ok := args[n].(Kwargs); ok {
@@ -61,9 +64,9 @@ func Wait[T any](ctx context.Context, p *Pending) (T, error) {
 	switch {
 	case err != nil:
 	case items != nil:
-		err = decodeItems(items, &v)
+		err = decodeItems(items, p.p.Limits(), &v)
 	default:
-		err = decode(b, &v)
+		err = decode(b, p.p.Limits(), &v)
 	}
 	return v, err
 }
@@ -82,7 +85,7 @@ func Stream[T any](ctx context.Context, c *Context, function string, args ...any
 				return
 			}
 			if err == nil {
-				err = decode(b, &v)
+				err = decode(b, p.Limits(), &v)
 			}
 			if !yield(v, err) || err != nil {
 				return
@@ -123,17 +126,17 @@ func Each[T any](ctx context.Context, contexts []*Context, function string, args
 }
 
 // decode reads a value; no bytes are None.
-func decode(b []byte, into any) error {
+func decode(b []byte, lim pickle.Limits, into any) error {
 	if len(b) == 0 {
 		b = none
 	}
-	return pickle.Unmarshal(b, pickle.Limits{}, into)
+	return pickle.Unmarshal(b, lim, into)
 }
 
 var none = []byte("\x80\x02N.")
 
 // decodeItems stores a generator's items in a slice or an interface.
-func decodeItems(items [][]byte, into any) error {
+func decodeItems(items [][]byte, lim pickle.Limits, into any) error {
 	v := reflect.ValueOf(into).Elem()
 	list := v
 	switch v.Kind() {
@@ -145,7 +148,7 @@ func decodeItems(items [][]byte, into any) error {
 	}
 	list.Set(reflect.MakeSlice(list.Type(), len(items), len(items)))
 	for i, b := range items {
-		if err := decode(b, list.Index(i).Addr().Interface()); err != nil {
+		if err := decode(b, lim, list.Index(i).Addr().Interface()); err != nil {
 			return fmt.Errorf("item %d: %w", i, err)
 		}
 	}

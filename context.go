@@ -91,14 +91,20 @@ type Context struct {
 }
 
 func init() {
-	pickle.Register(func(c *Context) (pickle.Context, error) {
-		return pickle.Context{ID: c.ID(), Name: c.Name()}, nil
-	}, nil)
+	pickle.Register(func(c *Context) (pickle.Context, error) { return c.c.Ref(), nil }, nil)
 }
 
 // Info is what a context has said about itself: the Version of Python, its Implementation (cpython, pypy), Platform
 // (sys.platform), UID, Hostname, PID and the interpreter's Executable.
 type Info = engine.Info
+
+// inner returns what c stands for, nil for nil.
+func (c *Context) inner() *engine.Context {
+	if c == nil {
+		return nil
+	}
+	return c.c
+}
 
 // ID returns the context's number in the tree; the engine is 0.
 func (c *Context) ID() uint32 { return uint32(c.c.ID()) }

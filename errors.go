@@ -4,6 +4,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/askpass"
 	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/engine"
+	"github.com/mitogen-go/mitogen/internal/pickle"
 )
 
 // What can go wrong with a connection, for errors.Is on a *ConnectError.
@@ -42,6 +43,17 @@ var (
 	ErrClosed    = engine.ErrClosed    // by Close
 	ErrAudit     = engine.ErrAudit     // Options.Audit returned an error
 )
+
+// Why a value can't be sent or decoded, for errors.Is. The error is a *ValueError too, which says
+// where in the value that is.
+var (
+	ErrTooLarge    = pickle.ErrTooLarge    // larger than Options.MaxMessage
+	ErrOtherEngine = engine.ErrOtherEngine // a Context or Sender of another engine, or of none
+)
+
+// ValueError is a value that can't be sent, or doesn't fit where it is to be decoded: Path says
+// where in it ("args[1].port", "kwargs.hosts[3]"), Reason why.
+type ValueError = pickle.ValueError
 
 // CallError is a Python exception that ended a call: name of the Context, Module and Type of its class, Text (str() of it),
 // Traceback as Python prints it, with source lines, and Args where they are plain values. Error and Traceback are safe for a

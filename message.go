@@ -2,12 +2,13 @@ package mitogen
 
 import (
 	"context"
-	"io"
 
 	"github.com/mitogen-go/mitogen/internal/engine"
+	"github.com/mitogen-go/mitogen/internal/pickle"
 )
 
 // Receiver is a mailbox of the engine. Contexts that its Sender has been passed to put values in.
+// What they send when it is closed is refused: the WARN that the Logger gets says so.
 type Receiver struct {
 	r *engine.Receiver
 	e *Engine
@@ -16,38 +17,46 @@ type Receiver struct {
 // Receiver returns a new mailbox.
 func (e *Engine) Receiver() *Receiver { return &Receiver{e.e.Receiver(), e} }
 
-// Sender returns the handle for contexts to send to. Passing it to a call, as an argument or inside of []any or
-// map[string]any, lets that context send; for others see Admit.
+// Sender returns the handle for contexts to send to. Passing it to a call, or sending it, lets that
+// context send: as an argument, or anywhere inside of one. Others that get it from there need
+// Admit. A Sender is of its engine: any other refuses it (ErrOtherEngine), as this one does when
+// the Receiver is closed (ErrClosed).
 func (r *Receiver) Sender() Sender { return r.r.Sender() }
 
-// Admit lets c send to r.
-func (r *Receiver) Admit(c *Context) { r.r.Admit(c.c) }
+// Admit lets c send to r. It fails if c is gone, or r is closed, or they are of two engines.
+func (r *Receiver) Admit(c *Context) error { return r.r.Admit(c.inner()) }
 
 // Message is one value in a Receiver.
 type Message struct {
 	From *Context // who sent it
 
-	value []byte
+	value  []byte
+	limits pickle.Limits
 }
 
-// Get waits for the next message. io.EOF with a Message: From won't send any more; without From: r is closed. While messages
-// aren't taken, those who send wait, each once it is a MiB ahead.
+// Get waits for the next message. It returns an error
+//
+//   - with From, once for each context that could send and can't any more: io.EOF if it has closed
+//     its Sender or the program has closed the context, else why the context is gone: a *LostError
+//     or what Context.Err returns;
+//   - without From: io.EOF if r is closed, an error that matches ErrClosed if the engine is, and
+//     ctx's when ctx ends first.
+//
+// What has come before is returned first. Where no context can send, Get waits until one can.
+// While messages aren't taken, those who send wait, each once it is a MiB ahead.
 func (r *Receiver) Get(ctx context.Context) (Message, error) {
 	m, err := r.r.Get(ctx)
-	if err != nil {
+	if m.From == nil {
 		return Message{}, err
 	}
-	if m.End {
-		err = io.EOF
-	}
-	return Message{From: r.e.wrap(m.From), value: m.Value}, err
+	return Message{From: r.e.wrap(m.From), value: m.Value, limits: r.e.e.Limits()}, err
 }
 
 // Close ends r; what comes for it from now on is refused.
 func (r *Receiver) Close() { r.r.Close() }
 
 // Decode stores the message's value in *into, exactly, or says where it doesn't fit.
-func (m Message) Decode(into any) error { return decode(m.value, into) }
+func (m Message) Decode(into any) error { return decode(m.value, m.limits, into) }
 
 // Send sends value to a receiver in a context, whose Sender has come from there. It returns when the value is on its way,
 // which may take until the receiver has caught up.

@@ -35,7 +35,8 @@ import (
 // Options are an Engine's settings. The zero value is usable.
 type Options struct {
 	// Path is where the user's own Python modules are found, first match first: directories (os.DirFS), zip files
-	// (a *zip.Reader is one), embed.FS. They win over what is installed on a target.
+	// (a *zip.Reader is one), embed.FS. They win over what is installed on a target. New refuses a
+	// nil file system, and an os.DirFS of something that is no directory.
 	Path []fs.FS
 
 	// Packages is where those of others are found, such as a virtualenv's site-packages, when Path hasn't got them. They
@@ -78,11 +79,15 @@ type Options struct {
 	// docs/protocol.md, section 8, has what is noticed when.
 	Heartbeat time.Duration
 
-	// MaxMessage is the size of the largest value taken from a context, in bytes. 0: 128 MiB.
+	// MaxMessage is the size in bytes, as a pickle, of the largest value that passes between this
+	// engine and a context, or two contexts: the arguments of a call together, a script's source,
+	// a result, the items of a generator that Call collects together, a value that is sent. What
+	// is larger is refused where it is made: in Go by an error that matches ErrTooLarge, in Python
+	// by a ValueError. At least 131,072; 0: 128 MiB.
 	MaxMessage int
 
 	// MaxMemory bounds what unfinished values of all contexts together take, in bytes. The context that takes most is ended
-	// when there are more. 0: 1 GiB.
+	// when there are more. At least 131,072; 0: 1 GiB.
 	MaxMemory int
 
 	// Audit is told of what the engine does: see Event. What it returns an error for doesn't happen, all contexts end, and
@@ -175,8 +180,11 @@ func (e *Engine) wrap(c *engine.Context) *Context {
 }
 
 // Allow lets calls and messages made in from reach to, and their answers come back. Contexts can't reach each other
-// otherwise, except that each obeys its own parents. It fails when one of them is gone.
-func (e *Engine) Allow(from, to *Context) error { return e.e.Allow(from.c, to.c) }
+// otherwise, except that each obeys its own parents. It fails when one of them is gone, or of
+// another engine (ErrOtherEngine).
+func (e *Engine) Allow(from, to *Context) error {
+	return e.e.Allow(from.inner(), to.inner())
+}
 
 // Contexts returns all contexts that are up or coming up, hops included, parents before children.
 func (e *Engine) Contexts() []*Context {

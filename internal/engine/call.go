@@ -26,6 +26,7 @@ type Pending struct {
 	public  bool                        // as in wire.Frame
 	told    func(status int, err error) // tells the audit log of the end; nil: it needs not know
 	waited  atomic.Bool                 // somebody waits who doesn't read himself
+	out     outgoing                    // what is asked
 
 	// Protected by Engine.mu:
 	handle wire.Handle
@@ -68,9 +69,17 @@ func (c *Context) goAs(ctx context.Context, program, target string, args []any, 
 	return newCall(c, program, target, stream).begin(ctx, args, kwargs)
 }
 
+// Failed returns a call that has ended with err before there was a context for it.
+func Failed(err error) *Pending {
+	p := &Pending{done: make(chan struct{}), err: err, ended: true}
+	close(p.done)
+	return p
+}
+
 // newCall returns a call for a program; "": the called module is one.
 func newCall(c *Context, program, target string, stream bool) *Pending {
-	p := &Pending{c: c, target: target, program: program, done: make(chan struct{}), stream: stream}
+	p := &Pending{c: c, target: target, program: program, stream: stream, out: outgoing{c: c},
+		done: make(chan struct{})}
 	if stream {
 		p.more = make(chan struct{}, 1)
 	}
@@ -97,7 +106,7 @@ func (c *Context) call(ctx context.Context, p *Pending, args []any, kwargs map[s
 	b := wire.AppendCall((*buf)[:0], p.target)
 	if len(args)+len(kwargs) > 0 {
 		var err error
-		if b, err = c.encode(b, args, kwargs); err != nil {
+		if b, err = p.out.encoder().AppendCall(b, args, kwargs); err != nil {
 			return fmt.Errorf("call %s: %w", p.target, err)
 		}
 	}
@@ -120,17 +129,6 @@ func (c *Context) call(ctx context.Context, p *Pending, args []any, kwargs map[s
 	return err
 }
 
-// encode appends a call's arguments in the form that c reads.
-func (c *Context) encode(b []byte, args []any, kwargs map[string]any) ([]byte, error) {
-	e := c.e
-	e.admit(c, args)
-	e.admit(c, kwargs)
-	e.mu.Lock()
-	mode := c.mode
-	e.mu.Unlock()
-	return pickle.AppendCall(b, args, kwargs, mode)
-}
-
 // request sends b to handle of c, in one frame or in parts, once c has room for it.
 func (c *Context) request(ctx context.Context, p *Pending, handle wire.Handle, b []byte) error {
 	e := c.e
@@ -148,6 +146,7 @@ func (c *Context) request(ctx context.Context, p *Pending, handle wire.Handle, b
 			p.handle, p.open = h, true
 			e.router.Expect(h, p.limit(handle), !p.stream && handle == wire.Call)
 			c.open = append(c.open, p)
+			p.out.admitLocked()
 			break
 		}
 		if !errors.Is(err, route.ErrFull) {
@@ -196,7 +195,7 @@ func (e *Engine) flush(c *Context) {
 // sendParts sends a long request, waiting for its window. When ctx ends first, the rest is sent nevertheless: half a
 // value can't be taken back.
 func (c *Context) sendParts(ctx context.Context, p *Pending, f *wire.Frame) error {
-	rest, err := c.parts(ctx, f)
+	rest, err := c.parts(ctx, p, f)
 	if err == nil {
 		p.isSent()
 		return nil
@@ -209,15 +208,19 @@ func (c *Context) sendParts(ctx context.Context, p *Pending, f *wire.Frame) erro
 	e.jobs.Add(1)
 	go func() {
 		defer e.jobs.Done()
-		if _, err := c.parts(e.base, f); err == nil {
+		if _, err := c.parts(e.base, p, f); err == nil {
 			p.isSent()
 		}
 	}()
 	return nil
 }
 
-// parts sends frames of f's payload as windows allow, and returns what wasn't sent.
-func (c *Context) parts(ctx context.Context, f *wire.Frame) (rest []byte, err error) {
+// errEnded says that a request has got its answer before it was sent.
+var errEnded = errors.New("request has ended")
+
+// parts sends frames of f's payload as windows allow, and returns what wasn't sent. Where they are
+// request p, and that ends first, the rest is given up.
+func (c *Context) parts(ctx context.Context, p *Pending, f *wire.Frame) (rest []byte, err error) {
 	e, flow := c.e, f.Reply
 	if f.Handle >= wire.FirstDynamic {
 		flow = f.Handle
@@ -229,7 +232,13 @@ func (c *Context) parts(ctx context.Context, f *wire.Frame) (rest []byte, err er
 			part.Kind, part.Payload = wire.Part, rest[:wire.MaxPayload]
 		}
 		if part.Kind == wire.Part || part.Kind == wire.Item {
-			if err := c.window(ctx, flow, len(part.Payload)); err != nil {
+			err := c.window(ctx, p, flow, len(part.Payload))
+			if err == errEnded {
+				part.Kind, part.Payload = wire.Part, nil // drops the parts before it
+				c.put(&part)
+				return nil, nil
+			}
+			if err != nil {
 				return rest, err
 			}
 		}
@@ -247,12 +256,16 @@ func (c *Context) parts(ctx context.Context, f *wire.Frame) (rest []byte, err er
 	}
 }
 
-// window waits until n bytes of a flow to c may be sent.
-func (c *Context) window(ctx context.Context, flow wire.Handle, n int) error {
+// window waits until n bytes of a flow to c may be sent. errEnded: p has an answer, so that nothing
+// will take them. p may be nil.
+func (c *Context) window(ctx context.Context, p *Pending, flow wire.Handle, n int) error {
 	e := c.e
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for {
+		if p != nil && !p.open {
+			return errEnded
+		}
 		ok, err := e.router.Reserve(c.id, flow, n)
 		if err != nil {
 			return c.lostAs()
@@ -295,6 +308,7 @@ func (e *Engine) roomLocked(c *Context, flow wire.Handle) {
 // closeLocked says that p has got its answer, or won't.
 func (p *Pending) closeLocked() {
 	p.open = false
+	p.c.e.roomLocked(p.c, p.handle) // what is sent of it still is of no use
 	if i := slices.Index(p.c.open, p); i == 0 {
 		p.c.open[0] = nil
 		p.c.open = p.c.open[1:]
@@ -374,7 +388,8 @@ func (p *Pending) take(ev event) (consumed int) {
 	if !p.stream {
 		p.size += len(ev.data) + 64
 		if p.size > p.c.e.opt.MaxMessage {
-			p.items, p.err = nil, fmt.Errorf("call %s: items of more than %d bytes", p.target, p.c.e.opt.MaxMessage)
+			why := fmt.Sprintf("call %s: items of more than %d bytes", p.target, p.c.e.opt.MaxMessage)
+			p.items, p.err = nil, &pickle.ValueError{Reason: why, Err: pickle.ErrTooLarge}
 			p.given = true
 			go p.giveUp(p.err) // it may never end by itself
 			return ev.cost

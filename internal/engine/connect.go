@@ -98,7 +98,7 @@ func (r *Prepared) Start() (*Context, error) {
 	switch {
 	case c == nil:
 	case c.e != e:
-		return nil, fmt.Errorf("connect %s via %s: a context of another engine", target, c.name)
+		return nil, fmt.Errorf("connect %s via %s: %w", target, c.name, ErrOtherEngine)
 	case c.err != nil:
 		return nil, fmt.Errorf("connect %s via %s: %w", target, c.name, c.err)
 	}

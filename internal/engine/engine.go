@@ -14,6 +14,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"sync"
@@ -48,6 +49,9 @@ const (
 	closePatience = 450 * time.Millisecond // all of them, when the engine closes
 	drainPatience = 150 * time.Millisecond // then, for their output to be taken
 )
+
+// leastMessage is the lowest message limit in bytes: what comes in one frame isn't bounded by it.
+const leastMessage = wire.MaxPayload
 
 // floodLimit is how many bytes may wait for a context before what other contexts send there is an attack. When twice as
 // much waits, it is the context's own: answers to what it asked and doesn't read.
@@ -86,11 +90,13 @@ var ErrClosed = errors.New("context closed")
 
 // Engine is the root of a tree.
 type Engine struct {
-	opt     Options         // static
-	log     *slog.Logger    // static
-	finder  *modules.Finder // static
-	fresh   atomic.Uint64   // contexts that were made with Fresh
-	forward *forward.Forwarder
+	opt Options // static
+	// identity is that of the handles that this engine has given out. Static.
+	identity uint64
+	log      *slog.Logger    // static
+	finder   *modules.Finder // static
+	fresh    atomic.Uint64   // contexts that were made with Fresh
+	forward  *forward.Forwarder
 	// forwards is the module of the runtime that takes bundles. Static.
 	forwards *modules.Module
 	askpass  askpass.Server
@@ -116,10 +122,30 @@ type Engine struct {
 	empty    chan struct{} // closed when closed and no context is left
 }
 
+// check returns what is wrong with o.
+func (o *Options) check() error {
+	switch {
+	case o.MaxMessage < 0 || o.MaxMemory < 0 || o.Grace < 0:
+		return errors.New("negative limit")
+	case 0 < o.MaxMessage && o.MaxMessage < leastMessage:
+		return fmt.Errorf("MaxMessage: got %d bytes, want at least %d", o.MaxMessage, leastMessage)
+	case 0 < o.MaxMemory && o.MaxMemory < leastMessage:
+		return fmt.Errorf("MaxMemory: got %d bytes, want at least %d", o.MaxMemory, leastMessage)
+	}
+	for name, list := range map[string][]fs.FS{"Path": o.Path, "Packages": o.Packages} {
+		for i, fsys := range list {
+			if err := modules.Check(fsys); err != nil {
+				return fmt.Errorf("%s[%d]: %w", name, i, err)
+			}
+		}
+	}
+	return nil
+}
+
 // New returns an engine without contexts.
 func New(o Options) (*Engine, error) {
-	if o.MaxMessage < 0 || o.MaxMemory < 0 || o.Grace < 0 {
-		return nil, errors.New("new engine: negative limit")
+	if err := o.check(); err != nil {
+		return nil, fmt.Errorf("new engine: %w", err)
 	}
 	switch {
 	case o.busyTimeout != 0: // a test's
@@ -147,7 +173,7 @@ func New(o Options) (*Engine, error) {
 		o.aheadPatience = aheadPatience
 	}
 	e := &Engine{
-		opt: o, finder: newFinder(&o),
+		opt: o, finder: newFinder(&o), identity: newIdentity(),
 		router:   route.New(0, nil, o.MaxMessage),
 		contexts: map[wire.ContextID]*Context{},
 		shared:   map[string]*Context{},
@@ -175,9 +201,25 @@ func (e *Engine) Contexts() []*Context {
 
 // Allow lets from call and send to to.
 func (e *Engine) Allow(from, to *Context) error {
+	for _, c := range []*Context{from, to} {
+		if err := e.owns(c); err != nil {
+			return fmt.Errorf("allow: %w", err)
+		}
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.router.Allow(from.id, to.id)
+}
+
+// owns returns the error of using c with e, nil if c is e's.
+func (e *Engine) owns(c *Context) error {
+	switch {
+	case c == nil:
+		return errors.New("nil Context")
+	case c.e != e:
+		return fmt.Errorf("context %s: %w", c.name, ErrOtherEngine)
+	}
+	return nil
 }
 
 // unlock lets the mutex go, then leaves what was queued meanwhile to the streams' writers.
@@ -218,6 +260,8 @@ func (e *Engine) applyLocked(actions []route.Action) {
 			e.forwardLocked(a)
 		case route.Deliver:
 			e.deliverLocked(a)
+		case route.Left:
+			a.Owner.(*Receiver).put(Message{From: e.contexts[a.ID], end: endGone})
 		case route.Gone:
 			e.goneLocked(e.contexts[a.ID], a.Why)
 		case route.Refused:

@@ -28,7 +28,7 @@ func (c *Context) answerFile(r request) {
 		f.Kind, f.Payload = wire.Dead, []byte(err.Error())
 	}
 	c.countFile(&file, r.file, err == nil)
-	c.parts(c.e.base, &f) // the error is that c is gone
+	c.parts(c.e.base, nil, &f) // the error is that c is gone
 }
 
 // countFile counts and logs what went, or was refused.

@@ -213,7 +213,7 @@ func (c *Context) load(ctx context.Context, m *modules.Module) error {
 		return nil
 	}
 	e.mu.Unlock()
-	_, err := c.parts(ctx, &f)
+	_, err := c.parts(ctx, nil, &f)
 	if err == nil {
 		e.mu.Lock()
 		c.modules[m.Name] = true

@@ -144,7 +144,7 @@ func (c *Context) feed(ctx context.Context, call *Pending, r io.Reader) {
 		default:
 		}
 		if n > 0 {
-			if c.window(ctx, wire.Stdin, n) != nil {
+			if c.window(ctx, call, wire.Stdin, n) != nil {
 				return
 			}
 			f.Payload = buf[:n]

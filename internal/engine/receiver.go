@@ -2,12 +2,28 @@ package engine
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"sync"
 
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/route"
 	"github.com/mitogen-go/mitogen/internal/wire"
+)
+
+// closedError says what else than a context was closed. It matches ErrClosed.
+type closedError string
+
+func (e closedError) Error() string { return string(e) }
+
+// Is makes it match ErrClosed.
+func (closedError) Is(target error) bool { return target == ErrClosed }
+
+// Errors of receivers.
+const (
+	errReceiverClosed closedError = "receiver closed"
+	errEngineClosed   closedError = "engine closed"
 )
 
 // Receiver takes values that contexts send.
@@ -21,12 +37,34 @@ type Receiver struct {
 	more   chan struct{} // holds one
 }
 
-// Message is one value in a Receiver; End: its sender won't send any more.
+// Message is one value in a Receiver, or the end of those of its sender.
 type Message struct {
 	From  *Context
 	Value []byte // pickle
-	End   bool
+	end   end
 	cost  int
+}
+
+// end says why a sender won't send any more.
+type end uint8
+
+const (
+	endNone end = iota // it may
+	endSaid            // it has said so
+	endGone            // its context is gone
+)
+
+// err returns what Get returns with m. m.From is gone where endGone says so.
+func (m *Message) err() error {
+	switch m.end {
+	case endNone:
+		return nil
+	case endGone:
+		if err := m.From.Err(); !errors.Is(err, ErrClosed) {
+			return err
+		}
+	}
+	return io.EOF
 }
 
 // Receiver opens one. Contexts are let in as its Sender is passed to them.
@@ -39,25 +77,44 @@ func (e *Engine) Receiver() *Receiver {
 }
 
 // Sender is how contexts name r.
-func (r *Receiver) Sender() pickle.Sender { return pickle.Sender{Handle: uint32(r.handle)} }
+func (r *Receiver) Sender() pickle.Sender {
+	return pickle.NewSender(r.e.identity, 0, uint32(r.handle))
+}
 
 // Admit lets c send to r.
-func (r *Receiver) Admit(c *Context) {
+func (r *Receiver) Admit(c *Context) error {
+	if err := r.e.owns(c); err != nil {
+		return fmt.Errorf("admit to receiver: %w", err)
+	}
+	o := &outgoing{c: c}
+	if err := o.Take(r.Sender()); err != nil {
+		return fmt.Errorf("admit %s to receiver: %w", c.name, err)
+	}
 	r.e.mu.Lock()
 	defer r.e.mu.Unlock()
-	r.e.router.Admit(r.handle, c.id)
+	if c.err != nil {
+		return fmt.Errorf("admit %s to receiver: %w", c.name, c.err)
+	}
+	o.admitLocked()
+	return nil
 }
 
 // deliverLocked takes a value. Frames that aren't items are an end; of these there are no more than admissions.
 func (r *Receiver) deliverLocked(e *Engine, c *Context, a *route.Action) {
 	f := &a.Frame
-	m := Message{From: c, cost: a.Cost, End: f.Kind != wire.Item}
-	if !m.End {
+	m := Message{From: c, cost: a.Cost}
+	switch {
+	case f.Kind != wire.Item:
+		m.end = endSaid
+	case a.Owned:
 		m.Value = f.Payload
-		if !a.Owned {
-			m.Value = append([]byte(nil), f.Payload...)
-		}
+	default:
+		m.Value = append([]byte(nil), f.Payload...)
 	}
+	r.put(m)
+}
+
+func (r *Receiver) put(m Message) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
@@ -74,32 +131,45 @@ func (r *Receiver) signal() {
 	}
 }
 
-// Get waits for the next message. io.EOF: r is closed.
+// Get waits for the next message, or the end of a sender: io.EOF, or the loss of its context, with a
+// Message that has From. Without From, io.EOF: r is closed; ErrClosed: the engine is.
 func (r *Receiver) Get(ctx context.Context) (Message, error) {
-	for {
-		r.mu.Lock()
-		if len(r.queue) > 0 {
-			m := r.queue[0]
-			r.queue = r.queue[1:]
-			if len(r.queue) > 0 {
-				r.signal() // there may be another one who waits
-			}
-			r.mu.Unlock()
+	for ended := false; ; {
+		m, err := r.take()
+		switch {
+		case err != nil:
+			return Message{}, err
+		case m.From != nil:
 			r.e.consumed(m.From, r.handle, m.cost)
-			return m, nil
-		}
-		closed := r.closed
-		r.mu.Unlock()
-		if closed {
-			r.signal()
-			return Message{}, io.EOF
+			return m, m.err()
+		case ended:
+			return Message{}, errEngineClosed
 		}
 		select {
 		case <-r.more:
+		case <-r.e.base.Done():
+			ended = true // what came before is taken first
 		case <-ctx.Done():
 			return Message{}, ctx.Err()
 		}
 	}
+}
+
+// take returns the first message that waits; a zero one: there is none. io.EOF: nor will there be.
+func (r *Receiver) take() (Message, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.queue) == 0 && !r.closed {
+		return Message{}, nil
+	}
+	defer r.signal() // there may be another one who waits
+	if len(r.queue) == 0 {
+		return Message{}, io.EOF
+	}
+	m := r.queue[0]
+	r.queue[0] = Message{}
+	r.queue = r.queue[1:]
+	return m, nil
 }
 
 // Close ends r.
@@ -115,21 +185,33 @@ func (r *Receiver) Close() {
 
 // Send sends a value to a receiver of a context.
 func (e *Engine) Send(ctx context.Context, to pickle.Sender, value any) error {
+	if pickle.EngineOf(to) != e.identity {
+		return fmt.Errorf("send to context %d: %w", to.Context, ErrOtherEngine)
+	}
 	e.mu.Lock()
 	c := e.contexts[wire.ContextID(to.Context)]
 	e.mu.Unlock()
 	if c == nil {
-		return route.ErrGone
+		return fmt.Errorf("send to context %d: %w", to.Context, route.ErrGone)
 	}
-	e.admit(c, value)
-	e.mu.Lock()
-	mode := c.mode
-	e.mu.Unlock()
-	b, err := pickle.Append(nil, value, mode)
+	if err := c.send(ctx, wire.Handle(to.Handle), value); err != nil {
+		return fmt.Errorf("send to %s: %w", c.name, err)
+	}
+	return nil
+}
+
+// send sends a value to a receiver of c.
+func (c *Context) send(ctx context.Context, handle wire.Handle, value any) error {
+	o := &outgoing{c: c}
+	b, err := o.encoder().Append(nil, value)
 	if err != nil {
 		return err
 	}
-	f := wire.Frame{Kind: wire.Item, Dst: c.id, Handle: wire.Handle(to.Handle), Payload: b}
-	_, err = c.parts(ctx, &f)
+	e := c.e
+	e.mu.Lock()
+	o.admitLocked()
+	e.mu.Unlock()
+	f := wire.Frame{Kind: wire.Item, Dst: c.id, Handle: handle, Payload: b}
+	_, err = c.parts(ctx, nil, &f)
 	return err
 }

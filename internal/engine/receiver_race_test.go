@@ -36,7 +36,7 @@ func TestSendWhileHelloComes(t *testing.T) {
 		f := <-fakes
 		sent := make(chan error, 1)
 		go func() {
-			sent <- e.Send(within(t), pickle.Sender{Context: uint32(c.id), Handle: 1000}, slowValue{c.ready})
+			sent <- e.Send(within(t), pickle.NewSender(e.identity, uint32(c.id), 1000), slowValue{c.ready})
 		}()
 		time.Sleep(5 * time.Millisecond) // without a word between the two, which would order them
 		f.raw([]byte("MITO-EC0\n"))

@@ -162,7 +162,10 @@ func (t *Tunnel) Text() string { return t.text }
 func (t *Tunnel) Write(b []byte) (int, error) {
 	for sent := 0; sent < len(b); {
 		piece := b[sent:min(len(b), sent+wire.MaxPayload)]
-		if err := t.c.window(t.ctx, t.p.handle, len(piece)); err != nil {
+		switch err := t.c.window(t.ctx, t.p, t.p.handle, len(piece)); {
+		case err == errEnded:
+			return sent, io.ErrClosedPipe
+		case err != nil:
 			return sent, err
 		}
 		if err := t.put(&wire.Frame{Kind: wire.Item, Payload: piece}); err != nil {

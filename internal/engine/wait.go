@@ -11,6 +11,9 @@ import (
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
+// Limits returns the limits of the result, for decoding it.
+func (p *Pending) Limits() pickle.Limits { return p.c.e.Limits() }
+
 // Done returns a channel that is closed when the result is there.
 func (p *Pending) Done() <-chan struct{} { return p.done }
 
@@ -110,7 +113,7 @@ func (p *Pending) failure() error {
 	case p.kind != wire.Error:
 		return nil
 	}
-	v, err := pickle.DecodeError(p.payload, limits)
+	v, err := pickle.DecodeError(p.payload, p.c.e.Limits())
 	if err != nil {
 		return fmt.Errorf("call %s in %s: read its error: %w", p.target, p.c.name, err)
 	}
@@ -119,6 +122,9 @@ func (p *Pending) failure() error {
 
 // Cancel interrupts the call; it doesn't wait for that.
 func (p *Pending) Cancel() {
+	if p.c == nil { // see Failed
+		return
+	}
 	e := p.c.e
 	p.mu.Lock()
 	p.given = true

@@ -2,6 +2,7 @@ package modules
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -159,11 +160,38 @@ type rooted struct {
 // confined returns fsys, or a file system that doesn't follow links out of it where fsys is one of
 // os.DirFS.
 func confined(fsys fs.FS, own bool) fs.FS {
-	v := reflect.ValueOf(fsys)
-	if v.Kind() == reflect.String && v.Type().PkgPath() == "os" {
-		return rooted{v.String(), own}
+	if dir, ok := osDir(fsys); ok {
+		return rooted{dir, own}
 	}
 	return fsys
+}
+
+// osDir returns the directory that fsys is, if it is one of os.DirFS.
+func osDir(fsys fs.FS) (dir string, ok bool) {
+	v := reflect.ValueOf(fsys)
+	return v.String(), v.Kind() == reflect.String && v.Type().PkgPath() == "os"
+}
+
+// Check returns why fsys can't be an Entry: it is nil, or an os.DirFS of something that is no
+// directory. It doesn't read any other file system, which may take its time.
+func Check(fsys fs.FS) error {
+	switch v := reflect.ValueOf(fsys); v.Kind() {
+	case reflect.Invalid:
+		return errors.New("nil file system")
+	case reflect.Pointer, reflect.Func, reflect.Interface:
+		if v.IsNil() {
+			return fmt.Errorf("nil %s", v.Type())
+		}
+	}
+	dir, ok := osDir(fsys)
+	if !ok {
+		return nil
+	}
+	info, err := os.Stat(dir)
+	if err == nil && !info.IsDir() {
+		err = &fs.PathError{Op: "open", Path: dir, Err: syscall.ENOTDIR}
+	}
+	return err
 }
 
 // Place returns the path of a file.

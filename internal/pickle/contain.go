@@ -167,18 +167,29 @@ func isName(s string) bool {
 
 // key writes v if Python can hash it.
 func (e *encoder) key(v any) error {
-	if !hashable(v) {
-		return reasonf("%T can't be the key of a dict or item of a set", v)
+	if err := checkKey(v); err != nil {
+		return err
 	}
 	return e.value(v)
 }
 
-func hashable(v any) bool {
+func checkKey(v any) error {
+	if !hashable(v, maxDepth) {
+		return reasonf("%T can't be the key of a dict or item of a set", v)
+	}
+	return nil
+}
+
+// hashable says whether Python can hash v. What is deeper than depth can't be sent anyway.
+func hashable(v any, depth int) bool {
+	if depth--; depth < 0 {
+		return false
+	}
 	switch v := v.(type) {
 	case nil, []byte, *big.Int, *FrozenSet, Context, Sender, Blob:
 		return true
 	case Tuple:
-		return !slices.ContainsFunc(v, func(item any) bool { return !hashable(item) })
+		return !slices.ContainsFunc(v, func(item any) bool { return !hashable(item, depth) })
 	}
 	t := reflect.TypeOf(v)
 	if c, ok := conversionOf(t); ok {
@@ -189,7 +200,8 @@ func hashable(v any) bool {
 		return t.Elem().Kind() == reflect.Uint8
 	case reflect.Pointer:
 		e := reflect.ValueOf(v)
-		return e.IsNil() || t.Elem().Kind() != reflect.Struct && hashable(e.Elem().Interface())
+		return e.IsNil() || t.Elem().Kind() != reflect.Struct &&
+			hashable(e.Elem().Interface(), depth)
 	case reflect.Map, reflect.Struct, reflect.Chan, reflect.Func:
 		return false
 	}

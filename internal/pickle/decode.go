@@ -14,6 +14,8 @@ type Limits struct {
 	Nodes    int // values, a shared one counted each time it is reached; 0: 4,194,304
 	IntBytes int // bytes of an integer; 0: 8,192
 	Memory   int // bytes of what is made of the pickle, which it shares memory with; 0: 256 MiB, or twice its size
+
+	Engine uint64 // the identity that each Context and Sender gets: see EngineOf
 }
 
 // Errors that Decode and Unmarshal wrap.
@@ -22,7 +24,7 @@ var (
 	ErrTooManyNodes  = errors.New("too many values")
 	ErrSelfReference = errors.New("refers to itself")
 	ErrTruncated     = errors.New("ends too early")
-	ErrTooLarge      = errors.New("takes too much memory")
+	ErrTooLarge      = errors.New("takes too much memory") // of Append too
 )
 
 // leastMemory is the memory that any value may take, in bytes.

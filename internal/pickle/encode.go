@@ -8,6 +8,7 @@ import (
 	"math/big"
 	"reflect"
 	"slices"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -33,14 +34,25 @@ const (
 type ValueError struct {
 	Path   string // where in the value, as one would write it in Go or Python; empty: the value itself
 	Reason string
+	Err    error // what errors.Is finds; nil: nothing
 }
 
+// shownPath is how many bytes of a path an error shows. That of a value that refers to itself is
+// long.
+const shownPath = 240
+
 func (e *ValueError) Error() string {
-	if e.Path == "" {
+	switch n := len(e.Path); {
+	case n == 0:
 		return e.Reason
+	case n > shownPath:
+		return strings.ToValidUTF8(e.Path[:shownPath], "") + "…: " + e.Reason
 	}
 	return e.Path + ": " + e.Reason
 }
+
+// Unwrap returns e.Err.
+func (e *ValueError) Unwrap() error { return e.Err }
 
 func reasonf(format string, args ...any) error {
 	return &ValueError{Reason: fmt.Sprintf(format, args...)}
@@ -56,7 +68,7 @@ func within(step string, err error) error {
 	if path != "" && path[0] != '[' {
 		path = "." + path
 	}
-	return &ValueError{step + path, v.Reason}
+	return &ValueError{step + path, v.Reason, v.Err}
 }
 
 // Append appends the pickle of v. It takes what Decode returns, and besides:
@@ -68,23 +80,55 @@ func within(step string, err error) error {
 //   - structs: dict of the exported fields. The key is that of the tag `py:"name"`, else the field's name in snake case;
 //     `py:"name,omitempty"` leaves zero values out, `py:"-"` the field. Embedded structs without a tag are flattened.
 //   - pointers and interfaces: what they point to; nil is None
-//   - types made known by Register
+//   - types made known by Register; a nil pointer is None
 //
 // A *List, *Dict, *Set or *FrozenSet that is met twice is shared in Python too. Text must be UTF-8 (lone surrogates
 // allowed), keys must be hashable, and nothing may refer to itself. time.Time and time.Duration are refused, because it
 // isn't obvious what they should become. The error is a *ValueError; dst is returned unchanged then.
-func Append(dst []byte, v any, m Mode) ([]byte, error) {
-	e := newEncoder(dst, m)
-	if err := e.value(v); err != nil {
-		return dst, fmt.Errorf("encode value: %w", err)
-	}
-	return append(e.buf, opStop), nil
-}
+func Append(dst []byte, v any, m Mode) ([]byte, error) { return Encoder{Mode: m}.Append(dst, v) }
 
 // AppendCall appends the pickle of a call's arguments: a tuple of args and kwargs. Of several wrong ones the first is
 // named: "args[1].port" or "kwargs.port".
 func AppendCall(dst []byte, args []any, kwargs map[string]any, m Mode) ([]byte, error) {
-	e := newEncoder(dst, m)
+	return Encoder{Mode: m}.AppendCall(dst, args, kwargs)
+}
+
+// An Encoder has settings for Append and AppendCall. The zero value has theirs.
+type Encoder struct {
+	Mode Mode
+
+	// Limit bounds the bytes of dst and the pickle behind it. What is larger is refused with an
+	// error that matches ErrTooLarge. 0: 1 GiB.
+	Limit int
+
+	// Handles sees each Context and Sender, wherever in a value it is. Nil: all may be sent.
+	Handles Handles
+}
+
+// Handles decides about the handles in a value.
+type Handles interface {
+	// Take returns why a Context or Sender may not be sent; nil: it may. The value may turn out to
+	// be refused nevertheless.
+	Take(handle any) error
+}
+
+// Append is the function Append with c's settings.
+func (c Encoder) Append(dst []byte, v any) ([]byte, error) {
+	e := c.begin(dst)
+	err := e.value(v)
+	if err == nil {
+		e.buf = append(e.buf, opStop)
+		err = e.room(0)
+	}
+	if err != nil {
+		return dst, fmt.Errorf("encode value: %w", err)
+	}
+	return e.buf, nil
+}
+
+// AppendCall is the function AppendCall with c's settings.
+func (c Encoder) AppendCall(dst []byte, args []any, kwargs map[string]any) ([]byte, error) {
+	e := c.begin(dst)
 	e.depth = 1
 	if err := e.tuple(args); err != nil {
 		return dst, fmt.Errorf("encode arguments: %w", within("args", err))
@@ -92,7 +136,20 @@ func AppendCall(dst []byte, args []any, kwargs map[string]any, m Mode) ([]byte, 
 	if err := e.kwargs(kwargs); err != nil {
 		return dst, fmt.Errorf("encode arguments: %w", within("kwargs", err))
 	}
-	return append(e.buf, opTuple2, opStop), nil
+	e.buf = append(e.buf, opTuple2, opStop)
+	if err := e.room(0); err != nil {
+		return dst, fmt.Errorf("encode arguments: %w", err)
+	}
+	return e.buf, nil
+}
+
+func (c Encoder) begin(dst []byte) encoder {
+	e := newEncoder(dst, c.Mode)
+	e.handles = c.Handles
+	if c.Limit > 0 {
+		e.most = min(e.most, c.Limit)
+	}
+	return e
 }
 
 var protocols = [...]byte{Proto2Both: 2, Proto2: 2, Proto3: 3, Proto4: 4}
@@ -102,16 +159,20 @@ func newEncoder(dst []byte, m Mode) encoder {
 }
 
 type encoder struct {
-	buf   []byte
-	most  int // bytes in buf
-	mode  Mode
-	depth int
-	puts  int         // into the reader's memo
-	memo  map[any]int // index of what was written; -1 while it is being written
+	buf     []byte
+	most    int // bytes in buf
+	mode    Mode
+	handles Handles
+	depth   int
+	puts    int         // into the reader's memo
+	memo    map[any]int // index of what was written; -1 while it is being written
 }
 
 // value writes v: the common types here, the rest by reflection.
 func (e *encoder) value(v any) error {
+	if len(e.buf) > e.most { // what is shared in Go may be endless when it is written out
+		return e.room(0)
+	}
 	switch v := v.(type) {
 	case nil:
 		e.buf = append(e.buf, opNone)
@@ -161,9 +222,9 @@ func (e *encoder) own(v any) error {
 	case *FrozenSet:
 		return e.shared(v, v == nil, func() error { return e.frozenSet(v.Items) })
 	case Context:
-		return e.named("Context", v.ID, v.Name)
+		return e.handle(v, "Context", v.ID, v.Name)
 	case Sender:
-		return e.named("Sender", v.Context, v.Handle)
+		return e.handle(v, "Sender", v.Context, v.Handle)
 	case Secret:
 		return e.named("Secret", string(v))
 	case Blob:
@@ -171,10 +232,24 @@ func (e *encoder) own(v any) error {
 	case *Error:
 		return e.error(v)
 	}
-	if c, ok := conversionOf(reflect.TypeOf(v)); ok {
+	r := reflect.ValueOf(v)
+	if c, ok := conversionOf(r.Type()); ok {
+		if r.Kind() == reflect.Pointer && r.IsNil() {
+			return e.value(nil)
+		}
 		return e.converted(c, v)
 	}
-	return e.reflected(reflect.ValueOf(v))
+	return e.reflected(r)
+}
+
+// handle writes a Context or Sender, if it may be sent.
+func (e *encoder) handle(h any, name string, args ...any) error {
+	if e.handles != nil {
+		if err := e.handles.Take(h); err != nil {
+			return &ValueError{Reason: err.Error(), Err: err}
+		}
+	}
+	return e.named(name, args...)
 }
 
 func (e *encoder) converted(c *conversion, v any) error {
@@ -330,7 +405,7 @@ func (e *encoder) text(s string) error {
 // room refuses n more bytes if the value became too large.
 func (e *encoder) room(n int) error {
 	if n > e.most-len(e.buf) {
-		return reasonf("larger than %d bytes", e.most)
+		return &ValueError{Reason: fmt.Sprintf("larger than %d bytes", e.most), Err: ErrTooLarge}
 	}
 	return nil
 }
@@ -349,12 +424,11 @@ func (e *encoder) length(op byte, n int) {
 }
 
 func (e *encoder) bytes(b []byte) error {
-	if err := e.room(2 * len(b)); err != nil {
-		return err
-	}
 	if e.mode == Proto2Both {
-		e.latin1(b)
-		return nil
+		return e.latin1(b)
+	}
+	if err := e.room(len(b)); err != nil {
+		return err
 	}
 	short, long := byte(opShortBytes), byte(opBinBytes)
 	if e.mode == Proto2 {
@@ -370,9 +444,14 @@ func (e *encoder) bytes(b []byte) error {
 }
 
 // latin1 writes bytes in the form that Python 2 and 3 read alike.
-func (e *encoder) latin1(b []byte) {
+func (e *encoder) latin1(b []byte) error {
+	size := latin1Size(b)
+	if err := e.room(size); err != nil {
+		return err
+	}
 	e.buf = append(e.buf, "c_codecs\nencode\n"...)
-	e.length(opUnicode, latin1Size(b))
+	e.length(opUnicode, size)
 	e.buf = appendLatin1(e.buf, b)
 	e.buf = append(e.buf, "X\x06\x00\x00\x00latin1\x86R"...)
+	return nil
 }

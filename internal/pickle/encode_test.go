@@ -56,15 +56,39 @@ func TestAppendRefuses(t *testing.T) {
 	type ring struct{ Next *ring }
 	loop := &ring{}
 	loop.Next = loop
-	var own []any
-	own = append(own, nil)
+	own := []any{nil}
 	own[0] = own
+	dict := NewDict("a", 1)
+	dict.Entries[0].Value = map[any]any{1: Tuple{dict}}
+	tuple := Tuple{nil}
+	tuple[0] = tuple
+	names := map[string]any{}
+	names["self"] = names
+	var self any
+	self = &self
+	failed := &Error{Args: Tuple{nil}}
+	failed.Args[0] = failed
+	type keys map[any]keys
+	deep := keys{}
+	deep[1] = deep
 	tests := []struct {
 		v    any
 		want string
 	}{
 		{list, "[0][0]: refers to itself"},
-		{own, "nested deeper than 200"},
+		{own, "[0][0][0][0]"},
+		{own, "…: nested deeper than 200, or refers to itself"},
+		{dict, "a[1][0]: refers to itself"},
+		{tuple, "nested deeper than 200"},
+		{names, "self.self.self"},
+		{struct{ Env map[string]any }{names}, "env.self.self"},
+		{self, "nested deeper than 200"},
+		{failed, "nested deeper than 200"},
+		{deep, "[1][1][1]"},
+		{NewDict(tuple, 1), "pickle.Tuple can't be the key"},
+		{NewSet(self), "*interface {} can't be the key"},
+		{map[*[]any]int{&own: 1, {}: 2}, "can't be the key"},
+		{map[any]any{&self: 1}, "can't be the key"},
 		{loop, "nested deeper than 200"},
 		{map[string]any{"a": []any{1, make(chan int)}}, "a[1]: chan int has no Python counterpart"},
 		{func() {}, "func() has no Python counterpart"},
@@ -186,10 +210,134 @@ func TestSecretsAreNotShown(t *testing.T) {
 
 func TestSnake(t *testing.T) {
 	for name, want := range map[string]string{
-		"FreeMem": "free_mem", "HTTPPort": "http_port", "ID": "id", "X": "x", "UserID": "user_id", "IPv4": "i_pv4", "A_B": "a_b", "Größe": "größe",
+		"FreeMem":  "free_mem",
+		"HTTPPort": "http_port",
+		"ID":       "id",
+		"X":        "x",
+		"UserID":   "user_id",
+		"IPv4":     "i_pv4",
+		"A_B":      "a_b",
+		"Größe":    "größe",
 	} {
 		if got := snake(name); got != want {
 			t.Errorf("%s: %s, not %s", name, got, want)
 		}
+	}
+}
+
+// What is shared in Go, but no list of Python's, is written out each time. That is bounded.
+func TestAppendIsBounded(t *testing.T) {
+	wide := any(0)
+	for range 60 {
+		wide = []any{wide, wide}
+	}
+	typed := [][]int{}
+	for range 1000 {
+		typed = append(typed, make([]int, 1000))
+	}
+	type pair struct{ A, B any }
+	pairs := any(nil)
+	for range 60 {
+		pairs = &pair{pairs, pairs}
+	}
+	const limit = 1 << 16
+	for name, v := range map[string]any{
+		"lists": wide, "structs": pairs, "numbers": typed, "nothing": make([]struct{}, 1<<40),
+		"text":   strings.Repeat("x", limit),
+		"bytes":  make([]byte, limit),
+		"many":   make([]string, limit),
+		"floats": make([]float64, limit),
+	} {
+		e := Encoder{Mode: Proto4, Limit: limit}
+		_, err := e.Append(nil, v)
+		_, errCall := e.AppendCall(nil, nil, map[string]any{"v": v})
+		for _, err := range []error{err, errCall} {
+			want := "larger than 65536 bytes"
+			if !errors.Is(err, ErrTooLarge) || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: got %v", name, err)
+			}
+		}
+	}
+	exact, err := Encoder{Mode: Proto4, Limit: 100}.Append(nil, make([]byte, 100-5))
+	if err != nil || len(exact) != 100 {
+		t.Errorf("got %d bytes, %v, want 100", len(exact), err)
+	}
+	_, err = Encoder{Mode: Proto4, Limit: 99}.Append(nil, make([]byte, 100-5))
+	if !errors.Is(err, ErrTooLarge) {
+		t.Errorf("got %v", err)
+	}
+}
+
+type taken struct{ handles []any }
+
+func (t *taken) Take(h any) error {
+	if t.handles = append(t.handles, h); EngineOf(h) != 7 {
+		return errors.New("foreign")
+	}
+	return nil
+}
+
+// Each Context and Sender is seen, wherever it is and whatever its type is called.
+func TestHandlesAreSeen(t *testing.T) {
+	type mine Sender
+	type holder struct {
+		Out   Sender
+		Inner struct{ To *mine }
+	}
+	ours, foreign := NewSender(7, 0, 1000), NewSender(8, 0, 1000)
+	for name, of := range map[string]func(Sender) any{
+		"itself":     func(s Sender) any { return s },
+		"*":          func(s Sender) any { return &s },
+		"**":         func(s Sender) any { p := &s; return &p },
+		"[]any":      func(s Sender) any { return []any{1, s} },
+		"[]":         func(s Sender) any { return []Sender{s} },
+		"[1]":        func(s Sender) any { return [1]Sender{s} },
+		"map":        func(s Sender) any { return map[string]Sender{"a": s} },
+		"map[any]":   func(s Sender) any { return map[any]any{1: s} },
+		"key":        func(s Sender) any { return map[Sender]int{s: 1} },
+		"struct":     func(s Sender) any { return holder{Out: s} },
+		"other name": func(s Sender) any { m := mine(s); v := &holder{Out: ours}; v.Inner.To = &m; return v },
+		"embedded":   func(s Sender) any { return struct{ Sender }{s} },
+		"Tuple":      func(s Sender) any { return Tuple{s} },
+		"List":       func(s Sender) any { return NewList(s) },
+		"Dict":       func(s Sender) any { return NewDict(1, s) },
+		"Set":        func(s Sender) any { return NewSet(s) },
+		"FrozenSet":  func(s Sender) any { return NewFrozenSet(s) },
+		"Error":      func(s Sender) any { return &Error{Args: Tuple{s}} },
+		"Context":    func(s Sender) any { return []Context{NewContext(EngineOf(s), 1, "a")} },
+	} {
+		seen := &taken{}
+		b, err := Encoder{Handles: seen}.Append(nil, of(ours))
+		if err != nil || len(seen.handles) == 0 || !strings.Contains(string(b), "cmitogen\n") {
+			t.Errorf("%s: %d were seen, %v", name, len(seen.handles), err)
+		}
+		_, err = Encoder{Handles: &taken{}}.Append(nil, of(foreign))
+		if err == nil || !strings.Contains(err.Error(), "foreign") {
+			t.Errorf("%s: a foreign one: %v", name, err)
+		}
+		if _, err := (Encoder{Handles: &taken{}}).Append(nil, of(Sender{Handle: 1})); err == nil {
+			t.Errorf("%s: one of no engine was sent", name)
+		}
+	}
+	_, err := Encoder{Handles: &taken{}}.AppendCall(nil, []any{1, holder{Out: foreign}}, nil)
+	if err == nil || !strings.Contains(err.Error(), "args[1].out: foreign") {
+		t.Errorf("place: %v", err)
+	}
+}
+
+func TestDecodedHandlesAreOfTheEngine(t *testing.T) {
+	b := mustAppend(t, Tuple{Sender{Handle: 5}, Context{ID: 1, Name: "a"}}, Proto4)
+	v, err := Decode(b, Limits{Engine: 7})
+	if err != nil || EngineOf(v.(Tuple)[0]) != 7 || EngineOf(v.(Tuple)[1]) != 7 {
+		t.Errorf("got %v, %v", v, err)
+	}
+	var into struct {
+		S Sender
+		C []Context
+	}
+	b = mustAppend(t, NewDict("s", Sender{Handle: 5}, "c", Tuple{Context{ID: 2}}), Proto2)
+	err = Unmarshal(b, Limits{Engine: 7}, &into)
+	if err != nil || EngineOf(into.S) != 7 || EngineOf(into.C[0]) != 7 {
+		t.Errorf("got %v, %v", into, err)
 	}
 }

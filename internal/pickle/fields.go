@@ -17,6 +17,7 @@ type field struct {
 }
 
 type structType struct {
+	handle reflect.Type // Context or Sender, if it is another name of one
 	fields []field
 	exact  map[string]int // name: place in fields
 	folded map[string]int // name without case and underscores
@@ -28,7 +29,7 @@ func structTypeOf(t reflect.Type) *structType {
 	if s, ok := structTypes.Load(t); ok {
 		return s.(*structType)
 	}
-	s := &structType{exact: map[string]int{}, folded: map[string]int{}}
+	s := &structType{handle: handleType(t), exact: map[string]int{}, folded: map[string]int{}}
 	for _, f := range fieldsOf(t, nil, nil) {
 		s.add(f)
 	}
@@ -100,7 +101,17 @@ func known(t reflect.Type) bool {
 	if _, ok := conversionOf(t); ok {
 		return true
 	}
-	return t == reflect.TypeFor[Context]() || t == reflect.TypeFor[Sender]()
+	return handleType(t) != nil
+}
+
+// handleType returns Context or Sender if t is that, or made of it; else nil.
+func handleType(t reflect.Type) reflect.Type {
+	for _, h := range []reflect.Type{reflect.TypeFor[Context](), reflect.TypeFor[Sender]()} {
+		if t.Kind() == reflect.Struct && t.ConvertibleTo(h) {
+			return h
+		}
+	}
+	return nil
 }
 
 // snake turns a Go name into a Python one: FreeMem, HTTPPort and ID into free_mem, http_port and id.

@@ -171,7 +171,7 @@ func (d *decoder) callContext(args Tuple) (any, error) {
 	if !ok1 || !ok2 {
 		return nil, errArguments
 	}
-	return Context{id, name}, nil
+	return Context{id, name, d.lim.Engine}, nil
 }
 
 func (d *decoder) callSender(args Tuple) (any, error) {
@@ -183,7 +183,7 @@ func (d *decoder) callSender(args Tuple) (any, error) {
 	if !ok1 || !ok2 {
 		return nil, errArguments
 	}
-	return Sender{context, handle}, nil
+	return Sender{context, handle, d.lim.Engine}, nil
 }
 
 func (d *decoder) callSecret(args Tuple) (any, error) {

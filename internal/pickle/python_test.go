@@ -122,8 +122,8 @@ func samples() []sample {
 			l.Items = append(l.Items, back...)
 			return l
 		}()},
-		{py: "Context(5, u'web1')", want: Context{5, "web1"}},
-		{py: "Sender(0, 1000)", want: Sender{0, 1000}},
+		{py: "Context(5, u'web1')", want: Context{ID: 5, Name: "web1"}},
+		{py: "Sender(0, 1000)", want: Sender{Context: 0, Handle: 1000}},
 		{py: "Secret(u'pa\\xdf')", want: Secret("paß")},
 		{py: "Blob(b'\\xff\\0')", want: Blob("\xff\x00")},
 		{py: "Blob(b'text')", want: Blob("text")},

@@ -99,6 +99,11 @@ func bytesOf(v reflect.Value) []byte {
 
 func (e *encoder) mapping(v reflect.Value) error {
 	keys := v.MapKeys()
+	for _, k := range keys { // before any is compared
+		if key := k.Interface(); checkKey(key) != nil {
+			return within(keyStep(key), checkKey(key))
+		}
+	}
 	slices.SortFunc(keys, compareKeys)
 	entries := make([]Entry, len(keys))
 	for i, k := range keys {
@@ -128,6 +133,9 @@ func compareKeys(a, b reflect.Value) int {
 
 func (e *encoder) structure(v reflect.Value) error {
 	t := structTypeOf(v.Type())
+	if t.handle != nil {
+		return e.value(v.Convert(t.handle).Interface())
+	}
 	if len(t.fields) == 0 && v.NumField() > 0 {
 		return reasonf("%v has no exported fields", v.Type())
 	}

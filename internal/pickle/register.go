@@ -29,7 +29,7 @@ func Register[T, P any](encode func(T) (P, error), decode func(P) (T, error)) {
 		}
 	}
 	var zero P
-	c.hashable = hashable(zero)
+	c.hashable = hashable(zero, maxDepth)
 	conversions.Store(reflect.TypeFor[T](), c)
 }
 

@@ -178,8 +178,8 @@ func TestUnmarshalFits(t *testing.T) {
 	check(t, Blob("ab"), Blob("ab"))
 	check(t, Secret("x"), Secret("x"))
 	check(t, "x", Secret("x"))
-	check(t, Context{1, "a"}, Context{1, "a"})
-	check(t, Sender{1, 2}, &Sender{1, 2})
+	check(t, Context{ID: 1, Name: "a"}, Context{ID: 1, Name: "a"})
+	check(t, Sender{Context: 1, Handle: 2}, &Sender{Context: 1, Handle: 2})
 	check(t, NewDict("a", nil), NewDict("a", nil))
 	check(t, NewDict(Tuple{int64(1), "b"}, int64(3)), map[[2]any]int{{int64(1), "b"}: 3})
 	check(t, NewDict(int64(1), "a", "k", true), map[any]any{int64(1): "a", "k": true})
@@ -200,7 +200,7 @@ func TestTheLastOfEqualKeysCounts(t *testing.T) {
 
 func TestGetTakesAnyKey(t *testing.T) {
 	huge := new(big.Int).Lsh(big.NewInt(1), 70)
-	for _, key := range []any{nil, true, int64(1), 1.5, "a", []byte("a"), Tuple{"a", []byte("b")}, huge, Context{1, "a"}} {
+	for _, key := range []any{nil, true, int64(1), 1.5, "a", []byte("a"), Tuple{"a", []byte("b")}, huge, Context{ID: 1, Name: "a"}} {
 		if _, ok := NewDict("x", nil, key, nil).Get(key); !ok {
 			t.Errorf("%v not found", key)
 		}
@@ -228,7 +228,7 @@ func TestStrOfPython2(t *testing.T) {
 	if got, err := intoRaw[Sender](t, []byte("\x80\x02}U\x04hostU\x01as.")); err == nil {
 		t.Errorf("a dict made a Sender: %v", got)
 	}
-	if got, err := intoRaw[Context](t, []byte("\x80\x02cmitogen\nContext\nK\x05U\x01a\x86R.")); err != nil || got != (Context{5, "a"}) {
+	if got, err := intoRaw[Context](t, []byte("\x80\x02cmitogen\nContext\nK\x05U\x01a\x86R.")); err != nil || got != (Context{ID: 5, Name: "a"}) {
 		t.Errorf("context: %v, %v", got, err)
 	}
 	if got, err := intoRaw[map[string]any](t, []byte("\x80\x02}U\x01kcmitogen\nError\n(U\x01mU\x01tU\x00U\x00U\x01a\x85tRs.")); err != nil ||

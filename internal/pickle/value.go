@@ -105,7 +105,10 @@ func sameKey(a, b any) bool {
 		return ok && b != nil && a.Cmp(b) == 0
 	case *FrozenSet:
 		return false
-	case nil, bool, int64, float64, complex128, string, Context, Secret:
+	case Context:
+		b, ok := b.(Context)
+		return ok && a.ID == b.ID && a.Name == b.Name
+	case nil, bool, int64, float64, complex128, string, Secret:
 		return a == b
 	}
 	return false
@@ -115,12 +118,36 @@ func sameKey(a, b any) bool {
 type Context struct {
 	ID   uint32
 	Name string
+
+	engine uint64 // see EngineOf
 }
+
+// NewContext returns a handle to a context of an engine.
+func NewContext(engine uint64, id uint32, name string) Context { return Context{id, name, engine} }
 
 // Sender is the way to a receiver (mitogen.Sender).
 type Sender struct {
 	Context uint32
 	Handle  uint32
+
+	engine uint64 // see EngineOf
+}
+
+// NewSender returns the way to a receiver in a context of an engine.
+func NewSender(engine uint64, context, handle uint32) Sender {
+	return Sender{context, handle, engine}
+}
+
+// EngineOf returns the identity of the engine that a Context or Sender belongs to. 0: it has none,
+// because it was not made by New… nor decoded with Limits.Engine.
+func EngineOf(handle any) uint64 {
+	switch h := handle.(type) {
+	case Context:
+		return h.engine
+	case Sender:
+		return h.engine
+	}
+	return 0
 }
 
 // Blob is bytes that Python code sees as mitogen.Blob.

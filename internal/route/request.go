@@ -137,6 +137,9 @@ func (r *Router) Admit(h wire.Handle, id wire.ContextID) {
 	}
 }
 
+// Listens says whether h is a receiver that isn't closed.
+func (r *Router) Listens(h wire.Handle) bool { return r.receivers[h] != nil }
+
 // Unlisten closes a receiver.
 func (r *Router) Unlisten(h wire.Handle) {
 	rc := r.receivers[h]

@@ -25,6 +25,9 @@ const (
 	// for fixed handles. The last frame of a request has a Kind other than Item. Cost must be given
 	// back with Consumed once the program has taken the frame.
 	Deliver
+	// Left says that the receiver of Owner takes nothing more from context ID, which is gone. It
+	// comes before Gone.
+	Left
 	// Gone says that context ID doesn't exist any more, because of Why. Everything it was asked
 	// follows as Deliver of Dead frames.
 	Gone
@@ -203,6 +206,9 @@ func (r *Router) Lost(id wire.ContextID, why string, out []Action) []Action {
 		delete(p.children, id)
 	}
 	for _, c := range sorted(gone) {
+		for _, h := range sorted(gone[c].admitted) {
+			out = append(out, Action{Op: Left, ID: c, Handle: h, Owner: r.receivers[h].owner})
+		}
 		r.release(c, r.held.sources[c])
 		r.parts.Drop(c)
 		delete(r.flows, c)

@@ -212,6 +212,8 @@ func (a *Action) trace() string {
 			s += fmt.Sprintf(" cost %d", a.Cost)
 		}
 		return s
+	case Left:
+		return fmt.Sprintf("left: %d handle %d owner %v", a.ID, a.Handle, a.Owner)
 	case Gone:
 		return fmt.Sprintf("gone: %d: %s", a.ID, a.Why)
 	case Refused:

@@ -1,0 +1,202 @@
+package mitogen_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/mitogen-go/mitogen"
+)
+
+// ending is a way in which a sender ends, for TestGetEnds.
+type ending struct {
+	name string
+	end  func(*testing.T, *mitogen.Engine, *mitogen.Context, mitogen.Sender)
+	err  func(err error) bool
+	from bool // the error names the context
+}
+
+func isLost(err error) bool { var l *mitogen.LostError; return errors.As(err, &l) }
+func isEOF(err error) bool  { return err == io.EOF }
+func isClosed(err error) bool {
+	return errors.Is(err, mitogen.ErrClosed) && !errors.Is(err, mitogen.ErrOtherEngine)
+}
+
+// Get returns when nothing can come any more, and first what has come.
+func TestGetEnds(t *testing.T) {
+	for _, test := range []ending{
+		{"sender closed", func(t *testing.T, e *mitogen.Engine, c *mitogen.Context, s mitogen.Sender) {
+			must[any](t)(call[any](t, c, "values:close", s))
+			must[any](t)(call[any](t, c, "values:close", s))
+			c.Close()
+		}, isEOF, true},
+		{"context closed", func(_ *testing.T, e *mitogen.Engine, c *mitogen.Context, _ mitogen.Sender) {
+			c.Close()
+		}, isEOF, true},
+		{"context died", func(t *testing.T, e *mitogen.Engine, c *mitogen.Context, s mitogen.Sender) {
+			if _, err := call[any](t, c, "values:die"); !isLost(err) {
+				t.Errorf("got %v", err)
+			}
+		}, isLost, true},
+		{"its hop died", func(t *testing.T, e *mitogen.Engine, c *mitogen.Context, s mitogen.Sender) {
+			for _, hop := range e.Contexts() {
+				if hop.Name() == "local" {
+					call[any](t, hop, "values:die")
+				}
+			}
+		}, isLost, true},
+		{"engine closed", func(_ *testing.T, e *mitogen.Engine, c *mitogen.Context, _ mitogen.Sender) {
+			e.Close()
+		}, isEOF, true},
+	} {
+		e := newEngine(t, mitogen.Options{})
+		c, err := e.Connect(patient(t), "local+local", mitogen.ConnectOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := e.Receiver()
+		must[any](t)(call[any](t, c, "values:first", r.Sender(), 1, 2))
+		go test.end(t, e, c, r.Sender())
+		var got []int
+		for {
+			m, err := r.Get(patient(t))
+			if err != nil {
+				if !test.err(err) || (m.From == c) != test.from {
+					t.Errorf("%s: Get: got %v from %v", test.name, err, m.From)
+				}
+				break
+			}
+			var n int
+			if err := m.Decode(&n); err != nil {
+				t.Error(err)
+			}
+			got = append(got, n)
+		}
+		if len(got) != 2 || got[0] != 1 || got[1] != 2 {
+			t.Errorf("%s: got %v, want what was sent before", test.name, got)
+		}
+	}
+}
+
+// Get ends with its receiver and engine, however many wait and whenever they have begun.
+func TestGetEndsWithItsEngine(t *testing.T) {
+	for name, test := range map[string]struct {
+		end func(e *mitogen.Engine, r *mitogen.Receiver)
+		err func(error) bool
+	}{
+		"engine closed":   {func(e *mitogen.Engine, r *mitogen.Receiver) { e.Close() }, isClosed},
+		"receiver closed": {func(e *mitogen.Engine, r *mitogen.Receiver) { r.Close() }, isEOF},
+		"both closed":     {func(e *mitogen.Engine, r *mitogen.Receiver) { r.Close(); e.Close() }, isEOF},
+	} {
+		e := newEngine(t, mitogen.Options{})
+		r := e.Receiver()
+		errs := make(chan error, 10)
+		for range 10 {
+			go func() { _, err := r.Get(context.Background()); errs <- err }()
+		}
+		test.end(e, r)
+		for range 10 {
+			select {
+			case err := <-errs:
+				if !test.err(err) {
+					t.Errorf("%s: got %v", name, err)
+				}
+			case <-patient(t).Done():
+				t.Fatalf("%s: Get didn't return", name)
+			}
+		}
+		if _, err := r.Get(patient(t)); !test.err(err) {
+			t.Errorf("%s: Get after it: %v", name, err)
+		}
+		e.Close()
+		if _, err := e.Receiver().Get(patient(t)); !isClosed(err) {
+			t.Errorf("%s: Get of a receiver that was made after it: %v", name, err)
+		}
+	}
+}
+
+// Each context that could send ends once, also where another one still can.
+func TestGetTellsEachLoss(t *testing.T) {
+	e := newEngine(t, mitogen.Options{})
+	r := e.Receiver()
+	all := map[*mitogen.Context]bool{}
+	for range 3 {
+		c := local(t, e)
+		must[any](t)(call[any](t, c, "values:first", []any{r.Sender(), r.Sender()}))
+		all[c] = true
+	}
+	i := 0
+	for c := range all {
+		if i++; i == 1 {
+			call[any](t, c, "values:die")
+		} else {
+			c.Close()
+		}
+	}
+	for range 3 {
+		m, err := r.Get(patient(t))
+		if !all[m.From] || !isLost(err) && err != io.EOF {
+			t.Errorf("got %v from %v", err, m.From)
+		}
+		delete(all, m.From)
+	}
+	c := local(t, e)
+	must[any](t)(call[any](t, c, "values:first", r.Sender(), "again"))
+	if m, err := r.Get(patient(t)); err != nil || m.From != c {
+		t.Errorf("of a further one: %v", err)
+	}
+}
+
+// What is larger than MaxMessage is refused where it is made, in both directions.
+func TestTooLarge(t *testing.T) {
+	for _, limit := range []int{131072, 1<<20 + 1} {
+		e := newEngine(t, mitogen.Options{MaxMessage: limit})
+		c := local(t, e)
+		box := mailbox(t, c)
+		for _, size := range []int{limit + 1, 8 * limit} {
+			large := make([]byte, size)
+			for way, refuse := range refusals(t, e, c, box) {
+				for kind, v := range map[string]any{
+					"bytes":  large,
+					"text":   string(large),
+					"inside": []any{map[string][]byte{"a": large}},
+				} {
+					if err := refuse(v); !errors.Is(err, mitogen.ErrTooLarge) {
+						t.Errorf("limit %d: %s of %d %s: got %v", limit, way, size, kind, err)
+					}
+				}
+			}
+			source := append([]byte("print(1)\n#"), bytes.Repeat([]byte("x"), size)...)
+			_, err := c.Run(patient(t), mitogen.Script{Name: "s.py", Source: source,
+				Stdin: strings.NewReader("in"), Stdout: io.Discard})
+			if !errors.Is(err, mitogen.ErrTooLarge) {
+				t.Errorf("limit %d: Run of %d: got %v", limit, size, err)
+			}
+			_, err = c.Exec(patient(t), mitogen.Command{Args: []string{"true", string(source)}})
+			if !errors.Is(err, mitogen.ErrTooLarge) {
+				t.Errorf("limit %d: Exec of %d: got %v", limit, size, err)
+			}
+		}
+		most := limit - 100
+		if n, err := call[int](t, c, "values:size", make([]byte, most)); n != most || err != nil {
+			t.Errorf("limit %d: a call of %d: got %d, %v", limit, most, n, err)
+		}
+		if got, err := call[[]byte](t, c, "builtins:bytes", most); len(got) != most || err != nil {
+			t.Errorf("limit %d: a result of %d: got %d, %v", limit, most, len(got), err)
+		}
+		var raised *mitogen.CallError
+		_, err := call[[]byte](t, c, "builtins:bytes", limit+1)
+		if !errors.As(err, &raised) || raised.Type != "ValueError" {
+			t.Errorf("limit %d: a result of %d: got %v", limit, limit+1, err)
+		}
+		if err := e.Send(patient(t), box, make([]byte, most)); err != nil {
+			t.Errorf("limit %d: Send: %v", limit, err)
+		}
+		if got, err := call[[]byte](t, c, "values:take"); len(got) != most || err != nil {
+			t.Errorf("limit %d: what was sent: got %d, %v", limit, len(got), err)
+		}
+	}
+}

@@ -1,0 +1,337 @@
+package mitogen_test
+
+import (
+	"archive/zip"
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"os"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/mitogen-go/mitogen"
+)
+
+// patience bounds what must not hang.
+const patience = 30 * time.Second
+
+func newEngine(t *testing.T, o mitogen.Options) *mitogen.Engine {
+	t.Helper()
+	o.Path = python()
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	e, err := mitogen.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { e.Close() })
+	return e
+}
+
+func local(t *testing.T, e *mitogen.Engine) *mitogen.Context {
+	t.Helper()
+	c, err := e.Connect(patient(t), "local", mitogen.ConnectOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func patient(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// must is the value of a call that may not fail.
+func must[T any](t *testing.T) func(T, error) T {
+	return func(v T, err error) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+}
+
+// call is mitogen.Call within the test's patience.
+func call[T any](t *testing.T, c *mitogen.Context, function string, args ...any) (T, error) {
+	return mitogen.Call[T](patient(t), c, function, args...)
+}
+
+// mailbox opens a receiver in c.
+func mailbox(t *testing.T, c *mitogen.Context) mitogen.Sender {
+	t.Helper()
+	return must[mitogen.Sender](t)(call[mitogen.Sender](t, c, "values:open_mailbox"))
+}
+
+// refusals are the ways in which a value goes to a context; each returns its error.
+func refusals(t *testing.T, e *mitogen.Engine, c *mitogen.Context,
+	to mitogen.Sender) map[string]func(v any) error {
+	return map[string]func(v any) error{
+		"Call": func(v any) error {
+			_, err := call[any](t, c, "values:echo", 1, v)
+			return err
+		},
+		"Kwargs": func(v any) error {
+			_, err := call[any](t, c, "values:echo", mitogen.Kwargs{"v": v})
+			return err
+		},
+		"Go": func(v any) error {
+			_, err := mitogen.Wait[any](patient(t), c.Go("values:echo", v))
+			return err
+		},
+		"Stream": func(v any) error {
+			for _, err := range mitogen.Stream[any](patient(t), c, "values:echo", v) {
+				return err
+			}
+			return nil
+		},
+		"Each": func(v any) error {
+			all := []*mitogen.Context{c}
+			for _, r := range mitogen.Each[any](patient(t), all, "values:echo", v) {
+				return r.Err
+			}
+			return nil
+		},
+		"Send": func(v any) error { return e.Send(patient(t), to, v) },
+	}
+}
+
+// What refers to itself is refused with its place, whatever it is made of and whichever way it goes.
+func TestCyclicValues(t *testing.T) {
+	type ring struct {
+		Next *ring
+		Any  any
+	}
+	list, dict, named := []any{0, nil}, map[string]any{}, mitogen.Kwargs{}
+	list[1], dict["self"], named["self"] = list, dict, named
+	tuple, shared := mitogen.Tuple{nil}, &mitogen.List{Items: []any{1, nil}}
+	tuple[0], shared.Items[1] = tuple, shared
+	loop, mixed := &ring{}, &ring{}
+	loop.Next, mixed.Any = loop, map[int]any{1: []any{mitogen.Tuple{mixed}}}
+	var pointer any
+	pointer = &pointer
+
+	e := newEngine(t, mitogen.Options{})
+	c := local(t, e)
+	to := mailbox(t, c)
+	for name, v := range map[string]struct {
+		v     any
+		place string
+	}{
+		"[]any":         {list, "[1][1][1]"},
+		"map":           {dict, "self.self.self"},
+		"Kwargs inside": {[]any{named}, "self.self"},
+		"Tuple":         {tuple, "[0][0]"},
+		"*List":         {shared, "[1]: refers to itself"},
+		"pointers":      {pointer, "refers to itself"},
+		"structs":       {loop, "next.next.next"},
+		"mixed":         {mixed, "any[1][0][0].any[1]"},
+	} {
+		for way, refuse := range refusals(t, e, c, to) {
+			err := refuse(v.v)
+			var where *mitogen.ValueError
+			if !errors.As(err, &where) || !strings.Contains(err.Error(), v.place) ||
+				len(err.Error()) > 500 {
+				t.Errorf("%s of %s: got %v, want the place %s", way, name, err, v.place)
+			}
+		}
+	}
+	_, err := call[any](t, c, "values:echo", named)
+	if err == nil || !strings.Contains(err.Error(), "kwargs.self") {
+		t.Errorf("keyword arguments: got %v", err)
+	}
+	if n, err := call[int](t, c, "values:size", "abc"); n != 3 || err != nil {
+		t.Errorf("a call after those: got %d, %v", n, err)
+	}
+}
+
+// A Sender lets the context that gets it send, wherever in a value it is.
+func TestSendersAnywhere(t *testing.T) {
+	type output struct {
+		Name string
+		Out  mitogen.Sender
+	}
+	type sender mitogen.Sender
+	e := newEngine(t, mitogen.Options{})
+	c := local(t, e)
+	for name, wrap := range map[string]func(s mitogen.Sender) any{
+		"argument":   func(s mitogen.Sender) any { return s },
+		"[]any":      func(s mitogen.Sender) any { return []any{s} },
+		"[]Sender":   func(s mitogen.Sender) any { return []mitogen.Sender{s, s} },
+		"struct":     func(s mitogen.Sender) any { return output{"a", s} },
+		"map":        func(s mitogen.Sender) any { return map[string]mitogen.Sender{"a": s} },
+		"Tuple":      func(s mitogen.Sender) any { return mitogen.Tuple{1, s} },
+		"*List":      func(s mitogen.Sender) any { return &mitogen.List{Items: []any{s}} },
+		"map[any]":   func(s mitogen.Sender) any { return map[any]any{1: map[any]any{2: s}} },
+		"*Sender":    func(s mitogen.Sender) any { return &s },
+		"other name": func(s mitogen.Sender) any { return []sender{sender(s)} },
+		"*struct":    func(s mitogen.Sender) any { return []*output{{"a", s}} },
+	} {
+		for _, way := range []string{"args", "kwargs"} {
+			r := e.Receiver()
+			args := []any{wrap(r.Sender()), 7}
+			if way == "kwargs" {
+				args = []any{mitogen.Kwargs{"sender": wrap(r.Sender())}}
+			}
+			if n, err := call[int](t, c, "values:first", args...); n == 0 || err != nil {
+				t.Errorf("%s in %s: got %d, %v", name, way, n, err)
+			} else if way == "args" {
+				if m, err := r.Get(patient(t)); err != nil || m.From != c {
+					t.Errorf("%s: got %v, %v", name, m, err)
+				}
+			}
+			r.Close()
+		}
+	}
+}
+
+// What is another engine's is refused everywhere.
+func TestOtherEngine(t *testing.T) {
+	a, b := newEngine(t, mitogen.Options{}), newEngine(t, mitogen.Options{})
+	ca, cb := local(t, a), local(t, b)
+	ra, rb := a.Receiver(), b.Receiver()
+	if ra.Sender() == rb.Sender() {
+		t.Error("two engines give out the same Sender")
+	}
+	boxA := mailbox(t, ca)
+	boxB := mailbox(t, cb)
+	ref := must[mitogen.ContextRef](t)(call[mitogen.ContextRef](t, ca, "values:give", ca))
+	raised := must[*mitogen.List](t)(call[*mitogen.List](t, ca, "values:give", []any{boxA}))
+	old := newEngine(t, mitogen.Options{})
+	kept := old.Receiver().Sender()
+	old.Close()
+
+	type holder struct{ S mitogen.Sender }
+	foreign := map[string]any{
+		"Sender":              ra.Sender(),
+		"Context":             ca,
+		"ContextRef":          ref,
+		"Sender of a context": boxA,
+		"inside of a result":  raised,
+		"[]Sender":            []mitogen.Sender{rb.Sender(), ra.Sender()},
+		"struct":              &holder{ra.Sender()},
+		"map":                 map[string]*mitogen.Context{"c": ca},
+		"Tuple":               mitogen.Tuple{ca},
+		"kept over a restart": kept,
+		"made by hand":        mitogen.Sender{Handle: 1000},
+		"no Sender":           mitogen.Sender{},
+		"ContextRef by hand":  mitogen.ContextRef{ID: 1, Name: "local"},
+	}
+	for name, v := range foreign {
+		for way, refuse := range refusals(t, b, cb, boxB) {
+			var where *mitogen.ValueError
+			if err := refuse(v); !errors.Is(err, mitogen.ErrOtherEngine) || !errors.As(err, &where) {
+				t.Errorf("%s of %s: got %v", way, name, err)
+			}
+		}
+	}
+	byHand := mitogen.Sender{Context: 1, Handle: 1000}
+	for name, err := range map[string]error{
+		"Allow from":   b.Allow(ca, cb),
+		"Allow to":     b.Allow(cb, ca),
+		"Allow both":   b.Allow(ca, ca),
+		"Admit":        rb.Admit(ca),
+		"Send":         b.Send(patient(t), boxA, 1),
+		"Send kept":    b.Send(patient(t), kept, 1),
+		"Send by hand": b.Send(patient(t), byHand, 1),
+	} {
+		if !errors.Is(err, mitogen.ErrOtherEngine) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	_, err := b.Connect(patient(t), "local", mitogen.ConnectOptions{Via: ca})
+	if !errors.Is(err, mitogen.ErrOtherEngine) {
+		t.Errorf("Via: got %v", err)
+	}
+	if _, err := call[any](t, cb, "values:first", []any{rb.Sender(), boxB, cb}, 5); err != nil {
+		t.Errorf("those of its own: %v", err)
+	}
+	if m, err := rb.Get(patient(t)); err != nil || m.From != cb {
+		t.Errorf("got %v, %v", m.From, err)
+	}
+}
+
+// Nil pointers are None, nil contexts errors.
+func TestNilPointers(t *testing.T) {
+	e := newEngine(t, mitogen.Options{})
+	c := local(t, e)
+	var none *mitogen.Context
+	for name, v := range map[string]any{
+		"Context":  none,
+		"Sender":   (*mitogen.Sender)(nil),
+		"Receiver": (*mitogen.Receiver)(nil),
+		"Secret":   (*mitogen.Secret)(nil),
+		"List":     (*mitogen.List)(nil),
+		"int":      (*int)(nil),
+		"error":    error(nil),
+	} {
+		for _, args := range [][]any{{v}, {[]any{v}}, {struct{ V any }{v}}, {mitogen.Kwargs{"v": v}}} {
+			if _, err := call[any](t, c, "values:echo", args...); err != nil {
+				t.Errorf("nil %s: got %v", name, err)
+			}
+		}
+		got, err := call[[]any](t, c, "values:give", []any{v})
+		if err != nil || len(got) != 1 || got[0] != nil {
+			t.Errorf("nil %s: got %v, %v", name, got, err)
+		}
+	}
+	contexts := []*mitogen.Context{nil}
+	_, err := call[any](t, c, "values:echo", contexts, map[string]*mitogen.Context{"a": nil})
+	if err != nil {
+		t.Error(err)
+	}
+	for name, err := range map[string]error{
+		"Call": func() error { _, err := call[any](t, none, "values:echo"); return err }(),
+		"Go": func() error {
+			p := none.Go("values:echo")
+			p.Cancel()
+			_, err := mitogen.Wait[any](patient(t), p)
+			return err
+		}(),
+		"Allow": e.Allow(none, c), "Allow to": e.Allow(c, nil), "Admit": e.Receiver().Admit(nil),
+	} {
+		if err == nil || !strings.Contains(err.Error(), "nil Context") {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	for _, r := range mitogen.Each[any](patient(t), contexts, "values:echo") {
+		if r.Err == nil {
+			t.Error("Each with a nil Context: no error")
+		}
+	}
+}
+
+// New refuses what could not work later.
+func TestNewRefuses(t *testing.T) {
+	file := t.TempDir() + "/file"
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	good := fstest.MapFS{}
+	for want, o := range map[string]mitogen.Options{
+		"Path[0]: nil":               {Path: []fs.FS{nil}},
+		"Path[1]: nil":               {Path: []fs.FS{good, (*zip.Reader)(nil)}},
+		"Packages[0]: nil":           {Packages: []fs.FS{nil}},
+		"Path[0]: stat /nonexistent": {Path: []fs.FS{os.DirFS("/nonexistent")}},
+		"Path[0]: open " + file:      {Path: []fs.FS{os.DirFS(file)}},
+		"Packages[1]: stat":          {Packages: []fs.FS{good, os.DirFS("/nonexistent")}},
+		"MaxMessage: got 1 ":         {MaxMessage: 1},
+		"MaxMessage: got 1000 ":      {MaxMessage: 1000},
+		"MaxMessage: got 131071 ":    {MaxMessage: 131071},
+		"MaxMemory: got 5 ":          {MaxMemory: 5}, "negative": {MaxMessage: -1},
+	} {
+		if _, err := mitogen.New(o); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+	_, err := mitogen.New(mitogen.Options{Path: []fs.FS{os.DirFS("/nonexistent")}})
+	if !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("got %v", err)
+	}
+}
