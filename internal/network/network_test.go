@@ -8,11 +8,14 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -69,21 +72,35 @@ func (b *bed) ssh(t *testing.T, stdin []byte, command string) (string, error) {
 	return string(out), err
 }
 
-// connect makes a context there, with an engine of its own.
-func (b *bed) connect(t *testing.T, w way, o mitogen.Options) (*mitogen.Context, error) {
+// engine makes one that serves module.
+func (b *bed) engine(t *testing.T, o mitogen.Options) *mitogen.Engine {
 	t.Helper()
-	o.Path = []fs.FS{fstest.MapFS{"network.py": {Data: []byte(module)}, "netpkg/__init__.py": {},
-		"netpkg/data.py": {Data: fmt.Appendf(nil, "TEXT = %q\n", noise(200_000))}}}
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
+	o.Path = []fs.FS{fstest.MapFS{
+		"network.py":         {Data: []byte(module)},
+		"netpkg/__init__.py": {},
+		"netpkg/data.py":     {Data: fmt.Appendf(nil, "TEXT = %q\n", noise(200_000))},
+		"netpkg/large.py":    {Data: fmt.Appendf(nil, "TEXT = %q\n", noise(1_800_000))},
+	}}
+	o.Logger = slog.New(slog.DiscardHandler)
 	e, err := mitogen.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { e.Close() })
-	return e.Connect(t.Context(), b.net.Names[0]+w.hops,
-		mitogen.ConnectOptions{Timeout: patience, SSH: mitogen.SSHOptions{ConfigFile: b.net.Config, Native: w.native}})
+	return e
+}
+
+// connect makes a context there, with an engine of its own.
+func (b *bed) connect(t *testing.T, w way, o mitogen.Options) (*mitogen.Context, error) {
+	t.Helper()
+	return b.engine(t, o).Connect(t.Context(), b.net.Names[0]+w.hops, b.options(w, patience))
+}
+
+func (b *bed) options(w way, timeout time.Duration) mitogen.ConnectOptions {
+	return mitogen.ConnectOptions{
+		Timeout: timeout,
+		SSH:     mitogen.SSHOptions{ConfigFile: b.net.Config, Native: w.native},
+	}
 }
 
 // module is served over the link. The package's data is as long as it is so that it takes a while.
@@ -96,6 +113,10 @@ def digest(data):
 def imported():
     import netpkg.data
     return hashlib.sha256(netpkg.data.TEXT.encode()).hexdigest()
+
+def imported_large():
+    import netpkg.large
+    return hashlib.sha256(netpkg.large.TEXT.encode()).hexdigest()
 `
 
 // noise is text that doesn't compress well, the same each time.
@@ -108,6 +129,14 @@ func noise(n int) []byte {
 			b[i] = '0'
 		}
 	}
+	return b
+}
+
+// random is what doesn't compress at all.
+func random(n int) []byte {
+	rnd := rand.NewChaCha8([32]byte{7})
+	b := make([]byte, n)
+	rnd.Read(b)
 	return b
 }
 
@@ -255,6 +284,144 @@ func TestStall(t *testing.T) {
 	}
 }
 
+// A link that is gone for good ends what runs on the host, also what prints.
+func TestGone(t *testing.T) {
+	b := newBed(t)
+	for i, command := range []string{"sleep 1000.%d", "while :; do echo; sleep 0.1; done; : 1000.%d"} {
+		for k, w := range ways {
+			if !long() && k != i {
+				continue
+			}
+			t.Run(fmt.Sprint(w.name, " ", i), func(t *testing.T) {
+				defer b.link.Set(linksim.Conditions{})
+				c, err := b.connect(t, w, mitogen.Options{Heartbeat: 2 * time.Second})
+				if err != nil {
+					t.Fatal(err)
+				}
+				mark := os.Getpid()*100 + i*10 + k
+				ended := make(chan error, 1)
+				go func() {
+					_, err := output(t.Context(), c, nil, "sh", "-c", fmt.Sprintf(command, mark))
+					ended <- err
+				}()
+				await(t, "the program", func() bool { return runs(mark) })
+				b.link.Set(linksim.Conditions{Stall: true})
+				if lost := (*mitogen.LostError)(nil); !errors.As(<-ended, &lost) {
+					t.Errorf("got %v, want a LostError", err)
+				}
+				await(t, "the end of the program", func() bool { return !runs(mark) })
+			})
+		}
+	}
+}
+
+// runs tells whether a process has the mark in its arguments: hosts share this machine's processes.
+func runs(mark int) bool {
+	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, name := range files {
+		b, _ := os.ReadFile(name)
+		if !bytes.HasPrefix(b, []byte("ssh")) && bytes.Contains(b, fmt.Appendf(nil, "1000.%d\x00", mark)) {
+			return true
+		}
+	}
+	return false
+}
+
+func await(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !is(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%s: not in %v", what, patience)
+		}
+	}
+}
+
+// TestBesideBulk tells how long a small call takes while another context behind the same link has a
+// program print as much as it can, beside a session of ssh's in the same case.
+func TestBesideBulk(t *testing.T) {
+	if !long() {
+		t.Skip("measures, for minutes")
+	}
+	b := newBed(t)
+	e, o := b.engine(t, mitogen.Options{}), b.options(way{}, patience)
+	c, err := e.Connect(t.Context(), b.net.Names[0], o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Via = c
+	small, err := e.Connect(t.Context(), "local", o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	control := filepath.Join(t.TempDir(), "control")
+	session := func(ctx context.Context, command string) error {
+		return exec.CommandContext(ctx, "ssh", "-F", b.net.Config, "-o", "ControlMaster=auto", "-o", "ControlPersist=60",
+			"-o", "ControlPath="+control, b.net.Names[0], command).Run()
+	}
+	if err := session(t.Context(), "true"); err != nil {
+		t.Fatal(err)
+	}
+	defer exec.Command("ssh", "-O", "exit", "-o", "ControlPath="+control, "x").Run()
+	b.set(t, linksim.Conditions{Delay: 20 * time.Millisecond, Rate: 32_000, Queue: 1000})
+	const bulk = "cat /dev/urandom"
+	for name, m := range map[string]struct {
+		bulk, small func(ctx context.Context) error
+	}{
+		"mitogen": {func(ctx context.Context) error {
+			_, err := c.Exec(ctx, mitogen.Command{Args: strings.Fields(bulk), Stdout: io.Discard})
+			return err
+		}, func(ctx context.Context) error {
+			_, err := mitogen.Call[int](ctx, small, "os:getpid")
+			return err
+		}},
+		"ssh": {func(ctx context.Context) error { return session(ctx, bulk) }, func(ctx context.Context) error { return session(ctx, "true") }},
+	} {
+		ctx, stop := context.WithTimeout(t.Context(), patience)
+		ended := make(chan error, 1)
+		go func() { ended <- m.bulk(ctx) }()
+		time.Sleep(30 * time.Second) // until queues are full
+		var took []time.Duration
+		for range 5 {
+			start := time.Now()
+			if err := m.small(ctx); err != nil {
+				t.Error(name, err)
+			}
+			took = append(took, time.Since(start).Round(time.Millisecond))
+		}
+		stop()
+		<-ended
+		slices.Sort(took)
+		t.Logf("%s: a small call beside bulk: %v, of %v", name, took[len(took)/2], took)
+	}
+}
+
+// TestNarrowPackage tells how long a package takes to be called over a narrow link, beside its bytes by ssh.
+func TestNarrowPackage(t *testing.T) {
+	if !long() {
+		t.Skip("measures, for minutes")
+	}
+	b := newBed(t)
+	for range 2 {
+		b.set(t, linksim.Conditions{Delay: 20 * time.Millisecond, Rate: 32_000, Queue: 100})
+		start := time.Now()
+		c, err := b.connect(t, way{}, mitogen.Options{Heartbeat: 10 * time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := mitogen.Call[string](t.Context(), c, "network:imported_large")
+		took := time.Since(start)
+		if err != nil || got != digest(noise(1_800_000)) {
+			t.Fatal(got, err)
+		}
+		sent := c.Stats().BytesDown
+		start = time.Now()
+		if _, err := b.ssh(t, random(int(sent)), "cat >/dev/null"); err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("a package of 1.8 MB, %d bytes on the way: %v; as many by ssh: %v", sent, took, time.Since(start))
+	}
+}
+
 // A link that breaks is told at once, by an error that says that the context is lost.
 func TestBroken(t *testing.T) {
 	b := newBed(t)
@@ -300,13 +467,7 @@ func TestBlackHole(t *testing.T) {
 	b := newBed(t)
 	b.set(t, linksim.Conditions{Size: 1000})
 	for _, w := range ways[:2] {
-		e, err := mitogen.New(mitogen.Options{Logger: slog.New(slog.DiscardHandler)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer e.Close()
-		_, err = e.Connect(t.Context(), b.net.Names[0], mitogen.ConnectOptions{Timeout: 4 * time.Second,
-			SSH: mitogen.SSHOptions{ConfigFile: b.net.Config, Native: w.native}})
+		_, err := b.engine(t, mitogen.Options{}).Connect(t.Context(), b.net.Names[0], b.options(w, 4*time.Second))
 		if conn := (*mitogen.ConnectError)(nil); !errors.As(err, &conn) || !errors.Is(err, mitogen.ErrTimeout) ||
 			!strings.Contains(err.Error(), b.net.Names[0]) {
 			t.Errorf("%s: got %v (%T), want a ConnectError of %s, for the time", w.name, err, err, b.net.Names[0])
