@@ -131,3 +131,46 @@ func TestHeartbeatOption(t *testing.T) {
 		e.Close()
 	}
 }
+
+// TestUploadIsNoSilence: a context that answers marks is alive, and nothing is far behind them; one that doesn't isn't sent more.
+func TestUploadIsNoSilence(t *testing.T) {
+	e, fakes := fakeEngine(t, Options{Heartbeat: 6 * time.Second, busyTimeout: 6 * time.Second})
+	c := start(t, e, "sudo", ConnectOptions{})
+	f := <-fakes
+	f.hello(1)
+	if err := c.Connected(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	const frames = 40
+	e.mu.Lock()
+	for range frames {
+		e.putLocked(c, &wire.Frame{Dst: c.id, Handle: wire.BundlePiece, Payload: make([]byte, wire.MaxPayload)})
+	}
+	e.unlock()
+	marks := 0
+	for got := 0; got < frames; {
+		switch g := f.next(); {
+		case g.Handle == wire.BundlePiece:
+			got++
+		case g.Handle == wire.Ping && g.Reply == wire.Ping:
+			marks++
+			if d := e.silence(c); d <= e.opt.busyTimeout && marks == 1 {
+				t.Fatalf("before the first answer: got %s, want more than %s", d, e.opt.busyTimeout)
+			}
+			f.send(wire.Frame{Src: c.id, Auth: c.id, Handle: wire.Ping, Payload: g.Payload})
+		}
+	}
+	if marks < 3 {
+		t.Errorf("marks in %d frames: got %d, want some", frames, marks)
+	}
+	waitFor(t, "the last answer", func() bool { return e.silence(c) == e.opt.busyTimeout })
+	if c.Err() != nil {
+		t.Error(c.Err())
+	}
+}
+
+func (e *Engine) silence(c *Context) time.Duration {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.silenceLocked(c)
+}

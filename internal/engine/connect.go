@@ -282,6 +282,9 @@ func (e *Engine) addLocked(parent *Context, l link, o ConnectOptions) *Context {
 	e.jobs.Add(1)
 	if parent == nil {
 		c.root, c.stream, c.callsAhead = c, stream.New(), o.SSH.CallsAhead
+		if l.hop.Method != "local" && l.hop.Method != "fork" { // whose pipes are short
+			c.stream.Bound(c.id)
+		}
 		if l.ahead {
 			c.ahead = &ahead{config: config, patience: e.opt.aheadPatience, carries: l.carries}
 			if l.carries {

@@ -379,6 +379,10 @@ type owner interface {
 
 func (e *Engine) pongLocked(c *Context, f *wire.Frame) {
 	s := c.root.stream
+	if f.Reply == 0 && c == c.root && s.Arrived(f.Payload) {
+		e.kickLocked(s)
+		return
+	}
 	if !e.offendLocked(c, offence) || f.Reply == 0 || len(f.Payload) > 64 || s.Queued() > floodLimit {
 		return
 	}

@@ -44,16 +44,17 @@ type Stream struct {
 	done chan struct{} // closed by Close
 	reading
 
-	mu       sync.Mutex // protects following
-	urgent   []byte
-	small    []byte
-	bulk     []bulky
-	pairs    map[pair]int // frames in bulk, by (src, dst)
-	bundles  int          // frames in bulk that BUNDLE and FORWARD don't overtake
-	connects int          // CONNECTs in bulk, which nothing overtakes: it may be for the context that they make
-	opens    int          // OPENs in bulk, which others don't overtake: what one does may be there for the next, elsewhere
-	shared   int          // bytes in bulk that PutShared brought
-	secret   bool         // what is queued, or has just been written, holds secrets: no copy stays
+	mu     sync.Mutex // protects following
+	urgent []byte
+	small  []byte
+	bulk   []bulky
+	pairs  map[pair]int // frames in bulk, by (src, dst)
+	window
+	bundles  int  // frames in bulk that BUNDLE and FORWARD don't overtake
+	connects int  // CONNECTs in bulk, which nothing overtakes: it may be for the context that they make
+	opens    int  // OPENs in bulk, which others don't overtake: what one does may be there for the next, elsewhere
+	shared   int  // bytes in bulk that PutShared brought
+	secret   bool // what is queued, or has just been written, holds secrets: no copy stays
 	spare    []byte
 	queued   int
 	writing  bool // somebody is in write, or the writer has been told to
@@ -313,6 +314,7 @@ func (s *Stream) Flush() {
 	if ok && n < len(b) {
 		// The writer goes on with what is left.
 		s.queued -= n
+		s.window.written -= int64(len(b) - n)
 		s.urgent = append(append(make([]byte, 0, len(b)-n+len(s.urgent)), b[n:]...), s.urgent...)
 		if s.secret {
 			clear(b)
@@ -320,7 +322,7 @@ func (s *Stream) Flush() {
 	} else {
 		s.takenLocked(b)
 	}
-	more := !ok || s.queued > 0
+	more := !ok || s.readyLocked()
 	s.writing = more
 	s.mu.Unlock()
 	if more {
@@ -331,7 +333,7 @@ func (s *Stream) Flush() {
 // Kick leaves what is queued to the writer. Readers of streams use it: they must not wait for another one's pipe.
 func (s *Stream) Kick() {
 	s.mu.Lock()
-	start := !s.writing && s.attached && s.open && s.queued > 0 && !s.failed
+	start := !s.writing && s.attached && s.open && s.readyLocked() && !s.failed
 	if start {
 		s.writing = true
 	}
@@ -352,8 +354,8 @@ func (s *Stream) wakeWriter() {
 func (s *Stream) nextLocked() []byte {
 	b := s.spare[:0]
 	if s.secret {
-		most := len(s.urgent) + len(s.small) + batch + wire.HeaderSize + wire.MaxPayload + wire.TrailerSize
-		b = make([]byte, 0, min(s.queued, most)) // which never grows, and so leaves no copy
+		most := len(s.urgent) + len(s.small) + batch + wire.HeaderSize + wire.MaxPayload + wire.TrailerSize + markSize
+		b = make([]byte, 0, min(s.queued+markSize, most)) // which never grows, and so leaves no copy
 	}
 	b = append(b, s.urgent...)
 	if s.secret {
@@ -367,7 +369,9 @@ func (s *Stream) nextLocked() []byte {
 		s.small = s.small[:0]
 	}
 	s.spare = nil
-	for len(s.bulk) > 0 && len(b) < batch {
+	more := false
+	for len(s.bulk) > 0 && len(b) < batch && s.roomLocked(len(b)) {
+		more = true
 		next := s.bulk[0]
 		if b = append(b, next.head...); s.secret {
 			clear(next.head)
@@ -379,7 +383,7 @@ func (s *Stream) nextLocked() []byte {
 		s.bulk[0] = bulky{}
 		s.bulk = s.bulk[1:]
 	}
-	return b
+	return s.markLocked(b, more)
 }
 
 // takenLocked says that b, from nextLocked, has been written.
@@ -435,13 +439,19 @@ func (s *Stream) writeOne() bool {
 		return false
 	}
 	b := s.nextLocked()
+	if len(b) == 0 {
+		s.takenLocked(b)
+		s.writing = false
+		s.mu.Unlock()
+		return false
+	}
 	s.mu.Unlock()
 	s.down.Store(true) // before the write: an answer may be there before it returns
 	n, err := s.w.Write(b)
 	s.bytesDown.Add(int64(n))
 	s.mu.Lock()
 	s.takenLocked(b)
-	s.writing = s.queued > 0 && err == nil
+	s.writing = s.readyLocked() && err == nil
 	more := s.writing
 	s.mu.Unlock()
 	if err != nil {
