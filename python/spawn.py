@@ -16,6 +16,8 @@ ABOVE_LIMIT = 1048576   # bytes that a child may cause to wait in UP; then it is
 FRAME_COST = 100        # what a frame takes in memory besides its bytes
 OFFENCES = 1000         # what a child may do in OFFENCE_TIME that none does that is in order
 OFFENCE_TIME = 10
+SLOWEST = 4096.0        # bytes a second that a link moves at least
+SLOW_LIMIT = 3600       # seconds that what is on its way to a child may take at most
 CAUSE = [None]          # the child whose bytes are handled now
 HELD_BACK = []          # children that are not read
 EARLIER = DUE[0]
@@ -276,6 +278,7 @@ class Child(Stream):
     turn = 0        # frames in what was read last
     queued = 0      # bytes ever put
     sent = 0        # of these, those that have been written
+    arrived = 0     # of these, those that it has read: an answer to a PING behind them has come
     caused = 0      # cost of all that it has caused to be put in UP
     carried = 0     # of this, what has been taken out
     overfull = 0    # more was put than may wait
@@ -613,6 +616,8 @@ class Child(Stream):
     def mine(self, src, auth, handle, reply, kind, data):
         """A frame for this context. Nobody but who is asked may have it keep parts."""
         fn = HANDLERS.get(handle)
+        if handle == PONG and src == self.id and data.isdigit():
+            self.arrived = int(data)
         if handle == PONG or getattr(fn, 'source', src) != src:
             return
         if handle < 1000 and handle != CREDIT:
@@ -754,8 +759,10 @@ class Child(Stream):
     # Liveness
 
     def timeout(self):
-        if [1 for id in WORK.values() if ROUTES.get(id) is self]:
-            return BUSY_TIMEOUT
+        """How long it may be silent. What is on its way to it may take its time: an answer comes behind that."""
+        slow = (self.sent - self.arrived) / SLOWEST
+        if slow > HEARTBEAT or [1 for id in WORK.values() if ROUTES.get(id) is self]:
+            return max(BUSY_TIMEOUT, min(slow, SLOW_LIMIT))
         return HEARTBEAT
 
     def beat(self):
@@ -768,7 +775,7 @@ class Child(Stream):
         if self.up and silent > self.timeout() and (not self.plan['near'] or stopped(self.pid)):
             return self.end('heard nothing from it for %d s; --heartbeat allows more' % silent)
         if now() - self.spoke >= HEARTBEAT / 3.0 or silent >= HEARTBEAT / 3.0:
-            self.put_first(frame(self.id, PING, EMPTY, DATA, PONG))
+            self.put_first(frame(self.id, PING, str(self.sent).encode(), DATA, PONG))
             self.flush()
         after(HEARTBEAT / 3.0, self.beat)
 

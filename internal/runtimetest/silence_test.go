@@ -156,3 +156,34 @@ func TestStopped(t *testing.T) {
 		},
 	)
 }
+
+// TestSilenceOfSlowChild: while much is on its way to a child that isn't on this machine, it may be silent for longer.
+func TestSilenceOfSlowChild(t *testing.T) {
+	stopped := func(bytes int, goesOn bool, check func(l *link, id wire.ContextID)) func(l *link) func() {
+		return func(l *link) func() {
+			l.keep()
+			id := l.child(first, l.py)
+			l.call("rt:execute", "import _mitogen as core\nfor c in core.CHILDREN.values():\n  c.plan['near'] = 0").value()
+			syscall.Kill(l.pid(id), syscall.SIGSTOP)
+			for n := bytes; n > 0; n -= 50_000 {
+				l.send(wire.Frame{Dst: id, Handle: wire.LoadModule, Payload: append([]byte("m\x00m\x00M"), make([]byte, min(n, 50_000))...)})
+			}
+			over := make(chan struct{})
+			time.AfterFunc(3*beats, func() {
+				if goesOn {
+					syscall.Kill(l.pid(id), syscall.SIGCONT)
+				}
+				close(over)
+			})
+			return func() {
+				<-over
+				check(l, id)
+			}
+		}
+	}
+	alive := func(l *link, id wire.ContextID) {
+		equal(l.t, "echo", l.callAt(id, "rt:echo", "slow").value(), "slow")
+	}
+	lost := func(l *link, id wire.ContextID) { l.isLost(id, "heard nothing from it", "--heartbeat") }
+	together(t, 3, stopped(500_000, true, alive), stopped(100_000, true, alive), stopped(0, false, lost), stopped(1000, false, lost))
+}

@@ -30,6 +30,8 @@ ABOVE_LIMIT=1048576
 FRAME_COST=100
 OFFENCES=1000
 OFFENCE_TIME=10
+SLOWEST=4096.0
+SLOW_LIMIT=3600
 CAUSE=[None]
 HELD_BACK=[]
 EARLIER=DUE[0]
@@ -229,6 +231,7 @@ class Child(Stream):
  turn=0
  queued=0
  sent=0
+ arrived=0
  caused=0
  carried=0
  overfull=0
@@ -513,6 +516,8 @@ class Child(Stream):
   UP.flush()
  def mine(self,src,auth,handle,reply,kind,data):
   fn=HANDLERS.get(handle)
+  if handle==PONG and src==self.id and data.isdigit():
+   self.arrived=int(data)
   if handle==PONG or getattr(fn,'source',src)!=src:
    return
   if handle<1000 and handle!=CREDIT:
@@ -634,8 +639,9 @@ class Child(Stream):
     tell=('%s is gone'%self.plan['name']).encode()
    send(0,LOST,pack('>L',i)+tell)
  def timeout(self):
-  if[1 for id in WORK.values()if ROUTES.get(id)is self]:
-   return BUSY_TIMEOUT
+  slow=(self.sent-self.arrived)/SLOWEST
+  if slow>HEARTBEAT or[1 for id in WORK.values()if ROUTES.get(id)is self]:
+   return max(BUSY_TIMEOUT,min(slow,SLOW_LIMIT))
   return HEARTBEAT
  def beat(self):
   if self.gone:
@@ -647,7 +653,7 @@ class Child(Stream):
   if self.up and silent>self.timeout()and(not self.plan['near']or stopped(self.pid)):
    return self.end('heard nothing from it for %d s; --heartbeat allows more'%silent)
   if now()-self.spoke>=HEARTBEAT/3.0 or silent>=HEARTBEAT/3.0:
-   self.put_first(frame(self.id,PING,EMPTY,DATA,PONG))
+   self.put_first(frame(self.id,PING,str(self.sent).encode(),DATA,PONG))
    self.flush()
   after(HEARTBEAT/3.0,self.beat)
 def stopped(pid):
