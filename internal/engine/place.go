@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/mitogen-go/mitogen/internal/connect"
@@ -47,15 +48,14 @@ func (o *Origin) apply(p *connect.Plan, place sshconf.Place) string {
 	default:
 		p.Dir = o.Dir
 	}
-	var b strings.Builder
+	var b []byte
 	for _, entry := range o.Env {
 		if !strings.HasPrefix(entry, "PATH=") { // what is found there counts
-			fmt.Fprintf(&b, "%q ", entry)
+			b = append(strconv.AppendQuote(b, entry), ' ')
 		}
 	}
 	program, err := spawn.LookPath(*p)
-	fmt.Fprintf(&b, "%q %q %v", p.Dir, program, err)
-	return b.String()
+	return string(fmt.Appendf(b, "%q %q %v", p.Dir, program, err))
 }
 
 // query is about the ssh of a plan.
@@ -63,7 +63,8 @@ func (o *Origin) query(p connect.Plan) sshconf.Query {
 	end := len(p.Argv) - 3
 	q := sshconf.Query{Argv: p.Argv[:end], Host: p.Argv[end+1], Env: o.lookup}
 	if o != nil {
-		q.Dir, q.Environ = o.Dir, connect.Plan{Origin: o.Env}.Environ(os.Environ())
+		q.Dir = o.Dir
+		q.Environ = func() []string { return connect.Plan{Origin: o.Env}.Environ(os.Environ()) }
 	}
 	return q
 }

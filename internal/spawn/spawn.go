@@ -17,7 +17,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -172,9 +171,11 @@ func classify(plan connect.Plan, what string, err error) error {
 // LookPath finds a plan's program, in the plan's PATH if it has one. It ignores relative elements.
 func LookPath(plan connect.Plan) (string, error) {
 	name, path := plan.Argv[0], os.Getenv("PATH")
-	for _, e := range slices.Concat(plan.Origin, plan.Env) {
-		if value, ok := strings.CutPrefix(e, "PATH="); ok {
-			path = value
+	for _, env := range [][]string{plan.Origin, plan.Env} {
+		for _, e := range env {
+			if value, ok := strings.CutPrefix(e, "PATH="); ok {
+				path = value
+			}
 		}
 	}
 	if strings.Contains(name, "/") && !filepath.IsAbs(name) && plan.Dir != "" {
@@ -187,7 +188,12 @@ func LookPath(plan connect.Plan) (string, error) {
 		if !filepath.IsAbs(dir) {
 			continue
 		}
-		if found, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
+		file := filepath.Join(dir, name)
+		var st syscall.Stat_t
+		if syscall.Stat(file, &st) != nil { // which most directories end with, without an error's text
+			continue
+		}
+		if found, err := exec.LookPath(file); err == nil {
 			return found, nil
 		}
 	}

@@ -7,9 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
-	"time"
 	"unicode"
 
 	"github.com/mitogen-go/mitogen/internal/lazyregexp"
@@ -28,57 +26,25 @@ type content struct {
 	relative  bool // names begin in the directory of the process
 }
 
-// status tells whether a file has been written since.
-type status struct {
-	dev, ino, size, mtime, ctime int64
-	err                          string
-}
-
-// cache holds contents by name. The zero value is empty.
-type cache struct {
-	mu    sync.Mutex // protects following
-	files map[string]*cached
-}
-
-type cached struct {
-	status  status
-	settled bool // another write would have shown in the status
-	content *content
-}
-
-// coarse is longer than what the clocks of file systems may leave out.
-const coarse = 2 * time.Second
-
 // contents are those of this process's files.
-var contents cache
+var contents = cache[*content]{read: readContent}
 
-// maxCached is how many files are remembered.
-const maxCached = 10_000
+// missing is the content of a file that isn't there.
+var missing = unreadable(syscall.ENOENT)
 
-// get returns what a file says now. A file that can't be read says why.
-func (c *cache) get(name string) *content {
-	st := statusOf(name)
-	c.mu.Lock()
-	old := c.files[name]
-	c.mu.Unlock()
-	if old != nil && old.status == st && old.settled {
-		return old.content
-	}
-	began := time.Now()
+// unreadable says why a file can't be read.
+func unreadable(err error) *content { return &content{sum: sha256.Sum256([]byte(err.Error()))} }
+
+// readContent returns what a file says now. A file that can't be read says why.
+func readContent(name string) (c *content, sure bool) {
 	text, err := read(name)
-	var now *content
-	if err != nil {
-		now = &content{sum: sha256.Sum256([]byte(err.Error()))}
-	} else {
-		now = parse(text)
+	switch {
+	case errors.Is(err, syscall.ENOENT):
+		return missing, true
+	case err != nil:
+		return unreadable(err), false
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.files == nil || len(c.files) >= maxCached {
-		c.files = map[string]*cached{}
-	}
-	c.files[name] = &cached{st, st.err != "" || err == nil && began.UnixNano()-max(st.mtime, st.ctime) > int64(coarse), now}
-	return now
+	return parse(text), true
 }
 
 func read(name string) (string, error) {
@@ -92,14 +58,6 @@ func read(name string) (string, error) {
 	}
 	b, err := io.ReadAll(io.LimitReader(f, maxFile))
 	return string(b), err
-}
-
-func statusOf(name string) status {
-	var st syscall.Stat_t
-	if err := syscall.Stat(name, &st); err != nil {
-		return status{err: err.Error()}
-	}
-	return statusFrom(&st)
 }
 
 // parse finds in the text of a configuration what leads further.
@@ -159,6 +117,9 @@ var variable = lazyregexp.New(`\$(?:\{(\w+)\}|(\w+))`)
 
 // variablesIn returns the names of variables.
 func variablesIn(word string) []string {
+	if !strings.Contains(word, "$") {
+		return nil
+	}
 	var all []string
 	for _, m := range variable.FindAllStringSubmatch(word, -1) {
 		all = append(all, m[1]+m[2])

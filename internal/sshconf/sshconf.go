@@ -3,7 +3,8 @@
 //
 // A fingerprint is of contents: a file that was touched, or replaced by an equal one, doesn't change it. Files are read again only
 // when their status (device, inode, size, times) has changed, so that a fingerprint costs a few system calls. A file that includes others is
-// followed, whatever Host or Match section the Include stands in; so are names with wildcards, and files that aren't there yet.
+// followed, whatever Host or Match section the Include stands in; so are names with wildcards, and files that aren't there yet. A directory's
+// names are read again when its status has changed, so that one system call says of all files that ~/.ssh lacks that they are still missing.
 //
 // What no file tells is asked of ssh itself, each time: a Match with exec or localnetwork, canonical names. Files of known hosts aren't part of
 // a fingerprint: as with ssh's own ControlMaster, a host's key is checked when a connection is made, and ssh writes to these files itself.
@@ -14,12 +15,12 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"hash"
 	"os"
 	"os/exec"
 	"os/user"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -34,7 +35,7 @@ type Query struct {
 	Argv    []string                         // program and options, without host and command
 	Host    string                           // as on the command line
 	Env     func(name string) (string, bool) // nil: this process's environment
-	Environ []string                         // of an ssh that is asked; nil: this process's
+	Environ func() []string                  // of an ssh that is asked; nil: this process's
 	Dir     string                           // where relative names begin; "": this process's directory
 }
 
@@ -51,7 +52,8 @@ func Find(ctx context.Context, q Query) Place {
 	if f.unsure {
 		f.askSSH(ctx)
 	}
-	return Place{hex.EncodeToString(f.sum.Sum(nil)), f.relative}
+	sum := sha256.Sum256(f.text)
+	return Place{hex.EncodeToString(sum[:]), f.relative}
 }
 
 // Variables returns the names of the environment's variables that an ssh's configuration uses, sorted.
@@ -66,19 +68,22 @@ func Variables(q Query) []string {
 type finder struct {
 	q         Query
 	home      string
-	sum       hash.Hash
+	own       string          // ~/.ssh
+	text      []byte          // of which the sum is the place's
 	seen      map[string]bool // files that were read, and the directory of their names
 	keys      map[string]bool
+	listings  map[string]*listing
 	variables []string
 	unsure    bool
 	relative  bool
 }
 
 func newFinder(q Query) *finder {
-	f := &finder{q: q, sum: sha256.New(), seen: map[string]bool{}, keys: map[string]bool{}}
+	f := &finder{q: q, seen: map[string]bool{}, keys: map[string]bool{}, listings: map[string]*listing{}}
 	if me, err := user.Current(); err == nil { // which is where ssh looks too; $HOME doesn't matter to it
 		f.home = me.HomeDir
 	}
+	f.own = filepath.Join(f.home, ".ssh")
 	if f.q.Env == nil {
 		f.q.Env = os.LookupEnv
 	}
@@ -89,30 +94,37 @@ func newFinder(q Query) *finder {
 var usualKeys = []string{"id_rsa", "id_ecdsa", "id_ecdsa_sk", "id_ed25519", "id_ed25519_sk", "id_xmss", "id_dsa"}
 
 func (f *finder) start() {
-	own := filepath.Join(f.home, ".ssh")
 	o := optionsOf(f.q.Argv[1:])
-	f.options(o, own)
+	f.options(o, f.own)
 	switch file := o.file; {
 	case strings.EqualFold(file, "none"):
 	case file != "":
-		f.file(f.absolute(file), own, 0)
+		f.file(f.absolute(file), f.own, 0)
 	default:
-		f.file(filepath.Join(own, "config"), own, 0)
+		f.file(filepath.Join(f.own, "config"), f.own, 0)
 		f.file(systemFile, filepath.Dir(systemFile), 0)
 	}
 	for _, name := range usualKeys {
-		f.key(filepath.Join(own, name))
+		f.key(filepath.Join(f.own, name))
 	}
 	for _, name := range slices.Sorted(slices.Values(f.variables)) {
 		value, set := f.q.Env(name)
-		fmt.Fprintf(f.sum, "variable %q %q %t\n", name, value, set)
+		f.add("variable", name, strconv.AppendBool(nil, set))
+		f.add("value", value, nil)
 	}
+}
+
+// add adds what a kind of thing, which has a name, is now.
+func (f *finder) add(kind, name string, now []byte) {
+	f.text = append(append(f.text, kind...), ' ')
+	f.text = append(strconv.AppendQuote(f.text, name), ' ')
+	f.text = append(append(f.text, now...), '\n')
 }
 
 // file adds a file. dir is where relative names of included ones begin.
 func (f *finder) file(name, dir string, depth int) {
-	c := contents.get(name)
-	fmt.Fprintf(f.sum, "file %q %x\n", name, c.sum)
+	c := f.content(name)
+	f.add("file", name, c.sum[:])
 	if f.seen[name] || depth > maxDepth {
 		return
 	}
@@ -129,11 +141,13 @@ func (f *finder) include(pattern, dir string, depth int) {
 	if !filepath.IsAbs(pattern) {
 		pattern = filepath.Join(dir, pattern)
 	}
-	names, err := filepath.Glob(pattern)
-	if err != nil {
-		f.unsure = true
+	names, ok := f.glob(pattern)
+	if !ok {
+		var err error
+		names, err = filepath.Glob(pattern)
+		f.unsure = f.unsure || err != nil
 	}
-	fmt.Fprintf(f.sum, "include %q %q\n", pattern, names)
+	f.add("include", pattern, strconv.AppendInt(nil, int64(len(names)), 10))
 	for _, name := range names {
 		f.file(name, dir, depth+1)
 	}
@@ -151,7 +165,7 @@ func (f *finder) key(name string) {
 	}
 	f.keys[name] = true
 	for _, suffix := range []string{"", ".pub", "-cert.pub"} {
-		fmt.Fprintf(f.sum, "key %q %x\n", name+suffix, contents.get(name+suffix).sum)
+		f.add("key", name+suffix, f.content(name + suffix).sum[:])
 	}
 }
 
@@ -200,7 +214,9 @@ func (f *finder) expand(name string) (expanded string, ok bool) {
 		}
 		name = before + value + after
 	}
-	name = strings.NewReplacer("%%", "\x00", "%d", f.home).Replace(name)
+	if strings.Contains(name, "%") {
+		name = strings.NewReplacer("%%", "\x00", "%d", f.home).Replace(name)
+	}
 	if strings.Contains(name, "%") || strings.HasPrefix(name, "~") {
 		return name, false
 	}
@@ -212,8 +228,9 @@ func (f *finder) askSSH(ctx context.Context) {
 	args := append([]string{"-G"}, f.q.Argv[1:]...)
 	cmd := exec.CommandContext(ctx, f.q.Argv[0], append(args, "--", f.q.Host)...)
 	cmd.Dir = f.q.Dir
-	cmd.Env = f.q.Environ
+	if f.q.Environ != nil {
+		cmd.Env = f.q.Environ()
+	}
 	out, err := cmd.Output()
-	fmt.Fprintf(f.sum, "ssh -G %v\n", err)
-	f.sum.Write(out)
+	f.add(fmt.Sprintf("ssh -G %v", err), string(out), nil)
 }

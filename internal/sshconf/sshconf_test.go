@@ -117,14 +117,14 @@ func TestEqualFiles(t *testing.T) {
 // Only what has changed is read again.
 func TestCache(t *testing.T) {
 	dir := files(t, map[string]string{"a": "Port 1\n"})
-	var c cache
+	c := cache[*content]{read: readContent}
 	name := filepath.Join(dir, "a")
 	first := c.get(name)
 	if c.get(name) == first {
 		t.Error("a file of now: taken from the cache, want it read again")
 	}
-	c.files[name].settled = true // as after some seconds
-	kept := c.files[name].content
+	c.entries[name].settled = true // as after some seconds
+	kept := c.entries[name].value
 	if c.get(name) != kept {
 		t.Error("an old file: read again, want it from the cache")
 	}
