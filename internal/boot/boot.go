@@ -4,9 +4,11 @@ package boot
 
 import (
 	"bytes"
+	"compress/flate"
 	"compress/zlib"
 	"encoding/base64"
 	"fmt"
+	"hash/adler32"
 	"io"
 	"strconv"
 	"strings"
@@ -109,34 +111,92 @@ func Head(c Config, size int) []byte { return append(fmt.Appendf(nil, "n=%d;", s
 
 // Behind returns Head without its beginning, for a hop that knows the size of its image.
 func Behind(c Config) []byte {
-	return head(c, `d=f.read(n);`+`exec("while len(d)<n:\n b=f.read(n-len(d))\n if not b:sys.exit(1)\n d+=b");`, `zlib.decompress(d)`, "")
+	var b bytes.Buffer
+	c.begin(&b)
+	b.WriteString(`d=f.read(n);` +
+		`exec("while len(d)<n:\n b=f.read(n-len(d))\n if not b:sys.exit(1)\n d+=b");`)
+	c.end(&b, `zlib.decompress(d)`, "")
+	b.WriteByte('\n')
+	return b.Bytes()
 }
 
 // AheadValue returns what AheadVariable is to hold: a head that has the image's text and frames in
 // it, in which modules may be as they are (wire.FormModuleText), since all is compressed together.
 func AheadValue(c Config, frames []byte) (string, error) {
-	text, err := source()
+	p, err := pack()
 	if err != nil {
 		return "", err
 	}
-	var b bytes.Buffer
-	w := writers.Get().(*zlib.Writer)
-	defer writers.Put(w)
-	w.Reset(&b)
-	for _, part := range [][]byte{text, frames} {
-		w.Write(part) // into memory
+	var b strings.Builder
+	b.Grow(2*len(image) + len(frames))
+	c.begin(&b)
+	b.WriteString(`import binascii;d=zlib.decompress(binascii.a2b_base64("`)
+	encoder := base64.NewEncoder(base64.StdEncoding, &b)
+	if err := p.compress(encoder, frames); err != nil {
+		return "", err
 	}
-	w.Close()
-	read := fmt.Sprintf(`import binascii;d=zlib.decompress(binascii.a2b_base64("%s"));s=d[:%d];A=d[%d:];d=zlib.compress(s);`,
-		base64.StdEncoding.EncodeToString(b.Bytes()), len(text), len(text))
-	return strings.TrimSpace(string(head(c, read, "s", `,"AHEAD":A`))), nil
+	encoder.Close()
+	fmt.Fprintf(&b, `"));s=d[:%d];A=d[%d:];d=zlib.compress(s);`, len(p.text), len(p.text))
+	c.end(&b, "s", `,"AHEAD":A`)
+	return b.String(), nil
 }
 
-// writers are kept, because they are large.
-var writers = sync.Pool{New: func() any {
-	w, _ := zlib.NewWriterLevel(nil, zlib.BestCompression) // a level that there is
-	return w
-}}
+// A packed text is compressed once for all connections, as the beginning of a zlib stream that
+// compress ends.
+type packed struct {
+	text   []byte
+	stream []byte // zlib's header, and whole blocks
+	tail   []byte // of the text, which what follows may refer to
+}
+
+// window is how far back deflate refers.
+const window = 32 << 10
+
+// pack returns the image's text, compressed.
+var pack = sync.OnceValues(func() (*packed, error) {
+	text, err := source()
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	w, err := zlib.NewWriterLevel(&b, zlib.BestCompression)
+	if err != nil {
+		return nil, err
+	}
+	if _, err = w.Write(text); err == nil {
+		err = w.Flush()
+	}
+	return &packed{text, b.Bytes(), text[max(0, len(text)-window):]}, err
+})
+
+// A compressor takes most of a megabyte. So there is one, which is kept while it is in use.
+var (
+	compressing sync.Mutex
+	compressors sync.Pool // of *flate.Writer, which know the tail
+)
+
+// compress writes a zlib stream of the text and what is behind it to memory.
+func (p *packed) compress(to io.Writer, behind []byte) error {
+	compressing.Lock()
+	defer compressing.Unlock()
+	w, _ := compressors.Get().(*flate.Writer)
+	if w == nil {
+		var err error
+		if w, err = flate.NewWriterDict(nil, flate.BestCompression, p.tail); err != nil {
+			return err
+		}
+	}
+	defer compressors.Put(w)
+	to.Write(p.stream)
+	w.Reset(to)
+	w.Write(behind)
+	w.Close()
+	sum := adler32.New()
+	sum.Write(p.text)
+	sum.Write(behind)
+	_, err := to.Write(sum.Sum(nil))
+	return err
+}
 
 // source is the image's text.
 var source = sync.OnceValues(func() ([]byte, error) {
@@ -147,19 +207,22 @@ var source = sync.OnceValues(func() ([]byte, error) {
 	return io.ReadAll(r)
 })
 
-// head is a line that configures a context; read is code that sets d to the image, text what its text is then, names are more of what the
-// runtime finds set.
-func head(c Config, read, text, names string) []byte {
-	var b strings.Builder
-	fmt.Fprintf(&b, "C=(%d,(", c.ID)
+// begin writes the beginning of a line that configures a context. Code follows that sets d to the
+// image.
+func (c Config) begin(w io.Writer) {
+	fmt.Fprintf(w, "C=(%d,(", c.ID)
 	for _, p := range c.Parents {
-		fmt.Fprintf(&b, "%d,", p)
+		fmt.Fprintf(w, "%d,", p)
 	}
-	fmt.Fprintf(&b, "),%s,%d,%d,%d,%d);", literal(c.Name), c.MaxMessage, c.Heartbeat, c.BusyTimeout, c.LogLevel)
-	b.WriteString(`import sys,zlib;` + read +
-		`m=type(sys)("_mitogen");sys.modules["_mitogen"]=m;m.__dict__.update({"C":C,"IMAGE":d` + names + `});` +
-		`exec(compile(` + text + `,"<mitogen>","exec"),m.__dict__)` + "\n")
-	return []byte(b.String())
+	fmt.Fprintf(w, "),%s,%d,%d,%d,%d);import sys,zlib;",
+		literal(c.Name), c.MaxMessage, c.Heartbeat, c.BusyTimeout, c.LogLevel)
+}
+
+// end writes the end of the line. text is code for the image's text, names are more of what the
+// runtime finds set.
+func (c Config) end(w io.Writer, text, names string) {
+	fmt.Fprintf(w, `m=type(sys)("_mitogen");sys.modules["_mitogen"]=m;`+
+		`m.__dict__.update({"C":C,"IMAGE":d%s});exec(compile(%s,"<mitogen>","exec"),m.__dict__)`, names, text)
 }
 
 // literal writes s as a string literal that every Python reads alike: ASCII, at most 64 characters of it.
