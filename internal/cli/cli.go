@@ -25,6 +25,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/mitogen-go/mitogen/internal/descriptors"
 	"github.com/mitogen-go/mitogen/internal/secret"
 )
 
@@ -70,8 +71,18 @@ func Interruptible(exit func(status int)) context.Context {
 	return ctx
 }
 
+// leastFiles is how many files the command must be able to open. Go's poller, which ends the program if it
+// can't have its own, needs fewer.
+const leastFiles = 6
+
 // Main carries out the command that args name and returns the exit status. When ctx ends, it returns within a second.
 func Main(ctx context.Context, args []string, streams Streams) int {
+	if err := descriptors.Check(leastFiles); err != nil {
+		fmt.Fprintln(streams.Stderr, "error: start:", err)
+		return exitFailed
+	}
+	// Handled, it makes a write beyond the limit of file size an error; else Go ends the program.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGXFSZ)
 	s := newState(streams)
 	secret.Harden()
 	ctx, s.interrupt = context.WithCancelCause(ctx)

@@ -61,7 +61,7 @@ internal/inventory:    internal/lazyregexp internal/connect internal/secret
 internal/demo:         . internal/printable
 internal/cli:          . internal/descriptors internal/ownfile internal/printable internal/confine internal/audit internal/ansible internal/connect internal/jsonvalue internal/askpass internal/daemon internal/modules internal/inventory internal/demo internal/secret internal/lazyregexp
 internal/packages:
-cmd/mitogen:           . internal/cli internal/descriptors
+cmd/mitogen:           . internal/cli
 
 tools/sbom:
 tools/subset:          internal/pysource
