@@ -71,9 +71,9 @@ func (e *valueEncoder) value(v any) error {
 func (e *valueEncoder) special(v any) error {
 	switch v := v.(type) {
 	case []byte:
-		e.write(`{"$bytes":"` + base64.StdEncoding.EncodeToString(v) + `"}`)
+		e.bytes(v)
 	case pickle.Blob:
-		e.write(`{"$bytes":"` + base64.StdEncoding.EncodeToString(v) + `"}`)
+		e.bytes(v)
 	case complex128:
 		e.write(`{"$complex":[`)
 		e.float(real(v))
@@ -102,6 +102,15 @@ func (e *valueEncoder) special(v any) error {
 		return fmt.Errorf("a %T has no form in JSON", v)
 	}
 	return nil
+}
+
+// bytes writes bytes. Like text, it makes room at once: a value may be most of this process's memory.
+func (e *valueEncoder) bytes(b []byte) {
+	const begin, end = `{"$bytes":"`, `"}`
+	e.b = slices.Grow(e.b, len(begin)+base64.StdEncoding.EncodedLen(len(b))+len(end)+1)
+	e.write(begin)
+	e.b = base64.StdEncoding.AppendEncode(e.b, b)
+	e.write(end)
 }
 
 // float writes a number that reads as a float again, or the names of those that aren't numbers.
@@ -211,6 +220,7 @@ func (e *valueEncoder) pairs(d *pickle.Dict) error {
 
 // text writes a string of Python. Lone surrogates, which are three bytes each, and whatever isn't printable become escapes.
 func (e *valueEncoder) text(s string) {
+	e.b = slices.Grow(e.b, len(s)+len(`""`)+1) // one more for the end of a line
 	e.write(`"`)
 	for i := 0; i < len(s); {
 		r, n := utf8.DecodeRuneInString(s[i:])
