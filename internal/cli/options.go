@@ -91,7 +91,7 @@ func (o *options) addTargets(cmd *cobra.Command) {
 	f.StringVarP(&o.limit, "limit", "l", "", "hosts of the inventory, an Ansible `PATTERN`: web,!old or @FILE; default: all")
 	f.Var(&o.via, "via", "reach the targets through this one; with several, each takes its share; the inventory's own ways win")
 	f.IntVar(&o.retries, "retries", -1, "how often to try again where the network failed; default: 2 for several targets, else 0")
-	f.IntVarP(&o.forks, "forks", "f", defaultForks, "how many targets to work on at once")
+	f.IntVarP(&o.forks, "forks", "f", defaultForks, "how many targets to work on at once, as far as there are descriptors for")
 	f.BoolVar(&o.json, "json", false, "print one JSON object a line for each target")
 	f.StringVar(&o.stats, "stats", "", "write the network profile to `FILE` as JSON; - is standard error")
 	o.addAudit(f)

@@ -206,7 +206,10 @@ func (p Pass) search(places []*tree, dir, base string) found {
 // candidate is what base means in dir of t alone.
 func (p Pass) candidate(t *tree, dir, base string) found {
 	l, err := t.list(dir, p.n)
-	if err != nil {
+	switch {
+	case short(err):
+		return found{letter: Missing, reason: err.Error()}
+	case err != nil:
 		return found{} // as Python does
 	}
 	i, ok := l[base]
