@@ -13,18 +13,28 @@ import (
 // Kwargs, as the last argument of a call, are its keyword arguments.
 type Kwargs map[string]any
 
-// Call calls function in c with args and returns its result as a T. function is "module:function", or
-// "module:Class.method" for static and class methods. Arguments are Go values that have a Python counterpart: nil, bool,
-// integers, *big.Int, floats, complex128, string, []byte, slices, maps, structs (a dict; field tag `py:"name"`), *Context,
-// Sender, Secret, Blob. The result must fit T exactly, or there is an error that names the place where it doesn't; T may
-// be any. The items of a generator come as a list.
+// Call calls function in c with args and returns its result as a T. function is
+// "module:function", or "module:Class.method" for static and class methods. Arguments are Go
+// values that have a Python counterpart: nil, bool, integers, *big.Int, floats, complex128,
+// string, []byte, slices, maps, structs (a dict; field tag `py:"name"`), *Context, Sender,
+// Secret, Blob, and pointers to these; a nil pointer is None. What refers to itself, is nested
+// deeper than 200, is larger than Options.MaxMessage or has no counterpart (a time.Duration:
+// send seconds) is refused: a *ValueError says where.
 //
-// When ctx ends first, the call is interrupted by a KeyboardInterrupt there, and the error matches ErrCancelled and that of
-// ctx. A call that doesn't end within Options.Grace is killed together with its context; the error then matches ErrKilled
-// too.
+// The result must fit T, or there is a *ValueError that names the place where it doesn't; T may
+// be any. Numbers fit only if T holds them exactly, and no time.Duration. None fits in pointers,
+// slices, maps and interfaces, and makes them nil. In a struct, keys without a field are
+// ignored, and fields without a key are zero. Text with lone surrogates becomes a string that
+// isn't valid UTF-8, with three bytes for each; it can be sent back. The items of a generator
+// come as a list.
 //
-// An exception comes back as a *CallError, the loss of the context as a *LostError, a failed connect as a *ConnectError.
-// What the call wrote and logged has been handed over when Call returns.
+// When ctx ends first, the call is interrupted by a KeyboardInterrupt there, and the error
+// matches ErrCancelled and that of ctx. A call that doesn't end within Options.Grace is killed
+// together with its context; the error then matches ErrKilled too.
+//
+// An exception comes back as a *CallError, the loss of the context as a *LostError, a failed
+// connect as a *ConnectError. A result above Options.MaxMessage is a *CallError too (a
+// ValueError). What the call wrote and logged has been handed over when Call returns.
 func Call[T any](ctx context.Context, c *Context, function string, args ...any) (T, error) {
 	return Wait[T](ctx, c.start(ctx, function, args, false))
 }

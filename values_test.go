@@ -335,3 +335,40 @@ func TestNewRefuses(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// The words of Call's documentation about results.
+func TestResults(t *testing.T) {
+	type config struct {
+		Timeout int
+		Retries int
+		Hosts   []string
+		Next    *config
+	}
+	e := newEngine(t, mitogen.Options{})
+	c := local(t, e)
+	text, err := call[string](t, c, "values:surrogate")
+	if err != nil || text != "a\xed\xa0\x80b" {
+		t.Errorf("got %q, %v", text, err)
+	}
+	if back, err := call[string](t, c, "values:give", text); back != text || err != nil {
+		t.Errorf("sent back: got %q, %v", back, err)
+	}
+	given := mitogen.Kwargs{"value": map[string]any{"timeout": 30, "retrys": 3, "hosts": nil, "next": nil}}
+	got, err := call[config](t, c, "values:give", given)
+	if err != nil || got.Timeout != 30 || got.Retries != 0 || got.Hosts != nil || got.Next != nil {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	for place, err := range map[string]error{
+		"timeout: 30 ": second(call[struct{ Timeout time.Duration }](t, c, "values:give", given)),
+		"retrys: 3 ":   second(call[struct{ Retrys string }](t, c, "values:give", given)),
+		"None ":        second(call[int](t, c, "values:give", nil)),
+		"[1]: 300 ":    second(call[[]uint8](t, c, "values:give", []int{1, 300})),
+	} {
+		var where *mitogen.ValueError
+		if !errors.As(err, &where) || !strings.HasPrefix(where.Error(), place) {
+			t.Errorf("got %v, want the place %s", err, place)
+		}
+	}
+}
+
+func second[T any](_ T, err error) error { return err }

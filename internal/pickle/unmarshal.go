@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/big"
 	"reflect"
+	"time"
 	"unicode/utf8"
 )
 
@@ -13,11 +14,14 @@ import (
 //
 //   - any: what Decode returns
 //   - bool, integers, floats, complex numbers: numbers that they hold exactly; a bool is no number, a float no integer
-//   - string: text. []byte and arrays of bytes: bytes. A str of Python 2 fits both if it is UTF-8, else bytes only
+//   - time.Duration, time.Time: nothing, as Append refuses them
+//   - string: text; with lone surrogates it is not valid UTF-8 in Go's eyes (see the package
+//     comment), but Append takes it. []byte and arrays of bytes: bytes. A str of Python 2 fits both if it is UTF-8, else bytes only
 //   - slices: list, tuple, set or frozenset; arrays: the same of exactly their length
 //   - maps: dict; map[T]struct{}: also set and frozenset
 //   - structs: dict with text keys. A field is found by its `py` tag or snake-case name, else without regard to case and
-//     underscores. Keys without a field are ignored, fields without a key are left as they are
+//     underscores; of two keys for one field the last counts. Keys without a field are ignored,
+//     fields without a key are left as they are
 //   - pointers: what they point to. None fits in pointers, slices, maps and interfaces only, and makes them nil
 //   - *big.Int and this package's types: themselves; Secret also text, Blob also bytes, []byte also a Blob
 //   - types made known by Register
@@ -79,9 +83,10 @@ func describe(v any) string {
 }
 
 var (
-	bigIntType = reflect.TypeFor[*big.Int]()
-	emptyType  = reflect.TypeFor[struct{}]()
-	secretType = reflect.TypeFor[Secret]()
+	bigIntType   = reflect.TypeFor[*big.Int]()
+	durationType = reflect.TypeFor[time.Duration]()
+	emptyType    = reflect.TypeFor[struct{}]()
+	secretType   = reflect.TypeFor[Secret]()
 )
 
 // assign stores v in dst.
@@ -96,6 +101,10 @@ func (a *assigner) assign(dst reflect.Value, v any) error {
 	if v != nil && reflect.TypeOf(v) == t {
 		dst.Set(reflect.ValueOf(plain(v)))
 		return nil
+	}
+	if t == durationType {
+		return reasonf("%s does not fit in time.Duration, as it has no unit (decode a number)",
+			describe(v))
 	}
 	if t == bigIntType {
 		return assignBig(dst, v)

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 )
 
 type base struct {
@@ -111,6 +112,13 @@ func TestUnmarshalErrorsNameThePlace(t *testing.T) {
 		{second(into[float32](t, 0.1)), "0.1 does not fit in float32"},
 		{second(into[float64](t, complex(1, 0))), "(1+0i) does not fit in float64"},
 		{second(into[complex64](t, complex(0.1, 0))), "(0.1+0i) does not fit in complex64"},
+		{second(into[time.Duration](t, int64(30))), "30 does not fit in time.Duration, as it has no unit"},
+		{second(into[*time.Duration](t, 1.5)), "1.5 does not fit in time.Duration, as it has no unit"},
+		{second(into[[]time.Duration](t, Tuple{int64(0)})), "[0]: 0 does not fit in time.Duration, as it has no unit"},
+		{second(into[map[time.Duration]int](t, NewDict(int64(1), int64(1)))), "key [1]: 1 does not fit in time.Duration, as it has no unit"},
+		{second(into[struct{ Timeout time.Duration }](t, NewDict("timeout", int64(30)))), "timeout: 30 does not fit in time.Duration, as it has no unit"},
+		{second(into[time.Time](t, int64(30))), "30 does not fit in time.Time"},
+		{second(into[time.Time](t, NewDict())), "dict does not fit in time.Time"},
 		{second(into[bool](t, int64(1))), "1 does not fit in bool"},
 		{second(into[string](t, nil)), "None does not fit in string"},
 		{second(into[string](t, Secret("hunter2"))), "mitogen.Secret does not fit in string"},
@@ -129,7 +137,7 @@ func TestUnmarshalErrorsNameThePlace(t *testing.T) {
 		var v *ValueError
 		if !errors.As(test.got, &v) {
 			t.Errorf("want %q, got %v", test.want, test.got)
-		} else if v.Error() != test.want {
+		} else if got, _, _ := strings.Cut(v.Error(), " (decode"); got != test.want {
 			t.Errorf("want %q, got %q", test.want, v)
 		}
 	}
@@ -279,6 +287,24 @@ func TestDecodeError(t *testing.T) {
 	for _, v := range []any{nil, Tuple{}, Tuple{"a", "b", "c", "d", "e"}, Tuple{1, "b", "c", "d", nil}} {
 		if _, err := DecodeError(mustAppend(t, v, Proto4), Limits{}); err == nil {
 			t.Errorf("%v was taken", v)
+		}
+	}
+}
+
+// What comes can be sent back, and what can't be sent doesn't come.
+func TestResultsCanBeArguments(t *testing.T) {
+	type seconds time.Duration
+	for _, v := range []any{"a\xed\xa0\x80b", "\xed\xb2\x80", int64(30), Tuple{"\xed\xbf\xbf"}, nil} {
+		check(t, v, v)
+	}
+	check(t, "\xed\xa0\x80", named("\xed\xa0\x80"))
+	check(t, int64(30), seconds(30))
+	check(t, nil, (*time.Duration)(nil))
+	check(t, NewList(), []time.Duration{})
+	for _, v := range []any{time.Second, []time.Duration{1}, map[time.Duration]int{1: 1}, new(time.Duration),
+		struct{ T time.Time }{}, time.Now()} {
+		if _, err := Append(nil, v, Proto4); err == nil {
+			t.Errorf("%T was sent", v)
 		}
 	}
 }
