@@ -83,7 +83,8 @@ type Options struct {
 	// engine and a context, or two contexts: the arguments of a call together, a script's source,
 	// a result, the items of a generator that Call collects together, a value that is sent. What
 	// is larger is refused where it is made: in Go by an error that matches ErrTooLarge, in Python
-	// by a ValueError. At least 131,072; 0: 128 MiB.
+	// by a ValueError. A file that a package reads counts as one, compressed; modules don't, unless
+	// they go alone. At least 131,072; 0: 128 MiB.
 	MaxMessage int
 
 	// MaxMemory bounds what unfinished values of all contexts together take, in bytes. The context that takes most is ended

@@ -5,6 +5,7 @@ are. Handlers run in the thread that reads, and only put aside what comes: it is
 wants it, which may import what that takes.
 """
 KEEP = 67108864     # bytes of bundles that are kept
+LARGEST = 134217728     # bytes of a bundle: what a program is made of has no part in LIMIT, which is for values
 
 PASSAGES = {}       # (id, dst): Passage, on its way
 KEPT = {}           # id: payloads of its BUNDLE frames
@@ -34,7 +35,7 @@ def passing(dst, data):
         if p:
             drop(id, dst)
         p = PASSAGES[id, dst] = Passage()
-    if not p or offset != p.got or total > LIMIT:
+    if not p or offset != p.got or total > LARGEST:
         return
     p.payloads.append(data)
     p.got += len(data) - 24
@@ -265,7 +266,7 @@ def take_in():
 def unpack_bundle(id, payloads):
     """The groups of modules in a bundle, as dicts like MODULES."""
     z = zlib.decompressobj()
-    text = z.decompress(EMPTY.join([d[24:] for d in payloads]), LIMIT)
+    text = z.decompress(EMPTY.join([d[24:] for d in payloads]), LARGEST)
     if z.unconsumed_tail:
         raise ValueError('it is too large')
     if SHA256[0] and SHA256[0](text).digest()[:16] != id:

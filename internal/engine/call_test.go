@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"strings"
 	"sync"
@@ -337,6 +338,57 @@ func TestStreamEndsWhileWaiting(t *testing.T) {
 		f.reply(f.expect(1, wire.Call), wire.Data, nil)
 		if err := <-ended; err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// A request that has its answer is not sent any further, whoever waits for its window.
+func TestAnswerBeforeTheRequestIsSent(t *testing.T) {
+	for name, kind := range map[string]wire.Kind{"refused": wire.Dead, "failed": wire.Error, "answered": wire.Data} {
+		for _, early := range []bool{false, true} { // ctx ends before the answer comes
+			e, fakes := fakeEngine(t, Options{})
+			c, f := connected(t, e, fakes)
+			ctx, cancel := context.WithCancel(within(t))
+			pending := make(chan *Pending, 1)
+			go func() { pending <- c.Go(ctx, "m:f", []any{make([]byte, 5*wire.Window)}, nil, false) }()
+			var g wire.Frame
+			for sent := 0; sent < wire.Window; sent += len(g.Payload) {
+				g = f.expect(1, wire.Call)
+			}
+			if early {
+				cancel()
+				p := <-pending
+				pending <- p
+			}
+			f.reply(g, kind, encode(t, pickle.Tuple{"builtins", "E", "", "", nil}))
+			if g = f.expect(1, wire.Call); g.Kind != wire.Part || len(g.Payload) != 0 {
+				t.Errorf("%s: engine sent %v, want that the value is given up", name, g)
+			}
+			_, _, err := (<-pending).Result(within(t))
+			if (err == nil) != (kind == wire.Data) {
+				t.Errorf("%s: got %v", name, err)
+			}
+			f.quiet(1)
+			cancel()
+			works(t, c, f)
+			e.Close()
+		}
+	}
+}
+
+// A module that goes alone is refused in its place where it is too large.
+func TestLoadAboveMaxMessage(t *testing.T) {
+	e, fakes := fakeEngine(t, Options{MaxMessage: leastMessage})
+	c, f := connected(t, e, fakes)
+	for size, form := range map[int]string{100: "d", leastMessage - 100: "d", leastMessage: "-", 50 * leastMessage: "-"} {
+		name := fmt.Sprint("data", size)
+		if err := c.Load(within(t), name, make([]byte, size)); err != nil {
+			t.Error(err)
+		}
+		c.root.stream.Kick()
+		g := f.expect(1, wire.LoadModule)
+		if want := name + "\x00\x00" + form; !strings.HasPrefix(string(g.Payload), want) {
+			t.Errorf("%d bytes: got %.80q, want %q", size, g.Payload, want)
 		}
 	}
 }

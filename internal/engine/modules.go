@@ -222,9 +222,16 @@ func (c *Context) load(ctx context.Context, m *modules.Module) error {
 	return err
 }
 
+// loadFrame returns the LOAD_MODULE for m: where that is larger than c takes, one that says so.
 func loadFrame(c *Context, m *modules.Module) wire.Frame {
 	w := wire.Module{Name: m.Name, Path: m.Path, Form: wire.ModuleForm(m.Letter), Rest: m.Rest()}
-	return wire.Frame{Dst: c.id, Handle: wire.LoadModule, Payload: w.Append(nil), Public: m.Letter != modules.Data}
+	payload := w.Append(nil)
+	if most := c.e.opt.MaxMessage; len(payload) > most {
+		w.Form = modules.Missing
+		w.Rest = fmt.Appendf(nil, "larger than %d bytes, the engine's message limit", most)
+		payload = w.Append(nil)
+	}
+	return wire.Frame{Dst: c.id, Handle: wire.LoadModule, Payload: payload, Public: m.Letter != modules.Data}
 }
 
 // request is a frame from below that the Forwarder answers.

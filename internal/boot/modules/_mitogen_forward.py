@@ -1,4 +1,5 @@
 KEEP=67108864
+LARGEST=134217728
 PASSAGES={}
 KEPT={}
 USED=[]
@@ -22,7 +23,7 @@ def passing(dst,data):
   if p:
    drop(id,dst)
   p=PASSAGES[id,dst]=Passage()
- if not p or offset!=p.got or total>LIMIT:
+ if not p or offset!=p.got or total>LARGEST:
   return
  p.payloads.append(data)
  p.got+=len(data)-24
@@ -201,7 +202,7 @@ def take_in():
   INSTALLING.release()
 def unpack_bundle(id,payloads):
  z=zlib.decompressobj()
- text=z.decompress(EMPTY.join([d[24:]for d in payloads]),LIMIT)
+ text=z.decompress(EMPTY.join([d[24:]for d in payloads]),LARGEST)
  if z.unconsumed_tail:
   raise ValueError('it is too large')
  if SHA256[0]and SHA256[0](text).digest()[:16]!=id:
