@@ -34,8 +34,16 @@ type ConnectOptions struct {
 	// holds for the hops from there on, so that different hops can have different ones.
 	Via *Context
 
-	Stdout io.Writer // gets what is written to fd 1 there, by child processes too; nil: thrown away
-	Stderr io.Writer // the same for fd 2
+	// Stdout gets what is written to fd 1 there, by child processes too, and Stderr to fd 2. Nil: it is thrown away.
+	//
+	// Each context calls its Writers from one goroutine of its own, which also delivers the context's results and log
+	// records; while a Write blocks, they wait. One Writer may be given to several contexts and programs of an engine: one
+	// goroutine at a time calls it, if it can be compared with ==. Other uses are the caller's to guard.
+	//
+	// An error, or a short write, cancels all calls of the context that have no result yet, whichever of them has written,
+	// and is theirs, in a *StreamError. Nothing more is written then, and output during further calls ends these in the same
+	// way.
+	Stdout, Stderr io.Writer
 
 	LogLevel slog.Level // the lowest level of Python's log records that is sent; zero: INFO
 }

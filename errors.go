@@ -42,6 +42,9 @@ var (
 	ErrKilled    = engine.ErrKilled    // and the call did not, so that its context was killed
 	ErrClosed    = engine.ErrClosed    // by Close
 	ErrAudit     = engine.ErrAudit     // Options.Audit returned an error
+
+	// ErrStdinInUse says that a program has ended while a Read of its Stdin has not: see Command.WaitDelay.
+	ErrStdinInUse = engine.ErrStdinInUse
 )
 
 // Why a value can't be sent or decoded, for errors.Is. The error is a *ValueError too, which says
@@ -54,6 +57,11 @@ var (
 // ValueError is a value that can't be sent, or doesn't fit where it is to be decoded: Path says
 // where in it ("args[1].port", "kwargs.hosts[3]"), Reason why.
 type ValueError = pickle.ValueError
+
+// StreamError is an error Err, for errors.Is, of a Reader or Writer that the caller gave: name of the Context, or the target
+// of Engine.Exec, and Op ("read standard input", "write standard output", "write standard error"). It ended what used the
+// Reader or Writer. A Writer that wrote less than it was given has io.ErrShortWrite.
+type StreamError = engine.StreamError
 
 // CallError is a Python exception that ended a call: name of the Context, Module and Type of its class, Text (str() of it),
 // Traceback as Python prints it, with source lines, and Args where they are plain values. Error and Traceback are safe for a

@@ -65,6 +65,7 @@ func describe(err error, up bool) *problem {
 	var call *mitogen.CallError
 	var conn *mitogen.ConnectError
 	var lost *mitogen.LostError
+	var stream *mitogen.StreamError
 	switch {
 	case errors.Is(err, mitogen.ErrAudit):
 		return &problem{Kind: "audit", Message: printable.Line(err.Error()), status: exitFailed}
@@ -74,12 +75,22 @@ func describe(err error, up bool) *problem {
 		return describeConnect(conn)
 	case errors.As(err, &lost):
 		return &problem{Kind: "lost", Message: lost.Error(), Hop: lost.Hop, Text: lost.Text, Code: lost.Code, status: exitConnection}
+	case errors.As(err, &stream):
+		return describeStream(stream, err)
 	case errors.As(err, &call):
 		return describeCall(call)
 	case errors.Is(err, mitogen.ErrCancelled), errors.Is(err, context.Canceled), errors.Is(err, mitogen.ErrClosed):
 		return &problem{Kind: "cancelled", Message: printable.Line(err.Error()), status: exitFailed}
 	}
 	return &problem{Kind: "error", Message: printable.Line(err.Error()), status: exitFailed}
+}
+
+func describeStream(e *mitogen.StreamError, err error) *problem {
+	p := &problem{Kind: "stream", Message: printable.Line(fmt.Sprintf("%s: %v", e.Op, e.Err)), status: exitFailed}
+	if errors.Is(err, mitogen.ErrKilled) {
+		p.Message += "; the process there did not end and was killed"
+	}
+	return p
 }
 
 func describeTimeout(late *timeoutError, err error, up bool) *problem {

@@ -16,7 +16,9 @@ Where the target is one hop no Python is needed there: what runs is the command 
 count for --stats.
 
 One target: bytes pass as they are. Several: each line has its target before it, each target gets the same standard input,
-unless that is a terminal, and the status is 0 if all ended with 0.`
+unless that is a terminal, and the status is 0 if all ended with 0.
+
+If standard input can't be read to its end, or output can't be written, the command is ended and the status is 1.`
 
 const execExamples = `  mitogen exec -t web1 -- df -h
   mitogen exec -t web1+sudo -t web2+sudo -- systemctl restart nginx

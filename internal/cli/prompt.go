@@ -123,9 +123,10 @@ func (k keys) Read(b []byte) (int, error) { return k.File.Read(b[:min(1, len(b))
 type terminalInput struct {
 	tty *os.File
 
-	mu     sync.Mutex // protects following
-	asked  *sync.Cond
-	asking bool
+	mu      sync.Mutex // protects following
+	asked   *sync.Cond
+	asking  bool
+	stopped bool // no Read is wanted
 }
 
 func newTerminalInput() (*terminalInput, error) {
@@ -141,10 +142,14 @@ func newTerminalInput() (*terminalInput, error) {
 func (t *terminalInput) Read(b []byte) (int, error) {
 	for {
 		t.mu.Lock()
-		for t.asking {
+		for t.asking && !t.stopped {
 			t.asked.Wait()
 		}
+		stopped := t.stopped
 		t.mu.Unlock()
+		if stopped {
+			return 0, os.ErrDeadlineExceeded
+		}
 		n, err := t.tty.Read(b)
 		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
 			return n, err
@@ -153,17 +158,27 @@ func (t *terminalInput) Read(b []byte) (int, error) {
 }
 
 // pause takes the terminal from a Read that waits. Like resume it does nothing where there is no terminal input.
-func (t *terminalInput) pause() { t.set(true, time.Unix(1, 0)) }
+func (t *terminalInput) pause() { t.set(func() { t.asking = true }) }
 
-func (t *terminalInput) resume() { t.set(false, time.Time{}) }
+func (t *terminalInput) resume() { t.set(func() { t.asking = false }) }
 
-func (t *terminalInput) set(asking bool, deadline time.Time) {
+// SetReadDeadline ends a Read if at is past. The zero time allows further ones.
+func (t *terminalInput) SetReadDeadline(at time.Time) error {
+	t.set(func() { t.stopped = !at.IsZero() })
+	return nil
+}
+
+func (t *terminalInput) set(change func()) {
 	if t == nil {
 		return
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.asking = asking
+	change()
+	deadline := time.Time{}
+	if t.asking || t.stopped {
+		deadline = time.Unix(1, 0)
+	}
 	t.tty.SetReadDeadline(deadline)
 	t.asked.Broadcast()
 }

@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/mitogen-go/mitogen"
 )
@@ -21,7 +23,9 @@ SCRIPT - is standard input; the script then has none itself. What follows SCRIPT
 -m and -c put -- before arguments that begin with a dash.
 
 One target: bytes pass as they are, and mitogen ends with the script's status. Several: each line has its target before it,
-each target gets the same standard input, unless that is a terminal, and the status is 0 if all ended with 0.`
+each target gets the same standard input, unless that is a terminal, and the status is 0 if all ended with 0.
+
+If standard input can't be read to its end, or output can't be written, the script is ended and the status is 1.`
 
 const runExamples = `  mitogen run -t web1 check.py --verbose
   mitogen run -t web1,web2,web3 check.py
@@ -103,7 +107,7 @@ func (s *state) script(what program, args []string) (script mitogen.Script, dir 
 func (s *state) inputs(none bool) (input func() io.Reader, close func(), err error) {
 	nothing := func() {}
 	switch {
-	case none || s.opt.several() && isTerminal(s.stdin):
+	case none || unreadable(s.stdin) || s.opt.several() && isTerminal(s.stdin):
 		return func() io.Reader { return nil }, nothing, nil
 	case isTerminal(s.stdin):
 		// Where it is not the terminal that questions come on it is read as it is.
@@ -119,6 +123,24 @@ func (s *state) inputs(none bool) (input func() io.Reader, close func(), err err
 		return nil, nil, err
 	}
 	return all.reader, all.close, nil
+}
+
+// unreadable says that in was not opened for reading, as nohup does it, so that a program has no standard input.
+func unreadable(in io.Reader) bool {
+	f, ok := in.(*os.File)
+	if !ok {
+		return false
+	}
+	flags := unix.O_RDONLY
+	c, err := f.SyscallConn()
+	if err == nil {
+		err = c.Control(func(fd uintptr) {
+			if got, err := unix.FcntlInt(fd, unix.F_GETFL, 0); err == nil {
+				flags = got
+			}
+		})
+	}
+	return err == nil && flags&unix.O_ACCMODE == unix.O_WRONLY
 }
 
 // printRun prints what run and exec have not printed yet.

@@ -6,10 +6,12 @@ import (
 	"io"
 	"os"
 	"sync"
+	"time"
 )
 
 // spool gives the same input to several readers, each at its own pace, while it comes. What was read is kept in a file
-// without a name. Nothing is read before a reader wants it.
+// without a name. Nothing is read before a reader wants it. If the file can't take it, that is the error of all readers that
+// have come there.
 type spool struct {
 	source io.Reader
 	file   *os.File
@@ -24,7 +26,7 @@ type spool struct {
 func newSpool(source io.Reader) (*spool, error) {
 	f, err := os.CreateTemp("", "mitogen-stdin-")
 	if err != nil {
-		return nil, fmt.Errorf("keep standard input: %w", err)
+		return nil, fmt.Errorf("keep standard input for several targets: %w (TMPDIR says where)", err)
 	}
 	os.Remove(f.Name())
 	s := &spool{source: source, file: f}
@@ -40,7 +42,7 @@ func (s *spool) fill() {
 	for at := int64(0); ; {
 		n, err := s.source.Read(buf)
 		if _, werr := s.file.WriteAt(buf[:n], at); werr != nil {
-			n, err = 0, fmt.Errorf("keep standard input: %w", werr)
+			n, err = 0, fmt.Errorf("keep it for several targets: %w (TMPDIR says where)", werr)
 		}
 		at += int64(n)
 		s.mu.Lock()
@@ -71,8 +73,18 @@ func (s *spool) close() {
 }
 
 type spoolReader struct {
-	s  *spool
-	at int64
+	s       *spool
+	at      int64
+	stopped bool // protected by s.mu
+}
+
+// SetReadDeadline ends a Read if t is past. The zero time allows further ones.
+func (r *spoolReader) SetReadDeadline(t time.Time) error {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	r.stopped = !t.IsZero()
+	r.s.more.Broadcast()
+	return nil
 }
 
 func (r *spoolReader) Read(b []byte) (int, error) {
@@ -82,15 +94,24 @@ func (r *spoolReader) Read(b []byte) (int, error) {
 		s.reading = true
 		go s.fill()
 	}
-	for r.at >= s.size && s.err == nil {
+	for r.at >= s.size && s.err == nil && !r.stopped {
 		s.more.Wait()
 	}
-	size, err := s.size, s.err
+	size, err, stopped := s.size, s.err, r.stopped
 	s.mu.Unlock()
+	if stopped {
+		return 0, os.ErrDeadlineExceeded
+	}
 	if r.at >= size {
 		return 0, err
 	}
 	n, err := s.file.ReadAt(b[:min(int64(len(b)), size-r.at)], r.at)
 	r.at += int64(n)
+	if errors.Is(err, io.EOF) { // there was more
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		err = fmt.Errorf("read what was kept: %w", err)
+	}
 	return n, err
 }

@@ -20,6 +20,7 @@ import (
 type Pending struct {
 	c       *Context
 	target  string                      // for messages
+	call    bool                        // it is a CALL
 	program string                      // that it runs
 	done    chan struct{}               // closed with the result
 	stream  bool                        // items are taken by Next; else they are collected
@@ -78,7 +79,7 @@ func Failed(err error) *Pending {
 
 // newCall returns a call for a program; "": the called module is one.
 func newCall(c *Context, program, target string, stream bool) *Pending {
-	p := &Pending{c: c, target: target, program: program, stream: stream, out: outgoing{c: c},
+	p := &Pending{c: c, target: target, call: true, program: program, stream: stream, out: outgoing{c: c},
 		done: make(chan struct{})}
 	if stream {
 		p.more = make(chan struct{}, 1)
@@ -388,10 +389,9 @@ func (p *Pending) take(ev event) (consumed int) {
 	if !p.stream {
 		p.size += len(ev.data) + 64
 		if p.size > p.c.e.opt.MaxMessage {
+			p.items = nil
 			why := fmt.Sprintf("call %s: items of more than %d bytes", p.target, p.c.e.opt.MaxMessage)
-			p.items, p.err = nil, &pickle.ValueError{Reason: why, Err: pickle.ErrTooLarge}
-			p.given = true
-			go p.giveUp(p.err) // it may never end by itself
+			p.abortLocked(&pickle.ValueError{Reason: why, Err: pickle.ErrTooLarge})
 			return ev.cost
 		}
 		p.items = append(p.items, item{ev.data, 0})
@@ -400,6 +400,20 @@ func (p *Pending) take(ev event) (consumed int) {
 	p.items = append(p.items, item{ev.data, ev.cost})
 	p.signal()
 	return 0
+}
+
+// abort cancels p, whose error will be err.
+func (p *Pending) abort(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.ended && p.err == nil {
+		p.abortLocked(err)
+	}
+}
+
+func (p *Pending) abortLocked(err error) {
+	p.err, p.given = err, true
+	go p.giveUp(err) // it may never end by itself
 }
 
 // finish sets the result; the first counts.

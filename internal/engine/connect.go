@@ -113,7 +113,7 @@ func (r *Prepared) Start() (*Context, error) {
 		c = next
 	}
 	c.owned = true
-	c.stdout, c.stderr = o.Stdout, o.Stderr
+	c.outputLocked(o)
 	return c, nil
 }
 
@@ -134,7 +134,7 @@ func (e *Engine) StartPlan(via *Context, plan connect.Plan, o ConnectOptions) (*
 	l.key = fmt.Sprintf("plan %d", e.router.NextID())
 	c := e.addLocked(via, l, o)
 	c.owned = true
-	c.stdout, c.stderr = o.Stdout, o.Stderr
+	c.outputLocked(o)
 	e.unlock()
 	c.Begun(e.base)
 	return c, nil

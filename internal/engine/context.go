@@ -84,6 +84,8 @@ type Context struct {
 	beat    beat
 	stdout  io.Writer // owned by drain while it runs
 	stderr  io.Writer
+	// unwritable is the error of one of the two that was logged.
+	unwritable error
 }
 
 // gate holds back what must not be sent yet.

@@ -109,6 +109,7 @@ type Engine struct {
 	stop     context.CancelFunc
 	jobs     sync.WaitGroup // goroutines that Close waits for
 	drains   sync.WaitGroup // those that hand output over, which others may block
+	writers  writers        // of all contexts
 
 	mu       sync.Mutex // protects following
 	router   *route.Router

@@ -2,8 +2,8 @@ package engine
 
 import (
 	"bytes"
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -23,6 +23,7 @@ type Command struct {
 	Dir            string
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
+	WaitDelay      time.Duration
 }
 
 // Exec runs cmd at a target of one hop, without Python: direct is false where the target has more.
@@ -49,7 +50,7 @@ func (e *Engine) Exec(ctx context.Context, target string, o ConnectOptions, cmd 
 		return 0, true, err
 	}
 	e.conceal(plan, o.SSH)
-	status, err = e.exec(ctx, plan, cmd, o.SSH)
+	status, err = e.exec(ctx, target, plan, cmd, o.SSH)
 	err = e.hide(err)
 	told(status, err)
 	return status, true, err
@@ -73,7 +74,9 @@ func (c Command) argv() []string {
 	return append(append([]string{"sh", "-c", script, "sh"}, args...), c.Args...)
 }
 
-func (e *Engine) exec(ctx context.Context, plan connect.Plan, cmd Command, ssh connect.SSHOptions) (int, error) {
+func (e *Engine) exec(ctx context.Context, target string, plan connect.Plan, cmd Command, ssh connect.SSHOptions) (int, error) {
+	ctx, failed := context.WithCancelCause(ctx)
+	defer failed(nil)
 	ans, err := e.answer(ctx, &plan, ssh)
 	if err != nil {
 		return 0, err
@@ -97,34 +100,49 @@ func (e *Engine) exec(ctx context.Context, plan connect.Plan, cmd Command, ssh c
 	}
 	p.Connected()
 	ans.forget()
-	said.open(cmd.Stderr)
-	go feedPipe(p.Stdin, cmd.Stdin)
-	out := &failingWriter{w: cmd.Stdout}
-	out.Write(rest)
+	said.open(e.sink(target, writeStderr, cmd.Stderr, failed))
+	in := feedPipe(ctx, p.Stdin, cmd.Stdin, func(err error) { failed(&StreamError{target, readStdin, err}) })
+	out := e.sink(target, writeStdout, cmd.Stdout, failed)
 	copied := make(chan struct{})
 	go func() {
 		defer close(copied)
-		io.Copy(out, p.Stdout)
+		io.Copy(out, io.MultiReader(bytes.NewReader(rest), p.Stdout))
 	}()
 	status := p.Wait()
 	select {
 	case <-copied:
 	case <-time.After(outputPatience): // something in the background has the pipe
 	}
+	p.Stdin.Close() // a Write may wait for it
+	inUse := in.stop(cmp.Or(cmd.WaitDelay, e.opt.Grace))
+	if failure := streamFailure(ctx, nil); failure != nil {
+		return 0, joined(failure, inUse)
+	}
 	if ctx.Err() != nil {
-		return 0, context.Cause(ctx)
+		return 0, joined(context.Cause(ctx), inUse)
 	}
 	if status < 0 {
 		status = 128 - status
 	}
-	return status, errors.Join(out.err)
+	if inUse != nil {
+		return status, fmt.Errorf("exec at %s: %w", target, inUse)
+	}
+	return status, nil
 }
 
-func feedPipe(w io.WriteCloser, r io.Reader) {
-	defer w.Close()
-	if r != nil {
-		io.Copy(w, r)
+// feedPipe passes r on to w, which it closes at r's end. After an error of r, for failed, the process is to be killed
+// while w is open.
+func feedPipe(ctx context.Context, w io.WriteCloser, r io.Reader, failed func(error)) *feeder {
+	if r == nil {
+		w.Close()
 	}
+	return feed(ctx, r, func(_ context.Context, b []byte) error {
+		if b == nil {
+			return w.Close()
+		}
+		_, err := w.Write(b)
+		return err
+	}, failed)
 }
 
 // untilEC0 reads up to EC0 and returns what came behind its line. What came before is noise.

@@ -139,7 +139,7 @@ func TestManySmallFrames(t *testing.T) {
 			e, fakes := fakeEngine(t, Options{Logger: slog.New(deaf)})
 			defer close(deaf)
 			c, f := connected(t, e, fakes)
-			c.redirect(deaf, io.Discard)
+			c.redirect(deaf, io.Discard, nil)
 			test.frame.Src = c.id
 			f.flood(200_000, func(int) wire.Frame { return test.frame })
 			if test.ends {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math"
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -90,7 +91,7 @@ func (c *Context) drain() {
 		e.unlock()
 		begun := time.Now()
 		for i := range queue {
-			c.hand(&queue[i])
+			c.hand(&queue[i], queue[i+1:])
 			if i%yieldAfter == yieldAfter-1 {
 				runtime.Gosched()
 			}
@@ -102,7 +103,8 @@ func (c *Context) drain() {
 	}
 }
 
-func (c *Context) hand(ev *event) {
+// hand hands ev over. later has events behind it.
+func (c *Context) hand(ev *event, later []event) {
 	e := c.e
 	switch {
 	case ev.pending != nil:
@@ -125,9 +127,40 @@ func (c *Context) hand(ev *event) {
 		}
 		e.mu.Unlock()
 		if w != nil {
-			w.Write(ev.data) // who wants to know of errors wraps it
+			_, err := w.Write(ev.data)
+			if own, ok := w.(*sink); ok && err != nil && own.failed == nil { // a run's sink tells the run
+				c.unwritten(err, later)
+			}
 		}
 		e.consumed(c, ev.handle, ev.cost)
+	}
+}
+
+// outputLocked takes c's own writers from o.
+func (c *Context) outputLocked(o ConnectOptions) {
+	c.stdout = c.e.sink(c.name, writeStdout, o.Stdout, nil)
+	c.stderr = c.e.sink(c.name, writeStderr, o.Stderr, nil)
+}
+
+// unwritten ends all calls without an answer as seen before later, the events behind output that could not be written:
+// several calls' output may come before the first one's answer. If there are none, the error is logged, once.
+func (c *Context) unwritten(err error, later []event) {
+	e := c.e
+	e.mu.Lock()
+	var calls []*Pending
+	for _, queue := range [][]event{later, c.outbox.queue} {
+		for i := range queue {
+			calls = append(calls, queue[i].pending)
+		}
+	}
+	calls = slices.DeleteFunc(append(calls, c.open...), func(p *Pending) bool { return p == nil || !p.call })
+	if len(calls) == 0 && c.unwritable != err {
+		c.unwritable = err
+		c.reportLocked(err.Error())
+	}
+	e.unlock()
+	for _, p := range calls {
+		p.abort(err)
 	}
 }
 
@@ -181,20 +214,6 @@ func slogLevel(level int64) slog.Level {
 
 // pythonLevel is the reverse of slogLevel.
 func pythonLevel(l slog.Level) int { return max(1, 20+int(math.Round(float64(l)*2.5))) }
-
-// failingWriter remembers the first error of a writer, and writes nothing after it.
-type failingWriter struct {
-	w   io.Writer
-	err error
-}
-
-func (f *failingWriter) Write(b []byte) (int, error) {
-	if f.err != nil || f.w == nil {
-		return len(b), nil
-	}
-	_, f.err = f.w.Write(b)
-	return len(b), nil
-}
 
 // gateWriter throws away what comes before it is opened.
 type gateWriter struct{ w atomic.Pointer[io.Writer] }

@@ -1,11 +1,12 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/mitogen-go/mitogen/internal/forward"
 	"github.com/mitogen-go/mitogen/internal/pickle"
@@ -24,6 +25,7 @@ type Program struct {
 	Args           []any
 	Stdin          io.Reader // nil: /dev/null
 	Stdout, Stderr io.Writer // nil: the context's
+	WaitDelay      time.Duration
 }
 
 // Run runs p, which has the context's output meanwhile, and returns its exit status.
@@ -70,24 +72,29 @@ func (c *Context) run(ctx context.Context, p Program) (int, error) {
 			return 0, err
 		}
 	}
-	restore, outErr := c.redirect(p.Stdout, p.Stderr)
+	ctx, failed := context.WithCancelCause(ctx)
+	defer failed(nil)
+	restore := c.redirect(p.Stdout, p.Stderr, failed)
 	defer restore()
 	args := append(append([]any(nil), p.Args...), p.Stdin != nil)
 	call := c.goAs(ctx, needs.Name, runModule+p.Function, args, nil, false)
-	if p.Stdin != nil {
-		fed, stop := context.WithCancel(ctx)
-		defer stop()
-		go c.feed(fed, call, p.Stdin)
-	}
+	in := c.feed(ctx, call, p.Stdin, failed)
 	b, _, err := call.Result(ctx)
+	inUse := in.stop(cmp.Or(p.WaitDelay, c.e.opt.Grace))
+	if failure := streamFailure(ctx, err); failure != nil {
+		err = failure
+	}
 	if err != nil {
-		return 0, err
+		return 0, joined(err, inUse)
 	}
 	status := 0
 	if err := pickle.Unmarshal(b, limits, &status); err != nil {
 		return 0, fmt.Errorf("run in %s: exit status: %w", c.name, err)
 	}
-	return status, outErr()
+	if inUse != nil {
+		return status, fmt.Errorf("run in %s: %w", c.name, inUse)
+	}
+	return status, nil
 }
 
 // needs is what p imports, nothing if it is a command.
@@ -103,59 +110,51 @@ func (p *Program) needs() program {
 	return program{}
 }
 
-// redirect makes output go elsewhere until restore is called. writeErr says whether it could be written.
-func (c *Context) redirect(stdout, stderr io.Writer) (restore func(), writeErr func() error) {
+// redirect makes output go elsewhere until restore is called. failed takes the first error of a writer.
+func (c *Context) redirect(stdout, stderr io.Writer, failed func(error)) (restore func()) {
 	c.e.mu.Lock()
 	defer c.e.mu.Unlock()
 	oldOut, oldErr := c.stdout, c.stderr
-	out, errs := &failingWriter{w: stdout}, &failingWriter{w: stderr}
 	if stdout == nil {
-		out.w = oldOut
+		stdout = oldOut
 	}
 	if stderr == nil {
-		errs.w = oldErr
+		stderr = oldErr
 	}
-	c.stdout, c.stderr = out, errs
-	restore = func() {
+	c.stdout = c.e.sink(c.name, writeStdout, stdout, failed)
+	c.stderr = c.e.sink(c.name, writeStderr, stderr, failed)
+	return func() {
 		c.e.mu.Lock()
 		c.stdout, c.stderr = oldOut, oldErr
 		c.e.mu.Unlock()
 	}
-	return restore, func() error { return errors.Join(out.err, errs.err) }
 }
 
-// feed sends r as the standard input of a run, until its end, an error, or that of the run. It may outlive the run in
-// r.Read.
-func (c *Context) feed(ctx context.Context, call *Pending, r io.Reader) {
+// feed passes r on as the standard input of a run. failed takes an error of r, after which the run gets no end of input.
+func (c *Context) feed(ctx context.Context, call *Pending, r io.Reader, failed func(error)) *feeder {
 	c.e.mu.Lock()
 	f := wire.Frame{Dst: c.id, Handle: wire.Stdin, Reply: call.handle}
-	ok := call.open
+	if !call.open {
+		r = nil
+	}
 	c.e.router.Restart(c.id, wire.Stdin)
 	c.e.mu.Unlock()
-	if !ok {
-		return
-	}
-	buf := make([]byte, 32<<10)
-	for {
-		n, err := r.Read(buf)
+	send := func(ctx context.Context, b []byte) error {
 		select {
 		case <-call.done:
-			return
+			return errUnread
 		default:
 		}
-		if n > 0 {
-			if c.window(ctx, call, wire.Stdin, n) != nil {
-				return
+		if len(b) > 0 {
+			if err := c.window(ctx, call, wire.Stdin, len(b)); err != nil {
+				return err
 			}
-			f.Payload = buf[:n]
-			c.put(&f)
 		}
-		if err != nil {
-			f.Payload = nil
-			c.put(&f)
-			return
-		}
+		f.Payload = b
+		c.put(&f)
+		return nil
 	}
+	return feed(ctx, r, send, func(err error) { failed(&StreamError{c.name, readStdin, err}) })
 }
 
 // put sends one frame now.

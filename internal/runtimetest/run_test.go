@@ -207,6 +207,7 @@ func TestStdin(t *testing.T) {
 			q.value()
 			equal(t, "stdout", l.stdout(), "3\nsecond\n")
 		}},
+		{"cancelled", cancelledInput},
 		{"null afterwards", func(t *testing.T, l *link) {
 			p, feed := l.input("pass")
 			feed("unread")
@@ -214,6 +215,36 @@ func TestStdin(t *testing.T) {
 			equal(t, "rest", l.call("rt:evaluate", "os.read(0, 10) + sys.stdin.read().encode()").value(), l.noBytes())
 		}},
 	})
+}
+
+// cancelledInput ends runs whose children read: these see no end of the input, which is kept open until they are gone.
+func cancelledInput(t *testing.T, l *link) {
+	files := func() any { return l.call("rt:evaluate", "len(os.listdir('/proc/self/fd'))").value() }
+	for _, source := range []string{
+		"subprocess.Popen(reader).wait()",
+		"try: subprocess.Popen(reader).wait()\nexcept KeyboardInterrupt: pass",
+		"subprocess.Popen(reader)\nimport time\ntime.sleep(60)",
+	} {
+		before := files()
+		p, feed := l.input("import subprocess\nreader = ['sh', '-c', 'exec 3<&0; cat <&3 & echo =$$ $!=; wait; echo end']\n" + source)
+		feed("half")
+		l.await("a reader", func() bool { return l.printedLocked("half") && l.printedLocked("=\n") })
+		l.cancel(p)
+		p.wait()
+		time.Sleep(50 * time.Millisecond) // in which the reader would have ended
+		printed := l.stdout()
+		if strings.Contains(printed, "end") {
+			t.Errorf("%s: the reader saw an end", source)
+		}
+		for _, pid := range strings.Fields(strings.Split(printed, "=")[1]) {
+			l.call("rt:evaluate", "os.kill("+pid+", 9)").value()
+		}
+		for end := time.Now().Add(10 * time.Second); files() != before; time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("%s: %v files are open, want %v", source, files(), before)
+			}
+		}
+	}
 }
 
 func (l *link) forget(k flow) {

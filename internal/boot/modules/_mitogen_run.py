@@ -50,7 +50,21 @@ class Input(core.Stream):
   os.close(fd)
  def end(self):
   del core.FEED[:]
-  self.lost()
+  if not self.done and core.S.late==core.S.current:
+   self.keep()
+  else:
+   self.lost()
+ def keep(self):
+  self.done=1
+  core.STREAMS.remove(self)
+  if self.waits:
+   core.POLL.unregister(self.w)
+  core.FDS[self.w]=self.unread
+  core.POLL.register(self.w,0)
+ def unread(self,ev):
+  core.POLL.unregister(self.w)
+  del core.FDS[self.w]
+  os.close(self.w)
 def status(fn,*args):
  try:
   fn(*args)

@@ -1,0 +1,105 @@
+package engine
+
+import (
+	"fmt"
+	"io"
+	"reflect"
+	"sync"
+)
+
+// sink is a Writer of the caller's for one stream of a context or program. After its first error
+// nothing is written.
+type sink struct {
+	name, op string
+	w        io.Writer
+	writers  *writers
+	failed   func(error) // takes the first error; may be nil
+
+	mu  sync.Mutex // protects following
+	err error      // a *StreamError
+}
+
+// sink returns a Writer for what a context or target writes, never nil. A nil w takes everything.
+func (e *Engine) sink(name, op string, w io.Writer, failed func(error)) io.Writer {
+	if w == nil {
+		return io.Discard
+	}
+	return &sink{name: name, op: op, w: w, writers: &e.writers, failed: failed}
+}
+
+// Write returns a *StreamError, the same for ever.
+func (s *sink) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	err := s.err
+	s.mu.Unlock()
+	if err != nil {
+		return 0, err
+	}
+	n, err := s.writers.write(s.w, b)
+	if err == nil && n < len(b) {
+		err = io.ErrShortWrite
+	}
+	if err == nil && n > len(b) {
+		err = fmt.Errorf("invalid count of %d bytes for %d", n, len(b))
+	}
+	if err == nil {
+		return n, nil
+	}
+	if _, ok := err.(*StreamError); !ok { // of the context's own sink
+		err = &StreamError{s.name, s.op, err}
+	}
+	s.mu.Lock()
+	s.err = err
+	s.mu.Unlock()
+	if s.failed != nil {
+		s.failed(err)
+	}
+	return 0, err
+}
+
+// writers has the Writers that are being written to. Each is called by one goroutine at a time,
+// also if it was given to several contexts, as long as it can be compared.
+type writers struct {
+	mu   sync.Mutex // protects following
+	busy map[io.Writer]*turn
+}
+
+// turn is held by the goroutine that calls a Writer.
+type turn struct {
+	sync.Mutex
+	users int // that hold it or wait for it; protected by writers.mu
+}
+
+func (ws *writers) write(w io.Writer, b []byte) (int, error) {
+	if !reflect.ValueOf(w).Comparable() {
+		return w.Write(b)
+	}
+	t := ws.enter(w)
+	defer ws.leave(w, t)
+	t.Lock()
+	defer t.Unlock()
+	return w.Write(b)
+}
+
+func (ws *writers) enter(w io.Writer) *turn {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	t := ws.busy[w]
+	if t == nil {
+		t = &turn{}
+		if ws.busy == nil {
+			ws.busy = map[io.Writer]*turn{}
+		}
+		ws.busy[w] = t
+	}
+	t.users++
+	return t
+}
+
+func (ws *writers) leave(w io.Writer, t *turn) {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	if t.users--; t.users == 0 {
+		delete(ws.busy, w)
+	}
+}
