@@ -88,8 +88,8 @@ func words(s []string) []string { return append([]string{}, s...) }
 
 // Exec runs a program at target and returns its exit status: Connect, Context.Exec and Close, so that the program ends with
 // the engine, however that ends. Where a target of one hop has no Python, the program is started directly instead, as
-// "ssh host command" does; what it does when the engine dies is its own affair then. An error of Stdin then ends ssh, behind which
-// the program sees the end of its input.
+// "ssh host command" does; what it does when the engine dies is its own affair then. An error of Stdin then ends ssh or sudo,
+// behind which the program may see the end of its input.
 func (e *Engine) Exec(ctx context.Context, target string, o ConnectOptions, cmd Command) (int, error) {
 	if len(cmd.Args) == 0 {
 		return 0, errors.New("exec: no command")

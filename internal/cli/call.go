@@ -112,7 +112,9 @@ func callError(function string, err error) error {
 	var call *mitogen.CallError
 	var conn *mitogen.ConnectError
 	var lost *mitogen.LostError
-	if errors.As(err, &call) || errors.As(err, &conn) || errors.As(err, &lost) || errors.Is(err, mitogen.ErrCancelled) {
+	var stream *mitogen.StreamError
+	if errors.As(err, &call) || errors.As(err, &conn) || errors.As(err, &lost) || errors.As(err, &stream) ||
+		errors.Is(err, mitogen.ErrCancelled) {
 		return err
 	}
 	return fmt.Errorf("result of %s: %w", function, err)
@@ -124,7 +126,7 @@ func (h *host) line(v any) error {
 		return err
 	}
 	if _, err := h.stdout.Write(append(b, '\n')); err != nil {
-		return fmt.Errorf("write result: %w", err)
+		return &mitogen.StreamError{Context: h.target, Op: "write standard output", Err: err}
 	}
 	return nil
 }

@@ -4,7 +4,7 @@
 // exits; Main turns errors into words and an exit status:
 //
 //	0    all well
-//	1    the code failed somewhere
+//	1    the code failed somewhere, or output could not be written
 //	2    usage: nothing was connected to
 //	255  a connection failed, or was lost, somewhere
 //	130  interrupted
@@ -93,7 +93,7 @@ func Main(ctx context.Context, args []string, streams Streams) int {
 	if err != nil && errors.Is(context.Cause(ctx), errInterrupted) {
 		err = errInterrupted
 	}
-	return s.report(s.endAudit(err))
+	return s.report(s.endAudit(s.closeOutput(err)))
 }
 
 const rootUsage = `mitogen runs Python on other machines that hold nothing but an SSH daemon, or sudo, and some Python.
@@ -115,8 +115,8 @@ written \+.
 
 ` + configUsage + `
 
-Exit status: 0 all well; 1 the code failed somewhere; 2 usage; 255 a connection failed or was lost; 130 interrupted. With
-one target, run and exec end with the status of what they ran.`
+Exit status: 0 all well; 1 the code failed somewhere, or output could not be written; 2 usage; 255 a connection failed or was
+lost; 130 interrupted. With one target, run and exec end with the status of what they ran.`
 
 const rootExamples = `  mitogen ping -t web1
   mitogen call -t web1 os:getloadavg

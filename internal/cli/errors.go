@@ -22,7 +22,8 @@ type problem struct {
 	Code      string `json:"code,omitempty"` // of lost: the budget that the context has exceeded
 
 	hint   string
-	status int // exit status
+	status int   // exit status
+	cause  error // may be nil
 }
 
 // connectKinds name the kinds of failed connects in JSON, and say what to do where the command has a flag for it.
@@ -61,6 +62,12 @@ var connectKinds = []struct {
 
 // describe says what err is. up tells whether the context had been connected.
 func describe(err error, up bool) *problem {
+	p := classify(err, up)
+	p.cause = err
+	return p
+}
+
+func classify(err error, up bool) *problem {
 	var late *timeoutError
 	var call *mitogen.CallError
 	var conn *mitogen.ConnectError
@@ -86,7 +93,7 @@ func describe(err error, up bool) *problem {
 }
 
 func describeStream(e *mitogen.StreamError, err error) *problem {
-	p := &problem{Kind: "stream", Message: printable.Line(fmt.Sprintf("%s: %v", e.Op, e.Err)), status: exitFailed}
+	p := &problem{Kind: "stream", Message: printable.Line(fmt.Sprintf("%s: %v", e.Op, unnamed(e.Err))), status: exitFailed}
 	if errors.Is(err, mitogen.ErrKilled) {
 		p.Message += "; the process there did not end and was killed"
 	}
@@ -146,6 +153,7 @@ func describeCall(e *mitogen.CallError) *problem {
 
 // tell prints a problem; target is empty where there is only one.
 func (u *ui) tell(target string, p *problem) {
+	u.out.tells(p.cause)
 	pg := u.page(u.err)
 	if p.Traceback != "" {
 		pg.quote(target, p.Traceback)

@@ -111,7 +111,10 @@ func TestEnvironment(t *testing.T) {
 }
 
 // terminalUI thinks that what it writes to is a terminal.
-func terminalUI(w io.Writer) *ui { return &ui{out: w, err: w, outTTY: true, errTTY: true, plain: true} }
+func terminalUI(w io.Writer) *ui {
+	s := &stream{w: w}
+	return &ui{out: s, err: s, outTTY: true, errTTY: true, plain: true}
+}
 
 func TestLines(t *testing.T) {
 	for _, c := range []struct {
@@ -147,7 +150,8 @@ func TestLines(t *testing.T) {
 
 func TestLinesWithoutEnd(t *testing.T) {
 	var out bytes.Buffer
-	l := terminalUI(&out).newLines(&out, "web1")
+	u := terminalUI(&out)
+	l := u.newLines(u.out, "web1")
 	for range 100 {
 		l.Write([]byte(strings.Repeat("ä", 1000)))
 		if len(l.rest) > maxLine {

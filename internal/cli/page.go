@@ -3,7 +3,6 @@ package cli
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"iter"
 	"strings"
 
@@ -16,13 +15,13 @@ import (
 // a line of its own. Colours are the page's.
 type page struct {
 	ui      *ui
-	w       io.Writer
+	w       *stream
 	colours bool
 	b       strings.Builder
 }
 
 // page returns an empty page for w, which is u.out or u.err. Print writes it.
-func (u *ui) page(w io.Writer) *page { return &page{ui: u, w: w, colours: u.tty(w) && !u.plain} }
+func (u *ui) page(w *stream) *page { return &page{ui: u, w: w, colours: u.tty(w) && !u.plain} }
 
 // add appends to the line.
 func (p *page) add(format string, args ...any) *page {
@@ -86,7 +85,7 @@ func (p *page) print() error {
 func (u *ui) say(format string, args ...any) { u.page(u.err).add(format, args...).end().print() }
 
 // json writes v to w as JSON that does nothing to a terminal: on one line, or indented.
-func (u *ui) json(w io.Writer, v any, indent string) error {
+func (u *ui) json(w *stream, v any, indent string) error {
 	_, err := u.write(w, safeJSON(v, indent))
 	return err
 }

@@ -38,7 +38,8 @@ const (
 )
 
 func newState(s Streams) *state {
-	return &state{stdin: s.Stdin, stdout: s.Stdout, stderr: s.Stderr, ui: newUI(s.Stdout, s.Stderr),
+	ui := newUI(s.Stdout, s.Stderr)
+	return &state{stdin: s.Stdin, stdout: ui.out, stderr: ui.err, ui: ui,
 		sshPassword: secret.FromEnv(sshPasswordVariable), becomePassword: secret.FromEnv(becomePasswordVariable)}
 }
 

@@ -458,8 +458,8 @@ func TestPagesArePrintable(t *testing.T) {
 		},
 	} {
 		var out strings.Builder
-		u := &ui{out: &out, err: &out}
-		p := u.page(&out)
+		u := &ui{out: &stream{w: &out}, err: &stream{w: &out}}
+		p := u.page(u.out)
 		add(p)
 		p.end().print()
 		if wrong := harm(strings.TrimPrefix(out.String(), "error: "), false, forgeries); wrong != "" ||

@@ -24,12 +24,13 @@ import (
 //   - Everything else that comes from targets is made printable: what could act on a terminal is shown as an escape.
 //     No line of a target begins as one of ours does.
 //   - Several targets: whole lines, each behind its target's name. A last line without a newline gets one.
+//   - Nobody has to look at what a write returns: a stream remembers its first error, and Main ends with it.
 //   - Colour and progress are for terminals only, and neither for NO_COLOR nor --no-color; progress is for several
 //     targets only, and not for --quiet or --json.
 
 // ui is what all goroutines write through. Its writes are whole lines.
 type ui struct {
-	out, err io.Writer
+	out, err *stream
 	outTTY   bool // out is a terminal
 	errTTY   bool
 	plain    bool // no colour, no progress; set before anything is written
@@ -39,7 +40,7 @@ type ui struct {
 }
 
 func newUI(out, err io.Writer) *ui {
-	return &ui{out: out, err: err, outTTY: isTerminal(out), errTTY: isTerminal(err), plain: os.Getenv("NO_COLOR") != "" ||
+	return &ui{out: &stream{w: out}, err: &stream{w: err}, outTTY: isTerminal(out), errTTY: isTerminal(err), plain: os.Getenv("NO_COLOR") != "" ||
 		os.Getenv("TERM") == "dumb"}
 }
 
@@ -50,7 +51,7 @@ func isTerminal(w any) bool {
 
 // write writes whole lines to out or err, and keeps progress below them. They are made printable already, or bytes of a lone
 // target.
-func (u *ui) write(w io.Writer, b []byte) (int, error) {
+func (u *ui) write(w *stream, b []byte) (int, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	shown := u.status
@@ -82,7 +83,7 @@ func (u *ui) showLocked(status string) {
 
 func (u *ui) width() int {
 	const usual = 80
-	f, ok := u.err.(*os.File)
+	f, ok := u.err.w.(*os.File)
 	if !ok {
 		return usual
 	}
@@ -103,7 +104,7 @@ func (u *ui) alone(f func()) {
 }
 
 // tty tells whether w, which is u.out or u.err, is a terminal.
-func (u *ui) tty(w io.Writer) bool { return w == u.out && u.outTTY || w == u.err && u.errTTY }
+func (u *ui) tty(w *stream) bool { return w == u.out && u.outTTY || w == u.err && u.errTTY }
 
 func paint(s, code string, on bool) string {
 	if !on {
@@ -127,7 +128,7 @@ const maxLine = 64 << 10
 // lines is a Writer of one target's output, line by line. It is used by one goroutine at a time.
 type lines struct {
 	ui     *ui
-	w      io.Writer // ui.out or ui.err
+	w      *stream // ui.out or ui.err
 	prefix string
 	lone   bool // the prefix is for lines only that could be taken for ours
 	tty    bool
@@ -135,14 +136,14 @@ type lines struct {
 }
 
 // newLines returns a Writer for what target writes; w is u.out or u.err.
-func (u *ui) newLines(w io.Writer, target string) *lines {
+func (u *ui) newLines(w *stream, target string) *lines {
 	tty, name := u.tty(w), printable.Name(target)
 	prefix := paint(name+":", colourOf(name), tty && !u.plain) + " "
 	return &lines{ui: u, w: w, prefix: prefix, tty: tty}
 }
 
 // newLoneLines is newLines for the only target.
-func (u *ui) newLoneLines(w io.Writer, target string) *lines {
+func (u *ui) newLoneLines(w *stream, target string) *lines {
 	l := u.newLines(w, target)
 	l.lone = true
 	return l

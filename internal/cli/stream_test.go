@@ -1,0 +1,152 @@
+package cli
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+)
+
+// fullOutputs has for each command the arguments with which it writes to standard output; nil: it never
+// does.
+var fullOutputs = map[string][][]string{
+	"mitogen": {{}, {"help", "run"}, {"__complete", "call", "-t", "loc"}},
+	"mitogen run": {
+		{"-t", "local", "-c", "print(1)"},
+		{"-t", "local", "-c", "while 1: print(1)"},
+		{"-t", "local,local+local", "-c", "print(1)"},
+		{"-t", "local", "--json", "-c", "print(1)"},
+		{"-t", "local,local+local", "--json", "-c", "pass"},
+	},
+	"mitogen call": {
+		{"-t", "local", "os:getpid"},
+		{"-t", "local,local+local", "os:getpid"},
+		{"-t", "local", "--json", "os:getpid"},
+		{"-t", "local", "--json", "os:nosuch"},
+	},
+	"mitogen exec": {
+		{"-t", "local", "--", "echo", "1"},
+		{"-t", "local+local", "--", "yes"},
+		{"-t", "local", "--python", "nosuch", "--", "yes"},
+		{"-t", "local,local+local", "--json", "--", "true"},
+	},
+	"mitogen ping":               {{"-t", "local"}, {"-t", "local", "--json"}, {"-t", "local,local+local", "-c", "2"}},
+	"mitogen doctor":             {{"-t", "local"}, {"-t", "local+local", "--json"}},
+	"mitogen tree":               {{}, {"--json"}},
+	"mitogen version":            {{}},
+	"mitogen completion":         {{"bash"}, {"zsh"}, {"fish"}, {"powershell"}},
+	"mitogen ansible":            {{}},
+	"mitogen ansible config":     {{}, {"--report"}},
+	"mitogen ansible collection": {{}},
+	"mitogen demo":               {{}},
+	"mitogen daemon":             nil,
+	"mitogen daemon stop":        nil,
+	"mitogen daemon disconnect":  nil,
+}
+
+// A command whose output can't be written says so, once, and fails.
+func TestOutputFails(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("HOME", dir)
+	t.Setenv("XDG_DATA_HOME", "")
+	t.Setenv("MITOGEN_SOCKET", filepath.Join(dir, "sockets", "d"))
+	if out, err := exec.Command("mitogen", "ping", "--daemon", "-t", "local").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	t.Cleanup(func() { exec.Command("mitogen", "daemon", "stop").Run() })
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer full.Close()
+	rows := 0
+	var walk func(cmd *cobra.Command)
+	walk = func(cmd *cobra.Command) {
+		args, known := fullOutputs[cmd.CommandPath()]
+		if !known {
+			t.Errorf("%s is missing in the table", cmd.CommandPath())
+		}
+		rows++
+		words := strings.Fields(cmd.CommandPath())[1:]
+		for _, a := range append(args, []string{"--help"}) {
+			failsOn(t, full, append(words[:len(words):len(words)], a...), "no space left on device")
+		}
+		for _, sub := range cmd.Commands() {
+			if sub.Name() != "help" {
+				walk(sub)
+			}
+		}
+	}
+	walk(newRoot(newState(Streams{os.Stdin, io.Discard, io.Discard})))
+	if rows != len(fullOutputs) {
+		t.Errorf("the table has %d commands, there are %d", len(fullOutputs), rows)
+	}
+}
+
+var oneError = regexp.MustCompile(`(?m)^error: `)
+
+// failsOn runs a command with stdout.
+func failsOn(t *testing.T, stdout *os.File, args []string, why string) {
+	t.Helper()
+	cmd := exec.Command("mitogen", args...)
+	var said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = stdout, &said
+	err := cmd.Run()
+	exit := (*exec.ExitError)(nil)
+	if !errors.As(err, &exit) || exit.ExitCode() != 1 || !strings.Contains(said.String(), "write standard output: "+why) {
+		t.Errorf("%q: %v, want status 1 and %q, said:\n%s", args, err, why, said.String())
+	}
+	several := strings.Contains(strings.Join(args, " "), ",")
+	if n := len(oneError.FindAllString(said.String(), -1)); n != 1 && !several {
+		t.Errorf("%q: %d errors, want 1, said:\n%s", args, n, said.String())
+	}
+}
+
+// Pipes, and files that fail late or take less.
+func TestOutputFailsOtherwise(t *testing.T) {
+	closed, err := os.Create(filepath.Join(t.TempDir(), "closed"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed.Close()
+	pipe, w := io.Pipe()
+	pipe.Close()
+	for name, out := range map[string]io.Writer{"closed file": closed, "closed pipe": w, "short": short{}} {
+		for _, args := range [][]string{{"version"}, {"--help"}, {"completion", "bash"}} {
+			var said bytes.Buffer
+			status := Main(t.Context(), args, Streams{strings.NewReader(""), out, &said})
+			if status != exitFailed || !strings.Contains(said.String(), "error: write standard output: ") {
+				t.Errorf("%s: %q: status %d, said %q", name, args, status, said.String())
+			}
+		}
+	}
+}
+
+type short struct{}
+
+func (short) Write(b []byte) (int, error) { return len(b) / 2, nil }
+
+// Only the streams of a ui are written to.
+func TestStreamsAreTheOnly(t *testing.T) {
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	direct := regexp.MustCompile(`os\.Std(out|err)|fmt\.Print`)
+	for _, name := range files {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if found := direct.Find(text); found != nil && !strings.HasSuffix(name, "_test.go") {
+			t.Errorf("%s uses %s", name, found)
+		}
+	}
+}
