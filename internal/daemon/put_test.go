@@ -4,6 +4,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -46,6 +47,48 @@ func TestPutExchanged(t *testing.T) {
 	}
 	if left, _ := os.ReadDir(theirs); len(left) != 0 {
 		t.Errorf("put leaves %v behind", left)
+	}
+}
+
+// A client that goes before it has said that its input is whole leaves no file, old or new, changed.
+func TestPutCutOff(t *testing.T) {
+	d, _ := running(t, Options{})
+	dir := t.TempDir()
+	for i, data := range []string{"", "half", strings.Repeat("half", 100_000)} {
+		name := filepath.Join(dir, strconv.Itoa(i))
+		must(t, os.WriteFile(name, []byte("old"), 0o600))
+		conn, ch := speak(t, d)
+		must(t, ch.Write(&message{Op: "put", Version: "1", Target: "local", Name: name}, nil))
+		if data != "" {
+			must(t, ch.Write(&message{}, []byte(data)))
+		}
+		begun := func() int {
+			found, _ := filepath.Glob(filepath.Join(dir, ".mitogen-*"))
+			return len(found)
+		}
+		eventually(t, "a new file", func() bool { return begun() == 1 })
+		conn.Close()
+		eventually(t, "no new file", func() bool { return begun() == 0 })
+		if text, err := os.ReadFile(name); string(text) != "old" {
+			t.Errorf("%d bytes: the file has %q, %v", len(data), text, err)
+		}
+	}
+}
+
+// A client that never says that its input is whole keeps no program from its end.
+func TestRunWithOpenInput(t *testing.T) {
+	d, _ := running(t, Options{})
+	for _, data := range []string{"", "unread", strings.Repeat("unread", 100_000)} {
+		conn, ch := speak(t, d)
+		run := &message{Op: "run", Version: "1", Target: "local", Argv: []string{"x"}}
+		must(t, ch.Write(run, []byte("pass")))
+		if data != "" {
+			must(t, ch.Write(&message{}, []byte(data)))
+		}
+		if text := endOf(t, ch); text != "" {
+			t.Errorf("%d bytes: got error %q, want none", len(data), text)
+		}
+		conn.Close()
 	}
 }
 

@@ -8,9 +8,12 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/connect"
@@ -29,9 +32,32 @@ var limits = pickle.Limits{}
 type job struct {
 	ch    *channel
 	first *message
-	input *io.PipeReader // what the client sends
+	input *input // what the client sends
 	eng   *engine.Engine
 	c     *engine.Context
+}
+
+// input is what a client sends for a program's stdin. It is of no use after its first deadline.
+type input struct {
+	*io.PipeReader
+	stopped atomic.Bool
+}
+
+func (i *input) Read(b []byte) (int, error) {
+	n, err := i.PipeReader.Read(b)
+	if i.stopped.Load() && errors.Is(err, io.ErrClosedPipe) {
+		err = os.ErrDeadlineExceeded
+	}
+	return n, err
+}
+
+// SetReadDeadline ends Reads, and what the client still sends is dropped. The zero time is ignored.
+func (i *input) SetReadDeadline(t time.Time) error {
+	if t.IsZero() {
+		return nil
+	}
+	i.stopped.Store(true)
+	return i.Close()
 }
 
 // work does what m asks for. The client's end cancels it.
@@ -39,7 +65,7 @@ func (s *Server) work(ctx context.Context, conn *net.UnixConn, ch *channel, m *m
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	r, w := io.Pipe()
-	j := &job{ch: ch, first: m, input: r}
+	j := &job{ch: ch, first: m, input: &input{PipeReader: r}}
 	defer r.Close()
 	asker := &session{ch: ch, target: m.Target, canAsk: m.Interactive, hasSecrets: m.Secrets, origin: m.Origin, hangUp: conn.Close}
 	if len(m.data) > 0 { // the buffer is the channel's
