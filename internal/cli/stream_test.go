@@ -14,9 +14,9 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// fullOutputs has for each command the arguments with which it writes to standard output; nil: it never
+// writing has for each command the arguments with which it writes to standard output; nil: it never
 // does.
-var fullOutputs = map[string][][]string{
+var writing = map[string][][]string{
 	"mitogen": {{}, {"help", "run"}, {"__complete", "call", "-t", "loc"}},
 	"mitogen run": {
 		{"-t", "local", "-c", "print(1)"},
@@ -69,7 +69,7 @@ func TestOutputFails(t *testing.T) {
 	rows := 0
 	var walk func(cmd *cobra.Command)
 	walk = func(cmd *cobra.Command) {
-		args, known := fullOutputs[cmd.CommandPath()]
+		args, known := writing[cmd.CommandPath()]
 		if !known {
 			t.Errorf("%s is missing in the table", cmd.CommandPath())
 		}
@@ -85,8 +85,32 @@ func TestOutputFails(t *testing.T) {
 		}
 	}
 	walk(newRoot(newState(Streams{os.Stdin, io.Discard, io.Discard})))
-	if rows != len(fullOutputs) {
-		t.Errorf("the table has %d commands, there are %d", len(fullOutputs), rows)
+	if rows != len(writing) {
+		t.Errorf("the table has %d commands, there are %d", len(writing), rows)
+	}
+}
+
+// Where standard error can't be written only the status can tell, and it does.
+func TestErrorOutputFails(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer full.Close()
+	for _, args := range [][]string{
+		{"run", "-t", "local", "-c", "import sys; sys.stderr.write('bad')"},
+		{"run", "-t", "local,local+local", "-c", "import sys; sys.stderr.write('bad')"},
+		{"call", "-t", "local", "os:system", `"echo printed"`},
+		{"call", "-t", "local", "--stats", "-", "os:getpid"},
+		{"exec", "-t", "local", "--", "sh", "-c", "while echo; do :; done >&2"},
+	} {
+		cmd := exec.Command("mitogen", args...)
+		cmd.Stderr = full
+		err := cmd.Run()
+		exit := (*exec.ExitError)(nil)
+		if !errors.As(err, &exit) || exit.ExitCode() != 1 {
+			t.Errorf("%q: %v, want status 1", args, err)
+		}
 	}
 }
 
