@@ -153,7 +153,7 @@ func describeCall(e *mitogen.CallError) *problem {
 
 // tell prints a problem; target is empty where there is only one.
 func (u *ui) tell(target string, p *problem) {
-	u.out.tells(p.cause)
+	u.told(p.cause)
 	pg := u.page(u.err)
 	if p.Traceback != "" {
 		pg.quote(target, p.Traceback)

@@ -48,8 +48,9 @@ func (s *stream) failure() error {
 	return s.err
 }
 
-// tells notes that the user is told of err.
-func (s *stream) tells(err error) {
+// told notes that the user is told of err.
+func (u *ui) told(err error) {
+	s := u.out
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.told = s.told || s.err != nil && errors.Is(err, s.err)

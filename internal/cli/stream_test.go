@@ -156,21 +156,3 @@ func TestOutputFailsOtherwise(t *testing.T) {
 type short struct{}
 
 func (short) Write(b []byte) (int, error) { return len(b) / 2, nil }
-
-// Only the streams of a ui are written to.
-func TestStreamsAreTheOnly(t *testing.T) {
-	files, err := filepath.Glob("*.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	direct := regexp.MustCompile(`os\.Std(out|err)|fmt\.Print`)
-	for _, name := range files {
-		text, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if found := direct.Find(text); found != nil && !strings.HasSuffix(name, "_test.go") {
-			t.Errorf("%s uses %s", name, found)
-		}
-	}
-}
