@@ -101,7 +101,7 @@ release: ## dist/: programs for all platforms, built twice, with bills of materi
 	@VERSION='$(VERSION)' PLATFORMS='$(PLATFORMS)' scripts/release.sh
 
 subset: ## hold the runtime to Python 2.4 to 3.14
-	go run ./tools/subset python/core.py python/ansible.py python/asking.py python/files.py python/forward.py python/guard.py python/paths.py python/process.py python/spawn.py python/tunnel.py python/run.py
+	go run ./tools/subset python/core.py python/ansible.py python/asking.py python/files.py python/forward.py python/guard.py python/paths.py python/process.py python/replace.py python/spawn.py python/tunnel.py python/run.py
 	go run ./tools/subset -min 2.7 python/mitogen.py
 
 fresh:

@@ -1,4 +1,6 @@
-"""What changes files in directories that may belong to another account. Sent as `_mitogen_paths`; names are bytes.
+"""Changes files in directories that may belong to another account. Names are bytes.
+
+Part of `_mitogen_paths` and of `_mitogen_ansible`.
 
 The other account may exchange names at any moment, so a path is walked once: each directory is opened, and what happens after that
 happens in the directory that is open. A link is followed if it belongs to root or to the account that walks. Any other link is an
@@ -249,7 +251,7 @@ def clear(path, depth):
         else:
             below = path
         if depth:
-            for name in os.listdir(below):
+            for name in attempt(os.listdir, below) or ():
                 clear(os.path.join(below, name), depth - 1)
     finally:
         os.close(fd)
@@ -257,45 +259,8 @@ def clear(path, depth):
 
 
 def attempt(do, path):
+    """The value of do(path); None if that is an error."""
     try:
-        do(path)
+        return do(path)
     except OSError:
         pass
-
-
-def replace(path, mode, fill):
-    """Have fill write a new file, which takes the place of what is at path once it is whole. Without a mode it has that of the old
-    file; of another account's only what a new file may have."""
-    place = Held(path, 0, 0)
-    try:
-        new = '.mitogen-'.encode() + ''.join(['%02x' % ord(c) for c in os.urandom(8).decode('latin-1')]).encode()
-        fd = os.open(place.at(new), os.O_CREAT | os.O_EXCL | os.O_WRONLY | QUIET, 384)
-        try:
-            try:
-                fill(fd)
-                set_mode(fd, mode or old_mode(place))
-                st, now = os.fstat(fd), os.lstat(place.at(new))
-                if (st.st_ino, st.st_dev) != (now.st_ino, now.st_dev):
-                    raise wrong(errno.EPERM, path, 'the new file was exchanged for another')
-            finally:
-                os.close(fd)
-            os.rename(place.at(new), place.at())
-        except:
-            attempt(os.unlink, place.at(new))
-            raise
-    finally:
-        place.close()
-
-
-def old_mode(place):
-    mask = os.umask(63)
-    os.umask(mask)
-    try:
-        st = os.lstat(place.at())
-    except OSError:
-        return 438 & ~mask
-    if not stat.S_ISREG(st.st_mode):
-        return 438 & ~mask
-    if st.st_uid == os.geteuid():
-        return st.st_mode & 4095
-    return st.st_mode & 511 & ~mask

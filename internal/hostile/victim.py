@@ -1,4 +1,4 @@
-"""Appended to python/paths.py and run as root: victim.py DIRECTORY ROUNDS.
+"""Appended to `_mitogen_paths` and run as root: victim.py DIRECTORY ROUNDS.
 
 Does what the runtime does to files below DIRECTORY/sub, which another user exchanges meanwhile for a link, until each operation has
 been refused once and carried out once, and ROUNDS times at least. Prints both numbers for each.

@@ -22,7 +22,7 @@ var modules = map[string][]string{
 	"_mitogen_files.py":   {"files.py"},
 	"_mitogen_forward.py": {"forward.py"},
 	"_mitogen_guard.py":   {"process.py", "guard.py"},
-	"_mitogen_paths.py":   {"paths.py"},
+	"_mitogen_paths.py":   {"paths.py", "replace.py"},
 	"_mitogen_run.py":     {"run.py"},
 	"_mitogen_spawn.py":   {"process.py", "spawn.py"},
 	"_mitogen_tunnel.py":  {"tunnel.py"},

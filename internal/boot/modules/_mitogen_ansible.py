@@ -191,48 +191,16 @@ def clear(path,depth):
   else:
    below=path
   if depth:
-   for name in os.listdir(below):
+   for name in attempt(os.listdir,below)or():
     clear(os.path.join(below,name),depth-1)
  finally:
   os.close(fd)
  attempt(os.rmdir,path)
 def attempt(do,path):
  try:
-  do(path)
+  return do(path)
  except OSError:
   pass
-def replace(path,mode,fill):
- place=Held(path,0,0)
- try:
-  new='.mitogen-'.encode()+''.join(['%02x'%ord(c)for c in os.urandom(8).decode('latin-1')]).encode()
-  fd=os.open(place.at(new),os.O_CREAT|os.O_EXCL|os.O_WRONLY|QUIET,384)
-  try:
-   try:
-    fill(fd)
-    set_mode(fd,mode or old_mode(place))
-    st,now=os.fstat(fd),os.lstat(place.at(new))
-    if(st.st_ino,st.st_dev)!=(now.st_ino,now.st_dev):
-     raise wrong(errno.EPERM,path,'the new file was exchanged for another')
-   finally:
-    os.close(fd)
-   os.rename(place.at(new),place.at())
-  except:
-   attempt(os.unlink,place.at(new))
-   raise
- finally:
-  place.close()
-def old_mode(place):
- mask=os.umask(63)
- os.umask(mask)
- try:
-  st=os.lstat(place.at())
- except OSError:
-  return 438&~mask
- if not stat.S_ISREG(st.st_mode):
-  return 438&~mask
- if st.st_uid==os.geteuid():
-  return st.st_mode&4095
- return st.st_mode&511&~mask
 import gc
 JOBS=[]
 FILES={}

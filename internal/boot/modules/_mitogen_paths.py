@@ -191,20 +191,21 @@ def clear(path,depth):
   else:
    below=path
   if depth:
-   for name in os.listdir(below):
+   for name in attempt(os.listdir,below)or():
     clear(os.path.join(below,name),depth-1)
  finally:
   os.close(fd)
  attempt(os.rmdir,path)
 def attempt(do,path):
  try:
-  do(path)
+  return do(path)
  except OSError:
   pass
 def replace(path,mode,fill):
  place=Held(path,0,0)
  try:
-  new='.mitogen-'.encode()+''.join(['%02x'%ord(c)for c in os.urandom(8).decode('latin-1')]).encode()
+  random=''.join(['%02x'%ord(c)for c in os.urandom(8).decode('latin-1')])
+  new=('.mitogen-'+random).encode()
   fd=os.open(place.at(new),os.O_CREAT|os.O_EXCL|os.O_WRONLY|QUIET,384)
   try:
    try:
