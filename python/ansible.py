@@ -1,10 +1,12 @@
-"""What a connection of Ansible needs at the other end. Sent as `_mitogen_ansible`, to a hop and to each account's context below it.
+"""Serves a connection of Ansible at the other end. Sent as `_mitogen_ansible`.
 
-Runs in the namespace of core.py, in the thread that reads; uses tunnel.py. paths.py is in the same module, before it. docs/protocol.md, section 10, has the operations. File
-operations are done in the hop, at once and in the order they come, so that a frame for a context below it finds them done.
+It goes to a hop and to each account's context below it. It runs in the namespace of core.py, in the
+thread that reads; uses tunnel.py and spawn.py. paths.py is in the same module, before it.
+docs/protocol.md, section 10, has the operations. File operations are done in the hop, at once and
+in the order they come, so that a frame for a context below it finds them done.
 
-Modules run in forks of an account's context, which has no second thread, has imported what all modules import, and is otherwise as
-a plain interpreter: it runs nothing itself.
+Modules run in forks of an account's context, which has no second thread, has imported what all
+modules import, and is otherwise as a plain interpreter: it runs nothing itself.
 """
 import gc
 
@@ -322,7 +324,7 @@ def see_the_end():
 def settle_in():
     """Become a context that runs jobs and nothing else: it asks nobody for modules, and sees its parent's end for itself."""
     see_the_end()
-    stay()
+    restore_os()    # jobs start without a guard: what they leave behind stays
     dumpable(0)
     for hooks, ours in ((sys.meta_path, IMPORTER), (sys.path_hooks, Place)):
         hooks[:] = [h for h in hooks if h is not ours]
@@ -331,11 +333,6 @@ def settle_in():
     signal.set_wakeup_fd(WAKE[1])
     DUE[0] = job_timers
     BEFORE.append(changes())
-
-
-def stay():
-    """What jobs leave behind stays: they start without a guard."""
-    restore_os()
 
 
 def child(fds, tty, run):
@@ -742,7 +739,7 @@ def unpack_file(path, mode, name):
     write_file(path, mode, zlib.decompress(MODULES.pop(native(name))[2]))
 
 
-STEPS = {'unpack': unpack_file, 'mkdir': lambda parent, dir: make_temp(dir), 'chmod': add_modes, 'rm': remove_dir, 'put': write_file}
+STEPS = {'unpack': unpack_file, 'mkdir': make_temp, 'chmod': add_modes, 'rm': remove_dir, 'put': write_file}
 
 
 def encoded(v):

@@ -112,7 +112,7 @@ type step struct {
 // steps returns the operation that a command line of the login account is.
 func steps(inner string) (step, bool) {
 	if m := mkdirLine.FindStringSubmatch(inner); m != nil && m[2] == m[4] && m[2] == m[1]+"/"+m[3] {
-		return step{do: []any{"mkdir", m[1], m[2]}, dir: m[2], stdout: m[3] + "=" + m[2] + "\n"}, true
+		return step{do: []any{"mkdir", m[2]}, dir: m[2], stdout: m[3] + "=" + m[2] + "\n"}, true
 	}
 	if m := rmLine.FindStringSubmatch(inner); m != nil {
 		return step{do: []any{"rm", m[1]}, dir: m[1]}, true

@@ -63,7 +63,7 @@ func TestSteps(t *testing.T) {
 	const dir = "/home/a/.ansible/tmp/ansible-tmp-1795857628.01-13220-2712"
 	mkdir := "( umask 77 && mkdir -p \"` echo /home/a/.ansible/tmp `\"&& mkdir \"` echo " + dir + " `\" && echo ansible-tmp-1795857628.01-13220-2712=\"` echo " + dir + " `\" )"
 	for inner, want := range map[string]step{
-		mkdir:                                    {do: []any{"mkdir", "/home/a/.ansible/tmp", dir}, dir: dir, stdout: "ansible-tmp-1795857628.01-13220-2712=" + dir + "\n"},
+		mkdir:                                    {do: []any{"mkdir", dir}, dir: dir, stdout: "ansible-tmp-1795857628.01-13220-2712=" + dir + "\n"},
 		"rm -f -r " + dir + "/ > /dev/null 2>&1": {do: []any{"rm", dir}, dir: dir},
 		"chmod u+x " + dir + "/ " + dir + "/source":      {do: []any{"chmod", 0o100, []any{dir + "/", dir + "/source"}}},
 		"chmod u+rwx " + dir + "/ " + dir + "/.source.j": {do: []any{"chmod", 0o700, []any{dir + "/", dir + "/.source.j"}}},

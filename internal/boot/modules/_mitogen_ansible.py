@@ -454,7 +454,7 @@ def see_the_end():
    fcntl.fcntl(ERR,fcntl.F_SETFL,ARMED[0])
 def settle_in():
  see_the_end()
- stay()
+ restore_os()
  dumpable(0)
  for hooks,ours in((sys.meta_path,IMPORTER),(sys.path_hooks,Place)):
   hooks[:]=[h for h in hooks if h is not ours]
@@ -463,8 +463,6 @@ def settle_in():
  signal.set_wakeup_fd(WAKE[1])
  DUE[0]=job_timers
  BEFORE.append(changes())
-def stay():
- restore_os()
 def child(fds,tty,run):
  code=1
  try:
@@ -781,7 +779,7 @@ def write_file(path,mode,data):
   os.close(fd)
 def unpack_file(path,mode,name):
  write_file(path,mode,zlib.decompress(MODULES.pop(native(name))[2]))
-STEPS={'unpack':unpack_file,'mkdir':lambda parent,dir:make_temp(dir),'chmod':add_modes,'rm':remove_dir,'put':write_file}
+STEPS={'unpack':unpack_file,'mkdir':make_temp,'chmod':add_modes,'rm':remove_dir,'put':write_file}
 def encoded(v):
  if type(v)is TEXT:
   return utf8(v)
