@@ -1,6 +1,6 @@
-"""Whether a program that asks for a password still waits for it. Sent as `_mitogen_asking`.
+"""Tells whether a program that asks for a password still waits for it. Sent as `_mitogen_asking`.
 
-Runs in the namespace of core.py.
+Runs in the namespace of core.py; uses spawn.py.
 """
 # How far a program has got that may ask for a password.
 ABSENT = 1          # no program that could ask has started
@@ -129,14 +129,53 @@ def below(pid):
     return found
 
 
+def ps_output():
+    """The text that ps prints of all processes; empty if there is no ps.
+
+    It is started without a shell, by its full name and with an environment of its own: the search path
+    may lead to another program.
+    """
+    r, w = posix.pipe()
+    try:
+        pid = posix.fork()
+    except OSError:
+        os.close(r)
+        os.close(w)
+        raise
+    if not pid:
+        try:
+            null = os.open('/dev/null', os.O_RDWR)
+            for fd, number in ((null, 0), (w, 1), (null, 2)):
+                os.dup2(fd, number)
+            close_others()
+            program_signals()
+            run_ps()
+        finally:
+            os._exit(127)
+    os.close(w)
+    f = os.fdopen(r, 'rb')
+    try:
+        return f.read().decode('latin-1')
+    finally:
+        f.close()
+        os.waitpid(pid, 0)
+
+
+def run_ps():
+    argv = 'ps -A -o pid= -o ppid= -o uid= -o state= -o comm='.split()
+    for path in ('/bin/ps', '/usr/bin/ps'):
+        try:
+            posix.execve(path, argv, {'LC_ALL': 'C'})
+        except OSError:
+            pass    # try the next one
+
+
 def listed():
     """What process() returns, of all processes, where there is no /proc.
 
     Nothing counts as a program that asks where we are root.
     """
-    f = os.popen('ps -A -o pid= -o ppid= -o uid= -o state= -o comm= 2>/dev/null')
-    rows = [l.split(None, 4) for l in f.read().splitlines()]
-    f.close()
+    rows = [l.split(None, 4) for l in ps_output().splitlines()]
     us = os.geteuid()
     table = {}
     for pid, parent, uid, state, name in [r for r in rows if len(r) == 5]:

@@ -2,9 +2,12 @@ package runtimetest
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
@@ -64,6 +67,27 @@ result += [m.process(os.getpid())[5], pid in m.process(os.getpid())[4]]
 result = ' '.join([str(not not r) for r in result])
 `
 
+// listedBy is what the hop sees of itself by ps, which an environment, a file in the search path, or a shell
+// may not come between. %s: what is done before.
+const listedBy = `
+import os
+import _mitogen as m
+files = len(os.listdir('/proc/self/fd'))
+environ = os.environ.copy()
+posix = m.posix
+class Posix(object):
+    def __getattr__(self, name):
+        return getattr(posix, name)
+try:
+    %s
+    ps = m.listed()
+finally:
+    m.posix = posix
+    os.environ.clear()
+    os.environ.update(environ)
+result = os.getpid() in ps, len(os.listdir('/proc/self/fd')) - files
+`
+
 // reads says "got" and the line that comes on its standard input, or on its terminal, within some time.
 const reads = `
 import os, select, sys
@@ -113,6 +137,31 @@ func TestAsking(t *testing.T) {
 		hopTest("real ones", func(t *testing.T, l *link) {
 			l.learnsToSpawn()
 			equal(t, "itself, child, list of all, ps; waited, child", l.call("rt:execute", seen).value(), "True True True True True False")
+		}),
+		hopTest("by ps alone", func(t *testing.T, l *link) {
+			l.learnsToSpawn()
+			dir := t.TempDir()
+			for _, name := range []string{"ps", "sh"} {
+				if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\necho 1 0 0 S planted\n"), 0o755); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, tt := range []struct {
+				name, before string
+				seen         bool
+			}{
+				{"as it is", "pass", true},
+				{"another ps in the search path", fmt.Sprintf("os.environ['PATH'] = %q", dir), true},
+				{"no search path", "del os.environ['PATH']", true},
+				{"a format of ps", "os.environ.update({'PS_FORMAT': 'comm', 'PS_PERSONALITY': 'bsd', 'COLUMNS': '3'})", true},
+				{"no ps", "Posix.execve = lambda self, *a: os._exit(1)\n    m.posix = Posix()", false},
+			} {
+				got := l.call("rt:execute", fmt.Sprintf(listedBy, tt.before)).value()
+				equal(t, "listed, and files left open; "+tt.name, got, pickle.Tuple{tt.seen, int64(0)})
+				if left := zombies(l.cmd.Process.Pid); len(left) > 0 {
+					t.Errorf("%s: processes %v aren't waited for", tt.name, left)
+				}
+			}
 		}),
 		hopTest("led by our parent", func(t *testing.T, l *link) {
 			for _, dialogue := range []string{"stdin", "ask"} {

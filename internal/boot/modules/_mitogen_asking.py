@@ -92,10 +92,40 @@ def below(pid):
    except IOError:
     pass
  return found
+def ps_output():
+ r,w=posix.pipe()
+ try:
+  pid=posix.fork()
+ except OSError:
+  os.close(r)
+  os.close(w)
+  raise
+ if not pid:
+  try:
+   null=os.open('/dev/null',os.O_RDWR)
+   for fd,number in((null,0),(w,1),(null,2)):
+    os.dup2(fd,number)
+   close_others()
+   program_signals()
+   run_ps()
+  finally:
+   os._exit(127)
+ os.close(w)
+ f=os.fdopen(r,'rb')
+ try:
+  return f.read().decode('latin-1')
+ finally:
+  f.close()
+  os.waitpid(pid,0)
+def run_ps():
+ argv='ps -A -o pid= -o ppid= -o uid= -o state= -o comm='.split()
+ for path in('/bin/ps','/usr/bin/ps'):
+  try:
+   posix.execve(path,argv,{'LC_ALL':'C'})
+  except OSError:
+   pass
 def listed():
- f=os.popen('ps -A -o pid= -o ppid= -o uid= -o state= -o comm= 2>/dev/null')
- rows=[l.split(None,4)for l in f.read().splitlines()]
- f.close()
+ rows=[l.split(None,4)for l in ps_output().splitlines()]
  us=os.geteuid()
  table={}
  for pid,parent,uid,state,name in[r for r in rows if len(r)==5]:
