@@ -10,13 +10,14 @@ modules import, and is otherwise as a plain interpreter: it runs nothing itself.
 """
 import gc
 
-JOBS = []       # processes that run for somebody
+JOBS = []       # processes that run for a connection
 FILES = {}      # name of a set: list of contents
 ZIPS = {}       # number: {path: (set, index)}
 CODE = {}       # (set, index, path): code object
 WARM = {}       # name of an imported module: (set, index)
 STRANGE = {}    # number of a zip file: names of WARM, and of others, that it hasn't, or has of another kind
-# What __file__ shows. It is below what is no directory, so that nothing can be there, whoever has made what.
+# The directory that __file__ shows. It is below /dev/null, which is no directory: no user can make
+# a file there.
 LIB = '/dev/null/ansible_mitogen_payload.zip'
 # When one of these changes, a new login or become would differ from what is here.
 WATCHED = ('/etc/environment', '~/.pam_environment', '/etc/passwd', '/etc/group', '/etc/resolv.conf', '/etc/localtime',
@@ -27,7 +28,7 @@ BEFORE = []     # what they were when the first job came
 
 
 def changes():
-    """What WATCHED files are now."""
+    """The state of the files in WATCHED."""
     all = []
     for path in WATCHED:
         try:
@@ -39,12 +40,12 @@ def changes():
 
 
 class Output:
-    """What comes from files that are open here, as items whose first byte says from which."""
+    """The output of files that are open here, as items whose first byte names the file."""
     full = 0    # no window: not read
     gone = 0
     eof = 1     # of what is fed
     w = None
-    late = 0    # nobody looks at it before its end
+    late = 0    # the engine looks at it only after its end
     tty = None  # a terminal's master
 
     def begin(self, key, outs):
@@ -77,7 +78,7 @@ class Output:
         except OSError:
             if again(sys.exc_info()[1]):
                 return 0
-            data = EMPTY    # a terminal that nobody has open
+            data = EMPTY    # a terminal that no process has open
         if not data:
             self.shut_out(fd)
             return 0
@@ -202,7 +203,7 @@ class Job(Output):
         self.begin(key, outs)
         JOBS.append(self)
 
-    # What is fed
+    # Input
 
     def put(self, data):
         self.out.append(data)
@@ -215,7 +216,7 @@ class Job(Output):
             except OSError:
                 if not again(sys.exc_info()[1]):
                     self.eof = 1
-                    self.shut()     # nobody reads it
+                    self.shut()     # no process reads it
                     break
                 n = 0
             if n < len(data):
@@ -273,7 +274,7 @@ class Job(Output):
             self.finish()
 
     def end(self, patience=.3):
-        """Nobody wants it any more."""
+        """Ends the job: the engine has dropped it."""
         if not self.gone:
             self.gone = 1
             self.kill(signal.SIGTERM)
@@ -322,7 +323,8 @@ def see_the_end():
 
 
 def settle_in():
-    """Become a context that runs jobs and nothing else: it asks nobody for modules, and sees its parent's end for itself."""
+    """Become a context that runs jobs and nothing else: it asks for no modules, and sees its
+    parent's end itself."""
     see_the_end()
     restore_os()    # jobs start without a guard: what they leave behind stays
     dumpable(0)
@@ -336,7 +338,7 @@ def settle_in():
 
 
 def child(fds, tty, run):
-    """What a job's process does."""
+    """The life of a job's process."""
     code = 1
     try:
         try:
@@ -401,7 +403,7 @@ def execute_job(argv, env):
 
 
 def coerced():
-    """Whether the interpreter has set LC_CTYPE for itself."""
+    """True if the interpreter has set LC_CTYPE for itself."""
     try:
         f = open('/proc/self/environ', 'rb')
         try:
@@ -521,7 +523,8 @@ def code_of(path, files):
 
 
 def learn_zip(number, files):
-    """What a module's zip file has. The first one's is imported here, as far as modules have it in common."""
+    """Take the contents of a module's zip file. Of the first one, this imports all that modules
+    have in common."""
     ZIPS[number] = files = dict([(native_text(p), (native_text(s), i)) for p, s, i in files])
     for path in files:
         if path.endswith('.py') and path != RARE:
@@ -592,7 +595,8 @@ COMMON = ['ansible.module_utils.basic', 'ansible.module_utils._internal._ansibal
 
 
 def strange(files):
-    """Imported modules that a module's process has to forget: all of Ansible's where one is of another release, or somebody's own in its place."""
+    """Imported modules that a module's process has to forget: all of Ansible's if one of them is
+    not the same in its zip file."""
     MEMBERS.files = files
     lacks = []
     for name in WARM:
@@ -687,7 +691,7 @@ def real_zip(fqn, files):
 
 
 def ended(code):
-    """What an interpreter does at its end, but for tidying up its memory."""
+    """Do all that an interpreter does at its end, except for freeing its memory."""
     try:
         if 'threading' in sys.modules:
             sys.modules['threading']._shutdown()
@@ -790,7 +794,7 @@ def do_files(key, spec):
 
 
 def do_home(key, spec):
-    """What a shell of the login's makes of ~ or ~user."""
+    """Answer with the directory that a shell of the login's has for ~ or ~user."""
     import pwd
     user = native(utf8(spec['user']))
     try:
@@ -832,7 +836,7 @@ def do_get(key, spec):
 
 
 def fresh(key):
-    """Whether a job may start here; else its sender starts another context."""
+    """True if a job may start here. If not, its sender starts another context."""
     if changes() == BEFORE[0]:
         return 1
     refuse(key, 'StaleError', 'what made this context has changed')

@@ -23,7 +23,8 @@ def echoes(tty):
 
 
 def asking(pid, names):
-    """How far a program has got that process pid is, or has started with our own rights.
+    """The state of a program that may ask: of process pid, or of one that it has started with our
+    own rights.
 
     The program is the only process with root's rights, bears one of names (None: any) and has no
     children.
@@ -56,7 +57,7 @@ def asking(pid, names):
     return found
 
 
-GONE = ('', 0, 0, 1, [], 1, 0)      # what process() returns of one that has ended
+GONE = ('', 0, 0, 1, [], 1, 0)      # the result of process() for one that has ended
 
 
 def exists(pid):
@@ -76,7 +77,7 @@ def slurp(path):
 
 
 def process(pid):
-    """What examine() returns; None where it can't be seen."""
+    """The result of examine(), or None if the process can't be seen."""
     try:
         return examine(pid)
     except (IOError, OSError, LookupError, ValueError):
@@ -171,7 +172,7 @@ def run_ps():
 
 
 def listed():
-    """What process() returns, of all processes, where there is no /proc.
+    """The results of process() for all processes, by their numbers, where there is no /proc.
 
     Nothing counts as a program that asks where we are root.
     """

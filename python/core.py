@@ -61,7 +61,7 @@ DATA, DEAD, ERROR, ITEM, PART = range(5)
 
 ME, PARENTS, NAME, LIMIT, HEARTBEAT, BUSY_TIMEOUT, LEVEL = C
 LARGE = 'message is larger than %d bytes' % LIMIT
-SIZES = {CANCEL: 4, CREDIT: 8}  # bytes that what is for these has
+SIZES = {CANCEL: 4, CREDIT: 8}  # length of a payload
 PID = os.getpid()
 MAIN = thread.get_ident()
 PROTO = 2
@@ -76,7 +76,7 @@ now = getattr(time, 'monotonic', None) or (lambda: os.times()[4])
 
 
 class S:
-    """What the threads share; each name is written by the thread named behind it."""
+    """The state that the threads share; only the thread named behind a name writes to it."""
     idle = 1        # main: reads, nothing is called
     late = None     # reader: the call cancelled last that did not wait any more
     calls = 0       # main: calls started
@@ -400,7 +400,7 @@ def wake():
 
 
 def turn(ready):
-    """Read once, if nobody else does."""
+    """Read once, if no other thread does."""
     if R.acquire(0):
         try:
             if not ready():
@@ -412,7 +412,7 @@ def turn(ready):
 
 
 def claim():
-    """Take R for main from whoever reads."""
+    """Take R for main from the thread that reads."""
     if not R.acquire(0):
         S.want = 1
         poke()
@@ -421,7 +421,7 @@ def claim():
 
 
 def alone(fn):
-    """Run fn in main while nobody reads and nothing interrupts."""
+    """Run fn in main while no thread reads and nothing interrupts."""
     claim()
     try:
         fn()
@@ -431,7 +431,7 @@ def alone(fn):
 
 
 def wait(ready):
-    """Block the calling thread until ready() is true, reading if nobody else does."""
+    """Block the calling thread until ready() is true, and read if no other thread does."""
     while not ready():
         if not atomic(turn, ready):
             l = lock()
@@ -690,7 +690,7 @@ TEXT = type(''.encode('ascii').decode('ascii'))
 
 
 def plain(v, depth=0):
-    """Whether v can be sent as a value without naming a class."""
+    """True if v can be sent as a value without naming a class."""
     if depth > 50:
         return 0
     if type(v) is dict:
@@ -943,7 +943,8 @@ MODULES = {}    # name: (letter, path, rest); with a fourth element rest is not 
 ASKED = {}
 COMES = []      # what takes bundles in, once there are any: function(name), waits for what may still bring name
 PATIENCE = 60   # seconds that an import waits
-# What the standard library looks for in vain, elsewhere than on Windows and where it isn't CPython's.
+# Modules that the standard library looks for in vain, elsewhere than on Windows and where it isn't
+# CPython's.
 NOWHERE = ('_winapi _winreg winreg msvcrt nt org java vms_lib _overlapped _sha2 _sha256 _wmi _scproxy _asyncio _bisect'
            ' _datetime _decimal _elementtree _functools _heapq _json _pickle _queue _stat _statistics _uuid _zoneinfo').split()
 
@@ -983,12 +984,14 @@ def unpacked(m):
     return zlib.decompress(m[2])
 
 
-# Below what is no directory: nothing can be there, whoever has made what. A relative path would be one below the current directory.
+# Below /dev/null, which is no directory: no user can make a file there. A relative path would be
+# one below the current directory.
 PLACE = '/dev/null/'
 
 
 class Place(object):
-    """What PLACE + name in a package's __path__ leads to: for pkgutil and runpy, which want the modules there."""
+    """The finder that PLACE + name in a package's __path__ leads to, for pkgutil and runpy, which
+    list and run its modules."""
 
     def __init__(self, path):
         if not path.startswith(PLACE):
@@ -1294,7 +1297,8 @@ def start():
     os.environ.pop('PYTHONSAFEPATH', 0)     # ours; programs that run here go without it
     path = os.environ.pop('MITO_PATH', '')
     if path:
-        # What the user has in PYTHONPATH with a relative path may bring what the standard library hasn't.
+        # Relative paths of the user's PYTHONPATH may bring modules that the standard library
+        # hasn't.
         os.environ['PYTHONPATH'] = path
         n = 0
         for i in range(len(sys.path)):

@@ -1,4 +1,4 @@
-"""What packages are asked for beside imports: data, resources, metadata and the modules in them. Served as `_mitogen_files`.
+"""Serves data, resources, metadata and the lists of modules of packages. Sent as `_mitogen_files`.
 
 Fetched by the first who wants one of these, core's Importer.__getattr__; what is here becomes methods of Importer. Each
 question to the engine is a round trip (GET_FILE; docs/protocol.md, section 3); listings are remembered, data isn't.
@@ -58,7 +58,7 @@ def names(data):
 
 
 def listing(package, *dirs):
-    """What is in directories of a package: lists of names."""
+    """The contents of directories of a package: lists of names."""
     asked = [(d, ask('l', package, d)) for d in dirs if (package, d) not in LISTS]
     for d, got in asked:
         LISTS[package, d] = names(answer(got, package + '/' + d))
@@ -100,7 +100,7 @@ def get_data(self, path):
 
 
 def modules_in(self, package, prefix):
-    """What pkgutil.iter_modules lists of a package."""
+    """The modules that pkgutil.iter_modules lists of a package."""
     found = listing(package, '')[0]
     dirs = [n[:-1] for n in found if n[-1] == '/' and '.' not in n]
     inside = dict(zip(dirs, listing(package, *dirs)))

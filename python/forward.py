@@ -125,13 +125,13 @@ def on_ask(src, reply, kind, data):
         send(0, LACKS, ZERO.join([n for n in names if not has(native(n))]))
     if [f for f in sys.meta_path if f is not IMPORTER and
             not getattr(f, '__module__', '').startswith('_frozen_importlib')] and PY3:
-        thread.start_new_thread(answer, ())     # somebody's finder may import, and so wait for us
+        thread.start_new_thread(answer, ())     # a program's finder may import, and so wait for us
     else:
         answer()
 
 
 def has(name):
-    """Whether name can be imported without us, as far as can be told without importing anything."""
+    """True if name can be imported without us, as far as can be told without importing anything."""
     path = None
     full = ''
     for part in name.split('.'):
@@ -152,7 +152,7 @@ def has(name):
 
 
 def locate(name, path):
-    """Whether the target has module name on path, and the path of its own."""
+    """Tell if the target has module name on path, and return the path of its own."""
     if sys.version_info > (3, 4):
         spec = IMPORTER.local(name, path)
         places = spec and spec.submodule_search_locations
@@ -170,7 +170,7 @@ def locate(name, path):
 
 
 def expected(name):
-    """Whether something that may bring name is still to come."""
+    """True if something that may bring name is still to come."""
     if name in ASKED or ANNOUNCED:
         return 1
     for names in OPEN:

@@ -107,7 +107,7 @@ def guard_once(resource):
         resource.setrlimit(15, (int(MARK), resource.getrlimit(15)[1]))
     except Exception:
         pass
-    fcntl.lockf(WAKE[1], 2)     # ours alone, whoever inherits the file
+    fcntl.lockf(WAKE[1], 2)     # ours alone: programs inherit the file, but not the lock
     guard()
 
 

@@ -1,4 +1,4 @@
-"""What Python programs in a context see: other contexts, senders and receivers.
+"""The interface of Python programs in a context: other contexts, senders and receivers.
 
 Values of these types may be arguments and results of calls. Whom a context can reach is the engine's to allow.
 """

@@ -159,7 +159,7 @@ class Held:
             raise wrong(errno.EPERM, self.path, 'the file has a second name')
 
     def closed(self):
-        """Whether nobody but root and this account can make names in the directory."""
+        """True if only root and this account can make names in the directory."""
         if self.fd is None:
             st = os.stat(self.dir or os.curdir)
         else:
@@ -186,7 +186,7 @@ def writable(path, mode):
 
 
 def readable(path):
-    """Open a file. A pipe is refused, because that waits for whoever writes."""
+    """Open a file. A pipe is refused, because opening it waits for a writer."""
     fd = os.open(path, os.O_RDONLY | QUIET & ~getattr(os, 'O_NOFOLLOW', 0))
     if stat.S_ISFIFO(os.fstat(fd).st_mode):
         os.close(fd)

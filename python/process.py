@@ -1,4 +1,4 @@
-"""What guard.py and spawn.py both need to start processes. Part of `_mitogen_guard` and of `_mitogen_spawn`.
+"""Functions of guard.py and spawn.py alike. Part of `_mitogen_guard` and of `_mitogen_spawn`.
 
 Runs in the namespace of core.py, and twice where both modules are used.
 """

@@ -115,7 +115,7 @@ def status(fn, *args):
 
 
 def threads():
-    """What threading knows to run, without the main thread and daemons."""
+    """The threads that threading knows to run, without the main thread and daemons."""
     if 'threading' not in sys.modules:
         return []
     return [t for t in sys.modules['threading'].enumerate()
@@ -123,7 +123,8 @@ def threads():
 
 
 def end(before):
-    """What an interpreter does at its end; it waits for the threads that were not there before."""
+    """Do all that an interpreter does at its end, which waits for the threads that were not there
+    before."""
     pool = sys.modules.get('concurrent.futures.thread')
     if pool:
         pool._python_exit()
@@ -163,7 +164,7 @@ def reader(old):
 
 
 class Source:
-    """What linecache asks for the lines of a script that is on no disk here."""
+    """A loader that linecache asks for the lines of a script that is on no disk here."""
 
     def __init__(self, text):
         self.text = text

@@ -1,4 +1,5 @@
-"""What makes a context a hop: it starts other contexts and carries their frames. Sent as `_mitogen_spawn`.
+"""Makes a context a hop, which starts other contexts and carries their frames. Sent as
+`_mitogen_spawn`.
 
 Runs in the namespace of core.py, in the thread that reads (the holder of R); core's names are used as they are. Uses process.py.
 """
@@ -43,7 +44,7 @@ def run_timers():
         if c.above() < ABOVE_LIMIT // 2:
             c.read_on()
     if due:
-        return 0        # somebody may wait for what they did
+        return 0        # a thread may wait for the result
     times = [max(0, t[0] - now()) for t in TIMERS]
     t = EARLIER()
     if t is not None:
@@ -55,7 +56,7 @@ def run_timers():
 DUE[0] = run_timers
 
 
-# What children have caused to wait in UP. Their frames are there as pairs of child and frame.
+# Frames that children have caused wait in UP as pairs of child and frame.
 
 
 def charged(data):
@@ -202,8 +203,11 @@ def execute(argv, env, tty, wait, warm, echo=0):
 
 
 def dumpable(yes):
-    """Whether the account's other processes may read and write the memory of this one: an administrator's may. Linux alone, and CPython
-    with ctypes, of which this takes what costs nothing to import."""
+    """Let the account's other processes read and write the memory of this one, or not.
+
+    An administrator's always may. Works on Linux alone, and on CPython with ctypes, of which this uses
+    the part that costs nothing to import.
+    """
     if S.calls and not PY3 or not IMPORTER.local('_ctypes', None):
         return      # Python 2 can't import while another thread does; nothing may be asked for here
     try:
@@ -227,7 +231,8 @@ def program_signals():
 
 
 def same_python(path):
-    """Whether path, as far as it is given, is the interpreter that runs this: by its name, or one beside it that is a link to it."""
+    """True if path is empty, or the interpreter that runs this: by its name, or as a link to it in
+    the same directory."""
     here = sys.executable
     return not path or path == here or os.path.dirname(path) == os.path.dirname(here) and os.path.realpath(path) == os.path.realpath(here)
 
@@ -353,7 +358,7 @@ class Child(Stream):
         if self.started and not self.gone:
             Stream.locked_flush(self)
 
-    # What is sent to it
+    # To the child
 
     def put(self, data):
         self.spoke = now()
@@ -377,7 +382,7 @@ class Child(Stream):
     def written(self, n):
         self.sent += n
 
-    # What comes from it. A child is held back while too much of that waits in UP: its pipes stop it then.
+    # From the child, which is held back while too much of that waits in UP: its pipes stop it then.
 
     def guarding(self, fn):
         """Make of fn what handles bytes of this child: a fault in that ends it, not this hop."""
@@ -439,7 +444,7 @@ class Child(Stream):
             self.most = 4096
 
     def missing(self):
-        """How many bytes the frame that buf begins lacks, if that is known."""
+        """The number of bytes that the frame at the start of buf lacks, if that is known."""
         if len(self.buf) > 29:
             size = unpack('>L', self.buf[24:28])[0]
             return size + 30 - len(self.buf)
@@ -533,7 +538,7 @@ class Child(Stream):
             tell(self.tty, answer + '\n'.encode())
 
     def is_asking(self):
-        """Whether the program waits for an answer now; else it is looked at again later."""
+        """True if the program waits for an answer now. If not, it is looked at again later."""
         if 'asking' not in globals():
             load_asking()
         led = self.plan.get('dialogue') in ('stdin', 'terminal')      # by Ansible's plugin, for whatever program it has
@@ -579,7 +584,8 @@ class Child(Stream):
         tell(fd, data)
 
     def listens(self):
-        """Whether it takes answers: until its interpreter is there, or, if that isn't waited for, until it is up."""
+        """True if it takes answers: until its interpreter is there, or, if that isn't waited for,
+        until it is up."""
         return not self.gone and not self.up and (not self.started or self.plan.get('dialogue') in ('questions', 'ask'))
 
     def late(self):
@@ -614,7 +620,7 @@ class Child(Stream):
         UP.flush()
 
     def mine(self, src, auth, handle, reply, kind, data):
-        """A frame for this context. Nobody but who is asked may have it keep parts."""
+        """Take a frame for this context. Only a context that was asked may have it keep parts."""
         fn = HANDLERS.get(handle)
         if handle == PONG and src == self.id and data.isdigit():
             self.arrived = int(data)
@@ -781,7 +787,7 @@ class Child(Stream):
 
 
 def stopped(pid):
-    """Whether pid has ended, or it or a process below is stopped; true where that can't be told."""
+    """True if pid has ended, or it or a process below is stopped, or that can't be told."""
     try:
         procs = {}
         for p in os.listdir('/proc'):
@@ -824,7 +830,7 @@ def load_asking():
 
 
 def said_to(child, data):
-    """What our parent says in a dialogue."""
+    """Take the text of a dialogue that comes from our parent."""
     if child and child.launched and child.listens():
         dumpable(0)
         if child.plan['dialogue'] == 'questions':       # of an ssh, whose terminal is its own

@@ -1,4 +1,4 @@
-"""What lets bytes pass between the engine and something that is started here. Sent as `_mitogen_tunnel`.
+"""Carries bytes between the engine and programs or sockets here. Sent as `_mitogen_tunnel`.
 
 Runs in the namespace of core.py, in the thread that reads; uses spawn.py.
 """
@@ -79,7 +79,8 @@ class Tunnel(Stream):
             POLL.register(self.r, POLLIN)
 
     def end(self, patience=.3):
-        """Its output has ended, or nobody wants it. A process has patience seconds to end itself."""
+        """End it: its output has ended, or the engine has dropped it. A process has patience
+        seconds to end itself."""
         if self.gone:
             return
         self.gone = now() + patience
@@ -280,7 +281,7 @@ SERVICES = {}   # name: function(key, spec)
 
 
 def service(name):
-    """What serves OPENs that name it: a module of ours which puts itself into SERVICES."""
+    """The function that serves OPENs of this name: a module of ours puts it into SERVICES."""
     if name not in SERVICES:
         exec(compile(zlib.decompress(MODULES['_mitogen_' + name][2]), '<_mitogen_%s>' % name, 'exec'), globals())
     return SERVICES[name]

@@ -17,16 +17,17 @@ import (
 // ErrRefused is the error of a question without an answer.
 var ErrRefused = errors.New("question refused")
 
-// An Answerer answers the questions of one ssh process, and of those that it starts for jump hosts, out of options, and the others
-// by asking a person. A secret is given to what it is for: the password once, to the account of the ssh; the passphrase to
-// ssh itself. A question of a server that isn't answered ends the ssh, which would send an empty answer.
+// An Answerer answers the questions of one ssh process, and of the ssh processes that it starts for
+// jump hosts. It answers from options first, then by asking a person. It gives the password once, to
+// the account that the ssh logs in to, and the passphrase to ssh itself. If it has no answer to a
+// question of a server, it ends the ssh, which would send an empty answer.
 type Answerer struct {
 	password   secret.Secret
 	passphrase secret.Secret
 	source     secret.Source // of others; nil: there is none
 	target     string        // the hops up to the ssh's, for source
 	policy     connect.HostKeys
-	person     Func // nil: nobody
+	person     Func // nil: there is no person to ask
 	locate     func(context.Context) (Place, error)
 
 	begun chan struct{} // closed by Begin, which sets the following
@@ -230,7 +231,7 @@ func (a *Answerer) find(ctx context.Context, p secret.Place) (secret.Secret, err
 		return "", nil
 	}
 	p.Method, p.Target = "ssh", a.target
-	a.wait(1) // it may ask somebody
+	a.wait(1) // the source may ask a person
 	defer a.wait(-1)
 	return a.source(ctx, p)
 }
@@ -272,7 +273,7 @@ func keyOf(question string) string {
 func (a *Answerer) ask(ctx context.Context, p Prompt) (string, error) {
 	if p.Kind == Notice {
 		if a.person == nil {
-			return "", nil // nobody needs to know
+			return "", nil // a notice needs no answer
 		}
 		return a.person(ctx, p)
 	}
@@ -289,7 +290,7 @@ func (a *Answerer) ask(ctx context.Context, p Prompt) (string, error) {
 		return a.unanswered(p)
 	}
 	if p.Kind == Confirm && !strings.EqualFold(text, "yes") {
-		return "", ErrRefused // which is what says no here
+		return "", ErrRefused // ssh takes a failed program for "no"
 	}
 	return text, nil
 }

@@ -24,7 +24,7 @@ type program struct {
 	root     bool   // it has got root's rights from a setuid file
 	ended    bool
 	children []int
-	waited   bool // processes that it had started have ended, or nobody knows
+	waited   bool // processes that it had started have ended, or the table can't tell
 	reading  bool // it catches the signals that a reader of passwords catches, and nothing else does
 }
 
@@ -60,11 +60,10 @@ func judge(pid int, names []string, look table) asking {
 	return found
 }
 
-// askers are the names of programs that ask, besides that of the plan: it may be a script that
-// becomes one of them.
+// askers names programs that ask. The program of a plan may be a script that becomes one of them.
 var askers = []string{"sudo", "su", "doas", "sudo-rs", "su-rs", "busybox", "toybox"}
 
-// nameLimit is how much the kernel keeps of a name.
+// nameLimit is the number of bytes of a name that the kernel keeps.
 const nameLimit = 15
 
 // A waiter waits until a program waits for a password.
@@ -77,8 +76,8 @@ type waiter struct {
 	now   func() time.Time
 }
 
-// lasting is how long a program has to look as if it asked that may have run its command. The
-// command's end is the program's own end, but for a few milliseconds.
+// lasting bounds a doubt: a program in state perhaps asks if it stays so for that long. If its
+// command has ended instead, the program itself ends a few milliseconds later.
 const lasting = 500 * time.Millisecond
 
 // state tells how far the program is: asks, hidden, or something else, which may change.
