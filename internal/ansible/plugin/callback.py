@@ -1,10 +1,6 @@
 # A callback plugin for Ansible that says, at the end, what `mitogen daemon` has done for each host.
 #
 # SPDX-License-Identifier: GPL-3.0-or-later
-from __future__ import absolute_import, division, print_function
-
-__metaclass__ = type
-
 DOCUMENTATION = r'''
 name: mitogen
 type: aggregate
@@ -49,7 +45,7 @@ class CallbackModule(CallbackBase):
             except PlaceError as e:
                 self._display.warning('mitogen: %s' % e)
                 return
-            except (IOError, OSError, ValueError):
+            except (OSError, ValueError):
                 continue
 
     def show(self, works):

@@ -3,10 +3,6 @@
 # It is a subclass of Ansible's own ssh plugin, which does whatever this doesn't: so this file, unlike the rest of the project, is under
 # the GNU General Public License, version 3 or later (https://www.gnu.org/licenses/gpl-3.0.txt).
 # SPDX-License-Identifier: GPL-3.0-or-later
-from __future__ import absolute_import, division, print_function
-
-__metaclass__ = type
-
 DOCUMENTATION = r'''
 name: mitogen
 short_description: run modules in warm interpreters, over ssh and other ways
@@ -314,7 +310,7 @@ def orphaned(parent):
         os.kill(MAIN, 0)
         with open('/proc/%d/stat' % MAIN) as f:
             return f.read().rpartition(')')[2].split()[0] == 'Z'    # whoever has started it doesn't know yet
-    except EnvironmentError as e:
+    except OSError as e:
         return e.errno == errno.ESRCH
 
 
@@ -429,12 +425,12 @@ class Wire:
         self.socket.sendall(self.opening + to_bytes(json.dumps(message)) + b'\n' + data)
         self.opening = b''
 
-    def close(self):
-        """End it in good order: what it has made on the host may still be needed."""
-        if self.tidies and self.key[0] == os.getpid():
+    def close(self, orderly):
+        """End it, if orderly with a word that its temporary directories may still be needed."""
+        if orderly and self.tidies and self.key[0] == os.getpid():
             try:
                 self.send({'do': 'bye'})
-            except (IOError, OSError):
+            except OSError:
                 pass
         self.lines.close()
         self.socket.close()
@@ -444,9 +440,14 @@ OPEN = []       # the Wire of this process, of which there is at most one
 MISSING = {}    # path of a socket where no daemon can be had: why; '' once that has been said
 
 
-def hang_up():
+def hang_up(orderly=True):
+    """Close the Wire of this process, if there is one. Not orderly: as the end of a killed process does."""
     while OPEN:
-        OPEN.pop().close()
+        OPEN.pop().close(orderly)
+
+
+def wrong(host, why):
+    return AnsibleConnectionFailure('mitogen: host %s: %s' % (host, why))
 
 
 class Session:
@@ -487,10 +488,13 @@ class Session:
     def check(self):
         """Raise an error for variables that decide how the host is reached, and can't be taken."""
         if not self.checked:
-            self.refuse_forged(self.name, self.vars)
-            self.refuse_facts(self.name, self.vars)
-            self.refuse_unknown(self.name, self.vars)
+            self.refuse_forged()
+            self.refuse(self.name, self.vars)
             self.checked = True
+
+    def refuse(self, name, variables):
+        self.refuse_facts(name, variables)
+        self.refuse_unknown(name, variables)
 
     def refuse_unknown(self, name, variables):
         """Raise an error for a variable that is written like those that decide, and is none."""
@@ -499,14 +503,14 @@ class Session:
             if variable.startswith(('ansible_mitogen_', 'mitogen_ssh_')) and variable not in HARMLESS:
                 known = known or C.config.get_plugin_vars('connection', self.connection._load_name)
                 if variable not in known:
-                    raise AnsibleConnectionFailure('mitogen: host %s: there is no variable %s; docs/ansible.md has those that there are' % (name, variable))
+                    raise wrong(name, 'there is no variable %s; docs/ansible.md has those that there are' % variable)
 
-    def refuse_forged(self, name, variables):
+    def refuse_forged(self):
         """Raise an error if a fact stands where Ansible's own variables were: the facts that an item of a loop brings replace those for the next."""
-        if self.delegated and not isinstance(variables.get('hostvars'), HostVars):
-            raise self.refused(name, 'ansible_delegated_vars')
-        if 'hostvars' in variables and not isinstance(variables['hostvars'], HostVars):
-            raise self.refused(name, 'hostvars')
+        if self.delegated and not isinstance(self.vars.get('hostvars'), HostVars):
+            raise self.refused(self.name, 'ansible_delegated_vars')
+        if 'hostvars' in self.vars and not isinstance(self.vars['hostvars'], HostVars):
+            raise self.refused(self.name, 'hostvars')
 
     def refuse_facts(self, name, variables):
         """Raise an error if a host's facts, which any module's answer and the fact cache can bring, name what decides how it's reached."""
@@ -521,8 +525,7 @@ class Session:
             raise self.refused(name, names[0])
 
     def refused(self, name, variable):
-        return AnsibleConnectionFailure('mitogen: host %s: %s is a fact of the host, which must not decide how hosts are reached; remove it, and clear the '
-                                        'fact cache' % (name, variable))
+        return wrong(name, '%s is a fact of the host, which must not decide how hosts are reached; remove it, and clear the fact cache' % variable)
 
     def deciding(self):
         """Names of variables that options come from, and which Ansible leaves in facts."""
@@ -546,7 +549,7 @@ class Session:
             hops, seen = [], [self.name]
             while via:
                 if via in seen:
-                    raise AnsibleConnectionFailure('mitogen: host %s: mitogen_via leads in a circle: %s' % (self.name, ', '.join(seen + [via])))
+                    raise wrong(self.name, 'mitogen_via leads in a circle: %s' % ', '.join(seen + [via]))
                 seen.append(via)
                 before, via = self.hop(via)
                 hops[:0] = before
@@ -566,15 +569,14 @@ class Session:
                     return account
                 return self.option(option) if option in ('ssh_common_args', 'ssh_args', 'ssh_executable', 'host_key_checking', 'timeout') else None
             return [{'target': self.address(name, account), 'options': self.options(value, [])}], None
-        self.refuse_facts(name, there)
-        self.refuse_unknown(name, there)
+        self.refuse(name, there)
         value = self.value_there(there)
         hops = [{'target': self.target_there(name, there, value), 'options': self.options(value, [there.get('ansible_python_interpreter')])}]
         if account:
             method, _, user = account.rpartition(':')
             method = method or 'sudo'
             if method not in ('sudo', 'su', 'doas') or '+' in user:
-                raise AnsibleConnectionFailure('mitogen: host %s: mitogen_via %s: the method is to be sudo, su or doas' % (self.name, via))
+                raise wrong(self.name, 'mitogen_via %s: the method is to be sudo, su or doas' % via)
             password = there.get('ansible_become_password') or there.get('ansible_become_pass')
             hops.append({'target': '%s:%s' % (method, user), 'options': {method: {'password': to_text(password)}} if password else {}})
         return hops, value('mitogen_via')
@@ -582,14 +584,15 @@ class Session:
     def value_there(self, there):
         """What returns the options of another host of the inventory: its variables, else what the configuration says. Users, keys and
         passwords of the command line are for the hosts of the play."""
+        plugin = self.connection._load_name
+
         def value(option):
-            definition = C.config.get_configuration_definitions('connection', self.connection._load_name)[option]
+            definition = C.config.get_configuration_definitions('connection', plugin)[option]
             names = [v['name'] for v in definition.get('vars') or ()]
             variables = dict((n, there[n]) for n in names if n in there)
-            if not variables and option in ('remote_user', 'private_key_file') and definition.get('cli'):
-                got, origin = C.config.get_config_value_and_origin(option, plugin_type='connection', plugin_name=self.connection._load_name, variables={})
-                return None if to_text(origin).startswith('cli') else got
-            return C.config.get_config_value(option, plugin_type='connection', plugin_name=self.connection._load_name, variables=variables)
+            got, origin = C.config.get_config_value_and_origin(option, plugin_type='connection', plugin_name=plugin, variables=variables)
+            of_the_play = option in ('remote_user', 'private_key_file') and to_text(origin).startswith('cli')
+            return None if of_the_play else got
         return value
 
     def target_there(self, name, there, value):
@@ -605,12 +608,12 @@ class Session:
         if method == 'local':
             return 'local'
         if method not in METHODS:
-            raise AnsibleConnectionFailure('mitogen: host %s: ansible_connection %s is none that can be gone through' % (name, method))
+            raise wrong(name, 'ansible_connection %s is none that can be gone through' % method)
         for variable in there:
             if variable.startswith('ansible_%s_' % method):
-                raise AnsibleConnectionFailure('mitogen: host %s: %s is not known here, and could change the way: say it by mitogen_target' % (name, variable))
+                raise wrong(name, '%s is not known here, and could change the way: say it by mitogen_target' % variable)
         if '+' in host or '@' in host:    # more hops, or another user
-            raise AnsibleConnectionFailure('mitogen: host %s: bad ansible_host %s' % (name, host))
+            raise wrong(name, 'bad ansible_host %s' % host)
         return method + ':' + host
 
     def address(self, host, user=None):
@@ -622,7 +625,7 @@ class Session:
             return 'ssh:' + host
         if V6.match(host):
             return 'ssh:[%s]' % host.strip('[]')
-        raise AnsibleConnectionFailure('mitogen: host %s: ansible_host %s is no address' % (self.name, host))
+        raise wrong(self.name, 'ansible_host %s is no address' % host)
 
     def host_vars(self, name):
         """The variables of a host of the inventory, None if there is no such host."""
@@ -683,14 +686,13 @@ class Session:
                 return dial(path)
             except PlaceError as e:
                 raise AnsibleConnectionFailure('mitogen: %s' % e)
-            except (IOError, OSError) as e:
+            except OSError as e:
                 if e.errno not in (errno.ENOENT, errno.ECONNREFUSED):
                     raise Unusable('%s: %s' % (path, e))
                 if process is None:
                     process = self.start_daemon(path)
                 elif time.time() > end or process.poll() not in (None, 0, 255, 1):
-                    MISSING[path] = 'daemon at %s: %s' % (path, e)
-                    raise Unusable(MISSING[path])
+                    raise self.missing(path, 'daemon at %s: %s' % (path, e))
                 else:
                     time.sleep(.002)
 
@@ -702,8 +704,12 @@ class Session:
             with open(os.devnull, 'r+b') as null:
                 return subprocess.Popen(argv, stdin=null, stdout=null, stderr=null, cwd='/', close_fds=True, start_new_session=True)
         except OSError as e:
-            MISSING[path] = '%s: %s' % (argv[0], e.strerror)
-            raise Unusable(MISSING[path])
+            raise self.missing(path, '%s: %s' % (argv[0], e.strerror))
+
+    def missing(self, path, why):
+        """The error that no daemon can be had at path: no later request tries."""
+        MISSING[path] = why
+        return Unusable(why)
 
     def wire(self):
         """The Wire that leads where this connection's options say now."""
@@ -717,19 +723,12 @@ class Session:
     def send(self, wire, message, data=b''):
         try:
             wire.send(message, data)
-        except (IOError, OSError) as e:
+        except OSError as e:
             raise self.lost(e)
 
     def lost(self, why):
-        self.drop()
+        hang_up(orderly=False)
         return AnsibleConnectionFailure('Connection to the mitogen daemon lost: %s' % to_native(why))
-
-    def drop(self):
-        """Give up what is open, as a killed process does."""
-        while OPEN:
-            wire = OPEN.pop()
-            wire.tidies = False
-            wire.close()
 
     def mark(self):
         """A host's place in ASKED; that another may have the same costs that one a little time."""
@@ -758,7 +757,7 @@ class Session:
             if message.get('size'):
                 data = wire.lines.read(message['size'])
             return message, data
-        except (IOError, OSError, ValueError) as e:
+        except (OSError, ValueError) as e:
             raise self.lost(e)
 
     def request(self, message, pieces=(), put=False, output=None):
@@ -775,7 +774,7 @@ class Session:
             end = self.await_end(wire, output)
         finally:
             if end is None:
-                self.drop()     # an answer may still come, which nobody is to take for that to something else
+                hang_up(orderly=False)  # the answer may still come, and would be taken for that of the next request
         wire.tidies = wire.tidies or end.get('how') == 'as a file operation'
         if end.get('error'):
             raise self.failure(end['error'])
@@ -797,7 +796,7 @@ class Session:
                 end = reply['end'] or {}
                 early, wire.early = wire.early, False
                 if early and end.get('error'):
-                    self.drop()     # there would be another one
+                    hang_up(orderly=False)  # the end of the request itself would come too
                 if not early or end.get('error'):
                     return end
 
@@ -821,8 +820,7 @@ class Session:
     def failure(self, error):
         kind, text = error.get('kind'), to_native(error.get('text') or '')
         if kind == 'protocol':
-            MISSING[self.socket_path()] = why = 'the plugin is of another release than the program: run `mitogen ansible config` again'
-            return Unusable(why)
+            return self.missing(self.socket_path(), 'the plugin is of another release than the program: run `mitogen ansible config` again')
         if kind in ('account', 'no Python interpreter found', 'command not found', "can't start process", 'interpreter died') and error.get('before'):
             return Unusable('%s: %s' % (kind, text))
         if kind == 'files':
@@ -841,7 +839,7 @@ class Connection(SSHConnection):
     def __init__(self, *args, **kwargs):
         self.mitogen_pid = int(kwargs.get('ansible_playbook_pid') or os.getpid())
         self.mitogen_delegate = None
-        super(Connection, self).__init__(*args, **kwargs)
+        super().__init__(*args, **kwargs)
         self.mitogen = Session(self)
 
     # What Ansible tells us
@@ -849,24 +847,24 @@ class Connection(SSHConnection):
     def set_become_plugin(self, plugin):
         if plugin is not None:
             plugin = Become(plugin)
-        super(Connection, self).set_become_plugin(plugin)
+        super().set_become_plugin(plugin)
         self.mitogen.checked = False
 
     def is_pipelining_enabled(self, wrap_async=False):
         return self.get_option('pipelining') and not wrap_async and not C.DEFAULT_KEEP_REMOTE_FILES
 
     def set_options(self, task_keys=None, var_options=None, direct=None):
-        super(Connection, self).set_options(task_keys=task_keys, var_options=var_options, direct=direct)
+        super().set_options(task_keys=task_keys, var_options=var_options, direct=direct)
         self.mitogen_delegate = (task_keys or {}).get('delegate_to')
         if var_options and 'ansible_facts' in var_options:  # all of a host's, as old releases have it for reset_connection
             self.mitogen.told(var_options)
 
     def _resolve_option_variables(self, variables, templar):
         self.mitogen.told(variables)    # to recent releases' own
-        return super(Connection, self)._resolve_option_variables(variables, templar)
+        return super()._resolve_option_variables(variables, templar)
 
     def update_vars(self, variables):
-        super(Connection, self).update_vars(variables)
+        super().update_vars(variables)
         name = self.mitogen_delegate
         self.mitogen.told((variables.get('ansible_delegated_vars') or {}).get(name) or {} if name else variables, name)
         if self.mitogen_elsewhere():
@@ -894,28 +892,28 @@ class Connection(SSHConnection):
             why = 'it cannot be used for this host'
             self.mitogen.check()
         except Unusable as e:
-            self.mitogen.drop()
+            hang_up(orderly=False)
             why = to_native(e)
         path = self.mitogen.socket_path()
+        why = MISSING.get(path) or why
         if self.mitogen_elsewhere():    # where the ssh plugin can't get
-            raise AnsibleConnectionFailure('mitogen: %s' % (MISSING.get(path) or why))
+            raise AnsibleConnectionFailure('mitogen: %s' % why)
         display.vvv('mitogen: left to the ssh plugin: %s' % why, host=self.get_option('host'))
         if MISSING.get(path):
-            display.warning('mitogen: left to the ssh plugin: %s' % MISSING[path])
+            display.warning('mitogen: left to the ssh plugin: %s' % why)
             MISSING[path] = ''
         return None
 
     # What Ansible has us do
 
     def exec_command(self, cmd, in_data=None, sudoable=True):
-        message = {'do': 'exec', 'command': to_text(cmd), 'shell': getattr(self._shell, 'executable', None) or '/bin/sh'}
+        tty = bool(not in_data and sudoable and self.get_option('use_tty'))
+        message = {'do': 'exec', 'command': to_text(cmd), 'shell': getattr(self._shell, 'executable', None) or '/bin/sh', 'tty': tty}
         made = self.become.made if sudoable and self.become else None
         state = self.become.state() if made else None
         if made and (made[0] in cmd or shlex.quote(made[0])[1:-1] in cmd or made[0] in self.mitogen_unquoted(cmd)):
             message.update(inner=to_text(made[1]), account=self.become.account(*made), user=self.become.user(),
                            stdin=bool(self.become.plugin.name == 'sudo' and READS_STDIN.search(made[0])))
-        tty = not in_data and sudoable and self.get_option('use_tty')
-        message['tty'] = bool(tty)
         in_data = to_bytes(in_data or b'')
         pieces = [in_data[i:i + CHUNK] for i in range(0, len(in_data), CHUNK)]
         out = {'stdout': [], 'stderr': []}
@@ -923,7 +921,7 @@ class Connection(SSHConnection):
         if end is None:
             if state:
                 self.become.state(state)
-            return super(Connection, self).exec_command(cmd, in_data=in_data or None, sudoable=sudoable)
+            return super().exec_command(cmd, in_data=in_data or None, sudoable=sudoable)
         display.vvv('mitogen: %s: %s' % (end.get('how', ''), to_native(cmd)), host=self.get_option('host'))
         stderr = b''.join(out['stderr'])
         if tty:
@@ -944,14 +942,14 @@ class Connection(SSHConnection):
             end = self.mitogen_do({'do': 'put', 'name': to_text(out_path), 'mode': mode}, pieces=iter(lambda: f.read(CHUNK), b''), put=True,
                                   output=lambda stream, data: None)
         if end is None:
-            return super(Connection, self).put_file(in_path, out_path)
+            return super().put_file(in_path, out_path)
         return 0, b'', b''
 
     def fetch_file(self, in_path, out_path):
         with open(to_bytes(out_path, errors='surrogate_or_strict'), 'wb') as f:
             end = self.mitogen_do({'do': 'get', 'name': to_text(in_path)}, output=lambda stream, data: f.write(data))
         if end is None:
-            return super(Connection, self).fetch_file(in_path, out_path)
+            return super().fetch_file(in_path, out_path)
         return 0, b'', b''
 
     def reset(self):
@@ -964,7 +962,7 @@ class Connection(SSHConnection):
 
     def close(self):
         hang_up()
-        super(Connection, self).close()
+        super().close()
 
 
 this_process()      # before there are tasks' processes
