@@ -94,6 +94,7 @@ class Tunnel(Stream):
 
 class Program(Tunnel):
     """A process: its stdin and stdout."""
+    killed = 0      # by this context
 
     def __init__(self, key, spec):
         self.last = EMPTY       # the end of what came on stderr
@@ -118,6 +119,7 @@ class Program(Tunnel):
 
     def reap(self):
         if now() >= self.gone and self.err is not None:
+            self.killed = 1
             for fn in (os.killpg, os.kill):
                 try:
                     fn(self.pid, 9)
@@ -139,6 +141,10 @@ class Program(Tunnel):
             del FDS[self.err]
             POLL.unregister(self.err)
         os.close(self.err)      # the kernel kills what it has left
+        if pid and os.WIFSIGNALED(status) and not self.killed and '(--heartbeat)'.encode() not in self.last:
+            self.last = (self.last + ('\nkilled by signal %d' % os.WTERMSIG(status)).encode())[-TAIL:]
+            if os.WTERMSIG(status) == 9:
+                self.last += ' (out of memory?)'.encode()
         del TUNNELS[self.key]
         spend(self.key)
         send(self.key[0], self.key[1], self.last)

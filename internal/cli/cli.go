@@ -7,7 +7,7 @@
 //	1    the code failed somewhere, or output could not be written
 //	2    usage: nothing was connected to
 //	255  a connection failed, or was lost, somewhere
-//	130  interrupted
+//	130  interrupted; 143 ended by SIGTERM, 129 by SIGHUP
 //
 // With one target, run and exec end with the status of what they ran.
 package cli
@@ -35,6 +35,7 @@ const (
 	exitUsage       = 2
 	exitConnection  = 255
 	exitInterrupted = 130
+	signalStatus    = 128 // and the signal's number
 )
 
 // Streams are where a command reads and writes.
@@ -43,8 +44,24 @@ type Streams struct {
 	Stdout, Stderr io.Writer
 }
 
-// errInterrupted is the cause of the end of Interruptible's context.
+// errInterrupted is the cause of the end of Interruptible's context, if the user has interrupted it.
 var errInterrupted = errors.New("interrupted")
+
+// A signalled is that cause with the signal. It is an errInterrupted, too.
+type signalled struct{ signal syscall.Signal }
+
+func (e signalled) Error() string { return errInterrupted.Error() }
+
+func (e signalled) Is(err error) bool { return err == errInterrupted }
+
+// status is what shells give a command that the signal has ended.
+func (e signalled) status() int { return signalStatus + int(e.signal) }
+
+// interruption returns the cause that a signal is.
+func interruption(sig os.Signal) signalled {
+	s, _ := sig.(syscall.Signal)
+	return signalled{s}
+}
 
 // lastMoment is how long after an interrupt the command ends, whatever it hangs on. All that it has started ends with it.
 const lastMoment = 900 * time.Millisecond
@@ -60,13 +77,13 @@ func Interruptible(exit func(status int)) context.Context {
 		}
 	}
 	go func() {
-		<-signals
-		cancel(errInterrupted)
+		cause := interruption(<-signals)
+		cancel(cause)
 		select {
 		case <-signals:
 		case <-time.After(lastMoment):
 		}
-		exit(exitInterrupted)
+		exit(cause.status())
 	}()
 	return ctx
 }
@@ -90,8 +107,8 @@ func Main(ctx context.Context, args []string, streams Streams) int {
 	root := newRoot(s)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
-	if err != nil && errors.Is(context.Cause(ctx), errInterrupted) {
-		err = errInterrupted
+	if cause := context.Cause(ctx); err != nil && errors.Is(cause, errInterrupted) {
+		err = cause
 	}
 	return s.report(s.endAudit(s.closeOutput(err)))
 }
@@ -116,7 +133,7 @@ written \+.
 ` + configUsage + `
 
 Exit status: 0 all well; 1 the code failed somewhere, or output could not be written; 2 usage; 255 a connection failed or was
-lost; 130 interrupted. With one target, run and exec end with the status of what they ran.`
+lost; 130 interrupted (143 by SIGTERM, 129 by SIGHUP). With one target, run and exec end with the status of what they ran.`
 
 const rootExamples = `  mitogen ping -t web1
   mitogen call -t web1 os:getloadavg

@@ -186,6 +186,9 @@ func verdict(err error) *problem {
 	case err == nil:
 		return &problem{}
 	case errors.Is(err, errInterrupted):
+		if s := (signalled{}); errors.As(err, &s) {
+			return &problem{Message: s.Error(), status: s.status()}
+		}
 		return &problem{Message: errInterrupted.Error(), status: exitInterrupted}
 	case errors.As(err, &exit):
 		return &problem{status: int(exit)}

@@ -260,6 +260,9 @@ func (e *Engine) ended(c *Context, proc process, err error) {
 		return
 	}
 	why := fmt.Sprintf("ended (%s)", statusText(f.Status))
+	if _, ok := proc.(*dialed); ok {
+		why = "ended" // its status isn't known here; the text says if a signal has ended it
+	}
 	if foreign {
 		why = err.Error()
 	}

@@ -187,3 +187,27 @@ func TestSilenceOfSlowChild(t *testing.T) {
 	lost := func(l *link, id wire.ContextID) { l.isLost(id, "heard nothing from it", "--heartbeat") }
 	together(t, 3, stopped(500_000, true, alive), stopped(100_000, true, alive), stopped(0, false, lost), stopped(1000, false, lost))
 }
+
+// TestKilledTunnel: the end of a process says if a signal has ended it, unless the context itself has.
+func TestKilledTunnel(t *testing.T) {
+	for _, py := range interpreters(t)[:1] {
+		l := start(t, py)
+		l.push(first, "_mitogen_spawn")
+		l.push(first, "_mitogen_tunnel")
+		for _, test := range []struct{ script, want string }{
+			{"kill -9 $$", "\nkilled by signal 9 (out of memory?)"},
+			{"echo words >&2; kill -9 $$", "words\n\nkilled by signal 9 (out of memory?)"},
+			{"kill -15 $$", "\nkilled by signal 15"},
+			{"echo '3 s of silence (--heartbeat)' >&2; kill -9 $$", "3 s of silence (--heartbeat)\n"},
+			{"exit 3", ""},
+			{"exec >&-; sleep 1000", ""}, // it is killed
+		} {
+			spec, err := pickle.Append(nil, map[string]any{"argv": []any{"sh", "-c", test.script}}, pickle.Proto2Both)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p := l.request(wire.Frame{Dst: first, Handle: wire.Open, Payload: spec})
+			equal(t, test.script, string(p.wait().payload), test.want)
+		}
+	}
+}

@@ -64,9 +64,9 @@ func (d *dialer) start(ctx context.Context) (*Process, error) {
 func (d *dialer) command(c *config, client *ssh.Client) (*Process, error) {
 	session, err := client.NewSession()
 	if err != nil {
-		return nil, says("Connection closed: %w", err)
+		return nil, says("Connection closed: %w", reason(client, err))
 	}
-	p := &Process{session: session, line: d.opt.Line, done: make(chan struct{})}
+	p := &Process{client: client, session: session, line: d.opt.Line, done: make(chan struct{})}
 	stdout, err := session.StdoutPipe()
 	if err != nil {
 		return nil, err
@@ -79,11 +79,11 @@ func (d *dialer) command(c *config, client *ssh.Client) (*Process, error) {
 	session.Stderr = (*stderr)(p)
 	p.Stdout = io.NopCloser(stdout)
 	if err := setEnv(session, append(c.environment(os.Environ()), d.opt.Env...)); err != nil {
-		return nil, says("Connection closed: %w", err)
+		return nil, says("Connection closed: %w", reason(client, err))
 	}
 	d.opt.Env = nil // nor kept, by what may be asked again about the connection
 	if err := session.Start(d.opt.Command); err != nil {
-		return nil, says("Connection closed: %w", err)
+		return nil, says("Connection closed: %w", reason(client, err))
 	}
 	p.closers = d.closers
 	go p.wait()

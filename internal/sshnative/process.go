@@ -34,6 +34,7 @@ type Process struct {
 	Stdout io.ReadCloser
 
 	closers []io.Closer // the last first
+	client  *ssh.Client
 	session *ssh.Session
 	line    func(string)
 	done    chan struct{}
@@ -88,8 +89,32 @@ func (s *stderr) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
+// reasonPatience bounds the wait for the reason of a connection's end, which follows that of its sessions.
+const reasonPatience = 100 * time.Millisecond
+
+// reason returns why the connection has ended; if it hasn't, or was closed here, err.
+func reason(client *ssh.Client, err error) error {
+	ended := make(chan error, 1)
+	go func() { ended <- client.Wait() }() // until the connection is closed, which whoever has asked does next
+	select {
+	case why := <-ended:
+		switch {
+		case errors.Is(why, io.EOF):
+			return errors.New("the other side has closed the connection")
+		case why != nil && !errors.Is(why, net.ErrClosed):
+			return why
+		}
+	case <-time.After(reasonPatience):
+	}
+	return err
+}
+
 func (p *Process) wait() {
 	err := p.session.Wait()
+	var missing *ssh.ExitMissingError
+	if errors.As(err, &missing) {
+		err = reason(p.client, err)
+	}
 	p.mu.Lock()
 	var exit *ssh.ExitError
 	switch {
@@ -101,6 +126,9 @@ func (p *Process) wait() {
 		p.status = exit.ExitStatus()
 	default:
 		p.status = 255
+		if !errors.As(err, &missing) {
+			p.tail += "\nConnection broken: " + err.Error()
+		}
 	}
 	p.mu.Unlock()
 	p.end()

@@ -69,6 +69,7 @@ class Tunnel(Stream):
   self.unwritable()
   self.reap()
 class Program(Tunnel):
+ killed=0
  def __init__(self,key,spec):
   self.last=EMPTY
   argv=[utf8(a)for a in spec['argv']]
@@ -90,6 +91,7 @@ class Program(Tunnel):
   self.last=(self.last+data)[-TAIL:]
  def reap(self):
   if now()>=self.gone and self.err is not None:
+   self.killed=1
    for fn in(os.killpg,os.kill):
     try:
      fn(self.pid,9)
@@ -111,6 +113,10 @@ class Program(Tunnel):
    del FDS[self.err]
    POLL.unregister(self.err)
   os.close(self.err)
+  if pid and os.WIFSIGNALED(status)and not self.killed and'(--heartbeat)'.encode()not in self.last:
+   self.last=(self.last+('\nkilled by signal %d'%os.WTERMSIG(status)).encode())[-TAIL:]
+   if os.WTERMSIG(status)==9:
+    self.last+=' (out of memory?)'.encode()
   del TUNNELS[self.key]
   spend(self.key)
   send(self.key[0],self.key[1],self.last)
