@@ -126,6 +126,9 @@ func New(o Options) (*Engine, error) {
 		if d.Secrets == nil {
 			d.Secrets = o.Secrets
 		}
+		if d.Heartbeat == 0 {
+			d.Heartbeat = o.Heartbeat
+		}
 		dial = d.Dial
 	}
 	e, err := engine.New(engine.Options{Dial: dial, Path: o.Path, Packages: o.Packages, Allow: o.Allow, Deny: o.Deny,

@@ -309,10 +309,11 @@ def on_open(src, reply, kind, data):
         return t.flush()
     if not data:
         return
-    S.timeout = BUSY_TIMEOUT
     try:
         spec = loads(data)
         spec = dict([(native_text(k), v) for k, v in spec.items()])
+        allow_silence(spec)
+        S.timeout = BUSY_TIMEOUT
         if 'service' in spec:
             service(spec['service'])((src, reply), spec)
         elif 'host' in spec:

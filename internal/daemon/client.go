@@ -28,6 +28,8 @@ type Client struct {
 	Command []string
 	Prompt  askpass.Func  // nil: nobody can be asked
 	Secrets secret.Source // nil: there are none but those of the options
+	// Heartbeat is the engine's. 0: the default; negative: never.
+	Heartbeat time.Duration
 }
 
 // startPatience is how long a daemon may take to listen.
@@ -46,7 +48,8 @@ func (c *Client) Dial(ctx context.Context, target string, o connect.Options) (en
 			return nil, unreached(target, err)
 		}
 		ch := newChannel(conn)
-		first := &message{Op: "open", Version: c.Version, Target: target, Options: optionsOf(&o), Interactive: c.Prompt != nil, Secrets: c.Secrets != nil, Origin: from}
+		first := &message{Op: "open", Version: c.Version, Target: target, Options: optionsOf(&o), Interactive: c.Prompt != nil, Secrets: c.Secrets != nil, Origin: from,
+			Heartbeat: c.Heartbeat.Seconds()}
 		if err := ch.write(first); err != nil {
 			conn.Close()
 			if try < 2 { // it was on its way out

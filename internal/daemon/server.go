@@ -222,7 +222,7 @@ func (s *Server) open(ctx context.Context, conn *net.UnixConn, ch *channel, m *m
 	defer s.finish(c)
 	python := m.Options.connect().Python
 	m.Options = nil // it has secrets
-	t, err := c.context.Fork(ctx, python)
+	t, err := c.context.ForkFor(ctx, python, seconds(m.Heartbeat))
 	if err != nil {
 		ch.write(&message{End: &end{Error: failureOf(err)}})
 		return

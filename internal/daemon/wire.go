@@ -26,6 +26,7 @@ type message struct {
 	Interactive bool     `json:"interactive,omitempty"` // it can be asked
 	Secrets     bool     `json:"secrets,omitempty"`     // it has secrets by place
 	Origin      *origin  `json:"origin,omitempty"`      // where it is; nil: where the daemon is
+	Heartbeat   float64  `json:"heartbeat,omitempty"`   // engine.Options.Heartbeat in seconds, of an engine
 
 	Protocol int    `json:"protocol,omitempty"` // of a connection plugin
 	Via      []hop  `json:"via,omitempty"`      // before target

@@ -95,11 +95,11 @@ func (e *Engine) look(late bool) {
 // silenceLocked returns how long nothing may be heard of a context next to the engine.
 func (e *Engine) silenceLocked(c *Context) time.Duration {
 	if d := c.stream.Underway(); d > 0 { // and so it is busy
-		return max(e.opt.busyTimeout, d)
+		return max(e.opt.busyTimeout, c.busyTimeout, d)
 	}
 	for _, x := range e.contexts {
 		if x.root == c && x.up && x.busyLocked() {
-			return e.opt.busyTimeout
+			return max(e.opt.busyTimeout, c.busyTimeout)
 		}
 	}
 	return e.opt.Heartbeat

@@ -174,3 +174,29 @@ func (e *Engine) silence(c *Context) time.Duration {
 	defer e.mu.Unlock()
 	return e.silenceLocked(c)
 }
+
+// TestForkHeartbeat: what is forked for another engine may be silent for as long as that allows.
+func TestForkHeartbeat(t *testing.T) {
+	for _, test := range []struct {
+		heartbeat time.Duration
+		told      string // in the OPEN
+		silence   time.Duration
+	}{
+		{0, "", time.Minute}, {10 * time.Second, "", time.Minute},
+		{time.Hour, "heartbeat", time.Hour}, {-1, "heartbeat", forever},
+	} {
+		e, fakes := fakeEngine(t, Options{Heartbeat: time.Minute, busyTimeout: time.Minute})
+		c, f := connected(t, e, fakes)
+		go c.ForkFor(context.Background(), nil, test.heartbeat)
+		open := f.next()
+		for open.Handle != wire.Open {
+			open = f.next()
+		}
+		if got := strings.Contains(string(open.Payload), "heartbeat"); got != (test.told != "") {
+			t.Errorf("heartbeat %s: got OPEN %q, want one with %q", test.heartbeat, open.Payload, test.told)
+		}
+		if got := e.silence(c); got != test.silence {
+			t.Errorf("heartbeat %s: got %s of silence, want %s", test.heartbeat, got, test.silence)
+		}
+	}
+}

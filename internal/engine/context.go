@@ -82,10 +82,11 @@ type Context struct {
 	relayed map[wire.ContextID]int
 	count   counts
 	beat    beat
-	stdout  io.Writer // owned by drain while it runs
-	stderr  io.Writer
-	// unwritable is the error of one of the two that was logged.
-	unwritable error
+	// busyTimeout is more than the engine's if other engines have something started here, which allow more.
+	busyTimeout time.Duration
+	stdout      io.Writer // owned by drain while it runs
+	stderr      io.Writer
+	unwritable  error // of one of the two, that was logged
 }
 
 // gate holds back what must not be sent yet.

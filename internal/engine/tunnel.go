@@ -32,12 +32,31 @@ type Tunnel struct {
 // Fork starts a copy of c's interpreter, or a new one with python (as in boot.Command) where c has been called before, and
 // doesn't wait for it: what is written waits with it, until c is up.
 func (c *Context) Fork(ctx context.Context, python []string) (*Tunnel, error) {
-	t, err := c.tunnel(ctx, map[string]any{"argv": boot.Command(python, boot.Pipe), "fork": true})
+	return c.ForkFor(ctx, python, 0)
+}
+
+// ForkFor is Fork for another engine, whose Options.Heartbeat is given. If that is longer than what this engine allows,
+// c and its stream may be silent for so long, too, from now on.
+func (c *Context) ForkFor(ctx context.Context, python []string, heartbeat time.Duration) (*Tunnel, error) {
+	spec := map[string]any{"argv": boot.Command(python, boot.Pipe), "fork": true}
+	if heartbeat < 0 {
+		heartbeat = forever
+	}
+	c.e.mu.Lock()
+	if heartbeat > c.e.opt.busyTimeout && c.e.opt.busyTimeout > 0 {
+		spec["heartbeat"] = wholeSeconds(heartbeat)
+		c.root.busyTimeout = max(c.root.busyTimeout, heartbeat)
+	}
+	c.e.mu.Unlock()
+	t, err := c.tunnel(ctx, spec)
 	if err == nil {
 		t.fork = true
 	}
 	return t, err
 }
+
+// forever is in the place of a timeout that there isn't.
+const forever = 10 * 365 * 24 * time.Hour
 
 // Forward has c connect to a port of a host, as c's machine knows it, and doesn't wait for it. Read says why there is no connection.
 func (c *Context) Forward(ctx context.Context, host string, port int, timeout time.Duration) (*Tunnel, error) {

@@ -211,3 +211,30 @@ func TestKilledTunnel(t *testing.T) {
 		}
 	}
 }
+
+// TestSilenceForAnother: a tunnel of another engine may be silent for as long as that allows.
+func TestSilenceForAnother(t *testing.T) {
+	open := func(heartbeat int, hops int, check func(l *link, p *pending)) func(l *link) func() {
+		return func(l *link) func() {
+			var p *pending
+			l.while(func() {
+				dst := first
+				for range hops {
+					dst = l.child(dst, l.py)
+				}
+				l.callAt(dst, "rt:echo", 1).value()
+				l.push(dst, "_mitogen_spawn")
+				l.push(dst, "_mitogen_tunnel")
+				spec, err := pickle.Append(nil, map[string]any{"argv": []any{"sh", "-c", "sleep 6"}, "heartbeat": heartbeat}, pickle.Proto2Both)
+				if err != nil {
+					l.t.Fatal(err)
+				}
+				p = l.request(wire.Frame{Dst: dst, Handle: wire.Open, Payload: spec})
+			})
+			return func() { check(l, p) }
+		}
+	}
+	lasts := func(_ *link, p *pending) { p.wait() }
+	togetherWith(t, timeouts(1, 2),
+		open(60, 0, lasts), open(60, 1, lasts), open(1, 0, func(l *link, _ *pending) { l.silent() }))
+}

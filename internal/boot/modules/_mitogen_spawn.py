@@ -743,7 +743,15 @@ def begin_work(dst,raw):
  src,auth,handle,reply,size=unpack('>5L',raw[8:28])
  if reply and size and raw[3:4]==ZERO:
   WORK[src,reply]=dst
+  if handle==TUNNEL:
+   try:
+    allow_silence(loads(raw[28:-2]))
+   except Exception:
+    pass
   S.timeout=BUSY_TIMEOUT
+def allow_silence(spec):
+ global BUSY_TIMEOUT
+ BUSY_TIMEOUT=max(BUSY_TIMEOUT,spec.get('heartbeat',0))
 def end_work(gone):
  for key in[k for k in WORK if WORK[k]in gone]:
   del WORK[key]
