@@ -133,9 +133,9 @@ type record struct {
 var crashed = []string{"panic:", "goroutine ", "fatal error", "SIGSEGV", "DATA RACE"}
 
 // call has the command call a function at targets and returns what it says of each.
-func call(t *testing.T, starve func(string) string, daemon bool, targets []string) (all []record, stderr string) {
+func call(t *testing.T, starve func(string) string, daemon bool, targets []string, flags ...string) (all []record, stderr string) {
 	t.Helper()
-	args := []string{"call", "--json", "--connect-timeout", "20s"}
+	args := append([]string{"call", "--json", "--connect-timeout", "20s"}, flags...)
 	if daemon {
 		args = append(args, "--daemon")
 	}
