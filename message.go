@@ -8,7 +8,8 @@ import (
 )
 
 // Receiver is a mailbox of the engine. Contexts that its Sender has been passed to put values in.
-// What they send when it is closed is refused: the WARN that the Logger gets says so.
+// Where nothing takes what they send (it is closed, or not theirs to send to), what they send next
+// raises mitogen.DeadError there.
 type Receiver struct {
 	r *engine.Receiver
 	e *Engine
@@ -52,14 +53,18 @@ func (r *Receiver) Get(ctx context.Context) (Message, error) {
 	return Message{From: r.e.wrap(m.From), value: m.Value, limits: r.e.e.Limits()}, err
 }
 
-// Close ends r; what comes for it from now on is refused.
+// Close ends r; what comes for it from now on is refused. What has come before is still returned.
 func (r *Receiver) Close() { r.r.Close() }
 
 // Decode stores the message's value in *into, exactly, or says where it doesn't fit.
 func (m Message) Decode(into any) error { return decode(m.value, m.limits, into) }
 
-// Send sends value to a receiver in a context, whose Sender has come from there. It returns when the value is on its way,
-// which may take until the receiver has caught up.
+// Send sends value to a receiver in a context, whose Sender has come from there. It returns when
+// the value is on its way, which may take until the receiver has caught up; the first value for a
+// receiver, when that has it. An error says what is wrong with value (a *ValueError), that to is of
+// another engine (ErrOtherEngine) or closed (ErrClosed), or that its context is gone; when ctx ends
+// first, it matches ErrCancelled and that of ctx, and the receiver may have got the value
+// nevertheless.
 func (e *Engine) Send(ctx context.Context, to Sender, value any) error {
 	return e.e.Send(ctx, to, value)
 }

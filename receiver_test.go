@@ -200,3 +200,132 @@ func TestTooLarge(t *testing.T) {
 		}
 	}
 }
+
+// A sender whose values nothing takes hears of it.
+func TestSendersHearOfRefusals(t *testing.T) {
+	for name, prepare := range map[string]func(e *mitogen.Engine, a, b *mitogen.Context) error{
+		"receiver of the engine closed": func(e *mitogen.Engine, a, b *mitogen.Context) error {
+			r := e.Receiver()
+			_, err := call[any](t, a, "values:keep", r.Sender())
+			r.Close()
+			return err
+		},
+		"not given to it": func(e *mitogen.Engine, a, b *mitogen.Context) error {
+			_, err := call[any](t, b, "values:pass_on", a, e.Receiver().Sender())
+			return err
+		},
+		"not allowed": func(e *mitogen.Engine, a, b *mitogen.Context) error {
+			c := local(t, e)
+			_, err := call[any](t, a, "values:keep", mailbox(t, c))
+			return err
+		},
+		"receiver of a context closed": func(e *mitogen.Engine, a, b *mitogen.Context) error {
+			_, err := call[any](t, a, "values:keep", mailbox(t, b))
+			return errors.Join(err, second(call[any](t, b, "values:close_mailbox")), e.Allow(a, b))
+		},
+		"its context gone": func(e *mitogen.Engine, a, b *mitogen.Context) error {
+			c := local(t, e)
+			_, err := call[any](t, a, "values:keep", mailbox(t, c))
+			return errors.Join(err, e.Allow(a, c), c.Close())
+		},
+	} {
+		e := newEngine(t, mitogen.Options{})
+		a, b := local(t, e), local(t, e)
+		if err := errors.Join(e.Allow(b, a), prepare(e, a, b)); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if n, err := call[int](t, a, "values:send_until_refused", 1000); err != nil {
+			t.Errorf("%s: %v", name, err)
+		} else if strings.Contains(name, "engine") && n > 0 {
+			t.Errorf("%s: %d values were sent after it was closed", name, n)
+		}
+		if _, err := call[any](t, a, "values:send_kept", 1); err == nil {
+			t.Errorf("%s: sent again", name)
+		}
+		works := e.Receiver()
+		if n, err := call[int](t, a, "values:first", works.Sender(), 5); n != 1 || err != nil {
+			t.Errorf("%s: to another receiver: got %d, %v", name, n, err)
+		}
+		e.Close()
+	}
+}
+
+// Engine.Send says when nothing takes the value.
+func TestSendIsRefused(t *testing.T) {
+	e := newEngine(t, mitogen.Options{})
+	c := local(t, e)
+	closed := func(err error) bool { return errors.Is(err, mitogen.ErrClosed) }
+	for name, test := range map[string]struct {
+		before int // values that are sent before it is closed
+		bytes  int
+	}{"never used": {0, 1}, "used": {1, 1}, "used often": {20, 1}, "large": {0, 3 << 20}, "full": {9, 200_000}} {
+		to := mailbox(t, c)
+		sent := make(chan error, test.before)
+		for range test.before {
+			go func() { sent <- e.Send(patient(t), to, make([]byte, test.bytes)) }()
+		}
+		for range min(test.before, 5) { // of which the window has room
+			if err := <-sent; err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		must[any](t)(call[any](t, c, "values:close_mailbox"))
+		if err := e.Send(patient(t), to, make([]byte, test.bytes)); !closed(err) {
+			t.Errorf("%s: Send to a closed receiver: got %v", name, err)
+		}
+		for range test.before - min(test.before, 5) {
+			if err := <-sent; err != nil && !closed(err) {
+				t.Errorf("%s: Send that waited: got %v", name, err)
+			}
+		}
+	}
+	to := mailbox(t, c)
+	if err := e.Send(patient(t), to, 1); err != nil {
+		t.Error(err)
+	}
+	c.Close()
+	if err := e.Send(patient(t), to, 1); err == nil {
+		t.Error("sent to a context that is gone")
+	}
+	if err := e.Send(patient(t), e.Receiver().Sender(), 1); err == nil {
+		t.Error("sent to a receiver of the engine")
+	}
+}
+
+// Values that are sent at once don't mix, also where one of them is given up.
+func TestSendAtOnce(t *testing.T) {
+	e := newEngine(t, mitogen.Options{})
+	c := local(t, e)
+	to := mailbox(t, c)
+	const senders = 8
+	errs := make(chan error, senders)
+	for i := range senders {
+		go func() {
+			ctx, cancel := context.WithCancel(patient(t))
+			if i == senders-1 {
+				cancel()
+			}
+			defer cancel()
+			errs <- e.Send(ctx, to, bytes.Repeat([]byte{byte(i)}, 400_000))
+		}()
+	}
+	got := 0
+	for range senders {
+		value, err := call[[]byte](t, c, "values:take")
+		if err != nil {
+			break // of the one that was given up there may be none
+		}
+		if len(value) != 400_000 || len(bytes.Trim(value, string(value[:1]))) > 0 {
+			t.Errorf("got %d bytes of several values", len(value))
+		}
+		got++
+	}
+	for range senders {
+		if err := <-errs; err != nil && !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	}
+	if got < senders-1 {
+		t.Errorf("got %d values, want at least %d", got, senders-1)
+	}
+}

@@ -109,6 +109,28 @@ class Context(object):
 
 
 _SENDING = {}   # (context, handle): lock, so that parts of two values don't mix
+_REFUSED = {}   # (context, handle) of receivers that take nothing
+
+
+def _credited(src, reply, kind, data):
+    """A CREDIT: 0 bytes say that a receiver takes nothing. Then nobody waits for its window any more."""
+    flow, n = core.unpack('>LL', data)
+    if not n and flow >= 1000 and (not src or (src, flow) in core.FLOWS):
+        _REFUSED[src, flow] = 1
+        n = core.WINDOW
+    core.spend((src, flow), n)
+
+
+def _dispatch(src, handle, reply, kind, data):
+    """Say so where there is no receiver."""
+    if kind == core.ITEM and not reply and handle >= 1000 and handle not in core.HANDLERS:
+        core.credit(src, handle, 0)
+    _known(src, handle, reply, kind, data)
+
+
+_known = core.dispatch
+core.dispatch = _dispatch
+core.HANDLERS[core.CREDIT] = _credited
 
 
 class Sender(object):
@@ -117,19 +139,30 @@ class Sender(object):
     def __init__(self, context, handle):
         self.context = context
         self.handle = handle
+        _REFUSED.pop((context, handle), None)   # it may have been given anew
 
     def __reduce__(self):
         return Sender, (self.context, self.handle)
 
     def send(self, value):
-        """Send one value; waits while the receiver is more than 1 MiB behind."""
+        """Send one value; waits while the receiver is more than 1 MiB behind.
+
+        Raises DeadError once it is known that nothing takes what was sent: the receiver is closed, this context may not
+        send to it, or its context is gone.
+        """
         data = core.dumps(value, core.PROTO)
         turn = _SENDING.setdefault((self.context, self.handle), core.thread.allocate_lock())
         turn.acquire()
         try:
+            self._check()
             core.emit(self.context, self.handle, data, core.ITEM)
+            self._check()
         finally:
             turn.release()
+
+    def _check(self):
+        if (self.context, self.handle) in _REFUSED:
+            raise DeadError('receiver %d of context %d is closed, not given to this one, or gone' % (self.handle, self.context))
 
     def close(self):
         """Tell the receiver that no more will come."""
@@ -144,6 +177,7 @@ class Receiver(object):
     def __init__(self):
         self._values = core.deque()
         self._closed = 0
+        self._sources = {}
         self.handle = core.register(self._arrived)
 
     def sender(self):
@@ -151,9 +185,12 @@ class Receiver(object):
 
     def _arrived(self, src, reply, kind, data):
         if kind == core.ITEM:
+            self._sources[src] = 1
             self._values.append((src, data))
         else:
             self._closed = 1
+        if reply:
+            core.send(src, reply)   # it was asked whether there is a receiver
 
     def get(self, timeout=None):
         """The next value. Raises DeadError when closed and empty, IndexError after timeout seconds."""
@@ -194,7 +231,9 @@ class Receiver(object):
 
     def close(self):
         self._closed = 1
-        core.HANDLERS.pop(self.handle, None)
+        if core.HANDLERS.pop(self.handle, None):
+            for src in list(self._sources):
+                core.credit(src, self.handle, 0)
 
 
 _DEADLINES = []

@@ -268,6 +268,9 @@ func (c *Context) window(ctx context.Context, p *Pending, flow wire.Handle, n in
 			return errEnded
 		}
 		ok, err := e.router.Reserve(c.id, flow, n)
+		if errors.Is(err, route.ErrRefused) {
+			return errReceiverClosed
+		}
 		if err != nil {
 			return c.lostAs()
 		}

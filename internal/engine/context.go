@@ -72,6 +72,7 @@ type Context struct {
 	callsAhead bool
 	outbox     outbox
 	rooms      map[wire.Handle]chan struct{} // closed when there may be room in a flow, or for Call
+	turns      map[wire.Handle]chan struct{} // of those who send to its receivers
 	refusals   int                           // of modules and files
 	given      map[string]int64              // bytes of files, by name
 	lent       []lent

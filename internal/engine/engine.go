@@ -180,6 +180,8 @@ func New(o Options) (*Engine, error) {
 		shared:   map[string]*Context{},
 		empty:    make(chan struct{}),
 	}
+	// Contexts begin at wire.FirstDynamic: so a flow to one has a number that no other has.
+	e.router.HandlesFrom(1<<30 + wire.Handle(e.identity>>40))
 	e.auditor = newAuditor(o.Audit, e.auditFailed)
 	e.log = slog.New(maskedLog{printableLog{o.Logger.Handler()}, &e.mask})
 	e.router.Bound(min(2*o.MaxMessage, o.MaxMemory), o.MaxMemory)

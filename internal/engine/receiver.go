@@ -175,8 +175,8 @@ func (r *Receiver) take() (Message, error) {
 // Close ends r.
 func (r *Receiver) Close() {
 	r.e.mu.Lock()
-	r.e.router.Unlisten(r.handle)
-	r.e.mu.Unlock()
+	r.e.applyLocked(r.e.router.Unlisten(r.handle, nil))
+	r.e.unlock()
 	r.mu.Lock()
 	r.closed = true
 	r.signal()
@@ -200,18 +200,91 @@ func (e *Engine) Send(ctx context.Context, to pickle.Sender, value any) error {
 	return nil
 }
 
-// send sends a value to a receiver of c.
+// send sends a value to a receiver of c. The first one is answered, so that a receiver that isn't
+// there is found out; later c says so by itself.
 func (c *Context) send(ctx context.Context, handle wire.Handle, value any) error {
 	o := &outgoing{c: c}
 	b, err := o.encoder().Append(nil, value)
 	if err != nil {
 		return err
 	}
+	turn := c.sendTurn(handle)
+	select {
+	case turn <- struct{}{}:
+		defer func() { <-turn }()
+	case <-ctx.Done():
+		return givenUp(ctx)
+	}
+	e, f := c.e, wire.Frame{Kind: wire.Item, Dst: c.id, Handle: handle, Payload: b}
+	var p *Pending
+	e.mu.Lock()
+	if c.err != nil {
+		defer e.mu.Unlock()
+		return c.lostAs()
+	}
+	o.admitLocked()
+	if !e.router.Sending(c.id, handle) {
+		p = &Pending{c: c, target: "send", done: make(chan struct{})}
+		if p.handle, err = e.router.Request(c.id, 0, p); err != nil {
+			defer e.mu.Unlock()
+			return c.lostAs()
+		}
+		p.open, f.Reply = true, p.handle
+	}
+	e.mu.Unlock()
+	if rest, err := c.parts(ctx, p, &f); err != nil {
+		c.giveUpValue(p, &f, len(rest) < len(b))
+		return err
+	}
+	return p.taken(ctx)
+}
+
+// giveUpValue takes back what was begun to be sent to a receiver.
+func (c *Context) giveUpValue(p *Pending, f *wire.Frame, begun bool) {
 	e := c.e
 	e.mu.Lock()
-	o.admitLocked()
-	e.mu.Unlock()
-	f := wire.Frame{Kind: wire.Item, Dst: c.id, Handle: handle, Payload: b}
-	_, err = c.parts(ctx, nil, &f)
-	return err
+	defer e.unlock()
+	if p != nil {
+		p.closeLocked()
+		e.applyLocked(e.router.Forget(p.handle, nil))
+	}
+	if begun && c.err == nil {
+		e.putLocked(c, &wire.Frame{Kind: wire.Part, Dst: c.id, Handle: f.Handle})
+	}
+}
+
+// taken waits until a receiver has answered p, which may be nil: it isn't asked.
+func (p *Pending) taken(ctx context.Context) error {
+	if p == nil {
+		return nil
+	}
+	select {
+	case <-p.done:
+	case <-ctx.Done():
+		p.c.giveUpValue(p, nil, false)
+		return givenUp(ctx)
+	}
+	switch {
+	case p.err != nil:
+		return p.err
+	case p.kind == wire.Dead:
+		return errReceiverClosed
+	}
+	return nil
+}
+
+// sendTurn returns a channel that whoever sends to a receiver of c puts something in meanwhile, so
+// that parts of two values don't mix.
+func (c *Context) sendTurn(handle wire.Handle) chan struct{} {
+	c.e.mu.Lock()
+	defer c.e.mu.Unlock()
+	turn := c.turns[handle]
+	if turn == nil {
+		turn = make(chan struct{}, 1)
+		if c.turns == nil {
+			c.turns = map[wire.Handle]chan struct{}{}
+		}
+		c.turns[handle] = turn
+	}
+	return turn
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/route"
+	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
 // slowValue takes until its context is up to be encoded.
@@ -41,6 +42,7 @@ func TestSendWhileHelloComes(t *testing.T) {
 		time.Sleep(5 * time.Millisecond) // without a word between the two, which would order them
 		f.raw([]byte("MITO-EC0\n"))
 		f.hello(c.id)
+		f.reply(f.expect(c.id, 1000), wire.Data, nil)
 		if err := <-sent; err != nil && !errors.Is(err, route.ErrGone) {
 			t.Errorf("send: got %v, want no error", err)
 		}

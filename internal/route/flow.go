@@ -1,6 +1,16 @@
 package route
 
-import "github.com/mitogen-go/mitogen/internal/wire"
+import (
+	"math"
+
+	"github.com/mitogen-go/mitogen/internal/wire"
+)
+
+// refusal, as a number of bytes given back, says that a receiver takes nothing.
+const refusal = 0
+
+// refused, as what may still be sent of a flow, says that nothing takes it.
+const refused = math.MinInt
 
 // creditAt is how many consumed bytes are given back at once.
 const creditAt = wire.Window / 4
@@ -164,7 +174,7 @@ func (r *Router) broken(f *wire.Frame, why string, rule Rule, out []Action) []Ac
 }
 
 // Reserve takes n bytes out of the window of a flow to dst. False: there is none left; a Room
-// action will say when there is.
+// action will say when there is. ErrRefused: there won't be.
 func (r *Router) Reserve(dst wire.ContextID, flow wire.Handle, n int) (bool, error) {
 	if r.nodes[dst] == nil {
 		return false, ErrGone
@@ -174,7 +184,10 @@ func (r *Router) Reserve(dst wire.ContextID, flow wire.Handle, n int) (bool, err
 	if !ok {
 		left = wire.Window
 	}
-	if left <= 0 {
+	switch {
+	case left == refused:
+		return false, ErrRefused
+	case left <= 0:
 		return false, nil
 	}
 	p.out[flow] = left - n
@@ -189,10 +202,14 @@ func (r *Router) credited(f *wire.Frame, out []Action) []Action {
 		return r.refuse(f, "bad CREDIT", out)
 	}
 	p := r.flows[f.Src]
+	if p != nil && n == refusal && flow >= wire.FirstDynamic {
+		return r.refusedBy(f.Src, p, flow, out)
+	}
 	if p == nil || n == 0 { // the end of a program's input costs nothing, and is consumed too
 		return append(out, Action{Op: Late, ID: f.Src, Handle: wire.Credit})
 	}
 	left, ok := p.out[flow]
+	ok = ok && left != refused
 	if !ok || int64(left)+int64(n) > wire.Window {
 		out = append(out, Action{Op: Late, ID: f.Src, Handle: wire.Credit})
 	}
@@ -201,6 +218,25 @@ func (r *Router) credited(f *wire.Frame, out []Action) []Action {
 	}
 	p.out[flow] = int(min(int64(left)+int64(n), wire.Window))
 	return append(out, Action{Op: Room, ID: f.Src, Handle: flow})
+}
+
+// refusedBy notes that id takes nothing more of a flow, and wakes those who wait for it.
+func (r *Router) refusedBy(id wire.ContextID, p *flows, flow wire.Handle, out []Action) []Action {
+	if left, ok := p.out[flow]; !ok || left == refused {
+		return append(out, Action{Op: Late, ID: id, Handle: wire.Credit})
+	}
+	p.out[flow] = refused
+	return append(out, Action{Op: Room, ID: id, Handle: flow})
+}
+
+// Sending says whether anything was sent to receiver h of dst.
+func (r *Router) Sending(dst wire.ContextID, h wire.Handle) bool {
+	p := r.flows[dst]
+	if p == nil {
+		return false
+	}
+	_, ok := p.out[h]
+	return ok
 }
 
 // dropFlow forgets one flow in both directions.

@@ -76,7 +76,7 @@ func (s *stepper) do() []Action {
 	case 5:
 		r.Admit(r.Listen("receiver"), s.id())
 	case 6:
-		r.Unlisten(s.handle())
+		return r.Unlisten(s.handle(), nil)
 	case 7:
 		r.Reserve(s.id(), s.handle(), int(s.byte()))
 	default:
@@ -152,7 +152,7 @@ func FuzzStep(f *testing.F) {
 			s.check(s.r.Lost(id, "end", nil))
 		}
 		for h := range s.r.receivers {
-			s.r.Unlisten(h)
+			s.check(s.r.Unlisten(h, nil))
 		}
 		if !s.r.Idle() {
 			t.Fatalf("something is kept: %+v", s.r)

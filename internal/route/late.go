@@ -33,6 +33,9 @@ func (l *late) has(h wire.Handle) bool {
 	return ok
 }
 
+// receiver says whether h was a receiver.
+func (l *late) receiver(h wire.Handle) bool { return l.has(h) && !l.handles[h] }
+
 // answered says that the last frame of an answer has come.
 func (l *late) answered(h wire.Handle) {
 	if l != nil && l.handles[h] {

@@ -386,7 +386,7 @@ func (s *sim) check(p *peer, f *wire.Frame) {
 	if s.gone[f.Dst] {
 		s.fail("2: frame for %d, which is gone: %v", f.Dst, f)
 	}
-	ours := f.Kind == wire.Dead && f.Auth == 0
+	ours := f.Auth == 0 && (f.Kind == wire.Dead || f.Handle == wire.Credit)
 	if f.Src != 0 && !ours && !s.allowed[pair{f.Src, f.Dst}] && !s.allowed[pair{f.Dst, f.Src}] {
 		s.fail("4: frame between a pair that wasn't allowed: %v", f)
 	}

@@ -8,10 +8,11 @@ import (
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
-// Errors of Request.
+// Errors of Request and Reserve.
 var (
-	ErrGone = errors.New("context is gone")
-	ErrFull = errors.New("too many unanswered calls")
+	ErrGone    = errors.New("context is gone")
+	ErrFull    = errors.New("too many unanswered calls")
+	ErrRefused = errors.New("receiver is closed")
 )
 
 // request waits for an answer. Only dst may give it; a hop on the way there may say that none will
@@ -88,8 +89,8 @@ func (r *Router) Expect(h wire.Handle, limit int, collected bool) {
 func (r *Router) nextHandle() wire.Handle {
 	for {
 		r.handle++
-		if r.handle < wire.FirstDynamic {
-			r.handle = wire.FirstDynamic
+		if r.handle < r.lowest {
+			r.handle = r.lowest
 		}
 		if r.requests[r.handle] == nil && r.receivers[r.handle] == nil {
 			return r.handle
@@ -140,17 +141,19 @@ func (r *Router) Admit(h wire.Handle, id wire.ContextID) {
 // Listens says whether h is a receiver that isn't closed.
 func (r *Router) Listens(h wire.Handle) bool { return r.receivers[h] != nil }
 
-// Unlisten closes a receiver.
-func (r *Router) Unlisten(h wire.Handle) {
+// Unlisten closes a receiver, and tells those who may send to it.
+func (r *Router) Unlisten(h wire.Handle, out []Action) []Action {
 	rc := r.receivers[h]
 	if rc == nil {
-		return
+		return out
 	}
-	for id := range rc.from {
+	for _, id := range sorted(rc.from) {
 		r.leave(h, rc, id)
 		r.dropFlow(id, h)
+		out = r.credit(id, h, refusal, out)
 	}
 	delete(r.receivers, h)
+	return out
 }
 
 // leave strikes a context from a receiver. What it sends nevertheless may have crossed that.
@@ -207,6 +210,9 @@ func (r *Router) discard(f *wire.Frame, out []Action) []Action {
 	out = append(out, Action{Op: Late, ID: f.Src, Handle: f.Handle})
 	if f.Kind != wire.Part && f.Kind != wire.Item || len(f.Payload) == 0 {
 		return out
+	}
+	if r.late(f.Src).receiver(f.Handle) {
+		return r.credit(f.Src, f.Handle, refusal, out)
 	}
 	return r.credit(f.Src, f.Handle, len(f.Payload), out)
 }

@@ -79,6 +79,7 @@ type Router struct {
 	newest wire.ContextID
 
 	handle    wire.Handle // last one given out
+	lowest    wire.Handle // that is given out
 	requests  map[wire.Handle]*request
 	receivers map[wire.Handle]*receiver
 
@@ -124,6 +125,7 @@ func New(me wire.ContextID, ancestors []wire.ContextID, limit int) *Router {
 		me: me, up: ancestors, parts: wire.Assembler{Limit: limit},
 		nodes:     map[wire.ContextID]*node{},
 		handle:    wire.FirstDynamic - 1,
+		lowest:    wire.FirstDynamic,
 		requests:  map[wire.Handle]*request{},
 		receivers: map[wire.Handle]*receiver{},
 		flows:     map[wire.ContextID]*flows{},
@@ -131,6 +133,9 @@ func New(me wire.ContextID, ancestors []wire.ContextID, limit int) *Router {
 	r.Bound(2*limit, max(DefaultMemory, 2*limit))
 	return r
 }
+
+// HandlesFrom sets the lowest handle that is given out, before any is.
+func (r *Router) HandlesFrom(lowest wire.Handle) { r.lowest, r.handle = lowest, lowest-1 }
 
 // NextID returns the id for a new context. Ids are never used twice.
 func (r *Router) NextID() wire.ContextID { return r.newest + 1 }

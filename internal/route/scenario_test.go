@@ -113,10 +113,7 @@ var commands = map[string]func(*scenario) []string{
 		port, all := s.r.Held(s.id(1))
 		return []string{fmt.Sprintf("%d behind %d, %d in all", port, s.id(1), all)}
 	},
-	"unlisten": func(s *scenario) []string {
-		s.r.Unlisten(s.handle(1))
-		return nil
-	},
+	"unlisten": func(s *scenario) []string { return trace(s.r.Unlisten(s.handle(1), nil)) },
 	"frame":    func(s *scenario) []string { return trace(s.r.Step(s.id(1), s.frame(), nil)) },
 	"lost":     func(s *scenario) []string { return trace(s.r.Lost(s.id(1), s.opt["why"], nil)) },
 	"forget":   func(s *scenario) []string { return trace(s.r.Forget(s.handle(1), nil)) },

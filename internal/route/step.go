@@ -220,13 +220,19 @@ func (r *Router) unreachable(f *wire.Frame, honest bool, why string, out []Actio
 		out = append(out, Action{Op: Refused, ID: f.Src, Handle: f.Handle, Why: why})
 	}
 	port, ok := r.Port(f.Src)
-	if f.Reply == 0 || f.Kind == wire.Part || !ok {
-		return out
-	}
-	src := r.me
+	answer := wire.Frame{Dst: f.Src, Src: r.me, Auth: r.me}
 	if len(r.up) == 0 {
-		src = f.Dst
+		answer.Src = f.Dst
 	}
-	return append(out, Action{Op: Send, Port: port, Frame: wire.Frame{Kind: wire.Dead, Dst: f.Src, Src: src, Auth: r.me,
-		Handle: f.Reply, Payload: []byte(why)}, Owned: true})
+	switch {
+	case !ok:
+		return out
+	case f.Reply == 0 && f.Handle >= wire.FirstDynamic && (f.Kind == wire.Item || f.Kind == wire.Part):
+		answer.Handle, answer.Payload = wire.Credit, wire.AppendCredit(nil, f.Handle, refusal)
+	case f.Reply == 0 || f.Kind == wire.Part:
+		return out
+	default:
+		answer.Kind, answer.Handle, answer.Payload = wire.Dead, f.Reply, []byte(why)
+	}
+	return append(out, Action{Op: Send, Port: port, Frame: answer, Owned: true})
 }

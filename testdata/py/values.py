@@ -45,7 +45,7 @@ def close_mailbox():
 
 
 def take():
-    return Mailbox.box.get(10)
+    return Mailbox.box.get(5)
 
 
 def close(sender):
@@ -63,3 +63,35 @@ def give(value):
 
 def surrogate():
     return u'a\ud800b'
+
+
+KEPT = []
+
+
+def keep(sender):
+    KEPT.append(sender)
+
+
+def pass_on(context, sender):
+    context.call('values:keep', sender)
+
+
+def send_kept(value):
+    KEPT[-1].send(value)
+
+
+def send_until_refused(times):
+    """How often a value was sent until that was refused."""
+    import time
+    for n in range(times):
+        try:
+            KEPT[-1].send(n)
+        except mitogen.DeadError:
+            return n
+        time.sleep(.01)
+    raise ValueError('never refused')
+
+
+def taken():
+    """What waits in the mailbox."""
+    return len(Mailbox.box._values)

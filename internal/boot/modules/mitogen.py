@@ -67,10 +67,25 @@ class Context(object):
    raise Error(*value)
   return[core.loads(i)for i in items]or value
 _SENDING={}
+_REFUSED={}
+def _credited(src,reply,kind,data):
+ flow,n=core.unpack('>LL',data)
+ if not n and flow>=1000 and(not src or(src,flow)in core.FLOWS):
+  _REFUSED[src,flow]=1
+  n=core.WINDOW
+ core.spend((src,flow),n)
+def _dispatch(src,handle,reply,kind,data):
+ if kind==core.ITEM and not reply and handle>=1000 and handle not in core.HANDLERS:
+  core.credit(src,handle,0)
+ _known(src,handle,reply,kind,data)
+_known=core.dispatch
+core.dispatch=_dispatch
+core.HANDLERS[core.CREDIT]=_credited
 class Sender(object):
  def __init__(self,context,handle):
   self.context=context
   self.handle=handle
+  _REFUSED.pop((context,handle),None)
  def __reduce__(self):
   return Sender,(self.context,self.handle)
  def send(self,value):
@@ -78,9 +93,14 @@ class Sender(object):
   turn=_SENDING.setdefault((self.context,self.handle),core.thread.allocate_lock())
   turn.acquire()
   try:
+   self._check()
    core.emit(self.context,self.handle,data,core.ITEM)
+   self._check()
   finally:
    turn.release()
+ def _check(self):
+  if(self.context,self.handle)in _REFUSED:
+   raise DeadError('receiver %d of context %d is closed, not given to this one, or gone'%(self.handle,self.context))
  def close(self):
   core.send(self.context,self.handle)
   core.atomic(core.spend,(self.context,self.handle))
@@ -89,14 +109,18 @@ class Receiver(object):
  def __init__(self):
   self._values=core.deque()
   self._closed=0
+  self._sources={}
   self.handle=core.register(self._arrived)
  def sender(self):
   return Sender(core.ME,self.handle)
  def _arrived(self,src,reply,kind,data):
   if kind==core.ITEM:
+   self._sources[src]=1
    self._values.append((src,data))
   else:
    self._closed=1
+  if reply:
+   core.send(src,reply)
  def get(self,timeout=None):
   end=None
   if timeout is not None:
@@ -132,7 +156,9 @@ class Receiver(object):
    yield value
  def close(self):
   self._closed=1
-  core.HANDLERS.pop(self.handle,None)
+  if core.HANDLERS.pop(self.handle,None):
+   for src in list(self._sources):
+    core.credit(src,self.handle,0)
 _DEADLINES=[]
 _due=core.DUE[0]
 def _next():
