@@ -329,3 +329,42 @@ func TestSendAtOnce(t *testing.T) {
 		t.Errorf("got %d values, want at least %d", got, senders-1)
 	}
 }
+
+// All that takes a context, a sender or a receiver says what is gone or closed.
+func TestClosedAndLost(t *testing.T) {
+	for name, test := range map[string]struct {
+		end func(e *mitogen.Engine, c *mitogen.Context)
+		err func(error) bool
+	}{
+		"engine closed":  {func(e *mitogen.Engine, c *mitogen.Context) { e.Close() }, isClosed},
+		"context closed": {func(e *mitogen.Engine, c *mitogen.Context) { c.Close() }, isClosed},
+		"context lost":   {func(e *mitogen.Engine, c *mitogen.Context) { call[any](t, c, "values:die") }, isLost},
+	} {
+		e := newEngine(t, mitogen.Options{})
+		c, other := local(t, e), local(t, e)
+		r, to := e.Receiver(), mailbox(t, c)
+		test.end(e, c)
+		for method, err := range map[string]error{
+			"Call":        second(call[any](t, c, "values:echo")),
+			"Call Sender": second(call[any](t, c, "values:echo", r.Sender())),
+			"Allow":       e.Allow(other, c),
+			"Allow from":  e.Allow(c, other),
+			"Admit":       r.Admit(c),
+		} {
+			if !test.err(err) {
+				t.Errorf("%s: %s: got %v", name, method, err)
+			}
+		}
+		if err := e.Send(patient(t), to, 1); !test.err(err) && !isLost(err) {
+			t.Errorf("%s: Send: got %v", name, err)
+		}
+		r.Close()
+		if err := r.Admit(other); !isClosed(err) {
+			t.Errorf("%s: Admit to a closed receiver: got %v", name, err)
+		}
+		_, err := call[any](t, other, "values:echo", map[string]any{"to": r.Sender()})
+		if !isClosed(err) {
+			t.Errorf("%s: Sender of a closed receiver: got %v", name, err)
+		}
+	}
+}

@@ -211,6 +211,11 @@ func (e *Engine) Allow(from, to *Context) error {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	for _, c := range []*Context{from, to} {
+		if c.err != nil {
+			return fmt.Errorf("allow %s to reach %s: %w", from.name, to.name, c.err)
+		}
+	}
 	return e.router.Allow(from.id, to.id)
 }
 

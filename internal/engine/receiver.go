@@ -189,10 +189,16 @@ func (e *Engine) Send(ctx context.Context, to pickle.Sender, value any) error {
 		return fmt.Errorf("send to context %d: %w", to.Context, ErrOtherEngine)
 	}
 	e.mu.Lock()
-	c := e.contexts[wire.ContextID(to.Context)]
+	c, closed := e.contexts[wire.ContextID(to.Context)], e.closed
 	e.mu.Unlock()
-	if c == nil {
-		return fmt.Errorf("send to context %d: %w", to.Context, route.ErrGone)
+	switch {
+	case closed:
+		return fmt.Errorf("send to context %d: %w", to.Context, errEngineClosed)
+	case to.Context == 0:
+		return errors.New("send to the engine itself: got a Sender of one of its receivers")
+	case c == nil:
+		name := fmt.Sprintf("context %d", to.Context)
+		return fmt.Errorf("send: %w", &LostError{Context: name, Hop: name, Why: "gone"})
 	}
 	if err := c.send(ctx, wire.Handle(to.Handle), value); err != nil {
 		return fmt.Errorf("send to %s: %w", c.name, err)
