@@ -63,9 +63,10 @@ func (c *config) number(key string, otherwise int) int {
 
 func (c *config) port() int { return c.number("port", 22) }
 
-// A query is one ssh -G. Calls with the same arguments share it, unless it began before they did:
-// its configuration could have changed meanwhile.
+// A query is one ssh -G. Calls with the same arguments share it if their configuration is the one
+// that it began with. Others wait for the next, because the configuration has changed meanwhile.
 type query struct {
+	sum  string        // of the configuration's files when it was asked for
 	done chan struct{} // closed when the following are final
 	c    *config
 	err  error
@@ -122,13 +123,16 @@ func remember(id string, a answered) {
 func enqueue(id, sum string, argv []string) *query {
 	queries.mu.Lock()
 	defer queries.mu.Unlock()
-	q := &query{done: make(chan struct{})}
+	q := &query{sum: sum, done: make(chan struct{})}
 	if a, ok := queries.answers[id]; ok && a.sum == sum {
 		q.c = a.c
 		close(q.done)
 		return q
 	}
 	if running := queries.running[id]; running != nil {
+		if running.sum == sum {
+			return running
+		}
 		if running.next == nil {
 			running.next = q
 		}

@@ -163,7 +163,11 @@ func TestAddHost(t *testing.T) {
 
 func mustLines(t *testing.T, file, name string) []hostLine {
 	t.Helper()
-	lines, err := knownLines([]string{file}, name)
+	files, err := readKnown([]string{file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines, err := knownLines(files, name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -198,6 +202,38 @@ func TestAskAgain(t *testing.T) {
 			})
 		}
 		calls.Wait()
+	}
+}
+
+// Calls share an ssh -G that goes on if the configuration is still the one that it began with.
+func TestQueriesAreShared(t *testing.T) {
+	dir := t.TempDir()
+	program, begin := filepath.Join(dir, "ssh"), filepath.Join(dir, "go")
+	write(t, program, "#!/bin/sh\necho >>"+dir+"/runs\nuntil [ -e "+begin+" ];do sleep .01;done\necho hostname x\n")
+	os.Chmod(program, 0o700)
+	argv := []string{program, "--", "x"}
+	first := enqueue(dir, "sum", argv)
+	var all []*query
+	for _, tt := range []struct {
+		sum  string
+		same *query // nil: another than the first
+	}{{"sum", first}, {"sum", first}, {"changed", nil}, {"changed again", nil}, {"sum", first}} {
+		q := enqueue(dir, tt.sum, argv)
+		if (q == first) != (tt.same != nil) {
+			t.Errorf("configuration %q during a query of \"sum\": got the query that goes on %v, want %v",
+				tt.sum, q == first, tt.same != nil)
+		}
+		all = append(all, q)
+	}
+	write(t, begin, "")
+	for _, q := range all {
+		<-q.done
+		if q.err != nil || q.c.get("hostname") != "x" {
+			t.Errorf("got %v, %v, want the program's answer", q.c, q.err)
+		}
+	}
+	if runs, _ := os.ReadFile(filepath.Join(dir, "runs")); len(runs) != 2 {
+		t.Errorf("got %d runs of the program, want 2", len(runs))
 	}
 }
 

@@ -33,7 +33,10 @@ func newHostCheck(c *config) (*hostCheck, error) {
 		return nil, err
 	}
 	h := &hostCheck{c: c, files: files}
-	all := slices.Concat(files, global)
+	all, err := readKnown(slices.Concat(files, global))
+	if err != nil {
+		return nil, err
+	}
 	h.principal = strings.ToLower(c.get("hostname"))
 	h.name = h.principal
 	switch alias := c.get("hostkeyalias"); {

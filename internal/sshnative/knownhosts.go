@@ -31,22 +31,36 @@ type hostLine struct {
 	key    ssh.PublicKey
 }
 
-// knownLines returns the lines of files that match a name, which has the form "[host]:port" unless
-// the port is 22. Missing and unreadable files have none. A file that can't be read for now, because this
-// machine lacks descriptors or memory, is an error: its keys are known, and might be revoked.
-func knownLines(files []string, name string) (all []hostLine, err error) {
-	for _, file := range files {
-		text, err := os.ReadFile(file)
+// A knownFile is a list of known hosts.
+type knownFile struct {
+	name string
+	text []byte
+}
+
+// readKnown reads files. Missing and unreadable ones are passed over. A file that can't be read for
+// now, because this machine lacks descriptors or memory, is an error: its keys are known, and might
+// be revoked.
+func readKnown(names []string) (all []knownFile, err error) {
+	for _, name := range names {
+		text, err := os.ReadFile(name)
 		switch {
 		case connect.Shortage(err) != nil:
 			return nil, err
-		case err != nil:
-			continue
+		case err == nil:
+			all = append(all, knownFile{name, text})
 		}
-		for line := range bytes.Lines(text) {
+	}
+	return all, nil
+}
+
+// knownLines returns the lines of files that match a name, which has the form "[host]:port" unless
+// the port is 22.
+func knownLines(files []knownFile, name string) (all []hostLine, err error) {
+	for _, file := range files {
+		for line := range bytes.Lines(file.text) {
 			l, matches, err := parseHostLine(string(bytes.TrimRight(line, "\n")), name)
 			if err != nil {
-				return nil, unsupported("%s: %v", file, err)
+				return nil, unsupported("%s: %v", file.name, err)
 			}
 			if matches {
 				all = append(all, l)

@@ -1,6 +1,7 @@
 package sshnative
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -107,6 +108,34 @@ func reason(client *ssh.Client, err error) error {
 	case <-time.After(reasonPatience):
 	}
 	return err
+}
+
+// stderrRoom is more than most commands write there at once.
+const stderrRoom = 2 << 10
+
+// ReadFrom takes all of stderr, in less room than the 32 KiB that io.Copy would have for each
+// connection. Where the room ends within a line, the line's beginning waits for its rest.
+func (s *stderr) ReadFrom(r io.Reader) (n int64, err error) {
+	buf := make([]byte, stderrRoom)
+	for held := 0; ; {
+		got, err := r.Read(buf[held:])
+		n += int64(got)
+		taken := held + got
+		if held = 0; taken == len(buf) && err == nil {
+			held = len(buf) - 1 - bytes.LastIndexByte(buf, '\n')
+			held %= len(buf) // a line of that length isn't kept together
+		}
+		if taken > held {
+			s.Write(buf[:taken-held])
+			copy(buf, buf[taken-held:taken])
+		}
+		if err == io.EOF {
+			return n, nil
+		}
+		if err != nil {
+			return n, err
+		}
+	}
 }
 
 func (p *Process) wait() {
