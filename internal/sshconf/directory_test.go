@@ -158,3 +158,18 @@ func TestFewAllocations(t *testing.T) {
 		t.Errorf("allocations of a query without options: got %v, want at most 100", n)
 	}
 }
+
+// A client that asks for variables' names doesn't read keys.
+func TestVariablesReadNoKeys(t *testing.T) {
+	dir := files(t, map[string]string{"key": "secret", "key.pub": ""})
+	put(t, filepath.Join(dir, "config"), "IdentityFile "+dir+"/key\nIdentityFile ${KEYS}/id\nProxyCommand $TOOL\n")
+	q := Query{Argv: []string{"ssh", "-F", filepath.Join(dir, "config"), "-i", filepath.Join(dir, "other")}, Host: "h"}
+	if got, want := fmt.Sprint(Variables(q)), "[KEYS TOOL]"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	for name := range contents.entries {
+		if filepath.Dir(name) == dir && filepath.Base(name) != "config" {
+			t.Errorf("read %s, want only the configuration", name)
+		}
+	}
+}

@@ -59,6 +59,7 @@ func Find(ctx context.Context, q Query) Place {
 // Variables returns the names of the environment's variables that an ssh's configuration uses, sorted.
 func Variables(q Query) []string {
 	f := newFinder(q)
+	f.keyless = true
 	f.start()
 	slices.Sort(f.variables)
 	return slices.Compact(f.variables)
@@ -76,6 +77,7 @@ type finder struct {
 	variables []string
 	unsure    bool
 	relative  bool
+	keyless   bool // keys don't matter
 }
 
 func newFinder(q Query) *finder {
@@ -155,6 +157,9 @@ func (f *finder) include(pattern, dir string, depth int) {
 
 // key adds the contents of a private key, and of what belongs to it. What can't be expanded isn't followed.
 func (f *finder) key(name string) {
+	if f.keyless {
+		return
+	}
 	name, ok := f.expand(name)
 	if !ok || strings.EqualFold(name, "none") {
 		return
