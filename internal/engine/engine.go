@@ -187,7 +187,6 @@ func New(o Options) (*Engine, error) {
 	e.router.Bound(min(2*o.MaxMessage, o.MaxMemory), o.MaxMemory)
 	e.forward = forward.New(e.finder, e.deliver)
 	e.forwards = e.finder.Find(forwardModule)
-	e.forwards.Rest() // so that nobody compresses it under the lock
 	if e.opt.start == nil {
 		e.opt.start = e.spawn
 	}

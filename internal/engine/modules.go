@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/mitogen-go/mitogen/internal/forward"
@@ -176,6 +177,9 @@ func (e *Engine) introduce(c *Context) {
 
 // deliver queues what the Forwarder has decided. It isn't flushed.
 func (e *Engine) deliver(b forward.Batch) {
+	if slices.ContainsFunc(b.Actions, func(a forward.Action) bool { return a.Load == nil }) {
+		e.forwards.Rest() // compresses it, which is not to be done under the lock
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if c := e.contexts[b.Ctx]; c != nil {
