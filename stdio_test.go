@@ -331,6 +331,41 @@ func TestWriterFailsOfContext(t *testing.T) {
 	}
 }
 
+// slow takes its time for the first bytes.
+type slow struct {
+	bytes.Buffer
+	once sync.Once
+}
+
+func (s *slow) Write(b []byte) (int, error) {
+	s.once.Do(func() { time.Sleep(time.Second) })
+	return s.Buffer.Write(b)
+}
+
+// What a program has written before its end arrives whole, however slow the Writers are.
+func TestWriterIsSlow(t *testing.T) {
+	for way, python := range ways {
+		for command, n := range map[string]int{
+			"echo":                              1,
+			"head -c 30000 /dev/zero":           30000,
+			"sleep 60& head -c 30000 /dev/zero": 30000,
+		} {
+			t.Run(way+"/"+command, func(t *testing.T) {
+				var out slow
+				var errs bytes.Buffer
+				both := command + "; echo end; echo bad >&2"
+				o := mitogen.ConnectOptions{Python: python}
+				status, err := newEngine(t).Exec(limited(t), "local", o, mitogen.Command{
+					Args: []string{"sh", "-c", both}, Stdout: &out, Stderr: &errs})
+				if status != 0 || err != nil || out.Len() != n+len("end\n") || errs.String() != "bad\n" {
+					t.Errorf("status %d, %v, %d bytes and %q, want %d and bad", status, err, out.Len(),
+						errs.String(), n+len("end\n"))
+				}
+			})
+		}
+	}
+}
+
 // One Writer of several contexts is called by one goroutine at a time; -race and the count see it
 // if not.
 func TestWriterIsShared(t *testing.T) {

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
+	"os"
 	"slices"
 	"time"
 
@@ -56,13 +58,14 @@ func (e *Engine) Exec(ctx context.Context, target string, o ConnectOptions, cmd 
 	return status, true, err
 }
 
-// argv has a shell say that it is there, so that noise and questions before it are told apart, and become the command.
+// argv has a shell say on both streams that it is there, so that noise and questions before it are told apart, and become
+// the command.
 func (c Command) argv() []string {
 	script, args := "", []string{}
 	if c.Dir != "" {
 		script, args = `cd "$1"||exit 126;shift;`, append(args, c.Dir)
 	}
-	script += "echo " + boot.EC0 + ";"
+	script += "echo " + boot.EC0 + ">&2;echo " + boot.EC0 + ";"
 	if len(c.Env) > 0 {
 		script += `exec env "$@"`
 		for _, k := range slices.Sorted(maps.Keys(c.Env)) {
@@ -82,7 +85,7 @@ func (e *Engine) exec(ctx context.Context, target string, plan connect.Plan, cmd
 		return 0, err
 	}
 	defer ans.release()
-	said := &gateWriter{}
+	said := &gateWriter{w: e.sink(target, writeStderr, cmd.Stderr, failed)}
 	p, err := spawn.Start(ctx, plan, spawn.Options{Stderr: said, Busy: ans.busy, Background: true})
 	if err != nil {
 		return 0, err
@@ -100,18 +103,18 @@ func (e *Engine) exec(ctx context.Context, target string, plan connect.Plan, cmd
 	}
 	p.Connected()
 	ans.forget()
-	said.open(e.sink(target, writeStderr, cmd.Stderr, failed))
 	in := feedPipe(ctx, p.Stdin, cmd.Stdin, func(err error) { failed(&StreamError{target, readStdin, err}) })
 	out := e.sink(target, writeStdout, cmd.Stdout, failed)
 	copied := make(chan struct{})
 	go func() {
 		defer close(copied)
-		io.Copy(out, io.MultiReader(bytes.NewReader(rest), p.Stdout))
+		copyOutput(out, rest, p.Stdout)
 	}()
 	status := p.Wait()
+	p.Stdout.SetReadDeadline(time.Now().Add(outputPatience)) // something in the background may have the pipe
 	select {
 	case <-copied:
-	case <-time.After(outputPatience): // something in the background has the pipe
+	case <-ctx.Done():
 	}
 	p.Stdin.Close() // a Write may wait for it
 	inUse := in.stop(cmp.Or(cmd.WaitDelay, e.opt.Grace))
@@ -128,6 +131,32 @@ func (e *Engine) exec(ctx context.Context, target string, plan connect.Plan, cmd
 		return status, fmt.Errorf("exec at %s: %w", target, inUse)
 	}
 	return status, nil
+}
+
+// mark ends what comes before the program's own output.
+var mark = []byte(boot.EC0 + "\n")
+
+// What an ended process has written is in its pipe, which holds at most maxPipe bytes. If a slow
+// Writer has kept it there, each Read has lastRead to find some.
+const (
+	maxPipe  = 1 << 20
+	lastRead = 50 * time.Millisecond
+)
+
+// copyOutput writes rest, and then what r has, until r's end, or its deadline and then no more.
+func copyOutput(out io.Writer, rest []byte, r *os.File) {
+	_, err := io.Copy(out, io.MultiReader(bytes.NewReader(rest), r))
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		io.Copy(out, io.LimitReader(present{r}, maxPipe))
+	}
+}
+
+// present reads what is in a file by now.
+type present struct{ file *os.File }
+
+func (p present) Read(b []byte) (int, error) {
+	p.file.SetReadDeadline(time.Now().Add(lastRead))
+	return p.file.Read(b)
 }
 
 // feedPipe passes r on to w, which it closes at r's end. After an error of r, for failed, the process is to be killed
@@ -147,7 +176,6 @@ func feedPipe(ctx context.Context, w io.WriteCloser, r io.Reader, failed func(er
 
 // untilEC0 reads up to EC0 and returns what came behind its line. What came before is noise.
 func untilEC0(r io.Reader, noise func([]byte)) (rest []byte, ok bool) {
-	mark := []byte(boot.EC0 + "\n")
 	var seen []byte
 	buf := make([]byte, 4096)
 	for total := 0; total < wire.MaxNoise; {

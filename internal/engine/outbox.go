@@ -2,12 +2,10 @@ package engine
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"math"
 	"runtime"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/mitogen-go/mitogen/internal/pickle"
@@ -214,19 +212,3 @@ func slogLevel(level int64) slog.Level {
 
 // pythonLevel is the reverse of slogLevel.
 func pythonLevel(l slog.Level) int { return max(1, 20+int(math.Round(float64(l)*2.5))) }
-
-// gateWriter throws away what comes before it is opened.
-type gateWriter struct{ w atomic.Pointer[io.Writer] }
-
-func (g *gateWriter) open(w io.Writer) {
-	if w != nil {
-		g.w.Store(&w)
-	}
-}
-
-func (g *gateWriter) Write(b []byte) (int, error) {
-	if w := g.w.Load(); w != nil {
-		(*w).Write(b)
-	}
-	return len(b), nil
-}

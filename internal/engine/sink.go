@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"reflect"
@@ -55,6 +56,30 @@ func (s *sink) Write(b []byte) (int, error) {
 		s.failed(err)
 	}
 	return 0, err
+}
+
+// gateWriter throws away what comes up to mark. One goroutine uses it.
+type gateWriter struct {
+	w    io.Writer
+	open bool
+	seen []byte // may end with the beginning of mark
+}
+
+func (g *gateWriter) Write(b []byte) (int, error) {
+	n := len(b)
+	if !g.open {
+		g.seen = append(g.seen, b...)
+		at := bytes.Index(g.seen, mark)
+		if at < 0 {
+			g.seen = g.seen[max(0, len(g.seen)-len(mark)):]
+			return n, nil
+		}
+		b, g.open, g.seen = g.seen[at+len(mark):], true, nil
+	}
+	if len(b) > 0 {
+		g.w.Write(b)
+	}
+	return n, nil
 }
 
 // writers has the Writers that are being written to. Each is called by one goroutine at a time,
