@@ -107,6 +107,7 @@ WRITE = thread.allocate_lock()
 OUTPUT = thread.allocate_lock()
 WAITERS = []                   # locks of threads that wait for something the reader brings
 Q = deque()                    # calls: (src, reply, payload)
+USES = [Q]                      # what holds something while something runs here, or behind this context
 ANSWERS = []                   # frames that wait for the output written before them
 PARTS = {}                     # (src, handle, reply): [size, piece, ...]
 FLOWS = {}                     # (dst, flow): bytes that may still be sent
@@ -127,11 +128,9 @@ class Poll:
     def unregister(self, fd):
         del self.fds[fd]
 
-    def poll(self, ms=None):
-        if ms is not None:
-            ms = ms / 1000.0
+    def poll(self, ms):
         r = [f for f in self.fds if self.fds[f] == 1]
-        r, w, x = select.select(r, [f for f in self.fds if self.fds[f] == 4], [], ms)
+        r, w, x = select.select(r, [f for f in self.fds if self.fds[f] == 4], [], ms / 1000.0)
         return [(f, 1) for f in r + w]
 
 
@@ -142,12 +141,8 @@ POLLIN, POLLOUT = 1, 4
 def private(fd, blocking=0):
     """Close fd on exec, and set whether its calls block."""
     fcntl.fcntl(fd, fcntl.F_SETFD, 1)
-    flags = fcntl.fcntl(fd, fcntl.F_GETFL)
-    if blocking:
-        flags = flags & ~os.O_NONBLOCK
-    else:
-        flags = flags | os.O_NONBLOCK
-    fcntl.fcntl(fd, fcntl.F_SETFL, flags)
+    flags = fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_NONBLOCK
+    fcntl.fcntl(fd, fcntl.F_SETFL, flags ^ os.O_NONBLOCK * blocking)
 
 
 def high(fd):
@@ -190,15 +185,13 @@ def frame(dst, handle, data=EMPTY, kind=DATA, reply=0):
 class Stream:
     """Bytes to and from one peer. Any thread puts and flushes; the holder of R reads."""
     written = None
+    buf = rest = EMPTY
+    blocked = waits = 0     # waits: registered for POLLOUT
 
     def __init__(self, r, w):
         self.r = r
         self.w = w
-        self.buf = EMPTY
         self.out = deque()
-        self.rest = EMPTY
-        self.blocked = 0
-        self.waits = 0      # registered for POLLOUT
         STREAMS.append(self)
         FDS[w] = self.flush
         if r is not None:
@@ -255,7 +248,7 @@ class Stream:
         if not data:
             return self.lost()
         S.heard = now()
-        S.timeout = busy() and BUSY_TIMEOUT or HEARTBEAT
+        S.timeout = (not S.idle or [1 for b in USES if b]) and BUSY_TIMEOUT or HEARTBEAT
         self.parse(self.buf + data)
 
     def parse(self, buf):
@@ -338,14 +331,9 @@ def woken(ev):
     os.read(WAKE[0], 4096)
 
 
-def busy():
-    """Whether something runs here, or behind this context."""
-    return Q or not S.idle
-
-
 def due():
-    """Seconds until something must be done without an event, or None."""
-    return S.timeout and S.heard + S.timeout - now() or None
+    """Seconds until something must be done without an event."""
+    return S.timeout and S.heard + S.timeout - now() or PATIENCE
 
 
 def pump():
@@ -359,10 +347,7 @@ def pump():
                 POLL.register(s.w, POLLOUT)
             else:
                 POLL.unregister(s.w)
-    t = DUE[0]()
-    if t is None:
-        t = PATIENCE
-    t = max(0, min(t, PATIENCE / 4.0)) + 1
+    t = max(0, min(DUE[0](), PATIENCE / 4.0)) + 1
     cancel = S.cancel
     if cancel:
         t = 1.05
@@ -477,11 +462,7 @@ def settled():
     OUTPUT.acquire()
     try:
         n = len(ANSWERS)
-        stuck = 0
-        for fd, ev in DRAIN.poll(0):
-            if not suck(fd == CAPTURED[STDOUT] and STDOUT or STDERR):
-                stuck = 1
-        if stuck:
+        if [1 for fd, ev in DRAIN.poll(0) if not suck(fd == CAPTURED[STDOUT] and STDOUT or STDERR)]:
             return 0
         for a in ANSWERS[:n]:
             UP.put(a)
@@ -727,9 +708,7 @@ def function(name):
     """The function that `module:function` or `module:Class.method` names."""
     module, path = TARGETS.get(name, (None, None))
     if not module:
-        s = name.decode('utf-8')
-        if not PY3:
-            s = name
+        s = PY3 and name.decode('utf-8') or name
         module, path = s.split(':', 1)
         path = path.split('.')
         TARGETS[name] = module, path

@@ -241,12 +241,7 @@ _due = core.DUE[0]
 
 
 def _next():
-    times = [max(0, t - core.now()) for t in _DEADLINES]
-    t = _due()
-    if t is not None:
-        times.append(t)
-    if times:
-        return min(times)
+    return min([_due()] + [max(0, t - core.now()) for t in _DEADLINES])
 
 
 core.DUE[0] = _next

@@ -23,11 +23,7 @@ CAUSE = [None]          # the child whose bytes are handled now
 HELD_BACK = []          # children that are not read
 EARLIER = DUE[0]
 WORK = {}               # (src, reply) of what was passed on and is not answered: the context that runs it
-busy_without_children = busy
-
-
-def busy():
-    return WORK or busy_without_children()
+USES.append(WORK)
 
 
 def after(seconds, fn):
@@ -35,7 +31,7 @@ def after(seconds, fn):
 
 
 def run_timers():
-    """Run what is due; returns seconds until the next is, or None."""
+    """Run what is due; returns seconds until the next is."""
     due = [t for t in TIMERS if t[0] <= now()]
     for t in due:
         TIMERS.remove(t)
@@ -45,12 +41,7 @@ def run_timers():
             c.read_on()
     if due:
         return 0        # a thread may wait for the result
-    times = [max(0, t[0] - now()) for t in TIMERS]
-    t = EARLIER()
-    if t is not None:
-        times.append(t)
-    if times:
-        return min(times)
+    return min([EARLIER()] + [max(0, t[0] - now()) for t in TIMERS])
 
 
 DUE[0] = run_timers

@@ -6,11 +6,7 @@ if 'CHILDREN' not in globals():
     exec(compile(zlib.decompress(MODULES['_mitogen_spawn'][2]), '<_mitogen_spawn>', 'exec'), globals())
 
 TUNNELS = {}    # (src, reply): Tunnel
-busy_without_tunnels = busy
-
-
-def busy():
-    return TUNNELS or busy_without_tunnels()
+USES.append(TUNNELS)
 
 
 class Tunnel(Stream):

@@ -36,9 +36,7 @@ CAUSE=[None]
 HELD_BACK=[]
 EARLIER=DUE[0]
 WORK={}
-busy_without_children=busy
-def busy():
- return WORK or busy_without_children()
+USES.append(WORK)
 def after(seconds,fn):
  TIMERS.append([now()+seconds,fn])
 def run_timers():
@@ -51,12 +49,7 @@ def run_timers():
    c.read_on()
  if due:
   return 0
- times=[max(0,t[0]-now())for t in TIMERS]
- t=EARLIER()
- if t is not None:
-  times.append(t)
- if times:
-  return min(times)
+ return min([EARLIER()]+[max(0,t[0]-now())for t in TIMERS])
 DUE[0]=run_timers
 def charged(data):
  c=CAUSE[0]

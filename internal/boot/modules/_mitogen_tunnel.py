@@ -1,9 +1,7 @@
 if'CHILDREN'not in globals():
  exec(compile(zlib.decompress(MODULES['_mitogen_spawn'][2]),'<_mitogen_spawn>','exec'),globals())
 TUNNELS={}
-busy_without_tunnels=busy
-def busy():
- return TUNNELS or busy_without_tunnels()
+USES.append(TUNNELS)
 class Tunnel(Stream):
  full=0
  eof=0
