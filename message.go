@@ -30,8 +30,9 @@ type Message struct {
 	value []byte
 }
 
-// Get waits for the next message. io.EOF with a Message: From won't send any more; without From: r is closed. While messages
-// aren't taken, those who send wait, each once it is a MiB ahead.
+// Get waits for the next message. When ctx ends first, the error matches ErrCancelled, ctx.Err()
+// and context.Cause(ctx). io.EOF with a Message: From won't send any more; without From: r is
+// closed. While messages aren't taken, those who send wait, each once it is a MiB ahead.
 func (r *Receiver) Get(ctx context.Context) (Message, error) {
 	m, err := r.r.Get(ctx)
 	if err != nil {

@@ -130,13 +130,18 @@ func New(o Options) (*Engine, error) {
 	return &Engine{e: e}, nil
 }
 
-// Connect starts the context that target names, and those on the way to it that this engine has not got yet, and waits
-// until it has answered. ctx bounds the connecting, not the context's life; when it ends first, the context is closed. An
-// error is a *ConnectError, or a *LostError if a hop that was up is gone, or says what is wrong with target or o.
+// Connect starts the context that target names, and those on the way to it that this engine has not
+// got yet, and waits until it has answered. ctx bounds the connecting, not the context's life; when
+// it ends first, the context is closed, and the error is a *ConnectError that matches ErrCancelled,
+// ctx.Err() and context.Cause(ctx). Any other error is a *ConnectError, or a *LostError if a hop
+// that was up is gone, or says what is wrong with target or o.
 //
 // Every Connect gives a context of its own; the hops on the way are shared between targets with equal options, whether
 // they were made on the way or by a Connect of their own.
 func (e *Engine) Connect(ctx context.Context, target string, o ConnectOptions) (*Context, error) {
+	if err := engine.GivenUp(ctx, target); err != nil {
+		return nil, err
+	}
 	c, err := e.Start(target, o)
 	if err != nil {
 		return nil, err

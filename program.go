@@ -30,9 +30,11 @@ type Command struct {
 	Stderr io.Writer         // the same for fd 2
 }
 
-// Run runs s in c and returns its exit status, as if it had been run there. A script that ends by an exception has its
-// traceback on stderr and status 1, as always. All output has been written when Run returns; an error of a writer is
-// Run's. One Run or Exec at a time has a context's output, others wait.
+// Run runs s in c and returns its exit status, as if it had been run there. A script that ends by
+// an exception has its traceback on stderr and status 1, as always. All output has been written
+// when Run returns; an error of a writer is Run's. One Run or Exec at a time has a context's
+// output, others wait, for no longer than their ctx, and the context. The end of ctx is as for
+// Call.
 func (c *Context) Run(ctx context.Context, s Script) (int, error) {
 	p := engine.Program{Stdin: s.Stdin, Stdout: s.Stdout, Stderr: s.Stderr}
 	if s.Module != "" {

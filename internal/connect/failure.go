@@ -13,6 +13,7 @@ type Failure struct {
 	Status int    // WhatExit: exit code, or minus the signal
 	Text   string // end of what it said, at most 4 KiB; hostile
 	Given  bool   // a password was given to it; never on the wire
+	Err    error  // what is behind it on this machine; nil: nothing; never on the wire
 }
 
 // What happened.
@@ -109,17 +110,22 @@ func KindOf(text string) error {
 // An Error is a connect that failed. errors.Is finds its Kind.
 type Error struct {
 	Hop    string // as in Plan.Name; set by the caller of Classify
+	Target string // that was to be reached when it was cancelled, else ""
 	Phase  string // one of the Phase constants
 	Kind   error  // one of the Err variables
 	Status int    // exit code, minus the signal, or 0
 	Text   string // last words, at most 4 KiB, safe for a terminal
 	Given  bool   // a password was given: to try again would be another attempt with it
+	Err    error  // behind it, on this machine: of a ctx, a callback, the system; or nil
 }
 
 // Error is one line: hop, kind, and the most telling of the last words.
 func (e *Error) Error() string {
 	var b strings.Builder
-	if e.Hop != "" {
+	switch {
+	case e.Target != "":
+		fmt.Fprintf(&b, "connect %s: at %s (%s): ", e.Target, e.Hop, e.Phase)
+	case e.Hop != "":
 		fmt.Fprintf(&b, "connect %s: ", e.Hop)
 	}
 	b.WriteString(e.Kind.Error())
@@ -132,8 +138,13 @@ func (e *Error) Error() string {
 	return CleanLine(b.String())
 }
 
-// Unwrap makes errors.Is find the kind.
-func (e *Error) Unwrap() error { return e.Kind }
+// Unwrap makes errors.Is find the kind, and the error behind it.
+func (e *Error) Unwrap() []error {
+	if e.Err == nil {
+		return []error{e.Kind}
+	}
+	return []error{e.Kind, e.Err}
+}
 
 // Hint is a sentence on what to do about it, or empty.
 func (e *Error) Hint() string {
@@ -174,7 +185,8 @@ type symptom struct {
 func Classify(name string, f Failure) *Error {
 	kind := kindOf(methods[name], f)
 	text := tail(Clean(tail(ours.Replace(f.Text), TextLimit)), TextLimit)
-	return &Error{Phase: kinds[kind].phase, Kind: kind, Status: f.Status, Text: text, Given: f.Given}
+	return &Error{Phase: kinds[kind].phase, Kind: kind, Status: f.Status, Text: text,
+		Given: f.Given, Err: f.Err}
 }
 
 // ours is what people need not see.

@@ -57,8 +57,10 @@ func (c *Context) known(key string) bool {
 // prepare queues what p needs, unless that has been done. What is known has been queued: a call gets behind it.
 func (c *Context) prepare(ctx context.Context, p program) error {
 	if p.builtin {
-		c.pushing.Lock()
-		defer c.pushing.Unlock()
+		if err := c.pushing.take(ctx, c, nil); err != nil {
+			return err
+		}
+		defer c.pushing.leave()
 		return c.push(ctx, p.key)
 	}
 	if err := c.roomy(ctx); err != nil {
@@ -67,8 +69,10 @@ func (c *Context) prepare(ctx context.Context, p program) error {
 	begun := time.Now()
 	n := c.e.forward.Need(c.target(), p.Program)
 	scan := time.Since(begun)
-	c.pushing.Lock()
-	defer c.pushing.Unlock()
+	if err := c.pushing.take(ctx, c, nil); err != nil {
+		return err
+	}
+	defer c.pushing.leave()
 	if c.known(p.key) {
 		return nil
 	}
@@ -104,7 +108,7 @@ func (c *Context) roomy(ctx context.Context) error {
 		select {
 		case <-full:
 		case <-ctx.Done():
-			return givenUp(ctx)
+			return givenUp(ctx, "send to "+c.name)
 		}
 	}
 	return nil
@@ -371,9 +375,10 @@ func (c *Context) answer(r request) {
 	if m == nil {
 		return
 	}
-	c.pushing.Lock()
-	defer c.pushing.Unlock()
-	c.load(e.base, m) // the error is that c is gone
+	if c.pushing.take(e.base, c, nil) == nil {
+		defer c.pushing.leave()
+		c.load(e.base, m) // the error is that c is gone
+	}
 }
 
 // asked returns the module that answers a GET_MODULE, nil where a bundle does, and whether there is one for this context.

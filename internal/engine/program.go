@@ -28,15 +28,33 @@ type Program struct {
 
 // Run runs p, which has the context's output meanwhile, and returns its exit status.
 func (c *Context) Run(ctx context.Context, p Program) (int, error) {
-	c.running.Lock()
-	defer c.running.Unlock()
+	what := "run in " + c.name
+	if err := c.takeOutput(ctx); err != nil {
+		return 0, named(what, err)
+	}
+	defer c.running.leave()
 	told, err := c.auditBegin(p.audited())
 	if err != nil {
 		return 0, err
 	}
 	status, err := c.run(ctx, p)
+	err = named(what, err)
 	told(status, err)
 	return status, err
+}
+
+// takeOutput waits until no other Run has the context's output.
+func (c *Context) takeOutput(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return givenUp(ctx, "")
+	}
+	c.e.mu.Lock()
+	closing, err := c.closing, c.err
+	c.e.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return c.running.take(ctx, c, closing)
 }
 
 // audited is what an audit log is told of p: what it is, and its name.

@@ -97,7 +97,7 @@ func (r *Receiver) Get(ctx context.Context) (Message, error) {
 		select {
 		case <-r.more:
 		case <-ctx.Done():
-			return Message{}, ctx.Err()
+			return Message{}, givenUp(ctx, "get from a receiver")
 		}
 	}
 }
