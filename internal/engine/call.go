@@ -63,11 +63,12 @@ const outputPatience = 500 * time.Millisecond
 // Go makes a call. ctx bounds the wait for room; errors come with the result. With stream, items are to be taken by Next.
 func (c *Context) Go(ctx context.Context, target string, args []any, kwargs map[string]any, stream bool) *Pending {
 	p := newCall(c, "", target, stream)
-	var err error
-	if p.told, err = c.auditBegin(EventCall, target); err != nil {
-		p.finish(wire.Dead, nil, err)
+	told, err := c.auditBegin(ctx, EventCall, target)
+	if err != nil {
+		p.finish(wire.Dead, nil, named(p.what(), err))
 		return p
 	}
+	p.told = told
 	return p.begin(ctx, args, kwargs)
 }
 

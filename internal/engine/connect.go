@@ -187,7 +187,7 @@ func (e *Engine) links(target string, o ConnectOptions) ([]link, error) {
 	if err != nil {
 		return nil, err
 	}
-	o.Interactive, o.Sourced = e.opt.prompt(o) != nil, e.opt.secrets(o) != nil
+	o.Interactive, o.Sourced = e.prompts(o) != nil, e.sources(o) != nil
 	here := o.Via == nil
 	var names []string
 	before, through := "", ""
@@ -260,9 +260,11 @@ func (e *Engine) addLocked(parent *Context, l link, o ConnectOptions) *Context {
 		closing: make(chan struct{}), leaving: make(chan struct{}),
 		pushing: make(turn, 1), running: make(turn, 1),
 		modules: map[string]bool{}, rooms: map[wire.Handle]chan struct{}{},
-		brings: o.Brings, talk: o.Talk, prompt: e.concealed(e.opt.prompt(o)), secrets: e.opt.secrets(o), place: l.place,
+		brings: o.Brings, talk: o.Talk, prompt: e.concealed(e.prompts(o)),
+		secrets: e.sources(o), place: l.place,
 	}
 	e.conceal(l.plan, o.SSH)
+	c.records.group = &e.drains
 	parentID := wire.ContextID(0)
 	if l.beside != nil && l.beside.err == nil {
 		c.beside = l.beside

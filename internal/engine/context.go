@@ -2,6 +2,7 @@ package engine
 
 import (
 	"cmp"
+	"context"
 	"io"
 	"slices"
 	"time"
@@ -43,6 +44,8 @@ type Context struct {
 
 	answerer *askpass.Answerer // of the ssh that its hop starts; nil: there is none
 
+	records aside // handles log records
+
 	pushing turn // of who sends modules; taken before Engine.mu
 	running turn // of the Run that has the output
 
@@ -59,8 +62,9 @@ type Context struct {
 	calling  int  // calls of open
 	// closing is closed by Close. Who shares the context anew opens it again.
 	closing    chan struct{}
-	leaving    chan struct{} // closed when told
-	alone      bool          // its process is a client that can be ended alone
+	stopAsking context.CancelFunc // ends what is asked about its start; nil: not begun
+	leaving    chan struct{}      // closed when told
+	alone      bool               // its process is a client that can be ended alone
 	killNow    bool
 	proc       process // nil until started, and behind hops
 	connect    wire.Handle

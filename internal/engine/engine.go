@@ -82,7 +82,10 @@ var ErrClosed = errors.New("context closed")
 // Engine is the root of a tree.
 type Engine struct {
 	opt     Options         // static
-	log     *slog.Logger    // static
+	log     *slog.Logger    // static; doesn't block
+	handler slog.Handler    // static; of log, and blocks
+	reports aside           // hands records of log over
+	turns   askpass.Turns   // of questions for passphrases
 	finder  *modules.Finder // static
 	fresh   atomic.Uint64   // contexts that were made with Fresh
 	forward *forward.Forwarder
@@ -97,7 +100,7 @@ type Engine struct {
 	base     context.Context // ended by Close
 	stop     context.CancelFunc
 	jobs     sync.WaitGroup // goroutines that Close waits for
-	drains   sync.WaitGroup // those that hand output over, which others may block
+	drains   sync.WaitGroup // those that run code of the caller's, which may block
 
 	mu       sync.Mutex // protects following
 	router   *route.Router
@@ -145,7 +148,9 @@ func New(o Options) (*Engine, error) {
 		empty:    make(chan struct{}),
 	}
 	e.auditor = newAuditor(o.Audit, e.auditFailed)
-	e.log = slog.New(maskedLog{printableLog{o.Logger.Handler()}, &e.mask})
+	e.handler = maskedLog{printableLog{o.Logger.Handler()}, &e.mask}
+	e.reports.group = &e.drains
+	e.log = slog.New(asideLog{e.handler, &e.reports})
 	e.router.Bound(min(2*o.MaxMessage, o.MaxMemory), o.MaxMemory)
 	e.forward = forward.New(e.finder, e.deliver)
 	e.forwards = e.finder.Find(forwardModule)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/mitogen-go/mitogen/internal/boot"
@@ -31,7 +32,7 @@ func (e *Engine) Exec(ctx context.Context, target string, o ConnectOptions, cmd 
 	if err != nil || len(hops) != 1 {
 		return 0, false, err
 	}
-	prompt, secrets := e.concealed(e.opt.prompt(o)), e.opt.secrets(o)
+	prompt, secrets := e.concealed(e.prompts(o)), e.sources(o)
 	o.Interactive, o.Sourced = prompt != nil, secrets != nil
 	ctx = withSecrets(withPrompt(ctx, prompt), secrets, target)
 	if o.Options, err = o.ForHop("", hops, 0); err != nil {
@@ -44,15 +45,44 @@ func (e *Engine) Exec(ctx context.Context, target string, o ConnectOptions, cmd 
 	if plan.Wait { // its stdin is a terminal: not for bytes
 		return 0, false, nil
 	}
-	told, err := e.auditExec(hops[0], plan, o.SSH, cmd)
+	told, err := e.auditExec(ctx, hops[0], plan, o.SSH, cmd)
 	if err != nil {
 		return 0, true, err
 	}
 	e.conceal(plan, o.SSH)
-	status, err = e.exec(ctx, plan, cmd, o.SSH)
+	status, err = e.execWithin(ctx, target, plan, cmd, o.SSH)
 	err = e.hide(err)
 	told(status, err)
 	return status, true, err
+}
+
+// execWithin is exec that ends with ctx, and with the engine, also where a writer of cmd's blocks.
+func (e *Engine) execWithin(ctx context.Context, target string, plan connect.Plan, cmd Command,
+	ssh connect.SSHOptions) (int, error) {
+	within, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(e.base, cancel)()
+	// The process has some time to end before late does.
+	late, giveUp := context.WithCancel(context.Background())
+	defer giveUp()
+	defer context.AfterFunc(within, func() { time.AfterFunc(outputPatience, giveUp) })()
+	var running atomic.Bool
+	e.drains.Add(1)
+	status, err := apart(late, nil, func() (int, error) {
+		defer e.drains.Done()
+		return e.exec(within, plan, cmd, ssh, &running)
+	})
+	switch {
+	case within.Err() == nil:
+		return status, err
+	case ctx.Err() == nil:
+		return 0, fmt.Errorf("exec at %s: %w", target, ErrClosed)
+	case running.Load():
+		return 0, givenUp(ctx, "exec at "+target)
+	}
+	gone := connectGivenUp(ctx, target)
+	gone.Phase = connect.PhaseLogin
+	return 0, gone
 }
 
 // argv has a shell say that it is there, so that noise and questions before it are told apart, and become the command.
@@ -73,7 +103,9 @@ func (c Command) argv() []string {
 	return append(append([]string{"sh", "-c", script, "sh"}, args...), c.Args...)
 }
 
-func (e *Engine) exec(ctx context.Context, plan connect.Plan, cmd Command, ssh connect.SSHOptions) (int, error) {
+// exec carries out a plan for cmd, and sets running when cmd is about to.
+func (e *Engine) exec(ctx context.Context, plan connect.Plan, cmd Command, ssh connect.SSHOptions,
+	running *atomic.Bool) (int, error) {
 	ans, err := e.answer(ctx, &plan, ssh)
 	if err != nil {
 		return 0, err
@@ -96,6 +128,7 @@ func (e *Engine) exec(ctx context.Context, plan connect.Plan, cmd Command, ssh c
 		return 0, err
 	}
 	p.Connected()
+	running.Store(true)
 	ans.forget()
 	said.open(cmd.Stderr)
 	go feedPipe(p.Stdin, cmd.Stdin)
@@ -110,9 +143,6 @@ func (e *Engine) exec(ctx context.Context, plan connect.Plan, cmd Command, ssh c
 	select {
 	case <-copied:
 	case <-time.After(outputPatience): // something in the background has the pipe
-	}
-	if ctx.Err() != nil {
-		return 0, context.Cause(ctx)
 	}
 	if status < 0 {
 		status = 128 - status

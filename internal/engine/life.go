@@ -140,6 +140,9 @@ func (e *Engine) goneLocked(c *Context, why string) {
 	}
 	c.auditGoneLocked()
 	close(c.done)
+	if c.stopAsking != nil {
+		c.stopAsking()
+	}
 	c.closeLocked()
 	c.gate, c.open = nil, nil
 	if c.forwarding {

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -66,6 +67,20 @@ func (c *Context) prepare(ctx context.Context, p program) error {
 	if err := c.roomy(ctx); err != nil {
 		return err
 	}
+	_, err := apart(ctx, c.done, func() (struct{}, error) {
+		return struct{}{}, c.prepareNow(ctx, p)
+	})
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return givenUp(ctx, "send to "+c.name)
+	}
+	return cmp.Or(c.Err(), err)
+}
+
+// prepareNow is prepare, which reads files, by code of the caller's.
+func (c *Context) prepareNow(ctx context.Context, p program) error {
 	begun := time.Now()
 	n := c.e.forward.Need(c.target(), p.Program)
 	scan := time.Since(begun)
@@ -294,7 +309,7 @@ func (c *Context) serveLocked(r request) {
 	c.requests = append(c.requests, r)
 	if !c.serving {
 		c.serving = true
-		c.e.jobs.Add(1)
+		c.e.drains.Add(1)
 		go c.serve()
 	}
 }
@@ -302,7 +317,7 @@ func (c *Context) serveLocked(r request) {
 // serve answers c's requests, one after another, until there is none.
 func (c *Context) serve() {
 	e := c.e
-	defer e.jobs.Done()
+	defer e.drains.Done()
 	for n := 1; ; n++ {
 		e.mu.Lock()
 		if len(c.requests) == 0 || c.err != nil {

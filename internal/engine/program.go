@@ -33,9 +33,9 @@ func (c *Context) Run(ctx context.Context, p Program) (int, error) {
 		return 0, named(what, err)
 	}
 	defer c.running.leave()
-	told, err := c.auditBegin(p.audited())
+	told, err := c.begun(ctx, &p)
 	if err != nil {
-		return 0, err
+		return 0, named(what, err)
 	}
 	status, err := c.run(ctx, p)
 	err = named(what, err)
@@ -55,6 +55,12 @@ func (c *Context) takeOutput(ctx context.Context) error {
 		return err
 	}
 	return c.running.take(ctx, c, closing)
+}
+
+// begun has an audit log told of p.
+func (c *Context) begun(ctx context.Context, p *Program) (end func(int, error), err error) {
+	kind, name := p.audited()
+	return c.auditBegin(ctx, kind, name)
 }
 
 // audited is what an audit log is told of p: what it is, and its name.

@@ -113,6 +113,7 @@ func (e *Engine) answer(ctx context.Context, plan *connect.Plan, ssh connect.SSH
 	a := askpass.NewAnswerer(ssh, e.prompt(ctx), func(ctx context.Context) (askpass.Place, error) { return askpass.Locate(ctx, located) })
 	from := secretsOf(ctx)
 	a.From(from.source, from.target)
+	a.Local()
 	env, release, err := e.askpass.Register(plan.Name, e.auditAnswers(cmp.Or(secretsOf(ctx).target, plan.Name), e.concealed(a.Answer)))
 	if err != nil {
 		return nil, err
@@ -147,6 +148,11 @@ func (e *Engine) run(c *Context, start starter, plan connect.Plan, ssh connect.S
 	defer e.jobs.Done()
 	ctx, cancel := context.WithCancel(withSecrets(withPrompt(e.base, c.prompt), c.secrets, c.name))
 	defer cancel()
+	e.mu.Lock()
+	if c.stopAsking = cancel; c.err != nil {
+		cancel()
+	}
+	e.mu.Unlock()
 	if c.master != nil {
 		plan = e.lead(ctx, c, plan)
 		defer c.forgetMaster()

@@ -69,7 +69,7 @@ func (c *Context) Has(name string, has bool) {
 // tunnel sends OPEN.
 func (c *Context) tunnel(ctx context.Context, what map[string]any, needs ...string) (*Tunnel, error) {
 	e := c.e
-	if err := c.auditService(what); err != nil {
+	if err := c.auditService(ctx, what); err != nil {
 		return nil, err
 	}
 	if err := c.pushing.take(ctx, c, nil); err != nil {

@@ -85,11 +85,11 @@ type Process struct {
 // error is a *connect.Error. Whoever got a Process must call Close.
 func Start(ctx context.Context, plan connect.Plan, opt Options) (*Process, error) {
 	if err := ctx.Err(); err != nil {
-		return nil, classify(plan, cancelled(err), err.Error())
+		return nil, classify(plan, cancelled(err), err)
 	}
 	c, err := openChannels(plan, opt)
 	if err != nil {
-		return nil, classify(plan, connect.WhatExec, err.Error())
+		return nil, classify(plan, connect.WhatExec, err)
 	}
 	env := plan.Environ(os.Environ())
 	if opt.Stdin == nil && !opt.Background { // else it is a command of the user's
@@ -103,7 +103,7 @@ func Start(ctx context.Context, plan connect.Plan, opt Options) (*Process, error
 	c.closeChild()
 	if err != nil {
 		c.closeOurs()
-		return nil, classify(plan, connect.WhatExec, err.Error())
+		return nil, classify(plan, connect.WhatExec, err)
 	}
 	p := &Process{
 		Stdin: c.stdin, Stdout: c.stdout,
@@ -159,8 +159,10 @@ func cancelled(err error) string {
 	return connect.WhatCancelled
 }
 
-func classify(plan connect.Plan, what, text string) error {
-	e := connect.Classify(plan.Method, connect.Failure{What: what, Text: text})
+// classify returns the error of a start that failed because of err.
+func classify(plan connect.Plan, what string, err error) error {
+	f := connect.Failure{What: what, Text: err.Error(), Err: err}
+	e := connect.Classify(plan.Method, f)
 	e.Hop = plan.Name
 	return e
 }
