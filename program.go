@@ -30,11 +30,11 @@ type Command struct {
 	Stderr io.Writer         // the same for fd 2
 }
 
-// Run runs s in c and returns its exit status, as if it had been run there. A script that ends by
-// an exception has its traceback on stderr and status 1, as always. All output has been written
-// when Run returns; an error of a writer is Run's. One Run or Exec at a time has a context's
-// output, others wait, for no longer than their ctx, and the context. The end of ctx is as for
-// Call.
+// Run runs s in c and returns its exit status, as if it had been run there, or -1 with an error if
+// there is none. A script that ends by an exception has its traceback on stderr and status 1, as
+// always, or 130 for a KeyboardInterrupt of its own. All output has been written when Run returns;
+// an error of a writer is Run's. One Run or Exec at a time has a context's output, others wait, for
+// no longer than their ctx, and the context. The end of ctx is as for Call.
 func (c *Context) Run(ctx context.Context, s Script) (int, error) {
 	p := engine.Program{Stdin: s.Stdin, Stdout: s.Stdout, Stderr: s.Stderr}
 	if s.Module != "" {
@@ -47,10 +47,11 @@ func (c *Context) Run(ctx context.Context, s Script) (int, error) {
 	return c.c.Run(ctx, p)
 }
 
-// Exec runs a program in c and returns its exit status, 128 + n if signal n ended it.
+// Exec runs a program in c and returns its exit status, 128 + n if signal n ended it, or -1 with an
+// error if there is none.
 func (c *Context) Exec(ctx context.Context, cmd Command) (int, error) {
 	if len(cmd.Args) == 0 {
-		return 0, errors.New("exec: no command")
+		return -1, errors.New("exec: no command")
 	}
 	var env, dir any
 	if cmd.Env != nil {
@@ -66,16 +67,17 @@ func (c *Context) Exec(ctx context.Context, cmd Command) (int, error) {
 // words is never nil, which Python would see as None.
 func words(s []string) []string { return append([]string{}, s...) }
 
-// Exec runs a program at target and returns its exit status: Connect, Context.Exec and Close, so that the program ends with
-// the engine, however that ends. Where a target of one hop has no Python, the program is started directly instead, as
-// "ssh host command" does; what it does when the engine dies is its own affair then.
+// Exec runs a program at target and returns its exit status, as Context.Exec does: Connect,
+// Context.Exec and Close, so that the program ends with the engine, however that ends. Where a
+// target of one hop has no Python, the program is started directly instead, as "ssh host command"
+// does; what it does when the engine dies is its own affair then.
 func (e *Engine) Exec(ctx context.Context, target string, o ConnectOptions, cmd Command) (int, error) {
 	if len(cmd.Args) == 0 {
-		return 0, errors.New("exec: no command")
+		return -1, errors.New("exec: no command")
 	}
 	opt, err := o.engine()
 	if err != nil {
-		return 0, err
+		return -1, err
 	}
 	c, err := e.Connect(ctx, target, o)
 	if errors.Is(err, ErrNoPython) {
@@ -84,7 +86,7 @@ func (e *Engine) Exec(ctx context.Context, target string, o ConnectOptions, cmd 
 		}
 	}
 	if err != nil {
-		return 0, err
+		return -1, err
 	}
 	defer c.Close()
 	return c.Exec(ctx, cmd)

@@ -30,29 +30,29 @@ type Command struct {
 func (e *Engine) Exec(ctx context.Context, target string, o ConnectOptions, cmd Command) (status int, direct bool, err error) {
 	hops, err := connect.ParseTarget(target)
 	if err != nil || len(hops) != 1 {
-		return 0, false, err
+		return noStatus, false, err
 	}
 	prompt, secrets := e.concealed(e.prompts(o)), e.sources(o)
 	o.Interactive, o.Sourced = prompt != nil, secrets != nil
 	ctx = withSecrets(withPrompt(ctx, prompt), secrets, target)
 	if o.Options, err = o.ForHop("", hops, 0); err != nil {
-		return 0, false, fmt.Errorf("exec at %s: %w", target, err)
+		return noStatus, false, fmt.Errorf("exec at %s: %w", target, err)
 	}
 	plan, err := hops[0].Plan(cmd.argv(), o.Options, true)
 	if err != nil {
-		return 0, false, fmt.Errorf("exec at %s: %w", target, err)
+		return noStatus, false, fmt.Errorf("exec at %s: %w", target, err)
 	}
 	if plan.Wait { // its stdin is a terminal: not for bytes
-		return 0, false, nil
+		return noStatus, false, nil
 	}
 	told, err := e.auditExec(ctx, hops[0], plan, o.SSH, cmd)
 	if err != nil {
-		return 0, true, err
+		return noStatus, true, err
 	}
 	e.conceal(plan, o.SSH)
 	status, err = e.execWithin(ctx, target, plan, cmd, o.SSH)
 	err = e.hide(err)
-	told(status, err)
+	told(max(status, 0), err)
 	return status, true, err
 }
 
@@ -76,13 +76,13 @@ func (e *Engine) execWithin(ctx context.Context, target string, plan connect.Pla
 	case within.Err() == nil:
 		return status, err
 	case ctx.Err() == nil:
-		return 0, fmt.Errorf("exec at %s: %w", target, ErrClosed)
+		return noStatus, fmt.Errorf("exec at %s: %w", target, ErrClosed)
 	case running.Load():
-		return 0, givenUp(ctx, "exec at "+target)
+		return noStatus, givenUp(ctx, "exec at "+target)
 	}
 	gone := connectGivenUp(ctx, target)
 	gone.Phase = connect.PhaseLogin
-	return 0, gone
+	return noStatus, gone
 }
 
 // argv has a shell say that it is there, so that noise and questions before it are told apart, and become the command.
@@ -108,13 +108,13 @@ func (e *Engine) exec(ctx context.Context, plan connect.Plan, cmd Command, ssh c
 	running *atomic.Bool) (int, error) {
 	ans, err := e.answer(ctx, &plan, ssh)
 	if err != nil {
-		return 0, err
+		return noStatus, err
 	}
 	defer ans.release()
 	said := &gateWriter{}
 	p, err := spawn.Start(ctx, plan, spawn.Options{Stderr: said, Busy: ans.busy, Background: true})
 	if err != nil {
-		return 0, err
+		return noStatus, err
 	}
 	defer p.Close()
 	ans.begin(p)
@@ -125,7 +125,7 @@ func (e *Engine) exec(ctx context.Context, plan connect.Plan, cmd Command, ssh c
 		p.Wait()
 		err := connect.Classify(plan.Method, ans.amend(p.Failure()))
 		err.Hop = plan.Name
-		return 0, err
+		return noStatus, err
 	}
 	p.Connected()
 	running.Store(true)

@@ -26,20 +26,23 @@ type Program struct {
 	Stdout, Stderr io.Writer // nil: the context's
 }
 
+// noStatus is the exit status of what has none, because of an error.
+const noStatus = -1
+
 // Run runs p, which has the context's output meanwhile, and returns its exit status.
 func (c *Context) Run(ctx context.Context, p Program) (int, error) {
 	what := "run in " + c.name
 	if err := c.takeOutput(ctx); err != nil {
-		return 0, named(what, err)
+		return noStatus, named(what, err)
 	}
 	defer c.running.leave()
 	told, err := c.begun(ctx, &p)
 	if err != nil {
-		return 0, named(what, err)
+		return noStatus, named(what, err)
 	}
 	status, err := c.run(ctx, p)
 	err = named(what, err)
-	told(status, err)
+	told(max(status, 0), err)
 	return status, err
 }
 
@@ -86,12 +89,12 @@ func (c *Context) run(ctx context.Context, p Program) (int, error) {
 	needs := p.needs()
 	if needs.key != "" && !c.known(needs.key) {
 		if err := c.prepare(ctx, needs); err != nil {
-			return 0, err
+			return noStatus, err
 		}
 	}
 	if needs.key == "" {
 		if err := c.pushGuard(ctx); err != nil {
-			return 0, err
+			return noStatus, err
 		}
 	}
 	restore, outErr := c.redirect(p.Stdout, p.Stderr)
@@ -105,11 +108,11 @@ func (c *Context) run(ctx context.Context, p Program) (int, error) {
 	}
 	b, _, err := call.Result(ctx)
 	if err != nil {
-		return 0, err
+		return noStatus, err
 	}
 	status := 0
 	if err := pickle.Unmarshal(b, limits, &status); err != nil {
-		return 0, fmt.Errorf("run in %s: exit status: %w", c.name, err)
+		return noStatus, fmt.Errorf("run in %s: exit status: %w", c.name, err)
 	}
 	return status, outErr()
 }
