@@ -359,3 +359,26 @@ func TestErrorsOfTheSystem(t *testing.T) {
 		}
 	}
 }
+
+// Where there is no place for what answers ssh's questions, the error says so, in values.
+func TestErrorsOfTheQuestions(t *testing.T) {
+	prompt := func(context.Context, mitogen.Prompt) (string, error) { return "right", nil }
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o := viaSSH(t, false)
+	for dir, want := range map[string]error{
+		"/no/such/directory": fs.ErrNotExist,
+		file:                 syscall.ENOTDIR,
+		"/proc":              nil, // whatever the kernel says
+	} {
+		t.Setenv("TMPDIR", dir)
+		e := newEngine(t, mitogen.Options{Prompt: prompt})
+		_, err := e.Connect(t.Context(), "h", o)
+		failed := (*mitogen.ConnectError)(nil)
+		if !errors.As(err, &failed) || failed.Hop != "h" || want != nil && !errors.Is(err, want) {
+			t.Errorf("%s: got %v, want %v", dir, err, want)
+		}
+	}
+}

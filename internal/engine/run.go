@@ -116,7 +116,10 @@ func (e *Engine) answer(ctx context.Context, plan *connect.Plan, ssh connect.SSH
 	a.Local()
 	env, release, err := e.askpass.Register(plan.Name, e.auditAnswers(cmp.Or(secretsOf(ctx).target, plan.Name), e.concealed(a.Answer)))
 	if err != nil {
-		return nil, err
+		f := connect.Failure{What: connect.WhatExec, Text: err.Error(), Err: err}
+		failed := connect.Classify(plan.Method, f)
+		failed.Hop = plan.Name
+		return nil, failed
 	}
 	plan.Env = append(slices.Clip(plan.Env), env...)
 	ans := &answers{release: release}
