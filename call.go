@@ -28,9 +28,11 @@ type Kwargs map[string]any
 // isn't valid UTF-8, with three bytes for each; it can be sent back. The items of a generator
 // come as a list.
 //
-// When ctx ends first, the call is interrupted by a KeyboardInterrupt there, and the error
-// matches ErrCancelled and that of ctx. A call that doesn't end within Options.Grace is killed
-// together with its context; the error then matches ErrKilled too.
+// When ctx ends first, the call is interrupted by a KeyboardInterrupt there, and the error matches
+// ErrCancelled, ctx.Err() and context.Cause(ctx). A call that doesn't end within Options.Grace is
+// killed together with its context; the error then matches ErrKilled too. What the call has asked
+// of other contexts isn't interrupted: those calls go on until they end, and their answers are
+// dropped. Two contexts that call each other wait for each other until ctx ends.
 //
 // An exception comes back as a *CallError, the loss of the context as a *LostError, a failed
 // connect as a *ConnectError. A result above Options.MaxMessage is a *CallError too (a
@@ -42,8 +44,8 @@ func Call[T any](ctx context.Context, c *Context, function string, args ...any) 
 // Pending is a call on its way, made by Context.Go.
 type Pending struct{ p *engine.Pending }
 
-// Go makes a call and returns at once, or, while more than a MiB of calls is waiting in c, once there is room. The call
-// must be waited for with Wait or cancelled.
+// Go makes a call and returns at once, or, while more than a MiB of calls is waiting in c, once
+// there is room, or c is gone. The call must be waited for with Wait or cancelled.
 func (c *Context) Go(function string, args ...any) *Pending {
 	return c.start(context.Background(), function, args, false)
 }
@@ -64,10 +66,14 @@ func (c *Context) start(ctx context.Context, function string, args []any, stream
 // Done returns a channel that is closed when p has a result.
 func (p *Pending) Done() <-chan struct{} { return p.p.Done() }
 
-// Cancel interrupts the call as the end of a Call's ctx does, without waiting for it.
+// Cancel interrupts the call as the end of a Call's ctx does, Options.Grace included, without
+// waiting for it. All Waits then return an error that matches ErrCancelled and context.Canceled.
+// After the call has ended, Cancel does nothing.
 func (p *Pending) Cancel() { p.p.Cancel() }
 
-// Wait waits for p's result, as Call does.
+// Wait waits for p's result, as Call does. Several goroutines may wait for the same p. When the ctx
+// of one of them ends, only its own Wait does; the call is cancelled when no other goroutine waits
+// for it. Once p is done, each Wait returns the same result or error.
 func Wait[T any](ctx context.Context, p *Pending) (T, error) {
 	var v T
 	b, items, err := p.p.Result(ctx)

@@ -120,7 +120,8 @@ func (c *Context) ID() uint32 { return uint32(c.c.ID()) }
 // Name returns the target that names the context, hops before it included.
 func (c *Context) Name() string { return c.c.Name() }
 
-// Info waits until the context is up and returns what it said about itself.
+// Info waits until the context is up and returns what it said about itself. Errors are those of
+// Connect.
 func (c *Context) Info(ctx context.Context) (Info, error) {
 	if err := c.c.Connected(ctx); err != nil {
 		return Info{}, err
@@ -129,7 +130,7 @@ func (c *Context) Info(ctx context.Context) (Info, error) {
 }
 
 // Ping waits until the context is up, sends a message there and back and returns the time that this took. It works
-// while a call runs.
+// while a call runs. Until the context is up, errors are those of Connect.
 func (c *Context) Ping(ctx context.Context) (time.Duration, error) { return c.c.Ping(ctx) }
 
 // Done returns a channel that is closed when the context is gone.
@@ -138,8 +139,11 @@ func (c *Context) Done() <-chan struct{} { return c.c.Done() }
 // Err returns nil while the context lives, then why it doesn't: a *ConnectError, a *LostError or ErrClosed.
 func (c *Context) Err() error { return c.c.Err() }
 
-// Close asks the context to end once the running call has ended, makes it end after a second, and returns when it is
-// gone. A context that is a hop of others lives on until these are closed; then Close returns at once.
+// Close refuses calls from now on: they fail with ErrClosed, as does a Run or Exec that waits for
+// another one. Calls that were made before end in their order, for at most a second. Then the
+// context is asked to end, made to end after another second, and Close returns when it is gone. A
+// context that is a hop of others lives on until these are closed; then Close returns at once, and
+// a later Connect to the same target may give the same Context again, which takes calls then.
 func (c *Context) Close() error { return c.c.Close() }
 
 // Stats returns what the context has cost so far. It may be called when the context is gone.

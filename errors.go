@@ -38,7 +38,7 @@ var (
 
 // States of contexts and calls, for errors.Is.
 var (
-	ErrCancelled = engine.ErrCancelled // the call's ctx ended; with its error
+	ErrCancelled = engine.ErrCancelled // ctx ended, or Cancel; with its Err and Cause
 	ErrKilled    = engine.ErrKilled    // and the call did not, so that its context was killed
 	ErrClosed    = engine.ErrClosed    // by Close
 	ErrAudit     = engine.ErrAudit     // Options.Audit returned an error
@@ -68,9 +68,11 @@ type StreamError = engine.StreamError
 // terminal. Module, Type, Text and Args are as they came.
 type CallError = engine.CallError
 
-// ConnectError is a connection that failed: Hop as typed, Phase ("start", "log in", "python"), Kind (for errors.Is), Status
-// of the program that ended, Text (its last words, cleaned, at most 4 KiB), Cause (the system's
-// error, for errors.Is, or nil). Its Hint method says what to do about it.
+// ConnectError is a connection that failed: Hop as typed, Phase ("start", "log in", "python"), Kind
+// (for errors.Is), Status of the program that ended, Text (its last words, cleaned, at most 4 KiB),
+// Err (the error behind it, also for errors.Is: of ctx, of a callback, of the system; nil if there
+// is none here). Its Hint method says what to do about it. If ctx has ended, it matches
+// ErrCancelled; Target names the whole target, and Hop the first hop that wasn't up.
 type ConnectError = connect.Error
 
 // LostError says that a context is gone: name of the Context that was used, the Hop that was lost (itself, or one on the way

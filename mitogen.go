@@ -15,6 +15,25 @@
 // "bastion+web1+sudo:postgres". A Context is what stands at its end: one Python process that runs calls one after another,
 // in the order in which they were made. All methods may be used from many goroutines at once.
 //
+// What a program passes to an engine is called by goroutines of the engine, each kind in its own
+// way:
+//
+//   - Options.Prompt and Secrets: by a goroutine for each question, several at once; for the
+//     passphrase of a key one at a time. They may block, until their ctx ends, and call the
+//     library.
+//   - File systems of Options.Path and Packages, and Rewrite: by a goroutine of the call that
+//     needs a module, or of the context that asks for one, several at once. They may block; the
+//     call waits, for no longer than its ctx. They must not call contexts of the engine.
+//   - The handler of Options.Logger: by one goroutine for each context, and one of the engine. It
+//     may block and call the library: output and results behind a record wait for it half a
+//     second, and go on then.
+//   - Writers (Stdout, Stderr): by one goroutine for each context, so that a Writer of several
+//     contexts must be safe for that. If one blocks, all output and results behind it wait, each
+//     call for no longer than its ctx, and the context lives on. A Writer must not call the
+//     context whose output it takes.
+//   - Options.Audit: by one goroutine at a time. What it is told of beforehand waits for it, for
+//     no longer than its ctx. It must not call the engine.
+//
 // What is promised: a call ends with exactly one result or error, also when its context is lost, and then at once, with
 // what was lost in the error. When an Engine is closed, or its process dies in whatever way, every process that it
 // started on any machine ends within a second or so of losing its stream (docs/protocol.md, section 8). A context
@@ -62,8 +81,9 @@ type Options struct {
 	// slog.Default().
 	Logger *slog.Logger
 
-	// Prompt is asked for what a connection turns out to need (a password, a passphrase) and ConnectOptions doesn't
-	// have. It may be called from several goroutines at once. Nil: such connections fail.
+	// Prompt is asked for what a connection turns out to need (a password, a passphrase) and
+	// ConnectOptions doesn't have. It may be called from several goroutines at once. Its error is
+	// found by errors.Is in that of the connection. Nil: such connections fail.
 	Prompt func(ctx context.Context, p Prompt) (string, error)
 
 	// Secrets finds passwords and passphrases that ConnectOptions don't have, by what they are for, when they
@@ -141,13 +161,18 @@ func New(o Options) (*Engine, error) {
 	return &Engine{e: e}, nil
 }
 
-// Connect starts the context that target names, and those on the way to it that this engine has not got yet, and waits
-// until it has answered. ctx bounds the connecting, not the context's life; when it ends first, the context is closed. An
-// error is a *ConnectError, or a *LostError if a hop that was up is gone, or says what is wrong with target or o.
+// Connect starts the context that target names, and those on the way to it that this engine has not
+// got yet, and waits until it has answered. ctx bounds the connecting, not the context's life; when
+// it ends first, the context is closed, and the error is a *ConnectError that matches ErrCancelled,
+// ctx.Err() and context.Cause(ctx). Any other error is a *ConnectError, or a *LostError if a hop
+// that was up is gone, or says what is wrong with target or o.
 //
 // Every Connect gives a context of its own; the hops on the way are shared between targets with equal options, whether
 // they were made on the way or by a Connect of their own.
 func (e *Engine) Connect(ctx context.Context, target string, o ConnectOptions) (*Context, error) {
+	if err := engine.GivenUp(ctx, target); err != nil {
+		return nil, err
+	}
 	c, err := e.Start(target, o)
 	if err != nil {
 		return nil, err
@@ -199,6 +224,11 @@ func (e *Engine) Contexts() []*Context {
 	return all
 }
 
-// Close ends all contexts: they are asked to, and made to after half a second. It returns when no process of this engine
-// is left on this machine, within about a second. Pending calls fail with ErrClosed.
+// Close ends all contexts: they are asked to, and made to after half a second. It returns when no
+// process of this engine is left on this machine, within about a second. Pending calls fail with
+// ErrClosed. Functions of the caller's that block (Prompt, a file system, a handler, a Writer)
+// don't hold Close up: it waits 150 ms for them, and a further second for Audit, which is an error
+// then that matches ErrAudit. A goroutine in such a function is all that may be left of the engine;
+// it ends when the function returns. The library itself keeps one goroutine for the whole program,
+// which starts processes.
 func (e *Engine) Close() error { return e.e.Close() }

@@ -70,7 +70,7 @@ func (c *Context) Run(ctx context.Context, s Script) (int, error) {
 // SIGTERM. Errors are as Run's.
 func (c *Context) Exec(ctx context.Context, cmd Command) (int, error) {
 	if len(cmd.Args) == 0 {
-		return 0, errors.New("exec: no command")
+		return -1, errors.New("exec: no command")
 	}
 	var env, dir any
 	if cmd.Env != nil {
@@ -92,11 +92,11 @@ func words(s []string) []string { return append([]string{}, s...) }
 // behind which the program may see the end of its input.
 func (e *Engine) Exec(ctx context.Context, target string, o ConnectOptions, cmd Command) (int, error) {
 	if len(cmd.Args) == 0 {
-		return 0, errors.New("exec: no command")
+		return -1, errors.New("exec: no command")
 	}
 	opt, err := o.engine()
 	if err != nil {
-		return 0, err
+		return -1, err
 	}
 	c, err := e.Connect(ctx, target, o)
 	if errors.Is(err, ErrNoPython) {
@@ -105,7 +105,7 @@ func (e *Engine) Exec(ctx context.Context, target string, o ConnectOptions, cmd 
 		}
 	}
 	if err != nil {
-		return 0, err
+		return -1, err
 	}
 	defer c.Close()
 	return c.Exec(ctx, cmd)

@@ -355,7 +355,7 @@ func TestWriterIsSlow(t *testing.T) {
 				var errs bytes.Buffer
 				both := command + "; echo end; echo bad >&2"
 				o := mitogen.ConnectOptions{Python: python}
-				status, err := newEngine(t).Exec(limited(t), "local", o, mitogen.Command{
+				status, err := newEngine(t, mitogen.Options{}).Exec(limited(t), "local", o, mitogen.Command{
 					Args: []string{"sh", "-c", both}, Stdout: &out, Stderr: &errs})
 				if status != 0 || err != nil || out.Len() != n+len("end\n") || errs.String() != "bad\n" {
 					t.Errorf("status %d, %v, %d bytes and %q, want %d and bad", status, err, out.Len(),

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"log/slog"
 	"os"
 	"strings"
 	"testing"
@@ -14,23 +13,6 @@ import (
 
 	"github.com/mitogen-go/mitogen"
 )
-
-// patience bounds what must not hang.
-const patience = 30 * time.Second
-
-func newEngine(t *testing.T, o mitogen.Options) *mitogen.Engine {
-	t.Helper()
-	o.Path = python()
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
-	e, err := mitogen.New(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { e.Close() })
-	return e
-}
 
 func local(t *testing.T, e *mitogen.Engine) *mitogen.Context {
 	t.Helper()

@@ -100,18 +100,26 @@ def status(fn, *args):
             return code & 255
         sys.stderr.write('%s\n' % (code,))
     except KeyboardInterrupt:
-        raise
+        if core.S.late == core.S.current:
+            raise       # by CANCEL, and not by the program itself
+        report()
+        return 130
     except:
-        t, v, tb = sys.exc_info()
-        while tb and tb.tb_frame.f_globals is globals():
-            tb = tb.tb_next
-        if sys.excepthook is sys.__excepthook__:
-            # The interpreter's own looks for source lines on disk only.
-            import traceback
-            sys.stderr.write(''.join(traceback.format_exception(t, v, tb)))
-        else:
-            sys.excepthook(t, v, tb)
+        report()
     return 1
+
+
+def report():
+    """Print the exception that is handled as the interpreter does at its end."""
+    t, v, tb = sys.exc_info()
+    while tb and tb.tb_frame.f_globals is globals():
+        tb = tb.tb_next
+    if sys.excepthook is sys.__excepthook__:
+        # The interpreter's own looks for source lines on disk only.
+        import traceback
+        sys.stderr.write(''.join(traceback.format_exception(t, v, tb)))
+    else:
+        sys.excepthook(t, v, tb)
 
 
 def threads():

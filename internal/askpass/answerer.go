@@ -28,6 +28,7 @@ type Answerer struct {
 	target     string        // the hops up to the ssh's, for source
 	policy     connect.HostKeys
 	person     Func // nil: there is no person to ask
+	here       bool // the ssh is one of this machine
 	locate     func(context.Context) (Place, error)
 
 	begun chan struct{} // closed by Begin, which sets the following
@@ -45,6 +46,7 @@ type Answerer struct {
 	asked   int             // questions of servers that went to the person
 	problem string          // one of connect.What…, of the first question refused; or empty
 	why     string          // what there is to say of it
+	cause   error           // the first error of the source, or of the person
 	waiting int             // for the person
 }
 
@@ -66,6 +68,10 @@ func NewAnswerer(opt connect.SSHOptions, person Func, locate func(context.Contex
 // From has the Answerer find secrets that the options don't have. target names the hops up to the
 // ssh's own. It is called before Begin.
 func (a *Answerer) From(source secret.Source, target string) { a.source, a.target = source, target }
+
+// Local says that the ssh is one of this machine, whose keys others of this machine use too. It is
+// called before Begin.
+func (a *Answerer) Local() { a.here = true }
 
 // Begin tells of the ssh that has been started: its process id, 0 where that can't be told from its jump hosts', and what ends it. Questions
 // that are to be refused wait for it.
@@ -101,7 +107,20 @@ func (a *Answerer) Answer(ctx context.Context, p Prompt) (string, error) {
 			return answer, err
 		}
 	}
+	if p.Kind == Passphrase && a.person != nil && a.here && a.ownWords(ctx, jump) {
+		ctx = withOwn(ctx)
+	}
 	return a.ask(ctx, a.named(ctx, p, jump))
+}
+
+// ownWords tells whether a question in ssh's words about a key is known to be ssh's own, and no
+// server's.
+func (a *Answerer) ownWords(ctx context.Context, jump bool) bool {
+	if jump {
+		return a.jumpNames(ctx)
+	}
+	place, err := a.whereabouts(ctx)
+	return err == nil && place.Knows
 }
 
 // has tells whether there is, or may be, a secret besides those that a person knows.
@@ -168,12 +187,11 @@ func (a *Answerer) local(ctx context.Context, jump bool) bool {
 	case !a.has(a.passphrase):
 		return false
 	case jump:
-		return a.jumpNames(ctx)
+		return a.ownWords(ctx, jump)
 	case !a.has(a.password) && a.person == nil:
 		return true // the plan lets no server ask
 	}
-	place, err := a.whereabouts(ctx)
-	return err == nil && place.Knows
+	return a.ownWords(ctx, jump)
 }
 
 // jumpNames tells whether the process that asks for a jump host is an ssh that names the account
@@ -203,6 +221,7 @@ func (a *Answerer) logIn(ctx context.Context, account string, s secret.Secret) (
 		user, host := cutAccount(account)
 		var err error
 		if s, err = a.find(ctx, secret.Place{Kind: secret.Password, Host: host, User: user}); err != nil {
+			a.blame(err)
 			return a.refuse(connect.WhatUnanswered, connect.CleanLine(err.Error()))
 		}
 	}
@@ -255,6 +274,7 @@ func (a *Answerer) unlock(ctx context.Context, question string) (string, error) 
 	}
 	s, err := a.find(ctx, secret.Place{Kind: secret.Passphrase, Key: keyOf(question)})
 	if err != nil {
+		a.blame(err)
 		return a.decline(connect.WhatUnanswered, connect.CleanLine(err.Error()))
 	}
 	if s == "" {
@@ -287,6 +307,7 @@ func (a *Answerer) ask(ctx context.Context, p Prompt) (string, error) {
 	defer a.wait(-1)
 	text, err := a.person(ctx, p)
 	if err != nil {
+		a.blame(err)
 		return a.unanswered(p)
 	}
 	if p.Kind == Confirm && !strings.EqualFold(text, "yes") {
@@ -336,6 +357,15 @@ func (a *Answerer) refuse(problem, why string) (string, error) {
 	return "", err
 }
 
+// blame notes the first error of who has the answers.
+func (a *Answerer) blame(err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.cause == nil {
+		a.cause = err
+	}
+}
+
 // decline notes the first problem.
 func (a *Answerer) decline(problem, why string) (string, error) {
 	a.mu.Lock()
@@ -362,7 +392,7 @@ func (a *Answerer) Amend(f connect.Failure) connect.Failure {
 	why := a.why
 	switch {
 	case a.problem != "" && (f.What == connect.WhatExit && f.Status == 255 || f.What == a.problem):
-		f.What = a.problem
+		f.What, f.Err = a.problem, a.cause
 	case a.last != "" && f.What == connect.WhatExit && f.Status == 255 && connect.Denied(f.Text):
 		why = refused(a.last)
 	default:

@@ -80,9 +80,9 @@ func TestNoRoomAfterPassword(t *testing.T) {
 		err  *mitogen.ConnectError
 		want bool
 	}{
-		{&mitogen.ConnectError{Kind: mitogen.ErrExhausted, Cause: connect.ShortageOf("EMFILE")}, true},
-		{&mitogen.ConnectError{Kind: mitogen.ErrExhausted, Cause: connect.ShortageOf("EAGAIN")}, true},
-		{&mitogen.ConnectError{Kind: mitogen.ErrExhausted, Cause: connect.ShortageOf("EMFILE"), Given: true}, false},
+		{&mitogen.ConnectError{Kind: mitogen.ErrExhausted, Err: connect.ShortageOf("EMFILE")}, true},
+		{&mitogen.ConnectError{Kind: mitogen.ErrExhausted, Err: connect.ShortageOf("EAGAIN")}, true},
+		{&mitogen.ConnectError{Kind: mitogen.ErrExhausted, Err: connect.ShortageOf("EMFILE"), Given: true}, false},
 		{&mitogen.ConnectError{Kind: mitogen.ErrAuth}, false},
 	} {
 		if got := (&host{err: c.err}).foundNoRoom(); got != c.want {

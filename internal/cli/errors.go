@@ -125,6 +125,9 @@ func describeConnect(e *mitogen.ConnectError) *problem {
 			p.hint = k.hint
 		}
 	}
+	if errors.Is(e.Kind, mitogen.ErrCancelled) {
+		p.status = exitFailed
+	}
 	if errors.Is(e.Kind, mitogen.ErrPasswordRequired) {
 		p.hint = "--ask-pass asks for ssh's password, --become-password for sudo's"
 		if isSudo(e.Hop) {

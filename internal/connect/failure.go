@@ -14,7 +14,7 @@ type Failure struct {
 	Status int    // WhatExit: exit code, or minus the signal
 	Text   string // end of what it said, at most 4 KiB; hostile
 	Given  bool   // a password was given to it; never on the wire
-	Cause  error  // the system's error of a start that failed here; never on the wire
+	Err    error  // what is behind it on this machine; nil: nothing; never on the wire
 }
 
 // What happened.
@@ -110,21 +110,25 @@ func KindOf(text string) error {
 	return ErrDied
 }
 
-// An Error is a connect that failed. errors.Is finds its Kind and its Cause.
+// An Error is a connect that failed. errors.Is finds its Kind and its Err.
 type Error struct {
 	Hop    string // as in Plan.Name; set by the caller of Classify
+	Target string // that was to be reached when it was cancelled, else ""
 	Phase  string // one of the Phase constants
 	Kind   error  // one of the Err variables
 	Status int    // exit code, minus the signal, or 0
 	Text   string // last words, at most 4 KiB, safe for a terminal
 	Given  bool   // a password was given: to try again would be another attempt with it
-	Cause  error  // the system's error, as syscall.EMFILE, where one is known; else nil
+	Err    error  // behind it, on this machine: of a ctx, a callback, the system; or nil
 }
 
 // Error is one line: hop, kind, and the most telling of the last words.
 func (e *Error) Error() string {
 	var b strings.Builder
-	if e.Hop != "" {
+	switch {
+	case e.Target != "":
+		fmt.Fprintf(&b, "connect %s: at %s (%s): ", e.Target, e.Hop, e.Phase)
+	case e.Hop != "":
 		fmt.Fprintf(&b, "connect %s: ", e.Hop)
 	}
 	b.WriteString(e.Kind.Error())
@@ -137,12 +141,12 @@ func (e *Error) Error() string {
 	return CleanLine(b.String())
 }
 
-// Unwrap makes errors.Is find kind and cause.
+// Unwrap makes errors.Is find the kind, and the error behind it.
 func (e *Error) Unwrap() []error {
-	if e.Cause == nil {
+	if e.Err == nil {
 		return []error{e.Kind}
 	}
-	return []error{e.Kind, e.Cause}
+	return []error{e.Kind, e.Err}
 }
 
 // Hint is a sentence on what to do about it, or empty.
@@ -182,12 +186,13 @@ type symptom struct {
 
 // Classify finds the kind of a failure. The caller sets the result's Hop.
 func Classify(name string, f Failure) *Error {
-	kind, cause := kindOf(methods[name], f), f.Cause
+	kind, cause := kindOf(methods[name], f), f.Err
 	if kind == ErrExhausted && Shortage(cause) == nil {
 		cause = shortageIn(f.Text)
 	}
 	text := tail(Clean(tail(ours.Replace(f.Text), TextLimit)), TextLimit)
-	return &Error{Phase: kinds[kind].phase, Kind: kind, Status: f.Status, Text: text, Given: f.Given, Cause: cause}
+	return &Error{Phase: kinds[kind].phase, Kind: kind, Status: f.Status, Text: text,
+		Given: f.Given, Err: cause}
 }
 
 // NoTerminal begins the text of WhatExec where no terminal can be opened. Hops write it, too.
@@ -215,7 +220,7 @@ func kindOf(m method, f Failure) error {
 		return kind
 	}
 	text := strings.ToLower(f.Text)
-	lacks := Shortage(f.Cause)
+	lacks := Shortage(f.Err)
 	if f.What == WhatExec && lacks == nil {
 		lacks = shortageIn(text)
 	}

@@ -63,8 +63,8 @@ func (c *Client) Dial(ctx context.Context, target string, o connect.Options) (en
 
 // unreached is the error of a target whose daemon can't be reached.
 func unreached(target string, err error) error {
-	e := &connect.Error{Hop: target, Phase: connect.PhaseStart, Kind: connect.ErrDaemon, Text: err.Error(), Cause: connect.Shortage(err)}
-	if e.Cause != nil {
+	e := &connect.Error{Hop: target, Phase: connect.PhaseStart, Kind: connect.ErrDaemon, Text: err.Error(), Err: connect.Shortage(err)}
+	if e.Err != nil {
 		e.Kind = connect.ErrExhausted
 	}
 	return e

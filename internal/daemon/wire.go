@@ -184,7 +184,7 @@ func (f *failure) err() error {
 		return &versionError{f.Version}
 	case f.Kind != "":
 		return &connect.Error{Kind: connect.KindOf(f.Kind), Hop: f.Hop, Phase: f.Phase, Status: f.Status, Text: f.Text, Given: f.Given,
-			Cause: connect.ShortageOf(f.Lacks)}
+			Err: connect.ShortageOf(f.Lacks)}
 	case f.Why != "":
 		return &engine.LostError{Context: f.Context, Hop: f.Hop, Why: f.Why, Text: f.Text, Code: f.Code}
 	}

@@ -46,20 +46,46 @@ func secretsOf(ctx context.Context) found {
 	return f
 }
 
-// secrets returns what has secrets for what is started with co; nil: there is nothing.
-func (o *Options) secrets(co ConnectOptions) secret.Source {
-	if co.Secrets != nil {
-		return co.Secrets
+// sources returns what has secrets for what is started with o; nil: there is nothing. It may block:
+// its answer is waited for no longer than ctx.
+func (e *Engine) sources(o ConnectOptions) secret.Source {
+	source := o.Secrets
+	if source == nil {
+		source = e.opt.Secrets
 	}
-	return o.Secrets
+	if source == nil {
+		return nil
+	}
+	return func(ctx context.Context, p secret.Place) (secret.Secret, error) {
+		e.drains.Add(1)
+		return apart(ctx, nil, func() (secret.Secret, error) {
+			defer e.drains.Done()
+			return source(ctx, p)
+		})
+	}
 }
 
-// prompt returns who is asked about what is started with co.
-func (o *Options) prompt(co ConnectOptions) askpass.Func {
-	if co.Prompt != nil {
-		return co.Prompt
+// prompts returns who is asked about what is started with o; nil: nobody. An answer is waited for
+// no longer than ctx.
+func (e *Engine) prompts(o ConnectOptions) askpass.Func {
+	prompt := o.Prompt
+	if prompt == nil {
+		prompt = e.opt.Prompt
 	}
-	return o.Prompt
+	if prompt == nil {
+		return nil
+	}
+	ask := func(ctx context.Context, p askpass.Prompt) (string, error) {
+		e.drains.Add(1)
+		return apart(ctx, nil, func() (string, error) {
+			defer e.drains.Done()
+			return prompt(ctx, p)
+		})
+	}
+	if o.Prompt != nil { // who may be another person for each context
+		return ask
+	}
+	return e.turns.Func(ask)
 }
 
 // asker puts questions of sudo and its like, which ask on a terminal, to what has secrets, once, and
@@ -79,6 +105,7 @@ type asker struct {
 	given bool       // the secret that was found was typed
 	what  string     // one of connect.What…, of a question that wasn't answered for another reason than that there was no answer
 	why   string     // what there is to say of it
+	cause error      // of the last question that had no answer
 }
 
 // asker is for a plan that is to be carried out; nil where nobody can be asked, or there is nothing to ask.
@@ -147,7 +174,15 @@ func (a *asker) find(ctx context.Context, p askpass.Prompt) (string, error) {
 	case a.prompt == nil:
 		return "", errNoSecret
 	}
-	return a.prompt(ctx, p)
+	answer, err := a.prompt(ctx, p)
+	a.blame(err)
+	return answer, err
+}
+
+func (a *asker) blame(err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.cause = err
 }
 
 var (
@@ -169,6 +204,7 @@ func (a *asker) kept() (secret.Secret, error) {
 	}
 	s, err := a.secrets(a.ctx, a.place)
 	if err != nil {
+		a.blame(err)
 		a.note(connect.WhatUnanswered, connect.CleanLine(err.Error()))
 		return "", err
 	}
@@ -191,6 +227,9 @@ func (a *asker) amend(f connect.Failure) connect.Failure {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if f.What == connect.WhatUnanswered {
+		f.Err = a.cause
+	}
 	if a.why != "" && f.What == connect.WhatUnanswered {
 		f.What, f.Text = a.what, strings.TrimRight(f.Text, "\n")+"\n"+a.why
 	}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -90,8 +91,8 @@ func newAuditor(tell func(Event) error, failed func(error)) *auditor {
 var auditors atomic.Uint32
 
 // before tells of what is about to happen, which must not be done if there is an error. It may
-// block.
-func (a *auditor) before(ev Event) error {
+// block, until ctx ends.
+func (a *auditor) before(ctx context.Context, ev Event) error {
 	if a == nil {
 		return nil
 	}
@@ -100,7 +101,13 @@ func (a *auditor) before(ev Event) error {
 		defer a.mu.Unlock()
 		return cmp.Or(a.err, ErrClosed)
 	}
-	return a.flush()
+	return a.flushed(ctx)
+}
+
+// flushed returns when all that is queued has been told, or ctx has ended.
+func (a *auditor) flushed(ctx context.Context) error {
+	_, err := apart(ctx, nil, func() (struct{}, error) { return struct{}{}, a.flush() })
+	return err
 }
 
 // add tells of what has happened. It doesn't block and may be called under Engine.mu.
@@ -160,7 +167,11 @@ func (a *auditor) flush() error {
 	}
 }
 
-// close returns when all events have been told, and tells none after it.
+// auditPatience is how long Close waits for an audit log to take what there is to tell.
+const auditPatience = time.Second
+
+// close returns when all events have been told, or an error after auditPatience. There are no
+// further events then.
 func (a *auditor) close() error {
 	if a == nil {
 		return nil
@@ -168,8 +179,12 @@ func (a *auditor) close() error {
 	a.mu.Lock()
 	a.closed = true
 	a.mu.Unlock()
-	return a.flush()
+	ctx, cancel := context.WithTimeoutCause(context.Background(), auditPatience, errUntold)
+	defer cancel()
+	return a.flushed(ctx)
 }
+
+var errUntold = fmt.Errorf("%w: what happened last was not taken in time", ErrAudit)
 
 // stop ends everything that would have to be told.
 func (a *auditor) stop(err error) {

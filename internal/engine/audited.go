@@ -23,7 +23,7 @@ func (e *Engine) auditConnect(c *Context, plan connect.Plan, ssh connect.SSHOpti
 	if c.hop.Port != 0 {
 		ev.Host = fmt.Sprintf("%s:%d", ev.Host, c.hop.Port)
 	}
-	if err := e.auditor.before(ev); err != nil || !hasSecrets(plan) {
+	if err := e.auditor.before(e.base, ev); err != nil || !hasSecrets(plan) {
 		return err
 	}
 	return e.auditProvided(c.event(EventPrompt))
@@ -33,7 +33,7 @@ func (e *Engine) auditConnect(c *Context, plan connect.Plan, ssh connect.SSHOpti
 // it is carried out.
 func (e *Engine) auditProvided(ev Event) error {
 	ev.Kind, ev.Name, ev.Outcome = EventPrompt, askpass.Password.String(), "provided"
-	return e.auditor.before(ev)
+	return e.auditor.before(e.base, ev)
 }
 
 // auditUpLocked tells what c has said about itself.
@@ -73,6 +73,7 @@ func (c *Context) auditRefusedLocked(what string, attrs []slog.Attr, n int) {
 
 // auditBegin tells of a call, run or exec. end is to be called once that is over.
 func (c *Context) auditBegin(
+	ctx context.Context,
 	kind EventKind,
 	name string,
 ) (end func(status int, err error), err error) {
@@ -82,22 +83,25 @@ func (c *Context) auditBegin(
 	}
 	ev := c.event(kind)
 	ev.Name, ev.Call = name, a.calls.Add(1)
-	if err := a.before(ev); err != nil {
-		return nil, err
-	}
-	return func(status int, err error) {
+	end = func(status int, err error) {
 		ev := ev
 		ev.Kind, ev.Status, ev.Outcome = EventEnd, status, "well"
 		if err != nil {
 			ev.Outcome, ev.Why = "failed", auditReason(err)
 		}
 		a.add(ev)
-	}, nil
+	}
+	if err = a.before(ctx, ev); err != nil && ctx.Err() != nil && !errors.Is(err, ErrAudit) {
+		err = givenUp(ctx, string(kind)+" "+name)
+		end(0, err)
+	}
+	return end, err
 }
 
 // auditExec tells that a command is about to be run at a hop, without a context. told is to be
 // called once it is over.
 func (e *Engine) auditExec(
+	ctx context.Context,
 	h connect.Hop,
 	plan connect.Plan,
 	ssh connect.SSHOptions,
@@ -107,7 +111,7 @@ func (e *Engine) auditExec(
 	if err := e.auditConnect(c, plan, ssh); err != nil {
 		return nil, err
 	}
-	return c.auditBegin(EventExec, cmd.Args[0])
+	return c.auditBegin(ctx, EventExec, cmd.Args[0])
 }
 
 // auditReason is err without what a target says of it: of an exception its class.
@@ -120,7 +124,7 @@ func auditReason(err error) string {
 }
 
 // auditService tells what c is about to fork, connect to or serve.
-func (c *Context) auditService(what map[string]any) error {
+func (c *Context) auditService(ctx context.Context, what map[string]any) error {
 	if c.e.auditor == nil {
 		return nil
 	}
@@ -143,7 +147,7 @@ func (c *Context) auditService(what map[string]any) error {
 			ev.Name += " " + argv[0]
 		}
 	}
-	return c.e.auditor.before(ev)
+	return c.e.auditor.before(ctx, ev)
 }
 
 // auditAnswers has the answers of f told, before they are given. name is that of the context, or of
@@ -167,7 +171,7 @@ func (e *Engine) auditAnswers(name string, f askpass.Func) askpass.Func {
 		if err != nil {
 			ev.Outcome, ev.Why = "refused", err.Error()
 		}
-		if failed := e.auditor.before(ev); failed != nil {
+		if failed := e.auditor.before(ctx, ev); failed != nil {
 			return "", failed
 		}
 		return answer, err

@@ -142,6 +142,9 @@ func (c *Context) Ping(ctx context.Context) (time.Duration, error) {
 	if err := c.Connected(ctx); err != nil {
 		return 0, err
 	}
+	if ctx.Err() != nil {
+		return 0, givenUp(ctx, "ping "+c.name)
+	}
 	p := &Pending{c: c, target: pingTarget, done: make(chan struct{})}
 	start := time.Now()
 	if err := c.request(ctx, p, wire.Ping, nil); err != nil {
@@ -154,6 +157,6 @@ func (c *Context) Ping(ctx context.Context) (time.Duration, error) {
 		c.e.mu.Lock()
 		c.e.applyLocked(c.e.router.Forget(p.handle, nil))
 		c.e.unlock()
-		return 0, ctx.Err()
+		return 0, givenUp(ctx, "ping "+c.name)
 	}
 }

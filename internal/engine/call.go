@@ -28,16 +28,24 @@ type Pending struct {
 	told    func(status int, err error) // tells the audit log of the end; nil: it needs not know
 	waited  atomic.Bool                 // somebody waits who doesn't read himself
 	out     outgoing                    // what is asked
+	waiters atomic.Int32                // goroutines in Result
+	judged  sync.Once                   // sets verdict, once p has ended
+	verdict error                       // see failure
 
 	// Protected by Engine.mu:
 	handle wire.Handle
 	open   bool // sent, or being sent, and not answered
+	queued bool // it is a call, of those that the context runs one after another
 	sent   bool
 	cancel bool
 
 	mu      sync.Mutex // protects following
 	ended   bool
-	given   bool // up: nobody will take items any more
+	given   bool         // up: nobody will take items any more
+	stopped bool         // interrupted, or about to be
+	why     *cancelError // of stop; nil: it wasn't stopped, or its error is known
+	killed  bool         // its context was killed, as it did not end
+	grace   *time.Timer  // of stop
 	kind    wire.Kind
 	payload []byte
 	err     error
@@ -57,11 +65,12 @@ const outputPatience = 500 * time.Millisecond
 // Go makes a call. ctx bounds the wait for room; errors come with the result. With stream, items are to be taken by Next.
 func (c *Context) Go(ctx context.Context, target string, args []any, kwargs map[string]any, stream bool) *Pending {
 	p := newCall(c, "", target, stream)
-	var err error
-	if p.told, err = c.auditBegin(EventCall, target); err != nil {
-		p.finish(wire.Dead, nil, err)
+	told, err := c.auditBegin(ctx, EventCall, target)
+	if err != nil {
+		p.finish(wire.Dead, nil, named(p.what(), err))
 		return p
 	}
+	p.told = told
 	return p.begin(ctx, args, kwargs)
 }
 
@@ -89,10 +98,27 @@ func newCall(c *Context, program, target string, stream bool) *Pending {
 
 // begin sends a call, or ends it.
 func (p *Pending) begin(ctx context.Context, args []any, kwargs map[string]any) *Pending {
-	if err := p.c.call(ctx, p, args, kwargs); err != nil {
-		p.finish(wire.Dead, nil, err)
+	err := error(nil)
+	if ctx.Err() != nil {
+		err = givenUp(ctx, p.what())
+	} else {
+		err = p.c.call(ctx, p, args, kwargs)
+	}
+	if err != nil {
+		p.finish(wire.Dead, nil, named(p.what(), err))
 	}
 	return p
+}
+
+// named has an error say which operation it was that ended so.
+func named(what string, err error) error {
+	if why, ok := err.(*cancelError); ok {
+		why.what = what
+	}
+	if err == ErrClosed {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return err
 }
 
 var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 512); return &b }}
@@ -142,9 +168,16 @@ func (c *Context) request(ctx context.Context, p *Pending, handle wire.Handle, b
 			defer e.mu.Unlock()
 			return c.lostAs()
 		}
+		if handle == wire.Call && c.closedLocked() {
+			e.mu.Unlock()
+			return ErrClosed
+		}
 		h, err := e.router.Request(c.id, len(b), p)
 		if err == nil {
 			p.handle, p.open = h, true
+			if p.queued = handle == wire.Call; p.queued {
+				c.calling++
+			}
 			e.router.Expect(h, p.limit(handle), !p.stream && handle == wire.Call)
 			c.open = append(c.open, p)
 			p.out.admitLocked()
@@ -260,6 +293,9 @@ func (c *Context) parts(ctx context.Context, p *Pending, f *wire.Frame) (rest []
 // window waits until n bytes of a flow to c may be sent. errEnded: p has an answer, so that nothing
 // will take them. p may be nil.
 func (c *Context) window(ctx context.Context, p *Pending, flow wire.Handle, n int) error {
+	if ctx.Err() != nil {
+		return givenUp(ctx, "send to "+c.name)
+	}
 	e := c.e
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -296,7 +332,7 @@ func (c *Context) waitLocked(ctx context.Context, flow wire.Handle) error {
 	case <-room:
 		return nil
 	case <-ctx.Done():
-		return givenUp(ctx)
+		return givenUp(ctx, "send to "+c.name)
 	}
 }
 
@@ -313,6 +349,11 @@ func (e *Engine) roomLocked(c *Context, flow wire.Handle) {
 func (p *Pending) closeLocked() {
 	p.open = false
 	p.c.e.roomLocked(p.c, p.handle) // what is sent of it still is of no use
+	if p.queued {
+		p.queued = false
+		p.c.calling--
+		p.c.shutdownLocked()
+	}
 	if i := slices.Index(p.c.open, p); i == 0 {
 		p.c.open[0] = nil
 		p.c.open = p.c.open[1:]
@@ -338,8 +379,6 @@ func (c *Context) lostAs() error {
 	}
 	return c.err
 }
-
-func givenUp(ctx context.Context) error { return &cancelError{cause: context.Cause(ctx)} }
 
 // deliverLocked takes an answer, behind what the call has written.
 func (p *Pending) deliverLocked(e *Engine, c *Context, a *route.Action) {
@@ -416,7 +455,7 @@ func (p *Pending) abort(err error) {
 
 func (p *Pending) abortLocked(err error) {
 	p.err, p.given = err, true
-	go p.giveUp(err) // it may never end by itself
+	go p.stop(nil) // it may never end by itself
 }
 
 // finish sets the result; the first counts.
@@ -427,6 +466,9 @@ func (p *Pending) finish(kind wire.Kind, payload []byte, err error) {
 		return
 	}
 	p.ended, p.kind, p.payload = true, kind, payload
+	if p.grace != nil {
+		p.grace.Stop()
+	}
 	if p.err == nil {
 		p.err = err
 	}

@@ -222,7 +222,7 @@ func TestCancelBeforeHello(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
 	defer cancel()
-	_, _, err = c.Go(ctx, "m:f", nil, nil, false).Result(ctx)
+	_, _, err = call(c, "m:f").Result(ctx)
 	if !errors.Is(err, ErrCancelled) || !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("%v", err)
 	}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -114,6 +115,9 @@ func (r *Prepared) Start() (*Context, error) {
 	}
 	c.owned = true
 	c.outputLocked(o)
+	if c.closedLocked() {
+		c.closing = make(chan struct{})
+	}
 	return c, nil
 }
 
@@ -183,7 +187,7 @@ func (e *Engine) links(target string, o ConnectOptions) ([]link, error) {
 	if err != nil {
 		return nil, err
 	}
-	o.Interactive, o.Sourced = e.opt.prompt(o) != nil, e.opt.secrets(o) != nil
+	o.Interactive, o.Sourced = e.prompts(o) != nil, e.sources(o) != nil
 	here := o.Via == nil
 	var names []string
 	before, through := "", ""
@@ -253,10 +257,14 @@ func (e *Engine) addLocked(parent *Context, l link, o ConnectOptions) *Context {
 	c := &Context{
 		e: e, id: e.router.NextID(), name: l.name, hop: l.hop, key: l.key, parent: parent, began: time.Now(),
 		ready: make(chan struct{}), done: make(chan struct{}),
+		closing: make(chan struct{}), leaving: make(chan struct{}),
+		pushing: make(turn, 1), running: make(turn, 1),
 		modules: map[string]bool{}, rooms: map[wire.Handle]chan struct{}{},
-		brings: o.Brings, talk: o.Talk, prompt: e.concealed(e.opt.prompt(o)), secrets: e.opt.secrets(o), place: l.place,
+		brings: o.Brings, talk: o.Talk, prompt: e.concealed(e.prompts(o)),
+		secrets: e.sources(o), place: l.place,
 	}
 	e.conceal(l.plan, o.SSH)
+	c.records.group = &e.drains
 	parentID := wire.ContextID(0)
 	if l.beside != nil && l.beside.err == nil {
 		c.beside = l.beside
@@ -347,6 +355,50 @@ func (c *Context) Connected(ctx context.Context) error {
 	case <-c.done:
 		return c.Err()
 	case <-ctx.Done():
-		return ctx.Err()
+		return c.notYet(ctx)
 	}
+}
+
+// notYet is the error of a wait for c whose ctx has ended. It says how far the connect has come.
+func (c *Context) notYet(ctx context.Context) error {
+	err := connectGivenUp(ctx, c.name)
+	c.e.mu.Lock()
+	defer c.e.mu.Unlock()
+	err.Hop, err.Phase = c.progressLocked()
+	return err
+}
+
+// connectGivenUp is the error of a connect whose ctx has ended.
+func connectGivenUp(ctx context.Context, target string) *connect.Error {
+	why := givenUp(ctx, "connect "+target)
+	return &connect.Error{Hop: target, Target: target, Phase: connect.PhaseStart,
+		Kind: connect.ErrCancelled, Text: why.reason(), Err: why}
+}
+
+// GivenUp returns the error of a connect to target whose ctx has ended before it began; nil: ctx
+// has not ended.
+func GivenUp(ctx context.Context, target string) error {
+	if ctx.Err() == nil {
+		return nil
+	}
+	return connectGivenUp(ctx, target)
+}
+
+// progressLocked returns the first hop on the way to c, itself included, that isn't up, and what it
+// is about.
+func (c *Context) progressLocked() (hop, phase string) {
+	for before := c; before != nil; before = cmp.Or(before.parent, before.carrier) {
+		if !before.up {
+			c = before
+		}
+	}
+	switch {
+	case c.count.phases.EC0 > 0:
+		phase = connect.PhasePython
+	case c.count.phases.Spawn > 0:
+		phase = connect.PhaseLogin
+	default:
+		phase = connect.PhaseStart
+	}
+	return c.name, phase
 }

@@ -2,9 +2,9 @@ package engine
 
 import (
 	"cmp"
+	"context"
 	"io"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/mitogen-go/mitogen/internal/askpass"
@@ -44,19 +44,27 @@ type Context struct {
 
 	answerer *askpass.Answerer // of the ssh that its hop starts; nil: there is none
 
-	pushing sync.Mutex // held while a module is sent; taken before Engine.mu
-	running sync.Mutex // held by the Run that has the output
+	records aside // handles log records
+
+	pushing turn // of who sends modules; taken before Engine.mu
+	running turn // of the Run that has the output
 
 	// Protected by Engine.mu:
-	gate       *gate // closed until CONNECT has been sent
-	info       Info
-	mode       pickle.Mode
-	up         bool
-	err        error // why it is gone
-	owned      bool  // somebody holds it, besides its children
-	children   int
-	ending     bool // SHUTDOWN was sent
-	alone      bool // its process is a client that can be ended alone
+	gate     *gate // closed until CONNECT has been sent
+	info     Info
+	mode     pickle.Mode
+	up       bool
+	err      error // why it is gone
+	owned    bool  // somebody holds it, besides its children
+	children int
+	ending   bool // it is to end: SHUTDOWN was sent, or will be once its calls have ended
+	told     bool // SHUTDOWN was sent
+	calling  int  // calls of open
+	// closing is closed by Close. Who shares the context anew opens it again.
+	closing    chan struct{}
+	stopAsking context.CancelFunc // ends what is asked about its start; nil: not begun
+	leaving    chan struct{}      // closed when told
+	alone      bool               // its process is a client that can be ended alone
 	killNow    bool
 	proc       process // nil until started, and behind hops
 	connect    wire.Handle

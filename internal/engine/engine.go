@@ -93,7 +93,10 @@ type Engine struct {
 	opt Options // static
 	// identity is that of the handles that this engine has given out. Static.
 	identity uint64
-	log      *slog.Logger    // static
+	log      *slog.Logger    // static; doesn't block
+	handler  slog.Handler    // static; of log, and blocks
+	reports  aside           // hands records of log over
+	turns    askpass.Turns   // of questions for passphrases
 	finder   *modules.Finder // static
 	fresh    atomic.Uint64   // contexts that were made with Fresh
 	forward  *forward.Forwarder
@@ -108,7 +111,7 @@ type Engine struct {
 	base     context.Context // ended by Close
 	stop     context.CancelFunc
 	jobs     sync.WaitGroup // goroutines that Close waits for
-	drains   sync.WaitGroup // those that hand output over, which others may block
+	drains   sync.WaitGroup // those that run code of the caller's, which may block
 	writers  writers        // of all contexts
 
 	mu       sync.Mutex // protects following
@@ -183,7 +186,9 @@ func New(o Options) (*Engine, error) {
 	// Contexts begin at wire.FirstDynamic: so a flow to one has a number that no other has.
 	e.router.HandlesFrom(1<<30 + wire.Handle(e.identity>>40))
 	e.auditor = newAuditor(o.Audit, e.auditFailed)
-	e.log = slog.New(maskedLog{printableLog{o.Logger.Handler()}, &e.mask})
+	e.handler = maskedLog{printableLog{o.Logger.Handler()}, &e.mask}
+	e.reports.group = &e.drains
+	e.log = slog.New(asideLog{e.handler, &e.reports})
 	e.router.Bound(min(2*o.MaxMessage, o.MaxMemory), o.MaxMemory)
 	e.forward = forward.New(e.finder, e.deliver)
 	e.forwards = e.finder.Find(forwardModule)

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"strings"
 
@@ -10,7 +11,7 @@ import (
 
 // Errors of calls.
 var (
-	ErrCancelled = errors.New("call cancelled")
+	ErrCancelled = connect.ErrCancelled
 	ErrKilled    = errors.New("context killed, as the call did not end")
 )
 
@@ -52,24 +53,39 @@ func (e *CallError) Error() string {
 	return connect.CleanLine((&pickle.Error{Module: e.Module, Type: e.Type, Text: e.Text}).Error())
 }
 
-// cancelError is what a call ends with that was given up.
+// cancelError is the error of an operation that was given up: because its ctx ended, or by Cancel.
 type cancelError struct {
-	cause  error // the ctx's
-	call   error // what came of the call meanwhile; nil: nothing
+	what   string // the operation, and where
+	ended  error  // ctx.Err()
+	cause  error  // context.Cause(ctx)
+	call   error  // what came of the call meanwhile; nil: nothing
 	killed bool
 }
 
+// givenUp is the error of an operation whose ctx has ended. No other function makes one.
+func givenUp(ctx context.Context, what string) *cancelError {
+	return &cancelError{what: what, ended: ctx.Err(), cause: context.Cause(ctx)}
+}
+
 func (e *cancelError) Error() string {
-	s := ErrCancelled.Error()
+	s := e.what + ": " + ErrCancelled.Error()
 	if e.killed {
 		s += ", " + ErrKilled.Error()
 	}
-	return s + ": " + e.cause.Error()
+	return connect.CleanLine(s + ": " + e.reason())
+}
+
+// reason is why the ctx has ended.
+func (e *cancelError) reason() string {
+	if e.cause == e.ended {
+		return e.ended.Error()
+	}
+	return e.ended.Error() + ": " + e.cause.Error()
 }
 
 // Unwrap makes errors.Is find all of it.
 func (e *cancelError) Unwrap() []error {
-	errs := []error{ErrCancelled, e.cause}
+	errs := []error{ErrCancelled, e.ended, e.cause}
 	if e.killed {
 		errs = append(errs, ErrKilled)
 	}

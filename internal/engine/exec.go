@@ -10,6 +10,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/mitogen-go/mitogen/internal/boot"
@@ -32,30 +33,59 @@ type Command struct {
 func (e *Engine) Exec(ctx context.Context, target string, o ConnectOptions, cmd Command) (status int, direct bool, err error) {
 	hops, err := connect.ParseTarget(target)
 	if err != nil || len(hops) != 1 {
-		return 0, false, err
+		return noStatus, false, err
 	}
-	prompt, secrets := e.concealed(e.opt.prompt(o)), e.opt.secrets(o)
+	prompt, secrets := e.concealed(e.prompts(o)), e.sources(o)
 	o.Interactive, o.Sourced = prompt != nil, secrets != nil
 	ctx = withSecrets(withPrompt(ctx, prompt), secrets, target)
 	if o.Options, err = o.ForHop("", hops, 0); err != nil {
-		return 0, false, fmt.Errorf("exec at %s: %w", target, err)
+		return noStatus, false, fmt.Errorf("exec at %s: %w", target, err)
 	}
 	plan, err := hops[0].Plan(cmd.argv(), o.Options, true)
 	if err != nil {
-		return 0, false, fmt.Errorf("exec at %s: %w", target, err)
+		return noStatus, false, fmt.Errorf("exec at %s: %w", target, err)
 	}
 	if plan.Wait { // its stdin is a terminal: not for bytes
-		return 0, false, nil
+		return noStatus, false, nil
 	}
-	told, err := e.auditExec(hops[0], plan, o.SSH, cmd)
+	told, err := e.auditExec(ctx, hops[0], plan, o.SSH, cmd)
 	if err != nil {
-		return 0, true, err
+		return noStatus, true, err
 	}
 	e.conceal(plan, o.SSH)
-	status, err = e.exec(ctx, target, plan, cmd, o.SSH)
+	status, err = e.execWithin(ctx, target, plan, cmd, o.SSH)
 	err = e.hide(err)
-	told(status, err)
+	told(max(status, 0), err)
 	return status, true, err
+}
+
+// execWithin is exec that ends with ctx, and with the engine, also where a writer of cmd's blocks.
+func (e *Engine) execWithin(ctx context.Context, target string, plan connect.Plan, cmd Command,
+	ssh connect.SSHOptions) (int, error) {
+	within, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(e.base, cancel)()
+	// The process has some time to end before late does.
+	late, giveUp := context.WithCancel(context.Background())
+	defer giveUp()
+	defer context.AfterFunc(within, func() { time.AfterFunc(outputPatience, giveUp) })()
+	var running atomic.Bool
+	e.drains.Add(1)
+	status, err := apart(late, nil, func() (int, error) {
+		defer e.drains.Done()
+		return e.exec(within, target, plan, cmd, ssh, &running)
+	})
+	switch {
+	case within.Err() == nil:
+		return status, err
+	case ctx.Err() == nil:
+		return noStatus, fmt.Errorf("exec at %s: %w", target, ErrClosed)
+	case running.Load():
+		return noStatus, givenUp(ctx, "exec at "+target)
+	}
+	gone := connectGivenUp(ctx, target)
+	gone.Phase = connect.PhaseLogin
+	return noStatus, gone
 }
 
 // argv has a shell say on both streams that it is there, so that noise and questions before it are told apart, and become
@@ -77,18 +107,20 @@ func (c Command) argv() []string {
 	return append(append([]string{"sh", "-c", script, "sh"}, args...), c.Args...)
 }
 
-func (e *Engine) exec(ctx context.Context, target string, plan connect.Plan, cmd Command, ssh connect.SSHOptions) (int, error) {
+// exec carries out a plan for cmd, and sets running when cmd is about to.
+func (e *Engine) exec(ctx context.Context, target string, plan connect.Plan, cmd Command, ssh connect.SSHOptions,
+	running *atomic.Bool) (int, error) {
 	ctx, failed := context.WithCancelCause(ctx)
 	defer failed(nil)
 	ans, err := e.answer(ctx, &plan, ssh)
 	if err != nil {
-		return 0, err
+		return noStatus, err
 	}
 	defer ans.release()
 	said := &gateWriter{w: e.sink(target, writeStderr, cmd.Stderr, failed)}
 	p, err := spawn.Start(ctx, plan, spawn.Options{Stderr: said, Busy: ans.busy, Background: true})
 	if err != nil {
-		return 0, err
+		return noStatus, err
 	}
 	defer p.Close()
 	ans.begin(p)
@@ -99,9 +131,10 @@ func (e *Engine) exec(ctx context.Context, target string, plan connect.Plan, cmd
 		p.Wait()
 		err := connect.Classify(plan.Method, ans.amend(p.Failure()))
 		err.Hop = plan.Name
-		return 0, err
+		return noStatus, err
 	}
 	p.Connected()
+	running.Store(true)
 	ans.forget()
 	in := feedPipe(ctx, p.Stdin, cmd.Stdin, func(err error) { failed(&StreamError{target, readStdin, err}) })
 	out := e.sink(target, writeStdout, cmd.Stdout, failed)
@@ -119,10 +152,10 @@ func (e *Engine) exec(ctx context.Context, target string, plan connect.Plan, cmd
 	p.Stdin.Close() // a Write may wait for it
 	inUse := in.stop(cmp.Or(cmd.WaitDelay, e.opt.Grace))
 	if failure := streamFailure(ctx, nil); failure != nil {
-		return 0, joined(failure, inUse)
+		return noStatus, joined(failure, inUse)
 	}
 	if ctx.Err() != nil {
-		return 0, joined(context.Cause(ctx), inUse)
+		return noStatus, joined(context.Cause(ctx), inUse)
 	}
 	if status < 0 {
 		status = 128 - status

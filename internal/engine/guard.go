@@ -30,7 +30,9 @@ func (e *Engine) startsPrograms(p program) bool {
 
 // pushGuard sends what c needs before its first program, if c hasn't got it.
 func (c *Context) pushGuard(ctx context.Context) error {
-	c.pushing.Lock()
-	defer c.pushing.Unlock()
+	if err := c.pushing.take(ctx, c, nil); err != nil {
+		return err
+	}
+	defer c.pushing.leave()
 	return c.push(ctx, guardModule)
 }

@@ -86,8 +86,10 @@ func types(p connect.Plan) bool {
 // sendConnect queues CONNECT. c's gate is to be opened then.
 func (e *Engine) sendConnect(c *Context, plan connect.Plan, head []byte) error {
 	p := c.parent
-	p.pushing.Lock()
-	defer p.pushing.Unlock()
+	if err := p.pushing.take(e.base, p, nil); err != nil {
+		return err
+	}
+	defer p.pushing.leave()
 	modules := append([]string{spawnModule, forwardModule, guardModule}, c.brings...)
 	if types(plan) {
 		modules = append(modules, askingModule)

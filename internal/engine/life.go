@@ -82,9 +82,7 @@ func (e *Engine) upLocked(c *Context, h *hello) {
 	}
 	c.auditUpLocked()
 	close(c.ready)
-	if c.ending {
-		e.putLocked(c, &wire.Frame{Dst: c.id, Handle: wire.Shutdown})
-	}
+	c.shutdownLocked()
 }
 
 // modeOf is how values are written for an interpreter.
@@ -142,6 +140,10 @@ func (e *Engine) goneLocked(c *Context, why string) {
 	}
 	c.auditGoneLocked()
 	close(c.done)
+	if c.stopAsking != nil {
+		c.stopAsking()
+	}
+	c.closeLocked()
 	c.gate, c.open = nil, nil
 	if c.forwarding {
 		e.jobs.Add(1)
@@ -220,7 +222,8 @@ func (e *Engine) reported(said string) (why, text string) {
 	return oneLine(why), connect.Clean(text)
 }
 
-// Close gives c up. It ends when no context is behind it any more; Close then returns once it is gone.
+// Close gives c up: calls in it that were made before are finished, later ones refused. It ends
+// when no context is behind it any more; Close then returns once it is gone.
 func (c *Context) Close() error {
 	if c.Release() {
 		<-c.done
@@ -234,8 +237,25 @@ func (c *Context) Release() (ends bool) {
 	e.mu.Lock()
 	defer e.unlock()
 	c.owned = false
+	c.closeLocked()
 	e.releaseLocked(c)
 	return c.ending || c.err != nil
+}
+
+// closeLocked has c refuse calls from now on.
+func (c *Context) closeLocked() {
+	if !c.closedLocked() {
+		close(c.closing)
+	}
+}
+
+func (c *Context) closedLocked() bool {
+	select {
+	case <-c.closing:
+		return true
+	default:
+		return false
+	}
 }
 
 // releaseLocked ends c if nobody needs it.
@@ -244,38 +264,61 @@ func (e *Engine) releaseLocked(c *Context) {
 		return
 	}
 	c.ending = true
+	c.closeLocked()
 	if e.shared[c.key] == c {
 		delete(e.shared, c.key)
 	}
-	if !c.up { // it has run nothing that would have to end in order
+	if !c.up && c.calling == 0 { // it has run nothing that would have to end in order
 		e.loseLocked(c, ErrClosed, true)
 		return
 	}
-	e.putLocked(c, &wire.Frame{Dst: c.id, Handle: wire.Shutdown})
-	e.jobs.Add(1)
-	go func() {
-		defer e.jobs.Done()
-		t := time.NewTimer(shutdownPatience)
-		defer t.Stop()
-		select {
-		case <-c.done:
-		case <-e.base.Done():
-		case <-t.C:
+	c.shutdownLocked()
+	e.jobs.Go(func() {
+		if !c.endsWithin(c.leaving, shutdownPatience) || !c.endsWithin(nil, shutdownPatience) {
 			e.lose(c, ErrClosed, true)
 		}
-	}()
+	})
 }
 
-// farewellLocked tells c to end. Unlike releaseLocked it doesn't wait for those behind it, which were told before: a hop
-// that has been told waits for its own children.
+// endsWithin waits for the end of c, or for what comes before it. False: there was neither in time.
+func (c *Context) endsWithin(before <-chan struct{}, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-before:
+	case <-c.done:
+	case <-c.e.base.Done():
+	case <-t.C:
+		return false
+	}
+	return true
+}
+
+// shutdownLocked sends SHUTDOWN to a context that is to end, once its calls have ended.
+func (c *Context) shutdownLocked() {
+	if c.ending && c.up && c.calling == 0 {
+		c.dismissLocked()
+	}
+}
+
+// dismissLocked sends SHUTDOWN, once.
+func (c *Context) dismissLocked() {
+	if c.told || c.err != nil {
+		return
+	}
+	c.told = true
+	close(c.leaving)
+	c.e.putLocked(c, &wire.Frame{Dst: c.id, Handle: wire.Shutdown})
+}
+
+// farewellLocked tells c to end. Unlike releaseLocked it doesn't wait for calls, nor for those
+// behind it, which were told before: a hop that has been told waits for its own children.
 func (e *Engine) farewellLocked(c *Context) {
-	switch {
-	case c.ending || c.err != nil:
-	case c.up:
-		c.ending = true
-		e.putLocked(c, &wire.Frame{Dst: c.id, Handle: wire.Shutdown})
-	default: // it has run nothing that would have to end in order
-		c.ending = true
+	c.ending = true
+	c.closeLocked()
+	if c.up {
+		c.dismissLocked()
+	} else { // it has run nothing that would have to end in order
 		e.loseLocked(c, ErrClosed, true)
 	}
 }

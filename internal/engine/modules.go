@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -58,18 +59,36 @@ func (c *Context) known(key string) bool {
 // prepare queues what p needs, unless that has been done. What is known has been queued: a call gets behind it.
 func (c *Context) prepare(ctx context.Context, p program) error {
 	if p.builtin {
-		c.pushing.Lock()
-		defer c.pushing.Unlock()
+		if err := c.pushing.take(ctx, c, nil); err != nil {
+			return err
+		}
+		defer c.pushing.leave()
 		return c.push(ctx, p.key)
 	}
 	if err := c.roomy(ctx); err != nil {
 		return err
 	}
+	_, err := apart(ctx, c.done, func() (struct{}, error) {
+		return struct{}{}, c.prepareNow(ctx, p)
+	})
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return givenUp(ctx, "send to "+c.name)
+	}
+	return cmp.Or(c.Err(), err)
+}
+
+// prepareNow is prepare, which reads files, by code of the caller's.
+func (c *Context) prepareNow(ctx context.Context, p program) error {
 	begun := time.Now()
 	n := c.e.forward.Need(c.target(), p.Program)
 	scan := time.Since(begun)
-	c.pushing.Lock()
-	defer c.pushing.Unlock()
+	if err := c.pushing.take(ctx, c, nil); err != nil {
+		return err
+	}
+	defer c.pushing.leave()
 	if c.known(p.key) {
 		return nil
 	}
@@ -105,7 +124,7 @@ func (c *Context) roomy(ctx context.Context) error {
 		select {
 		case <-full:
 		case <-ctx.Done():
-			return givenUp(ctx)
+			return givenUp(ctx, "send to "+c.name)
 		}
 	}
 	return nil
@@ -301,7 +320,7 @@ func (c *Context) serveLocked(r request) {
 	c.requests = append(c.requests, r)
 	if !c.serving {
 		c.serving = true
-		c.e.jobs.Add(1)
+		c.e.drains.Add(1)
 		go c.serve()
 	}
 }
@@ -309,7 +328,7 @@ func (c *Context) serveLocked(r request) {
 // serve answers c's requests, one after another, until there is none.
 func (c *Context) serve() {
 	e := c.e
-	defer e.jobs.Done()
+	defer e.drains.Done()
 	for n := 1; ; n++ {
 		e.mu.Lock()
 		if len(c.requests) == 0 || c.err != nil {
@@ -382,9 +401,10 @@ func (c *Context) answer(r request) {
 	if m == nil {
 		return
 	}
-	c.pushing.Lock()
-	defer c.pushing.Unlock()
-	c.load(e.base, m) // the error is that c is gone
+	if c.pushing.take(e.base, c, nil) == nil {
+		defer c.pushing.leave()
+		c.load(e.base, m) // the error is that c is gone
+	}
 }
 
 // asked returns the module that answers a GET_MODULE, nil where a bundle does, and whether there is one for this context.

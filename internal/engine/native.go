@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
+	"os/exec"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/mitogen-go/mitogen/internal/connect"
@@ -59,8 +62,11 @@ func (e *Engine) native(carrier *Context, other starter) starter {
 			}
 			return other(ctx, plan, ssh)
 		}
-		f := connect.Failure{What: connect.WhatExit, Status: 255, Text: err.Error(), Given: errors.Is(err, sshnative.ErrPasswordGiven), Cause: connect.Shortage(err)}
+		f := connect.Failure{What: connect.WhatExit, Status: 255, Text: err.Error(),
+			Given: errors.Is(err, sshnative.ErrPasswordGiven), Err: err}
 		switch {
+		case ofThisMachine(err):
+			f.What = connect.WhatExec
 		case ctx.Err() != nil:
 			f.What = connect.WhatCancelled
 		case limited.Err() != nil:
@@ -70,6 +76,19 @@ func (e *Engine) native(carrier *Context, other starter) starter {
 		failed.Given = ssh.Password != "" && (failed.Kind == connect.ErrAuth || failed.Kind == connect.ErrClosed)
 		return nil, nil, nil, failed
 	}
+}
+
+// ofThisMachine tells whether err is about what this machine lacks, and no word of a server.
+func ofThisMachine(err error) bool {
+	for _, lack := range []error{
+		syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOBUFS, syscall.EAGAIN,
+		fs.ErrNotExist, fs.ErrPermission, exec.ErrNotFound,
+	} {
+		if errors.Is(err, lack) {
+			return true
+		}
+	}
+	return false
 }
 
 // foreign tells whether a plan is for a process with another environment than this one, whose agent and configuration would be used.

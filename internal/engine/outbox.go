@@ -37,7 +37,7 @@ type event struct {
 type outbox struct {
 	queue   []event
 	busy    bool // drain runs
-	logs    int  // bytes
+	logs    int  // bytes, also of records that are being handled
 	dropped int  // log records
 }
 
@@ -95,29 +95,32 @@ func (c *Context) drain() {
 			}
 		}
 		if dropped > 0 {
-			c.log(slog.LevelWarn, time.Now(), "log records dropped", slog.Int("count", dropped))
+			c.records.put(func() {
+				c.log(slog.LevelWarn, time.Now(), "log records dropped", slog.Int("count", dropped))
+			})
+			c.records.settle(outputPatience)
 			c.pace(begun)
 		}
 	}
 }
 
-// hand hands ev over. later has events behind it.
+// hand hands one event over. Records go to a goroutine of their own, as their handler may call the
+// context. What comes behind them waits until they have been handled, but not for ever. later has
+// events behind it.
 func (c *Context) hand(ev *event, later []event) {
 	e := c.e
 	switch {
 	case ev.pending != nil:
+		c.records.settle(outputPatience)
 		e.consumed(c, ev.pending.handle, ev.pending.take(*ev))
 	case ev.report != "":
-		c.log(ev.level, time.Now(), ev.report, ev.attrs...)
+		ev, now := *ev, time.Now()
+		c.records.put(func() { c.log(ev.level, now, ev.report, ev.attrs...) })
 	case ev.handle == wire.Log:
-		e.mu.Lock()
-		c.outbox.logs -= len(ev.data) + logCost
-		convicted := c.convicted
-		e.mu.Unlock()
-		if !convicted { // its records are part of what it was ended for
-			c.record(ev.data)
-		}
+		data := ev.data
+		c.records.put(func() { c.handRecord(data) })
 	default:
+		c.records.settle(outputPatience)
 		e.mu.Lock()
 		w := c.stdout
 		if ev.handle == wire.Stderr {
@@ -162,6 +165,19 @@ func (c *Context) unwritten(err error, later []event) {
 	}
 }
 
+// handRecord handles one record, unless the context was ended for its records.
+func (c *Context) handRecord(data []byte) {
+	c.e.mu.Lock()
+	convicted := c.convicted
+	c.e.mu.Unlock()
+	if !convicted {
+		c.record(data)
+	}
+	c.e.mu.Lock()
+	c.outbox.logs -= len(data) + logCost
+	c.e.mu.Unlock()
+}
+
 // record passes one record of Python's logging on.
 func (c *Context) record(payload []byte) {
 	v, err := pickle.Decode(payload, recordLimits)
@@ -185,7 +201,7 @@ func (c *Context) record(payload []byte) {
 }
 
 func (c *Context) log(level slog.Level, when time.Time, message string, attrs ...slog.Attr) {
-	h := c.e.log.Handler()
+	h := c.e.handler
 	if !h.Enabled(context.Background(), level) {
 		return
 	}

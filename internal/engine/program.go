@@ -28,17 +28,44 @@ type Program struct {
 	WaitDelay      time.Duration
 }
 
+// noStatus is the exit status of what has none, because of an error.
+const noStatus = -1
+
 // Run runs p, which has the context's output meanwhile, and returns its exit status.
 func (c *Context) Run(ctx context.Context, p Program) (int, error) {
-	c.running.Lock()
-	defer c.running.Unlock()
-	told, err := c.auditBegin(p.audited())
+	what := "run in " + c.name
+	if err := c.takeOutput(ctx); err != nil {
+		return noStatus, named(what, err)
+	}
+	defer c.running.leave()
+	told, err := c.begun(ctx, &p)
 	if err != nil {
-		return 0, err
+		return noStatus, named(what, err)
 	}
 	status, err := c.run(ctx, p)
-	told(status, err)
+	err = named(what, err)
+	told(max(status, 0), err)
 	return status, err
+}
+
+// takeOutput waits until no other Run has the context's output.
+func (c *Context) takeOutput(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return givenUp(ctx, "")
+	}
+	c.e.mu.Lock()
+	closing, err := c.closing, c.err
+	c.e.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return c.running.take(ctx, c, closing)
+}
+
+// begun has an audit log told of p.
+func (c *Context) begun(ctx context.Context, p *Program) (end func(int, error), err error) {
+	kind, name := p.audited()
+	return c.auditBegin(ctx, kind, name)
 }
 
 // audited is what an audit log is told of p: what it is, and its name.
@@ -64,12 +91,12 @@ func (c *Context) run(ctx context.Context, p Program) (int, error) {
 	needs := p.needs()
 	if needs.key != "" && !c.known(needs.key) {
 		if err := c.prepare(ctx, needs); err != nil {
-			return 0, err
+			return noStatus, err
 		}
 	}
 	if needs.key == "" {
 		if err := c.pushGuard(ctx); err != nil {
-			return 0, err
+			return noStatus, err
 		}
 	}
 	ctx, failed := context.WithCancelCause(ctx)
@@ -85,11 +112,11 @@ func (c *Context) run(ctx context.Context, p Program) (int, error) {
 		err = failure
 	}
 	if err != nil {
-		return 0, joined(err, inUse)
+		return noStatus, joined(err, inUse)
 	}
 	status := 0
 	if err := pickle.Unmarshal(b, limits, &status); err != nil {
-		return 0, fmt.Errorf("run in %s: exit status: %w", c.name, err)
+		return noStatus, fmt.Errorf("run in %s: exit status: %w", c.name, err)
 	}
 	if inUse != nil {
 		return status, fmt.Errorf("run in %s: %w", c.name, inUse)

@@ -150,7 +150,7 @@ func (r *Receiver) Get(ctx context.Context) (Message, error) {
 		case <-r.e.base.Done():
 			ended = true // what came before is taken first
 		case <-ctx.Done():
-			return Message{}, ctx.Err()
+			return Message{}, givenUp(ctx, "get from a receiver")
 		}
 	}
 }
@@ -219,7 +219,7 @@ func (c *Context) send(ctx context.Context, handle wire.Handle, value any) error
 	case turn <- struct{}{}:
 		defer func() { <-turn }()
 	case <-ctx.Done():
-		return givenUp(ctx)
+		return givenUp(ctx, "send to "+c.name)
 	}
 	e, f := c.e, wire.Frame{Kind: wire.Item, Dst: c.id, Handle: handle, Payload: b}
 	var p *Pending
@@ -268,7 +268,7 @@ func (p *Pending) taken(ctx context.Context) error {
 	case <-p.done:
 	case <-ctx.Done():
 		p.c.giveUpValue(p, nil, false)
-		return givenUp(ctx)
+		return givenUp(ctx, "send to "+p.c.name)
 	}
 	switch {
 	case p.err != nil:

@@ -40,7 +40,7 @@ func TestNoIsNoSecret(t *testing.T) {
 func TestAuditAfterClose(t *testing.T) {
 	a := newAuditor(func(Event) error { return nil }, func(error) {})
 	a.close()
-	if err := a.before(Event{Kind: EventExec}); err == nil {
+	if err := a.before(t.Context(), Event{Kind: EventExec}); err == nil {
 		t.Error("got no error, want one")
 	}
 }

@@ -113,9 +113,13 @@ func (e *Engine) answer(ctx context.Context, plan *connect.Plan, ssh connect.SSH
 	a := askpass.NewAnswerer(ssh, e.prompt(ctx), func(ctx context.Context) (askpass.Place, error) { return askpass.Locate(ctx, located) })
 	from := secretsOf(ctx)
 	a.From(from.source, from.target)
+	a.Local()
 	env, release, err := e.askpass.Register(plan.Name, e.auditAnswers(cmp.Or(secretsOf(ctx).target, plan.Name), e.concealed(a.Answer)))
 	if err != nil {
-		return nil, err
+		f := connect.Failure{What: connect.WhatExec, Text: err.Error(), Err: err}
+		failed := connect.Classify(plan.Method, f)
+		failed.Hop = plan.Name
+		return nil, failed
 	}
 	plan.Env = append(slices.Clip(plan.Env), env...)
 	ans := &answers{release: release}
@@ -147,6 +151,11 @@ func (e *Engine) run(c *Context, start starter, plan connect.Plan, ssh connect.S
 	defer e.jobs.Done()
 	ctx, cancel := context.WithCancel(withSecrets(withPrompt(e.base, c.prompt), c.secrets, c.name))
 	defer cancel()
+	e.mu.Lock()
+	if c.stopAsking = cancel; c.err != nil {
+		cancel()
+	}
+	e.mu.Unlock()
 	if c.master != nil {
 		plan = e.lead(ctx, c, plan)
 		defer c.forgetMaster()
@@ -203,7 +212,7 @@ func startFailed(c *Context, plan connect.Plan, err error) error {
 		if lacks == nil {
 			return err
 		}
-		failed = connect.Classify(plan.Method, connect.Failure{What: connect.WhatExec, Text: err.Error(), Cause: lacks})
+		failed = connect.Classify(plan.Method, connect.Failure{What: connect.WhatExec, Text: err.Error(), Err: lacks})
 		err = failed
 	}
 	failed.Hop = c.name

@@ -86,11 +86,11 @@ func (g *gateWriter) Write(b []byte) (int, error) {
 // also if it was given to several contexts, as long as it can be compared.
 type writers struct {
 	mu   sync.Mutex // protects following
-	busy map[io.Writer]*turn
+	busy map[io.Writer]*writing
 }
 
-// turn is held by the goroutine that calls a Writer.
-type turn struct {
+// writing is held by the goroutine that calls a Writer.
+type writing struct {
 	sync.Mutex
 	users int // that hold it or wait for it; protected by writers.mu
 }
@@ -106,14 +106,14 @@ func (ws *writers) write(w io.Writer, b []byte) (int, error) {
 	return w.Write(b)
 }
 
-func (ws *writers) enter(w io.Writer) *turn {
+func (ws *writers) enter(w io.Writer) *writing {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	t := ws.busy[w]
 	if t == nil {
-		t = &turn{}
+		t = &writing{}
 		if ws.busy == nil {
-			ws.busy = map[io.Writer]*turn{}
+			ws.busy = map[io.Writer]*writing{}
 		}
 		ws.busy[w] = t
 	}
@@ -121,7 +121,7 @@ func (ws *writers) enter(w io.Writer) *turn {
 	return t
 }
 
-func (ws *writers) leave(w io.Writer, t *turn) {
+func (ws *writers) leave(w io.Writer, t *writing) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	if t.users--; t.users == 0 {

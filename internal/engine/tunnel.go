@@ -77,8 +77,10 @@ func (c *Context) Serve(ctx context.Context, service string, spec map[string]any
 // Load gives c data that its services find in MODULES by name, unless it has it already. data is compressed by zlib, and less than
 // wire.MaxPayload.
 func (c *Context) Load(ctx context.Context, name string, data []byte) error {
-	c.pushing.Lock()
-	defer c.pushing.Unlock()
+	if err := c.pushing.take(ctx, c, nil); err != nil {
+		return err
+	}
+	defer c.pushing.leave()
 	return c.load(ctx, modules.Ready(name, data))
 }
 
@@ -92,11 +94,13 @@ func (c *Context) Has(name string, has bool) {
 // tunnel sends OPEN.
 func (c *Context) tunnel(ctx context.Context, what map[string]any, needs ...string) (*Tunnel, error) {
 	e := c.e
-	if err := c.auditService(what); err != nil {
+	if err := c.auditService(ctx, what); err != nil {
 		return nil, err
 	}
-	c.pushing.Lock()
-	defer c.pushing.Unlock()
+	if err := c.pushing.take(ctx, c, nil); err != nil {
+		return nil, err
+	}
+	defer c.pushing.leave()
 	for _, name := range append([]string{spawnModule, tunnelModule}, needs...) {
 		if err := c.push(ctx, name); err != nil {
 			return nil, err

@@ -1,9 +1,11 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/mitogen-go/mitogen/internal/connect"
@@ -17,14 +19,20 @@ func (p *Pending) Limits() pickle.Limits { return p.c.e.Limits() }
 // Done returns a channel that is closed when the result is there.
 func (p *Pending) Done() <-chan struct{} { return p.done }
 
-// Result waits for the end and returns the pickled value (empty: None). A generator's items come instead of it, if there
-// were any. When ctx ends first, the call is cancelled, and its context killed if that has no effect.
+// Result waits for the end and returns the pickled value (empty: None). A generator's items come
+// instead of it, if there were any. When ctx ends first, so does the wait. If no other goroutine
+// waits, the call is cancelled then, and its context killed if that has no effect.
 func (p *Pending) Result(ctx context.Context) (value []byte, items [][]byte, err error) {
-	select {
-	case <-p.done:
-	default:
-		if !p.await(ctx) {
-			return nil, nil, p.giveUp(context.Cause(ctx))
+	if !p.finished() {
+		p.waiters.Add(1)
+		came := p.await(ctx)
+		last := p.waiters.Add(-1) == 0
+		if !came {
+			why := givenUp(ctx, p.what())
+			if !last || !p.stop(why) {
+				return nil, nil, why
+			}
+			<-p.done
 		}
 	}
 	if err := p.failure(); err != nil {
@@ -36,15 +44,32 @@ func (p *Pending) Result(ctx context.Context) (value []byte, items [][]byte, err
 	return p.payload, items, nil
 }
 
-// await waits for the end, reading the answer itself where that is possible. False: ctx has ended first.
-func (p *Pending) await(ctx context.Context) bool {
-	s := p.c.root.stream
-	defer s.Awaited()
-	p.waited.Store(!s.Await(ctx, p.done))
+func (p *Pending) finished() bool {
 	select {
 	case <-p.done:
 		return true
 	default:
+		return false
+	}
+}
+
+// what names the request for errors.
+func (p *Pending) what() string {
+	if strings.HasPrefix(p.target, runModule) {
+		return "run in " + p.c.name
+	}
+	return "call " + p.target + " in " + p.c.name
+}
+
+// await waits for the end, reading the answer itself where that is possible. False: ctx has ended first.
+func (p *Pending) await(ctx context.Context) bool {
+	s := p.c.root.stream
+	defer s.Awaited()
+	if !s.Await(ctx, p.done) {
+		p.waited.Store(true)
+	}
+	if p.finished() {
+		return true
 	}
 	select {
 	case <-p.done:
@@ -69,7 +94,9 @@ func (p *Pending) Next(ctx context.Context) (value []byte, ok bool, err error) {
 		case <-p.more:
 		case <-p.done:
 		case <-ctx.Done():
-			return nil, false, p.giveUp(context.Cause(ctx))
+			p.stop(givenUp(ctx, p.what()))
+			<-p.done
+			return nil, false, p.failure()
 		}
 	}
 }
@@ -103,8 +130,31 @@ func (p *Pending) last() (value []byte, ok bool, err error) {
 	return value, len(value) > 0, nil
 }
 
-// failure is the error that p, which has ended, ended with.
+// failure is the error that p, which has ended, ended with. It is the same each time.
 func (p *Pending) failure() error {
+	p.judged.Do(func() { p.verdict = p.judge() })
+	return p.verdict
+}
+
+// judge decides what failure returns. The result of a call that was cancelled comes too late.
+func (p *Pending) judge() error {
+	err := p.answered()
+	lost := (*LostError)(nil)
+	switch {
+	case p.why == nil && p.killed:
+		return joined(err, ErrKilled)
+	case p.why == nil || !p.killed && errors.As(err, &lost):
+		return err
+	}
+	why := *p.why
+	if why.killed = p.killed; !p.killed && err != error(p.why) {
+		why.call = err
+	}
+	return &why
+}
+
+// answered is the error that came as the answer.
+func (p *Pending) answered() error {
 	switch {
 	case p.err != nil:
 		return p.err
@@ -120,24 +170,78 @@ func (p *Pending) failure() error {
 	return &CallError{p.c.name, v.Module, v.Type, v.Text, connect.Clean(v.Traceback), v.Args}
 }
 
-// Cancel interrupts the call; it doesn't wait for that.
+// Cancel interrupts the call, and kills its context if that has no effect. It waits for neither.
 func (p *Pending) Cancel() {
 	if p.c == nil { // see Failed
 		return
 	}
-	e := p.c.e
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	p.stop(givenUp(ctx, p.what()))
+}
+
+// stop interrupts the call because of why; nil: its error is known. p is done then, at the latest
+// when Grace is over. False: it was stopped before.
+func (p *Pending) stop(why *cancelError) bool {
 	p.mu.Lock()
-	p.given = true
+	if p.ended || p.stopped {
+		defer p.mu.Unlock()
+		return p.ended
+	}
+	p.stopped, p.given, p.why = true, true, why
+	p.grace = time.AfterFunc(p.c.e.opt.Grace, p.expire)
 	p.mu.Unlock()
+	p.dropItems()
+	if p.interrupt() {
+		p.finish(wire.Dead, nil, p.reason())
+	}
+	return true
+}
+
+// reason is why p was stopped, if that is the error; nil: it has one.
+func (p *Pending) reason() error {
+	if p.why == nil {
+		return nil
+	}
+	return p.why
+}
+
+// interrupt sends CANCEL, unless p has been answered. True: there is nothing to wait for, as the
+// context isn't up.
+func (p *Pending) interrupt() (over bool) {
+	e := p.c.e
 	e.mu.Lock()
 	defer e.unlock()
-	if !p.open || p.cancel {
-		return
+	if !p.open {
+		return false
 	}
 	p.cancel = true
 	if p.sent {
 		p.sendCancelLocked()
 	}
+	if p.c.up {
+		return false
+	}
+	p.closeLocked()
+	e.applyLocked(e.router.Forget(p.handle, nil))
+	return true
+}
+
+// expire ends p, which was stopped and whose Grace is over. If there is no answer yet, the context
+// is killed. An answer that waits for output to be taken is waited for no longer.
+func (p *Pending) expire() {
+	e, c := p.c.e, p.c
+	e.mu.Lock()
+	if p.open && c.err == nil {
+		p.mu.Lock()
+		p.killed = !p.ended
+		p.mu.Unlock()
+		why := fmt.Sprintf("killed: %s did not end when it was cancelled", p.target)
+		e.loseLocked(c, &LostError{Why: why}, true)
+	}
+	err := c.err
+	e.unlock()
+	p.finish(wire.Dead, nil, cmp.Or(err, p.reason()))
 }
 
 func (p *Pending) sendCancelLocked() {
@@ -146,50 +250,11 @@ func (p *Pending) sendCancelLocked() {
 	}
 }
 
-// giveUp cancels the call, because of cause, and waits for it to end. A context that isn't up has nothing to wait for.
-func (p *Pending) giveUp(cause error) error {
-	p.Cancel()
-	p.dropItems()
-	e, c := p.c.e, p.c
-	e.mu.Lock()
-	if !c.up && p.open {
-		p.closeLocked()
-		e.applyLocked(e.router.Forget(p.handle, nil))
-		e.unlock()
-		err := &cancelError{cause: cause}
-		p.finish(wire.Dead, nil, err)
-		return err
-	}
-	e.mu.Unlock()
-	t := time.NewTimer(e.opt.Grace)
-	defer t.Stop()
-	select {
-	case <-p.done:
-		return p.afterCancel(cause)
-	case <-t.C:
-	}
-	why := fmt.Sprintf("killed: %s did not end when it was cancelled", p.target)
-	e.lose(c, &LostError{Why: why}, true)
-	return &cancelError{cause: cause, killed: true}
-}
-
-// afterCancel is what a cancelled call ends with. Its result, should there be one, comes too late.
-func (p *Pending) afterCancel(cause error) error {
-	err := p.failure()
-	if lost := (*LostError)(nil); errors.As(err, &lost) {
-		return err
-	}
-	return &cancelError{cause: cause, call: err}
-}
-
 // Leave ends a stream that nobody listens to any more.
 func (p *Pending) Leave() {
-	select {
-	case <-p.done:
-		p.dropItems()
-	default:
-		p.giveUp(context.Canceled)
-	}
+	p.Cancel()
+	<-p.done
+	p.dropItems()
 }
 
 func (p *Pending) dropItems() {

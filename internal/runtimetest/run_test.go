@@ -26,6 +26,22 @@ func (l *link) runs(source string, status int, stdout, stderr string) {
 	equal(l.t, "stderr", l.stderr(), stderr)
 }
 
+// A KeyboardInterrupt that is no CANCEL ends a program as it ends an interpreter.
+func scriptInterrupt(t *testing.T, l *link) {
+	for _, source := range []string{
+		"raise KeyboardInterrupt",
+		"import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(60)",
+		"def f():\n  raise KeyboardInterrupt('enough')\nf()",
+	} {
+		equal(t, "status of "+source, l.script(source).value(), int64(130))
+		contains(t, "stderr", l.stderr(), `File "prog.py", line `, "KeyboardInterrupt")
+	}
+	hook := "import sys\ndef hook(t, v, tb):\n  sys.excepthook = old\n  print(t.__name__)\n" +
+		"old = sys.excepthook\nsys.excepthook = hook\nraise KeyboardInterrupt"
+	l.runs(hook, 130, "KeyboardInterrupt\n", "")
+	l.runs("print('next')", 0, "next\n", "")
+}
+
 func TestScript(t *testing.T) {
 	on(t, []test{
 		{"as a program", func(t *testing.T, l *link) {
@@ -35,6 +51,7 @@ func TestScript(t *testing.T) {
 		}},
 		{"exit status", exitStatus},
 		{"exception", scriptException},
+		{"interrupt of its own", scriptInterrupt},
 		{"syntax error", func(t *testing.T, l *link) {
 			equal(t, "status", l.script("import os\n\nx = = 3\n").value(), int64(1))
 			contains(t, "stderr", l.stderr(), `File "prog.py", line 3`, "x = = 3", "SyntaxError: ")

@@ -81,7 +81,7 @@ func TestStartFailures(t *testing.T) {
 		{syscall.ENXIO, connect.NoTerminal + "open /dev/ptmx: no such device or address", connect.ErrTTYRequired, syscall.ENXIO},
 		{syscall.EACCES, "fork/exec /bin/sh: permission denied", connect.ErrStart, syscall.EACCES},
 	} {
-		got := connect.Classify("local", connect.Failure{What: connect.WhatExec, Text: c.text, Cause: c.cause})
+		got := connect.Classify("local", connect.Failure{What: connect.WhatExec, Text: c.text, Err: c.cause})
 		if !errors.Is(got, c.kind) || !errors.Is(got, c.again) {
 			t.Errorf("%s: got %v (kind %v), want kind %v and cause %v", c.text, got, got.Kind, c.kind, c.again)
 		}

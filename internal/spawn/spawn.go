@@ -158,11 +158,9 @@ func cancelled(err error) string {
 	return connect.WhatCancelled
 }
 
+// classify returns the error of a start that failed because of err.
 func classify(plan connect.Plan, what string, err error) error {
-	f := connect.Failure{What: what, Text: err.Error()}
-	if errno := syscall.Errno(0); errors.As(err, &errno) {
-		f.Cause = errno
-	}
+	f := connect.Failure{What: what, Text: err.Error(), Err: err}
 	e := connect.Classify(plan.Method, f)
 	e.Hop = plan.Name
 	return e

@@ -257,8 +257,17 @@ func dialError(host string, port int, err error) error {
 			text = known.text
 		}
 	}
-	return fmt.Errorf("ssh: connect to host %s port %d: %s", host, port, text)
+	return &saidError{fmt.Sprintf("ssh: connect to host %s port %d: %s", host, port, text), err}
 }
+
+// saidError is an error in the words of ssh.
+type saidError struct {
+	text string
+	err  error
+}
+
+func (e *saidError) Error() string { return e.text }
+func (e *saidError) Unwrap() error { return e.err }
 
 // failure makes the error of a login. What has failed for another reason than the server's will or
 // the connection's end is left to ssh, unless a password has been sent.

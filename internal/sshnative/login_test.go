@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -227,5 +229,17 @@ func TestJumpIsToldNothing(t *testing.T) {
 	}
 	if errors.Is(err, ErrUnsupported) || !strings.Contains(err.Error(), "Permission denied (") {
 		t.Errorf("got %v, want that permission is denied", err)
+	}
+}
+
+// The error of a connection that isn't made has ssh's words, and is the system's.
+func TestDialErrors(t *testing.T) {
+	for _, err := range []syscall.Errno{
+		syscall.ECONNREFUSED, syscall.EHOSTUNREACH, syscall.EMFILE, syscall.ENOBUFS,
+	} {
+		got := dialError("h", 22, &net.OpError{Op: "dial", Err: os.NewSyscallError("x", err)})
+		if !errors.Is(got, err) || !strings.HasPrefix(got.Error(), "ssh: connect to host h port 22: ") {
+			t.Errorf("%v: got %q, want it in the words of ssh", err, got)
+		}
 	}
 }

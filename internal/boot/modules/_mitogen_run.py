@@ -77,17 +77,22 @@ def status(fn,*args):
    return code&255
   sys.stderr.write('%s\n'%(code,))
  except KeyboardInterrupt:
-  raise
+  if core.S.late==core.S.current:
+   raise
+  report()
+  return 130
  except:
-  t,v,tb=sys.exc_info()
-  while tb and tb.tb_frame.f_globals is globals():
-   tb=tb.tb_next
-  if sys.excepthook is sys.__excepthook__:
-   import traceback
-   sys.stderr.write(''.join(traceback.format_exception(t,v,tb)))
-  else:
-   sys.excepthook(t,v,tb)
+  report()
  return 1
+def report():
+ t,v,tb=sys.exc_info()
+ while tb and tb.tb_frame.f_globals is globals():
+  tb=tb.tb_next
+ if sys.excepthook is sys.__excepthook__:
+  import traceback
+  sys.stderr.write(''.join(traceback.format_exception(t,v,tb)))
+ else:
+  sys.excepthook(t,v,tb)
 def threads():
  if'threading'not in sys.modules:
   return[]

@@ -1,0 +1,122 @@
+package engine
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// What a caller passes to the engine (Prompt, Secrets, a file system, a handler of a logger) may
+// block. Its code runs in goroutines that no method of the engine waits for without a limit, and
+// Close for no longer than drainPatience.
+
+// apart runs do in a goroutine of its own and returns what it returns, or, when ctx ends or gone is
+// closed first, zero and an error.
+func apart[T any](
+	ctx context.Context,
+	gone <-chan struct{},
+	do func() (T, error),
+) (v T, err error) {
+	type result struct {
+		v   T
+		err error
+	}
+	done := make(chan result, 1) // do's goroutine sends once and doesn't wait
+	go func() {
+		v, err := do()
+		done <- result{v, err}
+	}()
+	select {
+	case r := <-done:
+		return r.v, r.err
+	case <-ctx.Done():
+		return v, context.Cause(ctx)
+	case <-gone:
+		return v, context.Canceled
+	}
+}
+
+// aside runs functions one after another, in a goroutine that is there while there is something to
+// run.
+type aside struct {
+	group *sync.WaitGroup // of such goroutines; static
+
+	mu    sync.Mutex // protects following
+	queue []func()
+	idle  chan struct{} // closed when all has been run; nil: nothing is to be
+	late  bool          // settle has waited in vain for what is being run
+}
+
+// put has do run behind what was put before.
+func (a *aside) put(do func()) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.queue = append(a.queue, do)
+	if a.idle == nil {
+		a.idle = make(chan struct{})
+		a.group.Add(1)
+		go a.run()
+	}
+}
+
+func (a *aside) run() {
+	defer a.group.Done()
+	for {
+		a.mu.Lock()
+		queue := a.queue
+		a.queue = nil
+		if len(queue) == 0 {
+			close(a.idle)
+			a.idle, a.late = nil, false
+			a.mu.Unlock()
+			return
+		}
+		a.mu.Unlock()
+		for _, do := range queue {
+			do()
+		}
+	}
+}
+
+// settle waits until all has been run, d at most. If that is not enough, it doesn't wait again
+// until all has been.
+func (a *aside) settle(d time.Duration) {
+	a.mu.Lock()
+	idle, late := a.idle, a.late
+	a.mu.Unlock()
+	if idle == nil || late {
+		return
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-idle:
+	case <-t.C:
+		a.mu.Lock()
+		a.late = a.idle == idle
+		a.mu.Unlock()
+	}
+}
+
+// asideLog is a slog.Handler that no goroutine waits for which has to report something.
+type asideLog struct {
+	slog.Handler
+	reports *aside
+}
+
+// Handle has the record handled, and doesn't wait for that.
+func (h asideLog) Handle(ctx context.Context, r slog.Record) error {
+	h.reports.put(func() { h.Handler.Handle(ctx, r) })
+	return nil
+}
+
+// WithAttrs returns a handler that adds attributes to each record.
+func (h asideLog) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return asideLog{h.Handler.WithAttrs(attrs), h.reports}
+}
+
+// WithGroup returns a handler that puts attributes into a group.
+func (h asideLog) WithGroup(name string) slog.Handler {
+	return asideLog{h.Handler.WithGroup(name), h.reports}
+}
