@@ -49,7 +49,6 @@ var notForeign = map[string]string{
 	"internal/peer":        "has sockets, what comes on them is others'",
 	"internal/demo":        "starts servers of its own",
 	"internal/descriptors": "accepts, and reads nothing",
-	"internal/stream":      "compares eight bytes with its own, what it reads is wire's",
 	"internal/boot/gen":    "writes what is embedded",
 	"tools/subset":         "reads this module's runtime",
 	".":                    "net.Conn only",

@@ -1,7 +1,7 @@
 package stream
 
 import (
-	"encoding/binary"
+	"bytes"
 	"time"
 
 	"github.com/mitogen-go/mitogen/internal/wire"
@@ -43,6 +43,7 @@ type window struct {
 
 type mark struct {
 	at   int64
+	text []byte // its payload, which the answer has, too
 	sent time.Time
 }
 
@@ -86,9 +87,10 @@ func (s *Stream) markLocked(b []byte, bulk bool) []byte {
 	}
 	w.written += markSize
 	w.marked = w.written
-	w.marks = append(w.marks, mark{w.written, w.time()})
+	m := mark{w.written, wire.AppendU32(wire.AppendU32(nil, uint32(w.written>>32)), uint32(w.written)), w.time()}
+	w.marks = append(w.marks, m)
 	s.queued += markSize
-	f := wire.Frame{Dst: w.dst, Handle: wire.Ping, Reply: wire.Ping, Payload: binary.BigEndian.AppendUint64(nil, uint64(w.written))}
+	f := wire.Frame{Dst: w.dst, Handle: wire.Ping, Reply: wire.Ping, Payload: m.text}
 	return f.Append(b)
 }
 
@@ -97,7 +99,7 @@ func (s *Stream) Arrived(answer []byte) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w := &s.window
-	if len(answer) != 8 || len(w.marks) == 0 || binary.BigEndian.Uint64(answer) != uint64(w.marks[0].at) {
+	if len(w.marks) == 0 || !bytes.Equal(answer, w.marks[0].text) {
 		return false
 	}
 	m := w.marks[0]
@@ -132,9 +134,15 @@ func (s *Stream) Underway() time.Duration {
 // onlyMarks says whether b has nothing but answers to marks, which are no round trip: nobody waits for them.
 func onlyMarks(b []byte) bool {
 	for ; len(b) >= markSize; b = b[markSize:] {
-		if binary.BigEndian.Uint32(b[16:]) != uint32(wire.Ping) || binary.BigEndian.Uint32(b[24:]) != 8 {
+		if !bytes.Equal(b[16:20], pingHandle) || !bytes.Equal(b[24:28], markLength) {
 			return false
 		}
 	}
 	return len(b) == 0
 }
+
+// Fields of the header of an answer to a mark.
+var (
+	pingHandle = wire.AppendU32(nil, uint32(wire.Ping))
+	markLength = wire.AppendU32(nil, uint32(8))
+)

@@ -87,7 +87,7 @@ class World:
 
     def __init__(self, directory):
         self.m = m = type(sys)('_mitogen')
-        m.C = (5, (0,), 'fuzzed', LIMIT, 0, 20)
+        m.C = (5, (0,), 'fuzzed', LIMIT, 0, 0, 20)
         m.IMAGE = zlib.compress(b'pass')
         sys.modules['_mitogen'] = m
         for name in ('mitogen', '_mitogen_files', '_mitogen_run'):
