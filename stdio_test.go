@@ -322,10 +322,13 @@ func TestWriterFailsOfContext(t *testing.T) {
 			endless := []string{"sh", "-c", "while echo x >&2; do :; done"}
 			_, err := mitogen.Call[any](ctx, c, "subprocess:call", endless)
 			wantStream(t, err, "write standard error", full.want)
-			_, err = c.Exec(ctx, mitogen.Command{Args: []string{"yes"}})
+			other := localWith(t, newEngine(t, mitogen.Options{}), o) // where nothing of endless' is on its way
+			_, err = other.Exec(ctx, mitogen.Command{Args: []string{"yes"}})
 			wantStream(t, err, "write standard output", full.want)
-			if c.Err() != nil {
-				t.Errorf("the context is gone: %v", c.Err())
+			for _, c := range []*mitogen.Context{c, other} {
+				if c.Err() != nil {
+					t.Errorf("the context is gone: %v", c.Err())
+				}
 			}
 		})
 	}

@@ -105,7 +105,7 @@ var structs = map[reflect.Type]map[string]string{
 		"Why":     "lost.why",
 		"Text":    "end",
 	},
-	reflect.TypeFor[mitogen.ConnectError](): {"Hop": "-", "Phase": "-", "Text": "failure.text"},
+	reflect.TypeFor[mitogen.ConnectError](): {"Hop": "-", "Target": "-", "Phase": "-", "Text": "failure.text"},
 	reflect.TypeFor[mitogen.Prompt]():       {"Hop": "-", "Text": "prompt"},
 	reflect.TypeFor[mitogen.Event](): {
 		"Kind":    "-",
