@@ -190,7 +190,11 @@ func TestFloodsEndTheFlooder(t *testing.T) {
 func TestLateFramesAreHonest(t *testing.T) {
 	e, fakes := fakeEngine(t, Options{})
 	c, f := connected(t, e, fakes)
-	good := start(t, e, "local+local", ConnectOptions{LogLevel: slog.LevelDebug}) // by a hop of its own
+	o := ConnectOptions{LogLevel: slog.LevelDebug} // a hop of its own, which somebody needs also without good
+	owned, good := start(t, e, "local", o), start(t, e, "local+local", o)
+	if good.parent != owned {
+		t.Fatal("the hop isn't shared")
+	}
 	hop := <-fakes
 	hop.hello(good.parent.id)
 	hop.hello(good.id)
