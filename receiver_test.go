@@ -153,6 +153,9 @@ func TestGetTellsEachLoss(t *testing.T) {
 // What is larger than MaxMessage is refused where it is made, in both directions.
 func TestTooLarge(t *testing.T) {
 	for _, limit := range []int{131072, 1<<20 + 1} {
+		if testing.Short() && limit > 1<<20 {
+			continue // the race detector takes its time
+		}
 		e := newEngine(t, mitogen.Options{MaxMessage: limit})
 		c := local(t, e)
 		box := mailbox(t, c)

@@ -79,6 +79,8 @@ func TestTurns(t *testing.T) {
 				}()
 			}
 			time.Sleep(time.Minute)
+			mu.Lock()
+			defer mu.Unlock()
 			if asked != tt.asked || most != tt.most {
 				t.Errorf("%s: asked %d, %d at once, want %d, %d", name, asked, most, tt.asked, tt.most)
 			}

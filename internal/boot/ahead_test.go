@@ -20,6 +20,9 @@ func TestAheadValueIsCheap(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if testing.Short() {
+		t.Skip("the race detector has pools forget")
+	}
 	n := testing.AllocsPerRun(20, func() {
 		var wg sync.WaitGroup
 		for range 8 {

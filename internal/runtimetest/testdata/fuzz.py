@@ -323,7 +323,7 @@ def engine(w, r):
     elif what == 3:
         id = r.of(CHILDREN)
         if id in w.m.ROUTES:
-            w.m.learn(id, struct.pack('>L', 50))
+            w.m.learn(id, w.m.frame(id, w.m.CONNECT, struct.pack('>L', 50)))
     elif what == 4 and 'PASSAGES' not in w.m.__dict__:
         w.load('forward.py')
     elif what == 5 and 'TUNNELS' not in w.m.__dict__:
