@@ -88,6 +88,9 @@ type Options struct {
 // ErrClosed is the error of a context or engine that was closed.
 var ErrClosed = errors.New("context closed")
 
+// forwards is compressed once for all engines of this process.
+var forwards atomic.Pointer[modules.Module]
+
 // Engine is the root of a tree.
 type Engine struct {
 	opt Options // static
@@ -100,7 +103,7 @@ type Engine struct {
 	finder   *modules.Finder // static
 	fresh    atomic.Uint64   // contexts that were made with Fresh
 	forward  *forward.Forwarder
-	// forwards is the module of the runtime that takes bundles. Static.
+	// forwards is the module of the runtime that takes bundles, the same for all engines. Static.
 	forwards *modules.Module
 	askpass  askpass.Server
 	proxy    proxy.Server
@@ -191,7 +194,11 @@ func New(o Options) (*Engine, error) {
 	e.log = slog.New(asideLog{e.handler, &e.reports})
 	e.router.Bound(min(2*o.MaxMessage, o.MaxMemory), o.MaxMemory)
 	e.forward = forward.New(e.finder, e.deliver)
-	e.forwards = e.finder.Find(forwardModule)
+	e.forwards = forwards.Load()
+	if e.forwards == nil {
+		forwards.CompareAndSwap(nil, e.finder.Find(forwardModule))
+		e.forwards = forwards.Load()
+	}
 	if e.opt.start == nil {
 		e.opt.start = e.spawn
 	}

@@ -146,7 +146,7 @@ func TestNativeAgentAndFallback(t *testing.T) {
 	if n := sshClients(); n != 1 {
 		t.Errorf("%d ssh processes where one has to be", n)
 	}
-	if text := log.text.String(); !strings.Contains(text, "ssh is left to the program") || !strings.Contains(text, "verifyhostkeydns ask") {
+	if text := log.String(); !strings.Contains(text, "ssh is left to the program") || !strings.Contains(text, "verifyhostkeydns ask") {
 		t.Error(text)
 	}
 }

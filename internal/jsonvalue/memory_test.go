@@ -12,6 +12,9 @@ import (
 func TestEncodeAllocates(t *testing.T) {
 	const size = 8 << 20
 	text := strings.Repeat("x", size)
+	if testing.Short() {
+		t.Skip("the race detector allocates besides")
+	}
 	for name, c := range map[string]struct {
 		value any
 		want  uint64 // bytes of the result

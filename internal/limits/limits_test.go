@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -233,8 +234,26 @@ func TestResources(t *testing.T) {
 	}
 }
 
+// said keeps what a process that runs says.
+type said struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (s *said) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.Write(b)
+}
+
+func (s *said) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.String()
+}
+
 // daemonAt starts a daemon without a resource, and returns what to set for its clients; "": it has not started.
-func daemonAt(t *testing.T, starve func(string) string) (stderr *bytes.Buffer, up bool) {
+func daemonAt(t *testing.T, starve func(string) string) (stderr *said, up bool) {
 	t.Helper()
 	dir, err := os.MkdirTemp("/var/tmp", "lim") // short enough for a socket
 	if err != nil {
@@ -244,7 +263,7 @@ func daemonAt(t *testing.T, starve func(string) string) (stderr *bytes.Buffer, u
 	socket := filepath.Join(dir, "own", "d.sock")
 	t.Setenv("MITOGEN_SOCKET", socket)
 	cmd := command(t, starve, "daemon")
-	stderr = &bytes.Buffer{}
+	stderr = &said{}
 	cmd.Stderr = stderr
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
