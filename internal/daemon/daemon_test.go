@@ -136,9 +136,10 @@ func call(c *engine.Context, function string, into any, args ...any) error {
 
 func gone(pid int) bool { return syscall.Kill(pid, 0) != nil }
 
+// It looks for half a minute at least: a machine that is shared may stand still for seconds.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for range 1000 {
+	for range 3000 {
 		if ok() {
 			return
 		}

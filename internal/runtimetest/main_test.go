@@ -19,7 +19,7 @@ import (
 )
 
 // patience bounds what should take an instant: reaching it is a failure.
-const patience = 20 * time.Second
+const patience = 60 * time.Second
 
 // marker is an environment variable that all processes of a link have, and those of no other.
 const marker = "MITO_TEST"
