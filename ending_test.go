@@ -13,7 +13,7 @@ import (
 	"github.com/mitogen-go/mitogen"
 )
 
-// place is what a method is called on.
+// A place has what a method is called on.
 type place struct {
 	e      *mitogen.Engine
 	up     *mitogen.Context

@@ -149,7 +149,7 @@ type packed struct {
 	tail   []byte // of the text, which what follows may refer to
 }
 
-// window is how far back deflate refers.
+// window bounds how far back deflate refers.
 const window = 32 << 10
 
 // pack returns the image's text, compressed.

@@ -54,7 +54,7 @@ func (e signalled) Error() string { return errInterrupted.Error() }
 
 func (e signalled) Is(err error) bool { return err == errInterrupted }
 
-// status is what shells give a command that the signal has ended.
+// status returns the exit status that shells give a command that the signal has ended.
 func (e signalled) status() int { return signalStatus + int(e.signal) }
 
 // interruption returns the cause that a signal is.
@@ -88,7 +88,7 @@ func Interruptible(exit func(status int)) context.Context {
 	return ctx
 }
 
-// leastFiles is how many files the command must be able to open. Go's poller, which ends the program if it
+// The command must be able to open leastFiles files. Go's poller, which ends the program if it
 // can't have its own, needs fewer.
 const leastFiles = 6
 

@@ -37,7 +37,7 @@ type job struct {
 	c     *engine.Context
 }
 
-// input is what a client sends for a program's stdin. It is of no use after its first deadline.
+// input reads what a client sends for a program's stdin. After its first deadline it reads no more.
 type input struct {
 	*io.PipeReader
 	stopped atomic.Bool

@@ -93,7 +93,7 @@ func Check(n int) error {
 	return nil
 }
 
-// acceptPause is how long Accept waits for descriptors or memory.
+// Accept waits for acceptPause before it looks for descriptors or memory again.
 const acceptPause = 50 * time.Millisecond
 
 // Accept returns the listener's next connection. It waits while this machine lacks what a connection

@@ -46,12 +46,17 @@ type aside struct {
 	queue []func()
 	idle  chan struct{} // closed when all has been run; nil: nothing is to be
 	late  bool          // settle has waited in vain for what is being run
+	over  int           // records that were dropped, and not yet reported
 }
 
 // put has do run behind what was put before.
 func (a *aside) put(do func()) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.putLocked(do)
+}
+
+func (a *aside) putLocked(do func()) {
 	a.queue = append(a.queue, do)
 	if a.idle == nil {
 		a.idle = make(chan struct{})
@@ -105,9 +110,26 @@ type asideLog struct {
 	reports *aside
 }
 
-// Handle has the record handled, and doesn't wait for that.
+// maxWaiting bounds the records that wait for a handler which blocks.
+const maxWaiting = 10_000
+
+// Handle has the record handled, and doesn't wait for that. A record for which there is no room is
+// dropped and counted; the count goes before the next record that there is room for.
 func (h asideLog) Handle(ctx context.Context, r slog.Record) error {
-	h.reports.put(func() { h.Handler.Handle(ctx, r) })
+	a := h.reports
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.queue) >= maxWaiting {
+		a.over++
+		return nil
+	}
+	if a.over > 0 {
+		lost := slog.NewRecord(r.Time, slog.LevelWarn, "log records dropped", 0)
+		lost.AddAttrs(slog.Int("count", a.over))
+		a.over = 0
+		a.putLocked(func() { h.Handler.Handle(ctx, lost) })
+	}
+	a.putLocked(func() { h.Handler.Handle(ctx, r) })
 	return nil
 }
 

@@ -1,0 +1,57 @@
+package engine
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// stuck is a slog.Handler that blocks until it is freed.
+type stuck struct {
+	slog.Handler
+	begun chan struct{} // takes one value for the first record
+	free  chan struct{}
+}
+
+func (h stuck) Handle(ctx context.Context, r slog.Record) error {
+	select {
+	case h.begun <- struct{}{}:
+	default:
+	}
+	<-h.free
+	return h.Handler.Handle(ctx, r)
+}
+
+// Records that a blocked handler leaves waiting are bounded, and those dropped are told of.
+func TestRecordsThatWait(t *testing.T) {
+	var group sync.WaitGroup
+	var text strings.Builder
+	h := stuck{slog.NewTextHandler(&text, nil), make(chan struct{}, 1), make(chan struct{})}
+	a := &aside{group: &group}
+	log := slog.New(asideLog{h, a})
+	const more = 500
+	log.Info("first")
+	<-h.begun // the queue is empty now
+	for range maxWaiting + more {
+		log.Info("x")
+	}
+	a.mu.Lock()
+	waiting := len(a.queue)
+	a.mu.Unlock()
+	if waiting != maxWaiting {
+		t.Errorf("%d records wait, want %d", waiting, maxWaiting)
+	}
+	close(h.free)
+	group.Wait()
+	log.Info("last")
+	group.Wait()
+	told := strings.Count(text.String(), "msg=x")
+	if told != maxWaiting {
+		t.Errorf("%d records were handled, want %d", told, maxWaiting)
+	}
+	if !strings.Contains(text.String(), `msg="log records dropped" count=500`) || !strings.HasSuffix(strings.TrimSpace(text.String()), "msg=last") {
+		t.Errorf("the end of the log is %q", text.String()[max(0, text.Len()-300):])
+	}
+}
