@@ -82,7 +82,11 @@ def guard_begin():
         GUARDING.acquire()
         try:
             if 'MARK' not in globals():
-                guard_once(resource)
+                try:
+                    guard_once(resource)
+                except:
+                    globals().pop('MARK', None)     # the next start tries again
+                    raise
         finally:
             GUARDING.release()
             if sys.version_info < (3, 4):

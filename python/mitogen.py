@@ -118,7 +118,7 @@ def _credited(src, reply, kind, data):
     if not n and flow >= 1000 and (not src or (src, flow) in core.FLOWS):
         _REFUSED[src, flow] = 1
         n = core.WINDOW
-    core.spend((src, flow), n)
+    _credit(src, reply, kind, core.pack('>LL', flow, n))
 
 
 def _dispatch(src, handle, reply, kind, data):
@@ -130,6 +130,7 @@ def _dispatch(src, handle, reply, kind, data):
 
 _known = core.dispatch
 core.dispatch = _dispatch
+_credit = core.HANDLERS[core.CREDIT]    # of a tunnel, too
 core.HANDLERS[core.CREDIT] = _credited
 
 

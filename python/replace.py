@@ -11,8 +11,9 @@ def replace(path, mode, fill):
     try:
         random = ''.join(['%02x' % ord(c) for c in os.urandom(8).decode('latin-1')])
         new = ('.mitogen-' + random).encode()
-        fd = os.open(place.at(new), os.O_CREAT | os.O_EXCL | os.O_WRONLY | QUIET, 384)
         try:
+            # An interrupt may come between the making of the file and the next line.
+            fd = os.open(place.at(new), os.O_CREAT | os.O_EXCL | os.O_WRONLY | QUIET, 384)
             try:
                 fill(fd)
                 set_mode(fd, mode or old_mode(place))

@@ -22,6 +22,7 @@ SLOW_LIMIT = 3600       # seconds that what is on its way to a child may take at
 CAUSE = [None]          # the child whose bytes are handled now
 HELD_BACK = []          # children that are not read
 EARLIER = DUE[0]
+WORK_LIMIT = 10000      # entries of WORK; what is beyond may be taken for idle
 WORK = {}               # (src, reply) of what was passed on and is not answered: the context that runs it
 USES.append(WORK)
 
@@ -613,8 +614,8 @@ class Child(Stream):
     def mine(self, src, auth, handle, reply, kind, data):
         """Take a frame for this context. Only a context that was asked may have it keep parts."""
         fn = HANDLERS.get(handle)
-        if handle == PONG and src == self.id and data.isdigit():
-            self.arrived = int(data)
+        if handle == PONG and src == self.id and len(data) < 20 and data.isdigit():
+            self.arrived = max(self.arrived, min(int(data), self.sent))     # no more than was sent
         if handle == PONG or getattr(fn, 'source', src) != src:
             return
         if handle < 1000 and handle != CREDIT:
@@ -897,7 +898,8 @@ def begin_work(dst, raw):
     """Note a CALL, or the first frame of an OPEN, on its way to a child."""
     src, auth, handle, reply, size = unpack('>5L', raw[8:28])
     if reply and size and raw[3:4] == ZERO:
-        WORK[src, reply] = dst
+        if len(WORK) < WORK_LIMIT:
+            WORK[src, reply] = dst
         if handle == TUNNEL:
             try:
                 allow_silence(loads(raw[28:-2]))
@@ -909,7 +911,8 @@ def begin_work(dst, raw):
 def allow_silence(spec):
     """Take the timeout of an OPEN: that of another engine, for which it starts something."""
     global BUSY_TIMEOUT
-    BUSY_TIMEOUT = max(BUSY_TIMEOUT, spec.get('heartbeat', 0))
+    if BUSY_TIMEOUT:    # 0: any silence is allowed
+        BUSY_TIMEOUT = max(BUSY_TIMEOUT, spec.get('heartbeat', 0))
 
 
 def end_work(gone):

@@ -116,6 +116,9 @@ func (s *Stream) Arrived(answer []byte) bool {
 	return true
 }
 
+// longest bounds what a far end that answers later and later may make of it; spawn.py has the same.
+const longest = time.Hour
+
 // Underway returns how long the far end may be silent because of what is on its way to it; 0: nothing is that must be
 // answered.
 func (s *Stream) Underway() time.Duration {
@@ -126,9 +129,9 @@ func (s *Stream) Underway() time.Duration {
 	case len(w.marks) == 0:
 		return 0
 	case w.arrived == 0:
-		return time.Duration(w.underway()) * time.Second / slowest
+		return min(time.Duration(w.underway())*time.Second/slowest, longest)
 	}
-	return tolerance * max(w.took, time.Second)
+	return min(tolerance*max(w.took, time.Second), longest)
 }
 
 // onlyMarks says whether b has nothing but answers to marks, which are no round trip: nobody waits for them.

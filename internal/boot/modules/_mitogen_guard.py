@@ -78,7 +78,11 @@ def guard_begin():
   GUARDING.acquire()
   try:
    if'MARK'not in globals():
-    guard_once(resource)
+    try:
+     guard_once(resource)
+    except:
+     globals().pop('MARK',None)
+     raise
   finally:
    GUARDING.release()
    if sys.version_info<(3,4):

@@ -35,6 +35,7 @@ SLOW_LIMIT=3600
 CAUSE=[None]
 HELD_BACK=[]
 EARLIER=DUE[0]
+WORK_LIMIT=10000
 WORK={}
 USES.append(WORK)
 def after(seconds,fn):
@@ -509,8 +510,8 @@ class Child(Stream):
   UP.flush()
  def mine(self,src,auth,handle,reply,kind,data):
   fn=HANDLERS.get(handle)
-  if handle==PONG and src==self.id and data.isdigit():
-   self.arrived=int(data)
+  if handle==PONG and src==self.id and len(data)<20 and data.isdigit():
+   self.arrived=max(self.arrived,min(int(data),self.sent))
   if handle==PONG or getattr(fn,'source',src)!=src:
    return
   if handle<1000 and handle!=CREDIT:
@@ -735,7 +736,8 @@ def learn(dst,raw):
 def begin_work(dst,raw):
  src,auth,handle,reply,size=unpack('>5L',raw[8:28])
  if reply and size and raw[3:4]==ZERO:
-  WORK[src,reply]=dst
+  if len(WORK)<WORK_LIMIT:
+   WORK[src,reply]=dst
   if handle==TUNNEL:
    try:
     allow_silence(loads(raw[28:-2]))
@@ -744,7 +746,8 @@ def begin_work(dst,raw):
   S.timeout=BUSY_TIMEOUT
 def allow_silence(spec):
  global BUSY_TIMEOUT
- BUSY_TIMEOUT=max(BUSY_TIMEOUT,spec.get('heartbeat',0))
+ if BUSY_TIMEOUT:
+  BUSY_TIMEOUT=max(BUSY_TIMEOUT,spec.get('heartbeat',0))
 def end_work(gone):
  for key in[k for k in WORK if WORK[k]in gone]:
   del WORK[key]

@@ -73,13 +73,14 @@ def _credited(src,reply,kind,data):
  if not n and flow>=1000 and(not src or(src,flow)in core.FLOWS):
   _REFUSED[src,flow]=1
   n=core.WINDOW
- core.spend((src,flow),n)
+ _credit(src,reply,kind,core.pack('>LL',flow,n))
 def _dispatch(src,handle,reply,kind,data):
  if kind==core.ITEM and not reply and handle>=1000 and handle not in core.HANDLERS:
   core.credit(src,handle,0)
  _known(src,handle,reply,kind,data)
 _known=core.dispatch
 core.dispatch=_dispatch
+_credit=core.HANDLERS[core.CREDIT]
 core.HANDLERS[core.CREDIT]=_credited
 class Sender(object):
  def __init__(self,context,handle):
