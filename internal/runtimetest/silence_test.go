@@ -1,6 +1,7 @@
 package runtimetest
 
 import (
+	"fmt"
 	"syscall"
 	"testing"
 	"time"
@@ -186,6 +187,21 @@ func TestSilenceOfSlowChild(t *testing.T) {
 	}
 	lost := func(l *link, id wire.ContextID) { l.isLost(id, "heard nothing from it", "--heartbeat") }
 	together(t, 3, stopped(500_000, true, alive), stopped(100_000, true, alive), stopped(0, false, lost), stopped(1000, false, lost))
+}
+
+// TestForgedArrival: an answer to a PING says no more than what was sent, whatever a child writes there.
+func TestForgedArrival(t *testing.T) {
+	each(t, func(t *testing.T, py interp) {
+		l := start(t, py)
+		bad := l.child(first, py)
+		core := "sys.modules['_mitogen']."
+		pong := l.call("rt:evaluate", core+"PONG").value().(int64)
+		for _, digits := range []string{"'9' * 400", "'9' * 19", "'-1'", "'1' * 100000", "''"} {
+			l.callAt(bad, "rt:execute", fmt.Sprintf("import _mitogen as m\nm.send(%d, %d, (%s).encode())", first, pong, digits)).value()
+			equal(t, digits, l.call("rt:evaluate", "[c.timeout() < 7200 and c.arrived <= c.sent for c in "+core+"CHILDREN.values()]").value(),
+				pickle.NewList(true))
+		}
+	})
 }
 
 // TestKilledTunnel: the end of a process says if a signal has ended it, unless the context itself has.
