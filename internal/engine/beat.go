@@ -155,6 +155,9 @@ func (c *Context) Ping(ctx context.Context) (time.Duration, error) {
 		return time.Since(start), p.failure()
 	case <-ctx.Done():
 		c.e.mu.Lock()
+		if p.open {
+			p.closeLocked()
+		}
 		c.e.applyLocked(c.e.router.Forget(p.handle, nil))
 		c.e.unlock()
 		return 0, givenUp(ctx, "ping "+c.name)

@@ -95,7 +95,6 @@ type Context struct {
 	busyTimeout time.Duration
 	stdout      io.Writer // owned by drain while it runs
 	stderr      io.Writer
-	unwritable  error // of one of the two, that was logged
 }
 
 // gate holds back what must not be sent yet.

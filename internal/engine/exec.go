@@ -68,9 +68,19 @@ func (e *Engine) execWithin(ctx context.Context, target string, plan connect.Pla
 	// The process has some time to end before late does.
 	late, giveUp := context.WithCancel(context.Background())
 	defer giveUp()
-	defer context.AfterFunc(within, func() { time.AfterFunc(outputPatience, giveUp) })()
+	patience := outputPatience
+	if cmd.Stdin != nil { // a Read in progress is waited for, too
+		patience += cmp.Or(cmd.WaitDelay, e.opt.Grace)
+	}
+	defer context.AfterFunc(within, func() { time.AfterFunc(patience, giveUp) })()
 	var running atomic.Bool
+	e.mu.Lock()
+	if e.closed { // and waits for drains
+		e.mu.Unlock()
+		return noStatus, fmt.Errorf("exec at %s: %w", target, ErrClosed)
+	}
 	e.drains.Add(1)
+	e.mu.Unlock()
 	status, err := apart(late, nil, func() (int, error) {
 		defer e.drains.Done()
 		return e.exec(within, target, plan, cmd, ssh, &running)
@@ -80,6 +90,8 @@ func (e *Engine) execWithin(ctx context.Context, target string, plan connect.Pla
 		return status, err
 	case ctx.Err() == nil:
 		return noStatus, fmt.Errorf("exec at %s: %w", target, ErrClosed)
+	case running.Load() && errors.Is(err, ErrStdinInUse):
+		return noStatus, joined(givenUp(ctx, "exec at "+target), ErrStdinInUse)
 	case running.Load():
 		return noStatus, givenUp(ctx, "exec at "+target)
 	}

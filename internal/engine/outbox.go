@@ -35,10 +35,11 @@ type event struct {
 // outbox is what a context has brought and nobody has taken yet. What comes behind something in it waits its turn, so
 // that output is written when the call that made it returns.
 type outbox struct {
-	queue   []event
-	busy    bool // drain runs
-	logs    int  // bytes, also of records that are being handled
-	dropped int  // log records
+	queue      []event
+	busy       bool // drain runs
+	logs       int  // bytes, also of records that are being handled
+	unreported int  // records that were dropped, of which a report waits
+	dropped    int  // log records
 }
 
 func (c *Context) queueLocked(ev event) {
@@ -95,13 +96,29 @@ func (c *Context) drain() {
 			}
 		}
 		if dropped > 0 {
-			c.records.put(func() {
-				c.log(slog.LevelWarn, time.Now(), "log records dropped", slog.Int("count", dropped))
-			})
+			c.reportDropped(dropped)
 			c.records.settle(outputPatience)
 			c.pace(begun)
 		}
 	}
+}
+
+// reportDropped has the number of records that were dropped told. One report at most waits.
+func (c *Context) reportDropped(n int) {
+	c.e.mu.Lock()
+	waits := c.outbox.unreported > 0
+	c.outbox.unreported += n
+	c.e.mu.Unlock()
+	if waits {
+		return
+	}
+	c.records.put(func() {
+		c.e.mu.Lock()
+		n := c.outbox.unreported
+		c.outbox.unreported = 0
+		c.e.mu.Unlock()
+		c.log(slog.LevelWarn, time.Now(), "log records dropped", slog.Int("count", n))
+	})
 }
 
 // hand hands one event over. Records go to a goroutine of their own, as their handler may call the
@@ -130,7 +147,7 @@ func (c *Context) hand(ev *event, later []event) {
 		if w != nil {
 			_, err := w.Write(ev.data)
 			if own, ok := w.(*sink); ok && err != nil && own.failed == nil { // a run's sink tells the run
-				c.unwritten(err, later)
+				c.unwritten(own, err, later)
 			}
 		}
 		e.consumed(c, ev.handle, ev.cost)
@@ -145,7 +162,7 @@ func (c *Context) outputLocked(o ConnectOptions) {
 
 // unwritten ends all calls without an answer as seen before later, the events behind output that could not be written:
 // several calls' output may come before the first one's answer. If there are none, the error is logged, once.
-func (c *Context) unwritten(err error, later []event) {
+func (c *Context) unwritten(own *sink, err error, later []event) {
 	e := c.e
 	e.mu.Lock()
 	var calls []*Pending
@@ -155,9 +172,9 @@ func (c *Context) unwritten(err error, later []event) {
 		}
 	}
 	calls = slices.DeleteFunc(append(calls, c.open...), func(p *Pending) bool { return p == nil || !p.call })
-	if len(calls) == 0 && c.unwritable != err {
-		c.unwritable = err
-		c.reportLocked(err.Error())
+	if len(calls) == 0 && !own.logged {
+		own.logged = true
+		c.queueLocked(event{report: err.Error(), level: slog.LevelWarn})
 	}
 	e.unlock()
 	for _, p := range calls {

@@ -16,6 +16,8 @@ type sink struct {
 	writers  *writers
 	failed   func(error) // takes the first error; may be nil
 
+	logged bool // the error was, where no call could have it; protected by Engine.mu
+
 	mu  sync.Mutex // protects following
 	err error      // a *StreamError
 }

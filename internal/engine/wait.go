@@ -94,9 +94,13 @@ func (p *Pending) Next(ctx context.Context) (value []byte, ok bool, err error) {
 		case <-p.more:
 		case <-p.done:
 		case <-ctx.Done():
-			p.stop(givenUp(ctx, p.what()))
+			why := givenUp(ctx, p.what())
+			p.stop(why)
 			<-p.done
-			return nil, false, p.failure()
+			if err := p.failure(); err != nil {
+				return nil, false, err
+			}
+			return nil, false, why // it had just ended; items may be left
 		}
 	}
 }
