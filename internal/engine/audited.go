@@ -13,8 +13,8 @@ import (
 
 // What the engine tells its auditor of contexts, and of what they are asked.
 
-// auditConnect tells that c is about to be started by plan.
-func (e *Engine) auditConnect(c *Context, plan connect.Plan, ssh connect.SSHOptions) error {
+// auditConnect tells that c is about to be started by plan. The end of ctx is an error.
+func (e *Engine) auditConnect(ctx context.Context, c *Context, plan connect.Plan, ssh connect.SSHOptions) error {
 	ev := c.event(EventConnect)
 	ev.Method, ev.Host, ev.User = c.hop.Method, c.hop.Host, c.hop.User
 	if ev.User == "" {
@@ -23,17 +23,17 @@ func (e *Engine) auditConnect(c *Context, plan connect.Plan, ssh connect.SSHOpti
 	if c.hop.Port != 0 {
 		ev.Host = fmt.Sprintf("%s:%d", ev.Host, c.hop.Port)
 	}
-	if err := e.auditor.before(e.base, ev); err != nil || !hasSecrets(plan) {
+	if err := e.auditor.before(ctx, ev); err != nil || !hasSecrets(plan) {
 		return err
 	}
-	return e.auditProvided(c.event(EventPrompt))
+	return e.auditProvided(ctx, c.event(EventPrompt))
 }
 
 // auditProvided tells that a secret goes along with a start, for questions that are answered where
 // it is carried out.
-func (e *Engine) auditProvided(ev Event) error {
+func (e *Engine) auditProvided(ctx context.Context, ev Event) error {
 	ev.Kind, ev.Name, ev.Outcome = EventPrompt, askpass.Password.String(), "provided"
-	return e.auditor.before(e.base, ev)
+	return e.auditor.before(ctx, ev)
 }
 
 // auditUpLocked tells what c has said about itself.
@@ -108,7 +108,17 @@ func (e *Engine) auditExec(
 	cmd Command,
 ) (told func(status int, err error), err error) {
 	c := &Context{e: e, name: plan.Name, hop: h}
-	if err := e.auditConnect(c, plan, ssh); err != nil {
+	within, stop := context.WithCancel(ctx)
+	defer stop()
+	defer context.AfterFunc(e.base, stop)()
+	err = e.auditConnect(within, c, plan, ssh)
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
+		return nil, givenUp(ctx, "exec at "+plan.Name)
+	case e.base.Err() != nil:
+		return nil, fmt.Errorf("exec at %s: %w", plan.Name, ErrClosed)
+	default:
 		return nil, err
 	}
 	return c.auditBegin(ctx, EventExec, cmd.Args[0])

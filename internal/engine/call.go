@@ -178,7 +178,7 @@ func (c *Context) request(ctx context.Context, p *Pending, handle wire.Handle, b
 			if p.queued = handle == wire.Call; p.queued {
 				c.calling++
 			}
-			e.router.Expect(h, p.limit(handle), !p.stream && handle == wire.Call)
+			e.router.Expect(h, p.limit(handle), !p.stream && handle != wire.Open)
 			c.open = append(c.open, p)
 			p.out.admitLocked()
 			break

@@ -34,7 +34,7 @@ func (e *Engine) connectVia(c *Context, plan connect.Plan, head []byte) {
 	}
 	err := e.refused.at(c.place)
 	if err == nil {
-		err = e.auditConnect(c, plan, connect.SSHOptions{})
+		err = e.auditConnect(e.base, c, plan, connect.SSHOptions{})
 	}
 	if err == nil {
 		err = e.sendConnect(c, plan, head)

@@ -236,11 +236,15 @@ func (c *Context) load(ctx context.Context, m *modules.Module) error {
 		return nil
 	}
 	e.mu.Unlock()
-	_, err := c.parts(ctx, nil, &f)
-	if err == nil {
-		e.mu.Lock()
+	whole := len(f.Payload)
+	rest, err := c.parts(ctx, nil, &f)
+	e.mu.Lock()
+	defer e.unlock()
+	switch {
+	case err == nil:
 		c.modules[m.Name] = true
-		e.mu.Unlock()
+	case len(rest) < whole && c.err == nil: // half of it is there: take it back
+		e.putLocked(c, &wire.Frame{Kind: wire.Part, Dst: c.id, Handle: wire.LoadModule})
 	}
 	return err
 }

@@ -44,7 +44,7 @@ func (e *Engine) native(carrier *Context, other starter) starter {
 			}
 		}
 		if ssh.Password != "" || ssh.Passphrase != "" {
-			if err := e.auditProvided(Event{Context: name}); err != nil {
+			if err := e.auditProvided(e.base, Event{Context: name}); err != nil {
 				return nil, nil, nil, err
 			}
 		}

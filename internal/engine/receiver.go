@@ -235,6 +235,7 @@ func (c *Context) send(ctx context.Context, handle wire.Handle, value any) error
 			defer e.mu.Unlock()
 			return c.lostAs()
 		}
+		e.router.Expect(p.handle, oneFrame, true)
 		p.open, f.Reply = true, p.handle
 	}
 	e.mu.Unlock()

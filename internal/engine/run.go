@@ -168,7 +168,7 @@ func (e *Engine) run(c *Context, start starter, plan connect.Plan, ssh connect.S
 	var stdin io.WriteCloser
 	var stdout io.ReadCloser
 	if err == nil {
-		err = e.auditConnect(c, plan, ssh)
+		err = e.auditConnect(e.base, c, plan, ssh)
 	}
 	if err == nil {
 		ahead := c.goAhead(ctx, plan)
