@@ -1,5 +1,6 @@
-// Command sbom writes what a program of Go was made of, as a CycloneDX document in JSON: its modules with their checksums, the
-// release of Go, and the settings of the build. The same program always gives the same text.
+// Command sbom writes what a program of Go was made of, as a CycloneDX document in JSON: its
+// modules with their checksums, the release of Go, and the settings of the build. The same program
+// always gives the same text.
 //
 //	go run ./tools/sbom PROGRAM
 package main
@@ -84,19 +85,23 @@ func write(w io.Writer, name string) error {
 }
 
 func describe(info *debug.BuildInfo, name string, sum [sha256.Size]byte) document {
-	main := component{Type: "application", Ref: "program", Name: name, Version: info.Main.Version, Package: packageURL(&info.Main),
-		Hashes: []hash{{"SHA-256", hex.EncodeToString(sum[:])}}}
+	main := component{Type: "application", Ref: "program", Name: name, Version: info.Main.Version,
+		Package: packageURL(&info.Main),
+		Hashes:  []hash{{"SHA-256", hex.EncodeToString(sum[:])}}}
 	for _, s := range info.Settings {
 		main.Properties = append(main.Properties, property{"go:build:" + s.Key, s.Value})
 	}
-	d := document{Format: "CycloneDX", Spec: "1.5", Serial: serial(sum), Version: 1, Metadata: metadata{main}}
-	d.add(component{Type: "framework", Ref: "go", Name: "go", Version: strings.TrimPrefix(info.GoVersion, "go"),
+	d := document{Format: "CycloneDX", Spec: "1.5", Serial: serial(sum), Version: 1,
+		Metadata: metadata{main}}
+	d.add(component{Type: "framework", Ref: "go", Name: "go",
+		Version: strings.TrimPrefix(info.GoVersion, "go"),
 		Package: "pkg:golang/std@" + strings.TrimPrefix(info.GoVersion, "go")})
 	for _, m := range info.Deps {
 		if m.Replace != nil {
 			m = m.Replace
 		}
-		c := component{Type: "library", Ref: packageURL(m), Name: m.Path, Version: m.Version, Package: packageURL(m)}
+		c := component{Type: "library", Ref: packageURL(m), Name: m.Path, Version: m.Version,
+			Package: packageURL(m)}
 		if m.Sum != "" {
 			c.Properties = []property{{"go:sum", m.Sum}}
 		}
@@ -116,7 +121,8 @@ func (d *document) add(c component) {
 
 func packageURL(m *debug.Module) string { return "pkg:golang/" + m.Path + "@" + m.Version }
 
-// serial makes the number of a document from its program, so that it says the same of the same program.
+// serial makes the number of a document from its program, so that it says the same of the same
+// program.
 func serial(sum [sha256.Size]byte) string {
 	b := sum[:16]
 	b[6], b[8] = b[6]&0x0f|0x80, b[8]&0x3f|0x80 // of version 8: made as one likes

@@ -13,14 +13,18 @@ import (
 	"runtime/debug"
 	"strings"
 	"testing"
+
+	_ "github.com/mitogen-go/mitogen/internal/testenv"
 )
 
 // The document names what the build information names, and the same program gives the same one.
 func TestDescribe(t *testing.T) {
-	info := &debug.BuildInfo{GoVersion: "go1.26.8", Main: debug.Module{Path: "example.com/main", Version: "v1.2.3"},
+	info := &debug.BuildInfo{GoVersion: "go1.26.8",
+		Main: debug.Module{Path: "example.com/main", Version: "v1.2.3"},
 		Deps: []*debug.Module{
 			{Path: "example.com/a", Version: "v0.1.0", Sum: "h1:aaaa"},
-			{Path: "example.com/old", Version: "v0.2.0", Replace: &debug.Module{Path: "example.com/new", Version: "v0.3.0", Sum: "h1:bbbb"}},
+			{Path: "example.com/old", Version: "v0.2.0",
+				Replace: &debug.Module{Path: "example.com/new", Version: "v0.3.0", Sum: "h1:bbbb"}},
 		},
 		Settings: []debug.BuildSetting{{Key: "-trimpath", Value: "true"}}}
 	b, err := json.Marshal(describe(info, "main", sha256.Sum256([]byte("program"))))
@@ -28,8 +32,10 @@ func TestDescribe(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := string(b)
-	for _, want := range []string{`"bomFormat":"CycloneDX"`, `"specVersion":"1.5"`, `"purl":"pkg:golang/example.com/main@v1.2.3"`,
-		`"purl":"pkg:golang/example.com/a@v0.1.0"`, `"value":"h1:aaaa"`, `"purl":"pkg:golang/example.com/new@v0.3.0"`,
+	for _, want := range []string{`"bomFormat":"CycloneDX"`, `"specVersion":"1.5"`,
+		`"purl":"pkg:golang/example.com/main@v1.2.3"`,
+		`"purl":"pkg:golang/example.com/a@v0.1.0"`, `"value":"h1:aaaa"`,
+		`"purl":"pkg:golang/example.com/new@v0.3.0"`,
 		`"purl":"pkg:golang/std@1.26.8"`, `"name":"go:build:-trimpath"`} {
 		if !strings.Contains(text, want) {
 			t.Errorf("got %s, want %s in it", text, want)
@@ -81,20 +87,28 @@ func TestRelease(t *testing.T) {
 	if testing.Short() {
 		t.Skip("long")
 	}
+	const version = "v0.1.0-rc.1"
 	out := t.TempDir()
 	cmd := exec.Command("../../scripts/release.sh")
-	cmd.Env = append(os.Environ(), "OUT="+out, "PLATFORMS="+runtime.GOOS+"/"+runtime.GOARCH, "VERSION=v0-test", "FRESH=", "VULN=skip")
+	cmd.Env = append(os.Environ(), "OUT="+out, "PLATFORMS="+runtime.GOOS+"/"+runtime.GOARCH,
+		"VERSION="+version, "FRESH=", "VULN=skip")
 	text, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("release: %v\n%s", err, text)
 	}
-	name := "mitogen-v0-test-" + runtime.GOOS + "-" + runtime.GOARCH
+	name := "mitogen-" + version + "-" + runtime.GOOS + "-" + runtime.GOARCH
 	sums, err := os.ReadFile(filepath.Join(out, "SHA256SUMS"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{name, name + ".cdx.json", "runtime/image.bin", "runtime/_mitogen_spawn.py", "plugin/connection.py"} {
-		line := regexp.MustCompile(`(?m)^([0-9a-f]{64})  ` + regexp.QuoteMeta(want) + `$`).FindSubmatch(sums)
+	wheels, err := filepath.Glob(filepath.Join(out, "mitogo-0.1.0rc1-py3-none-*.whl"))
+	if err != nil || len(wheels) != 1 {
+		t.Fatalf("wheels: got %q, %v, want one", wheels, err)
+	}
+	for _, want := range []string{name, filepath.Base(wheels[0]), name + ".cdx.json",
+		"runtime/image.bin", "runtime/_mitogen_spawn.py", "plugin/connection.py"} {
+		line := regexp.MustCompile(`(?m)^([0-9a-f]{64})  ` + regexp.QuoteMeta(want) +
+			`$`).FindSubmatch(sums)
 		if line == nil {
 			t.Errorf("no checksum of %s in\n%s", want, sums)
 			continue
@@ -103,13 +117,13 @@ func TestRelease(t *testing.T) {
 			if sum := sha256.Sum256(b); hex.EncodeToString(sum[:]) != string(line[1]) {
 				t.Errorf("checksum of %s: got %s, want %x", want, line[1], sum)
 			}
-		} else if strings.HasPrefix(want, "mitogen-") {
+		} else if strings.HasPrefix(want, "mito") {
 			t.Error(err)
 		}
 	}
 	said, err := exec.Command(filepath.Join(out, name), "version").Output()
-	if err != nil || !strings.Contains(string(said), "v0-test") {
-		t.Errorf("version: got %q, %v, want v0-test", said, err)
+	if err != nil || !strings.Contains(string(said), version) {
+		t.Errorf("version: got %q, %v, want %s", said, err, version)
 	}
 	if b, _ := os.ReadFile(filepath.Join(out, name)); bytes.Contains(b, []byte(mustAbs(t, "../.."))) {
 		t.Error("the program has the path of its source in it")
@@ -125,13 +139,14 @@ func mustAbs(t *testing.T, name string) string {
 	return abs
 }
 
-// A database that can't be reached is no failure, unless the caller says so; it is told in either case.
+// A database that can't be reached is no failure, unless the caller says so; it is told in either
+// case.
 func TestVulnerabilities(t *testing.T) {
 	if testing.Short() {
 		t.Skip("long")
 	}
 	for _, must := range []string{"", "must"} {
-		cmd := exec.Command("../../scripts/vuln.sh")
+		cmd := exec.Command("../../scripts/vuln.sh", "./internal/lazyregexp") // which is small
 		cmd.Env = append(os.Environ(), "VULN="+must, "GOVULNDB=https://127.0.0.1:1")
 		text, err := cmd.CombinedOutput()
 		if (err != nil) != (must != "") || !strings.Contains(string(text), "NOTHING WAS CHECKED") {

@@ -44,7 +44,9 @@ func check(src []byte, floor version) ([]finding, error) {
 		c.token(i)
 	}
 	c.blocks(statements)
-	sort.SliceStable(c.findings, func(i, j int) bool { return c.findings[i].line < c.findings[j].line })
+	sort.SliceStable(c.findings, func(i, j int) bool {
+		return c.findings[i].line < c.findings[j].line
+	})
 	return c.findings, nil
 }
 
@@ -122,6 +124,10 @@ func (c *checker) name(i int, s string) {
 	if s == "exec" && !c.is(i+1, "(") {
 		c.shape(t, "exec as a statement")
 	}
+	if s == "faulthandler" && c.is(i+1, ".") && c.is(i+2, "enable") && c.is(i+3, "(") &&
+		!c.is(i+4, ")") {
+		c.shape(t, "faulthandler.enable given a descriptor")
+	}
 	if s == "lambda" && c.is(i+1, "(") {
 		c.shape(t, "tuple as a parameter")
 	}
@@ -146,7 +152,8 @@ func (c *checker) hasKey(i int) bool {
 	return false
 }
 
-// members returns the indices of the tokens directly inside the bracket at i, inner brackets left out.
+// members returns the indices of the tokens directly inside the bracket at i, inner brackets left
+// out.
 func (c *checker) members(i int) (in []int) {
 	depth := 0
 	for ; i < len(c.toks); i++ {

@@ -1,10 +1,10 @@
-// Command subset refuses what not all Pythons from a version to the newest have. The runtime in python/ is held
-// to it, because most of those Pythons can't be run where it is developed.
+// Command subset refuses what not all Pythons from a version to the newest have. The runtime in
+// python/ is held to it, because most of those Pythons can't be run where it is developed.
 //
 //	go run ./tools/subset [-min 2.4] FILE…
 //
-// It prints file:line and what to write instead, and exits with 1 if there was something. A comment `# subset: ok`
-// exempts its line.
+// It prints file:line and what to write instead, and exits with 1 if there was something. A comment
+// `# subset: ok` exempts its line.
 package main
 
 import (

@@ -3,8 +3,8 @@ package main
 // version is a Python's (major, minor) as major*100 + minor.
 type version int
 
-// never is the version of what not all supported Pythons have, however late the subset begins: things that
-// Python 3 took away.
+// never is the version of what not all supported Pythons have, however late the subset begins:
+// things that Python 3 took away.
 const never version = 10000
 
 // rule says from which version on something can be used, and what else to do.
@@ -171,6 +171,14 @@ var modules = map[string]rule{
 	"urllib2":         {never, ""},
 }
 
+// inner are modules of the import system that are refused wherever they are imported: no import of
+// something older behind a try helps where there is none.
+var inner = map[string]rule{
+	"_frozen_importlib":          {303, "test for the version, and say so"},
+	"_frozen_importlib_external": {305, "test for the version, and say so"},
+	"importlib._bootstrap":       {303, ""},
+}
+
 // futures are what __future__ has, and since when.
 var futures = map[string]rule{
 	"absolute_import":  {205, ""},
@@ -225,6 +233,8 @@ var shapes = map[string]rule{
 	"annotation":                                 {300, ""},
 	"tuple as a parameter":                       {never, "unpack in the body"},
 	"exec as a statement":                        {never, "use exec(code, names)"},
+	"exec in or around a nested function":        {never, "2.7.8 refuses it; use eval(code, names)"},
+	"faulthandler.enable given a descriptor":     {305, "3.4 wants a file; catch all and say so"},
 	"raise X, y":                                 {never, "use raise X(y)"},
 	"raise … from":                               {300, ""},
 	"relative import":                            {205, "name the package"},

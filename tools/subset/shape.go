@@ -73,9 +73,22 @@ func (c *checker) importStatement(s statement) {
 }
 
 func (c *checker) imported(s statement, i int) {
+	if r, ok := inner[c.dotted(i)]; ok {
+		c.refuse(c.toks[i], "import of "+c.dotted(i), r)
+	}
 	if r, ok := modules[c.text(c.toks[i])]; ok && s.level == 0 {
 		c.refuse(c.toks[i], "import of "+c.text(c.toks[i]), r)
 	}
+}
+
+// dotted returns the name that begins at i, with what stands behind its dots.
+func (c *checker) dotted(i int) string {
+	name := c.text(c.toks[i])
+	for c.is(i+1, ".") {
+		name += "." + c.text(c.toks[i+2])
+		i += 2
+	}
+	return name
 }
 
 func (c *checker) future(s statement) {
@@ -109,7 +122,8 @@ func (c *checker) parameters(i int) {
 		switch {
 		case c.is(j, ":") && !c.lambdaBefore(i, j):
 			c.shape(c.toks[j], "annotation")
-		case c.is(j, "/") && begins, begins && star && !c.is(j, "**"), c.is(j, "*") && begins && c.is(j+1, ","):
+		case c.is(j, "/") && begins, begins && star && !c.is(j, "**"),
+			c.is(j, "*") && begins && c.is(j+1, ","):
 			c.shape(c.toks[j], "keyword-only or positional-only parameters")
 		case c.is(j, "*") && begins:
 			star = true
@@ -119,7 +133,8 @@ func (c *checker) parameters(i int) {
 	}
 }
 
-// begins reports whether the token at i, a member of a round bracket, begins a parameter or an argument.
+// begins reports whether the token at i, a member of a round bracket, begins a parameter or an
+// argument.
 func (c *checker) begins(i int) bool {
 	return c.closes(i) == 0 && (c.is(i-1, "(") || c.is(i-1, ","))
 }
@@ -190,9 +205,11 @@ func (c *checker) calls(i int) bool {
 
 // keywords may stand before a bracket that is no call's.
 var keywords = map[string]bool{
-	"and": true, "assert": true, "del": true, "elif": true, "else": true, "except": true, "for": true, "from": true, "if": true,
-	"import": true, "in": true, "is": true, "lambda": true, "not": true, "or": true, "raise": true, "return": true,
-	"while": true, "yield": true,
+	"and": true, "assert": true, "del": true, "elif": true, "else": true, "except": true, "for": true,
+	"from": true, "if": true,
+	"import": true, "in": true, "is": true, "lambda": true, "not": true, "or": true, "raise": true,
+	"return": true,
+	"while":  true, "yield": true,
 }
 
 // arguments checks the order of those of a call.

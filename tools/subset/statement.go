@@ -14,7 +14,8 @@ type statement struct {
 }
 
 // compound are the names that the head of a block begins with.
-var compound = []string{"if", "elif", "else", "while", "for", "try", "except", "finally", "def", "class", "with", "async"}
+var compound = []string{"if", "elif", "else", "while", "for", "try", "except", "finally", "def",
+	"class", "with", "async"}
 
 // statements splits the file.
 func (c *checker) statements() (all []statement) {
@@ -72,7 +73,8 @@ func (c *checker) statement(i, level int) statement {
 	return s
 }
 
-// outside returns the indices of a statement's tokens that stand in no bracket; the brackets are among them.
+// outside returns the indices of a statement's tokens that stand in no bracket; the brackets are
+// among them.
 func (c *checker) outside(s statement) (out []int) {
 	depth := 0
 	for i := s.first; i < s.end; i++ {
@@ -130,6 +132,8 @@ type block struct {
 	try     *try
 	yields  bool             // def: it is a generator
 	returns []pysource.Token // def: returns of a value
+	execs   []pysource.Token // def: calls of exec
+	nested  bool             // def: it is in another function, or has one
 }
 
 // try is what is known of a try statement.
@@ -145,9 +149,13 @@ func (c *checker) blocks(all []statement) {
 	for n, s := range all {
 		open = c.leave(open, s.level)
 		c.inside(open, s)
+		c.functions(open, s)
 		c.shapes(all, n)
 		if s.head {
 			b := &block{kind: c.text(c.toks[s.first]), level: s.level}
+			if around := function(open); around != nil && b.kind == "def" {
+				b.nested, around.nested = true, true
+			}
 			c.trying(b, tries, s)
 			open = append(open, b)
 		}
@@ -163,9 +171,41 @@ func (c *checker) leave(open []*block, level int) []*block {
 				c.shape(t, "return of a value in a generator")
 			}
 		}
+		if b := open[n-1]; b.nested {
+			for _, t := range b.execs {
+				c.shape(t, "exec in or around a nested function")
+			}
+		}
 		open = open[:n-1]
 	}
 	return open
+}
+
+// function returns the innermost function of open blocks, or nil.
+func function(open []*block) *block {
+	for _, b := range slices.Backward(open) {
+		if b.kind == "def" {
+			return b
+		}
+	}
+	return nil
+}
+
+// functions notes what Python 2 does not let stand together in a function: exec and other
+// functions.
+func (c *checker) functions(open []*block, s statement) {
+	b := function(open)
+	if b == nil {
+		return
+	}
+	for i := s.first; i < s.end; i++ {
+		switch {
+		case c.is(i, "lambda"):
+			b.nested = true
+		case c.is(i, "exec") && c.is(i+1, "(") && !c.is(i-1, "."):
+			b.execs = append(b.execs, c.toks[i])
+		}
+	}
 }
 
 // trying follows the parts of try statements.
