@@ -9,6 +9,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/closure"
 	"github.com/mitogen-go/mitogen/internal/modules"
 	"github.com/mitogen-go/mitogen/internal/pysource"
+	_ "github.com/mitogen-go/mitogen/internal/testenv"
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
@@ -57,7 +58,7 @@ func TestBook(t *testing.T) {
 		{"all is known", b.Want(1, versions("one")), ""},
 		{"its child", b.Want(2, versions("one")), "coming 2 1/0; forward 2 [m] at 1; ask 2 [p]"},
 		{"has p", b.Lacks(2, nil), "coming 2 0/1"},
-		{"but asks for it", asked(b.Asked(2, "p", versions("one"))), "coming 2 1/0; forward 2 [p] at 1"},
+		{"but asks for it", b.asked(2, "p", versions("one")), "coming 2 1/0; forward 2 [p] at 1"},
 		{"which is dropped", b.Dropped(1, id, 2), "send 2 [p]"},
 		{"once", b.Dropped(1, id, 2), ""},
 		{"m changes", b.Want(1, versions("two")), "coming 1 1/0; send 1 [m]"},
@@ -74,7 +75,48 @@ func TestBook(t *testing.T) {
 	}
 }
 
-func asked(out []Action, _ bool) []Action { return out }
+// asked does as the engine does when a context asks for a module.
+func (b *Book) asked(ctx wire.ContextID, name string, c *closure.Closure) []Action {
+	b.Misses(ctx, name, c)
+	return b.Want(ctx, c)
+}
+
+// What a Book knows of a package stays as it is, whatever an answer says later.
+func TestFirstAnswerCounts(t *testing.T) {
+	c := versions("one")
+	ask := func(b *Book) { b.Ask(1, c, []string{"q"}) }
+	for _, tt := range []struct {
+		what string
+		do   func(b *Book)
+		want [2]bool // that it has p, q
+	}{
+		{"nothing was known", func(b *Book) { ask(b); b.Lacks(1, []string{"p"}) }, [2]bool{false, true}},
+		{"asked for it before the answer",
+			func(b *Book) { ask(b); b.Misses(1, "p", c); b.Lacks(1, nil) }, [2]bool{false, true}},
+		{"asked for it between the answer's two parts",
+			func(b *Book) { ask(b); b.Learn(1, nil); b.Misses(1, "p", c); b.Lacks(1, nil) },
+			[2]bool{false, true}},
+		{"asked twice, and has it now", func(b *Book) {
+			ask(b)
+			ask(b)
+			b.Lacks(1, []string{"p", "q"})
+			b.Lacks(1, []string{"q"})
+		}, [2]bool{false, false}},
+		{"asked twice, and lacks it now", func(b *Book) {
+			ask(b)
+			ask(b)
+			b.Lacks(1, []string{"q"})
+			b.Lacks(1, []string{"p", "q"})
+		}, [2]bool{true, false}},
+	} {
+		b := New()
+		b.Add(1, 0)
+		tt.do(b)
+		if got := [2]bool{b.Has(1, "p"), b.Has(1, "q")}; got != tt.want {
+			t.Errorf("%s: has p, q: got %v, want %v", tt.what, got, tt.want)
+		}
+	}
+}
 
 // A context gets no module of the user's own that only another one needs, though both were packed
 // together.

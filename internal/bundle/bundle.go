@@ -1,7 +1,8 @@
-// Package bundle packs modules for transfer and decides which way they go through the tree: docs/protocol.md, section 3.
+// Package bundle packs modules for transfer and decides which way they go through the tree:
+// docs/protocol/modules.md, section 12.
 //
-// Pack makes bundles. A Book is what the engine knows of who holds and keeps what; it says what to send. Both are pure:
-// no I/O, no goroutine, no clock.
+// Pack makes bundles. A Book is what the engine knows of who holds and keeps what; it says what to
+// send. Both are pure: no I/O, no goroutine, no clock.
 package bundle
 
 import (
@@ -10,6 +11,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/mitogen-go/mitogen/internal/closure"
@@ -30,30 +32,32 @@ type Bundle struct {
 	Found      int      // bytes of the modules' files
 	Minified   int      // bytes of their sources as they are sent
 	Size       int      // bytes of the text
-	Compressed []byte   // zlib of the text
+	Compressed []byte   // zlib of the text, or bzip2
 
 	items []*item // a Book's, one for each name
+	small *Bundle // the same by bzip2; nil: there is none yet
 
 	once   sync.Once
 	byName map[string]bool // for Holds
 }
 
-// Modules returns the names of the modules, without files and negative answers.
+// Modules returns the names of the modules, without files, negative answers, and what is the
+// runtime's own.
 func (b *Bundle) Modules() []string {
 	names := make([]string, 0, len(b.Names)-b.Negative)
 	for i, it := range b.items {
-		if it.letter != modules.Missing && it.letter != modules.Data {
+		if it.letter != modules.Missing && !isFile(it.letter) && b.Names[i] != closure.Files {
 			names = append(names, b.Names[i])
 		}
 	}
 	return names
 }
 
-// Each calls do with every module and file in b.
+// Each calls do with every module and file in b, but for what is the runtime's own.
 func (b *Bundle) Each(do func(name string, size int, file bool)) {
 	for i, it := range b.items {
-		if it.letter != modules.Missing {
-			do(b.Names[i], b.Sizes[i], it.letter == modules.Data)
+		if it.letter != modules.Missing && b.Names[i] != closure.Files {
+			do(strings.TrimPrefix(b.Names[i], "/"), b.Sizes[i], isFile(it.letter))
 		}
 	}
 }
@@ -76,14 +80,21 @@ func (b *Bundle) Files() bool {
 	return slices.ContainsFunc(b.items, func(it *item) bool { return it.letter == modules.Data })
 }
 
-// Pack makes bundles of groups, whose dependencies come before them, as those of the bundles do. It makes one for each
-// package, and several where packages import each other in turns. Only the members of an import cycle through
-// several packages can come before what they need. The same groups give the same bundles.
-func Pack(groups []closure.Group) []*Bundle {
+// Pack makes bundles of groups, whose dependencies come before them, as those of the bundles do. It
+// makes one for each package, and several where packages import each other in turns. Only the
+// members of an import cycle through several packages can come before what they need. The same
+// groups give the same bundles.
+func Pack(groups []closure.Group) []*Bundle { return pack(groups, buildNative) }
+
+// pack is Pack where native makes the bundles of extension modules.
+func pack(groups []closure.Group, native func([]piece) *Bundle) []*Bundle {
 	var out []*Bundle
 	p := newPacker(groups)
 	for len(p.pieces) > 0 {
 		out = append(out, build(p.next()))
+	}
+	for _, pieces := range p.natives {
+		out = append(out, native(pieces))
 	}
 	return out
 }
@@ -99,6 +110,8 @@ type packer struct {
 	groups []closure.Group
 	pieces []piece // still to be packed, in the order of the groups
 	left   []int   // of each group, number of pieces among them
+
+	natives [][]piece // of extension modules, by package: these go by themselves, behind the rest
 }
 
 func newPacker(groups []closure.Group) *packer {
@@ -106,6 +119,10 @@ func newPacker(groups []closure.Group) *packer {
 	for i, g := range groups {
 		first := len(p.pieces)
 		for _, m := range g.Members {
+			if isNative(m.Letter) {
+				p.addNative(i, m)
+				continue
+			}
 			at := slices.IndexFunc(p.pieces[first:], func(x piece) bool { return x.pkg == m.Package })
 			if at < 0 {
 				at = len(p.pieces) - first
@@ -119,8 +136,8 @@ func newPacker(groups []closure.Group) *packer {
 	return p
 }
 
-// next takes the pieces of one bundle: all of the first package that needs no other one, or, if there is none, what can
-// go of the first one.
+// next takes the pieces of one bundle: all of the first package that needs no other one, or, if
+// there is none, what can go of the first one.
 func (p *packer) next() []piece {
 	var tried []string
 	take := p.ready(p.pieces[0].pkg)
@@ -156,7 +173,8 @@ func (p *packer) count(pkg string) (n int) {
 	return n
 }
 
-// ready returns the indices of the pieces of pkg that need nothing but what is packed and each other.
+// ready returns the indices of the pieces of pkg that need nothing but what is packed and each
+// other.
 func (p *packer) ready(pkg string) (take []int) {
 	left := slices.Clone(p.left)
 	for i, x := range p.pieces {
@@ -171,8 +189,49 @@ func (p *packer) ready(pkg string) (take []int) {
 
 // build makes the bundle of some pieces. What several of them will be refused is said once.
 func build(pieces []piece) *Bundle {
-	b := &Bundle{Package: pieces[0].pkg}
-	var text []byte
+	b, text, _ := lay(pieces)
+	b.Compressed = compress(text)
+	return b
+}
+
+// Smaller packs the bundles that Pack would make of groups by bzip2, and gives them to have. It
+// takes half a second for megabytes, and stops once stop returns true.
+func Smaller(groups []closure.Group, have func(ID, []byte), stop func() bool) {
+	for p := newPacker(groups); len(p.pieces) > 0; {
+		b, text, _ := lay(p.next())
+		if stop() {
+			return
+		}
+		if len(text) >= leastSmaller {
+			have(b.ID, bzip2(text))
+		}
+	}
+}
+
+// leastSmaller is the size of a text from which on bzip2 is tried, in bytes.
+const leastSmaller = 32 << 10
+
+// smallID returns the name of a bundle that is packed by bzip2.
+func smallID(text ID) (id ID) {
+	sum := sha256.Sum256(append([]byte("bz2"), text[:]...))
+	copy(id[:], sum[:])
+	return id
+}
+
+// smaller returns b packed as it is in data, nil if that saves less than a tenth.
+func (b *Bundle) smaller(data []byte) *Bundle {
+	if len(data) == 0 || len(data)*10 > len(b.Compressed)*9 {
+		return nil
+	}
+	return &Bundle{ID: smallID(b.ID), Package: b.Package, Names: b.Names, Sizes: b.Sizes,
+		Negative: b.Negative,
+		Found:    b.Found, Minified: b.Minified, Size: b.Size, Compressed: data, items: b.items}
+}
+
+// lay makes a bundle that is not compressed yet, its text, and where the extension modules stand in
+// that.
+func lay(pieces []piece) (b *Bundle, text []byte, natives []span) {
+	b = &Bundle{Package: pieces[0].pkg}
 	refused := map[string]bool{}
 	for _, x := range pieces {
 		start := len(text)
@@ -188,6 +247,9 @@ func build(pieces []piece) *Bundle {
 			b.Found += m.Module.Size
 			b.Minified += len(m.Source)
 			text = appendModule(text, m.Module)
+			if isNative(m.Letter) {
+				natives = append(natives, span{len(text) - len(m.Source), m.Module})
+			}
 			b.Names = append(b.Names, m.Name)
 			b.Sizes = append(b.Sizes, m.Module.Size)
 			b.items = append(b.items, &item{content: contentOf(m)})
@@ -200,8 +262,8 @@ func build(pieces []piece) *Bundle {
 	}
 	sum := sha256.Sum256(text)
 	copy(b.ID[:], sum[:])
-	b.Size, b.Compressed = len(text), compress(text)
-	return b
+	b.Size = len(text)
+	return b, text, natives
 }
 
 func appendModule(dst []byte, m *modules.Module) []byte {
@@ -210,11 +272,37 @@ func appendModule(dst []byte, m *modules.Module) []byte {
 	if m.Letter == modules.Missing {
 		rest = []byte(m.Reason)
 	}
-	w := wire.Module{Name: m.Name, Path: m.Path, Form: wire.ModuleForm(m.Letter), Rest: rest}
+	w := wire.Module{Name: m.Name, Path: m.Place(), Form: formOf(m), Rest: rest}
 	dst = w.Append(append(dst, 0, 0, 0, 0))
 	binary.BigEndian.PutUint32(dst[start:], uint32(len(dst)-start-4))
 	return dst
 }
+
+// formOf returns the letter for m, a capital one for a third-party module with a source.
+func formOf(m *modules.Module) wire.ModuleForm {
+	switch {
+	case m.Own:
+	case m.Letter == modules.Plain:
+		return wire.FormModuleText
+	case m.Letter == modules.Package:
+		return wire.FormPackageText
+	}
+	return Form(m.Letter)
+}
+
+// forms has each letter of modules once: the compiler refuses two of one letter.
+var forms = map[byte]wire.ModuleForm{
+	modules.Plain:     wire.FormModule,
+	modules.Package:   wire.FormPackage,
+	modules.Namespace: wire.FormNamespace,
+	modules.Missing:   wire.FormNone,
+	modules.Data:      wire.FormData,
+	modules.Native:    wire.FormNative,
+	modules.Library:   wire.FormLibrary,
+}
+
+// Form returns the form that a module of package modules has on the wire, by its letter.
+func Form(letter byte) wire.ModuleForm { return forms[letter] }
 
 var compressors = sync.Pool{New: func() any {
 	w, err := zlib.NewWriterLevel(nil, level)

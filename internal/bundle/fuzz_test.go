@@ -34,7 +34,7 @@ func FuzzBook(f *testing.F) {
 			case 3:
 				out = b.Dropped(ctx, ids[int(ops[1])%len(ids)], wire.ContextID(ops[1]/5%5))
 			case 4:
-				out, _ = b.Asked(ctx, "p", versions("one"))
+				out = b.asked(ctx, "p", versions("one"))
 			case 5:
 				if ctx > 2 {
 					b.Gone(ctx)

@@ -22,7 +22,8 @@ func group(needs []int, members ...string) closure.Group {
 	g := closure.Group{Needs: needs}
 	for _, text := range members {
 		pkg, name, _ := strings.Cut(text, "/")
-		m := &modules.Module{Name: name, Path: name + ".py", Letter: modules.Plain, Source: []byte("# " + name)}
+		m := &modules.Module{Name: name, Path: name + ".py", Letter: modules.Plain,
+			Source: []byte("# " + name)}
 		if trimmed, ok := strings.CutPrefix(name, "-"); ok {
 			m = &modules.Module{Name: trimmed, Letter: modules.Missing, Reason: "nowhere"}
 		}
@@ -39,12 +40,17 @@ func TestPack(t *testing.T) {
 	}{
 		{"nothing", nil, ""},
 		{"empty groups", []closure.Group{group(nil), group([]int{0}, "p/p")}, "p:[p]"},
-		{"by package", []closure.Group{group(nil, "p/p"), group([]int{0}, "q/q"), group([]int{0}, "p/p.m")}, "p:[p][p.m] q:[q]"},
-		{"dependencies first", []closure.Group{group(nil, "p/p"), group(nil, "q/q"), group([]int{0, 1}, "p/p.m")}, "q:[q] p:[p][p.m]"},
+		{"by package", []closure.Group{group(nil, "p/p"), group([]int{0}, "q/q"),
+			group([]int{0}, "p/p.m")}, "p:[p][p.m] q:[q]"},
+		{"dependencies first", []closure.Group{group(nil, "p/p"), group(nil, "q/q"),
+			group([]int{0, 1}, "p/p.m")}, "q:[q] p:[p][p.m]"},
 		{"cycle", []closure.Group{group(nil, "p/p", "p/p.m", "p/-x")}, "p:[p p.m -x]"},
-		{"packages in turns", []closure.Group{group(nil, "p/p"), group([]int{0}, "q/q"), group([]int{1}, "p/p.m")}, "p:[p] q:[q] p:[p.m]"},
-		{"cycle through packages", []closure.Group{group(nil, "p/p", "q/q"), group([]int{0}, "p/p.m")}, "q:[q] p:[p][p.m]"},
-		{"refused once", []closure.Group{group(nil, "p/p", "p/-x"), group(nil, "p/p.m", "p/-x"), group(nil, "q/q", "q/-x")},
+		{"packages in turns", []closure.Group{group(nil, "p/p"), group([]int{0}, "q/q"),
+			group([]int{1}, "p/p.m")}, "p:[p] q:[q] p:[p.m]"},
+		{"cycle through packages", []closure.Group{group(nil, "p/p", "q/q"), group([]int{0}, "p/p.m")},
+			"q:[q] p:[p][p.m]"},
+		{"refused once", []closure.Group{group(nil, "p/p", "p/-x"), group(nil, "p/p.m", "p/-x"),
+			group(nil, "q/q", "q/-x")},
 			"p:[p -x][p.m] q:[q -x]"},
 		{"nothing but a refusal", []closure.Group{group(nil, "/-x")}, ":[-x]"},
 	} {
@@ -107,14 +113,17 @@ func TestSameGroupsSameBundles(t *testing.T) {
 	}
 }
 
-// TestLevels prints sizes and times for what $MITOGEN_SITE has: a site-packages directory and names to import.
+// TestLevels prints sizes and times for what $MITOGEN_SITE has: a site-packages directory and names
+// to import.
 func TestLevels(t *testing.T) {
 	fields := strings.Fields(os.Getenv("MITOGEN_SITE"))
 	if len(fields) < 2 {
 		t.Skip("MITOGEN_SITE is not set")
 	}
-	src := modules.New([]modules.Entry{{FS: os.DirFS(fields[0])}}, func(string) ([]byte, bool) { return nil, false }, modules.Options{})
-	target := pysource.Target{Version: [3]int{3, 13}, Implementation: "cpython", Platform: "linux", OSName: "posix"}
+	src := modules.New([]modules.Entry{{FS: os.DirFS(fields[0])}},
+		func(string) ([]byte, bool) { return nil, false }, modules.Options{})
+	target := pysource.Target{Version: [3]int{3, 13}, Implementation: "cpython", Platform: "linux",
+		OSName: "posix"}
 	start := time.Now()
 	closure.Of(src.Pass(), target, fields[1:])
 	t.Log("found, scanned and minified in", time.Since(start))
@@ -127,7 +136,8 @@ func TestLevels(t *testing.T) {
 	bundles := Pack(c.All())
 	t.Log("packed in", time.Since(start))
 	for _, b := range bundles {
-		t.Logf("%s: %d names, %d bytes, %d compressed", b.Package, len(b.Names), b.Size, len(b.Compressed))
+		t.Logf("%s: %d names, %d bytes, %d compressed", b.Package, len(b.Names), b.Size,
+			len(b.Compressed))
 	}
 	for _, level := range []int{1, 6, 9} {
 		t.Log(levelOf(bundles, level))

@@ -93,8 +93,10 @@ type crossing struct {
 }
 
 func newPeer(id, parent wire.ContextID) *peer {
-	return &peer{id: id, parent: parent, local: map[string]bool{}, parts: map[passage]int{}, waits: map[passage][]wire.ContextID{},
-		kept: map[ID]*Bundle{}, held: map[string]loaded{}, asked: map[string]bool{}, crossed: map[crossing]int{}, own: map[string]bool{}}
+	return &peer{id: id, parent: parent, local: map[string]bool{}, parts: map[passage]int{},
+		waits: map[passage][]wire.ContextID{},
+		kept:  map[ID]*Bundle{}, held: map[string]loaded{}, asked: map[string]bool{},
+		crossed: map[crossing]int{}, own: map[string]bool{}}
 }
 
 // down puts a frame on the link from context from towards its destination.
@@ -141,10 +143,12 @@ func (s *sim) deliver() bool {
 	return true
 }
 
-// mayPass reports whether the first bundle frame may go before the first small one: not what was announced by it.
+// mayPass reports whether the first bundle frame may go before the first small one: not what was
+// announced by it.
 func (s *sim) mayPass(p *peer) bool {
 	f := p.bulk[0]
-	return !slices.ContainsFunc(p.small, func(g frame) bool { return g.kind == coming && slices.Contains(g.ids, f.id) })
+	return !slices.ContainsFunc(p.small,
+		func(g frame) bool { return g.kind == coming && slices.Contains(g.ids, f.id) })
 }
 
 func (s *sim) rise(p *peer, f frame) {
@@ -172,7 +176,8 @@ func (s *sim) arrive(p *peer, f frame) {
 	}
 	switch f.kind {
 	case ask:
-		lacking := slices.DeleteFunc(slices.Clone(f.names), func(name string) bool { return p.local[name] })
+		lacking := slices.DeleteFunc(slices.Clone(f.names),
+			func(name string) bool { return p.local[name] })
 		p.open++
 		p.up = append(p.up, frame{kind: lacks, src: p.id, names: lacking})
 	case coming:
@@ -318,7 +323,8 @@ func lastIndex(keys [][32]byte, key [32]byte) int {
 	return -1
 }
 
-// checkOrder demands that a foreign module comes after what it imports, if it was called for: a bundle may hold more.
+// checkOrder demands that a foreign module comes after what it imports, if it was called for: a
+// bundle may hold more.
 func (s *sim) checkOrder(p *peer, b *Bundle, roots []string) {
 	needed := map[string]bool{}
 	var reach func(name string)
@@ -361,8 +367,8 @@ func (s *sim) tryImports(p *peer) {
 	}
 }
 
-// lacks walks through an import as Python does, slowly, and returns the first module that isn't there. A module that has
-// changed since the call may import what it will.
+// lacks walks through an import as Python does, slowly, and returns the first module that isn't
+// there. A module that has changed since the call may import what it will.
 func (s *sim) lacks(p *peer, imp imported) string {
 	done := map[string]bool{}
 	var visit func(name string) string

@@ -11,8 +11,8 @@ func contentOf(m closure.Member) content {
 	return content{place{m.Package, m.Name}, m.Letter, m.Key}
 }
 
-// item returns what is known about m. What a changed module was part of is not used any more; if it is as it once was,
-// those who had it then have something else since.
+// item returns what is known about m. What a changed module was part of is not used any more; if it
+// is as it once was, those who had it then have something else since.
 func (b *Book) item(m closure.Member) *item {
 	c := contentOf(m)
 	it := b.items[c]
@@ -45,15 +45,16 @@ func (x *context) holds(it *item) bool {
 	return slices.ContainsFunc(it.in, func(b *Bundle) bool { return x.got[b] })
 }
 
-// pick returns the bundles that x needs to hold all of groups, dependencies first. x holds them from now on.
+// pick returns the bundles that x needs to hold all of groups, dependencies first. x holds them
+// from now on.
 func (b *Book) pick(x *context, groups []closure.Group) []*Bundle {
 	needed := make([][]*item, len(groups)) // by group: what x doesn't hold
 	fresh := make([]closure.Group, len(groups))
-	var own []*item
+	var own []*item // and extension modules
 	for _, g := range groups {
 		for _, m := range g.Members {
 			it := b.item(m) // retires what must not be used below
-			if m.Package == "" {
+			if m.Package == "" || isNative(m.Letter) {
 				own = append(own, it)
 			}
 		}
@@ -72,7 +73,7 @@ func (b *Book) pick(x *context, groups []closure.Group) []*Bundle {
 			}
 		}
 	}
-	for _, bundle := range Pack(fresh) {
+	for _, bundle := range pack(fresh, b.native) {
 		b.register(bundle)
 	}
 	send := order(groups, needed)
@@ -83,15 +84,16 @@ func (b *Book) pick(x *context, groups []closure.Group) []*Bundle {
 }
 
 // split retires bundles that x would be sent for its items own, and that hold more modules of the
-// user's own: x gets no such module but for what is run in it. Bundles of third-party packages go
-// whole.
+// user's own, or more extension modules: x gets no such module but for what is run in it, and what
+// its budget is for. Bundles of third-party packages' sources go whole.
 func (b *Book) split(x *context, own []*item) {
 	b.marks++
 	for _, it := range own {
 		it.mark = b.marks
 	}
 	excess := func(it *item) bool {
-		return it.pkg == "" && it.letter != modules.Missing && it.mark != b.marks && !x.holds(it)
+		return (it.pkg == "" && it.letter != modules.Missing || isNative(it.letter)) &&
+			it.mark != b.marks && !x.holds(it)
 	}
 	var looked *Bundle // most items are in one
 	for _, it := range own {
@@ -104,8 +106,8 @@ func (b *Book) split(x *context, own []*item) {
 	}
 }
 
-// register notes a new bundle. One of the same ID that was retired stays another one: who got that may have had
-// something else since.
+// register notes a new bundle. One of the same ID that was retired stays another one: who got that
+// may have had something else since.
 func (b *Book) register(bundle *Bundle) {
 	b.bundles[bundle.ID] = bundle
 	for i, it := range bundle.items {
@@ -116,8 +118,8 @@ func (b *Book) register(bundle *Bundle) {
 	}
 }
 
-// order returns the bundles of all that is needed. One comes when all that its groups need is there, as far as the bundles
-// allow it.
+// order returns the bundles of all that is needed. One comes when all that its groups need is
+// there, as far as the bundles allow it.
 func order(groups []closure.Group, needed [][]*item) []*Bundle {
 	var todo []*Bundle
 	needs := map[*Bundle]map[*Bundle]bool{}
@@ -137,7 +139,8 @@ func order(groups []closure.Group, needed [][]*item) []*Bundle {
 	var out []*Bundle
 	for len(todo) > 0 {
 		next := slices.IndexFunc(todo, func(b *Bundle) bool {
-			return !slices.ContainsFunc(todo, func(other *Bundle) bool { return other != b && needs[b][other] })
+			return !slices.ContainsFunc(todo,
+				func(other *Bundle) bool { return other != b && needs[b][other] })
 		})
 		next = max(next, 0)
 		out = append(out, todo[next])

@@ -21,9 +21,10 @@ var (
 	orders   = flag.Int("orders", 500, "how many orders TestRandomOrders tries")
 )
 
-// TestRandomOrders runs random trees of contexts that import from random module graphs with cycles, while contexts connect and
-// end, hops drop bundles and modules change, in random orders. An import fails if what it needs isn't there and
-// nothing is on the way; no content crosses a link twice but for what was dropped, changed or cut off.
+// TestRandomOrders runs random trees of contexts that import from random module graphs with cycles,
+// while contexts connect and end, hops drop bundles and modules change, in random orders. An import
+// fails if what it needs isn't there and nothing is on the way; no content crosses a link twice but
+// for what was dropped, changed or cut off.
 func TestRandomOrders(t *testing.T) {
 	if *seedFlag != 0 {
 		newSim(t, *seedFlag).run()
@@ -61,7 +62,8 @@ type world map[string]*modules.Module
 func (w world) Find(name string) *modules.Module { return w[name] }
 
 func newSim(t *testing.T, seed uint64) *sim {
-	s := &sim{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 2)), book: New(), world: world{}, before: world{}, nodes: map[wire.ContextID]*peer{},
+	s := &sim{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 2)), book: New(), world: world{},
+		before: world{}, nodes: map[wire.ContextID]*peer{},
 		ages: map[string][][32]byte{}, spare: map[content]int{}}
 	s.calm, s.tidy = s.rng.IntN(2) == 0, s.rng.IntN(2) == 0
 	for p := range 2 + s.rng.IntN(4) {
@@ -80,7 +82,8 @@ func newSim(t *testing.T, seed uint64) *sim {
 
 func (s *sim) names() []string { return slices.Sorted(maps.Keys(s.world)) }
 
-// rewrite gives a module other imports, now and then of one that is nowhere, or makes it what it was before.
+// rewrite gives a module other imports, now and then of one that is nowhere, or makes it what it
+// was before.
 func (s *sim) rewrite(name string) {
 	if was := s.before[name]; was != nil && s.rng.IntN(3) == 0 {
 		s.world[name], s.before[name] = was, s.world[name]
@@ -118,11 +121,14 @@ func (s *sim) lost(b *Bundle) {
 
 func (s *sim) fail(format string, args ...any) {
 	if !s.t.Failed() {
-		s.t.Errorf("%s\n-seed %d, after:\n%s", fmt.Sprintf(format, args...), s.seed, strings.Join(s.log[max(0, len(s.log)-80):], "\n"))
+		s.t.Errorf("%s\n-seed %d, after:\n%s", fmt.Sprintf(format, args...), s.seed,
+			strings.Join(s.log[max(0, len(s.log)-80):], "\n"))
 	}
 }
 
-func (s *sim) note(format string, args ...any) { s.log = append(s.log, fmt.Sprintf(format, args...)) }
+func (s *sim) note(format string, args ...any) {
+	s.log = append(s.log, fmt.Sprintf(format, args...))
+}
 
 func (s *sim) run() {
 	for range 120 {
@@ -289,7 +295,9 @@ func (s *sim) carryOut(actions []Action) {
 			roots := s.nodes[a.Ctx].roots
 			roots = roots[:len(roots)-len(s.book.contexts[a.Ctx].waiting)]
 			if n := len(roots); n > s.nodes[a.Ctx].settled+1 {
-				roots = nil // of several calls at once one may bring more of a package than it needs, what another one needs
+				// of several calls at once one may bring more of a package than it needs, what another one
+				// needs
+				roots = nil
 			}
 			s.nodes[a.Ctx].settled = len(s.nodes[a.Ctx].roots) - len(s.book.contexts[a.Ctx].waiting)
 			s.down(0, frame{kind: coming, dst: a.Ctx, ids: a.IDs, answers: a.Answers, names: roots})

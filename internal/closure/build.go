@@ -18,6 +18,9 @@ type builder struct {
 	found   map[string]*modules.Module // by name; never nil
 	dead    map[string]bool            // what isDead found out
 	program *modules.Module            // is run as one; nil: none
+	inside  bool                       // imports in functions count as those at module level
+	lazy    bool                       // code of the user's own may put all imports off
+	along   int                        // bytes of files that are roots
 }
 
 func newBuilder(src Source, t pysource.Target) *builder {
@@ -33,7 +36,8 @@ func (b *builder) find(name string) *modules.Module {
 	m, ok := b.found[name]
 	if !ok {
 		if m = b.src.Find(name); m == nil {
-			m = &modules.Module{Name: name, Letter: modules.Missing, Reason: "not in the search path of the engine either"}
+			m = &modules.Module{Name: name, Letter: modules.Missing,
+				Reason: "not in the search path of the engine either"}
 		}
 		b.found[name] = m
 		b.c.looked[name] = keyOf(m)
@@ -75,7 +79,7 @@ func (b *builder) resolve(name string) result {
 }
 
 // searched reports whether Python looks for submodules of m.
-func searched(m *modules.Module) bool { return m.Letter != modules.Plain || m.Info.Path }
+func searched(m *modules.Module) bool { return m.IsPackage() || m.Info.Path }
 
 // note adds to node i what an import has led to.
 func (b *builder) note(i int, r result) {
@@ -132,7 +136,8 @@ func (b *builder) portion(name string) string {
 	return name
 }
 
-// ask puts a name into Foreign. A namespace is there only if it is imported itself: its portions decide.
+// ask puts a name into Foreign. A namespace is there only if it is imported itself: its portions
+// decide.
 func (b *builder) ask(name string) {
 	if i, ok := slices.BinarySearch(b.c.Foreign, name); !ok {
 		b.c.Foreign = slices.Insert(b.c.Foreign, i, name)
@@ -142,7 +147,8 @@ func (b *builder) ask(name string) {
 func packageOf(name string) string { return name[:max(0, strings.LastIndexByte(name, '.'))] }
 
 // wants are modules that those of the standard library look for when they are used, and do without.
-var wants = map[string][]string{"zoneinfo": {"tzdata", "tzdata.zoneinfo"}}
+var wants = map[string][]string{"zoneinfo": {"tzdata", "tzdata.zoneinfo"},
+	"pkg_resources": {"setuptools"}} // which has what it is made of
 
 // follow adds to node i what m imports.
 func (b *builder) follow(i int, m *modules.Module) {
@@ -162,11 +168,108 @@ func (b *builder) follow(i int, m *modules.Module) {
 		}
 	})
 	b.read(i, m)
+	if Reads(m) {
+		b.files(i)
+	}
+	for _, name := range m.Libraries {
+		if lib := b.find(name); lib.Letter == modules.Library {
+			b.edge(i, b.data(lib, b.c.nodes[i].of))
+		}
+	}
 }
 
-// readers are calls that read a file of a package, both named by literals, as far as they are usual.
-var readers = lazyregexp.New(`\b(?:get_data|files|(?:read|open)_(?:text|binary)|path|get_path)\(\s*["']([\w.]+)["']\s*` +
-	`(?:,\s*|\)\s*/\s*|\)\.joinpath\(\s*)["']([^"'\\\n]+)["']`)
+// Files is the module of the runtime by which a context has files, listings and metadata of
+// packages.
+const Files = "_mitogen_files"
+
+// files adds it to node i, if there is one. If only third-party code needs it, it goes with this.
+func (b *builder) files(i int) {
+	m := b.find(Files)
+	if m.Letter == modules.Missing {
+		return
+	}
+	_, known := b.c.index[Files]
+	j := b.node(m)
+	switch {
+	case b.c.nodes[i].of == "":
+		b.c.nodes[j].of = ""
+	case !known:
+		b.c.nodes[j].of = Files
+	}
+	b.edge(i, j)
+}
+
+// forking matches code that is likely to have copies of its process work, which can ask for
+// nothing.
+var forking = lazyregexp.New(`\b(?:multiprocessing|ProcessPoolExecutor|billiard|joblib|loky|` +
+	`(?:os|pty)\.fork\w*)\b`)
+
+// forks reports whether code of the user's own is likely to.
+func (b *builder) forks() bool {
+	return slices.ContainsFunc(b.c.Code(),
+		func(m *modules.Module) bool { return forking.Match(m.Code) })
+}
+
+// followFunctions adds what functions import, too.
+func (b *builder) followFunctions() {
+	b.inside = true
+	if b.c.program != nil {
+		b.program = b.c.program
+		b.follow(0, b.program)
+		b.program = nil
+	}
+	for i := 1; i < len(b.c.nodes); i++ {
+		b.follow(i, b.c.nodes[i].m)
+	}
+}
+
+// late adds the user's own modules that functions of such modules import, and those that these
+// import in turn. What else they need is asked for when it is imported.
+func (b *builder) late() {
+	if p := b.c.program; p != nil && p.Own {
+		b.followOwn(0, p, pysource.TypeChecking|pysource.Imported, false)
+	}
+	known := len(b.c.nodes)
+	for i := 1; i < len(b.c.nodes); i++ {
+		if m := b.c.nodes[i].m; m.Own {
+			b.followOwn(i, m, pysource.TypeChecking|pysource.Main, i >= known)
+		}
+	}
+}
+
+// followOwn adds to node i the user's own modules that m imports in functions, or wherever it does.
+func (b *builder) followOwn(i int, m *modules.Module, never pysource.Where, everywhere bool) {
+	for _, imp := range m.Info.Imports {
+		late := everywhere || imp.Where&pysource.InFunction != 0
+		if !late || imp.Where&never != 0 || !imp.Taken(b.t) {
+			continue
+		}
+		for _, name := range b.names(m, imp) {
+			r := b.resolve(name)
+			b.noteOwn(i, r)
+			if r.m == nil || !r.m.Own {
+				continue
+			}
+			for _, member := range b.members(r.m, imp) {
+				b.noteOwn(i, b.member(r.m, member, imp))
+			}
+		}
+	}
+}
+
+// noteOwn adds to node i what an import has led to, if that is the user's own.
+func (b *builder) noteOwn(i int, r result) {
+	for _, m := range []*modules.Module{r.m, r.part} {
+		if m != nil && m.Own {
+			b.edge(i, b.node(m))
+		}
+	}
+}
+
+// readers are calls that read a file of a package, both named by literals, as far as they are
+// usual.
+var readers = lazyregexp.New(`\b(?:get_data|files|(?:read|open)_(?:text|binary)|path|` +
+	`get_path)\(\s*["']([\w.]+)["']\s*(?:,\s*|\)\s*/\s*|\)\.joinpath\(\s*)["']([^"'\\\n]+)["']`)
 
 // What goes along unasked.
 const (
@@ -174,13 +277,14 @@ const (
 	maxReads = 8         // files of a module
 )
 
-// read adds to node i the files of its own top-level package that m is likely to read, when it is imported or soon after.
+// read adds to node i the files of its own top-level package that m is likely to read, when it is
+// imported or soon after.
 func (b *builder) read(i int, m *modules.Module) {
 	if !slices.ContainsFunc(m.Info.Imports, reads) {
 		return
 	}
 	top, _, _ := strings.Cut(m.Name, ".")
-	for _, match := range readers.FindAllSubmatch(m.Source, maxReads) {
+	for _, match := range readers.FindAllSubmatch(m.Code, maxReads) {
 		pkg := string(match[1])
 		if pkg != top && !strings.HasPrefix(pkg, top+".") {
 			continue
@@ -190,6 +294,24 @@ func (b *builder) read(i int, m *modules.Module) {
 			b.edge(i, b.data(d, b.c.nodes[i].of))
 		}
 	}
+}
+
+// maxAlong bounds the bytes of files that go along because they are roots.
+const maxAlong = 4 << 20
+
+// file adds a root that is a file of a third-party package. It goes where the package goes.
+func (b *builder) file(pkg, name string) {
+	of := b.find(pkg)
+	if of.Own || of.Letter != modules.Package {
+		return
+	}
+	d := b.find(name)
+	if d.Letter != modules.Data || d.Size > maxRead || b.along+d.Size > maxAlong {
+		return
+	}
+	b.along += d.Size
+	b.ask(b.portion(pkg))
+	b.edge(0, b.data(d, b.portion(pkg)))
 }
 
 // data returns the index of a file's node.
@@ -203,9 +325,10 @@ func (b *builder) data(d *modules.Module, of string) int {
 	return i
 }
 
-// each calls do with the imports of m that may run on the target when m is imported. A handler runs if what was
-// tried can't be imported. What comes behind an import that fails here would not run here either; only in the user's
-// own modules it counts, which may be for what the target alone has.
+// each calls do with the imports of m that may run on the target when m is imported. A handler runs
+// if what was tried can't be imported. What comes behind an import that fails here would not run
+// here either; only in the user's own modules it counts, which may be for what the target alone
+// has.
 func (b *builder) each(m *modules.Module, do func(pysource.Import)) {
 	var failed, ended []int // numbers of tries
 	for _, imp := range m.Info.Imports {
@@ -219,19 +342,19 @@ func (b *builder) each(m *modules.Module, do func(pysource.Import)) {
 			failed, ended = append(failed, imp.Try), append(ended, imp.Try)
 		case imp.Try > 0 && !slices.Contains(failed, imp.Try) && !b.works(m, imp):
 			failed = append(failed, imp.Try)
-		case broken && certain(m, imp):
+		case broken && !imp.Lazy && !b.lazy && certain(m, imp):
 			return
 		}
 	}
 }
 
-// certain reports whether an import runs whenever m is imported: an Info doesn't know what stands in an if whose
-// condition says nothing, but the statement's indentation does.
+// certain reports whether an import runs whenever m is imported: an Info doesn't know what stands
+// in an if whose condition says nothing, but the statement's indentation does.
 func certain(m *modules.Module, imp pysource.Import) bool {
 	if imp.Where != 0 || len(imp.When) > 0 {
 		return false
 	}
-	rest := m.Source
+	rest := m.Code
 	for range imp.Line - 1 {
 		_, rest, _ = bytes.Cut(rest, []byte("\n"))
 	}
@@ -239,9 +362,12 @@ func certain(m *modules.Module, imp pysource.Import) bool {
 }
 
 func (b *builder) runs(m *modules.Module, imp pysource.Import, failed []int) bool {
-	never := pysource.InFunction | pysource.TypeChecking | pysource.Main
+	never := pysource.TypeChecking | pysource.Main
 	if m == b.program {
-		never = pysource.InFunction | pysource.TypeChecking | pysource.Imported
+		never = pysource.TypeChecking | pysource.Imported
+	}
+	if !b.inside {
+		never |= pysource.InFunction
 	}
 	const clauses = pysource.Handler | pysource.Else
 	if imp.Where&never != 0 || !imp.Taken(b.t) {
@@ -250,10 +376,11 @@ func (b *builder) runs(m *modules.Module, imp pysource.Import, failed []int) boo
 	return imp.Where&clauses != pysource.Handler || slices.Contains(failed, imp.Catch)
 }
 
-// names returns the dotted names that an import statement of m may look for. Python 2 looks in m's own package first.
+// names returns the dotted names that an import statement of m may look for. Python 2 looks in m's
+// own package first.
 func (b *builder) names(m *modules.Module, imp pysource.Import) []string {
 	parent := m.Name
-	if m.Letter == modules.Plain {
+	if !m.IsPackage() {
 		parent = packageOf(m.Name)
 	}
 	if imp.Level > 0 {
@@ -301,8 +428,9 @@ func (b *builder) members(m *modules.Module, imp pysource.Import) []string {
 	return imp.Names
 }
 
-// member is resolve for `from m import name`. Python asks for m.name if m has no such attribute, which m's text tells
-// well enough: a wrong negative answer does no harm, as there is no such module.
+// member is resolve for `from m import name`. Python asks for m.name if m has no such attribute,
+// which m's text tells well enough: a wrong negative answer does no harm, as there is no such
+// module.
 func (b *builder) member(m *modules.Module, name string, imp pysource.Import) result {
 	sub := b.find(m.Name + "." + name)
 	switch {
@@ -316,9 +444,10 @@ func (b *builder) member(m *modules.Module, name string, imp pysource.Import) re
 
 // binds reports whether m may have the attribute.
 func (b *builder) binds(m *modules.Module, name string) bool {
-	return bytes.Contains(m.Source, []byte(name)) || slices.ContainsFunc(m.Info.Imports, func(imp pysource.Import) bool {
-		return slices.Contains(imp.Names, "*")
-	})
+	return bytes.Contains(m.Code, []byte(name)) ||
+		slices.ContainsFunc(m.Info.Imports, func(imp pysource.Import) bool {
+			return slices.Contains(imp.Names, "*")
+		})
 }
 
 // works reports whether an import of m's will find all it names, for all we know.
@@ -330,14 +459,15 @@ func (b *builder) works(m *modules.Module, imp pysource.Import) bool {
 				return !stdlibHas(name+"."+n, b.t)
 			})
 		}
-		return r.m != nil && !b.broken(m, imp) && !slices.ContainsFunc(b.members(r.m, imp), func(n string) bool {
-			return b.member(r.m, n, imp).vain != nil && !b.binds(r.m, n)
-		})
+		return r.m != nil && !b.broken(m, imp) &&
+			!slices.ContainsFunc(b.members(r.m, imp), func(n string) bool {
+				return b.member(r.m, n, imp).vain != nil && !b.binds(r.m, n)
+			})
 	})
 }
 
-// broken reports whether an import of m's can only fail where no more is installed than here: it leads to a top-level
-// name that nobody has.
+// broken reports whether an import of m's can only fail where no more is installed than here: it
+// leads to a top-level name that nobody has.
 func (b *builder) broken(m *modules.Module, imp pysource.Import) bool {
 	return !slices.ContainsFunc(b.names(m, imp), func(name string) bool {
 		r := b.resolve(name)

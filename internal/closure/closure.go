@@ -1,12 +1,16 @@
-// Package closure says what importing a module will import on a target, as far as the modules' sources tell.
+// Package closure says what importing a module will import on a target, as far as the modules'
+// sources tell.
 //
-// It is pure: Of asks a Source for modules and does nothing else. It follows what runs when a module is imported and
-// nothing that a function does later. The target's standard library is not looked into. Names that Python will ask for
-// in vain become negative answers, which cost a few bytes, where a question costs a round trip.
+// It is pure: Of asks a Source for modules and does nothing else. It follows what runs when a
+// module is imported. Of what functions import later it has the user's own modules, which win over
+// what the target has of that name. The target's standard library is not looked into. Names that
+// Python will ask for in vain become negative answers, which cost a few bytes, where a question
+// costs a round trip.
 //
-// Two kinds of modules matter: the user's own win over what the target has installed and go without a question; of the
-// foreign ones the target is asked which it can't import: names of top-level packages, of namespace packages their
-// portions. A negative answer stands only for what the target itself can't import.
+// Two kinds of modules matter: the user's own win over what the target has installed and go without
+// a question; of the foreign ones the target is asked which it can't import: names of top-level
+// packages, of namespace packages their portions. A negative answer stands only for what the target
+// itself can't import.
 package closure
 
 import (
@@ -18,12 +22,14 @@ import (
 	"github.com/mitogen-go/mitogen/internal/pysource"
 )
 
-// Source finds modules by their dotted names. A module that isn't there, or can't be sent, is of letter '-', or nil.
+// Source finds modules by their dotted names. A module that isn't there, or can't be sent, is of
+// letter '-', or nil.
 type Source interface {
 	Find(name string) *modules.Module
 }
 
-// Closure is what importing some modules needs. It doesn't change and may be used by several goroutines.
+// Closure is what importing some modules needs. It doesn't change and may be used by several
+// goroutines.
 type Closure struct {
 	Foreign []string // what the target must be asked about, sorted
 
@@ -47,16 +53,6 @@ type node struct {
 	of   string            // the Foreign name that it belongs to, "" if it is the user's own
 }
 
-// Reads reports whether a module of c is likely to ask for files, listings or metadata of packages.
-func (c *Closure) Reads() bool {
-	for _, n := range c.nodes {
-		if n.m != nil && slices.ContainsFunc(n.m.Info.Imports, reads) {
-			return true
-		}
-	}
-	return false
-}
-
 func reads(i pysource.Import) bool {
 	if i.Level > 0 || i.Where&pysource.TypeChecking != 0 {
 		return false
@@ -64,14 +60,15 @@ func reads(i pysource.Import) bool {
 	switch i.Module {
 	case "importlib":
 		return slices.Contains(i.Names, "resources") || slices.Contains(i.Names, "metadata")
-	case "pkgutil", "importlib.resources", "importlib.metadata", "importlib_resources", "importlib_metadata":
+	case "pkgutil", "pkg_resources", "importlib.resources", "importlib.metadata",
+		"importlib_resources", "importlib_metadata":
 		return true
 	}
 	return false
 }
 
-// Group is modules that become usable together: the members of an import cycle, or one module. Negative answers to what
-// they ask for stand behind them.
+// Group is modules that become usable together: the members of an import cycle, or one module.
+// Negative answers to what they ask for stand behind them.
 type Group struct {
 	Members []Member
 	Needs   []int // earlier groups of the same list that it imports from
@@ -83,8 +80,8 @@ type Member struct {
 	Package string // the Foreign name that it, or who asks for it, belongs to; "" for the user's own
 }
 
-// Own returns the user's own modules, dependencies first, and then the negative answers to what foreign ones ask for outside
-// packages: they ask for it where they are installed, too.
+// Own returns the user's own modules, dependencies first, and then the negative answers to what
+// foreign ones ask for outside packages: they ask for it where they are installed, too.
 func (c *Closure) Own() []Group {
 	groups := c.pick(func(i int) bool { return c.nodes[i].of == "" && !c.hollow(i) }, everything)
 	var nowhere Group
@@ -117,8 +114,8 @@ func everything(*modules.Module) bool { return true }
 // outside reports whether a negative answer is to a name in no package.
 func outside(m *modules.Module) bool { return !strings.Contains(m.Name, ".") }
 
-// Lacking returns the foreign modules that are needed where has says which of Foreign the target has, dependencies
-// first: what only these need is left out, and so is what Own has.
+// Lacking returns the foreign modules that are needed where has says which of Foreign the target
+// has, dependencies first: what only these need is left out, and so is what Own has.
 func (c *Closure) Lacking(has func(name string) bool) []Group {
 	reached := make([]bool, len(c.nodes))
 	reached[0] = true
@@ -141,7 +138,8 @@ func (c *Closure) All() []Group {
 	return c.pick(func(int) bool { return true }, everything)
 }
 
-// pick returns the groups of the nodes that want says, with those of their negative answers that refused says.
+// pick returns the groups of the nodes that want says, with those of their negative answers that
+// refused says.
 func (c *Closure) pick(want func(i int) bool, refused func(*modules.Module) bool) []Group {
 	var out []Group
 	place := make([]int, len(c.nodes)) // 1 + index in out
@@ -198,6 +196,19 @@ func (g *Group) sort() {
 	slices.Sort(g.Needs)
 }
 
+// ABI returns that of the target that c was made for.
+func (c *Closure) ABI() string { return c.target.ABI }
+
+// Natives returns the extension modules in c and their libraries.
+func (c *Closure) Natives() (all []*modules.Module) {
+	for _, n := range c.nodes[1:] {
+		if n.m.Letter == modules.Native || n.m.Letter == modules.Library {
+			all = append(all, n.m)
+		}
+	}
+	return all
+}
+
 // Has reports whether a module of this name is in c. Negative answers are not.
 func (c *Closure) Has(name string) bool {
 	_, ok := c.index[name]
@@ -231,17 +242,27 @@ func keyOf(m *modules.Module) [32]byte {
 }
 
 // Of returns what importing roots will import on t.
-func Of(src Source, t pysource.Target, roots []string) *Closure { return OfProgram(src, t, nil, roots) }
+func Of(src Source, t pysource.Target, roots []string) *Closure {
+	return OfProgram(src, t, nil, roots)
+}
 
-// OfProgram is Of where a module, if it isn't nil, is also run as a program: what only programs import counts then. It is not
-// part of the closure, unless it is one of the roots.
+// OfProgram is Of where a module, if it isn't nil, is also run as a program: what only programs
+// import counts then. It is not part of the closure, unless it is one of the roots. Roots may also
+// be files of third-party packages, and outlines of these, as modules.Pass finds them.
 func OfProgram(src Source, t pysource.Target, program *modules.Module, roots []string) *Closure {
 	b := newBuilder(src, t)
 	b.c.roots, b.c.program, b.c.target = roots, program, t
 	for _, name := range roots {
-		b.note(0, b.resolve(name))
+		if pkg, _, ok := strings.Cut(name, "/"); ok {
+			b.file(pkg, name)
+			continue
+		}
+		r := b.resolve(name)
+		b.note(0, r)
+		b.lazy = b.lazy || r.m != nil && r.m.Info.Lazy
 	}
 	if program != nil {
+		b.lazy = b.lazy || program.Info.Lazy
 		b.program = program
 		b.follow(0, program)
 		b.program = nil
@@ -249,6 +270,10 @@ func OfProgram(src Source, t pysource.Target, program *modules.Module, roots []s
 	for i := 1; i < len(b.c.nodes); i++ {
 		b.follow(i, b.c.nodes[i].m)
 	}
+	if b.forks() {
+		b.followFunctions()
+	}
+	b.late()
 	b.finish()
 	return b.c
 }

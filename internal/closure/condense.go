@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// finish makes the groups. Nodes and edges are taken in the order of their names, so that the same graph gives the same
-// groups in the same order, whatever it was reached from.
+// finish makes the groups. Nodes and edges are taken in the order of their names, so that the same
+// graph gives the same groups in the same order, whatever it was reached from.
 func (b *builder) finish() {
 	c := b.c
 	byName := func(i, j int) int { return strings.Compare(c.name(i), c.name(j)) }
@@ -16,7 +16,8 @@ func (b *builder) finish() {
 		slices.SortFunc(c.nodes[i].deps, byName)
 	}
 	slices.SortFunc(order, byName)
-	t := tarjan{c: c, number: make([]int, len(c.nodes)), low: make([]int, len(c.nodes)), on: make([]bool, len(c.nodes))}
+	t := tarjan{c: c, number: make([]int, len(c.nodes)), low: make([]int, len(c.nodes)),
+		on: make([]bool, len(c.nodes))}
 	for _, i := range append(order[1:], 0) { // the importer comes last
 		if t.number[i] == 0 {
 			t.visit(i)

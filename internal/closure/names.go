@@ -76,7 +76,9 @@ func (c *Closure) Named() *Names {
 	c.namedOnce.Do(func() {
 		c.named.init()
 		for _, name := range c.roots {
-			c.named.add(name, c.target)
+			if !strings.Contains(name, "/") {
+				c.named.add(name, c.target)
+			}
 		}
 		if c.program != nil {
 			c.named.collect(c.program, c.target, true)
@@ -104,21 +106,34 @@ func (c *Closure) Code() (all []*modules.Module) {
 	return all
 }
 
-// Reads reports whether m imports what reads files of packages.
-func Reads(m *modules.Module) bool { return slices.ContainsFunc(m.Info.Imports, reads) }
+// Reads reports whether m imports what reads files of packages, or mentions the places of modules.
+func Reads(m *modules.Module) bool {
+	return m.Mentions || slices.ContainsFunc(m.Info.Imports, reads)
+}
+
+// dotted matches literals that may name what is in a package.
+var dotted = lazyregexp.New(`["']([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+)["']`)
+
+// Dotted returns dotted names that are literals in m's code, at most so many.
+func Dotted(m *modules.Module, most int) (names []string) {
+	for _, match := range dotted.FindAllSubmatch(m.Code, most) {
+		names = append(names, string(match[1]))
+	}
+	return names
+}
 
 // Collect adds a module that goes to a context alone, and what it names.
 func (n *Names) Collect(m *modules.Module, t pysource.Target) {
 	n.init()
 	n.collect(m, t, false)
-	if !m.Own && m.Letter == modules.Package {
+	if !m.Own && m.IsRegular() {
 		n.within[m.Name] = true
 	}
 }
 
 // collect adds what m names.
 func (n *Names) collect(m *modules.Module, t pysource.Target, program bool) {
-	if m.Letter != modules.Plain && m.Letter != modules.Package {
+	if m.Letter != modules.Plain && m.Letter != modules.Package && m.Letter != modules.Native {
 		return
 	}
 	never := pysource.TypeChecking | pysource.Imported
@@ -143,7 +158,7 @@ func (n *Names) collect(m *modules.Module, t pysource.Target, program bool) {
 
 func (n *Names) collectImport(m *modules.Module, imp pysource.Import, t pysource.Target) {
 	parent := m.Name
-	if m.Letter == modules.Plain {
+	if !m.IsPackage() {
 		parent = packageOf(m.Name)
 	}
 	bases := []string{imp.Module}
@@ -180,13 +195,13 @@ var (
 // collectCalls adds what calls in m name by literals. A package that imports in its __getattr__ has
 // its own modules named.
 func (n *Names) collectCalls(m *modules.Module, t pysource.Target) {
-	for _, match := range importers.FindAllSubmatch(m.Source, -1) {
+	for _, match := range importers.FindAllSubmatch(m.Code, -1) {
 		if name := string(match[1]); modules.Valid(name) {
 			n.add(name, t)
 		}
 	}
-	lazy := m.Letter == modules.Package && lazyPackage.Match(m.Source)
-	if lazy && importCall.Match(m.Source) {
+	lazy := m.Letter == modules.Package && lazyPackage.Match(m.Code)
+	if lazy && importCall.Match(m.Code) {
 		n.direct[m.Name] = true
 	}
 }

@@ -35,7 +35,7 @@ func TestNamed(t *testing.T) {
 			"main", "other"},
 		{"by import_module", "import importlib\ndef f():\n return importlib.import_module('lib.a')",
 			python3, "lib lib.a", "lib.b"},
-		{"by __import__", "def f():\n return __import__('other')", python3, "other", "third"},
+		{"by __import__", "def f():\n return __import__('other')", python3, "other third", "secret"},
 		{"by an alias", "from importlib import import_module as load\nload('other')", python3,
 			"main", "other"},
 		{"by find_spec", "from importlib.util import find_spec\nx = find_spec(\"lib.b\")", python3,
@@ -86,7 +86,8 @@ func TestNamedByProgram(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	program := &modules.Module{Name: "__main__", Letter: modules.Plain, Source: text, Own: true,
+	program := &modules.Module{Name: "__main__", Letter: modules.Plain, Source: text, Code: text,
+		Own:  true,
 		Info: info, Scanned: true}
 	c := OfProgram(newFake(t, map[string]string{"+a": "if __name__ == '__main__':\n import d",
 		"+b": "", "+c": "", "+d": ""}), python3, program, nil)
@@ -96,8 +97,8 @@ func TestNamedByProgram(t *testing.T) {
 			t.Errorf("%s: named %v, want %v", name, got, want)
 		}
 	}
-	if code := c.Code(); len(code) != 2 || !slices.Contains(code, program) {
-		t.Errorf("%d pieces of code, want the program and a", len(code))
+	if code := c.Code(); len(code) != 3 || !slices.Contains(code, program) {
+		t.Errorf("%d pieces of code, want the program, a and c", len(code))
 	}
 }
 

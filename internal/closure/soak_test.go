@@ -16,7 +16,8 @@ import (
 
 // soaked are packages, and what of them is imported.
 var soaked = map[string][]string{
-	"django":               {"django.db.models", "django.forms", "django.http", "django.core.management"},
+	"django": {"django.db.models", "django.forms", "django.http",
+		"django.core.management"},
 	"requests":             {"requests"},
 	"jinja2":               {"jinja2"},
 	"flask":                {"flask"},
@@ -34,7 +35,8 @@ var soaked = map[string][]string{
 	"paramiko":             {"paramiko"},
 }
 
-// listImported prints the modules that an import has loaded from site-packages, and the names that it asked for in vain.
+// listImported prints the modules that an import has loaded from site-packages, and the names that
+// it asked for in vain.
 const listImported = `
 import sys
 site = sys.argv[2]
@@ -70,7 +72,8 @@ func TestAgainstPackages(t *testing.T) {
 	if os.Getenv("MITOGEN_SOAK") == "" {
 		t.Skip("MITOGEN_SOAK is not set")
 	}
-	found := slices.DeleteFunc(testpython.Find(), func(i testpython.Interp) bool { return i.Impl != "cpython" || !i.AtLeast(3, 6) })
+	found := slices.DeleteFunc(testpython.Find(),
+		func(i testpython.Interp) bool { return i.Impl != "cpython" || !i.AtLeast(3, 6) })
 	for _, i := range []testpython.Interp{found[0], found[len(found)-1]} {
 		t.Run(i.Name(), func(t *testing.T) { againstPackages(t, i) })
 	}
@@ -95,7 +98,8 @@ func againstPackages(t *testing.T, i testpython.Interp) {
 
 func noBuiltin(string) ([]byte, bool) { return nil, false }
 
-// compare reports what a closure lacks and what it has too much. An extension module is right as a negative answer.
+// compare reports what a closure lacks and what it has too much. An extension module is right as a
+// negative answer.
 func compare(t *testing.T, root, out string, c *Closure) {
 	loaded, vain, _ := strings.Cut(out, "--\n")
 	var have, no []string
@@ -111,12 +115,14 @@ func compare(t *testing.T, root, out string, c *Closure) {
 	missed := without(strings.Fields(loaded), append(slices.Clone(have), no...))
 	asked := without(strings.Fields(vain), no)
 	more := without(have, strings.Fields(loaded))
-	t.Logf("%s: %d modules, %d missed %v, %d superfluous %v; %d negative, %d of %d missed %v", root, len(have), len(missed), missed,
+	t.Logf("%s: %d modules, %d missed %v, %d superfluous %v; %d negative, %d of %d missed %v", root,
+		len(have), len(missed), missed,
 		len(more), more, len(no), len(asked), len(strings.Fields(vain)), asked)
 }
 
 func without(names, other []string) []string {
-	names = slices.DeleteFunc(slices.Clone(names), func(n string) bool { return slices.Contains(other, n) })
+	names = slices.DeleteFunc(slices.Clone(names),
+		func(n string) bool { return slices.Contains(other, n) })
 	slices.Sort(names)
 	return slices.Compact(names)
 }

@@ -21,7 +21,7 @@ var (
 	// sure is the first version that counts where nothing is known of the target.
 	sure = version{2, 7}
 	// still is the last version in stdlibText: what it has, later ones have too.
-	still = version{3, 14}
+	still = version{3, 15}
 )
 
 // span is the versions that have a name, both ends included.
@@ -58,11 +58,12 @@ func parseVersion(s string) (v version) {
 }
 
 // windows are the names that POSIX systems lack; programs try them all the same.
-var windows = map[string]bool{"msvcrt": true, "winreg": true, "_winreg": true, "winsound": true, "nt": true, "_winapi": true,
+var windows = map[string]bool{"msvcrt": true, "winreg": true, "_winreg": true, "winsound": true,
+	"nt": true, "_winapi": true,
 	"msilib": true, "_msi": true, "_overlapped": true, "_wmi": true, "_subprocess": true}
 
-// Stdlib reports whether t's standard library has the top-level module name. For an unknown version it has what all of
-// them from 2.7 on have.
+// Stdlib reports whether t's standard library has the top-level module name. For an unknown version
+// it has what all of them from 2.7 on have.
 func Stdlib(name string, t pysource.Target) bool {
 	s, ok := stdlib()[name]
 	if !ok || windows[name] && t.Platform != "" && t.Platform != "win32" && t.Platform != "cygwin" {
@@ -71,7 +72,8 @@ func Stdlib(name string, t pysource.Target) bool {
 	return s.on(t)
 }
 
-// stdlibHas is Stdlib for dotted names: a module of a package that is there is there too, unless the table knows better.
+// stdlibHas is Stdlib for dotted names: a module of a package that is there is there too, unless
+// the table knows better.
 func stdlibHas(name string, t pysource.Target) bool {
 	if s, ok := stdlib()[name]; ok && !s.on(t) {
 		return false

@@ -2,13 +2,17 @@ package descriptors
 
 import (
 	"errors"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
+
+	_ "github.com/mitogen-go/mitogen/internal/testenv"
 )
 
 // lower sets the limit of this process for one test.
@@ -19,7 +23,8 @@ func lower(t *testing.T, n int) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { unix.Setrlimit(unix.RLIMIT_NOFILE, &before) })
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(n), Max: before.Max}); err != nil {
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE,
+		&unix.Rlimit{Cur: uint64(n), Max: before.Max}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -82,8 +87,9 @@ func TestAcceptWaits(t *testing.T) {
 		open = append(open, f)
 	}
 	accepted := make(chan error)
+	n := NewListener(l, func(*net.UnixConn) { t.Error("a client was turned away at once") })
 	go func() {
-		c, err := Accept(l)
+		c, err := n.Accept()
 		if err == nil {
 			c.Close()
 		}
@@ -101,7 +107,7 @@ func TestAcceptWaits(t *testing.T) {
 		t.Errorf("Accept: got %v, want the client", err)
 	}
 	l.Close()
-	if _, err := Accept(l); !errors.Is(err, net.ErrClosed) {
+	if _, err := n.Accept(); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Accept of a closed listener: got %v, want net.ErrClosed", err)
 	}
 }
@@ -116,4 +122,51 @@ func waited() <-chan struct{} {
 		close(done)
 	}()
 	return done
+}
+
+// A client for whom nothing becomes free is told so, though the limit was lowered below what is
+// open.
+func TestTurnedAway(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "s")
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	const reason = "full"
+	n := NewListener(l, func(c *net.UnixConn) { c.Write([]byte(reason)) })
+	var clients [3]net.Conn
+	for i := range clients {
+		if clients[i], err = net.Dial("unix", socket); err != nil {
+			t.Fatal(err)
+		}
+		defer clients[i].Close()
+	}
+	lower(t, 64)
+	for {
+		f, err := os.Open(os.DevNull)
+		if err != nil {
+			break
+		}
+		defer f.Close()
+	}
+	lower(t, 48)
+	ended := make(chan error)
+	go func() {
+		_, err := n.Accept()
+		ended <- err
+	}()
+	for i, c := range clients {
+		c.SetReadDeadline(time.Now().Add(time.Minute))
+		if got, err := io.ReadAll(c); string(got) != reason {
+			t.Errorf("client %d: got %q, %v, want the reason", i, got, err)
+		}
+	}
+	l.Close()
+	if err := <-ended; !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Accept of a closed listener: got %v, want net.ErrClosed", err)
+	}
+	if n.spare >= 0 {
+		t.Errorf("the spare descriptor %d is still open", n.spare)
+	}
 }

@@ -1,4 +1,5 @@
-// Package jsonline carries messages over a local socket: each a JSON object on a line of its own, which may be followed by data.
+// Package jsonline carries messages over a local socket: each a JSON object on a line of its own,
+// which may be followed by data.
 package jsonline
 
 import (

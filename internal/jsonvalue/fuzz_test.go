@@ -13,8 +13,10 @@ import (
 // that a terminal acts on.
 func FuzzShow(f *testing.F) {
 	for _, v := range []any{
-		nil, int64(1), 1.5, "text\x1b[31m\u202e\u009b\x7f", []byte("\xff\x00"), pickle.NewDict("a", int64(1), int64(2), "b"),
-		pickle.NewSet("x"), pickle.Tuple{true, pickle.NewList()}, pickle.Context{ID: 1, Name: "a"}, pickle.Secret("s"), pickle.Blob("b"),
+		nil, int64(1), 1.5, "text\x1b[31m\u202e\u009b\x7f", []byte("\xff\x00"),
+		pickle.NewDict("a", int64(1), int64(2), "b"),
+		pickle.NewSet("x"), pickle.Tuple{true, pickle.NewList()}, pickle.Context{ID: 1, Name: "a"},
+		pickle.Secret("s"), pickle.Blob("b"),
 		"\xed\xa0\x80", complex(1, 2), pickle.NewFrozenSet(int64(1)), &pickle.Error{Type: "E", Text: "t"},
 	} {
 		b, err := pickle.Append(nil, v, pickle.Proto4)

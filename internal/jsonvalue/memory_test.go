@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/mitogen-go/mitogen/internal/pickle"
+	_ "github.com/mitogen-go/mitogen/internal/testenv"
 )
 
 // A large text or byte string is written once, with room for the end of its line.

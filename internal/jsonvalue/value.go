@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"math"
 	"math/big"
@@ -23,7 +22,8 @@ const maxJSON = 256 << 20
 
 var errLargeJSON = fmt.Errorf("result is larger than %d bytes as JSON", maxJSON)
 
-// Encode returns v as JSON on one line, in ASCII control characters and nothing that a terminal would act on.
+// Encode returns v as JSON on one line, in ASCII control characters and nothing that a terminal
+// would act on.
 func Encode(v any) ([]byte, error) {
 	e := &valueEncoder{}
 	if err := e.value(v); err != nil {
@@ -104,7 +104,8 @@ func (e *valueEncoder) special(v any) error {
 	return nil
 }
 
-// bytes writes bytes. Like text, it makes room at once: a value may be most of this process's memory.
+// bytes writes bytes. Like text, it makes room at once: a value may be most of this process's
+// memory.
 func (e *valueEncoder) bytes(b []byte) {
 	const begin, end = `{"$bytes":"`, `"}`
 	e.b = slices.Grow(e.b, len(begin)+base64.StdEncoding.EncodedLen(len(b))+len(end)+1)
@@ -218,7 +219,8 @@ func (e *valueEncoder) pairs(d *pickle.Dict) error {
 	return nil
 }
 
-// text writes a string of Python. Lone surrogates, which are three bytes each, and whatever isn't printable become escapes.
+// text writes a string of Python. Lone surrogates, which are three bytes each, and whatever isn't
+// printable become escapes.
 func (e *valueEncoder) text(s string) {
 	e.b = slices.Grow(e.b, len(s)+len(`""`)+1) // one more for the end of a line
 	e.write(`"`)
@@ -265,176 +267,8 @@ func (e *valueEncoder) rune(r rune) {
 	}
 }
 
-// Decode reads an argument: JSON, with the forms of docs/json.md.
-func Decode(text string) (any, error) {
-	d := &valueDecoder{json.NewDecoder(strings.NewReader(text))}
-	d.UseNumber()
-	if !json.Valid([]byte(text)) { // Token lets some errors pass
-		return nil, ErrNotJSON
-	}
-	return d.value()
-}
-
-var ErrNotJSON = errors.New("not JSON")
-
-type valueDecoder struct{ *json.Decoder }
-
-func (d *valueDecoder) value() (any, error) {
-	t, err := d.Token()
-	if err != nil {
-		return nil, ErrNotJSON
-	}
-	switch t := t.(type) {
-	case json.Delim:
-		if t == '[' {
-			items, err := d.items()
-			return &pickle.List{Items: items}, err
-		}
-		return d.object()
-	case json.Number:
-		return number(string(t))
-	}
-	return t, nil // nil, bool, string
-}
-
-func number(s string) (any, error) {
-	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
-		return n, nil
-	}
-	if !strings.ContainsAny(s, ".eE") {
-		n, ok := new(big.Int).SetString(s, 10)
-		if !ok {
-			return nil, ErrNotJSON
-		}
-		return n, nil
-	}
-	f, err := strconv.ParseFloat(s, 64)
-	if err != nil {
-		return nil, fmt.Errorf("%s is too large for a float", s)
-	}
-	return f, nil
-}
-
-func (d *valueDecoder) items() ([]any, error) {
-	items := []any{}
-	for d.More() {
-		v, err := d.value()
-		if err != nil {
-			return nil, err
-		}
-		items = append(items, v)
-	}
-	_, err := d.Token()
-	return items, err
-}
-
-func (d *valueDecoder) object() (any, error) {
-	dict := &pickle.Dict{}
-	for d.More() {
-		key, err := d.Token()
-		if err != nil {
-			return nil, ErrNotJSON
-		}
-		v, err := d.value()
-		if err != nil {
-			return nil, err
-		}
-		dict.Entries = append(dict.Entries, struct{ Key, Value any }{key, v})
-	}
-	if _, err := d.Token(); err != nil {
-		return nil, ErrNotJSON
-	}
-	if len(dict.Entries) == 1 {
-		if name := dict.Entries[0].Key.(string); strings.HasPrefix(name, "$") {
-			return special(name, dict.Entries[0].Value)
-		}
-	}
-	return dict, nil
-}
-
-// special makes the value that an object with a $ key means.
-func special(name string, v any) (any, error) {
-	make, ok := specials[name]
-	if !ok {
-		return nil, fmt.Errorf(`unknown form %q; a dict with that key is {"$dict": [[%q, …]]}`, name, name)
-	}
-	value, ok := make(v)
-	if !ok {
-		return nil, fmt.Errorf("bad content of %s", name)
-	}
-	return value, nil
-}
-
-var specials = map[string]func(any) (any, bool){
-	"$bytes": func(v any) (any, bool) {
-		s, _ := v.(string)
-		b, err := base64.StdEncoding.DecodeString(s)
-		_, isText := v.(string)
-		return b, isText && err == nil
-	},
-	"$float": func(v any) (any, bool) {
-		f, ok := map[any]float64{"nan": math.NaN(), "inf": math.Inf(1), "-inf": math.Inf(-1)}[textOf(v)]
-		return f, ok
-	},
-	"$complex": func(v any) (any, bool) {
-		items, ok := itemsOf(v)
-		if !ok || len(items) != 2 {
-			return nil, false
-		}
-		re, ok1 := floatOf(items[0])
-		im, ok2 := floatOf(items[1])
-		return complex(re, im), ok1 && ok2
-	},
-	"$tuple": func(v any) (any, bool) {
-		items, ok := itemsOf(v)
-		return pickle.Tuple(items), ok
-	},
-	"$set": func(v any) (any, bool) {
-		items, ok := itemsOf(v)
-		return &pickle.Set{Items: items}, ok
-	},
-	"$frozenset": func(v any) (any, bool) {
-		items, ok := itemsOf(v)
-		return &pickle.FrozenSet{Items: items}, ok
-	},
-	"$dict": func(v any) (any, bool) {
-		pairs, ok := itemsOf(v)
-		dict := &pickle.Dict{}
-		for _, p := range pairs {
-			pair, isList := itemsOf(p)
-			if !isList || len(pair) != 2 {
-				return nil, false
-			}
-			dict.Entries = append(dict.Entries, struct{ Key, Value any }{pair[0], pair[1]})
-		}
-		return dict, ok
-	},
-}
-
-func textOf(v any) string {
-	s, _ := v.(string)
-	return s
-}
-
-func itemsOf(v any) ([]any, bool) {
-	l, ok := v.(*pickle.List)
-	if !ok {
-		return nil, false
-	}
-	return l.Items, true
-}
-
-func floatOf(v any) (float64, bool) {
-	switch v := v.(type) {
-	case int64:
-		return float64(v), true
-	case float64:
-		return v, true
-	}
-	return 0, false
-}
-
-// EscapeControls writes what encoding/json lets pass as escapes: DEL, C1 controls, direction marks and the like. b is JSON.
+// EscapeControls writes what encoding/json lets pass as escapes: DEL, C1 controls, direction marks
+// and the like. b is JSON.
 func EscapeControls(b []byte) []byte {
 	e := valueEncoder{b: make([]byte, 0, len(b))}
 	for i := 0; i < len(b); {

@@ -32,11 +32,12 @@ func All() []*Regexp { return slices.Clone(all) }
 
 func (r *Regexp) String() string { return r.text }
 
-func (r *Regexp) Match(b []byte) bool            { return r.get().Match(b) }
-func (r *Regexp) MatchString(s string) bool      { return r.get().MatchString(s) }
-func (r *Regexp) FindSubmatch(b []byte) [][]byte { return r.get().FindSubmatch(b) }
-func (r *Regexp) FindString(s string) string     { return r.get().FindString(s) }
-func (r *Regexp) FindStringIndex(s string) []int { return r.get().FindStringIndex(s) }
+func (r *Regexp) Match(b []byte) bool              { return r.get().Match(b) }
+func (r *Regexp) MatchString(s string) bool        { return r.get().MatchString(s) }
+func (r *Regexp) FindSubmatch(b []byte) [][]byte   { return r.get().FindSubmatch(b) }
+func (r *Regexp) ReplaceAll(b, with []byte) []byte { return r.get().ReplaceAll(b, with) }
+func (r *Regexp) FindString(s string) string       { return r.get().FindString(s) }
+func (r *Regexp) FindStringIndex(s string) []int   { return r.get().FindStringIndex(s) }
 
 func (r *Regexp) FindStringSubmatch(s string) []string {
 	return r.get().FindStringSubmatch(s)
@@ -44,6 +45,10 @@ func (r *Regexp) FindStringSubmatch(s string) []string {
 
 func (r *Regexp) FindAllSubmatch(b []byte, n int) [][][]byte {
 	return r.get().FindAllSubmatch(b, n)
+}
+
+func (r *Regexp) FindAllStringIndex(s string, n int) [][]int {
+	return r.get().FindAllStringIndex(s, n)
 }
 
 func (r *Regexp) FindAllString(s string, n int) []string { return r.get().FindAllString(s, n) }
