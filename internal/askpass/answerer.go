@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/printable"
 	"github.com/mitogen-go/mitogen/internal/secret"
 )
 
@@ -18,9 +19,9 @@ import (
 var ErrRefused = errors.New("question refused")
 
 // An Answerer answers the questions of one ssh process, and of the ssh processes that it starts for
-// jump hosts. It answers from options first, then by asking a person. It gives the password once, to
-// the account that the ssh logs in to, and the passphrase to ssh itself. If it has no answer to a
-// question of a server, it ends the ssh, which would send an empty answer.
+// jump hosts. It answers from options first, then by asking a person. It gives the password once,
+// to the account that the ssh logs in to, and the passphrase to ssh itself. If it has no answer to
+// a question of a server, it ends the ssh, which would send an empty answer.
 type Answerer struct {
 	password   secret.Secret
 	passphrase secret.Secret
@@ -50,9 +51,10 @@ type Answerer struct {
 	waiting int             // for the person
 }
 
-// NewAnswerer returns one for options. person may be nil; it is called for what they don't answer. locate is called at most once, if
-// the place has to be known.
-func NewAnswerer(opt connect.SSHOptions, person Func, locate func(context.Context) (Place, error)) *Answerer {
+// NewAnswerer returns one for options. person may be nil; it is called for what they don't answer.
+// locate is called at most once, if the place has to be known.
+func NewAnswerer(opt connect.SSHOptions, person Func,
+	locate func(context.Context) (Place, error)) *Answerer {
 	return &Answerer{
 		password:   opt.Password,
 		passphrase: opt.Passphrase,
@@ -73,15 +75,15 @@ func (a *Answerer) From(source secret.Source, target string) { a.source, a.targe
 // called before Begin.
 func (a *Answerer) Local() { a.here = true }
 
-// Begin tells of the ssh that has been started: its process id, 0 where that can't be told from its jump hosts', and what ends it. Questions
-// that are to be refused wait for it.
+// Begin tells of the ssh that has been started: its process id, 0 where that can't be told from its
+// jump hosts', and what ends it. Questions that are to be refused wait for it.
 func (a *Answerer) Begin(pid int, end func(what string)) {
 	a.pid, a.end = pid, end
 	close(a.begun)
 }
 
-// Answer is the Func to register. A configured password is given once, a configured passphrase once for each key: asked
-// again, it was wrong, which asking a person wouldn't make right.
+// Answer is the Func to register. A configured password is given once, a configured passphrase once
+// for each key: asked again, it was wrong, which asking a person wouldn't make right.
 func (a *Answerer) Answer(ctx context.Context, p Prompt) (string, error) {
 	select {
 	case <-a.begun:
@@ -165,8 +167,8 @@ func (a *Answerer) whereabouts(ctx context.Context) (Place, error) {
 	return a.place, a.lost
 }
 
-// byJump tells whether another ssh than ours asks. Where ours is a script that has started the real one, that has
-// another number too: so there must be a jump host as well.
+// byJump tells whether another ssh than ours asks. Where ours is a script that has started the real
+// one, that has another number too: so there must be a jump host as well.
 func (a *Answerer) byJump(ctx context.Context) bool {
 	asker, _ := ctx.Value(askerKey{}).(string)
 	if a.pid != 0 && asker == strconv.Itoa(a.pid) {
@@ -180,8 +182,8 @@ func (a *Answerer) byJump(ctx context.Context) bool {
 }
 
 // local tells whether a question in ssh's words about a key can be answered: there may be a
-// passphrase, and the question is ssh's own. Before OpenSSH 8.9 a server can word its questions as it
-// likes.
+// passphrase, and the question is ssh's own. Before OpenSSH 8.9 a server can word its questions as
+// it likes.
 func (a *Answerer) local(ctx context.Context, jump bool) bool {
 	switch {
 	case !a.has(a.passphrase):
@@ -198,7 +200,8 @@ func (a *Answerer) local(ctx context.Context, jump bool) bool {
 // before each question of a server. A ProxyCommand may start any program.
 func (a *Answerer) jumpNames(ctx context.Context) bool {
 	asker, _ := ctx.Value(askerKey{}).(string)
-	if program, err := os.Readlink("/proc/" + asker + "/exe"); err == nil && filepath.Base(program) == "ssh" {
+	if program, err := os.Readlink("/proc/" + asker + "/exe"); err == nil &&
+		filepath.Base(program) == "ssh" {
 		return knows(versionOf(program))
 	}
 	place, err := a.whereabouts(ctx)
@@ -222,7 +225,7 @@ func (a *Answerer) logIn(ctx context.Context, account string, s secret.Secret) (
 		var err error
 		if s, err = a.find(ctx, secret.Place{Kind: secret.Password, Host: host, User: user}); err != nil {
 			a.blame(err)
-			return a.refuse(connect.WhatUnanswered, connect.CleanLine(err.Error()))
+			return a.refuse(connect.WhatUnanswered, printable.Line(err.Error()))
 		}
 	}
 	a.mu.Lock()
@@ -275,7 +278,7 @@ func (a *Answerer) unlock(ctx context.Context, question string) (string, error) 
 	s, err := a.find(ctx, secret.Place{Kind: secret.Passphrase, Key: keyOf(question)})
 	if err != nil {
 		a.blame(err)
-		return a.decline(connect.WhatUnanswered, connect.CleanLine(err.Error()))
+		return a.decline(connect.WhatUnanswered, printable.Line(err.Error()))
 	}
 	if s == "" {
 		a.mu.Lock()
@@ -301,7 +304,8 @@ func (a *Answerer) ask(ctx context.Context, p Prompt) (string, error) {
 		return a.unanswered(p)
 	}
 	if a.tooMany(p) {
-		return a.refuse(connect.WhatUnanswered, fmt.Sprintf("%s asks more than %d questions", p.Hop, maxQuestions))
+		return a.refuse(connect.WhatUnanswered,
+			fmt.Sprintf("%s asks more than %d questions", p.Hop, maxQuestions))
 	}
 	a.wait(1)
 	defer a.wait(-1)
@@ -339,13 +343,15 @@ func (a *Answerer) wait(n int) {
 func (a *Answerer) unanswered(p Prompt) (string, error) {
 	switch p.Kind {
 	case Password, Other:
-		line := connect.CleanLine(strings.TrimSpace(p.Text[strings.LastIndexByte(p.Text, '\n')+1:]))
-		return a.refuse(connect.WhatUnanswered, fmt.Sprintf("%s asks %q, and there is no answer for it", p.Hop, line))
+		line := printable.Line(strings.TrimSpace(p.Text[strings.LastIndexByte(p.Text, '\n')+1:]))
+		return a.refuse(connect.WhatUnanswered,
+			fmt.Sprintf("%s asks %q, and there is no answer for it", p.Hop, line))
 	}
 	return a.decline(connect.WhatUnanswered, "")
 }
 
-// Refuse ends ssh because of a question that can't be answered. why says what there is to say of it.
+// Refuse ends ssh because of a question that can't be answered. why says what there is to say of
+// it.
 func (a *Answerer) Refuse(why string) { a.refuse(connect.WhatUnanswered, why) }
 
 // refuse ends ssh before it gets the refusal.
@@ -383,8 +389,8 @@ func (a *Answerer) Busy() bool {
 	return a.waiting > 0
 }
 
-// Amend says of ssh's end what only the Answerer knows: that it had no answer, or a wrong one. ssh itself reports
-// permission denied for both.
+// Amend says of ssh's end what only the Answerer knows: that it had no answer, or a wrong one. ssh
+// itself reports permission denied for both.
 func (a *Answerer) Amend(f connect.Failure) connect.Failure {
 	a.mu.Lock()
 	defer a.mu.Unlock()

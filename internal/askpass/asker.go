@@ -67,7 +67,8 @@ func (p Place) byCommand() bool {
 	return strings.ContainsAny(p.Jump, " \t") || strings.HasPrefix(p.Jump, "/")
 }
 
-// asksPassword tells whether text is the question of an ssh for the password of p, in the words of ssh itself or of PAM.
+// asksPassword tells whether text is the question of an ssh for the password of p, in the words of
+// ssh itself or of PAM.
 func (p Place) asksPassword(text string) bool {
 	if own := cut(p.User, 30) + "@" + cut(p.Host, 128) + "'s password: "; same(text, own, p.User) {
 		return true
@@ -79,7 +80,8 @@ func (p Place) asksPassword(text string) bool {
 	return !p.Knows && connect.AsksPassword(text, p.User)
 }
 
-// same compares questions: the beginning, with the user's name, as it is; the host, which ssh turns into lower case, without case.
+// same compares questions: the beginning, with the user's name, as it is; the host, which ssh turns
+// into lower case, without case.
 func same(text, want, begin string) bool {
 	return strings.EqualFold(text, want) && strings.HasPrefix(text, cut(begin, 30))
 }
@@ -122,7 +124,8 @@ func versionOf(program string) string {
 
 var version = lazyregexp.New(`OpenSSH_(?:for_Windows_)?(\d+)\.(\d+)`)
 
-// knows tells by the version of an ssh whether it shows whose question it asks, if that is a server's.
+// knows tells by the version of an ssh whether it shows whose question it asks, if that is a
+// server's.
 func knows(text string) bool {
 	m := version.FindStringSubmatch(text)
 	if m == nil {

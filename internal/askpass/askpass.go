@@ -1,12 +1,13 @@
-// Package askpass answers the questions of ssh processes that this program starts: passwords, passphrases, host keys,
-// and the notices of security keys.
+// Package askpass answers the questions of ssh processes that this program starts: passwords,
+// passphrases, host keys, and the notices of security keys.
 //
-// ssh asks by executing the program that SSH_ASKPASS names. That is this very program again: importing the package is
-// enough, for any program (client.go). The copy finds a socket's path and a token in its environment, sends the
-// question there and prints the answer. It ends when the socket does, and so with this program.
+// ssh asks by executing the program that SSH_ASKPASS names. That is this very program again:
+// importing the package is enough, for any program (client.go). The copy finds a socket's path and
+// a token in its environment, sends the question there and prints the answer. It ends when the
+// socket does, and so with this program.
 //
-// A Server takes the questions of any number of ssh processes, each registered with the Func that answers it.
-// An Answerer makes a Func of options.
+// A Server takes the questions of any number of ssh processes, each registered with the Func that
+// answers it. An Answerer makes a Func of options.
 package askpass
 
 import (
@@ -23,6 +24,7 @@ import (
 
 	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/peer"
+	"github.com/mitogen-go/mitogen/internal/printable"
 )
 
 // envName holds "token:path of the socket" for the client.
@@ -46,10 +48,12 @@ const (
 	PIN                    // of a security key
 	HostKey                // answer "yes", "no" or the fingerprint
 	Confirm                // answer "yes", or anything else for no
-	Notice                 // nothing to answer: "touch the key". Its context ends when it has been done
+	// nothing to answer: "touch the key". Its context ends when it has been done
+	Notice
 )
 
-var kindNames = [...]string{"other", "password", "passphrase", "PIN", "host key", "confirm", "notice"}
+var kindNames = [...]string{"other", "password", "passphrase", "PIN", "host key", "confirm",
+	"notice"}
 
 // String names the kind.
 func (k Kind) String() string { return kindNames[k] }
@@ -57,7 +61,8 @@ func (k Kind) String() string { return kindNames[k] }
 // A Func answers a question. An error refuses to. ctx ends when ssh doesn't want to know any more.
 type Func func(ctx context.Context, p Prompt) (string, error)
 
-// A Server answers the ssh processes of this program. The zero value is ready; it costs nothing before Register.
+// A Server answers the ssh processes of this program. The zero value is ready; it costs nothing
+// before Register.
 type Server struct {
 	peers peer.Server
 
@@ -70,8 +75,9 @@ type client struct {
 	answer Func
 }
 
-// Register returns what to add to the environment of one ssh process, whose questions answer is called for, by several
-// goroutines at once if ssh is. release ends that; call it when the process has ended.
+// Register returns what to add to the environment of one ssh process, whose questions answer is
+// called for, by several goroutines at once if ssh is. release ends that; call it when the process
+// has ended.
 func (s *Server) Register(hop string, answer Func) (env []string, release func(), err error) {
 	socket, err := s.peers.Start(s.handle)
 	if err != nil {
@@ -104,7 +110,8 @@ func (s *Server) Register(hop string, answer Func) (env []string, release func()
 	return env, release, nil
 }
 
-// Close ends all dialogues, and with them the askpass processes, removes the socket, and waits for the Funcs to return.
+// Close ends all dialogues, and with them the askpass processes, removes the socket, and waits for
+// the Funcs to return.
 func (s *Server) Close() error { return s.peers.Close() }
 
 // handle serves one question. Whoever doesn't know a token gets no word.
@@ -128,7 +135,8 @@ func (s *Server) handle(c *net.UnixConn) {
 	}()
 	defer func() { c.Close(); <-gone }()
 	kind := kindOf(q.hint, q.text)
-	answer, err := who.answer(withAsker(ctx, q.asker), Prompt{Hop: who.hop, Kind: kind, Text: connect.Clean(q.text)})
+	answer, err := who.answer(withAsker(ctx, q.asker),
+		Prompt{Hop: who.hop, Kind: kind, Text: printable.Text(q.text)})
 	if kind == Notice { // stays up until ssh takes it away
 		<-gone
 		return
@@ -144,7 +152,8 @@ func (s *Server) handle(c *net.UnixConn) {
 // accepted precedes an answer. A refusal is silent.
 const accepted = '+'
 
-// A question is what a client sends: token, hint of ssh, its words, and the process that asks, each with its length before it (u32).
+// A question is what a client sends: token, hint of ssh, its words, and the process that asks, each
+// with its length before it (u32).
 type question struct{ token, hint, text, asker string }
 
 const maxText = 16 << 10
@@ -187,8 +196,9 @@ func withAsker(ctx context.Context, asker string) context.Context {
 // KindOf returns the kind of a question by ssh's words alone, as they come on a terminal.
 func KindOf(text string) Kind { return kindOf("", text) }
 
-// kindOf tells a kind by ssh's hint, then by its words. Words of a server never make a question one of ssh's own: what begins as a
-// server's questions do can only be about a password, or something else.
+// kindOf tells a kind by ssh's hint, then by its words. Words of a server never make a question one
+// of ssh's own: what begins as a server's questions do can only be about a password, or something
+// else.
 func kindOf(hint, text string) Kind {
 	switch hint {
 	case "none":
@@ -204,7 +214,8 @@ func kindOf(hint, text string) Kind {
 		return Other
 	}
 	for _, w := range wordings {
-		if strings.HasPrefix(text, w.begin) && strings.Contains(text, w.has) && strings.HasSuffix(text, w.end) {
+		if strings.HasPrefix(text, w.begin) && strings.Contains(text, w.has) &&
+			strings.HasSuffix(text, w.end) {
 			return w.kind
 		}
 	}
@@ -220,7 +231,8 @@ const (
 	passphraseEnd   = "': "
 )
 
-// wordings are ssh's own questions. The first that fits decides. Names of files and hosts may hold any words.
+// wordings are ssh's own questions. The first that fits decides. Names of files and hosts may hold
+// any words.
 var wordings = []struct {
 	begin, has, end string
 	kind            Kind

@@ -33,7 +33,8 @@ func TestKinds(t *testing.T) {
 		{"", "Enter passphrase for key '/home/me/password': ", Passphrase},
 		{"", "Enter PIN for ED25519-SK key /home/me/k: ", PIN},
 		{"", "Enter PIN and confirm user presence for ED25519-SK key SHA256:x: ", PIN},
-		{"", "The authenticity of host 'password (::1)' can't be established.\nAre you sure you want to continue connecting (yes/no/[fingerprint])? ", HostKey},
+		{"", "The authenticity of host 'password (::1)' can't be established.\n" +
+			"Are you sure you want to continue connecting (yes/no/[fingerprint])? ", HostKey},
 		{"", "Please type 'yes', 'no' or the fingerprint: ", HostKey},
 		{"confirm", "Allow use of key password?", Confirm},
 		{"none", "Confirm user presence for key ED25519-SK SHA256:x", Notice},
@@ -72,7 +73,8 @@ const (
 	pid         = 4711
 )
 
-// answerer makes one for an ssh that has been started. Its process is ended by a question that is refused.
+// answerer makes one for an ssh that has been started. Its process is ended by a question that is
+// refused.
 func answerer(opt connect.SSHOptions, person Func, p Place) (a *Answerer, ended *string) {
 	ended = new(string)
 	a = NewAnswerer(opt, person, func(context.Context) (Place, error) { return p, nil })
@@ -87,9 +89,12 @@ func TestAnswerer(t *testing.T) {
 	}
 	type steps = []step
 	both := connect.SSHOptions{Password: "pw", Passphrase: "pp"}
-	yes := func(_ context.Context, p Prompt) (string, error) { return p.Hop + " " + p.Kind.String(), nil }
+	yes := func(_ context.Context, p Prompt) (string, error) {
+		return p.Hop + " " + p.Kind.String(), nil
+	}
 	no := func(context.Context, Prompt) (string, error) { return "", errors.New("no") }
-	const unknown = "The authenticity of host 'h' can't be established.\nAre you sure you want to continue connecting (yes/no)? "
+	const unknown = "The authenticity of host 'h' can't be established.\nAre you sure you want to " +
+		"continue connecting (yes/no)? "
 	old, jump := place, place
 	old.Knows, jump.Jump = false, "j"
 	for _, tt := range []struct {
@@ -102,35 +107,60 @@ func TestAnswerer(t *testing.T) {
 		problem string
 		says    string
 	}{
-		{"password once", both, yes, place, pid, steps{{ownPassword, "pw"}, {ownPassword, "!!"}}, connect.WhatRepeated, "me@h: password was refused"},
-		{"password by another method", both, yes, place, pid, steps{{"(me@h) Password: ", "pw"}, {ownPassword, "!!"}}, connect.WhatRepeated, "me@h: password was refused"},
-		{"passphrase once a key", both, nil, place, pid, steps{{ownKey, "pp"}, {"Enter passphrase for key '/l': ", "pp"}, {ownKey, "!"}}, connect.WhatRepeated, ""},
-		{"person", connect.SSHOptions{}, yes, place, pid, steps{{ownPassword, "web1 password"}, {ownPassword, "web1 password"}, {unknown, "web1 host key"}, {"(me@h) Code: ", "web1 other"}}, "", ""},
-		{"no person", connect.SSHOptions{}, nil, place, pid, steps{{ownKey, "!"}, {ownPassword, "!!"}}, connect.WhatUnanswered, `web1 asks "me@h's password:"`},
-		{"unwilling", connect.SSHOptions{}, no, place, pid, steps{{"Enter PIN for k: ", "!"}}, connect.WhatUnanswered, ""},
-		{"other account", both, nil, place, pid, steps{{"you@h's password: ", "!!"}}, connect.WhatUnanswered, "you@h"},
-		{"other host", both, nil, place, pid, steps{{"me@i's password: ", "!!"}}, connect.WhatUnanswered, "me@i"},
-		{"other host by kbd-interactive", both, nil, place, pid, steps{{"(me@i) Password: ", "!!"}}, connect.WhatUnanswered, "(me@i)"},
+		{"password once", both, yes, place, pid, steps{{ownPassword, "pw"}, {ownPassword, "!!"}},
+			connect.WhatRepeated, "me@h: password was refused"},
+		{"password by another method", both, yes, place, pid,
+			steps{{"(me@h) Password: ", "pw"}, {ownPassword, "!!"}}, connect.WhatRepeated,
+			"me@h: password was refused"},
+		{"passphrase once a key", both, nil, place, pid,
+			steps{{ownKey, "pp"}, {"Enter passphrase for key '/l': ", "pp"}, {ownKey, "!"}},
+			connect.WhatRepeated, ""},
+		{"person", connect.SSHOptions{}, yes, place, pid,
+			steps{{ownPassword, "web1 password"}, {ownPassword, "web1 password"}, {unknown, "web1 host key"},
+				{"(me@h) Code: ", "web1 other"}}, "", ""},
+		{"no person", connect.SSHOptions{}, nil, place, pid, steps{{ownKey, "!"}, {ownPassword, "!!"}},
+			connect.WhatUnanswered, `web1 asks "me@h's password:"`},
+		{"unwilling", connect.SSHOptions{}, no, place, pid, steps{{"Enter PIN for k: ", "!"}},
+			connect.WhatUnanswered, ""},
+		{"other account", both, nil, place, pid, steps{{"you@h's password: ", "!!"}},
+			connect.WhatUnanswered, "you@h"},
+		{"other host", both, nil, place, pid, steps{{"me@i's password: ", "!!"}}, connect.WhatUnanswered,
+			"me@i"},
+		{"other host by kbd-interactive", both, nil, place, pid, steps{{"(me@i) Password: ", "!!"}},
+			connect.WhatUnanswered, "(me@i)"},
 		{"host's case", both, nil, place, pid, steps{{"me@H's password: ", "pw"}}, "", ""},
 		{"PAM of FreeBSD", both, nil, place, pid, steps{{"(me@h) Password for me@there:", "pw"}}, "", ""},
-		{"code", both, nil, place, pid, steps{{"(me@h) Your one-time password code: ", "!!"}}, connect.WhatUnanswered, "code"},
-		{"expired", both, nil, place, pid, steps{{ownPassword, "pw"}, {"Enter me@h's new password: ", "!!"}}, connect.WhatUnanswered, "new password"},
-		{"server plays ssh", both, nil, place, pid, steps{{"(me@h) " + ownKey, "!!"}}, connect.WhatUnanswered, "passphrase"},
-		{"server plays an old ssh", both, nil, old, pid, steps{{ownKey, "!"}}, connect.WhatUnanswered, ""},
-		{"old ssh, key alone", connect.SSHOptions{Passphrase: "pp"}, nil, old, pid, steps{{ownKey, "pp"}}, "", ""},
+		{"code", both, nil, place, pid, steps{{"(me@h) Your one-time password code: ", "!!"}},
+			connect.WhatUnanswered, "code"},
+		{"expired", both, nil, place, pid,
+			steps{{ownPassword, "pw"}, {"Enter me@h's new password: ", "!!"}}, connect.WhatUnanswered,
+			"new password"},
+		{"server plays ssh", both, nil, place, pid, steps{{"(me@h) " + ownKey, "!!"}},
+			connect.WhatUnanswered, "passphrase"},
+		{"server plays an old ssh", both, nil, old, pid, steps{{ownKey, "!"}}, connect.WhatUnanswered,
+			""},
+		{"old ssh, key alone", connect.SSHOptions{Passphrase: "pp"}, nil, old, pid, steps{{ownKey, "pp"}},
+			"", ""},
 		{"old ssh, password", both, nil, old, pid, steps{{"Password: ", "pw"}}, "", ""},
-		{"new ssh never asks so", both, nil, place, pid, steps{{"Password: ", "!!"}}, connect.WhatUnanswered, "Password"},
-		{"jump host", both, nil, jump, 1, steps{{ownPassword, "!!"}}, connect.WhatUnanswered, "web1 (jump host me@h)"},
-		{"jump host and person", both, yes, jump, 1, steps{{"(you@j) Password: ", "web1 (jump host you@j) password"}}, "", ""},
-		{"jump host of an old ssh", both, nil, Place{User: "me", Host: "h", Jump: "j"}, 1, steps{{"Password: ", "!!"}}, connect.WhatUnanswered, "web1 (jump host j)"},
+		{"new ssh never asks so", both, nil, place, pid, steps{{"Password: ", "!!"}},
+			connect.WhatUnanswered, "Password"},
+		{"jump host", both, nil, jump, 1, steps{{ownPassword, "!!"}}, connect.WhatUnanswered,
+			"web1 (jump host me@h)"},
+		{"jump host and person", both, yes, jump, 1,
+			steps{{"(you@j) Password: ", "web1 (jump host you@j) password"}}, "", ""},
+		{"jump host of an old ssh", both, nil, Place{User: "me", Host: "h", Jump: "j"}, 1,
+			steps{{"Password: ", "!!"}}, connect.WhatUnanswered, "web1 (jump host j)"},
 		{"script that starts ssh", both, nil, place, 1, steps{{ownPassword, "pw"}}, "", ""},
-		{"host key strict", connect.SSHOptions{HostKeys: connect.HostKeysStrict}, yes, place, pid, steps{{unknown, "!"}}, connect.WhatUnanswered, ""},
-		{"host key off", connect.SSHOptions{HostKeys: connect.HostKeysOff}, nil, place, pid, steps{{unknown, "yes"}}, "", ""},
+		{"host key strict", connect.SSHOptions{HostKeys: connect.HostKeysStrict}, yes, place, pid,
+			steps{{unknown, "!"}}, connect.WhatUnanswered, ""},
+		{"host key off", connect.SSHOptions{HostKeys: connect.HostKeysOff}, nil, place, pid,
+			steps{{unknown, "yes"}}, "", ""},
 	} {
 		a, ended := answerer(tt.opt, tt.person, tt.place)
 		for _, s := range tt.steps {
 			*ended = ""
-			got, err := a.Answer(withAsker(t.Context(), strconv.Itoa(tt.asker)), Prompt{Hop: "web1", Kind: KindOf(s.text), Text: s.text})
+			got, err := a.Answer(withAsker(t.Context(), strconv.Itoa(tt.asker)),
+				Prompt{Hop: "web1", Kind: KindOf(s.text), Text: s.text})
 			if err != nil {
 				got = "!"
 			}
@@ -145,10 +175,12 @@ func TestAnswerer(t *testing.T) {
 		if tt.problem != "" {
 			want = tt.problem
 		}
-		if got := a.Amend(connect.Failure{What: connect.WhatExit, Status: 255}); got.What != want || !strings.Contains(got.Text, tt.says) {
+		if got := a.Amend(connect.Failure{What: connect.WhatExit, Status: 255}); got.What != want ||
+			!strings.Contains(got.Text, tt.says) {
 			t.Errorf("%s: failure is %+v, want %q that says %q", tt.name, got, want, tt.says)
 		}
-		if got := a.Amend(connect.Failure{What: connect.WhatExit, Status: 1}).What; got != connect.WhatExit {
+		if got := a.Amend(connect.Failure{What: connect.WhatExit,
+			Status: 1}).What; got != connect.WhatExit {
 			t.Errorf("%s: the remote command's failure is %q", tt.name, got)
 		}
 	}
@@ -156,7 +188,8 @@ func TestAnswerer(t *testing.T) {
 
 func TestConfirmations(t *testing.T) {
 	for answer, want := range map[string]error{"YES": nil, "no": ErrRefused} {
-		a, _ := answerer(connect.SSHOptions{}, func(context.Context, Prompt) (string, error) { return answer, nil }, place)
+		a, _ := answerer(connect.SSHOptions{},
+			func(context.Context, Prompt) (string, error) { return answer, nil }, place)
 		if _, err := a.Answer(t.Context(), Prompt{Kind: Confirm, Text: "Allow?"}); err != want {
 			t.Errorf("confirm %q: got %v, want %v", answer, err, want)
 		}
@@ -196,11 +229,14 @@ func TestReadPlace(t *testing.T) {
 		config, version string
 		want            Place
 	}{
-		{"host x\nuser me\nhostname h\n", "OpenSSH_9.2p1 Debian", Place{User: "me", Host: "h", Knows: true}},
+		{"host x\nuser me\nhostname h\n", "OpenSSH_9.2p1 Debian",
+			Place{User: "me", Host: "h", Knows: true}},
 		{"user me\nhostname h\nhostkeyalias a\n", "OpenSSH_8.8", Place{User: "me", Host: "a"}},
-		{"user me\nhostname h\nproxyjump u@j:22\n", "OpenSSH_10.0p2", Place{User: "me", Host: "h", Jump: "u@j:22", Knows: true}},
+		{"user me\nhostname h\nproxyjump u@j:22\n", "OpenSSH_10.0p2",
+			Place{User: "me", Host: "h", Jump: "u@j:22", Knows: true}},
 		{"user me\nhostname h\nproxycommand none\n", "", Place{User: "me", Host: "h"}},
-		{"user me\nhostname h\nproxycommand ssh -W %h:%p j\n", "OpenSSH_for_Windows_8.9", Place{User: "me", Host: "h", Jump: "ssh -W %h:%p j", Knows: true}},
+		{"user me\nhostname h\nproxycommand ssh -W %h:%p j\n", "OpenSSH_for_Windows_8.9",
+			Place{User: "me", Host: "h", Jump: "ssh -W %h:%p j", Knows: true}},
 	} {
 		if got := ReadPlace([]byte(tt.config), tt.version); got != tt.want {
 			t.Errorf("%q: got %+v, want %+v", tt.config, got, tt.want)
@@ -211,7 +247,8 @@ func TestReadPlace(t *testing.T) {
 func TestBusyWhileAsking(t *testing.T) {
 	var a *Answerer
 	busy := false
-	a, _ = answerer(connect.SSHOptions{}, func(context.Context, Prompt) (string, error) { busy = a.Busy(); return "", nil }, place)
+	a, _ = answerer(connect.SSHOptions{},
+		func(context.Context, Prompt) (string, error) { busy = a.Busy(); return "", nil }, place)
 	a.Answer(t.Context(), Prompt{Kind: Password})
 	if !busy || a.Busy() {
 		t.Errorf("busy %v while asking, %v afterwards", busy, a.Busy())
@@ -258,7 +295,9 @@ func TestClientProcess(t *testing.T) {
 func TestClientIsRefused(t *testing.T) {
 	var s Server
 	defer s.Close()
-	env := register(t, &s, func(context.Context, Prompt) (string, error) { return "sesame", ErrRefused })
+	env := register(t, &s, func(context.Context, Prompt) (string, error) {
+		return "sesame", ErrRefused
+	})
 	_, path, _ := strings.Cut(strings.TrimPrefix(env[2], envName+"="), ":")
 	for name, env := range map[string][]string{
 		"refused":     env,
@@ -282,7 +321,8 @@ func TestClientIsRefused(t *testing.T) {
 func TestReleaseEndsAnswers(t *testing.T) {
 	var s Server
 	defer s.Close()
-	env, release, err := s.Register("web1", func(context.Context, Prompt) (string, error) { return "sesame", nil })
+	env, release, err := s.Register("web1",
+		func(context.Context, Prompt) (string, error) { return "sesame", nil })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -361,7 +401,8 @@ func TestHostileClient(t *testing.T) {
 	env := register(t, &s, func(context.Context, Prompt) (string, error) { return "sesame", nil })
 	token, path, _ := strings.Cut(strings.TrimPrefix(env[2], envName+"="), ":")
 	long := append(question{token: token}.append(nil)[:4+len(token)], 0xff, 0xff, 0xff, 0xff)
-	for _, b := range [][]byte{nil, {0}, {0xff, 0xff, 0xff, 0xff}, long, bytes.Repeat([]byte("x"), 1<<17)} {
+	for _, b := range [][]byte{nil, {0}, {0xff, 0xff, 0xff, 0xff}, long,
+		bytes.Repeat([]byte("x"), 1<<17)} {
 		c, err := net.Dial("unix", path)
 		if err != nil {
 			t.Fatal(err)
@@ -409,7 +450,8 @@ func TestClientIsConfined(t *testing.T) {
 	}
 	status := <-seen
 	if !strings.Contains(status, "NoNewPrivs:\t1") || !strings.Contains(status, "Seccomp:\t2") {
-		if strings.Contains(status, "NoNewPrivs:\t0") && strings.Contains(buildSettings(), "CGO_ENABLED=1") {
+		if strings.Contains(status, "NoNewPrivs:\t0") &&
+			strings.Contains(buildSettings(), "CGO_ENABLED=1") {
 			t.Skip("a program with C can't restrict all of its threads")
 		}
 		t.Errorf("got %s, want a process that can gain no rights, with a filter", status)

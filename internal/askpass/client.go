@@ -13,15 +13,17 @@ import (
 	"github.com/mitogen-go/mitogen/internal/secret"
 )
 
-// init makes every program that links this package an askpass client, when started by an ssh of a Server: before its
-// own main, and whatever arguments it takes otherwise.
+// init makes every program that links this package an askpass client, when started by an ssh of a
+// Server: before its own main, and whatever arguments it takes otherwise.
 func init() {
 	where, asked := os.LookupEnv(envName)
-	if !asked || len(os.Args) != 2 { // ssh gives the prompt; ProxyCommand and the like inherit the environment, too
+	// ssh gives the prompt; ProxyCommand and the like inherit the environment, too
+	if !asked || len(os.Args) != 2 {
 		return
 	}
 	secret.Harden()
-	answer, err := ask(where, question{hint: os.Getenv("SSH_ASKPASS_PROMPT"), text: os.Args[1], asker: strconv.Itoa(os.Getppid())})
+	answer, err := ask(where, question{hint: os.Getenv("SSH_ASKPASS_PROMPT"), text: os.Args[1],
+		asker: strconv.Itoa(os.Getppid())})
 	if err != nil {
 		var place *peer.PlaceError
 		if errors.As(err, &place) { // else the server has refused, and said why

@@ -42,7 +42,8 @@ func TestSource(t *testing.T) {
 		steps steps
 		says  string
 	}{
-		{"password", place, "4711", steps{ownPassword, "of me@h", ownPassword, "!"}, "me@h: password was refused"},
+		{"password", place, "4711", steps{ownPassword, "of me@h", ownPassword, "!"},
+			"me@h: password was refused"},
 		{"by keyboard-interactive", place, "4711", steps{"(me@h) Password: ", "of me@h"}, ""},
 		{"user with an @", at, "4711", steps{"a@b@h's password: ", "of a@b@h"}, ""},
 		{"key", place, "4711", steps{ownKey, "pp", ownKey, "!"}, ""},
@@ -51,19 +52,25 @@ func TestSource(t *testing.T) {
 		{"other account", place, "4711", steps{"you@h's password: ", "!"}, "you@h"},
 		{"server plays ssh", place, "4711", steps{"(me@h) " + ownKey, "!"}, "passphrase"},
 		{"server plays another account", place, "4711", steps{"(me@h) (you@i) Password: ", "!"}, "you@i"},
-		{"jump host", jump, "1", steps{"you@j's password: ", "of you@j", ownPassword, "of me@h", "you@j's password: ", "!"}, "you@j: password was refused"},
+		{"jump host", jump, "1", steps{"you@j's password: ", "of you@j", ownPassword, "of me@h",
+			"you@j's password: ", "!"}, "you@j: password was refused"},
 		{"jump host of an old ssh", old, "1", steps{"(root@bank) Password: ", "!"}, "root@bank"},
 		{"jump host of an old ssh, own question", old, "1", steps{"you@j's password: ", "!"}, "you@j"},
-		{"program of a ProxyCommand", command, "1", steps{"(root@bank) Password: ", "!", ownKey, "!"}, "root@bank"},
-		{"failing", Place{User: "broken", Host: "h", Knows: true}, "4711", steps{"broken@h's password: ", "!"}, `no such \x1bentry`},
-		{"nothing there", Place{User: "none", Host: "h", Knows: true}, "4711", steps{"none@h's password: ", "!"}, "there is no answer"},
+		{"program of a ProxyCommand", command, "1", steps{"(root@bank) Password: ", "!", ownKey, "!"},
+			"root@bank"},
+		{"failing", Place{User: "broken", Host: "h", Knows: true}, "4711",
+			steps{"broken@h's password: ", "!"}, `no such \x1bentry`},
+		{"nothing there", Place{User: "none", Host: "h", Knows: true}, "4711",
+			steps{"none@h's password: ", "!"}, "there is no answer"},
 	} {
-		a := NewAnswerer(connect.SSHOptions{}, nil, func(context.Context) (Place, error) { return tt.place, nil })
+		a := NewAnswerer(connect.SSHOptions{}, nil,
+			func(context.Context) (Place, error) { return tt.place, nil })
 		a.From(source, "bastion+web1")
 		a.Begin(pid, func(string) {})
 		for i := 0; i < len(tt.steps); i += 2 {
 			question, want := tt.steps[i], tt.steps[i+1]
-			got, err := a.Answer(withAsker(t.Context(), tt.asker), Prompt{Hop: "web1", Kind: KindOf(question), Text: question})
+			got, err := a.Answer(withAsker(t.Context(), tt.asker),
+				Prompt{Hop: "web1", Kind: KindOf(question), Text: question})
 			if err != nil {
 				got = "!"
 			}
@@ -78,8 +85,8 @@ func TestSource(t *testing.T) {
 	}
 }
 
-// The passphrase isn't given to a program that asks in the words of ssh, nor to a jump host's ssh that
-// doesn't tell its own questions from a server's.
+// The passphrase isn't given to a program that asks in the words of ssh, nor to a jump host's ssh
+// that doesn't tell its own questions from a server's.
 func TestPassphraseOfJump(t *testing.T) {
 	self := fmt.Sprint(os.Getpid()) // a process that isn't ssh
 	for _, tt := range []struct {
@@ -92,7 +99,8 @@ func TestPassphraseOfJump(t *testing.T) {
 		{"old ssh", Place{User: "me", Host: "h", Jump: "j"}, "!"},
 	} {
 		a, _ := answerer(connect.SSHOptions{Password: "pw", Passphrase: "pp"}, nil, tt.place)
-		got, err := a.Answer(withAsker(t.Context(), self), Prompt{Hop: "web1", Kind: Passphrase, Text: ownKey})
+		got, err := a.Answer(withAsker(t.Context(), self),
+			Prompt{Hop: "web1", Kind: Passphrase, Text: ownKey})
 		if err != nil {
 			got = "!"
 		}
@@ -111,8 +119,10 @@ func TestLinesOfServers(t *testing.T) {
 		text, want string
 	}{
 		{place, "(me@h) Code: ", "(me@h) Code: "},
-		{place, "(me@h) x\nEnter passphrase for key '/k': ", "(me@h) x\n(me@h) Enter passphrase for key '/k': "},
-		{place, "(me@h) x\n\nroot@bank's password: \n", "(me@h) x\n(me@h) \n(me@h) root@bank's password: "},
+		{place, "(me@h) x\nEnter passphrase for key '/k': ",
+			"(me@h) x\n(me@h) Enter passphrase for key '/k': "},
+		{place, "(me@h) x\n\nroot@bank's password: \n",
+			"(me@h) x\n(me@h) \n(me@h) root@bank's password: "},
 		{place, "me@h's password: ", "me@h's password: "},
 		{old, "Code: ", "(me@h) Code: "},
 		{old, "x\n(root@bank) Password: ", "(me@h) x\n(me@h) (root@bank) Password: "},
@@ -122,7 +132,8 @@ func TestLinesOfServers(t *testing.T) {
 			seen = p.Text
 			return "", nil
 		}, tt.place)
-		a.Answer(withAsker(t.Context(), fmt.Sprint(pid)), Prompt{Hop: "web1", Kind: KindOf(tt.text), Text: tt.text})
+		a.Answer(withAsker(t.Context(), fmt.Sprint(pid)),
+			Prompt{Hop: "web1", Kind: KindOf(tt.text), Text: tt.text})
 		if seen != tt.want {
 			t.Errorf("%q is shown as %q, want %q", tt.text, seen, tt.want)
 		}
@@ -137,9 +148,11 @@ func TestTooManyQuestions(t *testing.T) {
 		return "x", nil
 	}, place)
 	for range 1000 {
-		a.Answer(withAsker(t.Context(), fmt.Sprint(pid)), Prompt{Hop: "web1", Kind: Other, Text: "(me@h) Code: "})
+		a.Answer(withAsker(t.Context(), fmt.Sprint(pid)),
+			Prompt{Hop: "web1", Kind: Other, Text: "(me@h) Code: "})
 	}
 	if asked != maxQuestions || *ended != connect.WhatUnanswered {
-		t.Errorf("the person was asked %d times, and ssh ended by %q; want %d and %q", asked, *ended, maxQuestions, connect.WhatUnanswered)
+		t.Errorf("the person was asked %d times, and ssh ended by %q; want %d and %q", asked, *ended,
+			maxQuestions, connect.WhatUnanswered)
 	}
 }

@@ -21,13 +21,15 @@ import (
 )
 
 // login carries out a plan for ssh as the engine does, with a command instead of a context.
-func login(t *testing.T, hop connect.Hop, opt connect.Options, person askpass.Func, here bool) (stdout string, err error) {
+func login(t *testing.T, hop connect.Hop, opt connect.Options, person askpass.Func,
+	here bool) (stdout string, err error) {
 	t.Helper()
 	plan, err := hop.Plan([]string{"sh", "-c", "echo I am `id -un`; cat"}, opt, here)
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := askpass.NewAnswerer(opt.SSH, person, func(ctx context.Context) (askpass.Place, error) { return askpass.Locate(ctx, plan) })
+	a := askpass.NewAnswerer(opt.SSH, person,
+		func(ctx context.Context) (askpass.Place, error) { return askpass.Locate(ctx, plan) })
 	if plan.Ask == connect.AskPass {
 		var s askpass.Server
 		defer s.Close()
@@ -59,11 +61,13 @@ func options(t *testing.T, l *lab.Lab) connect.Options {
 	t.Helper()
 	dir := t.TempDir()
 	config := filepath.Join(dir, "config")
-	text := "UserKnownHostsFile " + filepath.Join(dir, "known_hosts") + "\nGlobalKnownHostsFile /dev/null\nIdentityAgent none\n"
+	text := "UserKnownHostsFile " + filepath.Join(dir, "known_hosts") +
+		"\nGlobalKnownHostsFile /dev/null\nIdentityAgent none\n"
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return connect.Options{SSH: connect.SSHOptions{ConfigFile: config, HostKeys: connect.HostKeysOff, IdentityFile: "/nonexistent"}}
+	return connect.Options{SSH: connect.SSHOptions{ConfigFile: config, HostKeys: connect.HostKeysOff,
+		IdentityFile: "/nonexistent"}}
 }
 
 func known(t *testing.T, opt connect.Options, lines string) {
@@ -98,7 +102,8 @@ func TestSSHLogins(t *testing.T) {
 		{"wrong passphrase", func(o *connect.Options) {
 			o.SSH.IdentityFile, o.SSH.Passphrase = l.LockedKey, "wrong"
 		}, true, connect.ErrAuth},
-		{"passphrase instead of password", func(o *connect.Options) { o.SSH.Passphrase = "pp" }, true, connect.ErrAuth},
+		{"passphrase instead of password", func(o *connect.Options) { o.SSH.Passphrase = "pp" }, true,
+			connect.ErrAuth},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -109,7 +114,8 @@ func TestSSHLogins(t *testing.T) {
 	}
 }
 
-func check(t *testing.T, hop connect.Hop, opt connect.Options, person askpass.Func, here bool, want error) {
+func check(t *testing.T, hop connect.Hop, opt connect.Options, person askpass.Func, here bool,
+	want error) {
 	t.Helper()
 	out, err := login(t, hop, opt, person, here)
 	if !errors.Is(err, want) || want == nil && out != welcome {
@@ -138,7 +144,8 @@ func TestSSHPerson(t *testing.T) {
 		return l.Password, nil
 	}
 	check(t, at(l, lab.Free), opt, person, true, nil)
-	if want := []askpass.Kind{askpass.HostKey, askpass.Password, askpass.Password}; !slices.Equal(kinds, want) {
+	if want := []askpass.Kind{askpass.HostKey, askpass.Password,
+		askpass.Password}; !slices.Equal(kinds, want) {
 		t.Errorf("asked for %v", kinds)
 	}
 }
@@ -166,7 +173,8 @@ func TestSSHHostKeys(t *testing.T) {
 		for _, c := range []struct {
 			name, lines string
 			want        error
-		}{{"known", string(right), policy.known}, {"unknown", "", policy.unknown}, {"changed", wrong, policy.change}} {
+		}{{"known", string(right), policy.known}, {"unknown", "", policy.unknown},
+			{"changed", wrong, policy.change}} {
 			for _, password := range []bool{false, true} { // asks nobody, asks through askpass
 				for _, here := range []bool{true, false} {
 					if password && !here {
@@ -236,15 +244,18 @@ func server(t *testing.T, serve func(net.Conn)) (hop connect.Hop, accepted chan 
 		c.Close()
 	})
 	t.Cleanup(func() { listener.Close(); wg.Wait() })
-	return connect.Hop{Method: "ssh", Host: "127.0.0.1", Port: listener.Addr().(*net.TCPAddr).Port}, accepted
+	return connect.Hop{Method: "ssh", Host: "127.0.0.1", Port: listener.Addr().(*net.TCPAddr).Port},
+		accepted
 }
 
-// The words of a command arrive as they are, through a login shell; its status and stderr are its own.
+// The words of a command arrive as they are, through a login shell; its status and stderr are its
+// own.
 func TestSSHCommand(t *testing.T) {
 	l := lab.Need(t)
 	opt := options(t, l)
 	opt.SSH.IdentityFile = l.Key
-	argv := []string{"sh", "-c", `printf '%s|' "$@"; echo permission denied >&2; exit 7`, "sh", "a b", `'"\!$HOME`, "", "é\n"}
+	argv := []string{"sh", "-c", `printf '%s|' "$@"; echo permission denied >&2; exit 7`, "sh", "a b",
+		`'"\!$HOME`, "", "é\n"}
 	plan, err := at(l, lab.Free).Plan(argv, opt, true)
 	if err != nil {
 		t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/mitogen-go/mitogen/internal/engine"
+	_ "github.com/mitogen-go/mitogen/internal/testenv"
 )
 
 func TestLines(t *testing.T) {
@@ -23,7 +24,8 @@ func TestLines(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := l.Tell(engine.Event{Kind: engine.EventModule, ID: 2, Parent: 1, Context: "a\u202eb", Name: "m"}); err != nil {
+		if err := l.Tell(engine.Event{Kind: engine.EventModule, ID: 2, Parent: 1, Context: "a\u202eb",
+			Name: "m"}); err != nil {
 			t.Fatal(err)
 		}
 		if err := l.Close(3); err != nil {
@@ -61,14 +63,18 @@ func TestUnsafePlaces(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, make := range map[string]func(place string) error{
-		"link":       func(p string) error { return os.Symlink(own, p) },
-		"dangling":   func(p string) error { return os.Symlink(filepath.Join(dir, "new"), p) },
-		"open":       func(p string) error { return errors.Join(os.WriteFile(p, nil, 0o600), os.Chmod(p, 0o640)) },
-		"directory":  func(p string) error { return os.Mkdir(p, 0o700) },
-		"pipe":       func(p string) error { return syscall.Mkfifo(p, 0o600) },
-		"device":     func(p string) error { return os.Symlink("/dev/null", p) },
-		"second":     func(p string) error { return os.Link(own, p) },
-		"by another": func(p string) error { return errors.Join(os.WriteFile(p, nil, 0o600), os.Chown(p, 12345, 12345)) },
+		"link":     func(p string) error { return os.Symlink(own, p) },
+		"dangling": func(p string) error { return os.Symlink(filepath.Join(dir, "new"), p) },
+		"open": func(p string) error {
+			return errors.Join(os.WriteFile(p, nil, 0o600), os.Chmod(p, 0o640))
+		},
+		"directory": func(p string) error { return os.Mkdir(p, 0o700) },
+		"pipe":      func(p string) error { return syscall.Mkfifo(p, 0o600) },
+		"device":    func(p string) error { return os.Symlink("/dev/null", p) },
+		"second":    func(p string) error { return os.Link(own, p) },
+		"by another": func(p string) error {
+			return errors.Join(os.WriteFile(p, nil, 0o600), os.Chown(p, 12345, 12345))
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			place := filepath.Join(dir, name)

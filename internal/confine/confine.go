@@ -1,10 +1,12 @@
 // Package confine takes rights from threads and processes that handle what other machines say.
 //
-// A Room is a thread that can read below some directories, and can do nothing else to the file system. The engine starts ssh, sudo and
-// others, which would inherit what restricts the whole process, so it is only the thread that opens the files that targets ask for
-// which is restricted. Nothing restricts a whole process that starts no program.
+// A Room is a thread that can read below some directories, and can do nothing else to the file
+// system. The engine starts ssh, sudo and others, which would inherit what restricts the whole
+// process, so it is only the thread that opens the files that targets ask for which is restricted.
+// Nothing restricts a whole process that starts no program.
 //
-// Linux has Landlock for files and seccomp for system calls. Where there is neither, a Room is no restriction, and Look says so.
+// Linux has Landlock for files and seccomp for system calls. Where there is neither, a Room is no
+// restriction, and Look says so.
 package confine
 
 import "errors"

@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	_ "github.com/mitogen-go/mitogen/internal/testenv"
 )
 
 // need skips a test where the kernel has no Landlock.
@@ -47,7 +49,8 @@ func TestRoom(t *testing.T) {
 	s := need(t)
 	dir := write(t, "in/a/file", "out/file", "single", "other")
 	at := func(name string) string { return filepath.Join(dir, name) }
-	for name, to := range map[string]string{"in/out": at("out"), "in/up": "../out/file", "in/same": "a/file", "to-in": at("in")} {
+	for name, to := range map[string]string{"in/out": at("out"), "in/up": "../out/file",
+		"in/same": "a/file", "to-in": at("in")} {
 		if err := os.Symlink(to, at(name)); err != nil {
 			t.Fatal(err)
 		}
@@ -69,34 +72,38 @@ func TestRoom(t *testing.T) {
 		do      func() error
 		allowed bool
 	}{
-		"below":              {open(at("in/a/file")), true},
-		"a directory":        {func() error { _, err := os.ReadDir(at("in/a")); return err }, true},
-		"a file":             {open(at("single")), true},
-		"a link below":       {open(at("in/same")), true},
-		"a link to it":       {open(at("to-in/a/file")), true},
-		"beside":             {open(at("out/file")), false},
-		"beside the file":    {open(at("other")), false},
-		"a link out":         {open(at("in/out/file")), false},
-		"a relative one":     {open(at("in/up")), false},
-		"up":                 {open(at("in/../out/file")), false},
-		"passwords":          {open("/etc/shadow"), false},
-		"another process":    {open("/proc/1/environ"), false},
-		"this process":       {open("/proc/self/mem"), false},
-		"an open directory":  {func() error { _, err := root.Open("file"); return err }, false},
-		"a list elsewhere":   {func() error { _, err := os.ReadDir(at("out")); return err }, false},
-		"writing":            {func() error { return os.WriteFile(at("in/a/file"), nil, 0o600) }, false},
-		"a new file":         {func() error { return os.WriteFile(at("in/new"), nil, 0o600) }, false},
-		"a new directory":    {func() error { return os.Mkdir(at("in/new"), 0o700) }, false},
-		"a link":             {func() error { return os.Symlink("x", at("in/new")) }, false},
-		"removing":           {func() error { return os.Remove(at("in/a/file")) }, false},
-		"renaming":           {func() error { return os.Rename(at("in/a/file"), at("in/b")) }, false},
-		"truncating":         {func() error { return os.Truncate(at("in/a/file"), 0) }, s.Landlock < 3},
-		"a program":          {func() error { return exec.Command("/bin/true").Run() }, false},
-		"mode":               {func() error { return os.Chmod(at("in/a/file"), 0o777) }, !s.Seccomp},
-		"owner":              {func() error { return os.Chown(at("in/a/file"), 0, 0) }, !s.Seccomp},
-		"times":              {func() error { return syscall.UtimesNano(at("in/a/file"), make([]syscall.Timespec, 2)) }, !s.Seccomp},
-		"a connection":       {func() error { _, err := net.Dial("udp", "127.0.0.1:9"); return err }, !s.Seccomp},
-		"a file system":      {func() error { return syscall.Mount("none", at("in/a"), "tmpfs", 0, "") }, false},
+		"below":             {open(at("in/a/file")), true},
+		"a directory":       {func() error { _, err := os.ReadDir(at("in/a")); return err }, true},
+		"a file":            {open(at("single")), true},
+		"a link below":      {open(at("in/same")), true},
+		"a link to it":      {open(at("to-in/a/file")), true},
+		"beside":            {open(at("out/file")), false},
+		"beside the file":   {open(at("other")), false},
+		"a link out":        {open(at("in/out/file")), false},
+		"a relative one":    {open(at("in/up")), false},
+		"up":                {open(at("in/../out/file")), false},
+		"passwords":         {open("/etc/shadow"), false},
+		"another process":   {open("/proc/1/environ"), false},
+		"this process":      {open("/proc/self/mem"), false},
+		"an open directory": {func() error { _, err := root.Open("file"); return err }, false},
+		"a list elsewhere":  {func() error { _, err := os.ReadDir(at("out")); return err }, false},
+		"writing":           {func() error { return os.WriteFile(at("in/a/file"), nil, 0o600) }, false},
+		"a new file":        {func() error { return os.WriteFile(at("in/new"), nil, 0o600) }, false},
+		"a new directory":   {func() error { return os.Mkdir(at("in/new"), 0o700) }, false},
+		"a link":            {func() error { return os.Symlink("x", at("in/new")) }, false},
+		"removing":          {func() error { return os.Remove(at("in/a/file")) }, false},
+		"renaming":          {func() error { return os.Rename(at("in/a/file"), at("in/b")) }, false},
+		"truncating":        {func() error { return os.Truncate(at("in/a/file"), 0) }, s.Landlock < 3},
+		"a program":         {func() error { return exec.Command("/bin/true").Run() }, false},
+		"mode":              {func() error { return os.Chmod(at("in/a/file"), 0o777) }, !s.Seccomp},
+		"owner":             {func() error { return os.Chown(at("in/a/file"), 0, 0) }, !s.Seccomp},
+		"times": {func() error {
+			return syscall.UtimesNano(at("in/a/file"), make([]syscall.Timespec, 2))
+		}, !s.Seccomp},
+		"a connection": {func() error { _, err := net.Dial("udp", "127.0.0.1:9"); return err },
+			!s.Seccomp},
+		"a file system": {func() error { return syscall.Mount("none", at("in/a"), "tmpfs", 0, "") },
+			false},
 		"this process's pid": {func() error { return syscall.PtraceAttach(os.Getppid()) }, false},
 	} {
 		var err error
@@ -115,7 +122,8 @@ func TestRoom(t *testing.T) {
 	}
 }
 
-// What a Room is restricted by stays on its thread: all others start programs that may gain rights, and write, while and after it works.
+// What a Room is restricted by stays on its thread: all others start programs that may gain rights,
+// and write, while and after it works.
 func TestRoomIsAlone(t *testing.T) {
 	need(t)
 	dir := write(t, "file")
@@ -141,7 +149,8 @@ func TestRoomIsAlone(t *testing.T) {
 					t.Error(err)
 				}
 				out, err := exec.Command("/bin/cat", "/proc/self/status").Output()
-				if err != nil || !strings.Contains(string(out), "NoNewPrivs:\t0") || !strings.Contains(string(out), "Seccomp:\t0") {
+				if err != nil || !strings.Contains(string(out), "NoNewPrivs:\t0") ||
+					!strings.Contains(string(out), "Seccomp:\t0") {
 					t.Errorf("a program that was started outside of the room is restricted: %v\n%s", err, out)
 					return
 				}
@@ -171,7 +180,8 @@ func TestRoomRefuses(t *testing.T) {
 		r.Close()
 		r.Close()
 		if err := r.Do(func() { called = true }); !errors.Is(err, ErrClosed) || called {
-			t.Errorf("closed, used before: %v: got %v, called %v, want ErrClosed and no call", used, err, called)
+			t.Errorf("closed, used before: %v: got %v, called %v, want ErrClosed and no call", used, err,
+				called)
 		}
 	}
 }
@@ -252,7 +262,8 @@ func giveUp() {
 			_, dialled := net.Dial("unix", "/no/such/socket")
 			started := exec.Command("/bin/true").Run()
 			_, read := kept.Read(make([]byte, 10))
-			fmt.Println(errors.Is(opened, os.ErrPermission), errors.Is(dialled, os.ErrPermission), errors.Is(started, os.ErrPermission), read)
+			fmt.Println(errors.Is(opened, os.ErrPermission), errors.Is(dialled, os.ErrPermission),
+				errors.Is(started, os.ErrPermission), read)
 		})
 	}
 	tried.Wait()

@@ -16,7 +16,8 @@ import (
 func Look() State { return look() }
 
 var look = sync.OnceValue(func() (s State) {
-	version, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
+	version, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0,
+		unix.LANDLOCK_CREATE_RULESET_VERSION)
 	switch errno {
 	case 0:
 		s.Landlock = int(version)
@@ -31,7 +32,8 @@ var look = sync.OnceValue(func() (s State) {
 	return s
 })
 
-// handled are the rights that a version of Landlock's interface knows, of which one has only what a rule gives.
+// handled are the rights that a version of Landlock's interface knows, of which one has only what a
+// rule gives.
 func handled(version int) *unix.LandlockRulesetAttr {
 	a := &unix.LandlockRulesetAttr{Handled_access_fs: unix.LANDLOCK_ACCESS_FS_MAKE_SYM<<1 - 1}
 	for _, more := range []struct {
@@ -70,7 +72,8 @@ type rules struct{ fd int }
 // newRules allows to read below the places.
 func newRules(places []string) (rules, error) {
 	version := Look().Landlock
-	fd, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, uintptr(unsafe.Pointer(handled(version))), size(version), 0)
+	fd, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET,
+		uintptr(unsafe.Pointer(handled(version))), size(version), 0)
 	if errno != 0 {
 		return rules{-1}, os.NewSyscallError("landlock_create_ruleset", errno)
 	}
@@ -100,11 +103,13 @@ func (r rules) allow(place string) error {
 	if err := unix.Fstat(fd, &st); err != nil {
 		return err
 	}
-	rule := unix.LandlockPathBeneathAttr{Allowed_access: unix.LANDLOCK_ACCESS_FS_READ_FILE, Parent_fd: int32(fd)}
+	rule := unix.LandlockPathBeneathAttr{Allowed_access: unix.LANDLOCK_ACCESS_FS_READ_FILE,
+		Parent_fd: int32(fd)}
 	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
 		rule.Allowed_access |= unix.LANDLOCK_ACCESS_FS_READ_DIR
 	}
-	_, _, errno := unix.Syscall6(unix.SYS_LANDLOCK_ADD_RULE, uintptr(r.fd), unix.LANDLOCK_RULE_PATH_BENEATH,
+	_, _, errno := unix.Syscall6(unix.SYS_LANDLOCK_ADD_RULE, uintptr(r.fd),
+		unix.LANDLOCK_RULE_PATH_BENEATH,
 		uintptr(unsafe.Pointer(&rule)), 0, 0, 0)
 	if errno != 0 {
 		return os.NewSyscallError("landlock_add_rule", errno)
@@ -126,10 +131,12 @@ func (r rules) enter() error {
 	return filter(0)
 }
 
-// Nothing has this process open, make, execute and connect to nothing any more, as far as the system can. What is open stays open.
-// It is for processes that start no program: what they would start is restricted likewise.
+// Nothing has this process open, make, execute and connect to nothing any more, as far as the
+// system can. What is open stays open. It is for processes that start no program: what they would
+// start is restricted likewise.
 func Nothing() error {
-	if _, _, errno := syscall.AllThreadsSyscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0); errno != 0 {
+	if _, _, errno := syscall.AllThreadsSyscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0,
+		0); errno != 0 {
 		return os.NewSyscallError("prctl", errno) // ENOTSUP in programs with C
 	}
 	var all []error
@@ -148,7 +155,8 @@ func nothing() error {
 		return err
 	}
 	defer r.close()
-	if _, _, errno := syscall.AllThreadsSyscall(unix.SYS_LANDLOCK_RESTRICT_SELF, uintptr(r.fd), 0, 0); errno != 0 {
+	if _, _, errno := syscall.AllThreadsSyscall(unix.SYS_LANDLOCK_RESTRICT_SELF, uintptr(r.fd), 0,
+		0); errno != 0 {
 		return os.NewSyscallError("landlock_restrict_self", errno)
 	}
 	return nil

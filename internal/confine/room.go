@@ -5,8 +5,9 @@ import (
 	"sync"
 )
 
-// A Room calls functions on a thread of its own, which can open what is below its places, to read it, and nothing else: no other
-// file, no program, no connection. What a function has opened can be read anywhere. Any goroutine may use a Room.
+// A Room calls functions on a thread of its own, which can open what is below its places, to read
+// it, and nothing else: no other file, no program, no connection. What a function has opened can be
+// read anywhere. Any goroutine may use a Room.
 type Room struct {
 	rules rules // static
 	free  bool  // static; the system can't restrict threads
@@ -22,8 +23,9 @@ type job struct {
 	done chan struct{}
 }
 
-// NewRoom returns a Room for directories, and for files, as they are now: another one that takes the place of one later can't be read.
-// The thread starts with the first Do. The caller closes the Room.
+// NewRoom returns a Room for directories, and for files, as they are now: another one that takes
+// the place of one later can't be read. The thread starts with the first Do. The caller closes the
+// Room.
 func NewRoom(places ...string) (*Room, error) {
 	r := &Room{free: Look().Landlock == 0, ended: make(chan struct{}), jobs: make(chan job)}
 	if r.free {
@@ -34,7 +36,8 @@ func NewRoom(places ...string) (*Room, error) {
 	return r, err
 }
 
-// Do calls f on the thread of the Room, and returns when f has. An error says that f was not called.
+// Do calls f on the thread of the Room, and returns when f has. An error says that f was not
+// called.
 func (r *Room) Do(f func()) error {
 	select {
 	case <-r.ended:

@@ -24,7 +24,7 @@ func Create(name string, mode uint32) (*os.File, error) {
 }
 
 // Append opens a file to be written behind its end. A link as the last name is an error, ELOOP, and
-// so is a pipe that nobody reads, ENXIO.
+// so is a pipe that no process reads, ENXIO.
 func Append(name string, mode uint32) (*os.File, error) {
 	return walk(name, walker{dir: -1, mode: mode, flags: unix.O_APPEND})
 }
@@ -130,7 +130,8 @@ func (w *walker) add(path string) error {
 		}
 		w.enter(fd)
 	}
-	names := slices.DeleteFunc(strings.Split(path, "/"), func(s string) bool { return s == "" || s == "." })
+	names := slices.DeleteFunc(strings.Split(path, "/"),
+		func(s string) bool { return s == "" || s == "." })
 	w.rest = append(names, w.rest...)
 	return nil
 }
@@ -142,7 +143,8 @@ func (w *walker) enter(fd int) {
 	w.dir = fd
 }
 
-// open opens the file, which is no link by now, or refuses it. With wait it waits for a pipe's reader.
+// open opens the file, which is no link by now, or refuses it. With wait it waits for a pipe's
+// reader.
 func (w *walker) open(name string, wait bool) (int, error) {
 	flags := w.flags | unix.O_WRONLY | unix.O_CREAT | unix.O_NOFOLLOW | unix.O_NOCTTY | unix.O_CLOEXEC
 	if !wait {
@@ -162,7 +164,8 @@ func (w *walker) open(name string, wait bool) (int, error) {
 	return fd, nil
 }
 
-// check refuses a file that another user may have put there, and empties one that isn't appended to.
+// check refuses a file that another user may have put there, and empties one that isn't appended
+// to.
 func (w *walker) check(fd int) error {
 	var file, dir unix.Stat_t
 	if err := errors.Join(unix.Fstat(fd, &file), unix.Fstat(w.dir, &dir)); err != nil {

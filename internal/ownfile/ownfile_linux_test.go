@@ -7,9 +7,12 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	_ "github.com/mitogen-go/mitogen/internal/testenv"
 )
 
-// What --stats writes is where its name leads by links of root or the user, and nowhere by another user's.
+// What --stats writes is where its name leads by links of root or the user, and nowhere by another
+// user's.
 func TestCreate(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("it takes root to give a link away")
@@ -26,7 +29,8 @@ func TestCreate(t *testing.T) {
 	need(os.MkdirAll(at("own/below"), 0o700))
 	need(os.Mkdir(at("theirs"), 0o755))
 	need(os.WriteFile(at("own/kept"), []byte("kept"), 0o600))
-	for name, to := range map[string]string{"link": "own", "absolute": at("own/below"), "file": "own/written", "round": "round",
+	for name, to := range map[string]string{"link": "own", "absolute": at("own/below"),
+		"file": "own/written", "round": "round",
 		"theirs/out": at("own"), "theirs/file": at("own/kept"), "theirs/mine": at("own")} {
 		need(os.Symlink(to, at(name)))
 	}
@@ -35,10 +39,13 @@ func TestCreate(t *testing.T) {
 		need(os.Lchown(at(name), stranger, stranger))
 	}
 	for name, want := range map[string]string{
-		"own/new": "", "link/a": "", "link/below/../b": "", "absolute/c": "", "file": "", "theirs/mine/d": "", "theirs/e": "", "own//./f": "",
-		"theirs/out/x": "link of user 65533", "theirs/file": "link of user 65533", "theirs/out/below/x": "link of user 65533",
-		"theirs/second": "second name", "round": "too many levels", "none/x": "no such file", "own/kept/x": "not a directory",
-		"own": "is a directory", "own/": "is a directory",
+		"own/new": "", "link/a": "", "link/below/../b": "", "absolute/c": "", "file": "",
+		"theirs/mine/d": "", "theirs/e": "", "own//./f": "",
+		"theirs/out/x": "link of user 65533", "theirs/file": "link of user 65533",
+		"theirs/out/below/x": "link of user 65533",
+		"theirs/second":      "second name", "round": "too many levels", "none/x": "no such file",
+		"own/kept/x": "not a directory",
+		"own":        "is a directory", "own/": "is a directory",
 	} {
 		f, err := Create(dir+"/"+name, 0o666)
 		if err == nil {
@@ -52,7 +59,8 @@ func TestCreate(t *testing.T) {
 			t.Errorf("%s: got %v, want an error with %q", name, err, want)
 		}
 	}
-	for name, want := range map[string]string{"own/kept": "kept", "own/a": "new", "own/b": "new", "own/below/c": "new", "own/written": "new", "own/d": "new"} {
+	for name, want := range map[string]string{"own/kept": "kept", "own/a": "new", "own/b": "new",
+		"own/below/c": "new", "own/written": "new", "own/d": "new"} {
 		if b, err := os.ReadFile(at(name)); err != nil || string(b) != want {
 			t.Errorf("%s: got %q, %v, want %q", name, b, err, want)
 		}
@@ -79,20 +87,24 @@ func TestAppend(t *testing.T) {
 	dir := t.TempDir()
 	at := func(name string) string { return filepath.Join(dir, name) }
 	for _, err := range []error{
-		os.WriteFile(at("log"), []byte("before"), 0o600), os.Symlink("log", at("link")), os.Mkdir(at("theirs"), 0o755), os.Mkdir(at("private"), 0o700),
-		os.Symlink(at("private"), at("theirs/out")), os.Lchown(at("theirs/out"), 65533, 65533), os.Chown(at("theirs"), 65533, 65533),
+		os.WriteFile(at("log"), []byte("before"), 0o600), os.Symlink("log", at("link")),
+		os.Mkdir(at("theirs"), 0o755), os.Mkdir(at("private"), 0o700),
+		os.Symlink(at("private"), at("theirs/out")), os.Lchown(at("theirs/out"), 65533, 65533),
+		os.Chown(at("theirs"), 65533, 65533),
 	} {
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	for name, want := range map[string]string{"log": "", "link": "too many levels", "theirs/out/log": "link of user 65533"} {
+	for name, want := range map[string]string{"log": "", "link": "too many levels",
+		"theirs/out/log": "link of user 65533"} {
 		f, err := Append(at(name), 0o600)
 		if err == nil {
 			_, err = f.WriteString(", after")
 			f.Close()
 		}
-		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+		if want == "" && err != nil ||
+			want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
 			t.Errorf("%s: got %v, want %q", name, err, want)
 		}
 	}
@@ -126,7 +138,8 @@ func TestPipes(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer reader.Close()
-	if f, err := Create(theirs, 0o600); err == nil || !strings.Contains(err.Error(), "pipe of user 65533") {
+	if f, err := Create(theirs, 0o600); err == nil ||
+		!strings.Contains(err.Error(), "pipe of user 65533") {
 		f.Close()
 		t.Errorf("got %v, want that it is another user's pipe", err)
 	}

@@ -26,13 +26,14 @@ const waitDelay = time.Second
 // ErrCommand says that a command had no secret for a place.
 var ErrCommand = errors.New("password command failed")
 
-// Command returns a Source that runs a program of this machine, once for each place: argv, without a
-// shell. The program finds the place in its environment, as MITOGEN_SECRET_KIND, _METHOD, _TARGET,
-// _HOST, _USER and _KEY. The first line of its standard output is the secret, an empty one says that
-// there is none. An exit status other than 0 is an error, and so is it each time that the place is
-// asked for.
+// Command returns a Source that runs a program of this machine, once for each place: argv, without
+// a shell. The program finds the place in its environment, as MITOGEN_SECRET_KIND, _METHOD,
+// _TARGET, _HOST, _USER and _KEY. The first line of its standard output is the secret, an empty one
+// says that there is none. An exit status other than 0 is an error, and so is it each time that the
+// place is asked for.
 func Command(argv []string) Source {
-	c := &command{argv: slices.Clone(argv), running: make(chan struct{}, maxCommands), known: map[Place]*found{}}
+	c := &command{argv: slices.Clone(argv), running: make(chan struct{}, maxCommands),
+		known: map[Place]*found{}}
 	return c.find
 }
 
@@ -68,7 +69,8 @@ func (c *command) find(ctx context.Context, p Place) (Secret, error) {
 		case <-ctx.Done():
 			return "", ctx.Err()
 		}
-		if !errors.Is(f.err, context.Canceled) && !errors.Is(f.err, context.DeadlineExceeded) || ctx.Err() != nil {
+		if !errors.Is(f.err, context.Canceled) && !errors.Is(f.err, context.DeadlineExceeded) ||
+			ctx.Err() != nil {
 			return f.secret, f.err
 		}
 		// Another question for the same place was given up, and the process with it.
@@ -94,10 +96,13 @@ func (c *command) run(ctx context.Context, p Place, f *found) {
 }
 
 func (c *command) execute(ctx context.Context, p Place) (Secret, error) {
-	fail := func(err error) (Secret, error) { return "", fmt.Errorf("%w for the %s: %w", ErrCommand, p, err) }
+	fail := func(err error) (Secret, error) {
+		return "", fmt.Errorf("%w for the %s: %w", ErrCommand, p, err)
+	}
 	cmd := exec.CommandContext(ctx, c.argv[0], c.argv[1:]...)
 	cmd.WaitDelay = waitDelay
-	cmd.Env = append(os.Environ(), "MITOGEN_SECRET_KIND="+string(p.Kind), "MITOGEN_SECRET_METHOD="+p.Method, "MITOGEN_SECRET_TARGET="+p.Target,
+	cmd.Env = append(os.Environ(), "MITOGEN_SECRET_KIND="+string(p.Kind),
+		"MITOGEN_SECRET_METHOD="+p.Method, "MITOGEN_SECRET_TARGET="+p.Target,
 		"MITOGEN_SECRET_HOST="+p.Host, "MITOGEN_SECRET_USER="+p.User, "MITOGEN_SECRET_KEY="+p.Key)
 	said := &tail{}
 	cmd.Stderr = said

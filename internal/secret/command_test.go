@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	_ "github.com/mitogen-go/mitogen/internal/testenv"
 )
 
 // script is a Command that runs a text with sh, and a file that it can append to.
@@ -34,7 +36,9 @@ var web = Place{Kind: Password, Method: "ssh", Target: "bastion+web1", Host: "we
 
 // The command knows the place, and its first line is the secret.
 func TestCommand(t *testing.T) {
-	source, _ := script(t, `echo "$MITOGEN_SECRET_KIND $MITOGEN_SECRET_METHOD $MITOGEN_SECRET_TARGET $MITOGEN_SECRET_HOST $MITOGEN_SECRET_USER $MITOGEN_SECRET_KEY."; seq 100000`)
+	source, _ := script(t, `echo "$MITOGEN_SECRET_KIND $MITOGEN_SECRET_METHOD `+
+		`$MITOGEN_SECRET_TARGET $MITOGEN_SECRET_HOST $MITOGEN_SECRET_USER $MITOGEN_SECRET_KEY."; seq `+
+		`100000`)
 	got, err := source(t.Context(), web)
 	if want := "password ssh bastion+web1 web1 me ."; err != nil || string(got) != want {
 		t.Errorf("got %q, %v, want %q", string(got), err, want)
@@ -55,11 +59,14 @@ func TestCommandFails(t *testing.T) {
 	} {
 		source, _ := script(t, text)
 		got, err := source(t.Context(), web)
-		if !errors.Is(err, ErrCommand) || got != "" || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "password of me@web1") || strings.Contains(err.Error(), "hunter2") {
+		if !errors.Is(err, ErrCommand) || got != "" || !strings.Contains(err.Error(), want) ||
+			!strings.Contains(err.Error(), "password of me@web1") ||
+			strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s: got %v, want %q and the place", text, err, want)
 		}
 	}
-	if _, err := Command([]string{"/nonexistent/program"})(t.Context(), web); !errors.Is(err, ErrCommand) || !errors.Is(err, os.ErrNotExist) {
+	if _, err := Command([]string{"/nonexistent/program"})(t.Context(),
+		web); !errors.Is(err, ErrCommand) || !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("got %v, want that there is no such program", err)
 	}
 	source, _ := script(t, "true")
@@ -68,7 +75,8 @@ func TestCommandFails(t *testing.T) {
 	}
 }
 
-// However often and at once places are asked for, the command runs once for each, and not often at once.
+// However often and at once places are asked for, the command runs once for each, and not often at
+// once.
 func TestCommandRunsOnce(t *testing.T) {
 	for _, text := range []string{`echo run >>"$0"; echo word`, `echo run >>"$0"; exit 1`} {
 		source, log := script(t, text)
@@ -90,7 +98,8 @@ func TestCommandRunsOnce(t *testing.T) {
 func TestCommandsAtOnce(t *testing.T) {
 	dir := t.TempDir()
 	// Each leaves a file while it runs, and tells how many there are.
-	source := Command([]string{"sh", "-c", `touch "$0/$$"; ls "$0" | wc -l; sleep 0.1; rm "$0/$$"`, dir})
+	source := Command([]string{"sh", "-c", `touch "$0/$$"; ls "$0" | wc -l; sleep 0.1; rm "$0/$$"`,
+		dir})
 	var all sync.WaitGroup
 	var mu sync.Mutex
 	for i := range 4 * maxCommands {
@@ -112,7 +121,8 @@ func TestCommandsAtOnce(t *testing.T) {
 
 // A question that is given up ends its command, and says nothing about the place.
 func TestCommandGivenUp(t *testing.T) {
-	source, log := script(t, `echo run >>"$0"; if test "$(wc -l <"$0")" = 1; then mkfifo "$0.f"; exec cat "$0.f"; fi; echo word`)
+	source, log := script(t, `echo run >>"$0"; if test "$(wc -l <"$0")" = 1; then mkfifo "$0.f"; `+
+		`exec cat "$0.f"; fi; echo word`)
 	ctx, cancel := context.WithCancel(t.Context())
 	first := make(chan error)
 	go func() {

@@ -6,8 +6,8 @@ import (
 )
 
 // FromEnv returns the value of a variable and removes it from the environment, so that no process
-// started from here inherits it. It is to be called before Harden, which on Linux keeps this process
-// from wiping the environment that it was started with, too.
+// started from here inherits it. It is to be called before Harden, which on Linux keeps this
+// process from wiping the environment that it was started with, too.
 func FromEnv(name string) Secret {
 	value, set := os.LookupEnv(name)
 	if !set {

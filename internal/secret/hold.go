@@ -29,8 +29,8 @@ func Hold(b []byte) Secret {
 // wiping says that a collection is to come.
 var wiping atomic.Bool
 
-// Wiped has the garbage collector wipe, within a second, what nothing refers to any more. It doesn't
-// wait.
+// Wiped has the garbage collector wipe, within a second, what nothing refers to any more. It
+// doesn't wait.
 func Wiped() {
 	if !wiping.Swap(true) {
 		time.AfterFunc(time.Second, func() {

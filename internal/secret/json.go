@@ -11,7 +11,8 @@ import (
 var ErrJSON = errors.New("not a JSON string")
 
 // escapes are those of JSON that stand for one byte.
-var escapes = map[byte]byte{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}
+var escapes = map[byte]byte{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n',
+	'r': '\r', 't': '\t'}
 
 // FromJSON reads a JSON string, and keeps no copy of what is in it but the Secret. null is "".
 func FromJSON(b []byte) (Secret, error) {
@@ -22,7 +23,8 @@ func FromJSON(b []byte) (Secret, error) {
 		return "", ErrJSON
 	}
 	b = b[1 : len(b)-1]
-	text := make([]byte, 0, len(b)+utf8.UTFMax) // never grows: no escape is shorter than what it stands for
+	// never grows: no escape is shorter than what it stands for
+	text := make([]byte, 0, len(b)+utf8.UTFMax)
 	defer func() { clear(text[:cap(text)]) }()
 	for len(b) > 0 {
 		if b[0] != '\\' {
@@ -38,7 +40,8 @@ func FromJSON(b []byte) (Secret, error) {
 	return Hold(text), nil
 }
 
-// appendEscape appends what the escape at the beginning of b stands for. n is its length; 0: it is none.
+// appendEscape appends what the escape at the beginning of b stands for. n is its length; 0: it is
+// none.
 func appendEscape(text, b []byte) (more []byte, n int) {
 	if len(b) < 2 {
 		return text, 0

@@ -6,7 +6,9 @@ import (
 )
 
 func FuzzFromJSON(f *testing.F) {
-	for _, text := range []string{`""`, `"a"`, `null`, `"\"\\\/\b\f\n\r\t"`, `"\u0041\u00e9\ud83d\ude00"`, `"\ud83d"`, `"\ude00x"`, `"\ud83d\u0041"`, `"\u12"`, `"`, `"a`, `"\"`, `"é😀"`, `"\x"`} {
+	for _, text := range []string{`""`, `"a"`, `null`, `"\"\\\/\b\f\n\r\t"`,
+		`"\u0041\u00e9\ud83d\ude00"`, `"\ud83d"`, `"\ude00x"`, `"\ud83d\u0041"`, `"\u12"`, `"`, `"a`,
+		`"\"`, `"é😀"`, `"\x"`} {
 		f.Add([]byte(text))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {

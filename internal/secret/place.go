@@ -5,10 +5,11 @@ import (
 	"fmt"
 )
 
-// A Place says what one secret is for. A secret that was given for a place is used for no other one.
+// A Place says what one secret is for. A secret that was given for a place is used for no other
+// one.
 type Place struct {
 	Kind   Kind
-	Method string // the connection method that asks: ssh, sudo, su, doas
+	Method string // the connection method that asks: ssh, sudo, su, doas, serial, console, ipmi
 	Target string // the hops up to the one that asks: "bastion+web1+sudo"
 	Host   string // that the secret is given to; as ssh shows it. "": this machine
 	User   string // ssh: the account there; the others: the account that is entered
@@ -39,6 +40,6 @@ func (p Place) String() string {
 	return fmt.Sprintf("password of %s for %s on %s", p.Method, p.User, where)
 }
 
-// A Source finds the secret of a place; "": it knows none. It may be called by several goroutines at
-// once. The end of ctx says that the secret isn't needed any more.
+// A Source finds the secret of a place; "": it knows none. It may be called by several goroutines
+// at once. The end of ctx says that the secret isn't needed any more.
 type Source func(ctx context.Context, p Place) (Secret, error)

@@ -3,11 +3,13 @@ package secret
 import (
 	"bytes"
 	"crypto/sha256"
+	"crypto/sha512"
 	"encoding/gob"
 	"encoding/json"
 	"encoding/xml"
 	"errors"
 	"fmt"
+	"hash"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -28,16 +30,19 @@ func TestHidden(t *testing.T) {
 	var shown []string
 	for verb := rune(' '); verb < 0x7f; verb++ {
 		if verb == 'p' || verb == 'w' {
-			continue // with these fmt calls no method of a value that is no pointer, and no error: go vet finds them
+			// with these fmt calls no method of a value that is no pointer, and no error: go vet finds them
+			continue
 		}
 		for _, flag := range []string{"", "+", "#", "-", " ", "0", "9.4", "+#"} {
 			format := "%" + flag + string(verb)
-			for _, v := range []any{Secret(word), in{word}, &in{word}, []Secret{word}, map[Secret]Secret{word: word}} {
+			for _, v := range []any{Secret(word), in{word}, &in{word}, []Secret{word},
+				map[Secret]Secret{word: word}} {
 				shown = append(shown, fmt.Sprintf(format, v))
 			}
 		}
 	}
-	shown = append(shown, fmt.Sprint(Secret(word)), fmt.Errorf("x: %v %d", Secret(word), Secret(word)).Error())
+	shown = append(shown, fmt.Sprint(Secret(word)),
+		fmt.Errorf("x: %v %d", Secret(word), Secret(word)).Error())
 	j, err := json.Marshal([]any{Secret(word), in{word}})
 	x, xerr := xml.Marshal(in{word})
 	var g, logs bytes.Buffer
@@ -45,7 +50,8 @@ func TestHidden(t *testing.T) {
 	if err := errors.Join(err, xerr, gerr); err != nil {
 		t.Fatal(err)
 	}
-	for _, h := range []slog.Handler{slog.NewTextHandler(&logs, nil), slog.NewJSONHandler(&logs, nil)} {
+	for _, h := range []slog.Handler{slog.NewTextHandler(&logs, nil),
+		slog.NewJSONHandler(&logs, nil)} {
 		slog.New(h).Info("x", "s", Secret(word), "in", in{word})
 	}
 	for _, text := range append(shown, string(j), string(x), g.String(), logs.String()) {
@@ -109,11 +115,13 @@ func peek(at uintptr, n int) string {
 // A hash depends on each byte, and keeps none.
 func TestDigest(t *testing.T) {
 	sums := map[string]string{}
-	for _, text := range []string{"", "a", "b", "ab", "a\x00", strings.Repeat("x", 200), strings.Repeat("x", 201)} {
+	for _, text := range []string{"", "a", "b", "ab", "a\x00", strings.Repeat("x", 200),
+		strings.Repeat("x", 201)} {
 		h := sha256.New()
 		fmt.Fprintf(h, "before ")
 		Secret(text).Digest(h)
-		if state := fmt.Sprintf("%q", fmt.Sprint(reflect.ValueOf(h).Elem())); text != "" && strings.Contains(state, fmt.Sprint([]byte(text))[1:]) {
+		if state := fmt.Sprintf("%q", fmt.Sprint(reflect.ValueOf(h).Elem())); text != "" &&
+			strings.Contains(state, fmt.Sprint([]byte(text))[1:]) {
 			t.Errorf("%.20q: the hash has kept it", text)
 		}
 		sum := string(h.Sum(nil))
@@ -124,16 +132,34 @@ func TestDigest(t *testing.T) {
 	}
 }
 
+// What a hash holds until a block is full begins and ends anywhere.
+func TestDigestKeepsNothing(t *testing.T) {
+	for name, fresh := range map[string]func() hash.Hash{
+		"sha256": sha256.New, "sha512": sha512.New} {
+		for before := range 260 {
+			h := fresh()
+			h.Write(make([]byte, before))
+			Secret("\xf1\xf2\xf3\xf4").Digest(h)
+			state := fmt.Sprint(reflect.ValueOf(h).Elem())
+			if strings.Contains(state, "241 242") || strings.Contains(state, "243 244") {
+				t.Errorf("%s, %d bytes before: the hash has kept it", name, before)
+			}
+		}
+	}
+}
+
 func TestReadLine(t *testing.T) {
 	for input, want := range map[string]string{
-		"word\n": "word", "word": "word", "word\r\nmore\n": "word", "": "", "\n": "", "\nword": "", " a b \n": " a b ",
+		"word\n": "word", "word": "word", "word\r\nmore\n": "word", "": "", "\n": "", "\nword": "",
+		" a b \n": " a b ",
 	} {
 		got, err := ReadLine(iotest.OneByteReader(strings.NewReader(input)))
 		if err != nil || string(got) != want {
 			t.Errorf("%q: got %d bytes, %v, want %q", input, len(got), err, want)
 		}
 	}
-	if _, err := ReadLine(strings.NewReader(strings.Repeat("x", maxLine+1))); !errors.Is(err, ErrTooLong) {
+	if _, err := ReadLine(strings.NewReader(strings.Repeat("x", maxLine+1))); !errors.Is(err,
+		ErrTooLong) {
 		t.Errorf("a long line: got %v, want %v", err, ErrTooLong)
 	}
 	broken := errors.New("broken")
@@ -167,7 +193,8 @@ func TestFromEnv(t *testing.T) {
 		return
 	}
 	seen, err := os.ReadFile("/proc/self/environ")
-	if err != nil || bytes.Contains(seen, []byte(word)) || !bytes.Contains(seen, []byte(name+"2=stays")) {
+	if err != nil || bytes.Contains(seen, []byte(word)) ||
+		!bytes.Contains(seen, []byte(name+"2=stays")) {
 		t.Errorf("others see %q, %v", seen, err)
 	}
 }
@@ -175,7 +202,8 @@ func TestFromEnv(t *testing.T) {
 // Harden forbids core dumps here, and not in what is started.
 func TestLimits(t *testing.T) {
 	if os.Getenv("MITOGEN_TEST_CHILD") == "" {
-		cmd := exec.Command("sh", "-c", `ulimit -S -c 64 && exec "$0" -test.run='^TestLimits$'`, os.Args[0])
+		cmd := exec.Command("sh", "-c", `ulimit -S -c 64 && exec "$0" -test.run='^TestLimits$'`,
+			os.Args[0])
 		cmd.Env = append(os.Environ(), "MITOGEN_TEST_CHILD=1")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Errorf("%v: %s", err, out)

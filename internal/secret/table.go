@@ -19,12 +19,13 @@ const (
 	behind  = "\x01"
 )
 
-// NewTable makes a Table. It fails for names that are empty or hold NUL or SOH, and for secrets that
-// hold NUL.
+// NewTable makes a Table. It fails for names that are empty or hold NUL or SOH, and for secrets
+// that hold NUL.
 func NewTable(all map[string]Secret) (Table, error) {
 	var text []byte
 	for _, name := range slices.Sorted(maps.Keys(all)) {
-		if name == "" || strings.ContainsAny(name, between+behind) || strings.Contains(string(all[name]), between) {
+		if name == "" || strings.ContainsAny(name, between+behind) ||
+			strings.Contains(string(all[name]), between) {
 			return "", fmt.Errorf("secret for %q: a name is empty, or there is a NUL", name)
 		}
 		if text != nil {
