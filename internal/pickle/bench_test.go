@@ -21,8 +21,10 @@ var payloads = []struct {
 func factsList() *List {
 	l := NewList()
 	for i := range 400 {
-		l.Items = append(l.Items, NewDict("name", fmt.Sprintf("package-%d", i), "version", "1.2.3-4", "size", int64(i*1000),
-			"essential", i%7 == 0, "depends", NewList("libc6", "zlib1g"), "load", float64(i)/3, "origin", nil))
+		l.Items = append(l.Items, NewDict("name", fmt.Sprintf("package-%d", i), "version", "1.2.3-4",
+			"size", int64(i*1000),
+			"essential", i%7 == 0, "depends", NewList("libc6", "zlib1g"), "load", float64(i)/3, "origin",
+			nil))
 	}
 	return l
 }

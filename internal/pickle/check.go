@@ -6,7 +6,8 @@ import (
 	"reflect"
 )
 
-// check refuses v if it is too deep, has too many nodes, refers to itself, or has a key that Python couldn't hash.
+// check refuses v if it is too deep, has too many nodes, refers to itself, has a key that Python
+// couldn't hash, or something that isn't a value. The error is a *ValueError, which says where.
 func (d *decoder) check(v any) error {
 	c := checker{depth: d.lim.Depth, nodes: d.lim.Nodes}
 	return c.value(v, false)
@@ -20,41 +21,64 @@ type checker struct {
 // value checks v, which is a key, an item of a set or part of one if key.
 func (c *checker) value(v any, key bool) error {
 	if c.nodes--; c.nodes < 0 {
-		return ErrTooManyNodes
+		return wrong(ErrTooManyNodes)
 	}
 	switch v := v.(type) {
-	case nil, bool, int64, float64, string, []byte, str2, complex128, *big.Int, Context, Sender, Secret, Blob:
+	case nil, bool, int64, float64, string, []byte, str2, complex128, *big.Int, Context, Sender,
+		Secret, Blob:
 		return nil
 	case Tuple:
-		return c.items(v, new(bool), key)
+		return c.items(v, new(bool), key, at)
 	case *FrozenSet:
-		return c.items(v.Items, &v.mark, true)
+		return c.items(v.Items, &v.mark, true, member)
 	case *global:
-		return &GlobalError{v.module, v.name}
+		return wrong(&GlobalError{v.module, v.name})
+	case *strange:
+		return wrong(v.err)
 	}
 	if key {
-		return fmt.Errorf("%s as a key of a dict or item of a set", kindOf(v))
+		return reasonf("%s as a key of a dict or item of a set", kindOf(v))
 	}
 	switch v := v.(type) {
 	case *List:
-		return c.items(v.Items, &v.mark, false)
+		return c.items(v.Items, &v.mark, false, at)
 	case *Set:
-		return c.items(v.Items, &v.mark, true)
+		return c.items(v.Items, &v.mark, true, member)
 	case *Dict:
 		return c.dict(v)
 	case *Error:
-		return c.items(v.Args, new(bool), false)
+		return within(".args", c.items(v.Args, new(bool), false, at))
 	}
-	return fmt.Errorf("%T is not a value", v)
+	return reasonf("%T is not a value", v)
 }
 
-func (c *checker) items(vs []any, mark *bool, key bool) error {
+// wrong says that err is wrong with a value.
+func wrong(err error) error { return &ValueError{Reason: err.Error(), Err: err} }
+
+// What a path has for what no expression of Python leads to.
+const (
+	keyPart  = " (a key)"
+	itemPart = " (an item)"
+)
+
+// keyed is the step to what a dict has under key.
+func keyed(key any) string {
+	if s, ok := asText(key); ok {
+		return fmt.Sprintf("[%+q]", s[:min(len(s), 80)])
+	}
+	return keyStep(key)
+}
+
+func member(int) string { return itemPart }
+
+// items checks what a container has. step is how a path leads to one of them.
+func (c *checker) items(vs []any, mark *bool, key bool, step func(int) string) error {
 	if err := c.enter(mark); err != nil {
 		return err
 	}
-	for _, v := range vs {
+	for i, v := range vs {
 		if err := c.value(v, key); err != nil {
-			return err
+			return within(step(i), err)
 		}
 	}
 	c.leave(mark)
@@ -67,10 +91,10 @@ func (c *checker) dict(d *Dict) error {
 	}
 	for _, e := range d.Entries {
 		if err := c.value(e.Key, true); err != nil {
-			return err
+			return within(keyPart, err)
 		}
 		if err := c.value(e.Value, false); err != nil {
-			return err
+			return within(keyed(e.Key), err)
 		}
 	}
 	c.leave(&d.mark)
@@ -79,10 +103,10 @@ func (c *checker) dict(d *Dict) error {
 
 func (c *checker) enter(mark *bool) error {
 	if *mark {
-		return ErrSelfReference
+		return wrong(ErrSelfReference)
 	}
 	if c.depth--; c.depth < 0 {
-		return ErrTooDeep
+		return wrong(ErrTooDeep)
 	}
 	*mark = true
 	return nil

@@ -8,14 +8,42 @@ import (
 	"sync"
 )
 
-// Limits bound what a value may cost. The zero value means the limits of docs/protocol.md section 4.
+// Limits bound what a value may cost. The zero value means the limits of docs/protocol/wire.md
+// section 4.
 type Limits struct {
 	Depth    int // containers inside each other; 0: 200
 	Nodes    int // values, a shared one counted each time it is reached; 0: 4,194,304
 	IntBytes int // bytes of an integer; 0: 8,192
-	Memory   int // bytes of what is made of the pickle, which it shares memory with; 0: 256 MiB, or twice its size
+	// bytes of what is made of the pickle, which it shares memory with; 0: 256 MiB, or twice its size
+	Memory int
 
 	Engine uint64 // the identity that each Context and Sender gets: see EngineOf
+
+	// ShareText has a long text that is most of its pickle share the pickle's memory, which must not
+	// change afterwards then for as long as the text is used.
+	ShareText bool
+
+	// Gate is called before a large value is made, with the bytes that it may take. It may block. What
+	// it returns is called when the value has been made. Nil: nothing is.
+	Gate func(bytes int) (leave func())
+}
+
+// Of a pickle of gateFrom bytes or more Gate is asked. A byte of a pickle becomes growth bytes at
+// most.
+const (
+	gateFrom = 1 << 20
+	growth   = 64
+)
+
+// shareFrom is the size in bytes of the shortest text that is shared.
+const shareFrom = 64 << 10
+
+// enter asks Gate for a pickle of size bytes.
+func (l *Limits) enter(size int) (leave func()) {
+	if l.Gate == nil || size < gateFrom {
+		return func() {}
+	}
+	return l.Gate(min(l.filled(size).Memory, growth*size))
 }
 
 // Errors that Decode and Unmarshal wrap.
@@ -27,8 +55,8 @@ var (
 	ErrTooLarge      = errors.New("takes too much memory") // of Append too
 )
 
-// leastMemory is the memory that any value may take, in bytes.
-const leastMemory = 256 << 20
+// LeastMemory is the memory that any value may take, in bytes.
+const LeastMemory = 256 << 20
 
 // What values take in Go beyond their slot in a container, in bytes, as its allocator rounds them.
 const (
@@ -45,13 +73,14 @@ const (
 type GlobalError struct{ Module, Name string }
 
 func (e *GlobalError) Error() string {
-	return printable(e.Module+"."+e.Name) + " is not a plain value"
+	return printable(e.Module+"."+e.Name) + " is not a plain value; return its name, or its parts"
 }
 
 // printable returns s, or a quoted beginning of it where it is not a plausible name.
 func printable(s string) string {
 	const longest = 200
-	ok := len(s) <= longest && !slices.ContainsFunc([]byte(s), func(c byte) bool { return c <= ' ' || c >= 0x7f })
+	ok := len(s) <= longest && !slices.ContainsFunc([]byte(s),
+		func(c byte) bool { return c <= ' ' || c >= 0x7f })
 	if ok {
 		return s
 	}
@@ -68,12 +97,14 @@ func (l Limits) filled(size int) Limits {
 	fill(&l.Depth, 200)
 	fill(&l.Nodes, 4<<20)
 	fill(&l.IntBytes, 8<<10)
-	fill(&l.Memory, max(leastMemory, 2*size))
+	fill(&l.Memory, max(LeastMemory, 2*size))
 	return l
 }
 
-// Decode reads one pickle, all of b. Byte strings in the result share b's memory, so b must not change afterwards.
+// Decode reads one pickle, all of b. Byte strings in the result share b's memory, so b must not
+// change afterwards.
 func Decode(b []byte, lim Limits) (any, error) {
+	defer lim.enter(len(b))()
 	return decode(b, lim, false)
 }
 
@@ -82,35 +113,44 @@ func decode(b []byte, lim Limits, keepStr2 bool) (any, error) {
 	defer d.release()
 	d.in, d.lim, d.keepStr2 = b, lim.filled(len(b)), keepStr2
 	v, err := d.run()
-	if err == nil {
-		err = d.check(v)
-	}
 	if err != nil {
 		return nil, fmt.Errorf("decode value: %w", err)
+	}
+	if err := d.check(v); err != nil {
+		return nil, fmt.Errorf("decode %w", within("value", err))
 	}
 	return v, nil
 }
 
-// DecodeError reads the payload of an ERROR frame: a tuple of module, type, text, traceback and arguments.
+// DecodeError reads the payload of an ERROR frame: a tuple of module, type, text, traceback and
+// arguments. Arguments that aren't plain values are left out: the rest says what went wrong.
 func DecodeError(b []byte, lim Limits) (*Error, error) {
-	v, err := Decode(b, lim)
+	defer lim.enter(len(b))()
+	d := decoders.Get().(*decoder)
+	defer d.release()
+	d.in, d.lim = b, lim.filled(len(b))
+	v, err := d.run()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("decode error: %w", err)
 	}
-	args, ok := v.(Tuple)
+	fields, ok := v.(Tuple)
 	if !ok {
 		return nil, fmt.Errorf("decode error: %s, not a tuple", kindOf(v))
 	}
-	e, err := newError(args)
+	e, err := newError(fields)
 	if err != nil {
 		return nil, fmt.Errorf("decode error: %w", err)
+	}
+	if d.check(e.Args) != nil {
+		e.Args = nil
 	}
 	return e, nil
 }
 
 var decoders = sync.Pool{New: func() any { return new(decoder) }}
 
-// A decoder is a pickle machine. The first error sticks; after it, operations do nothing that matters.
+// A decoder is a pickle machine. The first error sticks; after it, operations do nothing that
+// matters.
 type decoder struct {
 	in       []byte
 	pos      int
@@ -255,7 +295,8 @@ func (d *decoder) floor() int {
 	return d.marks[len(d.marks)-1]
 }
 
-// pop removes the top n values. They are valid until the next push. Without so many it returns nil and fails.
+// pop removes the top n values. They are valid until the next push. Without so many it returns nil
+// and fails.
 func (d *decoder) pop(n int) []any {
 	at := len(d.stack) - n
 	if at < d.floor() {
@@ -284,7 +325,8 @@ func (d *decoder) mark() {
 	d.marks = append(d.marks, len(d.stack))
 }
 
-// popMark removes what is above the last mark, and the mark. The values are valid until the next push.
+// popMark removes what is above the last mark, and the mark. The values are valid until the next
+// push.
 func (d *decoder) popMark() []any {
 	if len(d.marks) == 0 {
 		d.fail(errors.New("no mark"))
@@ -295,7 +337,8 @@ func (d *decoder) popMark() []any {
 	return vs
 }
 
-// put stores the top value in the memo. Picklers count from 0 or 1, so an index can't be far beyond what was put before.
+// put stores the top value in the memo. Picklers count from 0 or 1, so an index can't be far beyond
+// what was put before.
 func (d *decoder) put(at int) {
 	v := d.top()
 	if d.puts++; d.puts > d.made {

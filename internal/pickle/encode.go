@@ -23,14 +23,15 @@ const (
 	Proto4                 // Python 3.4 and later
 )
 
-// Limits of what is sent. What is shared but isn't a list, dict or set is sent each time it is met; so a small value
-// from a child could become endless when it is passed on.
+// Limits of what is sent. What is shared but isn't a list, dict or set is sent each time it is met;
+// so a small value from a child could become endless when it is passed on.
 const (
 	maxDepth = 200
 	maxSize  = 1 << 30 // bytes
 )
 
-// A ValueError means that a Go value has no Python counterpart, or a Python value doesn't fit a Go type.
+// A ValueError means that a Go value has no Python counterpart, or a Python value doesn't fit a Go
+// type.
 type ValueError struct {
 	Path   string // where in the value, as one would write it in Go or Python; empty: the value itself
 	Reason string
@@ -60,12 +61,12 @@ func reasonf(format string, args ...any) error {
 
 // within puts step in front of the path of err, if that is a ValueError.
 func within(step string, err error) error {
-	var v *ValueError
-	if !errors.As(err, &v) {
+	v, ok := err.(*ValueError)
+	if !ok && !errors.As(err, &v) {
 		return err
 	}
 	path := v.Path
-	if path != "" && path[0] != '[' {
+	if path != "" && strings.IndexByte("[. ", path[0]) < 0 {
 		path = "." + path
 	}
 	return &ValueError{step + path, v.Reason, v.Err}
@@ -77,18 +78,20 @@ func within(step string, err error) error {
 //   - []byte, arrays of bytes: bytes
 //   - other slices and arrays: list; a nil slice is an empty list
 //   - maps: dict, in the order of the keys; a nil map is an empty dict
-//   - structs: dict of the exported fields. The key is that of the tag `py:"name"`, else the field's name in snake case;
-//     `py:"name,omitempty"` leaves zero values out, `py:"-"` the field. Embedded structs without a tag are flattened.
+//   - structs: dict of the exported fields. The key is that of the tag `py:"name"`, else the
+//     field's name in snake case; `py:"name,omitempty"` leaves zero values out, `py:"-"` the field.
+//     Embedded structs without a tag are flattened.
 //   - pointers and interfaces: what they point to; nil is None
 //   - types made known by Register; a nil pointer is None
 //
-// A *List, *Dict, *Set or *FrozenSet that is met twice is shared in Python too. Text must be UTF-8 (lone surrogates
-// allowed), keys must be hashable, and nothing may refer to itself. time.Time and time.Duration are refused, because it
-// isn't obvious what they should become. The error is a *ValueError; dst is returned unchanged then.
+// A *List, *Dict, *Set or *FrozenSet that is met twice is shared in Python too. Text must be UTF-8
+// (lone surrogates allowed), keys must be hashable, and nothing may refer to itself. time.Time and
+// time.Duration are refused, because it isn't obvious what they should become. The error is a
+// *ValueError; dst is returned unchanged then.
 func Append(dst []byte, v any, m Mode) ([]byte, error) { return Encoder{Mode: m}.Append(dst, v) }
 
-// AppendCall appends the pickle of a call's arguments: a tuple of args and kwargs. Of several wrong ones the first is
-// named: "args[1].port" or "kwargs.port".
+// AppendCall appends the pickle of a call's arguments: a tuple of args and kwargs. Of several wrong
+// ones the first is named: "args[1].port" or "kwargs.port".
 func AppendCall(dst []byte, args []any, kwargs map[string]any, m Mode) ([]byte, error) {
 	return Encoder{Mode: m}.AppendCall(dst, args, kwargs)
 }

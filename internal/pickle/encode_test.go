@@ -18,17 +18,24 @@ func TestAppendTakesGoTypes(t *testing.T) {
 	type point struct{ X, Y int8 }
 	text := "s"
 	tests := []struct{ v, want any }{
-		{int8(-1), int64(-1)}, {uint8(255), int64(255)}, {uint16(1 << 15), int64(1 << 15)}, {uint32(math.MaxUint32), int64(math.MaxUint32)},
-		{uint64(math.MaxUint64), new(big.Int).SetUint64(math.MaxUint64)}, {uint(7), int64(7)}, {int32(math.MinInt32), int64(math.MinInt32)},
-		{float32(0.5), 0.5}, {complex64(complex(1, 2)), complex(1, 2)}, {named("n"), "n"}, {big.NewInt(5), int64(5)}, {(*big.Int)(nil), nil},
-		{&text, "s"}, {(*string)(nil), nil}, {(*List)(nil), nil}, {(*Error)(nil), nil}, {[]string(nil), NewList()}, {[]int(nil), NewList()},
-		{map[string]int(nil), NewDict()}, {[]byte(nil), []byte{}}, {json.RawMessage("x"), []byte("x")}, {[2]byte{1, 2}, []byte{1, 2}},
-		{&[2]byte{1, 2}, []byte{1, 2}}, {[]uint16{1}, NewList(int64(1))}, {[2]string{"a", "b"}, NewList("a", "b")}, {[]any{1, nil}, NewList(int64(1), nil)},
+		{int8(-1), int64(-1)}, {uint8(255), int64(255)}, {uint16(1 << 15), int64(1 << 15)},
+		{uint32(math.MaxUint32), int64(math.MaxUint32)},
+		{uint64(math.MaxUint64), new(big.Int).SetUint64(math.MaxUint64)}, {uint(7), int64(7)},
+		{int32(math.MinInt32), int64(math.MinInt32)},
+		{float32(0.5), 0.5}, {complex64(complex(1, 2)), complex(1, 2)}, {named("n"), "n"},
+		{big.NewInt(5), int64(5)}, {(*big.Int)(nil), nil},
+		{&text, "s"}, {(*string)(nil), nil}, {(*List)(nil), nil}, {(*Error)(nil), nil},
+		{[]string(nil), NewList()}, {[]int(nil), NewList()},
+		{map[string]int(nil), NewDict()}, {[]byte(nil), []byte{}}, {json.RawMessage("x"), []byte("x")},
+		{[2]byte{1, 2}, []byte{1, 2}},
+		{&[2]byte{1, 2}, []byte{1, 2}}, {[]uint16{1}, NewList(int64(1))},
+		{[2]string{"a", "b"}, NewList("a", "b")}, {[]any{1, nil}, NewList(int64(1), nil)},
 		{map[string]any{"b": 1, "a": nil}, NewDict("a", nil, "b", int64(1))},
 		{map[int]string{2: "b", -1: "a"}, NewDict(int64(-1), "a", int64(2), "b")},
 		{map[any]int{"b": 1, 2: 2}, NewDict(int64(2), int64(2), "b", int64(1))},
 		{map[[1]byte]bool{{1}: true}, NewDict([]byte{1}, true)},
-		{struct{}{}, NewDict()}, {point{1, 2}, NewDict("x", int64(1), "y", int64(2))}, {&point{}, NewDict("x", int64(0), "y", int64(0))},
+		{struct{}{}, NewDict()}, {point{1, 2}, NewDict("x", int64(1), "y", int64(2))},
+		{&point{}, NewDict("x", int64(0), "y", int64(0))},
 		{mount{"sda", nil}, NewDict("device", "sda", "bytes", nil)},
 		{struct {
 			A   int `py:"class"`
@@ -93,7 +100,8 @@ func TestAppendRefuses(t *testing.T) {
 		{map[string]any{"a": []any{1, make(chan int)}}, "a[1]: chan int has no Python counterpart"},
 		{func() {}, "func() has no Python counterpart"},
 		{"a\xff", "text is not UTF-8 at byte 1"},
-		{struct{ Env map[string]string }{map[string]string{"PATH": "\xff"}}, "env.PATH: text is not UTF-8 at byte 0"},
+		{struct{ Env map[string]string }{map[string]string{"PATH": "\xff"}},
+			"env.PATH: text is not UTF-8 at byte 0"},
 		{time.Now(), "time.Time has no plain counterpart"},
 		{struct{ Wait time.Duration }{1}, "wait: time.Duration has no plain counterpart"},
 		{struct{ hidden int }{1}, "has no exported fields"},
@@ -134,7 +142,8 @@ func TestAppendOfSharedTextIsBounded(t *testing.T) {
 }
 
 func TestAppendCall(t *testing.T) {
-	b, err := AppendCall(nil, []any{"a", 1}, map[string]any{"timeout": 2.5, "hosts": []string{"x"}}, Proto2)
+	b, err := AppendCall(nil, []any{"a", 1}, map[string]any{"timeout": 2.5, "hosts": []string{"x"}},
+		Proto2)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +179,8 @@ func TestModesSayBytesAsTheirReaderDoes(t *testing.T) {
 }
 
 func TestAppendOfSmallValuesAllocatesNothing(t *testing.T) {
-	args := []any{"os", int64(1 << 40), 2.5, nil, true, []byte("bytes"), Tuple{"a", "b"}, []string{"x"}}
+	args := []any{"os", int64(1 << 40), 2.5, nil, true, []byte("bytes"), Tuple{"a", "b"},
+		[]string{"x"}}
 	buf := make([]byte, 0, 1000)
 	allocs := testing.AllocsPerRun(100, func() {
 		if _, err := AppendCall(buf, args, nil, Proto4); err != nil {
@@ -185,8 +195,10 @@ func TestAppendOfSmallValuesAllocatesNothing(t *testing.T) {
 func TestSecretsAreNotShown(t *testing.T) {
 	secret := Secret("hunter2")
 	var log bytes.Buffer
-	slog.New(slog.NewTextHandler(&log, nil)).Info("x", "secret", secret, "in", struct{ S Secret }{secret})
-	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "secret", secret, "in", struct{ S Secret }{secret})
+	slog.New(slog.NewTextHandler(&log, nil)).Info("x", "secret", secret, "in",
+		struct{ S Secret }{secret})
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "secret", secret, "in",
+		struct{ S Secret }{secret})
 	j, err := json.Marshal(map[string]any{"s": secret, "l": []Secret{secret}})
 	if err != nil {
 		t.Fatal(err)
@@ -286,25 +298,30 @@ func TestHandlesAreSeen(t *testing.T) {
 	}
 	ours, foreign := NewSender(7, 0, 1000), NewSender(8, 0, 1000)
 	for name, of := range map[string]func(Sender) any{
-		"itself":     func(s Sender) any { return s },
-		"*":          func(s Sender) any { return &s },
-		"**":         func(s Sender) any { p := &s; return &p },
-		"[]any":      func(s Sender) any { return []any{1, s} },
-		"[]":         func(s Sender) any { return []Sender{s} },
-		"[1]":        func(s Sender) any { return [1]Sender{s} },
-		"map":        func(s Sender) any { return map[string]Sender{"a": s} },
-		"map[any]":   func(s Sender) any { return map[any]any{1: s} },
-		"key":        func(s Sender) any { return map[Sender]int{s: 1} },
-		"struct":     func(s Sender) any { return holder{Out: s} },
-		"other name": func(s Sender) any { m := mine(s); v := &holder{Out: ours}; v.Inner.To = &m; return v },
-		"embedded":   func(s Sender) any { return struct{ Sender }{s} },
-		"Tuple":      func(s Sender) any { return Tuple{s} },
-		"List":       func(s Sender) any { return NewList(s) },
-		"Dict":       func(s Sender) any { return NewDict(1, s) },
-		"Set":        func(s Sender) any { return NewSet(s) },
-		"FrozenSet":  func(s Sender) any { return NewFrozenSet(s) },
-		"Error":      func(s Sender) any { return &Error{Args: Tuple{s}} },
-		"Context":    func(s Sender) any { return []Context{NewContext(EngineOf(s), 1, "a")} },
+		"itself":   func(s Sender) any { return s },
+		"*":        func(s Sender) any { return &s },
+		"**":       func(s Sender) any { p := &s; return &p },
+		"[]any":    func(s Sender) any { return []any{1, s} },
+		"[]":       func(s Sender) any { return []Sender{s} },
+		"[1]":      func(s Sender) any { return [1]Sender{s} },
+		"map":      func(s Sender) any { return map[string]Sender{"a": s} },
+		"map[any]": func(s Sender) any { return map[any]any{1: s} },
+		"key":      func(s Sender) any { return map[Sender]int{s: 1} },
+		"struct":   func(s Sender) any { return holder{Out: s} },
+		"other name": func(s Sender) any {
+			m := mine(s)
+			v := &holder{Out: ours}
+			v.Inner.To = &m
+			return v
+		},
+		"embedded":  func(s Sender) any { return struct{ Sender }{s} },
+		"Tuple":     func(s Sender) any { return Tuple{s} },
+		"List":      func(s Sender) any { return NewList(s) },
+		"Dict":      func(s Sender) any { return NewDict(1, s) },
+		"Set":       func(s Sender) any { return NewSet(s) },
+		"FrozenSet": func(s Sender) any { return NewFrozenSet(s) },
+		"Error":     func(s Sender) any { return &Error{Args: Tuple{s}} },
+		"Context":   func(s Sender) any { return []Context{NewContext(EngineOf(s), 1, "a")} },
 	} {
 		seen := &taken{}
 		b, err := Encoder{Handles: seen}.Append(nil, of(ours))

@@ -66,7 +66,8 @@ func (s *structType) find(key string) (*field, bool) {
 
 func fold(name string) string { return strings.ToLower(strings.ReplaceAll(name, "_", "")) }
 
-// fieldsOf returns t's fields, those of embedded structs in their place. inside are the structs around t.
+// fieldsOf returns t's fields, those of embedded structs in their place. inside are the structs
+// around t.
 func fieldsOf(t reflect.Type, index []int, inside []reflect.Type) []field {
 	if slices.Contains(inside, t) {
 		return nil
@@ -114,7 +115,8 @@ func handleType(t reflect.Type) reflect.Type {
 	return nil
 }
 
-// snake turns a Go name into a Python one: FreeMem, HTTPPort and ID into free_mem, http_port and id.
+// snake turns a Go name into a Python one: FreeMem, HTTPPort and ID into free_mem, http_port and
+// id.
 func snake(name string) string {
 	rs := []rune(name)
 	var b strings.Builder

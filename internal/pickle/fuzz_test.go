@@ -66,7 +66,8 @@ func FuzzDecode(f *testing.F) {
 // FuzzUnmarshal checks that no value makes Unmarshal panic, and that what fits comes back.
 func FuzzUnmarshal(f *testing.F) {
 	seeds(f)
-	for _, v := range []any{NewDict("host", "a", "pid", 5), NewDict("cpus", NewList(1), "extra", Tuple{}), NewList(NewDict())} {
+	for _, v := range []any{NewDict("host", "a", "pid", 5),
+		NewDict("cpus", NewList(1), "extra", Tuple{}), NewList(NewDict())} {
 		b, err := Append(nil, v, Proto2Both)
 		if err != nil {
 			f.Fatal(err)
@@ -76,8 +77,10 @@ func FuzzUnmarshal(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		lim := Limits{Nodes: 1 << 12}
 		for _, into := range []any{
-			new(any), new(facts), new(map[string]any), new(map[any][]int), new([]any), new([][]byte), new([]string),
-			new(map[[2]any]*Secret), new(*Error), new([]Context), new(map[int]struct{}), new(*[3]*base), new([]complex64),
+			new(any), new(facts), new(map[string]any), new(map[any][]int), new([]any), new([][]byte),
+			new([]string),
+			new(map[[2]any]*Secret), new(*Error), new([]Context), new(map[int]struct{}), new(*[3]*base),
+			new([]complex64),
 		} {
 			Unmarshal(b, lim, into)
 		}
@@ -90,7 +93,8 @@ func FuzzUnmarshal(f *testing.F) {
 			t.Fatalf("%q: %v", list, err)
 		}
 		var got []string
-		if err := Unmarshal(again, lim, &got); err != nil || strings.Join(got, "\x00") != strings.Join(list, "\x00") {
+		if err := Unmarshal(again, lim, &got); err != nil ||
+			strings.Join(got, "\x00") != strings.Join(list, "\x00") {
 			t.Fatalf("%q became %q, %v", list, got, err)
 		}
 	})

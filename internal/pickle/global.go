@@ -47,10 +47,55 @@ func (d *decoder) global(module, name string) {
 	}
 	g := globals[[2]string{module, name}]
 	if g == nil {
-		d.fail(&GlobalError{module, name})
+		d.pushStrange(&GlobalError{module, name})
 		return
 	}
 	d.push(g)
+}
+
+// A strange thing stands where a pickle has what isn't a value of ours: a class, what a class was
+// called for, or a number that is too long. check refuses it, and so can say where it is.
+type strange struct{ err error }
+
+func isStrange(v any) bool {
+	_, ok := v.(*strange)
+	return ok
+}
+
+func (d *decoder) pushStrange(err error) {
+	if d.spend(errorSize) {
+		d.push(&strange{err})
+	}
+}
+
+// newObject is REDUCE in other words, for complex numbers. Other classes of ours are called by
+// REDUCE.
+func (d *decoder) newObject() {
+	if n := len(d.stack); n >= 2 {
+		if g, ok := d.stack[n-2].(*global); ok && g.name == "complex" {
+			d.reduce()
+			return
+		}
+	}
+	d.instance(opNewObject, d.pop(2))
+}
+
+// instance makes an instance of what vs begins with, if that is strange; the instance is, too.
+func (d *decoder) instance(op byte, vs []any) {
+	if len(vs) == 0 || !isStrange(vs[0]) {
+		d.fail(fmt.Errorf("opcode 0x%02x is not allowed", op))
+		return
+	}
+	d.used += len(vs)
+	d.push(vs[0])
+}
+
+// build drops the state of an instance that is strange.
+func (d *decoder) build() {
+	d.pop(1)
+	if !isStrange(d.top()) {
+		d.fail(fmt.Errorf("opcode 0x%02x is not allowed", opBuild))
+	}
 }
 
 func (d *decoder) stackGlobal() {
@@ -72,6 +117,10 @@ func (d *decoder) reduce() {
 	if d.err != nil {
 		return
 	}
+	if isStrange(vs[0]) {
+		d.instance(opReduce, vs)
+		return
+	}
 	g, ok1 := vs[0].(*global)
 	args, ok2 := vs[1].(Tuple)
 	if !ok1 || !ok2 {
@@ -90,19 +139,28 @@ func (d *decoder) reduce() {
 	d.push(v)
 }
 
-// listArg returns a copy of the items of the only argument, a list, or none without an argument.
+// listArg returns a copy of the items of the only argument, a list or, from PyPy, a tuple; none
+// without an argument.
 func (d *decoder) listArg(args Tuple) ([]any, error) {
 	if len(args) == 0 {
 		return nil, nil
 	}
-	l, ok := args[0].(*List)
-	if !ok || len(args) != 1 {
+	var items []any
+	switch v := args[0].(type) {
+	case *List:
+		items = v.Items
+	case Tuple:
+		items = v
+	default:
 		return nil, errArguments
 	}
-	if d.count(len(l.Items)); !d.spend(slotSize * len(l.Items)) {
+	if len(args) != 1 {
+		return nil, errArguments
+	}
+	if d.count(len(items)); !d.spend(slotSize * len(items)) {
 		return nil, d.err
 	}
-	return appendAll(nil, l.Items), nil
+	return appendAll(nil, items), nil
 }
 
 func (d *decoder) callComplex(args Tuple) (any, error) {
@@ -137,8 +195,8 @@ func (d *decoder) callEncode(args Tuple) (any, error) {
 	return b, nil
 }
 
-// move counts bytes that are copied. The memo can name a text again and again, but all copies together may make no more
-// than came in.
+// move counts bytes that are copied. The memo can name a text again and again, but all copies
+// together may make no more than came in.
 func (d *decoder) move(n int) error {
 	if d.moved += n; d.moved > len(d.in) {
 		return ErrTooManyNodes
@@ -149,17 +207,37 @@ func (d *decoder) move(n int) error {
 	return nil
 }
 
-// callBytes makes bytes or a bytearray: from nothing, from bytes, or from text and the name of Latin-1.
+// callBytes makes bytes or a bytearray: from nothing, from bytes, from a list of their numbers, or
+// from text and the name of Latin-1.
 func (d *decoder) callBytes(args Tuple) (any, error) {
 	switch len(args) {
 	case 0:
 		return []byte{}, nil
 	case 1:
+		if l, ok := args[0].(*List); ok {
+			return d.numbered(l.Items)
+		}
 		return d.bytesArg(args[0])
 	case 2:
 		return d.callEncode(args)
 	}
 	return nil, errArguments
+}
+
+// numbered makes bytes of their numbers, as CPython 3.0 and 3.1 write them in protocol 2.
+func (d *decoder) numbered(numbers []any) (any, error) {
+	if err := d.move(len(numbers)); err != nil {
+		return nil, err
+	}
+	b := make([]byte, len(numbers))
+	for i, v := range numbers {
+		n, ok := v.(int64)
+		if !ok || n < 0 || n > math.MaxUint8 {
+			return nil, errArguments
+		}
+		b[i] = byte(n)
+	}
+	return b, nil
 }
 
 func (d *decoder) callContext(args Tuple) (any, error) {
@@ -212,6 +290,9 @@ func newError(args Tuple) (*Error, error) {
 	}
 	e := &Error{}
 	for i, field := range [...]*string{&e.Module, &e.Type, &e.Text, &e.Traceback} {
+		if i == 0 && args[i] == nil {
+			continue // a class may be of no module
+		}
 		s, ok := asText(args[i])
 		if !ok {
 			return nil, errArguments

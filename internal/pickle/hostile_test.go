@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-// bomb returns operations that leave a value which doubles n times; pair makes one of two references.
+// bomb returns operations that leave a value which doubles n times; pair makes one of two
+// references.
 func bomb(n int, pair string) string {
 	var b strings.Builder
 	b.WriteString(")\x940")
@@ -28,7 +29,8 @@ func setBomb() string {
 // textBomb makes bytes of one long text, again and again.
 func textBomb(callable, args string) string {
 	text := "X\x00\x00\x10\x00" + strings.Repeat("x", 1<<20)
-	return "\x80\x02(" + text + "q\x00c" + callable + "q\x01" + strings.Repeat("h\x01h\x00"+args+"R", 1<<15) + "t."
+	return "\x80\x02(" + text + "q\x00c" + callable + "q\x01" +
+		strings.Repeat("h\x01h\x00"+args+"R", 1<<15) + "t."
 }
 
 func longText(op string, size uint32) string {
@@ -80,9 +82,11 @@ var hostile = []struct {
 	{"list in itself", "\x80\x02]q\x00h\x00a.", ErrSelfReference, ""},
 	{"dict in itself", "\x80\x02}q\x00(K\x01h\x00u.", ErrSelfReference, ""},
 	{"tuple in itself", "\x80\x02]q\x00(h\x00\x85e.", ErrSelfReference, ""},
-	{"201 lists", "\x80\x02" + strings.Repeat("]", 201) + strings.Repeat("a", 200) + ".", ErrTooDeep, ""},
+	{"201 lists", "\x80\x02" + strings.Repeat("]", 201) + strings.Repeat("a", 200) + ".", ErrTooDeep,
+		""},
 	{"201 tuples", "\x80\x02N" + strings.Repeat("\x85", 201) + ".", ErrTooDeep, ""},
-	{"many lists", "\x80\x02" + strings.Repeat("]", 1<<17) + strings.Repeat("a", 1<<17-1) + ".", ErrTooDeep, ""},
+	{"many lists", "\x80\x02" + strings.Repeat("]", 1<<17) + strings.Repeat("a", 1<<17-1) + ".",
+		ErrTooDeep, ""},
 	{"a million marks", "\x80\x02" + strings.Repeat("(", 1<<20) + ".", ErrTooDeep, ""},
 	{"a million values", "\x80\x02](" + strings.Repeat("N", 1<<20) + "e.", ErrTooManyNodes, ""},
 	{"a million values, popped", "\x80\x02N" + strings.Repeat("N0", 1<<20) + ".", ErrTooManyNodes, ""},
@@ -97,22 +101,33 @@ var hostile = []struct {
 	{"list in a frozenset", "\x80\x04(]\x91.", nil, "list as a key"},
 	{"list in a set of protocol 2", "\x80\x02cbuiltins\nset\n](]e\x85R.", nil, "list as a key"},
 	{"sets of one list", setBomb(), ErrTooManyNodes, ""},
-	{"encodes of one text", textBomb("_codecs\nencode\n", "X\x06\x00\x00\x00latin1\x86"), ErrTooManyNodes, ""},
+	{"encodes of one text", textBomb("_codecs\nencode\n", "X\x06\x00\x00\x00latin1\x86"),
+		ErrTooManyNodes, ""},
 	{"bytearrays of one text", textBomb("builtins\nbytearray\n", "\x85"), ErrTooManyNodes, ""},
 	{"blobs of one text", textBomb("mitogen\nBlob\n", "\x85"), ErrTooManyNodes, ""},
 	{"set itself", "\x80\x02c__builtin__\nset\n.", nil, "__builtin__.set is not a plain value"},
-	{"set of text", "\x80\x02c__builtin__\nset\nX\x01\x00\x00\x00a\x85R.", nil, "__builtin__.set: wrong arguments"},
-	{"complex of text", "\x80\x02c__builtin__\ncomplex\nX\x01\x00\x00\x00aK\x01\x86R.", nil, "wrong arguments"},
-	{"encode to utf-8", "\x80\x02c_codecs\nencode\nX\x01\x00\x00\x00aX\x05\x00\x00\x00utf-8\x86R.", nil, "wrong arguments"},
-	{"encode of more than Latin-1", "\x80\x02c_codecs\nencode\nX\x03\x00\x00\x00\xe2\x82\xacX\x06\x00\x00\x00latin1\x86R.", nil, "not Latin-1"},
+	{"set of text", "\x80\x02c__builtin__\nset\nX\x01\x00\x00\x00a\x85R.", nil,
+		"__builtin__.set: wrong arguments"},
+	{"complex of text", "\x80\x02c__builtin__\ncomplex\nX\x01\x00\x00\x00aK\x01\x86R.", nil,
+		"wrong arguments"},
+	{"encode to utf-8", "\x80\x02c_codecs\nencode\nX\x01\x00\x00\x00aX\x05\x00\x00\x00utf-8\x86R.",
+		nil, "wrong arguments"},
+	{"encode of more than Latin-1",
+		"\x80\x02c_codecs\nencode\nX\x03\x00\x00\x00\xe2\x82\xacX\x06\x00\x00\x00latin1\x86R.", nil,
+		"not Latin-1"},
 	{"call of a value", "\x80\x02N)R.", nil, "isn't a class"},
 	{"call with a list", "\x80\x02c__builtin__\nset\n]R.", nil, "isn't a class"},
-	{"context with text for an id", "\x80\x02cmitogen\nContext\nX\x01\x00\x00\x00aX\x00\x00\x00\x00\x86R.", nil, "wrong arguments"},
-	{"context with a negative id", "\x80\x02cmitogen\nContext\nJ\xff\xff\xff\xffX\x00\x00\x00\x00\x86R.", nil, "wrong arguments"},
+	{"context with text for an id",
+		"\x80\x02cmitogen\nContext\nX\x01\x00\x00\x00aX\x00\x00\x00\x00\x86R.", nil, "wrong arguments"},
+	{"context with a negative id",
+		"\x80\x02cmitogen\nContext\nJ\xff\xff\xff\xffX\x00\x00\x00\x00\x86R.", nil, "wrong arguments"},
 	{"error with three fields", "\x80\x02cmitogen\nError\nNNN\x87R.", nil, "3 fields"},
-	{"os.system", "\x80\x02cos\nsystem\nX\x02\x00\x00\x00id\x85R.", nil, "os.system is not a plain value"},
-	{"OrderedDict", "\x80\x02ccollections\nOrderedDict\n)R.", nil, "collections.OrderedDict is not a plain value"},
-	{"OrderedDict, protocol 4", "\x80\x04\x8c\x0bcollections\x94\x8c\x0bOrderedDict\x94\x93)R.", nil, "collections.OrderedDict is not a plain value"},
+	{"os.system", "\x80\x02cos\nsystem\nX\x02\x00\x00\x00id\x85R.", nil,
+		"os.system is not a plain value"},
+	{"OrderedDict", "\x80\x02ccollections\nOrderedDict\n)R.", nil,
+		"collections.OrderedDict is not a plain value"},
+	{"OrderedDict, protocol 4", "\x80\x04\x8c\x0bcollections\x94\x8c\x0bOrderedDict\x94\x93)R.", nil,
+		"collections.OrderedDict is not a plain value"},
 	{"escapes in a name", "\x80\x02c\x1b[31m\nx\n.", nil, `"\x1b[31m.x" is not a plain value`},
 	{"name without end", "\x80\x02c" + strings.Repeat("a", 1<<20), ErrTruncated, ""},
 	{"global named by numbers", "\x80\x04K\x01K\x02\x93.", nil, "not text"},
@@ -131,10 +146,12 @@ func TestHostilePicklesAreRefused(t *testing.T) {
 	for _, test := range hostile {
 		before := allocated()
 		_, err := Decode([]byte(test.b), lim)
-		if err == nil || test.want != nil && !errors.Is(err, test.want) || !strings.Contains(err.Error(), test.text) {
+		if err == nil || test.want != nil && !errors.Is(err, test.want) ||
+			!strings.Contains(err.Error(), test.text) {
 			t.Errorf("%s: %v", test.name, err)
 		}
-		// What is allocated may be a multiple of what came in and of the limits, but not of what was announced.
+		// What is allocated may be a multiple of what came in and of the limits, but not of what was
+		// announced.
 		if got, most := allocated()-before, uint64(64*len(test.b)+(64<<20)); got > most {
 			t.Errorf("%s: %d MiB allocated for %d bytes", test.name, got>>20, len(test.b))
 		}
@@ -214,7 +231,8 @@ func TestLimitsCanBeSet(t *testing.T) {
 	}
 }
 
-// TestUnmarshalOfSharedValuesIsBounded takes a small pickle with a list that is shared a lot into large Go values.
+// TestUnmarshalOfSharedValuesIsBounded takes a small pickle with a list that is shared a lot into
+// large Go values.
 func TestUnmarshalOfSharedValuesIsBounded(t *testing.T) {
 	type large struct {
 		A    *int

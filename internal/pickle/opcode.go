@@ -1,11 +1,14 @@
 package pickle
 
-// The opcodes of docs/protocol.md section 4, and INT, in which Python 2 sends integers of 33 to 64 bits.
+// The opcodes of docs/protocol/wire.md section 4, and INT, in which Python 2 sends integers of 33
+// to 64 bits.
 const (
 	opMark          = '('
 	opStop          = '.'
 	opPop           = '0'
 	opPopMark       = '1'
+	opBuild         = 'b'
+	opObject        = 'o'
 	opFloat         = 'G' // 8 bytes, big-endian
 	opInt           = 'I' // decimal text, newline
 	opInt4          = 'J' // 4 bytes, little-endian, signed
@@ -32,6 +35,7 @@ const (
 	opEmptyList     = ']'
 	opEmptyTuple    = ')'
 	opProto         = 0x80 // 1 byte
+	opNewObject     = 0x81
 	opTuple1        = 0x85
 	opTuple2        = 0x86
 	opTuple3        = 0x87
@@ -45,6 +49,7 @@ const (
 	opEmptySet      = 0x8f
 	opAddItems      = 0x90
 	opFrozenSet     = 0x91
+	opNewObjectEx   = 0x92
 	opStackGlobal   = 0x93
 	opMemoize       = 0x94
 	opFrame         = 0x95 // 8 bytes length

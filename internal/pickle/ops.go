@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"unicode/utf8"
+	"unsafe"
 )
 
 // ops is what each opcode does but STOP. Whatever isn't here is refused.
@@ -58,6 +59,10 @@ var ops = [256]func(*decoder){
 	opGlobal:       func(d *decoder) { d.global(d.line(), d.line()) },
 	opStackGlobal:  (*decoder).stackGlobal,
 	opReduce:       (*decoder).reduce,
+	opNewObject:    (*decoder).newObject,
+	opNewObjectEx:  func(d *decoder) { d.instance(opNewObjectEx, d.pop(3)) },
+	opObject:       func(d *decoder) { d.instance(opObject, d.popMark()) },
+	opBuild:        (*decoder).build,
 }
 
 var emptyTuple any = Tuple{}
@@ -107,11 +112,19 @@ func (d *decoder) frozenSet() {
 }
 
 func (d *decoder) long(size int) {
+	var tooLong error
 	if size > d.lim.IntBytes {
-		d.fail(fmt.Errorf("integer of %d bytes, more than %d", size, d.lim.IntBytes))
+		tooLong = fmt.Errorf("integer of %d bytes, more than %d", size, d.lim.IntBytes)
+	}
+	if tooLong != nil && size > len(d.in)-d.pos {
+		d.fail(tooLong)
 		return
 	}
 	b := d.take(size)
+	if tooLong != nil {
+		d.pushStrange(tooLong)
+		return
+	}
 	if !d.spend(bigSize + len(b)) {
 		return
 	}
@@ -179,9 +192,9 @@ func (d *decoder) string2(size int) {
 	switch b := d.sized(size); {
 	case !d.spend(textSize + len(b)):
 	case d.keepStr2:
-		d.push(str2(b))
+		d.push(str2(d.text(b)))
 	case utf8.Valid(b):
-		d.push(string(b))
+		d.push(d.text(b))
 	default:
 		d.push(b)
 	}
@@ -193,8 +206,17 @@ func (d *decoder) unicode(size int) {
 		d.fail(errors.New("text is not UTF-8"))
 	}
 	if d.spend(textSize + len(b)) {
-		d.push(string(b))
+		d.push(d.text(b))
 	}
+}
+
+// text returns a part of the pickle as text: a copy, unless that would double what a long text
+// takes.
+func (d *decoder) text(b []byte) string {
+	if d.lim.ShareText && len(b) >= shareFrom && len(b) >= len(d.in)/2 {
+		return unsafe.String(unsafe.SliceData(b), len(b))
+	}
+	return string(b)
 }
 
 func (d *decoder) tuple(vs []any) {
@@ -204,7 +226,11 @@ func (d *decoder) tuple(vs []any) {
 }
 
 func (d *decoder) extend(vs []any) {
-	l, ok := d.top().(*List)
+	top := d.top()
+	if isStrange(top) {
+		return
+	}
+	l, ok := top.(*List)
 	if !ok {
 		d.fail(errors.New("append to what isn't a list"))
 		return
@@ -215,7 +241,8 @@ func (d *decoder) extend(vs []any) {
 	l.Items = appendAll(l.Items, vs)
 }
 
-// appendAll is append, but a slice that was empty gets no spare room: most containers are filled at once.
+// appendAll is append, but a slice that was empty gets no spare room: most containers are filled at
+// once.
 func appendAll(dst, vs []any) []any {
 	if dst == nil && len(vs) > 0 {
 		dst = make([]any, 0, len(vs))
@@ -224,7 +251,11 @@ func appendAll(dst, vs []any) []any {
 }
 
 func (d *decoder) setItems(vs []any) {
-	m, ok := d.top().(*Dict)
+	top := d.top()
+	if isStrange(top) {
+		return
+	}
+	m, ok := top.(*Dict)
 	if !ok || len(vs)%2 != 0 {
 		d.fail(errors.New("set items of what isn't a dict, or a key without a value"))
 		return

@@ -18,7 +18,8 @@ import (
 	"github.com/mitogen-go/mitogen/internal/testpython"
 )
 
-var update = flag.Bool("update", false, "record testdata/golden from the interpreters on this machine")
+var update = flag.Bool("update", false,
+	"record testdata/golden from the interpreters on this machine")
 
 // A sample is a value in Python and in Go.
 type sample struct {
@@ -102,9 +103,12 @@ func samples() []sample {
 			want: NewDict(NewFrozenSet(int64(3)), NewSet(NewFrozenSet()))},
 		{py: "set(range(1500))", want: NewSet(numbers(1500)...)},
 		{py: "(lambda x: [x, x])([1])", want: NewList(shared, shared)},
-		{py: "(lambda x: (lambda d: (d, x, d))({u'a': x, u'b': x}))([1])", want: Tuple{both, shared, both}},
-		{py: "(lambda x: [x, x])(set([1]))", want: func() any { s := NewSet(int64(1)); return NewList(s, s) }()},
-		{py: "(lambda x: [x, x])((u'same', u'same'))", want: NewList(Tuple{"same", "same"}, Tuple{"same", "same"})},
+		{py: "(lambda x: (lambda d: (d, x, d))({u'a': x, u'b': x}))([1])",
+			want: Tuple{both, shared, both}},
+		{py: "(lambda x: [x, x])(set([1]))",
+			want: func() any { s := NewSet(int64(1)); return NewList(s, s) }()},
+		{py: "(lambda x: [x, x])((u'same', u'same'))",
+			want: NewList(Tuple{"same", "same"}, Tuple{"same", "same"})},
 		{py: "[[i] for i in range(300)]", want: func() any {
 			l := NewList()
 			for _, n := range numbers(300) {
@@ -151,8 +155,8 @@ func (s sample) expect(major int) any {
 	return s.want
 }
 
-// show describes a value by types, contents and what of it is shared. Sets have no order; dicts are compared without it,
-// because Python 2 has none.
+// show describes a value by types, contents and what of it is shared. Sets have no order; dicts are
+// compared without it, because Python 2 has none.
 func show(v any) string { return (&shower{}).show(v) }
 
 type shower struct{ seen map[any]int }
@@ -175,7 +179,8 @@ func (s *shower) show(v any) string {
 	case *FrozenSet:
 		return "frozenset" + s.sorted(v.Items)
 	case *Error:
-		return fmt.Sprintf("error %q %q %q %q %v %s", v.Module, v.Type, v.Text, v.Traceback, v.Args == nil, s.show(v.Args))
+		return fmt.Sprintf("error %q %q %q %q %v %s", v.Module, v.Type, v.Text, v.Traceback,
+			v.Args == nil, s.show(v.Args))
 	case *List, *Set, *Dict:
 		if n, ok := s.seen[v]; ok {
 			return fmt.Sprintf("same %d", n)
@@ -333,7 +338,8 @@ func TestGolden(t *testing.T) {
 		t.Fatal("no golden files")
 	}
 	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) { checkGolden(t, file) })
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"),
+			func(t *testing.T) { checkGolden(t, file) })
 	}
 }
 
@@ -376,7 +382,8 @@ func record(t *testing.T) {
 				}
 			}
 		}
-		if err := os.WriteFile(filepath.Join(golden, python.Name()+".txt"), []byte(out.String()), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(golden, python.Name()+".txt"), []byte(out.String()),
+			0o644); err != nil {
 			t.Fatal(err)
 		}
 	}

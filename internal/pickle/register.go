@@ -14,9 +14,9 @@ type conversion struct {
 
 var conversions sync.Map // reflect.Type: *conversion
 
-// Register makes a type of another package known: Append sends a T as what encode makes of it, and Unmarshal makes a T of
-// a P with decode (nil: it can't). P is one of the types that Decode returns. Call it from init; of two for one T
-// the later counts.
+// Register makes a type of another package known: Append sends a T as what encode makes of it, and
+// Unmarshal makes a T of a P with decode (nil: it can't). P is one of the types that Decode
+// returns. Call it from init; of two for one T the later counts.
 func Register[T, P any](encode func(T) (P, error), decode func(P) (T, error)) {
 	c := &conversion{encode: func(v any) (any, error) { return encode(v.(T)) }}
 	if decode != nil {

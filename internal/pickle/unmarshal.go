@@ -9,21 +9,26 @@ import (
 	"unicode/utf8"
 )
 
-// Unmarshal reads one pickle, all of b, and stores its value in *into, exactly, or says where it doesn't fit: the error
-// is then a *ValueError such as "facts.cpus[3]: 300 does not fit in uint8", and what *into holds is undefined.
+// Unmarshal reads one pickle, all of b, and stores its value in *into, exactly, or says where it
+// doesn't fit: the error is then a *ValueError such as "facts.cpus[3]: 300 does not fit in uint8",
+// and what *into holds is undefined.
 //
 //   - any: what Decode returns
-//   - bool, integers, floats, complex numbers: numbers that they hold exactly; a bool is no number, a float no integer
+//   - bool, integers, floats, complex numbers: numbers that they hold exactly; a bool is no number,
+//     a float no integer
 //   - time.Duration, time.Time: nothing, as Append refuses them
 //   - string: text; with lone surrogates it is not valid UTF-8 in Go's eyes (see the package
-//     comment), but Append takes it. []byte and arrays of bytes: bytes. A str of Python 2 fits both if it is UTF-8, else bytes only
+//     comment), but Append takes it. []byte and arrays of bytes: bytes. A str of Python 2 fits both
+//     if it is UTF-8, else bytes only
 //   - slices: list, tuple, set or frozenset; arrays: the same of exactly their length
 //   - maps: dict; map[T]struct{}: also set and frozenset
-//   - structs: dict with text keys. A field is found by its `py` tag or snake-case name, else without regard to case and
-//     underscores; of two keys for one field the last counts. Keys without a field are ignored,
-//     fields without a key are left as they are
-//   - pointers: what they point to. None fits in pointers, slices, maps and interfaces only, and makes them nil
-//   - *big.Int and this package's types: themselves; Secret also text, Blob also bytes, []byte also a Blob
+//   - structs: dict with text keys. A field is found by its `py` tag or snake-case name, else
+//     without regard to case and underscores; of two keys for one field the last counts. Keys
+//     without a field are ignored, fields without a key are left as they are
+//   - pointers: what they point to. None fits in pointers, slices, maps and interfaces only,
+//     and makes them nil
+//   - *big.Int and this package's types: themselves; Secret also text, Blob also bytes,
+//     []byte also a Blob
 //   - types made known by Register
 //
 // Byte strings share b's memory, so b must not change afterwards.
@@ -37,6 +42,7 @@ func Unmarshal(b []byte, lim Limits, into any) error {
 		*v, err = Decode(b, lim)
 		return err
 	}
+	defer lim.enter(len(b))()
 	v, err := decode(b, lim, true)
 	if err != nil {
 		return err
@@ -48,8 +54,8 @@ func Unmarshal(b []byte, lim Limits, into any) error {
 	return nil
 }
 
-// errNoRoom says that Unmarshal would allocate more than Limits.Memory: something shared in Python can become many copies in
-// Go.
+// errNoRoom says that Unmarshal would allocate more than Limits.Memory: something shared in Python
+// can become many copies in Go.
 var errNoRoom = errors.New("value grows too large in Go")
 
 type assigner struct {
@@ -290,7 +296,8 @@ func (a *assigner) mapping(dst reflect.Value, v any) error {
 
 func (a *assigner) dictInto(dst reflect.Value, d *Dict) error {
 	t := dst.Type()
-	if err := errors.Join(a.room(len(d.Entries), t.Key()), a.room(len(d.Entries), t.Elem())); err != nil {
+	if err := errors.Join(a.room(len(d.Entries), t.Key()),
+		a.room(len(d.Entries), t.Elem())); err != nil {
 		return err
 	}
 	m := reflect.MakeMapWithSize(t, len(d.Entries))
@@ -364,7 +371,8 @@ func (a *assigner) structure(dst reflect.Value, v any) error {
 	return nil
 }
 
-// plain turns each str of Python 2 in v into what Decode makes of it. Containers are changed in place.
+// plain turns each str of Python 2 in v into what Decode makes of it. Containers are changed in
+// place.
 func plain(v any) any {
 	switch v := v.(type) {
 	case str2:

@@ -69,8 +69,10 @@ func TestUnmarshalStruct(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := facts{
-		base: base{"web1", 7}, OS: "Linux", CPUs: []uint8{1, 255}, FreeMem: 1 << 63, Load: [3]float64{0.5, 1, 2},
-		Mounts: map[string]*mount{"/": {"sda1", huge}, "/none": nil}, Extra: NewList(int64(1)), HTTPProxy: "proxy",
+		base: base{"web1", 7}, OS: "Linux", CPUs: []uint8{1, 255}, FreeMem: 1 << 63,
+		Load:   [3]float64{0.5, 1, 2},
+		Mounts: map[string]*mount{"/": {"sda1", huge}, "/none": nil}, Extra: NewList(int64(1)),
+		HTTPProxy: "proxy",
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
@@ -79,7 +81,8 @@ func TestUnmarshalStruct(t *testing.T) {
 
 func TestUnmarshalLeavesFieldsWithoutAKey(t *testing.T) {
 	got := base{"web1", 1}
-	if err := Unmarshal(mustAppend(t, NewDict("pid", int64(2)), Proto4), Limits{}, &got); err != nil || got != (base{"web1", 2}) {
+	if err := Unmarshal(mustAppend(t, NewDict("pid", int64(2)), Proto4), Limits{}, &got); err != nil ||
+		got != (base{"web1", 2}) {
 		t.Errorf("got %+v, %v", got, err)
 	}
 }
@@ -90,14 +93,21 @@ func TestUnmarshalErrorsNameThePlace(t *testing.T) {
 		got  error
 		want string
 	}{
-		{second(into[outer](t, NewDict("facts", NewDict("cpus", NewList(int64(1), int64(2), int64(3), int64(300)))))),
+		{second(into[outer](t, NewDict("facts",
+			NewDict("cpus", NewList(int64(1), int64(2), int64(3), int64(300)))))),
 			"facts.cpus[3]: 300 does not fit in uint8"},
-		{second(into[facts](t, NewDict("mounts", NewDict("/a b", NewDict("bytes", 1.5))))), `mounts["/a b"].bytes: 1.5 does not fit in *big.Int`},
-		{second(into[map[int64][]string](t, NewDict(int64(5), NewList("a", []byte("b"))))), "[5][1]: bytes does not fit in string"},
-		{second(into[map[string]int](t, NewDict(int64(5), int64(1)))), "key [5]: 5 does not fit in string"},
-		{second(into[map[any]int](t, NewDict([]byte("k"), int64(1)))), "key bytes does not fit as a key of a Go map"},
-		{second(into[map[any]int](t, NewDict(Tuple{}, int64(1)))), "key tuple does not fit as a key of a Go map"},
-		{second(into[map[any]int](t, NewDict(new(big.Int).Lsh(big.NewInt(1), 70), int64(1)))), "key int does not fit as a key of a Go map"},
+		{second(into[facts](t, NewDict("mounts", NewDict("/a b", NewDict("bytes", 1.5))))),
+			`mounts["/a b"].bytes: 1.5 does not fit in *big.Int`},
+		{second(into[map[int64][]string](t, NewDict(int64(5), NewList("a", []byte("b"))))),
+			"[5][1]: bytes does not fit in string"},
+		{second(into[map[string]int](t, NewDict(int64(5), int64(1)))),
+			"key [5]: 5 does not fit in string"},
+		{second(into[map[any]int](t, NewDict([]byte("k"), int64(1)))),
+			"key bytes does not fit as a key of a Go map"},
+		{second(into[map[any]int](t, NewDict(Tuple{}, int64(1)))),
+			"key tuple does not fit as a key of a Go map"},
+		{second(into[map[any]int](t, NewDict(new(big.Int).Lsh(big.NewInt(1), 70), int64(1)))),
+			"key int does not fit as a key of a Go map"},
 		{second(into[[2]int](t, NewList(int64(1)))), "1 items do not fit in [2]int"},
 		{second(into[[2]byte](t, []byte("abc"))), "3 bytes do not fit in [2]uint8"},
 		{second(into[int](t, true)), "true does not fit in int"},
@@ -105,18 +115,24 @@ func TestUnmarshalErrorsNameThePlace(t *testing.T) {
 		{second(into[int](t, nil)), "None does not fit in int"},
 		{second(into[int8](t, int64(128))), "128 does not fit in int8"},
 		{second(into[uint](t, int64(-1))), "-1 does not fit in uint"},
-		{second(into[int64](t, new(big.Int).Lsh(big.NewInt(1), 64))), "18446744073709551616 does not fit in int64"},
-		{second(into[uint64](t, new(big.Int).Lsh(big.NewInt(1), 64))), "18446744073709551616 does not fit in uint64"},
+		{second(into[int64](t, new(big.Int).Lsh(big.NewInt(1), 64))),
+			"18446744073709551616 does not fit in int64"},
+		{second(into[uint64](t, new(big.Int).Lsh(big.NewInt(1), 64))),
+			"18446744073709551616 does not fit in uint64"},
 		{second(into[float64](t, int64(1<<53+1))), "9007199254740993 does not fit in float64"},
 		{second(into[float64](t, int64(1<<63-1))), "9223372036854775807 does not fit in float64"},
 		{second(into[float32](t, 0.1)), "0.1 does not fit in float32"},
 		{second(into[float64](t, complex(1, 0))), "(1+0i) does not fit in float64"},
 		{second(into[complex64](t, complex(0.1, 0))), "(0.1+0i) does not fit in complex64"},
-		{second(into[time.Duration](t, int64(30))), "30 does not fit in time.Duration, as it has no unit"},
+		{second(into[time.Duration](t, int64(30))),
+			"30 does not fit in time.Duration, as it has no unit"},
 		{second(into[*time.Duration](t, 1.5)), "1.5 does not fit in time.Duration, as it has no unit"},
-		{second(into[[]time.Duration](t, Tuple{int64(0)})), "[0]: 0 does not fit in time.Duration, as it has no unit"},
-		{second(into[map[time.Duration]int](t, NewDict(int64(1), int64(1)))), "key [1]: 1 does not fit in time.Duration, as it has no unit"},
-		{second(into[struct{ Timeout time.Duration }](t, NewDict("timeout", int64(30)))), "timeout: 30 does not fit in time.Duration, as it has no unit"},
+		{second(into[[]time.Duration](t, Tuple{int64(0)})),
+			"[0]: 0 does not fit in time.Duration, as it has no unit"},
+		{second(into[map[time.Duration]int](t, NewDict(int64(1), int64(1)))),
+			"key [1]: 1 does not fit in time.Duration, as it has no unit"},
+		{second(into[struct{ Timeout time.Duration }](t, NewDict("timeout", int64(30)))),
+			"timeout: 30 does not fit in time.Duration, as it has no unit"},
 		{second(into[time.Time](t, int64(30))), "30 does not fit in time.Time"},
 		{second(into[time.Time](t, NewDict())), "dict does not fit in time.Time"},
 		{second(into[bool](t, int64(1))), "1 does not fit in bool"},
@@ -131,7 +147,8 @@ func TestUnmarshalErrorsNameThePlace(t *testing.T) {
 		{second(into[Context](t, NewDict("id", int64(5)))), "dict does not fit in pickle.Context"},
 		{second(into[error](t, "text")), "text does not fit in error"},
 		{second(into[chan int](t, nil)), "None does not fit in chan int"},
-		{second(intoRaw[string](t, []byte("\x80\x02U\x01\xff."))), "bytes that are not UTF-8 do not fit in string"},
+		{second(intoRaw[string](t, []byte("\x80\x02U\x01\xff."))),
+			"bytes that are not UTF-8 do not fit in string"},
 	}
 	for _, test := range tests {
 		var v *ValueError
@@ -192,7 +209,8 @@ func TestUnmarshalFits(t *testing.T) {
 	check(t, NewDict(Tuple{int64(1), "b"}, int64(3)), map[[2]any]int{{int64(1), "b"}: 3})
 	check(t, NewDict(int64(1), "a", "k", true), map[any]any{int64(1): "a", "k": true})
 	check[error](t, &Error{Type: "T"}, &Error{Type: "T"})
-	check(t, NewDict("a", int64(1), "b", NewList(nil)), map[string]any{"a": int64(1), "b": NewList(nil)})
+	check(t, NewDict("a", int64(1), "b", NewList(nil)),
+		map[string]any{"a": int64(1), "b": NewList(nil)})
 }
 
 func TestTheLastOfEqualKeysCounts(t *testing.T) {
@@ -208,7 +226,8 @@ func TestTheLastOfEqualKeysCounts(t *testing.T) {
 
 func TestGetTakesAnyKey(t *testing.T) {
 	huge := new(big.Int).Lsh(big.NewInt(1), 70)
-	for _, key := range []any{nil, true, int64(1), 1.5, "a", []byte("a"), Tuple{"a", []byte("b")}, huge, Context{ID: 1, Name: "a"}} {
+	for _, key := range []any{nil, true, int64(1), 1.5, "a", []byte("a"), Tuple{"a", []byte("b")},
+		huge, Context{ID: 1, Name: "a"}} {
 		if _, ok := NewDict("x", nil, key, nil).Get(key); !ok {
 			t.Errorf("%v not found", key)
 		}
@@ -218,28 +237,36 @@ func TestGetTakesAnyKey(t *testing.T) {
 // TestStrOfPython2 fits text and bytes.
 func TestStrOfPython2(t *testing.T) {
 	list := []byte("\x80\x02](U\x02abU\x01\xffe.")
-	if got, err := intoRaw[[][]byte](t, list); err != nil || string(got[0]) != "ab" || string(got[1]) != "\xff" {
+	if got, err := intoRaw[[][]byte](t, list); err != nil || string(got[0]) != "ab" ||
+		string(got[1]) != "\xff" {
 		t.Errorf("bytes: %q, %v", got, err)
 	}
-	if got, err := intoRaw[[]any](t, list); err != nil || !reflect.DeepEqual(got, []any{"ab", []byte{255}}) {
+	if got, err := intoRaw[[]any](t, list); err != nil ||
+		!reflect.DeepEqual(got, []any{"ab", []byte{255}}) {
 		t.Errorf("any: %#v, %v", got, err)
 	}
-	if got, err := intoRaw[*List](t, list); err != nil || !reflect.DeepEqual(got, NewList("ab", []byte{255})) {
+	if got, err := intoRaw[*List](t, list); err != nil ||
+		!reflect.DeepEqual(got, NewList("ab", []byte{255})) {
 		t.Errorf("list: %#v, %v", got, err)
 	}
-	if _, err := intoRaw[[]string](t, list); err == nil || !strings.Contains(err.Error(), "[1]: bytes that are not UTF-8") {
+	if _, err := intoRaw[[]string](t, list); err == nil ||
+		!strings.Contains(err.Error(), "[1]: bytes that are not UTF-8") {
 		t.Errorf("text: %v", err)
 	}
-	if got, err := intoRaw[base](t, []byte("\x80\x02}(U\x04hostU\x01aU\x03pidK\x05u.")); err != nil || got != (base{"a", 5}) {
+	if got, err := intoRaw[base](t, []byte("\x80\x02}(U\x04hostU\x01aU\x03pidK\x05u.")); err != nil ||
+		got != (base{"a", 5}) {
 		t.Errorf("struct: %v, %v", got, err)
 	}
 	if got, err := intoRaw[Sender](t, []byte("\x80\x02}U\x04hostU\x01as.")); err == nil {
 		t.Errorf("a dict made a Sender: %v", got)
 	}
-	if got, err := intoRaw[Context](t, []byte("\x80\x02cmitogen\nContext\nK\x05U\x01a\x86R.")); err != nil || got != (Context{ID: 5, Name: "a"}) {
+	if got, err := intoRaw[Context](t,
+		[]byte("\x80\x02cmitogen\nContext\nK\x05U\x01a\x86R.")); err != nil ||
+		got != (Context{ID: 5, Name: "a"}) {
 		t.Errorf("context: %v, %v", got, err)
 	}
-	if got, err := intoRaw[map[string]any](t, []byte("\x80\x02}U\x01kcmitogen\nError\n(U\x01mU\x01tU\x00U\x00U\x01a\x85tRs.")); err != nil ||
+	if got, err := intoRaw[map[string]any](t,
+		[]byte("\x80\x02}U\x01kcmitogen\nError\n(U\x01mU\x01tU\x00U\x00U\x01a\x85tRs.")); err != nil ||
 		!reflect.DeepEqual(got["k"], &Error{Module: "m", Type: "t", Args: Tuple{"a"}}) {
 		t.Errorf("error: %#v, %v", got, err)
 	}
@@ -256,20 +283,23 @@ func TestUnmarshalWantsAPointer(t *testing.T) {
 type celsius struct{ degrees float64 }
 
 func TestRegister(t *testing.T) {
-	Register(func(c celsius) (float64, error) { return c.degrees, nil }, func(f float64) (celsius, error) {
-		if f < -273.15 {
-			return celsius{}, errors.New("too cold")
-		}
-		return celsius{f}, nil
-	})
+	Register(func(c celsius) (float64, error) { return c.degrees, nil },
+		func(f float64) (celsius, error) {
+			if f < -273.15 {
+				return celsius{}, errors.New("too cold")
+			}
+			return celsius{f}, nil
+		})
 	b := mustAppend(t, map[celsius][]celsius{{1}: {{20.5}}}, Proto4)
-	if got, err := intoRaw[map[celsius][]celsius](t, b); err != nil || got[celsius{1}][0].degrees != 20.5 {
+	if got, err := intoRaw[map[celsius][]celsius](t, b); err != nil ||
+		got[celsius{1}][0].degrees != 20.5 {
 		t.Errorf("got %v, %v", got, err)
 	}
 	if _, err := into[celsius](t, -300.0); err == nil || !strings.Contains(err.Error(), "too cold") {
 		t.Errorf("got %v", err)
 	}
-	if _, err := into[celsius](t, "warm"); err == nil || !strings.Contains(err.Error(), "text does not fit in pickle.celsius") {
+	if _, err := into[celsius](t, "warm"); err == nil ||
+		!strings.Contains(err.Error(), "text does not fit in pickle.celsius") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -284,7 +314,8 @@ func TestDecodeError(t *testing.T) {
 	if err != nil || e.Error() != "app.errors.Broken" || e.Args != nil {
 		t.Errorf("got %v, %v", e, err)
 	}
-	for _, v := range []any{nil, Tuple{}, Tuple{"a", "b", "c", "d", "e"}, Tuple{1, "b", "c", "d", nil}} {
+	for _, v := range []any{nil, Tuple{}, Tuple{"a", "b", "c", "d", "e"},
+		Tuple{1, "b", "c", "d", nil}} {
 		if _, err := DecodeError(mustAppend(t, v, Proto4), Limits{}); err == nil {
 			t.Errorf("%v was taken", v)
 		}
@@ -301,7 +332,8 @@ func TestResultsCanBeArguments(t *testing.T) {
 	check(t, int64(30), seconds(30))
 	check(t, nil, (*time.Duration)(nil))
 	check(t, NewList(), []time.Duration{})
-	for _, v := range []any{time.Second, []time.Duration{1}, map[time.Duration]int{1: 1}, new(time.Duration),
+	for _, v := range []any{time.Second, []time.Duration{1}, map[time.Duration]int{1: 1},
+		new(time.Duration),
 		struct{ T time.Time }{}, time.Now()} {
 		if _, err := Append(nil, v, Proto4); err == nil {
 			t.Errorf("%T was sent", v)

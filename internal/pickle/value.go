@@ -1,8 +1,9 @@
-// Package pickle reads and writes the values of docs/protocol.md section 4: a closed subset of Python's pickles.
+// Package pickle reads and writes the values of docs/protocol/wire.md section 4: a closed subset of
+// Python's pickles.
 //
-// Reading is for hostile input: nothing is executed, lengths are checked before anything is allocated, and depth, number
-// of nodes, memory and self-reference are bounded. Writing is by Append, reading by Decode (into the types below) or
-// Unmarshal (into any Go type that fits).
+// Reading is for hostile input: nothing is executed, lengths are checked before anything is
+// allocated, and depth, number of nodes, memory and self-reference are bounded. Writing is by
+// Append, reading by Decode (into the types below) or Unmarshal (into any Go type that fits).
 //
 //	Python            Go, from Decode
 //	None, bool        nil, bool
@@ -82,7 +83,8 @@ func NewDict(keysAndValues ...any) *Dict {
 	return d
 }
 
-// Get returns the value of key, in time linear in d's size. Types must agree: an int key is an int64.
+// Get returns the value of key, in time linear in d's size. Types must agree: an int key is an
+// int64.
 func (d *Dict) Get(key any) (any, bool) {
 	for _, e := range slices.Backward(d.Entries) {
 		if sameKey(e.Key, key) {
@@ -173,8 +175,8 @@ func (s Secret) MarshalText() ([]byte, error) { return []byte(masked), nil }
 // LogValue hides the text.
 func (s Secret) LogValue() slog.Value { return slog.StringValue(masked) }
 
-// Error is an exception that was raised elsewhere (mitogen.Error, and the payload of ERROR frames). Its text is as it
-// came: not made safe for a terminal.
+// Error is an exception that was raised elsewhere (mitogen.Error, and the payload of ERROR frames).
+// Its text is as it came: not made safe for a terminal.
 type Error struct {
 	Module    string // of the exception's type
 	Type      string // the exception's type

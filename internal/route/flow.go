@@ -18,14 +18,20 @@ const creditAt = wire.Window / 4
 // flows are what is on the way between this node and one peer.
 type flows struct {
 	in  map[wire.Handle]*inflow // from it, by handle
-	out map[wire.Handle]int     // to it, by flow number: what may still be sent
+	out map[wire.Handle]outflow // to it, by flow number
+}
+
+// outflow counts the bytes of a flow from us.
+type outflow struct {
+	left  int // that may still be sent, or refused
+	limit int // that may be on the way
 }
 
 // peer returns the flows with id, and makes room for them.
 func (r *Router) peer(id wire.ContextID) *flows {
 	p := r.flows[id]
 	if p == nil {
-		p = &flows{map[wire.Handle]*inflow{}, map[wire.Handle]int{}}
+		p = &flows{map[wire.Handle]*inflow{}, map[wire.Handle]outflow{}}
 		r.flows[id] = p
 	}
 	return p
@@ -46,6 +52,7 @@ type inflow struct {
 	part  int // of held: bytes of parts of the value being put together
 	owed  int
 	items int // that the program hasn't taken; each costs itemCost
+	more  int // bytes that it may have on the way beyond wire.Window
 }
 
 // take counts a frame of a flow. It fails when the sender has exceeded its window, which frames
@@ -59,7 +66,7 @@ func (r *Router) take(f *wire.Frame) (cost int, ok bool) {
 	}
 	n := len(f.Payload)
 	in.held += n
-	if n == 0 || in.held+in.owed > wire.Window+wire.MaxPayload {
+	if n == 0 || in.held+in.owed > wire.Window+in.more+wire.MaxPayload {
 		return 0, false
 	}
 	if f.Kind == wire.Part {
@@ -86,7 +93,8 @@ func (r *Router) Consumed(src wire.ContextID, handle wire.Handle, cost int, out 
 
 // consume turns consumed bytes into credit. Parts are consumed as they come as long as nothing
 // complete waits in front of them, so that a value may be larger than the window.
-func (r *Router) consume(src wire.ContextID, handle wire.Handle, in *inflow, cost int, out []Action) []Action {
+func (r *Router) consume(src wire.ContextID, handle wire.Handle, in *inflow, cost int,
+	out []Action) []Action {
 	in.held -= cost
 	if in.held == in.part {
 		cost += in.part
@@ -108,7 +116,8 @@ func (r *Router) credit(to wire.ContextID, flow wire.Handle, n int, out []Action
 		return out
 	}
 	return append(out, Action{Op: Send, Port: port, Owned: true,
-		Frame: wire.Frame{Dst: to, Src: r.me, Auth: r.me, Handle: wire.Credit, Payload: wire.AppendCredit(nil, flow, uint32(n))}})
+		Frame: wire.Frame{Dst: to, Src: r.me, Auth: r.me, Handle: wire.Credit,
+			Payload: wire.AppendCredit(nil, flow, uint32(n))}})
 }
 
 // assemble puts parts together and delivers what is complete to owner. limit bounds a value; q is
@@ -130,11 +139,16 @@ func (r *Router) assemble(f *wire.Frame, q *request, owner any, limit int, out [
 		return out
 	}
 	a := Action{Op: Deliver, Frame: whole, Owner: owner, Owned: len(whole.Payload) > len(f.Payload)}
-	if f.Kind != wire.Item {
-		if q != nil {
-			out = r.finish(f.Handle, q, out)
-		}
+	if f.Kind != wire.Item && q == nil {
 		return append(out, a)
+	}
+	if f.Kind != wire.Item {
+		a.Kept = r.keep(q, len(whole.Payload))
+		out = append(r.finish(f.Handle, q, out), a)
+		if a.Kept > 0 {
+			out = r.overBudget(f.Src, out)
+		}
+		return out
 	}
 	var ok bool
 	if a.Cost, ok = r.take(f); !ok {
@@ -168,7 +182,8 @@ func (r *Router) broken(f *wire.Frame, why string, rule Rule, out []Action) []Ac
 	if q := r.requests[f.Handle]; q != nil {
 		out = r.finish(f.Handle, q, out)
 		out = append(out, Action{Op: Deliver, Owner: q.owner, Owned: true,
-			Frame: wire.Frame{Kind: wire.Dead, Src: f.Src, Dst: r.me, Auth: r.me, Handle: f.Handle, Payload: []byte(why)}})
+			Frame: wire.Frame{Kind: wire.Dead, Src: f.Src, Dst: r.me, Auth: r.me, Handle: f.Handle,
+				Payload: []byte(why)}})
 	}
 	return append(out, Action{Op: Broken, ID: f.Src, Handle: f.Handle, Why: why, Rule: rule})
 }
@@ -180,18 +195,46 @@ func (r *Router) Reserve(dst wire.ContextID, flow wire.Handle, n int) (bool, err
 		return false, ErrGone
 	}
 	p := r.peer(dst)
-	left, ok := p.out[flow]
-	if !ok {
-		left = wire.Window
-	}
+	o := p.outgoing(flow)
 	switch {
-	case left == refused:
+	case o.left == refused:
 		return false, ErrRefused
-	case left <= 0:
+	case o.left <= 0:
 		return false, nil
 	}
-	p.out[flow] = left - n
+	o.left -= n
+	p.out[flow] = o
 	return true, nil
+}
+
+// outgoing returns a flow to the peer, which may be a new one.
+func (p *flows) outgoing(flow wire.Handle) outflow {
+	if o, ok := p.out[flow]; ok {
+		return o
+	}
+	return outflow{wire.Window, wire.Window}
+}
+
+// Widen lets n more bytes of a flow to dst be on the way.
+func (r *Router) Widen(dst wire.ContextID, flow wire.Handle, n int) {
+	p := r.flows[dst]
+	if p == nil || r.nodes[dst] == nil {
+		return
+	}
+	if o := p.outgoing(flow); o.left != refused {
+		p.out[flow] = outflow{o.left + n, o.limit + n}
+	}
+}
+
+// Grant lets src have n more bytes of a flow to a request of ours on the way. Nothing happens if
+// nothing has come of that flow, or no more does.
+func (r *Router) Grant(src wire.ContextID, handle wire.Handle, n int, out []Action) []Action {
+	in := r.incoming(src, handle)
+	if in == nil || r.requests[handle] == nil {
+		return out
+	}
+	in.more += n
+	return r.credit(src, handle, n, out)
 }
 
 // credited takes back what a receiver of ours has consumed. Credit for a flow that has ended, or
@@ -201,31 +244,38 @@ func (r *Router) credited(f *wire.Frame, out []Action) []Action {
 	if err != nil {
 		return r.refuse(f, "bad CREDIT", out)
 	}
+	if r.shared.owns(flow) || r.shared != nil && flow == wire.Stdin {
+		return append(out, Action{Op: Pass, ID: f.Src, Frame: *f})
+	}
 	p := r.flows[f.Src]
+	if q := r.requests[flow]; q != nil && q.dst == f.Src && n == refusal {
+		return r.refuse(f, "CREDIT of nothing for what it was asked", out) // it is to be answered
+	}
 	if p != nil && n == refusal && flow >= wire.FirstDynamic {
 		return r.refusedBy(f.Src, p, flow, out)
 	}
 	if p == nil || n == 0 { // the end of a program's input costs nothing, and is consumed too
 		return append(out, Action{Op: Late, ID: f.Src, Handle: wire.Credit})
 	}
-	left, ok := p.out[flow]
-	ok = ok && left != refused
-	if !ok || int64(left)+int64(n) > wire.Window {
+	o, ok := p.out[flow]
+	ok = ok && o.left != refused
+	if !ok || int64(o.left)+int64(n) > int64(o.limit) {
 		out = append(out, Action{Op: Late, ID: f.Src, Handle: wire.Credit})
 	}
 	if !ok {
 		return out
 	}
-	p.out[flow] = int(min(int64(left)+int64(n), wire.Window))
+	o.left = int(min(int64(o.left)+int64(n), int64(o.limit)))
+	p.out[flow] = o
 	return append(out, Action{Op: Room, ID: f.Src, Handle: flow})
 }
 
 // refusedBy notes that id takes nothing more of a flow, and wakes those who wait for it.
 func (r *Router) refusedBy(id wire.ContextID, p *flows, flow wire.Handle, out []Action) []Action {
-	if left, ok := p.out[flow]; !ok || left == refused {
+	if o, ok := p.out[flow]; !ok || o.left == refused {
 		return append(out, Action{Op: Late, ID: id, Handle: wire.Credit})
 	}
-	p.out[flow] = refused
+	p.out[flow] = outflow{left: refused}
 	return append(out, Action{Op: Room, ID: id, Handle: flow})
 }
 

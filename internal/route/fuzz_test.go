@@ -33,7 +33,8 @@ func (s *stepper) handle() wire.Handle {
 }
 
 func (s *stepper) frame() *wire.Frame {
-	f := &wire.Frame{Kind: wire.Kind(s.byte() % 5), Dst: s.id(), Src: s.id(), Handle: s.handle(), Reply: wire.Handle(s.byte()) * 8}
+	f := &wire.Frame{Kind: wire.Kind(s.byte() % 5), Dst: s.id(), Src: s.id(), Handle: s.handle(),
+		Reply: wire.Handle(s.byte()) * 8}
 	f.Auth = f.Src
 	b := s.byte()
 	if b&1 != 0 {
@@ -93,10 +94,11 @@ func (s *stepper) check(actions []Action) {
 	for i := range actions {
 		switch a := &actions[i]; a.Op {
 		case Send:
-			if n := r.nodes[a.Frame.Dst]; n == nil && !gone(actions, a.Frame.Dst) || n != nil && n.port != a.Port {
+			if n := r.nodes[a.Frame.Dst]; n == nil && !gone(actions, a.Frame.Dst) ||
+				n != nil && n.port != a.Port {
 				s.t.Fatalf("%s: no such way", a.trace())
 			}
-		case Broken, Refused, Late:
+		case Broken, Refused, Denied, Late:
 			if a.ID == 0 || a.ID > r.newest {
 				s.t.Fatalf("%s: there is no such context", a.trace())
 			}
@@ -132,7 +134,8 @@ func gone(actions []Action, id wire.ContextID) bool {
 func FuzzStep(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 1, 1, 1, 5, 3, 8, 1, 4, 0, 1, 200, 0, 255, 8, 1, 0, 0, 1, 200, 0, 8, 3, 1})
 	f.Add([]byte{0, 0, 0, 0, 4, 1, 2, 8, 1, 0, 2, 1, 1, 125, 0, 8, 2, 0, 1, 2, 201, 0, 0, 3, 2})
-	f.Add([]byte{0, 0, 5, 1, 8, 1, 3, 0, 1, 200, 0, 2, 8, 1, 0, 0, 1, 200, 0, 2, 8, 1, 0, 0, 1, 21, 0, 7, 1})
+	f.Add([]byte{0, 0, 5, 1, 8, 1, 3, 0, 1, 200, 0, 2, 8, 1, 0, 0, 1, 200, 0, 2, 8, 1, 0, 0, 1, 21, 0,
+		7, 1})
 	f.Fuzz(func(t *testing.T, in []byte) {
 		s := &stepper{t: t, r: New(0, nil, 100_000), in: in}
 		s.r.Bound(150_000, 250_000)
@@ -144,7 +147,8 @@ func FuzzStep(f *testing.F) {
 					s.check(s.r.Lost(a.ID, "broken", nil))
 				}
 			}
-			if behind, all := s.r.Held(1); behind > 150_000 || all > 250_000+255*300+1000 { // by one frame, until the next
+			// by one frame, until the next
+			if behind, all := s.r.Held(1); behind > 150_000 || all > 250_000+255*300+1000 {
 				t.Fatalf("%d bytes behind 1, %d in all", behind, all)
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	_ "github.com/mitogen-go/mitogen/internal/testenv"
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
@@ -16,8 +17,9 @@ var (
 	orders   = flag.Int("orders", 3000, "how many orders TestRandomOrders tries")
 )
 
-// TestRandomOrders runs trees of routers through random orders of connect, call, answer, allow, disconnect, reported loss,
-// shutdown and hostile frames, and checks the invariants of docs/protocol.md, section 7, at every step.
+// TestRandomOrders runs trees of routers through random orders of connect, call, answer, allow,
+// disconnect, reported loss, shutdown and hostile frames, and checks the invariants of
+// docs/protocol/wire.md, section 7, at every step.
 func TestRandomOrders(t *testing.T) {
 	if *seedFlag != 0 {
 		newSim(t, *seedFlag).run()
@@ -41,7 +43,11 @@ type sim struct {
 	rng     *rand.Rand
 	nodes   map[wire.ContextID]*peer
 	allowed map[pair]bool
-	gone    map[wire.ContextID]bool // said to be, to the engine
+	permits map[value]bool // receivers that contexts may send to
+	given   []value
+	gone    map[wire.ContextID]bool   // said to be, to the engine
+	asked   map[wire.Handle]*question // by the program that is context 0 too; nil: there is none
+	newest  wire.ContextID            // of those that it has claimed
 	log     []string
 }
 
@@ -58,6 +64,12 @@ type peer struct {
 
 type pair struct{ from, to wire.ContextID }
 
+// value is a receiver, and the context that may send to it.
+type value struct {
+	pair
+	handle wire.Handle
+}
+
 // question counts how often a request was ended.
 type question struct {
 	by, to wire.ContextID
@@ -66,8 +78,12 @@ type question struct {
 
 func newSim(t *testing.T, seed uint64) *sim {
 	s := &sim{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), nodes: map[wire.ContextID]*peer{},
-		allowed: map[pair]bool{}, gone: map[wire.ContextID]bool{}}
+		allowed: map[pair]bool{}, permits: map[value]bool{}, gone: map[wire.ContextID]bool{}}
 	s.nodes[0] = &peer{r: New(0, nil, 1<<16)}
+	if s.rng.IntN(2) == 0 {
+		s.nodes[0].r.Share()
+		s.asked = map[wire.Handle]*question{}
+	}
 	return s
 }
 
@@ -78,13 +94,16 @@ func (s *sim) fail(format string, args ...any) {
 	}
 }
 
-func (s *sim) note(format string, args ...any) { s.log = append(s.log, fmt.Sprintf(format, args...)) }
+func (s *sim) note(format string, args ...any) {
+	s.log = append(s.log, fmt.Sprintf(format, args...))
+}
 
 func (s *sim) run() {
 	events := []struct {
 		weight int
 		do     func()
-	}{{4, s.connect}, {8, s.ask}, {40, s.deliver}, {10, s.answer}, {2, s.allow}, {1, s.disconnect}, {6, s.attack}}
+	}{{4, s.connect}, {8, s.ask}, {40, s.deliver}, {10, s.answer}, {2, s.allow},
+		{2, s.permit}, {8, s.value}, {1, s.disconnect}, {6, s.attack}}
 	total := 0
 	for _, e := range events {
 		total += e.weight
@@ -104,7 +123,8 @@ func (s *sim) run() {
 	s.shutdown()
 }
 
-// shutdown ends contexts in random order. In between all that is on its way arrives, and then nobody waits in vain.
+// shutdown ends contexts in random order. In between all that is on its way arrives, and then
+// nobody waits in vain.
 func (s *sim) shutdown() {
 	for len(s.nodes) > 1 && !s.t.Failed() {
 		s.disconnect()
@@ -119,7 +139,8 @@ func (s *sim) shutdown() {
 	}
 }
 
-// checkAnswered is invariant 1, once nothing is on its way: what was asked of those who are gone has ended.
+// checkAnswered is invariant 1, once nothing is on its way: what was asked of those who are gone
+// has ended.
 func (s *sim) checkAnswered() {
 	for _, p := range s.nodes {
 		for _, q := range p.open {
@@ -154,7 +175,7 @@ func (s *sim) connect() {
 	}
 	engine := s.nodes[0]
 	at := s.pick(func(p *peer) bool { return p.id == 0 || engine.r.nodes[p.id] != nil && !p.hostile })
-	id := engine.r.NextID()
+	id := s.nextID()
 	if err := engine.r.Add(id, at.id); err != nil {
 		s.fail("%v", err)
 	}
@@ -164,6 +185,22 @@ func (s *sim) connect() {
 		return
 	}
 	s.send(0, wire.Frame{Dst: at.id, Handle: wire.Connect, Payload: wire.AppendConnect(nil, id, nil)})
+}
+
+// nextID is the id of a new context: of the engine's choice or the program's.
+func (s *sim) nextID() wire.ContextID {
+	r := s.nodes[0].r
+	if s.asked == nil || s.rng.IntN(3) == 0 {
+		return r.NextID()
+	}
+	s.newest += wire.ContextID(1 + s.rng.IntN(2))
+	if err := r.Claim(s.newest); err != nil {
+		s.fail("%v", err)
+	}
+	if r.Claim(s.newest) == nil {
+		s.fail("context %d was claimed twice", s.newest)
+	}
+	return s.newest
 }
 
 func (s *sim) create(id, parent wire.ContextID) {
@@ -209,6 +246,10 @@ func (s *sim) ask() {
 		return
 	}
 	q := &question{by: by.id, to: to.id}
+	if by.id == 0 && s.asked != nil && s.rng.IntN(3) > 0 {
+		s.programAsks(by, q)
+		return
+	}
 	h, err := by.r.Request(to.id, s.rng.IntN(2), q)
 	if err != nil {
 		return
@@ -220,6 +261,58 @@ func (s *sim) ask() {
 		by.r.Reserve(to.id, wire.Stdin, 10)
 	}
 	s.send(by.id, wire.Frame{Dst: to.id, Handle: wire.Call, Reply: h})
+}
+
+// programAsks makes a request of the program's, now and then of one that is gone or in parts.
+func (s *sim) programAsks(engine *peer, q *question) {
+	h := wire.Handle(1<<30 + len(s.asked))
+	s.note("the program asks %d: %d", q.to, h)
+	s.asked[h] = q
+	engine.open = append(engine.open, q)
+	f := wire.Frame{Dst: q.to, Handle: wire.Call, Reply: h}
+	if s.rng.IntN(4) == 0 {
+		part := f
+		part.Kind, part.Payload = wire.Part, []byte("part")
+		s.fromProgram(engine, part)
+	}
+	s.fromProgram(engine, f)
+}
+
+// fromProgram has the engine take a frame of the program's.
+func (s *sim) fromProgram(engine *peer, f wire.Frame) {
+	ok, actions := engine.r.FromProgram(&f, nil)
+	if ok && f.Kind != wire.Part { // the contexts here put nothing together
+		s.check(engine, &f)
+		s.send(0, f)
+	}
+	s.apply(engine, actions)
+}
+
+// passed is the program that is context 0 too: it is given answers to what it has asked, once each.
+func (s *sim) passed(p *peer, a *Action) {
+	f := &a.Frame
+	q := s.asked[f.Handle]
+	switch {
+	case string(f.Payload) == forged:
+		s.fail("3: forged frame passed to the program: %v", f)
+	case p.id != 0:
+		s.fail("%d passes to a program: %v", p.id, f)
+	case s.gone[f.Src] && f.Kind != wire.Dead:
+		s.fail("2: frame of %d, which is gone: %v", f.Src, f)
+	case f.Handle == wire.Credit:
+	case q == nil && s.mayValue(f):
+	case q == nil:
+		s.fail("the program hasn't asked: %v", f)
+	case f.Src != q.to:
+		s.fail("answer of %d to what %d was asked", f.Src, q.to)
+	case q.ends > 0:
+		s.fail("1: request of the program to %d goes on after its end: %v", q.to, f)
+	case f.Kind != wire.Item && f.Kind != wire.Part:
+		q.ends++
+	case s.rng.IntN(2) == 0:
+		credit := wire.AppendCredit(nil, f.Handle, uint32(len(f.Payload)))
+		s.fromProgram(p, wire.Frame{Dst: f.Src, Handle: wire.Credit, Payload: credit})
+	}
 }
 
 // answer has a context answer something, in part or at last.
@@ -246,6 +339,52 @@ func (s *sim) allow() {
 	s.allowed[pair{a.id, b.id}] = true
 }
 
+// permit lets a context send to a receiver of another one, or of the program.
+func (s *sim) permit() {
+	from, to := s.pick(child), s.pick(func(*peer) bool { return true })
+	if from == nil {
+		return
+	}
+	v := value{pair{from.id, to.id}, wire.Handle(1000 + s.rng.IntN(5))}
+	if to.id == 0 && s.asked != nil {
+		v.handle = wire.Handle(1<<30 + len(s.asked))
+		s.asked[v.handle] = nil
+	}
+	if s.nodes[0].r.Permit(v.from, v.to, v.handle) != nil {
+		return
+	}
+	s.note("permit %d to send to %d: %d", v.from, v.to, v.handle)
+	s.permits[v] = true
+	s.given = append(s.given, v)
+}
+
+// value has a context send where it may, or tell the end.
+func (s *sim) value() {
+	if len(s.given) == 0 {
+		return
+	}
+	v := s.given[s.rng.IntN(len(s.given))]
+	p, to := s.nodes[v.from], s.nodes[v.to]
+	if p == nil || !honest(p) {
+		return
+	}
+	s.note("%d sends to %d: %d", v.from, v.to, v.handle)
+	kind := wire.Kind(s.rng.IntN(5))
+	s.send(v.from, wire.Frame{Kind: kind, Dst: v.to, Handle: v.handle, Payload: []byte("value")})
+	if v.to != 0 && to != nil && honest(to) {
+		credit := wire.AppendCredit(nil, v.handle, 5)
+		s.send(v.to, wire.Frame{Dst: v.from, Handle: wire.Credit, Payload: credit})
+	}
+}
+
+// mayValue says whether f goes by a permit: there, or back as credit.
+func (s *sim) mayValue(f *wire.Frame) bool {
+	if flow, _, err := wire.ParseCredit(f.Payload); f.Handle == wire.Credit && err == nil {
+		return s.permits[value{pair{f.Dst, f.Src}, flow}]
+	}
+	return s.permits[value{pair{f.Src, f.Dst}, f.Handle}]
+}
+
 // disconnect ends a context. What it has sent still arrives.
 func (s *sim) disconnect() {
 	if p := s.pick(child); p != nil {
@@ -256,7 +395,9 @@ func (s *sim) disconnect() {
 }
 
 func (s *sim) anyFrames() bool {
-	return s.pick(func(p *peer) bool { return len(p.up)+len(p.down) > 0 || p.dead && p.id != 0 }) != nil
+	return s.pick(func(p *peer) bool {
+		return len(p.up)+len(p.down) > 0 || p.dead && p.id != 0
+	}) != nil
 }
 
 // deliver moves one frame over one pipe, or lets a parent find out that the pipe has ended.
@@ -312,7 +453,8 @@ func (s *sim) ended(p *peer) {
 	if parent.id != 0 {
 		for _, a := range actions {
 			if a.Op == Gone {
-				s.send(parent.id, wire.Frame{Dst: 0, Handle: wire.Lost, Payload: wire.AppendLost(nil, a.ID, "ended")})
+				s.send(parent.id, wire.Frame{Dst: 0, Handle: wire.Lost,
+					Payload: wire.AppendLost(nil, a.ID, "ended")})
 			}
 		}
 	}
@@ -357,6 +499,8 @@ func (s *sim) apply(p *peer, actions []Action) {
 			if p.id == 0 {
 				s.gone[a.ID] = true
 			}
+		case Pass:
+			s.passed(p, a)
 		case Broken:
 			s.broken(a)
 		}
@@ -387,7 +531,8 @@ func (s *sim) check(p *peer, f *wire.Frame) {
 		s.fail("2: frame for %d, which is gone: %v", f.Dst, f)
 	}
 	ours := f.Auth == 0 && (f.Kind == wire.Dead || f.Handle == wire.Credit)
-	if f.Src != 0 && !ours && !s.allowed[pair{f.Src, f.Dst}] && !s.allowed[pair{f.Dst, f.Src}] {
+	allowed := s.allowed[pair{f.Src, f.Dst}] || s.allowed[pair{f.Dst, f.Src}]
+	if f.Src != 0 && !ours && !s.mayValue(f) && !allowed {
 		s.fail("4: frame between a pair that wasn't allowed: %v", f)
 	}
 }
@@ -425,13 +570,21 @@ func (s *sim) attack() {
 	if p == nil {
 		return
 	}
-	any := func() wire.ContextID { return wire.ContextID(s.rng.IntN(15)) }
-	handles := []wire.Handle{wire.Call, wire.Cancel, wire.Stdin, wire.LoadModule, wire.Connect, wire.Shutdown, wire.Ping,
+	any := func() wire.ContextID {
+		if s.asked != nil && s.rng.IntN(3) == 0 {
+			return wire.FirstEngineID + wire.ContextID(s.rng.IntN(8))
+		}
+		return wire.ContextID(s.rng.IntN(15))
+	}
+	handles := []wire.Handle{wire.Call, wire.Cancel, wire.Stdin, wire.LoadModule, wire.Connect,
+		wire.Shutdown, wire.Ping,
 		wire.Kill, wire.Hello, wire.Log, wire.GetModule, wire.Stdout, wire.Stderr, 500}
-	f := wire.Frame{Kind: wire.Kind(s.rng.IntN(5)), Dst: any(), Src: p.id, Auth: p.id, Handle: handles[s.rng.IntN(len(handles))],
-		Reply: wire.Handle(s.rng.IntN(3) * (1000 + s.rng.IntN(5))), Payload: []byte("nasty")}
+	f := wire.Frame{Kind: wire.Kind(s.rng.IntN(5)), Dst: any(), Src: p.id, Auth: p.id,
+		Handle: handles[s.rng.IntN(len(handles))],
+		Reply:  wire.Handle(s.rng.IntN(3) * (1000 + s.rng.IntN(5))), Payload: []byte("nasty")}
 	if s.rng.IntN(2) == 0 {
-		f.Handle = wire.Handle(1000 + s.rng.IntN(20))
+		low := []wire.Handle{1000, 1 << 30, wire.FirstEngineHandle}[s.rng.IntN(3)]
+		f.Handle = low + wire.Handle(s.rng.IntN(20))
 	}
 	switch s.rng.IntN(4) {
 	case 0:
@@ -440,7 +593,8 @@ func (s *sim) attack() {
 		f.Auth, f.Payload = any(), []byte(forged)
 	case 2:
 		f.Handle, f.Kind, f.Dst = wire.Lost, wire.Data, 0
-		if victim := any(); victim != p.id && s.nodes[victim] != nil && !slices.Contains(s.behind(p.id), victim) {
+		if victim := any(); victim != p.id && s.nodes[victim] != nil &&
+			!slices.Contains(s.behind(p.id), victim) {
 			f.Payload = wire.AppendLost(nil, victim, "lie")
 		}
 	}

@@ -167,6 +167,9 @@ func (r *Router) leave(h wire.Handle, rc *receiver, id wire.ContextID) {
 
 // dynamic delivers to reply handles and receivers.
 func (r *Router) dynamic(f *wire.Frame, out []Action) []Action {
+	if r.shared.owns(f.Handle) {
+		return r.toProgram(f, out)
+	}
 	if q := r.requests[f.Handle]; q != nil {
 		if q.dst != f.Src && !(f.Kind == wire.Dead && r.behind(q.dst, f.Src)) {
 			return r.refuse(f, fmt.Sprintf("answer to a question that context %d was asked", q.dst), out)
@@ -182,7 +185,7 @@ func (r *Router) dynamic(f *wire.Frame, out []Action) []Action {
 	case r.expected(f) && f.Reply == 0:
 		return r.discard(f, out)
 	}
-	return r.refuse(f, "receiver was not given to it", out)
+	return r.deny(f, "receiver was not given to it", out)
 }
 
 // received delivers to a receiver. All but items are an end, which has no window, so there are no
@@ -220,7 +223,11 @@ func (r *Router) discard(f *wire.Frame, out []Action) []Action {
 // expected says whether f is for what its sender was asked, or given, until lately; or says that
 // there is no answer, as also a hop may for a context behind it.
 func (r *Router) expected(f *wire.Frame) bool {
-	return r.late(f.Src).has(f.Handle) || f.Handle <= r.handle && (f.Kind == wire.Dead || r.nodes[f.Src] == nil)
+	given := f.Handle <= r.handle
+	if r.shared.owns(f.Handle) {
+		given = f.Handle <= r.shared.handle
+	}
+	return r.late(f.Src).has(f.Handle) || given && (f.Kind == wire.Dead || r.nodes[f.Src] == nil)
 }
 
 // late returns what src may still send to handles that were given up; nil: it isn't below.
@@ -261,8 +268,13 @@ func (r *Router) dropRequests(gone map[wire.ContextID]*node, why string, out []A
 		q := failed[h]
 		q.held = 0 // released with all that its context held
 		out = r.finish(h, q, out)
-		out = append(out, Action{Op: Deliver, Owner: q.owner, Owned: true,
-			Frame: wire.Frame{Kind: wire.Dead, Src: q.dst, Dst: r.me, Auth: r.me, Handle: h, Payload: short(why)}})
+		op := Deliver
+		if q.isProgram() {
+			op = Pass
+		}
+		out = append(out, Action{Op: op, ID: q.dst, Owner: q.owner, Owned: true,
+			Frame: wire.Frame{Kind: wire.Dead, Src: q.dst, Dst: r.me, Auth: r.me, Handle: h,
+				Payload: short(why)}})
 	}
 	return out
 }

@@ -1,4 +1,4 @@
-// Package route decides what becomes of every frame: docs/protocol.md, sections 2, 3 and 7. A
+// Package route decides what becomes of every frame: docs/protocol/wire.md, sections 2, 3 and 7. A
 // Router is a pure value: no goroutine, no I/O, no clock. Its owner passes in what happened (Step,
 // Lost, Request, …) and carries out the Actions that come back, in their order.
 //
@@ -23,7 +23,7 @@ const (
 	Send Op = iota
 	// Deliver hands Frame to the program. Owner is that of the request or receiver it is for, nil
 	// for fixed handles. The last frame of a request has a Kind other than Item. Cost must be given
-	// back with Consumed once the program has taken the frame.
+	// back with Consumed once the program has taken the frame, and Kept with Taken.
 	Deliver
 	// Left says that the receiver of Owner takes nothing more from context ID, which is gone. It
 	// comes before Gone.
@@ -32,7 +32,11 @@ const (
 	// follows as Deliver of Dead frames.
 	Gone
 	// Refused says that a frame of context ID was dropped, because of Why. Text in it is hostile.
+	// No runtime of ours sends one, whatever program it runs.
 	Refused
+	// Denied says that a frame of context ID was dropped that an honest context sends if its program
+	// tries what it may not.
+	Denied
 	// Broken says that context ID breaks Rule and should be ended.
 	Broken
 	// Room says that there is a window again: for flow Handle to context ID, or for calls there
@@ -42,6 +46,9 @@ const (
 	// it knew better: a late answer, or what a context that is gone had sent. Only very many of
 	// them are an attack.
 	Late
+	// Pass hands Frame to the program that is context 0 too (see Share), as it is. Its payload may
+	// alias that of the frame given to Step.
+	Pass
 )
 
 // Rule names what a context has broken. Its text is stable: programs may test it.
@@ -64,9 +71,11 @@ type Action struct {
 	Frame  wire.Frame
 	Owned  bool // Frame.Payload is not aliased by anything else
 	Cost   int  // bytes of the flow (Frame.Src, Frame.Handle) that Frame stands for
-	Owner  any
-	Why    string
-	Rule   Rule
+	// bytes that are accounted for until Taken: of a large answer, and of items before an answer
+	Kept  int
+	Owner any
+	Why   string
+	Rule  Rule
 }
 
 // Router is the state of one node. Make one with New. All that belongs to a context is found from
@@ -77,6 +86,7 @@ type Router struct {
 
 	nodes  map[wire.ContextID]*node
 	newest wire.ContextID
+	shared *shared // nil: context 0 has no program of its own
 
 	handle    wire.Handle // last one given out
 	lowest    wire.Handle // that is given out
@@ -99,12 +109,16 @@ type node struct {
 	full     bool // a call has been refused for that
 
 	requests *request                       // ours to it: the first of a list
+	asked    wire.Handle                    // the last that the program has asked it with
 	late     late                           // requests to it, and receivers of it, that were given up
 	admitted map[wire.Handle]struct{}       // receivers that take values from it
 	asks     map[wire.Handle]wire.ContextID // its requests to other contexts
 	owes     map[asked]struct{}             // requests of others to it
 	reaches  map[wire.ContextID]struct{}    // contexts that it may call
 	reached  map[wire.ContextID]struct{}    // contexts that may call it
+
+	permits   map[permit]granted     // receivers that it may send to
+	permitted map[permitted]struct{} // contexts that may send to receivers of it
 }
 
 type asked struct {
@@ -140,9 +154,12 @@ func (r *Router) HandlesFrom(lowest wire.Handle) { r.lowest, r.handle = lowest, 
 // NextID returns the id for a new context. Ids are never used twice.
 func (r *Router) NextID() wire.ContextID { return r.newest + 1 }
 
-// Add makes context id known as a child of parent, which is me or a context below. Ids must rise.
+// Add makes context id known as a child of parent, which is me or a context below. An engine's
+// ids must rise, but for those that were claimed.
 func (r *Router) Add(id, parent wire.ContextID) error {
-	if id <= r.newest || slices.Contains(r.up, id) || id == r.me {
+	claimed := r.shared.take(id)
+	if r.nodes[id] != nil || len(r.up) == 0 && !claimed && id <= r.newest ||
+		slices.Contains(r.up, id) || id == r.me {
 		return fmt.Errorf("add context %d: id was used before", id)
 	}
 	n := &node{id: id, parent: parent, port: id}
@@ -154,7 +171,9 @@ func (r *Router) Add(id, parent wire.ContextID) error {
 		n.port = p.port
 		put(&p.children, id, n)
 	}
-	r.newest = id
+	if !claimed {
+		r.newest = max(r.newest, id)
+	}
 	r.nodes[id] = n
 	return nil
 }
@@ -215,6 +234,7 @@ func (r *Router) Lost(id wire.ContextID, why string, out []Action) []Action {
 			out = append(out, Action{Op: Left, ID: c, Handle: h, Owner: r.receivers[h].owner})
 		}
 		r.release(c, r.held.sources[c])
+		r.whole(c, -r.held.wholeSources[c])
 		r.parts.Drop(c)
 		delete(r.flows, c)
 		delete(r.nodes, c)
@@ -247,6 +267,7 @@ func (n *node) collect(all map[wire.ContextID]*node) {
 
 // dropNode forgets what others keep of a context that is gone.
 func (r *Router) dropNode(n *node) {
+	r.dropPermits(n)
 	for h := range n.admitted {
 		delete(r.receivers[h].from, n.id)
 	}
@@ -264,7 +285,9 @@ func (r *Router) dropNode(n *node) {
 
 // Idle says whether nothing is kept that belongs to a context: no route, request, part or credit.
 func (r *Router) Idle() bool {
-	return len(r.nodes)+len(r.requests)+r.parts.Len()+len(r.flows)+r.held.total+len(r.held.ports)+len(r.held.sources) == 0
+	return len(r.nodes)+len(r.requests)+r.parts.Len()+len(r.flows)+r.held.total+len(r.held.ports)+
+		len(r.held.sources)+
+		len(r.held.wholePorts)+len(r.held.wholeSources) == 0
 }
 
 func sorted[K wire.ContextID | wire.Handle, V any](m map[K]V) []K {

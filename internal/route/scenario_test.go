@@ -16,7 +16,8 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the traces in testdata")
 
-// TestScenarios replays testdata/*.txt: lines that aren't indented are what happens, indented ones what comes of it.
+// TestScenarios replays testdata/*.txt: lines that aren't indented are what happens, indented ones
+// what comes of it.
 func TestScenarios(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {
@@ -99,12 +100,16 @@ var commands = map[string]func(*scenario) []string{
 		s.r = New(s.id(1), up, 1<<20)
 		return nil
 	},
-	"add":     func(s *scenario) []string { return result(s.r.Add(s.id(1), s.id(2))) },
-	"allow":   func(s *scenario) []string { return result(s.r.Allow(s.id(1), s.id(2))) },
-	"request": func(s *scenario) []string { return handleOr(s.r.Request(s.id(1), s.num("size", 0), s.opt["owner"])) },
-	"listen":  func(s *scenario) []string { return []string{fmt.Sprint("handle ", s.r.Listen(s.words[1]))} },
-	"admit":   func(s *scenario) []string { s.r.Admit(s.handle(1), s.id(2)); return nil },
-	"bound":   func(s *scenario) []string { s.r.Bound(s.num("port", 0), s.num("all", 0)); return nil },
+	"add":   func(s *scenario) []string { return result(s.r.Add(s.id(1), s.id(2))) },
+	"allow": func(s *scenario) []string { return result(s.r.Allow(s.id(1), s.id(2))) },
+	"request": func(s *scenario) []string {
+		return handleOr(s.r.Request(s.id(1), s.num("size", 0), s.opt["owner"]))
+	},
+	"listen": func(s *scenario) []string {
+		return []string{fmt.Sprint("handle ", s.r.Listen(s.words[1]))}
+	},
+	"admit": func(s *scenario) []string { s.r.Admit(s.handle(1), s.id(2)); return nil },
+	"bound": func(s *scenario) []string { s.r.Bound(s.num("port", 0), s.num("all", 0)); return nil },
 	"expect": func(s *scenario) []string {
 		s.r.Expect(s.handle(1), s.num("limit", 0), s.opt["collected"] != "")
 		return nil
@@ -117,7 +122,9 @@ var commands = map[string]func(*scenario) []string{
 	"frame":    func(s *scenario) []string { return trace(s.r.Step(s.id(1), s.frame(), nil)) },
 	"lost":     func(s *scenario) []string { return trace(s.r.Lost(s.id(1), s.opt["why"], nil)) },
 	"forget":   func(s *scenario) []string { return trace(s.r.Forget(s.handle(1), nil)) },
-	"consumed": func(s *scenario) []string { return trace(s.r.Consumed(s.id(1), s.handle(2), number(s.words[3]), nil)) },
+	"consumed": func(s *scenario) []string {
+		return trace(s.r.Consumed(s.id(1), s.handle(2), number(s.words[3]), nil))
+	},
 	"reserve": func(s *scenario) []string {
 		ok, err := s.r.Reserve(s.id(1), s.handle(2), number(s.words[3]))
 		if err != nil {
@@ -130,9 +137,11 @@ var commands = map[string]func(*scenario) []string{
 
 // frame reads "frame PORT KIND src=… …"; auth is src's and dst 0 unless they are given.
 func (s *scenario) frame() *wire.Frame {
-	kinds := map[string]wire.Kind{"DATA": wire.Data, "DEAD": wire.Dead, "ERROR": wire.Error, "ITEM": wire.Item, "PART": wire.Part}
+	kinds := map[string]wire.Kind{"DATA": wire.Data, "DEAD": wire.Dead, "ERROR": wire.Error,
+		"ITEM": wire.Item, "PART": wire.Part}
 	f := &wire.Frame{Kind: kinds[s.words[2]], Src: wire.ContextID(s.num("src", number(s.words[1]))),
-		Dst: wire.ContextID(s.num("dst", 0)), Handle: handleNamed(s.opt["handle"]), Reply: wire.Handle(s.num("reply", 0))}
+		Dst: wire.ContextID(s.num("dst", 0)), Handle: handleNamed(s.opt["handle"]),
+		Reply: wire.Handle(s.num("reply", 0))}
 	f.Auth = wire.ContextID(s.num("auth", int(f.Src)))
 	f.Payload = []byte(s.opt["data"])
 	if n := s.num("len", 0); n > 0 {
@@ -208,15 +217,22 @@ func (a *Action) trace() string {
 		if a.Cost > 0 {
 			s += fmt.Sprintf(" cost %d", a.Cost)
 		}
+		if a.Kept > 0 {
+			s += fmt.Sprintf(" kept %d", a.Kept)
+		}
 		return s
 	case Left:
 		return fmt.Sprintf("left: %d handle %d owner %v", a.ID, a.Handle, a.Owner)
 	case Gone:
 		return fmt.Sprintf("gone: %d: %s", a.ID, a.Why)
+	case Denied:
+		return fmt.Sprintf("denied: %d %v: %s", a.ID, a.Handle, a.Why)
 	case Refused:
 		return fmt.Sprintf("refused: %d %v: %s", a.ID, a.Handle, a.Why)
 	case Broken:
 		return fmt.Sprintf("broken: %d %v: %s: %s", a.ID, a.Handle, a.Rule, a.Why)
+	case Pass:
+		return fmt.Sprintf("pass: %v%s", a.Frame, shown(&a.Frame))
 	case Late:
 		return fmt.Sprintf("late: %d %v: %s", a.ID, a.Handle, a.Why)
 	}

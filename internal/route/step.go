@@ -38,13 +38,15 @@ func (r *Router) forged(port wire.ContextID, f *wire.Frame, out []Action) []Acti
 
 // wasThere says whether id is a context that is gone.
 func (r *Router) wasThere(id wire.ContextID) bool {
-	return r.nodes[id] == nil && 0 < id && id <= r.newest
+	return r.nodes[id] == nil && 0 < id &&
+		(r.shared.used(id) || r.shared.engines(id) && id <= r.newest)
 }
 
 // fromAbove is the way down in a hop.
 func (r *Router) fromAbove(f *wire.Frame, out []Action) []Action {
 	if f.Dst == r.me {
-		if f.Handle < wire.FirstDynamic && !slices.Contains(r.up, f.Auth) && f.Handle != wire.Credit && f.Handle != wire.Ping {
+		if f.Handle < wire.FirstDynamic && !slices.Contains(r.up, f.Auth) && f.Handle != wire.Credit &&
+			f.Handle != wire.Ping {
 			return r.refuse(f, fmt.Sprintf("context %d has no authority here", f.Auth), out)
 		}
 		if f.Handle < wire.FirstDynamic {
@@ -86,7 +88,8 @@ func (r *Router) dispatch(src *node, f *wire.Frame, out []Action) []Action {
 	case wire.Stdout, wire.Stderr:
 		cost, ok := r.take(f)
 		if !ok {
-			return append(out, Action{Op: Broken, ID: f.Src, Why: "more output than its window", Rule: Window})
+			return append(out, Action{Op: Broken, ID: f.Src, Why: "more output than its window",
+				Rule: Window})
 		}
 		return append(out, Action{Op: Deliver, Frame: *f, Cost: cost})
 	case wire.Credit:
@@ -94,6 +97,8 @@ func (r *Router) dispatch(src *node, f *wire.Frame, out []Action) []Action {
 	case wire.Lost:
 		return r.lostBelow(f, out)
 	case wire.Log, wire.GetModule, wire.GetFile, wire.Lacks, wire.Dropped, wire.Ping:
+	case wire.Call, wire.Cancel:
+		return r.deny(f, "not accepted from below", out)
 	default:
 		return r.refuse(f, "not accepted from below", out)
 	}
@@ -116,15 +121,21 @@ func (r *Router) lostBelow(f *wire.Frame, out []Action) []Action {
 func (r *Router) relay(src *node, f *wire.Frame, out []Action) []Action {
 	dst := r.nodes[f.Dst]
 	if dst == nil {
-		return r.unreachable(f, r.wasThere(f.Dst), fmt.Sprintf("no route to context %d", f.Dst), out)
+		why := fmt.Sprintf("no route to context %d", f.Dst)
+		if r.wasThere(f.Dst) {
+			return r.unreachable(f, Late, why, out)
+		}
+		return r.deny(f, why, out)
 	}
 	_, there := src.reaches[f.Dst]
 	_, back := dst.reaches[f.Src]
 	high := f.Handle >= wire.FirstDynamic
+	asks := high || f.Handle == wire.Call || f.Handle == wire.Cancel || f.Handle == wire.Credit ||
+		f.Handle == wire.Ping
 	switch {
-	case there && (high || f.Handle == wire.Call || f.Handle == wire.Cancel || f.Handle == wire.Credit || f.Handle == wire.Ping):
+	case there && asks:
 		if f.Reply != 0 && !r.remember(src, dst, f) {
-			return r.unreachable(f, true, "too many open requests", out)
+			return r.unreachable(f, Late, "too many open requests", out)
 		}
 		if f.Kind == wire.Part && len(f.Payload) == 0 {
 			r.forget(src, f.Reply)
@@ -136,8 +147,19 @@ func (r *Router) relay(src *node, f *wire.Frame, out []Action) []Action {
 	case back && (high || f.Handle == wire.Credit):
 		r.answered(f)
 		return append(out, Action{Op: Send, Port: dst.port, Frame: *f})
+	case r.mayValue(src, f):
+		g := *f
+		g.Auth = f.Src
+		return append(out, Action{Op: Send, Port: dst.port, Frame: g})
 	}
-	return r.refuse(f, fmt.Sprintf("context %d is not allowed to reach context %d", f.Src, f.Dst), out)
+	if out, ok := r.permittedCredit(src, dst, f, out); ok {
+		return out
+	}
+	why := fmt.Sprintf("context %d is not allowed to reach context %d", f.Src, f.Dst)
+	if !asks {
+		return r.refuse(f, why, out)
+	}
+	return r.deny(f, why, out)
 }
 
 // remember notes a request of one context to another, so that it is answered if that one goes.
@@ -198,8 +220,9 @@ func (r *Router) dropRelays(gone map[wire.ContextID]*node, why string, out []Act
 	for _, key := range open {
 		n := r.nodes[key.by]
 		delete(n.asks, key.handle)
-		out = append(out, Action{Op: Send, Port: n.port, Frame: wire.Frame{Kind: wire.Dead, Dst: key.by, Src: to[key],
-			Auth: r.me, Handle: key.handle, Payload: short(why)}, Owned: true})
+		out = append(out, Action{Op: Send, Port: n.port,
+			Frame: wire.Frame{Kind: wire.Dead, Dst: key.by, Src: to[key],
+				Auth: r.me, Handle: key.handle, Payload: short(why)}, Owned: true})
 	}
 	return out
 }
@@ -207,17 +230,18 @@ func (r *Router) dropRelays(gone map[wire.ContextID]*node, why string, out []Act
 // refuse answers f with DEAD where it wants an answer, and reports it where it came from below. The
 // engine answers in the name of the context that was asked, since only that one's answer is taken.
 func (r *Router) refuse(f *wire.Frame, why string, out []Action) []Action {
-	return r.unreachable(f, false, why, out)
+	return r.unreachable(f, Refused, why, out)
 }
 
-// unreachable is refuse. With honest, the frame is none that only an attack would send.
-func (r *Router) unreachable(f *wire.Frame, honest bool, why string, out []Action) []Action {
-	switch {
-	case r.nodes[f.Src] == nil:
-	case honest:
-		out = append(out, Action{Op: Late, ID: f.Src, Handle: f.Handle, Why: why})
-	default:
-		out = append(out, Action{Op: Refused, ID: f.Src, Handle: f.Handle, Why: why})
+// deny is refuse for what a program may try.
+func (r *Router) deny(f *wire.Frame, why string, out []Action) []Action {
+	return r.unreachable(f, Denied, why, out)
+}
+
+// unreachable is refuse. op says what the frame is: Refused, Denied or Late.
+func (r *Router) unreachable(f *wire.Frame, op Op, why string, out []Action) []Action {
+	if r.nodes[f.Src] != nil {
+		out = append(out, Action{Op: op, ID: f.Src, Handle: f.Handle, Why: why})
 	}
 	port, ok := r.Port(f.Src)
 	answer := wire.Frame{Dst: f.Src, Src: r.me, Auth: r.me}

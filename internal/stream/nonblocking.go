@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// nonblocking returns a function that writes to w what goes without waiting, or nil where that can't be told. It returns
-// false when the pipe has failed.
+// nonblocking returns a function that writes to w what goes without waiting, or nil where that
+// can't be told. It returns false when the pipe has failed.
 func nonblocking(w io.Writer) func([]byte) (int, bool) {
 	sc, ok := w.(syscall.Conn)
 	if !ok {

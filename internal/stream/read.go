@@ -11,15 +11,17 @@ import (
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
-// lendFor is how long nobody reads, at most, before Read's goroutine does so again: what comes unasked is late by as much.
+// lendFor is how long nobody reads, at most, before Read's goroutine does so again: what comes
+// unasked is late by as much.
 const lendFor = time.Millisecond
 
 // reading is the part of a Stream that reads.
 //
-// Whoever waits does the I/O: a goroutine that makes one call after another reads the answers itself, in Await, so
-// that a call costs no change of goroutine, which on an idle machine takes as long as the call. What may be read by one
-// goroutine at a time goes with the token. Read's goroutine has it to begin with, lends it when a waiting one has got what
-// it waited for, and takes it back when it wasn't used for a while, or is needed here.
+// Whoever waits does the I/O: a goroutine that makes one call after another reads the answers
+// itself, in Await, so that a call costs no change of goroutine, which on an idle machine takes as
+// long as the call. What may be read by one goroutine at a time goes with the token. Read's
+// goroutine has it to begin with, lends it when a waiting one has got what it waited for, and takes
+// it back when it wasn't used for a while, or is needed here.
 type reading struct {
 	scanner  *wire.Scanner         // used by who has the token, as the next three
 	handle   func(*wire.Frame)     //
@@ -34,13 +36,15 @@ type reading struct {
 	blocked atomic.Bool   // an Await is in a read
 }
 
-// Read passes frames from r to handle until r ends, which is io.EOF, or breaks, which is a *wire.CorruptError. Bytes between
-// frames go to noise. Neither may block, or keep what it is given. Both may be called by goroutines that Await.
+// Read passes frames from r to handle until r ends, which is io.EOF, or breaks, which is a
+// *wire.CorruptError. Bytes between frames go to noise. Neither may block, or keep what it is
+// given. Both may be called by goroutines that Await.
 func (s *Stream) Read(r io.Reader, noise func([]byte), handle func(*wire.Frame)) error {
 	s.scanner = wire.NewScanner(counted{r, s})
 	s.scanner.Noise = noise
 	s.handle = handle
-	if d, ok := r.(interface{ SetReadDeadline(time.Time) error }); ok && d.SetReadDeadline(time.Time{}) == nil {
+	if d, ok := r.(interface{ SetReadDeadline(time.Time) error }); ok &&
+		d.SetReadDeadline(time.Time{}) == nil {
 		s.deadline = d.SetReadDeadline
 	}
 	timer := time.NewTimer(lendFor)
@@ -70,7 +74,8 @@ func (s *Stream) next() error {
 	return nil
 }
 
-// takeBack waits until nobody has asked for the token for a while, or somebody has said that it is needed here.
+// takeBack waits until nobody has asked for the token for a while, or somebody has said that it is
+// needed here.
 func (s *Stream) takeBack(timer *time.Timer) {
 	for used := s.lent.Load(); ; used = s.lent.Load() {
 		timer.Reset(lendFor)
@@ -89,8 +94,8 @@ func (s *Stream) takeBack(timer *time.Timer) {
 	}
 }
 
-// Await reads in place of Read's goroutine, if that one lets it, until done is closed or ctx ends. False: somebody else
-// reads; whoever closes done must then say Served.
+// Await reads in place of Read's goroutine, if that one lets it, until done is closed or ctx ends.
+// False: somebody else reads; whoever closes done must then say Served.
 func (s *Stream) Await(ctx context.Context, done <-chan struct{}) bool {
 	s.waiting.Add(1)
 	select {

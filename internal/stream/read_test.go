@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	_ "github.com/mitogen-go/mitogen/internal/testenv"
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
@@ -35,7 +36,8 @@ func newPeer(t *testing.T) *peer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &peer{s: New(), up: upW, down: downR, waits: map[wire.Handle]chan struct{}{}, seen: make(chan wire.Handle, 100), err: make(chan error, 1)}
+	p := &peer{s: New(), up: upW, down: downR, waits: map[wire.Handle]chan struct{}{},
+		seen: make(chan wire.Handle, 100), err: make(chan error, 1)}
 	p.s.Attach(downW, upR)
 	p.s.Release()
 	go func() { p.err <- p.s.Read(upR, func([]byte) {}, p.take) }()
@@ -125,7 +127,8 @@ func TestWhoWaitsReads(t *testing.T) {
 	}
 }
 
-// What nobody waits for is read all the same, and a reader that gets nothing any more gives the token back.
+// What nobody waits for is read all the same, and a reader that gets nothing any more gives the
+// token back.
 func TestUnaskedFramesAreRead(t *testing.T) {
 	p := newPeer(t)
 	go p.echo()
@@ -181,7 +184,8 @@ func TestAwaitEnds(t *testing.T) {
 	}
 }
 
-// Any number of callers, some giving up, and unasked frames between the answers: nobody waits in vain.
+// Any number of callers, some giving up, and unasked frames between the answers: nobody waits in
+// vain.
 func TestManyAwait(t *testing.T) {
 	p := newPeer(t)
 	go p.echo()

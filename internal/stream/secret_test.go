@@ -27,7 +27,8 @@ func TestSecretFrames(t *testing.T) {
 	const word = "hunter2-and-more"
 	plain := &wire.Frame{Dst: 1, Handle: wire.Call, Payload: bytes.Repeat([]byte("x"), 100)}
 	large := &wire.Frame{Dst: 1, Handle: wire.Call, Payload: bytes.Repeat([]byte("x"), 2*smallFrame)}
-	for name, frames := range map[string][]*wire.Frame{"alone": nil, "small before": {plain}, "large before": {large, plain}} {
+	for name, frames := range map[string][]*wire.Frame{"alone": nil, "small before": {plain},
+		"large before": {large, plain}} {
 		s, w := New(), &taken{}
 		for _, f := range frames {
 			s.Put(f)

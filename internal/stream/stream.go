@@ -1,13 +1,15 @@
-// Package stream does framed I/O on a pair of byte pipes: docs/protocol.md, sections 1 and 5. One goroutine reads (in Read, the
-// caller's; but see reading), one writes. Whoever has something to send queues it with Put, which never blocks, and then calls Flush: if
-// nobody is writing, the caller writes what the pipe takes at once, so that a short message costs no change of
-// goroutine; the rest is left to the writer.
+// Package stream does framed I/O on a pair of byte pipes: docs/protocol/wire.md, section 1, and
+// docs/protocol/bootstrap.md, section 5. One goroutine reads (in Read, the caller's; but see
+// reading), one writes. Whoever has something to send queues it with Put, which never blocks, and
+// then calls Flush: if nobody is writing, the caller writes what the pipe takes at once, so that a
+// short message costs no change of goroutine; the rest is left to the writer.
 //
 //	Put ──► urgent ─┐
 //	    ──► small  ─┼─► Flush (caller, as much as goes at once) or writer (blocking) ──► w
 //	    ──► bulk   ─┘
 //
-// A queue exists from New on; bytes pass once Attach has given the stream its pipes and Release has opened it.
+// A queue exists from New on; bytes pass once Attach has given the stream its pipes and Release has
+// opened it.
 package stream
 
 import (
@@ -33,13 +35,15 @@ var ErrClosed = errors.New("stream closed")
 // Counters count what passed since New.
 type Counters struct {
 	BytesDown, BytesUp, FramesDown, FramesUp int64
-	RoundTrips                               int64 // times that something came up after something had gone down
+	// times that something came up after something had gone down
+	RoundTrips int64
 }
 
 // Stream is one framed connection. Its methods may be called from any goroutine, Read from one.
 type Stream struct {
 	bytesDown, bytesUp, framesDown, framesUp, trips atomic.Int64
-	down                                            atomic.Bool // something went down since something came up
+	// something went down since something came up
+	down atomic.Bool
 
 	done chan struct{} // closed by Close
 	reading
@@ -50,9 +54,11 @@ type Stream struct {
 	bulk   []bulky
 	pairs  map[pair]int // frames in bulk, by (src, dst)
 	window
-	bundles  int  // frames in bulk that BUNDLE and FORWARD don't overtake
-	connects int  // CONNECTs in bulk, which nothing overtakes: it may be for the context that they make
-	opens    int  // OPENs in bulk, which others don't overtake: what one does may be there for the next, elsewhere
+	bundles int // frames in bulk that BUNDLE and FORWARD don't overtake
+	// CONNECTs in bulk, which nothing overtakes: it may be for the context that they make
+	connects int
+	// OPENs in bulk, which others don't overtake: what one does may be there for the next, elsewhere
+	opens    int
 	shared   int  // bytes in bulk that PutShared brought
 	secret   bool // what is queued, or has just been written, holds secrets: no copy stays
 	spare    []byte
@@ -90,8 +96,8 @@ func New() *Stream {
 		reading: reading{token: make(chan struct{}, 1), recall: make(chan struct{}, 1)}}
 }
 
-// Attach gives the stream what it writes to, and starts its writer. Close closes w, and closers in their order. On a closed
-// stream they are closed at once.
+// Attach gives the stream what it writes to, and starts its writer. Close closes w, and closers in
+// their order. On a closed stream they are closed at once.
 func (s *Stream) Attach(w io.WriteCloser, closers ...io.Closer) {
 	s.mu.Lock()
 	s.w, s.try, s.attached = w, nonblocking(w), true
@@ -114,7 +120,8 @@ func (s *Stream) Release() {
 	s.Kick()
 }
 
-// Gather has frames that are put next kept for Ahead, up to limit bytes, until the first that isn't public.
+// Gather has frames that are put next kept for Ahead, up to limit bytes, until the first that isn't
+// public.
 func (s *Stream) Gather(limit int) {
 	s.sealed, s.limit = make(chan struct{}), limit
 }
@@ -174,7 +181,8 @@ func (s *Stream) PutRaw(b []byte) {
 	s.queued += len(b)
 }
 
-// Put queues a frame, whose payload is copied. It never blocks; those who can wait look at Full first.
+// Put queues a frame, whose payload is copied. It never blocks; those who can wait look at Full
+// first.
 func (s *Stream) Put(f *wire.Frame) {
 	s.framesDown.Add(1)
 	s.mu.Lock()
@@ -192,12 +200,14 @@ func (s *Stream) Put(f *wire.Frame) {
 		s.small = f.Append(s.small)
 	default:
 		b := f.Append(make([]byte, 0, f.Size()))
-		s.putBulkLocked(bulky{head: b, pair: p, bundle: bundles(f), connect: f.Handle == wire.Connect, open: opens(f)})
+		s.putBulkLocked(bulky{head: b, pair: p, bundle: bundles(f), connect: f.Handle == wire.Connect,
+			open: opens(f)})
 	}
 	s.queued += f.Size()
 }
 
-// PutShared queues a frame whose payload is f's and then rest, which is not copied and must not be changed.
+// PutShared queues a frame whose payload is f's and then rest, which is not copied and must not be
+// changed.
 func (s *Stream) PutShared(f *wire.Frame, rest []byte) {
 	if len(f.Payload)+len(rest) <= smallFrame {
 		g := *f
@@ -213,7 +223,8 @@ func (s *Stream) PutShared(f *wire.Frame, rest []byte) {
 	}
 	s.gatherLocked(f, f.Size()+len(rest))
 	head := f.AppendHead(make([]byte, 0, wire.HeaderSize+len(f.Payload)), len(rest))
-	s.putBulkLocked(bulky{head, rest, pair{f.Src, f.Dst}, bundles(f), f.Handle == wire.Connect, opens(f)})
+	s.putBulkLocked(bulky{head, rest, pair{f.Src, f.Dst}, bundles(f), f.Handle == wire.Connect,
+		opens(f)})
 	s.shared += len(rest)
 	s.queued += f.Size() + len(rest)
 }
@@ -232,15 +243,21 @@ func (s *Stream) putBulkLocked(b bulky) {
 	}
 }
 
-// mayOvertakeLocked says whether f may be sent before what is in bulk. The frames of a pair keep their order, and BUNDLE and
-// FORWARD, for whomever, keep that in which they were put, also behind the COMING that announces them. What is for a context doesn't
-// overtake the CONNECT that makes it, nor one OPEN another.
+// mayOvertakeLocked says whether f may be sent before what is in bulk. The frames of a pair keep
+// their order, and BUNDLE and FORWARD, for whomever, keep that in which they were put, also behind
+// the COMING that announces them. What is for a context doesn't overtake the CONNECT that makes it,
+// nor one OPEN another. FAN overtakes nothing: its members' sessions were begun by frames for their
+// contexts.
 func (s *Stream) mayOvertakeLocked(f *wire.Frame, p pair) bool {
 	if len(s.bulk) == 0 {
 		return true
 	}
+	if f.Handle == wire.Fan {
+		return false
+	}
 	ordered := f.Handle == wire.BundlePiece || f.Handle == wire.Forward
-	return s.connects == 0 && s.pairs[p] == 0 && (s.bundles == 0 || !ordered) && (s.opens == 0 || !opens(f))
+	return s.connects == 0 && s.pairs[p] == 0 && (s.bundles == 0 || !ordered) &&
+		(s.opens == 0 || !opens(f))
 }
 
 // bundles says whether f is one that BUNDLE and FORWARD stay behind.
@@ -251,7 +268,8 @@ func bundles(f *wire.Frame) bool {
 // opens says whether f asks for something; not what is fed to it.
 func opens(f *wire.Frame) bool { return f.Handle == wire.Open && f.Kind != wire.Item }
 
-// urgent frames overtake all others. An answer to PING can't be told from others; whoever sends one uses PutUrgent.
+// urgent frames overtake all others. An answer to PING can't be told from others; whoever sends one
+// uses PutUrgent.
 func urgent(f *wire.Frame) bool { return f.Handle == wire.Credit || f.Handle == wire.Ping }
 
 // PutUrgent queues a frame before all that aren't urgent.
@@ -266,7 +284,8 @@ func (s *Stream) PutUrgent(f *wire.Frame) {
 	}
 }
 
-// Full returns nil while the queue has room, else a channel that is closed when it has again, or the stream is closed.
+// Full returns nil while the queue has room, else a channel that is closed when it has again, or
+// the stream is closed.
 func (s *Stream) Full() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -330,7 +349,8 @@ func (s *Stream) Flush() {
 	}
 }
 
-// Kick leaves what is queued to the writer. Readers of streams use it: they must not wait for another one's pipe.
+// Kick leaves what is queued to the writer. Readers of streams use it: they must not wait for
+// another one's pipe.
 func (s *Stream) Kick() {
 	s.mu.Lock()
 	start := !s.writing && s.attached && s.open && s.readyLocked() && !s.failed
@@ -354,7 +374,8 @@ func (s *Stream) wakeWriter() {
 func (s *Stream) nextLocked() []byte {
 	b := s.spare[:0]
 	if s.secret {
-		most := len(s.urgent) + len(s.small) + batch + wire.HeaderSize + wire.MaxPayload + wire.TrailerSize + markSize
+		most := len(s.urgent) + len(s.small) + batch + wire.HeaderSize + wire.MaxPayload +
+			wire.TrailerSize + markSize
 		b = make([]byte, 0, min(s.queued+markSize, most)) // which never grows, and so leaves no copy
 	}
 	b = append(b, s.urgent...)
@@ -466,7 +487,8 @@ func (s *Stream) writeOne() bool {
 func (s *Stream) drop() {
 	s.mu.Lock()
 	s.failed = true
-	s.urgent, s.small, s.bulk, s.queued, s.bundles, s.connects, s.opens, s.shared = nil, nil, nil, 0, 0, 0, 0, 0
+	s.urgent, s.small, s.bulk, s.queued = nil, nil, nil, 0
+	s.bundles, s.connects, s.opens, s.shared = 0, 0, 0, 0
 	clear(s.pairs)
 	if s.room != nil {
 		close(s.room)
@@ -475,8 +497,8 @@ func (s *Stream) drop() {
 	s.mu.Unlock()
 }
 
-// Close ends the stream: both pipes are closed, which ends Read and the writer. The first err counts. It may be called
-// again, and does not wait.
+// Close ends the stream: both pipes are closed, which ends Read and the writer. The first err
+// counts. It may be called again, and does not wait.
 func (s *Stream) Close(err error) {
 	if err == nil {
 		err = ErrClosed
@@ -512,5 +534,6 @@ func (s *Stream) Err() error {
 
 // Counters returns what has passed so far.
 func (s *Stream) Counters() Counters {
-	return Counters{s.bytesDown.Load(), s.bytesUp.Load(), s.framesDown.Load(), s.framesUp.Load(), s.trips.Load()}
+	return Counters{s.bytesDown.Load(), s.bytesUp.Load(), s.framesDown.Load(), s.framesUp.Load(),
+		s.trips.Load()}
 }

@@ -120,7 +120,8 @@ func TestQueueBeforeAttach(t *testing.T) {
 	}
 }
 
-// Frames of one pair keep their order; small ones of other pairs pass large ones, CREDIT and PING pass all.
+// Frames of one pair keep their order; small ones of other pairs pass large ones, CREDIT and PING
+// pass all.
 func TestOrder(t *testing.T) {
 	s, m := New(), &memory{}
 	defer s.Close(nil)
@@ -138,7 +139,8 @@ func TestOrder(t *testing.T) {
 	s.Release()
 	waitFor(t, "empty queue", func() bool { return s.Queued() == 0 })
 	got := strings.Join(names(t, m.bytes()), ", ")
-	want := "0>1 CREDIT, 0>2 PING, 0>2 1008, 0>1 1001, 0>2 1004, 3>2 1006, 0>1 1002, 0>1 1003, 0>2 1005, 0>2 1007"
+	want := "0>1 CREDIT, 0>2 PING, 0>2 1008, 0>1 1001, 0>2 1004, 3>2 1006, 0>1 1002, 0>1 1003, 0>2 " +
+		"1005, 0>2 1007"
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
@@ -250,7 +252,8 @@ func TestReadCountsAndReports(t *testing.T) {
 	var got []wire.Handle
 	s.Put(frame(0, 1, wire.Call, 1))
 	s.Flush()
-	err := s.Read(bytes.NewReader(in), func(b []byte) { noise.Write(b) }, func(f *wire.Frame) { got = append(got, f.Handle) })
+	err := s.Read(bytes.NewReader(in), func(b []byte) { noise.Write(b) },
+		func(f *wire.Frame) { got = append(got, f.Handle) })
 	if err != io.EOF || noise.String() != "noise\nmore" || len(got) != 2 {
 		t.Errorf("%v, noise %q, frames %v", err, noise.String(), got)
 	}
@@ -295,7 +298,8 @@ func TestManySenders(t *testing.T) {
 	wg.Wait()
 }
 
-// BUNDLE and FORWARD keep their order, also behind a COMING, whomever they are for. Others overtake them.
+// BUNDLE and FORWARD keep their order, also behind a COMING, whomever they are for. Others overtake
+// them.
 func TestBundlesKeepTheirOrder(t *testing.T) {
 	m := &memory{}
 	s := New()
@@ -313,7 +317,8 @@ func TestBundlesKeepTheirOrder(t *testing.T) {
 	}
 	s.Attach(m)
 	s.Release()
-	want := []string{"0>2 COMING", "0>4 CALL", "0>1 BUNDLE", "0>1 BUNDLE", "0>2 FORWARD", "0>3 BUNDLE", "0>1 COMING"}
+	want := []string{"0>2 COMING", "0>4 CALL", "0>1 BUNDLE", "0>1 BUNDLE", "0>2 FORWARD", "0>3 BUNDLE",
+		"0>1 COMING"}
 	waitFor(t, "frames", func() bool { return s.queuedAll() == 0 })
 	if got := names(t, m.bytes()); strings.Join(got, ", ") != strings.Join(want, ", ") {
 		t.Errorf("got %v, want %v", got, want)
@@ -339,7 +344,8 @@ func (s *Stream) queuedAll() int {
 	return s.queued
 }
 
-// A CONNECT that has to wait, or is large, is not overtaken by what is for the context that it makes.
+// A CONNECT that has to wait, or is large, is not overtaken by what is for the context that it
+// makes.
 func TestConnectIsNotOvertaken(t *testing.T) {
 	for _, large := range []int{20, 10000} {
 		m := &memory{}
@@ -377,7 +383,8 @@ func TestOpenIsNotOvertaken(t *testing.T) {
 	}
 }
 
-// What is public goes ahead, in the order of the queue, until something isn't or there is too much of it.
+// What is public goes ahead, in the order of the queue, until something isn't or there is too much
+// of it.
 func TestAhead(t *testing.T) {
 	public := func(handle wire.Handle, n int) *wire.Frame {
 		f := frame(0, 1, handle, n)
@@ -390,9 +397,12 @@ func TestAhead(t *testing.T) {
 		ahead, then []wire.Handle
 		sealed      bool
 	}{
-		{"all", []*wire.Frame{public(1, 10), public(2, smallFrame+1), public(12, 10)}, []wire.Handle{1, 2, 12}, nil, false},
-		{"until a secret", []*wire.Frame{public(1, 10), frame(0, 1, 2, 10), public(12, 10)}, []wire.Handle{1}, []wire.Handle{2, 12}, true},
-		{"until the limit", []*wire.Frame{public(1, 10), public(2, 20000), public(3, 20000)}, []wire.Handle{1, 2}, []wire.Handle{3}, true},
+		{"all", []*wire.Frame{public(1, 10), public(2, smallFrame+1), public(12, 10)},
+			[]wire.Handle{1, 2, 12}, nil, false},
+		{"until a secret", []*wire.Frame{public(1, 10), frame(0, 1, 2, 10), public(12, 10)},
+			[]wire.Handle{1}, []wire.Handle{2, 12}, true},
+		{"until the limit", []*wire.Frame{public(1, 10), public(2, 20000), public(3, 20000)},
+			[]wire.Handle{1, 2}, []wire.Handle{3}, true},
 		{"nothing", nil, nil, nil, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

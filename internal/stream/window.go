@@ -7,16 +7,20 @@ import (
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
-// The window of a stream bounds what lies between its two ends: in pipes, in ssh and in the network. It is for large
-// frames only; others pass it. A mark is a PING behind them whose answer says that all before it has arrived.
+// The window of a stream bounds what lies between its two ends: in pipes, in ssh and in the
+// network. It is for large frames only; others pass it. A mark is a PING behind them whose answer
+// says that all before it has arrived.
 //
-// The window grows while the answers come soon, so that it limits nothing on a fast link, and shrinks to what a slow one
-// moves in some seconds: a small frame that is sent later isn't held up for longer, and something comes up all the time.
+// The window grows while the answers come soon, so that it limits nothing on a fast link, and
+// shrinks to what a slow one moves in some seconds: a small frame that is sent later isn't held up
+// for longer, and something comes up all the time.
 const (
 	firstWindow = 256 << 10
 	minWindow   = 64 << 10
 	maxWindow   = 4 << 20
-	leastMarks  = 2 // batches that may be under way whatever their size, so that the link has the next while the first is answered
+	// batches that may be under way whatever their size, so that the link has the next while the first
+	// is answered
+	leastMarks = 2
 
 	soon = time.Second     // an answer within this time lets the window grow
 	late = 2 * time.Second // one that takes longer lets it shrink
@@ -47,8 +51,8 @@ type mark struct {
 	sent time.Time
 }
 
-// Bound gives the stream a window. dst is the context at its far end, which answers the marks. It is called before
-// Attach.
+// Bound gives the stream a window. dst is the context at its far end, which answers the marks. It
+// is called before Attach.
 func (s *Stream) Bound(dst wire.ContextID) {
 	s.window.bound, s.window.dst, s.window.size = true, dst, firstWindow
 }
@@ -74,8 +78,8 @@ func (s *Stream) readyLocked() bool {
 	return len(s.urgent)+len(s.small) > 0 || len(s.bulk) > 0 && s.roomLocked(0)
 }
 
-// markLocked counts b, which is about to be written, and appends a mark if there has been none for a while. bulk tells
-// whether b has large frames.
+// markLocked counts b, which is about to be written, and appends a mark if there has been none for
+// a while. bulk tells whether b has large frames.
 func (s *Stream) markLocked(b []byte, bulk bool) []byte {
 	w := &s.window
 	if !w.bound || !s.attached {
@@ -87,7 +91,8 @@ func (s *Stream) markLocked(b []byte, bulk bool) []byte {
 	}
 	w.written += markSize
 	w.marked = w.written
-	m := mark{w.written, wire.AppendU32(wire.AppendU32(nil, uint32(w.written>>32)), uint32(w.written)), w.time()}
+	m := mark{w.written, wire.AppendU32(wire.AppendU32(nil, uint32(w.written>>32)), uint32(w.written)),
+		w.time()}
 	w.marks = append(w.marks, m)
 	s.queued += markSize
 	f := wire.Frame{Dst: w.dst, Handle: wire.Ping, Reply: wire.Ping, Payload: m.text}
@@ -119,8 +124,8 @@ func (s *Stream) Arrived(answer []byte) bool {
 // longest bounds what a far end that answers later and later may make of it; spawn.py has the same.
 const longest = time.Hour
 
-// Underway returns how long the far end may be silent because of what is on its way to it; 0: nothing is that must be
-// answered.
+// Underway returns how long the far end may be silent because of what is on its way to it; 0:
+// nothing is that must be answered.
 func (s *Stream) Underway() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -129,12 +134,13 @@ func (s *Stream) Underway() time.Duration {
 	case len(w.marks) == 0:
 		return 0
 	case w.arrived == 0:
-		return min(time.Duration(w.underway())*time.Second/slowest, longest)
+		return time.Duration(min(w.underway(), int(longest/time.Second)*slowest)) * time.Second / slowest
 	}
-	return min(tolerance*max(w.took, time.Second), longest)
+	return tolerance * min(max(w.took, time.Second), longest/tolerance)
 }
 
-// onlyMarks says whether b has nothing but answers to marks, which are no round trip: nobody waits for them.
+// onlyMarks says whether b has nothing but answers to marks, which are no round trip: nobody waits
+// for them.
 func onlyMarks(b []byte) bool {
 	for ; len(b) >= markSize; b = b[markSize:] {
 		if !bytes.Equal(b[16:20], pingHandle) || !bytes.Equal(b[24:28], markLength) {

@@ -8,8 +8,8 @@ import (
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
-// slowLink is a far end behind buffers that take all that a stream writes, as ssh and the kernel do, and a link of some
-// bytes a second. It has a clock of its own.
+// slowLink is a far end behind buffers that take all that a stream writes, as ssh and the kernel
+// do, and a link of some bytes a second. It has a clock of its own.
 type slowLink struct {
 	s       *Stream
 	now     time.Duration
@@ -67,7 +67,8 @@ func (l *slowLink) run(end time.Duration) {
 			}
 			switch wire.Handle(binary.BigEndian.Uint32(l.scanned[16:])) {
 			case wire.Ping:
-				l.answers = append(l.answers, answerAt{l.now + l.rtt, l.scanned[wire.HeaderSize : size-wire.TrailerSize]})
+				l.answers = append(l.answers,
+					answerAt{l.now + l.rtt, l.scanned[wire.HeaderSize : size-wire.TrailerSize]})
 			case wire.Cancel:
 				l.small = append(l.small, l.now)
 			}
@@ -81,11 +82,13 @@ func (l *slowLink) run(end time.Duration) {
 
 func (l *slowLink) put(n int) {
 	for ; n > 0; n -= wire.MaxPayload {
-		l.s.Put(&wire.Frame{Dst: 7, Handle: wire.BundlePiece, Payload: make([]byte, min(n, wire.MaxPayload))})
+		l.s.Put(&wire.Frame{Dst: 7, Handle: wire.BundlePiece,
+			Payload: make([]byte, min(n, wire.MaxPayload))})
 	}
 }
 
-// TestWindow: on a link of any rate all arrives as soon as it can, something comes up all the time, and little waits.
+// TestWindow: on a link of any rate all arrives as soon as it can, something comes up all the time,
+// and little waits.
 func TestWindow(t *testing.T) {
 	for _, test := range []struct {
 		name  string
@@ -98,9 +101,11 @@ func TestWindow(t *testing.T) {
 	}{
 		{"19.2 kbit/s", 2400, 300 * time.Millisecond, 600_000, time.Second, 110 * time.Second, 300 << 10},
 		{"56 kbit/s", 7000, 300 * time.Millisecond, 600_000, time.Second, 38 * time.Second, 300 << 10},
-		{"256 kbit/s", 32_000, 100 * time.Millisecond, 1_800_000, time.Second, 10 * time.Second, 300 << 10},
+		{"256 kbit/s", 32_000, 100 * time.Millisecond, 1_800_000, time.Second, 10 * time.Second,
+			300 << 10},
 		{"1 Mbit/s", 125_000, 100 * time.Millisecond, 8_000_000, time.Second, 4 * time.Second, 500 << 10},
-		{"100 Mbit/s, 300 ms", 12_500_000, 300 * time.Millisecond, 40_000_000, 2 * time.Second, 2 * time.Second, 8 << 20},
+		{"100 Mbit/s, 300 ms", 12_500_000, 300 * time.Millisecond, 40_000_000, 2 * time.Second,
+			2 * time.Second, 8 << 20},
 		{"1 Gbit/s", 125_000_000, time.Millisecond, 100_000_000, 2 * time.Second, time.Second, 8 << 20},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -109,7 +114,8 @@ func TestWindow(t *testing.T) {
 			l.put(test.bytes)
 			l.run(time.Hour)
 			if l.s.queued > 0 || len(l.buffer) > 0 || l.now > least+test.rtt+test.slack {
-				t.Errorf("got %s and %d bytes left, want at most %s", l.now, l.s.queued+len(l.buffer), least+test.rtt+test.slack)
+				t.Errorf("got %s and %d bytes left, want at most %s", l.now, l.s.queued+len(l.buffer),
+					least+test.rtt+test.slack)
 			}
 			if l.lasts > test.quiet {
 				t.Errorf("longest silence: got %s, want at most %s", l.lasts, test.quiet)
@@ -133,11 +139,13 @@ func TestWindowOvertaken(t *testing.T) {
 	l.s.Put(&wire.Frame{Dst: 8, Handle: wire.Cancel})
 	l.run(time.Hour)
 	if len(l.small) != 1 || l.small[0]-put > 10*time.Second {
-		t.Errorf("a small frame beside bulk: got %v after it was sent at %s, want it within 10 s", l.small, put)
+		t.Errorf("a small frame beside bulk: got %v after it was sent at %s, want it within 10 s",
+			l.small, put)
 	}
 }
 
-// TestWindowStalls: what moves again after a stall moves as before, and a stream without a window has no marks.
+// TestWindowStalls: what moves again after a stall moves as before, and a stream without a window
+// has no marks.
 func TestWindowStalls(t *testing.T) {
 	l := newSlowLink(32_000, 100*time.Millisecond)
 	l.put(1_000_000)
@@ -151,7 +159,8 @@ func TestWindowStalls(t *testing.T) {
 	l.rate = rate
 	l.run(time.Hour)
 	if l.s.queued > 0 || l.s.Underway() != 0 || l.now > 95*time.Second {
-		t.Errorf("after a stall: got %d bytes left and %s under way at %s", l.s.queued, l.s.Underway(), l.now)
+		t.Errorf("after a stall: got %d bytes left and %s under way at %s", l.s.queued, l.s.Underway(),
+			l.now)
 	}
 	if l.s.Arrived([]byte("12345678")) {
 		t.Error("an answer to nothing was taken")
@@ -162,6 +171,40 @@ func TestWindowStalls(t *testing.T) {
 	l.put(1_000_000)
 	l.run(10 * time.Millisecond)
 	if l.most < 1_000_000 || len(l.s.window.marks) > 0 {
-		t.Errorf("without a window: got %d bytes written and %d marks, want all and none", l.most, len(l.s.window.marks))
+		t.Errorf("without a window: got %d bytes written and %d marks, want all and none", l.most,
+			len(l.s.window.marks))
+	}
+}
+
+// TestUnderwayIsBounded: a far end that answers later and later is waited for an hour at most.
+func TestUnderwayIsBounded(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		window  window
+		want    time.Duration
+		nothing bool // is to be answered
+	}{
+		{"nothing", window{written: 1 << 50}, 0, true},
+		{"little, no answer yet", window{written: 10 << 10}, 10 * time.Second, false},
+		{"much, no answer yet", window{written: 1 << 40}, time.Hour, false},
+		{"more than a time.Duration has, no answer yet", window{written: 1 << 62}, time.Hour, false},
+		{"a quick answer", window{written: 1 << 40, arrived: 1, took: time.Millisecond}, 3 * time.Second,
+			false},
+		{"an answer after minutes", window{written: 100, arrived: 1, took: 5 * time.Minute},
+			15 * time.Minute, false},
+		{"an answer after a day", window{written: 100, arrived: 1, took: 24 * time.Hour}, time.Hour,
+			false},
+		{"an answer after centuries", window{written: 100, arrived: 1, took: 1<<63 - 1}, time.Hour,
+			false},
+		{"a clock that was set back", window{written: 100, arrived: 1, took: -time.Hour}, 3 * time.Second,
+			false},
+	} {
+		s := &Stream{window: test.window}
+		if !test.nothing {
+			s.window.marks = []mark{{at: 1}}
+		}
+		if got := s.Underway(); got != test.want {
+			t.Errorf("%s: got %s, want %s", test.name, got, test.want)
+		}
 	}
 }

@@ -45,7 +45,9 @@ type parts struct {
 //
 // The error is a *TooLargeError; the value is dropped then, and what comes of it later counts as a
 // new one.
-func (a *Assembler) Add(f Frame) (whole Frame, done bool, err error) { return a.AddUpTo(f, a.limit()) }
+func (a *Assembler) Add(f Frame) (whole Frame, done bool, err error) {
+	return a.AddUpTo(f, a.limit())
+}
 
 // AddUpTo is Add for a value of at most limit bytes, if that is less than the Assembler's.
 func (a *Assembler) AddUpTo(f Frame, limit int) (whole Frame, done bool, err error) {

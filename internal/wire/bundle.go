@@ -36,7 +36,8 @@ func ParsePiece(b []byte) (Piece, error) {
 	if len(b) <= bundleHeader {
 		return Piece{}, fmt.Errorf("parse bundle: %d bytes", len(b))
 	}
-	p := Piece{Total: binary.BigEndian.Uint32(b[16:]), Offset: binary.BigEndian.Uint32(b[20:]), Data: b[bundleHeader:]}
+	p := Piece{Total: binary.BigEndian.Uint32(b[16:]), Offset: binary.BigEndian.Uint32(b[20:]),
+		Data: b[bundleHeader:]}
 	copy(p.ID[:], b)
 	if uint64(p.Offset)+uint64(len(p.Data)) > uint64(p.Total) {
 		return Piece{}, errors.New("parse bundle: more bytes than announced")
@@ -58,7 +59,8 @@ func ParseForward(b []byte) (id BundleID, ctx ContextID, err error) {
 	return id, ContextID(binary.BigEndian.Uint32(b[len(id):])), nil
 }
 
-// AppendComing appends the payload of COMING: how many LACKS it answers, and the bundles that are on their way.
+// AppendComing appends the payload of COMING: how many LACKS it answers, and the bundles that are
+// on their way.
 func AppendComing(dst []byte, answers int, ids []BundleID) []byte {
 	dst = AppendU32(dst, uint32(answers))
 	for _, id := range ids {

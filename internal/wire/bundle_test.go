@@ -5,6 +5,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	_ "github.com/mitogen-go/mitogen/internal/testenv"
 )
 
 func TestBundlePayloadsComeBackAsTheyWere(t *testing.T) {
@@ -17,7 +19,8 @@ func TestBundlePayloadsComeBackAsTheyWere(t *testing.T) {
 		t.Errorf("forward: %v %d %v", got, ctx, err)
 	}
 	for _, ids := range [][]BundleID{nil, {id}, {id, {}}} {
-		if n, got, err := ParseComing(AppendComing(nil, 3, ids)); n != 3 || !reflect.DeepEqual(got, ids) || err != nil {
+		if n, got, err := ParseComing(AppendComing(nil, 3, ids)); n != 3 ||
+			!reflect.DeepEqual(got, ids) || err != nil {
 			t.Errorf("coming: %d %v %v", n, got, err)
 		}
 	}
@@ -49,7 +52,8 @@ func TestBundlePayloadsThatAreWrong(t *testing.T) {
 	if _, err := ParseNames(bytes.Repeat([]byte{0}, maxNames)); err == nil {
 		t.Error("too many names were taken")
 	}
-	if names, err := ParseNames([]byte(strings.Repeat("\x00", maxNames-1))); err != nil || len(names) != maxNames {
+	if names, err := ParseNames([]byte(strings.Repeat("\x00", maxNames-1))); err != nil ||
+		len(names) != maxNames {
 		t.Errorf("%d names: %v", len(names), err)
 	}
 }

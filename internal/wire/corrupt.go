@@ -13,11 +13,13 @@ const (
 	leastRun   = 6 // shorter runs of text are chance
 )
 
-// CorruptError means that bytes which aren't ours came inside a frame, so that the stream can't be used any more.
+// CorruptError means that bytes which aren't ours came inside a frame, so that the stream can't be
+// used any more.
 type CorruptError struct {
-	Reason string   // what is wrong with the frame
-	Near   []byte   // bytes around the place where it showed, at most 64
-	Text   []string // runs of printable ASCII in the frame's beginning and end; what came between is likely among them
+	Reason string // what is wrong with the frame
+	Near   []byte // bytes around the place where it showed, at most 64
+	// runs of printable ASCII in the frame's beginning and end; what came between is likely among them
+	Text []string
 }
 
 // Error quotes the bytes, so that a terminal can show them.
@@ -34,11 +36,13 @@ func (e *CorruptError) Error() string {
 	return b.String()
 }
 
-// corrupt copies what a CorruptError shows of b, the stream from the frame's magic on; the fault shows at b[at:to].
+// corrupt copies what a CorruptError shows of b, the stream from the frame's magic on; the fault
+// shows at b[at:to].
 func corrupt(reason string, b []byte, at, to int) error {
 	from := max(0, at-shownBytes/2)
 	near := b[from:min(len(b), from+shownBytes)]
-	return &CorruptError{Reason: reason, Near: append([]byte(nil), near...), Text: texts(b[min(to, HeaderSize):to])}
+	return &CorruptError{Reason: reason, Near: append([]byte(nil), near...),
+		Text: texts(b[min(to, HeaderSize):to])}
 }
 
 // texts returns the longest runs of printable ASCII in b, in their order.

@@ -15,12 +15,16 @@ import (
 
 var hexLine = regexp.MustCompile(`^    ([0-9a-f]{2}[ ]*)+$`)
 
-// examples returns the byte examples of docs/protocol.md: blocks of indented lines of hex.
+// examples returns the byte examples of docs/protocol: blocks of indented lines of hex.
 func examples(t *testing.T) [][]byte {
 	t.Helper()
-	page, err := os.ReadFile("../../docs/protocol.md")
-	if err != nil {
-		t.Fatal(err)
+	var page []byte
+	for _, file := range []string{"wire.md", "program.md", "sockets.md", "golang.md"} {
+		text, err := os.ReadFile("../../docs/protocol/" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		page = append(page, text...)
 	}
 	var blocks [][]byte
 	inside := false
@@ -48,13 +52,38 @@ func TestExamplesOfTheProtocol(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	connect, err := pickle.Append(nil,
+		pickle.Tuple{"connect", map[string]any{"id": 1, "target": "local"}}, pickle.Proto4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	allow, err := pickle.Append(nil, pickle.Tuple{"allow", map[string]any{
+		"from": 1, "to": 2, "handle": 1000,
+	}}, pickle.Proto4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	open, err := pickle.Append(nil, map[string]any{
+		"service": "sockets", "host": []byte("10.0.0.1"), "port": 80, "data": 1001,
+	}, pickle.Proto4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := []byte("\x00\x00\x00\x03\xeb\x00\x00\x00\x00add\x00" + // ((1,), {}), by Python:
+		"\x80\x04\x95\x09\x00\x00\x00\x00\x00\x00\x00K\x01\x85\x94}\x94\x86\x94.")
 	want := []wire.Frame{
 		{Dst: 5, Handle: wire.Call, Reply: 1000, Payload: []byte("os:getpid\x00")},
 		{Src: 5, Auth: 5, Handle: 1000, Payload: value},
+		{Handle: wire.Do, Reply: 1<<30 + 1, Payload: connect},
+		{Kind: wire.Item, Src: 1, Auth: 1, Handle: 1<<30 + 5, Payload: served},
+		{Handle: wire.Do, Payload: allow},
+		{Handle: wire.Prepare, Payload: wire.AppendPrepare(nil, 1, "mine", nil)},
+		{Dst: 5, Handle: wire.Open, Reply: 1000, Payload: open},
+		{Dst: 1, Handle: wire.Call, Reply: 1<<30 + 1, Payload: []byte("go:pid\x00")},
 	}
 	blocks := examples(t)
 	if len(blocks) != len(want) {
-		t.Fatalf("%d examples in docs/protocol.md, %d known here", len(blocks), len(want))
+		t.Fatalf("%d examples in docs/protocol, %d known here", len(blocks), len(want))
 	}
 	for i, block := range blocks {
 		if got := want[i].Append(nil); !bytes.Equal(got, block) {
@@ -72,12 +101,12 @@ func TestExamplesOfTheProtocol(t *testing.T) {
 
 // TestNumbersOfTheProtocol compares the tables of kinds and handles with the constants.
 func TestNumbersOfTheProtocol(t *testing.T) {
-	page, err := os.ReadFile("../../docs/protocol.md")
+	page, err := os.ReadFile("../../docs/protocol/wire.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	rows := regexp.MustCompile(`(?m)^\| (\d+) \| ([A-Z_]+) \|`).FindAllStringSubmatch(string(page), -1)
-	if len(rows) != 5+23 {
+	if len(rows) != 5+28 {
 		t.Fatalf("%d rows of kinds and handles", len(rows))
 	}
 	for i, row := range rows {
@@ -90,7 +119,7 @@ func TestNumbersOfTheProtocol(t *testing.T) {
 			name = wire.Handle(n).String()
 		}
 		if name != row[2] {
-			t.Errorf("%d is %s here, %s in docs/protocol.md", n, name, row[2])
+			t.Errorf("%d is %s here, %s in docs/protocol/wire.md", n, name, row[2])
 		}
 	}
 }

@@ -14,17 +14,20 @@ const (
 // Size returns the bytes that f takes on a stream.
 func (f *Frame) Size() int { return HeaderSize + len(f.Payload) + TrailerSize }
 
-// Append appends f as it stands on a stream. It panics if the payload is longer than MaxPayload; see Split.
+// Append appends f as it stands on a stream. It panics if the payload is longer than MaxPayload;
+// see Split.
 func (f *Frame) Append(dst []byte) []byte {
 	dst = f.AppendHeader(dst)
 	dst = append(dst, f.Payload...)
 	return AppendTrailer(dst)
 }
 
-// AppendHeader appends what comes before the payload, for senders that don't want to copy that. It panics as Append does.
+// AppendHeader appends what comes before the payload, for senders that don't want to copy that. It
+// panics as Append does.
 func (f *Frame) AppendHeader(dst []byte) []byte { return f.appendHeader(dst, len(f.Payload)) }
 
-// AppendHead appends header and payload of a frame whose payload goes on with n more bytes. It panics as Append does.
+// AppendHead appends header and payload of a frame whose payload goes on with n more bytes. It
+// panics as Append does.
 func (f *Frame) AppendHead(dst []byte, n int) []byte {
 	return append(f.appendHeader(dst, len(f.Payload)+n), f.Payload...)
 }
@@ -35,7 +38,8 @@ func (f *Frame) appendHeader(dst []byte, length int) []byte {
 	}
 	dst = append(dst, magic...)
 	dst = append(dst, byte(f.Kind))
-	for _, n := range [...]uint32{uint32(f.Dst), uint32(f.Src), uint32(f.Auth), uint32(f.Handle), uint32(f.Reply), uint32(length)} {
+	for _, n := range [...]uint32{uint32(f.Dst), uint32(f.Src), uint32(f.Auth), uint32(f.Handle),
+		uint32(f.Reply), uint32(length)} {
 		dst = binary.BigEndian.AppendUint32(dst, n)
 	}
 	return dst
@@ -44,8 +48,8 @@ func (f *Frame) appendHeader(dst []byte, length int) []byte {
 // AppendTrailer appends what comes behind the payload.
 func AppendTrailer(dst []byte) []byte { return append(dst, trailer...) }
 
-// Split yields the frames that carry f's payload, however long it is: PART frames, and last one of f's kind. They share
-// f's memory.
+// Split yields the frames that carry f's payload, however long it is: PART frames, and last one of
+// f's kind. They share f's memory.
 func (f Frame) Split() iter.Seq[Frame] {
 	return func(yield func(Frame) bool) {
 		rest := f.Payload
@@ -63,7 +67,8 @@ func (f Frame) Split() iter.Seq[Frame] {
 	}
 }
 
-// parseHeader reads the fields behind the magic; b has at least HeaderSize bytes. The payload is left out.
+// parseHeader reads the fields behind the magic; b has at least HeaderSize bytes. The payload is
+// left out.
 func parseHeader(b []byte) (f Frame, length int, err error) {
 	u32 := func(at int) uint32 { return binary.BigEndian.Uint32(b[at:]) }
 	f = Frame{
@@ -81,7 +86,7 @@ func parseHeader(b []byte) (f Frame, length int, err error) {
 
 var kindNames = [...]string{Data: "DATA", Dead: "DEAD", Error: "ERROR", Item: "ITEM", Part: "PART"}
 
-// String returns the name that docs/protocol.md uses.
+// String returns the name that docs/protocol/wire.md uses.
 func (k Kind) String() string {
 	if int(k) < len(kindNames) {
 		return kindNames[k]
@@ -90,13 +95,18 @@ func (k Kind) String() string {
 }
 
 var handleNames = map[Handle]string{
-	Call: "CALL", Cancel: "CANCEL", Credit: "CREDIT", Stdin: "STDIN", LoadModule: "LOAD_MODULE", Connect: "CONNECT",
-	Shutdown: "SHUTDOWN", Ping: "PING", Kill: "KILL", Hello: "HELLO", Stdout: "STDOUT", Stderr: "STDERR", Log: "LOG",
-	GetModule: "GET_MODULE", Lost: "LOST", BundlePiece: "BUNDLE", Forward: "FORWARD", Ask: "ASK", Coming: "COMING", Open: "OPEN",
-	Lacks: "LACKS", Dropped: "DROPPED", GetFile: "GET_FILE",
+	Call: "CALL", Cancel: "CANCEL", Credit: "CREDIT", Stdin: "STDIN", LoadModule: "LOAD_MODULE",
+	Connect:  "CONNECT",
+	Shutdown: "SHUTDOWN", Ping: "PING", Kill: "KILL", Hello: "HELLO", Stdout: "STDOUT",
+	Stderr: "STDERR", Log: "LOG",
+	GetModule: "GET_MODULE", Lost: "LOST", BundlePiece: "BUNDLE", Forward: "FORWARD", Ask: "ASK",
+	Coming: "COMING", Open: "OPEN",
+	Session: "SESSION", Lacks: "LACKS", Dropped: "DROPPED", GetFile: "GET_FILE", Do: "DO",
+	Prepare: "PREPARE", Want: "WANT",
+	Fan: "FAN",
 }
 
-// String returns the name that docs/protocol.md uses, or the number.
+// String returns the name that docs/protocol/wire.md uses, or the number.
 func (h Handle) String() string {
 	if name, ok := handleNames[h]; ok {
 		return name

@@ -24,6 +24,15 @@ func AppendCredit(dst []byte, flow Handle, n uint32) []byte {
 	return AppendU32(AppendU32(dst, flow), n)
 }
 
+// AppendResize writes what tells a session the size of its terminal, in characters and pixels.
+func AppendResize(dst []byte, rows, cols, width, height uint16) []byte {
+	dst = append(dst, 'w')
+	for _, n := range []uint16{rows, cols, width, height} {
+		dst = binary.BigEndian.AppendUint16(dst, n)
+	}
+	return dst
+}
+
 // ParseCredit reads what AppendCredit wrote.
 func ParseCredit(b []byte) (flow Handle, n uint32, err error) {
 	if len(b) != 8 {
@@ -43,7 +52,8 @@ func ParseLost(b []byte) (id ContextID, why string, err error) {
 	return id, string(rest), err
 }
 
-// AppendConnect appends the payload of CONNECT: the new context's id and a pickle of how to start it.
+// AppendConnect appends the payload of CONNECT: the new context's id and a pickle of how to start
+// it.
 func AppendConnect(dst []byte, id ContextID, plan []byte) []byte {
 	return append(AppendU32(dst, id), plan...)
 }
@@ -58,7 +68,8 @@ func cutID(b []byte, what string) (ContextID, []byte, error) {
 	return ContextID(binary.BigEndian.Uint32(b)), b[4:], nil
 }
 
-// AppendCall appends the beginning of a CALL's payload; the pickle of the arguments, if any, comes behind it.
+// AppendCall appends the beginning of a CALL's payload; the pickle of the arguments, if any, comes
+// behind it.
 func AppendCall(dst []byte, target string) []byte { return append(append(dst, target...), 0) }
 
 // ParseCall reads a CALL's payload. args shares b's memory and is empty where there are none.
@@ -70,7 +81,30 @@ func ParseCall(b []byte) (target string, args []byte, err error) {
 	return string(name), args, nil
 }
 
-// ModuleForm is the letter in a LOAD_MODULE that says what the rest is.
+// AppendPrepare appends the payload of PREPARE: what module needs is to go to context id. text, if
+// not nil, is the source of a program of that name.
+func AppendPrepare(dst []byte, id ContextID, module string, text []byte) []byte {
+	dst = append(AppendU32(dst, id), module...)
+	if text != nil {
+		dst = append(append(dst, 0), text...)
+	}
+	return dst
+}
+
+// ParsePrepare reads what AppendPrepare wrote. text shares b's memory.
+func ParsePrepare(b []byte) (id ContextID, module string, text []byte, err error) {
+	id, rest, err := cutID(b, "prepare")
+	name, text, given := bytes.Cut(rest, []byte{0})
+	switch {
+	case err == nil && len(name) == 0:
+		err = fmt.Errorf("parse prepare: no name in %d bytes", len(b))
+	case given && text == nil:
+		text = []byte{}
+	}
+	return id, string(name), text, err
+}
+
+// ModuleForm is the letter of a module, in a LOAD_MODULE or a bundle, that says what its rest is.
 type ModuleForm byte
 
 // The forms of a Module.
@@ -81,7 +115,32 @@ const (
 	FormPackageText ModuleForm = 'P' // as FormPackage, without zlib
 	FormNamespace   ModuleForm = 'n' // a package without __init__; Rest is empty
 	FormNone        ModuleForm = '-' // there is none; Rest: text, why
+
+	FormNative  ModuleForm = 'x' // an extension module, in bundles only
+	FormLibrary ModuleForm = 'l' // a shared library that extension modules need, in bundles only
+	FormData    ModuleForm = 'd' // a file of a package, in bundles only
 )
+
+// formNames has each form once: the compiler refuses two of one letter.
+var formNames = map[ModuleForm]string{
+	FormModule:      "module",
+	FormPackage:     "package",
+	FormModuleText:  "module as text",
+	FormPackageText: "package as text",
+	FormNamespace:   "namespace package",
+	FormNone:        "none",
+	FormNative:      "extension module",
+	FormLibrary:     "shared library",
+	FormData:        "file of a package",
+}
+
+// String returns what the form is, in words.
+func (f ModuleForm) String() string {
+	if name := formNames[f]; name != "" {
+		return name
+	}
+	return fmt.Sprintf("unknown form %q", byte(f))
+}
 
 // Module is the payload of LOAD_MODULE.
 type Module struct {

@@ -10,20 +10,30 @@ import (
 )
 
 func TestPayloadsComeBackAsTheyWere(t *testing.T) {
-	if flow, n, err := ParseCredit(AppendCredit(nil, Stdout, 65536)); flow != Stdout || n != 65536 || err != nil {
+	if flow, n, err := ParseCredit(AppendCredit(nil, Stdout, 65536)); flow != Stdout || n != 65536 ||
+		err != nil {
 		t.Errorf("credit: %v %d %v", flow, n, err)
 	}
 	if id, err := ParseU32[ContextID](AppendU32(nil, ContextID(7))); id != 7 || err != nil {
 		t.Errorf("kill: %v %v", id, err)
 	}
-	if id, why, err := ParseLost(AppendLost(nil, 9, "exited with 1")); id != 9 || why != "exited with 1" || err != nil {
+	if id, why, err := ParseLost(AppendLost(nil, 9, "exited with 1")); id != 9 ||
+		why != "exited with 1" || err != nil {
 		t.Errorf("lost: %v %q %v", id, why, err)
 	}
-	if id, plan, err := ParseConnect(AppendConnect(nil, 9, []byte("plan"))); id != 9 || string(plan) != "plan" || err != nil {
+	if id, plan, err := ParseConnect(AppendConnect(nil, 9, []byte("plan"))); id != 9 ||
+		string(plan) != "plan" || err != nil {
 		t.Errorf("connect: %v %q %v", id, plan, err)
 	}
-	if target, args, err := ParseCall(append(AppendCall(nil, "os:getpid"), "args"...)); target != "os:getpid" || string(args) != "args" || err != nil {
+	if target, args, err := ParseCall(append(AppendCall(nil, "os:getpid"),
+		"args"...)); target != "os:getpid" || string(args) != "args" || err != nil {
 		t.Errorf("call: %q %q %v", target, args, err)
+	}
+	for _, text := range [][]byte{nil, {}, []byte("x = 1\n")} {
+		id, name, got, err := ParsePrepare(AppendPrepare(nil, 3, "a.b", text))
+		if id != 3 || name != "a.b" || !reflect.DeepEqual(got, text) || err != nil {
+			t.Errorf("prepare %q: %v %q %q %v", text, id, name, got, err)
+		}
 	}
 	for _, m := range []Module{
 		{"a.b", "/lib/a/b.py", FormModule, []byte("\x78\x9c\x00")},
@@ -42,13 +52,17 @@ func TestPayloadsThatAreWrong(t *testing.T) {
 	lost := func(b []byte) error { _, _, err := ParseLost(b); return err }
 	call := func(b []byte) error { _, _, err := ParseCall(b); return err }
 	module := func(b []byte) error { _, err := ParseModule(b); return err }
+	prepare := func(b []byte) error { _, _, _, err := ParsePrepare(b); return err }
 	tests := []struct {
 		parse func([]byte) error
 		b     string
 	}{
-		{credit, ""}, {credit, "1234567"}, {credit, "123456789"}, {u32, "123"}, {u32, "12345"}, {lost, "123"},
-		{call, "os:getpid"}, {module, ""}, {module, "a"}, {module, "a\x00"}, {module, "a\x00b"}, {module, "a\x00b\x00"},
-		{module, "a\x00b\x00x"},
+		{credit, ""}, {credit, "1234567"}, {credit, "123456789"}, {u32, "123"}, {u32, "12345"},
+		{lost, "123"},
+		{call, "os:getpid"}, {module, ""}, {module, "a"}, {module, "a\x00"}, {module, "a\x00b"},
+		{module, "a\x00b\x00"},
+		{module, "a\x00b\x00x"}, {prepare, ""}, {prepare, "123"}, {prepare, "1234"},
+		{prepare, "1234\x00x"},
 	}
 	for _, test := range tests {
 		if test.parse([]byte(test.b)) == nil {
@@ -58,7 +72,8 @@ func TestPayloadsThatAreWrong(t *testing.T) {
 }
 
 func TestStringsForLogs(t *testing.T) {
-	f := Frame{Kind: Error, Src: 5, Auth: 0, Dst: 1, Handle: 1000, Reply: 1001, Payload: []byte("secret")}
+	f := Frame{Kind: Error, Src: 5, Auth: 0, Dst: 1, Handle: 1000, Reply: 1001,
+		Payload: []byte("secret")}
 	if got, want := f.String(), "ERROR 5->1 1000 auth 0 reply 1001 6 bytes"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}

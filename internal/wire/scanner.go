@@ -17,13 +17,13 @@ const (
 	maxEmpty    = 100       // reads in a row that bring nothing
 )
 
-// A Scanner takes the frames out of a byte stream. One read may bring many frames; a frame costs no allocation. The
-// buffer starts small and grows up to 256 KiB for a stream with large frames.
+// A Scanner takes the frames out of a byte stream. One read may bring many frames; a frame costs no
+// allocation. The buffer starts small and grows up to 256 KiB for a stream with large frames.
 //
 // Not safe for concurrent use.
 type Scanner struct {
-	// Noise, where set, is given the foreign bytes before and between frames as soon as they are read. They are valid
-	// during the call only.
+	// Noise, where set, is given the foreign bytes before and between frames as soon as they are read.
+	// They are valid during the call only.
 	Noise func([]byte)
 
 	r          io.Reader
@@ -44,9 +44,10 @@ func (s *Scanner) Skipped() int64 { return s.skipped }
 
 // Next returns the next frame, reading as needed. Its payload is valid until the next call.
 //
-// The error is io.EOF at the end between two frames, one that wraps io.ErrUnexpectedEOF in a frame, a *CorruptError for
-// what isn't a frame, ErrNoise, or what the reader returned. After an error there is nothing to be had from s, except that
-// one that is os.ErrDeadlineExceeded changes nothing.
+// The error is io.EOF at the end between two frames, one that wraps io.ErrUnexpectedEOF in a frame,
+// a *CorruptError for what isn't a frame, ErrNoise, or what the reader returned. After an error
+// there is nothing to be had from s, except that one that is os.ErrDeadlineExceeded changes
+// nothing.
 func (s *Scanner) Next() (Frame, error) {
 	for {
 		if err := s.skip(); err != nil {
@@ -123,8 +124,8 @@ func foreign(b []byte) int {
 	}
 }
 
-// peek looks at the frame at the front. size is what it takes on the stream, 0 while the header is incomplete. The
-// payload is set once all is there.
+// peek looks at the frame at the front. size is what it takes on the stream, 0 while the header is
+// incomplete. The payload is set once all is there.
 func (s *Scanner) peek() (f Frame, size int, err error) {
 	b := s.buf[s.start:s.end]
 	if len(b) < HeaderSize || string(b[:len(magic)]) != magic {
@@ -170,7 +171,8 @@ func (s *Scanner) fill(size int) error {
 	return s.err
 }
 
-// makeRoom moves what is unused to the front of a buffer that holds size bytes and has room for more.
+// makeRoom moves what is unused to the front of a buffer that holds size bytes and has room for
+// more.
 func (s *Scanner) makeRoom(size int) {
 	if s.start == s.end {
 		s.start, s.end = 0, 0
@@ -201,7 +203,8 @@ func (s *Scanner) atEnd() error {
 		return s.err
 	}
 	if len(rest) >= len(magic) {
-		return s.fail(fmt.Errorf("read frame: %d bytes and then the end: %w", len(rest), io.ErrUnexpectedEOF))
+		return s.fail(fmt.Errorf("read frame: %d bytes and then the end: %w", len(rest),
+			io.ErrUnexpectedEOF))
 	}
 	s.start = s.end
 	if err := s.noise(rest); err != nil {

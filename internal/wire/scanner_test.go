@@ -13,7 +13,8 @@ import (
 )
 
 func ping(n int) Frame {
-	return Frame{Kind: Data, Dst: 1, Src: 2, Auth: 3, Handle: Ping, Reply: Handle(1000 + n), Payload: []byte(fmt.Sprint("ping", n))}
+	return Frame{Kind: Data, Dst: 1, Src: 2, Auth: 3, Handle: Ping, Reply: Handle(1000 + n),
+		Payload: []byte(fmt.Sprint("ping", n))}
 }
 
 // stream returns the bytes of parts: frames, and strings between them.
@@ -30,7 +31,8 @@ func stream(parts ...any) []byte {
 	return b
 }
 
-// scan returns what a Scanner makes of r until the first error: copies of the frames, and the noise.
+// scan returns what a Scanner makes of r until the first error: copies of the frames, and the
+// noise.
 func scan(r io.Reader) (frames []Frame, noise string, err error) {
 	s := NewScanner(r)
 	s.Noise = func(b []byte) { noise += string(b) }
@@ -63,10 +65,14 @@ func TestScannerFindsFramesAmongNoise(t *testing.T) {
 		noise  string
 	}{
 		{"nothing", nil, nil, ""},
-		{"frames", []any{ping(1), empty, large, ping(2), full, ping(3)}, []Frame{ping(1), empty, large, ping(2), full, ping(3)}, ""},
-		{"banner and EC0", []any{"Welcome!\r\nMITO-EC0\n", ping(1)}, []Frame{ping(1)}, "Welcome!\r\nMITO-EC0\n"},
-		{"between", []any{ping(1), "late line\n", ping(2), "x", ping(3)}, []Frame{ping(1), ping(2), ping(3)}, "late line\nx"},
-		{"beginnings of a magic", []any{"\xf1", "\xf1M", "\xf1\xf1M", ping(1), "M\xf1MM\xf1", ping(2)}, []Frame{ping(1), ping(2)},
+		{"frames", []any{ping(1), empty, large, ping(2), full, ping(3)},
+			[]Frame{ping(1), empty, large, ping(2), full, ping(3)}, ""},
+		{"banner and EC0", []any{"Welcome!\r\nMITO-EC0\n", ping(1)}, []Frame{ping(1)},
+			"Welcome!\r\nMITO-EC0\n"},
+		{"between", []any{ping(1), "late line\n", ping(2), "x", ping(3)},
+			[]Frame{ping(1), ping(2), ping(3)}, "late line\nx"},
+		{"beginnings of a magic", []any{"\xf1", "\xf1M", "\xf1\xf1M", ping(1), "M\xf1MM\xf1", ping(2)},
+			[]Frame{ping(1), ping(2)},
 			"\xf1\xf1M\xf1\xf1MM\xf1MM\xf1"},
 		{"at the end", []any{ping(1), "bye\xf1M"}, []Frame{ping(1)}, "bye\xf1M"},
 		{"noise only", []any{"command not found\n"}, nil, "command not found\n"},
@@ -95,7 +101,8 @@ func TestScannerHandsNoiseOverAtOnce(t *testing.T) {
 }
 
 func TestScannerRefusesEndlessNoise(t *testing.T) {
-	_, noise, err := scan(io.MultiReader(bytes.NewReader(stream(strings.Repeat("n", MaxNoise), ping(1))), strings.NewReader(strings.Repeat("n", MaxNoise+1))))
+	_, noise, err := scan(io.MultiReader(bytes.NewReader(stream(strings.Repeat("n", MaxNoise),
+		ping(1))), strings.NewReader(strings.Repeat("n", MaxNoise+1))))
 	if !errors.Is(err, ErrNoise) || len(noise) != 2*MaxNoise+1 {
 		t.Errorf("%d bytes of noise, %v", len(noise), err)
 	}
@@ -104,7 +111,8 @@ func TestScannerRefusesEndlessNoise(t *testing.T) {
 func TestScannerShowsForeignBytesInAFrame(t *testing.T) {
 	f := Frame{Kind: Data, Handle: 1000, Payload: bytes.Repeat([]byte{1}, 3000)}
 	inside := f.Append(nil)
-	inside = append(inside[:1500:1500], append([]byte("\x1b[31mTraceback: oops\n"), inside[1500:]...)...)
+	inside = append(inside[:1500:1500],
+		append([]byte("\x1b[31mTraceback: oops\n"), inside[1500:]...)...)
 	kind := f.Append(nil)
 	kind[3] = 'k'
 	length := f.Append(nil)
@@ -130,7 +138,8 @@ func TestScannerShowsForeignBytesInAFrame(t *testing.T) {
 				t.Errorf("%s: %q not in %q", test.name, want, err)
 			}
 		}
-		if strings.ContainsFunc(err.Error(), func(r rune) bool { return r < ' ' || r > '~' }) || len(err.Error()) > 1500 {
+		if strings.ContainsFunc(err.Error(), func(r rune) bool { return r < ' ' || r > '~' }) ||
+			len(err.Error()) > 1500 {
 			t.Errorf("%s: not fit for a terminal: %q", test.name, err)
 		}
 	}
@@ -148,7 +157,8 @@ func TestScannerErrorsStay(t *testing.T) {
 		{"end in a header", bytes.NewReader(cut[:10]), io.ErrUnexpectedEOF},
 		{"end in a payload", bytes.NewReader(cut[:len(cut)-1]), io.ErrUnexpectedEOF},
 		{"read error", io.MultiReader(bytes.NewReader(cut), iotest.ErrReader(broken)), broken},
-		{"read error in a frame", io.MultiReader(bytes.NewReader(cut[:20]), iotest.ErrReader(broken)), broken},
+		{"read error in a frame", io.MultiReader(bytes.NewReader(cut[:20]), iotest.ErrReader(broken)),
+			broken},
 		{"reader without progress", stuck{}, io.ErrNoProgress},
 	}
 	for _, test := range tests {
@@ -246,7 +256,8 @@ func TestScannerReadsRandomStreamsInRandomChunks(t *testing.T) {
 		var parts []any
 		var want []Frame
 		for range rng.IntN(20) {
-			f := Frame{Kind: Kind(rng.IntN(5)), Dst: ContextID(rng.Uint32()), Reply: Handle(rng.Uint32()), Payload: make([]byte, size(rng))}
+			f := Frame{Kind: Kind(rng.IntN(5)), Dst: ContextID(rng.Uint32()), Reply: Handle(rng.Uint32()),
+				Payload: make([]byte, size(rng))}
 			for i := range f.Payload {
 				f.Payload[i] = "\xf1MGx"[rng.IntN(4)]
 			}

@@ -1,4 +1,4 @@
-// Package wire holds the frame format of docs/protocol.md: constants, header codec, scanner.
+// Package wire holds the frame format of docs/protocol/wire.md: constants, header codec, scanner.
 // It is pure: bytes in, values or errors out.
 package wire
 
@@ -11,7 +11,7 @@ type Handle uint32
 // Kind says what a frame's payload is.
 type Kind uint8
 
-// Frame kinds (docs/protocol.md section 1).
+// Frame kinds (docs/protocol/wire.md section 1).
 const (
 	Data Kind = iota
 	Dead
@@ -30,7 +30,7 @@ const (
 	MaxNoise    = 1 << 20   // foreign bytes in a row that are skipped
 )
 
-// Handles (docs/protocol.md section 3).
+// Handles (docs/protocol/wire.md section 3).
 const (
 	Call         Handle = 1
 	Cancel       Handle = 2
@@ -46,6 +46,7 @@ const (
 	Ask          Handle = 12
 	Coming       Handle = 13
 	Open         Handle = 14
+	Session      Handle = 15
 	Hello        Handle = 16
 	Stdout       Handle = 17
 	Stderr       Handle = 18
@@ -55,7 +56,18 @@ const (
 	Lacks        Handle = 22
 	Dropped      Handle = 23
 	GetFile      Handle = 24
+	Do           Handle = 25
+	Prepare      Handle = 26
+	Want         Handle = 27
+	Fan          Handle = 28
 	FirstDynamic Handle = 1000
+)
+
+// Where context 0 is a program and an engine (docs/protocol/program.md section 11), these divide
+// its numbers in two halves: the lower ones are the program's.
+const (
+	FirstEngineHandle Handle    = 1 << 31
+	FirstEngineID     ContextID = 1 << 24 // of contexts that the engine makes on the way to others
 )
 
 // Frame is one unit on a stream. Payload is not copied by this package: that of a
@@ -69,6 +81,7 @@ type Frame struct {
 	Reply   Handle
 	Payload []byte
 
-	Public bool // not on the wire: others on both machines may see it, as they see a command's arguments
+	// not on the wire: others on both machines may see it, as they see a command's arguments
+	Public bool
 	Secret bool // not on the wire: no copy is to be left behind
 }

@@ -90,6 +90,8 @@ def dump(expr):
         made = [pickle.dumps(value, protocol)]
         if not PY3:
             made.append(cPickle.dumps(value, protocol))
+        elif hasattr(pickle, '_dumps'):
+            made.append(pickle._dumps(value, protocol))     # as where there is none in C
         for b in made:
             out.append('%d %s' % (protocol, binascii.hexlify(b).decode('ascii')))
     return '\t'.join(out)
