@@ -39,7 +39,9 @@ func openDirectory(dir string, own bool) (*directory, error) {
 }
 
 // Place returns the path of a file.
-func (d *directory) Place(name string) string { return filepath.Join(d.dir, filepath.FromSlash(name)) }
+func (d *directory) Place(name string) string {
+	return filepath.Join(d.dir, filepath.FromSlash(name))
+}
 
 // readOnly doesn't wait for a writer where something has put a FIFO in a file's place.
 const readOnly = os.O_RDONLY | syscall.O_NONBLOCK

@@ -11,10 +11,12 @@ import (
 // Reader is a context that asks for files, and what it was given so far.
 type Reader interface {
 	Any() bool               // it was given a module at all
+	Plugged() bool           // it was given the metadata of distributions
 	Names(name string) bool  // it may be given this module
 	Sent(name string) bool   // it was sent this module or package
 	Reads() bool             // own code that it was given imports what reads files of packages
 	Quotes(text string) bool // such code has this text as a literal, or at the end of one
+	Spells(text string) bool // such code has this text as a literal, or behind a slash in one
 }
 
 // ErrNoFile is the error for a file that isn't there, or is not to be had.
@@ -29,43 +31,61 @@ const maxListed = 65536
 // File returns a file of package pkg for r, as it is sent: zlib of its bytes, of which there are
 // size. name is where it is in the package, with slashes. The result must not be changed.
 func (f *Finder) File(r Reader, pkg, name string) (rest []byte, size int, err error) {
+	if pkg == "" {
+		return f.beside(r, name)
+	}
 	if name == "." || !listed(r, pkg, name) {
 		return nil, 0, ErrNoFile
 	}
+	err = ErrNoFile
 	p := f.Pass()
 	for _, t := range p.holders(pkg, name) {
 		at, ok := p.reach(t, pkg, name, func(name string) bool { return p.gives(r, t, pkg, name) })
 		if !ok {
 			continue
 		}
-		rest, size, err := f.packed(t, at, func(data []byte) []byte {
+		rest, size, failed := f.packed(t, at, func(data []byte) []byte {
 			if module, ok := strings.CutSuffix(name, ".py"); ok && f.opt.Rewrite != nil {
 				data = f.opt.Rewrite(pkg+"."+strings.ReplaceAll(module, "/", "."), t.label(at),
 					data)
 			}
 			return data
 		})
-		if err == nil {
+		if failed == nil {
 			return rest, size, nil
 		}
+		err = told(failed)
 	}
-	return nil, 0, ErrNoFile
+	return nil, 0, err
 }
 
-// data returns a file of a package as what goes in a bundle, because code names it.
+// told returns what a context is told of an error with a file that it may have.
+func told(err error) error {
+	if large := (tooLarge{}); errors.As(err, &large) {
+		return err
+	}
+	return ErrNoFile
+}
+
+// data returns a file of a package as what goes in a bundle, because code names it, or programs
+// have asked for it. With an empty path it returns the outline of a third-party package.
 func (p Pass) data(name, pkg, path string) *Module {
+	if path == "" {
+		return p.listing(name, pkg)
+	}
 	if !plain(path) {
 		return missing(name, ErrNoFile.Error())
 	}
 	for _, t := range p.holders(pkg, path) {
 		at, ok := p.reach(t, pkg, path, func(name string) bool {
-			return !t.Own || p.innermost(t, pkg, name) != "" && !isModule(name)
+			return !t.Own || p.innermost(t, pkg, name) != "" && !IsCode(name)
 		})
 		if !ok {
 			continue
 		}
-		m := t.load(at, p.n, func(data []byte) *Module {
-			m := &Module{Name: name, Path: t.label(at), Letter: Data, Source: data, Size: len(data), Own: t.Own, Scanned: true}
+		m := t.load(use{file: at, letter: Data, name: name}, p.n, func(data []byte) *Module {
+			m := &Module{Name: name, Path: t.label(at), Letter: Data, Source: data, Size: len(data),
+				Own: t.Own, Scanned: true}
 			return m.seal()
 		}, func(error) *Module { return nil })
 		if m != nil && m.Letter == Data {
@@ -146,18 +166,17 @@ func (p Pass) holders(pkg, name string) []*tree {
 	if _, ours := p.f.builtin(pkg); ours {
 		return nil
 	}
-	switch at := p.locate(pkg); at.letter {
-	case Package:
-		return p.extended(pkg, at)
-	case Namespace:
-		return at.places
-	}
-	return nil
+	places := slices.Clone(p.places(pkg, p.locate(pkg)))
+	top, rest, inner := strings.Cut(pkg, ".")
+	return slices.DeleteFunc(places, func(t *tree) bool {
+		_, ok := t.inside(top, dirOf(rest))
+		return inner && !ok // a link leads out of the outermost package
+	})
 }
 
 // serves says whether policy lets through a package's file: as it would a module in its place.
 func (f *Finder) serves(pkg, name string) bool {
-	if !f.opt.serves(pkg) {
+	if pkg != "" && !f.opt.serves(pkg) {
 		return false
 	}
 	for part := range strings.SplitSeq(name, "/") {
@@ -165,7 +184,7 @@ func (f *Finder) serves(pkg, name string) bool {
 			continue
 		}
 		stem, _, _ := strings.Cut(part, ".")
-		if pkg += "." + stem; !f.opt.serves(pkg) {
+		if pkg = strings.TrimPrefix(pkg+"."+stem, "."); !f.opt.serves(pkg) {
 			return false
 		}
 	}
@@ -194,8 +213,8 @@ func (p Pass) reach(t *tree, pkg, name string, may func(name string) bool) (at s
 
 func dirOf(pkg string) string { return strings.ReplaceAll(pkg, ".", "/") }
 
-// inside returns where name in directory dir leads, if it stays there. What dir itself leads to is the business of who put it
-// there.
+// inside returns where name in directory dir leads, if it stays there. What dir itself leads to is
+// the business of who put it there.
 func (t *tree) inside(dir, name string) (string, bool) {
 	if _, ok := t.FS.(fs.ReadLinkFS); !ok {
 		return path.Join(dir, name), true // without links, or with some that are confined
@@ -224,30 +243,6 @@ func (t *tree) inside(dir, name string) (string, bool) {
 	return done, true
 }
 
-// Distributions returns the directories of the metadata that the search path holds for the distribution called name, for all
-// if it is empty: Django-4.2.dist-info. Only those are returned that have a package which r may be
-// given and policy lets through.
-func (f *Finder) Distributions(r Reader, name string) []string {
-	if !r.Any() {
-		return nil
-	}
-	var all []string
-	for _, t := range f.trees {
-		entries, err := fs.ReadDir(t.FS, ".")
-		if err != nil {
-			continue
-		}
-		for _, e := range entries {
-			dist, ok := distribution(e.Name())
-			wanted := ok && (name == "" || normal(name) == dist) && len(all) < maxListed
-			if wanted && t.metadata(f, r, e.Name()) {
-				all = append(all, e.Name())
-			}
-		}
-	}
-	return all
-}
-
 // Metadata returns a text file of a distribution's directory for r, as File does.
 func (f *Finder) Metadata(r Reader, dir, name string) (rest []byte, size int, err error) {
 	_, ok := distribution(dir)
@@ -255,12 +250,12 @@ func (f *Finder) Metadata(r Reader, dir, name string) (rest []byte, size int, er
 		return nil, 0, ErrNoFile
 	}
 	same := func(data []byte) []byte { return data }
-	for _, t := range f.trees {
-		at, ok := t.inside(dir, name)
-		if !ok || !plain(at) || !t.metadata(f, r, dir) {
+	for _, d := range f.distributions(r) {
+		at, ok := d.t.inside(dir, name)
+		if d.dir != dir || !ok || !plain(at) {
 			continue
 		}
-		if rest, size, err := f.packed(t, at, same); err == nil {
+		if rest, size, err := f.packed(d.t, at, same); err == nil {
 			return rest, size, nil
 		}
 	}
@@ -304,7 +299,8 @@ func (t *tree) readTops(dir string) []string {
 		for line := range strings.Lines(string(data)) {
 			file, _, _ := strings.Cut(line, ",")
 			file, source := strings.CutSuffix(file, ".py")
-			if first, _, _ := strings.Cut(file, "/"); source && identifier(first) && !slices.Contains(tops, first) {
+			if first, _, _ := strings.Cut(file, "/"); source && identifier(first) &&
+				!slices.Contains(tops, first) {
 				tops = append(tops, first)
 			}
 		}
@@ -330,6 +326,7 @@ func distribution(dir string) (name string, ok bool) {
 
 // normal is a distribution's name as it is compared.
 func normal(name string) string {
-	words := strings.FieldsFunc(strings.ToLower(name), func(r rune) bool { return r == '-' || r == '_' || r == '.' })
+	words := strings.FieldsFunc(strings.ToLower(name),
+		func(r rune) bool { return r == '-' || r == '_' || r == '.' })
 	return strings.Join(words, "_")
 }

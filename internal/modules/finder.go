@@ -9,8 +9,8 @@ import (
 	"github.com/mitogen-go/mitogen/internal/pysource"
 )
 
-// Entry is one place of the search path. Directories whose time of change is zero, as embed.FS has them, are taken to
-// stay as they are.
+// Entry is one place of the search path. Directories whose time of change is zero, as embed.FS has
+// them, are taken to stay as they are.
 type Entry struct {
 	FS  fs.FS
 	Own bool // the user's own modules, which win over what a target has installed
@@ -18,16 +18,22 @@ type Entry struct {
 
 // Options are a Finder's settings. The zero value lets everything through.
 //
-// Allow and Deny name packages: "a.b" stands for a.b and all in it, "a.b.*" for all in it. What Deny names is not
-// served; if Allow isn't empty, nothing is but what it names and the packages that this is in.
+// Allow and Deny name packages: "a.b" stands for a.b and all in it, "a.b.*" for all in it. What
+// Deny names is not served; if Allow isn't empty, nothing is but what it names and the packages
+// that this is in.
 //
 // Serve names modules likewise, which may be asked for though no code that was called names them.
 // It lets nothing through that Allow and Deny keep back.
 type Options struct {
 	Allow, Deny, Serve []string
 
-	// Rewrite returns what is sent in place of a module's source, or source itself, which it must not change. path
-	// is what tracebacks name. It may be called from several goroutines at once. Nil: none.
+	// Strip has sources sent without comments and docstrings. Programs that show help texts, or run
+	// what stands in docstrings, do something else then.
+	Strip bool
+
+	// Rewrite returns what is sent in place of a module's source, or source itself, which it must not
+	// change. path is what tracebacks name. It may be called from several goroutines at once. Nil:
+	// none.
 	Rewrite func(name, path string, source []byte) []byte
 }
 
@@ -39,11 +45,13 @@ type Finder struct {
 	own     *tree // holds what builtin gave
 	packs   packs
 
+	outlines outlines
+
 	passes atomic.Uint64
 }
 
-// New returns a Finder over path, first match first. builtin knows the modules of our own, which nothing in path can
-// take the place of.
+// New returns a Finder over path, first match first. builtin knows the modules of our own, which
+// nothing in path can take the place of.
 func New(path []Entry, builtin func(name string) (source []byte, ok bool), o Options) *Finder {
 	f := &Finder{builtin: builtin, opt: o, own: newTree(Entry{Own: true})}
 	for _, e := range path {
@@ -52,8 +60,9 @@ func New(path []Entry, builtin func(name string) (source []byte, ok bool), o Opt
 	return f
 }
 
-// Find returns the module called name, never nil. Where there is none, or it can't be sent, the answer is of letter
-// Missing with the reason. It reads files, unless they are known and have not changed.
+// Find returns the module called name, never nil. Where there is none, or it can't be sent, the
+// answer is of letter Missing with the reason. It reads files, unless they are known and have not
+// changed.
 func (f *Finder) Find(name string) *Module {
 	if why := check(name); why != "" {
 		return missing(name, why)
@@ -61,8 +70,8 @@ func (f *Finder) Find(name string) *Module {
 	return f.Pass().Find(name)
 }
 
-// With returns what must be sent so that name can be imported: its packages, outermost first, then itself. Nothing
-// where it can't be found here.
+// With returns what must be sent so that name can be imported: its packages, outermost first, then
+// itself. Nothing where it can't be found here.
 func (f *Finder) With(name string) []*Module {
 	if check(name) != "" {
 		return nil
@@ -82,8 +91,8 @@ func (f *Finder) With(name string) []*Module {
 	return all
 }
 
-// Pass is a number of look-ups that belong together: what one of them has found unchanged the others don't look at again.
-// It may be used by several goroutines at once.
+// Pass is a number of look-ups that belong together: what one of them has found unchanged the
+// others don't look at again. It may be used by several goroutines at once.
 type Pass struct {
 	f *Finder
 	n uint64 // what was checked in a pass from this on is good enough
@@ -92,8 +101,15 @@ type Pass struct {
 // Pass returns one that sees all changes made until now.
 func (f *Finder) Pass() Pass { return Pass{f, f.passes.Add(1)} }
 
-// Find is Finder.Find. Beside modules it finds files of packages, of letter Data: pkg.sub/dir/name.
-func (p Pass) Find(name string) *Module {
+// Find is Finder.Find. Beside modules it finds files of packages, of letter Data: pkg.sub/dir/name,
+// and outlines of third-party packages: pkg/.
+func (p Pass) Find(name string) *Module { return p.find(name, nil) }
+
+// find is Find for a target whose choice of extension modules is fit; nil: it gets none.
+func (p Pass) find(name string, fit *fit) *Module {
+	if file, ok := strings.CutPrefix(name, libraryMark); ok {
+		return p.library(name, file)
+	}
 	if pkg, path, ok := strings.Cut(name, "/"); ok {
 		return p.data(name, pkg, path)
 	}
@@ -112,6 +128,8 @@ func (p Pass) Find(name string) *Module {
 		return missing(name, "not in the search path of the engine either")
 	case Missing:
 		return missing(name, at.reason)
+	case Native:
+		return p.native(name, at, fit)
 	case Namespace:
 		m := &Module{Name: name, Path: at.tree.label(at.file), Letter: Namespace, Scanned: true}
 		for _, t := range at.places {
@@ -130,9 +148,12 @@ type found struct {
 	reason string  // of letter Missing
 	dir    bool    // it is a package, even one that can't be sent
 	places []*tree // of a namespace package: where its portions are
+
+	natives []string // of letter Native: the files in file's directory that may be the module
 }
 
-// locate looks for name: in the places of its package, if it has one. Its directory in each of them follows from its name.
+// locate looks for name: in the places of its package, if it has one. Its directory in each of them
+// follows from its name.
 func (p Pass) locate(name string) found {
 	i := strings.LastIndexByte(name, '.')
 	if i < 0 {
@@ -143,23 +164,33 @@ func (p Pass) locate(name string) found {
 	}
 	parent := p.locate(name[:i])
 	dir, base := strings.ReplaceAll(name[:i], ".", "/"), name[i+1:]
-	switch parent.letter {
-	case Namespace:
-		return p.search(parent.places, dir, base)
-	case Package:
+	if parent.letter == Package {
 		at := p.search([]*tree{parent.tree}, dir, base)
-		if at.letter == 0 || at.letter == Namespace {
-			if more := p.extended(name[:i], parent); len(more) > 1 {
-				return p.search(more, dir, base)
-			}
+		if at.letter != 0 && at.letter != Namespace {
+			return at
 		}
-		return at
 	}
-	return found{}
+	return p.search(p.places(name[:i], parent), dir, base)
 }
 
-// extended returns the places of package name, which was found at: its own directory, and if it says so, all that
-// pkgutil.extend_path would add.
+// places returns the trees that have modules of package name, which was found at. There are none if
+// it is no package or can't be sent.
+func (p Pass) places(name string, at found) []*tree {
+	switch at.letter {
+	case Package:
+		return p.extended(name, at)
+	case Namespace:
+		return at.places
+	case Native:
+		if _, known := at.tree.broughtBy(at.file, p.n); at.dir && known {
+			return []*tree{at.tree}
+		}
+	}
+	return nil
+}
+
+// extended returns the places of package name, which was found at: its own directory, and if it
+// says so, all that pkgutil.extend_path would add.
 func (p Pass) extended(name string, at found) []*tree {
 	places := []*tree{at.tree}
 	if !p.load(name, at).Info.Path {
@@ -169,12 +200,7 @@ func (p Pass) extended(name string, at found) []*tree {
 	all := p.f.trees
 	if i := strings.LastIndexByte(name, '.'); i >= 0 {
 		dir, base = strings.ReplaceAll(name[:i], ".", "/"), name[i+1:]
-		switch parent := p.locate(name[:i]); parent.letter {
-		case Namespace:
-			all = parent.places
-		default:
-			all = p.extended(name[:i], parent)
-		}
+		all = p.places(name[:i], p.locate(name[:i]))
 	}
 	for _, t := range all {
 		if t != at.tree && p.candidate(t, dir, base).dir {
@@ -184,7 +210,8 @@ func (p Pass) extended(name string, at found) []*tree {
 	return places
 }
 
-// search looks for base in dir of each place: the first that is no namespace package wins, else all of these are one.
+// search looks for base in dir of each place: the first that is no namespace package wins, else all
+// of these are one.
 func (p Pass) search(places []*tree, dir, base string) found {
 	var space found
 	for _, t := range places {
@@ -238,15 +265,21 @@ func (p Pass) candidate(t *tree, dir, base string) found {
 
 // load reads the file of a module.
 func (p Pass) load(name string, at found) *Module {
-	return at.tree.load(at.file, p.n, func(source []byte) *Module {
-		m := &Module{Name: name, Path: at.tree.label(at.file), Letter: at.letter, Size: len(source), Own: at.tree.Own}
-		if r := p.f.opt.Rewrite; r != nil {
-			source = r(name, m.Path, source)
-		}
-		info, min, err := pysource.Read(source, pysource.Options{})
-		m.Info, m.Source, m.Scanned = info, min, err == nil
-		return m.seal()
-	}, func(err error) *Module { return missing(name, err.Error()) })
+	return at.tree.load(use{file: at.file, letter: at.letter, name: name}, p.n,
+		func(source []byte) *Module {
+			m := &Module{Name: name, Path: at.tree.label(at.file), Letter: at.letter, Size: len(source),
+				Own: at.tree.Own}
+			if r := p.f.opt.Rewrite; r != nil {
+				source = r(name, m.Path, source)
+			}
+			m.Mentions = Mentions(source)
+			info, code, err := pysource.Read(source, pysource.Options{})
+			m.Info, m.Source, m.Code, m.Scanned = info, source, code, err == nil
+			if p.f.opt.Strip {
+				m.Source = code
+			}
+			return m.seal()
+		}, func(err error) *Module { return missing(name, err.Error()) })
 }
 
 // serves says whether policy lets name through.
@@ -268,12 +301,18 @@ func (f *Finder) Builtin(name string) bool {
 	return ours
 }
 
+// Serves reports whether Serve names any module.
+func (f *Finder) Serves() bool { return len(f.opt.Serve) > 0 }
+
 // Served reports whether Serve names a module, or one that is in it.
 func (f *Finder) Served(name string) bool {
 	return slices.ContainsFunc(f.opt.Serve, func(p string) bool {
 		return within(name, p) || strings.HasPrefix(strings.TrimSuffix(p, ".*")+".", name+".")
 	})
 }
+
+// Without returns the answer to the question for a module that can't be sent.
+func Without(name, why string) *Module { return missing(name, why) }
 
 // Refused returns the answer to the question for a module that who asks may not have, whether there
 // is one or not.

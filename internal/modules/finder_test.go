@@ -1,6 +1,7 @@
 package modules
 
 import (
+	"bytes"
 	"fmt"
 	"io/fs"
 	"os"
@@ -20,9 +21,12 @@ func TestExtendedPackages(t *testing.T) {
 	extend := py("__path__ = __import__('pkgutil').extend_path(__path__, __name__)\n")
 	declare := py("__import__('pkg_resources').declare_namespace(__name__)\n")
 	path := own(
-		fstest.MapFS{"a/__init__.py": extend, "a/one.py": py(""), "a/in/__init__.py": extend, "plain/__init__.py": py(""), "n/x/__init__.py": extend},
-		fstest.MapFS{"a/__init__.py": py(""), "a/two.py": py(""), "a/one.py": py(""), "a/in/deep.py": py(""), "plain/two.py": py("")},
-		fstest.MapFS{"a/three.py": py(""), "a/in/deep.py": py(""), "a/in/more.py": py(""), "n/x/y.py": py(""), "d/__init__.py": declare},
+		fstest.MapFS{"a/__init__.py": extend, "a/one.py": py(""), "a/in/__init__.py": extend,
+			"plain/__init__.py": py(""), "n/x/__init__.py": extend},
+		fstest.MapFS{"a/__init__.py": py(""), "a/two.py": py(""), "a/one.py": py(""),
+			"a/in/deep.py": py(""), "plain/two.py": py("")},
+		fstest.MapFS{"a/three.py": py(""), "a/in/deep.py": py(""), "a/in/more.py": py(""),
+			"n/x/y.py": py(""), "d/__init__.py": declare},
 		fstest.MapFS{"a.py": py(""), "a/four.so": py(""), "d/e/f.py": py("")},
 	)
 	for i, e := range path {
@@ -30,9 +34,11 @@ func TestExtendedPackages(t *testing.T) {
 	}
 	f := New(path, none, Options{})
 	for name, want := range map[string]string{
-		"a": "p 0/a/__init__.py", "a.one": "m 0/a/one.py", "a.two": "m 1/a/two.py", "a.three": "m 2/a/three.py",
-		"a.four": nowhere, "a.in.deep": "m 1/a/in/deep.py", "a.in.more": "m 2/a/in/more.py", "plain.two": nowhere,
-		"n.x.y": "m 2/n/x/y.py", "d.e": "n 3/d/e", "d.e.f": "m 3/d/e/f.py", "a.none": nowhere,
+		"a": "p 0/a/__init__.py", "a.one": "m 0/a/one.py", "a.two": "m 1/a/two.py",
+		"a.three": "m 2/a/three.py",
+		"a.four":  nowhere, "a.in.deep": "m 1/a/in/deep.py", "a.in.more": "m 2/a/in/more.py",
+		"plain.two": nowhere,
+		"n.x.y":     "m 2/n/x/y.py", "d.e": "n 3/d/e", "d.e.f": "m 3/d/e/f.py", "a.none": nowhere,
 	} {
 		if got := describe(f.Find(name)); got != want {
 			t.Errorf("%s: %s, want %s", name, got, want)
@@ -74,7 +80,8 @@ func TestPolicy(t *testing.T) {
 			}
 		}
 	}
-	f := New(own(noFS{t}), func(name string) ([]byte, bool) { return nil, name == "mitogen" }, Options{Allow: []string{"a"}})
+	f := New(own(noFS{t}), func(name string) ([]byte, bool) { return nil, name == "mitogen" },
+		Options{Allow: []string{"a"}})
 	if m := f.Find("b"); describe(m) != "- the engine is told not to serve it" {
 		t.Error(describe(m))
 	}
@@ -84,45 +91,55 @@ func TestPolicy(t *testing.T) {
 }
 
 func TestRewrite(t *testing.T) {
-	f := New(own(fstest.MapFS{"p/__init__.py": py("import a\n"), "p/q.py": py("import b\n")}), none, Options{
-		Rewrite: func(name, path string, source []byte) []byte {
-			if name != "p.q" {
-				return source
-			}
-			return append([]byte("import "+filepath.Base(path)[:1]+"x  # rewritten\n"), source...)
-		}})
+	f := New(own(fstest.MapFS{"p/__init__.py": py("import a\n"), "p/q.py": py("import b\n")}), none,
+		Options{
+			Rewrite: func(name, path string, source []byte) []byte {
+				if name != "p.q" {
+					return source
+				}
+				return append([]byte("import "+filepath.Base(path)[:1]+"x  # rewritten\n"), source...)
+			}})
 	if m := f.Find("p"); string(m.Source) != "import a\n" || len(m.Info.Imports) != 1 {
 		t.Errorf("%q %v", m.Source, m.Info)
 	}
-	if m := f.Find("p.q"); string(m.Source) != "import qx\nimport b\n" || len(m.Info.Imports) != 2 {
+	if m := f.Find("p.q"); string(m.Source) != "import qx  # rewritten\nimport b\n" ||
+		len(m.Info.Imports) != 2 {
 		t.Errorf("%q %v", m.Source, m.Info)
 	}
 }
 
+// What is sent is what was written; what is read as code has neither comments nor docstrings.
 func TestSources(t *testing.T) {
-	f := New(own(fstest.MapFS{
+	sources := fstest.MapFS{
 		"small.py":  py("'''Doc.'''\n\nimport a  # why\n\n\n\ndef f():  \n    'Doc.'\n    return 1\n"),
-		"broken.py": py("def f(:\n    '''\n"), "utf16.py": py("# coding: utf-16\nx = 1\n"), "empty.py": py(""),
-	}), none, Options{})
+		"broken.py": py("def f(:\n    '''\n"), "utf16.py": py("# coding: utf-16\nx = 1\n"),
+		"empty.py": py(""),
+	}
+	f, stripped := New(own(sources), none, Options{}), New(own(sources), none, Options{Strip: true})
 	for name, want := range map[string]string{
-		"small": "\n\nimport a\n\n\n\ndef f():\n\n    return 1\n", "broken": "def f(:\n    '''\n", "utf16": "# coding: utf-16\nx = 1\n", "empty": "",
+		"small": "\n\nimport a\n\n\n\ndef f():\n\n    return 1\n", "broken": "def f(:\n    '''\n",
+		"utf16": "# coding: utf-16\nx = 1\n", "empty": "",
 	} {
-		m := f.Find(name)
-		if strings.Count(string(m.Source), "\n") != strings.Count(want, "\n") || m.Scanned != (name == "small" || name == "empty") {
-			t.Errorf("%s: %q, scanned %v", name, m.Source, m.Scanned)
+		m, s := f.Find(name), stripped.Find(name)
+		if m.Scanned != (name == "small" || name == "empty") {
+			t.Errorf("%s: got scanned %v", name, m.Scanned)
 		}
-		if !m.Scanned && string(m.Source) != want {
-			t.Errorf("%s: %q", name, m.Source)
+		if file := sources[name+".py"].Data; !bytes.Equal(m.Source, file) {
+			t.Errorf("%s: got source %q, want the file %q", name, m.Source, file)
+		}
+		if string(m.Code) != want || string(s.Source) != want {
+			t.Errorf("%s: got code %q, stripped %q, want %q", name, m.Code, s.Source, want)
 		}
 	}
-	if m := f.Find("small"); strings.Contains(string(m.Source), "why") || strings.Contains(string(m.Source), "Doc") || m.Info.Imports[0].Line != 3 {
-		t.Errorf("%q %v", m.Source, m.Info)
+	if m := f.Find("small"); m.Info.Imports[0].Line != 3 {
+		t.Errorf("got import %v, want it on line 3", m.Info)
 	}
 }
 
 // The key tells apart all that is sent.
 func TestKey(t *testing.T) {
-	f := New(own(fstest.MapFS{"a.py": py("x"), "b.py": py("x"), "c/__init__.py": py("x"), "d/x": py("")}), none, Options{})
+	f := New(own(fstest.MapFS{"a.py": py("x"), "b.py": py("x"), "c/__init__.py": py("x"),
+		"d/x": py("")}), none, Options{})
 	seen := map[[32]byte]string{}
 	for _, name := range []string{"a", "b", "c", "d", "e", "f g"} {
 		m := f.Find(name)
@@ -224,7 +241,8 @@ func TestPass(t *testing.T) {
 
 // Those who ask at once share the work.
 func TestConcurrent(t *testing.T) {
-	c := &counting{FS: fstest.MapFS{"p/__init__.py": py("import a"), "p/a.py": py("x"), "p/b.py": py("y")}}
+	c := &counting{FS: fstest.MapFS{"p/__init__.py": py("import a"), "p/a.py": py("x"),
+		"p/b.py": py("y")}}
 	f := New(own(c), none, Options{})
 	var wg sync.WaitGroup
 	var found sync.Map

@@ -16,7 +16,8 @@ import (
 //
 //   - modules that it was not sent,
 //   - anything of a namespace package, which is any directory that lies there,
-//   - what is called as keys, passwords and databases usually are, unless that code quotes its name.
+//   - what is called as keys, passwords and databases usually are, unless that code
+//     quotes its name.
 
 // maxElement bounds the bytes of each element of a path.
 const maxElement = 255
@@ -34,6 +35,9 @@ func plain(name string) bool {
 	}
 	return true
 }
+
+// ValidPath reports whether a path in a package may be looked for.
+func ValidPath(name string) bool { return plain(name) && name != "." }
 
 // maxListedPath bounds the bytes of a path in a package.
 const maxListedPath = 4096
@@ -99,7 +103,7 @@ func (p Pass) regular(t *tree, dir string) (all []string) {
 		if err == nil && items == nil { // nor is there anything below it
 			break
 		}
-		if err == nil && items["__init__"].source {
+		if err == nil && items["__init__"].loads() {
 			all = append(all, strings.ReplaceAll(dir[:i], "/", "."))
 		}
 	}
@@ -141,7 +145,7 @@ func (p Pass) gives(r Reader, t *tree, pkg, name string) bool {
 	if !t.Own {
 		return true
 	}
-	if isModule(name) {
+	if IsCode(name) {
 		return r.Sent(moduleOf(pkg, name))
 	}
 	inner := p.innermost(t, pkg, name)
@@ -149,8 +153,8 @@ func (p Pass) gives(r Reader, t *tree, pkg, name string) bool {
 		p.f.Served(inner))
 }
 
-// isModule reports whether a file is, or is made of, a module.
-func isModule(name string) bool {
+// IsCode reports whether a file is, or is made of, a module.
+func IsCode(name string) bool {
 	switch strings.ToLower(path.Ext(name)) {
 	case ".py", ".pyc", ".pyo", ".pyw", ".so", ".pyd":
 		return true

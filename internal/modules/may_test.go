@@ -18,10 +18,12 @@ type given struct {
 }
 
 func (g given) Any() bool               { return g.sent != "" }
+func (g given) Plugged() bool           { return false }
 func (g given) Names(name string) bool  { return g.Sent(name) }
 func (g given) Sent(name string) bool   { return slices.Contains(strings.Fields(g.sent), name) }
 func (g given) Reads() bool             { return g.reads }
 func (g given) Quotes(text string) bool { return slices.Contains(strings.Fields(g.quotes), text) }
+func (g given) Spells(text string) bool { return g.Quotes(text) }
 
 // home is a directory that a command is run in: code, and other things.
 var home = map[string]string{
@@ -184,11 +186,17 @@ func TestMetadataByList(t *testing.T) {
 	for _, own := range []bool{false, true} {
 		f := ownHome(t, own, false)
 		r := given{sent: "app app.main", reads: true}
-		if got := f.Distributions(r, ""); !slices.Equal(got, []string{"App-1.dist-info"}) {
-			t.Errorf("own %v: distributions %q, want that of app", own, got)
+		data, _ := f.Distributions(r)
+		lines, _ := outlined(t, data, nil)
+		text := strings.Join(lines, "|")
+		if !strings.Contains(text, "App-1.dist-info/METADATA 4") ||
+			strings.Contains(text, "Thing") || strings.Contains(text, "secret") ||
+			strings.Contains(text, "out") {
+			t.Errorf("own %v: distributions %s, want that of app", own, text)
 		}
-		if got := f.Distributions(given{}, ""); got != nil {
-			t.Errorf("own %v: who was given nothing sees %q", own, got)
+		data, _ = f.Distributions(given{})
+		if lines, _ := outlined(t, data, nil); len(lines) != 1 {
+			t.Errorf("own %v: who was given nothing sees %q", own, lines)
 		}
 		for _, c := range []struct{ dir, name, want string }{
 			{"App-1.dist-info", "METADATA", "meta"}, {"App-1.dist-info", ".secret",

@@ -1,6 +1,7 @@
-// Package modules finds Python modules in a search path, as the target's Python would if it had one: docs/protocol.md,
-// section 3. A Finder looks modules up by name; what it returns is ready to be sent. A Path makes the entries that a
-// Finder needs out of directories, zip files and virtual environments.
+// Package modules finds Python modules in a search path, as the target's Python would if it had
+// one: docs/protocol/modules.md, section 12. A Finder looks modules up by name; what it returns is
+// ready to be sent. A Path makes the entries that a Finder needs out of directories, zip files and
+// virtual environments.
 package modules
 
 import (
@@ -28,25 +29,42 @@ const (
 	Namespace = 'n' // a package without __init__
 	Missing   = '-'
 	Data      = 'd' // a file of a package
+	Native    = 'x' // an extension module
+	Library   = 'l' // a shared library that extension modules need
 )
 
 // Module is the answer to the question for a module. It is not to be changed.
 type Module struct {
 	Name   string
-	Path   string // for tracebacks; no file is opened by it
+	Path   string // on this machine; a target has it as Place says
 	Letter byte
-	Source []byte // as it is to be sent: minified with its lines kept, or as it was found if it isn't understood
+	// as it is to be sent: as it was found, or with Options.Strip, if it is understood, its code
+	Source []byte
+	// Source without comments and docstrings, its lines kept; Source itself if it isn't understood
+	Code   []byte
 	Reason string // of letter Missing: why there is none
 	Size   int    // bytes of the file
 	Own    bool   // one of the user's own modules, which win over what a target has installed
 
-	Info    pysource.Info // offsets are those of the source as it was found; its lines are Source's too
-	Scanned bool          // Info is known; else the module may import anything
+	// offsets are those of the source as it was found; its lines are Source's and Code's too
+	Info    pysource.Info
+	Scanned bool // Info is known; else the module may import anything
+
+	Mentions bool // the source mentions places of modules, as Mentions has it
+
+	// Libraries are those that a wheel brings and that an extension module needs, in the order in
+	// which they are to be loaded: names for Find.
+	Libraries []string
 
 	Key [sha256.Size]byte // of Name, Path, Letter, and Source or Reason
 
+	native *native // of an extension module or library
+
 	once sync.Once
 	rest []byte
+
+	packOnce sync.Once
+	packed   []byte
 }
 
 // Ready is data for a service of the runtime, compressed already.
@@ -56,8 +74,8 @@ func Ready(name string, rest []byte) *Module {
 	return m
 }
 
-// Rest returns what LOAD_MODULE ends with: zlib of the source, or the reason. It is compressed once, and not to be
-// changed.
+// Rest returns what LOAD_MODULE ends with: zlib of the source, or the reason. It is compressed
+// once, and not to be changed.
 func (m *Module) Rest() []byte {
 	m.once.Do(func() {
 		switch m.Letter {
@@ -95,17 +113,29 @@ func missing(name, why string) *Module {
 	return (&Module{Name: name, Letter: Missing, Reason: why}).seal()
 }
 
-// check says what is wrong with a name: nothing but dotted identifiers gets as far as a file system.
+// check says what is wrong with a name: nothing but dotted names gets as far as a file system.
 func check(name string) string {
 	if len(name) > MaxName {
 		return "module name is too long"
 	}
+	first := true
 	for part := range strings.SplitSeq(name, ".") {
-		if !identifier(part) {
+		// In a package a name may begin with a digit, for who imports it by a call: 0001_initial.
+		if !first && part != "" && part[0] >= '0' && part[0] <= '9' {
+			part = "_" + part
+		}
+		if first = false; !identifier(part) && !helper(part) {
 			return fmt.Sprintf("%q is no module name", name)
 		}
 	}
 	return ""
+}
+
+// helper reports whether a name is one that mypyc gives to what its modules share: a hash begins
+// it.
+func helper(s string) bool {
+	rest, ok := strings.CutSuffix(s, "__mypyc")
+	return ok && rest != "" && identifier("_"+rest)
 }
 
 // Valid reports whether name may be a module's: dotted identifiers, not too long.

@@ -44,31 +44,38 @@ func describe(m *Module) string {
 
 func TestFind(t *testing.T) {
 	path := own(
-		files("a.py", "pkg/__init__.py", "pkg/b.py", "pkg/b/__init__.py", "space/x/y.py", "native.cpython-311-x86_64-linux-gnu.so",
-			"pkg/fast.abi3.so", "both.so", "dir.py/z.py", "später.py", "pair.so", "pair.py", "old.pyc", "pkg/__pycache__/b.pyc",
-			"nat/__init__.so", "nat/x.py", "mixed/z.py", "mixed.py", "ns/one.py", "ns/in/a.py", "win.pyd", "mitogen/x.py"),
-		files("a.py", "c.py", "space/__init__.py", "both.py", "pkg/c.py", "ns/two.py", "ns/in/b.py", "ns/one.py", "a/q.py"),
+		files("a.py", "pkg/__init__.py", "pkg/b.py", "pkg/b/__init__.py", "space/x/y.py",
+			"native.cpython-311-x86_64-linux-gnu.so",
+			"pkg/fast.abi3.so", "both.so", "dir.py/z.py", "später.py", "pair.so", "pair.py", "old.pyc",
+			"pkg/__pycache__/b.pyc",
+			"nat/__init__.so", "nat/x.py", "mixed/z.py", "mixed.py", "ns/one.py", "ns/in/a.py", "win.pyd",
+			"mitogen/x.py"),
+		files("a.py", "c.py", "space/__init__.py", "both.py", "pkg/c.py", "ns/two.py", "ns/in/b.py",
+			"ns/one.py", "a/q.py"),
 	)
-	f := New(path, func(name string) ([]byte, bool) { return []byte("ours"), name == "mitogen" }, Options{})
+	f := New(path, func(name string) ([]byte, bool) { return []byte("ours"), name == "mitogen" },
+		Options{})
 	for name, want := range map[string]string{
-		"a":         "m a.py",
-		"a.q":       "- not in the search path of the engine either",
-		"c":         "m c.py",
-		"pkg":       "p pkg/__init__.py",
-		"pkg.b":     "p pkg/b/__init__.py",                           // a package wins over a module
-		"pkg.c":     "- not in the search path of the engine either", // pkg is another one
-		"space":     "p space/__init__.py",                           // a real one wins over a namespace before it
-		"space.x":   "- not in the search path of the engine either",
-		"mixed":     "m mixed.py",
-		"ns":        "n ns",
-		"ns.one":    "m ns/one.py",
-		"ns.two":    "m ns/two.py",
-		"ns.in":     "n ns/in",
-		"ns.in.a":   "m ns/in/a.py",
-		"ns.in.b":   "m ns/in/b.py",
-		"both":      "- both.so is an extension module, which can't be sent",
-		"pair":      "m pair.py", // what can be sent of the two
-		"native":    "- native.cpython-311-x86_64-linux-gnu.so is an extension module, which can't be sent",
+		"a":     "m a.py",
+		"a.q":   "- not in the search path of the engine either",
+		"c":     "m c.py",
+		"pkg":   "p pkg/__init__.py",
+		"pkg.b": "p pkg/b/__init__.py",                           // a package wins over a module
+		"pkg.c": "- not in the search path of the engine either", // pkg is another one
+		// a real one wins over a namespace before it
+		"space":   "p space/__init__.py",
+		"space.x": "- not in the search path of the engine either",
+		"mixed":   "m mixed.py",
+		"ns":      "n ns",
+		"ns.one":  "m ns/one.py",
+		"ns.two":  "m ns/two.py",
+		"ns.in":   "n ns/in",
+		"ns.in.a": "m ns/in/a.py",
+		"ns.in.b": "m ns/in/b.py",
+		"both":    "- both.so is an extension module, which can't be sent",
+		"pair":    "m pair.py", // what can be sent of the two
+		"native": "- native.cpython-311-x86_64-linux-gnu.so is an extension module, which can't be " +
+			"sent",
 		"win":       "- win.pyd is an extension module, which can't be sent",
 		"nat":       "- nat/__init__.so is an extension module, which can't be sent",
 		"nat.x":     "- not in the search path of the engine either",
@@ -94,8 +101,10 @@ func TestHostileNames(t *testing.T) {
 	sub := filepath.Join(dir, "sub")
 	os.Mkdir(sub, 0o700)
 	f := New(own(noFS{t}, os.DirFS(sub)), none, Options{})
-	for _, name := range []string{"", ".", "..", "...secret", "../secret", "..secret", "/etc/passwd", "a/b", "a\\b", "a..b", ".a", "a.",
-		"a\x00b", "a b", "a\n", "1a", "a-b", "a:b", "\xff", "a.\u202eb", "secret.py/", "C:", strings.Repeat("a", MaxName+1),
+	for _, name := range []string{"", ".", "..", "...secret", "../secret", "..secret", "/etc/passwd",
+		"a/b", "a\\b", "a..b", ".a", "a.",
+		"a\x00b", "a b", "a\n", "1a", "a-b", "a:b", "\xff", "a.\u202eb", "secret.py/", "C:",
+		strings.Repeat("a", MaxName+1),
 		strings.Repeat("a.", 200) + "a"} {
 		if m := f.Find(name); m.Letter != Missing || m.Reason == "" {
 			t.Errorf("%q: %s", name, describe(m))
@@ -149,8 +158,9 @@ func TestKindsOfFS(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := New(own(os.DirFS(dir), zr, sub), none, Options{})
-	for name, want := range map[string]string{"d": "d", "z": "z", "e": "\n"} {
-		if m := f.Find(name); m.Letter != Plain && m.Letter != Package || strings.TrimSpace(string(m.Source)) != strings.TrimSpace(want) {
+	for name, want := range map[string]string{"d": "d", "z": "z", "e": "# embedded"} {
+		if m := f.Find(name); m.Letter != Plain && m.Letter != Package ||
+			strings.TrimSpace(string(m.Source)) != strings.TrimSpace(want) {
 			t.Errorf("%s: %s", name, describe(m))
 		}
 	}

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// mounts is a file system of modules that are elsewhere, by where they are in it: foo/bar, or foo/bar.py. Directories
-// that are only on the way to them can be listed, but not opened.
+// mounts is a file system of modules that are elsewhere, by where they are in it: foo/bar, or
+// foo/bar.py. Directories that are only on the way to them can be listed, but not opened.
 type mounts map[string]mounted
 
 // mounted is a package, or one file.
@@ -22,7 +22,8 @@ type mounted struct {
 	name string
 }
 
-// add makes module name what is at file, which lacks the suffix: a package's directory, or source. The first one wins.
+// add makes module name what is at file, which lacks the suffix: a package's directory, or source.
+// The first one wins.
 func (m mounts) add(name, file string) error {
 	at, dir, base := strings.ReplaceAll(name, ".", "/"), file, "."
 	if st, err := os.Stat(file); err != nil || !st.IsDir() {
@@ -53,7 +54,7 @@ func (m mounts) put(at string, d *directory, base string) error {
 
 // resolve returns the innermost place that name is in, and its name there. nil: it is in none.
 func (m mounts) resolve(name string) (*roomed, string) {
-	for at := name; at != "."; at = path.Dir(at) {
+	for at := name; fs.ValidPath(at) && at != "."; at = path.Dir(at) {
 		if e, ok := m[at]; ok {
 			return e.in, path.Join(e.name, strings.TrimPrefix(name[len(at):], "/"))
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/zlib"
 	"crypto/sha256"
+	"io"
 	"io/fs"
 	"sync"
 )
@@ -116,6 +117,16 @@ func (f *Finder) packed(t *tree, name string, make func([]byte) []byte) (rest []
 	e.stamp = newStamp(st)
 	f.packs.settle(k, e, len(e.rest)+packCost)
 	return e.rest, e.size, nil
+}
+
+// inflate is the reverse of deflate.
+func inflate(data []byte) []byte {
+	r, err := zlib.NewReader(bytes.NewReader(data))
+	if err != nil {
+		return nil // not of deflate
+	}
+	text, _ := io.ReadAll(r)
+	return text
 }
 
 // deflate is compress for bulk: it takes a third of the time.

@@ -10,7 +10,8 @@ import (
 	"path/filepath"
 )
 
-// Path is a search path that is being put together. The zero value is empty. What is in it stays open until Close.
+// Path is a search path that is being put together. The zero value is empty. What is in it stays
+// open until Close.
 type Path struct {
 	Entries []Entry
 
@@ -18,8 +19,8 @@ type Path struct {
 	seen  map[string]bool
 }
 
-// Add adds a directory, a zip file or egg, or a directory in one of these: as Python takes the elements of sys.path. A zip
-// file is read as it is now, even if another one takes its place later.
+// Add adds a directory, a zip file or egg, or a directory in one of these: as Python takes the
+// elements of sys.path. A zip file is read as it is now, even if another one takes its place later.
 func (p *Path) Add(place string, own bool) error {
 	st, err := os.Stat(place)
 	switch {
@@ -92,7 +93,9 @@ type zipFile struct {
 }
 
 // Place returns the path that Python gives a file.
-func (z zipFile) Place(name string) string { return filepath.Join(z.place, filepath.FromSlash(name)) }
+func (z zipFile) Place(name string) string {
+	return filepath.Join(z.place, filepath.FromSlash(name))
+}
 
 // Close closes what was opened. The entries can't be used after that.
 func (p *Path) Close() error {

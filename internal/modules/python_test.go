@@ -14,8 +14,8 @@ import (
 	"github.com/mitogen-go/mitogen/internal/testpython"
 )
 
-// finds prints for each name what importlib finds, as describe says it. Packages are imported on the way, which is why
-// they hold nothing but what extends their paths.
+// finds prints for each name what importlib finds, as describe says it. Packages are imported on
+// the way, which is why they hold nothing but what extends their paths.
 const finds = `
 import importlib, importlib.machinery, importlib.util, os, site, sys
 sys.dont_write_bytecode = True
@@ -46,8 +46,8 @@ for name in names:
 
 const extendPath = "__path__ = __import__('pkgutil').extend_path(__path__, __name__)\n"
 
-// randomTree fills dir with modules of few names, so that they get into each other's way. ext is the suffix of extension
-// modules.
+// randomTree fills dir with modules of few names, so that they get into each other's way. ext is
+// the suffix of extension modules.
 func randomTree(r *rand.Rand, dir, ext string, depth int, tree map[string]string) {
 	for _, name := range []string{"qa", "qb", "qc", "qd"} {
 		file := dir + "/" + name
@@ -89,7 +89,8 @@ func randomPath(t *testing.T, r *rand.Rand, dir, ext string) (dirs []string, sit
 			dirs = append(dirs, filepath.Join(dir, name))
 		}
 	}
-	tree["d3/one.pth"] = []string{"", "../d4\n", "# no\nDIR/d0\nqa\n", "nowhere\n\n./qb/\n../d4"}[r.IntN(4)]
+	tree["d3/one.pth"] = []string{"", "../d4\n", "# no\nDIR/d0\nqa\n",
+		"nowhere\n\n./qb/\n../d4"}[r.IntN(4)]
 	tree["d3/two.pth"] = []string{"", "../d4/qc\n", "import os\nqd\n"}[r.IntN(3)]
 	r.Shuffle(len(dirs), func(i, j int) { dirs[i], dirs[j] = dirs[j], dirs[i] })
 	writeTree(t, dir, tree)
@@ -114,7 +115,9 @@ func allNames() (names []string) {
 // TestAgainstPython compares with what importlib finds in random trees.
 func TestAgainstPython(t *testing.T) {
 	found := testpython.Find()
-	i := slices.IndexFunc(found, func(i testpython.Interp) bool { return i.Impl == "cpython" && i.AtLeast(3, 9) })
+	i := slices.IndexFunc(found, func(i testpython.Interp) bool {
+		return i.Impl == "cpython" && i.AtLeast(3, 9)
+	})
 	if i < 0 {
 		t.Skip("no Python 3.9 or later")
 	}
@@ -124,7 +127,8 @@ func TestAgainstPython(t *testing.T) {
 			python = p
 		}
 	}
-	ext, err := exec.Command(python.Path, "-c", "import importlib.machinery as m; print(m.EXTENSION_SUFFIXES[0], end='')").Output()
+	ext, err := exec.Command(python.Path, "-c",
+		"import importlib.machinery as m; print(m.EXTENSION_SUFFIXES[0], end='')").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,7 +158,8 @@ func compareWithPython(t *testing.T, python string, dirs []string, site, ext str
 	names := allNames()
 	cmd := exec.Command(python, "-S", "-c", finds)
 	sep := string(os.PathListSeparator)
-	cmd.Stdin = strings.NewReader(strings.Join(dirs, sep) + "\n" + site + "\n" + strings.Join(names, sep) + "\n")
+	cmd.Stdin = strings.NewReader(strings.Join(dirs, sep) + "\n" + site + "\n" +
+		strings.Join(names, sep) + "\n")
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -183,8 +188,8 @@ func compareWithPython(t *testing.T, python string, dirs []string, site, ext str
 	return differ
 }
 
-// same compares what we say with what Python says. Where it takes an extension module that lies beside its source we
-// take that.
+// same compares what we say with what Python says. Where it takes an extension module that lies
+// beside its source we take that.
 func same(got, want, ext string) bool {
 	if got == want || strings.HasPrefix(want, "-") && strings.HasPrefix(got, "-") {
 		return true

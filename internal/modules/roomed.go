@@ -11,9 +11,9 @@ import (
 	"github.com/mitogen-go/mitogen/internal/confine"
 )
 
-// roomed is a directory whose files are opened by a thread that the kernel lets open nothing else. What names lead to is for the
-// directory to check; the thread holds also where a check has failed. What links right in the directory lead to is opened by
-// another thread.
+// roomed is a directory whose files are opened by a thread that the kernel lets open nothing else.
+// What names lead to is for the directory to check; the thread holds also where a check has failed.
+// What links right in the directory lead to is opened by another thread.
 type roomed struct {
 	*directory
 	room *confine.Room // static

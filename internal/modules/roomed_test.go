@@ -11,19 +11,23 @@ import (
 	"github.com/mitogen-go/mitogen/internal/confine"
 )
 
-// What a target asks for is opened below the search path alone, by what the kernel allows, even where nothing else checks a name.
+// What a target asks for is opened below the search path alone, by what the kernel allows, even
+// where nothing else checks a name.
 func TestRoomed(t *testing.T) {
 	if s := confine.Look(); s.Landlock == 0 {
 		t.Skip(s.Missing)
 	}
 	top := t.TempDir()
 	at := func(name string) string { return filepath.Join(top, name) }
-	for _, name := range []string{"own/pkg/__init__.py", "out/secret", "site/a.py", "elsewhere/pkg/b.py", "elsewhere/c.py"} {
-		if err := errors.Join(os.MkdirAll(filepath.Dir(at(name)), 0o755), os.WriteFile(at(name), []byte(name), 0o600)); err != nil {
+	for _, name := range []string{"own/pkg/__init__.py", "out/secret", "site/a.py",
+		"elsewhere/pkg/b.py", "elsewhere/c.py"} {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(at(name)), 0o755),
+			os.WriteFile(at(name), []byte(name), 0o600)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for name, to := range map[string]string{"site/linked": "../elsewhere/pkg", "site/c.py": at("elsewhere/c.py"), "own/pkg/up": at("out")} {
+	for name, to := range map[string]string{"site/linked": "../elsewhere/pkg",
+		"site/c.py": at("elsewhere/c.py"), "own/pkg/up": at("out")} {
 		if err := os.Symlink(to, at(name)); err != nil {
 			t.Fatal(err)
 		}
@@ -43,7 +47,8 @@ func TestRoomed(t *testing.T) {
 		return string(b), err
 	}
 	for range 2 {
-		for name, want := range map[string]string{"a.py": "site/a.py", "linked/b.py": "elsewhere/pkg/b.py", "c.py": "elsewhere/c.py"} {
+		for name, want := range map[string]string{"a.py": "site/a.py",
+			"linked/b.py": "elsewhere/pkg/b.py", "c.py": "elsewhere/c.py"} {
 			if got, err := read(1, name); err != nil || got != want {
 				t.Errorf("site/%s: got %q, %v, want %q", name, got, err, want)
 			}

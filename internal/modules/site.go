@@ -10,7 +10,8 @@ import (
 	"github.com/mitogen-go/mitogen/internal/lazyregexp"
 )
 
-// SitePackages returns the directories in a virtual environment that packages are installed in, for AddSite.
+// SitePackages returns the directories in a virtual environment that packages are installed in, for
+// AddSite.
 func SitePackages(venv string) ([]string, error) {
 	var candidates []string
 	for _, lib := range []string{"lib", "lib64"} { // on some systems one is a link to the other
@@ -19,7 +20,8 @@ func SitePackages(venv string) ([]string, error) {
 			candidates = append(candidates, filepath.Join(venv, lib, python.Name(), "site-packages"))
 		}
 	}
-	candidates = append(candidates, filepath.Join(venv, "Lib", "site-packages"), filepath.Join(venv, "site-packages"))
+	candidates = append(candidates, filepath.Join(venv, "Lib", "site-packages"),
+		filepath.Join(venv, "site-packages"))
 	var dirs []string
 	var known []os.FileInfo
 next:
@@ -41,8 +43,10 @@ next:
 	return dirs, nil
 }
 
-// AddSite adds a directory like site-packages, whose modules are not the user's own, and what its .pth files name: other
-// directories and eggs, and the modules of setuptools' editable installs. Other code in .pth files is ignored.
+// AddSite adds a directory like site-packages, whose modules are not the user's own, and what its
+// .pth files name: other directories and eggs, and the modules of editable installs by setuptools,
+// scikit-build-core, and, with the package editables, hatchling and pdm. Other code in .pth files
+// is ignored.
 func (p *Path) AddSite(dir string) error {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -82,8 +86,14 @@ func (p *Path) first(dir string) bool {
 
 var (
 	importLine   = lazyregexp.New(`^import[ \t]`)
-	editableLine = lazyregexp.New(`^import[ \t]+(__editable___\w+_finder)\b`)
-	mappingLine  = lazyregexp.New(`(?m)^MAPPING\b[^=\n]*=[ \t]*(\{.*)$`)
+	editableLine = lazyregexp.New(`^import[ \t]+(__editable___\w+_finder|_editable_impl_\w+|` +
+		`_\w+_editable)\b`)
+
+	// mappingLine is where a finder of setuptools or scikit-build-core has its modules.
+	mappingLine = lazyregexp.New(`(?m)^(?:MAPPING\b[^=\n]*=[ \t]*|install\([ \t]*)(\{.*)$`)
+
+	// mapCall is how a redirector of the package editables, which hatchling and pdm use, names one.
+	mapCall = lazyregexp.New(`(?m)^[ \t]*\w+\.map_module\([ \t]*(.*)\)[ \t]*$`)
 )
 
 // addPth adds what a .pth file names. As Python does, it passes over what isn't there.
@@ -112,7 +122,7 @@ func (p *Path) addPth(dir, name string, editable mounts) {
 	}
 }
 
-// addFinder adds what a finder of setuptools maps.
+// addFinder adds what a finder of an editable install maps.
 func (m mounts) addFinder(file string) {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -120,10 +130,27 @@ func (m mounts) addFinder(file string) {
 	}
 	if literal := mappingLine.FindSubmatch(text); literal != nil {
 		for name, place := range parseMapping(string(literal[1])) {
-			if check(name) == "" {
-				m.add(name, place) // what isn't there any more is passed over
-			}
+			m.addMapped(name, place)
 		}
+	}
+	for _, call := range mapCall.FindAllSubmatch(text, -1) {
+		name, rest, ok := cutString(string(call[1]))
+		rest, comma := strings.CutPrefix(rest, ",")
+		place, _, whole := cutString(strings.TrimLeft(rest, " \t"))
+		if ok && comma && whole {
+			m.addMapped(name, place)
+		}
+	}
+}
+
+// addMapped adds a module. place is a package's directory, or a file, with or without its suffix.
+// What isn't there any more is ignored.
+func (m mounts) addMapped(name, place string) {
+	if base := filepath.Base(place); base == "__init__.py" {
+		place = filepath.Dir(place)
+	}
+	if check(name) == "" {
+		m.add(name, strings.TrimSuffix(place, ".py"))
 	}
 }
 

@@ -20,19 +20,23 @@ type tree struct {
 
 	mu    sync.Mutex // protects following
 	dirs  map[string]*listing
-	files map[string]*file
+	files map[use]*file
 	tops  map[string][]string // top-level modules of distributions
+	dists map[string]*distOutline
+
+	wheels wheels // guards itself
 
 	missing int // of dirs, those that weren't there
 }
 
 func newTree(e Entry) *tree {
 	e.FS = confined(e.FS, e.Own)
-	return &tree{Entry: e, dirs: map[string]*listing{}, files: map[string]*file{},
-		tops: map[string][]string{}}
+	return &tree{Entry: e, dirs: map[string]*listing{}, files: map[use]*file{},
+		tops: map[string][]string{}, dists: map[string]*distOutline{}}
 }
 
-// listing is a directory, read. Its mutex is held while it is: others who want it wait for that and don't read it again.
+// listing is a directory, read. Its mutex is held while it is: others who want it wait for that and
+// don't read it again.
 type listing struct {
 	mu      sync.Mutex // protects following
 	checked uint64     // the pass
@@ -42,30 +46,45 @@ type listing struct {
 	missing bool // it wasn't there once, and is remembered; protected by tree.mu
 }
 
+// use is a file and what it is used as: one may be an extension module, a library and a package's
+// data at once.
+type use struct {
+	file   string
+	letter byte
+	name   string
+	set    string // what wheels have brought, where that counts
+}
+
 // file is a module, read. Its mutex is held while it is.
 type file struct {
 	mu      sync.Mutex // protects following
 	checked uint64     // the pass
 	stamp   stamp
+	set     string  // of its use
 	module  *Module // nil: not read
 }
 
 // item is what a name stands for in a directory.
 type item struct {
 	dir, source, bytecode bool
-	native                string // the file of an extension module
+	natives               []string // files of extension modules
 }
 
-// choose says which file of a name is the module. Source beside an extension module is what that was compiled from,
-// or its fallback: it is the one of the two that can be sent.
+// loads reports whether there is a file that is the module.
+func (i item) loads() bool { return i.source || len(i.natives) > 0 }
+
+// choose says which file of a name is the module. Source beside an extension module is what that
+// was compiled from, or its fallback: of the two it fits every target.
 func (i item) choose(t *tree, name string) found {
 	switch {
 	case i.source:
 		return found{letter: Plain, tree: t, file: name + ".py"}
-	case i.native != "":
-		return found{letter: Missing, reason: join(path.Dir(name), i.native) + " is an extension module, which can't be sent"}
+	case len(i.natives) > 0:
+		return found{letter: Native, tree: t, file: join(path.Dir(name), i.natives[0]),
+			natives: i.natives}
 	case i.bytecode:
-		return found{letter: Missing, reason: name + ".pyc is bytecode without a source, which can't be sent"}
+		return found{letter: Missing,
+			reason: name + ".pyc is bytecode without a source, which can't be sent"}
 	}
 	return found{}
 }
@@ -146,8 +165,8 @@ func (t *tree) read(dir string) (map[string]item, error) {
 			i.source = true
 		case suffix == "pyc":
 			i.bytecode = true
-		case native("." + suffix):
-			i.native = e.Name()
+		case isNative("." + suffix):
+			i.natives = append(i.natives, e.Name())
 		default:
 			continue
 		}
@@ -156,13 +175,14 @@ func (t *tree) read(dir string) (map[string]item, error) {
 	return items, nil
 }
 
-// native says whether a file of this suffix is an extension module: .so, .abi3.so, .cpython-313-x86_64-linux-gnu.so
-func native(suffix string) bool {
+// isNative says whether a file of this suffix is an extension module: .so, .abi3.so,
+// .cpython-313-x86_64-linux-gnu.so
+func isNative(suffix string) bool {
 	return strings.HasSuffix(suffix, ".so") || strings.HasSuffix(suffix, ".pyd")
 }
 
-// follow returns the type of what a symbolic link leads to. Where it may not lead there, this is found out when it is
-// opened, and reported then.
+// follow returns the type of what a symbolic link leads to. Where it may not lead there, this is
+// found out when it is opened, and reported then.
 func (t *tree) follow(name string) fs.FileMode {
 	st, err := fs.Stat(t.FS, name)
 	switch {
@@ -176,20 +196,32 @@ func (t *tree) follow(name string) fs.FileMode {
 	return 0
 }
 
-// load returns the module in a file, as it was in pass n or later: what make makes of its source, or failed of an error.
-func (t *tree) load(name string, n uint64, make func([]byte) *Module, failed func(error) *Module) *Module {
-	f := t.file(name)
+// load returns the module that u is, as it was in pass n or later: what make makes of its source,
+// or failed of an error.
+func (t *tree) load(u use, n uint64, make func([]byte) *Module,
+	failed func(error) *Module) *Module {
+	return t.loadUpTo(MaxSource, u, n, make, failed)
+}
+
+// loadUpTo is load for files of at most limit bytes.
+func (t *tree) loadUpTo(limit int64, u use, n uint64, make func([]byte) *Module,
+	failed func(error) *Module) *Module {
+	f := t.file(u)
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.set != u.set {
+		f.checked = 0
+		f.stamp.fresh = true
+	}
 	if f.module != nil && f.checked < n {
-		if st, err := fs.Stat(t.FS, name); err == nil && f.stamp.holds(st) {
+		if st, err := fs.Stat(t.FS, u.file); err == nil && f.stamp.holds(st) {
 			f.checked = n
 		}
 	}
 	if f.module != nil && f.checked >= n {
 		return f.module
 	}
-	source, st, err := read(t.FS, name)
+	source, st, err := readUpTo(t.FS, u.file, limit)
 	if err != nil {
 		f.module = nil
 		return failed(err)
@@ -198,17 +230,19 @@ func (t *tree) load(name string, n uint64, make func([]byte) *Module, failed fun
 	if f.module == nil || f.module.Key != m.Key {
 		f.module = m
 	}
-	f.stamp, f.checked = newStamp(st), n
+	f.stamp, f.checked, f.set = newStamp(st), n, u.set
 	return f.module
 }
 
 // builtin returns one of our own modules, which is as small as it can be.
 func (t *tree) builtin(name string, source []byte) *Module {
-	f := t.file(name)
+	f := t.file(use{file: name})
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.module == nil {
-		m := &Module{Name: name, Path: "<" + name + ">", Letter: Plain, Source: source, Size: len(source), Own: true}
+		m := &Module{Name: name, Path: "<" + name + ">", Letter: Plain, Source: source, Code: source,
+			Size: len(source),
+			Own:  true}
 		info, err := pysource.Scan(source)
 		m.Info, m.Scanned = info, err == nil
 		f.module = m.seal()
@@ -216,13 +250,15 @@ func (t *tree) builtin(name string, source []byte) *Module {
 	return f.module
 }
 
-func (t *tree) file(name string) *file {
+func (t *tree) file(u use) *file {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	f := t.files[name]
+	key := u
+	key.set = "" // one at a time
+	f := t.files[key]
 	if f == nil {
 		f = &file{}
-		t.files[name] = f
+		t.files[key] = f
 	}
 	return f
 }
@@ -238,7 +274,8 @@ func (t *tree) label(name string) string {
 	return name
 }
 
-// settled is the age from which a file's time tells apart all changes: clocks of file systems are that coarse.
+// settled is the age from which a file's time tells apart all changes: clocks of file systems are
+// that coarse.
 const settled = 2 * time.Second
 
 // stamp tells whether a file or directory has changed.
@@ -257,14 +294,21 @@ func (s stamp) holds(st fs.FileInfo) bool {
 	return !s.fresh && s.size == st.Size() && s.mod.Equal(st.ModTime())
 }
 
-// tooLarge is the error for a module of more than MaxSource.
-type tooLarge string
+// tooLarge is the error for a file of more bytes than may be sent.
+type tooLarge struct {
+	name  string
+	limit int64
+}
 
 func (e tooLarge) Error() string {
-	return fmt.Sprintf("%s is larger than %d bytes", string(e), MaxSource)
+	return fmt.Sprintf("%s is larger than %d bytes", e.name, e.limit)
 }
 
 func read(fsys fs.FS, name string) ([]byte, fs.FileInfo, error) {
+	return readUpTo(fsys, name, MaxSource)
+}
+
+func readUpTo(fsys fs.FS, name string, limit int64) ([]byte, fs.FileInfo, error) {
 	f, err := fsys.Open(name)
 	if err != nil {
 		return nil, nil, err
@@ -276,8 +320,8 @@ func read(fsys fs.FS, name string) ([]byte, fs.FileInfo, error) {
 		return nil, nil, err
 	case !st.Mode().IsRegular():
 		return nil, nil, &fs.PathError{Op: "read", Path: name, Err: errors.New("not a file")}
-	case st.Size() > MaxSource:
-		return nil, nil, tooLarge(name)
+	case st.Size() > limit:
+		return nil, nil, tooLarge{name, limit}
 	}
 	source := make([]byte, st.Size())
 	n, err := io.ReadFull(f, source)
@@ -289,12 +333,14 @@ func read(fsys fs.FS, name string) ([]byte, fs.FileInfo, error) {
 
 // absent says whether an error means that a file isn't there.
 func absent(err error) bool {
-	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrInvalid) || errors.Is(err, syscall.ENOTDIR)
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrInvalid) ||
+		errors.Is(err, syscall.ENOTDIR)
 }
 
 // short says whether an error means that nothing can be read now, whatever there is.
 func short(err error) bool {
-	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOMEM)
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) ||
+		errors.Is(err, syscall.ENOMEM)
 }
 
 func join(dir, name string) string {

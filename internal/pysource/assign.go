@@ -1,7 +1,7 @@
 package pysource
 
-// names are what a module's global names stand for, as far as conditions need it. A nil value is a name that
-// may stand for anything.
+// names are what a module's global names stand for, as far as conditions need it. A nil value is a
+// name that may stand for anything.
 type names map[string]*expr
 
 // lookup returns nil for what isn't known.
@@ -16,8 +16,8 @@ func (n names) lookup(name string, local bool) *expr {
 	return e
 }
 
-// bind notes that a name stands for e, for anything if that is nil. TYPE_CHECKING is what it is: a module
-// that can't import it assigns False.
+// bind notes that a name stands for e, for anything if that is nil. TYPE_CHECKING is what it is: a
+// module that can't import it assigns False.
 func (n *names) bind(name []byte, e *expr) {
 	if e == nil {
 		if _, ok := (*n)[string(name)]; !ok && facts[string(name)] == nil && !namespaces[string(name)] {
@@ -44,7 +44,8 @@ func member(imp Import, name string) *expr {
 // maxAssigned is how many tokens of an assignment are looked at.
 const maxAssigned = 64
 
-// maxStored is the largest expression that a name may stand for: it is evaluated wherever the name occurs.
+// maxStored is the largest expression that a name may stand for: it is evaluated wherever the name
+// occurs.
 const maxStored = 32
 
 // assign reads a statement at module level that begins with a name and an operator.
@@ -63,7 +64,8 @@ func (s *scanner) assign() {
 func (s *scanner) bind(start int) {
 	value, end := s.assigned(start)
 	var e *expr
-	if len(s.suites) == 1 && end-start < maxAssigned && (s.toks[value].Kind == Name || s.is(value, "(")) {
+	if len(s.suites) == 1 && end-start < maxAssigned &&
+		(s.toks[value].Kind == Name || s.is(value, "(")) {
 		e = s.condition(span{value, end})
 	}
 	if e.size(maxStored) >= maxStored {
@@ -82,7 +84,8 @@ func (s *scanner) bind(start int) {
 	}
 }
 
-// assigned returns the indices of the value that a statement assigns and of its end; start if it has no value.
+// assigned returns the indices of the value that a statement assigns and of its end; start if it
+// has no value.
 func (s *scanner) assigned(start int) (value, end int) {
 	depth := 0
 	value, end = start, start

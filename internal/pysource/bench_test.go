@@ -11,7 +11,8 @@ import (
 // corpus returns the modules that lie directly in some Python's standard library, some MB.
 func corpus(b *testing.B) [][]byte {
 	b.Helper()
-	out, err := exec.Command("python3", "-c", "import os; print(os.path.dirname(os.__file__))").Output()
+	out, err := exec.Command("python3", "-c",
+		"import os; print(os.path.dirname(os.__file__))").Output()
 	if err != nil {
 		b.Skip("no python3")
 	}

@@ -51,13 +51,15 @@ func (c *callFinder) operator(b byte, alone bool) {
 
 // leave ends the lambdas whose bodies end here.
 func (c *callFinder) leave() {
-	for n := len(c.lambdas); n > 0 && (c.lambdas[n-1] > c.depth || c.lambdas[n-1] == c.depth && !c.closing()); n-- {
+	for n := len(c.lambdas); n > 0 &&
+		(c.lambdas[n-1] > c.depth || c.lambdas[n-1] == c.depth && !c.closing()); n-- {
 		c.lambdas = c.lambdas[:n-1]
 		c.bodies--
 	}
 }
 
-// closing reports whether a bracket has just been closed, which leaves the lambdas at its own depth.
+// closing reports whether a bracket has just been closed, which leaves the lambdas at its own
+// depth.
 func (c *callFinder) closing() bool { return nesting[c.s.src[c.s.toks[c.i].Start]] < 0 }
 
 func (c *callFinder) name() {
@@ -102,7 +104,8 @@ func (c *callFinder) call(first int, relative bool) {
 	}
 }
 
-// argument returns what the argument at *i can be, a literal text or a name of the loop around, and sets *i behind it.
+// argument returns what the argument at *i can be, a literal text or a name of the loop around, and
+// sets *i behind it.
 func (s *scanner) argument(i *int) []string {
 	if l := s.top().loop; l.name != "" && s.is(*i, l.name) {
 		*i++
@@ -142,7 +145,8 @@ func isModule(name string) bool {
 	return !fresh
 }
 
-// literal returns the text of the strings at *i and sets *i behind them; false if they don't stand for themselves.
+// literal returns the text of the strings at *i and sets *i behind them; false if they don't stand
+// for themselves.
 func (s *scanner) literal(i *int) (text []byte, ok bool) {
 	for n := 0; s.toks[*i].Kind == String; n++ {
 		b := s.text(*i)

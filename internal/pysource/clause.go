@@ -1,7 +1,7 @@
 package pysource
 
-// head reads a clause's head and prepares the suite that follows. It returns the index after the colon, -1 if
-// the line isn't a head; s.i stays where it is.
+// head reads a clause's head and prepares the suite that follows. It returns the index after the
+// colon, -1 if the line isn't a head; s.i stays where it is.
 func (s *scanner) head() int {
 	if s.tok().Kind != Name {
 		return -1
@@ -23,8 +23,8 @@ func (s *scanner) head() int {
 	return end + 1
 }
 
-// reader returns what reads the rest of a head that begins with word, nil if none does. What is missing here,
-// as match, needs a line of its own and says nothing.
+// reader returns what reads the rest of a head that begins with word, nil if none does. What is
+// missing here, as match, needs a line of its own and says nothing.
 func reader(word []byte) func(*scanner, span) {
 	switch string(word) {
 	case "if":
@@ -101,7 +101,8 @@ func (s *scanner) forHead(at span) {
 	}
 }
 
-// texts returns those of a list or tuple of strings that stand for themselves, nil if it is anything else.
+// texts returns those of a list or tuple of strings that stand for themselves, nil if it is
+// anything else.
 func (s *scanner) texts(at span) (texts []string) {
 	brackets := s.is(at.start, "[") || s.is(at.start, "(")
 	list := s.is(at.start, "[")
@@ -253,8 +254,8 @@ func (s *scanner) place(i int) {
 // maxClauses bounds how many tests of one statement are looked at for each of its clauses.
 const maxClauses = 16
 
-// clauses returns what must hold for a clause of an if statement: that all tests but the last fail, and that
-// one too if negated.
+// clauses returns what must hold for a clause of an if statement: that all tests but the last fail,
+// and that one too if negated.
 func (s *scanner) clauses(tests []test, negated bool) (when []Cond, placed Where) {
 	last := len(tests) - 1
 	for i := range tests {

@@ -132,23 +132,26 @@ const (
 
 // facts are the expressions whose values depend on the target. Calls end in ().
 var facts = map[string]func(*world) value{
-	"sys.version_info":                 versionInfo,
-	"sys.version":                      versionText,
-	"sys.hexversion":                   versionHex,
-	"sys.platform":                     func(w *world) value { return known(w.Platform) },
-	"os.name":                          func(w *world) value { return known(w.OSName) },
-	"sys.implementation.name":          func(w *world) value { return known(w.Implementation) },
-	"platform.python_implementation()": func(w *world) value { return known(implementations[w.Implementation]) },
-	"platform.system()":                system,
-	pypy:                               isPyPy,
-	sni:                                hasSNI,
-	"__name__":                         moduleName,
-	checking:                           typeChecking,
-	"six.PY2":                          func(w *world) value { return major(w, 2) },
-	"six.PY3":                          func(w *world) value { return major(w, 3) },
+	"sys.version_info":        versionInfo,
+	"sys.version":             versionText,
+	"sys.hexversion":          versionHex,
+	"sys.platform":            func(w *world) value { return known(w.Platform) },
+	"os.name":                 func(w *world) value { return known(w.OSName) },
+	"sys.implementation.name": func(w *world) value { return known(w.Implementation) },
+	"platform.python_implementation()": func(w *world) value {
+		return known(implementations[w.Implementation])
+	},
+	"platform.system()": system,
+	pypy:                isPyPy,
+	sni:                 hasSNI,
+	"__name__":          moduleName,
+	checking:            typeChecking,
+	"six.PY2":           func(w *world) value { return major(w, 2) },
+	"six.PY3":           func(w *world) value { return major(w, 3) },
 }
 
-var implementations = map[string]string{"cpython": "CPython", "pypy": "PyPy", "jython": "Jython", "ironpython": "IronPython"}
+var implementations = map[string]string{"cpython": "CPython", "pypy": "PyPy", "jython": "Jython",
+	"ironpython": "IronPython"}
 
 func known(s string) value {
 	if s == "" {
@@ -201,7 +204,8 @@ func isPyPy(w *world) value {
 	return boolean(truth(w.Implementation == "pypy"))
 }
 
-// hasSNI is true since 2.7.9 and 3.2, with any OpenSSL that these can be built with today: so it is if the version isn't known.
+// hasSNI is true since 2.7.9 and 3.2, with any OpenSSL that these can be built with today: so it is
+// if the version isn't known.
 func hasSNI(w *world) value {
 	v := w.Version
 	if v[0] == 2 && (v[1] < 7 || v[1] == 7 && v[2] < 9) || v[0] == 3 && v[1] < 2 {

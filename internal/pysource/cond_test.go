@@ -48,10 +48,11 @@ func holds(cs []Cond, t Target) Truth {
 }
 
 func TestConditions(t *testing.T) {
-	linux2 := Target{[3]int{2, 7, 18}, "cpython", "linux2", "posix"}
-	linux3 := Target{[3]int{3, 10, 2}, "pypy", "linux", "posix"}
-	windows := Target{[3]int{3, 13, 0}, "cpython", "win32", "nt"}
-	const head = "import sys, platform as p, os as o\nfrom sys import version_info as vi\n_v = sys.version_info\nPY2 = _v[0] == 2\n" +
+	linux2 := Target{[3]int{2, 7, 18}, "cpython", "linux2", "posix", ""}
+	linux3 := Target{[3]int{3, 10, 2}, "pypy", "linux", "posix", ""}
+	windows := Target{[3]int{3, 13, 0}, "cpython", "win32", "nt", ""}
+	const head = "import sys, platform as p, os as o\nfrom sys import version_info as vi\n_v = " +
+		"sys.version_info\nPY2 = _v[0] == 2\n" +
 		"PY3: bool = not PY2\nA = B = sys.platform == 'win32'\nMYPY = False\n"
 	for _, tt := range []struct{ text, want string }{ // for linux2, linux3, windows, nobody knows
 		{"sys.version_info >= (3,)", "nyy?"},
@@ -79,13 +80,15 @@ func TestConditions(t *testing.T) {
 		{"p.python_implementation() == 'PyPy'", "nyn?"},
 		{"hasattr(sys, 'pypy_version_info')", "nyn?"},
 		{"'__pypy__' not in sys.builtin_module_names", "yny?"},
-		{"not getattr(ssl, 'HAS_SNI', False)", "nnnn"}, {"getattr(ssl, 'OTHER', False)", "????"}, {"getattr(x, 'HAS_SNI', False)", "????"},
+		{"not getattr(ssl, 'HAS_SNI', False)", "nnnn"}, {"getattr(ssl, 'OTHER', False)", "????"},
+		{"getattr(x, 'HAS_SNI', False)", "????"},
 		{"sys.implementation.name == 'cpython'", "yny?"},
 		{"vi > (3,) and p.system() != 'Windows'", "nyn?"},
 		{"PY2", "ynn?"}, {"PY3", "nyy?"}, {"A or not B", "yyy?"}, {"six.PY2", "ynn?"},
 		{"MYPY", "nnnn"}, {"not TYPE_CHECKING", "yyyy"}, {"0", "nnnn"}, {"not(None)", "yyyy"},
 		{"x and PY3", "n???"}, {"x or PY3", "?yy?"}, {"f(x, PY3)", "????"}, {"x if PY3 else y", "????"},
-		{"lambda: PY3", "????"}, {"(PY3, )", "yyyy"}, {"(((PY2)))", "ynn?"}, {"PY3 and (x or os.name == 'nt')", "n?y?"},
+		{"lambda: PY3", "????"}, {"(PY3, )", "yyyy"}, {"(((PY2)))", "ynn?"},
+		{"PY3 and (x or os.name == 'nt')", "n?y?"},
 		{"__name__ == '__main__' and PY2", "?nn?"},
 	} {
 		c := conditions(t, head, []string{tt.text})[0]
@@ -127,8 +130,10 @@ func TestNamesThatChange(t *testing.T) {
 }
 
 func TestClauses(t *testing.T) {
-	info, err := Scan([]byte("if sys.version_info < (3,):\n  import a\n  if os.name == 'nt': import b\nelif sys.platform == 'x':\n" +
-		"  import c\n  def f(): import d\nelif x: import e\nelse: import f\nimport g\nclass A:\n  if sys.version_info >= (3,): import h\n"))
+	info, err := Scan([]byte("if sys.version_info < (3,):\n  import a\n  if os.name == 'nt': import " +
+		"b\nelif sys.platform == 'x':\n" +
+		"  import c\n  def f(): import d\nelif x: import e\nelse: import f\nimport g\nclass A:\n  if " +
+		"sys.version_info >= (3,): import h\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,14 +164,21 @@ func TestClauses(t *testing.T) {
 var grammar = map[string][]string{
 	"COND": {"TEST", "TEST", "TEST", "not COND", "COND and COND", "COND or COND", "(COND)"},
 	"TEST": {
-		"VERSION OP (MAJOR, MINOR)", "VERSION OP (MAJOR,)", "VERSION OP (MAJOR, MINOR, MINOR)", "(MAJOR, MINOR) OP VERSION",
-		"sys.version_info[0] OP MAJOR", "VERSION[:2] OP (MAJOR, MINOR)", "VERSION[:2] in [(MAJOR, MINOR), (MAJOR, MINOR)]",
-		"sys.version_info[1] not in (MINOR, MINOR)", "(MAJOR, MINOR) OP VERSION[0:3] OP (MAJOR, MINOR)", "VERSION[-4] OP MINOR",
-		"sys.hexversion OP 0x0MAJOR0aMAJOR0f0", "sys.version OP 'MAJOR'", "sys.version[:3] OP 'MAJOR.MAJOR'", "sys.version.startswith('MAJOR')",
-		"sys.platform OP 'PLATFORM'", "sys.platform.startswith('PLATFORM')", "sys.platform[:5] == 'PLATFORM'",
-		"'PLATFORM' in sys.platform", "sys.platform in ('PLATFORM', 'PLATFORM')", "sys.platform.endswith(('x', '2'))",
+		"VERSION OP (MAJOR, MINOR)", "VERSION OP (MAJOR,)", "VERSION OP (MAJOR, MINOR, MINOR)",
+		"(MAJOR, MINOR) OP VERSION",
+		"sys.version_info[0] OP MAJOR", "VERSION[:2] OP (MAJOR, MINOR)",
+		"VERSION[:2] in [(MAJOR, MINOR), (MAJOR, MINOR)]",
+		"sys.version_info[1] not in (MINOR, MINOR)", "(MAJOR, MINOR) OP VERSION[0:3] OP (MAJOR, MINOR)",
+		"VERSION[-4] OP MINOR",
+		"sys.hexversion OP 0x0MAJOR0aMAJOR0f0", "sys.version OP 'MAJOR'",
+		"sys.version[:3] OP 'MAJOR.MAJOR'", "sys.version.startswith('MAJOR')",
+		"sys.platform OP 'PLATFORM'", "sys.platform.startswith('PLATFORM')",
+		"sys.platform[:5] == 'PLATFORM'",
+		"'PLATFORM' in sys.platform", "sys.platform in ('PLATFORM', 'PLATFORM')",
+		"sys.platform.endswith(('x', '2'))",
 		"os.name OP 'posix'", "os.name in ('nt', 'posix')", "platform.system() OP 'Linux'",
-		"platform.python_implementation() == 'PyPy'", "hasattr(sys, 'pypy_version_info')", "'__pypy__' in sys.builtin_module_names",
+		"platform.python_implementation() == 'PyPy'", "hasattr(sys, 'pypy_version_info')",
+		"'__pypy__' in sys.builtin_module_names",
 		"PY2", "PY3", "WIN", "VI[0] > MAJOR", "True", "MAJOR", "UNKNOWN",
 	},
 	"VERSION":  {"sys.version_info", "_v"},
@@ -175,7 +187,8 @@ var grammar = map[string][]string{
 	"MAJOR":    {"2", "3"},
 	"MINOR":    {"0", "6", "7", "8", "10", "13", "18"},
 	"PLATFORM": {"linux", "win32", "linux2", "darwin"},
-	"UNKNOWN":  {"maybe", "rarely[0]", "f(1, maybe)", "(maybe, rarely)[1]", "len(maybe) > 0", "maybe if rarely else 0"},
+	"UNKNOWN": {"maybe", "rarely[0]", "f(1, maybe)", "(maybe, rarely)[1]", "len(maybe) > 0",
+		"maybe if rarely else 0"},
 }
 
 func expand(r *rand.Rand, text string, depth int) string {
@@ -198,7 +211,8 @@ func expand(r *rand.Rand, text string, depth int) string {
 	return out.String()
 }
 
-const grammarHead = "import sys, os, platform\n_v = sys.version_info\nPY2 = _v[0] == 2\nPY3 = not PY2\nWIN = os.name == 'nt'\n"
+const grammarHead = "import sys, os, platform\n_v = sys.version_info\nPY2 = _v[0] == 2\n" +
+	"PY3 = not PY2\nWIN = os.name == 'nt'\n"
 
 // TestConditionsAgainstPython compares random conditions with what every interpreter here says.
 func TestConditionsAgainstPython(t *testing.T) {
@@ -213,7 +227,8 @@ func TestConditionsAgainstPython(t *testing.T) {
 	}
 	found := conditions(t, grammarHead, texts)
 	list := filepath.Join(t.TempDir(), "list")
-	write(t, list, []byte(grammarHead+"maybe, rarely, f = 'x', [0], min\n\n"+strings.Join(texts, "\n")))
+	write(t, list, []byte(grammarHead+"maybe, rarely, f = 'x', [0], min\n\n"+
+		strings.Join(texts, "\n")))
 	for _, python := range testpython.Find() {
 		t.Run(python.Name(), func(t *testing.T) {
 			out, err := exec.Command(python.Path, "testdata/conditions.py", list).Output()
@@ -229,17 +244,19 @@ func TestConditionsAgainstPython(t *testing.T) {
 func compareConditions(t *testing.T, texts []string, found [][]Cond, lines []string) {
 	var version [3]int
 	fmt.Sscan(lines[0], &version[0], &version[1], &version[2])
-	full := Target{version, lines[1], lines[2], lines[3]}
+	full := Target{version, lines[1], lines[2], lines[3], ""}
 	known, unsure := 0, 0
 	for i, text := range texts {
 		want := map[string]Truth{"T": Yes, "F": No}[lines[i+4]]
-		for n, target := range []Target{full, {Version: version}, {Platform: lines[2], Implementation: lines[1]}, {}} {
+		for n, target := range []Target{full, {Version: version},
+			{Platform: lines[2], Implementation: lines[1]}, {}} {
 			got := holds(found[i], target)
 			if got != Unknown && want != Unknown && got != want {
 				t.Errorf("%s: %d for %v, %d in truth", text, got, target, want)
 			}
 			switch {
-			case n > 0 || want == Unknown || strings.Contains(text, "maybe") || strings.Contains(text, "rarely"):
+			case n > 0 || want == Unknown || strings.Contains(text, "maybe") ||
+				strings.Contains(text, "rarely"):
 			case got == Unknown:
 				unsure++
 			default:

@@ -2,8 +2,8 @@ package pysource
 
 import "bytes"
 
-// Scan returns what src says about imports. The error, a *SyntaxError or ErrCoding, means that src wasn't
-// understood, and nothing is known about it.
+// Scan returns what src says about imports. The error, a *SyntaxError or ErrCoding, means that src
+// wasn't understood, and nothing is known about it.
 func Scan(src []byte) (Info, error) {
 	var info Info
 	err := withTokens(src, func(toks []Token) (err error) {
@@ -29,18 +29,24 @@ func Read(src []byte, o Options) (Info, []byte, error) {
 // marks are names that change how a whole source is read.
 type marks struct {
 	doc   bool // __doc__
+	lazy  bool // what Info.Lazy says
 	path  bool // what Info.Path says
 	calls bool // functions that import
 }
 
 func look(src []byte, toks []Token) (m marks) {
 	for _, t := range toks {
+		if t.Kind == String {
+			m.doc = m.doc || quotesDoc(t.Text(src))
+		}
 		if t.Kind != Name {
 			continue
 		}
 		switch string(t.Text(src)) {
 		case "__doc__":
 			m.doc = true
+		case "set_lazy_imports", "__lazy_modules__":
+			m.lazy = true
 		case "__path__", "extend_path", "declare_namespace":
 			m.path = true
 		case "__import__", "import_module":
@@ -48,6 +54,12 @@ func look(src []byte, toks []Token) (m marks) {
 		}
 	}
 	return m
+}
+
+// quotesDoc reports whether text is an f-string that mentions __doc__.
+func quotesDoc(text []byte) bool {
+	return prefixOf(text[:bytes.IndexAny(text, `'"`)])&formatted != 0 &&
+		bytes.Contains(text, []byte("__doc__"))
 }
 
 // scanner walks over the statements of a module. It keeps the suites that are open, not a tree.
@@ -63,16 +75,18 @@ type scanner struct {
 	tries   int    // finished ones that catch ImportError
 	names   names
 	dynamic bool // the source mentions a function that imports
+	lazy    bool // the statement is a lazy import
 }
 
 // suite is a block of statements.
 type suite struct {
-	where   Where
-	try     int      // Import.Try of what stands in it, but for a try whose body hasn't ended
-	catch   int      // Import.Catch of what stands in it
-	depth   int      // functions around it
-	tests   int      // index of the first test of an if in it
-	clause  int      // it follows this clause of an if: number of tests it depends on; 0 if it is no such clause
+	where Where
+	try   int // Import.Try of what stands in it, but for a try whose body hasn't ended
+	catch int // Import.Catch of what stands in it
+	depth int // functions around it
+	tests int // index of the first test of an if in it
+	// it follows this clause of an if: number of tests it depends on; 0 if it is no such clause
+	clause  int
 	negated bool     // the last of these must fail too
 	guard   int      // index of the first token of its test, if it is a main guard; 0 if it is none
 	loop    loop     // the innermost for around it
@@ -116,7 +130,7 @@ type span struct{ start, end int }
 
 func scan(src []byte, toks []Token, m marks) (Info, error) {
 	s := scanner{src: src, toks: toks, suites: make([]suite, 1, 16), dynamic: m.calls}
-	s.info.Doc, s.info.Path = m.doc, m.path
+	s.info.Doc, s.info.Lazy, s.info.Path = m.doc, m.lazy, m.path
 	for s.tok().Kind != EOF {
 		if err := s.step(); err != nil {
 			return Info{}, err
@@ -221,7 +235,8 @@ func (s *scanner) simple() error {
 	return nil
 }
 
-// statementEnd returns the index of the Newline or semicolon after the simple statement in which i lies.
+// statementEnd returns the index of the Newline or semicolon after the simple statement in which i
+// lies.
 func (s *scanner) statementEnd(i int) int {
 	for ; s.toks[i].Kind != Newline; i++ {
 		if t := s.toks[i]; t.Kind == Op && s.src[t.Start] == ';' {
@@ -235,6 +250,11 @@ func (s *scanner) statementEnd(i int) int {
 func (s *scanner) statement() error {
 	if s.tok().Kind != Name {
 		return nil
+	}
+	if s.is(s.i, "lazy") && (s.is(s.i+1, "import") || s.is(s.i+1, "from")) {
+		s.i++
+		s.lazy = true
+		defer func() { s.lazy = false }()
 	}
 	switch string(s.text(s.i)) {
 	case "import":
@@ -327,8 +347,8 @@ func (s *scanner) imported(imp Import) []string {
 	return out
 }
 
-// bindImport reads `as other`, if that comes, and notes what the name stands for that the import binds: the one
-// before s.i or other.
+// bindImport reads `as other`, if that comes, and notes what the name stands for that the import
+// binds: the one before s.i or other.
 func (s *scanner) bindImport(e *expr) {
 	if s.is(s.i, "as") && s.toks[s.i+1].Kind == Name {
 		s.i += 2
@@ -371,7 +391,7 @@ func (s *scanner) add(imp Import) {
 	t := s.top()
 	s.place(len(s.suites) - 1)
 	imp.Where |= t.where | t.placed
-	imp.Try, imp.Catch, imp.When = t.try, t.catch, t.when
+	imp.Try, imp.Catch, imp.When, imp.Lazy = t.try, t.catch, t.when, s.lazy
 	s.info.Imports = append(s.info.Imports, imp)
 	s.depths = append(s.depths, t.depth)
 }

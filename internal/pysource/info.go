@@ -3,10 +3,15 @@ package pysource
 // Info is what a module's source says about what it needs.
 type Info struct {
 	Imports []Import
-	Guards  []Span   // `if __name__ == "__main__":` at module level: head and body, not what `else` adds
-	All     []string // the literal part of __all__: what `from m import *` imports of a package's submodules
-	Doc     bool     // __doc__ is mentioned: docstrings must be kept
-	Path    bool     // __path__, extend_path or declare_namespace is mentioned: a package may have more portions
+	// `if __name__ == "__main__":` at module level: head and body, not what `else` adds
+	Guards []Span
+	// the literal part of __all__: what `from m import *` imports of a package's submodules
+	All []string
+	Doc bool // __doc__ is mentioned: docstrings must be kept
+	// set_lazy_imports or __lazy_modules__ is mentioned: imports may be put off until their use
+	Lazy bool
+	// __path__, extend_path or declare_namespace is mentioned: a package may have more portions
+	Path bool
 }
 
 // Span is a piece of a source.
@@ -22,27 +27,33 @@ type Import struct {
 	Module string   // "" in `from . import x`
 	Names  []string // that a from-import names, "*" included; nil in `import a`
 	Where  Where
-	Try    int    // the innermost try or suppress that makes it Optional, a number from 1; 0 if none does
-	Catch  int    // the innermost try whose Handler or Else it stands in; 0 if there is none
-	When   []Cond // all must hold
+	// the innermost try or suppress that makes it Optional, a number from 1; 0 if none does
+	Try   int
+	Catch int    // the innermost try whose Handler or Else it stands in; 0 if there is none
+	When  []Cond // all must hold
+	Lazy  bool   // `lazy import`, `lazy from`: executed when what it binds is used
 }
 
 // Where is a set of what else is known about the place of an import.
 type Where uint8
 
-// The kinds of places. Module level is what none of them says: classes, loops and `with` there included.
+// The kinds of places. Module level is what none of them says: classes, loops and `with` there
+// included.
 const (
 	InFunction   Where = 1 << iota // not executed when the module is imported
 	TypeChecking                   // never executed
-	Optional                       // in the body of a try that survives ImportError, or in suppress(ImportError)
-	Handler                        // in a handler that catches ImportError: executed if an import whose Try is this Catch fails
-	Else                           // in the else clause of such a try: executed if none fails
-	Main                           // executed only if the module is run as a program
-	Imported                       // executed only if it isn't
-	Dynamic                        // __import__ or importlib.import_module with a literal name
+	// in the body of a try that survives ImportError, or in suppress(ImportError)
+	Optional
+	// in a handler that catches ImportError: executed if an import whose Try is this Catch fails
+	Handler
+	Else     // in the else clause of such a try: executed if none fails
+	Main     // executed only if the module is run as a program
+	Imported // executed only if it isn't
+	Dynamic  // __import__ or importlib.import_module with a literal name
 )
 
-var whereNames = [...]string{"function", "typing", "optional", "handler", "else", "main", "imported", "dynamic"}
+var whereNames = [...]string{"function", "typing", "optional", "handler", "else", "main",
+	"imported", "dynamic"}
 
 func (w Where) String() string {
 	text := ""
@@ -64,10 +75,14 @@ type Target struct {
 	Implementation string // sys.implementation.name there, which Python 2 lacks: "cpython", "pypy"
 	Platform       string // sys.platform there
 	OSName         string // os.name there
+
+	// ABI is what the interpreter says of the extension modules that it takes, as package modules has
+	// it. "": it hasn't been asked.
+	ABI string
 }
 
-// Taken reports whether the import's conditions can all hold on t: what nobody knows holds. Where the import
-// stands says nothing here, except that what only type checkers see is never taken.
+// Taken reports whether the import's conditions can all hold on t: what nobody knows holds. Where
+// the import stands says nothing here, except that what only type checkers see is never taken.
 func (i Import) Taken(t Target) bool {
 	for _, c := range i.When {
 		if c.Holds(t) == No {

@@ -5,14 +5,15 @@ import "bytes"
 // maxSource keeps offsets within int32.
 const maxSource = 1 << 30
 
-// maxWaste bounds, in source lengths, the reading of f-strings that turn out to follow the rules before 3.12.
+// maxWaste bounds, in source lengths, the reading of f-strings that turn out to follow the rules
+// before 3.12.
 const maxWaste = 16
 
 // bom is UTF-8's byte order mark, which may stand before a source.
 const bom = "\xef\xbb\xbf"
 
-// Lexer yields the tokens of one source in one pass. It copies nothing and keeps nothing but its position,
-// the open brackets and the open blocks.
+// Lexer yields the tokens of one source in one pass. It copies nothing and keeps nothing but its
+// position, the open brackets and the open blocks.
 type Lexer struct {
 	src      []byte
 	pos      int
@@ -87,8 +88,8 @@ func lineEnd(src []byte, pos int) int {
 	return 0
 }
 
-// indentation reads to the first token of a logical line, past empty lines and comments. It returns true with
-// an Indent, and sets dedents.
+// indentation reads to the first token of a logical line, past empty lines and comments. It returns
+// true with an Indent, and sets dedents.
 func (l *Lexer) indentation() (Token, bool, error) {
 	for {
 		start, col := l.column()
@@ -143,7 +144,8 @@ func (l *Lexer) block(start, col int) (Token, bool, error) {
 	return Token{}, false, nil
 }
 
-// blanks skips what separates tokens: blanks, continued lines, and inside brackets comments and line ends.
+// blanks skips what separates tokens: blanks, continued lines, and inside brackets comments and
+// line ends.
 func (l *Lexer) blanks() error {
 	for l.pos < len(l.src) {
 		switch c := l.src[l.pos]; {

@@ -10,7 +10,8 @@ import (
 
 // Options say what Minify does. The zero value keeps every statement on its line.
 type Options struct {
-	DropLines      bool // drop empty lines and join what brackets and backslashes continue: line numbers change
+	// drop empty lines and join what brackets and backslashes continue: line numbers change
+	DropLines      bool
 	Reindent       bool // one blank per block
 	Tight          bool // no blanks around operators, outside brackets too
 	KeepDocstrings bool
@@ -19,10 +20,10 @@ type Options struct {
 // ErrCoding is returned for a source whose encoding isn't a superset of ASCII byte by byte.
 var ErrCoding = errors.New("encoding is not a superset of ASCII")
 
-// Minify returns src without comments, docstrings, trailing blanks and blanks inside brackets. A compiler makes
-// the same of it but for __doc__ and columns. Shebang and coding lines stay, and so do the docstrings of a
-// source that mentions __doc__. With an error, which says why src wasn't understood, the result is src itself;
-// it is never nil or an alias of a changed src.
+// Minify returns src without comments, docstrings, trailing blanks and blanks inside brackets.
+// A compiler makes the same of it but for __doc__ and columns. Shebang and coding lines stay,
+// and so do the docstrings of a source that mentions __doc__. With an error, which says why src
+// wasn't understood, the result is src itself; it is never nil or an alias of a changed src.
 func Minify(src []byte, o Options) ([]byte, error) {
 	min := src
 	err := withTokens(src, func(toks []Token) (err error) {
@@ -30,6 +31,20 @@ func Minify(src []byte, o Options) ([]byte, error) {
 		return err
 	})
 	return min, err
+}
+
+// MinifyLines is Minify with DropLines set, which drops docstrings even of a source that mentions
+// __doc__. It returns besides the line of src on which each line of the result begins.
+func MinifyLines(src []byte, o Options) (min []byte, lines []int, err error) {
+	min = src
+	o.DropLines = true
+	err = withTokens(src, func(toks []Token) error {
+		m := minifier{src: src, toks: toks, opts: o, line: 1, indents: [][]byte{nil}, fresh: true}
+		m.run()
+		min, lines = m.out, m.lines
+		return nil
+	})
+	return min, lines, err
 }
 
 func minify(src []byte, toks []Token, seen marks, o Options) ([]byte, error) {
@@ -49,7 +64,8 @@ var coding = lazyregexp.New(`^[ \t\f]*#.*?coding[:=][ \t]*([-_.a-zA-Z0-9]+)`)
 
 // asciiSupersets are the encodings in which a byte below 128 always means the ASCII character.
 var asciiSupersets = lazyregexp.New(
-	`^(utf-?8.*|u8|latin-?[0-9]+|l1|iso-?(ir|8859)-.*|(us-?)?ascii|646|cp?125[0-9]|windows-125[0-9]|koi8-.*|euc-.*|cp(437|85[0-9]|866)|mac-?.*)$`)
+	`^(utf-?8.*|u8|latin-?[0-9]+|l1|iso-?(ir|8859)-.*|(us-?)?ascii|646|cp?125[0-9]|windows-125[0-9]|` +
+		`koi8-.*|euc-.*|cp(437|85[0-9]|866)|mac-?.*)$`)
 
 // header returns the comments on lines 1 and 2 that mean something: shebang and coding.
 func header(src []byte) (keep [2][]byte, err error) {
@@ -93,6 +109,7 @@ type minifier struct {
 	fresh   bool     // the next token starts a logical line
 	prev    Token    // the last one written
 	depth   int      // open brackets
+	lines   []int    // with DropLines, of the source, that lines of out begin on
 }
 
 func (m *minifier) header(keep [2][]byte) {
@@ -150,8 +167,8 @@ func (m *minifier) defines(i int) bool {
 	return t.Is(m.src, "def") || t.Is(m.src, "class")
 }
 
-// docstrings returns the index after the string statements that a block or the module begins with, and puts
-// pass in their place where nothing else is in the block.
+// docstrings returns the index after the string statements that a block or the module begins
+// with, and puts pass in their place where nothing else is in the block.
 func (m *minifier) docstrings(start int, module bool) int {
 	end := start
 	for next := m.docstring(end); next > end; next = m.docstring(end) {
@@ -226,6 +243,7 @@ func (m *minifier) breakLines(line int) {
 		if n := len(m.out); n > 0 && m.out[n-1] != '\n' && m.line < line {
 			m.out = append(m.out, '\n')
 		}
+		m.lines = append(m.lines, line)
 		m.line = line
 		return
 	}
@@ -270,7 +288,8 @@ func mustPart(a Token, at []byte, b Token, bt []byte) bool {
 	return b.Kind != Op
 }
 
-// joins reports whether two operators, one ending in a and one beginning with b, could be read as a longer one.
+// joins reports whether two operators, one ending in a and one beginning with b, could be read
+// as a longer one.
 func joins(a, b byte) bool {
 	for _, op := range operators[a] {
 		if op[1] == b {

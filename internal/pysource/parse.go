@@ -18,8 +18,8 @@ func (s *scanner) condition(at span) *expr {
 	return p.boolean(at, 0)
 }
 
-// parser reads conditions. It splits at the operators that bind least first, so that what it doesn't
-// understand spoils nothing else.
+// parser reads conditions. It splits at the operators that bind least first, so that what it
+// doesn't understand spoils nothing else.
 type parser struct {
 	s     *scanner
 	i     int
@@ -304,7 +304,8 @@ func (p *parser) hasattr() *expr {
 	return knownExpr(pypy)
 }
 
-// getattr reads `(ssl, "HAS_SNI", False)`. Programs set ssl to None where it is missing: that is rare enough.
+// getattr reads `(ssl, "HAS_SNI", False)`. Programs set ssl to None where it is missing: that is
+// rare enough.
 func (p *parser) getattr() *expr {
 	if !p.next("(") || !p.next("ssl") || !p.next(",") {
 		return nil

@@ -55,8 +55,8 @@ func escaped(src []byte, pos int) int {
 	return pos + 2
 }
 
-// stringEnd returns the end of the string whose opening quote stands at pos, by the rules that hold for all
-// strings but f-strings since 3.12; -1 if it has none.
+// stringEnd returns the end of the string whose opening quote stands at pos, by the rules that hold
+// for all strings but f-strings since 3.12; -1 if it has none.
 func stringEnd(src []byte, pos int) int {
 	q, n := src[pos], quoteLen(src, pos)
 	pos += n
@@ -78,8 +78,8 @@ func stringEnd(src []byte, pos int) int {
 // maxNesting bounds f-strings within f-strings; CPython's own limit.
 const maxNesting = 150
 
-// fstring reads one f-string by the rules of 3.12: between braces stands an expression that may hold any
-// string, comment and line end.
+// fstring reads one f-string by the rules of 3.12: between braces stands an expression that may
+// hold any string, comment and line end.
 type fstring struct {
 	src   []byte
 	quote byte
@@ -97,7 +97,8 @@ func formattedEnd(src []byte, pos int, p prefix, depth int) int {
 	return f.literal(pos+f.n, false)
 }
 
-// literal reads the text from pos on: to the end of the string, or as a format spec to the brace after it.
+// literal reads the text from pos on: to the end of the string, or as a format spec to the brace
+// after it.
 func (f *fstring) literal(pos int, spec bool) int {
 	for pos >= 0 && pos < len(f.src) {
 		switch c := f.src[pos]; {
@@ -123,7 +124,8 @@ func (f *fstring) literal(pos int, spec bool) int {
 	return -1
 }
 
-// backslash returns the position after the escape at pos. Braces can't be escaped; \N{…} isn't a field.
+// backslash returns the position after the escape at pos. Braces can't be escaped; \N{…} isn't a
+// field.
 func (f *fstring) backslash(pos int) int {
 	if pos+1 >= len(f.src) {
 		return -1

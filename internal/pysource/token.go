@@ -1,9 +1,11 @@
-// Package pysource understands Python source text, of any version from 2.4 to 3.14, without a Python: a
-// lexer that yields the tokens of a file, and built on it a minifier and a scan for imports.
+// Package pysource understands Python source text, of any version from 2.4 to 3.14, without a
+// Python: a lexer that yields the tokens of a file, and built on it a minifier and a scan for
+// imports.
 //
-// Start with Read, which does both. A Lexer, or Tokens for a whole file, is for tools that look at the source: comments and
-// line ends that end no statement aren't tokens, Indent and Dedent are. Everything here is a pure function of
-// its input, and bounded in time and memory by the input's length.
+// Start with Read, which does both. A Lexer, or Tokens for a whole file, is for tools that look at
+// the source: comments and line ends that end no statement aren't tokens, Indent and Dedent are.
+// Everything here is a pure function of its input, and bounded in time and memory by the input's
+// length.
 package pysource
 
 import (
@@ -23,8 +25,9 @@ const (
 	Dedent              // a block ends; empty
 	Name                // identifier or keyword
 	Number              // 0777, 10L and 1_000.5e3j alike
-	String              // prefix and quotes included; an f-string is one token, whatever is nested in it
-	Op                  // operator, bracket or delimiter
+	// prefix and quotes included; an f-string is one token, whatever is nested in it
+	String
+	Op // operator, bracket or delimiter
 )
 
 var kindNames = [...]string{"EOF", "NEWLINE", "INDENT", "DEDENT", "NAME", "NUMBER", "STRING", "OP"}
@@ -54,8 +57,8 @@ type SyntaxError struct {
 
 func (e *SyntaxError) Error() string { return fmt.Sprintf("line %d: %s", e.Line, e.Msg) }
 
-// Tokens returns all tokens of src; the last is EOF. The error is a *SyntaxError, and the tokens before it
-// are returned with it.
+// Tokens returns all tokens of src; the last is EOF. The error is a *SyntaxError, and the tokens
+// before it are returned with it.
 func Tokens(src []byte) ([]Token, error) {
 	return appendTokens(make([]Token, 0, len(src)/4+8), src)
 }

@@ -1,0 +1,152 @@
+package modules
+
+import (
+	"bytes"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/mitogen-go/mitogen/internal/lazyregexp"
+)
+
+// Files right beside a script or a module that is in no package are given by name: the code that
+// was sent reads files by its own place, and each element of a file's path stands in it as a
+// literal. Whole directories, which may be a user's home, are not given, unless they are named by
+// Serve.
+
+// maxNamed bounds the names that are looked at for an outline.
+const maxNamed = 4096
+
+// named reports whether r may have what is called name beside modules of the user's own.
+func (f *Finder) named(r Reader, name string) bool {
+	if !plain(name) || name == "." || IsCode(name) || !r.Reads() || !f.serves("", name) {
+		return false
+	}
+	first, _, below := strings.Cut(name, "/")
+	if below && f.Served(first) || r.Spells(name) {
+		return true
+	}
+	for element := range strings.SplitSeq(name, "/") {
+		if !r.Spells(element) {
+			return false
+		}
+	}
+	return true
+}
+
+// fromPlace matches what gets from a script's own place to other files, or opens it. A script
+// without that is shown the path that it has here.
+var fromPlace = lazyregexp.New(
+	`\b(?:open|dirname|parents?|r?split|r?partition|with_name|with_suffix|realpath|getfile|loader)\b`)
+
+// ScriptPlace returns the place that a target sees a script under, "" if it isn't in the search
+// path of the user's own modules.
+func (f *Finder) ScriptPlace(name string, text []byte) string {
+	base := path.Base(filepath.ToSlash(name))
+	if !plain(base) || base == "." || !Mentions(text) || !fromPlace.Match(text) {
+		return ""
+	}
+	for _, t := range f.trees {
+		if !t.Own {
+			continue
+		}
+		if data, _, err := read(t.FS, base); err == nil && bytes.Equal(data, text) {
+			return t.place(base)
+		}
+	}
+	return ""
+}
+
+// straight reports whether name is in no package of t, and no link leads to it.
+func (p Pass) straight(t *tree, name string) bool {
+	if len(p.regular(t, path.Dir(name))) > 0 {
+		return false
+	}
+	for i := 0; i <= len(name); i++ {
+		if i < len(name) && name[i] != '/' {
+			continue
+		}
+		if st, err := fs.Lstat(t.FS, name[:i]); err != nil || st.Mode()&fs.ModeSymlink != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// beside returns a file right beside modules of the user's own.
+func (f *Finder) beside(r Reader, name string) (rest []byte, size int, err error) {
+	if !f.named(r, name) {
+		return nil, 0, ErrNoFile
+	}
+	p := f.Pass()
+	err = ErrNoFile
+	for _, t := range f.trees {
+		if !t.Own || !p.straight(t, name) {
+			continue
+		}
+		rest, size, failed := f.packed(t, name, func(data []byte) []byte { return data })
+		if failed == nil {
+			return rest, size, nil
+		}
+		err = told(failed)
+	}
+	return nil, 0, err
+}
+
+// outlineBeside returns the outline of what beside returns.
+func (f *Finder) outlineBeside(r Reader) ([]byte, error) {
+	if !r.Reads() {
+		return nil, ErrNoFile
+	}
+	p := f.Pass()
+	var o outline
+	looked := 0
+	for _, t := range f.trees {
+		if t.Own {
+			p.walkBeside(r, t, ".", &o, &looked)
+		}
+	}
+	return o.packed(), nil
+}
+
+// walkBeside adds directory dir, and what r may have in it.
+func (p Pass) walkBeside(r Reader, t *tree, dir string, o *outline, looked *int) {
+	st, err := fs.Stat(t.FS, dir)
+	if err != nil {
+		return
+	}
+	entries, err := fs.ReadDir(t.FS, dir)
+	if err != nil {
+		return
+	}
+	o.dir(t.place(dir), st)
+	var dirs []string
+	for _, e := range entries {
+		name := join(dir, e.Name())
+		if *looked++; *looked > maxNamed {
+			return
+		}
+		st, err := e.Info()
+		switch {
+		case err != nil || !p.f.namedOnTheWay(r, name, e.IsDir()):
+		case st.IsDir() && len(p.regular(t, name)) == 0:
+			dirs = append(dirs, name)
+		case st.Mode().IsRegular():
+			o.file(e.Name(), st, nil)
+		}
+	}
+	for _, dir := range dirs {
+		p.walkBeside(r, t, dir, o, looked)
+	}
+}
+
+// namedOnTheWay is named for directories too: those that something named may be in.
+func (f *Finder) namedOnTheWay(r Reader, name string, dir bool) bool {
+	if !dir {
+		return f.named(r, name)
+	}
+	first, _, _ := strings.Cut(name, "/")
+	return path.Base(name) != bytecodeName && plain(name) && strings.Count(name, "/") < maxDepth &&
+		(f.Served(first) || r.Spells(path.Base(name)) || r.Spells(name+"/"))
+}

@@ -1,0 +1,652 @@
+package modules
+
+import (
+	"bytes"
+	"compress/flate"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"io/fs"
+	"maps"
+	"path"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/mitogen-go/mitogen/internal/pysource"
+	"github.com/mitogen-go/mitogen/internal/wheel"
+)
+
+// Extension modules go to targets that a wheel's tags fit: docs/protocol, section 12. A Pass
+// alone finds none. A Fitted, which knows the target, chooses among the files that may be the
+// module.
+
+// MaxNative bounds the bytes of one extension module or library.
+const MaxNative = 120 << 20
+
+// maxLibraries bounds the libraries of one extension module.
+const maxLibraries = 256
+
+// libraryMark begins the name of a library: what follows is its place in the search path.
+const libraryMark = "/"
+
+// RefusedABI begins an ABI that is the reason why no extension module is sent.
+const RefusedABI = "!"
+
+// overMark stands between an ABI, the names of packages that get no extension modules, and the
+// reasons for that.
+const overMark = "\x00"
+
+// Over returns abi without the extension modules of top-level packages; reasons are by these.
+func Over(abi string, reasons map[string]string) string {
+	words := []string{abi}
+	for _, top := range slices.Sorted(maps.Keys(reasons)) {
+		words = append(words, top, reasons[top])
+	}
+	return strings.Join(words, overMark)
+}
+
+// CheckedABI returns what a target has said if it can be read, else one that nothing fits.
+func CheckedABI(words string) string {
+	if _, err := wheel.Parse(words); err != nil {
+		return RefusedABI + "the target doesn't say what it takes"
+	}
+	return words
+}
+
+// native is what is known of the file of an extension module or a library.
+type native struct {
+	object wheel.Object
+	file   string // its place in the tree
+	own    []*Module
+}
+
+// fit chooses extension modules for one target.
+type fit struct {
+	target wheel.Target
+	known  bool   // else any file will do, for the time being
+	refuse string // why there are none; "": there may be some
+
+	over map[string]string // top-level packages that get none, and why
+}
+
+// Fitted is a Pass for a target. It may be used by several goroutines at once.
+type Fitted struct {
+	p   Pass
+	fit fit
+}
+
+// For returns p for a target whose interpreter says abi of itself: the words that package wheel
+// parses. "": it hasn't been asked, and every extension module of a wheel is taken to fit.
+// RefusedABI and a reason: none is sent.
+func (p Pass) For(abi string) Fitted {
+	f := fit{known: abi != ""}
+	words := strings.Split(abi, overMark)
+	abi = words[0]
+	for pair := range slices.Chunk(words[1:], 2) {
+		if f.over == nil {
+			f.over = map[string]string{}
+		}
+		f.over[pair[0]] = pair[len(pair)-1]
+	}
+	if why, ok := strings.CutPrefix(abi, RefusedABI); ok {
+		f.refuse = why
+	} else if f.known {
+		var err error
+		if f.target, err = wheel.Parse(abi); err != nil {
+			f.refuse = err.Error()
+		} else {
+			f.refuse = f.target.Refuses()
+		}
+	}
+	return Fitted{p, f}
+}
+
+// Find is Pass.Find, and finds extension modules that fit, and the libraries that these name.
+func (f Fitted) Find(name string) *Module { return f.p.find(name, &f.fit) }
+
+// IsPackage reports whether m has modules in it.
+func (m *Module) IsPackage() bool { return m.Letter == Namespace || m.IsRegular() }
+
+// IsRegular reports whether m is a package with an __init__, which may be an extension module.
+func (m *Module) IsRegular() bool {
+	return m.Letter == Package ||
+		m.Letter == Native && strings.HasPrefix(path.Base(m.Path), "__init__.")
+}
+
+// native returns the extension module that name is, or why there is none for this target.
+func (p Pass) native(name string, at found, f *fit) *Module {
+	dir := path.Dir(at.file)
+	why := ""
+	switch {
+	case f == nil:
+	case f.refuse != "":
+		why = f.refuse
+	case at.tree.Own:
+		why = "it is one of your own; those of installed packages (--venv) are sent"
+	case f.excess(name) != "":
+		why = f.excess(name)
+	default:
+		for _, file := range f.order(at.natives) {
+			m, reason := p.fitting(name, at, join(dir, file), f)
+			if m != nil {
+				return m
+			}
+			if why == "" {
+				why = reason
+			}
+		}
+	}
+	text := at.file + " is an extension module, which can't be sent"
+	if why != "" {
+		text += ": " + why
+	}
+	return missing(name, text)
+}
+
+// excess returns why the package that name is in gets no extension modules; "": it gets them.
+func (f *fit) excess(name string) string {
+	top, _, _ := strings.Cut(name, ".")
+	return f.over[top]
+}
+
+// order returns files as the target's interpreter would try them, and then those that it doesn't
+// load.
+func (f *fit) order(files []string) []string {
+	files = slices.Clone(files)
+	slices.SortStableFunc(files, func(a, b string) int { return f.rank(a) - f.rank(b) })
+	return files
+}
+
+// rank is the place of a file's suffix among those of the target.
+func (f *fit) rank(file string) int {
+	_, suffix, _ := strings.Cut(file, ".")
+	if i := slices.Index(f.target.Suffixes, "."+suffix); i >= 0 {
+		return i
+	}
+	return len(f.target.Suffixes)
+}
+
+// fitting returns the extension module in a file, or why it doesn't fit.
+func (p Pass) fitting(name string, at found, file string, f *fit) (m *Module, why string) {
+	from, known := at.tree.broughtBy(file, p.n)
+	switch {
+	case !known:
+		return nil, "no wheel has brought it, so nothing says what it fits"
+	case f.known && !f.target.Fits(from.tags):
+		return nil, fmt.Sprintf("its wheel is for %s, the target is %s", shortTags(from.tags), f.target)
+	case f.known && f.rank(path.Base(file)) == len(f.target.Suffixes):
+		return nil, fmt.Sprintf("the target's interpreter loads no file that is called %s",
+			path.Base(file))
+	}
+	u := use{file, Native, name, from.set}
+	m = at.tree.loadUpTo(MaxNative, u, p.n, func(data []byte) *Module {
+		return p.makeNative(name, at.tree, file, from, data)
+	}, func(err error) *Module { return missing(name, err.Error()) })
+	if m.Letter != Native {
+		return nil, m.Reason
+	}
+	if f.known {
+		why = f.lacks(m)
+	}
+	if why != "" {
+		return nil, why
+	}
+	return m, ""
+}
+
+// shortTags names the first of tags.
+func shortTags(tags []wheel.Tag) string {
+	if len(tags) == 1 {
+		return tags[0].String()
+	}
+	return tags[0].String() + " and the like"
+}
+
+// lacks returns what keeps the target from loading m.
+func (f *fit) lacks(m *Module) string {
+	if len(m.native.own) > 0 && f.target.Libc != "glibc" {
+		return "it needs libraries of its wheel, which only glibc finds in memory"
+	}
+	for _, o := range append([]*Module{m}, m.native.own...) {
+		if why := o.native.object.Lacks(f.target); why != "" {
+			return fmt.Sprintf("%s, %s", path.Base(o.native.file), why)
+		}
+	}
+	return ""
+}
+
+// makeNative makes a module of the bytes of an extension module.
+func (p Pass) makeNative(name string, t *tree, file string, from *brought, data []byte) *Module {
+	object, why := inspect(data, from.hash)
+	if why != "" {
+		return missing(name, why)
+	}
+	m := &Module{Name: name, Path: t.label(file), Letter: Native, Size: len(data), Scanned: true}
+	m.native = &native{object: object, file: file}
+	if m.native.own, why = p.libraries(t, file, &object); why != "" {
+		return missing(name, why)
+	}
+	for _, lib := range m.native.own {
+		m.Libraries = append(m.Libraries, lib.Name)
+	}
+	for _, other := range p.mentioned(t, file, from, data) {
+		if other != name {
+			m.Info.Imports = append(m.Info.Imports, pysource.Import{Module: other, Where: pysource.Dynamic})
+		}
+	}
+	m.Source = append([]byte(strings.Join(m.Libraries, "\n")+"\x00"), data...)
+	return m.seal()
+}
+
+// inspect checks that a file is what its wheel brought.
+func inspect(data []byte, hash string) (o wheel.Object, why string) {
+	sum := sha256.Sum256(data)
+	if hash != "sha256="+base64.RawURLEncoding.EncodeToString(sum[:]) {
+		return o, "it is not the file that its wheel has brought (RECORD)"
+	}
+	o, err := wheel.Read(data)
+	if err != nil {
+		return o, err.Error()
+	}
+	return o, ""
+}
+
+// libraries returns those that a file needs and that wheels have brought, each behind those that
+// it needs itself.
+func (p Pass) libraries(t *tree, file string, o *wheel.Object) (all []*Module, why string) {
+	seen := map[string]bool{file: true}
+	var visit func(file string, o *wheel.Object, dirs []string) string
+	visit = func(file string, o *wheel.Object, dirs []string) string {
+		dirs = append(origins(file, o.Paths), dirs...)
+		for _, name := range o.Needed {
+			at := t.libraryIn(dirs, name, p.n)
+			if at == "" || seen[at] {
+				continue
+			}
+			seen[at] = true
+			lib := p.library(libraryMark+at, at)
+			switch {
+			case lib.Letter != Library:
+				return at + ": " + lib.Reason
+			case lib.native.object.SOName != name:
+				return at + " has another name in it, by which it can't be found in memory"
+			case len(seen) > maxLibraries:
+				return fmt.Sprintf("it needs more than %d libraries", maxLibraries)
+			}
+			if why := visit(at, &lib.native.object, dirs); why != "" {
+				return why
+			}
+			all = append(all, lib)
+		}
+		return ""
+	}
+	why = visit(file, o, nil)
+	return all, why
+}
+
+// origins returns the directories that are meant by a file's search path for libraries, as far as
+// they are given by where the file is. What loads a library gives it its own search path as well.
+func origins(file string, paths []string) (dirs []string) {
+	for _, p := range paths {
+		for _, origin := range []string{"$ORIGIN", "${ORIGIN}"} {
+			if rest, ok := strings.CutPrefix(p, origin); ok {
+				dirs = append(dirs, path.Join(path.Dir(file), rest))
+			}
+		}
+	}
+	return dirs
+}
+
+// libraryIn returns where a library is; "": no wheel has brought it.
+func (t *tree) libraryIn(dirs []string, name string, n uint64) string {
+	for _, dir := range dirs {
+		at := path.Join(dir, name)
+		if _, known := t.broughtBy(at, n); known && !strings.Contains(name, "/") {
+			return at
+		}
+	}
+	return ""
+}
+
+// library returns a library that a wheel has brought, by its place.
+func (p Pass) library(name, file string) *Module {
+	for _, t := range p.f.trees {
+		from, known := t.broughtBy(file, p.n)
+		if !known || t.Own || !fs.ValidPath(file) {
+			continue
+		}
+		u := use{file, Library, name, from.set}
+		return t.loadUpTo(MaxNative, u, p.n, func(data []byte) *Module {
+			object, why := inspect(data, from.hash)
+			if why != "" {
+				return missing(name, why)
+			}
+			m := &Module{Name: name, Path: t.label(file), Letter: Library, Source: data, Size: len(data),
+				Scanned: true, native: &native{object: object, file: file}}
+			return m.seal()
+		}, func(err error) *Module { return missing(name, err.Error()) })
+	}
+	return missing(name, ErrNoFile.Error())
+}
+
+// Wheels
+
+// wheels are those that have brought extension modules to a tree.
+type wheels struct {
+	mu      sync.Mutex // protects following
+	checked uint64     // the pass
+	stamp   stamp      // of the tree's directory
+	files   map[string]*brought
+}
+
+// brought is a file that a wheel has brought.
+type brought struct {
+	*installed
+	hash string // as RECORD has it
+	set  string // differs where any file that wheels have brought does
+}
+
+// installed is a wheel.
+type installed struct {
+	tags []wheel.Tag
+	tops []string // the first elements of its files, without suffixes
+	need []string // names of distributions that it needs, as they are compared
+}
+
+// setOf returns what tells sets of wheels apart by their lists of files.
+func setOf(files map[string]*brought) string {
+	h := sha256.New()
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		fmt.Fprintf(h, "%q %q\n", name, files[name].hash)
+	}
+	return string(h.Sum(nil))
+}
+
+// broughtBy returns the wheel that has brought a file, one with extension modules.
+func (t *tree) broughtBy(file string, n uint64) (*brought, bool) {
+	w := &t.wheels
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.checked < n {
+		st, err := fs.Stat(t.FS, ".")
+		if err != nil || w.files == nil || !w.stamp.holds(st) {
+			whole := false
+			w.files, whole = t.readWheels()
+			if err == nil {
+				w.stamp = newStamp(st)
+				w.stamp.fresh = w.stamp.fresh || !whole
+			}
+		}
+		w.checked = n
+	}
+	b, ok := w.files[file]
+	return b, ok
+}
+
+// readWheels reads the RECORD of each wheel with extension modules. whole is false while one is
+// being installed: RECORD is written last.
+func (t *tree) readWheels() (files map[string]*brought, whole bool) {
+	files, whole = map[string]*brought{}, true
+	entries, err := fs.ReadDir(t.FS, ".")
+	if err != nil || t.Own {
+		return files, true
+	}
+	for _, e := range entries {
+		if !strings.HasSuffix(e.Name(), ".dist-info") {
+			continue
+		}
+		text, _, err := read(t.FS, e.Name()+"/WHEEL")
+		tags := wheel.Tags(text)
+		if err != nil || !wheel.Native(tags) {
+			continue
+		}
+		record, _, err := read(t.FS, e.Name()+"/RECORD")
+		if err != nil {
+			whole = false
+			continue
+		}
+		w := &installed{tags: tags}
+		metadata, _, _ := read(t.FS, e.Name()+"/METADATA")
+		for _, name := range wheel.Requires(metadata) {
+			w.need = append(w.need, normal(name))
+		}
+		for file, hash := range wheel.Record(record) {
+			if strings.Contains(path.Base(file), ".so") || path.Ext(file) == ".pyd" {
+				files[file] = &brought{installed: w, hash: hash}
+			}
+			w.tops = addTop(w.tops, file)
+		}
+		slices.Sort(w.tops)
+	}
+	set := setOf(files)
+	for _, b := range files {
+		b.set = set
+	}
+	return files, whole
+}
+
+// addTop adds the top-level module that a file of a distribution belongs to.
+func addTop(tops []string, file string) []string {
+	first, _, below := strings.Cut(file, "/")
+	if ext := path.Ext(file); ext != ".py" && ext != ".so" {
+		return tops
+	}
+	if stem, _, dotted := strings.Cut(first, "."); !below {
+		first = stem
+	} else if dotted {
+		return tops
+	}
+	if first == "" || slices.Contains(tops, first) {
+		return tops
+	}
+	return append(tops, first)
+}
+
+// What an extension module imports stands in it as text.
+
+// Bounds of what is looked for.
+const (
+	leastMention = 3   // bytes of a name
+	maxMentions  = 256 // modules
+)
+
+// mentioned returns modules that an extension module is likely to import: those of its own
+// distribution and of the ones that this needs whose names stand in it.
+func (p Pass) mentioned(t *tree, file string, from *brought, data []byte) (names []string) {
+	found := map[string]bool{}
+	add := func(name string) {
+		if name != "" && len(found) < maxMentions {
+			found[name] = true
+		}
+	}
+	for _, top := range t.topsNear(from) {
+		for _, dotted := range dottedNames(data, top) {
+			add(p.longest(dotted))
+		}
+	}
+	dir := path.Dir(file)
+	if siblings, err := t.list(dir, p.n); err == nil && dir != "." {
+		texts(data, func(text string) {
+			if _, known := siblings[text]; known && len(text) >= leastMention {
+				add(p.longest(strings.ReplaceAll(dir, "/", ".") + "." + text))
+			}
+		})
+	}
+	for name := range found {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// texts calls do with what stands between zero bytes, as far as it may be a name.
+func texts(data []byte, do func(string)) {
+	for len(data) > 0 {
+		if data[0] == 0 {
+			data = data[1:]
+			continue
+		}
+		end := bytes.IndexByte(data, 0)
+		if end < 0 {
+			return // each text has a zero byte at its end
+		}
+		if end <= MaxName {
+			do(string(data[:end]))
+		}
+		data = data[end:]
+	}
+}
+
+// topsNear returns the top-level modules of a wheel and of the distributions that it needs.
+func (t *tree) topsNear(from *brought) []string {
+	tops := slices.Clone(from.tops)
+	entries, err := fs.ReadDir(t.FS, ".")
+	if err != nil {
+		return tops
+	}
+	for _, e := range entries {
+		name, ok := distribution(e.Name())
+		if !ok || !slices.Contains(from.need, name) {
+			continue
+		}
+		record, _, err := read(t.FS, e.Name()+"/RECORD")
+		if err != nil {
+			continue
+		}
+		for file := range wheel.Record(record) {
+			tops = addTop(tops, file)
+		}
+	}
+	return tops
+}
+
+// Required returns the top-level modules of the distributions that those require which are called
+// like tops, as far as they are installed and let through. Code in functions is likely to import
+// them.
+func (f *Finder) Required(tops []string) (names []string) {
+	for _, t := range f.trees {
+		entries, err := fs.ReadDir(t.FS, ".")
+		if err != nil || t.Own {
+			continue
+		}
+		dists := map[string]string{} // names as they are compared: directories
+		for _, e := range entries {
+			if name, ok := distribution(e.Name()); ok {
+				dists[name] = e.Name()
+			}
+		}
+		for _, top := range tops {
+			own := dists[normal(top)]
+			if own == "" {
+				continue
+			}
+			text, _, err := read(t.FS, own+"/METADATA")
+			if err != nil {
+				continue
+			}
+			for _, need := range wheel.Requires(text) {
+				if dir := dists[normal(need)]; dir != "" {
+					names = append(names, t.topsOf(dir)...)
+				}
+			}
+		}
+	}
+	names = slices.DeleteFunc(names,
+		func(name string) bool { return !Valid(name) || !f.opt.serves(name) })
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// dottedNames returns the names in data that begin with top.
+func dottedNames(data []byte, top string) (names []string) {
+	seen := map[string]bool{}
+	for len(top) >= leastMention {
+		i := bytes.Index(data, []byte(top))
+		if i < 0 {
+			break
+		}
+		end := i
+		for end < len(data) && end < i+MaxName && nameByte(data[end]) {
+			end++
+		}
+		if name := string(data[i:end]); !seen[name] && len(seen) < 64*maxMentions {
+			seen[name] = true
+			names = append(names, name)
+		}
+		data = data[i+len(top):]
+	}
+	return names
+}
+
+func nameByte(c byte) bool {
+	return c == '_' || c == '.' || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
+}
+
+// longest returns the module that the beginning of a dotted name is. In what Rust's compiler
+// makes, texts stand without anything between them.
+func (p Pass) longest(dotted string) (name string) {
+	for part := range strings.SplitSeq(dotted, ".") {
+		next := strings.TrimPrefix(name+"."+part, ".")
+		if at := p.locate(next); part == "" || at.letter == 0 {
+			return p.begun(name, part)
+		}
+		name = next
+	}
+	return name
+}
+
+// begun returns the module in package pkg whose name is the longest beginning of text, pkg if
+// there is none.
+func (p Pass) begun(pkg, text string) string {
+	if pkg == "" {
+		return ""
+	}
+	for end := len(text) - 1; end >= leastMention; end-- {
+		if at := p.locate(pkg + "." + text[:end]); at.letter != 0 {
+			return pkg + "." + text[:end]
+		}
+	}
+	return pkg
+}
+
+// Packing
+
+// pieceSize is how much is compressed at once, by one processor.
+const pieceSize = 1 << 20
+
+// Packed returns Source as deflate compresses it, in whole bytes, without an end: for a part of a
+// larger stream. It is made once, by all processors, and not to be changed.
+func (m *Module) Packed() []byte {
+	m.packOnce.Do(func() { m.packed = packPieces(m.Source) })
+	return m.packed
+}
+
+func packPieces(data []byte) []byte {
+	pieces := slices.Collect(slices.Chunk(data, pieceSize))
+	out := make([][]byte, len(pieces))
+	var group sync.WaitGroup
+	slots := make(chan struct{}, runtime.GOMAXPROCS(0))
+	for i, piece := range pieces {
+		group.Go(func() {
+			slots <- struct{}{}
+			out[i] = Deflated(piece)
+			<-slots
+		})
+	}
+	group.Wait()
+	return slices.Concat(out...)
+}
+
+// Deflated returns data as a part of a deflate stream, in whole bytes and without an end.
+func Deflated(data []byte) []byte {
+	var buf bytes.Buffer
+	w, err := flate.NewWriter(&buf, flate.BestSpeed)
+	if err != nil {
+		panic(err) // the level is a constant
+	}
+	w.Write(data) // to memory: no error
+	w.Flush()
+	return buf.Bytes()
+}
