@@ -9,7 +9,8 @@ import (
 	"github.com/mitogen-go/mitogen/internal/peer"
 )
 
-// init makes every program that links this package a proxy, when started by an ssh of a Server: before its own main.
+// init makes every program that links this package a proxy, when started by an ssh of a Server:
+// before its own main.
 func init() {
 	where, asked := os.LookupEnv(envName)
 	if !asked || len(os.Args) != 3 { // ssh gives host and port

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	_ "github.com/mitogen-go/mitogen/internal/testenv"
 )
 
 // FuzzHandle checks that no first line of a client reaches anything without the token that was

@@ -1,6 +1,7 @@
-// Package proxy gives ssh processes that this program starts their connections: ssh executes this very program as its
-// ProxyCommand (importing the package is enough, see client.go), which hands it a socket that leads back here and ends. What is at the
-// other end of that is up to the Dial that was registered for this ssh.
+// Package proxy gives ssh processes that this program starts their connections: ssh executes this
+// very program as its ProxyCommand (importing the package is enough, see client.go), which hands it
+// a socket that leads back here and ends. What is at the other end of that is up to the Dial that
+// was registered for this ssh.
 package proxy
 
 import (
@@ -28,10 +29,12 @@ type Conn interface {
 	CloseWrite() error
 }
 
-// A Dial connects to a host. It is called once for each connection of the ssh that it was registered for.
+// A Dial connects to a host. It is called once for each connection of the ssh that it was
+// registered for.
 type Dial func(host string, port int) (Conn, error)
 
-// A Server connects the ssh processes of this program. The zero value is ready; it costs nothing before Register and Control.
+// A Server connects the ssh processes of this program. The zero value is ready; it costs nothing
+// before Register and Control.
 type Server struct {
 	peers    peer.Server
 	controls atomic.Uint64 // paths that were given
@@ -40,7 +43,8 @@ type Server struct {
 	dials map[string]Dial // by token
 }
 
-// Register returns ssh's options, and what to add to its environment. release ends that; call it when the process has ended.
+// Register returns ssh's options, and what to add to its environment. release ends that; call it
+// when the process has ended.
 func (s *Server) Register(dial Dial) (args, env []string, release func(), err error) {
 	socket, err := s.peers.Start(s.handle)
 	if err != nil {
@@ -62,17 +66,20 @@ func (s *Server) Register(dial Dial) (args, env []string, release func(), err er
 		defer s.mu.Unlock()
 		delete(s.dials, token)
 	}
-	command := "'" + strings.ReplaceAll(strings.ReplaceAll(program, "%", "%%"), "'", `'\''`) + "' %h %p"
+	command := "'" + strings.ReplaceAll(strings.ReplaceAll(program, "%", "%%"), "'", `'\''`) +
+		"' %h %p"
 	args = []string{"-o", "ProxyCommand=" + command, "-o", "ProxyUseFdpass=yes"}
-	// bash would take ssh's socket for a login by network, read its user's start-up file, and print what that prints.
+	// bash would take ssh's socket for a login by network, read its user's start-up file, and print
+	// what that prints.
 	return args, []string{"SHELL=/bin/sh", envName + "=" + token + ":" + socket}, release, nil
 }
 
-// maxPath is what fits into a socket's address, here and elsewhere, with the 17 bytes that ssh adds to its own while it makes it.
+// maxPath is what fits into a socket's address, here and elsewhere, with the 17 bytes that ssh adds
+// to its own while it makes it.
 const maxPath = 80
 
-// Control returns a path for the control socket of an ssh, as ssh's option takes it and as it is, in a directory that nobody else can enter.
-// Close removes that.
+// Control returns a path for the control socket of an ssh, as ssh's option takes it and as it is,
+// in a directory that nobody else can enter. Close removes that.
 func (s *Server) Control() (option, path string, err error) {
 	socket, err := s.peers.Start(s.handle)
 	if err != nil {

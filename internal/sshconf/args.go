@@ -16,7 +16,8 @@ type arguments struct {
 	lines []string // of -o
 }
 
-// eachFlag calls fn with each flag that has a value, and puts what it returns in the value's place, in a copy of args.
+// eachFlag calls fn with each flag that has a value, and puts what it returns in the value's place,
+// in a copy of args.
 func eachFlag(args []string, fn func(flag byte, value string) string) []string {
 	args = slices.Clone(args)
 	for i := 0; i < len(args); i++ {
@@ -53,9 +54,11 @@ func optionsOf(args []string) (o arguments) {
 }
 
 // fileOptions are the keywords whose value names files.
-var fileOptions = []string{"identityfile", "certificatefile", "userknownhostsfile", "globalknownhostsfile", "controlpath", "identityagent", "revokedhostkeys"}
+var fileOptions = []string{"identityfile", "certificatefile", "userknownhostsfile",
+	"globalknownhostsfile", "controlpath", "identityagent", "revokedhostkeys"}
 
-// Absolute returns args, as ssh has them, with names of files that are relative to dir as they are anywhere.
+// Absolute returns args, as ssh has them, with names of files that are relative to dir as they are
+// anywhere.
 func Absolute(args []string, dir string) []string {
 	return eachFlag(args, func(flag byte, value string) string {
 		switch flag {
@@ -68,9 +71,11 @@ func Absolute(args []string, dir string) []string {
 	})
 }
 
-// AbsoluteFile returns the name of a file that is relative to dir as it is anywhere. What ssh expands, and "none", stay.
+// AbsoluteFile returns the name of a file that is relative to dir as it is anywhere. What ssh
+// expands, and "none", stay.
 func AbsoluteFile(name, dir string) string {
-	if name == "" || filepath.IsAbs(name) || strings.EqualFold(name, "none") || strings.ContainsRune("~%$", rune(name[0])) || name == "SSH_AUTH_SOCK" {
+	if name == "" || filepath.IsAbs(name) || strings.EqualFold(name, "none") ||
+		strings.ContainsRune("~%$", rune(name[0])) || name == "SSH_AUTH_SOCK" {
 		return name
 	}
 	return filepath.Join(dir, name)

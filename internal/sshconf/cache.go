@@ -24,6 +24,10 @@ func statusOf(name string) status {
 type cache[T any] struct {
 	// read is static. With sure false the value isn't what is there: something was lacking.
 	read func(name string) (value T, sure bool)
+	// here is static. It tells whether the times of a file come from a clock of this machine. Of a
+	// network file system they are another machine's, and may be old: what is there is read each time,
+	// as ssh does. Nil: onDisk.
+	here func(name string) bool
 
 	mu      sync.Mutex // protects following
 	entries map[string]*entry[T]
@@ -35,6 +39,13 @@ type entry[T any] struct {
 	value   T
 }
 
+func (c *cache[T]) isHere(name string) bool {
+	if c.here != nil {
+		return c.here(name)
+	}
+	return onDisk(name)
+}
+
 // coarse is longer than what the clocks of file systems may leave out.
 const coarse = 2 * time.Second
 
@@ -42,8 +53,10 @@ const coarse = 2 * time.Second
 const maxCached = 10_000
 
 // get returns what name has now, which costs one system call if its status is that of before.
-func (c *cache[T]) get(name string) T {
-	st := statusOf(name)
+func (c *cache[T]) get(name string) T { return c.getAs(name, statusOf(name)) }
+
+// getAs is get where name has that status.
+func (c *cache[T]) getAs(name string, st status) T {
 	c.mu.Lock()
 	old := c.entries[name]
 	c.mu.Unlock()
@@ -52,7 +65,8 @@ func (c *cache[T]) get(name string) T {
 	}
 	began := time.Now()
 	value, sure := c.read(name)
-	settled := st.err != "" || sure && began.UnixNano()-max(st.mtime, st.ctime) > int64(coarse)
+	settled := st.err != "" || sure && began.UnixNano()-max(st.mtime, st.ctime) > int64(coarse) &&
+		c.isHere(name)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.entries == nil || len(c.entries) >= maxCached {

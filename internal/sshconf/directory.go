@@ -16,9 +16,10 @@ const maxNames = 1000
 
 // listing has the names in a directory. They can't change without the directory's status changing.
 type listing struct {
-	known bool            // else nothing is known of the directory
-	names []string        // sorted
-	lower map[string]bool // names in lower case, for file systems that don't distinguish; nil: some aren't ASCII
+	known bool     // else nothing is known of the directory
+	names []string // sorted
+	// names in lower case, for file systems that don't distinguish; nil: some aren't ASCII
+	lower map[string]bool
 }
 
 // listings are those of this process's directories.

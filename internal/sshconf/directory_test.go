@@ -5,6 +5,9 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
+
+	_ "github.com/mitogen-go/mitogen/internal/testenv"
 )
 
 // textAt returns what decides of an ssh without options whose user has that home directory.
@@ -41,7 +44,8 @@ func TestOwnDirectory(t *testing.T) {
 		want   bool
 	}{
 		{"a key appears", map[string]string{".ssh/known_hosts": ""}, ".ssh/id_ed25519", write, true},
-		{"a certificate appears", map[string]string{".ssh/id_rsa": ""}, ".ssh/id_rsa-cert.pub", write, true},
+		{"a certificate appears", map[string]string{".ssh/id_rsa": ""}, ".ssh/id_rsa-cert.pub", write,
+			true},
 		{"a configuration appears", map[string]string{".ssh/id_rsa": ""}, ".ssh/config", write, true},
 		{"a configuration changes", map[string]string{".ssh/config": ""}, ".ssh/config", write, true},
 		{"a configuration goes", map[string]string{".ssh/config": ""}, ".ssh/config", os.Remove, true},
@@ -63,7 +67,8 @@ func TestOwnDirectory(t *testing.T) {
 			".ssh/d/a.conf": ""}, ".ssh/d/b.conf", write, true},
 		{"a file appears that no pattern includes", map[string]string{".ssh/config": "Include d/*.conf\n",
 			".ssh/d/a.conf": ""}, ".ssh/d/b", write, false},
-		{"a pattern's directory appears", map[string]string{".ssh/config": "Include d/*.conf\n"}, ".ssh/d",
+		{"a pattern's directory appears", map[string]string{".ssh/config": "Include d/*.conf\n"},
+			".ssh/d",
 			func(dir string) error {
 				put(t, filepath.Join(dir, "a.conf"), "Port 1\n")
 				return nil
@@ -97,6 +102,42 @@ func TestOwnDirectory(t *testing.T) {
 					t.Errorf("%s: the place changes %v, want %v", tt.change, got, tt.want)
 				}
 			})
+		}
+	}
+}
+
+// What isn't known to be on a disk of this machine is read each time: its times are another
+// clock's, or older than what it has.
+func TestTimesOfOthers(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "config")
+	put(t, name, "Host a\n")
+	old := time.Now().Add(-time.Hour)
+	for _, tt := range []struct {
+		what string
+		here func(string) bool
+		want int
+	}{
+		{"a disk", func(string) bool { return true }, 1},
+		{"a network file system", func(string) bool { return false }, 3},
+	} {
+		reads := 0
+		c := cache[string]{here: tt.here, read: func(string) (string, bool) { reads++; return "", true }}
+		if err := os.Chtimes(name, old, old); err != nil {
+			t.Fatal(err)
+		}
+		st := statusOf(name)
+		st.mtime, st.ctime = old.UnixNano(), old.UnixNano()
+		c.entries = map[string]*entry[string]{} // the time of its change can't be set
+		for range 3 {
+			c.getAs(name, st)
+		}
+		if reads != tt.want {
+			t.Errorf("%s: got %d reads of what doesn't change, want %d", tt.what, reads, tt.want)
+		}
+	}
+	for _, name := range []string{"/proc/self", "/dev/null/none", "/nowhere"} {
+		if onDisk(name) {
+			t.Errorf("%s: got a disk, want none", name)
 		}
 	}
 }
@@ -136,8 +177,10 @@ func TestListing(t *testing.T) {
 
 // A pattern has the names that filepath.Glob finds.
 func TestGlob(t *testing.T) {
-	dir := files(t, map[string]string{"a.conf": "", "b.conf": "", ".c.conf": "", "x/y.conf": "", "[": ""})
-	for _, pattern := range []string{"*.conf", "?.conf", "[ab].conf", "a.conf", "none", "none*", "none/*", "x/*",
+	dir := files(t, map[string]string{"a.conf": "", "b.conf": "", ".c.conf": "", "x/y.conf": "",
+		"[": ""})
+	for _, pattern := range []string{"*.conf", "?.conf", "[ab].conf", "a.conf", "none", "none*",
+		"none/*", "x/*",
 		"*/y.conf", "[", `\[`, "x/../*.conf", "a.conf/*", "[b"} {
 		pattern = dir + "/" + pattern
 		want, err := filepath.Glob(pattern)
@@ -162,8 +205,10 @@ func TestFewAllocations(t *testing.T) {
 // A client that asks for variables' names doesn't read keys.
 func TestVariablesReadNoKeys(t *testing.T) {
 	dir := files(t, map[string]string{"key": "secret", "key.pub": ""})
-	put(t, filepath.Join(dir, "config"), "IdentityFile "+dir+"/key\nIdentityFile ${KEYS}/id\nProxyCommand $TOOL\n")
-	q := Query{Argv: []string{"ssh", "-F", filepath.Join(dir, "config"), "-i", filepath.Join(dir, "other")}, Host: "h"}
+	put(t, filepath.Join(dir, "config"),
+		"IdentityFile "+dir+"/key\nIdentityFile ${KEYS}/id\nProxyCommand $TOOL\n")
+	q := Query{Argv: []string{"ssh", "-F", filepath.Join(dir, "config"), "-i",
+		filepath.Join(dir, "other")}, Host: "h"}
 	if got, want := fmt.Sprint(Variables(q)), "[KEYS TOOL]"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}

@@ -24,6 +24,7 @@ type content struct {
 	variables []string
 	unsure    bool // more than files decides
 	relative  bool // names begin in the directory of the process
+	command   bool // a command is set for hosts
 }
 
 // contents are those of this process's files.
@@ -69,10 +70,12 @@ func parse(text string) *content {
 	return c
 }
 
-// namesHere tells whether a command has names of files that begin in the directory of the process, as far as one can see.
+// namesHere tells whether a command has names of files that begin in the directory of the process,
+// as far as one can see.
 func namesHere(command []string) bool {
 	for i, w := range command {
-		isFile := strings.Contains(w, "/") || i > 0 && slices.Contains([]string{"-E", "-F", "-i", "-S"}, command[i-1])
+		isFile := strings.Contains(w, "/") ||
+			i > 0 && slices.Contains([]string{"-E", "-F", "-i", "-S"}, command[i-1])
 		if isFile && !strings.HasPrefix(w, "-") && AbsoluteFile(w, "/") != w {
 			return true
 		}
@@ -90,11 +93,14 @@ func (c *content) line(line string) {
 	}
 	keyword := strings.ToLower(words[0])
 	if slices.Contains(fileOptions, keyword) {
-		c.relative = c.relative || slices.ContainsFunc(words[1:], func(w string) bool { return AbsoluteFile(w, "/") != w })
+		c.relative = c.relative || slices.ContainsFunc(words[1:],
+			func(w string) bool { return AbsoluteFile(w, "/") != w })
 	}
 	switch keyword {
 	case "include":
 		c.includes = append(c.includes, words[1:]...)
+	case "remotecommand":
+		c.command = true
 	case "identityfile", "certificatefile":
 		c.keys = append(c.keys, words[1])
 	case "match":
@@ -127,7 +133,8 @@ func variablesIn(word string) []string {
 	return all
 }
 
-// splitLine reads a line as ssh does: a keyword, blanks or one = with blanks, words; quotes keep blanks, # begins a comment.
+// splitLine reads a line as ssh does: a keyword, blanks or one = with blanks, words; quotes keep
+// blanks, # begins a comment.
 func splitLine(line string) []string {
 	line = strings.TrimSpace(line)
 	at := strings.IndexFunc(line, func(r rune) bool { return unicode.IsSpace(r) || r == '=' })

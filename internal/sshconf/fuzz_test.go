@@ -20,7 +20,8 @@ func FuzzParse(f *testing.F) {
 				AbsoluteFile(w, "/dir")
 			}
 		}
-		if again := parse(text); !slices.Equal(again.includes, c.includes) || again.unsure != c.unsure || again.relative != c.relative {
+		if again := parse(text); !slices.Equal(again.includes, c.includes) || again.unsure != c.unsure ||
+			again.relative != c.relative {
 			t.Fatal("read twice, not the same")
 		}
 	})

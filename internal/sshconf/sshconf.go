@@ -1,13 +1,18 @@
-// Package sshconf tells whether an ssh of this machine would go where it went before: a fingerprint of the files that its configuration
-// comes from, of the keys that they name, and of the variables that they use.
+// Package sshconf tells whether an ssh of this machine would go where it went before: a fingerprint
+// of the files that its configuration comes from, of the keys that they name, and of the variables
+// that they use.
 //
-// A fingerprint is of contents: a file that was touched, or replaced by an equal one, doesn't change it. Files are read again only
-// when their status (device, inode, size, times) has changed, so that a fingerprint costs a few system calls. A file that includes others is
-// followed, whatever Host or Match section the Include stands in; so are names with wildcards, and files that aren't there yet. A directory's
-// names are read again when its status has changed, so that one system call says of all files that ~/.ssh lacks that they are still missing.
+// A fingerprint is of contents: a file that was touched, or replaced by an equal one, doesn't
+// change it. Files are read again only when their status (device, inode, size, times) has changed,
+// so that a fingerprint costs a few system calls. A file that includes others is followed, whatever
+// Host or Match section the Include stands in; so are names with wildcards, and files that aren't
+// there yet. A directory's names are read again when its status has changed, so that one system
+// call says of all files that ~/.ssh lacks that they are still missing.
 //
-// What no file tells is asked of ssh itself, each time: a Match with exec or localnetwork, canonical names. Files of known hosts aren't part of
-// a fingerprint: as with ssh's own ControlMaster, a host's key is checked when a connection is made, and ssh writes to these files itself.
+// What no file tells is asked of ssh itself, each time: a Match with exec or localnetwork,
+// canonical names. Files of known hosts aren't part of a fingerprint: as with ssh's own
+// ControlMaster, a host's key is checked when a connection is made, and ssh writes to these files
+// itself.
 package sshconf
 
 import (
@@ -36,13 +41,17 @@ type Query struct {
 	Host    string                           // as on the command line
 	Env     func(name string) (string, bool) // nil: this process's environment
 	Environ func() []string                  // of an ssh that is asked; nil: this process's
-	Dir     string                           // where relative names begin; "": this process's directory
+	// where relative names begin; "": this process's directory
+	Dir string
 }
 
 // A Place is where an ssh leads, as far as its configuration decides.
 type Place struct {
 	Sum      string // equal for the same place
 	Relative bool   // it depends on the directory of the process, too
+
+	// RemoteCommand says that the configuration sets one for some host, so that ssh knows the keyword.
+	RemoteCommand bool
 }
 
 // Find returns where an ssh would lead now. It may be called by any goroutine.
@@ -53,10 +62,11 @@ func Find(ctx context.Context, q Query) Place {
 		f.askSSH(ctx)
 	}
 	sum := sha256.Sum256(f.text)
-	return Place{hex.EncodeToString(sum[:]), f.relative}
+	return Place{hex.EncodeToString(sum[:]), f.relative, f.command}
 }
 
-// Variables returns the names of the environment's variables that an ssh's configuration uses, sorted.
+// Variables returns the names of the environment's variables that an ssh's configuration uses,
+// sorted.
 func Variables(q Query) []string {
 	f := newFinder(q)
 	f.keyless = true
@@ -77,12 +87,15 @@ type finder struct {
 	variables []string
 	unsure    bool
 	relative  bool
+	command   bool
 	keyless   bool // keys don't matter
 }
 
 func newFinder(q Query) *finder {
-	f := &finder{q: q, seen: map[string]bool{}, keys: map[string]bool{}, listings: map[string]*listing{}}
-	if me, err := user.Current(); err == nil { // which is where ssh looks too; $HOME doesn't matter to it
+	f := &finder{q: q, seen: map[string]bool{}, keys: map[string]bool{},
+		listings: map[string]*listing{}}
+	// which is where ssh looks too; $HOME doesn't matter to it
+	if me, err := user.Current(); err == nil {
 		f.home = me.HomeDir
 	}
 	f.own = filepath.Join(f.home, ".ssh")
@@ -93,7 +106,8 @@ func newFinder(q Query) *finder {
 }
 
 // usualKeys are tried by an ssh that isn't told which.
-var usualKeys = []string{"id_rsa", "id_ecdsa", "id_ecdsa_sk", "id_ed25519", "id_ed25519_sk", "id_xmss", "id_dsa"}
+var usualKeys = []string{"id_rsa", "id_ecdsa", "id_ecdsa_sk", "id_ed25519", "id_ed25519_sk",
+	"id_xmss", "id_dsa"}
 
 func (f *finder) start() {
 	o := optionsOf(f.q.Argv[1:])
@@ -155,7 +169,8 @@ func (f *finder) include(pattern, dir string, depth int) {
 	}
 }
 
-// key adds the contents of a private key, and of what belongs to it. What can't be expanded isn't followed.
+// key adds the contents of a private key, and of what belongs to it. What can't be expanded isn't
+// followed.
 func (f *finder) key(name string) {
 	if f.keyless {
 		return
@@ -184,7 +199,8 @@ func (f *finder) options(o arguments, dir string) {
 
 // follow adds what c names.
 func (f *finder) follow(c *content, dir string, depth int) {
-	f.unsure, f.relative = f.unsure || c.unsure, f.relative || c.relative
+	f.unsure, f.relative, f.command = f.unsure || c.unsure, f.relative || c.relative, f.command ||
+		c.command
 	f.variables = append(f.variables, c.variables...)
 	for _, k := range c.keys {
 		f.key(k)

@@ -92,7 +92,8 @@ func replace(text, dir string) string {
 	return string(b)
 }
 
-// A file that was written again, touched or replaced by an equal one is the same. One of the same size and time isn't, if it differs.
+// A file that was written again, touched or replaced by an equal one is the same. One of the same
+// size and time isn't, if it differs.
 func TestEqualFiles(t *testing.T) {
 	dir := files(t, map[string]string{"config": "Host h\n  Port 1\n"})
 	name := filepath.Join(dir, "config")
@@ -136,9 +137,12 @@ func TestCache(t *testing.T) {
 
 func TestUnsure(t *testing.T) {
 	for text, want := range map[string]bool{
-		"Match exec \"true\"\n": true, "Match host h !exec true\n": true, "Match host h exec=true\n": true, "Match localnetwork 10.0.0.0/8\n": true,
-		"CanonicalizeHostname yes\n": true, "canonicalizehostname=always\n": true, "CanonicalizeHostname no\n": false,
-		"Match host exec\n": true, "Match all\n": false, "Host exec\n": false, "# Match exec x\n": false, "Match final all\n": false,
+		"Match exec \"true\"\n": true, "Match host h !exec true\n": true,
+		"Match host h exec=true\n": true, "Match localnetwork 10.0.0.0/8\n": true,
+		"CanonicalizeHostname yes\n": true, "canonicalizehostname=always\n": true,
+		"CanonicalizeHostname no\n": false,
+		"Match host exec\n":         true, "Match all\n": false, "Host exec\n": false,
+		"# Match exec x\n": false, "Match final all\n": false,
 	} {
 		if got := parse(text).unsure; got != want {
 			t.Errorf("%q: asks ssh %v, want %v", text, got, want)
@@ -147,9 +151,12 @@ func TestUnsure(t *testing.T) {
 }
 
 func TestVariables(t *testing.T) {
-	dir := files(t, map[string]string{"config": "Include DIR/more\nIdentityFile ${KEYS}/id\nProxyCommand $PROXY_TOOL %h\n# ${COMMENT}\n"})
-	q := Query{Argv: []string{"ssh", "-F", filepath.Join(dir, "config"), "-o", "IdentityAgent=${AGENT}"}, Host: "h"}
-	if got, want := Variables(q), []string{"AGENT", "KEYS", "PROXY_TOOL"}; !reflect.DeepEqual(got, want) {
+	dir := files(t, map[string]string{"config": "Include DIR/more\nIdentityFile ${KEYS}/id\n" +
+		"ProxyCommand $PROXY_TOOL %h\n# ${COMMENT}\n"})
+	q := Query{Argv: []string{"ssh", "-F", filepath.Join(dir, "config"), "-o",
+		"IdentityAgent=${AGENT}"}, Host: "h"}
+	if got, want := Variables(q), []string{"AGENT", "KEYS", "PROXY_TOOL"}; !reflect.DeepEqual(got,
+		want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	q.Env = func(name string) (string, bool) { return "1", true }
@@ -161,9 +168,11 @@ func TestVariables(t *testing.T) {
 }
 
 func TestAbsolute(t *testing.T) {
-	got := Absolute([]string{"-F", "c", "-vi", "k", "-i/abs", "-Fx", "-o", "IdentityFile=k", "-o", "UserKnownHostsFile a /b ~/c none", "-oControlPath=%d/x", "-o", "Port=1",
+	got := Absolute([]string{"-F", "c", "-vi", "k", "-i/abs", "-Fx", "-o", "IdentityFile=k", "-o",
+		"UserKnownHostsFile a /b ~/c none", "-oControlPath=%d/x", "-o", "Port=1",
 		"-S", "none", "-l", "F", "-J", "j", "-o", `CertificateFile "a b"`}, "/d")
-	want := []string{"-F", "/d/c", "-vi", "/d/k", "-i/abs", "-F/d/x", "-o", "IdentityFile=/d/k", "-o", "UserKnownHostsFile=/d/a /b ~/c none", "-oControlPath=%d/x", "-o", "Port=1",
+	want := []string{"-F", "/d/c", "-vi", "/d/k", "-i/abs", "-F/d/x", "-o", "IdentityFile=/d/k", "-o",
+		"UserKnownHostsFile=/d/a /b ~/c none", "-oControlPath=%d/x", "-o", "Port=1",
 		"-S", "none", "-l", "F", "-J", "j", "-o", `CertificateFile="/d/a b"`}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %q, want %q", got, want)
@@ -171,9 +180,14 @@ func TestAbsolute(t *testing.T) {
 }
 
 func TestRelative(t *testing.T) {
-	for text, want := range map[string]bool{"IdentityFile keys/id\n": true, "IdentityFile ~/id\n": false, "UserKnownHostsFile /a b\n": true, "ControlPath none\n": false, "Port 1\n": false,
-		"ProxyCommand ssh -W %h:%p jump\n": false, "ProxyCommand /bin/nc -X 5 %h %p\n": false, "ProxyCommand ssh -F my.cfg -W %h:%p jump\n": true,
-		"ProxyCommand ./way %h %p\n": true, "ProxyCommand ssh -i keys/id -W %h:%p jump\n": true, "ProxyCommand ssh -F ~/c -W %h:%p jump\n": false} {
+	for text, want := range map[string]bool{"IdentityFile keys/id\n": true,
+		"IdentityFile ~/id\n": false, "UserKnownHostsFile /a b\n": true, "ControlPath none\n": false,
+		"Port 1\n":                         false,
+		"ProxyCommand ssh -W %h:%p jump\n": false, "ProxyCommand /bin/nc -X 5 %h %p\n": false,
+		"ProxyCommand ssh -F my.cfg -W %h:%p jump\n":  true,
+		"ProxyCommand ./way %h %p\n":                  true,
+		"ProxyCommand ssh -i keys/id -W %h:%p jump\n": true,
+		"ProxyCommand ssh -F ~/c -W %h:%p jump\n":     false} {
 		if got := parse(text).relative; got != want {
 			t.Errorf("%q: depends on the directory %v, want %v", text, got, want)
 		}
@@ -186,7 +200,8 @@ func BenchmarkFind(b *testing.B) {
 	text := "Include " + dir + "/more*\n"
 	for i := range 20 {
 		text += fmt.Sprintf("Host h%d\n  HostName 10.0.0.%d\n  User u\n  Port 22\n", i, i)
-		if err := os.WriteFile(filepath.Join(dir, fmt.Sprint("more", i)), fmt.Appendf(nil, "Host other%d\n  Port %d\n", i, i+1), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprint("more", i)),
+			fmt.Appendf(nil, "Host other%d\n  Port %d\n", i, i+1), 0o600); err != nil {
 			b.Fatal(err)
 		}
 	}

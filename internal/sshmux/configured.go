@@ -21,8 +21,9 @@ var (
 // maxIncludes is how deep ssh lets files include one another.
 const maxIncludes = 16
 
-// Configured tells whether there may be a ControlPath for an ssh with argv, from what argv and the files of ssh's configuration mention.
-// It reads them, which is quicker than to ask ssh, and says true where it can't tell.
+// Configured tells whether there may be a ControlPath for an ssh with argv, from what argv and the
+// files of ssh's configuration mention. It reads them, which is quicker than to ask ssh, and says
+// true where it can't tell.
 func Configured(argv []string) bool {
 	program, err := exec.LookPath(argv[0])
 	if err != nil || !slices.Contains(usualPrograms, program) {
@@ -41,10 +42,13 @@ func Configured(argv []string) bool {
 	if i := slices.Index(argv, "-F"); i >= 0 && i+1 < len(argv) {
 		return argv[i+1] != "none" && fileMentions(argv[i+1], own, me.HomeDir, 0)
 	}
-	return fileMentions(filepath.Join(own, "config"), own, me.HomeDir, 0) || fileMentions(systemConfig, filepath.Dir(systemConfig), me.HomeDir, 0)
+	return fileMentions(filepath.Join(own, "config"), own, me.HomeDir, 0) ||
+		fileMentions(systemConfig, filepath.Dir(systemConfig), me.HomeDir, 0)
 }
 
-func mentions(text []byte) bool { return bytes.Contains(bytes.ToLower(text), []byte("controlpath")) }
+func mentions(text []byte) bool {
+	return bytes.Contains(bytes.ToLower(text), []byte("controlpath"))
+}
 
 // fileMentions tells it of a file and those that it includes, whose names are relative to dir.
 func fileMentions(name, dir, home string, depth int) bool {
@@ -56,7 +60,8 @@ func fileMentions(name, dir, home string, depth int) bool {
 		return true
 	}
 	for line := range strings.Lines(string(text)) {
-		words := strings.FieldsFunc(line, func(r rune) bool { return strings.ContainsRune(" \t\r\n=\"", r) })
+		words := strings.FieldsFunc(line,
+			func(r rune) bool { return strings.ContainsRune(" \t\r\n=\"", r) })
 		if len(words) == 0 || !strings.EqualFold(words[0], "include") {
 			continue
 		}
@@ -71,7 +76,8 @@ func fileMentions(name, dir, home string, depth int) bool {
 				pattern = filepath.Join(dir, pattern)
 			}
 			names, err := filepath.Glob(pattern)
-			if err != nil || slices.ContainsFunc(names, func(name string) bool { return fileMentions(name, dir, home, depth+1) }) {
+			if err != nil || slices.ContainsFunc(names,
+				func(name string) bool { return fileMentions(name, dir, home, depth+1) }) {
 				return true
 			}
 		}

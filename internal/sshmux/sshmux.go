@@ -1,5 +1,5 @@
-// Package sshmux asks an ssh that is a ControlMaster for connections which its server makes: a client for one request of the protocol
-// that OpenSSH describes in its PROTOCOL.mux.
+// Package sshmux asks an ssh that is a ControlMaster for connections which its server makes: a
+// client for one request of the protocol that OpenSSH describes in its PROTOCOL.mux.
 package sshmux
 
 import (
@@ -41,15 +41,16 @@ type Conn struct {
 // Close ends it.
 func (c *Conn) Close() error { return errors.Join(c.UnixConn.Close(), c.master.Close()) }
 
-// Alive tells whether a master serves what argv would connect to, which is an ssh's with "-O check" instead of a command. An ssh
-// that says nothing until ctx ends has none.
+// Alive tells whether a master serves what argv would connect to, which is an ssh's with "-O check"
+// instead of a command. An ssh that says nothing until ctx ends has none.
 func Alive(ctx context.Context, argv, env []string) bool {
 	c := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	c.Env = append(os.Environ(), env...)
 	return c.Run() == nil
 }
 
-// Dial has the server of the master at path connect to a port of a host, as the server knows it, and waits for that until ctx ends.
+// Dial has the server of the master at path connect to a port of a host, as the server knows it,
+// and waits for that until ctx ends.
 func Dial(ctx context.Context, path, host string, port int) (*Conn, error) {
 	c, err := dial(ctx, path, host, port)
 	if err != nil {

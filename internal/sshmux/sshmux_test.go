@@ -44,7 +44,8 @@ func TestDial(t *testing.T) {
 		master.Process.Signal(syscall.SIGTERM)
 		master.Wait()
 	}()
-	for end := time.Now().Add(10 * time.Second); !Alive(t.Context(), append(argv, "-O", "check", "mito"), nil); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(10 * time.Second); !Alive(t.Context(),
+		append(argv, "-O", "check", "mito"), nil); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("no master")
 		}
@@ -111,7 +112,8 @@ func TestBadMasters(t *testing.T) {
 					c.Close()
 				}
 			}(c.says)
-			if _, err := Dial(t.Context(), path, "host", 22); err == nil || !strings.Contains(err.Error(), c.want) {
+			if _, err := Dial(t.Context(), path, "host", 22); err == nil ||
+				!strings.Contains(err.Error(), c.want) {
 				t.Errorf("%v, want %q", err, c.want)
 			}
 		})

@@ -1,0 +1,117 @@
+package goctx
+
+import (
+	"bytes"
+	"context"
+	"testing"
+	"time"
+
+	"github.com/mitogen-go/mitogen/internal/boot"
+	"github.com/mitogen-go/mitogen/internal/pickle"
+	"github.com/mitogen-go/mitogen/internal/stream"
+	_ "github.com/mitogen-go/mitogen/internal/testenv"
+	"github.com/mitogen-go/mitogen/internal/wire"
+)
+
+// unattached returns a context whose stream leads nowhere.
+func unattached(limit int) *served {
+	s := &served{cfg: boot.Config{ID: 5, Parents: []uint32{3, 0}, MaxMessage: limit}, me: 5,
+		stream: stream.New(), began: time.Now(), calls: map[key]*Call{}, flows: map[key]*flow{},
+		parts: map[partKey]*parts{}, idle: make(chan struct{}),
+		workers: workers{wake: make(chan struct{}, maxIdle)}}
+	s.base, s.stop = context.WithCancelCause(context.Background())
+	return s
+}
+
+func init() {
+	Register("fuzzed", "", func(ctx context.Context, c *Call) (any, error) {
+		var v any
+		return v, c.Argument(&v)
+	})
+}
+
+// FuzzDeliver feeds frames from anywhere to a context. It may refuse them, and keeps no more than
+// its limit of their parts.
+func FuzzDeliver(f *testing.F) {
+	args, err := pickle.AppendCall(nil, []any{1}, map[string]any{TimeoutKey: 1.5}, pickle.Proto4)
+	if err != nil {
+		f.Fatal(err)
+	}
+	seed := func(frames ...wire.Frame) {
+		var b []byte
+		for _, fr := range frames {
+			b = fr.Append(b)
+		}
+		f.Add(b)
+	}
+	call := append(wire.AppendCall(nil, "go:fuzzed"), args...)
+	seed(wire.Frame{Dst: 5, Handle: wire.Call, Reply: 1000, Payload: call},
+		wire.Frame{Dst: 5, Handle: wire.Cancel, Payload: wire.AppendU32(nil, wire.Handle(1000))})
+	seed(wire.Frame{Kind: wire.Part, Dst: 5, Handle: wire.Call, Reply: 1000, Payload: call[:5]},
+		wire.Frame{Kind: wire.Part, Dst: 5, Handle: wire.Call, Reply: 1001, Payload: call},
+		wire.Frame{Dst: 5, Handle: wire.Call, Reply: 1000, Payload: call[5:]})
+	seed(wire.Frame{Dst: 5, Src: 9, Auth: 9, Handle: wire.Call, Reply: 1000, Payload: call},
+		wire.Frame{Dst: 5, Src: 9, Auth: 9, Handle: wire.Credit,
+			Payload: wire.AppendCredit(nil, 17, 1<<31)},
+		wire.Frame{Dst: 6, Handle: wire.Ping, Reply: 8, Payload: []byte("x")})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		const limit = 64
+		s := unattached(limit)
+		scanner := wire.NewScanner(bytes.NewReader(b))
+		for {
+			fr, err := scanner.Next()
+			if err != nil {
+				break
+			}
+			if fr.Handle == wire.Shutdown { // which ends the process
+				continue
+			}
+			s.deliver(&fr)
+			if s.mu.Lock(); s.held > 2*limit+partCost+wire.MaxPayload {
+				t.Fatalf("parts: got %d bytes kept, want at most twice %d and a piece", s.held, limit)
+			}
+			s.mu.Unlock()
+		}
+		s.stop(ErrShutdown)
+		for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+			s.mu.Lock()
+			n, kept := s.running, len(s.calls)+len(s.flows)
+			s.mu.Unlock()
+			if n == 0 && kept == 0 {
+				return
+			}
+			if time.Now().After(end) {
+				t.Fatalf("%d calls run, %d are kept", n, kept)
+			}
+		}
+	})
+}
+
+func TestRefused(t *testing.T) {
+	s := unattached(1000)
+	call := wire.AppendCall(nil, "go:fuzzed")
+	for what, f := range map[string]wire.Frame{
+		"a stranger's call":  {Dst: 5, Src: 9, Auth: 9, Handle: wire.Call, Payload: call},
+		"a child's call":     {Dst: 5, Src: 0, Auth: 5, Handle: wire.Call, Payload: call},
+		"a stranger's end":   {Dst: 5, Src: 9, Auth: 9, Handle: wire.Shutdown},
+		"CONNECT":            {Dst: 5, Handle: wire.Connect},
+		"SESSION":            {Dst: 5, Handle: wire.Session},
+		"OPEN":               {Dst: 5, Handle: wire.Open},
+		"a handle of others": {Dst: 5, Handle: 1000},
+		"another context":    {Dst: 6, Handle: wire.Call, Payload: call},
+		"ITEM of a call":     {Kind: wire.Item, Dst: 5, Handle: wire.Call, Payload: call},
+		"CANCEL, 3 bytes":    {Dst: 5, Handle: wire.Cancel, Payload: []byte("abc")},
+		"PART of CREDIT":     {Kind: wire.Part, Dst: 5, Src: 9, Handle: wire.Credit, Payload: call},
+	} {
+		f.Reply = 1000
+		before := s.stream.Queued()
+		s.deliver(&f)
+		if s.stream.Queued() == before {
+			t.Errorf("%s: got no DEAD", what)
+		}
+	}
+	if s.stopping || s.held > 0 || s.running > 0 || len(s.parts) > 0 {
+		t.Errorf("got stopping %v, %d bytes, %d calls, %d parts kept, want nothing", s.stopping, s.held,
+			s.running, len(s.parts))
+	}
+}
