@@ -1,0 +1,8 @@
+package serial
+
+import "golang.org/x/sys/unix"
+
+// The ioctls that get and set a terminal's mode.
+const ioctlGet, ioctlSet = unix.TIOCGETA, unix.TIOCSETA
+
+func setBaud(t *unix.Termios, baud int) { t.Ispeed, t.Ospeed = uint64(baud), uint64(baud) }
