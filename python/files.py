@@ -1,236 +1,160 @@
-"""Serves data, resources, metadata and the lists of modules of packages. Sent as `_mitogen_files`.
-
-Fetched by the first who wants one of these, core's Importer.__getattr__; what is here becomes methods of Importer. Each
-question to the engine is a round trip (GET_FILE; docs/protocol.md, section 3); listings are remembered, data isn't.
+"""Serves resources and metadata of packages that were sent. Part of `_mitogen_files`; uses
+files_content.py, files_index.py and files_ask.py.
 """
-import errno
-import inspect
-import os
-import sys
-
-import _mitogen as core
-
-try:
-    from io import BytesIO, TextIOWrapper
-except ImportError:     # before 2.6, which hasn't what wants the other either
-    from cStringIO import StringIO as BytesIO
-
-GET_FILE = 24
-OPEN = []           # lists that get the answers, the oldest question's first
-ORDER = core.thread.allocate_lock()
-LISTS = {}          # (package, directory): names, those of directories with a slash
-
-
-def answered(src, reply, kind, data):
-    if not src and OPEN:
-        OPEN.pop(0).append((kind, data))
-
-
-answered.source = 0
-REPLY = core.register(answered)     # of all answers: they come in the order of the questions
-
-
-def ask(letter, *words):
-    """Put a question; answer() waits for what comes."""
-    if os.getpid() != core.PID:
-        raise OSError(errno.EOPNOTSUPP, 'a fork cannot ask for files')
-    got = []
-
-    def put():
-        ORDER.acquire()
-        OPEN.append(got)
-        core.send(0, GET_FILE, (letter + '\0'.join(words)).encode('utf-8'), core.DATA, REPLY)
-        ORDER.release()
-    core.atomic(put)
-    return got
-
-
-def answer(got, path):
-    core.wait(lambda: got)
-    kind, data = got[0]
-    if kind != core.DATA:
-        raise IOError(errno.ENOENT, core.native(data), path)
-    return data
-
-
-def names(data):
-    return [core.native(n) for n in data.split(core.ZERO) if n]
-
-
-def listing(package, *dirs):
-    """The contents of directories of a package: lists of names."""
-    asked = [(d, ask('l', package, d)) for d in dirs if (package, d) not in LISTS]
-    for d, got in asked:
-        LISTS[package, d] = names(answer(got, package + '/' + d))
-    return [LISTS[package, d] for d in dirs]
-
-
-def here(package, path):
-    """A file that came with the package's modules, or None."""
-    m = core.MODULES.get(package + '/' + path)
-    return m and m[0] == 'd' and m or None
-
-
-def read(package, path):
-    if here(package, path):
-        return core.unpacked(here(package, path))
-    return core.zlib.decompress(answer(ask('r', package, path), package + '/' + path))
-
-
-def place(path):
-    """The package that a path is in, and where in it."""
-    best = None
-    for name, m in list(core.MODULES.items()):
-        root = m[1]
-        if m[0] == 'p':
-            root = os.path.dirname(root)
-        if m[0] in 'pn' and path.startswith(root + os.sep) and (not best or len(root) > len(best[1])):
-            best = name, root
-    if not best:
-        raise IOError(errno.ENOENT, 'in no package that is here', path)
-    return best[0], path[len(best[1]) + 1:].replace(os.sep, '/')
-
-
-def get_data(self, path):
-    """The bytes of a file, by a path below a package's __file__; of a module as it came."""
-    for m in list(core.MODULES.values()):
-        if m[0] in 'mp' and m[1] == path:
-            return core.unpacked(m)
-    return read(*place(path))
-
-
-def modules_in(self, package, prefix):
-    """The modules that pkgutil.iter_modules lists of a package."""
-    found = listing(package, '')[0]
-    dirs = [n[:-1] for n in found if n[-1] == '/' and '.' not in n]
-    inside = dict(zip(dirs, listing(package, *dirs)))
-    packages = [d for d in dirs if '__init__.py' in inside[d]]
-    modules = [inspect.getmodulename(n) or '' for n in found if n[-1] != '/']
-    for n in sorted(set(packages + modules)):
-        if n and n != '__init__' and '.' not in n:
-            yield prefix + n, n in packages
-
-
-# Resources
-
-
-class Resource(object):
-    """A file or directory of a package, as importlib.resources.abc.Traversable has it."""
-
-    def __init__(self, package, path=''):
-        self.package = package
-        self.path = path
-        self.name = path.split('/')[-1] or package.split('.')[-1]
-
-    def __repr__(self):
-        return 'Resource(%r, %r)' % (self.package, self.path)
-
-    def __str__(self):
-        return '/'.join([self.package.replace('.', '/'), self.path]).rstrip('/')
-
-    def __eq__(self, other):
-        return isinstance(other, Resource) and (other.package, other.path) == (self.package, self.path)
-
-    def __hash__(self):
-        return hash((self.package, self.path))
-
-    def listed(self, mark):
-        above, name = os.path.split(self.path)
-        try:
-            return name + mark in listing(self.package, above)[0]
-        except IOError:
-            return False
-
-    def is_dir(self):
-        return not self.path or not here(self.package, self.path) and self.listed('/')
-
-    def is_file(self):
-        return bool(self.path) and (here(self.package, self.path) is not None or self.listed(''))
-
-    def exists(self):
-        return self.is_dir() or self.is_file()
-
-    def iterdir(self):
-        return iter([self.joinpath(n.rstrip('/')) for n in listing(self.package, self.path)[0]])
-
-    def joinpath(self, *others):
-        parts = [p for p in self.path.split('/') if p]
-        for other in others:
-            parts.extend([p for p in str(other).split('/') if p not in ('', '.')])
-        return Resource(self.package, '/'.join(parts))
-
-    def __truediv__(self, other):
-        return self.joinpath(other)
-
-    def read_bytes(self):
-        return read(self.package, self.path)
-
-    def read_text(self, encoding=None, errors=None):
-        return self.open('r', encoding=encoding or 'utf-8', errors=errors).read()
-
-    def open(self, mode='r', *args, **kwargs):
-        if mode not in ('r', 'rt', 'rb'):
-            raise IOError(errno.EROFS, 'what a package has can only be read', str(self))
-        f = BytesIO(self.read_bytes())
-        if 'b' not in mode:
-            f = TextIOWrapper(f, *args, **kwargs)
-        return f
+from files_ask import (COUNT, DISTS, HEADS, OUTLINED, PACKAGES, TEXTS, TREE, answer, ask, core,
+    errno, os, serve_forks, sys)
+from files_index import OUTLINES, ask_outlines, directory, failure, index, learn, listing
+from files_content import find_in_place, get_data, modules_in
+from places import IN_MEMORY, plain_path, spot
 
 
 class Reader(object):
     """An importlib.resources.abc.TraversableResources."""
 
-    def __init__(self, package):
-        self.root = Resource(package)
+    def __init__(self, root):
+        self.root = root
 
     def files(self):
-        return self.root
+        return spot(self.root)
+
+    def place(self, resource):
+        return self.root + '/' + os.fspath(resource)
 
     def open_resource(self, resource):
-        return self.root.joinpath(resource).open('rb')
+        return core.BUILTINS.open(self.place(resource), 'rb')
 
     def resource_path(self, resource):
-        raise IOError(errno.ENOENT, 'is in memory only', str(self.root.joinpath(resource)))
+        raise failure(errno.ENOENT, self.place(resource), IN_MEMORY)
 
     def is_resource(self, name):
-        return self.root.joinpath(name).is_file()
+        return os.path.isfile(self.place(name))
 
     def contents(self):
-        return [r.name for r in self.root.iterdir()]
+        return listing(self.root)
 
 
 def get_resource_reader(self, name):
     if self.is_package(name):
-        return Reader(name)
+        return Reader(directory(core.MODULES[name]))
 
 
 # Metadata
 
 
-def normal(name):
-    return '_'.join(name.lower().replace('-', '_').replace('.', '_').split('_'))
+def fields(base):
+    """A class for the metadata of a distribution whose fields alone are here; base is what an
+    email parses to."""
+    class Fields(object):
+        def __init__(self, dist, head):
+            self.__dict__.update({'_dist': dist, '_head': head})
+
+        def _of(self, name):
+            if name.lower() == 'description':
+                return self._whole()
+            return self._head
+
+        def _whole(self):
+            if '_all' not in self.__dict__:
+                self.__dict__['_all'] = base.metadata.fget(self._dist)
+            return self._all
+
+        def __getitem__(self, name):
+            return self._of(name)[name]
+
+        def __contains__(self, name):
+            return name in self._of(name)
+
+        def get(self, name, *args):
+            return self._of(name).get(name, *args)
+
+        def get_all(self, name, *args):
+            return self._of(name).get_all(name, *args)
+
+        def __getattr__(self, name):
+            return getattr(self._whole(), name)
+
+        def __iter__(self):
+            return iter(self._whole())
+
+        def __len__(self):
+            return len(self._whole())
+
+        def __str__(self):
+            return str(self._whole())
+        __class__ = property(lambda self: type(self._head))
+    return Fields
+
+
+SERVED = {}     # class of distributions of the standard library, or of what offers the same: ours
 
 
 def distribution(base):
-    """Distribution of importlib.metadata, or of what offers the same."""
+    """Distributions that the engine has, as base has those of a directory."""
+    if base in SERVED:
+        return SERVED[base]
+
     class Served(base):
-        def __init__(self, dir):
-            self.dir = dir
+        def metadata(self):
+            path = str(self._path)
+            for name in ('/METADATA', '/PKG-INFO'):
+                if path + name in HEADS and path + name not in TEXTS:
+                    break
+            else:
+                return base.metadata.fget(self)
+            cut = base.__new__(Head)
+            cut.__dict__.update(self.__dict__)
+            cut.text = HEADS[path + name].decode('utf-8', 'replace')
+            return fields(base)(self, base.metadata.fget(cut))
+        metadata = property(metadata)
 
         def read_text(self, filename):
-            try:
-                return core.zlib.decompress(answer(ask('t', self.dir, str(filename)), str(filename))).decode('utf-8')
-            except (IOError, UnicodeDecodeError):
-                return None
+            every(str(self._path), str(filename))
+            return base.read_text(self, filename)
 
-        def locate_file(self, path):
-            parts = str(path).split('/')
-            return Resource(parts[0], '/'.join(parts[1:]))
-
-        def _normalized_name(self):
-            return normal(os.path.splitext(self.dir)[0].split('-')[0])
-        _normalized_name = property(_normalized_name)
+    class Head(base):
+        def read_text(self, filename):
+            return self.text
+    Served.__name__ = base.__name__
+    SERVED[base] = Served
     return Served
+
+
+READ = {}   # name of a file of metadata: the first distribution that it was read of
+
+
+def every(place, name):
+    """At the second distribution of which the same file is read, ask for the file of each."""
+    path = place + '/' + name
+    if path in TEXTS or path not in TREE or READ.get(name) == place:
+        return
+    if name not in READ:
+        READ[name] = place
+    elif READ[name]:
+        READ[name] = ''
+        got = ask('a', name)
+        if name == 'RECORD':
+            # Who has the names of files asks whether they exist.
+            ask_outlines([n for n in list(PACKAGES.values())
+                          if n not in OUTLINED and n not in OUTLINES and os.getpid() == core.PID])
+        learn(answer(got, name))
+
+
+def distributions():
+    """The places of the distributions that the engine has. They are asked for again when more
+    packages are here."""
+    index()
+    if COUNT[2] != COUNT[1] + 1:
+        got, n = ask('e'), COUNT[1] + 1
+        for d in learn(answer(got, 'distributions'))[1]:
+            if d.endswith('-info'):
+                DISTS[d] = 1
+        COUNT[2] = n
+    return list(DISTS)
+
+
+def project(name):
+    """A distribution's name as it is compared."""
+    return '_'.join([w for w in name.lower().replace('-', '_').replace('.', '_').split('_') if w])
 
 
 def find_distributions(self, context=None):
@@ -238,16 +162,23 @@ def find_distributions(self, context=None):
     if context is None:
         import importlib.metadata
         context = importlib.metadata.DistributionFinder.Context()
-    if 'path' in vars(context) or os.getpid() != core.PID:
+    roots = vars(context).get('path')
+    found = [d for d in distributions()
+             if roots is None or d.rsplit('/', 1)[0] in [str(r) for r in roots]]
+    named = [(project(d.rsplit('/', 1)[1].rsplit('.', 1)[0].split('-')[0]), d) for d in found]
+    if context.name:
+        named = [(n, d) for n, d in named if n == project(context.name)]
+    if not named:
         return iter([])
-    theirs = set()
-    for f in sys.meta_path:
-        if f is not self and hasattr(f, 'find_distributions'):
-            theirs.update([normal(d.metadata['Name'] or '') for d in f.find_distributions(context)])
-    base = sys.modules[type(context).__module__].Distribution
-    served = distribution(base)
-    found = [served(d) for d in names(answer(ask('d', context.name or ''), 'distributions'))]
-    return iter([d for d in found if d._normalized_name not in theirs])
+    theirs = {}
+    if roots is None:
+        for f in sys.meta_path:
+            if f is not self and hasattr(f, 'find_distributions'):
+                for d in f.find_distributions(context):
+                    theirs[project(getattr(d, '_normalized_name', None) or d.metadata['Name']
+                                   or '')] = 1
+    served = distribution(sys.modules[type(context).__module__].PathDistribution)
+    return iter([served(plain_path(d)) for n, d in named if n not in theirs])
 
 
 def hook_resources():
@@ -256,12 +187,48 @@ def hook_resources():
     theirs = module.fallback_resources
 
     def fallback(spec):
-        if spec.loader is core.IMPORTER:
+        if getattr(spec.loader, 'exec_module', 0) == core.IMPORTER.exec_module:
             return core.IMPORTER.get_resource_reader(spec.name).files()
         return theirs(spec)
     module.fallback_resources = fallback
     return 'm', module.__file__
 
 
+def find_spec(self, name, path=None, target=None):
+    """pkg_resources looks for distributions in sys.path only."""
+    if name == 'pkg_resources':
+        import importlib.machinery
+        for d in distributions():
+            root = d.rsplit('/', 1)[0]
+            if root not in sys.path:
+                sys.path.append(root)
+                sys.path_importer_cache[root] = importlib.machinery.FileFinder(root)
+    spec = FIND_SPEC(self, name, path, target, 3)
+    if spec and name == 'pkg_resources':
+        spec.loader = Adapted(spec.loader)
+    return spec
+
+
+class Adapted(object):
+    """The loader of pkg_resources, which has to know ours."""
+
+    def __init__(self, loader):
+        self.loader = loader
+
+    def __getattr__(self, name):
+        return getattr(self.loader, name)
+
+    def exec_module(self, module):
+        module.__loader__ = module.__spec__.loader = self.loader
+        self.loader.exec_module(module)
+        module.register_loader_type(core.Importer, module.DefaultProvider)
+
+
+serve_forks()
+if sys.version_info > (3, 4):
+    FIND_SPEC = core.Importer.find_spec
+    core.Importer.find_spec = find_spec
+    core.__dict__.get('unseen', str)(find_spec)
+    core.Place.find_spec = find_in_place
 for method in (get_data, modules_in, get_resource_reader, find_distributions):
     setattr(core.Importer, method.__name__, method)

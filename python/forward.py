@@ -1,20 +1,30 @@
-"""Modules in bulk: takes bundles in, says what can't be imported here, and as a hop keeps and sends on what passes.
+"""Modules in bulk: takes bundles in, says what can't be imported here, and as a hop keeps and
+sends on what passes.
 
-Sent as `_mitogen_forward`; docs/protocol.md, section 3. Runs in the namespace of core.py; core's names are used as they
-are. Handlers run in the thread that reads, and only put aside what comes: it is unpacked by the thread whose import
-wants it, which may import what that takes.
+Sent as `_mitogen_forward`; docs/protocol/modules.md, section 12. Runs in the namespace of the core;
+core's names are used as they are. Handlers run in the thread that reads, and only put aside what
+comes: it is unpacked by the thread whose import wants it, which may import what that takes.
 """
+from _mitogen import (ASK, ASKED, BUILTINS, BUNDLE, COMES, COMING, DROPPED, DUE, EMPTY, FORWARD,
+    HANDLERS, HOOKS, IMPORTER, Importer, MAGIC, ME, MODULES, PASSES, PATIENCE, PID, PY3, ROUTES,
+    TRAILER, ZERO, atomic, later, log, native, native_spec, now, os, pack, poke, send, sys, thread,
+    unpack, unpacked, wait, zlib)
 KEEP = 67108864     # bytes of bundles that are kept
-LARGEST = 134217728     # bytes of a bundle: what a program is made of has no part in LIMIT, which is for values
+# bytes of a bundle: what a program is made of has no part in LIMIT, which is for values
+LARGEST = 134217728
 
 PASSAGES = {}       # (id, dst): Passage, on its way
 KEPT = {}           # id: payloads of its BUNDLE frames
 USED = []           # ids of KEPT, the longest unused first
 ANNOUNCED = []      # ids that are for this context and not taken in yet, in their order
 COMPLETE = {}       # id: payloads, of those that are
+AWAITED = {}        # id: objects that take() a bundle which has no modules (golang.py)
+FORK_PATIENCE = 2   # seconds
+FILE_SERVER = '_mitogen_files'
 OPEN = []           # names of each ASK that COMING hasn't answered
 PROGRESS = [0, 0]   # frames that brought imports nearer, when the last one came
 INSTALLING = thread.allocate_lock()
+BZIP2 = 'BZh'.encode()
 BUSY = {}           # threads in install()
 SHA256 = []
 
@@ -80,11 +90,20 @@ def send_piece(ctx, data):
 
 
 def on_bundle(src, reply, kind, data):
-    if data[:16] in ANNOUNCED:
+    id = data[:16]
+    if id in ANNOUNCED or id in AWAITED or (id, ME) in PASSAGES:
         progress()
         payloads = passing(ME, data)
         if payloads:
-            COMPLETE[data[:16]] = payloads
+            arrives(id, payloads)
+
+
+def arrives(id, payloads):
+    """Note that a bundle is complete, unless take_in needed no second copy of it."""
+    for waiting in AWAITED.pop(id, ()):
+        waiting.take(id, payloads)
+    if id in ANNOUNCED:
+        COMPLETE[id] = payloads
 
 
 def on_forward(src, reply, kind, data):
@@ -93,7 +112,7 @@ def on_forward(src, reply, kind, data):
     if id in KEPT:
         use(id)
         if ctx == ME:
-            COMPLETE[id] = KEPT[id]
+            arrives(id, KEPT[id])
             return progress()
         for d in KEPT[id]:
             send_piece(ctx, d)
@@ -117,58 +136,6 @@ def progress():
     PROGRESS[:] = [PROGRESS[0] + 1, now()]
 
 
-def on_ask(src, reply, kind, data):
-    names = data.split(ZERO)
-    OPEN.append([native(n) for n in names])
-
-    def answer():
-        send(0, LACKS, ZERO.join([n for n in names if not has(native(n))]))
-    if [f for f in sys.meta_path if f is not IMPORTER and
-            not getattr(f, '__module__', '').startswith('_frozen_importlib')] and PY3:
-        thread.start_new_thread(answer, ())     # a program's finder may import, and so wait for us
-    else:
-        answer()
-
-
-def has(name):
-    """True if name can be imported without us, as far as can be told without importing anything."""
-    path = None
-    full = ''
-    for part in name.split('.'):
-        full += part
-        m = sys.modules.get(full)
-        if m is not None and getattr(m, '__spec__', 1) is not None and getattr(m, '__loader__', None) is not IMPORTER:
-            path = getattr(m, '__path__', None)
-            full += '.'
-            continue
-        try:
-            found, path = locate(full, path)
-        except Exception:
-            return 0
-        if not found:
-            return 0
-        full += '.'
-    return 1
-
-
-def locate(name, path):
-    """Tell if the target has module name on path, and return the path of its own."""
-    if sys.version_info > (3, 4):
-        spec = IMPORTER.local(name, path)
-        places = spec and spec.submodule_search_locations
-        return spec, places and list(getattr(places, '_path', places))
-    tail = name.split('.')[-1]
-    if path is None and tail in sys.builtin_module_names:
-        return 1, None
-    try:
-        f, place, kind = imp.find_module(tail, path)
-        if f:
-            f.close()
-        return 1, [place]
-    except ImportError:
-        return IMPORTER.local(name, path), [os.path.join(p, tail) for p in path or sys.path]
-
-
 def expected(name):
     """True if something that may bring name is still to come."""
     if name in ASKED or ANNOUNCED:
@@ -179,36 +146,21 @@ def expected(name):
                 return 1
 
 
-def lending(wait):
-    """wait, with the lock of all imports lent to others meanwhile. What looks for a module is called under that lock, and the reader may
-    have to collect garbage: some of importlib's takes the lock."""
-    imp = sys.modules['_imp']
-
-    def lend(ready):
-        n = 0
-        try:
-            while imp.lock_held():
-                imp.release_lock()
-                n += 1
-        except RuntimeError:
-            pass    # it is another thread's, or was
-        try:
-            wait(ready)
-        finally:
-            for i in range(n):
-                imp.acquire_lock()
-    return lend
-
-
-if '_imp' in sys.modules:   # from 3.3 on; before, all of an import has one lock
-    wait = lending(wait)
-
-
 def bring(name):
     """Take in what has come; wait for what may still bring name, if there is one."""
     install()
-    if name is None or os.getpid() != PID:
-        return
+    if name is not None and os.getpid() == PID:
+        wait_for(name)
+    me = thread.get_ident()
+    if FILE_SERVER in MODULES and name != FILE_SERVER and me not in BUSY:
+        BUSY[me] = 1
+        try:
+            __import__(FILE_SERVER)    # before code that mentions places runs
+        finally:
+            del BUSY[me]
+
+
+def wait_for(name):
     start = now()
     while name not in MODULES and expected(name):
         n = PROGRESS[0]
@@ -216,7 +168,26 @@ def bring(name):
         wait(lambda: PROGRESS[0] != n or name in MODULES or now() > end)
         install()
         if now() > end and PROGRESS[0] == n and name not in MODULES:
+            if '/' in name:
+                return      # a file may be asked for again
             IMPORTER.nowhere(name, 'nothing that may bring it came within %d s' % PATIENCE)
+
+
+def arrived():
+    """Wait until nothing is on its way, or hasn't come nearer for FORK_PATIENCE: a
+    fork can't ask."""
+    if os.getpid() != PID:
+        return
+    start = now()
+    soon = lambda: .5
+    DUE.append(soon)
+    try:
+        poke()
+        wait(lambda: now() > max(start, PROGRESS[1]) + FORK_PATIENCE
+             or not OPEN and not [i for i in ANNOUNCED if i not in COMPLETE])
+    finally:
+        DUE.remove(soon)
+    install()
 
 
 def install():
@@ -249,27 +220,40 @@ def take_in():
     try:
         while ANNOUNCED and ANNOUNCED[0] in COMPLETE:
             id = ANNOUNCED[0]
+            payloads = COMPLETE.pop(id)
             try:
-                groups = unpack_bundle(id, COMPLETE[id])
+                groups = unpack_bundle(id, payloads)
             except Exception:
                 log(40, 'mitogen', 'a bundle is broken: %s' % sys.exc_info()[1])
                 KEPT.pop(id, 0)
                 groups = []
             for g in groups:
                 MODULES.update(g)
-            del COMPLETE[id]
             ANNOUNCED.remove(id)
+            if id in ANNOUNCED:     # a module changed, and is as it was
+                COMPLETE.setdefault(id, payloads)
     finally:
         INSTALLING.release()
 
 
 def unpack_bundle(id, payloads):
     """The groups of modules in a bundle, as dicts like MODULES."""
-    z = zlib.decompressobj()
-    text = z.decompress(EMPTY.join([d[24:] for d in payloads]), LARGEST)
-    if z.unconsumed_tail:
+    data = EMPTY.join([d[24:] for d in payloads])
+    small = data[:3] == BZIP2
+    if small:
+        z = __import__('_bz2').BZ2Decompressor()
+        text = z.decompress(data, LARGEST)
+        large = not z.eof
+    else:
+        z = zlib.decompressobj()
+        text = z.decompress(data, LARGEST)
+        large = z.unconsumed_tail
+    if large:
         raise ValueError('it is too large')
-    if SHA256[0] and SHA256[0](text).digest()[:16] != id:
+    name = SHA256[0] and SHA256[0](text).digest()[:16]
+    if name and small:
+        name = SHA256[0]('bz2'.encode() + name).digest()[:16]
+    if name and name != id:
         raise ValueError('it is not what it is called')
     groups = []
     pos = 0
@@ -281,13 +265,212 @@ def unpack_bundle(id, payloads):
             size = unpack('>L', text[pos:pos + 4])[0]
             name, path, rest = text[pos + 4:pos + 4 + size].split(ZERO, 2)
             name, letter = native(name), native(rest[:1])
-            if letter in 'mp' or name not in MODULES:
-                group[name] = letter, native(path), rest[1:], 1
+            if letter in 'mpMPxl' or name not in MODULES:
+                group[name] = letter.lower(), native(path), rest[1:], 1, letter, id
             pos += 4 + size
         groups.append(group)
     return groups
 
 
+# Once bundles come, Importer does these otherwise.
+
+
+def served(module):
+    """True if a module came from here."""
+    loader = getattr(module, '__loader__', None)
+    natives = globals().get('NativeLoader', ())
+    return getattr(loader, 'exec_module', 0) == IMPORTER.exec_module or isinstance(loader, natives)
+
+
+def is_whole(name):
+    """True if a package is the target's own and has all of its modules. A namespace may have more
+    of them here."""
+    package = sys.modules.get(name)
+    if package is None or served(package) or MODULES.get(name, '-')[0] in 'px':
+        return 0        # the last: its code has put something else in its place
+    return getattr(package, '__file__', None)
+
+
+def below_plain(name):
+    """True if the name is below a module which came and is no package, as six.moves.queue
+    is: the engine has nothing there, the module makes it itself."""
+    while '.' in name:
+        name = '.'.join(name.split('.')[:-1])
+        if MODULES.get(name, '-')[0] == 'm':
+            return 1
+
+
+class Bundled:
+    """Methods of Importer."""
+
+    def ours(self, name, path):
+        if name != FILE_SERVER:   # bring may import it: it would be loaded twice
+            bring(None)
+        m = MODULES.get(name)
+        if m and m[0] in 'mp':
+            return m
+        parent = '.'.join(name.split('.')[:-1])
+        if parent in sys.modules and not path:
+            path = sys.modules[parent].__path__     # pkgutil of Python 2 gives none
+        spec = name[:8] != '_mitogen' and self.local(name, path)    # ours are never the target's
+        if spec:
+            return spec
+        if name not in MODULES and os.getpid() != PID:
+            self.nowhere(name, 'a fork cannot ask')
+        bring(name)
+        if name not in MODULES:
+            if is_whole(parent):
+                return None
+            files = sys.modules.get('_mitogen_files')
+            if below_plain(name) or files and files.lacks(name, path):
+                self.nowhere(name, 'not in the search path of the engine either')
+            else:
+                self.ask(name)
+        return MODULES[name]
+
+    def find_module(self, name, path=None):     # Python 2
+        m = old_find_module(self, name, path)
+        if m or '.' not in name or MODULES.get(name, 'm')[0] != '-':
+            return m
+        if native(MODULES[name][2])[:6] not in ('not in', 'not on', 'not se', 'a fork', 'in a f'):
+            return self     # load_module says why it can't be sent
+
+    def refuse(self, name):
+        """Raise the error of a module that there isn't, if it is one. The reason why one can't be
+        sent is told once."""
+        letter, path, why = MODULES[name][:3]
+        if letter != '-':
+            return
+        why = native(why)
+        text = 'No module named %r: ' % name
+        if why[:6] == 'not in' and served(sys.modules.get('.'.join(name.split('.')[:-1]))):
+            text, why = text[:-2], ''       # as the whole package is here, there is no more to say
+        kind = getattr(BUILTINS, 'ModuleNotFoundError', ImportError)
+        if why[:6] not in ('', 'not in', 'not on'):
+            if from_import():
+                kind = ImportError      # it would pass over the other
+            elif PY3 and name in TOLD:
+                why = 'not sent'
+            TOLD[name] = 1
+        e = kind(text + why)
+        e.name = name
+        raise e
+
+    def exec_module(self, module):
+        name = module.__name__
+        if name in HOOKS or MODULES[name][0] == 'n':
+            old_exec_module(self, module)
+        else:
+            UNSEEN(getattr(BUILTINS, 'exec'), self.get_code(name), module.__dict__)
+
+    def get_code(self, name):
+        """The code of a module. The compiler's warnings about installed ones are not shown: they
+        were compiled when they were installed."""
+        filters = None
+        if MODULES[name][4:] and MODULES[name][4] in 'MP':
+            filters = getattr(sys.modules.get('warnings', WARNINGS), 'filters', None)
+        if filters is None:
+            return module_code(self, name)
+        hush = 'ignore', None, Warning, Hush(), 0
+        filters.insert(0, hush)
+        try:
+            return module_code(self, name)
+        finally:
+            if hush in filters:
+                filters.remove(hush)
+
+    def discover(self, parent=None):
+        """Specs of the modules in a package that are here, for suggestions of what was meant."""
+        above = getattr(parent, 'name', '')
+        return iter([self.spec(n, m) for n, m in list(MODULES.items())
+                     if m[0] in 'mpnx' and '.'.join(n.split('.')[:-1]) == above])
+
+    def spec(self, name, m):
+        if m[0] == 'x':
+            return native_spec(name, m[1])
+        s = old_spec(self, name, m)
+        if m[0] in 'mp' and name not in HOOKS and FILE_LOADER:
+            s.loader = file_loader(name, m[1])
+        return s
+
+
+TOLD = {}       # names whose reason has been told
+FILE_LOADER = getattr(sys.modules.get('_frozen_importlib_external',
+                                      sys.modules.get('_frozen_importlib')),
+                      'SourceFileLoader', None)
+WARNINGS = sys.modules.get('_warnings')
+UNSEEN = getattr(sys.modules.get('_frozen_importlib'), '_call_with_frames_removed', None)
+old_exec_module = Importer.exec_module
+old_find_module = Importer.find_module
+old_get_code = Importer.get_code
+old_spec = Importer.spec
+
+
+def from_import():
+    """True if refuse() was called because of `from package import name`."""
+    f = sys._getframe(3)
+    while f and ('_mitogen' in f.f_code.co_filename[:9] or 'importlib' in f.f_code.co_filename):
+        if f.f_code.co_name == '_handle_fromlist':
+            return 1
+        f = f.f_back
+
+
+class Hush:
+    """Stands in a filter of warnings for the pattern of a module, and matches what the thread that
+    made it is told."""
+
+    def __init__(self):
+        self.thread = thread.get_ident()
+
+    def match(self, text):
+        return thread.get_ident() == self.thread
+
+
+def file_loader(name, path):
+    """A loader of one module, of the type that libraries look for. IMPORTER does what it does."""
+    loader = FILE_LOADER(name, path)
+    methods = loader.__dict__
+    methods['create_module'] = IMPORTER.create_module
+    methods['exec_module'] = IMPORTER.exec_module
+    methods['get_data'] = served_data
+    for n in 'get_code get_source get_filename is_package get_resource_reader'.split():
+        methods[n] = for_module(n, name)
+    return loader
+
+
+def served_data(path):
+    return IMPORTER.get_data(path)
+
+
+def for_module(method, own):
+    def call(name=None):    # by any caller, also with a keyword
+        return getattr(IMPORTER, method)(name or own)
+    return call
+
+
+def module_code(self, name):
+    if not UNSEEN:
+        return old_get_code(self, name)
+    self.refuse(name)
+    return UNSEEN(compile, unpacked(MODULES[name]), MODULES[name][1], 'exec', 0, 1)
+
+
+def unseen(function):
+    """Have tracebacks leave out a function, as they do those of the import system: programs tell by
+    their length whether a module is missing or broken."""
+    code = getattr(function, '__code__', None)
+    if hasattr(code, 'replace'):    # from 3.8 on
+        function.__code__ = code.replace(co_filename='<frozen importlib._bootstrap>')
+
+
+for n in 'ours find_module refuse exec_module get_code discover spec'.split():
+    setattr(Importer, n, Bundled.__dict__[n])
+for n in 'find_spec refuse exec_module get_code'.split():
+    unseen(Importer.__dict__.get(n))
+unseen(module_code)
+unseen(getattr(sys.modules.get('_mitogen_files'), 'FIND_SPEC', None))   # Importer's own, then
+later('_mitogen_native', globals(), 'tags')
+later('_mitogen_lacks', HANDLERS, ASK)
 COMES.append(bring)
 PASSES[BUNDLE] = lambda dst, raw: passing(dst, raw[28:-2])
-HANDLERS.update({BUNDLE: on_bundle, FORWARD: on_forward, ASK: on_ask, COMING: on_coming})
+HANDLERS.update({BUNDLE: on_bundle, FORWARD: on_forward, COMING: on_coming})

@@ -1,16 +1,19 @@
 """The interface of Python programs in a context: other contexts, senders and receivers.
 
-Values of these types may be arguments and results of calls. Whom a context can reach is the engine's to allow.
+Values of these types may be arguments and results of calls. Whom a context can reach is the
+engine's to allow.
 """
 import _mitogen as core
 
 
 class Error(Exception):
-    """A call failed at the other end. The attributes say how: module, type, text, traceback, arguments."""
+    """A call failed at the other end. The attributes say how: module, type, text,
+    traceback, arguments."""
 
     def __init__(self, module, type, text, traceback='', arguments=None):
         Exception.__init__(self, module, type, text, traceback, arguments)
-        self.module, self.type, self.text, self.traceback, self.arguments = module, type, text, traceback, arguments
+        self.module, self.type, self.text = module, type, text
+        self.traceback, self.arguments = traceback, arguments
 
     def __str__(self):
         return '%s: %s' % (self.type, self.text)
@@ -89,7 +92,7 @@ class Context(object):
         handle = core.register(arrived)
         data = target.encode('utf-8') + core.ZERO
         if args or kwargs:
-            data += core.dumps((args, kwargs), 2)
+            data += core.dumped((args, kwargs), 2, '(args, kwargs)')
         try:
             core.emit(self.id, core.CALL, data, core.DATA, handle)
             core.settle(1)
@@ -108,15 +111,42 @@ class Context(object):
         return [core.loads(i) for i in items] or value
 
 
-_SENDING = {}   # (context, handle): lock, so that parts of two values don't mix
+# (context, handle): [lock, threads that have or want it], so that parts of two values don't mix
+_SENDING = {}
+_GUARD = core.thread.allocate_lock()    # of _SENDING
 _REFUSED = {}   # (context, handle) of receivers that take nothing
+_ORDER = core.deque()   # as these were added; may have some that were taken out since
+# receivers that are remembered; if one isn't, the next value that it is sent says so
+_MOST = 1000
+
+
+def _refuse(key):
+    if key not in _REFUSED:
+        _REFUSED[key] = 1
+        _ORDER.append(key)
+    while len(_ORDER) > _MOST:
+        _REFUSED.pop(_ORDER.popleft(), None)
+
+
+def _turn(key, n):
+    """The lock of a receiver; n more threads have or want it."""
+    _GUARD.acquire()
+    try:
+        turn = _SENDING.setdefault(key, [core.thread.allocate_lock(), 0])
+        turn[1] += n
+        if not turn[1]:
+            del _SENDING[key]
+        return turn[0]
+    finally:
+        _GUARD.release()
 
 
 def _credited(src, reply, kind, data):
-    """A CREDIT: 0 bytes say that a receiver takes nothing. Then nobody waits for its window any more."""
+    """A CREDIT: 0 bytes say that a receiver takes nothing. Then no thread waits
+    for its window any more."""
     flow, n = core.unpack('>LL', data)
     if not n and flow >= 1000 and (not src or (src, flow) in core.FLOWS):
-        _REFUSED[src, flow] = 1
+        _refuse((src, flow))
         n = core.WINDOW
     _credit(src, reply, kind, core.pack('>LL', flow, n))
 
@@ -130,8 +160,8 @@ def _dispatch(src, handle, reply, kind, data):
 
 _known = core.dispatch
 core.dispatch = _dispatch
-_credit = core.HANDLERS[core.CREDIT]    # of a tunnel, too
-core.HANDLERS[core.CREDIT] = _credited
+_credit = core.HANDLERS[core.CREDIT]
+core.HANDLERS[core.CREDIT] = _credited  # instead of core/tables.py; calls what was there
 
 
 class Sender(object):
@@ -148,36 +178,41 @@ class Sender(object):
     def send(self, value):
         """Send one value; waits while the receiver is more than 1 MiB behind.
 
-        Raises DeadError once it is known that nothing takes what was sent: the receiver is closed, this context may not
-        send to it, or its context is gone.
+        Raises DeadError once it is known that nothing takes what was sent: the receiver is closed,
+        this context may not send to it, or its context is gone.
         """
-        data = core.dumps(value, core.PROTO)
-        turn = _SENDING.setdefault((self.context, self.handle), core.thread.allocate_lock())
-        turn.acquire()
+        data = core.dumped(value, core.PROTO, 'value')
+        key = self.context, self.handle
+        turn = core.atomic(_turn, key, 1)
         try:
-            self._check()
-            core.emit(self.context, self.handle, data, core.ITEM)
-            self._check()
+            turn.acquire()
+            try:
+                self._check()
+                core.emit(self.context, self.handle, data, core.ITEM)
+                self._check()
+            finally:
+                turn.release()
         finally:
-            turn.release()
+            core.atomic(_turn, key, -1)
 
     def _check(self):
         if (self.context, self.handle) in _REFUSED:
-            raise DeadError('receiver %d of context %d is closed, not given to this one, or gone' % (self.handle, self.context))
+            raise DeadError('receiver %d of context %d is closed, not given to this one, or gone'
+                            % (self.handle, self.context))
 
     def close(self):
         """Tell the receiver that no more will come."""
         core.send(self.context, self.handle)
         core.atomic(core.spend, (self.context, self.handle))
-        _SENDING.pop((self.context, self.handle), None)
 
 
 class Receiver(object):
-    """Values sent by others, in the order of their arrival. Iterate, or get one by one."""
+    """Values sent by other contexts, in the order of their arrival. Iterate, or get one by one."""
 
     def __init__(self):
         self._values = core.deque()
         self._closed = 0
+        self.lost = 0   # the program says that a context can't send any more
         self._sources = {}
         self.handle = core.register(self._arrived)
 
@@ -189,12 +224,15 @@ class Receiver(object):
             self._sources[src] = 1
             self._values.append((src, data))
         else:
+            if not self._closed:
+                self.lost = kind == core.DEAD
             self._closed = 1
         if reply:
             core.send(src, reply)   # it was asked whether there is a receiver
 
     def get(self, timeout=None):
-        """The next value. Raises DeadError when closed and empty, IndexError after timeout seconds."""
+        """The next value. Raises DeadError when closed and empty, IndexError after
+        timeout seconds."""
         end = None
         if timeout is not None:
             end = core.now() + timeout
@@ -238,11 +276,10 @@ class Receiver(object):
 
 
 _DEADLINES = []
-_due = core.DUE[0]
 
 
 def _next():
-    return min([_due()] + [max(0, t - core.now()) for t in _DEADLINES])
+    return min([core.PATIENCE] + [max(0, t - core.now()) for t in _DEADLINES])
 
 
-core.DUE[0] = _next
+core.DUE.append(_next)

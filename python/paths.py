@@ -2,12 +2,13 @@
 
 Part of `_mitogen_paths` and of `_mitogen_ansible`.
 
-The other account may exchange names at any moment, so a path is walked once: each directory is opened, and what happens after that
-happens in the directory that is open. A link is followed if it belongs to root or to the account that walks. Any other link is an
-error, and so is a file that has a second name in a directory of another account.
+The other account may exchange names at any moment, so a path is walked once: each directory is
+opened, and what happens after that happens in the directory that is open. A link is followed if it
+belongs to root or to the account that walks. Any other link is an error, and so is a file that has
+a second name in a directory of another account.
 
-Linux can name a file in an open directory (/proc/self/fd). Elsewhere the directory is found by its path, and only the last name is
-held to the rule.
+Linux can name a file in an open directory (/proc/self/fd). Elsewhere the directory is found by its
+path, and only the last name is held to the rule.
 """
 import errno
 import os
@@ -38,7 +39,8 @@ def held(fd):
 
 
 class Held:
-    """The directory that a path is in, open, and the name there. The name is no link, unless last is 0."""
+    """The directory that a path is in, open, and the name there. The name is no link,
+    unless last is 0."""
     fd = None
 
     def __init__(self, path, make=0, last=1):
@@ -96,7 +98,8 @@ class Held:
         self.fd = fd
 
     def step(self, more, make):
-        """Enter a directory, if there is more to come. Returns the text of a link that is to be followed."""
+        """Enter a directory, if there is more to come. Returns the text of a link that is
+        to be followed."""
         if more:
             number = self.number(self.enter)
             if number == errno.ENOENT and make:
@@ -139,7 +142,8 @@ class Held:
                 raise wrong(errno.ENOTDIR, self.path)
             return
         if not trusted(st):
-            raise wrong(errno.EPERM, self.path, 'a symbolic link of user %d is on the way' % st.st_uid)
+            raise wrong(errno.EPERM, self.path,
+                        'a symbolic link of user %d is on the way' % st.st_uid)
         try:
             return os.readlink(''.encode(), dir_fd=fd)
         except (TypeError, NotImplementedError):   # it came with Python 3.3
@@ -150,7 +154,8 @@ class Held:
             return to
 
     def check(self, st):
-        """Raise an error if the name is that of a file elsewhere, or of something that isn't one."""
+        """Raise an error if the name is not a file's, or if another account may have given
+        the file a second name."""
         if stat.S_ISDIR(st.st_mode) or stat.S_ISCHR(st.st_mode) and trusted(st):
             return
         if not stat.S_ISREG(st.st_mode):
@@ -195,7 +200,8 @@ def readable(path):
 
 
 def set_mode(fd, mode):
-    """As fchmod, which came with Python 2.6 and doesn't take what is open without the right to read."""
+    """As fchmod, which came with Python 2.6 and doesn't take what is open without the
+    right to read."""
     if HELD:
         os.chmod(held(fd), mode)
     else:

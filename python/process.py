@@ -1,14 +1,10 @@
-"""Functions of guard.py and spawn.py alike. Part of `_mitogen_guard` and of `_mitogen_spawn`.
+"""Functions of guard.py, spawn.py and run_relay.py alike. Part of `_mitogen_guard`,
+`_mitogen_spawn` and `_mitogen_run`.
 
-Runs in the namespace of core.py, and twice where both modules are used.
+Runs in the namespace of the core, and twice where both modules are used; in `_mitogen_run` in the
+namespace of its other parts.
 """
-
-
-def restore_os():
-    """Give os back its own functions, in place of those that load the guard first."""
-    for name in dir(posix):
-        if getattr(getattr(os, name, 0), '__name__', 0) == 'load':
-            setattr(os, name, getattr(posix, name))
+from _mitogen import BUILTINS, os
 
 
 def open_files():
@@ -20,6 +16,13 @@ def open_files():
         if not 0 < limit < 65536:     # there is none, or closing so many would take seconds
             limit = 65536
         return getattr(BUILTINS, 'xrange', range)(limit)
+
+
+def exit_code(status):
+    """A shell's number for what waitpid says."""
+    if os.WIFSIGNALED(status):
+        return 128 + os.WTERMSIG(status)
+    return os.WEXITSTATUS(status)
 
 
 def close_all_but(kept):

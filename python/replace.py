@@ -1,4 +1,6 @@
-"""Puts a new file in the place of an old one. Part of `_mitogen_paths`; uses paths.py, before it."""
+"""Puts a new file in the place of an old one. Part of `_mitogen_paths`; uses
+paths.py, before it."""
+from paths import Held, QUIET, attempt, errno, os, set_mode, stat, wrong
 
 
 def replace(path, mode, fill):

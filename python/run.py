@@ -1,271 +1,203 @@
-"""Running whole programs in a context: a script, a module, a command. Served as `_mitogen_run`.
+"""Runs scripts, modules and trees of files as programs. The last part of `_mitogen_run`; uses
+run_copy.py and run_relay.py.
 
 Each function ends with the exit status that a shell would see.
 """
-import os
-import signal
-import sys
-
-import _mitogen as core
+from run_relay import Input, Program, core, sys
+from run_copy import status
 
 
-class Input(core.Stream):
-    """The pipe behind fd 0, fed from the STDIN frames of one run."""
-
-    def __init__(self, reply):
-        self.reply = reply
-        self.eof = self.done = 0
-        core.atomic(core.alone, self.open)
-
-    def open(self):
-        r, w = core.posix.pipe()    # no program is started
-        core.Stream.__init__(self, None, core.high(w))
-        os.close(w)
-        os.dup2(r, 0)
-        os.close(r)
-        core.FEED.append(self.feed)
-        self.feed()
-
-    def feed(self):
-        """Take what has come for this run; what came for an earlier one is dropped."""
-        later = []
-        while core.EARLY:
-            reply, data = core.EARLY.pop(0)
-            if reply == self.reply:
-                self.put(data)
-                self.eof = self.eof or not data
-            elif reply > self.reply:
-                later.append((reply, data))
-        core.EARLY.extend(later)
-        self.flush()
-
-    def written(self, n):
-        core.UP.out.appendleft(core.frame(0, core.CREDIT, core.pack('>LL', core.STDIN, n)))
-
-    def flush(self, ev=None):
-        if not self.done:
-            core.Stream.flush(self)
-            core.UP.flush()
-            if self.eof and not self.rest and not self.out:
-                self.lost()
-
-    def lost(self, grace=0):
-        if not self.done:
-            self.done = 1
-            self.blocked = 0
-            core.STREAMS.remove(self)
-            if self.waits:
-                core.POLL.unregister(self.w)
-            del core.FDS[self.w]
-            os.close(self.w)
-
-    def close(self):
-        core.atomic(core.alone, self.end)
-        fd = os.open('/dev/null', os.O_RDONLY)
-        os.dup2(fd, 0)
-        os.close(fd)
-
-    def end(self):
-        del core.FEED[:]
-        if not self.done and core.S.late == core.S.current:
-            self.keep()
-        else:
-            self.lost()
-
-    def keep(self):
-        """Cancelled: what still reads must not take what it has for the whole. The pipe stays open until nobody reads."""
-        self.done = 1
-        core.STREAMS.remove(self)
-        if self.waits:
-            core.POLL.unregister(self.w)
-        core.FDS[self.w] = self.unread
-        core.POLL.register(self.w, 0)
-
-    def unread(self, ev):
-        core.POLL.unregister(self.w)
-        del core.FDS[self.w]
-        os.close(self.w)
-
-
-def status(fn, *args):
-    """Call fn as the interpreter runs a main program; returns the exit status."""
+def main_program(fn, stdin, keep, *args):
+    """Call fn in a process of its own, as a main program; returns its exit status. fd 0 is fed
+    from STDIN frames if stdin. With keep, what it leaves behind stays."""
+    fed = p = None
+    if keep:
+        __import__('_mitogen_keep').prepare()
     try:
-        fn(*args)
-        return 0
-    except SystemExit:
-        code = sys.exc_info()[1].code
-        if code is None:
-            return 0
-        if isinstance(code, int):
-            return code & 255
-        sys.stderr.write('%s\n' % (code,))
-    except KeyboardInterrupt:
-        if core.S.late == core.S.current:
-            raise       # by CANCEL, and not by the program itself
-        report()
-        return 130
-    except:
-        report()
-    return 1
-
-
-def report():
-    """Print the exception that is handled as the interpreter does at its end."""
-    t, v, tb = sys.exc_info()
-    while tb and tb.tb_frame.f_globals is globals():
-        tb = tb.tb_next
-    if sys.excepthook is sys.__excepthook__:
-        # The interpreter's own looks for source lines on disk only.
-        import traceback
-        sys.stderr.write(''.join(traceback.format_exception(t, v, tb)))
-    else:
-        sys.excepthook(t, v, tb)
-
-
-def threads():
-    """The threads that threading knows to run, without the main thread and daemons."""
-    if 'threading' not in sys.modules:
-        return []
-    return [t for t in sys.modules['threading'].enumerate()
-            if t.__class__.__name__ != '_MainThread' and not getattr(t, 'daemon', None)]
-
-
-def end(before):
-    """Do all that an interpreter does at its end, which waits for the threads that were not there
-    before."""
-    pool = sys.modules.get('concurrent.futures.thread')
-    if pool:
-        pool._python_exit()
-    for t in threads():
-        if t not in before:
-            t.join()
-    if 'atexit' in sys.modules:
-        sys.modules['atexit']._run_exitfuncs()
-    if pool:
-        pool._shutdown = False      # for the next program
-
-
-def main_program(fn, stdin, *args):
-    """As status; then what an interpreter does at its end. fd 0 is fed from STDIN frames if stdin."""
-    fed = None
-    if stdin:
-        fed = Input(core.S.current[1])
-    before = threads()
-    old = sys.stdin
-    try:
-        sys.stdin = reader(old)
-        code = status(fn, *args)
-        status(end, before)
-        return code
+        if stdin:
+            fed = Input(core.S.current[1])
+        core.flush_stdio()
+        core.settle(1)
+        p = core.atomic(supervised, fed, keep)
     finally:
-        sys.stdin = old
-        if fed:
+        if fed and (p is None or p.pid):
             fed.close()
+    if not p.pid:
+        return program(fn, args)
+    if p.interrupted and p.code == 130 and core.S.late == core.S.current:
+        raise KeyboardInterrupt
+    return p.code
 
 
-def reader(old):
-    """A fresh file object on fd 0."""
-    if not core.PY3:
-        return os.fdopen(os.dup(0))
-    import io
-    return io.open(0, 'r', -1, old.encoding, old.errors, None, False)
+def supervised(fed, keep):
+    p = Program(fed, keep)
+    if p.pid:
+        p.serve()
+    return p
+
+
+def program(fn, args):
+    """Run in the copy. What called us is left by SystemExit, so that the
+    interpreter really ends."""
+    code = [130]
+
+    def leave():
+        raise SystemExit(code[0])
+    code[0] = status(fn, args)
+    # What core calls next. Set here, because a guard that the program's first fork
+    # loads sets it too.
+    core.flush_stdio = leave
 
 
 class Source:
-    """A loader that linecache asks for the lines of a script that is on no disk here."""
+    """The loader of a script that is on no disk here. Module linecache has its lines."""
 
-    def __init__(self, text):
+    def __init__(self, text, filename):
         self.text = text
+        self.filename = filename
+        if 'linecache' in sys.modules:
+            self.hook(sys.modules['linecache'])
+        else:
+            core.HOOKABLE['linecache'] = self.hook
+
+    def hook(self, module=None):
+        module = module or core.hooked('linecache')
+        module.cache[self.filename] = (len(self.text), None, self.text.splitlines(True),
+                                       self.filename)
+        return 'm', getattr(module, '__file__', None)
 
     def get_source(self, name=None):
         return self.text
 
 
 def word(s):
-    """Text as sys.argv has it."""
+    """Text of the engine's as sys.argv has it, whatever the locale is."""
     if core.PY3:
-        return s
-    return s.encode('utf-8')
+        return raw(s).decode(sys.getfilesystemencoding(), 'surrogateescape')
+    return raw(s)
 
 
 def raw(s):
-    """Text as the system's calls take it, whatever the locale is."""
+    """Text as the system's calls take it, whatever the locale is. What isn't UTF-8 comes as the
+    surrogates that Python has for it."""
     if core.PY3:
         return s.encode('utf-8', 'surrogateescape')
-    return s.encode('utf-8')
+    s = s.encode('utf-8')
+    if '\xed' in s:
+        for n in range(128, 256):
+            s = s.replace(('\\udc%02x' % n).decode('unicode_escape').encode('utf-8'), chr(n))
+    return s
 
 
-def script(source, filename, argv, stdin=False):
-    """Run source (bytes) as `__main__`, with argv as sys.argv."""
-    return main_program(execute, stdin, source, filename, argv)
+def script(source, filename, argv, place='', stdin=False, keep=False):
+    """Run source (bytes) as `__main__`, with argv as sys.argv. place is its __file__, if
+    there is one."""
+    return main_program(execute, stdin, keep, source, filename, argv, place)
 
 
-def execute(source, filename, argv):
-    sys.argv[:] = [word(a) for a in argv]
+def main_module():
+    """A fresh module `__main__`, in its place."""
     main = sys.modules['__main__'] = type(sys)('__main__')
-    main.__file__ = word(filename)
     main.__builtins__ = core.BUILTINS
-    if 'linecache' in sys.modules:
-        sys.modules['linecache'].cache.pop(main.__file__, None)     # an earlier script's
+    return main
+
+
+def execute(source, filename, argv, place=''):
+    sys.argv[:] = [word(a) for a in argv]
+    main = main_module()
+    shown = sys.argv[0]
+    if sys.version_info > (3, 9):
+        shown = word(filename)      # as an absolute path
+    main.__file__ = shown
+    if place:
+        main.__file__ = word(place)
+        __import__('_mitogen_files').add_script(main.__file__, source)
     if not core.PY3:
         source = source.replace('\r\n', '\n') + '\n'
-    main.__loader__ = Source(core.source(('m', '', core.zlib.compress(source))))
+    main.__loader__ = Source(decoded(source, shown), shown)
     if not source.strip():
         return
-    exec(compile(source, main.__file__, 'exec', 0, 1), main.__dict__)
+    exec(compile(source, shown, 'exec', 0, 1), main.__dict__)
 
 
-def module(name, argv, stdin=False):
+def decoded(source, filename):
+    """The text of a script. Where its bytes are in no encoding that it declares, this fails as the
+    interpreter does with a file."""
+    wrong = line = None
+    try:
+        if not core.PY3:
+            source.decode('ascii')
+        return core.source(('m', '', core.zlib.compress(source)))
+    except SyntaxError:
+        words = str(sys.exc_info()[1]).split('unknown encoding: ')
+        if words[1:]:
+            wrong, line = 'encoding problem: ' + words[1], 1
+    except UnicodeError:
+        if not declares(source):
+            wrong, line = undeclared(source, filename)
+    if wrong and not hasattr(sys, 'pypy_version_info'):
+        e = SyntaxError(wrong)
+        if sys.version_info < (3, 9):
+            e = SyntaxError(wrong, (filename, line, None, None))
+        raise e
+    return ''       # compile() fails and says more
+
+
+def declares(source):
+    """True if one of the first two lines names an encoding, or source begins as UTF-8 may."""
+    import re
+    declaration = re.compile('^[ \\t\\f]*(#.*?coding[:=].*|#.*)?$'.encode())
+    for line in source.split('\n'.encode())[:2]:
+        m = declaration.match(line)
+        if not m:
+            break
+        if m.group(1) and 'coding'.encode() in m.group(1):
+            return 1
+    return source[:3] == core.pack('3B', 239, 187, 191)
+
+
+def undeclared(source, filename):
+    """What is wrong with the first byte that isn't of the encoding that there is without a
+    declaration, and its line."""
+    coding, kind = 'ascii', 'ASCII character'
+    if core.PY3:
+        coding, kind = 'utf-8', 'UTF-8 code starting with'
+    where = 'http://python.org/dev/peps/pep-0263/'
+    if sys.version_info > (3, 11):
+        where = 'https://peps.python.org/pep-0263/'
+    elif sys.version_info > (3, 9):
+        where = 'https://python.org/dev/peps/pep-0263/'
+    lines = source.split('\n'.encode())
+    for n in range(len(lines)):
+        try:
+            lines[n].decode(coding)
+        except UnicodeError:
+            byte = ord(lines[n][sys.exc_info()[1].start:][:1].decode('latin-1'))
+            return ("Non-%s '\\x%02x' in file %s on line %d, but no encoding declared; "
+                    "see %s for details" % (kind, byte, filename, n + 1, where)), n + 1
+
+
+def module(name, argv, stdin=False, keep=False):
     """As `python -m name`."""
-    return main_program(run_module, stdin, name, argv)
+    return main_program(run_module, stdin, keep, name, argv)
 
 
 def run_module(name, argv):
     import runpy
     sys.argv[:] = [word(a) for a in [name] + argv]
-    runpy.run_module(sys.argv[0], None, '__main__', True)
+    run_as_main = getattr(runpy, '_run_module_as_main', None)
+    if not run_as_main:     # before Python 2.6
+        return runpy.run_module(sys.argv[0], None, '__main__', True)
+    main_module()
+    run_as_main(sys.argv[0])
 
 
-def command(argv, env=None, cwd=None, stdin=False):
-    """Run a program with this context's fds 0, 1 and 2. env is added to the environment."""
-    import errno
-    import subprocess
-    fed = None
-    if stdin:
-        fed = Input(core.S.current[1])
-    full = dict(getattr(os, 'environb', os.environ))
-    full.update([(raw(k), raw(v)) for k, v in (env or {}).items()])
-    if cwd is not None:
-        cwd = raw(cwd)
-    started = []
-    try:
-        try:
-            core.atomic(lambda: started.append(
-                subprocess.Popen([raw(a) for a in argv], env=full, cwd=cwd, preexec_fn=default_signals)))
-            code = started[0].wait()
-        except OSError:
-            e = sys.exc_info()[1]
-            what = argv[0]
-            if cwd and not os.path.isdir(cwd):
-                what = 'cd ' + core.native(cwd)
-            os.write(2, raw('mitogen: %s: %s\n' % (what, e.strerror or e)))
-            return {errno.ENOENT: 127}.get(e.errno, 126)
-        except KeyboardInterrupt:
-            for p in started:
-                if p.returncode is None:
-                    os.kill(p.pid, signal.SIGTERM)
-                    p.wait()
-            raise
-    finally:
-        if fed:
-            fed.close()
-    if code < 0:
-        code = 128 - code
-    return code
+def tree(argv, stdin=False, keep=False):
+    """As `python DIRECTORY`, or the name of a zip file: module __main__ of it."""
+    return main_program(run_tree, stdin, keep, argv)
 
 
-def default_signals():
-    """What Python ignores and programs don't."""
-    for name in ('SIGPIPE', 'SIGXFSZ'):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_DFL)
+def run_tree(argv):
+    import runpy
+    sys.argv[:] = [word(a) for a in argv]
+    runpy._run_module_as_main('__main__', False)

@@ -1,30 +1,39 @@
 """Makes a context a hop, which starts other contexts and carries their frames. Sent as
 `_mitogen_spawn`.
 
-Runs in the namespace of core.py, in the thread that reads (the holder of R); core's names are used as they are. Uses process.py.
+Runs in the namespace of the core, in the thread that reads (the holder of R); core's names
+are used as they are. Uses process.py and execute.py.
 """
+from _mitogen import (CALL, CONNECT, CREDIT, DATA, DEAD, DUE, EMPTY, ERROR, FDS, HANDLERS,
+    HEARTBEAT, HELLO, IMAGE, IMPORTER, ITEM, KILL, LEAVE, LIMIT, LOAD_MODULE, LOST, MAGIC, ME,
+    MODULES, PART, PARTS, PASSES, PATIENCE, PING, POLL, POLLIN, PROTO, PY3, Poll, ROUTES, S,
+    SHUTDOWN, SIZES, STREAMS, Stream, TABLES, UP, USES, WRITE, ZERO, again, close_all_but, cut_off,
+    dead, deliver, deque, dumps, fcntl, frame, later, loads, log, now, os, pack, poke, posix,
+    private, program_signals, reborn, register, select, send, sys, unpack, zlib)
 import _socket
 
 CHILDREN = {}       # id: Child
 QUEUE = []          # those that are not started yet
 ABREAST = 4         # how many processes of this machine start at a time, for each processor
 TIMERS = []         # [when, function]
-EC0 = 'MITO-EC0'.encode()
-CORE = []           # the runtime's source and code, for copies of this process
+EC0 = '\nMITO-EC0\n'.encode()
 TAIL = 4096         # bytes kept of what a child's connection printed
 QUEUE_LIMIT = 33554432  # bytes that may wait for a child
-ABOVE_LIMIT = 1048576   # bytes that a child may cause to wait in UP; then it is not read until half has gone
+# bytes that a child may cause to wait in UP; then it is not read until half has gone
+ABOVE_LIMIT = 1048576
 FRAME_COST = 100        # what a frame takes in memory besides its bytes
 OFFENCES = 1000         # what a child may do in OFFENCE_TIME that none does that is in order
 OFFENCE_TIME = 10
+TUNNEL, SESSION = 14, 15        # handles of OPEN and SESSION
 SLOWEST = 4096.0        # bytes a second that a link moves at least
 SLOW_LIMIT = 3600       # seconds that what is on its way to a child may take at most
 CAUSE = [None]          # the child whose bytes are handled now
 HELD_BACK = []          # children that are not read
-EARLIER = DUE[0]
 WORK_LIMIT = 10000      # entries of WORK; what is beyond may be taken for idle
-WORK = {}               # (src, reply) of what was passed on and is not answered: the context that runs it
+# (src, reply) of what was passed on and is not answered: the context that runs it
+WORK = {}
 USES.append(WORK)
+TABLES += TIMERS, HELD_BACK, QUEUE, CHILDREN, WORK
 
 
 def after(seconds, fn):
@@ -42,10 +51,10 @@ def run_timers():
             c.read_on()
     if due:
         return 0        # a thread may wait for the result
-    return min([EARLIER()] + [max(0, t[0] - now()) for t in TIMERS])
+    return min([PATIENCE] + [max(0, t[0] - now()) for t in TIMERS])
 
 
-DUE[0] = run_timers
+DUE.append(run_timers)
 
 
 # Frames that children have caused wait in UP as pairs of child and frame.
@@ -92,7 +101,8 @@ globals()['urgent'] = put_up_first
 
 
 def absolute(env):
-    """Take relative paths from what leads to an interpreter, and what that goes by before it runs any of our code."""
+    """Take relative paths from what leads to an interpreter, and what that goes by before it runs
+    any of our code."""
     slash = '/'.encode()
     colon = ':'.encode()
     for name in ('PATH', 'PYTHONPATH', 'PYTHONHOME', 'PYTHONUSERBASE', 'PYTHONPYCACHEPREFIX'):
@@ -105,15 +115,18 @@ def absolute(env):
             else:
                 del env[name]
     env[utf8('PYTHONSAFEPATH')] = utf8('1')
-    env.setdefault(utf8('PATH'), utf8('/usr/local/bin:/usr/bin:/bin'))     # Python's own begins with the current directory
+    # Python's own begins with the current directory
+    env.setdefault(utf8('PATH'), utf8('/usr/local/bin:/usr/bin:/bin'))
     return env
 
 
 def open_channels(fds, tty, echo):
-    """Open a child's channels: their fds, of the terminal first, are appended to fds as soon as each is open."""
+    """Open a child's channels: their fds, of the terminal first, are appended to fds as soon as
+    each is open."""
     if tty:
-        # Before err, so that err closes first if this process is killed (Linux lets the last file go first, since 4.3): at a
-        # terminal's end sudo passes SIGHUP on, which would end the context alone, without its group.
+        # Before err, so that err closes first if this process is killed (Linux lets the last file
+        # go first, since 4.3): at a terminal's end sudo passes SIGHUP on, which would end the
+        # context alone, without its group.
         try:
             fds += os.openpty()
         except (OSError, AttributeError):
@@ -122,7 +135,8 @@ def open_channels(fds, tty, echo):
         mode = termios.tcgetattr(fds[1])
         mode[3] = mode[3] & ~termios.ECHO       # no answer may come back into an error text
         if echo:
-            mode[3] = mode[3] | termios.ECHO    # the program that asks turns it off: so it is known to ask
+            # the program that asks turns it off: so it is known to ask
+            mode[3] = mode[3] | termios.ECHO
         termios.tcsetattr(fds[1], termios.TCSANOW, mode)
     fds += posix.pipe()
     fds += posix.pipe()
@@ -137,12 +151,11 @@ def open_channels(fds, tty, echo):
 
 
 def execute(argv, env, tty, wait, warm, echo=0):
-    """Start argv (bytes), or with warm a copy of this process. Returns (pid, fds of its stdin, stdout, stderr, terminal and the terminal's other side, error)."""
+    """Start argv, or if warm a copy of us. Returns (pid, in, out, err, tty, slave, error)."""
     fds = []
-    if warm and not CORE:
-        source = zlib.decompress(IMAGE)
-        CORE.extend((source, compile(source, '<mitogen>', 'exec')))
-        dumpable(0)     # no copy may write into what the next one is made of
+    if warm and 'reborn' not in globals():
+        text = zlib.decompress(MODULES['_mitogen_fork'][2])
+        exec(compile(text, '<_mitogen_fork>', 'exec'), globals())
     if tty:
         import termios      # not everywhere
         own_terminal = getattr(termios, 'TIOCSCTTY', 21518)
@@ -157,26 +170,29 @@ def execute(argv, env, tty, wait, warm, echo=0):
     master, slave = (fds[:-8] + [None, None])[:2]
     if not pid:
         try:
+            os.setsid()
+            if slave is not None:
+                fcntl.ioctl(slave, own_terminal, 0)
+                if wait:
+                    in_r = out_w = slave
+            os.dup2(in_r, 0)
+            os.dup2(out_w, 1)
+            os.dup2(err_w, 2)
+            program_signals()
+            full = dict(getattr(os, 'environb', os.environ))
+            full.update(env)
+            if warm:
+                reborn(failed_w)
+            os.execve = posix.execve    # without code to load first; os.execvpe calls it
+            os.execvpe(argv[0], argv, absolute(full))
+        except SystemExit:
+            raise       # a program has ended in the copy (run_copy.py): now its interpreter does
+        except:
             try:
-                os.setsid()
-                if slave is not None:
-                    fcntl.ioctl(slave, own_terminal, 0)
-                    if wait:
-                        in_r = out_w = slave
-                os.dup2(in_r, 0)
-                os.dup2(out_w, 1)
-                os.dup2(err_w, 2)
-                program_signals()
-                full = dict(getattr(os, 'environb', os.environ))
-                full.update(env)
-                if warm:
-                    reborn(failed_w)
-                os.execve = posix.execve    # which os.execvpe calls: what starts programs loads code first
-                os.execvpe(argv[0], argv, absolute(full))
-            except:
                 os.write(failed_w, str(sys.exc_info()[1]).encode())
-        finally:
-            os._exit(127)   # what follows is the hop's
+            finally:
+                os._exit(127)   # what follows is the hop's
+        os._exit(127)
     for fd in (in_r, out_w, err_w, failed_w):
         os.close(fd)
     why = os.read(failed_r, 4096)
@@ -190,15 +206,24 @@ def execute(argv, env, tty, wait, warm, echo=0):
     for fd in (in_w, out_r, err, master):
         if fd is not None:
             private(fd)
-    # Without the slave held open, reading the master would end before the program has opened its terminal.
+    # Until the program opens its terminal, slave keeps reads of master from ending.
     return pid, in_w, out_r, err, master, slave, why
+
+
+def remove_program(made):
+    """Remove a directory that golang.py has made for the binary of a program."""
+    for fn, path in ((os.unlink, os.path.join(made, 'go')), (os.rmdir, made)):
+        try:
+            fn(path)
+        except OSError:
+            pass
 
 
 def dumpable(yes):
     """Let the account's other processes read and write the memory of this one, or not.
 
-    An administrator's always may. Works on Linux alone, and on CPython with ctypes, of which this uses
-    the part that costs nothing to import.
+    An administrator's always may. Works on Linux alone, and on CPython with ctypes, of which this
+    uses the part that costs nothing to import.
     """
     if S.calls and not PY3 or not IMPORTER.local('_ctypes', None):
         return      # Python 2 can't import while another thread does; nothing may be asked for here
@@ -215,47 +240,12 @@ def close_others():
     close_all_but((0, 1, 2))
 
 
-def program_signals():
-    """Those that an interpreter ignores or handles are to be as a program expects them."""
-    for name in ('SIGPIPE', 'SIGXFSZ', 'SIGINT'):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_DFL)
-
-
 def same_python(path):
     """True if path is empty, or the interpreter that runs this: by its name, or as a link to it in
     the same directory."""
     here = sys.executable
-    return not path or path == here or os.path.dirname(path) == os.path.dirname(here) and os.path.realpath(path) == os.path.realpath(here)
-
-
-def reborn(failed):
-    """Be what the boot command is once it has started: in a process that has run nothing but the runtime."""
-    os.close(failed)        # as if it had executed something
-    dumpable(1)
-    restore_os()
-    for c in CHILDREN.values():
-        c.forget()
-    for name in ('SIGPIPE', 'SIGXFSZ'):     # as an interpreter does that starts
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
-    close_others()
-    for hooks, ours in ((sys.meta_path, IMPORTER), (sys.path_hooks, Place)):
-        hooks[:] = [h for h in hooks if h is not ours]
-    for name in list(sys.modules):
-        if name.startswith('_mitogen'):
-            del sys.modules[name]
-    sys.path_importer_cache.clear()
-    os.write(1, EC0 + '\n'.encode())
-    f = os.fdopen(0, 'rb', 0)
-    exec(f.readline(), {'__builtins__': BUILTINS, '__name__': '__main__', 'f': f, 'os': os, 'compile': compiled})
-
-
-def compiled(source, name, kind):
-    """compile() for the boot of copies, which knows the runtime already."""
-    if source == CORE[0]:
-        return CORE[1]
-    return compile(source, name, kind)
+    return (not path or path == here or os.path.dirname(path) == os.path.dirname(here)
+            and os.path.realpath(path) == os.path.realpath(here))
 
 
 def passed(id, name):
@@ -268,8 +258,11 @@ class Child(Stream):
     """One context started here, from CONNECT to the report of its end."""
     gone = None     # (what, text) once its end has begun
     up = 0          # HELLO has passed
+    leaving = 0     # it has been told to end: what its connection prints about that is no news
     status = None
     noise = 0       # foreign bytes in a row
+    reached = 0     # 1: something came on its stdout, which is a session's, 2: EC0 has
+    printed = EMPTY # the end of what came there before EC0
     talked = 0      # bytes of a dialogue
     most = 65536    # bytes read at a time
     turn = 0        # frames in what was read last
@@ -305,7 +298,8 @@ class Child(Stream):
             dumpable(0)
 
     def forget(self):
-        """Keep no more of the plan than is needed of a context that is up: no secret, wherever it is."""
+        """Keep no more of the plan than is needed of a context that is up: no secret,
+        wherever it is."""
         self.plan = dict([(k, self.plan.get(k)) for k in ('name', 'near', 'wait', 'dialogue')])
         self.plan.update({'prompts': (), 'argv': ['']})
         self.screen = self.typing = EMPTY
@@ -317,7 +311,11 @@ class Child(Stream):
         argv = [utf8(a) for a in plan['argv']]
         words = argv[0] + ': '.encode()
         env = dict([(utf8(k), utf8(v)) for k, v in plan['env'].items()])
-        self.pid, w, r, self.err, self.tty, self.slave, why = execute(argv, env, plan['tty'], plan['wait'], plan.get('fork') and not S.calls and same_python(plan.get('python')), plan['prompts'])
+        warm = plan.get('fork') and not S.calls and same_python(plan.get('python'))
+        started = execute(argv, env, plan['tty'], plan['wait'], warm, plan['prompts'])
+        self.pid, w, r, self.err, self.tty, self.slave, why = started
+        if plan.get('remove'):
+            remove_program(plan['remove'])
         waiting = self.out
         self.started = not plan['wait'] and plan.get('dialogue') in (None, '', 'questions', 'ask')
         Stream.__init__(self, r, w)
@@ -337,9 +335,11 @@ class Child(Stream):
             after(HEARTBEAT / 3.0, self.beat)
 
     def first(self):
-        """Head and image go before whatever frames already wait."""
+        """Head and image go before whatever frames already wait; a Go program has no image."""
         self.started = 1
-        start = [('n=%d;' % len(IMAGE)).encode(), self.plan['head'], IMAGE]
+        start = [self.plan['head']]
+        if not self.plan.get('bare'):
+            start = [('n=%d;' % len(IMAGE)).encode(), self.plan['head'], IMAGE]
         for name in self.plan.get('with', ()):
             if name in MODULES:
                 start.append(passed(self.id, name))
@@ -411,7 +411,8 @@ class Child(Stream):
             POLL.register(fd, POLLIN)
 
     def read(self, ev):
-        """Put a frame together once, however small its pieces are. Of many small frames read few at a time."""
+        """Put a frame together once, however small its pieces are. Of many small frames read
+        few at a time."""
         try:
             data = os.read(self.r, self.most)
         except OSError:
@@ -443,7 +444,8 @@ class Child(Stream):
         return 0
 
     def offend(self, what, fatal=1):
-        """Note what no context does that is in order. The first of them are logged, too many are fatal."""
+        """Note what no context does that is in order. The first of them are logged, too
+        many are fatal."""
         if now() - self.offended > OFFENCE_TIME:
             self.offended = now()
             self.offences = 0
@@ -465,12 +467,21 @@ class Child(Stream):
                 if magic[:1] in buf[-2:]:
                     i = max(0, i - 2)
             self.said(buf[:i])
+            self.look_for_start(buf[:i])
             if not self.started:
                 self.converse(buf)
-                if EC0 in self.last + buf:
+                if self.reached == 2:
                     self.first()
             buf = buf[i:]
         Stream.parse(self, buf)
+
+    def look_for_start(self, data):
+        """Note how far it has come. Only its stdout tells: who hasn't let it in prints on stderr
+        and terminal."""
+        if data and self.reached < 2:
+            self.printed += data.replace('\r'.encode(), EMPTY)      # a terminal's end of line
+            self.reached = 1 + (EC0 in self.printed)
+            self.printed = self.printed[-len(EC0):]
 
     def said(self, data):
         self.last = (self.last + data)[-TAIL:]
@@ -478,7 +489,8 @@ class Child(Stream):
     def on_err(self, ev):
         data = self.listen(self.err)
         if self.plan['wait'] or not self.started:
-            self.converse(data)     # PAM's questions to a standard input that is a terminal come here
+            # PAM's questions to a standard input that is a terminal come here
+            self.converse(data)
 
     def on_tty(self, ev):
         self.converse(self.listen(self.tty))
@@ -492,8 +504,9 @@ class Child(Stream):
         if not data:
             del FDS[fd]
             POLL.unregister(fd)
-        elif self.up:
-            log(30, 'mitogen.connection', '%s: %s' % (self.plan['name'], data.decode('utf-8', 'replace').rstrip()))
+        elif self.up and not self.leaving and not S.stop:
+            log(30, 'mitogen.connection',
+                '%s: %s' % (self.plan['name'], data.decode('utf-8', 'replace').rstrip()))
         self.said(data)
         return data
 
@@ -518,67 +531,15 @@ class Child(Stream):
             return
         if answer is None and self.plan.get('dialogue') != 'ask':
             return self.end('unanswered')
-        if self.typing or not self.is_asking():
-            return
-        self.screen = EMPTY
-        if answer is None:
-            send(self.src, self.reply, needle, ITEM)
-        elif hash(answer) in self.answered:
-            self.end('repeated')
-        else:
-            self.answered[hash(answer)] = 1
-            tell(self.tty, answer + '\n'.encode())
-
-    def is_asking(self):
-        """True if the program waits for an answer now. If not, it is looked at again later."""
-        if 'asking' not in globals():
-            load_asking()
-        led = self.plan.get('dialogue') in ('stdin', 'terminal')      # by Ansible's plugin, for whatever program it has
-        names = None
-        if not led:
-            names = ASKERS + [os.path.basename(self.plan['argv'][0])]
-        state = asking(self.pid, names)
-        if state == HIDDEN:
-            self.end('hidden')
-            return 0
-        if state in (BEGUN, ABSENT) or not led and echoes(self.tty):
-            self.since = 0
-        else:
-            self.since = self.since or now()
-            if state != PERHAPS or now() - self.since >= LASTING:
-                return 1
-        if not self.pause:
-            self.pause = 0.002
-            if state == BEGUN or self.since:
-                self.pause = 0.02
-            after(self.pause, self.look)
-        return 0
-
-    def look(self):
-        self.pause = 0
-        if self.up or self.gone:
-            self.typing = EMPTY
-        elif self.typing:
-            self.type(EMPTY)
-        else:
-            self.question()
-
-    def type(self, data):
-        """Type what our parent says, while the program waits for it."""
-        self.typing += data
-        if not self.is_asking():
-            return
-        data = self.typing
-        self.typing = EMPTY
-        fd = self.tty
-        if self.plan.get('dialogue') == 'stdin':
-            fd = self.w
-        tell(fd, data)
+        load_asking()
+        self.reply_to(needle, answer)
 
     def listens(self):
         """True if it takes answers: until its interpreter is there, or, if that isn't waited for,
         until it is up."""
-        return not self.gone and not self.up and (not self.started or self.plan.get('dialogue') in ('questions', 'ask'))
+        return not self.gone and not self.up and (not self.started
+                                                  or self.plan.get('dialogue') in ('questions',
+                                                                                   'ask'))
 
     def late(self):
         if not self.up:
@@ -644,8 +605,8 @@ class Child(Stream):
     # The end
 
     def lost(self, grace=0):
-        # May be called while a lock is held that reporting needs: do it from the next pump. Where writing failed, there
-        # may still be something to read.
+        # May be called while a lock is held that reporting needs: do it from the next pump. Where
+        # writing failed, there may still be something to read.
         after(grace, lambda: self.end('exit'))
         poke()
 
@@ -694,7 +655,8 @@ class Child(Stream):
     def reap(self):
         if now() > self.patience:
             if self.tty is not None:
-                # The kernel ends the context then, and sudo, which sees that, itself. Killed, it would leave a monitor.
+                # The kernel ends the context then, and sudo, which sees that, itself. Killed, it
+                # would leave a monitor.
                 self.close()
                 self.patience = now() + 0.1
             else:
@@ -724,7 +686,8 @@ class Child(Stream):
         self.report()
 
     def close(self):
-        """Close every end; that of the old stderr lets the kernel kill the rest of its process group."""
+        """Close every end; the old stderr's lets the kernel kill the rest of its
+        process group."""
         if self.err in FDS:
             POLL.unregister(self.err)
             del FDS[self.err]
@@ -741,9 +704,11 @@ class Child(Stream):
             del ROUTES[i]
         end_work(ids)
         cut_off()
-        text = self.last.replace(EC0, EMPTY).decode('utf-8', 'replace')
+        text = self.last.decode('utf-8', 'replace')
         if not self.up:
-            return send(self.src, self.reply, dumps((self.gone, self.status, text), PROTO), ERROR)
+            return send(self.src, self.reply,
+                        dumps((self.gone, self.status, text, self.reached), PROTO), ERROR)
+        text = text.replace(EC0.decode(), '\n')
         why = 'ended with status %s' % self.status
         if self.gone != 'exit':
             why = self.gone
@@ -757,7 +722,8 @@ class Child(Stream):
     # Liveness
 
     def timeout(self):
-        """How long it may be silent. What is on its way to it may take its time: an answer comes behind that."""
+        """How long it may be silent. What is on its way to it may take its time: an answer
+        comes behind that."""
         slow = (self.sent - self.arrived) / SLOWEST
         if slow > HEARTBEAT or [1 for id in WORK.values() if ROUTES.get(id) is self]:
             return max(BUSY_TIMEOUT, min(slow, SLOW_LIMIT))
@@ -767,7 +733,8 @@ class Child(Stream):
         if self.gone:
             return
         if self in HELD_BACK or now() - self.looked > HEARTBEAT / 1.5:
-            self.heard = now()      # or this process was stopped, and has not read what has come since
+            # or this process was stopped, and has not read what has come since
+            self.heard = now()
         self.looked = now()
         silent = now() - self.heard
         if self.up and silent > self.timeout() and (not self.plan['near'] or stopped(self.pid)):
@@ -796,7 +763,8 @@ def stopped(pid):
         tree = [pid]
         for p in tree:
             tree += [c for c in procs if procs[c][1] == p]
-        return not procs or procs.get(pid, '?')[0] == 'Z' or [p for p in tree if procs.get(p, '?')[0] in 'Tt']
+        return not procs or procs.get(pid, '?')[0] == 'Z' or [p for p in tree
+                                                              if procs.get(p, '?')[0] in 'Tt']
     except (OSError, IOError):
         return 1
 
@@ -812,13 +780,23 @@ def on_connect(src, reply, kind, data):
         plan = dict([(native_text(k), v) for k, v in plan.items()])
         Child(id, src, reply, plan)
     except Exception:
-        return send(src, reply, dumps(('exec', None, text(sys.exc_info()[1])), PROTO), ERROR)
+        return not_started(src, reply)
     start_some()
 
 
+def not_started(src, reply):
+    """Answer a CONNECT whose program couldn't be started, because of the exception
+    that is handled."""
+    send(src, reply, dumps(('exec', None, text(sys.exc_info()[1]), 0), PROTO), ERROR)
+
+
 def load_asking():
-    """Load what knows whether a program asks, into the namespace of core.py. It is sent with the first plan that has secrets."""
-    exec(compile(zlib.decompress(MODULES['_mitogen_asking'][2]), '<_mitogen_asking>', 'exec'), globals())
+    """Load what knows whether a program asks, into the namespace of the core. It is sent with the
+    first plan that has secrets."""
+    if 'asking' in globals():
+        return
+    exec(compile(zlib.decompress(MODULES['_mitogen_asking'][2]), '<_mitogen_asking>', 'exec'),
+         globals())
 
 
 def said_to(child, data):
@@ -828,6 +806,7 @@ def said_to(child, data):
         if child.plan['dialogue'] == 'questions':       # of an ssh, whose terminal is its own
             tell(child.tty, data)
         else:
+            load_asking()
             child.type(data)
 
 
@@ -847,7 +826,8 @@ def processors():
 
 
 def start_some():
-    """Start those that wait, as many as this machine can do at a time; what is elsewhere doesn't count."""
+    """Start those that wait, as many as this machine can do at a time; what is elsewhere
+    doesn't count."""
     busy = len([1 for c in CHILDREN.values() if c.launched and not c.up and c.plan.get('near')])
     for c in QUEUE[:]:
         if c.plan.get('near'):
@@ -860,7 +840,7 @@ def start_some():
         except Exception:
             del CHILDREN[c.id]
             del ROUTES[c.id]
-            send(c.src, c.reply, dumps(('exec', None, text(sys.exc_info()[1])), PROTO), ERROR)
+            not_started(c.src, c.reply)
 
 
 def native_text(k):
@@ -875,7 +855,15 @@ def utf8(s):
 def on_kill(src, reply, kind, data):
     c = CHILDREN.get(unpack('>L', data)[0])
     if c:
+        c.leaving = 1
         c.end('killed')
+
+
+def dismiss(dst, raw):
+    """Note a SHUTDOWN on its way to a child."""
+    c = CHILDREN.get(dst)
+    if c:
+        c.leaving = 1
 
 
 def on_pong(src, reply, kind, data):
@@ -895,7 +883,7 @@ def learn(dst, raw):
 
 
 def begin_work(dst, raw):
-    """Note a CALL, or the first frame of an OPEN, on its way to a child."""
+    """Note a CALL, or the first frame of an OPEN or SESSION, on its way to a child."""
     src, auth, handle, reply, size = unpack('>5L', raw[8:28])
     if reply and size and raw[3:4] == ZERO:
         if len(WORK) < WORK_LIMIT:
@@ -909,7 +897,7 @@ def begin_work(dst, raw):
 
 
 def allow_silence(spec):
-    """Take the timeout of an OPEN: that of another engine, for which it starts something."""
+    """Take the timeout of an OPEN, which is another engine's, for which it starts something."""
     global BUSY_TIMEOUT
     if BUSY_TIMEOUT:    # 0: any silence is allowed
         BUSY_TIMEOUT = max(BUSY_TIMEOUT, spec.get('heartbeat', 0))
@@ -923,8 +911,10 @@ def end_work(gone):
 
 LEAVE.append(leave_children)
 PASSES[CONNECT] = learn
-PASSES[CALL] = PASSES[TUNNEL] = begin_work
+PASSES[SHUTDOWN] = dismiss
+PASSES[CALL] = PASSES[TUNNEL] = PASSES[SESSION] = begin_work
 PONG = register(on_pong)
 HANDLERS[CONNECT] = on_connect
 HANDLERS[KILL] = on_kill
+later('_mitogen_fan', HANDLERS, 28)
 SIZES[KILL] = 4

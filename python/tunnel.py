@@ -1,18 +1,23 @@
 """Carries bytes between the engine and programs or sockets here. Sent as `_mitogen_tunnel`.
 
-Runs in the namespace of core.py, in the thread that reads; uses spawn.py.
+Runs in the namespace of the core, in the thread that reads; uses spawn.py and feed.py.
 """
+from _mitogen import (BUSY_TIMEOUT, DUE, EMPTY, ERROR, FDS, FLOWS, Fed, HANDLERS, ITEM, LEAVE,
+    MODULES, PATIENCE, POLL, POLLIN, POLLOUT, PROTO, S, Stream, TABLES, TAIL, TUNNEL, USES, WINDOW,
+    _socket, after, again, allow_silence, credit, dumps, errno, execute, loads, native_text, now,
+    os, poke, private, send, spend, sys, text, thread, utf8, wait, zlib)
 if 'CHILDREN' not in globals():
-    exec(compile(zlib.decompress(MODULES['_mitogen_spawn'][2]), '<_mitogen_spawn>', 'exec'), globals())
+    exec(compile(zlib.decompress(MODULES['_mitogen_spawn'][2]), '<_mitogen_spawn>', 'exec'),
+         globals())
 
 TUNNELS = {}    # (src, reply): Tunnel
+FULL = []       # those that aren't read, because there is no window
 USES.append(TUNNELS)
+TABLES += TUNNELS, FULL
 
 
-class Tunnel(Stream):
+class Tunnel(Fed):
     """Bytes from OPEN frames to something that is started here, and from there up as items."""
-    full = 0        # no window: not read
-    eof = 0         # of what is fed
     gone = None
 
     def start(self, key, r, w):
@@ -21,41 +26,9 @@ class Tunnel(Stream):
         FLOWS[key] = WINDOW
         Stream.__init__(self, r, w)
 
-    def written(self, n):
-        UP.out.appendleft(frame(self.key[0], CREDIT, pack('>LL', self.key[1], n)))
-
-    def flush(self, ev=None):
-        if self.w is not None:
-            Stream.flush(self)
-            UP.flush()
-        if self.eof and self.w is not None and not self.rest and not self.out:
-            self.shut()
-
-    def shut(self):
-        """Nothing more is written."""
-        if self.waits:
-            POLL.unregister(self.w)
-            self.waits = 0
-        self.blocked = 0
-        del FDS[self.w]
-        os.close(self.w)
-        self.w = None
-        STREAMS.remove(self)
-
-    def lost(self, grace=0):
-        after(grace, self.unwritable)
-        poke()
-
-    def unwritable(self):
-        self.out.clear()
-        self.rest = EMPTY
-        self.eof = 1
-        if self.w is not None:
-            self.shut()
-
     def read(self, ev):
         if FLOWS[self.key] <= 0:
-            self.full = 1
+            FULL.append(self)
             POLL.unregister(self.r)
             return
         try:
@@ -70,8 +43,8 @@ class Tunnel(Stream):
         send(self.key[0], self.key[1], data, ITEM)
 
     def resume(self):
-        if self.full and FLOWS[self.key] > 0 and not self.gone:
-            self.full = 0
+        if FLOWS[self.key] > 0:
+            FULL.remove(self)
             POLL.register(self.r, POLLIN)
 
     def end(self, patience=.3):
@@ -80,7 +53,9 @@ class Tunnel(Stream):
         if self.gone:
             return
         self.gone = now() + patience
-        if not self.full:
+        if self in FULL:
+            FULL.remove(self)
+        else:
             POLL.unregister(self.r)
         del FDS[self.r]
         os.close(self.r)
@@ -95,7 +70,8 @@ class Program(Tunnel):
     def __init__(self, key, spec):
         self.last = EMPTY       # the end of what came on stderr
         argv = [utf8(a) for a in spec['argv']]
-        self.pid, w, r, self.err, tty, slave, why = execute(argv, {}, 0, 0, spec.get('fork') and not S.calls)
+        self.pid, w, r, self.err, tty, slave, why = execute(argv, {}, 0, 0,
+                                                            spec.get('fork') and not S.calls)
         self.start(key, r, w)
         FDS[self.err] = self.on_err
         POLL.register(self.err, POLLIN)
@@ -137,8 +113,10 @@ class Program(Tunnel):
             del FDS[self.err]
             POLL.unregister(self.err)
         os.close(self.err)      # the kernel kills what it has left
-        if pid and os.WIFSIGNALED(status) and not self.killed and '(--heartbeat)'.encode() not in self.last:
-            self.last = (self.last + ('\nkilled by signal %d' % os.WTERMSIG(status)).encode())[-TAIL:]
+        if (pid and os.WIFSIGNALED(status) and not self.killed
+                and '(--heartbeat)'.encode() not in self.last):
+            self.last = (self.last
+                         + ('\nkilled by signal %d' % os.WTERMSIG(status)).encode())[-TAIL:]
             if os.WTERMSIG(status) == 9:
                 self.last += ' (out of memory?)'.encode()
         del TUNNELS[self.key]
@@ -147,7 +125,8 @@ class Program(Tunnel):
 
 
 class Connection(Tunnel):
-    """A TCP connection to spec['host'], spec['port']. Names are looked up by a thread, which nothing here waits for."""
+    """A TCP connection to spec['host'], spec['port']. Names are looked up by a thread, which
+    nothing here waits for."""
     w = r = sock = None
     failed = None
 
@@ -166,7 +145,8 @@ class Connection(Tunnel):
 
     def look_up(self):
         try:
-            found = _socket.getaddrinfo(native_text(self.spec['host']), self.spec['port'], 0, _socket.SOCK_STREAM)
+            found = _socket.getaddrinfo(native_text(self.spec['host']), self.spec['port'], 0,
+                                        _socket.SOCK_STREAM)
         except Exception:
             self.failed = sys.exc_info()[1]
             found = []
@@ -233,7 +213,9 @@ class Connection(Tunnel):
         self.gone = 1
         del TUNNELS[self.key]
         self.drop()
-        send(self.key[0], self.key[1], dumps(('builtins', 'OSError', text(getattr(e, 'strerror', None) or e), '', None), PROTO), ERROR)
+        send(self.key[0], self.key[1],
+             dumps(('builtins', 'OSError', text(getattr(e, 'strerror', None) or e), '', None),
+                   PROTO), ERROR)
 
     def drop(self):
         if self.sock:
@@ -251,11 +233,11 @@ class Connection(Tunnel):
 
     def flush(self, ev=None):
         if self.early is None:
-            Tunnel.flush(self, ev)
+            Fed.flush(self, ev)
 
     def shut(self):
         """The other side sees an end; what it still sends comes."""
-        Tunnel.shut(self)
+        Fed.shut(self)
         try:
             self.sock.shutdown(1)
         except Exception:
@@ -275,17 +257,14 @@ class Connection(Tunnel):
             del TUNNELS[self.key]
             self.drop()
 
-    def resume(self):
-        if self.early is None:
-            Tunnel.resume(self)
-
 SERVICES = {}   # name: function(key, spec)
 
 
 def service(name):
     """The function that serves OPENs of this name: a module of ours puts it into SERVICES."""
     if name not in SERVICES:
-        exec(compile(zlib.decompress(MODULES['_mitogen_' + name][2]), '<_mitogen_%s>' % name, 'exec'), globals())
+        exec(compile(zlib.decompress(MODULES['_mitogen_' + name][2]), '<_mitogen_%s>' % name,
+                     'exec'), globals())
     return SERVICES[name]
 
 
@@ -321,12 +300,12 @@ def on_open(src, reply, kind, data):
         send(src, reply, dumps(('builtins', e.__class__.__name__, text(e), '', None), PROTO), ERROR)
 
 
-def on_credit_of(credited):
-    def handle(*args):
-        credited(*args)
-        for t in list(TUNNELS.values()):
-            t.resume()
-    return handle
+def resume_some():
+    """Have those read again whose window was used up, if they have one. Returns seconds until the
+    next may have."""
+    for t in FULL[:]:
+        t.resume()
+    return PATIENCE
 
 
 def leave_tunnels():
@@ -338,4 +317,4 @@ def leave_tunnels():
 
 LEAVE.append(leave_tunnels)
 HANDLERS[TUNNEL] = on_open
-HANDLERS[CREDIT] = on_credit_of(HANDLERS[CREDIT])
+DUE.append(resume_some)     # CREDIT is an event, after which all of DUE is asked

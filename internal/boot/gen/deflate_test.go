@@ -7,6 +7,8 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+
+	_ "github.com/mitogen-go/mitogen/internal/testenv"
 )
 
 // What squeeze writes is what zlib reads, and less than zlib's own writer makes.
@@ -19,8 +21,10 @@ func TestSqueeze(t *testing.T) {
 		words = append(words, []string{"self.", "return ", "if ", "\n "}[rng.IntN(4)]...)
 	}
 	for name, text := range map[string][]byte{
-		"nothing": nil, "a byte": []byte("x"), "no match": []byte("abcdefgh"), "noise": noise, "words": words,
-		"one byte often": []byte(strings.Repeat("x", 5000)), "two far apart": append(append([]byte("abcdef"), noise...), "abcdef"...),
+		"nothing": nil, "a byte": []byte("x"), "no match": []byte("abcdefgh"), "noise": noise,
+		"words":          words,
+		"one byte often": []byte(strings.Repeat("x", 5000)),
+		"two far apart":  append(append([]byte("abcdef"), noise...), "abcdef"...),
 	} {
 		packed := squeeze(text)
 		r, err := zlib.NewReader(bytes.NewReader(packed))

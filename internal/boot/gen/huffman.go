@@ -28,7 +28,8 @@ func lengths(counts []int, limit int) []int {
 	for range limit - 1 {
 		next := slices.Clone(leaves)
 		for i := 0; i+1 < len(row); i += 2 {
-			next = append(next, packet{row[i].weight + row[i+1].weight, slices.Concat(row[i].symbols, row[i+1].symbols)})
+			next = append(next, packet{row[i].weight + row[i+1].weight,
+				slices.Concat(row[i].symbols, row[i+1].symbols)})
 		}
 		slices.SortStableFunc(next, less)
 		row = next

@@ -1,82 +1,113 @@
-// Command gen makes what package boot embeds from the runtime's readable source in python/: image.bin, the core
-// minified and compressed, and modules/, the rest minified. Run it by `go generate ./internal/boot` or
-// `make generate`.
+// Command gen makes what package boot embeds from the runtime's readable source in python/: one
+// file, runtime.bin. Run it by `go generate ./internal/boot` or `make generate`. With -unpack,
+// at the root of the repository, it writes what is sent of the runtime to a directory instead.
 package main
 
 import (
+	"bytes"
+	"compress/zlib"
+	"encoding/json"
+	"flag"
 	"fmt"
-	"maps"
+	"io"
 	"os"
 	"path/filepath"
 
-	"github.com/mitogen-go/mitogen/internal/pysource"
+	"github.com/mitogen-go/mitogen/internal/pylink"
 )
 
-// core is the source of the image; modules are those of boot.Module, by the name they are imported by. A module is made of
-// several sources, in their order, so that it costs one message.
-const core = "core.py"
-
-var modules = map[string][]string{
-	"_mitogen_ansible.py": {"paths.py", "ansible.py"},
-	"_mitogen_asking.py":  {"asking.py"},
-	"_mitogen_files.py":   {"files.py"},
-	"_mitogen_forward.py": {"forward.py"},
-	"_mitogen_guard.py":   {"process.py", "guard.py"},
-	"_mitogen_paths.py":   {"paths.py", "replace.py"},
-	"_mitogen_run.py":     {"run.py"},
-	"_mitogen_spawn.py":   {"process.py", "spawn.py"},
-	"_mitogen_tunnel.py":  {"tunnel.py"},
-	"mitogen.py":          {"mitogen.py"},
-}
-
-// smallest leaves what an interpreter needs, and the names: a traceback of the runtime stays readable.
-var smallest = pysource.Options{DropLines: true, Reindent: true, Tight: true}
-
 func main() {
-	if err := generate("../../python", "."); err != nil {
+	unpack := flag.String("unpack", "", "write image.bin and the modules' texts to `DIRECTORY`")
+	flag.Parse()
+	var err error
+	if *unpack != "" {
+		err = write("python", *unpack)
+	} else {
+		err = generate("../../python", "runtime.bin")
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "gen:", err)
 		os.Exit(1)
 	}
 }
 
-// generate writes the files that package boot, which lies in dir, embeds.
-func generate(python, dir string) error {
-	files, err := build(python)
+// link links the runtime, whose sources are in directory python.
+func link(python string) (*pylink.Linked, error) {
+	return pylink.Link(modules, rules, func(name string) ([]byte, error) {
+		return os.ReadFile(filepath.Join(python, name))
+	})
+}
+
+// generate writes the file that package boot embeds.
+func generate(python, file string) error {
+	linked, err := link(python)
 	if err != nil {
 		return err
 	}
-	image := squeeze(files[core])
-	if err := os.WriteFile(filepath.Join(dir, "image.bin"), image, 0o644); err != nil {
+	packed, err := pack(linked)
+	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Join(dir, "modules"), 0o755); err != nil {
+	return os.WriteFile(file, packed, 0o644)
+}
+
+// write writes image and texts, each to a file.
+func write(python, dir string) error {
+	linked, err := link(python)
+	if err != nil {
 		return err
 	}
-	for name := range modules {
-		if err := os.WriteFile(filepath.Join(dir, "modules", name), files[name], 0o644); err != nil {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	for name, text := range linked.Texts {
+		file := filepath.Join(dir, name+".py")
+		if name == core {
+			file, text = filepath.Join(dir, "image.bin"), squeeze(text)
+		}
+		if err := os.WriteFile(file, text, 0o644); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// build returns the minified text of the core, under its own name, and of the modules.
-func build(python string) (map[string][]byte, error) {
-	files := map[string][]byte{}
-	sources := maps.Clone(modules)
-	sources[core] = []string{core}
-	for name, all := range sources {
-		for _, source := range all {
-			text, err := os.ReadFile(filepath.Join(python, source))
-			if err != nil {
-				return nil, fmt.Errorf("read runtime: %w", err)
-			}
-			small, err := pysource.Minify(text, smallest)
-			if err != nil {
-				return nil, fmt.Errorf("minify %s: %w", source, err)
-			}
-			files[name] = append(files[name], small...)
+// A part is one of what runtime.bin holds, compressed with zlib. Its first line lists them.
+type part struct {
+	Name string `json:"name"`
+	Size int    `json:"size"` // compressed
+}
+
+// pack returns the contents of runtime.bin: the image, the modules and the table of names.
+func pack(linked *pylink.Linked) ([]byte, error) {
+	var parts []part
+	var data bytes.Buffer
+	add := func(name string, packed []byte) {
+		parts = append(parts, part{name, len(packed)})
+		data.Write(packed)
+	}
+	add("image", squeeze(linked.Texts[core]))
+	for _, m := range modules {
+		if m.Name != core {
+			add(m.Name, deflate(linked.Texts[m.Name]))
 		}
 	}
-	return files, nil
+	names, err := json.Marshal(linked.Names)
+	if err != nil {
+		return nil, err
+	}
+	add("names", deflate(names))
+	list, err := json.Marshal(parts)
+	return append(append(list, '\n'), data.Bytes()...), err
+}
+
+func deflate(b []byte) []byte {
+	var out bytes.Buffer
+	w, err := zlib.NewWriterLevel(&out, zlib.BestCompression)
+	if err != nil {
+		panic(err) // there is such a level
+	}
+	io.Copy(w, bytes.NewReader(b)) // to memory
+	w.Close()
+	return out.Bytes()
 }

@@ -2,68 +2,128 @@ package main
 
 import (
 	"bytes"
-	"compress/zlib"
-	"io"
+	"encoding/json"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
 	"testing"
+
+	"github.com/mitogen-go/mitogen/internal/boot"
+	"github.com/mitogen-go/mitogen/internal/pylink"
 )
 
-// TestFresh fails when python/ was changed and what boot embeds wasn't. The image is compared decompressed:
+// TestFresh fails when python/ was changed and what boot embeds wasn't. Texts are compared, because
 // another version of Go may compress otherwise.
 func TestFresh(t *testing.T) {
-	want, err := build("../../../python")
+	want, err := link("../../../python")
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := map[string][]byte{core: inflate(t, "../image.bin")}
-	for name := range modules {
-		if got[name], err = os.ReadFile(filepath.Join("../modules", name)); err != nil {
-			t.Error(err)
+	for name, text := range want.Texts {
+		got, ok := boot.Module(name)
+		if name == core {
+			got, ok = boot.Source(), true
+		}
+		if !ok || !bytes.Equal(got, text) {
+			t.Errorf("%s is stale (embedded: %v): run `make generate`", name, ok)
 		}
 	}
-	for name := range want {
-		if !bytes.Equal(got[name], want[name]) {
-			t.Errorf("%s is stale: run `make generate`", name)
-		}
+	if got := boot.Modules(); len(got) != len(modules)-1 {
+		t.Errorf("embedded modules: got %q, want %d", got, len(modules)-1)
 	}
-	extra, err := os.ReadDir("../modules")
-	if err != nil || len(extra) != len(modules) {
-		t.Errorf("modules/ has %d files, want %d (%v)", len(extra), len(modules), err)
+	if !reflect.DeepEqual(boot.Table(), &want.Names) {
+		t.Error("the table of names is stale: run `make generate`")
 	}
 }
 
-// TestGenerate writes into a new directory and finds there what build made.
+// TestGenerate writes into a new directory and finds there what was linked.
 func TestGenerate(t *testing.T) {
 	dir := t.TempDir()
-	if err := generate("../../../python", dir); err != nil {
+	file := filepath.Join(dir, "runtime.bin")
+	if err := generate("../../../python", file); err != nil {
 		t.Fatal(err)
 	}
-	want, err := build("../../../python")
+	packed, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := inflate(t, filepath.Join(dir, "image.bin")); !bytes.Equal(got, want[core]) {
-		t.Error("the image isn't the minified core")
+	line, data, _ := bytes.Cut(packed, []byte("\n"))
+	var parts []part
+	if err := json.Unmarshal(line, &parts); err != nil {
+		t.Fatal(err)
 	}
-	if err := generate(dir, dir); err == nil {
-		t.Error("no error for a directory without sources")
+	size := 0
+	for _, p := range parts {
+		size += p.Size
+	}
+	if size != len(data) || len(parts) != len(modules)+1 {
+		t.Errorf("runtime.bin: got %d parts of %d bytes, want %d of %d", len(parts), size,
+			len(modules)+1, len(data))
+	}
+	if err := generate(dir, file); err == nil {
+		t.Error("a directory without sources: got no error, want one")
 	}
 }
 
-func inflate(t *testing.T, name string) []byte {
-	t.Helper()
-	b, err := os.ReadFile(name)
-	if err != nil {
+// TestOwners changes the runtime so that two sources claim one place, many times. The generator
+// refuses each, and names both.
+func TestOwners(t *testing.T) {
+	tests := []struct{ file, text, entry, other string }{
+		{"files.py", "core.HANDLERS[1000] = answered", "HANDLERS[1000]", "core/dispatch.py"},
+		{"spawn.py", "DUE[0] = run_timers", "DUE[0]", "core/tables.py"},
+		{"tunnel.py", "HANDLERS[CALL] = on_open", "HANDLERS[1]", "core/tables.py"},
+		{"sockets.py", "HANDLERS.update({CONNECT: ring})", "HANDLERS[6]", "spawn.py"},
+		{"run.py", "core.HANDLERS[15] = cancel", "HANDLERS[15]", "session.py"},
+		{"ansible.py", "PASSES[CALL] = f", "PASSES[1]", "spawn.py"},
+		{"ansible.py", "SERVICES['sockets'] = f", "SERVICES[sockets]", "sockets.py"},
+		{"asking.py", "HOOKABLE['logging'] = f", "HOOKABLE[logging]", "core/tables.py"},
+		{"asking.py", "DUE.append(run_clock)", "the entry run_clock of DUE", "session.py"},
+		{"asking.py", "LEAVE.append(leave_children)", "the entry leave_children", "spawn.py"},
+		{"mitogen.py", "core.LEAVE.append(core.leave_tunnels)", "leave_tunnels", "tunnel.py"},
+		{"keep.py", "core.LEAVE[:] = []", "LEAVE[:]", "session.py"},
+		{"native.py", "USES.append(SESSIONS)", "the entry SESSIONS of USES", "session.py"},
+		{"lacks.py", "TABLES += WORK,", "the entry WORK of TABLES", "spawn.py"},
+		{"native.py", "COMES.append(bring)", "the entry bring of COMES", "forward.py"},
+		{"feed.py", "DUE.append(fed)", "the entry fed of DUE", "_mitogen_tunnel"},
+	}
+	_, err := pylink.Link(modules, rules, func(name string) ([]byte, error) {
+		text, err := os.ReadFile(filepath.Join("../../../python", name))
+		for _, tt := range tests {
+			if name == tt.file {
+				text = append(text, tt.text+"\n"...)
+			}
+		}
+		return text, err
+	})
+	if err == nil {
+		t.Fatal("got no error, want one for each")
+	}
+	lines := strings.Split(err.Error(), "\n")
+	for _, tt := range tests {
+		if !slices.ContainsFunc(lines, func(line string) bool {
+			return strings.Contains(line, tt.file+":") && strings.Contains(line, tt.entry) &&
+				strings.Contains(line, tt.other)
+		}) {
+			t.Errorf("%s with %s: got no error that names %s and %s, in\n%v", tt.file, tt.text,
+				tt.file, tt.other, err)
+		}
+	}
+}
+
+// TestUnpack writes each module to a file.
+func TestUnpack(t *testing.T) {
+	dir := t.TempDir()
+	if err := write("../../../python", dir); err != nil {
 		t.Fatal(err)
 	}
-	r, err := zlib.NewReader(bytes.NewReader(b))
-	if err != nil {
-		t.Fatal(err)
+	image, err := os.ReadFile(filepath.Join(dir, "image.bin"))
+	if err != nil || !bytes.Equal(image, boot.Image()) {
+		t.Errorf("image.bin: got %d bytes, %v, want what is embedded", len(image), err)
 	}
-	text, err := io.ReadAll(r)
-	if err != nil {
-		t.Fatal(err)
+	files, err := os.ReadDir(dir)
+	if err != nil || len(files) != len(modules) {
+		t.Errorf("got %d files, %v, want %d", len(files), err, len(modules))
 	}
-	return text
 }

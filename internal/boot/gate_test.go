@@ -1,0 +1,62 @@
+package boot
+
+import (
+	"strings"
+	"testing"
+)
+
+// A Gate opens at a line that is EC0 or EC1, and at nothing that merely has one in it.
+func TestGate(t *testing.T) {
+	for _, tt := range []struct {
+		text, before, behind string
+		open, ahead          bool
+	}{
+		{"MITO-EC0\n", "", "", true, false},
+		{"MITO-EC1\nx", "", "x", true, true},
+		{"motd\n\nMITO-EC0\nbad\nMITO-EC0\n.", "motd\n", "bad\nMITO-EC0\n.", true, false},
+		{"no newline\nMITO-EC0\n\xf1", "no newline", "\xf1", true, false},
+		{"on a terminal\r\n\r\nMITO-EC0\r\n!", "on a terminal\r\n\r", "!", true, false},
+		{"", "", "", false, false},
+		{"motd", "motd", "", false, false},
+		{"+ echo MITO-EC0\n", "+ echo MITO-EC0\n", "", false, false},
+		{"> MITO-EC0\nMITO-EC0\n!", "> MITO-EC0", "!", true, false},
+		{"MITO-EC0 \nMITO-EC00\nMITO-EC2\nMITO-EC", "MITO-EC0 \nMITO-EC00\nMITO-EC2\nMITO-EC", "", false,
+			false},
+		{"MITO-MITO-EC0\n\n", "MITO-MITO-EC0\n\n", "", false, false},
+		{"\n\nMITO-EC0\nMITO-EC1\n", "\n", "MITO-EC1\n", true, false},
+		{"xMITO-EC0\r\n", "xMITO-EC0\r\n", "", false, false},
+	} {
+		for size := 1; size <= len(tt.text)+1; size++ {
+			var g Gate
+			var before, behind string
+			for rest := tt.text; rest != ""; rest = rest[min(size, len(rest)):] {
+				a, b := g.Feed([]byte(rest[:min(size, len(rest))]))
+				before, behind = before+string(a), behind+string(b)
+			}
+			before += string(g.Rest())
+			if before != tt.before || behind != tt.behind || g.Open != tt.open || g.Ahead != tt.ahead {
+				t.Errorf("%q by %d: got %q, %q, open %v, ahead %v, want %q, %q, %v, %v",
+					tt.text, size, before, behind, g.Open, g.Ahead, tt.before, tt.behind, tt.open, tt.ahead)
+			}
+		}
+	}
+}
+
+// What is executed has no marker in it, so that whoever quotes it is not taken for whoever executes
+// it.
+func TestCommandHasNoMarker(t *testing.T) {
+	texts := map[string]string{"EchoEC0": EchoEC0}
+	for way := range map[Way]bool{Pipe: true, Terminal: true, Ahead: true} {
+		for _, python := range [][]string{nil, {"python3"}, {"/a/b", "c"}, {"/usr/bin/env python3"}} {
+			texts[strings.Join(python, " ")+string(rune('0'+way))] = strings.Join(Command(python, way), " ")
+		}
+	}
+	texts["head"] = string(Head(Config{ID: 1, Parents: []uint32{0}}, 1))
+	for name, text := range texts {
+		for _, marker := range []string{EC0, EC1, NoPython} {
+			if strings.Contains(text, marker) {
+				t.Errorf("%s: %s is in the command: %s", name, marker, text)
+			}
+		}
+	}
+}

@@ -1,0 +1,44 @@
+"""Sends the same bytes to several contexts, each over its own link. Sent to hops as `_mitogen_fan`.
+
+Runs in the namespace of the core, in the thread that reads. Only an ancestor can have frames sent
+here, and says whom they are for: no context behind this one can.
+"""
+from _mitogen import (DATA, HANDLERS, ITEM, MAGIC, ME, ROUTES, TABLES, TRAILER, deliver, pack,
+    unpack)
+FAN = 28
+FANS = {}       # (src, number): members, each (dst, handle, reply) of the frames that it is sent
+TABLES += FANS,
+
+
+def on_fan(src, reply, kind, data):
+    """ITEM: bytes for all members. DATA: further members. Else: what these are is no member any
+    more; none: the fan ends.
+    """
+    key = src, reply
+    if kind == ITEM:
+        for member in FANS.get(key, ()):
+            fan_out(src, member, data)
+        return
+    members = [unpack('>3L', data[i:i + 12]) for i in range(0, len(data), 12)]
+    if kind == DATA:
+        FANS.setdefault(key, []).extend(members)
+    elif members:
+        FANS[key] = [m for m in FANS.get(key, ()) if m not in members]
+    else:
+        FANS.pop(key, 0)
+
+
+def fan_out(src, member, data):
+    """Send one member what has come. The engine has taken it out of that one's window."""
+    dst, handle, reply = member
+    if dst == ME:
+        return deliver(src, src, handle, reply, ITEM, data)
+    way = ROUTES.get(dst)
+    if way:
+        # The data is shared by all who get it.
+        head = pack('>7L', MAGIC + ITEM, dst, src, src, handle, reply, len(data))
+        way.put((head, data, TRAILER))
+        way.flush()
+
+
+HANDLERS[FAN] = on_fan
