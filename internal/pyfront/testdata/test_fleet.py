@@ -1,0 +1,235 @@
+"""Many contexts at once, and asyncio."""
+import asyncio
+import os
+import sys
+import tempfile
+import threading
+import unittest
+
+import mitogo
+import mitogo.aio
+import sample
+
+# Targets that lead to the same place, and one that doesn't come up.
+GOOD = ['local', 'local+local', 'local+local+local']
+BAD = 'exec:/no/such/command'
+
+
+class Fleets(unittest.TestCase):
+    def setUp(self):
+        self.m = mitogo.Engine()
+        self.addCleanup(self.m.close)
+
+    def test_results(self):
+        f = self.m.fleet(GOOD + [BAD] + GOOD)
+        self.assertEqual((len(f), f.targets), (4, GOOD + [BAD]))
+        r = f.call(sample.facts)
+        self.assertEqual(list(r), GOOD + [BAD])
+        self.assertEqual(r.values(), {t: sample.facts() for t in GOOD})
+        self.assertEqual((list(r.ok), list(r.failed)), (GOOD, [BAD]))
+        self.assertIsInstance(r[BAD].error, mitogo.ConnectError)
+        with self.assertRaises(mitogo.ConnectError):
+            r[BAD].value
+        with self.assertRaisesRegex(mitogo.FleetError, '1 of 4') as e:
+            r.raise_failed()
+        self.assertIs(e.exception.results, r)
+        self.assertEqual(self.m.fleet(GOOD).call(sample.pid).raise_failed().failed, {})
+
+    def test_each(self):
+        seen = []
+        f = self.m.fleet(GOOD + [BAD], forks=2)
+        each = f.each(sample.same, 1, progress=lambda *a: seen.append(a), k=2)
+        came = {r.target: r for r in each}
+        self.assertEqual({t: came[t].value for t in GOOD}, {t: ((1,), {'k': 2}) for t in GOOD})
+        self.assertEqual((len(seen), seen[-1]), (4, (4, 1, 4)))
+        r = f.call(sample.same, 1, args_for={'local': (5, 6)})
+        self.assertEqual((r['local'].value, r['local+local'].value), (((5, 6), {}), ((1,), {})))
+        for first in f.each(sample.pid):
+            break
+        self.assertEqual(len(f.call(sample.pid).ok), 3)
+
+    def test_exceptions_and_timeouts(self):
+        f = self.m.fleet(GOOD)
+        r = f.call(sample.raises, ValueError, 'no')
+        self.assertEqual([type(x.error).__name__ for x in r.failed.values()], ['ValueError'] * 3)
+        seconds = {t: (100 if t == 'local' else 0,) for t in GOOD}
+        r = f.call(sample.sleep, timeout=3, args_for=seconds)
+        self.assertEqual(list(r.failed), ['local'])
+        self.assertIsInstance(r['local'].error, TimeoutError)
+        self.assertEqual(len(f.call(sample.pid).ok), 3)
+
+    def test_deaf_targets(self):
+        """Calls that ignore the interrupt end together, and hold up no other's result."""
+        f = self.m.fleet(GOOD)
+        f.call(sample.pid)
+        killed, kill, wait = [], mitogo.Call._kill, mitogo.Call._wait
+        mitogo.Call._kill = lambda c: (killed.append(c._s.target), kill(c))[1]
+        mitogo.Call._wait = lambda *a: self.fail('a late call is waited for')
+        try:
+            seconds = {'local': (0,)}
+            r = f.call(sample.deaf, 100, timeout=3, args_for=seconds)
+        finally:
+            mitogo.Call._kill, mitogo.Call._wait = kill, wait
+        self.assertEqual((list(r.ok), sorted(killed)), (['local'], GOOD[1:]))
+        self.assertEqual({type(x.error) for x in r.failed.values()}, {TimeoutError})
+        self.assertEqual(list(f.call(sample.pid).ok), ['local'])  # the others have ended
+
+    def test_slow_target(self):
+        """A target that doesn't come up in time fails alone, and the others connect meanwhile."""
+        with tempfile.TemporaryDirectory() as d:
+            slow = os.path.join(d, 'slow')
+            with open(slow, 'w') as out:
+                out.write('#!/bin/sh\nexec sleep 100\n')
+            os.chmod(slow, 0o755)
+            f = self.m.fleet(['exec:' + slow, BAD] + GOOD, forks=4)
+            begin, known = f._begin, []
+            f._begin = lambda *a: (known.append(len(f._contexts)), begin(*a))[1]
+            r = f.call(len, b'x' * 100000, timeout=5)
+            self.assertEqual(list(r.failed), ['exec:' + slow, BAD])
+            self.assertIsInstance(r['exec:' + slow].error, TimeoutError)
+            self.assertEqual(r.values(), dict.fromkeys(GOOD, 100000))
+            self.assertEqual(known[0], 4)
+
+    def test_mistakes(self):
+        f = self.m.fleet(GOOD)
+        with self.assertRaises(TypeError):
+            f.call(lambda: 1)
+        with self.assertRaises(TypeError):
+            self.m.fleet('local')
+        with self.assertRaises(ValueError):
+            self.m.fleet(GOOD, forks=0)
+        with self.assertRaises(ValueError):
+            f.get('/etc/passwd', '/tmp/same')
+        with self.assertRaises(KeyError):
+            f.context('other')
+
+    def test_run_put_get(self):
+        f = self.m.fleet(GOOD + [BAD])
+        r = f.run(['echo', 'x'])
+        self.assertEqual({t: x.value.stdout for t, x in r.ok.items()}, {t: 'x\n' for t in GOOD})
+        with tempfile.TemporaryDirectory() as d:
+            with open(d + '/a', 'w') as out:
+                out.write('text')
+            self.assertEqual(list(f.put(d + '/a', d + '/b').ok), GOOD)
+            f.get(d + '/b', d + '/c-{target}')
+            self.assertEqual(sorted(os.listdir(d)), ['a', 'b'] + ['c-' + t for t in GOOD])
+
+
+class Asyncio(unittest.TestCase):
+    def run_async(self, body, **options):
+        async def main():
+            async with mitogo.aio.Engine(**options) as m:
+                return await asyncio.wait_for(body(m), 60)
+        return asyncio.run(main())
+
+    def test_calls(self):
+        async def body(m):
+            c = m.connect('local')
+            self.assertEqual(await c.call(sample.facts), sample.facts())
+            got = await asyncio.gather(*[c.call(sample.same, i) for i in range(500)])
+            self.assertEqual(got, [((i,), {}) for i in range(500)])
+            with self.assertRaises(ZeroDivisionError):
+                await c.call(sample.raises, ZeroDivisionError)
+            self.assertEqual((await c.run(['echo', 'x'])).stdout, 'x\n')
+            self.assertEqual([i async for i in c.stream(sample.count, 300)], list(range(300)))
+            b = c.connect('local')
+            self.assertNotEqual(await b.call(sample.pid), await c.call(sample.pid))
+            await b.close()
+            with self.assertRaises(mitogo.ConnectError):
+                await m.connect(BAD).wait()
+        self.run_async(body)
+
+    def test_cancel(self):
+        async def body(m):
+            c = await m.connect('local').wait()
+            for seconds in (.1, .3):
+                with self.assertRaises(asyncio.TimeoutError):
+                    await asyncio.wait_for(c.call(sample.sleep, 100), seconds)
+            async for item in c.stream(sample.endless):
+                break
+            self.assertGreater(await c.call(sample.pid), 0)
+        self.run_async(body)
+
+    def test_fleet(self):
+        async def body(m):
+            r = await m.fleet(GOOD + [BAD]).call(sample.facts)
+            self.assertEqual((list(r.ok), list(r.failed)), (GOOD, [BAD]))
+        self.run_async(body)
+
+    def test_large_calls_wait_outside_the_loop(self):
+        wait, blocked = mitogo.Context.wait, []
+
+        def spy(c, *args):
+            q = c._s.connecting
+            blocked.append(q is not None and q.kind is None)
+            return wait(c, *args)
+
+        async def body(m):
+            r = await m.fleet(GOOD).call(len, b'x' * 100000)
+            self.assertEqual(r.values(), dict.fromkeys(GOOD, 100000))
+
+        mitogo.Context.wait = spy
+        try:
+            self.run_async(body)
+        finally:
+            mitogo.Context.wait = wait
+        self.assertEqual(set(blocked), {False})
+
+    def test_nothing_to_read(self):
+        """The loop goes on if another thread was quicker to read."""
+        async def body(m):
+            c = await m.connect('local').wait()
+            timer = threading.Timer(20, c._sync.start, (sample.pid,))
+            timer.start()
+            m._readable()
+            self.assertTrue(timer.is_alive())
+            timer.cancel()
+        self.run_async(body)
+
+    def test_read_by_another_thread(self):
+        """What another thread reads resolves the futures of the loop."""
+        async def body(m):
+            a, b = m.connect('local'), m.connect('local')
+            await asyncio.gather(a.wait(), b.wait())
+            m._loop.remove_reader(m._engine._link.fd)  # so that the thread is always quicker
+            slow = a._sync.start(sample.sleep, 100)
+            thread = m._loop.run_in_executor(None, slow.exception)
+            self.assertGreater(await b.call(sample.pid), 0)
+            self.assertEqual([i async for i in b.stream(sample.count, 3)], [0, 1, 2])
+            await b.connect('local').wait()
+            self.assertEqual((await b.run(['echo', 'x'])).stdout, 'x\n')
+            self.assertFalse(slow.done())
+            m._loop.add_reader(m._engine._link.fd, m._readable)
+            slow.cancel()
+            self.assertIsInstance(await thread, mitogo.CallError)
+        self.run_async(body)
+
+    def test_closed_in_turn(self):
+        async def body(m):
+            contexts = [m.connect('local') for _ in range(6)]
+            await asyncio.gather(*[c.wait() for c in contexts])
+            for i, c in enumerate(contexts):
+                await asyncio.gather(c.close(), *[x.call(sample.pid) for x in contexts[i + 1:]])
+            for _ in range(10):
+                c = m.connect('local')
+                await c.call(sample.pid)
+                await c.close()
+        self.run_async(body)
+
+    def test_killed_engine(self):
+        async def body(m):
+            c = m.connect('local')
+            call = asyncio.ensure_future(c.call(sample.sleep, 100))
+            await c.wait()
+            os.kill(m._engine._pid, 9)
+            with self.assertRaises(mitogo.EngineLost):
+                await call
+        self.run_async(body)
+
+    def test_not_entered(self):
+        with self.assertRaises(mitogo.EngineError):
+            mitogo.aio.Engine().connect('local')
+
+
+if __name__ == '__main__':
+    unittest.main()

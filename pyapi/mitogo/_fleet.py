@@ -1,0 +1,398 @@
+"""Many contexts at once: results by target, failures kept apart."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import deque
+from time import monotonic
+
+from .errors import Error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import subprocess
+    from typing import (
+        Any,
+        Callable,
+        Deque,
+        Dict,
+        Generic,
+        Iterable,
+        Iterator,
+        List,
+        Mapping,
+        Optional,
+        Sequence,
+        Tuple,
+        TypeVar,
+        Union,
+    )
+
+    from typing import overload
+
+    from ._call import Call
+    from ._context import Context
+    from ._engine import Engine
+    from ._options import PathLike
+
+    Progress = Union[bool, Callable[[int, int, int], Any]]
+    T = TypeVar('T')
+
+    class _Base(Generic[T]):
+        pass
+
+else:
+    from ._call import _Base
+    from ._context import overload
+
+from ._call import GRACE
+
+
+class Result(_Base['T']):
+    """What came of one target: value, or error; seconds that it took, connecting included."""
+
+    def __init__(
+        self, target: str, value: Optional[T], error: Optional[Exception], seconds: float
+    ) -> None:
+        self.target, self.error, self.seconds = target, error, seconds
+        self._value = value
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is a value."""
+        return self.error is None
+
+    @property
+    def value(self) -> T:
+        """The result; raises the error if there is none."""
+        if self.error is not None:
+            raise self.error
+        return self._value  # type: ignore[return-value]
+
+    def __repr__(self) -> str:
+        what = self._value if self.error is None else self.error
+        return 'Result(%r, %r)' % (self.target, what)
+
+
+class FleetError(Error):
+    """Some targets failed. results has all of them."""
+
+    def __init__(self, results: Results[Any]) -> None:
+        failed = results.failed
+        first = next(iter(failed))
+        super().__init__(
+            '%d of %d targets failed; %s: %s'
+            % (len(failed), len(results), first, failed[first].error)
+        )
+        self.results = results
+
+
+class Results(_Base['T']):
+    """Results by target, in the order of the targets."""
+
+    def __init__(self, results: Dict[str, Result[T]]) -> None:
+        self._all = results
+
+    def __getitem__(self, target: str) -> Result[T]:
+        return self._all[target]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all)
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def __contains__(self, target: object) -> bool:
+        return target in self._all
+
+    def items(self) -> Iterable[Tuple[str, Result[T]]]:
+        """(target, Result) of all."""
+        return self._all.items()
+
+    @property
+    def ok(self) -> Dict[str, Result[T]]:
+        """Those that have a value."""
+        return {t: r for t, r in self._all.items() if r.ok}
+
+    @property
+    def failed(self) -> Dict[str, Result[T]]:
+        """Those that have none."""
+        return {t: r for t, r in self._all.items() if not r.ok}
+
+    def values(self) -> Dict[str, T]:
+        """The values of those that have one, by target."""
+        return {t: r.value for t, r in self._all.items() if r.ok}
+
+    def raise_failed(self) -> Results[T]:
+        """Raise FleetError if a target failed; else return self."""
+        if self.failed:
+            raise FleetError(self)
+        return self
+
+    def __repr__(self) -> str:
+        return '<mitogo.Results: %d ok, %d failed>' % (len(self.ok), len(self.failed))
+
+
+class Fleet:
+    """Contexts at many targets, connected when they are used. Engine.fleet makes one."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        targets: Iterable[str],
+        forks: int,
+        options: Dict[str, Any],
+        inventory: int = 0,
+    ) -> None:
+        if isinstance(targets, str):
+            raise TypeError('fleet: got the text %r, want a list of targets' % targets)
+        self.targets: List[str] = list(dict.fromkeys(targets))
+        if forks < 1:
+            raise ValueError('fleet: got forks=%d, want at least 1' % forks)
+        self._engine, self._forks, self._options = engine, forks, options
+        self._inventory = inventory  # that the targets are of; 0: none
+        self._contexts: Dict[str, Context] = {}
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __repr__(self) -> str:
+        return '<mitogo.Fleet of %d targets>' % len(self.targets)
+
+    def context(self, target: str) -> Context:
+        """The context at one of the targets. Doesn't wait."""
+        if target not in self.targets:
+            raise KeyError(target)
+        c = self._contexts.get(target)
+        if c is None:
+            c = self._engine._connect(target, self._inventory, **self._options)
+            self._contexts[target] = c
+        return c
+
+    def _begin(
+        self, target: str, timeout: Optional[float], fn: Any, args: Any, kw: Any
+    ) -> Call[Any]:
+        return self.context(target).options(timeout=timeout).start(fn, *args, **kw)
+
+    def wait(self, timeout: Optional[float] = None) -> Results[Context]:
+        """Connect to all targets, and return their contexts, or why there is none. timeout bounds
+        each connect, in seconds.
+        """
+        return self._threads(lambda c: c.wait(timeout))
+
+    def _reach(self, targets: List[str]) -> None:
+        """Begin the connects to targets, so that none waits for another's."""
+        for t in targets:
+            try:
+                self.context(t)
+            except Error:
+                pass  # the call says so
+
+    @overload
+    def each(
+        self,
+        fn: Callable[..., T],
+        *args: Any,
+        args_for: Optional[Mapping[str, Sequence[Any]]] = None,
+        timeout: Optional[float] = None,
+        progress: Progress = False,
+        **kwargs: Any,
+    ) -> Iterator[Result[T]]: ...
+
+    @overload
+    def each(self, fn: str, *args: Any, **kwargs: Any) -> Iterator[Result[Any]]: ...
+
+    def each(
+        self,
+        fn: Any,
+        *args: Any,
+        args_for: Optional[Mapping[str, Sequence[Any]]] = None,
+        timeout: Optional[float] = None,
+        progress: Progress = False,
+        **kwargs: Any,
+    ) -> Iterator[Result[Any]]:
+        """Call a function on all targets, and yield a Result for each as it comes.
+
+        args_for has arguments of single targets, in place of args. timeout bounds each call, in
+        seconds. progress draws a line on the terminal, or is called with how many are done, have
+        failed, and are to be. Leaving the loop interrupts what runs. Mistakes of the program's, as
+        a lambda for fn, are raised at once.
+        """
+        waiting: Deque[str] = deque(self.targets)
+        done: Deque[Any] = deque()
+        running: Dict[int, Tuple[str, Call[Any], float]] = {}
+        late: Dict[int, Exception] = {}
+        due: Dict[int, float] = {}  # when a call is to be interrupted, and then killed
+        ready, failed = 0, 0
+        show = _Progress(progress)
+        link = self._engine._link
+        try:
+            while waiting or running or done:
+                self._reach(list(waiting)[: self._forks - len(running)])
+                while waiting and len(running) < self._forks:
+                    t = waiting.popleft()
+                    begun, own = monotonic(), (args_for or {}).get(t, args)
+                    try:
+                        call = self._begin(t, timeout, fn, own, kwargs)
+                    except (Error, TimeoutError) as e:
+                        done.append((t, None, e, monotonic() - begun))
+                        continue
+                    running[id(call)] = t, call, begun
+                    if call._until:
+                        due[id(call)] = call._until
+                    call.add_done_callback(done.append)
+                link.wait(lambda: done, min(due.values()) if due else None)
+                self._end_late([c for _, c, _ in running.values()], due, late)
+                while done:
+                    item: Any = done.popleft()
+                    if not isinstance(item, tuple):
+                        t, call, begun = running.pop(id(item))
+                        due.pop(id(call), None)
+                        item = self._ended(t, call, begun, late.pop(id(call), None))
+                    ready, failed = ready + 1, failed + (item[2] is not None)
+                    show(ready, failed, len(self.targets))
+                    yield Result(*item)
+        finally:
+            show.end()
+            for _, call, _ in running.values():
+                if not call.done() and link.error is None:
+                    call.cancel()
+
+    def _end_late(
+        self, calls: List[Call[Any]], due: Dict[int, float], late: Dict[int, Exception]
+    ) -> None:
+        """Interrupt what has run for too long, and end the contexts of what was interrupted and
+        still runs. Each call has its own time, and none is waited for here.
+        """
+        now = monotonic()
+        for c in calls:
+            if c.done() or now < due.get(id(c), now + 1):
+                continue
+            if id(c) not in late and c._cancel_up():
+                due[id(c)] = now + GRACE
+            else:
+                del due[id(c)]
+                c._kill()
+            late.setdefault(id(c), c._late())
+
+    def _ended(
+        self, target: str, call: Call[Any], begun: float, late: Optional[Exception]
+    ) -> Tuple[str, Any, Optional[Exception], float]:
+        if late is not None:
+            return target, None, late, monotonic() - begun
+        try:
+            return target, call.result(), None, monotonic() - begun
+        except Exception as e:
+            return target, None, e, monotonic() - begun
+
+    @overload
+    def call(self, fn: Callable[..., T], *args: Any, **kwargs: Any) -> Results[T]: ...
+
+    @overload
+    def call(self, fn: str, *args: Any, **kwargs: Any) -> Results[Any]: ...
+
+    def call(self, fn: Any, *args: Any, **kwargs: Any) -> Results[Any]:
+        """Call a function on all targets, and return all Results; options as those of each."""
+        came = {r.target: r for r in self.each(fn, *args, **kwargs)}
+        return Results({t: came[t] for t in self.targets})
+
+    def run(
+        self, args: Union[str, Sequence[str]], *, progress: Progress = False, **options: Any
+    ) -> Results[subprocess.CompletedProcess[Any]]:
+        """Run a program on all targets, as Context.run does, and return CompletedProcesses.
+
+        Up to forks of them run at once.
+        """
+        return self._threads(lambda c: c.run(args, **options), progress)
+
+    def script(
+        self, path: PathLike, *args: str, progress: Progress = False, **options: Any
+    ) -> Results[subprocess.CompletedProcess[Any]]:
+        """Run a Python script of this machine on all targets, as Context.script does."""
+        return self._threads(lambda c: c.script(path, *args, **options), progress)
+
+    def put(
+        self, source: PathLike, path: PathLike, *, mode: int = 0, progress: Progress = False
+    ) -> Results[None]:
+        """Write a file of this machine to all targets, as Context.put does. progress counts
+        targets.
+        """
+        return self._threads(lambda c: c.put(source, path, mode=mode), progress)
+
+    def get(
+        self, path: PathLike, target: PathLike, *, progress: Progress = False
+    ) -> Results[None]:
+        """Write a file of each target to this machine, as Context.get does: "{target}" in the name
+        here is replaced, and has to be there. progress counts targets.
+        """
+        name = _with_target(target)
+        return self._threads(lambda c: c.get(path, name), progress)
+
+    def _threads(self, do: Callable[[Context], Any], progress: Progress = False) -> Results[Any]:
+        """Do something that takes several calls on all targets."""
+        import threading
+
+        show, counting = _Progress(progress), threading.Lock()
+        failed: List[str] = []
+        waiting: Deque[str] = deque(self.targets)
+        came: Dict[str, Result[Any]] = {}
+
+        def work() -> None:
+            while True:
+                try:
+                    t = waiting.popleft()
+                except IndexError:
+                    return
+                begun, value, error = monotonic(), None, None
+                try:
+                    value = do(self.context(t))
+                except Exception as e:
+                    error = e
+                with counting:
+                    came[t] = Result(t, value, error, monotonic() - begun)
+                    if error is not None:
+                        failed.append(t)
+                    show(len(came), len(failed), len(self.targets))
+
+        threads = [
+            threading.Thread(target=work) for _ in range(min(self._forks, len(self.targets)))
+        ]
+        for x in threads:
+            x.start()
+        for x in threads:
+            x.join()
+        show.end()
+        return Results({t: came[t] for t in self.targets})
+
+    def close(self) -> None:
+        """End all contexts, one after another, as Context.close does."""
+        for c in self._contexts.values():
+            c.close()
+        self._contexts.clear()
+
+
+def _with_target(name: PathLike) -> str:
+    text = os.fsdecode(name)
+    if '{target}' not in text:
+        raise ValueError('get: want {target} in the name %r, or all write one file' % text)
+    return text
+
+
+class _Progress:
+    """Draws one line on a terminal, or calls a function."""
+
+    def __init__(self, wanted: Progress) -> None:
+        self._call = wanted if callable(wanted) else None
+        self._draws = wanted is True and sys.stderr is not None and sys.stderr.isatty()
+
+    def __call__(self, done: int, failed: int, of: int) -> None:
+        if self._call is not None:
+            self._call(done, failed, of)
+        if self._draws:
+            sys.stderr.write('\r%d of %d done, %d failed\x1b[K' % (done, of, failed))
+            sys.stderr.flush()
+
+    def end(self) -> None:
+        if self._draws:
+            sys.stderr.write('\n')

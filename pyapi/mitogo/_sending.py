@@ -1,0 +1,133 @@
+"""What a call sends: its arguments, and before them what they need."""
+
+from __future__ import annotations
+
+import sys
+
+from . import _link, _source, _values
+from ._link import CALL, PREPARE, Request, frame
+from ._state import _State, _Switch
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Dict, Optional, Set, Tuple
+
+    from ._call import Call
+    from ._served import Grant
+
+
+HELPER = '_mitogen_program'
+MARK = b'_mitogen_program:mark\0'  # the item of its answer comes between the output of two calls
+SMALL = 65536  # bytes of arguments that are sent before it is known which Python reads them
+
+
+def _begin(
+    call: Call[Any],
+    fn: Any,
+    args: Any,
+    kwargs: Any,
+    streaming: bool,
+    taker: Optional[Callable[[int, bytes], Any]],
+) -> Request:
+    s = call._s
+    if s.error is not None:
+        raise s.raised(b'')
+    module, path = _source.name(fn)
+    text = None
+    of_main = module == '__main__'
+    module = _values.served_as(module)
+    p = _pickled(s, args, kwargs)
+    if len(p.payload) > SMALL and s.info is None:
+        s.wait(call._timeout)
+        p = _pickled(s, args, kwargs)
+    payload, modules = p.payload, p.modules
+    if of_main:
+        text = _source.main_text(fn, path, p.main)
+    elif '__main__' in modules:
+        text = _source.main_text(None, '', p.main)
+    link = s.engine._link
+    grant, known = _given(s, p)
+    take = None if grant is None else grant.take
+    target = '%s:%s' % (module, path)
+    if text is not None or modules:
+        payload = _values.pickled(((target, payload), {}), s.protocol())
+        target = HELPER + ':call'
+    whole = target.encode('utf-8') + b'\0' + payload
+    cost, until = len(whole) + _link.ITEM_COST, call._until
+    if not link.reserve(s.id, cost, lambda: s.error is not None, until):
+        raise call._late()
+    try:
+        with s.lock:
+            before = _before(s, module, modules, text)
+            before += b''.join([x._grant(s) for x in p.senders])
+            if taker is not None:
+                link.ask(s.id, CALL, MARK, before, known=_Switch(s, taker).known)
+                before = b''
+            q = link.ask(s.id, CALL, whole, before, streaming, cost, until, take, known)
+            if taker is not None:
+                link.ask(s.id, CALL, MARK, known=_Switch(s, None).known)
+        if grant is not None:
+            grant.call = q
+        return q
+    except TimeoutError:
+        link.release(s.id, cost)
+        raise call._late() from None
+    except BaseException:
+        link.release(s.id, cost)
+        raise
+
+
+def _given(
+    s: _State, p: _values.Pickled
+) -> Tuple[Optional[Grant], Optional[Callable[[Request], None]]]:
+    """What stands behind a call's objects and senders: a Grant, and what is told of the request."""
+    grant = known = None
+    if p.served:
+        from ._served import Grant
+
+        grant = Grant(s, p.served)
+    if p.senders:
+        from ._receiver import given
+
+        known = given(s, p.senders)
+    return grant, known
+
+
+def _pickled(s: _State, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> _values.Pickled:
+    """Arguments pickled."""
+    if not args and not kwargs:
+        return _values.plain(b'')
+    proto = s.protocol()
+    if not kwargs and all(type(a) in _values.SIMPLE for a in args):
+        return _values.plain(_values.pickled((args, kwargs), proto))
+    return _values.dump((args, kwargs), proto)
+
+
+def _before(s: _State, module: str, modules: Set[str], text: Optional[_source.Text]) -> bytes:
+    """The frames that have to come before a call, the first time. s.lock is held."""
+    frames = []
+    if HELPER not in s.prepared:
+        frames += [_prepare(s, HELPER), frame(s.id, CALL, HELPER.encode() + b':begin\0')]
+        s.prepared.add(HELPER)
+    if text is not None and s.main != text.key:
+        frames.append(_prepare(s, '__main__', text.source))
+        main = HELPER.encode() + b':main\0' + _values.pickled(((text.path, text.source), {}), 2)
+        if len(main) > _link.MAX_PAYLOAD:
+            raise TypeError(
+                'call: got a main module of %d bytes, want at most %d: put its functions in modules'
+                % (len(main), _link.MAX_PAYLOAD)
+            )
+        frames.append(frame(s.id, CALL, main))
+        s.main = text.key
+    for name in [module] + sorted(modules):
+        if name not in s.prepared and name != '__main__' and name != HELPER:
+            frames.append(_prepare(s, _values.served_as(name)))
+            s.prepared.add(name)
+    return b''.join(frames)
+
+
+def _prepare(s: _State, module: str, text: Optional[bytes] = None) -> bytes:
+    payload = s.id.to_bytes(4, 'big') + module.encode('utf-8')
+    if text is not None:
+        payload += b'\0' + text
+    return frame(0, PREPARE, payload)

@@ -1,0 +1,14 @@
+"""What may go wrong with doas."""
+from mitogen._plain import StreamError
+
+password_incorrect_msg = 'doas password is incorrect'
+password_required_msg = 'doas password is required'
+
+
+class PasswordError(StreamError):
+    """A password is needed, or was wrong."""
+
+
+def password_text(given, _kind):
+    """What a PasswordError says."""
+    return password_incorrect_msg if given else password_required_msg

@@ -1,0 +1,71 @@
+// Command pyzip appends a zip file of a directory to a program, so that Python imports from the
+// program: what `mitogen python` relies on.
+//
+//	pyzip DIR PROGRAM
+package main
+
+import (
+	"archive/zip"
+	"compress/flate"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+func main() {
+	if len(os.Args) != 3 {
+		fmt.Fprintln(os.Stderr, "usage: pyzip DIR PROGRAM")
+		os.Exit(2)
+	}
+	if err := appendZip(os.Args[1], os.Args[2]); err != nil {
+		fmt.Fprintln(os.Stderr, "pyzip:", err)
+		os.Exit(1)
+	}
+}
+
+// appendZip appends the files of dir to program. The same files make the same bytes.
+func appendZip(dir, program string) error {
+	f, err := os.OpenFile(program, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return err
+	}
+	at, err := f.Seek(0, io.SeekEnd)
+	if err == nil {
+		err = write(f, at, os.DirFS(dir))
+	}
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	return err
+}
+
+// write writes a zip file of what is Python's in files, which begins at an offset of w.
+func write(w io.Writer, at int64, files fs.FS) error {
+	z := zip.NewWriter(w)
+	z.SetOffset(at)
+	z.RegisterCompressor(zip.Deflate, func(w io.Writer) (io.WriteCloser, error) {
+		return flate.NewWriter(w, flate.BestCompression)
+	})
+	err := fs.WalkDir(files, ".", func(name string, d fs.DirEntry, err error) error {
+		wanted := strings.HasSuffix(name, ".py") || filepath.Base(name) == "py.typed"
+		if err != nil || d.IsDir() || !wanted {
+			return err
+		}
+		b, err := fs.ReadFile(files, name)
+		if err != nil {
+			return err
+		}
+		out, err := z.CreateHeader(&zip.FileHeader{Name: name, Method: zip.Deflate}) // without a time
+		if err == nil {
+			_, err = out.Write(b)
+		}
+		return err
+	})
+	if e := z.Close(); err == nil {
+		err = e
+	}
+	return err
+}
