@@ -17,18 +17,21 @@ var (
 // with a hyphen or underscore.
 const (
 	nameRange = `\[(?i:[a-z]:[a-z]|[0-9]+:[0-9]+)(?::[0-9]+)?\]`
-	nameLabel = `(?:(?:[\pL\pN_]|` + nameRange + `)(?:[\pL\pN_-]|` + nameRange + `)*)?(?:[\pL\pN]|` + nameRange + `)`
-	hexRange  = `\[(?i:[0-9a-f]+:[0-9a-f]+)(?::[0-9]+)?\]`
-	hexPart   = `(?:(?i:[0-9a-f]{1,4})|` + hexRange + `)`
-	decimals  = `(?:[01]?[0-9]{1,2}|2[0-4][0-9]|25[0-5]|\[[0-9]+:[0-9]+(?::[0-9]+)?\])`
+	nameLabel = `(?:(?:[\pL\pN_]|` + nameRange + `)(?:[\pL\pN_-]|` + nameRange + `)*)?(?:[\pL\pN]|` +
+		nameRange + `)`
+	hexRange = `\[(?i:[0-9a-f]+:[0-9a-f]+)(?::[0-9]+)?\]`
+	hexPart  = `(?:(?i:[0-9a-f]{1,4})|` + hexRange + `)`
+	decimals = `(?:[01]?[0-9]{1,2}|2[0-4][0-9]|25[0-5]|\[[0-9]+:[0-9]+(?::[0-9]+)?\])`
 )
 
 var (
-	hostname  = lazyregexp.New(`^` + nameLabel + `(?:\.` + nameLabel + `)*$`)
-	ipv4      = lazyregexp.New(`^(?:` + decimals + `\.){3}` + decimals + `$`)
-	hexParts  = lazyregexp.New(`^(?i:[0-9a-f]{1,4}| )(?::(?i:[0-9a-f]{1,4}| ))*$`) // a space for a range
+	hostname = lazyregexp.New(`^` + nameLabel + `(?:\.` + nameLabel + `)*$`)
+	ipv4     = lazyregexp.New(`^(?:` + decimals + `\.){3}` + decimals + `$`)
+	// a space for a range
+	hexParts  = lazyregexp.New(`^(?i:[0-9a-f]{1,4}| )(?::(?i:[0-9a-f]{1,4}| ))*$`)
 	ranges    = lazyregexp.New(hexRange)
-	dottedEnd = lazyregexp.New(`^(?:0:0:0:0:0:0:|::|::(?i:ffff):|0:0:0:0:0:(?i:ffff):)(?:` + hexPart + `\.){3}` + hexPart + `$`)
+	dottedEnd = lazyregexp.New(`^(?:0:0:0:0:0:0:|::|::(?i:ffff):|0:0:0:0:0:(?i:ffff):)(?:` + hexPart +
+		`\.){3}` + hexPart + `$`)
 )
 
 // address splits a port off. It tells whether text is a name or an address as Ansible knows them;

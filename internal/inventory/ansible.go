@@ -59,16 +59,19 @@ type readingOption struct {
 }
 
 var readingOptions = []readingOption{
-	{"ANSIBLE_INVENTORY_ENABLED", "inventory", "enable_plugins", "host_list,script,auto,yaml,ini,toml"},
+	{"ANSIBLE_INVENTORY_ENABLED", "inventory", "enable_plugins",
+		"host_list,script,auto,yaml,ini,toml"},
 	{"ANSIBLE_INVENTORY_IGNORE", "defaults", "inventory_ignore_extensions", ""},
 	{"ANSIBLE_INVENTORY_IGNORE", "inventory", "ignore_extensions", ""},
 	{"ANSIBLE_INVENTORY_IGNORE_REGEX", "defaults", "inventory_ignore_patterns", ""},
 	{"ANSIBLE_INVENTORY_IGNORE_REGEX", "inventory", "ignore_patterns", ""},
 	{"ANSIBLE_HASH_BEHAVIOUR", "defaults", "hash_behaviour", "replace"},
 	{"ANSIBLE_PRECEDENCE", "defaults", "precedence",
-		"all_inventory,groups_inventory,all_plugins_inventory,all_plugins_play,groups_plugins_inventory,groups_plugins_play"},
+		"all_inventory,groups_inventory,all_plugins_inventory,all_plugins_play," +
+			"groups_plugins_inventory,groups_plugins_play"},
 	{"ANSIBLE_YAML_FILENAME_EXT", "defaults", "yaml_valid_extensions", ".yml,.yaml,.json"},
-	{"ANSIBLE_INVENTORY_PLUGIN_EXTS", "inventory_plugin_yaml", "yaml_valid_extensions", ".yaml,.yml,.json"},
+	{"ANSIBLE_INVENTORY_PLUGIN_EXTS", "inventory_plugin_yaml", "yaml_valid_extensions",
+		".yaml,.yml,.json"},
 	{"ANSIBLE_VARS_ENABLED", "defaults", "vars_plugins_enabled", "host_group_vars"},
 	{"ANSIBLE_VARS_PLUGINS", "defaults", "vars_plugins", ""},
 	{"ANSIBLE_VARS_PLUGIN_STAGE", "vars_host_group_vars", "stage", ""},
@@ -85,11 +88,13 @@ func configured(dir string) *needsAnsible {
 		value, at := config.get(s)
 		usual := func(u string) bool { return slices.Equal(commaList(value), commaList(u)) }
 		if at != nil && !slices.ContainsFunc(strings.Split(s.usual, "|"), usual) {
-			return &needsAnsible{at.file, at.line, s.key + " decides how inventories are read"}
+			return &needsAnsible{File: at.file, Line: at.line,
+				Text: s.key + " decides how inventories are read"}
 		}
 	}
 	home, _ := os.UserHomeDir()
-	for _, dir := range []string{cmp.Or(os.Getenv("ANSIBLE_HOME"), filepath.Join(home, ".ansible")), "/usr/share/ansible"} {
+	for _, dir := range []string{cmp.Or(os.Getenv("ANSIBLE_HOME"), filepath.Join(home, ".ansible")),
+		"/usr/share/ansible"} {
 		if plugins, _ := filepath.Glob(filepath.Join(dir, "plugins/vars/*.py")); len(plugins) > 0 {
 			return &needsAnsible{File: plugins[0], Text: "decides on variables"}
 		}
@@ -118,7 +123,8 @@ type config struct {
 // unless everyone may write there, the home directory's, the system's.
 func findConfig(dir string) config {
 	home, _ := os.UserHomeDir()
-	names := []string{filepath.Join(dir, "ansible.cfg"), filepath.Join(home, ".ansible.cfg"), "/etc/ansible/ansible.cfg"}
+	names := []string{filepath.Join(dir, "ansible.cfg"), filepath.Join(home, ".ansible.cfg"),
+		"/etc/ansible/ansible.cfg"}
 	if st, err := os.Stat(dir); err != nil || st.Mode().Perm()&0o002 != 0 {
 		names = names[1:]
 	}

@@ -53,7 +53,8 @@ func (r *reader) secret(plugin string) connect.Secret {
 	return connect.Secret(r.text(plugin, "become_pass"))
 }
 
-// accountOf is a connection that enters another account of the machine before, as Mitogen's mitogen_sudo does.
+// accountOf is a connection that enters another account of the machine before, as Mitogen's
+// mitogen_sudo does.
 func accountOf(method string) func(r *reader, o *connect.Options) []connect.Hop {
 	return func(r *reader, o *connect.Options) []connect.Hop {
 		password := connect.Secret(r.text("mitogen", "password"))
@@ -62,7 +63,8 @@ func accountOf(method string) func(r *reader, o *connect.Options) []connect.Hop 
 }
 
 // escalate is the hop into an account by sudo, su or doas.
-func (r *reader) escalate(method, user string, password connect.Secret, o *connect.Options) connect.Hop {
+func (r *reader) escalate(method, user string, password connect.Secret,
+	o *connect.Options) connect.Hop {
 	path := r.program(method, "become_exe")
 	h := connect.Hop{Method: method, User: user}
 	if _, err := connect.FormatTarget([]connect.Hop{h}); err != nil {
@@ -116,7 +118,8 @@ const (
 
 // userFlag has a remedy for flags that name a user.
 var userFlag = map[string]string{
-	"-u": ": the variable for a user is ansible_become_user", "--user": ": the variable for a user is ansible_become_user",
+	"-u":     ": the variable for a user is ansible_become_user",
+	"--user": ": the variable for a user is ansible_become_user",
 }
 
 var cluster = lazyregexp.New(`^-[A-Za-z]{2,}$`)
@@ -137,12 +140,16 @@ func single(word string, known map[string]flagUse) []string {
 	return all
 }
 
-// sudoFlags leaves out those that name a user, ask otherwise, or do something else than run a command.
+// sudoFlags leaves out those that name a user, ask otherwise, or do something else than run a
+// command.
 var sudoFlags = map[string]flagUse{
-	"-H": alone, "--set-home": alone, "-i": alone, "--login": alone, "-s": alone, "--shell": alone, "-E": alone, "--preserve-env": optional,
-	"-P": alone, "--preserve-groups": alone, "-k": alone, "--reset-timestamp": alone, "-B": alone, "--bell": alone, "-N": alone,
+	"-H": alone, "--set-home": alone, "-i": alone, "--login": alone, "-s": alone, "--shell": alone,
+	"-E": alone, "--preserve-env": optional,
+	"-P": alone, "--preserve-groups": alone, "-k": alone, "--reset-timestamp": alone, "-B": alone,
+	"--bell": alone, "-N": alone,
 	"--no-update": alone, "-n": alone, "--non-interactive": alone, "-S": alone, "--stdin": alone,
-	"-g": valued, "--group": valued, "-C": valued, "--close-from": valued, "-r": valued, "--role": valued, "-t": valued,
+	"-g": valued, "--group": valued, "-C": valued, "--close-from": valued, "-r": valued,
+	"--role": valued, "-t": valued,
 	"--type": valued, "-T": valued, "--command-timeout": valued,
 }
 
@@ -159,7 +166,8 @@ func (r *reader) sudo(o *connect.Options, path string, password connect.Secret) 
 			o.Sudo.SetHome = true
 		case "-i", "--login":
 			o.Sudo.Login = true
-		case "-n", "--non-interactive", "-S", "--stdin": // the password is typed on a terminal, or there is none
+		// the password is typed on a terminal, or there is none
+		case "-n", "--non-interactive", "-S", "--stdin":
 		default:
 			o.Sudo.Args = append(append(o.Sudo.Args, flag), unlessEmpty(value)...)
 		}
@@ -167,9 +175,11 @@ func (r *reader) sudo(o *connect.Options, path string, password connect.Secret) 
 }
 
 var suFlags = map[string]flagUse{
-	"-": alone, "-l": alone, "--login": alone, "-m": alone, "-p": alone, "--preserve-environment": alone, "-f": alone, "--fast": alone,
-	"-s": valued, "--shell": valued, "-g": valued, "--group": valued, "-G": valued, "--supp-group": valued,
-	"-w": valued, "--whitelist-environment": valued,
+	"-": alone, "-l": alone, "--login": alone, "-m": alone, "-p": alone,
+	"--preserve-environment": alone, "-f": alone, "--fast": alone,
+	"-s": valued, "--shell": valued, "-g": valued, "--group": valued, "-G": valued,
+	"--supp-group": valued,
+	"-w":           valued, "--whitelist-environment": valued,
 }
 
 func (r *reader) su(o *connect.Options, path string, password connect.Secret) {
@@ -203,7 +213,8 @@ func unlessEmpty(s string) []string {
 func (r *reader) session(o *connect.Options) connect.Hop {
 	if path := r.program("machinectl", "become_exe"); path != "" {
 		if _, taken := o.Programs["machinectl"]; taken {
-			r.fail(r.given("machinectl", "become_exe").name, "the connection has a machinectl of its own already")
+			r.fail(r.given("machinectl", "become_exe").name,
+				"the connection has a machinectl of its own already")
 		}
 		tell(o, "machinectl", connect.ProgramOptions{Path: path})
 	}

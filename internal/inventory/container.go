@@ -44,7 +44,8 @@ func (r *reader) enter(name string, h connect.Hop) []connect.Hop {
 // docker is the client, which has its own configuration. Ansible cuts its arguments at blanks only.
 func (r *reader) docker(o *connect.Options) []connect.Hop {
 	tell(o, "docker", connect.ProgramOptions{
-		Path: r.program("mitogen", "docker_path"), Args: strings.Fields(r.text("docker", "docker_extra_args")), ExecArgs: r.dockerExec("docker"),
+		Path: r.program("mitogen", "docker_path"),
+		Args: strings.Fields(r.text("docker", "docker_extra_args")), ExecArgs: r.dockerExec("docker"),
 	})
 	user := r.given("docker", "remote_user")
 	if user.value == nil { // ansible_ssh_user, which only this plugin falls back to
@@ -61,7 +62,8 @@ func (r *reader) dockerExec(plugin string) []string {
 	return args
 }
 
-// dockerAPI talks to the daemon without the client, so that the context that the client's configuration names is not for it.
+// dockerAPI talks to the daemon without the client, so that the context that the client's
+// configuration names is not for it.
 func (r *reader) dockerAPI(o *connect.Options) []connect.Hop {
 	args := []string{"--context", "default"}
 	if host := r.text("docker_api", "docker_host"); host != "" {
@@ -74,23 +76,28 @@ func (r *reader) dockerAPI(o *connect.Options) []connect.Hop {
 	} else if tls {
 		args = append(args, "--tls")
 	}
-	for _, option := range []string{"ca_path --tlscacert", "client_cert --tlscert", "client_key --tlskey"} {
+	for _, option := range []string{"ca_path --tlscacert", "client_cert --tlscert",
+		"client_key --tlskey"} {
 		name, flag, _ := strings.Cut(option, " ")
 		args = append(args, with(flag, r.text("docker_api", name))...)
 	}
-	tell(o, "docker", connect.ProgramOptions{Path: r.program("mitogen", "docker_path"), Args: args, ExecArgs: r.dockerExec("docker_api")})
+	tell(o, "docker", connect.ProgramOptions{Path: r.program("mitogen", "docker_path"), Args: args,
+		ExecArgs: r.dockerExec("docker_api")})
 	return r.container("docker", "docker_api", "remote_addr", r.text("docker_api", "remote_user"))
 }
 
 func (r *reader) podman(o *connect.Options) []connect.Hop {
 	tell(o, "podman", connect.ProgramOptions{Path: r.own("podman_executable", "podman", "podman_path"),
-		Args: r.words("podman", "podman_extra_args"), ExecArgs: with("--workdir", r.text("podman", "working_directory"))})
+		Args:     r.words("podman", "podman_extra_args"),
+		ExecArgs: with("--workdir", r.text("podman", "working_directory"))})
 	return r.made("podman", "podman", r.text("podman", "remote_user"))
 }
 
 func (r *reader) buildah(o *connect.Options) []connect.Hop {
-	tell(o, "buildah", connect.ProgramOptions{Path: r.own("buildah_executable", "buildah", "buildah_path"),
-		Args: r.words("buildah", "buildah_extra_args"), ExecArgs: with("--workingdir", r.text("buildah", "working_directory"))})
+	tell(o, "buildah", connect.ProgramOptions{Path: r.own("buildah_executable", "buildah",
+		"buildah_path"),
+		Args:     r.words("buildah", "buildah_extra_args"),
+		ExecArgs: with("--workingdir", r.text("buildah", "working_directory"))})
 	user := r.text("buildah", "remote_user")
 	if user == "root" { // Ansible leaves that to the container
 		user = ""
@@ -106,15 +113,16 @@ func (r *reader) own(option, plugin, mitogen string) string {
 	return r.program("mitogen", mitogen)
 }
 
-// made is the hop into what a plugin enters that takes its place before it knows its options: a variable of its own that
-// says otherwise is documented, but not followed.
+// made is the hop into what a plugin enters that takes its place before it knows its options: a
+// variable of its own that says otherwise is documented, but not followed.
 func (r *reader) made(method, plugin, user string) []connect.Hop {
 	s, at := r.given(plugin, "remote_addr"), r.addr()
 	if s.value != at.value {
 		if s.name == "inventory_hostname" {
 			s.name = at.name
 		}
-		r.fail(s.name, "names another place than ansible_host and the host's name do, and Ansible doesn't follow it")
+		r.fail(s.name, "names another place than ansible_host and the host's name do, and Ansible "+
+			"doesn't follow it")
 	}
 	return r.enter(at.name, connect.Hop{Method: method, Host: r.asText(at.name, at.value), User: user})
 }
@@ -127,7 +135,8 @@ func (r *reader) addr() setting {
 	return setting{"inventory_hostname", r.host.Name}
 }
 
-// kubectl enters a pod, in the order of Ansible's arguments: of those that name the same, the last counts.
+// kubectl enters a pod, in the order of Ansible's arguments: of those that name the same, the last
+// counts.
 func (r *reader) kubectl(o *connect.Options) []connect.Hop {
 	text := func(option string) string {
 		if isFalse(r.given("kubectl", option).value) { // 0 and False are nothing to this plugin
@@ -135,13 +144,16 @@ func (r *reader) kubectl(o *connect.Options) []connect.Hop {
 		}
 		return r.text("kubectl", option)
 	}
-	args := slices.Concat(with("--kubeconfig", text("kubectl_kubeconfig")), with("--server", text("kubectl_host")),
-		with("--client-certificate", text("client_cert")), with("--client-key", text("client_key")), with("--certificate-authority", text("ca_cert")))
+	args := slices.Concat(with("--kubeconfig", text("kubectl_kubeconfig")),
+		with("--server", text("kubectl_host")),
+		with("--client-certificate", text("client_cert")), with("--client-key", text("client_key")),
+		with("--certificate-authority", text("ca_cert")))
 	if s := r.given("kubectl", "validate_certs"); !isEmpty(s.value) {
 		verify, _ := r.flag("kubectl", "validate_certs")
 		args = append(args, "--insecure-skip-tls-verify="+strconv.FormatBool(!verify))
 	}
-	tell(o, "kubectl", connect.ProgramOptions{Path: r.program("mitogen", "kubectl_path"), Args: args, ExecArgs: strings.Fields(text("kubectl_extra_args"))})
+	tell(o, "kubectl", connect.ProgramOptions{Path: r.program("mitogen", "kubectl_path"), Args: args,
+		ExecArgs: strings.Fields(text("kubectl_extra_args"))})
 	s := r.given("kubectl", "kubectl_pod")
 	if isFalse(s.value) {
 		s = r.addr()
@@ -149,7 +161,8 @@ func (r *reader) kubectl(o *connect.Options) []connect.Hop {
 	pod := r.asText(s.name, s.value)
 	namespace, container := text("kubectl_namespace"), text("kubectl_container")
 	if strings.Contains(pod+namespace+container, "/") {
-		r.fail(s.name, "pod %q, namespace %q, container %q: a name with a / in it", pod, namespace, container)
+		r.fail(s.name, "pod %q, namespace %q, container %q: a name with a / in it", pod, namespace,
+			container)
 	}
 	name := pod
 	if namespace != "" || container != "" {
@@ -167,7 +180,8 @@ func (r *reader) lxc(o *connect.Options) []connect.Hop {
 }
 
 func (r *reader) lxd(o *connect.Options) []connect.Hop {
-	return r.instance("lxd", r.program("mitogen", "lxc_path"), with("--project", r.text("lxd", "project")), o)
+	return r.instance("lxd", r.program("mitogen", "lxc_path"),
+		with("--project", r.text("lxd", "project")), o)
 }
 
 func (r *reader) incus(o *connect.Options) []connect.Hop {
@@ -178,8 +192,9 @@ func (r *reader) incus(o *connect.Options) []connect.Hop {
 	return r.instance("incus", r.program("mitogen", "incus_path"), with("--project", project), o)
 }
 
-// instance enters a container of lxd or incus: the first part of a name with dots, of the remote "local" unless another is
-// named, whatever the client's own default is. Another user than root is become inside.
+// instance enters a container of lxd or incus: the first part of a name with dots, of the remote
+// "local" unless another is named, whatever the client's own default is. Another user than root is
+// become inside.
 func (r *reader) instance(method, program string, args []string, o *connect.Options) []connect.Hop {
 	tell(o, method, connect.ProgramOptions{Path: program, Args: args})
 	s := r.given(method, "remote_addr")
@@ -208,7 +223,8 @@ func (r *reader) instance(method, program string, args []string, o *connect.Opti
 func (r *reader) jail(*connect.Options) []connect.Hop {
 	user := r.text("jail", "remote_user")
 	if s := r.given("any", "remote_user"); r.asText(s.name, s.value) != user {
-		r.fail(r.given("jail", "remote_user").name, "names another user than ansible_user does, and Ansible doesn't follow it")
+		r.fail(r.given("jail", "remote_user").name,
+			"names another user than ansible_user does, and Ansible doesn't follow it")
 	}
 	return r.made("jail", "jail", user)
 }
@@ -229,7 +245,8 @@ func (r *reader) nspawn(*connect.Options) []connect.Hop {
 
 // setns enters a container's namespaces by way of mitogen_kind, or a process's by its number.
 func (r *reader) setns(*connect.Options) []connect.Hop {
-	for _, option := range []string{"docker_path", "podman_path", "lxc_path", "lxc_info_path", "incus_path", "machinectl_path"} {
+	for _, option := range []string{"docker_path", "podman_path", "lxc_path", "lxc_info_path",
+		"incus_path", "machinectl_path"} {
 		if s := r.given("mitogen", option); !isEmpty(s.value) {
 			r.fail(s.name, "can't be used here: setns looks for programs in PATH")
 		}

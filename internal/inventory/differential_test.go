@@ -16,7 +16,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/connect"
 )
 
-// found is what Ansible would do for a host, as testdata/way/action_plugins/way.py tells it.
+// found is a host's connection as Ansible would make it, by testdata/way/action_plugins/way.py.
 type found struct {
 	Host       string   `json:"host"`
 	Connection string   `json:"connection"`
@@ -31,11 +31,13 @@ type found struct {
 	Options        map[string]any `json:"options"`
 }
 
-// askAnsible has a release of Ansible tell how it would reach the hosts of an inventory. Hosts where it fails are missing.
+// askAnsible has a release of Ansible tell how it would reach the hosts of an inventory. Hosts
+// where it fails are missing.
 func askAnsible(t *testing.T, playbook, inventory string) map[string]found {
 	t.Helper()
 	home := t.TempDir()
-	for _, program := range []string{"sshpass", "docker", "kubectl", "lxc", "incus", "podman", "buildah"} {
+	for _, program := range []string{"sshpass", "docker", "kubectl", "lxc", "incus", "podman",
+		"buildah"} {
 		if err := os.WriteFile(filepath.Join(home, program), []byte("#!/bin/sh\n"), 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -51,7 +53,8 @@ func askAnsible(t *testing.T, playbook, inventory string) map[string]found {
 			cmd.Env = append(cmd.Env, e)
 		}
 	}
-	cmd.Env = append(cmd.Env, "PATH="+home+":"+os.Getenv("PATH"), "HOME="+home, "WAY_OUT="+out, "LC_ALL=C.UTF-8",
+	cmd.Env = append(cmd.Env, "PATH="+home+":"+os.Getenv("PATH"), "HOME="+home, "WAY_OUT="+out,
+		"LC_ALL=C.UTF-8",
 		"ANSIBLE_CONFIG="+filepath.Join(home, "ansible.cfg"))
 	said, failed := cmd.CombinedOutput()
 	text, err := os.ReadFile(out)
@@ -84,11 +87,13 @@ func differ(t *testing.T, playbook, inventory string) (refused int) {
 		f, ok := theirs[h.Name]
 		ways, err := v.Chain(h)
 		switch {
-		case !ok && strings.HasPrefix(h.Name, "session"): // newer Ansible has no terminal for it; ours has
+		// newer Ansible has no terminal for it; ours has
+		case !ok && strings.HasPrefix(h.Name, "session"):
 		case !ok && err == nil:
 			t.Errorf("host %s: Ansible fails, and we reach %+v; variables %s", h.Name, ways, given(v, h))
 		case ok && err != nil:
 			refused++
+			t.Logf("refused: %v", err)
 			named := func(name string) bool { return strings.Contains(err.Error(), name) }
 			if !slices.ContainsFunc(sortedKeys(v.Vars(h)), named) {
 				t.Errorf("host %s: the error names no variable: %v", h.Name, err)
@@ -135,7 +140,8 @@ func compareWay(t *testing.T, f found, w Way) (all []string) {
 		hops = hops[:len(hops)-1]
 		differs("become method", last.Method, f.Become)
 		differs("become", accountArgv(last.Method, plan(last)), accountArgv(f.Become, f.BecomeArgv))
-		passwords := map[string]connect.Secret{"sudo": w.Options.Sudo.Password, "su": w.Options.Su.Password, "doas": w.Options.Doas.Password}
+		passwords := map[string]connect.Secret{"sudo": w.Options.Sudo.Password,
+			"su": w.Options.Su.Password, "doas": w.Options.Doas.Password}
 		differs("become password", string(passwords[last.Method]), f.BecomePassword)
 	}
 	if strings.HasPrefix(f.Python, "auto") {
@@ -146,7 +152,8 @@ func compareWay(t *testing.T, f found, w Way) (all []string) {
 }
 
 // comparePlace compares all but the account that is become.
-func comparePlace(f found, w Way, hops []connect.Hop, plan func(h connect.Hop) []string) (all []string) {
+func comparePlace(f found, w Way, hops []connect.Hop,
+	plan func(h connect.Hop) []string) (all []string) {
 	differs := func(what string, ours, theirs any) {
 		if !reflect.DeepEqual(ours, theirs) {
 			all = append(all, fmt.Sprintf("%s: ours %q, Ansible's %q", what, ours, theirs))
@@ -162,12 +169,14 @@ func comparePlace(f found, w Way, hops []connect.Hop, plan func(h connect.Hop) [
 	case "local":
 		differs("method", first.Method, "local")
 	case "podman", "buildah":
-		differs("arguments", containerArgv(plan(first))[:len(f.Argv)-1], containerArgv(f.Argv)[:len(f.Argv)-1])
+		differs("arguments", containerArgv(plan(first))[:len(f.Argv)-1],
+			containerArgv(f.Argv)[:len(f.Argv)-1])
 		differs("user", first.User, orEmpty(f.Options["remote_user"]))
 		differs("container", first.Host, f.Place)
 	case "lxd", "incus":
 		ours := plan(first)
-		differs("program and project", strings.Join(ours[:slices.Index(ours, "exec")], " "), strings.Join(containerArgv(f.Argv)[:slices.Index(f.Argv, "exec")], " "))
+		differs("program and project", strings.Join(ours[:slices.Index(ours, "exec")], " "),
+			strings.Join(containerArgv(f.Argv)[:slices.Index(f.Argv, "exec")], " "))
 		differs("instance", first.Host, f.Argv[slices.Index(f.Argv, "exec")+1])
 		if user := orEmpty(f.Options["remote_user"]); user != "root" {
 			differs("user", plan(hops[1])[:2], f.Argv[slices.Index(f.Argv, "--")+1:][:2])
@@ -183,9 +192,12 @@ func orEmpty(x any) string {
 	return s
 }
 
-// ownSettings are those that are ours to decide, and change nothing of who is reached, as whom and how surely.
-var ownSettings = []string{"controlmaster", "controlpath", "controlpersist", "compression", "loglevel", "batchmode", "numberofpasswordprompts",
-	"passwordauthentication", "kbdinteractiveauthentication", "preferredauthentications", "clearallforwardings", "forwardx11", "requesttty",
+// ownSettings are those that are ours to decide, and change nothing of who is reached, as whom and
+// how surely.
+var ownSettings = []string{"controlmaster", "controlpath", "controlpersist", "compression",
+	"loglevel", "batchmode", "numberofpasswordprompts",
+	"passwordauthentication", "kbdinteractiveauthentication", "preferredauthentications",
+	"clearallforwardings", "forwardx11", "requesttty",
 	"serveraliveinterval"} // by BatchMode, in Debian
 
 // settings returns what ssh makes of its arguments.
@@ -202,8 +214,10 @@ func settings(argv []string) map[string][]string {
 }
 
 func compareSettings(ours, theirs map[string][]string) (all []string) {
-	for _, name := range slices.Compact(slices.Sorted(slices.Values(append(sortedKeys(ours), sortedKeys(theirs)...)))) {
-		if name == "connecttimeout" && slices.Equal(theirs[name], []string{"10"}) && slices.Equal(ours[name], []string{"30"}) {
+	for _, name := range slices.Compact(slices.Sorted(slices.Values(append(sortedKeys(ours),
+		sortedKeys(theirs)...)))) {
+		if name == "connecttimeout" && slices.Equal(theirs[name], []string{"10"}) &&
+			slices.Equal(ours[name], []string{"30"}) {
 			continue // the defaults
 		}
 		if !slices.Equal(ours[name], theirs[name]) {
@@ -216,7 +230,8 @@ func compareSettings(ours, theirs map[string][]string) (all []string) {
 // accountArgv writes a become command as program, user and flags in one order.
 func accountArgv(method string, argv []string) string {
 	end := slices.IndexFunc(argv, func(w string) bool {
-		return w == "--" || w == "/bin/sh" || w == "/usr/bin/env" || w == "-c" || strings.HasPrefix(w, "echo")
+		return w == "--" || w == "/bin/sh" || w == "/usr/bin/env" || w == "-c" ||
+			strings.HasPrefix(w, "echo")
 	})
 	if end < 0 {
 		end = len(argv)
@@ -229,12 +244,14 @@ func accountArgv(method string, argv []string) string {
 			user = argv[i]
 		case w == "-p" && method == "sudo":
 			i++
-		case w == "-S" || w == "-n" || w == "--non-interactive" || w == "--stdin" || w == "-q" || w == "--quiet":
+		case w == "-S" || w == "-n" || w == "--non-interactive" || w == "--stdin" || w == "-q" ||
+			w == "--quiet":
 		case w == "-" || w == "-l" || w == "--login" || w == "-i" && method == "sudo":
 			flags = append(flags, "login")
 		case method == "su" && i == end-1 && !strings.HasPrefix(w, "-"):
 			user = w
-		case method == "machinectl" && strings.HasSuffix(w, "@"), method == "machinectl" && strings.HasSuffix(w, "@.host"):
+		case method == "machinectl" && strings.HasSuffix(w, "@"),
+			method == "machinectl" && strings.HasSuffix(w, "@.host"):
 			if name, _, _ := strings.Cut(w, "@"); name != "" {
 				user = name
 			}
@@ -263,7 +280,8 @@ func accountArgv(method string, argv []string) string {
 
 // containerArgv writes a command with short flags, and the program by its name.
 func containerArgv(argv []string) []string {
-	short := map[string]string{"--interactive": "-i", "--stdin": "-i", "--user": "-u", "--workdir": "-w", "--namespace": "-n", "--container": "-c"}
+	short := map[string]string{"--interactive": "-i", "--stdin": "-i", "--user": "-u",
+		"--workdir": "-w", "--namespace": "-n", "--container": "-c"}
 	var front, back []string
 	for i, w := range argv {
 		if s := short[w]; s != "" {

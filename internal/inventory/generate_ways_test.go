@@ -11,19 +11,30 @@ import (
 	"testing"
 )
 
-// values are what generated inventories try for an option.
+// values has, for each option, the values that generated inventories try.
 var values = map[string][]any{
-	"any become": {true, false, "yes", "no", "1", "on", "T", 0, 1, "{{ yes_or_no }}"}, "any become_method": {"sudo", "su", "ansible.builtin.sudo", ""},
-	"any connection": {"ssh", "smart", "local", "ansible.builtin.ssh"}, "any python": {"/opt/py", "auto", "/usr/bin/env python3"}, "any timeout": {5, "15"},
-	"ssh host": {"a", "a.example", "10.0.0.1", "{{ inventory_hostname }}.x", "fe80::2", "me@b", nil}, "ssh port": {22, "2222", 65535, nil, "{{ some_port }}"},
-	"ssh remote_user": {"a", "b-c", "", nil, "d@e", "{{ some_user | default('x') }}"}, "ssh password": {"p", "q r", "", nil, 123, true},
-	"ssh private_key_file": {"/k", "~/k", "", "/a b", nil}, "ssh host_key_checking": {true, false, "no", "yes", nil},
-	"ssh ssh_args": {"", "-C", "-o User=x", "-o ProxyJump=j -o Port=23", "-o StrictHostKeyChecking=yes"}, "ssh ssh_executable": {"ssh", "/usr/bin/ssh"},
-	"ssh ssh_common_args": {"", "-o ProxyJump=k", "-o 'ProxyCommand=nc %h %p'", "-l y"}, "ssh ssh_extra_args": {"", "-o Port=24", "-J l,m", `-o "UserKnownHostsFile=/x /y"`},
-	"ssh timeout": {7, "8"}, "ssh reconnection_retries": {3}, "ssh use_tty": {false}, "ssh pipelining": {true},
-	"sudo become_user": {"a", "", "b", nil}, "sudo become_pass": {"p", "", nil, 7}, "sudo become_exe": {"/opt/sudo", "sudo", nil},
+	"any become":        {true, false, "yes", "no", "1", "on", "T", 0, 1, "{{ yes_or_no }}"},
+	"any become_method": {"sudo", "su", "ansible.builtin.sudo", ""},
+	"any connection":    {"ssh", "smart", "local", "ansible.builtin.ssh"},
+	"any python":        {"/opt/py", "auto", "/usr/bin/env python3"}, "any timeout": {5, "15"},
+	"ssh host": {"a", "a.example", "10.0.0.1", "{{ inventory_hostname }}.x", "fe80::2", "me@b",
+		nil},
+	"ssh port":              {22, "2222", 65535, nil, "{{ some_port }}"},
+	"ssh remote_user":       {"a", "b-c", "", nil, "d@e", "{{ some_user | default('x') }}"},
+	"ssh password":          {"p", "q r", "", nil, 123, true},
+	"ssh private_key_file":  {"/k", "~/k", "", "/a b", nil},
+	"ssh host_key_checking": {true, false, "no", "yes", nil},
+	"ssh ssh_args": {"", "-C", "-o User=x", "-o ProxyJump=j -o Port=23",
+		"-o StrictHostKeyChecking=yes"}, "ssh ssh_executable": {"ssh", "/usr/bin/ssh"},
+	"ssh ssh_common_args": {"", "-o ProxyJump=k", "-o 'ProxyCommand=nc %h %p'", "-l y"},
+	"ssh ssh_extra_args":  {"", "-o Port=24", "-J l,m", `-o "UserKnownHostsFile=/x /y"`},
+	"ssh timeout":         {7, "8"}, "ssh reconnection_retries": {3}, "ssh use_tty": {false},
+	"ssh pipelining":   {true},
+	"sudo become_user": {"a", "", "b", nil}, "sudo become_pass": {"p", "", nil, 7},
+	"sudo become_exe":   {"/opt/sudo", "sudo", nil},
 	"sudo become_flags": {"-H", "", "-i", "-HSn", "-E -g x", "-n -S --preserve-env=A", nil},
-	"su become_user":    {"c", ""}, "su become_pass": {"s", ""}, "su become_exe": {"/opt/su"}, "su become_flags": {"", "-l", "-m"},
+	"su become_user":    {"c", ""}, "su become_pass": {"s", ""}, "su become_exe": {"/opt/su"},
+	"su become_flags": {"", "-l", "-m"},
 }
 
 // generateWays returns an inventory of random variables, at three levels, from a seed.
@@ -68,7 +79,8 @@ func TestGeneratedWaysAgainstAnsible(t *testing.T) {
 			t.Parallel()
 			const hosts = 40
 			for seed := range *seeds {
-				file := filepath.Join(write(t, map[string]string{"hosts.yml": generateWays(seed, hosts)}), "hosts.yml")
+				file := filepath.Join(write(t, map[string]string{"hosts.yml": generateWays(seed, hosts)}),
+					"hosts.yml")
 				if refused := differ(t, playbook, file); refused > hosts/2 {
 					t.Errorf("seed %d: %d of %d hosts are refused that Ansible takes", seed, refused, hosts)
 				}

@@ -34,7 +34,8 @@ func (v *Inventory) ascii() bool {
 }
 
 // goOnly are forms that Python's regular expressions lack or understand otherwise.
-var goOnly = lazyregexp.New(`\[\[?:|\\[QEpPCz]|\{,|\(\?[a-zA-Z]*U|.\(\?[a-zA-Z]+\)|(?:\\[bBAZ]|(?:^|[^\\\[])[\^$])(?:[*+?]|\{[0-9])`)
+var goOnly = lazyregexp.New(`\[\[?:|\\[QEpPCz]|\{,|\(\?[a-zA-Z]*U|.\(\?[a-zA-Z]+\)|(?:\\[bBAZ]|` +
+	`(?:^|[^\\\[])[\^$])(?:[*+?]|\{[0-9])`)
 
 // unicodeOnly are escapes that Python applies to all scripts, and Go to ASCII.
 var unicodeOnly = lazyregexp.New(`\\[wWdDsSbB]`)
@@ -47,7 +48,8 @@ func pythonRegexp(text string, ascii bool) (*regexp.Regexp, error) {
 		form = unicodeOnly.FindString(text)
 	}
 	if form != "" {
-		return nil, fmt.Errorf("%q isn't supported here, because Python's regular expressions differ", form)
+		return nil, fmt.Errorf("%q isn't supported here, because Python's regular expressions differ",
+			form)
 	}
 	text = endOfText.ReplaceAllString(text, `${1}\z`)
 	re, err := regexp.Compile(text) // by itself, so that the brackets below complete nothing
@@ -55,7 +57,8 @@ func pythonRegexp(text string, ascii bool) (*regexp.Regexp, error) {
 		re, err = regexp.Compile(`^(?:` + text + `)`)
 	}
 	if err != nil {
-		return nil, errors.New(strings.TrimPrefix(err.Error(), "error parsing regexp: ") + " (Python's lookaround and backreferences aren't supported)")
+		return nil, errors.New(strings.TrimPrefix(err.Error(), "error parsing regexp: ") +
+			" (Python's lookaround and backreferences aren't supported)")
 	}
 	return re, nil
 }

@@ -18,6 +18,7 @@ type group struct {
 	parents  []*group
 	vars     map[string]Var   // from inventory sources
 	files    []map[string]Var // from group_vars, one for each place
+	problem  error            // a file with its variables can't be read
 	priority int64            // among groups of one depth
 	depth    int              // longest way from "all"; set by finish
 	all      []*Host          // hosts of the group and its descendants; set by finish
@@ -203,7 +204,8 @@ func (h *Host) in(above map[*group][]*group) []*group {
 		}
 	}
 	slices.SortFunc(groups, func(a, b *group) int {
-		return cmp.Or(cmp.Compare(a.depth, b.depth), cmp.Compare(a.priority, b.priority), cmp.Compare(a.name, b.name))
+		return cmp.Or(cmp.Compare(a.depth, b.depth), cmp.Compare(a.priority, b.priority),
+			cmp.Compare(a.name, b.name))
 	})
 	return groups
 }

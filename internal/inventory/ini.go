@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 
@@ -21,21 +22,63 @@ var (
 // lineEnds are the characters that Python's splitlines takes for the end of a line.
 var lineEnds = lazyregexp.New("\r\n|[\n\r\v\f\x1c\x1d\x1e\u0085\u2028\u2029]")
 
-// ini reads Ansible's INI form, of which a plain list of hosts is a case.
+// ini reads Ansible's INI form, of which a plain list of hosts is a case. A line that should be a
+// host and isn't makes a host that can't be reached, unless the text as a whole is no inventory.
 func (v *Inventory) ini(at origin, text []byte) error {
-	r := &iniReader{v: v, at: at, group: v.group("ungrouped"), kind: "hosts", pending: map[string]*pendingGroup{}}
+	r := &iniReader{v: v, at: at, group: v.group("ungrouped"), kind: "hosts",
+		pending: map[string]*pendingGroup{}}
 	lines := iniLines(text)
+	prose := sync.OnceValue(func() bool { return isProse(lines) })
 	for i, line := range lines {
 		r.at.line = i + 1
 		err := r.take(strip(line))
 		if !utf8.ValidString(line) && err == nil && line[0] != '#' && line[0] != ';' {
 			err = errors.New("not UTF-8")
 		}
+		if bad := (*hostLineError)(nil); errors.As(err, &bad) {
+			if prose() {
+				return &Error{File: r.at.file, Line: r.at.line, Text: err.Error(), prose: true}
+			}
+			err = r.v.addBad(r.group, bad.names, r.at, r.at.bad("%v", bad.err))
+		}
 		if err != nil {
 			return r.at.bad("%v", err)
 		}
 	}
 	return r.undeclared()
+}
+
+// A hostLineError says that a line should be a host's, and isn't.
+type hostLineError struct {
+	names []string // of the hosts, or what stands where a name should
+	err   error
+}
+
+func (e *hostLineError) Error() string { return e.err.Error() }
+
+// isProse tells text that is no inventory: it has neither sections nor variables, and at least half
+// of its lines are no hosts.
+func isProse(lines []string) bool {
+	good, bad := 0, 0
+	for _, line := range lines {
+		line = strip(line)
+		if line == "" || line[0] == '#' || line[0] == ';' {
+			continue
+		}
+		if section.MatchString(line) {
+			return false
+		}
+		h, err := parseHostLine(line, "")
+		switch {
+		case err != nil:
+			bad++
+		case len(h.vars) > 0:
+			return false
+		default:
+			good++
+		}
+	}
+	return bad >= good
 }
 
 func iniLines(text []byte) []string {
@@ -47,7 +90,9 @@ func iniLines(text []byte) []string {
 
 // strip removes the same space as Python's str.strip.
 func strip(s string) string {
-	return strings.TrimFunc(s, func(c rune) bool { return unicode.IsSpace(c) || c >= 0x1c && c <= 0x1f })
+	return strings.TrimFunc(s, func(c rune) bool {
+		return unicode.IsSpace(c) || c >= 0x1c && c <= 0x1f
+	})
 }
 
 type iniReader struct {
@@ -107,8 +152,8 @@ func (r *iniReader) section(line string) error {
 	return nil
 }
 
-// undeclared is the error for the first group that has no section of its own. If only variables were
-// given to it, finish looks for it in the other sources.
+// undeclared is the error for the first group that has no section of its own. If only variables
+// were given to it, finish looks for it in the other sources.
 func (r *iniReader) undeclared() error {
 	first := 0
 	for name, p := range r.pending {
@@ -178,28 +223,12 @@ func (r *iniReader) child(line string) error {
 
 // host reads "name-or-range key=value…".
 func (r *iniReader) host(line string) error {
-	words, err := splitWords(line, true)
-	if err != nil {
-		return fmt.Errorf("%w: %s", err, shorten(line))
-	}
-	if len(words) == 0 || words[0] == "" {
-		return fmt.Errorf("no name of a host: %s", shorten(line))
-	}
-	names, port, err := hosts(words[0])
-	switch {
-	case err != nil:
-		return err
-	case strings.HasSuffix(strip(words[0]), ":") && port == 0:
-		return fmt.Errorf("host %q ends with a colon: a port, or a YAML file?", words[0])
-	case slices.Contains(names, "---"):
-		return errors.New("--- begins a YAML file")
-	}
-	vars, err := r.assignments(words[0], words[1:])
+	h, err := parseHostLine(line, r.at.where())
 	if err != nil {
 		return err
 	}
-	err = r.v.addHosts(r.group, names, port, vars, r.at)
-	for _, name := range names {
+	err = r.v.addHosts(r.group, h.names, h.port, h.vars, r.at)
+	for _, name := range h.names {
 		if h := r.v.hosts[name]; h != nil {
 			h.line = true
 		}
@@ -207,7 +236,56 @@ func (r *iniReader) host(line string) error {
 	return err
 }
 
-func (r *iniReader) assignments(host string, words []string) ([]namedVar, error) {
+// A hostLine holds the hosts and variables of a line.
+type hostLine struct {
+	names []string
+	port  int64
+	vars  []namedVar
+}
+
+// parseHostLine reads a line, which is at where.
+func parseHostLine(line, where string) (h hostLine, err error) {
+	bad := func(text string, err error) error {
+		names, _, no := hosts(text)
+		if no != nil || len(names) == 0 {
+			names = []string{text}
+		}
+		return &hostLineError{names, err}
+	}
+	words, err := splitWords(line, true)
+	if err != nil {
+		return h, bad(strings.Fields(line)[0], fmt.Errorf("%w: %s", err, shorten(line)))
+	}
+	if len(words) == 0 || words[0] == "" {
+		return h, bad(shorten(line), fmt.Errorf("no name of a host: %s", shorten(line)))
+	}
+	words[0] = withBackslashes(words[0], strings.Fields(line)[0])
+	h.names, h.port, err = hosts(words[0])
+	switch {
+	case err != nil:
+		return h, bad(words[0], err)
+	case strings.HasSuffix(strip(words[0]), ":") && h.port == 0:
+		return h, fmt.Errorf("host %q ends with a colon: a port, or a YAML file?", words[0])
+	case slices.Contains(h.names, "---"):
+		return h, errors.New("--- begins a YAML file")
+	}
+	if h.vars, err = assignments(words[0], words[1:], where); err != nil {
+		return h, bad(words[0], err)
+	}
+	return h, nil
+}
+
+// withBackslashes returns the name as it stands on its line if it is a target with an account of a
+// domain, CORP\user@host, of which Ansible's quoting would make CORPuser.
+func withBackslashes(name, onLine string) string {
+	target := strings.Contains(onLine, `\`) && strings.ContainsAny(onLine, "@+")
+	if target && !strings.ContainsAny(onLine, `'"#`) {
+		return onLine
+	}
+	return name
+}
+
+func assignments(host string, words []string, where string) ([]namedVar, error) {
 	var all []namedVar
 	for _, w := range words {
 		name, value, ok := strings.Cut(w, "=")
@@ -218,7 +296,7 @@ func (r *iniReader) assignments(host string, words []string) ([]namedVar, error)
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, namedVar{name, Var{Value: x, Where: r.at.where()}})
+		all = append(all, namedVar{name, Var{Value: x, Where: where}})
 	}
 	return all, nil
 }

@@ -4,6 +4,7 @@
 package inventory
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -24,6 +25,8 @@ type Error struct {
 	File string
 	Line int // 0: the whole file
 	Text string
+
+	prose bool // the file is no inventory at all
 }
 
 // Error begins with file and line, as compilers' messages do.
@@ -48,6 +51,7 @@ type Inventory struct {
 	asked      bool     // ansible-inventory gave it, which doesn't tell all orders
 	changes    int      // counts additions, to tell a source that adds nothing
 	expected   []expectedGroup
+	decrypt    func() (*Inventory, error) // asks Ansible once for all variables; nil: can't
 	warnings   []string
 }
 
@@ -59,8 +63,12 @@ type Host struct {
 	own     map[string]Var   // from inventory sources
 	files   []map[string]Var // from host_vars, one for each place
 	direct  []*group         // groups that list it
-	grouped bool             // removed from "ungrouped", of which it is then no member through other groups either
-	groups  []*group         // all its groups but "all", by rising precedence; set by finish
+	bad     error            // its line or entry can't be read
+	problem error            // a file with its variables can't be read
+	told    map[string]Var   // all its variables, where Ansible alone can read some; else nil
+	// removed from "ungrouped", of which it is then no member through other groups either
+	grouped bool
+	groups  []*group // all its groups but "all", by rising precedence; set by finish
 }
 
 // New returns an inventory without hosts.
@@ -131,15 +139,68 @@ func (v *Inventory) add(g *group, name string, port int64, at origin) *Host {
 	return h
 }
 
+// addBad puts a host into g of which no more is known than where it is named, and why it can't be
+// read.
+func (v *Inventory) addBad(g *group, names []string, at origin, why error) error {
+	if err := v.addHosts(g, names, 0, nil, at); err != nil {
+		return err
+	}
+	for _, name := range names {
+		if h := v.hosts[name]; h != nil && h.bad == nil {
+			h.bad = why
+		}
+	}
+	return nil
+}
+
+// problemOf returns why variables of h aren't known: of its own line, its files, or those of its
+// groups; nil if all are.
+func (v *Inventory) problemOf(h *Host) error {
+	if err := cmp.Or(h.bad, h.problem); err != nil {
+		return err
+	}
+	for _, g := range append([]*group{v.groups["all"]}, h.groups...) {
+		if g.problem != nil {
+			return g.problem
+		}
+	}
+	return nil
+}
+
+// unread is problemOf after Ansible was asked for what is encrypted.
+func (v *Inventory) unread(h *Host) error {
+	problem := v.problemOf(h)
+	locked := (*needsAnsible)(nil)
+	if !errors.As(problem, &locked) || v.decrypt == nil {
+		return problem
+	}
+	answer, err := v.decrypt()
+	if bad := (*Error)(nil); errors.As(err, &bad) {
+		return &Error{File: locked.File, Line: locked.Line, Text: bad.Text}
+	}
+	if err == nil && answer.hosts[h.Name] == nil {
+		err = &Error{File: locked.File,
+			Text: fmt.Sprintf("is encrypted, and ansible-inventory knows no host %q", h.Name)}
+	}
+	if err == nil {
+		h.told = answer.Vars(answer.hosts[h.Name])
+	}
+	return err
+}
+
 type namedVar struct {
 	name string
 	Var
 }
 
 // addHosts puts hosts into g and gives each of them vars.
-func (v *Inventory) addHosts(g *group, names []string, port int64, vars []namedVar, at origin) error {
+func (v *Inventory) addHosts(g *group, names []string, port int64, vars []namedVar,
+	at origin) error {
 	if len(v.hostOrder)+len(names) > maxHosts {
 		return fmt.Errorf("more than %d hosts", maxHosts)
+	}
+	if len(names) == 0 {
+		v.warn("%s: a range names no host, because its end is before its begin", at.where())
 	}
 	for _, name := range names {
 		if name == "" {
@@ -169,11 +230,17 @@ func (v *Inventory) set(entity, name string, value Var) error {
 // Vars returns the variables that hold for h. Later ones win:
 //  1. from inventory sources: those of "all", then of h's other groups by depth, priority and name;
 //  2. from group_vars: those for "all" of each place, then for the other groups of each place;
-//  3. h's own from inventory sources, then inventory_hostname, inventory_hostname_short and group_names, which Ansible gives;
+//  3. h's own from inventory sources, then inventory_hostname, inventory_hostname_short and
+//     group_names, which Ansible gives;
 //  4. from host_vars of each place.
 //
 // Places are the directories of the sources in their order, then the working directory.
 func (v *Inventory) Vars(h *Host) map[string]Var {
+	if h.told != nil {
+		all := maps.Clone(h.told)
+		maps.Copy(all, h.magic())
+		return all
+	}
 	all := maps.Clone(v.groups["all"].vars)
 	for _, g := range h.groups {
 		maps.Copy(all, g.vars)

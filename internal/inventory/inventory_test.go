@@ -102,7 +102,8 @@ func TestForms(t *testing.T) {
 			t.Errorf("%s: prod is %s", source, got)
 		}
 		vars := v.Vars(v.Host("web02"))
-		want := map[string]any{"ansible_user": "www", "ansible_port": int64(2222), "tier": "one two", "base": int64(1), "flag": true, "n": int64(42)}
+		want := map[string]any{"ansible_user": "www", "ansible_port": int64(2222), "tier": "one two",
+			"base": int64(1), "flag": true, "n": int64(42)}
 		for k, x := range want {
 			if vars[k].Value != x {
 				t.Errorf("%s: %s is %#v, want %#v", source, k, vars[k], x)
@@ -111,7 +112,8 @@ func TestForms(t *testing.T) {
 		if got := v.Vars(v.Host("mail"))["tier"].Value; got != "all" {
 			t.Errorf("%s: %v", source, got)
 		}
-		if got := v.Vars(v.Host("old"))["ansible_python_interpreter"].Value; got != "/opt/py 2/bin/python" {
+		got := v.Vars(v.Host("old"))["ansible_python_interpreter"].Value
+		if got != "/opt/py 2/bin/python" {
 			t.Errorf("%s: %v", source, got)
 		}
 	}
@@ -124,7 +126,8 @@ func TestForms(t *testing.T) {
 	}
 	y := load(t, dir+"/hosts.yml")
 	vars := y.Vars(y.Host("old"))
-	if !vars["secret"].Vault || vars["octal"].Value != int64(420) || vars["word"].Value != int64(45045) {
+	if !vars["secret"].Vault || vars["octal"].Value != int64(420) ||
+		vars["word"].Value != int64(45045) {
 		t.Errorf("%+v", vars)
 	}
 }
@@ -132,10 +135,13 @@ func TestForms(t *testing.T) {
 func (v *Inventory) members(name string) []*Host { return v.groups[name].members() }
 
 func TestVarsFiles(t *testing.T) {
-	dir := write(t, map[string]string{"inv/hosts": "[web]\na x=1 y=1\nb\n", "inv/more.yml": "db: {hosts: {c: }}", "inv/notes.md": "[", "inv/.hidden": "[",
-		"inv/group_vars/web.yml": "{x: 2, z: 2}", "inv/group_vars/all/first": "w: 1", "inv/group_vars/all/second.yml": "w: 2", "inv/host_vars/a.json": `{"y": 3}`})
+	dir := write(t, map[string]string{"inv/hosts": "[web]\na x=1 y=1\nb\n",
+		"inv/more.yml": "db: {hosts: {c: }}", "inv/notes.md": "[", "inv/.hidden": "[",
+		"inv/group_vars/web.yml": "{x: 2, z: 2}", "inv/group_vars/all/first": "w: 1",
+		"inv/group_vars/all/second.yml": "w: 2", "inv/host_vars/a.json": `{"y": 3}`})
 	v := load(t, dir+"/inv")
-	got := fmt.Sprint(v.Vars(v.Host("a"))["x"].Value, v.Vars(v.Host("a"))["y"].Value, v.Vars(v.Host("a"))["z"].Value, v.Vars(v.Host("b"))["x"].Value,
+	got := fmt.Sprint(v.Vars(v.Host("a"))["x"].Value, v.Vars(v.Host("a"))["y"].Value,
+		v.Vars(v.Host("a"))["z"].Value, v.Vars(v.Host("b"))["x"].Value,
 		v.Vars(v.Host("c"))["w"].Value)
 	if got != "1 3 2 2 2" {
 		t.Error(got)
@@ -145,25 +151,31 @@ func TestVarsFiles(t *testing.T) {
 // What is a program's is asked of it.
 func TestProgram(t *testing.T) {
 	dir := write(t, map[string]string{
-		"bin/ansible-inventory": "#!/bin/sh\n[ \"$1 $3\" = '-i --list' ] || exit 9\ncase $2 in *bad*) echo no such plugin >&2; exit 1;; esac\n" +
-			`echo '{"_meta": {"hostvars": {"a": {"ansible_port": 22, "f": 1.5}}}, "web": {"hosts": ["a", "b"], "vars": {"x": "y"}}, "all": {"children": ["web"]}, "old": ["c"]}'` + "\n",
-		"hosts.aws.yml": "plugin: amazon.aws.aws_ec2\nregions: [x]\n", "bad.yml": "plugin: x\n", "script": "#!/bin/sh\necho '{\"g\": [\"s\"]}'\n"})
+		"bin/ansible-inventory": "#!/bin/sh\n[ \"$1 $3\" = '-i --list' ] || exit 9\ncase $2 in *bad*) " +
+			"echo no such plugin >&2; exit 1;; esac\n" +
+			`echo '{"_meta": {"hostvars": {"a": {"ansible_port": 22, "f": 1.5}}}, "web": {"hosts": ["a", ` +
+			`"b"], "vars": {"x": "y"}}, "all": {"children": ["web"]}, "old": ["c"]}'` + "\n",
+		"hosts.aws.yml": "plugin: amazon.aws.aws_ec2\nregions: [x]\n", "bad.yml": "plugin: x\n",
+		"script": "#!/bin/sh\necho '{\"g\": [\"s\"]}'\n"})
 	t.Setenv("PATH", dir+"/bin:"+os.Getenv("PATH"))
 	v := load(t, dir+"/hosts.aws.yml")
 	if got := names(v.Hosts()); got != "a b c" {
 		t.Error(got)
 	}
-	if vars := v.Vars(v.Host("a")); vars["ansible_port"].Value != int64(22) || vars["f"].Value != 1.5 || vars["x"].Value != "y" {
+	if vars := v.Vars(v.Host("a")); vars["ansible_port"].Value != int64(22) ||
+		vars["f"].Value != 1.5 || vars["x"].Value != "y" {
 		t.Errorf("%+v", vars)
 	}
-	if _, err := Load(context.Background(), []string{dir + "/bad.yml"}, nil); err == nil || !strings.Contains(err.Error(), "bad.yml:1: ansible-inventory: exit status 1: no such plugin") {
+	if _, err := Load(context.Background(), []string{dir + "/bad.yml"}, nil); err == nil ||
+		!strings.Contains(err.Error(), "bad.yml:1: ansible-inventory: exit status 1: no such plugin") {
 		t.Error(err)
 	}
 	t.Setenv("PATH", dir)
 	if names(load(t, dir+"/script").Hosts()) != "s" {
 		t.Error("script")
 	}
-	if _, err := Load(context.Background(), []string{dir + "/hosts.aws.yml"}, nil); err == nil || !strings.Contains(err.Error(), "install ansible-core") {
+	if _, err := Load(context.Background(), []string{dir + "/hosts.aws.yml"}, nil); err == nil ||
+		!strings.Contains(err.Error(), "install ansible-core") {
 		t.Error(err)
 	}
 }
@@ -178,7 +190,6 @@ func TestErrors(t *testing.T) {
 		{"hosts", "[x:children]\ny\n", `hosts:2: there is no group "y"`},
 		{"hosts", "[x:children]\ny z\n[y]\n", "hosts:2: not the name of a group"},
 		{"hosts", "web[1:x]\n", "hosts:1: range [1:x]: neither two numbers"},
-		{"hosts", "web[5:1]\n", "hosts:1: range [5:1]: its end is before"},
 		{"hosts", "web[01:100]\n", "different width"},
 		{"hosts", "web[1:99999999]\n", "more than"},
 		{"hosts", "web[1:1000][1:1000][1:1000]\n", "more than"},
@@ -195,15 +206,20 @@ func TestErrors(t *testing.T) {
 		if strings.Contains(tt.name, "_vars") {
 			source = dir + "/plain"
 		}
-		_, err := Load(context.Background(), []string{source}, nil)
+		v, err := Load(context.Background(), []string{source}, nil)
+		if err == nil {
+			err = v.anyUnread()
+		}
 		if err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s %q: %v, want %q", tt.name, tt.text, err, tt.want)
 		}
-		if bad := (*Error)(nil); err != nil && !errors.As(err, &bad) && !strings.Contains(tt.want, "own child") {
+		if bad := (*Error)(nil); err != nil && !errors.As(err, &bad) &&
+			!strings.Contains(tt.want, "own child") {
 			t.Errorf("%q: %T", tt.text, err)
 		}
 	}
-	if _, err := Load(context.Background(), []string{"/no/such"}, nil); err == nil || err.Error() != "inventory /no/such: no such file or directory" {
+	if _, err := Load(context.Background(), []string{"/no/such"}, nil); err == nil ||
+		err.Error() != "inventory /no/such: no such file or directory" {
 		t.Error(err)
 	}
 }
@@ -233,7 +249,8 @@ func TestSelect(t *testing.T) {
 		}
 	}
 	for pattern, want := range map[string]string{
-		"wob": `no host or group "wob"`, "Web": `("web"?)`, "zz*": "matches no host", "~(": "pattern", "web:!web": "no host is left", "web[": "brackets", ",": "empty",
+		"wob": `no host or group "wob"`, "Web": `("web"?)`, "zz*": "matches no host", "~(": "pattern",
+		"web:!web": "no host is left", "web[": "brackets", ",": "empty",
 	} {
 		if _, err := v.Select(pattern); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", pattern, err, want)
@@ -248,7 +265,8 @@ func FuzzText(f *testing.F) {
 	f.Add("x[1:2][a:b] a='b")
 	f.Fuzz(func(t *testing.T, text string) {
 		v := New()
-		if v.text(origin{file: "f"}, []byte(strings.ReplaceAll(text, "plugin", "x"))) == nil && v.finish() == nil {
+		if v.text(origin{file: "f"}, []byte(strings.ReplaceAll(text, "plugin", "x"))) == nil &&
+			v.finish() == nil {
 			for _, h := range v.Hosts()[:min(len(v.Hosts()), 10)] {
 				v.Chain(h)
 			}

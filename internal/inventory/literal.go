@@ -53,11 +53,14 @@ func (p *literalReader) cut(prefix string) bool {
 }
 
 var (
-	pythonInt = lazyregexp.New(`^(?:0[xX](?:_?[0-9a-fA-F])+|0[oO](?:_?[0-7])+|0[bB](?:_?[01])+|0(?:_?0)*|[1-9](?:_?[0-9])*)`)
+	pythonInt = lazyregexp.New(`^(?:0[xX](?:_?[0-9a-fA-F])+|0[oO](?:_?[0-7])+|0[bB](?:_?[01])+|` +
+		`0(?:_?0)*|[1-9](?:_?[0-9])*)`)
 	digits    = `[0-9](?:_?[0-9])*`
 	exponent  = `(?:[eE][-+]?` + digits + `)`
-	pythonNum = lazyregexp.New(`^(?:(?:` + digits + `)?\.` + digits + exponent + `?|` + digits + `\.` + exponent + `?|` + digits + exponent + `)`)
-	imaginary = lazyregexp.New(`^(?:(?:` + digits + `)?\.` + digits + exponent + `?|` + digits + `\.?` + exponent + `?)[jJ]`)
+	pythonNum = lazyregexp.New(`^(?:(?:` + digits + `)?\.` + digits + exponent + `?|` + digits + `\.` +
+		exponent + `?|` + digits + exponent + `)`)
+	imaginary = lazyregexp.New(`^(?:(?:` + digits + `)?\.` + digits + exponent + `?|` + digits +
+		`\.?` + exponent + `?)[jJ]`)
 	pythonStr = lazyregexp.New(`^([rR]?[bB]?|[bB][rR]|[uU])('''|"""|'|")`)
 	afterNum  = lazyregexp.New(`^[\pL\pN_.]`)
 )
@@ -342,7 +345,8 @@ func (p *literalReader) quoted(quote string, raw, ascii bool) (string, error) {
 }
 
 // escapes are Python's escapes of one character.
-var escapes = map[byte]string{'\\': "\\", '\'': "'", '"': "\"", 'a': "\a", 'b': "\b", 'f': "\f", 'n': "\n", 'r': "\r", 't': "\t", 'v': "\v"}
+var escapes = map[byte]string{'\\': "\\", '\'': "'", '"': "\"", 'a': "\a", 'b': "\b", 'f': "\f",
+	'n': "\n", 'r': "\r", 't': "\t", 'v': "\v"}
 
 // unescape reads an escape behind its backslash. An escape that Python doesn't know stands for
 // itself.

@@ -2,6 +2,7 @@ package inventory
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"go.yaml.in/yaml/v4"
 )
@@ -21,7 +23,9 @@ const maxFile = 64 << 20
 // directory of such, "-" for stdin, or a list of hosts with a comma in it. If Ansible alone can
 // read one of them, all are given to ansible-inventory, which has to be installed then. group_vars
 // and host_vars count beside each source and in the working directory. The error names file and
-// line where it can.
+// line where it can. What concerns single hosts only, such as a line that can't be read, is an
+// error of Chain for these. There, ansible-inventory is asked within ctx for hosts with encrypted
+// group_vars or host_vars.
 func Load(ctx context.Context, sources []string, stdin io.Reader) (*Inventory, error) {
 	dir, err := os.Getwd()
 	if err != nil {
@@ -36,12 +40,17 @@ func Load(ctx context.Context, sources []string, stdin io.Reader) (*Inventory, e
 }
 
 // loadAt reads sources; dir is the working directory, where Ansible expects a playbook.
-func loadAt(ctx context.Context, sources []string, stdin io.Reader, dir string) (*Inventory, error) {
+func loadAt(ctx context.Context, sources []string, stdin io.Reader, dir string) (*Inventory,
+	error) {
 	why := configured(dir)
 	if why == nil {
 		v := New()
 		err := v.read(ctx, sources, stdin, dir)
 		if err == nil {
+			v.decrypt = sync.OnceValues(func() (*Inventory, error) {
+				why := &needsAnsible{File: strings.Join(sources, ", "), Text: "is encrypted"}
+				return fromAnsible(ctx, sources, why)
+			})
 			return v, nil
 		}
 		if !errors.As(err, &why) {
@@ -166,18 +175,27 @@ func (v *Inventory) directory(ctx context.Context, dir, full string) error {
 func (v *Inventory) oneOfMany(ctx context.Context, at origin, st os.FileInfo) error {
 	before := v.changes
 	err := v.file(ctx, at, st)
-	if bad := (*Error)(nil); errors.As(err, &bad) && v.changes == before {
+	bad := (*Error)(nil)
+	switch {
+	case !errors.As(err, &bad):
+		return err
+	case v.changes == before:
 		v.warn("%v: the file is passed over", err)
+		return nil
+	case bad.prose:
+		v.warn("%v: the rest of the file is passed over", err)
 		return nil
 	}
 	return err
 }
 
 // ignoredEnds are the ends of names that Ansible ignores in a directory.
-var ignoredEnds = []string{".pyc", ".pyo", ".swp", ".bak", "~", ".rpm", ".md", ".txt", ".rst", ".orig", ".cfg", ".retry"}
+var ignoredEnds = []string{".pyc", ".pyo", ".swp", ".bak", "~", ".rpm", ".md", ".txt", ".rst",
+	".orig", ".cfg", ".retry"}
 
 func ignored(name string) bool {
-	return name[0] == '.' || slices.Contains([]string{"group_vars", "host_vars", "vars_plugins"}, name) ||
+	return name[0] == '.' || slices.Contains([]string{"group_vars", "host_vars", "vars_plugins"},
+		name) ||
 		slices.ContainsFunc(ignoredEnds, func(end string) bool { return strings.HasSuffix(name, end) })
 }
 
@@ -245,10 +263,14 @@ func (v *Inventory) text(at origin, text []byte) error {
 	if err == nil && top != nil && top.Kind == yaml.MappingNode && len(top.Content) > 0 {
 		return v.mappingOfGroups(at, top)
 	}
-	bad := v.ini(at, text)
 	begin := strings.TrimSpace(string(text))
+	mayBeYAML := ext != "" || strings.HasPrefix(begin, "---") || strings.HasPrefix(begin, "{")
+	bad := v.ini(at, text)
+	if mayBeYAML {
+		bad = cmp.Or(bad, v.badOf(at))
+	}
 	switch {
-	case bad == nil || ext == "" && !strings.HasPrefix(begin, "---") && !strings.HasPrefix(begin, "{"):
+	case bad == nil || !mayBeYAML:
 		return bad
 	case err != nil:
 		return err
@@ -257,6 +279,17 @@ func (v *Inventory) text(at origin, text []byte) error {
 	}
 	at.line = top.Line
 	return at.bad("not a mapping of groups")
+}
+
+// badOf returns why the first bad host of a source is that: where a text could be YAML that is
+// broken, it is read as INI only if all lines can be.
+func (v *Inventory) badOf(at origin) error {
+	for _, h := range v.hostOrder {
+		if bad := (*Error)(nil); errors.As(h.bad, &bad) && bad.File == at.file {
+			return h.bad
+		}
+	}
+	return nil
 }
 
 func (v *Inventory) mappingOfGroups(at origin, top *yaml.Node) error {
@@ -270,7 +303,7 @@ func (v *Inventory) mappingOfGroups(at origin, top *yaml.Node) error {
 			continue
 		}
 		if none, err := r.falsy(p.value); err != nil || !none {
-			return &needsAnsible{at.file, p.at.Line, "is for a plugin of Ansible"}
+			return &needsAnsible{File: at.file, Line: p.at.Line, Text: "is for a plugin of Ansible"}
 		}
 	}
 	for _, p := range pairs {

@@ -24,7 +24,8 @@ func document(file string, text []byte) (*yaml.Node, error) {
 		return nil, &Error{File: file, Text: "not YAML: not UTF-8"}
 	}
 	if at := bytes.IndexAny(text, "\u0085\u2028\u2029"); at >= 0 {
-		return nil, &Error{File: file, Line: 1 + bytes.Count(text[:at], []byte("\n")), Text: "not YAML: U+0085, U+2028 or U+2029, which break lines; write an escape"}
+		return nil, &Error{File: file, Line: 1 + bytes.Count(text[:at], []byte("\n")),
+			Text: "not YAML: U+0085, U+2028 or U+2029, which break lines; write an escape"}
 	}
 	dec := yaml.NewDecoder(bytes.NewReader(text))
 	var doc, next yaml.Node
@@ -46,7 +47,8 @@ func document(file string, text []byte) (*yaml.Node, error) {
 func anchors(file string, n *yaml.Node, seen map[string]bool) error {
 	if n.Kind != yaml.AliasNode && n.Anchor != "" {
 		if seen[n.Anchor] {
-			return &Error{File: file, Line: n.Line, Text: fmt.Sprintf("not YAML: anchor &%s is there twice", n.Anchor)}
+			return &Error{File: file, Line: n.Line,
+				Text: fmt.Sprintf("not YAML: anchor &%s is there twice", n.Anchor)}
 		}
 		seen[n.Anchor] = true
 	}
@@ -146,7 +148,8 @@ func (r *yamlReader) mapping(n *yaml.Node, depth int) ([]pair, error) {
 		delete(merged.unsure, p.key)
 	}
 	for key, at := range merged.unsure {
-		return nil, r.bad(at, "<<: two mappings differ in %q, and PyYAML's releases in which of them wins", pythonText(key))
+		return nil, r.bad(at, "<<: two mappings differ in %q, and PyYAML's releases in which of them "+
+			"wins", pythonText(key))
 	}
 	return merged.list, nil
 }
@@ -181,7 +184,8 @@ func (r *yamlReader) merge(into *pairs, key, value *yaml.Node, depth int) error 
 
 // same tells whether two values are one node or equal scalars.
 func same(a, b *yaml.Node) bool {
-	return a == b || a.Kind == yaml.ScalarNode && b.Kind == yaml.ScalarNode && a.Value == b.Value && a.Tag == b.Tag && plain(a) == plain(b)
+	return a == b || a.Kind == yaml.ScalarNode && b.Kind == yaml.ScalarNode && a.Value == b.Value &&
+		a.Tag == b.Tag && plain(a) == plain(b)
 }
 
 // pairs are entries in the order of their first appearance.

@@ -17,6 +17,8 @@ type reader struct {
 	vars      map[string]Var
 	err       error
 
+	filled *int // how many templates were filled in, those of other hosts too; nil: none yet
+
 	proxy string          // see Way.Proxy
 	asked map[string]bool // "plugin option", for the test of the vocabulary
 }
@@ -41,7 +43,8 @@ func (r *reader) place(name string) string {
 	return text
 }
 
-// A setting is an option's value and the variable that it comes from; the zero setting is of an option that isn't set.
+// A setting is an option's value and the variable that it comes from; the zero setting is of an
+// option that isn't set.
 type setting struct {
 	name  string
 	value any
@@ -63,7 +66,8 @@ func (r *reader) given(plugin, option string) setting {
 	return s
 }
 
-// last returns the last of the variables that has a value, as Ansible does. An empty text is a value.
+// last returns the last of the variables that has a value, as Ansible does. An empty text is a
+// value.
 func (r *reader) last(names []string) setting {
 	for _, name := range slices.Backward(names) {
 		if name == "inventory_hostname" {
@@ -160,7 +164,8 @@ func (r *reader) words(plugin, option string) []string {
 func (r *reader) program(plugin, option string) string {
 	s := r.given(plugin, option)
 	text := r.asText(s.name, s.value)
-	if strings.ContainsAny(text, " \t\n'\"`$;&|<>*?(){}[]\\#") || strings.HasPrefix(text, "~") || strings.HasPrefix(text, "-") {
+	if strings.ContainsAny(text, " \t\n'\"`$;&|<>*?(){}[]\\#") || strings.HasPrefix(text, "~") ||
+		strings.HasPrefix(text, "-") {
 		r.fail(s.name, "%q is more than the path of a program", text)
 	}
 	return text
@@ -181,8 +186,8 @@ func splitArgs(line string) ([]string, error) {
 // facts are variables of Ansible's own about a host, which set nothing.
 var facts = lazyregexp.New(`^ansible_ssh_host_key_\w+_public(_keytype)?$`)
 
-// check fails for each variable that would change the way and isn't used: options of the plugins that are refused, and
-// names with one of the prefixes that no plugin has.
+// check fails for each variable that would change the way and isn't used: options of the plugins
+// that are refused, and names with one of the prefixes that no plugin has.
 func (r *reader) check(prefixes []string, plugins ...string) {
 	for _, p := range plugins {
 		for _, option := range sortedKeys(rows()[p]) {
@@ -194,7 +199,8 @@ func (r *reader) check(prefixes []string, plugins ...string) {
 	for _, name := range sortedKeys(r.vars) {
 		begins := func(prefix string) bool { return strings.HasPrefix(name, prefix) }
 		if slices.ContainsFunc(prefixes, begins) && !knows(name, plugins...) && !facts.MatchString(name) {
-			r.fail(name, "is no variable that is known here for this connection, and may change the way to the host%s", r.near(name, plugins))
+			r.fail(name, "is no variable that is known here for this connection, and may change the way to "+
+				"the host%s", r.near(name, plugins))
 		}
 	}
 }
@@ -234,7 +240,8 @@ func (r *reader) refuse(about row) {
 		quiet := &reader{inventory: r.inventory, host: r.host, vars: r.vars}
 		value := quiet.resolve(name, v, 0)
 		plain := !v.Vault && quiet.err == nil
-		if plain && (isEmpty(value) || slices.Contains(about.allowed, strings.ToLower(quiet.asText(name, value)))) {
+		if plain && (isEmpty(value) ||
+			slices.Contains(about.allowed, strings.ToLower(quiet.asText(name, value)))) {
 			continue
 		}
 		r.fail(name, "can't be used here: %s", about.why)
@@ -248,6 +255,8 @@ func isEmpty(value any) bool {
 	case string:
 		return x == ""
 	case []any:
+		return len(x) == 0
+	case unordered:
 		return len(x) == 0
 	case map[string]any:
 		return len(x) == 0

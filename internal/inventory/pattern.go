@@ -16,8 +16,8 @@ import (
 // pattern is a host, a group, a glob, "~" and a regular expression, or "all"; "[N]" and "[N:M]"
 // behind it choose by place. Commas stand between patterns, or, where there are none, colons or
 // spaces; "@FILE" is a file with a pattern in each line. "&" keeps the hosts that a pattern names,
-// "!" removes them, wherever they stand. If a pattern that adds names nothing and others do, it is a
-// warning. Other patterns that name nothing are errors, but for "!" with a glob, a regular
+// "!" removes them, wherever they stand. If a pattern that adds names nothing and others do, it is
+// a warning. Other patterns that name nothing are errors, but for "!" with a glob, a regular
 // expression or localhost.
 func (v *Inventory) Select(patterns string) ([]*Host, error) {
 	terms, err := terms(patterns)
@@ -199,7 +199,8 @@ func (v *Inventory) named(pattern, term string) ([]*Host, error) {
 	case wild:
 		return nil, missError(fmt.Sprintf("pattern %q matches no host and no group", term))
 	}
-	return nil, missError(fmt.Sprintf("no host or group %q in the inventory%s", pattern, v.near(pattern)))
+	return nil, missError(fmt.Sprintf("no host or group %q in the inventory%s", pattern,
+		v.near(pattern)))
 }
 
 // isWild tells an expression or a glob from a name.
@@ -237,9 +238,12 @@ func part(hosts []*Host, pattern string, m []string) ([]*Host, error) {
 
 // near names a host or group with a similar name.
 func (v *Inventory) near(name string) string {
-	for _, all := range [][]string{slices.Sorted(maps.Keys(v.groups)), slices.Sorted(maps.Keys(v.hosts))} {
+	for _, all := range [][]string{slices.Sorted(maps.Keys(v.groups)),
+		slices.Sorted(maps.Keys(v.hosts))} {
 		for _, other := range all {
-			if strings.EqualFold(other, name) || len(name) > 2 && (strings.HasPrefix(other, name) || strings.HasPrefix(name, other) && len(other) > 2) {
+			if strings.EqualFold(other, name) ||
+				len(name) > 2 && (strings.HasPrefix(other, name) ||
+					strings.HasPrefix(name, other) && len(other) > 2) {
 				return fmt.Sprintf(" (%q?)", other)
 			}
 		}

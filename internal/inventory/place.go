@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -17,7 +18,8 @@ type kind struct {
 }
 
 var (
-	sshKind = kind{"ssh", []string{"ansible_ssh_", "ansible_sshpass_", "ansible_private_key", "ansible_host_key_"}, (*reader).ssh}
+	sshKind = kind{"ssh", []string{"ansible_ssh_", "ansible_sshpass_", "ansible_private_key",
+		"ansible_host_key_"}, (*reader).ssh}
 
 	kinds = map[string]kind{
 		"ssh":          sshKind,
@@ -44,13 +46,18 @@ var (
 	// fullNames are the names of connections that have one in a collection.
 	fullNames = map[string]string{
 		"": "ssh", "smart": "ssh", "mitogen": "ssh",
-		"ansible.builtin.ssh": "ssh", "ansible.legacy.ssh": "ssh", "ansible.legacy.smart": "ssh", "ansible.builtin.smart": "ssh",
-		"paramiko": "paramiko_ssh", "ansible.builtin.paramiko_ssh": "paramiko_ssh", "ansible.legacy.paramiko_ssh": "paramiko_ssh",
-		"ansible.builtin.local": "local", "ansible.legacy.local": "local",
-		"community.docker.docker": "docker", "community.general.docker": "docker", "community.docker.docker_api": "docker_api",
-		"containers.podman.podman": "podman", "containers.podman.buildah": "buildah", "kubernetes.core.kubectl": "kubectl",
-		"community.general.lxc": "lxc", "community.general.lxd": "lxd", "community.general.incus": "incus",
-		"community.general.jail": "jail", "community.general.chroot": "chroot",
+		"ansible.builtin.ssh": "ssh", "ansible.legacy.ssh": "ssh", "ansible.legacy.smart": "ssh",
+		"ansible.builtin.smart": "ssh",
+		"paramiko":              "paramiko_ssh", "ansible.builtin.paramiko_ssh": "paramiko_ssh",
+		"ansible.legacy.paramiko_ssh": "paramiko_ssh",
+		"ansible.builtin.local":       "local", "ansible.legacy.local": "local",
+		"community.docker.docker": "docker", "community.general.docker": "docker",
+		"community.docker.docker_api": "docker_api",
+		"containers.podman.podman":    "podman", "containers.podman.buildah": "buildah",
+		"kubernetes.core.kubectl": "kubectl",
+		"community.general.lxc":   "lxc", "community.general.lxd": "lxd",
+		"community.general.incus": "incus",
+		"community.general.jail":  "jail", "community.general.chroot": "chroot",
 	}
 )
 
@@ -78,7 +85,7 @@ func (r *reader) kind() kind {
 	return k
 }
 
-// target is what mitogen_target says.
+// target returns the hops of mitogen_target.
 func (r *reader) target(text string, o *connect.Options) []connect.Hop {
 	r.sshOptions(o)
 	hops, err := connect.ParseTarget(text)
@@ -108,13 +115,17 @@ func (r *reader) login(plugin, option string, o *connect.Options) []connect.Hop 
 		hops, err = loginAddress(text)
 	}
 	switch {
+	case err == nil && s.name == "inventory_hostname" && !r.host.line && strings.Contains(text, "+"):
+		r.fail(s.name, "%q may be meant as a target; mitogen_target can name one, and ansible_user"+
+			" a user with a +", text)
+		return nil
 	case err != nil && s.name == "inventory_hostname":
 		r.fail(s.name, "%v; mitogen_target can name a target", err)
 		return nil
 	case err != nil:
 		r.fail(s.name, "%v", err)
 		return nil
-	case s.name != "inventory_hostname" && hops[0].Port != 0:
+	case s.name != "inventory_hostname" && hops[0].Port != 0 && !strings.HasPrefix(text, "ssh://"):
 		r.fail(s.name, "%q has a port in it: the variable for that is ansible_port", text)
 	}
 	return r.asWhom(plugin, s.name, hops, o)
@@ -142,34 +153,59 @@ func (r *reader) asWhom(plugin, name string, hops []connect.Hop, o *connect.Opti
 	return hops
 }
 
-// named refuses two users: in ssh the one of its arguments goes before the one of "user@host", here it comes after.
+// named refuses two users: in ssh the one of its arguments goes before the one of "user@host", here
+// it comes after.
 func (r *reader) named(name string, hops []connect.Hop, o *connect.Options) {
 	if hops[0].User != "" && slices.ContainsFunc(o.SSH.Args, namesUser.MatchString) {
-		r.fail(name, "names a user, and so do the arguments for ssh: the variable for that is ansible_user")
+		r.fail(name, "names a user, and so do the arguments for ssh: the variable for that is "+
+			"ansible_user")
 	}
 }
 
-// loginAddress reads "[user@]host" as ssh does, and a port behind it, which ssh wouldn't take.
+// loginAddress reads "[user@]host" and "ssh://[user@]host[:port]" as ssh does, and a port behind a
+// host, which ssh wouldn't take.
 func loginAddress(text string) ([]connect.Hop, error) {
+	if strings.HasPrefix(text, "ssh://") {
+		h, err := connect.ParseHop(text)
+		return []connect.Hop{h}, err
+	}
 	h := connect.Hop{Method: "ssh", Host: text}
 	if i := strings.LastIndexByte(text, '@'); i >= 0 {
 		if h.User, h.Host = text[:i], text[i+1:]; h.User == "" {
 			return nil, fmt.Errorf("%q has no user before its @", text)
 		}
 	}
-	if inner := strings.TrimSuffix(strings.TrimPrefix(h.Host, "["), "]"); isAddress6(inner) {
-		h.Host = inner
-	} else {
-		hop, err := connect.ParseHop("ssh:" + h.Host)
-		if err != nil || hop.User != "" || strings.Contains(h.Host, "+") {
-			return nil, fmt.Errorf("%q is no name or address of a host", text)
-		}
-		h.Host, h.Port = hop.Host, hop.Port
+	host, port, err := hostPort(h.Host)
+	if err == nil {
+		h.Host, h.Port = host, port
+		_, err = connect.FormatTarget([]connect.Hop{h})
 	}
-	if _, err := connect.FormatTarget([]connect.Hop{h}); err != nil {
+	if err != nil {
 		return nil, fmt.Errorf("%q is no name or address of a host", text)
 	}
 	return []connect.Hop{h}, nil
+}
+
+// hostPort reads "host[:port]". A name with other colons is one of ssh's configuration, unless it
+// begins as a hop of a target does.
+func hostPort(text string) (host string, port int, err error) {
+	inner := strings.TrimSuffix(strings.TrimPrefix(text, "["), "]")
+	if isAddress6(inner) {
+		return inner, 0, nil
+	}
+	bracketed := inner != text && text[len(text)-1] == ']' // brackets are part of a name for ssh
+	if strings.ContainsAny(text, `+\`) || strings.HasPrefix(text, "//") || bracketed {
+		return "", 0, errors.New("part of a target")
+	}
+	hop, err := connect.ParseHop("ssh:" + text)
+	if i := strings.LastIndexByte(text, ':'); err != nil && i >= 0 {
+		method, _, _ := strings.Cut(text, ":")
+		if strings.Trim(text[i+1:], "0123456789") == "" || slices.Contains(connect.Methods(), method) {
+			return "", 0, err
+		}
+		return text, 0, nil
+	}
+	return hop.Host, hop.Port, err
 }
 
 func isAddress6(text string) bool {
@@ -178,14 +214,17 @@ func isAddress6(text string) bool {
 }
 
 // outside are the methods that a name with one hop may have. The others enter this machine itself.
-var outside = []string{"ssh", "docker", "docker-run", "podman", "podman-run", "buildah", "kubectl", "lxc", "lxd", "incus", "jail"}
+var outside = []string{"ssh", "docker", "docker-run", "podman", "podman-run", "buildah", "kubectl",
+	"lxc", "lxd", "incus", "jail"}
 
-// listed reads a name that is a target rather than a host's: hops joined by +, or a method with its argument. Only a person
-// who writes a line can mean that: names in a mapping are often others' (of machines that a program has found). It returns
-// nil for all others; those are names for ssh, also if they are called like a method: "sudo", "local:2222".
+// listed reads a name that is a target rather than a host's: hops joined by +, or a method with its
+// argument. Only a person who writes a line can mean that: names in a mapping are often others' (of
+// machines that a program has found). It returns nil for all others; those are names for ssh, also
+// if they are called like a method: "sudo", "local:2222".
 func listed(name string) ([]connect.Hop, error) {
 	method, argument, given := strings.Cut(name, ":")
-	isHop := given && slices.Contains(connect.Methods(), method) && strings.Trim(argument, "0123456789") != "" && !isAddress6(name)
+	isHop := given && slices.Contains(connect.Methods(), method) &&
+		strings.Trim(argument, "0123456789") != "" && !isAddress6(name)
 	if !strings.Contains(name, "+") && !isHop {
 		return nil, nil
 	}

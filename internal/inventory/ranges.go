@@ -8,7 +8,7 @@ import (
 )
 
 // expand makes host names of one with ranges: "web[01:20:2]", "db-[a:f]". Every bracket begins a
-// range.
+// range. One that ends before it begins makes none.
 func expand(text string) ([]string, error) {
 	head, rest, ok := strings.Cut(text, "[")
 	if !ok {
@@ -71,6 +71,9 @@ func steps(inner string) ([]string, error) {
 		return nil, errors.New("ends of different width")
 	}
 	if a, b := strings.Index(letters, from), strings.Index(letters, to); a >= 0 && b >= 0 {
+		if a > b { // unlike with numbers
+			return nil, errors.New("its end is before its begin")
+		}
 		return span(a, b, step, func(n int) string { return letters[n : n+1] })
 	}
 	a, errA := strconv.Atoi(from)
@@ -87,8 +90,8 @@ func steps(inner string) ([]string, error) {
 
 func span(a, b, step int, name func(int) string) ([]string, error) {
 	switch {
-	case a > b:
-		return nil, errors.New("its end is before its begin")
+	case a > b: // which Ansible takes for no host
+		return nil, nil
 	case (b-a)/step >= maxHosts:
 		return nil, fmt.Errorf("more than %d hosts", maxHosts)
 	}

@@ -34,18 +34,20 @@ func (r *yamlReader) variable(n *yaml.Node) (Var, error) {
 	return v, err
 }
 
-// redacted is what ansible-inventory says since 2.22 in place of a value of an encrypted file.
+// redacted stands in the output of ansible-inventory since 2.22 for a value of an encrypted file.
 const redacted = "$REDACTED$"
 
 // isVault tells an encrypted value, of YAML or of JSON.
 func isVault(n *yaml.Node) bool {
-	return n.Kind == yaml.ScalarNode && n.Value == redacted || n.Tag == "!vault" || n.Tag == "!vault-encrypted" ||
+	return n.Kind == yaml.ScalarNode && n.Value == redacted || n.Tag == "!vault" ||
+		n.Tag == "!vault-encrypted" ||
 		n.Kind == yaml.MappingNode && len(n.Content) == 2 && n.Content[0].Value == "__ansible_vault"
 }
 
 // cipher is an error if an encrypted value of YAML is no text.
 func (r *yamlReader) cipher(n *yaml.Node) error {
-	if strings.HasPrefix(n.Tag, "!vault") && (n.Kind != yaml.ScalarNode || implicit(n.Value) != "!!str") {
+	if strings.HasPrefix(n.Tag, "!vault") &&
+		(n.Kind != yaml.ScalarNode || implicit(n.Value) != "!!str") {
 		return r.bad(n, "%s: not text", n.Tag)
 	}
 	return nil
@@ -87,7 +89,8 @@ func (r *yamlReader) value(n *yaml.Node, depth int, budget *int) (any, error) {
 	return r.scalar(n)
 }
 
-const unplain = yaml.SingleQuotedStyle | yaml.DoubleQuotedStyle | yaml.LiteralStyle | yaml.FoldedStyle | yaml.TaggedStyle
+const unplain = yaml.SingleQuotedStyle | yaml.DoubleQuotedStyle | yaml.LiteralStyle |
+	yaml.FoldedStyle | yaml.TaggedStyle
 
 // plain tells whether a scalar has neither quotes nor a tag.
 func plain(n *yaml.Node) bool { return n.Style&unplain == 0 }
@@ -133,17 +136,21 @@ var implicitTags = []struct {
 	form *lazyregexp.Regexp
 }{
 	{"!!null", lazyregexp.New(`^(?:~|null|Null|NULL|)$`)},
-	{"!!bool", lazyregexp.New(`^(?:yes|Yes|YES|no|No|NO|true|True|TRUE|false|False|FALSE|on|On|ON|off|Off|OFF)$`)},
-	{"!!float", lazyregexp.New(`^(?:[-+]?[0-9][0-9_]*\.[0-9_]*(?:[eE][-+][0-9]+)?|\.[0-9][0-9_]*(?:[eE][-+][0-9]+)?|` +
-		`[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+\.[0-9_]*|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$`)},
-	{"!!int", lazyregexp.New(`^[-+]?(?:0b[01_]+|0[0-7_]+|0|[1-9][0-9_]*|0x[0-9a-fA-F_]+|[1-9][0-9_]*(?::[0-5]?[0-9])+)$`)},
+	{"!!bool", lazyregexp.New(`^(?:yes|Yes|YES|no|No|NO|true|True|TRUE|false|False|FALSE|on|On|ON|` +
+		`off|Off|OFF)$`)},
+	{"!!float", lazyregexp.New(`^(?:[-+]?[0-9][0-9_]*\.[0-9_]*(?:[eE][-+][0-9]+)?|` +
+		`\.[0-9][0-9_]*(?:[eE][-+][0-9]+)?|[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+\.[0-9_]*|[-+]?\.(?:inf|` +
+		`Inf|INF)|\.(?:nan|NaN|NAN))$`)},
+	{"!!int", lazyregexp.New(`^[-+]?(?:0b[01_]+|0[0-7_]+|0|[1-9][0-9_]*|0x[0-9a-fA-F_]+|` +
+		`[1-9][0-9_]*(?::[0-5]?[0-9])+)$`)},
 	{"!!merge", lazyregexp.New(`^<<$`)}, // not a value's
 	{"!!value", lazyregexp.New(`^=$`)},
 	{"!!timestamp", lazyregexp.New(`^(?:[0-9]{4}-[0-9]{2}-[0-9]{2}|` + timestampForm + `)$`)},
 }
 
-const timestampForm = `([0-9]{4})-([0-9]{1,2})-([0-9]{1,2})(?:[Tt]|[ \t]+)([0-9]{1,2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]*))?` +
-	`(?:[ \t]*(?:(Z)|([-+])([0-9]{1,2})(?::([0-9]{2}))?))?`
+const timestampForm = `([0-9]{4})-([0-9]{1,2})-([0-9]{1,2})(?:[Tt]|` +
+	`[ \t]+)([0-9]{1,2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]*))?(?:[ \t]*(?:(Z)|` +
+	`([-+])([0-9]{1,2})(?::([0-9]{2}))?))?`
 
 func implicit(s string) string {
 	for _, t := range implicitTags {

@@ -137,7 +137,8 @@ func (r *listReader) group(name string, n *yaml.Node) error {
 	case n.Kind != yaml.MappingNode:
 		hosts = n
 	case hosts == nil && vars == nil && children == nil:
-		hosts, vars = &yaml.Node{Kind: yaml.SequenceNode, Content: []*yaml.Node{{Kind: yaml.ScalarNode, Style: yaml.DoubleQuotedStyle, Value: name}}}, n
+		hosts, vars = &yaml.Node{Kind: yaml.SequenceNode,
+			Content: []*yaml.Node{{Kind: yaml.ScalarNode, Style: yaml.DoubleQuotedStyle, Value: name}}}, n
 	}
 	err := r.each(name, "hosts", hosts, func(host string) error {
 		if !r.seen[host] {
@@ -152,7 +153,8 @@ func (r *listReader) group(name string, n *yaml.Node) error {
 	if err != nil {
 		return err
 	}
-	return r.each(name, "children", children, func(child string) error { return r.v.adopt(g, r.v.group(child)) })
+	return r.each(name, "children", children,
+		func(child string) error { return r.v.adopt(g, r.v.group(child)) })
 }
 
 // each calls do for each text of a list.

@@ -9,8 +9,8 @@ import (
 	"github.com/mitogen-go/mitogen/internal/lazyregexp"
 )
 
-// sshOptions reads what ssh is told. ssh takes the first value of an option, so the order is Ansible's: ssh_args, then what
-// has a variable of its own, then common and extra arguments.
+// sshOptions reads what ssh is told. ssh takes the first value of an option, so the order is
+// Ansible's: ssh_args, then what has a variable of its own, then common and extra arguments.
 func (r *reader) sshOptions(o *connect.Options) {
 	const plugin = "ssh"
 	ssh := &o.SSH
@@ -29,7 +29,8 @@ func (r *reader) sshOptions(o *connect.Options) {
 	r.timeout(plugin, o)
 }
 
-// Arguments of ssh that name another host on the way, and a user: as flags, behind others that stand alone, or as options.
+// Arguments of ssh that name another host on the way, and a user: as flags, behind others that
+// stand alone, or as options.
 var (
 	namesProxy = lazyregexp.New(`^-[46AaCfGgKkMNnqsTtVvXxYy]*J|(?i:^(-o)?\s*proxy(jump|command)\b)`)
 	namesUser  = lazyregexp.New(`^-[46AaCfGgKkMNnqsTtVvXxYy]*l|(?i:^(-o)?\s*user\b)`)
@@ -104,7 +105,8 @@ func (r *reader) paramiko(o *connect.Options) []connect.Hop {
 	for _, option := range []string{"ssh_args", "ssh_common_args", "ssh_extra_args"} {
 		s := r.given(plugin, option)
 		if strings.Contains(strings.ToLower(r.asText(s.name, s.value)), "proxy") {
-			r.fail(s.name, "can't be used here with paramiko: the variable for a proxy is ansible_paramiko_proxy_command, or ansible_connection is ssh")
+			r.fail(s.name, "can't be used here with paramiko: the variable for a proxy is "+
+				"ansible_paramiko_proxy_command, or ansible_connection is ssh")
 		}
 	}
 	r.hostKeys(plugin, ssh)

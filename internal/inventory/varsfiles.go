@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,7 +12,8 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// varsFiles reads group_vars and host_vars of a place for all groups and hosts.
+// varsFiles reads group_vars and host_vars of a place for all groups and hosts. A file that can't
+// be read is a problem of its hosts.
 func (v *Inventory) varsFiles(place string) error {
 	groups, err := v.varsDir(filepath.Join(place, "group_vars"))
 	if err != nil {
@@ -19,9 +21,7 @@ func (v *Inventory) varsFiles(place string) error {
 	}
 	for _, g := range v.groupOrder {
 		vars, err := groups.of(g.name)
-		if err != nil {
-			return err
-		}
+		g.problem = cmp.Or(g.problem, err)
 		g.files = append(g.files, vars)
 	}
 	hosts, err := v.varsDir(filepath.Join(place, "host_vars"))
@@ -30,9 +30,7 @@ func (v *Inventory) varsFiles(place string) error {
 	}
 	for _, h := range v.hostOrder {
 		vars, err := hosts.of(h.Name)
-		if err != nil {
-			return err
-		}
+		h.problem = cmp.Or(h.problem, err)
 		h.files = append(h.files, vars)
 	}
 	return nil
@@ -51,8 +49,10 @@ func unshared(dir string) error {
 		if err != nil {
 			continue
 		}
-		if owner, ok := st.Sys().(*syscall.Stat_t); !ok || owner.Uid != 0 && int(owner.Uid) != os.Geteuid() {
-			return &Error{File: path, Text: "belongs to another user, and everyone may write to its directory"}
+		if owner, ok := st.Sys().(*syscall.Stat_t); !ok ||
+			owner.Uid != 0 && int(owner.Uid) != os.Geteuid() {
+			return &Error{File: path, Text: "belongs to another user, and everyone may write to its " +
+				"directory"}
 		}
 	}
 	return nil

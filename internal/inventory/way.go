@@ -20,13 +20,32 @@ type Way struct {
 	proxy string // see Proxy
 }
 
-// Proxy returns the variable, with its place, that has ssh reach the host through another one; "" for none. Where a hop
-// before makes ssh's connection, that proxy can't be used.
+// Proxy returns the variable, with its place, that has ssh reach the host through another one; ""
+// for none. Where a hop before makes ssh's connection, that proxy can't be used.
 func (w Way) Proxy() string { return w.proxy }
 
-// Chain returns the ways to h: those that lead to it, as its variable mitogen_via says, then its own. The variables are
-// Ansible's, with Ansible's meaning, and a few of Mitogen's: see the vocabulary. A variable that would change the way,
-// and isn't used, is an error that names the variable and where it was given.
+// BecomesLater reports whether a way behind the one at i of a chain enters another account, so that
+// a password for that is not for a hop before.
+func BecomesLater(chain []Way, i int) bool {
+	return slices.ContainsFunc(chain[i+1:], func(w Way) bool { return connect.Becomes(w.Target) })
+}
+
+// CheckProxies returns an error if a hop would make the connection to a host of the chain for which
+// ssh's own arguments name another host to pass.
+func CheckProxies(chain []Way) error {
+	for i, w := range chain {
+		if i > 0 && w.Proxy() != "" {
+			return fmt.Errorf("%s: names a proxy, and the host is reached through %s: "+
+				"one of both can be used", w.Proxy(), chain[i-1].Name)
+		}
+	}
+	return nil
+}
+
+// Chain returns the ways to h: those that lead to it, as its variable mitogen_via says, then its
+// own. The variables are Ansible's, with Ansible's meaning, and a few of Mitogen's: see the
+// vocabulary. A variable that would change the way, and isn't used, is an error that names the
+// variable and where it was given.
 func (v *Inventory) Chain(h *Host) ([]Way, error) {
 	return v.chain(h, nil)
 }
@@ -34,6 +53,9 @@ func (v *Inventory) Chain(h *Host) ([]Way, error) {
 func (v *Inventory) chain(h *Host, below []string) ([]Way, error) {
 	if slices.Contains(below, h.Name) {
 		return nil, fmt.Errorf("leads in a circle: %s", strings.Join(append(below, h.Name), ", "))
+	}
+	if err := v.unread(h); err != nil {
+		return nil, err
 	}
 	r := &reader{inventory: v, host: h, vars: v.Vars(h)}
 	ways, via := r.ways(), r.text("mitogen", "via")
@@ -50,15 +72,16 @@ func (v *Inventory) chain(h *Host, below []string) ([]Way, error) {
 	return append(chain, ways...), nil
 }
 
-// via reads "[[become_method:]become_user@]inventory_host". What names no host of the inventory is read as the line of a
-// plain list is.
+// via reads "[[become_method:]become_user@]inventory_host". What names no host of the inventory is
+// read as the line of a plain list is.
 func (v *Inventory) via(text string, below []string) ([]Way, error) {
 	if h := v.hosts[text]; h != nil {
 		return v.chain(h, below)
 	}
-	account, name, become := strings.Cut(text, "@")
-	if h := v.hosts[name]; become && h != nil {
-		return v.account(text, account, h, below)
+	if i := strings.LastIndexByte(text, '@'); i >= 0 {
+		if h := v.hosts[text[i+1:]]; h != nil {
+			return v.account(text, text[:i], h, below)
+		}
 	}
 	hops, err := listed(text)
 	if err == nil && hops == nil {
@@ -102,7 +125,8 @@ func (v *Inventory) account(text, account string, h *Host, below []string) ([]Wa
 	return chain, r.err
 }
 
-// ways returns the host's own: one, or two where a target leads over other hosts, which the options are not for.
+// ways returns the host's own: one, or two where a target leads over other hosts, which the options
+// are not for.
 func (r *reader) ways() []Way {
 	var o connect.Options
 	kind := r.kind()
@@ -112,10 +136,12 @@ func (r *reader) ways() []Way {
 	if become, _ := r.flag("any", "become"); become && len(hops) > 0 {
 		m := r.become()
 		if twice := hops[len(hops)-1].Method == m.plugin; twice {
-			r.fail(r.given("any", "become").name, "can't be used here: the connection is by %s already", m.plugin)
+			r.fail(r.given("any", "become").name, "can't be used here: the connection is by %s already",
+				m.plugin)
 		}
 		hops = append(hops, m.hop(r, &o))
-		plugins, prefixes = append(plugins, m.plugin), append(prefixes, "ansible_become_", "ansible_"+m.plugin+"_")
+		plugins, prefixes = append(plugins, m.plugin), append(prefixes, "ansible_become_",
+			"ansible_"+m.plugin+"_")
 	}
 	r.interpreter(&o, hops)
 	r.check(prefixes, plugins...)
@@ -130,7 +156,8 @@ func (r *reader) ways() []Way {
 	return ways
 }
 
-// split makes ways of hops. Passwords, keys and programs are the host's, so hosts on the way get none of them.
+// split makes ways of hops. Passwords, keys and programs are the host's, so hosts on the way get
+// none of them.
 func split(name string, hops []connect.Hop, o connect.Options) ([]Way, error) {
 	own := len(hops) - 1
 	for own > 0 && hops[own].Method != "ssh" {
@@ -157,7 +184,8 @@ func (r *reader) interpreter(o *connect.Options, hops []connect.Hop) {
 		return
 	}
 	python := strings.TrimSpace(r.asText(s.name, s.value))
-	if python != "" && !slices.Contains([]string{"auto", "auto_silent", "auto_legacy", "auto_legacy_silent"}, python) {
+	if python != "" && !slices.Contains([]string{"auto", "auto_silent", "auto_legacy",
+		"auto_legacy_silent"}, python) {
 		o.Python = []string{python}
 	}
 }

@@ -48,7 +48,8 @@ func (r *yamlReader) group(p pair, depth int) error {
 	case r.null(n):
 		n = &yaml.Node{Kind: yaml.MappingNode, Line: p.at.Line}
 	case n.Kind != yaml.MappingNode:
-		r.v.warn("%s: group %q is passed over: not a mapping of hosts, children, vars", r.place(p.at).where(), pythonText(p.key))
+		r.v.warn("%s: group %q is passed over: not a mapping of hosts, children, vars",
+			r.place(p.at).where(), pythonText(p.key))
 		return nil
 	}
 	if !ok || name == "" {
@@ -104,7 +105,8 @@ func (r *yamlReader) members(g *group, s pair) ([]pair, error) {
 	case r.null(n):
 		return nil, nil
 	case !sections[s.key]:
-		r.v.warn("%s: group %q: %q is passed over: none of hosts, children, vars", r.place(s.at).where(), g.name, pythonText(s.key))
+		r.v.warn("%s: group %q: %q is passed over: none of hosts, children, vars", r.place(s.at).where(),
+			g.name, pythonText(s.key))
 		return nil, nil
 	case n.Kind == yaml.MappingNode:
 		return r.mapping(n, 0)
@@ -131,25 +133,34 @@ func (r *yamlReader) child(g *group, p pair, depth int) error {
 	}
 	child := r.v.groups[pythonText(p.key)]
 	if child == nil {
-		return r.bad(p.at, "group %q: child %q is neither a mapping nor a group that is known by now", g.name, pythonText(p.key))
+		return r.bad(p.at, "group %q: child %q is neither a mapping nor a group that is known by now",
+			g.name, pythonText(p.key))
 	}
 	return r.in(p.at, r.v.adopt(g, child))
 }
 
+// hosts reads an entry of a section hosts. One that is no host makes one that can't be reached.
 func (r *yamlReader) hosts(g *group, p pair) error {
-	text, ok := p.key.(string)
-	if !ok {
-		return r.bad(p.at, "host %s: its name is not text: quote it", pythonText(p.key))
-	}
-	names, port, err := hosts(text)
+	names, port, vars, err := r.host(p)
 	if err != nil {
-		return r.bad(p.at, "%v", err)
-	}
-	vars, err := r.hostVars(p)
-	if err != nil {
-		return err
+		if len(names) == 0 {
+			names = []string{pythonText(p.key)}
+		}
+		return r.in(p.at, r.v.addBad(g, names, r.place(p.at), err))
 	}
 	return r.in(p.at, r.v.addHosts(g, names, port, vars, r.place(p.at)))
+}
+
+func (r *yamlReader) host(p pair) (names []string, port int64, vars []namedVar, err error) {
+	text, ok := p.key.(string)
+	if !ok {
+		return nil, 0, nil, r.bad(p.at, "host %s: its name is not text: quote it", pythonText(p.key))
+	}
+	if names, port, err = hosts(text); err != nil {
+		return nil, 0, nil, r.bad(p.at, "%v", err)
+	}
+	vars, err = r.hostVars(p)
+	return names, port, vars, err
 }
 
 // hostVars reads the variables behind a host.
