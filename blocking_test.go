@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen"
+	_ "github.com/mitogen-go/mitogen/internal/testenv"
 )
 
 // fakeSSH is a program in ssh's place: a key whose passphrase is "right" leads to this machine.
@@ -61,11 +62,14 @@ func (b *blocker) block() {
 func (b *blocker) Open(string) (fs.File, error) { b.block(); return nil, fs.ErrNotExist }
 func (b *blocker) Write(p []byte) (int, error)  { b.block(); return len(p), nil }
 
-func (b *blocker) Enabled(context.Context, slog.Level) bool               { return true }
-func (b *blocker) Handle(context.Context, slog.Record) error              { b.block(); return nil }
-func (b *blocker) WithAttrs([]slog.Attr) slog.Handler                     { return b }
-func (b *blocker) WithGroup(string) slog.Handler                          { return b }
-func (b *blocker) prompt(context.Context, mitogen.Prompt) (string, error) { b.block(); return "", nil }
+func (b *blocker) Enabled(context.Context, slog.Level) bool  { return true }
+func (b *blocker) Handle(context.Context, slog.Record) error { b.block(); return nil }
+func (b *blocker) WithAttrs([]slog.Attr) slog.Handler        { return b }
+func (b *blocker) WithGroup(string) slog.Handler             { return b }
+func (b *blocker) prompt(context.Context, mitogen.Prompt) (string, error) {
+	b.block()
+	return "", nil
+}
 
 func (b *blocker) secrets(context.Context, mitogen.SecretPlace) (mitogen.Secret, error) {
 	b.block()
@@ -105,7 +109,8 @@ def stubborn(seconds):
 
 // Whatever of the caller's blocks, what has a ctx ends with it, and Close returns.
 func TestNothingBlocksClose(t *testing.T) {
-	call := func(ctx context.Context, e *mitogen.Engine, o mitogen.ConnectOptions, function string, args ...any) error {
+	call := func(ctx context.Context, e *mitogen.Engine, o mitogen.ConnectOptions, function string,
+		args ...any) error {
 		c, err := e.Connect(ctx, "local", o)
 		if err == nil {
 			_, err = mitogen.Call[any](ctx, c, function, args...)
@@ -314,7 +319,8 @@ func TestWrongPassphrase(t *testing.T) {
 // A person is asked for one passphrase of a key at a time.
 func TestPassphraseIsAskedForOnceAtATime(t *testing.T) {
 	var asking, most, asked atomic.Int32
-	e := newEngine(t, mitogen.Options{Prompt: func(_ context.Context, p mitogen.Prompt) (string, error) {
+	e := newEngine(t, mitogen.Options{Prompt: func(_ context.Context, p mitogen.Prompt) (string,
+		error) {
 		asked.Add(1)
 		most.Store(max(most.Load(), asking.Add(1)))
 		defer asking.Add(-1)
@@ -360,25 +366,19 @@ func TestErrorsOfTheSystem(t *testing.T) {
 	}
 }
 
-// Where there is no place for what answers ssh's questions, the error says so, in values.
-func TestErrorsOfTheQuestions(t *testing.T) {
+// Questions have a socket, which finds a place whatever TMPDIR is.
+func TestQuestionsInAnyTemp(t *testing.T) {
 	prompt := func(context.Context, mitogen.Prompt) (string, error) { return "right", nil }
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	o := viaSSH(t, false)
-	for dir, want := range map[string]error{
-		"/no/such/directory": fs.ErrNotExist,
-		file:                 syscall.ENOTDIR,
-		"/proc":              nil, // whatever the kernel says
-	} {
+	for _, dir := range []string{"/no/such/directory", file, "/proc"} {
 		t.Setenv("TMPDIR", dir)
 		e := newEngine(t, mitogen.Options{Prompt: prompt})
-		_, err := e.Connect(t.Context(), "h", o)
-		failed := (*mitogen.ConnectError)(nil)
-		if !errors.As(err, &failed) || failed.Hop != "h" || want != nil && !errors.Is(err, want) {
-			t.Errorf("%s: got %v, want %v", dir, err, want)
+		if _, err := e.Connect(t.Context(), "h", o); err != nil {
+			t.Errorf("TMPDIR=%s: got %v, want none", dir, err)
 		}
 	}
 }

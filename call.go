@@ -77,6 +77,7 @@ func (p *Pending) Cancel() { p.p.Cancel() }
 func Wait[T any](ctx context.Context, p *Pending) (T, error) {
 	var v T
 	b, items, err := p.p.Result(ctx)
+	defer p.p.Taken()
 	switch {
 	case err != nil:
 	case items != nil:
@@ -87,12 +88,18 @@ func Wait[T any](ctx context.Context, p *Pending) (T, error) {
 	return v, err
 }
 
-// Stream calls a generator function and yields its items as they come; the result of any other function is its only item, unless
-// it is None. A slow consumer makes the generator wait. An error ends the sequence; so does the end of ctx, or the loop being
-// left, and both cancel the call.
-func Stream[T any](ctx context.Context, c *Context, function string, args ...any) iter.Seq2[T, error] {
+// Stream calls a generator function and yields its items as they come; the result of any other
+// function is its only item, unless it is None. A slow consumer makes the generator wait. An error
+// ends the sequence; so does the end of ctx, or the loop being left, and both cancel the call.
+func Stream[T any](ctx context.Context, c *Context, function string,
+	args ...any) iter.Seq2[T, error] {
+	return items[T](ctx, func() *Pending { return c.start(ctx, function, args, true) })
+}
+
+// items yields the items of a call that start makes.
+func items[T any](ctx context.Context, start func() *Pending) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
-		p := c.start(ctx, function, args, true).p
+		p := start().p
 		defer p.Leave()
 		for {
 			var v T
@@ -102,6 +109,7 @@ func Stream[T any](ctx context.Context, c *Context, function string, args ...any
 			}
 			if err == nil {
 				err = decode(b, p.Limits(), &v)
+				p.Taken()
 			}
 			if !yield(v, err) || err != nil {
 				return
@@ -116,9 +124,10 @@ type Result[T any] struct {
 	Err   error
 }
 
-// Each makes the same call in all contexts at once and yields their results in the order in which they come. Leaving
-// the loop cancels those that remain.
-func Each[T any](ctx context.Context, contexts []*Context, function string, args ...any) iter.Seq2[*Context, Result[T]] {
+// Each makes the same call in all contexts at once and yields their results in the order in which
+// they come. Leaving the loop cancels those that remain.
+func Each[T any](ctx context.Context, contexts []*Context, function string,
+	args ...any) iter.Seq2[*Context, Result[T]] {
 	return func(yield func(*Context, Result[T]) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()

@@ -13,36 +13,44 @@ import (
 	"github.com/mitogen-go/mitogen/internal/secret"
 )
 
-// ConnectOptions say how a target is reached. They apply to all its hops, each taking what concerns it. The zero value
-// is usable.
+// ConnectOptions say how a target is reached. They apply to all its hops, each taking what concerns
+// it. The zero value is usable.
 type ConnectOptions struct {
-	Timeout time.Duration // for each hop, from its start to its first message; 0: 30 s; negative: none
-	Python  []string      // interpreters to try in this order on every hop, each a command; nil: the usual ones
-	SSH     SSHOptions    // for hops of method ssh
-	Sudo    SudoOptions   // for hops of method sudo
-	Su      SuOptions     // for hops of method su
-	Doas    DoasOptions   // for hops of method doas
+	// for each hop, from its start to its first message; 0: 30 s; negative: none
+	Timeout time.Duration
+	// interpreters to try in this order on every hop, each a command; nil: the usual ones
+	Python  []string
+	SSH     SSHOptions     // for hops of method ssh
+	Sudo    SudoOptions    // for hops of method sudo
+	Su      SuOptions      // for hops of method su
+	Doas    DoasOptions    // for hops of method doas
+	Console ConsoleOptions // for consoles
 
-	// Programs are for hops of the other methods, by the method's name: where docker's client is, what it is told besides.
+	// Programs are for hops of the other methods, by the method's name: where docker's client is, what
+	// it is told besides.
 	Programs map[string]ProgramOptions
 
-	// Passwords are for single hops, by the hop as in a target ("sudo:postgres"), or by several of which it is
-	// the last ("web1+sudo"). The one that names most hops wins, also over the method's own options.
+	// Passwords are for single hops, by the hop as in a target ("sudo:postgres"), or by several of
+	// which it is the last ("web1+sudo"). The one that names most hops wins, also over the method's
+	// own options.
 	Passwords map[string]Secret
 
-	// Via is the context that the target is reached from; nil: the engine. It must be one of the same engine. What the options say
-	// holds for the hops from there on, so that different hops can have different ones.
+	// Via is the context that the target is reached from; nil: the engine. It must be one of the same
+	// engine. What the options say holds for the hops from there on, so that different hops can have
+	// different ones.
 	Via *Context
 
-	// Stdout gets what is written to fd 1 there, by child processes too, and Stderr to fd 2. Nil: it is thrown away.
+	// Stdout gets what is written to fd 1 there, by child processes too, and Stderr to fd 2. Nil: it
+	// is thrown away.
 	//
-	// Each context calls its Writers from one goroutine of its own, which also delivers the context's results and log
-	// records; while a Write blocks, they wait. One Writer may be given to several contexts and programs of an engine: one
-	// goroutine at a time calls it, if it can be compared with ==. Other uses are the caller's to guard.
+	// Each context calls its Writers from one goroutine of its own, which also delivers the context's
+	// results and log records; while a Write blocks, they wait. One Writer may be given to several
+	// contexts and programs of an engine: one goroutine at a time calls it, if it can be compared with
+	// ==. Other uses are the caller's to guard.
 	//
-	// An error, or a short write, cancels all calls of the context that have no result yet, whichever of them has written,
-	// and is theirs, in a *StreamError. Nothing more is written then, and output during further calls ends these in the same
-	// way.
+	// An error, or a short write, cancels all calls of the context that have no result yet, whichever
+	// of them has written, and is theirs, in a *StreamError. Nothing more is written then, and output
+	// during further calls ends these in the same way.
 	Stdout, Stderr io.Writer
 
 	LogLevel slog.Level // the lowest level of Python's log records that is sent; zero: INFO
@@ -60,13 +68,14 @@ func (o ConnectOptions) engine() (engine.ConnectOptions, error) {
 	return engine.ConnectOptions{
 		Via: via,
 		Options: connect.Options{Python: o.Python, ConnectTimeout: o.Timeout, SSH: o.SSH, Sudo: o.Sudo,
-			Su: o.Su, Doas: o.Doas, Programs: o.Programs, Passwords: passwords},
+			Su: o.Su, Doas: o.Doas, Console: o.Console, Programs: o.Programs, Passwords: passwords},
 		Stdout: o.Stdout, Stderr: o.Stderr, LogLevel: o.LogLevel,
 	}, nil
 }
 
-// SSHOptions are for hops of method ssh. What isn't set is left to the user's own configuration. Behind another hop ssh runs on this machine
-// too, over a connection that the hop forwards, unless FromHop is set.
+// SSHOptions are for hops of method ssh. What isn't set is left to the user's own configuration.
+// Behind another hop ssh runs on this machine too, over a connection that the hop forwards, unless
+// FromHop is set.
 type SSHOptions = connect.SSHOptions
 
 // SudoOptions are for hops of method sudo.
@@ -78,7 +87,11 @@ type SuOptions = connect.SuOptions
 // DoasOptions are for hops of method doas.
 type DoasOptions = connect.DoasOptions
 
-// ProgramOptions are for hops of a method that is a program of another name: its Path, and Args before all others.
+// ConsoleOptions are for hops of methods serial, console and ipmi.
+type ConsoleOptions = connect.ConsoleOptions
+
+// ProgramOptions are for hops of a method that is a program of another name: its Path, and Args
+// before all others.
 type ProgramOptions = connect.ProgramOptions
 
 // HostKeys says what to do about a host's key.
@@ -102,8 +115,8 @@ func init() {
 	pickle.Register(func(c *Context) (pickle.Context, error) { return c.c.Ref(), nil }, nil)
 }
 
-// Info is what a context has said about itself: the Version of Python, its Implementation (cpython, pypy), Platform
-// (sys.platform), UID, Hostname, PID and the interpreter's Executable.
+// Info is what a context has said about itself: the Version of Python, its Implementation (cpython,
+// pypy), Platform (sys.platform), UID, Hostname, PID and the interpreter's Executable.
 type Info = engine.Info
 
 // inner returns what c stands for, nil for nil.
@@ -120,6 +133,10 @@ func (c *Context) ID() uint32 { return uint32(c.c.ID()) }
 // Name returns the target that names the context, hops before it included.
 func (c *Context) Name() string { return c.c.Name() }
 
+// Direct tells whether the context has a link to the engine of its own, which none but those behind
+// it use. A host behind a bastion has one, unless SSHOptions.FromHop is set.
+func (c *Context) Direct() bool { return engine.RootOf(c.c) == c.c }
+
 // Info waits until the context is up and returns what it said about itself. Errors are those of
 // Connect.
 func (c *Context) Info(ctx context.Context) (Info, error) {
@@ -129,33 +146,37 @@ func (c *Context) Info(ctx context.Context) (Info, error) {
 	return c.c.Info(), nil
 }
 
-// Ping waits until the context is up, sends a message there and back and returns the time that this took. It works
-// while a call runs. Until the context is up, errors are those of Connect.
+// Ping waits until the context is up, sends a message there and back and returns the time that this
+// took. It works while a call runs. Until the context is up, errors are those of Connect.
 func (c *Context) Ping(ctx context.Context) (time.Duration, error) { return c.c.Ping(ctx) }
 
 // Done returns a channel that is closed when the context is gone.
 func (c *Context) Done() <-chan struct{} { return c.c.Done() }
 
-// Err returns nil while the context lives, then why it doesn't: a *ConnectError, a *LostError or ErrClosed.
+// Err returns nil while the context lives, then why it doesn't: a *ConnectError, a *LostError or
+// ErrClosed.
 func (c *Context) Err() error { return c.c.Err() }
 
-// Close refuses calls from now on: they fail with ErrClosed, as does a Run or Exec that waits for
-// another one. Calls that were made before end in their order, for at most a second. Then the
-// context is asked to end, made to end after another second, and Close returns when it is gone. A
-// context that is a hop of others lives on until these are closed; then Close returns at once, and
-// a later Connect to the same target may give the same Context again, which takes calls then.
+// Close refuses calls from now on: they fail with ErrClosed, as does a Run that waits for another
+// one. Calls, Execs and Cmds that were made before end in their order, for at most a second. Then
+// the context is asked to end, made to end after another second, and Close returns when it is gone.
+// A context that is a hop of others lives on until these are closed; then Close returns at once,
+// and a later Connect to the same target may give the same Context again, which takes calls then.
 func (c *Context) Close() error { return c.c.Close() }
 
 // Stats returns what the context has cost so far. It may be called when the context is gone.
 func (c *Context) Stats() Stats { return c.c.Stats() }
 
-// Stats counts what passed between the engine and one context. For one next to the engine that is all that passed its
-// stream, boot and further hops included. RoundTrips are the times that something came up after something had gone down.
-// Spawn, EC0, Hello and Result are when, counted from its start, its command was started (or sent to its hop), an
-// interpreter was there (next to the engine only), the runtime was up, and the first result of a call came; 0: not yet.
+// Stats counts what passed between the engine and one context. For one next to the engine that is
+// all that passed its stream, boot and further hops included. RoundTrips are the times that
+// something came up after something had gone down. Spawn, EC0, Hello and Result are when, counted
+// from its start, its command was started (or sent to its hop), an interpreter was there (next to
+// the engine only), the runtime was up, and the first result of a call came; 0: not yet.
 //
-// Sent, Found, Minified, Compressed, Negative, Questions, Asked, Files, Scan and Pack are what the modules have cost that the context was
-// sent, those of the runtime left out: their names and why each went; their size in bytes as files, as they were sent, and
-// compressed; answers that there is no such module; times that the context was asked what it lacks, and that it asked for a
-// module itself, or for data, listings or metadata of packages, a round trip each; and the time for finding out what is needed, and for packing it.
+// Sent, Found, Minified, Compressed, Negative, Questions, Asked, Files, Scan and Pack are what the
+// modules have cost that the context was sent, those of the runtime left out: their names and why
+// each went; their size in bytes as files, as they were sent, and compressed; answers that there is
+// no such module; times that the context was asked what it lacks, and that it asked for a module
+// itself, or for data, listings or metadata of packages, a round trip each; and the time for
+// finding out what is needed, and for packing it.
 type Stats = engine.Stats

@@ -80,7 +80,8 @@ func ExampleStream() {
 	if err != nil {
 		panic(err)
 	}
-	for word, err := range mitogen.Stream[string](ctx, c, "text:words", "one two three", mitogen.Kwargs{"upper": true}) {
+	for word, err := range mitogen.Stream[string](ctx, c, "text:words", "one two three",
+		mitogen.Kwargs{"upper": true}) {
 		if err != nil {
 			panic(err)
 		}

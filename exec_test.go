@@ -21,12 +21,15 @@ func TestExecWithoutPython(t *testing.T) {
 		"no Python": {"no-such-python", "nor-such"},
 	} {
 		var out, errs bytes.Buffer
-		status, err := e.Exec(t.Context(), "local", mitogen.ConnectOptions{Python: python}, mitogen.Command{
-			Args: []string{"sh", "-c", "cat; echo $A; pwd; echo bad >&2; exit 7"}, Dir: "/", Env: map[string]string{"A": "b"},
-			Stdin: strings.NewReader("in "), Stdout: &out, Stderr: &errs,
-		})
+		status, err := e.Exec(t.Context(), "local", mitogen.ConnectOptions{Python: python},
+			mitogen.Command{
+				Args: []string{"sh", "-c", "cat; echo $A; pwd; echo bad >&2; exit 7"}, Dir: "/",
+				Env:   map[string]string{"A": "b"},
+				Stdin: strings.NewReader("in "), Stdout: &out, Stderr: &errs,
+			})
 		if status != 7 || err != nil || out.String() != "in b\n/\n" || errs.String() != "bad\n" {
-			t.Errorf("%s: status %d, %v, stdout %q, stderr %q", name, status, err, out.String(), errs.String())
+			t.Errorf("%s: status %d, %v, stdout %q, stderr %q", name, status, err, out.String(),
+				errs.String())
 		}
 	}
 }
@@ -41,12 +44,16 @@ func TestStatusOfErrors(t *testing.T) {
 	cancel()
 	program := mitogen.Command{Args: []string{"true"}}
 	for name, do := range map[string]func() (int, error){
-		"no command":    func() (int, error) { return c.Exec(t.Context(), mitogen.Command{}) },
-		"ctx":           func() (int, error) { return c.Exec(ended, program) },
-		"script, ctx":   func() (int, error) { return c.Run(ended, mitogen.Script{}) },
-		"closed":        func() (int, error) { return gone.Exec(t.Context(), program) },
-		"no target":     func() (int, error) { return e.Exec(t.Context(), "", mitogen.ConnectOptions{}, program) },
-		"engine's, ctx": func() (int, error) { return e.Exec(ended, "local", mitogen.ConnectOptions{}, program) },
+		"no command":  func() (int, error) { return c.Exec(t.Context(), mitogen.Command{}) },
+		"ctx":         func() (int, error) { return c.Exec(ended, program) },
+		"script, ctx": func() (int, error) { return c.Run(ended, mitogen.Script{}) },
+		"closed":      func() (int, error) { return gone.Exec(t.Context(), program) },
+		"no target": func() (int, error) {
+			return e.Exec(t.Context(), "", mitogen.ConnectOptions{}, program)
+		},
+		"engine's, ctx": func() (int, error) {
+			return e.Exec(ended, "local", mitogen.ConnectOptions{}, program)
+		},
 	} {
 		if status, err := do(); status != -1 || err == nil {
 			t.Errorf("%s: got %d, %v, want -1 and an error", name, status, err)

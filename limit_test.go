@@ -48,10 +48,11 @@ func noise(n int) string {
 func TestModulesAboveMaxMessage(t *testing.T) {
 	const limit = 131072
 	files := fstest.MapFS{
-		"big.py":            {Data: []byte(noise(5*limit) + "def f(): return 1\n")},
-		"many/__init__.py":  {Data: []byte("from many import a, b, c, d\ndef f(): return 2\n")},
-		"reads/__init__.py": {Data: []byte("import pkgutil\ndef f(n): return len(pkgutil.get_data('reads', n))\n")},
-		"reads/later.txt":   {Data: []byte(noise(6 * limit))},
+		"big.py":           {Data: []byte(noise(5*limit) + "def f(): return 1\n")},
+		"many/__init__.py": {Data: []byte("from many import a, b, c, d\ndef f(): return 2\n")},
+		"reads/__init__.py": {Data: []byte("import pkgutil\ndef f(n): return " +
+			"len(pkgutil.get_data('reads', n))\n")},
+		"reads/later.txt": {Data: []byte(noise(6 * limit))},
 	}
 	for _, name := range []string{"a", "b", "c", "d"} {
 		files["many/"+name+".py"] = &fstest.MapFile{Data: []byte(name + " = 1\n" + noise(limit-100))}

@@ -1,6 +1,7 @@
-// Package mitogen runs Python on other machines that hold nothing of ours: over ssh, through sudo, or in a process next
-// door. It starts an interpreter there, feeds it a runtime of a few KiB from RAM, and from then on calls functions in it
-// as if they were local. Nothing is written to the target's disk.
+// Package mitogen runs Python on other machines that hold nothing of ours: over ssh, through sudo,
+// or in a process next door. It starts an interpreter there, feeds it a runtime of a few KiB from
+// RAM, and from then on calls functions in it as if they were local. Nothing is written to the
+// target's disk.
 //
 // Begin with New, then Engine.Connect, then Call:
 //
@@ -11,9 +12,10 @@
 //	if err != nil { … }
 //	facts, err := mitogen.Call[Facts](ctx, web, "facts:collect", "disk")
 //
-// A target is a list of hops joined by "+", each reached from the one before: "local", "web1", "deploy@web1:2222",
-// "bastion+web1+sudo:postgres". A Context is what stands at its end: one Python process that runs calls one after another,
-// in the order in which they were made. All methods may be used from many goroutines at once.
+// A target is a list of hops joined by "+", each reached from the one before: "local", "web1",
+// "deploy@web1:2222", "bastion+web1+sudo:postgres". A Context is what stands at its end: one Python
+// process that runs calls one after another, in the order in which they were made. All methods may
+// be used from many goroutines at once.
 //
 // What a program passes to an engine is called by goroutines of the engine, each kind in its own
 // way:
@@ -34,10 +36,11 @@
 //   - Options.Audit: by one goroutine at a time. What it is told of beforehand waits for it, for
 //     no longer than its ctx. It must not call the engine.
 //
-// What is promised: a call ends with exactly one result or error, also when its context is lost, and then at once, with
-// what was lost in the error. When an Engine is closed, or its process dies in whatever way, every process that it
-// started on any machine ends within a second or so of losing its stream (docs/protocol.md, section 8). A context
-// harms only itself: what comes from it is bounded and checked.
+// What is promised: a call ends with exactly one result or error, also when its context is lost,
+// and then at once, with what was lost in the error. When an Engine is closed, or its process dies
+// in whatever way, every process that it started on any machine ends within a second or so of
+// losing its stream (docs/protocol/bootstrap.md, section 8). A context harms only itself: what
+// comes from it is bounded and checked.
 package mitogen
 
 import (
@@ -53,17 +56,18 @@ import (
 
 // Options are an Engine's settings. The zero value is usable.
 type Options struct {
-	// Path is where the user's own Python modules are found, first match first: directories (os.DirFS), zip files
-	// (a *zip.Reader is one), embed.FS. They win over what is installed on a target. New refuses a
-	// nil file system, and an os.DirFS of something that is no directory.
+	// Path is where the user's own Python modules are found, first match first: directories
+	// (os.DirFS), zip files (a *zip.Reader is one), embed.FS. They win over what is installed on a
+	// target. New refuses a nil file system, and an os.DirFS of something that is no directory.
 	Path []fs.FS
 
-	// Packages is where those of others are found, such as a virtualenv's site-packages, when Path hasn't got them. They
-	// lose to what is installed on a target.
+	// Packages is where those of others are found, such as a virtualenv's site-packages, when Path
+	// hasn't got them. They lose to what is installed on a target.
 	Packages []fs.FS
 
-	// Allow and Deny name Python packages: "a.b" stands for a.b and all in it, "a.b.*" for all in it. What Deny names is
-	// never sent to a target; if Allow isn't empty, nothing is but what it names and the packages that this is in.
+	// Allow and Deny name Python packages: "a.b" stands for a.b and all in it, "a.b.*" for all in it.
+	// What Deny names is never sent to a target; if Allow isn't empty, nothing is but what it names
+	// and the packages that this is in.
 	Allow, Deny []string
 
 	// Serve names Python modules, in the same way, that a context may ask for though no code that
@@ -72,13 +76,34 @@ type Options struct {
 	// it.
 	Serve []string
 
-	// Rewrite returns what is sent in place of a module's source, or source itself, which it must not change. path is what
-	// tracebacks name. It may be called from several goroutines at once. Nil: modules are sent as they are found.
+	// Strip has modules sent without comments and docstrings, their lines kept, which saves about a
+	// third of the bytes. Programs that show help texts from docstrings, or run what stands in them,
+	// do something else then, and inspect and tracebacks show what was sent.
+	Strip bool
+
+	// NoNative has no extension modules sent. Without it, those of Packages go where the wheel that
+	// brought them fits the target, and are loaded there from memory.
+	NoNative bool
+
+	// NativeBudget bounds the bytes of extension modules and their libraries that each context is
+	// sent. What does not fit is an ImportError there, which names the budget. At most 120 MiB; 0: 64
+	// MiB.
+	NativeBudget int64
+
+	// Learned is a file that keeps which modules programs had to ask for in the middle of a run, so
+	// that these go ahead in the next run, of this process or another one. It is written by Close,
+	// readable for this user alone, and holds nothing but names. "": what is learned is forgotten with
+	// the Engine.
+	Learned string
+
+	// Rewrite returns what is sent in place of a module's source, or source itself, which it must not
+	// change. path is what tracebacks name. It may be called from several goroutines at once. Nil:
+	// modules are sent as they are found.
 	Rewrite func(name, path string, source []byte) []byte
 
-	// Logger receives the records of Python's logging module in all contexts, and what the engine itself has to
-	// report. Their text is safe for a terminal. Messages and the attribute "traceback" may have several lines. Nil:
-	// slog.Default().
+	// Logger receives the records of Python's logging module in all contexts, and what the engine
+	// itself has to report. Their text is safe for a terminal. Messages and the attribute "traceback"
+	// may have several lines. Nil: slog.Default().
 	Logger *slog.Logger
 
 	// Prompt is asked for what a connection turns out to need (a password, a passphrase) and
@@ -86,17 +111,19 @@ type Options struct {
 	// found by errors.Is in that of the connection. Nil: such connections fail.
 	Prompt func(ctx context.Context, p Prompt) (string, error)
 
-	// Secrets finds passwords and passphrases that ConnectOptions don't have, by what they are for, when they
-	// are asked for: "" where there is none. What it returns is given once; a person is asked (Prompt) only
-	// where it has none. It may be called from several goroutines at once. Nil: there are no others.
+	// Secrets finds passwords and passphrases that ConnectOptions don't have, by what they are for,
+	// when they are asked for: "" where there is none. What it returns is given once; a person is
+	// asked (Prompt) only where it has none. It may be called from several goroutines at once. Nil:
+	// there are no others.
 	Secrets func(ctx context.Context, p SecretPlace) (Secret, error)
 
-	// Daemon gives contexts that it keeps, instead of connecting them: see Daemon. Nil: they are connected here.
+	// Daemon gives contexts that it keeps, instead of connecting them: see Daemon. Nil: they are
+	// connected here.
 	Daemon *Daemon
 
-	// Heartbeat is the time after which both ends take a silent connection for lost, rounded up to seconds by contexts.
-	// 0: 5 minutes while something runs in the context or behind it, 30 s while nothing does. Negative: never.
-	// docs/protocol.md, section 8, has what is noticed when.
+	// Heartbeat is the time after which both ends take a silent connection for lost, rounded up to
+	// seconds by contexts. 0: 5 minutes while something runs in the context or behind it, 30 s while
+	// nothing does. Negative: never. docs/protocol/bootstrap.md, section 8, has what is noticed when.
 	Heartbeat time.Duration
 
 	// MaxMessage is the size in bytes, as a pickle, of the largest value that passes between this
@@ -107,26 +134,35 @@ type Options struct {
 	// they go alone. At least 131,072; 0: 128 MiB.
 	MaxMessage int
 
-	// MaxMemory bounds what unfinished values of all contexts together take, in bytes. The context that takes most is ended
-	// when there are more. At least 131,072; 0: 1 GiB.
+	// MaxMemory bounds what unfinished values of all contexts together take, with results that have
+	// come and that nothing has waited for, in bytes. The context that takes most is ended when there
+	// are more. At least 131,072; 0: 1 GiB.
 	MaxMemory int
 
-	// Audit is told of what the engine does: see Event. What it returns an error for doesn't happen, all contexts end, and
-	// every error then matches ErrAudit. It is called by one goroutine at a time, and nothing overtakes it. Nil: nobody is told.
+	// Audit is told of what the engine does: see Event. What it returns an error for doesn't happen,
+	// all contexts end, and every error then matches ErrAudit. It is called by one goroutine at a
+	// time, and nothing overtakes it. Nil: nobody is told.
 	Audit func(Event) error
+
+	// Binary returns the bytes of this program for another platform, as "go build" makes it with
+	// GOOS and GOARCH: for Go functions at targets of that platform. It is called once for each
+	// platform, and may block. What is no such binary is refused. Nil: there is none.
+	Binary func(goos, goarch string) ([]byte, error)
 
 	// Grace is the time that a cancelled call is given to end before its context is killed. 0: 2 s.
 	Grace time.Duration
 }
 
-// Event is something that an audit log tells: a context that is started, is up, or gone; a module or file that one was
-// given; a question that was answered; what was refused; a call, run or program that begins or ends. It holds names, never
-// arguments, results or secrets. docs/json.md lists the kinds.
+// Event is something that an audit log tells: a context that is started, is up, or gone; a module
+// or file that one was given; a question that was answered; what was refused; a call, run or
+// program that begins or ends. It holds names, never arguments, results or secrets. docs/json.md
+// lists the kinds.
 type Event = engine.Event
 
-// Daemon says where a daemon is ("mitogen daemon"), which keeps contexts connected for others: its Socket (default: the user's own), the
-// Version of the program that it must be, and the Command that starts one where there is none (nil: that is an error, ErrDaemon). What an
-// engine gets from it is a fork of the context at a target, which has run nothing yet, and ends with the engine.
+// Daemon says where a daemon is ("mitogen daemon"), which keeps contexts connected for others: its
+// Socket (default: the user's own), the Version of the program that it must be, and the Command
+// that starts one where there is none (nil: that is an error, ErrDaemon). What an engine gets from
+// it is a fork of the context at a target, which has run nothing yet, and ends with the engine.
 type Daemon = daemon.Client
 
 // Engine is the root of a tree of contexts. Make one with New; one is enough for a program.
@@ -151,10 +187,12 @@ func New(o Options) (*Engine, error) {
 		}
 		dial = d.Dial
 	}
-	e, err := engine.New(engine.Options{Dial: dial, Path: o.Path, Packages: o.Packages, Allow: o.Allow, Deny: o.Deny,
-		Serve: o.Serve, Rewrite: o.Rewrite, Logger: o.Logger, Prompt: o.Prompt, Secrets: o.Secrets,
+	e, err := engine.New(engine.Options{Dial: dial, Path: o.Path, Packages: o.Packages, Allow: o.Allow,
+		Deny:  o.Deny,
+		Serve: o.Serve, Strip: o.Strip, NoNative: o.NoNative, NativeBudget: o.NativeBudget,
+		Learned: o.Learned, Rewrite: o.Rewrite, Logger: o.Logger, Prompt: o.Prompt, Secrets: o.Secrets,
 		Heartbeat: o.Heartbeat, MaxMessage: o.MaxMessage, MaxMemory: o.MaxMemory, Grace: o.Grace,
-		Audit: o.Audit})
+		Audit: o.Audit, Binary: o.Binary})
 	if err != nil {
 		return nil, err
 	}
@@ -167,8 +205,8 @@ func New(o Options) (*Engine, error) {
 // ctx.Err() and context.Cause(ctx). Any other error is a *ConnectError, or a *LostError if a hop
 // that was up is gone, or says what is wrong with target or o.
 //
-// Every Connect gives a context of its own; the hops on the way are shared between targets with equal options, whether
-// they were made on the way or by a Connect of their own.
+// Every Connect gives a context of its own; the hops on the way are shared between targets with
+// equal options, whether they were made on the way or by a Connect of their own.
 func (e *Engine) Connect(ctx context.Context, target string, o ConnectOptions) (*Context, error) {
 	if err := engine.GivenUp(ctx, target); err != nil {
 		return nil, err
@@ -184,8 +222,8 @@ func (e *Engine) Connect(ctx context.Context, target string, o ConnectOptions) (
 	return c, nil
 }
 
-// Start is Connect without the wait: calls can be made at once and travel right behind the boot. If connecting
-// fails, they fail with the error that Connect would have returned.
+// Start is Connect without the wait: calls can be made at once and travel right behind the boot. If
+// connecting fails, they fail with the error that Connect would have returned.
 func (e *Engine) Start(target string, o ConnectOptions) (*Context, error) {
 	opt, err := o.engine()
 	if err != nil {
@@ -208,9 +246,9 @@ func (e *Engine) wrap(c *engine.Context) *Context {
 	return c.Public.(*Context)
 }
 
-// Allow lets calls and messages made in from reach to, and their answers come back. Contexts can't reach each other
-// otherwise, except that each obeys its own parents. It fails when one of them is gone, or of
-// another engine (ErrOtherEngine).
+// Allow lets calls and messages made in from reach to, and their answers come back. Contexts can't
+// reach each other otherwise, except that each obeys its own parents. It fails when one of them is
+// gone, or of another engine (ErrOtherEngine).
 func (e *Engine) Allow(from, to *Context) error {
 	return e.e.Allow(from.inner(), to.inner())
 }

@@ -1,19 +1,33 @@
 package mitogen
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/mitogen-go/mitogen/internal/engine"
 )
 
-// Script is a Python program to run as __main__. Its Stdin, Stdout, Stderr and WaitDelay are as Command's.
+// Script is a Python program to run as __main__. Its Stdin, Stdout, Stderr and WaitDelay are as
+// Command's.
 type Script struct {
-	Name   string // its file name, for tracebacks and sys.argv[0]
+	Name string // its file name, for tracebacks and sys.argv[0]
+	// its absolute file name, which Python has for tracebacks and __file__ from 3.9 on; "": Name
+	File   string
 	Source []byte // its text, as bytes of the file
-	Module string // run this module instead, as python -m does; Source is not used
+
+	// Module is a module to run instead, as python -m does; Source is not used. "__main__" is that of
+	// a directory or zip file called Name, as python NAME runs it; its place must be the first of
+	// Options.Path.
+	Module string
+
+	// Keep leaves what the program has started and not ended, as ssh does, and waits until nothing
+	// writes to its stdout and stderr any more. False: it ends with the context.
+	Keep bool
 
 	Args           []string // sys.argv[1:]
 	Stdin          io.Reader
@@ -29,68 +43,107 @@ type Command struct {
 
 	// Stdin is read by a goroutine of its own until its end or the program's. Nil: /dev/null.
 	//
-	// An error other than io.EOF is not the end of the input. The program is cancelled, its input stays open until it has
-	// ended, and the error comes back in a *StreamError.
+	// An error other than io.EOF is not the end of the input. The program is cancelled, its input
+	// stays open until it has ended, and the error comes back in a *StreamError.
 	//
-	// What was read belongs to the program, up to 1 MiB ahead of it. What the program doesn't read is dropped, and neither
-	// given back nor passed to the next program. When the program has ended, a Read in progress is interrupted if Stdin is
-	// an *os.File or its SetReadDeadline works, which is then reset to none. Other Reads are waited for, at most for
-	// WaitDelay.
+	// What was read belongs to the program, up to 1 MiB ahead of it. What the program doesn't read is
+	// dropped, and neither given back nor passed to the next program. When the program has ended, a
+	// Read in progress is interrupted if Stdin is an *os.File or its SetReadDeadline works, which is
+	// then reset to none. Other Reads are waited for, at most for WaitDelay.
 	Stdin io.Reader
 
-	// Stdout gets what is written to fd 1 meanwhile, and Stderr to fd 2. Nil: it goes where the context's goes. They are
-	// called from the context's goroutine for output, and one Writer by one goroutine at a time (see
-	// ConnectOptions.Stdout). An error, or a short write, cancels the program and comes back in a *StreamError.
+	// Stdout gets what is written to fd 1 meanwhile, and Stderr to fd 2. Nil: it goes where the
+	// context's goes. They are called from the context's goroutine for output, and one Writer by one
+	// goroutine at a time (see ConnectOptions.Stdout). An error, or a short write, cancels the program
+	// and comes back in a *StreamError.
 	Stdout, Stderr io.Writer
 
-	// WaitDelay is the longest wait, once the program has ended, for a Read of Stdin that is still in progress. After it the
-	// error matches ErrStdinInUse, and Stdin is in use until that Read returns. 0: Options.Grace.
+	// WaitDelay is the longest wait, once the program has ended, for a Read of Stdin that is still in
+	// progress. After it the error matches ErrStdinInUse, and Stdin is in use until that Read returns.
+	// 0: Options.Grace.
 	WaitDelay time.Duration
+
+	// Agent is the path of the socket of an ssh-agent here, as SSH_AUTH_SOCK has it, that the program
+	// can have sign: see Cmd.Agent. It takes Python at the target. "": none.
+	Agent string
 }
 
-// Run runs s in c and returns its exit status, as if it had been run there. A script that ends by an exception has its
-// traceback on stderr and status 1, as always. All output has been written when Run returns. One Run or Exec at a time has a
-// context's output, others wait.
+// Run runs s in c and returns its exit status, as if it had been run there. A script that ends by
+// an exception has its traceback on stderr and status 1, as always. All output has been written
+// when Run returns. One Run at a time has a context's output, others wait; an Exec or Cmd has its
+// own.
 //
-// An error of Stdin, Stdout or Stderr cancels the script, as the end of a Call's ctx does, and comes back in a *StreamError. It
-// matches ErrKilled too if the script did not end and its context was killed.
+// An error of Stdin, Stdout or Stderr cancels the script, as the end of a Call's ctx does, and
+// comes back in a *StreamError. It matches ErrKilled too if the script did not end and its context
+// was killed.
 func (c *Context) Run(ctx context.Context, s Script) (int, error) {
-	p := engine.Program{Stdin: s.Stdin, Stdout: s.Stdout, Stderr: s.Stderr, WaitDelay: s.WaitDelay}
-	if s.Module != "" {
-		p.Function, p.Module = "module", s.Module
-		p.Args = []any{s.Module, words(s.Args)}
-	} else {
+	p := engine.Program{Keep: s.Keep, Stdin: s.Stdin, Stdout: s.Stdout, Stderr: s.Stderr,
+		WaitDelay: s.WaitDelay}
+	argv := words(append([]string{s.Name}, s.Args...))
+	switch s.Module {
+	case "":
 		p.Function, p.Script = "script", s.Source
-		p.Args = []any{s.Source, s.Name, append([]string{s.Name}, s.Args...)}
+		p.Args = []any{s.Source, escape(cmp.Or(s.File, s.Name)), argv}
+	case mainModule:
+		p.Function, p.Module = "tree", s.Module
+		p.Args = []any{argv}
+	default:
+		p.Function, p.Module = "module", s.Module
+		p.Args = []any{s.Module, argv[1:]}
 	}
 	return c.c.Run(ctx, p)
 }
 
-// Exec runs a program in c and returns its exit status, 128 + n if signal n ended it. A program that is cancelled gets
-// SIGTERM. Errors are as Run's.
+// Exec runs a program in c and returns its exit status, 128 + n if signal n ended it. It runs
+// beside calls and other programs; no more than 1,024 at a time run in one context. A program that
+// is cancelled gets SIGTERM with its process group, and SIGKILL after Options.Grace; its context
+// stays. Errors are as Run's. What the program leaves behind may keep its output open for 2 s after
+// its end.
 func (c *Context) Exec(ctx context.Context, cmd Command) (int, error) {
 	if len(cmd.Args) == 0 {
 		return -1, errors.New("exec: no command")
 	}
-	var env, dir any
-	if cmd.Env != nil {
-		env = cmd.Env
-	}
-	if cmd.Dir != "" {
-		dir = cmd.Dir
-	}
-	return c.c.Run(ctx, engine.Program{Function: "command", Args: []any{cmd.Args, env, dir}, Stdin: cmd.Stdin,
-		Stdout: cmd.Stdout, Stderr: cmd.Stderr, WaitDelay: cmd.WaitDelay})
+	return c.c.Exec(ctx, engine.Command(cmd), false)
 }
 
-// words is never nil, which Python would see as None.
-func words(s []string) []string { return append([]string{}, s...) }
+// mainModule is the module of a directory or zip file that python runs.
+const mainModule = "__main__"
 
-// Exec runs a program at target and returns its exit status: Connect, Context.Exec and Close, so that the program ends with
-// the engine, however that ends. Where a target of one hop has no Python, the program is started directly instead, as
-// "ssh host command" does; what it does when the engine dies is its own affair then. An error of Stdin then ends ssh or sudo,
-// behind which the program may see the end of its input.
-func (e *Engine) Exec(ctx context.Context, target string, o ConnectOptions, cmd Command) (int, error) {
+// words returns s as the runtime takes it: escaped, and never nil, which Python would see as None.
+func words(s []string) []string {
+	escaped := make([]string, len(s))
+	for i := range s {
+		escaped[i] = escape(s[i])
+	}
+	return escaped
+}
+
+// escape returns s as text: a byte that isn't UTF-8 becomes the lone surrogate that Python has for
+// it (surrogateescape).
+func escape(s string) string {
+	if utf8.ValidString(s) {
+		return s
+	}
+	var b strings.Builder
+	for len(s) > 0 {
+		r, n := utf8.DecodeRuneInString(s)
+		if r == utf8.RuneError && n == 1 {
+			b.Write([]byte{0xed, 0xb0 | s[0]>>6, 0x80 | s[0]&0x3f})
+		} else {
+			b.WriteString(s[:n])
+		}
+		s = s[n:]
+	}
+	return b.String()
+}
+
+// Exec runs a program at target and returns its exit status: Connect, Context.Exec and Close, so
+// that the program ends with the engine, however that ends. Where a target of one hop has no
+// Python, the program is started directly instead, as "ssh host command" does; what it does when
+// the engine dies is its own affair then. An error of Stdin then ends ssh or sudo, behind which the
+// program may see the end of its input.
+func (e *Engine) Exec(ctx context.Context, target string, o ConnectOptions, cmd Command) (int,
+	error) {
 	if len(cmd.Args) == 0 {
 		return -1, errors.New("exec: no command")
 	}
@@ -98,15 +151,22 @@ func (e *Engine) Exec(ctx context.Context, target string, o ConnectOptions, cmd 
 	if err != nil {
 		return -1, err
 	}
-	c, err := e.Connect(ctx, target, o)
+	if err := engine.GivenUp(ctx, target); err != nil {
+		return -1, err
+	}
+	c, err := e.Start(target, o)
+	if err != nil {
+		return -1, err
+	}
+	defer c.Close()
+	status, err := c.c.Exec(ctx, engine.Command(cmd), true)
 	if errors.Is(err, ErrNoPython) {
 		if status, direct, e := e.e.Exec(ctx, target, opt, engine.Command(cmd)); direct {
 			return status, e
 		}
 	}
-	if err != nil {
-		return -1, err
+	if gone := engine.GivenUp(ctx, target); err != nil && gone != nil && c.Stats().Hello == 0 {
+		return -1, gone
 	}
-	defer c.Close()
-	return c.Exec(ctx, cmd)
+	return status, err
 }

@@ -261,7 +261,8 @@ func TestSendIsRefused(t *testing.T) {
 	for name, test := range map[string]struct {
 		before int // values that are sent before it is closed
 		bytes  int
-	}{"never used": {0, 1}, "used": {1, 1}, "used often": {20, 1}, "large": {0, 3 << 20}, "full": {9, 200_000}} {
+	}{"never used": {0, 1}, "used": {1, 1}, "used often": {20, 1}, "large": {0, 3 << 20},
+		"full": {9, 200_000}} {
 		to := mailbox(t, c)
 		sent := make(chan error, test.before)
 		for range test.before {
@@ -269,7 +270,7 @@ func TestSendIsRefused(t *testing.T) {
 		}
 		for range min(test.before, 5) { // of which the window has room
 			if err := <-sent; err != nil {
-				t.Errorf("%s: %v", name, err)
+				t.Errorf("%s: Send: got %v, want no error", name, err)
 			}
 		}
 		must[any](t)(call[any](t, c, "values:close_mailbox"))
@@ -316,7 +317,7 @@ func TestSendAtOnce(t *testing.T) {
 	for range senders {
 		value, err := call[[]byte](t, c, "values:take")
 		if err != nil {
-			break // of the one that was given up there may be none
+			break // a value that was given up may be missing
 		}
 		if len(value) != 400_000 || len(bytes.Trim(value, string(value[:1]))) > 0 {
 			t.Errorf("got %d bytes of several values", len(value))
@@ -341,7 +342,8 @@ func TestClosedAndLost(t *testing.T) {
 	}{
 		"engine closed":  {func(e *mitogen.Engine, c *mitogen.Context) { e.Close() }, isClosed},
 		"context closed": {func(e *mitogen.Engine, c *mitogen.Context) { c.Close() }, isClosed},
-		"context lost":   {func(e *mitogen.Engine, c *mitogen.Context) { call[any](t, c, "values:die") }, isLost},
+		"context lost": {func(e *mitogen.Engine, c *mitogen.Context) { call[any](t, c, "values:die") },
+			isLost},
 	} {
 		e := newEngine(t, mitogen.Options{})
 		c, other := local(t, e), local(t, e)

@@ -178,11 +178,15 @@ func TestStdinStaysUnread(t *testing.T) {
 				e := newEngine(t, mitogen.Options{})
 				r, interruptible, end := reader()
 				inUse := 0
+				delay := 10 * time.Millisecond
+				if interruptible { // that takes a moment on a busy machine
+					delay = 10 * time.Second
+				}
 				// A Read may begin after the end of the program: so it may take more runs.
 				for i := 0; i < 5 || !interruptible && inUse == 0 && i < 100; i++ {
 					o := mitogen.ConnectOptions{Python: python}
 					status, err := e.Exec(limited(t), "local", o, mitogen.Command{
-						Args: []string{"sh", "-c", "exit 3"}, Stdin: r, WaitDelay: 10 * time.Millisecond})
+						Args: []string{"sh", "-c", "exit 3"}, Stdin: r, WaitDelay: delay})
 					if errors.Is(err, mitogen.ErrStdinInUse) {
 						inUse++
 						err = nil
@@ -278,7 +282,8 @@ var fullWriters = map[string]struct {
 }{
 	"disk full":   {func(*testing.T) io.Writer { return &full{100, errFull} }, errFull},
 	"short write": {func(*testing.T) io.Writer { return &full{100, nil} }, io.ErrShortWrite},
-	"closed pipe": {func(*testing.T) io.Writer { r, w := io.Pipe(); r.Close(); return w }, io.ErrClosedPipe},
+	"closed pipe": {func(*testing.T) io.Writer { r, w := io.Pipe(); r.Close(); return w },
+		io.ErrClosedPipe},
 }
 
 // A Writer that fails ends a program that writes for ever.
@@ -323,7 +328,8 @@ func TestWriterFailsOfContext(t *testing.T) {
 			endless := []string{"sh", "-c", "while echo x >&2; do :; done"}
 			_, err := mitogen.Call[any](ctx, c, "subprocess:call", endless)
 			wantStream(t, err, "write standard error", full.want)
-			other := localWith(t, newEngine(t, mitogen.Options{}), o) // where nothing of endless' is on its way
+			// where nothing of endless' is on its way
+			other := localWith(t, newEngine(t, mitogen.Options{}), o)
 			_, err = other.Exec(ctx, mitogen.Command{Args: []string{"yes"}})
 			wantStream(t, err, "write standard output", full.want)
 			for _, c := range []*mitogen.Context{c, other} {

@@ -84,7 +84,8 @@ func refusals(t *testing.T, e *mitogen.Engine, c *mitogen.Context,
 	}
 }
 
-// What refers to itself is refused with its place, whatever it is made of and whichever way it goes.
+// What refers to itself is refused with its place, whatever it is made of and whichever way it
+// goes.
 func TestCyclicValues(t *testing.T) {
 	type ring struct {
 		Next *ring
@@ -335,7 +336,8 @@ func TestResults(t *testing.T) {
 	if back, err := call[string](t, c, "values:give", text); back != text || err != nil {
 		t.Errorf("sent back: got %q, %v", back, err)
 	}
-	given := mitogen.Kwargs{"value": map[string]any{"timeout": 30, "retrys": 3, "hosts": nil, "next": nil}}
+	given := mitogen.Kwargs{"value": map[string]any{"timeout": 30, "retrys": 3, "hosts": nil,
+		"next": nil}}
 	got, err := call[config](t, c, "values:give", given)
 	if err != nil || got.Timeout != 30 || got.Retries != 0 || got.Hosts != nil || got.Next != nil {
 		t.Errorf("got %+v, %v", got, err)
@@ -354,3 +356,45 @@ func TestResults(t *testing.T) {
 }
 
 func second[T any](_ T, err error) error { return err }
+
+// Results of other types than the built-in ones fit Go's types by their plain forms.
+func TestResultsOfOtherTypes(t *testing.T) {
+	type uname struct{ Sysname, Machine string }
+	type stat struct {
+		Mode int64 `py:"st_mode"`
+		Size int64 `py:"st_size"`
+	}
+	for _, target := range []string{"local", "local+local"} {
+		e := newEngine(t, mitogen.Options{})
+		c, err := e.Connect(patient(t), target, mitogen.ConnectOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if u, err := call[uname](t, c, "os:uname"); err != nil || u.Sysname == "" || u.Machine == "" {
+			t.Errorf("%s: got %+v, %v", target, u, err)
+		}
+		if s, err := call[stat](t, c, "os:stat", "/"); err != nil || s.Mode&0o40000 == 0 {
+			t.Errorf("%s: got %+v, %v", target, s, err)
+		}
+		if s, err := call[string](t, c, "uuid:uuid4"); err != nil || len(s) != 36 {
+			t.Errorf("%s: got %q, %v", target, s, err)
+		}
+		if m, err := call[map[string]string](t, c, "collections:OrderedDict",
+			mitogen.Kwargs{"a": "b"}); err != nil || m["a"] != "b" {
+			t.Errorf("%s: got %v, %v", target, m, err)
+		}
+		n := 0
+		for v, err := range mitogen.Stream[[]int](patient(t), c, "values:ranges", 3) {
+			if err != nil || len(v) != n {
+				t.Errorf("%s: got %v, %v, want %d items", target, v, err, n)
+			}
+			n++
+		}
+		var failed *mitogen.CallError
+		_, err = call[any](t, c, "builtins:open", "/dev/null")
+		if !errors.As(err, &failed) || failed.Type != "TypeError" ||
+			!strings.Contains(failed.Text, "TextIOWrapper has no plain form") {
+			t.Errorf("%s: got %v", target, err)
+		}
+	}
+}

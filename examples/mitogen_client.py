@@ -1,4 +1,5 @@
-"""A client of `mitogen daemon` in Python, as its protocol (docs/protocol.md, section 9) needs it; for Python 3.
+"""A client of `mitogen daemon` in Python, as its protocol (docs/protocol/daemon.md, section 9)
+needs it; for Python 3.
 
     client = Client()                                   # starts a daemon if there is none
     web = client.target('web1+sudo', path=['lib'], options={'sudo': {'password': '...'}})
@@ -22,16 +23,19 @@ class Error(Exception):
 
     def __init__(self, fields):
         self.__dict__.update(fields)
-        Exception.__init__(self, fields.get('kind') or fields.get('why') or fields.get('exception') or 'error', fields.get('text', ''))
+        Exception.__init__(self, fields.get('kind') or fields.get('why') or fields.get('exception')
+                           or 'error', fields.get('text', ''))
 
 
 class Client:
     """Reaches the daemon at socket_path, the user's own by default."""
 
     def __init__(self, socket_path=None, command='mitogen', ask=None):
-        self.path = socket_path or os.environ.get('MITOGEN_SOCKET') or os.path.join(socket_directory(), 'daemon.sock')
+        self.path = (socket_path or os.environ.get('MITOGEN_SOCKET')
+                     or os.path.join(socket_directory(), 'daemon.sock'))
         self.command = command
-        self.ask = ask      # function(prompt) -> text, for passwords that a connection turns out to need
+        # function(prompt) -> text, for passwords that a connection turns out to need
+        self.ask = ask
 
     def connect(self):
         for attempt in range(500):
@@ -44,13 +48,15 @@ class Client:
                     raise
             if attempt == 0:
                 null = subprocess.DEVNULL
-                subprocess.Popen([self.command, 'daemon', '--socket', self.path, '--quiet'], stdin=null, stdout=null, stderr=null,
+                subprocess.Popen([self.command, 'daemon', '--socket', self.path, '--quiet'],
+                                 stdin=null, stdout=null, stderr=null,
                                  start_new_session=True)
             time.sleep(.02)
         raise Error({'kind': 'no daemon', 'text': 'nothing listens on ' + self.path})
 
     def request(self, first, data=b'', feed=()):
-        """Send a request, its data, and what its process is to read; yield the answers: (message, data)."""
+        """Send a request, its data, and what its process is to read; yield the answers:
+        (message, data)."""
         with self.connect() as s, s.makefile('rb') as lines:
             def send(message, data=b''):
                 if data:
@@ -70,7 +76,8 @@ class Client:
                 data = lines.read(message.get('size', 0))
                 if 'prompt' in message:
                     prompt = message['prompt']
-                    reply = {'answer': self.ask(prompt)} if self.ask else {'refuse': 'nobody to ask'}
+                    reply = ({'answer': self.ask(prompt)} if self.ask
+                             else {'refuse': 'nobody to ask'})
                     send(dict(reply, answer_to=prompt['id']))
                     continue
                 yield message, data
@@ -80,8 +87,10 @@ class Client:
                     return
 
     def target(self, target, path=(), packages=(), options=None):
-        """What is at the end of a target: path is where your own modules are, packages where those of others, on this machine."""
-        return Target(self, dict(target=target, path=list(map(os.path.abspath, path)), packages=list(map(os.path.abspath, packages)),
+        """What is at the end of a target: path is where your own modules are, packages where those
+        of others, on this machine."""
+        return Target(self, dict(target=target, path=list(map(os.path.abspath, path)),
+                                 packages=list(map(os.path.abspath, packages)),
                                  options=options or {}))
 
     def contexts(self):
@@ -133,12 +142,15 @@ class Target:
         with open(script, 'rb') as f:
             source = f.read()
         pieces = [stdin[i:i + 65536] for i in range(0, len(stdin), 65536)]
-        return [m['status'] for m, _ in self.messages('run', source, pieces, argv=[script] + list(argv)) if 'status' in m][0]
+        return [m['status']
+                for m, _ in self.messages('run', source, pieces, argv=[script] + list(argv))
+                if 'status' in m][0]
 
     def put(self, local, remote, mode=0):
         """Write a file there, at once or not at all; mode 0: as it was, or as usual."""
         with open(local, 'rb') as f:
-            list(self.messages('put', feed=iter(lambda: f.read(65536), b''), name=remote, mode=mode))
+            list(self.messages('put', feed=iter(lambda: f.read(65536), b''), name=remote,
+                               mode=mode))
 
     def get(self, remote, local):
         with open(local, 'wb') as f:

@@ -36,7 +36,8 @@ func main() {
 	}
 }
 
-// report writes a line for each target, as the answers come. One that fails doesn't stop the others.
+// report writes a line for each target, as the answers come. One that fails doesn't stop the
+// others.
 func report(ctx context.Context, w io.Writer, targets []string) error {
 	eng, err := mitogen.New(mitogen.Options{Path: []fs.FS{python}})
 	if err != nil {
@@ -58,7 +59,8 @@ func report(ctx context.Context, w io.Writer, targets []string) error {
 			continue
 		}
 		f := r.Value
-		fmt.Fprintf(w, "%s: %s, %s, Python %s, load %.2f, %d GiB free\n", host.Name(), f.Host, f.System, f.Python, f.Load, f.DiskFree>>30)
+		fmt.Fprintf(w, "%s: %s, %s, Python %s, load %.2f, %d GiB free\n", host.Name(), f.Host, f.System,
+			f.Python, f.Load, f.DiskFree>>30)
 	}
 	return nil
 }

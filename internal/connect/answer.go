@@ -11,7 +11,8 @@ const maxAnswer = 511
 
 // Errors of a password that can't be typed.
 var (
-	errAnswerLine = errors.New("password has a line break or another control character, which can't be typed")
+	errAnswerLine = errors.New("password has a line break or another control character, which can't " +
+		"be typed")
 	errAnswerLong = errors.New("password is longer than 511 bytes, which no program reads")
 )
 
@@ -19,7 +20,8 @@ var (
 // program that asks than the program reads. The error doesn't show the password.
 func CheckAnswer(password string) error {
 	switch {
-	case strings.ContainsFunc(password, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }):
+	case strings.ContainsFunc(password,
+		func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }):
 		return errAnswerLine
 	case len(password) > maxAnswer:
 		return errAnswerLong

@@ -1,10 +1,11 @@
 package connect
 
 // chroot enters a directory tree. The user is one of the tree.
-var chrootMethod = near(inside("chroot", "chroot", "directory", checkDir, checkWord, func(o ProgramOptions, h Hop) []string {
-	user := []string(nil)
-	if h.User != "" {
-		user = []string{"--userspec=" + h.User}
-	}
-	return words(o.Args, user, []string{h.Host})
-}))
+var chrootMethod = near(inside("chroot", "chroot", "directory", checkDir, checkUser,
+	func(o ProgramOptions, h Hop) []string {
+		user := []string(nil)
+		if h.User != "" {
+			user = []string{"--userspec=" + h.User}
+		}
+		return words(o.Args, user, []string{h.Host})
+	}))

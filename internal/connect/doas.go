@@ -7,6 +7,8 @@ var doasMethod = method{
 	format:   formatUser,
 	plan:     planDoas,
 	symptoms: doasSymptoms,
+	session:  sessionSymptoms,
+	hints:    doasHints,
 	wrong:    ErrAuth,
 }
 
@@ -22,15 +24,15 @@ func planDoas(h Hop, boot []string, opt Options, _ bool) (Plan, error) {
 }
 
 var doasSymptoms = []symptom{
-	{"unknown user", ErrUnknownUser},
-	{"a tty is required", ErrTTYRequired},
-	{"not installed setuid", ErrSetup},
-	{"doas.conf", ErrSetup},
-	{"syntax error", ErrSetup},
-	{"authentication failed", ErrAuth},
-	{"authentication failure", ErrAuth},
-	{"incorrect password", ErrAuth},
-	{"authorization required", ErrPasswordRequired},
-	{"operation not permitted", ErrNotPermitted},
-	{"command not found", ErrNoCommand},
+	{text: "unknown user", kind: ErrUnknownUser},
+	{text: "a tty is required", kind: ErrTTYRequired},
+	{text: "not installed setuid", kind: ErrSetup},
+	{text: "doas.conf", kind: ErrSetup},
+	{text: "syntax error", kind: ErrSetup},
+	{text: "authentication failed", kind: ErrAuth},
+	{text: "authentication failure", kind: ErrAuth},
+	{text: "incorrect password", kind: ErrAuth},
+	{text: "authorization required", kind: ErrPasswordRequired},
+	{text: "operation not permitted", kind: ErrNotPermitted},
+	{text: "command not found", kind: ErrNoCommand},
 }

@@ -8,9 +8,9 @@ import (
 	"github.com/mitogen-go/mitogen/internal/lazyregexp"
 )
 
-// exec is any command line: "exec:docker compose exec -T app sh". It ends in a Python interpreter or a shell, or else in
-// what takes a further command as its arguments. It is read as a shell's: blanks separate words, quotes and backslashes
-// keep them together; nothing is expanded.
+// exec is any command line: "exec:docker compose exec -T app sh". It ends in a Python interpreter
+// or a shell, or else in what takes a further command as its arguments. It is read as a shell's:
+// blanks separate words, quotes and backslashes keep them together; nothing is expanded.
 var execMethod = method{
 	parse: func(args string, given bool) (Hop, error) {
 		w, err := splitWords(strings.ReplaceAll(args, `\+`, "+"))
@@ -23,7 +23,9 @@ var execMethod = method{
 		return Hop{Method: "exec", Host: joinWords(w)}, nil
 	},
 	format: func(h Hop) string { return "exec:" + strings.ReplaceAll(h.Host, "+", `\+`) },
+	quotes: true,
 	near:   true,
+	remote: true, // it may be a program that goes anywhere
 	plan: func(h Hop, boot []string, _ Options, _ bool) (Plan, error) {
 		w, err := splitWords(h.Host)
 		if err != nil || len(w) == 0 {
@@ -33,10 +35,12 @@ var execMethod = method{
 		switch {
 		case shells.MatchString(last):
 			w = append(w, "-c", `exec "$@"`, last)
-		case pythons.MatchString(last) && len(boot) == 4 && boot[0] == "sh" && boot[1] == "-c": // package boot's: code comes last
+		// package boot's: code comes last
+		case pythons.MatchString(last) && len(boot) == 4 && boot[0] == "sh" && boot[1] == "-c":
 			w, boot = append(w, "-c"), boot[3:]
 		case pythons.MatchString(last):
-			w = append(w, "-c", "import sys;p=sys.path;p[:not p[0]]=[];import os;os.execvp(sys.argv[1],sys.argv[1:])")
+			w = append(w, "-c", "import sys;p=sys.path;p[:not p[0]]=[];import "+
+				"os;os.execvp(sys.argv[1],sys.argv[1:])")
 		}
 		return Plan{Argv: append(w, boot...)}, nil
 	},
@@ -47,8 +51,8 @@ var (
 	pythons = lazyregexp.New(`^(python|pypy)[\d.]*$`)
 )
 
-// SplitWords reads a command line as a shell does: blanks separate words, quotes and backslashes keep
-// them together, and nothing is expanded.
+// SplitWords reads a command line as a shell does: blanks separate words, quotes and backslashes
+// keep them together, and nothing is expanded.
 func SplitWords(line string) ([]string, error) { return splitWords(line) }
 
 // splitWords reads a command line.

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	_ "github.com/mitogen-go/mitogen/internal/testenv"
 )
 
 func TestClassify(t *testing.T) {
@@ -15,48 +17,85 @@ func TestClassify(t *testing.T) {
 	}{
 		{"local", Failure{What: WhatExec, Status: 0, Text: "no such file"}, ErrNoCommand},
 		{"local", Failure{What: WhatExit, Status: 127, Text: "MITO-NOPY\n"}, ErrNoPython},
-		{"local", Failure{What: WhatExit, Status: 126, Text: "sh: python: Permission denied"}, ErrNoPython},
+		{"local", Failure{What: WhatExit, Status: 126, Text: "sh: python: Permission denied"},
+			ErrNoPython},
 		{"local", Failure{What: WhatExit, Status: 1, Text: "MemoryError"}, ErrDied},
 		{"local", Failure{What: WhatExit, Status: -11, Text: ""}, ErrDied},
 		{"local", Failure{What: WhatTimeout, Status: 0, Text: ""}, ErrTimeout},
 		{"local", Failure{What: WhatForeign, Status: 0, Text: "hello"}, ErrForeign},
 		{"local", Failure{What: WhatCancelled, Status: 0, Text: ""}, ErrCancelled},
-		{"ssh", Failure{What: WhatExec, Status: 0, Text: "executable file not found in $PATH"}, ErrNoCommand},
-		{"ssh", Failure{What: WhatExit, Status: 127, Text: "bash: sh: command not found"}, ErrNoPython},
-		{"ssh", Failure{What: WhatExit, Status: 255, Text: "ssh: Could not resolve hostname x.invalid: Name or service not known"}, ErrUnknownHost},
-		{"ssh", Failure{What: WhatExit, Status: 255, Text: "ssh: connect to host h port 22: Connection refused"}, ErrRefused},
-		{"ssh", Failure{What: WhatExit, Status: 255, Text: "ssh: connect to host h port 22: Connection timed out"}, ErrTimeout},
-		{"ssh", Failure{What: WhatExit, Status: 255, Text: "ssh: connect to host h port 22: No route to host"}, ErrUnreachable},
-		{"ssh", Failure{What: WhatExit, Status: 255, Text: "ssh: connect to host h port 22: Network is unreachable"}, ErrUnreachable},
+		{"ssh", Failure{What: WhatExec, Status: 0, Text: "executable file not found in $PATH"},
+			ErrNoCommand},
+		{"ssh", Failure{What: WhatExit, Status: 127, Text: "bash: sh: command not found"}, ErrNoShell},
+		{"ssh", Failure{What: WhatExit, Status: 255,
+			Text: "ssh: Could not resolve hostname x.invalid: Name or service not known"}, ErrUnknownHost},
+		{"ssh", Failure{What: WhatExit, Status: 255,
+			Text: "ssh: connect to host h port 22: Connection refused"}, ErrRefused},
+		{"ssh", Failure{What: WhatExit, Status: 255,
+			Text: "ssh: connect to host h port 22: Connection timed out"}, ErrTimeout},
+		{"ssh", Failure{What: WhatExit, Status: 255,
+			Text: "ssh: connect to host h port 22: No route to host"}, ErrUnreachable},
+		{"ssh", Failure{What: WhatExit, Status: 255,
+			Text: "ssh: connect to host h port 22: Network is unreachable"}, ErrUnreachable},
+		{"ssh", Failure{What: WhatExit, Status: 255,
+			Text: "ssh: connect to host h port 22: Temporary failure in name resolution"}, ErrUnknownHost},
+		{"ssh", Failure{What: WhatExit, Status: 255,
+			Text: "ssh: connect to host h port 22: Name does not resolve"}, ErrUnknownHost},
+		{"ssh", Failure{What: WhatExit, Status: 255,
+			Text: "ssh: connect to host h port 22: No address associated with hostname"}, ErrUnknownHost},
 		{"ssh", Failure{What: WhatExit, Status: 255, Text: "Host key verification failed."}, ErrHostKey},
-		{"ssh", Failure{What: WhatExit, Status: 255, Text: "@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\r\nHost key verification failed.\r\n"}, ErrHostKeyChanged},
-		{"ssh", Failure{What: WhatExit, Status: 255, Text: "me@h: Permission denied (publickey,password)."}, ErrAuth},
-		{"ssh", Failure{What: WhatExit, Status: 255, Text: "Received disconnect from h: 2: Too many authentication failures"}, ErrAuth},
-		{"ssh", Failure{What: WhatExit, Status: 255, Text: "cfg: line 1: Bad configuration option: x"}, ErrSetup},
-		{"ssh", Failure{What: WhatExit, Status: 255, Text: "kex_exchange_identification: Connection closed by remote host"}, ErrClosed},
+		{"ssh", Failure{What: WhatExit, Status: 255,
+			Text: "@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\r\n" +
+				"Host key verification failed.\r\n"}, ErrHostKeyChanged},
+		{"ssh", Failure{What: WhatExit, Status: 255,
+			Text: "me@h: Permission denied (publickey,password)."}, ErrAuth},
+		{"ssh", Failure{What: WhatExit, Status: 255,
+			Text: "Received disconnect from h: 2: Too many authentication failures"}, ErrAuth},
+		{"ssh", Failure{What: WhatExit, Status: 255, Text: "cfg: line 1: Bad configuration option: x"},
+			ErrSetup},
+		{"ssh", Failure{What: WhatExit, Status: 255,
+			Text: "kex_exchange_identification: Connection closed by remote host"}, ErrClosed},
 		{"ssh", Failure{What: WhatExit, Status: 255, Text: ""}, ErrClosed},
-		{"ssh", Failure{What: WhatExit, Status: 1, Text: "connection refused, says the login script"}, ErrDied},
-		{"ssh", Failure{What: WhatUnanswered, Status: 0, Text: "Are you sure you want to continue connecting (yes/no/[fingerprint])? "}, ErrHostKey},
-		{"ssh", Failure{What: WhatUnanswered, Status: 0, Text: "me@h's password: Permission denied (password)."}, ErrPasswordRequired},
+		{"ssh", Failure{What: WhatExit, Status: 1, Text: "connection refused, says the login script"},
+			ErrDied},
+		{"ssh", Failure{What: WhatUnanswered, Status: 0,
+			Text: "Are you sure you want to continue connecting (yes/no/[fingerprint])? "}, ErrHostKey},
+		{"ssh", Failure{What: WhatUnanswered, Status: 0,
+			Text: "me@h's password: Permission denied (password)."}, ErrPasswordRequired},
 		{"ssh", Failure{What: WhatRepeated, Status: 0, Text: "me@h's password: "}, ErrAuth},
-		{"sudo", Failure{What: WhatExec, Status: 0, Text: "[Errno 2] No such file or directory"}, ErrNoCommand},
-		{"sudo", Failure{What: WhatExec, Status: 0, Text: "fork: resource temporarily unavailable"}, ErrExhausted},
-		{"sudo", Failure{What: WhatExit, Status: 1, Text: "me is not in the sudoers file."}, ErrNotInSudoers},
-		{"sudo", Failure{What: WhatExit, Status: 1, Text: "Sorry, user me may not run sudo on h."}, ErrNotInSudoers},
-		{"sudo", Failure{What: WhatExit, Status: 1, Text: "Sorry, user me is not allowed to execute '/bin/sh' as root on h."}, ErrNotInSudoers},
-		{"sudo", Failure{What: WhatExit, Status: 1, Text: "sudo: I'm sorry me. I'm afraid I can't do that"}, ErrNotInSudoers},
-		{"sudo", Failure{What: WhatExit, Status: 1, Text: "sudo: sorry, you must have a tty to run sudo"}, ErrTTYRequired},
-		{"sudo", Failure{What: WhatExit, Status: 1, Text: "sudo: no tty present and no askpass program specified"}, ErrTTYRequired},
-		{"sudo", Failure{What: WhatExit, Status: 1, Text: "sudo: a terminal is required to read the password\nsudo: a password is required"}, ErrTTYRequired},
-		{"sudo", Failure{What: WhatExit, Status: 1, Text: "sudo: 1 incorrect password attempt"}, ErrSudoPassword},
-		{"sudo", Failure{What: WhatExit, Status: 1, Text: "sudo: maximum 3 incorrect authentication attempts"}, ErrSudoPassword},
+		{"sudo", Failure{What: WhatExec, Status: 0, Text: "[Errno 2] No such file or directory"},
+			ErrNoCommand},
+		{"sudo", Failure{What: WhatExec, Status: 0, Text: "fork: resource temporarily unavailable"},
+			ErrExhausted},
+		{"sudo", Failure{What: WhatExit, Status: 1, Text: "me is not in the sudoers file."},
+			ErrNotInSudoers},
+		{"sudo", Failure{What: WhatExit, Status: 1, Text: "Sorry, user me may not run sudo on h."},
+			ErrNotInSudoers},
+		{"sudo", Failure{What: WhatExit, Status: 1,
+			Text: "Sorry, user me is not allowed to execute '/bin/sh' as root on h."}, ErrNotInSudoers},
+		{"sudo", Failure{What: WhatExit, Status: 1,
+			Text: "sudo: I'm sorry me. I'm afraid I can't do that"}, ErrNotInSudoers},
+		{"sudo", Failure{What: WhatExit, Status: 1, Text: "sudo: sorry, you must have a tty to run sudo"},
+			ErrTTYRequired},
+		{"sudo", Failure{What: WhatExit, Status: 1,
+			Text: "sudo: no tty present and no askpass program specified"}, ErrTTYRequired},
+		{"sudo", Failure{What: WhatExit, Status: 1,
+			Text: "sudo: a terminal is required to read the password\nsudo: a password is required"},
+			ErrTTYRequired},
+		{"sudo", Failure{What: WhatExit, Status: 1, Text: "sudo: 1 incorrect password attempt"},
+			ErrSudoPassword},
+		{"sudo", Failure{What: WhatExit, Status: 1,
+			Text: "sudo: maximum 3 incorrect authentication attempts"}, ErrSudoPassword},
 		{"sudo", Failure{What: WhatRepeated, Status: 0, Text: "mitogen-password"}, ErrSudoPassword},
 		{"sudo", Failure{What: WhatUnanswered, Status: 0, Text: "mitogen-password"}, ErrPasswordRequired},
-		{"sudo", Failure{What: WhatExit, Status: 1, Text: "sudo: a password is required"}, ErrPasswordRequired},
+		{"sudo", Failure{What: WhatExit, Status: 1, Text: "sudo: a password is required"},
+			ErrPasswordRequired},
 		{"sudo", Failure{What: WhatExit, Status: 1, Text: "sudo: unknown user nobody2"}, ErrUnknownUser},
-		{"sudo", Failure{What: WhatExit, Status: 1, Text: "sudo: user 'nobody2' not found"}, ErrUnknownUser},
+		{"sudo", Failure{What: WhatExit, Status: 1, Text: "sudo: user 'nobody2' not found"},
+			ErrUnknownUser},
 		{"sudo", Failure{What: WhatExit, Status: 1, Text: "sudo: sh: command not found"}, ErrNoCommand},
-		{"sudo", Failure{What: WhatExit, Status: 1, Text: "sudo: /usr/bin/sudo must be owned by uid 0 and have the setuid bit set"}, ErrSetup},
+		{"sudo", Failure{What: WhatExit, Status: 1,
+			Text: "sudo: /usr/bin/sudo must be owned by uid 0 and have the setuid bit set"}, ErrSetup},
 		{"sudo", Failure{What: WhatExit, Status: 127, Text: "MITO-NOPY"}, ErrNoPython},
 		{"nonesuch", Failure{What: WhatExit, Status: 3, Text: ""}, ErrDied},
 	} {
@@ -71,7 +110,8 @@ func TestClassify(t *testing.T) {
 }
 
 func TestErrorText(t *testing.T) {
-	e := Classify("ssh", Failure{What: WhatExit, Status: 255, Text: "a banner\r\nme@h: Permission denied (password).\r\n\r\n"})
+	e := Classify("ssh", Failure{What: WhatExit, Status: 255,
+		Text: "a banner\r\nme@h: Permission denied (password).\r\n\r\n"})
 	e.Hop = "me@h"
 	const want = "connect me@h: permission denied: me@h: Permission denied (password)."
 	if e.Error() != want || !strings.Contains(e.Hint(), "give a password") {
@@ -81,33 +121,70 @@ func TestErrorText(t *testing.T) {
 	if e.Error() != "interpreter died (signal 9)" {
 		t.Errorf("%q", e)
 	}
+	for _, tt := range []struct {
+		f    Failure
+		want string
+	}{
+		{Failure{What: WhatExit, NoStatus: true, Started: true}, "interpreter died"},
+		{Failure{What: WhatExit, NoStatus: true, Text: "words"}, "interpreter died: words"},
+		{Failure{What: WhatExit, Started: true,
+			Text: "Traceback (most recent call last):\nOSError: [Errno 24] Too many open files"},
+			"resources exhausted: OSError: [Errno 24] Too many open files"},
+		{Failure{What: WhatExit, Status: 1, Started: true,
+			Text: "BlockingIOError: [Errno 11] Resource temporarily unavailable"},
+			"resources exhausted: BlockingIOError: [Errno 11] Resource temporarily unavailable"},
+		{Failure{What: WhatExit, Status: 1, Started: true, Text: "ValueError: x"},
+			"interpreter died (status 1): ValueError: x"},
+	} {
+		e := Classify("local", tt.f)
+		if got := e.Error(); got != tt.want || OutOfDescriptors(e) {
+			t.Errorf("%+v: got %q, out of descriptors %v, want %q, and not", tt.f, got, OutOfDescriptors(e),
+				tt.want)
+		}
+	}
 	e = Classify("sudo", Failure{What: WhatUnanswered, Status: 0, Text: "mitogen-password"})
 	if e.Error() != "password required" {
 		t.Errorf("%q", e)
 	}
 }
 
-func TestErrorTextIsHostile(t *testing.T) {
-	e := Classify("local", Failure{What: WhatExit, Status: 1, Text: strings.Repeat("é\x1b[2J\x9b\xff", 10000)})
-	if len(e.Text) > TextLimit || len(e.Error()) > 400 || !utf8.ValidString(e.Error()) ||
-		strings.ContainsAny(e.Error(), "\x1b\u009b\n") {
-		t.Errorf("%d bytes: %q", len(e.Text), e)
+// The line that is shown says why, wherever it stands; where all only say that it is over, the last
+// is.
+func TestTellingLine(t *testing.T) {
+	for _, tt := range []struct {
+		status      int
+		words, want string
+	}{
+		{255, "Go home.\nConnection closed by 10.0.0.1 port 22\n",
+			"connection closed by the other side: Go home."},
+		{255, "** WARNING: connection is not using a post-quantum key exchange algorithm.\n** See the " +
+			"page.\nConnection closed by 10.0.0.1 port 22\n",
+			"connection closed by the other side: Connection closed by 10.0.0.1 port 22"},
+		{255, "Closed for the night.\nAsk the porter.\n\nConnection closed by 10.0.0.1 port 22",
+			"connection closed by the other side: Closed for the night. Ask the porter."},
+		{255, "Warning: Identity file /k not accessible: No such file or directory.\nConnection reset " +
+			"by 10.0.0.1 port 22\n",
+			"connection closed by the other side: Connection reset by 10.0.0.1 port 22"},
+		{255, "kex_exchange_identification: Connection closed by remote host\nConnection closed by " +
+			"10.0.0.1 port 22\n", "connection closed by the other side: Connection closed by 10.0.0.1 " +
+			"port 22"},
+		{1, "x\nTraceback (most recent call last):\n  File \"<string>\", line 1, in <module>\n" +
+			"MemoryError\n  ^^^^\n", "ended before an interpreter was there (status 1): MemoryError"},
+		{9, "the shell's own words\n\xff\xfe\x81\x82\x83\x84\x85\x86\x87\x88\n",
+			"ended before an interpreter was there (status 9): the shell's own words"},
+	} {
+		if got := Classify("ssh", Failure{What: WhatExit, Status: tt.status,
+			Text: tt.words}).Error(); got != tt.want {
+			t.Errorf("%q: got %q, want %q", tt.words, got, tt.want)
+		}
 	}
 }
 
-func TestClean(t *testing.T) {
-	for _, tt := range []struct{ in, want, line string }{
-		{"plain é 世界", "plain é 世界", "plain é 世界"},
-		{"a\tb\nc", "a\tb\nc", `a\x09b\x0ac`},
-		{"a\r\nb\rc", "a\nb\\x0dc", `a\x0d\x0ab\x0dc`},
-		{"\x1b]0;x\a", `\x1b]0;x\x07`, `\x1b]0;x\x07`},
-		{"\xff\u009b\u202e\x7f", `\xff\u009b\u202e\x7f`, `\xff\u009b\u202e\x7f`},
-	} {
-		if got := Clean(tt.in); got != tt.want {
-			t.Errorf("Clean(%q) = %q, want %q", tt.in, got, tt.want)
-		}
-		if got := CleanLine(tt.in); got != tt.line {
-			t.Errorf("CleanLine(%q) = %q, want %q", tt.in, got, tt.line)
-		}
+func TestErrorTextIsHostile(t *testing.T) {
+	e := Classify("local", Failure{What: WhatExit, Status: 1,
+		Text: strings.Repeat("é\x1b[2J\x9b\xff", 10000)})
+	if len(e.Text) > TextLimit || len(e.Error()) > 400 || !utf8.ValidString(e.Error()) ||
+		strings.ContainsAny(e.Error(), "\x1b\u009b\n") {
+		t.Errorf("%d bytes: %q", len(e.Text), e)
 	}
 }

@@ -10,12 +10,13 @@ import (
 	"github.com/mitogen-go/mitogen/internal/secret"
 )
 
-// Fingerprint writes all of o that decides about a hop of that method, secrets in clear: what is equal for options that lead to the same place
-// in the same way. Interactive doesn't count.
+// Fingerprint writes all of o that decides about a hop of that method, secrets in clear: what is
+// equal for options that lead to the same place in the same way. Interactive doesn't count.
 func (o Options) Fingerprint(w io.Writer, method string) {
 	o.Interactive = false
 	common, none := o, Options{}
-	common.SSH, common.Sudo, common.Su, common.Doas, common.Programs = none.SSH, none.Sudo, none.Su, none.Doas, nil
+	common.SSH, common.Sudo, common.Su, common.Doas = none.SSH, none.Sudo, none.Su, none.Doas
+	common.Console, common.Programs = none.Console, nil
 	write(w, reflect.ValueOf(common))
 	switch method {
 	case "ssh":
@@ -26,6 +27,9 @@ func (o Options) Fingerprint(w io.Writer, method string) {
 		write(w, reflect.ValueOf(o.Su))
 	case "doas":
 		write(w, reflect.ValueOf(o.Doas))
+	case "serial", "console", "ipmi":
+		write(w, reflect.ValueOf(o.Console))
+		write(w, reflect.ValueOf(o.Programs[method]))
 	default:
 		write(w, reflect.ValueOf(o.Programs[method]))
 	}

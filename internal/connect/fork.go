@@ -2,10 +2,12 @@ package connect
 
 import "errors"
 
-// fork is local for those who want it faster: a copy of the hop's interpreter, which is started, instead of a new one. The engine
-// gives it a hop of its own, which runs nothing; without a hop before it, it is local.
+// fork is local for those who want it faster: a copy of the hop's interpreter, which is started,
+// instead of a new one. The engine gives it a hop of its own, which runs nothing; without a hop
+// before it, it is local.
 var forkMethod = method{
-	near: true,
+	near:   true,
+	direct: true,
 	parse: func(_ string, given bool) (Hop, error) {
 		if given {
 			return Hop{}, errors.New(`"fork" takes no arguments`)

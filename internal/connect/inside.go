@@ -4,13 +4,17 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/mitogen-go/mitogen/internal/lazyregexp"
 )
 
-// inside is how most methods that enter a container, machine or directory are made: "name:[user@]place", and a program
-// that is given both and a command.
+// inside is how most methods that enter a container, machine or directory are made:
+// "name:[user@]place", and a program that is given both and a command.
 //
-// argv returns the program's arguments up to the command. place checks where it goes, user who enters.
-func inside(name, program, what string, place, user func(what, s string) error, argv func(o ProgramOptions, h Hop) []string) method {
+// argv returns the program's arguments up to the command. place checks where it goes, user who
+// enters.
+func inside(name, program, what string, place, user func(what, s string) error,
+	argv func(o ProgramOptions, h Hop) []string) method {
 	return method{
 		parse: func(args string, given bool) (Hop, error) {
 			if !given || args == "" {
@@ -38,8 +42,22 @@ func inside(name, program, what string, place, user func(what, s string) error, 
 			return Plan{Argv: append(args, boot...)}, nil
 		},
 		symptoms: insideSymptoms,
+		hints:    insideHints[name],
+		remote:   far[name],
 	}
 }
+
+// insideHints are what can be done where a program fails that enters something.
+var insideHints = map[string]hints{
+	"buildah": podmanHints, "chroot": treeHints, "docker": dockerHints, "docker-run": dockerHints,
+	"incus": lxcHints, "jail": treeHints,
+	"lxc": lxcHints, "lxd": lxcHints, "machinectl": lxcHints, "nspawn": treeHints,
+	"podman": podmanHints, "podman-run": podmanHints,
+}
+
+// far are the names of those whose daemon may be another machine's.
+var far = map[string]bool{"docker": true, "docker-run": true, "podman": true, "podman-run": true,
+	"lxd": true, "incus": true}
 
 // near is m for programs that become what they start.
 func near(m method) method {
@@ -62,10 +80,7 @@ func checkDir(what, s string) error {
 	if !strings.HasPrefix(s, "/") {
 		return fmt.Errorf("%s %q is no absolute path", what, s)
 	}
-	if s == "/" {
-		return nil
-	}
-	return checkPath(what, s)
+	return checkName(what, s, special+`\`)
 }
 
 // checkUID is for programs that know no names of users there.
@@ -95,43 +110,53 @@ func words(lists ...[]string) []string {
 
 // insideSymptoms are those of all that enter containers; their texts don't clash.
 var insideSymptoms = []symptom{
-	{"operation not permitted", ErrNotPermitted},
-	{"no such container", ErrNotFound},
-	{"no container with name or id", ErrNotFound},
-	{"container not known", ErrNotFound},
-	{"unable to find image", ErrNotFound},
-	{"no such image", ErrNotFound},
-	{"manifest unknown", ErrNotFound},
-	{"pull access denied", ErrNotFound},
-	{"(notfound)", ErrNotFound},
-	{"container not found", ErrNotFound},
-	{"instance not found", ErrNotFound},
-	{"context was not found", ErrNotFound},
-	{"context \"", ErrSetup},
-	{"failed to get the init pid", ErrNotFound},
-	{"failed to get attach context", ErrNotFound},
-	{"stat of /proc/", ErrNotFound},
-	{"no target pid specified", ErrNotRunning},
-	{"no machine", ErrNotFound},
-	{"jail \"", ErrNotFound},
-	{"cannot change root directory", ErrNotFound},
-	{"cannot open /proc/", ErrNotFound},
-	{"is not running", ErrNotRunning},
-	{"is paused", ErrNotRunning},
-	{"is stopped", ErrNotRunning},
-	{"container state improper", ErrNotRunning},
-	{"unable to find user", ErrUnknownUser},
-	{"no such user", ErrUnknownUser},
-	{"invalid user", ErrUnknownUser},
-	{"unable to upgrade connection", ErrUnreachable},
-	{"cannot connect to the docker daemon", ErrRefused},
-	{"connection refused", ErrRefused},
-	{"the connection to the server", ErrRefused},
-	{"i/o timeout", ErrTimeout},
-	{"no such host", ErrUnknownHost},
-	{"you must be logged in to the server", ErrAuth},
-	{"forbidden", ErrAuth},
-	{"permission denied", ErrAuth},
-	{"not authorized", ErrAuth},
-	{"executable file not found", ErrNoShell},
+	{text: "operation not permitted", kind: ErrNotPermitted},
+	{match: lazyregexp.New(`(stat of|cannot open) /proc/\S+( failed)?: permission denied`),
+		kind: ErrNotPermitted},
+	{text: "no such container", kind: ErrNotFound},
+	{text: "no container with name or id", kind: ErrNotFound},
+	{text: "container not known", kind: ErrNotFound},
+	{text: "unable to find image", kind: ErrNotFound},
+	{text: "no such image", kind: ErrNotFound},
+	{text: "manifest unknown", kind: ErrNotFound},
+	{text: "pull access denied", kind: ErrNotFound},
+	{text: "(notfound)", kind: ErrNotFound},
+	{text: "container not found", kind: ErrNotFound},
+	{text: "instance not found", kind: ErrNotFound},
+	{text: "context was not found", kind: ErrNotFound},
+	{text: "context \"", kind: ErrSetup},
+	{text: "failed to get the init pid", kind: ErrNotFound},
+	{text: "failed to get attach context", kind: ErrNotFound},
+	{text: "stat of /proc/", kind: ErrNotFound},
+	{text: "no target pid specified", kind: ErrNotRunning},
+	{text: "no machine", kind: ErrNotFound},
+	{text: "jail \"", kind: ErrNotFound},
+	{text: "cannot change root directory", kind: ErrNotFound},
+	{text: "failed to resolve path", kind: ErrNotFound},
+	{text: "has not been booted with systemd", kind: ErrSetup,
+		hint: "it needs systemd as the machine's first process"},
+	{text: "cannot open /proc/", kind: ErrNotFound},
+	{text: "is not running", kind: ErrNotRunning},
+	{text: "is paused", kind: ErrNotRunning},
+	{text: "is stopped", kind: ErrNotRunning},
+	{text: "container state improper", kind: ErrNotRunning},
+	{text: "unable to find user", kind: ErrUnknownUser},
+	{text: "no such user", kind: ErrUnknownUser},
+	{text: "invalid user", kind: ErrUnknownUser},
+	{text: "unable to upgrade connection", kind: ErrUnreachable},
+	{text: "cannot connect to the docker daemon at unix:", kind: ErrRefused, lasting: true},
+	{text: "cannot connect to the docker daemon", kind: ErrRefused},
+	{text: "unable to connect to podman socket", kind: ErrRefused},
+	{text: "failed to connect to the docker api at unix:", kind: ErrRefused, lasting: true},
+	{text: "failed to connect to the docker api", kind: ErrRefused},
+	{text: "the connection to the server", kind: ErrRefused},
+	{text: "connection refused", kind: ErrRefused},
+	{text: "failed to connect to bus", kind: ErrRefused},
+	{text: "i/o timeout", kind: ErrTimeout},
+	{text: "no such host", kind: ErrUnknownHost},
+	{text: "you must be logged in to the server", kind: ErrAuth},
+	{text: "forbidden", kind: ErrAuth},
+	{text: "permission denied", kind: ErrAuth},
+	{text: "not authorized", kind: ErrAuth},
+	{text: "executable file not found", kind: ErrNoShell},
 }

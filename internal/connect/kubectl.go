@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// kubectl runs in a container of a pod: "kubectl:[context@][namespace/]pod[/container]"; a container alone is written
-// "kubectl:/pod/container". The Hop's User is the context.
+// kubectl runs in a container of a pod: "kubectl:[context@][namespace/]pod[/container]"; a
+// container alone is written "kubectl:/pod/container". The Hop's User is the context.
 var kubectlMethod = method{
 	parse: func(args string, given bool) (Hop, error) {
 		if !given || args == "" {
@@ -44,9 +44,13 @@ var kubectlMethod = method{
 		if pod == "" {
 			return Plan{}, fmt.Errorf("no pod")
 		}
-		args := words([]string{or(o.Path, "kubectl")}, o.Args, flagged("--context", h.User), flagged("--namespace", namespace),
-			[]string{"exec", "--stdin", "--quiet"}, o.ExecArgs, []string{pod}, flagged("--container", container), []string{"--"})
+		args := words([]string{or(o.Path, "kubectl")}, o.Args, flagged("--context", h.User),
+			flagged("--namespace", namespace),
+			[]string{"exec", "--stdin", "--quiet"}, o.ExecArgs, []string{pod},
+			flagged("--container", container), []string{"--"})
 		return Plan{Argv: append(args, boot...)}, nil
 	},
 	symptoms: insideSymptoms,
+	hints:    kubectlHints,
+	remote:   true,
 }

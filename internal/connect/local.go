@@ -4,7 +4,8 @@ import "errors"
 
 // local starts the process directly, on the machine of whoever carries out the plan.
 var localMethod = method{
-	near: true,
+	near:   true,
+	direct: true,
 	parse: func(_ string, given bool) (Hop, error) {
 		if given {
 			return Hop{}, errors.New(`"local" takes no arguments`)

@@ -1,8 +1,10 @@
 package connect
 
-// lxd's client is called lxc. A name may have a remote's before it: "lxd:remote:name". Users are numbers.
+// lxd's client is called lxc. A name may have a remote's before it: "lxd:remote:name". Users are
+// numbers.
 var lxdMethod = inside("lxd", "lxc", "container", checkWord, checkUID, execInstance)
 
 func execInstance(o ProgramOptions, h Hop) []string {
-	return words(o.Args, []string{"exec", h.Host, "--mode", "non-interactive"}, flagged("--user", h.User), []string{"--"})
+	return words(o.Args, []string{"exec", h.Host, "--mode", "non-interactive"},
+		flagged("--user", h.User), []string{"--"})
 }

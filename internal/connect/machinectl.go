@@ -2,13 +2,14 @@ package connect
 
 import "fmt"
 
-// machinectl opens a session in a machine that systemd knows, ".host" for the one where it runs. It has a terminal only,
-// so the boot waits for EC0.
+// machinectl opens a session in a machine that systemd knows, ".host" for the one where it runs. It
+// has a terminal only, so the boot waits for EC0.
 var machinectlMethod = method{
 	parse:  machinectlInside.parse,
 	format: formatInside,
 	plan: func(h Hop, boot []string, opt Options, here bool) (Plan, error) {
-		p, err := machinectlInside.plan(h, append([]string{"/usr/bin/env"}, boot...), opt, here) // it wants a path
+		// it wants a path
+		p, err := machinectlInside.plan(h, append([]string{"/usr/bin/env"}, boot...), opt, here)
 		if err != nil {
 			return Plan{}, fmt.Errorf("machinectl: %w", err)
 		}
@@ -16,8 +17,10 @@ var machinectlMethod = method{
 		return p, nil
 	},
 	symptoms: insideSymptoms,
+	hints:    lxcHints,
 }
 
-var machinectlInside = inside("machinectl", "machinectl", "machine", checkWord, checkWord, func(o ProgramOptions, h Hop) []string {
-	return words(o.Args, []string{"--quiet", "shell", or(h.User, "root") + "@" + h.Host})
-})
+var machinectlInside = inside("machinectl", "machinectl", "machine", checkWord, checkUser,
+	func(o ProgramOptions, h Hop) []string {
+		return words(o.Args, []string{"--quiet", "shell", or(h.User, "root") + "@" + h.Host})
+	})

@@ -64,14 +64,17 @@ func (m *Mask) Add(secret string) {
 		m.addLocked(word, secret)
 	case len(bare.text) < shortSecret:
 		quoted := strconv.Quote(secret)
-		for _, s := range []string{secret, QuoteCommand([]string{secret}), strings.ReplaceAll(secret, "'", `'\''`), quoted[1 : len(quoted)-1]} {
+		for _, s := range []string{secret, QuoteCommand([]string{secret}),
+			strings.ReplaceAll(secret, "'", `'\''`), quoted[1 : len(quoted)-1]} {
 			m.addLocked(exact, s)
 		}
 	default:
-		whole := len(secret) / 3 * 3 // the rest depends on what follows
-		for _, s := range []string{secret, url.QueryEscape(secret), hex.EncodeToString([]byte(secret)),
-			strings.ToUpper(hex.EncodeToString([]byte(secret))), base64.StdEncoding.EncodeToString([]byte(secret[:whole])),
-			base64.URLEncoding.EncodeToString([]byte(secret[:whole]))} {
+		// no copy, which would stay on the stack
+		b := unsafe.Slice(unsafe.StringData(secret), len(secret))
+		whole := b[:len(b)/3*3] // the rest depends on what follows
+		for _, s := range []string{secret, url.QueryEscape(secret), hex.EncodeToString(b),
+			strings.ToUpper(hex.EncodeToString(b)), base64.StdEncoding.EncodeToString(whole),
+			base64.URLEncoding.EncodeToString(whole)} {
 			bare := read(s, nil).text
 			m.addLocked(plainest, unsafe.String(unsafe.SliceData(bare), len(bare)))
 			clear(bare)
@@ -94,8 +97,8 @@ func (m *Mask) addLocked(r reading, s string) {
 	m.long = max(m.long, len(s))
 }
 
-// Hide returns text without the secrets. A text of TextLimit or more has lost its beginning: so much
-// of what is left is dropped as could be the end of a secret.
+// Hide returns text without the secrets. A text of TextLimit or more has lost its beginning: so
+// much of what is left is dropped as could be the end of a secret.
 func (m *Mask) Hide(text string) string {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -175,7 +178,9 @@ func (m *Mask) knowsLocked(r reading, text []byte, sum uint64) bool {
 // alone tells whether neither letters nor digits are beside text[begin:end].
 func alone(text []byte, begin, end int) bool {
 	letter := func(i int) bool {
-		return i >= 0 && i < len(text) && (text[i] >= utf8.RuneSelf || text[i]|0x20 >= 'a' && text[i]|0x20 <= 'z' || text[i] >= '0' && text[i] <= '9')
+		return i >= 0 && i < len(text) &&
+			(text[i] >= utf8.RuneSelf || text[i]|0x20 >= 'a' && text[i]|0x20 <= 'z' ||
+				text[i] >= '0' && text[i] <= '9')
 	}
 	return !letter(begin-1) && !letter(end)
 }

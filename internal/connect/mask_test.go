@@ -9,12 +9,16 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/mitogen-go/mitogen/internal/printable"
 )
 
 // hideSecrets are what people have for passwords, and what is hard to find again.
-var hideSecrets = []string{"hunter2become", "correct horse battery", `a\nb'c"d$e`, "pässwörd-ключ", "100%_sure+1", "tab\there", "pw😀pw", `\\\'"`, `''''`}
+var hideSecrets = []string{"hunter2become", "correct horse battery", `a\nb'c"d$e`, "pässwörd-ключ",
+	"100%_sure+1", "tab\there", "pw😀pw", `\\\'"`, `''''`}
 
-// Whatever a program makes of a secret when it repeats it, it is hidden, and what is around it stays.
+// Whatever a program makes of a secret when it repeats it, it is hidden, and what is around it
+// stays.
 func TestMaskHides(t *testing.T) {
 	between := func(s, sep string) string { return strings.Join(strings.Split(s, ""), sep) }
 	half := func(s, sep string) string {
@@ -29,16 +33,23 @@ func TestMaskHides(t *testing.T) {
 		m := &Mask{}
 		m.Add(secret)
 		forms := map[string]string{
-			"as it is": secret, "shell": QuoteCommand([]string{secret}), "double quotes": strconv.Quote(secret),
+			"as it is": secret, "shell": QuoteCommand([]string{secret}),
+			"double quotes": strconv.Quote(secret),
 		}
 		if strings.Trim(secret, `'"\`) != "" { // else nothing is left to find it by
 			for name, form := range map[string]string{
-				"ASCII": strconv.QuoteToASCII(secret), "JSON": string(quoted), "query": url.QueryEscape(secret), "path": url.PathEscape(secret),
-				"hex": hex.EncodeToString([]byte(secret)), "Hex": fmt.Sprintf("%X", secret), "base64": base64.StdEncoding.EncodeToString([]byte(secret)),
-				"base64 line": base64.StdEncoding.EncodeToString([]byte(secret + "\n")), "bytes": fmt.Sprintf("%+q", secret),
-				"two lines": half(secret, "\r\n"), "two lines and colour": half(secret, "\r\n\x1b[1;31m"), "title": half(secret, "\x1b]0;x\x07"),
-				"escape sequences": between(secret, "\x1b[0m"), "backspaces": between(secret, "\b"), "invisible": between(secret, "\u200b"),
-				"C1": between(secret, "\u009b0m"), "nul": between(secret, "\x00"), "cleaned": Clean(between(secret, "\x07")),
+				"ASCII": strconv.QuoteToASCII(secret), "JSON": string(quoted), "query": url.QueryEscape(secret),
+				"path": url.PathEscape(secret),
+				"hex":  hex.EncodeToString([]byte(secret)), "Hex": fmt.Sprintf("%X", secret),
+				"base64":      base64.StdEncoding.EncodeToString([]byte(secret)),
+				"base64 line": base64.StdEncoding.EncodeToString([]byte(secret + "\n")),
+				"bytes":       fmt.Sprintf("%+q", secret),
+				"two lines":   half(secret, "\r\n"), "two lines and colour": half(secret, "\r\n\x1b[1;31m"),
+				"title":            half(secret, "\x1b]0;x\x07"),
+				"escape sequences": between(secret, "\x1b[0m"), "backspaces": between(secret, "\b"),
+				"invisible": between(secret, "\u200b"),
+				"C1":        between(secret, "\u009b0m"), "nul": between(secret, "\x00"),
+				"cleaned":      printable.Text(between(secret, "\x07")),
 				"shell pieces": half(secret, `''`), "raw C1": between(secret, "\x9d"),
 			} {
 				forms[name] = form
@@ -47,10 +58,12 @@ func TestMaskHides(t *testing.T) {
 		for name, form := range forms {
 			for _, text := range []string{form, "before " + form + " after", form + form} {
 				got := m.Hide(text)
-				if strings.Contains(got, secret) || got == text || !strings.Contains(got, Masked) || len(got) > len(text)+len(Masked) {
+				if strings.Contains(got, secret) || got == text || !strings.Contains(got, Masked) ||
+					len(got) > len(text)+len(Masked) {
 					t.Errorf("%s of %q: %q became %q", name, secret, text, got)
 				}
-				if strings.HasPrefix(text, "before") && (!strings.HasPrefix(got, "before ") || !strings.HasSuffix(got, " after")) {
+				if strings.HasPrefix(text, "before") &&
+					(!strings.HasPrefix(got, "before ") || !strings.HasSuffix(got, " after")) {
 					t.Errorf("%s of %q: what is around it is missing in %q", name, secret, got)
 				}
 			}
@@ -101,7 +114,8 @@ func TestMaskOfTails(t *testing.T) {
 func TestMaskKeepsNoSecret(t *testing.T) {
 	m := &Mask{}
 	m.Add("hunter2become")
-	if text := fmt.Sprintf("%+v", m.forms); strings.Contains(text, "hunter2become") || strings.Contains(text, fmt.Sprint([]byte("hunter2"))) {
+	if text := fmt.Sprintf("%+v", m.forms); strings.Contains(text, "hunter2become") ||
+		strings.Contains(text, fmt.Sprint([]byte("hunter2"))) {
 		t.Error(text)
 	}
 }
@@ -114,8 +128,10 @@ func FuzzMask(f *testing.F) {
 		m := &Mask{}
 		m.Add(secret)
 		text := before + secret + after
-		if got := m.Hide(text); len(secret) >= shortSecret && len(text) < TextLimit && len(secret) < 1000 && strings.Contains(got, secret) &&
-			!strings.Contains(Masked, secret) && strings.Count(text, secret) == 1 && before == "" && after == "" {
+		if got := m.Hide(text); len(secret) >= shortSecret && len(text) < TextLimit &&
+			len(secret) < 1000 && strings.Contains(got, secret) &&
+			!strings.Contains(Masked, secret) && strings.Count(text, secret) == 1 && before == "" &&
+			after == "" {
 			t.Errorf("%q in %q became %q", secret, text, got)
 		}
 	})

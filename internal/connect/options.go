@@ -8,30 +8,34 @@ import (
 
 // Options hold for every hop of a target. The zero value of each field is its default.
 type Options struct {
-	// Python are the interpreters to try, in this order; each is a command of one or several words for sh, as
-	// "/usr/bin/env python3". Default: those that package boot knows.
+	// Python are the interpreters to try, in this order; each is a command of one or several words for
+	// sh, as "/usr/bin/env python3". Default: those that package boot knows.
 	Python []string
 
-	// ConnectTimeout bounds a connect from the start of the process to the context's first message. Default 30 s,
-	// negative: none.
+	// ConnectTimeout bounds a connect from the start of the process to the context's first message.
+	// Default 30 s, negative: none.
 	ConnectTimeout time.Duration
 
-	// Interactive says that there is somebody to ask: questions of ssh that no option answers go through askpass to the
-	// engine's Prompt function instead of failing.
+	// Interactive says that there is somebody to ask: questions of ssh that no option answers go
+	// through askpass to the engine's Prompt function instead of failing.
 	Interactive bool
 
 	// Sourced says that passwords which the options don't have may be found elsewhere, when they are
 	// asked for: see secret.Source. ssh tries each once, as one that the options have.
 	Sourced bool
 
-	// Passwords are for single hops, by the hop as in a target ("sudo:postgres"), or by several, of which
-	// it is the last ("web1+sudo"). The one that names most hops wins, also over the method's own options.
+	// Passwords are for single hops, by the hop as in a target ("sudo:postgres"), or by several, of
+	// which it is the last ("web1+sudo"). The one that names most hops wins, also over the method's
+	// own options.
 	Passwords secret.Table
 
 	SSH  SSHOptions
 	Sudo SudoOptions
 	Su   SuOptions
 	Doas DoasOptions
+
+	// Console is for hops of serial, console and ipmi.
+	Console ConsoleOptions
 
 	// Programs are for hops of the other methods, by the method's name.
 	Programs map[string]ProgramOptions
@@ -42,41 +46,51 @@ type ProgramOptions struct {
 	Path string   // default: the program's usual name
 	Args []string // further arguments, before all others
 
-	// ExecArgs are further arguments of the subcommand that enters: of "docker exec", "podman exec", "buildah run" and
-	// "kubectl exec". Other methods ignore them.
+	// ExecArgs are further arguments of the subcommand that enters: of "docker exec", "podman exec",
+	// "buildah run" and "kubectl exec". Other methods ignore them.
 	ExecArgs []string
 }
 
 // SSHOptions are for hops of method ssh. What isn't set is left to the user's own configuration.
 type SSHOptions struct {
-	Path         string   // the client; default "ssh"
-	Args         []string // further arguments, before the host
-	FirstArgs    []string // further arguments, before those for user, port and key: ssh takes the first value of an option
-	ConfigFile   string   // instead of ~/.ssh/config
-	Port         int      // where the target names none
-	User         string   // where the target names none
-	IdentityFile string   // private key; no others are offered then, unless OtherKeys says so
-	OtherKeys    bool     // IdentityFile is offered besides the keys of the user's agent and configuration
+	Path string   // the client; default "ssh"
+	Args []string // further arguments, before the host
+	// further arguments, before those for user, port and key: ssh takes the first value of an option
+	FirstArgs  []string
+	ConfigFile string // instead of ~/.ssh/config
+	Port       int    // where the target names none
+	User       string // where the target names none
+	// IdentityFile is a private key, which ssh offers first. Besides it ssh offers those that its
+	// configuration names for the host, and only with OtherKeys also those of the user's agent.
+	IdentityFile string
+	OtherKeys    bool
 	HostKeys     HostKeys
 
 	Password   Secret // typed once where ssh asks for a password
 	Passphrase Secret // typed once for each key that asks for it
 
-	// FromHop has a hop start ssh, with its own machine's configuration and keys. Else ssh runs on the engine's machine, and a
-	// hop before it merely forwards the connection, so that no key, agent or password gets there.
+	// FromHop has a hop start ssh, with its own machine's configuration and keys. Else ssh runs on the
+	// engine's machine, and a hop before it merely forwards the connection, so that no key, agent or
+	// password gets there.
 	FromHop bool
 
-	// Native has the engine speak SSH itself, which costs far less than a process for each connection, by what ssh -G says: keys, agent,
-	// certificates, known hosts, jumps. What it can't do is left to the ssh program all the same. It doesn't compress.
+	// Native has the engine speak SSH itself, which costs far less than a process for each connection,
+	// by what ssh -G says: keys, agent, certificates, known hosts, jumps. What it can't do is left to
+	// the ssh program all the same. It doesn't compress.
 	Native bool
 
-	// The first round trip is saved where the server takes our environment variable, as Debian's and Ubuntu's do (AcceptEnv LC_*): the runtime,
-	// modules of Python and how to go on from there are in it. Arguments of calls, and scripts, are only with CallsAhead, and no Secret ever: processes of the same user
-	// and administrators can read it on both machines, as they can a command's arguments. With NoAhead it isn't used.
+	// The first round trip is saved where the server takes our environment variable, as Debian's and
+	// Ubuntu's do (AcceptEnv LC_*): the runtime, modules of Python and how to go on from there are in
+	// it. Arguments of calls, and scripts, are only with CallsAhead, and no Secret ever: processes of
+	// the same user and administrators can read it on both machines, as they can a command's
+	// arguments. With NoAhead it isn't used.
 	CallsAhead, NoAhead bool
 
-	ConnectTimeout    time.Duration // until sshd answers; default: Options.ConnectTimeout, which goes on until a context does
-	Compression       *bool         // default yes: most of what passes is small and alike; a fast link with bulk data does better without
+	// until sshd answers; default: Options.ConnectTimeout, which goes on until a context does
+	ConnectTimeout time.Duration
+	// default yes: most of what passes is small and alike; bulk data does better without, as exec has
+	// it
+	Compression       *bool
 	KeepAliveInterval time.Duration // rounded up to whole seconds
 	KeepAliveCount    int           // answers that may be missed
 }
@@ -114,6 +128,11 @@ type DoasOptions struct {
 	Path     string   // default "doas"
 	Password Secret   // typed once where doas asks
 	Args     []string // further arguments, before the command
+}
+
+// ConsoleOptions are for hops that log in on a console.
+type ConsoleOptions struct {
+	Password Secret // of the user who logs in there; typed once
 }
 
 // A Secret is text that formatting and encoding don't show.

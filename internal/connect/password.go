@@ -8,7 +8,8 @@ import "strings"
 func AsksPassword(text, user string) bool {
 	text, user = strings.TrimRight(strings.ToLower(text), " "), strings.ToLower(user)
 	switch text {
-	case "password:", "ldap password:", "unix password:", user + "'s password:", "password for " + user + ":":
+	case "password:", "ldap password:", "unix password:", user + "'s password:",
+		"password for " + user + ":":
 		return true
 	}
 	host, begins := strings.CutPrefix(text, "password for "+user+"@")

@@ -3,14 +3,14 @@ package connect
 import (
 	"fmt"
 	"slices"
-	"strings"
 )
 
-// ForHop returns the options of one hop of a target: with the passwords that are for that hop, and no
-// others. before names the hops on the way to the target, joined by +; "": there are none.
+// ForHop returns the options of one hop of a target: with the passwords that are for that hop, and
+// no others. before names the hops on the way to the target, joined by +; "": there are none.
 //
 //   - Of Passwords, the entry that names most hops counts.
 //   - The password of ssh is for the last host.
+//   - The password of a console is for the first hop.
 //   - The passwords of sudo, su and doas are for the last machine of the target that has such hops.
 func (o Options) ForHop(before string, hops []Hop, i int) (Options, error) {
 	if !lastOfMethod(hops, i) {
@@ -67,20 +67,30 @@ func Becomes(target string) bool {
 
 // named returns the entry of Passwords that names most of the last hops of a path.
 func (o Options) named(path string) (s Secret, found bool, err error) {
-	longest := -1
+	longest := 0
 	for name, value := range o.Passwords.All() {
 		name, err := PasswordName(name)
 		if err != nil {
 			return "", false, err
 		}
-		if strings.HasSuffix("+"+path, "+"+name) && len(name) > longest {
-			s, found, longest = value, true, len(name)
+		if n := endsWith(path, name); n > longest {
+			s, found, longest = value, true, n
 		}
 	}
 	return s, found, nil
 }
 
-// PasswordName returns the name of an entry of Options.Passwords as it is compared: "ssh:web1" is web1.
+// endsWith returns how many hops name has, if these are the last ones of path; else 0.
+func endsWith(path, name string) int {
+	all, last := splitHops(path), splitHops(name)
+	if len(last) > len(all) || !slices.Equal(all[len(all)-len(last):], last) {
+		return 0
+	}
+	return len(last)
+}
+
+// PasswordName returns the name of an entry of Options.Passwords as it is compared: "ssh:web1" is
+// web1.
 func PasswordName(name string) (string, error) {
 	hops, err := ParseTarget(name)
 	if err != nil {
@@ -103,6 +113,8 @@ func (o *Options) password(method string) *Secret {
 		return &o.Su.Password
 	case "doas":
 		return &o.Doas.Password
+	case "serial", "console", "ipmi":
+		return &o.Console.Password
 	}
 	return nil
 }

@@ -11,7 +11,8 @@ import (
 // Each hop has the passwords that are for it, and no others.
 func TestForHop(t *testing.T) {
 	o := Options{
-		SSH: SSHOptions{Password: "last-host"}, Sudo: SudoOptions{Password: "sudo"}, Su: SuOptions{Password: "su"}, Doas: DoasOptions{Password: "doas"},
+		SSH: SSHOptions{Password: "last-host"}, Sudo: SudoOptions{Password: "sudo"},
+		Su: SuOptions{Password: "su"}, Doas: DoasOptions{Password: "doas"},
 	}
 	for _, tt := range []struct {
 		target, before string
@@ -31,9 +32,16 @@ func TestForHop(t *testing.T) {
 		{"bastion+web1", "", map[string]Secret{"ssh:bastion": "own"}, "own last-host"},
 		{"bastion+web1", "", map[string]Secret{"web1": "own"}, "- own"},
 		{"web1+sudo+web2+sudo", "", map[string]Secret{"web1+sudo": "first"}, "- first last-host sudo"},
-		{"web1+sudo+web2+sudo", "", map[string]Secret{"sudo": "any", "web2+sudo": "second"}, "- any last-host second"},
+		{"web1+sudo+web2+sudo", "", map[string]Secret{"sudo": "any", "web2+sudo": "second"},
+			"- any last-host second"},
 		{"web1+sudo:pg", "", map[string]Secret{"sudo": "other"}, "last-host sudo"},
-		{"web1+sudo:pg", "", map[string]Secret{"sudo:pg": "own", "web1+sudo:pg": "more"}, "last-host more"},
+		{"web1+sudo:pg", "", map[string]Secret{"sudo:pg": "own", "web1+sudo:pg": "more"},
+			"last-host more"},
+		{`CORP\+me@web1`, "", map[string]Secret{"me@web1": "other"}, "last-host"},
+		{`web1+sudo:a\+pg`, "b", map[string]Secret{"sudo:pg": "other", "pg": "another"},
+			"last-host sudo"},
+		{`b+CORP\+me@web1`, "", map[string]Secret{`CORP\+me@web1`: "own"}, "- own"},
+		{`b+CORP\me@web1`, "", map[string]Secret{`b+CORP\\me@web1`: "own"}, "- own"},
 		{"xweb1", "", map[string]Secret{"web1": "other"}, "last-host"},
 		{"me@web1", "", map[string]Secret{"web1": "other"}, "last-host"},
 		{"web1+su:x", "", map[string]Secret{"web1+sudo:x": "other"}, "last-host su"},
@@ -62,7 +70,8 @@ func TestForHop(t *testing.T) {
 			}
 		}
 		if all := strings.Join(got, " "); all != tt.want {
-			t.Errorf("%s behind %q with %d of its own: hops are told %q, want %q", tt.target, tt.before, len(tt.own), all, tt.want)
+			t.Errorf("%s behind %q with %d of its own: hops are told %q, want %q", tt.target, tt.before,
+				len(tt.own), all, tt.want)
 		}
 	}
 	for _, name := range []string{"docker:x", "web1+docker:x", "web1+", "-x", "local"} {
@@ -70,7 +79,8 @@ func TestForHop(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := (Options{Passwords: table}).ForHop("", []Hop{{Method: "sudo"}}, 0); err == nil || strings.Contains(err.Error(), "hush") {
+		if _, err := (Options{Passwords: table}).ForHop("", []Hop{{Method: "sudo"}}, 0); err == nil ||
+			strings.Contains(err.Error(), "hush") {
 			t.Errorf("a password for %q: got %v, want an error", name, err)
 		}
 	}

@@ -11,20 +11,24 @@ import (
 	"time"
 )
 
-var boot = []string{"sh", "-c", "echo $0", "a'b"}
+var testBoot = []string{"sh", "-c", "echo $0", "a'b"}
 
 const (
-	sshStart = "ssh -T -o LogLevel=ERROR -o ControlMaster=no -o ForwardX11=no -o ClearAllForwardings=yes -o ConnectTimeout=30 "
-	sshBatch = "-o BatchMode=yes -o NumberOfPasswordPrompts=1 -o PasswordAuthentication=no -o KbdInteractiveAuthentication=no "
-	sshBoot  = ` 'sh' '-c' 'echo $0' 'a'\''b'`
+	sshStart = "ssh -T -o LogLevel=VERBOSE -o ControlMaster=no -o ForwardX11=no -o " +
+		"ClearAllForwardings=yes -o ConnectTimeout=30 "
+	sshBatch = "-o BatchMode=yes -o NumberOfPasswordPrompts=1 -o PasswordAuthentication=no -o " +
+		"KbdInteractiveAuthentication=no "
+	sshBoot = ` 'sh' '-c' 'echo $0' 'a'\''b'`
 )
 
 func TestPlanArgv(t *testing.T) {
 	yes := true
 	all := Options{
 		ConnectTimeout: 1500 * time.Millisecond,
-		SSH: SSHOptions{Path: "/opt/ssh", Args: []string{"-v"}, ConfigFile: "cfg", Port: 1, User: "u", IdentityFile: "key",
-			HostKeys: HostKeysAcceptNew, Compression: &yes, KeepAliveInterval: time.Second, KeepAliveCount: 2},
+		SSH: SSHOptions{Path: "/opt/ssh", Args: []string{"-v"}, ConfigFile: "cfg", Port: 1, User: "u",
+			IdentityFile: "key",
+			HostKeys:     HostKeysAcceptNew, Compression: &yes, KeepAliveInterval: time.Second,
+			KeepAliveCount: 2},
 		Sudo: SudoOptions{Path: "/opt/sudo", SetHome: true, Args: []string{"-E"}},
 	}
 	for _, tt := range []struct {
@@ -34,12 +38,19 @@ func TestPlanArgv(t *testing.T) {
 	}{
 		{"local", Options{}, "sh -c echo $0 a'b"},
 		{"web1", Options{}, sshStart + sshBatch + "-o Compression=yes -- web1" + sshBoot},
-		{"me@[::1]:22", Options{}, sshStart + "-l me -p 22 " + sshBatch + "-o Compression=yes -- ::1" + sshBoot},
-		{"web1", all, "/opt/ssh -T -F cfg -o LogLevel=ERROR -o ControlMaster=no -o ForwardX11=no -o ClearAllForwardings=yes " +
-			"-o ConnectTimeout=2 -l u -p 1 -i key -o IdentitiesOnly=yes -o Compression=yes -o ServerAliveInterval=1 " +
-			"-o ServerAliveCountMax=2 -o StrictHostKeyChecking=accept-new " + sshBatch + "-v -- web1" + sshBoot},
-		{"me@web1:22", Options{SSH: SSHOptions{FirstArgs: []string{"-o", "User=x", "-o", "PasswordAuthentication=yes"}, IdentityFile: "k", OtherKeys: true}},
-			sshStart[:len(sshStart)-len("-o ConnectTimeout=30 ")] + sshBatch + "-o User=x -o PasswordAuthentication=yes -o ConnectTimeout=30 -l me -p 22 -o IdentityFile=\"k\" " +
+		{"me@[::1]:22", Options{}, sshStart + "-l me -p 22 " + sshBatch + "-o Compression=yes -- ::1" +
+			sshBoot},
+		{"web1", all, "/opt/ssh -T -F cfg -o LogLevel=VERBOSE -o ControlMaster=no -o ForwardX11=no -o " +
+			"ClearAllForwardings=yes " +
+			"-o ConnectTimeout=2 -l u -p 1 -i key -o IdentitiesOnly=yes -o Compression=yes -o " +
+			"ServerAliveInterval=1 " +
+			"-o ServerAliveCountMax=2 -o StrictHostKeyChecking=accept-new " + sshBatch + "-v -- web1" +
+			sshBoot},
+		{"me@web1:22", Options{SSH: SSHOptions{FirstArgs: []string{"-o", "User=x", "-o",
+			"PasswordAuthentication=yes"}, IdentityFile: "k", OtherKeys: true}},
+			sshStart[:len(sshStart)-len("-o ConnectTimeout=30 ")] + sshBatch +
+				"-o User=x -o PasswordAuthentication=yes -o ConnectTimeout=30 -l me -p 22 -o " +
+				"IdentityFile=\"k\" " +
 				"-o Compression=yes -- web1"},
 		{"me@web1:22", all, "-l me -p 22 "},
 		{"web1", Options{SSH: SSHOptions{HostKeys: HostKeysStrict}}, "-o StrictHostKeyChecking=yes "},
@@ -48,23 +59,32 @@ func TestPlanArgv(t *testing.T) {
 		{"sudo", Options{}, "sudo -p mitogen-password -u root -- sh -c echo $0 a'b"},
 		{"sudo:pg", all, "/opt/sudo -p mitogen-password -u pg -H -E -- sh -c echo $0 a'b"},
 		{"su", Options{}, "su root -c 'sh' '-c' 'echo $0' 'a'\\''b'"},
-		{"su:pg", Options{Su: SuOptions{Path: "/opt/su", Login: true, Args: []string{"-s", "/bin/sh"}}}, "/opt/su -s /bin/sh - pg -c 'sh'"},
+		{"su:pg", Options{Su: SuOptions{Path: "/opt/su", Login: true, Args: []string{"-s", "/bin/sh"}}},
+			"/opt/su -s /bin/sh - pg -c 'sh'"},
 		{"doas", Options{}, "doas -u root -- sh -c echo $0 a'b"},
-		{"doas:pg", Options{Doas: DoasOptions{Path: "/opt/doas", Args: []string{"-n"}}}, "/opt/doas -u pg -n -- sh -c echo"},
+		{"doas:pg", Options{Doas: DoasOptions{Path: "/opt/doas", Args: []string{"-n"}}},
+			"/opt/doas -u pg -n -- sh -c echo"},
 		{"docker:app", Options{}, "docker exec --interactive app sh -c echo"},
-		{"docker:www@app", programs("docker", "/opt/docker", "-H", "tcp://h"), "/opt/docker -H tcp://h exec --interactive --user www app sh -c echo"},
-		{"docker:app", Options{Programs: map[string]ProgramOptions{"docker": {Args: []string{"-H", "h"}, ExecArgs: []string{"--privileged"}}}},
+		{"docker:www@app", programs("docker", "/opt/docker", "-H", "tcp://h"),
+			"/opt/docker -H tcp://h exec --interactive --user www app sh -c echo"},
+		{"docker:app", Options{Programs: map[string]ProgramOptions{"docker": {Args: []string{"-H", "h"},
+			ExecArgs: []string{"--privileged"}}}},
 			"docker -H h exec --interactive --privileged app sh -c echo"},
 		{"docker-run:reg.example/lib/img:1.2", Options{},
-			"docker run --interactive --rm --log-driver none --entrypoint  reg.example/lib/img:1.2 sh -c echo"},
+			"docker run --interactive --rm --log-driver none --entrypoint  reg.example/lib/img:1.2 sh -c " +
+				"echo"},
 		{"podman:1000:10@app", Options{}, "podman exec --interactive --user 1000:10 app sh -c echo"},
-		{"podman-run:img", Options{}, "podman run --interactive --rm --log-driver none --entrypoint  img sh -c echo"},
+		{"podman-run:img", Options{},
+			"podman run --interactive --rm --log-driver none --entrypoint  img sh -c echo"},
 		{"buildah:me@work", Options{}, "buildah run --user me -- work sh -c echo"},
 		{"kubectl:pod", Options{}, "kubectl exec --stdin --quiet pod -- sh -c echo"},
 		{"kubectl:ns/pod", Options{}, "kubectl --namespace ns exec --stdin --quiet pod -- sh -c echo"},
-		{"kubectl:/pod/side", Options{}, "kubectl exec --stdin --quiet pod --container side -- sh -c echo"},
-		{"kubectl:arn:aws:eks:eu:1:cluster/prod@ns/pod/side", programs("kubectl", "", "--kubeconfig", "k"),
-			"kubectl --kubeconfig k --context arn:aws:eks:eu:1:cluster/prod --namespace ns exec --stdin --quiet pod --container side -- sh -c echo"},
+		{"kubectl:/pod/side", Options{},
+			"kubectl exec --stdin --quiet pod --container side -- sh -c echo"},
+		{"kubectl:arn:aws:eks:eu:1:cluster/prod@ns/pod/side",
+			programs("kubectl", "", "--kubeconfig", "k"),
+			"kubectl --kubeconfig k --context arn:aws:eks:eu:1:cluster/prod --namespace ns exec --stdin " +
+				"--quiet pod --container side -- sh -c echo"},
 		{"lxc:1000@c1", Options{}, "lxc-attach --clear-env --name c1 --uid 1000 -- sh -c echo"},
 		{"lxd:far:c1", Options{}, "lxc exec far:c1 --mode non-interactive -- sh -c echo"},
 		{"incus:1000@c1", Options{}, "incus exec c1 --mode non-interactive --user 1000 -- sh -c echo"},
@@ -76,13 +96,17 @@ func TestPlanArgv(t *testing.T) {
 		{"chroot:/srv/root", Options{}, "chroot /srv/root sh -c echo"},
 		{"chroot:me:staff@/srv/root", Options{}, "chroot --userspec=me:staff /srv/root sh -c echo"},
 		{"setns:4711", Options{}, "nsenter --all --target 4711 -- sh -c echo"},
-		{"setns:docker/app", Options{}, "sh -c p=`docker inspect --type container --format '{{.State.Pid}}' 'app'` && " +
-			"exec 'nsenter' '--all' --target \"$p\" -- \"$@\" sh sh -c echo"},
+		{"setns:docker/app", Options{},
+			"sh -c p=`docker inspect --type container --format '{{.State.Pid}}' 'app'` && " +
+				"exec 'nsenter' '--all' --target \"$p\" -- \"$@\" sh sh -c echo"},
 		{"exec:nice env", Options{}, "nice env sh -c echo $0 a'b"},
-		{"exec:ssh -J b host bash", Options{}, "ssh -J b host bash -c exec \"$@\" bash sh -c echo $0 a'b"},
+		{"exec:ssh -J b host bash", Options{},
+			"ssh -J b host bash -c exec \"$@\" bash sh -c echo $0 a'b"},
 		{`exec:docker run -i 'a b' python3.12`, Options{}, "docker run -i a b python3.12 -c a'b"},
-		{"sudo:pg", Options{Sudo: SudoOptions{Args: []string{"-s"}}}, "sudo -p mitogen-password -u pg -s -- sh -c eval \"`printf %b '"},
-		{"sudo:pg", Options{Sudo: SudoOptions{Login: true}}, "sudo -p mitogen-password -u pg -i -- sh -c eval \"`printf %b '"},
+		{"sudo:pg", Options{Sudo: SudoOptions{Args: []string{"-s"}}},
+			"sudo -p mitogen-password -u pg -s -- sh -c eval \"`printf %b '"},
+		{"sudo:pg", Options{Sudo: SudoOptions{Login: true}},
+			"sudo -p mitogen-password -u pg -i -- sh -c eval \"`printf %b '"},
 	} {
 		got := strings.Join(mustPlan(t, tt.hop, tt.opt, true).Argv, " ")
 		if !strings.Contains(got, tt.want) {
@@ -110,7 +134,8 @@ func TestPlanQuestions(t *testing.T) {
 		{"no person to ask", "web1", Options{}, true, AskPass, false, true, ""},
 		{"no person to ask, in a hop", "web1", Options{}, false, AskNone, true, true, ""},
 		{"a person to ask", "web1", Options{Interactive: true}, true, AskPass, false, false, ""},
-		{"a person to ask, in a hop", "web1", Options{Interactive: true}, false, AskNone, true, false, ""},
+		{"a person to ask, in a hop", "web1", Options{Interactive: true}, false, AskNone, true, false,
+			""},
 		{"password", "web1", password, true, AskPass, false, false, ""},
 		{"password in a hop", "web1", password, false, AskNone, true, false, ""},
 		{"sudo", "sudo", Options{}, true, AskNone, true, false, "mitogen-password!"},
@@ -141,22 +166,30 @@ func TestPlanQuestions(t *testing.T) {
 
 // What bounds attempts stands before what a user says, since ssh takes the first.
 func TestPlanAttempts(t *testing.T) {
-	own := []string{"-o", "BatchMode=no", "-o", "NumberOfPasswordPrompts=5", "-oPasswordAuthentication=yes", "-o", "KbdInteractiveAuthentication=yes"}
+	own := []string{"-o", "BatchMode=no", "-o", "NumberOfPasswordPrompts=5",
+		"-oPasswordAuthentication=yes", "-o", "KbdInteractiveAuthentication=yes"}
 	for _, tt := range []struct {
 		name string
 		opt  Options
 		want string
 	}{
 		{"nothing", Options{}, sshBatch},
-		{"password", Options{SSH: SSHOptions{Password: "pw"}}, "-o BatchMode=no -o NumberOfPasswordPrompts=1 -o BatchMode=no"},
-		{"password and person", Options{Interactive: true, SSH: SSHOptions{Password: "pw"}}, "-o BatchMode=no -o NumberOfPasswordPrompts=1 -o BatchMode=no"},
-		{"both secrets", Options{SSH: SSHOptions{Password: "pw", Passphrase: "pp"}}, "-o BatchMode=no -o NumberOfPasswordPrompts=1 -o BatchMode=no"},
-		{"passphrase", Options{SSH: SSHOptions{Passphrase: "pp"}}, "-o BatchMode=no -o NumberOfPasswordPrompts=1 -o PasswordAuthentication=no -o KbdInteractiveAuthentication=no "},
-		{"person", Options{Interactive: true}, "-o ConnectTimeout=30 -o BatchMode=no -o NumberOfPasswordPrompts=5"},
+		{"password", Options{SSH: SSHOptions{Password: "pw"}},
+			"-o BatchMode=no -o NumberOfPasswordPrompts=1 -o BatchMode=no"},
+		{"password and person", Options{Interactive: true, SSH: SSHOptions{Password: "pw"}},
+			"-o BatchMode=no -o NumberOfPasswordPrompts=1 -o BatchMode=no"},
+		{"both secrets", Options{SSH: SSHOptions{Password: "pw", Passphrase: "pp"}},
+			"-o BatchMode=no -o NumberOfPasswordPrompts=1 -o BatchMode=no"},
+		{"passphrase", Options{SSH: SSHOptions{Passphrase: "pp"}},
+			"-o BatchMode=no -o NumberOfPasswordPrompts=1 -o PasswordAuthentication=no -o " +
+				"KbdInteractiveAuthentication=no "},
+		{"person", Options{Interactive: true},
+			"-o ConnectTimeout=30 -o BatchMode=no -o NumberOfPasswordPrompts=5"},
 	} {
 		tt.opt.SSH.Args = own
 		for _, here := range []bool{true, false} {
-			if got := strings.Join(mustPlan(t, "web1", tt.opt, here).Argv, " "); !strings.Contains(got, tt.want) {
+			if got := strings.Join(mustPlan(t, "web1", tt.opt, here).Argv, " "); !strings.Contains(got,
+				tt.want) {
 				t.Errorf("%s, here %v: got %s, want %s in it", tt.name, here, got, tt.want)
 			}
 		}
@@ -171,7 +204,8 @@ func TestPlanSudoEnv(t *testing.T) {
 }
 
 func TestPlanTimeout(t *testing.T) {
-	for in, want := range map[time.Duration]time.Duration{0: 30 * time.Second, -1: 0, time.Second: time.Second} {
+	for in, want := range map[time.Duration]time.Duration{0: 30 * time.Second, -1: 0,
+		time.Second: time.Second} {
 		p := mustPlan(t, "web1", Options{ConnectTimeout: in}, true)
 		if p.Timeout != want || strings.Contains(p.Argv[len(p.Argv)-1], "ConnectTimeout") {
 			t.Errorf("timeout %v: plan has %v", in, p.Timeout)
@@ -181,11 +215,14 @@ func TestPlanTimeout(t *testing.T) {
 
 func TestPlanErrors(t *testing.T) {
 	for name, make := range map[string]func() (Plan, error){
-		"unknown method": func() (Plan, error) { return Hop{Method: "x"}.Plan(boot, Options{}, true) },
-		"no command":     func() (Plan, error) { return Hop{Method: "local"}.Plan(nil, Options{}, true) },
-		"no host":        func() (Plan, error) { return Hop{Method: "ssh"}.Plan(boot, Options{}, true) },
+		"unknown method": func() (Plan, error) {
+			return Hop{Method: "x"}.Plan(testBoot, Options{}, true)
+		},
+		"no command": func() (Plan, error) { return Hop{Method: "local"}.Plan(nil, Options{}, true) },
+		"no host":    func() (Plan, error) { return Hop{Method: "ssh"}.Plan(testBoot, Options{}, true) },
 		"host key policy": func() (Plan, error) {
-			return Hop{Method: "ssh", Host: "h"}.Plan(boot, Options{SSH: SSHOptions{HostKeys: "x"}}, true)
+			return Hop{Method: "ssh", Host: "h"}.Plan(testBoot, Options{SSH: SSHOptions{HostKeys: "x"}},
+				true)
 		},
 	} {
 		if _, err := make(); err == nil {
@@ -196,16 +233,19 @@ func TestPlanErrors(t *testing.T) {
 
 // Secrets must not get into logs by any of the usual ways.
 func TestSecretsStayHidden(t *testing.T) {
-	opt := Options{SSH: SSHOptions{Password: "hunter2", Passphrase: "hunter2"}, Sudo: SudoOptions{Password: "hunter2"}}
+	opt := Options{SSH: SSHOptions{Password: "hunter2", Passphrase: "hunter2"},
+		Sudo: SudoOptions{Password: "hunter2"}}
 	js, err := json.Marshal(opt)
 	if err != nil {
 		t.Fatal(err)
 	}
 	shown := string(js)
-	for _, v := range []any{opt, &opt, mustPlan(t, "sudo", opt, false), mustPlan(t, "web1", opt, false).Prompts} {
+	for _, v := range []any{opt, &opt, mustPlan(t, "sudo", opt, false),
+		mustPlan(t, "web1", opt, false).Prompts} {
 		shown += fmt.Sprintf("%v %+v %#v %s\n", v, v, v, v)
 	}
-	for _, v := range []any{mustPlan(t, "sudo", opt, false), mustPlan(t, "sudo", opt, false).Prompts, mustPlan(t, "sudo", opt, false).Prompts[0]} {
+	for _, v := range []any{mustPlan(t, "sudo", opt, false), mustPlan(t, "sudo", opt, false).Prompts,
+		mustPlan(t, "sudo", opt, false).Prompts[0]} {
 		js, err := json.Marshal(v)
 		if err != nil {
 			t.Fatal(err)
@@ -215,12 +255,14 @@ func TestSecretsStayHidden(t *testing.T) {
 			shown += fmt.Sprintf("%"+string(verb)+" %#"+string(verb)+" %+"+string(verb)+"\n", v, v, v)
 		}
 	}
-	for _, form := range []string{fmt.Sprint([]byte("hunter2")), fmt.Sprintf("%x", "hunter2"), fmt.Sprintf("%#x", []byte("hunter2")), base64.StdEncoding.EncodeToString([]byte("hunter2"))} {
+	for _, form := range []string{fmt.Sprint([]byte("hunter2")), fmt.Sprintf("%x", "hunter2"),
+		fmt.Sprintf("%#x", []byte("hunter2")), base64.StdEncoding.EncodeToString([]byte("hunter2"))} {
 		if strings.Contains(strings.ToLower(shown), strings.Trim(strings.ToLower(form), "[]")) {
 			t.Errorf("shown as %s: %s", form, shown)
 		}
 	}
-	shown += strings.Join(append(mustPlan(t, "sudo", opt, false).Argv, mustPlan(t, "web1", opt, true).Argv...), " ")
+	shown += strings.Join(append(mustPlan(t, "sudo", opt, false).Argv,
+		mustPlan(t, "web1", opt, true).Argv...), " ")
 	if strings.Contains(shown, "hunter2") {
 		t.Error(shown)
 	}
@@ -228,11 +270,14 @@ func TestSecretsStayHidden(t *testing.T) {
 
 // Every login shell found must hand on the same words.
 func TestQuoteCommand(t *testing.T) {
-	words := []string{"", "a b", "'", "''", `"$HOME"`, "`id`", `a\b`, `\\'`, "!", "x!y '!' z", "*", "~", "=ls", "#x", "{a,b}", "a;b&c|d<e>(f)",
-		"$0", "%s", "-n", "é\t", "for p in x;do command -v $p>/dev/null 2>&1&&exec $p -c \"$0\" N;done;exit 127"}
+	words := []string{"", "a b", "'", "''", `"$HOME"`, "`id`", `a\b`, `\\'`, "!", "x!y '!' z", "*",
+		"~", "=ls", "#x", "{a,b}", "a;b&c|d<e>(f)",
+		"$0", "%s", "-n", "é\t", "for p in x;do command -v $p>/dev/null 2>&1&&exec $p -c \"$0\" " +
+			"N;done;exit 127"}
 	want := strings.Join(words, "|") + "|"
 	line := QuoteCommand(append([]string{"printf", "%s|"}, words...))
-	for _, shell := range []string{"sh", "dash", "bash", "zsh", "ksh", "fish", "csh", "tcsh", "busybox sh"} {
+	for _, shell := range []string{"sh", "dash", "bash", "zsh", "ksh", "fish", "csh", "tcsh",
+		"busybox sh"} {
 		argv := append(strings.Fields(shell), "-c", line)
 		path, err := exec.LookPath(argv[0])
 		if err != nil {
@@ -247,7 +292,8 @@ func TestQuoteCommand(t *testing.T) {
 
 // The way of sudo -i: its own escaping, then any login shell, then sh.
 func TestWithoutDollars(t *testing.T) {
-	command := []string{"sh", "-c", `printf '%s|' "$0" $# "$@"`, `$x'"` + "`" + `\a\\!%`, "", " $HOME $"}
+	command := []string{"sh", "-c", `printf '%s|' "$0" $# "$@"`, `$x'"` + "`" + `\a\\!%`, "",
+		" $HOME $"}
 	const want = `$x'"` + "`" + `\a\\!%|2|| $HOME $|`
 	plain := withoutDollars(command)
 	if strings.Contains(strings.Join(plain, ""), "$") {
@@ -276,7 +322,8 @@ func sudoEscape(words []string) string {
 		case c == 0:
 			b.WriteByte(' ')
 			continue
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '_', c == '-', c == '$':
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '_', c == '-',
+			c == '$':
 		default:
 			b.WriteByte('\\')
 		}
@@ -291,7 +338,7 @@ func mustPlan(t *testing.T, hop string, opt Options, here bool) Plan {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := h.Plan(boot, opt, here)
+	p, err := h.Plan(testBoot, opt, here)
 	if err != nil {
 		t.Fatal(err)
 	}

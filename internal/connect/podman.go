@@ -2,6 +2,6 @@ package connect
 
 // podman has docker's interface.
 var (
-	podmanMethod    = inside("podman", "podman", "container", checkWord, checkWord, execInside)
-	podmanRunMethod = inside("podman-run", "podman", "image", checkPath, checkWord, runImage)
+	podmanMethod    = inside("podman", "podman", "container", checkWord, checkUser, execInside)
+	podmanRunMethod = inside("podman-run", "podman", "image", checkPath, checkUser, runImage)
 )

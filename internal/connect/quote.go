@@ -2,8 +2,9 @@ package connect
 
 import "strings"
 
-// QuoteCommand makes one line of a command, which the login shells sh, bash, zsh, dash, ksh, fish, csh and tcsh all
-// read as exactly these words. The one exception: csh and tcsh can't read a word with a newline in it.
+// QuoteCommand makes one line of a command, which the login shells sh, bash, zsh, dash, ksh, fish,
+// csh and tcsh all read as exactly these words. The one exception: csh and tcsh can't read a word
+// with a newline in it.
 func QuoteCommand(words []string) string {
 	var b strings.Builder
 	for i, w := range words {
@@ -15,8 +16,8 @@ func QuoteCommand(words []string) string {
 	return b.String()
 }
 
-// quote puts single quotes around everything but single quotes, backslashes (fish reads them inside of quotes) and
-// exclamation marks (csh does): these get a backslash, outside.
+// quote puts single quotes around everything but single quotes, backslashes (fish reads them inside
+// of quotes) and exclamation marks (csh does): these get a backslash, outside.
 func quote(b *strings.Builder, word string) {
 	open := false
 	toggle := func(want bool) {

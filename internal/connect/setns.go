@@ -7,8 +7,9 @@ import (
 	"strings"
 )
 
-// setns enters all namespaces of another process, by nsenter: "setns:PID", or "setns:KIND/NAME" for the first process of a
-// container, which its kind's own program tells. It needs no daemon's permission to execute, and nothing in the container.
+// setns enters all namespaces of another process, by nsenter: "setns:PID", or "setns:KIND/NAME" for
+// the first process of a container, which its kind's own program tells. It needs no daemon's
+// permission to execute, and nothing in the container.
 var setnsMethod = method{
 	parse: func(args string, given bool) (Hop, error) {
 		kind, name, named := strings.Cut(args, "/")
@@ -20,7 +21,8 @@ var setnsMethod = method{
 				return Hop{}, fmt.Errorf("setns: %q is no process id", args)
 			}
 		case leaders[kind] == "":
-			return Hop{}, fmt.Errorf("setns: unknown kind %q (kinds: %s)", kind, strings.Join(leaderKinds(), ", "))
+			return Hop{}, fmt.Errorf("setns: unknown kind %q (kinds: %s)", kind,
+				strings.Join(leaderKinds(), ", "))
 		default:
 			if err := checkWord("name", name); err != nil {
 				return Hop{}, fmt.Errorf("setns: %w", err)
@@ -41,6 +43,7 @@ var setnsMethod = method{
 		return Plan{Argv: append([]string{"sh", "-c", script, "sh"}, boot...)}, nil
 	},
 	symptoms: insideSymptoms,
+	hints:    treeHints,
 	near:     true,
 }
 

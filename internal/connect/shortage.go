@@ -27,9 +27,9 @@ var shortages = []shortage{
 	{syscall.ENOBUFS, "ENOBUFS", "no buffer space available"},
 }
 
-// Shortage returns the error of the system in err's chain that says which resource was lacking: EMFILE
-// or ENFILE for descriptors, EAGAIN for processes, ENOMEM and ENOBUFS for memory, ENOSPC and EDQUOT for
-// space. Nil: none was.
+// Shortage returns the error of the system in err's chain that says which resource was lacking:
+// EMFILE or ENFILE for descriptors, EAGAIN for processes, ENOMEM and ENOBUFS for memory, ENOSPC and
+// EDQUOT for space. Nil: none was.
 func Shortage(err error) error {
 	for _, s := range shortages {
 		if errors.Is(err, s.errno) {
@@ -39,7 +39,8 @@ func Shortage(err error) error {
 	return nil
 }
 
-// OutOfDescriptors tells whether err says that this process, or this machine, may open no more files.
+// OutOfDescriptors tells whether err says that this process, or this machine, may open no more
+// files.
 func OutOfDescriptors(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
 }

@@ -5,17 +5,21 @@ import (
 	"strings"
 )
 
-// sudo becomes another user. Its fds 0 to 2 are pipes, and it gets a terminal to ask on, which satisfies requiretty.
+// sudo becomes another user. Its fds 0 to 2 are pipes, and it gets a terminal to ask on, which
+// satisfies requiretty.
 var sudoMethod = method{
 	near:     true,
 	parse:    parseUser("sudo"),
 	format:   formatUser,
 	plan:     planSudo,
 	symptoms: sudoSymptoms,
+	session:  sessionSymptoms,
+	hints:    sudoHints,
 	wrong:    ErrSudoPassword,
 }
 
-// sudoPrompt can't be localised. sudo prints it as it is, sudo-rs as "[sudo: mitogen-password] Password: ".
+// sudoPrompt can't be localised. sudo prints it as it is, sudo-rs as "[sudo: mitogen-password]
+// Password: ".
 const sudoPrompt = "mitogen-password"
 
 func planSudo(h Hop, boot []string, opt Options, _ bool) (Plan, error) {
@@ -40,14 +44,15 @@ func planSudo(h Hop, boot []string, opt Options, _ bool) (Plan, error) {
 	}, nil
 }
 
-// withoutDollars writes a command without any dollar sign, since "sudo -i" and "sudo -s" escape every other special character for
-// the shell, but let it expand variables.
+// withoutDollars writes a command without any dollar sign, since "sudo -i" and "sudo -s" escape
+// every other special character for the shell, but let it expand variables.
 func withoutDollars(command []string) []string {
 	if !strings.Contains(strings.Join(command, ""), "$") {
 		return command
 	}
 	// In a double-quoted backquote substitution \\ stands for \, so that printf sees \0nnn.
-	special := strings.NewReplacer("$", `\\0044`, "'", `\\0047`, `"`, `\\0042`, "`", `\\0140`, `\`, `\\0134`)
+	special := strings.NewReplacer("$", `\\0044`, "'", `\\0047`, `"`, `\\0042`, "`", `\\0140`, `\`,
+		`\\0134`)
 	text := special.Replace("exec " + QuoteCommand(command))
 	return []string{"sh", "-c", "eval \"`printf %b '" + text + "'`\""}
 }

@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	_ "github.com/mitogen-go/mitogen/internal/testenv"
 )
 
 const (
@@ -21,9 +23,9 @@ const (
 	root   = "../.."
 )
 
-// graph has a line for each package: itself, then what of ours its code (not its tests) may import; `.` is the
-// public package. Imports point downwards: to earlier lines. A new edge is a decision about the design, not
-// something to be added to make a build pass.
+// graph has a line for each package: itself, then what of ours its code (not its tests) may import;
+// `.` is the public package. Imports point downwards: to earlier lines. A new edge is a decision
+// about the design, not something to be added to make a build pass.
 const graph = `
 internal/lazyregexp:
 internal/confine:
@@ -33,42 +35,59 @@ internal/pickle:
 internal/pysource: internal/lazyregexp
 internal/printable:
 internal/secret:
-internal/connect:      internal/lazyregexp internal/secret internal/printable
-internal/route:        internal/wire
+internal/ownfile:
 internal/boot:
-internal/boot/gen:     internal/pysource
-internal/modules:      internal/lazyregexp internal/confine internal/pysource
+internal/pylink:       internal/lazyregexp internal/boot internal/pysource
+internal/connect:      internal/lazyregexp internal/secret internal/printable internal/boot
+internal/route:        internal/wire
+internal/boot/gen:     internal/boot internal/pylink
+internal/wheel:
+internal/modules:      internal/lazyregexp internal/confine internal/pysource internal/wheel
 internal/closure:      internal/lazyregexp internal/pysource internal/modules
 internal/bundle:       internal/wire internal/modules internal/closure
-internal/forward:      internal/wire internal/pysource internal/modules internal/closure internal/bundle
+internal/forward:      internal/wire internal/pysource internal/modules internal/closure internal/bundle internal/ownfile
 internal/stream:       internal/wire
+internal/goctx:        internal/wire internal/pickle internal/boot internal/stream
 internal/peer:         internal/descriptors
-internal/spawn:        internal/connect internal/descriptors internal/peer internal/secret
+internal/spawn:        internal/printable internal/connect internal/descriptors internal/peer internal/secret
 internal/jsonvalue:    internal/pickle internal/printable
-internal/askpass:      internal/lazyregexp internal/confine internal/connect internal/peer internal/secret
+internal/askpass:      internal/printable internal/lazyregexp internal/confine internal/connect internal/peer internal/secret
 internal/sshmux:       internal/peer
 internal/sshconf:      internal/lazyregexp
+internal/portforward:  internal/descriptors
 internal/proxy:        internal/peer
-internal/sshnative:    internal/connect internal/descriptors internal/sshconf internal/secret internal/lazyregexp
-internal/engine:       internal/wire internal/pickle internal/connect internal/sshconf internal/route internal/boot internal/pysource internal/modules internal/bundle internal/forward internal/stream internal/spawn internal/askpass internal/proxy internal/sshmux internal/sshnative internal/secret internal/lazyregexp
-internal/ownfile:      
+internal/sshnative:    internal/printable internal/connect internal/descriptors internal/sshconf internal/secret internal/lazyregexp
+internal/agentproxy:
+internal/seriallink:
+internal/serial:       internal/seriallink internal/lazyregexp internal/printable internal/boot internal/connect internal/spawn
+internal/engine:       internal/goctx internal/agentproxy internal/printable internal/wire internal/pickle internal/connect internal/sshconf internal/route internal/boot internal/pysource internal/modules internal/bundle internal/forward internal/stream internal/spawn internal/askpass internal/proxy internal/sshmux internal/sshnative internal/serial internal/secret internal/lazyregexp
 internal/audit:        internal/jsonvalue internal/ownfile internal/engine
 internal/jsonline:     
-internal/ansible:      internal/pickle internal/wire internal/boot internal/connect internal/jsonline internal/engine internal/lazyregexp
-internal/daemon:       internal/pickle internal/boot internal/connect internal/descriptors internal/sshconf internal/jsonvalue internal/modules internal/peer internal/askpass internal/engine internal/jsonline internal/ansible internal/secret internal/lazyregexp
-.:                     internal/wire internal/pickle internal/connect internal/askpass internal/engine internal/daemon internal/secret
+internal/muxserve:
+internal/ansible:      internal/muxserve internal/peer internal/printable internal/secret internal/pickle internal/wire internal/boot internal/connect internal/jsonline internal/engine internal/lazyregexp
+internal/daemon:       internal/printable internal/pickle internal/boot internal/connect internal/descriptors internal/sshconf internal/jsonvalue internal/modules internal/peer internal/askpass internal/engine internal/jsonline internal/ansible internal/secret internal/lazyregexp
 internal/inventory:    internal/lazyregexp internal/connect internal/secret
+internal/program:      internal/inventory internal/printable internal/wire internal/pickle internal/connect internal/stream internal/modules internal/askpass internal/engine
+.:                     internal/goctx internal/wire internal/pickle internal/connect internal/askpass internal/ownfile internal/engine internal/daemon internal/secret
 internal/demo:         . internal/printable
-internal/cli:          . internal/descriptors internal/ownfile internal/printable internal/confine internal/audit internal/ansible internal/connect internal/jsonvalue internal/askpass internal/daemon internal/modules internal/inventory internal/demo internal/secret internal/lazyregexp
+internal/sshargs:
+internal/sshserve:     internal/descriptors internal/portforward internal/peer internal/printable
+internal/cli:          . internal/program internal/sshargs internal/muxserve internal/portforward internal/sshserve internal/peer internal/descriptors internal/ownfile internal/printable internal/confine internal/audit internal/ansible internal/connect internal/jsonvalue internal/askpass internal/daemon internal/modules internal/inventory internal/demo internal/secret internal/lazyregexp
 internal/packages:
+internal/pyfront:
 cmd/mitogen:           . internal/cli
 
+tools/pyzip:
+tools/pywheel:
 tools/sbom:
+tools/house:           internal/pysource
 tools/subset:          internal/pysource
 `
 
 // helpers are for tests only: code may import them only in the packages below them.
-var helpers = []string{"internal/testpython", "internal/linksim", "internal/sessions", "internal/lab", "internal/hostile"}
+var helpers = []string{"internal/testenv", "internal/testpython", "internal/linksim",
+	"internal/sessions", "internal/askcases", "internal/lab", "internal/hostile",
+	"internal/consolesim"}
 
 // engineModules are all that the library may link besides the standard library.
 var engineModules = []string{"golang.org/x/sys", "golang.org/x/crypto", "golang.org/x/sync"}
@@ -123,7 +142,8 @@ func TestLibraryLinks(t *testing.T) {
 					seen[p] = true
 					todo = append(todo, p)
 				}
-				if external(imp) && !within(imp, engineModules) && !(within(imp, elsewhere) && !matches(t, linux, s)) {
+				if external(imp) && !within(imp, engineModules) &&
+					!(within(imp, elsewhere) && !matches(t, linux, s)) {
 					t.Errorf("%s/%s: the library must not link %s", s.pkg, s.name, imp)
 				}
 			}
@@ -131,8 +151,8 @@ func TestLibraryLinks(t *testing.T) {
 	}
 }
 
-// TestExpressionsAreLazy demands of the packages that the program links that none compiles a regular
-// expression whenever a process starts.
+// TestExpressionsAreLazy demands of the packages that the program links that none compiles a
+// regular expression whenever a process starts.
 func TestExpressionsAreLazy(t *testing.T) {
 	allowed, _ := parseGraph(t)
 	for _, s := range sources(t) {
@@ -146,7 +166,8 @@ func TestExpressionsAreLazy(t *testing.T) {
 		}
 		for _, d := range f.Decls {
 			if g, ok := d.(*ast.GenDecl); ok && compiles(g) {
-				t.Errorf("%s/%s compiles a regular expression at each start, want lazyregexp.New", s.pkg, s.name)
+				t.Errorf("%s/%s compiles a regular expression at each start, want lazyregexp.New", s.pkg,
+					s.name)
 			}
 		}
 	}
@@ -165,6 +186,33 @@ func compiles(d *ast.GenDecl) (found bool) {
 	return found
 }
 
+// starters import internal/testenv, so that tests which import them needn't.
+var starters = []string{"internal/testenv", "internal/testpython", "internal/lab",
+	"internal/hostile"}
+
+// TestSurroundingsOfTests demands of tests that see a process's surroundings, or start programs in
+// them, that these don't depend on how they are started.
+func TestSurroundingsOfTests(t *testing.T) {
+	sees := []string{"os", "os/exec", module, module + "/internal/engine", module + "/internal/spawn"}
+	imports := map[string][]string{}
+	for _, s := range testSources(t) {
+		imports[s.pkg] = append(imports[s.pkg], s.imports...)
+	}
+	if len(imports) < 40 {
+		t.Errorf("got tests in %d packages, want at least 40", len(imports))
+	}
+	for pkg, all := range imports {
+		starts := slices.ContainsFunc(all, func(i string) bool { return slices.Contains(sees, i) })
+		same := isHelper(pkg) || slices.ContainsFunc(all, func(i string) bool {
+			p, _ := inModule(i)
+			return slices.Contains(starters, p)
+		})
+		if starts && !same && pkg != "bench" {
+			t.Errorf("tests of %s depend on how they are started: import internal/testenv", pkg)
+		}
+	}
+}
+
 // TestReasons demands a reason for each module that go.mod requires directly.
 func TestReasons(t *testing.T) {
 	mod, err := os.ReadFile(filepath.Join(root, "go.mod"))
@@ -177,7 +225,8 @@ func TestReasons(t *testing.T) {
 	}
 	for line := range strings.Lines(string(mod)) {
 		fields := strings.Fields(strings.TrimPrefix(line, "require "))
-		if len(fields) == 2 && strings.HasPrefix(fields[1], "v") && !strings.Contains(string(reasons), "`"+fields[0]+"`") {
+		if len(fields) == 2 && strings.HasPrefix(fields[1], "v") &&
+			!strings.Contains(string(reasons), "`"+fields[0]+"`") {
 			t.Errorf("docs/dependencies.md has no reason for %s", fields[0])
 		}
 	}
@@ -200,17 +249,23 @@ func parseGraph(t *testing.T) (allowed map[string][]string, order map[string]int
 }
 
 // sources returns all files that aren't tests, for whatever platform.
-func sources(t *testing.T) []source {
+func sources(t *testing.T) []source { return files(t, false) }
+
+// testSources returns all files of tests.
+func testSources(t *testing.T) []source { return files(t, true) }
+
+func files(t *testing.T, tests bool) []source {
 	t.Helper()
 	var found []source
 	err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
-		if d.IsDir() && p != root && (strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata" || d.Name() == "bin") {
+		if d.IsDir() && p != root &&
+			(strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata" || d.Name() == "bin") {
 			return fs.SkipDir
 		}
-		if d.IsDir() || !strings.HasSuffix(p, ".go") || strings.HasSuffix(p, "_test.go") {
+		if d.IsDir() || !strings.HasSuffix(p, ".go") || strings.HasSuffix(p, "_test.go") != tests {
 			return nil
 		}
 		f, err := parser.ParseFile(token.NewFileSet(), p, nil, parser.ImportsOnly)
@@ -241,7 +296,8 @@ func inModule(imp string) (dir string, ours bool) {
 }
 
 func isHelper(pkg string) bool {
-	return slices.ContainsFunc(helpers, func(h string) bool { return pkg == h || strings.HasPrefix(pkg, h+"/") })
+	return slices.ContainsFunc(helpers,
+		func(h string) bool { return pkg == h || strings.HasPrefix(pkg, h+"/") })
 }
 
 // external reports whether imp is neither ours nor of the standard library.
@@ -252,7 +308,8 @@ func external(imp string) bool {
 }
 
 func within(imp string, modules []string) bool {
-	return slices.ContainsFunc(modules, func(m string) bool { return imp == m || strings.HasPrefix(imp, m+"/") })
+	return slices.ContainsFunc(modules,
+		func(m string) bool { return imp == m || strings.HasPrefix(imp, m+"/") })
 }
 
 func matches(t *testing.T, ctx build.Context, s source) bool {

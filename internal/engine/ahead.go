@@ -13,19 +13,22 @@ import (
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
-// A server has no window for a session's stdin until it has answered the request to execute something, which is a round trip. What goes
-// ahead of it, in the environment, is there when the interpreter starts: docs/protocol.md, section 5.
+// A server has no window for a session's stdin until it has answered the request to execute
+// something, which is a round trip. What goes ahead of it, in the environment, is there when the
+// interpreter starts: docs/protocol/bootstrap.md, section 5.
 
-// How long a first call, which may go ahead, is waited for: ssh reads its environment once, when it starts.
+// How long a first call, which may go ahead, is waited for: ssh reads its environment once, when it
+// starts.
 const (
 	aheadPatience = 5 * time.Millisecond
-	carryPatience = 50 * time.Millisecond // until a further ssh, that is started meanwhile, wants a connection
+	// until a further ssh, that is started meanwhile, wants a connection
+	carryPatience = 50 * time.Millisecond
 )
 
-// What may go ahead, in bytes: Linux takes variables of 128 KiB, name included, and this one is in base64.
+// What may go ahead, in bytes: Linux takes variables of 128 KiB, name included.
 const (
-	aheadLimit = 64 << 10  // of frames
-	maxValue   = 120 << 10 // of the variable
+	aheadLimit  = 64 << 10  // of frames
+	maxVariable = 120 << 10 // with its name
 )
 
 // ahead is what goes ahead for a context next to the engine.
@@ -37,12 +40,25 @@ type ahead struct {
 }
 
 // opening is what a context reads first.
-func opening(c boot.Config) []byte { return append(boot.Head(c, len(boot.Image())), boot.Image()...) }
+func opening(c boot.Config, golang bool) []byte {
+	if golang {
+		return boot.GoHead(c)
+	}
+	return append(boot.Head(c, len(boot.Image())), boot.Image()...)
+}
+
+// behind returns the head of a context for the hop that starts it.
+func behind(c boot.Config, golang bool) []byte {
+	if golang {
+		return boot.GoHead(c)
+	}
+	return boot.Behind(c)
+}
 
 // arrived ends what is kept of it, and returns what stdin is to begin with.
 func (a *ahead) arrived(yes bool) (again []byte) {
 	if !yes {
-		again = append(opening(a.config), a.frames...)
+		again = append(opening(a.config, false), a.frames...)
 	}
 	a.frames = nil
 	return again
@@ -70,16 +86,21 @@ func (c *Context) goAhead(ctx context.Context, plan connect.Plan) connect.Plan {
 	case <-ctx.Done():
 	}
 	c.ahead.frames = c.stream.Ahead()
-	value, err := boot.AheadValue(c.ahead.config, asText(c.ahead.frames))
+	env, err := boot.AheadEnv(c.ahead.config, asText(c.ahead.frames))
 	if err != nil {
 		panic(err) // of what is embedded
 	}
-	if len(value) > maxValue {
-		return plan // EC0 says then that it hasn't arrived
+	size := 0
+	for _, v := range env {
+		if len(v) > maxVariable {
+			return plan // EC0 says then that it hasn't arrived
+		}
+		size += len(v)
 	}
-	c.stream.Sent(len(value))
-	plan.Argv = slices.Insert(slices.Clone(plan.Argv), 1, "-o", "SendEnv="+boot.AheadVariable)
-	plan.Env = append(slices.Clip(plan.Env), boot.AheadVariable+"="+value)
+	c.stream.Sent(size)
+	plan.Argv = slices.Insert(slices.Clone(plan.Argv), 1,
+		"-o", "SendEnv="+boot.AheadVariable+" "+boot.AheadData)
+	plan.Env = append(slices.Clip(plan.Env), env...)
 	return plan
 }
 
@@ -93,7 +114,8 @@ func asText(frames []byte) []byte {
 			return out
 		}
 		if m, err := wire.ParseModule(f.Payload); err == nil && f.Handle == wire.LoadModule {
-			if form := map[wire.ModuleForm]wire.ModuleForm{wire.FormModule: wire.FormModuleText, wire.FormPackage: wire.FormPackageText}[m.Form]; form != 0 {
+			if form := map[wire.ModuleForm]wire.ModuleForm{wire.FormModule: wire.FormModuleText,
+				wire.FormPackage: wire.FormPackageText}[m.Form]; form != 0 {
 				if text, err := inflate(m.Rest); err == nil {
 					m.Form, m.Rest = form, text
 					f.Payload = m.Append(nil)

@@ -3,7 +3,6 @@ package engine
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
 	"slices"
 	"strings"
 	"testing"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/connect"
+	_ "github.com/mitogen-go/mitogen/internal/testenv"
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
@@ -24,9 +24,12 @@ func TestAhead(t *testing.T) {
 		want   []wire.Handle
 	}{
 		{"login", connect.SSHOptions{}, "web1", nil, nil},
-		{"login and sudo", connect.SSHOptions{}, "web1+sudo", nil, []wire.Handle{wire.LoadModule, wire.LoadModule, wire.LoadModule, wire.Connect}},
-		{"a call's arguments may be secret", connect.SSHOptions{}, "web1+sudo", []any{"x"}, []wire.Handle{wire.LoadModule, wire.LoadModule, wire.LoadModule, wire.Connect}},
-		{"or are not", connect.SSHOptions{CallsAhead: true}, "web1+sudo", []any{"x"}, []wire.Handle{wire.LoadModule, wire.LoadModule, wire.LoadModule, wire.Connect, wire.Call}},
+		{"login and sudo", connect.SSHOptions{}, "web1+sudo", nil,
+			[]wire.Handle{wire.LoadModule, wire.LoadModule, wire.LoadModule, wire.Connect}},
+		{"a call's arguments may be secret", connect.SSHOptions{}, "web1+sudo", []any{"x"},
+			[]wire.Handle{wire.LoadModule, wire.LoadModule, wire.LoadModule, wire.Connect}},
+		{"or are not", connect.SSHOptions{CallsAhead: true}, "web1+sudo", []any{"x"},
+			[]wire.Handle{wire.LoadModule, wire.LoadModule, wire.LoadModule, wire.Connect, wire.Call}},
 		{"or are marked", connect.SSHOptions{CallsAhead: true}, "web1", []any{connect.Secret("x")}, nil},
 	} {
 		for _, mark := range []string{boot.EC1, boot.EC0} {
@@ -44,22 +47,10 @@ func TestAhead(t *testing.T) {
 					go c.Connected(ctx)
 				}
 				f := <-fakes
-				if !slices.Contains(f.plan.Argv, "SendEnv="+boot.AheadVariable) {
+				if !slices.Contains(f.plan.Argv, "SendEnv="+boot.AheadVariable+" "+boot.AheadData) {
 					t.Errorf("argv %q", f.plan.Argv)
 				}
-				value := ""
-				for _, v := range f.plan.Env {
-					if got, ok := strings.CutPrefix(v, boot.AheadVariable+"="); ok {
-						value = got
-					}
-				}
-				_, literal, _ := strings.Cut(value, `a2b_base64("`)
-				literal, _, _ = strings.Cut(literal, `"`)
-				packed, err := base64.StdEncoding.DecodeString(literal)
-				if err != nil {
-					t.Fatal(err)
-				}
-				all, err := inflate(packed)
+				all, err := boot.AheadText(f.plan.Env)
 				image, _ := inflate(boot.Image())
 				_, frames, found := bytes.Cut(all, image)
 				if err != nil || !found {
@@ -135,12 +126,14 @@ func TestDataDoesNotGoAhead(t *testing.T) {
 // Without it, everything is on stdin at once.
 func TestNoAhead(t *testing.T) {
 	e, fakes := fakeEngine(t, Options{})
-	if _, err := e.Start("web1+sudo", ConnectOptions{Options: connect.Options{SSH: connect.SSHOptions{NoAhead: true}}}); err != nil {
+	if _, err := e.Start("web1+sudo",
+		ConnectOptions{Options: connect.Options{SSH: connect.SSHOptions{NoAhead: true}}}); err != nil {
 		t.Fatal(err)
 	}
 	f := <-fakes
 	f.connect(1)
-	if text := strings.Join(append(f.plan.Env, f.plan.Argv...), " "); strings.Contains(text, boot.AheadVariable) {
+	if text := strings.Join(append(f.plan.Env, f.plan.Argv...), " "); strings.Contains(text,
+		boot.AheadVariable) {
 		t.Errorf("%q", text)
 	}
 }

@@ -33,7 +33,9 @@ func (c *Context) Ref() pickle.Context {
 }
 
 // Limits returns the limits of values that have come to e. Handles in them become e's.
-func (e *Engine) Limits() pickle.Limits { return pickle.Limits{Engine: e.identity} }
+func (e *Engine) Limits() pickle.Limits {
+	return pickle.Limits{Engine: e.identity, ShareText: true, Gate: e.workshop.enter}
+}
 
 // outgoing is a value on its way to a context.
 type outgoing struct {

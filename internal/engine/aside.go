@@ -84,6 +84,13 @@ func (a *aside) run() {
 	}
 }
 
+// works reports whether settle would wait.
+func (a *aside) works() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.idle != nil && !a.late
+}
+
 // settle waits until all has been run, d at most. If that is not enough, it doesn't wait again
 // until all has been.
 func (a *aside) settle(d time.Duration) {
@@ -108,17 +115,51 @@ func (a *aside) settle(d time.Duration) {
 type asideLog struct {
 	slog.Handler
 	reports *aside
+	wishes  *wishes // of Handler
+}
+
+// newAsideLog returns a handler that has h called by reports.
+func newAsideLog(h slog.Handler, reports *aside) asideLog {
+	return asideLog{h, reports, &wishes{}}
+}
+
+// wishes knows which levels a slog.Handler didn't want when it was asked last.
+type wishes struct {
+	first    sync.Once
+	unwanted sync.Map // of slog.Level
+}
+
+// ask asks the handler, which may block.
+func (w *wishes) ask(ctx context.Context, h slog.Handler, level slog.Level) (wanted bool) {
+	wanted = h.Enabled(ctx, level)
+	if wanted {
+		w.unwanted.Delete(level)
+	} else {
+		w.unwanted.Store(level, true)
+	}
+	return wanted
 }
 
 // maxWaiting bounds the records that wait for a handler which blocks.
 const maxWaiting = 10_000
 
+// Enabled returns true: the handler is asked where it may block. So a record may be made under
+// Engine.mu.
+func (h asideLog) Enabled(context.Context, slog.Level) bool { return true }
+
 // Handle has the record handled, and doesn't wait for that. A record for which there is no room is
-// dropped and counted; the count goes before the next record that there is room for.
+// dropped and counted; the count goes before the next record that there is room for. While others
+// wait, a record of a level that the handler didn't want takes no room.
 func (h asideLog) Handle(ctx context.Context, r slog.Record) error {
 	a := h.reports
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	h.wishes.first.Do(func() { // before a record has the handler block
+		a.putLocked(func() { h.wishes.ask(ctx, h.Handler, slog.LevelDebug) })
+	})
+	if _, unwanted := h.wishes.unwanted.Load(r.Level); unwanted && a.idle != nil {
+		return nil
+	}
 	if len(a.queue) >= maxWaiting {
 		a.over++
 		return nil
@@ -127,18 +168,25 @@ func (h asideLog) Handle(ctx context.Context, r slog.Record) error {
 		lost := slog.NewRecord(r.Time, slog.LevelWarn, "log records dropped", 0)
 		lost.AddAttrs(slog.Int("count", a.over))
 		a.over = 0
-		a.putLocked(func() { h.Handler.Handle(ctx, lost) })
+		a.putLocked(func() { h.pass(ctx, lost) })
 	}
-	a.putLocked(func() { h.Handler.Handle(ctx, r) })
+	a.putLocked(func() { h.pass(ctx, r) })
 	return nil
+}
+
+// pass hands a record to the handler if that wants it.
+func (h asideLog) pass(ctx context.Context, r slog.Record) {
+	if h.wishes.ask(ctx, h.Handler, r.Level) {
+		h.Handler.Handle(ctx, r)
+	}
 }
 
 // WithAttrs returns a handler that adds attributes to each record.
 func (h asideLog) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return asideLog{h.Handler.WithAttrs(attrs), h.reports}
+	return newAsideLog(h.Handler.WithAttrs(attrs), h.reports)
 }
 
 // WithGroup returns a handler that puts attributes into a group.
 func (h asideLog) WithGroup(name string) slog.Handler {
-	return asideLog{h.Handler.WithGroup(name), h.reports}
+	return newAsideLog(h.Handler.WithGroup(name), h.reports)
 }

@@ -30,7 +30,7 @@ func TestRecordsThatWait(t *testing.T) {
 	var text strings.Builder
 	h := stuck{slog.NewTextHandler(&text, nil), make(chan struct{}, 1), make(chan struct{})}
 	a := &aside{group: &group}
-	log := slog.New(asideLog{h, a})
+	log := slog.New(newAsideLog(h, a))
 	const more = 500
 	log.Info("first")
 	<-h.begun // the queue is empty now
@@ -51,7 +51,42 @@ func TestRecordsThatWait(t *testing.T) {
 	if told != maxWaiting {
 		t.Errorf("%d records were handled, want %d", told, maxWaiting)
 	}
-	if !strings.Contains(text.String(), `msg="log records dropped" count=500`) || !strings.HasSuffix(strings.TrimSpace(text.String()), "msg=last") {
+	if !strings.Contains(text.String(), `msg="log records dropped" count=500`) ||
+		!strings.HasSuffix(strings.TrimSpace(text.String()), "msg=last") {
 		t.Errorf("the end of the log is %q", text.String()[max(0, text.Len()-300):])
+	}
+}
+
+// Records of a level that the handler doesn't want take no room of others while it blocks, and are
+// handled once it wants them.
+func TestUnwantedRecordsTakeNoRoom(t *testing.T) {
+	for _, level := range []slog.Level{slog.LevelDebug, slog.LevelDebug - 4, slog.LevelInfo} {
+		var group sync.WaitGroup
+		var text strings.Builder
+		var wanted slog.LevelVar
+		wanted.Set(slog.LevelWarn)
+		inner := slog.NewTextHandler(&text, &slog.HandlerOptions{Level: &wanted})
+		h := stuck{inner, make(chan struct{}, 1), make(chan struct{})}
+		a := &aside{group: &group}
+		log := slog.New(newAsideLog(h, a))
+		if level != slog.LevelDebug { // of which the handler is asked by itself
+			log.Log(t.Context(), level, "unwanted")
+			group.Wait()
+		}
+		log.Warn("first")
+		<-h.begun
+		for range 2 * maxWaiting {
+			log.Log(t.Context(), level, "unwanted")
+		}
+		log.Warn("last")
+		close(h.free)
+		group.Wait()
+		wanted.Set(level)
+		log.Log(t.Context(), level, "now")
+		group.Wait()
+		if got := text.String(); strings.Count(got, "msg=") != 3 || !strings.Contains(got, "msg=last") ||
+			!strings.Contains(got, "msg=now") {
+			t.Errorf("level %v: got %.300q, want the records first, last and now", level, got)
+		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/mitogen-go/mitogen/internal/askpass"
 	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/printable"
 	"github.com/mitogen-go/mitogen/internal/secret"
 )
 
@@ -88,8 +89,8 @@ func (e *Engine) prompts(o ConnectOptions) askpass.Func {
 	return e.turns.Func(ask)
 }
 
-// asker puts questions of sudo and its like, which ask on a terminal, to what has secrets, once, and
-// to the person who answers the engine's questions.
+// asker puts questions of sudo and its like, which ask on a terminal, to what has secrets, once,
+// and to the person who answers the engine's questions.
 type asker struct {
 	answer  askpass.Func  // find, of which the audit log is told
 	prompt  askpass.Func  // nil: there is no person
@@ -103,18 +104,23 @@ type asker struct {
 
 	mu    sync.Mutex // protects following
 	given bool       // the secret that was found was typed
-	what  string     // one of connect.What…, of a question that wasn't answered for another reason than that there was no answer
-	why   string     // what there is to say of it
-	cause error      // of the last question that had no answer
+	// one of connect.What…, of a question that wasn't answered for another reason than that there was
+	// no answer
+	what  string
+	why   string // what there is to say of it
+	cause error  // of the last question that had no answer
 }
 
-// asker is for a plan that is to be carried out; nil where nobody can be asked, or there is nothing to ask.
+// asker is for a plan that is to be carried out; nil where nobody can be asked, or there is nothing
+// to ask.
 func (e *Engine) asker(ctx context.Context, plan connect.Plan) *asker {
 	prompt, from := e.prompt(ctx), secretsOf(ctx)
-	if prompt == nil && from.source == nil || plan.Method == "ssh" || !unanswered(plan) { // ssh asks by askpass
+	// ssh asks by askpass
+	if prompt == nil && from.source == nil || plan.Method == "ssh" || !unanswered(plan) {
 		return nil
 	}
-	a := &asker{prompt: prompt, secrets: from.source, hide: e.mask.Add, place: placeOf(from.target, plan), ctx: ctx, hop: plan.Name, where: plan.Name}
+	a := &asker{prompt: prompt, secrets: from.source, hide: e.mask.Add,
+		place: placeOf(from.target, plan), ctx: ctx, hop: plan.Name, where: plan.Name}
 	a.answer = e.auditAnswers(cmp.Or(from.target, plan.Name), a.find)
 	return a
 }
@@ -130,7 +136,7 @@ func placeOf(target string, plan connect.Plan) secret.Place {
 		return p
 	}
 	for _, h := range hops {
-		if h.Method == "ssh" {
+		if h.Method == "ssh" || h.IsConsole() {
 			p.Host = h.Host
 		}
 	}
@@ -160,7 +166,8 @@ func (a *asker) function() func() (string, error) {
 func (a *asker) ask() (string, error) {
 	a.asking.Add(1)
 	defer a.asking.Add(-1)
-	return a.answer(a.ctx, askpass.Prompt{Hop: a.hop, Kind: askpass.Password, Text: "password (" + a.where + "): "})
+	return a.answer(a.ctx, askpass.Prompt{Hop: a.hop, Kind: askpass.Password,
+		Text: "password (" + a.where + "): "})
 }
 
 // find returns the secret of the place, or what a person types.
@@ -205,7 +212,7 @@ func (a *asker) kept() (secret.Secret, error) {
 	s, err := a.secrets(a.ctx, a.place)
 	if err != nil {
 		a.blame(err)
-		a.note(connect.WhatUnanswered, connect.CleanLine(err.Error()))
+		a.note(connect.WhatUnanswered, printable.Line(err.Error()))
 		return "", err
 	}
 	a.mu.Lock()
@@ -239,9 +246,9 @@ func (a *asker) amend(f connect.Failure) connect.Failure {
 // askPatience is what a connect by a hop may take where a person may be asked.
 const askPatience = 5 * time.Minute
 
-// converse has the hop that carries out a plan ask us for what the plan has no answer to, if a person can
-// be asked. The hop asks when its program is known to wait for the answer. converse is to be called
-// before the plan is sent.
+// converse has the hop that carries out a plan ask us for what the plan has no answer to, if a
+// person can be asked. The hop asks when its program is known to wait for the answer. converse is
+// to be called before the plan is sent.
 func (e *Engine) converse(c *Context, plan *connect.Plan) {
 	ctx, cancel := context.WithCancel(withSecrets(withPrompt(e.base, c.prompt), c.secrets, c.name))
 	a := e.asker(ctx, *plan)
@@ -298,5 +305,5 @@ func (e *Engine) reply(c *Context, a *asker) {
 		e.lose(c, failure(c, a.amend(connect.Failure{What: connect.WhatUnanswered})), true)
 		return
 	}
-	c.say([]byte(answer + "\n"))
+	c.sayLine(answer)
 }

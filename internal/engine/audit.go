@@ -9,7 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/printable"
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
@@ -51,7 +51,8 @@ type Event struct {
 	// a prompt's kind, or what was refused.
 	Name string
 
-	Outcome string // prompt: answered, provided, refused; gone: closed, failed, lost; end: well, failed
+	// prompt: answered, provided, refused; gone: closed, failed, lost; end: well, failed
+	Outcome string
 	Why     string // of an outcome or a refusal
 	Bytes   int64  // module, file
 	Refused bool   // module, file
@@ -129,7 +130,7 @@ func (a *auditor) note(ev Event) bool {
 	ev.Engine = a.number
 	texts := []*string{&ev.Context, &ev.Method, &ev.Host, &ev.User, &ev.Name, &ev.Outcome}
 	for _, s := range texts {
-		*s = connect.CleanLine(*s)
+		*s = printable.Line(*s)
 	}
 	ev.Why = oneLine(ev.Why)
 	a.mu.Lock()

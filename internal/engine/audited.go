@@ -14,7 +14,8 @@ import (
 // What the engine tells its auditor of contexts, and of what they are asked.
 
 // auditConnect tells that c is about to be started by plan. The end of ctx is an error.
-func (e *Engine) auditConnect(ctx context.Context, c *Context, plan connect.Plan, ssh connect.SSHOptions) error {
+func (e *Engine) auditConnect(ctx context.Context, c *Context, plan connect.Plan,
+	ssh connect.SSHOptions) error {
 	ev := c.event(EventConnect)
 	ev.Method, ev.Host, ev.User = c.hop.Method, c.hop.Host, c.hop.User
 	if ev.User == "" {
@@ -23,17 +24,38 @@ func (e *Engine) auditConnect(ctx context.Context, c *Context, plan connect.Plan
 	if c.hop.Port != 0 {
 		ev.Host = fmt.Sprintf("%s:%d", ev.Host, c.hop.Port)
 	}
-	if err := e.auditor.before(ctx, ev); err != nil || !hasSecrets(plan) {
+	if err := e.auditFirst(ctx, ev, "connect "+c.name); err != nil || !hasSecrets(plan) {
 		return err
 	}
 	return e.auditProvided(ctx, c.event(EventPrompt))
+}
+
+// auditFirst has ev told before what it tells of is done. It blocks no longer than until the end of
+// ctx, or of the engine. The error names what could not be done.
+func (e *Engine) auditFirst(ctx context.Context, ev Event, what string) error {
+	if e.auditor == nil {
+		return nil
+	}
+	within, stop := context.WithCancel(ctx)
+	defer stop()
+	defer context.AfterFunc(e.base, stop)()
+	err := e.auditor.before(within, ev)
+	switch {
+	case err == nil || errors.Is(err, ErrAudit):
+		return err
+	case ctx.Err() != nil && ctx != e.base:
+		return givenUp(ctx, what)
+	case e.base.Err() != nil:
+		return fmt.Errorf("%s: %w", what, ErrClosed)
+	}
+	return err
 }
 
 // auditProvided tells that a secret goes along with a start, for questions that are answered where
 // it is carried out.
 func (e *Engine) auditProvided(ctx context.Context, ev Event) error {
 	ev.Kind, ev.Name, ev.Outcome = EventPrompt, askpass.Password.String(), "provided"
-	return e.auditor.before(ctx, ev)
+	return e.auditFirst(ctx, ev, "connect "+ev.Context)
 }
 
 // auditUpLocked tells what c has said about itself.
@@ -91,8 +113,8 @@ func (c *Context) auditBegin(
 		}
 		a.add(ev)
 	}
-	if err = a.before(ctx, ev); err != nil && ctx.Err() != nil && !errors.Is(err, ErrAudit) {
-		err = givenUp(ctx, string(kind)+" "+name)
+	if err = c.e.auditFirst(ctx, ev, string(kind)+" "+name+" in "+c.name); err != nil &&
+		!errors.Is(err, ErrAudit) {
 		end(0, err)
 	}
 	return end, err
@@ -108,17 +130,7 @@ func (e *Engine) auditExec(
 	cmd Command,
 ) (told func(status int, err error), err error) {
 	c := &Context{e: e, name: plan.Name, hop: h}
-	within, stop := context.WithCancel(ctx)
-	defer stop()
-	defer context.AfterFunc(e.base, stop)()
-	err = e.auditConnect(within, c, plan, ssh)
-	switch {
-	case err == nil:
-	case ctx.Err() != nil:
-		return nil, givenUp(ctx, "exec at "+plan.Name)
-	case e.base.Err() != nil:
-		return nil, fmt.Errorf("exec at %s: %w", plan.Name, ErrClosed)
-	default:
+	if err := e.auditConnect(ctx, c, plan, ssh); err != nil {
 		return nil, err
 	}
 	return c.auditBegin(ctx, EventExec, cmd.Args[0])
@@ -157,7 +169,7 @@ func (c *Context) auditService(ctx context.Context, what map[string]any) error {
 			ev.Name += " " + argv[0]
 		}
 	}
-	return c.e.auditor.before(ctx, ev)
+	return c.e.auditFirst(ctx, ev, "open in "+c.name)
 }
 
 // auditAnswers has the answers of f told, before they are given. name is that of the context, or of
@@ -181,7 +193,7 @@ func (e *Engine) auditAnswers(name string, f askpass.Func) askpass.Func {
 		if err != nil {
 			ev.Outcome, ev.Why = "refused", err.Error()
 		}
-		if failed := e.auditor.before(ctx, ev); failed != nil {
+		if failed := e.auditFirst(ctx, ev, "answer"); failed != nil {
 			return "", failed
 		}
 		return answer, err

@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/route"
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
-// beatsPerTimeout is how often streams are looked at in the time after which a silent one is dead. One that has been
-// silent for a look is sent a PING, so that both ends hear something three times in that time.
+// beatsPerTimeout is how often streams are looked at in the time after which a silent one is dead.
+// One that has been silent for a look is sent a PING, so that both ends hear something three times
+// in that time.
 const beatsPerTimeout = 6
 
 // beat is what the last look at a context next to the engine has seen.
@@ -22,7 +24,9 @@ type beat struct {
 
 // silentError says that nothing was heard of a context for a time.
 func silentError(d time.Duration, text string) *LostError {
-	return &LostError{Code: CodeSilent, Why: fmt.Sprintf("killed: heard nothing from it for %s; --heartbeat allows more", d), Text: text}
+	return &LostError{Code: CodeSilent,
+		Why:  fmt.Sprintf("killed: heard nothing from it for %s; --heartbeat allows more", d),
+		Text: connect.PlainWords(text)}
 }
 
 // beatLocked starts the heartbeat with the first context.
@@ -53,8 +57,8 @@ func (e *Engine) beats() {
 	}
 }
 
-// look pings the silent and ends the dead. If late is true, this process didn't run for a while, and silence until now
-// says nothing.
+// look pings the silent and ends the dead. If late is true, this process didn't run for a while,
+// and silence until now says nothing.
 func (e *Engine) look(late bool) {
 	e.mu.Lock()
 	silent := map[*Context]time.Duration{}
@@ -95,20 +99,23 @@ func (e *Engine) look(late bool) {
 // silenceLocked returns how long nothing may be heard of a context next to the engine.
 func (e *Engine) silenceLocked(c *Context) time.Duration {
 	if d := c.stream.Underway(); d > 0 { // and so it is busy
-		return max(e.opt.busyTimeout, c.busyTimeout, d)
+		return c.slowed(max(e.opt.busyTimeout, c.busyTimeout, d))
 	}
 	for _, x := range e.contexts {
 		if x.root == c && x.up && x.busyLocked() {
-			return max(e.opt.busyTimeout, c.busyTimeout)
+			return c.slowed(max(e.opt.busyTimeout, c.busyTimeout))
 		}
 	}
-	return e.opt.Heartbeat
+	return c.slowed(e.opt.Heartbeat)
 }
+
+// slowed is a timeout as the line's speed has it.
+func (c *Context) slowed(d time.Duration) time.Duration { return max(1, c.slowness) * d }
 
 // busyLocked says whether something runs in c: a call, a program, a tunnel.
 func (c *Context) busyLocked() bool {
 	for owner := range c.e.router.Asked(c.id) {
-		if p, ok := owner.(*Pending); ok && p.target != pingTarget {
+		if p, ok := owner.(*Pending); ok && p.target != pingTarget || owner == (route.ProgramRequest{}) {
 			return true
 		}
 	}
@@ -123,7 +130,7 @@ func (e *Engine) pingLocked(c *Context, q owner) {
 		if err != nil {
 			return
 		}
-		e.router.Expect(h, oneFrame, false)
+		e.router.Expect(h, oneFrame, true)
 		f.Reply = h
 	}
 	e.putLocked(c, &f)
@@ -132,7 +139,12 @@ func (e *Engine) pingLocked(c *Context, q owner) {
 // beatPing is the owner of the heartbeat's PING.
 type beatPing struct{ c *Context }
 
-func (q *beatPing) deliverLocked(*Engine, *Context, *route.Action) { q.c.beat.asked = false }
+// deliverLocked takes the answer, and nothing that comes before it.
+func (q *beatPing) deliverLocked(_ *Engine, _ *Context, a *route.Action) {
+	if a.Frame.Kind != wire.Item {
+		q.c.beat.asked = false
+	}
+}
 
 // pingTarget is in the place of a PING's function.
 const pingTarget = "PING"
@@ -154,12 +166,7 @@ func (c *Context) Ping(ctx context.Context) (time.Duration, error) {
 	case <-p.done:
 		return time.Since(start), p.failure()
 	case <-ctx.Done():
-		c.e.mu.Lock()
-		if p.open {
-			p.closeLocked()
-		}
-		c.e.applyLocked(c.e.router.Forget(p.handle, nil))
-		c.e.unlock()
+		p.forget()
 		return 0, givenUp(ctx, "ping "+c.name)
 	}
 }

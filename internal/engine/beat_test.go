@@ -11,12 +11,13 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/stream"
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
-// TestNoticedWhen holds the table of docs/protocol.md, section 8, to the code.
+// TestNoticedWhen holds the table of docs/protocol/bootstrap.md, section 8, to the code.
 func TestNoticedWhen(t *testing.T) {
-	page, err := os.ReadFile("../../docs/protocol.md")
+	page, err := os.ReadFile("../../docs/protocol/bootstrap.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,15 +36,71 @@ func TestNoticedWhen(t *testing.T) {
 		{"idle", e.opt.Heartbeat, told.Heartbeat},
 		{"running", e.opt.busyTimeout, told.BusyTimeout},
 	} {
-		row := regexp.MustCompile(`(?m)^\| ` + test.state + `.*\| ([^|]*) \| ([^|]*) \| ([^|]*) \|$`).FindStringSubmatch(string(page))
+		row := regexp.MustCompile(`(?m)^\| ` + test.state +
+			`.*\| ([^|]*) \| ([^|]*) \| ([^|]*) \|$`).FindStringSubmatch(string(page))
 		if row == nil {
-			t.Errorf("docs/protocol.md has no row for %q", test.state)
+			t.Errorf("docs/protocol/bootstrap.md has no row for %q", test.state)
 			continue
 		}
 		for i, n := range []int{int(test.engine / time.Second), test.told, test.told} {
 			if want := fmt.Sprintf("%d s", n); row[i+1] != want {
-				t.Errorf("docs/protocol.md, row %q, column %d: got %q, want %q", test.state, i+2, row[i+1], want)
+				t.Errorf("docs/protocol/bootstrap.md, row %q, column %d: got %q, want %q", test.state, i+2,
+					row[i+1], want)
 			}
+		}
+	}
+}
+
+// TestSilenceKnowsTheSpeed: on a slow console all timeouts of silence are longer, at both ends.
+func TestSilenceKnowsTheSpeed(t *testing.T) {
+	e, err := New(Options{Heartbeat: 10 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	for _, slowness := range []time.Duration{0, 1, 4, 32} {
+		want := 10 * max(1, int(slowness))
+		c := &Context{e: e, slowness: slowness, stream: stream.New()}
+		told := e.config(c, ConnectOptions{})
+		if told.Heartbeat != want || told.BusyTimeout != want {
+			t.Errorf("slowness %d: the context is told %d and %d s, want %d",
+				slowness, told.Heartbeat, told.BusyTimeout, want)
+		}
+		if got := e.silence(c); got != time.Duration(want)*time.Second {
+			t.Errorf("slowness %d: the engine waits for %v, want %d s", slowness, got, want)
+		}
+	}
+}
+
+// TestLargeFramesUnderWay holds the row of what is under way to the code of both sides.
+func TestLargeFramesUnderWay(t *testing.T) {
+	read := func(name string) string {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	row := regexp.MustCompile(`(?m)^\| large frames under way.*\| ([^|]*) \| ([^|]*) \| ([^|]*) \|$`).FindStringSubmatch(read("../../docs/protocol/bootstrap.md"))
+	if row == nil {
+		t.Fatal("docs/protocol/bootstrap.md has no row for large frames under way")
+	}
+	window, spawn := read("../stream/window.go"), read("../../python/spawn.py")
+	for _, test := range []struct {
+		column           int
+		words            string
+		source, constant string
+	}{
+		{1, "1 s for each KiB", window, `slowest   = 1 << 10`},
+		{1, "3 times", window, `tolerance = 3 `},
+		{1, "at most 1 h", window, `longest = time\.Hour`},
+		{2, "1 s for each 4 KiB", spawn, `SLOWEST = 4096\.0`},
+		{2, "at most 1 h", spawn, `SLOW_LIMIT = 3600 `},
+	} {
+		if !strings.Contains(row[test.column], test.words) ||
+			!regexp.MustCompile(test.constant).MatchString(test.source) {
+			t.Errorf("column %d of docs/protocol/bootstrap.md: got %q, want %q, as the code has it: %s",
+				test.column+1, row[test.column], test.words, test.constant)
 		}
 	}
 }
@@ -55,7 +112,8 @@ func looks(e *Engine, n int) {
 	}
 }
 
-// TestSilentWhileRunning: what runs may be silent for longer than what is idle. The test looks itself, so there is no clock.
+// TestSilentWhileRunning: what runs may be silent for longer than what is idle. The test looks
+// itself, so there is no clock.
 func TestSilentWhileRunning(t *testing.T) {
 	const idle, busy = beatsPerTimeout, 10 * beatsPerTimeout // looks
 	background := context.Background()
@@ -105,7 +163,8 @@ func TestSilentWhileRunning(t *testing.T) {
 			}
 			looks(e, busy)
 			lost := (*LostError)(nil)
-			if !errors.As(c.Err(), &lost) || lost.Code != CodeSilent || !strings.Contains(lost.Why, "--heartbeat") {
+			if !errors.As(c.Err(), &lost) || lost.Code != CodeSilent ||
+				!strings.Contains(lost.Why, "--heartbeat") {
 				t.Errorf("after %d looks: got %v, want a loss by silence", busy+idle+2, c.Err())
 			}
 		})
@@ -126,13 +185,15 @@ func TestHeartbeatOption(t *testing.T) {
 		}
 		got := e.config(&Context{e: e}, ConnectOptions{})
 		if got.Heartbeat != test.idle || got.BusyTimeout != test.run {
-			t.Errorf("Heartbeat %s: got %d s idle, %d s running, want %d, %d", test.option, got.Heartbeat, got.BusyTimeout, test.idle, test.run)
+			t.Errorf("Heartbeat %s: got %d s idle, %d s running, want %d, %d", test.option, got.Heartbeat,
+				got.BusyTimeout, test.idle, test.run)
 		}
 		e.Close()
 	}
 }
 
-// TestUploadIsNoSilence: a context that answers marks is alive, and nothing is far behind them; one that doesn't isn't sent more.
+// TestUploadIsNoSilence: a context that answers marks is alive, and nothing is far behind them; one
+// that doesn't isn't sent more.
 func TestUploadIsNoSilence(t *testing.T) {
 	e, fakes := fakeEngine(t, Options{Heartbeat: 6 * time.Second, busyTimeout: 6 * time.Second})
 	c := start(t, e, "sudo", ConnectOptions{})
@@ -144,7 +205,8 @@ func TestUploadIsNoSilence(t *testing.T) {
 	const frames = 40
 	e.mu.Lock()
 	for range frames {
-		e.putLocked(c, &wire.Frame{Dst: c.id, Handle: wire.BundlePiece, Payload: make([]byte, wire.MaxPayload)})
+		e.putLocked(c, &wire.Frame{Dst: c.id, Handle: wire.BundlePiece,
+			Payload: make([]byte, wire.MaxPayload)})
 	}
 	e.unlock()
 	marks := 0

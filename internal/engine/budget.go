@@ -20,11 +20,13 @@ const (
 
 // What a context's frames cost it. Its account is emptied by forgiven units a second; a context
 // whose account reaches maxOffences is ended. So what may happen to an honest context now and then,
-// or for a while, never ends it.
+// or for a while, never ends it, and a thousand offences at once do.
 const (
-	offence     = 100 // a frame that no honest context sends, and a PING
-	oddity      = 10  // CREDIT for nothing, foreign bytes, a module asked for again, too many questions
-	lateness    = 1   // an answer that isn't wanted any more, a frame of a context that is gone
+	offence = 1000 // a frame that no honest context sends, whatever its program does, and a PING
+	denial  = 100  // a frame for what its program may not reach
+	// CREDIT for nothing, foreign bytes, a module asked for again, too many questions
+	oddity      = 10
+	lateness    = 1 // an answer that isn't wanted any more, a frame of a context that is gone
 	maxOffences = 1_000_000
 	forgiven    = 10_000
 )
@@ -37,10 +39,18 @@ type account struct {
 
 // charge adds n units at a time, and says whether there are too many.
 func (a *account) charge(n int, now time.Time) bool {
-	passed := min(max(0, now.Sub(a.when)), maxOffences/forgiven*time.Second) // since the zero time, and by a clock that was set
+	// since the zero time, and by a clock that was set
+	passed := min(max(0, now.Sub(a.when)), maxOffences/forgiven*time.Second)
 	a.units = max(0, a.units-int(passed*forgiven/time.Second)) + n
 	a.when = now.Add(-(passed % (time.Second / forgiven))) // what is less than a unit counts later
 	return a.units >= maxOffences
+}
+
+// deniedLocked reports what a program has tried, and charges its context.
+func (e *Engine) deniedLocked(c *Context, a *route.Action) {
+	if e.offendLocked(c, denial) {
+		c.noteLocked("frame refused", slog.String("why", a.Why), slog.String("handle", a.Handle.String()))
+	}
 }
 
 // offendLocked charges c for a frame, and ends c if it has sent too many such. It reports whether c
@@ -52,7 +62,8 @@ func (e *Engine) offendLocked(c *Context, units int) bool {
 	if !c.account.charge(units, time.Now()) {
 		return true
 	}
-	e.convictLocked(c, CodeOffences, fmt.Sprintf("too many frames that it must not send (%d were refused)", c.offences))
+	e.convictLocked(c, CodeOffences,
+		fmt.Sprintf("too many frames that it must not send (%d were refused)", c.offences))
 	return false
 }
 

@@ -2,12 +2,19 @@ package engine
 
 import (
 	"log/slog"
+	"slices"
 
 	"github.com/mitogen-go/mitogen/internal/bundle"
 	"github.com/mitogen-go/mitogen/internal/forward"
 	"github.com/mitogen-go/mitogen/internal/modules"
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
+
+// unpacker is the module that unpacks bzip2: a context is asked whether it lacks that, too.
+const unpacker = "_bz2"
+
+// abiMark begins what an answer says of the extension modules that a context takes.
+const abiMark = "="
 
 // maxComing is how many ids of bundles one COMING has, so that it fits a frame.
 const maxComing = 4096
@@ -21,9 +28,16 @@ func (e *Engine) carryOutLocked(c *Context, a *forward.Action) {
 	e.enableLocked(c)
 	switch a.Op {
 	case bundle.Ask:
+		c.loadLocked(e.lacks)
 		c.asks++
 		c.count.Questions++
-		e.sendLocked(c, &wire.Frame{Dst: c.id, Handle: wire.Ask, Payload: wire.AppendNames(nil, a.Names), Public: true})
+		names := append(slices.Clip(a.Names), unpacker)
+		if a.Native {
+			c.loadLocked(e.natives)
+			names = append(names, nativeModule)
+		}
+		e.sendLocked(c, &wire.Frame{Dst: c.id, Handle: wire.Ask, Payload: wire.AppendNames(nil, names),
+			Public: true})
 		c.traceLocked("asked what it lacks", slog.Any("names", a.Names))
 	case bundle.Coming:
 		e.comingLocked(c, a.Answers, a.IDs)
@@ -35,7 +49,8 @@ func (e *Engine) carryOutLocked(c *Context, a *forward.Action) {
 		if hop := e.contexts[a.Hop]; hop != nil {
 			e.enableLocked(hop)
 			hop.forwards++
-			e.sendLocked(hop, &wire.Frame{Dst: hop.id, Handle: wire.Forward, Payload: wire.AppendForward(nil, a.Bundle.ID, c.id), Public: true})
+			e.sendLocked(hop, &wire.Frame{Dst: hop.id, Handle: wire.Forward,
+				Payload: wire.AppendForward(nil, a.Bundle.ID, c.id), Public: true})
 		}
 	}
 }
@@ -57,7 +72,8 @@ func (c *Context) loadLocked(m *modules.Module) {
 func (e *Engine) comingLocked(c *Context, answers int, ids []bundle.ID) {
 	for {
 		n := min(len(ids), maxComing)
-		e.sendLocked(c, &wire.Frame{Dst: c.id, Handle: wire.Coming, Payload: wire.AppendComing(nil, answers, ids[:n]), Public: true})
+		e.sendLocked(c, &wire.Frame{Dst: c.id, Handle: wire.Coming,
+			Payload: wire.AppendComing(nil, answers, ids[:n]), Public: true})
 		if ids, answers = ids[n:], 0; len(ids) == 0 {
 			return
 		}
@@ -83,7 +99,8 @@ func (e *Engine) piecesLocked(c *Context, b *bundle.Bundle) {
 func (e *Engine) sendLocked(c *Context, f *wire.Frame) {
 	c.countDown(f)
 	c.root.stream.Put(f)
-	if c.root.ahead != nil && (f.Handle == wire.Call || f.Handle == wire.Open) {
+	if c.root.ahead != nil && (f.Handle == wire.Call || f.Handle == wire.Open ||
+		f.Handle == wire.Session) {
 		c.root.stream.Seal() // what was waited for
 	}
 	e.kickLocked(c.root.stream)

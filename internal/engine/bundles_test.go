@@ -46,12 +46,14 @@ func TestForeignCall(t *testing.T) {
 	var log bytes.Buffer
 	h := slog.NewTextHandler(lockedWriter{&mu, &log}, &slog.HandlerOptions{Level: slog.LevelDebug})
 	e, fakes := fakeEngine(t, Options{Path: files("own.py: import lib"), Logger: slog.New(h),
-		Packages: files("lib/__init__.py: import dep, gone", "dep.py: x = 1  # comment", "other.py: import dep")})
+		Packages: files("lib/__init__.py: import dep, gone", "dep.py: x = 1  # comment",
+			"other.py: import dep")})
 	c, f := connected(t, e, fakes)
 	before := c.Stats().RoundTrips
 	p := call(c, "own:f")
 	f.enable(1)
-	if g := f.expect(1, wire.Ask); string(g.Payload) != "dep\x00lib" {
+	f.given(1, lacksModule) // before the question
+	if g := f.expect(1, wire.Ask); string(g.Payload) != "dep\x00lib\x00_bz2" {
 		t.Errorf("asked %q", g.Payload)
 	}
 	if answers, ids := f.coming(1); answers != 0 || len(ids) != 1 {
@@ -59,13 +61,15 @@ func TestForeignCall(t *testing.T) {
 	}
 	f.bundle(1)
 	g := f.expect(1, wire.Call)
-	f.send(wire.Frame{Src: 1, Handle: wire.Lacks, Payload: wire.AppendNames(nil, []string{"lib", "dep", "evil"})})
+	f.send(wire.Frame{Src: 1, Handle: wire.Lacks,
+		Payload: wire.AppendNames(nil, []string{"lib", "dep", "evil"})})
 	answers, ids := f.coming(1)
 	if answers != 1 || len(ids) != 2 {
 		t.Error(answers, ids)
 	}
 	for i, want := range []string{"dep\x00", "lib\x00"} {
-		if text, id := f.bundle(1); id != ids[i] || !strings.Contains(text, want) || strings.Contains(text, "evil") {
+		if text, id := f.bundle(1); id != ids[i] || !strings.Contains(text, want) ||
+			strings.Contains(text, "evil") {
 			t.Errorf("bundle %q", text)
 		}
 	}
@@ -84,12 +88,14 @@ func TestForeignCall(t *testing.T) {
 	if got := strings.Join(sent, " "); got != "own=call dep=bundle lib=bundle" {
 		t.Error("sent", got)
 	}
-	if s.Modules != 4 || s.Negative != 1 || s.Questions != 1 || s.Asked != 0 || s.Found <= s.Minified || s.Compressed == 0 || s.Scan == 0 || s.Pack == 0 {
+	if s.Modules != 5 ||
+		s.Negative != 1 || s.Questions != 1 || s.Asked != 0 || s.Found != s.Minified ||
+		s.Compressed == 0 || s.Scan == 0 || s.Pack == 0 {
 		t.Errorf("%+v", s)
 	}
 	// The answer is known now, and dep is there.
 	p = call(c, "other:f")
-	if g := f.expect(1, wire.Ask); string(g.Payload) != "other" {
+	if g := f.expect(1, wire.Ask); string(g.Payload) != "other\x00_bz2" {
 		t.Errorf("asked %q", g.Payload)
 	}
 	g = f.expect(1, wire.Call)
@@ -102,7 +108,8 @@ func TestForeignCall(t *testing.T) {
 	waitFor(t, "the log", func() bool {
 		mu.Lock()
 		defer mu.Unlock()
-		return strings.Contains(log.String(), "context=local") && strings.Count(log.String(), "bundle sent") == 3 &&
+		return strings.Contains(log.String(), "context=local") &&
+			strings.Count(log.String(), "bundle sent") == 3 &&
 			strings.Count(log.String(), "asked what it lacks") == 2
 	})
 }
@@ -118,32 +125,39 @@ func (w lockedWriter) Write(p []byte) (int, error) {
 	return w.b.Write(p)
 }
 
-// What is asked alone comes with all it needs, and alone if that has got lost. The next context need not ask.
+// What is asked alone comes with all it needs, and alone if that has got lost. The next context
+// need not ask.
 func TestAskedAlone(t *testing.T) {
-	e, fakes := fakeEngine(t, Options{Path: files("own.py: def f(): import late, nowhere",
-		"late.py: import later", "later.py: ")})
+	e, fakes := fakeEngine(t, Options{Path: files("own.py: def f(): import late, nowhere"),
+		Packages: files("late/__init__.py: import late.later", "late/later.py: ")})
 	c, f := connected(t, e, fakes)
 	p := call(c, "own:f")
 	f.enable(1)
 	f.coming(1)
 	f.bundle(1)
 	g := f.expect(1, wire.Call)
-	ask := func(name string) { f.send(wire.Frame{Src: 1, Handle: wire.GetModule, Payload: []byte(name)}) }
+	ask := func(name string) {
+		f.send(wire.Frame{Src: 1, Handle: wire.GetModule, Payload: []byte(name)})
+	}
 	ask("late")
 	f.coming(1)
-	if text, _ := f.bundle(1); !strings.Contains(text, "late\x00") || !strings.Contains(text, "later\x00") {
+	if text, _ := f.bundle(1); !strings.Contains(text, "late\x00") ||
+		!strings.Contains(text, "late.later\x00") {
 		t.Errorf("bundle %q", text)
 	}
-	for _, name := range []string{"late", "later"} {
+	for name, want := range map[string]string{"late": "late/__init__.py\x00p",
+		"late.later": "late/later.py\x00m"} {
 		ask(name)
-		if g := f.expect(1, wire.LoadModule); !strings.HasPrefix(string(g.Payload), name+"\x00"+name+".py\x00m") {
-			t.Errorf("module %q", g.Payload)
+		if g := f.expect(1, wire.LoadModule); !strings.HasPrefix(string(g.Payload),
+			name+"\x00/dev/null/embedded/"+want) {
+			t.Errorf("got module %q, want %q", g.Payload, want)
 		}
 		ask(name)
 		f.quiet(1)
 	}
 	ask("nowhere")
-	if g := f.expect(1, wire.LoadModule); !strings.HasPrefix(string(g.Payload), "nowhere\x00\x00-not in") {
+	if g := f.expect(1, wire.LoadModule); !strings.HasPrefix(string(g.Payload),
+		"nowhere\x00\x00-not in") {
 		t.Errorf("module %q", g.Payload)
 	}
 	f.reply(g, wire.Data, nil)
@@ -159,20 +173,27 @@ func TestAskedAlone(t *testing.T) {
 	p = call(d, "own:f")
 	f.enable(2)
 	var all string
-	for range 2 {
+	take := func() {
 		_, ids := f.coming(2)
 		for range ids {
 			text, _ := f.bundle(2)
 			all += text
 		}
 	}
-	for _, want := range []string{"own\x00", "late\x00", "later\x00", "nowhere\x00"} {
+	f.given(2, lacksModule)
+	f.expect(2, wire.Ask)
+	take()
+	take()
+	g = f.expect(2, wire.Call)
+	f.hello(2)
+	f.send(wire.Frame{Src: 2, Handle: wire.Lacks,
+		Payload: wire.AppendNames(nil, []string{"late", "_bz2"})})
+	take()
+	for _, want := range []string{"own\x00", "late\x00", "late.later\x00", "nowhere\x00"} {
 		if !strings.Contains(all, want) {
 			t.Errorf("%q isn't there", want)
 		}
 	}
-	g = f.expect(2, wire.Call)
-	f.hello(2)
 	f.reply(g, wire.Data, nil)
 	result(t, p)
 	if s := d.Stats(); len(s.Sent) != 3 || s.Sent[0].Why != "call" || s.Sent[1].Why != "learned" {
@@ -180,7 +201,8 @@ func TestAskedAlone(t *testing.T) {
 	}
 }
 
-// Children of one hop: the bundle passes the hop's link once, also when they had to wait for the hop's HELLO.
+// Children of one hop: the bundle passes the hop's link once, also when they had to wait for the
+// hop's HELLO.
 func TestOneCopy(t *testing.T) {
 	source := "x = '''\n" + digits(300_000) + "'''"
 	e, fakes := fakeEngine(t, Options{Path: files("own.py: " + source)})
@@ -276,13 +298,13 @@ func digits(n int) string {
 
 // What a script or module imports goes with it.
 func TestRunBringsModules(t *testing.T) {
-	e, fakes := fakeEngine(t, Options{Path: files("a.py: ", "b.py: ", "tool.py: if __name__ == '__main__':\n  import b")})
+	e, fakes := fakeEngine(t, Options{Path: files("a.py: ", "b.py: ",
+		"tool.py: if __name__ == '__main__':\n  import b")})
 	c, f := connected(t, e, fakes)
 	for i, p := range []Program{
 		{Function: "script", Script: []byte("import a"), Args: []any{1}},
 		{Function: "module", Module: "tool", Args: []any{1}},
 		{Function: "script", Script: []byte("import a"), Args: []any{1}},
-		{Function: "command", Args: []any{1}},
 	} {
 		done := make(chan error)
 		go func() {
@@ -300,11 +322,6 @@ func TestRunBringsModules(t *testing.T) {
 		}
 		if i == 0 {
 			f.expect(1, wire.LoadModule) // _mitogen_run
-		}
-		if p.Function == "command" { // starts a program
-			if g := f.expect(1, wire.LoadModule); !strings.HasPrefix(string(g.Payload), guardModule+"\x00") {
-				t.Errorf("got module %q, want %s", g.Payload[:20], guardModule)
-			}
 		}
 		f.reply(f.expect(1, wire.Call), wire.Data, encode(t, 0))
 		if err := <-done; err != nil {
@@ -326,7 +343,7 @@ func TestHostileAnswers(t *testing.T) {
 		{Handle: wire.BundlePiece, Payload: make([]byte, 100)},
 	} {
 		g.Src = c.id
-		f.flood(1000, func(int) wire.Frame { return g })
+		f.flood(100, func(int) wire.Frame { return g }) // too few to be ended for
 	}
 	f.quiet(c.id)
 	f.flood(20_000, func(i int) wire.Frame {

@@ -25,6 +25,7 @@ type Pending struct {
 	done    chan struct{}               // closed with the result
 	stream  bool                        // items are taken by Next; else they are collected
 	public  bool                        // as in wire.Frame
+	final   bool                        // its context ends with it
 	told    func(status int, err error) // tells the audit log of the end; nil: it needs not know
 	waited  atomic.Bool                 // somebody waits who doesn't read himself
 	out     outgoing                    // what is asked
@@ -35,7 +36,7 @@ type Pending struct {
 	// Protected by Engine.mu:
 	handle wire.Handle
 	open   bool // sent, or being sent, and not answered
-	queued bool // it is a call, of those that the context runs one after another
+	queued bool // it is a call or a session, which end before the context does
 	sent   bool
 	cancel bool
 
@@ -48,8 +49,10 @@ type Pending struct {
 	grace   *time.Timer  // of stop
 	kind    wire.Kind
 	payload []byte
+	said    string // by text
 	err     error
 	items   []item
+	kept    *kept         // accounts for what has come; nil: that is little
 	size    int           // of collected items
 	more    chan struct{} // holds one: there are items
 }
@@ -59,11 +62,14 @@ type item struct {
 	cost    int
 }
 
-// outputPatience is how long the end of a lost context's calls waits for the output before it to be taken.
+// outputPatience is how long the end of a lost context's calls waits for the output before it to be
+// taken.
 const outputPatience = 500 * time.Millisecond
 
-// Go makes a call. ctx bounds the wait for room; errors come with the result. With stream, items are to be taken by Next.
-func (c *Context) Go(ctx context.Context, target string, args []any, kwargs map[string]any, stream bool) *Pending {
+// Go makes a call. ctx bounds the wait for room; errors come with the result. With stream, items
+// are to be taken by Next.
+func (c *Context) Go(ctx context.Context, target string, args []any, kwargs map[string]any,
+	stream bool) *Pending {
 	p := newCall(c, "", target, stream)
 	told, err := c.auditBegin(ctx, EventCall, target)
 	if err != nil {
@@ -75,7 +81,8 @@ func (c *Context) Go(ctx context.Context, target string, args []any, kwargs map[
 }
 
 // goAs is Go for a program, which the audit log knows of.
-func (c *Context) goAs(ctx context.Context, program, target string, args []any, kwargs map[string]any, stream bool) *Pending {
+func (c *Context) goAs(ctx context.Context, program, target string, args []any,
+	kwargs map[string]any, stream bool) *Pending {
 	return newCall(c, program, target, stream).begin(ctx, args, kwargs)
 }
 
@@ -88,7 +95,8 @@ func Failed(err error) *Pending {
 
 // newCall returns a call for a program; "": the called module is one.
 func newCall(c *Context, program, target string, stream bool) *Pending {
-	p := &Pending{c: c, target: target, call: true, program: program, stream: stream, out: outgoing{c: c},
+	p := &Pending{c: c, target: target, call: true, program: program, stream: stream,
+		out:  outgoing{c: c},
 		done: make(chan struct{})}
 	if stream {
 		p.more = make(chan struct{}, 1)
@@ -105,9 +113,24 @@ func (p *Pending) begin(ctx context.Context, args []any, kwargs map[string]any) 
 		err = p.c.call(ctx, p, args, kwargs)
 	}
 	if err != nil {
+		p.forget()
 		p.finish(wire.Dead, nil, named(p.what(), err))
 	}
 	return p
+}
+
+// forget gives p up if it has no answer: none is waited for any more.
+func (p *Pending) forget() {
+	p.c.e.mu.Lock()
+	defer p.c.e.unlock()
+	p.forgetLocked()
+}
+
+func (p *Pending) forgetLocked() {
+	if p.open {
+		p.closeLocked()
+		p.c.e.applyLocked(p.c.e.router.Forget(p.handle, nil))
+	}
 }
 
 // named has an error say which operation it was that ended so.
@@ -140,7 +163,7 @@ func (c *Context) call(ctx context.Context, p *Pending, args []any, kwargs map[s
 	if cap(b) <= 64<<10 {
 		*buf = b
 	}
-	if !c.known(module) {
+	if !c.golang.is && !c.known(module) {
 		if err := c.prepare(ctx, c.e.ofCall(module)); err != nil {
 			return err
 		}
@@ -168,14 +191,18 @@ func (c *Context) request(ctx context.Context, p *Pending, handle wire.Handle, b
 			defer e.mu.Unlock()
 			return c.lostAs()
 		}
-		if handle == wire.Call && c.closedLocked() {
+		if (handle == wire.Call || handle == wire.Session) && c.closedLocked() {
 			e.mu.Unlock()
 			return ErrClosed
 		}
-		h, err := e.router.Request(c.id, len(b), p)
+		size := len(b)
+		if handle == wire.Session { // which isn't kept until it has ended
+			size = 0
+		}
+		h, err := e.router.Request(c.id, size, p)
 		if err == nil {
 			p.handle, p.open = h, true
-			if p.queued = handle == wire.Call; p.queued {
+			if p.queued = handle == wire.Call || handle == wire.Session; p.queued {
 				c.calling++
 			}
 			e.router.Expect(h, p.limit(handle), !p.stream && handle != wire.Open)
@@ -226,8 +253,8 @@ func (e *Engine) flush(c *Context) {
 	e.unlock()
 }
 
-// sendParts sends a long request, waiting for its window. When ctx ends first, the rest is sent nevertheless: half a
-// value can't be taken back.
+// sendParts sends a long request, waiting for its window. When ctx ends first, the rest is sent
+// nevertheless: half a value can't be taken back.
 func (c *Context) sendParts(ctx context.Context, p *Pending, f *wire.Frame) error {
 	rest, err := c.parts(ctx, p, f)
 	if err == nil {
@@ -321,11 +348,7 @@ func (c *Context) window(ctx context.Context, p *Pending, flow wire.Handle, n in
 
 // waitLocked lets Engine.mu go until there may be room in a flow, or for calls.
 func (c *Context) waitLocked(ctx context.Context, flow wire.Handle) error {
-	room := c.rooms[flow]
-	if room == nil {
-		room = make(chan struct{})
-		c.rooms[flow] = room
-	}
+	room := roomForLocked(c, flow)
 	c.e.unlock()
 	defer c.e.mu.Lock()
 	select {
@@ -334,6 +357,16 @@ func (c *Context) waitLocked(ctx context.Context, flow wire.Handle) error {
 	case <-ctx.Done():
 		return givenUp(ctx, "send to "+c.name)
 	}
+}
+
+// roomForLocked returns what is closed when there may be room in a flow.
+func roomForLocked(c *Context, flow wire.Handle) chan struct{} {
+	room := c.rooms[flow]
+	if room == nil {
+		room = make(chan struct{})
+		c.rooms[flow] = room
+	}
+	return room
 }
 
 // roomLocked wakes those who wait for a flow to c.
@@ -388,6 +421,9 @@ func (p *Pending) deliverLocked(e *Engine, c *Context, a *route.Action) {
 		payload = append([]byte(nil), payload...)
 	}
 	if f.Kind != wire.Item {
+		if p.final && c != nil {
+			c.leavesLocked()
+		}
 		p.closeLocked()
 	}
 	if c == nil {
@@ -397,8 +433,8 @@ func (p *Pending) deliverLocked(e *Engine, c *Context, a *route.Action) {
 	if c.count.phases.Result == 0 {
 		c.count.phases.Result = time.Since(c.began)
 	}
-	ev := event{pending: p, kind: f.Kind, data: payload, cost: a.Cost}
-	if c.outbox.busy {
+	ev := event{pending: p, kind: f.Kind, data: payload, cost: a.Cost, kept: a.Kept}
+	if c.outbox.busy || c.records.works() { // also behind records that are being handled
 		c.queueLocked(ev)
 		return
 	}
@@ -407,7 +443,8 @@ func (p *Pending) deliverLocked(e *Engine, c *Context, a *route.Action) {
 	}
 }
 
-// failLocked ends what was asked of c, which is gone: behind the output that has come, unless nobody takes that.
+// failLocked ends what was asked of c, which is gone: behind the output that has come, unless
+// nobody takes that.
 func (c *Context) failLocked(p *Pending, err error) {
 	if !c.outbox.busy {
 		p.finish(wire.Dead, nil, err)
@@ -420,7 +457,11 @@ func (c *Context) failLocked(p *Pending, err error) {
 // take hands an answer to who waits, and returns what is consumed by that.
 func (p *Pending) take(ev event) (consumed int) {
 	if ev.kind != wire.Item {
-		p.finish(ev.kind, ev.data, ev.err)
+		p.account(ev.kept)
+		first := p.finish(ev.kind, ev.data, ev.err)
+		if ev.kept > 0 {
+			p.settle(first)
+		}
 		return 0
 	}
 	p.mu.Lock()
@@ -458,12 +499,12 @@ func (p *Pending) abortLocked(err error) {
 	go p.stop(nil) // it may never end by itself
 }
 
-// finish sets the result; the first counts.
-func (p *Pending) finish(kind wire.Kind, payload []byte, err error) {
+// finish sets the result; the first counts. It returns whether this is the first.
+func (p *Pending) finish(kind wire.Kind, payload []byte, err error) bool {
 	p.mu.Lock()
 	if p.ended {
 		p.mu.Unlock()
-		return
+		return false
 	}
 	p.ended, p.kind, p.payload = true, kind, payload
 	if p.grace != nil {
@@ -482,6 +523,7 @@ func (p *Pending) finish(kind wire.Kind, payload []byte, err error) {
 		s.Served()
 	}
 	s.Interrupt()
+	return true
 }
 
 // outcome is what an audit log is told of the end: an exception's text is the target's.

@@ -17,7 +17,8 @@ import (
 
 // A context can be called before it has said anything: the call stands right behind the boot.
 func TestCallBeforeHello(t *testing.T) {
-	e, fakes := fakeEngine(t, Options{Path: []fs.FS{fstest.MapFS{"own/__init__.py": {}, "own/mod.py": {Data: []byte("x = 1")}}}})
+	e, fakes := fakeEngine(t, Options{Path: []fs.FS{fstest.MapFS{"own/__init__.py": {},
+		"own/mod.py": {Data: []byte("x = 1")}}}})
 	c, err := e.Start("local", ConnectOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -30,7 +31,8 @@ func TestCallBeforeHello(t *testing.T) {
 	if answers != 0 || len(ids) != 1 || ids[0] != id {
 		t.Error(answers, ids, id)
 	}
-	for _, want := range []string{"own\x00own/__init__.py\x00p", "own.mod\x00own/mod.py\x00mx = 1"} {
+	for _, want := range []string{"own\x00/dev/null/embedded/own/__init__.py\x00p",
+		"own.mod\x00/dev/null/embedded/own/mod.py\x00mx = 1"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("bundle %q, want %q", text, want)
 		}
@@ -61,10 +63,12 @@ func TestErrors(t *testing.T) {
 	e, fakes := fakeEngine(t, Options{})
 	c, f := connected(t, e, fakes)
 	p := call(c, "m:f")
-	f.reply(f.expect(1, wire.Call), wire.Error, encode(t, pickle.Tuple{"builtins", "ValueError", "no", "Traceback…", pickle.Tuple{"no", 1}}))
+	f.reply(f.expect(1, wire.Call), wire.Error,
+		encode(t, pickle.Tuple{"builtins", "ValueError", "no", "Traceback…", pickle.Tuple{"no", 1}}))
 	_, err := result(t, p)
 	ce := (*CallError)(nil)
-	if !errors.As(err, &ce) || ce.Type != "ValueError" || ce.Text != "no" || len(ce.Args) != 2 || ce.Error() != "ValueError: no" {
+	if !errors.As(err, &ce) || ce.Type != "ValueError" || ce.Text != "no" || len(ce.Args) != 2 ||
+		ce.Error() != "ValueError: no" {
 		t.Errorf("%#v", err)
 	}
 	p = call(c, "m:f")
@@ -107,7 +111,8 @@ func TestLargeCall(t *testing.T) {
 		}
 		if sent += len(g.Payload); sent >= wire.Window {
 			f.quiet(1)
-			f.send(wire.Frame{Src: 1, Handle: wire.Credit, Payload: wire.AppendCredit(nil, g.Reply, uint32(sent))})
+			f.send(wire.Frame{Src: 1, Handle: wire.Credit,
+				Payload: wire.AppendCredit(nil, g.Reply, uint32(sent))})
 			sent = 0
 		}
 	}
@@ -151,7 +156,8 @@ func TestUnansweredCalls(t *testing.T) {
 	var wg sync.WaitGroup
 	for range calls {
 		wg.Go(func() {
-			if _, err := result(t, c.Go(within(t), "m:f", []any{make([]byte, size)}, nil, false)); err != nil {
+			if _, err := result(t, c.Go(within(t), "m:f", []any{make([]byte, size)}, nil,
+				false)); err != nil {
 				t.Error(err)
 			}
 		})
@@ -182,11 +188,13 @@ func TestCancel(t *testing.T) {
 		if n, _ := wire.ParseU32[wire.Handle](h.Payload); n != g.Reply {
 			t.Errorf("cancels %d, not %d", n, g.Reply)
 		}
-		f.reply(g, wire.Error, encode(t, pickle.Tuple{"builtins", "KeyboardInterrupt", "", "", pickle.Tuple{}}))
+		f.reply(g, wire.Error, encode(t,
+			pickle.Tuple{"builtins", "KeyboardInterrupt", "", "", pickle.Tuple{}}))
 	}()
 	_, _, err := p.Result(ctx)
 	ce := (*CallError)(nil)
-	if !errors.Is(err, ErrCancelled) || !errors.Is(err, context.Canceled) || errors.Is(err, ErrKilled) || !errors.As(err, &ce) {
+	if !errors.Is(err, ErrCancelled) || !errors.Is(err, context.Canceled) ||
+		errors.Is(err, ErrKilled) || !errors.As(err, &ce) {
 		t.Errorf("%v", err)
 	}
 	if c.Err() != nil {
@@ -202,18 +210,21 @@ func TestCancelKills(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
 	defer cancel()
 	_, _, err := c.Go(context.Background(), "m:f", nil, nil, false).Result(ctx)
-	if !errors.Is(err, ErrCancelled) || !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, ErrKilled) {
+	if !errors.Is(err, ErrCancelled) || !errors.Is(err, context.DeadlineExceeded) ||
+		!errors.Is(err, ErrKilled) {
 		t.Errorf("%v", err)
 	}
 	lost := (*LostError)(nil)
-	if _, err := result(t, other); !errors.As(err, &lost) || !strings.Contains(lost.Why, "m:f did not end") {
+	if _, err := result(t, other); !errors.As(err, &lost) ||
+		!strings.Contains(lost.Why, "m:f did not end") {
 		t.Errorf("%v", err)
 	}
 	<-c.Done()
 	waitFor(t, "the kill", f.wasKilled)
 }
 
-// A call to a context that isn't up has nothing to be interrupted: it is given up, and the context lives on.
+// A call to a context that isn't up has nothing to be interrupted: it is given up, and the context
+// lives on.
 func TestCancelBeforeHello(t *testing.T) {
 	e, fakes := fakeEngine(t, Options{Grace: time.Hour})
 	c, err := e.Start("local", ConnectOptions{})
@@ -344,7 +355,8 @@ func TestStreamEndsWhileWaiting(t *testing.T) {
 
 // A request that has its answer is not sent any further, whoever waits for its window.
 func TestAnswerBeforeTheRequestIsSent(t *testing.T) {
-	for name, kind := range map[string]wire.Kind{"refused": wire.Dead, "failed": wire.Error, "answered": wire.Data} {
+	for name, kind := range map[string]wire.Kind{"refused": wire.Dead, "failed": wire.Error,
+		"answered": wire.Data} {
 		for _, early := range []bool{false, true} { // ctx ends before the answer comes
 			e, fakes := fakeEngine(t, Options{})
 			c, f := connected(t, e, fakes)
@@ -380,7 +392,8 @@ func TestAnswerBeforeTheRequestIsSent(t *testing.T) {
 func TestLoadAboveMaxMessage(t *testing.T) {
 	e, fakes := fakeEngine(t, Options{MaxMessage: leastMessage})
 	c, f := connected(t, e, fakes)
-	for size, form := range map[int]string{100: "d", leastMessage - 100: "d", leastMessage: "-", 50 * leastMessage: "-"} {
+	for size, form := range map[int]string{100: "d", leastMessage - 100: "d", leastMessage: "-",
+		50 * leastMessage: "-"} {
 		name := fmt.Sprint("data", size)
 		if err := c.Load(within(t), name, make([]byte, size)); err != nil {
 			t.Error(err)

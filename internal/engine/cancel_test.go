@@ -48,7 +48,8 @@ func isAll(err error, others ...error) bool {
 }
 
 // sleeper is a program that doesn't end by itself.
-var sleeper = Program{Function: "command", Args: []any{[]string{"sleep", "60"}}}
+var sleeper = Program{Function: "script", Script: []byte("while 1: pass"),
+	Args: []any{[]byte("while 1: pass"), "s.py", []string{"s.py"}}}
 
 func waitResult(p *Pending, ctx context.Context) <-chan error {
 	return later(func() error { _, _, err := p.Result(ctx); return err })

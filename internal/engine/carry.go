@@ -13,7 +13,8 @@ import (
 
 // carried is a starter for an ssh of this machine whose connection another context makes.
 func (e *Engine) carried(carrier *Context) starter {
-	return func(ctx context.Context, plan connect.Plan, ssh connect.SSHOptions) (process, io.WriteCloser, io.ReadCloser, error) {
+	return func(ctx context.Context, plan connect.Plan, ssh connect.SSHOptions) (process,
+		io.WriteCloser, io.ReadCloser, error) {
 		p, timeout := &carriedProcess{}, plan.Timeout
 		args, env, release, err := e.proxy.Register(func(host string, port int) (proxy.Conn, error) {
 			if conn := carrier.byMaster(ctx, host, port); conn != nil {

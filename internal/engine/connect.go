@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,13 +21,17 @@ import (
 // ConnectOptions are as documented at mitogen.ConnectOptions.
 type ConnectOptions struct {
 	connect.Options
-	Via            *Context // nil: the engine
-	Template       bool     // it runs nothing, is forked, and shared by all who ask for it
-	Fresh          bool     // the last context is nobody else's, before or after
-	Boot           []string // instead of boot.Command's for the last context, which it is to start, by boot.Pipe
-	BootName       string   // what that makes of the target, for people
-	Shared         bool     // the last context's ssh lets others use its connection
-	Beside         *Context // a context with Shared, whose connection the first one's ssh uses if it can; it doesn't end before that
+	Via      *Context       // nil: the engine
+	ID       wire.ContextID // of the last context, which is new then; 0: the engine's choice
+	Template bool           // it runs nothing, is forked, and shared by all who ask for it
+	Fresh    bool           // the last context is nobody else's, before or after
+	// instead of boot.Command's for the last context, which it is to start, by boot.Pipe
+	Boot     []string
+	BootName string // what that makes of the target, for people
+	Shared   bool   // the last context's ssh lets others use its connection
+	// a context with Shared, whose connection the first one's ssh uses if it can; it doesn't end
+	// before that
+	Beside         *Context
 	Stdout, Stderr io.Writer
 	LogLevel       slog.Level
 	Origin         *Origin       // whose request it is; nil: this process's
@@ -34,7 +39,8 @@ type ConnectOptions struct {
 	Secrets        secret.Source // the same for secrets that the options don't have
 
 	// For StartPlan.
-	Brings []string          // modules of the runtime that go to the context with its start, by way of its hop
+	// modules of the runtime that go to the context with its start, by way of its hop
+	Brings []string
 	Talk   func(text []byte) // is told what a dialogue says; doesn't block, nor call the engine
 }
 
@@ -51,12 +57,13 @@ type link struct {
 	ahead   bool    // what is known may go ahead of its stdin
 	carries bool    // carry is set in the next
 	options connect.Options
+	golang  bool // it is a Go program, not an interpreter
 	shared  bool // ConnectOptions.Shared
 	beside  *Context
 }
 
-// Start makes the contexts that target names, as far as there are none that can be shared, and returns the last. It
-// doesn't wait for anything.
+// Start makes the contexts that target names, as far as there are none that can be shared, and
+// returns the last. It doesn't wait for anything.
 func (e *Engine) Start(target string, o ConnectOptions) (*Context, error) {
 	r, err := e.Prepare(target, o)
 	if err != nil {
@@ -106,8 +113,11 @@ func (r *Prepared) Start() (*Context, error) {
 	for i, l := range links {
 		last := i == len(links)-1
 		next := e.shared[l.key]
-		if next == nil || last && next.owned && !o.Template {
+		if next == nil || last && (next.owned || o.ID != 0) && !o.Template {
 			o := o
+			if !last {
+				o.ID = 0
+			}
 			o.Options = l.options
 			next = e.addLocked(c, l, o)
 		}
@@ -121,11 +131,12 @@ func (r *Prepared) Start() (*Context, error) {
 	return c, nil
 }
 
-// StartPlan starts a context behind via by a plan of its caller's, shared with nobody. plan.Argv is to start boot.Command's, plan.Name
-// says what it is. It returns once
-// what is sent to via afterwards finds it there.
+// StartPlan starts a context behind via by a plan of its caller's, shared with nobody. plan.Argv is
+// to start boot.Command's, plan.Name says what it is. It returns once what is sent to via
+// afterwards finds it there.
 func (e *Engine) StartPlan(via *Context, plan connect.Plan, o ConnectOptions) (*Context, error) {
-	l := link{hop: connect.Hop{Method: plan.Method}, name: via.name + "+" + plan.Name, plan: plan, options: o.Options}
+	l := link{hop: connect.Hop{Method: plan.Method}, name: via.name + "+" + plan.Name, plan: plan,
+		options: o.Options}
 	e.mu.Lock()
 	err := via.err
 	if e.closed {
@@ -157,31 +168,41 @@ func (c *Context) Begun(ctx context.Context) {
 }
 
 // Say answers in the dialogue of a context that is being started by StartPlan.
-func (c *Context) Say(text []byte) {
+func (c *Context) Say(text secret.Secret) {
 	c.e.mask.Add(strings.TrimRight(string(text), "\r\n"))
-	c.say(text)
+	c.say(text.Bytes())
 }
 
-// say is Say for what is hidden already, or may be shown.
+// say is Say for what is hidden already, or may be shown. It keeps no copy of text.
 func (c *Context) say(text []byte) {
+	payload := wire.AppendConnect(make([]byte, 0, 4+len(text)), c.id, text)
+	defer clear(payload)
 	e := c.e
 	e.mu.Lock()
 	if c.err == nil && !c.up && c.parent != nil && c.parent.err == nil {
-		e.putLocked(c.parent, &wire.Frame{Dst: c.parent.id, Handle: wire.Connect, Kind: wire.Item, Secret: true, Payload: append(wire.AppendConnect(nil, c.id, nil), text...)})
+		e.putLocked(c.parent, &wire.Frame{Dst: c.parent.id, Handle: wire.Connect, Kind: wire.Item,
+			Secret: true, Payload: payload})
 	}
 	e.unlock()
 }
 
-// with names the modules that its hop passes on to c.
-func (c *Context) with() []any {
-	all := []any{forwardModule, guardModule}
-	for _, name := range c.brings {
-		all = append(all, name)
-	}
-	return all
+// sayLine is say for an answer, with the end of its line.
+func (c *Context) sayLine(answer string) {
+	line := append(append(make([]byte, 0, len(answer)+1), answer...), '\n')
+	defer clear(line)
+	c.say(line)
 }
 
-// links plans all hops of a target. The last one's key is that of a hop, so that it can serve as one.
+// with names the modules that its hop passes on to c.
+func (c *Context) with() []string {
+	if c.golang.is {
+		return nil
+	}
+	return slices.Concat(c.e.passedOn, c.brings)
+}
+
+// links plans all hops of a target. The last one's key is that of a hop, so that it can serve as
+// one.
 func (e *Engine) links(target string, o ConnectOptions) ([]link, error) {
 	hops, err := connect.ParseTarget(target)
 	if err != nil {
@@ -224,8 +245,10 @@ func (e *Engine) links(target string, o ConnectOptions) ([]link, error) {
 				return nil, fmt.Errorf("connect %s: %w", target, err)
 			}
 		}
+		l.start = e.console(l.plan, o.Python)
 		place := ""
-		if (first || l.carry) && (e.opt.Dial == nil || !here) { // else it is found out where that is dialed
+		// else it is found out where that is dialed
+		if (first || l.carry) && (e.opt.Dial == nil || !here) {
 			place = o.Origin.settle(&l.plan)
 		}
 		l.key = key(l, o, place)
@@ -252,17 +275,27 @@ func (e *Engine) links(target string, o ConnectOptions) ([]link, error) {
 	return all, nil
 }
 
-// addLocked makes one context and sets its start going.
-func (e *Engine) addLocked(parent *Context, l link, o ConnectOptions) *Context {
-	c := &Context{
-		e: e, id: e.router.NextID(), name: l.name, hop: l.hop, key: l.key, parent: parent, began: time.Now(),
-		ready: make(chan struct{}), done: make(chan struct{}),
+// short are the methods whose pipes lead to a process of this machine.
+var short = map[string]bool{"local": true, "fork": true, connect.GoMethod: true}
+
+// newContext returns a context that nothing knows of yet.
+func (e *Engine) newContext(parent *Context, l link, o ConnectOptions) *Context {
+	return &Context{
+		e: e, id: cmp.Or(o.ID, e.router.NextID()), name: l.name, hop: l.hop, key: l.key, parent: parent,
+		began:    time.Now(),
+		slowness: l.plan.Line.Slowness(),
+		ready:    make(chan struct{}), done: make(chan struct{}),
 		closing: make(chan struct{}), leaving: make(chan struct{}),
 		pushing: make(turn, 1), running: make(turn, 1),
 		modules: map[string]bool{}, rooms: map[wire.Handle]chan struct{}{},
 		brings: o.Brings, talk: o.Talk, prompt: e.concealed(e.prompts(o)),
-		secrets: e.sources(o), place: l.place,
+		secrets: e.sources(o), place: l.place, golang: newGoState(l, o), mode: modeBefore(l),
 	}
+}
+
+// addLocked makes one context and sets its start going.
+func (e *Engine) addLocked(parent *Context, l link, o ConnectOptions) *Context {
+	c := e.newContext(parent, l, o)
 	e.conceal(l.plan, o.SSH)
 	c.records.group = &e.drains
 	parentID := wire.ContextID(0)
@@ -283,6 +316,9 @@ func (e *Engine) addLocked(parent *Context, l link, o ConnectOptions) *Context {
 		panic(err) // ids and parents are ours
 	}
 	e.contexts[c.id] = c
+	if e.front != nil {
+		e.front.startedLocked(c)
+	}
 	if e.shared[c.key] == nil {
 		e.shared[c.key] = c
 	}
@@ -290,7 +326,7 @@ func (e *Engine) addLocked(parent *Context, l link, o ConnectOptions) *Context {
 	e.jobs.Add(1)
 	if parent == nil {
 		c.root, c.stream, c.callsAhead = c, stream.New(), o.SSH.CallsAhead
-		if l.hop.Method != "local" && l.hop.Method != "fork" { // whose pipes are short
+		if !short[l.hop.Method] {
 			c.stream.Bound(c.id)
 		}
 		if l.ahead {
@@ -300,7 +336,7 @@ func (e *Engine) addLocked(parent *Context, l link, o ConnectOptions) *Context {
 			}
 			c.stream.Gather(aheadLimit)
 		} else {
-			c.stream.PutRaw(opening(config))
+			c.stream.PutRaw(opening(config, c.golang.is))
 		}
 		e.beatLocked()
 		if (l.carries || l.shared) && l.hop.Method == "ssh" && !l.native {
@@ -316,7 +352,7 @@ func (e *Engine) addLocked(parent *Context, l link, o ConnectOptions) *Context {
 		go e.run(c, starter, l.plan, o.SSH)
 	} else {
 		c.root, c.gate, c.sent = parent.root, &gate{}, make(chan struct{})
-		for _, name := range append([]string{forwardModule, guardModule}, c.brings...) {
+		for _, name := range c.with() {
 			c.modules[name] = true // its hop passes it on
 		}
 		e.converse(c, &l.plan)
@@ -324,14 +360,17 @@ func (e *Engine) addLocked(parent *Context, l link, o ConnectOptions) *Context {
 			e.questions(c, &l.plan, o.SSH)
 		}
 		c.late = hasSecrets(l.plan)
-		go e.connectVia(c, l.plan, boot.Behind(config))
+		go e.connectVia(c, l.plan, behind(config, c.golang.is))
 	}
 	return c
 }
 
 func (e *Engine) config(c *Context, o ConnectOptions) boot.Config {
-	return boot.Config{ID: uint32(c.id), Parents: c.ancestors(), Name: c.name, MaxMessage: e.opt.MaxMessage,
-		Heartbeat: wholeSeconds(e.opt.Heartbeat), BusyTimeout: wholeSeconds(e.opt.busyTimeout), LogLevel: pythonLevel(o.LogLevel)}
+	return boot.Config{ID: uint32(c.id), Parents: c.ancestors(), Name: c.name,
+		MaxMessage:  e.opt.MaxMessage,
+		Heartbeat:   wholeSeconds(c.slowed(e.opt.Heartbeat)),
+		BusyTimeout: wholeSeconds(c.slowed(e.opt.busyTimeout)),
+		LogLevel:    pythonLevel(o.LogLevel)}
 }
 
 // wholeSeconds rounds a timeout up. A negative one is 0: there is none.
@@ -393,7 +432,7 @@ func (c *Context) progressLocked() (hop, phase string) {
 		}
 	}
 	switch {
-	case c.count.phases.EC0 > 0:
+	case c.count.phases.EC0 > 0, c.loggedInLocked():
 		phase = connect.PhasePython
 	case c.count.phases.Spawn > 0:
 		phase = connect.PhaseLogin
@@ -402,3 +441,6 @@ func (c *Context) progressLocked() (hop, phase string) {
 	}
 	return c.name, phase
 }
+
+// loggedInLocked tells whether the ssh of this machine that is to start c is logged in.
+func (c *Context) loggedInLocked() bool { return c.proc != nil && c.proc.LoggedIn() }

@@ -26,7 +26,9 @@ type Context struct {
 	hop    connect.Hop
 	key    string
 	parent *Context // nil: the engine
-	// carrier makes the connection of an ssh of this machine. Nil: it does that itself, or there is none.
+	golang goState
+	// carrier makes the connection of an ssh of this machine. Nil: it does that itself, or there is
+	// none.
 	carrier *Context
 	master  *master  // nil: its ssh is none
 	beside  *Context // nil, or one whose master its ssh uses
@@ -80,18 +82,24 @@ type Context struct {
 	callsAhead bool
 	outbox     outbox
 	rooms      map[wire.Handle]chan struct{} // closed when there may be room in a flow, or for Call
-	turns      map[wire.Handle]chan struct{} // of those who send to its receivers
+	turns      map[wire.Handle]turn          // to send to its receivers
 	refusals   int                           // of modules and files
 	given      map[string]int64              // bytes of files, by name
 	lent       []lent
 	offences   int // that were reported
 	account    account
-	convicted  bool // it was ended for breaking a rule
-	// relayed counts bytes that others have sent to it, and to those behind it, since its stream was last nearly empty.
-	relayed map[wire.ContextID]int
-	count   counts
-	beat    beat
-	// busyTimeout is more than the engine's if other engines have something started here, which allow more.
+	convicted  bool          // it was ended for breaking a rule
+	widened    int           // bytes of windows of flows on its stream beyond wire.Window each
+	trip       time.Duration // the shortest round trip that was measured; 0: none was
+	// relayed counts bytes that others have sent to it, and to those behind it, since its stream was
+	// last nearly empty.
+	relayed  map[wire.ContextID]int
+	count    counts
+	beat     beat
+	slowness time.Duration // static; what timeouts of silence are multiplied by; 0: 1
+
+	// busyTimeout is more than the engine's if other engines have something started here, which allow
+	// more.
 	busyTimeout time.Duration
 	stdout      io.Writer // owned by drain while it runs
 	stderr      io.Writer
@@ -103,11 +111,13 @@ type gate struct {
 	size int // bytes of held
 }
 
-// heldBack is a frame, or something that the Forwarder can't decide about before the frames before it are sent.
+// heldBack is a frame, or something that the Forwarder can't decide about before the frames before
+// it are sent, or who waits until they are.
 type heldBack struct {
 	frame wire.Frame
 	c     *Context
-	need  *forward.Need // nil: it is a frame
+	need  *forward.Need // nil: it is something else
+	sent  chan struct{} // closed when what is before it is sent; nil: it is something else
 }
 
 func (g *gate) hold(c *Context, f *wire.Frame) {
@@ -126,6 +136,8 @@ type Info struct {
 	Hostname       string
 	PID            int
 	Executable     string
+	Machine        string // GOARCH, of a Go context; else ""
+	Functions      string // of a Go context: tells its functions from those of another program
 }
 
 // ID returns the context's number.
@@ -140,7 +152,8 @@ func (c *Context) Via() *Context { return c.parent }
 // Done returns a channel that is closed when the context is gone.
 func (c *Context) Done() <-chan struct{} { return c.done }
 
-// Ready returns a channel that is closed when the context is up; it never is if it doesn't get there.
+// Ready returns a channel that is closed when the context is up; it never is if it doesn't get
+// there.
 func (c *Context) Ready() <-chan struct{} { return c.ready }
 
 // Err returns why the context is gone; nil: it isn't.
@@ -189,8 +202,13 @@ func (e *Engine) open(c *Context) {
 		case above != nil:
 			above.held = append(above.held, h)
 			above.size += h.frame.Size()
+		case h.sent != nil:
+			close(h.sent)
 		case h.need == nil:
 			e.sendLocked(h.c, &h.frame)
+		}
+		if h.frame.Secret && above == nil {
+			clear(h.frame.Payload) // which was held back, and is the gate's own
 		}
 		if h.need == nil || above != nil {
 			e.mu.Unlock()
@@ -200,6 +218,32 @@ func (e *Engine) open(c *Context) {
 		e.bring(h.c, h.need)
 	}
 }
+
+// passed waits until all that was put for c so far is on its stream, or c is gone. What is written to
+// the stream directly would overtake what a gate holds back: a context may say HELLO while its gate
+// is being opened.
+func (c *Context) passed(ctx context.Context) error {
+	c.e.mu.Lock()
+	g := c.gateLocked()
+	if g == nil || c.err != nil {
+		defer c.e.mu.Unlock()
+		return c.err
+	}
+	sent := make(chan struct{})
+	g.held = append(g.held, heldBack{c: c, sent: sent})
+	c.e.mu.Unlock()
+	select {
+	case <-sent:
+	case <-c.done:
+		return c.Err()
+	case <-ctx.Done():
+		return givenUp(ctx, "send to "+c.name)
+	}
+	return nil
+}
+
+// RootOf returns the context next to the engine that frames for c pass, which may be c.
+func RootOf(c *Context) *Context { return c.root }
 
 func sortedContexts(m map[wire.ContextID]*Context) []*Context {
 	all := make([]*Context, 0, len(m))

@@ -4,24 +4,28 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"sync"
 
 	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/printable"
 )
 
-// Conn is a process that somebody else has started at a target, which waits for a boot: its stdin and stdout.
+// Conn is a process that somebody else has started at a target, which waits for a boot: its stdin
+// and stdout.
 type Conn interface {
 	io.ReadWriteCloser
 	Text() string // end of what it wrote to stderr, once Read has returned an error; hostile
 }
 
-// Dial has a process started at a target, by somebody who keeps a context there. It may return before the process is there; what
-// is wrong then comes as a *connect.Error of Read.
+// Dial has a process started at a target, by somebody who keeps a context there. It may return
+// before the process is there; what is wrong then comes as a *connect.Error of Read.
 type Dial func(ctx context.Context, target string, o connect.Options) (Conn, error)
 
 // dialer is a starter.
 func dialer(dial Dial, target string, o connect.Options) starter {
-	return func(ctx context.Context, plan connect.Plan, _ connect.SSHOptions) (process, io.WriteCloser, io.ReadCloser, error) {
+	return func(ctx context.Context, plan connect.Plan, _ connect.SSHOptions) (process, io.WriteCloser,
+		io.ReadCloser, error) {
 		conn, err := dial(ctx, target, o)
 		if err != nil {
 			return nil, nil, nil, err
@@ -71,6 +75,9 @@ func (p *dialed) Text() string {
 	return p.noise + p.conn.Text()
 }
 
+// LoggedIn is false, as nothing is known here of how the process was started.
+func (p *dialed) LoggedIn() bool { return false }
+
 func (p *dialed) Fail(what string) {
 	p.mu.Lock()
 	if p.failure == nil {
@@ -83,7 +90,7 @@ func (p *dialed) Fail(what string) {
 func (p *dialed) Done() <-chan struct{} { return p.done }
 
 func (p *dialed) Failure() connect.Failure {
-	f := connect.Failure{What: connect.WhatExit}
+	f := connect.Failure{What: connect.WhatExit, NoStatus: true}
 	p.mu.Lock()
 	if p.failure != nil {
 		f = *p.failure
@@ -93,16 +100,21 @@ func (p *dialed) Failure() connect.Failure {
 	return f
 }
 
-// err is why Read has ended, if that is worth more than Failure.
+// err is why Read has ended, if that is worth more than Failure: nil after the process's own end,
+// and ours.
 func (p *dialed) err() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var failed *connect.Error
 	var lost *LostError
-	if errors.As(p.reason, &failed) || errors.As(p.reason, &lost) {
-		return p.reason
+	switch err := p.reason; {
+	case err == nil, errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):
+		return nil
+	case errors.As(err, &failed), errors.As(err, &lost):
+		return err
+	default:
+		return &LostError{Why: printable.Text(err.Error())}
 	}
-	return nil
 }
 
 func (p *dialed) Stopped() bool { return false }

@@ -1,14 +1,16 @@
-// Package engine ties the parts together: it is context 0 of a tree. A router (package route) decides about every frame; the
-// engine feeds it what streams bring and programs ask for, and carries out what it says.
+// Package engine ties the parts together: it is context 0 of a tree. A router (package route)
+// decides about every frame; the engine feeds it what streams bring and programs ask for, and
+// carries out what it says.
 //
 //	caller ─ Go ─► Router.Request ─► stream.Put, Flush ──────────────► pipe
 //	pipe ─► stream.Read ─► Router.Step ─► actions ─┬─► stream.Put, Kick   (forward, credit, refusal)
 //	                                               ├─► Pending.finish     (answers; nothing before them waits)
 //	                                               └─► Context.outbox ─► drain: output, logs, answers behind them
 //
-// One mutex (Engine.mu) protects router and contexts. Nothing is read, written or waited for under it: frames are only
-// queued, and streams are flushed once it is let go. Goroutines: for each stream a reader (Engine.run) and a writer; for
-// each context one while there is output to hand over (drain), and one while it has questions about modules (serve).
+// One mutex (Engine.mu) protects router and contexts. Nothing is read, written or waited for under
+// it: frames are only queued, and streams are flushed once it is let go. Goroutines: for each
+// stream a reader (Engine.run) and a writer; for each context one while there is output to hand
+// over (drain), and one while it has questions about modules (serve).
 package engine
 
 import (
@@ -17,6 +19,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,6 +29,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/forward"
 	"github.com/mitogen-go/mitogen/internal/modules"
+	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/proxy"
 	"github.com/mitogen-go/mitogen/internal/route"
 	"github.com/mitogen-go/mitogen/internal/secret"
@@ -43,8 +47,8 @@ const (
 // How long an ending context is waited for.
 const (
 	shutdownPatience = time.Second // a context that was asked to end
-	// farewell is for a client like ssh to put SHUTDOWN on the wire. What is behind it ends in order without being waited
-	// for, so that a program on a long link doesn't pay a round trip for its end.
+	// farewell is for a client like ssh to put SHUTDOWN on the wire. What is behind it ends in order
+	// without being waited for, so that a program on a long link doesn't pay a round trip for its end.
 	farewell      = 8 * time.Millisecond
 	closePatience = 450 * time.Millisecond // all of them, when the engine closes
 	drainPatience = 150 * time.Millisecond // then, for their output to be taken
@@ -53,28 +57,41 @@ const (
 // leastMessage is the lowest message limit in bytes: what comes in one frame isn't bounded by it.
 const leastMessage = wire.MaxPayload
 
-// floodLimit is how many bytes may wait for a context before what other contexts send there is an attack. When twice as
-// much waits, it is the context's own: answers to what it asked and doesn't read.
+// floodLimit is how many bytes may wait for a context before what other contexts send there is an
+// attack. When twice as much waits, it is the context's own: answers to what it asked and doesn't
+// read.
 const floodLimit = 16 << 20
 
 // Options are as documented at mitogen.Options. The zero value is usable.
 type Options struct {
-	Path       []fs.FS
-	Packages   []fs.FS
-	Allow      []string
-	Deny       []string
-	Serve      []string
-	Rewrite    func(name, path string, source []byte) []byte
-	Logger     *slog.Logger
-	Prompt     askpass.Func
-	Secrets    secret.Source
-	Heartbeat  time.Duration
-	MaxMessage int
-	MaxMemory  int
-	Grace      time.Duration
-	Audit      func(Event) error
+	Path         []fs.FS
+	Packages     []fs.FS
+	Allow        []string
+	Deny         []string
+	Serve        []string
+	Strip        bool
+	NoNative     bool
+	NativeBudget int64
+	Learned      string
+	Rewrite      func(name, path string, source []byte) []byte
+	Logger       *slog.Logger
+	Prompt       askpass.Func
+	Secrets      secret.Source
+	Heartbeat    time.Duration
+	MaxMessage   int
+	MaxMemory    int
+	Grace        time.Duration
+	Audit        func(Event) error
 
-	// MakeRoom is called when a start finds no descriptors. It may block; true: the start is tried again. Nil: never.
+	// OwnMitogen says that Path has a package mitogen, which contexts get in place of the runtime's
+	// module of this name.
+	OwnMitogen bool
+
+	// Binary returns this program for another platform.
+	Binary func(goos, goarch string) ([]byte, error)
+
+	// MakeRoom is called when a start finds no descriptors. It may block; true: the start is tried
+	// again. Nil: never.
 	MakeRoom func() bool
 
 	Dial Dial // nil: contexts are started here; else those that aren't behind others come from it
@@ -83,6 +100,14 @@ type Options struct {
 	start         starter                          // replaces package spawn in tests
 	builtin       func(name string) ([]byte, bool) // replaces boot.Module in tests
 	aheadPatience time.Duration                    // longer in tests
+}
+
+// withoutMitogen is boot.Module without what programs import as mitogen.
+func withoutMitogen(name string) ([]byte, bool) {
+	if name == "mitogen" {
+		return nil, false
+	}
+	return boot.Module(name)
 }
 
 // ErrClosed is the error of a context or engine that was closed.
@@ -102,14 +127,25 @@ type Engine struct {
 	turns    askpass.Turns   // of questions for passphrases
 	finder   *modules.Finder // static
 	fresh    atomic.Uint64   // contexts that were made with Fresh
+	workshop *workshop       // where values are decoded. Static
 	forward  *forward.Forwarder
 	// forwards is the module of the runtime that takes bundles, the same for all engines. Static.
 	forwards *modules.Module
+
+	// lacks is the module of the runtime that answers questions. Static.
+	lacks *modules.Module
+
+	// passedOn names the modules that each hop is sent, and passes on to contexts that it
+	// starts. Static.
+	passedOn []string
+	natives  *modules.Module // the one that loads extension modules. Static
 	askpass  askpass.Server
 	proxy    proxy.Server
+	binaries binaries
 	refused  refusals
-	auditor  *auditor        // nil: nothing is told
-	starters sync.Map        // whether modules are likely to start programs, by name: see startsPrograms
+	auditor  *auditor // nil: nothing is told
+	// whether modules are likely to start programs, by name: see startsPrograms
+	starters sync.Map
 	mask     connect.Mask    // of the secrets of its connects
 	base     context.Context // ended by Close
 	stop     context.CancelFunc
@@ -119,11 +155,13 @@ type Engine struct {
 
 	mu       sync.Mutex // protects following
 	router   *route.Router
+	front    *Front // nil: no program is context 0 too
 	contexts map[wire.ContextID]*Context
 	shared   map[string]*Context // usable as a hop, by what made them
 	actions  []route.Action      // for step, used again
 	after    []func()            // see afterLocked
 	kicks    []*stream.Stream    // have got frames since the lock was taken
+	fans     wire.Handle         // numbers of fans that were given out
 	beating  bool
 	closed   bool
 	empty    chan struct{} // closed when closed and no context is left
@@ -138,6 +176,9 @@ func (o *Options) check() error {
 		return fmt.Errorf("MaxMessage: got %d bytes, want at least %d", o.MaxMessage, leastMessage)
 	case 0 < o.MaxMemory && o.MaxMemory < leastMessage:
 		return fmt.Errorf("MaxMemory: got %d bytes, want at least %d", o.MaxMemory, leastMessage)
+	}
+	if o.NativeBudget < 0 || o.NativeBudget > forward.MaxBudget {
+		return fmt.Errorf("NativeBudget: got %d bytes, want 0 to %d", o.NativeBudget, forward.MaxBudget)
 	}
 	for name, list := range map[string][]fs.FS{"Path": o.Path, "Packages": o.Packages} {
 		for i, fsys := range list {
@@ -175,6 +216,9 @@ func New(o Options) (*Engine, error) {
 	}
 	if o.builtin == nil {
 		o.builtin = boot.Module
+		if o.OwnMitogen {
+			o.builtin = withoutMitogen
+		}
 	}
 	if o.aheadPatience == 0 {
 		o.aheadPatience = aheadPatience
@@ -191,9 +235,21 @@ func New(o Options) (*Engine, error) {
 	e.auditor = newAuditor(o.Audit, e.auditFailed)
 	e.handler = maskedLog{printableLog{o.Logger.Handler()}, &e.mask}
 	e.reports.group = &e.drains
-	e.log = slog.New(asideLog{e.handler, &e.reports})
+	e.log = slog.New(newAsideLog(e.handler, &e.reports))
 	e.router.Bound(min(2*o.MaxMessage, o.MaxMemory), o.MaxMemory)
+	e.workshop = newWorkshop(max(o.MaxMemory, runtime.GOMAXPROCS(0)*pickle.LeastMemory))
 	e.forward = forward.New(e.finder, e.deliver)
+	e.forward.Remember(o.Learned)
+	e.forward.Budget(o.NativeBudget)
+	if o.NoNative {
+		e.forward.Budget(-1)
+	}
+	e.natives = e.finder.Find(nativeModule)
+	e.lacks = e.finder.Find(lacksModule)
+	e.passedOn = []string{forwardModule, guardModule}
+	if len(o.Packages) > 0 { // else there is nothing to be asked about
+		e.passedOn = append(e.passedOn, lacksModule)
+	}
 	e.forwards = forwards.Load()
 	if e.forwards == nil {
 		forwards.CompareAndSwap(nil, e.finder.Find(forwardModule))
@@ -247,11 +303,15 @@ func (e *Engine) unlock() {
 		e.mu.Unlock()
 		return
 	}
-	kicks := append([]*stream.Stream(nil), e.kicks...)
+	kicks, inline := append([]*stream.Stream(nil), e.kicks...), e.front != nil
 	e.kicks = e.kicks[:0]
 	e.mu.Unlock()
 	for _, s := range kicks {
-		s.Kick()
+		if inline { // a program waits, mostly for one answer at a time
+			s.Flush()
+		} else {
+			s.Kick()
+		}
 	}
 }
 
@@ -263,6 +323,7 @@ func (e *Engine) step(port *Context, f *wire.Frame) {
 	}
 	e.actions = e.router.Step(port.id, f, e.actions[:0])
 	e.applyLocked(e.actions)
+	clear(e.actions) // they refer to what may be forgotten
 	after := e.takeAfterLocked()
 	e.unlock()
 	for _, do := range after {
@@ -285,10 +346,14 @@ func (e *Engine) applyLocked(actions []route.Action) {
 			e.goneLocked(e.contexts[a.ID], a.Why)
 		case route.Refused:
 			e.refusedLocked(e.contexts[a.ID], a)
+		case route.Denied:
+			e.deniedLocked(e.contexts[a.ID], a)
 		case route.Broken:
 			e.convictLocked(e.contexts[a.ID], string(a.Rule), "it sent "+a.Why)
 		case route.Late:
 			e.lateLocked(e.contexts[a.ID], a)
+		case route.Pass:
+			e.front.passLocked(a.ID, &a.Frame)
 		case route.Room:
 			e.roomLocked(e.contexts[a.ID], a.Handle)
 		}
@@ -328,7 +393,7 @@ func (e *Engine) forwardLocked(a *route.Action) {
 			return
 		}
 	}
-	if src := e.contexts[f.Src]; f.Handle == wire.Call && src != nil && !a.Owned {
+	if src := e.contexts[f.Src]; f.Handle == wire.Call && src != nil && !a.Owned && !c.golang.is {
 		c.lendLocked(src, f)
 	}
 	e.putLocked(c, f)
@@ -369,6 +434,10 @@ func (e *Engine) deliverLocked(a *route.Action) {
 		return
 	}
 	if c == nil {
+		return
+	}
+	if e.front.takesLocked(c, f.Handle) {
+		e.front.passLocked(c.id, f)
 		return
 	}
 	switch f.Handle {
@@ -412,7 +481,8 @@ func (e *Engine) pongLocked(c *Context, f *wire.Frame) {
 // refusedLocked reports a frame that was dropped.
 func (e *Engine) refusedLocked(c *Context, a *route.Action) {
 	if c != nil {
-		c.reportLocked("frame refused", slog.String("why", a.Why), slog.String("handle", a.Handle.String()))
+		c.reportLocked("frame refused", slog.String("why", a.Why),
+			slog.String("handle", a.Handle.String()))
 	}
 }
 
@@ -426,7 +496,8 @@ func (c *Context) reportLocked(what string, attrs ...slog.Attr) {
 func (c *Context) noteLocked(what string, attrs ...slog.Attr) {
 	c.offences++
 	if n := c.offences; n <= 10 || n%1000 == 0 {
-		c.queueLocked(event{report: what, level: slog.LevelWarn, attrs: append(attrs, slog.Int("count", n))})
+		c.queueLocked(event{report: what, level: slog.LevelWarn,
+			attrs: append(attrs, slog.Int("count", n))})
 		c.auditRefusedLocked(what, attrs, n)
 	}
 }

@@ -6,7 +6,9 @@ import (
 	"strings"
 
 	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/goctx"
 	"github.com/mitogen-go/mitogen/internal/pickle"
+	"github.com/mitogen-go/mitogen/internal/printable"
 )
 
 // Errors of calls.
@@ -21,8 +23,8 @@ type LostError struct {
 	Hop     string // that was lost: the context itself, or one before it
 	Why     string // as its parent saw it
 	Text    string // its connection's last lines, cleaned, at most 4 KiB
-	// Code is the rule that it has broken, if the engine ended it for that: docs/protocol.md, section 7. It is CodeSilent if
-	// nothing was heard of it for a time; else "".
+	// Code is the rule that it has broken, if the engine ended it for that: docs/protocol/wire.md,
+	// section 7. It is CodeSilent if nothing was heard of it for a time; else "".
 	Code string
 }
 
@@ -35,7 +37,7 @@ func (e *LostError) Error() string {
 	if line := lastLine(e.Text); line != "" {
 		s += ": " + line
 	}
-	return connect.CleanLine(s)
+	return printable.Line(s)
 }
 
 // CallError is documented at mitogen.CallError.
@@ -50,7 +52,10 @@ type CallError struct {
 
 // Error is type and text, on one line and safe for a terminal.
 func (e *CallError) Error() string {
-	return connect.CleanLine((&pickle.Error{Module: e.Module, Type: e.Type, Text: e.Text}).Error())
+	if e.Module == goctx.Module {
+		return printable.Line(e.Context + ": " + e.Text)
+	}
+	return printable.Line((&pickle.Error{Module: e.Module, Type: e.Type, Text: e.Text}).Error())
 }
 
 // cancelError is the error of an operation that was given up: because its ctx ended, or by Cancel.
@@ -72,7 +77,7 @@ func (e *cancelError) Error() string {
 	if e.killed {
 		s += ", " + ErrKilled.Error()
 	}
-	return connect.CleanLine(s + ": " + e.reason())
+	return printable.Line(s + ": " + e.reason())
 }
 
 // reason is why the ctx has ended.

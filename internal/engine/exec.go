@@ -27,12 +27,15 @@ type Command struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 	WaitDelay      time.Duration
+	Agent          string
 }
 
-// Exec runs cmd at a target of one hop, without Python: direct is false where the target has more.
-func (e *Engine) Exec(ctx context.Context, target string, o ConnectOptions, cmd Command) (status int, direct bool, err error) {
+// Exec runs cmd at a target of one hop, without Python: direct is false where the target has more,
+// or cmd takes a context.
+func (e *Engine) Exec(ctx context.Context, target string, o ConnectOptions,
+	cmd Command) (status int, direct bool, err error) {
 	hops, err := connect.ParseTarget(target)
-	if err != nil || len(hops) != 1 {
+	if err != nil || len(hops) != 1 || cmd.Agent != "" {
 		return noStatus, false, err
 	}
 	prompt, secrets := e.concealed(e.prompts(o)), e.sources(o)
@@ -45,12 +48,15 @@ func (e *Engine) Exec(ctx context.Context, target string, o ConnectOptions, cmd 
 	if err != nil {
 		return noStatus, false, fmt.Errorf("exec at %s: %w", target, err)
 	}
-	if plan.Wait { // its stdin is a terminal: not for bytes
+	if plan.Wait || plan.Line != nil { // its stdin is a terminal: not for bytes
 		return noStatus, false, nil
 	}
 	told, err := e.auditExec(ctx, hops[0], plan, o.SSH, cmd)
 	if err != nil {
 		return noStatus, true, err
+	}
+	if plan.Method == "ssh" {
+		o.Origin.settle(&plan)
 	}
 	e.conceal(plan, o.SSH)
 	status, err = e.execWithin(ctx, target, plan, cmd, o.SSH)
@@ -100,14 +106,14 @@ func (e *Engine) execWithin(ctx context.Context, target string, plan connect.Pla
 	return noStatus, gone
 }
 
-// argv has a shell say on both streams that it is there, so that noise and questions before it are told apart, and become
-// the command.
+// argv has a shell say on both streams that it is there, so that noise and questions before it are
+// told apart, and become the command.
 func (c Command) argv() []string {
 	script, args := "", []string{}
 	if c.Dir != "" {
 		script, args = `cd "$1"||exit 126;shift;`, append(args, c.Dir)
 	}
-	script += "echo " + boot.EC0 + ">&2;echo " + boot.EC0 + ";"
+	script += "{ " + boot.EchoEC0 + "; }>&2;" + boot.EchoEC0 + ";"
 	if len(c.Env) > 0 {
 		script += `exec env "$@"`
 		for _, k := range slices.Sorted(maps.Keys(c.Env)) {
@@ -120,7 +126,8 @@ func (c Command) argv() []string {
 }
 
 // exec carries out a plan for cmd, and sets running when cmd is about to.
-func (e *Engine) exec(ctx context.Context, target string, plan connect.Plan, cmd Command, ssh connect.SSHOptions,
+func (e *Engine) exec(ctx context.Context, target string, plan connect.Plan, cmd Command,
+	ssh connect.SSHOptions,
 	running *atomic.Bool) (int, error) {
 	ctx, failed := context.WithCancelCause(ctx)
 	defer failed(nil)
@@ -148,7 +155,8 @@ func (e *Engine) exec(ctx context.Context, target string, plan connect.Plan, cmd
 	p.Connected()
 	running.Store(true)
 	ans.forget()
-	in := feedPipe(ctx, p.Stdin, cmd.Stdin, func(err error) { failed(&StreamError{target, readStdin, err}) })
+	in := feedPipe(ctx, p.Stdin, cmd.Stdin,
+		func(err error) { failed(&StreamError{target, readStdin, err}) })
 	out := e.sink(target, writeStdout, cmd.Stdout, failed)
 	copied := make(chan struct{})
 	go func() {
@@ -156,7 +164,9 @@ func (e *Engine) exec(ctx context.Context, target string, plan connect.Plan, cmd
 		copyOutput(out, rest, p.Stdout)
 	}()
 	status := p.Wait()
-	p.Stdout.SetReadDeadline(time.Now().Add(outputPatience)) // something in the background may have the pipe
+	said.end()
+	// something in the background may have the pipe
+	p.Stdout.SetReadDeadline(time.Now().Add(outputPatience))
 	select {
 	case <-copied:
 	case <-ctx.Done():
@@ -177,9 +187,6 @@ func (e *Engine) exec(ctx context.Context, target string, plan connect.Plan, cmd
 	}
 	return status, nil
 }
-
-// mark ends what comes before the program's own output.
-var mark = []byte(boot.EC0 + "\n")
 
 // What an ended process has written is in its pipe, which holds at most maxPipe bytes. If a slow
 // Writer has kept it there, each Read has lastRead to find some.
@@ -204,8 +211,8 @@ func (p present) Read(b []byte) (int, error) {
 	return p.file.Read(b)
 }
 
-// feedPipe passes r on to w, which it closes at r's end. After an error of r, for failed, the process is to be killed
-// while w is open.
+// feedPipe passes r on to w, which it closes at r's end. After an error of r, for failed, the
+// process is to be killed while w is open.
 func feedPipe(ctx context.Context, w io.WriteCloser, r io.Reader, failed func(error)) *feeder {
 	if r == nil {
 		w.Close()
@@ -221,22 +228,20 @@ func feedPipe(ctx context.Context, w io.WriteCloser, r io.Reader, failed func(er
 
 // untilEC0 reads up to EC0 and returns what came behind its line. What came before is noise.
 func untilEC0(r io.Reader, noise func([]byte)) (rest []byte, ok bool) {
-	var seen []byte
+	var gate boot.Gate
 	buf := make([]byte, 4096)
 	for total := 0; total < wire.MaxNoise; {
 		n, err := r.Read(buf)
-		seen, total = append(seen, buf[:n]...), total+n
-		if at := bytes.Index(seen, mark); at >= 0 {
-			return seen[at+len(mark):], true
-		}
-		if cut := len(seen) - len(mark); cut > 0 {
-			noise(seen[:cut])
-			seen = append(seen[:0], seen[cut:]...)
+		total += n
+		before, behind := gate.Feed(buf[:n])
+		noise(before)
+		if gate.Open {
+			return behind, true
 		}
 		if err != nil {
 			break
 		}
 	}
-	noise(seen)
+	noise(gate.Rest())
 	return nil, false
 }

@@ -23,7 +23,8 @@ import (
 // patience is how long anything may take on a loaded machine.
 const patience = 20 * time.Second
 
-// fake is a context next to the engine that is played by a test: it sees what the engine writes and writes what it likes.
+// fake is a context next to the engine that is played by a test: it sees what the engine writes and
+// writes what it likes.
 type fake struct {
 	t      testing.TB
 	plan   connect.Plan
@@ -56,7 +57,8 @@ func fakeEngine(t testing.TB, o Options) (*Engine, chan *fake) {
 	if o.builtin == nil {
 		o.builtin = builtins
 	}
-	o.start = func(ctx context.Context, plan connect.Plan, _ connect.SSHOptions) (process, io.WriteCloser, io.ReadCloser, error) {
+	o.start = func(ctx context.Context, plan connect.Plan, _ connect.SSHOptions) (process,
+		io.WriteCloser, io.ReadCloser, error) {
 		inR, inW, err := os.Pipe()
 		if err != nil {
 			return nil, nil, nil, err
@@ -65,7 +67,8 @@ func fakeEngine(t testing.TB, o Options) (*Engine, chan *fake) {
 		if err != nil {
 			return nil, nil, nil, err
 		}
-		f := &fake{t: t, plan: plan, out: outW, frames: make(chan wire.Frame, 10000), done: make(chan struct{})}
+		f := &fake{t: t, plan: plan, out: outW, frames: make(chan wire.Frame, 10000),
+			done: make(chan struct{})}
 		go f.read(inR)
 		fakes <- f
 		return f, inW, outR, nil
@@ -153,6 +156,8 @@ func (f *fake) Text() string {
 	return string(f.words)
 }
 
+func (f *fake) LoggedIn() bool { return false }
+
 func (f *fake) Fail(what string) {
 	f.mu.Lock()
 	if f.failure.What == "" && !f.up {
@@ -219,7 +224,8 @@ func (f *fake) expect(dst wire.ContextID, h wire.Handle) wire.Frame {
 	return g
 }
 
-// connect returns the next CONNECT for a hop next to the engine, which comes behind the modules that a hop needs.
+// connect returns the next CONNECT for a hop next to the engine, which comes behind the modules
+// that a hop needs.
 func (f *fake) connect(hop wire.ContextID) wire.Frame {
 	f.t.Helper()
 	for range 3 {
@@ -273,12 +279,19 @@ func (f *fake) coming(dst wire.ContextID) (answers int, ids []wire.BundleID) {
 // enable takes the module that lets a context take bundles.
 func (f *fake) enable(dst wire.ContextID) {
 	f.t.Helper()
-	if g := f.expect(dst, wire.LoadModule); !bytes.HasPrefix(g.Payload, []byte(forwardModule+"\x00")) {
-		f.t.Fatalf("module %q", g.Payload)
+	f.given(dst, forwardModule)
+}
+
+// given takes a module of the runtime.
+func (f *fake) given(dst wire.ContextID, module string) {
+	f.t.Helper()
+	if g := f.expect(dst, wire.LoadModule); !bytes.HasPrefix(g.Payload, []byte(module+"\x00")) {
+		f.t.Fatalf("module: got %.50q, want %s", g.Payload, module)
 	}
 }
 
-// quiet fails if the engine says anything before it has taken what was sent until now: it answers a PING after that.
+// quiet fails if the engine says anything before it has taken what was sent until now: it answers a
+// PING after that.
 func (f *fake) quiet(id wire.ContextID) {
 	f.t.Helper()
 	f.send(wire.Frame{Src: id, Handle: wire.Ping, Reply: 5555, Payload: []byte("sync")})
@@ -304,7 +317,8 @@ func (f *fake) raw(b []byte) {
 func (f *fake) hello(id wire.ContextID) {
 	f.t.Helper()
 	f.send(wire.Frame{Src: id, Handle: wire.Hello, Payload: encode(f.t, map[string]any{
-		"version": pickle.Tuple{int64(3), int64(11), int64(7), "final", int64(0)}, "implementation": "cpython", "platform": "linux", "uid": 1000,
+		"version":        pickle.Tuple{int64(3), int64(11), int64(7), "final", int64(0)},
+		"implementation": "cpython", "platform": "linux", "uid": 1000,
 		"hostname": fmt.Sprint("host", id), "pid": 4242, "executable": "/usr/bin/python3", "pickle": 4})})
 }
 

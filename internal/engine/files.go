@@ -16,13 +16,14 @@ func (c *Context) getFileLocked(f *wire.Frame) {
 		c.reportLocked("request for a file refused", slog.Int("bytes", len(f.Payload)))
 		return
 	}
-	c.serveLocked(request{handle: wire.GetFile, file: string(f.Payload), reply: f.Reply})
+	c.serveLocked(request{handle: wire.GetFile, file: string(f.Payload), reply: f.Reply,
+		during: c.runningLocked()})
 }
 
 // answerFile answers a GET_FILE, as windows allow.
 func (c *Context) answerFile(r request) {
 	f := wire.Frame{Dst: c.id, Handle: r.reply}
-	file, err := c.e.forward.File(c.id, r.file)
+	file, err := c.e.forward.File(c.id, c.target(), r.during, r.file)
 	f.Payload = file.Data
 	if err != nil {
 		f.Kind, f.Payload = wire.Dead, []byte(err.Error())

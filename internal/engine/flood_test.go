@@ -21,21 +21,26 @@ var costs = []struct {
 	frame func(i int) wire.Frame
 }{
 	{"nothing", nil},
-	{"output", func(int) wire.Frame { return wire.Frame{Handle: wire.Stdout, Payload: []byte("x\n")} }},
+	{"output", func(int) wire.Frame {
+		return wire.Frame{Handle: wire.Stdout, Payload: []byte("x\n")}
+	}},
 	{"records", func(int) wire.Frame { return wire.Frame{Handle: wire.Log, Payload: someRecord} }},
 	{"get module of nothing", func(i int) wire.Frame {
 		return wire.Frame{Handle: wire.GetModule, Payload: fmt.Appendf(nil, "nothing%d", i)}
 	}},
 	{"get file of nothing", func(i int) wire.Frame {
-		return wire.Frame{Handle: wire.GetFile, Reply: wire.Handle(2000 + i), Payload: fmt.Appendf(nil, "ra\x00nothing%d", i)}
+		return wire.Frame{Handle: wire.GetFile, Reply: wire.Handle(2000 + i),
+			Payload: fmt.Appendf(nil, "ra\x00nothing%d", i)}
 	}},
 	{"get file of 16 MiB", func(i int) wire.Frame {
-		return wire.Frame{Handle: wire.GetFile, Reply: wire.Handle(2000 + i), Payload: []byte("ra\x00large")}
+		return wire.Frame{Handle: wire.GetFile, Reply: wire.Handle(2000 + i),
+			Payload: []byte("ra\x00large")}
 	}},
 }
 
 var someRecord = func() []byte {
-	b, err := pickle.Append(nil, pickle.Tuple{int64(30), "logger", 1.5e9, "a message of some length", ""}, pickle.Proto4)
+	b, err := pickle.Append(nil, pickle.Tuple{int64(30), "logger", 1.5e9, "a message of some length",
+		""}, pickle.Proto4)
 	if err != nil {
 		panic(err)
 	}
@@ -70,7 +75,8 @@ func busy(c *Context) bool {
 
 func benchmarkFlood(b *testing.B, frame func(c, good *Context, i int) wire.Frame, quiet bool) {
 	files := fstest.MapFS{"a/__init__.py": {}, "a/large": {Data: make([]byte, 16<<20)}}
-	e, fakes := fakeEngine(b, Options{Path: []fs.FS{files}, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	e, fakes := fakeEngine(b, Options{Path: []fs.FS{files},
+		Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	good, goodFake := connected(b, e, fakes)
 	go goodFake.serve()
 	var all []time.Duration

@@ -51,7 +51,8 @@ func (a *attacker) bytes() []byte {
 	if b == 255 {
 		return a.take(a.byte())
 	}
-	f := wire.Frame{Kind: wire.Kind(b % 5), Src: a.id(), Dst: 0, Handle: a.handle(), Reply: wire.Handle(a.byte() % 3 * 1000)}
+	f := wire.Frame{Kind: wire.Kind(b % 5), Src: a.id(), Dst: 0, Handle: a.handle(),
+		Reply: wire.Handle(a.byte() % 3 * 1000)}
 	f.Auth = f.Src
 	c := a.byte()
 	if c&1 != 0 {
@@ -92,7 +93,8 @@ func FuzzHostile(f *testing.F) {
 			return
 		}
 		const limit = 1 << 20
-		e, fakes := fakeEngine(t, Options{MaxMessage: limit, MaxMemory: 3 * limit, Logger: slog.New(blindHandler{})})
+		e, fakes := fakeEngine(t, Options{MaxMessage: limit, MaxMemory: 3 * limit,
+			Logger: slog.New(blindHandler{})})
 		good, goodFake := connected(t, e, fakes)
 		bad, badFake := connected(t, e, fakes)
 		child := start(t, e, "local+local", ConnectOptions{LogLevel: slog.LevelDebug})
@@ -101,7 +103,8 @@ func FuzzHostile(f *testing.F) {
 		if err := child.parent.Connected(within(t)); err != nil {
 			t.Fatal(err)
 		}
-		a := &attacker{in: in, ids: []wire.ContextID{0, bad.id, child.parent.id, child.id, good.id, 77}, left: 4 * limit}
+		a := &attacker{in: in, ids: []wire.ContextID{0, bad.id, child.parent.id, child.id, good.id, 77},
+			left: 4 * limit}
 		a.handles = provoke(t, e, bad, child)
 		go badFake.swallow()
 		go hop.swallow()
@@ -144,7 +147,8 @@ func provoke(t *testing.T, e *Engine, bad, child *Context) (handles []wire.Handl
 	r.Admit(child.parent)
 	handles = append(handles, r.handle, 1_000_000)
 	stream := bad.Go(context.Background(), "m:g", nil, nil, true)
-	for _, p := range []*Pending{call(bad, "m:f"), call(child, "m:f"), call(child.parent, "m:f"), stream} {
+	for _, p := range []*Pending{call(bad, "m:f"), call(child, "m:f"), call(child.parent, "m:f"),
+		stream} {
 		e.mu.Lock()
 		handles = append(handles, p.handle)
 		e.mu.Unlock()

@@ -28,7 +28,7 @@ type GivenFile struct {
 // gaveBundleLocked notes what is in a bundle that is new to c.
 func (c *Context) gaveBundleLocked(b *bundle.Bundle) {
 	names := b.Modules()
-	if len(names) > 0 && c.e.log.Enabled(c.e.base, slog.LevelInfo) {
+	if len(names) > 0 {
 		c.queueLocked(event{report: "modules given", level: slog.LevelInfo,
 			attrs: []slog.Attr{slog.Int("count", len(names)), slog.String("names",
 				strings.Join(names, " "))}})
@@ -44,10 +44,8 @@ func (c *Context) gaveBundleLocked(b *bundle.Bundle) {
 
 // gaveModuleLocked notes a module that goes to c alone.
 func (c *Context) gaveModuleLocked(m *modules.Module) {
-	if c.e.log.Enabled(c.e.base, slog.LevelInfo) {
-		c.queueLocked(event{report: "modules given", level: slog.LevelInfo,
-			attrs: []slog.Attr{slog.Int("count", 1), slog.String("names", m.Name)}})
-	}
+	c.queueLocked(event{report: "modules given", level: slog.LevelInfo,
+		attrs: []slog.Attr{slog.Int("count", 1), slog.String("names", m.Name)}})
 	c.tellLocked(EventModule, Event{Name: m.Name, Bytes: int64(m.Size)})
 }
 
@@ -65,11 +63,8 @@ func (c *Context) gaveFileLocked(name string, size int64) {
 		c.given = map[string]int64{}
 	}
 	c.given[name] = size
-	if c.e.log.Enabled(c.e.base, slog.LevelInfo) {
-		c.queueLocked(event{report: "file given", level: slog.LevelInfo,
-			attrs: []slog.Attr{slog.String("file", fmt.Sprintf("%+q", name)), slog.Int64("bytes",
-				size)}})
-	}
+	c.queueLocked(event{report: "file given", level: slog.LevelInfo,
+		attrs: []slog.Attr{slog.String("file", fmt.Sprintf("%+q", name)), slog.Int64("bytes", size)}})
 }
 
 // refusedToLocked notes that c may not have what it asked for. An honest program's import of an
@@ -80,10 +75,9 @@ func (c *Context) refusedToLocked(kind EventKind, what string) {
 	if n <= maxRefusals || n%1000 == 0 {
 		c.tellLocked(kind, Event{Name: what, Refused: true, Count: n})
 	}
-	if (n <= 10 || n%1000 == 0) && c.e.log.Enabled(c.e.base, slog.LevelInfo) {
+	if n <= 10 || n%1000 == 0 {
 		c.queueLocked(event{report: string(kind) + " refused", level: slog.LevelInfo,
-			attrs: []slog.Attr{slog.String("what", fmt.Sprintf("%+q", what)), slog.Int("count",
-				n)}})
+			attrs: []slog.Attr{slog.String("what", fmt.Sprintf("%+q", what)), slog.Int("count", n)}})
 	}
 }
 

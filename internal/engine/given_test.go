@@ -60,7 +60,6 @@ func TestGivenIsTold(t *testing.T) {
 	f.enable(1)
 	f.coming(1)
 	f.bundle(1)
-	f.expect(1, wire.LoadModule) // it is likely to ask for files
 	g := f.expect(1, wire.Call)
 	f.send(wire.Frame{Src: 1, Handle: wire.GetModule, Payload: []byte("secret")})
 	if text := f.loaded(1, "secret"); !strings.HasPrefix(text, "\x00-not served") {

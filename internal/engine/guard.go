@@ -2,16 +2,16 @@ package engine
 
 import (
 	"cmp"
-	"context"
 
 	"github.com/mitogen-go/mitogen/internal/lazyregexp"
 )
 
 // starting matches source that is likely to start programs.
-var starting = lazyregexp.New(`subprocess|multiprocessing|pexpect|popen|\b(fork|forkpty|system|spawn\w*|exec[lv]\w*|posix_spawnp?)\(`)
+var starting = lazyregexp.New(`subprocess|multiprocessing|pexpect|popen|\b(fork|forkpty|system|` +
+	`spawn\w*|exec[lv]\w*|posix_spawnp?)\(`)
 
-// startsPrograms says whether p is likely to start programs: then what a context needs before the first goes along. A context that starts one
-// all the same asks for that, which is a round trip.
+// startsPrograms says whether p is likely to start programs: then what a context needs before the
+// first goes along. A context that starts one all the same asks for that, which is a round trip.
 func (e *Engine) startsPrograms(p program) bool {
 	switch {
 	case p.Name == "subprocess":
@@ -23,16 +23,7 @@ func (e *Engine) startsPrograms(p program) bool {
 	if known, ok := e.starters.Load(name); ok {
 		return known.(bool)
 	}
-	likely := starting.Match(e.finder.Find(name).Source)
+	likely := starting.Match(e.finder.Find(name).Code)
 	e.starters.Store(name, likely)
 	return likely
-}
-
-// pushGuard sends what c needs before its first program, if c hasn't got it.
-func (c *Context) pushGuard(ctx context.Context) error {
-	if err := c.pushing.take(ctx, c, nil); err != nil {
-		return err
-	}
-	defer c.pushing.leave()
-	return c.push(ctx, guardModule)
 }

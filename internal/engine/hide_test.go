@@ -18,7 +18,8 @@ import (
 )
 
 // echoes are what hosts may make of a password, around which something has to stay.
-var echoes = []string{"hunter2become", `'hunter2'\''become'`, "hunter2\r\nbecome", "h\x1b[0mu\x1b[1mnter2become", `hunter2\x62ecome`}
+var echoes = []string{"hunter2become", `'hunter2'\''become'`, "hunter2\r\nbecome",
+	"h\x1b[0mu\x1b[1mnter2become", `hunter2\x62ecome`}
 
 // lockedBuffer is written by several goroutines.
 type lockedBuffer struct {
@@ -51,7 +52,8 @@ func shows(t *testing.T, where, text string) {
 	}
 }
 
-// No text of a connect shows its secrets: not the answer of a hop, not a reason, not a line of the log.
+// No text of a connect shows its secrets: not the answer of a hop, not a reason, not a line of the
+// log.
 func TestSecretsAreHidden(t *testing.T) {
 	for _, echo := range echoes {
 		t.Run(fmt.Sprintf("%q", echo), func(t *testing.T) {
@@ -66,9 +68,10 @@ func TestSecretsAreHidden(t *testing.T) {
 				return c, f, f.connect(f.id())
 			}
 			said := "kept\n" + echo + " kept"
-			for _, what := range []string{"exec", "exit", "timeout", "repeated", "unanswered", "foreign", "hidden", echo} {
+			for _, what := range []string{"exec", "exit", "timeout", "repeated", "unanswered", "foreign",
+				"hidden", echo} {
 				c, f, g := start()
-				f.reply(g, wire.Error, encode(t, pickle.Tuple{what, 1, said}))
+				f.reply(g, wire.Error, encode(t, pickle.Tuple{what, 1, said, 0}))
 				<-c.done
 				shows(t, what, c.Err().Error()+fmt.Sprintf(" %+v kept", c.Err()))
 				var failed *connect.Error
@@ -89,9 +92,11 @@ func TestSecretsAreHidden(t *testing.T) {
 			if err := c.Connected(within(t)); err != nil {
 				t.Fatal(err)
 			}
-			f.send(wire.Frame{Src: f.id(), Auth: f.id(), Handle: wire.Log, Payload: encode(t, pickle.Tuple{30, echo, 1.0, "kept " + echo, "trace " + echo})})
+			f.send(wire.Frame{Src: f.id(), Auth: f.id(), Handle: wire.Log,
+				Payload: encode(t, pickle.Tuple{30, echo, 1.0, "kept " + echo, "trace " + echo})})
 			waitFor(t, "the record", func() bool { return strings.Contains(logged.String(), "trace") })
-			f.send(wire.Frame{Src: f.id(), Auth: f.id(), Handle: wire.Lost, Payload: append(wire.AppendU32(nil, uint32(c.id)), "kept "+echo+"\nlast "+echo+" kept"...)})
+			f.send(wire.Frame{Src: f.id(), Auth: f.id(), Handle: wire.Lost,
+				Payload: append(wire.AppendU32(nil, uint32(c.id)), "kept "+echo+"\nlast "+echo+" kept"...)})
 			<-c.done
 			var lost *LostError
 			if !errors.As(c.Err(), &lost) {
@@ -124,7 +129,8 @@ func TestWrappedErrorsAreHidden(t *testing.T) {
 // What a person types is hidden as what options say is; yes and no aren't secrets.
 func TestTypedAnswersAreHidden(t *testing.T) {
 	e, _ := fakeEngine(t, Options{})
-	for kind, answer := range map[askpass.Kind]string{askpass.Password: "typed-password", askpass.Other: "123456", askpass.HostKey: "yes"} {
+	for kind, answer := range map[askpass.Kind]string{askpass.Password: "typed-password",
+		askpass.Other: "123456", askpass.HostKey: "yes"} {
 		ask := e.concealed(func(context.Context, askpass.Prompt) (string, error) { return answer, nil })
 		if got, err := ask(t.Context(), askpass.Prompt{Kind: kind}); got != answer || err != nil {
 			t.Errorf("%v: %q, %v", kind, got, err)

@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,14 +16,15 @@ import (
 // hopSlack is what a hop's own timeout is given to reach us.
 const hopSlack = 5 * time.Second
 
-// hopFactor is how many times the timeout of one a context may wait in a hop for its turn, and connect.
+// hopFactor is how many times the timeout of one a context may wait in a hop for its turn, and
+// connect.
 const hopFactor = 4
 
 // never is a timeout in seconds for those who want none.
 const never = 1e9
 
-// connectVia has the hop before c start it. CONNECT goes right behind what was sent there before, so that no hop waits
-// for another; but secrets wait for the hop's HELLO.
+// connectVia has the hop before c start it. CONNECT goes right behind what was sent there before,
+// so that no hop waits for another; but secrets wait for the hop's HELLO.
 func (e *Engine) connectVia(c *Context, plan connect.Plan, head []byte) {
 	defer e.jobs.Done()
 	if c.late {
@@ -48,8 +50,8 @@ func (e *Engine) connectVia(c *Context, plan connect.Plan, head []byte) {
 	if plan.Timeout == 0 {
 		return
 	}
-	// The hop keeps the time, from when it starts the process; this is for one that doesn't. It counts from when the hop is there itself,
-	// which may have many to start before.
+	// The hop keeps the time, from when it starts the process; this is for one that doesn't. It counts
+	// from when the hop is there itself, which may have many to start before.
 	select {
 	case <-c.parent.ready:
 	case <-c.done:
@@ -74,13 +76,14 @@ func hasSecrets(p connect.Plan) bool {
 	return false
 }
 
-// connectRoom is what a CONNECT needs at most without its head, so that it is written in one place: of
-// which no copy is left where it has secrets.
+// connectRoom is what a CONNECT needs at most without its head, so that it is written in one place:
+// of which no copy is left where it has secrets.
 const connectRoom = 16 << 10
 
 // types tells whether a hop may have to type a secret for a plan.
 func types(p connect.Plan) bool {
-	return hasSecrets(p) || p.Talk == connect.TalkAsk || p.Talk == connect.TalkStdin || p.Talk == connect.TalkTerminal
+	return hasSecrets(p) || p.Talk == connect.TalkAsk || p.Talk == connect.TalkStdin ||
+		p.Talk == connect.TalkTerminal
 }
 
 // sendConnect queues CONNECT. c's gate is to be opened then.
@@ -90,9 +93,12 @@ func (e *Engine) sendConnect(c *Context, plan connect.Plan, head []byte) error {
 		return err
 	}
 	defer p.pushing.leave()
-	modules := append([]string{spawnModule, forwardModule, guardModule}, c.brings...)
+	modules := slices.Concat([]string{spawnModule}, e.passedOn, c.brings)
 	if types(plan) {
 		modules = append(modules, askingModule)
+	}
+	if plan.Fork {
+		modules = append(modules, forkModule)
 	}
 	for _, name := range modules {
 		if err := p.push(e.base, name); err != nil {
@@ -103,7 +109,8 @@ func (e *Engine) sendConnect(c *Context, plan connect.Plan, head []byte) error {
 	mode := p.mode
 	e.mu.Unlock()
 	room := make([]byte, 0, connectRoom+len(head))
-	payload, err := pickle.Append(wire.AppendConnect(room, c.id, nil), connectDict(plan, head, c.with()), mode)
+	payload, err := pickle.Append(wire.AppendConnect(room, c.id, nil),
+		connectDict(plan, head, c.with()), mode)
 	if c.late {
 		defer clear(payload)
 	}
@@ -121,7 +128,8 @@ func (e *Engine) sendConnect(c *Context, plan connect.Plan, head []byte) error {
 	}
 	e.router.Expect(h, oneFrame, false)
 	c.connect = h
-	for f := range (wire.Frame{Dst: p.id, Handle: wire.Connect, Reply: h, Payload: payload, Public: !c.late, Secret: c.late}).Split() {
+	for f := range (wire.Frame{Dst: p.id, Handle: wire.Connect, Reply: h, Payload: payload,
+		Public: !c.late, Secret: c.late}).Split() {
 		e.putLocked(p, &f)
 	}
 	c.count.phases.Spawn = time.Since(c.began)
@@ -129,7 +137,7 @@ func (e *Engine) sendConnect(c *Context, plan connect.Plan, head []byte) error {
 }
 
 // connectDict is what CONNECT says. with are modules of the runtime that the hop passes on.
-func connectDict(p connect.Plan, head []byte, with []any) map[string]any {
+func connectDict(p connect.Plan, head []byte, with []string) map[string]any {
 	env := map[string]any{}
 	for _, s := range p.Env {
 		k, v, _ := strings.Cut(s, "=")
@@ -147,11 +155,18 @@ func connectDict(p connect.Plan, head []byte, with []any) map[string]any {
 	if p.Timeout > 0 {
 		timeout = p.Timeout.Seconds()
 	}
-	return map[string]any{"name": p.Name, "argv": p.Argv, "env": env, "tty": p.TTY, "wait": p.Wait, "prompts": prompts,
-		"timeout": timeout, "fork": p.Fork, "python": p.Python, "near": p.Near, "head": head, "with": with, "dialogue": [...]string{"", "stdin", "terminal", "questions", "ask"}[p.Talk]}
+	dict := map[string]any{"name": p.Name, "argv": p.Argv, "env": env, "tty": p.TTY, "wait": p.Wait,
+		"prompts": prompts,
+		"timeout": timeout, "fork": p.Fork, "python": p.Python, "near": p.Near, "head": head,
+		"with": with, "dialogue": [...]string{"", "stdin", "terminal", "questions", "ask"}[p.Talk]}
+	if p.Bare {
+		dict["bare"], dict["remove"] = true, p.Remove
+	}
+	return dict
 }
 
-// connecting is the owner of a CONNECT request. HELLO ends it, or an answer: why there will be no HELLO.
+// connecting is the owner of a CONNECT request. HELLO ends it, or an answer: why there will be no
+// HELLO.
 type connecting struct{ c *Context }
 
 func (q *connecting) deliverLocked(e *Engine, _ *Context, a *route.Action) {
@@ -193,11 +208,19 @@ func parseFailure(b []byte) (connect.Failure, error) {
 		return connect.Failure{}, fmt.Errorf("read answer to CONNECT: %w", err)
 	}
 	t, ok := v.(pickle.Tuple)
-	if !ok || len(t) != 3 {
-		return connect.Failure{}, errors.New("read answer to CONNECT: not a tuple of three")
+	if !ok || len(t) != 4 {
+		return connect.Failure{}, errors.New("read answer to CONNECT: not a tuple of four")
 	}
 	what, _ := t[0].(string)
 	status, _ := t[1].(int64)
 	text, _ := t[2].(string)
-	return connect.Failure{What: what, Status: int(status), Text: text}, nil
+	reached, _ := t[3].(int64)
+	return connect.Failure{What: what, Status: int(status), Text: text,
+		LoggedIn: reached >= reachedSession, Started: reached >= reachedPython}, nil
 }
+
+// How far a context came that a hop couldn't start (docs/protocol/bootstrap.md section 6).
+const (
+	reachedSession = 1 // it has printed on its stdout, which is a session's
+	reachedPython  = 2 // EC0 was there
+)

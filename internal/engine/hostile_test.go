@@ -57,7 +57,8 @@ func works(t *testing.T, c *Context, f *fake) {
 	}
 }
 
-// One that asks for what is refused to it and doesn't read the refusals harms neither the engine nor whom it asks for.
+// One that asks for what is refused to it and doesn't read the refusals harms neither the engine
+// nor whom it asks for.
 func TestFloodOfQuestions(t *testing.T) {
 	e, fakes := fakeEngine(t, Options{})
 	bad, badFake := connected(t, e, fakes)
@@ -65,7 +66,8 @@ func TestFloodOfQuestions(t *testing.T) {
 	gone, _ := connected(t, e, fakes)
 	e.lose(gone, ErrClosed, true)
 	badFake.flood(1_000_000, func(i int) wire.Frame { // which an honest one may do, before it knows
-		return wire.Frame{Src: bad.id, Dst: gone.id, Handle: wire.Call, Reply: wire.Handle(1000 + i), Payload: []byte("os:getpid\x00")}
+		return wire.Frame{Src: bad.id, Dst: gone.id, Handle: wire.Call, Reply: wire.Handle(1000 + i),
+			Payload: []byte("os:getpid\x00")}
 	})
 	convictedFor(t, bad, CodeUnread)
 	works(t, good, goodFake)
@@ -99,7 +101,8 @@ func TestFloodOfUnconnected(t *testing.T) {
 		t.Fatal(err)
 	}
 	badFake.flood(1000, func(int) wire.Frame {
-		return wire.Frame{Src: bad.id, Dst: good.id, Handle: wire.Call, Payload: make([]byte, wire.MaxPayload)}
+		return wire.Frame{Src: bad.id, Dst: good.id, Handle: wire.Call,
+			Payload: make([]byte, wire.MaxPayload)}
 	})
 	lostFor(t, bad, "more than")
 	if good.Err() != nil {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/pickle"
+	"github.com/mitogen-go/mitogen/internal/printable"
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
@@ -28,6 +29,8 @@ type hello struct {
 	PID            int    `py:"pid"`
 	Executable     string `py:"executable"`
 	Pickle         int    `py:"pickle"`
+	Machine        string `py:"machine"`
+	Functions      string `py:"functions"`
 }
 
 // parseHello reads a HELLO.
@@ -70,9 +73,13 @@ func (e *Engine) upLocked(c *Context, h *hello) {
 		n, _ := h.Version[i].(int64)
 		c.info.Version[i] = int(n)
 	}
-	c.mode = modeOf(c.info.Version[0], h.Pickle)
+	if !c.golang.is {
+		c.mode = modeOf(c.info.Version[0], h.Pickle)
+	}
+	c.info.Machine, c.info.Functions = oneLine(h.Machine), oneLine(h.Functions)
 	c.up = true
-	c.answerer, c.talk, c.prompt, c.secrets = nil, nil, nil, nil // which hold what only its start needed
+	// which hold what only its start needed
+	c.answerer, c.talk, c.prompt, c.secrets = nil, nil, nil, nil
 	c.count.phases.Hello = time.Since(c.began)
 	if c.proc != nil {
 		c.proc.Connected()
@@ -82,6 +89,9 @@ func (e *Engine) upLocked(c *Context, h *hello) {
 	}
 	c.auditUpLocked()
 	close(c.ready)
+	if e.front != nil {
+		e.front.upLocked(c)
+	}
 	c.shutdownLocked()
 }
 
@@ -104,9 +114,10 @@ func bounded(s string) string {
 }
 
 // oneLine returns what a context says for people: short, on one line and safe for a terminal.
-func oneLine(s string) string { return bounded(connect.CleanLine(bounded(s))) }
+func oneLine(s string) string { return bounded(printable.Line(bounded(s))) }
 
-// lose takes c, and all behind it, out of the tree because of err. With kill its process is ended at once.
+// lose takes c, and all behind it, out of the tree because of err. With kill its process is ended
+// at once.
 func (e *Engine) lose(c *Context, err error, kill bool) {
 	e.mu.Lock()
 	e.loseLocked(c, err, kill)
@@ -121,15 +132,18 @@ func (e *Engine) loseLocked(c *Context, err error, kill bool) {
 		l.Context, l.Hop = c.name, c.name
 	}
 	err = e.hide(err)
-	if c.parent != nil && kill && c.parent.err == nil && c.connect != 0 { // else the hop hasn't heard of it
-		e.putLocked(c.parent, &wire.Frame{Dst: c.parent.id, Handle: wire.Kill, Payload: wire.AppendU32(nil, c.id)})
+	// else the hop hasn't heard of it
+	if c.parent != nil && kill && c.parent.err == nil && c.connect != 0 {
+		e.putLocked(c.parent, &wire.Frame{Dst: c.parent.id, Handle: wire.Kill,
+			Payload: wire.AppendU32(nil, c.id)})
 	}
 	c.err, c.killNow = err, kill
 	e.refused.note(c.place, err)
 	e.applyLocked(e.router.Lost(c.id, err.Error(), nil))
 }
 
-// goneLocked is the end of c as the tree sees it. The router has dropped it; what it was asked is answered next.
+// goneLocked is the end of c as the tree sees it. The router has dropped it; what it was asked is
+// answered next.
 func (e *Engine) goneLocked(c *Context, why string) {
 	if c.err == nil {
 		c.err = e.reasonLocked(c, why)
@@ -140,6 +154,9 @@ func (e *Engine) goneLocked(c *Context, why string) {
 	}
 	c.auditGoneLocked()
 	close(c.done)
+	if e.front != nil {
+		e.front.lostLocked(c.id, c.err)
+	}
 	if c.stopAsking != nil {
 		c.stopAsking()
 	}
@@ -174,7 +191,8 @@ func (e *Engine) goneLocked(c *Context, why string) {
 	e.emptyLocked()
 }
 
-// emptyLocked tells Close when the last context is gone. Losing one can lose its parent, so it may come twice.
+// emptyLocked tells Close when the last context is gone. Losing one can lose its parent, so it may
+// come twice.
 func (e *Engine) emptyLocked() {
 	if !e.closed || len(e.contexts) > 0 {
 		return
@@ -186,7 +204,8 @@ func (e *Engine) emptyLocked() {
 	}
 }
 
-// reasonLocked is why c is gone, when that wasn't said: something before it is, or a hop has reported it.
+// reasonLocked is why c is gone, when that wasn't said: something before it is, or a hop has
+// reported it.
 func (e *Engine) reasonLocked(c *Context, why string) error {
 	for p := c.parent; p != nil; p = p.parent {
 		if l := (*LostError)(nil); errors.As(p.err, &l) {
@@ -219,7 +238,7 @@ func (e *Engine) reported(said string) (why, text string) {
 	if from <= strings.IndexByte(said+"\n", '\n') {
 		_, text, _ = strings.Cut(text, "\n")
 	}
-	return oneLine(why), connect.Clean(text)
+	return oneLine(why), printable.Text(connect.PlainWords(text))
 }
 
 // Close gives c up: calls in it that were made before are finished, later ones refused. It ends
@@ -239,7 +258,7 @@ func (c *Context) Release() (ends bool) {
 	c.owned = false
 	c.closeLocked()
 	e.releaseLocked(c)
-	return c.ending || c.err != nil
+	return c.ending || c.err != nil || e.dismissCompanionLocked(c)
 }
 
 // closeLocked has c refuse calls from now on.
@@ -260,6 +279,9 @@ func (c *Context) closedLocked() bool {
 
 // releaseLocked ends c if nobody needs it.
 func (e *Engine) releaseLocked(c *Context) {
+	if e.dismissCompanionLocked(c) {
+		return
+	}
 	if c.owned || c.children > 0 || c.ending || c.err != nil {
 		return
 	}
@@ -274,7 +296,9 @@ func (e *Engine) releaseLocked(c *Context) {
 	}
 	c.shutdownLocked()
 	e.jobs.Go(func() {
-		if !c.endsWithin(c.leaving, shutdownPatience) || !c.endsWithin(nil, shutdownPatience) {
+		ends := c.endsWithin(c.leaving, shutdownPatience)
+		e.front.finish(c)
+		if !ends || !c.endsWithin(nil, shutdownPatience) {
 			e.lose(c, ErrClosed, true)
 		}
 	})
@@ -301,6 +325,25 @@ func (c *Context) shutdownLocked() {
 	}
 }
 
+// leavesLocked notes that c ends by itself, because its last session has.
+func (c *Context) leavesLocked() {
+	if c.told || c.err != nil {
+		return
+	}
+	c.told = true
+	close(c.leaving)
+	if c.ending { // and so is watched
+		return
+	}
+	c.ending = true
+	c.closeLocked()
+	c.e.jobs.Go(func() {
+		if !c.endsWithin(nil, shutdownPatience) {
+			c.e.lose(c, ErrClosed, true)
+		}
+	})
+}
+
 // dismissLocked sends SHUTDOWN, once.
 func (c *Context) dismissLocked() {
 	if c.told || c.err != nil {
@@ -323,7 +366,8 @@ func (e *Engine) farewellLocked(c *Context) {
 	}
 }
 
-// letGo waits until no context is left, d at most, and then ends those next to the engine for which which holds.
+// letGo waits until no context is left, d at most, and then ends those next to the engine for which
+// which holds.
 func (e *Engine) letGo(d time.Duration, which func(*Context) bool) {
 	t := time.NewTimer(d)
 	defer t.Stop()
@@ -356,6 +400,9 @@ func (e *Engine) Close() error {
 	e.letGo(closePatience, func(*Context) bool { return true })
 	e.stop()
 	e.jobs.Wait()
+	if err := e.forward.Save(); err != nil {
+		e.log.Info(err.Error())
+	}
 	err := errors.Join(e.askpass.Close(), e.proxy.Close())
 	drained := make(chan struct{})
 	go func() {

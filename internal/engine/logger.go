@@ -4,7 +4,7 @@ import (
 	"context"
 	"log/slog"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/printable"
 )
 
 // tracebackKey is the key of the only attribute that may have several lines.
@@ -16,7 +16,7 @@ type printableLog struct{ slog.Handler }
 
 // Handle passes a record on. Its message keeps its lines.
 func (h printableLog) Handle(ctx context.Context, r slog.Record) error {
-	safe := slog.NewRecord(r.Time, r.Level, connect.Clean(r.Message), r.PC)
+	safe := slog.NewRecord(r.Time, r.Level, printable.Text(r.Message), r.PC)
 	r.Attrs(func(a slog.Attr) bool {
 		safe.AddAttrs(printableAttr(a))
 		return true
@@ -46,9 +46,9 @@ func printableAttr(a slog.Attr) slog.Attr {
 	}
 	switch {
 	case a.Key == tracebackKey:
-		a.Value = slog.StringValue(connect.Clean(text))
+		a.Value = slog.StringValue(printable.Text(text))
 	case isText:
-		a.Value = slog.StringValue(connect.CleanLine(text))
+		a.Value = slog.StringValue(printable.Line(text))
 	}
 	return a
 }

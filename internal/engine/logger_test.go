@@ -28,7 +28,8 @@ func TestLogIsPrintable(t *testing.T) {
 	log := slog.New(printableLog{recorder{&records}})
 	log.With(slog.String("with", bad)).
 		WithGroup("g").
-		Warn(bad+"\nnext", slog.String("text", bad+"\n"), slog.Any("error", errors.New(bad)), slog.Int("n", 1), slog.String(tracebackKey, bad+"\nnext"))
+		Warn(bad+"\nnext", slog.String("text", bad+"\n"), slog.Any("error", errors.New(bad)),
+			slog.Int("n", 1), slog.String(tracebackKey, bad+"\nnext"))
 	if len(records) != 1 {
 		t.Fatalf("got %d records, want 1", len(records))
 	}

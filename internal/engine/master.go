@@ -12,8 +12,10 @@ import (
 	"github.com/mitogen-go/mitogen/internal/sshmux"
 )
 
-// An ssh can make connections before the interpreter that it starts could: its server makes them, as for ssh -J. So the ssh of a hop that is to
-// carry others, or let them use its connection, is a ControlMaster of ours, unless there is one of the user's. Where its server won't, the hop's context makes them.
+// An ssh can make connections before the interpreter that it starts could: its server makes them,
+// as for ssh -J. So the ssh of a hop that is to carry others, or let them use its connection, is a
+// ControlMaster of ours, unless there is one of the user's. Where its server won't, the hop's
+// context makes them.
 
 // master is the control socket of a context's ssh.
 type master struct {
@@ -25,7 +27,9 @@ type master struct {
 	option  string // path, as an option of ssh's
 }
 
-func newMaster() *master { return &master{wanted: make(chan struct{}), decided: make(chan struct{})} }
+func newMaster() *master {
+	return &master{wanted: make(chan struct{}), decided: make(chan struct{})}
+}
 
 // known waits until m is there, or won't be, and tells which.
 func (m *master) known(ctx context.Context) bool {
@@ -38,7 +42,8 @@ func (m *master) known(ctx context.Context) bool {
 	}
 }
 
-// How often a control socket is looked for: ssh makes it once it is logged in, for which somebody may have to type a password.
+// How often a control socket is looked for: ssh makes it once it is logged in, for which somebody
+// may have to type a password.
 const (
 	minLook = time.Millisecond
 	maxLook = 50 * time.Millisecond
@@ -52,7 +57,8 @@ func (e *Engine) lead(ctx context.Context, c *Context, plan connect.Plan) connec
 	}
 	defer cancel()
 	option, path, err := e.proxy.Control()
-	if err != nil || sshmux.Configured(plan.Argv) && sshmux.Alive(limited, connect.ControlCheck(plan.Argv), slices.Concat(plan.Origin, plan.Env)) {
+	if err != nil || sshmux.Configured(plan.Argv) &&
+		sshmux.Alive(limited, connect.ControlCheck(plan.Argv), slices.Concat(plan.Origin, plan.Env)) {
 		close(c.master.decided)
 		return plan
 	}
@@ -97,7 +103,8 @@ func (c *Context) byMaster(ctx context.Context, host string, port int) *sshmux.C
 	}
 	conn, err := sshmux.Dial(ctx, c.master.path, host, port)
 	if err != nil {
-		c.e.log.Info("the hop's server makes no connection: its context is asked", slog.String("hop", c.name), slog.Any("why", err))
+		c.e.log.Info("the hop's server makes no connection: its context is asked",
+			slog.String("hop", c.name), slog.Any("why", err))
 		return nil // c finds out more, if it can't do it either
 	}
 	return conn

@@ -7,17 +7,20 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
+	"github.com/mitogen-go/mitogen/internal/bundle"
 	"github.com/mitogen-go/mitogen/internal/forward"
 	"github.com/mitogen-go/mitogen/internal/modules"
 	"github.com/mitogen-go/mitogen/internal/pysource"
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
-// Modules reach a context in two ways. Those of the runtime, and whatever else has to go alone, go by LOAD_MODULE. All others
-// go in bundles, which the Forwarder decides about: Forwarder.mu is taken before Engine.mu, and held until what it decided
-// is queued (bring), so that this happens in the order in which it was decided.
+// Modules reach a context in two ways. Those of the runtime, and whatever else has to go alone, go
+// by LOAD_MODULE. All others go in bundles, which the Forwarder decides about: Forwarder.mu is
+// taken before Engine.mu, and held until what it decided is queued (bring), so that this happens in
+// the order in which it was decided.
 
 // Bounds of what a context may ask for.
 const (
@@ -25,14 +28,20 @@ const (
 	maxNames = 65536 // ever
 )
 
-// The runtime's own modules that contexts need to be hops, to take bundles, to have packages' files, and to start programs.
+// The runtime's own modules that contexts need to be hops, to take bundles, to start
+// programs, and to send values of other types than the built-in ones.
 const (
+	nativeModule  = "_mitogen_native"
 	spawnModule   = "_mitogen_spawn"
 	askingModule  = "_mitogen_asking"
 	tunnelModule  = "_mitogen_tunnel"
+	sessionModule = "_mitogen_session"
+	socketsModule = "_mitogen_sockets"
 	forwardModule = "_mitogen_forward"
-	filesModule   = "_mitogen_files"
+	lacksModule   = "_mitogen_lacks"
+	forkModule    = "_mitogen_fork"
 	guardModule   = "_mitogen_guard"
+	valuesModule  = "_mitogen_values"
 )
 
 // program is what is to be run in a context: a module that a call names, or a Program.
@@ -56,7 +65,8 @@ func (c *Context) known(key string) bool {
 	return ok
 }
 
-// prepare queues what p needs, unless that has been done. What is known has been queued: a call gets behind it.
+// prepare queues what p needs, unless that has been done. What is known has been queued: a call
+// gets behind it.
 func (c *Context) prepare(ctx context.Context, p program) error {
 	if p.builtin {
 		if err := c.pushing.take(ctx, c, nil); err != nil {
@@ -104,11 +114,6 @@ func (c *Context) prepareNow(ctx context.Context, p program) error {
 			return err
 		}
 	}
-	if n.Reads() { // before it is asked for
-		if err := c.push(ctx, filesModule); err != nil {
-			return err
-		}
-	}
 	c.e.mu.Lock()
 	defer c.e.mu.Unlock()
 	c.count.Scan += scan
@@ -132,12 +137,14 @@ func (c *Context) roomy(ctx context.Context) error {
 
 // target is what modules are chosen for. Before HELLO it is unknown.
 func (c *Context) target() pysource.Target {
+	t := pysource.Target{ABI: c.e.forward.ABI(c.id)}
 	c.e.mu.Lock()
 	defer c.e.mu.Unlock()
 	if !c.up {
-		return pysource.Target{}
+		return t
 	}
-	t := pysource.Target{Version: c.info.Version, Implementation: c.info.Implementation, Platform: c.info.Platform, OSName: "posix"}
+	t.Version, t.Implementation = c.info.Version, c.info.Implementation
+	t.Platform, t.OSName = c.info.Platform, "posix"
 	if t.Platform == "win32" {
 		t.OSName = "nt"
 	}
@@ -251,21 +258,22 @@ func (c *Context) load(ctx context.Context, m *modules.Module) error {
 
 // loadFrame returns the LOAD_MODULE for m: where that is larger than c takes, one that says so.
 func loadFrame(c *Context, m *modules.Module) wire.Frame {
-	w := wire.Module{Name: m.Name, Path: m.Path, Form: wire.ModuleForm(m.Letter), Rest: m.Rest()}
+	w := wire.Module{Name: m.Name, Path: m.Place(), Form: bundle.Form(m.Letter), Rest: m.Rest()}
 	payload := w.Append(nil)
 	if most := c.e.opt.MaxMessage; len(payload) > most {
-		w.Form = modules.Missing
+		w.Form = wire.FormNone
 		w.Rest = fmt.Appendf(nil, "larger than %d bytes, the engine's message limit", most)
 		payload = w.Append(nil)
 	}
-	return wire.Frame{Dst: c.id, Handle: wire.LoadModule, Payload: payload, Public: m.Letter != modules.Data}
+	return wire.Frame{Dst: c.id, Handle: wire.LoadModule, Payload: payload,
+		Public: m.Letter != modules.Data}
 }
 
 // request is a frame from below that the Forwarder answers.
 type request struct {
 	handle  wire.Handle
 	name    string // GET_MODULE
-	during  string // the program that ran then
+	during  string // GET_MODULE, GET_FILE: the program that ran then
 	payload []byte // LACKS
 	id      wire.BundleID
 	ctx     wire.ContextID
@@ -284,11 +292,15 @@ func (c *Context) askLocked(payload []byte) {
 		c.reportLocked("request for a module refused", slog.String("name", fmt.Sprintf("%+q", name)))
 		return
 	}
-	r := request{handle: wire.GetModule, name: name}
-	if len(c.open) > 0 {
-		r.during = c.open[0].program
+	c.serveLocked(request{handle: wire.GetModule, name: name, during: c.runningLocked()})
+}
+
+// runningLocked returns the program whose call is open, "" if there is none.
+func (c *Context) runningLocked() string {
+	if len(c.open) == 0 {
+		return ""
 	}
-	c.serveLocked(r)
+	return c.open[0].program
 }
 
 // lacksLocked takes a LACKS.
@@ -316,7 +328,8 @@ func (c *Context) droppedLocked(payload []byte) {
 }
 
 func (c *Context) serveLocked(r request) {
-	if len(c.requests) >= maxAsked && r.handle != wire.Lacks { // of these there are no more than questions
+	// of these there are no more than questions
+	if len(c.requests) >= maxAsked && r.handle != wire.Lacks {
 		c.noteLocked("request refused: too many", slog.String("handle", r.handle.String()))
 		c.e.offendLocked(c, oddity)
 		return
@@ -377,10 +390,26 @@ func (c *Context) lacks(payload []byte) {
 		c.reportLocked("answer refused", slog.Any("error", err))
 		c.e.unlock()
 	}
+	if err == nil && !slices.Contains(names, unpacker) && c.unpacks() {
+		c.e.forward.Unpacks(c.id)
+	}
+	abi := ""
+	if i := slices.IndexFunc(names,
+		func(n string) bool { return strings.HasPrefix(n, abiMark) }); i >= 0 {
+		abi = strings.TrimPrefix(names[i], abiMark)
+	}
+	c.e.forward.Takes(c.id, c.target(), abi, names)
 	c.e.forward.Lacks(c.id, names) // of none, where they can't be read: it was asked
 }
 
-// answer answers a GET_MODULE: with a bundle, or, if c has been sent one with it before, with the module alone.
+// unpacks tells whether bzip2's reader of c's interpreter can be bounded: from 3.5 on.
+func (c *Context) unpacks() bool {
+	v := c.target().Version
+	return v[0] > 3 || v[0] == 3 && v[1] >= 5
+}
+
+// answer answers a GET_MODULE: with a bundle, or, if c has been sent one with it before, with the
+// module alone.
 func (c *Context) answer(r request) {
 	e := c.e
 	e.mu.Lock()
@@ -411,9 +440,10 @@ func (c *Context) answer(r request) {
 	}
 }
 
-// asked returns the module that answers a GET_MODULE, nil where a bundle does, and whether there is one for this context.
+// asked returns the module that answers a GET_MODULE, nil where a bundle does, and whether there is
+// one for this context.
 func (c *Context) asked(r request, target pysource.Target) (m *modules.Module, given bool) {
-	if r.name == guardModule { // a program waits for it, and for no bundle
+	if r.name == guardModule || r.name == valuesModule { // the runtime waits for it, and for no bundle
 		return c.e.finder.Find(r.name), true
 	}
 	return c.e.forward.Asked(c.id, target, r.during, r.name)
@@ -429,5 +459,5 @@ func newFinder(o *Options) *modules.Finder {
 		path = append(path, modules.Entry{FS: f})
 	}
 	return modules.New(path, o.builtin, modules.Options{Allow: o.Allow, Deny: o.Deny,
-		Serve: o.Serve, Rewrite: o.Rewrite})
+		Serve: o.Serve, Strip: o.Strip, Rewrite: o.Rewrite})
 }

@@ -17,9 +17,11 @@ import (
 	"github.com/mitogen-go/mitogen/internal/sshnative"
 )
 
-// native is a starter that speaks SSH itself, and leaves to other what it can't do. carrier makes the connection; nil: this machine.
+// native is a starter that speaks SSH itself, and leaves to other what it can't do. carrier makes
+// the connection; nil: this machine.
 func (e *Engine) native(carrier *Context, other starter) starter {
-	return func(ctx context.Context, plan connect.Plan, ssh connect.SSHOptions) (process, io.WriteCloser, io.ReadCloser, error) {
+	return func(ctx context.Context, plan connect.Plan, ssh connect.SSHOptions) (process,
+		io.WriteCloser, io.ReadCloser, error) {
 		if foreign(plan) {
 			return other(ctx, plan, ssh)
 		}
@@ -28,12 +30,10 @@ func (e *Engine) native(carrier *Context, other starter) starter {
 			limited, cancel = context.WithTimeout(ctx, plan.Timeout)
 		}
 		defer cancel()
-		last, name, timeout := len(plan.Argv)-1, plan.Name, plan.Timeout // and no more of the plan is kept
-		o := sshnative.Options{Argv: plan.Argv[:last], Command: plan.Argv[last], Env: plan.Env, SSH: ssh, Interactive: e.prompt(ctx) != nil || secretsOf(ctx).source != nil, Line: func(line string) {
-			if e.wanted(name) {
-				e.log.Warn(line, slog.String("hop", name))
-			}
-		}}
+		// and no more of the plan is kept
+		last, name, timeout := len(plan.Argv)-1, plan.Name, plan.Timeout
+		o := sshnative.Options{Argv: plan.Argv[:last], Command: plan.Argv[last], Env: plan.Env, SSH: ssh,
+			Interactive: e.prompt(ctx) != nil || secretsOf(ctx).source != nil, Line: e.news(ctx, name)}
 		if carrier != nil {
 			o.Dial = func(_ context.Context, host string, port int) (net.Conn, error) {
 				f, err := carrier.forward(ctx, host, port, timeout)
@@ -63,7 +63,8 @@ func (e *Engine) native(carrier *Context, other starter) starter {
 			return other(ctx, plan, ssh)
 		}
 		f := connect.Failure{What: connect.WhatExit, Status: 255, Text: err.Error(),
-			Given: errors.Is(err, sshnative.ErrPasswordGiven), Err: err}
+			Given:    errors.Is(err, sshnative.ErrPasswordGiven),
+			LoggedIn: errors.Is(err, sshnative.ErrLoggedIn), Err: err}
 		switch {
 		case ofThisMachine(err):
 			f.What = connect.WhatExec
@@ -73,7 +74,8 @@ func (e *Engine) native(carrier *Context, other starter) starter {
 			f.What = connect.WhatTimeout
 		}
 		failed := connect.Classify(plan.Method, f)
-		failed.Given = ssh.Password != "" && (failed.Kind == connect.ErrAuth || failed.Kind == connect.ErrClosed)
+		failed.Given = ssh.Password != "" &&
+			(failed.Kind == connect.ErrAuth || failed.Kind == connect.ErrClosed)
 		return nil, nil, nil, failed
 	}
 }
@@ -91,7 +93,8 @@ func ofThisMachine(err error) bool {
 	return false
 }
 
-// foreign tells whether a plan is for a process with another environment than this one, whose agent and configuration would be used.
+// foreign tells whether a plan is for a process with another environment than this one, whose agent
+// and configuration would be used.
 func foreign(plan connect.Plan) bool {
 	for _, entry := range plan.Origin {
 		name, value, set := strings.Cut(entry, "=")

@@ -8,22 +8,25 @@ import (
 	"slices"
 	"time"
 
+	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
-// maxLog is how many bytes of log records may wait for a slow handler; further ones are dropped and counted. Each counts
-// logCost more than its payload.
+// maxLog is how many bytes of log records may wait for a slow handler; further ones are dropped and
+// counted. Each counts logCost more than its payload.
 const (
 	maxLog  = 1 << 20
 	logCost = 256
 )
 
-// event is something to hand over outside of Engine.mu: output, a log record, a report of ours, an answer.
+// event is something to hand over outside of Engine.mu: output, a log record, a report of ours, an
+// answer.
 type event struct {
 	handle  wire.Handle // Stdout, Stderr, Log; 0: one of the others
 	data    []byte
 	cost    int
+	kept    int // bytes of an answer, accounted for until it is taken
 	report  string
 	level   slog.Level // of report
 	attrs   []slog.Attr
@@ -32,8 +35,8 @@ type event struct {
 	err     error
 }
 
-// outbox is what a context has brought and nobody has taken yet. What comes behind something in it waits its turn, so
-// that output is written when the call that made it returns.
+// outbox is what a context has brought and nobody has taken yet. What comes behind something in it
+// waits its turn, so that output is written when the call that made it returns.
 type outbox struct {
 	queue      []event
 	busy       bool // drain runs
@@ -52,7 +55,8 @@ func (c *Context) queueLocked(ev event) {
 	}
 }
 
-// queueOutputLocked queues what was written to fd 1 or 2. Small pieces that wait for a slow writer become one.
+// queueOutputLocked queues what was written to fd 1 or 2. Small pieces that wait for a slow writer
+// become one.
 func (c *Context) queueOutputLocked(f *wire.Frame, cost int) {
 	if q := c.outbox.queue; len(q) > 0 && q[len(q)-1].handle == f.Handle {
 		last := &q[len(q)-1]
@@ -160,8 +164,9 @@ func (c *Context) outputLocked(o ConnectOptions) {
 	c.stderr = c.e.sink(c.name, writeStderr, o.Stderr, nil)
 }
 
-// unwritten ends all calls without an answer as seen before later, the events behind output that could not be written:
-// several calls' output may come before the first one's answer. If there are none, the error is logged, once.
+// unwritten ends all calls without an answer as seen before later, the events behind output that
+// could not be written: several calls' output may come before the first one's answer. If there are
+// none, the error is logged, once.
 func (c *Context) unwritten(own *sink, err error, later []event) {
 	e := c.e
 	e.mu.Lock()
@@ -171,7 +176,8 @@ func (c *Context) unwritten(own *sink, err error, later []event) {
 			calls = append(calls, queue[i].pending)
 		}
 	}
-	calls = slices.DeleteFunc(append(calls, c.open...), func(p *Pending) bool { return p == nil || !p.call })
+	calls = slices.DeleteFunc(append(calls, c.open...),
+		func(p *Pending) bool { return p == nil || !p.call })
 	if len(calls) == 0 && !own.logged {
 		own.logged = true
 		c.queueLocked(event{report: err.Error(), level: slog.LevelWarn})
@@ -212,9 +218,9 @@ func (c *Context) record(payload []byte) {
 	trace, _ := t[4].(string)
 	attrs := []slog.Attr{slog.String("logger", bounded(logger))}
 	if trace != "" {
-		attrs = append(attrs, slog.String(tracebackKey, trace))
+		attrs = append(attrs, slog.String(tracebackKey, boot.Readable(trace)))
 	}
-	c.log(slogLevel(level), unixTime(seconds), message, attrs...)
+	c.log(slogLevel(level), unixTime(seconds), boot.Readable(message), attrs...)
 }
 
 func (c *Context) log(level slog.Level, when time.Time, message string, attrs ...slog.Attr) {
@@ -237,7 +243,8 @@ func unixTime(seconds float64) time.Time {
 	return time.Unix(int64(whole), int64(frac*1e9))
 }
 
-// slogLevel maps Python's 10, 20, 30, 40, 50 to slog's -4, 0, 4, 8, 12, and what lies between likewise.
+// slogLevel maps Python's 10, 20, 30, 40, 50 to slog's -4, 0, 4, 8, 12, and what lies between
+// likewise.
 func slogLevel(level int64) slog.Level {
 	level = min(max(level, 0), 100)
 	return slog.Level(math.Round(float64(level-20) * 0.4))

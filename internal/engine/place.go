@@ -33,7 +33,8 @@ func (o *Origin) lookup(name string) (string, bool) {
 	return os.LookupEnv(name)
 }
 
-// apply has a plan for this machine carried out as o would. It returns what of o decides where the plan leads.
+// apply has a plan for this machine carried out as o would. It returns what of o decides where the
+// plan leads.
 func (o *Origin) apply(p *connect.Plan, place sshconf.Place) string {
 	if o == nil {
 		return ""
@@ -69,16 +70,20 @@ func (o *Origin) query(p connect.Plan) sshconf.Query {
 	return q
 }
 
-// settle makes the plan of a hop of this machine that of o, and returns what decides where it leads: of o, and of ssh's configuration as it is now.
+// settle makes the plan of a hop of this machine that of o, and returns what decides where it
+// leads: of o, and of ssh's configuration as it is now.
 func (o *Origin) settle(p *connect.Plan) string {
 	var place sshconf.Place
 	if p.Method == "ssh" {
-		place = sshconf.Find(context.Background(), o.query(*p))
+		if place = sshconf.Find(context.Background(), o.query(*p)); place.RemoteCommand {
+			p.Argv = connect.WithoutRemoteCommand(p.Argv)
+		}
 	}
 	return place.Sum + " " + o.apply(p, place)
 }
 
-// SSHVariables returns the names of the variables that the configuration of a hop's ssh uses, on this machine.
+// SSHVariables returns the names of the variables that the configuration of a hop's ssh uses, on
+// this machine.
 func SSHVariables(h connect.Hop, o connect.Options) []string {
 	plan, err := h.Plan([]string{"true"}, o, true)
 	if err != nil {
@@ -87,7 +92,8 @@ func SSHVariables(h connect.Hop, o connect.Options) []string {
 	return sshconf.Variables((*Origin)(nil).query(plan))
 }
 
-// key names what makes a context, secrets included, without showing them. place is what decides where its program of this machine leads.
+// key names what makes a context, secrets included, without showing them. place is what decides
+// where its program of this machine leads.
 func key(l link, o ConnectOptions, place string) string {
 	h := sha256.New()
 	fmt.Fprintf(h, "%q %d %t %t %q ", l.name, o.LogLevel, l.carry, l.native, place)
@@ -95,8 +101,9 @@ func key(l link, o ConnectOptions, place string) string {
 	return string(h.Sum(nil))
 }
 
-// Place returns what is equal for targets and options that lead to the same place from this machine: target, options, what decides of from
-// (nil: this process), and the files of ssh's configuration as they are now.
+// Place returns what is equal for targets and options that lead to the same place from this
+// machine: target, options, what decides of from (nil: this process), and the files of ssh's
+// configuration as they are now.
 func Place(target string, o connect.Options, from *Origin) (string, error) {
 	hops, err := connect.ParseTarget(target)
 	if err != nil {
@@ -112,7 +119,8 @@ func Place(target string, o connect.Options, from *Origin) (string, error) {
 		if i == 0 || hop.Method == "ssh" && !o.SSH.FromHop {
 			place = from.settle(&plan)
 		}
-		io.WriteString(h, key(link{hop: hop, name: hop.String(), plan: plan, options: o}, ConnectOptions{}, place))
+		io.WriteString(h, key(link{hop: hop, name: hop.String(), plan: plan, options: o},
+			ConnectOptions{}, place))
 	}
 	return string(h.Sum(nil)), nil
 }

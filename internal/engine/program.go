@@ -16,13 +16,14 @@ import (
 // runModule is the beginning of the targets of runs.
 const runModule = "_mitogen_run:"
 
-// Program is a run: a function of module _mitogen_run and its arguments, without the last, which says whether there is
-// a standard input.
+// Program is a run: a function of module _mitogen_run and its arguments, without the last ones: the
+// place of a script, whether there is a standard input, and whether what it leaves behind stays.
 type Program struct {
 	Function       string
 	Module         string // that it runs
 	Script         []byte // or the text of that
 	Args           []any
+	Keep           bool      // what it leaves behind
 	Stdin          io.Reader // nil: /dev/null
 	Stdout, Stderr io.Writer // nil: the context's
 	WaitDelay      time.Duration
@@ -70,20 +71,28 @@ func (c *Context) begun(ctx context.Context, p *Program) (end func(int, error), 
 
 // audited is what an audit log is told of p: what it is, and its name.
 func (p *Program) audited() (kind EventKind, name string) {
-	switch {
-	case p.Module != "":
-		return EventRun, p.Module
-	case p.Function != "command":
+	switch argv := p.argv(); {
+	case p.Module != "" && p.Function != "tree":
+		kind, name = EventRun, p.Module
+	case len(argv) > 0:
+		kind, name = EventRun, argv[0]
+	default:
 		kind, name = EventRun, "script"
-		if len(p.Args) > 1 {
-			name = fmt.Sprint(p.Args[1])
-		}
-		return kind, name
 	}
-	if argv, ok := p.Args[0].([]string); ok && len(argv) > 0 {
-		name = argv[0]
+	return kind, name
+}
+
+// argv returns the arguments of a script or a directory, nil if there are none.
+func (p *Program) argv() []string {
+	i := 0
+	if p.Function == "script" {
+		i = 2
 	}
-	return EventExec, name
+	if i >= len(p.Args) {
+		return nil
+	}
+	argv, _ := p.Args[i].([]string)
+	return argv
 }
 
 // run sends p and what it needs, and waits for its end.
@@ -94,19 +103,22 @@ func (c *Context) run(ctx context.Context, p Program) (int, error) {
 			return noStatus, err
 		}
 	}
-	if needs.key == "" {
-		if err := c.pushGuard(ctx); err != nil {
-			return noStatus, err
-		}
-	}
 	ctx, failed := context.WithCancelCause(ctx)
 	defer failed(nil)
 	restore := c.redirect(p.Stdout, p.Stderr, failed)
 	defer restore()
-	args := append(append([]any(nil), p.Args...), p.Stdin != nil)
+	args := append([]any(nil), p.Args...)
+	if p.Function == "script" && len(args) > 1 {
+		args = append(args, c.e.finder.ScriptPlace(fmt.Sprint(args[1]), p.Script))
+	}
+	args = append(args, p.Stdin != nil)
+	if p.Keep {
+		args = append(args, true)
+	}
 	call := c.goAs(ctx, needs.Name, runModule+p.Function, args, nil, false)
 	in := c.feed(ctx, call, p.Stdin, failed)
 	b, _, err := call.Result(ctx)
+	defer call.Taken()
 	inUse := in.stop(cmp.Or(p.WaitDelay, c.e.opt.Grace))
 	if failure := streamFailure(ctx, err); failure != nil {
 		err = failure
@@ -124,12 +136,13 @@ func (c *Context) run(ctx context.Context, p Program) (int, error) {
 	return status, nil
 }
 
-// needs is what p imports, nothing if it is a command.
+// needs is what p imports.
 func (p *Program) needs() program {
 	switch {
 	case p.Module != "":
 		name := "-m " + p.Module
-		return program{Program: forward.Program{Name: name, Roots: []string{p.Module, p.Module + ".__main__"}, Main: p.Module}, key: name}
+		return program{Program: forward.Program{Name: name,
+			Roots: []string{p.Module, p.Module + ".__main__"}, Main: p.Module}, key: name}
 	case p.Script != nil:
 		name := fmt.Sprintf("script %x", sha256.Sum256(p.Script))
 		return program{Program: forward.Program{Name: name, Text: p.Script}, key: name}
@@ -137,7 +150,8 @@ func (p *Program) needs() program {
 	return program{}
 }
 
-// redirect makes output go elsewhere until restore is called. failed takes the first error of a writer.
+// redirect makes output go elsewhere until restore is called. failed takes the first error of a
+// writer.
 func (c *Context) redirect(stdout, stderr io.Writer, failed func(error)) (restore func()) {
 	c.e.mu.Lock()
 	defer c.e.mu.Unlock()
@@ -157,8 +171,10 @@ func (c *Context) redirect(stdout, stderr io.Writer, failed func(error)) (restor
 	}
 }
 
-// feed passes r on as the standard input of a run. failed takes an error of r, after which the run gets no end of input.
-func (c *Context) feed(ctx context.Context, call *Pending, r io.Reader, failed func(error)) *feeder {
+// feed passes r on as the standard input of a run. failed takes an error of r, after which the run
+// gets no end of input.
+func (c *Context) feed(ctx context.Context, call *Pending, r io.Reader,
+	failed func(error)) *feeder {
 	c.e.mu.Lock()
 	f := wire.Frame{Dst: c.id, Handle: wire.Stdin, Reply: call.handle}
 	if !call.open {

@@ -10,20 +10,24 @@ import (
 
 	"github.com/mitogen-go/mitogen/internal/askpass"
 	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/printable"
 	"github.com/mitogen-go/mitogen/internal/secret"
 )
 
-// An ssh that a hop starts asks on a terminal that the hop gives it. The hop passes on what is shown there, and types what we say; what
-// is a question, and who answers it, is decided here, by the rules that hold for an ssh of this machine.
+// An ssh that a hop starts asks on a terminal that the hop gives it. The hop passes on what is
+// shown there, and types what we say; what is a question, and who answers it, is decided here, by
+// the rules that hold for an ssh of this machine.
 
-// questionPause is how long a terminal has to be silent before an unfinished line on it is a question.
+// questionPause is how long a terminal has to be silent before an unfinished line on it is a
+// question.
 const questionPause = 50 * time.Millisecond
 
 // questions answers for c, which a hop starts by plan. c isn't being started yet.
 func (e *Engine) questions(c *Context, plan *connect.Plan, ssh connect.SSHOptions) {
 	argv := plan.Argv
 	ssh.Passphrase = "" // which never leaves this machine
-	a := askpass.NewAnswerer(ssh, c.prompt, func(ctx context.Context) (askpass.Place, error) { return c.parent.locate(ctx, argv) })
+	a := askpass.NewAnswerer(ssh, c.prompt,
+		func(ctx context.Context) (askpass.Place, error) { return c.parent.locate(ctx, argv) })
 	a.From(c.passwords(), c.name)
 	a.Begin(0, func(what string) { e.lose(c, failure(c, a.Amend(connect.Failure{What: what})), true) })
 	c.answerer = a
@@ -81,15 +85,16 @@ func (s *screen) asks() bool {
 	return s.lost.Load() || s.text != "" && !strings.HasSuffix(s.text, "\n")
 }
 
-// clear takes the question away, and returns it. Of one that isn't whole nobody can tell whose it is,
-// nor of what follows it.
+// clear takes the question away, and returns it. Of one that isn't whole nobody can tell whose it
+// is, nor of what follows it.
 func (s *screen) clear() (text string, whole bool) {
 	text, s.text = s.text, ""
 	return text, !s.lost.Load()
 }
 
 // answerQuestions answers what is shown on a terminal until c is up, or gone.
-func (c *Context) answerQuestions(s *screen, a *askpass.Answerer, answers askpass.Func, hop string) {
+func (c *Context) answerQuestions(s *screen, a *askpass.Answerer, answers askpass.Func,
+	hop string) {
 	ctx, cancel := context.WithCancel(c.e.base)
 	defer cancel()
 	go c.untilStarted(ctx, cancel)
@@ -112,7 +117,7 @@ func (c *Context) answerQuestions(s *screen, a *askpass.Answerer, answers askpas
 			if c.Err() != nil {
 				return // the question has ended ssh, which would send an empty answer to its server
 			}
-			c.say([]byte(answer + "\n"))
+			c.sayLine(answer)
 			quiet = nil
 		case <-ctx.Done():
 			return
@@ -120,11 +125,11 @@ func (c *Context) answerQuestions(s *screen, a *askpass.Answerer, answers askpas
 	}
 }
 
-// answerTo returns the answer to a question on a terminal. What isn't answered is answered with no, or with nothing: that has ssh go on without
-// a key. The others have ended ssh.
+// answerTo returns the answer to a question on a terminal. What isn't answered is answered with no,
+// or with nothing: that has ssh go on without a key. The others have ended ssh.
 func answerTo(ctx context.Context, answers askpass.Func, hop, text string) string {
 	kind := askpass.KindOf(text)
-	answer, err := answers(ctx, askpass.Prompt{Hop: hop, Kind: kind, Text: connect.Clean(text)})
+	answer, err := answers(ctx, askpass.Prompt{Hop: hop, Kind: kind, Text: printable.Text(text)})
 	if err != nil && kind == askpass.HostKey {
 		return "no"
 	}
@@ -152,7 +157,7 @@ func (c *Context) locate(ctx context.Context, argv []string) (askpass.Place, err
 	}
 	p := askpass.ReadPlace(out, t.Text())
 	if p.User == "" || p.Host == "" {
-		return p, errors.New("ssh -G says nothing of a host: " + connect.CleanLine(t.Text()))
+		return p, errors.New("ssh -G says nothing of a host: " + printable.Line(t.Text()))
 	}
 	return p, nil
 }

@@ -23,8 +23,10 @@ func TestScreen(t *testing.T) {
 		{"a server's", []string{"(me@h) " + own}, askpass.Other, true},
 		{"a server's, in pieces", []string{"(me@h) x\r\n", own}, askpass.Other, true},
 		{"one screen before", []string{"(me@h) " + fill(connect.TextLimit), own}, askpass.Other, false},
-		{"as long as a screen", []string{"(me@h) " + fill(100) + "Enter passphrase for key '" + fill(connect.TextLimit-29) + "': "}, askpass.Other, false},
-		{"lines", []string{"(me@h) " + strings.Repeat("x\n", connect.TextLimit), own}, askpass.Other, false},
+		{"as long as a screen", []string{"(me@h) " + fill(100) + "Enter passphrase for key '" +
+			fill(connect.TextLimit-29) + "': "}, askpass.Other, false},
+		{"lines", []string{"(me@h) " + strings.Repeat("x\n", connect.TextLimit), own}, askpass.Other,
+			false},
 	} {
 		s := &screen{}
 		for _, piece := range tt.pieces {

@@ -99,7 +99,8 @@ func (r *Receiver) Admit(c *Context) error {
 	return nil
 }
 
-// deliverLocked takes a value. Frames that aren't items are an end; of these there are no more than admissions.
+// deliverLocked takes a value. Frames that aren't items are an end; of these there are no more than
+// admissions.
 func (r *Receiver) deliverLocked(e *Engine, c *Context, a *route.Action) {
 	f := &a.Frame
 	m := Message{From: c, cost: a.Cost}
@@ -131,8 +132,8 @@ func (r *Receiver) signal() {
 	}
 }
 
-// Get waits for the next message, or the end of a sender: io.EOF, or the loss of its context, with a
-// Message that has From. Without From, io.EOF: r is closed; ErrClosed: the engine is.
+// Get waits for the next message, or the end of a sender: io.EOF, or the loss of its context, with
+// a Message that has From. Without From, io.EOF: r is closed; ErrClosed: the engine is.
 func (r *Receiver) Get(ctx context.Context) (Message, error) {
 	for ended := false; ; {
 		m, err := r.take()
@@ -215,12 +216,10 @@ func (c *Context) send(ctx context.Context, handle wire.Handle, value any) error
 		return err
 	}
 	turn := c.sendTurn(handle)
-	select {
-	case turn <- struct{}{}:
-		defer func() { <-turn }()
-	case <-ctx.Done():
-		return givenUp(ctx, "send to "+c.name)
+	if err := turn.take(ctx, c, nil); err != nil {
+		return err
 	}
+	defer turn.leave()
 	e, f := c.e, wire.Frame{Kind: wire.Item, Dst: c.id, Handle: handle, Payload: b}
 	var p *Pending
 	e.mu.Lock()
@@ -252,8 +251,7 @@ func (c *Context) giveUpValue(p *Pending, f *wire.Frame, begun bool) {
 	e.mu.Lock()
 	defer e.unlock()
 	if p != nil {
-		p.closeLocked()
-		e.applyLocked(e.router.Forget(p.handle, nil))
+		p.forgetLocked()
 	}
 	if begun && c.err == nil {
 		e.putLocked(c, &wire.Frame{Kind: wire.Part, Dst: c.id, Handle: f.Handle})
@@ -280,18 +278,17 @@ func (p *Pending) taken(ctx context.Context) error {
 	return nil
 }
 
-// sendTurn returns a channel that whoever sends to a receiver of c puts something in meanwhile, so
-// that parts of two values don't mix.
-func (c *Context) sendTurn(handle wire.Handle) chan struct{} {
+// sendTurn returns the turn to send to a receiver of c, so that parts of two values don't mix.
+func (c *Context) sendTurn(handle wire.Handle) turn {
 	c.e.mu.Lock()
 	defer c.e.mu.Unlock()
-	turn := c.turns[handle]
-	if turn == nil {
-		turn = make(chan struct{}, 1)
+	t := c.turns[handle]
+	if t == nil {
+		t = make(turn, 1)
 		if c.turns == nil {
-			c.turns = map[wire.Handle]chan struct{}{}
+			c.turns = map[wire.Handle]turn{}
 		}
-		c.turns[handle] = turn
+		c.turns[handle] = t
 	}
-	return turn
+	return t
 }

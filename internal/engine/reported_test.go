@@ -20,7 +20,8 @@ func TestReasonOfALoss(t *testing.T) {
 		if !strings.HasPrefix(why, "exit: ") || strings.Contains(why+text, "hunter2") {
 			t.Errorf("%d bytes: why %q, text %q", len(said), why, text)
 		}
-		if strings.Contains(said, "last") != strings.Contains(text, "last line") || len(text) > connect.TextLimit {
+		if strings.Contains(said, "last") != strings.Contains(text, "last line") ||
+			len(text) > connect.TextLimit {
 			t.Errorf("%d bytes: text %q", len(said), text)
 		}
 	}

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -16,6 +15,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/askpass"
 	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/printable"
 	"github.com/mitogen-go/mitogen/internal/spawn"
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
@@ -25,6 +25,7 @@ type process interface {
 	Connected()
 	Note(noise []byte)
 	Text() string
+	LoggedIn() bool // an ssh is; also while it runs
 	Fail(what string)
 	Done() <-chan struct{}
 	Failure() connect.Failure
@@ -37,7 +38,8 @@ type process interface {
 const endPatience = 300 * time.Millisecond
 
 // starter carries out a plan.
-type starter func(ctx context.Context, plan connect.Plan, ssh connect.SSHOptions) (process, io.WriteCloser, io.ReadCloser, error)
+type starter func(ctx context.Context, plan connect.Plan, ssh connect.SSHOptions) (process,
+	io.WriteCloser, io.ReadCloser, error)
 
 // local is a process on this machine, with whoever answers its questions.
 type local struct {
@@ -46,7 +48,9 @@ type local struct {
 	asker   *asker
 }
 
-func (p *local) Failure() connect.Failure { return p.asker.amend(p.answers.amend(p.Process.Failure())) }
+func (p *local) Failure() connect.Failure {
+	return p.asker.amend(p.answers.amend(p.Process.Failure()))
+}
 
 // Connected lets go of what answers questions, and so of its secrets.
 func (p *local) Connected() {
@@ -60,17 +64,16 @@ func (p *local) Close() error {
 }
 
 // spawn is the starter for this machine.
-func (e *Engine) spawn(ctx context.Context, plan connect.Plan, ssh connect.SSHOptions) (process, io.WriteCloser, io.ReadCloser, error) {
+func (e *Engine) spawn(ctx context.Context, plan connect.Plan, ssh connect.SSHOptions) (process,
+	io.WriteCloser, io.ReadCloser, error) {
 	ans, err := e.answer(ctx, &plan, ssh)
 	if err != nil {
 		return nil, nil, nil, err
 	}
 	asker, name := e.asker(ctx, plan), plan.Name // and no more of the plan is kept
-	p, err := spawn.Start(ctx, plan, spawn.Options{Busy: func() bool { return ans.busy() || asker.busy() }, Ask: asker.function(), Line: func(line string) {
-		if e.wanted(name) {
-			e.log.Warn(line, slog.String("hop", name))
-		}
-	}})
+	p, err := spawn.Start(ctx, plan,
+		spawn.Options{Busy: func() bool { return ans.busy() || asker.busy() }, Ask: asker.function(),
+			Line: e.news(ctx, name)})
 	if err != nil {
 		ans.release()
 		return nil, nil, nil, err
@@ -79,17 +82,32 @@ func (e *Engine) spawn(ctx context.Context, plan connect.Plan, ssh connect.SSHOp
 	return &local{p, ans, asker}, p.Stdin, p.Stdout, nil
 }
 
-// wanted says whether a context of that name is to stay. What a connection prints while it ends ("Killed", from a login
-// shell) is of no use to anybody.
-func (e *Engine) wanted(name string) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for _, c := range e.contexts {
-		if c.name == name && !c.ending {
-			return true
+// contextKey is the key of a context.Context for the Context that is started with it.
+type contextKey struct{}
+
+func withContext(ctx context.Context, c *Context) context.Context {
+	return context.WithValue(ctx, contextKey{}, c)
+}
+
+// news takes the lines that a connection prints for the log, where hop says whose they are. What it
+// prints while its context ends ("Killed", from a login shell) is of no use to anybody.
+func (e *Engine) news(ctx context.Context, hop string) func(line string) {
+	c, _ := ctx.Value(contextKey{}).(*Context)
+	return func(line string) {
+		if !connect.OwnLine(line) && c.wanted() {
+			e.log.Warn(line, slog.String("hop", hop))
 		}
 	}
-	return false
+}
+
+// wanted tells whether c is to stay. There may be others of the same name that are.
+func (c *Context) wanted() bool {
+	if c == nil {
+		return false
+	}
+	c.e.mu.Lock()
+	defer c.e.mu.Unlock()
+	return c.err == nil && !c.ending
 }
 
 // answers are where a process's questions go; without any its methods do nothing.
@@ -105,16 +123,19 @@ func (a *answers) forget() {
 }
 
 // answer prepares for questions of a process that is to be started, as its plan says.
-func (e *Engine) answer(ctx context.Context, plan *connect.Plan, ssh connect.SSHOptions) (*answers, error) {
+func (e *Engine) answer(ctx context.Context, plan *connect.Plan, ssh connect.SSHOptions) (*answers,
+	error) {
 	if plan.Ask != connect.AskPass {
 		return &answers{release: func() {}}, nil
 	}
 	located := connect.Plan{Argv: plan.Argv, Env: plan.Env, Origin: plan.Origin, Dir: plan.Dir}
-	a := askpass.NewAnswerer(ssh, e.prompt(ctx), func(ctx context.Context) (askpass.Place, error) { return askpass.Locate(ctx, located) })
+	a := askpass.NewAnswerer(ssh, e.prompt(ctx),
+		func(ctx context.Context) (askpass.Place, error) { return askpass.Locate(ctx, located) })
 	from := secretsOf(ctx)
 	a.From(from.source, from.target)
 	a.Local()
-	env, release, err := e.askpass.Register(plan.Name, e.auditAnswers(cmp.Or(secretsOf(ctx).target, plan.Name), e.concealed(a.Answer)))
+	env, release, err := e.askpass.Register(plan.Name,
+		e.auditAnswers(cmp.Or(secretsOf(ctx).target, plan.Name), e.concealed(a.Answer)))
 	if err != nil {
 		f := connect.Failure{What: connect.WhatExec, Text: err.Error(), Err: err}
 		failed := connect.Classify(plan.Method, f)
@@ -149,7 +170,8 @@ func (a *answers) amend(f connect.Failure) connect.Failure {
 // run is the life of a context next to the engine: process, stream, end.
 func (e *Engine) run(c *Context, start starter, plan connect.Plan, ssh connect.SSHOptions) {
 	defer e.jobs.Done()
-	ctx, cancel := context.WithCancel(withSecrets(withPrompt(e.base, c.prompt), c.secrets, c.name))
+	ctx, cancel := context.WithCancel(withContext(withSecrets(withPrompt(e.base, c.prompt), c.secrets,
+		c.name), c))
 	defer cancel()
 	e.mu.Lock()
 	if c.stopAsking = cancel; c.err != nil {
@@ -196,15 +218,15 @@ func (e *Engine) run(c *Context, start starter, plan connect.Plan, ssh connect.S
 	if !gone {
 		n := &noise{e: e, c: c, proc: proc, wait: wait}
 		err = c.stream.Read(stdout, n.take, e.stepper(c))
-		proc.Note(n.tail)
+		proc.Note(n.gate.Rest())
 		e.ended(c, proc, err)
 	}
 	c.stream.Close(nil)
 	e.bury(c, proc)
 }
 
-// startFailed makes of what ended the start of c, named now, the error of a connect where a process or
-// descriptor was lacking.
+// startFailed makes of what ended the start of c, named now, the error of a connect where a process
+// or descriptor was lacking.
 func startFailed(c *Context, plan connect.Plan, err error) error {
 	failed := (*connect.Error)(nil)
 	if !errors.As(err, &failed) {
@@ -212,18 +234,20 @@ func startFailed(c *Context, plan connect.Plan, err error) error {
 		if lacks == nil {
 			return err
 		}
-		failed = connect.Classify(plan.Method, connect.Failure{What: connect.WhatExec, Text: err.Error(), Err: lacks})
+		failed = connect.Classify(plan.Method,
+			connect.Failure{What: connect.WhatExec, Text: err.Error(), Err: lacks})
 		err = failed
 	}
 	failed.Hop = c.name
 	return err
 }
 
-// yieldAfter is how many frames or records in a row one context may have worked off before others have their turn.
+// yieldAfter is how many frames or records in a row one context may have worked off before others
+// have their turn.
 const yieldAfter = 32
 
-// stepper returns what takes the frames from c's stream. A goroutine may use a processor for 10 ms, so one that always
-// has something to do lets others run.
+// stepper returns what takes the frames from c's stream. A goroutine may use a processor for 10 ms,
+// so one that always has something to do lets others run.
 func (e *Engine) stepper(c *Context) func(*wire.Frame) {
 	n := 0
 	return func(f *wire.Frame) {
@@ -252,6 +276,7 @@ func (e *Engine) ended(c *Context, proc process, err error) {
 	f := proc.Failure()
 	e.mu.Lock()
 	up, ending := c.up, c.ending
+	f.Started = c.count.phases.EC0 > 0 // on the stream of the frames, where only the session prints
 	e.mu.Unlock()
 	if ending {
 		e.lose(c, ErrClosed, false)
@@ -275,7 +300,7 @@ func (e *Engine) ended(c *Context, proc process, err error) {
 	if foreign {
 		why = err.Error()
 	}
-	e.lose(c, &LostError{Why: why, Text: connect.Clean(f.Text)}, false)
+	e.lose(c, &LostError{Why: why, Text: printable.Text(connect.PlainWords(f.Text))}, false)
 }
 
 // failure is why c didn't get up.
@@ -305,52 +330,44 @@ func (e *Engine) bury(c *Context, proc process) {
 	}
 }
 
-// noise takes what isn't frames. Before HELLO it is kept for an error; EC0 in it says that an interpreter is there.
+// noise takes what isn't frames. Before HELLO it is kept for an error; EC0 in it says that an
+// interpreter is there.
 type noise struct {
 	e    *Engine
 	c    *Context
 	proc process
 	wait bool // send after EC0 or EC1
-	ec0  bool
-	tail []byte // may hold the beginning of EC0
+	gate boot.Gate
 }
-
-// ec is what EC0 and EC1 have in common.
-var ec = []byte(boot.EC0[:len(boot.EC0)-1])
 
 func (n *noise) take(b []byte) {
 	n.e.mu.Lock()
 	up := n.c.up
 	if up {
-		n.c.noteLocked("foreign bytes skipped", slog.Int("bytes", len(b)), slog.String("text", fmt.Sprintf("%+q", b[:min(len(b), 200)])))
+		n.c.noteLocked("foreign bytes skipped", slog.Int("bytes", len(b)),
+			slog.String("text", fmt.Sprintf("%+q", b[:min(len(b), 200)])))
 		n.e.offendLocked(n.c, oddity)
 	}
 	n.e.unlock()
 	if up {
 		return
 	}
-	if n.ec0 {
-		n.proc.Note(b)
-		return
+	was := n.gate.Open
+	before, behind := n.gate.Feed(b)
+	n.proc.Note(before)
+	if !was && n.gate.Open {
+		n.begun()
 	}
-	n.tail = append(n.tail, b...)
-	at := bytes.Index(n.tail, ec)
-	if at < 0 || at+len(ec) == len(n.tail) {
-		keep := min(len(n.tail), len(ec))
-		n.proc.Note(n.tail[:len(n.tail)-keep])
-		n.tail = append(n.tail[:0], n.tail[len(n.tail)-keep:]...)
-		return
-	}
-	n.ec0 = true
-	n.proc.Note(n.tail[:at])
-	arrived := n.tail[at+len(ec)] == boot.EC1[len(ec)]
-	n.proc.Note(bytes.TrimLeft(n.tail[at+len(ec)+1:], "\r\n"))
-	n.tail = nil
+	n.proc.Note(behind)
+}
+
+// begun is called when an interpreter is there.
+func (n *noise) begun() {
 	n.e.mu.Lock()
 	n.c.count.phases.EC0 = time.Since(n.c.began)
 	n.e.mu.Unlock()
 	if n.c.ahead != nil {
-		n.c.stream.PutRaw(n.c.ahead.arrived(arrived))
+		n.c.stream.PutRaw(n.c.ahead.arrived(n.gate.Ahead))
 	}
 	if n.wait {
 		n.c.stream.Release()

@@ -6,6 +6,9 @@ import (
 	"io"
 	"reflect"
 	"sync"
+
+	"github.com/mitogen-go/mitogen/internal/boot"
+	"github.com/mitogen-go/mitogen/internal/connect"
 )
 
 // sink is a Writer of the caller's for one stream of a context or program. After its first error
@@ -60,28 +63,33 @@ func (s *sink) Write(b []byte) (int, error) {
 	return 0, err
 }
 
-// gateWriter throws away what comes up to mark. One goroutine uses it.
+// gateWriter throws away what comes up to EC0. One goroutine uses it.
 type gateWriter struct {
 	w    io.Writer
-	open bool
-	seen []byte // may end with the beginning of mark
+	gate boot.Gate
+	held []byte // may be what ssh prints last
 }
 
 func (g *gateWriter) Write(b []byte) (int, error) {
 	n := len(b)
-	if !g.open {
-		g.seen = append(g.seen, b...)
-		at := bytes.Index(g.seen, mark)
-		if at < 0 {
-			g.seen = g.seen[max(0, len(g.seen)-len(mark)):]
-			return n, nil
-		}
-		b, g.open, g.seen = g.seen[at+len(mark):], true, nil
+	if _, b = g.gate.Feed(b); len(b) == 0 {
+		return n, nil
 	}
-	if len(b) > 0 {
-		g.w.Write(b)
+	b = append(g.held, b...)
+	end := connect.BeforeFarewell(b)
+	g.held = bytes.Clone(b[end:])
+	if end > 0 {
+		g.w.Write(b[:end])
 	}
 	return n, nil
+}
+
+// end is called when all has been written: what is held is ssh's if it is whole.
+func (g *gateWriter) end() {
+	if len(g.held) > 0 && !connect.IsFarewell(g.held) {
+		g.w.Write(g.held)
+	}
+	g.held = nil
 }
 
 // writers has the Writers that are being written to. Each is called by one goroutine at a time,

@@ -20,8 +20,16 @@ type Stats struct {
 	Modules, Calls       int64
 	Spawn, EC0           time.Duration
 	Hello, Result        time.Duration
+	Steps                []Step
 
 	Forwarded
+}
+
+// A Step is a part of the start of a context on a console, and when it was done, counted from the
+// beginning of the start.
+type Step struct {
+	Name  string
+	After time.Duration
 }
 
 // Forwarded is what the modules have cost that a context was sent.
@@ -30,6 +38,8 @@ type Forwarded struct {
 	Found      int64         // bytes of their files
 	Minified   int64         // bytes of what was made of these
 	Compressed int64         // bytes that went on the way
+	Native     int64         // bytes of the extension modules and libraries among these files
+	Budget     int64         // bytes of them that the context may be sent
 	Negative   int64         // answers that there is no module
 	Questions  int64         // times that the context was asked what it lacks
 	Asked      int64         // times that it asked for a module
@@ -40,9 +50,10 @@ type Forwarded struct {
 	Pack       time.Duration // for compressing, and deciding
 }
 
-// Sent is a module that a context was sent, and why: "call": one of the user's own, with a call; "bundle": because the
-// context has said that it lacks it; "asked": because it, or what needs it, was asked for alone; "learned": with a call,
-// because another context had asked for it during such a call.
+// Sent is a module that a context was sent, and why: "call": one of the user's own, with a call;
+// "bundle": because the context has said that it lacks it; "asked": because it, or what needs it,
+// was asked for alone; "learned": with a call, because another context had asked for it during such
+// a call.
 type Sent = forward.Sent
 
 // counts are what a context's frames add up to. A stream counts for itself.
@@ -53,6 +64,7 @@ type counts struct {
 	down                 bool // something went down since something came up
 	modules, calls       int64
 	phases               phases
+	steps                []Step
 	Forwarded
 }
 
@@ -74,16 +86,20 @@ func (c *Context) countUp(f *wire.Frame) {
 	}
 }
 
-// Stats returns what c has cost. A context next to the engine is charged with all that passed its stream.
+// Stats returns what c has cost. A context next to the engine is charged with all that passed its
+// stream.
 func (c *Context) Stats() Stats {
 	c.e.mu.Lock()
 	n := c.count
 	n.Sent = slices.Clip(n.Sent) // it only grows
 	n.Given, n.Refused = c.givenLocked(), int64(c.refusals)
+	n.Budget = c.e.forward.Bound()
 	c.e.mu.Unlock()
-	s := Stats{ID: c.id, Name: c.name, BytesDown: n.bytesDown, BytesUp: n.bytesUp, FramesDown: n.framesDown,
-		FramesUp: n.framesUp, RoundTrips: n.trips, Modules: n.modules, Calls: n.calls,
-		Spawn: n.phases.Spawn, EC0: n.phases.EC0, Hello: n.phases.Hello, Result: n.phases.Result, Forwarded: n.Forwarded}
+	s := Stats{ID: c.id, Name: c.name, BytesDown: n.bytesDown, BytesUp: n.bytesUp,
+		FramesDown: n.framesDown,
+		FramesUp:   n.framesUp, RoundTrips: n.trips, Modules: n.modules, Calls: n.calls,
+		Spawn: n.phases.Spawn, EC0: n.phases.EC0, Hello: n.phases.Hello, Result: n.phases.Result,
+		Steps: slices.Clip(n.steps), Forwarded: n.Forwarded}
 	for _, p := range []*Context{c.parent, c.carrier} {
 		if p != nil {
 			s.Parent = p.id
@@ -91,7 +107,8 @@ func (c *Context) Stats() Stats {
 	}
 	if c.stream != nil {
 		k := c.stream.Counters()
-		s.BytesDown, s.BytesUp, s.FramesDown, s.FramesUp = k.BytesDown, k.BytesUp, k.FramesDown, k.FramesUp
+		s.BytesDown, s.BytesUp = k.BytesDown, k.BytesUp
+		s.FramesDown, s.FramesUp = k.FramesDown, k.FramesUp
 		s.RoundTrips = k.RoundTrips
 	}
 	return s
@@ -106,11 +123,14 @@ func (c *Context) bundledLocked(a *forward.Action) {
 		n.Negative += int64(b.Negative)
 		n.Found += int64(b.Found)
 		n.Minified += int64(b.Minified)
+		n.Native += b.Native()
 		c.gaveBundleLocked(b)
 	}
 	n.Compressed += int64(len(b.Compressed))
-	c.traceLocked("bundle sent", slog.String("package", b.Package), slog.Any("modules", a.Sent), slog.Int("negative", b.Negative),
-		slog.Int("found", b.Found), slog.Int("minified", b.Minified), slog.Int("compressed", len(b.Compressed)),
+	c.traceLocked("bundle sent", slog.String("package", b.Package), slog.Any("modules", a.Sent),
+		slog.Int("negative", b.Negative),
+		slog.Int("found", b.Found), slog.Int("minified", b.Minified),
+		slog.Int("compressed", len(b.Compressed)),
 		slog.Uint64("by", uint64(a.Hop)))
 }
 
@@ -125,18 +145,20 @@ func (c *Context) loadedLocked(m *modules.Module, size int) {
 		n.Sent = append(n.Sent, Sent{Name: m.Name, Why: forward.Asked})
 		n.Found += int64(m.Size)
 		n.Minified += int64(len(m.Source))
+		if m.Letter == modules.Native {
+			n.Native += int64(m.Size)
+		}
 		n.Compressed += int64(size)
 		c.gaveModuleLocked(m)
 		fallthrough
 	default:
 		n.modules++
 	}
-	c.traceLocked("module sent", slog.String("module", m.Name), slog.Bool("negative", m.Letter == modules.Missing), slog.Int("bytes", size))
+	c.traceLocked("module sent", slog.String("module", m.Name),
+		slog.Bool("negative", m.Letter == modules.Missing), slog.Int("bytes", size))
 }
 
 // traceLocked logs at debug level.
 func (c *Context) traceLocked(what string, attrs ...slog.Attr) {
-	if c.e.log.Enabled(c.e.base, slog.LevelDebug) {
-		c.queueLocked(event{report: what, level: slog.LevelDebug, attrs: attrs})
-	}
+	c.queueLocked(event{report: what, level: slog.LevelDebug, attrs: attrs})
 }

@@ -6,8 +6,8 @@ import (
 	"reflect"
 	"testing"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/pickle"
+	"github.com/mitogen-go/mitogen/internal/printable"
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
@@ -37,7 +37,8 @@ func TestHelloIsPrintable(t *testing.T) {
 			Payload: encode(
 				t,
 				map[string]any{"version": pickle.Tuple{int64(3), int64(11), int64(7)},
-					"implementation": nasty, "platform": nasty, "hostname": nasty, "executable": nasty},
+					"implementation": nasty, "platform": nasty, "hostname": nasty, "executable": nasty,
+					"machine": nasty, "functions": nasty},
 			),
 		},
 	)
@@ -47,7 +48,7 @@ func TestHelloIsPrintable(t *testing.T) {
 	info := reflect.ValueOf(c.Info())
 	for i := range info.NumField() {
 		if field := info.Field(i); field.Kind() == reflect.String {
-			printableOrNot(t, "Info."+info.Type().Field(i).Name, field.String(), connect.CleanLine)
+			printableOrNot(t, "Info."+info.Type().Field(i).Name, field.String(), printable.Line)
 		}
 	}
 }
@@ -71,10 +72,10 @@ func TestErrorsArePrintable(t *testing.T) {
 		if err == nil {
 			t.Fatalf("%v: got no error", kind)
 		}
-		printableOrNot(t, fmt.Sprint(kind), err.Error(), connect.CleanLine)
+		printableOrNot(t, fmt.Sprint(kind), err.Error(), printable.Line)
 		var raised *CallError
 		if errors.As(err, &raised) {
-			printableOrNot(t, "traceback", raised.Traceback, connect.Clean)
+			printableOrNot(t, "traceback", raised.Traceback, printable.Text)
 			if raised.Text != nasty {
 				t.Errorf("text: got %+q, want it as it was", raised.Text)
 			}
@@ -82,13 +83,15 @@ func TestErrorsArePrintable(t *testing.T) {
 	}
 	for what, frame := range map[string]func(child wire.ContextID, g wire.Frame) wire.Frame{
 		"failure": func(_ wire.ContextID, g wire.Frame) wire.Frame {
-			return wire.Frame{Kind: wire.Error, Src: c.id, Handle: g.Reply, Payload: encode(t, pickle.Tuple{"exit", int64(1), nasty})}
+			return wire.Frame{Kind: wire.Error, Src: c.id, Handle: g.Reply,
+				Payload: encode(t, pickle.Tuple{"exit", int64(1), nasty})}
 		},
 		"dead": func(_ wire.ContextID, g wire.Frame) wire.Frame {
 			return wire.Frame{Kind: wire.Dead, Src: c.id, Handle: g.Reply, Payload: []byte(nasty)}
 		},
 		"lost": func(child wire.ContextID, _ wire.Frame) wire.Frame {
-			return wire.Frame{Src: c.id, Handle: wire.Lost, Payload: append(wire.AppendU32(nil, child), nasty...)}
+			return wire.Frame{Src: c.id, Handle: wire.Lost,
+				Payload: append(wire.AppendU32(nil, child), nasty...)}
 		},
 	} {
 		b, err := e.Start("local", ConnectOptions{Via: c, Fresh: true})
@@ -103,10 +106,10 @@ func TestErrorsArePrintable(t *testing.T) {
 		}
 		waitFor(t, what, func() bool { return b.Err() != nil })
 		err = b.Err()
-		printableOrNot(t, what, err.Error(), connect.CleanLine)
+		printableOrNot(t, what, err.Error(), printable.Line)
 		var lost *LostError
 		if errors.As(err, &lost) {
-			printableOrNot(t, what+": why", lost.Why, connect.CleanLine)
+			printableOrNot(t, what+": why", lost.Why, printable.Line)
 		}
 	}
 }

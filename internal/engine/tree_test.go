@@ -55,7 +55,8 @@ func TestChainWaitsForNothing(t *testing.T) {
 			t.Fatal(id, err, g)
 		}
 		m := dict(t, plan)
-		for _, key := range []string{"name", "argv", "env", "tty", "wait", "prompts", "timeout", "fork", "near", "head", "with"} {
+		for _, key := range []string{"name", "argv", "env", "tty", "wait", "prompts", "timeout", "fork",
+			"near", "head", "with"} {
 			if _, ok := m[key]; !ok {
 				t.Errorf("CONNECT without %s", key)
 			}
@@ -75,7 +76,8 @@ func TestChainWaitsForNothing(t *testing.T) {
 	if v, err := result(t, p); v != "up" {
 		t.Error(v, err)
 	}
-	if s := c.Stats(); s.Parent != 2 || s.Calls != 1 || s.Hello == 0 || s.Result < s.Hello || s.FramesUp != 2 {
+	if s := c.Stats(); s.Parent != 2 || s.Calls != 1 || s.Hello == 0 || s.Result < s.Hello ||
+		s.FramesUp != 2 {
 		t.Errorf("%+v", s)
 	}
 	if s := e.Contexts()[0].Stats(); s.RoundTrips != 1 {
@@ -177,19 +179,24 @@ func TestConnectFails(t *testing.T) {
 			f.raw([]byte("MITO-EC0\nTraceback\n"))
 			f.exit(connect.Failure{What: connect.WhatExit, Status: 1})
 		}, connect.ErrDied, "local", "Traceback"},
-		{"local", func(f *fake) { f.raw([]byte("\xf1MG\x99 broken frame and what else there is 0123456789")) }, connect.ErrForeign, "local", "unknown kind"},
-		{"local", func(f *fake) { f.send(wire.Frame{Src: f.id(), Handle: wire.Hello, Payload: []byte("?")}) }, connect.ErrForeign, "local", "HELLO"},
+		{"local", func(f *fake) {
+			f.raw([]byte("\xf1MG\x99 broken frame and what else there is 0123456789"))
+		}, connect.ErrForeign, "local", "unknown kind"},
+		{"local", func(f *fake) {
+			f.send(wire.Frame{Src: f.id(), Handle: wire.Hello, Payload: []byte("?")})
+		}, connect.ErrForeign, "local", "HELLO"},
 		{"local+sudo", func(f *fake) {
 			f.hello(f.id())
-			f.reply(f.connect(f.id()), wire.Error, encode(t, pickle.Tuple{"exit", 1, "mallory is not in the sudoers file.\x1b[2J"}))
+			f.reply(f.connect(f.id()), wire.Error,
+				encode(t, pickle.Tuple{"exit", 1, "mallory is not in the sudoers file.\x1b[2J", 0}))
 		}, connect.ErrNotInSudoers, "local+sudo", "not in the sudoers"},
 		{"local+sudo", func(f *fake) {
 			f.hello(f.id())
-			f.reply(f.connect(f.id()), wire.Error, encode(t, pickle.Tuple{"unanswered", nil, ""}))
+			f.reply(f.connect(f.id()), wire.Error, encode(t, pickle.Tuple{"unanswered", nil, "", 0}))
 		}, connect.ErrPasswordRequired, "local+sudo", ""},
 		{"local+sudo+local", func(f *fake) {
 			f.hello(f.id())
-			f.reply(f.connect(f.id()), wire.Error, encode(t, pickle.Tuple{"repeated", nil, ""}))
+			f.reply(f.connect(f.id()), wire.Error, encode(t, pickle.Tuple{"repeated", nil, "", 0}))
 		}, connect.ErrSudoPassword, "local+sudo", ""},
 	} {
 		c := start(t, e, test.target, ConnectOptions{})
@@ -197,7 +204,8 @@ func TestConnectFails(t *testing.T) {
 		test.fail(<-fakes)
 		_, err := result(t, p)
 		ce := (*connect.Error)(nil)
-		if !errors.As(err, &ce) || !errors.Is(err, test.kind) || ce.Hop != test.hop || !strings.Contains(ce.Text, test.text) {
+		if !errors.As(err, &ce) || !errors.Is(err, test.kind) || ce.Hop != test.hop ||
+			!strings.Contains(ce.Text, test.text) {
 			t.Errorf("%s: %#v", test.target, err)
 			continue
 		}
@@ -260,7 +268,8 @@ func TestLost(t *testing.T) {
 	p := call(c, "m:f")
 	for f.next().Handle != wire.Call {
 	}
-	f.send(wire.Frame{Src: 1, Handle: wire.Lost, Payload: wire.AppendLost(nil, 2, "ended with status 255\nno more\x1b[0m beer\n")})
+	f.send(wire.Frame{Src: 1, Handle: wire.Lost,
+		Payload: wire.AppendLost(nil, 2, "ended with status 255\nno more\x1b[0m beer\n")})
 	_, err := result(t, p)
 	lost := (*LostError)(nil)
 	if !errors.As(err, &lost) || lost.Context != "local+local+local" || lost.Hop != "local+local" ||
@@ -288,7 +297,8 @@ func TestLostByItself(t *testing.T) {
 	f.exit(connect.Failure{What: connect.WhatExit, Status: 255})
 	_, err := result(t, p)
 	lost := (*LostError)(nil)
-	if !errors.As(err, &lost) || lost.Text != "Connection reset by peer\n" || lost.Why != "ended (status 255)" {
+	if !errors.As(err, &lost) || lost.Text != "Connection reset by peer\n" ||
+		lost.Why != "ended (status 255)" {
 		t.Errorf("%#v", err)
 	}
 }
@@ -300,7 +310,8 @@ func TestHeartbeat(t *testing.T) {
 		stopped bool
 		method  string
 		dies    bool
-	}{{"busy", false, "local", false}, {"stopped", true, "local", true}, {"silent", false, "sudo", true}} {
+	}{{"busy", false, "local", false}, {"stopped", true, "local", true},
+		{"silent", false, "sudo", true}} {
 		t.Run(test.name, func(t *testing.T) {
 			e, fakes := fakeEngine(t, Options{Heartbeat: 60 * time.Millisecond})
 			c := start(t, e, test.method, ConnectOptions{})
@@ -319,7 +330,8 @@ func TestHeartbeat(t *testing.T) {
 			}
 			<-c.Done()
 			waitFor(t, "the kill", f.wasKilled)
-			if lost := (*LostError)(nil); !errors.As(c.Err(), &lost) || !strings.Contains(lost.Why, "heard nothing") {
+			if lost := (*LostError)(nil); !errors.As(c.Err(), &lost) ||
+				!strings.Contains(lost.Why, "heard nothing") {
 				t.Error(c.Err())
 			}
 		})

@@ -16,8 +16,8 @@ import (
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
-// Tunnel is a process beside a context whose stdin and stdout are here, or a connection that the context has made. Read and Write may
-// each be used by one goroutine at a time; Close by any.
+// Tunnel is a process beside a context whose stdin and stdout are here, or a connection that the
+// context has made. Read and Write may each be used by one goroutine at a time; Close by any.
 type Tunnel struct {
 	c      *Context
 	p      *Pending
@@ -27,17 +27,23 @@ type Tunnel struct {
 	rest   []byte // read, and not yet taken
 	text   string // end of what it wrote to stderr; set when Read returns io.EOF
 	fork   bool   // it is a context to be
+	to     wire.Handle
+	shut   bool // CloseWrite was called: the runtime drops what follows; protected by Engine.mu
+
+	// Of sessions, whose windows grow; the first is Read's, the second Write's.
+	up, down *pace
 }
 
-// Fork starts a copy of c's interpreter, or a new one with python (as in boot.Command) where c has been called before, and
-// doesn't wait for it: what is written waits with it, until c is up.
+// Fork starts a copy of c's interpreter, or a new one with python (as in boot.Command) where c has
+// been called before, and doesn't wait for it: what is written waits with it, until c is up.
 func (c *Context) Fork(ctx context.Context, python []string) (*Tunnel, error) {
 	return c.ForkFor(ctx, python, 0)
 }
 
-// ForkFor is Fork for another engine, whose Options.Heartbeat is given. If that is longer than what this engine allows,
-// c and its stream may be silent for so long, too, from now on.
-func (c *Context) ForkFor(ctx context.Context, python []string, heartbeat time.Duration) (*Tunnel, error) {
+// ForkFor is Fork for another engine, whose Options.Heartbeat is given. If that is longer than what
+// this engine allows, c and its stream may be silent for so long, too, from now on.
+func (c *Context) ForkFor(ctx context.Context, python []string, heartbeat time.Duration) (*Tunnel,
+	error) {
 	spec := map[string]any{"argv": boot.Command(python, boot.Pipe), "fork": true}
 	if heartbeat < 0 {
 		heartbeat = forever
@@ -58,8 +64,10 @@ func (c *Context) ForkFor(ctx context.Context, python []string, heartbeat time.D
 // forever is in the place of a timeout that there isn't.
 const forever = 10 * 365 * 24 * time.Hour
 
-// Forward has c connect to a port of a host, as c's machine knows it, and doesn't wait for it. Read says why there is no connection.
-func (c *Context) Forward(ctx context.Context, host string, port int, timeout time.Duration) (*Tunnel, error) {
+// Forward has c connect to a port of a host, as c's machine knows it, and doesn't wait for it. Read
+// says why there is no connection.
+func (c *Context) Forward(ctx context.Context, host string, port int,
+	timeout time.Duration) (*Tunnel, error) {
 	spec := map[string]any{"host": host, "port": port}
 	if timeout > 0 {
 		spec["timeout"] = timeout.Seconds()
@@ -67,15 +75,15 @@ func (c *Context) Forward(ctx context.Context, host string, port int, timeout ti
 	return c.tunnel(ctx, spec)
 }
 
-// Serve opens what a service does: a module of the runtime that is called _mitogen_ and its name. Items are the bytes that Read returns,
-// of at most wire.MaxPayload each; Next keeps them apart.
+// Serve opens what a service does: a module of the runtime that is called _mitogen_ and its name.
+// Items are the bytes that Read returns, of at most wire.MaxPayload each; Next keeps them apart.
 func (c *Context) Serve(ctx context.Context, service string, spec map[string]any) (*Tunnel, error) {
 	spec["service"] = service
 	return c.tunnel(ctx, spec, "_mitogen_"+service)
 }
 
-// Load gives c data that its services find in MODULES by name, unless it has it already. data is compressed by zlib, and less than
-// wire.MaxPayload.
+// Load gives c data that its services find in MODULES by name, unless it has it already. data is
+// compressed by zlib, and less than wire.MaxPayload.
 func (c *Context) Load(ctx context.Context, name string, data []byte) error {
 	if err := c.pushing.take(ctx, c, nil); err != nil {
 		return err
@@ -92,8 +100,8 @@ func (c *Context) Has(name string, has bool) {
 }
 
 // tunnel sends OPEN.
-func (c *Context) tunnel(ctx context.Context, what map[string]any, needs ...string) (*Tunnel, error) {
-	e := c.e
+func (c *Context) tunnel(ctx context.Context, what map[string]any, needs ...string) (*Tunnel,
+	error) {
 	if err := c.auditService(ctx, what); err != nil {
 		return nil, err
 	}
@@ -101,26 +109,43 @@ func (c *Context) tunnel(ctx context.Context, what map[string]any, needs ...stri
 		return nil, err
 	}
 	defer c.pushing.leave()
+	if what["fork"] == true {
+		needs = append(needs, forkModule)
+	}
 	for _, name := range append([]string{spawnModule, tunnelModule}, needs...) {
 		if err := c.push(ctx, name); err != nil {
 			return nil, err
 		}
 	}
-	e.mu.Lock()
-	mode := c.mode
-	e.mu.Unlock()
-	spec, err := pickle.Append(nil, what, mode)
+	t := c.newTunnel("tunnel", wire.Open)
+	t.p.public = what["host"] != nil
+	return t, t.begin(ctx, what)
+}
+
+// newTunnel returns a Tunnel whose frames go to a handle. target is for messages.
+func (c *Context) newTunnel(target string, to wire.Handle) *Tunnel {
+	t := &Tunnel{c: c, to: to}
+	t.ctx, t.cancel = context.WithCancel(c.e.base)
+	t.p = &Pending{c: c, target: target, done: make(chan struct{}), stream: true,
+		more: make(chan struct{}, 1)}
+	return t
+}
+
+// begin sends the first frame. After an error t isn't used.
+func (t *Tunnel) begin(ctx context.Context, what map[string]any) error {
+	t.c.e.mu.Lock()
+	mode := t.c.mode
+	t.c.e.mu.Unlock()
+	spec, err := pickle.Encoder{Mode: mode, Limit: t.c.e.opt.MaxMessage}.Append(nil, what)
+	if err == nil {
+		err = t.c.request(ctx, t.p, t.to, spec)
+	} else {
+		err = fmt.Errorf("open in %s: %w", t.c.name, err)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("open in %s: %w", c.name, err)
-	}
-	t := &Tunnel{c: c}
-	t.ctx, t.cancel = context.WithCancel(e.base)
-	t.p = &Pending{c: c, target: "tunnel", done: make(chan struct{}), stream: true, more: make(chan struct{}, 1), public: what["host"] != nil}
-	if err := c.request(ctx, t.p, wire.Open, spec); err != nil {
 		t.cancel()
-		return nil, err
 	}
-	return t, nil
+	return err
 }
 
 // Read returns what the process has written to stdout; io.EOF at its end, else why there is none.
@@ -137,13 +162,15 @@ func (t *Tunnel) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-// Next returns what has come at once, as it was sent; io.EOF at the end. It isn't to be mixed with Read.
+// Next returns what has come at once, as it was sent; io.EOF at the end. It isn't to be mixed with
+// Read.
 func (t *Tunnel) Next() ([]byte, error) { return t.next() }
 
 func (t *Tunnel) next() ([]byte, error) {
 	p := t.p
 	for {
 		if it, ok := p.pop(); ok {
+			t.up.moved(t, len(it.payload))
 			return it.payload, nil
 		}
 		select {
@@ -154,7 +181,7 @@ func (t *Tunnel) next() ([]byte, error) {
 			if err := p.failure(); err != nil {
 				return nil, t.notStarted(err)
 			}
-			t.text = string(p.payload)
+			t.text = p.text()
 			return nil, io.EOF
 		default:
 		}
@@ -167,7 +194,8 @@ func (t *Tunnel) next() ([]byte, error) {
 	}
 }
 
-// notStarted returns the error of a connect, where c couldn't start the fork. err is why it has ended.
+// notStarted returns the error of a connect, where c couldn't start the fork. err is why it has
+// ended.
 func (t *Tunnel) notStarted(err error) error {
 	raised := (*CallError)(nil)
 	if !t.fork || !errors.As(err, &raised) {
@@ -178,39 +206,67 @@ func (t *Tunnel) notStarted(err error) error {
 	return failed
 }
 
-// Text is the end of what the process wrote to stderr, at most 4 KiB, once Read has returned io.EOF. It is hostile.
+// Text is the end of what the process wrote to stderr, at most 4 KiB, once Read has returned
+// io.EOF. It is hostile.
 func (t *Tunnel) Text() string { return t.text }
 
 // Write sends b to the process's stdin, waiting for its window.
-func (t *Tunnel) Write(b []byte) (int, error) {
+func (t *Tunnel) Write(b []byte) (int, error) { return t.write(t.ctx, b) }
+
+// write is Write, which waits no longer than until the end of ctx.
+func (t *Tunnel) write(ctx context.Context, b []byte) (int, error) {
 	for sent := 0; sent < len(b); {
 		piece := b[sent:min(len(b), sent+wire.MaxPayload)]
-		switch err := t.c.window(t.ctx, t.p, t.p.handle, len(piece)); {
+		switch err := t.c.window(ctx, t.p, t.p.handle, len(piece)); {
 		case err == errEnded:
 			return sent, io.ErrClosedPipe
 		case err != nil:
 			return sent, err
 		}
+		t.room(ctx)
 		if err := t.put(&wire.Frame{Kind: wire.Item, Payload: piece}); err != nil {
 			return sent, err
 		}
 		sent += len(piece)
+		t.down.moved(t, len(piece))
 	}
 	return len(b), nil
 }
 
-// CloseWrite ends the process's stdin.
-func (t *Tunnel) CloseWrite() error { return t.put(&wire.Frame{}) }
+// room waits until the stream's queue has room: what many tunnels write must not look as if the
+// context didn't read. If ctx ends, what has its window is sent all the same.
+func (t *Tunnel) room(ctx context.Context) {
+	for {
+		full := t.c.root.stream.Full()
+		if full == nil {
+			return
+		}
+		select {
+		case <-full:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// CloseWrite ends the process's stdin. A Write that hasn't sent all by then fails, and so do later
+// ones.
+func (t *Tunnel) CloseWrite() error {
+	t.c.e.mu.Lock()
+	t.shut = true
+	t.c.e.mu.Unlock()
+	return t.put(&wire.Frame{})
+}
 
 func (t *Tunnel) put(f *wire.Frame) error {
 	e := t.c.e
-	f.Dst, f.Handle, f.Reply = t.c.id, wire.Open, t.p.handle
+	f.Dst, f.Handle, f.Reply = t.c.id, t.to, t.p.handle
 	e.mu.Lock()
 	switch {
 	case t.c.err != nil:
 		defer e.mu.Unlock()
 		return t.c.lostAs()
-	case !t.p.open:
+	case !t.p.open, t.shut && f.Kind == wire.Item:
 		e.mu.Unlock()
 		return io.ErrClosedPipe
 	}
@@ -223,18 +279,28 @@ func (t *Tunnel) put(f *wire.Frame) error {
 func (t *Tunnel) Close() error {
 	t.once.Do(func() {
 		t.cancel()
-		if err := t.put(&wire.Frame{Kind: wire.Error}); err != nil {
-			return
+		if err := t.put(&wire.Frame{Kind: wire.Error}); err == nil {
+			t.p.forget()
+			t.p.finish(wire.Dead, nil, errors.New("closed"))
 		}
-		e := t.c.e
-		e.mu.Lock()
-		t.p.closeLocked()
-		e.applyLocked(e.router.Forget(t.p.handle, nil))
-		e.unlock()
-		t.p.finish(wire.Dead, nil, errors.New("closed"))
 		t.p.dropItems()
+		if t.p.finished() && t.p.failure() == nil {
+			t.p.text() // a session's end may still be asked for
+		}
 	})
 	return nil
+}
+
+// text takes the result of p, a text, which it keeps.
+func (p *Pending) text() string {
+	p.mu.Lock()
+	if p.payload != nil {
+		p.said = string(p.payload)
+	}
+	said := p.said
+	p.mu.Unlock()
+	p.discard()
+	return said
 }
 
 // forwarded is a Tunnel as a net.Conn. It has no deadlines: whoever gives up closes it.
@@ -244,7 +310,8 @@ type forwarded struct {
 }
 
 // forward is Forward for ssh.
-func (c *Context) forward(ctx context.Context, host string, port int, timeout time.Duration) (*forwarded, error) {
+func (c *Context) forward(ctx context.Context, host string, port int,
+	timeout time.Duration) (*forwarded, error) {
 	t, err := c.Forward(ctx, host, port, timeout)
 	if err != nil {
 		return nil, err

@@ -8,8 +8,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/boot"
+	"github.com/mitogen-go/mitogen/internal/modules"
 	"github.com/mitogen-go/mitogen/internal/pickle"
+	"github.com/mitogen-go/mitogen/internal/printable"
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
@@ -61,7 +63,8 @@ func (p *Pending) what() string {
 	return "call " + p.target + " in " + p.c.name
 }
 
-// await waits for the end, reading the answer itself where that is possible. False: ctx has ended first.
+// await waits for the end, reading the answer itself where that is possible. False: ctx has
+// ended first.
 func (p *Pending) await(ctx context.Context) bool {
 	s := p.c.root.stream
 	defer s.Awaited()
@@ -79,7 +82,8 @@ func (p *Pending) await(ctx context.Context) bool {
 	}
 }
 
-// Next returns the next item of a stream; io.EOF-like, ok is false at its end. A plain function's result is its only item.
+// Next returns the next item of a stream; io.EOF-like, ok is false at its end. A plain
+// function's result is its only item.
 func (p *Pending) Next(ctx context.Context) (value []byte, ok bool, err error) {
 	for {
 		if it, ok := p.pop(); ok {
@@ -134,9 +138,16 @@ func (p *Pending) last() (value []byte, ok bool, err error) {
 	return value, len(value) > 0, nil
 }
 
-// failure is the error that p, which has ended, ended with. It is the same each time.
+// failure is the error that p ended with, the same each time; nil while it hasn't ended.
 func (p *Pending) failure() error {
-	p.judged.Do(func() { p.verdict = p.judge() })
+	if !p.finished() {
+		return nil
+	}
+	p.judged.Do(func() {
+		if p.verdict = p.judge(); p.verdict != nil {
+			p.discard()
+		}
+	})
 	return p.verdict
 }
 
@@ -157,6 +168,12 @@ func (p *Pending) judge() error {
 	return &why
 }
 
+// asInstalled returns a traceback with the paths that files have here, not with their places,
+// and with those of the runtime's sources.
+func asInstalled(trace string) string {
+	return boot.Readable(strings.ReplaceAll(trace, `File "`+modules.Root+"/", `File "/`))
+}
+
 // answered is the error that came as the answer.
 func (p *Pending) answered() error {
 	switch {
@@ -171,7 +188,8 @@ func (p *Pending) answered() error {
 	if err != nil {
 		return fmt.Errorf("call %s in %s: read its error: %w", p.target, p.c.name, err)
 	}
-	return &CallError{p.c.name, v.Module, v.Type, v.Text, connect.Clean(v.Traceback), v.Args}
+	trace := printable.Text(asInstalled(v.Traceback))
+	return &CallError{p.c.name, v.Module, v.Type, v.Text, trace, v.Args}
 }
 
 // Cancel interrupts the call, and kills its context if that has no effect. It waits for neither.
@@ -226,8 +244,7 @@ func (p *Pending) interrupt() (over bool) {
 	if p.c.up {
 		return false
 	}
-	p.closeLocked()
-	e.applyLocked(e.router.Forget(p.handle, nil))
+	p.forgetLocked()
 	return true
 }
 
@@ -250,7 +267,8 @@ func (p *Pending) expire() {
 
 func (p *Pending) sendCancelLocked() {
 	if p.open && p.c.err == nil {
-		p.c.e.putLocked(p.c, &wire.Frame{Dst: p.c.id, Handle: wire.Cancel, Payload: wire.AppendU32(nil, p.handle)})
+		p.c.e.putLocked(p.c, &wire.Frame{Dst: p.c.id, Handle: wire.Cancel,
+			Payload: wire.AppendU32(nil, p.handle)})
 	}
 }
 
@@ -258,6 +276,16 @@ func (p *Pending) sendCancelLocked() {
 func (p *Pending) Leave() {
 	p.Cancel()
 	<-p.done
+	p.dropItems()
+	p.discard()
+}
+
+// takeNoMore drops the items of p that have come, and those to come. The window of both is given
+// back.
+func (p *Pending) takeNoMore() {
+	p.mu.Lock()
+	p.given = true
+	p.mu.Unlock()
 	p.dropItems()
 }
 

@@ -2,6 +2,7 @@ package forward
 
 import (
 	"crypto/sha256"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/closure"
 	"github.com/mitogen-go/mitogen/internal/modules"
 	"github.com/mitogen-go/mitogen/internal/pysource"
+	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
 // cached is how many closures are kept.
@@ -18,8 +20,9 @@ const cached = 256
 type Program struct {
 	Name  string   // that what is learned is remembered under; "": nothing is
 	Roots []string // modules that will be imported
-	Main  string   // one that is run as a program, as python -m does: its __main__ if it is a package; "": none
-	Text  []byte   // a script that is run; nil: none
+	// one that is run as a program, as python -m does: its __main__ if it is a package; "": none
+	Main string
+	Text []byte // a script that is run; nil: none
 }
 
 // key is what a closure follows from, besides the modules.
@@ -36,8 +39,8 @@ type cache struct {
 	entries map[key]*entry
 }
 
-// entry is a closure. Its mutex is held while it is made or checked, so that those who want it at the same time share the
-// work.
+// entry is a closure. Its mutex is held while it is made or checked, so that those who want it at
+// the same time share the work.
 type entry struct {
 	used uint64 // protected by cache.mu
 
@@ -90,7 +93,7 @@ func (f *Forwarder) closure(t pysource.Target, p Program) *closure.Closure {
 	if e.c != nil && e.begun.After(wanted) {
 		return e.c
 	}
-	begun, pass := time.Now(), f.finder.Pass()
+	begun, pass := time.Now(), f.finder.Pass().For(t.ABI)
 	if e.c == nil || !e.c.Fresh(pass) {
 		e.c = closure.OfProgram(pass, t, p.module(pass, t), p.Roots)
 	}
@@ -106,7 +109,9 @@ func (p Program) module(src closure.Source, t pysource.Target) *modules.Module {
 		if err != nil {
 			return nil
 		}
-		return &modules.Module{Name: "__main__", Letter: modules.Plain, Source: p.Text, Own: true, Info: info, Scanned: true}
+		return &modules.Module{Name: "__main__", Letter: modules.Plain, Source: p.Text, Code: p.Text,
+			Own:  true,
+			Info: info, Scanned: true, Mentions: modules.Mentions(p.Text)}
 	case p.Main != "" && !closure.Stdlib(top(p.Main), t):
 		m := src.Find(p.Main)
 		if m.Letter == modules.Package || m.Letter == modules.Namespace {
@@ -117,6 +122,40 @@ func (p Program) module(src closure.Source, t pysource.Target) *modules.Module {
 		}
 	}
 	return nil
+}
+
+// required knows what the distributions of closures require.
+type required struct {
+	mu    sync.Mutex // protects following
+	names map[*closure.Closure][]string
+}
+
+// of returns the top-level modules of what the foreign distributions in c require. It reads files
+// for each closure once.
+func (r *required) of(c *closure.Closure, finder *modules.Finder) []string {
+	r.mu.Lock()
+	names, known := r.names[c]
+	r.mu.Unlock()
+	if known {
+		return names
+	}
+	names = finder.Required(c.Foreign)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.names == nil || len(r.names) >= cached {
+		r.names = map[*closure.Closure][]string{}
+	}
+	r.names[c] = names
+	return names
+}
+
+// asks reports whether ctx is to be asked about something in c.
+func (f *Forwarder) asks(ctx wire.ContextID, c *closure.Closure) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.ContainsFunc(c.Foreign, func(name string) bool {
+		return !f.book.Has(ctx, name) && !f.book.Lacked(ctx, name)
+	})
 }
 
 func top(name string) string {

@@ -1,15 +1,19 @@
-// Package forward decides which modules a context is sent, and when: docs/protocol.md, section 3, "Bundles".
+// Package forward decides which modules a context is sent, and when: docs/protocol/modules.md,
+// section 12, "Bundles".
 //
-// A Forwarder ties a finder, a cache of closures and a bundle.Book together. Whoever makes a call asks for its Need, which may
-// read files, and then has it brought by Want; what contexts answer goes to Lacks, Asked and Dropped. What is to be sent comes
-// out as Batches, one at a time and in the order in which they must be queued.
+// A Forwarder ties a finder, a cache of closures and a bundle.Book together. Whoever makes a call
+// asks for its Need, which may read files, and then has it brought by Want; what contexts answer
+// goes to Lacks, Asked and Dropped. What is to be sent comes out as Batches, one at a time and in
+// the order in which they must be queued.
 //
-// A Forwarder does no I/O but the finder's. Its methods may be called by several goroutines at once.
+// A Forwarder does no I/O but the finder's and that of Remember and Save. Its methods may be called
+// by several goroutines at once.
 package forward
 
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -20,8 +24,8 @@ import (
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
-// maxClosures is how many questions of one context are answered with all that the module needs; later ones get the
-// module alone, which costs no more than reading it.
+// maxClosures is how many questions of one context are answered with all that the module needs;
+// later ones get the module alone, which costs no more than reading it.
 const maxClosures = 1024
 
 // Why says what a module was sent for.
@@ -29,10 +33,11 @@ type Why string
 
 // The reasons.
 const (
-	Call    Why = "call"    // one of the user's own, with a call
-	Bundle  Why = "bundle"  // foreign: the context has said that it lacks it
-	Asked   Why = "asked"   // the context has asked for it, or for what needs it, alone
-	Learned Why = "learned" // with a call, because another context had to ask for it during such a call
+	Call   Why = "call"   // one of the user's own, with a call
+	Bundle Why = "bundle" // foreign: the context has said that it lacks it
+	Asked  Why = "asked"  // the context has asked for it, or for what needs it, alone
+	// with a call, because another context had to ask for it during such a call
+	Learned Why = "learned"
 )
 
 // Sent is a module that a context was sent.
@@ -70,6 +75,11 @@ type Forwarder struct {
 	cache  cache
 	lore   lore
 
+	small    smaller  // guards itself
+	required required // guards itself
+
+	budget int64 // bytes of extension modules for each context; negative: none are sent. Static
+
 	mu       sync.Mutex // protects following; held while send is called
 	book     *bundle.Book
 	contexts map[wire.ContextID]*context
@@ -79,18 +89,32 @@ type Forwarder struct {
 type context struct {
 	grant    grant  // guards itself
 	wants    []want // what was wanted and isn't all sent
-	open     int    // Asks without an answer
+	asks     []bool // Asks without an answer: true, those that ask which extension modules it takes
 	closures int    // made for what it asked alone
+	guesses  guesses
+
+	abi    string // pysource.Target.ABI
+	held   []want // until abi is known
+	native int64  // bytes of extension modules that it was sent
+
+	booked []*closure.Closure // whose extension modules are to be sent
 }
 
 type want struct {
 	c   *closure.Closure
 	why Why
+	p   Program // that c is of
+
+	more []string // foreign names that it is likely to need later
 }
 
-// New returns a Forwarder without contexts. send is called for one Batch after another and must not call the Forwarder.
+// New returns a Forwarder without contexts. send is called for one Batch after another and must not
+// call the Forwarder.
 func New(finder *modules.Finder, send func(Batch)) *Forwarder {
-	return &Forwarder{finder: finder, send: send, book: bundle.New(), contexts: map[wire.ContextID]*context{}}
+	f := &Forwarder{finder: finder, send: send, budget: DefaultBudget, book: bundle.New(),
+		contexts: map[wire.ContextID]*context{}}
+	f.book.Small(f.small.of)
+	return f
 }
 
 // Add makes a context known, behind parent, which is 0 or known. Asking twice is harmless.
@@ -115,25 +139,73 @@ func (f *Forwarder) Gone(id wire.ContextID) {
 type Need struct {
 	call    *closure.Closure
 	learned *closure.Closure // nil: nothing was
+
+	target  pysource.Target
+	program Program
+	names   []string // that learned is of
 }
 
 // Need finds out what p needs on t. It reads files, unless they are known and have not changed.
 func (f *Forwarder) Need(t pysource.Target, p Program) *Need {
-	n := &Need{call: f.closure(t, p)}
-	if names := f.learned(t, n.call, f.lore.of(p.Name)); len(names) > 0 {
-		n.learned = f.closure(t, Program{Roots: names})
+	p.Roots = append(slices.Clip(p.Roots), f.named(t, p)...)
+	n := &Need{call: f.closure(t, p), target: t, program: p}
+	if n.names = f.learned(t, n.call, f.lore.of(f.loreKey(p.Name))); len(n.names) > 0 {
+		n.learned = f.closure(t, Program{Roots: n.names})
 	}
 	return n
+}
+
+// named returns the modules that Serve names and p's code, or the code of one of them, has as a
+// literal: settings, and what these name in turn.
+func (f *Forwarder) named(t pysource.Target, p Program) (names []string) {
+	if !f.finder.Serves() {
+		return nil
+	}
+	read := map[*modules.Module]bool{}
+	for again := true; again; {
+		again = false
+		more := Program{Roots: append(slices.Clip(p.Roots), names...), Main: p.Main, Text: p.Text}
+		for _, m := range f.closure(t, more).Code() {
+			if read[m] {
+				continue
+			}
+			read[m] = true
+			for _, text := range closure.Dotted(m, maxLearned) {
+				if name := f.served(text); name != "" && !slices.Contains(names, name) {
+					names, again = append(names, name), true
+				}
+			}
+		}
+	}
+	return names
+}
+
+// served returns the longest part of a dotted name that is a module which Serve names; "": none is.
+func (f *Forwarder) served(name string) string {
+	for ; f.finder.Served(name); name = name[:strings.LastIndexByte(name, '.')] {
+		switch m := f.finder.Find(name); {
+		case m.Own && (m.Letter == modules.Plain || m.Letter == modules.Package):
+			return name
+		case !strings.Contains(name, "."):
+			return ""
+		}
+	}
+	return ""
 }
 
 // learned returns those of names that c's code names, or the code of one of them, or that there is
 // no module of. A context that was called more than this one may have taught the others.
 func (f *Forwarder) learned(t pysource.Target, c *closure.Closure, names []string) (some []string) {
+	first, named := c.Named(), c.Named()
+	allowed := func(name string) bool {
+		name, _, _ = strings.Cut(name, "/") // a file goes where its package may
+		return first.Has(name) || named.Has(name) || f.finder.Served(name) || f.finder.Builtin(name)
+	}
 	for rest := names; len(rest) > 0; {
-		named, left := c.Named(), []string(nil)
+		left := []string(nil)
 		before := len(some)
 		for _, name := range rest {
-			if named.Has(name) || f.finder.Served(name) || f.finder.Builtin(name) {
+			if allowed(name) {
 				some = append(some, name)
 			} else {
 				left = append(left, name)
@@ -143,15 +215,26 @@ func (f *Forwarder) learned(t pysource.Target, c *closure.Closure, names []strin
 			break
 		}
 		slices.Sort(some)
-		c = f.closure(t, Program{Roots: some})
+		named = f.closure(t, Program{Roots: some}).Named()
 	}
 	for _, name := range names {
-		if !slices.Contains(some, name) && f.finder.Find(name).Letter == modules.Missing {
+		if !strings.Contains(name, "/") && !slices.Contains(some, name) && f.nowhere(name, allowed) {
 			some = append(some, name)
 		}
 	}
 	slices.Sort(some)
 	return some
+}
+
+// nowhere reports whether there is no module name, and none above it that isn't allowed: those
+// would go along.
+func (f *Forwarder) nowhere(name string, allowed func(string) bool) bool {
+	for at, c := range name {
+		if c == '.' && !allowed(name[:at]) && f.finder.Find(name[:at]).Letter != modules.Missing {
+			return false
+		}
+	}
+	return f.finder.Find(name).Letter == modules.Missing
 }
 
 // Idle reports whether n is nothing that would have to be sent or asked.
@@ -162,41 +245,46 @@ func (n *Need) Idle() bool {
 // Grants reports whether n's code names a module that might be asked for.
 func (n *Need) Grants() bool { return !idle(n.call) || !n.call.Named().Empty() }
 
-// Reads reports whether what n brings is likely to ask for files, listings or metadata of packages.
-func (n *Need) Reads() bool { return n.call.Reads() || n.learned != nil && n.learned.Reads() }
-
 // Want has ctx be sent, or asked about, what n says.
 func (f *Forwarder) Want(ctx wire.ContextID, n *Need) {
+	call := f.booked(ctx, n.target, want{c: n.call, why: Call, p: n.program})
+	learned := want{c: n.learned, why: Learned, p: Program{Roots: n.names}}
+	if n.learned != nil {
+		learned = f.booked(ctx, n.target, learned)
+	}
+	f.compress(ctx, nil, call.c, learned.c)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	x := f.contexts[ctx]
 	if x == nil {
 		return
 	}
-	x.grant.call(n.call)
-	if n.learned != nil {
-		x.grant.call(n.learned)
+	x.grant.call(call.c)
+	if learned.c != nil {
+		x.grant.call(learned.c)
 	}
 	b := batch{f: f, x: x, ctx: ctx, begun: time.Now()}
-	if !idle(n.call) {
-		x.wants = append(x.wants, want{n.call, Call})
-		b.add(f.book.Want(ctx, n.call))
+	if !idle(call.c) {
+		b.want(call)
 	}
 	switch {
-	case n.learned == nil:
-	case !idle(n.learned):
-		x.wants = append(x.wants, want{n.learned, Learned})
-		b.add(f.book.Want(ctx, n.learned))
+	case learned.c == nil:
+	case !idle(learned.c):
+		b.want(learned)
 	default:
-		for _, m := range n.learned.Refused() { // a bundle would cost more
+		for _, m := range learned.c.Refused() { // a bundle would cost more
 			b.actions = append(b.actions, Action{Action: bundle.Action{Ctx: ctx}, Load: m})
 		}
 	}
 	b.send()
+	if len(x.asks) > 0 {
+		f.pack(ctx, n)
+	}
 }
 
 // want has ctx be sent, or asked about, what w says.
 func (f *Forwarder) want(ctx wire.ContextID, w want) {
+	f.compress(ctx, nil, w.c)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	x := f.contexts[ctx]
@@ -204,56 +292,69 @@ func (f *Forwarder) want(ctx wire.ContextID, w want) {
 		return
 	}
 	b := batch{f: f, x: x, ctx: ctx, begun: time.Now()}
-	x.wants = append(x.wants, w)
-	b.add(f.book.Want(ctx, w.c))
+	b.want(w)
 	b.send()
 }
 
-// idle reports whether c brings nothing: then there is nothing to be told apart from what the target has.
+// idle reports whether c brings nothing: then there is nothing to be told apart from what the
+// target has.
 func idle(c *closure.Closure) bool { return c.Modules() == 0 && len(c.Foreign) == 0 }
+
+// Unpacks notes that ctx can unpack what is packed better.
+func (f *Forwarder) Unpacks(ctx wire.ContextID) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.book.Unpacks(ctx)
+}
 
 // Lacks takes ctx's answer to its oldest question. What nobody asked for doesn't count.
 func (f *Forwarder) Lacks(ctx wire.ContextID, names []string) {
+	f.compress(ctx, names, f.waiting(ctx)...)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	x := f.contexts[ctx]
-	if x == nil || x.open == 0 {
+	if x == nil || len(x.asks) == 0 {
 		return
 	}
-	x.open--
+	x.asks = x.asks[1:]
 	b := batch{f: f, x: x, ctx: ctx, begun: time.Now()}
 	b.add(f.book.Lacks(ctx, names))
 	b.send()
 }
 
-// Asked takes a question of ctx for one module, which came up in the call of program during, if it isn't "". If it returns a
-// module, ctx is to be sent that alone: the answer to the question, positive or not. Else a bundle
-// comes. Where ctx may not have the module, given is false, and the answer doesn't tell whether
-// there is one.
+// Asked takes a question of ctx for one module, which came up in the call of program during, if it
+// isn't "". If it returns a module, ctx is to be sent that alone: the answer to the question,
+// positive or not. Else a bundle comes. Where ctx may not have the module, given is false, and the
+// answer doesn't tell whether there is one.
 func (f *Forwarder) Asked(ctx wire.ContextID, t pysource.Target, during,
 	name string) (m *modules.Module, given bool) {
+	during = f.loreKey(during)
 	g := f.grantOf(ctx)
 	if g == nil || !f.may(g, name) {
 		if g != nil {
 			g.refuse(name)
 		}
 		if f.lore.try(during, name) && f.finder.Find(name).Letter == modules.Missing {
-			f.lore.learn(during, name)
+			f.lore.learn(during, name, true)
 		}
 		return modules.Refused(name), false
 	}
-	m = f.finder.Find(name)
+	m, t = f.find(ctx, t, name)
 	if f.hollow(g, m) {
 		return modules.Refused(name), false
 	}
 	if m.Letter == modules.Missing {
-		f.lore.learn(during, name)
+		f.lore.learn(during, name, true)
+		f.missed(ctx, t, during, name)
 		return m, true
 	}
 	ownSpace := m.Letter == modules.Namespace && m.Own // its closure may hold nothing
-	if !ownSpace && f.mayAsk(ctx) && f.bring(ctx, t, name) {
-		f.lore.learn(during, name)
+	if !ownSpace && f.mayAsk(ctx) && f.bring(ctx, t, during, name) {
+		f.lore.learn(during, name, false)
 		return nil, true
+	}
+	if m.Letter == modules.Native {
+		m = f.alone(ctx, t, m)
 	}
 	g.loaded(m, t)
 	return m, true
@@ -262,10 +363,30 @@ func (f *Forwarder) Asked(ctx wire.ContextID, t pysource.Target, during,
 // bring has a bundle sent for a module that ctx has asked for, with all that it needs. It returns
 // false if none comes of that: it belongs to the standard library, for all that is known, or was
 // sent before.
-func (f *Forwarder) bring(ctx wire.ContextID, t pysource.Target, name string) bool {
-	c := f.closure(t, Program{Roots: []string{name}})
-	if !c.Has(name) {
+func (f *Forwarder) bring(ctx wire.ContextID, t pysource.Target, during, name string) bool {
+	p := Program{Roots: []string{name}}
+	w, _ := f.fitted(ctx, t, want{c: f.closure(t, p), why: Asked, p: p})
+	if !w.c.Has(name) || !f.misses(ctx, name, w.c) {
 		return false
+	}
+	// All is announced at once: the context may ask as soon as it has the answer.
+	all := []want{f.booked(ctx, t, w)}
+	names := f.likely(ctx, name, w.c)
+	if len(names) > 0 { // what of it fits depends on what is booked
+		more := Program{Roots: names}
+		all = append(all, f.booked(ctx, t, want{c: f.closure(t, more), why: Asked, p: more}))
+	}
+	comes := f.bringWant(ctx, name, all...)
+	for _, other := range names {
+		f.lore.learn(during, other, false)
+	}
+	return comes
+}
+
+// bringWant has sent what all say; name is in the first. It returns false if name was sent before.
+func (f *Forwarder) bringWant(ctx wire.ContextID, name string, all ...want) (comes bool) {
+	for _, w := range all {
+		f.compress(ctx, nil, w.c)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -273,11 +394,12 @@ func (f *Forwarder) bring(ctx wire.ContextID, t pysource.Target, name string) bo
 	if x == nil {
 		return false
 	}
-	x.grant.call(c)
 	b := batch{f: f, x: x, ctx: ctx, begun: time.Now()}
-	x.wants = append(x.wants, want{c, Asked})
-	actions, comes := f.book.Asked(ctx, name, c)
-	b.add(actions)
+	comes = f.book.Misses(ctx, name, all[0].c)
+	for _, w := range all {
+		x.grant.call(w.c)
+		b.want(w)
+	}
 	b.send()
 	return comes
 }
@@ -321,17 +443,18 @@ func (b *batch) add(actions []bundle.Action) {
 		switch {
 		case b.x == nil:
 		case a.Op == bundle.Ask:
-			b.x.open++
+			b.x.asks = append(b.x.asks, a.Native)
 		case a.Bundle != nil:
 			out.New, out.Sent = true, b.x.reasons(a.Bundle)
 			b.x.grant.bundled(a.Bundle)
+			b.x.native += a.Bundle.Native()
 		}
 		b.actions = append(b.actions, out)
 	}
 }
 
-// reasons says for each module in a bundle what it is sent for. What comes with a package though nobody wants it counts
-// for whatever the rest is for.
+// reasons says for each module in a bundle what it is sent for. What comes with a package though
+// nobody wants it counts for whatever the rest is for.
 func (x *context) reasons(u *bundle.Bundle) []Sent {
 	var sent []Sent
 	rest := Call
@@ -354,8 +477,8 @@ func (x *context) reasons(u *bundle.Bundle) []Sent {
 }
 
 func (b *batch) send() {
-	if b.x != nil && b.x.open == 0 {
-		b.x.wants = nil
+	if b.x != nil && len(b.x.asks) == 0 {
+		b.x.settle()
 	}
 	if len(b.actions) > 0 {
 		// Questions come first: what is answered while bundles are on the way costs no time.

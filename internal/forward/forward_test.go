@@ -16,10 +16,12 @@ import (
 	"github.com/mitogen-go/mitogen/internal/bundle"
 	"github.com/mitogen-go/mitogen/internal/modules"
 	"github.com/mitogen-go/mitogen/internal/pysource"
+	_ "github.com/mitogen-go/mitogen/internal/testenv"
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
-var linux = pysource.Target{Version: [3]int{3, 13}, Implementation: "cpython", Platform: "linux", OSName: "posix"}
+var linux = pysource.Target{Version: [3]int{3, 13}, Implementation: "cpython", Platform: "linux",
+	OSName: "posix"}
 
 // tree makes a file system of "path: source" lines.
 func tree(files ...string) fstest.MapFS {
@@ -42,6 +44,9 @@ func (s *script) send(b Batch) {
 			line = fmt.Sprintf("load %d %c%s", a.Ctx, a.Load.Letter, a.Load.Name)
 		case a.Op == bundle.Ask:
 			line = fmt.Sprintf("ask %d %v", a.Ctx, a.Names)
+			if a.Native {
+				line += " and what it takes"
+			}
 		case a.Op == bundle.Coming:
 			line = fmt.Sprintf("coming %d %d/%d", a.Ctx, len(a.IDs), a.Answers)
 		default:
@@ -83,7 +88,8 @@ func call(f *Forwarder, ctx wire.ContextID, module string) {
 }
 
 func TestCall(t *testing.T) {
-	f, s := forwarder(tree("app/__init__.py: ", "app/main.py: import os, app.part, lib", "app/part.py: import nowhere"),
+	f, s := forwarder(tree("app/__init__.py: ", "app/main.py: import os, app.part, lib",
+		"app/part.py: import nowhere"),
 		tree("lib/__init__.py: import dep", "dep.py: ", "more.py: "))
 	f.Add(1, 0)
 	f.Add(1, 0)
@@ -92,7 +98,8 @@ func TestCall(t *testing.T) {
 	call(f, 1, "installed.there")
 	s.expect(t, "of the standard library, or of the target alone")
 	call(f, 1, "app.main")
-	s.expect(t, "own", "ask 1 [dep lib]", "coming 1 1/0", "send 1 app=call app.part=call app.main=call -1")
+	s.expect(t, "own", "ask 1 [dep lib]", "coming 1 1/0",
+		"send 1 app=call app.part=call app.main=call -1")
 	f.Lacks(1, []string{"lib", "dep", "never asked"})
 	s.expect(t, "foreign", "coming 1 2/1", "send 1 dep=bundle", "send 1 lib=bundle")
 	f.Lacks(1, []string{"lib"})
@@ -137,17 +144,18 @@ func bundleID(t *testing.T, f *Forwarder) bundle.ID {
 }
 
 func TestAskedAlone(t *testing.T) {
-	f, s := forwarder(tree("app.py: def f(): import plug, extra, nowhere", "plug.py: import late"),
-		tree("late.py: import later", "later.py: ", "extra.py: "))
+	f, s := forwarder(tree("app.py: def f(): import plug, extra, nowhere"),
+		tree("plug.py: import late", "late.py: import later", "later.py: ", "extra.py: "))
 	f.Add(1, 0)
 	call(f, 1, "app")
 	s.expect(t, "call", "coming 1 1/0", "send 1 app=call")
 	if m, _ := f.Asked(1, linux, "app", "plug"); m != nil {
 		t.Error("alone:", m.Name)
 	}
-	s.expect(t, "own", "ask 1 [late later]", "coming 1 1/0", "send 1 plug=asked")
+	s.expect(t, "own", "ask 1 [late later]")
 	f.Lacks(1, []string{"late", "later"})
-	s.expect(t, "foreign", "coming 1 2/1", "send 1 later=asked", "send 1 late=asked")
+	s.expect(t, "foreign", "coming 1 3/1", "send 1 later=asked", "send 1 late=asked",
+		"send 1 plug=asked")
 	if m, _ := f.Asked(1, linux, "app", "extra"); m != nil {
 		t.Error("alone:", m.Name)
 	}
@@ -165,9 +173,10 @@ func TestAskedAlone(t *testing.T) {
 	// The next one need not ask.
 	f.Add(2, 0)
 	call(f, 2, "app")
-	s.expect(t, "learned", "ask 2 [extra late later]", "coming 2 1/0", "send 2 app=call", "coming 2 2/0", "send 2 plug=learned", "send 2 -1")
-	f.Lacks(2, []string{"late"})
-	s.expect(t, "lacks one", "coming 2 1/1", "send 2 late=learned")
+	s.expect(t, "learned", "ask 2 [extra late later plug]", "coming 2 1/0", "send 2 app=call",
+		"coming 2 1/0", "send 2 -1")
+	f.Lacks(2, []string{"late", "plug"})
+	s.expect(t, "lacks two", "coming 2 2/1", "send 2 late=learned", "send 2 plug=learned")
 }
 
 // What is nowhere is learned too, and sent in the cheapest way.
@@ -186,7 +195,7 @@ func TestBounds(t *testing.T) {
 	for i := range 2 * maxLearned {
 		f.Asked(1, linux, "app", fmt.Sprint("x", i))
 	}
-	if n := len(f.lore.of("app")); n != maxLearned {
+	if n := len(f.lore.of("app")); n != maxTries {
 		t.Error("learned", n)
 	}
 	for i := range 2 * maxPrograms {
@@ -195,13 +204,13 @@ func TestBounds(t *testing.T) {
 	if n := len(f.lore.names); n != maxPrograms {
 		t.Error("learned for", n)
 	}
-	f.Grant(1, linux, f.Need(linux, Program{Text: []byte("def f(): import a")}))
+	f.Grant(1, linux, f.Need(linux, Program{Text: []byte("import a")}))
 	f.contexts[1].closures = maxClosures
 	if m, _ := f.Asked(1, linux, "app", "a"); m == nil || m.Letter != modules.Plain {
 		t.Error("after many questions:", m)
 	}
 	s.expect(t, "alone")
-	if n := len(f.contexts[1].grant.refused); n != 2*maxLearned+1 {
+	if n := len(f.contexts[1].grant.refused); n != maxRefused {
 		t.Error("refused", n)
 	}
 	for i := range 2 * cached {
@@ -213,19 +222,23 @@ func TestBounds(t *testing.T) {
 }
 
 func TestPrograms(t *testing.T) {
-	f, s := forwarder(tree("a.py: ", "b.py: ", "c.py: ", "tool/__init__.py: ", "tool/__main__.py: from . import x\nif __name__ == '__main__':\n import c",
+	f, s := forwarder(tree("a.py: ", "b.py: ", "c.py: ", "tool/__init__.py: ",
+		"tool/__main__.py: from . import x\nif __name__ == '__main__':\n import c",
 		"tool/x.py: ", "plain.py: if __name__ == '__main__':\n import a"), tree())
 	f.Add(1, 0)
 	text := []byte("import a\nif __name__ == '__main__':\n    import b\nelse:\n    import c\n")
 	f.Want(1, f.Need(linux, Program{Name: "s", Text: text}))
 	s.expect(t, "script", "coming 1 1/0", "send 1 a=call b=call")
-	f.Want(1, f.Need(linux, Program{Name: "-m tool", Main: "tool", Roots: []string{"tool", "tool.__main__"}}))
+	f.Want(1, f.Need(linux, Program{Name: "-m tool", Main: "tool",
+		Roots: []string{"tool", "tool.__main__"}}))
 	s.expect(t, "package", "coming 1 1/0", "send 1 c=call tool=call tool.x=call tool.__main__=call")
-	f.Want(1, f.Need(linux, Program{Name: "-m plain", Main: "plain", Roots: []string{"plain", "plain.__main__"}}))
+	f.Want(1, f.Need(linux, Program{Name: "-m plain", Main: "plain",
+		Roots: []string{"plain", "plain.__main__"}}))
 	s.expect(t, "module", "coming 1 1/0", "send 1 plain=call")
 	f.Add(2, 0)
 	f.Want(2, f.Need(linux, Program{Name: "s", Text: []byte("import (")}))
-	f.Want(2, f.Need(linux, Program{Name: "-m json", Main: "json", Roots: []string{"json", "json.__main__"}}))
+	f.Want(2, f.Need(linux, Program{Name: "-m json", Main: "json",
+		Roots: []string{"json", "json.__main__"}}))
 	s.expect(t, "nothing understood, nothing of ours")
 }
 

@@ -2,6 +2,8 @@ package forward
 
 import (
 	"bytes"
+	"cmp"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -28,6 +30,7 @@ type grant struct {
 	names   closure.Names              // those of older ones
 	code    map[*modules.Module]bool   // the user's own, of older ones
 	refused map[string]bool            // names that weren't in the list when they were asked for
+	dists   map[string]bool            // packages of the distributions whose metadata were given
 	bundles []*bundle.Bundle           // that were sent
 	alone   map[string]*modules.Module // that were sent without a bundle
 }
@@ -77,6 +80,19 @@ func (g *grant) refuse(name string) {
 	}
 }
 
+// require notes the packages of distributions whose metadata the context was given: it may have
+// them.
+func (g *grant) require(tops []string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.dists == nil {
+		g.dists = map[string]bool{}
+	}
+	for _, name := range tops {
+		g.dists[name] = true
+	}
+}
+
 // late returns the refused names that c's code names, and forgets them.
 func (g *grant) late(c *closure.Closure) (names []string) {
 	g.mu.Lock()
@@ -99,7 +115,7 @@ func (g *grant) late(c *closure.Closure) (names []string) {
 func (g *grant) has(name string) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.names.Has(name) {
+	if g.names.Has(name) || g.dists[top(name)] {
 		return true
 	}
 	for i := len(g.recent) - 1; i >= 0; i-- {
@@ -119,6 +135,26 @@ func (g *grant) below(pkg string) []string {
 		names = append(names, c.Named().Below(pkg)...)
 	}
 	return names
+}
+
+// ownCode returns the code of the user's own that the context has, or will have, each module once.
+// The order is by name; programs, which all have the same name, are in the order of their code.
+func (g *grant) ownCode() []*modules.Module {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	all := maps.Clone(g.code)
+	if all == nil {
+		all = map[*modules.Module]bool{}
+	}
+	for _, c := range g.recent {
+		for _, m := range c.Code() {
+			all[m] = true
+		}
+	}
+	return slices.SortedFunc(maps.Keys(all), func(a, b *modules.Module) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Path, b.Path),
+			bytes.Compare(a.Code, b.Code))
+	})
 }
 
 // bundled notes a bundle that is on its way.
@@ -160,6 +196,20 @@ func (g *grant) sent(name string) bool {
 	return false
 }
 
+// modulesOf returns the modules of a top-level package that the context was sent in bundles.
+func (g *grant) modulesOf(pkg string) (names []string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, b := range g.bundles {
+		for _, name := range b.Modules() {
+			if top(name) == pkg {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
+}
+
 // grantOf returns the grant of a context; nil: it is gone.
 func (f *Forwarder) grantOf(ctx wire.ContextID) *grant {
 	f.mu.Lock()
@@ -179,9 +229,10 @@ func (f *Forwarder) Grant(ctx wire.ContextID, t pysource.Target, n *Need) {
 	}
 	g.call(n.call)
 	if names := g.late(n.call); len(names) > 0 {
-		c := f.closure(t, Program{Roots: names})
-		g.call(c)
-		f.want(ctx, want{c, Asked})
+		p := Program{Roots: names}
+		w := f.booked(ctx, t, want{c: f.closure(t, p), why: Asked, p: p})
+		g.call(w.c)
+		f.want(ctx, w)
 	}
 }
 
@@ -225,6 +276,13 @@ func (r reader) Any() bool {
 	return len(r.bundles)+len(r.alone) > 0
 }
 
+// Plugged reports whether the context was given the metadata of distributions.
+func (r reader) Plugged() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.dists) > 0
+}
+
 // Names reports whether the context may be given a module.
 func (r reader) Names(name string) bool { return r.has(name) }
 
@@ -237,18 +295,36 @@ func (r reader) Reads() bool { return r.someCode(closure.Reads) }
 // Quotes reports whether code of the user's own has a literal that is text, or ends with it as a
 // path does.
 func (r reader) Quotes(text string) bool {
+	return r.literal(text, func(before []byte) bool {
+		return len(before) > 0 && strings.IndexByte(`"'/`, before[len(before)-1]) >= 0
+	})
+}
+
+// Spells reports whether code of the user's own has a literal that is text, or text behind a slash
+// that the literal, or a place in a format, begins with. If text ends with a slash, more of the
+// literal may follow.
+func (r reader) Spells(text string) bool {
+	return r.literal(text, func(before []byte) bool {
+		before = bytes.TrimSuffix(before, []byte("/"))
+		return len(before) > 0 && strings.IndexByte(`"'}`, before[len(before)-1]) >= 0
+	})
+}
+
+// literal reports whether code of the user's own has text at the end of a literal, behind what
+// begins says.
+func (r reader) literal(text string, begins func(before []byte) bool) bool {
 	return r.someCode(func(m *modules.Module) bool {
-		for rest := m.Source; ; {
-			i := bytes.Index(rest, []byte(text))
+		for pos := 0; ; {
+			i := bytes.Index(m.Code[pos:], []byte(text))
 			if i < 0 {
 				return false
 			}
-			end := rest[i+len(text):]
-			if i > 0 && strings.IndexByte(`"'/`, rest[i-1]) >= 0 && len(end) > 0 &&
-				strings.IndexByte(`"'`, end[0]) >= 0 {
+			end := m.Code[pos+i+len(text):]
+			ends := strings.HasSuffix(text, "/") || len(end) > 0 && strings.IndexByte(`"'`, end[0]) >= 0
+			if ends && begins(m.Code[:pos+i]) {
 				return true
 			}
-			rest = end
+			pos += i + len(text)
 		}
 	})
 }

@@ -3,6 +3,7 @@ package forward
 import (
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -57,7 +58,8 @@ var hidden = []string{"secret", "app.secret", "keys", "keys.private", "plugins",
 	"nowhere", "", ".", "..", "app.", ".app", "app..main", "../secret", "/etc/passwd", "app/main",
 	"app/main.py", "app\x00main", "app\\main",
 	"app.main\n", "ａｐｐ.ｓｅｃｒｅｔ", "app․secret", "APP.SECRET", "__main__", strings.Repeat("a",
-		300), strings.Repeat("a.", 100) + "a", "app.secret.py", "\xff"}
+		300), strings.Repeat("a.", 100) + "a", "app.secret.py", "\xff", "/vend/extra.py",
+	"/vend.libs/lib.so.1"}
 
 // A context that nothing was called in gets nothing.
 func TestNothingIsServed(t *testing.T) {
@@ -85,10 +87,8 @@ func TestClosureIsServed(t *testing.T) {
 	f, s := forwarder(treasures())
 	f.Add(1, 0)
 	call(f, 1, "app.main")
-	refused(t, f, 1, append(hidden, "later", "vend.extra")...)
-	given(t, f, s, 1, "app.late")
 	refused(t, f, 1, append(hidden, "vend.extra")...)
-	given(t, f, s, 1, "later", "vend")
+	given(t, f, s, 1, "app.late", "later", "vend")
 	f.Lacks(1, []string{"vend"})
 	given(t, f, s, 1, "vend.extra")
 	f.Lacks(1, []string{"companion"})
@@ -101,16 +101,17 @@ func TestClosureIsServed(t *testing.T) {
 	refused(t, f, 2, "app", "app.main", "app.late", "vend", "later")
 }
 
-// A script that imports only when it runs brings nothing with it, but what it names may be had.
+// A script that imports only when it runs brings nothing of third parties with it, but what it
+// names may be had.
 func TestScriptWithoutImports(t *testing.T) {
 	f, s := forwarder(treasures())
 	f.Add(1, 0)
-	n := f.Need(linux, Program{Name: "script", Text: []byte("def f():\n    import app.part\n")})
+	n := f.Need(linux, Program{Name: "script", Text: []byte("def f():\n    import vend\n")})
 	if !n.Idle() || !n.Grants() {
 		t.Errorf("idle %v, grants %v, want both", n.Idle(), n.Grants())
 	}
 	f.Grant(1, linux, n)
-	given(t, f, s, 1, "app.part")
+	given(t, f, s, 1, "vend")
 	refused(t, f, 1, hidden...)
 	if n := f.Need(linux, Program{Name: "os", Roots: []string{"os"}}); n.Grants() {
 		t.Error("os grants something")
@@ -183,11 +184,11 @@ func TestLearnedIsFiltered(t *testing.T) {
 	call(f, 1, "keys.private")
 	call(f, 1, "app.main")
 	s.lines = nil
-	f.lore.learn("app.main", "secret") // as if 1 had asked for it while app.main ran
-	f.lore.learn("app.main", "keys.private")
-	f.lore.learn("app.main", "app.late")
-	f.lore.learn("app.main", "later")
-	f.lore.learn("app.main", "nowhere")
+	f.lore.learn("app.main", "secret", false) // as if 1 had asked for it while app.main ran
+	f.lore.learn("app.main", "keys.private", false)
+	f.lore.learn("app.main", "app.late", false)
+	f.lore.learn("app.main", "later", false)
+	f.lore.learn("app.main", "nowhere", false)
 	f.Add(2, 0)
 	call(f, 2, "app.main")
 	all := strings.Join(s.lines, " ")
@@ -229,8 +230,48 @@ func TestManyPrograms(t *testing.T) {
 		g.has("x") {
 		t.Errorf("%d closures are kept", len(g.recent))
 	}
+	code := map[string]int{}
+	for _, m := range g.ownCode() {
+		code[m.Name+string(m.Code[:min(len(m.Code), 4)])]++
+	}
+	newest := fmt.Sprint("__main__# ", 3*maxRecent-1)[:12]
+	for _, want := range []string{"__main__# 0\n", newest, "app.part"} {
+		if code[want] != 1 && (want == "app.part" || code[want] == 0) {
+			t.Errorf("the user's own code has %q %d times, want it once", want, code[want])
+		}
+	}
 	given(t, f, s, 1, "app.part")
 	refused(t, f, 1, hidden...)
+}
+
+// The user's own code has one order, though all programs have one name: whichever came first, of a
+// recent call or of an older one.
+func TestOwnCodeOrder(t *testing.T) {
+	programs := []string{"x = 1", "x = 2", "x = 3", "import app.part", "x = 1\nimport app.late", ""}
+	var want []string
+	for round := range 40 {
+		f, _ := forwarder(treasures())
+		f.Add(1, 0)
+		g := &f.contexts[1].grant
+		for _, i := range rand.New(rand.NewPCG(uint64(round), 0)).Perm(len(programs)) {
+			f.Grant(1, linux, f.Need(linux, Program{Text: []byte(programs[i])}))
+			if round%2 == 1 {
+				g.mu.Lock()
+				g.condense()
+				g.mu.Unlock()
+			}
+		}
+		var got []string
+		for _, m := range g.ownCode() {
+			got = append(got, m.Name+" "+m.Path+" "+string(m.Code))
+		}
+		if want == nil {
+			want = got
+		}
+		if len(got) < len(programs)+2 || !slices.Equal(got, want) {
+			t.Fatalf("round %d: got %q, want %q", round, got, want)
+		}
+	}
 }
 
 // looked counts looks at files.
@@ -264,8 +305,9 @@ func TestRefusalsLookAtNothing(t *testing.T) {
 			t.Fatal("given")
 		}
 		for _, question := range []string{"rsecret\x00x", "lkeys\x00", "r..\x00x", "l\x00", "x",
+			"ssecret", "skeys", "s", "s..",
 			"rvend\x00data"} {
-			if _, err := f.File(1, question); err == nil {
+			if _, err := f.File(1, linux, "", question); err == nil {
 				t.Fatalf("%q was answered", question)
 			}
 		}
@@ -273,11 +315,12 @@ func TestRefusalsLookAtNothing(t *testing.T) {
 	if n.Load() > 0 {
 		t.Errorf("%d looks at files", n.Load())
 	}
-	for range 10 * maxLearned { // what is nowhere is looked for a few times, so that others need not ask
+	// what is nowhere is looked for a few times, so that others need not ask
+	for range 10 * maxLearned {
 		f.Asked(1, linux, "program", fmt.Sprint("x", n.Add(1)))
 	}
-	if names := f.lore.of("program"); len(names) != maxLearned {
-		t.Errorf("%d names were learned, want %d", len(names), maxLearned)
+	if names := f.lore.of("program"); len(names) != maxTries {
+		t.Errorf("%d names were learned, want %d", len(names), maxTries)
 	}
 }
 
@@ -294,8 +337,9 @@ func TestFilesOfSentPackages(t *testing.T) {
 	ask := func() (got []string) {
 		for _, q := range []string{"rapp\x00data.txt", "rother\x00data.txt", "rvend\x00data.txt",
 			"ralien\x00data.txt", "lapp\x00", "lother\x00", "lvend\x00", "lalien\x00",
-			"tVend-1.dist-info\x00METADATA", "tAlien-1.dist-info\x00METADATA", "dalien"} {
-			if file, err := f.File(1, q); err == nil && len(file.Data) > 0 {
+			"tVend-1.dist-info\x00METADATA", "tAlien-1.dist-info\x00METADATA", "sapp", "sother", "svend",
+			"salien", "r\x00data.txt"} {
+			if file, err := f.File(1, linux, "", q); err == nil && len(file.Data) > 0 {
 				got = append(got, strings.ReplaceAll(q, "\x00", " "))
 			}
 		}
@@ -306,19 +350,19 @@ func TestFilesOfSentPackages(t *testing.T) {
 	}
 	call(f, 1, "app.main")
 	if got, want := ask(), []string{"rapp data.txt", "lapp ",
-		"tVend-1.dist-info METADATA"}; !slices.Equal(got, want) {
+		"tVend-1.dist-info METADATA", "sapp"}; !slices.Equal(got, want) {
 		t.Errorf("before it is known what the target lacks: got %q, want %q", got, want)
 	}
 	f.Lacks(1, []string{"vend"})
 	want := []string{"rapp data.txt", "rvend data.txt", "lapp ", "lvend ",
-		"tVend-1.dist-info METADATA"}
+		"tVend-1.dist-info METADATA", "sapp", "svend"}
 	if got := ask(); !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	f.Add(2, 0)
 	call(f, 2, "app.main")
 	f.Lacks(2, nil)
-	if _, err := f.File(2, "rvend\x00data.txt"); err == nil {
+	if _, err := f.File(2, linux, "", "rvend\x00data.txt"); err == nil {
 		t.Error("a file of a package that the target has was given")
 	}
 }

@@ -1,7 +1,10 @@
 package forward
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/mitogen-go/mitogen/internal/modules"
@@ -10,15 +13,46 @@ import (
 // Bounds of what is learned.
 const (
 	maxPrograms = 512
-	maxLearned  = 64 // names for each
+	maxLearned  = 1024 // names for each
+	maxTries    = 64   // looks for refused names, for each
 )
 
-// lore is what contexts had to ask for alone, by the program that ran. It comes from contexts and may be wrong, which costs
-// bytes and nothing else: what nobody imports isn't run.
+// lore is the modules, and files of third-party packages, that contexts had to ask for alone, by
+// the program that ran. It comes from contexts and may be wrong, which costs bytes and nothing
+// else: what nobody imports isn't run.
 type lore struct {
-	mu    sync.Mutex // protects following
-	names map[string][]string
-	tries map[string]int // of each program, how often a refused name was looked for
+	keys sync.Map // string: string; see Forwarder.loreKey
+
+	mu    sync.Mutex          // protects following
+	names map[string][]string // by this engine
+	tries map[string]int      // of each program, how often a refused name was looked for
+
+	file  string              // keeps names between engines; "": none does
+	read  bool                // file was
+	old   map[string][]string // that file had
+	fresh map[string][]string // that are to be in file: of modules that there are
+}
+
+// loreKey returns what tells a program from all others, whatever project they are of: a module's
+// name doesn't where it is the user's own, as __main__ of a directory is. Scripts have their hash
+// in their name.
+func (f *Forwarder) loreKey(program string) string {
+	name := strings.TrimPrefix(program, "-m ")
+	if !modules.Valid(name) {
+		return program
+	}
+	if key, ok := f.lore.keys.Load(program); ok {
+		return key.(string)
+	}
+	key, sum := program, sha256.New()
+	for _, name := range []string{name, name + ".__main__"} {
+		if m := f.finder.Find(name); m.Own && m.Letter != modules.Missing {
+			sum.Write(m.Key[:])
+			key = fmt.Sprintf("%s %x", program, sum.Sum(nil)[:8])
+		}
+	}
+	f.lore.keys.Store(program, key)
+	return key
 }
 
 // try reports whether a refused name should be looked for, to tell others at once that it is
@@ -29,8 +63,8 @@ func (l *lore) try(program, name string) bool {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if _, known := slices.BinarySearch(l.names[program], name); known ||
-		l.tries[program] >= maxLearned ||
+	if has(l.names[program], name) || has(l.old[program], name) ||
+		l.tries[program] >= maxTries ||
 		l.tries[program] == 0 && len(l.tries) >= maxPrograms {
 		return false
 	}
@@ -41,27 +75,62 @@ func (l *lore) try(program, name string) bool {
 	return true
 }
 
-func (l *lore) learn(program, name string) {
-	if program == "" || !modules.Valid(name) {
+// learn notes a module that a program had to ask for. One that is nowhere isn't kept in the file:
+// such names may be made up.
+func (l *lore) learn(program, name string, nowhere bool) {
+	if program == "" || !learnable(name) {
 		return
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	known := l.names[program]
-	at, ok := slices.BinarySearch(known, name)
-	if ok || len(known) >= maxLearned || known == nil && len(l.names) >= maxPrograms {
+	l.load()
+	if has(l.old[program], name) || !add(&l.names, program, name) {
 		return
 	}
-	if l.names == nil {
-		l.names = map[string][]string{}
+	if !nowhere {
+		add(&l.fresh, program, name)
 	}
-	next := slices.Insert(slices.Clone(known), at, name) // others may be reading the old one
-	l.names[program] = next
+}
+
+// learnable reports whether a name may be that of a module, of a file in a package, package/path,
+// or of a package's outline, package/.
+func learnable(name string) bool {
+	pkg, path, file := strings.Cut(name, "/")
+	return modules.Valid(pkg) && (!file || path == "" || modules.ValidPath(path))
+}
+
+func has(sorted []string, name string) bool {
+	_, ok := slices.BinarySearch(sorted, name)
+	return ok
+}
+
+// add notes a name, if there is room and it is new.
+func add(all *map[string][]string, program, name string) bool {
+	known := (*all)[program]
+	at, ok := slices.BinarySearch(known, name)
+	if ok || len(known) >= maxLearned || known == nil && len(*all) >= maxPrograms {
+		return false
+	}
+	if *all == nil {
+		*all = map[string][]string{}
+	}
+	(*all)[program] = slices.Insert(slices.Clone(known), at, name) // others may be reading the old one
+	return true
 }
 
 // of returns the names learned for program, sorted. They are not to be changed.
 func (l *lore) of(program string) []string {
+	if program == "" {
+		return nil
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.names[program]
+	l.load()
+	old, names := l.old[program], l.names[program]
+	if len(old) == 0 {
+		return names
+	}
+	all := slices.Concat(old, names)
+	slices.Sort(all)
+	return slices.Compact(all)
 }

@@ -17,10 +17,11 @@ import (
 	"github.com/mitogen-go/mitogen/internal/linksim"
 )
 
-// Net is a row of hosts, each in a network namespace of its own with an sshd: this machine reaches the first alone, that the second, and so
-// on. They share users, keys and files with the lab.
+// Net is a row of hosts, each in a network namespace of its own with an sshd: this machine reaches
+// the first alone, that the second, and so on. They share users, keys and files with the lab.
 type Net struct {
-	Config string   // ssh configuration, which knows the hosts by name; without any way from one to the next
+	// ssh configuration, which knows the hosts by name; without any way from one to the next
+	Config string
 	Names  []string // "hop1", …; an account that may use sudo
 
 	prefix    string
@@ -43,7 +44,8 @@ func NewBadNet(t testing.TB, n int) *Net {
 // Link is the one before host i, of a NewBadNet.
 func (n *Net) Link(i int) *linksim.Emulator { return n.emulators[i-1] }
 
-// NewNet makes a row of n hosts, with a round-trip time on each link besides the network's own. It skips the test where there can't be any.
+// NewNet makes a row of n hosts, with a round-trip time on each link besides the network's own. It
+// skips the test where there can't be any.
 func NewNet(t testing.TB, n int, rtt time.Duration) *Net {
 	t.Helper()
 	return newNet(t, n, rtt, false)
@@ -61,7 +63,8 @@ func newNet(t testing.TB, n int, rtt time.Duration, emulate bool) *Net {
 		emulate: emulate,
 	}
 	t.Cleanup(hosts.down)
-	if out, err := exec.Command("ip", "netns", "add", hosts.namespace(1)).CombinedOutput(); err != nil {
+	if out, err := exec.Command("ip", "netns", "add",
+		hosts.namespace(1)).CombinedOutput(); err != nil {
 		t.Skipf("no network namespaces here: %s", out)
 	}
 	key, err := os.ReadFile(file("host_key.pub"))
@@ -83,10 +86,12 @@ func newNet(t testing.TB, n int, rtt time.Duration, emulate bool) *Net {
 			}
 			host, port = hosts.near(i), slowPort
 		}
-		config += fmt.Sprintf("Host %s\n  HostName %s\n  Port %d\n  HostKeyAlias %s\n", name, host, port, name)
+		config += fmt.Sprintf("Host %s\n  HostName %s\n  Port %d\n  HostKeyAlias %s\n", name, host, port,
+			name)
 	}
 	knownHosts := filepath.Join(t.TempDir(), "known_hosts")
-	config += fmt.Sprintf("Host *\n  User %s\n  IdentityFile %s\n  IdentitiesOnly yes\n  IdentityAgent none\n  UserKnownHostsFile %s\n  StrictHostKeyChecking yes\n",
+	config += fmt.Sprintf("Host *\n  User %s\n  IdentityFile %s\n  IdentitiesOnly yes\n  "+
+		"IdentityAgent none\n  UserKnownHostsFile %s\n  StrictHostKeyChecking yes\n",
 		Free, l.Key, knownHosts)
 	for name, text := range map[string]string{hosts.Config: config, knownHosts: known} {
 		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {

@@ -1,20 +1,26 @@
-// Package lab is the machine that tests connect to: an sshd on a loopback port with throw-away keys, and users with
-// different kinds of sudo. It needs root, and is shared by all test processes: the first one sets it up, the last one
-// takes it down, unless "lab up" (./cmd/lab) has asked to keep it.
+// Package lab is the machine that tests connect to: an sshd on a loopback port with throw-away
+// keys, and users with different kinds of sudo. It needs root, and is shared by all test processes:
+// the first one sets it up, the last one takes it down, unless "lab up" (./cmd/lab) has asked to
+// keep it.
 //
-// Everything lives in Dir, except for the users (their names begin with "mito"), one file in /etc/sudoers.d, doas.conf
-// where there was none, and the tree of Root, which is kept.
+// Everything lives in Dir, except for the users (their names begin with "mito"), one file in
+// /etc/sudoers.d, doas.conf where there was none, and the tree of Root, which is kept.
 package lab
 
 import (
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
+
+	_ "github.com/mitogen-go/mitogen/internal/testenv"
 )
 
 // Dir holds keys, configurations and homes.
@@ -22,10 +28,11 @@ const Dir = "/run/mitogen-lab"
 
 // The users. All log in by the lab's key or password.
 const (
-	Free  = "mitofree"  // sudo without a password
-	Pass  = "mitopass"  // sudo with a password
-	TTY   = "mitotty"   // the same, with requiretty and use_pty
-	Log   = "mitolog"   // without a password, with input and output logged; sshd makes no connections for it
+	Free = "mitofree" // sudo without a password
+	Pass = "mitopass" // sudo with a password
+	TTY  = "mitotty"  // the same, with requiretty and use_pty
+	// without a password, with input and output logged; sshd makes no connections for it
+	Log   = "mitolog"
 	None  = "mitonone"  // not in sudoers
 	Play  = "mitoplay"  // as Free, for playbooks: their tests look for whatever is left of this user
 	Other = "mitoother" // as None, and hostile: what belongs to this user is a trap (package hostile)
@@ -42,8 +49,9 @@ type Lab struct {
 	LockedKey  string // another one, with a passphrase
 	Passphrase string
 	KnownHosts string // file that holds sshd's key
-	Config     string // ssh configuration: the host "mito" is user Free there, a host named like a user is that user
-	Pid        int    // of sshd
+	// ssh configuration: the host "mito" is user Free there, a host named like a user is that user
+	Config string
+	Pid    int // of sshd
 
 	use *os.File // locked, shared, while in use
 }
@@ -66,7 +74,15 @@ func Need(t testing.TB) *Lab {
 }
 
 // Main runs a package's tests with the lab up all the time, if there can be one: for its TestMain.
+// More of them than there are processors run at a time, as they mostly wait for what they have
+// started, unless -parallel says how many.
 func Main(m *testing.M) int {
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given {
+		flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0)))
+	}
 	if os.Getuid() == 0 {
 		l, err := Use()
 		if err != nil {
@@ -106,6 +122,7 @@ func (l *Lab) Release() {
 
 // Up sets the lab up, to stay until Down.
 func Up() (l *Lab, err error) {
+	syscall.Umask(0o022) // other users are to read what it makes
 	err = locked(func() error {
 		if l, err = up(); err != nil {
 			return err
@@ -139,9 +156,11 @@ func Find() (*Lab, error) {
 	return l, nil
 }
 
-// As makes a command that is executed as one of the users: what is done by root can't show what sudo asks.
+// As makes a command that is executed as one of the users: what is done by root can't show what
+// sudo asks.
 func As(user string, argv ...string) []string {
-	return append([]string{"setpriv", "--reuid=" + user, "--regid=" + user, "--init-groups", "--"}, argv...)
+	return append([]string{"setpriv", "--reuid=" + user, "--regid=" + user, "--init-groups", "--"},
+		argv...)
 }
 
 func file(name string) string { return filepath.Join(Dir, name) }

@@ -12,7 +12,8 @@ func TestMain(m *testing.M) { os.Exit(Main(m)) }
 func TestLogin(t *testing.T) {
 	l := Need(t)
 	for _, user := range append(users, "root", "mito") {
-		out, err := exec.Command("ssh", "-F", l.Config, "-o", "BatchMode=yes", user, "id -un").CombinedOutput()
+		out, err := exec.Command("ssh", "-F", l.Config, "-o", "BatchMode=yes", user,
+			"id -un").CombinedOutput()
 		want := strings.Replace(user+"\n", "mito\n", Free+"\n", 1)
 		if err != nil || string(out) != want {
 			t.Errorf("ssh %s: %v: %s", user, err, out)
@@ -23,7 +24,8 @@ func TestLogin(t *testing.T) {
 func TestSudo(t *testing.T) {
 	Need(t)
 	argv := As(Free, "sudo", "-n", "id", "-u")
-	if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil || string(out) != "0\n" {
+	if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil ||
+		string(out) != "0\n" {
 		t.Errorf("%v: %s", err, out)
 	}
 }

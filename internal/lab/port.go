@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// A Port is a further sshd of the lab at the same address, as of a forwarded port: the same users, keys and host key.
+// A Port is a further sshd of the lab at the same address, as of a forwarded port: the same users,
+// keys and host key.
 type Port struct {
 	Number int
 	log    string
@@ -36,8 +37,10 @@ func (p *Port) start(t testing.TB) bool {
 		t.Fatal(err)
 	}
 	defer log.Close()
-	argv := []string{"-D", "-e", "-f", file("sshd_config"), "-p", fmt.Sprint(p.Number), "-o", "LogLevel=VERBOSE", "-o", "MaxAuthTries=20"}
-	if noPenalty := []string{"-o", "PerSourcePenalties=no"}; run("", append([]string{sshd, "-t", "-f", file("sshd_config")}, noPenalty...)...) == nil {
+	argv := []string{"-D", "-e", "-f", file("sshd_config"), "-p", fmt.Sprint(p.Number), "-o",
+		"LogLevel=VERBOSE", "-o", "MaxAuthTries=20"}
+	if noPenalty := []string{"-o", "PerSourcePenalties=no"}; run("",
+		append([]string{sshd, "-t", "-f", file("sshd_config")}, noPenalty...)...) == nil {
 		argv = append(argv, noPenalty...)
 	}
 	cmd := exec.Command(sshd, argv...)

@@ -32,9 +32,11 @@ func up() (*Lab, error) {
 	}
 	l := &Lab{
 		Host: "127.0.0.1", Password: rand.Text(), Passphrase: rand.Text(),
-		Key: file("key"), LockedKey: file("locked_key"), KnownHosts: file("known_hosts"), Config: file("ssh_config"),
+		Key: file("key"), LockedKey: file("locked_key"), KnownHosts: file("known_hosts"),
+		Config: file("ssh_config"),
 	}
-	for _, step := range []func() error{l.makeKeys, l.addUsers, l.addSudoers, addDoas, l.startSSHD, l.writeClient, l.save} {
+	for _, step := range []func() error{l.makeKeys, l.addUsers, l.addSudoers, addDoas, l.startSSHD,
+		l.writeClient, l.save} {
 		if err := step(); err != nil {
 			return nil, err
 		}
@@ -80,8 +82,10 @@ func run(stdin string, argv ...string) error {
 
 func (l *Lab) makeKeys() error {
 	var authorized []byte
-	for name, passphrase := range map[string]string{l.Key: "", l.LockedKey: l.Passphrase, file("host_key"): ""} {
-		if err := run("", "ssh-keygen", "-q", "-t", "ed25519", "-C", "mitogen lab", "-N", passphrase, "-f", name); err != nil {
+	for name, passphrase := range map[string]string{l.Key: "", l.LockedKey: l.Passphrase,
+		file("host_key"): ""} {
+		if err := run("", "ssh-keygen", "-q", "-t", "ed25519", "-C", "mitogen lab", "-N", passphrase,
+			"-f", name); err != nil {
 			return err
 		}
 		if name == file("host_key") {
@@ -124,7 +128,8 @@ func (l *Lab) addSudoers() error {
 		"Defaults:MITOLAB !lecture, timestamp_timeout=0, passwd_tries=3\n" +
 		"Defaults:" + TTY + " requiretty, use_pty\n" +
 		"Defaults:" + Log + " log_input, log_output, iolog_dir=" + file("iolog") + "\n"
-	for name, tag := range map[string]string{Free: "NOPASSWD: ", Pass: "", TTY: "", Log: "NOPASSWD: ", Play: "NOPASSWD: "} {
+	for name, tag := range map[string]string{Free: "NOPASSWD: ", Pass: "", TTY: "", Log: "NOPASSWD: ",
+		Play: "NOPASSWD: "} {
 		text += name + " ALL=(ALL:ALL) " + tag + "ALL\n"
 	}
 	draft := file("sudoers")
@@ -200,12 +205,14 @@ func (l *Lab) trySSHD() error {
 	}
 	argv := []string{sshd, "-D", "-e", "-f", config}
 	// Since OpenSSH 9.8, tests of wrong passwords would shut us out.
-	if noPenalty := []string{"-o", "PerSourcePenalties=no"}; run("", append([]string{sshd, "-t", "-f", config}, noPenalty...)...) == nil {
+	if noPenalty := []string{"-o", "PerSourcePenalties=no"}; run("",
+		append([]string{sshd, "-t", "-f", config}, noPenalty...)...) == nil {
 		argv = append(argv, noPenalty...)
 	}
 	// Through a shell that ends, so that it isn't a child of whichever test comes first.
 	const script = `log=$1; shift; setsid "$@" </dev/null >"$log" 2>&1 & echo $!`
-	out, err := exec.Command("sh", append([]string{"-c", script, "sh", file("sshd.log")}, argv...)...).Output()
+	out, err := exec.Command("sh",
+		append([]string{"-c", script, "sh", file("sshd.log")}, argv...)...).Output()
 	if err != nil {
 		return fmt.Errorf("start sshd: %w", err)
 	}
@@ -237,7 +244,8 @@ func (l *Lab) writeClient() error {
 		return err
 	}
 	key := strings.Join(strings.Fields(string(pub))[:2], " ")
-	if err := os.WriteFile(l.KnownHosts, fmt.Appendf(nil, "[%s]:%d %s\n", l.Host, l.Port, key), 0o644); err != nil {
+	if err := os.WriteFile(l.KnownHosts, fmt.Appendf(nil, "[%s]:%d %s\n", l.Host, l.Port, key),
+		0o644); err != nil {
 		return err
 	}
 	text := "Host mito\n  User " + Free + "\n"

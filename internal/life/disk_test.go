@@ -23,6 +23,10 @@ for d in /tmp /var/tmp /run /dev/shm; do mount -t tmpfs -o ro none $d; done`,
 cat /dev/zero >$d/fill 2>/dev/null || :; done`,
 }
 
+// outside leaves a home directory that would be hidden for root's.
+const outside = `case $HOME/ in /tmp/* | /var/tmp/* | /run/* | /dev/shm/*) export HOME=/root ;; esac
+`
+
 const diskModule = `
 import errno, logging, os, tempfile
 
@@ -56,7 +60,8 @@ func TestNoDisk(t *testing.T) {
 	for name, mounts := range disk {
 		t.Run(name, func(t *testing.T) {
 			wrapper := filepath.Join(t.TempDir(), "python")
-			script := "#!/bin/sh\nset -e\nmount --make-rprivate /\n" + mounts + "\nexec python3 \"$@\"\n"
+			script := "#!/bin/sh\nset -e\nmount --make-rprivate /\n" + outside + mounts +
+				"\nexec python3 \"$@\"\n"
 			if strings.HasPrefix(wrapper, "/tmp") { // it is open already when what holds it is hidden
 				script = strings.Replace(script, "exec python3", "cd /\nexec python3", 1)
 			}
@@ -102,7 +107,8 @@ func noDisk(t *testing.T, python string) {
 		t.Errorf("got %v", got)
 	}
 	var raised *mitogen.CallError
-	if _, err := mitogen.Call[int](ctx, c, "helper:double"); !errors.As(err, &raised) || raised.Type != "TypeError" {
+	if _, err := mitogen.Call[int](ctx, c, "helper:double"); !errors.As(err, &raised) ||
+		raised.Type != "TypeError" {
 		t.Errorf("got %v, want TypeError", err)
 	}
 }

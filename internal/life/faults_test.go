@@ -19,13 +19,16 @@ import (
 	"github.com/mitogen-go/mitogen"
 )
 
-var schedules = flag.Int("life.schedules", 0, "random faults on a tree of 30; 0: 10 schedules, or 1000 with MITOGEN_SOAK set")
+var schedules = flag.Int("life.schedules", 0,
+	"random faults on a tree of 30; 0: 10 schedules, or 1000 with MITOGEN_SOAK set")
 
-// faultPatience is what it may take until a loss is noticed: a stopped process by some heartbeats of 3 s, and load.
+// faultPatience is what it may take until a loss is noticed: a stopped process by some heartbeats
+// of 3 s, and load.
 const faultPatience = 40 * time.Second
 
-// TestFaults does random harm to a tree of 30 contexts, while it is built and while it works. Who is behind what was hit is lost, by name,
-// and nobody else; no call is left waiting, and no process.
+// TestFaults does random harm to a tree of 30 contexts, while it is built and while it works. Who
+// is behind what was hit is lost, by name, and nobody else; no call is left waiting, and no
+// process.
 func TestFaults(t *testing.T) {
 	n := *schedules
 	if n == 0 {
@@ -167,7 +170,8 @@ func schedule(t *testing.T, seed uint64) {
 
 // harm hits one context, and says how.
 func harm(n *node, rnd *rand.Rand) string {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(rnd.IntN(100))*time.Millisecond)
+	ctx, cancel := context.WithTimeout(context.Background(),
+		time.Duration(rnd.IntN(100))*time.Millisecond)
 	defer cancel()
 	info, err := n.c.Info(ctx)
 	what := rnd.IntN(3)
@@ -181,7 +185,8 @@ func harm(n *node, rnd *rand.Rand) string {
 		syscall.Kill(info.PID, syscall.SIGSTOP)
 	default:
 		if err == nil || n.hops() {
-			// A context that is used as a hop isn't closed by Close, and one that isn't up is no more to be seen.
+			// A context that is used as a hop isn't closed by Close, and one that isn't up is no more to be
+			// seen.
 			return fmt.Sprintf("%s (%d): nothing", n.c.Name(), n.c.ID())
 		}
 		n.hit = true
@@ -189,7 +194,8 @@ func harm(n *node, rnd *rand.Rand) string {
 		return fmt.Sprintf("%s (%d): closed", n.c.Name(), n.c.ID())
 	}
 	n.hit = true
-	return fmt.Sprintf("%s (%d), pid %d: %s", n.c.Name(), n.c.ID(), info.PID, []string{"killed", "stopped"}[what])
+	return fmt.Sprintf("%s (%d), pid %d: %s", n.c.Name(), n.c.ID(), info.PID,
+		[]string{"killed", "stopped"}[what])
 }
 
 // hops says whether n has children.
@@ -238,5 +244,6 @@ func settle(all []*node, fail func(format string, args ...any)) {
 func told(err error) bool {
 	var lost *mitogen.LostError
 	var failed *mitogen.ConnectError
-	return errors.As(err, &lost) && lost.Context != "" && lost.Hop != "" || errors.As(err, &failed) && failed.Hop != "" || errors.Is(err, mitogen.ErrClosed)
+	return errors.As(err, &lost) && lost.Context != "" && lost.Hop != "" ||
+		errors.As(err, &failed) && failed.Hop != "" || errors.Is(err, mitogen.ErrClosed)
 }

@@ -27,13 +27,15 @@ import (
 
 var (
 	kills = flag.Int("life.kills", 0, "processes to kill; 0: 16, or 1000 with MITOGEN_SOAK set")
-	only  = flag.String("life.targets", "", "targets of the contexts that are killed, with spaces between; empty: all")
+	only  = flag.String("life.targets", "",
+		"targets of the contexts that are killed, with spaces between; empty: all")
 )
 
 // kindVar names the program that the engine of this test starts at its target.
 const kindVar = "MITO_LIFE_KIND"
 
-// programs start what a context may leave behind. Each has the mark as a whole argument, or is called life-program.
+// programs start what a context may leave behind. Each has the mark as a whole argument, or is
+// called life-program.
 const programs = `
 import os, signal, subprocess, sys, time
 
@@ -85,7 +87,8 @@ def replaced(mark):
 `
 
 var kinds = []string{
-	"plain", "session", "double", "bare", "deaf", "stopped", "shell", "spawned", "both", "copy", "replaced",
+	"plain", "session", "double", "bare", "deaf", "stopped", "shell", "spawned", "both", "copy",
+	"replaced",
 }
 
 // killEngine connects, has a program started, says so, and lives until it is told to end.
@@ -118,7 +121,8 @@ func killEngine(target string) {
 
 const passwordVar = "MITO_LIFE_PASSWORD"
 
-// A killing is the life of an engine, one context and its program, of which a process is killed at some moment.
+// A killing is the life of an engine, one context and its program, of which a process is killed at
+// some moment.
 type killing struct {
 	l            *lab.Lab // nil: there is none
 	target, kind string
@@ -164,7 +168,8 @@ func (k *killing) run(t *testing.T) (victim string) {
 	}()
 	pid := k.wait(said, ended)
 	victim, fatal := k.kill(cmd.Process.Pid, pid)
-	if victim == "guard" && k.kind != "replaced" { // a context whose guard is killed at the same moment as itself has none
+	// a context whose guard is killed at the same moment as itself has none
+	if victim == "guard" && k.kind != "replaced" {
 		k.guarded(t)
 	}
 	if fatal {
@@ -181,13 +186,15 @@ func (k *killing) run(t *testing.T) (victim string) {
 	k.gone(t, "at last", func() []string { return marked(k.mark) })
 	killMarked(k.mark) // what is left keeps the pipe open
 	<-ended
-	if s := k.stderr.String(); strings.Contains(s, "panic") || strings.Contains(s, "DATA RACE") || strings.Contains(s, "Traceback") {
+	if s := k.stderr.String(); strings.Contains(s, "panic") || strings.Contains(s, "DATA RACE") ||
+		strings.Contains(s, "Traceback") {
 		t.Errorf("%v: %s", k, s)
 	}
 	return victim
 }
 
-// wait lets the engine get to some point of its work, and returns the context's pid if that is known then.
+// wait lets the engine get to some point of its work, and returns the context's pid if that is
+// known then.
 func (k *killing) wait(said <-chan string, ended <-chan struct{}) (pid int) {
 	moment := time.After(time.Duration(k.rnd.IntN(500)) * time.Millisecond)
 	if k.rnd.IntN(4) > 0 { // most times the program is there
@@ -216,7 +223,8 @@ func (k *killing) wait(said <-chan string, ended <-chan struct{}) (pid int) {
 	}
 }
 
-// kill kills any process that has to do with the target. fatal says that it was the context, or one that carries it.
+// kill kills any process that has to do with the target. fatal says that it was the context, or one
+// that carries it.
 func (k *killing) kill(engine, context int) (name string, fatal bool) {
 	carriers := k.carriers(context)
 	all := append(slices.Collect(maps.Keys(procs(k.mark))), carriers...)
@@ -266,7 +274,8 @@ func (k *killing) guarded(t *testing.T) {
 	}
 }
 
-// carriers are a context and what it was started by, up to the engine or sshd; none if its pid isn't known.
+// carriers are a context and what it was started by, up to the engine or sshd; none if its pid
+// isn't known.
 func (k *killing) carriers(pid int) (found []int) {
 	for pid > 1 && pid != os.Getpid() && (k.l == nil || pid != k.l.Pid) {
 		found = append(found, pid)
@@ -299,7 +308,8 @@ func status(pid int, field string) string {
 func (k *killing) programs() (found []string) {
 	for pid := range procs(k.mark) {
 		args, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-		if name := status(pid, "Name"); name == "life-program" || bytes.Contains(args, []byte("\x00"+k.mark+"\x00")) {
+		if name := status(pid, "Name"); name == "life-program" ||
+			bytes.Contains(args, []byte("\x00"+k.mark+"\x00")) {
 			found = append(found, fmt.Sprintf("%d %s %q", pid, name, args))
 		}
 	}
@@ -309,19 +319,23 @@ func (k *killing) programs() (found []string) {
 // gone fails if find goes on to find something.
 func (k *killing) gone(t *testing.T, when string, find func() []string) {
 	if left := untilNone(find); len(left) > 0 {
-		t.Errorf("%v: left behind %s:\n%s\nengine: %s", k, when, strings.Join(left, "\n"), k.stderr.Bytes())
+		t.Errorf("%v: left behind %s:\n%s\nengine: %s", k, when, strings.Join(left, "\n"),
+			k.stderr.Bytes())
 	}
 }
 
-// TestAnyProcessIsKilled kills one process of an engine, a context, what the context has started, and all between them.
-// If the context ends, what it has started ends at once; the rest ends with the engine.
+// TestAnyProcessIsKilled kills one process of an engine, a context, what the context has started,
+// and all between them. If the context ends, what it has started ends at once; the rest ends with
+// the engine.
 func TestAnyProcessIsKilled(t *testing.T) {
 	targets := []string{"local", "local+local", "local+fork"}
 	var l *lab.Lab
 	if os.Getuid() == 0 {
 		l = lab.Need(t)
-		targets = append(targets, "sudo:"+lab.Free, "su:"+lab.Free, "local+sudo:"+lab.Free, "mito", "mito+local", "mito+sudo",
-			"mito+sudo:"+lab.None, "mito+sudo+su:"+lab.None, "mito+fork", lab.Pass+"+sudo", lab.TTY+"+sudo", lab.Log+"+sudo", "root+su:"+lab.Free)
+		targets = append(targets, "sudo:"+lab.Free, "su:"+lab.Free, "local+sudo:"+lab.Free, "mito",
+			"mito+local", "mito+sudo",
+			"mito+sudo:"+lab.None, "mito+sudo+su:"+lab.None, "mito+fork", lab.Pass+"+sudo", lab.TTY+"+sudo",
+			lab.Log+"+sudo", "root+su:"+lab.Free)
 		if lab.HasDoas() {
 			targets = append(targets, "mito+doas")
 		}
@@ -346,7 +360,8 @@ func TestAnyProcessIsKilled(t *testing.T) {
 	)
 	for i := range n {
 		k := &killing{l: l, target: targets[rnd.IntN(len(targets))], kind: kinds[rnd.IntN(len(kinds))],
-			mark: fmt.Sprintf("1000.%d%d", os.Getpid()*10000+i, *seed), rnd: rand.New(rand.NewPCG(*seed, uint64(i+4)))}
+			mark: fmt.Sprintf("1000.%d%d", os.Getpid()*10000+i, *seed),
+			rnd:  rand.New(rand.NewPCG(*seed, uint64(i+4)))}
 		gate <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-gate }()

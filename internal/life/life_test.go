@@ -1,5 +1,5 @@
-// Package life has one test: an engine is ended in every way, at any moment, with contexts in every state, and nothing may
-// be left of what it started.
+// Package life has one test: an engine is ended in every way, at any moment, with contexts in every
+// state, and nothing may be left of what it started.
 package life
 
 import (
@@ -27,11 +27,14 @@ import (
 )
 
 var (
-	rounds = flag.Int("life.rounds", 0, "engines to start and end; 0: 30, or 1000 with MITOGEN_SOAK set")
-	seed   = flag.Uint64("life.seed", uint64(time.Now().UnixNano()), "what decides targets, states, signals and moments")
+	rounds = flag.Int("life.rounds", 0,
+		"engines to start and end; 0: 30, or 1000 with MITOGEN_SOAK set")
+	seed = flag.Uint64("life.seed", uint64(time.Now().UnixNano()),
+		"what decides targets, states, signals and moments")
 )
 
-// patience is what a loaded machine may need; the issue is what takes longer than a heartbeat, or for ever.
+// patience is what a loaded machine may need; the issue is what takes longer than a heartbeat, or
+// for ever.
 const patience = 5 * time.Second
 
 // The engine is this test binary, started again with these set.
@@ -89,7 +92,8 @@ func TestMain(m *testing.M) {
 		return
 	}
 	flag.Parse()
-	if signal.Ignored(syscall.SIGHUP) { // by nohup; what has a handler here isn't ignored in what is started
+	// by nohup; what has a handler here isn't ignored in what is started
+	if signal.Ignored(syscall.SIGHUP) {
 		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	}
 	os.Exit(lab.Main(m))
@@ -130,8 +134,9 @@ func randomRound(rnd *rand.Rand, targets []string) round {
 	return round{
 		target: targets[rnd.IntN(len(targets))],
 		state:  stateNames[rnd.IntN(len(stateNames))],
-		sig:    []syscall.Signal{syscall.SIGKILL, syscall.SIGKILL, syscall.SIGTERM, syscall.SIGINT}[rnd.IntN(4)],
-		after:  time.Duration(rnd.IntN(600)) * time.Millisecond,
+		sig: []syscall.Signal{syscall.SIGKILL, syscall.SIGKILL, syscall.SIGTERM,
+			syscall.SIGINT}[rnd.IntN(4)],
+		after: time.Duration(rnd.IntN(600)) * time.Millisecond,
 	}
 }
 
@@ -169,8 +174,8 @@ func (r round) live(t *testing.T, l *lab.Lab, mark string) time.Duration {
 	return time.Since(begin)
 }
 
-// looks is the number of looks, 5 ms apart, at which something must be found to count as left behind. A machine that
-// stands still for some seconds takes patience, but no look.
+// looks is the number of looks, 5 ms apart, at which something must be found to count as left
+// behind. A machine that stands still for some seconds takes patience, but no look.
 const looks = 200
 
 // untilNone calls find until it finds nothing, and returns what it found at last.
@@ -193,7 +198,8 @@ func marked(mark string) (found []string) {
 		lines := strings.SplitN(string(status), "\n", 10)
 		call, _ := os.ReadFile(fmt.Sprintf("/proc/%d/syscall", pid))
 		place, _ := os.ReadFile(fmt.Sprintf("/proc/%d/wchan", pid))
-		found = append(found, fmt.Sprintf("%d %q %q, in system call %s, %s", pid, lines[:min(len(lines), 8)], args, bytes.TrimSpace(call), place))
+		found = append(found, fmt.Sprintf("%d %q %q, in system call %s, %s", pid,
+			lines[:min(len(lines), 8)], args, bytes.TrimSpace(call), place))
 	}
 	return found
 }
@@ -259,5 +265,6 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	}
 	wg.Wait()
 	slices.Sort(took)
-	t.Logf("time until nothing was left: median %v, 99 %% %v, most %v", took[len(took)/2], took[len(took)*99/100], took[len(took)-1])
+	t.Logf("time until nothing was left: median %v, 99 %% %v, most %v", took[len(took)/2],
+		took[len(took)*99/100], took[len(took)-1])
 }

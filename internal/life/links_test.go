@@ -20,8 +20,9 @@ import (
 
 var cuts = flag.Int("life.cuts", 0, "links to cut; 0: 2, or 100 with MITOGEN_SOAK set")
 
-// TestLinks has three hosts in a row, each reached by the one before alone. A link is cut at any moment, which nobody is told: what is behind it
-// is lost by name, the rest works on, no process stays on either side, and when the link is back there is a way again.
+// TestLinks has three hosts in a row, each reached by the one before alone. A link is cut at any
+// moment, which nobody is told: what is behind it is lost by name, the rest works on, no process
+// stays on either side, and when the link is back there is a way again.
 func TestLinks(t *testing.T) { links(t, 0) }
 
 // TestSlowLinks is TestLinks with links that take their time.
@@ -64,7 +65,8 @@ func tripsOver(t *testing.T, n *lab.Net, rtt time.Duration) {
 		t.Fatal(err)
 	}
 	defer e.Close()
-	c, err := e.Connect(t.Context(), strings.Join(n.Names, "+"), mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: n.Config}})
+	c, err := e.Connect(t.Context(), strings.Join(n.Names, "+"),
+		mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: n.Config}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,12 +90,15 @@ func cutLink(t *testing.T, n *lab.Net, rnd *rand.Rand, rtt time.Duration, mark s
 	}
 	defer killMarked(mark)
 	defer e.Close()
-	o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: n.Config, Native: rnd.IntN(2) == 0}, Timeout: 15 * time.Second,
+	o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: n.Config,
+		Native: rnd.IntN(2) == 0}, Timeout: 15 * time.Second,
 		Python: []string{"env " + markVar + "=" + mark + " python3"}}
 	link := 1 + rnd.IntN(3)
-	after := time.Duration(rnd.IntN(700))*time.Millisecond + time.Duration(rnd.IntN(40))*rtt // connecting over three links takes some 40
+	// connecting over three links takes some 40
+	after := time.Duration(rnd.IntN(700))*time.Millisecond + time.Duration(rnd.IntN(40))*rtt
 	what := fmt.Sprintf("seed %d: link %d cut after %v, native %v", *seed, link, after, o.SSH.Native)
-	targets := []string{n.Names[0], strings.Join(n.Names[:2], "+") + "+sudo", strings.Join(n.Names, "+") + "+local"}
+	targets := []string{n.Names[0], strings.Join(n.Names[:2], "+") + "+sudo",
+		strings.Join(n.Names, "+") + "+local"}
 	contexts := make([]*mitogen.Context, len(targets))
 	ends := make([]chan error, len(targets))
 	for i, target := range targets {

@@ -11,10 +11,13 @@ import (
 	"testing/fstest"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/lab"
+	"github.com/mitogen-go/mitogen/internal/pylink"
 )
 
-// memory has what a run may try with the process that it was copied from, and what it may do with its own.
+// memory has what a run may try with the process that it was copied from, and what it may do with
+// its own.
 const memory = `
 import os
 
@@ -45,7 +48,7 @@ def plans(word):
 `
 
 func memoryEngine(t *testing.T) *mitogen.Engine {
-	e, err := mitogen.New(mitogen.Options{Path: []fs.FS{fstest.MapFS{"memory.py": {Data: []byte(memory)}}}})
+	e, err := mitogen.New(mitogen.Options{Path: []fs.FS{fstest.MapFS{"memory.py": {Data: []byte(pylink.Translate(boot.Table(), memory))}}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,12 +89,13 @@ func TestTemplateIsClosed(t *testing.T) {
 	}
 }
 
-// A hop that was given a password for a context shows its memory to no other process of its account, and has nothing of
-// the password once the context is up.
+// A hop that was given a password for a context shows its memory to no other process of its
+// account, and has nothing of the password once the context is up.
 func TestHopForgetsSecrets(t *testing.T) {
 	l := lab.Need(t)
 	e := memoryEngine(t)
-	o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: l.Config}, Sudo: mitogen.SudoOptions{Password: mitogen.Secret(l.Password)}}
+	o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: l.Config},
+		Sudo: mitogen.SudoOptions{Password: mitogen.Secret(l.Password)}}
 	hop, err := e.Connect(t.Context(), lab.Pass, o)
 	if err != nil {
 		t.Fatal(err)
@@ -112,7 +116,8 @@ func TestHopForgetsSecrets(t *testing.T) {
 		t.Fatal(err)
 	}
 	if uid := st.Sys().(*syscall.Stat_t).Uid; uid != 0 {
-		t.Errorf("the memory of the hop belongs to user %d, want 0: others of its account can read it", uid)
+		t.Errorf("the memory of the hop belongs to user %d, want 0: others of its account can read it",
+			uid)
 	}
 	got := result[[]any](t, hop, "memory:plans", l.Password)
 	if len(got) != 2 {

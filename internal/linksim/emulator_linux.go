@@ -22,10 +22,11 @@ type Conditions struct {
 	Loss   float64       // share of packets that are lost
 	Twice  float64       // share of packets that come twice
 	Damage float64       // share of packets of which a bit is wrong, as their checksum shows
-	Forged float64       // share of TCP's packets of which a bit of data is wrong, with a right checksum
-	Reset  float64       // share of TCP's packets in whose place both ends get a reset
-	Size   int           // larger packets are lost, and nothing says so; 0: none
-	Stall  bool          // all packets are lost
+	// share of TCP's packets of which a bit of data is wrong, with a right checksum
+	Forged float64
+	Reset  float64 // share of TCP's packets in whose place both ends get a reset
+	Size   int     // larger packets are lost, and nothing says so; 0: none
+	Stall  bool    // all packets are lost
 }
 
 // defaultQueue is the length of the queue of a network interface of Linux, divided by ten.

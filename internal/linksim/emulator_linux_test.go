@@ -9,7 +9,8 @@ import (
 // A packet of TCP with 4 bytes of data, from 10.0.0.1:40000 to 10.0.0.2:22.
 func packetOf(t *testing.T) []byte {
 	t.Helper()
-	b, err := hex.DecodeString("4500002c00004000400626ca0a0000010a000002" + "9c40001600000001000000025018200000000000" + "61626364")
+	b, err := hex.DecodeString("4500002c00004000400626ca0a0000010a000002" +
+		"9c40001600000001000000025018200000000000" + "61626364")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -19,7 +20,8 @@ func packetOf(t *testing.T) []byte {
 // right tells whether both checksums of a packet are.
 func right(s segment) bool {
 	head := s.ip[:len(s.ip)-len(s.tcp)]
-	return fold(sum(head)) == 0xffff && fold(sum(s.ip[12:20])+6+uint32(len(s.tcp))+sum(s.tcp)) == 0xffff
+	return fold(sum(head)) == 0xffff &&
+		fold(sum(s.ip[12:20])+6+uint32(len(s.tcp))+sum(s.tcp)) == 0xffff
 }
 
 func TestSegments(t *testing.T) {

@@ -1,4 +1,5 @@
-// Package linksim slows TCP connections down, in user space: for tests and benchmarks, on machines whose kernel can't.
+// Package linksim slows TCP connections down, in user space: for tests and benchmarks, on machines
+// whose kernel can't.
 package linksim
 
 import (
@@ -7,10 +8,11 @@ import (
 	"time"
 )
 
-// A Link is a TCP proxy that delays what passes by half a round trip each way, and counts it. It has no loss
-// and no slow start, so that real links are slower.
+// A Link is a TCP proxy that delays what passes by half a round trip each way, and counts it. It
+// has no loss and no slow start, so that real links are slower.
 type Link struct {
-	Rate     float64      // bytes a second from the client; 0: any. To be set before there are connections
+	// bytes a second from the client; 0: any. To be set before there are connections
+	Rate     float64
 	Up, Down atomic.Int64 // bytes from, and to, the client
 
 	listener net.Listener

@@ -5,7 +5,8 @@ import (
 	"syscall"
 )
 
-// Pair returns two connected sockets, which no program that is started inherits. They block, and are the caller's to close.
+// Pair returns two connected sockets, which no program that is started inherits. They block, and
+// are the caller's to close.
 func Pair() ([2]int, error) {
 	syscall.ForkLock.RLock() // not every system can make sockets close-on-exec
 	defer syscall.ForkLock.RUnlock()

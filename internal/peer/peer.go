@@ -1,4 +1,5 @@
-// Package peer is for UNIX sockets between processes of one user: who is at the other end, and a server that lets in no others.
+// Package peer is for UNIX sockets between processes of one user: who is at the other end, and a
+// server that lets in no others.
 package peer
 
 import "net"

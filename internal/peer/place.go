@@ -11,7 +11,8 @@ import (
 	"syscall"
 )
 
-// A PlaceError reports a socket that another user could have made, or could listen at. Nothing was sent.
+// A PlaceError reports a socket that another user could have made, or could listen at. Nothing was
+// sent.
 type PlaceError struct {
 	Path string // the socket, its directory, or the parent of that
 	Why  string
@@ -21,15 +22,17 @@ func (e *PlaceError) Error() string { return fmt.Sprintf("%s %s", e.Path, e.Why)
 
 // Remedy says what a user can do about it.
 func (e *PlaceError) Remedy() string {
-	return "remove it or give it back, or set XDG_RUNTIME_DIR to a directory of your own with mode 0700"
+	return "remove it or give it back, or set XDG_RUNTIME_DIR to a directory of your own with mode " +
+		"0700"
 }
 
-// maxDirectory bounds the path of a directory of sockets: a UNIX address has room for 104 bytes on some systems, and the longest name of a
-// daemon's socket is 23 bytes long.
+// maxDirectory bounds the path of a directory of sockets: a UNIX address has room for 104 bytes on
+// some systems, and the longest name of a daemon's socket is 23 bytes long.
 const maxDirectory = 80
 
-// Directory returns the directory of this user's sockets. It need not exist. docs/protocol.md, section 9, has the rule, which
-// internal/ansible/plugin/place.py follows too. $XDG_RUNTIME_DIR wins, so that its owner is checked instead of being passed over.
+// Directory returns the directory of this user's sockets. It need not exist.
+// docs/protocol/daemon.md, section 9, has the rule, which internal/ansible/plugin/place.py follows
+// too. $XDG_RUNTIME_DIR wins, so that its owner is checked instead of being passed over.
 func Directory() string {
 	uid := os.Getuid()
 	if dir := os.Getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(dir) {
@@ -92,9 +95,10 @@ func othersWrite(st os.FileInfo) bool {
 	return st.Mode().Perm()&0o022 != 0 && st.Mode()&os.ModeSticky == 0
 }
 
-// CheckDirectory returns a *PlaceError unless only this user can make sockets in dir: dir is a directory and no link, is owned by this user,
-// and gives no permission to others; and its parent, which could have dir replaced, is owned by this user or root, and can't be written
-// by others, or is sticky. A dir that doesn't exist is os.ErrNotExist.
+// CheckDirectory returns a *PlaceError unless only this user can make sockets in dir: dir is a
+// directory and no link, is owned by this user, and gives no permission to others; and its parent,
+// which could have dir replaced, is owned by this user or root, and can't be written by others, or
+// is sticky. A dir that doesn't exist is os.ErrNotExist.
 func CheckDirectory(dir string) error {
 	uid := os.Getuid()
 	st, err := os.Lstat(dir)
@@ -107,7 +111,8 @@ func CheckDirectory(dir string) error {
 	case ownerOf(st) != uid:
 		return &PlaceError{dir, fmt.Sprintf("belongs to user %d, and not to %d", ownerOf(st), uid)}
 	case st.Mode().Perm()&0o077 != 0:
-		return &PlaceError{dir, fmt.Sprintf("is open to others (mode %04o): chmod 700 it", st.Mode().Perm())}
+		return &PlaceError{dir, fmt.Sprintf("is open to others (mode %04o): chmod 700 it",
+			st.Mode().Perm())}
 	}
 	return checkParent(filepath.Dir(dir), uid)
 }
@@ -126,7 +131,20 @@ func checkParent(dir string, uid int) error {
 	return nil
 }
 
-// MakeDirectory makes a directory for sockets, unless it is there, and checks it. Parents that it makes are private too.
+// Lasting tells whether no other user can make dir, or its parent, if it is gone, as one could in
+// /tmp.
+func Lasting(dir string) bool {
+	for range 2 {
+		dir = filepath.Dir(dir)
+		if st, err := os.Stat(dir); err != nil || st.Mode().Perm()&0o022 != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// MakeDirectory makes a directory for sockets, unless it is there, and checks it. Parents that it
+// makes are private too.
 func MakeDirectory(dir string) error {
 	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
 		return err
@@ -137,9 +155,26 @@ func MakeDirectory(dir string) error {
 	return CheckDirectory(dir)
 }
 
-// Dial connects to a socket of this user's. It returns a *PlaceError, and has sent nothing, if another user could have made the socket or
-// listens there. Missing tells whether nothing listens.
+// Listen makes a socket that only this user may connect to, whatever the umask is. Its directory is
+// to be private: for a moment the socket has the umask's mode.
+func Listen(socket string) (*net.UnixListener, error) {
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket, Net: "unix"})
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(socket, 0o600); err != nil {
+		l.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+// Dial connects to a socket of this user's. It returns a *PlaceError, and has sent nothing, if
+// another user could have made the socket or listens there. Missing tells whether nothing listens.
 func Dial(socket string) (*net.UnixConn, error) {
+	if err := CheckLength(socket); err != nil {
+		return nil, err
+	}
 	if err := CheckDirectory(filepath.Dir(socket)); err != nil {
 		return nil, err
 	}
@@ -152,6 +187,16 @@ func Dial(socket string) (*net.UnixConn, error) {
 		return nil, &PlaceError{socket, "is served by another user"}
 	}
 	return c, nil
+}
+
+// CheckLength returns an error for a path that is too long for a UNIX address.
+func CheckLength(socket string) error {
+	if most := len(syscall.RawSockaddrUnix{}.Path) - 1; len(socket) > most {
+		return fmt.Errorf("path of socket has %d bytes, want at most %d: set XDG_RUNTIME_DIR to a "+
+			"shorter directory, or name another "+
+			"with --socket: %s", len(socket), most, socket)
+	}
+	return nil
 }
 
 // Missing tells whether an error of Dial says that nothing listens there.

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	_ "github.com/mitogen-go/mitogen/internal/testenv"
 )
 
 // stranger is the number of a user that isn't ours.
@@ -27,9 +29,13 @@ func TestCheckDirectory(t *testing.T) {
 		want string // in the error; "": none
 	}{
 		{"own", func(dir string) error { return os.Mkdir(dir, 0o700) }, ""},
-		{"foreign", func(dir string) error { return errors.Join(os.Mkdir(dir, 0o700), os.Chown(dir, stranger, -1)) }, "belongs to user 65533"},
+		{"foreign", func(dir string) error {
+			return errors.Join(os.Mkdir(dir, 0o700), os.Chown(dir, stranger, -1))
+		}, "belongs to user 65533"},
 		{"open", func(dir string) error { return os.Mkdir(dir, 0o755) }, "mode 0755"},
-		{"open to a group", func(dir string) error { return errors.Join(os.Mkdir(dir, 0o700), os.Chmod(dir, 0o730)) }, "mode 0730"},
+		{"open to a group", func(dir string) error {
+			return errors.Join(os.Mkdir(dir, 0o700), os.Chmod(dir, 0o730))
+		}, "mode 0730"},
 		{"a link", func(dir string) error {
 			return errors.Join(os.Mkdir(dir+"-real", 0o700), os.Symlink(dir+"-real", dir))
 		}, "is no directory"},
@@ -58,7 +64,8 @@ func TestCheckDirectory(t *testing.T) {
 			if err := c.make(dir); err != nil {
 				t.Fatal(err)
 			}
-			for what, err := range map[string]error{"CheckDirectory": CheckDirectory(dir), "MakeDirectory": MakeDirectory(dir)} {
+			for what, err := range map[string]error{"CheckDirectory": CheckDirectory(dir),
+				"MakeDirectory": MakeDirectory(dir)} {
 				var place *PlaceError
 				switch {
 				case c.want == "" && err != nil:
@@ -86,7 +93,8 @@ func TestDialForeign(t *testing.T) {
 	}
 	defer os.RemoveAll(parent)
 	dir := filepath.Join(parent, "d")
-	if err := errors.Join(os.Chmod(parent, 0o755), os.Mkdir(dir, 0o700), os.Chown(dir, stranger, -1)); err != nil {
+	if err := errors.Join(os.Chmod(parent, 0o755), os.Mkdir(dir, 0o700),
+		os.Chown(dir, stranger, -1)); err != nil {
 		t.Fatal(err)
 	}
 	const program = `
@@ -99,7 +107,8 @@ c, _ = s.accept()
 print(len(c.recv(100)), flush=True)
 `
 	cmd := exec.Command(python, "-c", program, filepath.Join(dir, "s"))
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: stranger, Gid: stranger}}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: stranger,
+		Gid: stranger}}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -116,7 +125,8 @@ print(len(c.recv(100)), flush=True)
 		t.Fatal(err)
 	}
 	var place *PlaceError
-	if c, err := Dial(filepath.Join(dir, "s")); !errors.As(err, &place) || !strings.Contains(err.Error(), "served by another user") {
+	if c, err := Dial(filepath.Join(dir, "s")); !errors.As(err, &place) ||
+		!strings.Contains(err.Error(), "served by another user") {
 		t.Errorf("Dial: got %v, %v, want a PlaceError", c, err)
 	}
 	if !said.Scan() || said.Text() != "0" {
@@ -138,7 +148,8 @@ func TestDirectory(t *testing.T) {
 	}
 	long := filepath.Join(home, strings.Repeat("long", 20))
 	open := filepath.Join(home, "open")
-	if err := errors.Join(os.Mkdir(long, 0o700), os.Mkdir(open, 0o700), os.Chmod(open, 0o777)); err != nil {
+	if err := errors.Join(os.Mkdir(long, 0o700), os.Mkdir(open, 0o700),
+		os.Chmod(open, 0o777)); err != nil {
 		t.Fatal(err)
 	}
 	short, err := os.MkdirTemp("/tmp", "home")

@@ -12,12 +12,17 @@ import (
 	"github.com/mitogen-go/mitogen/internal/descriptors"
 )
 
-// A Server takes connections of this user's processes, which this program has started, on a socket in a directory that nobody else can
-// enter. The zero value is ready; it costs nothing before Start.
+// A Server takes connections of this user's processes, which this program has started, on a socket
+// in a directory that nobody else can enter. The zero value is ready; it costs nothing before
+// Start.
 type Server struct {
+	// Private has the directory be below Directory, if that isn't too long: see Lasting.
+	Private bool
+
 	mu       sync.Mutex // protects following
 	dir      string
 	listener *net.UnixListener
+	more     []*net.UnixListener    // of Also
 	open     map[io.Closer]struct{} // what Close closes
 	closed   bool
 	jobs     sync.WaitGroup
@@ -27,8 +32,9 @@ const socketName = "s"
 
 var errClosed = errors.New("server is closed")
 
-// Start returns the socket's path. The first call makes it: handle is called with each connection then, in a goroutine of its own, and the
-// connection is closed when it returns. Connections of others than this user and root are closed at once.
+// Start returns the socket's path. The first call makes it: handle is called with each connection
+// then, in a goroutine of its own, and the connection is closed when it returns. Connections of
+// others than this user and root are closed at once.
 func (s *Server) Start(handle func(*net.UnixConn)) (socket string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -38,13 +44,17 @@ func (s *Server) Start(handle func(*net.UnixConn)) (socket string, err error) {
 	if s.listener != nil {
 		return s.path(), nil
 	}
-	s.jobs.Go(func() { sweep(os.TempDir()) })
-	dir, err := os.MkdirTemp("", dirPrefix) // mode 0700
+	dir, err := s.makeDirectory()
 	if err != nil {
 		return "", err
 	}
+	s.jobs.Go(func() { sweep(filepath.Dir(dir)) })
 	s.dir = dir
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: s.path(), Net: "unix"})
+	err = CheckLength(s.path())
+	var l *net.UnixListener
+	if err == nil {
+		l, err = Listen(s.path())
+	}
 	if err != nil {
 		os.Remove(dir)
 		return "", err
@@ -52,6 +62,42 @@ func (s *Server) Start(handle func(*net.UnixConn)) (socket string, err error) {
 	s.listener, s.open = l, map[io.Closer]struct{}{}
 	s.jobs.Go(func() { s.accept(l, handle) })
 	return s.path(), nil
+}
+
+// makeDirectory makes a directory that no other user can enter.
+func (s *Server) makeDirectory() (string, error) {
+	at := Directory()
+	if !s.Private || len(at) > longestPrivate {
+		return makeTemp(temps())
+	}
+	if err := MakeDirectory(at); err != nil {
+		return "", err
+	}
+	return makeTemp([]string{at})
+}
+
+// longestPrivate bounds the path of a directory in which private servers have theirs. The longest
+// name of a socket in one of these is a number.
+const longestPrivate = 103 - len("/"+dirPrefix+"0123456789/12345")
+
+// Also makes another socket in the directory of Start, which was called before. name is its file's.
+func (s *Server) Also(name string, handle func(*net.UnixConn)) (socket string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || s.listener == nil {
+		return "", errClosed
+	}
+	socket = filepath.Join(s.dir, name)
+	if err := CheckLength(socket); err != nil {
+		return "", err
+	}
+	l, err := Listen(socket)
+	if err != nil {
+		return "", err
+	}
+	s.more = append(s.more, l)
+	s.jobs.Go(func() { s.accept(l, handle) })
+	return socket, nil
 }
 
 func (s *Server) path() string { return filepath.Join(s.dir, socketName) }
@@ -63,6 +109,9 @@ func (s *Server) Close() error {
 	s.closed = true
 	if first {
 		s.listener.Close()
+		for _, l := range s.more {
+			l.Close()
+		}
 		for c := range s.open {
 			c.Close()
 		}
@@ -76,8 +125,9 @@ func (s *Server) Close() error {
 }
 
 func (s *Server) accept(l *net.UnixListener, handle func(*net.UnixConn)) {
+	next := descriptors.NewListener(l, nil)
 	for {
-		c, err := descriptors.Accept(l)
+		c, err := next.Accept()
 		if err != nil {
 			return
 		}

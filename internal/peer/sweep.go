@@ -12,18 +12,24 @@ import (
 // dirPrefix is followed by digits.
 const dirPrefix = "mitogen-"
 
-// sweepAge is how old a directory has to be: in a new one, there may be a socket that nobody listens at yet.
+// sweepAge is the least age of a directory that is removed. In a newer one, a server may be about
+// to listen.
 const sweepAge = time.Minute
 
-// sweep removes the directories of servers whose processes were killed.
+// sweep removes the directories of servers whose processes were killed. If other users can rename
+// files in temp, it removes nothing: they could have any directory of this user removed.
 func sweep(temp string) {
+	if checkParent(temp, os.Getuid()) != nil {
+		return
+	}
 	dirs, err := filepath.Glob(filepath.Join(temp, dirPrefix+"[0-9]*"))
 	if err != nil {
 		return // the path has a bracket
 	}
 	for _, dir := range dirs {
 		st, err := os.Lstat(dir)
-		if err != nil || st.Mode() != os.ModeDir|0o700 || time.Since(st.ModTime()) < sweepAge || !ours(st) {
+		if err != nil || st.Mode() != os.ModeDir|0o700 || time.Since(st.ModTime()) < sweepAge ||
+			!ours(st) {
 			continue
 		}
 		c, err := net.Dial("unix", filepath.Join(dir, socketName))

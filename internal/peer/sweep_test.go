@@ -54,6 +54,18 @@ func TestSweep(t *testing.T) {
 	if err := os.Symlink(stay[0], filepath.Join(temp, "mitogen-6")); err != nil {
 		t.Fatal(err)
 	}
+	for _, mode := range []os.FileMode{0o777, 0o770} { // others could have put anything there
+		if err := os.Chmod(temp, mode); err != nil {
+			t.Fatal(err)
+		}
+		sweep(temp)
+		if _, err := os.Lstat(gone); err != nil {
+			t.Errorf("mode of %s %o: %v", temp, mode, err)
+		}
+	}
+	if err := os.Chmod(temp, 0o777|os.ModeSticky); err != nil {
+		t.Fatal(err)
+	}
 	sweep(temp)
 	if _, err := os.Lstat(gone); !os.IsNotExist(err) {
 		t.Errorf("%s stays: %v", gone, err)

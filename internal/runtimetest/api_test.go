@@ -9,7 +9,8 @@ import (
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
-// siblings starts two contexts below the first one, with a test that relays between them as an engine does that allows it.
+// siblings starts two contexts below the first one, with a test that relays between them as an
+// engine does that allows it.
 func (l *link) siblings() (a, b wire.ContextID) {
 	l.t.Helper()
 	a, b = l.child(first, l.py), l.child(first, l.py)
@@ -21,21 +22,26 @@ func (l *link) siblings() (a, b wire.ContextID) {
 	return a, b
 }
 
-// with executes source in a context, in which the mitogen module and `peer`, another context, are at hand.
+// with executes source in a context, in which the mitogen module and `peer`, another context, are
+// at hand.
 func (l *link) with(id, peer wire.ContextID, source string) *pending {
 	l.t.Helper()
-	return l.callAt(id, "rt:execute", fmt.Sprintf("import mitogen, rt\npeer = mitogen.Context(%d, 'peer')\n", peer)+source)
+	return l.callAt(id, "rt:execute",
+		fmt.Sprintf("import mitogen, rt\npeer = mitogen.Context(%d, 'peer')\n", peer)+source)
 }
 
 // failing is source that sets result to the description of the exception that line raises.
 func failing(line string) string {
-	return "import sys\ntry:\n  " + line + "\n  result = 'no exception'\nexcept Exception:\n  e = sys.exc_info()[1]\n  result = e.__class__.__name__ + ': ' + str(e)\n"
+	return "import sys\ntry:\n  " + line +
+		"\n  result = 'no exception'\nexcept Exception:\n  e = sys.exc_info()[1]\n  result = " +
+		"e.__class__.__name__ + ': ' + str(e)\n"
 }
 
 // windows are what a context may still send to handles that programs gave out.
 func (l *link) windows(id wire.ContextID) string {
 	l.t.Helper()
-	return l.callAt(id, "rt:evaluate", "(lambda m: str([v for k, v in m.FLOWS.items() if k[1] >= 1000]))(sys.modules['_mitogen'])").value().(string)
+	return l.callAt(id, "rt:evaluate",
+		"(lambda m: str([v for k, v in m.FLOWS.items() if k[1] >= 1000]))(sys.modules['_mitogen'])").value().(string)
 }
 
 func TestContextCall(t *testing.T) {
@@ -43,31 +49,44 @@ func TestContextCall(t *testing.T) {
 		hopTest("results", func(t *testing.T, l *link) {
 			a, b := l.siblings()
 			equal(t, "pid", l.with(a, b, "result = peer.call('os:getpid')").value(), int64(l.pid(b)))
-			equal(t, "arguments", l.with(a, b, "result = peer.call('rt:echo', 1, key='value')[1]['key']").value(), "value")
+			equal(t, "arguments", l.with(a, b,
+				"result = peer.call('rt:echo', 1, key='value')[1]['key']").value(), "value")
 			equal(t, "none", l.with(a, b, "result = peer.call('rt:nothing')").value(), nil)
 			equal(t, "and back", l.with(b, a, "result = peer.call('os:getpid')").value(), int64(l.pid(a)))
-			equal(t, "output of the other", l.with(a, b, "result = peer.call('rt:printing', 2)").value().(*pickle.List).Items, []any{int64(0), int64(1)})
+			equal(t, "output of the other",
+				l.with(a, b, "result = peer.call('rt:printing', 2)").value().(*pickle.List).Items,
+				[]any{int64(0), int64(1)})
 			equal(t, "stdout", l.outputOf(b, wire.Stdout), "item 0\nitem 1\n")
 		}),
 		hopTest("large values", func(t *testing.T, l *link) {
 			a, b := l.siblings()
-			equal(t, "argument", l.with(a, b, "result = peer.call('rt:length', 'x' * 3000000)").value(), int64(3_000_000))
+			equal(t, "argument", l.with(a, b, "result = peer.call('rt:length', 'x' * 3000000)").value(),
+				int64(3_000_000))
 			equal(t, "flows kept", l.windows(a), "[]")
-			equal(t, "result", l.with(a, b, "result = len(peer.call('rt:text', 3000000))").value(), int64(3_000_000))
-			equal(t, "items", l.with(a, b, "result = sum([len(c) for c in peer.call('rt:chunks', 30, 100000)])").value(), int64(3_000_000))
+			equal(t, "result", l.with(a, b, "result = len(peer.call('rt:text', 3000000))").value(),
+				int64(3_000_000))
+			equal(t, "items", l.with(a, b,
+				"result = sum([len(c) for c in peer.call('rt:chunks', 30, 100000)])").value(), int64(3_000_000))
 		}),
 		hopTest("failures", func(t *testing.T, l *link) {
 			a, b := l.siblings()
-			equal(t, "error", l.with(a, b, failing("peer.call('rt:fail', 'ValueError', 'bad', 3)")).value(), "Error: ValueError: ('bad', 3)")
-			equal(t, "attributes", l.with(a, b, "try:\n  peer.call('rt:fail', 'ValueError', 'bad')\nexcept mitogen.Error:\n  import sys\n  e = sys.exc_info()[1]\n"+
-				"  result = [e.module != '', e.type, e.text, e.arguments[0], 'in fail' in e.traceback]").value().(*pickle.List).Items, []any{true, "ValueError", "bad", "bad", true})
-			equal(t, "module", l.with(a, b, failing("peer.call('nowhere:f')")).value().(string)[:7], "Error: ")
+			equal(t, "error", l.with(a, b, failing("peer.call('rt:fail', 'ValueError', 'bad', 3)")).value(),
+				"Error: ValueError: ('bad', 3)")
+			equal(t, "attributes", l.with(a, b,
+				"try:\n  peer.call('rt:fail', 'ValueError', 'bad')\nexcept mitogen.Error:\n  import sys\n  e "+
+					"= sys.exc_info()[1]\n"+
+					"  result = [e.module != '', e.type, e.text, e.arguments[0], 'in fail' in e.traceback]").value().(*pickle.List).Items, []any{true, "ValueError", "bad", "bad", true})
+			equal(t, "module", l.with(a, b, failing("peer.call('nowhere:f')")).value().(string)[:7],
+				"Error: ")
 		}),
 		hopTest("not allowed", func(t *testing.T, l *link) {
 			a, b := l.child(first, l.py), l.child(first, l.py)
-			equal(t, "sibling", l.with(a, b, failing("peer.call('os:getpid')")).value(), "DeadError: not allowed")
-			equal(t, "parent", l.with(a, first, failing("peer.call('os:getpid')")).value(), fmt.Sprintf("DeadError: context %d refuses handle 1", first))
-			equal(t, "engine", l.with(a, 0, failing("peer.call('os:getpid')")).value(), "DeadError: not allowed")
+			equal(t, "sibling", l.with(a, b, failing("peer.call('os:getpid')")).value(),
+				"DeadError: not allowed")
+			equal(t, "parent", l.with(a, first, failing("peer.call('os:getpid')")).value(),
+				fmt.Sprintf("DeadError: context %d refuses handle 1", first))
+			equal(t, "engine", l.with(a, 0, failing("peer.call('os:getpid')")).value(),
+				"DeadError: not allowed")
 		}),
 		hopTest("cancelled", func(t *testing.T, l *link) {
 			a, b := l.siblings()
@@ -79,8 +98,10 @@ func TestContextCall(t *testing.T) {
 		}),
 		hopTest("at the same time from several threads", func(t *testing.T, l *link) {
 			a, b := l.siblings()
-			equal(t, "results", l.with(a, b, "import threading\ngot = []\ndef f(n):\n  got.append(peer.call('rt:echo', n) == n)\nstarted = [threading.Thread(target=f, args=(n,)) for n in range(20)]\n"+
-				"for t in started: t.start()\nfor t in started: t.join()\nresult = got == [True] * 20").value(), true)
+			equal(t, "results", l.with(a, b,
+				"import threading\ngot = []\ndef f(n):\n  got.append(peer.call('rt:echo', n) == n)\nstarted = "+
+					"[threading.Thread(target=f, args=(n,)) for n in range(20)]\n"+
+					"for t in started: t.start()\nfor t in started: t.join()\nresult = got == [True] * 20").value(), true)
 		}),
 	})
 }
@@ -89,7 +110,8 @@ func TestSenders(t *testing.T) {
 	// receiver gives a context a receiver, named rt.receiver there, and returns the way to it.
 	receiver := func(l *link, id wire.ContextID) pickle.Sender {
 		l.t.Helper()
-		s, ok := l.callAt(id, "rt:execute", "import mitogen, rt\nrt.receiver = mitogen.Receiver()\nresult = rt.receiver.sender()").value().(pickle.Sender)
+		s, ok := l.callAt(id, "rt:execute",
+			"import mitogen, rt\nrt.receiver = mitogen.Receiver()\nresult = rt.receiver.sender()").value().(pickle.Sender)
 		if !ok || s.Context != uint32(id) || s.Handle < 1000 {
 			l.t.Fatalf("sender %v of %d", s, id)
 		}
@@ -99,7 +121,17 @@ func TestSenders(t *testing.T) {
 		hopTest("between siblings", func(t *testing.T, l *link) {
 			a, b := l.siblings()
 			l.callAt(b, "rt:send", receiver(l, a), []any{1, "two", nil}, true).value()
-			equal(t, "values", l.callAt(a, "rt:evaluate", "list(receiver)").value().(*pickle.List).Items, []any{int64(1), "two", nil})
+			equal(t, "values", l.callAt(a, "rt:evaluate", "list(receiver)").value().(*pickle.List).Items,
+				[]any{int64(1), "two", nil})
+		}),
+		hopTest("values of other types between siblings", func(t *testing.T, l *link) {
+			a, b := l.siblings()
+			s := receiver(l, a)
+			l.callAt(b, "rt:send_made", s, "[collections.deque([1]), {'a': datetime.timedelta(1)}]").value()
+			equal(t, "value", l.callAt(a, "rt:evaluate", "repr(receiver.get())").value(),
+				"[[1], {'a': 86400.0}]")
+			l.callAt(b, "rt:send_made", s, "[object()]").fails("TypeError",
+				"value[0]: an object has no plain form")
 		}),
 		hopTest("large values", func(t *testing.T, l *link) {
 			a, b := l.siblings()
@@ -116,13 +148,15 @@ func TestSenders(t *testing.T) {
 			if got < wire.Window || got > wire.Window+wire.MaxPayload {
 				t.Errorf("%d bytes came without credit", got)
 			}
-			equal(t, "values", l.callAt(a, "rt:evaluate", "sum([len(receiver.get()) for i in range(40)])").value(), int64(4_000_000))
+			equal(t, "values", l.callAt(a, "rt:evaluate",
+				"sum([len(receiver.get()) for i in range(40)])").value(), int64(4_000_000))
 			p.value()
 		}),
 		hopTest("to the engine", func(t *testing.T, l *link) {
 			a := l.child(first, l.py)
 			p := l.expect(a)
-			l.callAt(a, "rt:send", pickle.Sender{Context: 0, Handle: uint32(p.reply)}, []any{"up", 7}, true).value()
+			l.callAt(a, "rt:send", pickle.Sender{Context: 0, Handle: uint32(p.reply)}, []any{"up", 7},
+				true).value()
 			a1 := p.wait()
 			equal(t, "end", fmt.Sprint(a1.kind, len(a1.payload)), fmt.Sprint(wire.Data, 0))
 			equal(t, "values", p.list(), []any{"up", int64(7)})
@@ -145,21 +179,29 @@ func TestSenders(t *testing.T) {
 			l.send(wire.Frame{Dst: first, Handle: wire.Handle(s.Handle)})
 			p.fails("mitogen.DeadError", "closed")
 			l.call("rt:evaluate", "receiver.close()").value()
-			l.request(wire.Frame{Dst: first, Handle: wire.Handle(s.Handle), Kind: wire.Item, Payload: []byte("N.")}).dead("no handle")
+			l.request(wire.Frame{Dst: first, Handle: wire.Handle(s.Handle), Kind: wire.Item,
+				Payload: []byte("N.")}).dead("refuses handle")
 		}},
 		hopTest("several threads, one sender", func(t *testing.T, l *link) {
 			a, b := l.siblings()
-			p := l.callAt(b, "rt:execute", "import rt, threading\ndef go(sender):\n  def f(n):\n    for i in range(5): sender.send(chr(97 + n) * 300000)\n"+
-				"  started = [threading.Thread(target=f, args=(n,)) for n in range(4)]\n  for t in started: t.start()\n  for t in started: t.join()\nrt.go = go")
+			p := l.callAt(b, "rt:execute",
+				"import rt, threading\ndef go(sender):\n  def f(n):\n    for i in range(5): "+
+					"sender.send(chr(97 + n) * 300000)\n"+
+					"  started = [threading.Thread(target=f, args=(n,)) for n in range(4)]\n  for t in started: "+
+					"t.start()\n  for t in started: t.join()\nrt.go = go")
 			p.value()
 			p = l.callAt(b, "rt:go", receiver(l, a))
-			equal(t, "values", l.callAt(a, "rt:evaluate", "str(sorted([len(v) * len(set(v)) for v in [receiver.get() for i in range(20)]]) == [300000] * 20)").value(), "True")
+			equal(t, "values", l.callAt(a, "rt:evaluate",
+				"str(sorted([len(v) * len(set(v)) for v in [receiver.get() for i in range(20)]]) == [300000] "+
+					"* 20)").value(), "True")
 			p.value()
 		}),
 		{"several threads, one receiver", func(t *testing.T, l *link) {
 			s := receiver(l, first)
-			p := l.call("rt:execute", "import rt, threading\ngot = []\ndef f():\n  for i in range(50): got.append(rt.receiver.get(1000))\n"+
-				"started = [threading.Thread(target=f) for n in range(8)]\nfor t in started: t.start()\nfor t in started: t.join()\nresult = sum(got)")
+			p := l.call("rt:execute", "import rt, threading\ngot = []\ndef f():\n  for i in range(50): "+
+				"got.append(rt.receiver.get(1000))\n"+
+				"started = [threading.Thread(target=f) for n in range(8)]\nfor t in started: t.start()\nfor t "+
+				"in started: t.join()\nresult = sum(got)")
 			for i := range 400 {
 				l.item(s, i)
 			}
@@ -170,7 +212,8 @@ func TestSenders(t *testing.T) {
 			p := l.evaluating("receiver.get(1000)")
 			l.cancel(p)
 			p.fails("KeyboardInterrupt")
-			equal(t, "deadlines kept", l.call("rt:execute", "import mitogen\nresult = len(mitogen._DEADLINES)").value(), int64(0))
+			equal(t, "deadlines kept", l.call("rt:execute",
+				"import mitogen\nresult = len(mitogen._DEADLINES)").value(), int64(0))
 		}},
 		{"waiting for two", func(t *testing.T, l *link) {
 			a := receiver(l, first)
@@ -191,25 +234,33 @@ func (l *link) item(s pickle.Sender, v any) {
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	l.send(wire.Frame{Dst: wire.ContextID(s.Context), Handle: wire.Handle(s.Handle), Kind: wire.Item, Payload: b})
+	l.send(wire.Frame{Dst: wire.ContextID(s.Context), Handle: wire.Handle(s.Handle), Kind: wire.Item,
+		Payload: b})
 }
 
 // evaluating evaluates an expression and waits until that has begun.
 func (l *link) evaluating(expr string) *pending {
 	l.t.Helper()
 	l.stdout()
-	p := l.call("rt:execute", "import sys, rt\nprint('begun')\nsys.stdout.flush()\nresult = eval("+fmt.Sprintf("%q", expr)+", rt.__dict__)")
+	p := l.call("rt:execute", "import sys, rt\nprint('begun')\nsys.stdout.flush()\nresult = eval("+
+		fmt.Sprintf("%q", expr)+", rt.__dict__)")
 	l.await("begin", func() bool { return l.printedLocked("begun\n") })
 	return p
 }
 
 func TestMitogenModule(t *testing.T) {
 	on(t, []test{{"handles are given out once", func(t *testing.T, l *link) {
-		equal(t, "handles", l.call("rt:execute", "import _mitogen, threading\ngot = []\ndef f():\n  for i in range(2000): got.append(_mitogen.register(f))\n"+
-			"started = [threading.Thread(target=f) for i in range(8)]\nfor t in started: t.start()\nfor t in started: t.join()\nresult = len(set(got))").value(), int64(16000))
+		equal(t, "handles", l.call("rt:execute",
+			"import _mitogen, threading\ngot = []\ndef f():\n  for i in range(2000): "+
+				"got.append(_mitogen.register(f))\n"+
+				"started = [threading.Thread(target=f) for i in range(8)]\nfor t in started: t.start()\nfor t "+
+				"in started: t.join()\nresult = len(set(got))").value(), int64(16000))
 	}}, {"threads wake others at the same time", func(t *testing.T, l *link) {
-		equal(t, "failed", l.call("rt:execute", "import _mitogen as m, threading\nfailed = []\ndef f():\n  try:\n    for i in range(3000):\n      m.WAITERS.append(m.lock())\n      m.wake()\n"+
-			"  except Exception:\n    failed.append(1)\nstarted = [threading.Thread(target=f) for i in range(8)]\nfor t in started: t.start()\nfor t in started: t.join()\nresult = len(failed)").value(), int64(0))
+		equal(t, "failed", l.call("rt:execute",
+			"import _mitogen as m, threading\nfailed = []\ndef f():\n  try:\n    for i in range(3000):\n   "+
+				"   m.WAITERS.append(m.lock())\n      m.wake()\n"+
+				"  except Exception:\n    failed.append(1)\nstarted = [threading.Thread(target=f) for i in "+
+				"range(8)]\nfor t in started: t.start()\nfor t in started: t.join()\nresult = len(failed)").value(), int64(0))
 	}}, {"in a program", func(t *testing.T, l *link) {
 		l.call("rt:execute", "import rt, mitogen\nrt.mitogen = mitogen").value()
 		for _, tt := range []struct {
@@ -230,7 +281,8 @@ func TestMitogenModule(t *testing.T) {
 			{"str(mitogen.Error('m', 'T', 'text'))", "T: text"},
 			{"[mitogen.Context(0).id, mitogen.Context(0).name]", &pickle.List{Items: []any{int64(0), ""}}},
 		} {
-			equal(t, tt.expr, fmt.Sprintf("%#v", l.call("rt:evaluate", tt.expr).value()), fmt.Sprintf("%#v", tt.want))
+			equal(t, tt.expr, fmt.Sprintf("%#v", l.call("rt:evaluate", tt.expr).value()),
+				fmt.Sprintf("%#v", tt.want))
 		}
 	}}})
 }

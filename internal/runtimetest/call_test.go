@@ -4,11 +4,14 @@ import (
 	"bytes"
 	"compress/zlib"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/pickle"
+	"github.com/mitogen-go/mitogen/internal/pylink"
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
@@ -21,6 +24,7 @@ type pending struct {
 	dst   wire.ContextID
 	reply wire.Handle
 	*answer
+	reached int64 // of a CONNECT's ERROR; set by failsTo
 }
 
 // expect gives out a reply handle.
@@ -28,7 +32,7 @@ func (l *link) expect(dst wire.ContextID) *pending {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.handle++
-	p := &pending{l, dst, l.handle, &answer{}}
+	p := &pending{link: l, dst: dst, reply: l.handle, answer: &answer{}}
 	l.answers[p.reply] = p.answer
 	return p
 }
@@ -73,11 +77,26 @@ func (l *link) payload(target string, args []any) []byte {
 	if len(args)+len(kw) == 0 {
 		return b
 	}
-	b, err := pickle.AppendCall(b, args, kw, pickle.Proto2Both)
+	b, err := pickle.AppendCall(b, translated(args), kw, pickle.Proto2Both)
 	if err != nil {
 		l.t.Fatal(err)
 	}
 	return b
+}
+
+// translated returns arguments, among them source that names parts of the runtime as python/
+// does, with the names that these have in a context.
+func translated(args []any) []any {
+	all := slices.Clone(args)
+	for i, a := range all {
+		switch a := a.(type) {
+		case string:
+			all[i] = pylink.Translate(boot.Table(), a)
+		case []byte:
+			all[i] = []byte(pylink.Translate(boot.Table(), string(a)))
+		}
+	}
+	return all
 }
 
 func (l *link) cancel(p *pending) {
@@ -137,7 +156,8 @@ func (p *pending) error() *pickle.Error {
 	return e
 }
 
-// fails demands an exception of the type (`type` of builtins or `module.type`) whose text holds all of words.
+// fails demands an exception of the type (`type` of builtins or `module.type`) whose text holds
+// all of words.
 func (p *pending) fails(typ string, words ...string) *pickle.Error {
 	p.t.Helper()
 	e := p.error()
@@ -194,12 +214,15 @@ func equal(t *testing.T, what string, got, want any) {
 
 // serve makes a module known to contexts that ask for it.
 func (l *link) serve(name, source string) {
-	l.provide(wire.Module{Name: name, Path: "/srv/" + strings.ReplaceAll(name, ".", "/") + ".py", Form: wire.FormModule,
+	l.provide(wire.Module{Name: name,
+		Path: "/dev/null/srv/" + strings.ReplaceAll(name, ".", "/") + ".py", Form: wire.FormModule,
 		Rest: deflate([]byte(source))})
 }
 
 func (l *link) servePackage(name, source string) {
-	l.provide(wire.Module{Name: name, Path: "/srv/" + strings.ReplaceAll(name, ".", "/") + "/__init__.py", Form: wire.FormPackage,
+	l.provide(wire.Module{Name: name,
+		Path: "/dev/null/srv/" + strings.ReplaceAll(name, ".", "/") + "/__init__.py",
+		Form: wire.FormPackage,
 		Rest: deflate([]byte(source))})
 }
 

@@ -118,7 +118,8 @@ func stalled(t *testing.T, l *link, bytes string) {
 		after = number(t, hop, "status", "VmRSS")
 	}()
 	if written > taken || after-before > memory {
-		t.Errorf("the child has written %d bytes, and the hop took %d KiB of memory, while nothing could go up",
+		t.Errorf("the child has written %d bytes, and the hop took %d KiB of memory, while nothing "+
+			"could go up",
 			written, after-before)
 	}
 	for i := range 20 {
@@ -139,7 +140,8 @@ func TestFloodDown(t *testing.T) {
 	on(t, []test{
 		hopTest("not read", func(t *testing.T, l *link) {
 			bad, good := l.child(first, l.py), l.child(first, l.py)
-			l.callAt(bad, "rt:execute", "import _mitogen as m, time\nm.claim()\nm.send(0, 4001)\nwhile 1: time.sleep(1)")
+			l.callAt(bad, "rt:execute",
+				"import _mitogen as m, time\nm.claim()\nm.send(0, 4001)\nwhile 1: time.sleep(1)")
 			l.other(4001)
 			before := number(t, l.pid(first), "status", "VmRSS")
 			payload := make([]byte, wire.MaxPayload)
@@ -199,9 +201,11 @@ func TestParts(t *testing.T) {
 		l := start(t, py, limit(300_000))
 		bad := l.child(first, py)
 		kept := func() any {
-			return l.call("rt:evaluate", "sum([p[0] for p in sys.modules['_mitogen'].PARTS.values()])").value()
+			return l.call("rt:evaluate",
+				"sum([p[0] for p in sys.modules['_mitogen'].PARTS.values()])").value()
 		}
-		l.call("rt:execute", "import mitogen, rt, _mitogen_files\nrt.mailboxes = [mitogen.Receiver(), mitogen.Receiver()]\n"+
+		l.call("rt:execute", "import mitogen, rt, _mitogen_files\nrt.mailboxes = [mitogen.Receiver(), "+
+			"mitogen.Receiver()]\n"+
 			"rt.pending = _mitogen_files.ask('r', 'p', 'x')").value()
 		reply := l.call("rt:evaluate", "sys.modules['_mitogen_files'].REPLY").value().(int64)
 		pong := l.call("rt:evaluate", "sys.modules['_mitogen'].PONG").value().(int64)
@@ -215,7 +219,8 @@ func TestParts(t *testing.T) {
 		l.forge(bad, fmt.Sprintf("(4, 5, %[1]d, %[1]d, %[2]d, 0, '%[3]s')", bad, boxes, piece))
 		l.callAt(bad, "rt:nothing").value()
 		equal(t, "kept for a receiver", kept(), int64(1000))
-		l.flood(bad, fmt.Sprintf("f(4, 5, me, %d, 0, 'x' * 1000) + f(4, 5, me, %d, 0, 'x' * 1000)", boxes, boxes+1))
+		l.flood(bad, fmt.Sprintf("f(4, 5, me, %d, 0, 'x' * 1000) + f(4, 5, me, %d, 0, 'x' * 1000)", boxes,
+			boxes+1))
 		l.isLost(bad, "budget", "parts")
 	})
 }

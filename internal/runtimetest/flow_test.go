@@ -22,7 +22,8 @@ func TestLargeValues(t *testing.T) {
 		{"results wait for credit", func(t *testing.T, l *link) {
 			big := l.expect(first)
 			release := l.hold(big.reply)
-			l.send(wire.Frame{Dst: first, Handle: wire.Call, Reply: big.reply, Payload: l.payload("rt:text", []any{5 << 20})})
+			l.send(wire.Frame{Dst: first, Handle: wire.Call, Reply: big.reply,
+				Payload: l.payload("rt:text", []any{5 << 20})})
 			got := l.settled(big, func() int { return big.parts })
 			if got < wire.Window || got > wire.Window+wire.MaxPayload {
 				t.Errorf("%d bytes came without credit", got)
@@ -66,7 +67,8 @@ func TestLargeValues(t *testing.T) {
 	})
 }
 
-// settled waits until n, called with mu held, has not grown for a while, and returns it. It fails where p is answered.
+// settled waits until n, called with mu held, has not grown for a while, and returns it. It fails
+// where p is answered.
 func (l *link) settled(p *pending, n func() int) int {
 	l.t.Helper()
 	last, since := -1, time.Now()
@@ -91,12 +93,14 @@ func TestMessageLimit(t *testing.T) {
 			p := l.call("rt:note", strings.Repeat("z", n))
 			if n <= 290_000 {
 				p.value()
-				equal(t, "calls", l.call("rt:notes").value().(*pickle.List).Items, []any{strings.Repeat("z", n)})
+				equal(t, "calls", l.call("rt:notes").value().(*pickle.List).Items,
+					[]any{strings.Repeat("z", n)})
 				continue
 			}
 			p.dead("larger than 300000 bytes")
 			equal(t, "calls", len(l.call("rt:notes").value().(*pickle.List).Items), 0)
-			equal(t, "parts kept", l.call("rt:evaluate", "len(sys.modules['_mitogen'].PARTS)").value(), int64(0))
+			equal(t, "parts kept", l.call("rt:evaluate", "len(sys.modules['_mitogen'].PARTS)").value(),
+				int64(0))
 			l.mu.Lock()
 			equal(t, "answers", p.times, 1)
 			credit := l.granted[flow{first, p.reply}]
@@ -137,7 +141,8 @@ func TestGenerators(t *testing.T) {
 		{"window", func(t *testing.T, l *link) {
 			p := l.expect(first)
 			release := l.hold(p.reply)
-			l.send(wire.Frame{Dst: first, Handle: wire.Call, Reply: p.reply, Payload: l.payload("rt:chunks", []any{50, 100_000})})
+			l.send(wire.Frame{Dst: first, Handle: wire.Call, Reply: p.reply,
+				Payload: l.payload("rt:chunks", []any{50, 100_000})})
 			got := l.settled(p, func() int { return len(p.items) })
 			if got < 10 || got > 12 {
 				t.Errorf("%d items of 100,000 bytes came without credit", got)
@@ -164,7 +169,8 @@ func TestGenerators(t *testing.T) {
 			p := l.expect(first)
 			release := l.hold(p.reply)
 			defer release()
-			l.send(wire.Frame{Dst: first, Handle: wire.Call, Reply: p.reply, Payload: l.payload("rt:chunks", []any{50, 100_000})})
+			l.send(wire.Frame{Dst: first, Handle: wire.Call, Reply: p.reply,
+				Payload: l.payload("rt:chunks", []any{50, 100_000})})
 			l.settled(p, func() int { return len(p.items) })
 			l.cancel(p)
 			p.fails("KeyboardInterrupt")
@@ -173,7 +179,8 @@ func TestGenerators(t *testing.T) {
 			p := l.expect(first)
 			release := l.hold(p.reply)
 			defer release()
-			l.send(wire.Frame{Dst: first, Handle: wire.Call, Reply: p.reply, Payload: l.payload("rt:chunks", []any{1, 3 << 20})})
+			l.send(wire.Frame{Dst: first, Handle: wire.Call, Reply: p.reply,
+				Payload: l.payload("rt:chunks", []any{1, 3 << 20})})
 			l.settled(p, func() int { return p.parts })
 			l.cancel(p)
 			p.fails("KeyboardInterrupt")
@@ -208,19 +215,22 @@ func TestCancel(t *testing.T) {
 		{"import that waits", func(t *testing.T, l *link) {
 			// Nobody answers for this module: the question goes to an engine that is still looking.
 			l.serve("unanswered", "")
-			p := l.call("rt:execute", "import sys, _mitogen\n_mitogen.ASKED['later'] = 1\nprint('importing')\nsys.stdout.flush()\nimport later")
+			p := l.call("rt:execute", "import sys, _mitogen\n_mitogen.ASKED['later'] = 1\n"+
+				"print('importing')\nsys.stdout.flush()\nimport later")
 			l.await("importing", func() bool { return l.printedLocked("importing\n") })
 			time.Sleep(30 * time.Millisecond)
 			l.cancel(p)
 			p.fails("KeyboardInterrupt")
 			l.call("rt:evaluate", "sys.modules['_mitogen'].ASKED.pop('later')").value()
-			l.call("rt:evaluate", "__import__('later')").fails(map[bool]string{true: "ModuleNotFoundError", false: "ImportError"}[l.py.AtLeast(3, 6)])
+			l.call("rt:evaluate", "__import__('later')").fails(map[bool]string{true: "ModuleNotFoundError",
+				false: "ImportError"}[l.py.AtLeast(3, 6)])
 		}},
 		{"unknown and finished calls", func(t *testing.T, l *link) {
 			p := l.call("rt:nothing")
 			p.value()
 			l.cancel(p)
-			l.send(wire.Frame{Dst: first, Handle: wire.Cancel, Payload: wire.AppendU32(nil, wire.Handle(99))})
+			l.send(wire.Frame{Dst: first, Handle: wire.Cancel,
+				Payload: wire.AppendU32(nil, wire.Handle(99))})
 			equal(t, "answer", l.call("rt:slow", 0.05, "whole").value(), "whole")
 		}},
 		{"twice", func(t *testing.T, l *link) {
@@ -231,7 +241,8 @@ func TestCancel(t *testing.T) {
 			equal(t, "result", p.value(), "ended")
 		}},
 		{"whose signal comes just before Python blocks", func(t *testing.T, l *link) {
-			l.call("rt:execute", "import _mitogen as m\nold = m.interrupt\ndef lost():\n  m.interrupt = old\nm.interrupt = lost").value()
+			l.call("rt:execute", "import _mitogen as m\nold = m.interrupt\ndef lost():\n  m.interrupt = "+
+				"old\nm.interrupt = lost").value()
 			l.interrupted("rt:sleep", "sleeping\n")
 		}},
 		{"only the call that is meant", interruptsHitOne},

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// A sample of what `make fuzz` tries for as long as MITOGEN_FUZZ says: no bytes of a child, and none
-// that the engine relays, make the runtime fail. Each run of the sample has the same inputs.
+// A sample of what `make fuzz` tries for as long as MITOGEN_FUZZ says: no bytes of a child, and
+// none that the engine relays, make the runtime fail. Each run of the sample has the same inputs.
 func TestFuzz(t *testing.T) {
 	t.Parallel()
 	all := interpreters(t)

@@ -14,7 +14,8 @@ import (
 	"github.com/mitogen-go/mitogen/internal/pickle"
 )
 
-// starters are the functions of os that start programs, or that a library calls before it starts one.
+// starters are the functions of os that start programs, or that a library calls before it starts
+// one.
 const starters = "execv execve fork forkpty pipe pipe2 popen posix_spawn posix_spawnp system"
 
 // guardAsked reports whether the context has asked for the guard.
@@ -24,12 +25,16 @@ func (l *link) guardAsked() bool {
 	return slices.ContainsFunc(l.asked, func(a ask) bool { return a.name == "_mitogen_guard" })
 }
 
-// TestWhatBringsTheGuard: a context asks for its guard before it starts a program, and for nothing less.
+// TestWhatBringsTheGuard: a context asks for its guard before it starts a program, and for nothing
+// less.
 func TestWhatBringsTheGuard(t *testing.T) {
-	const hooked = "import os\nresult = ' '.join([n for n in sorted(dir(os)) if getattr(getattr(os, n), '__name__', '') == 'load'])"
+	const hooked = "import os\nresult = ' '.join([n for n in sorted(dir(os)) if getattr(getattr(os, " +
+		"n), '__name__', '') == 'load'])"
 	each(t, func(t *testing.T, py interp) {
 		l := start(t, py)
-		want := l.call("rt:evaluate", fmt.Sprintf("' '.join([n for n in %q.split() if hasattr(__import__('posix'), n)])", starters)).value()
+		want := l.call("rt:evaluate",
+			fmt.Sprintf("' '.join([n for n in %q.split() if hasattr(__import__('posix'), n)])",
+				starters)).value()
 		equal(t, "functions that bring the guard", l.call("rt:execute", hooked).value(), want)
 		for _, harmless := range []string{
 			"os.getpid()", "os.open('/dev/null', 0)", "os.dup(1)",
@@ -44,7 +49,8 @@ func TestWhatBringsTheGuard(t *testing.T) {
 	})
 }
 
-// startMany has 16 threads start a program each at the same time, in a session of its own, and returns the pids.
+// startMany has 16 threads start a program each at the same time, in a session of its own, and
+// returns the pids.
 const startMany = `
 import os, subprocess, sys, threading
 
@@ -102,7 +108,8 @@ if not pid:
 
 var realtimeLimit = regexp.MustCompile(`(?m)^Max realtime timeout +(\S+)`)
 
-// mark returns the limit of a process that says which context has started it; "" if the process has ended.
+// mark returns the limit of a process that says which context has started it; "" if the process has
+// ended.
 func mark(pid int) string {
 	limits, _ := os.ReadFile(fmt.Sprintf("/proc/%d/limits", pid))
 	if m := realtimeLimit.FindSubmatch(limits); m != nil {
@@ -111,7 +118,8 @@ func mark(pid int) string {
 	return ""
 }
 
-// guards returns the pids of the context's guards: processes of the context that are none of its programs.
+// guards returns the pids of the context's guards: processes of the context that are none of its
+// programs.
 func (l *link) guards(programs ...any) (pids []int) {
 	for _, p := range marked(l.tag) {
 		if p.pid != l.cmd.Process.Pid && !slices.Contains(programs, any(int64(p.pid))) {
@@ -121,11 +129,12 @@ func (l *link) guards(programs ...any) (pids []int) {
 	return pids
 }
 
-// TestThreadsStartPrograms: of threads that start the first programs at the same time, all wait for the guard.
-// link.finish demands that the programs end with the context.
+// TestThreadsStartPrograms: of threads that start the first programs at the same time, all wait for
+// the guard. link.finish demands that the programs end with the context.
 func TestThreadsStartPrograms(t *testing.T) {
 	each(t, func(t *testing.T, py interp) {
-		for _, starters := range []string{"popen", "popen", "popen", "fork", "shell", "popen, fork", "module", "module, fork"} {
+		for _, starters := range []string{"popen", "popen", "popen", "fork", "shell", "popen, fork",
+			"module", "module, fork"} {
 			t.Run(starters, func(t *testing.T) {
 				l := start(t, py)
 				for i := range 16 {
@@ -134,7 +143,8 @@ func TestThreadsStartPrograms(t *testing.T) {
 				pids := l.call("rt:execute", fmt.Sprintf(startMany, starters)).value().(*pickle.List).Items
 				want := mark(l.cmd.Process.Pid)
 				if !strings.HasPrefix(want, strconv.Itoa(4_000_000+l.cmd.Process.Pid)) {
-					t.Errorf("limit of the context: got %q, want its mark, %d and 12 digits", want, 4_000_000+l.cmd.Process.Pid)
+					t.Errorf("limit of the context: got %q, want its mark, %d and 12 digits", want,
+						4_000_000+l.cmd.Process.Pid)
 				}
 				equal(t, "programs", len(pids), 16)
 				for _, pid := range pids {
@@ -178,7 +188,8 @@ os.listdir = refuse
 					t.Fatalf("got guards %v, want one", guards)
 				}
 				var files []string
-				for end := time.Now().Add(patience); time.Now().Before(end) && len(files) != 2; time.Sleep(10 * time.Millisecond) {
+				for end := time.Now().Add(patience); time.Now().Before(end) &&
+					len(files) != 2; time.Sleep(10 * time.Millisecond) {
 					files, _ = filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", guards[0]))
 				}
 				if len(files) != 2 {
@@ -194,13 +205,66 @@ func TestGuardSweepsWithFewFiles(t *testing.T) {
 	const sweep = `
 import gc, os, _mitogen as m
 for fd in os.pipe(): os.close(fd)
-m.MARK = 'the mark of nothing'
 gc.disable()
 before = len(os.listdir('/proc/self/fd'))
-m.guard_sweep({})
+m.guard_sweep('the mark of nothing', {})
 result = len(os.listdir('/proc/self/fd')) - before
 `
 	each(t, func(t *testing.T, py interp) {
-		equal(t, "files that a sweep leaves open", start(t, py).call("rt:execute", sweep).value(), int64(0))
+		equal(t, "files that a sweep leaves open", start(t, py).call("rt:execute", sweep).value(),
+			int64(0))
+	})
+}
+
+// failsOnce is a program of which the first start fails: once, replaced functions raise an
+// exception. The second start is to bring the guard.
+const failsOnce = `
+import os, sys, resource, _mitogen as m
+real = {}
+def fail(*args):
+    for holder, name in real:
+        setattr(holder, name, real[holder, name])
+    raise %[2]s
+for holder, name in (%[1]s,):
+    real[holder, name] = getattr(holder, name)
+    setattr(holder, name, fail)
+first = 'no exception'
+try:
+    for fd in os.pipe(): os.close(fd)
+except:
+    first = sys.exc_info()[0].__name__
+left = len(os.listdir('/proc/self/fd'))
+for fd in os.pipe(): os.close(fd)
+result = [first, len(os.listdir('/proc/self/fd')) - left]
+`
+
+// TestGuardIsTriedAgain: a guard that could not be started is started with the next program,
+// whatever was lacking.
+func TestGuardIsTriedAgain(t *testing.T) {
+	each(t, func(t *testing.T, py interp) {
+		for _, tt := range []struct{ name, fails, with, first string }{
+			{"interrupted before the mark", "(resource, 'setrlimit')", "KeyboardInterrupt",
+				"KeyboardInterrupt"},
+			{"interrupted at the lock", "(m.fcntl, 'lockf')", "KeyboardInterrupt", "KeyboardInterrupt"},
+			{"no memory", "(m.fcntl, 'lockf')", "MemoryError", "MemoryError"},
+			{"no locks", "(m.fcntl, 'lockf')", "IOError(37, 'No locks available')", ""},
+			{"no descriptors", "(m.posix, 'pipe')", "OSError(24, 'Too many open files')", "OSError"},
+			{"no processes", "(m.posix, 'fork')", "OSError(11, 'Resource temporarily unavailable')", ""},
+		} {
+			t.Run(tt.name, func(t *testing.T) {
+				l := start(t, py)
+				got := l.call("rt:execute",
+					fmt.Sprintf(failsOnce, tt.fails, tt.with)).value().(*pickle.List).Items
+				if got[0] == "no exception" || tt.first != "" && got[0] != tt.first {
+					t.Errorf("first start: got %v, want %s", got[0], tt.first)
+				}
+				equal(t, "guards", len(l.guards()), 1)
+				equal(t, "files that the second start leaves open", got[1], int64(1)) // of the guard's end
+				if got, want := mark(l.cmd.Process.Pid), strconv.Itoa(4_000_000+
+					l.cmd.Process.Pid); !strings.HasPrefix(got, want) {
+					t.Errorf("limit of the context: got %q, want its mark, %s and 12 digits", got, want)
+				}
+			})
+		}
 	})
 }

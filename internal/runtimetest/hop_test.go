@@ -88,7 +88,8 @@ func bothWays(t *testing.T, l *link) {
 	id := l.child(first, l.py)
 	below := l.child(id, l.py)
 	const n = 3 << 20
-	equal(t, "length of an argument", l.callAt(below, "rt:length", strings.Repeat("a", n)).value(), int64(n))
+	equal(t, "length of an argument", l.callAt(below, "rt:length", strings.Repeat("a", n)).value(),
+		int64(n))
 	equal(t, "length of a result", len(l.callAt(below, "rt:text", n).value().(string)), n)
 	p := l.callAt(below, "rt:count", 1000)
 	p.value()
@@ -104,11 +105,14 @@ func bothWays(t *testing.T, l *link) {
 	loop.fails("KeyboardInterrupt")
 }
 
-// forge executes Python in a context that puts frames, written as (kind, dst, src, auth, handle, reply, data), on its stream.
+// forge executes Python in a context that puts frames, written as (kind, dst, src, auth, handle,
+// reply, data), on its stream.
 func (l *link) forge(id wire.ContextID, frames ...string) {
 	l.t.Helper()
-	src := "import _mitogen as m\nfor k, d, s, a, h, r, data in [" + strings.Join(frames, ", ") + "]:\n" +
-		"  m.UP.put(m.pack('>7L', m.MAGIC + k, d, s, a, h, r, len(data)) + data.encode() + m.TRAILER)\nm.UP.flush()\n"
+	src := "import _mitogen as m\nfor k, d, s, a, h, r, data in [" + strings.Join(frames, ", ") +
+		"]:\n" +
+		"  m.UP.put(m.pack('>7L', m.MAGIC + k, d, s, a, h, r, len(data)) + " +
+		"(type(data) is type(m.EMPTY) and data or data.encode()) + m.TRAILER)\nm.UP.flush()\n"
 	l.callAt(id, "rt:execute", src).value()
 }
 
@@ -117,20 +121,26 @@ func fromBelow(t *testing.T, l *link) {
 	a, b := l.child(first, l.py), l.child(first, l.py)
 	got := l.expect(a)
 	call := "(0, %d, %d, %d, 1, %d, 'rt:nothing\\0')"
-	refused := "import _mitogen as m\nh, got = 5000 + %[2]d, []\nm.HANDLERS[h] = lambda *a: got.append(a)\n" +
-		"m.send(%[1]d, %[2]d, 'rt:nothing\\0'.encode(), 0, h)\nm.wait(lambda: got)\nresult = got[0][2], m.native(got[0][3])"
-	for _, handle := range []wire.Handle{wire.Call, wire.Connect, wire.Shutdown, wire.Kill, wire.LoadModule} {
+	refused := "import _mitogen as m\nh, got = 5000 + %[2]d, []\nm.HANDLERS[h] = lambda *a: " +
+		"got.append(a)\n" +
+		"m.send(%[1]d, %[2]d, 'rt:nothing\\0'.encode(), 0, h)\nm.wait(lambda: got)\n" +
+		"result = got[0][2], m.native(got[0][3])"
+	for _, handle := range []wire.Handle{wire.Call, wire.Connect, wire.Shutdown, wire.Kill,
+		wire.LoadModule} {
 		p := l.callAt(a, "rt:execute", fmt.Sprintf(refused, first, handle))
-		equal(t, "answer", fmt.Sprint(p.value()), fmt.Sprintf("[1 context %d refuses handle %d]", first, handle))
+		equal(t, "answer", fmt.Sprint(p.value()),
+			fmt.Sprintf("[1 context %d refuses handle %d]", first, handle))
 	}
 	l.mu.Lock()
 	l.others = nil
 	l.mu.Unlock()
-	l.forge(a, fmt.Sprintf(call, b, a, a, 1001), fmt.Sprintf(call, 99, a, a, 1001), fmt.Sprintf("(0, 0, %d, %d, %d, 0, '')", a, a, got.reply))
+	l.forge(a, fmt.Sprintf(call, b, a, a, 1001), fmt.Sprintf(call, 99, a, a, 1001),
+		fmt.Sprintf("(0, 0, %d, %d, %d, 0, '')", a, a, got.reply))
 	equal(t, "src", got.wait().src, a)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	equal(t, "frames for others", fmt.Sprint(len(l.others), l.others[0].Dst, l.others[1].Dst), fmt.Sprint(2, b, 99))
+	equal(t, "frames for others", fmt.Sprint(len(l.others), l.others[0].Dst, l.others[1].Dst),
+		fmt.Sprint(2, b, 99))
 }
 
 // forged frames are dropped and reported; the stream goes on.
@@ -138,7 +148,8 @@ func forged(t *testing.T, l *link) {
 	a, b := l.child(first, l.py), l.child(first, l.py)
 	below := l.child(a, l.py)
 	got, fine := l.expect(a), l.expect(a)
-	for _, ids := range [][2]wire.ContextID{{b, a}, {a, b}, {a, 0}, {0, 0}, {first, first}, {a, first}, {99, 99}} {
+	for _, ids := range [][2]wire.ContextID{{b, a}, {a, b}, {a, 0}, {0, 0}, {first, first}, {a, first},
+		{99, 99}} {
 		l.forge(a, fmt.Sprintf("(0, 0, %d, %d, %d, 0, 'false')", ids[0], ids[1], got.reply),
 			fmt.Sprintf("(0, %d, %d, %d, 1, 0, 'rt:note\\0(S\"forged\"\\nt}t.')", first, ids[0], ids[1]))
 	}
@@ -157,8 +168,10 @@ func foreignBytes(t *testing.T, l *link) {
 	id := l.child(first, l.py)
 	l.callAt(id, "rt:execute", "import _mitogen as m\nm.UP.put('debugger> '.encode())").value()
 	equal(t, "echo", l.callAt(id, "rt:echo", "well").value(), "well")
-	contains(t, "report", l.record("skipped 10 foreign bytes").message, fmt.Sprintf("hop%d", id), "debugger> ")
-	l.callAt(id, "rt:execute", "import _mitogen as m\nm.UP.put(m.pack('>L', m.MAGIC + 7) + ('inside a frame' * 9).encode())\nm.UP.flush()\nimport time\ntime.sleep(1000)")
+	contains(t, "report", l.record("skipped 10 foreign bytes").message, fmt.Sprintf("hop%d", id),
+		"debugger> ")
+	l.callAt(id, "rt:execute", "import _mitogen as m\nm.UP.put(m.pack('>L', m.MAGIC + 7) + ('inside "+
+		"a frame' * 9).encode())\nm.UP.flush()\nimport time\ntime.sleep(1000)")
 	l.isLost(id, "foreign", "inside a frame")
 }
 
@@ -178,11 +191,16 @@ func TestConnectFails(t *testing.T) {
 				{"exit", int64(3), line("echo out", "echo err >&2", "exit 3"), []string{"out\n", "err\n"}},
 				{"exit", int64(0), []string{"true"}, nil},
 				{"exit", int64(-9), line("kill -9 $$"), nil},
-				{"exit", int64(127), boot.Command([]string{"no-such-python", "nor-this"}, boot.Pipe), []string{boot.NoPython}},
-				{"exit", int64(1), line("yes 123456789 | head -c 100000 >&2", "echo 'the end' >&2", "exit 1"), []string{"123456789\nthe end\n"}},
-				{"exit", int64(-9), line("echo closed >&2", "exec >&- <&-", "exec sleep 1000"), []string{"closed\n"}},
-				{"exit", int64(4), append(line(`echo "$1 $EXTRA" >&2`, "exit 4"), "sh", "h\u00e9"), []string{"h\u00e9 w\u00f6rd"}},
-				{"foreign", nil, line(`printf '\361MG\011aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa'`, "exec sleep 1000"), []string{"foreign bytes in a frame", "MG", "aaaa"}},
+				{"exit", int64(127), boot.Command([]string{"no-such-python", "nor-this"}, boot.Pipe),
+					[]string{boot.NoPython}},
+				{"exit", int64(1), line("yes 123456789 | head -c 100000 >&2", "echo 'the end' >&2", "exit 1"),
+					[]string{"123456789\nthe end\n"}},
+				{"exit", int64(-9), line("echo closed >&2", "exec >&- <&-", "exec sleep 1000"),
+					[]string{"closed\n"}},
+				{"exit", int64(4), append(line(`echo "$1 $EXTRA" >&2`, "exit 4"), "sh", "h\u00e9"),
+					[]string{"h\u00e9 w\u00f6rd"}},
+				{"foreign", nil, line(`printf '\361MG\011aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa'`,
+					"exec sleep 1000"), []string{"foreign bytes in a frame", "MG", "aaaa"}},
 			} {
 				id := l.newID()
 				p := l.plan(first, id, l.py)
@@ -191,6 +209,32 @@ func TestConnectFails(t *testing.T) {
 				if len(text) > 4096 {
 					t.Errorf("%q: %d bytes of text", tt.argv, len(text))
 				}
+			}
+		}),
+		hopTest("how far it came", func(t *testing.T, l *link) {
+			const ec0 = `printf '\nMITO-EC0\r\n'`
+			for _, tt := range []struct {
+				reached int64
+				wait    bool // stdin is the terminal
+				script  []string
+			}{
+				{0, false, []string{"exit 4"}},
+				{0, false, []string{ec0 + " >&2", "exit 4"}},
+				{0, false, []string{ec0 + " >/dev/tty", "exit 4"}},
+				{1, false, []string{"echo motd", ec0 + " >&2", "exit 4"}},
+				{1, false, []string{"printf '\nMITO-EC0 and more\n'", "exit 4"}},
+				{2, false, []string{ec0, "exit 4"}},
+				{2, false, []string{"printf '\nMITO-'", "sleep .1", "printf 'EC0\n'", "exit 4"}},
+				{1, true, []string{ec0 + " >&2", "echo motd", "stty -echo -icanon min 0 time 2",
+					"test -z \"`dd bs=1 count=1 2>&2`\" || exit 5", "exit 4"}},
+				{2, true, []string{"stty -isig -echo", ec0, "exit 4"}},
+			} {
+				id := l.newID()
+				p := l.plan(first, id, l.py)
+				p["argv"], p["tty"], p["wait"] = line(tt.script...), true, tt.wait
+				c := l.connect(first, id, p)
+				c.failsTo("exit", int64(4))
+				equal(t, fmt.Sprintf("reached by %q", tt.script), c.reached, tt.reached)
 			}
 		}),
 		hopTest("timeout", func(t *testing.T, l *link) {
@@ -204,7 +248,8 @@ func TestConnectFails(t *testing.T) {
 			l.connect(first, id, plan{"argv": "x"}).failsTo("exec", nil)
 		}),
 		hopTest("no process to be had", func(t *testing.T, l *link) {
-			l.call("rt:execute", "import posix\nold = posix.fork\ndef fork():\n  posix.fork = old\n  raise OSError(11, 'no more processes')\nposix.fork = fork").value()
+			l.call("rt:execute", "import posix\nold = posix.fork\ndef fork():\n  posix.fork = old\n  raise "+
+				"OSError(11, 'no more processes')\nposix.fork = fork").value()
 			id := l.newID()
 			l.connect(first, id, l.plan(first, id, l.py)).failsTo("exec", nil, "no more processes")
 		}),
@@ -221,7 +266,8 @@ func TestConnectFails(t *testing.T) {
 }
 
 func TestDialogue(t *testing.T) {
-	const ask = `printf '%s' "$0" >/dev/null; stty -echo </dev/tty; printf 'Password: ' >/dev/tty; read x </dev/tty; `
+	const ask = `printf '%s' "$0" >/dev/null; stty -echo </dev/tty; printf 'Password: ' >/dev/tty; ` +
+		`read x </dev/tty; `
 	// run starts a context behind script.
 	run := func(l *link, script string, prompts ...any) (wire.ContextID, *pending) {
 		l.believe()
@@ -235,12 +281,14 @@ func TestDialogue(t *testing.T) {
 			equal(t, "echo", l.callAt(id, "rt:echo", 1).value(), int64(1))
 		}),
 		hopTest("two questions", func(t *testing.T, l *link) {
-			id, _ := run(l, ask+`printf 'Token? ' >/dev/tty; read y </dev/tty; test "$x$y" = hush1234 || exit 4`,
+			id, _ := run(l, ask+`printf 'Token? ' >/dev/tty; read y </dev/tty; test "$x$y" = hush1234 ||`+
+				` exit 4`,
 				prompt("password:", "hush"), prompt("token?", "1234"))
 			l.arrives(id)
 		}),
 		hopTest("wrong", func(t *testing.T, l *link) {
-			_, p := run(l, ask+`echo 'Sorry, try again.' >/dev/tty; `+ask+`exit 4`, prompt("password:", "hush"))
+			_, p := run(l, ask+`echo 'Sorry, try again.' >/dev/tty; `+ask+`exit 4`,
+				prompt("password:", "hush"))
 			text := p.failsTo("repeated", nil, "Sorry, try again.")
 			if strings.Contains(text, "hush") {
 				t.Errorf("the answer is in the error text: %q", text)
@@ -260,9 +308,11 @@ func TestDialogue(t *testing.T) {
 				p := l.plan(first, id, l.py)
 				p["argv"], p["tty"], p["dialogue"] = []string{"sleep", "1000"}, true, kind
 				c := l.connect(first, id, p)
-				l.call("rt:execute", fmt.Sprintf("import os, _mitogen as m\nc = m.CHILDREN[%d]\nr, w = os.pipe()\nos.close(r)\n"+
+				l.call("rt:execute", fmt.Sprintf("import os, _mitogen as m\nc = m.CHILDREN[%d]\nr, w = "+
+					"os.pipe()\nos.close(r)\n"+
 					"before = c.tty, c.w, c.is_asking\nc.tty, c.w, c.is_asking = w, w, lambda: 1\n"+
-					"try:\n  m.said_to(c, 'x'.encode())\nfinally:\n  c.tty, c.w, c.is_asking = before\nos.close(w)", id)).value()
+					"try:\n  m.said_to(c, 'x'.encode())\nfinally:\n  c.tty, c.w, c.is_asking = before\n"+
+					"os.close(w)", id)).value()
 				l.send(wire.Frame{Dst: first, Handle: wire.Kill, Payload: wire.AppendU32(nil, id)})
 				c.failsTo("killed", int64(-1)) // SIGHUP, of its terminal
 			}
@@ -270,7 +320,8 @@ func TestDialogue(t *testing.T) {
 		hopTest("what is said afterwards", func(t *testing.T, l *link) {
 			id, _ := run(l, "", prompt("password:", nil))
 			l.arrives(id)
-			l.callAt(id, "rt:execute", "f = open('/dev/tty', 'w')\nf.write('Password: spoken later')\nf.close()").value()
+			l.callAt(id, "rt:execute", "f = open('/dev/tty', 'w')\nf.write('Password: spoken later')\n"+
+				"f.close()").value()
 			l.record("spoken later")
 			equal(t, "echo", l.callAt(id, "rt:echo", 1).value(), int64(1))
 		}),
@@ -279,7 +330,8 @@ func TestDialogue(t *testing.T) {
 			p := l.plan(first, id, l.py)
 			p["argv"], p["wait"] = boot.Command([]string{l.py.Path}, boot.Terminal), true
 			l.believe()
-			l.connect(first, id, p.dialogue(`stty -echo; printf 'Password: '; read x; test "$x" = hush || exit 4`, prompt("password:", "hush")))
+			l.connect(first, id, p.dialogue(`stty -echo; printf 'Password: '; read x; test "$x" = hush ||`+
+				` exit 4`, prompt("password:", "hush")))
 			l.arrives(id)
 			all := make([]byte, 300_000)
 			for i := range all {
@@ -307,12 +359,14 @@ func TestLost(t *testing.T) {
 	on(t, []test{
 		hopTest("ends", func(t *testing.T, l *link) {
 			id := l.child(first, l.py)
-			l.callAt(id, "rt:execute", "import _mitogen as m, os\nos.write(m.ERR, 'last words'.encode())\nos._exit(3)")
+			l.callAt(id, "rt:execute", "import _mitogen as m, os\nos.write(m.ERR, 'last words'.encode())\n"+
+				"os._exit(3)")
 			l.isLost(id, "ended with status 3", "last words")
 		}),
 		hopTest("ends while it is sent something", func(t *testing.T, l *link) {
 			id := l.child(first, l.py)
-			l.callAt(id, "rt:execute", "import _mitogen as m, os\nfor i in range(10):\n  m.send(0, m.STDOUT, ('o' * 5000).encode())\nos._exit(3)")
+			l.callAt(id, "rt:execute", "import _mitogen as m, os\nfor i in range(10):\n  m.send(0, "+
+				"m.STDOUT, ('o' * 5000).encode())\nos._exit(3)")
 			for range 20_000 {
 				l.send(wire.Frame{Dst: id, Handle: wire.Ping})
 			}
@@ -344,14 +398,17 @@ func TestLost(t *testing.T) {
 		}),
 		hopTest("what it started ends too", func(t *testing.T, l *link) {
 			id := l.child(first, l.py)
-			l.callAt(id, "rt:execute", "import os, subprocess\nsubprocess.Popen(['sleep', '1000'])\nos._exit(0)")
+			l.callAt(id, "rt:execute", "import os, subprocess\nsubprocess.Popen(['sleep', '1000'])\n"+
+				"os._exit(0)")
 			l.isLost(id, "ended with status 0")
 			eventually(t, "the process is gone", func() bool { return len(marked(l.tag)) == alone })
 		}),
 		hopTest("KILL", func(t *testing.T, l *link) {
 			id := l.child(first, l.py)
-			l.callAt(id, "rt:execute", "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nwhile 1: pass")
-			l.send(wire.Frame{Dst: first, Handle: wire.Kill, Payload: wire.AppendU32(nil, wire.ContextID(99))})
+			l.callAt(id, "rt:execute", "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"+
+				"while 1: pass")
+			l.send(wire.Frame{Dst: first, Handle: wire.Kill,
+				Payload: wire.AppendU32(nil, wire.ContextID(99))})
 			l.kill(first, id)
 			eventually(t, "the process is gone", func() bool { return len(marked(l.tag)) == alone })
 		}),

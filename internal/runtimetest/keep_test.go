@@ -27,8 +27,10 @@ func TestKeptBundles(t *testing.T) {
 		}),
 		hopTest("while it is still coming", func(t *testing.T, l *link) {
 			a, b := l.takers()
-			// A child starts to import while its hop still receives: from the first bundle, while the second is on its way.
-			early, late := single("early", "x = 1"), bundled([]wire.Module{module("late_a", "x = 2")}, []wire.Module{module("late_b", "x = 3")})
+			// A child starts to import while its hop still receives: from the first bundle, while the second
+			// is on its way.
+			early, late := single("early", "x = 1"), bundled([]wire.Module{module("late_a", "x = 2")},
+				[]wire.Module{module("late_b", "x = 3")})
 			half := len(late.data) / 2
 			l.coming(a, 0, early, late)
 			l.whole(a, early)
@@ -51,12 +53,14 @@ func TestKeptBundles(t *testing.T) {
 		}),
 		hopTest("too much to keep", func(t *testing.T, l *link) {
 			a, _ := l.takers()
-			first0, second, third := single("kept_a", "x = 1"), single("kept_b", "x = 2"), single("kept_c", "x = 3")
+			first0, second, third := single("kept_a", "x = 1"), single("kept_b", "x = 2"), single("kept_c",
+				"x = 3")
 			l.coming(a, 0, first0, second, third)
 			l.executing(first, "import _mitogen as m\nm.KEPT.clear()\ndel m.USED[:]").value()
 			l.whole(a, first0)
 			l.whole(a, second)
-			l.executing(first, "import _mitogen as m # there is room for two\nm.KEEP = sum([len(d) for k in m.KEPT.values() for d in k])").value()
+			l.executing(first, "import _mitogen as m # there is room for two\nm.KEEP = sum([len(d) for k "+
+				"in m.KEPT.values() for d in k])").value()
 			l.forward(first, first0, a) // now the second is the longest unused
 			l.whole(a, third)
 			equal(t, "x", l.executing(a, "import kept_c\nresult = kept_c.x").value(), int64(3))

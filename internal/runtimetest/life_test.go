@@ -10,7 +10,8 @@ import (
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
-// states are what a context may be in when its stream ends. Each is begun in a context that has started a process.
+// states are what a context may be in when its stream ends. Each is begun in a context that has
+// started a process.
 var states = []struct {
 	name  string
 	begin func(l *link)
@@ -21,12 +22,14 @@ var states = []struct {
 	{"no signals", func(l *link) { l.begin("rt:deaf", "sleeping\n") }},
 	{"locked in C", func(l *link) {
 		l.begin("rt:locked", "locking\n")
+		syscall.Kill(l.cmd.Process.Pid, syscall.SIGUSR1)
 		time.Sleep(150 * time.Millisecond)
 	}},
 	{"stopped", func(l *link) { syscall.Kill(l.cmd.Process.Pid, syscall.SIGSTOP) }},
 	{"output without credit", func(l *link) {
 		l.hold(wire.Stdout)
-		l.settled(l.call("rt:write", 1, make([]byte, 100_000), 100), func() int { return l.owed[flow{first, wire.Stdout}] })
+		l.settled(l.call("rt:write", 1, make([]byte, 100_000), 100),
+			func() int { return l.owed[flow{first, wire.Stdout}] })
 	}},
 	{"import without answer", func(l *link) {
 		l.mu.Lock()
@@ -82,7 +85,8 @@ func TestReaderFails(t *testing.T) {
 		for _, state := range states[:2] {
 			t.Run(state.name, func(t *testing.T) {
 				l := start(t, py)
-				l.call("rt:execute", "import _mitogen as m\ndef bad(*args):\n  raise ValueError('bad handler')\nm.HANDLERS[5000] = bad").value()
+				l.call("rt:execute", "import _mitogen as m\ndef bad(*args):\n  raise ValueError('bad "+
+					"handler')\nm.HANDLERS[5000] = bad").value()
 				state.begin(l)
 				l.send(wire.Frame{Dst: first, Handle: 5000})
 				l.ends()
@@ -115,7 +119,8 @@ func TestShutdown(t *testing.T) {
 			l.ends()
 		}},
 		{"what is registered to run at exit", func(t *testing.T, l *link) {
-			l.call("rt:execute", "import atexit, logging, sys\ndef last():\n  logging.warning('goodbye')\n  print('bye')\ndef bad():\n  raise ValueError('bad')\n"+
+			l.call("rt:execute", "import atexit, logging, sys\ndef last():\n  logging.warning('goodbye')\n "+
+				" print('bye')\ndef bad():\n  raise ValueError('bad')\n"+
 				"atexit.register(last)\natexit.register(bad)\nsys.stdout.write('no newline')").value()
 			l.shutDown(first)
 			l.ends()
@@ -123,14 +128,16 @@ func TestShutdown(t *testing.T) {
 			l.record("goodbye")
 		}},
 		{"much to say at exit", func(t *testing.T, l *link) {
-			l.call("rt:execute", "import atexit, os\ndef last():\n  import rt\n  rt.write(1, bytearray(100000), 30)\natexit.register(last)").value()
+			l.call("rt:execute", "import atexit, os\ndef last():\n  import rt\n  rt.write(1, "+
+				"bytearray(100000), 30)\natexit.register(last)").value()
 			time.Sleep(50 * time.Millisecond) // so that only main is awake
 			l.shutDown(first)
 			l.ends()
 			equal(t, "stdout", len(l.stdout()), 3_000_000)
 		}},
 		{"after the running call", func(t *testing.T, l *link) {
-			running, queued := l.call("rt:execute", "import time\nprint('begun')\nimport sys\nsys.stdout.flush()\ntime.sleep(.3)\nresult = 'done'"), l.call("rt:note", 1)
+			running, queued := l.call("rt:execute",
+				"import time\nprint('begun')\nimport sys\nsys.stdout.flush()\ntime.sleep(.3)\nresult = 'done'"), l.call("rt:note", 1)
 			l.await("call", func() bool { return l.printedLocked("begun\n") })
 			l.shutDown(first)
 			equal(t, "result", running.value(), "done")
@@ -143,7 +150,8 @@ func TestShutdown(t *testing.T) {
 			ids := []wire.ContextID{first, l.child(first, l.py)}
 			ids = append(ids, l.child(ids[1], l.py))
 			for _, id := range ids {
-				l.callAt(id, "rt:execute", "import atexit, os\natexit.register(os.write, 1, 'bye'.encode())").value()
+				l.callAt(id, "rt:execute",
+					"import atexit, os\natexit.register(os.write, 1, 'bye'.encode())").value()
 			}
 			for i := range ids {
 				l.shutDown(ids[len(ids)-1-i])
@@ -171,8 +179,8 @@ func TestShutdown(t *testing.T) {
 	})
 }
 
-// together starts a context for each interpreter and each function, and calls what the functions return when all are up:
-// for tests that mostly wait.
+// together starts a context for each interpreter and each function, and calls what the functions
+// return when all are up: for tests that mostly wait.
 func together(t *testing.T, seconds int, begin ...func(l *link) (check func())) {
 	t.Helper()
 	togetherWith(t, heartbeat(seconds), begin...)
@@ -278,7 +286,8 @@ func TestHeartbeatOfHop(t *testing.T) {
 		func(l *link) func() { // one that is dead, while another process holds its stream
 			l.keep()
 			id := l.child(first, l.py)
-			l.callAt(id, "rt:execute", "import os, time\nif not os.fork():\n  time.sleep(1000)\nos.kill(os.getpid(), 9)")
+			l.callAt(id, "rt:execute", "import os, time\nif not os.fork():\n  time.sleep(1000)\n"+
+				"os.kill(os.getpid(), 9)")
 			return func() { l.isLost(id, "ended with status -9") } // the guard ends the other one
 		},
 	)

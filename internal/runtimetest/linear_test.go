@@ -10,7 +10,8 @@ import (
 func TestHandlesAreOwnedOnce(t *testing.T) {
 	each(t, func(t *testing.T, py interp) {
 		l := start(t, py, heartbeat(30))
-		ask := "import _mitogen_files as f\ntry:\n  f.answer(f.ask('r', 'pkg', 'a'), 'a')\nexcept IOError:\n  result = 'answered'"
+		ask := "import _mitogen_files as f\ntry:\n  f.answer(f.ask('r', 'pkg', 'a'), 'a')\nexcept " +
+			"IOError:\n  result = 'answered'"
 		equal(t, "before", l.call("rt:execute", ask).value(), "answered")
 		l.child(first, py)
 		equal(t, "as a hop", l.call("rt:execute", ask).value(), "answered")
@@ -56,15 +57,17 @@ func TestTooLargeToSend(t *testing.T) {
 		p.fails("ValueError", "larger than 300000 bytes")
 		equal(t, "parts of an item", p.parts, 0)
 		equal(t, "largest", len(l.call("rt:text", 299_900).value().(string)), 299_900)
-		l.call("rt:execute", "import mitogen\ntry:\n  mitogen.Context(0).call('a:b', 'x' * 400000)\nexcept ValueError:\n  result = 1").value()
+		l.call("rt:execute", "import mitogen\ntry:\n  mitogen.Context(0).call('a:b', 'x' * 400000)\n"+
+			"except ValueError:\n  result = 1").value()
 	})
 }
 
-// An error that can't be told is replaced by a short one that names it, whatever a program has named it, and the
-// context goes on.
+// An error that can't be told is replaced by a short one that names it, whatever a program has
+// named it, and the context goes on.
 func TestErrorWhoseTextFails(t *testing.T) {
 	const source = "import _mitogen as m\nInner = type(%s, (BaseException,), {})\n" +
-		"class Outer(Exception):\n  def __str__(self):\n    raise Inner(%s)\n  __repr__ = __str__\nraise Outer()"
+		"class Outer(Exception):\n  def __str__(self):\n    raise Inner(%s)\n  __repr__ = __str__\n" +
+		"raise Outer()"
 	long := strings.Repeat("x", 200)
 	each(t, func(t *testing.T, py interp) {
 		l := start(t, py, limit(300_000))
@@ -73,7 +76,8 @@ func TestErrorWhoseTextFails(t *testing.T) {
 			{"long name", "'x' * 400000", "'why'", long, "why"},
 			{"long text", "'Inner'", "'x' * 400000", "Inner", long},
 			{"both long", "'x' * 400000", "'x' * 400000", long, long},
-			{"name beyond ASCII", "m.native(u'na\\xefve'.encode('utf-8'))", "u'na\\xefve'", "na\u00efve", "na\u00efve"},
+			{"name beyond ASCII", "m.native(u'na\\xefve'.encode('utf-8'))", "u'na\\xefve'", "na\u00efve",
+				"na\u00efve"},
 		} {
 			e := l.call("rt:execute", fmt.Sprintf(source, tt.class, tt.text)).error()
 			equal(t, "type, "+tt.name, e.Type, tt.wantType)

@@ -23,7 +23,8 @@ const first wire.ContextID = 5
 //go:embed testdata/rt.py
 var helperModule string
 
-// link is a context with the test as its engine. Credit is given back at once, except for flows that are held.
+// link is a context with the test as its engine. Credit is given back at once, except for flows
+// that are held.
 type link struct {
 	t *testing.T
 	*conn
@@ -108,41 +109,55 @@ func start(t *testing.T, py testpython.Interp, change ...func(*boot.Config)) *li
 }
 
 // startWith has head, image and frames go by the environment, or with frames nil by stdin.
-func startWith(t *testing.T, py testpython.Interp, way boot.Way, frames []byte, change ...func(*boot.Config)) *link {
+func startWith(t *testing.T, py testpython.Interp, way boot.Way, frames []byte,
+	change ...func(*boot.Config)) *link {
 	t.Helper()
-	cfg := boot.Config{ID: uint32(first), Parents: []uint32{0}, Name: "web1", MaxMessage: wire.MaxMessage, LogLevel: 20}
+	l, cfg := newLink(t, py, change)
+	image := boot.Image()
+	opening := append(boot.Head(cfg, len(image)), image...)
+	l.spawn(boot.Command([]string{py.Path}, way), cfg, frames, opening)
+	t.Cleanup(func() { l.finish(t) })
+	return l
+}
+
+// newLink returns a link without a context, and the configuration of one.
+func newLink(t *testing.T, py testpython.Interp, change []func(*boot.Config)) (*link, boot.Config) {
+	cfg := boot.Config{ID: uint32(first), Parents: []uint32{0}, Name: "web1",
+		MaxMessage: wire.MaxMessage, LogLevel: 20}
 	for _, f := range change {
 		f(&cfg)
 	}
-	l := &link{t, &conn{py: py, tag: fmt.Sprintf("%s-%d.", nonce, links.Add(1)), gone: make(chan struct{})}}
+	l := &link{t, &conn{py: py, tag: fmt.Sprintf("%s-%d.", nonce, links.Add(1)),
+		gone: make(chan struct{})}}
 	l.beat, l.busy = cfg.Heartbeat, cfg.BusyTimeout
 	l.changed.L = &l.mu
 	l.state = state{
-		handle: 1000, id: first, parents: map[wire.ContextID][]uint32{first: {0}}, hellos: map[wire.ContextID]*pickle.Dict{}, output: map[flow]*bytes.Buffer{}, held: map[flow]bool{},
-		owed: map[flow]int{}, granted: map[flow]int{}, answers: map[wire.Handle]*answer{}, modules: map[string]wire.Module{},
+		handle: 1000, id: first, parents: map[wire.ContextID][]uint32{first: {0}},
+		hellos: map[wire.ContextID]*pickle.Dict{}, output: map[flow]*bytes.Buffer{},
+		held: map[flow]bool{},
+		owed: map[flow]int{}, granted: map[flow]int{}, answers: map[wire.Handle]*answer{},
+		modules:  map[string]wire.Module{},
 		withheld: map[string]bool{},
 		allowed:  map[[2]wire.ContextID]bool{}, relayed: map[flow]int{},
 	}
 	l.serve("rt", helperModule)
-	l.spawn(boot.Command([]string{py.Path}, way), cfg, frames)
-	t.Cleanup(func() { l.finish(t) })
-	return l
+	return l, cfg
 }
 
 // in is l for another test.
 func (l *link) in(t *testing.T) *link { return &link{t, l.conn} }
 
-func (l *link) spawn(argv []string, cfg boot.Config, frames []byte) {
+// spawn starts argv. Its stdin begins with opening, unless frames go ahead.
+func (l *link) spawn(argv []string, cfg boot.Config, frames, opening []byte) {
 	l.t.Helper()
 	l.cmd = exec.Command(argv[0], argv[1:]...)
 	l.cmd.Env = append(os.Environ(), marker+"="+l.tag)
-	image := boot.Image()
 	if frames != nil {
-		value, err := boot.AheadValue(cfg, frames)
+		env, err := boot.AheadEnv(cfg, frames)
 		if err != nil {
 			l.t.Fatal(err)
 		}
-		l.cmd.Env = append(l.cmd.Env, boot.AheadVariable+"="+value)
+		l.cmd.Env = append(l.cmd.Env, env...)
 	}
 	l.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	inR, inW, err1 := os.Pipe()
@@ -162,7 +177,7 @@ func (l *link) spawn(argv []string, cfg boot.Config, frames []byte) {
 		f.Close()
 	}
 	if frames == nil {
-		l.write(append(boot.Head(cfg, len(image)), image...))
+		l.write(opening)
 	}
 	go l.writeLoop()
 	go l.readLoop()
@@ -263,7 +278,8 @@ func (l *link) reportLocked() string {
 	words := make([]byte, 4096)
 	l.err.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
 	n, _ := l.err.Read(words)
-	s := fmt.Sprintf("%s\nold stderr: %s\nnoise: %q\nlogs: %v\nlost: %v\nasked: %v\n", l.py.Name(), words[:max(n, 0)], l.noise, l.logs, l.lost, l.asked)
+	s := fmt.Sprintf("%s\nold stderr: %s\nnoise: %q\nlogs: %v\nlost: %v\nasked: %v\n", l.py.Name(),
+		words[:max(n, 0)], l.noise, l.logs, l.lost, l.asked)
 	for f, b := range l.output {
 		s += fmt.Sprintf("%v of %d: %q\n", f.handle, f.src, tail(b.Bytes(), 1000))
 	}
@@ -281,7 +297,8 @@ func limit(n int) func(*boot.Config) { return func(c *boot.Config) { c.MaxMessag
 // heartbeat sets a context's timeouts for silence in seconds, whether something runs or not.
 func heartbeat(s int) func(*boot.Config) { return timeouts(s, s) }
 
-// timeouts sets a context's timeouts for silence in seconds: while nothing runs, and while something does.
+// timeouts sets a context's timeouts for silence in seconds: while nothing runs, and while
+// something does.
 func timeouts(idle, busy int) func(*boot.Config) {
 	return func(c *boot.Config) { c.Heartbeat, c.BusyTimeout = idle, busy }
 }

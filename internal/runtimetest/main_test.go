@@ -5,7 +5,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -15,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mitogen-go/mitogen/internal/goctx"
 	"github.com/mitogen-go/mitogen/internal/testpython"
 )
 
@@ -30,11 +30,13 @@ var nonce = fmt.Sprintf("%d.%d", os.Getpid(), time.Now().UnixNano())
 var links atomic.Int32
 
 func TestMain(m *testing.M) {
+	goctx.Main()
 	for fd := 3; fd < 1024; fd++ {
 		syscall.CloseOnExec(fd) // what we were given is not for contexts
 	}
 	flag.Parse()
-	flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0))) // they wait more than they compute
+	// they wait more than they compute
+	flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0)))
 	code := m.Run()
 	if left := awaitNone(nonce, 3*time.Second); len(left) > 0 {
 		fmt.Fprintln(os.Stderr, "processes left behind:", left)
@@ -52,7 +54,8 @@ type process struct {
 	line string
 }
 
-// marked returns the processes whose marker begins with tag. Zombies have no environment and don't count.
+// marked returns the processes whose marker begins with tag. Zombies have no environment and don't
+// count.
 func marked(tag string) []process {
 	want := []byte("\x00" + marker + "=" + tag)
 	files, _ := filepath.Glob("/proc/[0-9]*/environ")
@@ -69,7 +72,8 @@ func marked(tag string) []process {
 	return found
 }
 
-// awaitNone waits until nothing marked with tag runs, and returns what still does when the limit is reached.
+// awaitNone waits until nothing marked with tag runs, and returns what still does when the limit is
+// reached.
 func awaitNone(tag string, limit time.Duration) []process {
 	for end := time.Now().Add(limit); ; time.Sleep(10 * time.Millisecond) {
 		left := marked(tag)
@@ -94,45 +98,29 @@ func zombies(parent int) []int {
 	return found
 }
 
-// interpreters are all that were found; with -short the default one and the oldest.
+// interpreters are those that a test runs on: the oldest, the newest and one drawn for the test
+// (package testpython), so that all together run on all; each of them in `make soak`. With -short
+// it is the default one: what that is for is the race detector, which sees nothing of Python.
 func interpreters(t *testing.T) []testpython.Interp {
 	t.Helper()
-	all := testpython.Find()
+	all := testpython.Sample(t.Name())
 	if len(all) == 0 {
 		t.Fatal("no Python interpreter found")
 	}
-	if !testing.Short() {
-		return all
+	if py, ok := testpython.Default(); ok && testing.Short() {
+		return []testpython.Interp{py}
 	}
-	short := all[:1:1]
-	if py, ok := defaultOf(all[1:]); ok {
-		short = append(short, py)
-	}
-	return short
+	return all
 }
 
-// defaultOf returns the interpreter that python3 stands for.
-func defaultOf(all []interp) (interp, bool) {
-	out, err := exec.Command("python3", "-c", "import sys; print('%d %d' % sys.version_info[:2])").Output()
-	var major, minor int
-	if _, scanErr := fmt.Sscan(string(out), &major, &minor); err != nil || scanErr != nil {
-		return interp{}, false
-	}
-	for _, py := range all {
-		if py.Impl == "cpython" && py.Major == major && py.Minor == minor {
-			return py, true
-		}
-	}
-	return interp{}, false
-}
-
-// test is one of a table. run is given a context that may have been used by the tests before it, and leaves it usable.
+// test is one of a table. run is given a context that may have been used by the tests before it,
+// and leaves it usable.
 type test struct {
 	name string
 	run  func(t *testing.T, l *link)
 }
 
-// on runs tests on every interpreter.
+// on runs tests on the interpreters of the test.
 func on(t *testing.T, tests []test) {
 	t.Helper()
 	each(t, func(t *testing.T, py testpython.Interp) {
@@ -152,7 +140,7 @@ func on(t *testing.T, tests []test) {
 	})
 }
 
-// each runs fn for every interpreter, some at a time.
+// each runs fn for the interpreters of the test, some at a time.
 func each(t *testing.T, fn func(t *testing.T, py testpython.Interp)) {
 	t.Helper()
 	t.Parallel()

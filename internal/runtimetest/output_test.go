@@ -11,7 +11,8 @@ import (
 func TestOutput(t *testing.T) {
 	on(t, []test{
 		{"byte-exact", func(t *testing.T, l *link) {
-			l.prints("import sys\nsys.stdout.write('a\\r\\nb'); sys.stderr.write('c\\n\\nd')", "a\r\nb", "c\n\nd")
+			l.prints("import sys\nsys.stdout.write('a\\r\\nb'); sys.stderr.write('c\\n\\nd')", "a\r\nb",
+				"c\n\nd")
 			all := make([]byte, 256)
 			for i := range all {
 				all[i] = byte(i)
@@ -27,7 +28,8 @@ func TestOutput(t *testing.T) {
 		}},
 		{"child processes", func(t *testing.T, l *link) {
 			l.prints("import os\nos.system('echo out; echo err >&2; printf tail')", "out\ntail", "err\n")
-			l.prints("import subprocess, sys\nsubprocess.call([sys.executable, '-c', 'print(12)'])", "12\n", "")
+			l.prints("import subprocess, sys\nsubprocess.call([sys.executable, '-c', 'print(12)'])", "12\n",
+				"")
 		}},
 		{"order with child processes", func(t *testing.T, l *link) {
 			l.prints("import os\nprint('1')\nos.system('echo 2')\nprint('3')", "1\n2\n3\n", "")
@@ -47,32 +49,40 @@ func TestOutput(t *testing.T) {
 			equal(t, "stdout", strings.Count(l.stdout(), "m"), 10_000_000)
 		}},
 		{"no credit is lost", func(t *testing.T, l *link) {
-			l.send(wire.Frame{Dst: first, Handle: wire.Credit, Payload: wire.AppendCredit(nil, wire.Stdout, 0)})
-			l.call("rt:execute", "import rt\nfor i in range(50):\n  rt.write(1, bytearray(100000))\n  rt.write(2, bytearray(100000))").value()
+			l.send(wire.Frame{Dst: first, Handle: wire.Credit,
+				Payload: wire.AppendCredit(nil, wire.Stdout, 0)})
+			l.call("rt:execute", "import rt\nfor i in range(50):\n  rt.write(1, bytearray(100000))\n  "+
+				"rt.write(2, bytearray(100000))").value()
 			eventually(t, "all credit is back", func() bool {
-				return l.call("rt:evaluate", "(lambda m: str([m.FLOWS[0, m.STDOUT], m.FLOWS[0, m.STDERR]]))(sys.modules['_mitogen'])").value() == "[1048576, 1048576]"
+				return l.call("rt:evaluate",
+					"(lambda m: str([m.FLOWS[0, m.STDOUT], m.FLOWS[0, m.STDERR]]))(sys.modules['_mitogen'])").value() == "[1048576, 1048576]"
 			})
 		}},
 		{"back-pressure", backPressure},
 		{"one flow held up", oneFlowHeld},
 		{"background process", func(t *testing.T, l *link) {
 			l.stdout()
-			pid := l.call("rt:execute", "import subprocess\nresult = subprocess.Popen(['yes', 'background']).pid").value()
+			pid := l.call("rt:execute",
+				"import subprocess\nresult = subprocess.Popen(['yes', 'background']).pid").value()
 			l.await("output of the process", func() bool { return l.printedLocked("background\n") })
 			equal(t, "a call meanwhile", l.call("rt:echo", 1).value(), int64(1))
-			l.call("rt:execute", strings.ReplaceAll("import os\nos.kill(PID, 9)\nos.waitpid(PID, 0)", "PID", fmt.Sprint(pid))).value()
+			l.call("rt:execute", strings.ReplaceAll("import os\nos.kill(PID, 9)\nos.waitpid(PID, 0)", "PID",
+				fmt.Sprint(pid))).value()
 			l.stdout()
 		}},
 		{"stdin is empty", func(t *testing.T, l *link) {
-			l.prints("import os, sys\nprint([os.read(0, 1), sys.stdin.read(), os.path.samestat(os.fstat(0), os.stat('/dev/null'))][1:])\n"+
+			l.prints("import os, sys\nprint([os.read(0, 1), sys.stdin.read(), "+
+				"os.path.samestat(os.fstat(0), os.stat('/dev/null'))][1:])\n"+
 				"os.system('cat; echo end')", "['', True]\nend\n", "")
 		}},
 		{"processes get fds 0, 1 and 2", func(t *testing.T, l *link) {
 			l.prints("import os\nos.system('cd /proc/self/fd; echo *')", "0 1 2 3\n", "")
 		}},
 		{"replaced and closed files", func(t *testing.T, l *link) {
-			l.prints("import sys\nclass F:\n  def write(self, s): pass\nold = sys.stdout, sys.stderr\nsys.stdout = sys.stderr = F()\n"+
-				"print('unseen')\nsys.stdout = sys.stderr = None\nresult = 1\nsys.stdout, sys.stderr = old", "", "")
+			l.prints("import sys\nclass F:\n  def write(self, s): pass\nold = sys.stdout, sys.stderr\n"+
+				"sys.stdout = sys.stderr = F()\n"+
+				"print('unseen')\nsys.stdout = sys.stderr = None\nresult = 1\nsys.stdout, sys.stderr = old", "",
+				"")
 		}},
 	})
 }
@@ -121,7 +131,8 @@ func oneFlowHeld(t *testing.T, l *link) {
 	l.stdout()
 	l.stderr()
 	release := l.hold(wire.Stdout)
-	p := l.call("rt:execute", "import threading, rt\nt = threading.Thread(target=rt.write, args=(1, bytearray(3000000)))\n"+
+	p := l.call("rt:execute", "import threading, rt\nt = threading.Thread(target=rt.write, args=(1, "+
+		"bytearray(3000000)))\n"+
 		"t.start()\nimport time\ntime.sleep(.3)\nrt.write(2, 'other'.encode())\nt.join()")
 	l.await("stderr", func() bool {
 		b := l.output[flow{first, wire.Stderr}]

@@ -20,11 +20,13 @@ const planted = `os fcntl zlib binascii tty termios errno select struct time io 
 	_mitogen mitogen _mitogen_spawn string token ast enum contextlib _winapi nt unicodedata _colorize`
 
 // Every way to start a context leaves the current directory alone, from the interpreter's start on,
-// with every interpreter.
+// with the interpreters of the test.
 func TestStartInASharedDirectory(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	mark := filepath.Join(dir, "mark")
-	text := "import sys\ntry:\n    import posix\n    posix.mkdir('" + mark + "')\nexcept Exception:\n    pass\nraise SystemExit(1)\n"
+	text := "import sys\ntry:\n    import posix\n    posix.mkdir('" + mark +
+		"')\nexcept Exception:\n    pass\nraise SystemExit(1)\n"
 	for _, name := range strings.Fields(planted) {
 		for _, place := range []string{dir, filepath.Join(dir, "x")} {
 			if err := os.MkdirAll(place, 0o755); err != nil {
@@ -35,8 +37,9 @@ func TestStartInASharedDirectory(t *testing.T) {
 			}
 		}
 	}
-	cfg := boot.Config{ID: uint32(first), Parents: []uint32{0}, Name: "web1", MaxMessage: wire.MaxMessage, LogLevel: 20}
-	ahead, err := boot.AheadValue(cfg, nil)
+	cfg := boot.Config{ID: uint32(first), Parents: []uint32{0}, Name: "web1",
+		MaxMessage: wire.MaxMessage, LogLevel: 20}
+	ahead, err := boot.AheadEnv(cfg, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,16 +47,17 @@ func TestStartInASharedDirectory(t *testing.T) {
 	ways := []struct {
 		way   boot.Way
 		stdin []byte
-		env   string
+		env   []string
 	}{
-		{boot.Pipe, stdin, ""}, {boot.Pipe, stdin, "PYTHONPATH=:x"}, {boot.Pipe, stdin, "PYTHONPATH=.:/nowhere"},
-		{boot.Ahead, stdin, ""}, {boot.Ahead, nil, boot.AheadVariable + "=" + ahead},
+		{boot.Pipe, stdin, nil}, {boot.Pipe, stdin, []string{"PYTHONPATH=:x"}},
+		{boot.Pipe, stdin, []string{"PYTHONPATH=.:/nowhere"}},
+		{boot.Ahead, stdin, nil}, {boot.Ahead, nil, ahead},
 	}
 	for _, py := range interpreters(t) {
 		for _, w := range ways {
 			argv := boot.Command([]string{py.Path}, w.way)
 			cmd := exec.Command(argv[0], argv[1:]...)
-			cmd.Dir, cmd.Stdin, cmd.Env = dir, bytes.NewReader(w.stdin), append(os.Environ(), w.env)
+			cmd.Dir, cmd.Stdin, cmd.Env = dir, bytes.NewReader(w.stdin), append(os.Environ(), w.env...)
 			out, _ := cmd.CombinedOutput() // it ends with its stdin
 			if !bytes.Contains(out, []byte{0xf1, 'M', 'G', 0}) {
 				t.Errorf("%s, way %d, %.20s: it has not started: %.300q", py.Name(), w.way, w.env, out)

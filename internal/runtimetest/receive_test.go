@@ -55,7 +55,7 @@ func (c *conn) takeLocked(f wire.Frame) {
 	}
 }
 
-// relayLocked sends on what goes from one context to another, as docs/protocol.md section 7 has it.
+// relayLocked sends on what goes from one context to another, as docs/protocol section 7 has it.
 func (c *conn) relayLocked(f wire.Frame) {
 	if !c.allowed[[2]wire.ContextID{f.Src, f.Dst}] {
 		c.refuseLocked(f)
@@ -73,7 +73,8 @@ func (c *conn) relayLocked(f wire.Frame) {
 func (c *conn) refuseLocked(f wire.Frame) {
 	c.others = append(c.others, f)
 	if f.Reply != 0 && f.Kind == wire.Data {
-		no := wire.Frame{Kind: wire.Dead, Dst: f.Src, Src: f.Dst, Handle: f.Reply, Payload: []byte("not allowed")}
+		no := wire.Frame{Kind: wire.Dead, Dst: f.Src, Src: f.Dst, Handle: f.Reply,
+			Payload: []byte("not allowed")}
 		c.queue = no.Append(c.queue)
 		c.changed.Broadcast()
 	}
@@ -148,7 +149,8 @@ func (c *conn) consumeLocked(k flow, f wire.Frame) {
 func (c *conn) payLocked(k flow) {
 	if n := c.owed[k]; n > 0 {
 		c.owed[k] = 0
-		c.sendLocked(wire.Frame{Dst: k.src, Handle: wire.Credit, Payload: wire.AppendCredit(nil, k.handle, uint32(n))})
+		c.sendLocked(wire.Frame{Dst: k.src, Handle: wire.Credit,
+			Payload: wire.AppendCredit(nil, k.handle, uint32(n))})
 	}
 }
 

@@ -9,7 +9,8 @@ import (
 	"github.com/mitogen-go/mitogen/internal/sessions"
 )
 
-// replay is a program that shows what was recorded, a byte at a time, and wants the recorded answer; it becomes a context if that was right.
+// replay is a program that shows what was recorded, a byte at a time, and wants the recorded
+// answer; it becomes a context if that was right.
 const replay = `
 import binascii, os, sys, termios
 before, after, answer = [binascii.a2b_base64(a) for a in sys.argv[1:4]]
@@ -36,7 +37,8 @@ func TestSessions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	needles := map[string]string{"sudo": "mitogen-password", "doas": "password: ", "ssh": "password:", "ssh key": "passphrase for", "ssh host": "(yes/no"}
+	needles := map[string]string{"sudo": "mitogen-password", "doas": "password: ", "ssh": "password:",
+		"ssh key": "passphrase for", "ssh host": "(yes/no"}
 	var tests []test
 	for _, s := range all {
 		tests = append(tests, hopTest(s.Name(), func(t *testing.T, l *link) {
@@ -55,7 +57,8 @@ func TestSessions(t *testing.T) {
 			for _, text := range []string{before, after, answer} {
 				argv = append(argv, base64.StdEncoding.EncodeToString([]byte(text)))
 			}
-			p["argv"], p["tty"] = append(append(argv, s.Case), boot.Command([]string{l.py.Path}, boot.Pipe)...), true
+			p["argv"], p["tty"] = append(append(argv, s.Case),
+				boot.Command([]string{l.py.Path}, boot.Pipe)...), true
 			p["prompts"] = []any{prompt(needle, answer)}
 			if s.Case == "question" {
 				p["prompts"] = []any{prompt(needle, nil)}

@@ -12,10 +12,12 @@ func TestValues(t *testing.T) {
 		{"as Python sees them", asPythonSees},
 		{"there and back", thereAndBack},
 		{"own types", func(t *testing.T, l *link) {
-			equal(t, "Secret shows itself not", l.call("rt:describe", pickle.Secret("hush")).value(), "Secret Secret('********')")
+			equal(t, "Secret shows itself not", l.call("rt:describe", pickle.Secret("hush")).value(),
+				"Secret Secret('********')")
 			equal(t, "Blob", l.call("rt:describe", pickle.Blob("abc")).value(), "Blob <Blob of 3 bytes>")
-			equal(t, "Context", l.call("rt:describe", pickle.Context{ID: 7, Name: "db"}).value(), map[bool]string{
-				true: "Context Context(7, 'db')", false: "Context Context(7, u'db')"}[l.py.Major > 2])
+			equal(t, "Context", l.call("rt:describe", pickle.Context{ID: 7, Name: "db"}).value(),
+				map[bool]string{
+					true: "Context Context(7, 'db')", false: "Context Context(7, u'db')"}[l.py.Major > 2])
 		}},
 		{"lone surrogates", func(t *testing.T, l *link) {
 			if l.py.Major == 2 {
@@ -36,7 +38,8 @@ func asPythonSees(t *testing.T, l *link) {
 		{nil, "NoneType None", ""},
 		{true, "bool True", ""},
 		{int64(1) << 40, "int 1099511627776", "long 1099511627776L"},
-		{new(big.Int).Lsh(big.NewInt(1), 70), "int 1180591620717411303424", "long 1180591620717411303424L"},
+		{new(big.Int).Lsh(big.NewInt(1), 70), "int 1180591620717411303424",
+			"long 1180591620717411303424L"},
 		{1.5, "float 1.5", ""},
 		{complex(1, 2), "complex (1+2j)", ""},
 		{"text", "str 'text'", "unicode u'text'"},
@@ -59,8 +62,10 @@ func asPythonSees(t *testing.T, l *link) {
 
 func thereAndBack(t *testing.T, l *link) {
 	for _, v := range []any{
-		nil, false, int64(-1), int64(-1) << 62, 1e300, "", "h\u00e9 \U0001f600", "a\xed\xb2\x80b", pickle.Tuple{}, pickle.Tuple{nil, pickle.Tuple{"x"}},
-		pickle.Secret("hush"), pickle.Blob("\x00\xff"), pickle.Context{ID: 7, Name: "db"}, pickle.Sender{Context: 7, Handle: 1001},
+		nil, false, int64(-1), int64(-1) << 62, 1e300, "", "h\u00e9 \U0001f600", "a\xed\xb2\x80b",
+		pickle.Tuple{}, pickle.Tuple{nil, pickle.Tuple{"x"}},
+		pickle.Secret("hush"), pickle.Blob("\x00\xff"), pickle.Context{ID: 7, Name: "db"},
+		pickle.Sender{Context: 7, Handle: 1001},
 	} {
 		equal(t, "echo", l.call("rt:echo", v).value(), v)
 	}

@@ -1,9 +1,11 @@
-"""Records what real programs show, and are told, from start to end, in several languages. Prints sessions.txt.
+"""Records what real programs show, and are told, from start to end, in several languages.
+Prints sessions.txt.
 
     record.py USER PASSWORD CONFIG LOCKED_KEY PASSPHRASE > sessions.txt
 
-Run as root, with a user whom sudo, su, doas and sshd all ask for that password (as the lab's does, `go run ./internal/lab/cmd/lab up`), a
-configuration by which ssh gets to that name, and a key that has a passphrase. Messages come from this machine's catalogues.
+Run as root, with a user whom sudo, su, doas and sshd all ask for that password (as the lab's does,
+`go run ./internal/lab/cmd/lab up`), a configuration by which ssh gets to that name, and a key that
+has a passphrase. Messages come from this machine's catalogues.
 """
 import json, os, pty, select, subprocess, sys, tempfile
 
@@ -18,8 +20,10 @@ PROGRAMS = {
     'su': (['su', USER, '-c', ' '.join(RUN)], 'nobody'),
     'doas': (['doas'] + RUN, USER),
     'ssh': (SSH + ['-o', 'PreferredAuthentications=password', USER] + RUN, None),
-    'ssh key': (['ssh', '-F', 'keyless'] + SSH[3:] + ['-o', 'PreferredAuthentications=publickey', '-i', KEY, USER] + RUN, None),
-    'ssh host': (SSH + ['-o', 'StrictHostKeyChecking=ask', '-o', 'UserKnownHostsFile=/dev/null', USER] + RUN, None),
+    'ssh key': (['ssh', '-F', 'keyless'] + SSH[3:]
+                + ['-o', 'PreferredAuthentications=publickey', '-i', KEY, USER] + RUN, None),
+    'ssh host': (SSH + ['-o', 'StrictHostKeyChecking=ask', '-o', 'UserKnownHostsFile=/dev/null',
+                        USER] + RUN, None),
 }
 
 
@@ -27,7 +31,8 @@ def session(argv, who, language, answer):
     """Events: ('<', what was shown) and ('>', what was typed)."""
     pid, fd = pty.fork()
     if not pid:
-        env = {'LC_ALL': 'C.UTF-8', 'LANGUAGE': language, 'PATH': os.environ['PATH'], 'TERM': 'dumb'}
+        env = {'LC_ALL': 'C.UTF-8', 'LANGUAGE': language, 'PATH': os.environ['PATH'],
+               'TERM': 'dumb'}
         if who:
             argv = ['setpriv', '--reuid', who, '--regid', 'nogroup', '--clear-groups'] + argv
         os.execvpe(argv[0], argv, env)
@@ -56,7 +61,8 @@ def session(argv, who, language, answer):
 def plain(text):
     """Without what is only this machine's."""
     text = text.decode('utf-8', 'surrogateescape')
-    for ours, theirs in ((PASSWORD, 'PASSWORD'), (PASSPHRASE, 'PASSPHRASE'), (USER, 'alice'), (KEY, '/home/alice/.ssh/id'), (os.uname().nodename, 'web1')):
+    for ours, theirs in ((PASSWORD, 'PASSWORD'), (PASSPHRASE, 'PASSPHRASE'), (USER, 'alice'),
+                         (KEY, '/home/alice/.ssh/id'), (os.uname().nodename, 'web1')):
         text = text.replace(ours, theirs)
     return text
 
@@ -67,7 +73,8 @@ with open('keyless', 'w') as f:
     f.writelines(lines)
 versions = [p + ' ' + subprocess.check_output(['dpkg-query', '-W', '-f', '${Version}', p]).decode()
             for p in ('sudo', 'libpam-runtime', 'util-linux', 'opendoas', 'openssh-client')]
-print('# What was shown (<) and typed (>), as JSON strings, made by record.py: ' + ', '.join(versions) + '.')
+print('# What was shown (<) and typed (>), as JSON strings, made by record.py: '
+      + ', '.join(versions) + '.')
 for program, (argv, who) in PROGRAMS.items():
     right = PASSPHRASE if program == 'ssh key' else PASSWORD
     cases = [('right', right), ('wrong', 'not-it')]

@@ -1,5 +1,5 @@
-// Package sessions has recorded dialogues of real programs, for tests: what sudo, su, doas and ssh show and are told in several languages, from start to
-// end (record.py).
+// Package sessions has recorded dialogues of real programs, for tests: what sudo, su, doas and ssh
+// show and are told in several languages, from start to end (record.py).
 package sessions
 
 import (
@@ -22,8 +22,9 @@ const (
 // A Session is one dialogue.
 type Session struct {
 	Program, Language string
-	Case              string // "right" or "wrong", as the answer was; "question": one that nobody is to answer
-	Events            []Event
+	// "right" or "wrong", as the answer was; "question": one that nobody is to answer
+	Case   string
+	Events []Event
 }
 
 // An Event is what was shown, or typed.

@@ -21,11 +21,29 @@ const (
 type program struct {
 	name     string // of its file, at most 15 bytes on Linux
 	own      bool   // it runs with our rights
-	root     bool   // it has got root's rights from a setuid file
+	root     bool   // it has got root's rights from a setuid file that we have started
 	ended    bool
 	children []int
 	waited   bool // processes that it had started have ended, or the table can't tell
-	reading  bool // it catches the signals that a reader of passwords catches, and nothing else does
+	reading  bool // it treats signals as readers of passwords do, and nothing else does
+	passing  bool // it catches SIGTERM, as what passes that on to its command does
+}
+
+// An identity tells whose process it is: users and groups.
+type identity struct {
+	RUID, EUID, RGID int
+	Groups           string // supplementary ones, as /proc has them; "" where ps is asked
+}
+
+// rights tells of a process, from us, whether it runs with our rights, and whether it is root by a
+// setuid file that we have started. Such a program keeps our real user, or makes itself root
+// wholly; then our group and supplementary groups are left. What the entered account starts has
+// that account's, and is neither.
+func rights(us, it identity, setuid bool) (own, root bool) {
+	ours := it.RUID == us.RUID && us.RUID != 0 ||
+		(it.RUID == 0 || it.RUID == us.RUID) && it.RGID == us.RGID && it.Groups == us.Groups
+	root = ours && it.EUID == 0 && (us.EUID != 0 || setuid)
+	return ours && !root && it.EUID == us.EUID, root
 }
 
 // A table looks up a process: nil says that there is none. An error says that it can't be seen.
@@ -51,6 +69,8 @@ func judge(pid int, names []string, look table) asking {
 			tree = append(tree, q.children...)
 		case !q.root || found != quiet || len(q.children) > 0 || !slices.Contains(names, q.name):
 			return begun
+		case q.waited && !q.reading && q.passing: // its command has ended, and it hasn't yet
+			return begun
 		case q.waited && !q.reading:
 			found = perhaps
 		default:
@@ -65,6 +85,15 @@ var askers = []string{"sudo", "su", "doas", "sudo-rs", "su-rs", "busybox", "toyb
 
 // nameLimit is the number of bytes of a name that the kernel keeps.
 const nameLimit = 15
+
+// cut returns names as the process table has them.
+func cut(names []string) []string {
+	short := make([]string, len(names))
+	for i, name := range names {
+		short[i] = name[:min(len(name), nameLimit)]
+	}
+	return short
+}
 
 // A waiter waits until a program waits for a password.
 type waiter struct {

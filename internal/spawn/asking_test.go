@@ -2,51 +2,59 @@ package spawn
 
 import (
 	"errors"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/mitogen-go/mitogen/internal/askcases"
 	"github.com/mitogen-go/mitogen/internal/connect"
 )
 
-// trees are process tables; process 1 is the one that was started.
-var trees = []struct {
-	name string
-	all  map[int]*program
-	want asking
-}{
-	{"asks", map[int]*program{1: {name: "sudo", root: true}}, asks},
-	{"asks, behind a script", map[int]*program{1: {name: "sh", own: true, children: []int{2}}, 2: {name: "su", root: true}}, asks},
-	{"asks, has had helpers, and reads", map[int]*program{1: {name: "sudo", root: true, waited: true, reading: true}}, asks},
-	{"asks, or its command has ended", map[int]*program{1: {name: "su", root: true, waited: true}}, perhaps},
-	{"has started its command", map[int]*program{1: {name: "sudo", root: true, children: []int{2}}, 2: {name: "sh"}}, begun},
-	{"has started a command of root's", map[int]*program{1: {name: "sudo", root: true, children: []int{2}}, 2: {name: "sudo", root: true}}, begun},
-	{"has started ours", map[int]*program{1: {name: "sudo", root: true, children: []int{2}}, 2: {name: "sh", own: true}}, begun},
-	{"has become its command", map[int]*program{1: {name: "python3"}}, begun},
-	{"has become a command of root's", map[int]*program{1: {name: "python3", root: true}}, begun},
-	{"has become ours", map[int]*program{1: {name: "sudo", own: true}}, quiet},
-	{"has ended", map[int]*program{1: {name: "sudo", root: true, ended: true}}, begun},
-	{"is gone", nil, begun},
-	{"behind a script, has ended", map[int]*program{1: {own: true, children: []int{2}}, 2: {name: "su", root: true, ended: true}}, quiet},
-	{"behind a script, is gone", map[int]*program{1: {own: true, children: []int{2}}}, quiet},
-	{"two that could ask", map[int]*program{1: {own: true, children: []int{2, 3}}, 2: {name: "su", root: true}, 3: {name: "sudo", root: true}}, begun},
-	{"one that could ask, and another account", map[int]*program{1: {own: true, children: []int{2, 3}}, 2: {name: "su", root: true}, 3: {name: "sh"}}, begun},
-	{"not started yet", map[int]*program{1: {name: "sh", own: true}}, quiet},
-}
+var states = map[string]asking{"quiet": quiet, "begun": begun, "perhaps": perhaps, "asks": asks}
 
+// TestJudge has the cases that runtimetest.TestAsking has.
 func TestJudge(t *testing.T) {
-	names := []string{"sudo", "su"}
-	for _, tt := range trees {
-		if got := judge(1, names, func(pid int) (*program, error) { return tt.all[pid], nil }); got != tt.want {
-			t.Errorf("%s: got %d, want %d", tt.name, got, tt.want)
+	if !slices.Equal(askers, askcases.Askers) || lasting.Seconds() != askcases.Lasting {
+		t.Errorf("got %q, %v, want %q, %v s", askers, lasting, askcases.Askers, askcases.Lasting)
+	}
+	names := cut(askcases.Names)
+	for _, tt := range askcases.Trees {
+		look := func(pid int) (*program, error) { return programOf(tt.All[pid]), nil }
+		if got := judge(1, names, look); got != states[tt.Want] {
+			t.Errorf("%s: got %d, want %s", tt.Name, got, tt.Want)
 		}
 	}
-	if got := judge(1, names, func(int) (*program, error) { return nil, errors.New("no /proc") }); got != hidden {
+	if got := judge(1, names, func(int) (*program, error) {
+		return nil, errors.New("no /proc")
+	}); got != hidden {
 		t.Errorf("without a process table: got %d, want %d", got, hidden)
 	}
-	endless := func(pid int) (*program, error) { return &program{own: true, children: []int{pid + 1, pid + 2}}, nil }
+	endless := func(pid int) (*program, error) {
+		return &program{own: true, children: []int{pid + 1, pid + 2}}, nil
+	}
 	if got := judge(1, names, endless); got != begun {
 		t.Errorf("endless tree: got %d, want %d", got, begun)
+	}
+}
+
+// programOf is the entry of a case; one without a name doesn't exist.
+func programOf(q askcases.Process) *program {
+	if q.Name == "" {
+		return nil
+	}
+	has := func(flag string) bool { return slices.Contains(strings.Fields(q.Flags), flag) }
+	return &program{name: q.Name, own: has("own"), root: has("root"), ended: has("ended"),
+		children: q.Children, waited: has("waited"), reading: has("reading"), passing: has("passing")}
+}
+
+func TestRights(t *testing.T) {
+	for _, tt := range askcases.Rights {
+		own, root := rights(identity(tt.Us), identity(tt.It), tt.Setuid)
+		if own != (tt.Want == "own") || root != (tt.Want == "root") {
+			t.Errorf("%s: got own %t, root %t, want %q", tt.Name, own, root, tt.Want)
+		}
 	}
 }
 
@@ -54,7 +62,8 @@ func TestJudge(t *testing.T) {
 func TestWaiter(t *testing.T) {
 	now := time.Unix(1000, 0)
 	q, quietly := &program{name: "su", root: true, waited: true}, true
-	w := waiter{pid: 1, names: askers, look: func() table { return func(int) (*program, error) { return q, nil } },
+	w := waiter{pid: 1, names: askers,
+		look:  func() table { return func(int) (*program, error) { return q, nil } },
 		quiet: func() bool { return quietly }, now: func() time.Time { return now }}
 	step := func(d time.Duration, want asking) {
 		t.Helper()
@@ -80,30 +89,58 @@ func TestWaiter(t *testing.T) {
 }
 
 func TestParsePS(t *testing.T) {
-	look := parsePS("  10 1 1000 Ss sh\n 11 10 0 S+ /usr/bin/su\n 12 11 0 Z <defunct>\n 13 1 0 S a b\nnonsense\n", 1000)
-	sh, _ := look(10)
-	su, _ := look(11)
-	if !sh.own || sh.root || len(sh.children) != 1 || sh.children[0] != 11 || sh.name != "sh" {
-		t.Errorf("sh: %+v", sh)
+	for _, tt := range askcases.PS {
+		columns := psColumns[1]
+		if tt.Full {
+			columns = psColumns[0]
+		}
+		look := parsePS(tt.Text, columns, identity(tt.Us))
+		for pid, q := range tt.Want {
+			if got, err := look(pid); err != nil || !reflect.DeepEqual(got, programOf(q)) {
+				t.Errorf("%s: %d: got %+v, %v, want %+v", tt.Name, pid, got, err, q)
+			}
+		}
+		if none, err := look(14); none != nil || err != nil {
+			t.Errorf("%s: none: got %+v, %v", tt.Name, none, err)
+		}
 	}
-	if su.own || !su.root || !su.waited || su.ended || len(su.children) != 1 || su.name != "su" {
-		t.Errorf("su: %+v", su)
-	}
-	if z, _ := look(12); !z.ended {
-		t.Errorf("zombie: %+v", z)
-	}
-	if none, err := look(14); none != nil || err != nil {
-		t.Errorf("none: %+v, %v", none, err)
-	}
-	if su, _ := parsePS("11 10 0 S su\n", 0)(11); su.root {
-		t.Error("root can't tell by ps whose file su executes")
+}
+
+// A ps that doesn't know real users is asked for less, even if it prints what it knows.
+func TestListed(t *testing.T) {
+	us, problem := identity{RUID: 1000, EUID: 1000,
+		RGID: 100}, errors.New("ps: ruid: keyword not found")
+	for _, tt := range []struct {
+		name  string
+		knows []bool // for each choice of columns
+		err   error
+	}{
+		{"all", []bool{true, true}, nil},
+		{"no real users", []bool{false, true}, nil},
+		{"nothing", []bool{false, false}, problem},
+	} {
+		asked := 0
+		look := listed(us, func(columns []string) ([]byte, error) {
+			asked++
+			if !tt.knows[asked-1] {
+				return []byte("10 1 0 S sudo\n"), problem
+			}
+			text := strings.NewReplacer("ppid", "1", "pid", "10", "ruid", "1000", "uid", "0", "rgid", "7",
+				"state", "S", "comm", "sudo").Replace(strings.Join(columns, " "))
+			return []byte(text), nil
+		})
+		q, err := look(10)
+		if !errors.Is(err, tt.err) || tt.err == nil && (q == nil || !q.root || q.name != "sudo") {
+			t.Errorf("%s: got %+v, %v, want a sudo, %v", tt.name, q, err, tt.err)
+		}
 	}
 }
 
 // Where the process table is hidden, nothing is typed, and the error says why.
 func TestHiddenProcesses(t *testing.T) {
 	plan := sh(`stty -echo </dev/tty; printf 'password: ' >/dev/tty; read a </dev/tty; echo "[$a]"`)
-	plan.TTY, plan.Prompts = true, []connect.Prompt{{Needle: []byte("password:"), Answer: []byte("sesame")}}
+	plan.TTY, plan.Prompts = true, []connect.Prompt{{Needle: []byte("password:"),
+		Answer: []byte("sesame")}}
 	p := run(t, plan, Options{asking: func() asking { return hidden }})
 	if got := readAll(t, p.Stdout); strings.Contains(got, "sesame") {
 		t.Errorf("typed: %q", got)
@@ -116,8 +153,10 @@ func TestHiddenProcesses(t *testing.T) {
 
 // A program of our own account, however it looks, gets nothing: it isn't one that asks.
 func TestOwnProgramGetsNothing(t *testing.T) {
-	plan := sh(`stty -echo </dev/tty; printf 'password: ' >/dev/tty; read -t 1 a </dev/tty || exec sleep 0.3; echo "[$a]"`)
-	plan.Argv[0], plan.TTY, plan.Prompts = "bash", true, []connect.Prompt{{Needle: []byte("password:"), Answer: []byte("sesame")}}
+	plan := sh(`stty -echo </dev/tty; printf 'password: ' >/dev/tty; read -t 1 a </dev/tty ||` +
+		` exec sleep 0.3; echo "[$a]"`)
+	plan.Argv[0], plan.TTY, plan.Prompts = "bash", true, []connect.Prompt{{Needle: []byte("password:"),
+		Answer: []byte("sesame")}}
 	p := run(t, plan, Options{})
 	if got := readAll(t, p.Stdout); got != "" {
 		t.Errorf("typed: %q", got)

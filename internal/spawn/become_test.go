@@ -50,7 +50,8 @@ func TestSuAndDoas(t *testing.T) {
 				}
 				return
 			}
-			line := make([]byte, len("begin\n")) // only then may more be sent to a program that asks on its standard input
+			// only then may more be sent to a program that asks on its standard input
+			line := make([]byte, len("begin\n"))
 			if _, err := io.ReadFull(p.Stdout, line); err != nil {
 				t.Fatal(err, p.Text())
 			}

@@ -22,8 +22,9 @@ type channels struct {
 }
 
 // A terminal is a pseudo-terminal. It echoes where questions on it are to be answered: a program
-// that asks for a password is known by its turning that off. We keep a slave of our own as well: else the master would report
-// the end whenever the child happens to have no other open, as sudo when it starts.
+// that asks for a password is known by its turning that off. We keep a slave of our own as well:
+// else the master would report the end whenever the child happens to have no other open, as sudo
+// when it starts.
 type terminal struct {
 	master, slave *os.File
 	once          sync.Once
@@ -38,9 +39,9 @@ func (t *terminal) hangUp() {
 	})
 }
 
-// openChannels makes pipes for stdin and stdout, since that is what programs handle best, and a socket pair for stderr:
-// on Linux the runtime asks the kernel to be killed when its other end closes, which on a pipe fails if anything is
-// left unread in it.
+// openChannels makes pipes for stdin and stdout, since that is what programs handle best, and a
+// socket pair for stderr: on Linux the runtime asks the kernel to be killed when its other end
+// closes, which on a pipe fails if anything is left unread in it.
 func openChannels(plan connect.Plan, opt Options) (*channels, error) {
 	c := &channels{}
 	if err := c.open(plan, opt); err != nil {
@@ -68,7 +69,8 @@ func (c *channels) open(plan connect.Plan, opt Options) (err error) {
 		return fmt.Errorf("open stderr: %w", err)
 	}
 	if c.tty != nil {
-		// The child gets its controlling terminal through an fd. Setuid programs and ssh close it first of all.
+		// The child gets its controlling terminal through an fd. Setuid programs and ssh close it first
+		// of all.
 		c.child = append(c.child, c.tty.slave)
 	}
 	return c.keep()

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/secret"
 )
 
 // A conversation answers the questions on a process's terminal. An answer is typed only while the
@@ -24,13 +25,10 @@ const (
 )
 
 func newConversation(p *Process) *conversation {
-	names := append([]string{path.Base(p.plan.Argv[0])}, askers...)
-	for i, name := range names {
-		names[i] = name[:min(len(name), nameLimit)]
-	}
+	names := cut(append([]string{path.Base(p.plan.Argv[0])}, askers...))
 	return &conversation{
 		Dialogue: NewDialogue(p.plan.Prompts), p: p, pause: firstPause,
-		w: waiter{pid: p.pid, names: names, look: processes, quiet: p.tty.quiet, now: time.Now},
+		w: waiter{pid: p.pid, names: names, look: p.look, quiet: p.tty.quiet, now: time.Now},
 	}
 }
 
@@ -70,6 +68,18 @@ func (c *conversation) state() asking {
 	return c.w.state()
 }
 
+// look makes a table of the processes that there are now.
+func (p *Process) look() table {
+	if p.opt.account != nil {
+		return processes(*p.opt.account)
+	}
+	us, err := ourselves()
+	if err != nil {
+		return func(int) (*program, error) { return nil, err }
+	}
+	return processes(us)
+}
+
 func (c *conversation) later() {
 	if c.planned {
 		return
@@ -89,8 +99,8 @@ func (c *conversation) answer() {
 	text, problem := c.Answer()
 	if problem == connect.WhatUnanswered && c.p.opt.Ask != nil {
 		if a, err := c.p.opt.Ask(); err == nil && connect.CheckAnswer(a) == nil {
-			text, problem = []byte(a), ""
-			if c.state() != asks { // the program has given up
+			text, problem = secret.Secret(a).Bytes(), "" // no copy
+			if c.state() != asks {                       // the program has given up
 				return
 			}
 		}

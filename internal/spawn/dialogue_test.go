@@ -39,14 +39,17 @@ func TestDialogue(t *testing.T) {
 		for _, size := range []int{1, 2, 3, 7, 1000} {
 			answers, problem := converse(NewDialogue(testPrompts), tt.in, func() int { return size })
 			if answers != tt.answers || problem != tt.problem {
-				t.Errorf("%q in pieces of %d: got %q, %q, want %q, %q", tt.in, size, answers, problem, tt.answers, tt.problem)
+				t.Errorf("%q in pieces of %d: got %q, %q, want %q, %q", tt.in, size, answers, problem,
+					tt.answers, tt.problem)
 			}
 		}
 		r := rand.New(rand.NewPCG(1, 2))
 		for range 100 {
-			answers, problem := converse(NewDialogue(testPrompts), tt.in, func() int { return 1 + r.IntN(12) })
+			answers, problem := converse(NewDialogue(testPrompts), tt.in,
+				func() int { return 1 + r.IntN(12) })
 			if answers != tt.answers || problem != tt.problem {
-				t.Errorf("%q in random pieces: got %q, %q, want %q, %q", tt.in, answers, problem, tt.answers, tt.problem)
+				t.Errorf("%q in random pieces: got %q, %q, want %q, %q", tt.in, answers, problem, tt.answers,
+					tt.problem)
 			}
 		}
 	}
@@ -100,14 +103,16 @@ func TestTail(t *testing.T) {
 	}
 }
 
-// su's question is found in every language that PAM asks in, however it is cut, and behind other words.
+// su's question is found in every language that PAM asks in, however it is cut, and behind other
+// words.
 func TestPAMInAllLanguages(t *testing.T) {
 	text, err := os.ReadFile("testdata/pam.txt")
 	if err != nil {
 		t.Fatal(err)
 	}
 	hop, _ := connect.ParseHop("su")
-	plan, err := hop.Plan([]string{"true"}, connect.Options{Su: connect.SuOptions{Password: "pw"}}, true)
+	plan, err := hop.Plan([]string{"true"}, connect.Options{Su: connect.SuOptions{Password: "pw"}},
+		true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +129,8 @@ func TestPAMInAllLanguages(t *testing.T) {
 			d.Feed(shown[:cut])
 			d.Feed(shown[cut:])
 			if typed, problem := d.Answer(); string(typed) != "pw" || problem != "" || d.Asked() {
-				t.Fatalf("%s: %q, cut at %d: got %q, %q, want the password once", language, shown, cut, typed, problem)
+				t.Fatalf("%s: %q, cut at %d: got %q, %q, want the password once", language, shown, cut, typed,
+					problem)
 			}
 		}
 		d := NewDialogue(plan.Prompts)

@@ -14,9 +14,10 @@ const (
 	lastWords = 50 * time.Millisecond  // for what the child has left open to say more
 )
 
-// Close ends the process and waits for it: closes stdin, after 300 ms kills the process group and hangs up the
-// terminal, and reaps. It fails where the process can't be killed, as it belongs to somebody else, and stays
-// nevertheless; its stdin, stderr and terminal are closed even then. It may be called at any time and again.
+// Close ends the process and waits for it: closes stdin, after 300 ms kills the process group and
+// hangs up the terminal, and reaps. It fails where the process can't be killed, as it belongs to
+// somebody else, and stays nevertheless; its stdin, stderr and terminal are closed even then. It
+// may be called at any time and again.
 func (p *Process) Close() error {
 	if p.Stdin != nil {
 		p.Stdin.Close()
@@ -49,9 +50,9 @@ func (p *Process) endsWithin(d time.Duration) bool {
 	}
 }
 
-// Kill kills the process group. It doesn't wait. One with a terminal, as sudo's, gets 100 ms to end by itself when all
-// that it is connected to has closed: the kernel ends the runtime behind it, and sudo, if it were killed, would
-// leave a monitor for two seconds.
+// Kill kills the process group. It doesn't wait. One with a terminal, as sudo's, gets 100 ms to end
+// by itself when all that it is connected to has closed: the kernel ends the runtime behind it, and
+// sudo, if it were killed, would leave a monitor for two seconds.
 func (p *Process) Kill() {
 	if p.tty == nil {
 		p.signal(syscall.SIGKILL)
@@ -88,7 +89,8 @@ func (p *Process) signal(sig syscall.Signal) {
 	}
 }
 
-// reap waits for the end of the process, then ends all else: the rest of its group, the readers, our ends.
+// reap waits for the end of the process, then ends all else: the rest of its group, the readers,
+// our ends.
 func (p *Process) reap() {
 	awaitExit(p.pid)
 	status := p.collect()
@@ -111,7 +113,8 @@ func (p *Process) reap() {
 	close(p.done)
 }
 
-// collect reaps the process itself. Where awaitExit leaves a zombie, this still holds the group's id.
+// collect reaps the process itself. Where awaitExit leaves a zombie, this still holds the group's
+// id.
 func (p *Process) collect() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()

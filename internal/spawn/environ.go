@@ -9,11 +9,12 @@ import (
 // byPath are the variables that lead a shell to an interpreter, and an interpreter to code, before
 // that runs any of ours. Those that are true hold a list.
 var byPath = map[string]bool{
-	"PATH": true, "PYTHONPATH": true, "PYTHONHOME": false, "PYTHONUSERBASE": false, "PYTHONPYCACHEPREFIX": false,
+	"PATH": true, "PYTHONPATH": true, "PYTHONHOME": false, "PYTHONUSERBASE": false,
+	"PYTHONPYCACHEPREFIX": false,
 }
 
-// pathVariable has the whole of a PYTHONPATH with relative elements. A context that has it lets programs
-// import from them, but nothing that the standard library has.
+// pathVariable has the whole of a PYTHONPATH with relative elements. A context that has it lets
+// programs import from them, but nothing that the standard library has.
 const pathVariable = "MITO_PATH"
 
 // relativePath returns pathVariable as an entry for an environment, or "" if env has no PYTHONPATH

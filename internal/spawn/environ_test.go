@@ -44,7 +44,8 @@ func TestAbsolute(t *testing.T) {
 
 func TestRelativePath(t *testing.T) {
 	for entry, want := range map[string]string{
-		"PYTHONPATH=/a:/b": "", "PYTHONPATH=/a:b": "MITO_PATH=/a:b", "PYTHONPATH=:/a": "MITO_PATH=:/a", "PATH=x": "",
+		"PYTHONPATH=/a:/b": "", "PYTHONPATH=/a:b": "MITO_PATH=/a:b", "PYTHONPATH=:/a": "MITO_PATH=:/a",
+		"PATH=x": "",
 	} {
 		if got := relativePath([]string{"A=1", entry}); got != want {
 			t.Errorf("%s: got %q, want %q", entry, got, want)
@@ -89,9 +90,11 @@ func TestAbsoluteInHop(t *testing.T) {
 		"    print(' '.join(sorted([(k + utf8('=') + v).decode() for k, v in env.items()])))\n")
 	var want []string
 	for _, value := range []string{
-		"", ":", ".", "x", "/a", "/a:/b", "/a:b", "b:/a", "/a:", ":/a", "::/a::/b:x", "~/x", "/a b", "../x:/",
+		"", ":", ".", "x", "/a", "/a:/b", "/a:b", "b:/a", "/a:", ":/a", "::/a::/b:x", "~/x", "/a b",
+		"../x:/",
 	} {
-		for _, name := range append(slices.Sorted(maps.Keys(byPath)), "PYTHONSTARTUP", "LD_LIBRARY_PATH") {
+		for _, name := range append(slices.Sorted(maps.Keys(byPath)), "PYTHONSTARTUP",
+			"LD_LIBRARY_PATH") {
 			env := []string{name + "=" + value}
 			if name != "PATH" {
 				env = append(env, "PATH=/bin")

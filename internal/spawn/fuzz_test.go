@@ -7,14 +7,15 @@ import (
 	"github.com/mitogen-go/mitogen/internal/connect"
 )
 
-// FuzzDialogue checks that the question on a terminal's last line is the same however the output is cut
-// into reads, that the program gets each answer once at most, and that little is kept.
+// FuzzDialogue checks that the question on a terminal's last line is the same however the output is
+// cut into reads, that the program gets each answer once at most, and that little is kept.
 func FuzzDialogue(f *testing.F) {
 	f.Add([]byte("[sudo] password for me: "), uint8(3))
 	f.Add([]byte("PASSWORD:password:"), uint8(1))
 	f.Add([]byte("Your password: is old\r\nPassword:"), uint8(7))
 	f.Add([]byte("Continue (yes/no)? Passwor\x00d:"), uint8(200))
-	prompts := []connect.Prompt{{Needle: []byte("Password:"), Answer: []byte("secret")}, {Needle: []byte("word"), Answer: []byte("x")},
+	prompts := []connect.Prompt{{Needle: []byte("Password:"), Answer: []byte("secret")},
+		{Needle: []byte("word"), Answer: []byte("x")},
 		{Needle: []byte("yes/no")}, {}}
 	f.Fuzz(func(t *testing.T, text []byte, size uint8) {
 		whole := NewDialogue(prompts)
@@ -34,7 +35,8 @@ func FuzzDialogue(f *testing.F) {
 		want, wantProblem := whole.Answer()
 		got, problem := d.Answer()
 		if string(got) != string(want) || problem != wantProblem {
-			t.Fatalf("%q is answered by %q, %q at once, by %q, %q in pieces of %d", text, want, wantProblem, got, problem, size)
+			t.Fatalf("%q is answered by %q, %q at once, by %q, %q in pieces of %d", text, want, wantProblem,
+				got, problem, size)
 		}
 		answered := 0
 		for range 3 {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/printable"
 )
 
 // A listener takes what comes on stderr or terminal. It belongs to the goroutine that reads.
@@ -15,11 +16,12 @@ type listener struct {
 	p    *Process
 	copy io.Writer     // nil: none
 	talk *conversation // nil: none
+	logs bool          // an ssh's own words come here
 	line []byte        // begun after Connected
 }
 
-// listen reads f until its end. f may be in another process's hands when ours has ended; then reap's deadline is the
-// end.
+// listen reads f until its end. f may be in another process's hands when ours has ended; then
+// reap's deadline is the end.
 func (p *Process) listen(f *os.File, l *listener) {
 	defer p.readers.Done()
 	buf := make([]byte, 4096)
@@ -63,6 +65,9 @@ func (l *listener) hear(b []byte) {
 	p.mu.Lock()
 	p.tail.add(b)
 	connected := p.connected
+	if l.logs && !connected {
+		p.login.Feed(b)
+	}
 	p.mu.Unlock()
 	if l.copy != nil {
 		l.copy.Write(b)
@@ -93,7 +98,7 @@ func (l *listener) split(b []byte) {
 }
 
 func (l *listener) pass(line []byte) {
-	l.p.opt.Line(connect.CleanLine(string(bytes.TrimSuffix(line, []byte("\r")))))
+	l.p.opt.Line(printable.Line(string(bytes.TrimSuffix(line, []byte("\r")))))
 }
 
 // A tail is the end of a text.

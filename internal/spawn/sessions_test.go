@@ -8,7 +8,8 @@ import (
 	"github.com/mitogen-go/mitogen/internal/sessions"
 )
 
-// Recorded dialogues of real programs, cut at every byte: the answer is typed once, at the end of the question, and how it ended is understood.
+// Recorded dialogues of real programs, cut at every byte: the answer is typed once, at the end of
+// the question, and how it ended is understood.
 func TestSessions(t *testing.T) {
 	all, err := sessions.Load()
 	if err != nil || len(all) < 50 {
@@ -19,7 +20,8 @@ func TestSessions(t *testing.T) {
 			plan, password := recordedPlan(t, s)
 			before, after := s.Shown()
 			if plan.Method == "ssh" { // a hop passes its questions on: see package askpass
-				if f := (connect.Failure{What: connect.WhatExit, Status: 255, Text: before + after}); s.Case == "wrong" && !connect.Denied(f.Text) {
+				if f := (connect.Failure{What: connect.WhatExit, Status: 255,
+					Text: before + after}); s.Case == "wrong" && !connect.Denied(f.Text) {
 					t.Errorf("%q isn't understood as permission denied", f.Text)
 				}
 				return
@@ -46,7 +48,8 @@ func TestSessions(t *testing.T) {
 				d.Feed([]byte(after[:cut]))
 				d.Feed([]byte(after[cut:]))
 				_, problem := d.Answer()
-				if again := s.Program == "sudo" && s.Case == "wrong"; s.Case != "question" && (problem == connect.WhatRepeated) != again {
+				if again := s.Program == "sudo" && s.Case == "wrong"; s.Case != "question" &&
+					(problem == connect.WhatRepeated) != again {
 					t.Fatalf("cut at %d of the end: %q", cut, problem)
 				}
 			}
@@ -61,16 +64,19 @@ func TestSessions(t *testing.T) {
 	}
 }
 
-// recordedPlan is the plan of a hop that would have the session's dialogue, and the answer that it has.
+// recordedPlan is the plan of a hop that would have the session's dialogue, and the answer that it
+// has.
 func recordedPlan(t *testing.T, s *sessions.Session) (connect.Plan, string) {
 	t.Helper()
 	target := map[string]string{"sudo": "sudo", "su": "su:alice", "doas": "doas"}[s.Program]
 	if target == "" {
 		target = "ssh:alice@web1"
 	}
-	password := map[string]string{"right": sessions.Password, "wrong": sessions.Wrong, "question": sessions.Password}[s.Case]
+	password := map[string]string{"right": sessions.Password, "wrong": sessions.Wrong,
+		"question": sessions.Password}[s.Case]
 	p := connect.Secret(password)
-	o := connect.Options{Su: connect.SuOptions{Password: p}, Sudo: connect.SudoOptions{Password: p}, Doas: connect.DoasOptions{Password: p}, SSH: connect.SSHOptions{Password: p}}
+	o := connect.Options{Su: connect.SuOptions{Password: p}, Sudo: connect.SudoOptions{Password: p},
+		Doas: connect.DoasOptions{Password: p}, SSH: connect.SSHOptions{Password: p}}
 	if s.Program == "ssh key" {
 		if s.Case == "right" {
 			password = sessions.Passphrase

@@ -12,13 +12,15 @@ import (
 	"github.com/mitogen-go/mitogen/internal/connect"
 )
 
-// Whatever step of a start lacks a descriptor, the start fails with the system's error, and leaves none open.
+// Whatever step of a start lacks a descriptor, the start fails with the system's error, and leaves
+// none open.
 func TestStartWithoutDescriptors(t *testing.T) {
 	prompt := []connect.Prompt{{Needle: []byte("password: ")}}
 	for name, plan := range map[string]connect.Plan{
-		"pipes":               {Argv: []string{"true"}, Method: "local"},
-		"terminal":            {Argv: []string{"true"}, Method: "ssh", TTY: true, Prompts: prompt},
-		"terminal for stdin":  {Argv: []string{"true"}, Method: "su", TTY: true, Wait: true, Prompts: prompt},
+		"pipes":    {Argv: []string{"true"}, Method: "local"},
+		"terminal": {Argv: []string{"true"}, Method: "ssh", TTY: true, Prompts: prompt},
+		"terminal for stdin": {Argv: []string{"true"}, Method: "su", TTY: true, Wait: true,
+			Prompts: prompt},
 		"terminal, no prompt": {Argv: []string{"true"}, Method: "sudo", TTY: true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -32,7 +34,8 @@ func TestStartWithoutDescriptors(t *testing.T) {
 				}
 				failed++
 				var failure *connect.Error
-				if !errors.As(err, &failure) || !errors.Is(err, syscall.EMFILE) || !errors.Is(err, connect.ErrExhausted) {
+				if !errors.As(err, &failure) || !errors.Is(err, syscall.EMFILE) ||
+					!errors.Is(err, connect.ErrExhausted) {
 					t.Errorf("limit %d: got %v, want a connect.Error with ErrExhausted and EMFILE", n, err)
 				}
 				if after := census().fds; after != before {
@@ -73,22 +76,31 @@ func TestStartFailures(t *testing.T) {
 		text        string
 		kind, again error
 	}{
-		{syscall.EAGAIN, "fork/exec /bin/sh: resource temporarily unavailable", connect.ErrExhausted, syscall.EAGAIN},
-		{syscall.ENOMEM, "fork/exec /bin/sh: cannot allocate memory", connect.ErrExhausted, syscall.ENOMEM},
-		{syscall.ENFILE, "open stdin: pipe2: too many open files in system", connect.ErrExhausted, syscall.ENFILE},
-		{syscall.ENOENT, connect.NoTerminal + "open /dev/ptmx: no such file or directory", connect.ErrTTYRequired, syscall.ENOENT},
-		{syscall.ENOSPC, connect.NoTerminal + "open /dev/ptmx: no space left on device", connect.ErrTTYRequired, syscall.ENOSPC},
-		{syscall.ENXIO, connect.NoTerminal + "open /dev/ptmx: no such device or address", connect.ErrTTYRequired, syscall.ENXIO},
+		{syscall.EAGAIN, "fork/exec /bin/sh: resource temporarily unavailable", connect.ErrExhausted,
+			syscall.EAGAIN},
+		{syscall.ENOMEM, "fork/exec /bin/sh: cannot allocate memory", connect.ErrExhausted,
+			syscall.ENOMEM},
+		{syscall.ENFILE, "open stdin: pipe2: too many open files in system", connect.ErrExhausted,
+			syscall.ENFILE},
+		{syscall.ENOENT, connect.NoTerminal + "open /dev/ptmx: no such file or directory",
+			connect.ErrTTYRequired, syscall.ENOENT},
+		{syscall.ENOSPC, connect.NoTerminal + "open /dev/ptmx: no space left on device",
+			connect.ErrTTYRequired, syscall.ENOSPC},
+		{syscall.ENXIO, connect.NoTerminal + "open /dev/ptmx: no such device or address",
+			connect.ErrTTYRequired, syscall.ENXIO},
 		{syscall.EACCES, "fork/exec /bin/sh: permission denied", connect.ErrStart, syscall.EACCES},
 	} {
-		got := connect.Classify("local", connect.Failure{What: connect.WhatExec, Text: c.text, Err: c.cause})
+		got := connect.Classify("local",
+			connect.Failure{What: connect.WhatExec, Text: c.text, Err: c.cause})
 		if !errors.Is(got, c.kind) || !errors.Is(got, c.again) {
-			t.Errorf("%s: got %v (kind %v), want kind %v and cause %v", c.text, got, got.Kind, c.kind, c.again)
+			t.Errorf("%s: got %v (kind %v), want kind %v and cause %v", c.text, got, got.Kind, c.kind,
+				c.again)
 		}
 		if !slices.Contains([]error{connect.ErrExhausted, connect.ErrTTYRequired}, c.kind) {
 			continue
 		}
-		hop := connect.Classify("local", connect.Failure{What: connect.WhatExec, Text: c.text}) // which has no error but the text
+		// which has no error but the text
+		hop := connect.Classify("local", connect.Failure{What: connect.WhatExec, Text: c.text})
 		if !errors.Is(hop, c.kind) {
 			t.Errorf("%s, from a hop: got kind %v, want %v", c.text, hop.Kind, c.kind)
 		}

@@ -1,12 +1,13 @@
-// Package spawn carries out plans on this machine. It is the one place of the engine that touches processes, terminals
-// and signals.
+// Package spawn carries out plans on this machine. It is the one place of the engine that touches
+// processes, terminals and signals.
 //
-// A Process has, besides its stdin and stdout, whose bytes are the caller's, up to two further ways to talk: stderr,
-// and a terminal of its own. Until Connected is called, what comes on the terminal is a dialogue that the plan's
-// prompts answer, and the plan's timeout and the context of Start can end it. Afterwards lines from both are passed on.
+// A Process has, besides its stdin and stdout, whose bytes are the caller's, up to two further ways
+// to talk: stderr, and a terminal of its own. Until Connected is called, what comes on the terminal
+// is a dialogue that the plan's prompts answer, and the plan's timeout and the context of Start can
+// end it. Afterwards lines from both are passed on.
 //
-// Each Process has a goroutine that reaps it and one for stderr and terminal each; all have ended when Done is closed.
-// One OS thread per program starts all processes (see fork).
+// Each Process has a goroutine that reaps it and one for stderr and terminal each; all have ended
+// when Done is closed. One OS thread per program starts all processes (see fork).
 package spawn
 
 import (
@@ -27,27 +28,30 @@ import (
 
 // Options are what a plan, being data, can't hold. The zero value is right for a context.
 type Options struct {
-	// Stdin and Stdout become the child's as they are, and stay the caller's to close: for a command that isn't ours.
-	// Process.Stdin and Process.Stdout are nil then. Default: pipes.
+	// Stdin and Stdout become the child's as they are, and stay the caller's to close: for a command
+	// that isn't ours. Process.Stdin and Process.Stdout are nil then. Default: pipes.
 	Stdin, Stdout *os.File
 
-	// Stderr is written what comes on the child's stderr, unchanged, by one goroutine. While it blocks the process
-	// can't be done.
+	// Stderr is written what comes on the child's stderr, unchanged, by one goroutine. While it blocks
+	// the process can't be done.
 	Stderr io.Writer
 
-	// Line is called with each line of stderr and terminal after Connected: without its end, at most 4 KiB, and safe
-	// for a terminal. Two goroutines may call it at once.
+	// Line is called with each line of stderr and terminal after Connected: without its end, at most 4
+	// KiB, and safe for a terminal. Two goroutines may call it at once.
 	Line func(string)
 
 	// Busy says that a person is being asked something. The timeout starts again then.
 	Busy func() bool
 
-	// Ask answers a prompt of the terminal that the plan has no answer to; nil: that fails the connect.
-	// It is called once the program is known to wait for the answer, and may block.
+	// Ask answers a prompt of the terminal that the plan has no answer to; nil: that fails the
+	// connect. It is called once the program is known to wait for the answer, and may block.
 	Ask func() (string, error)
 
 	// asking says, in a test whose programs are not setuid, how far they have got.
 	asking func() asking
+
+	// account is, in a test that starts programs as another account, that one; nil: ours.
+	account *identity
 
 	// Background lets processes of the child's group live on when the child has ended by itself.
 	Background bool
@@ -72,19 +76,24 @@ type Process struct {
 
 	mu        sync.Mutex // protects following
 	tail      tail
-	timer     *time.Timer // of the connect
-	unwatch   func() bool // stops the watch over the context of Start
+	login     connect.LoginWatch // of what came on stderr before Connected
+	printed   bool               // something came on stdout before EC0
+	timer     *time.Timer        // of the connect
+	unwatch   func() bool        // stops the watch over the context of Start
 	connected bool
 	ended     bool // reaped, or about to be: no signals any more
 	status    int
 	failure   *connect.Failure // the first one
 }
 
-// Start starts the plan's command. ctx bounds the connect: until Connected is called, its end kills the process. The
-// error is a *connect.Error. Whoever got a Process must call Close.
+// Start starts the plan's command. ctx bounds the connect: until Connected is called, its end kills
+// the process. The error is a *connect.Error. Whoever got a Process must call Close.
 func Start(ctx context.Context, plan connect.Plan, opt Options) (*Process, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, classify(plan, cancelled(err), err)
+	}
+	if plan.Line != nil { // its command is another machine's
+		return nil, classify(plan, connect.WhatExec, errLine)
 	}
 	c, err := openChannels(plan, opt)
 	if err != nil {
@@ -106,18 +115,23 @@ func Start(ctx context.Context, plan connect.Plan, opt Options) (*Process, error
 	}
 	p := &Process{
 		Stdin: c.stdin, Stdout: c.stdout,
-		plan: plan, opt: opt, proc: proc, pid: proc.Pid, stderr: c.stderr, tty: c.tty, secrets: plan.Mask(), done: make(chan struct{}),
+		plan: plan, opt: opt, proc: proc, pid: proc.Pid, stderr: c.stderr, tty: c.tty,
+		secrets: plan.Mask(), done: make(chan struct{}),
 	}
 	p.begin(ctx)
 	return p, nil
 }
+
+// errLine says that a plan is none for a process here.
+var errLine = errors.New("a command for a console isn't started here")
 
 func start(plan connect.Plan, env []string, c *channels) (*os.Process, error) {
 	path, err := LookPath(plan)
 	if err != nil {
 		return nil, err
 	}
-	attr := &os.ProcAttr{Dir: plan.Dir, Env: env, Files: c.child, Sys: &syscall.SysProcAttr{Setsid: true}}
+	attr := &os.ProcAttr{Dir: plan.Dir, Env: env, Files: c.child,
+		Sys: &syscall.SysProcAttr{Setsid: true}}
 	if c.tty != nil {
 		attr.Sys.Setctty, attr.Sys.Ctty = true, len(c.child)-1
 	}
@@ -135,7 +149,7 @@ func (p *Process) begin(ctx context.Context) {
 	}
 	p.unwatch = context.AfterFunc(ctx, func() { p.Fail(cancelled(ctx.Err())) })
 	p.readers.Add(1)
-	said := &listener{p: p, copy: p.opt.Stderr}
+	said := &listener{p: p, copy: p.opt.Stderr, logs: p.plan.Method == "ssh"}
 	if p.tty != nil {
 		p.talk = newConversation(p)
 		p.plan.Prompts = nil // it has them
@@ -210,7 +224,8 @@ func (p *Process) expired() {
 	}
 }
 
-// Connected says that the context has answered: neither timeout nor the context of Start nor prompts matter any more.
+// Connected says that the context has answered: neither timeout nor the context of Start nor
+// prompts matter any more.
 func (p *Process) Connected() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -233,17 +248,31 @@ func (p *Process) Note(noise []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.tail.add(noise)
+	p.printed = p.printed || len(noise) > 0
 }
 
-// Text is the end of what came on stderr and terminal, at most 4 KiB: hostile, but without the plan's answers.
+// LoggedIn tells whether an ssh is logged in: it has said so, however much came after that, or it
+// has printed on stdout, which is the session's.
+func (p *Process) LoggedIn() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.loggedInLocked()
+}
+
+func (p *Process) loggedInLocked() bool {
+	return p.plan.Method == "ssh" && (p.login.LoggedIn || p.printed)
+}
+
+// Text is the end of what came on stderr and terminal, at most 4 KiB: hostile, but without the
+// plan's answers.
 func (p *Process) Text() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.secrets.Hide(string(p.tail))
 }
 
-// Fail records why the connect failed (one of the What constants of package connect) and kills the process. After
-// Connected, or a failure, it does nothing.
+// Fail records why the connect failed (one of the What constants of package connect) and kills the
+// process. After Connected, or a failure, it does nothing.
 func (p *Process) Fail(what string) {
 	p.mu.Lock()
 	first := !p.connected && !p.ended && p.failure == nil
@@ -284,7 +313,7 @@ func (p *Process) Failure() connect.Failure {
 	if p.failure != nil {
 		f = *p.failure
 	}
-	f.Text = text
+	f.Text, f.LoggedIn = text, p.loggedInLocked()
 	return f
 }
 
@@ -295,7 +324,8 @@ func (p *Process) Err() error {
 	return e
 }
 
-// Stopped tells whether the process is suspended (SIGSTOP, a debugger), and so can't be expected to answer.
+// Stopped tells whether the process is suspended (SIGSTOP, a debugger), and so can't be expected to
+// answer.
 func (p *Process) Stopped() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -24,6 +24,10 @@ import (
 
 // TestMain sees to it that the tests leave no goroutine, fd or child.
 func TestMain(m *testing.M) {
+	if os.Getenv(ignoredVar) != "" {
+		showIgnored()
+		return
+	}
 	forkNothing()
 	before := census()
 	code := lab.Main(m)
@@ -43,7 +47,8 @@ func fuzzing() bool {
 	return false
 }
 
-// forkNothing starts what stays: the thread that forks, the poller. Fds that we were started with aren't ours to judge.
+// forkNothing starts what stays: the thread that forks, the poller. Fds that we were started with
+// aren't ours to judge.
 func forkNothing() {
 	for fd := 3; fd < 1024; fd++ {
 		syscall.CloseOnExec(fd)
@@ -70,7 +75,8 @@ func census() counts {
 
 func leaks(before counts) int {
 	for range 100 { // goroutines that have said that they are done may not be quite
-		if now := census(); now.goroutines <= before.goroutines && now.fds <= before.fds && now.children <= before.children {
+		if now := census(); now.goroutines <= before.goroutines && now.fds <= before.fds &&
+			now.children <= before.children {
 			return 0
 		}
 		time.Sleep(20 * time.Millisecond)
@@ -133,15 +139,17 @@ print(fds, [m and stat.S_IFMT(m) for m in modes] == [stat.S_IFIFO, stat.S_IFIFO,
       [fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_NONBLOCK for fd in (0, 1, 2)],
       os.getsid(0) == os.getpid() == os.getpgid(0), os.environ['A'], os.environ['PATH'] != '')
 `
-	p := run(t, connect.Plan{Argv: []string{"python3", "-c", script}, Env: []string{"A=1", "A=2"}}, Options{})
+	p := run(t, connect.Plan{Argv: []string{"python3", "-c", script}, Env: []string{"A=1", "A=2"}},
+		Options{})
 	if got := readAll(t, p.Stdout); got != "[0, 1, 2] True [0, 0, 0] True 2 True\n" {
 		t.Errorf("%s%s", got, p.Text())
 	}
 }
 
 func TestTerminal(t *testing.T) {
-	plan := sh(`test -t 0 && exit 9; exec 3<&-; stty -echo </dev/tty; printf 'Your PASS' >/dev/tty; sleep 0.05; printf 'word: ' >/dev/tty; ` +
-		`read a </dev/tty; echo "[$a]"; tty </dev/tty >&2; ps -o tpgid=,pgid= -p $$`)
+	plan := sh(`test -t 0 && exit 9; exec 3<&-; stty -echo </dev/tty; printf 'Your PASS' >/dev/tty; ` +
+		`sleep 0.05; printf 'word: ' >/dev/tty; read a </dev/tty; echo "[$a]"; tty </dev/tty >&2; ps ` +
+		`-o tpgid=,pgid= -p $$`)
 	plan.TTY = true
 	plan.Prompts = []connect.Prompt{{Needle: []byte("password:"), Answer: []byte("sesame")}}
 	p := run(t, plan, Options{asking: always})
@@ -149,7 +157,8 @@ func TestTerminal(t *testing.T) {
 	if len(out) != 3 || out[0] != "[sesame]" || out[1] != out[2] {
 		t.Errorf("stdout %q", out)
 	}
-	if p.Wait() != 0 || !strings.HasPrefix(p.Text(), "Your PASSword: /dev/") || strings.Contains(p.Text(), "sesame") {
+	if p.Wait() != 0 || !strings.HasPrefix(p.Text(), "Your PASSword: /dev/") ||
+		strings.Contains(p.Text(), "sesame") {
 		t.Errorf("status %d, text %q", p.Status(), p.Text())
 	}
 }
@@ -177,9 +186,11 @@ func TestDialogueFailures(t *testing.T) {
 		answer       []byte
 		want         string
 	}{
-		{"repeated", `printf 'password: ' >/dev/tty; read a </dev/tty; printf 'password: ' >/dev/tty; sleep 60`, []byte("pw"), connect.WhatRepeated},
+		{"repeated", `printf 'password: ' >/dev/tty; read a </dev/tty; printf 'password: ' >/dev/tty; ` +
+			`sleep 60`, []byte("pw"), connect.WhatRepeated},
 		{"unanswered", `printf 'password: ' >/dev/tty; sleep 60`, nil, connect.WhatUnanswered},
-		{"gives up", `printf 'password: ' >/dev/tty; read a </dev/tty; echo no >&2; exit 1`, []byte("pw"), connect.WhatExit},
+		{"gives up", `printf 'password: ' >/dev/tty; read a </dev/tty; echo no >&2; exit 1`, []byte("pw"),
+			connect.WhatExit},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			plan := sh(tt.script)
@@ -198,7 +209,8 @@ func TestExecFailure(t *testing.T) {
 	for _, argv := range [][]string{{"/nonexistent/x"}, {"mito-nonexistent"}, {"/"}} {
 		p, err := Start(t.Context(), connect.Plan{Name: "h", Method: "ssh", Argv: argv}, Options{})
 		var e *connect.Error
-		if p != nil || !errors.As(err, &e) || e.Hop != "h" || e.Phase != connect.PhaseStart || e.Text == "" {
+		if p != nil || !errors.As(err, &e) || e.Hop != "h" || e.Phase != connect.PhaseStart ||
+			e.Text == "" {
 			t.Errorf("%q: %v", argv, err)
 		}
 		if argv[0] != "/" && !errors.Is(err, connect.ErrNoCommand) {
@@ -364,9 +376,11 @@ func TestWriterAndReaderAreWoken(t *testing.T) {
 	wg.Wait()
 }
 
-// A descendant that has left the group and holds stderr, stdout and terminal must not keep us waiting, nor lose us text.
+// A descendant that has left the group and holds stderr, stdout and terminal must not keep us
+// waiting, nor lose us text.
 func TestEscapedDescendant(t *testing.T) {
-	plan := sh("setsid sh -c 'echo $$; exec sleep 60' </dev/tty & sleep 0.2; echo last >/dev/tty; echo words >&2")
+	plan := sh("setsid sh -c 'echo $$; exec sleep 60' </dev/tty & sleep 0.2; echo last >/dev/tty; " +
+		"echo words >&2")
 	plan.TTY = true
 	p := run(t, plan, Options{Background: true})
 	var pid int
@@ -413,7 +427,8 @@ func alive(pid int) bool {
 func TestLines(t *testing.T) {
 	var mu sync.Mutex
 	var lines []string
-	plan := sh(`echo before >&2; echo; read x; printf 'a\033[m\nb' >&2; printf 'c\r\n%05000d\nend' 7 >&2; exec sleep 60 2>/dev/null`)
+	plan := sh(`echo before >&2; echo; read x; printf 'a\033[m\nb' >&2; printf 'c\r\n%05000d\nend' ` +
+		`7 >&2; exec sleep 60 2>/dev/null`)
 	p := run(t, plan, Options{Line: func(s string) {
 		mu.Lock()
 		defer mu.Unlock()
@@ -449,7 +464,8 @@ func TestPlainCommand(t *testing.T) {
 	}
 	defer stdout.Close()
 	var stderr bytes.Buffer
-	p := run(t, sh(`cat; head -c 100000 /dev/zero >&2; exit 5`), Options{Stdin: stdin, Stdout: stdout, Stderr: &stderr})
+	p := run(t, sh(`cat; head -c 100000 /dev/zero >&2; exit 5`),
+		Options{Stdin: stdin, Stdout: stdout, Stderr: &stderr})
 	if p.Stdin != nil || p.Stdout != nil {
 		t.Error("pipes besides the caller's files")
 	}
@@ -508,7 +524,8 @@ func TestMany(t *testing.T) {
 	wg.Wait()
 }
 
-// Killing us must kill clients like ssh: the helper is this test binary, which starts a child and waits to be killed.
+// Killing us must kill clients like ssh: the helper is this test binary, which starts a child and
+// waits to be killed.
 func TestDiesWithUs(t *testing.T) {
 	if os.Getenv("MITO_SPAWN_HELPER") != "" {
 		plan := sh("trap '' HUP TERM; while :; do sleep 1; done")

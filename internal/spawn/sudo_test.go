@@ -7,7 +7,9 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -16,13 +18,27 @@ import (
 	"github.com/mitogen-go/mitogen/internal/lab"
 )
 
-// become carries out a plan for sudo, as one of the lab's users, with a command instead of a context.
+// become carries out a plan for sudo, as one of the lab's users, with a command instead of a
+// context.
 func become(t *testing.T, user, target string, opt connect.Options, script string) *Process {
 	t.Helper()
-	return run(t, becomePlan(t, user, target, opt, script), Options{})
+	return run(t, becomePlan(t, user, target, opt, script), Options{account: accountOf(t, user)})
 }
 
-func becomePlan(t *testing.T, user, target string, opt connect.Options, script string) connect.Plan {
+// accountOf returns the identity of a user with one group.
+func accountOf(t *testing.T, name string) *identity {
+	t.Helper()
+	u, err := user.Lookup(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	uid, _ := strconv.Atoi(u.Uid)
+	gid, _ := strconv.Atoi(u.Gid)
+	return &identity{RUID: uid, EUID: uid, RGID: gid, Groups: u.Gid}
+}
+
+func becomePlan(t *testing.T, user, target string, opt connect.Options,
+	script string) connect.Plan {
 	t.Helper()
 	hop, err := connect.ParseHop(target)
 	if err != nil {
@@ -130,7 +146,8 @@ func TestSudoLoginShells(t *testing.T) {
 		if out, err := exec.Command("usermod", "-s", path, lab.None).CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
-		p := become(t, lab.Free, "sudo:"+lab.None, connect.Options{Sudo: connect.SudoOptions{Login: true}},
+		p := become(t, lab.Free, "sudo:"+lab.None,
+			connect.Options{Sudo: connect.SudoOptions{Login: true}},
 			`for p in a b;do printf '%s|' $p "$0" '\!';done`)
 		if got := readAll(t, p.Stdout); got != `a|$HOME|\!|b|$HOME|\!|` {
 			t.Errorf("%s: %q, %q", shell, got, p.Text())
@@ -142,7 +159,8 @@ func TestSudoLoginShells(t *testing.T) {
 	}
 }
 
-// At the prompt and later, with every kind of sudo, what sudo started ends when the process is closed.
+// At the prompt and later, with every kind of sudo, what sudo started ends when the process is
+// closed.
 func TestSudoEnds(t *testing.T) {
 	l := lab.Need(t)
 	opt := connect.Options{Sudo: connect.SudoOptions{Password: connect.Secret(l.Password)}}
@@ -176,8 +194,8 @@ func gone(pid string) bool {
 	return false
 }
 
-// An engine that isn't root may not kill what sudo started: this ends by itself, or by the terminal's hangup. The engine
-// is this test binary, as one of the lab's users.
+// An engine that isn't root may not kill what sudo started: this ends by itself, or by the
+// terminal's hangup. The engine is this test binary, as one of the lab's users.
 func TestSudoOfAnother(t *testing.T) {
 	if job := os.Getenv("MITO_SPAWN_SUDO"); job != "" {
 		sudoOfAnother(t, job)
@@ -243,7 +261,8 @@ func copySelf(t *testing.T) string {
 	return path
 }
 
-// TestRealSudoRS runs where sudo-rs is installed setuid root (MITOGEN_SUDO_RS: its path). Debian 12 has no package of it.
+// TestRealSudoRS runs where sudo-rs is installed setuid root (MITOGEN_SUDO_RS: its path). Debian 12
+// has no package of it.
 func TestRealSudoRS(t *testing.T) {
 	l := lab.Need(t)
 	path, err := exec.LookPath(cmp.Or(os.Getenv("MITOGEN_SUDO_RS"), "sudo-rs"))
@@ -298,8 +317,10 @@ func TestSudoRS(t *testing.T) {
 	if err := os.WriteFile(fake, []byte(sudoRS), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for word, want := range map[connect.Secret]error{"right": nil, "wrong": connect.ErrSudoPassword, "": connect.ErrPasswordRequired} {
-		plan := becomePlan(t, "root", "sudo", connect.Options{Sudo: connect.SudoOptions{Path: fake, Password: word}}, "echo in")
+	for word, want := range map[connect.Secret]error{"right": nil, "wrong": connect.ErrSudoPassword,
+		"": connect.ErrPasswordRequired} {
+		plan := becomePlan(t, "root", "sudo",
+			connect.Options{Sudo: connect.SudoOptions{Path: fake, Password: word}}, "echo in")
 		p := run(t, plan, Options{asking: always})
 		out := readAll(t, p.Stdout)
 		p.Wait()

@@ -12,7 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openTerminal makes a master that blocks, whatever deadline is set: its reader ends with the last slave's close.
+// openTerminal makes a master that blocks, whatever deadline is set: its reader ends with the last
+// slave's close.
 func openTerminal(echo bool) (*terminal, error) {
 	master, slave, err := pty.Open()
 	if err != nil {
@@ -29,7 +30,8 @@ func openTerminal(echo bool) (*terminal, error) {
 // The ioctls that get and set a terminal's mode.
 const ioctlGet, ioctlSet = unix.TIOCGETA, unix.TIOCSETA
 
-// beforeHangUp interrupts whoever asks on the terminal. Closing the master would wait for its reader to return.
+// beforeHangUp interrupts whoever asks on the terminal. Closing the master would wait for its
+// reader to return.
 func beforeHangUp(master *os.File) { master.Write([]byte{3}) }
 
 // awaitExit returns when the child has ended, and leaves it to be reaped.

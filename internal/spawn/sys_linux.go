@@ -10,7 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// dieWithUs has the kernel kill the child when we are gone, however that came. It doesn't hold for setuid programs.
+// dieWithUs has the kernel kill the child when we are gone, however that came. It doesn't hold for
+// setuid programs.
 func dieWithUs(attr *syscall.SysProcAttr) { attr.Pdeathsig = syscall.SIGKILL }
 
 // openTerminal opens a master that works with the poller, unlike the one that packages make.
@@ -54,8 +55,8 @@ const ioctlGet, ioctlSet = unix.TCGETS, unix.TCSETS
 // beforeHangUp: closing the master is enough.
 func beforeHangUp(*os.File) {}
 
-// awaitExit returns when the child has ended, and leaves it to be reaped. It waits through the poller, so that many
-// children need no thread each.
+// awaitExit returns when the child has ended, and leaves it to be reaped. It waits through the
+// poller, so that many children need no thread each.
 func awaitExit(pid int) {
 	if fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK); err == nil {
 		f := os.NewFile(uintptr(fd), "pidfd")

@@ -2,17 +2,12 @@
 
 package spawn
 
-import (
-	"os"
-	"os/exec"
-)
+import "os"
 
-// processes returns the process table as it is now.
-func processes() table {
-	columns := []string{"-A", "-o", "pid=", "-o", "ppid=", "-o", "uid=", "-o", "state=", "-o", "comm="}
-	out, err := exec.Command("ps", columns...).Output()
-	if err != nil {
-		return func(int) (*program, error) { return nil, err }
-	}
-	return parsePS(string(out), os.Geteuid())
+// processes returns the process table as it is now, as an account sees it.
+func processes(us identity) table { return listed(us, runPS) }
+
+// ourselves is our account, in the form of the process table.
+func ourselves() (identity, error) {
+	return identity{RUID: os.Getuid(), EUID: os.Geteuid(), RGID: os.Getgid()}, nil
 }

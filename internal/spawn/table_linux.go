@@ -11,24 +11,32 @@ import (
 	"syscall"
 )
 
-// processes returns the process table. It is read as it is asked for.
-func processes() table { return lookProcess }
+// processes returns the process table, as an account sees it. It is read as it is asked for.
+func processes(us identity) table {
+	return func(pid int) (*program, error) { return lookProcess(pid, us) }
+}
 
-func lookProcess(pid int) (*program, error) {
-	q, err := readProcess(pid)
+// ourselves is our account, in the form of the process table.
+func ourselves() (identity, error) {
+	s, err := readStatus("/proc/self")
+	return s.identity, err
+}
+
+func lookProcess(pid int, us identity) (*program, error) {
+	q, err := readProcess(pid, us)
 	if err == nil {
 		return q, nil
 	}
 	if errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
 		return nil, nil
 	}
-	if again, err := readProcess(pid); err == nil { // it may have begun meanwhile
+	if again, err := readProcess(pid, us); err == nil { // it may have begun meanwhile
 		return again, nil
 	}
 	return nil, fmt.Errorf("look at process %d: %w", pid, err)
 }
 
-func readProcess(pid int) (*program, error) {
+func readProcess(pid int, us identity) (*program, error) {
 	dir := "/proc/" + strconv.Itoa(pid)
 	below, err := children(pid) // before stat: a child that ends in between is counted there
 	if err != nil {
@@ -42,27 +50,37 @@ func readProcess(pid int) (*program, error) {
 	if err != nil {
 		return nil, err
 	}
-	status, err := os.ReadFile(dir + "/status")
+	s, err := readStatus(dir)
 	if err != nil {
 		return nil, err
 	}
-	euid, caught, err := parseStatus(string(status))
-	if err != nil {
-		return nil, err
-	}
-	q.reading = caught&readerSignals == readerSignals
-	if us := os.Geteuid(); us != 0 {
-		q.own, q.root = euid == us, euid == 0
-	} else if euid == 0 {
-		q.root = setuid(dir + "/exe")
-		q.own = !q.root
-	}
-	q.children = below
+	q.children, q.reading, q.passing = below, s.reading, s.passing
+	q.own, q.root = rights(us, s.identity, us.EUID == 0 && setuid(dir+"/exe"))
 	return q, nil
 }
 
-// readerSignals are caught by what asks for passwords on a terminal (as readpassphrase does).
-const readerSignals = 1<<(syscall.SIGTTIN-1) | 1<<(syscall.SIGTTOU-1)
+// A status tells whose process it is, and what its signals say of it.
+type status struct {
+	identity
+	reading, passing bool
+}
+
+func readStatus(dir string) (status, error) {
+	text, err := os.ReadFile(dir + "/status")
+	if err != nil {
+		return status{}, err
+	}
+	return parseStatus(string(text))
+}
+
+// Readers of passwords on a terminal are known by their signals. readpassphrase, sudo and sudo-rs
+// catch SIGTTIN and SIGTTOU; libpam_misc, which su uses, blocks SIGTSTP alone. While sudo, su and
+// doas wait for their command, and end its session, they don't, and catch SIGTERM.
+const (
+	caughtByReaders  = 1<<(syscall.SIGTTIN-1) | 1<<(syscall.SIGTTOU-1)
+	blockedByReaders = 1 << (syscall.SIGTSTP - 1)
+	caughtByPassers  = 1 << (syscall.SIGTERM - 1)
+)
 
 var errProc = errors.New("unknown form of /proc")
 
@@ -81,26 +99,35 @@ func parseStat(stat []byte) (*program, error) {
 	return &program{name: name, ended: ended, waited: rest[8] != "0"}, nil
 }
 
-// parseStatus reads the effective user and the caught signals.
-func parseStatus(status string) (euid int, caught uint64, err error) {
-	euid = -1
-	for line := range strings.Lines(status) {
+// parseStatus reads a process's status, as the kernel writes it.
+func parseStatus(text string) (status, error) {
+	lines := map[string]string{}
+	for line := range strings.Lines(text) {
 		name, value, _ := strings.Cut(line, ":")
-		words := strings.Fields(value)
-		switch {
-		case name == "Uid" && len(words) == 4:
-			euid, err = strconv.Atoi(words[1])
-		case name == "SigCgt" && len(words) == 1:
-			caught, err = strconv.ParseUint(words[0], 16, 64)
-		}
-		if err != nil {
-			return 0, 0, err
-		}
+		lines[name] = strings.Join(strings.Fields(value), " ")
 	}
-	if euid < 0 {
-		return 0, 0, errProc
+	var s status
+	s.Groups = lines["Groups"]
+	_, err := fmt.Sscan(lines["Uid"], &s.RUID, &s.EUID)
+	if err == nil {
+		_, err = fmt.Sscan(lines["Gid"], &s.RGID)
 	}
-	return euid, caught, nil
+	if err != nil {
+		return status{}, fmt.Errorf("%w: %w", errProc, err)
+	}
+	caught, blocked := signalSet(lines["SigCgt"]), signalSet(lines["SigBlk"])
+	s.reading = caught&caughtByReaders == caughtByReaders || blocked == blockedByReaders
+	s.passing = caught&caughtByPassers != 0
+	return s, nil
+}
+
+// signalSet reads a set of signals; without one it is empty.
+func signalSet(hex string) uint64 {
+	set, err := strconv.ParseUint(hex, 16, 64)
+	if err != nil {
+		return 0
+	}
+	return set
 }
 
 // setuid tells whether a file gives its user's rights, and that is root.

@@ -12,7 +12,8 @@ import (
 var able = func() ssh.Algorithms {
 	a := ssh.SupportedAlgorithms()
 	a.KeyExchanges = append(a.KeyExchanges, curveByOldName)
-	for _, list := range []*[]string{&a.KeyExchanges, &a.Ciphers, &a.MACs, &a.HostKeys, &a.PublicKeyAuths} {
+	for _, list := range []*[]string{&a.KeyExchanges, &a.Ciphers, &a.MACs, &a.HostKeys,
+		&a.PublicKeyAuths} {
 		*list = slices.DeleteFunc(*list, func(name string) bool { return strings.Contains(name, "sha1") })
 	}
 	return a
@@ -52,7 +53,8 @@ func (c *config) algorithms() (ssh.Config, error) {
 // makes use of. All of ssh's default list are as good; an order that the user has set is kept.
 func quickFirst(ciphers []string) []string {
 	isQuick := func(name string) bool { return strings.Contains(name, "-gcm@") }
-	return append(filter(ciphers, isQuick), filter(ciphers, func(name string) bool { return !isQuick(name) })...)
+	return append(filter(ciphers, isQuick),
+		filter(ciphers, func(name string) bool { return !isQuick(name) })...)
 }
 
 func filter(names []string, keep func(string) bool) (all []string) {
@@ -85,10 +87,12 @@ func (c *config) offered(key string, able []string) (all []string) {
 func (c *config) hostKeyAlgorithms(known []hostLine) ([]string, error) {
 	list := c.list("hostkeyalgorithms")
 	ordered := knownFirst(list, known)
-	if c.get("hostkeyalgorithms") != c.defaults.get("hostkeyalgorithms") && !slices.Equal(list, ordered) {
+	if c.get("hostkeyalgorithms") != c.defaults.get("hostkeyalgorithms") &&
+		!slices.Equal(list, ordered) {
 		return nil, unsupported("order of hostkeyalgorithms %s", c.get("hostkeyalgorithms"))
 	}
-	ordered = slices.DeleteFunc(ordered, func(name string) bool { return !slices.Contains(able.HostKeys, name) })
+	ordered = slices.DeleteFunc(ordered,
+		func(name string) bool { return !slices.Contains(able.HostKeys, name) })
 	if len(ordered) == 0 {
 		return nil, unsupported("hostkeyalgorithms %s", c.get("hostkeyalgorithms"))
 	}

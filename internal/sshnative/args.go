@@ -53,11 +53,13 @@ func parseArguments(argv []string) (a arguments, err error) {
 // hosts before that. ssh expands tokens in them.
 func (a arguments) jump(program, before, last string) ([]string, error) {
 	user, host, port := splitJump(last)
-	if strings.Contains(before+last, "%") || host == "" || strings.HasPrefix(host, "-") || strings.HasPrefix(user, "-") {
+	if strings.Contains(before+last, "%") || host == "" || strings.HasPrefix(host, "-") ||
+		strings.HasPrefix(user, "-") {
 		return nil, unsupported("proxyjump %s", last)
 	}
 	argv := []string{program}
-	for _, option := range []struct{ name, value string }{{"-l", user}, {"-p", port}, {"-J", before}, {"-F", a.file}} {
+	for _, option := range []struct{ name, value string }{{"-l", user}, {"-p", port}, {"-J", before},
+		{"-F", a.file}} {
 		if option.value != "" {
 			argv = append(argv, option.name, option.value)
 		}

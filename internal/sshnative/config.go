@@ -28,6 +28,7 @@ var ErrUnsupported = errors.New("not supported by the native transport")
 type config struct {
 	values   map[string][]string // by keyword, in lower case
 	defaults *config             // the answer without any configuration; nil in itself
+	program  string              // the ssh that answered; empty in defaults
 }
 
 // get returns the first value of the first of some names of a keyword that is there.
@@ -93,9 +94,17 @@ const (
 	maxAnswers = 1000
 )
 
-// ask returns the answer of ssh -G. argv is the command line of ssh, up to the host after "--".
+// someCommand stands for the command that will be executed: a section "Match sessiontype exec"
+// holds only if there is one.
+const someCommand = "true"
+
+// ask returns the answer of ssh -G. argv is the command line of ssh, up to the host after "--", and
+// perhaps a command.
 func ask(ctx context.Context, argv []string) (*config, error) {
 	last := len(argv) - 1
+	for argv[last-1] != "--" {
+		last--
+	}
 	sum := sshconf.Find(ctx, sshconf.Query{Argv: argv[:last-1], Host: argv[last]}).Sum
 	id := strings.Join(argv, "\x00")
 	q := enqueue(id, sum, argv)
@@ -211,7 +220,7 @@ func configFor(ctx context.Context, argv []string) (*config, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &config{c.values, standard}, nil
+	return &config{c.values, standard, argv[0]}, nil
 }
 
 // The user's own known hosts as ssh -G prints them by default, after the home directory.

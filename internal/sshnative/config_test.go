@@ -15,9 +15,11 @@ import (
 // answer is a configuration of the account "me" on this machine.
 func answer(values ...string) *config {
 	const home = "/home/a b"
-	c := &config{map[string][]string{}, &config{values: map[string][]string{
-		"user": {"me"}, "userknownhostsfile": {home + knownHosts + " " + home + knownHosts2}, "globalknownhostsfile": {"/etc/1 /etc/2"},
-		"kexalgorithms": {"sntrup761x25519-sha512,curve25519-sha256,curve25519-sha256@libssh.org,diffie-hellman-group14-sha1"},
+	c := &config{values: map[string][]string{}, defaults: &config{values: map[string][]string{
+		"user": {"me"}, "userknownhostsfile": {home + knownHosts + " " + home + knownHosts2},
+		"globalknownhostsfile": {"/etc/1 /etc/2"},
+		"kexalgorithms": {"sntrup761x25519-sha512,curve25519-sha256," +
+			"curve25519-sha256@libssh.org,diffie-hellman-group14-sha1"},
 	}}}
 	for _, line := range values {
 		key, value, _ := strings.Cut(line, " ")
@@ -44,7 +46,8 @@ func TestFiles(t *testing.T) {
 		line string
 		want []string // nil: left to ssh
 	}{
-		{"userknownhostsfile /home/a b/.ssh/known_hosts /home/a b/.ssh/known_hosts2", []string{"/home/a b/.ssh/known_hosts", "/home/a b/.ssh/known_hosts2"}},
+		{"userknownhostsfile /home/a b/.ssh/known_hosts /home/a b/.ssh/known_hosts2",
+			[]string{"/home/a b/.ssh/known_hosts", "/home/a b/.ssh/known_hosts2"}},
 		{"userknownhostsfile /home/a b/.ssh/known_hosts", nil},
 		{"userknownhostsfile /x /y", nil},
 		{"userknownhostsfile /x y", nil},
@@ -67,12 +70,14 @@ func TestFiles(t *testing.T) {
 
 func TestOffered(t *testing.T) {
 	for list, want := range map[string]string{
-		"sntrup761x25519-sha512,curve25519-sha256,curve25519-sha256@libssh.org,diffie-hellman-group14-sha1": "curve25519-sha256,curve25519-sha256@libssh.org",
-		"sntrup761x25519-sha512,curve25519-sha256@libssh.org":                                               "",
-		"ecdh-sha2-nistp256,diffie-hellman-group18-sha512,ecdh-sha2-nistp384":                               "ecdh-sha2-nistp256",
-		"diffie-hellman-group14-sha1":                                                                       "",
+		"sntrup761x25519-sha512,curve25519-sha256,curve25519-sha256@libssh.org," +
+			"diffie-hellman-group14-sha1": "curve25519-sha256,curve25519-sha256@libssh.org",
+		"sntrup761x25519-sha512,curve25519-sha256@libssh.org":                 "",
+		"ecdh-sha2-nistp256,diffie-hellman-group18-sha512,ecdh-sha2-nistp384": "ecdh-sha2-nistp256",
+		"diffie-hellman-group14-sha1":                                         "",
 	} {
-		if got := strings.Join(answer("kexalgorithms "+list).offered("kexalgorithms", able.KeyExchanges), ","); got != want {
+		if got := strings.Join(answer("kexalgorithms "+list).offered("kexalgorithms", able.KeyExchanges),
+			","); got != want {
 			t.Errorf("of %s: got %s, want %s", list, got, want)
 		}
 	}
@@ -205,11 +210,29 @@ func TestAskAgain(t *testing.T) {
 	}
 }
 
+// ssh -G is told that there is a command, as a "Match sessiontype exec" asks for.
+func TestAskAboutCommand(t *testing.T) {
+	dir := t.TempDir()
+	program := filepath.Join(dir, "ssh")
+	write(t, program, "#!/bin/sh\necho \"$*\" >>"+dir+"/asked\necho hostname x\n")
+	os.Chmod(program, 0o700)
+	_, err := Start(t.Context(), Options{Argv: []string{program, "-l", "me", "--", "x"},
+		Command: "id"})
+	if !errors.Is(err, ErrUnsupported) {
+		t.Errorf("got %v, want an answer that says too little", err)
+	}
+	asked, _ := os.ReadFile(filepath.Join(dir, "asked"))
+	if !strings.Contains(string(asked), "-G -l me -- x true\n") {
+		t.Errorf("ssh was asked %q, want a command behind the host", asked)
+	}
+}
+
 // Calls share an ssh -G that goes on if the configuration is still the one that it began with.
 func TestQueriesAreShared(t *testing.T) {
 	dir := t.TempDir()
 	program, begin := filepath.Join(dir, "ssh"), filepath.Join(dir, "go")
-	write(t, program, "#!/bin/sh\necho >>"+dir+"/runs\nuntil [ -e "+begin+" ];do sleep .01;done\necho hostname x\n")
+	write(t, program, "#!/bin/sh\necho >>"+dir+"/runs\nuntil [ -e "+begin+
+		" ];do sleep .01;done\necho hostname x\n")
 	os.Chmod(program, 0o700)
 	argv := []string{program, "--", "x"}
 	first := enqueue(dir, "sum", argv)
@@ -241,7 +264,9 @@ func TestQueriesAreShared(t *testing.T) {
 func TestAskFails(t *testing.T) {
 	config := filepath.Join(t.TempDir(), "config")
 	write(t, config, "NoSuchKeyword yes\n")
-	if _, err := ask(t.Context(), []string{"ssh", "-F", config, "--", "x"}); !errors.Is(err, ErrUnsupported) || !strings.Contains(err.Error(), "nosuchkeyword") {
+	if _, err := ask(t.Context(),
+		[]string{"ssh", "-F", config, "--", "x"}); !errors.Is(err, ErrUnsupported) ||
+		!strings.Contains(err.Error(), "nosuchkeyword") {
 		t.Errorf("got %v, want ErrUnsupported with the words of ssh", err)
 	}
 }
@@ -250,7 +275,8 @@ func TestAskFails(t *testing.T) {
 func TestQuickCiphers(t *testing.T) {
 	const gcm, chacha = "aes128-gcm@openssh.com", "chacha20-poly1305@openssh.com"
 	answer := func(ciphers string) *config {
-		return &config{values: map[string][]string{"ciphers": {ciphers}, "macs": {"hmac-sha2-256"}, "kexalgorithms": {"curve25519-sha256,curve25519-sha256@libssh.org"}}}
+		return &config{values: map[string][]string{"ciphers": {ciphers}, "macs": {"hmac-sha2-256"},
+			"kexalgorithms": {"curve25519-sha256,curve25519-sha256@libssh.org"}}}
 	}
 	standard := answer(chacha + ",aes128-ctr," + gcm)
 	for chosen, want := range map[string][]string{

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -42,7 +43,7 @@ func (d *dialer) start(ctx context.Context) (*Process, error) {
 	if d.args, err = parseArguments(d.opt.Argv); err != nil {
 		return nil, err
 	}
-	c, err := configFor(ctx, d.opt.Argv)
+	c, err := configFor(ctx, append(slices.Clone(d.opt.Argv), someCommand))
 	if err != nil {
 		return nil, err
 	}
@@ -57,8 +58,20 @@ func (d *dialer) start(ctx context.Context) (*Process, error) {
 	}
 	stop := context.AfterFunc(ctx, func() { client.Close() }) // a cut may be silent
 	defer stop()
-	return d.command(c, client)
+	p, err := d.command(c, client)
+	if err != nil {
+		return nil, loggedIn{err}
+	}
+	return p, nil
 }
+
+// ErrLoggedIn is what an error is besides, if the server had accepted the login.
+var ErrLoggedIn = errors.New("logged in")
+
+type loggedIn struct{ error }
+
+func (e loggedIn) Is(target error) bool { return target == ErrLoggedIn }
+func (e loggedIn) Unwrap() error        { return e.error }
 
 // command starts the command.
 func (d *dialer) command(c *config, client *ssh.Client) (*Process, error) {
@@ -121,7 +134,8 @@ const maxJumps = 8
 
 // client logs in on the host that c describes, by way of its jumps. depth counts from the last host
 // backwards: only that one is told secrets.
-func (d *dialer) client(ctx context.Context, c *config, dial dialFunc, depth int) (*ssh.Client, error) {
+func (d *dialer) client(ctx context.Context, c *config, dial dialFunc, depth int) (*ssh.Client,
+	error) {
 	if err := c.supported(); err != nil {
 		return nil, err
 	}
@@ -138,6 +152,7 @@ func (d *dialer) client(ctx context.Context, c *config, dial dialFunc, depth int
 	if dial == nil {
 		dial = c.dial
 	}
+	began := time.Now()
 	conn, err := dial(ctx, c.get("hostname"), c.port())
 	if err != nil {
 		return nil, dialError(c.get("hostname"), c.port(), err)
@@ -146,6 +161,9 @@ func (d *dialer) client(ctx context.Context, c *config, dial dialFunc, depth int
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
 	a := &login{c: c, conn: &sniffer{Conn: conn}, interactive: d.opt.Interactive}
+	if seconds := c.number("connecttimeout", 0); seconds > 0 {
+		a.conn.limit(began.Add(time.Duration(seconds) * time.Second))
+	}
 	if depth == 0 {
 		a.password = d.opt.SSH.Password
 		if !c.yes("batchmode") {
@@ -154,7 +172,7 @@ func (d *dialer) client(ctx context.Context, c *config, dial dialFunc, depth int
 	}
 	client, err := a.client()
 	if err != nil {
-		if err = a.failure(ctx, err); a.given {
+		if err = a.withBanner(a.failure(ctx, err)); a.given {
 			err = passwordGiven{err}
 		}
 		return nil, err
@@ -175,7 +193,8 @@ func (a *login) client() (*ssh.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &ssh.ClientConfig{User: a.c.get("user"), HostKeyCallback: (&pin{first: check.check}).check, AuthCallback: a.next, ClientVersion: "SSH-2.0-mitogen"}
+	o := &ssh.ClientConfig{User: a.c.get("user"), HostKeyCallback: (&pin{first: check.check}).check,
+		AuthCallback: a.next, ClientVersion: "SSH-2.0-mitogen", BannerCallback: a.hearBanner}
 	if o.Config, err = a.c.algorithms(); err != nil {
 		return nil, err
 	}
@@ -196,7 +215,8 @@ func (c *config) dial(ctx context.Context, host string, port int) (net.Conn, err
 	if network == "" {
 		network = "tcp"
 	}
-	dialer := net.Dialer{FallbackDelay: -1, Timeout: time.Duration(c.number("connecttimeout", 0)) * time.Second}
+	dialer := net.Dialer{FallbackDelay: -1,
+		Timeout: time.Duration(c.number("connecttimeout", 0)) * time.Second}
 	conn, err := dialer.DialContext(ctx, network, net.JoinHostPort(host, strconv.Itoa(port)))
 	var dns *net.DNSError
 	var address *net.AddrError
@@ -251,8 +271,10 @@ func dialError(host string, port int, err error) error {
 	for _, known := range []struct {
 		err  error
 		text string
-	}{{syscall.ECONNREFUSED, "Connection refused"}, {syscall.EHOSTUNREACH, "No route to host"}, {syscall.ENETUNREACH, "Network is unreachable"},
-		{syscall.ETIMEDOUT, "Connection timed out"}, {context.DeadlineExceeded, "Connection timed out"}, {os.ErrDeadlineExceeded, "Connection timed out"}} {
+	}{{syscall.ECONNREFUSED, "Connection refused"}, {syscall.EHOSTUNREACH, "No route to host"},
+		{syscall.ENETUNREACH, "Network is unreachable"},
+		{syscall.ETIMEDOUT, "Connection timed out"}, {context.DeadlineExceeded, "Connection timed out"},
+		{os.ErrDeadlineExceeded, "Connection timed out"}} {
 		if errors.Is(err, known.err) {
 			text = known.text
 		}
@@ -269,6 +291,25 @@ type saidError struct {
 func (e *saidError) Error() string { return e.text }
 func (e *saidError) Unwrap() error { return e.err }
 
+// hearBanner keeps what the server says before the login.
+func (a *login) hearBanner(text string) error {
+	a.banner += text
+	a.banner = strings.Clone(a.banner[max(0, len(a.banner)-connect.TextLimit):])
+	return nil
+}
+
+// withBanner puts what the server has said before the words of err, as ssh prints it.
+func (a *login) withBanner(err error) error {
+	text := a.banner
+	if a.stages > 0 {
+		text += "\nAuthenticated with partial success."
+	}
+	if text == "" || errors.Is(err, ErrUnsupported) {
+		return err
+	}
+	return &saidError{strings.TrimRight(text, "\r\n") + "\n" + err.Error(), err}
+}
+
 // failure makes the error of a login. What has failed for another reason than the server's will or
 // the connection's end is left to ssh, unless a password has been sent.
 func (a *login) failure(ctx context.Context, err error) error {
@@ -276,7 +317,7 @@ func (a *login) failure(ctx context.Context, err error) error {
 	switch {
 	case connect.Shortage(cmp.Or(a.lacks, err)) != nil:
 		return says("log in on %s: %w", a.c.get("hostname"), cmp.Or(a.lacks, err))
-	case ctx.Err() != nil:
+	case ctx.Err() != nil, errors.Is(a.conn.err(), os.ErrDeadlineExceeded):
 		return says("Connection timed out during banner exchange")
 	case errors.Is(err, errDenied), a.given && errors.Is(err, ErrUnsupported):
 		return a.denied()
@@ -285,7 +326,11 @@ func (a *login) failure(ctx context.Context, err error) error {
 	case errors.As(err, &negotiation):
 		return unsupported("%v", err)
 	case a.conn.err() != nil || strings.Contains(err.Error(), "ssh: disconnect"):
-		return says("Connection closed by %s port %d: %w", a.c.get("hostname"), a.c.port(), err)
+		words := "Connection closed by %s port %d: %w"
+		if !a.began {
+			words = "kex_exchange_identification: " + words
+		}
+		return says(words, a.c.get("hostname"), a.c.port(), err)
 	case a.given:
 		return a.denied()
 	}

@@ -17,7 +17,13 @@ import (
 
 	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/lab"
+	"github.com/mitogen-go/mitogen/internal/testpython"
 )
+
+// sshBefore tells whether the installed ssh is older than a release.
+func sshBefore(major, minor int) bool {
+	return releaseOf("ssh").before(major, minor)
+}
 
 // A diffCase is a configuration with which ssh and the transport connect to the same server.
 // In its texts {dir} is the directory of the keys, {port:NAME} a server's port, {key:NAME} a public
@@ -32,6 +38,8 @@ type diffCase struct {
 	env     bool     // its socket is in the environment
 	left    bool     // the transport has to leave it to ssh
 	refused bool     // ssh refuses
+
+	stranger bool // the server has no such account
 }
 
 // result is what came of a connection attempt.
@@ -74,22 +82,31 @@ func (s *stage) prepare(t *testing.T, c diffCase, dir string) []string {
 	if known != "-" {
 		write(t, filepath.Join(dir, "known"), s.fill(t, known, dir))
 	}
-	text := "Host x\n  HostName 127.0.0.1\n  User " + lab.Free + "\n"
-	if all := strings.Join(c.config, "\n"); !strings.Contains(all, "Port ") || strings.Contains(all, "Host y") {
+	text := "Host x\n"
+	for _, line := range []string{"HostName 127.0.0.1", "User " + lab.Free} {
+		if key, _, _ := strings.Cut(line, " "); !strings.Contains(c.first(), key+" ") {
+			text += "  " + line + "\n"
+		}
+	}
+	if all := strings.Join(c.config, "\n"); !strings.Contains(all, "Port ") ||
+		strings.Contains(all, "Host y") {
 		text += "  Port {port:" + c.server + "}\n"
 	}
 	for _, line := range c.config {
 		text += "  " + line + "\n"
 	}
 	text += "Host *\n"
-	for key, line := range map[string]string{"UserKnownHostsFile": "{tmp}/known", "GlobalKnownHostsFile": "/dev/null",
-		"IdentityFile": "{dir}/id-ed25519", "IdentityAgent": "none", "StrictHostKeyChecking": "yes"} {
+	for key, line := range map[string]string{"UserKnownHostsFile": "{tmp}/known",
+		"GlobalKnownHostsFile": "/dev/null",
+		"IdentityFile":         "{dir}/id-ed25519", "IdentityAgent": "none",
+		"StrictHostKeyChecking": "yes"} {
 		if key != "IdentityFile" || !strings.Contains(text, "IdentityFile ") {
 			text += "  " + key + " " + line + "\n"
 		}
 	}
 	write(t, filepath.Join(dir, "config"), s.fill(t, text, dir))
-	argv := []string{"ssh", "-T", "-F", filepath.Join(dir, "config"), "-o", "LogLevel=ERROR", "-o", "ControlMaster=no",
+	argv := []string{"ssh", "-T", "-F", filepath.Join(dir, "config"), "-o", "LogLevel=ERROR", "-o",
+		"ControlMaster=no",
 		"-o", "ClearAllForwardings=yes", "-o", "NumberOfPasswordPrompts=1"}
 	if c.set.Password == "" && c.set.Passphrase == "" {
 		argv = append(argv, "-o", "BatchMode=yes")
@@ -100,6 +117,12 @@ func (s *stage) prepare(t *testing.T, c diffCase, dir string) []string {
 	write(t, filepath.Join(dir, "open"), string(s.read(t, "id-ed25519")))
 	os.Chmod(filepath.Join(dir, "open"), 0o644)
 	return append(argv, "--", "x")
+}
+
+// first returns the lines for the host x.
+func (c diffCase) first() string {
+	text, _, _ := strings.Cut(strings.Join(c.config, "\n"), "Host y")
+	return text
 }
 
 func write(t *testing.T, file, text string) {
@@ -119,7 +142,8 @@ func (s *stage) rightKnown(t *testing.T, server string) (text string) {
 
 // hostKeysOf returns the names of a server's keys.
 func hostKeysOf(server string) (all []string) {
-	for _, m := range regexp.MustCompile(`(?m)^HostKey (\S+)`).FindAllStringSubmatch(settings[server], -1) {
+	for _, m := range regexp.MustCompile(`(?m)^HostKey (\S+)`).FindAllStringSubmatch(settings[server],
+		-1) {
 		all = append(all, m[1])
 	}
 	return all
@@ -199,7 +223,8 @@ func (s *stage) compare(t *testing.T, c diffCase) (ssh, native result) {
 	ssh, native = s.run(t, c, false), s.run(t, c, true)
 	if native.left != nil {
 		if native.passwords > 0 {
-			t.Errorf("%d passwords were tried, and then the host is left to ssh: %v", native.passwords, native.left)
+			t.Errorf("%d passwords were tried, and then the host is left to ssh: %v", native.passwords,
+				native.left)
 		}
 		if native.known != s.fill(t, s.initial(t, c), "") && native.known != ssh.known {
 			t.Errorf("known hosts became %q, and then the host is left to ssh", native.known)
@@ -208,11 +233,13 @@ func (s *stage) compare(t *testing.T, c diffCase) (ssh, native result) {
 	}
 	report := func(what string, program, transport any) {
 		if fmt.Sprint(program) != fmt.Sprint(transport) {
-			t.Errorf("%s: ssh %v, native %v\nssh said %s\nnative said %s", what, program, transport, ssh.why, native.why)
+			t.Errorf("%s: ssh %v, native %v\nssh said %s\nnative said %s", what, program, transport, ssh.why,
+				native.why)
 		}
 	}
 	report("reached", ssh.reached, native.reached)
 	report("output", ssh.output, native.output)
+	report("unknown accounts", ssh.strangers, native.strangers)
 	report("offered keys", strings.Join(ssh.offered, "\n"), strings.Join(native.offered, "\n"))
 	most := 0 // an ssh that isn't answered sends an empty one
 	if c.set.Password != "" {
@@ -271,15 +298,14 @@ func add(socket string, args []string) ([]byte, error) {
 	return cmd.CombinedOutput()
 }
 
-// The transport reaches what ssh reaches, in its way and with its checks, or leaves it to ssh.
+// The transport reaches what ssh reaches, in its way and with its checks, or leaves it to ssh. Half
+// of the cases are tried each day, all in `make soak`.
 func TestAsSSH(t *testing.T) {
 	w := newWorld(t)
 	t.Setenv("LC_TEST", "sent")
-	for i, c := range diffCases {
-		if testing.Short() && i%5 != 0 {
-			continue // the race detector has enough to look at
-		}
+	for _, c := range diffCases {
 		t.Run(c.name, func(t *testing.T) {
+			testpython.OneIn(t, 2)
 			if c.set.Password == "lab" {
 				c.set.Password = connect.Secret(w.Password)
 			}
@@ -289,6 +315,9 @@ func TestAsSSH(t *testing.T) {
 			ssh, native := w.stage(t).compare(t, c)
 			if (native.left != nil) != c.left {
 				t.Errorf("left to ssh: %v, want %v", native.left, c.left)
+			}
+			if c.stranger && len(ssh.strangers) == 0 {
+				t.Error("ssh has asked for no unknown account")
 			}
 			if ssh.reached == c.refused {
 				t.Errorf("ssh reached it: %v, want %v: %s", ssh.reached, !c.refused, ssh.why)

@@ -10,7 +10,8 @@ import (
 
 // FuzzAnswer checks that whatever ssh -G prints is read or refused.
 func FuzzAnswer(f *testing.F) {
-	f.Add([]byte("user me\nhostname h\nport 22\nciphers a,b\nidentityfile ~/.ssh/id\nproxyjump none\n"))
+	f.Add([]byte("user me\nhostname h\nport 22\nciphers a,b\nidentityfile ~/.ssh/id\n" +
+		"proxyjump none\n"))
 	f.Add([]byte("port x\nrequiredrsasize -1\nUserKnownHostsFile ~/a \"b\n\nsendenv A*\n"))
 	f.Fuzz(func(t *testing.T, out []byte) {
 		c, err := parseAnswer(out)
@@ -33,7 +34,8 @@ func FuzzAnswer(f *testing.F) {
 	})
 }
 
-const knownHost = "h ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIbJKZscbOLzBsgY5y2QupKW4A2Wsa/BqILR2IZ0qWdA"
+const knownHost = "h ssh-ed25519 " +
+	"AAAAC3NzaC1lZDI1NTE5AAAAIIbJKZscbOLzBsgY5y2QupKW4A2Wsa/BqILR2IZ0qWdA"
 
 // FuzzHostLine checks that lines of lists of known hosts are read or refused, and that a line never
 // matches a name that its patterns exclude.
@@ -47,7 +49,9 @@ func FuzzHostLine(f *testing.F) {
 		if matches && (err != nil || l.key == nil) {
 			t.Fatalf("%q matches %q without a key: %v", line, name, err)
 		}
-		if _, excluded, _ := parseHostLine("!"+name+","+line, name); excluded && name != "" && !bytes.ContainsAny([]byte(name), " \t,*?|@#!") && line != "" && line[0] != '@' && line[0] != '|' {
+		if _, excluded, _ := parseHostLine("!"+name+","+line, name); excluded && name != "" &&
+			!bytes.ContainsAny([]byte(name), " \t,*?|@#!") && line != "" && line[0] != '@' &&
+			line[0] != '|' {
 			t.Fatalf("%q is excluded and matches all the same: %q", name, line)
 		}
 		if !matchPattern("*"+strings.Trim(name, "*?")+"*", name) {
@@ -59,7 +63,8 @@ func FuzzHostLine(f *testing.F) {
 // FuzzKeys checks that files of keys are read or passed over.
 func FuzzKeys(f *testing.F) {
 	f.Add([]byte(knownHost[2:] + " comment\n"))
-	f.Add([]byte("# x\nssh-rsa AAAA\n-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAABG5vbmU=\n-----END OPENSSH PRIVATE KEY-----\n"))
+	f.Add([]byte("# x\nssh-rsa AAAA\n-----BEGIN OPENSSH PRIVATE KEY-----\n" +
+		"b3BlbnNzaC1rZXktdjEAAAAABG5vbmU=\n-----END OPENSSH PRIVATE KEY-----\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		for _, key := range []ssh.PublicKey{firstKey(text), headerKey(text)} {
 			if key != nil {

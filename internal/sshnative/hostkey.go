@@ -127,7 +127,8 @@ func (h *hostCheck) validate(cert *ssh.Certificate) error {
 // the key of a host that has other keys.
 func (h *hostCheck) unknown(key ssh.PublicKey) error {
 	policy := h.c.get("stricthostkeychecking")
-	if !slices.Contains([]string{"accept-new", "no", "false", "off"}, policy) || len(plainLines(h.lines)) > 0 ||
+	if !slices.Contains([]string{"accept-new", "no", "false", "off"}, policy) ||
+		len(plainLines(h.lines)) > 0 ||
 		len(h.files) == 0 || h.c.hasLostAlgorithms() {
 		return unsupported("host key of %s is not known", h.name)
 	}
@@ -135,7 +136,8 @@ func (h *hostCheck) unknown(key ssh.PublicKey) error {
 	if err != nil {
 		return err
 	}
-	addHost(home, h.files[0], h.name, key, h.c.yes("hashknownhosts")) // as with ssh, an error is no reason not to connect
+	// as with ssh, an error is no reason not to connect
+	addHost(home, h.files[0], h.name, key, h.c.yes("hashknownhosts"))
 	return nil
 }
 
@@ -151,7 +153,8 @@ func (c *config) hasLostAlgorithms() bool {
 }
 
 func has(lines []hostLine, marker string, key ssh.PublicKey) bool {
-	return slices.ContainsFunc(lines, func(l hostLine) bool { return l.marker == marker && equalKeys(l.key, key) })
+	return slices.ContainsFunc(lines,
+		func(l hostLine) bool { return l.marker == marker && equalKeys(l.key, key) })
 }
 
 // plainLines returns those without a marker.

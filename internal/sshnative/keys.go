@@ -31,7 +31,7 @@ type identity struct {
 }
 
 // identities returns what ssh would offer, in its order: certificates of CertificateFile, keys that
-// both agent and configuration have, other keys of the agent, other files.
+// both agent and configuration have, other keys of the agent (agentOrder), other files.
 func (a *login) identities(held []ssh.Signer) ([]*identity, error) {
 	files, err := a.c.identityFiles()
 	if err != nil {
@@ -47,7 +47,8 @@ func (a *login) identities(held []ssh.Signer) ([]*identity, error) {
 		if err != nil {
 			return nil, unsupported("a key of the agent: %v", err)
 		}
-		i := slices.IndexFunc(files, func(f *identity) bool { return f.key != nil && equalKeys(f.key, key) })
+		i := slices.IndexFunc(files,
+			func(f *identity) bool { return f.key != nil && equalKeys(f.key, key) })
 		switch {
 		case i >= 0:
 			files[i].held = s
@@ -57,6 +58,9 @@ func (a *login) identities(held []ssh.Signer) ([]*identity, error) {
 			others = append(others, &identity{key: key, held: s})
 		}
 	}
+	if others, err = a.agentOrder(others); err != nil {
+		return nil, err
+	}
 	all = slices.Concat(all, others, files)
 	var offered []*identity
 	for _, id := range all {
@@ -65,6 +69,28 @@ func (a *login) identities(held []ssh.Signer) ([]*identity, error) {
 		}
 	}
 	return offered, nil
+}
+
+// agentOrder puts keys of the agent into the order of the ssh that is installed: as of OpenSSH 10.5
+// certificates come first.
+func (a *login) agentOrder(keys []*identity) ([]*identity, error) {
+	var certificates, plain []*identity
+	token := false
+	for _, id := range keys {
+		if _, ok := id.key.(*ssh.Certificate); ok {
+			certificates = append(certificates, id)
+			token = token || strings.HasPrefix(id.key.Type(), "sk-")
+		} else {
+			plain = append(plain, id)
+		}
+	}
+	if len(certificates) == 0 || releaseOf(a.c.program).before(10, 5) {
+		return keys, nil
+	}
+	if token && len(certificates) > 1 {
+		return nil, unsupported("the order of certificates for security keys")
+	}
+	return append(certificates, plain...), nil
 }
 
 // offers tells whether ssh would offer a key, and prepares it for that.
@@ -91,7 +117,8 @@ func (a *login) offers(id *identity, all []*identity) bool {
 	if bits := rsaBits(id.key); bits > 0 && bits < a.c.rsaSize() {
 		return false
 	}
-	id.signer = &signer{id.key, names, open, func() { a.signed = id.key }, func(err error) { a.failed(id, err) }}
+	id.signer = &signer{id.key, names, open, func() { a.signed = id.key },
+		func(err error) { a.failed(id, err) }}
 	return true
 }
 
@@ -204,8 +231,8 @@ func (c *config) certificateFiles() (all []*identity, err error) {
 }
 
 // publicKey returns the public half of a key as ssh finds it: in the file itself, in the one with
-// ".pub", or before the encrypted part of a private key. Nil: nowhere. As with ssh, a file that can't
-// be read has none; the error is that nothing could be read now, whatever the file.
+// ".pub", or before the encrypted part of a private key. Nil: nowhere. As with ssh, a file that
+// can't be read has none; the error is that nothing could be read now, whatever the file.
 func publicKey(file string) (ssh.PublicKey, error) {
 	for _, name := range []string{file, file + ".pub"} {
 		text, err := os.ReadFile(name)
@@ -307,7 +334,8 @@ func (s *signer) Sign(rand io.Reader, data []byte) (*ssh.Signature, error) {
 	return s.SignWithAlgorithm(rand, data, s.names[0])
 }
 
-func (s *signer) SignWithAlgorithm(rand io.Reader, data []byte, name string) (*ssh.Signature, error) {
+func (s *signer) SignWithAlgorithm(rand io.Reader, data []byte, name string) (*ssh.Signature,
+	error) {
 	private, err := s.open()
 	if err == nil {
 		var made *ssh.Signature

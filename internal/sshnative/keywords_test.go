@@ -2,11 +2,11 @@ package sshnative
 
 import (
 	"compress/gzip"
+	"errors"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -125,6 +125,9 @@ XAuthLocation /none
 // unprinted are keywords of ssh_config that ssh -G has no line for.
 var unprinted = []string{"host", "match", "include", "ignoreunknown"}
 
+// refusing is a keyword with which ssh ends, ssh -G too, as of OpenSSH 10.0.
+const refusing = "RefuseConnection no\n"
+
 // printed returns what ssh -G says of a configuration in which unknown keywords don't matter.
 func printed(t *testing.T, text string) *config {
 	t.Helper()
@@ -147,7 +150,8 @@ func printed(t *testing.T, text string) *config {
 
 // Every keyword that the installed ssh -G prints has a row.
 func TestKeywordsOfSSH(t *testing.T) {
-	for _, text := range []string{everything, "", "ProxyJump a,b\nControlMaster yes\n"} {
+	all := strings.Replace(everything, refusing, "", 1)
+	for _, text := range []string{all, "", "ProxyJump a,b\nControlMaster yes\n"} {
 		for key := range printed(t, text).values {
 			if _, known := keywords[key]; !known {
 				t.Errorf("ssh -G prints %s, and no row of the table has it", key)
@@ -169,8 +173,18 @@ func TestKeywordsRefused(t *testing.T) {
 		if key == "forkafterauthentication" { // ssh -G wants a command for it
 			line += "RemoteCommand true\n"
 		}
+		if line == refusing && !sshBefore(10, 0) {
+			file := filepath.Join(t.TempDir(), "config")
+			write(t, file, line)
+			_, err := configFor(t.Context(), []string{"ssh", "-F", file, "--", "127.0.0.1"})
+			if !errors.Is(err, ErrUnsupported) || !strings.Contains(err.Error(), "RefuseConnection") {
+				t.Errorf("%q: got %v, want ErrUnsupported that names the keyword", line, err)
+			}
+			continue
+		}
 		c := printed(t, line)
-		if row.role != refused || c.get(key) == "" || c.get(key) == usual.get(key) { // this ssh has no such keyword
+		// this ssh has no such keyword
+		if row.role != refused || c.get(key) == "" || c.get(key) == usual.get(key) {
 			continue
 		}
 		if err := c.supported(); err == nil || !strings.Contains(err.Error(), key) {
@@ -181,7 +195,9 @@ func TestKeywordsRefused(t *testing.T) {
 
 func TestKeywordsHaveReasons(t *testing.T) {
 	for key, row := range keywords {
-		if row.why == "" || row.role == refused && row.allow == nil && !slices.Contains([]string{"localforward", "remoteforward", "dynamicforward", "refuseconnection"}, key) {
+		if row.why == "" || row.role == refused && row.allow == nil &&
+			!slices.Contains([]string{"localforward", "remoteforward", "dynamicforward", "refuseconnection"},
+				key) {
 			t.Errorf("%s: got %+v, want a reason, and the values that are none to refuse", key, row)
 		}
 	}
@@ -214,17 +230,41 @@ func TestKeywordsOfTheManual(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, m := range regexp.MustCompile(`(?m)^\.It Cm (\S+)`).FindAllSubmatch(text, -1) {
-		key := strings.ToLower(string(m[1]))
-		if !slices.Contains(unprinted, key) && !strings.Contains(strings.ToLower("\n"+everything), "\n"+key+" ") {
+	found := 0
+	for _, key := range keywordsOf(string(text)) {
+		found++
+		if !slices.Contains(unprinted, key) &&
+			!strings.Contains(strings.ToLower("\n"+everything), "\n"+key+" ") {
 			t.Errorf("%s is in the manual, and not in the configuration", key)
 		}
 	}
+	if found < 80 {
+		t.Errorf("the manual: got %d keywords, want at least 80", found)
+	}
 }
 
-// Each keyword about algorithms has a case in which it keeps a server or a key out, and one in which it doesn't.
+// keywordsOf returns the items of the manual's outer lists. Lists in these are of values.
+func keywordsOf(manual string) (keys []string) {
+	depth := 0
+	for line := range strings.Lines(manual) {
+		switch words := strings.Fields(line); {
+		case len(words) == 0:
+		case words[0] == ".Bl":
+			depth++
+		case words[0] == ".El":
+			depth--
+		case depth == 1 && len(words) > 2 && words[0] == ".It" && words[1] == "Cm":
+			keys = append(keys, strings.ToLower(words[2]))
+		}
+	}
+	return keys
+}
+
+// Each keyword about algorithms has a case in which it keeps a server or a key out, and one in
+// which it doesn't.
 func TestAlgorithmsAreTried(t *testing.T) {
-	for _, keyword := range []string{"HostKeyAlgorithms", "KexAlgorithms", "Ciphers", "MACs", "CASignatureAlgorithms", "RequiredRSASize",
+	for _, keyword := range []string{"HostKeyAlgorithms", "KexAlgorithms", "Ciphers", "MACs",
+		"CASignatureAlgorithms", "RequiredRSASize",
 		"PubkeyAcceptedAlgorithms", "PreferredAuthentications"} {
 		if k := keywords[strings.ToLower(keyword)]; k.role == harmless {
 			t.Errorf("%s is harmless, want it used or refused", keyword)

@@ -135,7 +135,8 @@ func matchesHosts(field, name string) bool {
 func hashed(salt []byte, name string) string {
 	mac := hmac.New(sha1.New, salt)
 	mac.Write([]byte(name))
-	return "|1|" + base64.StdEncoding.EncodeToString(salt) + "|" + base64.StdEncoding.EncodeToString(mac.Sum(nil))
+	return "|1|" + base64.StdEncoding.EncodeToString(salt) + "|" +
+		base64.StdEncoding.EncodeToString(mac.Sum(nil))
 }
 
 // matchPattern tells whether a pattern with * and ? matches all of a text.

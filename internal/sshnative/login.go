@@ -26,10 +26,12 @@ type login struct {
 	passphrase  secret.Secret // for the host's keys
 	interactive bool          // a user could be asked, by the ssh program
 
-	began   bool            // the server has been asked what it wants
-	given   bool            // the password has been sent
-	skipped error           // an ErrUnsupported: what ssh would have done besides
-	lacks   error           // this machine has no descriptor or memory for what is needed: no further attempt
+	banner  string // what the server has said, at most 4 KiB
+	began   bool   // the server has been asked what it wants
+	given   bool   // the password has been sent
+	skipped error  // an ErrUnsupported: what ssh would have done besides
+	// this machine has no descriptor or memory for what is needed: no further attempt
+	lacks   error
 	stages  int             // methods of several that have succeeded
 	signed  ssh.PublicKey   // the last that has signed
 	from    ssh.PublicKey   // the one that had when this stage began
@@ -143,7 +145,8 @@ func (a *login) method(name string, state *ssh.ClientAuthContext) ssh.AuthMethod
 // mayGive tells whether the password is to be given by the method of a switch. Where the user would
 // have to be asked for it, the host is left to ssh.
 func (a *login) mayGive(keys ...string) bool {
-	if !a.c.yes(keys...) || a.c.yes("batchmode") || a.c.number("numberofpasswordprompts", 3) < 1 || a.given {
+	if !a.c.yes(keys...) || a.c.yes("batchmode") || a.c.number("numberofpasswordprompts", 3) < 1 ||
+		a.given {
 		return false
 	}
 	if a.password == "" && a.interactive {
@@ -177,8 +180,8 @@ func (a *login) answer(_, _ string, questions []string, echos []bool) ([]string,
 	return []string{password}, err
 }
 
-// failed goes on with the keys after one that can't sign. Only if a password has been given: else the
-// host is left to ssh.
+// failed goes on with the keys after one that can't sign. Only if a password has been given: else
+// the host is left to ssh.
 func (a *login) failed(id *identity, err error) {
 	a.skip(err)
 	a.after = slices.Index(a.keys, id) + 1
@@ -261,5 +264,6 @@ func mayHaveTicket() bool {
 
 // denied makes the error of ssh for a login that failed.
 func (a *login) denied() error {
-	return says("%s@%s: Permission denied (%s).", a.c.get("user"), a.c.get("hostname"), strings.Join(a.methods, ","))
+	return says("%s@%s: Permission denied (%s).", a.c.get("user"), a.c.get("hostname"),
+		strings.Join(a.methods, ","))
 }

@@ -68,7 +68,8 @@ func startAsker(t *testing.T, rounds ...round) *asker {
 		},
 	}
 	if len(rounds) > 0 {
-		o.KeyboardInteractiveCallback = func(_ ssh.ConnMetadata, ask ssh.KeyboardInteractiveChallenge) (*ssh.Permissions, error) {
+		o.KeyboardInteractiveCallback = func(_ ssh.ConnMetadata,
+			ask ssh.KeyboardInteractiveChallenge) (*ssh.Permissions, error) {
 			for _, questions := range rounds {
 				var texts []string
 				var echos []bool
@@ -111,17 +112,20 @@ func (a *asker) all() []string {
 }
 
 // knock connects to a server with a password.
-func (a *asker) knock(t *testing.T, interactive bool, secrets connect.SSHOptions, lines ...string) error {
+func (a *asker) knock(t *testing.T, interactive bool, secrets connect.SSHOptions,
+	lines ...string) error {
 	t.Helper()
 	dir := t.TempDir()
 	known := filepath.Join(dir, "known")
 	write(t, known, fmt.Sprintf("[127.0.0.1]:%d %s", a.port, ssh.MarshalAuthorizedKey(a.key)))
 	config := filepath.Join(dir, "config")
-	write(t, config, fmt.Sprintf("Host *\nHostName 127.0.0.1\nUser me\nPort %d\nUserKnownHostsFile %s\nIdentityFile none\nIdentityAgent none\n%s\n",
+	write(t, config, fmt.Sprintf("Host *\nHostName 127.0.0.1\nUser me\nPort %d\nUserKnownHostsFile "+
+		"%s\nIdentityFile none\nIdentityAgent none\n%s\n",
 		a.port, known, strings.Join(lines, "\n")))
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	p, err := Start(ctx, Options{Argv: []string{"ssh", "-F", config, "--", "x"}, Command: "true", SSH: secrets, Interactive: interactive})
+	p, err := Start(ctx, Options{Argv: []string{"ssh", "-F", config, "--", "x"}, Command: "true",
+		SSH: secrets, Interactive: interactive})
 	if err == nil {
 		p.Close()
 		t.Fatal("it let us in")
@@ -197,11 +201,13 @@ func TestNoPassword(t *testing.T) {
 		{"passphrase only", false, connect.SSHOptions{Passphrase: "PASSPHRASE"}, "", "", false},
 		{"a user is there", true, connect.SSHOptions{}, "", "", true},
 		{"a user is there, questions", true, given, "", "", true},
-		{"a user is there, no questions", true, given, "KbdInteractiveAuthentication no", "PASSWORD", false},
+		{"a user is there, no questions", true, given, "KbdInteractiveAuthentication no", "PASSWORD",
+			false},
 		{"batch mode", true, given, "BatchMode yes", "", false},
 		{"no prompts", false, given, "NumberOfPasswordPrompts 0", "", false},
 		{"other methods preferred", false, given, "PreferredAuthentications publickey", "", false},
-		{"both off", false, given, "KbdInteractiveAuthentication no\nPasswordAuthentication no", "", false},
+		{"both off", false, given, "KbdInteractiveAuthentication no\nPasswordAuthentication no", "",
+			false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -223,7 +229,8 @@ func TestJumpIsToldNothing(t *testing.T) {
 	known := filepath.Join(t.TempDir(), "jump")
 	write(t, known, fmt.Sprintf("[127.0.0.1]:%d %s", jump.port, ssh.MarshalAuthorizedKey(jump.key)))
 	err := last.knock(t, false, connect.SSHOptions{Password: "PASSWORD", Passphrase: "PASSPHRASE"},
-		"Match host 127.0.0.1 originalhost x", fmt.Sprintf("ProxyJump me@127.0.0.1:%d", jump.port), "Match all", "GlobalKnownHostsFile "+known)
+		"Match host 127.0.0.1 originalhost x", fmt.Sprintf("ProxyJump me@127.0.0.1:%d", jump.port),
+		"Match all", "GlobalKnownHostsFile "+known)
 	if got := slices.Concat(jump.all(), last.all()); len(got) > 0 {
 		t.Errorf("told %q, want nothing", got)
 	}

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/printable"
 )
 
 // Options say what to start, and how to get there.
@@ -49,8 +50,8 @@ type Process struct {
 	limit     *time.Timer
 }
 
-// Start connects and starts the command. ErrUnsupported: the ssh program has to do it. Any other error's text is what ssh would have
-// printed.
+// Start connects and starts the command. ErrUnsupported: the ssh program has to do it. Any other
+// error's text is what ssh would have printed.
 func Start(ctx context.Context, o Options) (*Process, error) {
 	d := &dialer{opt: o}
 	p, err := d.start(ctx)
@@ -84,19 +85,21 @@ func (s *stderr) Write(b []byte) (int, error) {
 	p.mu.Unlock()
 	if connected && p.line != nil {
 		for l := range strings.Lines(string(b)) {
-			p.line(connect.CleanLine(strings.TrimRight(l, "\r\n")))
+			p.line(printable.Line(strings.TrimRight(l, "\r\n")))
 		}
 	}
 	return len(b), nil
 }
 
-// reasonPatience bounds the wait for the reason of a connection's end, which follows that of its sessions.
+// reasonPatience bounds the wait for the reason of a connection's end, which follows that of its
+// sessions.
 const reasonPatience = 100 * time.Millisecond
 
 // reason returns why the connection has ended; if it hasn't, or was closed here, err.
 func reason(client *ssh.Client, err error) error {
 	ended := make(chan error, 1)
-	go func() { ended <- client.Wait() }() // until the connection is closed, which whoever has asked does next
+	// until the connection is closed, which whoever has asked does next
+	go func() { ended <- client.Wait() }()
 	select {
 	case why := <-ended:
 		switch {
@@ -187,7 +190,8 @@ func (p *Process) Connected() {
 	}
 }
 
-// Limit ends the process as having timed out, unless Connected is called in time. It is to be called once at most.
+// Limit ends the process as having timed out, unless Connected is called in time. It is to be
+// called once at most.
 func (p *Process) Limit(d time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -216,6 +220,9 @@ func (p *Process) Text() string {
 	return p.tail
 }
 
+// LoggedIn is true: there is a Process once the server has accepted the login.
+func (p *Process) LoggedIn() bool { return true }
+
 // Fail ends the connection because of what.
 func (p *Process) Fail(what string) {
 	p.mu.Lock()
@@ -237,7 +244,7 @@ func (p *Process) Failure() connect.Failure {
 	if p.failure != nil {
 		f = *p.failure
 	}
-	f.Text = p.tail
+	f.Text, f.LoggedIn = p.tail, true
 	return f
 }
 

@@ -27,20 +27,26 @@ type world struct {
 // hostKeys are the host keys, by file; those with a certificate after the name have one of the
 // authority.
 var serverKeys = [][]string{
-	{"-t", "ed25519", "-f", "host-ed25519"}, {"-t", "ecdsa", "-f", "host-ecdsa"}, {"-t", "rsa", "-b", "2048", "-f", "host-rsa"},
-	{"-t", "ed25519", "-f", "ca"}, {"-t", "ed25519", "-f", "otherca"}, {"-t", "rsa", "-b", "2048", "-f", "rsaca"},
-	{"-t", "ed25519", "-f", "cert-good"}, {"-t", "ed25519", "-f", "cert-expired"}, {"-t", "ed25519", "-f", "cert-elsewhere"}, {"-t", "ed25519", "-f", "cert-user"},
+	{"-t", "ed25519", "-f", "host-ed25519"}, {"-t", "ecdsa", "-f", "host-ecdsa"},
+	{"-t", "rsa", "-b", "2048", "-f", "host-rsa"},
+	{"-t", "ed25519", "-f", "ca"}, {"-t", "ed25519", "-f", "otherca"},
+	{"-t", "rsa", "-b", "2048", "-f", "rsaca"},
+	{"-t", "ed25519", "-f", "cert-good"}, {"-t", "ed25519", "-f", "cert-expired"},
+	{"-t", "ed25519", "-f", "cert-elsewhere"}, {"-t", "ed25519", "-f", "cert-user"},
 	{"-t", "ed25519", "-f", "cert-rsaca"}, {"-t", "ecdsa", "-f", "stranger"},
 	// Of users.
-	{"-t", "ed25519", "-f", "id-ed25519"}, {"-t", "ecdsa", "-f", "id-ecdsa"}, {"-t", "rsa", "-b", "2048", "-f", "id-rsa"}, {"-t", "ed25519", "-f", "id-unknown"},
-	{"-t", "ecdsa", "-f", "id-unknown2"}, {"-t", "rsa", "-b", "1024", "-f", "id-short"}, {"-t", "ed25519", "-f", "id-certified"},
+	{"-t", "ed25519", "-f", "id-ed25519"}, {"-t", "ecdsa", "-f", "id-ecdsa"},
+	{"-t", "rsa", "-b", "2048", "-f", "id-rsa"}, {"-t", "ed25519", "-f", "id-unknown"},
+	{"-t", "ecdsa", "-f", "id-unknown2"}, {"-t", "rsa", "-b", "1024", "-f", "id-short"},
+	{"-t", "ed25519", "-f", "id-certified"},
 	{"-t", "rsa", "-b", "2048", "-f", "id-rsacertified"}, {"-t", "ecdsa", "-f", "id-usercertexpired"},
 }
 
 // certificates are made by ssh-keygen with these arguments.
 var certificates = [][]string{
 	{"-s", "ca", "-h", "-I", "good", "-n", "127.0.0.1,other", "cert-good.pub"},
-	{"-s", "ca", "-h", "-I", "expired", "-n", "127.0.0.1", "-V", "20010101:20020101", "cert-expired.pub"},
+	{"-s", "ca", "-h", "-I", "expired", "-n", "127.0.0.1", "-V", "20010101:20020101",
+		"cert-expired.pub"},
 	{"-s", "ca", "-h", "-I", "elsewhere", "-n", "elsewhere", "cert-elsewhere.pub"},
 	{"-s", "ca", "-I", "user", "-n", "127.0.0.1", "cert-user.pub"},
 	{"-s", "rsaca", "-h", "-I", "rsaca", "-t", "rsa-sha2-256", "-n", "127.0.0.1", "cert-rsaca.pub"},
@@ -58,15 +64,17 @@ var settings = map[string]string{
 	"expired":   "HostKey cert-expired\nHostCertificate cert-expired-cert.pub\n",
 	"elsewhere": "HostKey cert-elsewhere\nHostCertificate cert-elsewhere-cert.pub\n",
 	"rsaca":     "HostKey cert-rsaca\nHostCertificate cert-rsaca-cert.pub\n",
-	"group14":   "HostKey host-ed25519\nKexAlgorithms diffie-hellman-group14-sha1,diffie-hellman-group14-sha256\n",
-	"oldname":   "HostKey host-ed25519\nKexAlgorithms curve25519-sha256@libssh.org\n",
-	"cbc":       "HostKey host-ed25519\nCiphers aes128-cbc\nMACs hmac-sha1\n",
-	"ctr":       "HostKey host-ed25519\nCiphers aes128-ctr\nMACs hmac-sha1,hmac-sha2-256\n",
-	"two":       "HostKey host-ed25519\nAuthenticationMethods publickey,password\n",
-	"twokeys":   "HostKey host-ed25519\nAuthenticationMethods publickey,publickey\n",
-	"nokeys":    "HostKey host-ed25519\nPubkeyAuthentication no\n",
-	"oldsigs":   "HostKey host-ed25519\nPubkeyAcceptedAlgorithms ssh-rsa\n",
-	"pam":       "HostKey host-ed25519\nUsePAM yes\nKbdInteractiveAuthentication yes\nPasswordAuthentication no\n",
+	"group14": "HostKey host-ed25519\nKexAlgorithms " +
+		"diffie-hellman-group14-sha1,diffie-hellman-group14-sha256\n",
+	"oldname": "HostKey host-ed25519\nKexAlgorithms curve25519-sha256@libssh.org\n",
+	"cbc":     "HostKey host-ed25519\nCiphers aes128-cbc\nMACs hmac-sha1\n",
+	"ctr":     "HostKey host-ed25519\nCiphers aes128-ctr\nMACs hmac-sha1,hmac-sha2-256\n",
+	"two":     "HostKey host-ed25519\nAuthenticationMethods publickey,password\n",
+	"twokeys": "HostKey host-ed25519\nAuthenticationMethods publickey,publickey\n",
+	"nokeys":  "HostKey host-ed25519\nPubkeyAuthentication no\n",
+	"oldsigs": "HostKey host-ed25519\nPubkeyAcceptedAlgorithms ssh-rsa\n",
+	"pam": "HostKey host-ed25519\nUsePAM yes\nKbdInteractiveAuthentication yes\n" +
+		"PasswordAuthentication no\n",
 	"gssapi":    "HostKey host-ed25519\nGSSAPIAuthentication yes\n",
 	"noforward": "HostKey host-ed25519\nAllowTcpForwarding no\n",
 }
@@ -111,7 +119,8 @@ func newWorld(t *testing.T) *world {
 	w.keygen(t, "-p", "-P", "secret", "-N", "", "-f", "id-unlocked")
 	w.write(t, "crlf", strings.ReplaceAll(string(w.read(t, "id-ed25519")), "\n", "\r\n"), 0o600)
 	var authorized []byte
-	for _, name := range []string{"id-ed25519", "id-ecdsa", "id-rsa", "id-short", "id-locked", "id-pem", "id-lockedpem"} {
+	for _, name := range []string{"id-ed25519", "id-ecdsa", "id-rsa", "id-short", "id-locked",
+		"id-pem", "id-lockedpem"} {
 		authorized = append(authorized, w.read(t, name+".pub")...)
 	}
 	authorized = append(authorized, "cert-authority "+string(w.read(t, "ca.pub"))...)
@@ -194,7 +203,8 @@ func (s *stage) server(t *testing.T, name string) *server {
 	s.servers[name] = v
 	conf := filepath.Join(s.tmp, name+".conf")
 	// What is said first holds.
-	write(t, conf, fileSetting.ReplaceAllString(own, "$1 "+s.dir+"/")+serverConfig+"AuthorizedKeysFile "+s.file("authorized_keys")+"\n")
+	write(t, conf, fileSetting.ReplaceAllString(own, "$1 "+s.dir+"/")+serverConfig+
+		"AuthorizedKeysFile "+s.file("authorized_keys")+"\n")
 	go func() {
 		for {
 			conn, err := l.Accept()
@@ -241,11 +251,14 @@ type seen struct {
 	passwords int      // for the account of the host x
 	strays    int      // for others
 	accepted  []string // "server: account"
+	strangers []string // accounts that no server has
 }
 
 var (
 	offeredLine  = regexp.MustCompile(`userauth_pubkey: publickey test pkalg (\S+) pkblob (\S+ \S+)`)
-	passwordLine = regexp.MustCompile(`(?:Failed|Accepted) (?:password|keyboard-interactive/pam) for (\S+) from`)
+	passwordLine = regexp.MustCompile(`(?:Failed|Accepted) (?:password|` +
+		`keyboard-interactive/pam) for (\S+) from`)
+	strangerLine = regexp.MustCompile(`Invalid user (.*) from`)
 	acceptedLine = regexp.MustCompile(`Accepted \S+ for (\S+) from`)
 )
 
@@ -275,6 +288,9 @@ func (r *seen) read(name string, log []byte) {
 			r.passwords++
 		} else if m != nil {
 			r.strays++
+		}
+		if m := strangerLine.FindSubmatch(line); m != nil {
+			r.strangers = append(r.strangers, string(m[1]))
 		}
 		if m := acceptedLine.FindSubmatch(line); m != nil {
 			r.accepted = append(r.accepted, name+": "+string(m[1]))

@@ -30,7 +30,8 @@ func starved(t *testing.T, f func()) {
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &before); err != nil {
 		t.Fatal(err)
 	}
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(free), Max: before.Max}); err != nil {
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE,
+		&unix.Rlimit{Cur: uint64(free), Max: before.Max}); err != nil {
 		t.Fatal(err)
 	}
 	defer unix.Setrlimit(unix.RLIMIT_NOFILE, &before)
@@ -51,7 +52,8 @@ func keyFiles(t *testing.T) (private, known string, host ssh.PublicKey) {
 	dir := t.TempDir()
 	private, known = filepath.Join(dir, "id"), filepath.Join(dir, "known")
 	host = sampleKey(t)
-	for name, text := range map[string][]byte{private: pem.EncodeToMemory(block), known: []byte("web1 " + string(ssh.MarshalAuthorizedKey(host)))} {
+	for name, text := range map[string][]byte{private: pem.EncodeToMemory(block),
+		known: []byte("web1 " + string(ssh.MarshalAuthorizedKey(host)))} {
 		if err := os.WriteFile(name, text, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -59,8 +61,8 @@ func keyFiles(t *testing.T) (private, known string, host ssh.PublicKey) {
 	return private, known, host
 }
 
-// Whatever of a login lacks a descriptor, the error is that, and neither a missing key, an unknown host nor
-// something that is left to ssh.
+// Whatever of a login lacks a descriptor, the error is that, and neither a missing key, an unknown
+// host nor something that is left to ssh.
 func TestLoginWithoutDescriptors(t *testing.T) {
 	private, known, _ := keyFiles(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -123,14 +125,16 @@ func TestNoAttemptWithoutKey(t *testing.T) {
 		"system":      &os.PathError{Op: "open", Path: "id", Err: syscall.ENFILE},
 		"memory":      fmt.Errorf("no signature: %w", syscall.ENOMEM),
 	} {
-		a := &login{c: &config{values: map[string][]string{"pubkeyauthentication": {"yes"}, "passwordauthentication": {"yes"}}},
+		a := &login{c: &config{values: map[string][]string{"pubkeyauthentication": {"yes"},
+			"passwordauthentication": {"yes"}}},
 			conn: &sniffer{}, password: "secret", given: name == "system"}
 		a.failed(nil, lacks)
 		m, err := a.next(&ssh.ClientAuthContext{AllowedMethods: []string{methodKeys, methodPassword}})
 		if m != nil || !errors.Is(err, lacks) {
 			t.Errorf("%s: next attempt: got %v, %v, want the error", name, m, err)
 		}
-		if err := a.failure(context.Background(), errDenied); !errors.Is(err, errors.Unwrap(lacks)) || errors.Is(err, ErrUnsupported) {
+		if err := a.failure(context.Background(), errDenied); !errors.Is(err, errors.Unwrap(lacks)) ||
+			errors.Is(err, ErrUnsupported) {
 			t.Errorf("%s: failure: got %v, want %v", name, err, lacks)
 		}
 	}

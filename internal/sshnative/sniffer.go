@@ -1,10 +1,12 @@
 package sshnative
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"net"
 	"sync"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -18,6 +20,14 @@ type sniffer struct {
 	first error
 	seen  []byte
 	full  bool
+
+	limited bool // the server has not said its version, and there is a deadline for that
+}
+
+// limit bounds how long the server may take to say its version, as ssh's ConnectTimeout does. A
+// connection that can't be bounded, through another host, is left as it is.
+func (s *sniffer) limit(end time.Time) {
+	s.limited = s.SetReadDeadline(end) == nil
 }
 
 // sniffLimit is more than a server sends before the connection is encrypted.
@@ -30,6 +40,10 @@ func (s *sniffer) Read(b []byte) (int, error) {
 	if !s.full {
 		s.seen = append(s.seen, b[:n]...)
 		s.full = len(s.seen) > sniffLimit
+	}
+	if s.limited && !s.full && bytes.IndexByte(b[:n], '\n') >= 0 && afterVersion(s.seen) != nil {
+		s.limited = false
+		s.SetReadDeadline(time.Time{})
 	}
 	s.note(err)
 	return n, err

@@ -1,8 +1,10 @@
-// Package testpython finds the Python interpreters on this machine, for tests that run on all of them.
+// Package testpython finds the Python interpreters on this machine, for tests that run on all of
+// them.
 package testpython
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	_ "github.com/mitogen-go/mitogen/internal/testenv"
 )
 
 // Interp is an interpreter that works.
@@ -19,23 +23,42 @@ type Interp struct {
 	Version      string // "3.13.0"
 	Major, Minor int
 	Impl         string // "cpython", "pypy"
+	Machine      string // "x86_64"; that of the interpreter where it is emulated
 }
 
-// Name is short and fit for the name of a subtest: "cpython3.13".
+// Name is short and fit for the name of a subtest: "cpython3.13", "cpython3.13-s390x" where that
+// isn't the machine of the others.
 func (i Interp) Name() string {
-	return i.Impl + strconv.Itoa(i.Major) + "." + strconv.Itoa(i.Minor)
+	name := i.Impl + strconv.Itoa(i.Major) + "." + strconv.Itoa(i.Minor)
+	if i.Machine != machine() {
+		name += "-" + i.Machine
+	}
+	return name
 }
+
+// machine is what this one calls itself.
+var machine = sync.OnceValue(func() string {
+	out, _ := exec.Command("uname", "-m").Output()
+	return strings.TrimSpace(string(out))
+})
 
 // AtLeast reports whether i's language version is major.minor or later.
 func (i Interp) AtLeast(major, minor int) bool {
 	return i.Major > major || i.Major == major && i.Minor >= minor
 }
 
-// Find returns the interpreters on PATH and among those of pyenv, one for each implementation and minor version, oldest
-// first. It looks once per process.
+// Variable names the environment variable with further interpreters: paths, separated as in PATH.
+const Variable = "MITOGEN_TEST_PYTHONS"
+
+// Find returns the interpreters that Variable names, and without $MITOGEN_ONLY_NAMED those on PATH
+// and among those of pyenv, one for each implementation, minor version and machine, oldest first.
+// It looks once per process. One that Variable names and that doesn't work is a panic: a test must
+// not pass without it.
 func Find() []Interp { return slices.Clone(find()) }
 
-var find = sync.OnceValue(func() []Interp {
+var find = sync.OnceValue(look)
+
+func look() []Interp {
 	paths := candidates()
 	found := make([]*Interp, len(paths))
 	slots := make(chan struct{}, 2)
@@ -45,11 +68,19 @@ var find = sync.OnceValue(func() []Interp {
 			slots <- struct{}{}
 			defer func() { <-slots }()
 			found[i] = ask(path)
+			if i < len(named()) && found[i] != nil {
+				found[i].Path = path // it may be a script that emulates another machine
+			}
 		})
 	}
 	wg.Wait()
+	for i, path := range named() {
+		if found[i] == nil {
+			panic(fmt.Sprintf("$%s: %s is no Python interpreter that works", Variable, path))
+		}
+	}
 	return choose(found)
-})
+}
 
 // choose drops what doesn't work and duplicates, of which the first stays.
 func choose(found []*Interp) []Interp {
@@ -68,9 +99,16 @@ func choose(found []*Interp) []Interp {
 	return chosen
 }
 
-// candidates returns executables, pyenv's own before what stands on PATH: its shims would start a shell each time.
+// named returns the interpreters that the environment names.
+func named() []string { return filepath.SplitList(os.Getenv(Variable)) }
+
+// candidates returns executables: first those that are named, then pyenv's own before what stands
+// on PATH, as its shims would start a shell each time.
 func candidates() []string {
-	var paths []string
+	paths := named()
+	if os.Getenv("MITOGEN_ONLY_NAMED") != "" {
+		return paths
+	}
 	if home, err := os.UserHomeDir(); err == nil {
 		got, _ := filepath.Glob(filepath.Join(home, ".pyenv", "versions", "*", "bin", "python"))
 		paths = append(paths, got...)
@@ -87,19 +125,21 @@ func candidates() []string {
 	return paths
 }
 
+// question is asked in words that every Python from 2.4 on understands.
 const question = `import sys, platform
-print('|'.join([sys.executable, '%d.%d.%d' % sys.version_info[:3], platform.python_implementation().lower()]))`
+name = getattr(platform, 'python_implementation', lambda: 'CPython')
+print('|'.join([sys.executable, '%d.%d.%d' % sys.version_info[:3], name().lower(), platform.machine()]))`
 
 // ask runs an interpreter and returns nil if it doesn't say what it is.
 func ask(path string) *Interp {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute) // it may be emulated
 	defer cancel()
 	out, err := exec.CommandContext(ctx, path, "-c", question).Output()
 	fields := strings.Split(strings.TrimSpace(string(out)), "|")
-	if err != nil || len(fields) != 3 {
+	if err != nil || len(fields) != 4 {
 		return nil
 	}
-	i := &Interp{Path: fields[0], Version: fields[1], Impl: fields[2]}
+	i := &Interp{Path: fields[0], Version: fields[1], Impl: fields[2], Machine: fields[3]}
 	if real, err := filepath.EvalSymlinks(i.Path); err == nil {
 		i.Path = real
 	}

@@ -95,3 +95,8 @@ def send_until_refused(times):
 def taken():
     """What waits in the mailbox."""
     return len(Mailbox.box._values)
+
+
+def ranges(n):
+    for i in range(n):
+        yield range(i)

@@ -18,7 +18,8 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// A Server lets in by what its fields say, which are set before Serve. Its sessions are processes of this machine.
+// A Server lets in by what its fields say, which are set before Serve. Its sessions are processes
+// of this machine.
 type Server struct {
 	Password string   // that it takes; "": none, by any method
 	Methods  []string // password, keyboard-interactive; nil: both
@@ -109,7 +110,8 @@ func (r *Server) config(conn net.Conn) *ssh.ServerConfig {
 		}
 	}
 	if r.has("keyboard-interactive") {
-		callbacks.KeyboardInteractiveCallback = func(_ ssh.ConnMetadata, ask ssh.KeyboardInteractiveChallenge) (*ssh.Permissions, error) {
+		callbacks.KeyboardInteractiveCallback = func(_ ssh.ConnMetadata,
+			ask ssh.KeyboardInteractiveChallenge) (*ssh.Permissions, error) {
 			if r.Rounds != nil {
 				return nil, errors.Join(wrong, r.ask(ask))
 			}
@@ -136,7 +138,8 @@ func (r *Server) config(conn net.Conn) *ssh.ServerConfig {
 		return nil, wrong
 	}
 	if !r.AndMore {
-		c.PasswordCallback, c.KeyboardInteractiveCallback = callbacks.PasswordCallback, callbacks.KeyboardInteractiveCallback
+		c.PasswordCallback = callbacks.PasswordCallback
+		c.KeyboardInteractiveCallback = callbacks.KeyboardInteractiveCallback
 	}
 	return c
 }
@@ -144,7 +147,8 @@ func (r *Server) config(conn net.Conn) *ssh.ServerConfig {
 // ask asks the Rounds.
 func (r *Server) ask(ask ssh.KeyboardInteractiveChallenge) error {
 	for _, round := range r.Rounds {
-		answers, err := ask(round.Name, round.Instruction, round.Questions, slices.Repeat([]bool{round.Echo}, len(round.Questions)))
+		answers, err := ask(round.Name, round.Instruction, round.Questions,
+			slices.Repeat([]bool{round.Echo}, len(round.Questions)))
 		if err != nil {
 			return err
 		}
@@ -204,7 +208,8 @@ func session(n ssh.NewChannel) {
 			stdin.Close()
 		}()
 		cmd.Wait()
-		ch.SendRequest("exit-status", false, binary.BigEndian.AppendUint32(nil, uint32(cmd.ProcessState.ExitCode())))
+		ch.SendRequest("exit-status", false,
+			binary.BigEndian.AppendUint32(nil, uint32(cmd.ProcessState.ExitCode())))
 		return
 	}
 }

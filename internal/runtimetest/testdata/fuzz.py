@@ -9,6 +9,7 @@ changed further. A failure prints the input; `fuzz.py DIRECTORY = HEX` repeats i
 import os
 import pickle
 import random
+import re
 import struct
 import sys
 import time
@@ -71,13 +72,25 @@ class Kernel:
 
 CODE = {}
 
+# The files of the core in their order (internal/boot/gen/rules.go), but for main, which starts it.
+CORE = '''compat constants state descriptors atomic streams reader output dispatch handlers plain
+    calls serving ending modules importer log tables start'''.split()
+
+
+def unshown(directory, match):
+    """The lines of an import, empty ones if it is for readers, as the linker makes them."""
+    name, lines = match.group(1), match.group()
+    if name == '_mitogen' or os.path.exists(os.path.join(directory, name + '.py')):
+        return '\n' * lines.count('\n')
+    return lines
+
 
 def code(directory, name):
     if name not in CODE:
         with open(os.path.join(directory, name)) as f:
             text = f.read()
-        if name == 'core.py':
-            text = text[:text.index('\nif os.getpgrp() != PID')]
+        text = re.sub(r'(?m)^from (\w+) import (\([^)]*\)|.*)$',
+                      lambda m: unshown(directory, m), text)
         CODE[name] = compile(text, name, 'exec')
     return CODE[name]
 
@@ -93,7 +106,8 @@ class World:
         for name in ('mitogen', '_mitogen_files', '_mitogen_run'):
             sys.modules.pop(name, None)
         self.directory = directory
-        self.load('core.py')
+        for name in CORE:
+            self.load('core/%s.py' % name)
         self.kernel = m.os = Kernel()
         m.POLL = m.Poll()
         m.die = self.die
@@ -105,6 +119,8 @@ class World:
         m.MODULES['_mitogen_spawn'] = 'm', '', zlib.compress(b'pass')
         with open(os.path.join(directory, 'asking.py'), 'rb') as f:
             m.MODULES['_mitogen_asking'] = 'm', '', zlib.compress(f.read())
+        self.load('process.py')
+        self.load('execute.py')
         self.load('spawn.py')
         m.execute = self.execute
         self.faults = []
@@ -196,12 +212,15 @@ class World:
 
     def user(self, which):
         """What programs here have open: a receiver, a call, a run's stdin."""
-        name, file = (('mitogen', 'mitogen.py'), ('_mitogen_files', 'files.py'), ('_mitogen_run', 'run.py'))[which]
+        name, files = (('mitogen', 'mitogen'),
+                       ('_mitogen_files', 'files_ask files_index files_content files'),
+                       ('_mitogen_run', 'run_relay run_copy run'))[which]
         if name in sys.modules:
             return
         sys.modules[name] = module = type(sys)(name)
-        module.__dict__['__file__'] = file
-        exec(code(self.directory, file), module.__dict__)
+        for file in files.split():
+            module.__dict__['__file__'] = file + '.py'
+            exec(code(self.directory, file + '.py'), module.__dict__)
         if which == 0:
             self.received.append(module.Receiver())
         if which == 1:
@@ -327,6 +346,7 @@ def engine(w, r):
     elif what == 4 and 'PASSAGES' not in w.m.__dict__:
         w.load('forward.py')
     elif what == 5 and 'TUNNELS' not in w.m.__dict__:
+        w.load('feed.py')
         w.load('tunnel.py')
     elif what == 6:
         payload = r.bytes()[:MAX]

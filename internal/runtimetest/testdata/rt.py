@@ -1,5 +1,6 @@
 """What the tests call in a context."""
 import os
+import re
 import sys
 import time
 
@@ -26,6 +27,33 @@ def describe(v):
 def evaluate(text):
     """The value of an expression, which sees the names of this module."""
     return eval(text, globals())
+
+
+def database():
+    import sqlite3
+    db = sqlite3.connect(':memory:')
+    db.row_factory = sqlite3.Row
+    return db
+
+
+def made(text):
+    """The value of an expression, for which modules are imported, and db is a database."""
+    names = {'__name__': 'made'}
+    for m in re.findall(r'\b([a-z_]\w*)\.', text):
+        try:
+            if m == 'db':
+                names[m] = database()
+            else:
+                names[m] = __import__(m)
+        except ImportError:
+            pass
+    return eval(text, names)
+
+
+def made_many(text):
+    """The items of what made returns."""
+    for item in made(text):
+        yield item
 
 
 def execute(text):
@@ -218,12 +246,16 @@ def deaf():
 
 
 def locked():
-    """Never lets go of the interpreter lock."""
+    """Never lets go of the interpreter lock, from a SIGUSR1 on."""
+    import signal
     import re
     pattern = re.compile('(a+)+$')
+    go = []
+    signal.signal(signal.SIGUSR1, lambda *args: go.append(1))
     print('locking')
     sys.stdout.flush()
-    time.sleep(.1)
+    while not go:
+        time.sleep(.01)
     pattern.match('a' * 60 + 'b')
 
 
@@ -239,6 +271,10 @@ def send(sender, values, close):
         sender.send(v)
     if close:
         sender.close()
+
+
+def send_made(sender, text):
+    sender.send(made(text))
 
 
 def send_many(sender, n, size):

@@ -1,0 +1,74 @@
+package mitogen
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// A hop that is gone before anything was sent is an error to what is behind it alone.
+func TestPutGroupWithoutHop(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	e, err := New(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	var all []*Context
+	for _, via := range []int{-1, 0, 0, 1, 1} {
+		o := ConnectOptions{}
+		if via >= 0 {
+			o.Via = all[via]
+		}
+		c, err := e.Start("local", o)
+		if err == nil {
+			_, err = c.Info(ctx)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, c)
+	}
+	pid, err := Call[int](ctx, all[1], "os:getpid")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	source := filepath.Join(dir, "source")
+	if err := os.WriteFile(source, []byte("text"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	to := filepath.Join(dir, "to")
+	if err := os.Mkdir(to, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	g := putGroup{ctx: ctx, dest: to, sources: localSources([]string{source}),
+		outcomes: make(chan copyOutcome, len(all))}
+	cps := g.begin(all)
+	if len(cps) != len(all) {
+		t.Fatalf("got %d copies that begin, want %d", len(cps), len(all))
+	}
+	syscall.Kill(pid, syscall.SIGKILL)
+	for _, i := range []int{1, 3, 4} {
+		select {
+		case <-all[i].Done():
+		case <-ctx.Done():
+			t.Fatalf("context %d: it lives on", i)
+		}
+	}
+	g.together(cps)
+	got := map[*Context]error{}
+	for range all {
+		r := <-g.outcomes
+		got[r.c] = r.result.Err
+	}
+	for i, lives := range []bool{true, false, true, false, false} {
+		if err := got[all[i]]; (err == nil) != lives {
+			t.Errorf("context %d: got %v, want no error: %v", i, err, lives)
+		}
+	}
+}

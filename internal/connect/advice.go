@@ -1,0 +1,247 @@
+package connect
+
+// Phases of a connect.
+const (
+	PhaseStart  = "start"  // of the program that makes the way in
+	PhaseLogin  = "log in" // network, host key, authentication
+	PhasePython = "python" // finding and starting the interpreter
+)
+
+// advice goes with a kind: where it happens, and what a person can do.
+type advice struct {
+	phase, hint string
+	after       string // instead of hint once ssh had logged in; "": the same
+	started     string // instead of both once an interpreter was there; "": the same
+}
+
+// kinds are what holds for a kind whatever the method.
+var kinds = map[error]advice{
+	ErrNoPython: {phase: PhasePython,
+		hint: "install Python there (any from 2.4 to 3.15), or say with --python where it is; at a " +
+			"target of one hop exec, put and get of one file need none"},
+	ErrNoCommand: {phase: PhaseStart, hint: "install the program there, or give its path"},
+	ErrStart: {phase: PhaseStart,
+		hint: "check permissions and limits on the machine that starts it"},
+	ErrUnknownHost: {phase: PhaseLogin, hint: "check the host's name"},
+	ErrRefused:     {phase: PhaseLogin, hint: "check that the service runs there"},
+	ErrUnreachable: {phase: PhaseLogin, hint: "check the network and the host's address"},
+	ErrTimeout: {
+		phase: PhaseLogin,
+		hint: "run the program by hand to see what holds it up, or allow more time with " +
+			"--connect-timeout",
+		started: "the interpreter there has started, but is too slow: allow more time with " +
+			"--connect-timeout",
+	},
+	ErrClosed: {phase: PhaseLogin, hint: "try again; the other side's log may say why"},
+	ErrHostKey: {phase: PhaseLogin,
+		hint: "log in once with ssh to check the key, or add --host-keys accept-new"},
+	ErrHostKeyChanged: {phase: PhaseLogin,
+		hint: "find out why; then remove the old key with ssh-keygen -R"},
+	ErrAuth: {phase: PhaseLogin,
+		hint: "check what the user may do there, by running the program by hand"},
+	ErrPasswordRequired: {phase: PhaseLogin, hint: "give the password or passphrase"},
+	ErrSudoPassword: {phase: PhaseLogin,
+		hint: "give the right password of the user who calls sudo"},
+	ErrNotInSudoers: {phase: PhaseLogin, hint: "allow it in sudoers there"},
+	ErrHidden: {phase: PhaseLogin,
+		hint: "let the account see others' processes (mount /proc without hidepid), or let the program " +
+			"ask nothing"},
+	ErrTTYRequired: {phase: PhaseLogin,
+		hint: "there is no terminal: check /dev/ptmx, and the limit of pseudo-terminals"},
+	ErrUnknownUser:  {phase: PhaseLogin, hint: "check the user's name"},
+	ErrNotPermitted: {phase: PhaseLogin, hint: "allow it there, or take a user who may"},
+	ErrNotFound:     {phase: PhaseLogin, hint: "check the name on the machine that enters it"},
+	ErrNotRunning:   {phase: PhaseLogin, hint: "start it first"},
+	ErrNoShell: {phase: PhasePython,
+		hint: "there is no sh in it: name an interpreter with exec:"},
+	ErrSetup: {phase: PhaseStart,
+		hint: "correct the program's configuration on the machine that starts it"},
+	ErrDaemon: {phase: PhaseStart, hint: "see what mitogen daemon says, or go without --daemon"},
+	ErrForeign: {phase: PhasePython,
+		hint: "something else writes on the connection: look at the bytes shown"},
+	ErrDied: {
+		phase:   PhasePython,
+		hint:    "run the same command by hand to see why",
+		started: "the interpreter there ended while it started: run it by hand to see why",
+	},
+	ErrBusy:      {phase: PhaseStart, hint: "another program holds the console: end it, or wait"},
+	ErrNoLogin:   {phase: PhaseLogin, hint: "look at the console by hand"},
+	ErrCancelled: {phase: PhaseStart},
+	ErrExhausted: {phase: PhaseStart,
+		hint: "allow more on the machine that starts it (ulimit -n, -u, -v), or take fewer targets at " +
+			"once (-f)"},
+}
+
+// passing kinds may not be there a moment later, where a network is on the way.
+var passing = map[error]bool{ErrClosed: true, ErrRefused: true, ErrUnreachable: true,
+	ErrTimeout: true}
+
+// hints replace those of kinds for a method.
+type hints map[error]advice
+
+var sshHints = hints{
+	ErrUnknownHost: {phase: PhaseLogin, hint: "check the host's name, and ~/.ssh/config"},
+	ErrRefused:     {phase: PhaseLogin, hint: "check that sshd runs there, and its port"},
+	ErrTimeout: {
+		phase: PhaseLogin,
+		hint:  "check address and firewall, or allow more time with --connect-timeout",
+		after: "the login is done, and something there holds it up: the login shell's start-up files, " +
+			"a forced command, a question that nobody sees; log in with plain ssh to see it, or allow " +
+			"more time with --connect-timeout",
+		started: "the interpreter there has started, but is too slow: allow more time with " +
+			"--connect-timeout",
+	},
+	ErrClosed: {
+		phase: PhaseLogin,
+		hint:  "try again; sshd's log says why (MaxStartups, access rules, a locked account)",
+		after: "the login was accepted, and the session was not: sshd's log says why (MaxSessions, " +
+			"limits, nologin)",
+	},
+	ErrAuth: {phase: PhaseLogin, hint: "check user, key and password with plain ssh"},
+	ErrNotPermitted: {phase: PhaseLogin,
+		hint: "the account takes no such command (a forced command, a restricted shell): allow it " +
+			"there, or take another user"},
+	ErrNoShell: {phase: PhasePython,
+		hint: "the account's login shell, or sh, isn't there or can't be executed: check it (getent " +
+			"passwd, ChrootDirectory)"},
+	ErrSetup: {phase: PhaseStart,
+		hint: "correct ssh's configuration or arguments on the machine that starts it; ssh -G HOST " +
+			"shows what it makes of them"},
+	ErrDied: {
+		phase: PhasePython,
+		hint: "the session ended before an interpreter was there: run the same command with plain ssh " +
+			"to see why (a forced command, " +
+			"start-up files, an interpreter that doesn't start)",
+		started: "the interpreter there ended while it started: run it by hand to see why",
+	},
+}
+
+var sudoHints = hints{
+	ErrAuth: {phase: PhaseLogin,
+		hint: "sudo lets the account in no more (expired, or PAM's rules): check it there with chage -l"},
+	ErrTTYRequired: {phase: PhaseLogin,
+		hint: "there is no terminal: check /dev/ptmx, the limit of pseudo-terminals and sudo's " +
+			"requiretty"},
+	ErrSetup: {phase: PhaseStart, hint: "correct sudo's installation or sudoers there (visudo -c)"},
+	ErrTimeout: {phase: PhaseLogin,
+		hint: "run sudo by hand to see what holds it up (name service, PAM, a log server), or allow " +
+			"more time with --connect-timeout"},
+	ErrNoShell: {phase: PhasePython,
+		hint: "the account's login shell, or sh, isn't there or can't be executed: check it with " +
+			"getent passwd"},
+	ErrDied: {phase: PhasePython, hint: "run sudo with the same user by hand to see why"},
+}
+
+var suHints = hints{
+	ErrAuth: {phase: PhaseLogin,
+		hint: "give the right password of the user who is entered; check that su is allowed there " +
+			"(PAM, group wheel) and the account not locked"},
+	ErrPasswordRequired: {phase: PhaseLogin, hint: "give the password of the user who is entered"},
+	ErrTTYRequired: {phase: PhaseLogin,
+		hint: "this su asks on a terminal only: give a password, so that it gets one"},
+	ErrSetup: {phase: PhaseStart,
+		hint: "su must belong to root and be setuid there: check its installation"},
+	ErrTimeout: {phase: PhaseLogin,
+		hint: "run su by hand to see what holds it up (PAM, the login shell's start-up files), or " +
+			"allow more time with --connect-timeout"},
+	ErrNoShell: {phase: PhasePython,
+		hint: "the account's login shell isn't there or can't be executed: check it with getent passwd"},
+	ErrNotPermitted: {phase: PhaseLogin,
+		hint: "the account's shell takes no command (nologin): take another user, or sudo"},
+	ErrDied: {phase: PhasePython, hint: "run su -c with the same user by hand to see why"},
+}
+
+var doasHints = hints{
+	ErrAuth: {phase: PhaseLogin,
+		hint: "give the right password of the user who calls doas"},
+	ErrPasswordRequired: {phase: PhaseLogin,
+		hint: "give the password of the user who calls doas, or permit nopass in doas.conf there"},
+	ErrNotPermitted: {phase: PhaseLogin, hint: "permit it in doas.conf there"},
+	ErrTTYRequired: {phase: PhaseLogin,
+		hint: "doas asks on a terminal only: check /dev/ptmx, and the limit of pseudo-terminals"},
+	ErrSetup: {phase: PhaseStart,
+		hint: "correct doas.conf there (doas -C /etc/doas.conf), and check that doas is setuid"},
+	ErrTimeout: {phase: PhaseLogin,
+		hint: "run doas by hand to see what holds it up, or allow more time with --connect-timeout"},
+	ErrDied: {phase: PhasePython, hint: "run doas with the same user by hand to see why"},
+}
+
+var dockerHints = hints{
+	ErrRefused: {phase: PhaseLogin,
+		hint: "check that the engine runs (docker info), and where DOCKER_HOST or the context leads"},
+	ErrAuth: {phase: PhaseLogin,
+		hint: "check that the user may use the engine's socket (group docker), or put sudo before it"},
+	ErrNotFound: {phase: PhaseLogin,
+		hint: "check the name with docker ps -a, or docker images, on the machine that enters it"},
+	ErrTimeout: {phase: PhaseLogin,
+		hint: "run docker exec by hand to see what holds it up, or allow more time with " +
+			"--connect-timeout"},
+	ErrDied: {phase: PhasePython,
+		hint: "run docker exec with the same container by hand to see why"},
+	ErrNoShell: {phase: PhasePython, hint: "the image has no sh: name an interpreter with exec:"},
+	ErrSetup: {phase: PhaseStart,
+		hint: "correct docker's configuration on the machine that starts it"},
+	ErrNoCommand: {phase: PhaseStart, hint: "install docker there, or give its path with --program"},
+}
+
+var podmanHints = hints{
+	ErrRefused: {phase: PhaseLogin,
+		hint: "check podman's connection (podman system connection list), and that its service runs"},
+	ErrAuth: {phase: PhaseLogin,
+		hint: "check whose container it is: each user has containers of their own; put sudo before it " +
+			"for root's"},
+	ErrNotPermitted: {phase: PhaseLogin,
+		hint: "check whose container it is, and that the user has subordinate ids (/etc/subuid)"},
+	ErrNotFound: {phase: PhaseLogin,
+		hint: "check the name with podman ps -a, as the same user: each has containers of their own"},
+	ErrTimeout: {phase: PhaseLogin,
+		hint: "run podman exec by hand to see what holds it up, or allow more time with " +
+			"--connect-timeout"},
+	ErrDied: {phase: PhasePython, hint: "run podman exec with the same container by hand to see why"},
+	ErrSetup: {phase: PhaseStart,
+		hint: "correct podman's configuration on the machine that starts it (podman info)"},
+}
+
+var kubectlHints = hints{
+	ErrUnknownHost: {phase: PhaseLogin, hint: "check the cluster's address (kubectl config view)"},
+	ErrRefused: {phase: PhaseLogin,
+		hint: "check the cluster's address (kubectl cluster-info), and which context is used"},
+	ErrTimeout: {phase: PhaseLogin,
+		hint: "check that the cluster answers (kubectl get pods), or allow more time with " +
+			"--connect-timeout"},
+	ErrAuth: {phase: PhaseLogin,
+		hint: "check the login and its rights: kubectl auth can-i create pods/exec"},
+	ErrNotFound: {phase: PhaseLogin, hint: "check namespace, pod and container with kubectl get pods"},
+	ErrSetup: {phase: PhaseStart,
+		hint: "correct kubectl's configuration (kubectl config get-contexts)"},
+	ErrDied: {phase: PhasePython, hint: "run kubectl exec with the same pod by hand to see why"},
+}
+
+var lxcHints = hints{
+	ErrRefused: {phase: PhaseLogin,
+		hint: "check that its daemon runs, and that the user may use its socket"},
+	ErrAuth: {phase: PhaseLogin,
+		hint: "check that the user may enter it (root, or the daemon's group), or put sudo before it"},
+	ErrNotPermitted: {phase: PhaseLogin, hint: "only root enters it: put sudo before it"},
+	ErrTimeout: {phase: PhaseLogin,
+		hint: "enter it by hand to see what holds it up, or allow more time with --connect-timeout"},
+	ErrDied: {phase: PhasePython, hint: "enter it by hand to see why"},
+}
+
+var treeHints = hints{
+	ErrNotPermitted: {phase: PhaseLogin, hint: "only root enters it: put sudo before it"},
+	ErrAuth:         {phase: PhaseLogin, hint: "only root enters it: put sudo before it"},
+	ErrNotFound: {phase: PhaseLogin,
+		hint: "check that it is there, on the machine that enters it"},
+	ErrNoShell: {phase: PhasePython,
+		hint: "there is no sh in the tree, or what it needs: name an interpreter with exec:"},
+	ErrDied: {phase: PhasePython, hint: "enter it by hand to see why"},
+}
+
+// advice is what holds for a kind.
+func (m method) advice(kind error) advice {
+	if a, ok := m.hints[kind]; ok {
+		return a
+	}
+	return kinds[kind]
+}

@@ -1,0 +1,326 @@
+package connect
+
+import (
+	"strings"
+
+	"github.com/mitogen-go/mitogen/internal/lazyregexp"
+)
+
+// A symptom is a piece of what a program says that tells a kind. Of a list, the first decides, and
+// its line is the one that is shown.
+type symptom struct {
+	text    string // in lower case
+	kind    error
+	hint    string             // instead of the kind's; "": that
+	match   *lazyregexp.Regexp // instead of text, of the whole in lower case; nil: text
+	refines bool               // it says more about a kind, but doesn't decide that it is this one
+	quiet   bool               // its line isn't the one to show
+	lasting bool               // a kind that may pass doesn't here
+}
+
+// in tells whether text, in lower case, has the symptom.
+func (s symptom) in(text string) bool {
+	if s.match != nil {
+		return s.match.MatchString(text)
+	}
+	return strings.Contains(text, s.text)
+}
+
+// symptomsOf returns the symptoms of a kind: those that refine it first.
+func (m method) symptomsOf(kind error) []symptom {
+	var refining, deciding []symptom
+	for _, list := range [][]symptom{m.symptoms, m.late, m.session, shellSymptoms, pythonSymptoms} {
+		for _, s := range list {
+			switch {
+			case s.kind != kind:
+			case s.refines:
+				refining = append(refining, s)
+			default:
+				deciding = append(deciding, s)
+			}
+		}
+	}
+	return append(refining, deciding...)
+}
+
+// silentKind is the kind of an end with the method's own status, and without a symptom. A program
+// that says nothing lost its connection; one that says what isn't known couldn't begin. What ran in
+// a session may have ended with that status too.
+func (m method) silentKind(text string, loggedIn bool) error {
+	if loggedIn && transferredLine.MatchString(text) {
+		return ErrDied
+	}
+	if loggedIn || strings.TrimSpace(ownLines.ReplaceAllString(text, "")) == "" {
+		return m.silent
+	}
+	return ErrSetup
+}
+
+const (
+	proxyHint = "ProxyCommand or ProxyJump fails: run what it says by hand"
+	userHint  = "ssh takes no such user from a command line (as of OpenSSH 10.6 none with " +
+		"a backslash or a $): name the user in ssh's configuration, by User in a section " +
+		"for a Host, and that host in the target"
+	versionHint = "client and server share no algorithm: allow one of those it offers in ssh's " +
+		"configuration (HostKeyAlgorithms, KexAlgorithms, Ciphers, PubkeyAcceptedAlgorithms)"
+	otherHint    = "what listens there isn't an SSH server: check the port"
+	passwordHint = "the password there has expired: log in with plain ssh on a terminal, and change it"
+	expiredHint  = "the account there has expired: an administrator can prolong it (chage -E)"
+	nologinHint  = "the server lets nobody but root log in now (/etc/nologin): wait, or ask its " +
+		"administrator"
+	fullHint = "the account has as many sessions as it may (maxlogins in limits.conf, TasksMax): " +
+		"close some, or allow more"
+	factorHint = "the server wants more than one proof: give what it asks besides the key (a " +
+		"password, or answers on a terminal)"
+	brokenHint = "the interpreter there doesn't start: check PYTHONHOME and PYTHONPATH there, and " +
+		"its installation, or name another with --python"
+	foreignHint = "what --python names isn't Python, or lacks a part of it: name a CPython or PyPy"
+)
+
+// sshSymptoms are in the words of an ssh that ends before the login.
+var sshSymptoms = []symptom{
+	{text: "remote host identification has changed", kind: ErrHostKeyChanged},
+	{text: "has changed and you have requested strict checking", kind: ErrHostKeyChanged},
+	{text: "host key verification failed", kind: ErrHostKey},
+	{text: yesNo, kind: ErrHostKey},
+	{text: "could not resolve hostname", kind: ErrUnknownHost},
+	{text: "name or service not known", kind: ErrUnknownHost},
+	{text: "nodename nor servname", kind: ErrUnknownHost},
+	{text: "temporary failure in name resolution", kind: ErrUnknownHost},
+	{text: "name does not resolve", kind: ErrUnknownHost},
+	{text: "no address associated with hostname", kind: ErrUnknownHost},
+
+	// Of the client itself.
+	{text: "cannot execute command-line and remote command", kind: ErrSetup,
+		hint: "take RemoteCommand out of ssh's configuration for this host, or set it to none"},
+	{text: "too long for unix domain socket", kind: ErrSetup,
+		hint: "shorten ControlPath in ssh's configuration (%C is short)"},
+	{text: "controlpath too long", kind: ErrSetup,
+		hint: "shorten ControlPath in ssh's configuration (%C is short)"},
+	{text: "too many recursive configuration includes", kind: ErrSetup,
+		hint: "a file of ssh's configuration includes itself"},
+	{text: "can't open user config file", kind: ErrSetup,
+		hint: "the file that ssh's -F names can't be read: check its path"},
+	{text: "bad owner or permissions on", kind: ErrSetup,
+		hint: "give the file to its user, and let nobody else write it: chmod go-w"},
+	{text: "bad configuration option", kind: ErrSetup},
+	{text: "unsupported option", kind: ErrSetup},
+	{match: lazyregexp.New(`(?m)^\S+:? line \d+: `), kind: ErrSetup},
+	{text: "command-line line 0", kind: ErrSetup},
+	{text: "terminating, ", kind: ErrSetup},
+	{text: "percent_expand: ", kind: ErrSetup},
+	{text: "username contains invalid characters", kind: ErrSetup, hint: userHint},
+	{text: "parse_jump: invalid username", kind: ErrSetup, hint: userHint},
+	{text: "jumphost loop via", kind: ErrSetup},
+	{text: "unknown option -- ", kind: ErrSetup},
+	{text: "illegal option -- ", kind: ErrSetup},
+	{text: "usage: ssh ", kind: ErrSetup},
+	{text: "unable to negotiate with", kind: ErrSetup, hint: versionHint},
+	{text: "no matching ", kind: ErrSetup, hint: versionHint},
+	{match: lazyregexp.New(`(?m)^.*\b(exec: .*not found|(sh|bash|zsh|dash)(: line \d+|` +
+		`: \d+)?: .*(not found|no such file or directory|permission denied)|` +
+		`no such host is known)`), kind: ErrSetup, hint: proxyHint},
+
+	// Of the network.
+	{text: "administratively prohibited", kind: ErrNotPermitted,
+		hint: "the jump host forwards no connections (AllowTcpForwarding, PermitOpen): allow it there, " +
+			"or go there by a hop: JUMP+HOST"},
+	{text: "connection refused", kind: ErrRefused},
+	{text: "timed out", kind: ErrTimeout},
+	{text: "i/o timeout", kind: ErrTimeout},
+	{text: "no route to host", kind: ErrUnreachable},
+	{text: "is unreachable", kind: ErrUnreachable},
+	{text: "host is down", kind: ErrUnreachable},
+
+	// Of the login.
+	{text: "your account has expired", kind: ErrAuth, hint: expiredHint},
+	{text: "account has expired", kind: ErrAuth, hint: expiredHint},
+	{text: "password has expired", kind: ErrAuth, hint: passwordHint},
+	{text: "password change required", kind: ErrAuth, hint: passwordHint},
+	{text: ": password was refused", kind: ErrAuth, refines: true}, // package askpass's
+	{text: "are too open", kind: ErrAuth, refines: true,
+		hint: "ssh ignores a private key that others may read: chmod 600 the key's file"},
+	{text: "unprotected private key file", kind: ErrAuth, refines: true,
+		hint: "ssh ignores a private key that others may read: chmod 600 the key's file"},
+	{text: "load key ", kind: ErrAuth, refines: true,
+		hint: "ssh can't use the private key's file: check it with ssh-keygen -y -f FILE"},
+	{match: lazyregexp.New(`identity file .* not accessible`), kind: ErrAuth, refines: true,
+		hint: "the private key's file isn't there: check what --identity names"},
+	{text: "agent refused operation", kind: ErrAuth, refines: true,
+		hint: "the agent won't sign: unlock or confirm the key there (ssh-add -l), or name another " +
+			"with --identity"},
+	{text: "no mutual signature", kind: ErrAuth, refines: true, hint: versionHint},
+	{text: "with partial success", kind: ErrAuth, refines: true, quiet: true, hint: factorHint},
+	{text: "too many authentication failures", kind: ErrAuth,
+		hint: "ssh has offered more keys than the server lets it: name the right one with --identity, " +
+			"or set IdentitiesOnly"},
+	{text: "permission denied (", kind: ErrAuth}, // before the bare one, which local files cause too
+	{text: "no supported authentication methods", kind: ErrAuth},
+
+	// Of the server, and of what it runs before it lets anybody in.
+	{match: nologinWords, kind: ErrClosed, hint: nologinHint, lasting: true},
+	{text: "too many logins for", kind: ErrClosed, hint: fullHint},
+	{text: "closed by unknown port", kind: ErrClosed, refines: true, quiet: true, hint: proxyHint},
+	{text: "invalid format", kind: ErrClosed, hint: otherHint, lasting: true},
+	{text: "invalid ssh identification string", kind: ErrClosed, hint: otherHint, lasting: true},
+	{text: "banner line contains invalid characters", kind: ErrClosed, hint: otherHint, lasting: true},
+	{text: "protocol major versions differ", kind: ErrClosed,
+		hint: "the server speaks an SSH of another age", lasting: true},
+	{text: "kex_exchange_identification", kind: ErrClosed},
+	{text: "ssh_exchange_identification", kind: ErrClosed},
+	{text: "banner exchange", kind: ErrClosed},
+	{text: "connection reset", kind: ErrClosed},
+	{text: "closed by remote host", kind: ErrClosed},
+	{text: "broken pipe", kind: ErrClosed},
+	// once the login has begun
+	{match: lazyregexp.New(`(?m)^connection closed by \S+ port \d+\.?\r?$`), kind: ErrClosed,
+		lasting: true},
+	{text: "connection closed", kind: ErrClosed},
+	{text: "ssh_dispatch_run_fatal", kind: ErrClosed},
+	{text: "received disconnect", kind: ErrClosed},
+	{text: "disconnected from", kind: ErrClosed},
+	{text: "corrupted mac", kind: ErrClosed},
+	{text: "bad packet length", kind: ErrClosed},
+	{text: "handshake failed", kind: ErrClosed},
+	{text: "stdio forwarding failed", kind: ErrClosed},
+
+	{text: "too many open files", kind: ErrExhausted},
+	{text: "cannot allocate memory", kind: ErrExhausted},
+}
+
+// sshLateSymptoms are in the words of an ssh that ends after the login, with its own status.
+var sshLateSymptoms = []symptom{
+	{match: nologinWords, kind: ErrClosed, hint: nologinHint, lasting: true},
+	{text: "too many logins for", kind: ErrClosed, hint: fullHint},
+	{text: "too long for unix domain socket", kind: ErrSetup,
+		hint: "shorten ControlPath in ssh's configuration (%C is short)"},
+	{text: "session open refused by peer", kind: ErrClosed,
+		hint: "the connection has as many sessions as it may (MaxSessions): allow more there, or have " +
+			"no ControlMaster"},
+	{text: "open failed", kind: ErrClosed,
+		hint:    "the server opens no session (MaxSessions, or a login for forwarding alone)",
+		lasting: true},
+	{text: "password change required", kind: ErrAuth, hint: passwordHint},
+	{text: "exec request failed on channel", kind: ErrNotPermitted},
+	{text: "shell request failed on channel", kind: ErrNotPermitted},
+}
+
+// nologinWords are those of systemd's and others' /etc/nologin, as far as that has usual ones.
+var nologinWords = lazyregexp.New(`not permitted to log in|system is (booting up|going down|` +
+	`shutting down)|system (is )?shut ?down in progress`)
+
+// sessionSymptoms are in what a session says that ends before there is an interpreter, whatever its
+// status is: the words are the server's, or the account's shell's.
+var sessionSymptoms = []symptom{
+	{text: "password change required", kind: ErrAuth, hint: passwordHint},
+	{text: "password has expired", kind: ErrAuth, hint: passwordHint},
+	{text: "account has expired", kind: ErrAuth, hint: expiredHint},
+	{match: nologinWords, kind: ErrNotPermitted, hint: nologinHint},
+	{text: "because /etc/nologin exists", kind: ErrNotPermitted, quiet: true, hint: nologinHint},
+	{text: "too many logins for", kind: ErrNotPermitted, hint: fullHint},
+	{text: "currently not available", kind: ErrNotPermitted,
+		hint: "the account's shell takes no logins (nologin): take another user, and sudo there"},
+	{text: "this account is disabled", kind: ErrNotPermitted},
+	{text: "this service allows sftp connections only", kind: ErrNotPermitted,
+		hint: "the account is for sftp alone (ForceCommand internal-sftp): take another user"},
+	{text: "unrecognized command", kind: ErrNotPermitted,
+		hint: "the account's shell takes only commands of its own, as git-shell does: take another user"},
+	{text: "interactive git shell is not enabled", kind: ErrNotPermitted},
+	{text: "hi there! you've successfully authenticated", kind: ErrNotPermitted},
+	{text: "does not provide shell access", kind: ErrNotPermitted},
+	// rbash and its like
+	{match: lazyregexp.New(`restricted: cannot|: restricted\b|\bis restricted\b`),
+		kind: ErrNotPermitted},
+	// sshd's, of the account's shell
+	{match: lazyregexp.New(`\A\s*/\S+: (no such file or directory|permission denied|` +
+		`exec format error)\s*\z`), kind: ErrNoShell},
+}
+
+// shellSymptoms are in what programs say that can't start sh, or the shell of an account.
+var shellSymptoms = []symptom{
+	{text: "executable file not found", kind: ErrNoShell},
+	{match: lazyregexp.New("executable file [`'\"]?sh[`'\"]? not found"), kind: ErrNoShell},
+	{text: "failed to run command", kind: ErrNoShell}, // chroot
+	{text: "no command 'sh'", kind: ErrNoShell},
+	{match: lazyregexp.New(`failed to execute /?(\S+/)?\w*sh\b`), kind: ErrNoShell}, // su, nsenter
+	{match: lazyregexp.New(`(cannot|unable to) exec(ute)? /?(\S+/)?\w*sh\b`), kind: ErrNoShell},
+	{match: lazyregexp.New(`failed to execute /\S+: `), kind: ErrNoShell},
+	{match: lazyregexp.New(`(cannot|unable to) execute /\S+: `), kind: ErrNoShell},
+	{match: lazyregexp.New(`(?m)(^|[:\s'"])sh['"]?: (command )?not found`), kind: ErrNoShell},
+	{match: lazyregexp.New(`exec: "?sh"?: `), kind: ErrNoShell},
+}
+
+// pythonSymptoms are in the words of what the boot command has started.
+var pythonSymptoms = []symptom{
+	{text: "pyenv: ", kind: ErrNoPython,
+		hint: "pyenv there has no such version: choose one there (pyenv global), or name a path with " +
+			"--python"},
+	{text: "no version is set for", kind: ErrNoPython,
+		hint: "asdf or its like there has no version chosen: choose one there, or name a path with " +
+			"--python"},
+	{text: "error while loading shared libraries", kind: ErrNoPython, hint: brokenHint},
+	{text: "exec format error", kind: ErrNoPython,
+		hint: "it is for another kind of processor, or no program: name another with --python"},
+	{text: "cannot execute binary file", kind: ErrNoPython,
+		hint: "it is for another kind of processor: name another with --python"},
+	{text: "bad interpreter", kind: ErrNoPython,
+		hint: "what --python names is a script whose interpreter isn't there"},
+	{match: lazyregexp.New(`no module named '?fcntl`), kind: ErrNoPython, hint: foreignHint},
+	{text: "can't open perl script", kind: ErrNoPython, hint: foreignHint},
+	{match: lazyregexp.New(`\b(syntax|parse) error\b`), kind: ErrNoPython, hint: foreignHint},
+	{text: "badly placed ()", kind: ErrNoPython, hint: foreignHint}, // csh
+	{text: "cannot find module", kind: ErrNoPython, hint: foreignHint},
+	{match: lazyregexp.New(`(invalid|illegal|unknown|unrecognized) option( --)? '?-?c\b|` +
+		`not an option: -c`), kind: ErrNoPython, hint: foreignHint},
+	{text: "…", kind: ErrNoPython, refines: true, hint: foreignHint},
+	{text: "fatal python error", kind: ErrDied, hint: brokenHint},
+	{text: "no module named 'encodings'", kind: ErrDied, hint: brokenHint},
+	{text: "no module named site", kind: ErrDied, hint: brokenHint},
+	{text: "could not find platform independent libraries", kind: ErrDied, hint: brokenHint},
+}
+
+// Denied tells whether text, of an ssh, says that the server has accepted nothing that it was
+// given.
+func Denied(text string) bool {
+	f := Failure{What: WhatExit, Status: sshMethod.status, Text: text, LoggedIn: LoggedIn(text)}
+	return Classify("ssh", f).Kind == ErrAuth
+}
+
+var sudoSymptoms = []symptom{
+	{text: "account validation failure", kind: ErrAuth,
+		hint: "the account of the user who calls sudo is locked or has expired there: an administrator " +
+			"can prolong it (chage -E)"},
+	{text: "account or password is expired", kind: ErrAuth,
+		hint: "the account of the user who calls sudo, or its password, has expired there: an " +
+			"administrator can prolong it (chage)"},
+	{text: "not in the sudoers file", kind: ErrNotInSudoers},
+	{text: "may not run sudo", kind: ErrNotInSudoers},
+	{text: "is not allowed to", kind: ErrNotInSudoers},
+	{text: "i'm afraid i can't do that", kind: ErrNotInSudoers}, // sudo-rs
+	{text: "must have a tty", kind: ErrTTYRequired},
+	{text: "no tty present", kind: ErrTTYRequired},
+	{text: "a terminal is required", kind: ErrTTYRequired},
+	{text: "tty is required", kind: ErrTTYRequired}, // sudo-rs
+	{text: "unable to allocate pty", kind: ErrTTYRequired},
+	{text: "incorrect password attempt", kind: ErrSudoPassword},
+	{text: "incorrect authentication attempt", kind: ErrSudoPassword}, // sudo-rs
+	{text: "sorry, try again", kind: ErrSudoPassword},
+	{text: "authentication failed, try again", kind: ErrSudoPassword}, // sudo-rs
+	{text: "a password is required", kind: ErrPasswordRequired},
+	{text: "no password was provided", kind: ErrPasswordRequired},
+	{text: "unknown user", kind: ErrUnknownUser},
+	{text: "user not found", kind: ErrUnknownUser},
+	// sudo-rs: user 'name' not found
+	{text: "' not found", kind: ErrUnknownUser},
+	// of an account, with -i
+	{match: lazyregexp.New(`sudo: /\S*: command not found`), kind: ErrNoShell},
+	{text: "command not found", kind: ErrNoCommand},
+	{text: "account expired", kind: ErrAuth},
+	{text: "password expired", kind: ErrAuth},
+	{text: "must be setuid root", kind: ErrSetup},
+	{text: "have the setuid bit set", kind: ErrSetup},
+	{text: "effective uid is not 0", kind: ErrSetup},
+	{text: "no new privileges", kind: ErrSetup},
+	{text: "syntax error", kind: ErrSetup},
+	{text: "no valid sudoers", kind: ErrSetup},
+}

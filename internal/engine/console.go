@@ -1,0 +1,98 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/secret"
+	"github.com/mitogen-go/mitogen/internal/serial"
+)
+
+// console returns the starter for a plan with a Line, which logs in on a console; nil: it has none.
+func (e *Engine) console(p connect.Plan, python []string) starter {
+	if p.Line == nil {
+		return nil
+	}
+	return func(ctx context.Context, plan connect.Plan, _ connect.SSHOptions) (process,
+		io.WriteCloser, io.ReadCloser, error) {
+		limited, cancel := ctx, context.CancelFunc(func() {})
+		if plan.Timeout > 0 {
+			limited, cancel = context.WithTimeout(ctx, plan.Timeout)
+		}
+		defer cancel()
+		name := plan.Name
+		p, err := serial.Start(limited, serial.Options{
+			Line: plan.Line, Argv: plan.Argv, Python: python, Hidden: plan.Mask(),
+			Password: e.consolePassword(ctx, plan),
+			Phase:    e.consolePhase(ctx, name),
+			Log:      e.news(ctx, name),
+		})
+		if err != nil {
+			return nil, nil, nil, consoleFailed(plan, err)
+		}
+		if end, ok := limited.Deadline(); ok && plan.Timeout > 0 {
+			p.Limit(time.Until(end))
+		}
+		return p, p.Stdin(), p.Stdout(), nil
+	}
+}
+
+// consolePassword returns what finds the password of a console: the plan's, what has secrets, or a
+// person.
+func (e *Engine) consolePassword(ctx context.Context,
+	plan connect.Plan) func(context.Context) (connect.Secret, error) {
+	if answer := plan.Prompts[0].Answer; answer != nil {
+		return func(context.Context) (connect.Secret, error) { return connect.Secret(answer), nil }
+	}
+	a := e.asker(ctx, plan)
+	if a == nil {
+		return func(context.Context) (connect.Secret, error) { return "", nil }
+	}
+	return func(context.Context) (connect.Secret, error) {
+		answer, err := a.ask()
+		if err == nil {
+			err = connect.CheckAnswer(answer)
+		}
+		return secret.Secret(answer), err
+	}
+}
+
+// consolePhase notes how far the start of a console has come.
+func (e *Engine) consolePhase(ctx context.Context, name string) func(string, time.Duration) {
+	c, _ := ctx.Value(contextKey{}).(*Context)
+	return func(phase string, took time.Duration) {
+		e.log.Debug("console", slog.String("hop", name), slog.String("phase", phase),
+			slog.Duration("after", took))
+		if c == nil {
+			return
+		}
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		c.count.steps = append(c.count.steps, Step{phase, took})
+	}
+}
+
+// consoleFailed is the error of a console's start.
+func consoleFailed(plan connect.Plan, err error) error {
+	failed := (*serial.Error)(nil)
+	if !errors.As(err, &failed) {
+		return err
+	}
+	e := &connect.Error{
+		Hop: plan.Name, Method: plan.Method, Kind: failed.Kind(), Phase: connect.PhaseLogin,
+		Text: strings.TrimSpace(failed.Text + "\n" + failed.Error()), Given: failed.Given,
+		NoStatus: true, Err: failed.Err,
+	}
+	switch failed.Phase {
+	case serial.PhaseOpen:
+		e.Phase = connect.PhaseStart
+	case serial.PhaseStage, serial.PhaseLink:
+		e.Phase, e.LoggedIn = connect.PhasePython, true
+	}
+	return e
+}

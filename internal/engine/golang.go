@@ -1,0 +1,312 @@
+package engine
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+
+	"github.com/mitogen-go/mitogen/internal/boot"
+	"github.com/mitogen-go/mitogen/internal/bundle"
+	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/goctx"
+	"github.com/mitogen-go/mitogen/internal/pickle"
+)
+
+// Errors of starting a Go context.
+var (
+	// ErrNoMain says that a copy of this program would not serve as a context.
+	ErrNoMain = errors.New("this program can't be started as a context: " +
+		"call mitogen.Main at the start of main")
+
+	// ErrNoBinary says that there is no binary of this program that a target can execute.
+	ErrNoBinary = errors.New("no binary of this program for the target")
+)
+
+// goModule takes binaries in, in a context.
+const goModule = "_mitogen_go"
+
+// ownBinary returns the path of this program. On Linux it leads to the file that was executed,
+// whatever stands at its name now.
+func ownBinary() (string, error) {
+	const running = "/proc/self/exe"
+	if runtime.GOOS == "linux" {
+		if _, err := os.Stat(running); err == nil {
+			return running, nil
+		}
+	}
+	return os.Executable()
+}
+
+// StartGo starts a copy of this program as a context: on this machine, which it doesn't wait for,
+// or beside o.Via, which has to be up and get the binary first. ctx bounds that.
+func (e *Engine) StartGo(ctx context.Context, o ConnectOptions) (*Context, error) {
+	if !goctx.Started() {
+		return nil, fmt.Errorf("start a Go context: %w", ErrNoMain)
+	}
+	if o.Via != nil {
+		return e.startGoBeside(ctx, o)
+	}
+	path, err := ownBinary()
+	if err != nil {
+		return nil, fmt.Errorf("start a Go context: %w", err)
+	}
+	return e.addGo(nil, connect.PlanGo([]string{path, boot.GoWord}, o.Options), o)
+}
+
+// startGoBeside starts a Go context as a child of o.Via.
+func (e *Engine) startGoBeside(ctx context.Context, o ConnectOptions) (*Context, error) {
+	via := o.Via
+	what := "start a Go context beside " + via.name
+	switch {
+	case via.e != e:
+		return nil, fmt.Errorf("%s: %w", what, ErrOtherEngine)
+	case via.golang.is:
+		return nil, fmt.Errorf("%s, which is one: %w", what, errors.ErrUnsupported)
+	}
+	if err := via.Connected(ctx); err != nil {
+		return nil, err
+	}
+	if err := via.golang.readying.take(ctx, via, via.closing); err != nil {
+		return nil, fmt.Errorf("%s: %w", what, err)
+	}
+	defer via.golang.readying.leave()
+	t, err := via.tunnel(ctx, map[string]any{"service": "go"}, forwardModule, goModule)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", what, err)
+	}
+	defer context.AfterFunc(ctx, func() { t.Close() })()
+	r := &readying{c: via, t: t}
+	if err := r.run(); err != nil {
+		t.Close()
+		if ctx.Err() != nil {
+			err = givenUp(ctx, what)
+		}
+		return nil, fmt.Errorf("%s: %w", what, err)
+	}
+	plan := connect.PlanGo([]string{r.path, boot.GoWord}, o.Options)
+	plan.Bare, plan.Remove = true, r.remove
+	c, err := e.addGo(via, plan, o)
+	if err != nil {
+		t.Close()
+		return nil, err
+	}
+	e.jobs.Go(func() { // the file may stay until the program runs
+		select {
+		case <-c.ready:
+		case <-c.done:
+		}
+		t.Close()
+	})
+	return c, nil
+}
+
+// readying brings the binary to a context. Its fields are set by run.
+type readying struct {
+	c    *Context
+	t    *Tunnel
+	path string // of the binary there
+
+	// remove is a directory that goes once the program has started; "": there is none.
+	remove string
+}
+
+// run does what the context asks for until it is ready.
+func (r *readying) run() error {
+	var program *bundle.Bundle
+	asked := map[string]bool{}
+	for {
+		word, a, b, err := r.next()
+		if err != nil {
+			return err
+		}
+		if asked[word] {
+			return errors.New("the context asks twice")
+		}
+		asked[word] = true
+		switch word {
+		case "platform":
+			found, err := r.c.e.binaryFor(a, b)
+			if err != nil {
+				return err
+			}
+			program = found.program
+			if _, err := r.t.Write(append(program.ID[:], found.loader...)); err != nil {
+				return err
+			}
+		case "want":
+			if program == nil {
+				return errors.New("the context asked for nothing that it was offered")
+			}
+			r.c.e.introduce(r.c)
+			r.c.e.forward.Bring(r.c.id, program)
+			r.c.root.stream.Kick()
+		case "ready":
+			r.path, r.remove = a, b
+			return nil
+		default:
+			return fmt.Errorf("%w: %s", ErrNoBinary, oneLine(a))
+		}
+	}
+}
+
+// next returns what the context says: a word, and two more texts.
+func (r *readying) next() (word, a, b string, err error) {
+	said, err := r.t.Next()
+	if err != nil {
+		return "", "", "", cmp.Or(r.c.Err(), err)
+	}
+	v, err := pickle.Decode(said, readyLimits)
+	t, _ := v.(pickle.Tuple)
+	if err != nil || len(t) == 0 || len(t) > 3 {
+		return "", "", "", errors.New("the context answers what can't be read")
+	}
+	all := [3]string{}
+	for i := range t {
+		all[i], _ = t[i].(string)
+	}
+	return all[0], all[1], all[2], nil
+}
+
+// readyLimits bound what a context says of binaries.
+var readyLimits = pickle.Limits{Nodes: 8, Depth: 2}
+
+// addGo makes the context of a plan.
+func (e *Engine) addGo(via *Context, plan connect.Plan, o ConnectOptions) (*Context, error) {
+	l := link{hop: connect.Hop{Method: connect.GoMethod}, name: connect.GoMethod, plan: plan,
+		options: o.Options, golang: true, key: fmt.Sprintf("go %d", e.fresh.Add(1))}
+	e.mu.Lock()
+	defer e.unlock()
+	err := error(nil)
+	if via != nil {
+		l.name = via.name + "+" + l.name
+		if err = via.err; err == nil && via.closedLocked() {
+			err = ErrClosed
+		}
+	}
+	if e.closed {
+		err = ErrClosed
+	}
+	if err != nil {
+		return nil, fmt.Errorf("connect %s: %w", l.name, err)
+	}
+	c := e.addLocked(via, l, o)
+	c.owned = true
+	c.outputLocked(o)
+	return c, nil
+}
+
+// goState is the part of a Context that has to do with Go programs.
+type goState struct {
+	is       bool           // it is a Go program. Static
+	like     ConnectOptions // of the Go context beside it. Static
+	readying turn           // of the start that has a binary sent
+
+	companion *companion // the Go context beside it; nil: none was started. Protected by Engine.mu
+}
+
+// newGoState returns the goState of a new context.
+func newGoState(l link, o ConnectOptions) goState {
+	timeout := connect.Options{ConnectTimeout: o.ConnectTimeout}
+	return goState{is: l.golang, readying: make(turn, 1),
+		like: ConnectOptions{Options: timeout, Stdout: o.Stdout, Stderr: o.Stderr, LogLevel: o.LogLevel}}
+}
+
+// modeBefore returns how values are written for a context before its HELLO has come.
+func modeBefore(l link) pickle.Mode {
+	if l.golang {
+		return pickle.Proto4
+	}
+	return pickle.Proto2Both
+}
+
+// companion is the start of a Go context beside a Python context. Its fields are set when done is
+// closed.
+type companion struct {
+	done chan struct{}
+	c    *Context
+	err  error
+}
+
+// upLocked returns the companion's context; nil: there is none, or not yet, or it is gone.
+func (p *companion) upLocked() *Context {
+	if p == nil {
+		return nil
+	}
+	select {
+	case <-p.done:
+	default:
+		return nil
+	}
+	if p.c == nil || p.c.err != nil {
+		return nil
+	}
+	return p.c
+}
+
+// Beside returns the Go context for calls of Go functions in c: c itself, or the one beside it,
+// which ends with c. It is started at the first call, and again if it is lost. Beside waits until
+// its start is on its way, or ctx ends.
+func (e *Engine) Beside(ctx context.Context, c *Context) (*Context, error) {
+	if c.golang.is {
+		return c, nil
+	}
+	e.mu.Lock()
+	if e.closed {
+		e.mu.Unlock()
+		return nil, ErrClosed
+	}
+	p := c.golang.companion
+	if p != nil && p.upLocked() == nil && finished(p.done) {
+		p = nil
+	}
+	if p == nil {
+		p = &companion{done: make(chan struct{})}
+		c.golang.companion = p
+		o := c.golang.like
+		o.Via = c
+		e.jobs.Go(func() {
+			g, err := e.StartGo(e.base, o)
+			e.mu.Lock()
+			p.c, p.err = g, err
+			close(p.done)
+			if c.golang.companion == p && !c.owned { // it was given up meanwhile
+				e.releaseLocked(c)
+			}
+			e.unlock()
+		})
+	}
+	e.mu.Unlock()
+	select {
+	case <-p.done:
+		return p.c, p.err
+	case <-ctx.Done():
+		return nil, givenUp(ctx, "start a Go context beside "+c.name)
+	}
+}
+
+func finished(done <-chan struct{}) bool {
+	select {
+	case <-done:
+		return true
+	default:
+		return false
+	}
+}
+
+// dismissCompanionLocked ends the Go context beside c if nothing else needs c. It returns true if c
+// ends once that is gone.
+func (e *Engine) dismissCompanionLocked(c *Context) bool {
+	g := c.golang.companion.upLocked()
+	if g == nil || c.owned || c.children != 1 {
+		return false
+	}
+	if g.owned {
+		g.owned = false
+		g.closeLocked()
+		e.releaseLocked(g)
+	}
+	return true
+}
