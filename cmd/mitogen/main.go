@@ -9,5 +9,6 @@ import (
 
 func main() {
 	ctx := cli.Interruptible(os.Exit)
-	os.Exit(cli.Main(ctx, os.Args[1:], cli.Streams{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}))
+	os.Exit(cli.Main(ctx, os.Args[1:],
+		cli.Streams{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}))
 }

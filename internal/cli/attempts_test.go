@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen/internal/lab/recorder"
+	"github.com/mitogen-go/mitogen/internal/testpython"
 )
 
 // recorded starts a server for passwords and returns a configuration that calls it "last".
@@ -19,7 +20,8 @@ func recorded(t *testing.T, r *recorder.Server, more string) (config string) {
 	t.Helper()
 	r.Serve(t)
 	config = filepath.Join(t.TempDir(), "config")
-	text := fmt.Sprintf("Host last\n  HostName 127.0.0.1\n  Port %d\n  User me\n  IdentityAgent none\n  StrictHostKeyChecking no\n  UserKnownHostsFile /dev/null\n  %s\n", r.Port, more)
+	text := fmt.Sprintf("Host last\n  HostName 127.0.0.1\n  Port %d\n  User me\n  IdentityAgent "+
+		"none\n  StrictHostKeyChecking no\n  UserKnownHostsFile /dev/null\n  %s\n", r.Port, more)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -27,17 +29,21 @@ func recorded(t *testing.T, r *recorder.Server, more string) (config string) {
 }
 
 // commands has each command that connects, with its arguments.
-var commands = map[string][]string{"ping": nil, "call": {"os:getpid"}, "run": {"-c", "print('well')"}, "exec": {"--", "true"}}
+var commands = map[string][]string{"ping": nil, "call": {"os:getpid"},
+	"run": {"-c", "print('well')"}, "exec": {"--", "true"}}
 
-// Without a terminal no server sees a password that wasn't given, nor one twice, whatever is tried again; by a daemon, too.
+// Without a terminal no server sees a password that wasn't given, nor one twice, whatever is tried
+// again; by a daemon, too. With -short one case in four is tried.
 func TestCommandsAttempt(t *testing.T) {
 	for name, args := range commands {
 		for _, daemon := range []bool{false, true} {
 			for _, given := range []string{"", "right", "wrong"} {
 				t.Run(fmt.Sprint(name, daemon, given), func(t *testing.T) {
+					testpython.OneIn(t, 1)
 					t.Parallel()
 					r := &recorder.Server{Password: "right", Methods: []string{"password"}, HangUp: true}
-					all := append([]string{name, "-F", recorded(t, r, "NumberOfPasswordPrompts 5"), "-t", "last", "--retries", "2"}, args...)
+					all := append([]string{name, "-F", recorded(t, r, "NumberOfPasswordPrompts 5"), "-t", "last",
+						"--retries", "2"}, args...)
 					cmd := exec.Command("mitogen", all...)
 					cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 					cmd.Env = append(os.Environ(), "MITOGEN_SSH_PASSWORD="+given)
@@ -121,8 +127,10 @@ func TestTerminalAttempts(t *testing.T) {
 // The password is for the host at the end, whichever way leads there, and whoever walks it.
 func TestHopsAttempt(t *testing.T) {
 	for name, args := range map[string][]string{
-		"target": {"ping", "-t", "last+127.0.0.1:1"}, "via": {"ping", "-t", "127.0.0.1:1", "--via", "last"},
-		"doctor": {"doctor", "-t", "last+127.0.0.1:1"}, "doctor via": {"doctor", "-t", "127.0.0.1:1", "--via", "last"},
+		"target":     {"ping", "-t", "last+127.0.0.1:1"},
+		"via":        {"ping", "-t", "127.0.0.1:1", "--via", "last"},
+		"doctor":     {"doctor", "-t", "last+127.0.0.1:1"},
+		"doctor via": {"doctor", "-t", "127.0.0.1:1", "--via", "last"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"unicode"
 
@@ -15,17 +16,23 @@ import (
 	"github.com/mitogen-go/mitogen/internal/jsonvalue"
 )
 
-const callUsage = `Calls a function at each target and prints its result as JSON; a generator's items a line each, as they come. What the
-function writes to standard output comes on standard error.
+const callUsage = `Calls a function at each target and prints its result as JSON; a generator's
+items a line each, as they come. What the function writes to standard output
+comes on standard error.
 
-FUNCTION stands in MODULE, which is looked for in the current directory, --path and $MITOGEN_PATH, then among what the
-target has, then in a virtual environment here; or in a local script, as path/script.py:function, whose directory is then the first place for its modules. What
-is below its main guard is not run. MODULE:CLASS.METHOD calls a static or class method.
+FUNCTION stands in MODULE, which is looked for in the current directory, --path
+and $MITOGEN_PATH, then among what the target has, then in a virtual environment
+here; or in a local script, as path/script.py:function, whose directory is then
+the first place for its modules. What is below its main guard is not run.
+MODULE:CLASS.METHOD calls a static or class method.
 
-A target is given only modules that the called one names, and those that these name; --serve NAME allows others.
+A target is given only modules that the called one names, and those that these
+name; --serve NAME allows others.
 
-Each argument is JSON; NAME=JSON is a keyword argument. docs/json.md says what becomes of bytes, sets, tuples and other values
-that JSON has nothing for. A generator without items can't be told from a result of None.
+Each argument is JSON; NAME=JSON is a keyword argument. docs/json.md says what
+becomes of bytes, sets, tuples, dates, paths and other values that JSON has
+nothing for. What has no form is an error that names its place in the value. A
+generator without items can't be told from a result of None.
 
 With --json the items of a generator come as one list.`
 
@@ -64,7 +71,7 @@ func call(ctx context.Context, s *state, args []string) error {
 	if err != nil {
 		return err
 	}
-	return s.job(ctx, dir, s.printCall, func(ctx context.Context, h *host) error {
+	return s.job(ctx, []string{dir}, s.printCall, func(ctx context.Context, h *host) error {
 		if s.opt.json {
 			return h.callWhole(ctx, function, values)
 		}
@@ -81,6 +88,7 @@ func (h *host) callWhole(ctx context.Context, function string, values []any) err
 	if err != nil {
 		return callError(function, err)
 	}
+	giveBack(v)
 	if h.result, err = jsonvalue.Encode(v); err != nil {
 		return callError(function, err)
 	}
@@ -113,14 +121,35 @@ func callError(function string, err error) error {
 	var conn *mitogen.ConnectError
 	var lost *mitogen.LostError
 	var stream *mitogen.StreamError
-	if errors.As(err, &call) || errors.As(err, &conn) || errors.As(err, &lost) || errors.As(err, &stream) ||
+	if errors.As(err, &call) || errors.As(err, &conn) || errors.As(err, &lost) ||
+		errors.As(err, &stream) ||
 		errors.Is(err, mitogen.ErrCancelled) {
 		return err
 	}
 	return fmt.Errorf("result of %s: %w", function, err)
 }
 
+// largeValue is the size in bytes from which on a text, or bytes, are worth a collection of what
+// has been used.
+const largeValue = 4 << 20
+
+// giveBack gives the memory back that a large value has come in, before it is made once more, as
+// JSON.
+func giveBack(v any) {
+	size := 0
+	switch v := v.(type) {
+	case string:
+		size = len(v)
+	case []byte:
+		size = len(v)
+	}
+	if size >= largeValue {
+		debug.FreeOSMemory()
+	}
+}
+
 func (h *host) line(v any) error {
+	giveBack(v)
 	b, err := jsonvalue.Encode(v)
 	if err != nil {
 		return err
@@ -140,7 +169,8 @@ func (s *state) printCall(h *host) {
 	h.tell()
 }
 
-// parseFunction reads MODULE:FUNCTION, where MODULE may be a script's file. dir is where its modules are.
+// parseFunction reads MODULE:FUNCTION, where MODULE may be a script's file. dir is where its
+// modules are.
 func parseFunction(text string) (function, dir string, err error) {
 	const hint = "as in os:getpid, or script.py:main"
 	at := strings.LastIndexByte(text, ':')
@@ -159,7 +189,8 @@ func parseFunction(text string) (function, dir string, err error) {
 		module = followOut(module)
 		dir, module = filepath.Dir(module), strings.TrimSuffix(filepath.Base(module), ".py")
 		if !identifier(module) {
-			return "", "", usagef("a script with functions to call must have a name that Python can import, not %s", quoted(module))
+			return "", "", usagef("a script with functions to call must have a name that Python can "+
+				"import, not %s", quoted(module))
 		}
 	}
 	if !dotted(module) {

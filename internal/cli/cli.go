@@ -1,15 +1,16 @@
 // Package cli is the command mitogen: one file for each subcommand.
 //
-// A command is a function run(ctx, state, args) error on a state, which holds the streams and what the flags say. None
-// exits; Main turns errors into words and an exit status:
+// A command is a function run(ctx, state, args) error on a state, which holds the streams and what
+// the flags say. None exits; Main turns errors into words and an exit status:
 //
 //	0    all well
 //	1    the code failed somewhere, or output could not be written
 //	2    usage: nothing was connected to
 //	255  a connection failed, or was lost, somewhere
+//	23   files were left out of a copy
 //	130  interrupted; 143 ended by SIGTERM, 129 by SIGHUP
 //
-// With one target, run and exec end with the status of what they ran.
+// With one target, run, exec, shell and repl end with the status of what they ran.
 package cli
 
 import (
@@ -38,13 +39,14 @@ const (
 	signalStatus    = 128 // and the signal's number
 )
 
-// Streams are where a command reads and writes.
+// Streams has the input and output of a command.
 type Streams struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 }
 
-// errInterrupted is the cause of the end of Interruptible's context, if the user has interrupted it.
+// errInterrupted is the cause of the end of Interruptible's context, if the user has interrupted
+// it.
 var errInterrupted = errors.New("interrupted")
 
 // A signalled is that cause with the signal. It is an errInterrupted, too.
@@ -63,11 +65,12 @@ func interruption(sig os.Signal) signalled {
 	return signalled{s}
 }
 
-// lastMoment is how long after an interrupt the command ends, whatever it hangs on. All that it has started ends with it.
+// lastMoment is the grace period after an interrupt: then the command ends, whatever it hangs on,
+// and all that it has started ends with it.
 const lastMoment = 900 * time.Millisecond
 
-// Interruptible returns a context that ends with the first SIGINT, SIGTERM or SIGHUP. The second one calls exit at once; so
-// does the last moment.
+// Interruptible returns a context that ends with the first SIGINT, SIGTERM or SIGHUP. The second
+// one calls exit at once; so does the last moment.
 func Interruptible(exit func(status int)) context.Context {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 2)
@@ -76,23 +79,29 @@ func Interruptible(exit func(status int)) context.Context {
 			signal.Notify(signals, sig)
 		}
 	}
-	go func() {
-		cause := interruption(<-signals)
-		cancel(cause)
-		select {
-		case <-signals:
-		case <-time.After(lastMoment):
-		}
-		exit(cause.status())
-	}()
+	go endBy(signals, cancel, exit)
 	return ctx
+}
+
+// endBy waits for a signal, and for what has the program exit at once then. Terminals are as they
+// were before.
+func endBy(signals <-chan os.Signal, cancel context.CancelCauseFunc, exit func(status int)) {
+	cause := interruption(<-signals)
+	cancel(cause)
+	select {
+	case <-signals:
+	case <-time.After(lastMoment):
+	}
+	rawTerminals.restore()
+	exit(cause.status())
 }
 
 // The command must be able to open leastFiles files. Go's poller, which ends the program if it
 // can't have its own, needs fewer.
 const leastFiles = 6
 
-// Main carries out the command that args name and returns the exit status. When ctx ends, it returns within a second.
+// Main carries out the command that args name and returns the exit status. When ctx ends, it
+// returns within a second.
 func Main(ctx context.Context, args []string, streams Streams) int {
 	if err := descriptors.Check(leastFiles); err != nil {
 		fmt.Fprintln(streams.Stderr, "error: start:", err)
@@ -113,27 +122,37 @@ func Main(ctx context.Context, args []string, streams Streams) int {
 	return s.report(s.endAudit(s.closeOutput(err)))
 }
 
-const rootUsage = `mitogen runs Python on other machines that hold nothing but an SSH daemon, or sudo, and some Python.
+const rootUsage = `mitogen runs Python on other machines that hold nothing but an SSH daemon, or
+sudo, and some Python.
 
-It starts an interpreter there, feeds it a runtime of a few KiB from RAM, and calls functions in it. Nothing is written to
-the target's disk, and nothing stays behind.
+It starts an interpreter there, feeds it a runtime of a few KiB from RAM, and
+calls functions in it. Nothing is written to the target's disk, and nothing
+stays behind.
 
 A target is a list of hops joined by "+", each reached from the one before:
   local                a process on this machine
-  web1, deploy@web1:22 a host, by your own ssh with its configuration, agent and host keys
+  web1, deploy@web1:22 a host, by your own ssh with its configuration, agent and
+                       host keys
   web1+sudo            root there; sudo:postgres is user postgres
   bastion+web1+sudo    root on web1, which is reached from bastion
   web1+docker:app      in a container there; docker:www@app as one of its users
 
-Further methods: su[:USER], doas[:USER]; podman:, buildah:, lxc:, lxd:, incus:, jail:[USER@]CONTAINER; docker-run:, podman-run:IMAGE;
-kubectl:[CONTEXT@][NAMESPACE/]POD[/CONTAINER]; machinectl:[USER@]MACHINE; nspawn:, chroot:[USER@]DIRECTORY; setns:PID or
-setns:KIND/CONTAINER, the namespaces of a process; exec:COMMAND, anything that ends in a shell or an interpreter. A + in it is
-written \+.
+Further methods: su[:USER], doas[:USER]; podman:, buildah:, lxc:, lxd:, incus:,
+jail:[USER@]CONTAINER; docker-run:, podman-run:IMAGE;
+kubectl:[CONTEXT@][NAMESPACE/]POD[/CONTAINER]; machinectl:[USER@]MACHINE;
+nspawn:, chroot:[USER@]DIRECTORY; setns:PID or setns:KIND/CONTAINER, the
+namespaces of a process; serial:[USER@]DEVICE[,BAUD], console:[USER@]SOCKET,
+HOST:PORT or NAME, and ipmi:[USER@]HOST, a login on a console, as the first hop;
+exec:COMMAND, anything that ends in a shell or an interpreter. A + that belongs
+to a hop is written \+: CORP\+user@web1. CORP\user@web1 is user CORP\user. A
+name with colons stands in brackets.
 
 ` + configUsage + `
 
-Exit status: 0 all well; 1 the code failed somewhere, or output could not be written; 2 usage; 255 a connection failed or was
-lost; 130 interrupted (143 by SIGTERM, 129 by SIGHUP). With one target, run and exec end with the status of what they ran.`
+Exit status: 0 all well; 1 the code failed somewhere, or output could not be
+written; 2 usage; 255 a connection failed or was lost; 130 interrupted (143 by
+SIGTERM, 129 by SIGHUP). With one target, run, exec, shell and repl end with the
+status of what they ran.`
 
 const rootExamples = `  mitogen ping -t web1
   mitogen call -t web1 os:getloadavg
@@ -161,8 +180,12 @@ func newRoot(s *state) *cobra.Command {
 		}
 		return &usageError{err: err, command: cmd.CommandPath()}
 	})
+	root.SetHelpFunc(printHelp)
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.AddCommand(newRun(s), newCall(s), newExec(s), newPing(s), newDaemon(s), newAnsible(s), newTree(s), newDoctor(s), newDemo(s), newVersion(s), newCompletion(s))
+	root.AddCommand(newRun(s), newCall(s), newExec(s), newPut(s), newGet(s), newSync(s),
+		newShell(s), newRepl(s), newWith(s), newSSH(s), newServeSSH(s), newForward(s), newPing(s),
+		newPython(s), newDaemon(s), newAnsible(s), newTree(s), newDoctor(s), newDemo(s), newEngine(s),
+		newVersion(s), newCompletion(s), newConnectSSH(s))
 	return root
 }
 
@@ -171,11 +194,14 @@ func noSuchCommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	return &usageError{err: errors.New("unknown command " + quoted(args[0])), command: cmd.CommandPath()}
+	return &usageError{err: errors.New("unknown command " + quoted(args[0])),
+		command: cmd.CommandPath()}
 }
 
-// command finishes cmd, which takes flags only before its first argument: what follows is for the program there.
-func command(s *state, cmd *cobra.Command, run func(ctx context.Context, s *state, args []string) error) *cobra.Command {
+// command finishes cmd, which takes flags only before its first argument: what follows is for the
+// program there.
+func command(s *state, cmd *cobra.Command,
+	run func(ctx context.Context, s *state, args []string) error) *cobra.Command {
 	cmd.Flags().SetInterspersed(false)
 	cmd.Flags().SortFlags = false
 	cmd.DisableFlagsInUseLine = true

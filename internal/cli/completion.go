@@ -12,12 +12,13 @@ import (
 	"github.com/mitogen-go/mitogen/internal/printable"
 )
 
-const completionUsage = `Prints a script that makes a shell complete commands, flags and targets: the hosts of ~/.ssh/config, and the ways in after +.
+const completionUsage = `Prints a script that makes a shell complete commands, flags and targets:
+the hosts of ~/.ssh/config, and the ways in after +.
 
-  bash:        mitogen completion bash > ~/.local/share/bash-completion/completions/mitogen
-  zsh:         mitogen completion zsh > "${fpath[1]}/_mitogen"
-  fish:        mitogen completion fish > ~/.config/fish/completions/mitogen.fish
-  powershell:  mitogen completion powershell | Out-String | Invoke-Expression`
+  mitogen completion bash > ~/.local/share/bash-completion/completions/mitogen
+  mitogen completion zsh > "${fpath[1]}/_mitogen"
+  mitogen completion fish > ~/.config/fish/completions/mitogen.fish
+  mitogen completion powershell | Out-String | Invoke-Expression`
 
 var shells = []string{"bash", "zsh", "fish", "powershell"}
 
@@ -30,7 +31,8 @@ func newCompletion(s *state) *cobra.Command {
 	}, nil)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) != 1 {
-			return &usageError{err: fmt.Errorf("one shell is needed: %s", strings.Join(shells, ", ")), command: cmd.CommandPath()}
+			return &usageError{err: fmt.Errorf("one shell is needed: %s", strings.Join(shells, ", ")),
+				command: cmd.CommandPath()}
 		}
 		root := cmd.Root()
 		switch args[0] {
@@ -43,23 +45,27 @@ func newCompletion(s *state) *cobra.Command {
 		case "powershell":
 			return root.GenPowerShellCompletionWithDesc(s.stdout)
 		}
-		return &usageError{err: fmt.Errorf("unknown shell %s: %s", quoted(args[0]), strings.Join(shells, ", ")), command: cmd.CommandPath()}
+		return &usageError{err: fmt.Errorf("unknown shell %s: %s", quoted(args[0]),
+			strings.Join(shells, ", ")), command: cmd.CommandPath()}
 	}
 	return cmd
 }
 
 // completeTarget completes the last hop of the last target of a list.
-func completeTarget(cmd *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
+func completeTarget(cmd *cobra.Command, _ []string, typed string) ([]string,
+	cobra.ShellCompDirective) {
 	before := typed[:strings.LastIndexAny(typed, ",+@")+1]
 	config, _ := cmd.Flags().GetString("ssh-config")
 	words := sshHosts(config)
 	if !strings.HasSuffix(before, "@") {
 		words = append(words, connect.Methods()...)
 	}
-	return completions(before, typed, words), cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+	return completions(before, typed, words),
+		cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 }
 
-// completions are the words that continue what was typed. Those that aren't words for a shell are left out.
+// completions are the words that continue what was typed. Those that aren't words for a shell are
+// left out.
 func completions(before, typed string, words []string) []string {
 	var all []string
 	for _, w := range words {
@@ -73,8 +79,10 @@ func completions(before, typed string, words []string) []string {
 	return all
 }
 
-// completeLimit completes the last host or group of a pattern, from the inventories that the line names.
-func completeLimit(cmd *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
+// completeLimit completes the last host or group of a pattern, from the inventories that the line
+// names.
+func completeLimit(cmd *cobra.Command, _ []string, typed string) ([]string,
+	cobra.ShellCompDirective) {
 	sources, err := cmd.Flags().GetStringArray("inventory")
 	if err != nil || len(sources) == 0 || slices.Contains(sources, "-") {
 		return nil, cobra.ShellCompDirectiveNoFileComp

@@ -12,13 +12,15 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-const configUsage = `Flags that are always wanted stand in ~/.config/mitogen/config.yml, or the file that $MITOGEN_CONFIG names, by their long names:
+const configUsage = `Flags that are always wanted stand in ~/.config/mitogen/config.yml, or the file
+that $MITOGEN_CONFIG names, by their long names:
   daemon: true
   forks: 100
   ssh-arg: [-o, ServerAliveInterval=15]
 What a command has no flag for is passed over. The command line wins.`
 
-// configFile is where settings are; required says that it has to be there.
+// configFile returns the name of the file of settings; "" if there is none. If required, a missing
+// file is an error.
 func configFile() (name string, required bool) {
 	if name, ok := os.LookupEnv("MITOGEN_CONFIG"); ok {
 		return name, name != ""

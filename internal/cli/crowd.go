@@ -50,11 +50,15 @@ func (f *fleet) newCrowd() *crowd {
 	for i := range f.s.opt.spots {
 		need = max(need, f.need(&f.s.opt.spots[i]))
 	}
-	return &crowd{most: max(1, min(f.s.opt.forks, descriptors.Room()/need)), left: make(chan struct{})}
+	most := f.s.opt.forks
+	if f.s.opt.gathers {
+		most = len(f.s.opt.spots)
+	}
+	return &crowd{most: max(1, min(most, descriptors.Room()/need)), left: make(chan struct{})}
 }
 
-// A crowd is the targets that are worked on at once. It gets smaller where the machine has no room for
-// so many.
+// A crowd is the targets that are worked on at once. It gets smaller where the machine has no room
+// for so many.
 type crowd struct {
 	mu     sync.Mutex // protects following
 	most   int
@@ -109,8 +113,8 @@ func (c *crowd) done(x *mitogen.Context) {
 	}
 }
 
-// shrink makes the crowd smaller by the caller, who is in it and has found no room. False: nobody else
-// is there whose end could make some.
+// shrink makes the crowd smaller by the caller, who is in it and has found no room. False: nobody
+// else is there whose end could make some.
 func (c *crowd) shrink() bool {
 	c.mu.Lock()
 	kept := c.kept
@@ -147,8 +151,8 @@ func (c *crowd) retry(ctx context.Context, alone *int) bool {
 	return !full && pause(ctx, alonePause)
 }
 
-// foundNoRoom tells whether a target's connect failed because a machine lacks descriptors, processes or
-// memory, so that nothing was run.
+// foundNoRoom tells whether a target's connect failed because a machine lacks descriptors,
+// processes or memory, so that nothing was run.
 func (h *host) foundNoRoom() bool {
 	if h.err == nil || h.context != nil && h.context.Stats().Hello > 0 {
 		return false

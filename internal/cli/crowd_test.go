@@ -10,7 +10,8 @@ import (
 	"github.com/mitogen-go/mitogen/internal/connect"
 )
 
-// Targets that find no room wait for others to end, and all are done; one that finds none alone has its error.
+// Targets that find no room wait for others to end, and all are done; one that finds none alone has
+// its error.
 func TestCrowd(t *testing.T) {
 	for _, c := range []struct{ targets, most, room, want int }{
 		{20, 20, 3, 20}, // too many at first
@@ -51,7 +52,8 @@ func TestCrowd(t *testing.T) {
 		}
 		all.Wait()
 		if well != c.want || crowd.inside != 0 {
-			t.Errorf("%d targets, room for %d: got %d well and %d inside, want %d and 0", c.targets, c.room, well, crowd.inside, c.want)
+			t.Errorf("%d targets, room for %d: got %d well and %d inside, want %d and 0", c.targets, c.room,
+				well, crowd.inside, c.want)
 		}
 	}
 }
@@ -82,7 +84,8 @@ func TestNoRoomAfterPassword(t *testing.T) {
 	}{
 		{&mitogen.ConnectError{Kind: mitogen.ErrExhausted, Err: connect.ShortageOf("EMFILE")}, true},
 		{&mitogen.ConnectError{Kind: mitogen.ErrExhausted, Err: connect.ShortageOf("EAGAIN")}, true},
-		{&mitogen.ConnectError{Kind: mitogen.ErrExhausted, Err: connect.ShortageOf("EMFILE"), Given: true}, false},
+		{&mitogen.ConnectError{Kind: mitogen.ErrExhausted, Err: connect.ShortageOf("EMFILE"),
+			Given: true}, false},
 		{&mitogen.ConnectError{Kind: mitogen.ErrAuth}, false},
 	} {
 		if got := (&host{err: c.err}).foundNoRoom(); got != c.want {

@@ -18,12 +18,16 @@ import (
 	"github.com/mitogen-go/mitogen/internal/printable"
 )
 
-const daemonUsage = `Keeps contexts connected for commands that are given --daemon, or $MITOGEN_DAEMON=1: the first connects a target, further ones have a
-round trip. Such a command starts a daemon when there is none. Each run and call is executed in a fork of a context that has run nothing, so
-that none sees what another has left: modules, edits, working directory, environment.
+const daemonUsage = `Keeps contexts connected for commands that are given --daemon, or
+$MITOGEN_DAEMON=1: the first connects a target, further ones have a round trip.
+Such a command starts a daemon when there is none. Each run and call is executed
+in a fork of a context that has run nothing, so that none sees what another has
+left: modules, edits, working directory, environment.
 
-It listens on a socket that only its user can reach, and ends itself, and contexts, when they have not been used for a while. All contexts end
-with it, however it ends. It uses the environment (an ssh agent's, for instance) that it was started with.
+It listens on a socket that only its user can reach, and ends itself, and
+contexts, when they have not been used for a while. All contexts end with it,
+however it ends. The directory and the environment of a command (its ssh agent,
+for instance) hold for what is started for it.
 
 Without a subcommand it runs here, until it is interrupted.`
 
@@ -50,8 +54,11 @@ func newDaemon(s *state) *cobra.Command {
 	s.opt.addAudit(cmd.Flags())
 	s.opt.addOutput(cmd.Flags())
 	stop := command(s, &cobra.Command{Use: "stop", Short: "end the daemon", Args: cobra.NoArgs},
-		func(_ context.Context, s *state, _ []string) error { return notRunning(s.opt.client(nil).Stop()) })
-	disconnect := command(s, &cobra.Command{Use: "disconnect [TARGET]", Short: "close what is connected, or one target", Args: cobra.MaximumNArgs(1)},
+		func(_ context.Context, s *state, _ []string) error {
+			return notRunning(s.opt.client(nil).Stop())
+		})
+	disconnect := command(s, &cobra.Command{Use: "disconnect [TARGET]",
+		Short: "close what is connected, or one target", Args: cobra.MaximumNArgs(1)},
 		func(_ context.Context, s *state, args []string) error {
 			return notRunning(s.opt.client(nil).Disconnect(strings.Join(args, "")))
 		})
@@ -70,7 +77,8 @@ func notRunning(err error) error {
 	return err
 }
 
-// daemonGC is GOGC of a daemon: it has few MB, so that Go's own 100 would look through them for every few tasks of a playbook.
+// daemonGC is GOGC of a daemon: it has few MB, so that Go's own 100 would look through them for
+// every few tasks of a playbook.
 const daemonGC = 400
 
 func serveDaemon(ctx context.Context, s *state, idle time.Duration, owner int) error {
@@ -81,12 +89,14 @@ func serveDaemon(ctx context.Context, s *state, idle time.Duration, owner int) e
 	if err != nil {
 		return err
 	}
-	return notOurs(daemon.Serve(ctx, daemon.Options{Socket: s.opt.socket, Idle: idle, Owner: owner, Version: daemonVersion(), Logger: s.newLogger(), Audit: tell,
-		Ready: func() {
-			if s.opt.verbose > 0 {
-				s.ui.say("listening on %s", s.opt.client(nil).Socket)
-			}
-		}}))
+	return notOurs(daemon.Serve(ctx,
+		daemon.Options{Socket: s.opt.socket, Idle: idle, Owner: owner, Version: daemonVersion(),
+			Logger: s.newLogger(), Audit: tell,
+			Ready: func() {
+				if s.opt.verbose > 0 {
+					s.ui.say("listening on %s", s.opt.client(nil).Socket)
+				}
+			}}))
 }
 
 func notOurs(err error) error {
@@ -96,12 +106,14 @@ func notOurs(err error) error {
 	return err
 }
 
-// daemonVersion tells programs apart that were built of different sources, though they may be called alike.
+// daemonVersion tells programs apart that were built of different sources, though they may be
+// called alike.
 func daemonVersion() string {
 	text := versionText()
 	if exe, err := os.Executable(); err == nil {
 		if st, err := os.Stat(exe); err == nil {
-			text += "/" + strconv.FormatInt(st.Size(), 16) + "." + strconv.FormatInt(st.ModTime().UnixNano(), 16)
+			text += "/" + strconv.FormatInt(st.Size(), 16) + "." +
+				strconv.FormatInt(st.ModTime().UnixNano(), 16)
 		}
 	}
 	return text
@@ -109,7 +121,8 @@ func daemonVersion() string {
 
 // addSocket adds the flag of what talks to a daemon.
 func (o *options) addSocket(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&o.socket, "socket", os.Getenv("MITOGEN_SOCKET"), "the daemon's; default: $MITOGEN_SOCKET, else the user's own")
+	cmd.Flags().StringVar(&o.socket, "socket", os.Getenv("MITOGEN_SOCKET"),
+		"the daemon's; default: $MITOGEN_SOCKET, else the user's own")
 }
 
 // client reaches the daemon. With a command it starts one that isn't there.
@@ -117,6 +130,10 @@ func (o *options) client(command []string) *mitogen.Daemon {
 	c := &mitogen.Daemon{Socket: o.socket, Version: daemonVersion(), Command: command}
 	if c.Socket == "" {
 		c.Socket = daemon.DefaultSocket()
+	}
+	// a daemon that is started has another directory
+	if socket, err := filepath.Abs(c.Socket); err == nil {
+		c.Socket = socket
 	}
 	return c
 }
@@ -142,11 +159,13 @@ func (o *options) viaDaemon() (*mitogen.Daemon, error) {
 	return c, nil
 }
 
-const treeUsage = `Shows the contexts that the daemon has: where they are, Python, round trip, bytes down and up, runtime modules sent, memory, and how many clients have
-a fork of each, now and in all.`
+const treeUsage = `Shows the contexts that the daemon has: where they are, Python, round trip,
+bytes down and up, runtime modules sent, memory, and how many clients have a
+fork of each, now and in all.`
 
 func newTree(s *state) *cobra.Command {
-	cmd := command(s, &cobra.Command{Use: "tree [--json]", Short: "show the daemon's contexts", Long: treeUsage, Args: cobra.NoArgs},
+	cmd := command(s, &cobra.Command{Use: "tree [--json]", Short: "show the daemon's contexts",
+		Long: treeUsage, Args: cobra.NoArgs},
 		func(_ context.Context, s *state, _ []string) error {
 			pid, all, err := s.opt.client(nil).List()
 			if err := notRunning(err); err != nil {
@@ -196,7 +215,8 @@ func describeContext(c daemon.Context) string {
 	if c.RTT > 0 {
 		rtt = time.Duration(c.RTT * float64(time.Second)).Round(time.Microsecond).String()
 	}
-	who := fmt.Sprintf("%s: %s, %s, uid %d, pid %d", printable.Name(name), printable.Name(c.Hostname), c.Python, c.UID, c.PID)
+	who := fmt.Sprintf("%s: %s, %s, uid %d, pid %d", printable.Name(name), printable.Name(c.Hostname),
+		c.Python, c.UID, c.PID)
 	return fmt.Sprintf("%s; %s; %s down, %s up; %d modules; %s of memory; %d clients, %d in all",
 		who, rtt, size(c.Down), size(c.UpBytes), c.Modules, size(c.Memory), c.Clients, c.Sessions)
 }

@@ -8,8 +8,10 @@ import (
 	"github.com/mitogen-go/mitogen/internal/demo"
 )
 
-const demoUsage = `Shows the main job on this machine alone: an SSH server inside of this program, on the loopback interface and with throw-away
-keys, stands for a remote host. It needs ssh and Python, no second machine and no configuration, and leaves nothing behind.`
+const demoUsage = `Shows the main job on this machine alone: an SSH server inside of this program,
+on the loopback interface and with throw-away keys, stands for a remote host. It
+needs ssh and Python, no second machine and no configuration, and leaves nothing
+behind.`
 
 func newDemo(s *state) *cobra.Command {
 	cmd := command(s, &cobra.Command{

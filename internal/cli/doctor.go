@@ -15,8 +15,9 @@ import (
 	"github.com/mitogen-go/mitogen/internal/printable"
 )
 
-const doctorUsage = `Walks to each target hop by hop, and says for each what is run, how long each phase takes, what answers, and where it fails
-what came back and what to do about it. Says first what the kernel of this machine restricts mitogen to.`
+const doctorUsage = `Walks to each target hop by hop, and says for each what is run, how long each
+phase takes, what answers, and where it fails what came back and what to do
+about it. Says first what the kernel of this machine restricts mitogen to.`
 
 func newDoctor(s *state) *cobra.Command {
 	cmd := command(s, &cobra.Command{
@@ -31,7 +32,7 @@ func newDoctor(s *state) *cobra.Command {
 	return cmd
 }
 
-// examined is what is found out about one hop.
+// examined has the findings about one hop.
 type examined struct {
 	Host    string             `json:"host"`
 	Hop     string             `json:"hop"`
@@ -71,7 +72,8 @@ func doctor(ctx context.Context, s *state) error {
 	if err != nil {
 		return err
 	}
-	eng, err := mitogen.New(mitogen.Options{Logger: s.newLogger(), Prompt: s.prompter(), Secrets: secrets, Audit: tell, Heartbeat: time.Duration(s.opt.heartbeat)})
+	eng, err := mitogen.New(mitogen.Options{Logger: s.newLogger(), Prompt: s.prompter(),
+		Secrets: secrets, Audit: tell, Heartbeat: time.Duration(s.opt.heartbeat)})
 	if err != nil {
 		return err
 	}
@@ -93,8 +95,15 @@ func doctor(ctx context.Context, s *state) error {
 }
 
 // examine walks to one target and says whether it got there.
-func (s *state) examine(ctx context.Context, eng *mitogen.Engine, base mitogen.ConnectOptions, sp *spot) bool {
+func (s *state) examine(ctx context.Context, eng *mitogen.Engine, base mitogen.ConnectOptions,
+	sp *spot) bool {
 	var via *mitogen.Context
+	if sp.err != nil {
+		x := &examined{Host: sp.name, Hop: sp.name, Confined: newConfined()}
+		x.Seconds, x.Error = map[string]float64{}, describe(&wayError{sp.err}, false)
+		s.printExamined(x)
+		return false
+	}
 	for i := range sp.chain {
 		way := &sp.chain[i]
 		hops, err := connect.ParseTarget(way.Target)
@@ -102,7 +111,8 @@ func (s *state) examine(ctx context.Context, eng *mitogen.Engine, base mitogen.C
 		for j, h := range hops {
 			o := optionsOfHop(merged(optionsAt(base, sp.chain, i), &way.Options), via, hops, j)
 			o.Via = via
-			x := &examined{Host: sp.name, Hop: h.String(), Seconds: map[string]float64{}, Confined: newConfined()}
+			x := &examined{Host: sp.name, Hop: h.String(), Seconds: map[string]float64{},
+				Confined: newConfined()}
 			via = x.walk(ctx, eng, h, o)
 			s.printExamined(x)
 			if via == nil {
@@ -114,16 +124,22 @@ func (s *state) examine(ctx context.Context, eng *mitogen.Engine, base mitogen.C
 }
 
 // walk connects one hop; nil: that failed.
-func (x *examined) walk(ctx context.Context, eng *mitogen.Engine, h connect.Hop, o mitogen.ConnectOptions) *mitogen.Context {
+func (x *examined) walk(ctx context.Context, eng *mitogen.Engine, h connect.Hop,
+	o mitogen.ConnectOptions) *mitogen.Context {
 	x.Where = "this machine"
 	if o.Via != nil && (h.Method != "ssh" || o.SSH.FromHop) {
 		x.Where = o.Via.Name()
 	} else if o.Via != nil {
 		x.Where = "this machine, connected by " + o.Via.Name()
 	}
-	plan, err := h.Plan([]string{"…"}, connect.Options{SSH: o.SSH, Sudo: o.Sudo, Su: o.Su, Doas: o.Doas, Programs: o.Programs}, o.Via == nil || h.Method == "ssh" && !o.SSH.FromHop)
+	plan, err := h.Plan([]string{"…"}, connect.Options{
+		SSH: o.SSH, Sudo: o.Sudo, Su: o.Su, Doas: o.Doas, Console: o.Console, Programs: o.Programs},
+		o.Via == nil || h.Method == "ssh" && !o.SSH.FromHop)
 	if err == nil {
 		x.Runs = plan.Argv
+		if plan.Line != nil {
+			x.Runs = plan.Line.Opens()
+		}
 	}
 	began := time.Now()
 	c, err := eng.Start(h.String(), o)
@@ -134,10 +150,14 @@ func (x *examined) walk(ctx context.Context, eng *mitogen.Engine, h connect.Hop,
 	x.Target = c.Name()
 	info, err := c.Info(ctx)
 	st := c.Stats()
-	for what, d := range map[string]time.Duration{"started": st.Spawn, "interpreter": st.EC0, "answered": st.Hello} {
+	for what, d := range map[string]time.Duration{"started": st.Spawn, "interpreter": st.EC0,
+		"answered": st.Hello} {
 		if d > 0 {
 			x.Seconds[what] = d.Seconds()
 		}
+	}
+	for _, step := range st.Steps {
+		x.Seconds[step.Name] = step.After.Seconds()
 	}
 	if err != nil {
 		x.Seconds["failed"] = time.Since(began).Seconds()
@@ -146,7 +166,8 @@ func (x *examined) walk(ctx context.Context, eng *mitogen.Engine, h connect.Hop,
 		return nil
 	}
 	x.Python = pythonOf(info) + ", " + printable.Name(info.Executable)
-	x.Is = fmt.Sprintf("%s, %s, uid %d, pid %d", printable.Name(info.Hostname), printable.Name(info.Platform), info.UID, info.PID)
+	x.Is = fmt.Sprintf("%s, %s, uid %d, pid %d", printable.Name(info.Hostname),
+		printable.Name(info.Platform), info.UID, info.PID)
 	x.look(ctx, c)
 	return c
 }
@@ -184,6 +205,12 @@ func (x *examined) look(ctx context.Context, c *mitogen.Context) {
 	}
 }
 
+// moments are the keys of Seconds, in their order.
+var moments = []string{
+	"opened", "logged in", "shell", "first code", "link",
+	"started", "interpreter", "answered", "failed", "round trip",
+}
+
 func (s *state) printExamined(x *examined) {
 	if s.opt.json {
 		s.ui.json(s.ui.out, x, "")
@@ -192,12 +219,15 @@ func (s *state) printExamined(x *examined) {
 	pg := s.ui.page(s.ui.out)
 	pg.bold(x.Hop).end()
 	line := func(what, text string) { pg.add("  %-12s %s", what, text).end() }
-	line("runs", shellLine(x.Runs))
-	line("on", x.Where)
+	if len(x.Runs) > 0 {
+		line("runs", shellLine(x.Runs))
+		line("on", x.Where)
+	}
 	var times []string
-	for _, what := range []string{"started", "interpreter", "answered", "failed", "round trip"} {
+	for _, what := range moments {
 		if t, ok := x.Seconds[what]; ok {
-			times = append(times, fmt.Sprintf("%s %v", what, time.Duration(t*float64(time.Second)).Round(10*time.Microsecond)))
+			times = append(times, fmt.Sprintf("%s %v", what,
+				time.Duration(t*float64(time.Second)).Round(10*time.Microsecond)))
 		}
 	}
 	if len(times) > 0 {

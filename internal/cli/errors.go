@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/mitogen-go/mitogen"
 	"github.com/mitogen-go/mitogen/internal/connect"
@@ -26,38 +27,40 @@ type problem struct {
 	cause  error // may be nil
 }
 
-// connectKinds name the kinds of failed connects in JSON, and say what to do where the command has a flag for it.
+// connectKinds name the kinds of failed connects in JSON.
 var connectKinds = []struct {
-	err        error
-	name, hint string
+	err  error
+	name string
 }{
-	{mitogen.ErrNoPython, "no-python", ""},
-	{mitogen.ErrNoCommand, "no-command", ""},
-	{mitogen.ErrUnknownHost, "unknown-host", ""},
-	{mitogen.ErrRefused, "refused", ""},
-	{mitogen.ErrUnreachable, "unreachable", ""},
-	{mitogen.ErrTimeout, "timeout", "check address and firewall, or allow more time with --connect-timeout"},
-	{mitogen.ErrDisconnected, "disconnected", ""},
-	{mitogen.ErrHostKey, "host-key", "log in once with ssh to check the key, or add --host-keys accept-new"},
-	{mitogen.ErrHostKeyChanged, "host-key-changed", ""},
-	{mitogen.ErrAuth, "auth", ""},
-	{mitogen.ErrPasswordRequired, "password-required", ""},
-	{mitogen.ErrSudoPassword, "sudo-password", ""},
-	{mitogen.ErrNotInSudoers, "not-in-sudoers", ""},
-	{mitogen.ErrNotPermitted, "not-permitted", ""},
-	{mitogen.ErrNotFound, "not-found", ""},
-	{mitogen.ErrNotRunning, "not-running", ""},
-	{mitogen.ErrNoShell, "no-shell", ""},
-	{mitogen.ErrHidden, "processes-hidden", ""},
-	{mitogen.ErrTTYRequired, "tty-required", ""},
-	{mitogen.ErrUnknownUser, "unknown-user", ""},
-	{mitogen.ErrSetup, "setup", ""},
-	{mitogen.ErrDaemon, "daemon", ""},
-	{mitogen.ErrForeign, "foreign", ""},
-	{mitogen.ErrDied, "died", ""},
-	{connect.ErrStart, "start", ""},
-	{mitogen.ErrExhausted, "exhausted", ""},
-	{connect.ErrCancelled, "cancelled", ""},
+	{mitogen.ErrNoPython, "no-python"},
+	{mitogen.ErrNoCommand, "no-command"},
+	{mitogen.ErrUnknownHost, "unknown-host"},
+	{mitogen.ErrRefused, "refused"},
+	{mitogen.ErrUnreachable, "unreachable"},
+	{mitogen.ErrTimeout, "timeout"},
+	{mitogen.ErrDisconnected, "disconnected"},
+	{mitogen.ErrHostKey, "host-key"},
+	{mitogen.ErrHostKeyChanged, "host-key-changed"},
+	{mitogen.ErrAuth, "auth"},
+	{mitogen.ErrPasswordRequired, "password-required"},
+	{mitogen.ErrSudoPassword, "sudo-password"},
+	{mitogen.ErrNotInSudoers, "not-in-sudoers"},
+	{mitogen.ErrNotPermitted, "not-permitted"},
+	{mitogen.ErrNotFound, "not-found"},
+	{mitogen.ErrNotRunning, "not-running"},
+	{mitogen.ErrNoShell, "no-shell"},
+	{mitogen.ErrHidden, "processes-hidden"},
+	{mitogen.ErrBusy, "console-in-use"},
+	{mitogen.ErrNoLogin, "no-login"},
+	{mitogen.ErrTTYRequired, "tty-required"},
+	{mitogen.ErrUnknownUser, "unknown-user"},
+	{mitogen.ErrSetup, "setup"},
+	{mitogen.ErrDaemon, "daemon"},
+	{mitogen.ErrForeign, "foreign"},
+	{mitogen.ErrDied, "died"},
+	{connect.ErrStart, "start"},
+	{mitogen.ErrExhausted, "exhausted"},
+	{connect.ErrCancelled, "cancelled"},
 }
 
 // describe says what err is. up tells whether the context had been connected.
@@ -73,27 +76,34 @@ func classify(err error, up bool) *problem {
 	var conn *mitogen.ConnectError
 	var lost *mitogen.LostError
 	var stream *mitogen.StreamError
+	var way *wayError
 	switch {
 	case errors.Is(err, mitogen.ErrAudit):
 		return &problem{Kind: "audit", Message: printable.Line(err.Error()), status: exitFailed}
+	case errors.As(err, &way):
+		return &problem{Kind: "inventory", Message: printable.Line(way.Error()), status: exitConnection}
 	case errors.As(err, &late):
 		return describeTimeout(late, err, up)
 	case errors.As(err, &conn):
 		return describeConnect(conn)
 	case errors.As(err, &lost):
-		return &problem{Kind: "lost", Message: lost.Error(), Hop: lost.Hop, Text: lost.Text, Code: lost.Code, status: exitConnection}
+		return &problem{Kind: "lost", Message: lost.Error(), Hop: lost.Hop, Text: lost.Text,
+			Code: lost.Code, status: exitConnection,
+			hint: "it had begun there, and may have done a part: look there before you run it again"}
 	case errors.As(err, &stream):
 		return describeStream(stream, err)
 	case errors.As(err, &call):
 		return describeCall(call)
-	case errors.Is(err, mitogen.ErrCancelled), errors.Is(err, context.Canceled), errors.Is(err, mitogen.ErrClosed):
+	case errors.Is(err, mitogen.ErrCancelled), errors.Is(err, context.Canceled),
+		errors.Is(err, mitogen.ErrClosed):
 		return &problem{Kind: "cancelled", Message: printable.Line(err.Error()), status: exitFailed}
 	}
 	return &problem{Kind: "error", Message: printable.Line(err.Error()), status: exitFailed}
 }
 
 func describeStream(e *mitogen.StreamError, err error) *problem {
-	p := &problem{Kind: "stream", Message: printable.Line(fmt.Sprintf("%s: %v", e.Op, unnamed(e.Err))), status: exitFailed}
+	p := &problem{Kind: "stream", Message: printable.Line(fmt.Sprintf("%s: %v", e.Op, unnamed(e.Err))),
+		status: exitFailed}
 	if errors.Is(err, mitogen.ErrKilled) {
 		p.Message += "; the process there did not end and was killed"
 	}
@@ -117,41 +127,64 @@ func describeConnect(e *mitogen.ConnectError) *problem {
 	p := &problem{Kind: "connect", Message: e.Error(), Hop: e.Hop, Phase: e.Phase, Text: e.Text,
 		hint: e.Hint(), status: exitConnection}
 	for _, k := range connectKinds {
-		if !errors.Is(e.Kind, k.err) {
-			continue
-		}
-		p.Kind = k.name
-		if k.hint != "" {
-			p.hint = k.hint
+		if errors.Is(e.Kind, k.err) {
+			p.Kind = k.name
 		}
 	}
 	if errors.Is(e.Kind, mitogen.ErrCancelled) {
 		p.status = exitFailed
 	}
-	if errors.Is(e.Kind, mitogen.ErrPasswordRequired) {
+	if errors.Is(e.Kind, mitogen.ErrPasswordRequired) && !(connect.Hop{Method: e.Method}).IsConsole() {
 		p.hint = "--ask-pass asks for ssh's password, --become-password for sudo's"
-		if isSudo(e.Hop) {
+		if e.Method == "sudo" || e.Method == "su" || e.Method == "doas" {
 			p.hint = "--become-password asks for it"
 		}
 	}
 	return p
 }
 
-// isSudo says whether the last hop of a target is sudo.
-func isSudo(target string) bool {
-	hops, err := connect.ParseTarget(target)
-	return err == nil && hops[len(hops)-1].Method == "sudo"
-}
+// What is shown of an exception, in bytes: its text may hold a whole file.
+const (
+	shownMessage   = 8 << 10
+	shownTraceback = 64 << 10
+)
 
-// describeCall is for an exception. A traceback through nothing but the runtime, as of a name that isn't there, says
-// nothing.
+// describeCall is for an exception. A traceback through nothing but the runtime, as of a name that
+// isn't there, says nothing.
 func describeCall(e *mitogen.CallError) *problem {
-	p := &problem{Kind: "exception", Message: printable.Line(e.Error()), Hop: e.Context, Traceback: e.Traceback,
+	p := &problem{Kind: "exception", Message: printable.Line(ends(e.Error(), shownMessage)),
+		Hop:    e.Context,
 		status: exitFailed}
-	if !strings.Contains(e.Traceback, "\n  File ") {
-		p.Traceback = ""
+	if namesFile(e.Traceback) {
+		p.Traceback = ends(e.Traceback, shownTraceback)
 	}
 	return p
+}
+
+// namesFile tells whether a traceback has a place in a file, be it in a group of exceptions, whose
+// lines begin with a margin.
+func namesFile(traceback string) bool {
+	for line := range strings.Lines(traceback) {
+		if strings.HasPrefix(strings.TrimLeft(line, " |"), `File "`) {
+			return true
+		}
+	}
+	return false
+}
+
+// ends returns s, or about most bytes of it from both ends, and how many are left out between them.
+func ends(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	begin, end := most/2, len(s)-most/2
+	for begin > 0 && !utf8.RuneStart(s[begin]) {
+		begin--
+	}
+	for end < len(s) && !utf8.RuneStart(s[end]) {
+		end++
+	}
+	return fmt.Sprintf("%s … %d bytes left out … %s", s[:begin], end-begin, s[end:])
 }
 
 // tell prints a problem; target is empty where there is only one.
@@ -181,7 +214,8 @@ func (s *state) report(err error) int {
 	return p.status
 }
 
-// verdict is what a command's error comes to. Without a message all has been said.
+// verdict turns a command's error into a message and an exit status. If the message is empty,
+// nothing is left to print.
 func verdict(err error) *problem {
 	var exit exitError
 	var usage *usageError

@@ -7,18 +7,30 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/internal/connect"
 )
 
-const execUsage = `Runs a program at each target, with its arguments, its standard input and its exit status as if it had been started there;
-128 + N if signal N ended it. COMMAND is looked up in PATH there and not read by a shell.
+const execUsage = `Runs a program at each target, with its arguments, its standard input and its
+exit status as if it had been started there; 128 + N if signal N ended it.
+COMMAND is looked up in PATH there and not read by a shell.
 
-Where the target is one hop no Python is needed there: what runs is the command and nothing else. There is then nothing to
-count for --stats.
+Where the target is one hop no Python is needed there: what runs is the command
+and nothing else. There is then nothing to count for --stats.
 
-One target: bytes pass as they are. Several: each line has its target before it, each target gets the same standard input,
-unless that is a terminal, and the status is 0 if all ended with 0.
+One target: bytes pass as they are. Several: each line has its target before it,
+each target gets the same standard input, unless that is a terminal, and the
+status is 0 if all ended with 0.
 
-If standard input can't be read to its end, or output can't be written, the command is ended and the status is 1.`
+What the command leaves behind in the background ends with it, at the latest 2 s
+later.
+
+-A has ssh, git and ssh-add there list the keys of the ssh-agent here and have
+it sign, until the command ends; they can do nothing else with it. All processes
+of the account can meanwhile, and root's there, as with ssh -A. It takes Python
+there.
+
+If standard input can't be read to its end, or output can't be written, the
+command is ended and the status is 1.`
 
 const execExamples = `  mitogen exec -t web1 -- df -h
   mitogen exec -t web1+sudo -t web2+sudo -- systemctl restart nginx
@@ -33,18 +45,23 @@ func newExec(s *state) *cobra.Command {
 		Long:    execUsage,
 		Example: execExamples,
 	}, func(ctx context.Context, s *state, args []string) error { return execute(ctx, s, c, args) })
-	cmd.Flags().StringArrayVarP(&c.env, "env", "e", nil, "`NAME=VALUE` added to the environment; repeat")
+	cmd.Flags().StringArrayVarP(&c.env, "env", "e", nil,
+		"`NAME=VALUE` added to the environment; repeat")
 	cmd.Flags().StringVar(&c.dir, "dir", "", "working `DIRECTORY`")
+	cmd.Flags().BoolVarP(&c.agent, "forward-agent", "A", false,
+		"let the command list and use the keys of the agent of SSH_AUTH_SOCK")
 	cmd.Flags().BoolVarP(&c.noStdin, "no-stdin", "n", false, "no standard input for the command")
+	s.opt.addBulk(cmd.Flags())
 	s.opt.addTargets(cmd)
 	return cmd
 }
 
-// commandFlags are what exec has for the command.
+// commandFlags has the flags of exec that are about the command.
 type commandFlags struct {
 	env     []string
 	dir     string
 	noStdin bool
+	agent   bool
 }
 
 func execute(ctx context.Context, s *state, flags commandFlags, args []string) error {
@@ -58,14 +75,21 @@ func execute(ctx context.Context, s *state, flags commandFlags, args []string) e
 	if err != nil {
 		return err
 	}
+	agent := ""
+	if flags.agent {
+		if agent, err = agentHere(); err != nil {
+			return err
+		}
+	}
 	input, closeInput, err := s.inputs(flags.noStdin)
 	if err != nil {
 		return err
 	}
 	defer closeInput()
-	s.asIs = true
-	return s.job(ctx, "", s.printRun, func(ctx context.Context, h *host) (err error) {
-		c := mitogen.Command{Args: args, Env: env, Dir: flags.dir, Stdin: input(), Stdout: h.stdout, Stderr: h.stderr}
+	s.asIs, s.opt.bulk = true, true
+	return s.job(ctx, nil, s.printRun, func(ctx context.Context, h *host) (err error) {
+		c := mitogen.Command{Args: args, Env: env, Dir: flags.dir, Agent: agent,
+			Stdin: input(), Stdout: h.stdout, Stderr: h.stderr}
 		h.status, err = h.fleet.exec(ctx, h, c)
 		h.ran = err == nil
 		return err
@@ -74,13 +98,23 @@ func execute(ctx context.Context, s *state, flags commandFlags, args []string) e
 
 // exec needs a context only where there are hops.
 func (f *fleet) exec(ctx context.Context, h *host, c mitogen.Command) (int, error) {
-	if way := &h.chain[0]; len(h.chain) == 1 && !strings.Contains(way.Target, "+") && !f.daemon {
-		return f.eng.Exec(ctx, way.Target, merged(f.options, &way.Options), c)
+	if target, o, ok := h.direct(); ok {
+		return f.eng.Exec(ctx, target, o, c)
 	}
 	if err := h.connect(h.stdout); err != nil {
 		return 0, err
 	}
 	return h.context.Exec(ctx, c)
+}
+
+// direct returns a target of one hop, where what needs no Python runs without a context.
+func (h *host) direct() (target string, o mitogen.ConnectOptions, ok bool) {
+	way := &h.chain[0]
+	hops, err := connect.ParseTarget(way.Target)
+	if err != nil || len(hops)*len(h.chain) != 1 || h.fleet.daemon {
+		return "", o, false
+	}
+	return way.Target, merged(h.fleet.options, &way.Options), true
 }
 
 // environment reads NAME=VALUE.

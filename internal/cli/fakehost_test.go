@@ -15,8 +15,8 @@ import (
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
-// nasty is what a compromised host puts into a text: what acts on terminals, is invisible or
-// changes the order, is no UTF-8, and lines that others could have written.
+// nasty is a text of a compromised host. It has controls of terminals, invisible characters,
+// changes of direction, ends of lines and bytes that are no UTF-8.
 const nasty = "\x1b]0;owned\x07\x1b[31m\u009b2J\u0085\x0b\x0c\x08\x7f\r\u202e\u2066\u200f\u061c\u2028\u2029\u200b\ufe0f\U000e0041\xed\xa0\x80"
 
 // forgeries are lines that a host writes to be taken for others.
@@ -197,7 +197,8 @@ func (h *fakehost) answer(f *wire.Frame) {
 		fmt.Fprint(os.Stderr, poisonedBytes("end"))
 		os.Exit(1)
 	case h.how == "corrupt":
-		b := (&wire.Frame{Src: h.id, Auth: h.id, Handle: f.Reply, Payload: []byte(poisonedBytes("corrupt"))}).Append(
+		b := (&wire.Frame{Src: h.id, Auth: h.id, Handle: f.Reply,
+			Payload: []byte(poisonedBytes("corrupt"))}).Append(
 			nil,
 		)
 		b[len(b)-1]++
@@ -245,7 +246,7 @@ func (h *fakehost) connect(f *wire.Frame) {
 			f.Reply,
 			0,
 			wire.Error,
-			value(pickle.Tuple{poisoned("failure.what"), int64(1), poisoned("failure.text")}),
+			value(pickle.Tuple{poisoned("failure.what"), int64(1), poisoned("failure.text"), int64(0)}),
 		)
 	}
 }

@@ -20,8 +20,9 @@ import (
 	"github.com/mitogen-go/mitogen/internal/printable"
 )
 
-// After an interrupt calls have interruptPatience to end in order, then all contexts are ended, and what has then not
-// come back within endPatience is left behind: the whole has to be over within a second.
+// After an interrupt calls have interruptPatience to end in order, then all contexts are ended, and
+// what has then not come back within endPatience is left behind: the whole has to be over within a
+// second.
 const (
 	interruptPatience = 300 * time.Millisecond
 	endPatience       = 150 * time.Millisecond
@@ -32,7 +33,7 @@ type timeoutError struct{ after time.Duration }
 
 func (e *timeoutError) Error() string { return "timed out after " + e.after.String() }
 
-// job is what a command does at one target.
+// job does a command's work at one target.
 type job func(ctx context.Context, h *host) error
 
 // fleet works on all targets of a command, some at a time.
@@ -46,25 +47,30 @@ type fleet struct {
 	print   func(*host)
 	began   time.Time
 
-	mu        sync.Mutex                  // protects following
-	hops      map[string]*mitogen.Context // on the way to targets, by names and targets of the ways to them
+	mu sync.Mutex // protects following
+	// on the way to targets, by names and targets of the ways to them
+	hops      map[string]*mitogen.Context
 	running   map[*host]bool
 	finished  int
 	failed    []string // targets
-	unreached int      // of these
+	unreached int      // of these, those where nothing was run
+	lost      int      // of these, those whose connection was lost once they were at work
 	status    int      // the worst so far
 	sealed    bool     // nothing may be printed any more
 }
 
-// host is one target while it is worked on. Only the job's goroutine uses it, and the printer after it.
+// host is one target while it is worked on. Only the job's goroutine uses it, and the printer after
+// it.
 type host struct {
 	target         string
 	fleet          *fleet
 	chain          []inventory.Way
+	leave          func()           // lets another target begin, as this one waits
 	context        *mitogen.Context // nil before connect; fleet.mu protects it from the progress
 	stdout, stderr output
 
 	result     json.RawMessage // of a call, for --json
+	copied     *copied         // nil: no files were copied
 	ran        bool            // and ended, with
 	status     int             // this exit status
 	err        error
@@ -77,6 +83,12 @@ type output interface {
 	io.Writer
 	flush()
 }
+
+// wayError says that an inventory doesn't say how a host is reached.
+type wayError struct{ error }
+
+func (e *wayError) Error() string { return "inventory " + e.error.Error() }
+func (e *wayError) Unwrap() error { return e.error }
 
 // raw passes bytes as they are.
 type raw struct{ io.Writer }
@@ -100,41 +112,64 @@ func (c *captured) Write(b []byte) (int, error) {
 
 func (c *captured) flush() {}
 
-// job runs j at all targets and prints what comes of it. first is the first element of the search path, "" for none. The
-// error is an exitError, or says why nothing was tried.
-func (s *state) job(ctx context.Context, first string, print func(*host), j job) error {
-	path, closePath, err := s.opt.searchPath(first)
+// job runs j at all targets and prints what comes of it. first is the first element of the search
+// path, "" for none. The error is an exitError, or says why nothing was tried.
+func (s *state) job(ctx context.Context, first []string, print func(*host), j job) error {
+	f, closePath, err := s.newFleet(ctx, first, print)
 	if err != nil {
 		return err
 	}
 	defer closePath()
+	return f.run(ctx, j)
+}
+
+// newFleet makes an engine for the targets. The caller closes the search path when that has ended.
+func (s *state) newFleet(
+	ctx context.Context,
+	first []string,
+	print func(*host),
+) (f *fleet, closePath func(), err error) {
+	path, closePath, err := s.opt.searchPath(first)
+	if err != nil {
+		return nil, nil, err
+	}
+	closeSearchPath := closePath
+	defer func() {
+		if err != nil {
+			closeSearchPath()
+		}
+	}()
 	options, err := s.connectOptions(ctx)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	own, packages := modulesFrom(path)
 	viaDaemon, err := s.opt.viaDaemon()
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	tell, err := s.auditor()
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	secrets, err := s.opt.secrets.source()
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	eng, err := mitogen.New(mitogen.Options{Path: own, Packages: packages, Serve: s.opt.serve,
-		Logger: s.newLogger(), Prompt: s.prompter(), Daemon: viaDaemon, Secrets: secrets, Audit: tell, Heartbeat: time.Duration(s.opt.heartbeat)})
+		Strip:   s.opt.strip,
+		Learned: s.opt.learned, NoNative: s.opt.noNative, NativeBudget: s.opt.nativeBudget << 20,
+		Logger: s.newLogger(), Prompt: s.prompter(), Daemon: viaDaemon, Secrets: secrets, Audit: tell,
+		Heartbeat: time.Duration(s.opt.heartbeat)})
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	f := &fleet{s: s, eng: eng, options: options, daemon: viaDaemon != nil, print: print, began: time.Now(), hops: map[string]*mitogen.Context{}, running: map[*host]bool{}}
+	f = &fleet{s: s, eng: eng, options: options, daemon: viaDaemon != nil, print: print,
+		began: time.Now(), hops: map[string]*mitogen.Context{}, running: map[*host]bool{}}
 	if s.opt.stats != "" {
 		f.profile = newProfile()
 	}
-	return f.run(ctx, j)
+	return f, closePath, nil
 }
 
 func (f *fleet) run(ctx context.Context, j job) error {
@@ -183,33 +218,35 @@ func within(done <-chan struct{}, d time.Duration) {
 func (f *fleet) work(ctx context.Context, j job) {
 	f.crowd = f.newCrowd()
 	f.crowd.closes = len(f.s.opt.spots) > f.crowd.most
-	spots := make(chan *spot)
+	places := make(chan struct{}, min(f.s.opt.forks, len(f.s.opt.spots)))
 	var workers sync.WaitGroup
-	for range min(f.s.opt.forks, len(f.s.opt.spots)) {
+	defer workers.Wait()
+	for i := range f.s.opt.spots {
+		places <- struct{}{}
+		leave := sync.OnceFunc(func() { <-places })
+		if ctx.Err() != nil {
+			return
+		}
 		workers.Go(func() {
-			for sp := range spots {
-				if f.crowd.enter(ctx) {
-					f.one(ctx, sp, j)
-				}
-				f.crowd.leave()
+			defer leave()
+			if f.crowd.enter(ctx) {
+				f.one(ctx, &f.s.opt.spots[i], leave, j)
 			}
+			f.crowd.leave()
 		})
 	}
-	for i := range f.s.opt.spots {
-		if ctx.Err() != nil {
-			break
-		}
-		spots <- &f.s.opt.spots[i]
-	}
-	close(spots)
-	workers.Wait()
 }
 
-// one does the job at one target.
-func (f *fleet) one(ctx context.Context, sp *spot, j job) {
-	h := &host{target: sp.name, chain: sp.chain, fleet: f}
+// one does the job at one target, which may leave its place to another.
+func (f *fleet) one(ctx context.Context, sp *spot, leave func(), j job) {
+	h := &host{target: sp.name, chain: sp.chain, fleet: f, leave: leave}
 	f.starts(h)
 	h.stdout, h.stderr = f.outputs(sp.name)
+	if sp.err != nil {
+		h.err = &wayError{sp.err}
+		f.ends(h, false)
+		return
+	}
 	for alone := 0; ; {
 		f.try(ctx, h, j)
 		if !h.foundNoRoom() || !f.crowd.retry(ctx, &alone) {
@@ -250,7 +287,8 @@ func (f *fleet) try(ctx context.Context, h *host, j job) {
 	}
 }
 
-// outputs are where a target's output goes. Where it isn't the command's own output, it goes to stderr.
+// outputs returns the writers of a target's output. With --json they keep it for the record. Lines
+// of several targets have the target's name.
 func (f *fleet) outputs(target string) (stdout, stderr output) {
 	ui := f.s.ui
 	switch {
@@ -264,7 +302,8 @@ func (f *fleet) outputs(target string) (stdout, stderr output) {
 	return raw{ui.out}, ui.newLoneLines(ui.err, target)
 }
 
-// backOff is the first wait before another try; it doubles. With it comes up to as much again, so that hosts spread.
+// backOff is the first wait before another try; it doubles. With it comes up to as much again, so
+// that hosts spread.
 const backOff = 500 * time.Millisecond
 
 // mayRetry says that the network failed before anything was run.
@@ -272,15 +311,9 @@ func (h *host) mayRetry() bool {
 	if h.err == nil || h.context == nil || h.context.Stats().Hello > 0 {
 		return false
 	}
-	if failed := (*mitogen.ConnectError)(nil); errors.As(h.err, &failed) && failed.Given {
-		return false // it may have been the password's fault
-	}
-	for _, kind := range []error{mitogen.ErrDisconnected, mitogen.ErrRefused, mitogen.ErrUnreachable, mitogen.ErrTimeout} {
-		if errors.Is(h.err, kind) {
-			return true
-		}
-	}
-	return false
+	failed := (*mitogen.ConnectError)(nil)
+	// it may have been the password's fault
+	return errors.As(h.err, &failed) && failed.Passing() && !failed.Given
 }
 
 // pause waits for d and a random part of it, and says whether ctx still runs.
@@ -312,6 +345,11 @@ func (h *host) connect(stdout io.Writer) error {
 		if dir, err := os.Getwd(); err == nil {
 			c.Go("os:chdir", dir)
 		}
+		c.Go("os:environ.clear")
+		// each for itself: one may not be text there
+		for name, value := range ownEnvironment(os.Environ()) {
+			c.Go("os:environ.__setitem__", name, value)
+		}
 	}
 	f.mu.Lock()
 	h.context = c
@@ -322,14 +360,16 @@ func (h *host) connect(stdout io.Writer) error {
 	return nil
 }
 
-// hop returns the context before the last of a chain, which all who are reached through it share; nil if there is none.
+// hop returns the context before the last of a chain, which all who are reached through it share;
+// nil if there is none.
 func (f *fleet) hop(chain []inventory.Way) (*mitogen.Context, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var c *mitogen.Context
 	key := ""
 	for i, w := range chain[:len(chain)-1] {
-		key += fmt.Sprintf("%s\n%s\n%v %v\n", w.Name, w.Target, reflect.ValueOf(w.Options).IsZero(), becomesLater(chain, i))
+		key += fmt.Sprintf("%s\n%s\n%v %v\n", w.Name, w.Target, reflect.ValueOf(w.Options).IsZero(),
+			inventory.BecomesLater(chain, i))
 		o := merged(optionsAt(f.options, chain, i), &w.Options)
 		o.Via = c
 		if c = f.hops[key]; c == nil || c.Err() != nil {
@@ -367,7 +407,11 @@ func (f *fleet) ends(h *host, interrupted bool) {
 	}
 	if status != 0 {
 		f.failed = append(f.failed, h.target)
-		if status == exitConnection {
+		switch {
+		case h.err == nil || status != exitConnection:
+		case h.wasUp():
+			f.lost++
+		default:
 			f.unreached++
 		}
 	}
@@ -379,13 +423,17 @@ func (f *fleet) ends(h *host, interrupted bool) {
 	f.showLocked()
 }
 
-// problem is what went wrong, or nil.
+// problem describes the error of h; nil if there is none.
 func (h *host) problem() *problem {
 	if h.err == nil {
 		return nil
 	}
-	return describe(h.err, h.context == nil || h.context.Stats().Hello > 0)
+	return describe(h.err, h.context == nil || h.wasUp())
 }
+
+// wasUp tells whether the target's context had been connected, so that it may have begun with its
+// work.
+func (h *host) wasUp() bool { return h.context != nil && h.context.Stats().Hello > 0 }
 
 // seal stops printing, sums up, and returns the exit status.
 func (f *fleet) seal() int {
@@ -403,8 +451,11 @@ func (f *fleet) seal() int {
 func (f *fleet) summaryLocked() string {
 	all := len(f.s.opt.spots)
 	text := fmt.Sprintf("%d of %d well", f.finished-len(f.failed), all)
-	if n := len(f.failed) - f.unreached; n > 0 {
+	if n := len(f.failed) - f.unreached - f.lost; n > 0 {
 		text += fmt.Sprintf(", %d failed", n)
+	}
+	if f.lost > 0 {
+		text += fmt.Sprintf(", %d lost after the start", f.lost)
 	}
 	if f.unreached > 0 {
 		text += fmt.Sprintf(", %d not reached", f.unreached)
@@ -502,7 +553,7 @@ func (f *fleet) writeProfile() error {
 		f.s.ui.write(f.s.ui.err, b)
 		return nil
 	}
-	file, err := ownfile.Create(name, 0o666)
+	file, err := ownfile.Create(name, 0o644)
 	if err == nil {
 		_, err = file.Write(b)
 		err = errors.Join(err, file.Close())

@@ -14,7 +14,8 @@ import (
 
 func TestDuration(t *testing.T) {
 	for text, want := range map[string]time.Duration{
-		"90": 90 * time.Second, "0.5": 500 * time.Millisecond, "1.5m": 90 * time.Second, "1h2m": 62 * time.Minute, "20ms": 20 * time.Millisecond,
+		"90": 90 * time.Second, "0.5": 500 * time.Millisecond, "1.5m": 90 * time.Second,
+		"1h2m": 62 * time.Minute, "20ms": 20 * time.Millisecond,
 	} {
 		var d duration
 		if err := d.Set(text); err != nil || time.Duration(d) != want {
@@ -31,12 +32,14 @@ func TestDuration(t *testing.T) {
 
 func TestTargetList(t *testing.T) {
 	var l targetList
-	for _, text := range []string{"web1", "web2,deploy@web3:22+sudo", "[fe80::1]:22, local,"} {
+	for _, text := range []string{"web1", "web2,deploy@web3:22+sudo", "[fe80::1]:22, local,",
+		`a\,b,CORP\+me@c,CORP\me@d , e f@g`} {
 		if err := l.Set(text); err != nil {
 			t.Fatal(err)
 		}
 	}
-	want := targetList{"web1", "web2", "deploy@web3:22+sudo", "[fe80::1]:22", "local"}
+	want := targetList{"web1", "web2", "deploy@web3:22+sudo", "[fe80::1]:22", "local", `a\,b`,
+		`CORP\+me@c`, `CORP\me@d`, "e f@g"}
 	if !slices.Equal(l, want) {
 		t.Errorf("%q, want %q", l, want)
 	}
@@ -68,7 +71,8 @@ func TestParseFunction(t *testing.T) {
 			t.Errorf("%s: %s, %s, %v", c.text, function, dir, err)
 		}
 	}
-	for _, text := range []string{"", "os", ":", "os:", ":f", "os:f:", "o-s:f", "os:1f", "os..path:f", "os:a b", bad + ":f", dir + "/none.py:f", "./os:f"} {
+	for _, text := range []string{"", "os", ":", "os:", ":f", "os:f:", "o-s:f", "os:1f", "os..path:f",
+		"os:a b", bad + ":f", dir + "/none.py:f", "./os:f"} {
 		if function, _, err := parseFunction(text); err == nil {
 			t.Errorf("%q: %s", text, function)
 		} else if !errors.As(err, new(*usageError)) {
@@ -126,8 +130,10 @@ func TestLines(t *testing.T) {
 		{"whole", false, []string{"a\nb\n"}, "web1: a\nweb1: b\n"},
 		{"in pieces", false, []string{"a", "b", "\nc", "\n"}, "web1: ab\nweb1: c\n"},
 		{"no end", false, []string{"a\nb"}, "web1: a\nweb1: b\n"},
-		{"as escapes to files", false, []string{"\x1b[1m\xff\ta\rb\r\n"}, `web1: \x1b[1m\xff` + "\ta" + `\x0db` + "\n"},
-		{"not to terminals", true, []string{"\x1b[1m\xff\ta\rb\r\n"}, `web1: \x1b[1m\xff    a\x0db` + "\n"},
+		{"as escapes to files", false, []string{"\x1b[1m\xff\ta\rb\r\n"},
+			`web1: \x1b[1m\xff` + "\ta" + `\x0db` + "\n"},
+		{"not to terminals", true, []string{"\x1b[1m\xff\ta\rb\r\n"},
+			`web1: \x1b[1m\xff    a\x0db` + "\n"},
 		{"empty lines", true, []string{"\n\n"}, "web1: \nweb1: \n"},
 		{"characters stay whole", true, []string{"\xc3", "\xa4\n"}, "web1: ä\n"},
 	} {

@@ -14,7 +14,8 @@ import (
 	"github.com/mitogen-go/mitogen/internal/printable"
 )
 
-const pingUsage = `Connects to each target, says what answers there, and measures the round trip of a message.`
+const pingUsage = `Connects to each target, says what answers there, and measures the round trip of
+a message.`
 
 const pingExamples = `  mitogen ping -t web1
   mitogen ping -t bastion+web1+sudo -c 5
@@ -43,7 +44,7 @@ func ping(ctx context.Context, s *state, count int, args []string) error {
 	case count < 1:
 		return usagef("--count must be at least 1")
 	}
-	return s.job(ctx, "", s.printPing, func(ctx context.Context, h *host) error {
+	return s.job(ctx, nil, s.printPing, func(ctx context.Context, h *host) error {
 		if err := h.connect(h.stderr); err != nil {
 			return err
 		}
@@ -51,7 +52,7 @@ func ping(ctx context.Context, s *state, count int, args []string) error {
 	})
 }
 
-// pinged is what --json says of a ping.
+// pinged is the result of a ping in the output of --json.
 type pinged struct {
 	Python   string    `json:"python"` // implementation and version
 	Platform string    `json:"platform"`
@@ -66,8 +67,10 @@ func (h *host) ping(ctx context.Context, count int) error {
 	if err != nil {
 		return err
 	}
-	p := pinged{Python: pythonOf(info), Platform: info.Platform, Hostname: info.Hostname, UID: info.UID, PID: info.PID}
-	h.say("up in %s: %s, %s, %s, uid %d, pid %d", round(h.context.Stats().Hello), printable.Name(p.Hostname), p.Python,
+	p := pinged{Python: pythonOf(info), Platform: info.Platform, Hostname: info.Hostname,
+		UID: info.UID, PID: info.PID}
+	h.say("up in %s: %s, %s, %s, uid %d, pid %d", round(h.context.Stats().Hello),
+		printable.Name(p.Hostname), p.Python,
 		printable.Name(p.Platform), p.UID, p.PID)
 	var all []time.Duration
 	for range count {
@@ -81,7 +84,8 @@ func (h *host) ping(ctx context.Context, count int) error {
 	}
 	if count > 1 {
 		slices.Sort(all)
-		h.say("%d round trips: fastest %s, median %s, slowest %s", count, round(all[0]), round(all[count/2]),
+		h.say("%d round trips: fastest %s, median %s, slowest %s", count, round(all[0]),
+			round(all[count/2]),
 			round(all[count-1]))
 	}
 	h.result, err = json.Marshal(p)
@@ -101,7 +105,8 @@ func (h *host) say(format string, args ...any) {
 }
 
 func pythonOf(i mitogen.Info) string {
-	return fmt.Sprintf("%s %d.%d.%d", printable.Name(i.Implementation), i.Version[0], i.Version[1], i.Version[2])
+	return fmt.Sprintf("%s %d.%d.%d", printable.Name(i.Implementation), i.Version[0], i.Version[1],
+		i.Version[2])
 }
 
 // round shows three digits or so.

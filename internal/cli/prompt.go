@@ -47,7 +47,8 @@ func (s *state) prompter() func(context.Context, mitogen.Prompt) (string, error)
 	}
 }
 
-// question returns the lines of a question, each behind the name of the hop that asks: a server may word it.
+// question returns the lines of a question, each behind the name of the hop that asks: a server may
+// word it.
 func question(p mitogen.Prompt) string {
 	lines := strings.Split(strings.TrimRight(p.Text, "\r\n"), "\n")
 	for i, line := range lines {
@@ -68,8 +69,8 @@ func (s *state) notice(text string) (err error) {
 	return err
 }
 
-// ask puts a question on the terminal and returns the line that is typed, shown only if visible. Questions come one at
-// a time, and output waits meanwhile. Ctrl-C interrupts the command.
+// ask puts a question on the terminal and returns the line that is typed, shown only if visible.
+// Questions come one at a time, and output waits meanwhile. Ctrl-C interrupts the command.
 func (s *state) ask(ctx context.Context, text string, visible bool) (answer string, err error) {
 	s.ui.alone(func() {
 		s.typed.pause()
@@ -78,6 +79,9 @@ func (s *state) ask(ctx context.Context, text string, visible bool) (answer stri
 			answer, err = askTTY(ctx, text, visible)
 		}
 	})
+	if !visible {
+		secret.Wiped() // once it is given to whom it is for
+	}
 	if errors.Is(err, io.EOF) {
 		s.interrupt(errInterrupted)
 		err = errInterrupted
@@ -101,10 +105,16 @@ func askTTY(ctx context.Context, text string, visible bool) (string, error) {
 	fmt.Fprint(tty, strings.ReplaceAll(text[:at], "\n", "\r\n"))
 	stop := context.AfterFunc(ctx, func() { tty.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
-	t := term.NewTerminal(keys{tty}, text[at:])
-	read := t.ReadLine
+	read := term.NewTerminal(keys{tty}, text[at:]).ReadLine
 	if !visible {
-		read = func() (string, error) { return t.ReadPassword(text[at:]) }
+		read = func() (string, error) {
+			fmt.Fprint(tty, text[at:])
+			s, err := readHidden(tty)
+			if err == nil {
+				fmt.Fprint(tty, "\r\n")
+			}
+			return string(s), err
+		}
 	}
 	line, err := read()
 	if ctx.Err() != nil {
@@ -119,7 +129,8 @@ type keys struct{ *os.File }
 
 func (k keys) Read(b []byte) (int, error) { return k.File.Read(b[:min(1, len(b))]) }
 
-// terminalInput is standard input that comes from the terminal. It leaves the terminal to a question while one is asked.
+// terminalInput is standard input that comes from the terminal. It leaves the terminal to a
+// question while one is asked.
 type terminalInput struct {
 	tty *os.File
 
@@ -157,7 +168,8 @@ func (t *terminalInput) Read(b []byte) (int, error) {
 	}
 }
 
-// pause takes the terminal from a Read that waits. Like resume it does nothing where there is no terminal input.
+// pause takes the terminal from a Read that waits. Like resume it does nothing where there is no
+// terminal input.
 func (t *terminalInput) pause() { t.set(func() { t.asking = true }) }
 
 func (t *terminalInput) resume() { t.set(func() { t.asking = false }) }
@@ -185,7 +197,8 @@ func (t *terminalInput) set(change func()) {
 
 func (t *terminalInput) close() { t.tty.Close() }
 
-// rawTTY makes tty hand over single keys. It leaves the file's mode of reading alone, which File.Fd would not.
+// rawTTY makes tty hand over single keys. It leaves the file's mode of reading alone, which File.Fd
+// would not.
 func rawTTY(tty *os.File) (restore func(), err error) {
 	c, err := tty.SyscallConn()
 	if err != nil {
@@ -197,15 +210,60 @@ func rawTTY(tty *os.File) (restore func(), err error) {
 		err := c.Control(func(fd uintptr) { failed = f(int(fd)) })
 		return errors.Join(err, failed)
 	}
-	if err := control(func(fd int) (err error) { old, err = term.MakeRaw(fd); return err }); err != nil {
+	if err := control(func(fd int) (err error) {
+		old, err = term.MakeRaw(fd)
+		return err
+	}); err != nil {
 		return nil, err
 	}
-	return func() { control(func(fd int) error { return term.Restore(fd, old) }) }, nil
+	return rawTerminals.add(func() { control(func(fd int) error { return term.Restore(fd, old) }) }),
+		nil
+}
+
+// rawTerminals has those that are to be restored.
+var rawTerminals terminals
+
+// terminals has what restores each terminal that hands over single keys.
+type terminals struct {
+	mu   sync.Mutex // protects following
+	all  map[int]func()
+	last int
+}
+
+// add returns restore, which does it once, be it here or by ts.restore.
+func (ts *terminals) add(restore func()) func() {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	if ts.all == nil {
+		ts.all = map[int]func(){}
+	}
+	ts.last++
+	id := ts.last
+	ts.all[id] = restore
+	return func() {
+		ts.mu.Lock()
+		defer ts.mu.Unlock()
+		if ts.all[id] != nil {
+			delete(ts.all, id)
+			restore()
+		}
+	}
+}
+
+// restore restores all terminals.
+func (ts *terminals) restore() {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	for id, restore := range ts.all {
+		delete(ts.all, id)
+		restore()
+	}
 }
 
 // password returns a password from where the flags say: the terminal, a file descriptor, or else
 // value, which the environment had as env. Empty: there is none.
-func (s *state) password(ctx context.Context, what, env string, value mitogen.Secret, ask bool, fd int) (mitogen.Secret, error) {
+func (s *state) password(ctx context.Context, what, env string, value mitogen.Secret, ask bool,
+	fd int) (mitogen.Secret, error) {
 	switch {
 	case fd >= 0:
 		return readFD(what, fd)

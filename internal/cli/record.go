@@ -1,17 +1,20 @@
 package cli
 
 import (
+	"bytes"
 	"encoding/json"
 
 	"github.com/mitogen-go/mitogen"
 	"github.com/mitogen-go/mitogen/internal/jsonvalue"
 )
 
-// record is a line of --json: what came of one target. Its text holds nothing that a terminal would act on.
+// record is a line of --json: what came of one target. Its text holds nothing that a terminal would
+// act on.
 type record struct {
 	Host      string          `json:"host"`
 	Result    json.RawMessage `json:"result,omitempty"` // call: the value
 	Status    *int            `json:"status,omitempty"` // run, exec: exit status
+	Copied    *copied         `json:"copied,omitempty"` // put, get
 	Stdout    json.RawMessage `json:"stdout,omitempty"` // text, or {"$bytes": …} if it isn't UTF-8
 	Stderr    json.RawMessage `json:"stderr,omitempty"`
 	Truncated bool            `json:"truncated,omitempty"` // output was longer than 16 MiB
@@ -21,7 +24,7 @@ type record struct {
 	Given     *given          `json:"given,omitempty"`   // nil: nothing was given or refused
 }
 
-// moduleCounts is what the modules cost that a context was sent.
+// moduleCounts counts the modules that a context was sent, and their cost.
 type moduleCounts struct {
 	Call      int   `json:"call"` // modules, by the reason for which they were sent, as in --stats
 	Bundle    int   `json:"bundle"`
@@ -54,7 +57,24 @@ func (h *host) printJSON(r record) {
 		r.Stderr, r.Truncated = out.json(), r.Truncated || out.truncated
 	}
 	ui := h.fleet.s.ui
-	ui.json(ui.out, r, "") // what is raw was made by us
+	if len(r.Result) < largeResult {
+		ui.json(ui.out, r, "") // what is raw was made by us
+		return
+	}
+	ui.writeAll(ui.out, r.pieces()...)
+}
+
+// largeResult is the size in bytes from which on a result is not copied into its record.
+const largeResult = 1 << 20
+
+// pieces are the line of a record, with its result as one of them.
+func (r record) pieces() [][]byte {
+	result := r.Result
+	r.Result = json.RawMessage("0")
+	line := safeJSON(r, "")
+	head := len(`{"host":`) + len(bytes.TrimSuffix(safeJSON(r.Host, ""), []byte("\n"))) +
+		len(`,"result":`)
+	return [][]byte{line[:head], result, line[head+1:]}
 }
 
 func countModules(s mitogen.Stats) *moduleCounts {

@@ -13,6 +13,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/mitogen-go/mitogen/internal/demo"
+	"github.com/mitogen-go/mitogen/internal/testpython"
 )
 
 func TestMain(m *testing.M) {
@@ -28,8 +29,9 @@ func TestMain(m *testing.M) {
 // password lets in at the server of the scripts.
 const password = "open sesame"
 
-// TestScripts runs testdata/script. $CONFIG is an ssh configuration with these hosts, all of them the same server: demo, which
-// lets in by a key, $KEY; asks, which wants the password; stranger, whose host key isn't known.
+// TestScripts runs testdata/script. $CONFIG is an ssh configuration with these hosts, all of them
+// the same server: demo, which lets in by a key, $KEY; asks, which wants the password; stranger,
+// whose host key isn't known.
 func TestScripts(t *testing.T) {
 	server, err := demo.Serve(demo.ServerOptions{Password: password})
 	if err != nil {
@@ -53,6 +55,8 @@ func TestScripts(t *testing.T) {
 			e.Setenv("PORT", fmt.Sprint(server.Port))
 			e.Setenv("MITOGEN_PATH", "")
 			e.Setenv("TERM", "xterm")
+			// An interpreter that doesn't see the script's files, as on another machine.
+			e.Setenv("BLIND", testpython.Blind(t, e.WorkDir)+"/usr/bin/python3")
 			e.Setenv("TMPDIR", filepath.Join(e.WorkDir, "tmp"))
 			return os.MkdirAll(filepath.Join(e.WorkDir, "tmp"), 0o700)
 		},
@@ -71,10 +75,13 @@ func writeConfig(s *demo.Server, dir string) (name string, err error) {
 	if err != nil {
 		return "", err
 	}
-	where := fmt.Sprintf("\tHostName 127.0.0.1\n\tPort %d\n\tUser demo\n\tIdentityAgent none\n\tGlobalKnownHostsFile /dev/null\n", s.Port)
+	where := fmt.Sprintf("\tHostName 127.0.0.1\n\tPort %d\n\tUser demo\n\tIdentityAgent none\n"+
+		"\tGlobalKnownHostsFile /dev/null\n", s.Port)
 	text := string(own) +
-		"Host asks\n" + where + "\tPubkeyAuthentication no\n\tUserKnownHostsFile " + filepath.Join(s.Dir, "known_hosts") + "\n" +
-		"Host stranger\n" + where + "\tIdentityFile " + filepath.Join(s.Dir, "key") + "\n\tIdentitiesOnly yes\n" +
+		"Host asks\n" + where + "\tPubkeyAuthentication no\n\tUserKnownHostsFile " +
+		filepath.Join(s.Dir, "known_hosts") + "\n" +
+		"Host stranger\n" + where + "\tIdentityFile " + filepath.Join(s.Dir, "key") +
+		"\n\tIdentitiesOnly yes\n" +
 		"\tUserKnownHostsFile " + filepath.Join(dir, "none") + "\n"
 	name = filepath.Join(dir, "config")
 	return name, os.WriteFile(name, []byte(text), 0o600)
@@ -109,7 +116,8 @@ func pid(ts *testscript.TestScript, file string) int {
 	return n
 }
 
-var signals = map[string]syscall.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP, "KILL": syscall.SIGKILL}
+var signals = map[string]syscall.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM,
+	"HUP": syscall.SIGHUP, "KILL": syscall.SIGKILL}
 
 // sendSignal NAME FILE: to the process whose id is in FILE.
 func sendSignal(ts *testscript.TestScript, neg bool, args []string) {
@@ -122,7 +130,9 @@ func sendSignal(ts *testscript.TestScript, neg bool, args []string) {
 func gone(ts *testscript.TestScript, neg bool, args []string) {
 	for _, a := range args {
 		n := pid(ts, a)
-		eventually("end of "+a, ts, func() bool { return syscall.Kill(n, 0) == syscall.ESRCH || zombie(n) })
+		eventually("end of "+a, ts, func() bool {
+			return syscall.Kill(n, 0) == syscall.ESRCH || zombie(n)
+		})
 	}
 }
 
@@ -148,7 +158,8 @@ func empty(ts *testscript.TestScript, neg bool, args []string) {
 // TestMainStreams: Main is a function, and touches no stream but those it is given.
 func TestMainStreams(t *testing.T) {
 	var out, errs strings.Builder
-	if got := Main(context.Background(), []string{"version"}, Streams{strings.NewReader(""), &out, &errs}); got != 0 {
+	if got := Main(context.Background(), []string{"version"},
+		Streams{strings.NewReader(""), &out, &errs}); got != 0 {
 		t.Errorf("status %d", got)
 	}
 	if !strings.HasPrefix(out.String(), "mitogen ") || errs.String() != "" {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -38,9 +37,11 @@ const (
 func (o *options) addSecrets(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringArrayVar(&o.secrets.of, "password-of", nil,
-		"`HOP=SOURCE`, the password of one hop (sudo, web1+sudo): ask, fd:N, env:NAME or file:FILE; repeat")
+		"`HOP=SOURCE`, the password of one hop (sudo, web1+sudo): ask, fd:N, env:NAME or file:FILE; "+
+			"repeat")
 	f.StringVar(&o.secrets.command, "password-command", "",
-		"`COMMAND` of this machine that prints a password when one is asked for; finds the hop in $MITOGEN_SECRET_…")
+		"`COMMAND` of this machine that prints a password when one is asked for; finds the hop in "+
+			"$MITOGEN_SECRET_…")
 	must(cmd.RegisterFlagCompletionFunc("password-of", completePasswordOf))
 }
 
@@ -90,7 +91,8 @@ func cutPasswordOf(text string) (hop, source string, err error) {
 		hop, source = h, sourceAsk
 	}
 	if source == "" {
-		return "", "", usagef("--password-of %s: not HOP=SOURCE, with SOURCE ask, fd:N, env:NAME or file:FILE", quoted(text))
+		return "", "", usagef("--password-of %s: not HOP=SOURCE, with SOURCE ask, fd:N, env:NAME or "+
+			"file:FILE", quoted(text))
 	}
 	if hop, err = connect.PasswordName(hop); err != nil {
 		return "", "", usagef("--password-of: %w", err)
@@ -163,7 +165,8 @@ func (f *secretFlags) source() (secret.Source, error) {
 }
 
 // completePasswordOf completes methods that ask for passwords, hosts, and sources behind =.
-func completePasswordOf(cmd *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
+func completePasswordOf(cmd *cobra.Command, _ []string, typed string) ([]string,
+	cobra.ShellCompDirective) {
 	config, _ := cmd.Flags().GetString("ssh-config")
 	var words []string
 	if hop, _, named := strings.Cut(typed, "="); named {
@@ -176,23 +179,20 @@ func completePasswordOf(cmd *cobra.Command, _ []string, typed string) ([]string,
 			words = append(words, before+hop+"=")
 		}
 	}
-	return completions("", typed, words), cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+	return completions("", typed, words),
+		cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 }
 
-// optionsAt returns the flags' options for one of the ways to a target: the password of ssh is for the
-// last one, and that of sudo, su and doas for the last one that has such a hop.
+// optionsAt returns the flags' options for one of the ways to a target: the password of ssh is for
+// the last one, and that of sudo, su and doas for the last one that has such a hop.
 func optionsAt(o mitogen.ConnectOptions, chain []inventory.Way, i int) mitogen.ConnectOptions {
 	if i < len(chain)-1 {
 		o.SSH.Password = ""
 	}
-	if becomesLater(chain, i) {
+	if inventory.BecomesLater(chain, i) {
 		o.Sudo.Password, o.Su.Password, o.Doas.Password = "", "", ""
 	}
 	return o
-}
-
-func becomesLater(chain []inventory.Way, i int) bool {
-	return slices.ContainsFunc(chain[i+1:], func(w inventory.Way) bool { return connect.Becomes(w.Target) })
 }
 
 // mergePasswords has the inventory's win.
@@ -209,15 +209,17 @@ func mergePasswords(c map[string]mitogen.Secret, w secret.Table) map[string]mito
 }
 
 // optionsOfHop returns the options of one hop of a way, whose hops are connected one by one.
-func optionsOfHop(o mitogen.ConnectOptions, via *mitogen.Context, hops []connect.Hop, i int) mitogen.ConnectOptions {
+func optionsOfHop(o mitogen.ConnectOptions, via *mitogen.Context, hops []connect.Hop,
+	i int) mitogen.ConnectOptions {
 	before := ""
 	if via != nil {
 		before = via.Name()
 	}
 	table, err := secret.NewTable(o.Passwords)
 	must(err) // names and secrets were looked at before
-	c, err := connect.Options{SSH: o.SSH, Sudo: o.Sudo, Su: o.Su, Doas: o.Doas, Passwords: table}.ForHop(before, hops, i)
+	c, err := connect.Options{SSH: o.SSH, Sudo: o.Sudo, Su: o.Su, Doas: o.Doas,
+		Console: o.Console, Passwords: table}.ForHop(before, hops, i)
 	must(err)
-	o.SSH, o.Sudo, o.Su, o.Doas, o.Passwords = c.SSH, c.Sudo, c.Su, c.Doas, nil
+	o.SSH, o.Sudo, o.Su, o.Doas, o.Console, o.Passwords = c.SSH, c.Sudo, c.Su, c.Doas, c.Console, nil
 	return o
 }

@@ -23,14 +23,16 @@ func TestSignalStatus(t *testing.T) {
 			t.Errorf("%s: got status %d of %v, want %d", test.sig, status, cause, test.status)
 		}
 		if p := verdict(cause); p.status != test.status || p.Message != test.message {
-			t.Errorf("%s: got %q with status %d, want %q with %d", test.sig, p.Message, p.status, test.message, test.status)
+			t.Errorf("%s: got %q with status %d, want %q with %d", test.sig, p.Message, p.status,
+				test.message, test.status)
 		}
 	}
 }
 
 // TestHeartbeatFlag: 0 is off; what a context can't be told is refused.
 func TestHeartbeatFlag(t *testing.T) {
-	for text, want := range map[string]string{"0": "0", "0s": "0", "90": "1m30s", "5m": "5m0s", "1.5s": "1.5s", "-1": "error", "0.5": "error", "x": "error"} {
+	for text, want := range map[string]string{"0": "0", "0s": "0", "90": "1m30s", "5m": "5m0s",
+		"1.5s": "1.5s", "-1": "error", "0.5": "error", "x": "error"} {
 		var h heartbeat
 		got := "error"
 		if h.Set(text) == nil {

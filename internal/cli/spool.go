@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// spool gives the same input to several readers, each at its own pace, while it comes. What was read is kept in a file
-// without a name. Nothing is read before a reader wants it. If the file can't take it, that is the error of all readers that
-// have come there.
+// spool gives the same input to several readers, each at its own pace, while it comes. What was
+// read is kept in a file without a name. Nothing is read before a reader wants it. If the file
+// can't take it, that is the error of all readers that have come there.
 type spool struct {
 	source io.Reader
 	file   *os.File

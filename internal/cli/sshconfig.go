@@ -15,8 +15,9 @@ const (
 	maxConfigRow = 64 << 10
 )
 
-// sshHosts returns the host aliases in ssh's configuration, sorted: names that stand behind Host and are no patterns.
-// file is read instead of the user's own and the system's; whatever can't be read or understood is passed over.
+// sshHosts returns the host aliases in ssh's configuration, sorted: names that stand behind Host
+// and are no patterns. file is read instead of the user's own and the system's; whatever can't be
+// read or understood is passed over.
 func sshHosts(file string) []string {
 	home, err := os.UserHomeDir()
 	if err != nil {
@@ -96,8 +97,8 @@ func (l *hostLister) include(pattern, dir string, depth int) {
 	}
 }
 
-// configWords splits a line into its keyword and arguments: blanks, or one = and blanks, behind the keyword, then blanks;
-// double quotes keep blanks; # begins a comment.
+// configWords splits a line into its keyword and arguments: blanks, or one = and blanks, behind the
+// keyword, then blanks; double quotes keep blanks; # begins a comment.
 func configWords(line string) []string {
 	line = strings.TrimSpace(line)
 	at := strings.IndexAny(line, " \t=")

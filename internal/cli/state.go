@@ -11,11 +11,12 @@ import (
 	"sync/atomic"
 
 	"github.com/mitogen-go/mitogen/internal/audit"
+	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/printable"
 	"github.com/mitogen-go/mitogen/internal/secret"
 )
 
-// state is what a command works on.
+// state holds the flags, streams and settings of one command.
 type state struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
@@ -40,7 +41,8 @@ const (
 func newState(s Streams) *state {
 	ui := newUI(s.Stdout, s.Stderr)
 	return &state{stdin: s.Stdin, stdout: ui.out, stderr: ui.err, ui: ui,
-		sshPassword: secret.FromEnv(sshPasswordVariable), becomePassword: secret.FromEnv(becomePasswordVariable)}
+		sshPassword:    secret.FromEnv(sshPasswordVariable),
+		becomePassword: secret.FromEnv(becomePasswordVariable)}
 }
 
 // usageError is a mistake on the command line.
@@ -53,7 +55,9 @@ type usageError struct {
 func (e *usageError) Error() string { return e.err.Error() }
 func (e *usageError) Unwrap() error { return e.err }
 
-func usagef(format string, args ...any) error { return &usageError{err: fmt.Errorf(format, args...)} }
+func usagef(format string, args ...any) error {
+	return &usageError{err: fmt.Errorf(format, args...)}
+}
 
 // withHint adds what to do about it.
 func withHint(err error, hint string) error { return &usageError{err: err, hint: hint} }
@@ -82,16 +86,32 @@ func readFile(what, name string) ([]byte, error) {
 	return b, nil
 }
 
-// splitList cuts a list at commas, without what is empty. A command line keeps its commas.
+// splitList cuts a list at commas, without what is empty. A comma behind a backslash belongs to a
+// word, and a command line keeps its commas.
 func splitList(text string) []string {
-	var all []string
 	if strings.Contains(text, "exec:") {
 		return []string{text}
 	}
-	for word := range strings.SplitSeq(text, ",") {
-		if word = strings.TrimSpace(word); word != "" {
+	var all []string
+	begin, end := 0, 0
+	take := func() {
+		if word := strings.TrimSpace(text[begin:end]); word != "" {
 			all = append(all, word)
 		}
+		begin = end + 1
 	}
+	for ; end < len(text); end++ {
+		switch text[end] {
+		case '\\':
+			end++
+		case ',':
+			if connect.HasBaud(text[begin:end], text[end+1:]) {
+				continue
+			}
+			take()
+		}
+	}
+	end = len(text)
+	take()
 	return all
 }

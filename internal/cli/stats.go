@@ -28,7 +28,8 @@ func (p *profile) note(contexts []*mitogen.Context) {
 	}
 }
 
-// contextProfile is one context's line; what is next to the engine counts for all behind it, as it has the stream.
+// contextProfile is one context's line; what is next to the engine counts for all behind it, as it
+// has the stream.
 type contextProfile struct {
 	ID         uint32       `json:"id"`
 	Parent     uint32       `json:"parent"`
@@ -44,7 +45,7 @@ type contextProfile struct {
 	Seconds    phaseProfile `json:"seconds"`
 }
 
-// forwarded is what the modules have cost that a context was sent.
+// forwarded counts the modules that a context was sent, and their cost.
 type forwarded struct {
 	Call       []string `json:"call"`    // names of modules, by the reason for which they were sent
 	Bundle     []string `json:"bundle"`  //
@@ -53,6 +54,8 @@ type forwarded struct {
 	Found      int64    `json:"bytes_found"`
 	Minified   int64    `json:"bytes_minified"`
 	Compressed int64    `json:"bytes_compressed"`
+	Native     int64    `json:"bytes_native"`
+	Budget     int64    `json:"native_budget"`
 	Negative   int64    `json:"negative"`
 	Questions  int64    `json:"questions"`
 	Requests   int64    `json:"requests"`
@@ -62,7 +65,7 @@ type forwarded struct {
 	Pack       float64  `json:"pack_seconds"`
 }
 
-// given is what a context was given, and how often it was refused something.
+// given lists the modules and files that a context was given, and counts refusals.
 type given struct {
 	Modules []string    `json:"modules"`
 	Files   []givenFile `json:"files"`
@@ -91,10 +94,14 @@ func givenOf(s mitogen.Stats) *given {
 }
 
 func forwardedOf(s mitogen.Stats) forwarded {
-	f := forwarded{Call: []string{}, Bundle: []string{}, Asked: []string{}, Learned: []string{}, Found: s.Found,
-		Minified: s.Minified, Compressed: s.Compressed, Negative: s.Negative, Questions: s.Questions, Requests: s.Asked, Files: s.Files, Given: givenOf(s),
-		Scan: seconds(s.Scan), Pack: seconds(s.Pack)}
-	lists := map[string]*[]string{"call": &f.Call, "bundle": &f.Bundle, "asked": &f.Asked, "learned": &f.Learned}
+	f := forwarded{Call: []string{}, Bundle: []string{}, Asked: []string{}, Learned: []string{},
+		Found:    s.Found,
+		Minified: s.Minified, Compressed: s.Compressed, Native: s.Native, Budget: s.Budget,
+		Negative: s.Negative, Questions: s.Questions, Requests: s.Asked, Files: s.Files,
+		Given: givenOf(s),
+		Scan:  seconds(s.Scan), Pack: seconds(s.Pack)}
+	lists := map[string]*[]string{"call": &f.Call, "bundle": &f.Bundle, "asked": &f.Asked,
+		"learned": &f.Learned}
 	for _, m := range s.Sent {
 		if list := lists[string(m.Why)]; list != nil {
 			*list = append(*list, m.Name)
@@ -103,7 +110,8 @@ func forwardedOf(s mitogen.Stats) forwarded {
 	return f
 }
 
-// phaseProfile says when each phase was over, in seconds since the context's start; null: it wasn't.
+// phaseProfile says when each phase was over, in seconds since the context's start; null: it
+// wasn't.
 type phaseProfile struct {
 	Spawn  *float64 `json:"spawn"`  // command started, or sent to the hop
 	Python *float64 `json:"python"` // interpreter there; next to the engine only
@@ -121,9 +129,12 @@ func (p *profile) json(took time.Duration) []byte {
 	for _, c := range p.all {
 		s := c.Stats()
 		all.Contexts = append(all.Contexts, contextProfile{
-			ID: uint32(s.ID), Parent: uint32(s.Parent), Name: s.Name, BytesDown: s.BytesDown, BytesUp: s.BytesUp,
-			FramesDown: s.FramesDown, FramesUp: s.FramesUp, RoundTrips: s.RoundTrips, Modules: s.Modules, Calls: s.Calls,
-			Forward: forwardedOf(s), Seconds: phaseProfile{phase(s.Spawn), phase(s.EC0), phase(s.Hello), phase(s.Result)},
+			ID: uint32(s.ID), Parent: uint32(s.Parent), Name: s.Name, BytesDown: s.BytesDown,
+			BytesUp:    s.BytesUp,
+			FramesDown: s.FramesDown, FramesUp: s.FramesUp, RoundTrips: s.RoundTrips, Modules: s.Modules,
+			Calls:   s.Calls,
+			Forward: forwardedOf(s), Seconds: phaseProfile{phase(s.Spawn), phase(s.EC0), phase(s.Hello),
+				phase(s.Result)},
 		})
 	}
 	return safeJSON(all, "  ")

@@ -11,10 +11,11 @@ import (
 )
 
 // stream is standard output or standard error. It remembers its first error, after which nothing is
-// written, so that output has no holes. One that was closed when the program began can't be told from
-// /dev/null, which Go's runtime opens in its place.
+// written, so that output has no holes. One that was closed when the program began can't be told
+// from /dev/null, which Go's runtime opens in its place.
 type stream struct {
-	w io.Writer
+	w      io.Writer
+	closed sync.Once
 
 	mu   sync.Mutex // protects following
 	err  error
@@ -60,7 +61,7 @@ func (u *ui) told(err error) {
 // error of all, unless the user knows it.
 func (s *stream) close() error {
 	if f, ok := s.w.(*os.File); ok {
-		s.fail(f.Close())
+		s.closed.Do(func() { s.fail(f.Close()) })
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -15,7 +16,7 @@ import (
 )
 
 // writing has for each command the arguments with which it writes to standard output; nil: it never
-// does.
+// does. DEST is a directory.
 var writing = map[string][][]string{
 	"mitogen": {{}, {"help", "run"}, {"__complete", "call", "-t", "loc"}},
 	"mitogen run": {
@@ -37,7 +38,13 @@ var writing = map[string][][]string{
 		{"-t", "local", "--python", "nosuch", "--", "yes"},
 		{"-t", "local,local+local", "--json", "--", "true"},
 	},
-	"mitogen ping":               {{"-t", "local"}, {"-t", "local", "--json"}, {"-t", "local,local+local", "-c", "2"}},
+	"mitogen shell": {
+		{"-t", "local", "--", "echo", "1"},
+		{"-t", "local+local", "--", "sh", "-c", "echo 1; sleep 1; echo 2; exit 3"},
+	},
+	"mitogen repl": nil, // without a terminal it is mitogen run -
+	"mitogen ping": {{"-t", "local"}, {"-t", "local", "--json"},
+		{"-t", "local,local+local", "-c", "2"}},
 	"mitogen doctor":             {{"-t", "local"}, {"-t", "local+local", "--json"}},
 	"mitogen tree":               {{}, {"--json"}},
 	"mitogen version":            {{}},
@@ -46,9 +53,31 @@ var writing = map[string][][]string{
 	"mitogen ansible config":     {{}, {"--report"}},
 	"mitogen ansible collection": {{}},
 	"mitogen demo":               {{}},
-	"mitogen daemon":             nil,
-	"mitogen daemon stop":        nil,
-	"mitogen daemon disconnect":  nil,
+	"mitogen with":               nil, // what it writes is its command's
+	"mitogen ssh":                nil,
+	"mitogen serve-ssh": {
+		{"-t", "local", "--listen", "0"},
+		{"-t", "local", "--json"},
+	},
+	"mitogen connect-ssh": nil, // what it writes is its server's
+	"mitogen forward": {
+		{"-t", "local", "-L", "127.0.0.1:0:127.0.0.1:1"},
+		{"-t", "local", "-R", "127.0.0.1:0:127.0.0.1:1", "--json"},
+	},
+	"mitogen put": {
+		{"-t", "local", "stream_test.go", "DEST/"},
+		{"-t", "local,local+local", "--json", "stream_test.go", "DEST/"},
+	},
+	"mitogen get": {{"-t", "local", "stream_test.go", "DEST/"}},
+	"mitogen sync": {
+		{"-t", "local", "--list", "testdata", "DEST"},
+		{"-t", "local", "-n", "--get", "testdata", "DEST"},
+	},
+	"mitogen python":            nil, // what it writes is its program's
+	"mitogen engine":            nil, // it writes to the socket that its program gave it
+	"mitogen daemon":            nil,
+	"mitogen daemon stop":       nil,
+	"mitogen daemon disconnect": nil,
 }
 
 // A command whose output can't be written says so, once, and fails.
@@ -57,7 +86,8 @@ func TestOutputFails(t *testing.T) {
 	t.Setenv("HOME", dir)
 	t.Setenv("XDG_DATA_HOME", "")
 	t.Setenv("MITOGEN_SOCKET", filepath.Join(dir, "sockets", "d"))
-	if out, err := exec.Command("mitogen", "ping", "--daemon", "-t", "local").CombinedOutput(); err != nil {
+	if out, err := exec.Command("mitogen", "ping", "--daemon", "-t",
+		"local").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	t.Cleanup(func() { exec.Command("mitogen", "daemon", "stop").Run() })
@@ -66,6 +96,7 @@ func TestOutputFails(t *testing.T) {
 		t.Skip(err)
 	}
 	defer full.Close()
+	dest := t.TempDir()
 	rows := 0
 	var walk func(cmd *cobra.Command)
 	walk = func(cmd *cobra.Command) {
@@ -76,7 +107,11 @@ func TestOutputFails(t *testing.T) {
 		rows++
 		words := strings.Fields(cmd.CommandPath())[1:]
 		for _, a := range append(args, []string{"--help"}) {
-			failsOn(t, full, append(words[:len(words):len(words)], a...), "no space left on device")
+			all := slices.Concat(words, a)
+			for i, arg := range all {
+				all[i] = strings.Replace(arg, "DEST", dest, 1)
+			}
+			failsOn(t, full, all, "no space left on device")
 		}
 		for _, sub := range cmd.Commands() {
 			if sub.Name() != "help" {
@@ -124,7 +159,8 @@ func failsOn(t *testing.T, stdout *os.File, args []string, why string) {
 	cmd.Stdout, cmd.Stderr = stdout, &said
 	err := cmd.Run()
 	exit := (*exec.ExitError)(nil)
-	if !errors.As(err, &exit) || exit.ExitCode() != 1 || !strings.Contains(said.String(), "write standard output: "+why) {
+	if !errors.As(err, &exit) || exit.ExitCode() != 1 ||
+		!strings.Contains(said.String(), "write standard output: "+why) {
 		t.Errorf("%q: %v, want status 1 and %q, said:\n%s", args, err, why, said.String())
 	}
 	several := strings.Contains(strings.Join(args, " "), ",")
@@ -142,7 +178,8 @@ func TestOutputFailsOtherwise(t *testing.T) {
 	closed.Close()
 	pipe, w := io.Pipe()
 	pipe.Close()
-	for name, out := range map[string]io.Writer{"closed file": closed, "closed pipe": w, "short": short{}} {
+	for name, out := range map[string]io.Writer{"closed file": closed, "closed pipe": w,
+		"short": short{}} {
 		for _, args := range [][]string{{"version"}, {"--help"}, {"completion", "bash"}} {
 			var said bytes.Buffer
 			status := Main(t.Context(), args, Streams{strings.NewReader(""), out, &said})

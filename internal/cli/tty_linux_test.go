@@ -59,9 +59,15 @@ func (c *console) text() string {
 
 func (c *console) wait(text string) {
 	c.t.Helper()
-	for end := time.Now().Add(patience); !strings.Contains(c.text(), text); time.Sleep(5 * time.Millisecond) {
+	c.waitFor(text, func() bool { return strings.Contains(c.text(), text) })
+}
+
+// waitFor waits until something is true.
+func (c *console) waitFor(what string, true func() bool) {
+	c.t.Helper()
+	for end := time.Now().Add(patience); !true(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
-			c.t.Fatalf("no %q in %q", text, c.text())
+			c.t.Fatalf("no %q in %q", what, c.text())
 		}
 	}
 }
@@ -99,7 +105,8 @@ func TestCtrlCAtQuestion(t *testing.T) {
 		c := startConsole(t, append([]string{"ping", "-F", config, "-t", "asks"}, args...)...)
 		c.wait("password: ")
 		c.pty.WriteString("\x03")
-		if got := c.status(); got != exitInterrupted || !strings.Contains(c.text(), "error:\x1b[0m interrupted") {
+		if got := c.status(); got != exitInterrupted ||
+			!strings.Contains(c.text(), "error:\x1b[0m interrupted") {
 			t.Errorf("%q: status %d, printed %q", args, got, c.text())
 		}
 	}
@@ -123,7 +130,8 @@ func TestPasswordIsNotEchoed(t *testing.T) {
 }
 
 func TestCtrlCOnTerminal(t *testing.T) {
-	c := startConsole(t, "run", "-t", "local", "-c", "import time; print('up'); time.sleep(1000)")
+	c := startConsole(t, "run", "-t", "local", "-c",
+		"import sys, time; print('up'); sys.stdout.flush(); time.sleep(1000)")
 	c.wait("up")
 	c.pty.WriteString("\x03")
 	if got := c.status(); got != exitInterrupted {
@@ -131,7 +139,8 @@ func TestCtrlCOnTerminal(t *testing.T) {
 	}
 }
 
-// One target passes escapes on, as ssh does; of several none does more than print. Colour and progress are there.
+// One target passes escapes on, as ssh does; of several none does more than print. Colour and
+// progress are there.
 func TestEscapesOnTerminal(t *testing.T) {
 	const code = `import sys; sys.stdout.write('\x1b[2J\x1b]0;title\x07tab\there\r\n')`
 	one := startConsole(t, "run", "-t", "local", "-c", code)
@@ -143,7 +152,8 @@ func TestEscapesOnTerminal(t *testing.T) {
 	if status != 0 || strings.Contains(text, "\x1b[2J") || strings.Contains(text, "\x1b]0") {
 		t.Errorf("two targets: status %d, %q", status, text)
 	}
-	for _, want := range []string{`\x1b[2J\x1b]0;title\x07tab    here`, "\x1b[", "local:\x1b[0m ", "1 of 2 done", "2 of 2 done"} {
+	for _, want := range []string{`\x1b[2J\x1b]0;title\x07tab    here`, "\x1b[", "local:\x1b[0m ",
+		"1 of 2 done", "2 of 2 done"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("two targets: no %q in %q", want, text)
 		}

@@ -18,17 +18,20 @@ import (
 
 // The rules of what goes where:
 //
-//   - Results go to standard output, and nothing else does. What people are told goes to standard error: "error:" lines
-//     in lower case, a "hint:" line behind them, log records, progress. Questions go to the terminal, /dev/tty.
-//   - One target: what run and exec have run there passes byte for byte, as with ssh.
-//   - Everything else that comes from targets is made printable: what could act on a terminal is shown as an escape.
-//     No line of a target begins as one of ours does.
-//   - Several targets: whole lines, each behind its target's name. A last line without a newline gets one.
-//   - Nobody has to look at what a write returns: a stream remembers its first error, and Main ends with it.
-//   - Colour and progress are for terminals only, and neither for NO_COLOR nor --no-color; progress is for several
-//     targets only, and not for --quiet or --json.
+//   - Results go to standard output, and nothing else does. What people are told goes to standard
+//     error: "error:" lines in lower case, a "hint:" line behind them, log records, progress.
+//     Questions go to the terminal, /dev/tty.
+//   - One target: what run, exec and shell have run there passes byte for byte, as with ssh.
+//   - Everything else that comes from targets is made printable: what could act on a terminal is
+//     shown as an escape. No line of a target begins as one of ours does.
+//   - Several targets: whole lines, each behind its target's name. A last line without a
+//     newline gets one.
+//   - Nobody has to look at what a write returns: a stream remembers its first error, and
+//     Main ends with it.
+//   - Colour and progress are for terminals only, and neither for NO_COLOR nor --no-color; progress
+//     is for several targets only, and not for --quiet or --json.
 
-// ui is what all goroutines write through. Its writes are whole lines.
+// ui writes the output of all goroutines, in whole lines.
 type ui struct {
 	out, err *stream
 	outTTY   bool // out is a terminal
@@ -40,8 +43,9 @@ type ui struct {
 }
 
 func newUI(out, err io.Writer) *ui {
-	return &ui{out: &stream{w: out}, err: &stream{w: err}, outTTY: isTerminal(out), errTTY: isTerminal(err), plain: os.Getenv("NO_COLOR") != "" ||
-		os.Getenv("TERM") == "dumb"}
+	return &ui{out: &stream{w: out}, err: &stream{w: err}, outTTY: isTerminal(out),
+		errTTY: isTerminal(err), plain: os.Getenv("NO_COLOR") != "" ||
+			os.Getenv("TERM") == "dumb"}
 }
 
 func isTerminal(w any) bool {
@@ -49,14 +53,23 @@ func isTerminal(w any) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// write writes whole lines to out or err, and keeps progress below them. They are made printable already, or bytes of a lone
-// target.
-func (u *ui) write(w *stream, b []byte) (int, error) {
+// write writes whole lines to out or err, and keeps progress below them. They are made printable
+// already, or bytes of a lone target.
+func (u *ui) write(w *stream, b []byte) (int, error) { return u.writeAll(w, b) }
+
+// writeAll is write for what is in pieces.
+func (u *ui) writeAll(w *stream, pieces ...[]byte) (n int, err error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	shown := u.status
 	u.showLocked("")
-	n, err := w.Write(b)
+	for _, b := range pieces {
+		var more int
+		more, err = w.Write(b)
+		if n += more; err != nil {
+			break
+		}
+	}
 	u.showLocked(shown)
 	return n, err
 }
@@ -122,7 +135,7 @@ func colourOf(name string) string {
 	return colours[h.Sum32()%uint32(len(colours))]
 }
 
-// maxLine is where a line of output is broken that has no end.
+// maxLine bounds a line of output, in bytes: a longer one is broken.
 const maxLine = 64 << 10
 
 // lines is a Writer of one target's output, line by line. It is used by one goroutine at a time.

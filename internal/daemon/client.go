@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/engine"
 	"github.com/mitogen-go/mitogen/internal/peer"
+	"github.com/mitogen-go/mitogen/internal/printable"
 	"github.com/mitogen-go/mitogen/internal/secret"
 )
 
@@ -24,7 +26,8 @@ import (
 type Client struct {
 	Socket  string // default: DefaultSocket
 	Version string
-	// Command starts a daemon on that socket, when there is none; nil: that is an error. It need not wait for it.
+	// Command starts a daemon on that socket, when there is none; nil: that is an error. It need not
+	// wait for it.
 	Command []string
 	Prompt  askpass.Func  // nil: nobody can be asked
 	Secrets secret.Source // nil: there are none but those of the options
@@ -35,7 +38,8 @@ type Client struct {
 // startPatience is how long a daemon may take to listen.
 const startPatience = 10 * time.Second
 
-// restartPause is how long a daemon that was started may not listen before another is, the first time.
+// restartPause is how long a daemon that was started may not listen before another is, the first
+// time.
 const restartPause = 300 * time.Millisecond
 
 // Dial is an engine.Dial: a fork of a context that the daemon has at target, or connects now.
@@ -48,7 +52,8 @@ func (c *Client) Dial(ctx context.Context, target string, o connect.Options) (en
 			return nil, unreached(target, err)
 		}
 		ch := newChannel(conn)
-		first := &message{Op: "open", Version: c.Version, Target: target, Options: optionsOf(&o), Interactive: c.Prompt != nil, Secrets: c.Secrets != nil, Origin: from,
+		first := &message{Op: "open", Version: c.Version, Target: target, Options: optionsOf(&o),
+			Interactive: c.Prompt != nil, Secrets: c.Secrets != nil, Origin: from,
 			Heartbeat: c.Heartbeat.Seconds()}
 		if err := ch.write(first); err != nil {
 			conn.Close()
@@ -63,7 +68,8 @@ func (c *Client) Dial(ctx context.Context, target string, o connect.Options) (en
 
 // unreached is the error of a target whose daemon can't be reached.
 func unreached(target string, err error) error {
-	e := &connect.Error{Hop: target, Phase: connect.PhaseStart, Kind: connect.ErrDaemon, Text: err.Error(), Err: connect.Shortage(err)}
+	e := &connect.Error{Hop: target, Phase: connect.PhaseStart, Kind: connect.ErrDaemon,
+		Text: err.Error(), Err: connect.Shortage(err)}
 	if e.Err != nil {
 		e.Kind = connect.ErrExhausted
 	}
@@ -83,17 +89,28 @@ func (c *Client) connect(ctx context.Context) (*net.UnixConn, error) {
 	if err := peer.MakeDirectory(filepath.Dir(socket)); err != nil {
 		return nil, err // a daemon could say so to nobody
 	}
-	pause, end := restartPause, time.Now().Add(startPatience)
+	pause, end, failures := restartPause, time.Now().Add(startPatience), 0
 	var next time.Time
+	var d *starting
+	defer func() { d.release() }()
 	for {
 		if time.Now().After(next) { // the first; or one that has ended, because another was still ending
-			if err := c.start(); err != nil {
+			d.release()
+			if d, err = c.start(filepath.Dir(socket)); err != nil {
 				return nil, err
 			}
 			next, pause = time.Now().Add(pause), 2*pause
 		}
+		ended := d.hasEnded()
 		if conn, err = peer.Dial(socket); err == nil || !peer.Missing(err) || time.Now().After(end) {
 			return conn, err
+		}
+		if ended && !locked(socket) { // and no other is on its way
+			if failures++; failures == maxFailures {
+				return nil, d.failure(err)
+			}
+			next = time.Time{}
+			continue
 		}
 		select {
 		case <-ctx.Done():
@@ -103,26 +120,77 @@ func (c *Client) connect(ctx context.Context) (*net.UnixConn, error) {
 	}
 }
 
-// start starts a daemon that outlives us.
-func (c *Client) start() error {
+// maxFailures is how many daemons in a row may end before they listen, though no other does.
+const maxFailures = 2
+
+// starting is a daemon that was started, and may not listen yet.
+type starting struct {
+	words *os.File // what it writes to stderr, without a name; nil: that isn't known
+	done  chan struct{}
+	state *os.ProcessState // once done is closed
+}
+
+// start starts a daemon that outlives us. What it says goes to a file in dir, which has no name: a
+// pipe would end the daemon when it writes to it later.
+func (c *Client) start(dir string) (*starting, error) {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer null.Close()
 	cmd := exec.Command(c.Command[0], c.Command[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = null, null, null
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("start a daemon: %w", err)
+	d := &starting{done: make(chan struct{})}
+	if f, err := os.CreateTemp(dir, ".words"); err == nil {
+		os.Remove(f.Name())
+		d.words, cmd.Stderr = f, f
 	}
-	go cmd.Wait()
-	return nil
+	if err := cmd.Start(); err != nil {
+		d.release()
+		return nil, fmt.Errorf("start a daemon: %w", err)
+	}
+	go func() {
+		cmd.Wait()
+		d.state = cmd.ProcessState
+		close(d.done)
+	}()
+	return d, nil
 }
 
-// fork is a process that the daemon has started. The first error of the daemon may be that it is of another version; then all
-// that was written is written again to a new one.
+// release lets go of what the daemon says.
+func (d *starting) release() {
+	if d != nil && d.words != nil {
+		d.words.Close()
+	}
+}
+
+func (d *starting) hasEnded() bool {
+	select {
+	case <-d.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// failure is why there is no daemon, in its own words; err, if it has said nothing.
+func (d *starting) failure(err error) error {
+	if d.words == nil {
+		return err
+	}
+	b := make([]byte, connect.TextLimit)
+	n, _ := d.words.ReadAt(b, 0)
+	said := strings.TrimPrefix(strings.TrimSpace(printable.Text(string(b[:n]))), "error: ")
+	if said == "" {
+		return fmt.Errorf("the daemon ended (%v) before it listened: %w", d.state, err)
+	}
+	return errors.New("the daemon ended before it listened: " + strings.ReplaceAll(said, "\n", "; "))
+}
+
+// fork is a process that the daemon has started. The first error of the daemon may be that it is of
+// another version; then all that was written is written again to a new one.
 type fork struct {
 	client  *Client
 	target  string

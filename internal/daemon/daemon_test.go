@@ -107,7 +107,8 @@ def echo(text):
 // client is an engine whose contexts come from a daemon.
 func client(t testing.TB, c *Client) *engine.Engine {
 	t.Helper()
-	e, err := engine.New(engine.Options{Dial: c.Dial, Logger: slog.New(slog.DiscardHandler), Path: []fs.FS{fstest.MapFS{"workload.py": {Data: []byte(code)}}}})
+	e, err := engine.New(engine.Options{Dial: c.Dial, Logger: slog.New(slog.DiscardHandler),
+		Path: []fs.FS{fstest.MapFS{"workload.py": {Data: []byte(code)}}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,7 +163,8 @@ func TestForks(t *testing.T) {
 		parents = append(parents, marked[2])
 		other := start(t, e, "local", connect.Options{})
 		var seen []any
-		if err := call(other, "look", &seen); err != nil || !reflect.DeepEqual(seen, []any{int64(0), nil, nil}) {
+		if err := call(other, "look", &seen); err != nil ||
+			!reflect.DeepEqual(seen, []any{int64(0), nil, nil}) {
 			t.Errorf("%v, %v", seen, err)
 		}
 		e.Close()
@@ -176,7 +178,9 @@ func TestForks(t *testing.T) {
 		return err != nil || len(all) == 1 && all[0].Clients == 0
 	})
 	pid, all, err := d.List()
-	if err != nil || pid != os.Getpid() || len(all) != 1 || all[0].Name != "local" || all[0].PID != parents[0] || all[0].Sessions != 6 || all[0].Clients != 0 || all[0].RTT == 0 || all[0].Memory < 1<<20 {
+	if err != nil || pid != os.Getpid() || len(all) != 1 || all[0].Name != "local" ||
+		all[0].PID != parents[0] || all[0].Sessions != 6 || all[0].Clients != 0 || all[0].RTT == 0 ||
+		all[0].Memory < 1<<20 {
 		t.Errorf("%d, %+v, %v", pid, all, err)
 	}
 	if err := d.Disconnect("local"); err != nil {
@@ -217,7 +221,9 @@ func TestFailures(t *testing.T) {
 	e := client(t, d)
 	err := call(start(t, e, "local+sudo:mito-nobody", connect.Options{}), "pid", nil)
 	var failed *connect.Error
-	if !errors.Is(err, connect.ErrUnknownUser) || !errors.As(err, &failed) || failed.Hop != "local+sudo:mito-nobody" || failed.Phase != connect.PhaseLogin || failed.Text == "" {
+	if !errors.Is(err, connect.ErrUnknownUser) || !errors.As(err, &failed) ||
+		failed.Hop != "local+sudo:mito-nobody" || failed.Phase != connect.PhaseLogin ||
+		failed.Text == "" {
 		t.Errorf("%v (%+v)", err, failed)
 	}
 	c := start(t, e, "local", connect.Options{})
@@ -231,7 +237,8 @@ func TestFailures(t *testing.T) {
 		t.Error(err)
 	}
 	nobody := &Client{Socket: d.Socket + ".no", Version: "1"}
-	if err := call(start(t, client(t, nobody), "local", connect.Options{}), "pid", nil); !errors.Is(err, connect.ErrDaemon) {
+	if err := call(start(t, client(t, nobody), "local", connect.Options{}), "pid",
+		nil); !errors.Is(err, connect.ErrDaemon) {
 		t.Error(err)
 	}
 }
@@ -247,7 +254,8 @@ func TestOptionsMatter(t *testing.T) {
 	if err := call(start(t, e, target, right), "ppid", &a); err != nil {
 		t.Fatal(err)
 	}
-	if err := call(start(t, e, target, connect.Options{Sudo: connect.SudoOptions{Password: "wrong"}}), "ppid", &b); !errors.Is(err, connect.ErrSudoPassword) {
+	if err := call(start(t, e, target, connect.Options{Sudo: connect.SudoOptions{Password: "wrong"}}),
+		"ppid", &b); !errors.Is(err, connect.ErrSudoPassword) {
 		t.Errorf("a wrong password: %v", err)
 	}
 	if err := call(start(t, e, target, right), "ppid", &b); err != nil || a != b {
@@ -264,7 +272,8 @@ func TestQuestions(t *testing.T) {
 		asked <- p
 		return l.Password, nil
 	}
-	o := connect.Options{SSH: connect.SSHOptions{ConfigFile: l.Config, Args: []string{"-o", "PubkeyAuthentication=no"}}}
+	o := connect.Options{SSH: connect.SSHOptions{ConfigFile: l.Config,
+		Args: []string{"-o", "PubkeyAuthentication=no"}}}
 	if err := call(start(t, client(t, d), lab.Pass, o), "pid", nil); err != nil {
 		t.Fatal(err)
 	}
@@ -272,7 +281,8 @@ func TestQuestions(t *testing.T) {
 		t.Errorf("%+v", p)
 	}
 	d.Prompt = nil
-	if err := call(start(t, client(t, d), lab.Free, o), "pid", nil); !errors.Is(err, connect.ErrPasswordRequired) && !errors.Is(err, connect.ErrAuth) {
+	if err := call(start(t, client(t, d), lab.Free, o), "pid",
+		nil); !errors.Is(err, connect.ErrPasswordRequired) && !errors.Is(err, connect.ErrAuth) {
 		t.Error(err)
 	}
 }
@@ -345,7 +355,8 @@ func TestIdle(t *testing.T) {
 	}
 }
 
-// A client of another version has the old daemon end when its last client has, and gets a new one at once.
+// A client of another version has the old daemon end when its last client has, and gets a new one
+// at once.
 func TestUpgrade(t *testing.T) {
 	old, wait := running(t, Options{})
 	e := client(t, old)
@@ -359,7 +370,8 @@ func TestUpgrade(t *testing.T) {
 	// The new one's command can only be a test's: it waits for the socket to be free.
 	go func() {
 		for {
-			err := Serve(ctx, Options{Socket: old.Socket, Version: "2", Logger: slog.New(slog.DiscardHandler)})
+			err := Serve(ctx, Options{Socket: old.Socket, Version: "2",
+				Logger: slog.New(slog.DiscardHandler)})
 			if !errors.Is(err, ErrRunning) {
 				done <- err
 				return
@@ -432,7 +444,8 @@ except OSError as e: print(type(e).__name__)`
 	if got := try(); got != "PermissionError" {
 		t.Errorf("with the directory's mode: %s", got)
 	}
-	for _, name := range []string{filepath.Dir(dir), dir, d.Socket} { // as if somebody had opened it up
+	// as if somebody had opened it up
+	for _, name := range []string{filepath.Dir(dir), dir, d.Socket} {
 		if err := os.Chmod(name, 0o777); err != nil {
 			t.Fatal(err)
 		}
@@ -440,7 +453,8 @@ except OSError as e: print(type(e).__name__)`
 	if got := try(); got != "0" && got != "ConnectionResetError" && got != "BrokenPipeError" {
 		t.Errorf("with an open directory: %s", got)
 	}
-	if err := Serve(t.Context(), Options{Socket: filepath.Join(dir, "other.sock")}); err == nil || !strings.Contains(err.Error(), "chmod 700") {
+	if err := Serve(t.Context(), Options{Socket: filepath.Join(dir, "other.sock")}); err == nil ||
+		!strings.Contains(err.Error(), "chmod 700") {
 		t.Error(err)
 	}
 	var place *peer.PlaceError
@@ -504,9 +518,12 @@ func fill(v reflect.Value) {
 // Bad input ends a connection, not the daemon.
 func TestBadInput(t *testing.T) {
 	d, _ := running(t, Options{})
-	for _, text := range []string{"", "x", "{}\n", "[]\n", `{"op":"nonsense","version":"1"}` + "\n", `{"op":"open","version":"1","target":"a+"}` + "\n",
-		`{"op":"open","version":"1","target":"local"}` + "\n" + `{"size":-1}` + "\n", `{"op":"open","version":"1","target":"local"}` + "\n" + `{"size":99999999}` + "\n",
-		strings.Repeat("x", 2<<20), `{"op":"open","version":"1","target":"local"}` + "\n" + `{"answer":"x"}` + "\n" + `{"size":4}` + "\nabc"} {
+	for _, text := range []string{"", "x", "{}\n", "[]\n", `{"op":"nonsense","version":"1"}` + "\n",
+		`{"op":"open","version":"1","target":"a+"}` + "\n",
+		`{"op":"open","version":"1","target":"local"}` + "\n" + `{"size":-1}` + "\n",
+		`{"op":"open","version":"1","target":"local"}` + "\n" + `{"size":99999999}` + "\n",
+		strings.Repeat("x", 2<<20), `{"op":"open","version":"1","target":"local"}` + "\n" +
+			`{"answer":"x"}` + "\n" + `{"size":4}` + "\nabc"} {
 		conn, err := net.Dial("unix", d.Socket)
 		if err != nil {
 			t.Fatal(err)
@@ -538,7 +555,8 @@ func TestTidy(t *testing.T) {
 		defer conn.Close()
 		base := fmt.Sprintf("ansible-tmp-1.5-%d-1", i)
 		at := filepath.Join(parent, base)
-		line := "( umask 77 && mkdir -p \"` echo " + parent + " `\"&& mkdir \"` echo " + at + " `\" && echo " + base + "=\"` echo " + at + " `\" )"
+		line := "( umask 77 && mkdir -p \"` echo " + parent + " `\"&& mkdir \"` echo " + at +
+			" `\" && echo " + base + "=\"` echo " + at + " `\" )"
 		ch := jsonline.New(conn)
 		for _, m := range []jsonline.Message{
 			&message{Op: "ansible", Protocol: ansible.Protocol, Target: "local", Host: "here"},
@@ -570,5 +588,28 @@ func TestTidy(t *testing.T) {
 	}
 	if all, _ := os.ReadDir(parent); len(all) > 0 {
 		t.Errorf("%d directories are left", len(all))
+	}
+}
+
+// What a client writes to a context that fails doesn't hide why it fails.
+func TestWritesKeepTheFailure(t *testing.T) {
+	d, _ := running(t, Options{})
+	for range 30 {
+		conn, err := d.Dial(t.Context(), "exec:/nowhere/at-all", connect.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			for b := make([]byte, 100); ; {
+				if _, err := conn.Write(b); err != nil {
+					return
+				}
+			}
+		}()
+		_, err = io.ReadAll(conn)
+		if failed := (*connect.Error)(nil); !errors.As(err, &failed) {
+			t.Errorf("got %v, want the error of its start", err)
+		}
+		conn.Close()
 	}
 }

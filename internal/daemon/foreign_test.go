@@ -12,7 +12,8 @@ import (
 	"github.com/mitogen-go/mitogen/internal/peer"
 )
 
-// foreign makes directories in which another user could have made a daemon's socket, and returns them by what is wrong.
+// foreign makes directories in which another user could have made a daemon's socket, and returns
+// them by what is wrong.
 func foreign(t *testing.T) map[string]string {
 	t.Helper()
 	lab.Need(t)
@@ -46,7 +47,8 @@ func TestNothingIsSweptElsewhere(t *testing.T) {
 			if err := os.WriteFile(kept, nil, 0o600); err != nil {
 				kept = ""
 			}
-			err := Serve(t.Context(), Options{Socket: filepath.Join(dir, "ansible-1.sock"), Owner: os.Getpid()})
+			err := Serve(t.Context(), Options{Socket: filepath.Join(dir, "ansible-1.sock"),
+				Owner: os.Getpid()})
 			if err == nil {
 				t.Error("got no error, want one about the directory")
 			}
@@ -60,12 +62,14 @@ func TestNothingIsSweptElsewhere(t *testing.T) {
 	}
 }
 
-// A place that isn't only the user's is an error at once: no daemon is started, and none is waited for.
+// A place that isn't only the user's is an error at once: no daemon is started, and none is waited
+// for.
 func TestForeignPlaceIsAnErrorAtOnce(t *testing.T) {
 	for what, dir := range foreign(t) {
 		t.Run(what, func(t *testing.T) {
 			mark := filepath.Join(t.TempDir(), "started")
-			c := &Client{Socket: filepath.Join(dir, "d.sock"), Version: "1", Command: []string{"/bin/sh", "-c", fmt.Sprintf("echo >%s", mark)}}
+			c := &Client{Socket: filepath.Join(dir, "d.sock"), Version: "1",
+				Command: []string{"/bin/sh", "-c", fmt.Sprintf("echo >%s", mark)}}
 			_, _, err := c.List()
 			var place *peer.PlaceError
 			if !errors.As(err, &place) && what != "missing below a file" {

@@ -16,12 +16,15 @@ type fixed struct {
 // refused, and means the same once it is passed on.
 func FuzzFirstMessage(f *testing.F) {
 	for _, s := range []string{
-		`{"op":"open","version":"1","target":"web1+sudo","options":{"ssh":{"port":22,"password":"p"}},"interactive":true}`,
-		`{"op":"call","target":"a","function":"m:f","args":[1,{"$bytes":"eA=="}],"kwargs":{"a":null},"path":["/x"]}`,
+		`{"op":"open","version":"1","target":"web1+sudo","options":{"ssh":{"port":22,"password":"p"}},` +
+			`"interactive":true}`,
+		`{"op":"call","target":"a","function":"m:f","args":[1,{"$bytes":"eA=="}],"kwargs":{"a":null},` +
+			`"path":["/x"]}`,
 		`{"op":"run","target":"a","argv":["x"],"size":3}` + "\nabc",
 		`{"op":"put","target":"a","name":"/x","mode":420}`, `{"op":"list"}`,
 		`{"end":{"error":{"kind":"lost","hop":"a","why":"b","code":"offences"}}}`,
-		`{"prompt":{"hop":"a","kind":"password","text":"p: "}}`, `{"origin":{"dir":"/","env":{"HOME":null}},"op":"connect"}`,
+		`{"prompt":{"hop":"a","kind":"password","text":"p: "}}`,
+		`{"origin":{"dir":"/","env":{"HOME":null}},"op":"connect"}`,
 	} {
 		f.Add([]byte(s + "\n"))
 	}

@@ -23,7 +23,9 @@ func (s *Server) memory(ctx context.Context, c *engine.Context) (n int64) {
 		return 0
 	}
 	e, err := engine.New(engine.Options{Logger: slog.New(slog.DiscardHandler), Path: []fs.FS{py},
-		Dial: func(context.Context, string, connect.Options) (engine.Conn, error) { return c.Fork(ctx, nil) }})
+		Dial: func(context.Context, string, connect.Options) (engine.Conn, error) {
+			return c.Fork(ctx, nil)
+		}})
 	if err != nil {
 		return 0
 	}
@@ -32,7 +34,9 @@ func (s *Server) memory(ctx context.Context, c *engine.Context) (n int64) {
 	if err != nil {
 		return 0
 	}
-	b, _, err := x.Go(ctx, "mitogen_measure:memory", nil, nil, false).Result(ctx)
+	p := x.Go(ctx, "mitogen_measure:memory", nil, nil, false)
+	b, _, err := p.Result(ctx)
+	defer p.Taken()
 	if err != nil || pickle.Unmarshal(b, limits, &n) != nil {
 		return 0
 	}

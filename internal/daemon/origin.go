@@ -12,14 +12,20 @@ import (
 	"github.com/mitogen-go/mitogen/internal/sshconf"
 )
 
-// A request means what it would mean in the client's process: relative names begin in the client's directory, and the variables that lead
-// programs elsewhere have the client's values. The daemon has a directory and an environment of its own, of the client that started it.
+// A request means what it would mean in the client's process: relative names begin in the client's
+// directory, and the variables that lead programs elsewhere have the client's values. The daemon
+// has a directory and an environment of its own, of the client that started it.
 
-// leading are the variables that decide where programs of connection methods lead, besides those that ssh's configuration uses.
-var leading = []string{"PATH", "HOME", "SSH_AUTH_SOCK", "SSH_SK_PROVIDER", "KRB5CCNAME", "KRB5_CONFIG", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "KUBECONFIG"}
+// leading are the variables that decide where programs of connection methods lead, besides those
+// that ssh's configuration uses.
+var leading = []string{"PATH", "HOME", "LANG", "SSH_AUTH_SOCK", "SSH_SK_PROVIDER", "KRB5CCNAME",
+	"KRB5_CONFIG", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "KUBECONFIG"}
 
 // leadingPrefixes begin the names of further ones.
-var leadingPrefixes = []string{"DOCKER_", "CONTAINER_", "CONTAINERS_", "PODMAN_", "BUILDAH_", "LXD_", "INCUS_", "LXC_"}
+var leadingPrefixes = []string{"DOCKER_", "CONTAINER_", "CONTAINERS_", "PODMAN_", "BUILDAH_",
+	"LXD_", "INCUS_", "LXC_",
+	// what ssh sends, as it is usually configured, and what an interpreter goes by that starts
+	"LC_", "PYTHON"}
 
 // origin is what a client's process has for its requests. A variable of null isn't set there.
 type origin struct {
@@ -56,14 +62,16 @@ func environNames() []string {
 	var names []string
 	for _, entry := range os.Environ() {
 		name, _, _ := strings.Cut(entry, "=")
-		if slices.ContainsFunc(leadingPrefixes, func(p string) bool { return strings.HasPrefix(name, p) }) {
+		if slices.ContainsFunc(leadingPrefixes,
+			func(p string) bool { return strings.HasPrefix(name, p) }) {
 			names = append(names, name)
 		}
 	}
 	return names
 }
 
-// engine returns x as an engine has it. What only the daemon has is taken away. Nil, of clients that don't say, is the daemon's own.
+// engine returns x as an engine has it. What only the daemon has is taken away. Nil, of clients
+// that don't say, is the daemon's own.
 func (x *origin) engine() *engine.Origin {
 	if x == nil {
 		return nil
@@ -83,11 +91,13 @@ func (x *origin) engine() *engine.Origin {
 	return e
 }
 
-// absolute returns o with names of files as they are anywhere, for a client in dir. What is executed in a hop isn't this machine's.
+// absolute returns o with names of files as they are anywhere, for a client in dir. What is
+// executed in a hop isn't this machine's.
 func absolute(target string, o connect.Options, dir string) connect.Options {
 	o.SSH.ConfigFile = sshconf.AbsoluteFile(o.SSH.ConfigFile, dir)
 	o.SSH.IdentityFile = sshconf.AbsoluteFile(o.SSH.IdentityFile, dir)
-	o.SSH.Args = sshconf.Absolute(o.SSH.Args, dir)
+	o.SSH.Args, o.SSH.FirstArgs = sshconf.Absolute(o.SSH.Args, dir), sshconf.Absolute(o.SSH.FirstArgs,
+		dir)
 	return absolutePrograms(target, o, dir)
 }
 
@@ -97,7 +107,8 @@ func absolutePrograms(target string, o connect.Options, dir string) connect.Opti
 	if err != nil {
 		return o
 	}
-	paths := map[string]*string{"ssh": &o.SSH.Path, "sudo": &o.Sudo.Path, "su": &o.Su.Path, "doas": &o.Doas.Path}
+	paths := map[string]*string{"ssh": &o.SSH.Path, "sudo": &o.Sudo.Path, "su": &o.Su.Path,
+		"doas": &o.Doas.Path}
 	if path := paths[hops[0].Method]; path != nil {
 		*path = absoluteProgram(*path, dir)
 		return o

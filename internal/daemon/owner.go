@@ -11,7 +11,8 @@ import (
 	"github.com/mitogen-go/mitogen/internal/lazyregexp"
 )
 
-// outlive returns when process pid has ended, or ctx. The number may be given to another process only once its parent has noticed.
+// outlive returns when process pid has ended, or ctx. The number may be given to another process
+// only once its parent has noticed.
 func outlive(ctx context.Context, pid int) {
 	tick := time.NewTicker(ownerTick)
 	defer tick.Stop()
@@ -25,7 +26,8 @@ func outlive(ctx context.Context, pid int) {
 	}
 }
 
-// sweep removes what killed daemons have left in a directory of sockets: those that are called after an owner who is no more.
+// sweep removes what killed daemons have left in a directory of sockets: those that are called
+// after an owner who is no more.
 func sweep(dir string) {
 	all, _ := filepath.Glob(filepath.Join(dir, "*-*.sock*"))
 	for _, name := range all {

@@ -26,7 +26,8 @@ func TestPutExchanged(t *testing.T) {
 	hostile.Hand(t, theirs, lab.Other)
 	conn, ch := speak(t, d)
 	defer conn.Close()
-	must(t, ch.Write(&message{Op: "put", Version: "1", Target: "local", Name: filepath.Join(theirs, "file"), Mode: 0o644}, nil))
+	must(t, ch.Write(&message{Op: "put", Version: "1", Target: "local",
+		Name: filepath.Join(theirs, "file"), Mode: 0o644}, nil))
 	must(t, ch.Write(&message{}, []byte("half")))
 	var found []string
 	eventually(t, "a new file", func() bool {
@@ -50,7 +51,8 @@ func TestPutExchanged(t *testing.T) {
 	}
 }
 
-// A client that goes before it has said that its input is whole leaves no file, old or new, changed.
+// A client that goes before it has said that its input is whole leaves no file, old or new,
+// changed.
 func TestPutCutOff(t *testing.T) {
 	d, _ := running(t, Options{})
 	dir := t.TempDir()
@@ -92,7 +94,8 @@ func TestRunWithOpenInput(t *testing.T) {
 	}
 }
 
-// What Ansible has root do to files isn't led elsewhere by a link of another user's, nor held up by a pipe.
+// What Ansible has root do to files isn't led elsewhere by a link of another user's, nor held up by
+// a pipe.
 func TestPlaybookOfAnothersLinks(t *testing.T) {
 	lab.Need(t)
 	d, _ := running(t, Options{})
@@ -108,7 +111,8 @@ func TestPlaybookOfAnothersLinks(t *testing.T) {
 	must(t, syscall.Mkfifo(pipe, 0o666))
 	at := filepath.Join(link, temp)
 	made := "ansible-tmp-1.5-2-1"
-	mkdir := "( umask 77 && mkdir -p \"` echo " + link + " `\"&& mkdir \"` echo " + link + "/" + made + " `\" && echo " + made + "=\"` echo " +
+	mkdir := "( umask 77 && mkdir -p \"` echo " + link + " `\"&& mkdir \"` echo " + link + "/" + made +
+		" `\" && echo " + made + "=\"` echo " +
 		link + "/" + made + " `\" )"
 	chmod := "chmod u+x " + at + "/ " + at + "/file"
 	remove := "rm -f -r " + at + "/ > /dev/null 2>&1"
@@ -118,14 +122,16 @@ func TestPlaybookOfAnothersLinks(t *testing.T) {
 		refused bool // an error of its own; the other ones are told with the next request
 	}{
 		"put of a step": {&ansible.Message{Do: "put", Name: at + "/file", Mode: 0o600}, "theirs", false},
-		"put":           {&ansible.Message{Do: "put", Name: link + "/other", Mode: 0o600}, "theirs", true},
+		"put": {&ansible.Message{Do: "put", Name: link + "/other", Mode: 0o600}, "theirs",
+			true},
 		"mkdir":         {&ansible.Message{Do: "exec", Command: mkdir, Inner: &mkdir}, "", false},
 		"chmod":         {&ansible.Message{Do: "exec", Command: chmod, Inner: &chmod}, "", false},
 		"rm":            {&ansible.Message{Do: "exec", Command: remove, Inner: &remove}, "", false},
 		"get of a pipe": {&ansible.Message{Do: "get", Name: pipe}, "", true},
 	} {
 		conn, ch := speak(t, d)
-		must(t, ch.Write(&message{Op: "ansible", Protocol: ansible.Protocol, Target: "local", Host: "here"}, nil))
+		must(t, ch.Write(&message{Op: "ansible", Protocol: ansible.Protocol, Target: "local",
+			Host: "here"}, nil))
 		must(t, ch.Write(c.m, nil))
 		if c.data != "" {
 			must(t, ch.Write(&ansible.Message{}, []byte(c.data)))
@@ -138,13 +144,15 @@ func TestPlaybookOfAnothersLinks(t *testing.T) {
 		for range 2 {
 			said = append(said, endOf(t, ch))
 		}
-		if all := strings.Join(said, " "); c.refused && said[0] == "" || name != "rm" && !strings.Contains(all, "link of user") && !strings.Contains(all, "not a file") {
+		if all := strings.Join(said, " "); c.refused && said[0] == "" ||
+			name != "rm" && !strings.Contains(all, "link of user") && !strings.Contains(all, "not a file") {
 			t.Errorf("%s: got %q, want an error", name, said)
 		}
 		conn.Close()
 		st, err := os.Stat(filepath.Join(roots, temp, "file"))
 		must(t, err)
-		if text, _ := os.ReadFile(filepath.Join(roots, temp, "file")); st.Mode().Perm() != 0o600 || string(text) != "kept" {
+		if text, _ := os.ReadFile(filepath.Join(roots, temp, "file")); st.Mode().Perm() != 0o600 ||
+			string(text) != "kept" {
 			t.Errorf("%s: root's own file has mode %v and %q, want it as it was", name, st.Mode(), text)
 		}
 		if all, _ := os.ReadDir(roots); len(all) != 1 {

@@ -11,8 +11,9 @@ import (
 	"github.com/mitogen-go/mitogen/internal/secret"
 )
 
-// questions are those that a client was asked and hasn't answered. An answer is used for the question
-// that it is for, and for no other: one that comes when its question is over is thrown away.
+// questions are those that a client was asked and hasn't answered. An answer is used for the
+// question that it is for, and for no other: one that comes when its question is over is thrown
+// away.
 type questions struct {
 	asking sync.Mutex // held while one is asked: a client has one at a time
 
@@ -61,7 +62,8 @@ func (q *questions) take(m *message) {
 	q.open = slices.Delete(q.open, at, at+1)
 }
 
-// prompt returns what asks the client of a session about what is started for it; nil: it can't be asked.
+// prompt returns what asks the client of a session about what is started for it; nil: it can't be
+// asked.
 func (s *Server) prompt(c *session) askpass.Func {
 	if !c.canAsk {
 		return nil
@@ -83,7 +85,8 @@ func (s *Server) secrets(c *session) secret.Source {
 			kind = askpass.Passphrase
 		}
 		at := place(p)
-		return s.ask(ctx, c, &prompt{Hop: p.Target, Kind: int(kind), Text: fmt.Sprintf("%s: ", p), Place: &at})
+		return s.ask(ctx, c, &prompt{Hop: p.Target, Kind: int(kind), Text: fmt.Sprintf("%s: ", p),
+			Place: &at})
 	}
 }
 

@@ -75,7 +75,8 @@ func TestSecretsOnTheSocket(t *testing.T) {
 			t.Errorf("%q comes back as %q, %v", text, string(back), err)
 		}
 	}
-	p := secret.Place{Kind: secret.Password, Method: "sudo", Target: "web1+sudo", Host: "web1", User: "root"}
+	p := secret.Place{Kind: secret.Password, Method: "sudo", Target: "web1+sudo", Host: "web1",
+		User: "root"}
 	if got := secret.Place(place(p)); got != p {
 		t.Errorf("got %+v, want %+v", got, p)
 	}

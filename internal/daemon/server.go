@@ -1,6 +1,7 @@
-// Package daemon keeps contexts warm for others: a process that listens on a UNIX socket of its user, connects targets with an
-// engine of its own, and lets each client have a fork of the context at the end, which has run nothing yet. The client is the engine
-// of that fork: its modules, output and calls pass the daemon as bytes.
+// Package daemon keeps contexts warm for others: a process that listens on a UNIX socket of its
+// user, connects targets with an engine of its own, and lets each client have a fork of the context
+// at the end, which has run nothing yet. The client is the engine of that fork: its modules, output
+// and calls pass the daemon as bytes.
 package daemon
 
 import (
@@ -16,9 +17,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/mitogen-go/mitogen/internal/ansible"
+	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/descriptors"
 	"github.com/mitogen-go/mitogen/internal/engine"
 	"github.com/mitogen-go/mitogen/internal/peer"
@@ -77,7 +80,8 @@ type session struct {
 	hangUp     func() error
 }
 
-// Serve runs a daemon until ctx ends, it has been idle, or a client has asked for its end. ErrRunning: there is another one.
+// Serve runs a daemon until ctx ends, it has been idle, or a client has asked for its end.
+// ErrRunning: there is another one.
 func Serve(ctx context.Context, o Options) error {
 	if o.Socket == "" {
 		o.Socket = DefaultSocket()
@@ -98,12 +102,14 @@ func Serve(ctx context.Context, o Options) error {
 	defer lock.Close()
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	s := &Server{opt: o, l: l, lock: lock, stop: stop, sessions: map[*session]bool{}, used: map[*engine.Context]*use{}, last: time.Now()}
+	s := &Server{opt: o, l: l, lock: lock, stop: stop, sessions: map[*session]bool{},
+		used: map[*engine.Context]*use{}, last: time.Now()}
 	s.eng, err = engine.New(engine.Options{Logger: o.Logger, Audit: o.Audit, MakeRoom: s.makeRoom})
 	if err != nil {
 		l.Close()
 		return err
 	}
+	dropWords(2)
 	s.ansible = ansible.NewServer(s.eng)
 	go s.watch(ctx)
 	if o.Owner != 0 {
@@ -140,12 +146,14 @@ func Serve(ctx context.Context, o Options) error {
 	return err
 }
 
-// tidyPatience is how long sessions may take to remove what they have on hosts, which they can't once the engine is closed.
+// tidyPatience is how long sessions may take to remove what they have on hosts, which they can't
+// once the engine is closed.
 const tidyPatience = 500 * time.Millisecond
 
 func (s *Server) accept(ctx context.Context) {
+	next := descriptors.NewListener(s.l, s.turnAway)
 	for {
-		conn, err := descriptors.Accept(s.l)
+		conn, err := next.Accept()
 		if err != nil {
 			s.mu.Lock()
 			draining := s.draining
@@ -169,6 +177,35 @@ func (s *Server) accept(ctx context.Context) {
 			s.client(ctx, conn)
 		}()
 	}
+}
+
+// awayPatience bounds the time in which a client that is turned away has to say what it wants,
+// while further clients wait.
+const awayPatience = 250 * time.Millisecond
+
+// turnAway tells a client that this process has no descriptor for it. A client may still end the
+// daemon: that takes none.
+func (s *Server) turnAway(conn *net.UnixConn) {
+	if !peer.Own(conn) {
+		return
+	}
+	conn.SetDeadline(time.Now().Add(awayPatience))
+	ch := newChannel(conn)
+	m, err := ch.read(nil)
+	if err != nil {
+		return
+	}
+	if m.hasSecrets() {
+		secret.Wiped()
+	}
+	if m.Op == "stop" {
+		s.end(ch)
+		return
+	}
+	ch.write(&message{End: &end{Error: failureOf(&connect.Error{
+		Hop: m.Target, Phase: connect.PhaseStart, Kind: connect.ErrExhausted,
+		Text: "the daemon can't take a connection", Err: syscall.EMFILE,
+	})}})
 }
 
 // firstPatience is how long a client may take to say what it wants.
@@ -205,16 +242,22 @@ func (s *Server) client(ctx context.Context, conn *net.UnixConn) {
 	case "disconnect":
 		ch.write(&message{End: &end{Error: s.disconnect(m.Target)}})
 	case "stop":
-		ch.write(&message{PID: os.Getpid(), End: &end{}})
-		s.stop()
+		s.end(ch)
 	default:
 		ch.write(&message{End: &end{Error: &failure{Text: fmt.Sprintf("unknown operation %.40q", m.Op)}}})
 	}
 }
 
+// end ends the daemon, as a client asks.
+func (s *Server) end(ch *channel) {
+	ch.write(&message{PID: os.Getpid(), End: &end{}})
+	s.stop()
+}
+
 // open gives a client a fork.
 func (s *Server) open(ctx context.Context, conn *net.UnixConn, ch *channel, m *message) {
-	c := &session{ch: ch, target: m.Target, canAsk: m.Interactive, hasSecrets: m.Secrets, hangUp: conn.Close}
+	c := &session{ch: ch, target: m.Target, canAsk: m.Interactive, hasSecrets: m.Secrets,
+		hangUp: conn.Close}
 	if err := s.begin(c, m); err != nil {
 		ch.write(&message{End: &end{Error: failureOf(err)}})
 		return
@@ -243,9 +286,7 @@ func (s *Server) open(ctx context.Context, conn *net.UnixConn, ch *channel, m *m
 			case m.EOF:
 				t.CloseWrite()
 			case len(m.data) > 0:
-				if _, err := t.Write(m.data); err != nil {
-					return
-				}
+				t.Write(m.data) // after an error t.Read knows more, and says it
 			}
 		}
 	}()
@@ -275,12 +316,16 @@ func (s *Server) playbook(ctx context.Context, conn *net.UnixConn, ch *channel, 
 	s.sessions[c] = true
 	s.mu.Unlock()
 	if m.Protocol != ansible.Protocol {
-		ch.write(&message{End: &end{Error: &failure{Kind: "protocol", Text: fmt.Sprintf("protocol %d, and not %d", ansible.Protocol, m.Protocol)}}})
+		ch.write(&message{End: &end{Error: &failure{Kind: "protocol",
+			Text: fmt.Sprintf("protocol %d, and not %d", ansible.Protocol, m.Protocol)}}})
 		s.finish(c)
 		return
 	}
 	s.ansible.Serve(ctx, ch.Conn, cmp.Or(m.Host, m.Target), way(m))
 	s.finish(c)
+	if m.hasSecrets() {
+		secret.Wiped()
+	}
 }
 
 // way returns the way to a plugin's host, as it is from the plugin's process.
@@ -298,7 +343,9 @@ func way(m *message) ansible.Way {
 
 // begin notes a session and finds or starts the context that it is to have a fork of.
 func (s *Server) begin(c *session, m *message) error {
-	r, err := s.eng.Prepare(m.Target, engine.ConnectOptions{Options: m.Options.connect(), Template: true, Prompt: s.prompt(c), Secrets: s.secrets(c), Origin: m.Origin.engine()})
+	r, err := s.eng.Prepare(m.Target,
+		engine.ConnectOptions{Options: m.Options.connect(), Template: true, Prompt: s.prompt(c),
+			Secrets: s.secrets(c), Origin: m.Origin.engine()})
 	if err != nil {
 		return err
 	}
@@ -412,7 +459,8 @@ func (s *Server) makeRoom() bool {
 	oldest.Release() // before another client can be given it
 	s.mu.Unlock()
 	s.opt.Logger.Info("a context is closed to make room", slog.String("context", oldest.Name()))
-	for end := time.Now().Add(roomPatience); descriptors.Room() < contextNeed && time.Now().Before(end); {
+	for end := time.Now().Add(roomPatience); descriptors.Room() < contextNeed &&
+		time.Now().Before(end); {
 		time.Sleep(roomPatience / 50)
 	}
 	return true
@@ -474,10 +522,12 @@ func (s *Server) list(ctx context.Context) []Context {
 	var pings sync.WaitGroup
 	for i, c := range contexts {
 		st, info := c.Stats(), c.Info()
-		all[i] = Context{ID: uint32(c.ID()), Parent: uint32(st.Parent), Name: c.Name(), Hostname: info.Hostname, UID: info.UID, PID: info.PID,
+		all[i] = Context{ID: uint32(c.ID()), Parent: uint32(st.Parent), Name: c.Name(),
+			Hostname: info.Hostname, UID: info.UID, PID: info.PID,
 			Up: st.Hello > 0, Down: st.BytesDown, UpBytes: st.BytesUp, Modules: st.Modules}
 		if all[i].Up {
-			all[i].Python = strings.TrimSuffix(fmt.Sprintf("%s %d.%d.%d", info.Implementation, info.Version[0], info.Version[1], info.Version[2]), " ")
+			all[i].Python = strings.TrimSuffix(fmt.Sprintf("%s %d.%d.%d", info.Implementation,
+				info.Version[0], info.Version[1], info.Version[2]), " ")
 			pings.Go(func() {
 				if d, err := c.Ping(ctx); err == nil {
 					all[i].RTT = d.Seconds()

@@ -2,10 +2,13 @@ package daemon
 
 import (
 	"errors"
+	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/mitogen-go/mitogen/internal/peer"
 )
@@ -16,8 +19,50 @@ func DefaultSocket() string { return filepath.Join(peer.Directory(), "daemon.soc
 // ErrRunning says that another daemon has the socket.
 var ErrRunning = errors.New("a daemon is running")
 
-// listen takes the socket, for as long as the lock is open. What a killed daemon has left is removed.
+// locked tells whether a daemon has the socket, or is about to.
+func locked(socket string) bool {
+	f, err := os.Open(socket + ".lock")
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return flock(f, syscall.LOCK_SH) == syscall.EWOULDBLOCK
+}
+
+// flock locks a file if that is possible at once.
+func flock(f *os.File, how int) error {
+	for {
+		if err := syscall.Flock(int(f.Fd()), how|syscall.LOCK_NB); err != syscall.EINTR {
+			return err
+		}
+	}
+}
+
+// lockPatience is how long a daemon that starts waits for those who only look whether there is one.
+const lockPatience = 2 * time.Second
+
+// take locks a file for a daemon. Who looks whether there is one has the lock for a moment, shared;
+// a daemon has it alone.
+func take(f *os.File) error {
+	for end := time.Now().Add(lockPatience); ; {
+		err := flock(f, syscall.LOCK_EX)
+		if err != syscall.EWOULDBLOCK {
+			return err
+		}
+		if flock(f, syscall.LOCK_SH) == syscall.EWOULDBLOCK || time.Now().After(end) {
+			return ErrRunning
+		}
+		flock(f, syscall.LOCK_UN)
+		time.Sleep(time.Millisecond + rand.N(4*time.Millisecond)) // another one may do the same
+	}
+}
+
+// listen takes the socket, for as long as the lock is open. What a killed daemon has left is
+// removed.
 func listen(socket string) (l *net.UnixListener, lock *os.File, err error) {
+	if err := peer.CheckLength(socket); err != nil {
+		return nil, nil, err
+	}
 	if err := peer.MakeDirectory(filepath.Dir(socket)); err != nil {
 		return nil, nil, err
 	}
@@ -25,15 +70,18 @@ func listen(socket string) (l *net.UnixListener, lock *os.File, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	if err := take(lock); err != nil {
 		lock.Close()
-		return nil, nil, ErrRunning
+		if err != ErrRunning {
+			err = fmt.Errorf("lock %s: %w", lock.Name(), err)
+		}
+		return nil, nil, err
 	}
 	if err := os.Remove(socket); err != nil && !errors.Is(err, os.ErrNotExist) {
 		lock.Close()
 		return nil, nil, err
 	}
-	l, err = net.ListenUnix("unix", &net.UnixAddr{Name: socket, Net: "unix"})
+	l, err = peer.Listen(socket)
 	if err != nil {
 		lock.Close()
 		return nil, nil, err

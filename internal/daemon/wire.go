@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/mitogen-go/mitogen/internal/ansible"
@@ -12,11 +13,12 @@ import (
 	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/engine"
 	"github.com/mitogen-go/mitogen/internal/jsonline"
+	"github.com/mitogen-go/mitogen/internal/printable"
 	"github.com/mitogen-go/mitogen/internal/secret"
 )
 
-// A message is one JSON object on a line of its own. Where it has a size, as many bytes of data follow the line. Which fields
-// are set says what it is: section 9 of docs/protocol.md.
+// A message is one JSON object on a line of its own. Where it has a size, as many bytes of data
+// follow the line. Which fields are set says what it is: section 9 of docs/protocol/daemon.md.
 type message struct {
 	// The first of a client.
 	Op          string   `json:"op,omitempty"`
@@ -26,23 +28,27 @@ type message struct {
 	Interactive bool     `json:"interactive,omitempty"` // it can be asked
 	Secrets     bool     `json:"secrets,omitempty"`     // it has secrets by place
 	Origin      *origin  `json:"origin,omitempty"`      // where it is; nil: where the daemon is
-	Heartbeat   float64  `json:"heartbeat,omitempty"`   // engine.Options.Heartbeat in seconds, of an engine
+	// engine.Options.Heartbeat in seconds, of an engine
+	Heartbeat float64 `json:"heartbeat,omitempty"`
 
 	Protocol int    `json:"protocol,omitempty"` // of a connection plugin
 	Via      []hop  `json:"via,omitempty"`      // before target
 	Host     string `json:"host,omitempty"`     // what the plugin calls it
 
 	// Of those that have the daemon call or run something.
-	Path     []string                   `json:"path,omitempty"`     // where the client's own modules are, on this machine
-	Packages []string                   `json:"packages,omitempty"` // where those of others are
-	Serve    []string                   `json:"serve,omitempty"`    // modules that may be sent though no code names them
+	// where the client's own modules are, on this machine
+	Path     []string `json:"path,omitempty"`
+	Packages []string `json:"packages,omitempty"` // where those of others are
+	// modules that may be sent though no code names them
+	Serve    []string                   `json:"serve,omitempty"`
 	Function string                     `json:"function,omitempty"` // MODULE:FUNCTION
 	Args     []json.RawMessage          `json:"args,omitempty"`
 	Kwargs   map[string]json.RawMessage `json:"kwargs,omitempty"`
-	Argv     []string                   `json:"argv,omitempty"`   // of a program; the first element is its name
-	Module   string                     `json:"module,omitempty"` // run this one, as python -m does
-	Name     string                     `json:"name,omitempty"`   // of a file there
-	Mode     int                        `json:"mode,omitempty"`   // of a file
+	// of a program; the first element is its name
+	Argv   []string `json:"argv,omitempty"`
+	Module string   `json:"module,omitempty"` // run this one, as python -m does
+	Name   string   `json:"name,omitempty"`   // of a file there
+	Mode   int      `json:"mode,omitempty"`   // of a file
 
 	// Of a client, later.
 	Answer   *clearText `json:"answer,omitempty"`
@@ -144,8 +150,12 @@ type failure struct {
 	Hop     string `json:"hop,omitempty"`
 	Phase   string `json:"phase,omitempty"`
 	Status  int    `json:"status,omitempty"`
-	Given   bool   `json:"given,omitempty"`   // a password was given
-	Lacks   string `json:"lacks,omitempty"`   // resource that the daemon or a hop lacked: the errno's name
+	Given   bool   `json:"given,omitempty"`  // a password was given
+	Method  string `json:"method,omitempty"` // of the hop
+	// how far it came: one of the constants below; "": not so far
+	Reached string `json:"reached,omitempty"`
+	// resource that the daemon or a hop lacked: the errno's name
+	Lacks   string `json:"lacks,omitempty"`
 	Context string `json:"context,omitempty"` // of an engine.LostError
 	Why     string `json:"why,omitempty"`
 	Code    string `json:"code,omitempty"`
@@ -168,14 +178,33 @@ func failureOf(err error) *failure {
 	var call *engine.CallError
 	switch {
 	case errors.As(err, &conn):
-		return &failure{Kind: conn.Kind.Error(), Hop: conn.Hop, Phase: conn.Phase, Status: conn.Status, Text: conn.Text, Given: conn.Given,
-			Lacks: connect.ShortageCode(conn)}
+		return &failure{Kind: conn.Kind.Error(), Hop: conn.Hop, Phase: conn.Phase, Status: conn.Status,
+			Text: conn.Text, Given: conn.Given,
+			Method: conn.Method, Reached: reachedBy(conn), Lacks: connect.ShortageCode(conn)}
 	case errors.As(err, &lost):
-		return &failure{Context: lost.Context, Hop: lost.Hop, Why: lost.Why, Text: lost.Text, Code: lost.Code}
+		return &failure{Context: lost.Context, Hop: lost.Hop, Why: lost.Why, Text: lost.Text,
+			Code: lost.Code}
 	case errors.As(err, &call):
-		return &failure{Exception: connect.CleanLine(call.Module + "." + call.Type), Text: connect.Clean(call.Text), Traceback: call.Traceback}
+		return &failure{Exception: printable.Line(call.Module + "." + call.Type),
+			Text: printable.Text(call.Text), Traceback: call.Traceback}
 	}
-	return &failure{Text: connect.Clean(err.Error())}
+	return &failure{Text: printable.Text(err.Error())}
+}
+
+// How far a connect came.
+const (
+	reachedLogin  = "login"
+	reachedPython = "python"
+)
+
+func reachedBy(e *connect.Error) string {
+	switch {
+	case e.Started:
+		return reachedPython
+	case e.LoggedIn:
+		return reachedLogin
+	}
+	return ""
 }
 
 func (f *failure) err() error {
@@ -183,12 +212,14 @@ func (f *failure) err() error {
 	case f.Version != "":
 		return &versionError{f.Version}
 	case f.Kind != "":
-		return &connect.Error{Kind: connect.KindOf(f.Kind), Hop: f.Hop, Phase: f.Phase, Status: f.Status, Text: f.Text, Given: f.Given,
+		return &connect.Error{Kind: connect.KindOf(f.Kind), Hop: f.Hop, Phase: f.Phase, Status: f.Status,
+			Text: f.Text, Given: f.Given,
+			Method: f.Method, LoggedIn: f.Reached != "", Started: f.Reached == reachedPython,
 			Err: connect.ShortageOf(f.Lacks)}
 	case f.Why != "":
 		return &engine.LostError{Context: f.Context, Hop: f.Hop, Why: f.Why, Text: f.Text, Code: f.Code}
 	}
-	return fmt.Errorf("daemon: %s", connect.CleanLine(f.Text))
+	return fmt.Errorf("daemon: %s", printable.Line(f.Text))
 }
 
 // versionError says that the daemon is another program than the client; it is on its way out.
@@ -223,6 +254,7 @@ type options struct {
 	Sudo           becomeOptions                     `json:"sudo,omitzero"`
 	Su             becomeOptions                     `json:"su,omitzero"`
 	Doas           becomeOptions                     `json:"doas,omitzero"`
+	Console        becomeOptions                     `json:"console,omitzero"`
 	Programs       map[string]connect.ProgramOptions `json:"programs,omitempty"`
 	Passwords      clearTable                        `json:"passwords,omitempty"`
 	Sourced        bool                              `json:"sourced,omitempty"`
@@ -250,7 +282,7 @@ type sshOptions struct {
 	NoAhead           bool      `json:"no_ahead,omitempty"`
 }
 
-// becomeOptions are those of sudo, su and doas; each has only some.
+// becomeOptions are those of sudo, su, doas and consoles; each has only some.
 type becomeOptions struct {
 	Path     string    `json:"path,omitempty"`
 	Password clearText `json:"password,omitempty"`
@@ -261,13 +293,20 @@ type becomeOptions struct {
 
 func optionsOf(o *connect.Options) *options {
 	return &options{
-		Python: o.Python, ConnectTimeout: o.ConnectTimeout.Seconds(), Programs: o.Programs, Passwords: clearTable(o.Passwords), Sourced: o.Sourced,
-		SSH: sshOptions{o.SSH.Path, o.SSH.Args, o.SSH.FirstArgs, o.SSH.ConfigFile, o.SSH.Port, o.SSH.User, o.SSH.IdentityFile, o.SSH.OtherKeys, string(o.SSH.HostKeys), clearText(o.SSH.Password),
-			clearText(o.SSH.Passphrase), o.SSH.FromHop, o.SSH.Native, o.SSH.Compression, o.SSH.KeepAliveInterval.Seconds(), o.SSH.KeepAliveCount,
+		Python: o.Python, ConnectTimeout: o.ConnectTimeout.Seconds(), Programs: o.Programs,
+		Passwords: clearTable(o.Passwords), Sourced: o.Sourced,
+		SSH: sshOptions{o.SSH.Path, o.SSH.Args, o.SSH.FirstArgs, o.SSH.ConfigFile, o.SSH.Port, o.SSH.User,
+			o.SSH.IdentityFile, o.SSH.OtherKeys, string(o.SSH.HostKeys), clearText(o.SSH.Password),
+			clearText(o.SSH.Passphrase), o.SSH.FromHop, o.SSH.Native, o.SSH.Compression,
+			o.SSH.KeepAliveInterval.Seconds(), o.SSH.KeepAliveCount,
 			o.SSH.ConnectTimeout.Seconds(), o.SSH.CallsAhead, o.SSH.NoAhead},
-		Sudo: becomeOptions{o.Sudo.Path, clearText(o.Sudo.Password), o.Sudo.Login, o.Sudo.SetHome, o.Sudo.Args},
-		Su:   becomeOptions{Path: o.Su.Path, Password: clearText(o.Su.Password), Login: o.Su.Login, Args: o.Su.Args},
-		Doas: becomeOptions{Path: o.Doas.Path, Password: clearText(o.Doas.Password), Args: o.Doas.Args},
+		Sudo: becomeOptions{o.Sudo.Path, clearText(o.Sudo.Password), o.Sudo.Login, o.Sudo.SetHome,
+			o.Sudo.Args},
+		Su: becomeOptions{Path: o.Su.Path, Password: clearText(o.Su.Password), Login: o.Su.Login,
+			Args: o.Su.Args},
+		Doas: becomeOptions{Path: o.Doas.Path, Password: clearText(o.Doas.Password),
+			Args: o.Doas.Args},
+		Console: becomeOptions{Password: clearText(o.Console.Password)},
 	}
 }
 
@@ -277,14 +316,23 @@ func (o *options) connect() connect.Options {
 	}
 	s := o.SSH
 	return connect.Options{
-		Python: o.Python, ConnectTimeout: seconds(o.ConnectTimeout), Programs: o.Programs, Passwords: secret.Table(o.Passwords), Sourced: o.Sourced,
-		SSH: connect.SSHOptions{Path: s.Path, Args: s.Args, FirstArgs: s.FirstArgs, ConfigFile: s.ConfigFile, Port: s.Port, User: s.User, IdentityFile: s.IdentityFile, OtherKeys: s.OtherKeys,
-			HostKeys: connect.HostKeys(s.HostKeys), Password: connect.Secret(s.Password), Passphrase: connect.Secret(s.Passphrase), FromHop: s.FromHop, Native: s.Native, Compression: s.Compression,
+		Python: o.Python, ConnectTimeout: seconds(o.ConnectTimeout), Programs: o.Programs,
+		Passwords: secret.Table(o.Passwords), Sourced: o.Sourced,
+		SSH: connect.SSHOptions{Path: s.Path, Args: s.Args, FirstArgs: s.FirstArgs,
+			ConfigFile: s.ConfigFile, Port: s.Port, User: s.User, IdentityFile: s.IdentityFile,
+			OtherKeys: s.OtherKeys,
+			HostKeys:  connect.HostKeys(s.HostKeys), Password: connect.Secret(s.Password),
+			Passphrase: connect.Secret(s.Passphrase), FromHop: s.FromHop, Native: s.Native,
+			Compression:       s.Compression,
 			KeepAliveInterval: seconds(s.KeepAliveInterval), KeepAliveCount: s.KeepAliveCount,
 			ConnectTimeout: seconds(s.ConnectTimeout), CallsAhead: s.CallsAhead, NoAhead: s.NoAhead},
-		Sudo: connect.SudoOptions{Path: o.Sudo.Path, Password: connect.Secret(o.Sudo.Password), Login: o.Sudo.Login, SetHome: o.Sudo.SetHome, Args: o.Sudo.Args},
-		Su:   connect.SuOptions{Path: o.Su.Path, Password: connect.Secret(o.Su.Password), Login: o.Su.Login, Args: o.Su.Args},
-		Doas: connect.DoasOptions{Path: o.Doas.Path, Password: connect.Secret(o.Doas.Password), Args: o.Doas.Args},
+		Sudo: connect.SudoOptions{Path: o.Sudo.Path, Password: connect.Secret(o.Sudo.Password),
+			Login: o.Sudo.Login, SetHome: o.Sudo.SetHome, Args: o.Sudo.Args},
+		Su: connect.SuOptions{Path: o.Su.Path, Password: connect.Secret(o.Su.Password),
+			Login: o.Su.Login, Args: o.Su.Args},
+		Doas: connect.DoasOptions{Path: o.Doas.Path, Password: connect.Secret(o.Doas.Password),
+			Args: o.Doas.Args},
+		Console: connect.ConsoleOptions{Password: connect.Secret(o.Console.Password)},
 	}
 }
 
@@ -293,12 +341,22 @@ func (o *options) hasSecrets() bool {
 	if o == nil {
 		return false
 	}
-	return o.SSH.Password != "" || o.SSH.Passphrase != "" || o.Sudo.Password != "" || o.Su.Password != "" || o.Doas.Password != "" || o.Passwords != ""
+	return o.SSH.Password != "" || o.SSH.Passphrase != "" || o.Sudo.Password != "" ||
+		o.Su.Password != "" ||
+		o.Doas.Password != "" || o.Console.Password != "" || o.Passwords != ""
+}
+
+// hasSecrets tells whether the options of a request have any, on the way to its target or there.
+func (m *message) hasSecrets() bool {
+	return m.Options.hasSecrets() ||
+		slices.ContainsFunc(m.Via, func(h hop) bool { return h.Options.hasSecrets() })
 }
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
-func promptOf(p askpass.Prompt) *prompt { return &prompt{Hop: p.Hop, Kind: int(p.Kind), Text: p.Text} }
+func promptOf(p askpass.Prompt) *prompt {
+	return &prompt{Hop: p.Hop, Kind: int(p.Kind), Text: p.Text}
+}
 
 func (p *prompt) prompt() askpass.Prompt {
 	return askpass.Prompt{Hop: p.Hop, Kind: askpass.Kind(p.Kind), Text: p.Text}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/engine"
+	"github.com/mitogen-go/mitogen/internal/printable"
 )
 
 // What a client is told of an error is printable, whichever error it is, and so is what the client
@@ -19,11 +20,11 @@ func TestFailuresArePrintable(t *testing.T) {
 		"other":     errors.New(bad),
 	} {
 		f := failureOf(err)
-		if f.Exception != connect.CleanLine(f.Exception) ||
-			f.Kind == "" && f.Why == "" && f.Text != connect.Clean(f.Text) {
+		if f.Exception != printable.Line(f.Exception) ||
+			f.Kind == "" && f.Why == "" && f.Text != printable.Text(f.Text) {
 			t.Errorf("%s: got %+v", name, *f)
 		}
-		if got := f.err().Error(); got != connect.CleanLine(got) {
+		if got := f.err().Error(); got != printable.Line(got) {
 			t.Errorf("%s: client gets %+q", name, got)
 		}
 	}

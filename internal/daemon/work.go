@@ -21,9 +21,11 @@ import (
 	"github.com/mitogen-go/mitogen/internal/jsonvalue"
 	"github.com/mitogen-go/mitogen/internal/modules"
 	"github.com/mitogen-go/mitogen/internal/pickle"
+	"github.com/mitogen-go/mitogen/internal/printable"
 )
 
-// For clients that are no engines themselves: one call, run or transfer, in a fork of its own, by an engine of its own.
+// For clients that are no engines themselves: one call, run or transfer, in a fork of its own, by
+// an engine of its own.
 
 // limits of results.
 var limits = pickle.Limits{}
@@ -67,7 +69,8 @@ func (s *Server) work(ctx context.Context, conn *net.UnixConn, ch *channel, m *m
 	r, w := io.Pipe()
 	j := &job{ch: ch, first: m, input: &input{PipeReader: r}}
 	defer r.Close()
-	asker := &session{ch: ch, target: m.Target, canAsk: m.Interactive, hasSecrets: m.Secrets, origin: m.Origin, hangUp: conn.Close}
+	asker := &session{ch: ch, target: m.Target, canAsk: m.Interactive, hasSecrets: m.Secrets,
+		origin: m.Origin, hangUp: conn.Close}
 	if len(m.data) > 0 { // the buffer is the channel's
 		m.data = slices.Clone(m.data)
 	}
@@ -143,7 +146,8 @@ func (s *Server) do(ctx context.Context, j *job, asker *session) error {
 	}
 	defer j.eng.Close()
 	stdout, stderr := &streamWriter{j.ch, "stdout"}, &streamWriter{j.ch, "stderr"}
-	j.c, err = j.eng.Start(m.Target, engine.ConnectOptions{Options: m.Options.connect(), Stdout: stdout, Stderr: stderr})
+	j.c, err = j.eng.Start(m.Target,
+		engine.ConnectOptions{Options: m.Options.connect(), Stdout: stdout, Stderr: stderr})
 	if err != nil {
 		return err
 	}
@@ -169,7 +173,7 @@ func (m *message) place(name string) (string, error) {
 		return name, nil
 	case m.Origin == nil || !filepath.IsAbs(m.Origin.Dir):
 		return "", fmt.Errorf("search path: %s is relative, and the request has no directory",
-			connect.CleanLine(name))
+			printable.Line(name))
 	}
 	return filepath.Join(m.Origin.Dir, name), nil
 }
@@ -227,7 +231,8 @@ func (j *job) call(ctx context.Context) error {
 		if err != nil || !ok {
 			return err
 		}
-		v, err := pickle.Decode(b, limits)
+		v, err := pickle.Decode(b, p.Limits())
+		p.Taken()
 		if err != nil {
 			return fmt.Errorf("result of %s: %w", j.first.Function, err)
 		}
@@ -266,7 +271,8 @@ func (j *job) script(ctx context.Context, text string, argv []string) error {
 		return errors.New("no name")
 	}
 	var said tail
-	status, err := j.c.Run(ctx, engine.Program{Function: "script", Script: []byte(text), Args: []any{[]byte(text), argv[0], argv}, Stdin: j.input, Stderr: &said})
+	status, err := j.c.Run(ctx, engine.Program{Function: "script", Script: []byte(text),
+		Args: []any{[]byte(text), argv[0], argv}, Stdin: j.input, Stderr: &said})
 	if err == nil && status != 0 {
 		err = fmt.Errorf("%s %s: %s", argv[0], j.first.Name, said.line())
 	}
@@ -322,7 +328,7 @@ func (t *tail) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-func (t *tail) line() string { return connect.CleanLine(string(t.b[:max(0, len(t.b)-1)])) }
+func (t *tail) line() string { return printable.Line(string(t.b[:max(0, len(t.b)-1)])) }
 
 // streamWriter sends what is written.
 type streamWriter struct {

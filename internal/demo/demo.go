@@ -1,4 +1,5 @@
-// Package demo is what `mitogen demo` shows: the main job on one machine, with an SSH server of its own for a remote host.
+// Package demo is what `mitogen demo` shows: the main job on one machine, with an SSH server of its
+// own for a remote host.
 package demo
 
 import (
@@ -24,14 +25,16 @@ type Options struct {
 	Colour bool
 }
 
-// grace is what a call is given to end when the demo is interrupted, which has to be over within a second.
+// grace is what a call is given to end when the demo is interrupted, which has to be over within a
+// second.
 const grace = 200 * time.Millisecond
 
 // several is how many contexts are made at once.
 const several = 4
 
 // ErrNoSSH is the error where there is no ssh to connect with.
-var ErrNoSSH = errors.New("the demo needs the OpenSSH client: install package openssh-client (Debian, Ubuntu), openssh-clients " +
+var ErrNoSSH = errors.New("the demo needs the OpenSSH client: install package openssh-client " +
+	"(Debian, Ubuntu), openssh-clients " +
 	"(Fedora), openssh (Arch, Alpine)")
 
 // show is the demo while it runs.
@@ -44,7 +47,8 @@ type show struct {
 	all     []*mitogen.Context // that were made, for the profile
 }
 
-// Run shows everything and returns when no process and no file of it is left. The end of ctx ends it early, with ctx's cause.
+// Run shows everything and returns when no process and no file of it is left. The end of ctx ends
+// it early, with ctx's cause.
 func Run(ctx context.Context, o Options) (err error) {
 	if _, err := exec.LookPath("ssh"); err != nil {
 		return ErrNoSSH
@@ -71,7 +75,8 @@ func Run(ctx context.Context, o Options) (err error) {
 		Stdout: p.stream("stdout"), Stderr: p.stream("stderr"),
 	}
 	for _, scene := range []func(*show) error{
-		(*show).connect, (*show).script, (*show).call, (*show).exception, (*show).live, (*show).parallel, (*show).sudo,
+		(*show).connect, (*show).script, (*show).call, (*show).exception, (*show).live, (*show).parallel,
+		(*show).sudo,
 		(*show).profile,
 	} {
 		err := scene(s)
@@ -86,7 +91,8 @@ func Run(ctx context.Context, o Options) (err error) {
 }
 
 func (s *show) connect() error {
-	s.say("An SSH server inside this program, on the loopback interface and with keys that are thrown away afterwards, stands " +
+	s.say("An SSH server inside this program, on the loopback interface and with keys that are " +
+		"thrown away afterwards, stands " +
 		"for a remote host. There is nothing of ours on it. Your own ssh connects to it.")
 	s.scene("connect to %q", Host)
 	began := time.Now()
@@ -100,7 +106,8 @@ func (s *show) connect() error {
 	if err != nil {
 		return err
 	}
-	s.result("up after %s: %s, Python %d.%d.%d on %s, process %d", round(time.Since(began)), info.Hostname, info.Version[0],
+	s.result("up after %s: %s, Python %d.%d.%d on %s, process %d", round(time.Since(began)),
+		info.Hostname, info.Version[0],
 		info.Version[1], info.Version[2], info.Platform, info.PID)
 	return nil
 }
@@ -112,8 +119,9 @@ func (s *show) script() error {
 	}
 	s.scene("run the script hello.py there, with arguments and standard input")
 	out := s.stream("stdout")
-	status, err := s.host.Run(s.ctx, mitogen.Script{Name: "hello.py", Source: source, Args: []string{"--flag", "argument"},
-		Stdin: strings.NewReader("well done"), Stdout: out, Stderr: s.stream("stderr")})
+	status, err := s.host.Run(s.ctx,
+		mitogen.Script{Name: "hello.py", Source: source, Args: []string{"--flag", "argument"},
+			Stdin: strings.NewReader("well done"), Stdout: out, Stderr: s.stream("stderr")})
 	if err != nil {
 		return err
 	}
@@ -192,7 +200,8 @@ func (s *show) parallel() error {
 		if r.Err != nil {
 			return r.Err
 		}
-		s.result("context %d: process %d, user %d, after %s", c.ID(), r.Value.PID, r.Value.UID, round(time.Since(began)))
+		s.result("context %d: process %d, user %d, after %s", c.ID(), r.Value.PID, r.Value.UID,
+			round(time.Since(began)))
 	}
 	return nil
 }
@@ -216,22 +225,27 @@ func (s *show) sudo() error {
 	if err != nil {
 		return err
 	}
-	s.result("process %d, user %d, over the connection that was there, with no round trip of its own to set up", who.PID, who.UID)
+	s.result("process %d, user %d, over the connection that was there, with no round trip of its own "+
+		"to set up", who.PID, who.UID)
 	return nil
 }
 
 func (s *show) profile() error {
 	s.scene("what all this has cost on the network")
-	rows := [][]string{{"context", "bytes down", "up", "frames down", "up", "round trips", "modules", "calls", "started", "python",
+	rows := [][]string{{"context", "bytes down", "up", "frames down", "up", "round trips", "modules",
+		"calls", "started", "python",
 		"up", "first result"}}
 	for _, c := range s.all {
 		n := c.Stats()
-		rows = append(rows, []string{fmt.Sprintf("%d %s", n.ID, n.Name), fmt.Sprint(n.BytesDown), fmt.Sprint(n.BytesUp),
-			fmt.Sprint(n.FramesDown), fmt.Sprint(n.FramesUp), fmt.Sprint(n.RoundTrips), fmt.Sprint(n.Modules), fmt.Sprint(n.Calls),
+		rows = append(rows, []string{fmt.Sprintf("%d %s", n.ID, n.Name), fmt.Sprint(n.BytesDown),
+			fmt.Sprint(n.BytesUp),
+			fmt.Sprint(n.FramesDown), fmt.Sprint(n.FramesUp), fmt.Sprint(n.RoundTrips),
+			fmt.Sprint(n.Modules), fmt.Sprint(n.Calls),
 			after(n.Spawn), after(n.EC0), after(n.Hello), after(n.Result)})
 	}
 	s.table(rows)
-	s.say("Bytes and frames of a hop hold those of what is behind it. The times are from the context's start to each phase's end.")
+	s.say("Bytes and frames of a hop hold those of what is behind it. The times are from the " +
+		"context's start to each phase's end.")
 	return nil
 }
 

@@ -72,7 +72,8 @@ func (p *printer) scene(format string, args ...any) {
 	p.scenes++
 	n := p.scenes
 	p.mu.Unlock()
-	p.write("\n" + p.paint("1;36", fmt.Sprintf("%d. %s", n, printable.Line(fmt.Sprintf(format, args...)))) + "\n")
+	p.write("\n" + p.paint("1;36",
+		fmt.Sprintf("%d. %s", n, printable.Line(fmt.Sprintf(format, args...)))) + "\n")
 }
 
 // result writes a line about what came of it.
@@ -180,6 +181,7 @@ func (h *handler) Handle(_ context.Context, r slog.Record) error {
 		add(a)
 	}
 	r.Attrs(add)
-	h.p.write("   " + h.p.paint("33", "log "+r.Level.String()+" |") + " " + printable.Line(text) + "\n")
+	h.p.write("   " + h.p.paint("33", "log "+r.Level.String()+" |") + " " + printable.Line(text) +
+		"\n")
 	return nil
 }

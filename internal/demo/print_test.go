@@ -21,7 +21,9 @@ func TestPrinterIsPrintable(t *testing.T) {
 		"text":   func(p *printer) { p.text(nasty) },
 		"table":  func(p *printer) { p.table([][]string{{nasty, nasty}, {"a", "b"}}) },
 		"stream": func(p *printer) { p.stream("stdout").Write([]byte(nasty)) },
-		"log":    func(p *printer) { slog.New(p.logger().Handler()).With("with", nasty).Error(nasty, "attr", nasty) },
+		"log": func(p *printer) {
+			slog.New(p.logger().Handler()).With("with", nasty).Error(nasty, "attr", nasty)
+		},
 		"unended": func(p *printer) {
 			s := p.stream("stdout")
 			s.Write([]byte(strings.TrimSuffix(nasty, "\n")))

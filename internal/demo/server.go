@@ -18,8 +18,8 @@ import (
 // Host is what the server is called in its Config.
 const Host = "demo"
 
-// Server is an SSH server on the loopback interface. It lets in who has the key, or the password, that were made for it,
-// and runs their commands as the user whose process this is.
+// Server is an SSH server on the loopback interface. It lets in who has the key, or the password,
+// that were made for it, and runs their commands as the user whose process this is.
 type Server struct {
 	Dir    string // keys and configurations; removed by Close
 	Config string // file for ssh -F, in which Host is this server
@@ -64,7 +64,8 @@ func (s *Server) setUp(o ServerOptions) error {
 		return err
 	}
 	s.config.AddHostKey(hostKey)
-	s.config.PublicKeyCallback = func(_ ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
+	s.config.PublicKeyCallback = func(_ ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions,
+		error) {
 		if subtle.ConstantTimeCompare(key.Marshal(), userKey.PublicKey().Marshal()) != 1 {
 			return nil, errNotAllowed
 		}

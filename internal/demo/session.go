@@ -11,8 +11,8 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// How long a session's processes may take to end by themselves once their connection is gone, and how long output may
-// follow the end of the process that was asked for.
+// How long a session's processes may take to end by themselves once their connection is gone, and
+// how long output may follow the end of the process that was asked for.
 const (
 	endPatience    = 400 * time.Millisecond
 	outputPatience = 200 * time.Millisecond
@@ -61,10 +61,13 @@ func commandOf(r *ssh.Request) (argv []string, ok bool) {
 	return nil, false
 }
 
-// variableOf reads a request to set a variable of the environment, where it is one that Debian's sshd takes (AcceptEnv LANG LC_*).
+// variableOf reads a request to set a variable of the environment, where it is one that Debian's
+// sshd takes (AcceptEnv LANG LC_*).
 func variableOf(r *ssh.Request) (set []string, ok bool) {
 	var v struct{ Name, Value string }
-	if r.Type != "env" || ssh.Unmarshal(r.Payload, &v) != nil || v.Name != "LANG" && !strings.HasPrefix(v.Name, "LC_") || strings.ContainsAny(v.Name, "=\x00") || strings.Contains(v.Value, "\x00") {
+	if r.Type != "env" || ssh.Unmarshal(r.Payload, &v) != nil ||
+		v.Name != "LANG" && !strings.HasPrefix(v.Name, "LC_") || strings.ContainsAny(v.Name, "=\x00") ||
+		strings.Contains(v.Value, "\x00") {
 		return nil, false
 	}
 	return []string{v.Name + "=" + v.Value}, true
@@ -129,14 +132,16 @@ func loginEnv() []string {
 	var env []string
 	for _, s := range os.Environ() {
 		name, _, _ := strings.Cut(s, "=")
-		if !strings.HasPrefix(name, "MITOGEN_") && !strings.HasPrefix(name, "SSH_") && !strings.HasPrefix(name, "PYTHON") {
+		if !strings.HasPrefix(name, "MITOGEN_") && !strings.HasPrefix(name, "SSH_") &&
+			!strings.HasPrefix(name, "PYTHON") {
 			env = append(env, s)
 		}
 	}
 	return append(env, "SSH_CONNECTION=127.0.0.1 0 127.0.0.1 0")
 }
 
-// serve carries bytes until the process has ended, or gone is closed. It leaves no process of the group behind.
+// serve carries bytes until the process has ended, or gone is closed. It leaves no process of the
+// group behind.
 func (p *process) serve(channel ssh.Channel, gone <-chan struct{}) {
 	copied := make(chan struct{})
 	go func() {
@@ -180,7 +185,8 @@ func within(done <-chan struct{}, d time.Duration) {
 }
 
 // signalNames are those that SSH has names for and that end processes here.
-var signalNames = map[syscall.Signal]string{syscall.SIGHUP: "HUP", syscall.SIGINT: "INT", syscall.SIGKILL: "KILL",
+var signalNames = map[syscall.Signal]string{syscall.SIGHUP: "HUP", syscall.SIGINT: "INT",
+	syscall.SIGKILL: "KILL",
 	syscall.SIGTERM: "TERM", syscall.SIGPIPE: "PIPE", syscall.SIGSEGV: "SEGV", syscall.SIGABRT: "ABRT"}
 
 // sendStatus says how the process has ended.
@@ -198,5 +204,6 @@ func sendStatus(channel ssh.Channel, state *os.ProcessState) {
 			return
 		}
 	}
-	channel.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{uint32(max(0, state.ExitCode()))}))
+	channel.SendRequest("exit-status", false,
+		ssh.Marshal(struct{ Status uint32 }{uint32(max(0, state.ExitCode()))}))
 }

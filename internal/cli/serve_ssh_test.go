@@ -1,0 +1,110 @@
+package cli
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// A file of the user's isn't replaced, and one of serve-ssh's is; it is removed at the end unless
+// another has taken its place.
+func TestPublish(t *testing.T) {
+	dir := t.TempDir()
+	name := filepath.Join(dir, "config")
+	for _, own := range []string{"Host mine\n", "", strings.ToLower(publishMark)} {
+		if err := os.WriteFile(name, []byte(own), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := publish(name, "text"); err == nil {
+			t.Errorf("file with %q: got no error", own)
+		}
+		if b, err := os.ReadFile(name); string(b) != own || err != nil {
+			t.Errorf("file with %q: got %q, %v, want it as it was", own, b, err)
+		}
+	}
+	os.Remove(name)
+	for what, make := range map[string]func() error{
+		"pipe": func() error { return syscall.Mkfifo(name, 0o600) },
+		"link": func() error { return os.Symlink("/dev/null", name) },
+		"open": func() error { return os.Chmod(dir, 0o777|os.ModeSticky) },
+	} {
+		if err := make(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := publish(name, "text"); err == nil {
+			t.Errorf("%s: got no error", what)
+		}
+		os.Remove(name)
+		if err := os.Chmod(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	removeFirst, err := publish(name, "first")
+	if err != nil {
+		t.Fatal(err)
+	}
+	removeSecond, err := publish(name, "second")
+	if err != nil {
+		t.Fatal(err)
+	}
+	removeFirst()
+	b, err := os.ReadFile(name)
+	if string(b) != publishMark+"second" || err != nil {
+		t.Errorf("got %q, %v, want what the second has written", b, err)
+	}
+	if st, err := os.Stat(name); err != nil || st.Mode().Perm() != 0o600 {
+		t.Errorf("got %v, %v, want mode 0600", st, err)
+	}
+	removeSecond()
+	if left, err := os.ReadDir(dir); len(left) != 0 || err != nil {
+		t.Errorf("got %v, %v, want an empty directory", left, err)
+	}
+}
+
+func TestListenAddress(t *testing.T) {
+	for _, tt := range []struct{ given, network, address string }{
+		{"", "", ""},
+		{"unix", "unix", ""},
+		{"0", "tcp", "127.0.0.1:0"},
+		{"2222", "tcp", "127.0.0.1:2222"},
+		{"127.0.0.2:22", "tcp", "127.0.0.2:22"},
+		{"localhost:0", "tcp", "127.0.0.1:0"},
+		{"[::1]:7", "tcp", "[::1]:7"},
+	} {
+		network, address, err := (&serveFlags{listen: tt.given}).address()
+		if network != tt.network || address != tt.address || err != nil {
+			t.Errorf("%q: got %s %s, %v, want %s %s", tt.given, network, address, err, tt.network,
+				tt.address)
+		}
+	}
+	for _, given := range []string{":0", "*:0", "0.0.0.0:1", "[::]:1", "10.0.0.1:1", "web1:1",
+		"127.0.0.1:", "127.0.0.1:x", "-1", "65536", "127.0.0.1:-1", "unix:/x", "/run/x"} {
+		if network, address, err := (&serveFlags{listen: given}).address(); err == nil {
+			t.Errorf("%q: got %s %s, want an error", given, network, address)
+		}
+	}
+}
+
+// What a configuration has in quotes or as a command is read as what it was.
+func TestConfigPath(t *testing.T) {
+	for path, want := range map[string]string{
+		"/run/user/0/mitogen/mitogen-1/0": `"/run/user/0/mitogen/mitogen-1/0"`,
+		"/home/a b/100%h":                 `"/home/a b/100%%h"`,
+	} {
+		if got := configPath(path); got != want {
+			t.Errorf("%s: got %s, want %s", path, got, want)
+		}
+	}
+}
+
+// A name in known_hosts has no port 22.
+func TestKnownName(t *testing.T) {
+	for _, tt := range [][3]string{{"127.0.0.1", "2222", "[127.0.0.1]:2222"},
+		{"127.0.0.1", "22", "127.0.0.1"}, {"::1", "22", "::1"}, {"::1", "220", "[::1]:220"}} {
+		if got := knownName(tt[0], tt[1]); got != tt[2] {
+			t.Errorf("%s port %s: got %s, want %s", tt[0], tt[1], got, tt[2])
+		}
+	}
+}
