@@ -3,6 +3,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 MITOGEN_ANSIBLE=$(scripts/ansible-releases.sh 2.14 2.16 2.18 2.19 2.20 newest next)
-export MITOGEN_ANSIBLE MITOGEN_ANSIBLE_ALL=1
+MITOGEN_ANSIBLE_TOOLS=$(scripts/ansible-releases.sh tools)
+MITOGEN_ANSIBLE_POSIX=$(scripts/ansible-posix.sh)
+export MITOGEN_ANSIBLE MITOGEN_ANSIBLE_TOOLS MITOGEN_ANSIBLE_POSIX MITOGEN_ANSIBLE_ALL=1
 
-go test -count=1 -timeout 60m -v -run 'Test(SameAsSSH|OtherPythons|Ways|Recycled|Persist|NoProgram|Killed|Wrapper|FactsDecideNothing|EachItemInItsPlace)' ./internal/ansible
+go test -count=1 -timeout 60m -v -run 'Test(SameAsSSH|OtherPythons|Ways|Recycled|Persist|NoProgram|Killed|Wrapper|Facts\w*DecideNothing|EachItemInItsPlace|Tools|Synchronize|UsersAtOnce|KilledBetween|LoginsAfterAChange)' ./internal/ansible

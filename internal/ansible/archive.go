@@ -19,7 +19,7 @@ import (
 // sum names a file's contents, or a zip file.
 type sum [sha256.Size]byte
 
-// archive is what a module's zip file has.
+// archive has the contents of a module's zip file.
 type archive struct {
 	sum   sum
 	files []member
@@ -40,7 +40,8 @@ type store struct {
 }
 
 func newStore() *store {
-	return &store{archives: map[sum]*archive{}, contents: map[sum][]byte{}, packs: map[string]*pack{}, parsed: map[sum]*parsed{}}
+	return &store{archives: map[sum]*archive{}, contents: map[sum][]byte{}, packs: map[string]*pack{},
+		parsed: map[sum]*parsed{}}
 }
 
 // parsed is a wrapper but for its parameters.
@@ -52,7 +53,8 @@ type parsed struct {
 // maxParsed bounds how many wrappers are remembered.
 const maxParsed = 1000
 
-// parse reads a wrapper and its zip file. But for its parameters it is the same each time a module runs, and remembered.
+// parse reads a wrapper and its zip file. But for its parameters it is the same each time a module
+// runs, and remembered.
 func (s *store) parse(b []byte) (*payload, *archive, error) {
 	from, to := parameters(b)
 	if from < 0 {
@@ -78,6 +80,9 @@ func (s *store) parse(b []byte) (*payload, *archive, error) {
 	a, err := s.open(p.zip)
 	if err != nil {
 		return nil, nil, err
+	}
+	if p.secretive() {
+		return p, a, nil // no secret is kept
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -153,10 +158,11 @@ type pack struct {
 	data []byte // compressed
 }
 
-// packSize is how much goes into one, before it is compressed: so much that most modules need one pack, so little that it fits a frame.
+// packSize bounds the contents of a pack before it is compressed, in bytes: most modules need one
+// pack, and a pack fits a frame.
 const packSize = 400 << 10
 
-// maxPack is how long a pack may be.
+// maxPack bounds a compressed pack, in bytes.
 const maxPack = 120 << 10
 
 // pack makes packs of contents, in their order.

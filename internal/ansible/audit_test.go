@@ -30,8 +30,10 @@ func TestAuditOfPlaybooks(t *testing.T) {
 		t.Fatalf("%v: %s", err, last(out))
 	}
 	for _, want := range []string{
-		`"event":"begin".*"command":"daemon"}`, `"event":"connect".*"context":"` + lab.Play + `","method":"ssh","host":"` + lab.Play + `"`,
-		`"event":"up".*"context":"` + lab.Play + `"`, `"event":"service".*"name":"ansible module \S+"}`, `"event":"gone"`, `"event":"done"`,
+		`"event":"begin".*"command":"daemon"}`,
+		`"event":"connect".*"context":"` + lab.Play + `","method":"ssh","host":"` + lab.Play + `"`,
+		`"event":"up".*"context":"` + lab.Play + `"`, `"event":"service".*"name":"ansible module \S+"}`,
+		`"event":"gone"`, `"event":"done"`,
 	} {
 		if !regexp.MustCompile(want).Match(text) {
 			t.Errorf("got no line with %s in %s", want, text)

@@ -6,7 +6,8 @@ import (
 	"github.com/mitogen-go/mitogen/internal/lazyregexp"
 )
 
-// words splits a command line as a POSIX shell does, without expanding anything. It fails on what has a meaning to a shell besides.
+// words splits a command line as a POSIX shell does, without expanding anything. It fails on what
+// has a meaning to a shell besides.
 func words(line string) ([]string, bool) {
 	var all []string
 	var word strings.Builder
@@ -48,7 +49,8 @@ func words(line string) ([]string, bool) {
 	return all, true
 }
 
-// unwrap returns what `/bin/sh -c '…'` executes, as Ansible writes that, without the sleep that it adds.
+// unwrap returns what `/bin/sh -c '…'` executes, as Ansible writes that, without the sleep that it
+// adds.
 func unwrap(command string) (string, bool) {
 	w, ok := words(command)
 	if !ok || len(w) != 3 || w[0] != "/bin/sh" || w[1] != "-c" {
@@ -81,9 +83,16 @@ func interpreter(inner string) (python string, env map[string]any, ok bool) {
 
 var pythonName = lazyregexp.New(`^(/[\w.+@-]+)*/?(python|pypy)[\w.-]*$`)
 
-// startup tells whether a variable matters to an interpreter that starts, or to the libraries it loads: setting it later isn't the same.
+// startup tells whether a variable matters to an interpreter that starts, or to the libraries it
+// loads: setting it later isn't the same.
 func startup(name string) bool {
-	for _, p := range [...]string{"PYTHON", "LD_", "LC_", "LANG", "MALLOC_", "GLIBC_", "TZ", "HOME", "PATH"} {
+	for _, p := range [...]string{
+		"PYTHON", "LD_", "LC_", "LANG", "MALLOC_", "GLIBC_", "TZ", "HOME", "PATH",
+		"OPENSSL_", "SSLKEYLOGFILE", "CTLOG_FILE", "QLOGDIR", "RANDFILE", // of OpenSSL, at its start
+		// of C libraries
+		"GCONV_", "LOCPATH", "NLSPATH", "CHARSETALIASDIR", "LOCALDOMAIN", "RES_OPTIONS", "HOSTALIASES",
+		"NIS_PATH", "GETCONF_DIR",
+	} {
 		if strings.HasPrefix(name, p) {
 			return true
 		}
@@ -91,18 +100,22 @@ func startup(name string) bool {
 	return false
 }
 
-// File operations of the login account, which Ansible has a shell do. Only those in a directory that it has just named are done without.
+// File operations of the login account, which Ansible has a shell do. Only those in a directory
+// that it has just named are done without.
 var (
 	plainPath = `(/(?:[\w.@+-]+/)*`
 	tempName  = `ansible-tmp-[\d.]+-\d+-\d+)`
-	mkdirLine = lazyregexp.New(`^\( umask 77 && mkdir -p "` + "` echo " + plainPath + `[\w.@+-]+) ` + "`" + `" ?&& mkdir "` + "` echo " + plainPath + tempName + " `" +
+	mkdirLine = lazyregexp.New(`^\( umask 77 && mkdir -p "` + "` echo " + plainPath + `[\w.@+-]+) ` +
+		"`" + `" ?&& mkdir "` + "` echo " + plainPath + tempName + " `" +
 		`" && echo (ansible-tmp-[\d.]+-\d+-\d+)="` + "` echo " + plainPath + tempName + " `" + `" \)$`)
 	rmLine    = lazyregexp.New(`^rm -f -r ` + plainPath + tempName + `/ > /dev/null 2>&1$`)
-	chmodLine = lazyregexp.New(`^chmod (u\+x|u\+rwx) ((?:` + `/(?:[\w.@+-]+/)*ansible-tmp-[\d.]+-\d+-\d+/(?:[\w.@+-]+)? ?)+)$`)
-	homeLine  = lazyregexp.New(`^echo ~[\w.-]*$`)
+	chmodLine = lazyregexp.New(`^chmod (u\+x|u\+rwx) ((?:` +
+		`/(?:[\w.@+-]+/)*ansible-tmp-[\d.]+-\d+-\d+/(?:[\w.@+-]+)? ?)+)$`)
+	homeLine = lazyregexp.New(`^echo ~[\w.-]*$`)
 )
 
-// A step is a file operation, as python/ansible.py has them; stdout is what the shell would have printed.
+// A step is a file operation, as python/ansible.py has them; stdout is what the shell would have
+// printed.
 type step struct {
 	do     []any
 	dir    string // temporary directory that it makes, or removes

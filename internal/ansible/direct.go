@@ -6,16 +6,19 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/engine"
 )
 
-// An account that can be entered without a question is entered by ssh's own command: a play that does everything as that account needs no
-// interpreter of the login's. Where it is root's, it does the login's file operations too, with the login's rights. What else is the login's
-// starts one, which uses the same connection. A direct host has one leaf, which is the hop itself.
+// An account that can be entered without a question is entered by ssh's own command: a play that
+// does everything as that account needs no interpreter of the login's. Where it is root's, it does
+// the login's file operations too, with the login's rights. What else is the login's starts one,
+// which uses the same connection. A direct host has one leaf, which is the hop itself.
 
-// ahead starts what a task is about to need: its account, if there is nothing yet and that can be entered at once, or the login.
+// ahead starts what a task is about to need: its account, if there is nothing yet and that can be
+// entered at once, or the login.
 func (t *Session) ahead(m *Message) error {
 	t.s.mu.Lock()
 	defer t.s.mu.Unlock()
@@ -31,17 +34,21 @@ func (t *Session) ahead(m *Message) error {
 
 // undecidedLocked tells whether an account may have a host of its own. Server.mu is held.
 func (t *Session) undecidedLocked() bool {
-	return t.s.hosts[t.key] == nil && !t.s.refused[t.key] && len(t.way) == 1 && strings.HasPrefix(t.way[0].Target, "ssh:")
+	return t.s.hosts[t.key] == nil && !t.s.refused[t.key] && len(t.way) == 1 &&
+		strings.HasPrefix(t.way[0].Target, "ssh:")
 }
 
 // enterLocked starts the context of m's account. Server.mu is held.
 func (t *Session) enterLocked(m *Message) bool {
-	c, err := t.s.eng.Start(t.way[0].Target, engine.ConnectOptions{Options: t.way[0].Options, Origin: t.way[0].Origin, Fresh: true, Shared: true,
-		Boot: []string{"/bin/sh", "-c", *m.Become}, BootName: "become:" + m.User})
+	began := time.Now()
+	c, err := t.s.eng.Start(t.way[0].Target,
+		engine.ConnectOptions{Options: t.way[0].Options, Origin: t.way[0].Origin, Fresh: true,
+			Shared: true,
+			Boot:   []string{"/bin/sh", "-c", *m.Become}, BootName: "become:" + m.User})
 	if err != nil {
 		return false // the login says why
 	}
-	h := newHost(t.key, c)
+	h := newHost(t.key, c, began)
 	h.direct = true
 	l := newLeaf(leafKey{m.Account, m.Python})
 	l.user, l.ctx = m.User, c
@@ -80,7 +87,8 @@ func (h *host) has(account, python string) bool {
 	return false
 }
 
-// lender returns a direct host that is root's, in use, or nil. It does file operations of the login's, if it lends.
+// lender returns a direct host that is root's, in use, or nil. It does file operations of the
+// login's, if it lends.
 func (t *Session) lender(ctx context.Context) *host {
 	t.s.mu.Lock()
 	h := t.s.direct[t.key]
@@ -110,7 +118,8 @@ func (t *Session) lends(ctx context.Context, h *host) bool {
 	return err == nil
 }
 
-// homeThere asks a direct host for the home of a user, or of the login's if user is "". One that can't take the login's rights is given up.
+// homeThere asks a direct host for the home of a user, or of the login's if user is "". One that
+// can't take the login's rights is given up.
 func (t *Session) homeThere(ctx context.Context, h *host, user string) (string, error) {
 	tun, err := h.login.Serve(ctx, service, map[string]any{"op": "home", "user": user})
 	if err != nil {
@@ -149,7 +158,8 @@ func (t *Session) at(ctx context.Context, account, python string, fn func(h *hos
 	}, fn)
 }
 
-// refuse tells whether err is that a host can't be an account's own: then there is to be a login, which tells why or can do more.
+// refuse tells whether err is that a host can't be an account's own: then there is to be a login,
+// which tells why or can do more.
 func (s *Server) refuse(h *host, err error) bool {
 	s.mu.Lock()
 	no := s.refuseLocked(h, err)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/mitogen-go/mitogen/internal/ansible"
 	"github.com/mitogen-go/mitogen/internal/lab"
+	"github.com/mitogen-go/mitogen/internal/testpython"
 )
 
 // collection has the stage use the plugin as a collection, and returns its name.
@@ -27,22 +28,34 @@ func (s *stage) collection() string {
 	return "mitogen_go.mitogen.mitogen"
 }
 
-// forms runs a test with each release, and the plugin as a file and as a collection.
+// forms runs a test with each release, and the plugin in one of its forms, as a file or as a
+// collection: which is drawn, so that each release has each in the course of some days. `make
+// test-ansible` runs both.
 func forms(t *testing.T, test func(t *testing.T, s *stage, plugin string)) {
 	if testing.Short() {
 		t.Skip("long")
 	}
-	for _, playbook := range releases(t) {
-		t.Run(release(t, playbook)+"/file", func(t *testing.T) { test(t, newStage(t, playbook), "mitogen") })
-		t.Run(release(t, playbook)+"/collection", func(t *testing.T) {
-			s := newStage(t, playbook)
-			test(t, s, s.collection())
-		})
+	first := testpython.Draw(t.Name()).IntN(2)
+	for i, playbook := range releases(t) {
+		for form, name := range []string{"file", "collection"} {
+			if !everything() && form != (first+i)%2 {
+				continue
+			}
+			t.Run(release(t, playbook)+"/"+name, func(t *testing.T) {
+				s := newStage(t, playbook)
+				plugin := "mitogen"
+				if name == "collection" {
+					plugin = s.collection()
+				}
+				test(t, s, plugin)
+			})
+		}
 	}
 }
 
-// What a module has answered, or a fact cache holds, never decides how a host is reached or what is executed here, whether it is
-// of the host or of one on the way: an attempt names host and variable, and nothing is done.
+// What a module has answered, or a fact cache holds, never decides how a host is reached or what is
+// executed here, whether it is of the host or of one on the way: an attempt names host and
+// variable, and nothing is done.
 func TestFactsDecideNothing(t *testing.T) {
 	forms(t, func(t *testing.T, s *stage, plugin string) {
 		pwned := filepath.Join(s.dir, "pwned")
@@ -63,11 +76,14 @@ func TestFactsDecideNothing(t *testing.T) {
 			"keys":      {"ansible_host_key_checking": false},
 			"renamed":   {"inventory_hostname": "localhost"},
 			"pair":      {"ansible_host_key_checking": false, "host_key_checking": "one name among facts"},
-			"nested":    {"ansible_facts": map[string]any{"mitogen_target": "local"}, "mitogen_target": "local"},
+			"nested": {"ansible_facts": map[string]any{"mitogen_target": "local"},
+				"mitogen_target": "local"},
 		}
-		harmless := map[string]any{"port": 1, "user": "nobody", "host": "192.0.2.1", "target": "local", "via": "x", "mitogen_version": "1", "password": "x",
-			"hostvars": map[string]any{"plain": map[string]any{"mitogen_target": "local"}}, "delegated_vars['ansible_host']": "192.0.2.1",
-			"ansible_delegated_vars": map[string]any{"plain": map[string]any{"mitogen_target": "local"}}}
+		harmless := map[string]any{"port": 1, "user": "nobody", "host": "192.0.2.1", "target": "local",
+			"via": "x", "mitogen_version": "1", "password": "x",
+			"hostvars":                       map[string]any{"plain": map[string]any{"mitogen_target": "local"}},
+			"delegated_vars['ansible_host']": "192.0.2.1",
+			"ansible_delegated_vars":         map[string]any{"plain": map[string]any{"mitogen_target": "local"}}}
 		var lines strings.Builder
 		add := func(name string, evil map[string]any, more string) {
 			text := ""
@@ -88,20 +104,27 @@ func TestFactsDecideNothing(t *testing.T) {
 		// The hop's own facts, with the inventory's word against them: it is refused all the same.
 		add("hop", map[string]any{"mitogen_target": "exec:touch " + pwned}, "")
 		add("behind", nil, "mitogen_via=hop")
-		// An interpreter that cached facts name isn't started on the way, which here is this machine (the second playbook).
+		// An interpreter that cached facts name isn't started on the way, which here is this machine (the
+		// second playbook).
 		add("here", nil, "ansible_connection=local")
 		add("inner", nil, "mitogen_via=here interpreter="+program)
 		cache := filepath.Join(s.dir, "cache")
-		s.env = append(s.env, "ANSIBLE_CACHE_PLUGIN=jsonfile", "ANSIBLE_CACHE_PLUGIN_CONNECTION="+cache, "ANSIBLE_FORKS=4")
-		results, out := s.play(plugin, "facts.yml", lab.Play, "-i", s.inventory(lines.String()), "-l", "hosts")
+		s.env = append(s.env, "ANSIBLE_CACHE_PLUGIN=jsonfile", "ANSIBLE_CACHE_PLUGIN_CONNECTION="+cache,
+			"ANSIBLE_FORKS=4")
+		results, out := s.play(plugin, "facts.yml", lab.Play, "-i", s.inventory(lines.String()), "-l",
+			"hosts")
 		got := stdout(results)
 		if got["plain who"] != lab.Play || !strings.Contains(got["plain raw"], "127.0.0.1") {
 			t.Errorf("with harmless facts: got %q, %q", got["plain who"], got["plain raw"])
 		}
-		for name, variable := range map[string]string{"exec": "mitogen_target", "local": "mitogen_target", "prefixed": "mitogen_target", "via": "mitogen_via", "viatarget": "mitogen_via",
-			"program": "mitogen_executable", "persist": "mitogen_persist", "native": "mitogen_native", "keys": "ansible_host_key_checking", "pair": "ansible_host_key_checking", "nested": "mitogen_target",
+		for name, variable := range map[string]string{"exec": "mitogen_target", "local": "mitogen_target",
+			"prefixed": "mitogen_target", "via": "mitogen_via", "viatarget": "mitogen_via",
+			"program": "mitogen_executable", "persist": "mitogen_persist", "native": "mitogen_native",
+			"keys": "ansible_host_key_checking", "pair": "ansible_host_key_checking",
+			"nested":    "mitogen_target",
 			"cacheable": "mitogen_target", "hop": "mitogen_target"} {
-			if why := got[name+" who"]; !strings.Contains(why, "host "+name+": ") || !strings.Contains(why, variable+" is a fact") || !strings.HasPrefix(why, "unreachable") {
+			if why := got[name+" who"]; !strings.Contains(why, "host "+name+": ") ||
+				!strings.Contains(why, variable+" is a fact") || !strings.HasPrefix(why, "unreachable") {
 				t.Errorf("%s: got %q, want an error that names host and %s", name, why, variable)
 			}
 		}
@@ -112,10 +135,14 @@ func TestFactsDecideNothing(t *testing.T) {
 			t.Errorf("behind: got %q, want an error that names the hop and mitogen_target", why)
 		}
 		// The next playbook finds the fact in the cache.
-		results, out2 := s.play(plugin, "pid.yml", lab.Play, "-i", s.inventory(lines.String()), "-l", "program,plain,inner")
+		results, out2 := s.play(plugin, "pid.yml", lab.Play, "-i", s.inventory(lines.String()), "-l",
+			"program,plain,inner")
 		got = stdout(results)
-		if why := got["program pid"]; !strings.Contains(why, "host program: mitogen_executable is a fact") || strings.Contains(got["plain pid"], "unreachable") {
-			t.Errorf("from the cache: got %q, %q, want an error that names host and mitogen_executable, and a number\n%s", why, got["plain pid"], out2)
+		if why := got["program pid"]; !strings.Contains(why,
+			"host program: mitogen_executable is a fact") ||
+			strings.Contains(got["plain pid"], "unreachable") {
+			t.Errorf("from the cache: got %q, %q, want an error that names host and mitogen_executable, "+
+				"and a number\n%s", why, got["plain pid"], out2)
 		}
 		if _, err := os.Stat(pwned); err == nil {
 			t.Error("a fact was executed here")
@@ -127,13 +154,15 @@ func TestFactsDecideNothing(t *testing.T) {
 	})
 }
 
-// Facts that an item of a loop brings stand beside Ansible's own variables for the next item. What decides is refused where they replace it.
+// Facts that an item of a loop brings stand beside Ansible's own variables for the next item. What
+// decides is refused where they replace it.
 func TestFactsOfALoopDecideNothing(t *testing.T) {
 	forms(t, func(t *testing.T, s *stage, plugin string) {
 		pwned := filepath.Join(s.dir, "pwned")
 		at := " ansible_host=" + lab.Play + "\n"
 		list := s.inventory("plain" + at + "hop" + at + "behind mitogen_via=hop" + at)
-		results, out := s.play(plugin, "factloop.yml", lab.Play, "-i", list, "-l", "behind", "-e", "evil='exec:touch "+pwned+"'", "-e", python3)
+		results, out := s.play(plugin, "factloop.yml", lab.Play, "-i", list, "-l", "behind", "-e",
+			"evil='exec:touch "+pwned+"'", "-e", python3)
 		said := map[string]string{}
 		for _, r := range results {
 			b, err := json.Marshal(r.Value)
@@ -146,8 +175,10 @@ func TestFactsOfALoopDecideNothing(t *testing.T) {
 			t.Errorf("hostvars among the facts: got %s, want an error that names host and variable", why)
 		}
 		// Recent releases make these variables anew for each item.
-		if why := said["delegated"]; !strings.HasPrefix(why, "ok") && !strings.Contains(why, "host plain: ansible_delegated_vars is a fact") {
-			t.Errorf("ansible_delegated_vars among the facts: got %s, want an error that names host and variable", why)
+		if why := said["delegated"]; !strings.HasPrefix(why, "ok") &&
+			!strings.Contains(why, "host plain: ansible_delegated_vars is a fact") {
+			t.Errorf("ansible_delegated_vars among the facts: got %s, want an error that names host and "+
+				"variable", why)
 		}
 		if !strings.HasPrefix(said["after"], "ok") {
 			t.Errorf("a task after the loop: got %s, want ok", said["after"])

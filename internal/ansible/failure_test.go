@@ -6,6 +6,7 @@ import (
 
 	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/engine"
+	"github.com/mitogen-go/mitogen/internal/printable"
 )
 
 // What the plugin is told of an error is printable: Ansible shows it as it is.
@@ -18,7 +19,7 @@ func TestFailuresArePrintable(t *testing.T) {
 		"account":   errors.Join(errAccount, &connect.Error{Hop: bad, Kind: connect.ErrDied, Text: bad}),
 		"other":     errors.New(bad),
 	} {
-		if f := failure(err); f.Text != connect.Clean(f.Text) || f.Hop != connect.CleanLine(f.Hop) {
+		if f := failure(err); f.Text != printable.Text(f.Text) || f.Hop != printable.Line(f.Hop) {
 			t.Errorf("%s: got %+v", name, *f)
 		}
 	}

@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// FuzzWrapper checks that whatever a program of a playbook is, it is a wrapper that is known, or an error.
+// FuzzWrapper checks that whatever a program of a playbook is, it is a wrapper that is known, or an
+// error.
 func FuzzWrapper(f *testing.F) {
 	files, _ := filepath.Glob("testdata/wrappers/*")
 	for _, file := range files {
@@ -15,8 +16,10 @@ func FuzzWrapper(f *testing.F) {
 			f.Add(b)
 		}
 	}
-	f.Add([]byte("_ANSIBALLZ_WRAPPER = True\n    ZIPDATA = \"eA==\"\n    ANSIBALLZ_PARAMS = '{\"a\": \"\\x41\\u00e9\"}'\n"))
-	f.Add(append([]byte("code"), append(newTail, "zip_data='eA==',\nparams='{}',\nmodule_fqn='m',\nprofile='legacy',\n)\n"...)...))
+	f.Add([]byte("_ANSIBALLZ_WRAPPER = True\n    ZIPDATA = \"eA==\"\n" +
+		"    ANSIBALLZ_PARAMS = '{\"a\": \"\\x41\\u00e9\"}'\n"))
+	f.Add(append([]byte("code"), append(newTail,
+		"zip_data='eA==',\nparams='{}',\nmodule_fqn='m',\nprofile='legacy',\n)\n"...)...))
 	f.Add([]byte("'\\U0010ffff\\xz'"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		before := bytes.Clone(b)

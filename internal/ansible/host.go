@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -15,7 +17,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/pickle"
 )
 
-// service is what is served at the other end.
+// service is the name of the service in the context.
 const service = "ansible"
 
 // brings are the modules of the runtime that it needs.
@@ -23,11 +25,13 @@ var brings = []string{"_mitogen_spawn", "_mitogen_tunnel", "_mitogen_ansible"}
 
 // host is a login: a hop that runs nothing, but does file operations; accounts are below it.
 type host struct {
-	key    string
-	name   string          // for people
-	login  *engine.Context // of a direct host its account's
-	direct bool
-	beside *engine.Context // nil, or a direct host's whose connection the login uses
+	key     string
+	name    string          // for people
+	machine string          // see machineOf
+	login   *engine.Context // of a direct host its account's
+	began   time.Time       // not after any of its contexts did
+	direct  bool
+	beside  *engine.Context // nil, or a direct host's whose connection the login uses
 
 	mu      sync.Mutex // protects following; held while something is sent that depends on them
 	leaves  map[leafKey]*leaf
@@ -36,8 +40,9 @@ type host struct {
 	homes   map[string]string
 	uses    int // operations under way
 	last    time.Time
-	retired bool // no further ones
-	lent    bool // a direct host has taken the login's rights
+	retired bool    // no further ones
+	parting []*leaf // that were told to end, and may not have yet
+	lent    bool    // a direct host has taken the login's rights
 }
 
 type place struct {
@@ -45,7 +50,8 @@ type place struct {
 	index int
 }
 
-// leafKey says which leaf does what is asked. An account of "" is the login's own; a python of "" is any.
+// leafKey says which leaf does what is asked. An account of "" is the login's own; a python of ""
+// is any.
 type leafKey struct{ account, python string }
 
 // leaf is a context of one account and interpreter, which runs modules and programs.
@@ -62,7 +68,8 @@ type leaf struct {
 	last time.Time
 }
 
-// maxLeaves is how many contexts a host may have; those that haven't been used for longest make room. Each costs the host 10 to 20 MB.
+// maxLeaves bounds the contexts of a host, each of which costs it 10 to 20 MB. The least recently
+// used context makes room for a new one.
 const maxLeaves = 20
 
 // A Way leads to a host: targets, each behind the one before.
@@ -75,28 +82,33 @@ type Hop struct {
 	Origin  *engine.Origin // the playbook's process; nil: this one
 }
 
-// logIn starts a login. What is on the way there is shared with other hosts; beside is nil, or a context that is there already.
+// logIn starts a login. What is on the way there is shared with other hosts; beside is nil, or a
+// context that is there already.
 func logIn(eng *engine.Engine, key string, way Way, beside *engine.Context) (*host, error) {
 	var c *engine.Context
+	began := time.Now()
 	for i, h := range way {
-		next, err := eng.Start(h.Target, engine.ConnectOptions{Options: h.Options, Origin: h.Origin, Via: c, Fresh: i == len(way)-1, Beside: beside})
+		next, err := eng.Start(h.Target,
+			engine.ConnectOptions{Options: h.Options, Origin: h.Origin, Via: c, Fresh: i == len(way)-1,
+				Beside: beside})
 		if err != nil {
 			return nil, err
 		}
 		c = next
 	}
-	return newHost(key, c), nil
+	return newHost(key, c, began), nil
 }
 
-func newHost(key string, login *engine.Context) *host {
-	return &host{key: key, login: login, leaves: map[leafKey]*leaf{}, places: map[sum]place{}, numbers: map[sum]int{}, homes: map[string]string{}}
+func newHost(key string, login *engine.Context, began time.Time) *host {
+	return &host{key: key, login: login, began: began, leaves: map[leafKey]*leaf{},
+		places: map[sum]place{}, numbers: map[sum]int{}, homes: map[string]string{}}
 }
 
 func newLeaf(key leafKey) *leaf {
 	return &leaf{key: key, ready: make(chan struct{}), zips: map[int]bool{}, packs: map[string]bool{}}
 }
 
-// account is how an account other than the login's own is entered.
+// account describes the entry into an account other than the login's own.
 type account struct {
 	user    string
 	stdin   bool // what asks for a password reads the answer from stdin, else from the terminal
@@ -104,7 +116,8 @@ type account struct {
 	said    chan []byte // gets what entering it says
 }
 
-// find returns the leaf for key, in use (release is the other end of that), and whether it has to be opened by whoever asks.
+// find returns the leaf for key, in use (release is the other end of that), and whether it has to
+// be opened by whoever asks.
 func (h *host) find(key leafKey) (l *leaf, fresh bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -139,9 +152,16 @@ func (h *host) makeRoom() {
 	if oldest == nil {
 		return
 	}
-	delete(h.leaves, oldest.key)
-	if oldest.ctx != nil {
-		go oldest.ctx.Close()
+	h.part(oldest)
+}
+
+// part tells a leaf that nothing uses to end. h.mu is held.
+func (h *host) part(l *leaf) {
+	delete(h.leaves, l.key)
+	h.parting = slices.DeleteFunc(h.parting, func(l *leaf) bool { return l.ctx.Err() != nil })
+	if l.ctx != nil {
+		l.ctx.Release()
+		h.parting = append(h.parting, l)
 	}
 }
 
@@ -163,13 +183,15 @@ func (l *leaf) dead() bool {
 }
 
 // open starts a leaf. packs go to it with its start.
-func (h *host) open(ctx context.Context, eng *engine.Engine, l *leaf, a *account, packs []string) error {
+func (h *host) open(ctx context.Context, eng *engine.Engine, l *leaf, a *account,
+	packs []string) error {
 	defer close(l.ready)
 	var python []string
 	if l.key.python != "" {
 		python = []string{l.key.python}
 	}
-	plan := connect.Plan{Method: "fork", Name: "fork", Argv: boot.Command(python, boot.Pipe), Fork: true, Near: true, Python: l.key.python, Timeout: leafTimeout}
+	plan := connect.Plan{Method: "fork", Name: "fork", Argv: boot.Command(python, boot.Pipe),
+		Fork: true, Near: true, Python: l.key.python, Timeout: leafTimeout}
 	o := engine.ConnectOptions{Brings: append(append([]string(nil), brings...), packs...)}
 	if a != nil {
 		l.user = a.user
@@ -182,7 +204,9 @@ func (h *host) open(ctx context.Context, eng *engine.Engine, l *leaf, a *account
 			l.err = err
 			return err
 		}
-		plan = connect.Plan{Method: "exec", Name: "become:" + a.user, Argv: []string{"/bin/sh", "-c", command}, TTY: true, Talk: connect.TalkStdin, Near: true, Timeout: leafTimeout}
+		plan = connect.Plan{Method: "exec", Name: "become:" + a.user,
+			Argv: []string{"/bin/sh", "-c", command}, TTY: true, Talk: connect.TalkStdin, Near: true,
+			Timeout: leafTimeout}
 		if !a.stdin {
 			plan.Wait, plan.Talk = true, connect.TalkTerminal
 		}
@@ -202,10 +226,11 @@ func (h *host) open(ctx context.Context, eng *engine.Engine, l *leaf, a *account
 	return l.err
 }
 
-// leafTimeout is how long an account's interpreter may take to be there, questions for passwords included.
+// leafTimeout bounds the start of an account's interpreter, questions for passwords included.
 const leafTimeout = connect.DefaultTimeout
 
-// learn sees to it that the hop has what a module is made of. It returns the packs that it is in. h.mu is held.
+// learn sees to it that the hop has what a module is made of. It returns the packs that it is in.
+// h.mu is held.
 func (h *host) learn(ctx context.Context, s *Server, a *archive) ([]string, error) {
 	var missing []sum
 	for _, m := range a.files {
@@ -245,8 +270,10 @@ func (h *host) learn(ctx context.Context, s *Server, a *archive) ([]string, erro
 	return names, nil
 }
 
-// teach makes the spec of a module's run mention its zip file, and gives the leaf what it lacks of it. h.mu is held.
-func (h *host) teach(ctx context.Context, l *leaf, a *archive, packs []string, spec map[string]any) error {
+// teach makes the spec of a module's run mention its zip file, and gives the leaf what it lacks of
+// it. h.mu is held.
+func (h *host) teach(ctx context.Context, l *leaf, a *archive, packs []string,
+	spec map[string]any) error {
 	n := h.numbers[a.sum]
 	if n == 0 {
 		n = len(h.numbers) + 1
@@ -264,7 +291,8 @@ func (h *host) teach(ctx context.Context, l *leaf, a *archive, packs []string, s
 		}
 	}
 	if len(names) > 0 && l.ctx != h.login {
-		if err := tell(ctx, h.login, map[string]any{"op": "pass", "to": int(l.ctx.ID()), "names": names}); err != nil {
+		if err := tell(ctx, h.login,
+			map[string]any{"op": "pass", "to": int(l.ctx.ID()), "names": names}); err != nil {
 			return err
 		}
 	}
@@ -300,64 +328,97 @@ func (h *host) use() bool {
 // done is the other end of use.
 func (h *host) done() {
 	h.mu.Lock()
+	defer h.mu.Unlock()
 	h.uses--
 	h.last = time.Now()
-	over := h.retired && h.uses == 0
-	h.mu.Unlock()
-	if over {
-		h.login.Close()
-	}
+	h.endIfOver()
 }
 
-// retire lets what is under way end, and then the host.
-func (h *host) retire() {
+// retire lets what is under way end, and then the host. It tells whether nothing is under way.
+func (h *host) retire() (idle bool) {
 	h.mu.Lock()
+	defer h.mu.Unlock()
 	h.retired = true
-	over := h.uses == 0
-	h.mu.Unlock()
-	if over {
-		h.login.Close()
-	}
+	return h.endIfOver()
 }
 
-// leave ends the leaves of a user, who is to be removed, and tells whether there were any.
+// endIfOver tells a retired host to end, its leaves first, as a login stays for what is behind it,
+// once nothing is under way. h.mu is held.
+func (h *host) endIfOver() bool {
+	if !h.retired || h.uses > 0 {
+		return false
+	}
+	for _, l := range h.leaves {
+		h.part(l)
+	}
+	h.login.Release()
+	return true
+}
+
+// leave tells the idle leaves of a user whose account is to be changed to end, and tells whether
+// there were any.
 func (h *host) leave(user string) bool {
 	h.mu.Lock()
-	var gone []*leaf
-	for k, l := range h.leaves {
+	defer h.mu.Unlock()
+	found := false
+	for _, l := range h.leaves {
 		select {
 		case <-l.ready:
-			if l.user == user && l.ctx != nil {
-				gone = append(gone, l)
-				delete(h.leaves, k)
+			if l.user == user && l.ctx != nil && l.uses == 0 {
+				h.part(l)
+				found = true
 			}
 		default:
 		}
 	}
-	h.mu.Unlock()
-	for _, l := range gone {
-		l.ctx.Close()
-	}
-	return len(gone) > 0
+	return found
 }
 
-// collect passes a job's output on until its end, and returns its exit status.
-func collect(t *engine.Tunnel, output func(stream byte, data []byte) error) (int, error) {
+// partingGrace bounds the wait for the end of leaves that were told to end.
+const partingGrace = 10 * time.Second
+
+// await waits until the leaves of a user that were told to end are gone.
+func (h *host) await(ctx context.Context, user string) {
+	ctx, cancel := context.WithTimeout(ctx, partingGrace)
+	defer cancel()
+	h.mu.Lock()
+	parting := slices.Clone(h.parting)
+	h.mu.Unlock()
+	for _, l := range parting {
+		if l.user != user {
+			continue
+		}
+		select {
+		case <-l.ctx.Done():
+		case <-ctx.Done():
+		}
+	}
+}
+
+// An outcome tells of a job that has ended.
+type outcome struct {
+	status int  // exit status
+	stale  bool // accounts have changed: the next job is to have another context
+}
+
+// collect passes a job's output on until its end.
+func collect(t *engine.Tunnel, output func(stream byte, data []byte) error) (outcome, error) {
 	for {
 		b, err := t.Next()
 		switch {
 		case errors.Is(err, io.EOF):
-			n, err := strconv.Atoi(t.Text())
-			if err != nil && t.Text() != "" {
-				return 0, fmt.Errorf("exit status %.40q", t.Text())
+			text, stale := strings.CutSuffix(t.Text(), " stale")
+			n, err := strconv.Atoi(text)
+			if err != nil && text != "" {
+				return outcome{}, fmt.Errorf("exit status %.40q", text)
 			}
-			return n, nil
+			return outcome{n, stale}, nil
 		case err != nil:
-			return 0, err
+			return outcome{}, err
 		case len(b) > 0:
 			if err := output(b[0], b[1:]); err != nil {
 				t.Close()
-				return 0, err
+				return outcome{}, err
 			}
 		}
 	}

@@ -33,7 +33,8 @@ def args():
 // module is a module's zip file, with text as the module.
 func (s *store) module(t *testing.T, text string, others ...string) *archive {
 	t.Helper()
-	files := map[string]string{"ansible/__init__.py": "", "ansible/modules/__init__.py": "", "ansible/module_utils/__init__.py": "", "ansible/module_utils/basic.py": basic,
+	files := map[string]string{"ansible/__init__.py": "", "ansible/modules/__init__.py": "",
+		"ansible/module_utils/__init__.py": "", "ansible/module_utils/basic.py": basic,
 		"ansible/modules/x.py": text}
 	for i := 0; i < len(others); i += 2 {
 		files[others[i]] = others[i+1]
@@ -60,7 +61,8 @@ func newBench(t *testing.T, python string) *bench {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { eng.Close() })
-	return &bench{t: t, s: NewServer(eng), python: python, way: Way{{Target: "local", Options: connect.Options{Python: []string{python}}}}}
+	return &bench{t: t, s: NewServer(eng), python: python,
+		way: Way{{Target: "local", Options: connect.Options{Python: []string{python}}}}}
 }
 
 // dial starts a session, as a plugin does.
@@ -78,7 +80,8 @@ func (b *bench) dial() (*jsonline.Conn, net.Conn) {
 }
 
 // ask sends a request and data, and returns output and end.
-func (b *bench) ask(c *jsonline.Conn, m *Message, data ...string) (stdout, stderr string, end *End) {
+func (b *bench) ask(c *jsonline.Conn, m *Message, data ...string) (stdout, stderr string,
+	end *End) {
 	b.t.Helper()
 	m.EOF = len(data) == 0
 	sent := make(chan error, 1)
@@ -113,7 +116,8 @@ func (b *bench) ask(c *jsonline.Conn, m *Message, data ...string) (stdout, stder
 }
 
 // run runs a module, without a wrapper.
-func (b *bench) run(a *archive, params string, env map[string]any) (stdout, stderr string, status int) {
+func (b *bench) run(a *archive, params string, env map[string]any) (stdout, stderr string,
+	status int) {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
@@ -136,7 +140,9 @@ func (b *bench) run(a *archive, params string, env map[string]any) (stdout, stde
 	if env == nil {
 		env = map[string]any{}
 	}
-	spec := map[string]any{"op": "module", "module": "ansible.modules.x", "params": []byte(params), "profile": "", "loader": false, "nofile": 0, "env": env, "python": b.python}
+	spec := map[string]any{"op": "module", "module": "ansible.modules.x", "params": []byte(params),
+		"profile": "", "loader": false, "nofile": 0, "env": env, "python": b.python, "as_is": true,
+		"ends": false, "temps": []any{}, "passed": map[string]any{}}
 	h.mu.Lock()
 	err = h.teach(ctx, l, a, packs, spec)
 	if err != nil {
@@ -147,7 +153,7 @@ func (b *bench) run(a *archive, params string, env map[string]any) (stdout, stde
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	status, err = collect(tun, func(stream byte, data []byte) error {
+	o, err := collect(tun, func(stream byte, data []byte) error {
 		if stream == '1' {
 			stdout += string(data)
 		} else {
@@ -158,7 +164,7 @@ func (b *bench) run(a *archive, params string, env map[string]any) (stdout, stde
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	return stdout, stderr, status
+	return stdout, stderr, o.status
 }
 
 // twice prints how often a program is there, and isn't when it is asked again within a millisecond.
@@ -181,9 +187,10 @@ sys.stdout.write(str(n))
 sys.exit(0)
 `
 
-// Modules run as their own wrapper runs them, each in a process that sees nothing of others.
+// Modules run as their own wrapper runs them, each in a process that sees nothing of others. On the
+// oldest interpreter, the newest and one that is drawn; on all in `make soak`.
 func TestModules(t *testing.T) {
-	for _, i := range testpython.Find() {
+	for _, i := range testpython.Sample(t.Name()) {
 		t.Run(i.Name(), func(t *testing.T) {
 			t.Parallel()
 			b := newBench(t, i.Path)
@@ -193,7 +200,7 @@ import os, sys
 from ansible.module_utils import basic
 basic.LOADED.append(1)
 os.environ['MARK'] = 'x'
-sys.stdout.write('%s %s %s %s %s %s' % (len(basic.LOADED), __name__, basic.args(), os.environ.get('FOO'), repr(sys.stdin.read()), '.Importer' in repr(sys.meta_path)))
+sys.stdout.write('%s %s %s %s %s %s' % (len(basic.LOADED), __name__, basic.args(), os.environ.get('FOO'), repr(sys.stdin.read()), bool([f for f in sys.meta_path if hasattr(f, 'refuse')])))
 sys.stderr.write('to stderr')
 os.write(1, 'raw'.encode())
 if sys.exc_info()[0]:
@@ -202,50 +209,69 @@ sys.exit(3)
 `)
 			for range 2 {
 				out, errs, status := b.run(mark, `{"a": 1}`, map[string]any{"FOO": "bar"})
-				if !strings.Contains(out, "1 __main__ {\"a\": 1} bar '' False") || !strings.Contains(out, "raw") || errs != "to stderr" || status != 3 {
+				if !strings.Contains(out, "1 __main__ {\"a\": 1} bar '' False") ||
+					!strings.Contains(out, "raw") || errs != "to stderr" || status != 3 {
 					t.Errorf("%q, %q, %d", out, errs, status)
 				}
 			}
-			out, errs, status := b.run(st.module(t, "import ansible.module_utils.basic as b, os\nprint(len(b.LOADED), os.environ.get('MARK'))\nraise SystemExit\n"), "", nil)
-			if strings.Trim(out, "()\n") != "0 None" && strings.Trim(out, "()\n") != "0, None" || errs != "" || status != 0 {
+			out, errs, status := b.run(st.module(t,
+				"import ansible.module_utils.basic as b, os\nprint(len(b.LOADED), os.environ.get('MARK'))\n"+
+					"raise SystemExit\n"), "", nil)
+			if strings.Trim(out, "()\n") != "0 None" && strings.Trim(out, "()\n") != "0, None" ||
+				errs != "" || status != 0 {
 				t.Errorf("after others: %q, %q, %d", out, errs, status)
 			}
-			out, errs, status = b.run(st.module(t, "import atexit, sys\natexit.register(sys.stdout.write, 'at exit')\nsys.excepthook = lambda t, e, tb: sys.stdout.write('hook %s ' % e)\nraise ValueError('x')\n"), "", nil)
+			out, errs, status = b.run(st.module(t,
+				"import atexit, sys\natexit.register(sys.stdout.write, 'at exit')\nsys.excepthook = lambda t, "+
+					"e, tb: sys.stdout.write('hook %s ' % e)\nraise ValueError('x')\n"), "", nil)
 			if out != "hook x at exit" || errs != "" || status != 1 {
 				t.Errorf("hooks: %q, %q, %d", out, errs, status)
 			}
 			_, errs, status = b.run(st.module(t, "def f():\n    raise ValueError('here')\nf()\n"), "", nil)
-			if strings.Contains(errs, "raise ValueError") || !strings.Contains(errs, "ansible/modules/x.py\", line 2, in f") || !strings.Contains(errs, "ValueError: here") || strings.Contains(errs, "<_mitogen") || status != 1 {
+			if strings.Contains(errs, "raise ValueError") ||
+				!strings.Contains(errs, "ansible/modules/x.py\", line 2, in f") ||
+				!strings.Contains(errs, "ValueError: here") || strings.Contains(errs, "<_mitogen") ||
+				status != 1 {
 				t.Errorf("exception: %q, %d", errs, status)
 			}
-			if _, _, status := b.run(st.module(t, "import os\nos.kill(os.getpid(), 9)\n"), "", nil); status != 137 {
+			if _, _, status := b.run(st.module(t, "import os\nos.kill(os.getpid(), 9)\n"), "",
+				nil); status != 137 {
 				t.Errorf("killed: %d", status)
 			}
 			out, _, status = b.run(st.module(t, "pass\n"), "", nil)
 			if !strings.Contains(out, "did not handle its own exit") || status != 1 {
 				t.Errorf("no exit: %q, %d", out, status)
 			}
-			out, _, status = b.run(st.module(t, "import sys\nsys.stdout.write('x' * 3000000)\nsys.exit(0)\n"), "", nil)
+			out, _, status = b.run(st.module(t,
+				"import sys\nsys.stdout.write('x' * 3000000)\nsys.exit(0)\n"), "", nil)
 			if len(out) != 3000000 || status != 0 {
 				t.Errorf("much: %d, %d", len(out), status)
 			}
 			began := time.Now()
-			out, _, status = b.run(st.module(t, "import os, sys, time\nif not os.fork():\n    time.sleep(5)\n    os._exit(0)\nsys.stdout.write('done')\nsys.exit(0)\n"), "", nil)
+			out, _, status = b.run(st.module(t,
+				"import os, sys, time\nif not os.fork():\n    time.sleep(5)\n    os._exit(0)\n"+
+					"sys.stdout.write('done')\nsys.exit(0)\n"), "", nil)
 			if out != "done" || status != 0 || time.Since(began) > 4*time.Second {
 				t.Errorf("with a child that stays: %q, %d, %v", out, status, time.Since(began))
 			}
 			// Somebody's own basic, and none.
-			out, _, _ = b.run(st.module(t, "from ansible.module_utils import basic\nimport sys\nsys.stdout.write(basic.OWN)\nsys.exit(0)\n", "ansible/module_utils/basic.py", "OWN = 'own'\n"), "", nil)
+			out, _, _ = b.run(st.module(t,
+				"from ansible.module_utils import basic\nimport sys\nsys.stdout.write(basic.OWN)\n"+
+					"sys.exit(0)\n", "ansible/module_utils/basic.py", "OWN = 'own'\n"), "", nil)
 			if out != "own" {
 				t.Errorf("a file of the same name: %q", out)
 			}
-			out, errs, _ = b.run(st.module(t, "import sys\ntry:\n    import ansible.module_utils.extra\nexcept ImportError:\n    sys.stdout.write('none')\nsys.exit(0)\n"), "", nil)
+			out, errs, _ = b.run(st.module(t,
+				"import sys\ntry:\n    import ansible.module_utils.extra\nexcept ImportError:\n    "+
+					"sys.stdout.write('none')\nsys.exit(0)\n"), "", nil)
 			if out != "none" {
 				t.Errorf("a module that isn't there: %q, %q", out, errs)
 			}
 			// More than a window, of both streams: output is held until there is much of it, or the end.
-			much := st.module(t, "import sys\nfor i in range(30):\n    sys.stdout.write('0123456789' * 10000)\n    sys.stderr.write('abc' * 10000)\nsys.exit(3)\n")
-			if out, errs, status := b.run(much, "", nil); out != strings.Repeat("0123456789", 300_000) || errs != strings.Repeat("abc", 300_000) || status != 3 {
+			much := st.module(t, "import sys\nfor i in range(30):\n    sys.stdout.write('0123456789' * "+
+				"10000)\n    sys.stderr.write('abc' * 10000)\nsys.exit(3)\n")
+			if out, errs, status := b.run(much, "", nil); out != strings.Repeat("0123456789", 300_000) ||
+				errs != strings.Repeat("abc", 300_000) || status != 3 {
 				t.Errorf("%d and %d bytes, status %d", len(out), len(errs), status)
 			}
 			if i.Major > 2 { // whose clock is too coarse to tell
@@ -268,34 +294,41 @@ sys.exit(3)
 	}
 }
 
-// Programs, files, and what is abandoned.
+// Programs, files, and what is abandoned; on a sample of interpreters, as TestModules.
 func TestRequests(t *testing.T) {
-	for _, i := range testpython.Find() {
+	for _, i := range testpython.Sample(t.Name()) {
 		t.Run(i.Name(), func(t *testing.T) {
 			t.Parallel()
 			b := newBench(t, i.Path)
 			c, conn := b.dial()
-			out, errs, end := b.ask(c, &Message{Do: "exec", Command: "/bin/sh -c 'cat; echo err >&2; exit 5'"}, "in ", "put")
+			out, errs, end := b.ask(c, &Message{Do: "exec",
+				Command: "/bin/sh -c 'cat; echo err >&2; exit 5'"}, "in ", "put")
 			if out != "in put" || errs != "err\n" || end.Status != 5 || end.Error != nil {
 				t.Errorf("%q, %q, %+v", out, errs, end)
 			}
 			large := strings.Repeat("0123456789", 300_000)
-			out, _, end = b.ask(c, &Message{Do: "exec", Command: "cat"}, large[:1<<20], large[1<<20:2<<20], large[2<<20:])
+			out, _, end = b.ask(c, &Message{Do: "exec", Command: "cat"}, large[:1<<20], large[1<<20:2<<20],
+				large[2<<20:])
 			if out != large || end.Status != 0 {
 				t.Errorf("%d bytes, %+v", len(out), end)
 			}
-			if out, _, end = b.ask(c, &Message{Do: "exec", Command: "tty; echo err >&2; exit 2", TTY: true}); !strings.Contains(out, "/dev/") || !strings.Contains(out, "err\r\n") || end.Status != 2 {
+			if out, _, end = b.ask(c, &Message{Do: "exec", Command: "tty; echo err >&2; exit 2",
+				TTY: true}); !strings.Contains(out, "/dev/") || !strings.Contains(out, "err\r\n") ||
+				end.Status != 2 {
 				t.Errorf("on a terminal: %q, %+v", out, end)
 			}
-			if _, _, end = b.ask(c, &Message{Do: "exec", Command: "exec <&- >&- 2>&-; sleep .1; exit 7", TTY: true}); end.Status != 7 {
+			if _, _, end = b.ask(c, &Message{Do: "exec", Command: "exec <&- >&- 2>&-; sleep .1; exit 7",
+				TTY: true}); end.Status != 7 {
 				t.Errorf("what closes its terminal first ended with %d", end.Status)
 			}
-			if _, errs, end := b.ask(c, &Message{Do: "exec", Command: "no-such-program-here"}); end.Status != 127 {
+			if _, errs, end := b.ask(c,
+				&Message{Do: "exec", Command: "no-such-program-here"}); end.Status != 127 {
 				t.Errorf("%q, %+v", errs, end)
 			}
 			dir := t.TempDir()
 			name := filepath.Join(dir, "ü")
-			if _, _, end := b.ask(c, &Message{Do: "put", Name: name, Mode: 0o640}, large[:1<<20], large[1<<20:2<<20]); end.Error != nil {
+			if _, _, end := b.ask(c, &Message{Do: "put", Name: name, Mode: 0o640}, large[:1<<20],
+				large[1<<20:2<<20]); end.Error != nil {
 				t.Errorf("%+v", end.Error)
 			}
 			got, err := os.ReadFile(name)
@@ -303,44 +336,55 @@ func TestRequests(t *testing.T) {
 			if err != nil || string(got) != large[:2<<20] || st.Mode() != 0o640 {
 				t.Error(err, len(got), st.Mode())
 			}
-			if out, _, end := b.ask(c, &Message{Do: "get", Name: name}); out != large[:2<<20] || end.Error != nil {
+			if out, _, end := b.ask(c, &Message{Do: "get", Name: name}); out != large[:2<<20] ||
+				end.Error != nil {
 				t.Errorf("%d bytes, %+v", len(out), end)
 			}
-			if _, _, end := b.ask(c, &Message{Do: "get", Name: dir + "/none"}); end.Error == nil || end.Error.Kind != "files" {
+			if _, _, end := b.ask(c, &Message{Do: "get", Name: dir + "/none"}); end.Error == nil ||
+				end.Error.Kind != "files" {
 				t.Errorf("%+v", end)
 			}
-			if _, _, end := b.ask(c, &Message{Do: "put", Name: dir + "/none/x"}, large[:1<<20], large[1<<20:2<<20]); end.Error == nil || end.Error.Kind != "files" {
+			if _, _, end := b.ask(c, &Message{Do: "put", Name: dir + "/none/x"}, large[:1<<20],
+				large[1<<20:2<<20]); end.Error == nil || end.Error.Kind != "files" {
 				t.Errorf("%+v", end)
 			}
 			// A temporary directory. What fails is told by what waits.
 			temp := func(n int) (string, string) {
 				base := fmt.Sprintf("ansible-tmp-1795857628.%d-1-2", n)
 				at := dir + "/tmp/" + base
-				return at, "/bin/sh -c '( umask 77 && mkdir -p \"` echo " + dir + "/tmp `\"&& mkdir \"` echo " + at + " `\" && echo " + base + "=\"` echo " + at + " `\" ) && sleep 0'"
+				return at, "/bin/sh -c '( umask 77 && mkdir -p \"` echo " + dir + "/tmp `\"&& mkdir \"` echo " +
+					at + " `\" && echo " + base + "=\"` echo " + at + " `\" ) && sleep 0'"
 			}
 			at, mkdir := temp(1)
-			if out, _, end := b.ask(c, &Message{Do: "exec", Command: mkdir}); out != filepath.Base(at)+"="+at+"\n" || end.Error != nil || !strings.Contains(end.How, "file operation") {
+			if out, _, end := b.ask(c, &Message{Do: "exec", Command: mkdir}); out != filepath.Base(at)+"="+
+				at+"\n" || end.Error != nil || !strings.Contains(end.How, "file operation") {
 				t.Errorf("%q, %+v", out, end)
 			}
 			b.ask(c, &Message{Do: "put", Name: at + "/source", Mode: 0o600}, "text")
-			b.ask(c, &Message{Do: "exec", Command: "/bin/sh -c 'chmod u+x " + at + "/ " + at + "/source && sleep 0'"})
-			if out, _, end := b.ask(c, &Message{Do: "exec", Command: "cat " + at + "/source; stat -c %a " + at + "/source " + at}); out != "text700\n700\n" {
+			b.ask(c, &Message{Do: "exec",
+				Command: "/bin/sh -c 'chmod u+x " + at + "/ " + at + "/source && sleep 0'"})
+			if out, _, end := b.ask(c, &Message{Do: "exec",
+				Command: "cat " + at + "/source; stat -c %a " + at + "/source " +
+					at}); out != "text700\n700\n" {
 				t.Errorf("%q, %+v", out, end)
 			}
 			b.ask(c, &Message{Do: "exec", Command: mkdir}) // it exists
-			if _, _, end := b.ask(c, &Message{Do: "exec", Command: "true"}); end.Error == nil || end.Error.Kind != "files" {
+			if _, _, end := b.ask(c, &Message{Do: "exec", Command: "true"}); end.Error == nil ||
+				end.Error.Kind != "temp" {
 				t.Errorf("%+v", end)
 			}
-			b.ask(c, &Message{Do: "exec", Command: "/bin/sh -c 'rm -f -r " + at + "/ > /dev/null 2>&1 && sleep 0'"})
+			b.ask(c, &Message{Do: "exec",
+				Command: "/bin/sh -c 'rm -f -r " + at + "/ > /dev/null 2>&1 && sleep 0'"})
 			b.ask(c, &Message{Do: "exec", Command: "true"})
 			if _, err := os.Stat(at); !errors.Is(err, os.ErrNotExist) {
 				t.Error(err)
 			}
-			// A plugin that is killed leaves nothing.
+			// A plugin that is killed leaves nothing, if it says so.
 			at, mkdir = temp(2)
 			b.ask(c, &Message{Do: "exec", Command: mkdir})
 			pid, _, _ := b.ask(c, &Message{Do: "exec", Command: "echo $$"})
-			if err := c.Write(&Message{Do: "exec", Command: "sleep 60; : " + strings.TrimSpace(pid) + at, EOF: true}, nil); err != nil {
+			if err := c.Write(&Message{Do: "exec", Command: "sleep 60; : " + strings.TrimSpace(pid) + at,
+				Ends: true, EOF: true}, nil); err != nil {
 				t.Fatal(err)
 			}
 			for n := 0; len(running(at)) == 0; n++ {
@@ -391,7 +435,8 @@ func TestManyLeaves(t *testing.T) {
 		}
 		h.release(l)
 	}
-	if len(h.leaves) != maxLeaves || h.leaves[used.key] != used || h.leaves[leafKey{fmt.Sprint(3*maxLeaves - 1), ""}] == nil {
+	if len(h.leaves) != maxLeaves || h.leaves[used.key] != used ||
+		h.leaves[leafKey{fmt.Sprint(3*maxLeaves - 1), ""}] == nil {
 		t.Errorf("%d leaves", len(h.leaves))
 	}
 }

@@ -11,7 +11,8 @@ import (
 	"github.com/mitogen-go/mitogen/internal/lab"
 )
 
-// Relative names in ssh's arguments begin in the playbook's directory, as they do for the ssh plugin, and not in the daemon's.
+// Relative names in ssh's arguments begin in the playbook's directory, as they do for the ssh
+// plugin, and not in the daemon's.
 func TestRelativeNames(t *testing.T) {
 	if testing.Short() {
 		t.Skip("long")
@@ -29,9 +30,12 @@ func TestRelativeNames(t *testing.T) {
 		return rel
 	}
 	for name, vars := range map[string][]string{
-		"configuration": {"ansible_host=" + lab.Play, "ansible_ssh_common_args='-F " + relative(s.l.Config) + "'"},
-		"files": {"ansible_host=" + s.l.Host, fmt.Sprint("ansible_port=", s.l.Port), "ansible_user=" + lab.Play,
-			"ansible_ssh_common_args='-F none -i " + relative(s.l.Key) + " -o UserKnownHostsFile=" + relative(s.l.KnownHosts) + "'"},
+		"configuration": {"ansible_host=" + lab.Play,
+			"ansible_ssh_common_args='-F " + relative(s.l.Config) + "'"},
+		"files": {"ansible_host=" + s.l.Host, fmt.Sprint("ansible_port=", s.l.Port),
+			"ansible_user=" + lab.Play,
+			"ansible_ssh_common_args='-F none -i " + relative(s.l.Key) + " -o UserKnownHostsFile=" +
+				relative(s.l.KnownHosts) + "'"},
 	} {
 		args := []string{"-e", python3}
 		for _, v := range vars {
@@ -45,7 +49,8 @@ func TestRelativeNames(t *testing.T) {
 	s.quiet(nil)
 }
 
-// A daemon that stays does what the ssh in the playbook's PATH would do, and not the one of the playbook that started it.
+// A daemon that stays does what the ssh in the playbook's PATH would do, and not the one of the
+// playbook that started it.
 func TestEnvironmentOfThePlaybook(t *testing.T) {
 	if testing.Short() {
 		t.Skip("long")
@@ -56,17 +61,20 @@ func TestEnvironmentOfThePlaybook(t *testing.T) {
 	if err := os.MkdirAll(bin, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(bin, "ssh"), []byte("#!/bin/sh\ntouch "+mark+"\nPATH=${PATH#*:} exec ssh \"$@\"\n"), 0o755); err != nil {
+	if err := os.WriteFile(filepath.Join(bin, "ssh"),
+		[]byte("#!/bin/sh\ntouch "+mark+"\nPATH=${PATH#*:} exec ssh \"$@\"\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer exec.Command(exe, "daemon", "stop", "--socket", filepath.Join(s.dir, "run", "mitogen", "daemon.sock")).Run()
+	defer exec.Command(exe, "daemon", "stop", "--socket",
+		filepath.Join(s.dir, "run", "mitogen", "daemon.sock")).Run()
 	for _, path := range []string{os.Getenv("PATH"), bin + ":" + os.Getenv("PATH")} {
 		s.env = append(s.env, "PATH="+path)
-		results, out := s.play("mitogen", "pid.yml", lab.Play, "-e", "mitogen_persist=true", "-e", python3)
+		results, out := s.play("mitogen", "pid.yml", lab.Play, "-e", "mitogen_persist=true", "-e",
+			python3)
 		if pid := stdout(results)[lab.Play+" pid"]; pid == "" || strings.Contains(pid, "unreachable") {
 			t.Fatalf("got %q, want a number\n%s", pid, last(out))
 		}

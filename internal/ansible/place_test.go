@@ -20,8 +20,9 @@ func placed(t *testing.T) map[string]string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return map[string]string{"connection": filepath.Join(connection, "mitogen.py"), "callback": filepath.Join(callback, "mitogen.py"),
-		"example": "../../examples/mitogen_place.py"}
+	return map[string]string{"connection": filepath.Join(connection, "mitogen.py"),
+		"callback": filepath.Join(callback, "mitogen.py"),
+		"example":  "../../examples/mitogen_place.py"}
 }
 
 // Every client in Python follows the one rule, which is one text.
@@ -51,9 +52,11 @@ func TestPlaceAsInGo(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer os.RemoveAll(short)
-	long, open, linked := filepath.Join(short, strings.Repeat("long", 20)), filepath.Join(short, "open"), filepath.Join(short, "linked")
+	long, open, linked := filepath.Join(short, strings.Repeat("long", 20)), filepath.Join(short,
+		"open"), filepath.Join(short, "linked")
 	foreign := filepath.Join(short, "foreign")
-	if err := errors.Join(os.Mkdir(long, 0o700), os.Mkdir(open, 0o700), os.Chmod(open, 0o777), os.Symlink(short, linked), os.Mkdir(foreign, 0o700)); err != nil {
+	if err := errors.Join(os.Mkdir(long, 0o700), os.Mkdir(open, 0o700), os.Chmod(open, 0o777),
+		os.Symlink(short, linked), os.Mkdir(foreign, 0o700)); err != nil {
 		t.Fatal(err)
 	}
 	if os.Getuid() == 0 {
@@ -74,12 +77,19 @@ for d in sys.argv[2:]:
     except OSError:
         print('missing')
 `
-	dirs := []string{short, long, open, linked, foreign, foreign + "/x", short + "/none", "/tmp", "/dev/null", "/root", "/"}
-	for _, c := range []struct{ runtime, home string }{
-		{"/srv/run", short}, {"/srv/run/", short}, {"relative", short}, {"", short}, {"", long}, {"", open}, {"", linked}, {"", foreign}, {"", "/no/such/home"}, {"", "relative"}, {"", ""},
+	dirs := []string{short, long, open, linked, foreign, foreign + "/x", short + "/none", "/tmp",
+		"/dev/null", "/root", "/"}
+	for _, c := range []struct{ runtime, home, temp string }{
+		{"/srv/run", short, ""}, {"/srv/run/", short, ""}, {"relative", short, ""}, {"", short, ""},
+		{"", long, ""}, {"", open, ""}, {"", linked, ""}, {"", foreign, ""}, {"", "/no/such/home", ""},
+		{"", "relative", ""}, {"", "", ""},
+		{"", "", short}, {"", long, short}, {"", open, "/var/tmp"}, {"", short, short},
+		{"", open, "relative"},
+		{"/srv/run", short, "/var/tmp"},
 	} {
 		t.Setenv("XDG_RUNTIME_DIR", c.runtime)
 		t.Setenv("HOME", c.home)
+		t.Setenv("TMPDIR", c.temp) // which must change nothing
 		want := []string{peer.Directory()}
 		for _, d := range dirs {
 			var place *peer.PlaceError
@@ -92,9 +102,12 @@ for d in sys.argv[2:]:
 				want = append(want, "missing")
 			}
 		}
-		out, err := exec.Command("/usr/bin/python3", append([]string{"-c", program, "plugin/place.py"}, dirs...)...).Output()
-		if got := strings.Fields(string(out)); err != nil || strings.Join(got, " ") != strings.Join(want, " ") {
-			t.Errorf("XDG_RUNTIME_DIR=%q HOME=%q: Python got %q, %v; Go %q", c.runtime, c.home, got, err, want)
+		out, err := exec.Command("/usr/bin/python3",
+			append([]string{"-c", program, "plugin/place.py"}, dirs...)...).Output()
+		if got := strings.Fields(string(out)); err != nil ||
+			strings.Join(got, " ") != strings.Join(want, " ") {
+			t.Errorf("XDG_RUNTIME_DIR=%q HOME=%q TMPDIR=%q: Python got %q, %v; Go %q",
+				c.runtime, c.home, c.temp, got, err, want)
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/mitogen-go/mitogen/internal/lab"
+	"github.com/mitogen-go/mitogen/internal/testpython"
 )
 
 // place is an item of a loop: options of its own, and where they lead.
@@ -32,7 +33,8 @@ func (p place) MarshalJSON() ([]byte, error) {
 // places differ in one option each from their neighbours.
 func places(s *stage, first, second *lab.Port) []place {
 	wrongKey := filepath.Join(s.dir, "wrong")
-	if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", wrongKey).CombinedOutput(); err != nil {
+	if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f",
+		wrongKey).CombinedOutput(); err != nil {
 		s.t.Fatalf("%v: %s", err, out)
 	}
 	noKey := "-o PubkeyAuthentication=no"
@@ -56,17 +58,29 @@ func places(s *stage, first, second *lab.Port) []place {
 	}
 }
 
-// sample is some of the places, where others take too long.
-func sample(all []place) []place {
-	if os.Getenv("MITOGEN_ANSIBLE_ALL") != "" {
+// sample is some of the places, where all take too long: those that matter most, and those that are
+// named.
+func sample(all []place, named ...string) []place {
+	if os.Getenv("MITOGEN_ANSIBLE_ALL") != "" || testpython.All() {
 		return all
 	}
+	most := []string{"base", "user", "port", "wrong", "none"}
 	return slices.DeleteFunc(slices.Clone(all), func(p place) bool {
-		return !slices.Contains([]string{"base", "user", "port", "wrong", "none"}, p.Name)
+		return !slices.Contains(most, p.Name) && !slices.Contains(named, p.Name)
 	})
 }
 
-// Each item of a loop goes to its own place, whatever distinguishes it from the one before, and nothing is tried there that wasn't given for it.
+// drawn names two places, and the place that has a right password.
+func drawn(t *testing.T, all []place) []string {
+	names := []string{"password"}
+	for _, i := range testpython.Draw(t.Name()).Perm(len(all))[:2] {
+		names = append(names, all[i].Name)
+	}
+	return names
+}
+
+// Each item of a loop goes to its own place, whatever distinguishes it from the one before, and
+// nothing is tried there that wasn't given for it.
 func TestEachItemInItsPlace(t *testing.T) {
 	if testing.Short() {
 		t.Skip("long")
@@ -76,7 +90,9 @@ func TestEachItemInItsPlace(t *testing.T) {
 			s := newStage(t, playbook)
 			first, second := s.l.NewPort(t), s.l.NewPort(t)
 			all := places(s, first, second)
-			if i > 0 && os.Getenv("MITOGEN_ANSIBLE_ALL") == "" {
+			if i == 0 {
+				all = sample(all, drawn(t, all)...)
+			} else {
 				all = sample(all)
 			}
 			plugin := "mitogen"
@@ -105,7 +121,8 @@ func TestEachItemInItsPlace(t *testing.T) {
 }
 
 // asSSHAtPlaces compares with the ssh plugin, the failed attempts at passwords too.
-func (s *stage) asSSHAtPlaces(all []place, got map[string]map[string]string, p *lab.Port, right, wrong int) {
+func (s *stage) asSSHAtPlaces(all []place, got map[string]map[string]string, p *lab.Port,
+	right, wrong int) {
 	want := s.atPlaces("ssh", all, p)
 	_, wrongSSH := p.Passwords()
 	for task, whos := range want {
@@ -115,9 +132,11 @@ func (s *stage) asSSHAtPlaces(all []place, got map[string]map[string]string, p *
 			}
 		}
 	}
-	// The ssh plugin logs in for each task, with one attempt for the wrong password; a place that was refused isn't tried again at once here.
+	// The ssh plugin logs in for each task, with one attempt for the wrong password; a place that was
+	// refused isn't tried again at once here.
 	if wrongSSH -= wrong; wrong > wrongSSH || wrong == 0 || right == 0 {
-		s.t.Errorf("got %d right and %d wrong passwords, and with ssh %d wrong ones", right, wrong, wrongSSH)
+		s.t.Errorf("got %d right and %d wrong passwords, and with ssh %d wrong ones", right, wrong,
+			wrongSSH)
 	}
 }
 
@@ -125,7 +144,8 @@ func (s *stage) asSSHAtPlaces(all []place, got map[string]map[string]string, p *
 func (s *stage) atPlaces(plugin string, all []place, first *lab.Port) map[string]map[string]string {
 	s.t.Helper()
 	for _, name := range []string{lab.Play, lab.Free, lab.Pass, lab.Log} {
-		if err := os.WriteFile(filepath.Join(lab.Dir, "home", name, "who"), []byte(name), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(lab.Dir, "home", name, "who"), []byte(name),
+			0o644); err != nil {
 			s.t.Fatal(err)
 		}
 	}
@@ -148,8 +168,10 @@ func (s *stage) atPlaces(plugin string, all []place, first *lab.Port) map[string
 			os.Remove(f)
 		}
 	}()
-	s.env = append(s.env, "ANSIBLE_HOST_KEY_CHECKING=0", "ANSIBLE_SSH_ARGS=-o ControlMaster=no") // a shared connection of the ssh plugin's is found by host, port and user alone
-	results, out := s.play(plugin, "places.yml", "place", "-e", string(list), "-e", "ansible_ssh_common_args='-F none -o UserKnownHostsFile=/dev/null -o IdentitiesOnly=yes'",
+	// a shared connection of the ssh plugin's is found by host, port and user alone
+	s.env = append(s.env, "ANSIBLE_HOST_KEY_CHECKING=0", "ANSIBLE_SSH_ARGS=-o ControlMaster=no")
+	results, out := s.play(plugin, "places.yml", "place", "-e", string(list), "-e",
+		"ansible_ssh_common_args='-F none -o UserKnownHostsFile=/dev/null -o IdentitiesOnly=yes'",
 		"-e", python3, "-i", s.hostAt(s.l.Host))
 	got := map[string]map[string]string{}
 	for _, r := range results {
@@ -179,7 +201,8 @@ func (s *stage) hostAt(address string) string {
 	return name
 }
 
-// whoDid reads a result: the output, the owner of a file, or the contents of the file that was fetched.
+// whoDid reads a result: the output, the owner of a file, or the contents of the file that was
+// fetched.
 func whoDid(item map[string]any) string {
 	if item["unreachable"] == true || item["failed"] == true {
 		return ""

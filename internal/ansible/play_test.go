@@ -10,12 +10,12 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
 	"reflect"
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -30,7 +30,8 @@ import (
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "daemon" {
 		ctx := cli.Interruptible(os.Exit)
-		os.Exit(cli.Main(ctx, os.Args[1:], cli.Streams{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}))
+		os.Exit(cli.Main(ctx, os.Args[1:],
+			cli.Streams{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}))
 	}
 	os.Exit(lab.Main(m))
 }
@@ -45,11 +46,22 @@ type stage struct {
 	callback string
 	target   string // a directory that accounts there can make, and what begins like it
 	env      []string
+	printed  string // by the last playbook
 }
+
+// removeLeftUser removes the user of the playbooks, and its home, which an interrupted test left.
+var removeLeftUser sync.Once
 
 func newStage(t *testing.T, playbook string) *stage {
 	t.Helper()
-	s := &stage{t: t, l: lab.Need(t), dir: t.TempDir(), playbook: playbook, target: fmt.Sprintf("/tmp/mitogen-ansible-test-%d", os.Getpid())}
+	removeLeftUser.Do(func() {
+		if os.Geteuid() == 0 { // else there is no such user
+			exec.Command("userdel", "-f", "mito-temp").Run()
+			os.RemoveAll("/home/mito-temp")
+		}
+	})
+	s := &stage{t: t, l: lab.Need(t), dir: t.TempDir(), playbook: playbook,
+		target: fmt.Sprintf("/tmp/mitogen-ansible-test-%d", os.Getpid())}
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -60,13 +72,14 @@ func newStage(t *testing.T, playbook string) *stage {
 	if err := os.MkdirAll(filepath.Join(s.dir, "run"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(s.dir, "ansible.cfg"), []byte("[defaults]\n"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(s.dir, "ansible.cfg"), []byte("[defaults]\n"),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	return s
 }
 
-// sockets are where this stage's daemons listen.
+// sockets returns the sockets of this stage's daemons.
 func (s *stage) sockets() []string {
 	all, _ := filepath.Glob(filepath.Join(s.dir, "run", "mitogen", "*"))
 	return all
@@ -78,22 +91,50 @@ func (s *stage) command(ctx context.Context, plugin, book, host string, args ...
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	args = append([]string{"-i", host + ",", "-e", "ansible_ssh_common_args='-F " + s.l.Config + "'", "-e", "d=" + s.target, book}, args...)
+	args = append([]string{"-i", host + ",", "-e", "ansible_ssh_common_args='-F " + s.l.Config + "'",
+		"-e", "d=" + s.target, book}, args...)
 	cmd := exec.CommandContext(ctx, s.playbook, args...)
 	cmd.Dir = cases
-	cmd.Env = append(os.Environ(),
-		"MITOGEN_RECORD="+filepath.Join(s.dir, "record-"+plugin), "MITOGEN_FETCH="+filepath.Join(s.dir, "fetched"),
-		"XDG_RUNTIME_DIR="+filepath.Join(s.dir, "run"), "ANSIBLE_HOME="+filepath.Join(s.dir, "home"), "ANSIBLE_LOCAL_TEMP="+filepath.Join(s.dir, "tmp"),
-		"ANSIBLE_CALLBACK_PLUGINS="+filepath.Join(cases, "../callback")+":"+s.callback, "ANSIBLE_CALLBACKS_ENABLED=record,mitogen", "ANSIBLE_LIBRARY="+filepath.Join(cases, "library"),
-		"ANSIBLE_BECOME_PLUGINS="+filepath.Join(cases, "../become"), "ANSIBLE_CONNECTION_PLUGINS="+s.plugin, "ANSIBLE_TRANSPORT="+plugin, "ANSIBLE_PIPELINING=1", "ANSIBLE_SSH_ARGS=-C -o ControlMaster=auto -o ControlPersist=5s", "ANSIBLE_NOCOWS=1", "ANSIBLE_CONFIG="+filepath.Join(s.dir, "ansible.cfg"),
-		"ANSIBLE_SSH_CONTROL_PATH_DIR="+filepath.Join(s.dir, "cp"), "ANSIBLE_DEPRECATION_WARNINGS=0", "ANSIBLE_NOCOLOR=1", "ANSIBLE_TIMEOUT=20", "LC_ALL=C.UTF-8", "LC_MESSAGES=C")
-	cmd.Env = append(cmd.Env, s.env...)
+	cmd.Env = s.environ(plugin)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 10 * time.Second
 	return cmd
 }
 
-// result is what came of a task.
+// environ is the environment of Ansible's programs.
+func (s *stage) environ(plugin string) []string {
+	s.t.Helper()
+	data, err := filepath.Abs("testdata")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	in := func(name string) string { return filepath.Join(s.dir, name) }
+	return slices.Concat(os.Environ(), []string{
+		"MITOGEN_RECORD=" + in("record-"+plugin),
+		"MITOGEN_FETCH=" + in("fetched"),
+		"XDG_RUNTIME_DIR=" + in("run"),
+		"ANSIBLE_HOME=" + in("home"),
+		"ANSIBLE_LOCAL_TEMP=" + in("tmp"),
+		"ANSIBLE_CONFIG=" + in("ansible.cfg"),
+		"ANSIBLE_SSH_CONTROL_PATH_DIR=" + in("cp"),
+		"ANSIBLE_CALLBACK_PLUGINS=" + filepath.Join(data, "callback") + ":" + s.callback,
+		"ANSIBLE_CALLBACKS_ENABLED=record,mitogen",
+		"ANSIBLE_LIBRARY=" + filepath.Join(data, "cases/library"),
+		"ANSIBLE_BECOME_PLUGINS=" + filepath.Join(data, "become"),
+		"ANSIBLE_CONNECTION_PLUGINS=" + s.plugin,
+		"ANSIBLE_TRANSPORT=" + plugin,
+		"ANSIBLE_PIPELINING=1",
+		"ANSIBLE_SSH_ARGS=-C -o ControlMaster=auto -o ControlPersist=5s",
+		"ANSIBLE_NOCOWS=1",
+		"ANSIBLE_DEPRECATION_WARNINGS=0",
+		"ANSIBLE_NOCOLOR=1",
+		"ANSIBLE_TIMEOUT=20",
+		"LC_ALL=C.UTF-8",
+		"LC_MESSAGES=C",
+	}, s.env)
+}
+
+// result is the outcome of a task on a host.
 type result struct {
 	Task, Host, What string
 	Value            map[string]any
@@ -102,7 +143,8 @@ type result struct {
 // play runs a playbook and returns its results and what it printed.
 func (s *stage) play(plugin, book, host string, args ...string) ([]result, string) {
 	s.t.Helper()
-	for _, dir := range []string{s.target, filepath.Join(s.dir, "fetched"), filepath.Join(s.dir, "record-"+plugin)} {
+	for _, dir := range []string{s.target, filepath.Join(s.dir, "fetched"),
+		filepath.Join(s.dir, "record-"+plugin)} {
 		os.RemoveAll(dir)
 	}
 	ctx, cancel := context.WithTimeout(s.t.Context(), 5*time.Minute)
@@ -137,24 +179,32 @@ func (s *stage) play(plugin, book, host string, args ...string) ([]result, strin
 
 // What differs from run to run, whatever the plugin is.
 var (
-	varying = map[string]bool{"start": true, "end": true, "delta": true, "mtime": true, "atime": true, "ctime": true, "inode": true, "version": true, "attempts": true,
-		"ansible_job_id": true, "results_file": true, "started": true, "backup_file": true, "ansible_date_time": true, "SSH_CLIENT": true, "SSH_CONNECTION": true,
-		"files": true, "_original_basename": true, "duration_ms": true, "warnings": true, "SUDO_COMMAND": true, "_": true}
+	varying = map[string]bool{"start": true, "end": true, "delta": true, "mtime": true, "atime": true,
+		"ctime": true, "inode": true, "version": true, "attempts": true,
+		"ansible_job_id": true, "results_file": true, "started": true, "backup_file": true,
+		"elapsed": true, "ansible_date_time": true, "SSH_CLIENT": true, "SSH_CONNECTION": true,
+		"files": true, "_original_basename": true, "duration_ms": true, "warnings": true,
+		"SUDO_COMMAND": true, "_": true,
+		"ansible_connection": true}
 	replaced = []struct {
 		re   *regexp.Regexp
 		with string
 	}{
-		{regexp.MustCompile(`ansible-tmp-[\d.]+-\d+-\d+`), "TEMP"},
-		{regexp.MustCompile(`(/tmp/ansible_[\w.]+_payload(_\w+)?|/dev/null)/ansible_[\w.]+_payload.zip`), "ZIP"},
+		{regexp.MustCompile(`ansible-tmp-[\d.]+-\d+-\d+|ansible-moduletmp-[\d.]+-\w+`), "TEMP"},
+		{regexp.MustCompile(`(/tmp/ansible_[\w.]+_payload(_\w+)?|/dev/null)/ansible_[\w.]+_payload.zip|` +
+			`/proc/self/fd/\d+`), "ZIP"},
 		{regexp.MustCompile(`BECOME-SUCCESS-\w+`), "SUCCESS"},
+		{regexp.MustCompile(`--rsh='/[\w./-]+/ssh `), "--rsh='SSH "},
 		{regexp.MustCompile(`j?\d{6,}\.\d+`), "JOB"},
 		{regexp.MustCompile(`SSH_CONNECTION=.*`), "CONNECTION"},
-		{regexp.MustCompile(`Shared connection to \S+ closed`), "Shared connection closed"},
-		{regexp.MustCompile(`tmp\w{8}|ansible-local-\w+|\.source\.\w+`), "TEMP"},
+		{regexp.MustCompile(`tmp\w{8}|/ansible\.\w{8}$|ansible-local-\w+|\.source\.\w+`), "TEMP"},
 		// Of a module's wrapper, or of what runs it here.
-		{regexp.MustCompile(`  File "<(stdin(-\d+)?|_mitogen_ansible)(-\d+)?>(-\d+)?".*\n(    .*\n)*`), ""},
+		{regexp.MustCompile(`  File "<(stdin(-\d+)?|_mitogen_ansible)(-\d+)?>(-\d+)?".*\n(    .*\n)*`),
+			""},
 		// By a shell, if that is still there.
-		{regexp.MustCompile(`^Killed\r?\n$`), ""},
+		{regexp.MustCompile(`^(Killed|Terminated|Hangup)(\r?\n)?$`), ""},
+		// The end of what ssh says: control characters of hosts' and programs' words are left out.
+		{regexp.MustCompile(`((?:via|over) ssh: [^\r]*)\r\n`), "$1\n"},
 		// The terminal's echo of the end of a password.
 		{regexp.MustCompile(`^\r\n`), ""},
 	}
@@ -194,7 +244,8 @@ func (s *stage) compare(book, host string, args ...string) string {
 	want, wantOut := s.play("ssh", book, host, args...)
 	got, gotOut := s.play("mitogen", book, host, args...)
 	if len(want) != len(got) {
-		s.t.Errorf("%d results, and not %d as with ssh. ssh:\n%s\nmitogen:\n%s", len(got), len(want), last(wantOut), last(gotOut))
+		s.t.Errorf("%d results, and not %d as with ssh. ssh:\n%s\nmitogen:\n%s", len(got), len(want),
+			last(wantOut), last(gotOut))
 	}
 	for i := range min(len(want), len(got)) {
 		a, b := want[i], got[i]
@@ -263,7 +314,8 @@ func (s *stage) quiet(but map[string]bool) {
 	s.t.Helper()
 	run := filepath.Join(s.dir, "run")
 	for range 500 {
-		if !slices.ContainsFunc(s.sockets(), func(name string) bool { return !but[name] }) && len(processes(run)) == 0 && len(contexts(s.t)) == 0 {
+		if !slices.ContainsFunc(s.sockets(), func(name string) bool { return !but[name] }) &&
+			len(processes(run)) == 0 && len(contexts(s.t)) == 0 {
 			return
 		}
 		time.Sleep(10 * time.Millisecond)
@@ -271,13 +323,10 @@ func (s *stage) quiet(but map[string]bool) {
 	s.t.Errorf("left: %v, %v, %v", s.sockets(), processes(run), contexts(s.t))
 }
 
-// contexts are the processes of user Play, contexts that are reached through that, and temporary directories.
+// contexts are the processes of user Play, contexts that are reached through that, and temporary
+// directories.
 func contexts(t *testing.T) []string {
 	t.Helper()
-	u, err := user.Lookup(lab.Play)
-	if err != nil {
-		t.Fatal(err)
-	}
 	all := processes("mitogen: ssh:" + lab.Play)
 	all = append(all, processes("mitogen: "+lab.Play)...)
 	out, _ := exec.Command("ps", "-o", "pid=,args=", "-u", lab.Play).Output()
@@ -286,7 +335,7 @@ func contexts(t *testing.T) []string {
 			all = append(all, strings.TrimSpace(line))
 		}
 	}
-	temps, _ := filepath.Glob(filepath.Join(u.HomeDir, ".ansible/tmp/*"))
+	temps, _ := filepath.Glob(filepath.Join(homeOf(t), ".ansible/tmp/*"))
 	return append(all, temps...)
 }
 
@@ -352,7 +401,8 @@ func processes(text string) []string {
 	names, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, name := range names {
 		b, _ := os.ReadFile(name)
-		if bytes.Contains(b, []byte(text)) && !strings.HasPrefix(name, fmt.Sprintf("/proc/%d/", os.Getpid())) {
+		if bytes.Contains(b, []byte(text)) &&
+			!strings.HasPrefix(name, fmt.Sprintf("/proc/%d/", os.Getpid())) {
 			all = append(all, string(bytes.ReplaceAll(b, []byte{0}, []byte{' '})))
 		}
 	}
@@ -363,14 +413,15 @@ func processes(text string) []string {
 func (s *stage) inventory(lines string) string {
 	s.t.Helper()
 	name := filepath.Join(s.dir, "inventory")
-	text := "[all:vars]\nansible_ssh_common_args=-F " + s.l.Config + "\nansible_python_interpreter=/usr/bin/python3\n[hosts]\n" + lines
+	text := "[all:vars]\nansible_ssh_common_args=-F " + s.l.Config +
+		"\nansible_python_interpreter=/usr/bin/python3\n[hosts]\n" + lines
 	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
 		s.t.Fatal(err)
 	}
 	return name
 }
 
-// stdout is what tasks have printed, by host and task.
+// stdout returns the output of tasks, by host and task.
 func stdout(all []result) map[string]string {
 	m := map[string]string{}
 	for _, r := range all {
@@ -400,7 +451,8 @@ func TestRecycled(t *testing.T) {
 		t.Skip("long")
 	}
 	s := newStage(t, playbooks(t)[0])
-	results, out := s.play("mitogen", "recycle.yml", lab.Play, "-e", "ansible_python_interpreter=/usr/bin/python3")
+	results, out := s.play("mitogen", "recycle.yml", lab.Play, "-e",
+		"ansible_python_interpreter=/usr/bin/python3")
 	got := stdoutOf(results, lab.Play)
 	switch {
 	case got["first"] == "" || got["first"] != got["same"]:
@@ -429,7 +481,8 @@ func TestPersist(t *testing.T) {
 	socket := filepath.Join(s.dir, "run", "mitogen", "daemon.sock")
 	var pids []string
 	for range 2 {
-		results, _ := s.play("mitogen", "pid.yml", lab.Play, "-e", "mitogen_persist=true", "-e", "ansible_python_interpreter=/usr/bin/python3")
+		results, _ := s.play("mitogen", "pid.yml", lab.Play, "-e", "mitogen_persist=true", "-e",
+			"ansible_python_interpreter=/usr/bin/python3")
 		pids = append(pids, stdout(results)[lab.Play+" pid"])
 	}
 	if pids[0] == "" || pids[0] != pids[1] {
@@ -439,7 +492,8 @@ func TestPersist(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.Command(exe, "daemon", "stop", "--socket", socket).CombinedOutput(); err != nil {
+	if out, err := exec.Command(exe, "daemon", "stop", "--socket",
+		socket).CombinedOutput(); err != nil {
 		t.Errorf("%v: %s", err, out)
 	}
 	s.quiet(map[string]bool{socket + ".lock": true})
@@ -451,8 +505,11 @@ func TestNoProgram(t *testing.T) {
 		t.Skip("long")
 	}
 	s := newStage(t, playbooks(t)[0])
-	results, out := s.play("mitogen", "pid.yml", lab.Play, "-e", "mitogen_executable=/no/such/program", "-e", "ansible_python_interpreter=/usr/bin/python3")
-	if got := stdout(results)[lab.Play+" pid"]; !regexp.MustCompile(`^\s*\d+$`).MatchString(got) || !strings.Contains(strings.Join(strings.Fields(out), " "), "left to the ssh plugin: /no/such/program") {
+	results, out := s.play("mitogen", "pid.yml", lab.Play, "-e", "mitogen_executable=/no/such/program",
+		"-e", "ansible_python_interpreter=/usr/bin/python3")
+	if got := stdout(results)[lab.Play+" pid"]; !regexp.MustCompile(`^\s*\d+$`).MatchString(got) ||
+		!strings.Contains(strings.Join(strings.Fields(out), " "),
+			"left to the ssh plugin: /no/such/program") {
 		t.Errorf("%q: %s", got, last(out))
 	}
 }
@@ -466,7 +523,8 @@ func TestOtherPythons(t *testing.T) {
 	for _, playbook := range playbooks(t) {
 		name := release(t, playbook)
 		for _, i := range testpython.Find() {
-			if i.Impl != "cpython" || i.Major == 2 && oldest[name] > 0 || i.Major == 3 && i.Minor < oldest[name] {
+			if i.Impl != "cpython" || i.Major == 2 && oldest[name] > 0 ||
+				i.Major == 3 && i.Minor < oldest[name] {
 				continue
 			}
 			t.Run(name+"/"+i.Name(), func(t *testing.T) {
@@ -496,9 +554,11 @@ func TestDaemonLost(t *testing.T) {
 			}
 		}
 	}()
-	results, out := s.play("mitogen", "lost.yml", lab.Play, "-e", "ansible_python_interpreter=/usr/bin/python3")
+	results, out := s.play("mitogen", "lost.yml", lab.Play, "-e",
+		"ansible_python_interpreter=/usr/bin/python3")
 	got := stdout(results)
-	if !strings.Contains(got[lab.Play+" sleep"], "unreachable: ") || !strings.Contains(got[lab.Play+" sleep"], "daemon lost") || got[lab.Play+" after"] != lab.Play {
+	if !strings.Contains(got[lab.Play+" sleep"], "unreachable: ") ||
+		!strings.Contains(got[lab.Play+" sleep"], "daemon lost") || got[lab.Play+" after"] != lab.Play {
 		t.Errorf("%q\n%s", got, last(out))
 	}
 	s.quiet(nil)
@@ -516,19 +576,23 @@ func TestRoundTrips(t *testing.T) {
 		more   int // besides what the tasks' names say
 	}{
 		{args: nil, logins: 1, more: 1}, // the home directory
-		// As well; fetch is one less as root; and for another account files are made by one context, and rights given by another, which waits twice.
+		// As well; fetch is one less as root; and for another account files are made by one context, and
+		// rights given by another, which waits twice.
 		{args: []string{"--become"}, logins: 2, more: 2},
 	} {
-		results, out := s.play("mitogen", "rounds.yml", lab.Play, append([]string{"-e", "ansible_python_interpreter=/usr/bin/python3"}, by.args...)...)
+		results, out := s.play("mitogen", "rounds.yml", lab.Play,
+			append([]string{"-e", "ansible_python_interpreter=/usr/bin/python3"}, by.args...)...)
 		want := by.more
 		for _, r := range results {
 			n := 0
-			if fmt.Sscan(strings.TrimSpace(regexp.MustCompile(` \d`).FindString(r.Task)), &n); r.What != "ok" {
+			if fmt.Sscan(strings.TrimSpace(regexp.MustCompile(` \d`).FindString(r.Task)),
+				&n); r.What != "ok" {
 				t.Errorf("%s: %s: %v", r.Task, r.What, r.Value["msg"])
 			}
 			want += n
 		}
-		m := regexp.MustCompile(lab.Play + fmt.Sprintf(` +: logins=%d +round_trips=(\d+)`, by.logins)).FindStringSubmatch(out)
+		m := regexp.MustCompile(lab.Play +
+			fmt.Sprintf(` +: logins=%d +round_trips=(\d+)`, by.logins)).FindStringSubmatch(out)
 		if m == nil || m[1] != fmt.Sprint(want) {
 			t.Errorf("%q: %q round trips, and not %d\n%s", by.args, m, want, last(out))
 		}
@@ -536,7 +600,8 @@ func TestRoundTrips(t *testing.T) {
 	s.quiet(nil)
 }
 
-// A task's process whose playbook was killed starts nothing: its parent is one that would keep a daemon for ever.
+// A task's process whose playbook was killed starts nothing: its parent is one that would keep a
+// daemon for ever.
 func TestOrphaned(t *testing.T) {
 	const program = `
 import importlib.util, os, sys, time
@@ -568,7 +633,8 @@ os.write(w, repr(said + [plugin.orphaned(os.getppid())]).encode())
 		if _, _, err := ansible.Unpack(dir, "/nowhere/mitogen"); err != nil {
 			t.Fatal(err)
 		}
-		argv := append(strings.Fields(python), "-c", program, filepath.Join(dir, "connection", "mitogen.py"))
+		argv := append(strings.Fields(python), "-c", program,
+			filepath.Join(dir, "connection", "mitogen.py"))
 		out, err := exec.Command(argv[0], argv[1:]...).Output()
 		if string(out) != "[False, False, True]\n" {
 			t.Errorf("%s: %q, %v", playbook, out, err)

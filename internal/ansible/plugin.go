@@ -16,23 +16,28 @@ import (
 //go:embed plugin
 var plugins embed.FS
 
-// Unpack writes the plugins to dir, each to a directory of its own (Ansible imports all that it finds beside a plugin), and returns those:
-// of the connection plugin, and of the callback. executable is what is to start daemons.
+// Unpack writes the plugins to dir, each to a directory of its own (Ansible imports all that it
+// finds beside a plugin), and returns those: of the connection plugin, and of the callback.
+// executable is what is to start daemons.
 func Unpack(dir, executable string) (connection, callback string, err error) {
 	connection, callback = filepath.Join(dir, "connection"), filepath.Join(dir, "callback")
 	return connection, callback, unpackTo(connection, callback, executable)
 }
 
-// UnpackCollection writes the plugins as a collection to a directory of collections, and returns where that is.
+// UnpackCollection writes the plugins as a collection to a directory of collections, and returns
+// where that is.
 func UnpackCollection(dir, executable, version string) (string, error) {
 	place := filepath.Join(dir, "ansible_collections", "mitogen_go", "mitogen")
-	if err := unpackTo(filepath.Join(place, "plugins", "connection"), filepath.Join(place, "plugins", "callback"), executable); err != nil {
+	if err := unpackTo(filepath.Join(place, "plugins", "connection"),
+		filepath.Join(place, "plugins", "callback"), executable); err != nil {
 		return "", err
 	}
 	if !semantic.MatchString(version) {
 		version = "0.0.0" // all that Ansible takes
 	}
-	return place, unpack(place, "galaxy.yml", []byte("namespace: mitogen_go\nname: mitogen\nversion: "+version+"\nreadme: README.md\nauthors: [the Mitogen project]\nlicense: [GPL-3.0-or-later]\n"))
+	return place, unpack(place, "galaxy.yml",
+		[]byte("namespace: mitogen_go\nname: mitogen\nversion: "+version+
+			"\nreadme: README.md\nauthors: [the Mitogen project]\nlicense: [GPL-3.0-or-later]\n"))
 }
 
 var semantic = lazyregexp.New(`^\d+\.\d+\.\d+$`)
@@ -49,7 +54,8 @@ func unpackTo(connection, callback, executable string) error {
 		{connection, "plugin/connection.py", [][2]string{
 			{"\nPLACE = None ", "\n" + string(place)},
 			{"\nEXECUTABLE = 'mitogen' ", "\nEXECUTABLE = " + pythonLiteral(executable) + " "},
-			{"\nBOOT = '' ", "\nBOOT = " + pythonLiteral(connect.QuoteCommand(boot.Command([]string{bootPython}, boot.Pipe))) + " "},
+			{"\nBOOT = '' ", "\nBOOT = " +
+				pythonLiteral(connect.QuoteCommand(boot.Command([]string{bootPython}, boot.Pipe))) + " "},
 		}},
 		{callback, "plugin/callback.py", [][2]string{{"\nPLACE = None ", "\n" + string(place)}}},
 	} {
@@ -69,7 +75,8 @@ func unpackTo(connection, callback, executable string) error {
 	return nil
 }
 
-// replaceLine puts with in place of what a plugin's source has once. The rest of that line becomes a comment, if it isn't one.
+// replaceLine puts with in place of what a plugin's source has once. The rest of that line becomes
+// a comment, if it isn't one.
 func replaceLine(text []byte, old, with string) ([]byte, error) {
 	if bytes.Count(text, []byte(old)) != 1 {
 		return nil, fmt.Errorf("plugin has no single line %q", strings.TrimSpace(old))
@@ -77,7 +84,7 @@ func replaceLine(text []byte, old, with string) ([]byte, error) {
 	return bytes.Replace(text, []byte(old), []byte(with), 1), nil
 }
 
-// bootPython is where the plugin puts an interpreter's path.
+// bootPython marks the place of an interpreter's path in a command, which the plugin fills in.
 const bootPython = "@PYTHON@"
 
 // unpack writes a file of dir, unless it is there, so that nobody sees half of it.

@@ -17,7 +17,8 @@ import (
 func newLabBench(t *testing.T, user string) *bench {
 	t.Helper()
 	b := newBench(t, "/usr/bin/python3")
-	b.way = Way{{Target: "ssh:" + user, Options: connect.Options{SSH: connect.SSHOptions{ConfigFile: lab.Need(t).Config}}}}
+	b.way = Way{{Target: "ssh:" + user,
+		Options: connect.Options{SSH: connect.SSHOptions{ConfigFile: lab.Need(t).Config}}}}
 	return b
 }
 
@@ -35,12 +36,15 @@ func TestLends(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			b := newLabBench(t, lab.Free)
 			conn, _ := b.dial()
-			if _, _, end := b.ask(conn, &Message{Do: "connect", Account: "root", User: "root", Python: python, Become: &c.become}); end.Error != nil {
+			if _, _, end := b.ask(conn,
+				&Message{Do: "connect", Account: "root", User: "root", Python: python,
+					Become: &c.become}); end.Error != nil {
 				t.Fatalf("%+v", end.Error)
 			}
 			name := filepath.Join(os.TempDir(), fmt.Sprintf("mitogen-lends-%d", os.Getpid()))
 			defer os.Remove(name)
-			if _, _, end := b.ask(conn, &Message{Do: "put", Name: name, Mode: 0o600}, "text"); end.Error != nil {
+			if _, _, end := b.ask(conn, &Message{Do: "put", Name: name, Mode: 0o600},
+				"text"); end.Error != nil {
 				t.Fatalf("%+v", end.Error)
 			}
 			st, err := os.Stat(name)
@@ -63,20 +67,23 @@ func TestLends(t *testing.T) {
 	}
 }
 
-// An account that turns out not to be there for the asking disturbs nobody who uses the login meanwhile, and what was asked of it is done from there.
+// An account that turns out not to be there for the asking disturbs nobody who uses the login
+// meanwhile, and what was asked of it is done from there.
 func TestDirectFails(t *testing.T) {
 	b := newLabBench(t, lab.Free)
 	first, _ := b.dial()
 	second, _ := b.dial()
 	fails := "sleep 1; exit 1"
-	if _, _, end := b.ask(first, &Message{Do: "connect", Account: "root", User: "root", Python: "/usr/bin/python3", Become: &fails}); end.Error != nil {
+	if _, _, end := b.ask(first, &Message{Do: "connect", Account: "root", User: "root",
+		Python: "/usr/bin/python3", Become: &fails}); end.Error != nil {
 		t.Fatalf("%+v", end.Error)
 	}
 	inner := "id -un"
 	asked := make(chan *End, 1)
 	go func() {
 		c := first
-		if err := c.Write(&Message{Do: "exec", Command: "x", Inner: &inner, Shell: "/bin/sh", Account: "root", User: "root", EOF: true}, nil); err != nil {
+		if err := c.Write(&Message{Do: "exec", Command: "x", Inner: &inner, Shell: "/bin/sh",
+			Account: "root", User: "root", EOF: true}, nil); err != nil {
 			t.Error(err)
 		}
 		for {
@@ -98,7 +105,8 @@ func TestDirectFails(t *testing.T) {
 			}
 		}
 	}()
-	if out, _, end := b.ask(second, &Message{Do: "exec", Command: "sleep 2; id -un"}); out != lab.Free+"\n" || end.Error != nil {
+	if out, _, end := b.ask(second,
+		&Message{Do: "exec", Command: "sleep 2; id -un"}); out != lab.Free+"\n" || end.Error != nil {
 		t.Errorf("as the login: %q, %+v", out, end)
 	}
 	if end := <-asked; end == nil || end.Error != nil {

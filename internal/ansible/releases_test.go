@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/mitogen-go/mitogen/internal/testpython"
 )
 
 // playbooks returns the programs of the long tests: the first of releases, and all of them in
@@ -13,11 +15,14 @@ import (
 func playbooks(t *testing.T) []string {
 	t.Helper()
 	all := releases(t)
-	if os.Getenv("MITOGEN_ANSIBLE_ALL") == "" {
+	if !everything() {
 		return all[:1]
 	}
 	return all
 }
+
+// everything tells that nothing is sampled: `make test-ansible` or `make soak` runs the tests.
+func everything() bool { return os.Getenv("MITOGEN_ANSIBLE_ALL") != "" || testpython.All() }
 
 // releases returns the ansible-playbook of several releases, the oldest first. $MITOGEN_ANSIBLE has
 // them, as `make test` sets it; else the installed one is the only one. CI must have one.

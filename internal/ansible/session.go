@@ -1,16 +1,18 @@
 package ansible
 
 import (
+	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/mitogen-go/mitogen/internal/engine"
 	"github.com/mitogen-go/mitogen/internal/lazyregexp"
+	"github.com/mitogen-go/mitogen/internal/secret"
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
@@ -71,7 +73,7 @@ func (t *Session) exec(ctx context.Context, m *Message, data []byte, end *End) e
 		if !errors.Is(err, errUnknown) {
 			return err
 		}
-		why = err.Error()
+		why, end.Release = err.Error(), errors.Is(err, errRelease)
 	}
 	end.How = "as it is: " + why
 	return t.literal(ctx, m, inner, data, end)
@@ -121,8 +123,11 @@ func (t *Session) files(ctx context.Context, steps ...[]any) error {
 			for p.err == nil {
 				_, p.err = tun.Next()
 			}
-			if errors.Is(p.err, io.EOF) {
+			switch {
+			case errors.Is(p.err, io.EOF):
 				p.err = nil
+			case steps[0][0] == "mkdir":
+				p.err = fmt.Errorf("%w: %w", errTemp, p.err)
 			}
 		}()
 		return nil
@@ -155,8 +160,10 @@ func (t *Session) settle(ctx context.Context) error {
 	return first
 }
 
-// module runs a module in its account's context. It returns how; errUnknown: it has to be executed as it is.
-func (t *Session) module(ctx context.Context, m *Message, inner string, data []byte, status *int) (string, error) {
+// module runs a module in its account's context. It returns how; errUnknown: it has to be executed
+// as it is.
+func (t *Session) module(ctx context.Context, m *Message, inner string, data []byte,
+	status *int) (string, error) {
 	python, env, ok := interpreter(inner)
 	if !ok {
 		return "", fmt.Errorf("%w: its interpreter is %.80q", errUnknown, inner)
@@ -165,9 +172,10 @@ func (t *Session) module(ctx context.Context, m *Message, inner string, data []b
 	if err != nil {
 		return "", err
 	}
-	t.farewell(p)
-	spec := map[string]any{"op": "module", "module": p.module, "params": p.params, "profile": p.profile, "loader": p.loader, "nofile": p.noFile, "env": env,
-		"python": python}
+	t.farewell(ctx, p.module, p.params)
+	spec := map[string]any{"op": "module", "module": p.module, "params": p.params,
+		"profile": p.profile, "loader": p.loader, "nofile": p.noFile, "env": env,
+		"python": python, "ends": m.Ends, "temps": t.tempList(), "passed": p.passedOn()}
 	err = t.at(ctx, m.Account, python, func(h *host) error {
 		h.mu.Lock()
 		packs, err := h.learn(ctx, t.s, a)
@@ -182,6 +190,7 @@ func (t *Session) module(ctx context.Context, m *Message, inner string, data []b
 		}
 		h.mu.Lock()
 		delete(spec, "service")
+		spec["as_is"] = t.asIs
 		if err := h.teach(ctx, l, a, packs, spec); err != nil {
 			h.mu.Unlock()
 			return before(err)
@@ -192,7 +201,10 @@ func (t *Session) module(ctx context.Context, m *Message, inner string, data []b
 			return before(err)
 		}
 		t.did(func(w *Work) { w.Modules, w.Waits = w.Modules+1, w.Waits+1 })
-		*status, err = t.collect(ctx, tun)
+		*status, err = t.collect(ctx, h, tun)
+		if ctx.Err() != nil {
+			t.left = l.ctx
+		}
 		if m.Account == "" && unborn(err) && h.login.Info().PID != 0 {
 			return fmt.Errorf("%w: %w", errUnknown, err) // its interpreter doesn't start: let a shell say so
 		}
@@ -201,35 +213,19 @@ func (t *Session) module(ctx context.Context, m *Message, inner string, data []b
 	return "as module " + p.module, err
 }
 
-// farewell closes the contexts of a user whom a module is about to remove, which a process of his would prevent.
-func (t *Session) farewell(p *payload) {
-	if !strings.HasSuffix(p.module, ".user") {
-		return
+// tempList is temps as it goes to a context.
+func (t *Session) tempList() []any {
+	all := []any{}
+	for dir := range t.temps {
+		all = append(all, dir)
 	}
-	var params struct {
-		Args struct {
-			Name  string `json:"name"`
-			User  string `json:"user"`
-			State string `json:"state"`
-		} `json:"ANSIBLE_MODULE_ARGS"`
-	}
-	if json.Unmarshal(p.params, &params) != nil || params.Args.State != "absent" {
-		return
-	}
-	t.s.mu.Lock()
-	all := t.s.allLocked()
-	t.s.mu.Unlock()
-	for _, h := range all {
-		for _, user := range []string{params.Args.Name, params.Args.User} {
-			if h.leave(user) && h.direct {
-				t.s.retire(h)
-			}
-		}
-	}
+	return all
 }
 
-// leaf returns the context of an account; it is started if need be, which may ask the plugin. With an error too it is to be released.
-func (t *Session) leaf(ctx context.Context, h *host, m *Message, python string, packs []string) (*leaf, error) {
+// leaf returns the context of an account; it is started if need be, which may ask the plugin. With
+// an error too it is to be released.
+func (t *Session) leaf(ctx context.Context, h *host, m *Message, python string,
+	packs []string) (*leaf, error) {
 	l, fresh := h.find(leafKey{m.Account, python})
 	if fresh {
 		var a *account
@@ -240,7 +236,7 @@ func (t *Session) leaf(ctx context.Context, h *host, m *Message, python string, 
 			return l, before(err)
 		}
 		if a != nil {
-			return l, t.converse(ctx, l, a.said)
+			return l, t.converse(ctx, l, a.said, time.Duration(m.Patience)*time.Second)
 		}
 		return l, nil
 	}
@@ -267,8 +263,12 @@ func (t *Session) become(ctx context.Context, boot string) (string, error) {
 	return *r.m.Become, nil
 }
 
-// converse lets the plugin answer until the account's context is there. A plugin that doesn't want to go on closes its connection.
-func (t *Session) converse(ctx context.Context, l *leaf, said <-chan []byte) error {
+// converse lets the plugin answer until the account's context is there. A plugin that doesn't want
+// to go on closes its connection. A question that it doesn't answer within patience (0: any time)
+// is given up.
+func (t *Session) converse(ctx context.Context, l *leaf, said <-chan []byte,
+	patience time.Duration) error {
+	var unanswered <-chan time.Time
 	up := make(chan error, 1)
 	go func() { up <- l.ctx.Connected(ctx) }()
 	for {
@@ -278,6 +278,13 @@ func (t *Session) converse(ctx context.Context, l *leaf, said <-chan []byte) err
 				l.ctx.Close()
 				return err
 			}
+			unanswered = nil
+			if patience > 0 && !bytes.HasSuffix(text, []byte("\n")) {
+				unanswered = time.After(patience)
+			}
+		case <-unanswered:
+			l.ctx.Close()
+			return fmt.Errorf("%w: nobody knows the answer to its question", errAccount)
 		case err := <-up:
 			for err != nil && len(said) > 0 { // the plugin may know from its last words why
 				t.ch.Write(&Message{Talk: true}, <-said)
@@ -295,17 +302,21 @@ func (t *Session) converse(ctx context.Context, l *leaf, said <-chan []byte) err
 				return errors.New("plugin has gone")
 			}
 			if r.m.Answer != nil {
-				l.ctx.Say([]byte(*r.m.Answer))
+				unanswered = nil
+				l.ctx.Say(secret.Secret(*r.m.Answer))
+				r.m.Answer = nil
+				secret.Wiped()
 			}
 		}
 	}
 }
 
-// collect passes output on and returns the status, once all that came before is known to have been done.
-func (t *Session) collect(ctx context.Context, tun *engine.Tunnel) (int, error) {
+// collect passes output on and returns the status, once all that came before is known to have been
+// done.
+func (t *Session) collect(ctx context.Context, h *host, tun *engine.Tunnel) (int, error) {
 	stop := context.AfterFunc(ctx, func() { tun.Close() })
 	defer stop()
-	status, err := collect(tun, func(stream byte, data []byte) error {
+	o, err := collect(tun, func(stream byte, data []byte) error {
 		name := "stdout"
 		if stream == '2' {
 			name = "stderr"
@@ -318,13 +329,17 @@ func (t *Session) collect(ctx context.Context, tun *engine.Tunnel) (int, error) 
 	if failed := t.settle(ctx); failed != nil && !stale(err) {
 		return 0, failed
 	}
-	return status, err
+	if o.stale {
+		t.s.retire(h)
+	}
+	return o.status, err
 }
 
 var async = lazyregexp.New(`async_wrapper\.py|ANSIBLE_ASYNC_DIR`)
 
 // literal executes a command line as it is, in a context of the account that it is for.
-func (t *Session) literal(ctx context.Context, m *Message, inner string, data []byte, end *End) error {
+func (t *Session) literal(ctx context.Context, m *Message, inner string, data []byte,
+	end *End) error {
 	if async.MatchString(m.Command) {
 		t.kept = true
 	}
@@ -332,7 +347,10 @@ func (t *Session) literal(ctx context.Context, m *Message, inner string, data []
 	if m.Account != "" {
 		argv = []any{m.Shell, "-c", inner}
 	}
-	spec := map[string]any{"op": "exec", "argv": argv, "env": map[string]any{}, "tty": m.TTY && len(data) == 0}
+	t.farewell(ctx, "", []byte(inner))
+	spec := map[string]any{"op": "exec", "argv": argv, "env": map[string]any{},
+		"tty": m.TTY && len(data) == 0, "ends": m.Ends,
+		"apart": m.Account != ""}
 	if m.Account == "" && len(data) == 0 && homeLine.MatchString(inner) {
 		return t.home(ctx, m, inner, spec, end)
 	}
@@ -343,6 +361,7 @@ func (t *Session) literal(ctx context.Context, m *Message, inner string, data []
 			return err
 		}
 		delete(spec, "service")
+		spec["as_is"] = t.asIs
 		tun, err := l.ctx.Serve(ctx, service, spec)
 		if err != nil {
 			return before(err)
@@ -356,13 +375,14 @@ func (t *Session) literal(ctx context.Context, m *Message, inner string, data []
 			}
 			tun.CloseWrite()
 		}()
-		end.Status, err = t.collect(ctx, tun)
+		end.Status, err = t.collect(ctx, h, tun)
 		return err
 	})
 }
 
 // home says what a shell of the login's makes of ~ or ~user, which it is asked once.
-func (t *Session) home(ctx context.Context, m *Message, inner string, spec map[string]any, end *End) error {
+func (t *Session) home(ctx context.Context, m *Message, inner string, spec map[string]any,
+	end *End) error {
 	return t.retry(ctx, func() (*host, error) {
 		if h := t.lender(ctx); h != nil {
 			return h, nil // and whether it lends is told with this
@@ -397,13 +417,22 @@ func (t *Session) home(ctx context.Context, m *Message, inner string, spec map[s
 }
 
 // echo executes spec and returns its output.
-func (t *Session) echo(ctx context.Context, h *host, m *Message, spec map[string]any) (string, int, error) {
+func (t *Session) echo(ctx context.Context, h *host, m *Message, spec map[string]any) (string, int,
+	error) {
 	l, err := t.leaf(ctx, h, m, "", nil)
 	defer h.release(l)
 	if err != nil {
 		return "", 0, err
 	}
+	return t.run(ctx, h, l, spec)
+}
+
+// run executes spec in a leaf and returns its output.
+func (t *Session) run(
+	ctx context.Context, h *host, l *leaf, spec map[string]any,
+) (string, int, error) {
 	delete(spec, "service")
+	spec["as_is"] = t.asIs
 	tun, err := l.ctx.Serve(ctx, service, spec)
 	if err != nil {
 		return "", 0, before(err)
@@ -411,19 +440,19 @@ func (t *Session) echo(ctx context.Context, h *host, m *Message, spec map[string
 	t.did(func(w *Work) { w.Literal, w.Waits = w.Literal+1, w.Waits+1 })
 	tun.CloseWrite()
 	var text strings.Builder
-	status, err := collect(tun, func(stream byte, b []byte) error {
+	o, err := collect(tun, func(stream byte, b []byte) error {
 		if stream == '1' && text.Len()+len(b) <= maxHome {
 			text.Write(b)
 		}
 		return nil
 	})
-	return text.String(), status, err
+	return text.String(), o.status, err
 }
 
 // maxHome bounds what a host says is a home directory.
 const maxHome = 16 << 10
 
-// quickPut is how large a file in a temporary directory may be that isn't waited for.
+// quickPut bounds a file in a temporary directory whose writing isn't waited for, in bytes.
 const quickPut = 512 << 10
 
 // put writes a file as the login's account.
@@ -440,14 +469,15 @@ func (t *Session) put(ctx context.Context, m *Message, data []byte) error {
 		return t.files(ctx, []any{"put", m.Name, m.Mode, data})
 	}
 	err := t.with(ctx, func(h *host) error {
-		tun, err := h.login.Serve(ctx, service, map[string]any{"op": "put", "path": m.Name, "mode": m.Mode, "login": h.direct})
+		tun, err := h.login.Serve(ctx, service,
+			map[string]any{"op": "put", "path": m.Name, "mode": m.Mode, "login": h.direct})
 		if err != nil {
 			return before(err)
 		}
 		t.did(func(w *Work) { w.Files, w.Waits = w.Files+1, w.Waits+1 })
 		answer := make(chan error, 1)
 		go func() {
-			_, err := t.collect(ctx, tun)
+			_, err := t.collect(ctx, h, tun)
 			answer <- err
 			tun.Close() // it may have refused what is being written
 		}()
@@ -475,12 +505,13 @@ func (t *Session) put(ctx context.Context, m *Message, data []byte) error {
 // get reads a file as the login's account.
 func (t *Session) get(ctx context.Context, m *Message) error {
 	return t.with(ctx, func(h *host) error {
-		tun, err := h.login.Serve(ctx, service, map[string]any{"op": "get", "path": m.Name, "login": h.direct})
+		tun, err := h.login.Serve(ctx, service,
+			map[string]any{"op": "get", "path": m.Name, "login": h.direct})
 		if err != nil {
 			return before(err)
 		}
 		t.did(func(w *Work) { w.Files, w.Waits = w.Files+1, w.Waits+1 })
-		_, err = t.collect(ctx, tun)
+		_, err = t.collect(ctx, h, tun)
 		return err
 	})
 }

@@ -9,7 +9,8 @@ import (
 	"github.com/mitogen-go/mitogen/internal/engine"
 )
 
-// kept is what a hop has for those who are behind it, so that it crosses the links before the hop once.
+// kept lists the files that a hop keeps for the contexts behind it. Each crosses the links before
+// the hop once.
 type kept struct {
 	names map[string]bool
 	files []*pack // what were files, the oldest first
@@ -21,14 +22,15 @@ const (
 	minShare = 2 << 10 // bytes of a file that are worth it
 )
 
-// give gives a context a pack. Where it is behind another, that gets the pack first, keeps it, and passes it on.
+// give gives a context a pack. Where it is behind another, that gets the pack first, keeps it, and
+// passes it on.
 func (s *Server) give(ctx context.Context, c *engine.Context, p *pack) error {
 	defer s.lockGiving(ctx, c)()
 	return s.giveLocked(ctx, c, p)
 }
 
-// lockGiving waits until c and those before it can be given something, and sees to it that nobody has something passed on that is still to be
-// queued. It returns what ends that.
+// lockGiving waits until c and those before it can be given something, and sees to it that nobody
+// has something passed on that is still to be queued. It returns what ends that.
 func (s *Server) lockGiving(ctx context.Context, c *engine.Context) (unlock func()) {
 	for x := c; x != nil; x = x.Via() {
 		x.Begun(ctx) // or its hop doesn't know whom to pass it on to
@@ -37,7 +39,8 @@ func (s *Server) lockGiving(ctx context.Context, c *engine.Context) (unlock func
 	return s.giving.Unlock
 }
 
-// files has h do steps of a file operation. What it gets by way of its hop for them is used up by them, so nobody comes in between.
+// files has h do steps of a file operation. What it gets by way of its hop for them is used up by
+// them, so nobody comes in between.
 func (s *Server) files(ctx context.Context, h *host, steps [][]any) (*engine.Tunnel, error) {
 	c := h.login
 	if c.Via() != nil {
@@ -74,7 +77,8 @@ func (s *Server) giveLocked(ctx context.Context, c *engine.Context, p *pack) err
 			k.files, k.size = append(k.files, p), k.size+len(p.data)
 		}
 	}
-	if err := tell(ctx, via, map[string]any{"op": "pass", "to": int(c.ID()), "names": []any{p.name}}); err != nil {
+	if err := tell(ctx, via, map[string]any{"op": "pass", "to": int(c.ID()),
+		"names": []any{p.name}}); err != nil {
 		return err
 	}
 	c.Has(p.name, true)
@@ -106,7 +110,8 @@ func tell(ctx context.Context, c *engine.Context, spec map[string]any) error {
 	return err
 }
 
-// shareLocked makes a step of a file operation by which c gets the contents of a file by way of its hop, where that is of use.
+// shareLocked makes a step of a file operation by which c gets the contents of a file by way of its
+// hop, where that is of use.
 func (s *Server) shareLocked(ctx context.Context, c *engine.Context, step []any) ([]any, error) {
 	if step[0] != "put" || c.Via() == nil {
 		return step, nil

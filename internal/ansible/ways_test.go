@@ -17,7 +17,8 @@ import (
 // mounted is a directory where this machine's files are once more.
 func mounted(t *testing.T) string {
 	dir := t.TempDir()
-	if out, err := exec.Command("mount", "--rbind", "--make-rslave", "/", dir).CombinedOutput(); err != nil {
+	if out, err := exec.Command("mount", "--rbind", "--make-rslave", "/",
+		dir).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	t.Cleanup(func() {
@@ -36,10 +37,12 @@ func TestWays(t *testing.T) {
 	s := newStage(t, playbooks(t)[0])
 	root := mounted(t)
 	asks := filepath.Join(s.dir, "ssh-that-only-tells")
-	if err := os.WriteFile(asks, []byte("#!/bin/sh\ncase \" $* \" in *' -G '*) exec ssh \"$@\";; esac\nexit 255\n"), 0o755); err != nil {
+	if err := os.WriteFile(asks, []byte("#!/bin/sh\ncase \" $* \" in *' -G '*) exec ssh \"$@\";; "+
+		"esac\nexit 255\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	inventory := s.inventory(strings.NewReplacer("ROOT", root, "ASKS", asks, "FREE", lab.Play, "SECRET", s.l.Password, "OTHER", lab.Pass, "TERMINAL", lab.TTY).Replace(`direct ansible_host=FREE
+	inventory := s.inventory(strings.NewReplacer("ROOT", root, "ASKS", asks, "FREE", lab.Play,
+		"SECRET", s.l.Password, "OTHER", lab.Pass, "TERMINAL", lab.TTY).Replace(`direct ansible_host=FREE
 bastion ansible_host=OTHER ansible_become_password=SECRET
 behind ansible_host=FREE mitogen_via=bastion
 deep ansible_host=FREE mitogen_via=behind
@@ -62,20 +65,26 @@ python ansible_host=FREE ansible_python_interpreter=/no/such/python
 	if err := os.WriteFile(filepath.Join(s.dir, "large"), large, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	results, out := s.play("mitogen", "ways.yml", lab.Play, "-i", inventory, "-l", "hosts", "-e", "large="+filepath.Join(s.dir, "large"))
+	results, out := s.play("mitogen", "ways.yml", lab.Play, "-i", inventory, "-l", "hosts", "-e",
+		"large="+filepath.Join(s.dir, "large"))
 	got := stdout(results)
-	for host, who := range map[string]string{"direct": lab.Play, "bastion": lab.Pass, "behind": lab.Play, "deep": lab.Play, "stranger": lab.Play, "target": "root", "here": "root", "jail": "root", "jail2": "root", "native": lab.Play, "doas": lab.Pass, "given": lab.Pass, "terminal": lab.TTY} {
+	for host, who := range map[string]string{"direct": lab.Play, "bastion": lab.Pass,
+		"behind": lab.Play, "deep": lab.Play, "stranger": lab.Play, "target": "root", "here": "root",
+		"jail": "root", "jail2": "root", "native": lab.Play, "doas": lab.Pass, "given": lab.Pass,
+		"terminal": lab.TTY} {
 		if got[host+" who"] != who || got[host+" root"] != "root" {
 			t.Errorf("%s: %q, %q", host, got[host+" who"], got[host+" root"])
 		}
 	}
-	for host, want := range map[string]string{"wrong": "unreachable: .*Permission denied", "mistake": "unreachable: .*too many colons", "nowhere": "unreachable: .*resolve hostname",
+	for host, want := range map[string]string{"wrong": "unreachable: .*Permission denied",
+		"mistake": "unreachable: .*too many colons", "nowhere": "unreachable: .*resolve hostname",
 		"python": "failed: "} {
 		if !regexp.MustCompile(want).MatchString(got[host+" who"]) {
 			t.Errorf("%s: %q", host, got[host+" who"])
 		}
 	}
-	if m := regexp.MustCompile(`(?m)^direct +: logins=1 +round_trips=([1-9]\d*) +modules=([1-9]\d*) +literal=\d+ +files=[1-9]\d* +up=[1-9]\d{4,} down=[1-9]\d+$`).FindString(out); m == "" {
+	if m := regexp.MustCompile(`(?m)^direct +: logins=1 +round_trips=([1-9]\d*) +modules=([1-9]\d*) ` +
+		`+literal=\d+ +files=[1-9]\d* +up=[1-9]\d{4,} down=[1-9]\d+$`).FindString(out); m == "" {
 		t.Error("no report")
 	}
 	checked := 0
@@ -90,9 +99,11 @@ python ansible_host=FREE ansible_python_interpreter=/no/such/python
 	if checked < 10 {
 		t.Errorf("%d hosts have the large file", checked)
 	}
-	// Files, and what modules are made of, cross the link to the hop before them once, and don't count as theirs.
+	// Files, and what modules are made of, cross the link to the hop before them once, and don't count
+	// as theirs.
 	for _, host := range []string{"jail", "jail2"} {
-		m := regexp.MustCompile(`(?m)^` + host + ` +: .* modules=([1-9]\d*) .* up=(\d+) `).FindStringSubmatch(out)
+		m := regexp.MustCompile(`(?m)^` + host +
+			` +: .* modules=([1-9]\d*) .* up=(\d+) `).FindStringSubmatch(out)
 		if m == nil || len(m[2]) > 5 || m[2] > "30000" {
 			t.Errorf("%s: %q", host, m)
 		}

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -13,21 +14,26 @@ import (
 	"github.com/mitogen-go/mitogen/internal/lazyregexp"
 )
 
-// A payload is what an AnsiballZ wrapper carries: the program that Ansible pipes into an interpreter for a module.
+// A payload is what an AnsiballZ wrapper carries: the program that Ansible pipes into an
+// interpreter for a module.
 type payload struct {
-	zip     []byte // base64
-	module  string // its full name, as ansible.modules.ping
-	params  []byte // JSON
-	profile string // how newer ones are written
-	loader  bool   // a newer one: it starts the module through module_utils
-	noFile  int    // limit of open files to set, 0: none
+	zip     []byte            // base64
+	module  string            // its full name, as ansible.modules.ping
+	params  []byte            // JSON
+	profile string            // how newer ones are written
+	loader  bool              // a newer one: it starts the module through module_utils
+	noFile  int               // limit of open files to set, 0: none
+	passed  map[string]string // arguments that it passes on to the loader: literals of Python
 }
 
 // errUnknown says that a program is no wrapper that is known, so that it has to be run as it is.
 var errUnknown = errors.New("no known form of a module's wrapper")
 
-// parseWrapper reads a wrapper. What is left of its text without the values must be one that is known: only then does it do what we do
-// in its place.
+// errRelease is an errUnknown of a wrapper whose release of Ansible isn't known.
+var errRelease = fmt.Errorf("%w: that of another release of Ansible", errUnknown)
+
+// parseWrapper reads a wrapper. What is left of its text without the values must be one that is
+// known: only then does it do what we do in its place.
 func parseWrapper(b []byte) (*payload, error) {
 	if bytes.HasPrefix(b, []byte("#!")) { // which names the interpreter
 		_, b, _ = bytes.Cut(b, []byte("\n"))
@@ -41,20 +47,20 @@ func parseWrapper(b []byte) (*payload, error) {
 	return nil, errUnknown
 }
 
-// knownCode are the wrappers' texts without values, by the first 16 digits of their sha256, with the releases that have them. `make
-// test-ansible` shows those of others.
+// knownCode are the wrappers' texts without values, by the first 16 digits of their sha256, with
+// the releases that have them. TestWrapper fails for any other text.
 var knownCode = map[string]string{
 	"f057818f6de55593": "2.14",
 	"511990813c024714": "2.14, with a limit of open files",
 	"3c5cadf5df11b393": "2.16 to 2.18",
 	"200f3d4c9fb52c1b": "2.16 to 2.18, with a limit of open files",
 	"83533b5be83bbafb": "2.19 and 2.20",
-	"265f32d0ee4ee34b": "2.21",
+	"265f32d0ee4ee34b": "2.21, and 2.22 without what it passes on",
 }
 
 func checkCode(h []byte) error {
 	if _, ok := knownCode[hex.EncodeToString(h[:8])]; !ok {
-		return fmt.Errorf("%w: code %x", errUnknown, h[:8])
+		return fmt.Errorf("%w: code %x", errRelease, h[:8])
 	}
 	return nil
 }
@@ -66,10 +72,13 @@ var (
 	zipLine = []byte("    ZIPDATA = ")
 	parLine = []byte("    ANSIBALLZ_PARAMS = ")
 	// What differs from module to module and from run to run; what is in parentheses is kept.
-	nameLine = lazyregexp.New(`^(\s*runpy\.run_module\(mod_name=')([\w.]+)(', init_globals=dict\(_module_fqn=')([\w.]+)(', _modlib_path=modlib_path\),)$`)
-	debugRun = lazyregexp.New(`^(\s*runpy\.run_module\(mod_name=')([\w.]+)(', init_globals=None, run_name='__main__', alter_sys=True\))$`)
+	nameLine = lazyregexp.New(`^(\s*runpy\.run_module\(mod_name=')([\w.]+)(', ` +
+		`init_globals=dict\(_module_fqn=')([\w.]+)(', _modlib_path=modlib_path\),)$`)
+	debugRun = lazyregexp.New(`^(\s*runpy\.run_module\(mod_name=')([\w.]+)(', init_globals=None, ` +
+		`run_name='__main__', alter_sys=True\))$`)
 	dateLine = lazyregexp.New(`^(\s*zinfo\.date_time = \()[\d, ]+(\))$`)
-	tempLine = lazyregexp.New(`^(\s*(?:temp_path|zipped_mod) = .*ansible_)(?:' \+ ')?([\w.]+?)(?:' \+ ')?(_payload.*)$`)
+	tempLine = lazyregexp.New(`^(\s*(?:temp_path|zipped_mod) = .*ansible_)(?:' \+ ')?([\w.]+?)(?:' ` +
+		`\+ ')?(_payload.*)$`)
 	fileLine = lazyregexp.New(`^(\s*requested_soft = min\(existing_hard, )(\d+)(\))$`)
 )
 
@@ -143,9 +152,43 @@ func parseNew(code, tail []byte) (*payload, error) {
 	if p.zip == nil || p.params == nil || p.module == "" || p.profile == "" {
 		return nil, errUnknown
 	}
+	code, err := withoutPassed(code, p.passed)
+	if err != nil {
+		return nil, err
+	}
 	h := sha256.Sum256(code)
 	return p, checkCode(h[:])
 }
+
+// withoutPassed returns a wrapper's code as it is without some parameters: a release that passes
+// one more on to the loader does the same otherwise. It fails if the code does anything else with
+// one of them.
+func withoutPassed(code []byte, names map[string]string) ([]byte, error) {
+	for name := range names {
+		declared := regexp.MustCompile(`(?m)^    ` + name + `: [^\n]*,\n`)
+		passed := regexp.MustCompile(`(?m)^ +` + name + `=` + name + `,\n`)
+		if len(declared.FindAllIndex(code, -1)) != 1 || !passed.Match(code) {
+			return nil, fmt.Errorf("%w: argument %.20q", errRelease, name)
+		}
+		code = passed.ReplaceAll(declared.ReplaceAll(code, nil), nil)
+		if regexp.MustCompile(`\b` + name + `\b`).Match(code) {
+			return nil, fmt.Errorf("%w: argument %.20q is used", errRelease, name)
+		}
+	}
+	return code, nil
+}
+
+// secretive tells whether the arguments that are passed on say anything.
+func (p *payload) secretive() bool {
+	for _, v := range p.passed {
+		if v != "frozenset()" {
+			return true
+		}
+	}
+	return false
+}
+
+var argumentName = lazyregexp.New(`^[a-z_]+$`)
 
 func (p *payload) set(key string, value []byte) error {
 	var err error
@@ -168,7 +211,13 @@ func (p *payload) set(key string, value []byte) error {
 			err = fmt.Errorf("%w: a debugger or coverage", errUnknown)
 		}
 	default:
-		err = fmt.Errorf("%w: argument %.20q", errUnknown, key)
+		if !argumentName.MatchString(key) || !isLiteral(string(value)) {
+			return fmt.Errorf("%w: argument %.20q", errRelease, key)
+		}
+		if p.passed == nil {
+			p.passed = map[string]string{}
+		}
+		p.passed[key] = string(value)
 	}
 	return err
 }
@@ -232,4 +281,58 @@ func pythonString(s string) (string, error) {
 		b = append(b, c)
 	}
 	return string(b), nil
+}
+
+// isLiteral tells whether s has the same value everywhere: it is a literal as Python's repr writes
+// it, or calls frozenset, the one name that start_module of python/module.py knows.
+func isLiteral(s string) bool {
+	rest, ok := cutLiteral(s, maxNested)
+	return ok && rest == ""
+}
+
+// maxNested bounds how deep a literal is nested; Python's own limit is higher.
+const maxNested = 50
+
+var (
+	atom = lazyregexp.New(`^(?:None|True|False|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:e[-+]?\d+)?|` +
+		`b?'(?:[^'\\]|` + escaped + `)*'|b?"(?:[^"\\]|` + escaped + `)*")`)
+	opening = lazyregexp.New(`^(?:\[|\{|\(|frozenset\()`)
+)
+
+const escaped = `\\(?:[\\'"nrt]|x[0-9a-f]{2}|u[0-9a-f]{4}|U00(?:0[0-9a-f]|10)[0-9a-f]{4})`
+
+// cutLiteral returns what follows the literal at the start of s.
+func cutLiteral(s string, depth int) (rest string, ok bool) {
+	if a := atom.FindString(s); a != "" {
+		return s[len(a):], true
+	}
+	begin := opening.FindString(s)
+	if begin == "" || depth == 0 {
+		return s, false
+	}
+	s = s[len(begin):]
+	end := map[byte]string{'[': "]", '{': "}", '(': ")"}[begin[len(begin)-1]]
+	for more := true; ; s = strings.TrimLeft(s, " ") {
+		if rest, ok = strings.CutPrefix(s, end); ok || !more {
+			return rest, ok
+		}
+		if s, ok = cutLiteral(s, depth-1); !ok {
+			return s, false
+		}
+		if value, isDict := strings.CutPrefix(s, ": "); isDict && end == "}" {
+			if s, ok = cutLiteral(value, depth-1); !ok {
+				return s, false
+			}
+		}
+		s, more = strings.CutPrefix(s, ",")
+	}
+}
+
+// passedOn is passed as it goes to a context.
+func (p *payload) passedOn() map[string]any {
+	all := map[string]any{}
+	for name, value := range p.passed {
+		all[name] = value
+	}
+	return all
 }

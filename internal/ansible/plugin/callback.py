@@ -7,9 +7,10 @@ type: aggregate
 short_description: what the mitogen connection has done for each host
 author: the Mitogen project
 description:
-  - Prints a line for each host at the end of the playbook, with connections made, requests that had to go there and back, modules that ran in a fork of a
-    warm interpreter (each saves the start of an interpreter, and the transfer of the module), commands that were executed as they are, file operations that
-    nothing waited for, and bytes each way.
+  - Prints a line for each host at the end of the playbook, with connections made, requests that had
+    to go there and back, modules that ran in a fork of a warm interpreter (each saves the start of
+    an interpreter, and the transfer of the module), commands that were executed as they are, file
+    operations that nothing waited for, and bytes each way.
   - Is to be enabled, by C(callbacks_enabled = mitogen).
 '''
 

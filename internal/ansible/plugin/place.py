@@ -1,4 +1,5 @@
-# Where this user's sockets are, and whether one is the user's. Each client in Python has this text; docs/protocol.md, section 9, has the rule.
+# Where this user's sockets are, and whether one is the user's. Each client in Python has this text;
+# docs/protocol/daemon.md, section 9, has the rule.
 import errno
 import os
 import pwd
@@ -11,7 +12,8 @@ class PlaceError(Exception):
     """A socket that another user could have made, or listens at. Nothing was sent."""
 
     def __init__(self, path, why):
-        Exception.__init__(self, '%s %s: remove it or give it back, or set XDG_RUNTIME_DIR to a directory of your own with mode 0700' % (path, why))
+        Exception.__init__(self, '%s %s: remove it or give it back, or set XDG_RUNTIME_DIR to a '
+                           'directory of your own with mode 0700' % (path, why))
 
 
 def socket_directory():
@@ -61,7 +63,8 @@ def others_write(st):
 
 
 def check_directory(path):
-    """Raise PlaceError unless only this user can make sockets in a directory; an OSError of ENOENT if it doesn't exist."""
+    """Raise PlaceError unless only this user can make sockets in a directory; an OSError of ENOENT
+    if it doesn't exist."""
     uid = os.getuid()
     st = os.lstat(path)
     if not stat.S_ISDIR(st.st_mode):
@@ -81,12 +84,15 @@ def check_directory(path):
 def peer_uid(s):
     """Return the uid of the process that listens at the other end of a connected socket."""
     if hasattr(socket, 'SO_PEERCRED'):
-        return struct.unpack('3i', s.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize('3i')))[1]
-    return struct.unpack('2I', s.getsockopt(0, 1, 256)[:8])[1]     # LOCAL_PEERCRED: struct xucred begins with version and uid
+        return struct.unpack('3i', s.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED,
+                                                struct.calcsize('3i')))[1]
+    # LOCAL_PEERCRED: struct xucred begins with version and uid
+    return struct.unpack('2I', s.getsockopt(0, 1, 256)[:8])[1]
 
 
 def dial(path, timeout=None):
-    """Return a socket that is connected to one of this user's, or raise PlaceError, or the OSError of connect. Nothing has been sent."""
+    """Return a socket that is connected to one of this user's, or raise PlaceError, or the OSError
+    of connect. Nothing has been sent."""
     check_directory(os.path.dirname(os.path.abspath(path)))
     s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
