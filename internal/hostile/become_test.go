@@ -25,6 +25,7 @@ type entering struct {
 	login  bool   // by a login shell
 	beg    string // how that account begs: see beg.py
 	fails  bool   // the connect does
+	exec   bool   // a script in place of sudo becomes the hostile account's program
 }
 
 // enterings are each method × where it is carried out × whether it asks.
@@ -35,8 +36,10 @@ func enterings() []entering {
 		{name: "sudo, asks nothing, here", user: lab.Free, target: "sudo" + other, beg: "stays"},
 		{name: "sudo, asks nothing, hop", user: lab.Free, target: here + "sudo" + other, beg: "stays"},
 		{name: "sudo, asks nothing, ssh", target: over(lab.Free) + "sudo" + other, beg: "stays"},
-		{name: "sudo -i, asks nothing, here", user: lab.Free, target: "sudo" + other, login: true, beg: "stays"},
-		{name: "sudo -i, asks nothing, ssh", target: over(lab.Free) + "sudo" + other, login: true, beg: "stays"},
+		{name: "sudo -i, asks nothing, here", user: lab.Free, target: "sudo" + other, login: true,
+			beg: "stays"},
+		{name: "sudo -i, asks nothing, ssh", target: over(lab.Free) + "sudo" + other, login: true,
+			beg: "stays"},
 		{name: "sudo, logged, here", user: lab.Log, target: "sudo" + other, beg: "stays"},
 		{name: "sudo, logged, hop", user: lab.Log, target: here + "sudo" + other, beg: "stays"},
 		{name: "sudo, fresh, here", user: lab.TTY, target: "sudo" + other, beg: "stays"},
@@ -45,11 +48,17 @@ func enterings() []entering {
 		{name: "sudo, asks, hop", user: lab.Pass, target: here + "sudo" + other, beg: "stays"},
 		{name: "sudo, asks, ssh", target: over(lab.Pass) + "sudo" + other, beg: "stays"},
 		{name: "sudo, leaves, here", user: lab.Free, target: "sudo" + other, beg: "leaves", fails: true},
-		{name: "sudo, leaves, hop", user: lab.Free, target: here + "sudo" + other, beg: "leaves", fails: true},
-		{name: "sudo, logged, leaves, hop", user: lab.Log, target: here + "sudo" + other, beg: "leaves", fails: true},
+		{name: "sudo, leaves, hop", user: lab.Free, target: here + "sudo" + other, beg: "leaves",
+			fails: true},
+		{name: "sudo, logged, leaves, hop", user: lab.Log, target: here + "sudo" + other, beg: "leaves",
+			fails: true},
 		{name: "sudo, killed, here", user: lab.Free, target: "sudo" + other, beg: "kills", fails: true},
 		{name: "sudo, root, here", target: "sudo" + other, beg: "stays"},
 		{name: "sudo, root, hop", target: here + "sudo" + other, beg: "stays"},
+		{name: "sudo, root, becomes sudo, here",
+			target: "sudo" + other, beg: "becomes", fails: true, exec: true},
+		{name: "sudo, root, becomes sudo, hop",
+			target: here + "sudo" + other, beg: "becomes", fails: true, exec: true},
 		{name: "sudo, root, leaves, hop", target: here + "sudo" + other, beg: "leaves", fails: true},
 		{name: "su, root, here", target: "su" + other, beg: "stays"},
 		{name: "su, root, hop", target: here + "su" + other, beg: "stays"},
@@ -66,7 +75,8 @@ func enterings() []entering {
 			{name: "doas, asks nothing, here", user: lab.Free, target: "doas" + other, beg: "stays"},
 			{name: "doas, asks nothing, hop", user: lab.Free, target: here + "doas" + other, beg: "stays"},
 			{name: "doas, asks nothing, ssh", target: over(lab.Free) + "doas" + other, beg: "stays"},
-			{name: "doas, leaves, hop", user: lab.Free, target: here + "doas" + other, beg: "leaves", fails: true},
+			{name: "doas, leaves, hop", user: lab.Free, target: here + "doas" + other, beg: "leaves",
+				fails: true},
 			{name: "doas, asks, here", user: lab.Pass, target: "doas" + other, beg: "stays"},
 			{name: "doas, asks, hop", user: lab.Pass, target: here + "doas" + other, beg: "stays"},
 		}...)
@@ -74,8 +84,8 @@ func enterings() []entering {
 	return all
 }
 
-// The account that is entered begs for the password in every way, and gets no byte; what asks for it
-// gets it. A sample of the ways is tried, by a seed that is logged.
+// The account that is entered begs for the password in every way, and gets no byte; what asks for
+// it gets it. A sample of the ways is tried, by a seed that is logged.
 func TestBecomePasswordIsForTheAsker(t *testing.T) {
 	l := lab.Need(t)
 	freshen(t, l)
@@ -110,9 +120,16 @@ func (e *entering) try(t *testing.T, l *lab.Lab, exe, loot string) {
 		argv = lab.As(e.user, argv...)
 	}
 	cmd := exec.Command(argv[0], argv[1:]...)
+	sudo := ""
+	if e.exec {
+		sudo = filepath.Join(filepath.Dir(loot), "sudo")
+	}
 	cmd.Dir = "/"
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=/nonexistent", "MITO_VICTIM=" + e.target, "MITO_PASSWORD=" + l.Password,
-		"MITO_LOGIN=" + strconv.FormatBool(e.login), "MITO_CONFIG=" + l.Config, "MITO_PYTHON=/usr/bin/python3 -X how=" + e.beg + " -X loot=" + loot}
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=/nonexistent", "MITO_VICTIM=" + e.target,
+		"MITO_PASSWORD=" + l.Password,
+		"MITO_SUDO=" + sudo,
+		"MITO_LOGIN=" + strconv.FormatBool(e.login), "MITO_CONFIG=" + l.Config,
+		"MITO_PYTHON=/usr/bin/python3 -X how=" + e.beg + " -X loot=" + loot}
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("victim: %v: %s", err, out)
@@ -127,7 +144,8 @@ func (e *entering) try(t *testing.T, l *lab.Lab, exe, loot string) {
 	if strings.Contains(string(got), "got") {
 		t.Errorf("the account that is entered read from the terminal: %s", got)
 	}
-	if e.beg == "stays" && !strings.Contains(string(got), "begged") || !strings.Contains(string(got), "begs") {
+	if e.beg == "stays" && !strings.Contains(string(got), "begged") ||
+		!strings.Contains(string(got), "begs") {
 		t.Errorf("nothing begged: %q; victim: %s", got, out)
 	}
 	want := "uid " + strconv.Itoa(hostile.UID(t, lab.Other)) + "\n"
@@ -152,7 +170,7 @@ func TestVictim(t *testing.T) {
 	c, err := e.Connect(t.Context(), target, api.ConnectOptions{
 		Python: []string{os.Getenv("MITO_PYTHON")},
 		SSH:    api.SSHOptions{ConfigFile: os.Getenv("MITO_CONFIG")},
-		Sudo:   api.SudoOptions{Password: password, Login: login},
+		Sudo:   api.SudoOptions{Path: os.Getenv("MITO_SUDO"), Password: password, Login: login},
 		Su:     api.SuOptions{Password: password, Login: login},
 		Doas:   api.DoasOptions{Password: password},
 	})
@@ -167,14 +185,14 @@ func TestVictim(t *testing.T) {
 	}
 }
 
-// custom and profile beg as the interpreter's command says, which also says where to note what comes
-// of it: each interpreter of the account executes one, each login shell the other.
+// custom and profile beg as the interpreter's command says, which also says where to note what
+// comes of it: each interpreter of the account executes one, each login shell the other.
 const (
 	custom = `import os, sys
 _x = sys._xoptions
 if 'loot' in _x and os.getuid() == %d:
     argv = ['/usr/bin/python3', '-I', %q, _x['loot'], _x['how'], %q]
-    if _x['how'] in ('leaves', 'kills'):
+    if _x['how'] in ('leaves', 'kills', 'becomes'):
         os.execv(argv[0], argv)
     os.spawnv(os.P_WAIT, argv[0], argv)
 `
@@ -185,7 +203,14 @@ how=$(echo "$command" | sed -n 's/.*how=\([a-z]*\) .*/\1/p')
 `
 )
 
-// beggars has the hostile account beg while the test runs. It returns a directory for what is noted.
+// executing enters the hostile account as sudo would for root, but waits for nothing.
+const executing = `#!/bin/sh
+shift 5
+HOME=%[2]s exec setpriv --reuid=%[1]s --regid=%[1]s --init-groups -- "$@"
+`
+
+// beggars has the hostile account beg while the test runs. It returns a directory for what is
+// noted.
 func beggars(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "hostile-beg-")
@@ -197,11 +222,14 @@ func beggars(t *testing.T) string {
 	site := filepath.Join(home, ".local/lib", pythonName(t), "site-packages")
 	seconds := "0.4"
 	files := map[string]string{
-		script:                                  hostile.Beg,
-		filepath.Join(site, "usercustomize.py"): fmt.Sprintf(custom, hostile.UID(t, lab.Other), script, seconds),
-		filepath.Join(home, ".profile"):         fmt.Sprintf(profile, script, seconds),
+		script: hostile.Beg,
+		filepath.Join(site, "usercustomize.py"): fmt.Sprintf(custom, hostile.UID(t, lab.Other), script,
+			seconds),
+		filepath.Join(home, ".profile"): fmt.Sprintf(profile, script, seconds),
 	}
 	err = errors.Join(os.Chmod(dir, 0o755), os.MkdirAll(site, 0o755))
+	sudo := fmt.Appendf(nil, executing, lab.Other, home)
+	err = errors.Join(err, os.WriteFile(filepath.Join(dir, "sudo"), sudo, 0o755))
 	for name, text := range files {
 		err = errors.Join(err, os.WriteFile(name, []byte(text), 0o644))
 		if name != script {
@@ -217,7 +245,8 @@ func beggars(t *testing.T) string {
 // pythonName returns the name of the directory of the system's Python: "python3.11".
 func pythonName(t *testing.T) string {
 	t.Helper()
-	out, err := exec.Command("/usr/bin/python3", "-c", "import sys; print('python%d.%d' % sys.version_info[:2])").Output()
+	out, err := exec.Command("/usr/bin/python3", "-c",
+		"import sys; print('python%d.%d' % sys.version_info[:2])").Output()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,12 +5,14 @@ and sudo-rs do, on the terminal that it was entered by, with the echo turned off
 """
 import os
 import select
+import signal
 import sys
 import termios
 import time
 
 LOOT, HOW, SECONDS = sys.argv[1], sys.argv[2], float(sys.argv[3])
-PROMPTS = ['mitogen-password', '[sudo: mitogen-password] Password: ', 'Password: ', 'doas (me@here) password: ',
+PROMPTS = ['mitogen-password', '[sudo: mitogen-password] Password: ', 'Password: ',
+           'doas (me@here) password: ',
            '[sudo] password for me: ', 'Contrase\u00f1a: ']
 
 
@@ -49,6 +51,21 @@ def beg(fd, out, pause):
     note('begged %d times' % n)
 
 
+def become(fd):
+    """Become a sudo that asks, while a process that isn't its child reads what that is told."""
+    note('begs')
+    asker = os.getpid()
+    if os.fork() == 0:
+        if os.fork() == 0:
+            signal.signal(signal.SIGALRM, lambda *args: os.kill(asker, signal.SIGKILL))
+            signal.setitimer(signal.ITIMER_REAL, SECONDS)
+            note('got %r' % os.read(fd, 4096))      # who has begun to read is given the next line
+        os._exit(0)
+    os.wait()
+    time.sleep(0.1)
+    os.execv('/usr/bin/sudo', ['sudo', '-p', PROMPTS[0], 'true'])
+
+
 def main():
     fd = terminal()
     if fd is None:
@@ -57,17 +74,23 @@ def main():
         quiet(fd)
     except termios.error:
         note('echo stays')
+    if HOW == 'becomes':
+        return become(fd)
     if HOW == 'stays':          # and goes on
         return beg(fd, fd, 0.02)
     if HOW == 'stderr':
         return beg(fd, 2, 0.02)
     # It leaves a process that has the terminal, but isn't in the tree of the program that asks, and
-    # ends the command. Between the command's end and that program's own, only this process is there.
+    # ends the command. Between the command's end and that program's own, only this
+    # process is there.
     if os.fork() == 0:
         os.setsid()
         if os.fork() == 0:
             beg(fd, fd, 0.0005)
         os._exit(0)
+    os.wait()
+    while not os.path.getsize(LOOT):        # it doesn't beg yet
+        time.sleep(0.001)
     time.sleep(0.02)
     os.killpg(0, 9) if HOW == 'kills' else os._exit(0)
 

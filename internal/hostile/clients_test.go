@@ -46,9 +46,10 @@ func clients(t *testing.T) []*client {
 		{name: "call", command: mitogen("call", "--daemon", "-t", "local", "os:getpid"), must: true,
 			only: calls, few: 5, many: 50},
 		{name: "example", command: example, must: true, few: 5, many: 50},
-		{name: "askpass", command: mitogen("Password: "), must: true, path: func(p *place, socket string) {
-			p.env = append(p.env, "MITOGEN_ASKPASS="+secret+":"+socket)
-		}},
+		{name: "askpass", command: mitogen("Password: "), must: true,
+			path: func(p *place, socket string) {
+				p.env = append(p.env, "MITOGEN_ASKPASS="+secret+":"+socket)
+			}},
 		{name: "proxy", command: mitogen("host", "22"), must: true, path: func(p *place, socket string) {
 			p.env = append(p.env, "MITOGEN_PROXY="+secret+":"+socket)
 		}},
@@ -116,7 +117,8 @@ print(client.target('local', options={'sudo': {'password': sys.argv[3]}}).call('
 
 // play runs a playbook with a connection plugin, and with the callback, which asks daemons at the
 // end.
-func play(program, transport string, args ...string) func(*testing.T, context.Context, *place) *exec.Cmd {
+func play(program, transport string,
+	args ...string) func(*testing.T, context.Context, *place) *exec.Cmd {
 	return func(t *testing.T, ctx context.Context, p *place) *exec.Cmd {
 		l := lab.Need(t)
 		here, err := filepath.Abs("testdata/secrets.yml")
@@ -149,7 +151,8 @@ func (c *client) start(t *testing.T, p *place) *victim {
 		c.path(p, filepath.Join(p.seen, c.sockets(0)[0]))
 	}
 	const wait = `echo $$; read go; exec "$@"`
-	cmd.Args = append([]string{"/bin/sh", "-c", wait, "sh"}, append([]string{cmd.Path}, cmd.Args[1:]...)...)
+	cmd.Args = append([]string{"/bin/sh", "-c", wait, "sh"},
+		append([]string{cmd.Path}, cmd.Args[1:]...)...)
 	cmd.Path, cmd.Env, cmd.Dir = "/bin/sh", p.env, p.cwd
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	v := &victim{t: t, cmd: cmd, cancel: cancel}

@@ -22,7 +22,7 @@ const imported = `thread _thread dummy_thread imp cPickle cStringIO StringIO cop
 	_frozen_importlib_external importlib_metadata importlib_resources typing_extensions
 	sitecustomize usercustomize setuptools pkg_resources distutils ansible __main__ __init__
 	mitogen _mitogen _mitogen_spawn _mitogen_forward _mitogen_tunnel _mitogen_files _mitogen_run
-	_mitogen_ansible <mitogen> <_mitogen_spawn> <string> python3 platform_python`
+	_mitogen_ansible <_mitogen> <mitogen> <_mitogen_spawn> <string> python3 platform_python`
 
 // importable returns all names that a file in the current directory could be imported by.
 func importable(t *testing.T) []string {
@@ -101,8 +101,10 @@ subprocess.call([sys.executable, "-I", "-c", "0"])
 // started there, and whatever is done with it.
 func TestCurrentDirectory(t *testing.T) {
 	l := lab.Need(t)
-	targets := []string{"local", "exec:python3", "exec:sh", "exec:env", "sudo", "sudo:" + lab.Free, "su:" + lab.Free,
-		"local+local", "local+sudo:" + lab.Free, "local+su:" + lab.Free + "+sudo", lab.Free, lab.Free + "+sudo"}
+	targets := []string{"local", "exec:python3", "exec:sh", "exec:env", "sudo", "sudo:" + lab.Free,
+		"su:" + lab.Free,
+		"local+local", "local+sudo:" + lab.Free, "local+su:" + lab.Free + "+sudo", lab.Free,
+		lab.Free + "+sudo"}
 	outside := filepath.Join(t.TempDir(), "program.py")
 	if err := os.WriteFile(outside, []byte(program), 0o644); err != nil {
 		t.Fatal(err)
@@ -131,6 +133,8 @@ func (s sharedCwd) springs(t *testing.T) {
 	t.Helper()
 	cmd := exec.Command("/usr/bin/python3", "-c", "import struct")
 	cmd.Dir = s.dir
+	// another user is to remove what is there
+	cmd.Env = append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1")
 	cmd.Run()
 	if s.trap.Sprung(t) == "" {
 		t.Fatal("nothing was executed where the current directory comes first")
@@ -142,8 +146,10 @@ func (s sharedCwd) springs(t *testing.T) {
 func TestRelativePaths(t *testing.T) {
 	lab.Need(t)
 	s := plantCwd(t, ".py")
-	envs := []string{"PYTHONPATH=", "PYTHONPATH=:", "PYTHONPATH=.", "PYTHONPATH=x", "PYTHONPATH=::/nowhere:x/:",
-		"PYTHONHOME=x", "PYTHONUSERBASE=x", "PYTHONPYCACHEPREFIX=x", "PYTHONSAFEPATH=1", "PYTHONSTARTUP=struct.py",
+	envs := []string{"PYTHONPATH=", "PYTHONPATH=:", "PYTHONPATH=.", "PYTHONPATH=x",
+		"PYTHONPATH=::/nowhere:x/:",
+		"PYTHONHOME=x", "PYTHONUSERBASE=x", "PYTHONPYCACHEPREFIX=x", "PYTHONSAFEPATH=1",
+		"PYTHONSTARTUP=struct.py",
 		"PYTHONSAFEPATH=1 PYTHONPATH=."}
 	for i, py := range testpython.Find() {
 		targets := []string{"local", "exec:" + py.Path, "local+local"}

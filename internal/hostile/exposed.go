@@ -35,7 +35,8 @@ func (j *Judge) ExposedDirectory(path string) string {
 
 // split returns a path's elements. It keeps "..", because the element before may be a link.
 func split(path string) []string {
-	return slices.DeleteFunc(strings.Split(path, "/"), func(s string) bool { return s == "" || s == "." })
+	return slices.DeleteFunc(strings.Split(path, "/"),
+		func(s string) bool { return s == "" || s == "." })
 }
 
 // walk looks at rest, below the directory dir, as the kernel resolves a path.

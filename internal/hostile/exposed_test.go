@@ -36,7 +36,8 @@ func TestExposed(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, to := range map[string]string{
-		"closed/out": at("sticky/none"), "closed/in": "sub", "closed/up": "../sticky", "closed/round": "round",
+		"closed/out": at("sticky/none"), "closed/in": "sub", "closed/up": "../sticky",
+		"closed/round": "round",
 	} {
 		if err := os.Symlink(to, at(name)); err != nil {
 			t.Fatal(err)

@@ -10,7 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/lab"
+	"github.com/mitogen-go/mitogen/internal/pylink"
 )
 
 // treasure is in every file that no context may have.
@@ -23,7 +25,8 @@ var estate = map[string]string{
 	"x": "-> /etc", "y.py": "-> /etc/hostname", "secret.py": treasure + " = 1",
 	"os.py": treasure + " = 1", "json.py": treasure + " = 1", ".bashrc": treasure,
 	"app/__init__.py": "",
-	"app/main.py":     "import os, pkgutil\ndef f():\n    import app.late\n    return os.getloadavg()\n", "app/late.py": "", "app/.env": treasure,
+	"app/main.py": "import os, pkgutil\ndef f():\n    import app.late\n    return " +
+		"os.getloadavg()\n", "app/late.py": "", "app/.env": treasure,
 	"app/secret.py": treasure + " = 1", "app/tls.key": treasure, "app/page.html": "PAGE",
 	"app/link.html": "-> ../secret.py", "app/etc": "-> /etc", "app/env.html": "-> .env",
 	"app/keys/__init__.py": "", "app/keys/data.txt": treasure, "app/db.sqlite3": treasure,
@@ -38,7 +41,8 @@ func wanted() map[string]any {
 	for _, pkg := range []string{"Documents", "project", "certs", "x", "app", "app.keys", "keys",
 		".ssh", "", ".", "..", "/", "/etc", "app/..", "secret", "os", "tool", "used",
 		"_mitogen", "app\x00", "/proc/self", "app.etc"} {
-		for _, name := range []string{"", "page.html", "taxes.txt", "plan.py", ".env", "tls.key", "passwd",
+		for _, name := range []string{"", "page.html", "taxes.txt", "plan.py", ".env", "tls.key",
+			"passwd",
 			"shadow", "hostname", "id_ed25519", "secret.py", "../secret.py", "../.env",
 			"../project/.env",
 			"../../etc/passwd", "/etc/passwd", "etc/passwd", "link.html", "env.html",
@@ -49,8 +53,12 @@ func wanted() map[string]any {
 				pkg, name})
 		}
 	}
+	for _, pkg := range []string{"Documents", "project", "certs", "secret", "keys", ".ssh", "..", "/",
+		"/etc", "Documents/..", "os"} {
+		files = append(files, []string{"s", pkg})
+	}
 	for _, name := range []string{"", "secret", "*", ".."} {
-		files = append(files, []string{"d", name}, []string{"t", "secret-1.dist-info", "METADATA"},
+		files = append(files, []string{"t", "secret-1.dist-info", "METADATA"},
 			[]string{"t", "app.dist-info", name})
 	}
 	return map[string]any{"files": files, "modules": []string{"used", "Documents", "Documents.plan",
@@ -155,6 +163,7 @@ func evilSite(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	script = []byte(pylink.Translate(boot.Table(), string(script)))
 	list, err := json.Marshal(wanted())
 	if err != nil {
 		t.Fatal(err)

@@ -46,7 +46,7 @@ func newHost(t *testing.T, program, login, account string) *host {
 // play runs the jobs and returns the names that they know, by kind.
 func (h *host) play() map[string][]string {
 	h.t.Helper()
-	ctx, cancel := context.WithTimeout(h.t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(h.t.Context(), 10*time.Minute)
 	defer cancel()
 	args := []string{"-i", h.login + ",", "jobs.yml"}
 	if h.account != h.login {

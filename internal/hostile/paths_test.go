@@ -24,8 +24,8 @@ type ground struct {
 	roots  string
 }
 
-// newGround makes theirs/sub, which a link theirs/link can be exchanged for. Both have a file shadow
-// and a directory inner.
+// newGround makes theirs/sub, which a link theirs/link can be exchanged for. Both have a file
+// shadow and a directory inner.
 func newGround(t *testing.T) *ground {
 	t.Helper()
 	lab.Need(t)
@@ -76,7 +76,8 @@ func (g *ground) state() string {
 			}
 			text = string(b)
 		}
-		all = append(all, fmt.Sprintf("%s %v %d %q", strings.TrimPrefix(path, g.roots), st.Mode(), st.Sys().(*syscall.Stat_t).Uid, text))
+		all = append(all, fmt.Sprintf("%s %v %d %q", strings.TrimPrefix(path, g.roots), st.Mode(),
+			st.Sys().(*syscall.Stat_t).Uid, text))
 		return nil
 	}))
 	return strings.Join(all, "\n")
@@ -97,7 +98,8 @@ func (g *ground) victim(python, script string, args ...string) string {
 	if !ok {
 		g.t.Fatal("the runtime has no module _mitogen_paths")
 	}
-	out, err := exec.Command(python, append([]string{"-c", string(paths) + "\n" + script, g.theirs}, args...)...).CombinedOutput()
+	out, err := exec.Command(python,
+		append([]string{"-c", string(paths) + "\n" + script, g.theirs}, args...)...).CombinedOutput()
 	if err != nil {
 		g.t.Fatalf("%v\n%s", err, out)
 	}
@@ -136,7 +138,8 @@ func TestPathsRace(t *testing.T) {
 			for line := range strings.Lines(out) {
 				var name string
 				var done, refused int
-				if _, err := fmt.Sscan(line, &name, &done, &refused); err != nil || done == 0 || refused == 0 && !strings.HasPrefix(name, "remove") {
+				if _, err := fmt.Sscan(line, &name, &done, &refused); err != nil || done == 0 ||
+					refused == 0 && !strings.HasPrefix(name, "remove") {
 					t.Errorf("%q: want an operation that was carried out and refused, %v", line, err)
 				}
 			}
@@ -197,11 +200,13 @@ func TestPathsOfAnother(t *testing.T) {
 			for name, to := range map[string]string{"mine": own, "up": "../own", "round": "round"} {
 				g.must(os.Symlink(to, at(name)))
 			}
-			for name, to := range map[string]string{"sub/last": filepath.Join(g.roots, "shadow"), "sub/out": g.roots, "sub/inner/out": g.roots} {
+			for name, to := range map[string]string{"sub/last": filepath.Join(g.roots, "shadow"),
+				"sub/out": g.roots, "sub/inner/out": g.roots} {
 				g.must(os.Symlink(to, at(name)))
 				hostile.Hand(t, at(name), lab.Other)
 			}
-			for name, mode := range map[string]os.FileMode{"sub/suid": 0o755 | os.ModeSetuid | os.ModeSetgid, "sub/wide": 0o777} {
+			for name, mode := range map[string]os.FileMode{"sub/suid": 0o755 | os.ModeSetuid | os.ModeSetgid,
+				"sub/wide": 0o777} {
 				g.must(os.WriteFile(at(name), nil, 0o600))
 				hostile.Hand(t, at(name), lab.Other)
 				g.must(os.Chmod(at(name), mode))
@@ -212,11 +217,14 @@ func TestPathsOfAnother(t *testing.T) {
 			g.untouched(before, out)
 			link := fmt.Sprintf("a symbolic link of user %d is on the way", uid)
 			want := map[string]string{
-				"theirs": link, "theirs_last": link, "theirs_chmod": link, "theirs_replace": link, "theirs_mkdir": link,
+				"theirs": link, "theirs_last": link, "theirs_chmod": link, "theirs_replace": link,
+				"theirs_mkdir": link,
 				"second_write": "the file has a second name", "second_chmod": "the file has a second name",
-				"pipe_write": "No such device or address", "pipe_read": "not a file", "socket_chmod": "not a file",
-				"mine": "done", "mine_up": "done", "round": "Too many levels of symbolic links", "missing": "No such file or directory",
-				"file": "Not a directory", "z_replaced": "done", "suid": "done", "wide": "done",
+				"pipe_write": "No such device or address", "pipe_read": "not a file",
+				"socket_chmod": "not a file",
+				"mine":         "done", "mine_up": "done", "round": "Too many levels of symbolic links",
+				"missing": "No such file or directory",
+				"file":    "Not a directory", "z_replaced": "done", "suid": "done", "wide": "done",
 			}
 			got := map[string]string{}
 			for line := range strings.Lines(out) {
@@ -236,8 +244,10 @@ func TestPathsOfAnother(t *testing.T) {
 			for _, name := range []string{"sub/last", "sub/suid", "sub/wide"} {
 				st, err := os.Lstat(at(name))
 				g.must(err)
-				if mode := st.Mode(); !mode.IsRegular() || mode.Perm()&0o022 != 0 || mode&(os.ModeSetuid|os.ModeSetgid) != 0 {
-					t.Errorf("%s was replaced with mode %v, want a file that only its owner can write to", name, mode)
+				if mode := st.Mode(); !mode.IsRegular() || mode.Perm()&0o022 != 0 ||
+					mode&(os.ModeSetuid|os.ModeSetgid) != 0 {
+					t.Errorf("%s was replaced with mode %v, want a file that only its owner can write to", name,
+						mode)
 				}
 			}
 			for _, name := range []string{"sub/out", "sub/inner"} {

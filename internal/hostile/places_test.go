@@ -10,7 +10,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/lab"
 )
 
-// Where the user's daemon is, by what the environment says: docs/protocol.md, section 9, has the
+// Where the user's daemon is, by what the environment says: docs/protocol, section 9, has the
 // rule.
 var places = map[string]func(p *place) (socket string){
 	"runtime directory": func(p *place) string {
@@ -79,7 +79,8 @@ func TestPlaces(t *testing.T) {
 			}
 			tree := (&client{command: mitogen("tree")}).start(t, p)
 			if output, err := tree.finish(); err != nil || strings.Contains(output, lab.Play) != plays {
-				t.Errorf("got %v, want a context for %s: %v, of the playbook:\n%s", err, lab.Play, plays, output)
+				t.Errorf("got %v, want a context for %s: %v, of the playbook:\n%s", err, lab.Play, plays,
+					output)
 			}
 			stop := (&client{command: mitogen("daemon", "stop")}).start(t, p)
 			if output, err := stop.finish(); err != nil {

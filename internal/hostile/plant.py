@@ -19,11 +19,13 @@ except Exception:
     pass
 raise SystemExit('a planted file was executed')
 '''
-# What an interpreter imports: the modules that aren't built in, its start, and Ansible's own packages.
+# What an interpreter imports: the modules that aren't built in, its start, and
+# Ansible's own packages.
 modules = sorted(set(sys.stdlib_module_names) - set(sys.builtin_module_names))
 modules += ['sitecustomize', 'usercustomize', 'ansible', 'ansible_collections', '__main__']
 members = [m + '.py' for m in modules]
-members += ['ansible/__init__.py', 'ansible/module_utils/__init__.py', 'ansible/module_utils/basic.py', 'x.pth']
+members += ['ansible/__init__.py', 'ansible/module_utils/__init__.py',
+            'ansible/module_utils/basic.py', 'x.pth']
 made, planted, refused = [], [], []
 
 

@@ -73,7 +73,8 @@ func playbook(t *testing.T, ctx context.Context, program, dir, config string,
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "ansible.cfg"), []byte("[defaults]\n"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "ansible.cfg"), []byte("[defaults]\n"),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	here, err := filepath.Abs("testdata")

@@ -47,8 +47,10 @@ func TestRemoveWithFewFiles(t *testing.T) {
 		t.Run(python.Name(), func(t *testing.T) {
 			top := t.TempDir() + "/top"
 			out, err := exec.Command(python.Path, "-c", string(paths)+removeAll, top).CombinedOutput()
-			if lines := strings.Fields(string(out)); err != nil || len(lines) == 0 || strings.Trim(string(out), "gone\n") != "" {
-				t.Errorf("removing with few files: got %v and\n%s\nwant no error, and the tree gone in the end", err, out)
+			if lines := strings.Fields(string(out)); err != nil || len(lines) == 0 ||
+				strings.Trim(string(out), "gone\n") != "" {
+				t.Errorf("removing with few files: got %v and\n%s\nwant no error, and the tree gone in the end",
+					err, out)
 			}
 		})
 	}

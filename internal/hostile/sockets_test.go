@@ -69,8 +69,8 @@ func (p *place) aside(dir, owner string, mode os.FileMode) {
 	p.refused = ""
 }
 
-// fixed are paths that only one test at a time can use.
-var fixed sync.Mutex
+// fixed are paths that only one test at a time can use, while no other looks for them.
+var fixed sync.RWMutex
 
 // take reserves a path that all victims have in common. A file that is there already is put aside
 // until the test ends.
@@ -129,14 +129,19 @@ var laid = map[string]func(p *place){
 	"handed over":               func(p *place) { p.trap(p.own()+"/mitogen", "root", 0o700) },
 	"group writable":            func(p *place) { p.trap(p.own()+"/mitogen", "root", 0o770) },
 	"world writable":            func(p *place) { p.trap(p.own()+"/mitogen", "root", 0o777) },
-	"sticky":                    func(p *place) { p.trap(p.own()+"/mitogen", "root", 0o777|os.ModeSticky) },
-	"open to others":            func(p *place) { p.trap(p.own()+"/mitogen", "root", 0o711) },
+	"sticky": func(p *place) {
+		p.trap(p.own()+"/mitogen", "root", 0o777|os.ModeSticky)
+	},
+	"open to others": func(p *place) { p.trap(p.own()+"/mitogen", "root", 0o711) },
 	"relative": func(p *place) {
 		p.cwd = p.mkdir("cwd", lab.Other, 0o755)
 		p.env = append(p.env, "XDG_RUNTIME_DIR=run")
 		p.aside(p.at("cwd/run/mitogen"), lab.Other, 0o700)
 	},
-	"home, handed": func(p *place) { p.home("root"); p.trap(p.at("home/.cache/mitogen"), "root", 0o700) },
+	"home, handed": func(p *place) {
+		p.home("root")
+		p.trap(p.at("home/.cache/mitogen"), "root", 0o700)
+	},
 	"home, link": func(p *place) {
 		p.home("root")
 		p.mkdir("home/.cache", "root", 0o700)
@@ -153,11 +158,14 @@ var laid = map[string]func(p *place){
 		p.mkdir("home/.cache", lab.Other, 0o755)
 		p.aside(p.at("home/.cache/mitogen"), "root", 0o700)
 	},
-	"shared, though there is a home": func(p *place) { p.take(shared); p.aside(shared, lab.Other, 0o700) },
-	"shared, of another user":        func(p *place) { p.share(); p.trap(shared, lab.Other, 0o700) },
-	"shared, handed":                 func(p *place) { p.share(); p.trap(shared, "root", 0o700) },
-	"shared, open":                   func(p *place) { p.share(); p.trap(shared, lab.Other, 0o777) },
-	"shared, link":                   func(p *place) { p.share(); p.link(shared, "theirs", lab.Other) },
+	"shared, though there is a home": func(p *place) {
+		p.take(shared)
+		p.aside(shared, lab.Other, 0o700)
+	},
+	"shared, of another user": func(p *place) { p.share(); p.trap(shared, lab.Other, 0o700) },
+	"shared, handed":          func(p *place) { p.share(); p.trap(shared, "root", 0o700) },
+	"shared, open":            func(p *place) { p.share(); p.trap(shared, lab.Other, 0o777) },
+	"shared, link":            func(p *place) { p.share(); p.link(shared, "theirs", lab.Other) },
 	"shared, empty": func(p *place) {
 		p.env = append(p.env, "XDG_RUNTIME_DIR=")
 		p.share()
@@ -197,7 +205,8 @@ var laid = map[string]func(p *place){
 		p.refused = p.seen
 		os.WriteFile(p.seen, nil, 0o600)
 	},
-	"file instead of a socket": func(p *place) { // as a daemon that was killed leaves it: it is replaced
+	// as a daemon that was killed leaves it: it is replaced
+	"file instead of a socket": func(p *place) {
 		p.seen = p.mkdir(p.own()+"/mitogen", "root", 0o700)
 		os.WriteFile(p.seen+"/daemon.sock", nil, 0o777)
 		hostile.Hand(p.t, p.seen+"/daemon.sock", lab.Other)
@@ -211,6 +220,9 @@ func newPlace(t *testing.T, scenario string) *place {
 	if strings.HasPrefix(scenario, "shared") || strings.HasPrefix(scenario, "system") {
 		fixed.Lock()
 		t.Cleanup(fixed.Unlock)
+	} else if scenario != "" {
+		fixed.RLock()
+		t.Cleanup(fixed.RUnlock)
 	}
 	dir, err := os.MkdirTemp("", "hostile-") // a socket's path has to be short
 	if err != nil {
@@ -234,7 +246,8 @@ func (p *place) spring(sockets []string) *hostile.Listener {
 		return nil
 	}
 	p.mkdir(p.listen, lab.Other, 0o755)
-	for dir := filepath.Dir(p.listen); dir != p.dir && strings.HasPrefix(dir, p.dir); dir = filepath.Dir(dir) {
+	for dir := filepath.Dir(p.listen); dir != p.dir &&
+		strings.HasPrefix(dir, p.dir); dir = filepath.Dir(dir) {
 		if st, err := os.Stat(dir); err == nil && st.Mode().Perm()&1 == 0 {
 			p.t.Fatalf("%s can't be entered", dir)
 		}
@@ -259,7 +272,8 @@ func silent(t *testing.T, heard []hostile.Heard, output string) {
 	t.Helper()
 	for _, h := range heard {
 		if h.Bytes != "" {
-			t.Errorf("another user's socket %s was sent %.400q; the client printed:\n%s", h.Socket, h.Bytes, output)
+			t.Errorf("another user's socket %s was sent %.400q; the client printed:\n%s", h.Socket, h.Bytes,
+				output)
 		}
 	}
 }
@@ -309,7 +323,8 @@ func TestSocketsRace(t *testing.T) {
 			p.trap(p.mkdir("home/theirs/mitogen", lab.Other, 0o755), lab.Other, 0o755)
 			for range hostile.Rounds(c.few, c.many) {
 				v := c.start(t, p)
-				for _, name := range c.sockets(v.pid) { // so that the right daemon is no faster to see than the other
+				// so that the right daemon is no faster to see than the other
+				for _, name := range c.sockets(v.pid) {
 					p.serve(filepath.Join(p.mkdir("home/run/mitogen", "root", 0o700), name))
 				}
 				l := p.spring(c.sockets(v.pid))
@@ -355,7 +370,8 @@ func TestListener(t *testing.T) {
 		fmt.Fprintf(c, "to %s", name)
 		c.Close()
 	}
-	if got := fmt.Sprint(l.Close(t)); strings.Count(got, "to b") != 2 || strings.Count(got, "to a") != 1 {
+	if got := fmt.Sprint(l.Close(t)); strings.Count(got, "to b") != 2 ||
+		strings.Count(got, "to a") != 1 {
 		t.Errorf("got %s, want two words to b and one to a", got)
 	}
 }

@@ -1,7 +1,8 @@
 """Appended to `_mitogen_paths` and run as root: victim.py DIRECTORY ROUNDS.
 
-Does what the runtime does to files below DIRECTORY/sub, which another user exchanges meanwhile for a link, until each operation has
-been refused once and carried out once, and ROUNDS times at least. Prints both numbers for each.
+Does what the runtime does to files below DIRECTORY/sub, which another user exchanges meanwhile for
+a link, until each operation has been refused once and carried out once, and ROUNDS times at least.
+Prints both numbers for each.
 """
 import time
 
@@ -55,7 +56,8 @@ for name in sorted(OPERATIONS):
             e = sys.exc_info()[1]
             if e.errno == errno.EPERM:
                 refused += 1
-            elif e.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EAGAIN, errno.EEXIST):
+            elif e.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EAGAIN,
+                                 errno.EEXIST):
                 raise
         if time.time() > end:
             break

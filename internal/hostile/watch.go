@@ -37,8 +37,10 @@ func NewWatch(t testing.TB, l *lab.Lab) *Watch {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const watched = "strace -ff -qq -y -x -s 4096 -e trace=%%%%file,clone,clone3,fork,vfork -o %s/trace"
-	proxy := fmt.Sprintf("Host *\n  ProxyCommand "+watched+" /usr/sbin/sshd -i -f %s/sshd_config\n", w.dir, lab.Dir)
+	const watched = "strace -ff -qq -y -x -s 4096 -e trace=%%%%file,clone,clone3,fork,vfork -o " +
+		"%s/trace"
+	proxy := fmt.Sprintf("Host *\n  ProxyCommand "+watched+" /usr/sbin/sshd -i -f %s/sshd_config\n",
+		w.dir, lab.Dir)
 	if err := os.WriteFile(w.Config, []byte(proxy+string(old)), 0o600); err != nil {
 		t.Fatal(err)
 	}

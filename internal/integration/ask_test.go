@@ -48,9 +48,11 @@ func TestAsk(t *testing.T) {
 	}{
 		{lab.Pass + "+sudo", map[string][]string{"sudo": {l.Password}}, "root", "sudo"},
 		{lab.TTY + "+sudo", map[string][]string{"sudo": {"wrong", l.Password}}, "root", "sudo sudo"},
-		{lab.Pass + "+sudo+sudo:" + lab.Pass, map[string][]string{"sudo": {l.Password}}, lab.Pass, "sudo"},
+		{lab.Pass + "+sudo+sudo:" + lab.Pass, map[string][]string{"sudo": {l.Password}}, lab.Pass,
+			"sudo"},
 		{lab.Free + "+sudo", nil, "root", ""},
-		{lab.Free + "+su:" + lab.Pass, map[string][]string{"su:" + lab.Pass: {l.Password}}, lab.Pass, "su:" + lab.Pass},
+		{lab.Free + "+su:" + lab.Pass, map[string][]string{"su:" + lab.Pass: {l.Password}}, lab.Pass,
+			"su:" + lab.Pass},
 	} {
 		got, err := who(tt.target, tt.answers)
 		if err != nil || got != tt.want || strings.Join(asked, " ") != tt.asked {
@@ -60,7 +62,9 @@ func TestAsk(t *testing.T) {
 	if _, err := who(lab.Pass+"+sudo", nil); !errors.Is(err, mitogen.ErrPasswordRequired) {
 		t.Errorf("nobody answers: %v", err)
 	}
-	if _, err := who(lab.Pass+"+sudo", map[string][]string{"sudo": {"wrong", "wrong", "wrong"}}); !errors.Is(err, mitogen.ErrSudoPassword) {
+	if _, err := who(lab.Pass+"+sudo",
+		map[string][]string{"sudo": {"wrong", "wrong", "wrong"}}); !errors.Is(err,
+		mitogen.ErrSudoPassword) {
 		t.Errorf("wrong ones: %v", err)
 	}
 	// A process of this machine asks too: one of another user's, who needs a password.

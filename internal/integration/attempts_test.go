@@ -13,6 +13,7 @@ import (
 	"github.com/mitogen-go/mitogen"
 	"github.com/mitogen-go/mitogen/internal/lab"
 	"github.com/mitogen-go/mitogen/internal/lab/recorder"
+	"github.com/mitogen-go/mitogen/internal/testpython"
 )
 
 // sshConfig is a configuration for recorders: the host "last", and whatever more says.
@@ -23,7 +24,8 @@ func sshConfig(t *testing.T, last *recorder.Server, more string, jumps ...*recor
 	for i, j := range jumps {
 		fmt.Fprintf(&b, "Host jump%d\n  Port %d\n", i, j.Port)
 	}
-	fmt.Fprintf(&b, "Host *\n  HostName 127.0.0.1\n  User me\n  IdentityAgent none\n  StrictHostKeyChecking no\n  UserKnownHostsFile /dev/null\n  IdentityFile %s\n  %s\n",
+	fmt.Fprintf(&b, "Host *\n  HostName 127.0.0.1\n  User me\n  IdentityAgent none\n  "+
+		"StrictHostKeyChecking no\n  UserKnownHostsFile /dev/null\n  IdentityFile %s\n  %s\n",
 		lab.Dir+"/key", more)
 	file := filepath.Join(t.TempDir(), "config")
 	if err := os.WriteFile(file, []byte(b.String()), 0o600); err != nil {
@@ -32,9 +34,12 @@ func sshConfig(t *testing.T, last *recorder.Server, more string, jumps ...*recor
 	return file
 }
 
-var ownOptions = []string{"", "NumberOfPasswordPrompts 5", "PreferredAuthentications keyboard-interactive,password", "BatchMode no"}
+var ownOptions = []string{"", "NumberOfPasswordPrompts 5",
+	"PreferredAuthentications keyboard-interactive,password", "BatchMode no"}
 
-// A server sees no attempt with a password that wasn't given for it, and one with one that was, whatever the user's configuration says.
+// A server sees no attempt with a password that wasn't given for it, and one with one that was,
+// whatever the user's configuration says. One case in three is tried each day; all in `make
+// hostile`.
 func TestAttempts(t *testing.T) {
 	lab.Need(t)
 	const right, wrong = "right", "wrong"
@@ -42,11 +47,14 @@ func TestAttempts(t *testing.T) {
 		for _, own := range append(ownOptions, "BatchMode yes") {
 			for _, given := range []string{"", right, wrong} {
 				t.Run(fmt.Sprint(methods, own, given), func(t *testing.T) {
+					testpython.OneIn(t, 3)
 					t.Parallel()
 					r := (&recorder.Server{Password: right, Methods: methods}).Serve(t)
-					o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: sshConfig(t, r, own), Password: mitogen.Secret(given)}}
+					o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: sshConfig(t, r, own),
+						Password: mitogen.Secret(given)}}
 					_, err := engine(t, mitogen.Options{}).Connect(t.Context(), "last", o)
-					status, execErr := engine(t, mitogen.Options{}).Exec(t.Context(), "last", o, mitogen.Command{Args: []string{"sh", "-c", "exit 7"}})
+					status, execErr := engine(t, mitogen.Options{}).Exec(t.Context(), "last", o,
+						mitogen.Command{Args: []string{"sh", "-c", "exit 7"}})
 					checkAttempts(t, r, given, 2)
 					for _, err := range []error{err, execErr} {
 						checkRefusal(t, err, given == right, given == wrong)
@@ -68,7 +76,8 @@ func checkAttempts(t *testing.T, r *recorder.Server, given string, n int) {
 	if given != "" {
 		want = n
 	}
-	if len(got) != want || slices.ContainsFunc(got, func(s string) bool { return !strings.HasSuffix(s, " "+given) }) {
+	if len(got) != want || slices.ContainsFunc(got,
+		func(s string) bool { return !strings.HasSuffix(s, " "+given) }) {
 		t.Errorf("server saw %q, want %d times %q", got, want, given)
 	}
 }
@@ -87,22 +96,31 @@ func checkRefusal(t *testing.T, err error, well, refused bool) {
 	}
 }
 
-// What a server asks in other words, or after the password, isn't told any secret.
+// What a server asks in other words, or after the password, isn't told any secret. Half of the
+// questions are asked each day, all in `make hostile`.
 func TestHostileQuestions(t *testing.T) {
 	l := lab.Need(t)
 	for _, question := range []string{
-		"Enter passphrase for key '" + l.LockedKey + "': ", "x\nEnter passphrase for key '" + l.LockedKey + "': ", "Your one-time password code: ", "Enter PIN for Key: ",
-		"New Password: ", "Current Password: ", "(current) UNIX Password: ", "Retype new Password: ", "me@127.0.0.1's new Password: ", "[sudo] password for me: ",
-		"Password for root:", "Verification code: ", "you@127.0.0.1's Password: ", "me@elsewhere's Password: ", "(you@127.0.0.1) Password: ",
+		"Enter passphrase for key '" + l.LockedKey + "': ",
+		"x\nEnter passphrase for key '" + l.LockedKey + "': ", "Your one-time password code: ",
+		"Enter PIN for Key: ",
+		"New Password: ", "Current Password: ", "(current) UNIX Password: ", "Retype new Password: ",
+		"me@127.0.0.1's new Password: ", "[sudo] password for me: ",
+		"Password for root:", "Verification code: ", "you@127.0.0.1's Password: ",
+		"me@elsewhere's Password: ", "(you@127.0.0.1) Password: ",
 	} {
-		for name, secrets := range map[string]mitogen.SSHOptions{"both": {Password: "secret", Passphrase: "phrase"}, "passphrase": {Passphrase: "phrase"}} {
+		for name, secrets := range map[string]mitogen.SSHOptions{"both": {Password: "secret",
+			Passphrase: "phrase"}, "passphrase": {Passphrase: "phrase"}} {
 			t.Run(name+question, func(t *testing.T) {
+				testpython.OneIn(t, 2)
 				t.Parallel()
-				r := (&recorder.Server{Password: "secret", Methods: []string{"keyboard-interactive"}, Question: question}).Serve(t)
+				r := (&recorder.Server{Password: "secret", Methods: []string{"keyboard-interactive"},
+					Question: question}).Serve(t)
 				o := mitogen.ConnectOptions{SSH: secrets}
 				o.SSH.ConfigFile = sshConfig(t, r, "")
 				_, err := engine(t, mitogen.Options{}).Connect(t.Context(), "last", o)
-				if err == nil || !errors.Is(err, mitogen.ErrAuth) && !errors.Is(err, mitogen.ErrPasswordRequired) {
+				if err == nil || !errors.Is(err, mitogen.ErrAuth) &&
+					!errors.Is(err, mitogen.ErrPasswordRequired) {
 					t.Errorf("got %v, want a refusal", err)
 				}
 				for _, s := range r.Seen() {
@@ -115,13 +133,17 @@ func TestHostileQuestions(t *testing.T) {
 	}
 }
 
-// The passphrase unlocks the key, the password is the second factor. Without that, the error says what is wanted.
+// The passphrase unlocks the key, the password is the second factor. Without that, the error says
+// what is wanted.
 func TestFactors(t *testing.T) {
 	l := lab.Need(t)
-	r := (&recorder.Server{Password: "secret", Methods: []string{"keyboard-interactive"}, AndMore: true}).Serve(t)
-	o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: sshConfig(t, r, ""), IdentityFile: l.LockedKey, Passphrase: mitogen.Secret(l.Passphrase)}}
+	r := (&recorder.Server{Password: "secret", Methods: []string{"keyboard-interactive"},
+		AndMore: true}).Serve(t)
+	o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: sshConfig(t, r, ""),
+		IdentityFile: l.LockedKey, Passphrase: mitogen.Secret(l.Passphrase)}}
 	_, err := engine(t, mitogen.Options{}).Connect(t.Context(), "last", o)
-	if !errors.Is(err, mitogen.ErrAuth) || !strings.Contains(err.Error(), "keyboard-interactive") || len(r.Seen()) > 0 {
+	if !errors.Is(err, mitogen.ErrAuth) || !strings.Contains(err.Error(), "keyboard-interactive") ||
+		len(r.Seen()) > 0 {
 		t.Errorf("without a Password: got %v, want an error that names the method, and no attempt", err)
 	}
 	o.SSH.Password = "secret"
@@ -133,20 +155,25 @@ func TestFactors(t *testing.T) {
 	}
 }
 
-// ways lead to last by a jump host: the configuration's two forms, a list of two, an argument, a hop.
+// ways lead to last by a jump host: the configuration's two forms, a list of two, an argument, a
+// hop.
 var ways = []struct {
 	name, more, target string
 	args               []string
 }{
 	{"ProxyJump", "Match originalhost last\n ProxyJump jump0", "last", nil},
 	{"two jumps", "Match originalhost last\n ProxyJump jump1,jump0", "last", nil},
-	{"jump of a jump", "Match originalhost last\n ProxyJump jump0\nMatch originalhost jump0\n ProxyJump jump1", "last", nil},
-	{"ProxyCommand", "Match originalhost last\n ProxyCommand ssh -F %%s -W %%h:%%p jump0", "last", nil},
+	{"jump of a jump", "Match originalhost last\n ProxyJump jump0\nMatch originalhost jump0\n " +
+		"ProxyJump jump1", "last", nil},
+	{"ProxyCommand", "Match originalhost last\n ProxyCommand ssh -F %%s -W %%h:%%p jump0", "last",
+		nil},
 	{"argument", "", "last", []string{"-J", "jump0"}},
 	{"hop", "", "jump0+last", nil},
 }
 
-// A jump host that asks is never told the last host's password, which that gets all the same. All are the same account at the same address.
+// A jump host that asks is never told the last host's password, which that gets all the same. All
+// are the same account at the same address. One case in three is tried each day; all in `make
+// hostile`.
 func TestJumpAttempts(t *testing.T) {
 	lab.Need(t)
 	for _, way := range ways {
@@ -157,6 +184,7 @@ func TestJumpAttempts(t *testing.T) {
 						continue // the last host isn't reached
 					}
 					t.Run(fmt.Sprint(way.name, method, given, key), func(t *testing.T) {
+						testpython.OneIn(t, 3)
 						t.Parallel()
 						jump := (&recorder.Server{Password: "jump", Methods: []string{method}, Key: key}).Serve(t)
 						other := (&recorder.Server{Key: true}).Serve(t)
@@ -170,7 +198,8 @@ func TestJumpAttempts(t *testing.T) {
 						if err := os.WriteFile(file, append(text, more...), 0o600); err != nil {
 							t.Fatal(err)
 						}
-						o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: file, Password: mitogen.Secret(given), Args: way.args}}
+						o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: file,
+							Password: mitogen.Secret(given), Args: way.args}}
 						_, err = engine(t, mitogen.Options{}).Connect(t.Context(), way.target, o)
 						for _, s := range jump.Seen() {
 							if way.name != "hop" && s == "keyboard-interactive begun" {
@@ -199,7 +228,8 @@ func TestJumpAsksPerson(t *testing.T) {
 	lab.Need(t)
 	jump := (&recorder.Server{Password: "jump", Methods: []string{"password"}}).Serve(t)
 	last := (&recorder.Server{Password: "right", Methods: []string{"password"}}).Serve(t)
-	o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: sshConfig(t, last, "", jump), Password: "right", Args: []string{"-J", "you@jump0"}}}
+	o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: sshConfig(t, last, "", jump),
+		Password: "right", Args: []string{"-J", "you@jump0"}}}
 	var asked []mitogen.Prompt
 	e := engine(t, mitogen.Options{Prompt: func(_ context.Context, p mitogen.Prompt) (string, error) {
 		asked = append(asked, p)
@@ -211,29 +241,34 @@ func TestJumpAsksPerson(t *testing.T) {
 	if len(asked) != 1 || asked[0].Hop != "last (jump host you@127.0.0.1)" {
 		t.Errorf("asked %+v, want one question in the name of you@127.0.0.1", asked)
 	}
-	if got := append(jump.Seen(), last.Seen()...); !slices.Equal(got, []string{"password jump", "password right"}) {
+	if got := append(jump.Seen(), last.Seen()...); !slices.Equal(got,
+		[]string{"password jump", "password right"}) {
 		t.Errorf("servers saw %q", got)
 	}
 }
 
-// The same, where a hop starts ssh.
+// The same, where a hop starts ssh; half of the cases each day.
 func TestAttemptsFromHop(t *testing.T) {
 	lab.Need(t)
 	for _, method := range []string{"password", "keyboard-interactive"} {
 		for _, given := range []string{"", "right", "wrong"} {
 			for _, jumps := range []bool{false, true} {
 				t.Run(fmt.Sprint(method, given, jumps), func(t *testing.T) {
+					testpython.OneIn(t, 2)
 					t.Parallel()
 					jump := (&recorder.Server{Password: "jump", Methods: []string{method}}).Serve(t)
 					last := (&recorder.Server{Password: "right", Methods: []string{method}}).Serve(t)
-					o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: sshConfig(t, last, "", jump), Password: mitogen.Secret(given), FromHop: true}}
+					o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: sshConfig(t, last, "", jump),
+						Password: mitogen.Secret(given), FromHop: true}}
 					if jumps {
 						o.SSH.Args = []string{"-J", "jump0"}
 					}
 					_, err := engine(t, mitogen.Options{}).Connect(t.Context(), "local+last", o)
 					if jumps {
 						checkAttempts(t, last, "", 1)
-						if got := jump.Seen(); method == "password" && len(got) > 0 || slices.ContainsFunc(got, func(s string) bool { return !strings.HasSuffix(s, " begun") }) || err == nil {
+						if got := jump.Seen(); method == "password" && len(got) > 0 ||
+							slices.ContainsFunc(got, func(s string) bool { return !strings.HasSuffix(s, " begun") }) ||
+							err == nil {
 							t.Errorf("jump host was told %q, error %v", got, err)
 						}
 						return
@@ -250,7 +285,8 @@ func TestAttemptsFromHop(t *testing.T) {
 func TestHangUpIsNoRetry(t *testing.T) {
 	lab.Need(t)
 	r := (&recorder.Server{Password: "right", Methods: []string{"password"}, HangUp: true}).Serve(t)
-	o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: sshConfig(t, r, ""), Password: "wrong"}}
+	o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: sshConfig(t, r, ""),
+		Password: "wrong"}}
 	_, err := engine(t, mitogen.Options{}).Connect(t.Context(), "last", o)
 	var failed *mitogen.ConnectError
 	if !errors.As(err, &failed) || !failed.Given {
@@ -259,13 +295,15 @@ func TestHangUpIsNoRetry(t *testing.T) {
 	checkAttempts(t, r, "wrong", 1)
 }
 
-// A password that was refused isn't tried again by a loop, whatever of what isn't the place differs; another one is.
+// A password that was refused isn't tried again by a loop, whatever of what isn't the place
+// differs; another one is.
 func TestRefusedIsNoRetry(t *testing.T) {
 	lab.Need(t)
 	for _, target := range []string{"last", "local+last"} {
 		for _, fromHop := range []bool{false, target != "last"} {
 			r := (&recorder.Server{Password: "right", Methods: []string{"password"}}).Serve(t)
-			o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: sshConfig(t, r, ""), Password: "wrong", FromHop: fromHop}}
+			o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: sshConfig(t, r, ""),
+				Password: "wrong", FromHop: fromHop}}
 			e := engine(t, mitogen.Options{})
 			for range 3 {
 				_, err := e.Connect(t.Context(), target, o)

@@ -23,12 +23,15 @@ func TestCarried(t *testing.T) {
 			t.Fatal(err)
 		}
 		text := strings.Repeat("0123456789abcdef", 100_000)
-		if n, err := mitogen.Call[int](t.Context(), c, "builtins:len", text); err != nil || n != len(text) {
-			if n, err = mitogen.Call[int](t.Context(), c, "__builtin__:len", text); err != nil || n != len(text) {
+		if n, err := mitogen.Call[int](t.Context(), c, "builtins:len", text); err != nil ||
+			n != len(text) {
+			if n, err = mitogen.Call[int](t.Context(), c, "__builtin__:len", text); err != nil ||
+				n != len(text) {
 				t.Fatal(n, err)
 			}
 		}
-		if back, err := mitogen.Call[string](t.Context(), c, "os.path:join", "", text); err != nil || back != text {
+		if back, err := mitogen.Call[string](t.Context(), c, "os.path:join", "", text); err != nil ||
+			back != text {
 			t.Error(len(back), err)
 		}
 		// An idle connection is ended by closing what uses it, and nothing else is.
@@ -52,7 +55,8 @@ func TestKeysStay(t *testing.T) {
 	target := "sudo:" + lab.Free + "+" + lab.Pass // a hop that can't read the key
 	o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: l.Config}}
 	c := connect(t, e, target, o)
-	if name, err := mitogen.Call[string](t.Context(), c, "os:getcwd"); err != nil || !strings.HasSuffix(name, lab.Pass) {
+	if name, err := mitogen.Call[string](t.Context(), c, "os:getcwd"); err != nil ||
+		!strings.HasSuffix(name, lab.Pass) {
 		t.Error(name, err)
 	}
 	o.SSH.FromHop = true
@@ -68,7 +72,8 @@ func TestKeysStay(t *testing.T) {
 // What the hop finds is told as ssh would tell it.
 func TestCarriedRefusals(t *testing.T) {
 	lab.Need(t)
-	for target, want := range map[string]error{"local+127.0.0.1:1": mitogen.ErrRefused, "local+no-host.invalid": mitogen.ErrUnknownHost} {
+	for target, want := range map[string]error{"local+127.0.0.1:1": mitogen.ErrRefused,
+		"local+no-host.invalid": mitogen.ErrUnknownHost} {
 		e := engine(t, mitogen.Options{})
 		_, err := e.Connect(t.Context(), target, mitogen.ConnectOptions{})
 		var failed *mitogen.ConnectError
@@ -101,7 +106,8 @@ func TestCarrierDies(t *testing.T) {
 	}
 	_, err = mitogen.Call[int](t.Context(), c, "here:sleep", 20)
 	var lost *mitogen.LostError
-	if !errors.As(err, &lost) || lost.Context != "local+mito+local" || lost.Hop != "local" || time.Since(began) > 5*time.Second {
+	if !errors.As(err, &lost) || lost.Context != "local+mito+local" || lost.Hop != "local" ||
+		time.Since(began) > 5*time.Second {
 		t.Errorf("%v (%+v) after %v", err, lost, time.Since(began))
 	}
 	for end := time.Now().Add(10 * time.Second); len(e.Contexts()) > 0; time.Sleep(10 * time.Millisecond) {

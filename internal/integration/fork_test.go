@@ -21,10 +21,11 @@ def look():
 def state():
     import signal
     assert signal.getsignal(signal.SIGPIPE) == signal.SIG_IGN
-    return os.getpid(), len([f for f in sys.meta_path if 'Importer object' in repr(f)]), sys.stdin.read() == '', sys.argv, id(None)
+    return os.getpid(), len([f for f in sys.meta_path if hasattr(f, 'refuse')]), sys.stdin.read() == '', sys.argv, id(None)
 `
 
-// A fork is a copy of a hop that has run nothing: it sees nothing of its siblings, and is a child of that process.
+// A fork is a copy of a hop that has run nothing: it sees nothing of its siblings, and is a child
+// of that process.
 func TestFork(t *testing.T) {
 	each(t, func(t *testing.T, o mitogen.ConnectOptions) {
 		e := engine(t, mitogen.Options{Path: []fs.FS{mapFS(map[string]string{"forked.py": forked})}})

@@ -13,9 +13,12 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/internal/boot"
+	"github.com/mitogen-go/mitogen/internal/pylink"
 )
 
-// hostile is what an attacker runs who has taken a context over: it writes frames of its own making. id is the victim's.
+// hostile is what an attacker runs who has taken a context over: it writes frames of its own
+// making. id is the victim's.
 const hostile = `
 import struct, time, zlib
 import _mitogen as core
@@ -182,7 +185,8 @@ func newBattle(t *testing.T, target string, path fs.FS) *battle {
 	t.Helper()
 	b := &battle{T: t, log: &lines{}}
 	e := engine(t, mitogen.Options{
-		Path: []fs.FS{path, fstest.MapFS{"hostile.py": {Data: []byte(hostile)}, "victim.py": {Data: []byte(victim)}}},
+		Path: []fs.FS{path, fstest.MapFS{"hostile.py": {Data: []byte(pylink.Translate(boot.Table(),
+			hostile))}, "victim.py": {Data: []byte(victim)}}},
 		// Records are what programs read; the command cleans them for people.
 		Logger:     slog.New(slog.NewJSONHandler(b.log, nil)),
 		MaxMessage: 8 << 20, Grace: 500 * time.Millisecond,
@@ -190,7 +194,8 @@ func newBattle(t *testing.T, target string, path fs.FS) *battle {
 	out := make(deaf)
 	t.Cleanup(func() { close(out) })
 	b.bad = connect(t, e, target, mitogen.ConnectOptions{Stdout: out})
-	b.victims = []*mitogen.Context{connect(t, e, target, mitogen.ConnectOptions{})} // next to it, behind the same hop
+	// next to it, behind the same hop
+	b.victims = []*mitogen.Context{connect(t, e, target, mitogen.ConnectOptions{})}
 	for _, target := range []string{"local", "local+local"} {
 		elsewhere := mitogen.ConnectOptions{Python: []string{"python3"}} // or it would be a hop for them
 		b.victims = append(b.victims, connect(t, e, target, elsewhere))
@@ -214,10 +219,12 @@ func (b *battle) unharmed(ctx context.Context) {
 	}
 }
 
-// A context that has been taken over gets nothing by writing frames of its own making, and harms nobody else.
+// A context that has been taken over gets nothing by writing frames of its own making, and harms
+// nobody else.
 func TestHostile(t *testing.T) {
 	for _, target := range []string{"local", "local+local"} {
-		for _, attack := range []string{"forged_source", "answers_for_others", "forged_authority", "orders", "obituaries",
+		for _, attack := range []string{"forged_source", "answers_for_others", "forged_authority",
+			"orders", "obituaries",
 			"second_hello", "mailbox", "wrong_credit", "nonsense", "parts", "records"} {
 			t.Run(target+"/"+attack, func(t *testing.T) {
 				t.Parallel()
@@ -249,7 +256,8 @@ func TestHostileResults(t *testing.T) {
 	b := newBattle(t, "local", fstest.MapFS{})
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
-	for _, kind := range []string{"deep", "laughs", "length", "frame", "global", "build", "self", "memo", "long", "nothing"} {
+	for _, kind := range []string{"deep", "laughs", "length", "frame", "global", "build", "self",
+		"memo", "long", "nothing"} {
 		if v, err := mitogen.Call[any](ctx, b.bad, "hostile:bomb", kind); err == nil {
 			t.Errorf("%s: got %T", kind, v)
 		}
@@ -282,7 +290,8 @@ func TestHostileStreams(t *testing.T) {
 // No name reaches a file that is not in the list.
 func TestHostileNames(t *testing.T) {
 	dir := t.TempDir()
-	for name, text := range map[string]string{"secret.py": "secret = 1", "secret.txt": "secret", "lib/ours.py": "", "secret/__init__.py": ""} {
+	for name, text := range map[string]string{"secret.py": "secret = 1", "secret.txt": "secret",
+		"lib/ours.py": "", "secret/__init__.py": ""} {
 		file := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 			t.Fatal(err)

@@ -20,7 +20,10 @@ import (
 	"github.com/mitogen-go/mitogen/internal/lab"
 )
 
-func TestMain(m *testing.M) { os.Exit(lab.Main(m)) }
+func TestMain(m *testing.M) {
+	mitogen.Main() // in a copy that a test has started as a Go context
+	os.Exit(lab.Main(m))
+}
 
 const here = `
 import os, re, signal, sys, time
@@ -32,7 +35,7 @@ def env(name):
     return os.environ.get(name)
 
 def own_environment(ignored):
-    with open('/proc/self/environ') as f:
+    with open('/proc/self/environ', 'rb') as f:
         return f.read()
 
 def variables(name):
@@ -96,7 +99,8 @@ func engine(t *testing.T, o mitogen.Options) *mitogen.Engine {
 	return e
 }
 
-func connect(t *testing.T, e *mitogen.Engine, target string, o mitogen.ConnectOptions) *mitogen.Context {
+func connect(t *testing.T, e *mitogen.Engine, target string,
+	o mitogen.ConnectOptions) *mitogen.Context {
 	t.Helper()
 	c, err := e.Connect(t.Context(), target, o)
 	if err != nil {
@@ -130,6 +134,7 @@ func TestWaysIn(t *testing.T) {
 		{"local+root+sudo:" + lab.Free + "+sudo", true},
 	} {
 		t.Run(tt.target, func(t *testing.T) {
+			t.Parallel()
 			e := engine(t, mitogen.Options{})
 			c, err := e.Start(tt.target, options)
 			if err != nil {
@@ -149,7 +154,8 @@ func TestBastion(t *testing.T) {
 	l := lab.Need(t)
 	e := engine(t, mitogen.Options{})
 	c := connect(t, e, lab.Free+"+"+lab.Pass+"+sudo", mitogen.ConnectOptions{
-		SSH: mitogen.SSHOptions{ConfigFile: l.Config, Password: mitogen.Secret(l.Password)}, Sudo: mitogen.SudoOptions{Password: mitogen.Secret(l.Password)},
+		SSH:  mitogen.SSHOptions{ConfigFile: l.Config, Password: mitogen.Secret(l.Password)},
+		Sudo: mitogen.SudoOptions{Password: mitogen.Secret(l.Password)},
 	})
 	if uid, err := mitogen.Call[int](t.Context(), c, "here:uid"); err != nil || uid != 0 {
 		t.Errorf("uid %d, %v", uid, err)
@@ -165,21 +171,29 @@ func TestRefusals(t *testing.T) {
 		want    error
 		hop     string
 	}{
-		{lab.Pass + "+sudo", mitogen.ConnectOptions{SSH: ssh, Sudo: mitogen.SudoOptions{Password: "wrong"}}, mitogen.ErrSudoPassword, lab.Pass + "+sudo"},
-		{lab.Pass + "+sudo", mitogen.ConnectOptions{SSH: ssh}, mitogen.ErrPasswordRequired, lab.Pass + "+sudo"},
-		{lab.None + "+sudo", mitogen.ConnectOptions{SSH: ssh, Sudo: mitogen.SudoOptions{Password: mitogen.Secret(l.Password)}}, mitogen.ErrNotInSudoers, lab.None + "+sudo"},
+		{lab.Pass + "+sudo", mitogen.ConnectOptions{SSH: ssh,
+			Sudo: mitogen.SudoOptions{Password: "wrong"}}, mitogen.ErrSudoPassword, lab.Pass + "+sudo"},
+		{lab.Pass + "+sudo", mitogen.ConnectOptions{SSH: ssh}, mitogen.ErrPasswordRequired,
+			lab.Pass + "+sudo"},
+		{lab.None + "+sudo", mitogen.ConnectOptions{SSH: ssh,
+			Sudo: mitogen.SudoOptions{Password: mitogen.Secret(l.Password)}}, mitogen.ErrNotInSudoers,
+			lab.None + "+sudo"},
 		{"nobody-at-all@mito", mitogen.ConnectOptions{SSH: ssh}, mitogen.ErrAuth, "nobody-at-all@mito"},
-		{"mito+sudo:nobody-at-all", mitogen.ConnectOptions{SSH: ssh}, mitogen.ErrUnknownUser, "mito+sudo:nobody-at-all"},
+		{"mito+sudo:nobody-at-all", mitogen.ConnectOptions{SSH: ssh}, mitogen.ErrUnknownUser,
+			"mito+sudo:nobody-at-all"},
 		{"no-host.invalid", mitogen.ConnectOptions{}, mitogen.ErrUnknownHost, "no-host.invalid"},
 		{"127.0.0.1:1+sudo", mitogen.ConnectOptions{}, mitogen.ErrRefused, "127.0.0.1:1"},
-		{"mito", mitogen.ConnectOptions{SSH: ssh, Python: []string{"no-such-python", "nor-this"}}, mitogen.ErrNoPython, "mito"},
+		{"mito", mitogen.ConnectOptions{SSH: ssh, Python: []string{"no-such-python", "nor-this"}},
+			mitogen.ErrNoPython, "mito"},
 		{"local", mitogen.ConnectOptions{Python: []string{"false"}}, mitogen.ErrDied, "local"},
 	} {
 		t.Run(tt.target+" "+tt.want.Error(), func(t *testing.T) {
+			t.Parallel()
 			e := engine(t, mitogen.Options{})
 			_, err := e.Connect(t.Context(), tt.target, tt.options)
 			var failed *mitogen.ConnectError
-			if !errors.Is(err, tt.want) || !errors.As(err, &failed) || failed.Hop != tt.hop || failed.Phase == "" {
+			if !errors.Is(err, tt.want) || !errors.As(err, &failed) || failed.Hop != tt.hop ||
+				failed.Phase == "" {
 				t.Errorf("got %v (%#v), want %v at %s", err, failed, tt.want, tt.hop)
 			}
 			if strings.Contains(err.Error(), l.Password) || strings.Contains(err.Error(), "wrong\n") {
@@ -207,9 +221,10 @@ func (l *lines) String() string {
 	return l.text.String()
 }
 
-// noisy is an interpreter as a login script would start it that prints, before and long after: again and again, since what
-// comes before the runtime is up is not reported.
-const noisy = `sh -c 'echo Welcome to the machine; (while sleep 0.2; do echo late news; done) & exec python3 "$@"' sh`
+// noisy is an interpreter as a login script would start it that prints, before and long after:
+// again and again, since what comes before the runtime is up is not reported.
+const noisy = `sh -c 'echo Welcome to the machine; (while sleep 0.2; do echo late news; done) & ` +
+	`exec python3 "$@"' sh`
 
 func TestNoise(t *testing.T) {
 	targets := []string{"local", "local+local"}
@@ -277,7 +292,8 @@ func TestHeartbeat(t *testing.T) {
 func TestSiblings(t *testing.T) {
 	e := engine(t, mitogen.Options{})
 	// Both behind the same hop.
-	a, b := connect(t, e, "local+local", mitogen.ConnectOptions{}), connect(t, e, "local+local", mitogen.ConnectOptions{})
+	a, b := connect(t, e, "local+local", mitogen.ConnectOptions{}), connect(t, e, "local+local",
+		mitogen.ConnectOptions{})
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 
@@ -286,17 +302,20 @@ func TestSiblings(t *testing.T) {
 		t.Errorf("without being allowed: %q, %v", refused, err)
 	}
 	e.Allow(a, b)
-	if uid, err := mitogen.Call[int](ctx, a, "here:ask", b, "here:uid"); err != nil || uid != os.Getuid() {
+	if uid, err := mitogen.Call[int](ctx, a, "here:ask", b, "here:uid"); err != nil ||
+		uid != os.Getuid() {
 		t.Errorf("allowed: %d, %v", uid, err)
 	}
-	if back, err := mitogen.Call[string](ctx, b, "here:fail", a, "here:uid"); err != nil || !strings.Contains(back, "not allowed") {
+	if back, err := mitogen.Call[string](ctx, b, "here:fail", a, "here:uid"); err != nil ||
+		!strings.Contains(back, "not allowed") {
 		t.Errorf("the other way: %q, %v", back, err)
 	}
 	sender, err := mitogen.Call[mitogen.Sender](ctx, b, "here:open_mailbox")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := mitogen.Call[any](ctx, a, "here:send", sender, 1, "two", []byte("three")); err != nil {
+	if _, err := mitogen.Call[any](ctx, a, "here:send", sender, 1, "two",
+		[]byte("three")); err != nil {
 		t.Fatal(err)
 	}
 	if err := e.Send(ctx, sender, 4.5); err != nil {
@@ -364,7 +383,8 @@ func TestDies(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	}
-	if _, err := mitogen.Call[int](t.Context(), connect(t, e, "local", mitogen.ConnectOptions{}), "here:uid"); err != nil {
+	if _, err := mitogen.Call[int](t.Context(), connect(t, e, "local", mitogen.ConnectOptions{}),
+		"here:uid"); err != nil {
 		t.Errorf("its hop: %v", err)
 	}
 }
@@ -374,7 +394,8 @@ func TestCancelled(t *testing.T) {
 	c := connect(t, e, "local", mitogen.ConnectOptions{})
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
-	if _, err := mitogen.Call[any](ctx, c, "here:sleep", 100); !errors.Is(err, mitogen.ErrCancelled) || !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := mitogen.Call[any](ctx, c, "here:sleep", 100); !errors.Is(err, mitogen.ErrCancelled) ||
+		!errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v", err)
 	}
 	if _, err := mitogen.Call[int](t.Context(), c, "here:uid"); err != nil {
@@ -386,49 +407,59 @@ func TestCancelled(t *testing.T) {
 		t.Errorf("what can't be interrupted: %v", err)
 	}
 	var lost *mitogen.LostError
-	if _, err := mitogen.Call[int](t.Context(), c, "here:uid"); err == nil || errors.As(err, &lost) && lost.Context != "local" {
+	if _, err := mitogen.Call[int](t.Context(), c, "here:uid"); err == nil ||
+		errors.As(err, &lost) && lost.Context != "local" {
 		t.Errorf("after that: %v", err)
 	}
 }
 
-// Modules come from any fs.FS, and win over what the target has installed, but for its standard library.
+// Modules come from any fs.FS, and win over what the target has installed, but for its standard
+// library.
 func TestSearchPath(t *testing.T) {
 	installed := t.TempDir()
-	if err := os.WriteFile(filepath.Join(installed, "taken.py"), []byte("def name():\n    return 'theirs'\n"), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(installed, "taken.py"),
+		[]byte("def name():\n    return 'theirs'\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv("PYTHONPATH", installed)
 	var paths []fs.FS
 	paths = append(paths, fstest.MapFS{
-		"json.py":          {Data: []byte("def dumps(x):\n    return 'ours'\n")},
-		"taken.py":         {Data: []byte("def name():\n    return 'ours'\n")},
-		"pkg/__init__.py":  {Data: []byte("from pkg.sub import name\n")},
-		"pkg/sub.py":       {Data: []byte("from . import deep\nname = deep.__name__\ndef get():\n    return name\n")},
+		"json.py":         {Data: []byte("def dumps(x):\n    return 'ours'\n")},
+		"taken.py":        {Data: []byte("def name():\n    return 'ours'\n")},
+		"pkg/__init__.py": {Data: []byte("from pkg.sub import name\n")},
+		"pkg/sub.py": {Data: []byte("from . import deep\nname = deep.__name__\ndef get():\n    " +
+			"return name\n")},
 		"pkg/deep.py":      {Data: []byte("")},
 		"broken.py":        {Data: []byte("def f():\n    return 1 +\n")},
 		"needs/missing.py": {Data: []byte("import surely_not_there\n")},
-		"script.py":        {Data: []byte("def f():\n    return __name__\nif __name__ == '__main__':\n    raise SystemExit('ran')\n")},
+		"script.py": {Data: []byte("def f():\n    return __name__\nif __name__ == '__main__':\n  " +
+			"  raise SystemExit('ran')\n")},
 	})
 	e := engine(t, mitogen.Options{Path: paths})
 	c := connect(t, e, "local", mitogen.ConnectOptions{})
-	for function, want := range map[string]string{"json:dumps": "1", "taken:name": "ours", "pkg.sub:get": "pkg.deep", "script:f": "script"} {
+	for function, want := range map[string]string{"json:dumps": "1", "taken:name": "ours",
+		"pkg.sub:get": "pkg.deep", "script:f": "script"} {
 		var args []any
 		if function == "json:dumps" {
 			args = []any{1}
 		}
-		if got, err := mitogen.Call[string](t.Context(), c, function, args...); err != nil || got != want {
+		if got, err := mitogen.Call[string](t.Context(), c, function, args...); err != nil ||
+			got != want {
 			t.Errorf("%s: %q, %v", function, got, err)
 		}
 	}
 	var raised *mitogen.CallError
-	if _, err := mitogen.Call[any](t.Context(), c, "broken:f"); !errors.As(err, &raised) || raised.Type != "SyntaxError" ||
+	if _, err := mitogen.Call[any](t.Context(), c, "broken:f"); !errors.As(err, &raised) ||
+		raised.Type != "SyntaxError" ||
 		!strings.Contains(raised.Traceback, "broken.py\", line 2") {
 		t.Errorf("syntax error: %v", err)
 	}
-	if _, err := mitogen.Call[any](t.Context(), c, "needs.missing:f"); !errors.As(err, &raised) || !strings.Contains(raised.Text, "surely_not_there") {
+	if _, err := mitogen.Call[any](t.Context(), c, "needs.missing:f"); !errors.As(err, &raised) ||
+		!strings.Contains(raised.Text, "surely_not_there") {
 		t.Errorf("missing module: %v", err)
 	}
-	if got, err := mitogen.Call[[]string](t.Context(), c, "here:path"); err != nil || slices.Contains(got, "") {
+	if got, err := mitogen.Call[[]string](t.Context(), c, "here:path"); err != nil ||
+		slices.Contains(got, "") {
 		t.Errorf("sys.path %q, %v", got, err)
 	}
 }
@@ -438,10 +469,12 @@ func TestRun(t *testing.T) {
 	c := connect(t, e, "local", mitogen.ConnectOptions{})
 	var out, errs bytes.Buffer
 	status, err := c.Run(t.Context(), mitogen.Script{
-		Name: "s.py", Source: []byte("import sys\nprint(sys.argv, sys.stdin.read(), __name__)\nsys.stdout.write('no newline')\nsys.stderr.write('bad')\nsys.exit(9)\n"),
+		Name: "s.py", Source: []byte("import sys\nprint(sys.argv, sys.stdin.read(), __name__)\n" +
+			"sys.stdout.write('no newline')\nsys.stderr.write('bad')\nsys.exit(9)\n"),
 		Args: []string{"a b", "ü"}, Stdin: strings.NewReader("input"), Stdout: &out, Stderr: &errs,
 	})
-	if err != nil || status != 9 || out.String() != "['s.py', 'a b', 'ü'] input __main__\nno newline" || errs.String() != "bad" {
+	if err != nil || status != 9 ||
+		out.String() != "['s.py', 'a b', 'ü'] input __main__\nno newline" || errs.String() != "bad" {
 		t.Errorf("status %d, %v, stdout %q, stderr %q", status, err, out.String(), errs.String())
 	}
 }

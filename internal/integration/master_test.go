@@ -15,7 +15,8 @@ import (
 	"github.com/mitogen-go/mitogen/internal/lab"
 )
 
-// answers tells whether c is there while the interpreter of its hop is stopped: whether the hop's server makes c's connection.
+// answers tells whether c is there while the interpreter of its hop is stopped: whether the hop's
+// server makes c's connection.
 func answersAlone(t *testing.T, hop, c *mitogen.Context) bool {
 	t.Helper()
 	info, err := hop.Info(t.Context())
@@ -44,7 +45,8 @@ func controlSockets(t *testing.T, dir string) []string {
 	return all
 }
 
-// The ssh of a hop makes the connections of those behind it that are started with it, and leaves nothing behind.
+// The ssh of a hop makes the connections of those behind it that are started with it, and leaves
+// nothing behind.
 func TestMaster(t *testing.T) {
 	l := lab.Need(t)
 	dir, err := os.MkdirTemp("/tmp", "m") // t.TempDir's paths are too long for a socket
@@ -54,7 +56,8 @@ func TestMaster(t *testing.T) {
 	defer os.RemoveAll(dir)
 	t.Setenv("TMPDIR", dir)
 	e := engine(t, mitogen.Options{})
-	o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: l.Config, Args: []string{"-o", "ControlMaster=auto", "-o", "ControlPersist=60"}}}
+	o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: l.Config,
+		Args: []string{"-o", "ControlMaster=auto", "-o", "ControlPersist=60"}}}
 	c := connect(t, e, "mito+root+local", o)
 	hop := e.Contexts()[0]
 	if n := len(controlSockets(t, dir)); n != 1 {
@@ -75,10 +78,12 @@ func TestMaster(t *testing.T) {
 		t.Fatal(err)
 	}
 	var lost *mitogen.LostError
-	if _, err = mitogen.Call[int](t.Context(), c, "here:sleep", 20); !errors.As(err, &lost) || lost.Hop != "mito" {
+	if _, err = mitogen.Call[int](t.Context(), c, "here:sleep", 20); !errors.As(err, &lost) ||
+		lost.Hop != "mito" {
 		t.Errorf("after its hop's end: %v", err)
 	}
-	for end := time.Now().Add(5 * time.Second); len(controlSockets(t, dir)) > 0 || len(e.Contexts()) > 0; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(5 * time.Second); len(controlSockets(t, dir)) > 0 ||
+		len(e.Contexts()) > 0; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("left: %q, %d contexts", controlSockets(t, dir), len(e.Contexts()))
 		}
@@ -124,9 +129,11 @@ func TestUsersMaster(t *testing.T) {
 	}
 	t.Setenv("TMPDIR", dir)
 	e := engine(t, mitogen.Options{})
-	o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: l.Config, Args: []string{"-o", "ControlPath=" + path}}}
+	o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: l.Config,
+		Args: []string{"-o", "ControlPath=" + path}}}
 	var from []string
-	for _, target := range []string{"mito+local", "mito+sudo+root"} { // ours starts the first as it would any
+	// ours starts the first as it would any
+	for _, target := range []string{"mito+local", "mito+sudo+root"} {
 		connect(t, e, target, o)
 	}
 	for range 2 {
@@ -143,7 +150,8 @@ func TestUsersMaster(t *testing.T) {
 	if err := e.Close(); err != nil {
 		t.Error(err)
 	}
-	if err := exec.Command("ssh", "-F", l.Config, "-S", path, "-O", "check", "mito").Run(); err != nil {
+	if err := exec.Command("ssh", "-F", l.Config, "-S", path, "-O", "check",
+		"mito").Run(); err != nil {
 		t.Errorf("the user's master is gone: %v", err)
 	}
 }

@@ -40,7 +40,8 @@ func (n nativeLab) config(t *testing.T, lines ...string) string {
 
 type nativeLab struct{ *lab.Lab }
 
-// SSH without the ssh program: by key, password, passphrase, agent, through jumps and hops; and how it is refused.
+// SSH without the ssh program: by key, password, passphrase, agent, through jumps and hops; and how
+// it is refused.
 func TestNative(t *testing.T) {
 	l := nativeLab{lab.Need(t)}
 	key, known := "IdentityFile "+l.Key, "UserKnownHostsFile "+l.KnownHosts
@@ -58,7 +59,8 @@ func TestNative(t *testing.T) {
 	}
 	changed := append(bytes.Fields(text)[0], ' ')
 	changed = append(changed, pub...)
-	if err := errors.Join(os.WriteFile(other, changed, 0o600), os.WriteFile(empty, nil, 0o600)); err != nil {
+	if err := errors.Join(os.WriteFile(other, changed, 0o600),
+		os.WriteFile(empty, nil, 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	pw := func(s string) mitogen.SSHOptions { return mitogen.SSHOptions{Password: mitogen.Secret(s)} }
@@ -72,20 +74,33 @@ func TestNative(t *testing.T) {
 		{"key", "x", []string{key, known, none, strict}, mitogen.SSHOptions{}, nil},
 		{"key, then sudo", "x+sudo", []string{key, known, none, strict}, mitogen.SSHOptions{}, nil},
 		{"behind a hop", "local+x+local", []string{key, known, none, strict}, mitogen.SSHOptions{}, nil},
-		{"jump", "x", []string{key, known, none, strict, "ProxyJump y", "Host y", "HostName " + l.Host, fmt.Sprint("Port ", l.Port), "User " + lab.Pass, key, known, none}, mitogen.SSHOptions{}, nil},
+		{"jump", "x", []string{key, known, none, strict, "ProxyJump y", "Host y", "HostName " + l.Host,
+			fmt.Sprint("Port ", l.Port), "User " + lab.Pass, key, known, none}, mitogen.SSHOptions{}, nil},
 		{"password", "x", []string{"PubkeyAuthentication no", known, strict}, pw(l.Password), nil},
-		{"wrong password", "x", []string{"PubkeyAuthentication no", known, strict}, pw("wrong"), mitogen.ErrAuth},
-		{"no key", "x", []string{"IdentityFile /none", "IdentitiesOnly yes", known, none, strict}, mitogen.SSHOptions{}, mitogen.ErrAuth},
-		{"locked key", "x", []string{"IdentityFile " + l.LockedKey, known, none, strict}, mitogen.SSHOptions{Passphrase: mitogen.Secret(l.Passphrase)}, nil},
-		{"locked key, wrong", "x", []string{"IdentityFile " + l.LockedKey, known, none, strict}, mitogen.SSHOptions{Passphrase: "wrong"}, mitogen.ErrAuth},
-		{"unknown host", "x", []string{key, "UserKnownHostsFile /none", none, strict}, mitogen.SSHOptions{}, mitogen.ErrHostKey},
-		{"unknown host, nobody to ask", "x", []string{key, "UserKnownHostsFile /none", none}, mitogen.SSHOptions{}, mitogen.ErrHostKey},
-		{"unknown host, accepted", "x", []string{key, "UserKnownHostsFile " + empty, none}, mitogen.SSHOptions{HostKeys: mitogen.HostKeysAcceptNew}, nil},
-		{"known then", "x", []string{key, "UserKnownHostsFile " + empty, none, strict}, mitogen.SSHOptions{}, nil},
-		{"changed host key", "x", []string{key, "UserKnownHostsFile " + other, none}, mitogen.SSHOptions{HostKeys: mitogen.HostKeysAcceptNew}, mitogen.ErrHostKeyChanged},
-		{"refused", "y", []string{"Host y", "HostName 127.0.0.1", "Port 1"}, mitogen.SSHOptions{}, mitogen.ErrRefused},
-		{"refused behind a hop", "local+y", []string{"Host y", "HostName 127.0.0.1", "Port 1"}, mitogen.SSHOptions{}, mitogen.ErrRefused},
-		{"further arguments", "x", []string{key, known, none, strict}, mitogen.SSHOptions{Args: []string{"-v"}}, nil},
+		{"wrong password", "x", []string{"PubkeyAuthentication no", known, strict}, pw("wrong"),
+			mitogen.ErrAuth},
+		{"no key", "x", []string{"IdentityFile /none", "IdentitiesOnly yes", known, none, strict},
+			mitogen.SSHOptions{}, mitogen.ErrAuth},
+		{"locked key", "x", []string{"IdentityFile " + l.LockedKey, known, none, strict},
+			mitogen.SSHOptions{Passphrase: mitogen.Secret(l.Passphrase)}, nil},
+		{"locked key, wrong", "x", []string{"IdentityFile " + l.LockedKey, known, none, strict},
+			mitogen.SSHOptions{Passphrase: "wrong"}, mitogen.ErrAuth},
+		{"unknown host", "x", []string{key, "UserKnownHostsFile /none", none, strict},
+			mitogen.SSHOptions{}, mitogen.ErrHostKey},
+		{"unknown host, nobody to ask", "x", []string{key, "UserKnownHostsFile /none", none},
+			mitogen.SSHOptions{}, mitogen.ErrHostKey},
+		{"unknown host, accepted", "x", []string{key, "UserKnownHostsFile " + empty, none},
+			mitogen.SSHOptions{HostKeys: mitogen.HostKeysAcceptNew}, nil},
+		{"known then", "x", []string{key, "UserKnownHostsFile " + empty, none, strict},
+			mitogen.SSHOptions{}, nil},
+		{"changed host key", "x", []string{key, "UserKnownHostsFile " + other, none},
+			mitogen.SSHOptions{HostKeys: mitogen.HostKeysAcceptNew}, mitogen.ErrHostKeyChanged},
+		{"refused", "y", []string{"Host y", "HostName 127.0.0.1", "Port 1"}, mitogen.SSHOptions{},
+			mitogen.ErrRefused},
+		{"refused behind a hop", "local+y", []string{"Host y", "HostName 127.0.0.1", "Port 1"},
+			mitogen.SSHOptions{}, mitogen.ErrRefused},
+		{"further arguments", "x", []string{key, known, none, strict},
+			mitogen.SSHOptions{Args: []string{"-v"}}, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			e := engine(t, mitogen.Options{})
@@ -97,7 +112,8 @@ func TestNative(t *testing.T) {
 			}
 			if err != nil {
 				var failed *mitogen.ConnectError
-				if !errors.As(err, &failed) || failed.Hop != tt.target || strings.Contains(err.Error(), l.Password) {
+				if !errors.As(err, &failed) || failed.Hop != tt.target ||
+					strings.Contains(err.Error(), l.Password) {
 					t.Errorf("%v (%+v)", err, failed)
 				}
 				return
@@ -106,7 +122,8 @@ func TestNative(t *testing.T) {
 				t.Error(err)
 			}
 			text := strings.Repeat("x", 3<<20)
-			if back, err := mitogen.Call[string](t.Context(), c, "os.path:join", "", text); err != nil || back != text {
+			if back, err := mitogen.Call[string](t.Context(), c, "os.path:join", "", text); err != nil ||
+				back != text {
 				t.Error(len(back), err)
 			}
 			if n := sshClients(); n != 0 {
@@ -119,17 +136,7 @@ func TestNative(t *testing.T) {
 // An agent's key, and what the ssh program has to do.
 func TestNativeAgentAndFallback(t *testing.T) {
 	l := nativeLab{lab.Need(t)}
-	out := must(t, "ssh-agent", "-s")
-	var socket, pid string
-	for _, w := range strings.FieldsFunc(out, func(r rune) bool { return r == ';' || r == '\n' }) {
-		if v, ok := strings.CutPrefix(w, "SSH_AUTH_SOCK="); ok {
-			socket = v
-		} else if v, ok := strings.CutPrefix(w, "SSH_AGENT_PID="); ok {
-			pid = v
-		}
-	}
-	defer exec.Command("kill", pid).Run()
-	t.Setenv("SSH_AUTH_SOCK", socket)
+	t.Setenv("SSH_AUTH_SOCK", sshAgent(t))
 	must(t, "ssh-add", "-q", l.Key)
 	o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{Native: true}}
 	known := "UserKnownHostsFile " + l.KnownHosts
@@ -140,13 +147,15 @@ func TestNativeAgentAndFallback(t *testing.T) {
 		t.Errorf("%d ssh processes", n)
 	}
 	var log lines
-	e = engine(t, mitogen.Options{Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+	e = engine(t, mitogen.Options{Logger: slog.New(slog.NewTextHandler(&log,
+		&slog.HandlerOptions{Level: slog.LevelDebug}))})
 	o.SSH.ConfigFile = l.config(t, "IdentityFile "+l.Key, known, "VerifyHostKeyDNS ask")
 	connect(t, e, "x", o)
 	if n := sshClients(); n != 1 {
 		t.Errorf("%d ssh processes where one has to be", n)
 	}
-	if text := log.String(); !strings.Contains(text, "ssh is left to the program") || !strings.Contains(text, "verifyhostkeydns ask") {
+	if text := log.String(); !strings.Contains(text, "ssh is left to the program") ||
+		!strings.Contains(text, "verifyhostkeydns ask") {
 		t.Error(text)
 	}
 }
@@ -162,7 +171,9 @@ func TestNativeAsks(t *testing.T) {
 		}
 		return l.Password, nil
 	}})
-	o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{Native: true, ConfigFile: l.config(t, "PubkeyAuthentication no", "UserKnownHostsFile "+filepath.Join(t.TempDir(), "k"), "KbdInteractiveAuthentication no")}}
+	o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{Native: true,
+		ConfigFile: l.config(t, "PubkeyAuthentication no",
+			"UserKnownHostsFile "+filepath.Join(t.TempDir(), "k"), "KbdInteractiveAuthentication no")}}
 	connect(t, e, "x", o)
 	if got := strings.Join(asked, ", "); got != "host key, password" {
 		t.Errorf("asked for %s", got)
@@ -177,18 +188,21 @@ func TestNativeTimeout(t *testing.T) {
 	}
 	defer silent.Close()
 	e := engine(t, mitogen.Options{})
-	o := mitogen.ConnectOptions{Timeout: 300_000_000, SSH: mitogen.SSHOptions{Native: true, Port: silent.Addr().(*net.TCPAddr).Port}}
+	o := mitogen.ConnectOptions{Timeout: 300_000_000,
+		SSH: mitogen.SSHOptions{Native: true, Port: silent.Addr().(*net.TCPAddr).Port}}
 	if _, err := e.Connect(t.Context(), "127.0.0.1", o); !errors.Is(err, mitogen.ErrTimeout) {
 		t.Error(err)
 	}
 }
 
-// The timeout is that of the whole connect, also where a command was started that isn't an interpreter.
+// The timeout is that of the whole connect, also where a command was started that isn't an
+// interpreter.
 func TestNativeTimeoutOfTheInterpreter(t *testing.T) {
 	l := lab.Need(t)
 	e := engine(t, mitogen.Options{})
 	for _, native := range []bool{true, false} {
-		o := mitogen.ConnectOptions{Timeout: 1500 * time.Millisecond, Python: []string{"sleep 60 #"}, SSH: mitogen.SSHOptions{Native: native, ConfigFile: l.Config}}
+		o := mitogen.ConnectOptions{Timeout: 1500 * time.Millisecond, Python: []string{"sleep 60 #"},
+			SSH: mitogen.SSHOptions{Native: native, ConfigFile: l.Config}}
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		if _, err := e.Connect(ctx, lab.Free, o); !errors.Is(err, mitogen.ErrTimeout) {
 			t.Errorf("native %v: %v", native, err)

@@ -28,35 +28,38 @@ func padded(screen int) string {
 
 // dialogues are what a hostile server asks by keyboard-interactive.
 var dialogues = map[string][]recorder.Round{
-	"key":                   {{Questions: []string{keyQuestion}}},
-	"key, lines before":     {{Questions: []string{"\r\n\n" + keyQuestion}}},
-	"key, screen":           {{Questions: []string{padded(4096)}}},
-	"key, large":            {{Questions: []string{strings.Repeat("x\n", 60<<10) + keyQuestion}}},
-	"key, cursor":           {{Questions: []string{"\x1b[2J\x1b[H" + keyQuestion, "\r" + keyQuestion}}},
-	"key, instruction":      {{Name: keyQuestion, Instruction: keyQuestion, Questions: []string{" "}}},
-	"key, NUL":              {{Questions: []string{"\x00" + keyQuestion}}},
-	"key, then code":        {{Questions: []string{keyQuestion, "Code: "}}},
-	"own password":          {{Questions: []string{"me@127.0.0.1's password: "}}},
-	"prefix":                {{Questions: []string{"(me@127.0.0.1) Password: "}}},
-	"other account":         {{Questions: []string{"Password for root: "}}},
-	"one-time":              {{Questions: []string{"One-time password: "}}},
-	"PIN":                   {{Questions: []string{"Enter PIN for authenticator: "}}},
-	"new password":          {{Questions: []string{"New password: "}, Echo: true}},
-	"look-alike":            {{Questions: []string{"Pаssword: "}}}, // a Cyrillic letter
-	"full width":            {{Questions: []string{"Ｐａｓｓｗｏｒｄ: "}}},
-	"right to left":         {{Questions: []string{"Password:\u202e "}}},
-	"tab":                   {{Questions: []string{"Password:\t"}}},
-	"code and password":     {{Questions: []string{"Code: ", "Password: "}}},
-	"password and code":     {{Questions: []string{"Password: ", "Code: "}}},
-	"password, twice":       {{Questions: []string{"Password: ", "Password: "}}},
-	"a thousand":            {{Questions: slices.Repeat([]string{"Password: "}, 100)}, {Questions: slices.Repeat([]string{"Password: "}, 100)}},
+	"key":               {{Questions: []string{keyQuestion}}},
+	"key, lines before": {{Questions: []string{"\r\n\n" + keyQuestion}}},
+	"key, screen":       {{Questions: []string{padded(4096)}}},
+	"key, large":        {{Questions: []string{strings.Repeat("x\n", 60<<10) + keyQuestion}}},
+	"key, cursor": {{Questions: []string{"\x1b[2J\x1b[H" + keyQuestion,
+		"\r" + keyQuestion}}},
+	"key, instruction":  {{Name: keyQuestion, Instruction: keyQuestion, Questions: []string{" "}}},
+	"key, NUL":          {{Questions: []string{"\x00" + keyQuestion}}},
+	"key, then code":    {{Questions: []string{keyQuestion, "Code: "}}},
+	"own password":      {{Questions: []string{"me@127.0.0.1's password: "}}},
+	"prefix":            {{Questions: []string{"(me@127.0.0.1) Password: "}}},
+	"other account":     {{Questions: []string{"Password for root: "}}},
+	"one-time":          {{Questions: []string{"One-time password: "}}},
+	"PIN":               {{Questions: []string{"Enter PIN for authenticator: "}}},
+	"new password":      {{Questions: []string{"New password: "}, Echo: true}},
+	"look-alike":        {{Questions: []string{"Pаssword: "}}}, // a Cyrillic letter
+	"full width":        {{Questions: []string{"Ｐａｓｓｗｏｒｄ: "}}},
+	"right to left":     {{Questions: []string{"Password:\u202e "}}},
+	"tab":               {{Questions: []string{"Password:\t"}}},
+	"code and password": {{Questions: []string{"Code: ", "Password: "}}},
+	"password and code": {{Questions: []string{"Password: ", "Code: "}}},
+	"password, twice":   {{Questions: []string{"Password: ", "Password: "}}},
+	"a thousand": {{Questions: slices.Repeat([]string{"Password: "}, 100)},
+		{Questions: slices.Repeat([]string{"Password: "}, 100)}},
 	"password, then a key":  {{Questions: []string{"Password: "}}, {Questions: []string{keyQuestion}}},
 	"password, then a code": {{Questions: []string{"Password: "}}, {Questions: []string{"Code: "}}},
 	"none, then a code":     {{}, {}, {Questions: []string{"Code: "}}},
 }
 
 // told are the answers that a server may get: the password to its first, single question for it.
-var told = map[string]string{"password, then a key": "keyboard-interactive PASSWORD", "password, then a code": "keyboard-interactive PASSWORD"}
+var told = map[string]string{"password, then a key": "keyboard-interactive PASSWORD",
+	"password, then a code": "keyboard-interactive PASSWORD"}
 
 // roads lead to the host "last".
 var roads = []struct {
@@ -70,8 +73,8 @@ var roads = []struct {
 	{"from a hop", "local+last", func(o *mitogen.SSHOptions) { o.FromHop = true }},
 }
 
-// A server is told the password once, if it asks for that alone, and never a passphrase, whatever it
-// asks, and by whatever way.
+// A server is told the password once, if it asks for that alone, and never a passphrase, whatever
+// it asks, and by whatever way.
 func TestHostileDialogues(t *testing.T) {
 	lab.Need(t)
 	for n, name := range slices.Sorted(maps.Keys(dialogues)) {
@@ -87,11 +90,14 @@ func TestHostileDialogues(t *testing.T) {
 			t.Run(road.name+" "+name, func(t *testing.T) {
 				t.Parallel()
 				r := (&recorder.Server{Methods: []string{"keyboard-interactive"}, Rounds: rounds}).Serve(t)
-				o := mitogen.SSHOptions{ConfigFile: sshConfig(t, r, "IdentityFile none"), Password: "PASSWORD", Passphrase: "PASSPHRASE"}
+				o := mitogen.SSHOptions{ConfigFile: sshConfig(t, r, "IdentityFile none"), Password: "PASSWORD",
+					Passphrase: "PASSPHRASE"}
 				road.set(&o)
-				if _, err := engine(t, mitogen.Options{}).Connect(t.Context(), road.target, mitogen.ConnectOptions{SSH: o}); err == nil {
+				if _, err := engine(t, mitogen.Options{}).Connect(t.Context(), road.target,
+					mitogen.ConnectOptions{SSH: o}); err == nil {
 					t.Fatal("it let us in")
-				} else if text := err.Error(); strings.Contains(text, "PASSPHRASE") || strings.Contains(text, "PASSWORD") {
+				} else if text := err.Error(); strings.Contains(text, "PASSPHRASE") ||
+					strings.Contains(text, "PASSWORD") {
 					t.Errorf("a secret is in %q", text)
 				}
 				for _, s := range r.Seen() {
@@ -110,18 +116,21 @@ func TestHostileLines(t *testing.T) {
 	for _, road := range roads {
 		t.Run(road.name, func(t *testing.T) {
 			t.Parallel()
-			r := (&recorder.Server{Methods: []string{"keyboard-interactive"}, Rounds: []recorder.Round{{Questions: []string{"x\n" + keyQuestion}}}}).Serve(t)
+			r := (&recorder.Server{Methods: []string{"keyboard-interactive"},
+				Rounds: []recorder.Round{{Questions: []string{"x\n" + keyQuestion}}}}).Serve(t)
 			o := mitogen.SSHOptions{ConfigFile: sshConfig(t, r, "IdentityFile none")}
 			road.set(&o)
 			var shown []string
-			e := engine(t, mitogen.Options{Prompt: func(_ context.Context, p mitogen.Prompt) (string, error) {
+			e := engine(t, mitogen.Options{Prompt: func(_ context.Context, p mitogen.Prompt) (string,
+				error) {
 				shown = append(shown, strings.Split(p.Text, "\n")...)
 				return "", errors.New("no")
 			}})
 			if _, err := e.Connect(t.Context(), road.target, mitogen.ConnectOptions{SSH: o}); err == nil {
 				t.Fatal("it let us in")
 			}
-			if len(shown) < 2 || slices.ContainsFunc(shown, func(line string) bool { return !strings.HasPrefix(line, "(me@127.0.0.1) ") }) {
+			if len(shown) < 2 || slices.ContainsFunc(shown,
+				func(line string) bool { return !strings.HasPrefix(line, "(me@127.0.0.1) ") }) {
 				t.Errorf("shown %q, want two lines in the name of me@127.0.0.1", shown)
 			}
 		})
@@ -133,21 +142,28 @@ func TestHopPlaysSSH(t *testing.T) {
 	lab.Need(t)
 	dir := t.TempDir()
 	fake, heard := filepath.Join(dir, "ssh"), filepath.Join(dir, "heard")
-	script := fmt.Sprintf("#!/bin/sh\ncase \"$*\" in *-G*) echo 'user me'; echo 'hostname last'; exit;; -V) echo OpenSSH_9.9 >&2; exit;; esac\n"+
-		"printf %%s \"%s\" >/dev/tty\nread answer </dev/tty\necho \"got $answer\" >%s\n", keyQuestion, heard)
+	script := fmt.Sprintf("#!/bin/sh\ncase \"$*\" in *-G*) echo 'user me'; echo 'hostname last'; "+
+		"exit;; -V) echo OpenSSH_9.9 >&2; exit;; esac\n"+
+		"printf %%s \"%s\" >/dev/tty\nread answer </dev/tty\necho \"got $answer\" >%s\n", keyQuestion,
+		heard)
 	if err := os.WriteFile(fake, []byte(script), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	for _, secrets := range []func(*mitogen.Options, *mitogen.SSHOptions){
 		func(_ *mitogen.Options, s *mitogen.SSHOptions) { s.Passphrase = "PASSPHRASE" },
-		func(_ *mitogen.Options, s *mitogen.SSHOptions) { s.Passphrase, s.Password = "PASSPHRASE", "PASSWORD" },
+		func(_ *mitogen.Options, s *mitogen.SSHOptions) {
+			s.Passphrase, s.Password = "PASSPHRASE", "PASSWORD"
+		},
 		func(o *mitogen.Options, _ *mitogen.SSHOptions) {
-			o.Secrets = func(context.Context, mitogen.SecretPlace) (mitogen.Secret, error) { return "PASSPHRASE", nil }
+			o.Secrets = func(context.Context, mitogen.SecretPlace) (mitogen.Secret, error) {
+				return "PASSPHRASE", nil
+			}
 		},
 	} {
 		opt, ssh := mitogen.Options{}, mitogen.SSHOptions{Path: fake, FromHop: true}
 		secrets(&opt, &ssh)
-		if _, err := engine(t, opt).Connect(t.Context(), "local+last", mitogen.ConnectOptions{SSH: ssh}); err == nil {
+		if _, err := engine(t, opt).Connect(t.Context(), "local+last",
+			mitogen.ConnectOptions{SSH: ssh}); err == nil {
 			t.Error("got no error")
 		}
 		b, err := os.ReadFile(heard)
@@ -180,7 +196,8 @@ func (a *asked) find(_ context.Context, p mitogen.SecretPlace) (mitogen.Secret, 
 func TestSecretsByPlace(t *testing.T) {
 	l := lab.Need(t)
 	jump := (&recorder.Server{Password: "of the jump", Methods: []string{"password"}}).Serve(t)
-	last := (&recorder.Server{Password: "of the last", Methods: []string{"keyboard-interactive"}}).Serve(t)
+	last := (&recorder.Server{Password: "of the last",
+		Methods: []string{"keyboard-interactive"}}).Serve(t)
 	servers := sshConfig(t, last, "IdentityFile none", jump)
 	password := mitogen.Secret(l.Password)
 	for _, tt := range []struct {
@@ -191,30 +208,39 @@ func TestSecretsByPlace(t *testing.T) {
 		servers []string
 	}{
 		{"jump0+last", mitogen.SSHOptions{ConfigFile: servers},
-			map[string]mitogen.Secret{"ssh jump0 me@127.0.0.1": "of the jump", "ssh jump0+last me@127.0.0.1": "of the last"}, nil,
+			map[string]mitogen.Secret{"ssh jump0 me@127.0.0.1": "of the jump",
+				"ssh jump0+last me@127.0.0.1": "of the last"}, nil,
 			[]string{"password of the jump", "keyboard-interactive of the last"}},
 		{"last", mitogen.SSHOptions{ConfigFile: servers, Args: []string{"-J", "you@jump0"}},
-			map[string]mitogen.Secret{"ssh last you@127.0.0.1": "of the jump", "ssh last me@127.0.0.1": "of the last"}, nil,
+			map[string]mitogen.Secret{"ssh last you@127.0.0.1": "of the jump",
+				"ssh last me@127.0.0.1": "of the last"}, nil,
 			[]string{"password of the jump", "keyboard-interactive of the last"}},
-		{"last", mitogen.SSHOptions{ConfigFile: servers, Native: true}, map[string]mitogen.Secret{"ssh last me@127.0.0.1": "of the last"}, nil,
+		{"last", mitogen.SSHOptions{ConfigFile: servers, Native: true},
+			map[string]mitogen.Secret{"ssh last me@127.0.0.1": "of the last"}, nil,
 			[]string{"keyboard-interactive of the last"}},
-		{"local+last", mitogen.SSHOptions{ConfigFile: servers, FromHop: true}, map[string]mitogen.Secret{"ssh local+last me@127.0.0.1": "of the last"}, nil,
+		{"local+last", mitogen.SSHOptions{ConfigFile: servers, FromHop: true},
+			map[string]mitogen.Secret{"ssh local+last me@127.0.0.1": "of the last"}, nil,
 			[]string{"keyboard-interactive of the last"}},
-		{"last", mitogen.SSHOptions{ConfigFile: servers}, map[string]mitogen.Secret{"ssh last me@127.0.0.1": "wrong"}, mitogen.ErrAuth,
+		{"last", mitogen.SSHOptions{ConfigFile: servers},
+			map[string]mitogen.Secret{"ssh last me@127.0.0.1": "wrong"}, mitogen.ErrAuth,
 			[]string{"keyboard-interactive wrong"}},
 		{lab.Pass + "+sudo", mitogen.SSHOptions{ConfigFile: l.Config},
 			map[string]mitogen.Secret{"sudo " + lab.Pass + "+sudo root@" + lab.Pass: password}, nil, nil},
 		{lab.Pass + "+sudo", mitogen.SSHOptions{ConfigFile: l.Config},
-			map[string]mitogen.Secret{"sudo " + lab.Pass + "+sudo root@" + lab.Pass: "wrong"}, mitogen.ErrSudoPassword, nil},
+			map[string]mitogen.Secret{"sudo " + lab.Pass + "+sudo root@" + lab.Pass: "wrong"},
+			mitogen.ErrSudoPassword, nil},
 		{"sudo:" + lab.Pass + "+sudo", mitogen.SSHOptions{},
 			map[string]mitogen.Secret{"sudo sudo:" + lab.Pass + "+sudo root@": password}, nil, nil},
 		{"sudo:" + lab.Free + "+su:" + lab.Pass, mitogen.SSHOptions{},
-			map[string]mitogen.Secret{"su sudo:" + lab.Free + "+su:" + lab.Pass + " " + lab.Pass + "@": password}, nil, nil},
+			map[string]mitogen.Secret{"su sudo:" + lab.Free + "+su:" + lab.Pass + " " + lab.Pass +
+				"@": password}, nil, nil},
 		{lab.Pass + "+sudo", mitogen.SSHOptions{ConfigFile: l.Config},
-			map[string]mitogen.Secret{"sudo " + lab.Pass + "+sudo root@" + lab.Pass: ""}, mitogen.ErrPasswordRequired, nil},
+			map[string]mitogen.Secret{"sudo " + lab.Pass + "+sudo root@" + lab.Pass: ""},
+			mitogen.ErrPasswordRequired, nil},
 	} {
 		a := &asked{secrets: tt.secrets}
-		_, err := engine(t, mitogen.Options{Secrets: a.find}).Connect(t.Context(), tt.target, mitogen.ConnectOptions{SSH: tt.ssh})
+		_, err := engine(t, mitogen.Options{Secrets: a.find}).Connect(t.Context(), tt.target,
+			mitogen.ConnectOptions{SSH: tt.ssh})
 		if !errors.Is(err, tt.want) || tt.want == nil && err != nil {
 			t.Errorf("%s: got %v, want %v", tt.target, err, tt.want)
 		}
@@ -233,7 +259,8 @@ func TestSecretsByPlace(t *testing.T) {
 	}
 }
 
-// A password goes to the hop that it was given for, and the one for sudo to no machine before the last.
+// A password goes to the hop that it was given for, and the one for sudo to no machine before the
+// last.
 func TestPasswordsByHop(t *testing.T) {
 	l := lab.Need(t)
 	password := mitogen.Secret(l.Password)
@@ -243,12 +270,20 @@ func TestPasswordsByHop(t *testing.T) {
 		options      mitogen.ConnectOptions
 		want         error
 	}{
-		{"by hop", lab.Pass + "+sudo", mitogen.ConnectOptions{Passwords: map[string]mitogen.Secret{lab.Pass + "+sudo": password}}, nil},
-		{"another hop's", lab.Pass + "+sudo", mitogen.ConnectOptions{Passwords: map[string]mitogen.Secret{lab.Free + "+sudo": password}}, mitogen.ErrPasswordRequired},
-		{"wins", lab.Pass + "+sudo", mitogen.ConnectOptions{Sudo: mitogen.SudoOptions{Password: "wrong"}, Passwords: map[string]mitogen.Secret{"sudo": password}}, nil},
-		{"two machines", lab.Pass + "+sudo+" + lab.TTY + "+sudo", mitogen.ConnectOptions{Sudo: mitogen.SudoOptions{Password: password}}, mitogen.ErrPasswordRequired},
+		{"by hop", lab.Pass + "+sudo",
+			mitogen.ConnectOptions{Passwords: map[string]mitogen.Secret{lab.Pass + "+sudo": password}}, nil},
+		{"another hop's", lab.Pass + "+sudo",
+			mitogen.ConnectOptions{Passwords: map[string]mitogen.Secret{lab.Free + "+sudo": password}},
+			mitogen.ErrPasswordRequired},
+		{"wins", lab.Pass + "+sudo",
+			mitogen.ConnectOptions{Sudo: mitogen.SudoOptions{Password: "wrong"},
+				Passwords: map[string]mitogen.Secret{"sudo": password}}, nil},
+		{"two machines", lab.Pass + "+sudo+" + lab.TTY + "+sudo",
+			mitogen.ConnectOptions{Sudo: mitogen.SudoOptions{Password: password}},
+			mitogen.ErrPasswordRequired},
 		{"two machines, each its own", lab.Pass + "+sudo+" + lab.TTY + "+sudo",
-			mitogen.ConnectOptions{Sudo: mitogen.SudoOptions{Password: password}, Passwords: map[string]mitogen.Secret{lab.Pass + "+sudo": password}}, nil},
+			mitogen.ConnectOptions{Sudo: mitogen.SudoOptions{Password: password},
+				Passwords: map[string]mitogen.Secret{lab.Pass + "+sudo": password}}, nil},
 	} {
 		tt.options.SSH = config
 		c, err := engine(t, mitogen.Options{}).Connect(t.Context(), tt.target, tt.options)

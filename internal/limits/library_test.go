@@ -34,8 +34,8 @@ def count():
     return len(os.listdir('/proc/self/fd'))
 `
 
-// A hop that lacks descriptors at any step of a start says so, by an error that the library's caller can test.
-// It keeps none of those that it had opened, so that the next start is well.
+// A hop that lacks descriptors at any step of a start says so, by an error that the library's
+// caller can test. It keeps none of those that it had opened, so that the next start is well.
 func TestHopKeepsNoDescriptors(t *testing.T) {
 	e, err := mitogen.New(mitogen.Options{Path: []fs.FS{fstest.MapFS{"filler.py": {Data: []byte(filler)}}}, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
@@ -57,7 +57,8 @@ func TestHopKeepsNoDescriptors(t *testing.T) {
 		}
 	}
 	start := func(name string) error {
-		c, err := e.Start(name, mitogen.ConnectOptions{Via: hop, Sudo: mitogen.SudoOptions{Password: "none"}})
+		c, err := e.Start(name, mitogen.ConnectOptions{Via: hop,
+			Sudo: mitogen.SudoOptions{Password: "none"}})
 		if err != nil {
 			return err
 		}
@@ -78,12 +79,14 @@ func TestHopKeepsNoDescriptors(t *testing.T) {
 			call(nil, "filler:release")
 			call(&after, "filler:count")
 			if after > before {
-				t.Fatalf("%s, %d descriptors left: the hop has %d open after it, want %d", name, left, after, before)
+				t.Fatalf("%s, %d descriptors left: the hop has %d open after it, want %d", name, left, after,
+					before)
 			}
 			var connect *mitogen.ConnectError
 			switch {
 			case err == nil || name == "sudo" && errors.Is(err, mitogen.ErrDied): // there may be no sudo
-			case !errors.As(err, &connect) || !errors.Is(err, mitogen.ErrExhausted) || !errors.Is(err, syscall.EMFILE):
+			case !errors.As(err, &connect) || !errors.Is(err, mitogen.ErrExhausted) ||
+				!errors.Is(err, syscall.EMFILE):
 				t.Errorf("%s, %d descriptors left: got %v, want ErrExhausted and EMFILE", name, left, err)
 			default:
 				failed++

@@ -10,8 +10,9 @@ import (
 	"github.com/mitogen-go/mitogen/internal/lab"
 )
 
-// Many hosts by ssh and natively: with 64 descriptors all are well; with fewer, an error says what is
-// lacking, and never that a login failed, a key is unknown or the server has closed the connection.
+// Many hosts by ssh and natively: with 64 descriptors all are well; with fewer, an error says what
+// is lacking, and never that a login failed, a key is unknown or the server has closed the
+// connection.
 func TestSSH(t *testing.T) {
 	l := lab.Need(t)
 	known, err := os.ReadFile(l.Config)
@@ -19,7 +20,8 @@ func TestSSH(t *testing.T) {
 		t.Fatal(err)
 	}
 	config := filepath.Join(t.TempDir(), "config")
-	extra := fmt.Sprintf("Host n*\n  User %s\n  HostName %s\n  Port %d\n  IdentityFile %s\n  IdentitiesOnly yes\n  UserKnownHostsFile %s\n", lab.Free, l.Host, l.Port, l.Key, l.KnownHosts)
+	extra := fmt.Sprintf("Host n*\n  User %s\n  HostName %s\n  Port %d\n  IdentityFile %s\n  "+
+		"IdentitiesOnly yes\n  UserKnownHostsFile %s\n", lab.Free, l.Host, l.Port, l.Key, l.KnownHosts)
 	if err := os.WriteFile(config, append(known, extra...), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +39,8 @@ func TestSSH(t *testing.T) {
 	for _, flags := range [][]string{{"-F", config}, {"-F", config, "--ssh-native"}} {
 		for _, n := range steps {
 			t.Run(fmt.Sprint(flags[2:], n), func(t *testing.T) {
-				all, stderr := call(t, func(words string) string { return resources[0].starve(n, words) }, false, targets, flags...)
+				all, stderr := call(t, func(words string) string { return resources[0].starve(n, words) },
+					false, targets, flags...)
 				if n == 64 {
 					check(t, targets, 0, all, stderr)
 					return

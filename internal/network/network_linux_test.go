@@ -41,7 +41,8 @@ type way struct {
 	native bool
 }
 
-var ways = []way{{name: "ssh"}, {name: "native", native: true}, {name: "two hops", hops: "+local"}, {name: "sudo", hops: "+sudo"}}
+var ways = []way{{name: "ssh"}, {name: "native", native: true}, {name: "two hops", hops: "+local"},
+	{name: "sudo", hops: "+sudo"}}
 
 // A bed is a host behind a link whose conditions can be set.
 type bed struct {
@@ -66,7 +67,8 @@ func (b *bed) ssh(t *testing.T, stdin []byte, command string) (string, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "ssh", "-F", b.net.Config, "-o", "LogLevel=ERROR", b.net.Names[0], command)
+	cmd := exec.CommandContext(ctx, "ssh", "-F", b.net.Config, "-o", "LogLevel=ERROR", b.net.Names[0],
+		command)
 	cmd.Stdin = bytes.NewReader(stdin)
 	out, err := cmd.Output()
 	return string(out), err
@@ -165,14 +167,16 @@ var right = []struct {
 
 func output(ctx context.Context, c *mitogen.Context, stdin []byte, argv ...string) (string, error) {
 	var out bytes.Buffer
-	status, err := c.Exec(ctx, mitogen.Command{Args: argv, Stdin: bytes.NewReader(stdin), Stdout: &out})
+	status, err := c.Exec(ctx, mitogen.Command{Args: argv, Stdin: bytes.NewReader(stdin),
+		Stdout: &out})
 	if err == nil && status != 0 {
 		err = fmt.Errorf("exit status %d", status)
 	}
 	return out.String(), err
 }
 
-// Whatever a link does to packets, short of carrying none: results are right, as the ssh program's are.
+// Whatever a link does to packets, short of carrying none: results are right, as the ssh program's
+// are.
 func TestResultsAreRight(t *testing.T) {
 	ms := time.Millisecond
 	all := []struct {
@@ -189,7 +193,8 @@ func TestResultsAreRight(t *testing.T) {
 		{"repeating", linksim.Conditions{Delay: 5 * ms, Twice: 0.3}, 300_000, false},
 		{"damaging", linksim.Conditions{Delay: 5 * ms, Damage: 0.02}, 300_000, false},
 		{"narrow", linksim.Conditions{Delay: 20 * ms, Rate: 32_000}, 300_000, false},
-		{"all of it", linksim.Conditions{Delay: 10 * ms, Jitter: 20 * ms, Loss: 0.02, Twice: 0.05, Damage: 0.01, Rate: 200_000}, 100_000, true},
+		{"all of it", linksim.Conditions{Delay: 10 * ms, Jitter: 20 * ms, Loss: 0.02, Twice: 0.05,
+			Damage: 0.01, Rate: 200_000}, 100_000, true},
 	}
 	b := newBed(t)
 	for _, c := range all {
@@ -242,7 +247,8 @@ func TestStall(t *testing.T) {
 	for _, c := range []struct {
 		stall  time.Duration
 		sample bool
-	}{{3 * time.Second, true}, {20 * time.Second, false}, {40 * time.Second, false}, {95 * time.Second, false}} {
+	}{{3 * time.Second, true}, {20 * time.Second, false}, {40 * time.Second, false},
+		{95 * time.Second, false}} {
 		if !long() && !c.sample {
 			continue
 		}
@@ -320,7 +326,8 @@ func runs(mark int) bool {
 	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, name := range files {
 		b, _ := os.ReadFile(name)
-		if !bytes.HasPrefix(b, []byte("ssh")) && bytes.Contains(b, fmt.Appendf(nil, "1000.%d\x00", mark)) {
+		if !bytes.HasPrefix(b, []byte("ssh")) &&
+			bytes.Contains(b, fmt.Appendf(nil, "1000.%d\x00", mark)) {
 			return true
 		}
 	}
@@ -355,7 +362,8 @@ func TestBesideBulk(t *testing.T) {
 	}
 	control := filepath.Join(t.TempDir(), "control")
 	session := func(ctx context.Context, command string) error {
-		return exec.CommandContext(ctx, "ssh", "-F", b.net.Config, "-o", "ControlMaster=auto", "-o", "ControlPersist=60",
+		return exec.CommandContext(ctx, "ssh", "-F", b.net.Config, "-o", "ControlMaster=auto", "-o",
+			"ControlPersist=60",
 			"-o", "ControlPath="+control, b.net.Names[0], command).Run()
 	}
 	if err := session(t.Context(), "true"); err != nil {
@@ -374,7 +382,8 @@ func TestBesideBulk(t *testing.T) {
 			_, err := mitogen.Call[int](ctx, small, "os:getpid")
 			return err
 		}},
-		"ssh": {func(ctx context.Context) error { return session(ctx, bulk) }, func(ctx context.Context) error { return session(ctx, "true") }},
+		"ssh": {func(ctx context.Context) error { return session(ctx, bulk) },
+			func(ctx context.Context) error { return session(ctx, "true") }},
 	} {
 		ctx, stop := context.WithTimeout(t.Context(), patience)
 		ended := make(chan error, 1)
@@ -395,7 +404,8 @@ func TestBesideBulk(t *testing.T) {
 	}
 }
 
-// TestNarrowPackage tells how long a package takes to be called over a narrow link, beside its bytes by ssh.
+// TestNarrowPackage tells how long a package takes to be called over a narrow link, beside its
+// bytes by ssh.
 func TestNarrowPackage(t *testing.T) {
 	if !long() {
 		t.Skip("measures, for minutes")
@@ -418,7 +428,8 @@ func TestNarrowPackage(t *testing.T) {
 		if _, err := b.ssh(t, random(int(sent)), "cat >/dev/null"); err != nil {
 			t.Fatal(err)
 		}
-		t.Logf("a package of 1.8 MB, %d bytes on the way: %v; as many by ssh: %v", sent, took, time.Since(start))
+		t.Logf("a package of 1.8 MB, %d bytes on the way: %v; as many by ssh: %v", sent, took,
+			time.Since(start))
 	}
 }
 
@@ -467,10 +478,13 @@ func TestBlackHole(t *testing.T) {
 	b := newBed(t)
 	b.set(t, linksim.Conditions{Size: 1000})
 	for _, w := range ways[:2] {
-		_, err := b.engine(t, mitogen.Options{}).Connect(t.Context(), b.net.Names[0], b.options(w, 4*time.Second))
-		if conn := (*mitogen.ConnectError)(nil); !errors.As(err, &conn) || !errors.Is(err, mitogen.ErrTimeout) ||
+		_, err := b.engine(t, mitogen.Options{}).Connect(t.Context(), b.net.Names[0],
+			b.options(w, 4*time.Second))
+		if conn := (*mitogen.ConnectError)(nil); !errors.As(err, &conn) ||
+			!errors.Is(err, mitogen.ErrTimeout) ||
 			!strings.Contains(err.Error(), b.net.Names[0]) {
-			t.Errorf("%s: got %v (%T), want a ConnectError of %s, for the time", w.name, err, err, b.net.Names[0])
+			t.Errorf("%s: got %v (%T), want a ConnectError of %s, for the time", w.name, err, err,
+				b.net.Names[0])
 		}
 	}
 }

@@ -52,11 +52,12 @@ def files(core, questions):
     import _mitogen_files as files
     given = []
     for q in questions:
-        try:
-            data = files.answer(files.ask(*q), 'x')
-        except (IOError, OSError):
+        got = files.ask(*q)
+        core.wait(lambda: got)
+        kind, data = got[0]
+        if kind != core.DATA:
             continue
-        if data and q[0] in 'rt':
+        if data and q[0] != 'l':
             data = zlib.decompress(data)
         if data:
             given.append('%r %s' % (q, data.decode('utf-8', 'replace')))
