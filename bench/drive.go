@@ -17,8 +17,10 @@ import (
 // A reading is one run of a driver: what it printed last, and what was seen from outside.
 type reading map[string]float64
 
-// drive runs one workload of a side's driver. At each mark, see is called with the driver's pid and the mark's name.
-func (b *bench) drive(driver []string, workload string, params any, see func(pid int, mark string, r reading)) (reading, error) {
+// drive runs one workload of a side's driver. At each mark, see is called with the driver's pid and
+// the mark's name.
+func (b *bench) drive(driver []string, workload string, params any,
+	see func(pid int, mark string, r reading)) (reading, error) {
 	p, err := json.Marshal(params)
 	if err != nil {
 		return nil, err
@@ -48,7 +50,8 @@ func (b *bench) drive(driver []string, workload string, params any, see func(pid
 		return nil, fmt.Errorf("%s: %v %v\n%s", driver[len(driver)-1], err, e, stderr.Bytes())
 	}
 	r["process_s"] = time.Since(start).Seconds()
-	r["cpu_s"] = (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds() // of what it has waited for, too
+	// of what it has waited for, too
+	r["cpu_s"] = (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds()
 	return r, nil
 }
 

@@ -11,8 +11,8 @@ import (
 	"github.com/mitogen-go/mitogen/internal/lab"
 )
 
-// bastion measures the whole process of a first result behind a bastion, a round trip of 100 ms on each link. ssh -J is the
-// measure, and has its turn just before Mitogen.
+// bastion measures the whole process of a first result behind a bastion, a round trip of 100 ms on
+// each link. ssh -J is the measure, and has its turn just before Mitogen.
 func bastion(b *bench, r row) error {
 	const rtt = 100 * time.Millisecond
 	near, err := b.link(rtt)
@@ -29,14 +29,16 @@ func bastion(b *bench, r row) error {
 	if err != nil {
 		return err
 	}
-	all, err := b.alternate(*runs, []string{"", "native"}, func(s side, v string) (reading, error) { return b.behindBastion(s, config, v) })
+	all, err := b.alternate(*runs, []string{"", "native"},
+		func(s side, v string) (reading, error) { return b.behindBastion(s, config, v) })
 	if err != nil {
 		return err
 	}
 	l := line{label: r.name, key: "process_s", format: "%.3f", spread: true, needed: r.needed}
 	if *peers {
 		jump := over(all[source{peer, ""}], "jump_s")
-		l.needed = fmt.Sprintf("%s: %.3f, both links' %.3f (`ssh -J bastion web1 true`: %s)", r.needed, jump.median+rtt.Seconds(),
+		l.needed = fmt.Sprintf("%s: %.3f, both links' %.3f (`ssh -J bastion web1 true`: %s)", r.needed,
+			jump.median+rtt.Seconds(),
 			jump.median+2*rtt.Seconds(), jump.text("%.3f", 1))
 	}
 	b.show(all, l)
@@ -45,10 +47,11 @@ func bastion(b *bench, r row) error {
 	return nil
 }
 
-// bastionConfig writes ssh's configuration. Mitogen starts ssh on the bastion, where the key has to be then, and readable
-// for its user.
+// bastionConfig writes ssh's configuration. Mitogen starts ssh on the bastion, where the key has to
+// be then, and readable for its user.
 func (b *bench) bastionConfig(ports map[string]int) (string, error) {
-	config, key, known := filepath.Join(b.dir, "bastion_config"), filepath.Join(b.dir, "bastion_key"), filepath.Join(b.dir, "bastion_known")
+	config, key, known := filepath.Join(b.dir, "bastion_config"), filepath.Join(b.dir,
+		"bastion_key"), filepath.Join(b.dir, "bastion_known")
 	if err := b.call("install", "-m", "600", "-o", lab.Free, b.lab.Key, key); err != nil {
 		return "", err
 	}
@@ -57,14 +60,16 @@ func (b *bench) bastionConfig(ports map[string]int) (string, error) {
 	}
 	text := ""
 	for name, port := range ports {
-		text += fmt.Sprintf("Host %s\n  HostName %s\n  Port %d\n  User %s\n  IdentityFile %s\n  IdentitiesOnly yes\n  IdentityAgent none\n  HostKeyAlias mito-bench\n  UserKnownHostsFile %s\n",
+		text += fmt.Sprintf("Host %s\n  HostName %s\n  Port %d\n  User %s\n  IdentityFile %s\n  "+
+			"IdentitiesOnly yes\n  IdentityAgent none\n  HostKeyAlias mito-bench\n  UserKnownHostsFile %s\n",
 			name, b.lab.Host, port, lab.Free, key, known)
 	}
 	return config, os.WriteFile(config, []byte(text), 0o644)
 }
 
 func (b *bench) behindBastion(s side, config, variant string) (reading, error) {
-	target := m{"python": python, "kind": "bastion+web1+sudo", "ssh_config": config, "name": "bastion+web1+sudo"}
+	target := m{"python": python, "kind": "bastion+web1+sudo", "ssh_config": config,
+		"name": "bastion+web1+sudo"}
 	if s.name != peer {
 		target["native"] = variant == "native"
 		return b.drive(s.driver, "own", m{"target": target}, nil)
@@ -84,26 +89,32 @@ func (b *bench) behindBastion(s side, config, variant string) (reading, error) {
 	return r, err
 }
 
-// fleet is ours alone, and one run unless it is compared: Mitogen's figure stands in the study, of 500 without tiers.
+// fleet is ours alone, and one run unless it is compared: Mitogen's figure stands in the study, of
+// 500 without tiers.
 func fleet(b *bench, r row) error {
 	rounds := 1
 	if *revision != "" {
 		rounds = *runs
 	}
-	all, err := b.alternate(rounds, []string{"local", "fork"}, func(s side, where string) (reading, error) {
-		if s.name == peer {
-			return nil, nil
-		}
-		return b.drive(s.driver, "tiers", m{"target": b.target("local", nil), "n": 1500, "where": where}, nil)
-	})
+	all, err := b.alternate(rounds, []string{"local", "fork"},
+		func(s side, where string) (reading, error) {
+			if s.name == peer {
+				return nil, nil
+			}
+			return b.drive(s.driver, "tiers", m{"target": b.target("local", nil), "n": 1500, "where": where},
+				nil)
+		})
 	if err != nil {
 		return err
 	}
 	for _, where := range []string{"local", "fork"} {
 		label := fmt.Sprintf("%s, method %s", r.name, where)
-		b.show(all, line{label: label + ", s (Mitogen, 500 without tiers: 25)", variant: where, key: "s", format: "%.1f", needed: r.needed})
-		b.show(all, line{label: label + ": the same call on all, ms (Mitogen, 500: 94)", variant: where, key: "broadcast_call_s", format: "%.0f", scale: 1000, needed: "≤ 250"})
-		b.show(all, line{label: label + ": memory of the engine, MiB", variant: where, key: "rss_mib", format: "%.0f", needed: "≤ 120"})
+		b.show(all, line{label: label + ", s (Mitogen, 500 without tiers: 25)", variant: where, key: "s",
+			format: "%.1f", needed: r.needed})
+		b.show(all, line{label: label + ": the same call on all, ms (Mitogen, 500: 94)", variant: where,
+			key: "broadcast_call_s", format: "%.0f", scale: 1000, needed: "≤ 250"})
+		b.show(all, line{label: label + ": memory of the engine, MiB", variant: where, key: "rss_mib",
+			format: "%.0f", needed: "≤ 120"})
 	}
 	return nil
 }
@@ -111,8 +122,8 @@ func fleet(b *bench, r row) error {
 // warmCalls are so many because one takes so little.
 const warmCalls = 300
 
-// warm measures the whole process of commands that use a daemon which has their target connected. Each row has daemons of
-// its own, since one that is told to stop keeps its socket for a moment.
+// warm measures the whole process of commands that use a daemon which has their target connected.
+// Each row has daemons of its own, since one that is told to stop keeps its socket for a moment.
 func warm(name string, target func(*bench) []string) func(*bench, row) error {
 	return func(b *bench, r row) error {
 		defer b.stopDaemons(name)
@@ -129,13 +140,15 @@ func warm(name string, target func(*bench) []string) func(*bench, row) error {
 		if err != nil {
 			return err
 		}
-		b.show(all, line{label: r.name, key: "process_s", format: "%.1f", scale: 1000, spread: true, needed: r.needed})
+		b.show(all, line{label: r.name, key: "process_s", format: "%.1f", scale: 1000, spread: true,
+			needed: r.needed})
 		return nil
 	}
 }
 
 func (b *bench) daemonCall(s side, name string, target []string) (reading, error) {
-	cmd := b.command(append(append([]string{s.program, "call", "--daemon"}, target...), "os:getpid")...)
+	cmd := b.command(append(append([]string{s.program, "call", "--daemon"}, target...),
+		"os:getpid")...)
 	cmd.Env = b.daemonEnv(s, name)
 	start := time.Now()
 	out, err := output(cmd)
@@ -165,7 +178,8 @@ func (b *bench) stopDaemons(name string) {
 	}
 }
 
-// connections compares our two transports: CPU and memory of the engine and of the ssh processes that it has started.
+// connections compares our two transports: CPU and memory of the engine and of the ssh processes
+// that it has started.
 func connections(b *bench, r row) error {
 	const n = 200
 	measure := func(rounds int, variants []string, n int) (readings, error) {
@@ -184,10 +198,13 @@ func connections(b *bench, r row) error {
 	if err != nil {
 		return err
 	}
-	for _, f := range []struct{ what, key, format string }{{"CPU, s", "cpu_s", "%.2f"}, {"memory, MiB", "mib", "%.0f"}, {"time, s", "s", "%.2f"}} {
-		l := line{label: fmt.Sprintf("%s: %s, ssh program", r.name, f.what), variant: "program", key: f.key, format: f.format, spread: true}
+	for _, f := range []struct{ what, key, format string }{{"CPU, s", "cpu_s", "%.2f"},
+		{"memory, MiB", "mib", "%.0f"}, {"time, s", "s", "%.2f"}} {
+		l := line{label: fmt.Sprintf("%s: %s, ssh program", r.name, f.what), variant: "program",
+			key: f.key, format: f.format, spread: true}
 		b.show(all, l)
-		l.label, l.variant, l.beside, l.needed = fmt.Sprintf("%s: %s, native (ratio: to the program)", r.name, f.what), "native", source{ours, "program"}, r.needed
+		l.label, l.variant, l.beside, l.needed = fmt.Sprintf("%s: %s, native (ratio: to the program)",
+			r.name, f.what), "native", source{ours, "program"}, r.needed
 		b.show(all, l)
 	}
 	for from, rs := range one {
@@ -195,7 +212,8 @@ func connections(b *bench, r row) error {
 			r["idle_kib"] = (r["engine_mib"] - rs[0]["engine_mib"]) * 1024 / (n - 1)
 		}
 	}
-	b.show(all, line{label: "memory of the engine for each idle native connection, KiB (Mitogen: 8 MB a process)", variant: "native", key: "idle_kib", format: "%.0f", needed: "≤ 200"})
+	b.show(all, line{label: "memory of the engine for each idle native connection, KiB (Mitogen: 8 " +
+		"MB a process)", variant: "native", key: "idle_kib", format: "%.0f", needed: "≤ 200"})
 	return nil
 }
 
@@ -208,12 +226,13 @@ func (b *bench) connected(s side, native bool, n int) (reading, error) {
 	defer k.Close()
 	target := b.target("ssh", k)
 	target["native"] = native
-	return b.drive(s.driver, "scale", m{"target": target, "n": n, "threads": 16}, func(pid int, _ string, r reading) {
-		time.Sleep(time.Second)
-		r["engine_mib"] = pss(pid)
-		r["mib"] = r["engine_mib"]
-		for _, c := range descendants(pid) {
-			r["mib"] += pss(c)
-		}
-	})
+	return b.drive(s.driver, "scale", m{"target": target, "n": n, "threads": 16},
+		func(pid int, _ string, r reading) {
+			time.Sleep(time.Second)
+			r["engine_mib"] = pss(pid)
+			r["mib"] = r["engine_mib"]
+			for _, c := range descendants(pid) {
+				r["mib"] += pss(c)
+			}
+		})
 }

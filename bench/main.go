@@ -1,9 +1,11 @@
-// Bench measures this library and Mitogen for Python side by side, in one run, and prints the table of docs/benchmarks.md.
+// Bench measures this library and Mitogen for Python side by side, in one run, and prints the table
+// of docs/benchmarks.md.
 //
 //	go run ./bench [-runs 5] [-only WORD] [-ansible PROGRAM] [-before REVISION [-peers=false]]
 //
-// It installs Mitogen from PyPI into a virtual environment in the user's cache directory. The rows with ssh need root:
-// they use an sshd and users of their own (internal/lab), over a link simulated in this process.
+// It installs Mitogen from PyPI into a virtual environment in the user's cache directory. The rows
+// with ssh need root: they use an sshd and users of their own (internal/lab), over a link simulated
+// in this process.
 package main
 
 import (
@@ -34,15 +36,18 @@ var files embed.FS
 const python = "/usr/bin/python3"
 
 var (
-	runs     = flag.Int("runs", 5, "how often each measurement is repeated, alternating between the sides")
+	runs = flag.Int("runs", 5,
+		"how often each measurement is repeated, alternating between the sides")
 	only     = flag.String("only", "", "measure only rows that contain this")
-	revision = flag.String("before", "", "measure an earlier `REVISION` too, and list the rows that are more than 3 % worse than it")
-	peers    = flag.Bool("peers", true, "measure Mitogen too, and what else rows compare with")
+	revision = flag.String("before", "",
+		"measure an earlier `REVISION` too, and list the rows that are more than 3 % worse than it")
+	peers = flag.Bool("peers", true, "measure Mitogen too, and what else rows compare with")
 )
 
 func main() {
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM,
+		syscall.SIGHUP)
 	context.AfterFunc(ctx, stop) // a second interrupt doesn't wait
 	err := run(ctx)
 	if ctx.Err() != nil {
@@ -109,7 +114,8 @@ func (b *bench) table() error {
 	return nil
 }
 
-// prepare builds the sides and installs the peer. The peer's packages are what rows of imports need, whoever is measured.
+// prepare builds the sides and installs the peer. The peer's packages are what rows of imports
+// need, whoever is measured.
 func (b *bench) prepare() error {
 	if err := os.CopyFS(b.dir, files); err != nil {
 		return err
@@ -122,7 +128,8 @@ func (b *bench) prepare() error {
 		return err
 	}
 	venv := filepath.Join(cache, "mitogen-go-bench", "venv")
-	mitogen := side{name: peer, driver: []string{filepath.Join(venv, "bin", "python"), filepath.Join(b.dir, "mitogen_driver.py")}}
+	mitogen := side{name: peer, driver: []string{filepath.Join(venv, "bin", "python"),
+		filepath.Join(b.dir, "mitogen_driver.py")}}
 	if err := b.install(venv, mitogen.driver[0]); err != nil {
 		return err
 	}
@@ -135,10 +142,12 @@ func (b *bench) prepare() error {
 	}
 	os.Setenv("BENCH_PACKAGES", packages[0])
 	b.bare = filepath.Join(b.dir, "bare", "bin", "python3")
-	return errors.Join(b.build(), os.Chmod(b.dir, 0o755), b.call(python, "-m", "venv", "--without-pip", filepath.Dir(filepath.Dir(b.bare))))
+	return errors.Join(b.build(), os.Chmod(b.dir, 0o755),
+		b.call(python, "-m", "venv", "--without-pip", filepath.Dir(filepath.Dir(b.bare))))
 }
 
-// install makes the virtual environment that has Mitogen and the packages that are imported, if it is missing.
+// install makes the virtual environment that has Mitogen and the packages that are imported, if it
+// is missing.
 func (b *bench) install(venv, interpreter string) error {
 	if b.call(interpreter, "-c", "import mitogen, django, requests") == nil {
 		return nil
@@ -146,7 +155,8 @@ func (b *bench) install(venv, interpreter string) error {
 	if err := b.call(python, "-m", "venv", venv); err != nil {
 		return err
 	}
-	return b.call(interpreter, "-m", "pip", "install", "-q", "mitogen", "django==3.2.25", "requests==2.28.1")
+	return b.call(interpreter, "-m", "pip", "install", "-q", "mitogen", "django==3.2.25",
+		"requests==2.28.1")
 }
 
 // configure lets ssh know the lab's host key at whatever port a link has.
@@ -156,12 +166,14 @@ func (b *bench) configure() error {
 		return err
 	}
 	_, key, _ := strings.Cut(string(known), " ")
-	if err := os.WriteFile(filepath.Join(b.dir, "known_hosts"), []byte("mito-bench "+key), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(b.dir, "known_hosts"), []byte("mito-bench "+key),
+		0o600); err != nil {
 		return err
 	}
 	b.config = filepath.Join(b.dir, "ssh_config")
-	return os.WriteFile(b.config, fmt.Appendf(nil, "Host mito\n  HostKeyAlias mito-bench\n  UserKnownHostsFile %s\n\nInclude %s\n",
-		filepath.Join(b.dir, "known_hosts"), b.lab.Config), 0o600)
+	return os.WriteFile(b.config,
+		fmt.Appendf(nil, "Host mito\n  HostKeyAlias mito-bench\n  UserKnownHostsFile %s\n\nInclude %s\n",
+			filepath.Join(b.dir, "known_hosts"), b.lab.Config), 0o600)
 }
 
 // command makes a command that an interrupt ends.
@@ -200,13 +212,17 @@ func (b *bench) conditions() {
 	for _, s := range b.sides {
 		switch s.name {
 		case peer:
-			compared += "Mitogen " + say(s.driver[0], "-c", "import mitogen; print('.'.join(map(str, mitogen.__version__)))") + "; "
+			compared += "Mitogen " + say(s.driver[0], "-c",
+				"import mitogen; print('.'.join(map(str, mitogen.__version__)))") + "; "
 		case before:
-			compared += "ours " + say("git", "describe", "--tags", "--always", "--dirty") + ", before " + *revision + "; "
+			compared += "ours " + say("git", "describe", "--tags", "--always", "--dirty") + ", before " +
+				*revision + "; "
 		}
 	}
-	fmt.Printf("%s; %d cores; kernel %s; %s; target %s; %s; %sload %s; medians of %d runs, in brackets the least and the most.\n",
-		time.Now().Format("2006-01-02"), runtime.NumCPU(), say("uname", "-r"), runtime.Version(), say(python, "-V"), say("ssh", "-V"),
+	fmt.Printf("%s; %d cores; kernel %s; %s; target %s; %s; %sload %s; medians of %d runs, in "+
+		"brackets the least and the most.\n",
+		time.Now().Format("2006-01-02"), runtime.NumCPU(), say("uname", "-r"), runtime.Version(),
+		say(python, "-V"), say("ssh", "-V"),
 		compared, strings.Fields(string(load))[0], *runs)
 }
 

@@ -1,4 +1,5 @@
-"""Does the workloads of driver/ with Mitogen for Python, for comparison: mitogen_driver.py WORKLOAD '{"target": ...}'."""
+"""Does the workloads of driver/ with Mitogen for Python, for comparison: mitogen_driver.py WORKLOAD
+'{"target": ...}'."""
 import json
 import os
 import sys
@@ -22,16 +23,20 @@ def connect(router, target):
     if target['kind'].startswith('bastion'):
         context = None
         for host in ('bastion', 'web1'):
-            context = router.ssh(hostname=host, python_path=python, ssh_args=['-F', target['ssh_config']], check_host_keys='enforce', via=context)
+            context = router.ssh(hostname=host, python_path=python,
+                                 ssh_args=['-F', target['ssh_config']], check_host_keys='enforce',
+                                 via=context)
     elif target['kind'].startswith('local'):
         context = router.local(python_path=python)
         if target['kind'] == 'local+local':
             context = router.local(via=context, python_path=python)
     else:
-        context = router.ssh(hostname=target['host'], port=target['port'], username=target['user'], python_path=python,
+        context = router.ssh(hostname=target['host'], port=target['port'], username=target['user'],
+                             python_path=python,
                              ssh_args=['-F', target['ssh_config']], check_host_keys='enforce')
     if target['kind'].endswith('+sudo'):
-        context = router.sudo(via=context, username='root', password=target.get('password') or None, python_path=python)
+        context = router.sudo(via=context, username='root', password=target.get('password') or None,
+                              python_path=python)
     return context
 
 
@@ -131,7 +136,8 @@ def tree(router, p):
     return {'s': took}
 
 
-WORKLOADS = {'import': imports, 'tree': tree, 'own': own, 'connect': connects, 'latency': latency, 'pipeline': pipeline, 'scale': scale, 'loop100': loop100}
+WORKLOADS = {'import': imports, 'tree': tree, 'own': own, 'connect': connects, 'latency': latency,
+             'pipeline': pipeline, 'scale': scale, 'loop100': loop100}
 
 
 def main():

@@ -19,29 +19,42 @@ type row struct {
 
 var rows = []row{
 	{"bytes to start a child", false, "", sizes},
-	{"local context and first call, ms", false, "≤ 0.33 ×", figure("connect", "local", "total_s", "%.1f", 1000, nil)},
-	{"call latency, local, p50, µs", false, "≤ 0.35 ×", figure("latency", "local", "p50_us", "%.1f", 1, m{"n": 10000})},
+	{"local context and first call, ms", false, "≤ 0.33 ×",
+		figure("connect", "local", "total_s", "%.1f", 1000, nil)},
+	{"call latency, local, p50, µs", false, "≤ 0.35 ×",
+		figure("latency", "local", "p50_us", "%.1f", 1, m{"n": 10000})},
 	{"pipelined calls, thousands a second", false, "≥ 4 ×",
-		measured("pipeline", "local", m{"n": 10000}, line{key: "calls_per_s", format: "%.0f", scale: 0.001, more: true})},
+		measured("pipeline", "local", m{"n": 10000},
+			line{key: "calls_per_s", format: "%.0f", scale: 0.001, more: true})},
+	{"call of a Go function, local", false, "", goFunctions},
 	{"memory of a local child, 50 of them, PSS, MiB", false, "≤ 8", memory},
-	{"200 local children, 16 at a time, s", false, "≤ 0.4 ×", figure("scale", "local", "s", "%.2f", 1, m{"n": 200, "threads": 16})},
+	{"200 local children, 16 at a time, s", false, "≤ 0.4 ×",
+		figure("scale", "local", "s", "%.2f", 1, m{"n": 200, "threads": 16})},
 	{"ssh, sudo, own module, whole process", true, "≤ `ssh host true` + 1 RTT", wholeProcess},
-	{"100 × `true` under sudo, RTT 20 ms, loop in the engine", true, "≤ 0.5 × bytes, ≤ 0.9 × time", loops("local")},
+	{"100 × `true` under sudo, RTT 20 ms, loop in the engine", true, "≤ 0.5 × bytes, ≤ 0.9 × time",
+		loops("local")},
 	{"import django.db.models", true, "≤ 2.0 RTTs, ≤ 0.9 s", imports("work_django")},
 	{"import requests", true, "≤ 2.0 RTTs, ≤ 0.8 s", imports("work_requests")},
 	{"own module, connected child", true, "1 RTT", imports("work_small_import")},
-	{"django in 40 children behind a hop, RTT 100 ms, 10 Mbit/s", true, "≤ 1.2 × the bytes and ≤ 1.3 × the time of one", tree},
-	{"call latency two hops down, local, p50, µs", false, "≤ 0.4 ×", figure("latency", "local+local", "p50_us", "%.1f", 1, m{"n": 10000})},
-	{"warm call through the daemon, local, whole process, ms", false, "≤ 30, aim 15", warm("local", func(*bench) []string {
-		return []string{"-t", "local", "--python", python}
-	})},
-	{"warm call through the daemon, ssh, whole process, ms", true, "≤ 1.15 × before", warm("ssh", func(b *bench) []string {
-		return []string{"-t", "mito", "-F", b.lab.Config, "--python", python}
-	})},
-	{"bastion, web1, sudo, RTT 100 ms each, first result, whole process, s", true, "≤ that + 1 RTT", bastion},
+	{"django in 40 children behind a hop, RTT 100 ms, 10 Mbit/s", true,
+		"≤ 1.2 × the bytes and ≤ 1.3 × the time of one", tree},
+	{"call latency two hops down, local, p50, µs", false, "≤ 0.4 ×",
+		figure("latency", "local+local", "p50_us", "%.1f", 1, m{"n": 10000})},
+	{"warm call through the daemon, local, whole process, ms", false, "≤ 30, aim 15",
+		warm("local", func(*bench) []string {
+			return []string{"-t", "local", "--python", python}
+		})},
+	{"warm call through the daemon, ssh, whole process, ms", true, "≤ 1.15 × before",
+		warm("ssh", func(b *bench) []string {
+			return []string{"-t", "mito", "-F", b.lab.Config, "--python", python}
+		})},
+	{"bastion, web1, sudo, RTT 100 ms each, first result, whole process, s", true, "≤ that + 1 RTT",
+		bastion},
 	{"200 ssh connections, 16 at a time, one call each", true, "≤ 0.25 × CPU and memory", connections},
-	{"1,500 contexts in 3 tiers, connected and one call answered by each", false, "≤ 45, aim 30", fleet},
-	{"100 × `true` under sudo, RTT 20 ms, loop in the child", true, "≤ 0.5 × bytes, ≤ 0.9 × time", loops("remote")},
+	{"1,500 contexts in 3 tiers, connected and one call answered by each", false, "≤ 45, aim 30",
+		fleet},
+	{"100 × `true` under sudo, RTT 20 ms, loop in the child", true, "≤ 0.5 × bytes, ≤ 0.9 × time",
+		loops("remote")},
 }
 
 type m map[string]any
@@ -73,6 +86,40 @@ func measured(workload, kind string, p m, l line) func(*bench, row) error {
 	}
 }
 
+// goFunctions measures calls of a Go function beside those of a Python function, ours alone.
+func goFunctions(b *bench, r row) error {
+	kinds := []string{"local", "go"}
+	all, err := b.alternate(*runs, kinds, func(s side, kind string) (reading, error) {
+		if s.name != ours {
+			return nil, nil
+		}
+		p := m{"n": 10000, "target": m{"kind": kind, "python": python}}
+		got, err := b.drive(s.driver, "latency", p, nil)
+		if err != nil {
+			return nil, err
+		}
+		piped, err := b.drive(s.driver, "pipeline", p, nil)
+		if err == nil {
+			got["calls_per_s"] = piped["calls_per_s"]
+		}
+		return got, err
+	})
+	if err != nil {
+		return err
+	}
+	beside := source{ours, "local"}
+	for _, l := range []line{
+		{label: r.name + ", p50, µs", key: "p50_us", format: "%.1f", needed: "≤ 0.7 ×"},
+		{label: "the same, pipelined, thousands a second", key: "calls_per_s", format: "%.0f",
+			scale: 0.001, more: true, needed: "≥ 2 ×"},
+	} {
+		l.label += " (a Python function: " + l.cell(all[beside]) + ")"
+		l.variant, l.beside, l.spread = "go", beside, true
+		b.show(all, l)
+	}
+	return nil
+}
+
 // memory looks at the children of a driver that holds them.
 func memory(b *bench, r row) error {
 	see := func(pid int, _ string, r reading) {
@@ -82,7 +129,8 @@ func memory(b *bench, r row) error {
 		}
 	}
 	all, err := b.alternate(*runs, plain, func(s side, _ string) (reading, error) {
-		return b.drive(s.driver, "scale", m{"n": 50, "threads": 16, "target": b.target("local", nil)}, see)
+		return b.drive(s.driver, "scale", m{"n": 50, "threads": 16, "target": b.target("local", nil)},
+			see)
 	})
 	if err != nil {
 		return err
@@ -100,15 +148,18 @@ func wholeProcess(b *bench, r row) error {
 			return err
 		}
 		defer k.Close()
-		all, err := b.alternate(*runs, plain, func(s side, _ string) (reading, error) { return b.whole(s, k) })
+		all, err := b.alternate(*runs, plain,
+			func(s side, _ string) (reading, error) { return b.whole(s, k) })
 		if err != nil {
 			return err
 		}
 		at[rtt] = all
-		l := line{label: fmt.Sprintf("%s, RTT %v, s", r.name, rtt), key: "process_s", format: "%.3f", spread: true, needed: r.needed}
+		l := line{label: fmt.Sprintf("%s, RTT %v, s", r.name, rtt), key: "process_s", format: "%.3f",
+			spread: true, needed: r.needed}
 		if *peers {
 			ssh := over(all[source{peer, ""}], "ssh_s")
-			l.needed += fmt.Sprintf(": %.3f (`ssh host true`: %s)", ssh.median+rtt.Seconds(), ssh.text("%.3f", 1))
+			l.needed += fmt.Sprintf(": %.3f (`ssh host true`: %s)", ssh.median+rtt.Seconds(),
+				ssh.text("%.3f", 1))
 		}
 		b.show(all, l)
 	}
@@ -127,7 +178,8 @@ func (b *bench) whole(s side, k *linksim.Link) (reading, error) {
 	ssh := 0.0
 	if s.name == peer {
 		start := time.Now()
-		if err := b.call("ssh", "-F", b.config, "-p", strconv.Itoa(k.Port()), "-l", lab.Free, "mito", "true"); err != nil {
+		if err := b.call("ssh", "-F", b.config, "-p", strconv.Itoa(k.Port()), "-l", lab.Free, "mito",
+			"true"); err != nil {
 			return nil, err
 		}
 		ssh = time.Since(start).Seconds()
@@ -147,7 +199,8 @@ func loops(where string) func(*bench, row) error {
 				return nil, err
 			}
 			defer k.Close()
-			got, err := b.drive(s.driver, "loop100", m{"target": b.target("ssh+sudo", k), "n": 100, "where": where}, nil)
+			got, err := b.drive(s.driver, "loop100",
+				m{"target": b.target("ssh+sudo", k), "n": 100, "where": where}, nil)
 			if err == nil {
 				got["up"] = float64(k.Up.Load())
 			}
@@ -156,7 +209,8 @@ func loops(where string) func(*bench, row) error {
 		if err != nil {
 			return err
 		}
-		b.show(all, line{label: r.name + ", s", key: "process_s", format: "%.2f", spread: true, needed: r.needed})
+		b.show(all, line{label: r.name + ", s", key: "process_s", format: "%.2f", spread: true,
+			needed: r.needed})
 		b.show(all, line{label: r.name + ", KB up", key: "up", format: "%.1f", scale: 0.001})
 		return nil
 	}

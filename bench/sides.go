@@ -47,12 +47,14 @@ func (b *bench) build() error {
 
 // export writes a revision's files to a directory. Nothing of it stays in the repository.
 func (b *bench) export(revision, dir string) error {
-	commit, err := output(b.command("git", "rev-parse", "--verify", "--end-of-options", revision+"^{commit}"))
+	commit, err := output(b.command("git", "rev-parse", "--verify", "--end-of-options",
+		revision+"^{commit}"))
 	if err != nil {
 		return err
 	}
 	archive := dir + ".tar"
-	if err := b.call("git", "archive", "--format=tar", "-o", archive, strings.TrimSpace(commit)); err != nil {
+	if err := b.call("git", "archive", "--format=tar", "-o", archive,
+		strings.TrimSpace(commit)); err != nil {
 		return err
 	}
 	if err := os.Mkdir(dir, 0o755); err != nil {
@@ -61,13 +63,15 @@ func (b *bench) export(revision, dir string) error {
 	return b.call("tar", "-x", "-f", archive, "-C", dir)
 }
 
-// compile builds a side of a tree's files, into a directory of its own. The program of sizes is the same for all sides: where an earlier
-// revision can't have it, its column stays empty.
+// compile builds a side of a tree's files, into a directory of its own. The program of sizes is the
+// same for all sides: where an earlier revision can't have it, its column stays empty.
 func (b *bench) compile(name, tree string) (side, error) {
 	dir := filepath.Join(b.dir, name)
-	s := side{name: name, driver: []string{filepath.Join(dir, "driver")}, program: filepath.Join(dir, "mitogen"), sizes: filepath.Join(dir, "sizes")}
+	s := side{name: name, driver: []string{filepath.Join(dir, "driver")},
+		program: filepath.Join(dir, "mitogen"), sizes: filepath.Join(dir, "sizes")}
 	build := func(out, pkg string) error {
-		return b.call("go", "build", "-C", tree, "-buildvcs=false", "-trimpath", "-ldflags", "-s -w", "-o", out, pkg)
+		return b.call("go", "build", "-C", tree, "-buildvcs=false", "-trimpath", "-ldflags", "-s -w",
+			"-o", out, pkg)
 	}
 	if err := build(s.driver[0], "./bench/driver"); err != nil {
 		return s, err
@@ -76,7 +80,8 @@ func (b *bench) compile(name, tree string) (side, error) {
 		return s, err
 	}
 	if name == before {
-		if err := os.CopyFS(filepath.Join(tree, "bench", "added"), os.DirFS(filepath.Join(b.dir, "sizes"))); err != nil {
+		if err := os.CopyFS(filepath.Join(tree, "bench", "added"),
+			os.DirFS(filepath.Join(b.dir, "sizes"))); err != nil {
 			return s, err
 		}
 		if err := build(s.sizes, "./bench/added"); err != nil {
@@ -97,8 +102,10 @@ type readings map[source][]reading
 // plain is the one variant of most rows.
 var plain = []string{""}
 
-// alternate has each side do each variant once a round. Where take returns no reading, that side hasn't that variant.
-func (b *bench) alternate(rounds int, variants []string, take func(s side, variant string) (reading, error)) (readings, error) {
+// alternate has each side do each variant once a round. Where take returns no reading, that side
+// hasn't that variant.
+func (b *bench) alternate(rounds int, variants []string,
+	take func(s side, variant string) (reading, error)) (readings, error) {
 	all := readings{}
 	for i := range rounds {
 		for _, v := range variants {
@@ -116,8 +123,8 @@ func (b *bench) alternate(rounds int, variants []string, take func(s side, varia
 	return all, nil
 }
 
-// turns is the order of the sides in a round. Ours and the earlier revision change places each time, so that neither gains by
-// its place.
+// turns is the order of the sides in a round. Ours and the earlier revision change places each
+// time, so that neither gains by its place.
 func turns(sides []side, round int) []side {
 	n := len(sides)
 	if round%2 == 0 || sides[n-1].name != before {
@@ -146,6 +153,7 @@ func sizes(b *bench, r row) error {
 		return err
 	}
 	b.show(all, line{label: r.name + ": command", key: "command", format: "%.0f", needed: "≤ 400"})
-	b.show(all, line{label: r.name + ": head and image", key: "sent", format: "%.0f", needed: "≤ 7 KiB, 9 with a reason"})
+	b.show(all, line{label: r.name + ": head and image", key: "sent", format: "%.0f",
+		needed: "≤ 7 KiB, 9 with a reason"})
 	return nil
 }

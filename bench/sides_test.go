@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// repository makes one whose first revision has the file "first", and its second "second" instead, and goes there.
+// repository makes one whose first revision has the file "first", and its second "second" instead,
+// and goes there.
 func repository(t *testing.T) {
 	t.Helper()
 	t.Chdir(t.TempDir())
@@ -49,7 +50,8 @@ func TestExportWritesTheRevisionAndLeavesTheRepositoryAlone(t *testing.T) {
 			t.Errorf("%s in the files of the first revision: got %v, want %v", name, err == nil, want)
 		}
 	}
-	if out, err := exec.Command("git", "worktree", "list", "--porcelain").Output(); err != nil || strings.Count(string(out), "worktree ") != 1 {
+	if out, err := exec.Command("git", "worktree", "list", "--porcelain").Output(); err != nil ||
+		strings.Count(string(out), "worktree ") != 1 {
 		t.Errorf("worktrees after the export: got %q, %v, want one", out, err)
 	}
 	for _, bad := range []string{"none", "--output=x", ""} {

@@ -78,7 +78,8 @@ func (b *bench) show(all readings, l line) {
 	if rs := all[l.beside]; len(rs) > 0 && over(rs, l.key).median != 0 {
 		ratio = fmt.Sprintf("%.2f ×", over(us, l.key).median/over(rs, l.key).median)
 	}
-	fmt.Printf("| %s | %s | %s | %s | %s |", l.label, l.cell(all[source{peer, l.variant}]), l.cell(us), ratio, l.needed)
+	fmt.Printf("| %s | %s | %s | %s | %s |", l.label, l.cell(all[source{peer, l.variant}]), l.cell(us),
+		ratio, l.needed)
 	if *revision != "" {
 		fmt.Printf(" %s | %s |", l.cell(all[source{before, l.variant}]), b.compare(all, l))
 	}
@@ -112,10 +113,12 @@ func ratios(us, them []reading, key string) stat {
 	return summary(xs)
 }
 
-// verdict lists the rows that are worse than the earlier revision's. Only a complete table can be without any.
+// verdict lists the rows that are worse than the earlier revision's. Only a complete table can be
+// without any.
 func (b *bench) verdict(complete bool) {
 	if len(b.worse) > 0 {
-		fmt.Printf("\nMore than 3 %% worse than %s, by the median of the rounds' ratios:\n\n- %s\n", *revision, strings.Join(b.worse, "\n- "))
+		fmt.Printf("\nMore than 3 %% worse than %s, by the median of the rounds' ratios:\n\n- %s\n",
+			*revision, strings.Join(b.worse, "\n- "))
 	} else if *revision != "" && complete {
 		fmt.Printf("\nNo row is more than 3 %% worse than %s.\n", *revision)
 	}

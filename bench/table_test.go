@@ -22,7 +22,8 @@ func TestRatiosCompareRoundByRound(t *testing.T) {
 		{"a slow round slows both", []float64{10, 100, 12}, []float64{10, 50, 10}, stat{1.2, 1, 2}},
 		{"an even number of rounds", []float64{1, 2}, []float64{1, 1}, stat{1.5, 1, 2}},
 		{"nothing beside nothing", []float64{0, 0}, []float64{0, 0}, stat{1, 1, 1}},
-		{"something beside nothing", []float64{3}, []float64{0}, stat{math.Inf(1), math.Inf(1), math.Inf(1)}},
+		{"something beside nothing", []float64{3}, []float64{0},
+			stat{math.Inf(1), math.Inf(1), math.Inf(1)}},
 	} {
 		if got := ratios(values("s", c.us...), values("s", c.them...), "s"); got != c.want {
 			t.Errorf("%s: ratios of %v to %v: got %v, want %v", c.name, c.us, c.them, got, c.want)
@@ -36,12 +37,15 @@ func TestWorseRowsAreNoted(t *testing.T) {
 		more, worse  bool
 	}{
 		{1.02, 1, false, false}, {1.04, 1, false, true}, {0.5, 1, false, false},
-		{0.98, 1, true, false}, {0.96, 1, true, true}, {2, 1, true, false}, {1, 0, false, true}, {0, 0, false, false},
+		{0.98, 1, true, false}, {0.96, 1, true, true}, {2, 1, true, false}, {1, 0, false, true},
+		{0, 0, false, false},
 	} {
 		b := &bench{}
-		b.compare(readings{{ours, ""}: values("s", c.ours), {before, ""}: values("s", c.before)}, line{label: "row", key: "s", more: c.more})
+		b.compare(readings{{ours, ""}: values("s", c.ours), {before, ""}: values("s", c.before)},
+			line{label: "row", key: "s", more: c.more})
 		if got := len(b.worse) == 1; got != c.worse {
-			t.Errorf("ours %v, before %v, the more the better %v: noted as worse: got %v, want %v", c.ours, c.before, c.more, got, c.worse)
+			t.Errorf("ours %v, before %v, the more the better %v: noted as worse: got %v, want %v", c.ours,
+				c.before, c.more, got, c.worse)
 		}
 	}
 }
@@ -61,11 +65,13 @@ func TestSidesHaveReadingsOfTheSameRounds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"Mitogen", "ours", "before", "oursnative", "beforenative", "Mitogen", "before", "ours", "beforenative", "oursnative"}
+	want := []string{"Mitogen", "ours", "before", "oursnative", "beforenative", "Mitogen", "before",
+		"ours", "beforenative", "oursnative"}
 	if !slices.Equal(turns, want) {
 		t.Errorf("turns of two rounds: got %v, want %v", turns, want)
 	}
-	for from, want := range map[source][]float64{{ours, ""}: {2, 8}, {before, ""}: {3, 7}, {ours, "native"}: {4, 10}} {
+	for from, want := range map[source][]float64{{ours, ""}: {2, 8}, {before, ""}: {3, 7},
+		{ours, "native"}: {4, 10}} {
 		for i, r := range all[from] {
 			if len(all[from]) != len(want) || r["n"] != want[i] {
 				t.Errorf("readings of %v: got %v, want those of the turns %v", from, all[from], want)
@@ -79,7 +85,8 @@ func TestSidesHaveReadingsOfTheSameRounds(t *testing.T) {
 
 func TestTripsAreWhatSlowRoundTripsAdd(t *testing.T) {
 	from := source{ours, ""}
-	got := trips(readings{from: values("s", 0.1, 0.2)}, readings{from: values("s", 0.3, 0.8)}, "s")[from]
+	got := trips(readings{from: values("s", 0.1, 0.2)}, readings{from: values("s", 0.3, 0.8)},
+		"s")[from]
 	for i, want := range []float64{1, 3} {
 		if math.Abs(got[i]["s"]-want) > 1e-9 {
 			t.Errorf("round trips of round %d: got %v, want %v", i, got[i]["s"], want)

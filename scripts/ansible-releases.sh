@@ -11,8 +11,9 @@
 set -euo pipefail
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/mitogen-test-ansible
 
-# Each row has a release, where it comes from (pip: PyPI; deb: Debian's unstable release), whether
-# CI must have it, and the Pythons it runs on, the first choice first.
+# Each row has a release, where it comes from (pip: PyPI; deb: Debian's unstable release; tools: the
+# newest from PyPI with programs that use it), whether CI must have it, and the Pythons it runs on,
+# the first choice first.
 releases='
 2.14    pip  must  11 10 9
 2.16    pip  may   12 11 10
@@ -21,6 +22,7 @@ releases='
 2.20    pip  may   13 12 14
 newest  pip  must  14 13 12
 next    deb  may   14 13
+tools   tools may  13 12
 '
 
 say() { echo "ansible-releases: $*" >&2; }
@@ -30,7 +32,8 @@ python() {
 	local minor path
 	for minor; do
 		for path in "python3.$minor" "$HOME"/.pyenv/versions/3."$minor".*/bin/python; do
-			if "$path" -c "import sys, ensurepip; sys.exit(sys.version_info[:2] != (3, $minor))" 2>/dev/null; then
+			if "$path" -c "import sys, ensurepip; sys.exit(sys.version_info[:2] != (3, $minor))" \
+				2>/dev/null; then
 				echo "$path"
 				return
 			fi
@@ -56,6 +59,9 @@ from_pip() {
 	"$2/bin/pip" install -q "$wanted" >&2
 }
 
+# from_tools TOOLS VENV installs programs that run playbooks by themselves, and a release for them.
+from_tools() { "$2/bin/pip" install -q ansible-core ansible-runner molecule ansible-navigator >&2; }
+
 # mirror: prints the address of the archive that this machine's distribution comes from.
 mirror() {
 	local codename
@@ -78,7 +84,8 @@ download() {
 	local private=(-qq -o "Dir::Etc::SourceList=$dir/sources.list" -o Dir::Etc::SourceParts=/dev/null
 		-o "Dir::State=$dir" -o "Dir::Cache=$dir" -o Dir::State::status=/dev/null
 		-o Acquire::Check-Valid-Until=false -o APT::Sandbox::User=root)
-	apt-get "${private[@]}" update >&2 && cd "$dir" && apt-get "${private[@]}" download ansible-core >&2
+	apt-get "${private[@]}" update >&2 && cd "$dir" &&
+		apt-get "${private[@]}" download ansible-core >&2
 }
 
 # from_deb NEXT VENV unpacks Debian's package into the environment, and has PyPI bring what it

@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# Writes internal/inventory/testdata/ansible-vars.txt: the variables that set an option of Ansible's plugins, as the given ansible-doc programs
-# document them. The newest release comes first, and then those that have a plugin or a variable which it no longer has. The collections
-# community.docker, community.general, containers.podman and kubernetes.core must be where the first one finds them (ANSIBLE_COLLECTIONS_PATH).
+# Writes internal/inventory/testdata/ansible-vars.txt: the variables that set an option of Ansible's
+# plugins, as the given ansible-doc programs document them. The newest release comes first, and then
+# those that have a plugin or a variable which it no longer has. The collections community.docker,
+# community.general, containers.podman and kubernetes.core must be where the first one finds them
+# (ANSIBLE_COLLECTIONS_PATH).
 #
 #	scripts/ansible-vars.sh VENV-2.21/bin/ansible-doc VENV-2.20/bin/ansible-doc /usr/bin/ansible-doc
 set -euo pipefail

@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
-# release.sh: makes in OUT (dist) what a release consists of, for each of PLATFORMS: the program, its bill of materials, and
-# checksums, also of the runtime and the plugin that the programs hold. It fails if a second build, of a copy in another directory
-# and without what the first one has left in the cache of Go, isn't the same byte for byte. FRESH= shares that cache.
+# release.sh: makes in OUT (dist) what a release consists of, for each of PLATFORMS: the program,
+# its bill of materials, a wheel of the Python package with the program in it, and checksums, also
+# of the runtime and the plugin that the programs hold. It fails if a second build, of a copy in
+# another directory and without what the first one has left in the cache of Go, isn't the same byte
+# for byte. FRESH= shares that cache.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 : "${PLATFORMS:=linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 freebsd/amd64 freebsd/arm64}"
 : "${VERSION:=$(git describe --tags --always --dirty)}"
 out=$(realpath -m "${OUT:-dist}")
-export CGO_ENABLED=0 GOFLAGS=-mod=readonly GOTOOLCHAIN=local
+export VERSION CGO_ENABLED=0 GOFLAGS=-mod=readonly GOTOOLCHAIN=local
 work=$(mktemp -d)
 trap 'chmod -R u+w "$work"; rm -rf "$work"' EXIT
 
@@ -21,10 +23,10 @@ copy() {
 	fi | tar -x -C "$1"
 }
 
-# build DIR PLATFORM: the program of a copy.
+# build DIR PLATFORM: the program of a copy, and its wheel in wheels/.
 build() {
-	(cd "$1" && GOOS=${2%/*} GOARCH=${2#*/} go build -trimpath -buildvcs=false \
-		-ldflags "-s -w -buildid= -X github.com/mitogen-go/mitogen/internal/cli.version=$VERSION" -o program ./cmd/mitogen)
+	(cd "$1" && scripts/build-program.sh "$2" program &&
+		go run ./tools/pywheel -version "$VERSION" -platform "$2" -o wheels program >/dev/null)
 }
 
 if [[ ${VULN-} != skip ]]; then
@@ -34,7 +36,7 @@ go mod verify
 copy "$work/one"
 copy "$work/a/second/one"
 mkdir -p "$out"
-rm -f "$out"/mitogen-* "$out/SHA256SUMS"
+rm -f "$out"/mitogen-* "$out"/mitogo-* "$out/SHA256SUMS"
 for platform in $PLATFORMS; do
 	name=mitogen-$VERSION-${platform/\//-}
 	build "$work/one" "$platform"
@@ -43,14 +45,21 @@ for platform in $PLATFORMS; do
 	else
 		build "$work/a/second/one" "$platform"
 	fi
-	cmp "$work/one/program" "$work/a/second/one/program" || { echo "release: $platform: two builds differ" >&2; exit 1; }
+	cmp "$work/one/program" "$work/a/second/one/program" ||
+		{ echo "release: $platform: two builds differ" >&2; exit 1; }
+	for wheel in "$work/one"/wheels/*; do
+		cmp "$wheel" "$work/a/second/one/wheels/${wheel##*/}" ||
+			{ echo "release: $platform: two wheels differ" >&2; exit 1; }
+		mv "$wheel" "$out"
+	done
 	mv "$work/one/program" "$out/$name"
 	go run ./tools/sbom "$out/$name" >"$out/$name.cdx.json"
 	echo "$name: the same twice"
 done
 mkdir "$work/sums"
-cp "$out"/mitogen-* "$work/sums"
+cp "$out"/mitogen-* "$out"/mitogo-* "$work/sums"
 mkdir "$work/sums/runtime" "$work/sums/plugin"
-cp "$work/one"/internal/boot/image.bin "$work/one"/internal/boot/modules/*.py "$work/sums/runtime"
+(cd "$work/one" && go run ./internal/boot/gen -unpack "$work/sums/runtime")
 cp "$work/one"/internal/ansible/plugin/*.py "$work/sums/plugin"
-(cd "$work/sums" && find . -type f -printf '%P\n' | LC_ALL=C sort | xargs sha256sum) >"$out/SHA256SUMS"
+(cd "$work/sums" && find . -type f -printf '%P\n' | LC_ALL=C sort |
+	xargs sha256sum) >"$out/SHA256SUMS"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Sees to it that what the tests need is on this machine: installs it as root on Debian and its kin, says elsewhere
-# what to install. Nothing happens when everything is there. Go itself is not its business.
+# Sees to it that what the tests need is on this machine: installs it as root on Debian and its kin,
+# says elsewhere what to install. Nothing happens when everything is there. Go itself is not its
+# business.
 set -euo pipefail
 
 # What is looked for, and the Debian package that has it.
@@ -14,6 +15,7 @@ gcc             gcc
 ps              procps
 useradd         passwd
 visudo          sudo
+rsync           rsync
 unshare         util-linux
 setpriv         util-linux
 mount           mount
@@ -41,6 +43,7 @@ lxc-attach      lxc
 ansible-playbook  ansible-core
 setfacl         acl
 sshpass         sshpass
+git             git
 strace          strace
 '
 
@@ -65,7 +68,8 @@ missing() {
 
 installer() { [[ $(id -u) = 0 ]] && command -v apt-get >/dev/null; }
 
-# install PACKAGE...: those that this distribution has no package of are left out. No daemon is started.
+# install PACKAGE...: those that this distribution has no package of are left out. No daemon is
+# started.
 install() {
 	local package known=()
 	for package; do
@@ -73,7 +77,8 @@ install() {
 	done
 	[[ ${#known[@]} != 0 ]] || return 0
 	echo "setup-tests: installing ${known[*]}"
-	DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${known[@]}" </dev/null >/dev/null
+	DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${known[@]}" \
+		</dev/null >/dev/null
 }
 
 # quiet_daemons has dpkg not start the services that it installs, until this script ends.
@@ -85,7 +90,8 @@ quiet_daemons() {
 	chmod +x $policy
 }
 
-# asked remembers that these wanted packages were tried, so that those that don't exist aren't looked for each time.
+# asked remembers that these wanted packages were tried, so that those that don't exist aren't
+# looked for each time.
 asked=/var/tmp/mitogen-setup-tests-$(cksum <<<"$wanted" | cut -d ' ' -f 1)
 
 setup() {

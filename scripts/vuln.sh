@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# vuln.sh: looks for known vulnerabilities in what the program calls. Where the tool or its database can't be reached it says so, and
-# fails only if VULN=must.
+# vuln.sh [PACKAGE...]: looks for known vulnerabilities in what the program calls, or packages do.
+# Where the tool or its database can't be reached it says so, and fails only if VULN=must.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 status=0
-text=$(go tool -modfile=tools/vuln.mod govulncheck ./... 2>&1) || status=$?
+text=$(go tool -modfile=tools/vuln.mod govulncheck "${@:-./...}" 2>&1) || status=$?
 echo "$text"
 if [[ $status == 0 ]]; then
 	exit

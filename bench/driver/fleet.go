@@ -11,14 +11,16 @@ import (
 	"github.com/mitogen-go/mitogen"
 )
 
-// tiers is 1 -> 4 -> 40 -> N local contexts, each started by the one before it. The last tier answers a call, then another one.
+// tiers is 1 -> 4 -> 40 -> N local contexts, each started by the one before it. The last tier
+// answers a call, then another one.
 func tiers(ctx context.Context, e *mitogen.Engine, p params) (result, error) {
 	t0 := time.Now()
 	level := []*mitogen.Context{nil}
 	for _, n := range []int{4, 40, p.N} {
 		next := make([]*mitogen.Context, n)
 		for i := range next {
-			o := mitogen.ConnectOptions{Via: level[i%len(level)], Python: []string{p.Target.Python}, Timeout: 5 * time.Minute}
+			o := mitogen.ConnectOptions{Via: level[i%len(level)], Python: []string{p.Target.Python},
+				Timeout: 5 * time.Minute}
 			var err error
 			if next[i], err = e.Start(p.Where, o); err != nil {
 				return nil, err

@@ -26,9 +26,11 @@ func imports(ctx context.Context, e *mitogen.Engine, p params) (result, error) {
 		}
 		r[name+"_s"], r["modules"] = seconds(t), n
 		s := c.Stats()
-		negative := min(s.Asked, s.Negative) // round trips, at most: most negative answers come in bundles
+		// round trips, at most: most negative answers come in bundles
+		negative := min(s.Asked, s.Negative)
 		r[name+"_asked"], r[name+"_negative"] = s.Asked, negative
-		r[name] = map[string]any{"get_module": s.Asked, "sent": s.Modules, "negative": negative} // for harnesses that compare it with Mitogen's
+		// for harnesses that compare it with Mitogen's
+		r[name] = map[string]any{"get_module": s.Asked, "sent": s.Modules, "negative": negative}
 		mark(name)
 	}
 	return r, nil

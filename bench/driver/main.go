@@ -1,7 +1,9 @@
-// Driver does one named workload with this library and prints JSON lines: driver WORKLOAD '{"target": …}'.
+// Driver does one named workload with this library and prints JSON lines: driver WORKLOAD
+// '{"target": …}'.
 //
-// A line {"mark": NAME} asks the harness to take a reading and waits for a line on stdin; the last line is the result,
-// times in seconds or, where the name says so, microseconds. A driver for Mitogen (../mitogen_driver.py) does the same work.
+// A line {"mark": NAME} asks the harness to take a reading and waits for a line on stdin; the last
+// line is the result, times in seconds or, where the name says so, microseconds. A driver for
+// Mitogen (../mitogen_driver.py) does the same work.
 package main
 
 import (
@@ -52,7 +54,19 @@ var workloads = map[string]func(context.Context, *mitogen.Engine, params) (resul
 	"own": own, "tiers": tiers, "import": imports, "tree": tree,
 }
 
+// noop is bench_remote:noop in Go.
+var _ = mitogen.Func("noop", func(context.Context, struct{}) (any, error) { return nil, nil })
+
+// noop returns what calls of a target are measured with.
+func (t target) noop() string {
+	if t.Kind == "go" {
+		return "go:noop"
+	}
+	return "bench_remote:noop"
+}
+
 func main() {
+	mitogen.Main()
 	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
 		os.Exit(1)
@@ -99,13 +113,17 @@ func (t target) start(e *mitogen.Engine) (*mitogen.Context, error) {
 	if t.Python != "" {
 		o.Python = []string{t.Python}
 	}
+	if t.Kind == "go" {
+		return e.ConnectGo(context.Background(), mitogen.ConnectOptions{})
+	}
 	name := t.Kind
 	if strings.HasPrefix(t.Kind, "ssh") {
 		host := t.Host
 		if host == "" {
 			host = "bench"
 		}
-		o.SSH = mitogen.SSHOptions{ConfigFile: t.Config, Port: t.Port, User: t.User, Compression: t.Compression, Native: t.Native}
+		o.SSH = mitogen.SSHOptions{ConfigFile: t.Config, Port: t.Port, User: t.User,
+			Compression: t.Compression, Native: t.Native}
 		name = host + strings.TrimPrefix(t.Kind, "ssh")
 	}
 	if t.Name != "" {
@@ -135,7 +153,8 @@ func connects(ctx context.Context, e *mitogen.Engine, p params) (result, error) 
 	if _, err := mitogen.Call[int](ctx, c, "own_module:pid"); err != nil {
 		return nil, err
 	}
-	r := result{"connect_s": total - first, "first_call_s": first, "total_s": total, "own_module_s": seconds(t2)}
+	r := result{"connect_s": total - first, "first_call_s": first, "total_s": total,
+		"own_module_s": seconds(t2)}
 	mark("own_module")
 	return r, nil
 }
@@ -153,7 +172,8 @@ func own(ctx context.Context, e *mitogen.Engine, p params) (result, error) {
 	return result{"total_s": seconds(t0)}, nil
 }
 
-func ready(ctx context.Context, e *mitogen.Engine, p params, function string) (*mitogen.Context, error) {
+func ready(ctx context.Context, e *mitogen.Engine, p params, function string) (*mitogen.Context,
+	error) {
 	c, err := p.Target.start(e)
 	if err != nil {
 		return nil, err
@@ -167,7 +187,8 @@ func ready(ctx context.Context, e *mitogen.Engine, p params, function string) (*
 }
 
 func latency(ctx context.Context, e *mitogen.Engine, p params) (result, error) {
-	c, err := ready(ctx, e, p, "bench_remote:noop")
+	noop := p.Target.noop()
+	c, err := ready(ctx, e, p, noop)
 	if err != nil {
 		return nil, err
 	}
@@ -175,7 +196,7 @@ func latency(ctx context.Context, e *mitogen.Engine, p params) (result, error) {
 	sum := 0.0
 	for i := range us {
 		t := time.Now()
-		if _, err := mitogen.Call[any](ctx, c, "bench_remote:noop"); err != nil {
+		if _, err := mitogen.Call[any](ctx, c, noop); err != nil {
 			return nil, err
 		}
 		us[i] = float64(time.Since(t).Nanoseconds()) / 1000
@@ -186,14 +207,15 @@ func latency(ctx context.Context, e *mitogen.Engine, p params) (result, error) {
 }
 
 func pipeline(ctx context.Context, e *mitogen.Engine, p params) (result, error) {
-	c, err := ready(ctx, e, p, "bench_remote:noop")
+	noop := p.Target.noop()
+	c, err := ready(ctx, e, p, noop)
 	if err != nil {
 		return nil, err
 	}
 	t := time.Now()
 	pending := make([]*mitogen.Pending, p.N)
 	for i := range pending {
-		pending[i] = c.Go("bench_remote:noop")
+		pending[i] = c.Go(noop)
 	}
 	for _, w := range pending {
 		if _, err := mitogen.Wait[any](ctx, w); err != nil {

@@ -1,5 +1,5 @@
-// Sizes prints, as JSON, how many bytes the command has that starts a child, and what is sent to it first. The harness
-// builds it of an earlier revision, too.
+// Sizes prints, as JSON, how many bytes the command has that starts a child, and what is sent to it
+// first. The harness builds it of an earlier revision, too.
 package main
 
 import (

@@ -1,4 +1,5 @@
-"""Waits until what django.db.models needs has arrived and doesn't import it: its transfer without the computing behind."""
+"""Waits until what django.db.models needs has arrived and doesn't import it: its transfer without
+the computing behind."""
 import os
 import time
 
@@ -9,6 +10,7 @@ if os.environ.get('BENCH_IMPORT'):
 
 
 def loaded():
-    while _mitogen.OPEN or not _mitogen.ANNOUNCED or [i for i in _mitogen.ANNOUNCED if i not in _mitogen.COMPLETE]:
+    while (_mitogen.OPEN or not _mitogen.ANNOUNCED
+           or [i for i in _mitogen.ANNOUNCED if i not in _mitogen.COMPLETE]):
         time.sleep(.01)
     return 1

@@ -5,4 +5,5 @@ import django.db.models
 
 
 def loaded():
-    return len([name for name in sys.modules if name.split('.')[0] in ('django', 'asgiref', 'sqlparse', 'pytz')])
+    return len([name for name in sys.modules
+                if name.split('.')[0] in ('django', 'asgiref', 'sqlparse', 'pytz')])
