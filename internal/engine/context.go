@@ -219,29 +219,6 @@ func (e *Engine) open(c *Context) {
 	}
 }
 
-// passed waits until all that was put for c so far is on its stream, or c is gone. What is written to
-// the stream directly would overtake what a gate holds back: a context may say HELLO while its gate
-// is being opened.
-func (c *Context) passed(ctx context.Context) error {
-	c.e.mu.Lock()
-	g := c.gateLocked()
-	if g == nil || c.err != nil {
-		defer c.e.mu.Unlock()
-		return c.err
-	}
-	sent := make(chan struct{})
-	g.held = append(g.held, heldBack{c: c, sent: sent})
-	c.e.mu.Unlock()
-	select {
-	case <-sent:
-	case <-c.done:
-		return c.Err()
-	case <-ctx.Done():
-		return givenUp(ctx, "send to "+c.name)
-	}
-	return nil
-}
-
 // RootOf returns the context next to the engine that frames for c pass, which may be c.
 func RootOf(c *Context) *Context { return c.root }
 

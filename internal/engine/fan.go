@@ -67,12 +67,35 @@ func NewFan(ctx context.Context, sessions []*Session) (*Fan, error) {
 	}
 	// Write puts pieces on the stream directly.
 	for _, s := range sessions {
-		if err := s.c.passed(ctx); err != nil && s.c.Err() == nil {
+		if err := passed(ctx, s.c); err != nil && s.c.Err() == nil {
 			f.Close()
 			return nil, err
 		}
 	}
 	return f, nil
+}
+
+// passed waits until all that was put for c so far is on its stream, or c is gone. What is written
+// to the stream directly would overtake what a gate holds back: a context may say HELLO while its
+// gate is being opened.
+func passed(ctx context.Context, c *Context) error {
+	c.e.mu.Lock()
+	g := c.gateLocked()
+	if g == nil || c.err != nil {
+		defer c.e.mu.Unlock()
+		return c.err
+	}
+	sent := make(chan struct{})
+	g.held = append(g.held, heldBack{c: c, sent: sent})
+	c.e.mu.Unlock()
+	select {
+	case <-sent:
+	case <-c.done:
+		return c.Err()
+	case <-ctx.Done():
+		return givenUp(ctx, "send to "+c.name)
+	}
+	return nil
 }
 
 // place returns where frames for members go that are c's or behind it: to c as a hop if there are

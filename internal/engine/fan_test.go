@@ -179,8 +179,8 @@ func TestFan(t *testing.T) {
 	}
 }
 
-// Nothing of a fan overtakes what tells the hop of it, when that is held back still: a context may be
-// up while its gate is being opened.
+// Nothing of a fan overtakes what tells the hop of it, when that is held back still: a context may
+// be up while its gate is being opened.
 func TestFanBehindGate(t *testing.T) {
 	e, fakes := fakeEngine(t, Options{})
 	root, f := connected(t, e, fakes)

@@ -280,8 +280,8 @@ func (t *talk) readFor(link *seriallink.Link, wait time.Duration) (bool, error) 
 	return more, err
 }
 
-// settled takes the answers to blocks from what has come. A number comes twice, so that a damaged one
-// settles no other block: the far end would wait for that.
+// settled takes the answers to blocks from what has come. A number comes twice, so that a damaged
+// one settles no other block: the far end would wait for that.
 func (t *talk) settled(missing map[int]time.Time) {
 	text := clean(t.seen)
 	for _, m := range arrived.FindAllSubmatch(text, -1) {
