@@ -31,7 +31,7 @@ const (
 	maxVariable = 120 << 10 // with its name
 )
 
-// ahead is what goes ahead for a context next to the engine.
+// ahead holds the early data of a context next to the engine.
 type ahead struct {
 	config   boot.Config
 	patience time.Duration
@@ -39,7 +39,8 @@ type ahead struct {
 	frames   []byte
 }
 
-// opening is what a context reads first.
+// opening returns the first bytes that a context reads: its head, and the runtime unless the
+// context is a Go program.
 func opening(c boot.Config, golang bool) []byte {
 	if golang {
 		return boot.GoHead(c)

@@ -243,7 +243,7 @@ func (a *asker) amend(f connect.Failure) connect.Failure {
 	return f
 }
 
-// askPatience is what a connect by a hop may take where a person may be asked.
+// askPatience limits a connect by a hop if the engine may have to ask a person.
 const askPatience = 5 * time.Minute
 
 // converse has the hop that carries out a plan ask us for what the plan has no answer to, if a

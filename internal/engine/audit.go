@@ -168,7 +168,7 @@ func (a *auditor) flush() error {
 	}
 }
 
-// auditPatience is how long Close waits for an audit log to take what there is to tell.
+// auditPatience limits the time that Close waits for an audit log to take the remaining events.
 const auditPatience = time.Second
 
 // close returns when all events have been told, or an error after auditPatience. There are no

@@ -10,12 +10,12 @@ import (
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
-// beatsPerTimeout is how often streams are looked at in the time after which a silent one is dead.
-// One that has been silent for a look is sent a PING, so that both ends hear something three times
-// in that time.
+// beatsPerTimeout is the number of looks at a stream in the time after which a silent stream is
+// dead. If a stream was silent for one look, the engine sends a PING. So both ends hear something
+// three times in that time.
 const beatsPerTimeout = 6
 
-// beat is what the last look at a context next to the engine has seen.
+// beat is the state of a context next to the engine at the last look.
 type beat struct {
 	down, up int64 // bytes
 	silent   int   // looks without anything from it

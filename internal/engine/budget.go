@@ -31,7 +31,7 @@ const (
 	forgiven    = 10_000
 )
 
-// account is what a context has to answer for. The zero value is empty.
+// account counts the offences of a context, in units. The zero value is empty.
 type account struct {
 	units int
 	when  time.Time // of the last entry

@@ -16,7 +16,7 @@ const unpacker = "_bz2"
 // abiMark begins what an answer says of the extension modules that a context takes.
 const abiMark = "="
 
-// maxComing is how many ids of bundles one COMING has, so that it fits a frame.
+// maxComing limits the ids of bundles in one COMING, so that it fits a frame.
 const maxComing = 4096
 
 // carryOutLocked queues what an action for c says. Nothing holds back what the Forwarder sends.

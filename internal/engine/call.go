@@ -62,8 +62,8 @@ type item struct {
 	cost    int
 }
 
-// outputPatience is how long the end of a lost context's calls waits for the output before it to be
-// taken.
+// outputPatience limits the time that the calls of a lost context wait for a reader to take the
+// output that came before.
 const outputPatience = 500 * time.Millisecond
 
 // Go makes a call. ctx bounds the wait for room; errors come with the result. With stream, items
@@ -231,7 +231,7 @@ func (c *Context) request(ctx context.Context, p *Pending, handle wire.Handle, b
 	return c.sendParts(ctx, p, &f)
 }
 
-// limit is how many bytes a value of p's answer may have.
+// limit returns the largest size of a value of p's answer, in bytes.
 func (p *Pending) limit(handle wire.Handle) int {
 	switch {
 	case handle == wire.Ping:
@@ -526,7 +526,8 @@ func (p *Pending) finish(kind wire.Kind, payload []byte, err error) bool {
 	return true
 }
 
-// outcome is what an audit log is told of the end: an exception's text is the target's.
+// outcome returns p's end for an audit log. It leaves out an exception's text, because the target
+// writes that.
 func (p *Pending) outcome() error {
 	switch {
 	case p.err != nil:

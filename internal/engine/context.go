@@ -127,7 +127,7 @@ func (g *gate) hold(c *Context, f *wire.Frame) {
 	g.size += h.Size()
 }
 
-// Info is what HELLO says.
+// Info is the content of HELLO.
 type Info struct {
 	Version        [3]int
 	Implementation string

@@ -100,8 +100,8 @@ func (p *dialed) Failure() connect.Failure {
 	return f
 }
 
-// err is why Read has ended, if that is worth more than Failure: nil after the process's own end,
-// and ours.
+// err returns the error that ended Read, if that says more than Failure. If the process ended by
+// itself or was closed here, it is nil.
 func (p *dialed) err() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -57,9 +57,9 @@ const (
 // leastMessage is the lowest message limit in bytes: what comes in one frame isn't bounded by it.
 const leastMessage = wire.MaxPayload
 
-// floodLimit is how many bytes may wait for a context before what other contexts send there is an
-// attack. When twice as much waits, it is the context's own: answers to what it asked and doesn't
-// read.
+// floodLimit limits the bytes that wait for a context. If other contexts send more, the context
+// that sends most is ended for it. If twice as much waits, the context itself is ended, because it
+// doesn't read the answers to its own requests.
 const floodLimit = 16 << 20
 
 // Options are as documented at mitogen.Options. The zero value is usable.
@@ -460,7 +460,7 @@ func (e *Engine) deliverLocked(a *route.Action) {
 	}
 }
 
-// owner is what takes the frames of a request or receiver. c is nil when the context is gone.
+// owner takes the frames of a request or receiver. c is nil when the context is gone.
 type owner interface {
 	deliverLocked(e *Engine, c *Context, a *route.Action)
 }

@@ -80,7 +80,7 @@ func (e *cancelError) Error() string {
 	return printable.Line(s + ": " + e.reason())
 }
 
-// reason is why the ctx has ended.
+// reason returns the text of ctx's error, and of its cause if that is another.
 func (e *cancelError) reason() string {
 	if e.cause == e.ended {
 		return e.ended.Error()

@@ -20,7 +20,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
-// patience is how long anything may take on a loaded machine.
+// patience limits each step of a test, on a loaded machine too.
 const patience = 20 * time.Second
 
 // fake is a context next to the engine that is played by a test: it sees what the engine writes and

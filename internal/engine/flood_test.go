@@ -63,7 +63,8 @@ func BenchmarkFlood(b *testing.B) {
 
 const floodFrames = 2000
 
-// workOff is how long what a flood leaves is measured: an answer that isn't taken stays.
+// workOff is the time in which the remains of a flood are measured: an answer that isn't taken
+// stays.
 const workOff = 100 * time.Millisecond
 
 // busy says whether something of what c has sent is still to be worked off.

@@ -17,7 +17,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
-// echoes are what hosts may make of a password, around which something has to stay.
+// echoes are forms that hosts may give a password. The text around them must stay.
 var echoes = []string{"hunter2become", `'hunter2'\''become'`, "hunter2\r\nbecome",
 	"h\x1b[0mu\x1b[1mnter2become", `hunter2\x62ecome`}
 

@@ -13,11 +13,11 @@ import (
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
-// hopSlack is what a hop's own timeout is given to reach us.
+// hopSlack is the time that a hop's own timeout has to reach the engine.
 const hopSlack = 5 * time.Second
 
-// hopFactor is how many times the timeout of one a context may wait in a hop for its turn, and
-// connect.
+// hopFactor multiplies the connect timeout of a context that a hop starts. The hop may have a
+// queue, so the context may wait for its turn before its own connect begins.
 const hopFactor = 4
 
 // never is a timeout in seconds for those who want none.
@@ -76,8 +76,8 @@ func hasSecrets(p connect.Plan) bool {
 	return false
 }
 
-// connectRoom is what a CONNECT needs at most without its head, so that it is written in one place:
-// of which no copy is left where it has secrets.
+// connectRoom is the largest size of a CONNECT without its head, in bytes. A buffer of that size
+// never grows, so no copy of its secrets is left behind.
 const connectRoom = 16 << 10
 
 // types tells whether a hop may have to type a secret for a plan.
@@ -136,7 +136,7 @@ func (e *Engine) sendConnect(c *Context, plan connect.Plan, head []byte) error {
 	return nil
 }
 
-// connectDict is what CONNECT says. with are modules of the runtime that the hop passes on.
+// connectDict returns the content of CONNECT. with are modules of the runtime that the hop relays.
 func connectDict(p connect.Plan, head []byte, with []string) map[string]any {
 	env := map[string]any{}
 	for _, s := range p.Env {
@@ -188,7 +188,7 @@ func (q *connecting) deliverLocked(e *Engine, _ *Context, a *route.Action) {
 	e.afterLocked(func() { e.lose(c, q.failure(payload), false) })
 }
 
-// failure is what the ERROR that answers CONNECT says.
+// failure returns the error that the ERROR that answers CONNECT describes.
 func (q *connecting) failure(payload []byte) error {
 	c := q.c
 	f, err := parseFailure(payload)

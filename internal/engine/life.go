@@ -95,7 +95,7 @@ func (e *Engine) upLocked(c *Context, h *hello) {
 	c.shutdownLocked()
 }
 
-// modeOf is how values are written for an interpreter.
+// modeOf returns the encoding of values for an interpreter.
 func modeOf(version, protocol int) pickle.Mode {
 	switch {
 	case version < 3:
@@ -204,8 +204,8 @@ func (e *Engine) emptyLocked() {
 	}
 }
 
-// reasonLocked is why c is gone, when that wasn't said: something before it is, or a hop has
-// reported it.
+// reasonLocked returns the error of c if the loss had no reason yet. If a context before c is gone,
+// c has its error. Else why is the report of a hop.
 func (e *Engine) reasonLocked(c *Context, why string) error {
 	for p := c.parent; p != nil; p = p.parent {
 		if l := (*LostError)(nil); errors.As(p.err, &l) {

@@ -44,7 +44,7 @@ const (
 	valuesModule  = "_mitogen_values"
 )
 
-// program is what is to be run in a context: a module that a call names, or a Program.
+// program is code to run in a context: a module that a call names, or a Program.
 type program struct {
 	forward.Program
 	key     string // in Context.modules: a context that has been prepared for it needs nothing more
@@ -135,7 +135,7 @@ func (c *Context) roomy(ctx context.Context) error {
 	return nil
 }
 
-// target is what modules are chosen for. Before HELLO it is unknown.
+// target returns the Python that modules are chosen for. Before HELLO it is unknown.
 func (c *Context) target() pysource.Target {
 	t := pysource.Target{ABI: c.e.forward.ABI(c.id)}
 	c.e.mu.Lock()

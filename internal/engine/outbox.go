@@ -13,8 +13,8 @@ import (
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
-// maxLog is how many bytes of log records may wait for a slow handler; further ones are dropped and
-// counted. Each counts logCost more than its payload.
+// maxLog limits the bytes of log records that wait for a slow handler. Further records are dropped
+// and counted. Each record counts logCost more than its payload.
 const (
 	maxLog  = 1 << 20
 	logCost = 256
@@ -35,8 +35,8 @@ type event struct {
 	err     error
 }
 
-// outbox is what a context has brought and nobody has taken yet. What comes behind something in it
-// waits its turn, so that output is written when the call that made it returns.
+// outbox holds the events of a context that haven't been handled yet. Events keep their order, so
+// that output is written when the call that made it returns.
 type outbox struct {
 	queue      []event
 	busy       bool // drain runs

@@ -69,7 +69,7 @@ func (c *Context) begun(ctx context.Context, p *Program) (end func(int, error), 
 	return c.auditBegin(ctx, kind, name)
 }
 
-// audited is what an audit log is told of p: what it is, and its name.
+// audited returns the kind and the name of p for an audit log.
 func (p *Program) audited() (kind EventKind, name string) {
 	switch argv := p.argv(); {
 	case p.Module != "" && p.Function != "tree":
@@ -136,7 +136,7 @@ func (c *Context) run(ctx context.Context, p Program) (int, error) {
 	return status, nil
 }
 
-// needs is what p imports.
+// needs returns the code that p imports.
 func (p *Program) needs() program {
 	switch {
 	case p.Module != "":

@@ -18,8 +18,7 @@ import (
 // shown there, and types what we say; what is a question, and who answers it, is decided here, by
 // the rules that hold for an ssh of this machine.
 
-// questionPause is how long a terminal has to be silent before an unfinished line on it is a
-// question.
+// questionPause is the silence of a terminal after which an unfinished line on it is a question.
 const questionPause = 50 * time.Millisecond
 
 // questions answers for c, which a hop starts by plan. c isn't being started yet.
@@ -55,7 +54,7 @@ func (c *Context) passwords() secret.Source {
 	}
 }
 
-// A screen is what a terminal shows since the last answer.
+// A screen is the text that a terminal has shown since the last answer.
 type screen struct {
 	pieces chan []byte // of what was shown; holds 64, never closed
 	lost   atomic.Bool // some didn't fit

@@ -76,7 +76,7 @@ func (e *Engine) Receiver() *Receiver {
 	return r
 }
 
-// Sender is how contexts name r.
+// Sender returns the name of r for contexts.
 func (r *Receiver) Sender() pickle.Sender {
 	return pickle.NewSender(r.e.identity, 0, uint32(r.handle))
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/mitogen-go/mitogen/internal/connect"
 )
 
-// refusalTime is how long a password that was refused isn't tried again at its place. Loops of ours
-// end well within it; a person who has changed something there can wait for it.
+// refusalTime is the time in which a refused password isn't tried again at its place. Loops of the
+// engine end well within it. A person who has changed something there can wait for it.
 const refusalTime = time.Minute
 
 // refusals are passwords that were refused, by what they were for. The zero value is empty.

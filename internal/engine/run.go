@@ -20,7 +20,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
-// process is what a context next to the engine runs in: a *spawn.Process, in tests something else.
+// process carries a context next to the engine. It is a *spawn.Process, except in tests.
 type process interface {
 	Connected()
 	Note(noise []byte)
@@ -34,7 +34,7 @@ type process interface {
 	Close() error
 }
 
-// endPatience is how long an ended stream's process may take to say why.
+// endPatience limits the time that the process of an ended stream has to say why.
 const endPatience = 300 * time.Millisecond
 
 // starter carries out a plan.
@@ -110,7 +110,7 @@ func (c *Context) wanted() bool {
 	return c.err == nil && !c.ending
 }
 
-// answers are where a process's questions go; without any its methods do nothing.
+// answers holds the answerer of a process's questions. Without an answerer its methods do nothing.
 type answers struct {
 	answerer atomic.Pointer[askpass.Answerer] // nil: nothing is asked, or no more
 	release  func()
@@ -242,8 +242,8 @@ func startFailed(c *Context, plan connect.Plan, err error) error {
 	return err
 }
 
-// yieldAfter is how many frames or records in a row one context may have worked off before others
-// have their turn.
+// yieldAfter is the number of frames or records in a row after which one context lets the rest have
+// their turn.
 const yieldAfter = 32
 
 // stepper returns what takes the frames from c's stream. A goroutine may use a processor for 10 ms,
@@ -303,7 +303,7 @@ func (e *Engine) ended(c *Context, proc process, err error) {
 	e.lose(c, &LostError{Why: why, Text: printable.Text(connect.PlainWords(f.Text))}, false)
 }
 
-// failure is why c didn't get up.
+// failure returns the error of c, which failed to start as f says.
 func failure(c *Context, f connect.Failure) error {
 	err := connect.Classify(c.hop.Method, f)
 	err.Hop = c.name

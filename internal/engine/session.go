@@ -62,7 +62,7 @@ type Session struct {
 	cut    atomic.Bool // see Cut
 }
 
-// SessionEnd is how a program has ended.
+// SessionEnd describes the end of a program.
 type SessionEnd struct {
 	Status int  // exit status; -1: a signal has ended it
 	Signal int  // that signal's number on its machine; 0: none
@@ -100,7 +100,7 @@ func (t *Tunnel) end() {
 	}
 }
 
-// name is what an audit log is told.
+// name returns the name of the session for an audit log.
 func (s *SessionSpec) name() string {
 	switch {
 	case len(s.Args) > 0:
@@ -334,7 +334,8 @@ func (e SessionEnd) Shell() int {
 	return e.Status
 }
 
-// Streams are where a program's input comes from, and its output goes. WaitDelay is as Command's.
+// Streams hold the source of a program's input and the destinations of its output. WaitDelay is as
+// Command's.
 type Streams struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer // nil: where the context's goes

@@ -32,7 +32,7 @@ type Step struct {
 	After time.Duration
 }
 
-// Forwarded is what the modules have cost that a context was sent.
+// Forwarded counts the cost of the modules that a context was sent.
 type Forwarded struct {
 	Sent       []Sent        // which, and why, in order; those of the runtime aren't in it
 	Found      int64         // bytes of their files
@@ -56,7 +56,7 @@ type Forwarded struct {
 // a call.
 type Sent = forward.Sent
 
-// counts are what a context's frames add up to. A stream counts for itself.
+// counts sums up a context's frames. A stream counts for itself.
 type counts struct {
 	bytesDown, bytesUp   int64
 	framesDown, framesUp int64

@@ -124,7 +124,7 @@ func (p *Pending) pop() (item, bool) {
 	return it, true
 }
 
-// last is what Next returns once the call has ended.
+// last returns the result of Next once the call has ended.
 func (p *Pending) last() (value []byte, ok bool, err error) {
 	if it, ok := p.pop(); ok { // came between two looks
 		return it.payload, true, nil
@@ -220,7 +220,7 @@ func (p *Pending) stop(why *cancelError) bool {
 	return true
 }
 
-// reason is why p was stopped, if that is the error; nil: it has one.
+// reason returns the error that p was stopped for; nil: p has its own error.
 func (p *Pending) reason() error {
 	if p.why == nil {
 		return nil
