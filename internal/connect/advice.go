@@ -14,7 +14,7 @@ type advice struct {
 	started     string // instead of both once an interpreter was there; "": the same
 }
 
-// kinds are what holds for a kind whatever the method.
+// kinds gives the advice for each kind, whatever the method.
 var kinds = map[error]advice{
 	ErrNoPython: {phase: PhasePython,
 		hint: "install Python there (any from 2.4 to 3.15), or say with --python where it is; at a " +
@@ -238,7 +238,7 @@ var treeHints = hints{
 	ErrDied: {phase: PhasePython, hint: "enter it by hand to see why"},
 }
 
-// advice is what holds for a kind.
+// advice returns the advice for a kind: m's own if it has one, else that in kinds.
 func (m method) advice(kind error) advice {
 	if a, ok := m.hints[kind]; ok {
 		return a

@@ -247,7 +247,7 @@ func ParseHop(text string) (Hop, error) {
 	return m.parse(unescape(args), given)
 }
 
-// String is what ParseHop reads back as the same hop.
+// String returns the text of h, which ParseHop parses as the same hop.
 func (h Hop) String() string {
 	m, ok := methods[h.Method]
 	switch {

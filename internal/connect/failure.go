@@ -11,7 +11,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/printable"
 )
 
-// A Failure is what came of a plan that didn't make a context: section 6 of docs/protocol.
+// A Failure describes the end of a plan that made no context: section 6 of docs/protocol.
 type Failure struct {
 	What   string // one of the What constants
 	Status int    // WhatExit: exit code, or minus the signal
@@ -130,7 +130,7 @@ func (e *Error) what() string {
 	return e.Kind.Error()
 }
 
-// status is how it ended, in brackets, if that is known.
+// status returns the exit status in brackets; "": it isn't known.
 func (e *Error) status() string {
 	if e.NoStatus {
 		return ""
@@ -225,7 +225,7 @@ func Classify(name string, f Failure) *Error {
 // NoTerminal begins the text of WhatExec where no terminal can be opened. Hops write it, too.
 const NoTerminal = "open terminal: "
 
-// TextLimit is how much of what a child says is kept for errors, in bytes.
+// TextLimit limits the output of a child that is kept for errors, in bytes.
 const TextLimit = 4096
 
 // tail is the end of s, at most n bytes, not starting inside a character.

@@ -35,8 +35,9 @@ func BeforeFarewell(text []byte) int {
 	return len(text)
 }
 
-// minHeld is how much of the farewell's beginning is held back. ssh prints a line at once, so less
-// of it comes alone only if a read has cut it, and a program may print as much as a question.
+// minHeld is the least length of the farewell's beginning that is held back, in bytes. ssh prints a
+// line at once, so a shorter beginning comes alone only if a read has cut it. A program may print
+// as much as a question.
 const minHeld = len("Transferred:")
 
 // IsFarewell tells whether text is ssh's farewell, whole.

@@ -8,8 +8,8 @@ import (
 	"github.com/mitogen-go/mitogen/internal/lazyregexp"
 )
 
-// inside is how most methods that enter a container, machine or directory are made:
-// "name:[user@]place", and a program that is given both and a command.
+// inside returns the method of a program that enters a container, machine or directory. Its hops
+// are written "name:[user@]place"; the program is given the user, the place and a command.
 //
 // argv returns the program's arguments up to the command. place checks where it goes, user who
 // enters.
@@ -47,7 +47,7 @@ func inside(name, program, what string, place, user func(what, s string) error,
 	}
 }
 
-// insideHints are what can be done where a program fails that enters something.
+// insideHints gives the hints for failures of programs that enter something, by method.
 var insideHints = map[string]hints{
 	"buildah": podmanHints, "chroot": treeHints, "docker": dockerHints, "docker-run": dockerHints,
 	"incus": lxcHints, "jail": treeHints,

@@ -27,7 +27,7 @@ type Mask struct {
 	long  int               // of the longest form
 }
 
-// A form is what a secret looks like in a text that is read in one way.
+// A form identifies a secret in a text that is read in one way.
 type form struct {
 	reading
 	size int

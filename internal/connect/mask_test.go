@@ -13,7 +13,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/printable"
 )
 
-// hideSecrets are what people have for passwords, and what is hard to find again.
+// hideSecrets are secrets as people choose them, and secrets that are hard to find in a text.
 var hideSecrets = []string{"hunter2become", "correct horse battery", `a\nb'c"d$e`, "pässwörd-ключ",
 	"100%_sure+1", "tab\there", "pw😀pw", `\\\'"`, `''''`}
 

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// A recorded failure is what a real program has printed, and what is made of that.
+// A recorded failure is the output of a real program, and the error that it becomes.
 type recorded struct {
 	name     string // what was wrong
 	method   string

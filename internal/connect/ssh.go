@@ -238,7 +238,8 @@ func attemptArgs(o SSHOptions, opt Options) []string {
 	return append(append([]string{"-o", "BatchMode=yes"}, once...), never...)
 }
 
-// ControlCheck is what asks whether a master of the user's exists for an ssh with the plan's argv.
+// ControlCheck returns the command that asks whether the user has a master for an ssh with the
+// plan's argv.
 func ControlCheck(argv []string) []string {
 	options, host := argv[:len(argv)-3], argv[len(argv)-2]
 	return append(slices.Clone(options), "-O", "check", "--", host)

@@ -13,7 +13,7 @@ import (
 var noPythonWord = boot.NoPython[len(boot.Marker):]
 
 var (
-	// loginLine is what ssh says when the server has accepted the login.
+	// loginLine matches the line that ssh prints when the server has accepted the login.
 	loginLine = lazyregexp.New(`(?m)^Authenticated to .* using ".*"\.\r?$`)
 
 	// notYet are ssh's own words that come before a login only.
@@ -37,9 +37,10 @@ var (
 	// bootCode is a part of the boot command, however it is quoted: to its end, or that of the line.
 	bootCode = lazyregexp.New(`(?i)` + bootBegin + `(.*(readline[\\(]*\)[\\)]*|` + boot.Marker +
 		`\W*` + noPythonWord + `|exec\W{0,4}"\$@")|.*)`)
-	// shellPrefix is what a shell puts before its words: $0, which is code, and a line's number.
+	// shellPrefix matches the text that a shell puts before its messages: $0, which is code, and a
+	// line number.
 	shellPrefix = lazyregexp.New(`(?m)^…: (line )?(\d+: )?`)
-	// transferredLine is what ssh says at the end of a session that was ended by what ran in it.
+	// transferredLine matches a line that ssh prints when the remote program has ended the session.
 	transferredLine = lazyregexp.New(`(?mi)^Transferred: sent \d+, `)
 	// bootWords are in the words of the boot command for the shell, and not in those for Python.
 	bootWords = lazyregexp.New(`(?i)PYTHONSAFEPATH|echo\W{1,6}` + boot.Marker)
@@ -146,11 +147,11 @@ func refusedCode(text string) bool {
 		!strings.Contains(strings.ToLower(text), "traceback (most recent call last)")
 }
 
-// maxEscapes is how many bytes that are no text a line has that is no message.
+// maxEscapes is the number of escaped bytes from which on a line is no message.
 const maxEscapes = 8
 
-// telling is what says most in a text: the line of the first symptom, else, of the lines that don't
-// merely say that all is over, the last n.
+// telling returns the lines of a text that say most. If a symptom matches, that is the first line
+// that it matches. Else it is the last n lines, without those that only say that all is over.
 func telling(text string, symptoms []symptom, n int) string {
 	var lines, last []string
 	for line := range strings.Lines(text) {
