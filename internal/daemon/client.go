@@ -35,11 +35,11 @@ type Client struct {
 	Heartbeat time.Duration
 }
 
-// startPatience is how long a daemon may take to listen.
+// startPatience limits the time in which a daemon must begin to listen.
 const startPatience = 10 * time.Second
 
-// restartPause is how long a daemon that was started may not listen before another is, the first
-// time.
+// restartPause is the time after which a client starts a second daemon if the first doesn't listen.
+// It doubles with each further daemon.
 const restartPause = 300 * time.Millisecond
 
 // Dial is an engine.Dial: a fork of a context that the daemon has at target, or connects now.
@@ -120,7 +120,8 @@ func (c *Client) connect(ctx context.Context) (*net.UnixConn, error) {
 	}
 }
 
-// maxFailures is how many daemons in a row may end before they listen, though no other does.
+// maxFailures limits the daemons in a row that end before they listen while no other daemon holds
+// the lock.
 const maxFailures = 2
 
 // starting is a daemon that was started, and may not listen yet.
@@ -175,7 +176,7 @@ func (d *starting) hasEnded() bool {
 	}
 }
 
-// failure is why there is no daemon, in its own words; err, if it has said nothing.
+// failure returns an error with the daemon's own words, or err if it has printed nothing.
 func (d *starting) failure(err error) error {
 	if d.words == nil {
 		return err

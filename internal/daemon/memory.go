@@ -16,7 +16,7 @@ import (
 //go:embed py
 var embedded embed.FS
 
-// memory is how much c holds, in bytes; 0: that can't be told.
+// memory returns the memory that c holds, in bytes; 0: it isn't known.
 func (s *Server) memory(ctx context.Context, c *engine.Context) (n int64) {
 	py, err := fs.Sub(embedded, "py")
 	if err != nil {

@@ -27,7 +27,8 @@ var leadingPrefixes = []string{"DOCKER_", "CONTAINER_", "CONTAINERS_", "PODMAN_"
 	// what ssh sends, as it is usually configured, and what an interpreter goes by that starts
 	"LC_", "PYTHON"}
 
-// origin is what a client's process has for its requests. A variable of null isn't set there.
+// origin is the part of a client's environment that its requests depend on. A variable of null
+// isn't set there.
 type origin struct {
 	Dir string             `json:"dir,omitempty"`
 	Env map[string]*string `json:"env,omitempty"`

@@ -43,5 +43,5 @@ func sweep(dir string) {
 
 var owned = lazyregexp.New(`^[a-z]+-(\d+)\.sock(\.lock)?$`)
 
-// ownerTick is how often the owner is looked at.
+// ownerTick is the interval at which the daemon checks that its owner lives.
 const ownerTick = 200 * time.Millisecond

@@ -28,7 +28,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/secret"
 )
 
-// DefaultIdle is how long contexts, and then the daemon, stay without a client.
+// DefaultIdle is the time after which contexts without a client end, and then the daemon.
 const DefaultIdle = 10 * time.Minute
 
 // Options are a daemon's.
@@ -146,8 +146,8 @@ func Serve(ctx context.Context, o Options) error {
 	return err
 }
 
-// tidyPatience is how long sessions may take to remove what they have on hosts, which they can't
-// once the engine is closed.
+// tidyPatience limits the time in which sessions remove their files from hosts. Once the engine is
+// closed, they can't.
 const tidyPatience = 500 * time.Millisecond
 
 func (s *Server) accept(ctx context.Context) {
@@ -208,7 +208,7 @@ func (s *Server) turnAway(conn *net.UnixConn) {
 	})}})
 }
 
-// firstPatience is how long a client may take to say what it wants.
+// firstPatience limits the time in which a client must send its first message.
 const firstPatience = 10 * time.Second
 
 // client serves one connection.
@@ -510,7 +510,7 @@ type Context struct {
 	Sessions int     `json:"sessions"` // in all
 }
 
-// listPatience is how long contexts may take to answer when they are listed.
+// listPatience limits the time in which contexts must answer when they are listed.
 const listPatience = 2 * time.Second
 
 // list describes all contexts, parents before children.

@@ -38,7 +38,8 @@ func flock(f *os.File, how int) error {
 	}
 }
 
-// lockPatience is how long a daemon that starts waits for those who only look whether there is one.
+// lockPatience limits the time that a starting daemon waits for a lock. Clients that check for a
+// daemon hold the lock for a moment.
 const lockPatience = 2 * time.Second
 
 // take locks a file for a daemon. Who looks whether there is one has the lock for a moment, shared;
