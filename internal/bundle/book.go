@@ -21,7 +21,7 @@ const (
 	Coming
 )
 
-// maxAsk is how many names one Ask has, so that it fits a frame.
+// maxAsk limits the names of one Ask, so that it fits a frame.
 const maxAsk = 256
 
 // Action is something to be sent.
@@ -36,7 +36,7 @@ type Action struct {
 	Native  bool // of an Ask: Ctx is also asked which extension modules it takes
 }
 
-// Book is what the engine knows about who has which modules.
+// Book records which modules each context has.
 //
 // Its users carry out Actions in order. On one stream BUNDLE and FORWARD frames don't overtake each
 // other; all else may overtake them. Contexts behave like this: what is on the way to others, or
@@ -63,14 +63,15 @@ type Book struct {
 // place is a module, whatever is in it.
 type place struct{ pkg, name string }
 
-// content is what is in a module. Negative answers count for each package by itself.
+// content identifies a module together with its text. Negative answers count for each package by
+// itself.
 type content struct {
 	place
 	letter byte
 	key    [32]byte
 }
 
-// item is what the Book knows about a content.
+// item holds the bundles of one content.
 type item struct {
 	content
 	in      []*Bundle // all that it was ever part of
@@ -78,7 +79,7 @@ type item struct {
 	mark    uint64    // of the last split that it may go with
 }
 
-// context is what the Book knows about one context.
+// context is the Book's record of one context.
 type context struct {
 	parent   wire.ContextID
 	got      map[*Bundle]bool

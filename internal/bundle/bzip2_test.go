@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// What is written is what the standard library's reader reads.
+// TestBzip2 checks that the standard library's reader reads the output of the writer.
 func TestBzip2(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
 	noise := make([]byte, 100_000)

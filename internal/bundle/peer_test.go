@@ -23,7 +23,7 @@ const (
 	dropped // up
 )
 
-// parts is how many pieces each bundle has.
+// parts counts the pieces of each bundle.
 const parts = 3
 
 type frame struct {

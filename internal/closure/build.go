@@ -45,7 +45,7 @@ func (b *builder) find(name string) *modules.Module {
 	return m
 }
 
-// result is where a dotted name leads.
+// result describes the modules that a dotted name leads to.
 type result struct {
 	m      *modules.Module // nil if it isn't here
 	part   *modules.Module // what is found before that

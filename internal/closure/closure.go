@@ -28,8 +28,8 @@ type Source interface {
 	Find(name string) *modules.Module
 }
 
-// Closure is what importing some modules needs. It doesn't change and may be used by several
-// goroutines.
+// Closure is the set of modules that importing its roots needs. It doesn't change and may be used
+// by several goroutines.
 type Closure struct {
 	Foreign []string // what the target must be asked about, sorted
 

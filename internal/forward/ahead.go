@@ -35,7 +35,7 @@ const (
 	maxSaid   = 256 << 10 // by literals of the package itself, with the second question
 )
 
-// guesses is what is known of a context's questions, and protected by Forwarder.mu.
+// guesses records a context's questions. Forwarder.mu protects it.
 type guesses struct {
 	asked map[string]int           // packages: questions for modules right in them
 	vain  map[string]int           // packages: questions for what there is not in them

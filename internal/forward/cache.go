@@ -13,7 +13,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
-// cached is how many closures are kept.
+// cached limits the closures in the cache.
 const cached = 256
 
 // Program is something that will import modules.
@@ -25,7 +25,7 @@ type Program struct {
 	Text []byte // a script that is run; nil: none
 }
 
-// key is what a closure follows from, besides the modules.
+// key holds the facts that a closure follows from, besides the modules.
 type key struct {
 	target      pysource.Target
 	roots, main string

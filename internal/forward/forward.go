@@ -24,8 +24,8 @@ import (
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
-// maxClosures is how many questions of one context are answered with all that the module needs;
-// later ones get the module alone, which costs no more than reading it.
+// maxClosures limits the questions of one context that are answered with all that the module needs.
+// Later questions get the module alone, which costs no more than reading it.
 const maxClosures = 1024
 
 // Why says what a module was sent for.
@@ -61,7 +61,7 @@ func (a *Action) rank() int {
 	return 1
 }
 
-// Batch is what comes of one event.
+// Batch holds the results of one event.
 type Batch struct {
 	Ctx     wire.ContextID // whose event it was
 	Actions []Action
@@ -85,7 +85,7 @@ type Forwarder struct {
 	contexts map[wire.ContextID]*context
 }
 
-// context is what is known of one besides the Book's part.
+// context is the Forwarder's record of one context, besides the Book's.
 type context struct {
 	grant    grant  // guards itself
 	wants    []want // what was wanted and isn't all sent
@@ -135,7 +135,7 @@ func (f *Forwarder) Gone(id wire.ContextID) {
 	f.book.Gone(id)
 }
 
-// Need is what a call needs.
+// Need describes the modules that a call needs.
 type Need struct {
 	call    *closure.Closure
 	learned *closure.Closure // nil: nothing was

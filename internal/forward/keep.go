@@ -24,7 +24,7 @@ const (
 	loreVersion = 1
 )
 
-// kept is what the file holds.
+// kept is the content of the file.
 type kept struct {
 	Version  int           `json:"version"`
 	Programs []keptProgram `json:"programs"` // the one that learned last comes last
@@ -78,7 +78,8 @@ func (l *lore) write() error {
 	return replace(l.file, data)
 }
 
-// lockPatience is how long an engine that ends waits for others that write the same file.
+// lockPatience limits the time that an ending engine waits for other engines that write the same
+// file.
 const lockPatience = time.Second
 
 // await takes the lock on a file, which its Close gives back.

@@ -316,7 +316,8 @@ func (f *Forwarder) waiting(ctx wire.ContextID) (all []*closure.Closure) {
 	return all
 }
 
-// warmAfter is how long an answer takes where c's extension modules are compressed meanwhile.
+// warmAfter is the time after which c's extension modules are compressed if the answer isn't there
+// yet.
 const warmAfter = 5 * time.Millisecond
 
 // warm compresses c's extension modules while an answer is on its way.

@@ -60,7 +60,7 @@ func installNative(lib fstest.MapFS, name string, data []byte) {
 	}
 }
 
-// answer is what the engine does with a LACKS.
+// answer does the engine's work for a LACKS.
 func answer(f *Forwarder, ctx wire.ContextID, abi string, names ...string) {
 	f.Takes(ctx, linux, abi, names)
 	f.Lacks(ctx, names)

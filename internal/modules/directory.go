@@ -152,8 +152,8 @@ func (d *directory) Close() error {
 	return d.root.Close()
 }
 
-// rooted is what os.DirFS gives, as a directory: links are followed as there. The directory is
-// looked up anew each time, since another one may have taken its place.
+// rooted is a file system of os.DirFS, as a directory. Links are followed as os.DirFS follows them.
+// The directory is looked up anew each time, since another one may have taken its place.
 type rooted struct {
 	dir string
 	own bool

@@ -140,7 +140,7 @@ func (p Pass) find(name string, fit *fit) *Module {
 	return p.load(name, at)
 }
 
-// found is where a module is. The zero value: nowhere.
+// found is the place of a module. The zero value says that there is none.
 type found struct {
 	letter byte
 	tree   *tree
@@ -230,7 +230,7 @@ func (p Pass) search(places []*tree, dir, base string) found {
 	return space
 }
 
-// candidate is what base means in dir of t alone.
+// candidate returns the module that base stands for in dir of t alone.
 func (p Pass) candidate(t *tree, dir, base string) found {
 	l, err := t.list(dir, p.n)
 	switch {

@@ -108,7 +108,8 @@ func TestRewrite(t *testing.T) {
 	}
 }
 
-// What is sent is what was written; what is read as code has neither comments nor docstrings.
+// TestSources checks that modules are sent unchanged. The text that is read as code has neither
+// comments nor docstrings.
 func TestSources(t *testing.T) {
 	sources := fstest.MapFS{
 		"small.py":  py("'''Doc.'''\n\nimport a  # why\n\n\n\ndef f():  \n    'Doc.'\n    return 1\n"),

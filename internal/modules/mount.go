@@ -103,7 +103,7 @@ func (m mounts) ReadDir(name string) ([]fs.DirEntry, error) {
 	return children, nil
 }
 
-// children are what dir holds because something is mounted in it, or further down.
+// children returns the entries of dir that mounts in it, or further down, add.
 func (m mounts) children(dir string) []fs.DirEntry {
 	names := map[string]fs.DirEntry{}
 	for at, e := range m {

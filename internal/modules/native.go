@@ -55,7 +55,7 @@ func CheckedABI(words string) string {
 	return words
 }
 
-// native is what is known of the file of an extension module or a library.
+// native describes the file of an extension module or a library.
 type native struct {
 	object wheel.Object
 	file   string // its place in the tree
@@ -613,7 +613,7 @@ func (p Pass) begun(pkg, text string) string {
 
 // Packing
 
-// pieceSize is how much is compressed at once, by one processor.
+// pieceSize is the size of the pieces that processors compress in parallel, in bytes.
 const pieceSize = 1 << 20
 
 // Packed returns Source as deflate compresses it, in whole bytes, without an end: for a part of a

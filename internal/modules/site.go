@@ -89,10 +89,11 @@ var (
 	editableLine = lazyregexp.New(`^import[ \t]+(__editable___\w+_finder|_editable_impl_\w+|` +
 		`_\w+_editable)\b`)
 
-	// mappingLine is where a finder of setuptools or scikit-build-core has its modules.
+	// mappingLine matches the line with the modules of a finder of setuptools or scikit-build-core.
 	mappingLine = lazyregexp.New(`(?m)^(?:MAPPING\b[^=\n]*=[ \t]*|install\([ \t]*)(\{.*)$`)
 
-	// mapCall is how a redirector of the package editables, which hatchling and pdm use, names one.
+	// mapCall matches a call that names a module in a redirector of the package editables. hatchling
+	// and pdm use that package.
 	mapCall = lazyregexp.New(`(?m)^[ \t]*\w+\.map_module\([ \t]*(.*)\)[ \t]*$`)
 )
 

@@ -64,7 +64,7 @@ type file struct {
 	module  *Module // nil: not read
 }
 
-// item is what a name stands for in a directory.
+// item describes the files that a name stands for in a directory.
 type item struct {
 	dir, source, bytecode bool
 	natives               []string // files of extension modules

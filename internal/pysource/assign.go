@@ -1,7 +1,7 @@
 package pysource
 
-// names are what a module's global names stand for, as far as conditions need it. A nil value is a
-// name that may stand for anything.
+// names gives the values of a module's global names, as far as conditions need them. A nil value
+// belongs to a name that may stand for anything.
 type names map[string]*expr
 
 // lookup returns nil for what isn't known.
@@ -41,7 +41,7 @@ func member(imp Import, name string) *expr {
 	return knownExpr(imp.Module + "." + name)
 }
 
-// maxAssigned is how many tokens of an assignment are looked at.
+// maxAssigned limits the tokens of an assignment that the scanner reads.
 const maxAssigned = 64
 
 // maxStored is the largest expression that a name may stand for: it is evaluated wherever the name

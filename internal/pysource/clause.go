@@ -73,7 +73,7 @@ func (s *scanner) colon(i int) int {
 	}
 }
 
-// nesting is what an operator's first byte adds to the depth of brackets.
+// nesting gives the change of the depth of brackets by an operator's first byte.
 var nesting = [256]int{'(': 1, '[': 1, '{': 1, ')': -1, ']': -1, '}': -1}
 
 func (s *scanner) otherHead(span) { s.top().last = compound{} }

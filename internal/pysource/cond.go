@@ -11,7 +11,7 @@ type Cond struct{ e *expr }
 // Holds says whether the condition holds on t.
 func (c Cond) Holds(t Target) Truth { return c.e.eval(&world{Target: t}).truth() }
 
-// world is what expressions are evaluated in.
+// world holds the facts that expressions are evaluated with.
 type world struct {
 	Target
 	main     Truth // whether the module is run as a program
@@ -251,7 +251,7 @@ func knownExpr(name string) *expr {
 	return nil
 }
 
-// namespaces are what facts lie in, and sys.builtin_module_names.
+// namespaces are the names that facts lie in, and sys.builtin_module_names.
 var namespaces = func() map[string]bool {
 	m := map[string]bool{"sys.builtin_module_names": true}
 	for name := range facts {

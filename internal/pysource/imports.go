@@ -117,7 +117,7 @@ const (
 	tryStatement
 )
 
-// test is what an if or elif asks, read when somebody wants to know.
+// test is the condition of an if or elif. It is read at its first use.
 type test struct {
 	at             span
 	read           bool

@@ -1,6 +1,6 @@
 package pysource
 
-// Info is what a module's source says about what it needs.
+// Info describes the needs of a module, as its source states them.
 type Info struct {
 	Imports []Import
 	// `if __name__ == "__main__":` at module level: head and body, not what `else` adds
@@ -76,8 +76,8 @@ type Target struct {
 	Platform       string // sys.platform there
 	OSName         string // os.name there
 
-	// ABI is what the interpreter says of the extension modules that it takes, as package modules has
-	// it. "": it hasn't been asked.
+	// ABI describes the extension modules that the interpreter takes, in the form of package modules.
+	// "": the context hasn't been asked.
 	ABI string
 }
 

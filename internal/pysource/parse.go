@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// maxCondition is how many tokens of a condition are looked at.
+// maxCondition is the size of the largest condition that is read, in tokens.
 const maxCondition = 200
 
 // condition returns what is understood of the expression in tokens, nil if it is nothing.

@@ -15,8 +15,8 @@ import (
 	"github.com/mitogen-go/mitogen/internal/testpython"
 )
 
-// sampleFiles is how many files of each interpreter's library the normal test reads; MITOGEN_SOAK=1
-// reads all.
+// sampleFiles is the number of files of each interpreter's library that the normal test reads. With
+// MITOGEN_SOAK=1 it reads all.
 const (
 	sampleFiles = 40
 	sampleSize  = 60_000

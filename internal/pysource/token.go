@@ -49,7 +49,7 @@ func (t Token) Is(src []byte, s string) bool {
 	return (t.Kind == Name || t.Kind == Op) && string(src[t.Start:t.End]) == s
 }
 
-// SyntaxError is what a Lexer returns for text that it doesn't take for Python.
+// SyntaxError is the error of a Lexer for text that isn't Python.
 type SyntaxError struct {
 	Line int // from 1
 	Msg  string

@@ -2,7 +2,7 @@ package pysource
 
 import "strings"
 
-// Truth is what is known about a condition.
+// Truth is the known value of a condition.
 type Truth int8
 
 // What can be known.
@@ -68,7 +68,7 @@ func (v value) truth() Truth {
 	return Unknown
 }
 
-// order is what is known of how two values compare.
+// order is the known part of a comparison of two values.
 type order uint8
 
 const (
@@ -242,7 +242,7 @@ func (v value) slice(from, to int) value {
 	return value{}
 }
 
-// clamp is what a slice makes of an index.
+// clamp returns an index as a slice uses it.
 func clamp(i, n int) int {
 	if i < 0 {
 		i += n
