@@ -6,11 +6,11 @@ import (
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
-// DefaultMemory is what unfinished values of all contexts may take, in bytes, unless Bound says
+// DefaultMemory limits the unfinished values of all contexts, in bytes, unless Bound says
 // otherwise.
 const DefaultMemory = 1 << 30
 
-// itemCost is what an item counts beyond its bytes, so that many small ones are bounded too.
+// itemCost is the cost of an item beyond its bytes, so that many small items are bounded too.
 const itemCost = 64
 
 // largeAnswer is a size in bytes from which on an answer is accounted for until the program has
@@ -31,7 +31,7 @@ type held struct {
 	wholeSources    map[wire.ContextID]int // bytes of whole answers by context
 }
 
-// mostOf is what a port may have of unfinished values and whole answers, in bytes.
+// mostOf returns the largest size of a port's unfinished values and whole answers, in bytes.
 func (h *held) mostOf() int { return max(h.portMax, h.allMax/2) }
 
 // Bound sets how many bytes of unfinished values are kept for the contexts behind one port, and for

@@ -12,10 +12,10 @@ const refusal = 0
 // refused, as what may still be sent of a flow, says that nothing takes it.
 const refused = math.MinInt
 
-// creditAt is how many consumed bytes are given back at once.
+// creditAt is the number of consumed bytes that are given back at once.
 const creditAt = wire.Window / 4
 
-// flows are what is on the way between this node and one peer.
+// flows hold the state of all flows between this node and one peer.
 type flows struct {
 	in  map[wire.Handle]*inflow // from it, by handle
 	out map[wire.Handle]outflow // to it, by flow number

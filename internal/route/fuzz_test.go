@@ -88,7 +88,7 @@ func (s *stepper) do() []Action {
 	return nil
 }
 
-// check is what must hold after each event.
+// check verifies the rules that hold after each event.
 func (s *stepper) check(actions []Action) {
 	r := s.r
 	for i := range actions {

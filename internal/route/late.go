@@ -2,7 +2,7 @@ package route
 
 import "github.com/mitogen-go/mitogen/internal/wire"
 
-// maxLate is how many handles are remembered for one context, the newest ones.
+// maxLate limits the handles that are remembered for one context. The oldest are forgotten.
 const maxLate = 4096
 
 // late is a set of handles that were given up before their last frame came. Frames for them are

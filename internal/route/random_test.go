@@ -221,7 +221,7 @@ func (s *sim) ancestors(id wire.ContextID) []wire.ContextID {
 	return ids
 }
 
-// send is what a program does with a frame of its own.
+// send does the work of a program for a frame of its own.
 func (s *sim) send(from wire.ContextID, f wire.Frame) {
 	f.Src, f.Auth = from, from
 	if port, ok := s.nodes[from].r.Port(f.Dst); ok {
@@ -519,7 +519,7 @@ func (s *sim) broken(a *Action) {
 	}
 }
 
-// check is what must hold for a frame that a router passes on.
+// check verifies the rules for a frame that a router relays.
 func (s *sim) check(p *peer, f *wire.Frame) {
 	if string(f.Payload) == forged {
 		s.fail("3: forged frame forwarded: %v", f)

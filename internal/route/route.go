@@ -126,7 +126,7 @@ type asked struct {
 	handle wire.Handle
 }
 
-// maxRelays is how many requests to other contexts one may have open.
+// maxRelays limits the open requests of one context to other contexts.
 const maxRelays = 4096
 
 // New returns the router of context me. ancestors are nearest first; the engine has none. limit is

@@ -6,8 +6,8 @@ import (
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
-// shared is what a Router knows of the program that is context 0 together with its engine:
-// docs/protocol, section 11. Its methods may be called on nil, which is a router without one.
+// shared is a Router's record of the program that is context 0 together with its engine:
+// docs/protocol, section 11. Its methods may be called on nil, which is a router without a program.
 type shared struct {
 	handle  wire.Handle                 // highest one that the program has asked with
 	newest  wire.ContextID              // highest id that it has claimed

@@ -11,8 +11,8 @@ import (
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
-// lendFor is how long nobody reads, at most, before Read's goroutine does so again: what comes
-// unasked is late by as much.
+// lendFor limits the time without a reader, before Read's goroutine reads again. A frame that no
+// goroutine waits for is late by as much.
 const lendFor = time.Millisecond
 
 // reading is the part of a Stream that reads.

@@ -29,7 +29,7 @@ const (
 	highWater  = 4 << 20 // Full from here on
 )
 
-// ErrClosed is what a stream ends with that was closed without another reason.
+// ErrClosed is the error of a stream that was closed without another reason.
 var ErrClosed = errors.New("stream closed")
 
 // Counters count what passed since New.

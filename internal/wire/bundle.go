@@ -16,7 +16,7 @@ const maxNames = 4096
 // bundleHeader is the size of what stands before the bytes in a Piece.
 const bundleHeader = 16 + 4 + 4
 
-// PieceSize is how many bytes of a bundle fit a frame.
+// PieceSize is the number of bytes of a bundle that fit a frame.
 const PieceSize = MaxPayload - bundleHeader
 
 // Piece is the payload of BUNDLE: Data of a zlib stream of Total bytes, from Offset on.

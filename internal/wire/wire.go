@@ -5,7 +5,7 @@ package wire
 // ContextID names a context in a tree; 0 is the engine.
 type ContextID uint32
 
-// Handle is what a frame is addressed to inside a context.
+// Handle is the address of a frame inside a context.
 type Handle uint32
 
 // Kind says what a frame's payload is.
