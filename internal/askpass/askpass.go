@@ -152,8 +152,8 @@ func (s *Server) handle(c *net.UnixConn) {
 // accepted precedes an answer. A refusal is silent.
 const accepted = '+'
 
-// A question is what a client sends: token, hint of ssh, its words, and the process that asks, each
-// with its length before it (u32).
+// A question is a client's request: the token, ssh's hint, ssh's text, and the process that asks.
+// On the socket each field follows its length (u32).
 type question struct{ token, hint, text, asker string }
 
 const maxText = 16 << 10

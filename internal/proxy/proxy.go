@@ -74,8 +74,8 @@ func (s *Server) Register(dial Dial) (args, env []string, release func(), err er
 	return args, []string{"SHELL=/bin/sh", envName + "=" + token + ":" + socket}, release, nil
 }
 
-// maxPath is what fits into a socket's address, here and elsewhere, with the 17 bytes that ssh adds
-// to its own while it makes it.
+// maxPath is the largest length of a path that fits into a socket's address on all systems, in
+// bytes. It leaves room for the 17 bytes that ssh adds while it makes its own socket.
 const maxPath = 80
 
 // Control returns a path for the control socket of an ssh, as ssh's option takes it and as it is,
@@ -95,7 +95,7 @@ func (s *Server) Control() (option, path string, err error) {
 // Close ends all connections and removes the socket.
 func (s *Server) Close() error { return s.peers.Close() }
 
-// firstPatience is how long a client may take to say what it wants.
+// firstPatience limits the time in which a client must send its first line.
 const firstPatience = 10 * time.Second
 
 // handle serves one connection: a line of token, host and port, then ssh's bytes.

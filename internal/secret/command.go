@@ -20,7 +20,8 @@ const maxCommands = 8
 // maxRest bounds what a command may write behind the secret.
 const maxRest = 1 << 20
 
-// waitDelay is how long what a command has left behind may keep its output open.
+// waitDelay limits the time that processes which a command has left behind may keep its output
+// open.
 const waitDelay = time.Second
 
 // ErrCommand says that a command had no secret for a place.
@@ -45,7 +46,7 @@ type command struct {
 	known map[Place]*found
 }
 
-// found is what came of a place.
+// found is the result of a place.
 type found struct {
 	done   chan struct{} // closed once the following are set
 	secret Secret

@@ -21,7 +21,7 @@ const (
 	TerminalForce                 // -tt
 )
 
-// Args are what a command line of ssh asks for.
+// Args hold the requests of a command line of ssh.
 type Args struct {
 	Host, User string // User is "" where none was given
 	Port       int    // 0: none was given
@@ -73,7 +73,7 @@ const (
 	values = "BbcDEeFIiJLlmOoPpQRSWw"
 )
 
-// parser is what a command line has come to.
+// parser holds the state of a command line that is being parsed.
 type parser struct {
 	Args
 	options map[string]string // of -o, by their names in lower case; the first counts

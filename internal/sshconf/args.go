@@ -9,7 +9,7 @@ import (
 // valued are ssh's flags with a value.
 const valued = "BDEFIJLOPQRSWbceilmopw"
 
-// arguments are what an ssh's options say of files.
+// arguments hold the parts of ssh's options that name files.
 type arguments struct {
 	file  string   // of -F
 	keys  []string // of -i

@@ -49,7 +49,7 @@ func (c *cache[T]) isHere(name string) bool {
 // coarse is longer than what the clocks of file systems may leave out.
 const coarse = 2 * time.Second
 
-// maxCached is how many entries a cache remembers.
+// maxCached limits the entries of a cache.
 const maxCached = 10_000
 
 // get returns what name has now, which costs one system call if its status is that of before.

@@ -11,7 +11,8 @@ import (
 	"unicode/utf8"
 )
 
-// maxNames is how many entries of a directory are worth remembering.
+// maxNames limits the entries of a directory that is remembered. The entries of a larger one
+// aren't.
 const maxNames = 1000
 
 // listing has the names in a directory. They can't change without the directory's status changing.

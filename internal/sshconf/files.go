@@ -13,10 +13,10 @@ import (
 	"github.com/mitogen-go/mitogen/internal/lazyregexp"
 )
 
-// maxFile is how much of a file counts.
+// maxFile limits the part of a file that counts, in bytes.
 const maxFile = 4 << 20
 
-// content is what a file says.
+// content is the parsed text of a file.
 type content struct {
 	sum       [sha256.Size]byte
 	includes  []string // patterns, as they stand there

@@ -32,7 +32,7 @@ import (
 // systemFile is read after the user's.
 const systemFile = "/etc/ssh/ssh_config"
 
-// maxDepth is how deep ssh lets files include one another.
+// maxDepth is ssh's limit of the depth of Include.
 const maxDepth = 16
 
 // A Query is an ssh that would be started.
@@ -45,7 +45,7 @@ type Query struct {
 	Dir string
 }
 
-// A Place is where an ssh leads, as far as its configuration decides.
+// A Place identifies the destination of an ssh, as far as its configuration decides.
 type Place struct {
 	Sum      string // equal for the same place
 	Relative bool   // it depends on the directory of the process, too
@@ -94,7 +94,7 @@ type finder struct {
 func newFinder(q Query) *finder {
 	f := &finder{q: q, seen: map[string]bool{}, keys: map[string]bool{},
 		listings: map[string]*listing{}}
-	// which is where ssh looks too; $HOME doesn't matter to it
+	// ssh looks in the same directory; $HOME doesn't matter to it
 	if me, err := user.Current(); err == nil {
 		f.home = me.HomeDir
 	}

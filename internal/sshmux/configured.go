@@ -18,7 +18,7 @@ var (
 	systemConfig  = "/etc/ssh/ssh_config"
 )
 
-// maxIncludes is how deep ssh lets files include one another.
+// maxIncludes is ssh's limit of the depth of Include.
 const maxIncludes = 16
 
 // Configured tells whether there may be a ControlPath for an ssh with argv, from what argv and the

@@ -65,7 +65,7 @@ func (d *dialer) start(ctx context.Context) (*Process, error) {
 	return p, nil
 }
 
-// ErrLoggedIn is what an error is besides, if the server had accepted the login.
+// ErrLoggedIn marks an error after the server has accepted the login.
 var ErrLoggedIn = errors.New("logged in")
 
 type loggedIn struct{ error }

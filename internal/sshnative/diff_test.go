@@ -42,7 +42,7 @@ type diffCase struct {
 	stranger bool // the server has no such account
 }
 
-// result is what came of a connection attempt.
+// result holds the effects of a connection attempt.
 type result struct {
 	seen
 	left    error  // the transport's ErrUnsupported

@@ -45,7 +45,7 @@ type login struct {
 // errDenied says that no method is left.
 var errDenied = errors.New("permission denied")
 
-// ErrPasswordGiven is what an error is besides, if a password was sent before.
+// ErrPasswordGiven marks an error after a password was sent.
 var ErrPasswordGiven = errors.New("a password was given")
 
 type passwordGiven struct{ error }

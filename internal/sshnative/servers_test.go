@@ -245,7 +245,7 @@ func (s *stage) serve(t *testing.T, v *server, conn *net.TCPConn, conf string) {
 	}()
 }
 
-// seen is what the servers were asked in one connection attempt.
+// seen counts the requests to the servers in one connection attempt.
 type seen struct {
 	offered   []string // keys and certificates
 	passwords int      // for the account of the host x
