@@ -17,7 +17,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/lab"
 )
 
-// entering is how an account enters the hostile one.
+// entering is a case of an account that enters the hostile account.
 type entering struct {
 	name   string
 	user   string // who enters; "": root

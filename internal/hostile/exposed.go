@@ -16,7 +16,7 @@ type Judge struct {
 	Made    map[string]bool // paths that the watched processes have made; all below is theirs
 }
 
-// maxLinks is how many symbolic links a path may have.
+// maxLinks limits the symbolic links in a path.
 const maxLinks = 40
 
 // Exposed returns why a user who is not trusted could create, replace or change what is at path: ""

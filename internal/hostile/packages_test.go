@@ -109,7 +109,7 @@ func site(t *testing.T) string {
 	return filepath.Join(dir, "site")
 }
 
-// audited is what an engine has told.
+// audited collects the events of an engine.
 type audited struct {
 	mu  sync.Mutex // protects following
 	all []api.Event

@@ -13,8 +13,8 @@ import (
 	"github.com/mitogen-go/mitogen/internal/lab"
 )
 
-// place is where a client of a local socket looks for its daemon, after another user has been
-// there.
+// place is an environment in which a client of a local socket looks for its daemon, after another
+// user has been there.
 type place struct {
 	t   *testing.T
 	dir string   // scratch, which all users can enter

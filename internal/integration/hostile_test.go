@@ -17,7 +17,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/pylink"
 )
 
-// hostile is what an attacker runs who has taken a context over: it writes frames of its own
+// hostile is the code of an attacker who has taken a context over: it writes frames of its own
 // making. id is the victim's.
 const hostile = `
 import struct, time, zlib
@@ -187,7 +187,7 @@ func newBattle(t *testing.T, target string, path fs.FS) *battle {
 	e := engine(t, mitogen.Options{
 		Path: []fs.FS{path, fstest.MapFS{"hostile.py": {Data: []byte(pylink.Translate(boot.Table(),
 			hostile))}, "victim.py": {Data: []byte(victim)}}},
-		// Records are what programs read; the command cleans them for people.
+		// Programs read records; the command cleans records for people.
 		Logger:     slog.New(slog.NewJSONHandler(b.log, nil)),
 		MaxMessage: 8 << 20, Grace: 500 * time.Millisecond,
 	})

@@ -26,7 +26,7 @@ func padded(screen int) string {
 	return strings.Repeat("x", 3*screen) + "Enter passphrase for key '" + rest + "': "
 }
 
-// dialogues are what a hostile server asks by keyboard-interactive.
+// dialogues are questions that a hostile server asks by keyboard-interactive.
 var dialogues = map[string][]recorder.Round{
 	"key":               {{Questions: []string{keyQuestion}}},
 	"key, lines before": {{Questions: []string{"\r\n\n" + keyQuestion}}},

@@ -14,9 +14,9 @@ import (
 	_ "github.com/mitogen-go/mitogen/internal/testenv"
 )
 
-// sessionsOfSSH are what ssh does besides running a program: shell scripts, each of which is run
-// with $SSH that `mitogen with` puts in the way, and with the machine's own ssh by each of its
-// ways. They print nothing else than what is wanted.
+// sessionsOfSSH are shell scripts for the uses of ssh other than running a program. Each script
+// runs with the $SSH that `mitogen with` puts in the way, and with the machine's own ssh by each of
+// its ways. The scripts print only the wanted text.
 var sessionsOfSSH = []struct{ name, script, want string }{
 	{"waits for all output", `$SSH web 'sh -c "(sleep 3; echo late) & echo now"'`, "now\nlate\n"},
 	{"waits, with a status", `$SSH web 'sh -c "(sleep 3; echo late) & echo now; exit 3"'; echo $?`,

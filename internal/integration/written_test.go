@@ -47,7 +47,8 @@ def trace():
     return ["    return {'a':   1 / x}  # but this one\n" in text, 'line 3, in f' in text, marks]
 `
 
-// What is sent is what was written, and less only where that is asked for.
+// TestWhatWasWritten checks that the engine sends sources unchanged, and shortened only if an
+// option asks for that.
 func TestWhatWasWritten(t *testing.T) {
 	each(t, func(t *testing.T, o mitogen.ConnectOptions) {
 		options := mitogen.Options{Path: []fs.FS{mapFS(map[string]string{"writtenuser.py": writtenUser})},

@@ -109,7 +109,8 @@ func (n *Net) address(i int) string { return fmt.Sprintf("10.213.%d.2", i) }
 // near is the other side's.
 func (n *Net) near(i int) string { return fmt.Sprintf("10.213.%d.1", i) }
 
-// slowPort is where the simulated link to a host begins, on the side of the one before it.
+// slowPort is the port at which the simulated link to a host begins, on the side of the host
+// before.
 const slowPort = 2222
 
 // slow makes a link to host i's sshd that has a round-trip time.

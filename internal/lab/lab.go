@@ -40,7 +40,7 @@ const (
 
 var users = []string{Free, Pass, TTY, Log, None, Play, Other}
 
-// A Lab is what a test needs to know.
+// A Lab holds the addresses and secrets that a test needs.
 type Lab struct {
 	Host       string // of sshd, an address
 	Port       int

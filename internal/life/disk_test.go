@@ -15,7 +15,7 @@ import (
 	"github.com/mitogen-go/mitogen"
 )
 
-// disk is what a target sees: nothing can be written anywhere, for want of permission or of room.
+// disk are scripts that leave a target no place to write, for want of permission or of room.
 var disk = map[string]string{
 	"read-only root": `mount -o remount,bind,ro /
 for d in /tmp /var/tmp /run /dev/shm; do mount -t tmpfs -o ro none $d; done`,

@@ -22,8 +22,8 @@ import (
 var schedules = flag.Int("life.schedules", 0,
 	"random faults on a tree of 30; 0: 10 schedules, or 1000 with MITOGEN_SOAK set")
 
-// faultPatience is what it may take until a loss is noticed: a stopped process by some heartbeats
-// of 3 s, and load.
+// faultPatience limits the time until a loss is noticed. A stopped process is noticed after some
+// heartbeats of 3 s, later under load.
 const faultPatience = 40 * time.Second
 
 // TestFaults does random harm to a tree of 30 contexts, while it is built and while it works. Who

@@ -33,8 +33,8 @@ var (
 		"what decides targets, states, signals and moments")
 )
 
-// patience is what a loaded machine may need; the issue is what takes longer than a heartbeat, or
-// for ever.
+// patience limits each step, on a loaded machine too. The tests look for steps that take longer
+// than a heartbeat, or for ever.
 const patience = 5 * time.Second
 
 // The engine is this test binary, started again with these set.

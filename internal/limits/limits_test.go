@@ -102,7 +102,7 @@ func target(command string) string { return "exec:" + strings.ReplaceAll(command
 
 var well = []string{"local", "exec:env MITO_LIMITS_B=1 sh", "local+local"}
 
-// A side is what a resource is taken from.
+// A side is the process or the machine that a resource is taken from.
 type side struct {
 	name    string
 	targets func(r resource, n int) []string
@@ -142,7 +142,7 @@ func commandWithin(ctx context.Context, starve func(words string) string,
 	return cmd
 }
 
-// A record is what --json says of a target.
+// A record is the line of --json for a target.
 type record struct {
 	Host   string
 	Result json.RawMessage

@@ -32,7 +32,7 @@ func opened(t *testing.T, pid int) uint64 {
 	return uint64(len(files))
 }
 
-// mapped is how much memory a process has mapped, in bytes.
+// mapped returns the memory that a process has mapped, in bytes.
 func mapped(t *testing.T, pid int) uint64 {
 	t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
@@ -43,7 +43,7 @@ func mapped(t *testing.T, pid int) uint64 {
 	return pages * uint64(os.Getpagesize())
 }
 
-// constant is what is left whatever the process has.
+// constant returns a function that returns n whatever the process has.
 func constant(n ...uint64) func(*testing.T, int) []uint64 {
 	return func(*testing.T, int) []uint64 { return n }
 }

@@ -86,7 +86,7 @@ func (e *Emulator) Set(c Conditions) {
 	e.now = c
 }
 
-// Lost is how many packets did not arrive so far, or not as they were.
+// Lost returns the number of packets so far that did not arrive, or not unchanged.
 func (e *Emulator) Lost() int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -306,7 +306,7 @@ func (s segment) reset(back bool) []byte {
 	if back {
 		swap(p[12:16], p[16:20])
 		swap(r.tcp[0:2], r.tcp[2:4])
-		copy(r.tcp[4:8], s.tcp[8:12]) // what it acknowledges is what its sender expects next
+		copy(r.tcp[4:8], s.tcp[8:12]) // the sender expects the acknowledged number next
 	}
 	r.tcp[12], r.tcp[13] = 5<<4, flagRST
 	binary.BigEndian.PutUint32(r.tcp[8:], 0)

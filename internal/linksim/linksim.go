@@ -64,7 +64,7 @@ func (k *Link) carry(client net.Conn) {
 	k.pass(client, server, &k.Down, 0)
 }
 
-// A chunk is what was read at once, and when it may arrive.
+// A chunk is the data of one read, and the time at which it may arrive.
 type chunk struct {
 	at   time.Time
 	data []byte

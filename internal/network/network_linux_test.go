@@ -31,7 +31,7 @@ func TestMain(m *testing.M) { os.Exit(lab.Main(m)) }
 // long tells that all cases are to be tried, not a sample: make test-network.
 func long() bool { return os.Getenv("MITOGEN_NETWORK") != "" }
 
-// patience is what a case may take at most, on a machine that is busy besides.
+// patience limits the time of a case, on a machine that is busy besides.
 const patience = 5 * time.Minute
 
 // A way leads to the host behind the link.
@@ -134,7 +134,7 @@ func noise(n int) []byte {
 	return b
 }
 
-// random is what doesn't compress at all.
+// random returns n bytes that don't compress at all.
 func random(n int) []byte {
 	rnd := rand.NewChaCha8([32]byte{7})
 	b := make([]byte, n)

@@ -15,7 +15,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/lab"
 )
 
-// traffic is what is measured: programs side by side, over one link.
+// traffic measures programs side by side, over one link.
 type traffic struct {
 	net     *lab.Net
 	program string

@@ -21,7 +21,7 @@ var update = flag.Bool("update", false, "write docs/packages.md; with MITOGEN_SO
 
 const doc = "../../docs/packages.md"
 
-// sample is what is tried without MITOGEN_SOAK=1: small ones of each kind.
+// sample lists the packages that are tried without MITOGEN_SOAK=1: small packages of each kind.
 var sample = []string{"attrs", "certifi", "requests", "six"}
 
 // versions are the interpreters that packages are tried on, and the versions that they are
@@ -120,7 +120,7 @@ func module(body string) string {
 	return head + "def use():\n    " + strings.ReplaceAll(body, "\n", "\n    ") + "\n"
 }
 
-// behaviour is what docs/packages.md says besides the table.
+// behaviour is the part of docs/packages.md besides the table.
 //
 //go:embed testdata/behaviour.md
 var behaviour string

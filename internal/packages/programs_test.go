@@ -128,7 +128,7 @@ func TestPrograms(t *testing.T) {
 	}
 }
 
-// bench is what the programs run with.
+// bench holds the environment that the programs run in.
 type bench struct {
 	mitogen string // the command
 	tree    string // the root that they see
@@ -199,7 +199,7 @@ for d in /usr /etc /dev /proc "$prefix" $packages; do mount --bind "$d" "$tree$d
 mount --bind "$tmp" "$tree/tmp"
 exec "$@"`
 
-// outcome is what a program has done.
+// outcome holds the effects of a program.
 type outcome struct {
 	stdout, stderr string
 	status         int

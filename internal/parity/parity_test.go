@@ -134,7 +134,7 @@ func (p *program) list(name string) (words []string) {
 	return words
 }
 
-// what is what python is told to run.
+// what returns the arguments of python that say what to run.
 func (p *program) what() []string {
 	run := p.fields["run"]
 	for _, option := range []string{"-m ", "-c "} {
@@ -208,7 +208,7 @@ func (p *program) zipped(t *testing.T, dir string) []byte {
 	return b.Bytes()
 }
 
-// An outcome is what can be seen of a run.
+// An outcome holds the visible effects of a run.
 type outcome map[string]string
 
 var outcomeFields = []string{"stdout", "stderr", "status", "left"}

@@ -19,7 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// patience is how long anything may take on a loaded machine.
+// patience limits each step of a test, on a loaded machine too.
 const patience = 30 * time.Second
 
 // played is a program that a test plays.

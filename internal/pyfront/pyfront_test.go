@@ -16,7 +16,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/testpython"
 )
 
-// patience is how long one run of Python's tests may take on a loaded machine.
+// patience limits one run of Python's tests, on a loaded machine too.
 const patience = 5 * time.Minute
 
 // built is the program with the package appended to it, made once.

@@ -37,7 +37,7 @@ func failing(line string) string {
 		"e.__class__.__name__ + ': ' + str(e)\n"
 }
 
-// windows are what a context may still send to handles that programs gave out.
+// windows returns the bytes that a context may still send to handles that programs gave out.
 func (l *link) windows(id wire.ContextID) string {
 	l.t.Helper()
 	return l.callAt(id, "rt:evaluate",

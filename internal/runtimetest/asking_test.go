@@ -67,8 +67,8 @@ func bit(b bool) int {
 	return 0
 }
 
-// seen is what the hop sees of itself and of a child, by /proc, by /proc without lists of children,
-// and by ps.
+// seen prints the hop's view of itself and of a child, by three ways: /proc, /proc without lists of
+// children, and ps.
 const seen = `
 import os, time
 import _mitogen as m
@@ -120,8 +120,8 @@ if hasattr(signal, 'pthread_sigmask'):
 result = str(result[:3]), str(result[3:] or [True, False])
 `
 
-// listedBy is what the hop sees of itself by ps, which an environment, a file in the search path,
-// or a shell may not come between. %s: what is done before.
+// listedBy prints the hop's view of itself by ps. No environment, file in the search path or shell
+// may come between. %s is code that runs before.
 const listedBy = `
 import os
 import _mitogen as m

@@ -12,7 +12,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
-// valuesModule is what converts results that aren't plain.
+// valuesModule converts results that aren't plain.
 const valuesModule = "_mitogen_values"
 
 // form is an expression of Python, and what the engine makes of its value.

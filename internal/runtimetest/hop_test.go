@@ -352,7 +352,7 @@ func TestDialogue(t *testing.T) {
 	})
 }
 
-// alone is how many processes there are without a child: the first context and its guard.
+// alone is the number of processes without a child: the first context and its guard.
 const alone = 2
 
 func TestLost(t *testing.T) {

@@ -10,7 +10,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
-// states are what a context may be in when its stream ends. Each is begun in a context that has
+// states are situations of a context when its stream ends. Each is begun in a context that has
 // started a process.
 var states = []struct {
 	name  string

@@ -30,7 +30,7 @@ type link struct {
 	*conn
 }
 
-// conn is what the links of several tests share.
+// conn is the part of a link that the links of several tests share.
 type conn struct {
 	py   testpython.Interp
 	tag  string // of the marker
@@ -49,7 +49,7 @@ type conn struct {
 	state
 }
 
-// state is what has come from the context, guarded by conn.mu.
+// state holds the data that has come from the context. conn.mu guards it.
 type state struct {
 	ended    error // why reading ended
 	parts    wire.Assembler
@@ -89,7 +89,7 @@ type ask struct {
 	name string
 }
 
-// answer is what has come to one reply handle or receiver.
+// answer holds the data that has come to one reply handle or receiver.
 type answer struct {
 	src     wire.ContextID
 	done    bool

@@ -112,7 +112,7 @@ func nativePackage(t *testing.T, l *link) {
 	l.lacks(first, name, name)
 }
 
-// What is sent is what libraries expect to be there.
+// TestLoaders checks that libraries find a sent module as they expect it.
 func TestLoaders(t *testing.T) {
 	why, frames := whyNotSent, framesOfImports
 	on(t, []test{

@@ -284,7 +284,7 @@ func TestWhatTheTargetHas(t *testing.T) {
 }
 
 func TestModuleSource(t *testing.T) {
-	// name is what the module m binds.
+	// name returns the value that the module m binds to name.
 	name := func(l *link, m, source string) any {
 		l.serve(m, source)
 		return l.call("rt:evaluate", fmt.Sprintf("__import__(%q).name", m)).value()

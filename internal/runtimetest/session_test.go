@@ -60,7 +60,7 @@ func (s *session) ends(status, held int64) {
 	equal(s.t, "status and held", fmt.Sprint(v), fmt.Sprint(pickle.Tuple{status, held}))
 }
 
-// text is what has come to p.
+// text returns the output that has come to p.
 func (p *pending) text() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -10,7 +10,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
-// plan is what CONNECT tells a hop (docs/protocol/bootstrap.md section 6).
+// plan is the content of CONNECT for a hop (docs/protocol/bootstrap.md section 6).
 type plan map[string]any
 
 // plan is one for a context on py without a terminal.

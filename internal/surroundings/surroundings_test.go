@@ -114,7 +114,7 @@ var surroundings = []surrounding{
 	{name: "nice", line: "renice -n 19 $$ >/dev/null"},
 }
 
-// A task is what mitogen does there.
+// A task is a command line of mitogen in an environment, and its output.
 type task struct {
 	name string
 	args []string // CONFIG: a configuration of ssh; SCRIPT: a program

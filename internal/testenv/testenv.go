@@ -109,7 +109,7 @@ func withSystem(path string) string {
 	return strings.Join(dirs, string(filepath.ListSeparator))
 }
 
-// longestTemp is how long the name of a directory for temporary files may be: below it there are
+// longestTemp limits the name of a directory for temporary files, in bytes. Below it there are
 // sockets, whose names have room for some hundred bytes.
 const longestTemp = 24
 

@@ -36,7 +36,7 @@ func (i Interp) Name() string {
 	return name
 }
 
-// machine is what this one calls itself.
+// machine returns the name of this machine's architecture, as uname has it.
 var machine = sync.OnceValue(func() string {
 	out, _ := exec.Command("uname", "-m").Output()
 	return strings.TrimSpace(string(out))
