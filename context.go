@@ -115,8 +115,9 @@ func init() {
 	pickle.Register(func(c *Context) (pickle.Context, error) { return c.c.Ref(), nil }, nil)
 }
 
-// Info is what a context has said about itself: the Version of Python, its Implementation (cpython,
-// pypy), Platform (sys.platform), UID, Hostname, PID and the interpreter's Executable.
+// Info holds the facts that a context reports when it starts. Version, Implementation (cpython,
+// pypy), Platform (sys.platform) and Executable describe its interpreter. UID, Hostname and PID
+// describe its process.
 type Info = engine.Info
 
 // inner returns what c stands for, nil for nil.

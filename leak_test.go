@@ -11,7 +11,7 @@ import (
 	"github.com/mitogen-go/mitogen"
 )
 
-// patience is how long anything may take on a loaded machine.
+// patience limits each step of a test, on a loaded machine too.
 const patience = 30 * time.Second
 
 // tests have engines: by *testing.T.

@@ -56,13 +56,13 @@ import (
 
 // Options are an Engine's settings. The zero value is usable.
 type Options struct {
-	// Path is where the user's own Python modules are found, first match first: directories
-	// (os.DirFS), zip files (a *zip.Reader is one), embed.FS. They win over what is installed on a
-	// target. New refuses a nil file system, and an os.DirFS of something that is no directory.
+	// Path holds the user's own Python modules, first match first: directories (os.DirFS), zip files
+	// (a *zip.Reader is one), embed.FS. They win over modules that are installed on a target. New
+	// refuses a nil file system, and an os.DirFS of something that is no directory.
 	Path []fs.FS
 
-	// Packages is where those of others are found, such as a virtualenv's site-packages, when Path
-	// hasn't got them. They lose to what is installed on a target.
+	// Packages holds third-party modules, such as a virtualenv's site-packages. The engine searches it
+	// if Path hasn't got a module. Its modules lose to modules that are installed on a target.
 	Packages []fs.FS
 
 	// Allow and Deny name Python packages: "a.b" stands for a.b and all in it, "a.b.*" for all in it.

@@ -105,7 +105,7 @@ const seventeen = `  - setup:
   - file: {path: "/tmp/mitogen-bench-files/{{ inventory_hostname }}-1", state: absent}
 `
 
-// mixed is what playbooks do every day: 20 tasks.
+// mixed is a playbook of the tasks that users run every day: 20 of them.
 const mixed = `  - file: {path: /tmp/mitogen-bench-files, state: directory}
   - ping:
   - command: /bin/true

@@ -226,7 +226,7 @@ func (b *bench) conditions() {
 		compared, strings.Fields(string(load))[0], *runs)
 }
 
-// target is what both drivers take.
+// target returns the connection parameters that both drivers take. A nil k means no simulated link.
 func (b *bench) target(kind string, k *linksim.Link) map[string]any {
 	t := map[string]any{"kind": kind, "python": python}
 	if k != nil {

@@ -18,7 +18,7 @@ import (
 //go:embed facts.py
 var python embed.FS
 
-// Facts is what facts.collect returns.
+// Facts is the result of facts.collect.
 type Facts struct {
 	Host     string  `py:"host"`
 	System   string  `py:"system"`

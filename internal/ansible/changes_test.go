@@ -271,7 +271,7 @@ func TestFarewellOfOneHost(t *testing.T) {
 	}
 }
 
-// A machine is what its ways lead to, whichever accounts they use.
+// TestMachines checks that two ways are the same machine if they lead to it by different accounts.
 func TestMachines(t *testing.T) {
 	same := func(a, b Way) bool { return machineOf(a) == machineOf(b) }
 	for _, tt := range []struct {

@@ -290,7 +290,7 @@ func recognised(out string) int {
 
 func last(s string) string { return s[max(0, len(s)-4000):] }
 
-// Each task's result is what Ansible's own plugin has.
+// TestSameAsSSH compares each task's result with the result of Ansible's own ssh plugin.
 func TestSameAsSSH(t *testing.T) {
 	if testing.Short() {
 		t.Skip("long")

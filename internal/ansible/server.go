@@ -62,7 +62,7 @@ type Message struct {
 
 	// Ours.
 	Boot   string `json:"boot,omitempty"`   // what is to be run by an account
-	Talk   bool   `json:"talk,omitempty"`   // data is what entering an account has said
+	Talk   bool   `json:"talk,omitempty"`   // data is output of the program that enters an account
 	Stream string `json:"stream,omitempty"` // what data was written to
 	End    *End   `json:"end,omitempty"`
 
@@ -89,7 +89,7 @@ type End struct {
 	Error   *Error `json:"error,omitempty"`
 }
 
-// Error is why there is no answer.
+// Error explains a missing answer.
 type Error struct {
 	// the text of a connect.Error's kind, "lost", "account", "temp" (a temporary directory can't be
 	// made) or "files"

@@ -14,7 +14,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/lazyregexp"
 )
 
-// A payload is what an AnsiballZ wrapper carries: the program that Ansible pipes into an
+// A payload is the content of an AnsiballZ wrapper, the program that Ansible pipes into an
 // interpreter for a module.
 type payload struct {
 	zip     []byte            // base64

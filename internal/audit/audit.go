@@ -35,7 +35,7 @@ type Log struct {
 	f  *os.File
 }
 
-// Line is what a line of an audit log holds. A key is missing where it has no value.
+// Line holds the keys of one line of an audit log. A key without a value is left out.
 type Line struct {
 	Time    string  `json:"time"` // RFC 3339, UTC
 	Event   string  `json:"event"`

@@ -34,8 +34,8 @@ const (
 	AheadData     = "LC_MITO_DATA"
 )
 
-// NoPython is what the boot command has the shell look for when it finds no interpreter: so the
-// shell names it on stderr, and exits with 127.
+// NoPython is a command that the boot command runs when it finds no interpreter. No such command
+// exists, so the shell names it on stderr and exits with 127.
 const NoPython = Marker + "NOPY"
 
 // callNoPython is shell code that runs NoPython.
@@ -45,8 +45,8 @@ const callNoPython = Marker + `\NOPY`
 // the command has to be short.
 var Interpreters = []string{"python3", "python", "python2.7", "python2", "/usr/lib*/platform-p*"}
 
-// A stage is what the interpreter executes first. It holds no quote, backslash, exclamation mark or
-// newline, so that every login shell reads it alike between single quotes.
+// A stage is the first code that the interpreter executes. It holds no quote, backslash,
+// exclamation mark or newline, so that every login shell reads it alike between single quotes.
 //
 // Each stage begins with own: nothing may be imported from the current directory, which -c puts
 // first on the search path, unless the interpreter is told not to. Only sys is sure to be there
@@ -82,7 +82,7 @@ const safe = "export PYTHONSAFEPATH=1;"
 const absolute = `IFS=:;for e in $PYTHONPATH;do case $e in /*)set $* $e;esac ` +
 	`done;PYTHONPATH=${*:-/-};`
 
-// Way is how a context gets its head.
+// Way says by which channel a context gets its head.
 type Way int
 
 // The ways.
@@ -115,7 +115,7 @@ func Command(python []string, way Way) []string {
 	return []string{"sh", "-c", script, code}
 }
 
-// Config is what a context is told about itself.
+// Config holds the settings that the engine sends to a context in its head.
 type Config struct {
 	ID         uint32
 	Parents    []uint32 // nearest first, ends with 0

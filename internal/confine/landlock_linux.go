@@ -55,7 +55,7 @@ func handled(version int) *unix.LandlockRulesetAttr {
 	return a
 }
 
-// size is how much of the attributes a version knows.
+// size returns the size of the attributes that a version knows, in bytes.
 func size(version int) uintptr {
 	switch {
 	case version < 4:

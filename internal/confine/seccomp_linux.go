@@ -32,8 +32,8 @@ var refused = append([]uint32{
 	unix.SYS_QUOTACTL,
 }, older...)
 
-// machine is what the kernel calls the machine that this program is built for; 0: there is no
-// filter for it.
+// machine is the kernel's number for the architecture of this program; 0: there is no filter for
+// it.
 var machine = map[string]uint32{"amd64": unix.AUDIT_ARCH_X86_64,
 	"arm64": unix.AUDIT_ARCH_AARCH64}[runtime.GOARCH]
 

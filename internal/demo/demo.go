@@ -1,5 +1,5 @@
-// Package demo is what `mitogen demo` shows: the main job on one machine, with an SSH server of its
-// own for a remote host.
+// Package demo implements `mitogen demo`. It shows the main job on one machine, with an SSH server
+// of its own for a remote host.
 package demo
 
 import (
@@ -25,11 +25,11 @@ type Options struct {
 	Colour bool
 }
 
-// grace is what a call is given to end when the demo is interrupted, which has to be over within a
-// second.
+// grace is the time that a call has to end when the demo is interrupted. The demo must be over
+// within a second.
 const grace = 200 * time.Millisecond
 
-// several is how many contexts are made at once.
+// several is the number of contexts that are made at once.
 const several = 4
 
 // ErrNoSSH is the error where there is no ssh to connect with.
@@ -130,7 +130,7 @@ func (s *show) script() error {
 	return nil
 }
 
-// Facts is what facts.py's collect returns.
+// Facts is the result of collect in facts.py.
 type Facts struct {
 	Host   string   `py:"host"`
 	System string   `py:"system"`

@@ -13,7 +13,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/printable"
 )
 
-// lineWidth is where paragraphs are broken.
+// lineWidth is the column at which paragraphs are broken.
 const lineWidth = 100
 
 // printer writes what the demo says. It may be used from many goroutines.
@@ -122,7 +122,7 @@ type stream struct {
 	rest []byte
 }
 
-// maxRest is where a line without an end is broken.
+// maxRest limits the length of a line without an end, in bytes. A longer line is broken.
 const maxRest = 4096
 
 func (s *stream) Write(b []byte) (int, error) {

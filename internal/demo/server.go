@@ -15,7 +15,7 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// Host is what the server is called in its Config.
+// Host is the server's name in its Config.
 const Host = "demo"
 
 // Server is an SSH server on the loopback interface. It lets in who has the key, or the password,

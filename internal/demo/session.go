@@ -73,7 +73,7 @@ func variableOf(r *ssh.Request) (set []string, ok bool) {
 	return []string{v.Name + "=" + v.Value}, true
 }
 
-// process is what a session runs: a group of its own, with pipes.
+// process is the command of a session: a process group of its own, with pipes.
 type process struct {
 	cmd            *exec.Cmd
 	stdin          io.WriteCloser

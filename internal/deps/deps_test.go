@@ -92,7 +92,7 @@ var helpers = []string{"internal/testenv", "internal/testpython", "internal/link
 // engineModules are all that the library may link besides the standard library.
 var engineModules = []string{"golang.org/x/sys", "golang.org/x/crypto", "golang.org/x/sync"}
 
-// elsewhere are what it may link too, but not on Linux.
+// elsewhere lists the modules that the program may link on systems other than Linux.
 var elsewhere = []string{"github.com/creack/pty"}
 
 // source is one Go file that is no test.

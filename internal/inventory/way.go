@@ -11,7 +11,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/secret"
 )
 
-// A Way is how one host is entered from the one before it.
+// A Way describes the hops from one host to the next.
 type Way struct {
 	Name    string          // of the host
 	Target  string          // hops, joined by +

@@ -135,7 +135,7 @@ func TestDecodeValueErrors(t *testing.T) {
 	}
 }
 
-// What is read is what was written: nothing is put in the place of what is unusual.
+// TestDecodeKeepsWhatIsWritten checks that decoding replaces no unusual character.
 func TestDecodeKeepsWhatIsWritten(t *testing.T) {
 	for _, c := range []struct {
 		text string

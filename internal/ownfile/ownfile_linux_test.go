@@ -11,8 +11,7 @@ import (
 	_ "github.com/mitogen-go/mitogen/internal/testenv"
 )
 
-// What --stats writes is where its name leads by links of root or the user, and nowhere by another
-// user's.
+// TestCreate checks that --stats follows links of root and the user, and refuses another user's.
 func TestCreate(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("it takes root to give a link away")

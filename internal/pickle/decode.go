@@ -168,7 +168,7 @@ type decoder struct {
 	err   error
 }
 
-// unset is what the memo holds where nothing was put.
+// unset fills the places of the memo where nothing was put.
 type unset struct{}
 
 const keptStack = 1024 // what a pooled decoder may keep

@@ -38,8 +38,8 @@ type ValueError struct {
 	Err    error // what errors.Is finds; nil: nothing
 }
 
-// shownPath is how many bytes of a path an error shows. That of a value that refers to itself is
-// long.
+// shownPath limits the part of a path that an error shows, in bytes. A value that refers to itself
+// has a long path.
 const shownPath = 240
 
 func (e *ValueError) Error() string {

@@ -175,7 +175,7 @@ func (d *decoder) callComplex(args Tuple) (any, error) {
 	return complex(re, im), nil
 }
 
-// callEncode is how bytes come in protocol 2: text, and the name of Latin-1.
+// callEncode decodes bytes of protocol 2. They come as text, and the name of Latin-1.
 func (d *decoder) callEncode(args Tuple) (any, error) {
 	if len(args) != 2 {
 		return nil, errArguments

@@ -12,7 +12,7 @@ import (
 	"unsafe"
 )
 
-// ops is what each opcode does but STOP. Whatever isn't here is refused.
+// ops gives the function of each opcode but STOP. An opcode without a function is refused.
 var ops = [256]func(*decoder){
 	opMark:         (*decoder).mark,
 	opPop:          (*decoder).popOne,

@@ -13,8 +13,8 @@ import (
 	"unicode/utf8"
 )
 
-// maxMarks is how many combining marks may follow a character. No script needs as many; more of
-// them cover other lines.
+// maxMarks limits the combining marks after a character. No script needs as many; more of them
+// cover other lines.
 const maxMarks = 8
 
 // invisible are assigned characters that print nothing, though Unicode calls them letters, marks or

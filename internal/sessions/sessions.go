@@ -27,7 +27,7 @@ type Session struct {
 	Events []Event
 }
 
-// An Event is what was shown, or typed.
+// An Event is a text that was shown, or typed.
 type Event struct {
 	Typed bool
 	Text  string // without the newline of what was typed

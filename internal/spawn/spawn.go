@@ -26,7 +26,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/connect"
 )
 
-// Options are what a plan, being data, can't hold. The zero value is right for a context.
+// Options hold values that a plan, being data, can't hold. The zero value is right for a context.
 type Options struct {
 	// Stdin and Stdout become the child's as they are, and stay the caller's to close: for a command
 	// that isn't ours. Process.Stdin and Process.Stdout are nil then. Default: pipes.

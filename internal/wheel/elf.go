@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// Object is what a shared object says about itself.
+// Object holds the facts that a shared object states about itself.
 type Object struct {
 	Machine string   // as uname has it: "x86_64"
 	Bits    int      //

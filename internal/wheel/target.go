@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// Target is what an interpreter says of itself, as far as it decides about wheels.
+// Target holds the facts about an interpreter that decide about wheels, as the interpreter states
+// them.
 type Target struct {
 	Platform       string   // sys.platform: "linux", "linux2"
 	Implementation string   // "cpython", "pypy"

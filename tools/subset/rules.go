@@ -179,7 +179,7 @@ var inner = map[string]rule{
 	"importlib._bootstrap":       {303, ""},
 }
 
-// futures are what __future__ has, and since when.
+// futures are the names in __future__, with the version that added each.
 var futures = map[string]rule{
 	"absolute_import":  {205, ""},
 	"with_statement":   {205, ""},
@@ -213,7 +213,7 @@ var operators = map[string]rule{
 	"@=": {305, ""},
 }
 
-// shapes are what the structure of statements is checked for.
+// shapes are the rules for the structure of statements.
 var shapes = map[string]rule{
 	"conditional expression":                     {205, "use if and else"},
 	"except … as":                                {206, "use sys.exc_info()[1]"},

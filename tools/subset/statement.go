@@ -136,7 +136,7 @@ type block struct {
 	nested  bool             // def: it is in another function, or has one
 }
 
-// try is what is known of a try statement.
+// try is the scanner's record of a try statement.
 type try struct {
 	except, bare bool
 	yields       []pysource.Token

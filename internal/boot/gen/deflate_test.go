@@ -11,7 +11,8 @@ import (
 	_ "github.com/mitogen-go/mitogen/internal/testenv"
 )
 
-// What squeeze writes is what zlib reads, and less than zlib's own writer makes.
+// TestSqueeze checks that zlib reads the output of squeeze, and that it is smaller than the output
+// of zlib's own writer.
 func TestSqueeze(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	noise := make([]byte, 3000)
