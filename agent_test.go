@@ -189,8 +189,8 @@ func TestManyAgents(t *testing.T) {
 	}
 }
 
-// A program that can't have its agent isn't started, and the error says why. An agent that has gone
-// is as one that doesn't answer.
+// A program that can't have its agent isn't started, and the error says why. If an agent has gone,
+// it is like an agent that doesn't answer.
 func TestNoAgent(t *testing.T) {
 	c := inContext(t)
 	socket, end := holding(t, c, filepath.Join(t.TempDir(), "none"))

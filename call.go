@@ -135,7 +135,7 @@ func Each[T any](ctx context.Context, contexts []*Context, function string,
 			c *Context
 			r Result[T]
 		}
-		outcomes := make(chan outcome, len(contexts)) // nobody who sends waits
+		outcomes := make(chan outcome, len(contexts)) // room for all: no sender waits
 		for _, c := range contexts {
 			go func() {
 				v, err := Call[T](ctx, c, function, args...)

@@ -53,8 +53,8 @@ func TestCmd(t *testing.T) {
 	}
 }
 
-// Twenty programs run at once in one context, while a call does, and one that nothing is read of
-// stops none of the others.
+// Twenty programs run at once in one context, while a call does. If nothing reads the output of
+// one, the rest don't stop.
 func TestCmdsAtOnce(t *testing.T) {
 	c := connected(t, newEngine(t, mitogen.Options{}), mitogen.ConnectOptions{})
 	ctx := limited(t)

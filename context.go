@@ -30,8 +30,8 @@ type ConnectOptions struct {
 	// it is told besides.
 	Programs map[string]ProgramOptions
 
-	// Passwords are for single hops, by the hop as in a target ("sudo:postgres"), or by several of
-	// which it is the last ("web1+sudo"). The one that names most hops wins, also over the method's
+	// Passwords are for single hops. A key names a hop as in a target ("sudo:postgres"), or several
+	// hops of which it is the last ("web1+sudo"). The key with most hops wins, also over the method's
 	// own options.
 	Passwords map[string]Secret
 
@@ -90,8 +90,8 @@ type DoasOptions = connect.DoasOptions
 // ConsoleOptions are for hops of methods serial, console and ipmi.
 type ConsoleOptions = connect.ConsoleOptions
 
-// ProgramOptions are for hops of a method that is a program of another name: its Path, and Args
-// before all others.
+// ProgramOptions are for hops whose method is a program. Path replaces the program, and Args go
+// before all other arguments.
 type ProgramOptions = connect.ProgramOptions
 
 // HostKeys says what to do about a host's key.
@@ -100,7 +100,7 @@ type HostKeys = connect.HostKeys
 // Host key policies, for SSHOptions.
 const (
 	HostKeysDefault   = connect.HostKeysDefault   // as the user's configuration says
-	HostKeysAcceptNew = connect.HostKeysAcceptNew // keep that of an unknown host, refuse a changed one
+	HostKeysAcceptNew = connect.HostKeysAcceptNew // keep an unknown host's key, refuse a changed one
 	HostKeysStrict    = connect.HostKeysStrict    // known and unchanged, or none
 	HostKeysOff       = connect.HostKeysOff       // take any, keep none
 )
@@ -159,10 +159,11 @@ func (c *Context) Done() <-chan struct{} { return c.c.Done() }
 func (c *Context) Err() error { return c.c.Err() }
 
 // Close refuses calls from now on: they fail with ErrClosed, as does a Run that waits for another
-// one. Calls, Execs and Cmds that were made before end in their order, for at most a second. Then
-// the context is asked to end, made to end after another second, and Close returns when it is gone.
-// A context that is a hop of others lives on until these are closed; then Close returns at once,
-// and a later Connect to the same target may give the same Context again, which takes calls then.
+// Run. Calls, Execs and Cmds that were made before end in their order, for at most a second. Then
+// the engine asks the context to end, and after another second ends it. Close returns when the
+// context is gone. If the context is a hop of other contexts, it lives on until these are closed.
+// Then Close returns at once. A later Connect to the same target may give the same Context again,
+// which takes calls then.
 func (c *Context) Close() error { return c.c.Close() }
 
 // Stats returns what the context has cost so far. It may be called when the context is gone.

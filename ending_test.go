@@ -57,8 +57,8 @@ const (
 	all       = cancelled | closed | lost
 )
 
-// blocking are the public methods that block, each as a call that doesn't end by itself, and what
-// ends it. That of Get and Send by the end of engine and context is tested with them.
+// blocking are the public methods that block, each as a call that doesn't end by itself, and the
+// event that ends it. The tests of Get and Send cover their end by engine and context.
 var blocking = map[string]struct {
 	do   func(ctx context.Context, p *place) error
 	ends column

@@ -18,10 +18,11 @@ type Receiver struct {
 // Receiver returns a new mailbox.
 func (e *Engine) Receiver() *Receiver { return &Receiver{e.e.Receiver(), e} }
 
-// Sender returns the handle for contexts to send to. Passing it to a call, or sending it, lets that
-// context send: as an argument, or anywhere inside of one. Others that get it from there need
-// Admit. A Sender is of its engine: any other refuses it (ErrOtherEngine), as this one does when
-// the Receiver is closed (ErrClosed).
+// Sender returns the handle for contexts to send to. If the program passes it to a call, or sends
+// it, that context may send. It may stand as an argument, or anywhere inside of an argument. A
+// context that gets it from another context needs Admit. A Sender is of its engine: any other
+// engine refuses it (ErrOtherEngine). Its own engine refuses it when the Receiver is closed
+// (ErrClosed).
 func (r *Receiver) Sender() Sender { return r.r.Sender() }
 
 // Admit lets c send to r. It fails if c is gone, or r is closed, or they are of two engines.
@@ -60,11 +61,11 @@ func (r *Receiver) Close() { r.r.Close() }
 func (m Message) Decode(into any) error { return decode(m.value, m.limits, into) }
 
 // Send sends value to a receiver in a context, whose Sender has come from there. It returns when
-// the value is on its way, which may take until the receiver has caught up; the first value for a
-// receiver, when that has it. An error says what is wrong with value (a *ValueError), that to is of
-// another engine (ErrOtherEngine) or closed (ErrClosed), or that its context is gone; when ctx ends
-// first, it matches ErrCancelled and that of ctx, and the receiver may have got the value
-// nevertheless.
+// the value is on its way, which may take until the receiver has caught up. For the first value it
+// returns when the receiver has the value. An error says what is wrong with value (a *ValueError),
+// that to is of another engine (ErrOtherEngine) or closed (ErrClosed), or that its context is gone.
+// If ctx ends first, the error matches ErrCancelled and ctx's error. The receiver may have got the
+// value nevertheless.
 func (e *Engine) Send(ctx context.Context, to Sender, value any) error {
 	return e.e.Send(ctx, to, value)
 }

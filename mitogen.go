@@ -106,15 +106,15 @@ type Options struct {
 	// may have several lines. Nil: slog.Default().
 	Logger *slog.Logger
 
-	// Prompt is asked for what a connection turns out to need (a password, a passphrase) and
-	// ConnectOptions doesn't have. It may be called from several goroutines at once. Its error is
-	// found by errors.Is in that of the connection. Nil: such connections fail.
+	// Prompt is asked for a password or passphrase that a connection turns out to need and
+	// ConnectOptions doesn't have. It may be called from several goroutines at once. errors.Is finds
+	// Prompt's error in the connection's error. Nil: such connections fail.
 	Prompt func(ctx context.Context, p Prompt) (string, error)
 
-	// Secrets finds passwords and passphrases that ConnectOptions don't have, by what they are for,
-	// when they are asked for: "" where there is none. What it returns is given once; a person is
-	// asked (Prompt) only where it has none. It may be called from several goroutines at once. Nil:
-	// there are no others.
+	// Secrets finds passwords and passphrases that ConnectOptions don't have, by their purpose, when a
+	// program asks for them. It returns "" for none. A secret is given once. A person is asked
+	// (Prompt) only if Secrets has none. It may be called from several goroutines at once. Nil: there
+	// are no further secrets.
 	Secrets func(ctx context.Context, p SecretPlace) (Secret, error)
 
 	// Daemon gives contexts that it keeps, instead of connecting them: see Daemon. Nil: they are
@@ -139,9 +139,9 @@ type Options struct {
 	// are more. At least 131,072; 0: 1 GiB.
 	MaxMemory int
 
-	// Audit is told of what the engine does: see Event. What it returns an error for doesn't happen,
-	// all contexts end, and every error then matches ErrAudit. It is called by one goroutine at a
-	// time, and nothing overtakes it. Nil: nobody is told.
+	// Audit receives the events of the engine: see Event. If it returns an error, the action of the
+	// event doesn't happen and all contexts end. Every error then matches ErrAudit. One goroutine at a
+	// time calls it, and nothing overtakes it. Nil: there is no audit.
 	Audit func(Event) error
 
 	// Binary returns the bytes of this program for another platform, as "go build" makes it with
@@ -159,10 +159,11 @@ type Options struct {
 // lists the kinds.
 type Event = engine.Event
 
-// Daemon says where a daemon is ("mitogen daemon"), which keeps contexts connected for others: its
-// Socket (default: the user's own), the Version of the program that it must be, and the Command
-// that starts one where there is none (nil: that is an error, ErrDaemon). What an engine gets from
-// it is a fork of the context at a target, which has run nothing yet, and ends with the engine.
+// Daemon says where a daemon is ("mitogen daemon"). A daemon keeps contexts connected for other
+// processes. Its main fields are the Socket (default: the user's own), the Version of the program
+// that it must be, and the Command that starts a daemon. If there is no daemon and Command is nil,
+// that is an error (ErrDaemon). An engine gets from it a fork of the context at a target. The fork
+// has run nothing yet, and ends with the engine.
 type Daemon = daemon.Client
 
 // Engine is the root of a tree of contexts. Make one with New; one is enough for a program.

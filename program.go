@@ -20,9 +20,9 @@ type Script struct {
 	File   string
 	Source []byte // its text, as bytes of the file
 
-	// Module is a module to run instead, as python -m does; Source is not used. "__main__" is that of
-	// a directory or zip file called Name, as python NAME runs it; its place must be the first of
-	// Options.Path.
+	// Module is a module to run instead, as python -m does; Source is not used. "__main__" is the main
+	// module of a directory or zip file called Name, as python NAME runs it. Its place must be the
+	// first of Options.Path.
 	Module string
 
 	// Keep leaves what the program has started and not ended, as ssh does, and waits until nothing
@@ -68,10 +68,10 @@ type Command struct {
 	Agent string
 }
 
-// Run runs s in c and returns its exit status, as if it had been run there. A script that ends by
-// an exception has its traceback on stderr and status 1, as always. All output has been written
-// when Run returns. One Run at a time has a context's output, others wait; an Exec or Cmd has its
-// own.
+// Run runs s in c and returns its exit status, as if it had been run there. If an exception ends
+// the script, its traceback goes to stderr and the status is 1, as always. All output has been
+// written when Run returns. One Run at a time has a context's output, and a second Run waits. An
+// Exec or Cmd has its own output.
 //
 // An error of Stdin, Stdout or Stderr cancels the script, as the end of a Call's ctx does, and
 // comes back in a *StreamError. It matches ErrKilled too if the script did not end and its context

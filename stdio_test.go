@@ -309,7 +309,7 @@ func TestWriterFailsOfExec(t *testing.T) {
 	}
 }
 
-// The context's own Writer ends calls that write, and no others; streams too.
+// The context's own Writer ends calls that write, and no other calls; streams too.
 func TestWriterFailsOfContext(t *testing.T) {
 	for name, full := range fullWriters {
 		t.Run(name, func(t *testing.T) {

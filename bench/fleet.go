@@ -123,7 +123,8 @@ func fleet(b *bench, r row) error {
 const warmCalls = 300
 
 // warm measures the whole process of commands that use a daemon which has their target connected.
-// Each row has daemons of its own, since one that is told to stop keeps its socket for a moment.
+// Each row has daemons of its own, since a daemon that is told to stop keeps its socket for a
+// moment.
 func warm(name string, target func(*bench) []string) func(*bench, row) error {
 	return func(b *bench, r row) error {
 		defer b.stopDaemons(name)

@@ -114,8 +114,8 @@ func (b *bench) table() error {
 	return nil
 }
 
-// prepare builds the sides and installs the peer. The peer's packages are what rows of imports
-// need, whoever is measured.
+// prepare builds the sides and installs the peer. Rows of imports need the peer's packages,
+// whichever side is measured.
 func (b *bench) prepare() error {
 	if err := os.CopyFS(b.dir, files); err != nil {
 		return err

@@ -173,7 +173,7 @@ func wholeProcess(b *bench, r row) error {
 	return nil
 }
 
-// whole does the workload of wholeProcess, and for the peer that of ssh alone.
+// whole does the workload of wholeProcess, and for the peer the workload of ssh alone.
 func (b *bench) whole(s side, k *linksim.Link) (reading, error) {
 	ssh := 0.0
 	if s.name == peer {

@@ -87,8 +87,8 @@ class Client:
                     return
 
     def target(self, target, path=(), packages=(), options=None):
-        """What is at the end of a target: path is where your own modules are, packages where those
-        of others, on this machine."""
+        """Returns the end of a target. path are directories here with your own modules, packages
+        directories here with third-party modules."""
         return Target(self, dict(target=target, path=list(map(os.path.abspath, path)),
                                  packages=list(map(os.path.abspath, packages)),
                                  options=options or {}))

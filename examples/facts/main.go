@@ -36,8 +36,8 @@ func main() {
 	}
 }
 
-// report writes a line for each target, as the answers come. One that fails doesn't stop the
-// others.
+// report writes a line for each target, as the answers come. A target that fails doesn't stop the
+// rest.
 func report(ctx context.Context, w io.Writer, targets []string) error {
 	eng, err := mitogen.New(mitogen.Options{Path: []fs.FS{python}})
 	if err != nil {

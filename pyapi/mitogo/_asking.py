@@ -41,7 +41,7 @@ _questions = _Questions()
 
 
 def _on_terminal(hop: str, kind: str, text: str, void: Callable[[], bool]) -> Optional[str]:
-    """Ask on the terminal. None: there is nobody to ask, or the question has become void."""
+    """Ask on the terminal. None: there is no terminal, or the question has become void."""
     try:
         tty = os.open('/dev/tty', os.O_RDWR | os.O_NOCTTY)
     except OSError:

@@ -108,7 +108,7 @@ class Call(_Base['T']):
     def result(self, timeout: Optional[float] = None) -> T:
         """Its result, or what it has raised.
 
-        timeout only bounds this wait (TimeoutError); that of Context.options, and
+        timeout only bounds this wait (TimeoutError); the timeout of Context.options, and
         KeyboardInterrupt, end the call there.
         """
         if self._q.kind is None:

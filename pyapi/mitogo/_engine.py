@@ -58,7 +58,7 @@ _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
 
 
 class Engine:
-    """Starts contexts, on this machine and others, and calls functions in them. A context manager.
+    """Starts contexts, here and on other machines, and calls functions in them. A context manager.
 
     path and packages are where modules are found: the program's own, and installed ones; by default
     what sys.path has. serve names modules that may be sent though no code names them. types are
@@ -418,7 +418,7 @@ class Engine:
             (self._log_to or logger.handle)(r)
 
     def _answer(self, reply: int, payload: bytes, coming: List[_State]) -> None:
-        """Answer a question, in another thread than the one that reads. coming are the contexts
+        """Answer a question, in another thread than the reader. coming are the contexts
         whose connects went on when it was asked.
         """
         kind, said = DEAD, b'refused'

@@ -159,7 +159,7 @@ class Link:
         self._r = threading.Lock()
         self._delivering = threading.Lock()
         self._deliverer = 0  # the thread that has it
-        self._counts = threading.Lock()  # of what readers and others count; held for no longer
+        self._counts = threading.Lock()  # for the counts of all threads; held for no longer
         self._waiters: List[Any] = []
         self._wake = tuple(above(f) for f in os.pipe())
         for f in self._wake:

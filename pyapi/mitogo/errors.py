@@ -54,7 +54,7 @@ class ConnectError(Error):
 
 
 class PasswordError(ConnectError):
-    """A password is needed, or the one that was given is wrong."""
+    """A password is needed, or the given one is wrong."""
 
 
 class HostKeyError(ConnectError):

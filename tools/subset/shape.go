@@ -139,7 +139,7 @@ func (c *checker) begins(i int) bool {
 	return c.closes(i) == 0 && (c.is(i-1, "(") || c.is(i-1, ","))
 }
 
-// lambdaBefore reports whether the colon at i is that of a lambda between from and it.
+// lambdaBefore reports whether the colon at i belongs to a lambda between from and it.
 func (c *checker) lambdaBefore(from, i int) bool {
 	open := 0
 	for j := from; j < i; j++ {
@@ -194,7 +194,7 @@ func (c *checker) braces(i int) {
 	}
 }
 
-// calls reports whether the bracket at i is that of a call.
+// calls reports whether the bracket at i belongs to a call.
 func (c *checker) calls(i int) bool {
 	if i == 0 {
 		return false

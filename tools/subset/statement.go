@@ -48,7 +48,7 @@ func (c *checker) statements() (all []statement) {
 	return all
 }
 
-// statement returns the one that begins at i.
+// statement returns the statement that begins at i.
 func (c *checker) statement(i, level int) statement {
 	s := statement{first: i, level: level}
 	mayHead := slices.Contains(compound, c.text(c.toks[i]))
