@@ -20,8 +20,8 @@ type agentForward struct {
 	stop context.CancelFunc
 }
 
-// forwardAgent has c listen, and doesn't wait for it. What is sent to c after that finds the socket
-// there, or that there is none. path is that of the agent's socket.
+// forwardAgent has c listen, and doesn't wait for it. Frames that are sent to c after that find the
+// socket there, or an error. path is the agent's socket.
 func (c *Context) forwardAgent(ctx context.Context, path string) (*agentForward, error) {
 	if err := auditSocket(ctx, c, "listen for agent"); err != nil {
 		return nil, err

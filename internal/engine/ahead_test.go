@@ -100,7 +100,7 @@ func TestAhead(t *testing.T) {
 	}
 }
 
-// What services are given may be somebody's file: it doesn't go ahead, nor what comes behind it.
+// The data of a service may be a user's file: it doesn't go ahead, nor do the frames behind it.
 func TestDataDoesNotGoAhead(t *testing.T) {
 	e, fakes := fakeEngine(t, Options{aheadPatience: patience})
 	c, err := e.Start("web1", ConnectOptions{})

@@ -148,8 +148,8 @@ const maxWaiting = 10_000
 func (h asideLog) Enabled(context.Context, slog.Level) bool { return true }
 
 // Handle has the record handled, and doesn't wait for that. A record for which there is no room is
-// dropped and counted; the count goes before the next record that there is room for. While others
-// wait, a record of a level that the handler didn't want takes no room.
+// dropped and counted; the count goes before the next record that there is room for. While other
+// records wait, a record of a level that the handler didn't want takes no room.
 func (h asideLog) Handle(ctx context.Context, r slog.Record) error {
 	a := h.reports
 	a.mu.Lock()

@@ -57,8 +57,8 @@ func TestRecordsThatWait(t *testing.T) {
 	}
 }
 
-// Records of a level that the handler doesn't want take no room of others while it blocks, and are
-// handled once it wants them.
+// Records of a level that the handler doesn't want take no room of other records while it blocks,
+// and are handled once it wants them.
 func TestUnwantedRecordsTakeNoRoom(t *testing.T) {
 	for _, level := range []slog.Level{slog.LevelDebug, slog.LevelDebug - 4, slog.LevelInfo} {
 		var group sync.WaitGroup

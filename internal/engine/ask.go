@@ -22,7 +22,8 @@ func withPrompt(ctx context.Context, prompt askpass.Func) context.Context {
 	return context.WithValue(ctx, promptKey{}, prompt)
 }
 
-// prompt returns who is asked about what is started with ctx; nil: nobody.
+// prompt returns the function that answers questions of programs started with ctx; nil: there is
+// none.
 func (e *Engine) prompt(ctx context.Context) askpass.Func {
 	prompt, _ := ctx.Value(promptKey{}).(askpass.Func)
 	return prompt
@@ -66,8 +67,8 @@ func (e *Engine) sources(o ConnectOptions) secret.Source {
 	}
 }
 
-// prompts returns who is asked about what is started with o; nil: nobody. An answer is waited for
-// no longer than ctx.
+// prompts returns the function that answers questions of programs started with o; nil: there is
+// none. It waits for an answer no longer than ctx.
 func (e *Engine) prompts(o ConnectOptions) askpass.Func {
 	prompt := o.Prompt
 	if prompt == nil {
@@ -111,8 +112,8 @@ type asker struct {
 	cause error  // of the last question that had no answer
 }
 
-// asker is for a plan that is to be carried out; nil where nobody can be asked, or there is nothing
-// to ask.
+// asker returns the asker for a plan that is to be carried out. It is nil if nothing can answer, or
+// if there is nothing to ask.
 func (e *Engine) asker(ctx context.Context, plan connect.Plan) *asker {
 	prompt, from := e.prompt(ctx), secretsOf(ctx)
 	// ssh asks by askpass

@@ -9,8 +9,8 @@ import (
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
-// asking is a log handler whose Enabled uses the engine, as one that shows how many contexts there
-// are.
+// asking is a log handler whose Enabled uses the engine, like a handler that shows the number of
+// contexts.
 type asking struct {
 	slog.Handler
 	engine chan *Engine // holds one, once there is one

@@ -16,8 +16,8 @@ import (
 // EventKind says what an Event is about.
 type EventKind string
 
-// The kinds of events. Those of EventConnect, EventCall, EventRun, EventExec and EventService are
-// told before they happen, all others once they have.
+// The kinds of events. EventConnect, EventCall, EventRun, EventExec and EventService are told
+// before they happen, all other kinds once they have.
 const (
 	EventConnect EventKind = "connect" // a context, or a lone command, is about to be started
 	EventUp      EventKind = "up"      // a context has answered: Host and User are its own words
@@ -37,7 +37,7 @@ const (
 type Event struct {
 	Time    time.Time
 	Kind    EventKind
-	Engine  uint32         // number of the engine in this process: 1 is the first one that is audited
+	Engine  uint32         // number of the engine in this process: 1 is the first audited engine
 	ID      wire.ContextID // 0: there is no context
 	Parent  wire.ContextID // of what started it or made its connection; 0: the engine
 	Context string         // the context's name: the target up to it
@@ -47,8 +47,8 @@ type Event struct {
 	// prompt who asks. User is for connect the account, as in the target, for up the user's number.
 	Host, User string
 
-	// Name is that of a function, script, program, service or module, a file's package and path,
-	// a prompt's kind, or what was refused.
+	// Name is the name of a function, script, program, service or module. It may also be a file's
+	// package and path, a prompt's kind, or the name of a refused thing.
 	Name string
 
 	// prompt: answered, provided, refused; gone: closed, failed, lost; end: well, failed

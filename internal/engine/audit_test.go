@@ -165,8 +165,8 @@ func TestAuditTextIsSafe(t *testing.T) {
 	}
 }
 
-// Answers to questions of sudo and its like are told, whoever gives them, and none that can't be
-// told is given.
+// Answers to questions of sudo and its like are told, whatever their source. An answer that can't
+// be told isn't given.
 func TestAuditOfAnswers(t *testing.T) {
 	plan := connect.Plan{
 		Method:  "sudo",

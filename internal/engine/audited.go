@@ -172,8 +172,8 @@ func (c *Context) auditService(ctx context.Context, what map[string]any) error {
 	return c.e.auditFirst(ctx, ev, "open in "+c.name)
 }
 
-// auditAnswers has the answers of f told, before they are given. name is that of the context, or of
-// the hop.
+// auditAnswers has the answers of f told, before they are given. name is the context's or the
+// hop's.
 func (e *Engine) auditAnswers(name string, f askpass.Func) askpass.Func {
 	if e.auditor == nil || f == nil {
 		return f

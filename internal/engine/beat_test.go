@@ -192,8 +192,8 @@ func TestHeartbeatOption(t *testing.T) {
 	}
 }
 
-// TestUploadIsNoSilence: a context that answers marks is alive, and nothing is far behind them; one
-// that doesn't isn't sent more.
+// TestUploadIsNoSilence: a context that answers marks is alive, and nothing is far behind them. A
+// context that doesn't is sent no more..
 func TestUploadIsNoSilence(t *testing.T) {
 	e, fakes := fakeEngine(t, Options{Heartbeat: 6 * time.Second, busyTimeout: 6 * time.Second})
 	c := start(t, e, "sudo", ConnectOptions{})

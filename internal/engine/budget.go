@@ -87,7 +87,7 @@ func (e *Engine) lateLocked(c *Context, a *route.Action) {
 	}
 }
 
-// Limits of what is decoded on behalf of nobody: HELLO, the ERROR that answers CONNECT, and log
+// Limits of values that no caller waits for: HELLO, the ERROR that answers CONNECT, and log
 // records.
 var (
 	helloLimits   = pickle.Limits{Depth: 2, Nodes: 32, Memory: 1 << 20}

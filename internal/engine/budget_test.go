@@ -96,8 +96,8 @@ func laughs(levels int) []byte {
 	return append(b, '.')
 }
 
-// floods are ways of a context to cost the engine something: what it sends, in the name of itself
-// (1) or others.
+// floods are ways of a context to cost the engine something: frames in the name of itself (1) or of
+// other contexts.
 var floods = []struct {
 	name  string
 	frame func(c, good *Context, i int) wire.Frame
@@ -220,7 +220,7 @@ func TestFloodsEndTheFlooder(t *testing.T) {
 func TestLateFramesAreHonest(t *testing.T) {
 	e, fakes := fakeEngine(t, Options{})
 	c, f := connected(t, e, fakes)
-	// a hop of its own, which somebody needs also without good
+	// a hop of its own, which is held without good, too
 	o := ConnectOptions{LogLevel: slog.LevelDebug}
 	owned, good := start(t, e, "local", o), start(t, e, "local+local", o)
 	if good.parent != owned {
@@ -252,7 +252,7 @@ func TestLateFramesAreHonest(t *testing.T) {
 		}
 		f.send(wire.Frame{Src: c.id, Handle: h})
 	}
-	// what was on its way from one that is gone, and word of that
+	// frames that were on their way from a lost context, and word of its loss
 	hop.flood(50_000, func(i int) wire.Frame {
 		if i%100 == 0 {
 			return wire.Frame{Src: good.parent.id, Handle: wire.Lost,
@@ -552,8 +552,8 @@ func TestRecordsOfTheConvicted(t *testing.T) {
 	}
 }
 
-// One that is ended because it fills another one's queue is the one that has filled it, not the one
-// that came last.
+// If a context's queue fills, the engine ends the context that has filled it, not the context whose
+// frame came last.
 func TestWhoHasFilledAQueue(t *testing.T) {
 	e, fakes := fakeEngine(t, Options{})
 	bad, badFake := connected(t, e, fakes)

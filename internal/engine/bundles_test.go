@@ -330,7 +330,7 @@ func TestRunBringsModules(t *testing.T) {
 	}
 }
 
-// Answers that nobody wants, and questions without end, are bounded.
+// Answers to no question, and questions without end, are bounded.
 func TestHostileAnswers(t *testing.T) {
 	e, fakes := fakeEngine(t, Options{Path: files("own.py: ", "deep.py: ")})
 	c, f := connected(t, e, fakes)

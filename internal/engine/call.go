@@ -27,7 +27,7 @@ type Pending struct {
 	public  bool                        // as in wire.Frame
 	final   bool                        // its context ends with it
 	told    func(status int, err error) // tells the audit log of the end; nil: it needs not know
-	waited  atomic.Bool                 // somebody waits who doesn't read himself
+	waited  atomic.Bool                 // a goroutine waits that doesn't read itself
 	out     outgoing                    // what is asked
 	waiters atomic.Int32                // goroutines in Result
 	judged  sync.Once                   // sets verdict, once p has ended
@@ -42,7 +42,7 @@ type Pending struct {
 
 	mu      sync.Mutex // protects following
 	ended   bool
-	given   bool         // up: nobody will take items any more
+	given   bool         // up: no caller takes items any more
 	stopped bool         // interrupted, or about to be
 	why     *cancelError // of stop; nil: it wasn't stopped, or its error is known
 	killed  bool         // its context was killed, as it did not end
@@ -443,8 +443,8 @@ func (p *Pending) deliverLocked(e *Engine, c *Context, a *route.Action) {
 	}
 }
 
-// failLocked ends what was asked of c, which is gone: behind the output that has come, unless
-// nobody takes that.
+// failLocked ends the call p of c, which is gone. The end comes behind the output so far, unless
+// the caller doesn't take that.
 func (c *Context) failLocked(p *Pending, err error) {
 	if !c.outbox.busy {
 		p.finish(wire.Dead, nil, err)

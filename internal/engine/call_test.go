@@ -335,7 +335,8 @@ func TestManyCallers(t *testing.T) {
 	wg.Wait()
 }
 
-// Whoever waits for the next item when the stream ends is told so, whatever it was just doing.
+// A caller that waits for the next item when the stream ends is told so, whatever it was just
+// doing.
 func TestStreamEndsWhileWaiting(t *testing.T) {
 	e, fakes := fakeEngine(t, Options{})
 	c, f := connected(t, e, fakes)
@@ -353,7 +354,7 @@ func TestStreamEndsWhileWaiting(t *testing.T) {
 	}
 }
 
-// A request that has its answer is not sent any further, whoever waits for its window.
+// A request that has its answer is not sent any further, even if its sender waits for its window.
 func TestAnswerBeforeTheRequestIsSent(t *testing.T) {
 	for name, kind := range map[string]wire.Kind{"refused": wire.Dead, "failed": wire.Error,
 		"answered": wire.Data} {

@@ -37,7 +37,7 @@ func later[T any](f func() T) <-chan T {
 	return c
 }
 
-// isAll tells whether err is all of others.
+// isAll tells whether err matches every error that follows.
 func isAll(err error, others ...error) bool {
 	for _, other := range others {
 		if !errors.Is(err, other) {
@@ -121,7 +121,8 @@ func TestPendingCancelWithoutAnAnswer(t *testing.T) {
 	f.quiet(1)
 }
 
-// Who stops waiting leaves the call to the others; the last one's end is the call's.
+// A waiter that stops leaves the call to the remaining waiters. The end of the last waiter ends the
+// call.
 func TestWaitersLeaveTheCallToOthers(t *testing.T) {
 	e, fakes := fakeEngine(t, Options{Grace: time.Hour})
 	c, f := connected(t, e, fakes)
@@ -182,7 +183,7 @@ type writerFunc func([]byte)
 
 func (w writerFunc) Write(b []byte) (int, error) { w(b); return len(b), nil }
 
-// Close lets the calls that were made before it end, in their order, and takes no others.
+// Close lets the calls that were made before it end, in their order, and takes no further calls.
 func TestCloseFinishesCalls(t *testing.T) {
 	e, fakes := fakeEngine(t, Options{})
 	for name, early := range map[string]bool{"up": false, "coming up": true} {
@@ -240,8 +241,8 @@ func TestCloseEndsCalls(t *testing.T) {
 	waitFor(t, "the kill", f.wasKilled)
 }
 
-// A hop that was closed lives on for those behind it, and takes no calls, until somebody shares it
-// again.
+// A hop that was closed lives on for the contexts behind it. It takes no calls until a caller
+// shares it again.
 func TestCloseOfAHopRefusesCalls(t *testing.T) {
 	e, fakes := fakeEngine(t, Options{})
 	hop, f := connected(t, e, fakes)
@@ -311,7 +312,7 @@ func TestRunHeedsItsContext(t *testing.T) {
 	}
 }
 
-// Who sends a module that waits for a window holds nobody up who has a ctx.
+// A caller whose module waits for a window doesn't hold up a caller with a ctx.
 func TestCallHeedsItsContextBehindAModule(t *testing.T) {
 	e, fakes := fakeEngine(t, Options{})
 	c, f := connected(t, e, fakes)

@@ -24,11 +24,11 @@ type ConnectOptions struct {
 	Via      *Context       // nil: the engine
 	ID       wire.ContextID // of the last context, which is new then; 0: the engine's choice
 	Template bool           // it runs nothing, is forked, and shared by all who ask for it
-	Fresh    bool           // the last context is nobody else's, before or after
+	Fresh    bool           // no other caller has the last context, before or after
 	// instead of boot.Command's for the last context, which it is to start, by boot.Pipe
 	Boot     []string
 	BootName string // what that makes of the target, for people
-	Shared   bool   // the last context's ssh lets others use its connection
+	Shared   bool   // other ssh processes may use the connection of the last context's ssh
 	// a context with Shared, whose connection the first one's ssh uses if it can; it doesn't end
 	// before that
 	Beside         *Context
@@ -99,7 +99,7 @@ func (r *Prepared) Start() (*Context, error) {
 	}
 	c := o.Via
 	if e.opt.Dial != nil && c == nil {
-		links = links[len(links)-1:] // whoever is dialed goes the whole way
+		links = links[len(links)-1:] // Dial goes the whole way
 		links[0].start = dialer(e.opt.Dial, target, o.Options)
 		links[0].plan.Alone, links[0].carry, links[0].native, links[0].ahead = true, false, false, false
 	}
@@ -131,9 +131,9 @@ func (r *Prepared) Start() (*Context, error) {
 	return c, nil
 }
 
-// StartPlan starts a context behind via by a plan of its caller's, shared with nobody. plan.Argv is
-// to start boot.Command's, plan.Name says what it is. It returns once what is sent to via
-// afterwards finds it there.
+// StartPlan starts a context behind via by its caller's plan, and shares it with no other caller.
+// plan.Argv must start boot.Command's, and plan.Name describes it. StartPlan returns once frames
+// that are sent to via afterwards find the context there.
 func (e *Engine) StartPlan(via *Context, plan connect.Plan, o ConnectOptions) (*Context, error) {
 	l := link{hop: connect.Hop{Method: plan.Method}, name: via.name + "+" + plan.Name, plan: plan,
 		options: o.Options}
@@ -201,8 +201,8 @@ func (c *Context) with() []string {
 	return slices.Concat(c.e.passedOn, c.brings)
 }
 
-// links plans all hops of a target. The last one's key is that of a hop, so that it can serve as
-// one.
+// links plans all hops of a target. The last link has the key of a hop, so that it can serve as a
+// hop.
 func (e *Engine) links(target string, o ConnectOptions) ([]link, error) {
 	hops, err := connect.ParseTarget(target)
 	if err != nil {
@@ -259,7 +259,7 @@ func (e *Engine) links(target string, o ConnectOptions) ([]link, error) {
 			l.key += fmt.Sprintf("%q", o.Boot)
 		}
 		if o.Template && i == len(hops)-1 || i+1 < len(hops) && hops[i+1].Method == "fork" {
-			l.key += "template" // nobody is to run anything in it
+			l.key += "template" // nothing is to run in it
 		}
 		if o.Fresh && i == len(hops)-1 {
 			l.key = fmt.Sprintf("fresh %d", e.fresh.Add(1))

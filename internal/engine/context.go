@@ -31,8 +31,8 @@ type Context struct {
 	// none.
 	carrier *Context
 	master  *master  // nil: its ssh is none
-	beside  *Context // nil, or one whose master its ssh uses
-	root    *Context // the one that has the stream
+	beside  *Context // nil, or the context whose master its ssh uses
+	root    *Context // the context that has the stream
 	stream  *stream.Stream
 	began   time.Time
 	ready   chan struct{} // closed by HELLO
@@ -41,7 +41,7 @@ type Context struct {
 	sent    chan struct{} // closed when CONNECT is on its way; nil: there is none
 	talk    func([]byte)  // is told what the dialogue of its start says; nil: there is none
 	place   string        // see link
-	prompt  askpass.Func  // answers questions about its start; nil: there is nobody
+	prompt  askpass.Func  // answers questions about its start; nil: there is none
 	secrets secret.Source // has secrets for its start; nil: there is none
 
 	answerer *askpass.Answerer // of the ssh that its hop starts; nil: there is none
@@ -57,7 +57,7 @@ type Context struct {
 	mode     pickle.Mode
 	up       bool
 	err      error // why it is gone
-	owned    bool  // somebody holds it, besides its children
+	owned    bool  // a caller holds it, besides its children
 	children int
 	ending   bool // it is to end: SHUTDOWN was sent, or will be once its calls have ended
 	told     bool // SHUTDOWN was sent
@@ -91,8 +91,8 @@ type Context struct {
 	convicted  bool          // it was ended for breaking a rule
 	widened    int           // bytes of windows of flows on its stream beyond wire.Window each
 	trip       time.Duration // the shortest round trip that was measured; 0: none was
-	// relayed counts bytes that others have sent to it, and to those behind it, since its stream was
-	// last nearly empty.
+	// relayed counts bytes that other contexts have sent to it, and to the contexts behind it, since
+	// its stream was last nearly empty.
 	relayed  map[wire.ContextID]int
 	count    counts
 	beat     beat

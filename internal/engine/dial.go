@@ -11,15 +11,15 @@ import (
 	"github.com/mitogen-go/mitogen/internal/printable"
 )
 
-// Conn is a process that somebody else has started at a target, which waits for a boot: its stdin
-// and stdout.
+// Conn is a process at a target that another engine or a daemon has started, and that waits for a
+// boot: its stdin and stdout.
 type Conn interface {
 	io.ReadWriteCloser
 	Text() string // end of what it wrote to stderr, once Read has returned an error; hostile
 }
 
-// Dial has a process started at a target, by somebody who keeps a context there. It may return
-// before the process is there; what is wrong then comes as a *connect.Error of Read.
+// Dial asks a daemon, or whatever keeps a context at a target, to start a process there. It may
+// return before the process is there. If the start fails then, Read returns a *connect.Error.
 type Dial func(ctx context.Context, target string, o connect.Options) (Conn, error)
 
 // dialer is a starter.

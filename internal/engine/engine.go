@@ -94,7 +94,7 @@ type Options struct {
 	// again. Nil: never.
 	MakeRoom func() bool
 
-	Dial Dial // nil: contexts are started here; else those that aren't behind others come from it
+	Dial Dial // starts contexts that have no other before them; nil: the engine does
 
 	busyTimeout   time.Duration                    // Heartbeat where something runs
 	start         starter                          // replaces package spawn in tests
@@ -119,7 +119,7 @@ var forwards atomic.Pointer[modules.Module]
 // Engine is the root of a tree.
 type Engine struct {
 	opt Options // static
-	// identity is that of the handles that this engine has given out. Static.
+	// identity marks the handles that this engine has given out. Static.
 	identity uint64
 	log      *slog.Logger    // static; doesn't block
 	handler  slog.Handler    // static; of log, and blocks
@@ -138,7 +138,7 @@ type Engine struct {
 	// passedOn names the modules that each hop is sent, and passes on to contexts that it
 	// starts. Static.
 	passedOn []string
-	natives  *modules.Module // the one that loads extension modules. Static
+	natives  *modules.Module // loads extension modules. Static
 	askpass  askpass.Server
 	proxy    proxy.Server
 	binaries binaries
@@ -386,7 +386,7 @@ func (e *Engine) forwardLocked(a *route.Action) {
 		}
 		most := e.floodingLocked(c)
 		if most == nil {
-			break // what waits is of one that was ended for it
+			break // the waiting frames are of a context that was ended for it
 		}
 		e.convictLocked(most, CodeFlood, "it sent more than "+c.name+" takes")
 		if most == src {

@@ -84,7 +84,7 @@ func fakeEngine(t testing.TB, o Options) (*Engine, chan *fake) {
 	return e, fakes
 }
 
-// builtins are the runtime's modules, with a placeholder for the one that takes bundles.
+// builtins are the runtime's modules, with a placeholder for the module that takes bundles.
 func builtins(name string) ([]byte, bool) {
 	if name == forwardModule {
 		return []byte("pass\n"), true

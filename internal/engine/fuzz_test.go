@@ -110,7 +110,7 @@ func FuzzHostile(f *testing.F) {
 		go hop.swallow()
 		defer func() {
 			for _, f := range []*fake{badFake, hop, goodFake} {
-				f.exit(connect.Failure{What: connect.WhatExit}) // nobody is waited for
+				f.exit(connect.Failure{What: connect.WhatExit}) // no wait for any of them
 			}
 		}()
 		for i := 0; len(a.in) > 0; i++ {

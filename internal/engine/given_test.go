@@ -125,7 +125,8 @@ func TestManyRefusals(t *testing.T) {
 	}
 }
 
-// A context that calls another one gives it the modules that it may have itself, and no others.
+// A context that calls another context gives it the modules that it may have itself, and no other
+// modules.
 func TestLentModules(t *testing.T) {
 	e, fakes := fakeEngine(t, Options{Path: files("own.py: def f(): import late", "late.py: ",
 		"secret.py: ")})

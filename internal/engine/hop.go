@@ -50,8 +50,8 @@ func (e *Engine) connectVia(c *Context, plan connect.Plan, head []byte) {
 	if plan.Timeout == 0 {
 		return
 	}
-	// The hop keeps the time, from when it starts the process; this is for one that doesn't. It counts
-	// from when the hop is there itself, which may have many to start before.
+	// The hop keeps the time, from when it starts the process. This timer is for a hop that doesn't.
+	// It begins when the hop is there itself, which may have many to start before.
 	select {
 	case <-c.parent.ready:
 	case <-c.done:

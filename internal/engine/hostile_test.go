@@ -57,8 +57,8 @@ func works(t *testing.T, c *Context, f *fake) {
 	}
 }
 
-// One that asks for what is refused to it and doesn't read the refusals harms neither the engine
-// nor whom it asks for.
+// A context may ask for refused things and not read the refusals. That harms neither the engine nor
+// the context that it asks for.
 func TestFloodOfQuestions(t *testing.T) {
 	e, fakes := fakeEngine(t, Options{})
 	bad, badFake := connected(t, e, fakes)
@@ -73,7 +73,7 @@ func TestFloodOfQuestions(t *testing.T) {
 	works(t, good, goodFake)
 }
 
-// One that may send to another one, which doesn't read, is what is ended.
+// If a context sends to another context that doesn't read, the engine ends the sender.
 func TestFloodOfAnother(t *testing.T) {
 	e, fakes := fakeEngine(t, Options{})
 	bad, badFake := connected(t, e, fakes)
@@ -88,7 +88,7 @@ func TestFloodOfAnother(t *testing.T) {
 	works(t, good, goodFake)
 }
 
-// What is sent to one that isn't connected yet is bounded as well.
+// Frames for a context that isn't connected yet are bounded as well.
 func TestFloodOfUnconnected(t *testing.T) {
 	e, fakes := fakeEngine(t, Options{})
 	bad, badFake := connected(t, e, fakes)
@@ -126,7 +126,7 @@ func (b blocked) Handle(_ context.Context, r slog.Record) error { <-b; return ni
 func (b blocked) WithAttrs([]slog.Attr) slog.Handler            { return b }
 func (b blocked) WithGroup(string) slog.Handler                 { return b }
 
-// What a context says while nobody listens is bounded in number, not only in bytes.
+// Frames of a context that nothing listens to are bounded in number, not only in bytes.
 func TestManySmallFrames(t *testing.T) {
 	for name, test := range map[string]struct {
 		frame wire.Frame

@@ -92,7 +92,7 @@ func feed(ctx context.Context, r io.Reader, send sender, fail func(error)) *feed
 	return f
 }
 
-// copy returns r's error, if it has one that is not its end.
+// copy returns r's error; nil: r has come to its end.
 func (f *feeder) copy(ctx context.Context, send sender) error {
 	buf := make([]byte, 32<<10)
 	for !f.stopped.Load() && ctx.Err() == nil {

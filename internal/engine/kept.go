@@ -53,7 +53,7 @@ func (p *Pending) discard() {
 	p.Taken()
 }
 
-// Taken says that the program has what it makes of the answer. Whoever uses Result or Next calls it
+// Taken says that the program has its copy of the answer. The caller of Result or Next calls it
 // then.
 func (p *Pending) Taken() {
 	p.mu.Lock()

@@ -277,7 +277,7 @@ func (c *Context) closedLocked() bool {
 	}
 }
 
-// releaseLocked ends c if nobody needs it.
+// releaseLocked ends c if no caller or context needs it.
 func (e *Engine) releaseLocked(c *Context) {
 	if e.dismissCompanionLocked(c) {
 		return
@@ -411,7 +411,7 @@ func (e *Engine) Close() error {
 	}()
 	select {
 	case <-drained:
-	case <-time.After(drainPatience): // somebody doesn't take what the contexts have written
+	case <-time.After(drainPatience): // a Writer doesn't take the contexts' output
 	}
 	return errors.Join(err, e.auditor.close())
 }

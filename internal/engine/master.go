@@ -13,9 +13,9 @@ import (
 )
 
 // An ssh can make connections before the interpreter that it starts could: its server makes them,
-// as for ssh -J. So the ssh of a hop that is to carry others, or let them use its connection, is a
-// ControlMaster of ours, unless there is one of the user's. Where its server won't, the hop's
-// context makes them.
+// as for ssh -J. So if a hop carries other contexts, or lets them use its connection, its ssh is a
+// ControlMaster of the engine, unless the user has one. If its server refuses, the hop's context
+// makes the connections.
 
 // master is the control socket of a context's ssh.
 type master struct {
@@ -42,14 +42,14 @@ func (m *master) known(ctx context.Context) bool {
 	}
 }
 
-// How often a control socket is looked for: ssh makes it once it is logged in, for which somebody
-// may have to type a password.
+// How often a control socket is looked for. ssh makes it once it is logged in, and a person may
+// have to type a password before.
 const (
 	minLook = time.Millisecond
 	maxLook = 50 * time.Millisecond
 )
 
-// lead makes plan, with which c is about to be started, that of a master.
+// lead changes plan, which is about to start c, to the plan of a master.
 func (e *Engine) lead(ctx context.Context, c *Context, plan connect.Plan) connect.Plan {
 	limited, cancel := ctx, context.CancelFunc(func() {})
 	if plan.Timeout > 0 {
@@ -63,7 +63,7 @@ func (e *Engine) lead(ctx context.Context, c *Context, plan connect.Plan) connec
 		return plan
 	}
 	plan.Argv = connect.ControlMaster(plan.Argv, option)
-	c.stream.Seal() // nobody needs an OPEN
+	c.stream.Seal() // no OPEN is needed
 	c.master.path, c.master.option = path, option
 	e.jobs.Go(c.look)
 	return plan
@@ -110,7 +110,7 @@ func (c *Context) byMaster(ctx context.Context, host string, port int) *sshmux.C
 	return conn
 }
 
-// follow makes plan that of an ssh that uses c's connection.
+// follow changes plan to the plan of an ssh that uses c's connection.
 func (c *Context) follow(ctx context.Context, plan connect.Plan) connect.Plan {
 	if c.master != nil && plan.Method == "ssh" && c.master.known(ctx) {
 		plan.Argv = connect.ControlClient(plan.Argv, c.master.option)

@@ -17,10 +17,10 @@ import (
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
-// Modules reach a context in two ways. Those of the runtime, and whatever else has to go alone, go
-// by LOAD_MODULE. All others go in bundles, which the Forwarder decides about: Forwarder.mu is
-// taken before Engine.mu, and held until what it decided is queued (bring), so that this happens in
-// the order in which it was decided.
+// Modules reach a context in two ways. Modules of the runtime, and the rest that must go alone, go
+// by LOAD_MODULE. All other modules go in bundles, which the Forwarder decides about. Forwarder.mu
+// is taken before Engine.mu, and held until the decision is queued (bring). So frames are queued in
+// the order of the decisions.
 
 // Bounds of what a context may ask for.
 const (
@@ -256,7 +256,7 @@ func (c *Context) load(ctx context.Context, m *modules.Module) error {
 	return err
 }
 
-// loadFrame returns the LOAD_MODULE for m: where that is larger than c takes, one that says so.
+// loadFrame returns the LOAD_MODULE for m. If m is larger than c takes, the frame says so instead.
 func loadFrame(c *Context, m *modules.Module) wire.Frame {
 	w := wire.Module{Name: m.Name, Path: m.Place(), Form: bundle.Form(m.Letter), Rest: m.Rest()}
 	payload := w.Append(nil)

@@ -23,7 +23,7 @@ const (
 // event is something to hand over outside of Engine.mu: output, a log record, a report of ours, an
 // answer.
 type event struct {
-	handle  wire.Handle // Stdout, Stderr, Log; 0: one of the others
+	handle  wire.Handle // Stdout, Stderr, Log; 0: another event
 	data    []byte
 	cost    int
 	kept    int // bytes of an answer, accounted for until it is taken

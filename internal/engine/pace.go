@@ -11,7 +11,7 @@ import (
 const (
 	maxWindow  = 8 << 20  // of a flow
 	maxWidened = 32 << 20 // of the flows on one stream together, beyond wire.Window each
-	bulkAt     = 64 << 10 // bytes of a flow from which on it is one that may need a larger window
+	bulkAt     = 64 << 10 // bytes of a flow from which on it may need a larger window
 )
 
 // pace watches one direction of a session. A nil pace does nothing. One goroutine uses it.

@@ -12,7 +12,7 @@ func TestWindowsGrow(t *testing.T) {
 	for name, tt := range map[string]struct {
 		trip    time.Duration
 		down    bool
-		widened int // by others, on the same stream
+		widened int // by other flows, on the same stream
 		want    int
 	}{
 		"long link, up":      {time.Hour, false, 0, maxWindow},

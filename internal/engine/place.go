@@ -70,8 +70,8 @@ func (o *Origin) query(p connect.Plan) sshconf.Query {
 	return q
 }
 
-// settle makes the plan of a hop of this machine that of o, and returns what decides where it
-// leads: of o, and of ssh's configuration as it is now.
+// settle makes the plan of a hop of this machine a plan of o. It returns the facts that decide
+// where the plan leads: o's, and ssh's configuration as it is now.
 func (o *Origin) settle(p *connect.Plan) string {
 	var place sshconf.Place
 	if p.Method == "ssh" {

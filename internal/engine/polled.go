@@ -9,8 +9,8 @@ import (
 )
 
 // polled reads a terminal, pipe or device that has no deadlines, as os.Stdin usually hasn't. It
-// reads only once there is something, so that the wait can be interrupted and nothing is taken by a
-// Read that nobody waits for.
+// reads only once there is something. So the wait can be interrupted, and a Read that was given up
+// takes nothing.
 type polled struct {
 	file  *os.File
 	wake  *os.File // at its end when interrupted

@@ -84,8 +84,8 @@ func (s *screen) asks() bool {
 	return s.lost.Load() || s.text != "" && !strings.HasSuffix(s.text, "\n")
 }
 
-// clear takes the question away, and returns it. Of one that isn't whole nobody can tell whose it
-// is, nor of what follows it.
+// clear takes the question away, and returns it. If the question isn't whole, its asker is unknown,
+// and so is the asker of the text that follows.
 func (s *screen) clear() (text string, whole bool) {
 	text, s.text = s.text, ""
 	return text, !s.lost.Load()
@@ -124,8 +124,8 @@ func (c *Context) answerQuestions(s *screen, a *askpass.Answerer, answers askpas
 	}
 }
 
-// answerTo returns the answer to a question on a terminal. What isn't answered is answered with no,
-// or with nothing: that has ssh go on without a key. The others have ended ssh.
+// answerTo returns the answer to a question on a terminal. A question without an answer gets no, or
+// nothing: that has ssh go on without a key. Other answers have ended ssh.
 func answerTo(ctx context.Context, answers askpass.Func, hop, text string) string {
 	kind := askpass.KindOf(text)
 	answer, err := answers(ctx, askpass.Prompt{Hop: hop, Kind: kind, Text: printable.Text(text)})

@@ -40,7 +40,7 @@ func TestScreen(t *testing.T) {
 			t.Errorf("%s: got a %v, whole %v; want a %v, %v", tt.name, kind, whole, tt.kind, tt.whole)
 		}
 	}
-	// Pieces that nobody takes are lost, and so is what follows them.
+	// Pieces that are not taken are lost, and so is the text that follows them.
 	s := &screen{pieces: make(chan []byte, 1)}
 	for range 3 {
 		s.show([]byte(own))

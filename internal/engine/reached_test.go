@@ -36,7 +36,7 @@ func TestHopTellsHowFarItCame(t *testing.T) {
 	}
 }
 
-// Of a process that somebody else has started, nothing says how it ended.
+// If another program has started the process, nothing says how it ended.
 func TestStatusOfDialedProcess(t *testing.T) {
 	for _, words := range []string{"", "words"} {
 		p := &dialed{conn: ended(words), done: make(chan struct{})}

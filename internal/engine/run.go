@@ -41,7 +41,7 @@ const endPatience = 300 * time.Millisecond
 type starter func(ctx context.Context, plan connect.Plan, ssh connect.SSHOptions) (process,
 	io.WriteCloser, io.ReadCloser, error)
 
-// local is a process on this machine, with whoever answers its questions.
+// local is a process on this machine, with the answerer of its questions.
 type local struct {
 	*spawn.Process
 	answers *answers
@@ -100,7 +100,7 @@ func (e *Engine) news(ctx context.Context, hop string) func(line string) {
 	}
 }
 
-// wanted tells whether c is to stay. There may be others of the same name that are.
+// wanted tells whether c is to stay. Other contexts of the same name may be.
 func (c *Context) wanted() bool {
 	if c == nil {
 		return false
@@ -247,7 +247,7 @@ func startFailed(c *Context, plan connect.Plan, err error) error {
 const yieldAfter = 32
 
 // stepper returns what takes the frames from c's stream. A goroutine may use a processor for 10 ms,
-// so one that always has something to do lets others run.
+// so a goroutine that always has work yields at times.
 func (e *Engine) stepper(c *Context) func(*wire.Frame) {
 	n := 0
 	return func(f *wire.Frame) {

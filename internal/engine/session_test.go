@@ -55,7 +55,7 @@ func TestSessionCostsNoRoundTrip(t *testing.T) {
 	}
 }
 
-// A context that others use, or are behind, doesn't end with a session.
+// A context that other callers use, or that is a hop, doesn't end with a session.
 func TestSessionIsNotTheLast(t *testing.T) {
 	e, fakes := fakeEngine(t, Options{})
 	c, f := connected(t, e, fakes)

@@ -303,7 +303,7 @@ func (p *Pending) text() string {
 	return said
 }
 
-// forwarded is a Tunnel as a net.Conn. It has no deadlines: whoever gives up closes it.
+// forwarded is a Tunnel as a net.Conn. It has no deadlines: a caller that gives up closes it.
 type forwarded struct {
 	*Tunnel
 	where string

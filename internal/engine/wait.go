@@ -272,7 +272,7 @@ func (p *Pending) sendCancelLocked() {
 	}
 }
 
-// Leave ends a stream that nobody listens to any more.
+// Leave ends a stream that the caller doesn't read any more.
 func (p *Pending) Leave() {
 	p.Cancel()
 	<-p.done
