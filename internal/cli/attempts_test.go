@@ -124,7 +124,8 @@ func TestTerminalAttempts(t *testing.T) {
 	}
 }
 
-// The password is for the host at the end, whichever way leads there, and whoever walks it.
+// The password is for the host at the end, whichever way leads there, and whichever command
+// connects.
 func TestHopsAttempt(t *testing.T) {
 	for name, args := range map[string][]string{
 		"target":     {"ping", "-t", "last+127.0.0.1:1"},

@@ -66,7 +66,7 @@ type crowd struct {
 	left   chan struct{} // closed, and made anew, when there may be room
 	full   bool          // one alone had no room
 	kept   []*mitogen.Context
-	closes bool // contexts of targets that are done, to make room for others
+	closes bool // contexts of targets that are done, to make room for more
 }
 
 // enter waits for room. False: ctx has ended first. The caller leaves it in both cases.
@@ -100,7 +100,8 @@ func (c *crowd) leave() {
 	c.left = make(chan struct{})
 }
 
-// done takes the context of a target that is done, and closes it where others need its room.
+// done takes the context of a target that is done. If other targets need its room, it closes the
+// context.
 func (c *crowd) done(x *mitogen.Context) {
 	c.mu.Lock()
 	closes := c.closes
@@ -113,8 +114,8 @@ func (c *crowd) done(x *mitogen.Context) {
 	}
 }
 
-// shrink makes the crowd smaller by the caller, who is in it and has found no room. False: nobody
-// else is there whose end could make some.
+// shrink makes the crowd smaller by the caller, who is in it and has found no room. False: the
+// caller is alone, so no other target's end could make room.
 func (c *crowd) shrink() bool {
 	c.mu.Lock()
 	kept := c.kept

@@ -10,8 +10,8 @@ import (
 	"github.com/mitogen-go/mitogen/internal/connect"
 )
 
-// Targets that find no room wait for others to end, and all are done; one that finds none alone has
-// its error.
+// Targets that find no room wait for other targets to end, and all are done. A target that finds no
+// room alone has its error.
 func TestCrowd(t *testing.T) {
 	for _, c := range []struct{ targets, most, room, want int }{
 		{20, 20, 3, 20}, // too many at first

@@ -125,7 +125,7 @@ func (o *options) addSocket(cmd *cobra.Command) {
 		"the daemon's; default: $MITOGEN_SOCKET, else the user's own")
 }
 
-// client reaches the daemon. With a command it starts one that isn't there.
+// client reaches the daemon. With a command, the client starts a missing daemon.
 func (o *options) client(command []string) *mitogen.Daemon {
 	c := &mitogen.Daemon{Socket: o.socket, Version: daemonVersion(), Command: command}
 	if c.Socket == "" {

@@ -70,7 +70,7 @@ func socketAt(fd int) (*net.UnixConn, error) {
 }
 
 // orphaned returns when this process has another parent than pid, or ctx ends. A copy of the
-// program's socket may be open in a process that nobody knows of.
+// program's socket may be open in an unknown process.
 func orphaned(ctx context.Context, pid int) {
 	tick := time.NewTicker(parentTick)
 	defer tick.Stop()

@@ -502,7 +502,7 @@ func (f *fleet) refresh(done <-chan struct{}) {
 	}
 }
 
-// showLocked shows progress, where somebody sees it.
+// showLocked shows progress, if a terminal shows it.
 func (f *fleet) showLocked() {
 	o, ui := &f.s.opt, f.s.ui
 	if !o.several() || !ui.errTTY || ui.plain || o.quiet || o.json || f.sealed {

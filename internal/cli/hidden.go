@@ -77,7 +77,7 @@ func (h *hidden) edit(k byte) {
 	case k == keyBackspace || k == keyDelete:
 		_, n := utf8.DecodeLastRune(h.line)
 		h.line = h.line[:len(h.line)-n]
-	case k == keyEraseLine || k == keyEraseWord: // nobody sees where a word begins
+	case k == keyEraseLine || k == keyEraseWord: // the user doesn't see where a word begins
 		h.line, h.over = h.line[:0], false
 	case len(h.line) == cap(h.line):
 		h.over = h.over || k >= firstVisible

@@ -101,8 +101,8 @@ func (h *logHandler) WithGroup(name string) slog.Handler {
 }
 
 // Handle writes the record with the message made safe, which tint doesn't hand to cleanAttr in all
-// cases. If there are several targets, the name of the one that it is from stands first: a message
-// could hold what looks like attributes.
+// cases. If there are several targets, the name of the record's target stands first: a message
+// could hold text that looks like attributes.
 func (h *logHandler) Handle(ctx context.Context, r slog.Record) error {
 	traceback, name, hop := "", "", false
 	plain := slog.NewRecord(r.Time, r.Level, printable.Line(r.Message), r.PC)

@@ -394,8 +394,8 @@ func (s *state) addInventory(ctx context.Context) (*inventory.Inventory, error) 
 	return inv, nil
 }
 
-// checkSpots fails if there is no way to any place. Where some can be tried, the errors of the
-// others are told with theirs.
+// checkSpots fails if there is no way to any place. If some places can be tried, the errors of the
+// rest are told with theirs.
 func (o *options) checkSpots() error {
 	for _, sp := range o.spots {
 		if sp.err == nil {
@@ -574,7 +574,7 @@ func directoryOf(module string) string {
 	return ""
 }
 
-// addVenv adds the virtual environment of --venv, or the one that is active.
+// addVenv adds the virtual environment of --venv, else the active one.
 func (o *options) addVenv(path *modules.Path) error {
 	venv := o.venv
 	if venv == "" {

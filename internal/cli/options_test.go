@@ -200,7 +200,8 @@ func TestSpool(t *testing.T) {
 	s.close()
 }
 
-// A reader that waits returns when the spool is closed, and nothing is read that nobody wants.
+// A reader that waits returns when the spool is closed. The spool reads nothing that no reader
+// wants.
 func TestSpoolClose(t *testing.T) {
 	r, w := io.Pipe()
 	defer w.Close()

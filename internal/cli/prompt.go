@@ -18,7 +18,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/secret"
 )
 
-// errNoTerminal is the error of a question that there is nobody to ask.
+// errNoTerminal is the error of a question without a terminal to ask on.
 var errNoTerminal = errors.New("no terminal to ask on")
 
 // openTTY opens the terminal. It is a file of its own, so that reads can be given up.
@@ -57,7 +57,7 @@ func question(p mitogen.Prompt) string {
 	return strings.Join(lines, "\n")
 }
 
-// notice shows what nobody has to answer.
+// notice shows a text that needs no answer.
 func (s *state) notice(text string) (err error) {
 	s.ui.alone(func() {
 		var tty *os.File

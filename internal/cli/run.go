@@ -144,8 +144,8 @@ func scriptDirs(name string, source []byte) []string {
 	return modules.ProgramDirs(dir, source)
 }
 
-// scriptDir returns the directory whose modules a script imports. Of a link it is that of the file
-// that it leads to, as Python has it.
+// scriptDir returns the directory whose modules a script imports. If the script is a link, that is
+// the directory of the file that the link leads to, as Python has it.
 func scriptDir(name string) string {
 	if real, err := filepath.EvalSymlinks(name); err == nil {
 		name = real

@@ -183,8 +183,8 @@ func completePasswordOf(cmd *cobra.Command, _ []string, typed string) ([]string,
 		cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 }
 
-// optionsAt returns the flags' options for one of the ways to a target: the password of ssh is for
-// the last one, and that of sudo, su and doas for the last one that has such a hop.
+// optionsAt returns the flags' options for one of the ways to a target. ssh's password is for the
+// last way. The passwords of sudo, su and doas are for the last way that has such a hop.
 func optionsAt(o mitogen.ConnectOptions, chain []inventory.Way, i int) mitogen.ConnectOptions {
 	if i < len(chain)-1 {
 		o.SSH.Password = ""

@@ -51,7 +51,7 @@ const shimPrefix = "mitogen-with-"
 // yet.
 const sweepAge = time.Minute
 
-// makeShims makes a directory that nobody else can enter, with this program under the names of
+// makeShims makes a directory that no other user can enter, with this program under the names of
 // sshPrograms. Its name has no blanks, because programs split what names their ssh at them.
 func makeShims() (dir string, err error) {
 	at := os.TempDir()

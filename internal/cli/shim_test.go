@@ -34,7 +34,7 @@ func TestSweepShims(t *testing.T) {
 	if err := os.Symlink(at+"/other-1", at+"/mitogen-with-5"); err != nil {
 		t.Fatal(err)
 	}
-	for _, mode := range []os.FileMode{0o777, 0o770} { // others could have put anything there
+	for _, mode := range []os.FileMode{0o777, 0o770} { // other users could have put anything there
 		if err := os.Chmod(at, mode); err != nil {
 			t.Fatal(err)
 		}

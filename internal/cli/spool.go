@@ -60,7 +60,7 @@ func (s *spool) fill() {
 
 var errSpoolClosed = errors.New("standard input is closed")
 
-// close makes all readers return. One that reads the source goes on until that returns.
+// close makes all readers return. A reader that reads the source goes on until the source returns.
 func (s *spool) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

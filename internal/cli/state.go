@@ -49,7 +49,7 @@ func newState(s Streams) *state {
 type usageError struct {
 	err     error
 	hint    string // "": where to find help
-	command string // its path, filled in by whoever knows it
+	command string // its path, filled in where it is known
 }
 
 func (e *usageError) Error() string { return e.err.Error() }

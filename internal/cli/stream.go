@@ -11,8 +11,8 @@ import (
 )
 
 // stream is standard output or standard error. It remembers its first error, after which nothing is
-// written, so that output has no holes. One that was closed when the program began can't be told
-// from /dev/null, which Go's runtime opens in its place.
+// written, so that output has no holes. If it was closed when the program began, Go's runtime has
+// opened /dev/null in its place. The two can't be told apart.
 type stream struct {
 	w      io.Writer
 	closed sync.Once

@@ -53,7 +53,7 @@ func (t *typed) Read(b []byte) (int, error) {
 		if fds[1].Revents != 0 {
 			return 0, os.ErrDeadlineExceeded
 		}
-		in := make([]byte, len(b)/2) // one that is held may come out before another
+		in := make([]byte, len(b)/2) // a held byte may come out before another
 		n, err := t.file.Read(in)
 		if out := t.filter(b[:0], in[:n]); len(out) > 0 || err != nil {
 			return len(out), err

@@ -26,8 +26,8 @@ import (
 //     shown as an escape. No line of a target begins as one of ours does.
 //   - Several targets: whole lines, each behind its target's name. A last line without a
 //     newline gets one.
-//   - Nobody has to look at what a write returns: a stream remembers its first error, and
-//     Main ends with it.
+//   - A caller may ignore the result of a write: a stream remembers its first error, and Main ends
+//     with it.
 //   - Colour and progress are for terminals only, and neither for NO_COLOR nor --no-color; progress
 //     is for several targets only, and not for --quiet or --json.
 
