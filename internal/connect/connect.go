@@ -35,10 +35,10 @@ type Plan struct {
 	// the same before Env, of the process that the request is from; "NAME" is taken from the
 	// environment
 	Origin []string
-	Dir    string // where it is started; "": where whoever carries it out is
+	Dir    string // where it is started; "": the directory of the engine or hop that starts it
 	TTY    bool   // a controlling terminal of its own besides the pipes
 	Wait   bool   // stdin is that terminal: send after EC0
-	Ask    Ask    // how questions reach whoever can answer
+	Ask    Ask    // how questions reach the engine or the user
 	// who leads the terminal's dialogue; only a hop carries out another than TalkPrompts
 	Talk    Talk
 	Prompts []Prompt      // for the terminal's dialogue
@@ -47,7 +47,7 @@ type Plan struct {
 	Python  string        // with Fork: a copy takes the place of this interpreter only; "": of any
 	// the console on which Argv is to be started; nil: it is started as a process
 	Line *Line
-	Near bool // the process and those it starts are in the process table of whoever carries it out
+	Near bool // the engine or hop that starts it sees it and its children in the process table
 
 	Bare   bool   // its head is all that its stdin begins with: no image does
 	Remove string // a directory with the program, to be removed once that is started; "": none
@@ -82,7 +82,7 @@ type Talk int
 // Who leads it.
 const (
 	TalkPrompts Talk = iota // Prompts
-	// whoever has the engine connect; answers are written to stdin, before all else
+	// the caller of the engine; answers are written to stdin, before all else
 	TalkStdin
 	TalkTerminal // the same, typed on the terminal
 	// the same, but what is shown elsewhere than on the terminal is no question, and nothing waits for
@@ -110,7 +110,7 @@ type method struct {
 	hints    hints     // instead of those of kinds
 	remote   bool      // there may be a network on the way
 	direct   bool      // it starts the interpreter, and enters nothing
-	near     bool      // see Plan.Near; the others' programs are clients, which can be killed alone
+	near     bool      // see Plan.Near; else its program is a client, which can be killed alone
 }
 
 var methods map[string]method

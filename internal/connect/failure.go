@@ -32,7 +32,7 @@ const (
 	WhatExit       = "exit"       // it ended first
 	WhatTimeout    = "timeout"    // no context in time
 	WhatRepeated   = "repeated"   // a prompt came again: the answer was wrong
-	WhatUnanswered = "unanswered" // a prompt that nobody has an answer to
+	WhatUnanswered = "unanswered" // a prompt without an answer
 	WhatHidden     = "hidden"     // a prompt, but the process table doesn't show whose
 	WhatForeign    = "foreign"    // a broken frame
 	WhatCancelled  = "cancelled"  // given up by us; never on the wire
@@ -181,8 +181,8 @@ func (e *Error) Hint() string {
 	return a.hint
 }
 
-// Passing tells whether the same may work a moment later: the network, or a server that has much to
-// do, was in the way, and nothing that somebody has set up.
+// Passing tells whether the same plan may work a moment later. That is so if the network, or a
+// server that has much to do, was in the way, and no setting of a person.
 func (e *Error) Passing() bool {
 	if !methods[e.Method].remote || !passing[e.Kind] || e.LoggedIn && e.Kind == ErrTimeout {
 		return false

@@ -18,12 +18,12 @@ var hostileFields = []string{
 	"[x", "%h", "%n", "#-1", "~", "!x", "local", "sudo", "exec:sh -c id", "docker:x", "ssh:a",
 }
 
-// Whatever stands in a hop's fields, its plan is an error, or one that has the same words as for a
-// harmless value, of which none became an option: fields are data.
+// Whatever stands in a hop's fields, fields are data. Its plan is an error, or a plan with the same
+// words as for a harmless value, of which none became an option.
 func TestFieldsStayFields(t *testing.T) {
 	for _, method := range Methods() {
 		if method == "exec" || method == "local" || method == "fork" {
-			continue // exec's field is a command line; the others have none
+			continue // exec's field is a command line; local and fork have none
 		}
 		for _, field := range []string{"user", "host"} {
 			harmless := hopWith(method, field,

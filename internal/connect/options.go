@@ -16,16 +16,16 @@ type Options struct {
 	// Default 30 s, negative: none.
 	ConnectTimeout time.Duration
 
-	// Interactive says that there is somebody to ask: questions of ssh that no option answers go
-	// through askpass to the engine's Prompt function instead of failing.
+	// Interactive says that there is a user to ask. Questions of ssh that no option answers go through
+	// askpass to the engine's Prompt function instead of failing.
 	Interactive bool
 
 	// Sourced says that passwords which the options don't have may be found elsewhere, when they are
-	// asked for: see secret.Source. ssh tries each once, as one that the options have.
+	// asked for: see secret.Source. ssh tries each of them once, like a password of the options.
 	Sourced bool
 
-	// Passwords are for single hops, by the hop as in a target ("sudo:postgres"), or by several, of
-	// which it is the last ("web1+sudo"). The one that names most hops wins, also over the method's
+	// Passwords are for single hops. A key names a hop as in a target ("sudo:postgres"), or several
+	// hops of which it is the last ("web1+sudo"). The key with most hops wins, also over the method's
 	// own options.
 	Passwords secret.Table
 
@@ -44,7 +44,7 @@ type Options struct {
 // ProgramOptions are for hops of a method that is a program.
 type ProgramOptions struct {
 	Path string   // default: the program's usual name
-	Args []string // further arguments, before all others
+	Args []string // further arguments, first of all
 
 	// ExecArgs are further arguments of the subcommand that enters: of "docker exec", "podman exec",
 	// "buildah run" and "kubectl exec". Other methods ignore them.
@@ -101,7 +101,7 @@ type HostKeys string
 // Host key policies.
 const (
 	HostKeysDefault   HostKeys = ""           // as the user's configuration says
-	HostKeysAcceptNew HostKeys = "accept-new" // keep that of an unknown host, refuse a changed one
+	HostKeysAcceptNew HostKeys = "accept-new" // keep an unknown host's key, refuse a changed one
 	HostKeysStrict    HostKeys = "strict"     // known and unchanged, or none
 	HostKeysOff       HostKeys = "off"        // take any, keep none
 )
@@ -138,7 +138,7 @@ type ConsoleOptions struct {
 // A Secret is text that formatting and encoding don't show.
 type Secret = secret.Secret
 
-// DefaultTimeout is that of a connect.
+// DefaultTimeout limits a connect if the options set no timeout.
 const DefaultTimeout = 30 * time.Second
 
 func (o Options) timeout() time.Duration {

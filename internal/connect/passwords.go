@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// ForHop returns the options of one hop of a target: with the passwords that are for that hop, and
-// no others. before names the hops on the way to the target, joined by +; "": there are none.
+// ForHop returns the options of one hop of a target, with that hop's passwords only. before names
+// the hops on the way to the target, joined by +; "": there are none.
 //
 //   - Of Passwords, the entry that names most hops counts.
 //   - The password of ssh is for the last host.

@@ -8,7 +8,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/secret"
 )
 
-// Each hop has the passwords that are for it, and no others.
+// Each hop has its own passwords, and no other passwords.
 func TestForHop(t *testing.T) {
 	o := Options{
 		SSH: SSHOptions{Password: "last-host"}, Sudo: SudoOptions{Password: "sudo"},
@@ -86,7 +86,7 @@ func TestForHop(t *testing.T) {
 	}
 }
 
-// ssh tries a secret that may be found as often as one that is there: once.
+// ssh tries a secret of a source as often as a secret of the options: once.
 func TestSourcedAttempts(t *testing.T) {
 	h := Hop{Method: "ssh", Host: "web1"}
 	for _, tt := range []struct {

@@ -222,8 +222,9 @@ func planSSH(h Hop, boot []string, opt Options, here bool) (Plan, error) {
 	return p, nil
 }
 
-// attemptArgs bounds what ssh tries with passwords: once with one that is given, never without one,
-// unless a person can be asked. They stand before all that a user can say, so that they hold.
+// attemptArgs bounds ssh's attempts with passwords. With a given password ssh makes one attempt,
+// without one none, unless a person can be asked. The arguments stand before all arguments of the
+// user, so that they hold.
 func attemptArgs(o SSHOptions, opt Options) []string {
 	once, never := []string{"-o", "NumberOfPasswordPrompts=1"}, []string{"-o",
 		"PasswordAuthentication=no", "-o", "KbdInteractiveAuthentication=no"}
@@ -250,7 +251,7 @@ func ControlCheck(argv []string) []string {
 func ControlMaster(argv []string, path string) []string {
 	argv = slices.Clone(argv)
 	argv[slices.Index(argv, noMaster)] = "ControlMaster=yes"
-	// -S goes before ControlPath, the last before others
+	// -S goes before ControlPath, and ControlPath, the last, before all other options
 	return slices.Insert(argv, len(argv)-3, "-o", "ControlPersist=no", "-S", path)
 }
 

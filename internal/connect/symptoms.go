@@ -6,8 +6,8 @@ import (
 	"github.com/mitogen-go/mitogen/internal/lazyregexp"
 )
 
-// A symptom is a piece of what a program says that tells a kind. Of a list, the first decides, and
-// its line is the one that is shown.
+// A symptom is a piece of a program's output that tells a kind. The first symptom of a list
+// decides, and its line is shown.
 type symptom struct {
 	text    string // in lower case
 	kind    error
@@ -43,9 +43,9 @@ func (m method) symptomsOf(kind error) []symptom {
 	return append(refining, deciding...)
 }
 
-// silentKind is the kind of an end with the method's own status, and without a symptom. A program
-// that says nothing lost its connection; one that says what isn't known couldn't begin. What ran in
-// a session may have ended with that status too.
+// silentKind returns the kind of an end with the method's own status, and without a symptom. A
+// program that prints nothing lost its connection. A program that prints unknown text couldn't
+// begin. The remote program in a session may have ended with that status too.
 func (m method) silentKind(text string, loggedIn bool) error {
 	if loggedIn && transferredLine.MatchString(text) {
 		return ErrDied
@@ -205,7 +205,7 @@ var sshLateSymptoms = []symptom{
 	{text: "shell request failed on channel", kind: ErrNotPermitted},
 }
 
-// nologinWords are those of systemd's and others' /etc/nologin, as far as that has usual ones.
+// nologinWords match the usual texts of /etc/nologin, of systemd and other programs.
 var nologinWords = lazyregexp.New(`not permitted to log in|system is (booting up|going down|` +
 	`shutting down)|system (is )?shut ?down in progress`)
 

@@ -34,7 +34,8 @@ var (
 		`.*` + boot.NoPython + `.*`,
 	}, "|") + `)\r?(\n|$)`)
 
-	// bootCode is a part of the boot command, however it is quoted: to its end, or that of the line.
+	// bootCode is a part of the boot command, however it is quoted: to its end, or to the end of the
+	// line.
 	bootCode = lazyregexp.New(`(?i)` + bootBegin + `(.*(readline[\\(]*\)[\\)]*|` + boot.Marker +
 		`\W*` + noPythonWord + `|exec\W{0,4}"\$@")|.*)`)
 	// shellPrefix matches the text that a shell puts before its messages: $0, which is code, and a
@@ -50,7 +51,7 @@ var (
 	// warning is a line of ssh's that may have nothing to do with the end.
 	warning = lazyregexp.New(`(?i)^(warning: identity file|load key|load pubkey) .*`)
 
-	// aftermath are lines that say only that all is over, after one that says why.
+	// aftermath matches lines that say only that all is over, after a line that says why.
 	aftermath = lazyregexp.New(`(?i)^(` + strings.Join([]string{
 		`connection (to .* )?(closed|reset) by .*`,
 		`connection to .* closed\.?`,
