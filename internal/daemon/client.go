@@ -29,7 +29,7 @@ type Client struct {
 	// Command starts a daemon on that socket, when there is none; nil: that is an error. It need not
 	// wait for it.
 	Command []string
-	Prompt  askpass.Func  // nil: nobody can be asked
+	Prompt  askpass.Func  // nil: no user can be asked
 	Secrets secret.Source // nil: there are none but those of the options
 	// Heartbeat is the engine's. 0: the default; negative: never.
 	Heartbeat time.Duration
@@ -87,14 +87,14 @@ func (c *Client) connect(ctx context.Context) (*net.UnixConn, error) {
 		return conn, err
 	}
 	if err := peer.MakeDirectory(filepath.Dir(socket)); err != nil {
-		return nil, err // a daemon could say so to nobody
+		return nil, err // a daemon could report it nowhere
 	}
 	pause, end, failures := restartPause, time.Now().Add(startPatience), 0
 	var next time.Time
 	var d *starting
 	defer func() { d.release() }()
 	for {
-		if time.Now().After(next) { // the first; or one that has ended, because another was still ending
+		if time.Now().After(next) { // the first, or a new one: the last found another still ending
 			d.release()
 			if d, err = c.start(filepath.Dir(socket)); err != nil {
 				return nil, err

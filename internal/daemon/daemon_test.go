@@ -149,7 +149,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	t.Fatal("never: " + what)
 }
 
-// Each client has a fork of one context, and sees nothing of others or of earlier ones.
+// Each client has a fork of one context, and sees nothing of other clients or of earlier ones.
 func TestForks(t *testing.T) {
 	d, _ := running(t, Options{})
 	var parents []int
@@ -418,7 +418,7 @@ func TestOneDaemon(t *testing.T) {
 	running(t, Options{Socket: d.Socket})
 }
 
-// Nobody else is let in: neither by the directory, nor by the socket.
+// Neither the directory nor the socket lets another user in.
 func TestOtherUsers(t *testing.T) {
 	lab.Need(t)
 	d, _ := running(t, Options{})
@@ -444,7 +444,7 @@ except OSError as e: print(type(e).__name__)`
 	if got := try(); got != "PermissionError" {
 		t.Errorf("with the directory's mode: %s", got)
 	}
-	// as if somebody had opened it up
+	// as if its owner had opened it up
 	for _, name := range []string{filepath.Dir(dir), dir, d.Socket} {
 		if err := os.Chmod(name, 0o777); err != nil {
 			t.Fatal(err)
@@ -542,7 +542,7 @@ func TestBadInput(t *testing.T) {
 	}
 }
 
-// Whoever ends the daemon while playbooks are at it leaves none of their temporary directories.
+// If the daemon ends while playbooks run, it leaves none of their temporary directories.
 func TestTidy(t *testing.T) {
 	c, wait := running(t, Options{Version: "1"})
 	parent := filepath.Join(t.TempDir(), "tmp")

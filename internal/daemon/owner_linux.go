@@ -6,8 +6,8 @@ import (
 	"os"
 )
 
-// startOf tells processes apart that had the same number: when pid started, "" for one that has
-// ended.
+// startOf returns the time at which pid started, "" if it has ended. That tells processes apart
+// that had the same number.
 func startOf(pid int) string {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {

@@ -269,8 +269,8 @@ func TestKeysOfContexts(t *testing.T) {
 	}
 }
 
-// BenchmarkWarmRequest measures what a request costs whose context is there: of ssh, with the usual
-// configuration and one that includes files.
+// BenchmarkWarmRequest measures a request whose context is there: of ssh, with the usual
+// configuration and with a configuration that includes files.
 func BenchmarkWarmRequest(b *testing.B) {
 	l := lab.Need(b)
 	dir := b.TempDir()

@@ -11,9 +11,8 @@ import (
 	"github.com/mitogen-go/mitogen/internal/secret"
 )
 
-// questions are those that a client was asked and hasn't answered. An answer is used for the
-// question that it is for, and for no other: one that comes when its question is over is thrown
-// away.
+// questions are a client's open questions. An answer is used for its own question, and for no
+// other. If its question is over, it is thrown away.
 type questions struct {
 	asking sync.Mutex // held while one is asked: a client has one at a time
 
@@ -46,8 +45,8 @@ func (q *questions) begin() (*question, error) {
 	return x, nil
 }
 
-// take gives an answer to its question. One that doesn't say its question's id, of a client that
-// answers in order, is for the oldest.
+// take gives an answer to its question. If a client answers in order and without the question's id,
+// the answer is for the oldest.
 func (q *questions) take(m *message) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

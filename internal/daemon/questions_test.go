@@ -21,7 +21,7 @@ func (x *question) got() string {
 	}
 }
 
-// An answer is for the question that it names, and one that comes too late is for none.
+// An answer is for the question that it names, and a late answer is for none.
 func TestAnswersToQuestions(t *testing.T) {
 	var q questions
 	begin := func() *question {

@@ -1,6 +1,6 @@
-// Package daemon keeps contexts warm for others: a process that listens on a UNIX socket of its
-// user, connects targets with an engine of its own, and lets each client have a fork of the context
-// at the end, which has run nothing yet. The client is the engine of that fork: its modules, output
+// Package daemon keeps contexts warm for other processes. A daemon listens on a UNIX socket of its
+// user and connects targets with an engine of its own. Each client gets a fork of the context at
+// the end, which has run nothing yet. The client is the engine of that fork: its modules, output
 // and calls pass the daemon as bytes.
 package daemon
 
@@ -125,7 +125,7 @@ func Serve(ctx context.Context, o Options) error {
 	<-ctx.Done()
 	l.Close() // which removes the socket
 	if o.Owner != 0 {
-		os.Remove(o.Socket + ".lock") // nobody else will have that name
+		os.Remove(o.Socket + ".lock") // no other daemon will have that name
 	}
 	s.mu.Lock()
 	for c := range s.sessions {
@@ -491,7 +491,7 @@ func (s *Server) disconnect(target string) *failure {
 	return nil
 }
 
-// Context is one that a daemon has.
+// Context describes a context of a daemon.
 type Context struct {
 	ID       uint32  `json:"id"`
 	Parent   uint32  `json:"parent"`

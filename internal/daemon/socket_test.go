@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// Whoever looks whether there is a daemon keeps none from starting, and two that start at once
+// A client that looks for a daemon keeps none from starting, and two daemons that start at once
 // become one.
 func TestLookingForADaemonStopsNone(t *testing.T) {
 	for _, starting := range []int{1, 2, 5} {
@@ -60,7 +60,7 @@ func TestLookingForADaemonStopsNone(t *testing.T) {
 	}
 }
 
-// A daemon that starts while somebody looks whether there is one waits for them.
+// A daemon that starts while clients look for a daemon waits for them.
 func TestDaemonWaitsForWhoeverLooks(t *testing.T) {
 	for _, lookers := range []int{1, 3} {
 		socket := filepath.Join(t.TempDir(), "d", "sock")

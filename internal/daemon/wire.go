@@ -38,7 +38,7 @@ type message struct {
 	// Of those that have the daemon call or run something.
 	// where the client's own modules are, on this machine
 	Path     []string `json:"path,omitempty"`
-	Packages []string `json:"packages,omitempty"` // where those of others are
+	Packages []string `json:"packages,omitempty"` // directories of third-party modules
 	// modules that may be sent though no code names them
 	Serve    []string                   `json:"serve,omitempty"`
 	Function string                     `json:"function,omitempty"` // MODULE:FUNCTION

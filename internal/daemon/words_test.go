@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// A daemon that listens writes nothing more to the nameless file of whoever started it, and goes on
-// writing to any other.
+// A daemon that listens writes nothing more to the nameless file of its client, and goes on writing
+// to any other file.
 func TestDropWords(t *testing.T) {
 	for name, nameless := range map[string]bool{"nameless": true, "named": false} {
 		file := filepath.Join(t.TempDir(), name)

@@ -103,7 +103,7 @@ func feed(ch *channel, w *io.PipeWriter, asker *session) error {
 		case m.EOF:
 			w.Close()
 		case len(m.data) > 0:
-			w.Write(m.data) // an error says that nobody reads it
+			w.Write(m.data) // an error says that it has no reader
 		}
 	}
 }
@@ -279,7 +279,7 @@ func (j *job) script(ctx context.Context, text string, argv []string) error {
 	return err
 }
 
-// put writes a file beside its place and moves it there, so that nobody sees half of it.
+// put writes a file beside its place and moves it there, so that no reader sees half of it.
 var put = withPaths(`
 def fill(f):
     while 1:
