@@ -17,11 +17,11 @@ const lendFor = time.Millisecond
 
 // reading is the part of a Stream that reads.
 //
-// Whoever waits does the I/O: a goroutine that makes one call after another reads the answers
-// itself, in Await, so that a call costs no change of goroutine, which on an idle machine takes as
-// long as the call. What may be read by one goroutine at a time goes with the token. Read's
-// goroutine has it to begin with, lends it when a waiting one has got what it waited for, and takes
-// it back when it wasn't used for a while, or is needed here.
+// A waiting goroutine does the I/O: if it makes one call after another, it reads the answers
+// itself, in Await. So a call costs no change of goroutine, which on an idle machine takes as long
+// as the call. The token passes the right to read from goroutine to goroutine. Read's goroutine has
+// it to begin with. It lends the token when a waiting goroutine has got its answer. It takes the
+// token back when that wasn't used for a while, or is needed here.
 type reading struct {
 	scanner  *wire.Scanner         // used by who has the token, as the next three
 	handle   func(*wire.Frame)     //
@@ -74,8 +74,8 @@ func (s *Stream) next() error {
 	return nil
 }
 
-// takeBack waits until nobody has asked for the token for a while, or somebody has said that it is
-// needed here.
+// takeBack waits until no goroutine has asked for the token for a while, or until the token is
+// recalled.
 func (s *Stream) takeBack(timer *time.Timer) {
 	for used := s.lent.Load(); ; used = s.lent.Load() {
 		timer.Reset(lendFor)
@@ -94,8 +94,8 @@ func (s *Stream) takeBack(timer *time.Timer) {
 	}
 }
 
-// Await reads in place of Read's goroutine, if that one lets it, until done is closed or ctx ends.
-// False: somebody else reads; whoever closes done must then say Served.
+// Await reads in place of Read's goroutine, if that lends the token, until done is closed or ctx
+// ends. False: another goroutine reads. Then the goroutine that closes done must say Served.
 func (s *Stream) Await(ctx context.Context, done <-chan struct{}) bool {
 	s.waiting.Add(1)
 	select {
@@ -151,7 +151,7 @@ type counted struct {
 
 func (c counted) Read(p []byte) (int, error) {
 	if enough := c.s.enough; enough != nil {
-		// First the mark, then a look: whoever ends the wait does it the other way round.
+		// First the mark, then a look: the goroutine that ends the wait does it the other way round.
 		c.s.blocked.Store(true)
 		defer c.s.blocked.Store(false)
 		if enough() {

@@ -22,7 +22,7 @@ type peer struct {
 
 	mu    sync.Mutex
 	waits map[wire.Handle]chan struct{}
-	seen  chan wire.Handle // frames that nobody waits for
+	seen  chan wire.Handle // frames that no goroutine waits for
 	err   chan error       // of Read
 }
 
@@ -127,8 +127,8 @@ func TestWhoWaitsReads(t *testing.T) {
 	}
 }
 
-// What nobody waits for is read all the same, and a reader that gets nothing any more gives the
-// token back.
+// Frames that no goroutine waits for are read all the same. A reader that gets nothing any more
+// gives the token back.
 func TestUnaskedFramesAreRead(t *testing.T) {
 	p := newPeer(t)
 	go p.echo()
@@ -184,8 +184,8 @@ func TestAwaitEnds(t *testing.T) {
 	}
 }
 
-// Any number of callers, some giving up, and unasked frames between the answers: nobody waits in
-// vain.
+// Any number of callers, some giving up, and unasked frames between the answers: every caller gets
+// its answer.
 func TestManyAwait(t *testing.T) {
 	p := newPeer(t)
 	go p.echo()

@@ -1,8 +1,8 @@
 // Package stream does framed I/O on a pair of byte pipes: docs/protocol/wire.md, section 1, and
 // docs/protocol/bootstrap.md, section 5. One goroutine reads (in Read, the caller's; but see
-// reading), one writes. Whoever has something to send queues it with Put, which never blocks, and
-// then calls Flush: if nobody is writing, the caller writes what the pipe takes at once, so that a
-// short message costs no change of goroutine; the rest is left to the writer.
+// reading), one writes. A caller queues a frame with Put, which never blocks, and then calls Flush.
+// If no goroutine is writing, the caller writes as much as the pipe takes at once. So a short
+// message costs no change of goroutine. The rest is left to the writer.
 //
 //	Put ──► urgent ─┐
 //	    ──► small  ─┼─► Flush (caller, as much as goes at once) or writer (blocking) ──► w
@@ -24,7 +24,7 @@ import (
 
 // Limits of the queue, in bytes.
 const (
-	smallFrame = 4 << 10 // payload of frames that may overtake others
+	smallFrame = 4 << 10 // payload of frames that may overtake large ones
 	batch      = 64 << 10
 	highWater  = 4 << 20 // Full from here on
 )
@@ -57,16 +57,17 @@ type Stream struct {
 	bundles int // frames in bulk that BUNDLE and FORWARD don't overtake
 	// CONNECTs in bulk, which nothing overtakes: it may be for the context that they make
 	connects int
-	// OPENs in bulk, which others don't overtake: what one does may be there for the next, elsewhere
+	// OPENs in bulk, which other OPENs don't overtake: the effect of one may be there for the next,
+	// elsewhere
 	opens    int
 	shared   int  // bytes in bulk that PutShared brought
 	secret   bool // what is queued, or has just been written, holds secrets: no copy stays
 	spare    []byte
 	queued   int
-	writing  bool // somebody is in write, or the writer has been told to
+	writing  bool // a goroutine is in write, or the writer has been told to
 	open     bool // released
 	attached bool
-	room     chan struct{} // closed when the queue is no longer full; nil: nobody waits
+	room     chan struct{} // closed when the queue is no longer full; nil: no goroutine waits
 	wake     chan struct{} // to the writer; holds one
 	w        io.Writer
 	try      func([]byte) (int, bool) // writes without blocking; nil: can't
@@ -243,11 +244,12 @@ func (s *Stream) putBulkLocked(b bulky) {
 	}
 }
 
-// mayOvertakeLocked says whether f may be sent before what is in bulk. The frames of a pair keep
-// their order, and BUNDLE and FORWARD, for whomever, keep that in which they were put, also behind
-// the COMING that announces them. What is for a context doesn't overtake the CONNECT that makes it,
-// nor one OPEN another. FAN overtakes nothing: its members' sessions were begun by frames for their
-// contexts.
+// mayOvertakeLocked says whether f may be sent before the frames in bulk. The frames of a pair keep
+// their order. BUNDLE and FORWARD frames keep their order across all contexts, also behind the
+// COMING that announces them. Nothing may overtake an earlier CONNECT, because it may be addressed
+// to the context that CONNECT creates. OPEN frames keep their order across all contexts; ITEM
+// frames on an OPEN handle need not. FAN overtakes nothing: its members' sessions were begun by
+// frames for their contexts.
 func (s *Stream) mayOvertakeLocked(f *wire.Frame, p pair) bool {
 	if len(s.bulk) == 0 {
 		return true
@@ -260,7 +262,7 @@ func (s *Stream) mayOvertakeLocked(f *wire.Frame, p pair) bool {
 		(s.opens == 0 || !opens(f))
 }
 
-// bundles says whether f is one that BUNDLE and FORWARD stay behind.
+// bundles says whether BUNDLE and FORWARD stay behind f.
 func bundles(f *wire.Frame) bool {
 	return f.Handle == wire.BundlePiece || f.Handle == wire.Forward || f.Handle == wire.Coming
 }
@@ -268,8 +270,8 @@ func bundles(f *wire.Frame) bool {
 // opens says whether f asks for something; not what is fed to it.
 func opens(f *wire.Frame) bool { return f.Handle == wire.Open && f.Kind != wire.Item }
 
-// urgent frames overtake all others. An answer to PING can't be told from others; whoever sends one
-// uses PutUrgent.
+// urgent frames overtake all other frames. An answer to PING looks like any other answer, so its
+// sender uses PutUrgent.
 func urgent(f *wire.Frame) bool { return f.Handle == wire.Credit || f.Handle == wire.Ping }
 
 // PutUrgent queues a frame before all that aren't urgent.
@@ -439,7 +441,7 @@ func (s *Stream) forgetLocked(b bulky) {
 	s.shared -= len(b.shared)
 }
 
-// writer writes what others leave to it, blocking, until the stream is closed.
+// writer writes the frames that callers leave to it, blocking, until the stream is closed.
 func (s *Stream) writer() {
 	for {
 		select {

@@ -149,7 +149,7 @@ func TestOrder(t *testing.T) {
 	}
 }
 
-// A pipe that is full blocks nobody but the writer, and nothing is lost.
+// A pipe that is full blocks the writer alone, and nothing is lost.
 func TestFullPipe(t *testing.T) {
 	s, r := pipe(t)
 	const frames = 400
@@ -298,8 +298,8 @@ func TestManySenders(t *testing.T) {
 	wg.Wait()
 }
 
-// BUNDLE and FORWARD keep their order, also behind a COMING, whomever they are for. Others overtake
-// them.
+// BUNDLE and FORWARD keep their order across all contexts, also behind a COMING. Other frames
+// overtake them.
 func TestBundlesKeepTheirOrder(t *testing.T) {
 	m := &memory{}
 	s := New()
@@ -365,7 +365,8 @@ func TestConnectIsNotOvertaken(t *testing.T) {
 	}
 }
 
-// An OPEN doesn't overtake another, whomever it is for; what is fed to one may be overtaken.
+// An OPEN doesn't overtake another, whichever contexts they are for. An ITEM of an OPEN may be
+// overtaken.
 func TestOpenIsNotOvertaken(t *testing.T) {
 	m := &memory{}
 	s := New()

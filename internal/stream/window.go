@@ -8,8 +8,8 @@ import (
 )
 
 // The window of a stream bounds what lies between its two ends: in pipes, in ssh and in the
-// network. It is for large frames only; others pass it. A mark is a PING behind them whose answer
-// says that all before it has arrived.
+// network. It is for large frames only; small frames pass it. A mark is a PING behind them whose
+// answer says that all before it has arrived.
 //
 // The window grows while the answers come soon, so that it limits nothing on a fast link, and
 // shrinks to what a slow one moves in some seconds: a small frame that is sent later isn't held up
@@ -23,7 +23,7 @@ const (
 	leastMarks = 2
 
 	soon = time.Second     // an answer within this time lets the window grow
-	late = 2 * time.Second // one that takes longer lets it shrink
+	late = 2 * time.Second // a later answer lets it shrink
 
 	markSize  = wire.HeaderSize + 8 + wire.TrailerSize
 	slowest   = 1 << 10 // bytes a second, until an answer has shown the rate
@@ -139,8 +139,8 @@ func (s *Stream) Underway() time.Duration {
 	return tolerance * min(max(w.took, time.Second), longest/tolerance)
 }
 
-// onlyMarks says whether b has nothing but answers to marks, which are no round trip: nobody waits
-// for them.
+// onlyMarks says whether b has nothing but answers to marks. They are no round trip: no caller
+// waits for them.
 func onlyMarks(b []byte) bool {
 	for ; len(b) >= markSize; b = b[markSize:] {
 		if !bytes.Equal(b[16:20], pingHandle) || !bytes.Equal(b[24:28], markLength) {

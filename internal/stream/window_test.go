@@ -130,7 +130,7 @@ func TestWindow(t *testing.T) {
 	}
 }
 
-// TestWindowOvertaken: a small frame for somebody else waits for what is under way only.
+// TestWindowOvertaken: a small frame for another context waits for the frames under way only.
 func TestWindowOvertaken(t *testing.T) {
 	l := newSlowLink(32_000, 100*time.Millisecond)
 	l.put(4_000_000)
