@@ -39,12 +39,12 @@ type Action struct {
 // Book records which modules each context has.
 //
 // Its users carry out Actions in order. On one stream BUNDLE and FORWARD frames don't overtake each
-// other; all else may overtake them. Contexts behave like this: what is on the way to others, or
-// meant for themselves, they keep while it arrives, but nothing of what is for somebody who is
-// gone; on FORWARD they send what they keep, and pieces that are still to come. They answer DROPPED
-// if they don't keep it (any more), and also if its rest can't come because whom it went to is
-// gone. An import of a name that isn't there waits as long as a bundle that was announced, or the
-// answer to a LACKS, is still to come. A module doesn't replace one from a bundle that was
+// other; all other frames may overtake them. A context keeps a bundle while it arrives, if the
+// bundle is for itself or for a context behind it. It keeps no bundle for a context that is gone.
+// On FORWARD it sends the bundle that it keeps, and pieces that are still to come. If it doesn't
+// keep the bundle (any more), it answers DROPPED. It also does so if the rest can't come because
+// the first receiver is gone. An import of a missing name waits as long as an announced bundle, or
+// the answer to a LACKS, is still to come. A module doesn't replace a module from a bundle that was
 // announced later.
 //
 // A module's content is always sent in the same bundle, so that each crosses a link once. The price
@@ -75,7 +75,7 @@ type content struct {
 type item struct {
 	content
 	in      []*Bundle // all that it was ever part of
-	current *Bundle   // the one that it is sent in; nil if none
+	current *Bundle   // the bundle that it is sent in; nil if none
 	mark    uint64    // of the last split that it may go with
 }
 
@@ -121,7 +121,7 @@ func (b *Book) Unpacks(ctx wire.ContextID) {
 	}
 }
 
-// form returns the form in which a bundle goes to ctx: the one that is kept on the way there, else
+// form returns the form in which a bundle goes to ctx: the form that is kept on the way there, else
 // the smallest that ctx can unpack.
 func (b *Book) form(ctx wire.ContextID, bundle *Bundle) *Bundle {
 	if bundle.small == nil && b.small != nil {
@@ -205,9 +205,9 @@ func (b *Book) Want(ctx wire.ContextID, c *closure.Closure, more ...string) []Ac
 	return b.settle(out, ctx, x, 0)
 }
 
-// Ask returns what c has of the user's own, and questions about all that it needs of others: first
-// of all which extension modules ctx takes. Nothing else of c is brought. more are names that what
-// is brought later is likely to need.
+// Ask returns c's modules of the user, and questions about all third-party packages that c needs.
+// The first question is about the extension modules that ctx takes. Nothing else of c is brought.
+// more are names that modules brought later are likely to need.
 func (b *Book) Ask(ctx wire.ContextID, c *closure.Closure, more []string) []Action {
 	x := b.contexts[ctx]
 	if x == nil {
@@ -234,8 +234,8 @@ func (x *context) asks(name string) bool {
 		func(names []string) bool { return slices.Contains(names, name) })
 }
 
-// Lacks takes the answer to the oldest Ask that has none. There may be names in it that nobody
-// asked for: they don't count.
+// Lacks takes the answer to the oldest open Ask. Names in it that the engine didn't ask for don't
+// count.
 func (b *Book) Lacks(ctx wire.ContextID, names []string) []Action {
 	x := b.contexts[ctx]
 	if x == nil || len(x.asked) == 0 {

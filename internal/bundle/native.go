@@ -18,7 +18,7 @@ import (
 
 func isNative(letter byte) bool { return letter == modules.Native || letter == modules.Library }
 
-// isFile reports whether a letter is that of a file, which isn't a module.
+// isFile reports whether a letter belongs to a file, which isn't a module.
 func isFile(letter byte) bool { return letter == modules.Data || letter == modules.Library }
 
 // Native returns the bytes of the extension modules and libraries in b.

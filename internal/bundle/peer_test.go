@@ -85,8 +85,8 @@ type peer struct {
 	settled     int      // how many of them wait for no answer
 }
 
-// crossing is a content that crosses a link. One of the user's own may cross it in several bundles:
-// no context gets what only others need.
+// crossing is a content that crosses a link. A module of the user's may cross it in several
+// bundles: no context gets modules that only other contexts need.
 type crossing struct {
 	content
 	in ID // zero for third-party modules
@@ -243,7 +243,7 @@ func (s *sim) count(p *peer, b *Bundle) {
 	}
 }
 
-// changed reports whether one of a package's modules did: the others are packed anew then.
+// changed reports whether a module of a package did: its other modules are packed anew then.
 func (s *sim) changed(top string) bool {
 	for name, ages := range s.ages {
 		if len(ages) > 1 && (name == top || strings.HasPrefix(name, top+".")) {

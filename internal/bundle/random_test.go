@@ -82,8 +82,7 @@ func newSim(t *testing.T, seed uint64) *sim {
 
 func (s *sim) names() []string { return slices.Sorted(maps.Keys(s.world)) }
 
-// rewrite gives a module other imports, now and then of one that is nowhere, or makes it what it
-// was before.
+// rewrite gives a module other imports, now and then of a missing module, or its text of before.
 func (s *sim) rewrite(name string) {
 	if was := s.before[name]; was != nil && s.rng.IntN(3) == 0 {
 		s.world[name], s.before[name] = was, s.world[name]

@@ -16,8 +16,8 @@ import (
 // packages that the context was sent, so it may have it, and is imported only if the program does
 // that:
 //
-//   - modules right in the package that is asked for, and in the one that it is in, more of them
-//     with the second question;
+//   - modules right in the package that is asked for, and in its parent package, more of them with
+//     the second question;
 //   - what literals in the user's own code name, with all modules in it if it is a package: lists
 //     of applications, plugins, middleware;
 //   - the modules of the other entry points of the same group.

@@ -20,7 +20,7 @@ const cached = 256
 type Program struct {
 	Name  string   // that what is learned is remembered under; "": nothing is
 	Roots []string // modules that will be imported
-	// one that is run as a program, as python -m does: its __main__ if it is a package; "": none
+	// a module that is run as a program, as python -m does: its __main__ if it is a package; "": none
 	Main string
 	Text []byte // a script that is run; nil: none
 }

@@ -1,13 +1,13 @@
 // Package forward decides which modules a context is sent, and when: docs/protocol/modules.md,
 // section 12, "Bundles".
 //
-// A Forwarder ties a finder, a cache of closures and a bundle.Book together. Whoever makes a call
-// asks for its Need, which may read files, and then has it brought by Want; what contexts answer
-// goes to Lacks, Asked and Dropped. What is to be sent comes out as Batches, one at a time and in
-// the order in which they must be queued.
+// A Forwarder ties a finder, a cache of closures and a bundle.Book together. A caller asks for the
+// Need of its call, which may read files, and then has it brought by Want. Answers of contexts go
+// to Lacks, Asked and Dropped. Frames to send come out as Batches, one at a time and in the order
+// in which they must be queued.
 //
-// A Forwarder does no I/O but the finder's and that of Remember and Save. Its methods may be called
-// by several goroutines at once.
+// A Forwarder does no I/O but the finder's, and in Remember and Save. Its methods may be called by
+// several goroutines at once.
 package forward
 
 import (
@@ -193,8 +193,8 @@ func (f *Forwarder) served(name string) string {
 	return ""
 }
 
-// learned returns those of names that c's code names, or the code of one of them, or that there is
-// no module of. A context that was called more than this one may have taught the others.
+// learned returns some of names. Each is named by c's code, or by the code of another returned
+// name, or has no module. A context that was called more may have taught the remaining names.
 func (f *Forwarder) learned(t pysource.Target, c *closure.Closure, names []string) (some []string) {
 	first, named := c.Named(), c.Named()
 	allowed := func(name string) bool {
@@ -307,7 +307,7 @@ func (f *Forwarder) Unpacks(ctx wire.ContextID) {
 	f.book.Unpacks(ctx)
 }
 
-// Lacks takes ctx's answer to its oldest question. What nobody asked for doesn't count.
+// Lacks takes ctx's answer to its oldest question. Names that the question didn't have don't count.
 func (f *Forwarder) Lacks(ctx wire.ContextID, names []string) {
 	f.compress(ctx, names, f.waiting(ctx)...)
 	f.mu.Lock()
@@ -453,8 +453,8 @@ func (b *batch) add(actions []bundle.Action) {
 	}
 }
 
-// reasons says for each module in a bundle what it is sent for. What comes with a package though
-// nobody wants it counts for whatever the rest is for.
+// reasons says for each module in a bundle what it is sent for. A module that only comes with its
+// package has the reason of the rest.
 func (x *context) reasons(u *bundle.Bundle) []Sent {
 	var sent []Sent
 	rest := Call

@@ -70,7 +70,7 @@ func TestNothingIsServed(t *testing.T) {
 	s.expect(t, "refusals")
 }
 
-// One that something of the target's own was called in gets nothing either.
+// A context in which the target's own code was called gets nothing either.
 func TestTargetsOwn(t *testing.T) {
 	f, _ := forwarder(treasures())
 	f.Add(1, 0)
@@ -176,7 +176,8 @@ func TestServe(t *testing.T) {
 	}
 }
 
-// What one context had to ask for in a program is not given to another one that was called less.
+// A module that one context had to ask for in a program is not given to another context that was
+// called less.
 func TestLearnedIsFiltered(t *testing.T) {
 	f, s := forwarder(treasures())
 	f.Add(1, 0)
@@ -315,7 +316,7 @@ func TestRefusalsLookAtNothing(t *testing.T) {
 	if n.Load() > 0 {
 		t.Errorf("%d looks at files", n.Load())
 	}
-	// what is nowhere is looked for a few times, so that others need not ask
+	// a missing name is looked for a few times, so that other contexts need not ask
 	for range 10 * maxLearned {
 		f.Asked(1, linux, "program", fmt.Sprint("x", n.Add(1)))
 	}

@@ -27,7 +27,7 @@ const (
 // kept is the content of the file.
 type kept struct {
 	Version  int           `json:"version"`
-	Programs []keptProgram `json:"programs"` // the one that learned last comes last
+	Programs []keptProgram `json:"programs"` // the program that learned last comes last
 }
 
 type keptProgram struct {
@@ -95,7 +95,7 @@ func await(f *os.File) error {
 	}
 }
 
-// load reads the file, once. One that can't be used is as good as none. The lock is held.
+// load reads the file, once. A file that can't be used is as good as none. The lock is held.
 func (l *lore) load() {
 	if l.read || l.file == "" {
 		return

@@ -18,8 +18,8 @@ const (
 )
 
 // lore is the modules, and files of third-party packages, that contexts had to ask for alone, by
-// the program that ran. It comes from contexts and may be wrong, which costs bytes and nothing
-// else: what nobody imports isn't run.
+// the program that ran. It comes from contexts and may be wrong. That costs bytes and nothing else:
+// a module without an import isn't run.
 type lore struct {
 	keys sync.Map // string: string; see Forwarder.loreKey
 
@@ -33,9 +33,9 @@ type lore struct {
 	fresh map[string][]string // that are to be in file: of modules that there are
 }
 
-// loreKey returns what tells a program from all others, whatever project they are of: a module's
-// name doesn't where it is the user's own, as __main__ of a directory is. Scripts have their hash
-// in their name.
+// loreKey returns a key that no other program has, whatever project it is of. The name of a user's
+// own module is no such key: __main__ of a directory has many namesakes. Scripts have their hash in
+// their name.
 func (f *Forwarder) loreKey(program string) string {
 	name := strings.TrimPrefix(program, "-m ")
 	if !modules.Valid(name) {
@@ -55,8 +55,8 @@ func (f *Forwarder) loreKey(program string) string {
 	return key
 }
 
-// try reports whether a refused name should be looked for, to tell others at once that it is
-// nowhere: not for ever, since each costs a look at files.
+// try reports whether a refused name should be looked for, so that other contexts hear at once that
+// it is missing. It says so a few times only, since each look reads files.
 func (l *lore) try(program, name string) bool {
 	if program == "" || !modules.Valid(name) {
 		return false
@@ -75,8 +75,8 @@ func (l *lore) try(program, name string) bool {
 	return true
 }
 
-// learn notes a module that a program had to ask for. One that is nowhere isn't kept in the file:
-// such names may be made up.
+// learn notes a module that a program had to ask for. A missing module isn't kept in the file: such
+// names may be made up.
 func (l *lore) learn(program, name string, nowhere bool) {
 	if program == "" || !learnable(name) {
 		return
@@ -92,8 +92,8 @@ func (l *lore) learn(program, name string, nowhere bool) {
 	}
 }
 
-// learnable reports whether a name may be that of a module, of a file in a package, package/path,
-// or of a package's outline, package/.
+// learnable reports whether a name may belong to a module, to a file in a package (package/path),
+// or to a package's outline (package/).
 func learnable(name string) bool {
 	pkg, path, file := strings.Cut(name, "/")
 	return modules.Valid(pkg) && (!file || path == "" || modules.ValidPath(path))
@@ -114,7 +114,7 @@ func add(all *map[string][]string, program, name string) bool {
 	if *all == nil {
 		*all = map[string][]string{}
 	}
-	(*all)[program] = slices.Insert(slices.Clone(known), at, name) // others may be reading the old one
+	(*all)[program] = slices.Insert(slices.Clone(known), at, name) // a reader may have the old slice
 	return true
 }
 

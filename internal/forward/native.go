@@ -108,7 +108,7 @@ func (f *Forwarder) fitted(ctx wire.ContextID, t pysource.Target, w want) (want,
 	for range maxFits {
 		over := f.over(ctx, w.c)
 		if len(over) == 0 {
-			break // a library that went with others counts for those that are left, the next time
+			break // a library of several packages counts for the rest, the next time
 		}
 		for name, bytes := range over {
 			reasons[name] = fmt.Sprintf("%s with what goes along needs %d MiB of extension modules, "+
@@ -139,10 +139,10 @@ func (f *Forwarder) booked(ctx wire.ContextID, t pysource.Target, w want) want {
 	return w
 }
 
-// maxFits bounds how often a want is fitted while others take from the same budget.
+// maxFits bounds how often a want is fitted while other wants take from the same budget.
 const maxFits = 16
 
-// hold keeps part of ctx's budget for c, unless others have taken it meanwhile.
+// hold keeps part of ctx's budget for c, unless other wants have taken it meanwhile.
 func (f *Forwarder) hold(ctx wire.ContextID, c *closure.Closure) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()

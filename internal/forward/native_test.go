@@ -164,7 +164,7 @@ func TestNativeBudget(t *testing.T) {
 func TestNativeBudgetInFlight(t *testing.T) {
 	lib := natives(t)
 	size := int64(len(lib["small/_x.cpython-313-x86_64-linux-gnu.so"].Data))
-	for name, file := range lib { // one that needs no other
+	for name, file := range lib { // a library that needs no other
 		if strings.HasPrefix(name, "small") {
 			text := strings.ReplaceAll(string(file.Data), "small/", "third/")
 			if strings.HasSuffix(name, ".so") {
