@@ -19,7 +19,7 @@ func reasons(v *Inventory) map[string]string {
 	return all
 }
 
-// A host whose line or files can't be read is reported, and the others are reached.
+// A host whose line or files can't be read is reported, and the other hosts are reached.
 func TestOneBadHost(t *testing.T) {
 	for _, tt := range []struct {
 		name  string

@@ -201,7 +201,7 @@ func (e *evaluation) equal(a, b any) bool {
 	return false
 }
 
-// comparable tells whether a value is known as Ansible compares it, and makes a failure of others.
+// comparable tells whether a value is known as Ansible compares it. Any other value is a failure.
 func (e *evaluation) comparable(x any) bool {
 	switch x.(type) {
 	case nil, string, int64, float64, bool, fmt.Stringer, []any, map[string]any, unordered:

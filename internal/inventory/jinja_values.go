@@ -16,7 +16,7 @@ type evaluation struct {
 // undefined stands for what isn't known. It names it.
 type undefined string
 
-// Values that only lead to others.
+// Values that only lead to other values.
 type (
 	allGroups struct{}
 	allHosts  struct{}
@@ -86,8 +86,8 @@ func (e *evaluation) member(x any, name, what string) any {
 	return undefined(what)
 }
 
-// nested returns a value within another, whose template is filled in if it is one of a variable's:
-// no other text is a template, neither what was computed nor what somebody else has written.
+// nested returns a value within another. If it is in a variable's value, its template is filled in.
+// No other text is a template, neither computed text nor text of another author.
 func (e *evaluation) nested(value any, what string) any {
 	p, ok := value.(inner)
 	switch {

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// A template within a list or mapping is filled in with the variables of whoever it belongs to, and
-// no other text is taken for one.
+// A template within a list or mapping is filled in with the variables of its host or group. No
+// other text is taken for a template.
 func TestTemplatesWithin(t *testing.T) {
 	t.Setenv("TEMPLATES_SECRET", "hunter2")
 	dir := write(t, map[string]string{"hosts.yml": `all:

@@ -16,9 +16,9 @@ import (
 // pattern is a host, a group, a glob, "~" and a regular expression, or "all"; "[N]" and "[N:M]"
 // behind it choose by place. Commas stand between patterns, or, where there are none, colons or
 // spaces; "@FILE" is a file with a pattern in each line. "&" keeps the hosts that a pattern names,
-// "!" removes them, wherever they stand. If a pattern that adds names nothing and others do, it is
-// a warning. Other patterns that name nothing are errors, but for "!" with a glob, a regular
-// expression or localhost.
+// "!" removes them, wherever they stand. If a pattern that adds names nothing and another does name
+// hosts, it is a warning. Other patterns that name nothing are errors, but for "!" with a glob, a
+// regular expression or localhost.
 func (v *Inventory) Select(patterns string) ([]*Host, error) {
 	terms, err := terms(patterns)
 	if err != nil {
@@ -92,7 +92,7 @@ func apply(chosen map[*Host]bool, sign byte, hosts []*Host) {
 	maps.DeleteFunc(chosen, func(h *Host, _ bool) bool { return named[h] == (sign == '!') })
 }
 
-// betweenSeparators matches a pattern among others with colons or spaces between. Brackets keep
+// betweenSeparators matches a pattern in a list with colons or spaces between. Brackets keep
 // theirs.
 var betweenSeparators = lazyregexp.New(`(?:[^\s:\[\]]|\[[^\]]*\])+`)
 

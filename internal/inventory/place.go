@@ -61,7 +61,7 @@ var (
 	}
 )
 
-// kind returns the host's connection. mitogen_target takes the place of all others.
+// kind returns the host's connection. mitogen_target replaces every other setting.
 func (r *reader) kind() kind {
 	if target := r.text("mitogen", "target"); target != "" {
 		k := sshKind
@@ -213,14 +213,15 @@ func isAddress6(text string) bool {
 	return err == nil && a.Is6()
 }
 
-// outside are the methods that a name with one hop may have. The others enter this machine itself.
+// outside are the methods that a name with one hop may have. Other methods enter this machine
+// itself.
 var outside = []string{"ssh", "docker", "docker-run", "podman", "podman-run", "buildah", "kubectl",
 	"lxc", "lxd", "incus", "jail"}
 
 // listed reads a name that is a target rather than a host's: hops joined by +, or a method with its
-// argument. Only a person who writes a line can mean that: names in a mapping are often others' (of
-// machines that a program has found). It returns nil for all others; those are names for ssh, also
-// if they are called like a method: "sudo", "local:2222".
+// argument. Only a person who writes a line can mean that. A name in a mapping is often another
+// author's (of machines that a program has found). It returns nil for all other names. Those are
+// names for ssh, also if they are called like a method: "sudo", "local:2222".
 func listed(name string) ([]connect.Hop, error) {
 	method, argument, given := strings.Cut(name, ":")
 	isHop := given && slices.Contains(connect.Methods(), method) &&

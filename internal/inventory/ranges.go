@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// expand makes host names of one with ranges: "web[01:20:2]", "db-[a:f]". Every bracket begins a
-// range. One that ends before it begins makes none.
+// expand makes host names of a name with ranges: "web[01:20:2]", "db-[a:f]". Every bracket begins a
+// range. A range that ends before it begins makes none.
 func expand(text string) ([]string, error) {
 	head, rest, ok := strings.Cut(text, "[")
 	if !ok {

@@ -33,7 +33,7 @@ type wordSplitter struct {
 	words    []string
 	word     strings.Builder
 	begun    bool
-	quote    rune // the one that is open
+	quote    rune // the open quote
 	escaped  bool // the last character was a backslash
 	done     bool // a comment was met
 }

@@ -29,8 +29,8 @@ func (r *reader) sshOptions(o *connect.Options) {
 	r.timeout(plugin, o)
 }
 
-// Arguments of ssh that name another host on the way, and a user: as flags, behind others that
-// stand alone, or as options.
+// Arguments of ssh that name another host on the way, and a user. They stand as flags, behind other
+// flags that stand alone, or as options.
 var (
 	namesProxy = lazyregexp.New(`^-[46AaCfGgKkMNnqsTtVvXxYy]*J|(?i:^(-o)?\s*proxy(jump|command)\b)`)
 	namesUser  = lazyregexp.New(`^-[46AaCfGgKkMNnqsTtVvXxYy]*l|(?i:^(-o)?\s*user\b)`)

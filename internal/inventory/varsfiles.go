@@ -58,7 +58,7 @@ func unshared(dir string) error {
 	return nil
 }
 
-// A varsDir is a directory of files with variables. nil is one that isn't there.
+// A varsDir is a directory of files with variables. nil is a missing directory.
 type varsDir struct {
 	v     *Inventory
 	path  string

@@ -406,7 +406,7 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// Names in a mapping are never targets: they may be what others have called their machines.
+// Names in a mapping are never targets: another author may have called a machine so.
 func TestNamesInMappings(t *testing.T) {
 	v := list(t, "---\nall: {hosts: {local+sudo: , 'docker:app': , 'web1+sudo': , local: , plain: , "+
 		"user@far: , 'far:22': , a+me@web1: , 'a\\+me@web1': , ssh://me@a:22: }}")

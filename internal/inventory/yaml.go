@@ -139,7 +139,8 @@ func (r *yamlReader) child(g *group, p pair, depth int) error {
 	return r.in(p.at, r.v.adopt(g, child))
 }
 
-// hosts reads an entry of a section hosts. One that is no host makes one that can't be reached.
+// hosts reads an entry of a section hosts. An entry that is no host makes a host that can't be
+// reached.
 func (r *yamlReader) hosts(g *group, p pair) error {
 	names, port, vars, err := r.host(p)
 	if err != nil {
