@@ -12,11 +12,11 @@ import (
 	"syscall"
 )
 
-// directory is one of the operating system's as a file system. In one of the user's own a symbolic
-// link is followed only while it stays in the directory. In others, links right in it lead wherever
-// they lead: site-packages are put together of such links. Those further down came with some
-// package, and are followed only while they stay in the directory, or in what the first link led
-// to.
+// directory is a directory of the operating system as a file system. In a directory of the user's
+// own a symbolic link is followed only while it stays in the directory. In other directories, links
+// right in it lead wherever they lead: site-packages are put together of such links. Links further
+// down came with some package. They are followed only while they stay in the directory, or in the
+// destination of the first link.
 type directory struct {
 	dir  string   // static
 	own  bool     // static

@@ -191,8 +191,8 @@ func (f *Finder) serves(pkg, name string) bool {
 	return true
 }
 
-// reach returns where name of pkg leads in t, if that may be had under its own name and under the
-// one that links lead to.
+// reach returns where name of pkg leads in t. may must allow both its own name and the name that
+// links lead to.
 func (p Pass) reach(t *tree, pkg, name string, may func(name string) bool) (at string, ok bool) {
 	if !may(name) {
 		return "", false
@@ -312,7 +312,7 @@ func (t *tree) readTops(dir string) []string {
 	return tops
 }
 
-// distribution returns the normal name in that of a directory of metadata.
+// distribution returns the normal name in the name of a directory of metadata.
 func distribution(dir string) (name string, ok bool) {
 	stem, ok := strings.CutSuffix(dir, ".dist-info")
 	if !ok {

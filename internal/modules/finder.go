@@ -91,14 +91,14 @@ func (f *Finder) With(name string) []*Module {
 	return all
 }
 
-// Pass is a number of look-ups that belong together: what one of them has found unchanged the
-// others don't look at again. It may be used by several goroutines at once.
+// Pass is a number of look-ups that belong together: if one of them has found a thing unchanged,
+// the rest don't look at it again. It may be used by several goroutines at once.
 type Pass struct {
 	f *Finder
 	n uint64 // what was checked in a pass from this on is good enough
 }
 
-// Pass returns one that sees all changes made until now.
+// Pass returns a Pass that sees all changes made until now.
 func (f *Finder) Pass() Pass { return Pass{f, f.passes.Add(1)} }
 
 // Find is Finder.Find. Beside modules it finds files of packages, of letter Data: pkg.sub/dir/name,
@@ -146,7 +146,7 @@ type found struct {
 	tree   *tree
 	file   string
 	reason string  // of letter Missing
-	dir    bool    // it is a package, even one that can't be sent
+	dir    bool    // it is a package, even if it can't be sent
 	places []*tree // of a namespace package: where its portions are
 
 	natives []string // of letter Native: the files in file's directory that may be the module
@@ -304,7 +304,7 @@ func (f *Finder) Builtin(name string) bool {
 // Serves reports whether Serve names any module.
 func (f *Finder) Serves() bool { return len(f.opt.Serve) > 0 }
 
-// Served reports whether Serve names a module, or one that is in it.
+// Served reports whether Serve names a module, or a module inside it.
 func (f *Finder) Served(name string) bool {
 	return slices.ContainsFunc(f.opt.Serve, func(p string) bool {
 		return within(name, p) || strings.HasPrefix(strings.TrimSuffix(p, ".*")+".", name+".")

@@ -8,11 +8,11 @@ import (
 	"unicode"
 )
 
-// What a context may have of a package besides modules. Of a third-party package that it was sent
-// it may have every file, but for those whose names begin with a dot: the package is as public as
-// its modules. In a directory of the user's own other things lie beside the code. There a context
-// may have the files of packages that it was sent, the innermost one that a file is in, if code of
-// the user's own that it was sent reads files of packages at all. It may not have
+// What a context may have of a package besides modules. If it was sent a third-party package, it
+// may have every file but those whose names begin with a dot. The package is as public as its
+// modules. In a directory of the user's own other things lie beside the code. There a context may
+// have the files of packages that it was sent, if code of the user's own that it was sent reads
+// files of packages at all. The innermost package that holds a file decides. It may not have
 //
 //   - modules that it was not sent,
 //   - anything of a namespace package, which is any directory that lies there,

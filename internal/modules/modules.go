@@ -131,7 +131,7 @@ func check(name string) string {
 	return ""
 }
 
-// helper reports whether a name is one that mypyc gives to what its modules share: a hash begins
+// helper reports whether mypyc gives such a name to the shared part of its modules: a hash begins
 // it.
 func helper(s string) bool {
 	rest, ok := strings.CutSuffix(s, "__mypyc")

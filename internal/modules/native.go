@@ -47,7 +47,7 @@ func Over(abi string, reasons map[string]string) string {
 	return strings.Join(words, overMark)
 }
 
-// CheckedABI returns what a target has said if it can be read, else one that nothing fits.
+// CheckedABI returns a target's words if they can be read, else words that nothing fits.
 func CheckedABI(words string) string {
 	if _, err := wheel.Parse(words); err != nil {
 		return RefusedABI + "the target doesn't say what it takes"

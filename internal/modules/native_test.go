@@ -60,7 +60,7 @@ func installedWheel(tag string, files map[string][]byte) fstest.MapFS {
 
 func noBuiltin(string) ([]byte, bool) { return nil, false }
 
-// Which extension modules are found for a target, and why others aren't.
+// Which extension modules are found for a target, and why the rest aren't.
 func TestNativeFits(t *testing.T) {
 	object := sharedObject(t)
 	arm := bytes.Clone(object)

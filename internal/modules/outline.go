@@ -67,7 +67,7 @@ type outline struct {
 	mod   int64 // of the directory
 	whole bool  // what it doesn't have isn't given later either
 
-	requires []string // of a distribution: the normal names of others
+	requires []string // of a distribution: the normal names of its needs
 }
 
 func seconds(st fs.FileInfo) int64 { return max(0, st.ModTime().Unix()) }
@@ -122,7 +122,7 @@ type outlines struct {
 	kept map[string]*keptOutline
 }
 
-// keptOutline is an outline. Its mutex is held while it is made: others wait for that.
+// keptOutline is an outline. Its mutex is held while it is made: other goroutines wait for that.
 type keptOutline struct {
 	mu   sync.Mutex // protects following
 	made time.Time
@@ -328,7 +328,7 @@ func (w *walker) entry(name, dir string, e fs.DirEntry) (isDir bool) {
 			w.o.whole = false // the Finder finds a module there
 			return false
 		}
-	} else if w.t.Own && !may(name) { // of others' packages, who opens a directory may have it
+	} else if w.t.Own && !may(name) { // a third-party package gives all its files
 		return false
 	}
 	w.o.file(e.Name(), st, nil)

@@ -29,8 +29,8 @@ type packKey struct {
 	name string
 }
 
-// pack is a file. Its mutex is held while it is read and compressed: others who want it wait for
-// that.
+// pack is a file. Its mutex is held while it is read and compressed: other goroutines that want it
+// wait for that.
 type pack struct {
 	used uint64
 	cost int

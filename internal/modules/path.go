@@ -49,7 +49,7 @@ func (p *Path) add(f fs.FS, c io.Closer, own bool) {
 	p.files = append(p.files, c)
 }
 
-// addZip adds a zip file, or the directory in one that place names.
+// addZip adds a zip file, or the directory in a zip file that place names.
 func (p *Path) addZip(place string, own bool) error {
 	_, missing := os.Stat(place)
 	file, inside := place, "."

@@ -78,7 +78,8 @@ func randomTree(r *rand.Rand, dir, ext string, depth int, tree map[string]string
 	}
 }
 
-// randomPath makes a search path in dir: directories, and one with .pth files that name others.
+// randomPath makes a search path in dir: directories, and a directory with .pth files that name
+// more.
 func randomPath(t *testing.T, r *rand.Rand, dir, ext string) (dirs []string, site string) {
 	tree := map[string]string{}
 	for i := range 5 {

@@ -35,8 +35,8 @@ func newTree(e Entry) *tree {
 		tops: map[string][]string{}, dists: map[string]*distOutline{}}
 }
 
-// listing is a directory, read. Its mutex is held while it is: others who want it wait for that and
-// don't read it again.
+// listing is a directory, read. Its mutex is held while it is read: other goroutines that want it
+// wait for that and don't read it again.
 type listing struct {
 	mu      sync.Mutex // protects following
 	checked uint64     // the pass
@@ -89,7 +89,8 @@ func (i item) choose(t *tree, name string) found {
 	return found{}
 }
 
-// list returns what is in a directory, as it was in pass n or later. One that isn't there is empty.
+// list returns the entries of a directory, as they were in pass n or later. A missing directory is
+// empty.
 func (t *tree) list(dir string, n uint64) (map[string]item, error) {
 	t.mu.Lock()
 	l := t.dirs[dir]
