@@ -1,5 +1,5 @@
-// Package peer is for UNIX sockets between processes of one user: who is at the other end, and a
-// server that lets in no others.
+// Package peer connects processes of one user by UNIX sockets. It checks the user at the other end,
+// and has a server that lets no other user in.
 package peer
 
 import "net"

@@ -95,10 +95,10 @@ func othersWrite(st os.FileInfo) bool {
 	return st.Mode().Perm()&0o022 != 0 && st.Mode()&os.ModeSticky == 0
 }
 
-// CheckDirectory returns a *PlaceError unless only this user can make sockets in dir: dir is a
-// directory and no link, is owned by this user, and gives no permission to others; and its parent,
-// which could have dir replaced, is owned by this user or root, and can't be written by others, or
-// is sticky. A dir that doesn't exist is os.ErrNotExist.
+// CheckDirectory returns a *PlaceError unless only this user can make sockets in dir. dir must be a
+// directory and no link, be owned by this user, and give no permission to other users. Its parent
+// could have dir replaced. So the parent must be owned by this user or root, and be sticky or not
+// writable by other users. A dir that doesn't exist is os.ErrNotExist.
 func CheckDirectory(dir string) error {
 	uid := os.Getuid()
 	st, err := os.Lstat(dir)

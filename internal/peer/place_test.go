@@ -134,7 +134,7 @@ print(len(c.recv(100)), flush=True)
 	}
 }
 
-// The user's own places come first, and one that is told is never passed over.
+// The user's own places come first, and a given place is never ignored.
 func TestDirectory(t *testing.T) {
 	uid := strconv.Itoa(os.Getuid())
 	home := t.TempDir()

@@ -12,8 +12,8 @@ import (
 	"github.com/mitogen-go/mitogen/internal/descriptors"
 )
 
-// A Server takes connections of this user's processes, which this program has started, on a socket
-// in a directory that nobody else can enter. The zero value is ready; it costs nothing before
+// A Server takes connections of this user's processes, which this program has started. Its socket
+// is in a directory that no other user can enter. The zero value is ready; it costs nothing before
 // Start.
 type Server struct {
 	// Private has the directory be below Directory, if that isn't too long: see Lasting.
@@ -34,7 +34,7 @@ var errClosed = errors.New("server is closed")
 
 // Start returns the socket's path. The first call makes it: handle is called with each connection
 // then, in a goroutine of its own, and the connection is closed when it returns. Connections of
-// others than this user and root are closed at once.
+// users other than this user and root are closed at once.
 func (s *Server) Start(handle func(*net.UnixConn)) (socket string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -54,7 +54,7 @@ func TestSweep(t *testing.T) {
 	if err := os.Symlink(stay[0], filepath.Join(temp, "mitogen-6")); err != nil {
 		t.Fatal(err)
 	}
-	for _, mode := range []os.FileMode{0o777, 0o770} { // others could have put anything there
+	for _, mode := range []os.FileMode{0o777, 0o770} { // other users could have put anything there
 		if err := os.Chmod(temp, mode); err != nil {
 			t.Fatal(err)
 		}

@@ -29,8 +29,8 @@ func temps() []string {
 	return all
 }
 
-// makeTemp makes a directory that nobody else can enter, whatever the umask is, in the first of
-// dirs where it can. The error has the reason of each.
+// makeTemp makes a directory that no other user can enter, whatever the umask is. It takes the
+// first of dirs where it can. The error has the reason of each.
 func makeTemp(dirs []string) (string, error) {
 	var failed []error
 	for _, at := range dirs {

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// A server finds a place for its socket whatever TMPDIR is, and nobody else can enter that,
+// A server finds a place for its socket whatever TMPDIR is. No other user can enter that place,
 // whatever the umask is.
 func TestServerInAnySurroundings(t *testing.T) {
 	short, err := os.MkdirTemp("/tmp", "t")

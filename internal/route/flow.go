@@ -124,7 +124,7 @@ func (r *Router) credit(to wire.ContextID, flow wire.Handle, n int, out []Action
 // nil for a receiver.
 func (r *Router) assemble(f *wire.Frame, q *request, owner any, limit int, out []Action) []Action {
 	g := *f
-	g.Reply = 0 // nobody is asked anything by an answer
+	g.Reply = 0 // an answer asks nothing
 	whole, done, err := r.add(g, limit)
 	if err != nil {
 		return r.broken(f, err.Error(), ValueSize, out)

@@ -123,8 +123,8 @@ func (s *sim) run() {
 	s.shutdown()
 }
 
-// shutdown ends contexts in random order. In between all that is on its way arrives, and then
-// nobody waits in vain.
+// shutdown ends contexts in random order. In between all frames on their way arrive, and then no
+// request waits without an answer.
 func (s *sim) shutdown() {
 	for len(s.nodes) > 1 && !s.t.Failed() {
 		s.disconnect()
@@ -263,7 +263,7 @@ func (s *sim) ask() {
 	s.send(by.id, wire.Frame{Dst: to.id, Handle: wire.Call, Reply: h})
 }
 
-// programAsks makes a request of the program's, now and then of one that is gone or in parts.
+// programAsks makes a request of the program's, now and then to a lost context or in parts.
 func (s *sim) programAsks(engine *peer, q *question) {
 	h := wire.Handle(1<<30 + len(s.asked))
 	s.note("the program asks %d: %d", q.to, h)

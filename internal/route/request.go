@@ -122,7 +122,7 @@ func (r *Router) Forget(h wire.Handle, out []Action) []Action {
 	return r.finish(h, q, out)
 }
 
-// Listen opens a receiver. It admits nobody yet.
+// Listen opens a receiver. It admits no context yet.
 func (r *Router) Listen(owner any) wire.Handle {
 	h := r.nextHandle()
 	r.receivers[h] = &receiver{owner, map[wire.ContextID]int{}}

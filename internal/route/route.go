@@ -18,12 +18,12 @@ type Op uint8
 
 // What a Router asks its owner to do.
 const (
-	// Send puts Frame on the stream to neighbour Port. Its payload may alias that of the frame
+	// Send puts Frame on the stream to neighbour Port. Its payload may alias the payload of the frame
 	// given to Step.
 	Send Op = iota
-	// Deliver hands Frame to the program. Owner is that of the request or receiver it is for, nil
-	// for fixed handles. The last frame of a request has a Kind other than Item. Cost must be given
-	// back with Consumed once the program has taken the frame, and Kept with Taken.
+	// Deliver hands Frame to the program. Owner is the owner of its request or receiver, nil for fixed
+	// handles. The last frame of a request has a Kind other than Item. Cost must be given back with
+	// Consumed once the program has taken the frame, and Kept with Taken.
 	Deliver
 	// Left says that the receiver of Owner takes nothing more from context ID, which is gone. It
 	// comes before Gone.
@@ -47,7 +47,7 @@ const (
 	// them are an attack.
 	Late
 	// Pass hands Frame to the program that is context 0 too (see Share), as it is. Its payload may
-	// alias that of the frame given to Step.
+	// alias the payload of the frame given to Step.
 	Pass
 )
 
@@ -113,7 +113,7 @@ type node struct {
 	late     late                           // requests to it, and receivers of it, that were given up
 	admitted map[wire.Handle]struct{}       // receivers that take values from it
 	asks     map[wire.Handle]wire.ContextID // its requests to other contexts
-	owes     map[asked]struct{}             // requests of others to it
+	owes     map[asked]struct{}             // requests of other contexts to it
 	reaches  map[wire.ContextID]struct{}    // contexts that it may call
 	reached  map[wire.ContextID]struct{}    // contexts that may call it
 
@@ -265,7 +265,7 @@ func (n *node) collect(all map[wire.ContextID]*node) {
 	}
 }
 
-// dropNode forgets what others keep of a context that is gone.
+// dropNode forgets all that other nodes keep of a context that is gone.
 func (r *Router) dropNode(n *node) {
 	r.dropPermits(n)
 	for h := range n.admitted {

@@ -9,7 +9,7 @@ import (
 // shared is a Router's record of the program that is context 0 together with its engine:
 // docs/protocol, section 11. Its methods may be called on nil, which is a router without a program.
 type shared struct {
-	handle  wire.Handle                 // highest one that the program has asked with
+	handle  wire.Handle                 // highest handle that the program has asked with
 	newest  wire.ContextID              // highest id that it has claimed
 	claimed map[wire.ContextID]struct{} // of these: those without a context yet
 }
@@ -58,7 +58,7 @@ func (s *shared) owns(h wire.Handle) bool {
 // used says whether the program has claimed id.
 func (s *shared) used(id wire.ContextID) bool { return s != nil && id <= s.newest }
 
-// engines says whether id is one that the engine gives out.
+// engines says whether the engine gives out id.
 func (s *shared) engines(id wire.ContextID) bool { return s == nil || id >= wire.FirstEngineID }
 
 func (q *request) isProgram() bool {
