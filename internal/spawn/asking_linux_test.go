@@ -136,7 +136,8 @@ func TestAskersOfOthers(t *testing.T) {
 	}
 }
 
-// From the start of its command to its own end, a program isn't taken for one that asks, or may.
+// From the start of its command to its own end, a program isn't taken for a program that asks, or
+// may ask.
 func TestEndingsDontAsk(t *testing.T) {
 	lab.Need(t)
 	for _, tt := range []struct{ user, target string }{

@@ -151,7 +151,7 @@ func TestHiddenProcesses(t *testing.T) {
 	}
 }
 
-// A program of our own account, however it looks, gets nothing: it isn't one that asks.
+// A program of the engine's own account, however it looks, gets nothing: it asks for nothing.
 func TestOwnProgramGetsNothing(t *testing.T) {
 	plan := sh(`stty -echo </dev/tty; printf 'password: ' >/dev/tty; read -t 1 a </dev/tty ||` +
 		` exec sleep 0.3; echo "[$a]"`)

@@ -30,7 +30,7 @@ type terminal struct {
 	once          sync.Once
 }
 
-// hangUp sends SIGHUP to whoever has this as controlling terminal.
+// hangUp sends SIGHUP to the process that has this as controlling terminal.
 func (t *terminal) hangUp() {
 	t.once.Do(func() {
 		beforeHangUp(t.master)

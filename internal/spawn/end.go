@@ -15,9 +15,9 @@ const (
 )
 
 // Close ends the process and waits for it: closes stdin, after 300 ms kills the process group and
-// hangs up the terminal, and reaps. It fails where the process can't be killed, as it belongs to
-// somebody else, and stays nevertheless; its stdin, stderr and terminal are closed even then. It
-// may be called at any time and again.
+// hangs up the terminal, and reaps. It fails if the process belongs to another user, so that it
+// can't be killed, and stays nevertheless. Its stdin, stderr and terminal are closed even then.
+// Close may be called at any time and again.
 func (p *Process) Close() error {
 	if p.Stdin != nil {
 		p.Stdin.Close()
@@ -80,7 +80,7 @@ func (p *Process) isConnected() bool {
 	return p.connected
 }
 
-// signal reaches the process group as long as its id can't have become somebody else's.
+// signal reaches the process group as long as no other process can have its id.
 func (p *Process) signal(sig syscall.Signal) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -95,7 +95,7 @@ func (p *Process) reap() {
 	awaitExit(p.pid)
 	status := p.collect()
 	if p.tty != nil {
-		p.tty.slave.Close() // the reader sees the end, unless somebody else holds the terminal
+		p.tty.slave.Close() // the reader sees the end, unless another process holds the terminal
 		p.tty.master.SetReadDeadline(time.Now().Add(lastWords))
 	}
 	p.stderr.SetReadDeadline(time.Now().Add(lastWords))
@@ -125,7 +125,7 @@ func (p *Process) collect() int {
 	p.ended = true
 	state, err := p.proc.Wait()
 	if err != nil {
-		return -1 // somebody else in this program has waited for all children
+		return -1 // another part of this program has waited for all children
 	}
 	return exitStatus(state)
 }

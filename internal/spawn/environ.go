@@ -30,9 +30,9 @@ func relativePath(env []string) string {
 	return ""
 }
 
-// absolute returns env without relative paths in variables of byPath, and with one that has an
-// interpreter leave the current directory alone from its start: what is there may be another
-// user's.
+// absolute returns env without relative paths in variables of byPath. It adds a variable that has
+// an interpreter leave the current directory alone from its start, since the files there may be
+// another user's.
 func absolute(env []string) []string {
 	env = slices.Clone(env)
 	for i, entry := range env {

@@ -11,9 +11,9 @@ import (
 	"github.com/mitogen-go/mitogen/internal/secret"
 )
 
-// forks runs functions on one OS thread that never ends, of the whole program: no engine may end
-// it, as the children of others would die. The kernel kills a child with a parent-death signal when
-// the thread that started it ends, and the Go runtime ends threads as it likes.
+// forks runs functions on one OS thread that never ends, of the whole program. No engine may end
+// it, as the children of other engines would die. The kernel kills a child with a parent-death
+// signal when the thread that started it ends, and the Go runtime ends threads as it likes.
 var forks = sync.OnceValue(func() chan<- func() {
 	c := make(chan func()) // any goroutine sends, never closed
 	go func() {

@@ -47,7 +47,7 @@ func (l *listener) drain(f *os.File, buf []byte) {
 	if err != nil {
 		return
 	}
-	for range 1 << 20 / len(buf) { // whoever writes on for ever is not heard out
+	for range 1 << 20 / len(buf) { // a program that writes on for ever is cut off
 		n := 0
 		c.Read(func(fd uintptr) bool { n = readNow(int(fd), buf); return true })
 		if n <= 0 {

@@ -87,7 +87,7 @@ type Process struct {
 }
 
 // Start starts the plan's command. ctx bounds the connect: until Connected is called, its end kills
-// the process. The error is a *connect.Error. Whoever got a Process must call Close.
+// the process. The error is a *connect.Error. The caller that got a Process must call Close.
 func Start(ctx context.Context, plan connect.Plan, opt Options) (*Process, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, classify(plan, cancelled(err), err)

@@ -37,7 +37,8 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// fuzzing says whether this process fuzzes, or has others do that, whose pipes are no leaks.
+// fuzzing says whether this process fuzzes, or has other processes do that, whose pipes are no
+// leaks.
 func fuzzing() bool {
 	for _, name := range []string{"test.fuzz", "test.fuzzworker"} {
 		if f := flag.Lookup(name); f != nil && f.Value.String() != "" && f.Value.String() != "false" {
@@ -129,7 +130,7 @@ func TestPipes(t *testing.T) {
 	}
 }
 
-// The child must have fds 0 to 2 and no others, blocking, in a session of its own.
+// The child must have fds 0 to 2 and no other fds, blocking, in a session of its own.
 func TestChildSees(t *testing.T) {
 	const script = `
 import fcntl, os, stat
@@ -329,7 +330,7 @@ func TestCloseLadder(t *testing.T) {
 					t.Error(err)
 				}
 				if err := syscall.Kill(-p.Pid(), 0); err != syscall.ESRCH {
-					for range 100 { // killed, and not yet reaped by whoever inherited them
+					for range 100 { // killed, and not yet reaped by their new parent
 						if err = syscall.Kill(-p.Pid(), 0); err == syscall.ESRCH {
 							break
 						}
@@ -344,7 +345,7 @@ func TestCloseLadder(t *testing.T) {
 	}
 }
 
-// onlyZombies: where process 1 reaps nobody, the killed stay visible.
+// onlyZombies: if process 1 doesn't reap, the killed stay visible.
 func onlyZombies(pgid int) bool {
 	out, _ := exec.Command("ps", "-eo", "pgid=,state=").Output()
 	for line := range strings.Lines(string(out)) {

@@ -30,8 +30,8 @@ func openTerminal(echo bool) (*terminal, error) {
 // The ioctls that get and set a terminal's mode.
 const ioctlGet, ioctlSet = unix.TIOCGETA, unix.TIOCSETA
 
-// beforeHangUp interrupts whoever asks on the terminal. Closing the master would wait for its
-// reader to return.
+// beforeHangUp interrupts the program that asks on the terminal. Closing the master would wait for
+// its reader to return.
 func beforeHangUp(master *os.File) { master.Write([]byte{3}) }
 
 // awaitExit returns when the child has ended, and leaves it to be reaped.

@@ -14,7 +14,7 @@ import (
 // setuid programs.
 func dieWithUs(attr *syscall.SysProcAttr) { attr.Pdeathsig = syscall.SIGKILL }
 
-// openTerminal opens a master that works with the poller, unlike the one that packages make.
+// openTerminal opens a master that works with the poller, unlike the masters that packages make.
 func openTerminal(echo bool) (*terminal, error) {
 	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
