@@ -12,9 +12,9 @@ import (
 	"github.com/mitogen-go/mitogen/internal/lazyregexp"
 )
 
-// A context of an account is a process of that account. Programs that change accounts refuse one
-// that has processes, or its processes go on as what it was; so its contexts end before. With the
-// ssh plugin there are none between tasks.
+// A context of an account is a process of that account. Programs that change accounts refuse an
+// account that has processes, or its processes go on with the old rights. So its contexts end
+// before. With the ssh plugin there are none between tasks.
 
 // changers are programs that change accounts.
 var changers = lazyregexp.New(`\b(?:user|group)(?:mod|del)\b|\bdel(?:user|group)\b|\b(?:add|` +

@@ -77,7 +77,7 @@ func (t *Session) liveLocked(h *host) *host {
 	return h
 }
 
-// has tells whether a direct host is that of an account, and interpreter.
+// has tells whether a direct host belongs to an account, and interpreter.
 func (h *host) has(account, python string) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -118,7 +118,7 @@ func (t *Session) lends(ctx context.Context, h *host) bool {
 	return err == nil
 }
 
-// homeThere asks a direct host for the home of a user, or of the login's if user is "". One that
+// homeThere asks a direct host for the home of a user, or of the login's if user is "". A host that
 // can't take the login's rights is given up.
 func (t *Session) homeThere(ctx context.Context, h *host, user string) (string, error) {
 	tun, err := h.login.Serve(ctx, service, map[string]any{"op": "home", "user": user})

@@ -269,7 +269,7 @@ func TestTemporaryDirectoryOfModule(t *testing.T) {
 	}
 }
 
-// A question of become that nobody answers is given up, and the account with it.
+// A question of become without an answer is given up, and the account with it.
 func TestUnknownQuestion(t *testing.T) {
 	for name, test := range map[string]struct {
 		become string

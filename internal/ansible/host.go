@@ -116,8 +116,8 @@ type account struct {
 	said    chan []byte // gets what entering it says
 }
 
-// find returns the leaf for key, in use (release is the other end of that), and whether it has to
-// be opened by whoever asks.
+// find returns the leaf for key, in use (release is the other end of that), and whether the caller
+// has to open it.
 func (h *host) find(key leafKey) (l *leaf, fresh bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

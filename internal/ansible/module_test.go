@@ -187,8 +187,8 @@ sys.stdout.write(str(n))
 sys.exit(0)
 `
 
-// Modules run as their own wrapper runs them, each in a process that sees nothing of others. On the
-// oldest interpreter, the newest and one that is drawn; on all in `make soak`.
+// Modules run as their own wrapper runs them, each in a process that sees nothing of the rest. The
+// test uses the oldest interpreter, the newest and a random one; `make soak` uses all.
 func TestModules(t *testing.T) {
 	for _, i := range testpython.Sample(t.Name()) {
 		t.Run(i.Name(), func(t *testing.T) {
@@ -254,7 +254,7 @@ sys.exit(3)
 			if out != "done" || status != 0 || time.Since(began) > 4*time.Second {
 				t.Errorf("with a child that stays: %q, %d, %v", out, status, time.Since(began))
 			}
-			// Somebody's own basic, and none.
+			// The user's own basic, and none.
 			out, _, _ = b.run(st.module(t,
 				"from ansible.module_utils import basic\nimport sys\nsys.stdout.write(basic.OWN)\n"+
 					"sys.exit(0)\n", "ansible/module_utils/basic.py", "OWN = 'own'\n"), "", nil)
@@ -419,7 +419,7 @@ func running(text string) []string {
 	return all
 }
 
-// Contexts that haven't been used for longest make room for others; one that is in use doesn't.
+// Contexts that haven't been used for longest make room for new ones; a context in use doesn't.
 func TestManyLeaves(t *testing.T) {
 	b := newBench(t, "python3")
 	h, err := (&Session{s: b.s, way: b.way}).host()

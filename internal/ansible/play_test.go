@@ -434,7 +434,7 @@ func stdout(all []result) map[string]string {
 	return m
 }
 
-// stdoutOf is that of one host, by task.
+// stdoutOf returns the stdout of one host, by task.
 func stdoutOf(all []result, host string) map[string]string {
 	m := map[string]string{}
 	for k, v := range stdout(all) {
@@ -600,8 +600,8 @@ func TestRoundTrips(t *testing.T) {
 	s.quiet(nil)
 }
 
-// A task's process whose playbook was killed starts nothing: its parent is one that would keep a
-// daemon for ever.
+// A task's process whose playbook was killed starts nothing: its parent would keep a daemon for
+// ever.
 func TestOrphaned(t *testing.T) {
 	const program = `
 import importlib.util, os, sys, time

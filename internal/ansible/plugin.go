@@ -87,7 +87,7 @@ func replaceLine(text []byte, old, with string) ([]byte, error) {
 // bootPython marks the place of an interpreter's path in a command, which the plugin fills in.
 const bootPython = "@PYTHON@"
 
-// unpack writes a file of dir, unless it is there, so that nobody sees half of it.
+// unpack writes a file of dir, unless it is there, so that no reader sees half of it.
 func unpack(dir, base string, text []byte) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
@@ -96,7 +96,7 @@ func unpack(dir, base string, text []byte) error {
 	if old, err := os.ReadFile(name); err == nil && bytes.Equal(old, text) {
 		return nil
 	}
-	f, err := os.CreateTemp(dir, ".mitogen-*") // no .py: nobody is to import it
+	f, err := os.CreateTemp(dir, ".mitogen-*") // no .py: nothing may import it
 	if err != nil {
 		return err
 	}

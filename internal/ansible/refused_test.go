@@ -67,8 +67,8 @@ func TestLends(t *testing.T) {
 	}
 }
 
-// An account that turns out not to be there for the asking disturbs nobody who uses the login
-// meanwhile, and what was asked of it is done from there.
+// If an account turns out not to be there for the asking, requests that use the login meanwhile go
+// on. The account's requests are done from the login.
 func TestDirectFails(t *testing.T) {
 	b := newLabBench(t, lab.Free)
 	first, _ := b.dial()

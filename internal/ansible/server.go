@@ -232,9 +232,9 @@ func (s *Server) dropLocked(h *host) {
 	}
 }
 
-// key returns what is equal for ways that lead to the same place, passwords and the present files
-// of ssh's configuration included, without showing them. Interpreters don't matter: others can be
-// started below.
+// key returns the same text for ways that lead to the same place, without showing their secrets. It
+// covers passwords and the present files of ssh's configuration. Interpreters don't matter: other
+// interpreters can be started below.
 func (w Way) key() (string, error) {
 	h := sha256.New()
 	for _, hop := range w {
@@ -357,7 +357,7 @@ type Session struct {
 	key     string    // of way, at the present request
 	asked   time.Time // when that came
 	in      chan request
-	pending []*pending // operations that nobody has waited for yet
+	pending []*pending // operations that no request has waited for yet
 	// a context is used though what made it has changed: the one before was given up for that
 	asIs  bool
 	temps map[string]bool // temporary directories that were made, and not yet removed

@@ -29,8 +29,8 @@ func (s *Server) give(ctx context.Context, c *engine.Context, p *pack) error {
 	return s.giveLocked(ctx, c, p)
 }
 
-// lockGiving waits until c and those before it can be given something, and sees to it that nobody
-// has something passed on that is still to be queued. It returns what ends that.
+// lockGiving waits until c and the contexts before it can be given something. It sees to it that no
+// hop has frames to relay that are still to be queued. It returns the function that ends that.
 func (s *Server) lockGiving(ctx context.Context, c *engine.Context) (unlock func()) {
 	for x := c; x != nil; x = x.Via() {
 		x.Begun(ctx) // or its hop doesn't know whom to pass it on to
@@ -39,8 +39,8 @@ func (s *Server) lockGiving(ctx context.Context, c *engine.Context) (unlock func
 	return s.giving.Unlock
 }
 
-// files has h do steps of a file operation. What it gets by way of its hop for them is used up by
-// them, so nobody comes in between.
+// files has h do steps of a file operation. They use up all that h gets by way of its hop for them,
+// so no other operation comes in between.
 func (s *Server) files(ctx context.Context, h *host, steps [][]any) (*engine.Tunnel, error) {
 	c := h.login
 	if c.Via() != nil {
@@ -101,7 +101,7 @@ func (k *kept) shrink(ctx context.Context, hop *engine.Context) error {
 	return tell(ctx, hop, map[string]any{"op": "drop", "names": names})
 }
 
-// tell has an operation done whose end nobody waits for.
+// tell has an operation done without a wait for its end.
 func tell(ctx context.Context, c *engine.Context, spec map[string]any) error {
 	t, err := c.Serve(ctx, service, spec)
 	if err == nil {

@@ -49,8 +49,8 @@ cp molecule.yml molecule/default && molecule converge`,
 // its name, that this is so.
 const whoRuns = `echo runs:$(id -un):$(head -c 8 /proc/$PPID/cmdline)`
 
-// Programs that use Ansible have their tasks run by the plugin: one that is drawn, and all in
-// `make test-ansible`.
+// Programs that use Ansible have their tasks run by the plugin. The test runs a random one; `make
+// test-ansible` runs all.
 func TestTools(t *testing.T) {
 	if testing.Short() {
 		t.Skip("long")

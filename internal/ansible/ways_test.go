@@ -29,7 +29,7 @@ func mounted(t *testing.T) string {
 	return dir
 }
 
-// Hosts are reached through others, and in other ways than ssh.
+// Hosts are reached through other hosts, and in other ways than ssh.
 func TestWays(t *testing.T) {
 	if testing.Short() {
 		t.Skip("long")

@@ -32,8 +32,8 @@ var errUnknown = errors.New("no known form of a module's wrapper")
 // errRelease is an errUnknown of a wrapper whose release of Ansible isn't known.
 var errRelease = fmt.Errorf("%w: that of another release of Ansible", errUnknown)
 
-// parseWrapper reads a wrapper. What is left of its text without the values must be one that is
-// known: only then does it do what we do in its place.
+// parseWrapper reads a wrapper. The rest of its text without the values must be known: only then
+// does the wrapper do the work that the daemon does in its place.
 func parseWrapper(b []byte) (*payload, error) {
 	if bytes.HasPrefix(b, []byte("#!")) { // which names the interpreter
 		_, b, _ = bytes.Cut(b, []byte("\n"))

@@ -66,7 +66,7 @@ func programs(t *testing.T) []string {
 	return []string{playbook}
 }
 
-// wrapper is one that a release makes.
+// wrapper returns a wrapper that a release makes.
 func wrapper(t *testing.T, playbook string, env ...string) []byte {
 	t.Helper()
 	dir := t.TempDir()

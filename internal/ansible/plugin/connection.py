@@ -367,7 +367,7 @@ def orphaned(parent):
     try:
         os.kill(MAIN, 0)
         with open('/proc/%d/stat' % MAIN) as f:
-            # whoever has started it doesn't know yet
+            # its parent doesn't know yet
             return f.read().rpartition(')')[2].split()[0] == 'Z'
     except OSError as e:
         return e.errno == errno.ESRCH
@@ -454,8 +454,8 @@ class Become:
                     if k in ('_id', 'success', 'prompt'))
 
     def account(self, text, cmd, shell):
-        """What tells one account, and way to it, from others: what the plugin has last made of cmd,
-        without that."""
+        """A text that tells an account, and a way to it, from other accounts: the plugin's last
+        form of cmd, without cmd."""
         plugin = self.plugin
         parts = text.split(getattr(plugin, 'success', None) or '\0')
         cmd = cmd.replace("'", "'\"'\"'")
@@ -927,7 +927,7 @@ class Session:
             end = self.await_end(wire, output)
         finally:
             if end is None:
-                # the answer may still come, and would be taken for that of the next request
+                # a late answer would be taken for the next request's
                 hang_up(orderly=False)
         wire.tidies = wire.tidies or end.get('how') == 'as a file operation'
         if end.get('error'):
@@ -1254,7 +1254,7 @@ class Connection(SSHConnection):
         if tty:
             stderr += to_bytes(self.mitogen.closing())
         done = end.get('status', 0), b''.join(out['stdout']), stderr
-        # A status of 255 means that ssh has failed, whoever it comes from.
+        # A status of 255 means that ssh has failed, whichever program it comes from.
         if not self.mitogen_elsewhere():
             if done[0] == 255 and in_data:
                 said = self.get_option('host'), to_native(stderr)
