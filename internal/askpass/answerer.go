@@ -25,7 +25,7 @@ var ErrRefused = errors.New("question refused")
 type Answerer struct {
 	password   secret.Secret
 	passphrase secret.Secret
-	source     secret.Source // of others; nil: there is none
+	source     secret.Source // of further secrets; nil: there is none
 	target     string        // the hops up to the ssh's, for source
 	policy     connect.HostKeys
 	person     Func // nil: there is no person to ask
@@ -71,8 +71,8 @@ func NewAnswerer(opt connect.SSHOptions, person Func,
 // ssh's own. It is called before Begin.
 func (a *Answerer) From(source secret.Source, target string) { a.source, a.target = source, target }
 
-// Local says that the ssh is one of this machine, whose keys others of this machine use too. It is
-// called before Begin.
+// Local says that the ssh runs on this machine, whose keys other ssh processes of this machine use
+// too. It is called before Begin.
 func (a *Answerer) Local() { a.here = true }
 
 // Begin tells of the ssh that has been started: its process id, 0 where that can't be told from its

@@ -114,7 +114,7 @@ func (s *Server) Register(hop string, answer Func) (env []string, release func()
 // the Funcs to return.
 func (s *Server) Close() error { return s.peers.Close() }
 
-// handle serves one question. Whoever doesn't know a token gets no word.
+// handle serves one question. A client without a valid token gets no answer.
 func (s *Server) handle(c *net.UnixConn) {
 	q, err := readQuestion(c)
 	if err != nil {

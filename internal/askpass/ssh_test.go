@@ -175,7 +175,7 @@ func TestSSHHostKeys(t *testing.T) {
 			want        error
 		}{{"known", string(right), policy.known}, {"unknown", "", policy.unknown},
 			{"changed", wrong, policy.change}} {
-			for _, password := range []bool{false, true} { // asks nobody, asks through askpass
+			for _, password := range []bool{false, true} { // asks no user, asks through askpass
 				for _, here := range []bool{true, false} {
 					if password && !here {
 						continue // a hop's dialogue is the engine's

@@ -12,8 +12,8 @@ type Turns struct {
 	asking map[string]*turn
 }
 
-// Func returns what has questions for passphrases wait for each other, and person asked those and
-// all others.
+// Func returns a function that has questions for passphrases wait for each other. It asks person
+// these and all other questions.
 func (t *Turns) Func(person Func) Func {
 	return func(ctx context.Context, p Prompt) (string, error) {
 		if p.Kind != Passphrase {

@@ -79,7 +79,7 @@ func (s *Server) Register(dial Dial) (args, env []string, release func(), err er
 const maxPath = 80
 
 // Control returns a path for the control socket of an ssh, as ssh's option takes it and as it is,
-// in a directory that nobody else can enter. Close removes that.
+// in a directory that no other user can enter. Close removes that.
 func (s *Server) Control() (option, path string, err error) {
 	socket, err := s.peers.Start(s.handle)
 	if err != nil {

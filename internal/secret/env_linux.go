@@ -13,8 +13,8 @@ const (
 	envEnd   = 48
 )
 
-// wipeEnv wipes a variable of the environment that this process was started with, which others can
-// read as /proc/PID/environ.
+// wipeEnv wipes a variable of the environment that this process was started with, which other
+// processes can read as /proc/PID/environ.
 func wipeEnv(name string) {
 	stat, err := os.ReadFile("/proc/self/stat")
 	if err != nil {

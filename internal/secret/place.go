@@ -10,9 +10,9 @@ import (
 type Place struct {
 	Kind   Kind
 	Method string // the connection method that asks: ssh, sudo, su, doas, serial, console, ipmi
-	Target string // the hops up to the one that asks: "bastion+web1+sudo"
+	Target string // the hops up to the asking hop: "bastion+web1+sudo"
 	Host   string // that the secret is given to; as ssh shows it. "": this machine
-	User   string // ssh: the account there; the others: the account that is entered
+	User   string // ssh: the account there; other methods: the entered account
 	Key    string // Passphrase: the file of the key, on this machine
 }
 

@@ -168,7 +168,7 @@ func TestReadLine(t *testing.T) {
 	}
 }
 
-// A variable is gone from this process, from what it starts, and from what others see of it.
+// A variable is gone from this process, from its children, and from the view of other processes.
 func TestFromEnv(t *testing.T) {
 	const name = "MITOGEN_TEST_SECRET"
 	if os.Getenv("MITOGEN_TEST_CHILD") == "" {

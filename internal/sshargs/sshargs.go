@@ -1,5 +1,5 @@
-// Package sshargs reads what the programs of others call ssh with. It is pure: words in, a value or
-// an error out. The rules are those of OpenSSH's ssh: options stand before the host, and between it
+// Package sshargs parses the arguments that third-party programs give to ssh. It is pure: words in,
+// a value or an error out. The rules are OpenSSH's: options stand before the host, and between it
 // and the command, whose words are joined by blanks.
 package sshargs
 

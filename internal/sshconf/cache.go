@@ -52,7 +52,7 @@ const coarse = 2 * time.Second
 // maxCached limits the entries of a cache.
 const maxCached = 10_000
 
-// get returns what name has now, which costs one system call if its status is that of before.
+// get returns the present value of name. If the status is unchanged, that costs one system call.
 func (c *cache[T]) get(name string) T { return c.getAs(name, statusOf(name)) }
 
 // getAs is get where name has that status.

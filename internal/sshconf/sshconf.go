@@ -4,10 +4,10 @@
 //
 // A fingerprint is of contents: a file that was touched, or replaced by an equal one, doesn't
 // change it. Files are read again only when their status (device, inode, size, times) has changed,
-// so that a fingerprint costs a few system calls. A file that includes others is followed, whatever
-// Host or Match section the Include stands in; so are names with wildcards, and files that aren't
-// there yet. A directory's names are read again when its status has changed, so that one system
-// call says of all files that ~/.ssh lacks that they are still missing.
+// so that a fingerprint costs a few system calls. An included file is followed, whatever Host or
+// Match section the Include stands in. So are names with wildcards, and files that aren't there
+// yet. A directory's names are read again when its status has changed. So one system call says of
+// all missing files of ~/.ssh that they are still missing.
 //
 // What no file tells is asked of ssh itself, each time: a Match with exec or localnetwork,
 // canonical names. Files of known hosts aren't part of a fingerprint: as with ssh's own

@@ -12,7 +12,7 @@ import (
 	"strings"
 )
 
-// Where OpenSSH's own ssh looks, as systems install it. Others may look elsewhere.
+// Where OpenSSH's own ssh looks, as systems install it. Another ssh may look elsewhere.
 var (
 	usualPrograms = []string{"/usr/bin/ssh", "/bin/ssh"}
 	systemConfig  = "/etc/ssh/ssh_config"

@@ -120,7 +120,7 @@ func TestBadMasters(t *testing.T) {
 	}
 }
 
-// One that says nothing is given up.
+// A master that says nothing is given up.
 func TestSilentMaster(t *testing.T) {
 	path := filepath.Join(socketDir(t), "c")
 	l, err := net.Listen("unix", path)

@@ -64,8 +64,8 @@ func (c *config) number(key string, otherwise int) int {
 
 func (c *config) port() int { return c.number("port", 22) }
 
-// A query is one ssh -G. Calls with the same arguments share it if their configuration is the one
-// that it began with. Others wait for the next, because the configuration has changed meanwhile.
+// A query is one ssh -G. Calls with the same arguments share it if their configuration is still the
+// query's. Other calls wait for the next, because the configuration has changed meanwhile.
 type query struct {
 	sum  string        // of the configuration's files when it was asked for
 	done chan struct{} // closed when the following are final

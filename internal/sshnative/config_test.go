@@ -227,7 +227,7 @@ func TestAskAboutCommand(t *testing.T) {
 	}
 }
 
-// Calls share an ssh -G that goes on if the configuration is still the one that it began with.
+// Calls share a running ssh -G if the configuration hasn't changed since it began.
 func TestQueriesAreShared(t *testing.T) {
 	dir := t.TempDir()
 	program, begin := filepath.Join(dir, "ssh"), filepath.Join(dir, "go")

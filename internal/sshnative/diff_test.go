@@ -218,7 +218,7 @@ func (s *stage) compare(t *testing.T, c diffCase) (ssh, native result) {
 		c.server = "plain"
 	}
 	s.server(t, c.server)
-	s.fill(t, strings.Join(c.config, ""), "") // starts the others
+	s.fill(t, strings.Join(c.config, ""), "") // starts the other servers
 	s.agent(t, c)
 	ssh, native = s.run(t, c, false), s.run(t, c, true)
 	if native.left != nil {

@@ -153,7 +153,7 @@ func (a *login) open(id *identity, all []*identity) (ssh.AlgorithmSigner, error)
 	return a.private(id)
 }
 
-// private reads a private key. ssh reads no file of the user's own that others can read.
+// private reads a private key. ssh reads no file of the user's own that other users can read.
 func (a *login) private(id *identity) (ssh.AlgorithmSigner, error) {
 	info, err := os.Stat(id.file)
 	if err != nil {
@@ -303,7 +303,7 @@ func plainKey(key ssh.PublicKey) ssh.PublicKey {
 	return key
 }
 
-// rsaBits returns the size of an RSA key or certificate, and 0 for others.
+// rsaBits returns the size of an RSA key or certificate, and 0 for other kinds.
 func rsaBits(key ssh.PublicKey) int {
 	if k, ok := plainKey(key).(ssh.CryptoPublicKey); ok {
 		if k, ok := k.CryptoPublicKey().(*rsa.PublicKey); ok {

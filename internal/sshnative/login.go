@@ -34,7 +34,7 @@ type login struct {
 	lacks   error
 	stages  int             // methods of several that have succeeded
 	signed  ssh.PublicKey   // the last that has signed
-	from    ssh.PublicKey   // the one that had when this stage began
+	from    ssh.PublicKey   // the last when this stage began
 	tried   map[string]bool // methods, since the last that has succeeded
 	methods []string        // what the server takes
 	agent   io.Closer       // or nil
@@ -180,8 +180,8 @@ func (a *login) answer(_, _ string, questions []string, echos []bool) ([]string,
 	return []string{password}, err
 }
 
-// failed goes on with the keys after one that can't sign. Only if a password has been given: else
-// the host is left to ssh.
+// failed goes on with the keys after a key that can't sign. It does so only if a password has been
+// given: else the host is left to ssh.
 func (a *login) failed(id *identity, err error) {
 	a.skip(err)
 	a.after = slices.Index(a.keys, id) + 1

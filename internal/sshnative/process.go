@@ -62,7 +62,7 @@ func Start(ctx context.Context, o Options) (*Process, error) {
 	return p, nil
 }
 
-// stdin ends the connection when it is closed: its own end can't be sent while somebody writes.
+// stdin ends the connection when it is closed: its own end can't be sent during a write.
 type stdin struct {
 	io.Writer
 	p *Process
@@ -91,14 +91,14 @@ func (s *stderr) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// reasonPatience bounds the wait for the reason of a connection's end, which follows that of its
+// reasonPatience bounds the wait for the reason of a connection's end, which follows the end of its
 // sessions.
 const reasonPatience = 100 * time.Millisecond
 
 // reason returns why the connection has ended; if it hasn't, or was closed here, err.
 func reason(client *ssh.Client, err error) error {
 	ended := make(chan error, 1)
-	// until the connection is closed, which whoever has asked does next
+	// until the connection is closed, which the caller does next
 	go func() { ended <- client.Wait() }()
 	select {
 	case why := <-ended:

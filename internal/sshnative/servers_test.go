@@ -249,7 +249,7 @@ func (s *stage) serve(t *testing.T, v *server, conn *net.TCPConn, conf string) {
 type seen struct {
 	offered   []string // keys and certificates
 	passwords int      // for the account of the host x
-	strays    int      // for others
+	strays    int      // for other accounts
 	accepted  []string // "server: account"
 	strangers []string // accounts that no server has
 }
