@@ -467,7 +467,7 @@ func (b *builder) works(m *modules.Module, imp pysource.Import) bool {
 }
 
 // broken reports whether an import of m's can only fail where no more is installed than here: it
-// leads to a top-level name that nobody has.
+// leads to a missing top-level name.
 func (b *builder) broken(m *modules.Module, imp pysource.Import) bool {
 	return !slices.ContainsFunc(b.names(m, imp), func(name string) bool {
 		r := b.resolve(name)

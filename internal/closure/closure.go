@@ -196,7 +196,7 @@ func (g *Group) sort() {
 	slices.Sort(g.Needs)
 }
 
-// ABI returns that of the target that c was made for.
+// ABI returns the ABI of the target that c was made for.
 func (c *Closure) ABI() string { return c.target.ABI }
 
 // Natives returns the extension modules in c and their libraries.

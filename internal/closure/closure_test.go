@@ -11,9 +11,9 @@ import (
 	"github.com/mitogen-go/mitogen/internal/pysource"
 )
 
-// fake is a Source made of text: names with what Python there is. A name that begins with + is the
-// user's own, one that ends in / a package, in // a namespace package, one with / inside a file;
-// the text -reason is an extension module's.
+// fake is a Source made of text: names with the Python text of each. A name that begins with + is
+// the user's own. A name that ends in / is a package, in // a namespace package, and a name with /
+// inside is a file. The text -reason is an extension module's.
 type fake map[string]*modules.Module
 
 func newFake(t testing.TB, sources map[string]string) fake {

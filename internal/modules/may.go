@@ -11,8 +11,9 @@ import (
 // What a context may have of a package besides modules. If it was sent a third-party package, it
 // may have every file but those whose names begin with a dot. The package is as public as its
 // modules. In a directory of the user's own other things lie beside the code. There a context may
-// have the files of packages that it was sent, if code of the user's own that it was sent reads
-// files of packages at all. The innermost package that holds a file decides. It may not have
+// have files only if it was sent code of the user's own that reads files of packages at all. The
+// files must be of packages that it was sent; the innermost package that holds a file decides. It
+// may not have
 //
 //   - modules that it was not sent,
 //   - anything of a namespace package, which is any directory that lies there,

@@ -78,7 +78,7 @@ func within(step string, err error) error {
 //   - []byte, arrays of bytes: bytes
 //   - other slices and arrays: list; a nil slice is an empty list
 //   - maps: dict, in the order of the keys; a nil map is an empty dict
-//   - structs: dict of the exported fields. The key is that of the tag `py:"name"`, else the
+//   - structs: dict of the exported fields. The key comes from the tag `py:"name"`, else the
 //     field's name in snake case; `py:"name,omitempty"` leaves zero values out, `py:"-"` the field.
 //     Embedded structs without a tag are flattened.
 //   - pointers and interfaces: what they point to; nil is None

@@ -161,7 +161,7 @@ func bigInt(b []byte) any {
 	return n
 }
 
-// negate makes of a big-endian two's complement that of its negative.
+// negate replaces a big-endian two's complement by its negative.
 func negate(b []byte) {
 	carry := true
 	for i := range slices.Backward(b) {

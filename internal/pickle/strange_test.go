@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// Pickles that no interpreter on this machine writes, but others do.
+// Pickles that no interpreter on this machine writes, but other interpreters do.
 func TestDecodeWhatOthersDump(t *testing.T) {
 	for _, tt := range []struct {
 		who, b string

@@ -75,7 +75,7 @@ func misfit(v any, t reflect.Type) error {
 	return reasonf("%s does not fit in %v", describe(v), t)
 }
 
-// describe shows small values and names the types of others.
+// describe shows bools and numbers, if they aren't long. It names the type of any other value.
 func describe(v any) string {
 	switch v := v.(type) {
 	case bool, int64, float64, complex128:
@@ -333,7 +333,7 @@ func (a *assigner) setInto(dst reflect.Value, vs []any) error {
 	return nil
 }
 
-// mapKey makes a key of Go type t. One that compares by address, or not at all, is refused.
+// mapKey makes a key of Go type t. A key that compares by address, or not at all, is refused.
 func (a *assigner) mapKey(t reflect.Type, v any) (reflect.Value, error) {
 	k := reflect.New(t).Elem()
 	if err := a.assign(k, v); err != nil {

@@ -35,7 +35,7 @@ func (c Cond) places() (w Where) {
 	return w
 }
 
-// expr is an expression as far as it is understood; nil is one that isn't.
+// expr is an expression as far as it is understood; nil: it isn't.
 type expr struct {
 	op   opcode
 	args []*expr

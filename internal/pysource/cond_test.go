@@ -54,7 +54,7 @@ func TestConditions(t *testing.T) {
 	const head = "import sys, platform as p, os as o\nfrom sys import version_info as vi\n_v = " +
 		"sys.version_info\nPY2 = _v[0] == 2\n" +
 		"PY3: bool = not PY2\nA = B = sys.platform == 'win32'\nMYPY = False\n"
-	for _, tt := range []struct{ text, want string }{ // for linux2, linux3, windows, nobody knows
+	for _, tt := range []struct{ text, want string }{ // for linux2, linux3, windows, unknown
 		{"sys.version_info >= (3,)", "nyy?"},
 		{"sys.version_info[0] == 2", "ynn?"},
 		{"sys.version_info[:2] < (3, 11)", "yyn?"},

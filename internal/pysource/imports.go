@@ -197,7 +197,7 @@ func (s *scanner) addGuard(head Token) {
 	})
 }
 
-// inner returns a suite within the current one that says nothing new.
+// inner returns a suite within the current suite that says nothing new.
 func (s *scanner) inner() suite {
 	t := s.top()
 	return suite{where: t.where, try: t.try, catch: t.catch, depth: t.depth, loop: t.loop}

@@ -81,8 +81,9 @@ type Target struct {
 	ABI string
 }
 
-// Taken reports whether the import's conditions can all hold on t: what nobody knows holds. Where
-// the import stands says nothing here, except that what only type checkers see is never taken.
+// Taken reports whether the import's conditions can all hold on t: an unknown condition holds. The
+// place of the import says nothing here, except that an import for type checkers only is never
+// taken.
 func (i Import) Taken(t Target) bool {
 	for _, c := range i.When {
 		if c.Holds(t) == No {

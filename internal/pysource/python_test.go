@@ -27,9 +27,9 @@ var soak = os.Getenv("MITOGEN_SOAK") != ""
 // shapes are the ways of minifying that are compared with the original; the first keeps lines.
 var shapes = []Options{{}, {DropLines: true, Reindent: true, Tight: true}}
 
-// TestAgainstPython shows that interpreters, the oldest, the newest and one that is drawn, read the
-// same tokens as we do, and compile minified files of their own libraries to the same tree.
-// MITOGEN_SOAK=1 tries all.
+// TestAgainstPython shows that interpreters read the same tokens as this package, and compile
+// minified files of their own libraries to the same tree. It tries the oldest, the newest and a
+// random one. MITOGEN_SOAK=1 tries all.
 func TestAgainstPython(t *testing.T) { onLibraries(t, compare) }
 
 // TestImportsAgainstPython shows that such interpreters find the same imports as we do.

@@ -117,8 +117,8 @@ func bounded(values []pathValue) []pathValue {
 	return values[:min(len(values), maxAlternatives)]
 }
 
-// changesPath reports whether a statement begins like one that changes the search path, of which it
-// reads the beginning.
+// changesPath reports whether a statement begins like a change of the search path. It reads the
+// beginning.
 func (r *pathReader) changesPath() bool {
 	for _, words := range [][]string{{"sys", ".", "path"}, {"site", ".", "addsitedir"},
 		{"addsitedir"}} {
@@ -288,7 +288,7 @@ func (r *pathReader) list() (values []pathValue) {
 	return bounded(values)
 }
 
-// arguments reads from an opening bracket to the one that closes it.
+// arguments reads from an opening bracket to the closing bracket.
 func (r *pathReader) arguments() (args [][]pathValue) {
 	r.i++
 	for r.kind() != EOF && r.kind() != Newline {

@@ -77,7 +77,7 @@ func appendTokens(toks []Token, src []byte) ([]Token, error) {
 	}
 }
 
-// used holds tokens that nobody needs any more: *[]Token.
+// used holds tokens that are not needed any more: *[]Token.
 var used sync.Pool
 
 // withTokens calls f with the tokens of a source whose encoding we know; f must not keep them.

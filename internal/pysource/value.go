@@ -34,7 +34,7 @@ const (
 	number             // bool too
 	none
 	text
-	textFrom // a text that begins with s and goes on, nobody knows how
+	textFrom // a text that begins with s; the rest isn't known
 	tuple
 	list
 	hexversion

@@ -18,7 +18,7 @@ type Target struct {
 	Bits           int      // of a pointer
 	Libc           string   // "glibc", "musl", "-"
 	LibcVersion    [2]int   //
-	Suffixes       []string // of files that are extension modules, the one that wins first
+	Suffixes       []string // of files that are extension modules, the winning one first
 }
 
 // Bounds of what an interpreter says.

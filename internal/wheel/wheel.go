@@ -41,7 +41,7 @@ func Tags(text []byte) (all []Tag) {
 	return all
 }
 
-// Native reports whether tags are those of a wheel for some platform: one that may have extension
+// Native reports whether tags belong to a wheel for some platform: such a wheel may have extension
 // modules.
 func Native(tags []Tag) bool {
 	for _, t := range tags {

@@ -165,14 +165,14 @@ exec(compile(text, 'native.py', 'exec'))
 print(tags().decode()[1:])
 `
 
-// TestAgainstPackaging asks package packaging which tags fit each interpreter that has pip: these
-// and no others of a list do here.
+// TestAgainstPackaging asks package packaging which tags fit each interpreter that has pip. Of a
+// list, the same tags fit here.
 func TestAgainstPackaging(t *testing.T) {
 	tried := 0
 	for _, p := range testpython.Sample(t.Name()) {
 		out, err := exec.Command(p.Path, "-c", supported).Output()
 		if err != nil {
-			continue // no pip, or one that is too old
+			continue // no pip, or too old a pip
 		}
 		tried++
 		var theirs []string

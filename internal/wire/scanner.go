@@ -44,10 +44,10 @@ func (s *Scanner) Skipped() int64 { return s.skipped }
 
 // Next returns the next frame, reading as needed. Its payload is valid until the next call.
 //
-// The error is io.EOF at the end between two frames, one that wraps io.ErrUnexpectedEOF in a frame,
-// a *CorruptError for what isn't a frame, ErrNoise, or what the reader returned. After an error
-// there is nothing to be had from s, except that one that is os.ErrDeadlineExceeded changes
-// nothing.
+// The error is io.EOF at the end between two frames. In a frame it wraps io.ErrUnexpectedEOF. A
+// *CorruptError says that the bytes aren't a frame. ErrNoise says that more than MaxNoise bytes in
+// a row lie between frames. Any other error is the reader's. After an error s yields no more
+// frames, except that os.ErrDeadlineExceeded changes nothing.
 func (s *Scanner) Next() (Frame, error) {
 	for {
 		if err := s.skip(); err != nil {

@@ -67,11 +67,11 @@ const (
 // its numbers in two halves: the lower ones are the program's.
 const (
 	FirstEngineHandle Handle    = 1 << 31
-	FirstEngineID     ContextID = 1 << 24 // of contexts that the engine makes on the way to others
+	FirstEngineID     ContextID = 1 << 24 // of contexts that the engine makes on the way to a target
 )
 
-// Frame is one unit on a stream. Payload is not copied by this package: that of a
-// frame from a Scanner is valid until the Scanner's next Next.
+// Frame is one unit on a stream. This package doesn't copy Payload: the payload of a frame from a
+// Scanner is valid until the Scanner's next Next.
 type Frame struct {
 	Kind    Kind
 	Dst     ContextID
@@ -81,7 +81,7 @@ type Frame struct {
 	Reply   Handle
 	Payload []byte
 
-	// not on the wire: others on both machines may see it, as they see a command's arguments
+	// not on the wire: other users of both machines may see it, as they see a command's arguments
 	Public bool
 	Secret bool // not on the wire: no copy is to be left behind
 }
