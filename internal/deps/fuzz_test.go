@@ -45,8 +45,8 @@ internal/goctx:     frames, from ancestors and allowed contexts
 internal/cli:       ssh's configuration, for completion
 `
 
-// readers are packages of the standard library, and others, that take foreign input apart, and
-// calls that do.
+// readers are packages of the standard library, and third-party packages, that parse foreign input,
+// and calls that do.
 var readers = []string{"encoding/json", "encoding/binary", "encoding/pem", "encoding/base64",
 	"bufio", "go.yaml.in/yaml", "gopkg.in/yaml",
 	"golang.org/x/crypto/ssh", "net"}

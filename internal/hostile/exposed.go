@@ -117,8 +117,8 @@ func (j *Judge) changeable(path string, st fs.FileInfo) string {
 // firstUser is the least number of an account, or a group, that isn't the system's own.
 const firstUser = 1000
 
-// open tells whether others than the owner can write. A group counts, because nothing says who is
-// in it, unless it is the owner's own.
+// open tells whether users other than the owner can write. A group counts, because nothing says who
+// is in it, unless it is the owner's own.
 func open(st fs.FileInfo) bool {
 	sys := st.Sys().(*syscall.Stat_t)
 	perm := st.Mode().Perm()

@@ -261,8 +261,8 @@ func TestDaemonForgets(t *testing.T) {
 	}
 }
 
-// A password that is typed isn't in the memory of the command any more once it was given to whom it
-// is for. One that holds for all targets is there once.
+// A typed password isn't in the memory of the command any more once it was given to its program. A
+// password that holds for all targets is there once.
 func TestTypedPasswordIsForgotten(t *testing.T) {
 	l := lab.Need(t)
 	const script = "import sys, time\nsys.stdout.write('it is ' + 'in\\n')\nsys.stdout.flush()\n" +

@@ -95,8 +95,8 @@ func (p *place) share() {
 	p.env = append(p.env, "HOME="+p.at("no-home"))
 }
 
-// Places of root's: in the directory that all users can write to, and the one that the system makes
-// at a login.
+// Places of root's: in the directory that all users can write to, and the directory that the system
+// makes at a login.
 const (
 	shared = "/tmp/mitogen-0"
 	system = "/run/user/0"
@@ -105,7 +105,7 @@ const (
 // home gives the victim a home directory with an owner.
 func (p *place) home(owner string) { p.env = append(p.env, "HOME="+p.mkdir("home", owner, 0o755)) }
 
-// link has the other user's trap, or one that was given to another owner, be at the end of a link.
+// link puts the other user's trap at the end of a link. The trap may belong to another owner.
 func (p *place) link(path, to, owner string) {
 	p.t.Helper()
 	if err := os.Symlink(p.at(to), path); err != nil {
@@ -313,7 +313,7 @@ func TestSocketsRace(t *testing.T) {
 	}
 	for _, c := range clients(t) {
 		if c.path != nil {
-			continue // its directory is not one that others can write to
+			continue // other users can't write to its directory
 		}
 		t.Run(c.name, func(t *testing.T) {
 			p := newPlace(t, "")

@@ -36,7 +36,7 @@ var listenScript string
 //go:embed swap.py
 var swapScript string
 
-// Beg is the script of an account that begs for the password of the one that enters it.
+// Beg is the script of an account that begs for the password of the account that enters it.
 //
 //go:embed beg.py
 var Beg string
@@ -119,7 +119,7 @@ func Plant(t testing.TB, kind Kind, names []string) *Trap {
 	if err := json.Unmarshal(plant(t, string(kind), f.Name(), names), &made); err != nil {
 		t.Fatalf("plant: %v", err)
 	}
-	// That user removes them, because root could remove files of others.
+	// That user removes them, because root could remove another user's files.
 	t.Cleanup(func() { plant(t, "remove", f.Name(), made.Made) })
 	return &Trap{Planted: made.Planted, Refused: made.Refused, sprung: f.Name()}
 }

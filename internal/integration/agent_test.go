@@ -281,8 +281,8 @@ func TestAgentSocket(t *testing.T) {
 	}
 }
 
-// A target that opens connections without end holds up neither its own use of the agent, once they
-// have gone, nor that of another session meanwhile.
+// A target that opens connections without end doesn't hold up its own use of the agent, once they
+// have gone. Nor does it hold up another session meanwhile.
 func TestAgentFlood(t *testing.T) {
 	l := lab.Need(t)
 	program := buildMitogen(t)

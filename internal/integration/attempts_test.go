@@ -37,7 +37,7 @@ func sshConfig(t *testing.T, last *recorder.Server, more string, jumps ...*recor
 var ownOptions = []string{"", "NumberOfPasswordPrompts 5",
 	"PreferredAuthentications keyboard-interactive,password", "BatchMode no"}
 
-// A server sees no attempt with a password that wasn't given for it, and one with one that was,
+// A server sees one attempt with a password that was given for it, and none with any other,
 // whatever the user's configuration says. One case in three is tried each day; all in `make
 // hostile`.
 func TestAttempts(t *testing.T) {

@@ -219,8 +219,8 @@ func (b *battle) unharmed(ctx context.Context) {
 	}
 }
 
-// A context that has been taken over gets nothing by writing frames of its own making, and harms
-// nobody else.
+// A context that has been taken over gets nothing by writing frames of its own making, and harms no
+// other context.
 func TestHostile(t *testing.T) {
 	for _, target := range []string{"local", "local+local"} {
 		for _, attack := range []string{"forged_source", "answers_for_others", "forged_authority",
@@ -265,7 +265,7 @@ func TestHostileResults(t *testing.T) {
 	b.unharmed(ctx)
 }
 
-// What breaks the stream or the windows ends the attacker, and nobody else.
+// Frames that break the stream or the windows end the attacker, and no other context.
 func TestHostileStreams(t *testing.T) {
 	for _, target := range []string{"local", "local+local"} {
 		for _, how := range []string{"length", "kind", "trailer", "window", "items", "noise"} {

@@ -195,8 +195,7 @@ func TestNativeTimeout(t *testing.T) {
 	}
 }
 
-// The timeout is that of the whole connect, also where a command was started that isn't an
-// interpreter.
+// The timeout holds for the whole connect, also if the started command isn't an interpreter.
 func TestNativeTimeoutOfTheInterpreter(t *testing.T) {
 	l := lab.Need(t)
 	e := engine(t, mitogen.Options{})

@@ -332,7 +332,7 @@ func runs(t *testing.T, c *mitogen.Context, script string, args ...string) strin
 	return out.String()
 }
 
-// A program, its threads, its forks and the workers that it starts see the same places, whoever
+// A program, its threads, its forks and the workers that it starts see the same places, whichever
 // asks first.
 func TestPlacesInPrograms(t *testing.T) {
 	const sub, big, part = "(['c.txt'], 1, False)", "(['big.bin', 'top.txt'], 2097152, False)",

@@ -12,8 +12,8 @@ import (
 	"github.com/mitogen-go/mitogen/internal/lab"
 )
 
-// Whoever repeats the command, on whatever stream, is not taken for whoever executes it: neither by
-// contexts, next to the engine and behind a hop, nor by programs without one.
+// A program that repeats the command, on whatever stream, is not taken for a program that executes
+// it. That holds for contexts, next to the engine and behind a hop, and for programs without one.
 func TestCommandIsRepeated(t *testing.T) {
 	for name, text := range map[string]string{
 		"echo on stdout":       `echo "$@"; exec "$@"`,
@@ -85,7 +85,8 @@ func TestCommandIsRefused(t *testing.T) {
 	}
 }
 
-// What is no Python says so in one line, without boot code, as does one that isn't there.
+// A program that is no Python says so in one line, without boot code, and so does a missing
+// program.
 func TestNotPython(t *testing.T) {
 	broken := filepath.Join(t.TempDir(), "python3")
 	if err := os.Symlink("/nonexistent/python3", broken); err != nil {

@@ -16,7 +16,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/lab"
 )
 
-// What stops a connection is told in the words of whoever stopped it, with how far it had come.
+// The error of a connection has the words of the program that stopped it, and how far it had come.
 func TestWhatStops(t *testing.T) {
 	l := lab.Need(t)
 	dir := t.TempDir()

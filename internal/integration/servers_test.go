@@ -18,8 +18,8 @@ import (
 	"github.com/mitogen-go/mitogen/internal/lab"
 )
 
-// A server is one that isn't OpenSSH's. Those that aren't installed are skipped; `make test-new`
-// has them.
+// A server is an SSH server other than OpenSSH's. Servers that aren't installed are skipped; `make
+// test-new` has them.
 type server struct {
 	name string
 	// key makes a host key in dir, and returns it as known_hosts has it.

@@ -247,7 +247,7 @@ func (n *Net) await(i int) error {
 	return fmt.Errorf("sshd in a network namespace doesn't listen: %w", err)
 }
 
-// Cut takes the link before host i down, which nobody is told of; Mend restores it.
+// Cut takes the link before host i down, and tells no process of it; Mend restores it.
 func (n *Net) Cut(i int) error { return n.link(i, "down") }
 
 // Mend undoes Cut.

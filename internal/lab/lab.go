@@ -181,7 +181,7 @@ func locked(f func() error) error {
 	return f()
 }
 
-// What is locked: directories that are there anyhow, and that nobody else locks.
+// Locked directories: they are there anyhow, and no other program locks them.
 const (
 	setupLock = "/run"
 	useLock   = "/etc/sudoers.d"

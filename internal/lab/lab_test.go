@@ -30,7 +30,7 @@ func TestSudo(t *testing.T) {
 	}
 }
 
-// Users of the lab in the same process or others share it.
+// Users of the lab, in the same process or in several, share it.
 func TestShared(t *testing.T) {
 	a := Need(t)
 	b, err := Use()

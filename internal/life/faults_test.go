@@ -26,9 +26,9 @@ var schedules = flag.Int("life.schedules", 0,
 // heartbeats of 3 s, later under load.
 const faultPatience = 40 * time.Second
 
-// TestFaults does random harm to a tree of 30 contexts, while it is built and while it works. Who
-// is behind what was hit is lost, by name, and nobody else; no call is left waiting, and no
-// process.
+// TestFaults does random harm to a tree of 30 contexts, while it is built and while it works.
+// Contexts behind the harm are lost, by name, and no other context. No call is left waiting, and no
+// process stays.
 func TestFaults(t *testing.T) {
 	n := *schedules
 	if n == 0 {
@@ -185,7 +185,7 @@ func harm(n *node, rnd *rand.Rand) string {
 		syscall.Kill(info.PID, syscall.SIGSTOP)
 	default:
 		if err == nil || n.hops() {
-			// A context that is used as a hop isn't closed by Close, and one that isn't up is no more to be
+			// Close doesn't close a context that is used as a hop. A context that isn't up is no more to be
 			// seen.
 			return fmt.Sprintf("%s (%d): nothing", n.c.Name(), n.c.ID())
 		}

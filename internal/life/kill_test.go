@@ -175,7 +175,7 @@ func (k *killing) run(t *testing.T) (victim string) {
 	if fatal {
 		k.gone(t, "while the engine lives", func() []string {
 			if state := status(pid, "State"); state != "" && !strings.HasPrefix(state, "Z") {
-				return nil // it works on: without su, or the sshd that watches over the one that serves it
+				return nil // it works on: without su, or the monitor of its sshd
 			}
 			return k.programs()
 		})
@@ -223,8 +223,8 @@ func (k *killing) wait(said <-chan string, ended <-chan struct{}) (pid int) {
 	}
 }
 
-// kill kills any process that has to do with the target. fatal says that it was the context, or one
-// that carries it.
+// kill kills any process that has to do with the target. fatal says that it was the context, or
+// carries it.
 func (k *killing) kill(engine, context int) (name string, fatal bool) {
 	carriers := k.carriers(context)
 	all := append(slices.Collect(maps.Keys(procs(k.mark))), carriers...)
@@ -254,7 +254,7 @@ func (k *killing) kill(engine, context int) (name string, fatal bool) {
 
 // guarded waits until there is a guard, or no context that needs one.
 func (k *killing) guarded(t *testing.T) {
-	none := 0 // looks in turn that saw no program: one that starts another may be missed
+	none := 0 // looks in turn that saw no program: a program that starts another may be missed
 	left := untilNone(func() []string {
 		if none++; len(k.programs()) > 0 {
 			none = 0

@@ -20,9 +20,9 @@ import (
 
 var cuts = flag.Int("life.cuts", 0, "links to cut; 0: 2, or 100 with MITOGEN_SOAK set")
 
-// TestLinks has three hosts in a row, each reached by the one before alone. A link is cut at any
-// moment, which nobody is told: what is behind it is lost by name, the rest works on, no process
-// stays on either side, and when the link is back there is a way again.
+// TestLinks has three hosts in a row, each reached by the host before alone. A link is cut at any
+// moment, without a word to any process. Contexts behind it are lost by name, the rest works on,
+// and no process stays on either side. When the link is back there is a way again.
 func TestLinks(t *testing.T) { links(t, 0) }
 
 // TestSlowLinks is TestLinks with links that take their time.

@@ -36,7 +36,7 @@ func New(l net.Listener, dial func() (net.Conn, error), rtt time.Duration) *Link
 	return k
 }
 
-// Port is the one that it listens on.
+// Port returns the port that it listens on.
 func (k *Link) Port() int { return k.listener.Addr().(*net.TCPAddr).Port }
 
 // Close takes no more connections; those that there are stay.

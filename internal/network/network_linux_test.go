@@ -74,7 +74,7 @@ func (b *bed) ssh(t *testing.T, stdin []byte, command string) (string, error) {
 	return string(out), err
 }
 
-// engine makes one that serves module.
+// engine makes an engine that serves module.
 func (b *bed) engine(t *testing.T, o mitogen.Options) *mitogen.Engine {
 	t.Helper()
 	o.Path = []fs.FS{fstest.MapFS{

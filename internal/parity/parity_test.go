@@ -215,7 +215,7 @@ var outcomeFields = []string{"stdout", "stderr", "status", "left"}
 
 // A side is one of the two ways to run a program.
 type side struct {
-	files, cwd string // directories: of the program's files, and the one that it runs in
+	files, cwd string // directories: of the program's files, and of the run
 	mark       string // in the environment of all that runs
 	argv, env  []string
 	stdin      string
@@ -374,7 +374,7 @@ func args(option bool, args []string) []string {
 	return args
 }
 
-// control is the socket of an ssh that the others use.
+// control is the socket of an ssh whose connection further ssh processes use.
 func (h *harness) control() string { return filepath.Join(filepath.Dir(h.mitogen), "ssh") }
 
 // connect starts that ssh.

@@ -156,8 +156,8 @@ if select.select([fd], [], [], patience)[0]:
     os.write(2, ('got ' + os.read(fd, 100).decode()).encode())
 `
 
-// led starts a program whose dialogue we lead, says "hush" when it asks, and returns what it said.
-// asks has the hop take the program for one that asks.
+// led starts a program whose dialogue the engine leads, says "hush" when it asks, and returns its
+// output. If asks is set, the hop takes the program for a program that asks.
 func (l *link) led(dialogue string, asks bool) string {
 	l.t.Helper()
 	state, patience := "BEGUN", ".1"

@@ -64,7 +64,7 @@ func (l *link) callAt(dst wire.ContextID, target string, args ...any) *pending {
 	return l.request(wire.Frame{Dst: dst, Handle: wire.Call, Payload: l.payload(target, args)})
 }
 
-// payload is that of a CALL.
+// payload returns the payload of a CALL.
 func (l *link) payload(target string, args []any) []byte {
 	l.t.Helper()
 	var kw map[string]any

@@ -88,8 +88,8 @@ const (
 	memory = 20 << 10
 )
 
-// A hop whose link is stalled stops reading a child that floods it. When the link goes on, others
-// are served too.
+// A hop whose link is stalled stops reading a child that floods it. When the link goes on, the
+// other children are served too.
 func TestFloodUp(t *testing.T) {
 	var tests []test
 	for name, bytes := range map[string]string{
@@ -135,7 +135,7 @@ func (l *link) goes(id wire.ContextID) {
 	l.await("end", func() bool { return len(l.lostLocked(id)) > 0 })
 }
 
-// A child that does not read what it is sent, or asks for, is ended, and nobody else.
+// A child that does not read its frames, or its answers, is ended, and no other child.
 func TestFloodDown(t *testing.T) {
 	on(t, []test{
 		hopTest("not read", func(t *testing.T, l *link) {
@@ -165,7 +165,7 @@ func TestFloodDown(t *testing.T) {
 	})
 }
 
-// What no context does that is in order costs a child its life; others go on.
+// A frame that no honest context sends costs a child its life; the rest go on.
 func TestOffences(t *testing.T) {
 	var tests []test
 	for name, bytes := range map[string]string{

@@ -213,7 +213,7 @@ func TestCancel(t *testing.T) {
 		{"endless loop", func(t *testing.T, l *link) { l.interrupted("rt:loop", "looping\n") }},
 		{"sleep", func(t *testing.T, l *link) { l.interrupted("rt:sleep", "sleeping\n") }},
 		{"import that waits", func(t *testing.T, l *link) {
-			// Nobody answers for this module: the question goes to an engine that is still looking.
+			// This module has no answer: the question goes to an engine that is still looking.
 			l.serve("unanswered", "")
 			p := l.call("rt:execute", "import sys, _mitogen\n_mitogen.ASKED['later'] = 1\n"+
 				"print('importing')\nsys.stdout.flush()\nimport later")

@@ -150,7 +150,8 @@ func TestForms(t *testing.T) {
 	})
 }
 
-// since are the minor versions of Python 3 that have what a form begins with; 9: all others.
+// since gives the minor version of Python 3 that introduced the beginning of a form; 9: any other
+// form.
 var since = map[string]int{"enum.StrEnum": 11, "frozendict": 15}
 
 func checkForms(t *testing.T, l *link, forms []form) {

@@ -9,7 +9,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
-// TestHops has every interpreter start others, and be started by others.
+// TestHops has every interpreter start other interpreters, and be started by them.
 func TestHops(t *testing.T) {
 	each(t, func(t *testing.T, py interp) {
 		l := start(t, py)
@@ -116,7 +116,7 @@ func (l *link) forge(id wire.ContextID, frames ...string) {
 	l.callAt(id, "rt:execute", src).value()
 }
 
-// fromBelow: a hop obeys no child, and carries what is for others to the engine.
+// fromBelow: a hop obeys no child, and carries frames for other contexts to the engine.
 func fromBelow(t *testing.T, l *link) {
 	a, b := l.child(first, l.py), l.child(first, l.py)
 	got := l.expect(a)

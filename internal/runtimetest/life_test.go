@@ -266,7 +266,7 @@ func TestHeartbeat(t *testing.T) {
 
 func TestHeartbeatOfHop(t *testing.T) {
 	together(t, 1,
-		func(l *link) func() { // one that is busy, one that is idle
+		func(l *link) func() { // a busy child, an idle one
 			l.keep()
 			busy, idle := l.child(first, l.py), l.child(first, l.py)
 			p := l.callAt(busy, "rt:hold", 2)
@@ -277,13 +277,13 @@ func TestHeartbeatOfHop(t *testing.T) {
 				equal(l.t, "echo", l.callAt(idle, "rt:echo", "idle").value(), "idle")
 			}
 		},
-		func(l *link) func() { // one that is stopped
+		func(l *link) func() { // a stopped child
 			l.keep()
 			id := l.child(first, l.py)
 			syscall.Kill(l.pid(id), syscall.SIGSTOP)
 			return func() { l.isLost(id, "heard nothing from it") }
 		},
-		func(l *link) func() { // one that is dead, while another process holds its stream
+		func(l *link) func() { // a dead child, while another process holds its stream
 			l.keep()
 			id := l.child(first, l.py)
 			l.callAt(id, "rt:execute", "import os, time\nif not os.fork():\n  time.sleep(1000)\n"+

@@ -62,8 +62,8 @@ func TestTooLargeToSend(t *testing.T) {
 	})
 }
 
-// An error that can't be told is replaced by a short one that names it, whatever a program has
-// named it, and the context goes on.
+// An error that can't be told is replaced by a short error that names it, whatever a program has
+// named it. The context goes on.
 func TestErrorWhoseTextFails(t *testing.T) {
 	const source = "import _mitogen as m\nInner = type(%s, (BaseException,), {})\n" +
 		"class Outer(Exception):\n  def __str__(self):\n    raise Inner(%s)\n  __repr__ = __str__\n" +

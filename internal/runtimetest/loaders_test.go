@@ -233,13 +233,13 @@ func portions(space, closed string) func(*testing.T, *link) {
 	}
 }
 
-// servesFiles tells whether the context's finder is that of files.
+// servesFiles tells whether the context's finder is the finder of files.
 func (l *link) servesFiles() bool {
 	l.t.Helper()
 	return l.call("rt:evaluate", "'_mitogen_files' in sys.modules").value() == true
 }
 
-// withFiles is a test in a context whose finder is that of files, too.
+// withFiles makes a test run in a context whose finder is the finder of files, too.
 func withFiles(run func(t *testing.T, l *link)) func(t *testing.T, l *link) {
 	return func(t *testing.T, l *link) {
 		l.call("rt:execute", "import _mitogen_files").value()

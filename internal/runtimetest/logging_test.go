@@ -58,7 +58,7 @@ func TestLogging(t *testing.T) {
 			equal(t, "message", l.one("logging.info('%s of %d', 'one', 3)").message, "one of 3")
 		}},
 		{"time", func(t *testing.T, l *link) {
-			// The context's own clock is the only one that it can be held to.
+			// The context can be held to its own clock only.
 			r := l.one("import time, rt\nrt.before = time.time()\nlogging.info('now')\nrt.after = " +
 				"time.time()")
 			equal(t, "between", l.call("rt:evaluate",

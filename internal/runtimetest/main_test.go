@@ -48,7 +48,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// process is one that runs, as /proc shows it.
+// process is a running process, as /proc shows it.
 type process struct {
 	pid  int
 	line string

@@ -138,7 +138,7 @@ for t in started: t.join()
 import other
 result = len(seen), len(set(seen))`)
 	l.await("question", func() bool { return len(l.asked) > 0 })
-	l.ping(first, "").wait() // whoever else wants to ask has had the time
+	l.ping(first, "").wait() // any further question has had the time to come
 	l.push(first, "shared")
 	equal(t, "threads and modules", fmt.Sprint(p.value()), "[8 1]")
 	equal(t, "asked", l.questions(), []string{"other", "shared"})

@@ -50,7 +50,7 @@ def descriptors():
 `
 
 // inContext goes on with native.py as a context has it, which keeps the bundle of a and b, and not
-// that of c.
+// the bundle of c.
 const inContext = `
 calls = []
 def unpack_bundle(id, payloads):

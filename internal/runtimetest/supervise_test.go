@@ -111,7 +111,7 @@ func TestKeepWithoutResource(t *testing.T) {
 	})
 }
 
-// A mark says that a guard runs: it isn't set before, or after one that can't be started.
+// A mark says that a guard runs. It isn't set before, or after a guard that can't be started.
 func TestMarkComesAfterGuard(t *testing.T) {
 	each(t, func(t *testing.T, py interp) {
 		for name, tt := range map[string]struct{ forks, want string }{

@@ -47,7 +47,8 @@ func (l *link) learnsToSpawn() {
 		"m.__dict__.pop('asking', 0) # names of core\nm.load_asking()").value()
 }
 
-// believe has the first context take every program for one that asks: those of tests aren't setuid.
+// believe has the first context take every program for a program that asks: programs of tests
+// aren't setuid.
 func (l *link) believe() {
 	l.t.Helper()
 	l.learnsToSpawn()

@@ -22,7 +22,7 @@ const (
 // A Session is one dialogue.
 type Session struct {
 	Program, Language string
-	// "right" or "wrong", as the answer was; "question": one that nobody is to answer
+	// "right" or "wrong", as the answer was; "question": a question that must stay unanswered
 	Case   string
 	Events []Event
 }

@@ -154,7 +154,7 @@ sys.stdout.flush()
 print('ended %d' % subprocess.call(['sh', '-c', 'exit 3']))
 `
 
-// errors are texts that nobody is to see.
+// crashed matches texts that no user may see.
 var crashed = regexp.MustCompile(`panic:|goroutine \d|fatal error|SIGSEGV|DATA RACE|Traceback|` +
 	`<stdin>`)
 
@@ -236,11 +236,11 @@ func run(t *testing.T, l *lab.Lab, w string, s surrounding, args ...string) (sta
 	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
 }
 
-// ours matches the names of what mitogen makes among the temporary files of others.
+// ours matches the names of mitogen's files among other temporary files.
 var ours = regexp.MustCompile(`^mitogen-(stdin-)?\d+$`)
 
-// openToOthers returns what has been made since below dirs that others may write to and isn't in
-// a directory that keeps them out.
+// openToOthers returns the files made since below dirs that other users may write to. It leaves out
+// files in a directory that keeps those users out.
 func openToOthers(t *testing.T, since time.Time, dirs ...string) (found []string) {
 	t.Helper()
 	for i, dir := range dirs {

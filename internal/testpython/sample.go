@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// Seed returns the number that decides what tests draw: that of $MITOGEN_SEED, else the day since
-// 1970, so that a failure of today comes again today, and all is tried in the course of some days.
+// Seed returns the number that decides what tests draw: $MITOGEN_SEED, else the day since 1970. So
+// a failure of today comes again today, and all is tried in the course of some days.
 func Seed() uint64 {
 	if n, err := strconv.ParseUint(os.Getenv("MITOGEN_SEED"), 10, 64); err == nil {
 		return n

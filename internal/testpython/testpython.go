@@ -23,11 +23,11 @@ type Interp struct {
 	Version      string // "3.13.0"
 	Major, Minor int
 	Impl         string // "cpython", "pypy"
-	Machine      string // "x86_64"; that of the interpreter where it is emulated
+	Machine      string // "x86_64"; the interpreter's, if it is emulated
 }
 
-// Name is short and fit for the name of a subtest: "cpython3.13", "cpython3.13-s390x" where that
-// isn't the machine of the others.
+// Name is short and fit for the name of a subtest: "cpython3.13", or "cpython3.13-s390x" if its
+// machine isn't this one.
 func (i Interp) Name() string {
 	name := i.Impl + strconv.Itoa(i.Major) + "." + strconv.Itoa(i.Minor)
 	if i.Machine != machine() {
@@ -50,10 +50,10 @@ func (i Interp) AtLeast(major, minor int) bool {
 // Variable names the environment variable with further interpreters: paths, separated as in PATH.
 const Variable = "MITOGEN_TEST_PYTHONS"
 
-// Find returns the interpreters that Variable names, and without $MITOGEN_ONLY_NAMED those on PATH
-// and among those of pyenv, one for each implementation, minor version and machine, oldest first.
-// It looks once per process. One that Variable names and that doesn't work is a panic: a test must
-// not pass without it.
+// Find returns the interpreters that Variable names, and without $MITOGEN_ONLY_NAMED the
+// interpreters on PATH and in pyenv. There is one for each implementation, minor version and
+// machine, oldest first. It looks once per process. If Variable names an interpreter that doesn't
+// work, Find panics: a test must not pass without it.
 func Find() []Interp { return slices.Clone(find()) }
 
 var find = sync.OnceValue(look)

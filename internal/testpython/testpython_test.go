@@ -42,7 +42,7 @@ func TestVariable(t *testing.T) {
 	} {
 		t.Run(tt.value, func(t *testing.T) {
 			t.Setenv(Variable, tt.value)
-			t.Setenv("HOME", t.TempDir()) // no others
+			t.Setenv("HOME", t.TempDir()) // no pyenv there
 			t.Setenv("PATH", t.TempDir())
 			var got []Interp
 			why := func() (why any) {

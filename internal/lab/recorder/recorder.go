@@ -24,7 +24,7 @@ type Server struct {
 	Password string   // that it takes; "": none, by any method
 	Methods  []string // password, keyboard-interactive; nil: both
 	Question string   // of keyboard-interactive; "": "Password: "
-	Rounds   []Round  // of keyboard-interactive, instead of Question; it lets nobody in then
+	Rounds   []Round  // of keyboard-interactive, instead of Question; every login fails then
 	Key      bool     // any public key will do
 	AndMore  bool     // any public key will do, but one of Methods is wanted then, too
 	HangUp   bool     // after a wrong password
