@@ -111,7 +111,7 @@ func TestWriteFails(t *testing.T) {
 	}
 }
 
-// docs/json.md has each event and each key, and no others.
+// docs/json.md has each event and each key, and no other keys.
 func TestDocument(t *testing.T) {
 	page, err := os.ReadFile("../../docs/json.md")
 	if err != nil {

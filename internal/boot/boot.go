@@ -127,8 +127,8 @@ type Config struct {
 	LogLevel               int // Python's numbers
 }
 
-// Head returns the line that goes before the image on stdin, newline included. size is that of the
-// image in bytes.
+// Head returns the line that goes before the image on stdin, newline included. size is the image's,
+// in bytes.
 func Head(c Config, size int) []byte {
 	return append(fmt.Appendf(nil, "n=%d;", size), Behind(c)...)
 }

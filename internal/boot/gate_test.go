@@ -42,8 +42,8 @@ func TestGate(t *testing.T) {
 	}
 }
 
-// What is executed has no marker in it, so that whoever quotes it is not taken for whoever executes
-// it.
+// Executed text has no marker in it. So a program that quotes it is not taken for a program that
+// executes it.
 func TestCommandHasNoMarker(t *testing.T) {
 	texts := map[string]string{"EchoEC0": EchoEC0}
 	for way := range map[Way]bool{Pipe: true, Terminal: true, Ahead: true} {

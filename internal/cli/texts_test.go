@@ -339,8 +339,8 @@ func (s *shown) look(t *testing.T, how string, args []string) {
 	}
 }
 
-// others are the forgeries that standard error mustn't have. What a function writes there has no
-// name before it where no other target is, so that it can't be another's.
+// Forgeries that standard error mustn't have. If there is no other target, a function's text there
+// has no name before it, so that it can't be another target's.
 func others(args []string) []string {
 	if slices.Contains([]string{"call", "ping"}, args[0]) &&
 		strings.Count(strings.Join(args, " "), "-t ") == 1 {

@@ -1,8 +1,8 @@
 // Package confine takes rights from threads and processes that handle what other machines say.
 //
 // A Room is a thread that can read below some directories, and can do nothing else to the file
-// system. The engine starts ssh, sudo and others, which would inherit what restricts the whole
-// process, so it is only the thread that opens the files that targets ask for which is restricted.
+// system. The engine starts ssh, sudo and other programs, which would inherit the restrictions of a
+// whole process. So only the thread is restricted that opens the files that targets ask for.
 // Nothing restricts a whole process that starts no program.
 //
 // Linux has Landlock for files and seccomp for system calls. Where there is neither, a Room is no

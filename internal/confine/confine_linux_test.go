@@ -122,8 +122,8 @@ func TestRoom(t *testing.T) {
 	}
 }
 
-// What a Room is restricted by stays on its thread: all others start programs that may gain rights,
-// and write, while and after it works.
+// The restrictions of a Room stay on its thread. All other threads start programs that may gain
+// rights, and write, while and after it works.
 func TestRoomIsAlone(t *testing.T) {
 	need(t)
 	dir := write(t, "file")

@@ -23,9 +23,9 @@ type job struct {
 	done chan struct{}
 }
 
-// NewRoom returns a Room for directories, and for files, as they are now: another one that takes
-// the place of one later can't be read. The thread starts with the first Do. The caller closes the
-// Room.
+// NewRoom returns a Room for directories, and for files, as they are now. If another directory or
+// file takes the place of one later, it can't be read. The thread starts with the first Do. The
+// caller closes the Room.
 func NewRoom(places ...string) (*Room, error) {
 	r := &Room{free: Look().Landlock == 0, ended: make(chan struct{}), jobs: make(chan job)}
 	if r.free {

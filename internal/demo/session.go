@@ -61,8 +61,8 @@ func commandOf(r *ssh.Request) (argv []string, ok bool) {
 	return nil, false
 }
 
-// variableOf reads a request to set a variable of the environment, where it is one that Debian's
-// sshd takes (AcceptEnv LANG LC_*).
+// variableOf reads a request to set a variable of the environment, if Debian's sshd takes it
+// (AcceptEnv LANG LC_*).
 func variableOf(r *ssh.Request) (set []string, ok bool) {
 	var v struct{ Name, Value string }
 	if r.Type != "env" || ssh.Unmarshal(r.Payload, &v) != nil ||

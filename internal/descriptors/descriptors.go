@@ -40,7 +40,7 @@ func usable() int {
 // files that are open.
 func Room() int {
 	open, err := os.ReadDir("/dev/fd")
-	used := len(open) - 1 // without that of the directory
+	used := len(open) - 1 // without the directory's
 	if err != nil {
 		used = lowest()
 	}

@@ -325,7 +325,7 @@ type askQueue struct {
 	mu    sync.Mutex // protects following
 	all   []request
 	ended bool // nothing more will be asked for
-	gone  bool // nobody waits for answers any more
+	gone  bool // no caller waits for answers any more
 }
 
 type request struct {

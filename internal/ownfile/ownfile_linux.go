@@ -164,7 +164,7 @@ func (w *walker) open(name string, wait bool) (int, error) {
 	return fd, nil
 }
 
-// check refuses a file that another user may have put there, and empties one that isn't appended
+// check refuses a file that another user may have put there, and empties a file that isn't appended
 // to.
 func (w *walker) check(fd int) error {
 	var file, dir unix.Stat_t

@@ -177,7 +177,7 @@ func (s *session) do(f *wire.Frame) {
 	s.front.Answer(f.Reply, wire.Error, map[string]any{"message": err.Error()})
 }
 
-// ops are the operations of DO. The payload is that of the frame; an error is the answer.
+// ops are the operations of DO. The payload is the frame's; an error is the answer.
 var ops = map[string]func(s *session, reply wire.Handle, payload []byte) error{
 	"configure": (*session).configure,
 	"connect":   (*session).connect,
@@ -376,7 +376,7 @@ func (s *session) want(ctx context.Context, payload []byte) (wire.Frame, error) 
 	}
 }
 
-// answered takes an answer of the program's. One that nobody waits for any more is dropped.
+// answered takes an answer of the program's. An answer that comes too late is dropped.
 func (s *session) answered(f wire.Frame) {
 	s.mu.Lock()
 	answer := s.wants[f.Handle]

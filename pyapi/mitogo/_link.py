@@ -1,9 +1,9 @@
 """Frames between this program and its engine: docs/protocol/wire.md, sections 1, 2 and 11.
 
-Who reads: whoever waits for an answer and finds the lock R free. Other threads sleep on locks until
-the reader wakes them. A background thread, which a Link starts, reads what comes unasked (output,
-log records, questions): it takes R when nothing was read for PAUSE seconds, and gives R back when a
-thread wants it. So a call costs no change of threads.
+Who reads: a thread that waits for an answer and finds the lock R free. Other threads sleep on locks
+until the reader wakes them. A background thread, which a Link starts, reads what comes unasked
+(output, log records, questions): it takes R when nothing was read for PAUSE seconds, and gives R
+back when a thread wants it. So a call costs no change of threads.
 
 What arrives for the program's code (output, callbacks) is delivered by the reader once it has let R
 go, in its order. Who waits for an answer has it once what came before it is delivered.
