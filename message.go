@@ -62,10 +62,10 @@ func (m Message) Decode(into any) error { return decode(m.value, m.limits, into)
 
 // Send sends value to a receiver in a context, whose Sender has come from there. It returns when
 // the value is on its way, which may take until the receiver has caught up. For the first value it
-// returns when the receiver has the value. An error says what is wrong with value (a *ValueError),
-// that to is of another engine (ErrOtherEngine) or closed (ErrClosed), or that its context is gone.
-// If ctx ends first, the error matches ErrCancelled and ctx's error. The receiver may have got the
-// value nevertheless.
+// returns when the receiver has the value. A *ValueError says what is wrong with value. Other
+// errors say that to is of another engine (ErrOtherEngine) or closed (ErrClosed), or that its
+// context is gone. If ctx ends first, the error matches ErrCancelled and ctx's error. The receiver
+// may have got the value nevertheless.
 func (e *Engine) Send(ctx context.Context, to Sender, value any) error {
 	return e.e.Send(ctx, to, value)
 }

@@ -2,7 +2,8 @@ package connect
 
 import "errors"
 
-// local starts the process directly, on the machine of the engine or hop that carries out the plan.
+// localMethod starts the process directly, on the machine of the engine or hop that carries out the
+// plan.
 var localMethod = method{
 	near:   true,
 	direct: true,

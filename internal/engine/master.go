@@ -13,9 +13,9 @@ import (
 )
 
 // An ssh can make connections before the interpreter that it starts could: its server makes them,
-// as for ssh -J. So if a hop carries other contexts, or lets them use its connection, its ssh is a
-// ControlMaster of the engine, unless the user has one. If its server refuses, the hop's context
-// makes the connections.
+// as for ssh -J. So if a hop carries other contexts, or lets them use its connection, its ssh is
+// the engine's ControlMaster. If the user has a ControlMaster, the ssh uses that. If its server
+// refuses, the hop's context makes the connections.
 
 // master is the control socket of a context's ssh.
 type master struct {

@@ -46,7 +46,7 @@ type command struct {
 	known map[Place]*found
 }
 
-// found is the result of a place.
+// found is the outcome of the search for a place's secret.
 type found struct {
 	done   chan struct{} // closed once the following are set
 	secret Secret
