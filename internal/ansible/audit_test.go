@@ -27,7 +27,7 @@ func TestAuditOfPlaybooks(t *testing.T) {
 	s.quiet(nil) // the daemon has ended
 	text, err := os.ReadFile(log)
 	if err != nil {
-		t.Fatalf("%v: %s", err, last(out))
+		t.Fatalf("read the audit log: %v; the play wrote: %s", err, last(out))
 	}
 	for _, want := range []string{
 		`"event":"begin".*"command":"daemon"}`,

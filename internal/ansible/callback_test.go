@@ -28,7 +28,7 @@ for name in ('web1', 'w\xe9b', 'a\nweb1 : logins=0', 'b\x1b[2J', 'c\x9b2J', 'd\u
 	cmd.Env = append(os.Environ(), "PYTHONIOENCODING=utf-8")
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		t.Fatalf("%v: %s", err, out)
+		t.Fatalf("run the callback plugin: %v; output: %s", err, out)
 	}
 	var names []string
 	for line := range strings.Lines(string(out)) {

@@ -30,7 +30,8 @@ func (b *bench) context(c *jsonline.Conn) string {
 	inner := "echo $PPID"
 	stdout, stderr, end := b.ask(c, &Message{Do: "exec", Command: inner, Inner: &inner})
 	if end.Error != nil || end.Status != 0 || stdout == "" {
-		b.t.Fatalf("%q, %q, %+v", stdout, stderr, end)
+		b.t.Fatalf("exec of %q: got stdout %q, stderr %q, end %+v; want a pid and status 0",
+			inner, stdout, stderr, end)
 	}
 	return strings.TrimSpace(stdout)
 }

@@ -16,7 +16,7 @@ func TestWords(t *testing.T) {
 		`K='a "b"' python`:            {`K=a "b"`, "python"},
 	} {
 		if got, ok := words(line); !ok || !reflect.DeepEqual(got, want) {
-			t.Errorf("%q: %q, %t", line, got, ok)
+			t.Errorf("words of %q: got %q, %t; want %q, true", line, got, ok, want)
 		}
 	}
 	for _, line := range []string{`a$b`, "`a`", `a\b`, `a|b`, `a;b`, `a&b`, `'a`, `"a`, `"a$b"`,
@@ -37,7 +37,7 @@ func TestUnwrap(t *testing.T) {
 		`/bin/sh -c 'a' b`:                         ``,
 	} {
 		if got, _ := unwrap(command); got != want {
-			t.Errorf("%q: %q", command, got)
+			t.Errorf("unwrap %q: got %q, want %q", command, got, want)
 		}
 	}
 }
@@ -52,7 +52,7 @@ func TestInterpreter(t *testing.T) {
 		`/usr/libexec/platform-python`, `pypy3`} {
 		if python, _, ok := interpreter(inner); inner != `/usr/libexec/platform-python` &&
 			(!ok || python != inner) {
-			t.Errorf("%q: %q, %t", inner, python, ok)
+			t.Errorf("interpreter of %q: got %q, %t; want the same path, true", inner, python, ok)
 		}
 	}
 	for _, inner := range []string{``, `PYTHONPATH=/x python3`, `LC_ALL=C python3`,
@@ -80,7 +80,7 @@ func TestSteps(t *testing.T) {
 			"/.source.j": {do: []any{"chmod", 0o700, []any{dir + "/", dir + "/.source.j"}}},
 	} {
 		if got, ok := steps(inner); !ok || !reflect.DeepEqual(got, want) {
-			t.Errorf("%q: %v, %t", inner, got, ok)
+			t.Errorf("steps of %q: got %v, %t; want %v, true", inner, got, ok, want)
 		}
 	}
 	for _, inner := range []string{
@@ -92,7 +92,7 @@ func TestSteps(t *testing.T) {
 		strings.Replace(mkdir, dir, "/etc/"+dir[20:], 1),
 	} {
 		if got, ok := steps(inner); ok {
-			t.Errorf("%q: %v", inner, got)
+			t.Errorf("steps of %q: got %v, want none", inner, got)
 		}
 	}
 	for path, want := range map[string]bool{dir + "/source": true, dir + "/a/b": false,

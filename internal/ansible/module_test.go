@@ -211,7 +211,8 @@ sys.exit(3)
 				out, errs, status := b.run(mark, `{"a": 1}`, map[string]any{"FOO": "bar"})
 				if !strings.Contains(out, "1 __main__ {\"a\": 1} bar '' False") ||
 					!strings.Contains(out, "raw") || errs != "to stderr" || status != 3 {
-					t.Errorf("%q, %q, %d", out, errs, status)
+					t.Errorf("run: got stdout %q, stderr %q, status %d; want raw, \"to stderr\", 3",
+						out, errs, status)
 				}
 			}
 			out, errs, status := b.run(st.module(t,
@@ -285,7 +286,7 @@ sys.exit(3)
 			for range 8 {
 				wait.Go(func() {
 					if out, errs, _ := b.run(slow, "", nil); out != "slow" {
-						t.Errorf("%q, %q", out, errs)
+						t.Errorf("run at once: got stdout %q, stderr %q; want stdout \"slow\"", out, errs)
 					}
 				})
 			}
@@ -304,7 +305,8 @@ func TestRequests(t *testing.T) {
 			out, errs, end := b.ask(c, &Message{Do: "exec",
 				Command: "/bin/sh -c 'cat; echo err >&2; exit 5'"}, "in ", "put")
 			if out != "in put" || errs != "err\n" || end.Status != 5 || end.Error != nil {
-				t.Errorf("%q, %q, %+v", out, errs, end)
+				t.Errorf("exec with input: got %q, stderr %q, end %+v; want both texts, status 5",
+					out, errs, end)
 			}
 			large := strings.Repeat("0123456789", 300_000)
 			out, _, end = b.ask(c, &Message{Do: "exec", Command: "cat"}, large[:1<<20], large[1<<20:2<<20],
@@ -323,13 +325,13 @@ func TestRequests(t *testing.T) {
 			}
 			if _, errs, end := b.ask(c,
 				&Message{Do: "exec", Command: "no-such-program-here"}); end.Status != 127 {
-				t.Errorf("%q, %+v", errs, end)
+				t.Errorf("exec of a missing program: got stderr %q, end %+v; want status 127", errs, end)
 			}
 			dir := t.TempDir()
 			name := filepath.Join(dir, "ü")
 			if _, _, end := b.ask(c, &Message{Do: "put", Name: name, Mode: 0o640}, large[:1<<20],
 				large[1<<20:2<<20]); end.Error != nil {
-				t.Errorf("%+v", end.Error)
+				t.Errorf("put %q: got error %+v, want none", name, end.Error)
 			}
 			got, err := os.ReadFile(name)
 			st, _ := os.Stat(name)
@@ -342,11 +344,11 @@ func TestRequests(t *testing.T) {
 			}
 			if _, _, end := b.ask(c, &Message{Do: "get", Name: dir + "/none"}); end.Error == nil ||
 				end.Error.Kind != "files" {
-				t.Errorf("%+v", end)
+				t.Errorf("get of a missing file: got %+v, want an error of kind files", end)
 			}
 			if _, _, end := b.ask(c, &Message{Do: "put", Name: dir + "/none/x"}, large[:1<<20],
 				large[1<<20:2<<20]); end.Error == nil || end.Error.Kind != "files" {
-				t.Errorf("%+v", end)
+				t.Errorf("put into a missing directory: got %+v, want an error of kind files", end)
 			}
 			// A temporary directory. What fails is told by what waits.
 			temp := func(n int) (string, string) {
@@ -358,7 +360,7 @@ func TestRequests(t *testing.T) {
 			at, mkdir := temp(1)
 			if out, _, end := b.ask(c, &Message{Do: "exec", Command: mkdir}); out != filepath.Base(at)+"="+
 				at+"\n" || end.Error != nil || !strings.Contains(end.How, "file operation") {
-				t.Errorf("%q, %+v", out, end)
+				t.Errorf("mkdir of %q: got stdout %q, end %+v; want its path, by file operations", at, out, end)
 			}
 			b.ask(c, &Message{Do: "put", Name: at + "/source", Mode: 0o600}, "text")
 			b.ask(c, &Message{Do: "exec",
@@ -366,12 +368,12 @@ func TestRequests(t *testing.T) {
 			if out, _, end := b.ask(c, &Message{Do: "exec",
 				Command: "cat " + at + "/source; stat -c %a " + at + "/source " +
 					at}); out != "text700\n700\n" {
-				t.Errorf("%q, %+v", out, end)
+				t.Errorf("the file sent: got %q, %+v; want the text and modes 700", out, end)
 			}
 			b.ask(c, &Message{Do: "exec", Command: mkdir}) // it exists
 			if _, _, end := b.ask(c, &Message{Do: "exec", Command: "true"}); end.Error == nil ||
 				end.Error.Kind != "temp" {
-				t.Errorf("%+v", end)
+				t.Errorf("exec after a failed mkdir: got %+v, want an error of kind temp", end)
 			}
 			b.ask(c, &Message{Do: "exec",
 				Command: "/bin/sh -c 'rm -f -r " + at + "/ > /dev/null 2>&1 && sleep 0'"})

@@ -35,7 +35,7 @@ func places(s *stage, first, second *lab.Port) []place {
 	wrongKey := filepath.Join(s.dir, "wrong")
 	if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f",
 		wrongKey).CombinedOutput(); err != nil {
-		s.t.Fatalf("%v: %s", err, out)
+		s.t.Fatalf("make a key: %v; output: %s", err, out)
 	}
 	noKey := "-o PubkeyAuthentication=no"
 	type o = map[string]any

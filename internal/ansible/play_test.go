@@ -494,7 +494,7 @@ func TestPersist(t *testing.T) {
 	}
 	if out, err := exec.Command(exe, "daemon", "stop", "--socket",
 		socket).CombinedOutput(); err != nil {
-		t.Errorf("%v: %s", err, out)
+		t.Errorf("stop the daemon: %v; output: %s", err, out)
 	}
 	s.quiet(map[string]bool{socket + ".lock": true})
 }
@@ -510,7 +510,8 @@ func TestNoProgram(t *testing.T) {
 	if got := stdout(results)[lab.Play+" pid"]; !regexp.MustCompile(`^\s*\d+$`).MatchString(got) ||
 		!strings.Contains(strings.Join(strings.Fields(out), " "),
 			"left to the ssh plugin: /no/such/program") {
-		t.Errorf("%q: %s", got, last(out))
+		t.Errorf("play without the program: got pid %q, want a number and a warning; output: %s",
+			got, last(out))
 	}
 }
 
@@ -559,7 +560,8 @@ func TestDaemonLost(t *testing.T) {
 	got := stdout(results)
 	if !strings.Contains(got[lab.Play+" sleep"], "unreachable: ") ||
 		!strings.Contains(got[lab.Play+" sleep"], "daemon lost") || got[lab.Play+" after"] != lab.Play {
-		t.Errorf("%q\n%s", got, last(out))
+		t.Errorf("play with a lost daemon: got %q, want one task unreachable; output:\n%s",
+			got, last(out))
 	}
 	s.quiet(nil)
 }
@@ -587,7 +589,7 @@ func TestRoundTrips(t *testing.T) {
 			n := 0
 			if fmt.Sscan(strings.TrimSpace(regexp.MustCompile(` \d`).FindString(r.Task)),
 				&n); r.What != "ok" {
-				t.Errorf("%s: %s: %v", r.Task, r.What, r.Value["msg"])
+				t.Errorf("task %s: got result %s (%v), want ok", r.Task, r.What, r.Value["msg"])
 			}
 			want += n
 		}
@@ -637,7 +639,7 @@ os.write(w, repr(said + [plugin.orphaned(os.getppid())]).encode())
 			filepath.Join(dir, "connection", "mitogen.py"))
 		out, err := exec.Command(argv[0], argv[1:]...).Output()
 		if string(out) != "[False, False, True]\n" {
-			t.Errorf("%s: %q, %v", playbook, out, err)
+			t.Errorf("probe for %s: got %q, %v; want [False, False, True]", playbook, out, err)
 		}
 	}
 }

@@ -39,13 +39,13 @@ func TestLends(t *testing.T) {
 			if _, _, end := b.ask(conn,
 				&Message{Do: "connect", Account: "root", User: "root", Python: python,
 					Become: &c.become}); end.Error != nil {
-				t.Fatalf("%+v", end.Error)
+				t.Fatalf("connect: got error %+v, want none", end.Error)
 			}
 			name := filepath.Join(os.TempDir(), fmt.Sprintf("mitogen-lends-%d", os.Getpid()))
 			defer os.Remove(name)
 			if _, _, end := b.ask(conn, &Message{Do: "put", Name: name, Mode: 0o600},
 				"text"); end.Error != nil {
-				t.Fatalf("%+v", end.Error)
+				t.Fatalf("put %q: got error %+v, want none", name, end.Error)
 			}
 			st, err := os.Stat(name)
 			if err != nil {
@@ -76,7 +76,7 @@ func TestDirectFails(t *testing.T) {
 	fails := "sleep 1; exit 1"
 	if _, _, end := b.ask(first, &Message{Do: "connect", Account: "root", User: "root",
 		Python: "/usr/bin/python3", Become: &fails}); end.Error != nil {
-		t.Fatalf("%+v", end.Error)
+		t.Fatalf("connect with a failing become: got error %+v, want none", end.Error)
 	}
 	inner := "id -un"
 	asked := make(chan *End, 1)

@@ -47,7 +47,7 @@ func release(t *testing.T, playbook string) string {
 	out, err := exec.Command(playbook, "--version").Output()
 	m := regexp.MustCompile(`core (\d+\.\d+)`).FindSubmatch(out)
 	if err != nil || m == nil {
-		t.Fatalf("%s: %v: %s", playbook, err, out)
+		t.Fatalf("release of %s: got error %v, output %s; want a version", playbook, err, out)
 	}
 	return string(m[1])
 }

@@ -19,11 +19,11 @@ func mounted(t *testing.T) string {
 	dir := t.TempDir()
 	if out, err := exec.Command("mount", "--rbind", "--make-rslave", "/",
 		dir).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
+		t.Fatalf("mount / at another place: %v; output: %s", err, out)
 	}
 	t.Cleanup(func() {
 		if out, err := exec.Command("umount", "--recursive", "--lazy", dir).CombinedOutput(); err != nil {
-			t.Errorf("%v: %s", err, out)
+			t.Errorf("unmount %s: %v; output: %s", dir, err, out)
 		}
 	})
 	return dir
@@ -73,14 +73,15 @@ python ansible_host=FREE ansible_python_interpreter=/no/such/python
 		"jail": "root", "jail2": "root", "native": lab.Play, "doas": lab.Pass, "given": lab.Pass,
 		"terminal": lab.TTY} {
 		if got[host+" who"] != who || got[host+" root"] != "root" {
-			t.Errorf("%s: %q, %q", host, got[host+" who"], got[host+" root"])
+			t.Errorf("host %s: got user %q, as root %q; want %q, root",
+				host, got[host+" who"], got[host+" root"], who)
 		}
 	}
 	for host, want := range map[string]string{"wrong": "unreachable: .*Permission denied",
 		"mistake": "unreachable: .*too many colons", "nowhere": "unreachable: .*resolve hostname",
 		"python": "failed: "} {
 		if !regexp.MustCompile(want).MatchString(got[host+" who"]) {
-			t.Errorf("%s: %q", host, got[host+" who"])
+			t.Errorf("host %s: got %q, want a match of %s", host, got[host+" who"], want)
 		}
 	}
 	if m := regexp.MustCompile(`(?m)^direct +: logins=1 +round_trips=([1-9]\d*) +modules=([1-9]\d*) ` +
@@ -105,7 +106,7 @@ python ansible_host=FREE ansible_python_interpreter=/no/such/python
 		m := regexp.MustCompile(`(?m)^` + host +
 			` +: .* modules=([1-9]\d*) .* up=(\d+) `).FindStringSubmatch(out)
 		if m == nil || len(m[2]) > 5 || m[2] > "30000" {
-			t.Errorf("%s: %q", host, m)
+			t.Errorf("figures of host %s: got %q, want modules, and below 30001 bytes sent", host, m)
 		}
 	}
 	if t.Failed() {

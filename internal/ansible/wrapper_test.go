@@ -21,13 +21,13 @@ func TestPythonString(t *testing.T) {
 		`'\n\t'`: "\n\t", `''`: "", `'ü'`: "ü",
 	} {
 		if got, err := pythonString(literal); err != nil || got != want {
-			t.Errorf("%s: %q, %v", literal, got, err)
+			t.Errorf("pythonString of %s: got %q, %v; want %q", literal, got, err, want)
 		}
 	}
 	for _, literal := range []string{``, `'`, `'a`, `a`, `'a'b'`, `'\'`, `'\q'`, `'\x4'`, `'\ud800'`,
 		`f''`, `'a' 'b'`} {
 		if got, err := pythonString(literal); err == nil {
-			t.Errorf("%s: %q", literal, got)
+			t.Errorf("pythonString of %s: got %q, want an error", literal, got)
 		}
 	}
 }
@@ -86,7 +86,7 @@ func wrapper(t *testing.T, playbook string, env ...string) []byte {
 	cmd.Env = append(cmd.Env, env...)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		t.Fatalf("%v: %s", err, out)
+		t.Fatalf("run ansible to capture a wrapper: %v; output: %s", err, out)
 	}
 	b, err := os.ReadFile(filepath.Join(dir, "captured"))
 	if err != nil {
@@ -113,7 +113,8 @@ func testWrapper(t *testing.T, playbook string) {
 		t.Fatal(err)
 	}
 	if p.module != "ansible.modules.ping" || !strings.Contains(string(p.params), `"data": "it's \"`) {
-		t.Fatalf("%s, %s", p.module, p.params)
+		t.Fatalf("parse a wrapper: got module %s, arguments %s; want ping and its data",
+			p.module, p.params)
 	}
 	s := newStore()
 	a, err := s.open(p.zip)
@@ -144,7 +145,7 @@ func testWrapper(t *testing.T, playbook string) {
 		q, other, err := s.parse(b)
 		if err != nil || q.module != p.module || !bytes.Equal(q.params, p.params) || other != a ||
 			q.loader != p.loader || q.profile != p.profile {
-			t.Errorf("%v", err)
+			t.Errorf("parse again: got %+v, %v; want what was remembered", q, err)
 		}
 	}
 	if _, _, err := s.parse(bytes.Replace(b, []byte("import shutil"), []byte("import shutil "),
@@ -167,7 +168,7 @@ func testWrapper(t *testing.T, playbook string) {
 		strings.Replace(text, "ansible.modules.ping", "os.path", 1) + "#",
 		strings.Replace(text, "_ANSIBALLZ_WRAPPER = True", "_ANSIBALLZ_WRAPPER = 1", 1)} {
 		if _, err := parseWrapper([]byte(changed)); !errors.Is(err, errUnknown) {
-			t.Errorf("%.100q: %v", changed, err)
+			t.Errorf("parse %.100q: got error %v, want errUnknown", changed, err)
 		}
 	}
 }
@@ -290,7 +291,7 @@ func TestArchive(t *testing.T) {
 	for _, bad := range [][]byte{[]byte("!"), []byte("AAAA"), zipped(t, "a.so"), zipped(t, "/a.py"),
 		zipped(t, "../a.py"), zipped(t, "a/../b.py"), zipped(t, "data.json")} {
 		if _, err := s.open(bad); !errors.Is(err, errUnknown) {
-			t.Errorf("%.40s: %v", bad, err)
+			t.Errorf("open %.40q: got error %v, want errUnknown", bad, err)
 		}
 	}
 }
