@@ -282,10 +282,10 @@ func TestClientProcess(t *testing.T) {
 	})
 	out, err := execute(t.Context(), env, "me@\x1b[2J's password: ").Output()
 	if err != nil || string(out) != "sesame\n" {
-		t.Errorf("%q, %v", out, err)
+		t.Errorf("ask for a password: got %q, %v; want \"sesame\\n\"", out, err)
 	}
 	if got != (Prompt{Hop: "web1", Kind: Password, Text: `me@\x1b[2J's password: `}) {
-		t.Errorf("%+v", got)
+		t.Errorf("the prompt: got %+v, want a password's, escaped, for web1", got)
 	}
 	if strings.Contains(strings.Join(env, " "), "sesame") {
 		t.Error(env)
@@ -309,7 +309,7 @@ func TestClientIsRefused(t *testing.T) {
 		out, err := execute(t.Context(), env, "password: ").Output()
 		var exit *exec.ExitError
 		if !errors.As(err, &exit) || exit.ExitCode() != 1 || len(out) != 0 {
-			t.Errorf("%s: %q, %v", name, out, err)
+			t.Errorf("ask with %s: got %q, %v; want status 1 and no output", name, out, err)
 		}
 	}
 	info, err := os.Stat(path[:strings.LastIndex(path, "/")])
@@ -328,7 +328,7 @@ func TestReleaseEndsAnswers(t *testing.T) {
 	}
 	release()
 	if out, err := execute(t.Context(), env, "password: ").Output(); err == nil {
-		t.Errorf("%q", out)
+		t.Errorf("ask after the release: got %q, want an error", out)
 	}
 }
 

@@ -119,7 +119,7 @@ func TestErrorText(t *testing.T) {
 	}
 	e = Classify("local", Failure{What: WhatExit, Status: -9, Text: ""})
 	if e.Error() != "interpreter died (signal 9)" {
-		t.Errorf("%q", e)
+		t.Errorf("exit by signal 9: got %q, want %q", e, "interpreter died (signal 9)")
 	}
 	for _, tt := range []struct {
 		f    Failure
@@ -144,7 +144,7 @@ func TestErrorText(t *testing.T) {
 	}
 	e = Classify("sudo", Failure{What: WhatUnanswered, Status: 0, Text: "mitogen-password"})
 	if e.Error() != "password required" {
-		t.Errorf("%q", e)
+		t.Errorf("sudo unanswered: got %q, want %q", e, "password required")
 	}
 }
 

@@ -41,7 +41,7 @@ func TestFieldsStayFields(t *testing.T) {
 				if field == "user" && (method == "setns" || method == "machinectl") {
 					continue
 				}
-				t.Fatalf("%s, %s: %v", method, field, err)
+				t.Fatalf("method %s, field %s: got error %v, want none", method, field, err)
 			}
 			for _, value := range hostileFields {
 				h := hopWith(method, field, value)

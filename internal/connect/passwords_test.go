@@ -58,7 +58,7 @@ func TestForHop(t *testing.T) {
 		for i, h := range hops {
 			one, err := o.ForHop(tt.before, hops, i)
 			if err != nil {
-				t.Fatalf("%s: %v", tt.target, err)
+				t.Fatalf("options for target %s: got error %v, want none", tt.target, err)
 			}
 			told := "-"
 			if p := one.password(h.Method); p != nil && *p != "" {

@@ -148,7 +148,7 @@ func TestPlanQuestions(t *testing.T) {
 		}
 		argv := strings.Join(p.Argv, " ")
 		if strings.Contains(argv, "BatchMode=yes") != tt.batch {
-			t.Errorf("%s: %s", tt.name, argv)
+			t.Errorf("%s: got arguments %s, want BatchMode=yes: %t", tt.name, argv, tt.batch)
 		}
 		var prompts []string
 		for _, q := range p.Prompts {
@@ -199,7 +199,7 @@ func TestPlanAttempts(t *testing.T) {
 // Where translations are installed, sudo would use them.
 func TestPlanSudoEnv(t *testing.T) {
 	if p := mustPlan(t, "sudo", Options{}, false); !reflect.DeepEqual(p.Env, []string{"LANGUAGE=C"}) {
-		t.Errorf("%q", p.Env)
+		t.Errorf("environment of sudo: got %q, want LANGUAGE=C", p.Env)
 	}
 }
 

@@ -165,7 +165,7 @@ func TestForks(t *testing.T) {
 		var seen []any
 		if err := call(other, "look", &seen); err != nil ||
 			!reflect.DeepEqual(seen, []any{int64(0), nil, nil}) {
-			t.Errorf("%v, %v", seen, err)
+			t.Errorf("a new client's fork: got %v, %v; want [0 nil nil]", seen, err)
 		}
 		e.Close()
 		eventually(t, "the fork ends", func() bool { return gone(marked[1]) })
@@ -181,7 +181,8 @@ func TestForks(t *testing.T) {
 	if err != nil || pid != os.Getpid() || len(all) != 1 || all[0].Name != "local" ||
 		all[0].PID != parents[0] || all[0].Sessions != 6 || all[0].Clients != 0 || all[0].RTT == 0 ||
 		all[0].Memory < 1<<20 {
-		t.Errorf("%d, %+v, %v", pid, all, err)
+		t.Errorf("list: got pid %d, contexts %+v, %v; want %d, context local of 6 sessions",
+			pid, all, err, os.Getpid())
 	}
 	if err := d.Disconnect("local"); err != nil {
 		t.Error(err)
@@ -224,7 +225,7 @@ func TestFailures(t *testing.T) {
 	if !errors.Is(err, connect.ErrUnknownUser) || !errors.As(err, &failed) ||
 		failed.Hop != "local+sudo:mito-nobody" || failed.Phase != connect.PhaseLogin ||
 		failed.Text == "" {
-		t.Errorf("%v (%+v)", err, failed)
+		t.Errorf("unknown user: got %v (%+v), want ErrUnknownUser at login of the sudo hop", err, failed)
 	}
 	c := start(t, e, "local", connect.Options{})
 	var pid int
@@ -278,7 +279,7 @@ func TestQuestions(t *testing.T) {
 		t.Fatal(err)
 	}
 	if p := <-asked; p.Hop != lab.Pass || p.Kind != askpass.Password {
-		t.Errorf("%+v", p)
+		t.Errorf("the prompt: got %+v, want a password's for %s", p, lab.Pass)
 	}
 	d.Prompt = nil
 	if err := call(start(t, client(t, d), lab.Free, o), "pid",
@@ -326,7 +327,7 @@ func TestManyClients(t *testing.T) {
 		eventually(t, "forks end", func() bool { return gone(pid) })
 	}
 	if _, contexts, err := d.List(); err != nil || len(contexts) != 1 || contexts[0].Sessions != 50 {
-		t.Errorf("%+v, %v", contexts, err)
+		t.Errorf("list after the forks: got %+v, %v; want one context of 50 sessions", contexts, err)
 	}
 }
 
@@ -437,7 +438,7 @@ except OSError as e: print(type(e).__name__)`
 		argv := lab.As(lab.Free, "/usr/bin/python3", "-c", probe, d.Socket)
 		out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput()
 		if err != nil {
-			t.Fatalf("%v: %s", err, out)
+			t.Fatalf("dial as another user: %v; output: %s", err, out)
 		}
 		return strings.TrimSpace(string(out))
 	}

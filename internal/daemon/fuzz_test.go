@@ -41,7 +41,7 @@ func FuzzFirstMessage(f *testing.F) {
 			}
 			line, err := json.Marshal(m)
 			if err != nil {
-				t.Fatalf("%q: %v", b, err)
+				t.Fatalf("encode the message of %q again: %v", b, err)
 			}
 			again := &message{}
 			if err := json.Unmarshal(line, again); err != nil {

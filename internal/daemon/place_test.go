@@ -221,7 +221,7 @@ func TestClientsAgent(t *testing.T) {
 	eventually(t, "the agent listens", func() bool { _, err := os.Stat(agent); return err == nil })
 	t.Setenv("SSH_AUTH_SOCK", agent)
 	if out, err := exec.Command("ssh-add", c.lab.Key).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
+		t.Fatalf("run ssh-add: %v; output: %s", err, out)
 	}
 	if got, _ := c.who(); got != lab.Free {
 		t.Errorf("with the agent: reached %s", got)

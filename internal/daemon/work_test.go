@@ -101,7 +101,7 @@ func TestPythonClient(t *testing.T) {
 	cmd := exec.Command(python, "-c", clientScript, d.Socket, "../../examples", t.TempDir())
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
+		t.Fatalf("run the client in Python: %v; output:\n%s", err, out)
 	}
 	got := strings.Replace(string(out), "oops\n", "", 1)
 	if !strings.HasPrefix(got, clientOutput) {
@@ -146,7 +146,7 @@ func TestWorkEndsWithItsClient(t *testing.T) {
 		t.Errorf("after %v", took)
 	}
 	if _, all, err := d.List(); err != nil || len(all) != 1 {
-		t.Errorf("%+v, %v", all, err)
+		t.Errorf("list: got %+v, %v; want one context", all, err)
 	}
 }
 

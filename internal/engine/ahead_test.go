@@ -119,7 +119,7 @@ func TestDataDoesNotGoAhead(t *testing.T) {
 	}
 	f.out.WriteString(boot.EC1 + "\n")
 	if g := f.expect(c.id, wire.LoadModule); !bytes.Contains(g.Payload, []byte("zlib of a secret")) {
-		t.Errorf("%q", g.Payload)
+		t.Errorf("first module loaded: got payload %q, want the text given", g.Payload)
 	}
 }
 
@@ -134,6 +134,6 @@ func TestNoAhead(t *testing.T) {
 	f.connect(1)
 	if text := strings.Join(append(f.plan.Env, f.plan.Argv...), " "); strings.Contains(text,
 		boot.AheadVariable) {
-		t.Errorf("%q", text)
+		t.Errorf("command of the plan: got %q, want no %s", text, boot.AheadVariable)
 	}
 }

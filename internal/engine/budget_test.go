@@ -459,7 +459,7 @@ func TestAnswerToConnect(t *testing.T) {
 			}
 			if err := c.Connected(within(t)); err == nil ||
 				!strings.Contains(err.Error(), "answer to CONNECT") {
-				t.Errorf("%v", err)
+				t.Errorf("connect: got error %v, want one about the answer to CONNECT", err)
 			}
 			if c.parent.Err() != nil {
 				t.Error(c.parent.Err())

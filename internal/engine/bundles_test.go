@@ -36,7 +36,7 @@ func TestPlainCall(t *testing.T) {
 		}
 	}
 	if s := c.Stats(); s.Modules != 0 || len(s.Sent) != 0 {
-		t.Errorf("%+v", s)
+		t.Errorf("stats: got %+v, want no modules", s)
 	}
 }
 
@@ -91,7 +91,7 @@ func TestForeignCall(t *testing.T) {
 	if s.Modules != 5 ||
 		s.Negative != 1 || s.Questions != 1 || s.Asked != 0 || s.Found != s.Minified ||
 		s.Compressed == 0 || s.Scan == 0 || s.Pack == 0 {
-		t.Errorf("%+v", s)
+		t.Errorf("stats after the first call: got %+v, want 5 modules, one negative, one question", s)
 	}
 	// The answer is known now, and dep is there.
 	p = call(c, "other:f")
@@ -163,7 +163,7 @@ func TestAskedAlone(t *testing.T) {
 	f.reply(g, wire.Data, nil)
 	result(t, p)
 	if s := c.Stats(); s.Asked != 4 || s.Negative != 1 { // two were known to be on their way
-		t.Errorf("%+v", s)
+		t.Errorf("stats: got %+v, want 4 asked, one negative", s)
 	}
 	d, err := e.Start("local", ConnectOptions{})
 	if err != nil {
@@ -197,7 +197,7 @@ func TestAskedAlone(t *testing.T) {
 	f.reply(g, wire.Data, nil)
 	result(t, p)
 	if s := d.Stats(); len(s.Sent) != 3 || s.Sent[0].Why != "call" || s.Sent[1].Why != "learned" {
-		t.Errorf("%+v", s.Sent)
+		t.Errorf("sent modules: got %+v, want 3, for a call and learned", s.Sent)
 	}
 }
 

@@ -69,12 +69,12 @@ func TestErrors(t *testing.T) {
 	ce := (*CallError)(nil)
 	if !errors.As(err, &ce) || ce.Type != "ValueError" || ce.Text != "no" || len(ce.Args) != 2 ||
 		ce.Error() != "ValueError: no" {
-		t.Errorf("%#v", err)
+		t.Errorf("raise ValueError: got %#v, want a CallError with its type, text and arguments", err)
 	}
 	p = call(c, "m:f")
 	f.reply(f.expect(1, wire.Call), wire.Dead, []byte("because"))
 	if _, err := result(t, p); err == nil || !strings.Contains(err.Error(), "because") {
-		t.Errorf("%v", err)
+		t.Errorf("dead answer: got %v, want an error with \"because\"", err)
 	}
 	for _, payload := range []string{"", "garbage", "\x80\x02N."} {
 		p = call(c, "m:f")
@@ -195,7 +195,7 @@ func TestCancel(t *testing.T) {
 	ce := (*CallError)(nil)
 	if !errors.Is(err, ErrCancelled) || !errors.Is(err, context.Canceled) ||
 		errors.Is(err, ErrKilled) || !errors.As(err, &ce) {
-		t.Errorf("%v", err)
+		t.Errorf("cancelled call: got %v, want ErrCancelled without ErrKilled, as a CallError", err)
 	}
 	if c.Err() != nil {
 		t.Errorf("context is gone: %v", c.Err())
@@ -212,12 +212,12 @@ func TestCancelKills(t *testing.T) {
 	_, _, err := c.Go(context.Background(), "m:f", nil, nil, false).Result(ctx)
 	if !errors.Is(err, ErrCancelled) || !errors.Is(err, context.DeadlineExceeded) ||
 		!errors.Is(err, ErrKilled) {
-		t.Errorf("%v", err)
+		t.Errorf("call past its deadline: got %v, want ErrCancelled and ErrKilled", err)
 	}
 	lost := (*LostError)(nil)
 	if _, err := result(t, other); !errors.As(err, &lost) ||
 		!strings.Contains(lost.Why, "m:f did not end") {
-		t.Errorf("%v", err)
+		t.Errorf("the other call: got %v, want a LostError that names m:f", err)
 	}
 	<-c.Done()
 	waitFor(t, "the kill", f.wasKilled)
@@ -235,7 +235,7 @@ func TestCancelBeforeHello(t *testing.T) {
 	defer cancel()
 	_, _, err = call(c, "m:f").Result(ctx)
 	if !errors.Is(err, ErrCancelled) || !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("%v", err)
+		t.Errorf("call past its deadline: got %v, want ErrCancelled", err)
 	}
 	f := <-fakes
 	g := f.expect(1, wire.Call)
@@ -327,7 +327,7 @@ func TestManyCallers(t *testing.T) {
 					continue
 				}
 				if v, _ := pickle.Decode(b, limits); err != nil || v != int64(i*1000+n) {
-					t.Errorf("%d: %v, %v", i*1000+n, v, err)
+					t.Errorf("call %d: got %v, %v; want its number", i*1000+n, v, err)
 				}
 			}
 		})

@@ -133,7 +133,7 @@ func TestTypedAnswersAreHidden(t *testing.T) {
 		askpass.Other: "123456", askpass.HostKey: "yes"} {
 		ask := e.concealed(func(context.Context, askpass.Prompt) (string, error) { return answer, nil })
 		if got, err := ask(t.Context(), askpass.Prompt{Kind: kind}); got != answer || err != nil {
-			t.Errorf("%v: %q, %v", kind, got, err)
+			t.Errorf("ask for %v: got %q, %v; want %q", kind, got, err, answer)
 		}
 	}
 	if got, want := e.mask.Hide("typed-password 123456 yes"), "*** *** yes"; got != want {

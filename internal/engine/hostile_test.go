@@ -53,7 +53,7 @@ func works(t *testing.T, c *Context, f *fake) {
 	}()
 	p := call(c, "m:f")
 	if v, err := result(t, p); v != int64(7) {
-		t.Errorf("%s: %v, %v", c.Name(), v, err)
+		t.Errorf("call in %s: got %v, %v; want 7", c.Name(), v, err)
 	}
 }
 

@@ -78,7 +78,7 @@ func TestChainWaitsForNothing(t *testing.T) {
 	}
 	if s := c.Stats(); s.Parent != 2 || s.Calls != 1 || s.Hello == 0 || s.Result < s.Hello ||
 		s.FramesUp != 2 {
-		t.Errorf("%+v", s)
+		t.Errorf("stats: got %+v, want parent 2, one call, 2 frames up", s)
 	}
 	if s := e.Contexts()[0].Stats(); s.RoundTrips != 1 {
 		t.Errorf("a chain and a call took %d round trips", s.RoundTrips)
@@ -206,7 +206,8 @@ func TestConnectFails(t *testing.T) {
 		ce := (*connect.Error)(nil)
 		if !errors.As(err, &ce) || !errors.Is(err, test.kind) || ce.Hop != test.hop ||
 			!strings.Contains(ce.Text, test.text) {
-			t.Errorf("%s: %#v", test.target, err)
+			t.Errorf("target %s: got %#v, want a connect.Error at %s: %v, %q",
+				test.target, err, test.hop, test.kind, test.text)
 			continue
 		}
 		if strings.Contains(ce.Text, "\x1b") {
@@ -274,10 +275,10 @@ func TestLost(t *testing.T) {
 	lost := (*LostError)(nil)
 	if !errors.As(err, &lost) || lost.Context != "local+local+local" || lost.Hop != "local+local" ||
 		lost.Why != "ended with status 255" || lost.Text != "no more\\x1b[0m beer\n" {
-		t.Errorf("%#v", err)
+		t.Errorf("call in a lost context: got %#v, want a LostError of local+local", err)
 	}
 	if !strings.Contains(err.Error(), `local+local lost: ended with status 255: no more\x1b[0m beer`) {
-		t.Errorf("%v", err)
+		t.Errorf("text of the LostError: got %v, want the hop, the status and the escaped text", err)
 	}
 	if _, err := result(t, call(c, "m:f")); !errors.As(err, &lost) {
 		t.Errorf("afterwards: %v", err)
@@ -299,7 +300,7 @@ func TestLostByItself(t *testing.T) {
 	lost := (*LostError)(nil)
 	if !errors.As(err, &lost) || lost.Text != "Connection reset by peer\n" ||
 		lost.Why != "ended (status 255)" {
-		t.Errorf("%#v", err)
+		t.Errorf("call over a lost link: got %#v, want a LostError with the text of ssh", err)
 	}
 }
 

@@ -34,7 +34,7 @@ func asks(t *testing.T, f *Forwarder, ctx wire.ContextID, questions ...string) (
 	for _, q := range questions {
 		file, err := f.File(ctx, linux, "app", q)
 		if err != nil {
-			t.Errorf("%q: %v", q, err)
+			t.Errorf("file %q: got error %v, want none", q, err)
 		}
 		if len(file.Data) > 0 {
 			direct = append(direct, q)

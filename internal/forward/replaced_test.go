@@ -36,7 +36,7 @@ func TestReplacesItsOwn(t *testing.T) {
 	}
 	for _, file := range []string{other, filepath.Join(dir, "new")} {
 		if err := replace(file, []byte("{}")); err != nil {
-			t.Errorf("%s: %v", file, err)
+			t.Errorf("replace %s: got error %v, want none", file, err)
 		}
 	}
 }

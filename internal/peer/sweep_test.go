@@ -72,7 +72,7 @@ func TestSweep(t *testing.T) {
 	}
 	for _, dir := range append(stay, empty) {
 		if _, err := os.Lstat(dir); err != nil {
-			t.Errorf("%s: %v", dir, err)
+			t.Errorf("%s after the sweep: got %v, want it still there", dir, err)
 		}
 	}
 	// A server does that when it starts.

@@ -138,7 +138,7 @@ func (p *played) dict(b []byte) map[string]any {
 	p.t.Helper()
 	d := map[string]any{}
 	if err := pickle.Unmarshal(b, pickle.Limits{}, &d); err != nil {
-		p.t.Fatalf("%q: %v", b, err)
+		p.t.Fatalf("decode the dict %q: %v", b, err)
 	}
 	return d
 }

@@ -55,7 +55,7 @@ func replay(t *testing.T, text []byte) []byte {
 		}
 		trace, err := s.do(line)
 		if err != nil {
-			t.Fatalf("%s: %v", line, err)
+			t.Fatalf("do %s: %v", line, err)
 		}
 		for _, l := range trace {
 			fmt.Fprintln(&out, "  "+l)

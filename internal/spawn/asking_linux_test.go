@@ -67,7 +67,7 @@ func TestAskersAreSeen(t *testing.T) {
 			close(started)
 			in := make([]byte, 3)
 			if _, err := io.ReadFull(p.Stdout, in); err != nil {
-				t.Fatalf("%v, %+v", err, p.Failure())
+				t.Fatalf("read the output: %v; failure: %+v", err, p.Failure())
 			}
 			if what := <-seen; what != "" {
 				t.Errorf("at its question it wasn't seen to ask: %s", what)

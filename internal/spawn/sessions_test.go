@@ -57,7 +57,7 @@ func TestSessions(t *testing.T) {
 			if s.Case == "wrong" && s.Language == "en" && s.Program != "sudo" {
 				f := connect.Failure{What: connect.WhatExit, Status: 1, Text: before + after}
 				if err := connect.Classify(plan.Method, f); !errors.Is(err, connect.ErrAuth) {
-					t.Errorf("%v", err)
+					t.Errorf("wrong password: got %v, want ErrAuth", err)
 				}
 			}
 		})

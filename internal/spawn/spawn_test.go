@@ -143,7 +143,8 @@ print(fds, [m and stat.S_IFMT(m) for m in modes] == [stat.S_IFIFO, stat.S_IFIFO,
 	p := run(t, connect.Plan{Argv: []string{"python3", "-c", script}, Env: []string{"A=1", "A=2"}},
 		Options{})
 	if got := readAll(t, p.Stdout); got != "[0, 1, 2] True [0, 0, 0] True 2 True\n" {
-		t.Errorf("%s%s", got, p.Text())
+		t.Errorf("the child's surroundings: got %s%s, want fds 0 to 2, its own session and A=2",
+			got, p.Text())
 	}
 }
 
@@ -173,11 +174,11 @@ func TestTerminalAsStdin(t *testing.T) {
 	p := run(t, plan, Options{})
 	buf := make([]byte, 8)
 	if _, err := io.ReadFull(p.Stdout, buf); err != nil || string(buf) != "MITO-EC0" {
-		t.Fatalf("%q, %v, %q", buf, err, p.Text())
+		t.Fatalf("first output: got %q, %v, text %q; want MITO-EC0", buf, err, p.Text())
 	}
 	io.WriteString(p.Stdin, "\x00\x03\x04")
 	if got := readAll(t, p.Stdout); got != "\x00\x03\x04" {
-		t.Errorf("%q", got)
+		t.Errorf("control characters through the terminal: got %q, want them as sent", got)
 	}
 }
 
@@ -200,7 +201,7 @@ func TestDialogueFailures(t *testing.T) {
 			p := run(t, plan, Options{asking: always})
 			<-p.Done()
 			if f := p.Failure(); f.What != tt.want || !strings.Contains(f.Text, "password: ") {
-				t.Errorf("%+v", f)
+				t.Errorf("failure: got %+v, want %v after the question", f, tt.want)
 			}
 		})
 	}
@@ -212,10 +213,10 @@ func TestExecFailure(t *testing.T) {
 		var e *connect.Error
 		if p != nil || !errors.As(err, &e) || e.Hop != "h" || e.Phase != connect.PhaseStart ||
 			e.Text == "" {
-			t.Errorf("%q: %v", argv, err)
+			t.Errorf("start %q: got %v, want a connect.Error of hop h at the start", argv, err)
 		}
 		if argv[0] != "/" && !errors.Is(err, connect.ErrNoCommand) {
-			t.Errorf("%q: %v", argv, err)
+			t.Errorf("start %q: got %v, want ErrNoCommand", argv, err)
 		}
 	}
 }
@@ -227,7 +228,7 @@ func TestConnectEnds(t *testing.T) {
 		p := run(t, plan, Options{})
 		<-p.Done()
 		if f := p.Failure(); f.What != connect.WhatTimeout || !errors.Is(p.Err(), connect.ErrTimeout) {
-			t.Errorf("%+v, %v", f, p.Err())
+			t.Errorf("timeout: got %+v, %v; want ErrTimeout", f, p.Err())
 		}
 	})
 	t.Run("timeout while a person is asked", func(t *testing.T) {
@@ -391,7 +392,7 @@ func TestEscapedDescendant(t *testing.T) {
 	defer syscall.Kill(pid, syscall.SIGKILL)
 	p.Wait()
 	if text := p.Text(); !strings.Contains(text, "last") || !strings.Contains(text, "words") {
-		t.Errorf("%q", text)
+		t.Errorf("text: got %q, want the last words", text)
 	}
 }
 
@@ -444,7 +445,7 @@ func TestLines(t *testing.T) {
 	p.Close()
 	want := []string{`a\x1b[m`, "bc", strings.Repeat("0", connect.TextLimit), "end"}
 	if !slices.Equal(lines, want) {
-		t.Errorf("%.100q", lines)
+		t.Errorf("lines: got %.100q, want %.100q", lines, want)
 	}
 }
 

@@ -130,7 +130,7 @@ func TestSudoHomeAndLogin(t *testing.T) {
 	} {
 		p := become(t, lab.Free, "sudo:"+lab.None, connect.Options{Sudo: tt.opt}, script)
 		if got := readAll(t, p.Stdout); !strings.HasPrefix(got, tt.want) {
-			t.Errorf("%+v: %q, %q", tt.opt, got, p.Text())
+			t.Errorf("sudo with %+v: got %q, text %q; want %q first", tt.opt, got, p.Text(), tt.want)
 		}
 	}
 }
@@ -144,18 +144,18 @@ func TestSudoLoginShells(t *testing.T) {
 			continue
 		}
 		if out, err := exec.Command("usermod", "-s", path, lab.None).CombinedOutput(); err != nil {
-			t.Fatalf("%v: %s", err, out)
+			t.Fatalf("give %s the shell %s: %v; output: %s", lab.None, path, err, out)
 		}
 		p := become(t, lab.Free, "sudo:"+lab.None,
 			connect.Options{Sudo: connect.SudoOptions{Login: true}},
 			`for p in a b;do printf '%s|' $p "$0" '\!';done`)
 		if got := readAll(t, p.Stdout); got != `a|$HOME|\!|b|$HOME|\!|` {
-			t.Errorf("%s: %q, %q", shell, got, p.Text())
+			t.Errorf("login shell %s: got %q, text %q; want the words unexpanded", shell, got, p.Text())
 		}
 		p.Close()
 	}
 	if out, err := exec.Command("usermod", "-s", "/bin/sh", lab.None).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
+		t.Fatalf("give %s the shell /bin/sh: %v; output: %s", lab.None, err, out)
 	}
 }
 
@@ -171,7 +171,7 @@ func TestSudoEnds(t *testing.T) {
 			var b [16]byte
 			n, err := p.Stdout.Read(b[:])
 			if err != nil {
-				t.Fatalf("%v, %q", err, p.Text())
+				t.Fatalf("read the pid: %v; text: %q", err, p.Text())
 			}
 			if err := p.Close(); err != nil {
 				t.Error(err)
@@ -215,7 +215,7 @@ func TestSudoOfAnother(t *testing.T) {
 			cmd.Env = append(os.Environ(), "MITO_SPAWN_SUDO="+tt.script)
 			out, err := cmd.CombinedOutput()
 			if err != nil || !strings.Contains(string(out), tt.want) {
-				t.Errorf("%v: %s", err, out)
+				t.Errorf("sudo of user %s: got %v, want %q in: %s", tt.user, err, tt.want, out)
 			}
 			var pid int
 			if i := strings.Index(string(out), "pid "); i >= 0 {
@@ -291,7 +291,8 @@ func TestRealSudoRS(t *testing.T) {
 			out := readAll(t, p.Stdout)
 			p.Wait()
 			if tt.want == nil && out != tt.as+"\n" || tt.want != nil && !errors.Is(p.Err(), tt.want) {
-				t.Errorf("%q, %v, %+v", out, p.Err(), p.Failure())
+				t.Errorf("sudo: got %q, %v (%+v); want user %q, error %v",
+					out, p.Err(), p.Failure(), tt.as, tt.want)
 			}
 		})
 	}
@@ -325,7 +326,7 @@ func TestSudoRS(t *testing.T) {
 		out := readAll(t, p.Stdout)
 		p.Wait()
 		if want == nil && out != "in\n" || want != nil && !errors.Is(p.Err(), want) {
-			t.Errorf("%s: %q, %v", string(word), out, p.Err())
+			t.Errorf("password %q: got %q, %v; want \"in\\n\" or error %v", string(word), out, p.Err(), want)
 		}
 	}
 }

@@ -57,7 +57,7 @@ func TestDial(t *testing.T) {
 		}
 		r := bufio.NewReader(c)
 		if line, err := r.ReadString('\n'); err != nil || !strings.HasPrefix(line, "SSH-2.0-") {
-			t.Errorf("%q, %v", line, err)
+			t.Errorf("first line: got %q, %v; want SSH-2.0-", line, err)
 		}
 		if _, err := io.WriteString(c, "nonsense\r\n"); err != nil {
 			t.Error(err)

@@ -448,7 +448,7 @@ func TestAhead(t *testing.T) {
 			}
 			raw, ok := bytes.CutPrefix(m.bytes(), []byte("boot"))
 			if !ok {
-				t.Errorf("%q", m.bytes())
+				t.Errorf("written bytes: got %q, want \"boot\" first", m.bytes())
 			}
 			check("then", raw, tt.then)
 		})

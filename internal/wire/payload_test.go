@@ -158,7 +158,7 @@ func TestAssemblerLimits(t *testing.T) {
 			}
 		}
 		if !tooLarge(err) {
-			t.Errorf("%s: %v", test.name, err)
+			t.Errorf("add %s: got %v, want too large", test.name, err)
 		}
 		other.Kind, other.Payload = Data, other.Payload[:100]
 		if got, done, err := a.Add(other); len(got.Payload) != 1000 || !done || err != nil {

@@ -130,7 +130,7 @@ func TestScannerShowsForeignBytesInAFrame(t *testing.T) {
 		_, _, err := scan(bytes.NewReader(test.b))
 		var corrupt *CorruptError
 		if !errors.As(err, &corrupt) {
-			t.Errorf("%s: %v", test.name, err)
+			t.Errorf("scan %s: got %v, want a CorruptError", test.name, err)
 			continue
 		}
 		for _, want := range test.want {
