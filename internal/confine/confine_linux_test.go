@@ -276,7 +276,7 @@ func TestNothing(t *testing.T) {
 	cmd.Env = append(os.Environ(), asProcess+"=1")
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
+		t.Fatalf("run the confined process: %v; output:\n%s", err, out)
 	}
 	first, rest, _ := strings.Cut(string(out), "\n")
 	if strings.Contains(first, "operation not supported") {

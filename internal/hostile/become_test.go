@@ -269,7 +269,7 @@ func freshen(t *testing.T, l *lab.Lab) {
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Stdin = strings.NewReader(l.Password + "\n")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
+		t.Fatalf("run sudo -v: %v; output: %s", err, out)
 	}
 }
 

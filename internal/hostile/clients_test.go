@@ -173,7 +173,7 @@ func (c *client) start(t *testing.T, p *place) *victim {
 	t.Cleanup(func() { cancel(); r.Close(); endDaemons(t, p) })
 	line, _ := v.out.ReadString('\n')
 	if v.pid, err = strconv.Atoi(strings.TrimSpace(line)); err != nil {
-		t.Fatalf("%q: %v", line, err)
+		t.Fatalf("read the pid: got %q, %v; want a number", line, err)
 	}
 	return v
 }

@@ -198,10 +198,10 @@ func steal(t *testing.T, dir, config, evil, target string, args []string) (got [
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("%s: %v: %s%s", args, err, out, stderr.String())
+		t.Fatalf("run %s: %v; output: %s%s", args, err, out, stderr.String())
 	}
 	if err := json.Unmarshal(out, &got); err != nil {
-		t.Fatalf("%s: %v: %s", args, err, out)
+		t.Fatalf("decode the output of %s: %v; output: %s", args, err, out)
 	}
 	return got
 }

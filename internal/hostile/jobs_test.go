@@ -63,7 +63,7 @@ func (h *host) play() map[string][]string {
 	named := map[string][]string{}
 	for _, r := range all {
 		if r.What != "ok" && r.Task != "fail" {
-			h.t.Errorf("%s: %s: %.1000v", r.Task, r.What, r.Value)
+			h.t.Errorf("task %s: got result %s (%.1000v), want ok", r.Task, r.What, r.Value)
 		}
 		names, _ := r.Value["names"].(map[string]any)
 		for kind, list := range names {

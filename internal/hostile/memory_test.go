@@ -62,7 +62,7 @@ dd if=/proc/$0/mem bs=1 count=1 of=/dev/null 2>&1 | grep -q 'Input/output' && ec
 	argv := lab.As(account, "sh", "-c", script, strconv.Itoa(pid))
 	out, err := exec.Command(argv[0], argv[1:]...).Output()
 	if err != nil {
-		t.Fatalf("%v: %s", err, out)
+		t.Fatalf("look at the process as %s: %v; output: %s", account, err, out)
 	}
 	return strings.Fields(string(out))
 }

@@ -101,7 +101,7 @@ func (g *ground) victim(python, script string, args ...string) string {
 	out, err := exec.Command(python,
 		append([]string{"-c", string(paths) + "\n" + script, g.theirs}, args...)...).CombinedOutput()
 	if err != nil {
-		g.t.Fatalf("%v\n%s", err, out)
+		g.t.Fatalf("run the script: %v; output:\n%s", err, out)
 	}
 	return string(out)
 }

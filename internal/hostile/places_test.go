@@ -74,7 +74,7 @@ func TestPlaces(t *testing.T) {
 				}
 				v := c.start(t, p)
 				if output, err := v.finish(); err != nil {
-					t.Errorf("%s: %v: %s", c.name, err, output)
+					t.Errorf("client %s: got %v, want success; output: %s", c.name, err, output)
 				}
 			}
 			tree := (&client{command: mitogen("tree")}).start(t, p)

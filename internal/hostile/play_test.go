@@ -55,7 +55,7 @@ func release(t *testing.T, program string) string {
 	out, err := exec.Command(program, "--version").Output()
 	m := regexp.MustCompile(`core (\d+\.\d+)`).FindSubmatch(out)
 	if err != nil || m == nil {
-		t.Fatalf("%s: %v: %s", program, err, out)
+		t.Fatalf("release of %s: got error %v, output %s; want a version", program, err, out)
 	}
 	return string(m[1])
 }

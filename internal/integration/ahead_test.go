@@ -71,7 +71,7 @@ func TestAhead(t *testing.T) {
 				}
 				left, err := mitogen.Call[[]string](t.Context(), c, "here:variables", boot.AheadVariable)
 				if err != nil || strings.Join(left, "") != "" {
-					t.Errorf("%q, %v", left, err)
+					t.Errorf("variables in the target: got %q, %v; want none left", left, err)
 				}
 				return
 			}

@@ -169,7 +169,7 @@ func TestFiles(t *testing.T) {
 			"new_resources", "metadata", "forked"} {
 			got, err := mitogen.Call[[]bool](t.Context(), c, "fileuser:"+function)
 			if err != nil {
-				t.Errorf("%s: %v", function, err)
+				t.Errorf("call fileuser:%s: got error %v, want none", function, err)
 			}
 			for i, ok := range got {
 				if !ok {
@@ -230,7 +230,7 @@ func TestLinkedFiles(t *testing.T) {
 		"data/up/data/a.txt": "", "out.txt": "", "next/x.txt": "", "abs": "", "loop": "",
 		"outdir/secret.txt": "", "data/up/out.txt": "", "data/up/../secret.txt": ""} {
 		if got, err := mitogen.Call[string](t.Context(), c, "user:get", path); err != nil || got != want {
-			t.Errorf("%s: %q, %v", path, got, err)
+			t.Errorf("get %s: got %q, %v; want %q", path, got, err, want)
 		}
 	}
 }

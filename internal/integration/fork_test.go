@@ -47,7 +47,7 @@ func TestFork(t *testing.T) {
 		}
 		seen, err := mitogen.Call[[]any](t.Context(), b, "forked:look")
 		if err != nil || seen[0] != int64(0) || seen[1] != nil || seen[2] == "/" {
-			t.Errorf("%v, %v", seen, err)
+			t.Errorf("look into the fork: got %v, %v; want [0 nil] and a directory that isn't /", seen, err)
 		}
 		var ids [2]any
 		for i, c := range []*mitogen.Context{a, b} {
@@ -57,7 +57,7 @@ func TestFork(t *testing.T) {
 			}
 			got, err := mitogen.Call[[]any](t.Context(), c, "forked:state")
 			if err != nil || got[0] != int64(info.PID) || got[1].(int64) > 1 || got[2] != true {
-				t.Fatalf("%v, %v", got, err)
+				t.Fatalf("state of the fork: got %v, %v; want its pid %d, one thread, true", got, err, info.PID)
 			}
 			ids[i] = got[4]
 		}

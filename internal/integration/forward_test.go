@@ -104,7 +104,7 @@ func ask(t *testing.T, c *mitogen.Context, target string, want int) (trips int64
 	before := c.Stats().RoundTrips
 	got, err := mitogen.Call[int](t.Context(), c, target)
 	if err != nil || got != want {
-		t.Fatalf("%s: %d, %v", target, got, err)
+		t.Fatalf("call %s: got %d, %v; want %d", target, got, err, want)
 	}
 	return c.Stats().RoundTrips - before
 }
@@ -121,13 +121,13 @@ func TestOwnModulesCostNothing(t *testing.T) {
 			t.Error(n, "round trips with the start")
 		}
 		if s := c.Stats(); s.Asked+s.Questions != 0 || len(names(s, "call")) != 5 {
-			t.Errorf("%+v", s)
+			t.Errorf("stats after the start: got %+v, want no question, and 5 modules for the call", s)
 		}
 		if n := ask(t, c, "app.core:one", 1); n != 1 {
 			t.Error(n, "round trips then")
 		}
 		if s := c.Stats(); s.Asked+s.Questions != 0 || len(s.Sent) != 5 {
-			t.Errorf("%+v", s)
+			t.Errorf("stats after the second call: got %+v, want no question, and 5 modules sent", s)
 		}
 	})
 }
@@ -146,7 +146,7 @@ func TestForeignModulesCostAQuestion(t *testing.T) {
 		s := c.Stats()
 		if s.Asked != 0 || s.Questions != 1 || len(names(s, "bundle")) < 21 || s.Negative == 0 ||
 			s.Minified != s.Found {
-			t.Errorf("%+v", s)
+			t.Errorf("stats: got %+v, want one question, at least 21 modules by bundle, all minified", s)
 		}
 		if n := ask(t, c, "vend.a:a", 100); n != 1 {
 			t.Error(n, "round trips then")
@@ -181,7 +181,7 @@ func TestInstalledModulesStay(t *testing.T) {
 			t.Error(n, "round trips")
 		}
 		if s := c.Stats(); s.Questions != 1 || s.Asked != 0 || len(names(s, "bundle")) != 0 {
-			t.Errorf("%+v", s)
+			t.Errorf("stats: got %+v, want one question and no bundle", s)
 		}
 	})
 }
@@ -193,14 +193,14 @@ func TestImportsInFunctionsAreLearned(t *testing.T) {
 		c := connect(t, e, "local", o)
 		ask(t, c, "app.later:f", 200)
 		if s := c.Stats(); s.Asked == 0 || !slices.Contains(names(s, "asked"), "vend.extra") {
-			t.Errorf("%+v", s)
+			t.Errorf("stats of the first context: got %+v, want vend.extra asked for", s)
 		}
 		d := connect(t, e, "local", o)
 		if n := ask(t, d, "app.later:f", 200); n != 2 {
 			t.Error(n, "round trips")
 		}
 		if s := d.Stats(); s.Asked != 0 || !slices.Contains(names(s, "learned"), "vend.extra") {
-			t.Errorf("%+v", s)
+			t.Errorf("stats of the second context: got %+v, want vend.extra learned", s)
 		}
 	})
 }
@@ -223,7 +223,7 @@ func TestBundlesPassAHopOnce(t *testing.T) {
 				t.Error(got, err)
 			}
 			if s := c.Stats(); s.Asked != 0 || s.Questions != 1 {
-				t.Errorf("%+v", s)
+				t.Errorf("stats: got %+v, want one question and nothing asked", s)
 			}
 		})
 		size = max(size, c.Stats().Compressed)

@@ -279,7 +279,7 @@ func TestHostileStreams(t *testing.T) {
 				if !errors.As(err, &lost) && !(how == "items" && err != nil) {
 					t.Errorf("the attacker: %v", err)
 				} else if strings.Contains(err.Error(), "\x1b") {
-					t.Errorf("%q", err)
+					t.Errorf("the attacker's error: got %q, want no escape", err)
 				}
 				b.unharmed(ctx)
 			})

@@ -335,7 +335,7 @@ func TestSiblings(t *testing.T) {
 	}
 	var text string
 	if err := m.Decode(&text); err != nil || text != "up" {
-		t.Errorf("%q, %v", text, err)
+		t.Errorf("message in the mailbox: got %q, %v; want \"up\"", text, err)
 	}
 	if _, err := mitogen.Wait[any](ctx, p); err != nil {
 		t.Error(err)
@@ -445,7 +445,7 @@ func TestSearchPath(t *testing.T) {
 		}
 		if got, err := mitogen.Call[string](t.Context(), c, function, args...); err != nil ||
 			got != want {
-			t.Errorf("%s: %q, %v", function, got, err)
+			t.Errorf("call %s: got %q, %v; want %q", function, got, err, want)
 		}
 	}
 	var raised *mitogen.CallError

@@ -76,7 +76,7 @@ func must(t *testing.T, argv ...string) string {
 	t.Helper()
 	out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput()
 	if err != nil {
-		t.Fatalf("%q: %v: %s", argv, err, out)
+		t.Fatalf("run %q: %v; output: %s", argv, err, out)
 	}
 	return strings.TrimSpace(string(out))
 }

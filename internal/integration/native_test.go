@@ -114,7 +114,8 @@ func TestNative(t *testing.T) {
 				var failed *mitogen.ConnectError
 				if !errors.As(err, &failed) || failed.Hop != tt.target ||
 					strings.Contains(err.Error(), l.Password) {
-					t.Errorf("%v (%+v)", err, failed)
+					t.Errorf("connect: got %v (%+v), want a ConnectError at %s without the password",
+						err, failed, tt.target)
 				}
 				return
 			}

@@ -208,7 +208,7 @@ func mustCall[T any](t *testing.T, c *mitogen.Context, function string, args ...
 	t.Helper()
 	got, err := mitogen.Call[T](t.Context(), c, function, args...)
 	if err != nil {
-		t.Errorf("%s: %v", function, err)
+		t.Errorf("call %s: got error %v, want none", function, err)
 	}
 	return got
 }

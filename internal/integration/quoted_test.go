@@ -145,7 +145,7 @@ func TestTreeWithoutDevices(t *testing.T) {
 		for _, target := range []string{"exec:" + enter, "local+exec:" + enter} {
 			c := connect(t, e, target, mitogen.ConnectOptions{Python: nil})
 			if _, err := mitogen.Call[int](t.Context(), c, "here:uid"); err != nil {
-				t.Errorf("%s: %v", target, err)
+				t.Errorf("call in %s: got error %v, want none", target, err)
 			}
 			var out bytes.Buffer
 			status, err := c.Exec(t.Context(), mitogen.Command{Args: []string{"echo", "well"}, Stdout: &out})

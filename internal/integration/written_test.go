@@ -57,7 +57,7 @@ func TestWhatWasWritten(t *testing.T) {
 		for _, function := range []string{"docs", "source", "trace"} {
 			got, err := mitogen.Call[[]bool](t.Context(), c, "writtenuser:"+function)
 			if err != nil {
-				t.Errorf("%s: %v", function, err)
+				t.Errorf("call writtenuser:%s: got error %v, want none", function, err)
 			}
 			for i, ok := range got {
 				if !ok {

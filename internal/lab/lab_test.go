@@ -26,7 +26,7 @@ func TestSudo(t *testing.T) {
 	argv := As(Free, "sudo", "-n", "id", "-u")
 	if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil ||
 		string(out) != "0\n" {
-		t.Errorf("%v: %s", err, out)
+		t.Errorf("sudo as %s: got %v, output %s; want 0", Free, err, out)
 	}
 }
 
@@ -39,7 +39,7 @@ func TestShared(t *testing.T) {
 	}
 	b.Release()
 	if a.Pid != b.Pid || !a.works() {
-		t.Errorf("%+v, %+v", a, b)
+		t.Errorf("second lab: got %+v and %+v, want one process that works", a, b)
 	}
 	if info, err := os.Stat(file("lab.json")); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the file with the passwords: %v %v", info, err)

@@ -188,7 +188,7 @@ func (k *killing) run(t *testing.T) (victim string) {
 	<-ended
 	if s := k.stderr.String(); strings.Contains(s, "panic") || strings.Contains(s, "DATA RACE") ||
 		strings.Contains(s, "Traceback") {
-		t.Errorf("%v: %s", k, s)
+		t.Errorf("%v: got stderr %s, want no panic, race or traceback", k, s)
 	}
 	return victim
 }

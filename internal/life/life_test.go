@@ -164,7 +164,7 @@ func (r round) live(t *testing.T, l *lab.Lab, mark string) time.Duration {
 		t.Errorf("%v: the engine did not end\n%s", r, stderr.Bytes())
 	}
 	if s := stderr.String(); strings.Contains(s, "panic") || strings.Contains(s, "DATA RACE") {
-		t.Errorf("%v: %s", r, s)
+		t.Errorf("%v: got stderr %s, want no panic or race", r, s)
 	}
 	begin := time.Now()
 	if left := untilNone(func() []string { return marked(mark) }); len(left) > 0 {

@@ -134,7 +134,7 @@ func cutLink(t *testing.T, n *lab.Net, rnd *rand.Rand, rtt time.Duration, mark s
 	}
 	for i := range link - 1 {
 		if _, err := contexts[i].Ping(t.Context()); err != nil {
-			t.Errorf("%s: %s: %v", what, targets[i], err)
+			t.Errorf("%s: ping %s: got error %v, want none", what, targets[i], err)
 		}
 	}
 	if err := n.Mend(link); err != nil {
@@ -146,7 +146,7 @@ func cutLink(t *testing.T, n *lab.Net, rnd *rand.Rand, rtt time.Duration, mark s
 		t.Errorf("%s: again: %v", what, err)
 	}
 	if err := e.Close(); err != nil {
-		t.Errorf("%s: %v", what, err)
+		t.Errorf("%s: close the engine: got error %v, want none", what, err)
 	}
 	for end := time.Now().Add(15 * time.Second); len(procs(mark)) > 0; time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {

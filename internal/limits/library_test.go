@@ -50,7 +50,7 @@ func TestHopKeepsNoDescriptors(t *testing.T) {
 		t.Helper()
 		n, err := mitogen.Call[any](t.Context(), hop, function, args...)
 		if err != nil {
-			t.Fatalf("%s: %v", function, err)
+			t.Fatalf("call %s: got error %v, want none", function, err)
 		}
 		if v, ok := n.(int64); ok && into != nil {
 			*into = int(v)

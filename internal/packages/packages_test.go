@@ -103,7 +103,7 @@ func try(t *testing.T, u use, version, dir string, p testpython.Interp) string {
 		return "fails: " + why
 	}
 	if err != nil || !ok {
-		t.Errorf("%v, %v", ok, err)
+		t.Errorf("%s %s: got %v, %v; want true", u.name, version, ok, err)
 	}
 	s := c.Stats()
 	return fmt.Sprintf("%s: %d, %d kB", released(u.name, version), s.RoundTrips-before.RoundTrips,

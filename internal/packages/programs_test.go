@@ -142,7 +142,7 @@ func newBench(t *testing.T, name, pinned string) *bench {
 	b := &bench{mitogen: filepath.Join(t.TempDir(), "mitogen"), tree: t.TempDir()}
 	if out, err := exec.Command("go", "build", "-o", b.mitogen,
 		"../../cmd/mitogen").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+		t.Fatalf("build mitogen: %v; output:\n%s", err, out)
 	}
 	for _, p := range testpython.Find() {
 		if p.Name() == "cpython3.13" {
@@ -223,7 +223,7 @@ func (b *bench) run(t *testing.T, r row, packages string, argv ...string) (o out
 		"XDG_CACHE_HOME=/tmp/none"}
 	err := cmd.Run()
 	if ctx.Err() != nil || cmd.ProcessState == nil {
-		t.Fatalf("%v: %v\n%s", argv, err, stderr.String())
+		t.Fatalf("run %v: got %v, want an end in time; stderr:\n%s", argv, err, stderr.String())
 	}
 	o = outcome{stdout: stdout.String(), stderr: stderr.String(), status: cmd.ProcessState.ExitCode(),
 		files: written(t, tmp)}

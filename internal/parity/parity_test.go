@@ -421,7 +421,7 @@ func newHarness(t *testing.T) *harness {
 	}
 	if out, err := exec.Command("go", "build", "-o", h.mitogen,
 		"../../cmd/mitogen").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
+		t.Fatalf("build mitogen: %v; output: %s", err, out)
 	}
 	h.connect(t)
 	var mu sync.Mutex
