@@ -115,7 +115,7 @@ func TestAgent(t *testing.T) {
 			continue
 		}
 		if err := keys[tt.key].Verify(data, got); err != nil {
-			t.Errorf("%s: %v", tt.want, err)
+			t.Errorf("verify a %s signature: got %v, want none", tt.want, err)
 		}
 	}
 	for name, do := range map[string]func() error{

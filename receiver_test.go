@@ -235,10 +235,10 @@ func TestSendersHearOfRefusals(t *testing.T) {
 		e := newEngine(t, mitogen.Options{})
 		a, b := local(t, e), local(t, e)
 		if err := errors.Join(e.Allow(b, a), prepare(e, a, b)); err != nil {
-			t.Fatalf("%s: %v", name, err)
+			t.Fatalf("%s: prepare the contexts: %v", name, err)
 		}
 		if n, err := call[int](t, a, "values:send_until_refused", 1000); err != nil {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: send until refused: got error %v, want none", name, err)
 		} else if strings.Contains(name, "engine") && n > 0 {
 			t.Errorf("%s: %d values were sent after it was closed", name, n)
 		}

@@ -173,7 +173,8 @@ func TestFiles(t *testing.T) {
 		g.Members[1].Letter = letter
 		for _, b := range Pack([]closure.Group{g}) {
 			if b.Files() != (letter == modules.Data) {
-				t.Errorf("%c: %v", letter, b.Files())
+				t.Errorf("bundle with a member %c: got files %v, want %v",
+					letter, b.Files(), letter == modules.Data)
 			}
 		}
 	}

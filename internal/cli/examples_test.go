@@ -270,7 +270,7 @@ func runExample(t *testing.T, server *demo.Server, where, line string) {
 	var stdout, stderr strings.Builder
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
-		t.Fatalf("%s: %s: %v\n%s%s", where, line, err, stdout.String(), stderr.String())
+		t.Fatalf("%s: run %s: %v; output:\n%s%s", where, line, err, stdout.String(), stderr.String())
 	}
 	want := cmp.Or(printed[line], `.`)
 	if !regexp.MustCompile(want).MatchString(stdout.String()) {

@@ -25,7 +25,7 @@ func TestDuration(t *testing.T) {
 	for _, text := range []string{"", "x", "-1", "0", "1x", "1e400", "inf", "nan", "0s"} {
 		var d duration
 		if err := d.Set(text); err == nil {
-			t.Errorf("%q: %s", text, time.Duration(d))
+			t.Errorf("duration %q: got %s, want an error", text, time.Duration(d))
 		}
 	}
 }
@@ -68,13 +68,14 @@ func TestParseFunction(t *testing.T) {
 	} {
 		function, dir, err := parseFunction(c.text)
 		if err != nil || function != c.function || dir != c.dir {
-			t.Errorf("%s: %s, %s, %v", c.text, function, dir, err)
+			t.Errorf("function %s: got %s, directory %s, %v; want %s, %s",
+				c.text, function, dir, err, c.function, c.dir)
 		}
 	}
 	for _, text := range []string{"", "os", ":", "os:", ":f", "os:f:", "o-s:f", "os:1f", "os..path:f",
 		"os:a b", bad + ":f", dir + "/none.py:f", "./os:f"} {
 		if function, _, err := parseFunction(text); err == nil {
-			t.Errorf("%q: %s", text, function)
+			t.Errorf("function %q: got %s, want an error", text, function)
 		} else if !errors.As(err, new(*usageError)) {
 			t.Errorf("%q: %v is no usage error", text, err)
 		}
@@ -105,11 +106,11 @@ func TestConfigWords(t *testing.T) {
 func TestEnvironment(t *testing.T) {
 	got, err := environment([]string{"A=b", "C=", "D=e=f"})
 	if err != nil || len(got) != 3 || got["A"] != "b" || got["C"] != "" || got["D"] != "e=f" {
-		t.Errorf("%q, %v", got, err)
+		t.Errorf("environment A=b C= D=e=f: got %q, %v; want the three variables", got, err)
 	}
 	for _, text := range []string{"", "A", "=b", "A=\x00"} {
 		if got, err := environment([]string{text}); err == nil {
-			t.Errorf("%q: %q", text, got)
+			t.Errorf("environment %q: got %q, want an error", text, got)
 		}
 	}
 }
@@ -144,7 +145,7 @@ func TestLines(t *testing.T) {
 		l := u.newLines(u.out, "web1")
 		for _, w := range c.writes {
 			if n, err := l.Write([]byte(w)); n != len(w) || err != nil {
-				t.Errorf("%s: %d, %v", c.name, n, err)
+				t.Errorf("%s: write %q: got %d, %v; want %d", c.name, w, n, err, len(w))
 			}
 		}
 		l.flush()
@@ -194,7 +195,7 @@ func TestSpool(t *testing.T) {
 	}()
 	for _, reader := range []io.Reader{a, b} {
 		if got, err := io.ReadAll(reader); err != nil || string(got) != "one two" {
-			t.Errorf("%q, %v", got, err)
+			t.Errorf("read all: got %q, %v; want \"one two\"", got, err)
 		}
 	}
 	s.close()

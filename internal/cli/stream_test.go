@@ -88,7 +88,7 @@ func TestOutputFails(t *testing.T) {
 	t.Setenv("MITOGEN_SOCKET", filepath.Join(dir, "sockets", "d"))
 	if out, err := exec.Command("mitogen", "ping", "--daemon", "-t",
 		"local").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+		t.Fatalf("ping by the daemon: %v; output:\n%s", err, out)
 	}
 	t.Cleanup(func() { exec.Command("mitogen", "daemon", "stop").Run() })
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)

@@ -38,7 +38,7 @@ func newFake(t testing.TB, sources map[string]string) fake {
 			continue
 		}
 		if m.Info, err = pysource.Scan(m.Source); err != nil {
-			t.Fatalf("%s: %v", name, err)
+			t.Fatalf("scan %s: %v", name, err)
 		}
 		m.Name = name
 		f[name] = m

@@ -154,7 +154,7 @@ func install(t *testing.T, i testpython.Interp) (python string, site string) {
 	}
 	for _, command := range commands {
 		if out, err := exec.Command(command[0], command[1:]...).CombinedOutput(); err != nil {
-			t.Fatalf("%v: %v\n%s", command, err, out)
+			t.Fatalf("run %v: %v; output:\n%s", command, err, out)
 		}
 	}
 	if err := os.WriteFile(filepath.Join(venv, "complete"), nil, 0o644); err != nil {

@@ -95,7 +95,7 @@ func ask(t *testing.T, python string, samples []sample) []answer {
 		"ANSIBLE_LOCAL_TEMP="+home, "LC_ALL=C.UTF-8")
 	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("%s: %v: %s", python, err, stderr.String())
+		t.Fatalf("run %s: %v; stderr: %s", python, err, stderr.String())
 	}
 	var all []answer
 	lines := bufio.NewScanner(bytes.NewReader(out))
@@ -213,7 +213,7 @@ func TestAgainstAnsible(t *testing.T) {
 					t.Errorf("%s: no host, %s, unparsed %q", program, answers[i].Error, answers[i].Unparsed)
 				}
 				if diff := compare(t, s, answers[i]); diff != "" {
-					t.Errorf("%s:\n%s", program, diff)
+					t.Errorf("hosts by %s differ:\n%s", program, diff)
 				}
 			})
 		}

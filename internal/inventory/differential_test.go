@@ -59,13 +59,13 @@ func askAnsible(t *testing.T, playbook, inventory string) map[string]found {
 	said, failed := cmd.CombinedOutput()
 	text, err := os.ReadFile(out)
 	if err != nil {
-		t.Fatalf("%s: %v\n%s", playbook, failed, said)
+		t.Fatalf("run %s: got %v, want a record; output:\n%s", playbook, failed, said)
 	}
 	all := map[string]found{}
 	for line := range bytes.Lines(text) {
 		var f found
 		if err := json.Unmarshal(line, &f); err != nil {
-			t.Fatalf("%s: %v", line, err)
+			t.Fatalf("decode %s: %v", line, err)
 		}
 		for i := range f.Argv {
 			f.Argv[i] = strings.ReplaceAll(f.Argv[i], `"`+home+"/", `"~/`)

@@ -110,11 +110,11 @@ func TestForms(t *testing.T) {
 			}
 		}
 		if got := v.Vars(v.Host("mail"))["tier"].Value; got != "all" {
-			t.Errorf("%s: %v", source, got)
+			t.Errorf("%s: tier of mail: got %v, want all", source, got)
 		}
 		got := v.Vars(v.Host("old"))["ansible_python_interpreter"].Value
 		if got != "/opt/py 2/bin/python" {
-			t.Errorf("%s: %v", source, got)
+			t.Errorf("%s: interpreter of old: got %v, want /opt/py 2/bin/python", source, got)
 		}
 	}
 	v := load(t, "-")
@@ -122,13 +122,13 @@ func TestForms(t *testing.T) {
 		t.Errorf("port %v", got)
 	}
 	if got := v.Vars(v.Host("web01"))["quoted"].Value; got != "a # b" {
-		t.Errorf("%q", got)
+		t.Errorf("variable quoted: got %q, want \"a # b\"", got)
 	}
 	y := load(t, dir+"/hosts.yml")
 	vars := y.Vars(y.Host("old"))
 	if !vars["secret"].Vault || vars["octal"].Value != int64(420) ||
 		vars["word"].Value != int64(45045) {
-		t.Errorf("%+v", vars)
+		t.Errorf("variables of old: got %+v, want a vault, octal 420, word 45045", vars)
 	}
 }
 
@@ -164,7 +164,7 @@ func TestProgram(t *testing.T) {
 	}
 	if vars := v.Vars(v.Host("a")); vars["ansible_port"].Value != int64(22) ||
 		vars["f"].Value != 1.5 || vars["x"].Value != "y" {
-		t.Errorf("%+v", vars)
+		t.Errorf("variables of a: got %+v, want port 22, f 1.5, x y", vars)
 	}
 	if _, err := Load(context.Background(), []string{dir + "/bad.yml"}, nil); err == nil ||
 		!strings.Contains(err.Error(), "bad.yml:1: ansible-inventory: exit status 1: no such plugin") {
@@ -215,7 +215,7 @@ func TestErrors(t *testing.T) {
 		}
 		if bad := (*Error)(nil); err != nil && !errors.As(err, &bad) &&
 			!strings.Contains(tt.want, "own child") {
-			t.Errorf("%q: %T", tt.text, err)
+			t.Errorf("load %q: got an error of type %T, want an *Error", tt.text, err)
 		}
 	}
 	if _, err := Load(context.Background(), []string{"/no/such"}, nil); err == nil ||

@@ -104,11 +104,11 @@ func TestEncrypted(t *testing.T) {
 	t.Chdir(dir)
 	v := load(t, "hosts")
 	if vars := v.Vars(v.Host("a")); !vars["x"].Vault || vars["y"].Value != int64(1) {
-		t.Errorf("%+v", vars)
+		t.Errorf("variables of a: got %+v, want x a vault, y 1", vars)
 	}
 	if out, err := exec.Command(filepath.Join(ansible, "ansible-vault"), "encrypt",
 		"--vault-password-file", "pass", "group_vars/web.yml").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
+		t.Fatalf("encrypt group_vars: %v; output: %s", err, out)
 	}
 	v = load(t, "hosts")
 	if _, err := v.Chain(v.Host("a")); err == nil ||
@@ -128,7 +128,7 @@ func TestEncrypted(t *testing.T) {
 	// Since 2.22 such values aren't told, and must not be taken for a text.
 	if vars := v.Vars(v.Host("a")); vars["ansible_user"].Value != "boss" &&
 		!vars["ansible_user"].Vault || !vars["x"].Vault {
-		t.Errorf("%+v", vars)
+		t.Errorf("variables of a: got %+v, want ansible_user boss or a vault, x a vault", vars)
 	}
 	t.Setenv("PATH", dir)
 	v = load(t, "hosts")
@@ -161,7 +161,7 @@ func TestLineEnds(t *testing.T) {
 		v := New()
 		if err := v.text(origin{file: "f"}, []byte(text)); err != nil || v.finish() != nil ||
 			names(v.Hosts()) != "a b" {
-			t.Errorf("%q: %v, %s", text, err, names(v.Hosts()))
+			t.Errorf("load %q: got %v, hosts %s; want a b", text, err, names(v.Hosts()))
 		}
 	}
 	if err := New().text(origin{file: "f"}, []byte("a\nb\xff\n")); err == nil ||

@@ -29,7 +29,7 @@ func TestEncodeAllocates(t *testing.T) {
 		runtime.ReadMemStats(&before)
 		b, err := Encode(c.value)
 		if err != nil {
-			t.Fatalf("%s: %v", name, err)
+			t.Fatalf("encode %s: %v", name, err)
 		}
 		b = append(b, '\n')
 		runtime.ReadMemStats(&after)

@@ -106,11 +106,11 @@ func TestDecodeValue(t *testing.T) {
 	} {
 		v, err := Decode(text)
 		if err != nil {
-			t.Errorf("%s: %v", text, err)
+			t.Errorf("decode %s: got error %v, want none", text, err)
 			continue
 		}
 		if got, err := Encode(v); err != nil || string(got) != text {
-			t.Errorf("%s: %s, %v", text, got, err)
+			t.Errorf("encode the value of %s: got %s, %v; want the same text", text, got, err)
 		}
 	}
 	if v, err := Decode(`{"$tuple":[1]}`); err != nil {
@@ -130,7 +130,7 @@ func TestDecodeValueErrors(t *testing.T) {
 		strings.Repeat("[", 20000),
 	} {
 		if v, err := Decode(text); err == nil {
-			t.Errorf("%.50s: %v", text, v)
+			t.Errorf("decode %.50s: got %v, want an error", text, v)
 		}
 	}
 }
@@ -173,7 +173,7 @@ func TestDecodeKeepsWhatIsWritten(t *testing.T) {
 	// There and back.
 	for _, text := range []string{`"\udce9"`, `{"\udce9":["\ud800"]}`} {
 		if v, err := Decode(text); err != nil {
-			t.Errorf("%s: %v", text, err)
+			t.Errorf("decode %s: got error %v, want none", text, err)
 		} else if got, err := Encode(v); err != nil || string(got) != text {
 			t.Errorf("%s: got %s, %v", text, got, err)
 		}
@@ -224,7 +224,7 @@ func TestDecodeNamesThePlace(t *testing.T) {
 		`[{"a":1},{"a":2}]`,
 	} {
 		if _, err := Decode(text); err != nil {
-			t.Errorf("%s: %v", text, err)
+			t.Errorf("decode %s: got error %v, want none", text, err)
 		}
 	}
 }

@@ -74,7 +74,7 @@ func findAll(b *testing.B, f *Finder, names []string) {
 	p := f.Pass()
 	for _, name := range names {
 		if m := p.Find(name); m.Letter == Missing {
-			b.Fatalf("%s: %s", name, m.Reason)
+			b.Fatalf("find %s: got none (%s), want a module", name, m.Reason)
 		}
 	}
 }

@@ -97,7 +97,7 @@ func TestFile(t *testing.T) {
 		rest, size, err := fileFinder(c.o).File(all{}, c.pkg, c.name)
 		if text, err := inflated(t, rest, size, err); err == nil && text != c.want || err != nil &&
 			c.want != "-" {
-			t.Errorf("%v %q %q: %q, %v", c.o, c.pkg, c.name, text, err)
+			t.Errorf("file with %v in %q, %q: got %q, %v; want %q", c.o, c.pkg, c.name, text, err, c.want)
 		}
 	}
 }
@@ -117,7 +117,7 @@ func TestList(t *testing.T) {
 	} {
 		got, err := fileFinder(c.o).List(all{}, c.pkg, c.name)
 		if text := strings.Join(got, " "); err == nil && text != c.want || err != nil && c.want != "-" {
-			t.Errorf("%v %q %q: %q, %v", c.o, c.pkg, c.name, text, err)
+			t.Errorf("list with %v of %q, %q: got %q, %v; want %q", c.o, c.pkg, c.name, text, err, c.want)
 		}
 	}
 }
@@ -133,7 +133,7 @@ func TestMetadata(t *testing.T) {
 		rest, size, err := f.Metadata(all{}, c.dir, c.name)
 		if got, err := inflated(t, rest, size, err); got != strings.TrimPrefix(c.want, "-") ||
 			(err != nil) != (c.want == "-") {
-			t.Errorf("%q %q: %q, %v", c.dir, c.name, got, err)
+			t.Errorf("metadata %q of %q: got %q, %v; want %q", c.name, c.dir, got, err, c.want)
 		}
 	}
 }

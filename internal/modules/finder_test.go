@@ -100,11 +100,11 @@ func TestRewrite(t *testing.T) {
 				return append([]byte("import "+filepath.Base(path)[:1]+"x  # rewritten\n"), source...)
 			}})
 	if m := f.Find("p"); string(m.Source) != "import a\n" || len(m.Info.Imports) != 1 {
-		t.Errorf("%q %v", m.Source, m.Info)
+		t.Errorf("find p: got %q, %v; want the source as it is, one import", m.Source, m.Info)
 	}
 	if m := f.Find("p.q"); string(m.Source) != "import qx  # rewritten\nimport b\n" ||
 		len(m.Info.Imports) != 2 {
-		t.Errorf("%q %v", m.Source, m.Info)
+		t.Errorf("find p.q: got %q, %v; want it rewritten, two imports", m.Source, m.Info)
 	}
 }
 

@@ -107,10 +107,10 @@ func TestHostileNames(t *testing.T) {
 		strings.Repeat("a", MaxName+1),
 		strings.Repeat("a.", 200) + "a"} {
 		if m := f.Find(name); m.Letter != Missing || m.Reason == "" {
-			t.Errorf("%q: %s", name, describe(m))
+			t.Errorf("find %q: got %s, want none and a reason", name, describe(m))
 		}
 		if all := f.With(name); all != nil {
-			t.Errorf("%q: %v", name, all)
+			t.Errorf("find %q with its packages: got %v, want none", name, all)
 		}
 	}
 }
@@ -161,7 +161,7 @@ func TestKindsOfFS(t *testing.T) {
 	for name, want := range map[string]string{"d": "d", "z": "z", "e": "# embedded"} {
 		if m := f.Find(name); m.Letter != Plain && m.Letter != Package ||
 			strings.TrimSpace(string(m.Source)) != strings.TrimSpace(want) {
-			t.Errorf("%s: %s", name, describe(m))
+			t.Errorf("find %s: got %s, want source %q", name, describe(m), want)
 		}
 	}
 	if m := f.Find("d"); m.Path != filepath.Join(dir, "d.py") {
@@ -175,7 +175,7 @@ func TestUnreadable(t *testing.T) {
 	f := New(own(brokenFS{files("broken.py")}, huge), none, Options{})
 	for name, want := range map[string]string{"broken": "permission denied", "huge": "larger than"} {
 		if got := describe(f.Find(name)); !strings.HasPrefix(got, "- ") || !strings.Contains(got, want) {
-			t.Errorf("%s: %s", name, got)
+			t.Errorf("find %s: got %s, want none: %s", name, got, want)
 		}
 	}
 }

@@ -323,7 +323,7 @@ func TestParseMapping(t *testing.T) {
 		``:                               {},
 	} {
 		if got := parseMapping(text); !maps.Equal(got, want) {
-			t.Errorf("%s: %q", text, got)
+			t.Errorf("mapping %s: got %q, want %q", text, got, want)
 		}
 	}
 }

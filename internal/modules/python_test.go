@@ -165,7 +165,7 @@ func compareWithPython(t *testing.T, python string, dirs []string, site, ext str
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("%v\n%s", err, stderr.Bytes())
+		t.Fatalf("run Python: %v; stderr:\n%s", err, stderr.Bytes())
 	}
 	p := new(Path)
 	defer p.Close()

@@ -90,7 +90,7 @@ func FuzzUnmarshal(f *testing.F) {
 		}
 		again, err := Append(nil, list, Proto4)
 		if err != nil {
-			t.Fatalf("%q: %v", list, err)
+			t.Fatalf("encode %q again: %v", list, err)
 		}
 		var got []string
 		if err := Unmarshal(again, lim, &got); err != nil ||

@@ -148,7 +148,7 @@ func TestHostilePicklesAreRefused(t *testing.T) {
 		_, err := Decode([]byte(test.b), lim)
 		if err == nil || test.want != nil && !errors.Is(err, test.want) ||
 			!strings.Contains(err.Error(), test.text) {
-			t.Errorf("%s: %v", test.name, err)
+			t.Errorf("decode %s: got %v, want error %v with text %q", test.name, err, test.want, test.text)
 		}
 		// What is allocated may be a multiple of what came in and of the limits, but not of what was
 		// announced.

@@ -80,7 +80,7 @@ func TestLargeValuesAreTaken(t *testing.T) {
 			".",
 	} {
 		if _, err := Decode([]byte(b), Limits{}); err != nil {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("decode %s: got error %v, want none", name, err)
 		}
 	}
 }

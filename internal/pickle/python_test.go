@@ -252,7 +252,7 @@ func checkDump(t *testing.T, s sample, major int, dump string) {
 	_, text, _ := strings.Cut(dump, " ")
 	b, err := hex.DecodeString(text)
 	if err != nil {
-		t.Errorf("%s: %s", s.py, dump)
+		t.Errorf("dump %s in Python: got %s, want hexadecimal digits", s.py, dump)
 		return
 	}
 	got, err := Decode(b, Limits{})
@@ -296,14 +296,14 @@ func TestPythonLoadsWhatAppendMakes(t *testing.T) {
 					}
 					b, err := Append(nil, s.want, mode)
 					if err != nil {
-						t.Fatalf("%s: %v", s.py, err)
+						t.Fatalf("encode %s: %v", s.py, err)
 					}
 					questions = append(questions, fmt.Sprintf("load\t%s\t%x", s.py, b))
 				}
 			}
 			for i, answer := range ask(t, python, questions) {
 				if answer != "ok" {
-					t.Errorf("%.150s: %s", questions[i], answer)
+					t.Errorf("ask Python to %.150s: got %s, want ok", questions[i], answer)
 				}
 			}
 		})
@@ -315,7 +315,7 @@ func TestRoundTripInGo(t *testing.T) {
 		for _, s := range samples() {
 			b, err := Append(nil, s.want, mode)
 			if err != nil {
-				t.Fatalf("%s: %v", s.py, err)
+				t.Fatalf("encode %s: %v", s.py, err)
 			}
 			got, err := Decode(b, Limits{})
 			if err != nil {

@@ -36,7 +36,7 @@ func TestShareText(t *testing.T) {
 			}
 			v, err := Decode(b, Limits{ShareText: tt.share})
 			if err != nil {
-				t.Fatalf("%s: %v", name, err)
+				t.Fatalf("decode %s: got error %v, want none", name, err)
 			}
 			var text string
 			switch v := v.(type) {

@@ -104,7 +104,7 @@ func FuzzClean(f *testing.F) {
 	f.Fuzz(func(t *testing.T, s string) {
 		for name, got := range map[string]string{"Text": Text(s), "Line": Line(s), "Name": Name(s)} {
 			if !utf8.ValidString(got) {
-				t.Errorf("%s(%+q) = %+q", name, s, got)
+				t.Errorf("%s(%+q): got %+q, want valid UTF-8", name, s, got)
 			}
 			for _, r := range got {
 				if !Rune(r) && !(name == "Text" && (r == '\n' || r == '\t')) {

@@ -141,7 +141,7 @@ func TestAPI(t *testing.T) {
 		seen[p[0].Path] = true
 		out, err := python(t, p[0].Path, p[0].Path, "test_api.py")
 		if err != nil {
-			t.Errorf("%s: %v\n%s", p[0].Name(), err, out)
+			t.Errorf("test_api.py by %s: got %v, want success; output:\n%s", p[0].Name(), err, out)
 		}
 	}
 }
@@ -160,7 +160,7 @@ func TestTargets(t *testing.T) {
 func TestFleet(t *testing.T) {
 	p := pairs(t)[0][0]
 	if out, err := python(t, p.Path, p.Path, "test_fleet.py"); err != nil {
-		t.Errorf("%s: %v\n%s", p.Name(), err, out)
+		t.Errorf("test_fleet.py by %s: got %v, want success; output:\n%s", p.Name(), err, out)
 	}
 }
 
@@ -182,7 +182,7 @@ func TestCompat(t *testing.T) {
 func TestHostile(t *testing.T) {
 	p := pairs(t)[0][0]
 	if out, err := python(t, p.Path, p.Path, "test_hostile.py"); err != nil {
-		t.Errorf("%s: %v\n%s", p.Name(), err, out)
+		t.Errorf("test_hostile.py by %s: got %v, want success; output:\n%s", p.Name(), err, out)
 	}
 }
 
@@ -212,7 +212,7 @@ func TestPythonCommand(t *testing.T) {
 	bare := filepath.Join(dir, "bare")
 	build := exec.Command("go", "build", "-o", bare, "github.com/mitogen-go/mitogen/cmd/mitogen")
 	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
+		t.Fatalf("build mitogen: %v; output: %s", err, out)
 	}
 	out, err := exec.Command(bare, "python", script).CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "make build") {

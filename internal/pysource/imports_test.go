@@ -146,7 +146,7 @@ func TestImportsNotUnderstood(t *testing.T) {
 		"# coding: utf-16\nimport a",
 	} {
 		if info, err := Scan([]byte(src)); err == nil || info.Imports != nil {
-			t.Errorf("%s: %s", src, show(info.Imports))
+			t.Errorf("scan %s: got imports %s, want an error and none", src, show(info.Imports))
 		}
 	}
 }

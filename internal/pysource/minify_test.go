@@ -85,7 +85,7 @@ func TestNotUnderstood(t *testing.T) {
 			t.Errorf("%.40q: got %.40q, %v; want the source and an error", src, got, err)
 		}
 		if se := (*SyntaxError)(nil); !errors.As(err, &se) && !errors.Is(err, ErrCoding) {
-			t.Errorf("%.40q: %T %v", src, err, err)
+			t.Errorf("minify %.40q: got %T %v, want a SyntaxError or ErrCoding", src, err, err)
 		}
 	}
 }

@@ -75,7 +75,7 @@ func ask(t *testing.T, python, question string) string {
 	t.Helper()
 	out, err := exec.Command(python, "-c", question).Output()
 	if err != nil {
-		t.Fatalf("%s -c %q: %v", python, question, err)
+		t.Fatalf("run %s -c %q: %v", python, question, err)
 	}
 	return strings.TrimSpace(string(out))
 }
@@ -116,7 +116,7 @@ func TestAgainstPackages(t *testing.T) {
 		{filepath.Join(venv, "bin", "pip"), "install", "-q", "pygments", "sympy", "sqlalchemy", "boto3"},
 	} {
 		if out, err := exec.Command(command[0], command[1:]...).CombinedOutput(); err != nil {
-			t.Fatalf("%v: %v\n%s", command, err, out)
+			t.Fatalf("run %v: %v; output:\n%s", command, err, out)
 		}
 	}
 	python = filepath.Join(venv, "bin", "python")
@@ -206,7 +206,7 @@ func check(t *testing.T, python, script, dir string, list []byte) {
 	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
 	last := lines[len(lines)-1]
 	if err != nil || !strings.HasPrefix(last, "checked ") || strings.HasPrefix(last, "checked 0 ") {
-		t.Fatalf("%s: %v\n%s", script, err, out)
+		t.Fatalf("run %s: got error %v, want more than 0 checked; output:\n%s", script, err, out)
 	}
 	t.Log(last)
 	for _, line := range lines[:len(lines)-1] {

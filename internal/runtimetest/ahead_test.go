@@ -40,7 +40,7 @@ func TestAhead(t *testing.T) {
 		v, err := pickle.Decode(f.Payload, pickle.Limits{})
 		if got, ok := v.(pickle.Tuple); err != nil || f.Kind != wire.Data || !ok || got[0] != nil ||
 			fmt.Sprint(got[1]) != "\n" {
-			t.Errorf("%v, %v", f, v)
+			t.Errorf("answer: got %v, value %v; want a tuple of None and a newline", f, v)
 		}
 		l.mu.Lock()
 		noise := string(l.noise)

@@ -125,7 +125,7 @@ func (p *pending) value() any {
 		p.t.Fatalf("the call failed: %v", p.error())
 	}
 	if a.kind != wire.Data {
-		p.t.Fatalf("%v: %s", a.kind, a.payload)
+		p.t.Fatalf("answer of the call: got %v: %s; want data", a.kind, a.payload)
 	}
 	if len(a.payload) == 0 {
 		return nil

@@ -167,7 +167,7 @@ func checkForms(t *testing.T, l *link, forms []form) {
 		if a := p.wait(); a.kind == wire.Error {
 			e := p.error()
 			if !missing(e) || l.py.AtLeast(3, minor) {
-				t.Errorf("%s: %s: %s", f.expr, e.Type, e.Text)
+				t.Errorf("make %s: got %s: %s; want a value", f.expr, e.Type, e.Text)
 			}
 			continue
 		}

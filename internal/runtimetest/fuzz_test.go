@@ -34,7 +34,7 @@ func TestFuzz(t *testing.T) {
 	cmd := exec.Command(py.Path, "testdata/fuzz.py", "../../python", seed, count, seconds)
 	out, err := cmd.CombinedOutput()
 	if err != nil || !strings.Contains(string(out), " inputs, ") {
-		t.Errorf("%s: %v\n%s", py.Name(), err, out)
+		t.Errorf("fuzz.py by %s: got %v, want a count of inputs; output:\n%s", py.Name(), err, out)
 	}
 	t.Logf("%s, seed %s: %s", py.Name(), seed, out)
 }

@@ -175,7 +175,7 @@ func TestFromEnv(t *testing.T) {
 		cmd := exec.Command(os.Args[0], "-test.run=^TestFromEnv$")
 		cmd.Env = append(os.Environ(), "MITOGEN_TEST_CHILD=1", name+"="+word, name+"2=stays")
 		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Errorf("%v: %s", err, out)
+			t.Errorf("run the child: %v; output: %s", err, out)
 		}
 		return
 	}
@@ -206,7 +206,7 @@ func TestLimits(t *testing.T) {
 			os.Args[0])
 		cmd.Env = append(os.Environ(), "MITOGEN_TEST_CHILD=1")
 		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Errorf("%v: %s", err, out)
+			t.Errorf("run the child: %v; output: %s", err, out)
 		}
 		return
 	}

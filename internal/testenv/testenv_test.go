@@ -37,7 +37,7 @@ func told(t *testing.T, line string, args ...string) string {
 	cmd.Dir = t.TempDir()
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		t.Fatalf("%s: %v: %s", line, err, out)
+		t.Fatalf("run %s: %v; output: %s", line, err, out)
 	}
 	return "\n" + WithoutLibrarySignals(string(out))
 }

@@ -14,7 +14,7 @@ func TestFindSaysTheTruth(t *testing.T) {
 		out, err := exec.Command(i.Path, "-c",
 			"import sys; print('%d.%d' % sys.version_info[:2])").Output()
 		if err != nil {
-			t.Errorf("%s: %v", i.Path, err)
+			t.Errorf("ask %s for its version: %v", i.Path, err)
 			continue
 		}
 		if got := strings.TrimSpace(string(out)); !strings.HasSuffix(i.Name(), got) {

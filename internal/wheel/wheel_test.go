@@ -181,11 +181,11 @@ func TestAgainstPackaging(t *testing.T) {
 		}
 		said, err := exec.Command(p.Path, "-c", words, "../../python/native.py").CombinedOutput()
 		if err != nil {
-			t.Fatalf("%s: %v\n%s", p.Name(), err, said)
+			t.Fatalf("ask %s for its target: %v; output:\n%s", p.Name(), err, said)
 		}
 		target, err := Parse(string(bytes.TrimSpace(said)))
 		if err != nil {
-			t.Fatalf("%s: %v", p.Name(), err)
+			t.Fatalf("parse the target of %s: %v", p.Name(), err)
 		}
 		known := map[string]bool{}
 		pure := false // package packaging knows pure packages for one interpreter from 22 on

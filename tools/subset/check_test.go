@@ -91,7 +91,7 @@ func expect(t *testing.T, src, what string) {
 	t.Helper()
 	found, err := check([]byte(src+"\n"), 0)
 	if err != nil {
-		t.Errorf("%q: %v", src, err)
+		t.Errorf("check %q: got error %v, want none", src, err)
 		return
 	}
 	line := 1 + strings.Count(src[:strings.Index(src, "<-")], "\n")
@@ -197,7 +197,7 @@ func TestRuntime(t *testing.T) {
 		var out bytes.Buffer
 		n, err := report(&out, filepath.Join("../../python", name), floor)
 		if err != nil || n > 0 {
-			t.Errorf("%v\n%s", err, out.String())
+			t.Errorf("report on %s: got %d findings, %v; want 0:\n%s", name, n, err, out.String())
 		}
 	}
 }
