@@ -42,6 +42,10 @@ func UnpackCollection(dir, executable, version string) (string, error) {
 
 var semantic = lazyregexp.New(`^\d+\.\d+\.\d+$`)
 
+// importPlace is the import that unpackTo replaces with the text of plugin/place.py: an unpacked
+// plugin is one file.
+const importPlace = "\nfrom place import PlaceError, dial, socket_directory "
+
 func unpackTo(connection, callback, executable string) error {
 	place, err := plugins.ReadFile("plugin/place.py")
 	if err != nil {
@@ -52,12 +56,12 @@ func unpackTo(connection, callback, executable string) error {
 		lines       [][2]string
 	}{
 		{connection, "plugin/connection.py", [][2]string{
-			{"\nPLACE = None ", "\n" + string(place)},
+			{importPlace, "\n" + string(place)},
 			{"\nEXECUTABLE = 'mitogen' ", "\nEXECUTABLE = " + pythonLiteral(executable) + " "},
 			{"\nBOOT = '' ", "\nBOOT = " +
 				pythonLiteral(connect.QuoteCommand(boot.Command([]string{bootPython}, boot.Pipe))) + " "},
 		}},
-		{callback, "plugin/callback.py", [][2]string{{"\nPLACE = None ", "\n" + string(place)}}},
+		{callback, "plugin/callback.py", [][2]string{{importPlace, "\n" + string(place)}}},
 	} {
 		text, err := plugins.ReadFile(f.source)
 		if err != nil {

@@ -4,7 +4,12 @@ Does what the runtime does to files below DIRECTORY/sub, which another user exch
 a link, until each operation has been refused once and carried out once, and ROUNDS times at least.
 Prints both numbers for each.
 """
+import errno
+import os
+import sys
 import time
+
+from __main__ import SLASH, add_mode, make_dir, remove, replace, writable
 
 top = getattr(os, 'fsencode', str)(sys.argv[1]) + SLASH
 rounds = int(sys.argv[2])

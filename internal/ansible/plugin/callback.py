@@ -19,7 +19,7 @@ import os
 
 from ansible.plugins.callback import CallbackBase
 
-PLACE = None    # the program that unpacks this puts place.py here
+from place import PlaceError, dial, socket_directory    # unpackTo puts place.py here
 
 LINE = ('%(host)-26s : logins=%(logins)-4d round_trips=%(round_trips)-6d modules=%(modules)-6d '
         'literal=%(literal)-4d files=%(files)-5d up=%(bytes_down)d down=%(bytes_up)d')

@@ -291,7 +291,7 @@ from ansible.plugins.connection.ssh import Connection as SSHConnection
 from ansible.utils.display import Display
 from ansible.vars.hostvars import HostVars
 
-PLACE = None    # the program that unpacks this puts place.py here
+from place import PlaceError, dial, socket_directory    # unpackTo puts place.py here
 
 EXECUTABLE = 'mitogen'      # who unpacks this writes its own path here
 BOOT = ''                   # and here what starts @PYTHON@ on a host as a context
