@@ -123,7 +123,8 @@ const mixed = `  - file: {path: /tmp/mitogen-bench-files, state: directory}
   - file: {path: "/tmp/mitogen-bench-files/{{ inventory_hostname }}-4", state: absent}
   - command: id -un
   - shell: cat /etc/os-release | head -n 1
-  - replace: {path: "/tmp/mitogen-bench-files/{{ inventory_hostname }}-3", regexp: another, replace: other}
+  - replace: {path: "/tmp/mitogen-bench-files/{{ inventory_hostname }}-3", regexp: another,
+              replace: other}
   - copy: {src: f1, dest: "/tmp/mitogen-bench-files/{{ inventory_hostname }}-1"}
   - command: /bin/true
 `

@@ -20,7 +20,8 @@ class display(object):
 callback = mitogen.CallbackModule()
 callback._display = display()
 keys = ('logins', 'round_trips', 'modules', 'literal', 'files', 'bytes_down', 'bytes_up')
-for name in ('web1', 'w\xe9b', 'a\nweb1 : logins=0', 'b\x1b[2J', 'c\x9b2J', 'd\u202eb', 'e\u2028f\r'):
+for name in ('web1', 'w\xe9b', 'a\nweb1 : logins=0', 'b\x1b[2J', 'c\x9b2J', 'd\u202eb',
+             'e\u2028f\r'):
     callback.show([dict([(key, 1) for key in keys], host=name)])
 `
 	file := placed(t)["callback"]

@@ -81,9 +81,11 @@ func TestFactsDecideNothing(t *testing.T) {
 		}
 		harmless := map[string]any{"port": 1, "user": "nobody", "host": "192.0.2.1", "target": "local",
 			"via": "x", "mitogen_version": "1", "password": "x",
-			"hostvars":                       map[string]any{"plain": map[string]any{"mitogen_target": "local"}},
+			"hostvars": map[string]any{
+				"plain": map[string]any{"mitogen_target": "local"}},
 			"delegated_vars['ansible_host']": "192.0.2.1",
-			"ansible_delegated_vars":         map[string]any{"plain": map[string]any{"mitogen_target": "local"}}}
+			"ansible_delegated_vars": map[string]any{
+				"plain": map[string]any{"mitogen_target": "local"}}}
 		var lines strings.Builder
 		add := func(name string, evil map[string]any, more string) {
 			text := ""

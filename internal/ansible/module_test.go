@@ -200,7 +200,9 @@ import os, sys
 from ansible.module_utils import basic
 basic.LOADED.append(1)
 os.environ['MARK'] = 'x'
-sys.stdout.write('%s %s %s %s %s %s' % (len(basic.LOADED), __name__, basic.args(), os.environ.get('FOO'), repr(sys.stdin.read()), bool([f for f in sys.meta_path if hasattr(f, 'refuse')])))
+sys.stdout.write('%s %s %s %s %s %s' % (
+    len(basic.LOADED), __name__, basic.args(), os.environ.get('FOO'), repr(sys.stdin.read()),
+    bool([f for f in sys.meta_path if hasattr(f, 'refuse')])))
 sys.stderr.write('to stderr')
 os.write(1, 'raw'.encode())
 if sys.exc_info()[0]:

@@ -16,7 +16,8 @@ import os, subprocess, sys
 import ansible.module_utils.basic as basic
 env = dict(os.environ, PYTHONPATH=os.path.dirname(os.path.dirname(os.path.dirname(basic.__file__))))
 for program in (sys.executable, basic.args()):
-    out = subprocess.Popen([program, '-c', 'import ansible.module_utils.basic as b; print(len(b.LOADED))'], env=env, stdout=subprocess.PIPE).communicate()[0]
+    code = 'import ansible.module_utils.basic as b; print(len(b.LOADED))'
+    out = subprocess.Popen([program, '-c', code], env=env, stdout=subprocess.PIPE).communicate()[0]
     assert out.decode().strip() == '0', (program, out)
 print('well')
 sys.exit(0)
@@ -25,7 +26,8 @@ sys.exit(0)
 import subprocess, sys
 SAID = 'well'
 if __name__ == '__main__':
-    code = "import sys; sys.path.insert(0, %r); import ansible.modules.x as x; print(x.SAID)" % _modlib_path
+    code = ("import sys; sys.path.insert(0, %r); import ansible.modules.x as x; print(x.SAID)" %
+            _modlib_path)
     p = subprocess.Popen([sys.executable, '--'], stdin=subprocess.PIPE)
     p.communicate(code.encode())
     sys.exit(p.returncode)
@@ -34,7 +36,8 @@ if __name__ == '__main__':
 	"sys.path as PYTHONPATH": `
 import os, subprocess, sys
 env = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path))
-sys.exit(subprocess.call(['/bin/sh', '-c', sys.executable + ' -c "import ansible.module_utils.basic; print(\'well\')"'], env=env))
+code = 'import ansible.module_utils.basic; print(\'well\')'
+sys.exit(subprocess.call(['/bin/sh', '-c', sys.executable + ' -c "' + code + '"'], env=env))
 `,
 	"processes that are started": `
 import sys
@@ -58,8 +61,10 @@ if __name__ == '__main__':
 import pkgutil, sys
 import ansible, ansible.module_utils
 assert [m[1:] for m in pkgutil.iter_modules(ansible.module_utils.__path__)] == [('basic', False)]
-assert [m[1:] for m in pkgutil.walk_packages(ansible.__path__, 'ansible.')][0] == ('ansible.module_utils', True)
-assert pkgutil.get_data('ansible.module_utils', 'basic.py').strip().startswith('import subprocess'.encode())
+walked = [m[1:] for m in pkgutil.walk_packages(ansible.__path__, 'ansible.')]
+assert walked[0] == ('ansible.module_utils', True)
+data = pkgutil.get_data('ansible.module_utils', 'basic.py')
+assert data.strip().startswith('import subprocess'.encode())
 print('well')
 sys.exit(0)
 `,
@@ -165,8 +170,10 @@ func TestFileIsNotInherited(t *testing.T) {
 	const text = `
 import os, subprocess, sys
 here = os.path.realpath('/proc/self/fd/200')
-for argv, want in ((['ls', '-l', '/proc/self/fd'], False), (['sh', '-c', 'ls -l /proc/self/fd'], False),
-                   ([sys.executable, '-c', 'import os; print([os.readlink("/proc/self/fd/" + n) for n in ("200",)])'], True)):
+links = 'import os; print([os.readlink("/proc/self/fd/" + n) for n in ("200",)])'
+for argv, want in ((['ls', '-l', '/proc/self/fd'], False),
+                   (['sh', '-c', 'ls -l /proc/self/fd'], False),
+                   ([sys.executable, '-c', links], True)):
     out = subprocess.run(argv, stdout=subprocess.PIPE).stdout.decode()
     assert ('memfd' in out) == want, out
 try:

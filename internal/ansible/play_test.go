@@ -282,7 +282,8 @@ func (s *stage) differ(where string, got, want any) {
 // recognised says how many modules ran as such, by our report.
 func recognised(out string) int {
 	n := 0
-	if m := regexp.MustCompile(`(?m)^\S+ +: logins=\d+ .* modules=(\d+)`).FindStringSubmatch(out); m != nil {
+	row := regexp.MustCompile(`(?m)^\S+ +: logins=\d+ .* modules=(\d+)`)
+	if m := row.FindStringSubmatch(out); m != nil {
 		fmt.Sscan(m[1], &n)
 	}
 	return n

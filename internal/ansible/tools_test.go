@@ -34,8 +34,8 @@ ansible-pull -i "$PWD/here" -U "file://$PWD/repo" -d "$PWD/clone"`,
 		command: `mkdir -p private/project private/inventory && cp book.yml private/project &&
 cp inventory private/inventory/hosts && ansible-runner run private -p book.yml`},
 	{name: "ansible-navigator", user: lab.Play,
-		command: `ansible-navigator run book.yml -i inventory --mode stdout --execution-environment false \
---playbook-artifact-enable false --log-file "$PWD/log"`},
+		command: `ansible-navigator run book.yml -i inventory --mode stdout \
+--execution-environment false --playbook-artifact-enable false --log-file "$PWD/log"`},
 	{name: "molecule", user: lab.Play,
 		command: `mkdir -p molecule/default && cp book.yml molecule/default/converge.yml &&
 cp molecule.yml molecule/default && molecule converge`,

@@ -54,7 +54,8 @@ jail2 mitogen_target=FREE+sudo+chroot:ROOT/. ansible_become=false
 native ansible_host=FREE mitogen_native=true ansible_ssh_executable=ASKS
 doas ansible_host=OTHER ansible_become_method=mito_doas ansible_become_password=SECRET
 terminal ansible_host=TERMINAL ansible_become_password=SECRET
-given ansible_host=OTHER ansible_password=SECRET ansible_become_password=SECRET ansible_ssh_extra_args="-o PubkeyAuthentication=no"
+given ansible_host=OTHER ansible_password=SECRET ansible_become_password=SECRET ` +
+		`ansible_ssh_extra_args="-o PubkeyAuthentication=no"
 wrong ansible_host=OTHER ansible_password=wrong ansible_ssh_extra_args="-o PubkeyAuthentication=no"
 mistake mitogen_target=a:b:c
 nowhere ansible_host=mito-no-such-host.invalid

@@ -154,7 +154,8 @@ func testWrapper(t *testing.T, playbook string) {
 	}
 
 	text := string(b)
-	code := regexp.MustCompile(`(?m)^\s+(?:import|from|return|if|z = |sys\.).*$`).FindAllStringIndex(text, -1)
+	lines := regexp.MustCompile(`(?m)^\s+(?:import|from|return|if|z = |sys\.).*$`)
+	code := lines.FindAllStringIndex(text, -1)
 	if len(code) < 5 {
 		t.Fatal("no code in it")
 	}
