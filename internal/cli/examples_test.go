@@ -94,22 +94,28 @@ func examplesIn(file, text string) (all []example) {
 	return all
 }
 
+const untilInterrupted = "goes on until it is interrupted: integration.TestForwardClients"
+
 // Examples that aren't executed, and why.
 var notExecuted = map[string]string{
 	"mitogen python":                       "needs what make build appends: internal/pyfront has it",
 	"mitogen python -m fleet.report":       "as above",
 	"mitogen python hello.py":              "as above",
 	"mitogen python deploy.py --hosts web": "as above",
-	"mitogen exec -t web1+sudo -t web2+sudo -- systemctl restart nginx":     "would change this machine",
-	"mitogen exec -A -t web1+sudo:deploy -- git pull":                       "needs an agent and a repository: integration.TestAgentForwarding",
-	"mitogen run -t bastion+web1+sudo --become-password fix.py < data":      "asks on the terminal: tty_linux_test.go has it",
-	"mitogen forward -t bastion+db1 5432":                                   "goes on until it is interrupted: integration.TestForwardClients",
-	"mitogen forward -t web1+docker:app 8080:80":                            "goes on until it is interrupted: integration.TestForwardClients",
-	"mitogen forward -t web1 -L 5432:db.internal:5432 -D 1080":              "goes on until it is interrupted: integration.TestForwardClients",
-	"mitogen forward -t web1+sudo -L /tmp/docker.sock:/var/run/docker.sock": "goes on until it is interrupted: integration.TestForwardClients",
-	"mitogen forward -t web1 -R 8000:localhost:8000":                        "goes on until it is interrupted: integration.TestForwardClients",
-	"mitogen forward -t web1 -W db.internal:5432":                           "goes on until it is interrupted: integration.TestForwardClients",
-	"mitogen shell -t web1+sudo:postgres -- psql":                           "needs a database: TestShellWithoutTerminal runs commands",
+	"mitogen exec -t web1+sudo -t web2+sudo -- systemctl restart nginx": "would change " +
+		"this machine",
+	"mitogen exec -A -t web1+sudo:deploy -- git pull": "needs an agent and a repository: " +
+		"integration.TestAgentForwarding",
+	"mitogen run -t bastion+web1+sudo --become-password fix.py < data": "asks on the terminal: " +
+		"tty_linux_test.go has it",
+	"mitogen forward -t bastion+db1 5432":                                   untilInterrupted,
+	"mitogen forward -t web1+docker:app 8080:80":                            untilInterrupted,
+	"mitogen forward -t web1 -L 5432:db.internal:5432 -D 1080":              untilInterrupted,
+	"mitogen forward -t web1+sudo -L /tmp/docker.sock:/var/run/docker.sock": untilInterrupted,
+	"mitogen forward -t web1 -R 8000:localhost:8000":                        untilInterrupted,
+	"mitogen forward -t web1 -W db.internal:5432":                           untilInterrupted,
+	"mitogen shell -t web1+sudo:postgres -- psql": "needs a database: " +
+		"TestShellWithoutTerminal runs commands",
 	"mitogen ping -t bastion+web1+sudo --password-of bastion=ask --password-of " +
 		"sudo=file:$HOME/secret": "asks on the terminal",
 
@@ -121,20 +127,22 @@ var notExecuted = map[string]string{
 	"mitogen shell -t console:127.0.0.1:2001": "needs a console: " +
 		"serial.TestSockets",
 	"mitogen doctor -t console:root@/run/qemu/vm1.sock": "needs a console: serial.TestSockets",
-	"mitogen exec -t ipmi:root@bmc7 --program-arg ipmi=-f --program-arg ipmi=$HOME/bmc -- ip addr": "needs a " +
-		"BMC: serial.TestPrograms has a stand-in",
+	"mitogen exec -t ipmi:root@bmc7 --program-arg ipmi=-f --program-arg ipmi=$HOME/bmc -- " +
+		"ip addr": "needs a BMC: serial.TestPrograms has a stand-in",
 }
 
 // What an example prints, where more is known than that it prints something.
 var printed = map[string]string{
-	"mitogen with -t db=bastion+web1+sudo:postgres -- ssh db id -un":                           `^postgres\n$`,
-	"mitogen with -t web1 -t web2 -- sh -c 'scp -q data web1:/srv/ && scp -q data web2:/srv/'": `^$`,
+	"mitogen with -t db=bastion+web1+sudo:postgres -- ssh db id -un": `^postgres\n$`,
+	"mitogen with -t web1 -t web2 -- sh -c 'scp -q data web1:/srv/ && scp -q data " +
+		"web2:/srv/'": `^$`,
 
 	"mitogen call -t web1 os:getpid":                       `^\d+\n$`,
 	`mitogen call -t web1 os.path:join '"/etc"' '"hosts"'`: `^"/etc/hosts"\n$`,
 	`mitogen call -t web1 -t web2 facts.py:collect '["disk", "net"]' depth=2`: `^(web[12]: ` +
 		`\{"disk":2,"net":2\}\n){2}$`,
-	`mitogen call -t web1+sudo --json shutil:disk_usage '"/"'`: `"result":\{"total":\d+,"used":\d+,"free":\d+\}`,
+	`mitogen call -t web1+sudo --json shutil:disk_usage '"/"'`: `"result":\{"total":\d+,` +
+		`"used":\d+,"free":\d+\}`,
 	"mitogen call -t web1 os:getloadavg": `^\[[0-9.]+,[0-9.]+,` +
 		`[0-9.]+\]\n$`,
 	"bin/mitogen call -t web1 os:getloadavg": `^\[[0-9.]+,[0-9.]+,` +

@@ -17,7 +17,8 @@ import (
 
 // nasty is a text of a compromised host. It has controls of terminals, invisible characters,
 // changes of direction, ends of lines and bytes that are no UTF-8.
-const nasty = "\x1b]0;owned\x07\x1b[31m\u009b2J\u0085\x0b\x0c\x08\x7f\r\u202e\u2066\u200f\u061c\u2028\u2029\u200b\ufe0f\U000e0041\xed\xa0\x80"
+const nasty = "\x1b]0;owned\x07\x1b[31m\u009b2J\u0085\x0b\x0c\x08\x7f\r" +
+	"\u202e\u2066\u200f\u061c\u2028\u2029\u200b\ufe0f\U000e0041\xed\xa0\x80"
 
 // forgeries are lines that a host writes to imitate other lines.
 var forgeries = append(

@@ -60,7 +60,8 @@ for name in sorted(set(sys.modules) - before):
     if spec is None or spec.name != name:
         continue
     where = (getattr(spec, 'origin', None) or '').startswith(site)
-    if where or getattr(spec, 'submodule_search_locations', None) and 'site-packages' in str(list(spec.submodule_search_locations)):
+    places = getattr(spec, 'submodule_search_locations', None)
+    if where or places and 'site-packages' in str(list(places)):
         print(name)
 print('--')
 for name in vain:

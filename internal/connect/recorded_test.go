@@ -33,16 +33,16 @@ var failures = []recorded{
 	{name: "rpwexp pam", method: "ssh", status: 1, kind: ErrAuth,
 		line: "WARNING: Your password has expired.", hint: "password there has expired", loggedIn: true,
 		words: "Warning: Permanently added '[127.0.0.1]:37655' (ED25519) to the list of known hosts.\n" +
-			"You are required to change your password immediately (administrator enforced).\nAuthenticated " +
-			"to 127.0.0.1 ([127.0.0.1]:37655) using \"publickey\".\nWARNING: Your password has expired.\n" +
-			"Password change required but no TTY available.\nTransferred: sent 3832, received 3540 bytes, " +
-			"in 0.1 seconds\nBytes per second: sent 41736.6, received 38556.3\n"},
+			"You are required to change your password immediately (administrator enforced).\n" +
+			"Authenticated to 127.0.0.1 ([127.0.0.1]:37655) using \"publickey\".\nWARNING: Your password " +
+			"has expired.\nPassword change required but no TTY available.\nTransferred: sent 3832, " +
+			"received 3540 bytes, in 0.1 seconds\nBytes per second: sent 41736.6, received 38556.3\n"},
 	{name: "rnologin nopam", method: "ssh", status: 1, kind: ErrNotPermitted,
 		line: "This account is currently not available.", hint: "takes no logins", loggedIn: true,
 		words: "This account is currently not available.\nWarning: Permanently added " +
 			"'[127.0.0.1]:33175' (ED25519) to the list of known hosts.\nAuthenticated to 127.0.0.1 " +
-			"([127.0.0.1]:33175) using \"publickey\".\nTransferred: sent 3832, received 3364 bytes, in 0.1 " +
-			"seconds\nBytes per second: sent 55819.4, received 49002.2\n"},
+			"([127.0.0.1]:33175) using \"publickey\".\nTransferred: sent 3832, received 3364 bytes, in " +
+			"0.1 seconds\nBytes per second: sent 55819.4, received 49002.2\n"},
 	{name: "rfalse nopam", method: "ssh", status: 1, kind: ErrDied, line: "",
 		hint: "plain ssh to see why", loggedIn: true,
 		words: "Warning: Permanently added '[127.0.0.1]:33175' (ED25519) to the list of known hosts.\n" +
@@ -67,12 +67,12 @@ var failures = []recorded{
 			"second: sent 69150.4, received 67197.4\n"},
 	{name: "rlimit pam", method: "ssh", status: 254, kind: ErrNotPermitted,
 		line: "There were too many logins for 'rlimit'.", hint: "maxlogins", loggedIn: true,
-		words: "Linux vm 6.18.44-fc-v782 #1 SMP PREEMPT_DYNAMIC @0 x86_64\n\nThe programs included with " +
-			"the Debian GNU/Linux system are free software;\nthe exact distribution terms for each program " +
-			"are described in the\nindividual files in /usr/share/doc/*/copyright.\n\nDebian GNU/Linux " +
-			"comes with ABSOLUTELY NO WARRANTY, to the extent\npermitted by applicable law.\nThere were " +
-			"too many logins for 'rlimit'.\nWarning: Permanently added '[127.0.0.1]:37655' (ED25519) to " +
-			"the list of known hosts.\nAuthenticated to 127.0.0.1 ([127.0.0.1]:37655) using " +
+		words: "Linux vm 6.18.44-fc-v782 #1 SMP PREEMPT_DYNAMIC @0 x86_64\n\nThe programs included " +
+			"with the Debian GNU/Linux system are free software;\nthe exact distribution terms for each " +
+			"program are described in the\nindividual files in /usr/share/doc/*/copyright.\n\nDebian " +
+			"GNU/Linux comes with ABSOLUTELY NO WARRANTY, to the extent\npermitted by applicable law.\n" +
+			"There were too many logins for 'rlimit'.\nWarning: Permanently added '[127.0.0.1]:37655' " +
+			"(ED25519) to the list of known hosts.\nAuthenticated to 127.0.0.1 ([127.0.0.1]:37655) using " +
 			"\"publickey\".\nTransferred: sent 3832, received 3708 bytes, in 0.2 seconds\nBytes per " +
 			"second: sent 21357.5, received 20666.4\n"},
 	{name: "rchroot nopam", method: "ssh", status: 255, kind: ErrClosed,
@@ -85,8 +85,8 @@ var failures = []recorded{
 		line: "This service allows sftp connections only.", hint: "sftp alone", loggedIn: true,
 		words: "This service allows sftp connections only.\nWarning: Permanently added " +
 			"'[127.0.0.1]:33175' (ED25519) to the list of known hosts.\nAuthenticated to 127.0.0.1 " +
-			"([127.0.0.1]:33175) using \"publickey\".\nTransferred: sent 3832, received 3372 bytes, in 0.1 " +
-			"seconds\nBytes per second: sent 58210.0, received 51222.4\n"},
+			"([127.0.0.1]:33175) using \"publickey\".\nTransferred: sent 3832, received 3372 bytes, in " +
+			"0.1 seconds\nBytes per second: sent 58210.0, received 51222.4\n"},
 	{name: "rtwo nopam", method: "ssh", status: 255, kind: ErrAuth,
 		line: "rtwo@127.0.0.1: Permission denied (password).", hint: "more than one proof",
 		words: "Warning: Permanently added '[127.0.0.1]:33175' (ED25519) to the list of known hosts.\n" +
@@ -96,9 +96,9 @@ var failures = []recorded{
 		hint: "forced command", loggedIn: true,
 		words: "Warning: Permanently added '[127.0.0.1]:33175' (ED25519) to the list of known hosts.\n" +
 			"Authenticated to 127.0.0.1 ([127.0.0.1]:33175) using \"publickey\".\n'sh' '-c' 'export " +
-			"PYTHONSAFEPATH=1;for p in python3 python python2.7 python2 /usr/libexec/platform-*;do e=`type " +
-			"$p 2>&1`&&exec $p -c \"$0\";done;MITO-'\\'NOPY' 'CODE'\nTransferred: sent 3848, received 3692 " +
-			"bytes, in 0.1 seconds\nBytes per second: sent 49288.5, received 47290.3\n"},
+			"PYTHONSAFEPATH=1;for p in python3 python python2.7 python2 /usr/libexec/platform-*;do " +
+			"e=`type $p 2>&1`&&exec $p -c \"$0\";done;MITO-'\\'NOPY' 'CODE'\nTransferred: sent 3848, " +
+			"received 3692 bytes, in 0.1 seconds\nBytes per second: sent 49288.5, received 47290.3\n"},
 	{name: "rexit nopam", method: "ssh", status: 255, kind: ErrDied, line: "",
 		hint: "plain ssh to see why", loggedIn: true,
 		words: "Warning: Permanently added '[127.0.0.1]:33175' (ED25519) to the list of known hosts.\n" +
@@ -117,8 +117,8 @@ var failures = []recorded{
 	{name: "systemd nologin pam", method: "ssh", status: 255, kind: ErrClosed,
 		line: `"System is going down.`, hint: "/etc/nologin",
 		words: "Warning: Permanently added '[127.0.0.1]:37655' (ED25519) to the list of known hosts.\n" +
-			"\"System is going down. Unprivileged users are not permitted to log in anymore. For technical " +
-			"details, see pam_nologin(8).\"\n\nConnection closed by 127.0.0.1 port 37655\n"},
+			"\"System is going down. Unprivileged users are not permitted to log in anymore. For " +
+			"technical details, see pam_nologin(8).\"\n\nConnection closed by 127.0.0.1 port 37655\n"},
 	{name: "banner wrong user", method: "ssh", status: 255, kind: ErrAuth,
 		line: "nobodyatall@127.0.0.1: Permission denied (publickey,password).", hint: "give a password",
 		words: "Warning: Permanently added '[127.0.0.1]:39109' (ED25519) to the list of known hosts.\n" +
@@ -193,12 +193,12 @@ var failures = []recorded{
 			"terminating, 1 bad configuration options\n"},
 	{name: "unknown flag", method: "ssh", status: 255, kind: ErrSetup, line: "unknown option -- @",
 		hint: "ssh -G",
-		words: "unknown option -- @\nusage: ssh [-46AaCfGgKkMNnqsTtVvXxYy] [-B bind_interface]\n        " +
-			"   [-b bind_address] [-c cipher_spec] [-D [bind_address:]port]\n           [-E log_file] [-e " +
-			"escape_char] [-F configfile] [-I pkcs11]\n           [-i identity_file] [-J " +
+		words: "unknown option -- @\nusage: ssh [-46AaCfGgKkMNnqsTtVvXxYy] [-B bind_interface]\n       " +
+			"    [-b bind_address] [-c cipher_spec] [-D [bind_address:]port]\n           [-E log_file] " +
+			"[-e escape_char] [-F configfile] [-I pkcs11]\n           [-i identity_file] [-J " +
 			"[user@]host[:port]] [-L address]\n           [-l login_name] [-m mac_spec] [-O ctl_cmd] [-o " +
-			"option] [-p port]\n           [-Q query_option] [-R address] [-S ctl_path] [-W host:port]\n   " +
-			"        [-w local_tun[:remote_tun]] destination [command [argument ...]]\n"},
+			"option] [-p port]\n           [-Q query_option] [-R address] [-S ctl_path] [-W host:port]\n  " +
+			"         [-w local_tun[:remote_tun]] destination [command [argument ...]]\n"},
 	{name: "proxycommand missing", method: "ssh", status: 255, kind: ErrSetup,
 		line: "/bin/bash: line 1: exec: nosuchnc: not found", hint: "ProxyCommand",
 		words: "/bin/bash: line 1: exec: nosuchnc: not found\nkex_exchange_identification: Connection " +
@@ -213,8 +213,8 @@ var failures = []recorded{
 			"@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@\n@         WARNING: UNPROTECTED " +
 			"PRIVATE KEY FILE!          @\n@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@\n" +
 			"Permissions 0644 for '/w/key644' are too open.\nIt is required that your private key files " +
-			"are NOT accessible by others.\nThis private key will be ignored.\nLoad key \"/w/key644\": bad " +
-			"permissions\nrok@127.0.0.1: Permission denied (publickey,password).\n"},
+			"are NOT accessible by others.\nThis private key will be ignored.\nLoad key \"/w/key644\": " +
+			"bad permissions\nrok@127.0.0.1: Permission denied (publickey,password).\n"},
 	{name: "no key", method: "ssh", status: 255, kind: ErrAuth,
 		line: "Warning: Identity file /w/nokey not accessible", hint: "--identity",
 		words: "Warning: Identity file /w/nokey not accessible: No such file or directory.\nWarning: " +
@@ -241,7 +241,8 @@ var failures = []recorded{
 		words: "sudo: a password is required\n"},
 	{name: "sudo expired caller", method: "sudo", status: 1, kind: ErrAuth,
 		line: "sudo: account validation failure, is your account locked?", hint: "chage",
-		words: "sudo: account validation failure, is your account locked?\nsudo: a password is required\n"},
+		words: "sudo: account validation failure, is your account locked?\nsudo: a password is " +
+			"required\n"},
 	{name: "sudo -i missing shell", method: "sudo", status: 1, kind: ErrNoShell,
 		line: "sudo: /bin/nosh: command not found", hint: "login shell",
 		words: "sudo: /bin/nosh: command not found\n"},
@@ -253,8 +254,8 @@ var failures = []recorded{
 		words: "CODE: 1: exec: nosuchpython: not found\n"},
 	{name: "su unknown", method: "su", status: 1, kind: ErrUnknownUser,
 		line: "su: user nobodyatall does not exist", hint: "user's name",
-		words: "su: user nobodyatall does not exist or the user entry does not contain all the required " +
-			"fields\n"},
+		words: "su: user nobodyatall does not exist or the user entry does not contain all the " +
+			"required fields\n"},
 	{name: "su noshell", method: "su", status: 127, kind: ErrNoShell,
 		line: "su: failed to execute /bin/nosh: No such file or directory", hint: "login shell",
 		words: "su: failed to execute /bin/nosh: No such file or directory\n"},
@@ -265,8 +266,8 @@ var failures = []recorded{
 		words: ""},
 	{name: "su expired", method: "su", status: 1, kind: ErrAuth,
 		line: "Your account has expired; please contact your system administrator.", hint: "chage",
-		words: "Your account has expired; please contact your system administrator.\nsu: Authentication " +
-			"failure\n"},
+		words: "Your account has expired; please contact your system administrator.\nsu: " +
+			"Authentication failure\n"},
 	{name: "su pwexp", method: "su", status: 1, kind: ErrAuth,
 		line: "You are required to change your password immediately", hint: "has expired",
 		words: "Changing password for rpwexp.\nYou are required to change your password immediately " +
@@ -402,19 +403,19 @@ var failures = []recorded{
 		words: "Python path configuration:\n  PYTHONHOME = '/nonexistent'\n  PYTHONPATH = (not set)\n  " +
 			"program name = '/usr/bin/python3'\n  isolated = 0\n  environment = 1\n  user site = 1\n  " +
 			"safe_path = 0\n  import site = 1\n  is in build tree = 0\n  stdlib dir = " +
-			"'/nonexistent/lib/python3.11'\n  sys._base_executable = '/usr/bin/python3'\n  sys.base_prefix " +
-			"= '/nonexistent'\n  sys.base_exec_prefix = '/nonexistent'\n  sys.platlibdir = 'lib'\n  " +
-			"sys.executable = '/usr/bin/python3'\n  sys.prefix = '/nonexistent'\n  sys.exec_prefix = " +
-			"'/nonexistent'\n  sys.path = [\n    '/nonexistent/lib/python311.zip',\n    " +
+			"'/nonexistent/lib/python3.11'\n  sys._base_executable = '/usr/bin/python3'\n  " +
+			"sys.base_prefix = '/nonexistent'\n  sys.base_exec_prefix = '/nonexistent'\n  sys.platlibdir " +
+			"= 'lib'\n  sys.executable = '/usr/bin/python3'\n  sys.prefix = '/nonexistent'\n  " +
+			"sys.exec_prefix = '/nonexistent'\n  sys.path = [\n    '/nonexistent/lib/python311.zip',\n    " +
 			"'/nonexistent/lib/python3.11',\n    '/nonexistent/lib/python3.11/lib-dynload',\n  ]\nFatal " +
 			"Python error: init_fs_encoding: failed to get the Python codec of the filesystem encoding\n" +
 			"Python runtime state: core initialized\nModuleNotFoundError: No module named 'encodings'\n\n" +
 			"Current thread 0x00007f01538e7040 (most recent call first):\n  <no Python frame>\n"},
 	{name: "pyenv missing", method: "ssh", status: 127, kind: ErrNoPython,
 		line: "pyenv: python3.13: command not found", hint: "pyenv global",
-		words: "pyenv: python3.13: command not found\n\nThe `python3.13' command exists in these Python " +
-			"versions:\n  3.13.0\n\nNote: See 'pyenv help global' for tips on allowing multiple\n      " +
-			"Python versions to be found at the same time.\n"},
+		words: "pyenv: python3.13: command not found\n\nThe `python3.13' command exists in these " +
+			"Python versions:\n  3.13.0\n\nNote: See 'pyenv help global' for tips on allowing multiple\n  " +
+			"    Python versions to be found at the same time.\n"},
 	{name: "pyenv version", method: "local", status: 1, kind: ErrNoPython,
 		line: "pyenv: version `9.9' is not installed", hint: "pyenv global",
 		words: "pyenv: version `9.9' is not installed (set by PYENV_VERSION environment variable)\n"},
@@ -434,11 +435,15 @@ var failures = []recorded{
 
 const (
 	recordedCode = "import sys;p=sys.path;p[:not p[0]]=[];import " +
-		"os,fcntl;fcntl.fcntl(0,4);d=os.environ.pop(\"LC_MITO\",\"\");os.write(1,(\"%cMITO-EC%d%c\"%(10,d>\"\",10)).encode());f=os.fdopen(0,\"rb\",0);exec(d or f.readline())"
+		"os,fcntl;fcntl.fcntl(0,4);d=os.environ.pop(\"LC_MITO\",\"\");" +
+		"os.write(1,(\"%cMITO-EC%d%c\"%(10,d>\"\",10)).encode());" +
+		"f=os.fdopen(0,\"rb\",0);exec(d or f.readline())"
 	recordedCommand = "'sh' '-c' 'export PYTHONSAFEPATH=1;for p in python3 python python2.7 python2 " +
 		"/usr/libexec/platform-*;do e=`type $p 2>&1`&&exec $p -c \"$0\";done;MITO-'\\\\'NOPY' 'import " +
 		"sys;p=sys.path;p[:not p[0]]=[];import " +
-		"os,fcntl;fcntl.fcntl(0,4);d=os.environ.pop(\"LC_MITO\",\"\");os.write(1,(\"%cMITO-EC%d%c\"%(10,d>\"\",10)).encode());f=os.fdopen(0,\"rb\",0);exec(d or f.readline())'"
+		"os,fcntl;fcntl.fcntl(0,4);d=os.environ.pop(\"LC_MITO\",\"\");" +
+		"os.write(1,(\"%cMITO-EC%d%c\"%(10,d>\"\",10)).encode());" +
+		"f=os.fdopen(0,\"rb\",0);exec(d or f.readline())'"
 )
 
 // Each failure has the kind, the telling line and the hint, and shows no boot code.

@@ -32,7 +32,8 @@ def hang(file):
 client = mitogen_client.Client(sys.argv[1], command='/no/such/program')
 t = client.target('local', path=[tmp], options={'python': [sys.executable]})
 t.connect()
-print(t.call('mine:add', 2, b=3), t.call('mine:add', 2), list(t.stream('mine:count', 3)), t.call('mine:count', 0))
+print(t.call('mine:add', 2, b=3), t.call('mine:add', 2), list(t.stream('mine:count', 3)),
+      t.call('mine:count', 0))
 logs = []
 t.log = logs.append
 print(t.call('mine:say', 'hello'), logs)
@@ -44,16 +45,20 @@ for bad in ('mine:fail', 'mine:nothing', 'nomodule:f', 'x'):
 t.call('mine:mark')
 print(t.call('mine:marked'))
 script = os.path.join(tmp, 'script.py')
-open(script, 'w').write('import sys, mine\nprint(sys.argv[1:], mine.add(1), len(sys.stdin.read()))\nsys.exit(3)\n')
+open(script, 'w').write('import sys, mine\n'
+                        'print(sys.argv[1:], mine.add(1), len(sys.stdin.read()))\nsys.exit(3)\n')
 print(t.run(script, 'a', 'b', stdin=b'x' * 200000))
 big = os.urandom(3000000)
 open(os.path.join(tmp, 'big'), 'wb').write(big)
 t.put(os.path.join(tmp, 'big'), os.path.join(tmp, 'there'), mode=0o640)
 t.get(os.path.join(tmp, 'there'), os.path.join(tmp, 'back'))
-print(open(os.path.join(tmp, 'back'), 'rb').read() == big, oct(os.stat(os.path.join(tmp, 'there')).st_mode))
+print(open(os.path.join(tmp, 'back'), 'rb').read() == big,
+      oct(os.stat(os.path.join(tmp, 'there')).st_mode))
 t.put(script, os.path.join(tmp, 'there'))
-print(oct(os.stat(os.path.join(tmp, 'there')).st_mode), [n for n in os.listdir(tmp) if 'mitogen-' in n])
-for f in (lambda: t.put(script, '/no/such/dir/x'), lambda: t.get('/no/such/file', os.devnull), lambda: client.target('local+nothing:x').connect(),
+print(oct(os.stat(os.path.join(tmp, 'there')).st_mode),
+      [n for n in os.listdir(tmp) if 'mitogen-' in n])
+for f in (lambda: t.put(script, '/no/such/dir/x'), lambda: t.get('/no/such/file', os.devnull),
+          lambda: client.target('local+nothing:x').connect(),
           lambda: client.target('local+sudo:mito-nobody').connect()):
     try:
         f()
@@ -70,10 +75,12 @@ print(client.contexts())
 
 const clientOutput = `5 3 [0, 1, 2] None
 hello
-{'bytes': {'$bytes': '/w=='}, 'tuple': [1, None]} [{'level': 'WARN', 'logger': 'mine', 'message': 'careful'}]
+{'bytes': {'$bytes': '/w=='}, 'tuple': [1, None]} ` +
+	`[{'level': 'WARN', 'logger': 'mine', 'message': 'careful'}]
 mine:fail ('builtins.KeyError', "'gone'") True
 mine:nothing ('builtins.AttributeError', 'module mine has no function nothing') False
-nomodule:f ('builtins.ModuleNotFoundError', "No module named 'nomodule': not in the search path of the engine either") False
+nomodule:f ('builtins.ModuleNotFoundError', "No module named 'nomodule': ` +
+	`not in the search path of the engine either") False
 x ('error', 'call "x": not module:function') False
 None
 ['a', 'b'] 2 200000
