@@ -24,8 +24,9 @@ const (
 )
 
 // graph has a line for each package: itself, then what of ours its code (not its tests) may import;
-// `.` is the public package. Imports point downwards: to earlier lines. A new edge is a decision
-// about the design, not something to be added to make a build pass.
+// `.` is the public package. An indented line continues the line above it. Imports point downwards:
+// to earlier lines. A new edge is a decision about the design, not something to be added to make a
+// build pass.
 const graph = `
 internal/lazyregexp:
 internal/confine:
@@ -45,34 +46,54 @@ internal/wheel:
 internal/modules:      internal/lazyregexp internal/confine internal/pysource internal/wheel
 internal/closure:      internal/lazyregexp internal/pysource internal/modules
 internal/bundle:       internal/wire internal/modules internal/closure
-internal/forward:      internal/wire internal/pysource internal/modules internal/closure internal/bundle internal/ownfile
+internal/forward:      internal/wire internal/pysource internal/modules internal/closure
+	internal/bundle internal/ownfile
 internal/stream:       internal/wire
 internal/goctx:        internal/wire internal/pickle internal/boot internal/stream
 internal/peer:         internal/descriptors
-internal/spawn:        internal/printable internal/connect internal/descriptors internal/peer internal/secret
+internal/spawn:        internal/printable internal/connect internal/descriptors internal/peer
+	internal/secret
 internal/jsonvalue:    internal/pickle internal/printable
-internal/askpass:      internal/printable internal/lazyregexp internal/confine internal/connect internal/peer internal/secret
+internal/askpass:      internal/printable internal/lazyregexp internal/confine internal/connect
+	internal/peer internal/secret
 internal/sshmux:       internal/peer
 internal/sshconf:      internal/lazyregexp
 internal/portforward:  internal/descriptors
 internal/proxy:        internal/peer
-internal/sshnative:    internal/printable internal/connect internal/descriptors internal/sshconf internal/secret internal/lazyregexp
+internal/sshnative:    internal/printable internal/connect internal/descriptors internal/sshconf
+	internal/secret internal/lazyregexp
 internal/agentproxy:
 internal/seriallink:
-internal/serial:       internal/seriallink internal/lazyregexp internal/printable internal/boot internal/connect internal/spawn
-internal/engine:       internal/goctx internal/agentproxy internal/printable internal/wire internal/pickle internal/connect internal/sshconf internal/route internal/boot internal/pysource internal/modules internal/bundle internal/forward internal/stream internal/spawn internal/askpass internal/proxy internal/sshmux internal/sshnative internal/serial internal/secret internal/lazyregexp
+internal/serial:       internal/seriallink internal/lazyregexp internal/printable internal/boot
+	internal/connect internal/spawn
+internal/engine:       internal/goctx internal/agentproxy internal/printable internal/wire
+	internal/pickle internal/connect internal/sshconf internal/route internal/boot internal/pysource
+	internal/modules internal/bundle internal/forward internal/stream internal/spawn internal/askpass
+	internal/proxy internal/sshmux internal/sshnative internal/serial internal/secret
+	internal/lazyregexp
 internal/audit:        internal/jsonvalue internal/ownfile internal/engine
 internal/jsonline:     
 internal/muxserve:
-internal/ansible:      internal/muxserve internal/peer internal/printable internal/secret internal/pickle internal/wire internal/boot internal/connect internal/jsonline internal/engine internal/lazyregexp
-internal/daemon:       internal/printable internal/pickle internal/boot internal/connect internal/descriptors internal/sshconf internal/jsonvalue internal/modules internal/peer internal/askpass internal/engine internal/jsonline internal/ansible internal/secret internal/lazyregexp
+internal/ansible:      internal/muxserve internal/peer internal/printable internal/secret
+	internal/pickle internal/wire internal/boot internal/connect internal/jsonline internal/engine
+	internal/lazyregexp
+internal/daemon:       internal/printable internal/pickle internal/boot internal/connect
+	internal/descriptors internal/sshconf internal/jsonvalue internal/modules internal/peer
+	internal/askpass internal/engine internal/jsonline internal/ansible internal/secret
+	internal/lazyregexp
 internal/inventory:    internal/lazyregexp internal/connect internal/secret
-internal/program:      internal/inventory internal/printable internal/wire internal/pickle internal/connect internal/stream internal/modules internal/askpass internal/engine
-.:                     internal/goctx internal/wire internal/pickle internal/connect internal/askpass internal/ownfile internal/engine internal/daemon internal/secret
+internal/program:      internal/inventory internal/printable internal/wire internal/pickle
+	internal/connect internal/stream internal/modules internal/askpass internal/engine
+.:                     internal/goctx internal/wire internal/pickle internal/connect
+	internal/askpass internal/ownfile internal/engine internal/daemon internal/secret
 internal/demo:         . internal/printable
 internal/sshargs:
 internal/sshserve:     internal/descriptors internal/portforward internal/peer internal/printable
-internal/cli:          . internal/program internal/sshargs internal/muxserve internal/portforward internal/sshserve internal/peer internal/descriptors internal/ownfile internal/printable internal/confine internal/audit internal/ansible internal/connect internal/jsonvalue internal/askpass internal/daemon internal/modules internal/inventory internal/demo internal/secret internal/lazyregexp
+internal/cli:          . internal/program internal/sshargs internal/muxserve internal/portforward
+	internal/sshserve internal/peer internal/descriptors internal/ownfile internal/printable
+	internal/confine internal/audit internal/ansible internal/connect internal/jsonvalue
+	internal/askpass internal/daemon internal/modules internal/inventory internal/demo internal/secret
+	internal/lazyregexp
 internal/packages:
 internal/pyfront:
 cmd/mitogen:           . internal/cli
@@ -235,7 +256,7 @@ func TestReasons(t *testing.T) {
 func parseGraph(t *testing.T) (allowed map[string][]string, order map[string]int) {
 	t.Helper()
 	allowed, order = map[string][]string{}, map[string]int{}
-	for line := range strings.Lines(graph) {
+	for line := range strings.Lines(strings.ReplaceAll(graph, "\n\t", " ")) {
 		pkg, may, ok := strings.Cut(strings.TrimSpace(line), ":")
 		if !ok {
 			continue
