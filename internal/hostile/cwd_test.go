@@ -16,9 +16,9 @@ import (
 
 // imported are names that some interpreter, or the runtime, imports or looks for, besides those of
 // the newest standard library.
-const imported = `thread _thread dummy_thread imp cPickle cStringIO StringIO copy_reg ConfigParser Queue
-	__builtin__ builtins exceptions _winapi _winreg winreg msvcrt nt posix org java vms_lib _overlapped
-	_sha2 _sha256 _wmi _scproxy _signal _collections _pickle _frozen_importlib
+const imported = `thread _thread dummy_thread imp cPickle cStringIO StringIO copy_reg ConfigParser
+	Queue __builtin__ builtins exceptions _winapi _winreg winreg msvcrt nt posix org java vms_lib
+	_overlapped _sha2 _sha256 _wmi _scproxy _signal _collections _pickle _frozen_importlib
 	_frozen_importlib_external importlib_metadata importlib_resources typing_extensions
 	sitecustomize usercustomize setuptools pkg_resources distutils ansible __main__ __init__
 	mitogen _mitogen _mitogen_spawn _mitogen_forward _mitogen_tunnel _mitogen_files _mitogen_run
@@ -85,7 +85,8 @@ func (s sharedCwd) meets(t *testing.T, env []string, args ...string) {
 }
 
 // program is a script that imports what the runtime imports late.
-const program = `import sys, logging, traceback, subprocess, tempfile, json, hashlib, inspect, linecache
+const program = `import sys, logging, traceback, subprocess, tempfile, json, hashlib, inspect
+import linecache
 try:
     import _winapi
 except ImportError:

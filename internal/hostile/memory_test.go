@@ -57,8 +57,11 @@ func owned(t *testing.T, account string, env []string, args ...string) (*exec.Cm
 // its secrets.
 func readable(t *testing.T, account string, pid int) []string {
 	t.Helper()
-	const script = `for f in environ mem auxv maps fd/0 exe cwd; do { test $f = mem || cat /proc/$0/$f; } >/dev/null 2>&1 && test $f != mem && echo $f; done
-dd if=/proc/$0/mem bs=1 count=1 of=/dev/null 2>&1 | grep -q 'Input/output' && echo mem; (exec 3</proc/$0/mem) 2>/dev/null && echo mem; true`
+	const script = `for f in environ mem auxv maps fd/0 exe cwd; do
+	{ test $f = mem || cat /proc/$0/$f; } >/dev/null 2>&1 && test $f != mem && echo $f
+done
+dd if=/proc/$0/mem bs=1 count=1 of=/dev/null 2>&1 | grep -q 'Input/output' && echo mem
+(exec 3</proc/$0/mem) 2>/dev/null && echo mem; true`
 	argv := lab.As(account, "sh", "-c", script, strconv.Itoa(pid))
 	out, err := exec.Command(argv[0], argv[1:]...).Output()
 	if err != nil {
@@ -312,10 +315,11 @@ func TestTypedPasswordIsForgotten(t *testing.T) {
 			}
 			until("it is in")
 			n := 0
-			for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+			for end := time.Now().Add(10 * time.Second); time.Now().Before(end); {
 				if n = copies(t, cmd.Process.Pid, l.Password); n <= tt.most {
 					break
 				}
+				time.Sleep(100 * time.Millisecond)
 			}
 			if n > tt.most {
 				t.Errorf("the command has %d copies of the password, want at most %d", n, tt.most)

@@ -110,9 +110,10 @@ func TestCarrierDies(t *testing.T) {
 		time.Since(began) > 5*time.Second {
 		t.Errorf("%v (%+v) after %v", err, lost, time.Since(began))
 	}
-	for end := time.Now().Add(10 * time.Second); len(e.Contexts()) > 0; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(10 * time.Second); len(e.Contexts()) > 0; {
 		if time.Now().After(end) {
 			t.Fatalf("%d contexts are left", len(e.Contexts()))
 		}
+		time.Sleep(10 * time.Millisecond)
 	}
 }

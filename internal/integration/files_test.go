@@ -60,10 +60,14 @@ def fails(f, *args):
 
 def get_data():
     big = pkgutil.get_data('carrier', 'big.bin')
-    return [pkgutil.get_data('carrier', 'top.txt').decode('utf-8') == u'gr\xfc\xdf\n', pkgutil.get_data('carrier', 'data/a.bin') == b'\0\xff',
-            pkgutil.get_data('carrier.sub', 'c.txt') == b'c', pkgutil.get_data('space.part', 'd.txt') == b'd',
-            len(big) == 2 ** 21 and big[-16:] == b'0123456789abcdef', pkgutil.get_data('carrier', 'mod.py') == b'# comment\n\ndef f():\n    return 1\n',
-            fails(pkgutil.get_data, 'carrier', 'data/none'), fails(pkgutil.get_data, 'carrier', 'data'),
+    return [pkgutil.get_data('carrier', 'top.txt').decode('utf-8') == u'gr\xfc\xdf\n',
+            pkgutil.get_data('carrier', 'data/a.bin') == b'\0\xff',
+            pkgutil.get_data('carrier.sub', 'c.txt') == b'c',
+            pkgutil.get_data('space.part', 'd.txt') == b'd',
+            len(big) == 2 ** 21 and big[-16:] == b'0123456789abcdef',
+            pkgutil.get_data('carrier', 'mod.py') == b'# comment\n\ndef f():\n    return 1\n',
+            fails(pkgutil.get_data, 'carrier', 'data/none'),
+            fails(pkgutil.get_data, 'carrier', 'data'),
             fails(carrier.__loader__.get_data, '/etc/passwd')]
 
 def policy():
@@ -71,20 +75,27 @@ def policy():
     def read(package, path):
         return files.answer(files.ask('r', package, path), path)
     return [fails(read, *a) for a in [
-        ('denied', 'secret.txt'), ('carrier', 'hidden/secret.md'), ('carrier', 'hidden'), ('carrier.hidden', 'secret.md'), ('carrier', '../outside.txt'),
-        ('carrier', '../denied/secret.txt'), ('carrier', '/etc/passwd'), ('carrier', ''), ('carrier', '.'), ('carrier', 'data/../top.txt'),
-        ('carrier', 'data//a.bin'), ('carrier', 'data\\a.bin'), ('carrier', 'top.txt\0x'), ('', 'outside.txt'), ('.', 'outside.txt'), ('..', 'x'), ('carrier/..', 'outside.txt'),
+        ('denied', 'secret.txt'), ('carrier', 'hidden/secret.md'), ('carrier', 'hidden'),
+        ('carrier.hidden', 'secret.md'), ('carrier', '../outside.txt'),
+        ('carrier', '../denied/secret.txt'), ('carrier', '/etc/passwd'), ('carrier', ''),
+        ('carrier', '.'), ('carrier', 'data/../top.txt'),
+        ('carrier', 'data//a.bin'), ('carrier', 'data\\a.bin'), ('carrier', 'top.txt\0x'),
+        ('', 'outside.txt'), ('.', 'outside.txt'), ('..', 'x'), ('carrier/..', 'outside.txt'),
         ('nowhere', 'x'), ('mitogen', 'x'), ('carrier', 'x' * 5000)] if a[1] != 'x' * 5000]
 
 def source():
     lines = inspect.getsource(carrier.mod.f)
-    return [lines == 'def f():\n    return 1\n', linecache.getline(carrier.mod.__file__, 4) == '    return 1\n',
-            inspect.getsourcefile(carrier.mod) == carrier.mod.__file__, pkgutil.find_loader('carrier.mod').get_source('carrier.mod').count('\n') >= 4
+    return [lines == 'def f():\n    return 1\n',
+            linecache.getline(carrier.mod.__file__, 4) == '    return 1\n',
+            inspect.getsourcefile(carrier.mod) == carrier.mod.__file__,
+            pkgutil.find_loader('carrier.mod').get_source('carrier.mod').count('\n') >= 4
             if hasattr(pkgutil, 'find_loader') else True]
 
 def modules():
-    return [[m[1:] for m in pkgutil.iter_modules(carrier.__path__, 'carrier.')] == [('carrier.mod', False), ('carrier.sub', True)],
-            sorted(m[1] for m in pkgutil.walk_packages(carrier.__path__, 'carrier.')) == ['carrier.mod', 'carrier.sub', 'carrier.sub.inner'],
+    return [[m[1:] for m in pkgutil.iter_modules(carrier.__path__, 'carrier.')] ==
+            [('carrier.mod', False), ('carrier.sub', True)],
+            sorted(m[1] for m in pkgutil.walk_packages(carrier.__path__, 'carrier.')) ==
+            ['carrier.mod', 'carrier.sub', 'carrier.sub.inner'],
             [m[1] for m in pkgutil.iter_modules(space.__path__)] == ['part']]
 
 def old_resources():
@@ -95,10 +106,16 @@ def old_resources():
     import importlib.resources as r
     with r.path('carrier', 'top.txt') as p:
         text = open(str(p), encoding='utf-8').read()
-    result = [r.read_text('carrier', 'top.txt') == u'gr\xfc\xdf\n', r.read_binary('carrier.sub', 'c.txt') == b'c', text == u'gr\xfc\xdf\n', sys.version_info < (3, 9) or not os.path.exists(str(p)),
-              r.open_binary(carrier, 'top.txt').read(2) == b'gr', r.open_text('carrier', 'top.txt').read(2) == 'gr',
-              r.is_resource('carrier', 'top.txt'), not r.is_resource('carrier', 'data'), not r.is_resource('carrier', 'none')]
-    return result + ['top.txt' in list(r.contents('carrier')), 'data' in list(r.contents('carrier')), 'hidden' not in list(r.contents('carrier'))]
+    result = [r.read_text('carrier', 'top.txt') == u'gr\xfc\xdf\n',
+              r.read_binary('carrier.sub', 'c.txt') == b'c', text == u'gr\xfc\xdf\n',
+              sys.version_info < (3, 9) or not os.path.exists(str(p)),
+              r.open_binary(carrier, 'top.txt').read(2) == b'gr',
+              r.open_text('carrier', 'top.txt').read(2) == 'gr',
+              r.is_resource('carrier', 'top.txt'), not r.is_resource('carrier', 'data'),
+              not r.is_resource('carrier', 'none')]
+    return result + ['top.txt' in list(r.contents('carrier')),
+                     'data' in list(r.contents('carrier')),
+                     'hidden' not in list(r.contents('carrier'))]
 
 def new_resources():
     if sys.version_info < (3, 9):
@@ -107,10 +124,15 @@ def new_resources():
     root = r.files('carrier')
     with r.as_file(root / 'data' / 'a.bin') as p:
         data = open(str(p), 'rb').read()
-    result = [root.joinpath('top.txt').read_text('utf-8') == u'gr\xfc\xdf\n', (root / 'data' / 'deep' / 'b.txt').read_bytes() == b'b', data == b'\0\xff',
-              sorted(p.name for p in (root / 'data').iterdir()) == ['a.bin', 'deep', 'notes'], (root / 'data').is_dir(), not (root / 'data').is_file(),
-              (root / 'top.txt').is_file(), not (root / 'none').is_file(), not (root / 'none').is_dir(), fails((root / 'none').read_bytes),
-              r.files('space.part').joinpath('d.txt').read_text() == 'd', r.files(carrier.sub).joinpath('c.txt').open('rb').read() == b'c', (root / 'top.txt').name == 'top.txt']
+    result = [root.joinpath('top.txt').read_text('utf-8') == u'gr\xfc\xdf\n',
+              (root / 'data' / 'deep' / 'b.txt').read_bytes() == b'b', data == b'\0\xff',
+              sorted(p.name for p in (root / 'data').iterdir()) == ['a.bin', 'deep', 'notes'],
+              (root / 'data').is_dir(), not (root / 'data').is_file(),
+              (root / 'top.txt').is_file(), not (root / 'none').is_file(),
+              not (root / 'none').is_dir(), fails((root / 'none').read_bytes),
+              r.files('space.part').joinpath('d.txt').read_text() == 'd',
+              r.files(carrier.sub).joinpath('c.txt').open('rb').read() == b'c',
+              (root / 'top.txt').name == 'top.txt']
     if sys.version_info >= (3, 12):
         with r.as_file(root / 'data') as p:
             result.append(open(str(p / 'deep' / 'b.txt')).read() == 'b')
@@ -132,9 +154,14 @@ def metadata():
         plugins = list(points.select(group='carrier.plugins'))
     else:
         plugins = list(points['carrier.plugins'])
-    return [m.version('carrier.thing') == '1.2', m.version('Carrier-Thing') == '1.2', m.metadata('carrier-thing')['Name'] == 'Carrier.Thing', m.requires('carrier_thing') == ['other'],
-            [str(f) for f in m.files('carrier-thing')] == ['carrier/__init__.py', 'carrier/top.txt'], len(plugins) == 1 and plugins[0].load() == 1,
-            none('denied'), none('not-there'), none('../carrier'), m.files('carrier-thing')[1].read_text() == u'gr\xfc\xdf\n',
+    return [m.version('carrier.thing') == '1.2', m.version('Carrier-Thing') == '1.2',
+            m.metadata('carrier-thing')['Name'] == 'Carrier.Thing',
+            m.requires('carrier_thing') == ['other'],
+            [str(f) for f in m.files('carrier-thing')] ==
+            ['carrier/__init__.py', 'carrier/top.txt'],
+            len(plugins) == 1 and plugins[0].load() == 1,
+            none('denied'), none('not-there'), none('../carrier'),
+            m.files('carrier-thing')[1].read_text() == u'gr\xfc\xdf\n',
             'Carrier.Thing' in [d.metadata['Name'] for d in m.distributions()]]
 
 def forked():
@@ -151,14 +178,17 @@ def forked():
             os._exit(0)
     os.close(w)
     os.waitpid(pid, 0)
-    return [os.read(r, 1000) in (b'gr\xc3\xbc\xc3\x9f\n', b'[Errno 95] a fork cannot ask for files here')]
+    return [os.read(r, 1000) in (b'gr\xc3\xbc\xc3\x9f\n',
+                                 b'[Errno 95] a fork cannot ask for files here')]
 `
 
 // What packages have beside modules is to be had too, and nothing else.
 func TestFiles(t *testing.T) {
 	each(t, func(t *testing.T, o mitogen.ConnectOptions) {
-		e := engine(t, mitogen.Options{Path: []fs.FS{mapFS(map[string]string{"fileuser.py": pylink.Translate(boot.Table(), fileUser)})}, Packages: []fs.FS{carrier()},
-			Deny: []string{"denied", "carrier.hidden"}})
+		user := pylink.Translate(boot.Table(), fileUser)
+		e := engine(t, mitogen.Options{
+			Path:     []fs.FS{mapFS(map[string]string{"fileuser.py": user})},
+			Packages: []fs.FS{carrier()}, Deny: []string{"denied", "carrier.hidden"}})
 		c := connect(t, e, "local", o)
 		defer func() {
 			if s := c.Stats(); s.Files < 20 {
@@ -221,9 +251,10 @@ func TestLinkedFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	e := engine(t, mitogen.Options{Path: []fs.FS{mapFS(map[string]string{"user.py": "import pkgutil, pkg\ndef get(path):\n" +
-		"    try:\n        return pkgutil.get_data('pkg', path).decode()\n    except IOError:\n        " +
-		"return ''\n"})}, Packages: []fs.FS{os.DirFS(filepath.Join(dir, "site"))}})
+	const user = "import pkgutil, pkg\ndef get(path):\n    try:\n" +
+		"        return pkgutil.get_data('pkg', path).decode()\n    except IOError:\n        return ''\n"
+	e := engine(t, mitogen.Options{Path: []fs.FS{mapFS(map[string]string{"user.py": user})},
+		Packages: []fs.FS{os.DirFS(filepath.Join(dir, "site"))}})
 	c := connect(t, e, "local", mitogen.ConnectOptions{Python: []string{testpython.Blind(t, dir) +
 		"python3"}})
 	for path, want := range map[string]string{"data/a.txt": "a", "in.txt": "a",

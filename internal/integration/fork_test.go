@@ -15,13 +15,15 @@ def count():
     N.append(1)
     os.environ['MITO_SEEN'] = '1'
     os.chdir('/')
-    return len(N), os.getppid(), sorted(m for m in sys.modules if 'mitogen' in m or m == 'forked'), os.getcwd(), os.environ.get('MITO_SEEN')
+    modules = sorted(m for m in sys.modules if 'mitogen' in m or m == 'forked')
+    return len(N), os.getppid(), modules, os.getcwd(), os.environ.get('MITO_SEEN')
 def look():
     return len(N), os.environ.get('MITO_SEEN'), os.getcwd()
 def state():
     import signal
     assert signal.getsignal(signal.SIGPIPE) == signal.SIG_IGN
-    return os.getpid(), len([f for f in sys.meta_path if hasattr(f, 'refuse')]), sys.stdin.read() == '', sys.argv, id(None)
+    importers = [f for f in sys.meta_path if hasattr(f, 'refuse')]
+    return os.getpid(), len(importers), sys.stdin.read() == '', sys.argv, id(None)
 `
 
 // A fork is a copy of a hop that has run nothing: it sees nothing of its siblings, and is a child

@@ -26,7 +26,8 @@ import _mitogen as core
 def raw(kind, dst, src, auth, handle, reply, data, size=None, trailer=core.TRAILER):
     if size is None:
         size = len(data)
-    core.UP.put(core.pack('>7L', core.MAGIC + kind, dst, src, auth, handle, reply, size) + data + trailer)
+    core.UP.put(core.pack('>7L', core.MAGIC + kind, dst, src, auth, handle, reply, size) + data +
+                trailer)
     core.UP.flush()
 
 def forged_source(id):
@@ -56,8 +57,10 @@ def orders(id):
             raw(0, dst, core.ME, auth, core.KILL, 0, core.pack('>L', id))
             raw(0, dst, core.ME, auth, core.CANCEL, 0, core.pack('>L', 1000))
             raw(0, dst, core.ME, auth, core.STDIN, 1000, b'input')
-            raw(0, dst, core.ME, auth, core.LOAD_MODULE, 0, b'json\0json.py\0m' + core.zlib.compress(b'evil = 1'))
-            raw(0, dst, core.ME, auth, core.CONNECT, 1000, core.pack('>L', 77) + core.dumps({'argv': ['touch', 'x']}, 2))
+            raw(0, dst, core.ME, auth, core.LOAD_MODULE, 0,
+                b'json\0json.py\0m' + core.zlib.compress(b'evil = 1'))
+            raw(0, dst, core.ME, auth, core.CONNECT, 1000,
+                core.pack('>L', 77) + core.dumps({'argv': ['touch', 'x']}, 2))
 
 def obituaries(id):
     for gone in (id, 0) + core.PARENTS:
@@ -95,8 +98,10 @@ def parts(id):
         raw(4, id, core.ME, core.ME, core.CALL, 1000 + i, b'x' * core.MAX_PAYLOAD)
 
 def records(id):
-    for data in (b'', b'garbage', core.dumps(None, 2), core.dumps(('x',) * 5, 2), core.dumps((2**70, 1, 'x', [], {}), 2),
-                 core.dumps((30, 'bad\x1b[2Jlogger', 1e300, 'bad\x1b[2Jmessage\r\n' + 'x' * 70000, '\x9b'), 2)):
+    for data in (b'', b'garbage', core.dumps(None, 2), core.dumps(('x',) * 5, 2),
+                 core.dumps((2**70, 1, 'x', [], {}), 2),
+                 core.dumps((30, 'bad\x1b[2Jlogger', 1e300, 'bad\x1b[2Jmessage\r\n' + 'x' * 70000,
+                             '\x9b'), 2)):
         raw(0, 0, core.ME, core.ME, core.LOG, 0, data)
 
 def bomb(kind):
@@ -105,7 +110,8 @@ def bomb(kind):
     raw(0, 0, core.ME, core.ME, reply, 0, BOMBS[kind])
 
 deep = b'\x80\x02' + b'(' * 100000 + b't' * 100000 + b'.'
-laughs = b'\x80\x02]q\0' + b''.join(b'](h' + struct.pack('B', i) + b'h' + struct.pack('B', i) + b'eq' + struct.pack('B', i + 1)
+laughs = b'\x80\x02]q\0' + b''.join(b'](h' + struct.pack('B', i) + b'h' + struct.pack('B', i) +
+                                    b'eq' + struct.pack('B', i + 1)
                                     for i in range(60)) + b'.'
 BOMBS = {
     'deep': deep,
@@ -124,14 +130,17 @@ def questions():
     "The answers to questions for what is no module."
     answers = []
     core.HANDLERS[core.LOAD_MODULE] = lambda src, reply, kind, data: answers.append(data)
-    core.HANDLERS[core.BUNDLE] = lambda src, reply, kind, data: answers.append(zlib.decompress(data[24:])[8:])
+    core.HANDLERS[core.BUNDLE] = lambda src, reply, kind, data: (
+        answers.append(zlib.decompress(data[24:])[8:]))
     for name in NAMES + [b'last']:
         core.send(0, core.GET_MODULE, name)
     core.wait(lambda: answers and answers[-1].startswith(b'last'))
-    return [a.split(b'\0', 3)[0].decode('latin1') for a in answers if not a.split(b'\0', 2)[2].startswith(b'-')]
+    return [a.split(b'\0', 3)[0].decode('latin1') for a in answers
+            if not a.split(b'\0', 2)[2].startswith(b'-')]
 
-NAMES = [b'../secret', b'..secret', b'lib.../secret', b'/etc/passwd', b'.etc.passwd', b'secret.txt', b'lib\0x', b'',
-         b'lib/../../secret', b'..', b'.', b'x' * 100000, b'bad\x1b[2Jname', b'\xff\xfe', b'ours\n', b'ours.py', b'ours']
+NAMES = [b'../secret', b'..secret', b'lib.../secret', b'/etc/passwd', b'.etc.passwd', b'secret.txt',
+         b'lib\0x', b'', b'lib/../../secret', b'..', b'.', b'x' * 100000, b'bad\x1b[2Jname',
+         b'\xff\xfe', b'ours\n', b'ours.py', b'ours']
 
 def broken(how, id):
     if how == 'length':

@@ -175,7 +175,8 @@ func TestSetns(t *testing.T) {
 	out.Read(make([]byte, 1))
 	children := must(t, "pgrep", "-P", fmt.Sprint(cmd.Process.Pid))
 	t.Cleanup(func() { exec.Command("kill", "-9", children).Run() })
-	o := mitogen.ConnectOptions{Programs: map[string]mitogen.ProgramOptions{"setns": {Args: []string{"--root"}}}}
+	o := mitogen.ConnectOptions{Programs: map[string]mitogen.ProgramOptions{
+		"setns": {Args: []string{"--root"}}}}
 	entered(t, root, o, map[string]int{"setns:" + children: 0})
 	refused(t, o, map[string]error{"setns:99999999": mitogen.ErrNotFound})
 }
@@ -217,7 +218,8 @@ func TestLXC(t *testing.T) {
 		t.Fatalf("lxc-start: %v: %s%s", err, out, text)
 	}
 	t.Cleanup(func() { exec.Command("lxc-stop", "-P", dir, "-n", "c1", "-k").Run() })
-	o := mitogen.ConnectOptions{Programs: map[string]mitogen.ProgramOptions{"lxc": {Path: program("lxc-attach"), Args: []string{"--lxcpath=" + dir}}}}
+	o := mitogen.ConnectOptions{Programs: map[string]mitogen.ProgramOptions{
+		"lxc": {Path: program("lxc-attach"), Args: []string{"--lxcpath=" + dir}}}}
 	entered(t, root, o, map[string]int{"lxc:c1": 0, "lxc:1000@c1": 1000})
 	refused(t, o, map[string]error{"lxc:c2": mitogen.ErrNotFound})
 	pid := must(t, "lxc-info", "-P", dir, "-n", "c1", "-p", "-H")

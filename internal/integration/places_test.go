@@ -37,18 +37,26 @@ def pathlibs(root):
         return []
     p = pathlib.Path(root)
     q = p / 'data' / 'a.bin'
-    return [q.exists(), q.is_file(), q.is_dir(), (p / 'data').is_dir(), (p / 'none').exists(), q.read_bytes().hex(), (p / 'top.txt').read_text('utf-8'),
-            names([x.name for x in p.iterdir()]), sorted([str(x)[len(root):] for x in p.glob('data/*')]), sorted([str(x)[len(root):] for x in p.rglob('*.txt')]),
-            q.stat().st_size, q.open('rb').read(1).hex(), error((p / 'none').read_bytes), str((p / 'data' / '..' / 'top.txt').resolve())[len(os.path.realpath(root)):], p.joinpath('data').samefile(p / 'data')]
+    return [q.exists(), q.is_file(), q.is_dir(), (p / 'data').is_dir(), (p / 'none').exists(),
+            q.read_bytes().hex(), (p / 'top.txt').read_text('utf-8'),
+            names([x.name for x in p.iterdir()]),
+            sorted([str(x)[len(root):] for x in p.glob('data/*')]),
+            sorted([str(x)[len(root):] for x in p.rglob('*.txt')]),
+            q.stat().st_size, q.open('rb').read(1).hex(), error((p / 'none').read_bytes),
+            str((p / 'data' / '..' / 'top.txt').resolve())[len(os.path.realpath(root)):],
+            p.joinpath('data').samefile(p / 'data')]
 
 def walked(root):
-    return sorted([(d[len(root):], names(dirs), names(files)) for d, dirs, files in os.walk(root) if '__pycache__' not in d])
+    return sorted([(d[len(root):], names(dirs), names(files))
+                   for d, dirs, files in os.walk(root) if '__pycache__' not in d])
 
 def entries(root):
     if not hasattr(os, 'scandir'):
         return []
     it = os.scandir(root)
-    return sorted([(e.name, e.is_dir(), e.is_file(), e.is_symlink(), e.stat().st_size * e.is_file(), e.path[len(root):], os.fspath(e)[len(root):]) for e in it if e.name != '__pycache__'])
+    return sorted([(e.name, e.is_dir(), e.is_file(), e.is_symlink(), e.stat().st_size * e.is_file(),
+                    e.path[len(root):], os.fspath(e)[len(root):])
+                   for e in it if e.name != '__pycache__'])
 
 def copied(root):
     dir = tempfile.mkdtemp()
@@ -62,7 +70,9 @@ def copied(root):
         z = zipfile.ZipFile(dir + '/z.zip', 'w')
         z.write(root + '/top.txt', 'top.txt')
         z.close()
-        return walked(dir + '/all'), os.path.getsize(dir + '/top.txt'), os.path.getsize(dir + '/b'), zipfile.ZipFile(dir + '/z.zip').read('top.txt').decode('utf-8')
+        return (walked(dir + '/all'),
+                os.path.getsize(dir + '/top.txt'), os.path.getsize(dir + '/b'),
+                zipfile.ZipFile(dir + '/z.zip').read('top.txt').decode('utf-8'))
     finally:
         shutil.rmtree(dir)
 
@@ -88,22 +98,35 @@ def opened(root):
 def look(root):
     join = os.path.join
     result = [names(os.listdir(root)), walked(root), entries(root), copied(root), pathlibs(root)]
-    result += [os.path.exists(join(root, n)) for n in ('top.txt', 'none', 'data', 'data/none', 'top.txt/x')]
-    result += [os.path.isfile(join(root, n)) for n in ('top.txt', 'none', 'data')] + [os.path.isdir(join(root, n)) for n in ('top.txt', 'none', 'data', 'data/')]
-    result += [os.path.getsize(join(root, n)) for n in ('data/a.bin', 'big.bin', '__init__.py')] + [os.path.islink(join(root, 'data'))]
-    result += [os.access(join(root, 'data'), os.R_OK), os.access(join(root, 'none'), os.R_OK), os.access(join(root, 'data'), os.X_OK)]
-    result += [error(os.stat, join(root, 'none')), error(os.lstat, join(root, 'top.txt/x')), error(os.listdir, join(root, 'none')), error(os.listdir, join(root, 'top.txt'))]
-    result += [error(open, join(root, 'none')), error(open, join(root, 'data')), error(os.readlink, join(root, 'top.txt')), error(os.mkdir, join(root, 'data'))]
-    result += [read(join(root, 'top.txt'), 'rb'), read(join(root, 'data/../data/deep/b.txt')), len(read(join(root, 'big.bin'), 'rb'))]
-    result += [names([p[len(root):] for p in glob.glob(join(root, '*.txt')) + glob.glob(join(root, 'd*/*'))]), opened(root) if sys.version_info > (3,) else 0]
-    result += [sorted([m[1:] for m in pkgutil.iter_modules([root])]), sorted([m[1:] for m in pkgutil.iter_modules([join(root, 'sub')])])]
-    result += [os.path.samefile(root, join(root, 'data', '..')), os.stat(join(root, 'top.txt')).st_mode & 0xf1ff]
+    result += [os.path.exists(join(root, n))
+               for n in ('top.txt', 'none', 'data', 'data/none', 'top.txt/x')]
+    result += [os.path.isfile(join(root, n)) for n in ('top.txt', 'none', 'data')]
+    result += [os.path.isdir(join(root, n)) for n in ('top.txt', 'none', 'data', 'data/')]
+    result += [os.path.getsize(join(root, n)) for n in ('data/a.bin', 'big.bin', '__init__.py')]
+    result += [os.path.islink(join(root, 'data'))]
+    result += [os.access(join(root, 'data'), os.R_OK), os.access(join(root, 'none'), os.R_OK),
+               os.access(join(root, 'data'), os.X_OK)]
+    result += [error(os.stat, join(root, 'none')), error(os.lstat, join(root, 'top.txt/x')),
+               error(os.listdir, join(root, 'none')), error(os.listdir, join(root, 'top.txt'))]
+    result += [error(open, join(root, 'none')), error(open, join(root, 'data')),
+               error(os.readlink, join(root, 'top.txt')), error(os.mkdir, join(root, 'data'))]
+    result += [read(join(root, 'top.txt'), 'rb'), read(join(root, 'data/../data/deep/b.txt')),
+               len(read(join(root, 'big.bin'), 'rb'))]
+    result += [names([p[len(root):] for p in glob.glob(join(root, '*.txt')) +
+                      glob.glob(join(root, 'd*/*'))]),
+               opened(root) if sys.version_info > (3,) else 0]
+    result += [sorted([m[1:] for m in pkgutil.iter_modules([root])]),
+               sorted([m[1:] for m in pkgutil.iter_modules([join(root, 'sub')])])]
+    result += [os.path.samefile(root, join(root, 'data', '..')),
+               os.stat(join(root, 'top.txt')).st_mode & 0xf1ff]
     return result
 
 def both(real):
     place = os.path.dirname(carrier.__file__)
     a, b = look(place), look(real)
-    return [place == carrier.__path__[0], place.startswith('/dev/null/'), carrier.sub.__file__.startswith(place), a == b and 'same' or [(x, y) for x, y in zip(a, b) if x != y]]
+    return [place == carrier.__path__[0], place.startswith('/dev/null/'),
+            carrier.sub.__file__.startswith(place),
+            a == b and 'same' or [(x, y) for x, y in zip(a, b) if x != y]]
 
 def refused():
     root = os.path.dirname(carrier.__file__)
@@ -111,10 +134,18 @@ def refused():
         got = error(f, *args)
         return got[1] if isinstance(got, tuple) else got
     import subprocess
-    return [code(open, root + '/new', 'w') == errno.EROFS, code(os.remove, root + '/top.txt') == errno.EROFS, code(os.rename, '/tmp/x', root + '/x') == errno.EROFS,
-            code(os.mkdir, root + '/x') == errno.EROFS, code(os.chdir, root) == errno.EOPNOTSUPP, sys.version_info < (3, 4) or code(subprocess.call, ['cat', root + '/top.txt']) == errno.EOPNOTSUPP,
-            code(open, root + '/../denied/secret.txt') == errno.ENOENT, code(open, root + '/../outside.txt') == errno.ENOENT, code(open, root + '/hidden/secret.md') == errno.ENOENT,
-            'hidden' not in os.listdir(root), code(open, '/dev/null/etc/passwd') in (errno.ENOENT, errno.ENOTDIR), 'carrier' in os.listdir(os.path.dirname(root)),
+    return [code(open, root + '/new', 'w') == errno.EROFS,
+            code(os.remove, root + '/top.txt') == errno.EROFS,
+            code(os.rename, '/tmp/x', root + '/x') == errno.EROFS,
+            code(os.mkdir, root + '/x') == errno.EROFS, code(os.chdir, root) == errno.EOPNOTSUPP,
+            sys.version_info < (3, 4) or
+            code(subprocess.call, ['cat', root + '/top.txt']) == errno.EOPNOTSUPP,
+            code(open, root + '/../denied/secret.txt') == errno.ENOENT,
+            code(open, root + '/../outside.txt') == errno.ENOENT,
+            code(open, root + '/hidden/secret.md') == errno.ENOENT,
+            'hidden' not in os.listdir(root),
+            code(open, '/dev/null/etc/passwd') in (errno.ENOENT, errno.ENOTDIR),
+            'carrier' in os.listdir(os.path.dirname(root)),
             not os.path.isdir('/dev/null')]
 
 def forked():
@@ -124,7 +155,9 @@ def forked():
     if not pid:
         try:
             try:
-                text = read(root + '/top.txt', 'rb') + str(sorted(os.listdir(root + '/data'))).encode() + str(os.path.exists(root + '/none')).encode()
+                text = read(root + '/top.txt', 'rb')
+                text += str(sorted(os.listdir(root + '/data'))).encode()
+                text += str(os.path.exists(root + '/none')).encode()
                 os.write(w, text)
             except BaseException:
                 os.write(w, repr(sys.exc_info()[1]).encode())
@@ -146,7 +179,8 @@ def threads():
     root = os.path.dirname(carrier.__file__)
     got = []
     def one():
-        got.append((len(os.listdir(root)) > 5, os.path.exists(root + '/none'), len(read(root + '/big.bin', 'rb'))))
+        got.append((len(os.listdir(root)) > 5, os.path.exists(root + '/none'),
+                    len(read(root + '/big.bin', 'rb'))))
     all = [threading.Thread(target=one) for i in range(8)]
     for t in all: t.start()
     for t in all: t.join()
@@ -264,7 +298,8 @@ def look(module, name):
     f = open(os.path.join(root, name), 'rb')
     size = len(f.read())
     f.close()
-    return [n for n in sorted(os.listdir(root)) if n[-4:] in ('.txt', '.bin')], size, os.path.exists(root + '/none')
+    names = [n for n in sorted(os.listdir(root)) if n[-4:] in ('.txt', '.bin')]
+    return names, size, os.path.exists(root + '/none')
 
 def sub(_=0): return look(carrier.sub, 'c.txt')
 def big(_=0): return look(carrier, 'big.bin')

@@ -31,20 +31,25 @@ import texts.help, texts.fails
 
 def docs():
     f = texts.help.C.f
-    return [texts.__doc__ == 'The package.', texts.help.C.__doc__ == 'Of a class.', (inspect.getdoc(f) or '').startswith('Of a function.'),
+    return [texts.__doc__ == 'The package.', texts.help.C.__doc__ == 'Of a class.',
+            (inspect.getdoc(f) or '').startswith('Of a function.'),
             texts.help.only.__doc__ == 'nothing else', doctest.testmod(texts.help).attempted == 1]
 
 def source():
-    return ['# why' in inspect.getsource(texts.help.C.f), 'x   +   1)  # so' in inspect.getsource(texts.help.C),
-            inspect.getsource(texts.help).endswith("'nothing else'\n"), linecache.getline(texts.__file__, 2, texts.__dict__) == '# A comment.\n']
+    return ['# why' in inspect.getsource(texts.help.C.f),
+            'x   +   1)  # so' in inspect.getsource(texts.help.C),
+            inspect.getsource(texts.help).endswith("'nothing else'\n"),
+            linecache.getline(texts.__file__, 2, texts.__dict__) == '# A comment.\n']
 
 def trace():
     try:
         texts.fails.f(0)
     except ZeroDivisionError:
         text = traceback.format_exc()
-    marks = sys.version_info < (3, 11) or hasattr(sys, 'pypy_version_info') or "    return {'a':   1 / x}  # but this one\n                   ~~^~~\n" in text
-    return ["    return {'a':   1 / x}  # but this one\n" in text, 'line 3, in f' in text, marks]
+    line = "    return {'a':   1 / x}  # but this one\n"
+    marks = (sys.version_info < (3, 11) or hasattr(sys, 'pypy_version_info') or
+             line + "                   ~~^~~\n" in text)
+    return [line in text, 'line 3, in f' in text, marks]
 `
 
 // TestWhatWasWritten checks that the engine sends sources unchanged, and shortened only if an

@@ -19,7 +19,8 @@ import (
 var disk = map[string]string{
 	"read-only root": `mount -o remount,bind,ro /
 for d in /tmp /var/tmp /run /dev/shm; do mount -t tmpfs -o ro none $d; done`,
-	"full disk": `for d in /tmp /var/tmp /run /dev/shm $HOME; do mount -t tmpfs -o size=4k none $d; echo >$d/.x
+	"full disk": `for d in /tmp /var/tmp /run /dev/shm $HOME; do
+mount -t tmpfs -o size=4k none $d; echo >$d/.x
 cat /dev/zero >$d/fill 2>/dev/null || :; done`,
 }
 

@@ -115,7 +115,8 @@ func schedule(t *testing.T, seed uint64) {
 	fail := func(format string, args ...any) {
 		t.Errorf("seed %d: %s\n%s", seed, fmt.Sprintf(format, args...), strings.Join(story, "\n"))
 	}
-	e, err := mitogen.New(mitogen.Options{Path: []fs.FS{fstest.MapFS{"states.py": {Data: []byte(states)}}}, Heartbeat: 3 * time.Second,
+	files := fstest.MapFS{"states.py": {Data: []byte(states)}}
+	e, err := mitogen.New(mitogen.Options{Path: []fs.FS{files}, Heartbeat: 3 * time.Second,
 		Grace: 300 * time.Millisecond, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)

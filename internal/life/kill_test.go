@@ -49,7 +49,8 @@ def double(mark):
     subprocess.call(['sh', '-c', '(setsid sleep "$0" </dev/null >/dev/null 2>&1 &)', mark])
 
 def bare(mark):
-    subprocess.call(['env', '-i', 'PATH=/usr/bin:/bin', 'sh', '-c', '(setsid setsid sleep "$0" &)', mark])
+    subprocess.call(['env', '-i', 'PATH=/usr/bin:/bin', 'sh', '-c',
+                     '(setsid setsid sleep "$0" &)', mark])
 
 def deaf(mark):
     subprocess.Popen(['sh', '-c', 'trap "" TERM HUP INT; sleep "$0"; sleep "$0"', mark])
@@ -95,7 +96,8 @@ var kinds = []string{
 func killEngine(target string) {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	e, err := mitogen.New(mitogen.Options{Path: []fs.FS{fstest.MapFS{"programs.py": {Data: []byte(programs)}}}})
+	files := fstest.MapFS{"programs.py": {Data: []byte(programs)}}
+	e, err := mitogen.New(mitogen.Options{Path: []fs.FS{files}})
 	if err != nil {
 		panic(err)
 	}

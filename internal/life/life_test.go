@@ -103,7 +103,8 @@ func TestMain(m *testing.M) {
 func engine(target string) {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	e, err := mitogen.New(mitogen.Options{Path: []fs.FS{fstest.MapFS{"states.py": {Data: []byte(states)}}}})
+	files := fstest.MapFS{"states.py": {Data: []byte(states)}}
+	e, err := mitogen.New(mitogen.Options{Path: []fs.FS{files}})
 	if err != nil {
 		panic(err)
 	}

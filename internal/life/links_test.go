@@ -83,7 +83,8 @@ func tripsOver(t *testing.T, n *lab.Net, rtt time.Duration) {
 }
 
 func cutLink(t *testing.T, n *lab.Net, rnd *rand.Rand, rtt time.Duration, mark string) {
-	e, err := mitogen.New(mitogen.Options{Path: []fs.FS{fstest.MapFS{"states.py": {Data: []byte(states)}}}, Heartbeat: 2 * time.Second,
+	files := fstest.MapFS{"states.py": {Data: []byte(states)}}
+	e, err := mitogen.New(mitogen.Options{Path: []fs.FS{files}, Heartbeat: 2 * time.Second,
 		Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
@@ -148,9 +149,10 @@ func cutLink(t *testing.T, n *lab.Net, rnd *rand.Rand, rtt time.Duration, mark s
 	if err := e.Close(); err != nil {
 		t.Errorf("%s: close the engine: got error %v, want none", what, err)
 	}
-	for end := time.Now().Add(15 * time.Second); len(procs(mark)) > 0; time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(15 * time.Second); len(procs(mark)) > 0; {
 		if time.Now().After(end) {
 			t.Fatalf("%s: left: %s", what, strings.Join(marked(mark), "\n"))
 		}
+		time.Sleep(50 * time.Millisecond)
 	}
 }

@@ -24,7 +24,8 @@ import os
 def poison():
     "Writes into the template: 'written', or why that can't be done."
     try:
-        where = [l.split() for l in open('/proc/%d/maps' % os.getppid()) if '[heap]' in l][0][0].split('-')[0]
+        lines = open('/proc/%d/maps' % os.getppid())
+        where = [l.split() for l in lines if '[heap]' in l][0][0].split('-')[0]
         f = open('/proc/%d/mem' % os.getppid(), 'r+b', 0)
         f.seek(int(where, 16))
         byte = f.read(1)
@@ -44,11 +45,13 @@ def own():
 def plans(word):
     "What the hop still has of the plans that it carried out."
     import _mitogen
-    return [sorted(c.plan) for c in _mitogen.CHILDREN.values()] + [word in repr([c.__dict__ for c in _mitogen.CHILDREN.values()])]
+    children = _mitogen.CHILDREN.values()
+    return [sorted(c.plan) for c in children] + [word in repr([c.__dict__ for c in children])]
 `
 
 func memoryEngine(t *testing.T) *mitogen.Engine {
-	e, err := mitogen.New(mitogen.Options{Path: []fs.FS{fstest.MapFS{"memory.py": {Data: []byte(pylink.Translate(boot.Table(), memory))}}}})
+	files := fstest.MapFS{"memory.py": {Data: []byte(pylink.Translate(boot.Table(), memory))}}
+	e, err := mitogen.New(mitogen.Options{Path: []fs.FS{files}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -37,7 +37,9 @@ def count():
 // A hop that lacks descriptors at any step of a start says so, by an error that the library's
 // caller can test. It keeps none of those that it had opened, so that the next start is well.
 func TestHopKeepsNoDescriptors(t *testing.T) {
-	e, err := mitogen.New(mitogen.Options{Path: []fs.FS{fstest.MapFS{"filler.py": {Data: []byte(filler)}}}, Logger: slog.New(slog.DiscardHandler)})
+	files := fstest.MapFS{"filler.py": {Data: []byte(filler)}}
+	e, err := mitogen.New(mitogen.Options{Path: []fs.FS{files},
+		Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

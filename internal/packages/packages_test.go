@@ -84,7 +84,8 @@ func try(t *testing.T, u use, version, dir string, p testpython.Interp) string {
 	for _, e := range path.Entries {
 		packages = append(packages, e.FS)
 	}
-	e, err := mitogen.New(mitogen.Options{Path: []fs.FS{fstest.MapFS{"try_it.py": {Data: []byte(module(u.body))}}}, Packages: packages})
+	files := fstest.MapFS{"try_it.py": {Data: []byte(module(u.body))}}
+	e, err := mitogen.New(mitogen.Options{Path: []fs.FS{files}, Packages: packages})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,9 +131,12 @@ func page(cells map[string]string) string {
 	var b strings.Builder
 	b.WriteString(`# Packages
 
-Packages of PyPI, installed on the engine's side only, imported and used in a connected local context whose interpreter lacks them and all that
-they need. A cell has the version, the round trips of the call that imports and uses it, and what went down in kB; a dash where no release is for that Python.
-What a package imports while it is used, and each file that it reads, is a round trip; all that is imported at first is one.
+Packages of PyPI, installed on the engine's side only, imported and used in a connected local ` +
+		`context whose interpreter lacks them and all that
+they need. A cell has the version, the round trips of the call that imports and uses it, and ` +
+		`what went down in kB; a dash where no release is for that Python.
+What a package imports while it is used, and each file that it reads, is a round trip; all ` +
+		`that is imported at first is one.
 ` + "`internal/packages`" + ` has what is done with each. To repeat it:
 
     MITOGEN_SOAK=1 go test ./internal/packages -update
