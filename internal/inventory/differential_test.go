@@ -310,8 +310,10 @@ local
 sudo:22
 docker
 127.0.0.1 ansible_port=2200
-spellings ansible_ssh_host=a ansible_host=b ansible_ssh_user=a ansible_user=b ansible_ssh_port=1 ansible_port=2
-nothing ansible_user=b ansible_ssh_user='' ansible_ssh_password='' ansible_ssh_pass=b ansible_password=a
+spellings ansible_ssh_host=a ansible_host=b ansible_ssh_user=a ansible_user=b ansible_ssh_port=1 ` +
+	`ansible_port=2
+nothing ansible_user=b ansible_ssh_user='' ansible_ssh_password='' ansible_ssh_pass=b ` +
+	`ansible_password=a
 nobody ansible_host='' ansible_ssh_host=x
 none ansible_ssh_user=None ansible_user=x
 six ansible_host=fe80::1
@@ -319,7 +321,8 @@ user ansible_host=me@far
 users ansible_host=me@far ansible_user=you
 userargs ansible_host=me@far ansible_ssh_args='-o User=you'
 userlate ansible_host=me@far ansible_ssh_common_args='-o User=you'
-args ansible_user=me ansible_port=22 ansible_ssh_args='-o User=x -o Port=23 -o ConnectTimeout=3' ansible_ssh_extra_args='-o Ciphers=aes256-ctr' ansible_ssh_common_args='-o Ciphers=aes128-ctr'
+args ansible_user=me ansible_port=22 ansible_ssh_args='-o User=x -o Port=23 -o ConnectTimeout=3' ` +
+	`ansible_ssh_extra_args='-o Ciphers=aes256-ctr' ansible_ssh_common_args='-o Ciphers=aes128-ctr'
 argslate ansible_user=me ansible_port=22 ansible_ssh_common_args='-l x -p 23 -o ConnectTimeout=3'
 noargs ansible_ssh_args=''
 jump ansible_ssh_args='-o ProxyJump=bastion'
@@ -341,17 +344,24 @@ builtin ansible_connection=ansible.builtin.ssh
 here ansible_connection=local ansible_host=x ansible_user=y
 python ansible_python_interpreter=/opt/python
 auto ansible_python_interpreter=auto_silent
-template ansible_host="{{ inventory_hostname }}.example" ansible_user="{{ x | default('me') }}" ansible_port="{{ y | default(22) }}"
+template ansible_host="{{ inventory_hostname }}.example" ansible_user="{{ x | default('me') }}" ` +
+	`ansible_port="{{ y | default(22) }}"
 short.example ansible_host="{{ inventory_hostname_short }}"
-filters ansible_port="{{ ' 22' | int }}" ansible_user="{{ x | default('ME') | lower }}" ansible_become="{{ 'on' | bool }}" ansible_host="{{ ' a ' | trim | upper }}"
-hostvars1 ansible_host="{{ hostvars['spellings']['ansible_host'] }}" ansible_user="{{ hostvars[of].ansible_ssh_user | default('x') }}" of=spellings
-hostvars2 ansible_host="{{ hostvars['template'].ansible_host }}" ansible_port="{{ hostvars['localhost'].nonesuch | default(22) }}"
-hostvars3 ansible_ssh_common_args='-o ProxyCommand="ssh -W %h:%p {{ hostvars["user"]["inventory_hostname"] }}"'
+filters ansible_port="{{ ' 22' | int }}" ansible_user="{{ x | default('ME') | lower }}" ` +
+	`ansible_become="{{ 'on' | bool }}" ansible_host="{{ ' a ' | trim | upper }}"
+hostvars1 ansible_host="{{ hostvars['spellings']['ansible_host'] }}" ` +
+	`ansible_user="{{ hostvars[of].ansible_ssh_user | default('x') }}" of=spellings
+hostvars2 ansible_host="{{ hostvars['template'].ansible_host }}" ` +
+	`ansible_port="{{ hostvars['localhost'].nonesuch | default(22) }}"
+hostvars3 ansible_ssh_common_args='-o ProxyCommand="ssh -W %h:%p ` +
+	`{{ hostvars["user"]["inventory_hostname"] }}"'
 hostvars4 ansible_host="{{ hostvars['nonesuch'].ansible_host }}"
 groups1 ansible_host="{{ groups['some'][0] }}" ansible_user="{{ groups['some'][-1] }}"
-groups2 ansible_ssh_common_args='-o ProxyCommand="ssh -W %h:%p {{ hostvars[groups["some"][1]]["ansible_host"] }}"'
+groups2 ansible_ssh_common_args='-o ProxyCommand="ssh -W %h:%p ` +
+	`{{ hostvars[groups["some"][1]]["ansible_host"] }}"'
 groups3 ansible_host="{{ hostvars[groups[of][0]].nonesuch | default(groups['some'][0]) }}" of=some
-groups4 ansible_host="{{ groups['some'][9] | default('x') }}" ansible_user="{{ groups['nonesuch'][0] | default(groups['all'][2]) }}"
+groups4 ansible_host="{{ groups['some'][9] | default('x') }}" ` +
+	`ansible_user="{{ groups['nonesuch'][0] | default(groups['all'][2]) }}"
 groups5 ansible_host="{{ groups['some'][9] }}"
 filternone ansible_user="{{ n | string }}" n=None
 filternonehost ansible_host="{{ n | lower }}" n=None
@@ -362,14 +372,16 @@ becometext ansible_become="{{ x }}" x=T
 becomewrong ansible_become=maybe
 becomenumber ansible_become=1
 becometwo ansible_become=2
-becomeuser ansible_become=1 ansible_become_user=b ansible_sudo_user=a ansible_become_password=1a ansible_become_pass=2a ansible_sudo_pass=3a
+becomeuser ansible_become=1 ansible_become_user=b ansible_sudo_user=a ansible_become_password=1a ` +
+	`ansible_become_pass=2a ansible_sudo_pass=3a
 becomeempty ansible_become=1 ansible_become_user='' ansible_become_flags=''
 becomeflags ansible_become=1 ansible_become_flags='-HSn -g wheel' ansible_become_exe=/opt/sudo
 becomelogin ansible_become=1 ansible_sudo_flags='-i' ansible_become_flags=-E ansible_become_pass=p
 becomefalse ansible_become=1 ansible_become_user=False ansible_become_exe=0
 becomefalseflags ansible_become=1 ansible_become_flags=0
 becomewho ansible_become=1 ansible_become_flags='-u x'
-su ansible_become=1 ansible_become_method=su ansible_su_user=x ansible_su_pass=p ansible_become_flags=-m
+su ansible_become=1 ansible_become_method=su ansible_su_user=x ansible_su_pass=p ` +
+	`ansible_become_flags=-m
 sulogin ansible_become=1 ansible_become_method=ansible.builtin.su ansible_su_flags='- -s /bin/bash'
 sufalse ansible_become=1 ansible_become_method=su ansible_become_user=0 ansible_su_exe=False
 sufalseflags ansible_become=1 ansible_become_method=su ansible_su_flags=0.0
@@ -405,7 +417,8 @@ func TestWaysAgainstAnsible(t *testing.T) {
 const containerInventory = `
 [docker]
 docker1 ansible_host=app ansible_user=www
-docker2 ansible_docker_extra_args='-H tcp://10.0.0.9:2375' ansible_docker_host=x ansible_user=a ansible_docker_user=b
+docker2 ansible_docker_extra_args='-H tcp://10.0.0.9:2375' ansible_docker_host=x ansible_user=a ` +
+	`ansible_docker_user=b
 docker3 ansible_docker_working_dir=/srv ansible_docker_privileged=yes
 docker4 ansible_ssh_user=a
 docker5 ansible_ssh_user=a ansible_user=b ansible_ssh_host=x
@@ -414,9 +427,12 @@ docker6 ansible_connection=community.general.docker
 ansible_connection=community.docker.docker
 [kubectl]
 kube1
-kube2 ansible_kubectl_context=c ansible_kubectl_namespace=n ansible_kubectl_container=s ansible_kubectl_pod=p ansible_host=x
-kube3 ansible_kubectl_kubeconfig=k ansible_kubectl_config=l ansible_kubectl_host=https://h ansible_kubectl_verify_ssl=no
-kube4 ansible_kubectl_client_cert=c ansible_kubectl_client_key=k ansible_kubectl_ca_cert=a ansible_kubectl_extra_args='--v 3' ansible_ssh_host=y ansible_host=z
+kube2 ansible_kubectl_context=c ansible_kubectl_namespace=n ansible_kubectl_container=s ` +
+	`ansible_kubectl_pod=p ansible_host=x
+kube3 ansible_kubectl_kubeconfig=k ansible_kubectl_config=l ansible_kubectl_host=https://h ` +
+	`ansible_kubectl_verify_ssl=no
+kube4 ansible_kubectl_client_cert=c ansible_kubectl_client_key=k ansible_kubectl_ca_cert=a ` +
+	`ansible_kubectl_extra_args='--v 3' ansible_ssh_host=y ansible_host=z
 kube5 ansible_kubectl_namespace=0 ansible_kubectl_pod=False ansible_kubectl_host=0
 [kubectl:vars]
 ansible_connection=kubernetes.core.kubectl
@@ -433,9 +449,11 @@ buildah1 ansible_user=www ansible_buildah_extra_args='--root /x'
 ansible_connection=containers.podman.buildah
 [instances]
 lxd1.example ansible_connection=community.general.lxd
-lxd2 ansible_connection=community.general.lxd ansible_lxd_remote=far ansible_lxd_project=p ansible_user=me ansible_lxd_host=c.d
+lxd2 ansible_connection=community.general.lxd ansible_lxd_remote=far ansible_lxd_project=p ` +
+	`ansible_user=me ansible_lxd_host=c.d
 incus1 ansible_connection=community.general.incus ansible_incus_project=p
-incus2 ansible_connection=community.general.incus ansible_incus_remote=far ansible_user=me incus_become_method=/opt/su
+incus2 ansible_connection=community.general.incus ansible_incus_remote=far ansible_user=me ` +
+	`incus_become_method=/opt/su
 [accounts]
 doas1 ansible_become_user=x ansible_doas_user=y ansible_become_pass=p ansible_doas_exe=/opt/doas
 doas2 ansible_doas_flags=-n

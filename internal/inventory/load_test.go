@@ -259,7 +259,8 @@ func TestTemplates(t *testing.T) {
 all:
   hosts:
     a.example: {ansible_password: !unsafe "{{x}}", ansible_host: "{{ inventory_hostname_short }}"}
-    10.0.0.1: {ansible_host: "{{ inventory_hostname_short }}", ansible_ssh_private_key_file: "{{ inventory_dir }}/key"}
+    10.0.0.1: {ansible_host: "{{ inventory_hostname_short }}",
+      ansible_ssh_private_key_file: "{{ inventory_dir }}/key"}
 `})
 	v := load(t, dir+"/hosts.yml")
 	for name, want := range map[string]string{"a.example": "a", "10.0.0.1": "10.0.0.1"} {

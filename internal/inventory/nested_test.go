@@ -15,7 +15,9 @@ func TestTemplatesWithin(t *testing.T) {
     db: {private: db.example, net: {ip: "{{ private }}", all: ["{{ private }}"]}}
     own: {private: own.example, ansible_host: "{{ hostvars['db'].net.ip }}"}
     entry: {private: own.example, ansible_host: "{{ hostvars['db'].net.all[0] }}"}
-    member: {private: own.example, ansible_host: "{{ 'yes' if 'db.example' in hostvars['db'].net.all else 'no' }}"}
+    member:
+      private: own.example
+      ansible_host: "{{ 'yes' if 'db.example' in hostvars['db'].net.all else 'no' }}"
     cut:
       raw: !unsafe "{{ lookup('env', 'TEMPLATES_SECRET') }},x"
       ansible_host: "{{ raw.split(',')[0] }}"

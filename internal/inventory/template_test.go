@@ -95,9 +95,11 @@ func TestTemplatesAgainstAnsible(t *testing.T) {
 	var b strings.Builder
 	b.WriteString(`
 all:
-  vars: {lst: [a, b, c], dct: {k: v, n: 5, t: "{{ inventory_hostname }}"}, empty: '', nul: null, num: 5, truth: true, txt: Some-Text.Example, of: web,
-    same: {t: "{{ inventory_hostname }}", k: v, n: 5.0}, more: {k: v, n: 5, t: x, u: y}, inlst: ["{{ inventory_hostname }}", x],
-    indirect: "{{ num }}", gone: "{{ nonesuch }}", ansible_user_of_all: "{{ 'all' if truth else 'none' }}"}
+  vars: {lst: [a, b, c], dct: {k: v, n: 5, t: "{{ inventory_hostname }}"}, empty: '', nul: null,
+    num: 5, truth: true, txt: Some-Text.Example, of: web,
+    same: {t: "{{ inventory_hostname }}", k: v, n: 5.0}, more: {k: v, n: 5, t: x, u: y},
+    inlst: ["{{ inventory_hostname }}", x], indirect: "{{ num }}", gone: "{{ nonesuch }}",
+    ansible_user_of_all: "{{ 'all' if truth else 'none' }}"}
   children:
     web: {hosts: {w1: {own: of-w1, refers: "{{ inventory_hostname }}"}, w2: }}
     db: {hosts: {w1: }}

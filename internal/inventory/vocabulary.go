@@ -102,7 +102,8 @@ ssh sshpass_prompt      used      ansible_sshpass_prompt
 ssh private_key         refused   ansible_private_key,ansible_ssh_private_key
 	| a key is read from a file or the agent: ansible_ssh_private_key_file
 ssh pkcs11_provider     refused   ansible_ssh_pkcs11_provider
-	| the PIN can't be typed: name the provider in ssh's configuration, with an agent that holds the PIN
+	| the PIN can't be typed: name the provider in ssh's configuration, ` +
+	`with an agent that holds the PIN
 ssh control_path        harmless  ansible_control_path             | no master is left behind
 ssh control_path_dir    harmless  ansible_control_path_dir         | no master is left behind
 ssh pipelining          harmless  ansible_pipelining,ansible_ssh_pipelining

@@ -49,15 +49,18 @@ import json
 from ansible import constants as C
 from ansible.plugins import loader
 options = []
-for kind, names in {'connection': ['ssh', 'local', 'paramiko_ssh'], 'become': ['sudo', 'su'], 'shell': ['sh']}.items():
+for kind, names in {'connection': ['ssh', 'local', 'paramiko_ssh'], 'become': ['sudo', 'su'],
+                    'shell': ['sh']}.items():
     for name in names:
         try:
             getattr(loader, kind + '_loader').get(name, class_only=True)
         except ImportError:
             pass  # without the library it needs
         for option, about in C.config.get_configuration_definitions(kind, name).items():
-            options.append([name, option] + [v['name'] for v in about.get('vars', []) if '[' not in v['name']])
-magic = set(n for names in C.MAGIC_VARIABLE_MAPPING.values() for n in names) | set(C.COMMON_CONNECTION_VARS)
+            variables = [v['name'] for v in about.get('vars', [])]
+            options.append([name, option] + [v for v in variables if '[' not in v])
+magic = set(n for names in C.MAGIC_VARIABLE_MAPPING.values() for n in names)
+magic |= set(C.COMMON_CONNECTION_VARS)
 print(json.dumps({'options': options, 'magic': sorted(magic)}))
 `
 	for _, playbook := range playbooks(t) {
