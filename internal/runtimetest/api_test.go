@@ -40,8 +40,8 @@ func failing(line string) string {
 // windows returns the bytes that a context may still send to handles that programs gave out.
 func (l *link) windows(id wire.ContextID) string {
 	l.t.Helper()
-	return l.callAt(id, "rt:evaluate",
-		"(lambda m: str([v for k, v in m.FLOWS.items() if k[1] >= 1000]))(sys.modules['_mitogen'])").value().(string)
+	return l.callAt(id, "rt:evaluate", "(lambda m: str([v for k, v in m.FLOWS.items() "+
+		"if k[1] >= 1000]))(sys.modules['_mitogen'])").value().(string)
 }
 
 func TestContextCall(t *testing.T) {
@@ -75,7 +75,9 @@ func TestContextCall(t *testing.T) {
 			equal(t, "attributes", l.with(a, b,
 				"try:\n  peer.call('rt:fail', 'ValueError', 'bad')\nexcept mitogen.Error:\n  import sys\n  e "+
 					"= sys.exc_info()[1]\n"+
-					"  result = [e.module != '', e.type, e.text, e.arguments[0], 'in fail' in e.traceback]").value().(*pickle.List).Items, []any{true, "ValueError", "bad", "bad", true})
+					"  result = [e.module != '', e.type, e.text, e.arguments[0], "+
+					"'in fail' in e.traceback]").value().(*pickle.List).Items,
+				[]any{true, "ValueError", "bad", "bad", true})
 			equal(t, "module", l.with(a, b, failing("peer.call('nowhere:f')")).value().(string)[:7],
 				"Error: ")
 		}),
@@ -101,7 +103,8 @@ func TestContextCall(t *testing.T) {
 			equal(t, "results", l.with(a, b,
 				"import threading\ngot = []\ndef f(n):\n  got.append(peer.call('rt:echo', n) == n)\nstarted = "+
 					"[threading.Thread(target=f, args=(n,)) for n in range(20)]\n"+
-					"for t in started: t.start()\nfor t in started: t.join()\nresult = got == [True] * 20").value(), true)
+					"for t in started: t.start()\nfor t in started: t.join()\n"+
+					"result = got == [True] * 20").value(), true)
 		}),
 	})
 }
@@ -110,8 +113,8 @@ func TestSenders(t *testing.T) {
 	// receiver gives a context a receiver, named rt.receiver there, and returns the way to it.
 	receiver := func(l *link, id wire.ContextID) pickle.Sender {
 		l.t.Helper()
-		s, ok := l.callAt(id, "rt:execute",
-			"import mitogen, rt\nrt.receiver = mitogen.Receiver()\nresult = rt.receiver.sender()").value().(pickle.Sender)
+		s, ok := l.callAt(id, "rt:execute", "import mitogen, rt\nrt.receiver = mitogen.Receiver()\n"+
+			"result = rt.receiver.sender()").value().(pickle.Sender)
 		if !ok || s.Context != uint32(id) || s.Handle < 1000 {
 			l.t.Fatalf("sender %v of %d", s, id)
 		}
@@ -260,7 +263,8 @@ func TestMitogenModule(t *testing.T) {
 			"import _mitogen as m, threading\nfailed = []\ndef f():\n  try:\n    for i in range(3000):\n   "+
 				"   m.WAITERS.append(m.lock())\n      m.wake()\n"+
 				"  except Exception:\n    failed.append(1)\nstarted = [threading.Thread(target=f) for i in "+
-				"range(8)]\nfor t in started: t.start()\nfor t in started: t.join()\nresult = len(failed)").value(), int64(0))
+				"range(8)]\nfor t in started: t.start()\nfor t in started: t.join()\n"+
+				"result = len(failed)").value(), int64(0))
 	}}, {"in a program", func(t *testing.T, l *link) {
 		l.call("rt:execute", "import rt, mitogen\nrt.mitogen = mitogen").value()
 		for _, tt := range []struct {

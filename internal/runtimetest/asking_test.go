@@ -78,7 +78,8 @@ if not pid:
     os._exit(0)
 me, child = m.process(os.getpid()), m.process(pid)
 ps = m.listed()
-result = [me[1] and not me[2] and not me[3] and pid in me[4], child[1] and child[4] == [], str(pid) in m.below(os.getpid()), pid in ps[os.getpid()][4]]
+result = [me[1] and not me[2] and not me[3] and pid in me[4], child[1] and child[4] == [],
+          str(pid) in m.below(os.getpid()), pid in ps[os.getpid()][4]]
 os.kill(pid, 9)
 os.waitpid(pid, 0)
 result += [m.process(os.getpid())[5], pid in m.process(os.getpid())[4]]
@@ -282,7 +283,8 @@ result = ' '.join(m.ASKERS), m.LASTING`).value(),
 		hopTest("own program", func(t *testing.T, l *link) {
 			l.learnsToSpawn()
 			id := l.newID()
-			p := l.plan(first, id, l.py).dialogue(`stty -echo </dev/tty; printf 'Password: ' >/dev/tty; exec 3</dev/tty; python3 -c '
+			p := l.plan(first, id, l.py).dialogue(`stty -echo </dev/tty
+printf 'Password: ' >/dev/tty; exec 3</dev/tty; python3 -c '
 import select
 print("typed" * len(select.select([3], [], [], .2)[0]))' >&2; exit 4`, prompt("password:", "hush"))
 			if text := l.connect(first, id, p).failsTo("exit", int64(4)); strings.Contains(text, "typed") {

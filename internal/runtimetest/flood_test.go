@@ -17,7 +17,8 @@ func (l *link) flood(id wire.ContextID, bytes string) {
 	l.t.Helper()
 	l.callAt(id, "rt:execute", fmt.Sprintf(`import os, _mitogen as m
 def f(kind, dst, src, handle, reply, payload):
-    return m.pack('>7L', m.MAGIC + kind, dst, src, src, handle, reply, len(payload)) + payload.encode() + m.TRAILER
+    header = m.pack('>7L', m.MAGIC + kind, dst, src, src, handle, reply, len(payload))
+    return header + payload.encode() + m.TRAILER
 me = m.ME
 data = %s
 m.send(0, 4001)

@@ -266,7 +266,9 @@ func TestOldStyleClasses(t *testing.T) {
 		for _, tt := range []struct{ expr, want string }{
 			{`[collections.deque(), __import__('UserDict').UserDict(b=2), types.ClassType('A', (), {})()]`,
 				`result[2]: a made.A has no plain form; return its parts`},
-			{`[collections.deque(), types.ClassType('A', (), {'next': 1})(), __import__('UserDict').UserDict()]`, `result[1]: a made.A has no plain form; return list() of it`},
+			{`[collections.deque(), types.ClassType('A', (), {'next': 1})(), ` +
+				`__import__('UserDict').UserDict()]`,
+				`result[1]: a made.A has no plain form; return list() of it`},
 		} {
 			l.call("rt:made", tt.expr).fails("TypeError", tt.want)
 		}

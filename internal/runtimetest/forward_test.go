@@ -396,7 +396,8 @@ del f.PACKAGES[top + '/p']
 		forwardTest("random graphs in random pieces", randomGraph),
 		forwardTest("nothing is left", func(t *testing.T, l *link) {
 			equal(t, "left", l.executing(first,
-				"import _mitogen as m\nresult = repr([m.PASSAGES, m.ANNOUNCED, m.COMPLETE, m.OPEN, m.BUSY])").value(),
+				"import _mitogen as m\n"+
+					"result = repr([m.PASSAGES, m.ANNOUNCED, m.COMPLETE, m.OPEN, m.BUSY])").value(),
 				"[{}, [], {}, [], {}]")
 		}),
 	})

@@ -56,7 +56,8 @@ import os, subprocess, sys, threading
 
 def alone():
     os.setsid()
-    os.closerange(3, 256)   # Python 2 lets the pipes of other threads through, which wait for their end
+    # Python 2 lets the pipes of other threads through, which wait for their end
+    os.closerange(3, 256)
 
 session = {'start_new_session': True}
 if sys.version_info < (3, 2):

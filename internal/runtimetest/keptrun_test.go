@@ -23,7 +23,8 @@ class posix:
             raise OSError(errno.EAGAIN, 'none')
         return os.fork()
     fork = staticmethod(fork)
-core.posix, core.fcntl, core.errno, core.STDOUT, core.STDERR, core.ZERO = posix, fcntl, errno, 1, 2, '\0'.encode()
+core.posix, core.fcntl, core.errno = posix, fcntl, errno
+core.STDOUT, core.STDERR, core.ZERO = 1, 2, '\0'.encode()
 core.private = lambda fd: fcntl.fcntl(fd, fcntl.F_SETFD, 1)
 core.new_mark = lambda: '1'
 core.resource_module = lambda: __import__('resource')
@@ -46,7 +47,8 @@ try:
     o.unlock()
     print('guarded')
 except OSError:
-    print(sys.exc_info()[1].args[0] == errno.EAGAIN and sorted(os.listdir('/proc/self/fd')) == before)
+    print(sys.exc_info()[1].args[0] == errno.EAGAIN and
+          sorted(os.listdir('/proc/self/fd')) == before)
 `
 
 // What is to be kept isn't started without its guard.

@@ -136,8 +136,9 @@ func TestShutdown(t *testing.T) {
 			equal(t, "stdout", len(l.stdout()), 3_000_000)
 		}},
 		{"after the running call", func(t *testing.T, l *link) {
-			running, queued := l.call("rt:execute",
-				"import time\nprint('begun')\nimport sys\nsys.stdout.flush()\ntime.sleep(.3)\nresult = 'done'"), l.call("rt:note", 1)
+			running := l.call("rt:execute", "import time\nprint('begun')\nimport sys\n"+
+				"sys.stdout.flush()\ntime.sleep(.3)\nresult = 'done'")
+			queued := l.call("rt:note", 1)
 			l.await("call", func() bool { return l.printedLocked("begun\n") })
 			l.shutDown(first)
 			equal(t, "result", running.value(), "done")

@@ -131,8 +131,8 @@ func TestLogging(t *testing.T) {
 			equal(t, "stderr", l.stderr(), "from the fork\nno import\n")
 		}},
 		{"further parts of the library", func(t *testing.T, l *link) {
-			equal(t, "file", l.call("rt:evaluate",
-				"__import__('logging').__file__ is not None and 'logging' in __import__('logging').__name__").value(), true)
+			equal(t, "file", l.call("rt:evaluate", "__import__('logging').__file__ is not None and "+
+				"'logging' in __import__('logging').__name__").value(), true)
 			equal(t, "record", l.one("import logging.handlers, logging.config\nh = "+
 				"logging.handlers.MemoryHandler(9)\nlogging.info('still')").message, "still")
 			if l.py.AtLeast(3, 4) {

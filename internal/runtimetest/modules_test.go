@@ -132,7 +132,8 @@ def spec():
     import importlib.util
     importlib.util.find_spec('shared')
     plain()
-started = [threading.Thread(target=f) for f in [plain] * 4 + [sys.version_info > (3, 4) and spec or plain] * 4]
+started = [threading.Thread(target=f)
+           for f in [plain] * 4 + [sys.version_info > (3, 4) and spec or plain] * 4]
 for t in started: t.start()
 for t in started: t.join()
 import other

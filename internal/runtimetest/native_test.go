@@ -26,8 +26,9 @@ for f in sorted(glob.glob(places[0] + '/*.so')):
     if name.endswith('module'):
         name = name[:-6]
     files[name] = f
-names = [n for n in ('_json', '_heapq', '_bisect', '_csv', '_random', 'audioop', '_queue', '_lsprof', '_multiprocessing',
-                    '_posixshmem', '_uuid', '_asyncio') if n in files][:5]
+names = [n for n in ('_json', '_heapq', '_bisect', '_csv', '_random', 'audioop', '_queue',
+                     '_lsprof', '_multiprocessing', '_posixshmem', '_uuid', '_asyncio')
+         if n in files][:5]
 def text(name):
     return '\0'.encode() + open(files[name], 'rb').read()
 TEXT_OF.append(text)
@@ -71,7 +72,8 @@ func TestNativeLoading(t *testing.T) {
 		"several": {`
 before = descriptors()
 got = [dir(load(n)) for n in names]
-print(len(names) > 2 and len(set([str(g) for g in got])) == len(names) and descriptors() == before)`, "True"},
+print(len(names) > 2 and len(set([str(g) for g in got])) == len(names) and
+      descriptors() == before)`, "True"},
 		"again and again": {`
 first = load(names[0])
 before = descriptors()
@@ -222,7 +224,8 @@ assert empty == ['a', 'b'], empty
 assert ctx['TEXT_OF'][0]('a') == 'of a'.encode() and ctx['TEXT_OF'][0]('c') == 'of c'.encode()
 del calls[:]
 all = ctx['all_natives']()
-assert calls == ['kept'] and sorted(all) == ['a', 'b', 'c'] and all['b'] == 'of b'.encode(), (all, calls)
+assert calls == ['kept'] and sorted(all) == ['a', 'b', 'c'], (all, calls)
+assert all['b'] == 'of b'.encode(), all
 del KEPT['kept']
 all = ctx['all_natives']()
 assert sorted(all) == ['c'], all
@@ -253,7 +256,8 @@ print([(n, first[n][0], first[n][2].decode()) for n in sorted(first)] ==
       [('a', 'x', 'of a'), ('b', 'l', 'of b'), ('c', 'x', 'of c')])`, "True"},
 		"words": {`
 f = tags().decode().split()
-print(len(f) == 9 and f[0][:6] == '=linux' and f[6] in ('glibc', 'musl') and f[8].split(',') == suffix)`, "True"},
+print(len(f) == 9 and f[0][:6] == '=linux' and f[6] in ('glibc', 'musl') and
+      f[8].split(',') == suffix)`, "True"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

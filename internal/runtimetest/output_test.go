@@ -54,8 +54,8 @@ func TestOutput(t *testing.T) {
 			l.call("rt:execute", "import rt\nfor i in range(50):\n  rt.write(1, bytearray(100000))\n  "+
 				"rt.write(2, bytearray(100000))").value()
 			eventually(t, "all credit is back", func() bool {
-				return l.call("rt:evaluate",
-					"(lambda m: str([m.FLOWS[0, m.STDOUT], m.FLOWS[0, m.STDERR]]))(sys.modules['_mitogen'])").value() == "[1048576, 1048576]"
+				return l.call("rt:evaluate", "(lambda m: str([m.FLOWS[0, m.STDOUT], "+
+					"m.FLOWS[0, m.STDERR]]))(sys.modules['_mitogen'])").value() == "[1048576, 1048576]"
 			})
 		}},
 		{"back-pressure", backPressure},

@@ -13,11 +13,12 @@ import (
 )
 
 // planted are modules that a stage, the runtime, or an interpreter imports or looks for.
-const planted = `os fcntl zlib binascii tty termios errno select struct time io abc codecs encodings site stat
-	posixpath genericpath _thread thread _signal signal _collections collections _pickle cPickle pickle imp
-	_socket socket cStringIO StringIO traceback linecache tokenize re faulthandler _frozen_importlib_external
-	sitecustomize usercustomize warnings types _weakrefset functools copyreg copy_reg keyword operator
-	_mitogen mitogen _mitogen_spawn string token ast enum contextlib _winapi nt unicodedata _colorize`
+const planted = `os fcntl zlib binascii tty termios errno select struct time io abc codecs
+	encodings site stat posixpath genericpath _thread thread _signal signal _collections collections
+	_pickle cPickle pickle imp _socket socket cStringIO StringIO traceback linecache tokenize re
+	faulthandler _frozen_importlib_external sitecustomize usercustomize warnings types _weakrefset
+	functools copyreg copy_reg keyword operator _mitogen mitogen _mitogen_spawn string token ast enum
+	contextlib _winapi nt unicodedata _colorize`
 
 // Every way to start a context leaves the current directory alone, from the interpreter's start on,
 // with the interpreters of the test.

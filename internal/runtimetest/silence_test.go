@@ -77,7 +77,8 @@ func TestSilenceOfTheBusy(t *testing.T) {
 		}),
 		begin(func(l *link) { // timers of a hop
 			l.learnsToSpawn()
-			l.call("rt:execute", "import _mitogen as core\ndef again():\n  core.after(.05, again)\nagain()").value()
+			l.call("rt:execute",
+				"import _mitogen as core\ndef again():\n  core.after(.05, again)\nagain()").value()
 		}),
 	)
 }

@@ -180,7 +180,8 @@ try:
 except OSError:
     pass
 if len(os.listdir('/proc/self/fd')) != before or len(m.STREAMS) != streams or len(m.FDS) != polled:
-    result = 'something is left: %%s' %% [len(os.listdir('/proc/self/fd')) - before, len(m.STREAMS) - streams, len(m.FDS) - polled]
+    result = 'something is left: %%s' %% [len(os.listdir('/proc/self/fd')) - before,
+                                        len(m.STREAMS) - streams, len(m.FDS) - polled]
 `
 
 // A program whose process was started, but can't be supervised, is ended, and nothing of it stays.
