@@ -209,11 +209,12 @@ func TestStdinStaysUnread(t *testing.T) {
 // settle waits until there are at most n goroutines.
 func settle(t *testing.T, n int) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); runtime.NumGoroutine() > n; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(20 * time.Second); runtime.NumGoroutine() > n; {
 		if time.Now().After(end) {
 			b := make([]byte, 1<<20)
 			t.Fatalf("%d goroutines, want %d\n%s", runtime.NumGoroutine(), n, b[:runtime.Stack(b, true)])
 		}
+		time.Sleep(time.Millisecond)
 	}
 }
 

@@ -81,7 +81,9 @@ func TestLargeFramesUnderWay(t *testing.T) {
 		}
 		return string(b)
 	}
-	row := regexp.MustCompile(`(?m)^\| large frames under way.*\| ([^|]*) \| ([^|]*) \| ([^|]*) \|$`).FindStringSubmatch(read("../../docs/protocol/bootstrap.md"))
+	frames := regexp.MustCompile(
+		`(?m)^\| large frames under way.*\| ([^|]*) \| ([^|]*) \| ([^|]*) \|$`)
+	row := frames.FindStringSubmatch(read("../../docs/protocol/bootstrap.md"))
 	if row == nil {
 		t.Fatal("docs/protocol/bootstrap.md has no row for large frames under way")
 	}

@@ -79,7 +79,8 @@ func TestWriterFailsWhileNothingRuns(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			text := &lockedBuffer{}
 			e, fakes := fakeEngine(t, Options{Logger: slog.New(slog.NewTextHandler(text, nil))})
-			first, second := &failingWriter{errors.New("disk full")}, &failingWriter{errors.New("broken pipe")}
+			first := &failingWriter{errors.New("disk full")}
+			second := &failingWriter{errors.New("broken pipe")}
 			if tt.same {
 				second = first
 			}

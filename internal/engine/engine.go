@@ -4,8 +4,9 @@
 //
 //	caller ─ Go ─► Router.Request ─► stream.Put, Flush ──────────────► pipe
 //	pipe ─► stream.Read ─► Router.Step ─► actions ─┬─► stream.Put, Kick   (forward, credit, refusal)
-//	                                               ├─► Pending.finish     (answers; nothing before them waits)
-//	                                               └─► Context.outbox ─► drain: output, logs, answers behind them
+//	                                               ├─► Pending.finish     (answers, none waiting)
+//	                                               └─► Context.outbox ─► drain (output, logs,
+//	                                                                      answers behind them)
 //
 // One mutex (Engine.mu) protects router and contexts. Nothing is read, written or waited for under
 // it: frames are only queued, and streams are flushed once it is let go. Goroutines: for each

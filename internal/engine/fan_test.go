@@ -230,7 +230,8 @@ func TestFanCutsOff(t *testing.T) {
 			e, fakes := fakeEngine(t, Options{})
 			root, f := connected(t, e, fakes)
 			tr := newFanTree(f)
-			contexts := append(childrenOf(t, e, root, 3), childrenOf(t, e, childrenOf(t, e, root, 1)[0], 2)...)
+			contexts := append(childrenOf(t, e, root, 3),
+				childrenOf(t, e, childrenOf(t, e, root, 1)[0], 2)...)
 			sessions := sessionsIn(t, contexts)
 			fan, err := NewFan(within(t), sessions)
 			if err != nil {

@@ -26,8 +26,8 @@ const takes313 = "linux cpython 3.13 wide x86_64 64 glibc 2.99 " +
 
 // natives are packages with extension modules: small._x, and large._x, which needs small.
 func natives(t *testing.T) fstest.MapFS {
-	out, err := exec.Command("python3", "-c",
-		"print([l.split()[-1] for l in open('/proc/self/maps') if '/libc' in l and '.so' in l][0])").Output()
+	out, err := exec.Command("python3", "-c", "print([l.split()[-1] for l in "+
+		"open('/proc/self/maps') if '/libc' in l and '.so' in l][0])").Output()
 	if err != nil {
 		t.Skip(err)
 	}

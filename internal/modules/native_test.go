@@ -29,8 +29,8 @@ const (
 
 // sharedObject returns a real one, for x86_64.
 func sharedObject(t *testing.T) []byte {
-	out, err := exec.Command("python3", "-c",
-		"print([l.split()[-1] for l in open('/proc/self/maps') if '/libc' in l and '.so' in l][0])").Output()
+	out, err := exec.Command("python3", "-c", "print([l.split()[-1] for l in "+
+		"open('/proc/self/maps') if '/libc' in l and '.so' in l][0])").Output()
 	if err != nil {
 		t.Skip(err)
 	}
@@ -175,7 +175,8 @@ func TestSourceBesideNative(t *testing.T) {
 // What an extension module imports, as far as its text tells: of its own distribution, and of those
 // that this requires.
 func TestMentioned(t *testing.T) {
-	text := "\x00dpk.helper\x00dpk.sub.deepAndMore\x00other.thing\x00stranger.thing\x00sibling\x00dpk.missing\x00dpk..\x00"
+	text := "\x00dpk.helper\x00dpk.sub.deepAndMore\x00other.thing\x00stranger.thing\x00sibling" +
+		"\x00dpk.missing\x00dpk..\x00"
 	data := append(bytes.Clone(sharedObject(t)), text...)
 	m := installedWheel("cp313-cp313-manylinux_2_17_x86_64",
 		map[string][]byte{"dpk/__init__.py": nil, "dpk/helper.py": nil,

@@ -9,8 +9,9 @@
 //	None, bool        nil, bool
 //	int, long         int64, or *big.Int where it doesn't fit
 //	float, complex    float64, complex128
-//	str (text)        string: UTF-8, with lone surrogates as three bytes each (as CPython's surrogatepass), so that
-//	                  every text survives; only those texts are not valid UTF-8 in Go's eyes
+//	str (text)        string: UTF-8, with lone surrogates as three bytes each (as CPython's
+//	                  surrogatepass), so that every text survives; only those texts are not
+//	                  valid UTF-8 in Go's eyes
 //	bytes, bytearray  []byte
 //	str of Python 2   string if it is valid UTF-8, else []byte; Unmarshal lets it fit both
 //	tuple             Tuple

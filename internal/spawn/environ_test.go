@@ -60,7 +60,8 @@ func spawnAbsolute(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	function := regexp.MustCompile(`(?m)^def absolute\(env\):\n(?:(?: .*)?\n)+`).FindString(string(source))
+	definition := regexp.MustCompile(`(?m)^def absolute\(env\):\n(?:(?: .*)?\n)+`)
+	function := definition.FindString(string(source))
 	if function == "" {
 		t.Fatal("python/spawn.py has no function absolute(env)")
 	}

@@ -134,7 +134,8 @@ func TestPipes(t *testing.T) {
 func TestChildSees(t *testing.T) {
 	const script = `
 import fcntl, os, stat
-fds = [fd for fd in map(int, os.listdir('/proc/self/fd')) if os.path.exists('/proc/self/fd/%d' % fd)]
+fds = [fd for fd in map(int, os.listdir('/proc/self/fd'))
+       if os.path.exists('/proc/self/fd/%d' % fd)]
 modes = [os.fstat(fd).st_mode for fd in (0, 1, 2)]
 print(fds, [m and stat.S_IFMT(m) for m in modes] == [stat.S_IFIFO, stat.S_IFIFO, stat.S_IFSOCK],
       [fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_NONBLOCK for fd in (0, 1, 2)],

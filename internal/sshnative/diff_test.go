@@ -180,8 +180,10 @@ func (s *stage) runSSH(c diffCase, argv []string, dir string, r *result) {
 	script := filepath.Join(dir, "askpass")
 	os.WriteFile(script, fmt.Appendf(nil, `#!/bin/sh
 case $1 in
-"Enter passphrase for key '"*) [ -n '%[2]s' ] && [ ! -e %[3]s/p ] && echo '%[2]s' && touch %[3]s/p ;;
-"(%[4]s@"*"assword: " | "%[4]s@"*"'s password: ") [ -n '%[1]s' ] && [ ! -e %[3]s/w ] && echo '%[1]s' && touch %[3]s/w ;;
+"Enter passphrase for key '"*)
+	[ -n '%[2]s' ] && [ ! -e %[3]s/p ] && echo '%[2]s' && touch %[3]s/p ;;
+"(%[4]s@"*"assword: " | "%[4]s@"*"'s password: ")
+	[ -n '%[1]s' ] && [ ! -e %[3]s/w ] && echo '%[1]s' && touch %[3]s/w ;;
 *) false ;;
 esac
 `, string(c.set.Password), string(c.set.Passphrase), dir, lab.Free), 0o700)

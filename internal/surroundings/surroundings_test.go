@@ -285,10 +285,12 @@ def f():
     pid = os.fork()
     if not pid:
         os._exit(3)
-    return [subprocess.call(['sh', '-c', 'exit 3']), os.waitpid(pid, 0)[1] >> 8, os.system('exit 3') >> 8]
+    return [subprocess.call(['sh', '-c', 'exit 3']), os.waitpid(pid, 0)[1] >> 8,
+            os.system('exit 3') >> 8]
 def ignored():
     "The bits of SIGHUP, SIGINT and SIGCHLD."
-    return int([line for line in open('/proc/self/status') if line.startswith('SigIgn')][0].split()[1], 16) & 0x10003
+    lines = [line for line in open('/proc/self/status') if line.startswith('SigIgn')]
+    return int(lines[0].split()[1], 16) & 0x10003
 `
 
 // Targets whose logins ignore signals: what ends there is known with its status, and what a hop

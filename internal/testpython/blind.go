@@ -8,7 +8,8 @@ import (
 )
 
 const blind = `#!/bin/sh
-# blind DIRECTORY... -- COMMAND...: executes a command where directories are empty, in mounts of its own.
+# blind DIRECTORY... -- COMMAND...: executes a command where directories are empty, in mounts of its
+# own.
 if [ "$1" != alone ]; then
 	exec unshare -m --propagation private "$0" alone "$@"
 fi

@@ -128,7 +128,8 @@ func candidates() []string {
 // question is asked in words that every Python from 2.4 on understands.
 const question = `import sys, platform
 name = getattr(platform, 'python_implementation', lambda: 'CPython')
-print('|'.join([sys.executable, '%d.%d.%d' % sys.version_info[:3], name().lower(), platform.machine()]))`
+print('|'.join([sys.executable, '%d.%d.%d' % sys.version_info[:3], name().lower(),
+                platform.machine()]))`
 
 // ask runs an interpreter and returns nil if it doesn't say what it is.
 func ask(path string) *Interp {

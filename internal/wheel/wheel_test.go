@@ -273,8 +273,8 @@ func TestRead(t *testing.T) {
 }
 
 func readLibc(t testing.TB) []byte {
-	out, err := exec.Command("python3", "-c",
-		"print([l.split()[-1] for l in open('/proc/self/maps') if '/libc' in l and '.so' in l][0])").Output()
+	out, err := exec.Command("python3", "-c", "print([l.split()[-1] for l in "+
+		"open('/proc/self/maps') if '/libc' in l and '.so' in l][0])").Output()
 	if err != nil {
 		t.Skip(err)
 	}

@@ -74,7 +74,8 @@ func TestWrite(t *testing.T) {
 	if got := d.Metadata.Component.Hashes[0].Content; got != hex.EncodeToString(sum[:]) {
 		t.Errorf("checksum of the program: got %s, want %x", got, sum)
 	}
-	if !regexp.MustCompile(`^urn:uuid:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`).MatchString(d.Serial) {
+	serial := regexp.MustCompile(`^urn:uuid:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+	if !serial.MatchString(d.Serial) {
 		t.Errorf("serial number: got %s", d.Serial)
 	}
 	if err := write(&first, "main.go"); err == nil {
