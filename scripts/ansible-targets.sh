@@ -33,8 +33,9 @@ run() {
 	mkdir -p "$work/out"
 	rm -rf "${work:?}/out"
 	mkdir "$work/out"
-	printf '[testgroup]\ntesthost ansible_connection=%s ansible_host=root ansible_ssh_common_args="-F %s" ansible_python_interpreter=/usr/bin/python3\n' \
-		"$plugin" "$config" >"$dir/inventory"
+	printf '[testgroup]\ntesthost ansible_connection=%s ansible_host=root %s="-F %s" %s\n' \
+		"$plugin" ansible_ssh_common_args "$config" \
+		ansible_python_interpreter=/usr/bin/python3 >"$dir/inventory"
 	export INVENTORY_PATH=$dir/inventory OUTPUT_DIR=$work/out ANSIBLE_PLAYBOOK_DIR=$dir \
 		ANSIBLE_PIPELINING=true
 	begin=$(date +%s%N)

@@ -10,10 +10,12 @@ set -euo pipefail
 [[ $# != 0 ]] || { echo "usage: $0 ANSIBLE-DOC..." >&2; exit 2; }
 
 connections='ansible.builtin.ssh ansible.builtin.paramiko_ssh ansible.builtin.local
-	community.docker.docker community.docker.docker_api containers.podman.podman containers.podman.buildah
-	kubernetes.core.kubectl community.general.lxc community.general.lxd community.general.incus
-	community.general.jail community.general.chroot'
-becomes='ansible.builtin.sudo ansible.builtin.su community.general.doas community.general.machinectl'
+	community.docker.docker community.docker.docker_api containers.podman.podman
+	containers.podman.buildah kubernetes.core.kubectl community.general.lxc
+	community.general.lxd community.general.incus community.general.jail
+	community.general.chroot'
+becomes='ansible.builtin.sudo ansible.builtin.su community.general.doas
+	community.general.machinectl'
 shells='ansible.builtin.sh'
 
 # documented ANSIBLE-DOC: a line for each option: plugin, option, variables.

@@ -35,7 +35,9 @@ exec unshare -m -n -p -f --kill-child --propagation private sh -euc '
 	cd "$tree"
 	mkdir -p .machine
 	pivot_root . .machine
-	exec chroot . env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:"$GOROOT/bin" HOME=/root USER=root TMPDIR=/tmp \
+	exec chroot . env \
+		PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:"$GOROOT/bin" \
+		HOME=/root USER=root TMPDIR=/tmp \
 		sh -c "umount -l /.machine && ip link set lo up && cd \"\$here\" &&
 			\"\$0\" \"\$@\"; exit \$?" "/opt/test/${program##*/}" "$@"
 ' sh "$@"

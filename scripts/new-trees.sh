@@ -41,7 +41,8 @@ inside() {
 	unshare -m --propagation private sh -c 'tree=$1; shift
 		mount -t proc proc "$tree/proc" && mount --rbind /dev "$tree/dev" &&
 			mount -t sysfs sys "$tree/sys"
-		exec chroot "$tree" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive "$@"' sh "$tree" "$@"
+		exec chroot "$tree" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 \
+			DEBIAN_FRONTEND=noninteractive "$@"' sh "$tree" "$@"
 }
 
 # available TREE PACKAGE...: prints those that the release has.

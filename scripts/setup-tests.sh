@@ -99,7 +99,8 @@ setup() {
 		return
 	fi
 	quiet_daemons
-	apt-get update -qq </dev/null || echo 'setup-tests: apt-get update failed; going on with what is known' >&2
+	apt-get update -qq </dev/null ||
+		echo 'setup-tests: apt-get update failed; going on with what is known' >&2
 	install "${need[@]}"
 	install "${want[@]}" || echo "setup-tests: going on without some of: ${want[*]}" >&2
 	touch $asked
@@ -118,7 +119,8 @@ main() {
 	fi
 	if [[ ${#need[@]} != 0 ]]; then
 		echo "setup-tests: please install: ${need[*]}" >&2
-		echo '  (these are names of Debian packages; as root on Debian or Ubuntu this script installs them)' >&2
+		echo '  (these are names of Debian packages;' \
+			'as root on Debian or Ubuntu this script installs them)' >&2
 		exit 1
 	fi
 }

@@ -7,4 +7,6 @@ MITOGEN_ANSIBLE_TOOLS=$(scripts/ansible-releases.sh tools)
 MITOGEN_ANSIBLE_POSIX=$(scripts/ansible-posix.sh)
 export MITOGEN_ANSIBLE MITOGEN_ANSIBLE_TOOLS MITOGEN_ANSIBLE_POSIX MITOGEN_ANSIBLE_ALL=1
 
-go test -count=1 -timeout 60m -v -run 'Test(SameAsSSH|OtherPythons|Ways|Recycled|Persist|NoProgram|Killed|Wrapper|Facts\w*DecideNothing|EachItemInItsPlace|Tools|Synchronize|UsersAtOnce|KilledBetween|LoginsAfterAChange)' ./internal/ansible
+tests='SameAsSSH|OtherPythons|Ways|Recycled|Persist|NoProgram|Killed|Wrapper|Facts\w*DecideNothing'
+tests+='|EachItemInItsPlace|Tools|Synchronize|UsersAtOnce|KilledBetween|LoginsAfterAChange'
+go test -count=1 -timeout 60m -v -run "Test($tests)" ./internal/ansible

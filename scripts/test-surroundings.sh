@@ -26,8 +26,10 @@ umask 077                umask 077
 umask 000                umask 000
 no terminal, no streams  exec <&-
 another locale           export LANG=tr_TR.ISO-8859-9 LC_ALL=C LANGUAGE=de
-variables of Python      export PYTHONWARNINGS=error PYTHONPATH=/no/such PYTHONOPTIMIZE=2 PYTHONINSPECT=1
-settings of the user     export MITOGEN_CONFIG=/no/such MITOGEN_DAEMON=1 ANSIBLE_CONFIG=/no/such SSH_AUTH_SOCK=/no/such XDG_RUNTIME_DIR=/no
+variables of Python      export PYTHONWARNINGS=error PYTHONPATH=/no/such PYTHONOPTIMIZE=2 '\
+'PYTHONINSPECT=1
+settings of the user     export MITOGEN_CONFIG=/no/such MITOGEN_DAEMON=1 ANSIBLE_CONFIG=/no/such '\
+'SSH_AUTH_SOCK=/no/such XDG_RUNTIME_DIR=/no
 shuffled, twice          more="-test.shuffle=on -test.count=2"
 load of 10               for i in {1..8}; do (while :; do :; done) & done
 '

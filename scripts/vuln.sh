@@ -9,7 +9,8 @@ echo "$text"
 if [[ $status == 0 ]]; then
 	exit
 fi
-if [[ $status == 3 ]] || ! grep -qE 'vuln\.go\.dev|fetching vulnerabilities|dial tcp|no such host|proxyconnect|i/o timeout' <<<"$text"; then
+network='vuln\.go\.dev|fetching vulnerabilities|dial tcp|no such host|proxyconnect|i/o timeout'
+if [[ $status == 3 ]] || ! grep -qE "$network" <<<"$text"; then
 	exit "$status" # there are some; or the program can't be looked at
 fi
 echo "vuln: the database of vulnerabilities can't be reached: NOTHING WAS CHECKED" >&2
