@@ -36,7 +36,7 @@ func (s *served) listened() {
 func (s *served) silence() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.running > 0 {
+	if s.running+len(s.sessions) > 0 {
 		return time.Duration(s.cfg.BusyTimeout) * time.Second
 	}
 	return time.Duration(s.cfg.Heartbeat) * time.Second
@@ -60,15 +60,15 @@ func (s *served) watch() {
 	}
 }
 
-// leave ends a context that was told to: after its calls, whose contexts have ended.
+// leave ends a context that was told to: after its calls and sessions, which were told too.
 func (s *served) leave() {
-	time.AfterFunc(leavePatience, die)
+	time.AfterFunc(leavePatience, s.die)
 	<-s.idle
 	s.settle()
 	for s.answers.unsent() || s.stream.Queued() > 0 {
 		time.Sleep(time.Millisecond)
 	}
-	die()
+	s.die()
 }
 
 // ended is the end of the stream. The process says why, if that is no usual end.
@@ -79,6 +79,15 @@ func (s *served) ended(why error) {
 	if why != nil && !errors.Is(why, io.EOF) && !stopping {
 		s.files.say(why)
 	}
+	s.die()
+}
+
+// die kills the process groups of sessions, and this process with its own. It takes no lock.
+func (s *served) die() {
+	s.groups.Range(func(pid, _ any) bool {
+		unix.Kill(-pid.(int), unix.SIGKILL)
+		return true
+	})
 	die()
 }
 

@@ -94,6 +94,7 @@ func startGo(t *testing.T, change ...func(*boot.Config)) *link {
 	t.Helper()
 	t.Parallel()
 	l, cfg := newLink(t, interp{}, change)
+	l.isGo = true
 	l.spawn([]string{"/proc/self/exe", boot.GoWord}, cfg, nil, boot.GoHead(cfg))
 	t.Cleanup(func() { l.finish(t) })
 	return l
@@ -294,7 +295,7 @@ func TestGoAuthority(t *testing.T) {
 		}
 	}
 	for h := wire.Stdin; h <= 1010; h++ {
-		if h == wire.Shutdown || h == wire.Ping || h > wire.Want && h < 1000 {
+		if h == wire.Shutdown || h == wire.Ping || h == wire.Session || h > wire.Want && h < 1000 {
 			continue
 		}
 		l.raw(wire.Frame{Dst: first, Handle: h, Payload: call}).dead("refuses")
