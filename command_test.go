@@ -185,7 +185,9 @@ func testCmdOutputHeld(t *testing.T, c *mitogen.Context) {
 }
 
 // Output that never pauses is closed 2 s after the program's end, too, however slowly it is taken.
-func TestCmdOutputNeverPauses(t *testing.T) { onEach(t, mitogen.Options{}, testCmdOutputNeverPauses) }
+func TestCmdOutputNeverPauses(t *testing.T) {
+	onEach(t, mitogen.Options{}, testCmdOutputNeverPauses)
+}
 
 func testCmdOutputNeverPauses(t *testing.T, c *mitogen.Context) {
 	var all sync.WaitGroup

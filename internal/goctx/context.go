@@ -6,7 +6,8 @@
 //	stdin ─► read ─► deliver ─► Call (goroutine) ─► Handler
 //	                    │                              │ Emit, result, error
 //	fds 1, 2 ─► capture ┼──────────────────────────────┼─► stream ─► stdout
-//	                    └──► session ─► program ───────┘ output, status
+//	                    └──► session ─► program ───────┤ output, status
+//	                         socket ◄─► peer ──────────┘
 package goctx
 
 import (
@@ -53,7 +54,9 @@ type served struct {
 	mu       sync.Mutex // protects following
 	calls    map[key]*Call
 	sessions map[key]*session
-	running  int // calls that have not ended, those that want no answer included
+	tunnels  map[key]tunnel
+	silent   time.Duration // an engine behind an OPEN allows this much silence
+	running  int           // calls that have not ended, those that want no answer included
 	flows    map[key]*flow
 	parts    map[partKey]*parts
 	held     int // bytes of parts
@@ -137,7 +140,7 @@ func serve() error {
 // newServed returns a context that has no files yet.
 func newServed(cfg boot.Config) *served {
 	s := &served{cfg: cfg, me: wire.ContextID(cfg.ID), stream: stream.New(), began: time.Now(),
-		calls: map[key]*Call{}, sessions: map[key]*session{}, flows: map[key]*flow{},
+		calls: map[key]*Call{}, sessions: map[key]*session{}, tunnels: map[key]tunnel{}, flows: map[key]*flow{},
 		parts: map[partKey]*parts{}, idle: make(chan struct{}),
 		workers: workers{wake: make(chan struct{}, maxIdle)}}
 	s.base, s.stop = context.WithCancelCause(context.Background())
@@ -255,6 +258,7 @@ func init() { // not a literal: handlers look at the table
 		wire.Call:     {take: (*served).onCall, size: -1},
 		wire.Cancel:   {take: (*served).onCancel, size: 4},
 		wire.Credit:   {take: (*served).onCredit, size: 8},
+		wire.Open:     {take: (*served).onOpen, size: -1, fed: true},
 		wire.Session:  {take: (*served).onSession, size: -1, fed: true},
 		wire.Shutdown: {take: (*served).onShutdown, size: -1},
 		wire.Ping:     {take: (*served).onPing, size: -1},
@@ -321,13 +325,14 @@ func (s *served) onShutdown(*wire.Frame) {
 	if first {
 		s.stop(ErrShutdown)
 		s.leaveSessions()
+		s.leaveTunnels()
 		go s.leave()
 	}
 }
 
 // leftLocked notes that the context may end, once it was told to and nothing runs.
 func (s *served) leftLocked() {
-	if s.stopping && !s.left && s.running+len(s.sessions) == 0 {
+	if s.stopping && !s.left && s.running+len(s.sessions)+len(s.tunnels) == 0 {
 		s.left = true
 		close(s.idle)
 	}

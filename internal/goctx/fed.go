@@ -15,13 +15,13 @@ const maxFed = 8<<20 + wire.MaxPayload
 // fed is a file that is written what the frames of one request bring. Methods but run may be
 // called from any goroutine, and do not block.
 type fed struct {
-	credit func(n int) // gives back what was taken. Static, as end
-	end    func()      // the input is whole, and written; it may be nil
+	credit func(n int) // gives back what was taken. Static, as end from run on
+	end    func()      // called when the input is whole, and written; it may be nil
 
 	mu     sync.Mutex // protects following
 	more   *sync.Cond // queue or a flag has changed
 	queue  [][]byte
-	held   int // bytes of queue
+	held   int // bytes that are not written yet
 	eof    bool
 	broken error // nothing reads it any more: what comes is given back at once
 	closed bool
@@ -74,6 +74,20 @@ func (f *fed) finished() bool {
 	return f.eof || f.broken != nil
 }
 
+// whole reports whether the end of the input has come.
+func (f *fed) whole() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.eof
+}
+
+// waits reports whether the end of the input has come, and something before it waits.
+func (f *fed) waits() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.eof && f.held > 0
+}
+
 // run writes to w until the end of the input, or close. It returns why nothing can be written any
 // more; what comes after that is given back.
 func (f *fed) run(w io.Writer) error {
@@ -89,7 +103,7 @@ func (f *fed) run(w io.Writer) error {
 			return nil
 		}
 		if _, err := w.Write(b); err != nil {
-			return f.fail(err, len(b))
+			return f.fail(err)
 		}
 		f.written(len(b))
 	}
@@ -108,7 +122,6 @@ func (f *fed) next() (b []byte, done bool) {
 	b = f.queue[0]
 	f.queue[0] = nil
 	f.queue = f.queue[1:]
-	f.held -= len(b)
 	return b, false
 }
 
@@ -116,19 +129,20 @@ func (f *fed) next() (b []byte, done bool) {
 func (f *fed) written(n int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.held -= n
 	if f.owed += n; f.owed >= wire.Window/4 || f.eof {
 		f.credit(f.owed)
 		f.owed = 0
 	}
 }
 
-// fail drops what waits. n is the size of what could not be written.
-func (f *fed) fail(err error, n int) error {
+// fail drops what waits.
+func (f *fed) fail(err error) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.broken = err
-	if n += f.held + f.owed; !f.closed {
-		f.credit(n)
+	if !f.closed {
+		f.credit(f.held + f.owed)
 	}
 	f.queue, f.held, f.owed = nil, 0, 0
 	return err

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -83,13 +84,15 @@ func FuzzDeliver(f *testing.F) {
 	})
 }
 
-// FuzzSpecs reads what asks for sessions: it refuses, or finds nothing that the system would take
-// otherwise than it was written.
+// FuzzSpecs reads what asks for sessions and connections: it refuses, or finds nothing that the
+// system would take otherwise than it was written.
 func FuzzSpecs(f *testing.F) {
 	for _, v := range []any{
 		map[string]any{"argv": []any{[]byte("a"), []byte("b")}, "err": 7, "null": true},
 		map[string]any{"command": []byte("x"), "login": true, "wait": int64(1 << 40),
 			"env": []any{pickle.Tuple{[]byte("A"), []byte("b")}}},
+		map[string]any{"host": []byte("h"), "port": 80, "service": "sockets", "data": 9, "timeout": 1.5},
+		map[string]any{"listen": true, "path": []byte("/s"), "family": 6, "accept": 3},
 		map[string]any{"pty": pickle.Tuple{[]byte("vt100"), 24, 80, 0, 0}, "cwd": []byte("/")},
 	} {
 		b, err := pickle.Append(nil, v, pickle.Proto4)
@@ -99,6 +102,11 @@ func FuzzSpecs(f *testing.F) {
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
+		if open, err := parseOpen(b); err == nil {
+			if at := open.host() + string(open.Path); strings.IndexByte(at, 0) >= 0 {
+				t.Fatalf("got %q, want an error: it has a zero byte", at)
+			}
+		}
 		spec, err := parseSession(b)
 		if err != nil {
 			return
@@ -137,7 +145,7 @@ func TestRefused(t *testing.T) {
 		"CONNECT":            {Dst: 5, Handle: wire.Connect},
 		"a child's program":  {Dst: 5, Auth: 5, Handle: wire.Session, Payload: []byte("\x80\x02}.")},
 		"DEAD of a program":  {Kind: wire.Dead, Dst: 5, Handle: wire.Session},
-		"OPEN":               {Dst: 5, Handle: wire.Open},
+		"a child's tunnel":   {Dst: 5, Auth: 5, Handle: wire.Open, Payload: []byte("\x80\x02}.")},
 		"a handle of others": {Dst: 5, Handle: 1000},
 		"another context":    {Dst: 6, Handle: wire.Call, Payload: call},
 		"ITEM of a call":     {Kind: wire.Item, Dst: 5, Handle: wire.Call, Payload: call},

@@ -32,14 +32,21 @@ func (s *served) listened() {
 	s.allowed.Store(int64(s.silence()))
 }
 
-// silence is the longest that the parent may be silent: longer while a call runs.
+// silence is the longest that the parent may be silent: longer while anything runs.
 func (s *served) silence() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.running+len(s.sessions) > 0 {
-		return time.Duration(s.cfg.BusyTimeout) * time.Second
+	if s.running+len(s.sessions)+len(s.tunnels) > 0 {
+		return max(time.Duration(s.cfg.BusyTimeout)*time.Second, s.silent)
 	}
 	return time.Duration(s.cfg.Heartbeat) * time.Second
+}
+
+// allowSilence takes the seconds of silence that another engine allows, behind an OPEN.
+func (s *served) allowSilence(seconds int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.silent = max(s.silent, time.Duration(min(max(0, seconds), 1<<32))*time.Second)
 }
 
 // watch ends the context if its parent is silent for too long. Time in which this process was

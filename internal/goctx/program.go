@@ -231,11 +231,17 @@ func (p *session) start() error {
 			return err // nothing is started without a guard
 		}
 	}
-	if p.spec.Module != "" || p.spec.Agent != 0 {
-		return fmt.Errorf("context %d, a Go context, has no module %q, and no agent", p.s.me,
-			p.spec.Module)
+	if p.spec.Module != "" {
+		return fmt.Errorf("context %d, a Go context, has no module %q", p.s.me, p.spec.Module)
 	}
 	run := p.spec.program()
+	if p.spec.Agent != 0 { // of a listener that the engine has asked for before
+		l := p.s.listenerAt(key{p.key.src, handleOf(p.spec.Agent)})
+		if l == nil {
+			return fmt.Errorf("no listener has the handle %d", p.spec.Agent)
+		}
+		run.env["SSH_AUTH_SOCK"] = l.path
+	}
 	f := &files{}
 	err := f.open(p.spec)
 	sys := &syscall.SysProcAttr{Setsid: true}

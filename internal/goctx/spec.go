@@ -57,7 +57,7 @@ func (spec *sessionSpec) words() [][]byte {
 	return all
 }
 
-// A windowSize is that of a terminal: rows, columns, and the same in pixels.
+// A windowSize has the figures of a terminal: rows, columns, and the same in pixels.
 type windowSize [4]uint16
 
 // terminal returns the type and the size of the terminal that is asked for.

@@ -72,42 +72,48 @@ func (o *output) follow() {
 // readBuffers hold what is read of one output, or connection.
 var readBuffers = sync.Pool{New: func() any { return new([64 << 10]byte) }}
 
-// pass waits for output and sends what is there. It returns false at the end.
+// pass waits for output and sends what is there. It returns false at the end. A terminal that no
+// process has open ends with an error.
 func (o *output) pass() (more bool) {
-	n, err := o.send(o.conn.Read)
+	n, err := readReady(o.conn.Read, o.send)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		n, err = o.send(func(f func(uintptr) bool) error {
+		n, err = readReady(func(f func(uintptr) bool) error {
 			return o.conn.Control(func(fd uintptr) {
 				if !f(fd) {
 					o.held = true
 				}
 			})
-		})
-		o.late += max(n, 0)
+		}, o.send)
+		o.late += n
 	}
 	return n > 0 && err == nil
 }
 
-// send sends what a read by access returns, which may be told that nothing is there yet. n is 0 at
-// the end.
-func (o *output) send(access func(func(fd uintptr) bool) error) (n int, err error) {
+func (o *output) send(b []byte) {
+	if o.p.s.reserve(o.ctx, o.flow, len(b)) == nil {
+		o.p.s.send(&wire.Frame{Kind: wire.Item, Dst: o.flow.src, Handle: o.flow.reply, Payload: b})
+	}
+}
+
+// readReady has access call a function that reads a file without blocking, and gives take what
+// there is. access is told (false) if nothing is there yet. n is 0 at the end, and after an error.
+func readReady(access func(func(fd uintptr) bool) error, take func([]byte)) (n int, err error) {
+	why := error(nil)
 	err = access(func(fd uintptr) bool {
 		b := readBuffers.Get().(*[64 << 10]byte)
 		defer readBuffers.Put(b)
-		why := error(unix.EINTR)
-		for why == unix.EINTR {
-			n, why = unix.Read(int(fd), b[:])
+		for n, why = unix.Read(int(fd), b[:]); why == unix.EINTR; n, why = unix.Read(int(fd), b[:]) {
 		}
-		if why == unix.EAGAIN {
-			n = 0
-			return false
+		n = max(n, 0)
+		if n > 0 {
+			take(b[:n])
 		}
-		if n = max(n, 0); n > 0 && o.p.s.reserve(o.ctx, o.flow, n) == nil {
-			o.p.s.send(&wire.Frame{Kind: wire.Item, Dst: o.flow.src, Handle: o.flow.reply, Payload: b[:n]})
-		}
-		return true // also of a terminal that no process has open: EIO
+		return why != unix.EAGAIN
 	})
-	return n, err
+	if why == unix.EAGAIN {
+		why = nil
+	}
+	return n, errors.Join(err, why)
 }
 
 // discard takes and drops all.

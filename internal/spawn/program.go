@@ -16,8 +16,8 @@ func StartProgram(path string, argv []string, attr *os.ProcAttr) (*os.Process, e
 	return fork(path, argv, attr)
 }
 
-// AwaitExit returns when a child has ended, and leaves it to be reaped: so no other process gets its
-// number, nor the number of its process group.
+// AwaitExit returns when a child has ended, and leaves it to be reaped: so no other process gets
+// its number, nor the number of its process group.
 func AwaitExit(pid int) { awaitExit(pid) }
 
 // OpenTerminal returns both ends of a new terminal that echoes. The child takes the slave. A read
