@@ -24,7 +24,7 @@ const (
 )
 
 // graph has a line for each package: itself, then what of ours its code (not its tests) may import;
-// `.` is the public package. Imports point downwards: to earlier lines. A new edge is a decision
+// `.` is the public package. A line without a colon goes on with the one before it. Imports point downwards: to earlier lines. A new edge is a decision
 // about the design, not something to be added to make a build pass.
 const graph = `
 internal/lazyregexp:
@@ -50,6 +50,7 @@ internal/stream:       internal/wire
 internal/peer:         internal/descriptors
 internal/spawn:        internal/printable internal/connect internal/descriptors internal/peer internal/secret
 internal/goctx:        internal/wire internal/pickle internal/boot internal/stream internal/spawn
+                       internal/ownfile
 internal/jsonvalue:    internal/pickle internal/printable
 internal/askpass:      internal/printable internal/lazyregexp internal/confine internal/connect internal/peer internal/secret
 internal/sshmux:       internal/peer
@@ -235,16 +236,20 @@ func TestReasons(t *testing.T) {
 func parseGraph(t *testing.T) (allowed map[string][]string, order map[string]int) {
 	t.Helper()
 	allowed, order = map[string][]string{}, map[string]int{}
+	last := ""
 	for line := range strings.Lines(graph) {
 		pkg, may, ok := strings.Cut(strings.TrimSpace(line), ":")
 		if !ok {
+			allowed[last] = append(allowed[last], strings.Fields(line)...)
 			continue
 		}
+		last = pkg
 		if _, twice := allowed[pkg]; twice {
 			t.Errorf("%s is in the graph twice", pkg)
 		}
 		allowed[pkg], order[pkg] = strings.Fields(may), len(order)
 	}
+	delete(allowed, "") // the blank line at the beginning
 	return allowed, order
 }
 

@@ -90,6 +90,9 @@ func Main() {
 	if len(os.Args) > 0 && os.Args[0] == guardWord {
 		guardLife(os.Args[1:])
 	}
+	if len(os.Args) == 1 && os.Args[0] == copyWord {
+		copyLife()
+	}
 	if len(os.Args) != 2 || os.Args[1] != boot.GoWord {
 		return
 	}
@@ -140,8 +143,8 @@ func serve() error {
 // newServed returns a context that has no files yet.
 func newServed(cfg boot.Config) *served {
 	s := &served{cfg: cfg, me: wire.ContextID(cfg.ID), stream: stream.New(), began: time.Now(),
-		calls: map[key]*Call{}, sessions: map[key]*session{}, tunnels: map[key]tunnel{}, flows: map[key]*flow{},
-		parts: map[partKey]*parts{}, idle: make(chan struct{}),
+		calls: map[key]*Call{}, sessions: map[key]*session{}, tunnels: map[key]tunnel{},
+		flows: map[key]*flow{}, parts: map[partKey]*parts{}, idle: make(chan struct{}),
 		workers: workers{wake: make(chan struct{}, maxIdle)}}
 	s.base, s.stop = context.WithCancelCause(context.Background())
 	return s

@@ -231,10 +231,17 @@ func (p *session) start() error {
 			return err // nothing is started without a guard
 		}
 	}
-	if p.spec.Module != "" {
-		return fmt.Errorf("context %d, a Go context, has no module %q", p.s.me, p.spec.Module)
-	}
 	run := p.spec.program()
+	if p.spec.Module != "" {
+		if !copyModules[p.spec.Module] {
+			return fmt.Errorf("context %d, a Go context, has no module %q", p.s.me, p.spec.Module)
+		}
+		exe, err := guardProgram()
+		if err != nil {
+			return err
+		}
+		run.path, run.argv = exe, []string{copyWord}
+	}
 	if p.spec.Agent != 0 { // of a listener that the engine has asked for before
 		l := p.s.listenerAt(key{p.key.src, handleOf(p.spec.Agent)})
 		if l == nil {

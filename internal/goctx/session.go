@@ -22,6 +22,7 @@ const (
 	maxSessions = 1024
 	outputHold  = 2 * time.Second        // what a program leaves behind may keep its output open
 	dropGrace   = 300 * time.Millisecond // between SIGHUP and SIGKILL
+	moduleGrace = 10 * time.Second       // the same of a module
 )
 
 // A session is a program beside the calls (docs/protocol/daemon.md, section 9). begin starts it in
@@ -204,7 +205,11 @@ func (p *session) drop() {
 	for _, o := range p.outputs {
 		o.close()
 	}
-	time.AfterFunc(dropGrace, func() { p.kill(unix.SIGKILL) })
+	grace := dropGrace
+	if p.spec.Module != "" {
+		grace = moduleGrace
+	}
+	time.AfterFunc(grace, func() { p.kill(unix.SIGKILL) })
 }
 
 // endInput closes the program's stdin. A terminal has no end of input.
