@@ -24,8 +24,9 @@ const (
 )
 
 // graph has a line for each package: itself, then what of ours its code (not its tests) may import;
-// `.` is the public package. A line without a colon goes on with the one before it. Imports point downwards: to earlier lines. A new edge is a decision
-// about the design, not something to be added to make a build pass.
+// `.` is the public package. A line without a colon goes on with the line before it. Imports point
+// downwards: to earlier lines. A new edge is a decision about the design, not something to be added
+// to make a build pass.
 const graph = `
 internal/lazyregexp:
 internal/confine:
