@@ -103,10 +103,14 @@ func (p *session) take(f *wire.Frame) {
 	switch {
 	case f.Kind == wire.Item:
 		if err := p.in.put(f.Payload); err != nil {
-			p.when(func() { p.drop(); p.s.fail(p.key, err) })
+			p.when(func() {
+				if p.drop() {
+					p.s.fail(p.key, err)
+				}
+			})
 		}
 	case f.Kind == wire.Error:
-		p.when(p.drop)
+		p.when(func() { p.drop() })
 	case len(f.Payload) == 0:
 		p.in.finish()
 	default:
@@ -192,14 +196,14 @@ func (p *session) unread(h wire.Handle) {
 }
 
 // drop ends the program: the engine has given it up. A module has longer: it may have a file to
-// remove that isn't whole.
-func (p *session) drop() {
+// remove that isn't whole. drop returns false if it was called before.
+func (p *session) drop() bool {
 	p.mu.Lock()
 	first := !p.dropped
 	p.dropped, p.told = true, true
 	p.mu.Unlock()
 	if !first {
-		return
+		return false
 	}
 	p.kill(unix.SIGHUP)
 	for _, o := range p.outputs {
@@ -210,6 +214,7 @@ func (p *session) drop() {
 		grace = moduleGrace
 	}
 	time.AfterFunc(grace, func() { p.kill(unix.SIGKILL) })
+	return true
 }
 
 // endInput closes the program's stdin. A terminal has no end of input.
@@ -399,7 +404,7 @@ func (s *served) leaveSessions() {
 	}
 	s.mu.Unlock()
 	for _, p := range all {
-		p.when(p.drop)
+		p.when(func() { p.drop() })
 	}
 }
 

@@ -79,6 +79,9 @@ func TestGoSessionMalformed(t *testing.T) {
 	}
 	contains(t, "error", s.error().Text, "wait to be written")
 	equal(t, "lives", l.echo(1).value(), int64(1))
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	equal(t, "answers", s.times, 1)
 }
 
 // A context has 1,024 sessions at most.
