@@ -17,8 +17,9 @@ import (
 )
 
 // A Cmd has streams, a terminal and an end of its own.
-func TestCmd(t *testing.T) {
-	c := connected(t, newEngine(t, mitogen.Options{}), mitogen.ConnectOptions{})
+func TestCmd(t *testing.T) { onEach(t, mitogen.Options{}, testCmd) }
+
+func testCmd(t *testing.T, c *mitogen.Context) {
 	const missing = "mitogen: /no/such: No such file or directory\n"
 	for name, tt := range map[string]struct {
 		cmd            *mitogen.Cmd
@@ -90,8 +91,9 @@ func TestCmdsAtOnce(t *testing.T) {
 }
 
 // A terminal has a size, which changes, and ^C interrupts what runs on it.
-func TestCmdPty(t *testing.T) {
-	c := connected(t, newEngine(t, mitogen.Options{}), mitogen.ConnectOptions{})
+func TestCmdPty(t *testing.T) { onEach(t, mitogen.Options{}, testCmdPty) }
+
+func testCmdPty(t *testing.T, c *mitogen.Context) {
 	r, w := io.Pipe()
 	out := &watched{}
 	cmd := c.Command("sh", "-c", "trap 'stty size' WINCH; stty size; while :; do sleep .05; done")
@@ -153,8 +155,9 @@ func (w *watched) await(t *testing.T, text string) {
 }
 
 // Output that may be missing is an error, unless all of it is waited for.
-func TestCmdOutputHeld(t *testing.T) {
-	c := connected(t, newEngine(t, mitogen.Options{}), mitogen.ConnectOptions{})
+func TestCmdOutputHeld(t *testing.T) { onEach(t, mitogen.Options{}, testCmdOutputHeld) }
+
+func testCmdOutputHeld(t *testing.T, c *mitogen.Context) {
 	var all sync.WaitGroup
 	for name, tt := range map[string]struct {
 		script, out string
@@ -183,7 +186,10 @@ func TestCmdOutputHeld(t *testing.T) {
 
 // Output that never pauses is closed 2 s after the program's end, too, however slowly it is taken.
 func TestCmdOutputNeverPauses(t *testing.T) {
-	c := connected(t, newEngine(t, mitogen.Options{}), mitogen.ConnectOptions{})
+	onEach(t, mitogen.Options{}, testCmdOutputNeverPauses)
+}
+
+func testCmdOutputNeverPauses(t *testing.T, c *mitogen.Context) {
 	var all sync.WaitGroup
 	for _, tt := range []struct {
 		name, script   string
@@ -227,8 +233,9 @@ func (b *broken) Write(p []byte) (int, error) {
 }
 
 // A stream that nothing reads any more is closed for the program, and ends nothing else.
-func TestCmdUnread(t *testing.T) {
-	c := connected(t, newEngine(t, mitogen.Options{}), mitogen.ConnectOptions{})
+func TestCmdUnread(t *testing.T) { onEach(t, mitogen.Options{}, testCmdUnread) }
+
+func testCmdUnread(t *testing.T, c *mitogen.Context) {
 	epipe := &os.PathError{Op: "write", Path: "|1", Err: syscall.EPIPE}
 	const pipe = "program: got signal 13, want exit status 0"
 	for name, tt := range map[string]struct {
@@ -252,8 +259,9 @@ func TestCmdUnread(t *testing.T) {
 }
 
 // A terminal needs no Stdin.
-func TestCmdPtyWithoutStdin(t *testing.T) {
-	c := connected(t, newEngine(t, mitogen.Options{}), mitogen.ConnectOptions{})
+func TestCmdPtyWithoutStdin(t *testing.T) { onEach(t, mitogen.Options{}, testCmdPtyWithoutStdin) }
+
+func testCmdPtyWithoutStdin(t *testing.T, c *mitogen.Context) {
 	var out bytes.Buffer
 	cmd := c.Command("sh", "-c", "stty size <&1; cat; echo on it >/dev/tty")
 	cmd.Stdout, cmd.Pty = &out, &mitogen.Pty{Term: "vt100",
@@ -287,7 +295,10 @@ func TestCmdMisused(t *testing.T) {
 
 // The end of ctx ends a program that Wait isn't called for.
 func TestCmdEndsWithContext(t *testing.T) {
-	c := connected(t, newEngine(t, mitogen.Options{Grace: 1}), mitogen.ConnectOptions{})
+	onEach(t, mitogen.Options{Grace: 1}, testCmdEndsWithContext)
+}
+
+func testCmdEndsWithContext(t *testing.T, c *mitogen.Context) {
 	ctx, cancel := context.WithTimeout(limited(t), 300*time.Millisecond)
 	defer cancel()
 	out := &watched{}
@@ -313,8 +324,9 @@ func TestCmdEndsWithContext(t *testing.T) {
 }
 
 // A program that is cancelled ends, whatever it does about it, and its context stays.
-func TestCmdCancelled(t *testing.T) {
-	c := connected(t, newEngine(t, mitogen.Options{Grace: 1}), mitogen.ConnectOptions{})
+func TestCmdCancelled(t *testing.T) { onEach(t, mitogen.Options{Grace: 1}, testCmdCancelled) }
+
+func testCmdCancelled(t *testing.T, c *mitogen.Context) {
 	for name, script := range map[string]string{
 		"ends":      "echo started; exec sleep 1000",
 		"goes on":   "trap '' TERM HUP; echo started; sleep 1000; sleep 1000",
@@ -332,8 +344,6 @@ func TestCmdCancelled(t *testing.T) {
 		if err := cmd.Wait(); !errors.Is(err, mitogen.ErrCancelled) {
 			t.Errorf("%s: got %v, want %v", name, err, mitogen.ErrCancelled)
 		}
-		if _, err := mitogen.Call[int](limited(t), c, "os:getpid"); err != nil {
-			t.Errorf("%s: the context is gone: %v", name, err)
-		}
+		behind(t, c)
 	}
 }

@@ -117,8 +117,9 @@ func directions(c *mitogen.Context) map[string]way {
 type way func(context.Context, string, mitogen.CopyOptions, ...string) (mitogen.CopyTotals, error)
 
 // A tree arrives as it is, both ways, and over what is there.
-func TestCopyTree(t *testing.T) {
-	c := connected(t, newEngine(t, mitogen.Options{}), mitogen.ConnectOptions{})
+func TestCopyTree(t *testing.T) { onEach(t, mitogen.Options{}, testCopyTree) }
+
+func testCopyTree(t *testing.T, c *mitogen.Context) {
 	for _, preserve := range []bool{true, false} {
 		src, dest := odd(t), t.TempDir()
 		want := tree(t, src, preserve)
@@ -145,8 +146,9 @@ func TestCopyTree(t *testing.T) {
 }
 
 // Where files go is as with cp: into a directory that is there, else by the name.
-func TestCopyDestinations(t *testing.T) {
-	c := connected(t, newEngine(t, mitogen.Options{}), mitogen.ConnectOptions{})
+func TestCopyDestinations(t *testing.T) { onEach(t, mitogen.Options{}, testCopyDestinations) }
+
+func testCopyDestinations(t *testing.T, c *mitogen.Context) {
 	for name, tt := range map[string]struct {
 		dest string
 		src  []string
@@ -206,8 +208,9 @@ func TestCopyDestinations(t *testing.T) {
 }
 
 // A file that can't be copied is told of, and all else is copied.
-func TestCopyFailures(t *testing.T) {
-	c := connected(t, newEngine(t, mitogen.Options{}), mitogen.ConnectOptions{})
+func TestCopyFailures(t *testing.T) { onEach(t, mitogen.Options{}, testCopyFailures) }
+
+func testCopyFailures(t *testing.T, c *mitogen.Context) {
 	dir := t.TempDir()
 	write(t, dir, map[string]string{"src/a/x": "new", "src/b": "new", "src/c/y": "new",
 		"src/d": "new", "out/kept": "old"})
@@ -237,8 +240,9 @@ func TestCopyFailures(t *testing.T) {
 }
 
 // Errors can be tested for, on whichever side they are.
-func TestCopyErrors(t *testing.T) {
-	c := connected(t, newEngine(t, mitogen.Options{}), mitogen.ConnectOptions{})
+func TestCopyErrors(t *testing.T) { onEach(t, mitogen.Options{}, testCopyErrors) }
+
+func testCopyErrors(t *testing.T, c *mitogen.Context) {
 	dir := t.TempDir()
 	for _, do := range directions(c) {
 		var told error
@@ -251,8 +255,9 @@ func TestCopyErrors(t *testing.T) {
 }
 
 // Patterns are for the target, and a file of that name comes first.
-func TestGetPatterns(t *testing.T) {
-	c := connected(t, newEngine(t, mitogen.Options{}), mitogen.ConnectOptions{})
+func TestGetPatterns(t *testing.T) { onEach(t, mitogen.Options{}, testGetPatterns) }
+
+func testGetPatterns(t *testing.T, c *mitogen.Context) {
 	dir := t.TempDir()
 	write(t, dir, map[string]string{"src/a.log": "a", "src/b.log": "b", "src/c": "c",
 		"src/[ab].log": "named", "d/": "", "e/": ""})
@@ -274,8 +279,9 @@ func TestGetPatterns(t *testing.T) {
 }
 
 // Files of a program are put, too.
-func TestPutFS(t *testing.T) {
-	c := connected(t, newEngine(t, mitogen.Options{}), mitogen.ConnectOptions{})
+func TestPutFS(t *testing.T) { onEach(t, mitogen.Options{}, testPutFS) }
+
+func testPutFS(t *testing.T, c *mitogen.Context) {
 	dest := t.TempDir()
 	fsys := fstest.MapFS{"a/x": {Data: []byte("x"), Mode: 0o600},
 		"y": {Data: bytes.Repeat([]byte("y"), 1<<20), Mode: 0o644}}
@@ -291,9 +297,9 @@ func TestPutFS(t *testing.T) {
 }
 
 // Whenever a copy is given up, the file is the old one or the new one, and no part of it is left.
-func TestCopyInterrupted(t *testing.T) {
-	e := newEngine(t, mitogen.Options{})
-	c := connected(t, e, mitogen.ConnectOptions{})
+func TestCopyInterrupted(t *testing.T) { onEach(t, mitogen.Options{}, testCopyInterrupted) }
+
+func testCopyInterrupted(t *testing.T, c *mitogen.Context) {
 	dir := t.TempDir()
 	before, after := bytes.Repeat([]byte("old"), 1<<20), bytes.Repeat([]byte("newer"), 1<<20)
 	rng := rand.New(rand.NewPCG(1, 2))
@@ -334,7 +340,9 @@ func TestCopyInterrupted(t *testing.T) {
 }
 
 // A disk that is full costs the files that have no room, and nothing of the old ones.
-func TestCopyFullDisk(t *testing.T) {
+func TestCopyFullDisk(t *testing.T) { onEach(t, mitogen.Options{}, testCopyFullDisk) }
+
+func testCopyFullDisk(t *testing.T, c *mitogen.Context) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root")
 	}
@@ -344,7 +352,6 @@ func TestCopyFullDisk(t *testing.T) {
 		t.Skipf("mount: %s", out)
 	}
 	defer exec.Command("umount", dest).Run()
-	c := connected(t, newEngine(t, mitogen.Options{}), mitogen.ConnectOptions{})
 	src := t.TempDir()
 	write(t, src, map[string]string{"a-large": strings.Repeat("x", 1<<20), "b-small": "new"})
 	for _, do := range directions(c) {
@@ -365,8 +372,9 @@ func TestCopyFullDisk(t *testing.T) {
 }
 
 // New bytes don't get the set-user-ID bit that the old file had.
-func TestCopyOverSetUserID(t *testing.T) {
-	c := connected(t, newEngine(t, mitogen.Options{}), mitogen.ConnectOptions{})
+func TestCopyOverSetUserID(t *testing.T) { onEach(t, mitogen.Options{}, testCopyOverSetUserID) }
+
+func testCopyOverSetUserID(t *testing.T, c *mitogen.Context) {
 	for way, do := range directions(c) {
 		src, dest := t.TempDir()+"/file", t.TempDir()+"/file"
 		write(t, "/", map[string]string{src: "new", dest: "old"})
@@ -383,8 +391,9 @@ func TestCopyOverSetUserID(t *testing.T) {
 }
 
 // A new directory has the set-group-ID bit of the one above it, as if mkdir had made it.
-func TestCopyInheritsGroup(t *testing.T) {
-	c := connected(t, newEngine(t, mitogen.Options{}), mitogen.ConnectOptions{})
+func TestCopyInheritsGroup(t *testing.T) { onEach(t, mitogen.Options{}, testCopyInheritsGroup) }
+
+func testCopyInheritsGroup(t *testing.T, c *mitogen.Context) {
 	for way, do := range directions(c) {
 		src, dest := t.TempDir()+"/top", t.TempDir()
 		write(t, src, map[string]string{"below/file": "x"})

@@ -93,8 +93,9 @@ func exchanged(t *testing.T, c net.Conn, data []byte) {
 }
 
 // Bytes and ends pass both ways, from here to there.
-func TestDial(t *testing.T) {
-	c := inContext(t)
+func TestDial(t *testing.T) { onEach(t, mitogen.Options{}, testDial) }
+
+func testDial(t *testing.T, c *mitogen.Context) {
 	for network, address := range places(t) {
 		t.Run(network, func(t *testing.T) {
 			l := listening(t, network, address, echo)
@@ -116,14 +117,21 @@ func TestDial(t *testing.T) {
 // behind returns once a context has done what it was told before, which a PING would overtake.
 func behind(t *testing.T, c *mitogen.Context) {
 	t.Helper()
-	if _, err := mitogen.Call[int](limited(t), c, "os:getpid"); err != nil {
+	info, err := c.Info(limited(t))
+	if info.Implementation == "go" {
+		_, err = goEcho.Call(limited(t), c, nil)
+	} else if err == nil {
+		_, err = mitogen.Call[int](limited(t), c, "os:getpid")
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 }
 
 // The same from there to here.
-func TestListen(t *testing.T) {
-	c := inContext(t)
+func TestListen(t *testing.T) { onEach(t, mitogen.Options{}, testListen) }
+
+func testListen(t *testing.T, c *mitogen.Context) {
 	for network, address := range places(t) {
 		t.Run(network, func(t *testing.T) {
 			l, err := c.Listen(limited(t), network, address)
@@ -156,8 +164,9 @@ func TestListen(t *testing.T) {
 }
 
 // Failures are the errors that they would be here.
-func TestDialErrors(t *testing.T) {
-	c := inContext(t)
+func TestDialErrors(t *testing.T) { onEach(t, mitogen.Options{}, testDialErrors) }
+
+func testDialErrors(t *testing.T, c *mitogen.Context) {
 	dir := t.TempDir()
 	taken := listening(t, "tcp", "127.0.0.1:0", echo).Addr().String()
 	if err := os.WriteFile(filepath.Join(dir, "file"), nil, 0o600); err != nil {
@@ -223,8 +232,9 @@ func TestDialErrors(t *testing.T) {
 }
 
 // A peer's reset is a reset here, and one of ours is one there.
-func TestReset(t *testing.T) {
-	c := inContext(t)
+func TestReset(t *testing.T) { onEach(t, mitogen.Options{}, testReset) }
+
+func testReset(t *testing.T, c *mitogen.Context) {
 	got := make(chan error, 1)
 	l := listening(t, "tcp", "127.0.0.1:0", func(conn net.Conn) {
 		defer conn.Close()
@@ -258,8 +268,9 @@ func TestReset(t *testing.T) {
 }
 
 // Close loses no byte that was written before it.
-func TestCloseFlushes(t *testing.T) {
-	c := inContext(t)
+func TestCloseFlushes(t *testing.T) { onEach(t, mitogen.Options{}, testCloseFlushes) }
+
+func testCloseFlushes(t *testing.T, c *mitogen.Context) {
 	got := make(chan int64, 1)
 	l := listening(t, "tcp", "127.0.0.1:0", func(conn net.Conn) {
 		time.Sleep(200 * time.Millisecond)
@@ -282,8 +293,9 @@ func TestCloseFlushes(t *testing.T) {
 }
 
 // A deadline ends operations that wait, until it is set anew.
-func TestDeadlines(t *testing.T) {
-	c := inContext(t)
+func TestDeadlines(t *testing.T) { onEach(t, mitogen.Options{}, testDeadlines) }
+
+func testDeadlines(t *testing.T, c *mitogen.Context) {
 	l := listening(t, "tcp", "127.0.0.1:0", stalling(t))
 	conn, err := c.Dial(limited(t), "tcp", l.Addr().String())
 	if err != nil {
@@ -332,8 +344,9 @@ func TestDeadlines(t *testing.T) {
 }
 
 // A connect that is given up, because of its ctx or a deadline.
-func TestDialGivenUp(t *testing.T) {
-	c := inContext(t)
+func TestDialGivenUp(t *testing.T) { onEach(t, mitogen.Options{}, testDialGivenUp) }
+
+func testDialGivenUp(t *testing.T, c *mitogen.Context) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := c.Dial(ctx, "tcp", "127.0.0.1:1"); !errors.Is(err, context.Canceled) {
@@ -367,7 +380,10 @@ func TestDialGivenUp(t *testing.T) {
 
 // Connections and listeners end with their context.
 func TestSocketsEndWithContext(t *testing.T) {
-	c := inContext(t)
+	onEach(t, mitogen.Options{}, testSocketsEndWithContext)
+}
+
+func testSocketsEndWithContext(t *testing.T, c *mitogen.Context) {
 	l := listening(t, "tcp", "127.0.0.1:0", stalling(t))
 	conn, err := c.Dial(limited(t), "tcp", l.Addr().String())
 	if err != nil {
@@ -447,8 +463,9 @@ func TestListenPath(t *testing.T) {
 }
 
 // A thousand connections are open at once. A stalled one stops none of twenty beside it.
-func TestManySockets(t *testing.T) {
-	c := inContext(t)
+func TestManySockets(t *testing.T) { onEach(t, mitogen.Options{}, testManySockets) }
+
+func testManySockets(t *testing.T, c *mitogen.Context) {
 	stalled := listening(t, "tcp", "127.0.0.1:0", stalling(t))
 	full, err := c.Dial(limited(t), "tcp", stalled.Addr().String())
 	if err != nil {
@@ -491,8 +508,9 @@ func TestManySockets(t *testing.T) {
 }
 
 // A connection beyond the limit is refused, with an error of its own, until there is room again.
-func TestTooManySockets(t *testing.T) {
-	c := inContext(t)
+func TestTooManySockets(t *testing.T) { onEach(t, mitogen.Options{}, testTooManySockets) }
+
+func testTooManySockets(t *testing.T, c *mitogen.Context) {
 	l := listening(t, "tcp", "127.0.0.1:0", func(conn net.Conn) { io.Copy(io.Discard, conn) })
 	var open []net.Conn
 	for {
@@ -520,8 +538,9 @@ func TestTooManySockets(t *testing.T) {
 }
 
 // A Close beside a Write that waits ends it, with net.ErrClosed.
-func TestCloseBesideWrite(t *testing.T) {
-	c := inContext(t)
+func TestCloseBesideWrite(t *testing.T) { onEach(t, mitogen.Options{}, testCloseBesideWrite) }
+
+func testCloseBesideWrite(t *testing.T, c *mitogen.Context) {
 	stalled := listening(t, "tcp", "127.0.0.1:0", stalling(t))
 	for range 20 {
 		conn, err := c.Dial(limited(t), "tcp", stalled.Addr().String())

@@ -1,6 +1,7 @@
 package mitogen_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -329,4 +330,53 @@ func unameMachine(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return unix.ByteSliceToString(u.Machine[:])
+}
+
+// Programs, connections and copies work in a Go context that was sent to another one's machine, and
+// is executed without a name.
+func TestServicesBeside(t *testing.T) {
+	eng := newEngine(t, mitogen.Options{})
+	via := connected(t, eng, mitogen.ConnectOptions{})
+	c, err := eng.ConnectGo(limited(t), mitogen.ConnectOptions{Via: via})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	cmd := c.Command("tr", "a-z", "A-Z")
+	cmd.Stdin, cmd.Stdout = strings.NewReader("said"), &out
+	if err := cmd.Run(limited(t)); err != nil || out.String() != "SAID" {
+		t.Errorf("got %q, %v, want SAID", &out, err)
+	}
+	dir := t.TempDir()
+	write(t, dir, map[string]string{"src/a": "one"})
+	copied(t, c, mitogen.CopyOptions{}, dir, dir+"/src")
+	for _, way := range []string{"put", "get"} {
+		if b, err := os.ReadFile(dir + "/" + way + "/a"); string(b) != "one" {
+			t.Errorf("%s: got %q, %v, want one", way, b, err)
+		}
+	}
+	l, err := c.Listen(limited(t), "unix", dir+"/s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go acceptAll(l, echo)
+	conn, err := c.Dial(limited(t), "unix", dir+"/s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	exchanged(t, conn, []byte("through both"))
+	_, err = c.SyncPut(limited(t), dir+"/there", dir+"/src", mitogen.SyncOptions{})
+	if err == nil || !strings.Contains(err.Error(), "has no module") {
+		t.Errorf("sync: got %v, want that there is no module for it", err)
+	}
+	c.Close()
+	<-c.Done()
+	for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		if _, err := os.Lstat(dir + "/s"); err != nil {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("the socket is left after the context's end")
+		}
+	}
 }

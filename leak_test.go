@@ -86,6 +86,14 @@ func connected(t *testing.T, e *mitogen.Engine, o mitogen.ConnectOptions) *mitog
 	return c
 }
 
+// onEach runs a test on a context of each kind: an interpreter, and a Go program.
+func onEach(t *testing.T, o mitogen.Options, test func(t *testing.T, c *mitogen.Context)) {
+	t.Run("python", func(t *testing.T) {
+		test(t, connected(t, newEngine(t, o), mitogen.ConnectOptions{}))
+	})
+	t.Run("go", func(t *testing.T) { test(t, goContext(t, newEngine(t, o), nil)) })
+}
+
 // soon returns what f returns, which may take a while but not for ever.
 func soon(t *testing.T, what string, f func() error) error {
 	t.Helper()

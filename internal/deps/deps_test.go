@@ -49,10 +49,11 @@ internal/bundle:       internal/wire internal/modules internal/closure
 internal/forward:      internal/wire internal/pysource internal/modules internal/closure
 	internal/bundle internal/ownfile
 internal/stream:       internal/wire
-internal/goctx:        internal/wire internal/pickle internal/boot internal/stream
 internal/peer:         internal/descriptors
 internal/spawn:        internal/printable internal/connect internal/descriptors internal/peer
 	internal/secret
+internal/goctx:        internal/wire internal/pickle internal/boot internal/stream internal/spawn
+	internal/ownfile
 internal/jsonvalue:    internal/pickle internal/printable
 internal/askpass:      internal/printable internal/lazyregexp internal/confine internal/connect
 	internal/peer internal/secret

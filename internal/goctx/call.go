@@ -94,9 +94,7 @@ func (c *Call) run() {
 	delete(s.calls, c.key)
 	delete(s.flows, c.key)
 	s.running--
-	if s.stopping && s.running == 0 {
-		close(s.idle)
-	}
+	s.leftLocked()
 }
 
 // result is the pickle of what the function returns; empty: None.

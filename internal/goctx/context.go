@@ -5,7 +5,9 @@
 //
 //	stdin ─► read ─► deliver ─► Call (goroutine) ─► Handler
 //	                    │                              │ Emit, result, error
-//	fds 1, 2 ─► capture ┴──────────────────────────────┴─► stream ─► stdout
+//	fds 1, 2 ─► capture ┼──────────────────────────────┼─► stream ─► stdout
+//	                    └──► session ─► program ───────┤ output, status
+//	                         socket ◄─► peer ──────────┘
 package goctx
 
 import (
@@ -46,15 +48,21 @@ type served struct {
 	began   time.Time
 	answers answers
 	workers workers
+	guard   guard
+	groups  sync.Map // numbers of the process groups that sessions have
 
 	mu       sync.Mutex // protects following
 	calls    map[key]*Call
-	running  int // calls that have not ended, those that want no answer included
+	sessions map[key]*session
+	tunnels  map[key]tunnel
+	silent   time.Duration // an engine behind an OPEN allows this much silence
+	running  int           // calls that have not ended, those that want no answer included
 	flows    map[key]*flow
 	parts    map[partKey]*parts
 	held     int // bytes of parts
 	stopping bool
-	idle     chan struct{} // closed when stopping and no call runs
+	left     bool          // idle is closed
+	idle     chan struct{} // closed when stopping and nothing runs
 }
 
 // answers are frames that wait for the output before them.
@@ -79,6 +87,12 @@ var ErrShutdown = errors.New("the context ends")
 // boot.GoWord. Otherwise it does nothing.
 func Main() {
 	started.Store(true)
+	if len(os.Args) > 0 && os.Args[0] == guardWord {
+		guardLife(os.Args[1:])
+	}
+	if len(os.Args) == 1 && os.Args[0] == copyWord {
+		copyLife()
+	}
 	if len(os.Args) != 2 || os.Args[1] != boot.GoWord {
 		return
 	}
@@ -103,11 +117,8 @@ func serve() error {
 	if err != nil {
 		return files.say(err)
 	}
-	s := &served{cfg: cfg, me: wire.ContextID(cfg.ID), files: files, stream: stream.New(),
-		began: time.Now(), calls: map[key]*Call{}, flows: map[key]*flow{},
-		parts: map[partKey]*parts{}, idle: make(chan struct{}),
-		workers: workers{wake: make(chan struct{}, maxIdle)}}
-	s.base, s.stop = context.WithCancelCause(context.Background())
+	s := newServed(cfg)
+	s.files = files
 	if err := files.tie(); err != nil {
 		return files.say(err)
 	}
@@ -127,6 +138,16 @@ func serve() error {
 	err = s.stream.Read(listening{rest, s}, s.foreign, s.deliver)
 	s.ended(err)
 	select {}
+}
+
+// newServed returns a context that has no files yet.
+func newServed(cfg boot.Config) *served {
+	s := &served{cfg: cfg, me: wire.ContextID(cfg.ID), stream: stream.New(), began: time.Now(),
+		calls: map[key]*Call{}, sessions: map[key]*session{}, tunnels: map[key]tunnel{},
+		flows: map[key]*flow{}, parts: map[partKey]*parts{}, idle: make(chan struct{}),
+		workers: workers{wake: make(chan struct{}, maxIdle)}}
+	s.base, s.stop = context.WithCancelCause(context.Background())
+	return s
 }
 
 // hello sends the first frame.
@@ -227,7 +248,8 @@ func (s *served) room(ctx context.Context) error {
 // An entry says who takes the frames of a handle.
 type entry struct {
 	take func(s *served, f *wire.Frame)
-	size int // of the payload, -1: any
+	size int  // of the payload, -1: any
+	fed  bool // it takes ITEM and ERROR too
 }
 
 // handles are those that a Go context serves. Modules and bundles, which go to each context, are
@@ -236,11 +258,13 @@ var handles map[wire.Handle]entry
 
 func init() { // not a literal: handlers look at the table
 	handles = map[wire.Handle]entry{
-		wire.Call:     {(*served).onCall, -1},
-		wire.Cancel:   {(*served).onCancel, 4},
-		wire.Credit:   {(*served).onCredit, 8},
-		wire.Shutdown: {(*served).onShutdown, -1},
-		wire.Ping:     {(*served).onPing, -1},
+		wire.Call:     {take: (*served).onCall, size: -1},
+		wire.Cancel:   {take: (*served).onCancel, size: 4},
+		wire.Credit:   {take: (*served).onCredit, size: 8},
+		wire.Open:     {take: (*served).onOpen, size: -1, fed: true},
+		wire.Session:  {take: (*served).onSession, size: -1, fed: true},
+		wire.Shutdown: {take: (*served).onShutdown, size: -1},
+		wire.Ping:     {take: (*served).onPing, size: -1},
 	}
 }
 
@@ -260,11 +284,16 @@ func (s *served) deliver(f *wire.Frame) {
 	if !done {
 		return
 	}
-	if whole.Kind != wire.Data || h.size >= 0 && len(whole.Payload) != h.size {
+	if !h.takes(whole.Kind) || h.size >= 0 && len(whole.Payload) != h.size {
 		s.refuse(f)
 		return
 	}
 	h.take(s, &whole)
+}
+
+// takes reports whether frames of a kind are for the handle.
+func (h entry) takes(k wire.Kind) bool {
+	return k == wire.Data || h.fed && (k == wire.Item || k == wire.Error)
 }
 
 // obeys reports whether auth is an ancestor.
@@ -294,13 +323,21 @@ func (s *served) onShutdown(*wire.Frame) {
 	s.mu.Lock()
 	first := !s.stopping
 	s.stopping = true
-	if first && s.running == 0 {
-		close(s.idle)
-	}
+	s.leftLocked()
 	s.mu.Unlock()
 	if first {
 		s.stop(ErrShutdown)
+		s.leaveSessions()
+		s.leaveTunnels()
 		go s.leave()
+	}
+}
+
+// leftLocked notes that the context may end, once it was told to and nothing runs.
+func (s *served) leftLocked() {
+	if s.stopping && !s.left && s.running+len(s.sessions)+len(s.tunnels) == 0 {
+		s.left = true
+		close(s.idle)
 	}
 }
 

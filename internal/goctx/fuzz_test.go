@@ -3,24 +3,20 @@ package goctx
 import (
 	"bytes"
 	"context"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/pickle"
-	"github.com/mitogen-go/mitogen/internal/stream"
 	_ "github.com/mitogen-go/mitogen/internal/testenv"
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
 // unattached returns a context whose stream leads nowhere.
 func unattached(limit int) *served {
-	s := &served{cfg: boot.Config{ID: 5, Parents: []uint32{3, 0}, MaxMessage: limit}, me: 5,
-		stream: stream.New(), began: time.Now(), calls: map[key]*Call{}, flows: map[key]*flow{},
-		parts: map[partKey]*parts{}, idle: make(chan struct{}),
-		workers: workers{wake: make(chan struct{}, maxIdle)}}
-	s.base, s.stop = context.WithCancelCause(context.Background())
-	return s
+	return newServed(boot.Config{ID: 5, Parents: []uint32{3, 0}, MaxMessage: limit})
 }
 
 func init() {
@@ -63,7 +59,8 @@ func FuzzDeliver(f *testing.F) {
 			if err != nil {
 				break
 			}
-			if fr.Handle == wire.Shutdown { // which ends the process
+			switch fr.Handle {
+			case wire.Shutdown, wire.Session, wire.Open: // which end the process, or start programs
 				continue
 			}
 			s.deliver(&fr)
@@ -87,6 +84,57 @@ func FuzzDeliver(f *testing.F) {
 	})
 }
 
+// FuzzSpecs reads what asks for sessions and connections: it refuses, or finds nothing that the
+// system would take otherwise than it was written.
+func FuzzSpecs(f *testing.F) {
+	for _, v := range []any{
+		map[string]any{"argv": []any{[]byte("a"), []byte("b")}, "err": 7, "null": true},
+		map[string]any{"command": []byte("x"), "login": true, "wait": int64(1 << 40),
+			"env": []any{pickle.Tuple{[]byte("A"), []byte("b")}}},
+		map[string]any{"host": []byte("h"), "port": 80, "service": "sockets", "data": 9, "timeout": 1.5},
+		map[string]any{"listen": true, "path": []byte("/s"), "family": 6, "accept": 3},
+		map[string]any{"pty": pickle.Tuple{[]byte("vt100"), 24, 80, 0, 0}, "cwd": []byte("/")},
+	} {
+		b, err := pickle.Append(nil, v, pickle.Proto4)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if open, err := parseOpen(b); err == nil {
+			if at := open.host() + string(open.Path); strings.IndexByte(at, 0) >= 0 {
+				t.Fatalf("got %q, want an error: it has a zero byte", at)
+			}
+		}
+		spec, err := parseSession(b)
+		if err != nil {
+			return
+		}
+		for _, word := range spec.words() {
+			if bytes.IndexByte(word, 0) >= 0 {
+				t.Fatalf("got %q, want an error: it has a zero byte", word)
+			}
+		}
+		spec.program()
+	})
+}
+
+// A guard reads what it is told in any pieces, and keeps nothing of sockets that have gone.
+func TestGuardIsTold(t *testing.T) {
+	told := socketAt{1, 2, "/d"}.line("/a") + socketAt{3, 4, ""}.line("/b") + "/a\x00\x00\x00" +
+		"/none\x00\x00\x00" + socketAt{5, 6, ""}.line("/b")
+	for size := 1; size <= len(told); size++ {
+		left, rest := map[string]socketAt{}, []byte(nil)
+		for b := range slices.Chunk([]byte(told), size) {
+			rest = note(left, append(rest, b...))
+		}
+		if len(rest) > 0 || len(left) != 1 || left["/b"] != (socketAt{5, 6, ""}) {
+			t.Fatalf("in pieces of %d: got %v and %q, want /b with 5 and 6", size, left, rest)
+		}
+	}
+}
+
 func TestRefused(t *testing.T) {
 	s := unattached(1000)
 	call := wire.AppendCall(nil, "go:fuzzed")
@@ -95,8 +143,9 @@ func TestRefused(t *testing.T) {
 		"a child's call":     {Dst: 5, Src: 0, Auth: 5, Handle: wire.Call, Payload: call},
 		"a stranger's end":   {Dst: 5, Src: 9, Auth: 9, Handle: wire.Shutdown},
 		"CONNECT":            {Dst: 5, Handle: wire.Connect},
-		"SESSION":            {Dst: 5, Handle: wire.Session},
-		"OPEN":               {Dst: 5, Handle: wire.Open},
+		"a child's program":  {Dst: 5, Auth: 5, Handle: wire.Session, Payload: []byte("\x80\x02}.")},
+		"DEAD of a program":  {Kind: wire.Dead, Dst: 5, Handle: wire.Session},
+		"a child's tunnel":   {Dst: 5, Auth: 5, Handle: wire.Open, Payload: []byte("\x80\x02}.")},
 		"a handle of others": {Dst: 5, Handle: 1000},
 		"another context":    {Dst: 6, Handle: wire.Call, Payload: call},
 		"ITEM of a call":     {Kind: wire.Item, Dst: 5, Handle: wire.Call, Payload: call},

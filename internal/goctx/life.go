@@ -32,14 +32,21 @@ func (s *served) listened() {
 	s.allowed.Store(int64(s.silence()))
 }
 
-// silence is the longest that the parent may be silent: longer while a call runs.
+// silence is the longest that the parent may be silent: longer while anything runs.
 func (s *served) silence() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.running > 0 {
-		return time.Duration(s.cfg.BusyTimeout) * time.Second
+	if s.running+len(s.sessions)+len(s.tunnels) > 0 {
+		return max(time.Duration(s.cfg.BusyTimeout)*time.Second, s.silent)
 	}
 	return time.Duration(s.cfg.Heartbeat) * time.Second
+}
+
+// allowSilence takes the seconds of silence that another engine allows, behind an OPEN.
+func (s *served) allowSilence(seconds int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.silent = max(s.silent, time.Duration(min(max(0, seconds), 1<<32))*time.Second)
 }
 
 // watch ends the context if its parent is silent for too long. Time in which this process was
@@ -60,15 +67,15 @@ func (s *served) watch() {
 	}
 }
 
-// leave ends a context that was told to: after its calls, whose contexts have ended.
+// leave ends a context that was told to: after its calls and sessions, which were told too.
 func (s *served) leave() {
-	time.AfterFunc(leavePatience, die)
+	time.AfterFunc(leavePatience, s.die)
 	<-s.idle
 	s.settle()
 	for s.answers.unsent() || s.stream.Queued() > 0 {
 		time.Sleep(time.Millisecond)
 	}
-	die()
+	s.die()
 }
 
 // ended is the end of the stream. The process says why, if that is no usual end.
@@ -79,6 +86,15 @@ func (s *served) ended(why error) {
 	if why != nil && !errors.Is(why, io.EOF) && !stopping {
 		s.files.say(why)
 	}
+	s.die()
+}
+
+// die kills the process groups of sessions, and this process with its own. It takes no lock.
+func (s *served) die() {
+	s.groups.Range(func(pid, _ any) bool {
+		unix.Kill(-pid.(int), unix.SIGKILL)
+		return true
+	})
 	die()
 }
 

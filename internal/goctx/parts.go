@@ -32,7 +32,7 @@ func (s *served) assemble(f *wire.Frame) (whole wire.Frame, done bool) {
 		return whole, false
 	case f.Kind == wire.Part:
 		s.keepLocked(k, p, f.Payload)
-		s.creditLocked(f.Src, f.Reply, len(f.Payload))
+		s.giveBack(f.Src, f.Reply, len(f.Payload))
 		return whole, false
 	case p == nil:
 		return *f, true
@@ -87,7 +87,7 @@ func (s *served) tooLargeLocked(k partKey) {
 	s.dead(k.src, k.reply, "message is larger than %d bytes", s.cfg.MaxMessage)
 }
 
-func (s *served) creditLocked(dst wire.ContextID, flow wire.Handle, n int) {
+func (s *served) giveBack(dst wire.ContextID, flow wire.Handle, n int) {
 	s.urgent(&wire.Frame{Dst: dst, Handle: wire.Credit,
 		Payload: wire.AppendCredit(nil, flow, uint32(n))})
 }

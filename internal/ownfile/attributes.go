@@ -36,7 +36,20 @@ func (r *Receiver) dress() error {
 	if err := r.extended(r.file, r.xattrs); err != nil {
 		return err
 	}
-	return r.file.Chmod(mode)
+	return r.file.Chmod(mode | r.special())
+}
+
+// special returns the bits above the permissions that the file or directory is to have.
+func (r *Receiver) special() (mode fs.FileMode) {
+	if !r.Special || r.Flags&Preserve == 0 {
+		return 0
+	}
+	for _, b := range bits {
+		if r.attr.mode&b.bit != 0 {
+			mode |= b.mode
+		}
+	}
+	return mode
 }
 
 // own gives a file its user and group, where the flags say so and this is root.
@@ -95,7 +108,7 @@ func (r *Receiver) finishDir(dir *os.Root, a attributes) error {
 		mode = mode&^umask() | st.Mode()&fs.ModeSetgid // which it has from the directory above it
 	}
 	if err = r.own(f); err == nil {
-		err = f.Chmod(mode)
+		err = f.Chmod(mode | r.special())
 	}
 	if err == nil && r.Flags&Preserve != 0 {
 		err = dir.Chtimes(".", a.mtime, a.mtime)

@@ -26,8 +26,10 @@ type Receiver struct {
 	Flags  Flags
 	// AllLinks has symbolic links be made that lead out of Root. They are never followed here.
 	AllLinks bool
-	Failed   func(path string, err error) // is told of each failure; never nil
-	Got      func(Totals)                 // is told from time to time what has come; may be nil
+	// Special has files get the bits above their permissions too, with Preserve: the peer is trusted.
+	Special bool
+	Failed  func(path string, err error) // is told of each failure; never nil
+	Got     func(Totals)                 // is told from time to time what has come; may be nil
 
 	Totals Totals   // of what was made
 	dir    *os.Root // where files are made; nil: it couldn't be entered
@@ -71,10 +73,12 @@ var (
 
 // Receive makes files until the peer has sent all. Files that can't be made are told to Failed; an
 // error is one of the stream.
-func (r *Receiver) Receive(from io.Reader) error {
+func (r *Receiver) Receive(from io.Reader) error { return r.receive(newReader(from)) }
+
+func (r *Receiver) receive(rd *reader) error {
 	defer r.leave()
 	defer r.drop()
-	for rd := newReader(from); ; {
+	for {
 		kind, payload, err := rd.next()
 		if err == nil && kind == kindDone {
 			if r.inside {

@@ -59,6 +59,24 @@ func (l *link) call(target string, args ...any) *pending {
 	return l.callAt(first, target, args...)
 }
 
+// echo calls a function of any context that returns v.
+func (l *link) echo(v any) *pending {
+	l.t.Helper()
+	if l.isGo {
+		return l.call("go:echo", v)
+	}
+	return l.call("rt:echo", v)
+}
+
+// slow calls a function of any context that runs for a second.
+func (l *link) slow() *pending {
+	l.t.Helper()
+	if l.isGo {
+		return l.call("go:slow", 1000)
+	}
+	return l.call("rt:slow", 1, "slept")
+}
+
 func (l *link) callAt(dst wire.ContextID, target string, args ...any) *pending {
 	l.t.Helper()
 	return l.request(wire.Frame{Dst: dst, Handle: wire.Call, Payload: l.payload(target, args)})
@@ -234,6 +252,9 @@ func (l *link) provide(m wire.Module) {
 
 // push sends a module that was provided.
 func (l *link) push(dst wire.ContextID, name string) {
+	if l.isGo {
+		return // it has its services without modules
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.loadLocked(dst, name)

@@ -83,6 +83,10 @@ func init() {
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 		return nil, cmd.Run()
 	})
+	function("tmpdir", func(_ context.Context, _ *goctx.Call, dir string) (any, error) {
+		syscall.Umask(0)
+		return nil, os.Setenv("TMPDIR", dir)
+	})
 	function("child", func(_ context.Context, _ *goctx.Call, _ none) (any, error) {
 		cmd := exec.Command("sleep", "1000")
 		return nil, cmd.Start()
@@ -94,6 +98,7 @@ func startGo(t *testing.T, change ...func(*boot.Config)) *link {
 	t.Helper()
 	t.Parallel()
 	l, cfg := newLink(t, interp{}, change)
+	l.isGo = true
 	l.spawn([]string{"/proc/self/exe", boot.GoWord}, cfg, nil, boot.GoHead(cfg))
 	t.Cleanup(func() { l.finish(t) })
 	return l
@@ -294,7 +299,8 @@ func TestGoAuthority(t *testing.T) {
 		}
 	}
 	for h := wire.Stdin; h <= 1010; h++ {
-		if h == wire.Shutdown || h == wire.Ping || h > wire.Want && h < 1000 {
+		if h == wire.Shutdown || h == wire.Ping || h == wire.Session ||
+			h == wire.Open || h > wire.Want && h < 1000 {
 			continue
 		}
 		l.raw(wire.Frame{Dst: first, Handle: h, Payload: call}).dead("refuses")
@@ -377,7 +383,7 @@ func TestGoHeartbeat(t *testing.T) {
 	}{
 		"silence while idle":    {heartbeat(1), func(*link) {}, true},
 		"silence while it runs": {heartbeat(1), func(l *link) { l.call("go:sleep") }, true},
-		"busy":                  {timeouts(1, 1000), func(l *link) { l.call("go:slow", 2500) }, false},
+		"busy":                  {timeouts(1, 1000), func(l *link) { l.call("go:slow", 60_000) }, false},
 		"no heartbeat":          {heartbeat(0), func(*link) {}, false},
 		"it is heard":           {heartbeat(1), func(l *link) { l.keep() }, false},
 	} {

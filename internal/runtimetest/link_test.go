@@ -36,6 +36,7 @@ type conn struct {
 	tag  string // of the marker
 	beat int    // seconds of the heartbeat
 	busy int    // the same while something runs
+	isGo bool   // the context is a Go program
 	cmd  *exec.Cmd
 	up   *os.File      // ours of the context's stdin
 	down *os.File      // of its stdout

@@ -132,7 +132,7 @@ func on(t *testing.T, tests []test) {
 			t.Run(tt.name, func(t *testing.T) {
 				l := l.in(t)
 				tt.run(t, l)
-				if got := l.call("rt:echo", "well").value(); got != "well" {
+				if got := l.echo("well").value(); got != "well" {
 					t.Errorf("the context is not usable afterwards: %v", got)
 				}
 			})

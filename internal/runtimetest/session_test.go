@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/mitogen-go/mitogen/internal/pickle"
@@ -91,9 +92,11 @@ for i in range(20):
 print('asked')
 `
 
-func TestSession(t *testing.T) {
-	sh := func(script string) []string { return []string{"sh", "-c", script} }
-	on(t, []test{
+func sh(script string) []string { return []string{"sh", "-c", script} }
+
+// sessionTests are those of programs beside any context.
+func sessionTests() []test {
+	return []test{
 		{"exit status and output", func(t *testing.T, l *link) {
 			s := l.session(sh("echo out; echo err >&2; exit 9"), noInput)
 			s.ends(9, 0)
@@ -180,7 +183,7 @@ func TestSession(t *testing.T) {
 			s.ends(-15, 0)
 		}},
 		{"many at once, beside a call", func(t *testing.T, l *link) {
-			call := l.call("rt:slow", 1, "slept")
+			call := l.slow()
 			var all []*session
 			for i := range 20 {
 				all = append(all, l.session(sh("read x; echo "+strconv.Itoa(i)+" $x"), nil))
@@ -227,7 +230,7 @@ func TestSession(t *testing.T) {
 			s.feed(wire.Data, "sTERM")
 			s.ends(5, 0)
 			s.feed(wire.Data, "sTERM") // late
-			equal(t, "lives", l.call("rt:echo", 1).value(), int64(1))
+			equal(t, "lives", l.echo(1).value(), int64(1))
 		}},
 		{"dropped", func(t *testing.T, l *link) {
 			s := l.session(sh("trap '' HUP; echo started; sleep 1000; :"), nil)
@@ -240,8 +243,11 @@ func TestSession(t *testing.T) {
 			s := l.session(sh("sleep 1000 & echo $!"), noInput)
 			s.ends(0, 1)
 			equal(t, "it lives", runs(l, "sleep\x001000"), true)
-			l.call("rt:execute", fmt.Sprintf("import os\nos.kill(%s, 9)",
-				strings.TrimSpace(s.text()))).value()
+			pid, err := strconv.Atoi(strings.TrimSpace(s.text()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			syscall.Kill(pid, syscall.SIGKILL)
 		}},
 		{"waits for all that has its output", func(t *testing.T, l *link) {
 			s := l.session(sh("(sleep 2.5; echo late) & echo now; exit 3"),
@@ -270,7 +276,7 @@ func TestSession(t *testing.T) {
 			s.prints("go")
 			s.feed(wire.Data, string(wire.AppendU32([]byte{'c'}, s.reply)))
 			s.ends(-1, 0)
-			equal(t, "lives", l.call("rt:echo", 1).value(), int64(1))
+			equal(t, "lives", l.echo(1).value(), int64(1))
 		}},
 		{"terminal without input", func(t *testing.T, l *link) {
 			for _, script := range []string{"test -t 1 && test ! -t 0 && echo there >/dev/tty",
@@ -291,6 +297,18 @@ func TestSession(t *testing.T) {
 				t.Error("it took half of its input for the whole")
 			}
 		}},
+		{"not a session", func(t *testing.T, l *link) {
+			l.push(first, "_mitogen_session")
+			l.request(wire.Frame{Dst: first, Handle: wire.Session,
+				Payload: []byte("\x80\x02K\x01.")}).error()
+			l.session([]string{"x"}, map[string]any{"pty": 1}).error()
+			equal(t, "lives", l.echo(1).value(), int64(1))
+		}},
+	}
+}
+
+func TestSession(t *testing.T) {
+	on(t, append(sessionTests(), []test{
 		{"beside a program that asks", func(t *testing.T, l *link) {
 			for script, status := range map[string]int64{
 				"exec >&- 2>&-; sleep 3; exit 0": 0,
@@ -302,14 +320,14 @@ func TestSession(t *testing.T) {
 				equal(t, "stdout", s.text(), map[int64]string{3: "done\n"}[status])
 			}
 		}},
-		{"not a session", func(t *testing.T, l *link) {
+		{"types of errors", func(t *testing.T, l *link) {
 			l.push(first, "_mitogen_session")
 			l.request(wire.Frame{Dst: first, Handle: wire.Session,
 				Payload: []byte("\x80\x02K\x01.")}).fails("TypeError")
 			l.session([]string{"x"}, map[string]any{"pty": 1}).fails("TypeError")
-			equal(t, "lives", l.call("rt:echo", 1).value(), int64(1))
+			equal(t, "lives", l.echo(1).value(), int64(1))
 		}},
-	})
+	}...))
 }
 
 // runs tells whether a process of the link's has these words in its command line.

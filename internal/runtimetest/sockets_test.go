@@ -95,7 +95,8 @@ func here(t *testing.T, network, address string, serve func(net.Conn)) net.Liste
 	return l
 }
 
-func TestSockets(t *testing.T) {
+// socketTests are those of connections of any context.
+func socketTests() []test {
 	echo := func(c net.Conn) {
 		io.Copy(c, c)
 		c.Close()
@@ -114,7 +115,7 @@ func TestSockets(t *testing.T) {
 			equal(t, "end", s.value(), nil)
 		}
 	}
-	on(t, []test{
+	return []test{
 		{"TCP", exchange("tcp", "127.0.0.1:0")},
 		{"UNIX", exchange("unix", "")},
 		{"the peer's end first", func(t *testing.T, l *link) {
@@ -177,11 +178,6 @@ func TestSockets(t *testing.T) {
 			taken := here(t, "tcp", "127.0.0.1:0", echo).Addr().(*net.TCPAddr).Port
 			l.open(map[string]any{"listen": true, "host": []byte(""), "port": taken}).failsWith("EADDRINUSE")
 		}},
-		{"a program while one connects", func(t *testing.T, l *link) {
-			l.open(map[string]any{"listen": true, "host": []byte(""), "port": 0}).item()
-			const late = "import _mitogen as core\ncore.ALARMS[0, 1] = 0\nresult = core.ring() > 0"
-			equal(t, "is due", l.call("rt:execute", late).value(), any(true))
-		}},
 		{"listener", func(t *testing.T, l *link) {
 			at := l.open(map[string]any{"listen": true, "host": []byte("localhost"), "port": 0})
 			bound := at.item().(*pickle.List).Items[0].(pickle.Tuple)
@@ -211,7 +207,15 @@ func TestSockets(t *testing.T) {
 				t.Error("it listens after its end")
 			}
 		}},
-	})
+	}
+}
+
+func TestSockets(t *testing.T) {
+	on(t, append(socketTests(), test{"a program while one connects", func(t *testing.T, l *link) {
+		l.open(map[string]any{"listen": true, "host": []byte(""), "port": 0}).item()
+		const late = "import _mitogen as core\ncore.ALARMS[0, 1] = 0\nresult = core.ring() > 0"
+		equal(t, "is due", l.call("rt:execute", late).value(), any(true))
+	}}))
 }
 
 // A handler may close a file whose event has come with its own, and open another, which gets the
@@ -273,56 +277,60 @@ result = ''.join(list(l.__dict__.values())[0])
 // nothing but a socket of the same account that is left.
 func TestListenPath(t *testing.T) {
 	on(t, []test{{"path", func(t *testing.T, l *link) {
-		path := filepath.Join(t.TempDir(), "s")
 		old := l.call("os:umask", 0).value()
 		defer l.call("os:umask", old).value()
-		stop, worst := make(chan struct{}), make(chan os.FileMode)
-		go func() { // sees each mode that path has
-			mode := os.FileMode(0)
-			for {
-				select {
-				case <-stop:
-					worst <- mode
-					return
-				default:
-				}
-				if st, err := os.Lstat(path); err == nil {
-					mode |= st.Mode().Perm()
-				}
+		testListenPath(t, l)
+	}}})
+}
+
+func testListenPath(t *testing.T, l *link) {
+	path := filepath.Join(t.TempDir(), "s")
+	stop, worst := make(chan struct{}), make(chan os.FileMode)
+	go func() { // sees each mode that path has
+		mode := os.FileMode(0)
+		for {
+			select {
+			case <-stop:
+				worst <- mode
+				return
+			default:
 			}
-		}()
-		for range 20 {
-			at := l.open(map[string]any{"listen": true, "path": []byte(path)})
-			at.item()
-			l.feed(at, wire.Error, "")
-			l.call("rt:echo", 1).value()
-			if _, err := os.Lstat(path); err == nil {
-				t.Fatal("the socket is left after its listener's end")
+			if st, err := os.Lstat(path); err == nil {
+				mode |= st.Mode().Perm()
 			}
 		}
-		close(stop)
-		if mode := <-worst; mode&0o177 != 0 {
-			t.Errorf("got mode %o at some moment, want 600", mode)
-		}
-		if err := os.WriteFile(path, []byte("x"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		l.open(map[string]any{"listen": true, "path": []byte(path)}).failsWith("EADDRINUSE")
-		os.Remove(path)
-		used, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		used.SetUnlinkOnClose(false)
-		l.open(map[string]any{"listen": true, "path": []byte(path)}).failsWith("EADDRINUSE")
-		used.Close()
+	}()
+	for range 20 {
 		at := l.open(map[string]any{"listen": true, "path": []byte(path)})
 		at.item()
 		l.feed(at, wire.Error, "")
-		if all, _ := os.ReadDir(filepath.Dir(path)); len(all) > 1 {
-			t.Errorf("got %v left, want nothing besides", all)
+		l.echo(1).value()
+		if _, err := os.Lstat(path); err == nil {
+			t.Fatal("the socket is left after its listener's end")
 		}
-	}}})
+	}
+	close(stop)
+	if mode := <-worst; mode&0o177 != 0 {
+		t.Errorf("got mode %o at some moment, want 600", mode)
+	}
+	if err := os.WriteFile(path, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l.open(map[string]any{"listen": true, "path": []byte(path)}).failsWith("EADDRINUSE")
+	os.Remove(path)
+	used, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	used.SetUnlinkOnClose(false)
+	l.open(map[string]any{"listen": true, "path": []byte(path)}).failsWith("EADDRINUSE")
+	used.Close()
+	at := l.open(map[string]any{"listen": true, "path": []byte(path)})
+	at.item()
+	l.feed(at, wire.Error, "")
+	if all, _ := os.ReadDir(filepath.Dir(path)); len(all) > 1 {
+		t.Errorf("got %v left, want nothing besides", all)
+	}
 }
 
 // private asks for a listener at a place that the context chooses, and returns what a session
@@ -340,6 +348,13 @@ func (l *link) private() (at *pending, path string) {
 // whatever the umask, and in no directory where another account could rename it, or what leads
 // there.
 func TestListenPrivate(t *testing.T) {
+	on(t, append(privateTests(t), test{"no listener", func(t *testing.T, l *link) {
+		l.private()
+		l.session([]string{"true"}, map[string]any{"null": true, "agent": 99}).fails("KeyError")
+	}}))
+}
+
+func privateTests(t *testing.T) (tests []test) {
 	dir, open := t.TempDir(), t.TempDir()
 	sticky := t.TempDir()
 	if err := errors.Join(os.Chmod(open, 0o777), os.Chmod(sticky, 0o777|os.ModeSticky)); err != nil {
@@ -371,7 +386,6 @@ func TestListenPrivate(t *testing.T) {
 			}
 		}
 	})
-	tests := []test{}
 	for name, tt := range map[string]struct{ dir, want string }{
 		"TMPDIR":          {dir, dir},
 		"sticky":          {sticky, sticky},
@@ -390,8 +404,12 @@ func TestListenPrivate(t *testing.T) {
 		"link to open":    {openLink, "/tmp"},
 	} {
 		tests = append(tests, test{name, func(t *testing.T, l *link) {
-			l.call("rt:execute", fmt.Sprintf("import os\nos.umask(0)\nos.environ['TMPDIR'] = %q",
-				tt.dir)).value()
+			if l.isGo {
+				l.call("go:tmpdir", tt.dir).value()
+			} else {
+				l.call("rt:execute", fmt.Sprintf("import os\nos.umask(0)\nos.environ['TMPDIR'] = %q",
+					tt.dir)).value()
+			}
 			at, path := l.private()
 			if filepath.Dir(filepath.Dir(path)) != tt.want {
 				t.Fatalf("got %s, want it in %s", path, tt.want)
@@ -404,51 +422,48 @@ func TestListenPrivate(t *testing.T) {
 				}
 			}
 			l.feed(at, wire.Error, "")
-			l.call("rt:echo", 1).value()
+			l.echo(1).value()
 			if _, err := os.Lstat(filepath.Dir(path)); !os.IsNotExist(err) {
 				t.Errorf("got %v, want that %s is gone", err, path)
 			}
 		}})
 	}
-	tests = append(tests, test{"no listener", func(t *testing.T, l *link) {
-		l.private()
-		l.session([]string{"true"}, map[string]any{"null": true, "agent": 99}).fails("KeyError")
-	}})
-	on(t, tests)
+	return tests
 }
 
 // TestSocketsOfKilled: what a context has listened at is removed once the context has ended, also
 // by SIGKILL; and what has taken that place meanwhile isn't.
 func TestSocketsOfKilled(t *testing.T) {
-	each(t, func(t *testing.T, py testpython.Interp) {
-		l := start(t, py)
-		dir := t.TempDir()
-		listen := func(name string) string {
-			path := filepath.Join(dir, name)
-			l.open(map[string]any{"listen": true, "path": []byte(path)}).item()
-			return path
+	each(t, func(t *testing.T, py testpython.Interp) { testSocketsOfKilled(t, start(t, py)) })
+}
+
+func testSocketsOfKilled(t *testing.T, l *link) {
+	dir := t.TempDir()
+	listen := func(name string) string {
+		path := filepath.Join(dir, name)
+		l.open(map[string]any{"listen": true, "path": []byte(path)}).item()
+		return path
+	}
+	if testpython.Draw(t.Name()).IntN(2) == 0 { // the guard, which spares what removes the sockets
+		l.session([]string{"true"}, noInput).ends(0, 0)
+	}
+	before := listen("before")
+	_, private := l.private()
+	after := listen("after")
+	taken := listen("taken")
+	if err := errors.Join(os.Remove(taken), os.WriteFile(taken, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	l.cmd.Process.Kill()
+	l.leavesNone(t, patience)
+	for _, name := range []string{before, after, filepath.Dir(private)} {
+		if _, err := os.Lstat(name); !os.IsNotExist(err) {
+			t.Errorf("got %v, want that %s is gone", err, name)
 		}
-		if testpython.Draw(t.Name()).IntN(2) == 0 { // the guard, which spares what removes the sockets
-			l.session([]string{"true"}, noInput).ends(0, 0)
-		}
-		before := listen("before")
-		_, private := l.private()
-		after := listen("after")
-		taken := listen("taken")
-		if err := errors.Join(os.Remove(taken), os.WriteFile(taken, nil, 0o600)); err != nil {
-			t.Fatal(err)
-		}
-		l.cmd.Process.Kill()
-		l.leavesNone(t, patience)
-		for _, name := range []string{before, after, filepath.Dir(private)} {
-			if _, err := os.Lstat(name); !os.IsNotExist(err) {
-				t.Errorf("got %v, want that %s is gone", err, name)
-			}
-		}
-		if _, err := os.Lstat(taken); err != nil {
-			t.Errorf("a file in the place of a socket: %v, want it kept", err)
-		}
-	})
+	}
+	if _, err := os.Lstat(taken); err != nil {
+		t.Errorf("a file in the place of a socket: %v, want it kept", err)
+	}
 }
 
 // TestSocketsOfKilledAreForgotten: what removes sockets keeps nothing of those that have gone.

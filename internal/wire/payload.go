@@ -33,6 +33,15 @@ func AppendResize(dst []byte, rows, cols, width, height uint16) []byte {
 	return dst
 }
 
+// ParseResize reads what AppendResize wrote, but for its first byte.
+func ParseResize(b []byte) (rows, cols, width, height uint16, err error) {
+	if len(b) != 8 {
+		return 0, 0, 0, 0, fmt.Errorf("parse size of a terminal: %d bytes, not 8", len(b))
+	}
+	n := func(i int) uint16 { return binary.BigEndian.Uint16(b[2*i:]) }
+	return n(0), n(1), n(2), n(3), nil
+}
+
 // ParseCredit reads what AppendCredit wrote.
 func ParseCredit(b []byte) (flow Handle, n uint32, err error) {
 	if len(b) != 8 {

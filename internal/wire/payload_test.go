@@ -14,6 +14,10 @@ func TestPayloadsComeBackAsTheyWere(t *testing.T) {
 		err != nil {
 		t.Errorf("credit: %v %d %v", flow, n, err)
 	}
+	rows, cols, width, height, err := ParseResize(AppendResize(nil, 24, 80, 3, 65535)[1:])
+	if rows != 24 || cols != 80 || width != 3 || height != 65535 || err != nil {
+		t.Errorf("size: %v %v %v %v %v", rows, cols, width, height, err)
+	}
 	if id, err := ParseU32[ContextID](AppendU32(nil, ContextID(7))); id != 7 || err != nil {
 		t.Errorf("kill: %v %v", id, err)
 	}
@@ -48,6 +52,7 @@ func TestPayloadsComeBackAsTheyWere(t *testing.T) {
 
 func TestPayloadsThatAreWrong(t *testing.T) {
 	credit := func(b []byte) error { _, _, err := ParseCredit(b); return err }
+	size := func(b []byte) error { _, _, _, _, err := ParseResize(b); return err }
 	u32 := func(b []byte) error { _, err := ParseU32[Handle](b); return err }
 	lost := func(b []byte) error { _, _, err := ParseLost(b); return err }
 	call := func(b []byte) error { _, _, err := ParseCall(b); return err }
@@ -57,6 +62,7 @@ func TestPayloadsThatAreWrong(t *testing.T) {
 		parse func([]byte) error
 		b     string
 	}{
+		{size, ""}, {size, "1234567"}, {size, "123456789"},
 		{credit, ""}, {credit, "1234567"}, {credit, "123456789"}, {u32, "123"}, {u32, "12345"},
 		{lost, "123"},
 		{call, "os:getpid"}, {module, ""}, {module, "a"}, {module, "a\x00"}, {module, "a\x00b"},

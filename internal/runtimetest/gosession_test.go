@@ -1,0 +1,178 @@
+package runtimetest
+
+import (
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/mitogen-go/mitogen/internal/boot"
+	"github.com/mitogen-go/mitogen/internal/pickle"
+	"github.com/mitogen-go/mitogen/internal/wire"
+)
+
+// onGo runs tests on a Go context, as on does on interpreters.
+func onGo(t *testing.T, tests []test) {
+	t.Helper()
+	l := startGo(t)
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if l.ended != nil {
+				t.Fatalf("the context has ended: %v", l.ended)
+			}
+			l := l.in(t)
+			tt.run(t, l)
+			equal(t, "usable afterwards", l.echo("well").value(), "well")
+		})
+	}
+}
+
+func TestGoSession(t *testing.T) { onGo(t, sessionTests()) }
+
+// What another party than an ancestor sends reaches no session, and starts none.
+func TestGoSessionAuthority(t *testing.T) {
+	l := startGo(t)
+	spec, err := pickle.Append(nil, map[string]any{"argv": []any{[]byte("true")}}, pickle.Proto4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := l.session(sh("echo ready; read x; echo got $x"), nil)
+	s.prints("ready")
+	for _, auth := range []wire.ContextID{first, 4, 1 << 31} {
+		for kind := wire.Data; kind <= wire.Part; kind++ {
+			l.raw(wire.Frame{Kind: kind, Dst: first, Src: auth, Auth: auth, Handle: wire.Session,
+				Payload: spec})
+			for _, payload := range []string{"", "forged\n", "sKILL", "w12345678",
+				string(wire.AppendU32([]byte{'c'}, s.reply))} {
+				l.write((&wire.Frame{Kind: kind, Dst: first, Auth: auth, Handle: wire.Session,
+					Reply: s.reply, Payload: []byte(payload)}).Append(nil))
+			}
+		}
+	}
+	s.feed(wire.Item, "mine\n")
+	s.await("the end", func() bool { return s.kind == wire.Data && s.done })
+	equal(t, "stdout", s.text(), "ready\ngot mine\n")
+}
+
+// Frames that no engine sends do a session, and the context, no harm.
+func TestGoSessionMalformed(t *testing.T) {
+	l := startGo(t)
+	s := l.session(sh("read x; echo got $x"), nil)
+	for _, payload := range []string{"c", "c123", "w", "w1", "s", "s/../TERM", "sIG_IGN", "x", "\x00",
+		"s" + strings.Repeat("A", 100_000)} {
+		s.feed(wire.Data, payload)
+	}
+	s.feed(wire.Item, "mine\n")
+	s.ends(0, 0)
+	for _, more := range []map[string]any{
+		{"argv": []any{[]byte("a\x00b")}}, {"argv": "text"}, {"argv": []any{1}},
+		{"cwd": []byte("/\x00")}, {"env": []any{pickle.Tuple{[]byte("A")}}},
+		{"pty": pickle.Tuple{[]byte("x"), int64(1 << 16), int64(1), int64(0), int64(0)}},
+		{"pty": pickle.Tuple{[]byte("x"), int64(1)}}, {"wait": "long"}, {"module": "none"}, {"agent": 9},
+	} {
+		l.session([]string{"true"}, more).error()
+	}
+	// An engine has no more than a window on the way: more is an error.
+	s = l.session(sh("sleep 1000"), nil)
+	for range 90 {
+		s.feed(wire.Item, strings.Repeat("x", wire.MaxPayload))
+	}
+	contains(t, "error", s.error().Text, "wait to be written")
+	equal(t, "lives", l.echo(1).value(), int64(1))
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	equal(t, "answers", s.times, 1)
+}
+
+// A context has 1,024 sessions at most.
+func TestGoSessionLimit(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it starts 1,024 programs")
+	}
+	l := startGo(t)
+	var all []*session
+	for range 1024 {
+		all = append(all, l.session([]string{"sleep", "1000"}, noInput))
+	}
+	contains(t, "error", l.session([]string{"true"}, noInput).error().Text, "1024 sessions are open")
+	for _, s := range all {
+		s.feed(wire.Error, "")
+	}
+	eventually(t, "they end", func() bool { return !runs(l, "sleep 1000") })
+	l.session([]string{"true"}, noInput).ends(0, 0)
+}
+
+func TestGoLastSession(t *testing.T) {
+	l := startGo(t)
+	l.session(sh("exit 3"), map[string]any{"null": true, "last": true}).ends(3, 0)
+	l.await("the end", func() bool { return l.ended != nil })
+}
+
+// What sessions have started ends with the context, however that ends.
+func TestGoSessionsEnd(t *testing.T) {
+	deaf := "trap '' HUP TERM; echo ready; sleep 1000; :"
+	for _, leaves := range []bool{false, true} {
+		for _, end := range []string{"both", "stdin", "stderr", "shutdown", "killed", "guard"} {
+			t.Run(fmt.Sprintf("%v %s", leaves, end), func(t *testing.T) {
+				l := startGo(t)
+				argv := sh(deaf)
+				if leaves {
+					argv = sh("setsid sh -c \"" + deaf + "\" & wait")
+				}
+				l.session(argv, nil).prints("ready")
+				switch end {
+				case "both":
+					return // finish closes both
+				case "stdin":
+					l.up.Close()
+				case "stderr":
+					l.err.Close()
+				case "shutdown":
+					l.shutDown(first)
+				case "guard": // which another one follows
+					before := guards(l)
+					syscall.Kill(before[0], syscall.SIGKILL)
+					eventually(t, "another guard", func() bool {
+						after := guards(l)
+						return len(after) == 1 && after[0] != before[0]
+					})
+					l.cmd.Process.Kill()
+				case "killed":
+					l.cmd.Process.Kill()
+				}
+				l.leavesNone(t, patience)
+			})
+		}
+	}
+}
+
+// guards returns the processes that guard the context of l.
+func guards(l *link) (all []int) {
+	for _, p := range marked(l.tag) {
+		if strings.HasPrefix(p.line, "mitogen:guard") {
+			all = append(all, p.pid)
+		}
+	}
+	return all
+}
+
+// A context whose sessions run may be silent for as long as one whose calls do.
+func TestGoSessionHeartbeat(t *testing.T) {
+	l := startGo(t, func(c *boot.Config) { c.Heartbeat, c.BusyTimeout = 1, 1000 })
+	s := l.session(sh("sleep 3; echo done"), noInput)
+	s.ends(0, 0)
+	equal(t, "stdout", s.text(), "done\n")
+}
+
+// What asks for a session is read before the bytes of the next frame take its place.
+func TestGoSessionsBehindEachOther(t *testing.T) {
+	l := startGo(t)
+	var all []*session
+	for i := range 50 {
+		all = append(all, l.session([]string{"echo", fmt.Sprint(i, strings.Repeat("x", i))}, noInput))
+	}
+	for i, s := range all {
+		s.ends(0, 0)
+		equal(t, "stdout", s.text(), fmt.Sprint(i, strings.Repeat("x", i))+"\n")
+	}
+}
