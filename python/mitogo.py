@@ -143,9 +143,9 @@ class Receiver(Item('Generic', (object,), {})):
 
 
 Context = Item('Context', (object,), {'__doc__': 'Stands for a context, in annotations.'})
-Call, Stream, Fleet, Info, Result, Results, Stats = [
+Call, Stream, Fleet, FleetCall, Info, Result, Results, Stats = [
     Item(name, (object,), {'__doc__': Context.__doc__})
-    for name in ('Call', 'Stream', 'Fleet', 'Info', 'Result', 'Results', 'Stats')]
+    for name in ('Call', 'Stream', 'Fleet', 'FleetCall', 'Info', 'Result', 'Results', 'Stats')]
 
 
 def submodule(name, names):

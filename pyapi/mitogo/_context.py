@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from time import monotonic, time
+from time import monotonic
 
 from . import _link, errors
 from ._call import Call, Stream
@@ -307,9 +307,7 @@ def _failed(call: Call[Any]) -> None:
     """Log what a posted call has raised."""
     error = call.exception()
     if error is not None:
-        what, s = call._what()[1], call._s
-        text = '%s: %s' % (what, errors.printable(str(error)))
-        s.engine._record(s, 40, 'mitogo', time(), text)
+        call._s.engine._failed(call._s, call._what()[1], error)
 
 
 def _within(call: Call[Any], args: Any, seconds: float) -> Any:

@@ -31,13 +31,19 @@ def work(m):
         with a.stream(sample.endless) as endless:
             next(endless)
         fleet.call(os.getpid).raise_failed()
+        started = fleet.start(time.sleep, 0.01)
+        assert len([r for r in fleet.stream(sample.count, 3) if r.ok]) == 6
+        started.result().raise_failed()
         b.post(time.sleep, 0.01)
         for call in calls:
             call.result()
 
 
 def main():
-    threading.Thread(target=int).start()
+    # The first thread of a process has libc open a file for a moment.
+    first = threading.Thread(target=int)
+    first.start()
+    first.join()
     before = left()
     try:
         m = mitogo.Engine(log=lambda record: None, output=lambda target, text: None)
