@@ -91,6 +91,7 @@ class Sender(Item('Generic', (object,), {})):
 
     def __init__(self, context, handle):
         self._to = context, handle
+        self._closed = False
         self._sender = messages().Sender(context, handle)
 
     def __reduce__(self):
@@ -105,7 +106,9 @@ class Sender(Item('Generic', (object,), {})):
 
     def close(self):
         """Tell the receiver that no more will come."""
-        self._sender.close()
+        if not self._closed:
+            self._closed = True
+            self._sender.close()
 
 
 class Receiver(Item('Generic', (object,), {})):

@@ -217,9 +217,10 @@ class Context:
                 raise errors.Error('put: no answer')
             over = call.done
             key = s.id, int(handle[0])
+            link.open(*key)
             try:
                 data = f.read(131000)
-                while data and not over():
+                while data and not over() and key in link.flows:
                     if not link.feed(s.id, key[1], data, over, call._until):
                         call._interrupt()
                         raise call._late()

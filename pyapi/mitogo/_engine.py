@@ -107,7 +107,8 @@ class Engine:
             **self._extra,
         )
         self._contexts: Dict[int, _State] = {}
-        self._permits: Dict[int, List[Tuple[int, int]]] = {}  # receivers that contexts may send to
+        # receivers of contexts that other contexts may send to
+        self._permits: Dict[int, Dict[Tuple[int, int], None]] = {}
         self._last = 0
         self._lock = threading.Lock()
         self._closed = False
@@ -223,6 +224,7 @@ class Engine:
             self._last += 1
             s = _State(self, self._last, target if via is None else '%s+%s' % (via.target, target))
             self._contexts[s.id] = s
+            self._link.known.add(s.id)
             request = {
                 'id': s.id,
                 'target': target,
@@ -351,6 +353,9 @@ class Engine:
         for to, handle in self._permits.pop(src, ()):
             if to in self._contexts:
                 self._link.deliveries.append(self._dead(to, handle))
+        for permits in list(self._permits.values()):
+            for permit in [p for p in list(permits) if p[0] == src]:
+                permits.pop(permit, None)
 
     def _dead(self, to: int, handle: int) -> Callable[[], None]:
         return lambda: self._link.send(frame(to, handle, b'the sender has gone', DEAD))

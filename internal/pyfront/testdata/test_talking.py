@@ -136,6 +136,78 @@ class Receivers(Case):
         os.kill(self.m._pid, 9)
         self.assertRaises(mitogo.EngineLost, r.get)
 
+    def test_calls_of_one_context(self):
+        """Each closes the sender that they share, or the last does, or the first."""
+        for closing, values in (((1, 1), [1, 2]), ((0, 1), [1, 2]), ((1, 0), [1, 2])):
+            inbox = self.m.receiver()
+            calls = [
+                self.a.start(talking.produce if closes else talking.sends, inbox.sender, value)
+                for closes, value in zip(closing, ([1] if closing[0] else 1, [2] if closing[1] else 2))
+            ]
+            self.assertEqual([inbox.get(60), inbox.get(60)], values, closing)
+            with self.assertRaises(mitogo.ReceiverClosed):
+                inbox.get(60)
+            for call in calls:
+                call.result(60)
+            self.a.call(talking.produce, inbox.sender, [3])  # anew
+            self.assertEqual(list(inbox), [3])
+        inbox = self.m.receiver()
+        self.a.call(talking.sends, inbox.sender, 1)
+        with self.assertRaises(ValueError):
+            self.a.call(talking.sends_and_fails, inbox.sender, 2)
+        self.assertEqual([inbox.get(60), inbox.get(60)], [1, 2])
+        with self.assertRaises(mitogo.SenderLost):
+            inbox.get(60)
+
+    def test_sending_on_after_the_end(self):
+        """A thread of a call that has ended is told that a later one has closed the sender."""
+        inbox = self.m.receiver()
+        self.a.call(talking.goes_on, inbox.sender)
+        self.a.call(talking.produce, inbox.sender, [])
+        for value in inbox:
+            self.assertEqual(value, 'on')
+        self.assertEqual(self.a.call(talking.went), 'refused')
+
+    def test_nothing_is_kept_of_what_has_ended(self):
+        link = self.m._link
+        for i in range(3):
+            with self.m.connect('local') as c:
+                items = c.stream(talking.inbox)
+                sender = next(items)
+                sender.send(1)
+                self.a.call(talking.sends, sender, 2)
+                self.assertEqual(sorted([next(items), next(items)]), [1, 2])
+                self.assertNotEqual([k for k in link.flows if k[0] == c._s.id], [])
+                self.assertIn(c._s.id, [to for to, _ in self.m._permits[self.a._s.id]])
+                items.close()
+            with self.assertRaises(mitogo.ReceiverClosed):
+                sender.send(3)
+            for keys in (link.flows, link.refused, link.owed, link.inlets):
+                self.assertEqual([k for k in keys if k[0] == c._s.id], [])
+            self.assertNotIn(c._s.id, link.known)
+            self.assertEqual(self.m._permits[self.a._s.id], {})
+        most, _link.MOST = _link.MOST, 2
+        try:
+            for i in range(4):
+                items = self.a.stream(talking.closing)
+                sender = next(items)
+                sender.send(1)
+                self.assertEqual(list(items), ['closed'])
+                with self.assertRaises(mitogo.ReceiverClosed):
+                    while True:
+                        sender.send(2)
+                with self.assertRaises(mitogo.ReceiverClosed):
+                    sender.send(3)
+        finally:
+            _link.MOST = most
+        self.assertEqual([k for k in link.flows if k[0] == self.a._s.id], [])
+        self.assertLessEqual(len(link.refused), 2)
+        inbox = self.a.stream(talking.inbox)
+        sender = next(inbox)
+        sender.close()
+        self.assertEqual(list(inbox), [])
+        self.assertEqual([k for k in link.flows if k[0] == self.a._s.id], [])
+
     def test_to_a_context(self):
         items = self.b.stream(talking.inbox)
         out = next(items)
@@ -226,7 +298,7 @@ class Forged(mitogo.Sender):
     def __init__(self, context, handle):
         super().__init__(context, handle, None)
 
-    def _grant(self, s):
+    def _grant(self, s, call):
         return b''
 
 
