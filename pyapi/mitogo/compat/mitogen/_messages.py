@@ -92,20 +92,22 @@ def _read(data, router):
 
 
 class Room(object):
-    """Memory that a message takes, of what a program gives to the context that has sent it."""
+    """What a message, or a context, takes of a bound, until it is given back."""
 
     def __init__(self, free):
-        self._free = free
+        self._free = [free]
 
     def leave(self):
-        """Give it back, once."""
-        free, self._free = self._free, None
-        if free:
-            free()
+        """Give it back, once, whatever threads do so."""
+        try:
+            free = self._free.pop()
+        except IndexError:
+            return
+        free()
 
     def held(self):
         """Whether it isn't given back yet."""
-        return self._free is not None
+        return bool(self._free)
 
 
 class Message(object):
