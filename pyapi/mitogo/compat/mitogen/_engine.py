@@ -76,8 +76,9 @@ class _Options:
 
 
 class _Stream:
-    def __init__(self, options):
+    def __init__(self, options, id):
         self.conn = _Conn(options)
+        self.remote_id = id
 
 
 class Peer:
@@ -289,7 +290,7 @@ class Peers:
     def stream(self, id):
         """Something with what a context was started with."""
         peer = self.of(id)
-        return None if peer is None else _Stream(_Options(peer.given))
+        return None if peer is None else _Stream(_Options(peer.given), id)
 
     def streams(self):
         """By id."""

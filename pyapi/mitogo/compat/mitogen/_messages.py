@@ -155,6 +155,11 @@ class Message(object):
         """As pickled: there is one coding here."""
         return cls.pickled(obj, **kwargs)
 
+    def pack(self):
+        """Raises NotImplementedError."""
+        raise NotImplementedError(
+            'Message.pack: the engine has frames of its own here: use Router.route to send this')
+
     def reply(self, msg, router=None, **kwargs):
         """Send a message, or a value, to where an answer is expected; if it is, nowhere."""
         if not isinstance(msg, Message):
