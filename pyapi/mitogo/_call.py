@@ -218,14 +218,22 @@ class Call(_Base['T']):
         return {**types, **own} if types else own
 
     def _load(self, payload: bytes, allowed: Dict[Tuple[str, str], Any]) -> Any:
-        try:
-            return _values.load(payload, allowed, self._what)
-        except _values.NotListed as e:
-            if (e.module, e.name) not in (('mitogo', 'Sender'), ('mitogen', 'Sender')):
-                raise
+        while True:
+            try:
+                return _values.load(payload, allowed, self._what)
+            except _values.NotListed as e:
+                more = self._more(e.module, e.name)
+                if not more or (e.module, e.name) in allowed:
+                    raise
+            allowed = {**allowed, **more}
+
+    def _more(self, module: str, name: str) -> Dict[Tuple[str, str], Any]:
+        """What a value may have besides, of a class that is not on the list."""
+        if (module, name) in (('mitogo', 'Sender'), ('mitogen', 'Sender')):
             from ._receiver import sent_by
 
-            return _values.load(payload, {**allowed, **sent_by(self._s)}, self._what)
+            return sent_by(self._s)
+        return self._s.engine._admitted(module, name)
 
     def _next(self) -> Optional[Tuple[Any]]:
         """The next item of a stream in a tuple, None at its end."""

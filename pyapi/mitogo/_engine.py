@@ -392,6 +392,10 @@ class Engine:
             return  # a context's, which may say what it likes
         self._record(s, level, name, when, text)
 
+    def _admitted(self, module: str, name: str) -> Dict[Tuple[str, str], Any]:
+        """Classes that a subclass takes from contexts besides."""
+        return {}
+
     def _failed(self, s: Optional[_State], what: str, error: BaseException) -> None:
         """Log what a posted call has raised."""
         self._record(s, 40, 'mitogo', time(), '%s: %s' % (what, errors.printable(str(error))))

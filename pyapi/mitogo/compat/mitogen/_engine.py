@@ -35,6 +35,10 @@ class Engine(mitogo.Engine):
         self._names = set()     # of loggers in contexts
         mitogo.Engine.__init__(self, **options)
 
+    def _admitted(self, module, name):
+        found = _messages.whitelisted(module, name)
+        return {} if found is None else _values.of_types([found])
+
     def _show(self, s, handle, payload, taker=None):
         self._link.send(self._link.credit(s.id, handle, len(payload)))
         peer = self._peers.of(s.id)

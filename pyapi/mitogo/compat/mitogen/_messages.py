@@ -25,12 +25,19 @@ _allowed = []   # compiled expressions: classes besides those below, "module.nam
 
 
 def set_pickle_whitelist(patterns):
-    """Have classes read from messages whose "module.name" one of the regular expressions matches.
-    The sender of such a message can have its own code run.
+    """Have classes read, from messages and as results of calls, whose "module.name" one of the
+    regular expressions matches. The sender can have the code of these classes run.
     """
     import re
 
     _allowed[:] = [re.compile(p) for p in patterns]
+
+
+def whitelisted(module, name):
+    """What an expression of set_pickle_whitelist matches; None: none does."""
+    if [1 for p in _allowed if p.match('%s.%s' % (module, name))]:
+        return getattr(__import__(module, fromlist=[name]), name)
+    return None
 
 
 class _Reader(pickle.Unpickler):
@@ -54,8 +61,9 @@ class _Reader(pickle.Unpickler):
             return _encode
         if (module, name) in (('__builtin__', 'bytes'), ('builtins', 'bytes')):
             return _bytes
-        if [1 for p in _allowed if p.match('%s.%s' % (module, name))]:
-            return getattr(__import__(module, fromlist=[name]), name)
+        found = whitelisted(module, name)
+        if found is not None:
+            return found
         raise StreamError('cannot unpickle %r/%r', module, name)
 
 
