@@ -198,6 +198,8 @@ class Call(_Base['T']):
             self._error = s.raised(q.payload)
         elif q.kind == ERROR:
             self._error = _remote(s, q.payload)
+            if isinstance(self._error, NameError):
+                _explain(self._error, self._fn)
         else:
             try:
                 allowed = self._allowed()
@@ -261,6 +263,22 @@ def _remote(s: _State, payload: bytes) -> BaseException:
         return errors.remote(s.target, str(module), str(name), str(text), str(trace), args)
     except (TypeError, ValueError):
         return CallError('%s: an error that can not be read' % s.target)
+
+
+def _explain(e: Any, fn: Any) -> None:
+    """Say why a function of the main module misses a name: it is assigned there by a statement
+    that contexts don't execute.
+    """
+    import sys
+
+    names = vars(sys.modules['__main__'])
+    missing = e.text.partition("name '")[2].partition("'")[0]
+    if getattr(fn, '__module__', None) == '__main__' and missing in names and e.args:
+        e.text += (
+            ': of the main module a context has imports, functions, classes and constants; '
+            'pass %s as an argument, or make it in a function' % missing
+        )
+        e.args = (e.text,)
 
 
 class Stream(_Base['T']):

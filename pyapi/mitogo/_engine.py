@@ -216,6 +216,9 @@ class Engine:
         )
         for key, value in (('ssh', ssh), ('sudo', sudo), ('su', su), ('doas', doas)):
             if value is not None:
+                if not isinstance(value, (SSH, Sudo)) or isinstance(value, SSH) != (key == 'ssh'):
+                    want = 'mitogo.%s' % ('SSH' if key == 'ssh' else 'Sudo')
+                    raise TypeError('connect: got %s=%r, want a %s' % (key, value, want))
                 options[key] = value._dict
         if via is not None and via._s.engine is not self:
             raise EngineError('connect: the context %s is of another engine' % via)
@@ -257,6 +260,7 @@ class Engine:
         """
         from ._fleet import Fleet
 
+        self._check()
         number = 0
         if inventory is not None:
             if targets is not None:

@@ -480,6 +480,7 @@ class Fleet:
         """Do something that takes several calls on all targets."""
         import threading
 
+        self._engine._check()
         show, counting = _Progress(progress), threading.Lock()
         failed: List[str] = []
         waiting: Deque[str] = deque(self.targets)

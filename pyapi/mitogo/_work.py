@@ -6,7 +6,7 @@ from collections import deque
 from time import monotonic
 
 from ._call import GRACE, Stream
-from .errors import Error
+from .errors import EngineLost, Error
 
 LONG = 86400.0  # seconds until results looks again, if nothing comes
 
@@ -75,6 +75,8 @@ class Work:
                 call = self.fleet._begin(
                     target, self._timeout, self._fn, own, self._kwargs, self._streaming
                 )
+            except EngineLost:
+                raise
             except (Error, TimeoutError) as e:
                 self._came.append((target, None, e, monotonic() - begun))
                 continue

@@ -16,7 +16,7 @@ from time import monotonic
 
 from . import _call, _context, _engine, _fleet, _receiver, _source
 from ._fleet import Result, Results
-from .errors import EngineError, Error, ReceiverClosed
+from .errors import EngineError, EngineLost, Error, ReceiverClosed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -166,6 +166,12 @@ class Engine:
 def _checked(fn: Any, args: Any, kwargs: Any) -> None:
     """Raise TypeError for a function that no context can call."""
     _source.name(_source.unwrapped(fn, args, kwargs)[0])
+
+
+def _heard(task: asyncio.Task[Any]) -> None:
+    """Take the error of a task that nothing waits for any more."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _promise(loop: asyncio.AbstractEventLoop) -> Tuple[asyncio.Future[None], Callable[..., None]]:
@@ -551,11 +557,15 @@ class Fleet:
                 try:
                     context = await self.context(target).wait()  # a large call would wait in it
                     value = await do(context)
+                except EngineLost:
+                    raise
                 except Exception as e:
                     return Result(target, None, e, loop.time() - begun)
                 return Result(target, value, None, loop.time() - begun)
 
         tasks = [asyncio.ensure_future(one(t)) for t in self.targets]
+        for task in tasks:
+            task.add_done_callback(_heard)
         try:
             for done in asyncio.as_completed(tasks):
                 result = await done
@@ -622,6 +632,8 @@ class Fleet:
                     known = self._contexts.get(r.target)
                     state = None if known is None else known._sync._s
                     engine._failed(state, what, r.error)
+        except EngineLost:
+            pass  # all who wait are told
         except Error as e:  # the inventory can't be read
             engine._failed(None, what, e)
 
@@ -661,6 +673,7 @@ class Fleet:
         await self.load()
         loop, room = asyncio.get_running_loop(), asyncio.Semaphore(self._sync._forks)
         came: asyncio.Queue[Optional[Result[Any]]] = asyncio.Queue(1)  # items stay in the link
+        lost: List[EngineLost] = []
 
         async def one(target: str) -> None:
             start = loop.time()
@@ -673,6 +686,8 @@ class Fleet:
                         await came.put(Result(target, item, None, loop.time() - start))
                 finally:
                     await items.aclose()
+            except EngineLost as e:
+                lost.append(e)
             except Exception as e:
                 await came.put(Result(target, None, e, loop.time() - start))
             await came.put(None)
@@ -682,6 +697,8 @@ class Fleet:
         try:
             while left:
                 result = await came.get()
+                if lost:
+                    raise lost[0]
                 if result is None:
                     left -= 1
                 else:

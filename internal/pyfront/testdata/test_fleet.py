@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import queue
+import signal
 import sys
 import tempfile
 import threading
@@ -105,6 +106,15 @@ class Fleets(unittest.TestCase):
             f.get('/etc/passwd', '/tmp/same')
         with self.assertRaises(KeyError):
             f.context('other')
+        self.m.close()
+        for use in (
+            lambda: f.call(sample.pid),
+            lambda: f.start(sample.pid).result(60),
+            lambda: list(f.stream(sample.pid)),
+            lambda: f.run(['true']),
+            lambda: self.m.fleet(GOOD),
+        ):
+            self.assertRaises(mitogo.EngineLost, use)
 
     def test_start(self):
         f = self.m.fleet(GOOD + [BAD], forks=2)
@@ -308,6 +318,21 @@ class Asyncio(unittest.TestCase):
             self.assertEqual(said, set(GOOD + [BAD]))
 
         self.run_async(body, log=records.put)
+
+    def test_fleet_of_a_lost_engine(self):
+        async def body(m):
+            f = m.fleet(GOOD)
+            await f.wait()
+            running, items = f.start(sample.sleep, 100), f.stream(sample.ticks)
+            await items.__anext__()
+            os.kill(m._engine._pid, signal.SIGKILL)
+            with self.assertRaises(mitogo.EngineLost):
+                await running
+            with self.assertRaises(mitogo.EngineLost):
+                async for _ in items:
+                    pass
+
+        self.run_async(body)
 
     def test_large_calls_wait_outside_the_loop(self):
         wait, blocked = mitogo.Context.wait, []
