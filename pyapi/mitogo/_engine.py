@@ -67,7 +67,9 @@ class Engine:
     text) answers questions for passwords and the like; by default they are asked on the terminal,
     None refuses them. heartbeat is how many seconds of silence end a connection. max_message bounds
     a value, in bytes. log(record) takes the records of contexts and of the engine, which go to
-    module logging by default. forks is how many targets a fleet works with at once.
+    module logging by default. forks is how many targets a fleet works with at once. With daemon
+    contexts come from the user's `mitogen daemon`, which is started if there is none, and keeps
+    connections open for later programs: what this one gets is a fork of each, and ends with it.
 
     An engine is a process of its own. It ends with this one, and everything that it has started
     with it; so it does when nothing refers to the Engine, its contexts or their calls any more.
@@ -90,6 +92,7 @@ class Engine:
         max_message: int = MAX_MESSAGE,
         log: Optional[Callable[[LogRecord], Any]] = None,
         forks: int = 50,
+        daemon: bool = False,
     ) -> None:
         self._log_to, self._forks = log, forks
         self._types = _values.of_types(types)
@@ -103,6 +106,7 @@ class Engine:
             heartbeat=float(heartbeat),
             max_message=max_message,
             prompts=prompt is not None,
+            daemon=bool(daemon),
             protocol=PROTOCOL,
             **self._extra,
         )

@@ -3,6 +3,7 @@ the same names.
 """
 import asyncio
 import inspect
+import json
 import logging
 import os
 import random
@@ -450,6 +451,41 @@ bad ansible_connection=carrier_pigeon
 """
 
 
+class Daemons(unittest.TestCase):
+    def test_kept_contexts(self):
+        """Two programs get forks of one context, which a daemon keeps."""
+        with tempfile.TemporaryDirectory() as d:
+            env = dict(os.environ, MITOGEN_SOCKET=os.path.join(d, 'socket'), XDG_RUNTIME_DIR=d)
+            binary = os.environ['MITOGEN_BINARY']
+            with open(os.path.join(d, 'prog.py'), 'w') as f:
+                f.write(
+                    'import mitogo, os\n'
+                    'def there(): return os.getpid(), os.getppid()\n'
+                    'def items():\n    for n in range(3):\n        yield n\n'
+                    'with mitogo.Engine(daemon=True) as m:\n'
+                    '    c = m.connect("local", python=%r)\n'
+                    '    print(*c.call(there))\n'
+                    '    print(c.call(len, b"x" * 300000), list(c.stream(items)))\n' % TARGET
+                )
+            try:
+                said = [
+                    subprocess.run(
+                        [sys.executable, f.name], env=env, stdout=subprocess.PIPE, timeout=120
+                    ).stdout.decode().split('\n')
+                    for _ in range(2)
+                ]
+                tree = subprocess.run(
+                    [binary, 'tree', '--json'], env=env, stdout=subprocess.PIPE, timeout=60
+                )
+                kept = json.loads(tree.stdout)['contexts']
+            finally:
+                subprocess.run([binary, 'daemon', 'stop'], env=env, timeout=60)
+            self.assertEqual(len(kept), 1, kept)
+            for first, second, _ in said:
+                self.assertEqual(second, '300000 [0, 1, 2]')
+            self.assertNotEqual(said[0][0].split()[0], said[1][0].split()[0])
+
+
 class Inventories(unittest.TestCase):
     def setUp(self):
         self.m = mitogo.Engine()
@@ -597,7 +633,7 @@ class Asyncio(unittest.TestCase):
 def load_tests(loader, tests, pattern):
     """A sample of the cases, unless MITOGEN_SOAK is set: most start several processes."""
     cases = []
-    for cls in (Receivers, Scripts, Programs, Inventories, Asyncio):
+    for cls in (Receivers, Scripts, Programs, Daemons, Inventories, Asyncio):
         cases += loader.loadTestsFromTestCase(cls)
     if not os.environ.get('MITOGEN_SOAK'):
         cases = random.Random(int(os.environ.get('MITO_TEST_SEED', '1'))).sample(cases, 14)
