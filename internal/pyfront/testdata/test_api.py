@@ -957,7 +957,7 @@ class Engines(Case):
 # The package's modules: each imports only those before it.
 MODULES = (
     'errors _link _values _source _options _process _asking _state _served _sending _call _context'
-    ' _script _receiver _engine _fleet aio'
+    ' _script _receiver _engine _work _fleet aio'
 ).split()
 
 
