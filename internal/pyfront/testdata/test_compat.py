@@ -534,7 +534,24 @@ class Messages(Case):
             c = self.local()
             for _ in range(4):
                 self.assertIn('refused', c.call(splits.start_wrong))
-            self.assertEqual(c.call(splits.start_many, 8), [3, 5])
+            came, all_came, engine = [], threading.Event(), sys.modules['mitogen._engine']
+
+            def begin(peer, most):
+                came.append(1)
+                if len(came) == 8:
+                    all_came.set()
+                return begin_asked(peer, most)
+
+            def plan(*args):
+                all_came.wait(60)  # so that all have looked before the first is there
+                return planned(*args)
+
+            begin_asked, planned = engine.Peer.begin_asked, engine._targets.plan
+            engine.Peer.begin_asked, engine._targets.plan = begin, plan
+            try:
+                self.assertEqual(c.call(splits.start_many, 8), [3, 5])
+            finally:
+                engine.Peer.begin_asked, engine._targets.plan = begin_asked, planned
         finally:
             below.MOST = most
         deadline = time.monotonic() + 60
