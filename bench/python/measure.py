@@ -189,8 +189,8 @@ def run(text, script=False):
 
 
 def rounds(programs, measure):
-    """The median of each program's figure. One that fails, or takes longer than PATIENCE, has none,
-    and isn't tried again.
+    """The median of each program's figure. If a program fails, or takes longer than PATIENCE, it
+    has none, and isn't tried again.
     """
     got = {name: [] for name in programs}
     for _ in range(ROUNDS):
@@ -200,7 +200,7 @@ def rounds(programs, measure):
             try:
                 got[name].append(measure(text))
             except (subprocess.SubprocessError, ValueError) as e:
-                print('%s: no figure: %.200s' % (name, e), file=sys.stderr)
+                print('%s: no figure: %s' % (name, str(e)[-80:]), file=sys.stderr)
                 del got[name]
     return {name: statistics.median(values) for name, values in got.items()}
 
