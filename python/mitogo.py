@@ -91,6 +91,7 @@ class Sender(Item('Generic', (object,), {})):
 
     def __init__(self, context, handle):
         self._to = context, handle
+        self._closed = False
         self._sender = messages().Sender(context, handle)
 
     def __reduce__(self):
@@ -105,7 +106,9 @@ class Sender(Item('Generic', (object,), {})):
 
     def close(self):
         """Tell the receiver that no more will come."""
-        self._sender.close()
+        if not self._closed:
+            self._closed = True
+            self._sender.close()
 
 
 class Receiver(Item('Generic', (object,), {})):
@@ -143,9 +146,9 @@ class Receiver(Item('Generic', (object,), {})):
 
 
 Context = Item('Context', (object,), {'__doc__': 'Stands for a context, in annotations.'})
-Call, Stream, Fleet, Info, Result, Results, Stats = [
+Call, Stream, Fleet, FleetCall, Info, Result, Results, Stats = [
     Item(name, (object,), {'__doc__': Context.__doc__})
-    for name in ('Call', 'Stream', 'Fleet', 'Info', 'Result', 'Results', 'Stats')]
+    for name in ('Call', 'Stream', 'Fleet', 'FleetCall', 'Info', 'Result', 'Results', 'Stats')]
 
 
 def submodule(name, names):

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Measures the Python package beside pinned releases of Mitogen and execnet, in a virtual
-# environment of its own. PYTHON names the interpreter; ROUNDS says how often each is measured.
+# environment of its own. PYTHON names the interpreter; ROUNDS says how often each is measured, and
+# PATIENCE how many seconds one program may take.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 dir=$(mktemp -d)

@@ -11,6 +11,7 @@ import sys
 import time
 
 ROUNDS = int(os.environ.get('ROUNDS', '9'))
+PATIENCE = float(os.environ.get('PATIENCE', '120'))  # seconds that one program may take
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 IMPORT = {
@@ -182,23 +183,25 @@ def rate(do):
 def run(text, script=False):
     """Run a program, and return (seconds, what it printed)."""
     begun = time.perf_counter()
-    if script:
-        p = subprocess.run(
-            [sys.executable, script], stdout=subprocess.PIPE, timeout=120, check=True
-        )
-    else:
-        p = subprocess.run(
-            [sys.executable, '-c', text], stdout=subprocess.PIPE, timeout=120, check=True
-        )
+    command = [sys.executable, script] if script else [sys.executable, '-c', text]
+    p = subprocess.run(command, stdout=subprocess.PIPE, timeout=PATIENCE, check=True)
     return time.perf_counter() - begun, p.stdout.decode()
 
 
 def rounds(programs, measure):
-    """The median of each program's figure."""
+    """The median of each program's figure. If a program fails, or takes longer than PATIENCE, it
+    has none, and isn't tried again.
+    """
     got = {name: [] for name in programs}
     for _ in range(ROUNDS):
         for name, text in programs.items():
-            got[name].append(measure(text))
+            if name not in got:
+                continue
+            try:
+                got[name].append(measure(text))
+            except (subprocess.SubprocessError, ValueError) as e:
+                print('%s: no figure: %s' % (name, str(e)[-80:]), file=sys.stderr)
+                del got[name]
     return {name: statistics.median(values) for name, values in got.items()}
 
 
@@ -215,8 +218,15 @@ def printed(text):
     return float(run(TOOLS + text)[1])
 
 
+def named(figures, name):
+    """The figure of that name, as mitogo's."""
+    return {'mitogo': figures[name]} if name in figures else {}
+
+
 def row(what, figures, unit, base=None):
-    less = figures.get(base, 0) if base else 0
+    if base is not None and base not in figures:
+        figures = {}
+    less = figures[base] if base and figures else 0
     cells = [
         '%.3g %s' % (figures[n] - less, unit) if n in figures else '–'
         for n in ('mitogo', 'Mitogen', 'execnet')
@@ -232,16 +242,16 @@ def main():
     print('| figure | mitogo | Mitogen | execnet |\n|---|---:|---:|---:|')
     row('import, beyond bare Python', rounds(IMPORT, lambda t: run(t)[0] * 1e3), 'ms', 'python')
     up = rounds(dict(UP, imported=IMPORT['mitogo']), lambda t: run(t)[0] * 1e3)
-    row('engine up and closed, beyond the import', {'mitogo': up['mitogo'] - up['imported']}, 'ms')
+    row('engine up and closed, beyond the import', up, 'ms', 'imported')
     row('whole process, local child, one call', rounds(WHOLE, whole), 'ms')
     row('call p50, local child, synchronous (execnet: echo)', rounds(LATENCY, printed), 'µs')
     rates = rounds(PIPELINED, printed)
     row('pipelined calls, a second', rates, '/s')
-    print('| asyncio, gather of 250, a second | %.3g /s | – | – |' % rates['mitogo, asyncio'])
+    row('asyncio, gather of 250, a second', named(rates, 'mitogo, asyncio'), '/s')
     row('200 local children, one call each', rounds(MANY, printed), 's')
     large = rounds(LARGE, printed)
     for what in ('argument', 'result'):
-        row('64 MiB %s, local' % what, {'mitogo': large['mitogo, ' + what]}, 'MiB/s')
+        row('64 MiB %s, local' % what, named(large, 'mitogo, ' + what), 'MiB/s')
     row('memory with 200 contexts, beyond bare Python', rounds(MEMORY, printed), 'MiB', 'python')
 
 
@@ -255,7 +265,7 @@ def far():
     took = []
     for _ in range(ROUNDS):
         begun = time.perf_counter()
-        subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=120)
+        subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=PATIENCE)
         took.append((time.perf_counter() - begun) * 1e3)
     what = 'ssh, sudo, own module, RTT %s, whole process' % rtt
     row('%s (the Go command: %.3g ms)' % (what, statistics.median(took)), figures, 'ms')

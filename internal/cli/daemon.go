@@ -143,6 +143,11 @@ func (o *options) viaDaemon() (*mitogen.Daemon, error) {
 	if on, _ := strconv.ParseBool(os.Getenv("MITOGEN_DAEMON")); !on && !o.daemon {
 		return nil, nil
 	}
+	return o.startedDaemon()
+}
+
+// startedDaemon is the user's daemon, which is started if it isn't there.
+func (o *options) startedDaemon() (*mitogen.Daemon, error) {
 	exe, err := os.Executable()
 	if err != nil {
 		return nil, err

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"github.com/mitogen-go/mitogen/internal/askpass"
 	served "github.com/mitogen-go/mitogen/internal/program"
 )
 
@@ -43,10 +44,21 @@ func newEngine(s *state) *cobra.Command {
 			orphaned(ctx, os.Getppid())
 			cancel()
 		}()
-		return served.Serve(ctx, conn, served.Options{Version: versionText()})
+		return served.Serve(ctx, conn, served.Options{Version: versionText(), Daemon: s.keptContexts})
 	})
 	cmd.Flags().IntVar(&fd, "fd", -1, "`FD` of the socket")
 	return cmd
+}
+
+// keptContexts returns what gets contexts from the user's daemon.
+func (s *state) keptContexts(prompt askpass.Func, heartbeat time.Duration) (served.Dial, error) {
+	s.opt.socket = os.Getenv("MITOGEN_SOCKET")
+	d, err := s.opt.startedDaemon()
+	if err != nil {
+		return nil, err
+	}
+	d.Prompt, d.Heartbeat = prompt, heartbeat
+	return d.Dial, nil
 }
 
 // socketAt returns the socket that is a file descriptor, which nothing else is started with.

@@ -26,9 +26,16 @@ import (
 // Protocol is the version of what passes between a program and its engine.
 const Protocol = 1
 
+// Dial gets contexts that a daemon keeps.
+type Dial = engine.Dial
+
 // Options of Serve.
 type Options struct {
 	Version string // of this program, which the other one is told
+
+	// Daemon returns what reaches the user's daemon, and starts one where there is none. prompt may
+	// be nil. Nil: programs can't have contexts of a daemon.
+	Daemon func(prompt askpass.Func, heartbeat time.Duration) (Dial, error)
 }
 
 // limits of what the program asks for. It is trusted; they bound what a mistake costs.
@@ -215,6 +222,7 @@ type configuration struct {
 	MaxMessage int      `py:"max_message"`
 	Prompts    bool     `py:"prompts"`
 	OwnMitogen bool     `py:"own_mitogen"`
+	Daemon     bool     `py:"daemon"`
 }
 
 // configure makes the engine. It comes first, once.
@@ -251,6 +259,14 @@ func (s *session) configure(reply wire.Handle, payload []byte) error {
 	}
 	if c.Prompts {
 		o.Prompt = s.prompt
+	}
+	if c.Daemon {
+		if s.opt.Daemon == nil {
+			return errors.New("configure: there is no daemon here")
+		}
+		if o.Dial, err = s.opt.Daemon(o.Prompt, o.Heartbeat); err != nil {
+			return fmt.Errorf("configure: find the daemon: %w", err)
+		}
 	}
 	if s.engine, err = engine.New(o); err != nil {
 		return err

@@ -178,6 +178,36 @@ func TestCompat(t *testing.T) {
 	}
 }
 
+// TestTable runs the cases of testdata/test_table.py: each name of the API of Mitogen is there, or
+// raises a sentence.
+func TestTable(t *testing.T) {
+	for _, p := range pairs(t) {
+		if !p[1].AtLeast(2, 7) {
+			p[1] = p[0]
+		}
+		out, err := python(t, p[0].Path, p[1].Path, "test_table.py")
+		if err != nil {
+			t.Errorf("program %s, target %s: got %v, want no failure\n%s",
+				p[0].Name(), p[1].Name(), err, out)
+		}
+	}
+}
+
+// TestNeeds runs the cases of testdata/test_needs.py: what ten programs that were written for
+// Mitogen need of it.
+func TestNeeds(t *testing.T) {
+	for _, p := range pairs(t) {
+		if !p[1].AtLeast(2, 7) {
+			p[1] = p[0]
+		}
+		out, err := python(t, p[0].Path, p[1].Path, "test_needs.py")
+		if err != nil {
+			t.Errorf("program %s, target %s: got %v, want no failure\n%s",
+				p[0].Name(), p[1].Name(), err, out)
+		}
+	}
+}
+
 // TestHostile has contexts that lie to the program.
 func TestHostile(t *testing.T) {
 	p := pairs(t)[0][0]

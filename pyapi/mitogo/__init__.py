@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ._fleet import Fleet, FleetError, Result, Results
+    from ._fleet import Fleet, FleetCall, FleetError, Result, Results
     from ._receiver import Receiver, Sender
 
 from ._call import Call, Stream
@@ -49,6 +49,7 @@ __all__ = [
     'EngineError',
     'EngineLost',
     'Fleet',
+    'FleetCall',
     'FleetError',
     'Error',
     'HostKeyError',
@@ -70,7 +71,7 @@ def __getattr__(name: str) -> Any:
     """Of a fleet nothing is loaded before it is used; nor is asyncio, which mitogo.aio needs."""
     import importlib
 
-    if name in ('Fleet', 'FleetError', 'Result', 'Results'):
+    if name in ('Fleet', 'FleetCall', 'FleetError', 'Result', 'Results'):
         return getattr(importlib.import_module('mitogo._fleet'), name)
     if name in ('Receiver', 'Sender'):
         return getattr(importlib.import_module('mitogo._receiver'), name)

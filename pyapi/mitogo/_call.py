@@ -198,6 +198,8 @@ class Call(_Base['T']):
             self._error = s.raised(q.payload)
         elif q.kind == ERROR:
             self._error = _remote(s, q.payload)
+            if isinstance(self._error, NameError):
+                _explain(self._error, self._fn)
         else:
             try:
                 allowed = self._allowed()
@@ -218,14 +220,22 @@ class Call(_Base['T']):
         return {**types, **own} if types else own
 
     def _load(self, payload: bytes, allowed: Dict[Tuple[str, str], Any]) -> Any:
-        try:
-            return _values.load(payload, allowed, self._what)
-        except _values.NotListed as e:
-            if (e.module, e.name) not in (('mitogo', 'Sender'), ('mitogen', 'Sender')):
-                raise
+        while True:
+            try:
+                return _values.load(payload, allowed, self._what)
+            except _values.NotListed as e:
+                more = self._more(e.module, e.name)
+                if not more or (e.module, e.name) in allowed:
+                    raise
+            allowed = {**allowed, **more}
+
+    def _more(self, module: str, name: str) -> Dict[Tuple[str, str], Any]:
+        """What a value may have besides, of a class that is not on the list."""
+        if (module, name) in (('mitogo', 'Sender'), ('mitogen', 'Sender')):
             from ._receiver import sent_by
 
-            return _values.load(payload, {**allowed, **sent_by(self._s)}, self._what)
+            return sent_by(self._s)
+        return self._s.engine._admitted(module, name)
 
     def _next(self) -> Optional[Tuple[Any]]:
         """The next item of a stream in a tuple, None at its end."""
@@ -253,6 +263,22 @@ def _remote(s: _State, payload: bytes) -> BaseException:
         return errors.remote(s.target, str(module), str(name), str(text), str(trace), args)
     except (TypeError, ValueError):
         return CallError('%s: an error that can not be read' % s.target)
+
+
+def _explain(e: Any, fn: Any) -> None:
+    """Say why a function of the main module misses a name: it is assigned there by a statement
+    that contexts don't execute.
+    """
+    import sys
+
+    names = vars(sys.modules['__main__'])
+    missing = e.text.partition("name '")[2].partition("'")[0]
+    if getattr(fn, '__module__', None) == '__main__' and missing in names and e.args:
+        e.text += (
+            ': of the main module a context has imports, functions, classes and constants; '
+            'pass %s as an argument, or make it in a function' % missing
+        )
+        e.args = (e.text,)
 
 
 class Stream(_Base['T']):

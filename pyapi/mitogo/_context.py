@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from time import monotonic, time
+from time import monotonic
 
 from . import _link, errors
 from ._call import Call, Stream
@@ -217,9 +217,10 @@ class Context:
                 raise errors.Error('put: no answer')
             over = call.done
             key = s.id, int(handle[0])
+            link.open(*key)
             try:
                 data = f.read(131000)
-                while data and not over():
+                while data and not over() and key in link.flows:
                     if not link.feed(s.id, key[1], data, over, call._until):
                         call._interrupt()
                         raise call._late()
@@ -307,9 +308,7 @@ def _failed(call: Call[Any]) -> None:
     """Log what a posted call has raised."""
     error = call.exception()
     if error is not None:
-        what, s = call._what()[1], call._s
-        text = '%s: %s' % (what, errors.printable(str(error)))
-        s.engine._record(s, 40, 'mitogo', time(), text)
+        call._s.engine._failed(call._s, call._what()[1], error)
 
 
 def _within(call: Call[Any], args: Any, seconds: float) -> Any:

@@ -67,7 +67,9 @@ class Engine:
     text) answers questions for passwords and the like; by default they are asked on the terminal,
     None refuses them. heartbeat is how many seconds of silence end a connection. max_message bounds
     a value, in bytes. log(record) takes the records of contexts and of the engine, which go to
-    module logging by default. forks is how many targets a fleet works with at once.
+    module logging by default. forks is how many targets a fleet works with at once. With daemon
+    contexts come from the user's `mitogen daemon`, which is started if there is none, and keeps
+    connections open for later programs: what this one gets is a fork of each, and ends with it.
 
     An engine is a process of its own. It ends with this one, and everything that it has started
     with it; so it does when nothing refers to the Engine, its contexts or their calls any more.
@@ -90,6 +92,7 @@ class Engine:
         max_message: int = MAX_MESSAGE,
         log: Optional[Callable[[LogRecord], Any]] = None,
         forks: int = 50,
+        daemon: bool = False,
     ) -> None:
         self._log_to, self._forks = log, forks
         self._types = _values.of_types(types)
@@ -103,11 +106,13 @@ class Engine:
             heartbeat=float(heartbeat),
             max_message=max_message,
             prompts=prompt is not None,
+            daemon=bool(daemon),
             protocol=PROTOCOL,
             **self._extra,
         )
         self._contexts: Dict[int, _State] = {}
-        self._permits: Dict[int, List[Tuple[int, int]]] = {}  # receivers that contexts may send to
+        # receivers of contexts that other contexts may send to
+        self._permits: Dict[int, Dict[Tuple[int, int], None]] = {}
         self._last = 0
         self._lock = threading.Lock()
         self._closed = False
@@ -215,6 +220,9 @@ class Engine:
         )
         for key, value in (('ssh', ssh), ('sudo', sudo), ('su', su), ('doas', doas)):
             if value is not None:
+                if not isinstance(value, (SSH, Sudo)) or isinstance(value, SSH) != (key == 'ssh'):
+                    want = 'mitogo.%s' % ('SSH' if key == 'ssh' else 'Sudo')
+                    raise TypeError('connect: got %s=%r, want a %s' % (key, value, want))
                 options[key] = value._dict
         if via is not None and via._s.engine is not self:
             raise EngineError('connect: the context %s is of another engine' % via)
@@ -223,6 +231,7 @@ class Engine:
             self._last += 1
             s = _State(self, self._last, target if via is None else '%s+%s' % (via.target, target))
             self._contexts[s.id] = s
+            self._link.known.add(s.id)
             request = {
                 'id': s.id,
                 'target': target,
@@ -255,6 +264,7 @@ class Engine:
         """
         from ._fleet import Fleet
 
+        self._check()
         number = 0
         if inventory is not None:
             if targets is not None:
@@ -351,6 +361,9 @@ class Engine:
         for to, handle in self._permits.pop(src, ()):
             if to in self._contexts:
                 self._link.deliveries.append(self._dead(to, handle))
+        for permits in list(self._permits.values()):
+            for permit in [p for p in list(permits) if p[0] == src]:
+                permits.pop(permit, None)
 
     def _dead(self, to: int, handle: int) -> Callable[[], None]:
         return lambda: self._link.send(frame(to, handle, b'the sender has gone', DEAD))
@@ -386,6 +399,14 @@ class Engine:
         except Exception:
             return  # a context's, which may say what it likes
         self._record(s, level, name, when, text)
+
+    def _admitted(self, module: str, name: str) -> Dict[Tuple[str, str], Any]:
+        """Classes that a subclass takes from contexts besides."""
+        return {}
+
+    def _failed(self, s: Optional[_State], what: str, error: BaseException) -> None:
+        """Log what a posted call has raised."""
+        self._record(s, 40, 'mitogo', time(), '%s: %s' % (what, errors.printable(str(error))))
 
     def _record(
         self, s: Optional[_State], level: int, name: str, when: float, text: str

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     from typing import overload
 
-    from ._call import Call
     from ._context import Context
     from ._engine import Engine
     from ._options import PathLike
@@ -46,7 +45,8 @@ else:
     from ._call import _Base
     from ._context import overload
 
-from ._call import GRACE
+from ._call import Call
+from ._work import Work
 
 
 class Result(_Base['T']):
@@ -134,6 +134,121 @@ class Results(_Base['T']):
         return '<mitogo.Results: %d ok, %d failed>' % (len(self.ok), len(self.failed))
 
 
+class FleetCall(_Base['T']):
+    """A call on all targets of a fleet that was begun. Its methods are those of Call; the result is
+    Results.
+    """
+
+    def __init__(
+        self,
+        work: Work,
+        what: str,
+        show: _Progress,
+        told: Optional[Callable[[Result[Any]], None]],
+    ) -> None:
+        import threading
+
+        self._work, self._what, self._show, self._told = work, what, show, told
+        self._came: Dict[str, Result[T]] = {}
+        self._error: Optional[BaseException] = None
+        self._ended = threading.Event()
+        self._lock = threading.Lock()  # protects following
+        self._callbacks: List[Callable[[FleetCall[T]], Any]] = []
+        self._over = False
+        work.begin()
+        threading.Thread(target=self._run, name='mitogo fleet', daemon=True).start()
+
+    def _run(self) -> None:
+        failed, of = 0, len(self._work.fleet.targets)
+        try:
+            for item in self._work.results():
+                r: Result[Any] = Result(*item)
+                self._came[r.target] = r
+                failed += r.error is not None
+                self._show(len(self._came), failed, of)
+                if self._told is not None:
+                    self._told(r)
+        except BaseException as e:
+            self._error = e
+        finally:
+            self._show.end()
+            self._end()
+
+    def _end(self) -> None:
+        with self._lock:
+            self._over = True
+            callbacks, self._callbacks = self._callbacks, []
+        self._ended.set()
+        for fn in callbacks:
+            try:
+                fn(self)
+            except Exception as e:
+                self._work.link._report(e)
+
+    def __repr__(self) -> str:
+        fleet = self._work.fleet
+        return '<mitogo.FleetCall of %s on %d targets%s>' % (
+            self._what,
+            len(fleet),
+            ', done' if self.done() else '',
+        )
+
+    def done(self) -> bool:
+        """Whether it has ended on all targets."""
+        return self._ended.is_set()
+
+    def running(self) -> bool:
+        """Whether it hasn't."""
+        return not self.done()
+
+    def cancelled(self) -> bool:
+        """Whether cancel has ended it."""
+        return self._work._given_up and self.done()
+
+    def cancel(self) -> bool:
+        """Interrupt it where it runs, and begin it nowhere any more. Doesn't wait. False: it had
+        ended.
+        """
+        if self.done():
+            return False
+        self._work.give_up()
+        return True
+
+    def result(self, timeout: Optional[float] = None) -> Results[T]:
+        """The Results of all targets. timeout only bounds this wait, in seconds (TimeoutError);
+        KeyboardInterrupt ends the call on all targets.
+        """
+        try:
+            if not self.done():
+                self._work.link.check()
+            if not self._ended.wait(timeout):
+                raise TimeoutError('%s: no results within %g s' % (self._what, timeout or 0))
+        except KeyboardInterrupt:
+            self.cancel()
+            raise
+        if self._error is not None:
+            raise self._error
+        return Results({t: self._came[t] for t in self._work.fleet.targets})
+
+    def exception(self, timeout: Optional[float] = None) -> Optional[BaseException]:
+        """Why there are no results; None: there are. What targets have raised is in these."""
+        try:
+            self.result(timeout)
+        except Exception as e:
+            if self._error is None:
+                raise
+            return e
+        return None
+
+    def add_done_callback(self, fn: Callable[[FleetCall[T]], Any]) -> None:
+        """Call fn(self) once it has ended, in another thread; now, if it has."""
+        with self._lock:
+            if not self._over:
+                self._callbacks.append(fn)
+                return
+        fn(self)
+
+
 class Fleet:
     """Contexts at many targets, connected when they are used. Engine.fleet makes one."""
 
@@ -171,9 +286,15 @@ class Fleet:
         return c
 
     def _begin(
-        self, target: str, timeout: Optional[float], fn: Any, args: Any, kw: Any
+        self,
+        target: str,
+        timeout: Optional[float],
+        fn: Any,
+        args: Any,
+        kw: Any,
+        streaming: bool = False,
     ) -> Call[Any]:
-        return self.context(target).options(timeout=timeout).start(fn, *args, **kw)
+        return Call(self.context(target).options(timeout=timeout), fn, args, kw, streaming)
 
     def wait(self, timeout: Optional[float] = None) -> Results[Context]:
         """Connect to all targets, and return their contexts, or why there is none. timeout bounds
@@ -219,72 +340,16 @@ class Fleet:
         failed, and are to be. Leaving the loop interrupts what runs. Mistakes of the program's, as
         a lambda for fn, are raised at once.
         """
-        waiting: Deque[str] = deque(self.targets)
-        done: Deque[Any] = deque()
-        running: Dict[int, Tuple[str, Call[Any], float]] = {}
-        late: Dict[int, Exception] = {}
-        due: Dict[int, float] = {}  # when a call is to be interrupted, and then killed
+        work = Work(self, fn, args, kwargs, args_for, timeout)
         ready, failed = 0, 0
         show = _Progress(progress)
-        link = self._engine._link
         try:
-            while waiting or running or done:
-                self._reach(list(waiting)[: self._forks - len(running)])
-                while waiting and len(running) < self._forks:
-                    t = waiting.popleft()
-                    begun, own = monotonic(), (args_for or {}).get(t, args)
-                    try:
-                        call = self._begin(t, timeout, fn, own, kwargs)
-                    except (Error, TimeoutError) as e:
-                        done.append((t, None, e, monotonic() - begun))
-                        continue
-                    running[id(call)] = t, call, begun
-                    if call._until:
-                        due[id(call)] = call._until
-                    call.add_done_callback(done.append)
-                link.wait(lambda: done, min(due.values()) if due else None)
-                self._end_late([c for _, c, _ in running.values()], due, late)
-                while done:
-                    item: Any = done.popleft()
-                    if not isinstance(item, tuple):
-                        t, call, begun = running.pop(id(item))
-                        due.pop(id(call), None)
-                        item = self._ended(t, call, begun, late.pop(id(call), None))
-                    ready, failed = ready + 1, failed + (item[2] is not None)
-                    show(ready, failed, len(self.targets))
-                    yield Result(*item)
+            for item in work.results():
+                ready, failed = ready + 1, failed + (item[2] is not None)
+                show(ready, failed, len(self.targets))
+                yield Result(*item)
         finally:
             show.end()
-            for _, call, _ in running.values():
-                if not call.done() and link.error is None:
-                    call.cancel()
-
-    def _end_late(
-        self, calls: List[Call[Any]], due: Dict[int, float], late: Dict[int, Exception]
-    ) -> None:
-        """Interrupt what has run for too long, and end the contexts of what was interrupted and
-        still runs. Each call has its own time, and none is waited for here.
-        """
-        now = monotonic()
-        for c in calls:
-            if c.done() or now < due.get(id(c), now + 1):
-                continue
-            if id(c) not in late and c._cancel_up():
-                due[id(c)] = now + GRACE
-            else:
-                del due[id(c)]
-                c._kill()
-            late.setdefault(id(c), c._late())
-
-    def _ended(
-        self, target: str, call: Call[Any], begun: float, late: Optional[Exception]
-    ) -> Tuple[str, Any, Optional[Exception], float]:
-        if late is not None:
-            return target, None, late, monotonic() - begun
-        try:
-            return target, call.result(), None, monotonic() - begun
-        except Exception as e:
-            return target, None, e, monotonic() - begun
 
     @overload
     def call(self, fn: Callable[..., T], *args: Any, **kwargs: Any) -> Results[T]: ...
@@ -296,6 +361,88 @@ class Fleet:
         """Call a function on all targets, and return all Results; options as those of each."""
         came = {r.target: r for r in self.each(fn, *args, **kwargs)}
         return Results({t: came[t] for t in self.targets})
+
+    @overload
+    def start(
+        self,
+        fn: Callable[..., T],
+        *args: Any,
+        args_for: Optional[Mapping[str, Sequence[Any]]] = None,
+        timeout: Optional[float] = None,
+        progress: Progress = False,
+        **kwargs: Any,
+    ) -> FleetCall[T]: ...
+
+    @overload
+    def start(self, fn: str, *args: Any, **kwargs: Any) -> FleetCall[Any]: ...
+
+    def start(
+        self,
+        fn: Any,
+        *args: Any,
+        args_for: Optional[Mapping[str, Sequence[Any]]] = None,
+        timeout: Optional[float] = None,
+        progress: Progress = False,
+        **kwargs: Any,
+    ) -> FleetCall[Any]:
+        """Begin a call on all targets, and return without the results: a FleetCall, whose result()
+        is what call returns. Waits where Context.start does.
+
+        The first forks calls are begun before this returns, and each further one once another has
+        ended. The arguments are those of each.
+        """
+        work = Work(self, fn, args, kwargs, args_for, timeout)
+        return FleetCall(work, _what(fn), _Progress(progress), None)
+
+    def post(
+        self,
+        fn: Any,
+        *args: Any,
+        args_for: Optional[Mapping[str, Sequence[Any]]] = None,
+        **kwargs: Any,
+    ) -> None:
+        """Begin a call on all targets whose results are not wanted, as start does. What a call
+        raises, and why a target was not reached, become error records of the context's logger.
+        """
+        what, engine = _what(fn), self._engine
+
+        def failed(r: Result[Any]) -> None:
+            if r.error is not None:
+                state = self._contexts[r.target]._s if r.target in self._contexts else None
+                engine._failed(state, what, r.error)
+
+        work = Work(self, fn, args, kwargs, args_for, None)
+        FleetCall(work, what, _Progress(False), failed)
+
+    @overload
+    def stream(
+        self,
+        fn: Callable[..., Iterator[T]],
+        *args: Any,
+        args_for: Optional[Mapping[str, Sequence[Any]]] = None,
+        timeout: Optional[float] = None,
+        **kwargs: Any,
+    ) -> Iterator[Result[T]]: ...
+
+    @overload
+    def stream(self, fn: str, *args: Any, **kwargs: Any) -> Iterator[Result[Any]]: ...
+
+    def stream(
+        self,
+        fn: Any,
+        *args: Any,
+        args_for: Optional[Mapping[str, Sequence[Any]]] = None,
+        timeout: Optional[float] = None,
+        **kwargs: Any,
+    ) -> Iterator[Result[Any]]:
+        """Call a generator on all targets, and yield a Result for each of their items as they come,
+        at most 1 MiB of each target ahead; a target that fails yields a last one with its error.
+
+        All targets run at once, and up to forks of them connect at once. The arguments are those of
+        each. Leaving the loop ends the generators there.
+        """
+        for item in Work(self, fn, args, kwargs, args_for, timeout, True).results():
+            yield Result(*item)
 
     def run(
         self, args: Union[str, Sequence[str]], *, progress: Progress = False, **options: Any
@@ -333,6 +480,7 @@ class Fleet:
         """Do something that takes several calls on all targets."""
         import threading
 
+        self._engine._check()
         show, counting = _Progress(progress), threading.Lock()
         failed: List[str] = []
         waiting: Deque[str] = deque(self.targets)
@@ -356,13 +504,17 @@ class Fleet:
                     show(len(came), len(failed), len(self.targets))
 
         threads = [
-            threading.Thread(target=work) for _ in range(min(self._forks, len(self.targets)))
+            threading.Thread(target=work, daemon=True)
+            for _ in range(min(self._forks, len(self.targets)))
         ]
-        for x in threads:
-            x.start()
-        for x in threads:
-            x.join()
-        show.end()
+        try:
+            for x in threads:
+                x.start()
+            for x in threads:
+                x.join()
+        finally:
+            waiting.clear()  # an interrupt has nothing begun any more
+            show.end()
         return Results({t: came[t] for t in self.targets})
 
     def close(self) -> None:
@@ -370,6 +522,11 @@ class Fleet:
         for c in self._contexts.values():
             c.close()
         self._contexts.clear()
+
+
+def _what(fn: Any) -> str:
+    """A function's name, for messages."""
+    return fn if isinstance(fn, str) else getattr(fn, '__qualname__', repr(fn))
 
 
 def _with_target(name: PathLike) -> str:

@@ -37,6 +37,7 @@ PAUSE = 0.005
 PATIENCE = 5.0  # seconds that an answer waits for the program's code to take what came before it
 REQUEST = b'\0'  # begins an item that is no value: a request to a served object
 ITEM_COST = 64  # bytes that an item takes besides its own
+MOST = 1000  # receivers that are remembered as closed; another one says so again
 
 _header = struct.Struct('>7L')
 _two = struct.Struct('>LL')
@@ -116,18 +117,37 @@ class Request:
 
 
 class Inlet(Request):
-    """What one context sends to a receiver. ends are how often the context may still say that no
-    more comes.
+    """What one context sends to a receiver, by the senders that its calls were given. The context
+    has closed the sender once it has said so, and no call that was given the sender runs that
+    hasn't. A call that ends without doing so keeps nothing open.
     """
 
-    __slots__ = ('ends', 'heard', 'why')
+    __slots__ = ('calls', 'granted', 'ended', 'heard', 'why')
 
     def __init__(self, src: int, handle: int, limit: int, order: Deque[Request]) -> None:
         super().__init__(src, handle, limit, True, 0)
         self.order = order
-        self.ends = 1
+        self.calls: Dict[int, int] = {}  # ends that each call which goes on has not said
+        self.granted = 0  # ends that the engine lets pass
+        self.ended: Optional[int] = None  # kind of the newest end
         self.why = 'its context has ended'  # there is no more, if no end was said
         self.heard = False  # the receiver knows of the end
+
+    def give(self, call: int) -> None:
+        """Note that a call is given a sender."""
+        self.calls[call] = self.calls.get(call, 0) + 1
+        self.granted += 1
+
+    def say(self, kind: int) -> None:
+        """Note an end. Calls of one context run one after another, so that it is the oldest's."""
+        self.ended = kind
+        self.granted -= 1
+        for call in list(self.calls)[:1]:
+            self.calls[call] = max(0, self.calls[call] - 1)
+
+    def waits(self) -> bool:
+        """Whether a call goes on that has an end to say."""
+        return any(list(self.calls.values()))
 
 
 class Link:
@@ -141,12 +161,15 @@ class Link:
         self.unasked: Callable[[int, int, int, int, bytes], None] = lambda *a: (
             None
         )  # (kind, src, handle, reply, payload)
+        self.known: Set[int] = set()  # contexts that have not ended
         self.flows: Dict[
             Tuple[int, int], int
-        ] = {}  # (context, handle): what may still be sent to it
+        ] = {}  # (context, handle): what may still be sent to it; missing: nothing takes it
         self.unanswered: Dict[int, int] = {}  # context: bytes of its calls, and of what waits
-        self.refused: Set[Tuple[int, int]] = set()  # flows that nothing takes
+        self.refused: Dict[Tuple[int, int], None] = {}  # the newest MOST flows that nothing takes
         self.inlets: Dict[Tuple[int, int], Inlet] = {}  # by context and handle
+        # inlets that have ended, though the engine lets more pass
+        self.owed: Dict[Tuple[int, int], None] = {}
         self.deliveries: Deque[Callable[[], None]] = deque()
         self.error: Optional[EngineLost] = None
         self.hint = ''  # what the error says besides
@@ -224,20 +247,19 @@ class Link:
         cost: int = 0,
         until: Optional[float] = None,
         grant: Optional[Callable[[bytes], None]] = None,
-        known: Optional[Callable[[Request], None]] = None,
+        over: Optional[Callable[[int], None]] = None,
+        order: Any = None,
     ) -> Request:
         """Send a request, with the frames before it in the same write. Larger ones wait for
         their window; TimeoutError if `until` (monotonic) comes first. cost was reserved: the
-        answer releases it, and the caller does if this raises. known is called before anything is
-        sent.
+        answer releases it, and the caller does if this raises. over and order are the request's.
         """
         with self._write:
             self._next = reply = self._next + 1
             q = self.requests[reply] = Request(
                 dst, reply, self.limit, streaming, cost, grant
             )
-            if known is not None:
-                known(q)
+            q.over, q.order = over, order
             try:
                 if len(payload) <= MAX_PAYLOAD:
                     self._send(
@@ -322,6 +344,20 @@ class Link:
     def credit(self, dst: int, flow: int, n: int) -> bytes:
         return frame(dst, CREDIT, _two.pack(flow, n))
 
+    def open(self, dst: int, handle: int, anew: bool = False) -> None:
+        """Begin to send to a handle of a context, or go on, unless the context has ended."""
+        with self._counts:
+            if dst in self.known and (anew or (dst, handle) not in self.flows):
+                self.flows[dst, handle] = WINDOW
+
+    def spend(self, dst: int, handle: int, n: int) -> bool:
+        """Take n bytes of what may be sent to a handle. False: nothing takes what is sent there."""
+        with self._counts:
+            if (dst, handle) not in self.flows:
+                return False
+            self.flows[dst, handle] -= n
+            return True
+
     def feed(
         self,
         dst: int,
@@ -330,16 +366,14 @@ class Link:
         over: Callable[[], bool],
         until: Optional[float] = None,
     ) -> bool:
-        """Send one item to a handle of a context, once its window has room; nothing if over says
-        that it isn't wanted. False: there was no room until `until` (monotonic).
+        """Send one item to a handle of a context, which was opened, once its window has room;
+        nothing if over, or the context, says that it isn't wanted. False: there was no room until
+        `until` (monotonic).
         """
         key = dst, handle
-        self.flows.setdefault(key, WINDOW)
-        if not self.wait(lambda: self.flows[key] > 0 or over(), until):
+        if not self.wait(lambda: self.flows.get(key, 1) > 0 or over(), until):
             return False
-        if not over():
-            with self._counts:
-                self.flows[key] -= len(data)
+        if not over() and self.spend(dst, handle, len(data)):
             self.send(frame(dst, handle, data, ITEM))
         return True
 
@@ -566,7 +600,10 @@ class Link:
     ) -> None:
         if handle != CREDIT:
             inlet = self.inlets.get((src, handle))
-            if inlet is None:
+            if inlet is None and kind in (ITEM, PART) and (src, handle) in self.owed:
+                self.owed.pop((src, handle), None)
+                self.send(self.credit(src, handle, 0))
+            elif inlet is None:
                 self.unasked(kind, src, handle, reply, payload)
             elif inlet.last != (self._reads, pos):  # after an interrupt it comes again
                 inlet.last = self._reads, pos
@@ -580,9 +617,13 @@ class Link:
             if q is not None and q.dst == src:
                 q.room = min(q.room + n, WINDOW)
             elif (src, flow) in self.flows:
-                if not n:
-                    self.refused.add((src, flow))
-                self.flows[src, flow] = min(self.flows[src, flow] + (n or WINDOW), WINDOW)
+                if n:
+                    self.flows[src, flow] = min(self.flows[src, flow] + n, WINDOW)
+                    return
+                del self.flows[src, flow]
+                self.refused[src, flow] = None
+                while len(self.refused) > MOST:
+                    del self.refused[next(iter(self.refused))]
 
     def _value(self, q: Inlet, kind: int, payload: bytes) -> None:
         """Take a frame for a receiver."""
@@ -592,15 +633,31 @@ class Link:
                 self.refuse(q, 'a value was larger than max_message')
             return
         q.parts = None
-        q.ends -= 1
-        if q.ends <= 0:
-            self.end_inlet(q, kind)
+        q.say(kind)
+        self.settle_inlet(q)
+
+    def settle_inlet(self, q: Inlet, why: str = '') -> None:
+        """End what a context sends to a receiver, if the context has closed all senders, or, with
+        why, if no call goes on that has to.
+        """
+        with self._counts:
+            if q.waits() or q.ended is None and not why:
+                return
+            if self.inlets.pop((q.dst, q.reply), None) is None:
+                return
+            if q.granted > 0:
+                self.owed[q.dst, q.reply] = None
+        q.why = why or q.why
+        self._told(q, DEAD if why or q.ended is None else q.ended)
 
     def end_inlet(self, q: Inlet, kind: int) -> None:
         """Nothing more comes of a context to a receiver."""
         with self._counts:
             if self.inlets.pop((q.dst, q.reply), None) is None:
                 return
+        self._told(q, kind)
+
+    def _told(self, q: Inlet, kind: int) -> None:
         q.kind = kind
         if q.order is not None:
             q.order.append(q)
@@ -620,8 +677,12 @@ class Link:
             if q.dst == src:
                 self.end_inlet(q, DEAD)
         with self._counts:
+            self.known.discard(src)
             for key in [k for k in self.flows if k[0] == src]:
-                self.refused.add(key)
+                del self.flows[key]
+            for keys in (self.refused, self.owed):
+                for key in [k for k in keys if k[0] == src]:
+                    del keys[key]
 
     def _undelivered(self) -> bool:
         return bool(self.deliveries) or self._delivering.locked()

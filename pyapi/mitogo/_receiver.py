@@ -11,7 +11,7 @@ from time import monotonic
 
 from . import _link, _values, errors
 from ._call import _Base
-from ._link import DATA, DEAD, DO, ITEM, PART, Inlet, Request, frame
+from ._link import DATA, DEAD, DO, ITEM, PART, Inlet, frame
 from ._state import _op, _State
 
 TYPE_CHECKING = False
@@ -34,8 +34,10 @@ class Receiver(_Base['T']):
     by the class that the receiver was made for.
 
     The iteration ends once each context that was given a sender has closed the sender, and once the
-    receiver is closed. If a context ends, or the call fails that was given the sender, SenderLost
-    is raised after the last value; the next get goes on with the remaining contexts.
+    receiver is closed. Of several calls of one context each closes what it was given. Once one has,
+    a call that ends without doing so keeps nothing open. If a context ends, or the call fails that
+    was given the sender, SenderLost is raised after the last value; the next get goes on with the
+    remaining contexts.
     """
 
     def __init__(self, engine: Engine, types: Dict[Tuple[str, str], Any]) -> None:
@@ -134,8 +136,8 @@ class Receiver(_Base['T']):
         while self._tells:
             self._tells.pop()()
 
-    def _grant(self, s: _State) -> bytes:
-        """Let a context send. Returns the frame that tells the engine."""
+    def _grant(self, s: _State, call: int) -> bytes:
+        """Let a call's context send. Returns the frame that tells the engine."""
         if s.engine is not self._engine:
             raise TypeError('call: the sender is of another engine')
         link = self._engine._link
@@ -145,22 +147,23 @@ class Receiver(_Base['T']):
             q = link.inlets.get(key)
             if q is None:
                 q = link.inlets[key] = Inlet(s.id, self._handle, link.limit, self._order)
+                link.owed.pop(key, None)
                 q.more = self._tell
                 self._open += 1
-            else:
-                q.ends += 1
+            q.give(call)
             self._given = True
         if s.error is not None:
             link.end_inlet(q, DEAD)
         return _allowed(s.id, 0, self._handle)
 
-    def _failed(self, s: _State) -> None:
-        """A call that was given the sender has failed. The caller reads, and doesn't wait."""
+    def _ended(self, s: _State, call: int, failed: bool) -> None:
+        """A call that was given the sender has ended. The caller reads, and doesn't wait."""
         q = self._engine._link.inlets.get((s.id, self._handle))
-        if q is not None:
-            q.ends -= 1
-            if q.ends <= 0:
-                self._engine._link.refuse(q, 'the call that was given the sender has failed')
+        if q is None or call not in q.calls:
+            return
+        del q.calls[call]
+        why = 'the call that was given the sender has failed' if failed else ''
+        self._engine._link.settle_inlet(q, why)
 
 
 class Sender(_Base['T']):
@@ -192,7 +195,8 @@ class Sender(_Base['T']):
             raise TypeError('send: got %r, want a plain value' % (value,))
         link, key, data = s.engine._link, (s.id, self._handle), p.payload
         with s.sending:
-            link.flows.setdefault(key, _link.WINDOW)
+            if key not in link.refused:
+                link.open(*key)
             try:
                 for at in range(0, len(data), _link.MAX_PAYLOAD):
                     self._piece(s, data, at)
@@ -204,11 +208,9 @@ class Sender(_Base['T']):
     def _piece(self, s: _State, data: bytes, at: int) -> None:
         link, key = s.engine._link, (s.id, self._handle)
         piece = data[at : at + _link.MAX_PAYLOAD]
-        link.wait(lambda: link.flows[key] > 0 or key in link.refused)
-        if key in link.refused or self._closed:
+        link.wait(lambda: link.flows.get(key, 1) > 0)
+        if self._closed or not link.spend(*key, len(piece)):
             raise errors.ReceiverClosed('%s: the receiver is closed, or gone' % s.target)
-        with link._counts:
-            link.flows[key] -= len(piece)
         kind = ITEM if at + _link.MAX_PAYLOAD >= len(data) else PART
         link.send(frame(s.id, self._handle, piece, kind))
 
@@ -217,7 +219,11 @@ class Sender(_Base['T']):
         s = self._to()
         if not self._closed and s.error is None:
             self._closed = True
-            s.engine._link.send(frame(s.id, self._handle))
+            link, key = s.engine._link, (s.id, self._handle)
+            link.send(frame(*key))
+            with link._counts:
+                link.flows.pop(key, None)
+                link.refused.pop(key, None)
 
     def _to(self) -> _State:
         if not isinstance(self._owner, _State):
@@ -226,16 +232,16 @@ class Sender(_Base['T']):
             raise errors.ReceiverClosed('%s is gone, and its receiver' % self._owner.target)
         return self._owner
 
-    def _grant(self, s: _State) -> bytes:
-        """Let a context send. Returns the frame that tells the engine."""
+    def _grant(self, s: _State, call: int) -> bytes:
+        """Let a call's context send. Returns the frame that tells the engine."""
         to = self._owner
         if isinstance(to, Receiver):
-            return to._grant(s)
+            return to._grant(s, call)
         if s.engine is not to.engine:
             raise TypeError('call: the sender is of another engine')
         if s is to:
             return b''
-        s.engine._permits.setdefault(s.id, []).append((to.id, self._handle))
+        s.engine._permits.setdefault(s.id, {})[to.id, self._handle] = None
         return _allowed(s.id, to.id, self._handle)
 
 
@@ -256,22 +262,17 @@ def sent_by(s: _State) -> Dict[Tuple[str, str], Any]:
     return {('mitogo', 'Sender'): Made, ('mitogen', 'Sender'): Made}
 
 
-def given(s: _State, senders: List[Sender[Any]]) -> Callable[[Request], None]:
-    """What sees to it that receivers learn of the failure of a call that was given senders: nothing
-    else says any more that no values will come. It is called with the call's request.
+def over(s: _State, senders: List[Sender[Any]]) -> Callable[[int], None]:
+    """What has receivers learn of the end of a call that was given senders, and is called with its
+    kind: where the call has failed, nothing else says that no values will come.
     """
 
-    def over(kind: int) -> None:
-        if kind == DATA:
-            return
+    def told(kind: int) -> None:
         for sender in senders:
             owner = sender._owner
             if isinstance(owner, Receiver):
-                owner._failed(s)
-            elif isinstance(owner, _State) and owner is not s:
+                owner._ended(s, id(senders), kind != DATA)
+            elif kind != DATA and isinstance(owner, _State) and owner is not s:
                 s.engine._link.deliveries.append(s.engine._dead(owner.id, sender._handle))
 
-    def known(q: Request) -> None:
-        q.over = over
-
-    return known
+    return told

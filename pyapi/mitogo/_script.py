@@ -56,17 +56,16 @@ def _feed(call: Call[Any], data: bytes) -> None:
     """Send a script its standard input, and the end of it. What it doesn't read is dropped."""
     s, link = call._s, call._s.engine._link
     key = s.id, STDIN
-    link.flows[key] = _link.WINDOW  # each run has a flow of its own
+    link.open(*key, anew=True)  # each run has a flow of its own
     try:
         for at in range(0, len(data), _link.MAX_PAYLOAD):
-            if not link.wait(lambda: link.flows[key] > 0 or call.done(), call._until):
+            if not link.wait(lambda: link.flows.get(key, 0) > 0 or call.done(), call._until):
                 call._interrupt()
                 raise call._late()
             if call.done():
                 return
             piece = data[at : at + _link.MAX_PAYLOAD]
-            with link._counts:
-                link.flows[key] -= len(piece)
+            link.spend(*key, len(piece))
             link.send(frame(s.id, STDIN, piece, reply=call._q.reply))
         link.send(frame(s.id, STDIN, b'', reply=call._q.reply))
     except KeyboardInterrupt:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from . import _link, _source, _values
-from ._link import CALL, PREPARE, Request, frame
+from ._link import CALL, DEAD, PREPARE, Request, frame
 from ._state import _State, _Switch
 
 TYPE_CHECKING = False
@@ -46,7 +46,7 @@ def _begin(
     elif '__main__' in modules:
         text = _source.main_text(None, '', p.main)
     link = s.engine._link
-    grant, known = _given(s, p)
+    grant, over = _given(s, p)
     take = None if grant is None else grant.take
     target = '%s:%s' % (module, path)
     if text is not None or modules:
@@ -59,38 +59,39 @@ def _begin(
     try:
         with s.lock:
             before = _before(s, module, modules, text)
-            before += b''.join([x._grant(s) for x in p.senders])
+            before += b''.join([x._grant(s, id(p.senders)) for x in p.senders])
             if taker is not None:
-                link.ask(s.id, CALL, MARK, before, known=_Switch(s, taker).known)
+                link.ask(s.id, CALL, MARK, before, order=_Switch(s, taker))
                 before = b''
-            q = link.ask(s.id, CALL, whole, before, streaming, cost, until, take, known)
+            q = link.ask(s.id, CALL, whole, before, streaming, cost, until, take, over)
             if taker is not None:
-                link.ask(s.id, CALL, MARK, known=_Switch(s, None).known)
+                link.ask(s.id, CALL, MARK, order=_Switch(s, None))
         if grant is not None:
             grant.call = q
         return q
-    except TimeoutError:
+    except BaseException as e:
         link.release(s.id, cost)
-        raise call._late() from None
-    except BaseException:
-        link.release(s.id, cost)
+        if over is not None:
+            over(DEAD)
+        if isinstance(e, TimeoutError):
+            raise call._late() from None
         raise
 
 
 def _given(
     s: _State, p: _values.Pickled
-) -> Tuple[Optional[Grant], Optional[Callable[[Request], None]]]:
-    """What stands behind a call's objects and senders: a Grant, and what is told of the request."""
-    grant = known = None
+) -> Tuple[Optional[Grant], Optional[Callable[[int], None]]]:
+    """What stands behind a call's objects and senders: a Grant, and what is told of its end."""
+    grant = told = None
     if p.served:
         from ._served import Grant
 
         grant = Grant(s, p.served)
     if p.senders:
-        from ._receiver import given
+        from ._receiver import over
 
-        known = given(s, p.senders)
-    return grant, known
+        told = over(s, p.senders)
+    return grant, told
 
 
 def _pickled(s: _State, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> _values.Pickled:

@@ -157,6 +157,7 @@ class Grant:
             raise TypeError('a served object or a sender can only be an argument of a call')
         link = s.engine._link
         s.engine._send_modules(s, p.modules)
+        link.open(s.id, handle)
         for pos in range(0, len(p.payload), PIECE):
             if not link.feed(s.id, handle, p.payload[pos : pos + PIECE], self._over):
                 break

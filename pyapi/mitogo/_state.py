@@ -81,11 +81,6 @@ class _Switch:
         """Take the mark."""
         self._state.taker = self._taker
 
-    def known(self, q: Request) -> None:
-        """Wait for the mark that answers q."""
-        q.order = self
-
-
 class _State:
     """What is known of a context."""
 

@@ -14,9 +14,9 @@ import asyncio
 import threading
 from time import monotonic
 
-from . import _call, _context, _engine, _fleet, _receiver
+from . import _call, _context, _engine, _fleet, _receiver, _source
 from ._fleet import Result, Results
-from .errors import EngineError, ReceiverClosed
+from .errors import EngineError, EngineLost, Error, ReceiverClosed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         Mapping,
         Optional,
         Sequence,
+        Set,
         Tuple,
         Type,
         TypeVar,
@@ -160,6 +161,17 @@ class Engine:
     async def stats(self) -> List[Stats]:
         """As mitogo.Engine.stats."""
         return await self._loop.run_in_executor(None, self._engine.stats)
+
+
+def _checked(fn: Any, args: Any, kwargs: Any) -> None:
+    """Raise TypeError for a function that no context can call."""
+    _source.name(_source.unwrapped(fn, args, kwargs)[0])
+
+
+def _heard(task: asyncio.Task[Any]) -> None:
+    """Take the error of a task that nothing waits for any more."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _promise(loop: asyncio.AbstractEventLoop) -> Tuple[asyncio.Future[None], Callable[..., None]]:
@@ -308,7 +320,11 @@ class Context:
                     q.done = q.more = tell
                     if q.items or q.kind is not None:
                         break  # another thread read it before the callbacks were set
-                    await more
+                    left = None if call._until is None else call._until - monotonic()
+                    try:
+                        await asyncio.wait_for(more, left)
+                    except asyncio.TimeoutError:
+                        raise call._late() from None
                 try:
                     item = next(stream)
                 except StopIteration:
@@ -463,6 +479,7 @@ class Fleet:
     ) -> None:
         self._engine, self._fleet = engine, fleet
         self._contexts: Dict[str, Context] = {}
+        self._posted: Set[asyncio.Task[None]] = set()  # so that they are not collected
 
     async def load(self) -> Fleet:
         """Read the inventory, if that has not been done. EngineError says what is wrong with it."""
@@ -518,6 +535,7 @@ class Fleet:
         **kwargs: Any,
     ) -> AsyncIterator[Result[Any]]:
         """As mitogo.Fleet.each."""
+        _checked(fn, args, kwargs)
 
         async def do(c: Context) -> Any:
             own = (args_for or {}).get(c.target, args)
@@ -539,11 +557,15 @@ class Fleet:
                 try:
                     context = await self.context(target).wait()  # a large call would wait in it
                     value = await do(context)
+                except EngineLost:
+                    raise
                 except Exception as e:
                     return Result(target, None, e, loop.time() - begun)
                 return Result(target, value, None, loop.time() - begun)
 
         tasks = [asyncio.ensure_future(one(t)) for t in self.targets]
+        for task in tasks:
+            task.add_done_callback(_heard)
         try:
             for done in asyncio.as_completed(tasks):
                 result = await done
@@ -570,6 +592,120 @@ class Fleet:
     async def call(self, fn: Any, *args: Any, **kwargs: Any) -> Results[Any]:
         """As mitogo.Fleet.call."""
         return await self._all(self.each(fn, *args, **kwargs))
+
+    @overload
+    def start(
+        self,
+        fn: Callable[..., T],
+        *args: Any,
+        args_for: Optional[Mapping[str, Sequence[Any]]] = None,
+        timeout: Optional[float] = None,
+        progress: FleetProgress = False,
+        **kwargs: Any,
+    ) -> asyncio.Task[Results[T]]: ...
+
+    @overload
+    def start(self, fn: str, *args: Any, **kwargs: Any) -> asyncio.Task[Results[Any]]: ...
+
+    def start(self, fn: Any, *args: Any, **kwargs: Any) -> Any:
+        """As mitogo.Fleet.start: a task, whose cancel() interrupts the call on all targets."""
+        return asyncio.ensure_future(self._all(self.each(fn, *args, **kwargs)))
+
+    def post(
+        self,
+        fn: Any,
+        *args: Any,
+        args_for: Optional[Mapping[str, Sequence[Any]]] = None,
+        **kwargs: Any,
+    ) -> None:
+        """As mitogo.Fleet.post. Doesn't wait."""
+        results = self.each(fn, *args, args_for=args_for, **kwargs)
+        task = asyncio.ensure_future(self._post(_fleet._what(fn), results))
+        self._posted.add(task)
+        task.add_done_callback(self._posted.discard)
+
+    async def _post(self, what: str, results: AsyncIterator[Result[Any]]) -> None:
+        engine = self._engine._engine
+        try:
+            async for r in results:
+                if r.error is not None:
+                    known = self._contexts.get(r.target)
+                    state = None if known is None else known._sync._s
+                    engine._failed(state, what, r.error)
+        except EngineLost:
+            pass  # all who wait are told
+        except Error as e:  # the inventory can't be read
+            engine._failed(None, what, e)
+
+    @overload
+    def stream(
+        self,
+        fn: Callable[..., Iterator[T]],
+        *args: Any,
+        args_for: Optional[Mapping[str, Sequence[Any]]] = None,
+        timeout: Optional[float] = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[Result[T]]: ...
+
+    @overload
+    def stream(self, fn: str, *args: Any, **kwargs: Any) -> AsyncIterator[Result[Any]]: ...
+
+    def stream(
+        self,
+        fn: Any,
+        *args: Any,
+        args_for: Optional[Mapping[str, Sequence[Any]]] = None,
+        timeout: Optional[float] = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[Result[Any]]:
+        """As mitogo.Fleet.stream."""
+        _checked(fn, args, kwargs)
+
+        def begun(c: Context) -> AsyncIterator[Any]:
+            own = (args_for or {}).get(c.target, args)
+            return c.options(timeout=timeout).stream(fn, *own, **kwargs)
+
+        return self._items(begun)
+
+    async def _items(
+        self, begun: Callable[[Context], AsyncIterator[Any]]
+    ) -> AsyncIterator[Result[Any]]:
+        await self.load()
+        loop, room = asyncio.get_running_loop(), asyncio.Semaphore(self._sync._forks)
+        came: asyncio.Queue[Optional[Result[Any]]] = asyncio.Queue(1)  # items stay in the link
+        lost: List[EngineLost] = []
+
+        async def one(target: str) -> None:
+            start = loop.time()
+            try:
+                async with room:
+                    context = await self.context(target).wait()
+                items: Any = begun(context)
+                try:
+                    async for item in items:
+                        await came.put(Result(target, item, None, loop.time() - start))
+                finally:
+                    await items.aclose()
+            except EngineLost as e:
+                lost.append(e)
+            except Exception as e:
+                await came.put(Result(target, None, e, loop.time() - start))
+            await came.put(None)
+
+        tasks = [asyncio.ensure_future(one(t)) for t in self.targets]
+        left = len(tasks)
+        try:
+            while left:
+                result = await came.get()
+                if lost:
+                    raise lost[0]
+                if result is None:
+                    left -= 1
+                else:
+                    yield result
+        finally:
+            for task in tasks:
+                task.cancel()
 
     async def run(
         self,

@@ -172,6 +172,7 @@ def remote(
         e: CallError = cls(*(args if args is not None else (raw,)))
     except Exception:
         e = CallError(raw)  # arguments that the builtin doesn't take
+    _name_file(e, text)
     e.target, e.module, e.type, e.text, e.remote_traceback = target, module, name, text, trace
     if type(e) is CallError:
         name = name if module in ('', 'builtins', 'exceptions') else '%s.%s' % (module, name)
@@ -183,6 +184,16 @@ def remote(
         else:
             e.__cause__ = _Remote(note)
     return e
+
+
+def _name_file(e: Any, text: str) -> None:
+    """Give an OSError its file name, which is no part of the arguments: the text ends with it."""
+    if not isinstance(e, OSError) or len(e.args) != 2 or e.filename is not None:
+        return
+    before = '[Errno %s] %s: ' % e.args
+    name = text[len(before) :].lstrip('bu')  # of bytes, or of Python 2's text
+    if text.startswith(before) and name[:1] == name[-1:] == "'" and '\\' not in name:
+        e.filename = name[1:-1]
 
 
 class _Remote(Exception):

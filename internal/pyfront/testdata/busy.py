@@ -31,13 +31,22 @@ def work(m):
         with a.stream(sample.endless) as endless:
             next(endless)
         fleet.call(os.getpid).raise_failed()
+        started = fleet.start(time.sleep, 0.01)
+        assert sorted([r.value for r in fleet.stream(sample.count, 3)]) == [0, 0, 1, 1, 2, 2]
+        started.result().raise_failed()
         b.post(time.sleep, 0.01)
         for call in calls:
             call.result()
 
 
 def main():
-    threading.Thread(target=int).start()
+    # The first thread of a process has libc open files for a moment: the last when it ends, after
+    # join() has returned.
+    first = threading.Thread(target=int)
+    first.start()
+    first.join()
+    while len(os.listdir('/proc/self/task')) > 1:
+        time.sleep(0.001)
     before = left()
     try:
         m = mitogo.Engine(log=lambda record: None, output=lambda target, text: None)

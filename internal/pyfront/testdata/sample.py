@@ -203,3 +203,21 @@ def hides_a_generator(n):
 
 def kept():
     """Returns None without saying so."""
+
+
+def append(path, word):
+    with open(path, 'a') as f:
+        f.write(word + ' ')
+
+
+def ticks():
+    n = 0
+    while True:
+        yield n
+        n += 1
+
+
+def breaks_after(n):
+    for i in range(n):
+        yield i
+    raise ValueError('broken')

@@ -220,6 +220,41 @@ def ask_much(most, path, router):
 
 
 @mitogen.core.takes_router
+def start_wrong(router):
+    try:
+        return router.sudo(sudo_path='/no/such/sudo')
+    except mitogen.core.StreamError as e:
+        return 'refused: %s' % e
+
+
+@mitogen.core.takes_router
+def start_many(n, router):
+    """What n threads get that start a context at once, and one that does so when these have ended."""
+    import threading
+
+    got = []
+
+    def start():
+        try:
+            got.append(router.local())
+        except mitogen.core.StreamError as e:
+            got.append(str(e))
+
+    threads = [threading.Thread(target=start) for _ in range(n)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    started = [c for c in got if isinstance(c, mitogen.core.Context)]
+    refused = [t for t in got if not isinstance(t, mitogen.core.Context) and 'have started' in t]
+    for c in started:
+        c.shutdown(wait=True)
+    last = router.local()
+    last.shutdown(wait=True)
+    return [len(started), len(refused)]
+
+
+@mitogen.core.takes_router
 def reach(context_id, what, router):
     """Try to have something done with a context that isn't behind this one."""
     context = router.context_by_id(context_id)

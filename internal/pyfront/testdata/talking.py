@@ -1,6 +1,7 @@
 """What contexts do with receivers and senders."""
 import os
 import sys
+import threading
 import time
 
 import mitogo
@@ -15,6 +16,33 @@ def produce(out, values):
 def sends(out, value, times=1):
     for _ in range(times):
         out.send(value)
+
+
+def sends_and_fails(out, value):
+    out.send(value)
+    raise ValueError('no')
+
+
+WENT = []
+
+
+def goes_on(out):
+    def run():
+        try:
+            while True:
+                out.send('on')
+                time.sleep(0.001)
+        except mitogo.ReceiverClosed:
+            WENT.append('refused')
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    WENT.append(thread)
+
+
+def went():
+    WENT[0].join(60)
+    return WENT[-1]
 
 
 def waits(out, value):

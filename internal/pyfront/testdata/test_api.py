@@ -186,6 +186,18 @@ class Calls(Case):
             self.c.call(sys.exit, 3)
         self.assertEqual(e.exception.type, 'SystemExit')
 
+    def test_names_of_files(self):
+        for fn, args in ((os.listdir, ['/no/such']), (open, ["/no/it's"]), (os.stat, ['/no/"q'])):
+            with self.assertRaises(OSError) as e:
+                self.c.call(fn, *args)
+            self.assertEqual(e.exception.errno, 2)
+            if "'" not in args[0]:
+                self.assertEqual(e.exception.filename, args[0])
+                self.assertIn(args[0], str(e.exception))
+        with self.assertRaises(FileNotFoundError) as e:
+            self.c.get('/no/such', '/tmp/never')
+        self.assertEqual(e.exception.filename, '/no/such')
+
     def test_remote_traceback_begins_with_the_program(self):
         """It has no lines of the runtime, which a user can do nothing with."""
         for fn, args in (
@@ -820,6 +832,20 @@ class MainModule(Case):
         self.assertEqual(status, 1)
         self.assertIn('no_such_thing', err)
 
+    def test_name_that_is_not_there(self):
+        """A variable that a statement makes which contexts don't execute is named, with what to do."""
+        status, out, err = program(
+            'import socket, mitogo\ns = socket.socket()\ndef f():\n    return s.fileno()\n'
+            'def g():\n    return nowhere\n'
+            'with mitogo.Engine() as m:\n    c = m.connect("local")\n'
+            '    for fn in (f, g):\n        try:\n            c.call(fn)\n'
+            '        except NameError as e:\n            print(e)\n'
+        )
+        first, second = out.splitlines()
+        self.assertIn("'s' is not defined: of the main module", first)
+        self.assertIn('pass s as an argument', first)
+        self.assertNotIn('main module', second)
+
     def test_prompt(self):
         text = (
             'import mitogo\nm = mitogo.Engine()\nc = m.connect("local")\nimport os\n'
@@ -862,6 +888,12 @@ class MainModule(Case):
 
 
 class Engines(Case):
+    def test_wrong_options(self):
+        with mitogo.Engine() as m:
+            for options in ({'sudo': 'pw'}, {'ssh': mitogo.Sudo()}, {'su': mitogo.SSH()}):
+                with self.assertRaisesRegex(TypeError, 'want a mitogo.S'):
+                    m.connect('local', **options)
+
     def test_no_binary(self):
         for given, words in (('/no/such/mitogen', 'is not there'), (HERE, 'is not there')):
             os.environ['MITOGEN_BINARY'], old = given, os.environ['MITOGEN_BINARY']
@@ -925,7 +957,7 @@ class Engines(Case):
 # The package's modules: each imports only those before it.
 MODULES = (
     'errors _link _values _source _options _process _asking _state _served _sending _call _context'
-    ' _script _receiver _engine _fleet aio'
+    ' _script _receiver _engine _work _fleet aio'
 ).split()
 
 

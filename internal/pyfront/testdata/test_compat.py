@@ -526,6 +526,50 @@ class Messages(Case):
         self.assertIn('may have no more requests', str(got[0]))
         self.assertEqual(got[1:], [[True] * 3, 3])
 
+    def test_contexts_of_contexts_are_bounded(self):
+        """However many are asked for at once, and also after some have failed."""
+        below = importlib.import_module('mitogen._below')
+        most, below.MOST = below.MOST, 3
+        try:
+            c = self.local()
+            for _ in range(4):
+                self.assertIn('refused', c.call(splits.start_wrong))
+            came, all_came, engine = [], threading.Event(), sys.modules['mitogen._engine']
+
+            def begin(peer, most):
+                came.append(1)
+                if len(came) == 8:
+                    all_came.set()
+                return begin_asked(peer, most)
+
+            def plan(*args):
+                all_came.wait(60)  # so that all have looked before the first is there
+                return planned(*args)
+
+            begin_asked, planned = engine.Peer.begin_asked, engine._targets.plan
+            engine.Peer.begin_asked, engine._targets.plan = begin, plan
+            try:
+                self.assertEqual(c.call(splits.start_many, 8), [3, 5])
+            finally:
+                engine.Peer.begin_asked, engine._targets.plan = begin_asked, planned
+        finally:
+            below.MOST = most
+        deadline = time.monotonic() + 60
+        while self.router._peers._below and time.monotonic() < deadline:
+            time.sleep(0.01)
+        self.assertEqual(self.router._peers._below, 0)
+
+    def test_room_is_given_back_once(self):
+        room = mitogen._messages.Room(lambda: gone.append(1))
+        gone = []
+        self.assertTrue(room.held())
+        threads = [threading.Thread(target=room.leave) for _ in range(8)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        self.assertEqual((gone, room.held()), ([1], False))
+
     def test_stats(self):
         with mitogen.master.Router() as router:
             self.assertEqual(set(router.get_stats().values()), {0})

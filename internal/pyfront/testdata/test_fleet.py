@@ -1,6 +1,10 @@
 """Many contexts at once, and asyncio."""
 import asyncio
+import contextlib
+import io
 import os
+import queue
+import signal
 import sys
 import tempfile
 import threading
@@ -102,6 +106,122 @@ class Fleets(unittest.TestCase):
             f.get('/etc/passwd', '/tmp/same')
         with self.assertRaises(KeyError):
             f.context('other')
+        self.m.close()
+        for use in (
+            lambda: f.call(sample.pid),
+            lambda: f.start(sample.pid).result(60),
+            lambda: list(f.stream(sample.pid)),
+            lambda: f.run(['true']),
+            lambda: self.m.fleet(GOOD),
+        ):
+            self.assertRaises(mitogo.EngineLost, use)
+
+    def test_start(self):
+        f = self.m.fleet(GOOD + [BAD], forks=2)
+        told = queue.Queue()
+        call = f.start(sample.same, 1, k=2)
+        call.add_done_callback(told.put)
+        r = call.result(60)
+        self.assertEqual(list(r), GOOD + [BAD])
+        self.assertEqual(r.values(), dict.fromkeys(GOOD, ((1,), {'k': 2})))
+        self.assertIsInstance(r[BAD].error, mitogo.ConnectError)
+        self.assertIs(told.get(timeout=60), call)
+        self.assertEqual((call.done(), call.running(), call.cancel()), (True, False, False))
+        self.assertEqual((call.cancelled(), call.exception()), (False, None))
+        self.assertIn('same on 4 targets, done', repr(call))
+        for wrong in (lambda: 1, self.setUp):
+            self.assertRaises(TypeError, f.start, wrong)
+        self.assertRaises(TypeError, f.start, sample.same, threading.Lock())
+        self.assertEqual(self.m.fleet([]).start(sample.pid).result(60).values(), {})
+
+    def test_started_calls_keep_their_order(self):
+        f = self.m.fleet(GOOD)
+        with tempfile.TemporaryDirectory() as d:
+            for t in GOOD:
+                os.mkdir(os.path.join(d, t))
+            each = {t: (os.path.join(d, t, 'said'),) for t in GOOD}
+            f.start(sample.append, args_for=each, word='first')
+            f.post(sample.append, args_for=each, word='then')
+            f.call(sample.append, args_for=each, word='last').raise_failed()
+            for (name,) in each.values():
+                with open(name) as said:
+                    self.assertEqual(said.read(), 'first then last ')
+
+    def test_cancelled_start(self):
+        f = self.m.fleet(GOOD + [BAD], forks=3)
+        f.wait()
+        call = f.start(sample.sleep, 100)
+        with self.assertRaises(TimeoutError):
+            call.result(0.01)
+        self.assertTrue(call.cancel())
+        r = call.result(60)
+        self.assertTrue(call.cancelled())
+        self.assertEqual({r[t].error.type for t in GOOD}, {'KeyboardInterrupt'})
+        self.assertRegex(str(r[BAD].error), 'cancelled before it was begun')
+        self.assertEqual(list(f.call(sample.pid).ok), GOOD)
+        call = f.start(sample.sleep, 100)
+        self.m.close()
+        self.assertIsInstance(call.exception(60), (mitogo.EngineLost, type(None)))
+
+    def test_post(self):
+        records = queue.Queue()
+        with mitogo.Engine(log=records.put) as m:
+            f = m.fleet(GOOD + [BAD])
+            f.post(sample.raises, ValueError, 'unheard')
+            said = {}
+            while len(said) < 4:
+                r = records.get(timeout=60)
+                if r.levelname == 'ERROR' and r.getMessage().startswith('raises: '):
+                    said[r.target] = r.getMessage()
+            self.assertEqual(set(said), set(GOOD + [BAD]))
+            self.assertEqual(['unheard' in said[t] for t in GOOD], [True] * 3)
+            self.assertRaises(TypeError, f.post, lambda: 1)
+
+    def test_stream(self):
+        f = self.m.fleet(GOOD + [BAD], forks=2)
+        came = {t: [] for t in GOOD + [BAD]}
+        for r in f.stream(sample.count, 3, args_for={'local': (2000,)}):
+            came[r.target].append(r.value if r.ok else type(r.error))
+        self.assertEqual(came.pop(BAD), [mitogo.ConnectError])
+        self.assertEqual(came.pop('local'), list(range(2000)))
+        self.assertEqual(list(came.values()), [[0, 1, 2]] * 2)
+        one = [(r.value, r.ok) for r in self.m.fleet(['local']).stream(sample.same, 1)]
+        self.assertEqual(one, [(((1,), {}), True)])
+        with self.assertRaises(TypeError):
+            next(f.stream(lambda: 1))
+
+    def test_streams_without_end(self):
+        """More run than connect at once; leaving the loop ends them there."""
+        f = self.m.fleet(GOOD, forks=1)
+        seen, last = set(), {}
+        stream = f.stream(sample.ticks)
+        for r in stream:
+            seen.add(r.target)
+            self.assertGreater(r.value, last.get(r.target, -1))
+            last[r.target] = r.value
+            if seen == set(GOOD):
+                break
+        stream.close()
+        self.assertEqual(len(f.call(sample.pid).ok), 3)
+        r = list(f.stream(sample.sleep, 100, timeout=3, args_for={'local': (0,)}))
+        self.assertEqual(sorted(x.target for x in r if not x.ok), GOOD[1:])
+        self.assertEqual({type(x.error) for x in r if not x.ok}, {TimeoutError})
+
+    def test_stream_that_fails(self):
+        f = self.m.fleet(GOOD)
+        got = [(r.target, r.ok) for r in f.stream(sample.breaks_after, 2)]
+        want = [(t, ok) for t in GOOD for ok in (False, True, True)]
+        self.assertEqual(sorted(got), sorted(want))
+
+    def test_progress_line(self):
+        class Terminal(io.StringIO):
+            def isatty(self):
+                return True
+
+        for stream, want in ((Terminal(), r'\r1 of 3 .*\r3 of 3 done, 0 failed\x1b\[K\n\Z'), (io.StringIO(), r'\Z')):
+            with contextlib.redirect_stderr(stream):
+                self.m.fleet(GOOD).call(sample.pid, progress=True)
+            self.assertRegex(stream.getvalue(), r'(?s)\A' + want)
 
     def test_run_put_get(self):
         f = self.m.fleet(GOOD + [BAD])
@@ -145,7 +265,7 @@ class Asyncio(unittest.TestCase):
             for seconds in (.1, .3):
                 with self.assertRaises(asyncio.TimeoutError):
                     await asyncio.wait_for(c.call(sample.sleep, 100), seconds)
-            async for item in c.stream(sample.endless):
+            async for item in c.stream(sample.ticks):
                 break
             self.assertGreater(await c.call(sample.pid), 0)
         self.run_async(body)
@@ -154,6 +274,64 @@ class Asyncio(unittest.TestCase):
         async def body(m):
             r = await m.fleet(GOOD + [BAD]).call(sample.facts)
             self.assertEqual((list(r.ok), list(r.failed)), (GOOD, [BAD]))
+        self.run_async(body)
+
+    def test_start_post_and_stream_of_a_fleet(self):
+        records = queue.Queue()
+
+        async def body(m):
+            f = m.fleet(GOOD + [BAD], forks=2)
+            started = f.start(sample.same, 1)
+            f.post(sample.raises, ValueError, 'unheard')
+            self.assertIsInstance(started, asyncio.Task)
+            r = await started
+            self.assertEqual((list(r), list(r.failed)), (GOOD + [BAD], [BAD]))
+            came = {t: [] for t in GOOD + [BAD]}
+            async for r in f.stream(sample.count, 3, args_for={'local': (500,)}):
+                came[r.target].append(r.value if r.ok else type(r.error))
+            self.assertEqual(came.pop(BAD), [mitogo.ConnectError])
+            self.assertEqual(came.pop('local'), list(range(500)))
+            self.assertEqual(list(came.values()), [[0, 1, 2]] * 2)
+            f = m.fleet(GOOD, forks=1)
+            endless = f.stream(sample.ticks)
+            seen = set()
+            async for r in endless:
+                seen.add(r.target)
+                if seen == set(GOOD):
+                    break
+            await endless.aclose()
+            self.assertEqual(len((await f.call(sample.pid)).ok), 3)
+            r = [x async for x in f.stream(sample.sleep, 100, timeout=2)]
+            self.assertEqual([type(x.error) for x in r], [TimeoutError] * 3)
+            slow = f.start(sample.sleep, 100)
+            await asyncio.sleep(0.1)
+            slow.cancel()
+            with self.assertRaises(asyncio.CancelledError):
+                await slow
+            for begin in (f.each, f.start, f.post, f.stream):
+                self.assertRaises(TypeError, begin, lambda: 1)
+            said = set()
+            while len(said) < 4:
+                r = records.get_nowait()
+                if r.getMessage().startswith('raises: '):
+                    said.add(r.target)
+            self.assertEqual(said, set(GOOD + [BAD]))
+
+        self.run_async(body, log=records.put)
+
+    def test_fleet_of_a_lost_engine(self):
+        async def body(m):
+            f = m.fleet(GOOD)
+            await f.wait()
+            running, items = f.start(sample.sleep, 100), f.stream(sample.ticks)
+            await items.__anext__()
+            os.kill(m._engine._pid, signal.SIGKILL)
+            with self.assertRaises(mitogo.EngineLost):
+                await running
+            with self.assertRaises(mitogo.EngineLost):
+                async for _ in items:
+                    pass
+
         self.run_async(body)
 
     def test_large_calls_wait_outside_the_loop(self):

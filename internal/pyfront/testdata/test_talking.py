@@ -3,6 +3,7 @@ the same names.
 """
 import asyncio
 import inspect
+import json
 import logging
 import os
 import random
@@ -136,6 +137,78 @@ class Receivers(Case):
         os.kill(self.m._pid, 9)
         self.assertRaises(mitogo.EngineLost, r.get)
 
+    def test_calls_of_one_context(self):
+        """Each closes the sender that they share, or the last does, or the first."""
+        for closing, values in (((1, 1), [1, 2]), ((0, 1), [1, 2]), ((1, 0), [1, 2])):
+            inbox = self.m.receiver()
+            calls = [
+                self.a.start(talking.produce if closes else talking.sends, inbox.sender, value)
+                for closes, value in zip(closing, ([1] if closing[0] else 1, [2] if closing[1] else 2))
+            ]
+            self.assertEqual([inbox.get(60), inbox.get(60)], values, closing)
+            with self.assertRaises(mitogo.ReceiverClosed):
+                inbox.get(60)
+            for call in calls:
+                call.result(60)
+            self.a.call(talking.produce, inbox.sender, [3])  # anew
+            self.assertEqual(list(inbox), [3])
+        inbox = self.m.receiver()
+        self.a.call(talking.sends, inbox.sender, 1)
+        with self.assertRaises(ValueError):
+            self.a.call(talking.sends_and_fails, inbox.sender, 2)
+        self.assertEqual([inbox.get(60), inbox.get(60)], [1, 2])
+        with self.assertRaises(mitogo.SenderLost):
+            inbox.get(60)
+
+    def test_sending_on_after_the_end(self):
+        """A thread of a call that has ended is told that a later one has closed the sender."""
+        inbox = self.m.receiver()
+        self.a.call(talking.goes_on, inbox.sender)
+        self.a.call(talking.produce, inbox.sender, [])
+        for value in inbox:
+            self.assertEqual(value, 'on')
+        self.assertEqual(self.a.call(talking.went), 'refused')
+
+    def test_nothing_is_kept_of_what_has_ended(self):
+        link = self.m._link
+        for i in range(3):
+            with self.m.connect('local') as c:
+                items = c.stream(talking.inbox)
+                sender = next(items)
+                sender.send(1)
+                self.a.call(talking.sends, sender, 2)
+                self.assertEqual(sorted([next(items), next(items)]), [1, 2])
+                self.assertNotEqual([k for k in link.flows if k[0] == c._s.id], [])
+                self.assertIn(c._s.id, [to for to, _ in self.m._permits[self.a._s.id]])
+                items.close()
+            with self.assertRaises(mitogo.ReceiverClosed):
+                sender.send(3)
+            for keys in (link.flows, link.refused, link.owed, link.inlets):
+                self.assertEqual([k for k in keys if k[0] == c._s.id], [])
+            self.assertNotIn(c._s.id, link.known)
+            self.assertEqual(self.m._permits[self.a._s.id], {})
+        most, _link.MOST = _link.MOST, 2
+        try:
+            for i in range(4):
+                items = self.a.stream(talking.closing)
+                sender = next(items)
+                sender.send(1)
+                self.assertEqual(list(items), ['closed'])
+                with self.assertRaises(mitogo.ReceiverClosed):
+                    while True:
+                        sender.send(2)
+                with self.assertRaises(mitogo.ReceiverClosed):
+                    sender.send(3)
+        finally:
+            _link.MOST = most
+        self.assertEqual([k for k in link.flows if k[0] == self.a._s.id], [])
+        self.assertLessEqual(len(link.refused), 2)
+        inbox = self.a.stream(talking.inbox)
+        sender = next(inbox)
+        sender.close()
+        self.assertEqual(list(inbox), [])
+        self.assertEqual([k for k in link.flows if k[0] == self.a._s.id], [])
+
     def test_to_a_context(self):
         items = self.b.stream(talking.inbox)
         out = next(items)
@@ -226,7 +299,7 @@ class Forged(mitogo.Sender):
     def __init__(self, context, handle):
         super().__init__(context, handle, None)
 
-    def _grant(self, s):
+    def _grant(self, s, call):
         return b''
 
 
@@ -378,6 +451,41 @@ bad ansible_connection=carrier_pigeon
 """
 
 
+class Daemons(unittest.TestCase):
+    def test_kept_contexts(self):
+        """Two programs get forks of one context, which a daemon keeps."""
+        with tempfile.TemporaryDirectory() as d:
+            env = dict(os.environ, MITOGEN_SOCKET=os.path.join(d, 'socket'), XDG_RUNTIME_DIR=d)
+            binary = os.environ['MITOGEN_BINARY']
+            with open(os.path.join(d, 'prog.py'), 'w') as f:
+                f.write(
+                    'import mitogo, os\n'
+                    'def there(): return os.getpid(), os.getppid()\n'
+                    'def items():\n    for n in range(3):\n        yield n\n'
+                    'with mitogo.Engine(daemon=True) as m:\n'
+                    '    c = m.connect("local", python=%r)\n'
+                    '    print(*c.call(there))\n'
+                    '    print(c.call(len, b"x" * 300000), list(c.stream(items)))\n' % TARGET
+                )
+            try:
+                said = [
+                    subprocess.run(
+                        [sys.executable, f.name], env=env, stdout=subprocess.PIPE, timeout=120
+                    ).stdout.decode().split('\n')
+                    for _ in range(2)
+                ]
+                tree = subprocess.run(
+                    [binary, 'tree', '--json'], env=env, stdout=subprocess.PIPE, timeout=60
+                )
+                kept = json.loads(tree.stdout)['contexts']
+            finally:
+                subprocess.run([binary, 'daemon', 'stop'], env=env, timeout=60)
+            self.assertEqual(len(kept), 1, kept)
+            for first, second, _ in said:
+                self.assertEqual(second, '300000 [0, 1, 2]')
+            self.assertNotEqual(said[0][0].split()[0], said[1][0].split()[0])
+
+
 class Inventories(unittest.TestCase):
     def setUp(self):
         self.m = mitogo.Engine()
@@ -525,7 +633,7 @@ class Asyncio(unittest.TestCase):
 def load_tests(loader, tests, pattern):
     """A sample of the cases, unless MITOGEN_SOAK is set: most start several processes."""
     cases = []
-    for cls in (Receivers, Scripts, Programs, Inventories, Asyncio):
+    for cls in (Receivers, Scripts, Programs, Daemons, Inventories, Asyncio):
         cases += loader.loadTestsFromTestCase(cls)
     if not os.environ.get('MITOGEN_SOAK'):
         cases = random.Random(int(os.environ.get('MITO_TEST_SEED', '1'))).sample(cases, 14)

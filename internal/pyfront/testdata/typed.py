@@ -39,6 +39,13 @@ def program() -> None:
             assert_type(r.value, Facts)
         assert_type(m.fleet(['a']).call(collect, 'a').values()['a'].host, str)
         assert_type(m.fleet(['a']).call('os:getpid').values()['a'], Any)
+        begun = m.fleet(['a']).start(collect, 'a', timeout=5)
+        assert_type(begun, 'mitogo.FleetCall[Facts]')
+        assert_type(begun.result(60), 'mitogo.Results[Facts]')
+        assert_type(begun.result()['a'].value, Facts)
+        assert_type(m.fleet(['a']).post(collect, 'a'), None)
+        for item in m.fleet(['a']).stream(follow, '/'):
+            assert_type(item.value, int)
         inbox = m.receiver(Facts)
         assert_type(inbox.get(1), Facts)
         assert_type(inbox.sender, 'mitogo.Sender[Facts]')
@@ -66,6 +73,10 @@ async def awaited() -> None:
             assert_type(r.value, Facts)
         results = await m.fleet(['a']).call(collect, 'a')
         assert_type(results['a'].value, Facts)
+        assert_type((await m.fleet(['a']).start(collect, 'a'))['a'].value, Facts)
+        m.fleet(['a']).post(collect, 'a')
+        async for item in m.fleet(['a']).stream(follow, '/'):
+            assert_type(item.value, int)
         async for facts in m.receiver(Facts):
             assert_type(facts, Facts)
         assert_type(await web.start(collect, 'a'), Facts)
@@ -74,7 +85,7 @@ async def awaited() -> None:
         assert_type(done, 'subprocess.CompletedProcess[Any]')
 
 
-def mistakes(web: mitogo.Context) -> List[Any]:
+def mistakes(web: mitogo.Context, fleet: mitogo.Fleet) -> List[Any]:
     return [
         web.call(collect, 1),  # wrong
         web.call(collect),  # wrong
@@ -83,5 +94,7 @@ def mistakes(web: mitogo.Context) -> List[Any]:
         web.stream(collect, 'a'),  # wrong
         web.call(collect, 'a').hots,  # wrong
         web.connect(3),  # wrong
+        fleet.stream(collect, 'a'),  # wrong
+        fleet.start(collect, 'a').result().hots,  # wrong
         web.cal(collect),  # wrong
     ]

@@ -3,8 +3,9 @@
 Here by `mitogen python`, `python -m mitogo.compat` or mitogo.compat.install(). What it offers, and
 how it differs, is in docs/python.md. The same files are what contexts import.
 """
-from mitogen import _here
+from mitogen import _absent, _here
 
+_absent.install()
 __version__ = (0, 3, 0)
 is_master = _here.IS_MASTER
 context_id = _here.CONTEXT_ID

@@ -73,14 +73,19 @@ def _below(peers, id, above):
 
 def _start(peers, msg, method, name, via, given):
     above = _below(peers, msg.src_id if via is None else via, msg.src_id)
-    if len([p for p in list(peers._by_id.values()) if p.started]) >= MOST:
-        raise Error('contexts have started %d contexts' % MOST)
     if not (name is None or isinstance(name, str) and len(name) < LONGEST):
         raise Error('a name is text of at most %d characters' % LONGEST)
     if above.context is None:
         raise Error('context %s is not up yet' % above.ctx._s.id)
-    context = _engine.connect(
-        peers.router, str(method), name, dict(given, via=above.context), by_context=True)
+    place = peers.place(MOST)
+    if place is None:
+        raise Error('contexts have started %d contexts' % MOST)
+    try:
+        context = _engine.connect(
+            peers.router, str(method), name, dict(given, via=above.context), place)
+    except BaseException:
+        place.leave()
+        raise
     return Message.pickled(context, src_id=msg.dst_id)
 
 

@@ -35,6 +35,10 @@ class Engine(mitogo.Engine):
         self._names = set()     # of loggers in contexts
         mitogo.Engine.__init__(self, **options)
 
+    def _admitted(self, module, name):
+        found = _messages.whitelisted(module, name)
+        return {} if found is None else _values.of_types([found])
+
     def _show(self, s, handle, payload, taker=None):
         self._link.send(self._link.credit(s.id, handle, len(payload)))
         peer = self._peers.of(s.id)
@@ -76,8 +80,9 @@ class _Options:
 
 
 class _Stream:
-    def __init__(self, options):
+    def __init__(self, options, id):
         self.conn = _Conn(options)
+        self.remote_id = id
 
 
 class Peer:
@@ -87,7 +92,7 @@ class Peer:
         self.peers, self.ctx, self.given = peers, ctx, given
         self.context = None     # as the program knows it
         self.above = 0          # the id of the context that it is behind
-        self.started = False    # a context has asked for it
+        self.place = None       # a Room, if a context has asked for it
         self._inlet = None      # the handle of what the program says
         self._begun = False     # something there takes it
         self._turn = threading.Lock()   # held while one message is sent: its pieces stay together
@@ -96,13 +101,18 @@ class Peer:
         self._held = 0          # bytes of messages that aren't taken yet
         self._asked = 0         # requests of its own that have no answer yet
         self._taking = False
-        s, link = ctx._s, ctx._s.engine._link
+
+    def begin(self):
+        """Open the channel."""
+        s, link = self.ctx._s, self.ctx._s.engine._link
         with s.lock:
             before = _sending._before(s, _sending.HELPER, set(), None)
             self._q = link.ask(s.id, _link.CALL, CHANNEL, before, True)
         self._q.more = self._take
         self._q.done = self._ended
         self._take()
+        if self._q.kind is not None:    # it came before that was set
+            self._ended()
 
     def name(self):
         """Of the context, for records."""
@@ -213,15 +223,14 @@ class Peer:
         """Send bytes as one item: all pieces but the last are parts of it."""
         link, id, most = self.ctx._s.engine._link, self.ctx._s.id, _link.MAX_PAYLOAD
         key = id, self._inlet
-        link.flows.setdefault(key, _link.WINDOW)
+        link.open(*key)
         try:
             for at in range(0, len(data), most):
                 piece = data[at:at + most]
-                link.wait(lambda: link.flows[key] > 0 or self.over())
+                link.wait(lambda: link.flows.get(key, 0) > 0 or self.over())
                 if self.over():
                     return
-                with link._counts:
-                    link.flows[key] -= len(piece)
+                link.spend(*key, len(piece))
                 kind = _link.ITEM if at + most >= len(data) else _link.PART
                 link.send(_link.frame(id, self._inlet, piece, kind))
         except BaseException:
@@ -254,6 +263,7 @@ class Peers:
         self.engine = None
         self._lock = threading.Lock()   # protects following
         self._by_id = {}
+        self._below = 0     # contexts that contexts have asked for
         self._boxes = {}    # by the id of whom they are for: messages that a thread passes on
         self._closed = False
         self._threads = []
@@ -284,20 +294,42 @@ class Peers:
     def stream(self, id):
         """Something with what a context was started with."""
         peer = self.of(id)
-        return None if peer is None else _Stream(_Options(peer.given))
+        return None if peer is None else _Stream(_Options(peer.given), id)
 
     def streams(self):
         """By id."""
         return {id: self.stream(id) for id in list(self._by_id)}
 
-    def add(self, ctx, given):
-        """Note a context."""
-        peer = self._by_id[ctx._s.id] = Peer(self, ctx, given)
+    def place(self, most):
+        """A Room for a context that another one asks for; None: there are most of them."""
+        with self._lock:
+            if self._below >= most:
+                return None
+            self._below += 1
+        return Room(self._leave)
+
+    def _leave(self):
+        with self._lock:
+            self._below -= 1
+
+    def add(self, ctx, given, place):
+        """Note a context, which gives back its place, if it has one, when it has gone."""
+        peer = Peer(self, ctx, given)
+        peer.place = place
+        self._by_id[ctx._s.id] = peer
+        try:
+            peer.begin()
+        except BaseException:
+            self.lost(peer)
+            raise
         return peer
 
     def lost(self, peer):
         """Note that one has gone."""
-        self._by_id.pop(peer.ctx._s.id, None)
+        if self._by_id.pop(peer.ctx._s.id, None) is None:
+            return
+        if peer.place is not None:
+            peer.place.leave()
         if peer.context is not None:
             self.router._gone(peer.context)
         _here.wake()
@@ -429,9 +461,9 @@ def _new(router):
     return engine
 
 
-def connect(router, method, name, given, by_context=False):
-    """A Context by a connection method, once it is up. If a context has asked for it, ssh is run
-    there, with what that account has, and never here.
+def connect(router, method, name, given, place=None):
+    """A Context by a connection method, once it is up. With a place, which is for those that a
+    context has asked for, ssh is run there, with what that account has, and never here.
     """
     given = dict(given)
     via = given.pop('via', None)
@@ -447,11 +479,10 @@ def connect(router, method, name, given, by_context=False):
         if above is None:
             raise StreamError('%s: the context %r has gone', method, via.name)
         plan.options['via'] = above.ctx
-    if by_context and method == 'ssh':
+    if place is not None and method == 'ssh':
         plan.options['ssh']._dict['from_hop'] = True
     ctx = engine.connect(plan.target, **plan.options)
-    peer = peers.add(ctx, given)
-    peer.started = by_context
+    peer = peers.add(ctx, given, place)
     if above is not None:
         peer.above = above.ctx._s.id
     failed = None
@@ -464,7 +495,7 @@ def connect(router, method, name, given, by_context=False):
     name = name or plan.name.replace('{pid}', str(ctx.info.pid))
     if via is not None:
         name = '%s.%s' % (via.name, name)
-    if by_context:
+    if place is not None:
         name = mitogo.errors.line(name)     # it stands in records, which a terminal may show
     context = router.context_by_id(ctx._s.id, name=name)
     context._peer, context.via, peer.context = peer, via, context

@@ -25,12 +25,19 @@ _allowed = []   # compiled expressions: classes besides those below, "module.nam
 
 
 def set_pickle_whitelist(patterns):
-    """Have classes read from messages whose "module.name" one of the regular expressions matches.
-    The sender of such a message can have its own code run.
+    """Have classes read, from messages and as results of calls, whose "module.name" one of the
+    regular expressions matches. The sender can have the code of these classes run.
     """
     import re
 
     _allowed[:] = [re.compile(p) for p in patterns]
+
+
+def whitelisted(module, name):
+    """What an expression of set_pickle_whitelist matches; None: none does."""
+    if [1 for p in _allowed if p.match('%s.%s' % (module, name))]:
+        return getattr(__import__(module, fromlist=[name]), name)
+    return None
 
 
 class _Reader(pickle.Unpickler):
@@ -54,8 +61,9 @@ class _Reader(pickle.Unpickler):
             return _encode
         if (module, name) in (('__builtin__', 'bytes'), ('builtins', 'bytes')):
             return _bytes
-        if [1 for p in _allowed if p.match('%s.%s' % (module, name))]:
-            return getattr(__import__(module, fromlist=[name]), name)
+        found = whitelisted(module, name)
+        if found is not None:
+            return found
         raise StreamError('cannot unpickle %r/%r', module, name)
 
 
@@ -92,20 +100,22 @@ def _read(data, router):
 
 
 class Room(object):
-    """Memory that a message takes, of what a program gives to the context that has sent it."""
+    """What a message, or a context, takes of a bound, until it is given back."""
 
     def __init__(self, free):
-        self._free = free
+        self._free = [free]
 
     def leave(self):
-        """Give it back, once."""
-        free, self._free = self._free, None
-        if free:
-            free()
+        """Give it back, once, whatever threads do so."""
+        try:
+            free = self._free.pop()
+        except IndexError:
+            return
+        free()
 
     def held(self):
         """Whether it isn't given back yet."""
-        return self._free is not None
+        return bool(self._free)
 
 
 class Message(object):
@@ -152,6 +162,11 @@ class Message(object):
     def encoded(cls, obj, enc=None, **kwargs):
         """As pickled: there is one coding here."""
         return cls.pickled(obj, **kwargs)
+
+    def pack(self):
+        """Raises NotImplementedError."""
+        raise NotImplementedError(
+            'Message.pack: the engine has frames of its own here: use Router.route to send this')
 
     def reply(self, msg, router=None, **kwargs):
         """Send a message, or a value, to where an answer is expected; if it is, nowhere."""

@@ -1,5 +1,7 @@
 """Services: objects whose exposed methods other contexts call."""
+import collections
 import logging
+import pickle
 import threading
 
 from mitogen import _here, _messages, _plain
@@ -70,10 +72,86 @@ def no_reply():
     return decorate
 
 
+def _outcome(compute):
+    """What a call returns, or a CallError of what it raises."""
+    try:
+        return compute()
+    except Exception as e:
+        LOG.debug('%r', e)
+        return e if isinstance(e, CallError) else CallError(e)
+
+
+class Invoker(object):
+    """Calls methods of a service: in the thread of the pool that the call came to."""
+
+    def __init__(self, service):
+        self.service = service
+        self._lock = threading.Lock()
+
+    def __repr__(self):
+        return '%s(%s)' % (type(self).__name__, self.service)
+
+    def invoke(self, _what, compute, answer):
+        """Call compute(), and answer with what it returns or raises. what is the method's name, and
+        the arguments.
+        """
+        answer(_outcome(compute))
+
+
+class SerializedInvoker(Invoker):
+    """Calls one method of the service at a time, in the order in which calls came."""
+
+    def __init__(self, service):
+        Invoker.__init__(self, service)
+        self._calls = collections.deque()   # the first one is under way
+
+    def invoke(self, _what, compute, answer):
+        """As Invoker.invoke, or have the thread that is at it do so."""
+        with self._lock:
+            self._calls.append((compute, answer))
+            busy = len(self._calls) > 1
+        while not busy:
+            compute, answer = self._calls[0]
+            try:
+                answer(_outcome(compute))
+            finally:
+                with self._lock:
+                    self._calls.popleft()
+                    busy = not self._calls
+
+
+class DeduplicatingInvoker(Invoker):
+    """Calls each method once with the same arguments: all who ask get what that has returned."""
+
+    def __init__(self, service):
+        Invoker.__init__(self, service)
+        self._answers = {}  # by key: the functions that want what comes
+        self._values = {}   # by key: what has come
+
+    def invoke(self, what, compute, answer):
+        """As Invoker.invoke, or have the thread that is at it, or was, answer."""
+        key = what[0], pickle.dumps(sorted(what[1].items()), _messages.PROTOCOL)
+        with self._lock:
+            known = key in self._values
+            first = not known and key not in self._answers
+            if not known:
+                self._answers.setdefault(key, []).append(answer)
+        if known:
+            answer(self._values[key])
+        elif first:
+            value = _outcome(compute)
+            with self._lock:
+                self._values[key] = value
+                waiting = self._answers.pop(key)
+            for tell in waiting:
+                tell(value)
+
+
 class Service(object):
     """The base of services. A service has one name: the name of its module and class."""
 
     NO_REPLY = object()
+    invoker_class = Invoker
 
     def __init__(self, router):
         self.router = router
@@ -127,6 +205,7 @@ class Pool(object):
         self.size = size
         self._lock = threading.Lock()   # protects following
         self._services = {}
+        self._invokers = {}     # by the id of the service, which stays
         self.closed = False
         self._recv = recv or _messages.Receiver(
             router, handle=_messages.CALL_SERVICE, overwrite=overwrite)
@@ -201,16 +280,31 @@ class Pool(object):
             service = self._service(name, msg)
             method = _method(service, method_name, msg, kwargs)
             kwargs = dict(kwargs)
+            what = method_name, dict(kwargs)
             if _takes_msg(method):
                 kwargs['msg'] = msg
-            value = method(**kwargs)
             silent = getattr(method, 'mitogen_service__no_reply', False)
         except Exception as e:
             LOG.debug('%r: %r', self, e)
-            silent = not msg.reply_to
-            value = CallError(e) if not isinstance(e, CallError) else e
-        if not silent and value is not Service.NO_REPLY:
-            msg.reply(value)
+            if msg.reply_to:
+                msg.reply(CallError(e) if not isinstance(e, CallError) else e)
+            return
+
+        def answer(value):
+            if value is not Service.NO_REPLY and (msg.reply_to if failed(value) else not silent):
+                msg.reply(value)
+
+        def failed(value):
+            return isinstance(value, CallError)
+
+        self._invoker(service).invoke(what, lambda: method(**kwargs), answer)
+
+    def _invoker(self, service):
+        """The invoker of a service, which is made for its first call."""
+        with self._lock:
+            if id(service) not in self._invokers:
+                self._invokers[id(service)] = service.invoker_class(service)
+            return self._invokers[id(service)]
 
     def _service(self, name, msg):
         """The service with a name. One above this context may have it made of its class."""

@@ -1,11 +1,11 @@
 """Names that programs know from the original's module of that name."""
 import functools
 
-from mitogen import _here, _plain, _signals
+from mitogen import _absent, _here, _plain, _signals
 from mitogen import _messages
 from mitogen._latch import Latch
 from mitogen._messages import (
-    CALL_FUNCTION, CALL_SERVICE, FIRST_HANDLE, IS_DEAD, SHUTDOWN, Channel, Context, Message,
+    CALL_FUNCTION, CALL_SERVICE, FIRST_HANDLE, IS_DEAD, LOG, SHUTDOWN, Channel, Context, Message,
     Receiver, Router, Sender, _unpickle_context, _unpickle_sender, has_parent_authority,
     set_pickle_whitelist)
 from mitogen._plain import (
@@ -13,6 +13,7 @@ from mitogen._plain import (
     _unpickle_call_error)
 from mitogen._signals import fire, listen, unlisten
 
+__getattr__ = _absent.getter('core')
 UnicodeType = _plain.text
 BytesType = bytes
 

@@ -1,6 +1,8 @@
 """What may go wrong with doas."""
+from mitogen import _absent
 from mitogen._plain import StreamError
 
+__getattr__ = _absent.getter('doas', 'method')
 password_incorrect_msg = 'doas password is incorrect'
 password_required_msg = 'doas password is required'
 

@@ -2,8 +2,9 @@
 import threading
 import time
 
-from mitogen import _here, _signals, parent
+from mitogen import _absent, _here, _plain, _signals, parent
 
+__getattr__ = _absent.getter('master')
 if _here.IS_MASTER:
     _engine = __import__('mitogen._' + 'engine', fromlist=['Peers'])
 
@@ -122,16 +123,34 @@ class Broker(object):
 class _Responder(object):
     """What modules contexts may be sent. It has to be said before the first context is started."""
 
-    def __init__(self):
+    def __init__(self, router):
+        self._router = router
         self.allow, self.deny = [], []
 
+    def _before(self, what):
+        if self._router._peers.engine is not None:
+            raise _plain.Error('%s: say so before the first context is started', what)
+
     def whitelist_prefix(self, fullname):
-        """Send only modules of such packages."""
+        """Send only modules of such packages. Error: a context was started before."""
+        self._before('whitelist_prefix')
         self.allow.append(fullname)
 
     def blacklist_prefix(self, fullname):
-        """Send no module of such packages."""
+        """Send no module of such packages. Error: a context was started before."""
+        self._before('blacklist_prefix')
         self.deny.append(fullname)
+
+    def forward_modules(self, context, fullnames):
+        """Have a context sent modules before it asks for them. Doesn't wait."""
+        for name in fullnames:
+            self._router._peers.prepare(context.context_id, name)
+
+    def add_source_override(self, fullname, path, source, is_pkg):
+        """Raises NotImplementedError."""
+        raise NotImplementedError(
+            'add_source_override: put a directory with your %s in front of sys.path, before the '
+            'first context is started' % fullname)
 
 
 class Router(parent.Router):
@@ -145,7 +164,7 @@ class Router(parent.Router):
         parent.Router.__init__(self, broker or self.broker_class())
         if max_message_size:
             self.max_message_size = max_message_size
-        self.responder = _Responder()
+        self.responder = _Responder(self)
         self._peers = _engine.Peers(self)
         self.broker.routers.append(self)
 
@@ -195,6 +214,14 @@ class Router(parent.Router):
     def _stream_by_id(self):
         return self._peers.streams()
 
+    def get_streams(self):
+        """What stream_by_id returns, for all contexts."""
+        return list(self._peers.streams().values())
+
     def disconnect(self, context):
         """End a context."""
         context.shutdown()
+
+    def disconnect_stream(self, stream):
+        """End the context of what stream_by_id returned."""
+        self.context_by_id(stream.remote_id).shutdown()

@@ -3,9 +3,10 @@ import itertools
 import os
 import threading
 
-from mitogen import _here, _messages
+from mitogen import _absent, _here, _messages
 from mitogen._plain import StreamError
 
+__getattr__ = _absent.getter('parent')
 if _here.IS_MASTER:
     _engine = __import__('mitogen._' + 'engine', fromlist=['connect'])
 

@@ -1,7 +1,8 @@
 """What may go wrong with ssh."""
-from mitogen import parent
+from mitogen import _absent, parent
 from mitogen._plain import StreamError
 
+__getattr__ = _absent.getter('ssh', 'method')
 password_incorrect_msg = 'SSH password is incorrect'
 password_required_msg = 'SSH password was requested, but none specified'
 auth_incorrect_msg = 'SSH authentication is incorrect'

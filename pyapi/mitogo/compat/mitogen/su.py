@@ -1,6 +1,8 @@
 """What may go wrong with su."""
+from mitogen import _absent
 from mitogen._plain import StreamError
 
+__getattr__ = _absent.getter('su', 'method')
 password_incorrect_msg = 'su password is incorrect'
 password_required_msg = 'su password is required'
 

@@ -1,6 +1,8 @@
 """What may go wrong with sudo."""
+from mitogen import _absent
 from mitogen._plain import StreamError
 
+__getattr__ = _absent.getter('sudo', 'method')
 password_incorrect_msg = 'sudo password is incorrect'
 password_required_msg = 'sudo password is required'
 

@@ -1,5 +1,9 @@
 """Sockets that other processes share a router by. They aren't offered."""
 
+from mitogen import _absent
+
+__getattr__ = _absent.getter('unix')
+
 
 class Listener(object):
     """Raises NotImplementedError."""
