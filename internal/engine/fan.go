@@ -46,6 +46,7 @@ type fanHop struct {
 	c       *Context
 	number  wire.Handle
 	members []wire.FanMember
+	begun   bool // it was sent its members, and the code that takes FAN before them
 }
 
 // NewFan returns a Fan for sessions whose contexts were up, and have the same root. Nothing was
@@ -177,6 +178,7 @@ func (h *fanHop) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	h.begun = true
 	for some := range slices.Chunk(h.members, wire.MaxPayload/wire.FanMemberSize) {
 		h.put(wire.Data, wire.AppendFanMembers(nil, some))
 	}
@@ -341,7 +343,9 @@ func (s *Session) Cut() bool { return s.cut.Load() }
 // Close has hops forget the fan. The sessions go on.
 func (f *Fan) Close() {
 	for _, h := range f.hops {
-		h.put(wire.Error, nil)
+		if h.begun {
+			h.put(wire.Error, nil)
+		}
 	}
 	f.e.mu.Lock()
 	f.root.widened -= f.down.widened

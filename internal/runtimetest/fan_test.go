@@ -58,6 +58,18 @@ func TestFan(t *testing.T) {
 	})})
 }
 
+// A frame whose handler's code was not sent is refused: the thread that reads doesn't wait for it.
+func TestHandlerNotSent(t *testing.T) {
+	on(t, []test{hopTest("not sent", func(t *testing.T, l *link) {
+		l.child(first, l.py)
+		l.fan(first, 7, wire.Error, nil)
+		for _, h := range []wire.Handle{wire.Fan, wire.Session, wire.Open, wire.Forward} {
+			l.request(wire.Frame{Dst: first, Handle: h}).dead("was not sent")
+		}
+		equal(t, "value", fmt.Sprint(l.call("rt:evaluate", "1 + 1").value()), "2")
+	})})
+}
+
 // A context behind a hop can't have it send anything to another, by a fan of its own or of the
 // engine's, nor add itself to one.
 func TestFanFromBelow(t *testing.T) {

@@ -62,9 +62,16 @@ def on_ping(src, reply, kind, data):
 
 
 def later(module, table, handle):
-    """A function that first loads its code, here: importing could wait for a lock."""
+    """A function that first loads its code, here: importing could wait for a lock.
+
+    A handler whose code was not sent refuses the frame: the thread that reads can't wait for what
+    only it can read.
+    """
     def load(*args, **kw):
         if module not in MODULES:
+            if type(handle) is int:
+                return len(args) > 2 and args[1] > 999 and dead(
+                    args[0], args[1], '%s was not sent' % module)
             send(0, GET_MODULE, module.encode())
             wait(lambda: module in MODULES)
         # Up to Python 2.7.8 a nested function can't have exec.
