@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io"
 	"io/fs"
 	"os"
@@ -282,6 +283,8 @@ type copying struct {
 
 	mu    sync.Mutex // protects following
 	fails int
+	seed  maphash.Seed        // of told
+	told  map[uint64]struct{} // hashes of paths that tell was called for; nil: they aren't kept
 	said  bytes.Buffer // stderr's beginning
 	read  chan struct{}
 }
@@ -317,9 +320,30 @@ func (cp *copying) failed(path string, err error) {
 	cp.mu.Lock()
 	defer cp.mu.Unlock()
 	cp.fails++
+	if cp.told != nil && cp.tell != nil && len(cp.told) < maxTold {
+		cp.told[maphash.String(cp.seed, path)] = struct{}{}
+	}
 	if cp.tell != nil {
 		cp.tell(&FileError{path, cp.c, err})
 	}
+}
+
+// maxTold bounds the failures that are kept: a context can make up any number.
+const maxTold = 1 << 16
+
+// remember has the paths of failures kept, for wasTold.
+func (cp *copying) remember() {
+	cp.mu.Lock()
+	defer cp.mu.Unlock()
+	cp.seed, cp.told = maphash.MakeSeed(), map[uint64]struct{}{}
+}
+
+// wasTold tells whether tell was called for a path, of the first maxTold.
+func (cp *copying) wasTold(path string) bool {
+	cp.mu.Lock()
+	defer cp.mu.Unlock()
+	_, told := cp.told[maphash.String(cp.seed, path)]
+	return told
 }
 
 // mute has no further failures told. They still count.
