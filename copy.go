@@ -285,7 +285,7 @@ type copying struct {
 	fails int
 	seed  maphash.Seed        // of told
 	told  map[uint64]struct{} // hashes of paths that tell was called for; nil: they aren't kept
-	said  bytes.Buffer // stderr's beginning
+	said  bytes.Buffer        // stderr's beginning
 	read  chan struct{}
 }
 

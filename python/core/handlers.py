@@ -1,6 +1,6 @@
 """Handlers of what every context takes, and those that load their code at first use."""
 from _mitogen import (BUSY_TIMEOUT, EARLY, ERROR, FEED, GET_MODULE, MAIN, MODULES, PID, Q, S,
-    dumps, os, send, signal, spend, unpack, urgent, wait, zlib)
+    dead, dumps, os, send, signal, spend, unpack, urgent, wait, zlib)
 
 
 def on_call(src, reply, kind, data):
