@@ -284,7 +284,7 @@ type copying struct {
 	mu    sync.Mutex // protects following
 	fails int
 	seed  maphash.Seed        // of told
-	told  map[uint64]struct{} // hashes of paths that tell was called for; nil: they aren't kept
+	told  map[uint64]struct{} // hashes of what was told; nil: they aren't kept
 	said  bytes.Buffer        // stderr's beginning
 	read  chan struct{}
 }
@@ -320,29 +320,34 @@ func (cp *copying) failed(path string, err error) {
 	cp.mu.Lock()
 	defer cp.mu.Unlock()
 	cp.fails++
-	if cp.told != nil && cp.tell != nil && len(cp.told) < maxTold {
-		cp.told[maphash.String(cp.seed, path)] = struct{}{}
-	}
 	if cp.tell != nil {
+		cp.noteLocked(path)
 		cp.tell(&FileError{path, cp.c, err})
 	}
 }
 
-// maxTold bounds the failures that are kept: a context can make up any number.
+// maxTold bounds what is kept of what was told: a context can make up any number of paths.
 const maxTold = 1 << 16
 
-// remember has the paths of failures kept, for wasTold.
+// noteLocked keeps what is told for wasTold.
+func (cp *copying) noteLocked(what string) {
+	if cp.told != nil && len(cp.told) < maxTold {
+		cp.told[maphash.String(cp.seed, what)] = struct{}{}
+	}
+}
+
+// remember has what is told kept, for wasTold.
 func (cp *copying) remember() {
 	cp.mu.Lock()
 	defer cp.mu.Unlock()
 	cp.seed, cp.told = maphash.MakeSeed(), map[uint64]struct{}{}
 }
 
-// wasTold tells whether tell was called for a path, of the first maxTold.
-func (cp *copying) wasTold(path string) bool {
+// wasTold tells whether something was told: the path of a failure, or what else was noted.
+func (cp *copying) wasTold(what string) bool {
 	cp.mu.Lock()
 	defer cp.mu.Unlock()
-	_, told := cp.told[maphash.String(cp.seed, path)]
+	_, told := cp.told[maphash.String(cp.seed, what)]
 	return told
 }
 

@@ -147,23 +147,32 @@ func (g *putGroup) again(cp *copying) {
 
 // begin starts the other ends, in those contexts that get up.
 func (g *putGroup) begin(contexts []*Context) []*copying {
+	return beginEach(g.ctx, contexts, "put", &g.o, g.ends)
+}
+
+// beginEach starts a module's copies, in those contexts that get up. ends is told of the rest.
+func beginEach(
+	ctx context.Context,
+	contexts []*Context,
+	module string,
+	o *CopyOptions,
+	ends func(*Context, CopyTotals, error),
+) []*copying {
 	var mu sync.Mutex
 	var all []*copying
 	var starts sync.WaitGroup
 	for _, c := range contexts {
 		starts.Go(func() {
-			err := c.c.Connected(g.ctx)
+			err := c.c.Connected(ctx)
 			var cp *copying
 			if err == nil {
-				cp, err = c.copying(g.ctx, "put", &g.o)
-			}
-			if err == nil {
-				cp.remember()
+				cp, err = c.copying(ctx, module, o)
 			}
 			if err != nil {
-				g.ends(c, CopyTotals{}, err)
+				ends(c, CopyTotals{}, err)
 				return
 			}
+			cp.remember()
 			mu.Lock()
 			defer mu.Unlock()
 			all = append(all, cp)
