@@ -3,6 +3,7 @@ package ownfile
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/maphash"
 	"io"
@@ -26,9 +27,10 @@ type SyncGroup struct {
 	// quarter of the whole time is added.
 	Patience time.Duration
 
-	asker *SyncSender
-	base  Totals // of what was sent before the present stage
-	began time.Time
+	members []*SyncMember
+	asker   *SyncSender
+	base    Totals // of what was sent before the present stage
+	began   time.Time
 }
 
 // SyncMember is a peer of a SyncGroup. Its functions may be called by any goroutine, by one at a
@@ -70,12 +72,15 @@ type syncStage struct {
 // maxStages bounds the stages of several members. What doesn't fit goes to each by itself.
 const maxStages = 64
 
+// latePatience multiplies Patience for more than half of the members.
+const latePatience = 6
+
 // maxOwnStages bounds the members that are sent files of their own at the same time.
 const maxOwnStages = 256
 
 // Sync sends src to all members, and returns when each is done.
 func (g *SyncGroup) Sync(ctx context.Context, dest string, src Source, members []*SyncMember) {
-	g.began = time.Now()
+	g.began, g.members = time.Now(), members
 	for _, m := range members {
 		m.answers.more = make(chan struct{}, 1)
 		go m.answers.read(m.From)
@@ -154,6 +159,12 @@ func (g *SyncGroup) write(s *SyncSender, some []*SyncMember, do func(*SyncSender
 		s.W.Flush()
 	}
 	end()
+	if errors.Is(err, ErrFormat) { // by the sums that all of them have sent
+		for _, m := range some {
+			m.end(err)
+		}
+		return
+	}
 	g.base = g.base.plus(s.Totals)
 	for _, m := range some {
 		m.add(s.Totals)
@@ -161,7 +172,8 @@ func (g *SyncGroup) write(s *SyncSender, some []*SyncMember, do func(*SyncSender
 }
 
 // fence waits until each of some has answered kindAsked, and returns those. Members that hold the
-// rest up for too long are cut off.
+// rest up for too long are cut off: soon if they are at most half of all, else late, as they may
+// have more to do.
 func (g *SyncGroup) fence(ctx context.Context, some []*SyncMember) (left []*SyncMember) {
 	some = slices.DeleteFunc(slices.Clone(some), (*SyncMember).isOver)
 	arrived := make(chan *SyncMember, len(some))
@@ -186,10 +198,15 @@ func (g *SyncGroup) fence(ctx context.Context, some []*SyncMember) (left []*Sync
 		case <-tick.C:
 		}
 		now := time.Now()
-		if 2*len(waiting) <= len(some) {
+		alive := g.alive()
+		if len(waiting) < alive {
 			held += now.Sub(last)
 		}
-		if last = now; held < g.Patience+now.Sub(g.began)/4 {
+		most := g.Patience + now.Sub(g.began)/4
+		if 2*len(waiting) > alive {
+			most = latePatience*g.Patience + now.Sub(g.began)/2
+		}
+		if last = now; held < most {
 			continue
 		}
 		for m := range waiting {
@@ -198,6 +215,16 @@ func (g *SyncGroup) fence(ctx context.Context, some []*SyncMember) (left []*Sync
 		held = 0
 	}
 	return slices.DeleteFunc(some, (*SyncMember).isOver)
+}
+
+// alive returns how many members aren't done.
+func (g *SyncGroup) alive() (n int) {
+	for _, m := range g.members {
+		if !m.isOver() {
+			n++
+		}
+	}
+	return n
 }
 
 // plan returns what several members want alike, and else what each wants.
@@ -254,6 +281,10 @@ func (g *SyncGroup) finish(ctx context.Context, m *SyncMember, own []syncItem, d
 	s := g.sender([]*SyncMember{m})
 	s.W = NewWriter(m.To)
 	err := s.sendAll(ctx, own)
+	if errors.Is(err, ErrFormat) { // by its sums
+		m.end(err)
+		return
+	}
 	for _, a := range m.extra {
 		if err == nil && deletes {
 			err = s.remove(a)
@@ -266,13 +297,9 @@ func (g *SyncGroup) finish(ctx context.Context, m *SyncMember, own []syncItem, d
 		err = s.W.Flush()
 	}
 	m.add(s.Totals)
-	done, failed := m.collect(ctx, 0)
-	switch {
-	case failed != nil:
-		err = failed
-	case done: // maybe before it had taken all: it has said why
-		err = nil
-	default:
+	// If it couldn't be written to, it has ended before it had taken all, and has said why.
+	done, err := m.collect(ctx, 0)
+	if err == nil && !done {
 		err = fmt.Errorf("%w: %q twice", ErrFormat, kindAsked)
 	}
 	m.end(err)

@@ -269,10 +269,20 @@ func TestHostileSyncGroup(t *testing.T) {
 				honest(p)
 			}
 		}, false},
+		"sums": {func(p *groupPeer, _ int) {
+			p.say(kindNeed, number(4), []byte("sums"))
+			p.say(kindAsked)
+		}, true},
+		"silence at a file of their own": {func(p *groupPeer, nth int) {
+			if nth == 1 {
+				p.say(kindNeed, number(4))
+				p.say(kindAsked)
+			}
+		}, false},
 	} {
 		all := []uint32{0, 1, 2, 3}
-		bad := &groupPeer{wants: all, does: tt.does}
-		peers := []*groupPeer{{wants: all}, bad, {wants: all}, {wants: all[:2]}}
+		bad, too := &groupPeer{wants: all, does: tt.does}, &groupPeer{wants: all, does: tt.does}
+		peers := []*groupPeer{{wants: all}, bad, {wants: all}, {wants: all[:2]}, too}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		syncGroup(t, ctx, 100*time.Millisecond, peers)
 		if ctx.Err() != nil {
@@ -280,7 +290,8 @@ func TestHostileSyncGroup(t *testing.T) {
 		}
 		cancel()
 		for i, p := range peers {
-			if slices.Sort(p.files); p != bad && !p.cut && (p.err != nil || len(p.files) != len(p.wants)) {
+			if slices.Sort(p.files); p.does == nil && !p.cut &&
+				(p.err != nil || len(p.files) != len(p.wants)) {
 				t.Errorf("%s: peer %d: got %q, %v, want all", name, i, p.files, p.err)
 			}
 		}
