@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io"
 	"io/fs"
 	"os"
@@ -282,7 +283,9 @@ type copying struct {
 
 	mu    sync.Mutex // protects following
 	fails int
-	said  bytes.Buffer // stderr's beginning
+	seed  maphash.Seed        // of told
+	told  map[uint64]struct{} // hashes of what was told; nil: they aren't kept
+	said  bytes.Buffer        // stderr's beginning
 	read  chan struct{}
 }
 
@@ -318,8 +321,34 @@ func (cp *copying) failed(path string, err error) {
 	defer cp.mu.Unlock()
 	cp.fails++
 	if cp.tell != nil {
+		cp.noteLocked(path)
 		cp.tell(&FileError{path, cp.c, err})
 	}
+}
+
+// maxTold bounds what is kept of what was told: a context can make up any number of paths.
+const maxTold = 1 << 16
+
+// noteLocked keeps what is told for wasTold.
+func (cp *copying) noteLocked(what string) {
+	if cp.told != nil && len(cp.told) < maxTold {
+		cp.told[maphash.String(cp.seed, what)] = struct{}{}
+	}
+}
+
+// remember has what is told kept, for wasTold.
+func (cp *copying) remember() {
+	cp.mu.Lock()
+	defer cp.mu.Unlock()
+	cp.seed, cp.told = maphash.MakeSeed(), map[uint64]struct{}{}
+}
+
+// wasTold tells whether something was told: the path of a failure, or what else was noted.
+func (cp *copying) wasTold(what string) bool {
+	cp.mu.Lock()
+	defer cp.mu.Unlock()
+	_, told := cp.told[maphash.String(cp.seed, what)]
+	return told
 }
 
 // mute has no further failures told. They still count.

@@ -93,7 +93,7 @@ func (g *putGroup) ends(c *Context, t CopyTotals, err error) {
 // put puts to contexts with the same root.
 func (g *putGroup) put(contexts []*Context) {
 	if len(contexts) == 1 {
-		g.alone(contexts[0])
+		g.alone(contexts[0], g.o)
 		return
 	}
 	if cps := g.begin(contexts); len(cps) > 0 {
@@ -125,27 +125,54 @@ func (g *putGroup) together(cps []*copying) {
 }
 
 // alone puts to a context by itself.
-func (g *putGroup) alone(c *Context) {
-	t, err := c.put(g.ctx, g.dest, g.o, g.sources)
+func (g *putGroup) alone(c *Context, o CopyOptions) {
+	t, err := c.put(g.ctx, g.dest, o, g.sources)
 	g.ends(c, t, err)
+}
+
+// again puts to a context that was cut off. What was told of it by then isn't told once more.
+func (g *putGroup) again(cp *copying) {
+	cp.mute() // also of sources that can't be read, which the fan may come to yet
+	cp.close()
+	o := g.o
+	if tell := o.Failed; tell != nil {
+		o.Failed = func(e *FileError) {
+			if !cp.wasTold(e.Path) {
+				tell(e)
+			}
+		}
+	}
+	g.alone(cp.c, o)
 }
 
 // begin starts the other ends, in those contexts that get up.
 func (g *putGroup) begin(contexts []*Context) []*copying {
+	return beginEach(g.ctx, contexts, "put", &g.o, g.ends)
+}
+
+// beginEach starts a module's copies, in those contexts that get up. ends is told of the rest.
+func beginEach(
+	ctx context.Context,
+	contexts []*Context,
+	module string,
+	o *CopyOptions,
+	ends func(*Context, CopyTotals, error),
+) []*copying {
 	var mu sync.Mutex
 	var all []*copying
 	var starts sync.WaitGroup
 	for _, c := range contexts {
 		starts.Go(func() {
-			err := c.c.Connected(g.ctx)
+			err := c.c.Connected(ctx)
 			var cp *copying
 			if err == nil {
-				cp, err = c.copying(g.ctx, "put", &g.o)
+				cp, err = c.copying(ctx, module, o)
 			}
 			if err != nil {
-				g.ends(c, CopyTotals{}, err)
+				ends(c, CopyTotals{}, err)
 				return
 			}
+			cp.remember()
 			mu.Lock()
 			defer mu.Unlock()
 			all = append(all, cp)
@@ -202,15 +229,12 @@ func (g *putGroup) send(cps []*copying, fan *engine.Fan, out *fanOut) error {
 func (g *putGroup) watch(cp *copying, out *fanOut) {
 	defer cp.close()
 	told := ownfile.Refusals(cp, cp.failed)
-	if told != nil || g.ctx.Err() != nil {
-		cp.mute() // of sources that can't be read, which come later than its result
-	}
 	if told != nil && cp.Session.Cut() {
-		cp.close()
-		g.alone(cp.c)
+		g.again(cp)
 		return
 	}
 	if told != nil || g.ctx.Err() != nil {
+		cp.mute() // of sources that can't be read, which come later than its result
 		t, err := cp.end(out.sent(), cp.why(told))
 		g.ends(cp.c, t, err)
 		return

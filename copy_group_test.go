@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -70,5 +71,39 @@ func TestPutGroupWithoutHop(t *testing.T) {
 		if err := got[all[i]]; (err == nil) != lives {
 			t.Errorf("context %d: got %v, want no error: %v", i, err, lives)
 		}
+	}
+}
+
+// A context that is cut off, and gets a copy of its own, is told of each failure once.
+func TestPutGroupAgain(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	e, err := New(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	c, err := e.Start("local", ConnectOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	sources := []string{filepath.Join(dir, "missing"), filepath.Join(dir, "later")}
+	var told []string
+	o := CopyOptions{Failed: func(e *FileError) { told = append(told, filepath.Base(e.Path)) }}
+	g := putGroup{ctx: ctx, o: inTurn(o), dest: dir + "/", sources: localSources(sources),
+		outcomes: make(chan copyOutcome, 1)}
+	cps := g.begin([]*Context{c})
+	if len(cps) != 1 {
+		t.Fatalf("got %v, want a copy that begins", (<-g.outcomes).result.Err)
+	}
+	cps[0].failed(sources[0], syscall.ENOENT)
+	g.again(cps[0])
+	cps[0].failed(sources[1], syscall.ENOENT) // by what is sent to the rest still
+	if want := []string{"missing", "later"}; !slices.Equal(told, want) {
+		t.Errorf("got failures %q, want %q", told, want)
+	}
+	if r := (<-g.outcomes).result; r.Value.Failed != len(sources) {
+		t.Errorf("got %+v, %v, want %d failures", r.Value, r.Err, len(sources))
 	}
 }

@@ -53,6 +53,7 @@ type SyncOptions struct {
 type SyncChange struct {
 	Path    string // below the destination
 	Deleted bool
+	Context *Context // that is, or was to be, changed, or that the change comes from
 }
 
 func (o *SyncOptions) copying() *CopyOptions {
@@ -73,9 +74,21 @@ func (o *SyncOptions) flags() ownfile.Flags {
 	return f
 }
 
-func (o *SyncOptions) changed(path string, deleted bool) {
-	if o.Changed != nil {
-		o.Changed(SyncChange{path, deleted})
+// putFlags are those of a sync from here.
+func (o *SyncOptions) putFlags() ownfile.Flags {
+	flags := o.flags()
+	if o.Xattrs && os.Geteuid() == 0 {
+		flags |= ownfile.AllXattrs
+	}
+	return flags
+}
+
+// changed returns a function that tells Changed.
+func (o *SyncOptions) changed(c *Context) func(path string, deleted bool) {
+	return func(path string, deleted bool) {
+		if o.Changed != nil {
+			o.Changed(SyncChange{path, deleted, c})
+		}
 	}
 }
 
@@ -119,11 +132,8 @@ func (c *Context) SyncPut(
 		return CopyTotals{}, err
 	}
 	defer cp.close()
-	flags := o.flags()
-	if o.Xattrs && os.Geteuid() == 0 {
-		flags |= ownfile.AllXattrs
-	}
-	s := ownfile.SyncSender{Flags: flags, Exclude: exclude, Delete: o.Delete, Changed: o.changed}
+	s := ownfile.SyncSender{Flags: o.putFlags(), Exclude: exclude, Delete: o.Delete,
+		Changed: o.changed(c)}
 	s.W, s.Failed, s.Sent = ownfile.NewWriter(cp), cp.failed, o.copying().progress()
 	if err = s.Sync(cp.ctx, dest, source, cp); err != nil {
 		err = cp.why(err)
@@ -157,7 +167,7 @@ func (c *Context) SyncGet(
 		src += "."
 	}
 	r := ownfile.SyncReceiver{W: ownfile.NewWriter(cp), Exclude: exclude, Delete: o.Delete,
-		Changed: o.changed}
+		Changed: o.changed(c)}
 	r.Root, r.Flags, r.AllLinks = root, o.flags(), o.AllLinks
 	r.Wanted, r.Failed, r.Got = wanted([]string{src}), cp.failed, o.copying().progress()
 	if err = r.Sync(cp.ctx, src, cp); err != nil {

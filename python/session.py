@@ -76,6 +76,7 @@ class Session(Fed):
             outs = [(master, self.key[1])]
         else:
             files += posix.pipe()
+            'module' in spec and widen(files[1])
             files += posix.pipe()
             ends = [files[0], files[3], files[3]]
             outs = [(files[2], self.key[1])]
@@ -304,6 +305,14 @@ class Session(Fed):
             self.shut_out(fd)
         at('module' in self.spec and 10 or .3, lambda: self.kill(9))
         self.look()
+
+
+def widen(fd):
+    """Have the pipe of a copy take two frames, instead of half of one: that saves turns."""
+    try:
+        fcntl.fcntl(fd, 1031, 262144)   # F_SETPIPE_SZ of Linux
+    except (IOError, ValueError):
+        pass    # the system has none, or the account has its share
 
 
 def at(seconds, fn):

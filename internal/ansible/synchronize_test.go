@@ -1,15 +1,18 @@
 package ansible_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/mitogen-go/mitogen/internal/ansible"
 	"github.com/mitogen-go/mitogen/internal/lab"
 	"github.com/mitogen-go/mitogen/internal/testpython"
 )
@@ -162,5 +165,59 @@ func (s *stage) synchronizeWays() {
 	}
 	if s.t.Failed() {
 		s.t.Log(last(out))
+	}
+}
+
+// Options of rsync name its ssh where rsync takes them so, and nowhere else.
+func TestRsyncNamesSSH(t *testing.T) {
+	const program = `
+import importlib.util, json, sys
+spec = importlib.util.spec_from_file_location('plugin', sys.argv[1])
+plugin = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(plugin)
+print(json.dumps([plugin.names_ssh(o) for o in json.loads(sys.argv[2])]))
+`
+	cases := []struct {
+		options []string
+		names   bool
+	}{
+		{[]string{"--rsh=ssh"}, true}, {[]string{"-e", "ssh"}, true}, {[]string{"-essh"}, true},
+		{[]string{"-avze ssh"}, true}, {[]string{"-f '- x' -e ssh"}, true},
+		{[]string{"-f", "'- x'", "-zessh"}, true}, {[]string{"-B 9", "-vessh"}, true},
+		{nil, false}, {[]string{"-f 'exclude x'"}, false}, {[]string{"-f", "'exclude x'"}, false},
+		{[]string{"-vf '- e'"}, false}, {[]string{"-M--fake-super"}, false},
+		{[]string{"-T", "-e"}, false},
+		{[]string{"--exclude=e"}, false}, {[]string{"--delete"}, false}, {[]string{"-f 'open"}, false},
+	}
+	var options [][]string
+	var want []bool
+	for _, c := range cases {
+		options, want = append(options, append([]string{}, c.options...)), append(want, c.names)
+	}
+	given, err := json.Marshal(options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	playbook := playbooks(t)[0]
+	text, err := os.ReadFile(playbook)
+	if err != nil {
+		t.Fatal(err)
+	}
+	python, _, _ := strings.Cut(strings.TrimPrefix(string(text), "#!"), "\n")
+	dir := t.TempDir()
+	if _, _, err := ansible.Unpack(dir, "/nowhere/mitogen"); err != nil {
+		t.Fatal(err)
+	}
+	argv := append(strings.Fields(python), "-c", program,
+		filepath.Join(dir, "connection", "mitogen.py"), string(given))
+	out, err := exec.Command(argv[0], argv[1:]...).Output()
+	var got []bool
+	if failed := json.Unmarshal(out, &got); failed != nil || err != nil || len(got) != len(want) {
+		t.Fatalf("got %q, %v, want %d values", out, err, len(want))
+	}
+	for i, c := range cases {
+		if got[i] != want[i] {
+			t.Errorf("%q: got %v, want %v", c.options, got[i], want[i])
+		}
 	}
 }

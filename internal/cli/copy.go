@@ -122,6 +122,7 @@ func putFiles(ctx context.Context, s *state, o mitogen.CopyOptions, args []strin
 			ctx context.Context,
 			contexts []*mitogen.Context,
 			o mitogen.CopyOptions,
+			_ func(*mitogen.Context, func(*host)),
 		) iter.Seq2[*mitogen.Context, mitogen.Result[mitogen.CopyTotals]] {
 			return mitogen.PutEach(ctx, contexts, dest, o, src...)
 		},

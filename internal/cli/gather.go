@@ -12,11 +12,13 @@ import (
 // gatherPatience bounds the time for which connected targets wait for a further one.
 const gatherPatience = 3 * time.Second
 
-// eachPut copies to several contexts.
+// eachPut copies to several contexts. at runs a function with the host of a context, unless nothing
+// is told to that any more.
 type eachPut func(
 	ctx context.Context,
 	contexts []*mitogen.Context,
 	o mitogen.CopyOptions,
+	at func(*mitogen.Context, func(*host)),
 ) iter.Seq2[*mitogen.Context, mitogen.Result[mitogen.CopyTotals]]
 
 // gathering has targets behind common hops be sent files together, so that each link carries these
@@ -138,16 +140,19 @@ func (g *gathering) put(some []*joined) {
 		contexts = append(contexts, j.h.context)
 	}
 	o := g.options
-	o.Failed = func(e *mitogen.FileError) { of[e.Context].failed(e) }
-	for c, r := range g.copy(g.ctx, contexts, o) {
+	at := func(c *mitogen.Context, do func(*host)) { of[c].tell(do) }
+	o.Failed = func(e *mitogen.FileError) {
+		at(e.Context, func(h *host) { h.tellFailure(e) })
+	}
+	for c, r := range g.copy(g.ctx, contexts, o, at) {
 		of[c].result <- r
 	}
 }
 
-func (j *joined) failed(e *mitogen.FileError) {
+func (j *joined) tell(do func(*host)) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if !j.left {
-		j.h.tellFailure(e)
+		do(j.h)
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/mitogen-go/mitogen"
 	"github.com/mitogen-go/mitogen/internal/portforward"
+	"github.com/mitogen-go/mitogen/internal/printable"
 	"github.com/mitogen-go/mitogen/internal/sshserve"
 )
 
@@ -118,6 +119,7 @@ func (b sshBackend) Listen(
 	ctx context.Context,
 	target, network, address string,
 	open sshserve.Opener,
+	ended func(),
 ) (port int, stop func(), err error) {
 	h, _, err := b.find(target)
 	if err != nil {
@@ -129,5 +131,10 @@ func (b sshBackend) Listen(
 	}
 	at := portforward.Address{Network: network, Text: address}
 	spec := portforward.Spec{Kind: portforward.Remote, Listen: at}
-	return b.serveForward(ctx, h, c, spec, &portforward.Server{Open: open}, func(error) {})
+	lost := func(err error) {
+		b.f.s.ui.say("%s: forward %s: %s", printable.Name(target), printable.Name(address),
+			printable.Line(err.Error()))
+		ended()
+	}
+	return b.serveForward(ctx, h, c, spec, &portforward.Server{Open: open}, lost)
 }

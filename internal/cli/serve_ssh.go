@@ -71,6 +71,9 @@ func newServeSSH(s *state) *cobra.Command {
 		Example: serveExamples,
 	}, func(ctx context.Context, s *state, args []string) error {
 		network, address, err := flags.address()
+		if err == nil {
+			err = flags.apart()
+		}
 		if err != nil {
 			return err
 		}
@@ -118,6 +121,20 @@ func (f *serveFlags) address() (network, address string, err error) {
 		return "", "", usagef("--listen %s: want a port from 0 to 65535, or unix", quoted(f.listen))
 	}
 	return "tcp", net.JoinHostPort(host, port), nil
+}
+
+// apart returns an error if --config and --include are one file, which can't have both texts.
+func (f *serveFlags) apart() error {
+	if f.config == "" || f.include == "" || filepath.Base(f.config) != filepath.Base(f.include) {
+		return nil
+	}
+	a, err := os.Stat(filepath.Dir(f.config))
+	b, failed := os.Stat(filepath.Dir(f.include))
+	if err == nil && failed == nil && os.SameFile(a, b) {
+		return usagef("--config %s and --include %s: want two files", quoted(f.config),
+			quoted(f.include))
+	}
+	return nil
 }
 
 // serveSSH serves until the end of ctx or of a command.
@@ -334,15 +351,22 @@ func (f *front) serveClients(network, address string) error {
 		}
 		s.lines = fmt.Sprintf("  HostName %s\n  Port %s\n", host, port)
 		known = knownName(host, port) + " " + server.HostKey()
-		ended := make(chan struct{})
-		s.stop = func() { <-ended }
-		go func() {
-			defer close(ended)
-			server.Serve(f.serving, l)
-		}()
+		s.stop = f.serveListener(server, l)
 	}
 	f.ssh = s
 	return writeNew(s.knownHosts, known)
+}
+
+// serveListener serves the clients of l, and says why if l fails. stop waits for the end.
+func (f *front) serveListener(server *sshserve.Server, l net.Listener) (stop func()) {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if err := server.Serve(f.serving, l); err != nil {
+			f.b.f.s.ui.say("the SSH server at %s has ended: %s", l.Addr(), printable.Line(err.Error()))
+		}
+	}()
+	return func() { <-ended }
 }
 
 // knownName returns what known_hosts calls a server.

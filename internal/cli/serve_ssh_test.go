@@ -1,11 +1,16 @@
 package cli
 
 import (
+	"errors"
+	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/mitogen-go/mitogen/internal/sshserve"
 )
 
 // A file of the user's isn't replaced, and one of serve-ssh's is; it is removed at the end unless
@@ -84,6 +89,48 @@ func TestListenAddress(t *testing.T) {
 		if network, address, err := (&serveFlags{listen: given}).address(); err == nil {
 			t.Errorf("%q: got %s %s, want an error", given, network, address)
 		}
+	}
+}
+
+// One file can't be both configurations, however it is called.
+func TestConfigurationsApart(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := errors.Join(os.Mkdir("a", 0o700), os.Symlink("a", "b")); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		config, include string
+		apart           bool
+	}{
+		{"", "", true}, {"x", "", true}, {"x", "y", true}, {"a/x", "x", true}, {"no/x", "x", true},
+		{"x", "x", false}, {"x", "./x", false}, {"a/x", "b/x", false}, {"a/../x", "x", false},
+	} {
+		err := (&serveFlags{config: tt.config, include: tt.include}).apart()
+		if (err == nil) != tt.apart {
+			t.Errorf("%q and %q: got %v, want no error: %v", tt.config, tt.include, err, tt.apart)
+		}
+	}
+}
+
+// failingListener accepts nothing.
+type failingListener struct{ net.Listener }
+
+func (failingListener) Accept() (net.Conn, error) { return nil, errors.New("broken\x1b") }
+func (failingListener) Close() error              { return nil }
+func (failingListener) Addr() net.Addr            { return &net.TCPAddr{Port: 2222} }
+
+// A listener that fails is told of.
+func TestServeListenerFails(t *testing.T) {
+	said := &strings.Builder{}
+	b := &withBackend{f: &fleet{s: &state{ui: newUI(io.Discard, said)}}}
+	server, err := sshserve.New(sshBackend{b}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := newFront(t.Context(), b, "test", true)
+	f.serveListener(server, failingListener{})()
+	if got := said.String(); !strings.Contains(got, ":2222 has ended: broken") {
+		t.Errorf("got %q, want that the server has ended", got)
 	}
 }
 

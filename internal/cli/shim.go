@@ -125,6 +125,15 @@ func execWithShim(name string, args []string) int {
 	return 127
 }
 
+// lender names the program that this ssh belongs to, for messages. The ssh of a task of Ansible is
+// beside its socket.
+func lender() string {
+	if filepath.Dir(shimPath()) == filepath.Dir(os.Getenv(withVariable)) {
+		return "the task of Ansible that this ssh is for"
+	}
+	return "mitogen with"
+}
+
 // shimPath is the ssh of the `mitogen with` that this process is below.
 func shimPath() string { return os.Getenv("MITOGEN_SSH") }
 
@@ -154,11 +163,11 @@ func sshByTree(socket string, args []string) (int, error) {
 	}
 	c, err := peer.Dial(socket)
 	if err != nil {
-		return 0, fmt.Errorf("mitogen with has ended: %w", err)
+		return 0, fmt.Errorf("%s has ended: %w", lender(), err)
 	}
 	m, err := muxserve.Open(c, target)
 	if err != nil {
-		return 0, fmt.Errorf("greet mitogen with: %w", err)
+		return 0, fmt.Errorf("greet %s: %w", lender(), err)
 	}
 	if a.Control != "" {
 		if err := m.Check(); err != nil {
@@ -281,7 +290,7 @@ func runByTree(m *muxserve.Client, a *sshargs.Args) (int, error) {
 	go feed()
 	status, err := m.Wait()
 	if err == io.EOF {
-		err = errors.New("mitogen with has ended")
+		err = errors.New(lender() + " has ended")
 	}
 	return status, err
 }

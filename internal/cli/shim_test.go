@@ -113,3 +113,15 @@ func TestFeedPipe(t *testing.T) {
 		})
 	}
 }
+
+// An ssh says to whom it belongs.
+func TestLender(t *testing.T) {
+	t.Setenv(withVariable, "/run/mitogen-1/socket")
+	for ssh, want := range map[string]string{"/tmp/mitogen-with-1/ssh": "mitogen with",
+		"": "mitogen with", "/run/mitogen-1/ssh": "the task of Ansible that this ssh is for"} {
+		t.Setenv("MITOGEN_SSH", ssh)
+		if got := lender(); got != want {
+			t.Errorf("%q: got %q, want %q", ssh, got, want)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"iter"
 
 	"github.com/spf13/cobra"
 
@@ -20,6 +21,9 @@ Files take their places as with put.
 --exclude takes patterns as rsync's: *.o is any such name, /a is a at the top,
 a/b is the end of a path, b/ is a directory, and ** stands for parts of a path.
 What is excluded is neither copied nor removed.
+
+What several targets behind a common hop lack alike passes each link once.
+--forks bounds the targets that are connected at the same time.
 
 With --get, SRC is a directory of the target, and DEST one of this machine; with
 several targets DEST/TARGET. The target is not trusted, as with get; but with
@@ -85,9 +89,8 @@ func syncFiles(ctx context.Context, s *state, flags syncFlags, args []string) er
 		dest string,
 		src []string,
 	) (mitogen.CopyTotals, error) {
-		o := flags.options
-		o.Failed, o.Progress = common.Failed, common.Progress
-		o.Changed = func(c mitogen.SyncChange) { h.tellChange(c, flags.list || o.DryRun) }
+		o := flags.with(common)
+		o.Changed = func(c mitogen.SyncChange) { h.tellChange(c, flags.lists()) }
 		if !flags.get {
 			return h.context.SyncPut(ctx, dest, src[0], o)
 		}
@@ -97,8 +100,36 @@ func syncFiles(ctx context.Context, s *state, flags syncFlags, args []string) er
 		}
 		return h.context.SyncGet(ctx, dest, src[0], o)
 	}
-	return copyFiles(ctx, s, mitogen.CopyOptions{}, args, do, nil)
+	if flags.get || !s.opt.several() {
+		return copyFiles(ctx, s, mitogen.CopyOptions{}, args, do, nil)
+	}
+	return together(ctx, s, mitogen.CopyOptions{}, nil,
+		func(
+			ctx context.Context,
+			contexts []*mitogen.Context,
+			common mitogen.CopyOptions,
+			at func(*mitogen.Context, func(*host)),
+		) iter.Seq2[*mitogen.Context, mitogen.Result[mitogen.CopyTotals]] {
+			o := flags.with(common)
+			o.Changed = func(c mitogen.SyncChange) {
+				at(c.Context, func(h *host) { h.tellChange(c, flags.lists()) })
+			}
+			return mitogen.SyncPutEach(ctx, contexts, args[1], args[0], o)
+		},
+		func(ctx context.Context, h *host, o mitogen.CopyOptions) (mitogen.CopyTotals, error) {
+			return do(ctx, h, o, args[1], args[:1])
+		})
 }
+
+// with returns the options with those that all copies have.
+func (f *syncFlags) with(common mitogen.CopyOptions) mitogen.SyncOptions {
+	o := f.options
+	o.Failed, o.Progress = common.Failed, common.Progress
+	return o
+}
+
+// lists tells whether each change has a line.
+func (f *syncFlags) lists() bool { return f.list || f.options.DryRun }
 
 // tellChange tells of one change.
 func (h *host) tellChange(c mitogen.SyncChange, list bool) {

@@ -19,7 +19,7 @@ const fanPatience = 10 * time.Second
 
 // Fan writes the same bytes to the stdin of several sessions whose contexts are next to or behind
 // one context, the root. Each link on the way carries them once: hops send them on (FAN, section 9
-// of the protocol). One goroutine uses it, and nothing else writes to the sessions.
+// of the protocol). One goroutine uses it, and nothing else writes to the sessions meanwhile.
 type Fan struct {
 	e       *Engine
 	root    *Context
@@ -46,10 +46,11 @@ type fanHop struct {
 	c       *Context
 	number  wire.Handle
 	members []wire.FanMember
+	begun   bool // it was sent its members, and the code that takes FAN before them
 }
 
-// NewFan returns a Fan for sessions whose contexts were up, and have the same root. Nothing was
-// written to them. ctx ends Write.
+// NewFan returns a Fan for sessions whose contexts were up, and have the same root. Their programs
+// have said that they have read all that was written to them, if anything was. ctx ends Write.
 func NewFan(ctx context.Context, sessions []*Session) (*Fan, error) {
 	root := sessions[0].c.root
 	f := &Fan{e: root.e, root: root, ctx: ctx, began: time.Now(), patience: fanPatience,
@@ -177,6 +178,7 @@ func (h *fanHop) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	h.begun = true
 	for some := range slices.Chunk(h.members, wire.MaxPayload/wire.FanMemberSize) {
 		h.put(wire.Data, wire.AppendFanMembers(nil, some))
 	}
@@ -328,22 +330,35 @@ func (f *Fan) cutOff(waiting []*fanMember, waited time.Duration) []*fanMember {
 
 // leave ends the session of a member that is dropped, and has its hop send it no more.
 func (f *Fan) leave(m *fanMember) {
-	m.s.cut.Store(true)
-	m.s.Close()
+	m.s.CutOff()
 	if m.hop != nil {
 		m.hop.put(wire.Error, wire.AppendFanMembers(nil, []wire.FanMember{m.address()}))
 	}
 }
 
-// Cut tells whether the session was ended by a Fan, as it took bytes too slowly.
+// CutOff ends a session because further sessions wait for it.
+func (s *Session) CutOff() {
+	s.cut.Store(true)
+	s.Close()
+}
+
+// Cut tells whether the session was ended by CutOff, such as by a Fan.
 func (s *Session) Cut() bool { return s.cut.Load() }
 
-// Close has hops forget the fan. The sessions go on.
+// Close has hops forget the fan. The sessions go on, with windows as they were before it. If their
+// programs have said that they have read all that was written, they may be written to otherwise.
 func (f *Fan) Close() {
 	for _, h := range f.hops {
-		h.put(wire.Error, nil)
+		if h.begun {
+			h.put(wire.Error, nil)
+		}
 	}
 	f.e.mu.Lock()
+	for _, m := range f.members {
+		if m.s.p.open {
+			f.e.router.Widen(m.s.c.id, m.s.p.handle, -f.down.widened)
+		}
+	}
 	f.root.widened -= f.down.widened
 	f.down.widened = 0
 	f.e.unlock()

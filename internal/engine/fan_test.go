@@ -26,6 +26,7 @@ type fanTree struct {
 	closed map[wire.FanMember]bool
 	stuck  map[wire.ContextID]bool // contexts that take nothing
 	link   int                     // bytes of FAN frames to the root
+	about  []wire.Kind             // of FAN frames to the root that are no ITEM
 }
 
 func newFanTree(f *fake) *fanTree {
@@ -40,6 +41,8 @@ func newFanTree(f *fake) *fanTree {
 				tr.mu.Lock()
 				if g.Handle == wire.Fan && g.Kind == wire.Item {
 					tr.link += len(g.Payload)
+				} else if g.Handle == wire.Fan {
+					tr.about = append(tr.about, g.Kind)
 				}
 				tr.take(g)
 				tr.mu.Unlock()
@@ -299,6 +302,41 @@ func TestFanWaitsForAll(t *testing.T) {
 		if s.Cut() {
 			t.Errorf("session %d was cut off", i)
 		}
+	}
+}
+
+// A fan that is given up before its hop was sent the code for FAN sends the hop none.
+func TestFanGivenUp(t *testing.T) {
+	e, fakes := fakeEngine(t, Options{})
+	root, f := connected(t, e, fakes)
+	tr := newFanTree(f)
+	sessions := sessionsIn(t, childrenOf(t, e, root, 2))
+	for _, stays := range []bool{false, true} {
+		ctx, cancel := context.WithCancel(within(t))
+		if !stays {
+			root.pushing <- struct{}{}
+			cancel()
+		}
+		fan, err := NewFan(ctx, sessions)
+		if (err == nil) != stays {
+			t.Fatalf("got %v, want an error: %v", err, !stays)
+		}
+		if !stays {
+			root.pushing.leave()
+			continue
+		}
+		fan.Close()
+		cancel()
+	}
+	waitFor(t, "the end of the second fan", func() bool {
+		tr.mu.Lock()
+		defer tr.mu.Unlock()
+		return len(tr.about) > 1
+	})
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	if want := []wire.Kind{wire.Data, wire.Error}; !slices.Equal(tr.about, want) {
+		t.Errorf("got frames of kinds %v about fans, want %v", tr.about, want)
 	}
 }
 

@@ -290,6 +290,9 @@ func (s *Session) End(ctx context.Context) (SessionEnd, error) {
 		return SessionEnd{Status: noStatus}, givenUp(ctx, "run in "+s.c.name)
 	}
 	if err := s.failure(); err != nil {
+		if lost := (*LostError)(nil); ctx.Err() != nil && !errors.As(err, &lost) {
+			err = givenUp(ctx, "run in "+s.c.name) // which has closed it
+		}
 		return SessionEnd{Status: noStatus}, err
 	}
 	return s.c.sessionEnd([]byte(s.p.text()))

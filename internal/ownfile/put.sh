@@ -54,4 +54,14 @@ else
 fi
 e=$(chmod "$mode" f 2>&1) || say 0 "$e"
 [ -d "../$n" ] && say 21 'Is a directory'
-e=$(mv -f f "../$n" 2>&1) || say 0 "$e"
+# -T takes no directory for one to move into, which another account may make now. Where there is no
+# -T, the file is looked for afterwards.
+inode() {
+	ls -di "$1" 2>/dev/null | sed 's/^ *\([0-9]*\).*/\1/;q'
+}
+was=$(inode f)
+if ! mv -fT f "../$n" 2>/dev/null; then
+	[ -d "../$n" ] && say 21 'Is a directory'
+	e=$(mv -f f "../$n" 2>&1) || say 0 "$e"
+	[ "$(inode "../$n")" = "$was" ] || say 21 'Is a directory'
+fi

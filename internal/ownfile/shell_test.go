@@ -152,6 +152,36 @@ func TestShellFailures(t *testing.T) {
 	}
 }
 
+// A directory that another account makes in the file's place at the last moment is an error,
+// whether mv has -T or not.
+func TestShellDirectoryAtLast(t *testing.T) {
+	const data = "new"
+	real, err := exec.LookPath("mv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin := t.TempDir()
+	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+	for name, refuse := range map[string]string{"with -T": "", "without": `
+case $1 in *T*) echo "mv: unknown option -- T" >&2; exit 1 ;; esac`} {
+		mv := fmt.Sprintf("#!/bin/sh\n%s\nmkdir -p ../old\nexec %s \"$@\"\n", refuse, real)
+		if err := os.WriteFile(bin+"/mv", []byte(mv), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		for _, shell := range shells(t) {
+			if shell[0] == "busybox" { // whose mv is its own
+				continue
+			}
+			dir := t.TempDir()
+			_, failure, err := byShell(shell, dir, PutScript, data, putArgs("old", "old", data)...)
+			if failure == nil || failure.Errno != syscall.EISDIR || err != nil {
+				t.Errorf("%v, %s: got %v, %v, want %v", shell, name, failure, err, syscall.EISDIR)
+			}
+			only(t, dir, "old")
+		}
+	}
+}
+
 // A new file has the mode of the source as far as the umask lets it; an old one keeps its own,
 // without bits that give rights. A time comes with the mode.
 func TestShellModes(t *testing.T) {

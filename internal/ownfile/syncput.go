@@ -79,10 +79,14 @@ var (
 	errDeep        = errors.New("directories are nested too deeply")
 )
 
-// Sync sends src, a directory, as Send does. Answers are read from another goroutine.
-func (s *SyncSender) Sync(ctx context.Context, dest string, src Source, from io.Reader) error {
+func (s *SyncSender) begin() {
 	s.buf, s.dir, s.kept = make([]byte, piece), nowhere, map[string]bool{}
 	s.names, s.links = map[string]bool{}, map[inode]linkedFile{}
+}
+
+// Sync sends src, a directory, as Send does. Answers are read from another goroutine.
+func (s *SyncSender) Sync(ctx context.Context, dest string, src Source, from io.Reader) error {
+	s.begin()
 	s.answers.more = make(chan struct{}, 1)
 	flags := binary.BigEndian.AppendUint32(nil, uint32(s.Flags|Preserve))
 	if err := s.W.record(kindSyncPut, flags, []byte(dest)); err != nil {

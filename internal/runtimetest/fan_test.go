@@ -2,6 +2,7 @@ package runtimetest
 
 import (
 	"fmt"
+	"runtime"
 	"testing"
 
 	"github.com/mitogen-go/mitogen/internal/wire"
@@ -55,6 +56,55 @@ func TestFan(t *testing.T) {
 		l.hasRead(a, inA, "one two three")
 		l.hasRead(b, inB, "two three")
 		l.hasRead(c, inC, "one two three")
+	})})
+}
+
+// A frame whose handler's code was not sent is refused: the thread that reads doesn't wait for it.
+func TestHandlerNotSent(t *testing.T) {
+	on(t, []test{hopTest("not sent", func(t *testing.T, l *link) {
+		l.child(first, l.py)
+		l.fan(first, 7, wire.Error, nil)
+		for _, h := range []wire.Handle{wire.Fan, wire.Session, wire.Open, wire.Forward} {
+			l.request(wire.Frame{Dst: first, Handle: h}).dead("was not sent")
+		}
+		equal(t, "value", fmt.Sprint(l.call("rt:evaluate", "1 + 1").value()), "2")
+	})})
+}
+
+// The pipes that copies and fans pass on this machine take two of the frames that fill them.
+func TestWidePipes(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("F_SETPIPE_SZ is Linux's")
+	}
+	on(t, []test{hopTest("pipes", func(t *testing.T, l *link) {
+		sizes := func(fds string) string {
+			return fmt.Sprint(l.call("rt:evaluate", "(lambda m: str([m.fcntl.fcntl(f, 1032) for f in "+fds+
+				"]))(sys.modules['_mitogen'])").value())
+		}
+		l.push(first, "_mitogen_fan")
+		for near, want := range map[bool]string{true: "[262144]", false: "[65536]"} {
+			id := l.newID()
+			p := l.plan(first, id, l.py)
+			p["near"] = near
+			l.connect(first, id, p)
+			l.arrives(id)
+			in := l.cat(id)
+			l.fan(first, 7, wire.Data, wire.AppendFanMembers(nil, []wire.FanMember{member(id, in)}))
+			l.hasRead(id, in, "")
+			equal(t, fmt.Sprint("pipe to a child that is near: ", near),
+				sizes(fmt.Sprintf("[m.ROUTES[%d].w]", id)), want)
+		}
+		l.push(first, "_mitogen_put")
+		for module, want := range map[string]string{"put": "[262144]", "": "[65536]"} {
+			s := l.cat(first)
+			if module != "" {
+				l.hasRead(first, s, "")
+				s = l.sessionAt(first, nil, map[string]any{"module": module})
+			}
+			equal(t, "stdin of "+module, sizes("[s.w for s in m.SESSIONS.values()]"), want)
+			l.send(wire.Frame{Dst: first, Handle: wire.Session, Reply: s.reply})
+			s.value()
+		}
 	})})
 }
 

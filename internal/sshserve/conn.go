@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -23,7 +24,13 @@ type conn struct {
 	target string
 	jobs   sync.WaitGroup
 
-	forwards map[string]func() // those that listen, with their ends; serveRequests' own
+	forwards map[string]*listening // serveRequests' own
+}
+
+// listening is a forwarding that was begun.
+type listening struct {
+	stop  func()
+	ended atomic.Bool // by itself, as its target is lost
 }
 
 // serve returns when nothing of the connection is left.
@@ -182,15 +189,25 @@ func (channelAddr) String() string  { return "channel" }
 
 // serveRequests serves the requests that belong to no channel, and ends what they have begun.
 func (c *conn) serveRequests(ctx context.Context, requests <-chan *ssh.Request) {
-	c.forwards = map[string]func(){}
+	c.forwards = map[string]*listening{}
 	for r := range requests {
 		answer, err := c.request(ctx, r)
 		if r.WantReply { // a refusal has no room for a reason
 			r.Reply(err == nil, answer)
 		}
 	}
-	for _, stop := range c.forwards {
-		stop()
+	for _, l := range c.forwards {
+		l.stop()
+	}
+}
+
+// forgetEnded leaves room for forwardings in place of those that have ended.
+func (c *conn) forgetEnded() {
+	for key, l := range c.forwards {
+		if l.ended.Load() {
+			delete(c.forwards, key)
+			l.stop()
+		}
 	}
 }
 
@@ -239,6 +256,7 @@ func localHost(host string) string {
 
 // listen begins a forwarding. The answer has the port, if the system has chosen it.
 func (c *conn) listen(ctx context.Context, f *forwarding) (answer []byte, err error) {
+	c.forgetEnded()
 	switch {
 	case len(c.forwards) >= maxForwards:
 		return nil, fmt.Errorf("%d forwardings: want no more", maxForwards)
@@ -255,27 +273,30 @@ func (c *conn) listen(ctx context.Context, f *forwarding) (answer []byte, err er
 		<-ready
 		return f.open(ctx, from)
 	}
-	port, stop, err := c.server.backend.Listen(ctx, c.target, f.network, f.address, open)
+	l := &listening{}
+	ended := func() { l.ended.Store(true) }
+	port, stop, err := c.server.backend.Listen(ctx, c.target, f.network, f.address, open, ended)
 	if err != nil {
 		return nil, err
 	}
+	l.stop = stop
 	if f.network == "tcp" && wanted == 0 {
 		f.tcp.Port = uint32(port)
 		f.address, _ = portAddress(localHost(f.tcp.Host), f.tcp.Port, 0)
 		answer = ssh.Marshal(struct{ Port uint32 }{f.tcp.Port})
 	}
-	c.forwards[f.key()] = stop
+	c.forwards[f.key()] = l
 	return answer, nil
 }
 
 // cancel ends a forwarding.
 func (c *conn) cancel(f forwarding) error {
-	stop := c.forwards[f.key()]
-	if stop == nil {
+	l := c.forwards[f.key()]
+	if l == nil {
 		return errors.New("no such forwarding")
 	}
 	delete(c.forwards, f.key())
-	stop()
+	l.stop()
 	return nil
 }
 

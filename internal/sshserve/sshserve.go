@@ -73,8 +73,9 @@ type Backend interface {
 	// Dial connects to an address that the target reaches.
 	Dial(ctx context.Context, target, network, address string) (net.Conn, error)
 	// Listen has the target listen until stop, or until ctx ends, and forward connections to what open
-	// returns. port is 0 for a path.
-	Listen(ctx context.Context, target, network, address string, open Opener) (
+	// returns. port is 0 for a path. If the target stops listening by itself, ended is called, by any
+	// goroutine. stop is called all the same, and not by ended.
+	Listen(ctx context.Context, target, network, address string, open Opener, ended func()) (
 		port int, stop func(), err error)
 }
 

@@ -147,6 +147,7 @@ func (f *fake) Listen(
 	ctx context.Context,
 	target, network, address string,
 	open Opener,
+	ended func(),
 ) (int, func(), error) {
 	f.note("listen %s %s %s", target, network, address)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -159,6 +160,9 @@ func (f *fake) Listen(
 	go func() {
 		defer close(served)
 		server.Serve(ctx, l)
+		if ctx.Err() == nil {
+			ended()
+		}
 	}()
 	f.mu.Lock()
 	f.listen = l
@@ -659,6 +663,36 @@ func TestDirect(t *testing.T) {
 	}
 }
 
+// A forwarding whose target is lost can be asked for again.
+func TestForwardAgain(t *testing.T) {
+	v := serve(t, false)
+	c := v.client(t)
+	ask := func() bool {
+		ok, _, err := c.SendRequest("tcpip-forward", true, ssh.Marshal(struct {
+			Host string
+			Port uint32
+		}{"localhost", 8080}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ok
+	}
+	if !ask() || ask() {
+		t.Fatal("got another answer than yes, and no to the second request")
+	}
+	v.mu.Lock()
+	v.listen.Close() // its server ends, and says so
+	v.mu.Unlock()
+	limit := time.After(time.Minute)
+	for !ask() {
+		select {
+		case <-limit:
+			t.Fatal("waited in vain")
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
 func TestForward(t *testing.T) {
 	v := serve(t, false)
 	c := v.client(t)
@@ -853,7 +887,7 @@ func FuzzRequests(f *testing.F) {
 	f.Fuzz(func(t *testing.T, kind uint8, payload []byte) {
 		b := &fake{}
 		c := &conn{server: &Server{backend: b}, target: "web", ssh: &ssh.ServerConn{Conn: noConn{}},
-			forwards: map[string]func(){}}
+			forwards: map[string]*listening{}}
 		s := &session{c: c}
 		for _, request := range []string{inSession[int(kind)%len(inSession)], "env", "exec"} {
 			p, ok := s.request(&ssh.Request{Type: request, Payload: payload})
@@ -863,8 +897,8 @@ func FuzzRequests(f *testing.F) {
 		}
 		request := &ssh.Request{Type: forwardTypes[int(kind)%len(forwardTypes)], Payload: payload}
 		c.request(t.Context(), request)
-		for _, stop := range c.forwards {
-			stop()
+		for _, l := range c.forwards {
+			l.stop()
 		}
 		for line := range strings.Lines(b.notes()) {
 			words := strings.SplitN(strings.TrimSpace(line), " ", 4)

@@ -1,6 +1,6 @@
 """Handlers of what every context takes, and those that load their code at first use."""
 from _mitogen import (BUSY_TIMEOUT, EARLY, ERROR, FEED, GET_MODULE, MAIN, MODULES, PID, Q, S,
-    dumps, os, send, signal, spend, unpack, urgent, wait, zlib)
+    dead, dumps, os, send, signal, spend, unpack, urgent, wait, zlib)
 
 
 def on_call(src, reply, kind, data):
@@ -62,9 +62,16 @@ def on_ping(src, reply, kind, data):
 
 
 def later(module, table, handle):
-    """A function that first loads its code, here: importing could wait for a lock."""
+    """A function that first loads its code, here: importing could wait for a lock.
+
+    A handler whose code was not sent refuses the frame: the thread that reads can't wait for what
+    only it can read.
+    """
     def load(*args, **kw):
         if module not in MODULES:
+            if type(handle) is int:
+                return len(args) > 2 and args[1] > 999 and dead(
+                    args[0], args[1], '%s was not sent' % module)
             send(0, GET_MODULE, module.encode())
             wait(lambda: module in MODULES)
         # Up to Python 2.7.8 a nested function can't have exec.

@@ -343,8 +343,10 @@ LOUD = ('info', 'verbose', 'debug', 'debug1', 'debug2', 'debug3')
 SLOT, SLOTS = 160, 1 << 12
 ENDS = mmap.mmap(-1, SLOT * SLOTS)      # shared with tasks' processes: what that is, by place
 WARNED = mmap.mmap(-1, 1)               # shared as well: whether NEW_RELEASE has been said
-# Options of rsync that name its ssh: as `synchronize` looks for one, and as rsync does.
-OWN_SSH = re.compile(r'.*--rsh|-[^-]*e')
+# Short options of rsync that end with the name of its ssh: none before -e has a value.
+OWN_SSH = re.compile(r'-[^-BfMT@]*e')
+# Short options whose last one has the next word as its value.
+WITH_VALUE = re.compile(r'-[^-BefMT@]*[BfMT@]$')
 # A path with a host, as rsync sees one.
 OTHER_HOST = re.compile(r'((?:[^/:@]+@)?(?:\[[^]/]+\]|[^/:]+)):')
 PLAIN = re.compile(r'[\w ./=:@%+,~-]*$', re.ASCII)
@@ -371,6 +373,23 @@ def orphaned(parent):
             return f.read().rpartition(')')[2].split()[0] == 'Z'
     except OSError as e:
         return e.errno == errno.ESRCH
+
+
+def names_ssh(options):
+    """Whether options of rsync name its ssh: as `synchronize` looks for one, and as rsync does."""
+    if any('--rsh' in o for o in options):
+        return True
+    try:
+        words = shlex.split(' '.join(options))  # as `synchronize` has them split
+    except ValueError:
+        return False
+    value = False       # this word is the value of the one before
+    for word in words:
+        option = not value and word[:2] != '--'
+        if option and OWN_SSH.match(word):
+            return True
+        value = option and bool(WITH_VALUE.match(word))
+    return False
 
 
 def split(text):
@@ -1058,6 +1077,7 @@ class Lent:
         self.connection.transport = 'ssh'
         self.set('PATH', os.path.dirname(socket) + os.pathsep + os.environ.get('PATH', os.defpath))
         self.set('MITOGEN_WITH', socket)
+        self.set('MITOGEN_SSH', os.path.join(os.path.dirname(socket), 'ssh'))
 
     def set(self, name, value):
         self.before[name] = os.environ.get(name)
@@ -1070,7 +1090,7 @@ class Lent:
         options = self.args.get('rsync_opts') or []
         if not isinstance(options, list):
             options = to_text(options).split(',')
-        if any(OWN_SSH.match(to_text(o)) for o in options):
+        if names_ssh([to_text(o) for o in options]):
             return 'rsync_opts name it'
         environment = self.connection.mitogen_task.get('environment') or []
         if not isinstance(environment, list):
