@@ -188,7 +188,7 @@ sys.exit(0)
 `
 
 // Modules run as their own wrapper runs them, each in a process that sees nothing of the rest. The
-// test uses the oldest interpreter, the newest and a random one; `make soak` uses all.
+// test uses a sample of interpreters, by package testpython; `make soak` uses all.
 func TestModules(t *testing.T) {
 	for _, i := range testpython.Sample(t.Name()) {
 		t.Run(i.Name(), func(t *testing.T) {
