@@ -22,7 +22,7 @@ import (
 
 func TestMain(m *testing.M) {
 	mitogen.Main() // in a copy that a test has started as a Go context
-	os.Exit(lab.Main(m))
+	os.Exit(withCommandDir(func() int { return lab.Main(m) }))
 }
 
 const here = `
