@@ -38,6 +38,10 @@ LIMITS    := tools/house/limits.txt
 # Packages whose tests run Python, the program as a whole, or code of one goroutine: check doesn't
 # look for races there, as make race does.
 ALONE     := ansible|boot/gen|cli|hostile|integration|inventory|limits|network|packages|parity|pickle|pyfront|pylink|pysource|runtimetest|surroundings
+# Packages whose tests take longest: begun first, so that none of them is alone at the end.
+SLOWEST   := $(addprefix ./internal/,ansible integration runtimetest pyfront hostile cli)
+# What go vet looks at is looked at by lint alone, and not again for each way to build tests.
+TEST      := go test -vet=off
 # Packages whose tests need no Linux, no root and no other program.
 PORTABLE  ?= $(addprefix ./internal/,bundle closure deps forward jsonline jsonvalue lazyregexp modules pickle printable \
 	pysource route secret stream wire) ./tools/...
@@ -64,7 +68,7 @@ setup: ## install what the tests need, or say what that is
 	@scripts/python-tools.sh types wheels jupyter ssh >/dev/null
 
 test: setup ## all tests, on every interpreter found
-	$(ANSIBLE) $(TOOLS) go test -p $(AT_ONCE) -timeout $(TIMEOUT) ./...
+	$(ANSIBLE) $(TOOLS) $(TEST) -p $(AT_ONCE) -timeout $(TIMEOUT) $(SLOWEST) ./...
 
 test-portable: ## the tests that need no Linux, no root and no other program
 	go build ./...
@@ -181,21 +185,23 @@ subset: ## hold the runtime to Python 2.4 to 3.14
 
 docs-python: ## dist/docs-python: the documentation of the Python package, whose examples are run
 	MITOGEN_TOOLS="$${MITOGEN_TOOLS-$$(scripts/python-tools.sh docs)}" MITOGEN_DOCS='$(CURDIR)/dist/docs-python' MITOGEN_SOAK=1 \
-		go test -count=1 -timeout $(TIMEOUT) -run 'TestGuides|TestDocumentation' ./internal/pyfront
+		$(TEST) -count=1 -timeout $(TIMEOUT) -run 'TestGuides|TestDocumentation' ./internal/pyfront
 
 types: ## the Python package, and a program that uses it, under mypy --strict and pyright
-	$(TOOLS) MITOGEN_SOAK=1 go test -count=1 -run TestTypes ./internal/pyfront
+	$(TOOLS) MITOGEN_SOAK=1 $(TEST) -count=1 -run TestTypes ./internal/pyfront
 
 fresh:
-	go test ./internal/boot/... ./internal/deps
+	$(TEST) ./internal/boot/... ./internal/deps
 
 race-short:
-	CGO_ENABLED=1 go test -race -short -p $(AT_ONCE) -timeout $(TIMEOUT) \
+	CGO_ENABLED=1 $(TEST) -race -short -p $(AT_ONCE) -timeout $(TIMEOUT) . ./internal/engine \
 		$$(go list ./... | grep -vE '/internal/($(ALONE))$$')
 
+# Everything is compiled for each platform, and the program is linked.
 cross:
-	@for p in $(PLATFORMS); do echo "build $$p"; GOOS=$${p%/*} GOARCH=$${p#*/} CGO_ENABLED=0 \
-		go build ./...; done
+	@export CGO_ENABLED=0; for p in $(PLATFORMS); do \
+		echo "build $$p"; export GOOS=$${p%/*} GOARCH=$${p#*/}; \
+		go list -export -f '{{""}}' ./... >/dev/null; go build -o /dev/null ./cmd/mitogen; done
 
 .PHONY: help build demo setup test test-run test-packages race soak hostile test-surroundings \
 	test-new test-network lint fmt-check fuzz bench bench-ansible bench-python test-ansible \

@@ -34,7 +34,7 @@ func localWith(t *testing.T, e *mitogen.Engine, o mitogen.ConnectOptions) *mitog
 
 // limited bounds what must not hang.
 func limited(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }

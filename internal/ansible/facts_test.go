@@ -28,15 +28,15 @@ func (s *stage) collection() string {
 	return "mitogen_go.mitogen.mitogen"
 }
 
-// forms runs a test with each release, and the plugin in one of its forms, as a file or as a
-// collection: which is drawn, so that each release has each in the course of some days. `make
-// test-ansible` runs both.
-func forms(t *testing.T, test func(t *testing.T, s *stage, plugin string)) {
+// forms runs a test with the release whose turn it is, and the plugin in one of its forms, as a
+// file or as a collection. The form is drawn, so that each release has each form on some day.
+// `make test-ansible` runs all.
+func forms(t *testing.T, number int, test func(t *testing.T, s *stage, plugin string)) {
 	if testing.Short() {
 		t.Skip("long")
 	}
 	first := testpython.Draw(t.Name()).IntN(2)
-	for i, playbook := range releases(t) {
+	for i, playbook := range turn(t, number) {
 		for form, name := range []string{"file", "collection"} {
 			if !everything() && form != (first+i)%2 {
 				continue
@@ -57,7 +57,7 @@ func forms(t *testing.T, test func(t *testing.T, s *stage, plugin string)) {
 // executed here, whether it is of the host or of one on the way: an attempt names host and
 // variable, and nothing is done.
 func TestFactsDecideNothing(t *testing.T) {
-	forms(t, func(t *testing.T, s *stage, plugin string) {
+	forms(t, 1, func(t *testing.T, s *stage, plugin string) {
 		pwned := filepath.Join(s.dir, "pwned")
 		program := filepath.Join(s.dir, "program")
 		if err := os.WriteFile(program, []byte("#!/bin/sh\ntouch "+pwned+"\n"), 0o755); err != nil {
@@ -159,7 +159,7 @@ func TestFactsDecideNothing(t *testing.T) {
 // Facts that an item of a loop brings stand beside Ansible's own variables for the next item. What
 // decides is refused where they replace it.
 func TestFactsOfALoopDecideNothing(t *testing.T) {
-	forms(t, func(t *testing.T, s *stage, plugin string) {
+	forms(t, 2, func(t *testing.T, s *stage, plugin string) {
 		pwned := filepath.Join(s.dir, "pwned")
 		at := " ansible_host=" + lab.Play + "\n"
 		list := s.inventory("plain" + at + "hop" + at + "behind mitogen_via=hop" + at)

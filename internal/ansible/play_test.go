@@ -299,9 +299,11 @@ func TestSameAsSSH(t *testing.T) {
 	for _, playbook := range playbooks(t) {
 		t.Run(release(t, playbook), func(t *testing.T) {
 			s := newStage(t, playbook)
-			out := s.compare("basic.yml", lab.Play, "-e", "ansible_python_interpreter=/usr/bin/python3")
-			if n := recognised(out); n < 60 {
-				t.Errorf("%d modules were recognised", n)
+			if allModules(false) {
+				out := s.compare("basic.yml", lab.Play, "-e", "ansible_python_interpreter=/usr/bin/python3")
+				if n := recognised(out); n < 60 {
+					t.Errorf("%d modules were recognised", n)
+				}
 			}
 			s.compare("become.yml", lab.Play, "-e", "ansible_python_interpreter=/usr/bin/python3")
 			s.compare("passwords.yml", lab.Pass, "-e", "ansible_become_password="+s.l.Password)
@@ -340,12 +342,13 @@ func contexts(t *testing.T) []string {
 	return append(all, temps...)
 }
 
-// However a playbook ends, nothing is left of it after a second or two.
+// However a playbook ends, nothing is left of it after a second or two: two that are killed at
+// random moments, and 200 in `make soak`.
 func TestKilled(t *testing.T) {
 	if testing.Short() {
 		t.Skip("long")
 	}
-	n := 5
+	n := 2
 	if os.Getenv("MITOGEN_SOAK") != "" {
 		n = 200
 	}

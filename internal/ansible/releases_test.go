@@ -1,9 +1,11 @@
 package ansible_test
 
 import (
+	"iter"
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -19,6 +21,26 @@ func playbooks(t *testing.T) []string {
 		return all[:1]
 	}
 	return all
+}
+
+// turn returns one of releases for a test, with its place among them, and all in `make
+// test-ansible`. The release changes each day; tests whose numbers follow each other have different
+// releases on the same day, so that each day has them all.
+func turn(t *testing.T, number int) iter.Seq2[int, string] {
+	t.Helper()
+	all := releases(t)
+	if everything() {
+		return slices.All(all)
+	}
+	n := int((testpython.Seed() + uint64(number)) % uint64(len(all)))
+	t.Logf("release %d of %d, by MITOGEN_SEED=%d", n+1, len(all), testpython.Seed())
+	return func(yield func(int, string) bool) { yield(n, all[n]) }
+}
+
+// allModules tells whether a test compares all modules, as the login or as root: which of them is
+// drawn, so that one does it, and both in `make test-ansible`.
+func allModules(asRoot bool) bool {
+	return everything() || asRoot == (testpython.Draw("basic.yml").IntN(3) == 0)
 }
 
 // everything tells that nothing is sampled: `make test-ansible` or `make soak` runs the tests.

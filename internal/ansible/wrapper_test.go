@@ -40,6 +40,7 @@ short_description: keeps what is piped into interpreters
 description: For a test.
 options:
   pipelining: {description: always, default: true, type: bool, vars: [{name: capture_pipelining}]}
+  capture_name: {description: of the file, default: plain, type: str, vars: [{name: capture_name}]}
 '''
 import os
 from ansible.plugins.connection.local import Connection as Local
@@ -47,7 +48,8 @@ class Connection(Local):
     has_pipelining = True
     def exec_command(self, cmd, in_data=None, sudoable=True):
         if in_data:
-            with open(os.environ['CAPTURE'], 'wb') as f:
+            name = self.get_option('capture_name')
+            with open(os.path.join(os.environ['CAPTURE'], name), 'wb') as f:
                 f.write(in_data)
         return super().exec_command(cmd, in_data=in_data, sudoable=sudoable)
 `
@@ -66,12 +68,14 @@ func programs(t *testing.T) []string {
 	return []string{playbook}
 }
 
-// wrapper returns a wrapper that a release makes.
-func wrapper(t *testing.T, playbook string, env ...string) []byte {
+// wrappers returns a wrapper that a release makes, and one with a limit of open files.
+func wrappers(t *testing.T, playbook string) (plain, limited []byte) {
 	t.Helper()
 	dir := t.TempDir()
+	const ping = `ping: {data: "it's \"ü\""}`
 	for name, text := range map[string]string{"plugins/capture.py": capture,
-		"p.yml":       "[{hosts: all, gather_facts: false, tasks: [{ping: {data: \"it's \\\"ü\\\"\"}}]}]",
+		"p.yml": "[{hosts: all, gather_facts: false, tasks: [{" + ping + "}, {" + ping +
+			", vars: {capture_name: limited, ansible_python_module_rlimit_nofile: 1024}}]}]",
 		"ansible.cfg": ""} {
 		os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755)
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
@@ -81,18 +85,19 @@ func wrapper(t *testing.T, playbook string, env ...string) []byte {
 	cmd := exec.Command(playbook, "-i", "h,", "-c", "capture", "p.yml", "-e",
 		"ansible_python_interpreter=/usr/bin/python3")
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "CAPTURE="+dir+"/captured",
-		"ANSIBLE_CONNECTION_PLUGINS="+dir+"/plugins", "ANSIBLE_HOME="+dir+"/home", "LC_ALL=C.UTF-8")
-	cmd.Env = append(cmd.Env, env...)
+	cmd.Env = append(os.Environ(), "CAPTURE="+dir, "ANSIBLE_CONNECTION_PLUGINS="+dir+"/plugins",
+		"ANSIBLE_HOME="+dir+"/home", "LC_ALL=C.UTF-8")
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("run ansible to capture a wrapper: %v; output: %s", err, out)
 	}
-	b, err := os.ReadFile(filepath.Join(dir, "captured"))
-	if err != nil {
+	if plain, err = os.ReadFile(filepath.Join(dir, "plain")); err != nil {
 		t.Fatal(err)
 	}
-	return b
+	if limited, err = os.ReadFile(filepath.Join(dir, "limited")); err != nil {
+		t.Fatal(err)
+	}
+	return plain, limited
 }
 
 // What releases pipe is known; what is changed in any place isn't.
@@ -103,8 +108,7 @@ func TestWrapper(t *testing.T) {
 }
 
 func testWrapper(t *testing.T, playbook string) {
-	b := wrapper(t, playbook)
-	limited := wrapper(t, playbook, "ANSIBLE_PYTHON_MODULE_RLIMIT_NOFILE=1024")
+	b, limited := wrappers(t, playbook)
 	if p, err := parseWrapper(limited); err != nil || p.noFile != 1024 {
 		t.Errorf("with a limit of open files: %v", err)
 	}

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 const clientScript = `
@@ -129,7 +128,7 @@ func TestWorkEndsWithItsClient(t *testing.T) {
 	file := filepath.Join(dir, "pid")
 	if err := os.WriteFile(filepath.Join(dir, "mine.py"),
 		[]byte("import os, time\ndef hang(file):\n    open(file, 'w').write(str(os.getpid())); "+
-			"time.sleep(60)\n"), 0o644); err != nil {
+			"time.sleep(1000)\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	conn, err := net.Dial("unix", d.Socket)
@@ -147,11 +146,7 @@ func TestWorkEndsWithItsClient(t *testing.T) {
 		return pid != 0
 	})
 	conn.Close()
-	began := time.Now()
 	eventually(t, "its process ends", func() bool { return gone(pid) })
-	if took := time.Since(began); took > 5*time.Second {
-		t.Errorf("after %v", took)
-	}
 	if _, all, err := d.List(); err != nil || len(all) != 1 {
 		t.Errorf("list: got %+v, %v; want one context", all, err)
 	}

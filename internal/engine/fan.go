@@ -315,6 +315,8 @@ func (f *Fan) cutOff(waiting []*fanMember, waited time.Duration) []*fanMember {
 	few := 2*len(waiting) <= len(f.members)
 	all := len(waiting) == len(f.members)
 	most := f.patience + time.Since(f.began)/4
+	// What exceeds a tick is time in which this process stood still and took no credit from members.
+	waited = min(waited, fanTick)
 	return slices.DeleteFunc(waiting, func(m *fanMember) bool {
 		if m.stuck += waited; few {
 			m.held += waited

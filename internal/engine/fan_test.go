@@ -275,6 +275,28 @@ func TestFanCutsOff(t *testing.T) {
 	}
 }
 
+// Time in which the engine itself stood still, and read nothing, cuts no member off: a process that
+// was stopped, or a machine that was busy.
+func TestFanForgivesOwnStandstill(t *testing.T) {
+	e, fakes := fakeEngine(t, Options{})
+	root, f := connected(t, e, fakes)
+	newFanTree(f)
+	fan, err := NewFan(within(t), sessionsIn(t, childrenOf(t, e, root, 3)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	waiting := slices.Clone(fan.members[:1])
+	if got := fan.cutOff(waiting, time.Hour); len(got) != 1 || fan.members[0].s.Cut() {
+		t.Errorf("after an hour's standstill: got %d members that are waited for, want 1", len(got))
+	}
+	for range int(fanPatience/fanTick) + 1 {
+		waiting = fan.cutOff(waiting, fanTick)
+	}
+	if len(waiting) != 0 {
+		t.Errorf("after as many ticks as a fan has patience: got %d members, want none", len(waiting))
+	}
+}
+
 // A fan whose members all stand still waits for them, and for ctx: that a link is dead is not its
 // to say.
 func TestFanWaitsForAll(t *testing.T) {

@@ -67,7 +67,8 @@ func serveSSH(t *testing.T, program string, flags ...string) *serving {
 func buildProgram(t *testing.T) string {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "mitogen")
-	out, err := exec.Command("go", "build", "-o", name, "../../cmd/mitogen").CombinedOutput()
+	out, err := exec.Command("go", "build", "-ldflags", "-s -w", "-o", name,
+		"../../cmd/mitogen").CombinedOutput()
 	if err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}

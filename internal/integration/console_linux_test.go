@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"testing"
-	"time"
 
 	"github.com/mitogen-go/mitogen"
 	"github.com/mitogen-go/mitogen/internal/consolesim"
@@ -42,7 +41,7 @@ func TestConsole(t *testing.T) {
 
 func awaitText(t *testing.T, c *consolesim.Console, text string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if err := c.Await(ctx, text); err != nil {
 		t.Error(err)

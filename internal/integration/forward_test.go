@@ -65,8 +65,8 @@ func mapFS(files map[string]string) fstest.MapFS {
 	return m
 }
 
-// each runs a test on the oldest interpreter, the newest and one drawn for the test; on all in
-// `make soak`, and with -short on the newest.
+// each runs a test on a sample of interpreters, by package testpython; on all in `make soak`, and
+// with -short on one.
 func each(t *testing.T, test func(t *testing.T, o mitogen.ConnectOptions)) {
 	all := testpython.Sample(t.Name())
 	if testing.Short() {

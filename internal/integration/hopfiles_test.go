@@ -4,7 +4,6 @@ import (
 	"context"
 	"io/fs"
 	"testing"
-	"time"
 
 	"github.com/mitogen-go/mitogen"
 )
@@ -72,7 +71,7 @@ func TestOwnersOfHandles(t *testing.T) {
 // do calls a function. A call that hangs fails with the limit.
 func do[T any](t *testing.T, c *mitogen.Context, function string, args ...any) T {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	v, err := mitogen.Call[T](ctx, c, function, args...)
 	if err != nil {

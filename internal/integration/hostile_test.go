@@ -237,7 +237,7 @@ func TestHostile(t *testing.T) {
 			"second_hello", "mailbox", "wrong_credit", "nonsense", "parts", "records"} {
 			t.Run(target+"/"+attack, func(t *testing.T) {
 				t.Parallel()
-				ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+				ctx, cancel := context.WithTimeout(t.Context(), patience)
 				defer cancel()
 				b := newBattle(t, target, fstest.MapFS{})
 				var waiting []*mitogen.Pending
@@ -263,7 +263,7 @@ func TestHostile(t *testing.T) {
 // A result that is no value is an error of the call, in bounded time and memory.
 func TestHostileResults(t *testing.T) {
 	b := newBattle(t, "local", fstest.MapFS{})
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for _, kind := range []string{"deep", "laughs", "length", "frame", "global", "build", "self",
 		"memo", "long", "nothing"} {
@@ -280,7 +280,7 @@ func TestHostileStreams(t *testing.T) {
 		for _, how := range []string{"length", "kind", "trailer", "window", "items", "noise"} {
 			t.Run(target+"/"+how, func(t *testing.T) {
 				t.Parallel()
-				ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+				ctx, cancel := context.WithTimeout(t.Context(), patience)
 				defer cancel()
 				b := newBattle(t, target, fstest.MapFS{})
 				_, err := mitogen.Call[any](ctx, b.bad, "hostile:broken", how, int(b.victims[0].ID()))
@@ -310,7 +310,7 @@ func TestHostileNames(t *testing.T) {
 		}
 	}
 	b := newBattle(t, "local", os.DirFS(filepath.Join(dir, "lib")))
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	got, err := mitogen.Call[[]string](ctx, b.bad, "hostile:questions")
 	if err != nil || len(got) != 0 {

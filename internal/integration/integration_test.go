@@ -20,9 +20,12 @@ import (
 	"github.com/mitogen-go/mitogen/internal/lab"
 )
 
+// patience bounds what ends by itself, on a machine that is busy with much else.
+const patience = 2 * time.Minute
+
 func TestMain(m *testing.M) {
 	mitogen.Main() // in a copy that a test has started as a Go context
-	os.Exit(lab.Main(m))
+	os.Exit(withCommandDir(func() int { return lab.Main(m) }))
 }
 
 const here = `
@@ -49,6 +52,10 @@ def locked(n):
     "Holds the interpreter lock in C, for a time that doubles with each n."
     re.match('(a+)+$', 'a' * n + 'b')
     return n
+
+def begun_and_locked(name, n):
+    open(name, 'w').close()
+    return locked(n)
 
 def say(text):
     os.write(1, text.encode())
@@ -238,7 +245,7 @@ func TestNoise(t *testing.T) {
 			var log lines
 			e := engine(t, mitogen.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
 			c := connect(t, e, target, options)
-			for end := time.Now().Add(10 * time.Second); !strings.Contains(log.String(), "late news"); {
+			for end := time.Now().Add(patience); !strings.Contains(log.String(), "late news"); {
 				if _, err := mitogen.Call[int](t.Context(), c, "here:uid"); err != nil {
 					t.Fatal(err)
 				}
@@ -264,7 +271,7 @@ func TestHeartbeat(t *testing.T) {
 			t.Parallel()
 			e := engine(t, mitogen.Options{Heartbeat: time.Second})
 			c := connect(t, e, target, options)
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
 			_, err := mitogen.Call[any](ctx, c, "here:stop")
 			var lost *mitogen.LostError
@@ -294,7 +301,7 @@ func TestSiblings(t *testing.T) {
 	// Both behind the same hop.
 	a, b := connect(t, e, "local+local", mitogen.ConnectOptions{}), connect(t, e, "local+local",
 		mitogen.ConnectOptions{})
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 
 	refused, err := mitogen.Call[string](ctx, a, "here:fail", b, "here:uid")
@@ -401,9 +408,19 @@ func TestCancelled(t *testing.T) {
 	if _, err := mitogen.Call[int](t.Context(), c, "here:uid"); err != nil {
 		t.Errorf("afterwards: %v", err)
 	}
-	ctx, cancel = context.WithTimeout(t.Context(), 200*time.Millisecond)
+	ctx, cancel = context.WithCancel(t.Context())
 	defer cancel()
-	if _, err := mitogen.Call[any](ctx, c, "here:locked", 60); !errors.Is(err, mitogen.ErrKilled) {
+	begun := filepath.Join(t.TempDir(), "begun")
+	go func() {
+		defer cancel()
+		for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+			if _, err := os.Stat(begun); err == nil {
+				return
+			}
+		}
+	}()
+	_, err := mitogen.Call[any](ctx, c, "here:begun_and_locked", begun, 60)
+	if !errors.Is(err, mitogen.ErrKilled) {
 		t.Errorf("what can't be interrupted: %v", err)
 	}
 	var lost *mitogen.LostError

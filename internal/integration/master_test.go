@@ -15,9 +15,9 @@ import (
 	"github.com/mitogen-go/mitogen/internal/lab"
 )
 
-// answers tells whether c is there while the interpreter of its hop is stopped: whether the hop's
-// server makes c's connection.
-func answersAlone(t *testing.T, hop, c *mitogen.Context) bool {
+// answersAlone tells whether c answers within a limit while the interpreter of its hop is stopped:
+// whether the hop's server makes c's connection.
+func answersAlone(t *testing.T, hop, c *mitogen.Context, limit time.Duration) bool {
 	t.Helper()
 	info, err := hop.Info(t.Context())
 	if err != nil {
@@ -27,7 +27,7 @@ func answersAlone(t *testing.T, hop, c *mitogen.Context) bool {
 		t.Fatal(err)
 	}
 	defer syscall.Kill(info.PID, syscall.SIGCONT)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	_, err = mitogen.Call[string](ctx, c, "os:getcwd")
 	if err != nil && !errors.Is(err, context.DeadlineExceeded) {
@@ -63,11 +63,11 @@ func TestMaster(t *testing.T) {
 	if n := len(controlSockets(t, dir)); n != 1 {
 		t.Errorf("%d control sockets", n)
 	}
-	if !answersAlone(t, hop, c) {
+	if !answersAlone(t, hop, c, patience) {
 		t.Error("the hop's context makes the connection")
 	}
 	further := connect(t, e, "mito+"+lab.Pass, o) // with what is there
-	if !answersAlone(t, hop, further) {
+	if !answersAlone(t, hop, further, patience) {
 		t.Error("the hop's context makes a further connection")
 	}
 	info, err := hop.Info(t.Context())
@@ -78,11 +78,11 @@ func TestMaster(t *testing.T) {
 		t.Fatal(err)
 	}
 	var lost *mitogen.LostError
-	if _, err = mitogen.Call[int](t.Context(), c, "here:sleep", 20); !errors.As(err, &lost) ||
+	if _, err = mitogen.Call[int](t.Context(), c, "here:sleep", 1000); !errors.As(err, &lost) ||
 		lost.Hop != "mito" {
 		t.Errorf("after its hop's end: %v", err)
 	}
-	for end := time.Now().Add(5 * time.Second); len(controlSockets(t, dir)) > 0 ||
+	for end := time.Now().Add(patience); len(controlSockets(t, dir)) > 0 ||
 		len(e.Contexts()) > 0; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("left: %q, %d contexts", controlSockets(t, dir), len(e.Contexts()))
@@ -96,7 +96,7 @@ func TestMasterDenied(t *testing.T) {
 	e := engine(t, mitogen.Options{})
 	o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: l.Config}}
 	c := connect(t, e, lab.Log+"+root", o)
-	if answersAlone(t, e.Contexts()[0], c) {
+	if answersAlone(t, e.Contexts()[0], c, time.Second) {
 		t.Error("the lab's sshd forwards for " + lab.Log)
 	}
 	if _, err := e.Connect(t.Context(), "mito+127.0.0.1:1", o); !errors.Is(err, mitogen.ErrRefused) {

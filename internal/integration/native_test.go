@@ -203,7 +203,7 @@ func TestNativeTimeoutOfTheInterpreter(t *testing.T) {
 	for _, native := range []bool{true, false} {
 		o := mitogen.ConnectOptions{Timeout: 1500 * time.Millisecond, Python: []string{"sleep 60 #"},
 			SSH: mitogen.SSHOptions{Native: native, ConfigFile: l.Config}}
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		if _, err := e.Connect(ctx, lab.Free, o); !errors.Is(err, mitogen.ErrTimeout) {
 			t.Errorf("native %v: %v", native, err)
 		}

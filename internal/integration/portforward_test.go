@@ -157,7 +157,7 @@ func TestForwardClients(t *testing.T) {
 		t.Errorf("got %+v, want an unknown host", e)
 	}
 	f.cmd.Process.Kill()
-	for limit := time.Now().Add(20 * time.Second); ; {
+	for limit := time.Now().Add(patience); ; {
 		c, err := net.Dial("tcp", at["-R"])
 		if err != nil {
 			break

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -16,13 +17,41 @@ import (
 	"github.com/mitogen-go/mitogen/internal/testpython"
 )
 
-// buildMitogen makes the command.
+// commandDir holds the command that tests share, which takes some seconds to link.
+var commandDir string
+
+// withCommandDir calls run while there is a commandDir.
+func withCommandDir(run func() int) int {
+	dir, err := os.MkdirTemp("", "integration")
+	if err == nil {
+		err = os.Chmod(dir, 0o755) // other accounts execute the command
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	commandDir = dir
+	return run()
+}
+
+// built makes the command, without tables for debuggers.
+var built = sync.OnceValues(func() (string, error) {
+	name := filepath.Join(commandDir, "mitogen")
+	out, err := exec.Command("go", "build", "-ldflags", "-s -w", "-o", name,
+		"../../cmd/mitogen").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("build: %w\n%s", err, out)
+	}
+	return name, nil
+})
+
+// buildMitogen returns the command, which the first test to ask for it makes.
 func buildMitogen(t *testing.T) string {
 	t.Helper()
-	name := filepath.Join(t.TempDir(), "mitogen")
-	out, err := exec.Command("go", "build", "-o", name, "../../cmd/mitogen").CombinedOutput()
+	name, err := built()
 	if err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
+		t.Fatal(err)
 	}
 	return name
 }

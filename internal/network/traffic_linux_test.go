@@ -78,7 +78,7 @@ func TestTraffic(t *testing.T) {
 	}
 	size <<= 20
 	tr := &traffic{program: filepath.Join(t.TempDir(), "mitogen")}
-	if out, err := exec.Command("go", "build", "-o", tr.program,
+	if out, err := exec.Command("go", "build", "-ldflags", "-s -w", "-o", tr.program,
 		"../../cmd/mitogen").CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}

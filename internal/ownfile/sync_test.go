@@ -379,7 +379,8 @@ func TestHostilePaths(t *testing.T) {
 	if x.Match(path, true) {
 		t.Errorf("got a match of a path of %d names, want none", maxNames)
 	}
-	if took := time.Since(began); took > 5*time.Second {
+	// If each star were tried in each place, it would take years.
+	if took := time.Since(began); took > time.Minute {
 		t.Errorf("it took %v, want at once", took)
 	}
 }

@@ -140,7 +140,7 @@ type bench struct {
 // newBench installs the distributions of pinned, which are called name together.
 func newBench(t *testing.T, name, pinned string) *bench {
 	b := &bench{mitogen: filepath.Join(t.TempDir(), "mitogen"), tree: t.TempDir()}
-	if out, err := exec.Command("go", "build", "-o", b.mitogen,
+	if out, err := exec.Command("go", "build", "-ldflags", "-s -w", "-o", b.mitogen,
 		"../../cmd/mitogen").CombinedOutput(); err != nil {
 		t.Fatalf("build mitogen: %v; output:\n%s", err, out)
 	}

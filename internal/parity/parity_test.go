@@ -419,7 +419,7 @@ func newHarness(t *testing.T) *harness {
 	if out, err := exec.Command("unshare", "-m", "true").CombinedOutput(); err != nil {
 		t.Skipf("no mount namespaces here: %s", out)
 	}
-	if out, err := exec.Command("go", "build", "-o", h.mitogen,
+	if out, err := exec.Command("go", "build", "-ldflags", "-s -w", "-o", h.mitogen,
 		"../../cmd/mitogen").CombinedOutput(); err != nil {
 		t.Fatalf("build mitogen: %v; output: %s", err, out)
 	}

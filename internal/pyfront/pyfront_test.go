@@ -27,7 +27,7 @@ var built = sync.OnceValues(func() (string, error) {
 	}
 	program := filepath.Join(dir, "mitogen")
 	for _, args := range [][]string{
-		{"build", "-o", program, "github.com/mitogen-go/mitogen/cmd/mitogen"},
+		{"build", "-ldflags", "-s -w", "-o", program, "github.com/mitogen-go/mitogen/cmd/mitogen"},
 		{"run", "github.com/mitogen-go/mitogen/tools/pyzip", "../../pyapi", program},
 	} {
 		cmd := exec.Command("go", args...)
@@ -240,7 +240,8 @@ func TestPythonCommand(t *testing.T) {
 		t.Errorf("-c: got %q, status %d, want Engine", got, status)
 	}
 	bare := filepath.Join(dir, "bare")
-	build := exec.Command("go", "build", "-o", bare, "github.com/mitogen-go/mitogen/cmd/mitogen")
+	build := exec.Command("go", "build", "-ldflags", "-s -w", "-o", bare,
+		"github.com/mitogen-go/mitogen/cmd/mitogen")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build mitogen: %v; output: %s", err, out)
 	}

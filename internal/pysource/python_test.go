@@ -28,8 +28,8 @@ var soak = os.Getenv("MITOGEN_SOAK") != ""
 var shapes = []Options{{}, {DropLines: true, Reindent: true, Tight: true}}
 
 // TestAgainstPython shows that interpreters read the same tokens as this package, and compile
-// minified files of their own libraries to the same tree. It tries the oldest, the newest and a
-// random one. MITOGEN_SOAK=1 tries all.
+// minified files of their own libraries to the same tree. It tries a sample, by package testpython;
+// MITOGEN_SOAK=1 tries all.
 func TestAgainstPython(t *testing.T) { onLibraries(t, compare) }
 
 // TestImportsAgainstPython shows that such interpreters find the same imports as we do.

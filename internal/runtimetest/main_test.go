@@ -98,9 +98,9 @@ func zombies(parent int) []int {
 	return found
 }
 
-// interpreters are those that a test runs on: the oldest, the newest and one drawn for the test
-// (package testpython), so that all together run on all; each of them in `make soak`. With -short
-// it is the default one: what that is for is the race detector, which sees nothing of Python.
+// interpreters are those that a test runs on: a sample that package testpython draws for the test,
+// so that all tests together run on all; each of them in `make soak`. With -short it is the default
+// one: what that is for is the race detector, which sees nothing of Python.
 func interpreters(t *testing.T) []testpython.Interp {
 	t.Helper()
 	all := testpython.Sample(t.Name())

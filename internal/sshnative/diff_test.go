@@ -174,7 +174,7 @@ func (s *stage) fill(t *testing.T, text, tmp string) string {
 
 // runSSH has the ssh program answer what it asks as mitogen does: each secret once.
 func (s *stage) runSSH(c diffCase, argv []string, dir string, r *result) {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, argv[0], append(slices.Clone(argv[1:]), probe)...)
 	script := filepath.Join(dir, "askpass")
@@ -195,7 +195,7 @@ esac
 }
 
 func (s *stage) runNative(t *testing.T, c diffCase, argv []string, r *result) {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	p, err := Start(ctx, Options{Argv: argv, Command: probe, SSH: c.set})
 	if err != nil {

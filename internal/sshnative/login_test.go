@@ -122,7 +122,7 @@ func (a *asker) knock(t *testing.T, interactive bool, secrets connect.SSHOptions
 	write(t, config, fmt.Sprintf("Host *\nHostName 127.0.0.1\nUser me\nPort %d\nUserKnownHostsFile "+
 		"%s\nIdentityFile none\nIdentityAgent none\n%s\n",
 		a.port, known, strings.Join(lines, "\n")))
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	p, err := Start(ctx, Options{Argv: []string{"ssh", "-F", config, "--", "x"}, Command: "true",
 		SSH: secrets, Interactive: interactive})

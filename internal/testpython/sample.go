@@ -33,16 +33,21 @@ func All() bool {
 	return os.Getenv("MITOGEN_SOAK") != "" || os.Getenv("MITOGEN_TEST_PYTHONS") != ""
 }
 
-// Sample returns the interpreters for a test whose name this is: the oldest, the newest, and one of
-// those between, which Draw chooses; or all of them, if All. The oldest comes first, as in Find.
+// Sample returns two interpreters for a test whose name this is: the oldest or the newest, and a
+// different one, both chosen by Draw; or all of them, if All. The older one comes first, as in
+// Find.
 func Sample(name string) []Interp { return sample(Find(), name) }
 
 func sample(found []Interp, name string) []Interp {
-	if All() || len(found) <= 3 {
+	if All() || len(found) <= 2 {
 		return found
 	}
-	between := 1 + Draw(name).IntN(len(found)-2)
-	return []Interp{found[0], found[between], found[len(found)-1]}
+	r := Draw(name)
+	end, other := r.IntN(2)*(len(found)-1), r.IntN(len(found)-1)
+	if other >= end {
+		other++
+	}
+	return []Interp{found[min(end, other)], found[max(end, other)]}
 }
 
 // Default returns the interpreter that python3 stands for, and whether it is among those found.
