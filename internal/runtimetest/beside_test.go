@@ -1,6 +1,7 @@
 package runtimetest
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,6 +14,9 @@ import (
 	"github.com/mitogen-go/mitogen/internal/testpython"
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
+
+var floodRounds = flag.Int("runtimetest.floods", 1,
+	"floods of each kind; from 2 on they are measured")
 
 // floodFrames is the number of frames in each flood below.
 const floodFrames = 2000
@@ -106,17 +110,14 @@ var besides = []struct {
 }
 
 // Calls of a context are answered while another one floods their hop, and what costs a budget ends
-// the flooder. With MITOGEN_HOSTILE the test prints how long calls take beside each flood and at
+// the flooder. With several rounds the test prints how long calls take beside each flood and at
 // rest, in turn: docs/benchmarks.md.
 func TestBesideFloods(t *testing.T) {
 	py, ok := testpython.Default()
 	if !ok {
 		t.Skip("no Python")
 	}
-	rounds := 1
-	if os.Getenv("MITOGEN_HOSTILE") != "" {
-		rounds = 20
-	}
+	rounds := *floodRounds
 	for _, flood := range besides {
 		t.Run(flood.name, func(t *testing.T) {
 			l := start(t, py)
