@@ -22,7 +22,7 @@ LDFLAGS   := -s -w -X github.com/mitogen-go/mitogen/internal/cli.version=$(VERSI
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 freebsd/amd64 freebsd/arm64
 LINT      := go tool -modfile=tools/lint.mod
 # Tests with attackers have long forms, by one of these.
-ATTACKS   := hostile\.(Long|Rounds)\(|"MITOGEN_HOSTILE"
+ATTACKS   := (hostile|attacks)\.(Long|Rounds)\(|"MITOGEN_HOSTILE"
 # A benchmark compares with an earlier revision if there is one: make bench BEFORE=v1
 # BENCHFLAGS='-peers=false -runs 9'
 BEFORE    ?=

@@ -21,6 +21,7 @@ TAIL = 4096         # bytes kept of what a child's connection printed
 QUEUE_LIMIT = 33554432  # bytes that may wait for a child
 # bytes that a child may cause to wait in UP; then it is not read until half has gone
 ABOVE_LIMIT = 1048576
+FRAMES = 16             # that a child has handled before its siblings have their turn
 FRAME_COST = 100        # what a frame takes in memory besides its bytes
 OFFENCES = 1000         # what a child may do in OFFENCE_TIME that none does that is in order
 OFFENCE_TIME = 10
@@ -264,8 +265,6 @@ class Child(Stream):
     reached = 0     # 1: something came on its stdout, which is a session's, 2: EC0 has
     printed = EMPTY # the end of what came there before EC0
     talked = 0      # bytes of a dialogue
-    most = 65536    # bytes read at a time
-    turn = 0        # frames in what was read last
     queued = 0      # bytes ever put
     sent = 0        # of these, those that have been written
     arrived = 0     # of these, those that it has read: an answer to a PING behind them has come
@@ -409,12 +408,15 @@ class Child(Stream):
         HELD_BACK.remove(self)
         for fd in self.inputs():
             POLL.register(fd, POLLIN)
+        if not self.room:
+            self.next_turn()
 
     def read(self, ev):
-        """Put a frame together once, however small its pieces are. Of many small frames read
-        few at a time."""
+        """Put a frame together once, however small its pieces are."""
+        if not self.room:
+            return      # what was read before is first
         try:
-            data = os.read(self.r, self.most)
+            data = os.read(self.r, 65536)
         except OSError:
             if again(sys.exc_info()[1]):
                 return
@@ -430,11 +432,23 @@ class Child(Stream):
             data = EMPTY.join([self.buf] + self.pieces)
             self.pieces = []
             self.have = 0
-        self.turn = 0
+        self.take_some(data)
+
+    def take_some(self, data):
+        """Handle the first frames of data, and the rest from the next pumps."""
+        self.room = FRAMES
         self.parse(data)
-        self.most = 65536
-        if self.turn > 32:
-            self.most = 4096
+        UP.flush()
+        if not self.room:
+            self.next_turn()
+
+    def next_turn(self):
+        after(0, lambda: self.guarding(self.go_on)(0))
+        poke()
+
+    def go_on(self, ev):
+        if not self.gone:
+            self.take_some(self.buf)
 
     def missing(self):
         """The number of bytes that the frame at the start of buf lacks, if that is known."""
@@ -549,7 +563,7 @@ class Child(Stream):
 
     def take(self, dst, src, auth, handle, reply, kind, raw):
         self.noise = 0
-        self.turn += 1
+        self.room -= 1
         if self.gone:
             return
         if ROUTES.get(src) is not self or ROUTES.get(auth) is not self:
@@ -570,7 +584,6 @@ class Child(Stream):
         elif kind in (DATA, DEAD, ERROR) and WORK.get((dst, handle)) == src:
             del WORK[dst, handle]
         UP.put(raw)
-        UP.flush()
 
     def mine(self, src, auth, handle, reply, kind, data):
         """Take a frame for this context. Only a context that was asked may have it keep parts."""

@@ -81,6 +81,8 @@ openat(AT_FDCWD</home>, "/tmp/\x61\"b", O_RDONLY|O_CLOEXEC) = 3</tmp/a>
 readlink("relative", 0x7ffc, 4096)      = -1 EINVAL (Invalid argument)
 newfstatat(3</tmp/a>, "", {st_mode=S_IFREG|0644, ...}, AT_EMPTY_PATH) = 0
 openat(4</srv>, "below", O_RDWR|O_CREAT|O_EXCL, 0600) = 5</srv/below>
+openat(AT_FDCWD</home>, "/var/tmp", O_RDONLY|O_PATH) = 9</var/tmp>
+mkdir("/proc/self/fd/9/own", 0777)      = 0
 mkdir("/tmp/there", 0777)               = -1 EEXIST (File exists)
 rename("/tmp/from", "/tmp/to")          = 0
 symlink("text", "/tmp/link")            = 0
@@ -106,7 +108,8 @@ access("/y", R_OK) = 0
 		}
 	}
 	want := []string{`openat /tmp/a"b`, "readlink /home/relative", "openat|O_EXCL /srv/below made",
-		"mkdir /tmp/there", "rename /tmp/from", "rename /tmp/to", "symlink /tmp/link", "access /x"}
+		"openat /var/tmp", "mkdir /var/tmp/own made", "mkdir /tmp/there",
+		"rename /tmp/from", "rename /tmp/to", "symlink /tmp/link", "access /x"}
 	for _, w := range want {
 		if i := slices.Index(got, w); i < 0 {
 			t.Errorf("%s: missing in %q", w, got)

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -122,6 +123,13 @@ func (a *audited) add(ev api.Event) error {
 	return nil
 }
 
+// forget drops the test's own memory of what it was told.
+func (a *audited) forget() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.all = nil
+}
+
 // refused returns the names of the files that were refused.
 func (a *audited) refused() (names []string) {
 	a.mu.Lock()
@@ -223,15 +231,25 @@ func TestHugeFile(t *testing.T) {
 	}
 }
 
+// live returns the size of all objects that are in use, in bytes.
+func live() int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC() // what has a finalizer goes in the second
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
 // Listings without number cost the engine no memory and hold up no other context; more questions at
 // once than an engine keeps end their context.
 func TestManyListings(t *testing.T) {
-	n := 2000
-	if hostile.Long() {
-		n = 1000000
-	}
-	e, c, _ := greedyContext(t, site(t))
+	n := hostile.Rounds(2000, 20000)
+	e, c, told := greedyContext(t, site(t))
 	other := local(t, e)
+	if _, err := api.Call[int](t.Context(), c, "greedy:often", 500); err != nil {
+		t.Fatal(err)
+	}
+	before := live()
 	asking := make(chan error, 1)
 	go func() {
 		_, err := api.Call[int](t.Context(), c, "greedy:often", n)
@@ -249,8 +267,12 @@ func TestManyListings(t *testing.T) {
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
-	if got := int(c.Stats().Files); got != n {
-		t.Errorf("%d questions were counted, want %d", got, n)
+	if got := int(c.Stats().Files); got != n+500 {
+		t.Errorf("%d questions were counted, want %d", got, n+500)
+	}
+	told.forget()
+	if grown := live() - before; grown > 512<<10 {
+		t.Errorf("%d listings: the engine has %d bytes more, want at most %d", n, grown, 512<<10)
 	}
 	_, err := api.Call[any](t.Context(), c, "greedy:flood", 200000)
 	if err == nil || c.Err() == nil {

@@ -129,7 +129,7 @@ func TestPathsRace(t *testing.T) {
 			g := newGround(t)
 			before := g.state()
 			s := hostile.Swap(t, filepath.Join(g.theirs, "sub"), filepath.Join(g.theirs, "link"))
-			out := g.victim(python.Path, string(script), fmt.Sprint(hostile.Rounds(200, 20000)))
+			out := g.victim(python.Path, string(script), fmt.Sprint(hostile.Rounds(200, 3000)))
 			s.Close(t)
 			g.untouched(before, out)
 			if strings.Count(out, "\n") != 8 {

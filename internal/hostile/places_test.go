@@ -66,7 +66,8 @@ func TestPlaces(t *testing.T) {
 			p := newPlace(t, "")
 			socket := lay(p)
 			plays := hostile.Long() || name == "home" || name == "no home"
-			daemon := (&client{command: mitogen("daemon")}).start(t, p)
+			// it goes on while all clients come
+			daemon := (&client{command: mitogen("daemon"), limit: time.Hour}).start(t, p)
 			await(t, daemon, socket)
 			for _, c := range clients(t) {
 				if !c.must || c.own || c.path != nil || c.name == "stop" || c.plays && !plays {

@@ -113,14 +113,14 @@ type trace struct {
 }
 
 var (
-	callLine = regexp.MustCompile(`^(\w+)\((.*)\)\s+= (-?\d+|\?)`)
+	callLine = regexp.MustCompile(`^(\w+)\((.*)\)\s+= (-?\d+|\?)(?:<([^>]*)>)?`)
 	// An argument that is a path, and the directory that it is below.
 	pathArg = regexp.MustCompile(`(?:(?:AT_FDCWD|\d+)<([^>]*)>, )?"((?:[^"\\]|\\.)*)"`)
 )
 
 func parse(pid int, text string) *trace {
 	x := &trace{children: map[int]int{}}
-	cwd := ""
+	cwd, open := "", map[string]string{}
 	for line := range strings.Lines(text) {
 		m := callLine.FindStringSubmatch(line)
 		if m == nil {
@@ -136,6 +136,9 @@ func parse(pid int, text string) *trace {
 		if strings.Contains(args, "O_EXCL") {
 			call += exclusive
 		}
+		if m[4] != "" {
+			open[result] = m[4]
+		}
 		for _, p := range paths(call, args) {
 			dir, name := p[1], unquote(p[2])
 			if dir == "" {
@@ -150,10 +153,24 @@ func parse(pid int, text string) *trace {
 			if !filepath.IsAbs(name) && dir != "" {
 				name = dir + "/" + name
 			}
-			x.uses = append(x.uses, Use{pid, call, name, result == "0" || !strings.HasPrefix(result, "-")})
+			u := Use{pid, call, name, result == "0" || !strings.HasPrefix(result, "-")}
+			if u.Makes() {
+				u.Path = below(open, name)
+			}
+			x.uses = append(x.uses, u)
 		}
 	}
 	return x
+}
+
+// below replaces the number of an open directory that a path begins with by the directory. By such
+// a path a process names what is in a directory, though another user exchanges that.
+func below(open map[string]string, path string) string {
+	number, rest, ok := strings.Cut(strings.TrimPrefix(path, "/proc/self/fd/"), "/")
+	if dir := open[number]; ok && dir != "" && strings.HasPrefix(path, "/proc/self/fd/") {
+		return dir + "/" + rest
+	}
+	return path
 }
 
 // paths finds the arguments of a call that are paths.

@@ -4,7 +4,9 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 )
 
 func TestMain(m *testing.M) { os.Exit(Main(m)) }
@@ -43,5 +45,40 @@ func TestShared(t *testing.T) {
 	}
 	if info, err := os.Stat(file("lab.json")); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the file with the passwords: %v %v", info, err)
+	}
+}
+
+// A lab that another process uses is waited for, not taken down, if it seems not to work.
+func TestUsedIsNotTakenDown(t *testing.T) {
+	name := t.TempDir()
+	var used []*os.File
+	for _, test := range []struct {
+		what        string
+		used        bool
+		after       int // looks until the lab works; 0: never
+		works, fail bool
+	}{
+		{"works", true, 1, true, false}, {"works late", true, 3, true, false},
+		{"never works", true, 0, false, true}, {"unused remains", false, 0, false, false},
+	} {
+		if test.used {
+			f, err := lock(name, syscall.LOCK_SH)
+			if err != nil {
+				t.Fatal(err)
+			}
+			used = append(used, f)
+		} else {
+			for _, f := range used {
+				f.Close()
+			}
+		}
+		looks, wait := 0, time.Minute
+		if test.fail {
+			wait = 0
+		}
+		works, err := worksOrUnused(name, wait, func() bool { looks++; return looks == test.after })
+		if works != test.works || (err != nil) != test.fail {
+			t.Errorf("%s: got %t, %v, want %t, error: %t", test.what, works, err, test.works, test.fail)
+		}
 	}
 }

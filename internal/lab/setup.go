@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	mrand "math/rand/v2"
 	"net"
@@ -19,9 +20,22 @@ import (
 
 const sudoersFile = "/etc/sudoers.d/mitogen-lab"
 
-// up returns the lab that is there, if it works, or makes it anew.
+// worksTimeout bounds how long a lab that other processes use may look as if it didn't work. On a
+// busy machine its sshd may not answer within a second.
+const worksTimeout = time.Minute
+
+// up returns the lab that is there, if it works, or makes it anew if no process uses it.
 func up() (*Lab, error) {
-	if l, err := Find(); err == nil && l.works() {
+	var l *Lab
+	works, err := worksOrUnused(useLock, worksTimeout, func() bool {
+		var err error
+		l, err = Find()
+		return err == nil && l.works()
+	})
+	if err != nil {
+		return nil, err
+	}
+	if works {
 		return l, l.addUsers() // it may be of a release that has fewer
 	}
 	if err := down(); err != nil { // remains of an interrupted run
@@ -30,7 +44,7 @@ func up() (*Lab, error) {
 	if err := os.MkdirAll(file("home"), 0o755); err != nil {
 		return nil, err
 	}
-	l := &Lab{
+	l = &Lab{
 		Host: "127.0.0.1", Password: rand.Text(), Passphrase: rand.Text(),
 		Key: file("key"), LockedKey: file("locked_key"), KnownHosts: file("known_hosts"),
 		Config: file("ssh_config"),
@@ -42,6 +56,24 @@ func up() (*Lab, error) {
 		}
 	}
 	return l, nil
+}
+
+// worksOrUnused waits until works returns true or no process has the lock, and tells which.
+func worksOrUnused(name string, wait time.Duration, works func() bool) (bool, error) {
+	for end := time.Now().Add(wait); !works(); time.Sleep(100 * time.Millisecond) {
+		f, err := lock(name, syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			f.Close()
+			return false, nil
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) {
+			return false, err
+		}
+		if !time.Now().Before(end) {
+			return false, errInUse
+		}
+	}
+	return true, nil
 }
 
 func (l *Lab) works() bool {

@@ -1,6 +1,7 @@
 package secret
 
 import (
+	"bytes"
 	"errors"
 	"strconv"
 	"unicode/utf16"
@@ -16,6 +17,7 @@ var escapes = map[byte]byte{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f'
 
 // FromJSON reads a JSON string, and keeps no copy of what is in it but the Secret. null is "".
 func FromJSON(b []byte) (Secret, error) {
+	b = bytes.Trim(b, " \t\r\n") // which may be around any value
 	if string(b) == "null" {
 		return "", nil
 	}

@@ -14,6 +14,7 @@ class Stream:
     written = None
     buf = rest = EMPTY
     blocked = waits = 0     # waits: registered for POLLOUT
+    room = 1        # 0: parse takes no more frames
 
     def __init__(self, r, w):
         self.r = r
@@ -82,7 +83,7 @@ class Stream:
         """Take the frames at the start of buf, keep the rest."""
         self.buf = EMPTY
         pos = 0
-        while len(buf) - pos >= 30:
+        while self.room and len(buf) - pos >= 30:
             kind, dst, src, auth, handle, reply, size = unpack('>7L', buf[pos:pos + 28])
             kind -= MAGIC
             end = pos + 28 + size

@@ -192,6 +192,9 @@ class World:
         self.kernel.read = read
         try:
             while fd in self.m.FDS and child not in self.m.HELD_BACK:
+                if not child.room:
+                    self.m.run_timers()     # what was read before is first
+                    continue
                 self.m.FDS[fd](1)
                 if not rest[0]:
                     return
