@@ -17,7 +17,7 @@ import (
 // The bytes of extension modules and their libraries stay in their files: a virtual environment may
 // have gigabytes of them. They are read each time that they are packed, a piece at a time.
 
-// pieceSize is how much is read and compressed at once, in bytes.
+// pieceSize is the size of the pieces that are read, and compressed in parallel, in bytes.
 const pieceSize = 1 << 20
 
 // Length returns the bytes of Source, or of what stands in its place in an extension module or a
