@@ -22,6 +22,7 @@ AWAITED = {}        # id: objects that take() a bundle which has no modules (gol
 FORK_PATIENCE = 2   # seconds
 FILE_SERVER = '_mitogen_files'
 OPEN = []           # names of each ASK that COMING hasn't answered
+UNPACKING = {}      # id: Unpacking, while payloads come
 PROGRESS = [0, 0]   # frames that brought imports nearer, when the last one came
 INSTALLING = thread.allocate_lock()
 BZIP2 = 'BZh'.encode()
@@ -163,10 +164,13 @@ def bring(name):
 def wait_for(name):
     start = now()
     while name not in MODULES and expected(name):
-        n = PROGRESS[0]
+        n = PROGRESS[0]     # what another thread reads from here on isn't waited for
+        install()
+        exclusively(feed)
+        if name in MODULES or PROGRESS[0] != n:
+            continue
         end = max(start, PROGRESS[1]) + PATIENCE
         wait(lambda: PROGRESS[0] != n or name in MODULES or now() > end)
-        install()
         if now() > end and PROGRESS[0] == n and name not in MODULES:
             if '/' in name:
                 return      # a file may be asked for again
@@ -191,16 +195,30 @@ def arrived():
 
 
 def install():
+    if ANNOUNCED and ANNOUNCED[0] in COMPLETE and os.getpid() == PID:
+        exclusively(take_in)
+
+
+def exclusively(function):
+    """Call a function that unpacks, unless this thread is about that."""
     me = thread.get_ident()
-    if not ANNOUNCED or ANNOUNCED[0] not in COMPLETE or me in BUSY or os.getpid() != PID:
+    if me in BUSY:
         return
     BUSY[me] = 1
     try:
         if not SHA256:
             SHA256.append(sha256())
-        atomic(take_in)
+        atomic(lambda: one_at_a_time(function))
     finally:
         del BUSY[me]
+
+
+def one_at_a_time(function):
+    INSTALLING.acquire()
+    try:
+        function()
+    finally:
+        INSTALLING.release()
 
 
 def sha256():
@@ -216,43 +234,94 @@ def sha256():
 
 def take_in():
     """Make modules of bundles usable, in the order in which these were announced."""
-    INSTALLING.acquire()
-    try:
-        while ANNOUNCED and ANNOUNCED[0] in COMPLETE:
-            id = ANNOUNCED[0]
-            payloads = COMPLETE.pop(id)
-            try:
-                groups = unpack_bundle(id, payloads)
-            except Exception:
-                log(40, 'mitogen', 'a bundle is broken: %s' % sys.exc_info()[1])
-                KEPT.pop(id, 0)
-                groups = []
-            for g in groups:
-                MODULES.update(g)
-            ANNOUNCED.remove(id)
-            if id in ANNOUNCED:     # a module changed, and is as it was
-                COMPLETE.setdefault(id, payloads)
-    finally:
-        INSTALLING.release()
+    while ANNOUNCED and ANNOUNCED[0] in COMPLETE:
+        id = ANNOUNCED[0]
+        payloads = COMPLETE.pop(id)
+        try:
+            groups = unpack_bundle(id, payloads)
+        except Exception:
+            log(40, 'mitogen', 'a bundle is broken: %s' % sys.exc_info()[1])
+            KEPT.pop(id, 0)
+            groups = []
+        for g in groups:
+            MODULES.update(g)
+        ANNOUNCED.remove(id)
+        if id in ANNOUNCED:     # a module changed, and is as it was
+            COMPLETE.setdefault(id, payloads)
+
+
+def feed():
+    """Unpack the beginning of the next bundle, while its rest is on its way."""
+    p = ANNOUNCED and PASSAGES.get((ANNOUNCED[0], ME))
+    if not p or BZIP2.startswith(head(p.payloads)):
+        return
+    u = UNPACKING.get(ANNOUNCED[0])
+    if not u or u.payloads is not p.payloads:
+        UNPACKING.clear()
+        u = UNPACKING[ANNOUNCED[0]] = Unpacking(p.payloads)
+    u.feed()
+
+
+def head(payloads):
+    return EMPTY.join([d[24:] for d in payloads[:3]])[:3]
+
+
+class Unpacking:
+    """The text of a bundle, as far as its payloads have come."""
+
+    def __init__(self, payloads):
+        self.payloads = payloads
+        self.fed = self.size = 0
+        self.wrong = None
+        self.parts = []
+        self.z = zlib.decompressobj()
+        self.sum = SHA256[0] and SHA256[0]()
+
+    def feed(self):
+        try:
+            while self.fed < len(self.payloads) and not self.wrong:
+                data = self.payloads[self.fed][24:]
+                self.fed += 1
+                self.take(self.z.decompress(data, LARGEST + 1 - self.size))
+        except Exception:
+            self.wrong = sys.exc_info()[1]
+
+    def take(self, text):
+        self.size += len(text)
+        if self.size > LARGEST:
+            raise ValueError('it is too large')
+        self.parts.append(text)
+        if self.sum:
+            self.sum.update(text)
+
+    def finish(self):
+        """The whole text and its hash, if that can be made here."""
+        self.feed()
+        if self.wrong:
+            raise self.wrong
+        parts, self.parts = self.parts, None
+        return EMPTY.join(parts), self.sum and self.sum.digest()[:16]
+
+
+def unpack_bzip2(payloads):
+    z = __import__('_bz2').BZ2Decompressor()
+    text = z.decompress(EMPTY.join([d[24:] for d in payloads]), LARGEST)
+    if not z.eof:
+        raise ValueError('it is too large')
+    sha = SHA256[0]
+    return text, sha and sha('bz2'.encode() + sha(text).digest()[:16]).digest()[:16]
 
 
 def unpack_bundle(id, payloads):
     """The groups of modules in a bundle, as dicts like MODULES."""
-    data = EMPTY.join([d[24:] for d in payloads])
-    small = data[:3] == BZIP2
-    if small:
-        z = __import__('_bz2').BZ2Decompressor()
-        text = z.decompress(data, LARGEST)
-        large = not z.eof
+    u = UNPACKING.pop(id, None)
+    if head(payloads) == BZIP2:
+        text, name = unpack_bzip2(payloads)
     else:
-        z = zlib.decompressobj()
-        text = z.decompress(data, LARGEST)
-        large = z.unconsumed_tail
-    if large:
-        raise ValueError('it is too large')
-    name = SHA256[0] and SHA256[0](text).digest()[:16]
-    if name and small:
-        name = SHA256[0]('bz2'.encode() + name).digest()[:16]
+        if not u or u.payloads is not payloads:
+            u = Unpacking(payloads)
+        text, name = u.finish()
+        del u
     if name and name != id:
         raise ValueError('it is not what it is called')
     groups = []
@@ -263,11 +332,14 @@ def unpack_bundle(id, payloads):
         pos += 4
         while pos < end:
             size = unpack('>L', text[pos:pos + 4])[0]
-            name, path, rest = text[pos + 4:pos + 4 + size].split(ZERO, 2)
-            name, letter = native(name), native(rest[:1])
+            pos += 4
+            at = text.index(ZERO, pos, pos + size)
+            rest = text.index(ZERO, at + 1, pos + size) + 1
+            name, letter = native(text[pos:at]), native(text[rest:rest + 1])
+            pos += size
             if letter in 'mpMPxl' or name not in MODULES:
-                group[name] = letter.lower(), native(path), rest[1:], 1, letter, id
-            pos += 4 + size
+                path = native(text[at + 1:rest - 1])
+                group[name] = letter.lower(), path, text[rest + 1:pos], 1, letter, id
         groups.append(group)
     return groups
 

@@ -69,11 +69,10 @@ def musl_version():
 # Memory
 
 
-def in_memory(data):
-    """A descriptor of a file without a name that has data."""
+def in_memory(data, pos=0):
+    """A descriptor of a file without a name that has data, from pos on."""
     fd = unnamed()
     try:
-        pos = 0
         while pos < len(data):
             pos += os.write(fd, data[pos:pos + 1048576])
     except:
@@ -173,11 +172,12 @@ def load_native(name, shown, load):
     errors call it."""
     if name in NATIVE_PATHS:
         return load(NATIVE_PATHS[name])     # imported again: the loader has it
-    libraries, data = text_of(name).split('\0'.encode(), 1)
-    for n in libraries.decode().split('\n'):
+    data = text_of(name)
+    start = data.index('\0'.encode())
+    for n in data[:start].decode().split('\n'):
         if n:
             load_library(n)
-    fd = in_memory(data)
+    fd = in_memory(data, start + 1)
     del data
     path = NATIVE_PATHS[name] = path_of(fd)
     try:

@@ -19,6 +19,7 @@ func imports(ctx context.Context, e *mitogen.Engine, p params) (result, error) {
 			return nil, err
 		}
 		mark(name + "_connected")
+		before := c.Stats()
 		t := time.Now()
 		n, err := mitogen.Call[int](ctx, c, p.Module+":loaded")
 		if err != nil {
@@ -29,6 +30,8 @@ func imports(ctx context.Context, e *mitogen.Engine, p params) (result, error) {
 		// round trips, at most: most negative answers come in bundles
 		negative := min(s.Asked, s.Negative)
 		r[name+"_asked"], r[name+"_negative"] = s.Asked, negative
+		r[name+"_trips"] = s.RoundTrips - before.RoundTrips
+		r[name+"_native"] = s.Native - before.Native
 		// for harnesses that compare it with Mitogen's
 		r[name] = map[string]any{"get_module": s.Asked, "sent": s.Modules, "negative": negative}
 		mark(name)

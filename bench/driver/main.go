@@ -8,6 +8,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"embed"
 	"encoding/json"
@@ -45,6 +46,8 @@ type params struct {
 	Threads int    `json:"threads"`
 	Where   string `json:"where"`
 	Module  string `json:"module"` // of whom loaded is called
+
+	Packages string `json:"packages"` // directory with foreign packages, instead of the usual one
 }
 
 type result map[string]any
@@ -87,7 +90,7 @@ func run() error {
 	}
 	// Foreign packages: the site-packages of a virtual environment.
 	var packages []fs.FS
-	if dir := os.Getenv("BENCH_PACKAGES"); dir != "" {
+	if dir := cmp.Or(p.Packages, os.Getenv("BENCH_PACKAGES")); dir != "" {
 		packages = append(packages, os.DirFS(dir))
 	}
 	e, err := mitogen.New(mitogen.Options{Path: []fs.FS{py}, Packages: packages})

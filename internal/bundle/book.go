@@ -56,8 +56,10 @@ type Book struct {
 	bundles  map[ID]*Bundle
 	small    func(ID) []byte // what Smaller has made of a bundle; nil: nothing
 	drafts   map[string]*Draft
-	clock    uint64 // counts deliveries
-	marks    uint64 // counts splits
+	natives  []*Bundle // those of extension modules, in the order in which they were made
+	trimmed  int       // how many there were after trim
+	clock    uint64    // counts deliveries
+	marks    uint64    // counts splits
 }
 
 // place is a module, whatever is in it.
@@ -173,6 +175,7 @@ func (b *Book) Gone(id wire.ContextID) {
 			}
 		}
 	}
+	b.dropDrafts()
 }
 
 // Want says what to send so that ctx can import what c has: the user's own modules at once, the
@@ -243,7 +246,9 @@ func (b *Book) Lacks(ctx wire.ContextID, names []string) []Action {
 	}
 	b.Learn(ctx, names)
 	x.asked, x.learned = x.asked[1:], false
-	return b.settle(nil, ctx, x, 1)
+	out := b.settle(nil, ctx, x, 1)
+	b.dropDrafts()
+	return out
 }
 
 // Learn notes what an answer says that Lacks takes next. Until then nothing is sent because of it.

@@ -189,7 +189,7 @@ func (p *packer) ready(pkg string) (take []int) {
 
 // build makes the bundle of some pieces. What several of them will be refused is said once.
 func build(pieces []piece) *Bundle {
-	b, text, _ := lay(pieces)
+	b, text := lay(pieces)
 	b.Compressed = compress(text)
 	return b
 }
@@ -198,7 +198,7 @@ func build(pieces []piece) *Bundle {
 // takes half a second for megabytes, and stops once stop returns true.
 func Smaller(groups []closure.Group, have func(ID, []byte), stop func() bool) {
 	for p := newPacker(groups); len(p.pieces) > 0; {
-		b, text, _ := lay(p.next())
+		b, text := lay(p.next())
 		if stop() {
 			return
 		}
@@ -228,9 +228,8 @@ func (b *Bundle) smaller(data []byte) *Bundle {
 		Found:    b.Found, Minified: b.Minified, Size: b.Size, Compressed: data, items: b.items}
 }
 
-// lay makes a bundle that is not compressed yet, its text, and where the extension modules stand in
-// that.
-func lay(pieces []piece) (b *Bundle, text []byte, natives []span) {
+// lay makes a bundle that is not compressed yet, and its text.
+func lay(pieces []piece) (b *Bundle, text []byte) {
 	b = &Bundle{Package: pieces[0].pkg}
 	refused := map[string]bool{}
 	for _, x := range pieces {
@@ -247,9 +246,6 @@ func lay(pieces []piece) (b *Bundle, text []byte, natives []span) {
 			b.Found += m.Module.Size
 			b.Minified += len(m.Source)
 			text = appendModule(text, m.Module)
-			if isNative(m.Letter) {
-				natives = append(natives, span{len(text) - len(m.Source), m.Module})
-			}
 			b.Names = append(b.Names, m.Name)
 			b.Sizes = append(b.Sizes, m.Module.Size)
 			b.items = append(b.items, &item{content: contentOf(m)})
@@ -263,7 +259,7 @@ func lay(pieces []piece) (b *Bundle, text []byte, natives []span) {
 	sum := sha256.Sum256(text)
 	copy(b.ID[:], sum[:])
 	b.Size = len(text)
-	return b, text, natives
+	return b, text
 }
 
 func appendModule(dst []byte, m *modules.Module) []byte {

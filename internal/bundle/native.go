@@ -1,7 +1,9 @@
 package bundle
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
+	"hash"
 	"hash/adler32"
 	"slices"
 	"strings"
@@ -12,8 +14,8 @@ import (
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
-// Extension modules and their libraries are large, so each is compressed once, however many
-// bundles it is in, and faster than sources. They have bundles of their own, behind those of the
+// Extension modules and their libraries are large, so they are compressed faster than sources, and
+// read from their files when they are. They have bundles of their own, behind those of the
 // sources: an import waits for what is announced, in whatever order it comes.
 
 func isNative(letter byte) bool { return letter == modules.Native || letter == modules.Library }
@@ -42,27 +44,74 @@ func (p *packer) addNative(group int, m closure.Member) {
 	p.natives[at] = append(p.natives[at], x)
 }
 
-// span is the place of a module's Source in a text.
-type span struct {
-	at int
-	m  *modules.Module
+// buildNative makes the bundle of pieces with extension modules: zlib's format, of parts that are
+// compressed for themselves. The text is never in memory as a whole.
+func buildNative(pieces []piece) *Bundle {
+	gone := map[*modules.Module]string{} // whose files have changed: what is sent instead
+	for {
+		n := nativeBuilder{b: &Bundle{Package: pieces[0].pkg}, id: sha256.New(), check: adler32.New(),
+			out: [][]byte{{0x78, 0x01}}}
+		failed := false
+		for _, x := range pieces {
+			m := x.members[0]
+			if err := n.add(m, gone[m.Module]); err != nil {
+				gone[m.Module], failed = err.Error(), true
+				break
+			}
+		}
+		if !failed {
+			return n.end()
+		}
+	}
 }
 
-// buildNative makes the bundle of pieces with extension modules: zlib's format, of parts that are
-// compressed for themselves.
-func buildNative(pieces []piece) *Bundle {
-	b, text, natives := lay(pieces)
-	out := []byte{0x78, 0x01}
-	done := 0
-	for _, s := range natives {
-		out = append(out, modules.Deflated(text[done:s.at])...)
-		out = append(out, s.m.Packed()...)
-		done = s.at + len(s.m.Source)
+// nativeBuilder is a bundle in the making.
+type nativeBuilder struct {
+	b         *Bundle
+	id, check hash.Hash
+	out       [][]byte
+}
+
+// see takes the next bytes of the text.
+func (n *nativeBuilder) see(data []byte) {
+	n.b.Size += len(data)
+	n.id.Write(data)
+	n.check.Write(data)
+}
+
+// add adds the one member of a group, or if there is a reason that instead of it. An error says
+// that the member's file has changed; the bundle is of no use then.
+func (n *nativeBuilder) add(m closure.Member, reason string) error {
+	w := wire.Module{Name: m.Name, Path: m.Place(), Form: formOf(m.Module)}
+	length := m.Length()
+	if reason != "" {
+		w.Form, w.Rest, length = wire.FormNone, []byte(reason), 0
 	}
-	out = append(out, modules.Deflated(text[done:])...)
-	out = append(out, 1, 0, 0, 0xff, 0xff) // an empty block, the last one
-	b.Compressed = binary.BigEndian.AppendUint32(out, adler32.Checksum(text))
-	return b
+	head := w.Append(make([]byte, 8))
+	binary.BigEndian.PutUint32(head, uint32(len(head)-4+length))
+	binary.BigEndian.PutUint32(head[4:], uint32(len(head)-8+length))
+	n.see(head)
+	n.out = append(n.out, modules.Deflated(head))
+	n.b.Found += m.Module.Size
+	n.b.Minified += length
+	n.b.Names = append(n.b.Names, m.Name)
+	n.b.Sizes = append(n.b.Sizes, m.Module.Size)
+	n.b.items = append(n.b.items, &item{content: contentOf(m)})
+	if reason != "" {
+		return nil
+	}
+	packed, err := m.Pack(n.see)
+	n.out = append(n.out, packed...)
+	return err
+}
+
+// end returns the bundle.
+func (n *nativeBuilder) end() *Bundle {
+	copy(n.b.ID[:], n.id.Sum(nil))
+	empty := []byte{1, 0, 0, 0xff, 0xff} // a block, the last one
+	n.out = append(n.out, empty, n.check.Sum(nil))
+	n.b.Compressed = slices.Concat(n.out...)
+	return n.b
 }
 
 // Draft is a bundle of extension modules that is made before the Book needs it: while one of many
@@ -81,8 +130,19 @@ func (d *Draft) Make() *Bundle {
 	return d.bundle
 }
 
-// maxDrafts bounds the drafts that are kept: those that nothing came of.
+// maxDrafts bounds the drafts that are kept: those that nothing came of. Once no answer is awaited,
+// none is.
 const maxDrafts = 16
+
+// dropDrafts forgets the drafts, unless one may still come of use.
+func (b *Book) dropDrafts() {
+	for _, x := range b.contexts {
+		if len(x.asked) > 0 {
+			return
+		}
+	}
+	b.drafts = nil
+}
 
 // Drafts returns the bundles of extension modules that have to be made before ctx can be sent
 // groups. What a Draft has made by then isn't made again.
@@ -142,6 +202,51 @@ func (b *Book) native(pieces []piece) *Bundle {
 	}
 	delete(b.drafts, key)
 	return d.Make()
+}
+
+// maxIdle bounds the bytes of idle bundles of extension modules that are kept for contexts to come.
+// What is not kept is made again of the files. A variable for tests.
+var maxIdle = 64 << 20
+
+// trim forgets the oldest bundles of extension modules that no context has, as far as there are
+// more of them than are kept.
+func (b *Book) trim() {
+	if len(b.natives) == b.trimmed {
+		return // since then nothing was made
+	}
+	idle := 0
+	for i := len(b.natives) - 1; i >= 0; i-- {
+		bundle := b.natives[i]
+		if b.held(bundle) {
+			continue
+		}
+		if idle += len(bundle.Compressed); idle > maxIdle {
+			b.natives = slices.Delete(b.natives, i, i+1)
+			b.forget(bundle)
+		}
+	}
+	b.trimmed = len(b.natives)
+}
+
+// held reports whether a context has a bundle.
+func (b *Book) held(bundle *Bundle) bool {
+	for _, x := range b.contexts {
+		if x.got[bundle] {
+			return true
+		}
+	}
+	return false
+}
+
+// forget drops all that leads to a bundle, which no context has.
+func (b *Book) forget(bundle *Bundle) {
+	b.retire(bundle)
+	if b.bundles[bundle.ID] == bundle {
+		delete(b.bundles, bundle.ID)
+	}
+	for _, it := range bundle.items {
+		it.in = slices.DeleteFunc(it.in, func(other *Bundle) bool { return other == bundle })
+	}
 }
 
 // draftKey returns what tells pieces apart by all that goes into their bundle.

@@ -80,6 +80,7 @@ func (b *Book) pick(x *context, groups []closure.Group) []*Bundle {
 	for _, bundle := range send {
 		x.got[bundle] = true
 	}
+	b.trim()
 	return send
 }
 
@@ -115,6 +116,9 @@ func (b *Book) register(bundle *Bundle) {
 		bundle.items[i] = it
 		it.current = bundle
 		it.in = append(it.in, bundle)
+	}
+	if bundle.Native() > 0 {
+		b.natives = append(b.natives, bundle)
 	}
 }
 

@@ -144,7 +144,7 @@ func (c *Context) loadedLocked(m *modules.Module, size int) {
 	case !ours:
 		n.Sent = append(n.Sent, Sent{Name: m.Name, Why: forward.Asked})
 		n.Found += int64(m.Size)
-		n.Minified += int64(len(m.Source))
+		n.Minified += int64(m.Length())
 		if m.Letter == modules.Native {
 			n.Native += int64(m.Size)
 		}

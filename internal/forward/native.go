@@ -262,18 +262,26 @@ func (f *Forwarder) alone(ctx wire.ContextID, t pysource.Target,
 	if t.ABI == "" || len(m.Libraries) > 0 {
 		return modules.Without(m.Name, m.Path+" is an extension module, which can't be sent alone")
 	}
+	if !f.spend(ctx, int64(m.Size)) {
+		return modules.Without(m.Name, m.Path+" is an extension module, which can't be sent: "+
+			"it is larger than what is left of the target's budget (--native-budget)")
+	}
+	return m.Alone()
+}
+
+// spend takes bytes from ctx's budget, or returns false if less is left.
+func (f *Forwarder) spend(ctx wire.ContextID, bytes int64) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	x := f.contexts[ctx]
 	if x == nil {
-		return m
+		return true
 	}
-	if _, bytes := x.coming(f.has(ctx)); x.native+bytes+int64(m.Size) > f.budget {
-		return modules.Without(m.Name, m.Path+" is an extension module, which can't be sent: "+
-			"it is larger than what is left of the target's budget (--native-budget)")
+	if _, coming := x.coming(f.has(ctx)); x.native+coming+bytes > f.budget {
+		return false
 	}
-	x.native += int64(m.Size)
-	return m
+	x.native += bytes
+	return true
 }
 
 // compress makes the bundles of extension modules in closures that ctx is about to be sent, before
@@ -320,14 +328,21 @@ func (f *Forwarder) waiting(ctx wire.ContextID) (all []*closure.Closure) {
 // yet.
 const warmAfter = 5 * time.Millisecond
 
-// warm compresses c's extension modules while an answer is on its way.
+// warm makes the bundles of c's extension modules while an answer is on its way: those that ctx
+// will be sent if it lacks all of c and takes what there is.
 func (f *Forwarder) warm(ctx wire.ContextID, c *closure.Closure) {
 	time.AfterFunc(warmAfter, func() {
-		for _, m := range c.Natives() {
-			if !f.waits(ctx) {
-				return
+		if f.waits(ctx) {
+			for _, d := range f.drafts(ctx, c) {
+				d.Make()
 			}
-			m.Packed()
 		}
 	})
+}
+
+// drafts returns the bundles of extension modules that ctx would be sent if it lacked all of c.
+func (f *Forwarder) drafts(ctx wire.ContextID, c *closure.Closure) []*bundle.Draft {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.book.Drafts(ctx, c.Lacking(func(pkg string) bool { return f.book.Has(ctx, pkg) }))
 }

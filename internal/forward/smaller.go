@@ -57,6 +57,9 @@ func (f *Forwarder) pack(ctx wire.ContextID, n *Need) {
 			if c == nil || len(c.Foreign) == 0 || !f.waits(ctx) || !f.small.begin(c) {
 				continue
 			}
+			for _, d := range f.drafts(ctx, c) {
+				d.Make() // first, as more depends on it
+			}
 			all := c.Lacking(func(string) bool { return false })
 			bundle.Smaller(all, f.small.keep, f.empty)
 		}

@@ -38,7 +38,8 @@ type Module struct {
 	Name   string
 	Path   string // on this machine; a target has it as Place says
 	Letter byte
-	// as it is to be sent: as it was found, or with Options.Strip, if it is understood, its code
+	// as it is to be sent: as it was found, or with Options.Strip, if it is understood, its code; nil
+	// for extension modules and libraries, see Pack
 	Source []byte
 	// Source without comments and docstrings, its lines kept; Source itself if it isn't understood
 	Code   []byte
@@ -56,15 +57,12 @@ type Module struct {
 	// which they are to be loaded: names for Find.
 	Libraries []string
 
-	Key [sha256.Size]byte // of Name, Path, Letter, and Source or Reason
+	Key [sha256.Size]byte // of Name, Path, Letter, and Source, a file's hash or Reason
 
 	native *native // of an extension module or library
 
 	once sync.Once
 	rest []byte
-
-	packOnce sync.Once
-	packed   []byte
 }
 
 // Ready is data for a service of the runtime, compressed already.
@@ -94,6 +92,9 @@ func (m *Module) seal() *Module {
 	h := sha256.New()
 	fmt.Fprintf(h, "%s\x00%s\x00%c%s", m.Name, m.Path, m.Letter, m.Reason)
 	h.Write(m.Source)
+	if m.native != nil {
+		fmt.Fprintf(h, "%s%s", m.native.hash, m.native.before)
+	}
 	h.Sum(m.Key[:0])
 	return m
 }

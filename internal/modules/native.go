@@ -2,14 +2,11 @@ package modules
 
 import (
 	"bytes"
-	"compress/flate"
 	"crypto/sha256"
-	"encoding/base64"
 	"fmt"
 	"io/fs"
 	"maps"
 	"path"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -58,7 +55,10 @@ func CheckedABI(words string) string {
 // native describes the file of an extension module or a library.
 type native struct {
 	object wheel.Object
+	tree   *tree
 	file   string // its place in the tree
+	hash   string // of its bytes, as RECORD has it
+	before []byte // what is sent in front of its bytes
 	own    []*Module
 }
 
@@ -219,31 +219,35 @@ func (f *fit) lacks(m *Module) string {
 
 // makeNative makes a module of the bytes of an extension module.
 func (p Pass) makeNative(name string, t *tree, file string, from *brought, data []byte) *Module {
+	mentioned := make(chan []string, 1)
+	go func() { mentioned <- p.mentioned(t, from, data) }() // which takes as long as the rest
 	object, why := inspect(data, from.hash)
 	if why != "" {
 		return missing(name, why)
 	}
 	m := &Module{Name: name, Path: t.label(file), Letter: Native, Size: len(data), Scanned: true}
-	m.native = &native{object: object, file: file}
+	m.native = &native{object: object, tree: t, file: file, hash: from.hash}
 	if m.native.own, why = p.libraries(t, file, &object); why != "" {
 		return missing(name, why)
 	}
 	for _, lib := range m.native.own {
 		m.Libraries = append(m.Libraries, lib.Name)
 	}
-	for _, other := range p.mentioned(t, file, from, data) {
+	beside := p.mentionedBeside(t, file, data)
+	for _, other := range someOf(append(<-mentioned, beside...)) {
 		if other != name {
 			m.Info.Imports = append(m.Info.Imports, pysource.Import{Module: other, Where: pysource.Dynamic})
 		}
 	}
-	m.Source = append([]byte(strings.Join(m.Libraries, "\n")+"\x00"), data...)
+	m.native.before = []byte(strings.Join(m.Libraries, "\n") + "\x00")
 	return m.seal()
 }
 
 // inspect checks that a file is what its wheel brought.
 func inspect(data []byte, hash string) (o wheel.Object, why string) {
-	sum := sha256.Sum256(data)
-	if hash != "sha256="+base64.RawURLEncoding.EncodeToString(sum[:]) {
+	sum := sha256.New()
+	sum.Write(data)
+	if hash != recorded(sum) {
 		return o, "it is not the file that its wheel has brought (RECORD)"
 	}
 	o, err := wheel.Read(data)
@@ -323,8 +327,8 @@ func (p Pass) library(name, file string) *Module {
 			if why != "" {
 				return missing(name, why)
 			}
-			m := &Module{Name: name, Path: t.label(file), Letter: Library, Source: data, Size: len(data),
-				Scanned: true, native: &native{object: object, file: file}}
+			m := &Module{Name: name, Path: t.label(file), Letter: Library, Size: len(data), Scanned: true,
+				native: &native{object: object, tree: t, file: file, hash: from.hash}}
 			return m.seal()
 		}, func(err error) *Module { return missing(name, err.Error()) })
 	}
@@ -454,35 +458,42 @@ const (
 
 // mentioned returns modules that an extension module is likely to import: those of its own
 // distribution and of the ones that this needs whose names stand in it.
-func (p Pass) mentioned(t *tree, file string, from *brought, data []byte) (names []string) {
-	found := map[string]bool{}
-	add := func(name string) {
-		if name != "" && len(found) < maxMentions {
-			found[name] = true
-		}
-	}
+func (p Pass) mentioned(t *tree, from *brought, data []byte) (names []string) {
 	for _, top := range t.topsNear(from) {
 		for _, dotted := range dottedNames(data, top) {
-			add(p.longest(dotted))
+			if len(names) < 64*maxMentions {
+				names = append(names, p.longest(dotted))
+			}
 		}
 	}
-	dir := path.Dir(file)
-	if siblings, err := t.list(dir, p.n); err == nil && dir != "." {
-		texts(data, func(text string) {
-			if _, known := siblings[text]; known && len(text) >= leastMention {
-				add(p.longest(strings.ReplaceAll(dir, "/", ".") + "." + text))
-			}
-		})
-	}
-	for name := range found {
-		names = append(names, name)
-	}
-	slices.Sort(names)
 	return names
 }
 
-// texts calls do with what stands between zero bytes, as far as it may be a name.
-func texts(data []byte, do func(string)) {
+// mentionedBeside returns the modules in an extension module's directory whose names stand in it.
+func (p Pass) mentionedBeside(t *tree, file string, data []byte) (names []string) {
+	dir := path.Dir(file)
+	siblings, err := t.list(dir, p.n)
+	if err != nil || dir == "." {
+		return nil
+	}
+	texts(data, func(text []byte) {
+		if _, known := siblings[string(text)]; known && len(names) < 64*maxMentions {
+			names = append(names, p.longest(strings.ReplaceAll(dir, "/", ".")+"."+string(text)))
+		}
+	})
+	return names
+}
+
+// someOf returns names sorted, each once, without the empty one, and no more than maxMentions.
+func someOf(names []string) []string {
+	slices.Sort(names)
+	names = slices.DeleteFunc(slices.Compact(names), func(name string) bool { return name == "" })
+	return names[:min(len(names), maxMentions)]
+}
+
+// texts calls do with what stands between zero bytes, as far as it may be a name. do may not keep
+// it.
+func texts(data []byte, do func([]byte)) {
 	for len(data) > 0 {
 		if data[0] == 0 {
 			data = data[1:]
@@ -492,8 +503,8 @@ func texts(data []byte, do func(string)) {
 		if end < 0 {
 			return // each text has a zero byte at its end
 		}
-		if end <= MaxName {
-			do(string(data[:end]))
+		if end >= leastMention && end <= MaxName {
+			do(data[:end])
 		}
 		data = data[end:]
 	}
@@ -609,44 +620,4 @@ func (p Pass) begun(pkg, text string) string {
 		}
 	}
 	return pkg
-}
-
-// Packing
-
-// pieceSize is the size of the pieces that processors compress in parallel, in bytes.
-const pieceSize = 1 << 20
-
-// Packed returns Source as deflate compresses it, in whole bytes, without an end: for a part of a
-// larger stream. It is made once, by all processors, and not to be changed.
-func (m *Module) Packed() []byte {
-	m.packOnce.Do(func() { m.packed = packPieces(m.Source) })
-	return m.packed
-}
-
-func packPieces(data []byte) []byte {
-	pieces := slices.Collect(slices.Chunk(data, pieceSize))
-	out := make([][]byte, len(pieces))
-	var group sync.WaitGroup
-	slots := make(chan struct{}, runtime.GOMAXPROCS(0))
-	for i, piece := range pieces {
-		group.Go(func() {
-			slots <- struct{}{}
-			out[i] = Deflated(piece)
-			<-slots
-		})
-	}
-	group.Wait()
-	return slices.Concat(out...)
-}
-
-// Deflated returns data as a part of a deflate stream, in whole bytes and without an end.
-func Deflated(data []byte) []byte {
-	var buf bytes.Buffer
-	w, err := flate.NewWriter(&buf, flate.BestSpeed)
-	if err != nil {
-		panic(err) // the level is a constant
-	}
-	w.Write(data) // to memory: no error
-	w.Flush()
-	return buf.Bytes()
 }

@@ -6,9 +6,12 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/wire"
@@ -145,6 +148,37 @@ func TestBundles(t *testing.T) {
 			}
 			equal(t, "name", p.value(), "slow")
 			equal(t, "asked", l.questions(), []string{})
+		}),
+		forwardTest("the last piece comes while an import unpacks", func(t *testing.T, l *link) {
+			b := single("b_lost", "name = 'found'\n"+strings.Repeat("# x\n", 100))
+			l.coming(first, 0, b)
+			l.piece(first, b, 0, len(b.data)/2)
+			here := filepath.Join(t.TempDir(), "here")
+			p := l.executing(first, "import time, _mitogen as m\nm.PATIENCE, old = 5, m.exclusively\n"+
+				"def slow(f):\n  old(f)\n  open('"+here+"', 'w').close()\n"+
+				"  while m.ANNOUNCED and not m.COMPLETE: time.sleep(.01)\n"+
+				"m.exclusively = slow\ntry:\n  import b_lost\nfinally:\n"+
+				"  m.exclusively, m.PATIENCE = old, 60\nresult = b_lost.name")
+			for _, err := os.Stat(here); err != nil && !p.come(); _, err = os.Stat(here) {
+				time.Sleep(time.Millisecond)
+			}
+			l.piece(first, b, len(b.data)/2, len(b.data))
+			equal(t, "name", p.value(), "found")
+			equal(t, "asked", l.questions(), []string{})
+		}),
+		forwardTest("a broken beginning, and more", func(t *testing.T, l *link) {
+			b := single("b_bent", "name = 'bent'\n"+strings.Repeat("# x\n", 100))
+			b.data[0] ^= 0xff
+			l.serve("b_bent", "name = 'alone'")
+			l.coming(first, 0, b)
+			p := l.executing(first, "import b_bent\nresult = b_bent.name")
+			for i := range b.data {
+				l.call("rt:nothing")
+				l.piece(first, b, i, i+1)
+			}
+			equal(t, "name", p.value(), "alone")
+			equal(t, "asked", l.questions(), []string{"b_bent"})
+			l.record("a bundle is broken")
 		}),
 		forwardTest("in the order of announcement", func(t *testing.T, l *link) {
 			one, two := single("o_one", "x = 1"), single("o_two", "import o_one\nx = o_one.x + 1")

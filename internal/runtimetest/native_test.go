@@ -105,7 +105,7 @@ except ImportError:
 			"no file in memory can be made here: [Errno 38] Function not implemented; /dev/shm is no " +
 				"memory to execute from"},
 		"not executable": {`
-def in_memory(data):
+def in_memory(data, pos=0):
     return os.open(sys.argv[2], os.O_RDONLY)
 try:
     load(names[0])

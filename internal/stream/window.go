@@ -111,6 +111,8 @@ func (s *Stream) Arrived(answer []byte) bool {
 	w.marks = w.marks[1:]
 	w.took = w.time().Sub(m.sent)
 	switch n := m.at - w.arrived; {
+	case w.took <= soon/4: // four times as much will be there soon, too
+		w.size = min(w.size+3*int(n), maxWindow)
 	case w.took <= soon:
 		w.size = min(w.size+int(n), maxWindow)
 	case w.took > late && m.at > w.shrunk:

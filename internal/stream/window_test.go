@@ -104,6 +104,8 @@ func TestWindow(t *testing.T) {
 		{"256 kbit/s", 32_000, 100 * time.Millisecond, 1_800_000, time.Second, 10 * time.Second,
 			300 << 10},
 		{"1 Mbit/s", 125_000, 100 * time.Millisecond, 8_000_000, time.Second, 4 * time.Second, 500 << 10},
+		{"100 Mbit/s, 100 ms, extension modules", 12_500_000, 100 * time.Millisecond, 5_500_000,
+			100 * time.Millisecond, time.Second, 8 << 20},
 		{"100 Mbit/s, 300 ms", 12_500_000, 300 * time.Millisecond, 40_000_000, 2 * time.Second,
 			2 * time.Second, 8 << 20},
 		{"1 Gbit/s", 125_000_000, time.Millisecond, 100_000_000, 2 * time.Second, time.Second, 8 << 20},
