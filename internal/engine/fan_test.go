@@ -335,6 +335,7 @@ func TestFanGivenUp(t *testing.T) {
 	sessions := sessionsIn(t, childrenOf(t, e, root, 2))
 	for _, stays := range []bool{false, true} {
 		ctx, cancel := context.WithCancel(within(t))
+		defer cancel()
 		if !stays {
 			root.pushing <- struct{}{}
 			cancel()
@@ -348,7 +349,6 @@ func TestFanGivenUp(t *testing.T) {
 			continue
 		}
 		fan.Close()
-		cancel()
 	}
 	waitFor(t, "the end of the second fan", func() bool {
 		tr.mu.Lock()
