@@ -157,8 +157,9 @@ func TestPythonCallsGo(t *testing.T) {
 	if !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("beside a Go context: got %v", err)
 	}
-	if _, err := c.Exec(limited(t), mitogen.Command{Args: []string{"true"}}); err == nil {
-		t.Error("Exec in a Go context: got no error")
+	status, err := c.Exec(limited(t), mitogen.Command{Args: []string{"sh", "-c", "exit 3"}})
+	if err != nil || status != 3 {
+		t.Errorf("Exec in a Go context: got %v, %v, want exit status 3", status, err)
 	}
 	if _, err := mitogen.Call[any](limited(t), c, "go:echo", 1); err != nil {
 		t.Errorf("after that: %v", err)

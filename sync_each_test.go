@@ -40,7 +40,9 @@ func syncedEach(
 			t.Errorf("%s has two results", c.Name())
 		}
 		got[c] = r
-		slices.Sort(changes[c])
+	}
+	for _, of := range changes {
+		slices.Sort(of)
 	}
 	if len(got) != len(all) {
 		t.Errorf("got results of %d contexts, want %d", len(got), len(all))

@@ -292,10 +292,17 @@ func (f *fake) given(dst wire.ContextID, module string) {
 
 // quiet fails if the engine says anything before it has taken what was sent until now: it answers a
 // PING after that.
-func (f *fake) quiet(id wire.ContextID) {
+func (f *fake) quiet(id wire.ContextID) { f.quietBut(id, nil) }
+
+// quietBut is quiet, but for frames that pass.
+func (f *fake) quietBut(id wire.ContextID, pass func(wire.Frame) bool) {
 	f.t.Helper()
 	f.send(wire.Frame{Src: id, Handle: wire.Ping, Reply: 5555, Payload: []byte("sync")})
-	if g := f.next(); g.Handle != 5555 || string(g.Payload) != "sync" {
+	g := f.next()
+	for pass != nil && pass(g) {
+		g = f.next()
+	}
+	if g.Handle != 5555 || string(g.Payload) != "sync" {
 		f.t.Fatalf("engine sent %v %q", g, g.Payload)
 	}
 }
