@@ -312,11 +312,12 @@ func TestSameAsSSH(t *testing.T) {
 	}
 }
 
-// quiet waits until nothing of the daemons is left but some sockets.
+// quiet waits until nothing of the daemons is left but some sockets. A module that was interrupted
+// may finish before that: the longest sleeps for 31 s.
 func (s *stage) quiet(but map[string]bool) {
 	s.t.Helper()
 	run := filepath.Join(s.dir, "run")
-	for range 500 {
+	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); {
 		if !slices.ContainsFunc(s.sockets(), func(name string) bool { return !but[name] }) &&
 			len(processes(run)) == 0 && len(contexts(s.t)) == 0 {
 			return

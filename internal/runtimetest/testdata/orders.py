@@ -55,6 +55,7 @@ class Up(m.Stream):
 
     def __init__(self):
         self.out = m.deque()
+        self.plan = {}
 
     def flush(self, ev=None):
         pass
