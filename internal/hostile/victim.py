@@ -52,7 +52,7 @@ for name in sorted(OPERATIONS):
     done = refused = count = 0
     end = time.time() + 60
     silent = name[:6] == 'remove'   # says nothing
-    while count < rounds or not (done and refused or silent):
+    while count < rounds or not done or not (refused or silent):
         count += 1
         try:
             OPERATIONS[name]()
