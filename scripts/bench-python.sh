@@ -9,6 +9,7 @@ trap 'rm -rf "$dir"' EXIT
 "${PYTHON:-python3}" -m venv "$dir/venv"
 "$dir/venv/bin/pip" install -q mitogen==0.3.54 execnet==2.1.2
 cp -r pyapi/mitogo "$dir/"
+"$dir/venv/bin/python" -m compileall -q "$dir/mitogo" # as pip does with what it installs
 export PYTHONPATH=$dir MITOGEN_BINARY=$PWD/bin/mitogen
 "$dir/venv/bin/python" bench/python/measure.py
 if [[ $(id -u) = 0 && $(uname) = Linux ]]; then # as the lab with its sshd needs
