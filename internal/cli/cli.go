@@ -91,6 +91,7 @@ func endBy(signals <-chan os.Signal, cancel context.CancelCauseFunc, exit func(s
 	select {
 	case <-signals:
 	case <-time.After(lastMoment):
+		fmt.Fprintln(os.Stderr, "error:", cause) // the command has not come to say so
 	}
 	rawTerminals.restore()
 	exit(cause.status())
