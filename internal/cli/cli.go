@@ -112,7 +112,7 @@ type lastWord struct {
 // lastWordKey is the key of a context's *lastWord.
 type lastWordKey struct{}
 
-// lastWordOf returns the one of Interruptible's context; of another context, one that says nothing.
+// lastWordOf returns the lastWord of Interruptible's context; of any other context, a silent one.
 func lastWordOf(ctx context.Context) *lastWord {
 	if w, ok := ctx.Value(lastWordKey{}).(*lastWord); ok {
 		return w
