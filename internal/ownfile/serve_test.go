@@ -13,8 +13,8 @@ import (
 	"testing"
 )
 
-// put has Serve make one file at dest, and returns what it says of failures.
-func put(t *testing.T, dest string, flags Flags, mode fs.FileMode) (told []string) {
+// content returns a directory with one file, x.
+func content(t *testing.T, mode fs.FileMode) Dir {
 	t.Helper()
 	src := t.TempDir()
 	if err := os.WriteFile(src+"/x", []byte("hi"), 0o600); err != nil {
@@ -23,11 +23,23 @@ func put(t *testing.T, dest string, flags Flags, mode fs.FileMode) (told []strin
 	if err := os.Chmod(src+"/x", mode); err != nil {
 		t.Fatal(err)
 	}
+	return Dir(src)
+}
+
+// put has Serve make one file at dest, and returns what it says of failures.
+func put(t *testing.T, dest string, flags Flags, mode fs.FileMode) (told []string) {
+	t.Helper()
+	return putFrom(t, content(t, mode), dest, flags)
+}
+
+// putFrom is put of a file of src.
+func putFrom(t *testing.T, src Dir, dest string, flags Flags) (told []string) {
+	t.Helper()
 	var down, up bytes.Buffer
 	w := NewWriter(&down)
 	s := Sender{W: w, Failed: func(at string, err error) { t.Errorf("send %s: %v", at, err) }}
 	if err := errors.Join(w.Put(flags, dest),
-		s.Send(context.Background(), []Source{{Dir(src), "x", "x", "x"}})); err != nil {
+		s.Send(context.Background(), []Source{{src, "x", "x", "x"}})); err != nil {
 		t.Fatal(err)
 	}
 	if err := Serve(context.Background(), &down, &up); err != nil {
