@@ -179,3 +179,15 @@ func TestGoSessionsBehindEachOther(t *testing.T) {
 		equal(t, "stdout", s.text(), fmt.Sprint(i, strings.Repeat("x", i))+"\n")
 	}
 }
+
+// A frame without bytes is no end of input.
+func TestGoSessionEmptyInput(t *testing.T) {
+	l := startGo(t)
+	s := l.session([]string{"cat"}, nil)
+	for _, text := range []string{"", "a", "", "b"} {
+		s.feed(wire.Item, text)
+	}
+	s.feed(wire.Data, "")
+	s.ends(0, 0)
+	equal(t, "stdout", s.text(), "ab")
+}
