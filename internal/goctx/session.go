@@ -2,6 +2,7 @@ package goctx
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -282,7 +283,8 @@ func (p *session) feed() {
 		p.in.run(discard{})
 		return
 	}
-	if p.in.run(f) != nil && !p.isTTY {
+	err := p.in.run(f)
+	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) && !p.isTTY { // finish sets the deadline
 		f.Close()
 	}
 }

@@ -2,6 +2,8 @@ package runtimetest
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -190,4 +192,33 @@ func TestGoSessionEmptyInput(t *testing.T) {
 	s.feed(wire.Data, "")
 	s.ends(0, 0)
 	equal(t, "stdout", s.text(), "ab")
+}
+
+// What a program that was told to end has left behind does not take a part of its input for the
+// whole, though more waits than a pipe holds.
+func TestGoSessionKeepsFullInput(t *testing.T) {
+	l := startGo(t)
+	dir := t.TempDir()
+	s := l.session(sh("cd "+dir+`
+		exec 3<&0
+		(trap '' TERM; echo ready; exec >/dev/null 2>&1
+		until test -e go; do sleep .01; done
+		head -c 65536 >/dev/null; timeout 1 cat >/dev/null; echo $? >part; mv part status) <&3 3<&- &
+		wait`), nil)
+	s.prints("ready")
+	for range 8 {
+		s.feed(wire.Item, strings.Repeat("x", wire.MaxPayload))
+	}
+	equal(t, "takes all of it", l.echo(1).value(), int64(1))
+	s.feed(wire.Data, "sTERM")
+	s.ends(-15, 0)
+	if err := os.WriteFile(filepath.Join(dir, "go"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	status := []byte(nil)
+	eventually(t, "it has read what there is", func() bool {
+		status, _ = os.ReadFile(filepath.Join(dir, "status"))
+		return len(status) > 0
+	})
+	equal(t, "status of what waits for the end", string(status), "124\n")
 }
