@@ -127,9 +127,10 @@ const maxEarly = 1024
 func (p *session) when(f func()) {
 	p.mu.Lock()
 	if !p.begun {
-		if len(p.early) < maxEarly {
-			p.early = append(p.early, f)
+		if len(p.early) == maxEarly {
+			p.early = p.early[:maxEarly-1] // the last may be the end
 		}
+		p.early = append(p.early, f)
 		p.mu.Unlock()
 		return
 	}
