@@ -108,9 +108,13 @@ func TestGoSessionLimit(t *testing.T) {
 }
 
 func TestGoLastSession(t *testing.T) {
-	l := startGo(t)
-	l.session(sh("exit 3"), map[string]any{"null": true, "last": true}).ends(3, 0)
-	l.await("the end", func() bool { return l.ended != nil })
+	for program, status := range map[string]int64{"false": 1, "no-such-command": 127} {
+		t.Run(program, func(t *testing.T) {
+			l := startGo(t)
+			l.session([]string{program}, map[string]any{"null": true, "last": true}).ends(status, 0)
+			l.await("the end", func() bool { return l.ended != nil })
+		})
+	}
 }
 
 // What sessions have started ends with the context, however that ends.
