@@ -166,7 +166,7 @@ func (s *Sender) named(ctx context.Context, at string) error {
 	if !st.IsDir() {
 		return s.source(ctx, Source{plainFS{}, at, name, at})
 	}
-	root, err := os.OpenRoot(at)
+	root, err := os.OpenRoot(inside(at))
 	if err != nil {
 		s.fail(at, err)
 		return nil

@@ -152,6 +152,38 @@ func TestServeExchanged(t *testing.T) {
 	}
 }
 
+// What another user exchanges for a pipe is not waited for: nothing may ever write to it.
+func TestInside(t *testing.T) {
+	dir := t.TempDir()
+	if err := errors.Join(syscall.Mkfifo(dir+"/pipe", 0o600), os.Mkdir(dir+"/d", 0o700),
+		os.Symlink("d", dir+"/link")); err != nil {
+		t.Fatal(err)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	for _, name := range []string{"pipe", "d", "link"} {
+		for way, open := range map[string]func() (*os.Root, error){
+			"in a directory": func() (*os.Root, error) { return root.OpenRoot(inside(name)) },
+			"by its path":    func() (*os.Root, error) { return os.OpenRoot(inside(dir + "/" + name)) },
+		} {
+			got, err := open()
+			if err == nil {
+				got.Close()
+			}
+			if (err == nil) != (name != "pipe") {
+				t.Errorf("%s, %s: got %v", name, way, err)
+			}
+		}
+	}
+	if d, err := openDir(root, "link"); err == nil {
+		d.Close()
+		t.Error("a link was followed")
+	}
+}
+
 // FuzzServe sends any bytes to a context's side, which may refuse them.
 func FuzzServe(f *testing.F) {
 	f.Add([]byte("P\x00\x00\x00\x05\x00\x00\x00\x05x.\x00\x00\x00\x00"))
