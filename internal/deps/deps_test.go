@@ -53,13 +53,13 @@ internal/peer:         internal/descriptors
 internal/spawn:        internal/printable internal/connect internal/descriptors internal/peer
 	internal/secret
 internal/goctx:        internal/wire internal/pickle internal/boot internal/stream internal/spawn
-	internal/ownfile
+	internal/ownfile internal/peer
 internal/jsonvalue:    internal/pickle internal/printable
 internal/askpass:      internal/printable internal/lazyregexp internal/confine internal/connect
 	internal/peer internal/secret
 internal/sshmux:       internal/peer
 internal/sshconf:      internal/lazyregexp
-internal/portforward:  internal/descriptors
+internal/portforward:  internal/descriptors internal/peer
 internal/proxy:        internal/peer
 internal/sshnative:    internal/printable internal/connect internal/descriptors internal/sshconf
 	internal/secret internal/lazyregexp

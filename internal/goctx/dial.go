@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/mitogen-go/mitogen/internal/peer"
 )
 
 // Limits of connecting.
@@ -99,14 +101,11 @@ func (d *dial) unix(ctx context.Context, path string) (net.Conn, error) {
 	}
 }
 
-// loopback are the addresses that localhost stands for, without a question.
-var loopback = []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("::1")}
-
 // addresses returns those of the host, in the families that are wanted.
 func (d *dial) addresses(ctx context.Context) ([]netip.Addr, error) {
 	name := d.spec.host()
-	if name == "localhost" {
-		return d.wanted(loopback)
+	if name == "localhost" { // without a question
+		return d.wanted(peer.Places(name))
 	}
 	if at, err := netip.ParseAddr(name); err == nil {
 		return d.wanted([]netip.Addr{at.Unmap()})

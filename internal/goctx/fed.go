@@ -38,7 +38,7 @@ func newFed(credit func(n int), end func()) *fed {
 func (f *fed) put(b []byte) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.eof || f.closed || f.broken != nil {
+	if len(b) == 0 || f.eof || f.closed || f.broken != nil {
 		f.credit(len(b))
 		return nil
 	}

@@ -1,6 +1,7 @@
 package goctx
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -11,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/mitogen-go/mitogen/internal/peer"
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
@@ -60,11 +62,12 @@ func (l *listener) listen(spec *openSpec) (err error) {
 	switch {
 	case len(spec.Path) > 0:
 		l.path = string(spec.Path)
-		l.socks, err = listenPath(l.path)
+		sock, failed := peer.ListenPath(l.path)
+		l.socks, err = []net.Listener{sock}, failed
 	case spec.Private:
 		l.socks, l.path, l.at.dir, err = listenPrivate()
 	default:
-		l.socks, err = listenPorts(spec.host(), int(spec.Port), spec.Family)
+		l.socks, err = listenPorts(spec.host(), spec.Port, spec.Family)
 		return err
 	}
 	if err != nil {
@@ -207,12 +210,8 @@ func (l *listener) accept(c *socket) (net.Conn, error) {
 
 // placesToListen returns the addresses that a host to listen at stands for.
 func placesToListen(host string, family int64) (all []netip.Addr, err error) {
-	some := loopback
-	switch host {
-	case "", "localhost":
-	case "*":
-		some = []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()}
-	default:
+	some := peer.Places(cmp.Or(host, "localhost"))
+	if some == nil {
 		at, err := netip.ParseAddr(host)
 		if err != nil {
 			return nil, unix.EINVAL
@@ -228,49 +227,12 @@ func placesToListen(host string, family int64) (all []netip.Addr, err error) {
 }
 
 // listenPorts listens at all addresses that host stands for, at one port.
-func listenPorts(host string, port int, family int64) (socks []net.Listener, err error) {
+func listenPorts(host string, port int64, family int64) ([]net.Listener, error) {
 	places, err := placesToListen(host, family)
 	if err != nil {
 		return nil, err
 	}
-	for range 10 {
-		socks, err = listenPort(places, port)
-		// If the system has chosen the port, the second address may have it taken.
-		if err == nil || port != 0 || !errors.Is(err, unix.EADDRINUSE) {
-			break
-		}
-	}
-	return socks, err
-}
-
-// listenPort is listenPorts, tried once. A machine may be without IPv6.
-func listenPort(places []netip.Addr, port int) (socks []net.Listener, err error) {
-	err = unix.EADDRNOTAVAIL
-	var how net.ListenConfig
+	how := &net.ListenConfig{KeepAlive: -1}
 	how.SetMultipathTCP(false)
-	how.KeepAlive = -1
-	for _, at := range places {
-		network := "tcp6"
-		if at.Is4() {
-			network = "tcp4"
-		}
-		sock, failed := how.Listen(context.Background(), network,
-			net.JoinHostPort(at.String(), strconv.Itoa(port)))
-		switch {
-		case failed == nil:
-			socks = append(socks, sock)
-			port = sock.Addr().(*net.TCPAddr).Port
-		case errors.Is(failed, unix.EADDRNOTAVAIL) || errors.Is(failed, unix.EAFNOSUPPORT):
-			err = failed
-		default:
-			for _, sock := range socks {
-				sock.Close()
-			}
-			return nil, failed
-		}
-	}
-	if len(socks) == 0 {
-		return nil, err
-	}
-	return socks, nil
+	return peer.ListenAll(how, places, strconv.FormatInt(port, 10))
 }

@@ -2,6 +2,7 @@ package goctx
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -126,9 +127,10 @@ const maxEarly = 1024
 func (p *session) when(f func()) {
 	p.mu.Lock()
 	if !p.begun {
-		if len(p.early) < maxEarly {
-			p.early = append(p.early, f)
+		if len(p.early) == maxEarly {
+			p.early = p.early[:maxEarly-1] // the last may be the end
 		}
+		p.early = append(p.early, f)
 		p.mu.Unlock()
 		return
 	}
@@ -228,21 +230,11 @@ func (p *session) endInput() {
 
 // begin starts the program, and waits for its end.
 func (p *session) begin() {
-	err := p.start()
-	if err != nil {
-		p.s.forgetSession(p)
-	}
-	switch why, unstarted := err.(*startError); {
-	case unstarted:
-		p.answerUnstarted(why)
-	case err != nil:
-		p.s.fail(p.key, err)
-	}
-	p.ready()
-	if err != nil {
-		p.in.close()
+	if err := p.start(); err != nil {
+		p.refuse(err)
 		return
 	}
+	p.ready()
 	go p.feed()
 	for _, o := range p.outputs {
 		p.pumps.Go(o.follow)
@@ -251,6 +243,25 @@ func (p *session) begin() {
 	p.holdOutput()
 	p.pumps.Wait()
 	p.finish()
+}
+
+// refuse answers that there is no program. What came before that is not answered any more.
+func (p *session) refuse(err error) {
+	p.s.forgetSession(p)
+	why, unstarted := err.(*startError)
+	if unstarted {
+		p.answerUnstarted(why)
+	} else {
+		p.s.fail(p.key, err)
+	}
+	p.mu.Lock()
+	p.dropped = true
+	p.mu.Unlock()
+	p.ready()
+	p.in.close()
+	if unstarted && p.spec.Last {
+		p.s.onShutdown(nil)
+	}
 }
 
 // ready has what came before be done.
@@ -282,7 +293,8 @@ func (p *session) feed() {
 		p.in.run(discard{})
 		return
 	}
-	if p.in.run(f) != nil && !p.isTTY {
+	err := p.in.run(f)
+	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) && !p.isTTY { // finish sets the deadline
 		f.Close()
 	}
 }

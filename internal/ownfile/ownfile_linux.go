@@ -59,15 +59,7 @@ func (w *walker) create(name string) (fd int, err error) {
 	}
 	for len(w.rest) > 0 {
 		this, last := w.rest[0], len(w.rest) == 1
-		w.rest = w.rest[1:]
-		flags := place
-		if !last {
-			flags |= unix.O_DIRECTORY // which mounts what is to be mounted there
-		}
-		fd, err := unix.Openat(w.dir, this, flags, 0)
-		if err == unix.ENOTDIR && !last {
-			fd, err = unix.Openat(w.dir, this, place, 0)
-		}
+		fd, err := w.next(last)
 		if err == unix.ENOENT && last {
 			return w.open(this, false)
 		}
@@ -79,6 +71,43 @@ func (w *walker) create(name string) (fd int, err error) {
 		}
 	}
 	return -1, unix.EISDIR
+}
+
+// openRoot opens a directory, whose way has no links but those of root and of this user. It takes
+// no right to read the directories on the way.
+func openRoot(name string) (*os.Root, error) {
+	w := walker{dir: -1}
+	defer func() { w.enter(-1) }()
+	if err := w.add(name); err != nil {
+		return nil, err
+	}
+	for len(w.rest) > 0 {
+		this := w.rest[0]
+		fd, err := w.next(false)
+		if err == nil {
+			_, err = w.step(fd, this, false)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return os.OpenRoot(fmt.Sprintf("/proc/self/fd/%d", w.dir))
+}
+
+// next takes the next name of the way and opens that as a place. What is not the last name is to be
+// a directory, or a link to one.
+func (w *walker) next(last bool) (fd int, err error) {
+	name := w.rest[0]
+	w.rest = w.rest[1:]
+	flags := place
+	if !last {
+		flags |= unix.O_DIRECTORY // which mounts what is to be mounted there
+	}
+	fd, err = unix.Openat(w.dir, name, flags, 0)
+	if err == unix.ENOTDIR && !last {
+		fd, err = unix.Openat(w.dir, name, place, 0)
+	}
+	return fd, err
 }
 
 // step goes on by what fd is: a link, a directory, or the file, which it opens.
@@ -102,7 +131,7 @@ func (w *walker) step(fd int, name string, last bool) (int, error) {
 	case last && !w.last:
 		return -1, unix.ELOOP
 	case !ownOrRoot(&st):
-		return -1, fmt.Errorf("a symbolic link of user %d is on the way", st.Uid)
+		return -1, &foreignLink{st.Uid}
 	case last && inProc(&st): // as /dev/stdout: its text is no path
 		return unix.Openat(w.dir, name, unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC|unix.O_CLOEXEC, w.mode)
 	}
@@ -183,6 +212,15 @@ func (w *walker) check(fd int) error {
 	}
 	return unix.Ftruncate(fd, 0)
 }
+
+// A foreignLink says that a link of another user is on the way.
+type foreignLink struct{ uid uint32 }
+
+func (e *foreignLink) Error() string {
+	return fmt.Sprintf("a symbolic link of user %d is on the way", e.uid)
+}
+
+func (e *foreignLink) Unwrap() error { return unix.ELOOP }
 
 func ownOrRoot(st *unix.Stat_t) bool { return st.Uid == 0 || int(st.Uid) == os.Geteuid() }
 

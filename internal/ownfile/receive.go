@@ -245,6 +245,11 @@ func (r *Receiver) open(names []string, mode fs.FileMode) (dir *os.Root, made bo
 	return dir, made, nil
 }
 
+// inside is the path by which a directory is opened as one. Another user may exchange it for a
+// pipe, whose writer would be waited for.
+func inside(dir string) string { return dir + "/." }
+
+// openDir opens a directory in dir, and no link to one.
 func openDir(dir *os.Root, name string) (*os.Root, error) {
 	st, err := dir.Lstat(name)
 	if err != nil {
@@ -253,7 +258,7 @@ func openDir(dir *os.Root, name string) (*os.Root, error) {
 	if !st.IsDir() {
 		return nil, errLink
 	}
-	next, err := dir.OpenRoot(name)
+	next, err := dir.OpenRoot(inside(name))
 	if err != nil {
 		return nil, err
 	}

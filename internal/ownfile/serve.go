@@ -75,33 +75,18 @@ func servePut(w *Writer, rd *reader, flags Flags, dest string) error {
 // openDest opens the directory where files are made. If dest is none, and need not be one, it is
 // the directory above, and alias the last name.
 func openDest(dest string, into bool) (root *os.Root, alias string, err error) {
-	names := splitNames(dest)
-	way, err := newWay(strings.HasPrefix(dest, "/"))
-	if err != nil {
-		return nil, "", err
-	}
-	defer way.close()
-	if len(names) == 0 {
-		return way.take(), "", nil
-	}
-	last := names[len(names)-1]
-	if err := way.follow(names[:len(names)-1]); err != nil {
-		return nil, "", err
-	}
-	above, err := way.dirs[len(way.dirs)-1].OpenRoot(".")
-	if err != nil {
-		return nil, "", err
-	}
-	err = way.follow([]string{last})
+	root, err = openRoot(dest)
 	missing := errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
-	if missing && !into {
-		return above, last, checkName(last)
+	names := splitNames(dest)
+	if !missing || into || len(names) == 0 {
+		return root, "", err
 	}
-	above.Close()
+	alias = names[len(names)-1]
+	root, err = openRoot(strings.TrimSuffix(strings.TrimRight(dest, "/"), alias))
 	if err != nil {
 		return nil, "", err
 	}
-	return way.take(), "", nil
+	return root, alias, checkName(alias)
 }
 
 func splitNames(at string) []string {
@@ -112,129 +97,6 @@ func splitNames(at string) []string {
 		}
 	}
 	return names
-}
-
-// A way leads to a directory, from one to the next. Links of root and of the account are followed,
-// and no other account can lead it elsewhere by exchanging names.
-type way struct {
-	dirs  []*os.Root // from its start, or /, to the current one
-	links int
-}
-
-// newWay begins at / or at the current directory.
-func newWay(absolute bool) (*way, error) {
-	at := "."
-	if absolute {
-		at = "/"
-	}
-	root, err := os.OpenRoot(at)
-	if err != nil {
-		return nil, err
-	}
-	return &way{dirs: []*os.Root{root}}, nil
-}
-
-func (w *way) close() { w.cut(0) }
-
-// cut leaves the first n directories open.
-func (w *way) cut(n int) {
-	for len(w.dirs) > n {
-		w.dirs[len(w.dirs)-1].Close()
-		w.dirs = w.dirs[:len(w.dirs)-1]
-	}
-}
-
-// take returns the current directory, which the caller closes.
-func (w *way) take() *os.Root {
-	root := w.dirs[len(w.dirs)-1]
-	w.dirs = w.dirs[:len(w.dirs)-1]
-	return root
-}
-
-// follow goes on by names.
-func (w *way) follow(names []string) error {
-	for len(names) > 0 {
-		name, rest := names[0], names[1:]
-		here := w.dirs[len(w.dirs)-1]
-		switch name {
-		case ".":
-			names = rest
-			continue
-		case "..":
-			if err := w.above(); err != nil {
-				return err
-			}
-			names = rest
-			continue
-		}
-		st, err := here.Lstat(name)
-		if err != nil {
-			return err
-		}
-		if st.Mode().Type() != fs.ModeSymlink {
-			next, err := openDir(here, name)
-			if errors.Is(err, errLink) && !st.IsDir() {
-				err = syscall.ENOTDIR
-			}
-			if err != nil {
-				return err
-			}
-			w.dirs = append(w.dirs, next)
-			names = rest
-			continue
-		}
-		to, err := w.link(here, name, st)
-		if err != nil {
-			return err
-		}
-		if strings.HasPrefix(to, "/") {
-			root, err := os.OpenRoot("/")
-			if err != nil {
-				return err
-			}
-			w.dirs = append(w.dirs, root)
-			w.dirs[0], w.dirs[len(w.dirs)-1] = w.dirs[len(w.dirs)-1], w.dirs[0]
-			w.cut(1)
-		}
-		names = append(splitNames(to), rest...)
-	}
-	return nil
-}
-
-// above goes to the directory above the current one.
-func (w *way) above() error {
-	if len(w.dirs) > 1 {
-		w.cut(len(w.dirs) - 1)
-		return nil
-	}
-	root, err := os.OpenRoot(filepath.Join(w.dirs[0].Name(), ".."))
-	if err != nil {
-		return err
-	}
-	w.dirs[0].Close()
-	w.dirs[0] = root
-	return nil
-}
-
-// maxFollowed bounds the links on the way.
-const maxFollowed = 40
-
-// link returns the text of a link that may be followed.
-func (w *way) link(here *os.Root, name string, st fs.FileInfo) (to string, err error) {
-	to, err = here.Readlink(name)
-	if err != nil {
-		return "", err
-	}
-	now, err := here.Lstat(name)
-	if err != nil {
-		return "", err
-	}
-	sys, ok := st.Sys().(*syscall.Stat_t)
-	if w.links++; w.links > maxFollowed || !ok || !os.SameFile(st, now) ||
-		sys.Uid != 0 && int(sys.Uid) != os.Geteuid() {
-		return "", syscall.ELOOP
-	}
-	return to, nil
 }
 
 // serveGet sends files. request is each one's path behind its length.
@@ -304,7 +166,7 @@ func (s *Sender) named(ctx context.Context, at string) error {
 	if !st.IsDir() {
 		return s.source(ctx, Source{plainFS{}, at, name, at})
 	}
-	root, err := os.OpenRoot(at)
+	root, err := os.OpenRoot(inside(at))
 	if err != nil {
 		s.fail(at, err)
 		return nil

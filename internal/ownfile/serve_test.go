@@ -13,8 +13,8 @@ import (
 	"testing"
 )
 
-// put has Serve make one file at dest, and returns what it says of failures.
-func put(t *testing.T, dest string, flags Flags, mode fs.FileMode) (told []string) {
+// content returns a directory with one file, x.
+func content(t *testing.T, mode fs.FileMode) Dir {
 	t.Helper()
 	src := t.TempDir()
 	if err := os.WriteFile(src+"/x", []byte("hi"), 0o600); err != nil {
@@ -23,11 +23,23 @@ func put(t *testing.T, dest string, flags Flags, mode fs.FileMode) (told []strin
 	if err := os.Chmod(src+"/x", mode); err != nil {
 		t.Fatal(err)
 	}
+	return Dir(src)
+}
+
+// put has Serve make one file at dest, and returns what it says of failures.
+func put(t *testing.T, dest string, flags Flags, mode fs.FileMode) (told []string) {
+	t.Helper()
+	return putFrom(t, content(t, mode), dest, flags)
+}
+
+// putFrom is put of a file of src.
+func putFrom(t *testing.T, src Dir, dest string, flags Flags) (told []string) {
+	t.Helper()
 	var down, up bytes.Buffer
 	w := NewWriter(&down)
 	s := Sender{W: w, Failed: func(at string, err error) { t.Errorf("send %s: %v", at, err) }}
 	if err := errors.Join(w.Put(flags, dest),
-		s.Send(context.Background(), []Source{{Dir(src), "x", "x", "x"}})); err != nil {
+		s.Send(context.Background(), []Source{{src, "x", "x", "x"}})); err != nil {
 		t.Fatal(err)
 	}
 	if err := Serve(context.Background(), &down, &up); err != nil {
@@ -137,6 +149,38 @@ func TestServeExchanged(t *testing.T) {
 	deep := &treeFS{root: root}
 	if _, err := deep.ReadDir(strings.Repeat("d/", maxDepth) + "d"); err != syscall.ENAMETOOLONG {
 		t.Errorf("got %v, want %v", err, syscall.ENAMETOOLONG)
+	}
+}
+
+// What another user exchanges for a pipe is not waited for: nothing may ever write to it.
+func TestInside(t *testing.T) {
+	dir := t.TempDir()
+	if err := errors.Join(syscall.Mkfifo(dir+"/pipe", 0o600), os.Mkdir(dir+"/d", 0o700),
+		os.Symlink("d", dir+"/link")); err != nil {
+		t.Fatal(err)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	for _, name := range []string{"pipe", "d", "link"} {
+		for way, open := range map[string]func() (*os.Root, error){
+			"in a directory": func() (*os.Root, error) { return root.OpenRoot(inside(name)) },
+			"by its path":    func() (*os.Root, error) { return os.OpenRoot(inside(dir + "/" + name)) },
+		} {
+			got, err := open()
+			if err == nil {
+				got.Close()
+			}
+			if (err == nil) != (name != "pipe") {
+				t.Errorf("%s, %s: got %v", name, way, err)
+			}
+		}
+	}
+	if d, err := openDir(root, "link"); err == nil {
+		d.Close()
+		t.Error("a link was followed")
 	}
 }
 

@@ -1,5 +1,6 @@
 // Package peer connects processes of one user by UNIX sockets. It checks the user at the other end,
-// and has a server that lets no other user in.
+// and has a server that lets no other user in. It also listens at the paths and ports whose
+// connections are forwarded.
 package peer
 
 import "net"

@@ -2,6 +2,8 @@ package runtimetest
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -106,9 +108,13 @@ func TestGoSessionLimit(t *testing.T) {
 }
 
 func TestGoLastSession(t *testing.T) {
-	l := startGo(t)
-	l.session(sh("exit 3"), map[string]any{"null": true, "last": true}).ends(3, 0)
-	l.await("the end", func() bool { return l.ended != nil })
+	for program, status := range map[string]int64{"false": 1, "no-such-command": 127} {
+		t.Run(program, func(t *testing.T) {
+			l := startGo(t)
+			l.session([]string{program}, map[string]any{"null": true, "last": true}).ends(status, 0)
+			l.await("the end", func() bool { return l.ended != nil })
+		})
+	}
 }
 
 // What sessions have started ends with the context, however that ends.
@@ -178,4 +184,45 @@ func TestGoSessionsBehindEachOther(t *testing.T) {
 		s.ends(0, 0)
 		equal(t, "stdout", s.text(), fmt.Sprint(i, strings.Repeat("x", i))+"\n")
 	}
+}
+
+// A frame without bytes is no end of input.
+func TestGoSessionEmptyInput(t *testing.T) {
+	l := startGo(t)
+	s := l.session([]string{"cat"}, nil)
+	for _, text := range []string{"", "a", "", "b"} {
+		s.feed(wire.Item, text)
+	}
+	s.feed(wire.Data, "")
+	s.ends(0, 0)
+	equal(t, "stdout", s.text(), "ab")
+}
+
+// What a program that was told to end has left behind does not take a part of its input for the
+// whole, though more waits than a pipe holds.
+func TestGoSessionKeepsFullInput(t *testing.T) {
+	l := startGo(t)
+	dir := t.TempDir()
+	s := l.session(sh("cd "+dir+`
+		exec 3<&0
+		(trap '' TERM; echo ready; exec >/dev/null 2>&1
+		until test -e go; do sleep .01; done
+		head -c 65536 >/dev/null; timeout 1 cat >/dev/null; echo $? >part; mv part status) <&3 3<&- &
+		wait`), nil)
+	s.prints("ready")
+	for range 8 {
+		s.feed(wire.Item, strings.Repeat("x", wire.MaxPayload))
+	}
+	equal(t, "takes all of it", l.echo(1).value(), int64(1))
+	s.feed(wire.Data, "sTERM")
+	s.ends(-15, 0)
+	if err := os.WriteFile(filepath.Join(dir, "go"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	status := []byte(nil)
+	eventually(t, "it has read what there is", func() bool {
+		status, _ = os.ReadFile(filepath.Join(dir, "status"))
+		return len(status) > 0
+	})
+	equal(t, "status of what waits for the end", string(status), "124\n")
 }
