@@ -106,7 +106,7 @@ func (c *Context) Put(
 	o CopyOptions,
 	src ...string,
 ) (CopyTotals, error) {
-	return c.put(ctx, dest, o, localSources(src))
+	return c.put(ctx, dest, o, localSources(src), 0)
 }
 
 func localSources(names []string) []ownfile.Source {
@@ -130,7 +130,7 @@ func (c *Context) PutFS(
 		s := ownfile.Source{FS: fsys, Path: name, Name: topName(name), Label: name}
 		sources = append(sources, s)
 	}
-	return c.put(ctx, dest, o, sources)
+	return c.put(ctx, dest, o, sources, 0)
 }
 
 // localSource is a file of this machine. A link that a person has named is the file that it leads
@@ -172,6 +172,7 @@ func (c *Context) put(
 	dest string,
 	o CopyOptions,
 	sources []ownfile.Source,
+	further ownfile.Flags,
 ) (CopyTotals, error) {
 	cp, err := c.copying(ctx, "put", &o)
 	if err != nil {
@@ -180,11 +181,11 @@ func (c *Context) put(
 	defer cp.close()
 	refused := make(chan error, 1)
 	go func() {
-		refused <- ownfile.Refusals(cp, cp.failed)
+		refused <- ownfile.Refusals(cp, cp.failed, nil)
 	}()
 	w := ownfile.NewWriter(cp)
 	s := ownfile.Sender{W: w, Failed: cp.failed, Sent: o.progress()}
-	if err = w.Put(o.putFlags(dest, sources), dest); err == nil {
+	if err = w.Put(o.putFlags(dest, sources)|further, dest); err == nil {
 		err = s.Send(cp.ctx, sources)
 	}
 	if told := <-refused; told != nil || cp.ctx.Err() != nil {
@@ -285,6 +286,7 @@ type copying struct {
 	fails int
 	seed  maphash.Seed        // of told
 	told  map[uint64]struct{} // hashes of what was told; nil: they aren't kept
+	alias bool                // the destination is the name of what is copied
 	said  bytes.Buffer        // stderr's beginning
 	read  chan struct{}
 }
@@ -349,6 +351,23 @@ func (cp *copying) wasTold(what string) bool {
 	defer cp.mu.Unlock()
 	_, told := cp.told[maphash.String(cp.seed, what)]
 	return told
+}
+
+// named notes that the destination is the name of what is copied.
+func (cp *copying) named() {
+	cp.mu.Lock()
+	defer cp.mu.Unlock()
+	cp.alias = true
+}
+
+// again returns the flags with which a further copy goes where this one has gone.
+func (cp *copying) again() ownfile.Flags {
+	cp.mu.Lock()
+	defer cp.mu.Unlock()
+	if cp.alias {
+		return ownfile.KeepAlias
+	}
+	return 0
 }
 
 // mute has no further failures told. They still count.

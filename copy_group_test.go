@@ -1,6 +1,7 @@
 package mitogen
 
 import (
+	"bytes"
 	"context"
 	"os"
 	"path/filepath"
@@ -105,5 +106,64 @@ func TestPutGroupAgain(t *testing.T) {
 	}
 	if r := (<-g.outcomes).result; r.Value.Failed != len(sources) {
 		t.Errorf("got %+v, %v, want %d failures", r.Value, r.Err, len(sources))
+	}
+}
+
+// A context that is cut off once it has made the destination gets the same tree by its own copy.
+func TestPutGroupAgainGoesToTheSamePlace(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	e, err := New(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	c, err := e.Start("local", ConnectOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	source, dest := filepath.Join(dir, "source"), filepath.Join(dir, "dest")
+	if err := os.Mkdir(source, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(source+"/file", bytes.Repeat([]byte("x"), 4<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(source, 0o500); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		os.Chmod(source, 0o700)
+		os.Chmod(dest, 0o700)
+	})
+	g := putGroup{ctx: ctx, dest: dest, sources: localSources([]string{source}),
+		outcomes: make(chan copyOutcome, 1)}
+	cps := g.begin([]*Context{c})
+	if len(cps) != 1 {
+		t.Fatalf("got %v, want a copy that begins", (<-g.outcomes).result.Err)
+	}
+	g.o.Progress = func(sent CopyTotals) {
+		if sent.Bytes < 1<<20 { // it may not be on its way
+			return
+		}
+		for !cps[0].Session.Cut() && ctx.Err() == nil {
+			if _, err := os.Stat(dest); err == nil && cps[0].again() != 0 {
+				cps[0].Session.CutOff()
+			}
+		}
+	}
+	g.together(cps)
+	if r := (<-g.outcomes).result; r.Err != nil {
+		t.Fatalf("got %v, want a copy of its own", r.Err)
+	}
+	if _, err := os.Stat(dest + "/file"); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Lstat(dest + "/source"); err == nil {
+		t.Error("got the source in the destination, want it as the destination")
+	}
+	if st, err := os.Stat(dest); err == nil && st.Mode().Perm() != 0o500 {
+		t.Errorf("got a directory of mode %v, want the source's 0500", st.Mode().Perm())
 	}
 }

@@ -33,7 +33,7 @@ func put(t *testing.T, dest string, flags Flags, mode fs.FileMode) (told []strin
 	if err := Serve(context.Background(), &down, &up); err != nil {
 		t.Fatal(err)
 	}
-	err := Refusals(&up, func(at string, err error) { told = append(told, at+": "+err.Error()) })
+	err := Refusals(&up, func(at string, err error) { told = append(told, at+": "+err.Error()) }, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
