@@ -238,6 +238,35 @@ func sumOfBlock(b []byte) uint64 {
 	return uint64(adler32.Checksum(b))<<32 | uint64(crc32.ChecksumIEEE(b))
 }
 
+// A member is cut off once it has held up the rest for too long in all stages together, and not for
+// time in which this process itself stood still.
+func TestSyncGroupPatience(t *testing.T) {
+	cut := 0
+	m := &SyncMember{CutOff: func() { cut++ }}
+	waiting := map[*SyncMember]bool{m: true}
+	g := &SyncGroup{Patience: time.Hour, began: time.Now(), members: []*SyncMember{m, {}, {}}}
+	g.cutOff(waiting, 24*time.Hour)
+	if cut > 0 {
+		t.Error("after a day's standstill: got cut off, want patience")
+	}
+	for stage := range 4 {
+		for range int(g.Patience/g.tick())/3 - 1 {
+			g.began = g.began.Add(-g.tick())
+			g.cutOff(waiting, g.tick())
+		}
+		if want := stage / 3; cut != want {
+			t.Errorf("after %d stages of nearly a third of the patience: got cut off %d times, want %d",
+				stage+1, cut, want)
+		}
+		waiting = map[*SyncMember]bool{m: true}
+	}
+	g.cutOff(map[*SyncMember]bool{g.members[0]: true, g.members[1]: true, g.members[2]: true},
+		g.tick())
+	if g.members[1].held+g.members[1].heldLate > 0 {
+		t.Error("all are waited for: got one that holds up the rest, want none")
+	}
+}
+
 // A hostile member harms itself alone: the rest gets all, and waits no longer than patience.
 func TestHostileSyncGroup(t *testing.T) {
 	honest := func(p *groupPeer) {
