@@ -1,6 +1,7 @@
 package ownfile
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -46,6 +47,7 @@ type SyncMember struct {
 	Done func(Totals, error)
 
 	answers answers
+	common  *commonSums // of the group
 
 	mu     sync.Mutex // protects following
 	over   bool       // Done was called
@@ -60,6 +62,27 @@ type SyncMember struct {
 	// For how long it held up the rest, as one of at most half of the members, or of more; owned by
 	// Sync's goroutine.
 	held, heldLate time.Duration
+}
+
+// commonSums has the sums of members' old files once, however many members have the same: those of
+// a fleet may take many MiB for each.
+type commonSums struct {
+	seed maphash.Seed
+
+	mu    sync.Mutex // protects following
+	known map[uint64][]byte
+}
+
+// one returns the sums that are equal to some and were seen first.
+func (c *commonSums) one(sums []byte) []byte {
+	hash := maphash.Bytes(c.seed, sums)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if known := c.known[hash]; bytes.Equal(known, sums) {
+		return known
+	}
+	c.known[hash] = sums
+	return sums
 }
 
 // syncItem is a file that was asked for; sums are of the old one's blocks, if there are any.
@@ -86,7 +109,9 @@ const maxOwnStages = 256
 // Sync sends src to all members, and returns when each is done.
 func (g *SyncGroup) Sync(ctx context.Context, dest string, src Source, members []*SyncMember) {
 	g.began, g.members = time.Now(), members
+	common := &commonSums{seed: maphash.MakeSeed(), known: map[uint64][]byte{}}
 	for _, m := range members {
+		m.common = common
 		m.answers.more = make(chan struct{}, 1)
 		go m.answers.read(m.From)
 	}
@@ -367,7 +392,7 @@ func (m *SyncMember) take(a answer, files int) error {
 			m.whole, m.sums = make([]uint64, (files+63)/64), map[uint32][]byte{}
 		}
 		if m.size += 64 + len(a.sums); len(a.sums) > 0 && m.size < maxAnswers/2 {
-			m.sums[a.n] = a.sums
+			m.sums[a.n] = m.common.one(a.sums)
 		} else {
 			m.size -= len(a.sums)
 			m.whole[a.n/64] |= 1 << (a.n % 64)

@@ -65,11 +65,12 @@ type groupPeer struct {
 	// does plays an answer to the nth kindAsked in place of an honest one; nil: it is honest.
 	does func(p *groupPeer, nth int)
 
-	files []string // "name content", as they came
-	err   error    // of Done, once it was called
-	dones int
-	cut   bool
-	told  []string
+	member *SyncMember
+	files  []string // "name content", as they came
+	err    error    // of Done, once it was called
+	dones  int
+	cut    bool
+	told   []string
 }
 
 func (p *groupPeer) say(kind byte, parts ...[]byte) { p.up.Write(record(kind, parts...)) }
@@ -138,6 +139,7 @@ func syncGroup(t *testing.T, ctx context.Context, patience time.Duration, peers 
 	for _, p := range peers {
 		p.down, p.up = newEndlessPipe(), newEndlessPipe()
 		m := &SyncMember{From: p.up, To: count(p.down)}
+		p.member = m
 		m.Failed = func(path string, err error) { p.told = append(p.told, path) }
 		m.Changed = func(string, bool) {}
 		m.CutOff = func() {
@@ -227,6 +229,9 @@ func TestSyncGroup(t *testing.T) {
 			byOld != (i%2 == 0) {
 			t.Errorf("old: peer %d: got %q, %v", i, p.files, p.err)
 		}
+	}
+	if a, b := peers[0].member.sums[4], peers[2].member.sums[4]; &a[0] != &b[0] {
+		t.Error("old: got the same sums of two members kept twice, want once")
 	}
 	if written > 6*piece {
 		t.Errorf("old: got %d bytes written, want those of one file and one difference", written)
