@@ -389,11 +389,14 @@ func (cp *copying) why(err error) error {
 	said := ""
 	select {
 	case <-cp.read:
-		said = cp.said.String()
+		said = strings.TrimSpace(cp.said.String())
 	case <-cp.ctx.Done(): // it may still be written to
 	}
-	return fmt.Errorf("%s: it ended with status %d before all was done: %s",
-		cp.what, end.Shell(), said)
+	err = fmt.Errorf("%s: it ended with status %d before all was done", cp.what, end.Shell())
+	if said != "" {
+		err = fmt.Errorf("%w: %s", err, said)
+	}
+	return err
 }
 
 // failures returns how many files could not be copied.

@@ -3,6 +3,7 @@ package mitogen
 import (
 	"bytes"
 	"context"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -165,5 +166,30 @@ func TestPutGroupAgainGoesToTheSamePlace(t *testing.T) {
 	}
 	if st, err := os.Stat(dest); err == nil && st.Mode().Perm() != 0o500 {
 		t.Errorf("got a directory of mode %v, want the source's 0500", st.Mode().Perm())
+	}
+}
+
+// A program that is killed has said nothing, and its error doesn't end as if it had.
+func TestCopyKilled(t *testing.T) {
+	e, err := New(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	c, err := e.Start("local", ConnectOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cp, err := c.copying(t.Context(), "put", &CopyOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cp.close()
+	if err := cp.Session.Signal("KILL"); err != nil {
+		t.Fatal(err)
+	}
+	err = cp.why(io.ErrUnexpectedEOF)
+	if want := "put in local: it ended with status 137 before all was done"; err.Error() != want {
+		t.Errorf("got %q, want %q", err, want)
 	}
 }
