@@ -399,6 +399,12 @@ func (cp *copying) why(err error) error {
 	return err
 }
 
+// redo tells whether a copy that has ended with err is to be begun again: its session was cut off,
+// be it while the program only had to end.
+func (cp *copying) redo(err error) bool {
+	return err != nil && !errors.Is(err, ErrIncomplete) && cp.Session.Cut()
+}
+
 // failures returns how many files could not be copied.
 func (cp *copying) failures() int {
 	cp.mu.Lock()

@@ -229,7 +229,7 @@ func (g *putGroup) send(cps []*copying, fan *engine.Fan, out *fanOut) error {
 func (g *putGroup) watch(cp *copying, out *fanOut) {
 	defer cp.close()
 	told := ownfile.Refusals(cp, cp.failed, cp.named)
-	if told != nil && cp.Session.Cut() {
+	if cp.redo(told) {
 		g.again(cp)
 		return
 	}
@@ -245,5 +245,9 @@ func (g *putGroup) watch(cp *copying, out *fanOut) {
 		err = nil // it has ended before it had taken all, and said why
 	}
 	t, err := cp.end(out.sent(), err)
+	if cp.redo(err) {
+		g.again(cp)
+		return
+	}
 	g.ends(cp.c, t, err)
 }

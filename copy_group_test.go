@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/mitogen-go/mitogen/internal/ownfile"
 )
 
 // A hop that is gone before anything was sent is an error to what is behind it alone.
@@ -191,5 +193,36 @@ func TestCopyKilled(t *testing.T) {
 	err = cp.why(io.ErrUnexpectedEOF)
 	if want := "put in local: it ended with status 137 before all was done"; err.Error() != want {
 		t.Errorf("got %q, want %q", err, want)
+	}
+}
+
+// A context that is cut off when it has done all but end its program is synced again: whether all
+// went well isn't known.
+func TestSyncGroupCutOffAtItsEnd(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	e, err := New(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	c, err := e.Start("local", ConnectOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	src, dest := t.TempDir(), t.TempDir()
+	if err := os.WriteFile(src+"/file", []byte("text"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	g := syncGroup{ctx: ctx, dest: dest, src: src + "/", outcomes: make(chan copyOutcome, 1)}
+	cps := beginEach(ctx, []*Context{c}, "syncput", g.o.copying(), g.ends)
+	if len(cps) != 1 {
+		t.Fatalf("got %v, want a copy that begins", (<-g.outcomes).result.Err)
+	}
+	m := g.member(cps[0])
+	m.CutOff()
+	m.Done(ownfile.Totals{}, nil)
+	if r := (<-g.outcomes).result; r.Err != nil || r.Value.Files != 1 {
+		t.Errorf("got %+v, %v, want a sync of its own", r.Value, r.Err)
 	}
 }
