@@ -106,7 +106,7 @@ func (c *Context) Put(
 	o CopyOptions,
 	src ...string,
 ) (CopyTotals, error) {
-	return c.put(ctx, dest, o, localSources(src))
+	return c.put(ctx, dest, o, localSources(src), 0)
 }
 
 func localSources(names []string) []ownfile.Source {
@@ -130,7 +130,7 @@ func (c *Context) PutFS(
 		s := ownfile.Source{FS: fsys, Path: name, Name: topName(name), Label: name}
 		sources = append(sources, s)
 	}
-	return c.put(ctx, dest, o, sources)
+	return c.put(ctx, dest, o, sources, 0)
 }
 
 // localSource is a file of this machine. A link that a person has named is the file that it leads
@@ -172,6 +172,7 @@ func (c *Context) put(
 	dest string,
 	o CopyOptions,
 	sources []ownfile.Source,
+	further ownfile.Flags,
 ) (CopyTotals, error) {
 	cp, err := c.copying(ctx, "put", &o)
 	if err != nil {
@@ -180,11 +181,11 @@ func (c *Context) put(
 	defer cp.close()
 	refused := make(chan error, 1)
 	go func() {
-		refused <- ownfile.Refusals(cp, cp.failed)
+		refused <- ownfile.Refusals(cp, cp.failed, nil)
 	}()
 	w := ownfile.NewWriter(cp)
 	s := ownfile.Sender{W: w, Failed: cp.failed, Sent: o.progress()}
-	if err = w.Put(o.putFlags(dest, sources), dest); err == nil {
+	if err = w.Put(o.putFlags(dest, sources)|further, dest); err == nil {
 		err = s.Send(cp.ctx, sources)
 	}
 	if told := <-refused; told != nil || cp.ctx.Err() != nil {
@@ -285,6 +286,7 @@ type copying struct {
 	fails int
 	seed  maphash.Seed        // of told
 	told  map[uint64]struct{} // hashes of what was told; nil: they aren't kept
+	alias bool                // the destination is the name of what is copied
 	said  bytes.Buffer        // stderr's beginning
 	read  chan struct{}
 }
@@ -351,6 +353,23 @@ func (cp *copying) wasTold(what string) bool {
 	return told
 }
 
+// named notes that the destination is the name of what is copied.
+func (cp *copying) named() {
+	cp.mu.Lock()
+	defer cp.mu.Unlock()
+	cp.alias = true
+}
+
+// again returns the flags with which a further copy goes where this one has gone.
+func (cp *copying) again() ownfile.Flags {
+	cp.mu.Lock()
+	defer cp.mu.Unlock()
+	if cp.alias {
+		return ownfile.KeepAlias
+	}
+	return 0
+}
+
 // mute has no further failures told. They still count.
 func (cp *copying) mute() {
 	cp.mu.Lock()
@@ -370,11 +389,20 @@ func (cp *copying) why(err error) error {
 	said := ""
 	select {
 	case <-cp.read:
-		said = cp.said.String()
+		said = strings.TrimSpace(cp.said.String())
 	case <-cp.ctx.Done(): // it may still be written to
 	}
-	return fmt.Errorf("%s: it ended with status %d before all was done: %s",
-		cp.what, end.Shell(), said)
+	err = fmt.Errorf("%s: it ended with status %d before all was done", cp.what, end.Shell())
+	if said != "" {
+		err = fmt.Errorf("%w: %s", err, said)
+	}
+	return err
+}
+
+// redo tells whether a copy that has ended with err is to be begun again: its session was cut off,
+// be it while the program only had to end.
+func (cp *copying) redo(err error) bool {
+	return err != nil && !errors.Is(err, ErrIncomplete) && cp.Session.Cut()
 }
 
 // failures returns how many files could not be copied.

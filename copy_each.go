@@ -93,7 +93,7 @@ func (g *putGroup) ends(c *Context, t CopyTotals, err error) {
 // put puts to contexts with the same root.
 func (g *putGroup) put(contexts []*Context) {
 	if len(contexts) == 1 {
-		g.alone(contexts[0], g.o)
+		g.alone(contexts[0], g.o, 0)
 		return
 	}
 	if cps := g.begin(contexts); len(cps) > 0 {
@@ -125,8 +125,8 @@ func (g *putGroup) together(cps []*copying) {
 }
 
 // alone puts to a context by itself.
-func (g *putGroup) alone(c *Context, o CopyOptions) {
-	t, err := c.put(g.ctx, g.dest, o, g.sources)
+func (g *putGroup) alone(c *Context, o CopyOptions, further ownfile.Flags) {
+	t, err := c.put(g.ctx, g.dest, o, g.sources, further)
 	g.ends(c, t, err)
 }
 
@@ -142,7 +142,7 @@ func (g *putGroup) again(cp *copying) {
 			}
 		}
 	}
-	g.alone(cp.c, o)
+	g.alone(cp.c, o, cp.again())
 }
 
 // begin starts the other ends, in those contexts that get up.
@@ -215,7 +215,7 @@ func (g *putGroup) send(cps []*copying, fan *engine.Fan, out *fanOut) error {
 			show(t)
 		}
 	}
-	if err := w.Put(g.o.putFlags(g.dest, g.sources), g.dest); err != nil {
+	if err := w.Put(g.o.putFlags(g.dest, g.sources)|ownfile.AskAlias, g.dest); err != nil {
 		return err
 	}
 	err := s.Send(g.ctx, g.sources)
@@ -228,8 +228,8 @@ func (g *putGroup) send(cps []*copying, fan *engine.Fan, out *fanOut) error {
 // watch reads what a context says until the end of its copy, and reports that.
 func (g *putGroup) watch(cp *copying, out *fanOut) {
 	defer cp.close()
-	told := ownfile.Refusals(cp, cp.failed)
-	if told != nil && cp.Session.Cut() {
+	told := ownfile.Refusals(cp, cp.failed, cp.named)
+	if cp.redo(told) {
 		g.again(cp)
 		return
 	}
@@ -245,5 +245,9 @@ func (g *putGroup) watch(cp *copying, out *fanOut) {
 		err = nil // it has ended before it had taken all, and said why
 	}
 	t, err := cp.end(out.sent(), err)
+	if cp.redo(err) {
+		g.again(cp)
+		return
+	}
 	g.ends(cp.c, t, err)
 }

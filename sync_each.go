@@ -118,14 +118,14 @@ func (g *syncGroup) member(cp *copying) *ownfile.SyncMember {
 		tell(path, deleted)
 	}
 	m.Done = func(t ownfile.Totals, err error) {
-		if err != nil && cp.Session.Cut() {
-			go g.again(cp)
-			return
-		}
-		if err != nil {
+		if err != nil && !cp.Session.Cut() {
 			err = cp.why(err)
 		}
 		totals, err := cp.end(t, err)
+		if cp.redo(err) {
+			go g.again(cp)
+			return
+		}
 		cp.close()
 		g.ends(cp.c, totals, err)
 	}

@@ -1,7 +1,7 @@
 """Makes files of records. Part of `_mitogen_put` and `_mitogen_syncput`; uses copy_records.py."""
-from copy_records import (EMPTY, FAILURES, HERE, INTO, PRESERVE, SERVE, SLASH, SPARSE, UNCHANGED,
-    ZEROS, cut, enter, errno, here, os, pair, parted, record, report, same, sha256, stat, sys,
-    unpack)
+from copy_records import (ASK_ALIAS, EMPTY, FAILURES, HERE, INTO, KEEP_ALIAS, OUT, PRESERVE, SERVE,
+    SLASH, SPARSE, UNCHANGED, ZEROS, cut, enter, errno, here, os, pair, parted, record, report,
+    same, say, sha256, stat, sys, unpack)
 class Put:
     """Files below a directory."""
     fd = tmp = alias = None
@@ -20,13 +20,19 @@ class Put:
         names = parted(dest) or [HERE]
         enter(names[:-1], 1)
         up, last = here(), names[-1:]
+        alias = flags & KEEP_ALIAS
         try:
-            enter(last, 1)
+            alias or enter(last, 1)
         except OSError:
             if flags & INTO or sys.exc_info()[1].errno not in (errno.ENOENT, errno.ENOTDIR):
                 raise
             os.fchdir(up)
+            alias = 1
+        if alias:
             self.alias, = last
+            if flags & ASK_ALIAS:
+                say('D')
+                OUT.flush()
         self.root = here()
 
     def name_of(self, name):
@@ -47,7 +53,7 @@ class Put:
         for name in names[-1:]:
             made = self.make(name, attributes[0] & 511 & ~self.mask | 448)
             enter([name])
-        if attributes[0] != UNCHANGED and (made or self.flags & PRESERVE):
+        if attributes[0] != UNCHANGED and (made or self.flags & (PRESERVE | KEEP_ALIAS)):
             self.dirs.append((names, attributes))
         self.bad = 0
 

@@ -16,7 +16,7 @@ try:
 except ImportError:     # Python 2.4: sizes alone are checked
     sha256 = None
 
-PRESERVE, SPARSE, INTO = 1, 2, 4     # flags
+PRESERVE, SPARSE, INTO, ASK_ALIAS, KEEP_ALIAS = 1, 2, 4, 8, 128     # flags
 ATTRIBUTES = '>HLLqL'       # mode, uid, gid, seconds and nanoseconds of the last change: 22 bytes
 UNCHANGED = 65535           # as a mode: the directory stays as it is
 SLASH, HERE, EMPTY = '/'.encode(), '.'.encode(), ''.encode()

@@ -58,8 +58,8 @@ without Python gives one file at a time, by sh.
 
 ` + copyStatus
 
-const copyStatus = `Exit status 23: some files were not copied, of which each has a line on standard
-error. All else was.`
+const copyStatus = `Exit status 23, or with several targets 1: some files were not copied, of which
+each has a line on standard error. All else was.`
 
 const getExamples = `  mitogen get -t web1 /etc/hosts .
   mitogen get -t web1+sudo,web2+sudo '/etc/host*' collected

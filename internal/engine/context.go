@@ -123,8 +123,21 @@ type heldBack struct {
 func (g *gate) hold(c *Context, f *wire.Frame) {
 	h := *f
 	h.Payload = append([]byte(nil), f.Payload...)
-	g.held = append(g.held, heldBack{frame: h, c: c})
-	g.size += h.Size()
+	g.add(heldBack{frame: h, c: c})
+}
+
+func (g *gate) add(h heldBack) {
+	g.held = append(g.held, h)
+	g.size += h.frame.Size()
+}
+
+// take returns what is to pass next, of which there is something.
+func (g *gate) take() heldBack {
+	h := g.held[0]
+	g.held[0] = heldBack{}
+	g.held = g.held[1:]
+	g.size -= h.frame.Size()
+	return h
 }
 
 // Info is the content of HELLO.
@@ -189,10 +202,7 @@ func (e *Engine) open(c *Context) {
 			e.unlock()
 			return
 		}
-		h := g.held[0]
-		g.held[0] = heldBack{}
-		g.held = g.held[1:]
-		g.size -= h.frame.Size()
+		h := g.take()
 		above := (*gate)(nil)
 		if c.parent != nil {
 			above = c.parent.gateLocked()
@@ -200,8 +210,7 @@ func (e *Engine) open(c *Context) {
 		switch {
 		case h.c.err != nil:
 		case above != nil:
-			above.held = append(above.held, h)
-			above.size += h.frame.Size()
+			above.add(h)
 		case h.sent != nil:
 			close(h.sent)
 		case h.need == nil:

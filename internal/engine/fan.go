@@ -87,7 +87,7 @@ func passed(ctx context.Context, c *Context) error {
 		return c.err
 	}
 	sent := make(chan struct{})
-	g.held = append(g.held, heldBack{c: c, sent: sent})
+	g.add(heldBack{c: c, sent: sent})
 	c.e.mu.Unlock()
 	select {
 	case <-sent:

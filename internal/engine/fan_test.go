@@ -212,6 +212,11 @@ func TestFanBehindGate(t *testing.T) {
 	if err := <-wrote; err != nil {
 		t.Fatal(err)
 	}
+	e.mu.Lock()
+	if g.size != 0 {
+		t.Errorf("got %d bytes held back once all has passed, want 0", g.size)
+	}
+	e.mu.Unlock()
 	waitFor(t, "all bytes", func() bool {
 		tr.mu.Lock()
 		defer tr.mu.Unlock()

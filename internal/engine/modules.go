@@ -163,7 +163,7 @@ func (c *Context) want(n *forward.Need) error {
 		return c.err
 	}
 	if g := c.gateLocked(); g != nil {
-		g.held = append(g.held, heldBack{c: c, need: n})
+		g.add(heldBack{c: c, need: n})
 		e.mu.Unlock()
 		return nil
 	}

@@ -3,6 +3,7 @@ package ownfile
 import (
 	"bytes"
 	"encoding/binary"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -40,15 +41,18 @@ func inPython(
 			t.Errorf("%s: got %v, %s, want the end", p.Name(), err, said.String())
 			continue
 		}
-		var got []string
-		for rd := newReader(bytes.NewReader(out)); ; {
-			kind, b, err := rd.next()
-			if err != nil {
-				break
-			}
-			got = append(got, string(kind)+":"+string(b))
+		do(recordTexts(bytes.NewReader(out)))
+	}
+}
+
+// recordTexts returns records as text.
+func recordTexts(from io.Reader) (texts []string) {
+	for rd := newReader(from); ; {
+		kind, b, err := rd.next()
+		if err != nil {
+			return texts
 		}
-		do(got)
+		texts = append(texts, string(kind)+":"+string(b))
 	}
 }
 
@@ -311,4 +315,47 @@ os.readlink = exchanged`
 		}
 	}, begun(kindPut, Into, "link"), done)
 	inPython(t, "put", "", root, answered(t, ".:"), begun(kindPut, Into, "link"), done)
+}
+
+// A put says that its destination is no directory, and another one takes it for none.
+func TestAlias(t *testing.T) {
+	for _, tt := range []struct {
+		there bool
+		flags Flags
+		said  []string
+		want  string // the file that is made, below top
+	}{
+		{false, 0, []string{".:"}, "x"},
+		{false, AskAlias, []string{"D:", ".:"}, "x"},
+		{true, AskAlias, []string{".:"}, "src/x"},
+		{true, KeepAlias, []string{".:"}, "x"},
+	} {
+		root := t.TempDir()
+		at := filepath.Join(root, "top")
+		prepare := func() {
+			err := os.RemoveAll(at)
+			if tt.there && err == nil {
+				err = os.Mkdir(at, 0o700)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		check := func(got []string) {
+			t.Helper()
+			answered(t, tt.said...)(got)
+			if _, err := os.Stat(filepath.Join(at, tt.want)); err != nil {
+				t.Errorf("%+v: got %v, want a file", tt, err)
+			}
+			prepare()
+		}
+		prepare()
+		records := [][]byte{begun(kindPut, tt.flags, at), dir("src"), small("x", "new"), done}
+		inPython(t, "put", "", root, check, records...)
+		var up bytes.Buffer
+		if err := Serve(t.Context(), bytes.NewReader(bytes.Join(records, nil)), &up); err != nil {
+			t.Fatal(err)
+		}
+		check(recordTexts(&up))
+	}
 }

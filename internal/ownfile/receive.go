@@ -209,7 +209,7 @@ func (r *Receiver) enter(b []byte) error {
 		return nil
 	}
 	r.dir = dir
-	if a.mode == 0 || r.still || !made && r.Flags&Preserve == 0 {
+	if a.mode == 0 || r.still || !made && r.Flags&(Preserve|KeepAlias) == 0 {
 		return nil
 	}
 	at := path.Join(names...)

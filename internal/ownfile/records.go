@@ -27,6 +27,7 @@ const (
 	kindDrop    = 'x' // the file won't be whole
 	kindLink    = 'l' // attributes, u16 and name, target
 	kindFailure = '!' // u32 number of the error, path, zero byte, text
+	kindAlias   = 'D' // the destination is no directory: it is the name of the one thing on top
 	kindDone    = '.'
 )
 
@@ -74,11 +75,13 @@ const (
 	Preserve Flags = 1 << iota // modes and times
 	Sparse                     // leave out zeros
 	Into                       // the destination has to be a directory
-	_
-	Owners   // files get users and groups by name, from root
-	Checksum // contents are compared, instead of sizes and times
-	DryRun   // nothing is changed
-	_
+	AskAlias                   // a put is answered by kindAlias, if that holds
+	Owners                     // files get users and groups by name, from root
+	Checksum                   // contents are compared, instead of sizes and times
+	DryRun                     // nothing is changed
+	// KeepAlias has the destination of a put be the name of the one thing on top, as it was to a put
+	// before, which may have made a directory of that name.
+	KeepAlias
 	HardLinks // names of one file become names of one file
 	Xattrs    // extended attributes of the user are copied
 	AllXattrs // and all further ones, from root to root

@@ -270,7 +270,8 @@ func modeOf(mode fs.FileMode) uint16 {
 }
 
 // Refusals reads what the other side says to files that are sent to it, until it has done all.
-func Refusals(r io.Reader, failed func(path string, err error)) error {
+// alias is called at most once, by kindAlias. It may be nil if AskAlias wasn't set.
+func Refusals(r io.Reader, failed func(path string, err error), alias func()) error {
 	for rd := newSmallReader(r); ; {
 		kind, payload, err := rd.next()
 		switch {
@@ -278,6 +279,10 @@ func Refusals(r io.Reader, failed func(path string, err error)) error {
 			return err
 		case kind == kindDone:
 			return nil
+		case kind == kindAlias && alias != nil && len(payload) == 0:
+			alias()
+			alias = nil
+			continue
 		case kind != kindFailure:
 			return fmt.Errorf("%w: an answer of kind %q", ErrFormat, kind)
 		}

@@ -61,25 +61,34 @@ func servePut(w *Writer, rd *reader, flags Flags, dest string) error {
 		w.failure(at, err)
 		w.Flush() // at once: the other side shows it
 	}
-	root, alias, err := openDest(dest, flags&Into != 0)
+	root, alias, err := openDest(dest, flags)
 	if err != nil {
 		failed(dest, err)
 		return nil
 	}
 	defer root.Close()
-	r := &Receiver{Root: root, Alias: alias, Flags: flags & (Preserve | Sparse), AllLinks: true,
-		Special: true, Wanted: func(string) bool { return true }, Failed: failed}
+	if alias != "" && flags&AskAlias != 0 {
+		w.record(kindAlias)
+		if err := w.Flush(); err != nil {
+			return err
+		}
+	}
+	r := &Receiver{Root: root, Alias: alias, AllLinks: true, Special: true,
+		Flags:  flags & (Preserve | Sparse | KeepAlias),
+		Wanted: func(string) bool { return true }, Failed: failed}
 	return r.receive(rd)
 }
 
 // openDest opens the directory where files are made. If dest is none, and need not be one, it is
-// the directory above, and alias the last name.
-func openDest(dest string, into bool) (root *os.Root, alias string, err error) {
-	root, err = openRoot(dest)
-	missing := errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
+// the directory above, and alias the last name. With KeepAlias it always is.
+func openDest(dest string, flags Flags) (root *os.Root, alias string, err error) {
 	names := splitNames(dest)
-	if !missing || into || len(names) == 0 {
-		return root, "", err
+	if len(names) == 0 || flags&KeepAlias == 0 {
+		root, err = openRoot(dest)
+		missing := errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
+		if len(names) == 0 || !missing || flags&Into != 0 {
+			return root, "", err
+		}
 	}
 	alias = names[len(names)-1]
 	root, err = openRoot(strings.TrimSuffix(strings.TrimRight(dest, "/"), alias))

@@ -45,7 +45,7 @@ func putFrom(t *testing.T, src Dir, dest string, flags Flags) (told []string) {
 	if err := Serve(context.Background(), &down, &up); err != nil {
 		t.Fatal(err)
 	}
-	err := Refusals(&up, func(at string, err error) { told = append(told, at+": "+err.Error()) })
+	err := Refusals(&up, func(at string, err error) { told = append(told, at+": "+err.Error()) }, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package ownfile
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -31,6 +32,7 @@ type SyncGroup struct {
 	asker   *SyncSender
 	base    Totals // of what was sent before the present stage
 	began   time.Time
+	held    time.Duration // in which some members held up the rest
 }
 
 // SyncMember is a peer of a SyncGroup. Its functions may be called by any goroutine, by one at a
@@ -45,6 +47,7 @@ type SyncMember struct {
 	Done func(Totals, error)
 
 	answers answers
+	common  *commonSums // of the group
 
 	mu     sync.Mutex // protects following
 	over   bool       // Done was called
@@ -55,6 +58,31 @@ type SyncMember struct {
 	sums  map[uint32][]byte
 	extra []answer
 	size  int // bytes of these
+
+	// For how long it held up the rest, as one of at most half of the members, or of more; owned by
+	// Sync's goroutine.
+	held, heldLate time.Duration
+}
+
+// commonSums has the sums of members' old files once, however many members have the same: those of
+// a fleet may take many MiB for each.
+type commonSums struct {
+	seed maphash.Seed
+
+	mu    sync.Mutex // protects following
+	known map[uint64][]byte
+}
+
+// one returns the sums that are equal to some and were seen first.
+func (c *commonSums) one(sums []byte) []byte {
+	hash := maphash.Bytes(c.seed, sums)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if known := c.known[hash]; bytes.Equal(known, sums) {
+		return known
+	}
+	c.known[hash] = sums
+	return sums
 }
 
 // syncItem is a file that was asked for; sums are of the old one's blocks, if there are any.
@@ -81,7 +109,9 @@ const maxOwnStages = 256
 // Sync sends src to all members, and returns when each is done.
 func (g *SyncGroup) Sync(ctx context.Context, dest string, src Source, members []*SyncMember) {
 	g.began, g.members = time.Now(), members
+	common := &commonSums{seed: maphash.MakeSeed(), known: map[uint64][]byte{}}
 	for _, m := range members {
+		m.common = common
 		m.answers.more = make(chan struct{}, 1)
 		go m.answers.read(m.From)
 	}
@@ -187,34 +217,45 @@ func (g *SyncGroup) fence(ctx context.Context, some []*SyncMember) (left []*Sync
 			arrived <- m
 		}()
 	}
-	tick := time.NewTicker(max(g.Patience/100, time.Millisecond))
+	tick := time.NewTicker(g.tick())
 	defer tick.Stop()
-	held, last := time.Duration(0), time.Now()
-	for len(waiting) > 0 {
+	for last := time.Now(); len(waiting) > 0; {
 		select {
 		case m := <-arrived:
 			delete(waiting, m)
-			continue
-		case <-tick.C:
+		case now := <-tick.C:
+			g.cutOff(waiting, now.Sub(last))
+			last = now
 		}
-		now := time.Now()
-		alive := g.alive()
-		if len(waiting) < alive {
-			held += now.Sub(last)
-		}
-		most := g.Patience + now.Sub(g.began)/4
-		if 2*len(waiting) > alive {
-			most = latePatience*g.Patience + now.Sub(g.began)/2
-		}
-		if last = now; held < most {
-			continue
-		}
-		for m := range waiting {
-			m.CutOff()
-		}
-		held = 0
 	}
 	return slices.DeleteFunc(some, (*SyncMember).isOver)
+}
+
+// tick separates two looks at the members that are waited for.
+func (g *SyncGroup) tick() time.Duration { return max(g.Patience/100, time.Millisecond) }
+
+// cutOff notes that waiting were waited for for some time more, and cuts off those that have held
+// up the rest for too long, in this fence and in those before. Patience grows with the time in
+// which no member held up the rest: else members could hold it up the longer, the longer they have.
+func (g *SyncGroup) cutOff(waiting map[*SyncMember]bool, waited time.Duration) {
+	alive := g.alive()
+	if len(waiting) >= alive {
+		return
+	}
+	// What exceeds a tick is time in which this process stood still and took no answers.
+	waited = min(waited, g.tick())
+	g.held += waited
+	worked := time.Since(g.began) - g.held
+	for m := range waiting {
+		held, most := &m.held, g.Patience+worked/4
+		if 2*len(waiting) > alive {
+			held, most = &m.heldLate, latePatience*g.Patience+worked/2
+		}
+		if *held += waited; *held >= most {
+			*held = 0
+			m.CutOff()
+		}
+	}
 }
 
 // alive returns how many members aren't done.
@@ -351,7 +392,7 @@ func (m *SyncMember) take(a answer, files int) error {
 			m.whole, m.sums = make([]uint64, (files+63)/64), map[uint32][]byte{}
 		}
 		if m.size += 64 + len(a.sums); len(a.sums) > 0 && m.size < maxAnswers/2 {
-			m.sums[a.n] = a.sums
+			m.sums[a.n] = m.common.one(a.sums)
 		} else {
 			m.size -= len(a.sums)
 			m.whole[a.n/64] |= 1 << (a.n % 64)

@@ -65,11 +65,12 @@ type groupPeer struct {
 	// does plays an answer to the nth kindAsked in place of an honest one; nil: it is honest.
 	does func(p *groupPeer, nth int)
 
-	files []string // "name content", as they came
-	err   error    // of Done, once it was called
-	dones int
-	cut   bool
-	told  []string
+	member *SyncMember
+	files  []string // "name content", as they came
+	err    error    // of Done, once it was called
+	dones  int
+	cut    bool
+	told   []string
 }
 
 func (p *groupPeer) say(kind byte, parts ...[]byte) { p.up.Write(record(kind, parts...)) }
@@ -138,6 +139,7 @@ func syncGroup(t *testing.T, ctx context.Context, patience time.Duration, peers 
 	for _, p := range peers {
 		p.down, p.up = newEndlessPipe(), newEndlessPipe()
 		m := &SyncMember{From: p.up, To: count(p.down)}
+		p.member = m
 		m.Failed = func(path string, err error) { p.told = append(p.told, path) }
 		m.Changed = func(string, bool) {}
 		m.CutOff = func() {
@@ -228,6 +230,9 @@ func TestSyncGroup(t *testing.T) {
 			t.Errorf("old: peer %d: got %q, %v", i, p.files, p.err)
 		}
 	}
+	if a, b := peers[0].member.sums[4], peers[2].member.sums[4]; &a[0] != &b[0] {
+		t.Error("old: got the same sums of two members kept twice, want once")
+	}
 	if written > 6*piece {
 		t.Errorf("old: got %d bytes written, want those of one file and one difference", written)
 	}
@@ -236,6 +241,35 @@ func TestSyncGroup(t *testing.T) {
 // sumOfBlock returns the sums of a block, as a context has them.
 func sumOfBlock(b []byte) uint64 {
 	return uint64(adler32.Checksum(b))<<32 | uint64(crc32.ChecksumIEEE(b))
+}
+
+// A member is cut off once it has held up the rest for too long in all stages together, and not for
+// time in which this process itself stood still.
+func TestSyncGroupPatience(t *testing.T) {
+	cut := 0
+	m := &SyncMember{CutOff: func() { cut++ }}
+	waiting := map[*SyncMember]bool{m: true}
+	g := &SyncGroup{Patience: time.Hour, began: time.Now(), members: []*SyncMember{m, {}, {}}}
+	g.cutOff(waiting, 24*time.Hour)
+	if cut > 0 {
+		t.Error("after a day's standstill: got cut off, want patience")
+	}
+	for stage := range 4 {
+		for range int(g.Patience/g.tick())/3 - 1 {
+			g.began = g.began.Add(-g.tick())
+			g.cutOff(waiting, g.tick())
+		}
+		if want := stage / 3; cut != want {
+			t.Errorf("after %d stages of nearly a third of the patience: got cut off %d times, want %d",
+				stage+1, cut, want)
+		}
+		waiting = map[*SyncMember]bool{m: true}
+	}
+	g.cutOff(map[*SyncMember]bool{g.members[0]: true, g.members[1]: true, g.members[2]: true},
+		g.tick())
+	if g.members[1].held+g.members[1].heldLate > 0 {
+		t.Error("all are waited for: got one that holds up the rest, want none")
+	}
 }
 
 // A hostile member harms itself alone: the rest gets all, and waits no longer than patience.
