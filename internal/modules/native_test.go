@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"hash/adler32"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path"
@@ -294,13 +295,19 @@ func TestPack(t *testing.T) {
 	if len(stream) > len(whole)*3/4 {
 		t.Errorf("got %d bytes packed of %d", len(stream), len(whole))
 	}
-	for what, other := range map[string][]byte{"shorter": data[:len(data)-1],
-		"another byte": append(data[:len(data)-1:len(data)-1], data[len(data)-1]+1)} {
-		m[file] = &fstest.MapFile{Data: other}
+	for what, other := range map[string]*fstest.MapFile{"shorter": {Data: data[:len(data)-1]},
+		"another byte": {Data: append(data[:len(data)-1:len(data)-1], data[len(data)-1]+1)},
+		"FIFO":         {Data: data, Mode: fs.ModeNamedPipe},
+		"directory":    {Mode: fs.ModeDir}} {
+		m[file] = other
 		if _, err := x.Pack(func([]byte) {}); err == nil {
 			t.Errorf("%s: got no error", what)
 		}
-		if got := x.Alone(); got.Letter != Missing || !strings.Contains(got.Reason, "has changed") {
+		reason := "has changed"
+		if !other.Mode.IsRegular() {
+			reason = "not a file"
+		}
+		if got := x.Alone(); got.Letter != Missing || !strings.Contains(got.Reason, reason) {
 			t.Errorf("%s: got %c (%s), want none", what, got.Letter, got.Reason)
 		}
 	}

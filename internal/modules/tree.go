@@ -310,18 +310,12 @@ func read(fsys fs.FS, name string) ([]byte, fs.FileInfo, error) {
 }
 
 func readUpTo(fsys fs.FS, name string, limit int64) ([]byte, fs.FileInfo, error) {
-	f, err := fsys.Open(name)
+	f, st, err := openRegular(fsys, name)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer f.Close()
-	st, err := f.Stat()
-	switch {
-	case err != nil:
-		return nil, nil, err
-	case !st.Mode().IsRegular():
-		return nil, nil, &fs.PathError{Op: "read", Path: name, Err: errors.New("not a file")}
-	case st.Size() > limit:
+	if st.Size() > limit {
 		return nil, nil, tooLarge{name, limit}
 	}
 	source := make([]byte, st.Size())
@@ -330,6 +324,23 @@ func readUpTo(fsys fs.FS, name string, limit int64) ([]byte, fs.FileInfo, error)
 		err = nil
 	}
 	return source[:n], st, err
+}
+
+// openRegular opens a file that is nothing else: to read a FIFO may take for ever.
+func openRegular(fsys fs.FS, name string) (fs.File, fs.FileInfo, error) {
+	f, err := fsys.Open(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	st, err := f.Stat()
+	if err == nil && !st.Mode().IsRegular() {
+		err = &fs.PathError{Op: "read", Path: name, Err: errors.New("not a file")}
+	}
+	if err != nil {
+		f.Close()
+		return nil, nil, err
+	}
+	return f, st, nil
 }
 
 // absent says whether an error means that a file isn't there.
