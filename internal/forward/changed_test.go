@@ -8,6 +8,7 @@ import (
 	"testing/fstest"
 
 	"github.com/mitogen-go/mitogen/internal/bundle"
+	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
 // An extension module whose file changes after it was looked at, behind the back of its size and
@@ -40,7 +41,7 @@ func TestChangedNative(t *testing.T) {
 		}
 		var all []byte
 		for _, b := range bundle.Pack(c.Lacking(func(string) bool { return false })) {
-			if b.Native() == 0 {
+			if b.Native() == 0 && b.Negative == 0 {
 				continue
 			}
 			r, err := zlib.NewReader(bytes.NewReader(b.Compressed))
@@ -62,4 +63,37 @@ func TestChangedNative(t *testing.T) {
 			t.Errorf("%s: %d bytes were sent, with %.60q", tt.what, len(all), tt.hasnt)
 		}
 	}
+}
+
+// A file that could not be read once is read again for the next call and the next context, and
+// counts for no budget meanwhile.
+func TestNativeIsReadAgain(t *testing.T) {
+	const file = "small/_x.cpython-313-x86_64-linux-gnu.so"
+	lib := natives(t)
+	whole := lib[file].Data
+	spoilt := bytes.Clone(whole)
+	copy(spoilt[len(spoilt)-20:], "other bytes")
+	f, s := forwarder(tree("app.py: import small"), lib)
+	for ctx := wire.ContextID(1); ctx <= 2; ctx++ {
+		f.Add(ctx, 0)
+		call(f, ctx, "app")
+	}
+	target := linux
+	target.ABI = takes313
+	f.closure(target, Program{Roots: []string{"app"}}) // looks at the file
+	lib[file] = &fstest.MapFile{Data: spoilt}
+	s.lines = nil
+	answer(f, 1, takes313, "small")
+	s.expect(t, "changed", "coming 1 2/1", "send 1 small=bundle", "send 1 -1")
+	if spent := f.contexts[1].native; spent != 0 {
+		t.Errorf("changed: got %d bytes of budget spent, want 0", spent)
+	}
+	lib[file] = &fstest.MapFile{Data: whole}
+	answer(f, 2, takes313, "small")
+	s.expect(t, "as it was, the next context", "coming 2 2/1", "send 2 small=bundle",
+		"send 2 small._x=bundle")
+	f.Want(1, f.Need(withABI(f, 1), Program{Name: "app", Roots: []string{"app"}}))
+	s.expect(t, "as it was, the next call", "coming 1 1/0", "send 1 small._x=bundle")
+	f.Want(1, f.Need(withABI(f, 1), Program{Name: "app", Roots: []string{"app"}}))
+	s.expect(t, "once it is there")
 }
