@@ -1,8 +1,9 @@
 // Package bundle packs modules for transfer and decides which way they go through the tree:
 // docs/protocol/modules.md, section 12.
 //
-// Pack makes bundles. A Book is what the engine knows of who holds and keeps what; it says what to
-// send. Both are pure: no I/O, no goroutine, no clock.
+// Pack makes bundles. A Book records which contexts hold and keep which of them, and says what to
+// send. Neither has a goroutine or a clock, nor does I/O, but that the files of extension modules
+// are read when they are packed.
 package bundle
 
 import (

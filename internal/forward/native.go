@@ -52,9 +52,9 @@ func (f *Forwarder) ABI(ctx wire.ContextID) string {
 	return ""
 }
 
-// Takes is told of each answer of ctx, before Lacks is, with what it has in it about extension
-// modules; "": nothing. Only the answer to a question for that counts. t is the target without it,
-// names are what ctx lacks.
+// Takes is told of each answer of ctx, before Lacks is. abi says which extension modules ctx takes;
+// "": the answer says nothing of them. Only the answer to a question for that counts. t is the
+// target without abi, and names are the packages that ctx lacks.
 func (f *Forwarder) Takes(ctx wire.ContextID, t pysource.Target, abi string, names []string) {
 	f.mu.Lock()
 	x := f.contexts[ctx]
@@ -285,8 +285,8 @@ func (f *Forwarder) spend(ctx wire.ContextID, bytes int64) bool {
 }
 
 // compress makes the bundles of extension modules in closures that ctx is about to be sent, before
-// the lock is taken for that: all contexts would wait for as long as it takes. names are what ctx
-// has just said that it lacks.
+// the lock is taken for that: all contexts would wait for as long as it takes. names are the
+// packages of which ctx has just said that it lacks them.
 func (f *Forwarder) compress(ctx wire.ContextID, names []string, closures ...*closure.Closure) {
 	for _, d := range f.due(ctx, names, closures) {
 		d.Make()

@@ -241,7 +241,7 @@ func (p Pass) makeNative(name string, t *tree, file string, from *brought, data 
 	return m.seal()
 }
 
-// inspect checks that a file is what its wheel brought.
+// inspect checks the bytes of a file against the hash that its wheel has for it, and reads them.
 func inspect(data []byte, hash string) (o wheel.Object, why string) {
 	sum := sha256.New()
 	sum.Write(data)

@@ -73,8 +73,8 @@ type item struct {
 // loads reports whether there is a file that is the module.
 func (i item) loads() bool { return i.source || len(i.natives) > 0 }
 
-// choose says which file of a name is the module. Source beside an extension module is what that
-// was compiled from, or its fallback: of the two it fits every target.
+// choose says which file of a name is the module. An extension module was compiled from the source
+// beside it, or has it as a fallback: of the two, the source fits every target.
 func (i item) choose(t *tree, name string) found {
 	switch {
 	case i.source:

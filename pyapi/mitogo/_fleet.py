@@ -390,7 +390,7 @@ class Fleet:
         **kwargs: Any,
     ) -> FleetCall[Any]:
         """Begin a call on all targets, and return without the results: a FleetCall, whose result()
-        is what call returns. Waits where Context.start does.
+        returns them, as call does. Waits where Context.start does.
 
         The first forks calls are begun before this returns, and each further one once another has
         ended. The arguments are those of each.
