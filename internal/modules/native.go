@@ -179,9 +179,15 @@ func (p Pass) fitting(name string, at found, file string, f *fit) (m *Module, wh
 			path.Base(file))
 	}
 	u := use{file, Native, name, from.set}
-	m = at.tree.loadUpTo(MaxNative, u, p.n, func(data []byte) *Module {
-		return p.makeNative(name, at.tree, file, from, data)
-	}, func(err error) *Module { return missing(name, err.Error()) })
+	load := func() *Module {
+		return at.tree.loadUpTo(MaxNative, u, p.n, func(data []byte) *Module {
+			return p.makeNative(name, at.tree, file, from, data)
+		}, func(err error) *Module { return missing(name, err.Error()) })
+	}
+	if m = load(); m.lacks != "" && p.find(m.lacks, nil).Letter == Library {
+		at.tree.drop(u, m)
+		m = load()
+	}
 	if m.Letter != Native {
 		return nil, m.Reason
 	}
@@ -225,8 +231,11 @@ func (p Pass) makeNative(name string, t *tree, file string, from *brought, data 
 	}
 	m := &Module{Name: name, Path: t.label(file), Letter: Native, Size: len(data), Scanned: true}
 	m.native = &native{object: object, tree: t, file: file, hash: from.hash}
-	if m.native.own, why = p.libraries(t, file, &object); why != "" {
-		return missing(name, why)
+	var lacks string
+	if m.native.own, lacks, why = p.libraries(t, file, &object); why != "" {
+		m = missing(name, why)
+		m.lacks = lacks
+		return m
 	}
 	for _, lib := range m.native.own {
 		m.Libraries = append(m.Libraries, lib.Name)
@@ -256,8 +265,9 @@ func inspect(data []byte, hash string) (o wheel.Object, why string) {
 }
 
 // libraries returns those that a file needs and that wheels have brought, each behind those that
-// it needs itself.
-func (p Pass) libraries(t *tree, file string, o *wheel.Object) (all []*Module, why string) {
+// it needs itself. If there is a reason why not, lacks names the library that can't be had now; "":
+// the reason stays.
+func (p Pass) libraries(t *tree, file string, o *wheel.Object) (all []*Module, lacks, why string) {
 	seen := map[string]bool{file: true}
 	var visit func(file string, o *wheel.Object, dirs []string) string
 	visit = func(file string, o *wheel.Object, dirs []string) string {
@@ -271,6 +281,7 @@ func (p Pass) libraries(t *tree, file string, o *wheel.Object) (all []*Module, w
 			lib := p.library(libraryMark+at, at)
 			switch {
 			case lib.Letter != Library:
+				lacks = lib.Name
 				return at + ": " + lib.Reason
 			case lib.native.object.SOName != name:
 				return at + " has another name in it, by which it can't be found in memory"
@@ -285,7 +296,7 @@ func (p Pass) libraries(t *tree, file string, o *wheel.Object) (all []*Module, w
 		return ""
 	}
 	why = visit(file, o, nil)
-	return all, why
+	return all, lacks, why
 }
 
 // origins returns the directories that are meant by a file's search path for libraries, as far as

@@ -235,6 +235,16 @@ func (t *tree) loadUpTo(limit int64, u use, n uint64, make func([]byte) *Module,
 	return f.module
 }
 
+// drop has the module that u is made anew, if it is still m.
+func (t *tree) drop(u use, m *Module) {
+	f := t.file(u)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.module == m {
+		f.module = nil
+	}
+}
+
 // builtin returns one of our own modules, which is as small as it can be.
 func (t *tree) builtin(name string, source []byte) *Module {
 	f := t.file(use{file: name})
