@@ -8,6 +8,7 @@ import (
 	"testing/fstest"
 
 	"github.com/mitogen-go/mitogen/internal/bundle"
+	"github.com/mitogen-go/mitogen/internal/modules"
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
@@ -96,4 +97,37 @@ func TestNativeIsReadAgain(t *testing.T) {
 	s.expect(t, "as it was, the next call", "coming 1 1/0", "send 1 small._x=bundle")
 	f.Want(1, f.Need(withABI(f, 1), Program{Name: "app", Roots: []string{"app"}}))
 	s.expect(t, "once it is there")
+}
+
+// An extension module that can't be read when it is to go alone costs nothing of the budget.
+func TestChangedNativeAlone(t *testing.T) {
+	const file = "small/_x.cpython-313-x86_64-linux-gnu.so"
+	lib := natives(t)
+	whole := lib[file].Data
+	f, _ := forwarder(tree("app.py: def f():\n import small._x"), lib)
+	f.Add(1, 0)
+	call(f, 1, "app")
+	x := f.contexts[1]
+	x.closures, x.abi = maxClosures, takes313
+	target := withABI(f, 1)
+	f.find(1, target, "small._x") // looks at the file
+	for _, tt := range []struct {
+		what   string
+		data   []byte
+		letter byte
+		spent  int64
+	}{
+		{"changed", append(bytes.Clone(whole[1:]), 0), modules.Missing, 0},
+		{"as it was", whole, modules.Native, int64(len(whole))},
+	} {
+		lib[file] = &fstest.MapFile{Data: tt.data}
+		m, given := f.Asked(1, target, "app", "small._x")
+		if m == nil || !given || m.Letter != tt.letter || x.native != tt.spent {
+			t.Errorf("%s: got %+v, %t, %d bytes spent, want letter %c, %d bytes", tt.what, m, given,
+				x.native, tt.letter, tt.spent)
+		}
+		if sent := x.grant.sent("small._x"); sent != (tt.letter == modules.Native) {
+			t.Errorf("%s: got %t for whether it was sent, want letter %c", tt.what, sent, tt.letter)
+		}
+	}
 }

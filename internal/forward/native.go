@@ -266,10 +266,15 @@ func (f *Forwarder) alone(ctx wire.ContextID, t pysource.Target,
 		return modules.Without(m.Name, m.Path+" is an extension module, which can't be sent: "+
 			"it is larger than what is left of the target's budget (--native-budget)")
 	}
-	return m.Alone()
+	size := int64(m.Size)
+	if m = m.Alone(); m.Letter == modules.Missing {
+		f.spend(ctx, -size) // nothing of it is sent
+	}
+	return m
 }
 
-// spend takes bytes from ctx's budget, or returns false if less is left.
+// spend takes bytes from ctx's budget, or returns false if less is left. Negative: it gives them
+// back.
 func (f *Forwarder) spend(ctx wire.ContextID, bytes int64) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -277,7 +282,7 @@ func (f *Forwarder) spend(ctx wire.ContextID, bytes int64) bool {
 	if x == nil {
 		return true
 	}
-	if _, coming := x.coming(f.has(ctx)); x.native+coming+bytes > f.budget {
+	if _, coming := x.coming(f.has(ctx)); bytes > 0 && x.native+coming+bytes > f.budget {
 		return false
 	}
 	x.native += bytes
