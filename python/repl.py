@@ -179,7 +179,13 @@ def interact():
         more['exitmsg'] = ''
     console = code.InteractiveConsole(names, '<stdin>')
     console.write = write
-    console.interact('Python %s on %s' % (sys.version, sys.platform), **more)
+    try:
+        console.interact('Python %s on %s' % (sys.version, sys.platform), **more)
+    except EnvironmentError:
+        if os.isatty(0):
+            raise
+    if not os.isatty(0):
+        os.kill(os.getpid(), 1)     # who closes the terminal is hung up, if that comes later, too
 
 
 def write(text):

@@ -20,6 +20,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 
@@ -69,32 +70,91 @@ func interruption(sig os.Signal) signalled {
 // and all that it has started ends with it.
 const lastMoment = 900 * time.Millisecond
 
+// sayTimeout bounds a message of the last moment: a reader of the command's stderr may stand still.
+const sayTimeout = 90 * time.Millisecond
+
 // Interruptible returns a context that ends with the first SIGINT, SIGTERM or SIGHUP. The second
 // one calls exit at once; so does the last moment.
 func Interruptible(exit func(status int)) context.Context {
-	ctx, cancel := context.WithCancelCause(context.Background())
+	w := &lastWord{}
+	ctx, cancel := context.WithCancelCause(context.WithValue(context.Background(), lastWordKey{}, w))
 	signals := make(chan os.Signal, 2)
 	for _, sig := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
 		if !signal.Ignored(sig) { // as under nohup
 			signal.Notify(signals, sig)
 		}
 	}
-	go endBy(signals, cancel, exit)
+	go endBy(signals, cancel, w, exit)
 	return ctx
 }
 
 // endBy waits for a signal, and for what has the program exit at once then. Terminals are as they
 // were before.
-func endBy(signals <-chan os.Signal, cancel context.CancelCauseFunc, exit func(status int)) {
+func endBy(signals <-chan os.Signal, cancel context.CancelCauseFunc, w *lastWord,
+	exit func(status int)) {
 	cause := interruption(<-signals)
 	cancel(cause)
 	select {
 	case <-signals:
 	case <-time.After(lastMoment):
-		fmt.Fprintln(os.Stderr, "error:", cause) // the command has not come to say so
 	}
 	rawTerminals.restore()
+	w.say(cause)
 	exit(cause.status())
+}
+
+// A lastWord reports how the command ends, if the command has not come to do so itself.
+type lastWord struct {
+	mu     sync.Mutex      // protects report, and is held while it is called
+	report func(error) int // nil: no command runs, or its end is or was reported
+}
+
+// lastWordKey is the key of a context's *lastWord.
+type lastWordKey struct{}
+
+// lastWordOf returns the lastWord of Interruptible's context; of any other context, a silent one.
+func lastWordOf(ctx context.Context) *lastWord {
+	if w, ok := ctx.Value(lastWordKey{}).(*lastWord); ok {
+		return w
+	}
+	return &lastWord{}
+}
+
+// begin has report called if the command does not end in time.
+func (w *lastWord) begin(report func(error) int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.report = report
+}
+
+// end tells whether the command is to report its end itself, and has say do nothing from now on. It
+// waits for a report in progress.
+func (w *lastWord) end() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	mine := w.report != nil
+	w.report = nil
+	return mine
+}
+
+// say reports err, for sayTimeout at most, unless the command reports its end.
+func (w *lastWord) say(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	report := w.report
+	if report == nil {
+		return
+	}
+	w.report = nil
+	said := make(chan struct{})
+	go func() {
+		report(err)
+		close(said)
+	}()
+	select {
+	case <-said:
+	case <-time.After(sayTimeout):
+	}
 }
 
 // The command must be able to open leastFiles files. Go's poller, which ends the program if it
@@ -112,6 +172,8 @@ func Main(ctx context.Context, args []string, streams Streams) int {
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGXFSZ)
 	s := newState(streams)
 	secret.Harden()
+	w := lastWordOf(ctx)
+	w.begin(s.report)
 	ctx, s.interrupt = context.WithCancelCause(ctx)
 	defer s.interrupt(nil)
 	root := newRoot(s)
@@ -120,7 +182,10 @@ func Main(ctx context.Context, args []string, streams Streams) int {
 	if cause := context.Cause(ctx); err != nil && errors.Is(cause, errInterrupted) {
 		err = cause
 	}
-	return s.report(s.endAudit(s.closeOutput(err)))
+	if err = s.endAudit(s.closeOutput(err)); !w.end() {
+		return verdict(err).status
+	}
+	return s.report(err)
 }
 
 const rootUsage = `mitogen runs Python on other machines that hold nothing but an SSH daemon, or

@@ -61,7 +61,7 @@ func TestTerminalsAreRestored(t *testing.T) {
 				signals <- s
 			}
 			status := 0
-			endBy(signals, func(error) {}, func(n int) {
+			endBy(signals, func(error) {}, &lastWord{}, func(n int) {
 				status = n
 				for i, tty := range all {
 					if !echoes(t, tty) {

@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -186,32 +185,10 @@ func TestServeEnds(t *testing.T) {
 // In the background of a shell with job control, serve-ssh isn't stopped by an ssh that reads the
 // terminal of both; in the foreground, Ctrl-C ends it.
 func TestServeInBackground(t *testing.T) {
-	for _, name := range []string{"script", "bash"} {
-		if _, err := exec.LookPath(name); err != nil {
-			t.Skipf("not installed: %s", name)
-		}
-	}
-	keys, typed, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer typed.Close()
 	config := filepath.Join(t.TempDir(), "config")
-	cmd := exec.Command("script", "-qfec", "bash --norc -i", "/dev/null")
-	shown, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd.Stdin = keys
-	cmd.Env = append(os.Environ(), "M="+buildMitogen(t), "C="+config, "XDG_RUNTIME_DIR="+t.TempDir())
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	keys.Close()
-	defer time.AfterFunc(time.Minute, func() { cmd.Process.Kill() }).Stop()
 	serve := "$M serve-ssh -t web=local --config $C"
-	all := ""
-	for _, step := range []struct{ text, answer string }{
+	typeInShell(t, "bash --norc -i", []string{"M=" + buildMitogen(t), "C=" + config,
+		"XDG_RUNTIME_DIR=" + t.TempDir()}, []typing{
 		{"PS1='rea''dy> '\n", "ready> "},
 		{serve + " &\n", "hosts: host, web"},
 		{"\n", "ready> "},
@@ -224,16 +201,5 @@ func TestServeInBackground(t *testing.T) {
 		{"\x03", "ready> "},
 		{"echo status$?\n", "status130.*ready> "},
 		{"exit\n", ""},
-	} {
-		typed.WriteString(step.text)
-		answer := regexp.MustCompile("(?s)" + step.answer)
-		for from, b := len(all), make([]byte, 4096); !answer.MatchString(all[from:]); {
-			n, err := shown.Read(b)
-			all += string(b[:n])
-			if err != nil {
-				t.Fatalf("got %q, want %q after %q", all, step.answer, step.text)
-			}
-		}
-	}
-	cmd.Wait()
+	})
 }

@@ -89,8 +89,14 @@ func TestSessionsOfSSH(t *testing.T) {
 	}
 }
 
-// In a shell with job control, ssh reads the terminal, and ~. hangs up.
-func TestKeyboardOfSSH(t *testing.T) {
+// typing is text that is typed, and the pattern that has to be shown before the next: a program
+// takes all that is typed before its end.
+type typing struct{ text, answer string }
+
+// typeInShell types in a shell on a terminal of its own, which ends by itself. env are its
+// variables besides the test's.
+func typeInShell(t *testing.T, shell string, env []string, steps []typing) {
+	t.Helper()
 	for _, name := range []string{"script", "bash"} {
 		if _, err := exec.LookPath(name); err != nil {
 			t.Skipf("not installed: %s", name)
@@ -101,29 +107,19 @@ func TestKeyboardOfSSH(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer typed.Close()
-	cmd := exec.Command("script", "-qfec", buildMitogen(t)+" with -t web=local -- bash --norc -i",
-		"/dev/null")
+	cmd := exec.Command("script", "-qfec", shell, "/dev/null")
 	shown, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd.Stdin = keys
+	cmd.Stdin, cmd.Env = keys, append(os.Environ(), env...)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	keys.Close()
 	defer time.AfterFunc(time.Minute, func() { cmd.Process.Kill() }).Stop()
 	all := ""
-	for _, step := range []struct{ text, answer string }{ // ssh takes all that is typed before its end
-		{"PS1='rea''dy> '\n", "ready> "},
-		{"ssh web 'echo on; tr a-z A-Z'\n", "on\r\n"},
-		{"hello\n\x04", "HELLO.*ready> "},
-		{"echo status$?\n", "status0.*ready> "},
-		{"ssh -t web 'echo on$((1+2)); cat'\n", "on3"},
-		{"once\n~.", "escape character.*ready> "},
-		{"echo status$?\n", "status255.*ready> "},
-		{"exit\n", ""},
-	} {
+	for _, step := range steps {
 		typed.WriteString(step.text)
 		answer := regexp.MustCompile("(?s)" + step.answer)
 		for from, b := len(all), make([]byte, 4096); !answer.MatchString(all[from:]); {
@@ -135,4 +131,19 @@ func TestKeyboardOfSSH(t *testing.T) {
 		}
 	}
 	cmd.Wait()
+}
+
+// In a shell with job control, ssh reads the terminal, and ~. hangs up.
+func TestKeyboardOfSSH(t *testing.T) {
+	shell := buildMitogen(t) + " with -t web=local -- bash --norc -i"
+	typeInShell(t, shell, nil, []typing{ // ssh takes all that is typed before its end
+		{"PS1='rea''dy> '\n", "ready> "},
+		{"ssh web 'echo on; tr a-z A-Z'\n", "on\r\n"},
+		{"hello\n\x04", "HELLO.*ready> "},
+		{"echo status$?\n", "status0.*ready> "},
+		{"ssh -t web 'echo on$((1+2)); cat'\n", "on3"},
+		{"once\n~.", "escape character.*ready> "},
+		{"echo status$?\n", "status255.*ready> "},
+		{"exit\n", ""},
+	})
 }
