@@ -22,7 +22,7 @@ import (
 // CopyOptions.Failed was told of.
 var ErrIncomplete = errors.New("some files were not copied")
 
-// CopyTotals counts what was copied. Of Put it is what was sent, whatever became of that there.
+// CopyTotals counts what was copied. A Put counts all that was sent, whatever became of that there.
 type CopyTotals struct {
 	Files, Dirs, Links int
 	Bytes              int64 // of files

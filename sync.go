@@ -105,7 +105,7 @@ func (o *SyncOptions) check() (ownfile.Exclude, error) {
 }
 
 // intoDest returns the name that a source has in the destination: none if it ends with a slash,
-// when what is in it is what the destination gets.
+// when the destination gets the content of the source.
 func intoDest(src string) string {
 	if strings.HasSuffix(src, "/") {
 		return ""

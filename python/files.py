@@ -42,8 +42,8 @@ def get_resource_reader(self, name):
 
 
 def fields(base):
-    """A class for the metadata of a distribution whose fields alone are here; base is what an
-    email parses to."""
+    """A class for the metadata of a distribution whose fields alone are here; base is the class of
+    parsed emails."""
     class Fields(object):
         def __init__(self, dist, head):
             self.__dict__.update({'_dist': dist, '_head': head})

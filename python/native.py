@@ -168,8 +168,8 @@ def is_mapped(fd):
 
 
 def load_native(name, shown, load):
-    """The value of load(path), with path leading to extension module name. shown is what
-    errors call it."""
+    """The value of load(path), with path leading to extension module name, which errors call
+    shown."""
     if name in NATIVE_PATHS:
         return load(NATIVE_PATHS[name])     # imported again: the loader has it
     data = text_of(name)

@@ -19,7 +19,7 @@ ITEM_OF, KEY_OF, ATTRIBUTE, MEMBER = range(4)
 
 
 def plain(v, proto=PROTO, name='result'):
-    """v as a pickle of plain values. name is what an error calls v."""
+    """v as a pickle of plain values. An error calls v by name."""
     return dumps(Conversion().value(v, (None, None, name)), proto)
 
 

@@ -114,8 +114,8 @@ var (
 	homeLine = lazyregexp.New(`^echo ~[\w.-]*$`)
 )
 
-// A step is a file operation, as python/ansible.py has them; stdout is what the shell would have
-// printed.
+// A step is a file operation, as python/ansible.py has them; stdout has the text that the shell
+// would have printed.
 type step struct {
 	do     []any
 	dir    string // temporary directory that it makes, or removes

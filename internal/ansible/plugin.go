@@ -18,7 +18,7 @@ var plugins embed.FS
 
 // Unpack writes the plugins to dir, each to a directory of its own (Ansible imports all that it
 // finds beside a plugin), and returns those: of the connection plugin, and of the callback.
-// executable is what is to start daemons.
+// executable is the program that starts daemons.
 func Unpack(dir, executable string) (connection, callback string, err error) {
 	connection, callback = filepath.Join(dir, "connection"), filepath.Join(dir, "callback")
 	return connection, callback, unpackTo(connection, callback, executable)

@@ -1,8 +1,9 @@
 // Package bundle packs modules for transfer and decides which way they go through the tree:
 // docs/protocol/modules.md, section 12.
 //
-// Pack makes bundles. A Book is what the engine knows of who holds and keeps what; it says what to
-// send. Both are pure: no I/O, no goroutine, no clock.
+// Pack makes bundles. A Book records which contexts hold and keep which of them, and says what to
+// send. Neither has a goroutine or a clock, nor does I/O, but that the files of extension modules
+// are read when they are packed.
 package bundle
 
 import (
@@ -34,11 +35,20 @@ type Bundle struct {
 	Size       int      // bytes of the text
 	Compressed []byte   // zlib of the text, or bzip2
 
-	items []*item // a Book's, one for each name
-	small *Bundle // the same by bzip2; nil: there is none yet
+	items   []*item // a Book's, one for each name
+	refused []bool  // items in whose place there is a reason; nil: none
+	small   *Bundle // the same by bzip2; nil: there is none yet
 
 	once   sync.Once
 	byName map[string]bool // for Holds
+}
+
+// refuses reports whether b has a reason in the place of its item at i.
+func (b *Bundle) refuses(i int) bool { return i < len(b.refused) && b.refused[i] }
+
+// brings reports whether b has a module or file for its item at i, and no negative answer.
+func (b *Bundle) brings(i int) bool {
+	return b.items[i].letter != modules.Missing && !b.refuses(i)
 }
 
 // Modules returns the names of the modules, without files, negative answers, and what is the
@@ -46,7 +56,7 @@ type Bundle struct {
 func (b *Bundle) Modules() []string {
 	names := make([]string, 0, len(b.Names)-b.Negative)
 	for i, it := range b.items {
-		if it.letter != modules.Missing && !isFile(it.letter) && b.Names[i] != closure.Files {
+		if b.brings(i) && !isFile(it.letter) && b.Names[i] != closure.Files {
 			names = append(names, b.Names[i])
 		}
 	}
@@ -56,7 +66,7 @@ func (b *Bundle) Modules() []string {
 // Each calls do with every module and file in b, but for what is the runtime's own.
 func (b *Bundle) Each(do func(name string, size int, file bool)) {
 	for i, it := range b.items {
-		if it.letter != modules.Missing && b.Names[i] != closure.Files {
+		if b.brings(i) && b.Names[i] != closure.Files {
 			do(strings.TrimPrefix(b.Names[i], "/"), b.Sizes[i], isFile(it.letter))
 		}
 	}
@@ -66,8 +76,8 @@ func (b *Bundle) Each(do func(name string, size int, file bool)) {
 func (b *Bundle) Holds(name string) bool {
 	b.once.Do(func() {
 		b.byName = map[string]bool{}
-		for i, it := range b.items {
-			if it.letter != modules.Missing {
+		for i := range b.items {
+			if b.brings(i) {
 				b.byName[b.Names[i]] = true
 			}
 		}

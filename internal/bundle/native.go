@@ -26,7 +26,7 @@ func isFile(letter byte) bool { return letter == modules.Data || letter == modul
 // Native returns the bytes of the extension modules and libraries in b.
 func (b *Bundle) Native() (bytes int64) {
 	for i, it := range b.items {
-		if isNative(it.letter) {
+		if isNative(it.letter) && b.brings(i) {
 			bytes += int64(b.Sizes[i])
 		}
 	}
@@ -47,7 +47,7 @@ func (p *packer) addNative(group int, m closure.Member) {
 // buildNative makes the bundle of pieces with extension modules: zlib's format, of parts that are
 // compressed for themselves. The text is never in memory as a whole.
 func buildNative(pieces []piece) *Bundle {
-	gone := map[*modules.Module]string{} // whose files have changed: what is sent instead
+	gone := map[*modules.Module]string{} // whose files can't be read: what is sent instead
 	for {
 		n := nativeBuilder{b: &Bundle{Package: pieces[0].pkg}, id: sha256.New(), check: adler32.New(),
 			out: [][]byte{{0x78, 0x01}}}
@@ -80,7 +80,7 @@ func (n *nativeBuilder) see(data []byte) {
 }
 
 // add adds the one member of a group, or if there is a reason that instead of it. An error says
-// that the member's file has changed; the bundle is of no use then.
+// that the member's file has changed or can't be read; the bundle is of no use then.
 func (n *nativeBuilder) add(m closure.Member, reason string) error {
 	w := wire.Module{Name: m.Name, Path: m.Place(), Form: formOf(m.Module)}
 	length := m.Length()
@@ -92,14 +92,16 @@ func (n *nativeBuilder) add(m closure.Member, reason string) error {
 	binary.BigEndian.PutUint32(head[4:], uint32(len(head)-8+length))
 	n.see(head)
 	n.out = append(n.out, modules.Deflated(head))
-	n.b.Found += m.Module.Size
 	n.b.Minified += length
 	n.b.Names = append(n.b.Names, m.Name)
 	n.b.Sizes = append(n.b.Sizes, m.Module.Size)
 	n.b.items = append(n.b.items, &item{content: contentOf(m)})
+	n.b.refused = append(n.b.refused, reason != "")
 	if reason != "" {
+		n.b.Negative++
 		return nil
 	}
+	n.b.Found += m.Module.Size
 	packed, err := m.Pack(n.see)
 	n.out = append(n.out, packed...)
 	return err

@@ -79,6 +79,9 @@ func (b *Book) pick(x *context, groups []closure.Group) []*Bundle {
 	send := order(groups, needed)
 	for _, bundle := range send {
 		x.got[bundle] = true
+		if slices.Contains(bundle.refused, true) {
+			b.retire(bundle)
+		}
 	}
 	b.trim()
 	return send
@@ -108,14 +111,17 @@ func (b *Book) split(x *context, own []*item) {
 }
 
 // register notes a new bundle. One of the same ID that was retired stays another one: who got that
-// may have had something else since.
+// may have had something else since. No context holds an item that the bundle refuses, so its file
+// is read again when it is next needed.
 func (b *Book) register(bundle *Bundle) {
 	b.bundles[bundle.ID] = bundle
 	for i, it := range bundle.items {
 		it = b.items[it.content]
 		bundle.items[i] = it
 		it.current = bundle
-		it.in = append(it.in, bundle)
+		if !bundle.refuses(i) {
+			it.in = append(it.in, bundle)
+		}
 	}
 	if bundle.Native() > 0 {
 		b.natives = append(b.natives, bundle)

@@ -14,7 +14,7 @@ import (
 
 // typed reads what is typed at a terminal, and takes the escape character out of it, as ssh does.
 // At the beginning of a line, with a period behind it, it hangs up; with a question mark, it tells
-// what it is for; twice, it is typed once; with anything else it is what it is. Its Read can be
+// what it is for; twice, it is typed once; with anything else it is typed as it is. Its Read can be
 // interrupted by SetReadDeadline, as a terminal's can't.
 type typed struct {
 	file   *os.File

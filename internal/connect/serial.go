@@ -54,7 +54,7 @@ func (l *Line) timeout() time.Duration {
 	return d
 }
 
-// usualBaud is the speed from which on timeouts are what they are on a network.
+// usualBaud is the speed from which on timeouts are those of a network, in bits a second.
 const usualBaud = 38400
 
 // Slowness returns the factor of timeouts of silence on the line, which may be nil.

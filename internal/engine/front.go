@@ -110,7 +110,7 @@ func (f *Front) answerLocked(reply wire.Handle, kind wire.Kind, value any) {
 	}
 }
 
-// Ask sends the program a WANT. reply is what the answer comes to; the caller has made it.
+// Ask sends the program a WANT. The answer comes to reply, a handle that the caller has made.
 func (f *Front) Ask(reply wire.Handle, payload []byte) {
 	f.e.mu.Lock()
 	defer f.e.unlock()

@@ -49,7 +49,7 @@ func (p *pace) bulk(n int) bool {
 }
 
 // moreLocked returns the bytes that the window is to grow by. When half of it passes in less than a
-// round trip, the window is what holds the flow up, and doubles.
+// round trip, the window holds the flow up, and doubles.
 func (p *pace) moreLocked(t *Tunnel, n int) int {
 	now := time.Now()
 	e, root := t.c.e, t.c.root

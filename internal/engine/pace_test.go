@@ -58,7 +58,7 @@ func TestWindowsGrow(t *testing.T) {
 	}
 }
 
-// What a context may have on the way is what it was granted, and no more.
+// A context may have as much on the way as it was granted, and no more.
 func TestGrantedWindow(t *testing.T) {
 	const frames = 2 * wire.Window / wire.MaxPayload // which fill it; a byte before them is owed
 	for more, want := range map[int]bool{0: true, 1: false} {

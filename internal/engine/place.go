@@ -92,8 +92,8 @@ func SSHVariables(h connect.Hop, o connect.Options) []string {
 	return sshconf.Variables((*Origin)(nil).query(plan))
 }
 
-// key names what makes a context, secrets included, without showing them. place is what decides
-// where its program of this machine leads.
+// key names what makes a context, secrets included, without showing them. place decides where its
+// program of this machine leads.
 func key(l link, o ConnectOptions, place string) string {
 	h := sha256.New()
 	fmt.Fprintf(h, "%q %d %t %t %q ", l.name, o.LogLevel, l.carry, l.native, place)

@@ -356,7 +356,9 @@ func (f *Forwarder) Asked(ctx wire.ContextID, t pysource.Target, during,
 	if m.Letter == modules.Native {
 		m = f.alone(ctx, t, m)
 	}
-	g.loaded(m, t)
+	if m.Letter != modules.Missing {
+		g.loaded(m, t)
+	}
 	return m, true
 }
 

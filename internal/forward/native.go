@@ -52,9 +52,9 @@ func (f *Forwarder) ABI(ctx wire.ContextID) string {
 	return ""
 }
 
-// Takes is told of each answer of ctx, before Lacks is, with what it has in it about extension
-// modules; "": nothing. Only the answer to a question for that counts. t is the target without it,
-// names are what ctx lacks.
+// Takes is told of each answer of ctx, before Lacks is. abi says which extension modules ctx takes;
+// "": the answer says nothing of them. Only the answer to a question for that counts. t is the
+// target without abi, and names are the packages that ctx lacks.
 func (f *Forwarder) Takes(ctx wire.ContextID, t pysource.Target, abi string, names []string) {
 	f.mu.Lock()
 	x := f.contexts[ctx]
@@ -266,10 +266,15 @@ func (f *Forwarder) alone(ctx wire.ContextID, t pysource.Target,
 		return modules.Without(m.Name, m.Path+" is an extension module, which can't be sent: "+
 			"it is larger than what is left of the target's budget (--native-budget)")
 	}
-	return m.Alone()
+	size := int64(m.Size)
+	if m = m.Alone(); m.Letter == modules.Missing {
+		f.spend(ctx, -size) // nothing of it is sent
+	}
+	return m
 }
 
-// spend takes bytes from ctx's budget, or returns false if less is left.
+// spend takes bytes from ctx's budget, or returns false if less is left. Negative: it gives them
+// back.
 func (f *Forwarder) spend(ctx wire.ContextID, bytes int64) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -277,7 +282,7 @@ func (f *Forwarder) spend(ctx wire.ContextID, bytes int64) bool {
 	if x == nil {
 		return true
 	}
-	if _, coming := x.coming(f.has(ctx)); x.native+coming+bytes > f.budget {
+	if _, coming := x.coming(f.has(ctx)); bytes > 0 && x.native+coming+bytes > f.budget {
 		return false
 	}
 	x.native += bytes
@@ -285,8 +290,8 @@ func (f *Forwarder) spend(ctx wire.ContextID, bytes int64) bool {
 }
 
 // compress makes the bundles of extension modules in closures that ctx is about to be sent, before
-// the lock is taken for that: all contexts would wait for as long as it takes. names are what ctx
-// has just said that it lacks.
+// the lock is taken for that: all contexts would wait for as long as it takes. names are the
+// packages of which ctx has just said that it lacks them.
 func (f *Forwarder) compress(ctx wire.ContextID, names []string, closures ...*closure.Closure) {
 	for _, d := range f.due(ctx, names, closures) {
 		d.Make()

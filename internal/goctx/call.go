@@ -202,8 +202,8 @@ type notRegistered struct{ text string }
 
 func (e *notRegistered) Error() string { return e.text }
 
-// failureOf returns what the caller is told of err. After a CANCEL it is what a Python context
-// answers, whatever the function has made of it.
+// failureOf returns what the caller is told of err. After a CANCEL it is a KeyboardInterrupt, as a
+// Python context answers, whatever the function has made of the CANCEL.
 func failureOf(ctx context.Context, err error) (f failure) {
 	if errors.Is(context.Cause(ctx), errCancelled) {
 		return failure{"builtins", "KeyboardInterrupt", "", "", pickle.Tuple{}}

@@ -63,7 +63,7 @@ func noInput() error {
 	return os.NewSyscallError("dup2", dup2(fd, 0))
 }
 
-// head reads the configuration. rest is what follows.
+// head reads the configuration. rest reads the bytes behind it.
 func (f *standard) head() (cfg boot.Config, rest io.Reader, err error) {
 	r := bufio.NewReaderSize(f.in, boot.MaxGoHead)
 	line, err := r.ReadSlice('\n')

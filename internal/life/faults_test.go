@@ -241,7 +241,7 @@ func settle(all []*node, fail func(format string, args ...any)) {
 	}
 }
 
-// told says whether an error is what a lost context is reported by.
+// told says whether an error reports a lost context.
 func told(err error) bool {
 	var lost *mitogen.LostError
 	var failed *mitogen.ConnectError

@@ -30,8 +30,8 @@ func (m *Module) Length() int {
 }
 
 // each calls do with m's bytes, in order: with pieces of Source, or of what is read of a file, that
-// do gives back. An error says that the file is no longer what it was, of which
-// do may have seen a part.
+// do gives back. An error says that the file is no longer as it was, or can't be read. do may have
+// seen a part of it then.
 func (m *Module) each(do func([]byte)) error {
 	if m.native == nil {
 		for at := 0; at < len(m.Source); at += pieceSize {
@@ -40,7 +40,7 @@ func (m *Module) each(do func([]byte)) error {
 		return nil
 	}
 	do(m.native.before)
-	f, err := m.native.tree.FS.Open(m.native.file)
+	f, _, err := openRegular(m.native.tree.FS, m.native.file)
 	if err != nil {
 		return err
 	}
@@ -82,7 +82,8 @@ func (m *Module) giveBack(piece []byte) {
 
 // Pack returns m's bytes as deflate compresses them, in whole bytes, without an end: for a part of
 // a larger stream. All processors compress. see is called with the bytes, in order, and may not
-// keep them. An error says that m's file has changed; see has seen something else then.
+// keep them. An error says that m's file has changed or can't be read; see has seen something else
+// then.
 func (m *Module) Pack(see func([]byte)) (packed [][]byte, err error) {
 	var group sync.WaitGroup
 	slots := make(chan struct{}, runtime.GOMAXPROCS(0)+1)

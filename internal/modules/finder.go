@@ -321,7 +321,7 @@ func Refused(name string) *Module {
 		"not served: nothing that was called names it; --serve or Options.Serve allows it")
 }
 
-// within says whether name is what pattern stands for.
+// within says whether pattern stands for name.
 func within(name, pattern string) bool {
 	pkg, below := strings.CutSuffix(pattern, ".*")
 	rest, ok := strings.CutPrefix(name, pkg)

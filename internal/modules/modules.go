@@ -60,6 +60,7 @@ type Module struct {
 	Key [sha256.Size]byte // of Name, Path, Letter, and Source, a file's hash or Reason
 
 	native *native // of an extension module or library
+	lacks  string  // of an extension module of letter Missing: the library that couldn't be had
 
 	once sync.Once
 	rest []byte

@@ -1,7 +1,6 @@
 package modules
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"fmt"
 	"io/fs"
@@ -9,7 +8,6 @@ import (
 	"path"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/mitogen-go/mitogen/internal/pysource"
 	"github.com/mitogen-go/mitogen/internal/wheel"
@@ -181,9 +179,15 @@ func (p Pass) fitting(name string, at found, file string, f *fit) (m *Module, wh
 			path.Base(file))
 	}
 	u := use{file, Native, name, from.set}
-	m = at.tree.loadUpTo(MaxNative, u, p.n, func(data []byte) *Module {
-		return p.makeNative(name, at.tree, file, from, data)
-	}, func(err error) *Module { return missing(name, err.Error()) })
+	load := func() *Module {
+		return at.tree.loadUpTo(MaxNative, u, p.n, func(data []byte) *Module {
+			return p.makeNative(name, at.tree, file, from, data)
+		}, func(err error) *Module { return missing(name, err.Error()) })
+	}
+	if m = load(); m.lacks != "" && p.find(m.lacks, nil).Letter == Library {
+		at.tree.drop(u, m)
+		m = load()
+	}
 	if m.Letter != Native {
 		return nil, m.Reason
 	}
@@ -227,8 +231,11 @@ func (p Pass) makeNative(name string, t *tree, file string, from *brought, data 
 	}
 	m := &Module{Name: name, Path: t.label(file), Letter: Native, Size: len(data), Scanned: true}
 	m.native = &native{object: object, tree: t, file: file, hash: from.hash}
-	if m.native.own, why = p.libraries(t, file, &object); why != "" {
-		return missing(name, why)
+	var lacks string
+	if m.native.own, lacks, why = p.libraries(t, file, &object); why != "" {
+		m = missing(name, why)
+		m.lacks = lacks
+		return m
 	}
 	for _, lib := range m.native.own {
 		m.Libraries = append(m.Libraries, lib.Name)
@@ -243,7 +250,7 @@ func (p Pass) makeNative(name string, t *tree, file string, from *brought, data 
 	return m.seal()
 }
 
-// inspect checks that a file is what its wheel brought.
+// inspect checks the bytes of a file against the hash that its wheel has for it, and reads them.
 func inspect(data []byte, hash string) (o wheel.Object, why string) {
 	sum := sha256.New()
 	sum.Write(data)
@@ -258,8 +265,9 @@ func inspect(data []byte, hash string) (o wheel.Object, why string) {
 }
 
 // libraries returns those that a file needs and that wheels have brought, each behind those that
-// it needs itself.
-func (p Pass) libraries(t *tree, file string, o *wheel.Object) (all []*Module, why string) {
+// it needs itself. If there is a reason why not, lacks names the library that can't be had now; "":
+// the reason stays.
+func (p Pass) libraries(t *tree, file string, o *wheel.Object) (all []*Module, lacks, why string) {
 	seen := map[string]bool{file: true}
 	var visit func(file string, o *wheel.Object, dirs []string) string
 	visit = func(file string, o *wheel.Object, dirs []string) string {
@@ -273,6 +281,7 @@ func (p Pass) libraries(t *tree, file string, o *wheel.Object) (all []*Module, w
 			lib := p.library(libraryMark+at, at)
 			switch {
 			case lib.Letter != Library:
+				lacks = lib.Name
 				return at + ": " + lib.Reason
 			case lib.native.object.SOName != name:
 				return at + " has another name in it, by which it can't be found in memory"
@@ -287,7 +296,7 @@ func (p Pass) libraries(t *tree, file string, o *wheel.Object) (all []*Module, w
 		return ""
 	}
 	why = visit(file, o, nil)
-	return all, why
+	return all, lacks, why
 }
 
 // origins returns the directories that are meant by a file's search path for libraries, as far as
@@ -333,291 +342,4 @@ func (p Pass) library(name, file string) *Module {
 		}, func(err error) *Module { return missing(name, err.Error()) })
 	}
 	return missing(name, ErrNoFile.Error())
-}
-
-// Wheels
-
-// wheels are those that have brought extension modules to a tree.
-type wheels struct {
-	mu      sync.Mutex // protects following
-	checked uint64     // the pass
-	stamp   stamp      // of the tree's directory
-	files   map[string]*brought
-}
-
-// brought is a file that a wheel has brought.
-type brought struct {
-	*installed
-	hash string // as RECORD has it
-	set  string // differs where any file that wheels have brought does
-}
-
-// installed is a wheel.
-type installed struct {
-	tags []wheel.Tag
-	tops []string // the first elements of its files, without suffixes
-	need []string // names of distributions that it needs, as they are compared
-}
-
-// setOf returns what tells sets of wheels apart by their lists of files.
-func setOf(files map[string]*brought) string {
-	h := sha256.New()
-	for _, name := range slices.Sorted(maps.Keys(files)) {
-		fmt.Fprintf(h, "%q %q\n", name, files[name].hash)
-	}
-	return string(h.Sum(nil))
-}
-
-// broughtBy returns the wheel that has brought a file, one with extension modules.
-func (t *tree) broughtBy(file string, n uint64) (*brought, bool) {
-	w := &t.wheels
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.checked < n {
-		st, err := fs.Stat(t.FS, ".")
-		if err != nil || w.files == nil || !w.stamp.holds(st) {
-			whole := false
-			w.files, whole = t.readWheels()
-			if err == nil {
-				w.stamp = newStamp(st)
-				w.stamp.fresh = w.stamp.fresh || !whole
-			}
-		}
-		w.checked = n
-	}
-	b, ok := w.files[file]
-	return b, ok
-}
-
-// readWheels reads the RECORD of each wheel with extension modules. whole is false while one is
-// being installed: RECORD is written last.
-func (t *tree) readWheels() (files map[string]*brought, whole bool) {
-	files, whole = map[string]*brought{}, true
-	entries, err := fs.ReadDir(t.FS, ".")
-	if err != nil || t.Own {
-		return files, true
-	}
-	for _, e := range entries {
-		if !strings.HasSuffix(e.Name(), ".dist-info") {
-			continue
-		}
-		text, _, err := read(t.FS, e.Name()+"/WHEEL")
-		tags := wheel.Tags(text)
-		if err != nil || !wheel.Native(tags) {
-			continue
-		}
-		record, _, err := read(t.FS, e.Name()+"/RECORD")
-		if err != nil {
-			whole = false
-			continue
-		}
-		w := &installed{tags: tags}
-		metadata, _, _ := read(t.FS, e.Name()+"/METADATA")
-		for _, name := range wheel.Requires(metadata) {
-			w.need = append(w.need, normal(name))
-		}
-		for file, hash := range wheel.Record(record) {
-			if strings.Contains(path.Base(file), ".so") || path.Ext(file) == ".pyd" {
-				files[file] = &brought{installed: w, hash: hash}
-			}
-			w.tops = addTop(w.tops, file)
-		}
-		slices.Sort(w.tops)
-	}
-	set := setOf(files)
-	for _, b := range files {
-		b.set = set
-	}
-	return files, whole
-}
-
-// addTop adds the top-level module that a file of a distribution belongs to.
-func addTop(tops []string, file string) []string {
-	first, _, below := strings.Cut(file, "/")
-	if ext := path.Ext(file); ext != ".py" && ext != ".so" {
-		return tops
-	}
-	if stem, _, dotted := strings.Cut(first, "."); !below {
-		first = stem
-	} else if dotted {
-		return tops
-	}
-	if first == "" || slices.Contains(tops, first) {
-		return tops
-	}
-	return append(tops, first)
-}
-
-// What an extension module imports stands in it as text.
-
-// Bounds of what is looked for.
-const (
-	leastMention = 3   // bytes of a name
-	maxMentions  = 256 // modules
-)
-
-// mentioned returns modules that an extension module is likely to import: those of its own
-// distribution and of the ones that this needs whose names stand in it.
-func (p Pass) mentioned(t *tree, from *brought, data []byte) (names []string) {
-	for _, top := range t.topsNear(from) {
-		for _, dotted := range dottedNames(data, top) {
-			if len(names) < 64*maxMentions {
-				names = append(names, p.longest(dotted))
-			}
-		}
-	}
-	return names
-}
-
-// mentionedBeside returns the modules in an extension module's directory whose names stand in it.
-func (p Pass) mentionedBeside(t *tree, file string, data []byte) (names []string) {
-	dir := path.Dir(file)
-	siblings, err := t.list(dir, p.n)
-	if err != nil || dir == "." {
-		return nil
-	}
-	texts(data, func(text []byte) {
-		if _, known := siblings[string(text)]; known && len(names) < 64*maxMentions {
-			names = append(names, p.longest(strings.ReplaceAll(dir, "/", ".")+"."+string(text)))
-		}
-	})
-	return names
-}
-
-// someOf returns names sorted, each once, without the empty one, and no more than maxMentions.
-func someOf(names []string) []string {
-	slices.Sort(names)
-	names = slices.DeleteFunc(slices.Compact(names), func(name string) bool { return name == "" })
-	return names[:min(len(names), maxMentions)]
-}
-
-// texts calls do with what stands between zero bytes, as far as it may be a name. do may not keep
-// it.
-func texts(data []byte, do func([]byte)) {
-	for len(data) > 0 {
-		if data[0] == 0 {
-			data = data[1:]
-			continue
-		}
-		end := bytes.IndexByte(data, 0)
-		if end < 0 {
-			return // each text has a zero byte at its end
-		}
-		if end >= leastMention && end <= MaxName {
-			do(data[:end])
-		}
-		data = data[end:]
-	}
-}
-
-// topsNear returns the top-level modules of a wheel and of the distributions that it needs.
-func (t *tree) topsNear(from *brought) []string {
-	tops := slices.Clone(from.tops)
-	entries, err := fs.ReadDir(t.FS, ".")
-	if err != nil {
-		return tops
-	}
-	for _, e := range entries {
-		name, ok := distribution(e.Name())
-		if !ok || !slices.Contains(from.need, name) {
-			continue
-		}
-		record, _, err := read(t.FS, e.Name()+"/RECORD")
-		if err != nil {
-			continue
-		}
-		for file := range wheel.Record(record) {
-			tops = addTop(tops, file)
-		}
-	}
-	return tops
-}
-
-// Required returns the top-level modules of the distributions that those require which are called
-// like tops, as far as they are installed and let through. Code in functions is likely to import
-// them.
-func (f *Finder) Required(tops []string) (names []string) {
-	for _, t := range f.trees {
-		entries, err := fs.ReadDir(t.FS, ".")
-		if err != nil || t.Own {
-			continue
-		}
-		dists := map[string]string{} // names as they are compared: directories
-		for _, e := range entries {
-			if name, ok := distribution(e.Name()); ok {
-				dists[name] = e.Name()
-			}
-		}
-		for _, top := range tops {
-			own := dists[normal(top)]
-			if own == "" {
-				continue
-			}
-			text, _, err := read(t.FS, own+"/METADATA")
-			if err != nil {
-				continue
-			}
-			for _, need := range wheel.Requires(text) {
-				if dir := dists[normal(need)]; dir != "" {
-					names = append(names, t.topsOf(dir)...)
-				}
-			}
-		}
-	}
-	names = slices.DeleteFunc(names,
-		func(name string) bool { return !Valid(name) || !f.opt.serves(name) })
-	slices.Sort(names)
-	return slices.Compact(names)
-}
-
-// dottedNames returns the names in data that begin with top.
-func dottedNames(data []byte, top string) (names []string) {
-	seen := map[string]bool{}
-	for len(top) >= leastMention {
-		i := bytes.Index(data, []byte(top))
-		if i < 0 {
-			break
-		}
-		end := i
-		for end < len(data) && end < i+MaxName && nameByte(data[end]) {
-			end++
-		}
-		if name := string(data[i:end]); !seen[name] && len(seen) < 64*maxMentions {
-			seen[name] = true
-			names = append(names, name)
-		}
-		data = data[i+len(top):]
-	}
-	return names
-}
-
-func nameByte(c byte) bool {
-	return c == '_' || c == '.' || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
-}
-
-// longest returns the module that the beginning of a dotted name is. In what Rust's compiler
-// makes, texts stand without anything between them.
-func (p Pass) longest(dotted string) (name string) {
-	for part := range strings.SplitSeq(dotted, ".") {
-		next := strings.TrimPrefix(name+"."+part, ".")
-		if at := p.locate(next); part == "" || at.letter == 0 {
-			return p.begun(name, part)
-		}
-		name = next
-	}
-	return name
-}
-
-// begun returns the module in package pkg whose name is the longest beginning of text, pkg if
-// there is none.
-func (p Pass) begun(pkg, text string) string {
-	if pkg == "" {
-		return ""
-	}
-	for end := len(text) - 1; end >= leastMention; end-- {
-		if at := p.locate(pkg + "." + text[:end]); at.letter != 0 {
-			return pkg + "." + text[:end]
-		}
-	}
-	return pkg
 }

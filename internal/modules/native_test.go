@@ -6,8 +6,10 @@ import (
 	"crypto/sha256"
 	"debug/elf"
 	"encoding/base64"
+	"encoding/binary"
 	"hash/adler32"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path"
@@ -294,13 +296,19 @@ func TestPack(t *testing.T) {
 	if len(stream) > len(whole)*3/4 {
 		t.Errorf("got %d bytes packed of %d", len(stream), len(whole))
 	}
-	for what, other := range map[string][]byte{"shorter": data[:len(data)-1],
-		"another byte": append(data[:len(data)-1:len(data)-1], data[len(data)-1]+1)} {
-		m[file] = &fstest.MapFile{Data: other}
+	for what, other := range map[string]*fstest.MapFile{"shorter": {Data: data[:len(data)-1]},
+		"another byte": {Data: append(data[:len(data)-1:len(data)-1], data[len(data)-1]+1)},
+		"FIFO":         {Data: data, Mode: fs.ModeNamedPipe},
+		"directory":    {Mode: fs.ModeDir}} {
+		m[file] = other
 		if _, err := x.Pack(func([]byte) {}); err == nil {
 			t.Errorf("%s: got no error", what)
 		}
-		if got := x.Alone(); got.Letter != Missing || !strings.Contains(got.Reason, "has changed") {
+		reason := "has changed"
+		if !other.Mode.IsRegular() {
+			reason = "not a file"
+		}
+		if got := x.Alone(); got.Letter != Missing || !strings.Contains(got.Reason, reason) {
 			t.Errorf("%s: got %c (%s), want none", what, got.Letter, got.Reason)
 		}
 	}
@@ -330,5 +338,58 @@ func TestRequired(t *testing.T) {
 	if got := New([]Entry{{FS: m, Own: true}}, noBuiltin,
 		Options{}).Required([]string{"a"}); got != nil {
 		t.Errorf("of the user's own: got %q, want none", got)
+	}
+}
+
+// elfObject makes a shared object for x86_64 with nothing in it but dynamic entries of text.
+func elfObject(t *testing.T, entries map[elf.DynTag]string) []byte {
+	t.Helper()
+	texts, dynamic := []byte{0}, []elf.Dyn64{}
+	for tag, text := range entries {
+		dynamic = append(dynamic, elf.Dyn64{Tag: int64(tag), Val: uint64(len(texts))})
+		texts = append(texts, text+"\x00"...)
+	}
+	dynamic = append(dynamic, elf.Dyn64{})
+	const head, section, entry = 64, 64, 16
+	at := uint64(head + 3*section)
+	size := uint64(len(dynamic) * entry)
+	h := elf.Header64{Type: uint16(elf.ET_DYN), Machine: uint16(elf.EM_X86_64), Version: 1,
+		Shoff: head, Ehsize: head, Shentsize: section, Shnum: 3, Shstrndx: 1}
+	copy(h.Ident[:], elf.ELFMAG+"\x02\x01\x01") // 64 bits, little-endian
+	var out bytes.Buffer
+	for _, part := range []any{h, elf.Section64{},
+		elf.Section64{Type: uint32(elf.SHT_STRTAB), Off: at + size, Size: uint64(len(texts))},
+		elf.Section64{Type: uint32(elf.SHT_DYNAMIC), Off: at, Size: size, Link: 1, Entsize: entry},
+		dynamic, texts} {
+		if err := binary.Write(&out, binary.LittleEndian, part); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return out.Bytes()
+}
+
+// An extension module whose library could not be had is looked at again once the library is there.
+func TestLibraryIsThereLater(t *testing.T) {
+	const file, libFile = "d/_x.cpython-313-x86_64-linux-gnu.so", "d.libs/lib.so.1"
+	lib := elfObject(t, map[elf.DynTag]string{elf.DT_SONAME: "lib.so.1"})
+	m := installedWheel("cp313-cp313-manylinux_2_17_x86_64", map[string][]byte{libFile: lib,
+		file: elfObject(t, map[elf.DynTag]string{elf.DT_NEEDED: "lib.so.1",
+			elf.DT_RUNPATH: "$ORIGIN/../d.libs"})})
+	there := m[libFile]
+	for what, other := range map[string]*fstest.MapFile{"gone": nil,
+		"spoilt": {Data: append(bytes.Clone(lib), 0)}} {
+		if m[libFile] = other; other == nil {
+			delete(m, libFile)
+		}
+		f := New([]Entry{{FS: m}}, noBuiltin, Options{})
+		find := func() *Module { return f.Pass().For(python313).Find("d._x") }
+		if got := find(); got.Letter != Missing || !strings.Contains(got.Reason, libFile) {
+			t.Errorf("%s: got %c %q, want none because of %s", what, got.Letter, got.Reason, libFile)
+		}
+		m[libFile] = there
+		if got := find(); got.Letter != Native || len(got.Libraries) != 1 {
+			t.Errorf("%s, and there again: got %c %q, libraries %q, want the module and one",
+				what, got.Letter, got.Reason, got.Libraries)
+		}
 	}
 }

@@ -73,8 +73,8 @@ type item struct {
 // loads reports whether there is a file that is the module.
 func (i item) loads() bool { return i.source || len(i.natives) > 0 }
 
-// choose says which file of a name is the module. Source beside an extension module is what that
-// was compiled from, or its fallback: of the two it fits every target.
+// choose says which file of a name is the module. An extension module was compiled from the source
+// beside it, or has it as a fallback: of the two, the source fits every target.
 func (i item) choose(t *tree, name string) found {
 	switch {
 	case i.source:
@@ -235,6 +235,16 @@ func (t *tree) loadUpTo(limit int64, u use, n uint64, make func([]byte) *Module,
 	return f.module
 }
 
+// drop has the module that u is made anew, if it is still m.
+func (t *tree) drop(u use, m *Module) {
+	f := t.file(u)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.module == m {
+		f.module = nil
+	}
+}
+
 // builtin returns one of our own modules, which is as small as it can be.
 func (t *tree) builtin(name string, source []byte) *Module {
 	f := t.file(use{file: name})
@@ -310,18 +320,12 @@ func read(fsys fs.FS, name string) ([]byte, fs.FileInfo, error) {
 }
 
 func readUpTo(fsys fs.FS, name string, limit int64) ([]byte, fs.FileInfo, error) {
-	f, err := fsys.Open(name)
+	f, st, err := openRegular(fsys, name)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer f.Close()
-	st, err := f.Stat()
-	switch {
-	case err != nil:
-		return nil, nil, err
-	case !st.Mode().IsRegular():
-		return nil, nil, &fs.PathError{Op: "read", Path: name, Err: errors.New("not a file")}
-	case st.Size() > limit:
+	if st.Size() > limit {
 		return nil, nil, tooLarge{name, limit}
 	}
 	source := make([]byte, st.Size())
@@ -330,6 +334,23 @@ func readUpTo(fsys fs.FS, name string, limit int64) ([]byte, fs.FileInfo, error)
 		err = nil
 	}
 	return source[:n], st, err
+}
+
+// openRegular opens a file that is nothing else: to read a FIFO may take for ever.
+func openRegular(fsys fs.FS, name string) (fs.File, fs.FileInfo, error) {
+	f, err := fsys.Open(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	st, err := f.Stat()
+	if err == nil && !st.Mode().IsRegular() {
+		err = &fs.PathError{Op: "read", Path: name, Err: errors.New("not a file")}
+	}
+	if err != nil {
+		f.Close()
+		return nil, nil, err
+	}
+	return f, st, nil
 }
 
 // absent says whether an error means that a file isn't there.

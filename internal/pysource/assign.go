@@ -16,8 +16,8 @@ func (n names) lookup(name string, local bool) *expr {
 	return e
 }
 
-// bind notes that a name stands for e, for anything if that is nil. TYPE_CHECKING is what it is: a
-// module that can't import it assigns False.
+// bind notes that a name stands for e, for anything if that is nil. It binds nothing to
+// TYPE_CHECKING: a module that can't import that name assigns False.
 func (n *names) bind(name []byte, e *expr) {
 	if e == nil {
 		if _, ok := (*n)[string(name)]; !ok && facts[string(name)] == nil && !namespaces[string(name)] {

@@ -37,8 +37,8 @@ type Import struct {
 // Where is a set of what else is known about the place of an import.
 type Where uint8
 
-// The kinds of places. Module level is what none of them says: classes, loops and `with` there
-// included.
+// The kinds of places. A place of none of these kinds is on module level, in classes, loops and
+// `with` there too.
 const (
 	InFunction   Where = 1 << iota // not executed when the module is imported
 	TypeChecking                   // never executed

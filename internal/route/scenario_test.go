@@ -16,8 +16,8 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the traces in testdata")
 
-// TestScenarios replays testdata/*.txt: lines that aren't indented are what happens, indented ones
-// what comes of it.
+// TestScenarios replays testdata/*.txt: lines that aren't indented are events, and the indented
+// lines behind an event are its results.
 func TestScenarios(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {

@@ -39,9 +39,9 @@ func (t *terminal) hangUp() {
 	})
 }
 
-// openChannels makes pipes for stdin and stdout, since that is what programs handle best, and a
-// socket pair for stderr: on Linux the runtime asks the kernel to be killed when its other end
-// closes, which on a pipe fails if anything is left unread in it.
+// openChannels makes pipes for stdin and stdout, which programs handle best, and a socket pair for
+// stderr: on Linux the runtime asks the kernel to be killed when its other end closes, which on a
+// pipe fails if anything is left unread in it.
 func openChannels(plan connect.Plan, opt Options) (*channels, error) {
 	c := &channels{}
 	if err := c.open(plan, opt); err != nil {

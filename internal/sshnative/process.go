@@ -51,7 +51,7 @@ type Process struct {
 }
 
 // Start connects and starts the command. ErrUnsupported: the ssh program has to do it. Any other
-// error's text is what ssh would have printed.
+// error has the text that ssh would have printed.
 func Start(ctx context.Context, o Options) (*Process, error) {
 	d := &dialer{opt: o}
 	p, err := d.start(ctx)

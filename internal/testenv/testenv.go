@@ -12,7 +12,7 @@
 // What mitogen itself does in such surroundings is tried by internal/surroundings.
 //
 // Only a process that `go test` starts is changed, or one with -test.timeout. Programs that tests
-// start are often the test's own executable: for these the surroundings are what the test wants.
+// start are often the test's own executable: the test gives these the surroundings that it wants.
 package testenv
 
 import (

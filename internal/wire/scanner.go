@@ -124,7 +124,7 @@ func foreign(b []byte) int {
 	}
 }
 
-// peek looks at the frame at the front. size is what it takes on the stream, 0 while the header is
+// peek looks at the frame at the front. size is its length on the stream, 0 while the header is
 // incomplete. The payload is set once all is there.
 func (s *Scanner) peek() (f Frame, size int, err error) {
 	b := s.buf[s.start:s.end]

@@ -155,7 +155,11 @@ class FleetCall(_Base['T']):
         self._lock = threading.Lock()  # protects following
         self._callbacks: List[Callable[[FleetCall[T]], Any]] = []
         self._over = False
-        work.begin()
+        try:
+            work.begin()
+        except BaseException:
+            work.interrupt()  # what was begun before a mistake in args_for, say
+            raise
         threading.Thread(target=self._run, name='mitogo fleet', daemon=True).start()
 
     def _run(self) -> None:
@@ -386,7 +390,7 @@ class Fleet:
         **kwargs: Any,
     ) -> FleetCall[Any]:
         """Begin a call on all targets, and return without the results: a FleetCall, whose result()
-        is what call returns. Waits where Context.start does.
+        returns them, as call does. Waits where Context.start does.
 
         The first forks calls are begun before this returns, and each further one once another has
         ended. The arguments are those of each.
@@ -485,6 +489,7 @@ class Fleet:
         failed: List[str] = []
         waiting: Deque[str] = deque(self.targets)
         came: Dict[str, Result[Any]] = {}
+        broken: List[BaseException] = []  # what progress has raised
 
         def work() -> None:
             while True:
@@ -501,7 +506,11 @@ class Fleet:
                     came[t] = Result(t, value, error, monotonic() - begun)
                     if error is not None:
                         failed.append(t)
-                    show(len(came), len(failed), len(self.targets))
+                    try:
+                        show(len(came), len(failed), len(self.targets))
+                    except BaseException as e:
+                        broken.append(e)
+                        waiting.clear()
 
         threads = [
             threading.Thread(target=work, daemon=True)
@@ -515,6 +524,8 @@ class Fleet:
         finally:
             waiting.clear()  # an interrupt has nothing begun any more
             show.end()
+        if broken:
+            raise broken[0]
         return Results({t: came[t] for t in self.targets})
 
     def close(self) -> None:

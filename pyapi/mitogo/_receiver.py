@@ -167,8 +167,8 @@ class Receiver(_Base['T']):
 
 
 class Sender(_Base['T']):
-    """Sends values to a receiver. Receiver.sender is one, and so is what a context returns of a
-    receiver of its own. An argument of a call; only then may the called function's context use it.
+    """Sends values to a receiver. Receiver.sender is one; a context returns one of a receiver of
+    its own. An argument of a call; only then may the called function's context use it.
 
     Between contexts, and from the program to a context, values are plain ones.
     """

@@ -360,7 +360,7 @@ _HOOKS = (
     '__getattr__',
     '__setattr__',
     '__del__',
-    '__setitem__',  # this and the next are what a pickle adds elements by
+    '__setitem__',  # a pickle adds elements by this and the next ones
     'append',
     'extend',
     'add',

@@ -55,7 +55,7 @@ class Work:
 
     def _room(self) -> bool:
         """Whether a call may be begun."""
-        if not self._waiting:
+        if not self._waiting or self._given_up:
             return False
         busy = len(self._running)
         if self._streaming:
@@ -108,10 +108,14 @@ class Work:
                     if got is not None:
                         yield got
         finally:
-            for b in self._running.values():
-                b.call._q.more = None
-                if not b.call.done() and self.link.error is None:
-                    b.call.cancel()
+            self.interrupt()
+
+    def interrupt(self) -> None:
+        """Interrupt what runs, and take nothing more of it."""
+        for b in self._running.values():
+            b.call._q.more = None
+            if not b.call.done() and self.link.error is None:
+                b.call.cancel()
 
     def _ready(self) -> bool:
         return bool(self._came) or self._room() or self._given_up and not self._cancelled
@@ -128,12 +132,14 @@ class Work:
             return None
         if not b.call.done() and not b.call._q.items:
             return None
-        value, error, over = None, b.late, b.call.done() and not b.call._q.items
+        value, error = None, None  # type: Any, Optional[Exception]
+        over = b.call.done() and not b.call._q.items
         if over:
             del self._running[id(b)]
+            error = b.late
         else:
             self._came.append(b)  # there may be more
-        if not over or error is None:
+        if error is None:
             try:
                 value = next(b.items) if self._streaming else b.call.result()
             except StopIteration:

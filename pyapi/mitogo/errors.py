@@ -62,8 +62,8 @@ class HostKeyError(ConnectError):
 
 
 class ContextLost(Error):
-    """A context has ended before it answered: hop is what was lost, why how its parent saw it,
-    text its last lines.
+    """A context has ended before it answered: hop is the lost element of its target, why says how
+    its parent saw that, and text has its last lines.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class CallError(Error):
 
     If it is a builtin one there, what is raised here is of that class, too: `except
     FileNotFoundError` and `except CallError` both catch it. target is the context's, module and
-    type name the class, remote_traceback is what Python printed there.
+    type name the class, and remote_traceback has the text that Python printed there.
     """
 
     target: str = ''

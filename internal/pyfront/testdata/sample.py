@@ -217,6 +217,11 @@ def ticks():
         n += 1
 
 
+def counts_and_sleeps(n, seconds):
+    yield from range(n)
+    time.sleep(seconds)
+
+
 def breaks_after(n):
     for i in range(n):
         yield i

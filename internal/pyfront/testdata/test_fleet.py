@@ -8,6 +8,7 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 import unittest
 
 import mitogo
@@ -163,6 +164,28 @@ class Fleets(unittest.TestCase):
         self.m.close()
         self.assertIsInstance(call.exception(60), (mitogo.EngineLost, type(None)))
 
+    def test_nothing_is_begun_after_cancel(self):
+        def cancel(done, failed, of):
+            calls.get(timeout=60).cancel()
+
+        f, calls = self.m.fleet(GOOD, forks=1), queue.Queue()
+        call = f.start(sample.pid, progress=cancel)
+        calls.put(call)
+        calls.put(call)
+        calls.put(call)
+        r = call.result(60)
+        self.assertEqual([r[t].ok for t in GOOD], [True, False, False])
+        for t in GOOD[1:]:
+            self.assertRegex(str(r[t].error), 'cancelled before it was begun')
+
+    def test_a_mistake_ends_what_was_begun(self):
+        f = self.m.fleet(GOOD)
+        f.wait()
+        wrong = {GOOD[1]: (threading.Lock(),)}
+        for begin in (f.start, f.post):
+            self.assertRaises(TypeError, begin, sample.sleep, 1000, args_for=wrong)
+            self.assertEqual(len(f.call(sample.pid, timeout=60).ok), 3)
+
     def test_post(self):
         records = queue.Queue()
         with mitogo.Engine(log=records.put) as m:
@@ -213,6 +236,17 @@ class Fleets(unittest.TestCase):
         want = [(t, ok) for t in GOOD for ok in (False, True, True)]
         self.assertEqual(sorted(got), sorted(want))
 
+    def test_items_before_a_timeout(self):
+        """What came before the time was up is no failure, however late the program takes it."""
+        f = self.m.fleet(['local'])
+        f.wait()
+        got = []
+        for r in f.stream(sample.counts_and_sleeps, 3, 100, timeout=2):
+            got.append(r.value if r.ok else type(r.error))
+            if len(got) == 1:
+                time.sleep(3)
+        self.assertEqual(got, [0, 1, 2, TimeoutError])
+
     def test_progress_line(self):
         class Terminal(io.StringIO):
             def isatty(self):
@@ -222,6 +256,19 @@ class Fleets(unittest.TestCase):
             with contextlib.redirect_stderr(stream):
                 self.m.fleet(GOOD).call(sample.pid, progress=True)
             self.assertRegex(stream.getvalue(), r'(?s)\A' + want)
+
+    def test_progress_that_raises(self):
+        """It ends what is done, in whatever thread it is called."""
+        def progress(done, failed, of):
+            raise ArithmeticError('%d of %d' % (done, of))
+
+        f = self.m.fleet(GOOD, forks=1)
+        for use in (
+            lambda: f.run(['true'], progress=progress),
+            lambda: f.call(sample.pid, progress=progress),
+            lambda: f.start(sample.pid, progress=progress).result(60),
+        ):
+            self.assertRaisesRegex(ArithmeticError, '1 of 3', use)
 
     def test_run_put_get(self):
         f = self.m.fleet(GOOD + [BAD])

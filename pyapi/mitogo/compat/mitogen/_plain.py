@@ -94,7 +94,7 @@ class Secret(text):
 
 
 class Kwargs(dict):
-    """Keyword arguments, whose names are what this Python takes as such."""
+    """Keyword arguments, whose names are of the type that this Python takes."""
 
     def __init__(self, dct=()):
         for k, v in dict(dct).items():
