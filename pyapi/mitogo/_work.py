@@ -132,7 +132,8 @@ class Work:
             return None
         if not b.call.done() and not b.call._q.items:
             return None
-        value, error = None, None  # type: Any, Optional[Exception]
+        value: Any = None
+        error: Optional[Exception] = None
         over = b.call.done() and not b.call._q.items
         if over:
             del self._running[id(b)]
