@@ -167,8 +167,8 @@ def wait_for(name):
         n = PROGRESS[0]     # what another thread reads from here on isn't waited for
         install()
         exclusively(feed)
-        if name in MODULES or PROGRESS[0] != n:
-            continue
+        if name in MODULES or PROGRESS[0] != n or not expected(name):
+            continue    # what has just been taken in may have been the last
         end = max(start, PROGRESS[1]) + PATIENCE
         wait(lambda: PROGRESS[0] != n or name in MODULES or now() > end)
         if now() > end and PROGRESS[0] == n and name not in MODULES:

@@ -166,6 +166,24 @@ func TestBundles(t *testing.T) {
 			equal(t, "name", p.value(), "found")
 			equal(t, "asked", l.questions(), []string{})
 		}),
+		forwardTest("the last bundle doesn't bring it", func(t *testing.T, l *link) {
+			b := single("b_other", "")
+			l.serve("b_alone", "name = 'alone'")
+			l.coming(first, 0, b)
+			here := filepath.Join(t.TempDir(), "here")
+			p := l.executing(first, "import time, _mitogen as m\nm.PATIENCE, old = 5, m.install\n"+
+				"def slow():\n  old()\n  open('"+here+"', 'w').close()\n"+
+				"  while m.ANNOUNCED and not m.COMPLETE: time.sleep(.01)\n  m.install = old\n"+
+				"def first():\n  m.install = slow\n"+ // before it is looked for here
+				"m.install = first\ntry:\n  import b_alone\nfinally:\n"+
+				"  m.PATIENCE = 60\nresult = b_alone.name")
+			for _, err := os.Stat(here); err != nil && !p.come(); _, err = os.Stat(here) {
+				time.Sleep(time.Millisecond)
+			}
+			l.whole(first, b)
+			equal(t, "name", p.value(), "alone")
+			equal(t, "asked", l.questions(), []string{"b_alone"})
+		}),
 		forwardTest("a broken beginning, and more", func(t *testing.T, l *link) {
 			b := single("b_bent", "name = 'bent'\n"+strings.Repeat("# x\n", 100))
 			b.data[0] ^= 0xff
