@@ -269,6 +269,19 @@ func TestBundles(t *testing.T) {
 			l.executing(first, "import sys\n"+
 				"del sys.modules['lazy_a'], sys.meta_path[-1]\nresult = 0").value()
 		}),
+		forwardTest("answers come in the order of the questions", func(t *testing.T, l *link) {
+			l.executing(first, "import sys, time\nclass Finder(object):\n"+
+				"  def find_spec(self, name, *a):\n    if name == 'slow_a': time.sleep(.3)\n"+
+				"  find_module = find_spec\nsys.meta_path.append(Finder())\nresult = 0").value()
+			l.ask(first, "slow_a", "os")
+			l.ask(first, "quick_b")
+			l.ask(first, "os", "quick_c")
+			for _, want := range []string{"slow_a", "quick_b", "quick_c"} {
+				equal(t, "lacked", string(l.other(wire.Lacks).Payload), want)
+			}
+			l.coming(first, 3)
+			l.executing(first, "import sys\ndel sys.meta_path[-1]\nresult = 0").value()
+		}),
 		forwardTest("announced twice", func(t *testing.T, l *link) {
 			one, two := single("again", "x = 1"), single("again", "x = 2")
 			end := len(one.data)
