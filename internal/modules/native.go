@@ -245,13 +245,18 @@ func (p Pass) makeNative(name string, t *tree, file string, from *brought, data 
 	}
 	beside := p.mentionedBeside(t, file, data)
 	looking.Wait()
-	for _, other := range someOf(append(mentioned, beside...)) {
-		if other != name {
-			m.Info.Imports = append(m.Info.Imports, pysource.Import{Module: other, Where: pysource.Dynamic})
-		}
-	}
+	m.mention(someOf(append(mentioned, beside...)))
 	m.native.before = []byte(strings.Join(m.Libraries, "\n") + "\x00")
 	return m.seal()
+}
+
+// mention adds modules to those that m may import.
+func (m *Module) mention(names []string) {
+	for _, name := range names {
+		if name != m.Name {
+			m.Info.Imports = append(m.Info.Imports, pysource.Import{Module: name, Where: pysource.Dynamic})
+		}
+	}
 }
 
 // inspect checks the bytes of a file against the hash that its wheel has for it, and reads them.
