@@ -316,8 +316,19 @@ func (e *Engine) unlock() {
 	}
 }
 
-// step takes a frame from the stream of child port.
-func (e *Engine) step(port *Context, f *wire.Frame) {
+// unlockBefore is unlock; but with more it may leave what was queued to the caller's next unlock.
+// The caller says false once the frames that it has read are used up. So a program's calls, and
+// their answers, pass in as few writes as they came in.
+func (e *Engine) unlockBefore(more bool) {
+	if more && e.front != nil {
+		e.mu.Unlock()
+		return
+	}
+	e.unlock()
+}
+
+// step takes a frame from the stream of child port. With more another one follows at once.
+func (e *Engine) step(port *Context, f *wire.Frame, more bool) {
 	e.mu.Lock()
 	if c := e.contexts[f.Src]; c != nil {
 		c.countUp(f)
@@ -326,7 +337,7 @@ func (e *Engine) step(port *Context, f *wire.Frame) {
 	e.applyLocked(e.actions)
 	clear(e.actions) // they refer to what may be forgotten
 	after := e.takeAfterLocked()
-	e.unlock()
+	e.unlockBefore(more)
 	for _, do := range after {
 		do()
 	}

@@ -22,6 +22,7 @@ type Front struct {
 	stream *stream.Stream // to the program. Static
 
 	contexts map[wire.ContextID]*fronted // protected by Engine.mu
+	taken    int                         // frames of the program's for contexts; as above
 }
 
 // fronted is a context that the program has made. Protected by Engine.mu.
@@ -57,12 +58,19 @@ func (e *Engine) Attach(s *stream.Stream) *Front {
 	return e.front
 }
 
-// Take takes a frame of the program's for a context. It doesn't block, and keeps nothing of f.
-func (f *Front) Take(fr *wire.Frame) {
+// writeAfter limits the frames that are written together, of those that were read at once: a
+// context begins with the first while the engine reads on.
+const writeAfter = 64
+
+// Take takes a frame of the program's for a context. It doesn't block, and keeps nothing of f. With
+// more the caller has another frame. left says that Take or Write has to be called for that one.
+func (f *Front) Take(fr *wire.Frame, more bool) (left bool) {
 	fr.Src, fr.Auth = 0, 0
 	e := f.e
 	e.mu.Lock()
-	defer e.unlock()
+	f.taken++
+	left = more && f.taken%writeAfter != 0
+	defer e.unlockBefore(left)
 	if x := f.contexts[fr.Dst]; x != nil && x.busy {
 		g := *fr
 		g.Payload = append([]byte(nil), fr.Payload...)
@@ -71,9 +79,16 @@ func (f *Front) Take(fr *wire.Frame) {
 			f.takeLocked(&g)
 			e.unlock()
 		})
-		return
+		return left
 	}
 	f.takeLocked(fr)
+	return left
+}
+
+// Write has what Take has left written.
+func (f *Front) Write() {
+	f.e.mu.Lock()
+	f.e.unlock()
 }
 
 func (f *Front) takeLocked(fr *wire.Frame) {

@@ -251,8 +251,9 @@ const yieldAfter = 32
 func (e *Engine) stepper(c *Context) func(*wire.Frame) {
 	n := 0
 	return func(f *wire.Frame) {
-		e.step(c, f)
-		if n++; n%yieldAfter == 0 {
+		n++
+		e.step(c, f, n%writeAfter != 0 && c.stream.Buffered())
+		if n%yieldAfter == 0 {
 			runtime.Gosched()
 		}
 	}
