@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -85,6 +86,39 @@ func (f *Front) Take(fr *wire.Frame, more bool) (left bool) {
 	return left
 }
 
+// public reports whether a call of the program's may go ahead of a login's stdin: its arguments may
+// not, unless the options say so. The names in it are no more than those of modules, which may.
+func public(c *Context, fr *wire.Frame) bool {
+	name, args, found := bytes.Cut(fr.Payload, []byte{0})
+	if fr.Handle != wire.Call || fr.Kind != wire.Data || !found || len(name) > maxPublicName {
+		return false
+	}
+	return len(args) == 0 || c.root.callsAhead && !bytes.Contains(args, []byte("Secret"))
+}
+
+// maxPublicName is the longest name of a function that goes ahead, in bytes.
+const maxPublicName = 512
+
+// precedes reports whether f is a call that a program makes before its first one, so that nothing
+// waits for its answer. f may be nil.
+func (f *Front) precedes(fr *wire.Frame) bool { return f != nil && fr.Reply == 0 }
+
+// preparing reports whether modules are being looked for that a call of the program's in c, or
+// behind it, needs. f may be nil.
+func (f *Front) preparing(c *Context) bool {
+	if f == nil {
+		return false
+	}
+	f.e.mu.Lock()
+	defer f.e.mu.Unlock()
+	for _, x := range f.contexts {
+		if x.busy && x.c != nil && x.c.root == c {
+			return true
+		}
+	}
+	return false
+}
+
 // Write has what Take has left written.
 func (f *Front) Write() {
 	f.e.mu.Lock()
@@ -109,6 +143,7 @@ func (f *Front) takeLocked(fr *wire.Frame) {
 	if fr.Handle == wire.Call {
 		c.count.calls++
 	}
+	fr.Public = public(c, fr)
 	e.putLocked(c, fr)
 }
 
