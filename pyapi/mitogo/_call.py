@@ -51,6 +51,7 @@ class Call(_Base['T']):
         kwargs: Any,
         streaming: bool,
         taker: Optional[Callable[[int, bytes], Any]] = None,
+        soon: bool = False,
     ) -> None:
         self._s = s = context._s
         s.engine._check()
@@ -70,7 +71,7 @@ class Call(_Base['T']):
         timeout = context._timeout
         self._timeout = timeout
         self._until = None if timeout is None else monotonic() + timeout
-        self._q = _begin(self, fn, args, kwargs, streaming, taker or context._taker())
+        self._q = _begin(self, fn, args, kwargs, streaming, taker or context._taker(), soon)
 
     def _what(self) -> Tuple[str, str]:
         fn = self._fn

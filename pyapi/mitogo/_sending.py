@@ -28,6 +28,7 @@ def _begin(
     kwargs: Any,
     streaming: bool,
     taker: Optional[Callable[[int, bytes], Any]],
+    soon: bool,
 ) -> Request:
     s = call._s
     if s.error is not None:
@@ -61,11 +62,13 @@ def _begin(
             before = _before(s, module, modules, text)
             before += b''.join([x._grant(s, id(p.senders)) for x in p.senders])
             if taker is not None:
-                link.ask(s.id, CALL, MARK, before, order=_Switch(s, taker))
+                link.ask(s.id, CALL, MARK, before, order=_Switch(s, taker), soon=soon)
                 before = b''
-            q = link.ask(s.id, CALL, whole, before, streaming, cost, until, take, over)
+            q = link.ask(
+                s.id, CALL, whole, before, streaming, cost, until, take, over, soon=soon
+            )
             if taker is not None:
-                link.ask(s.id, CALL, MARK, order=_Switch(s, None))
+                link.ask(s.id, CALL, MARK, order=_Switch(s, None), soon=soon)
         if grant is not None:
             grant.call = q
         return q
