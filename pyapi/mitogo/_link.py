@@ -37,6 +37,7 @@ STDOUT, STDERR, LOG, LOST = 17, 18, 19, 21
 DO, PREPARE, WANT = 25, 26, 27
 FIRST_REPLY = 1 << 30
 PAUSE = 0.005
+LITTLE, MUCH = 16384, 262144  # bytes that are read at once
 PATIENCE = 5.0  # seconds that an answer waits for the program's code to take what came before it
 REQUEST = b'\0'  # begins an item that is no value: a request to a served object
 ITEM_COST = 64  # bytes that an item takes besides its own
@@ -156,6 +157,7 @@ class Link:
         self.silent = False  # the end was begun: nothing is sent any more
         self._next = FIRST_REPLY
         self._fds = (fd,)
+        self._most = LITTLE  # that is read at once: memory for much costs more than a small read
         self._chunks: Deque[bytes] = deque()  # read, and not taken yet
         self._data, self._pos = b'', 0  # taken up to there
         self._out = Outbox(fd)
@@ -293,6 +295,11 @@ class Link:
         """Wait until a context has so few calls that one of size bytes may follow. False: `until`
         has come. What was reserved is given back when the call ends.
         """
+        with self._counts:
+            waiting = self.unanswered.get(dst, 0)
+            if not waiting or waiting + size <= WINDOW:
+                self.unanswered[dst] = waiting + size
+                return True
         got: List[bool] = []
 
         def taken() -> bool:
@@ -448,7 +455,7 @@ class Link:
         self._reads += 1
         try:
             # What is read is in _chunks before an interrupt can come between.
-            self._chunks.extend(map(os.read, self._fds, (262144,)))
+            self._chunks.extend(map(os.read, self._fds, (self._most,)))
             self._take()
         except KeyboardInterrupt:
             self._take()  # goes on where it was
@@ -464,6 +471,7 @@ class Link:
             if not new:
                 self.lose('it has ended')
                 return
+            self._most = LITTLE if len(new) < LITTLE else MUCH
             self._data, self._pos = (
                 self._pos and self._data[self._pos :] + new or self._data + new,
                 0,
@@ -481,8 +489,11 @@ class Link:
             stop = pos + 28 + size
             if stop + 2 > end:
                 break
-            payload = data[pos + 28 : stop]
             q = requests.get(handle)
+            if kind == PART and size == MAX_PAYLOAD and q is not None:
+                payload: Any = memoryview(data)[pos + 28 : stop]  # of smaller ones much would stay
+            else:
+                payload = data[pos + 28 : stop]
             if q is None:
                 self._other(kind, src, handle, reply, payload, pos)
             elif (
