@@ -145,8 +145,9 @@ type Options struct {
 	Audit func(Event) error
 
 	// Binary returns the bytes of this program for another platform, as "go build" makes it with
-	// GOOS and GOARCH: for Go functions at targets of that platform. It is called once for each
-	// platform, and may block. What is no such binary is refused. Nil: there is none.
+	// GOOS and GOARCH: for Go functions, and ConnectOptions.GoFallback, at targets of that platform.
+	// It is called once for each platform, and may block. What is no such binary is refused. Nil:
+	// there is none.
 	Binary func(goos, goarch string) ([]byte, error)
 
 	// Grace is the time that a cancelled call is given to end before its context is killed. 0: 2 s.

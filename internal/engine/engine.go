@@ -394,7 +394,8 @@ func (e *Engine) forwardLocked(a *route.Action) {
 			return
 		}
 	}
-	if src := e.contexts[f.Src]; f.Handle == wire.Call && src != nil && !a.Owned && !c.golang.is {
+	src := e.contexts[f.Src]
+	if f.Handle == wire.Call && src != nil && !a.Owned && !c.golang.is.Load() {
 		c.lendLocked(src, f)
 	}
 	e.putLocked(c, f)

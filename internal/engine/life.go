@@ -73,7 +73,7 @@ func (e *Engine) upLocked(c *Context, h *hello) {
 		n, _ := h.Version[i].(int64)
 		c.info.Version[i] = int(n)
 	}
-	if !c.golang.is {
+	if c.mode = pickle.Proto4; !c.golang.is.Load() {
 		c.mode = modeOf(c.info.Version[0], h.Pickle)
 	}
 	c.info.Machine, c.info.Functions = oneLine(h.Machine), oneLine(h.Functions)
