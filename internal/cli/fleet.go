@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/internal/goctx"
 	"github.com/mitogen-go/mitogen/internal/inventory"
 	"github.com/mitogen-go/mitogen/internal/ownfile"
 	"github.com/mitogen-go/mitogen/internal/printable"
@@ -68,6 +69,7 @@ type host struct {
 	leave          func()           // lets another target begin, as this one waits
 	context        *mitogen.Context // nil before connect; fleet.mu protects it from the progress
 	stdout, stderr output
+	byShell        bool // where there is no Python, sh does the work: state.goFallback doesn't count
 
 	result     json.RawMessage // of a call, for --json
 	copied     *copied         // nil: no files were copied
@@ -160,7 +162,7 @@ func (s *state) newFleet(
 		Strip:   s.opt.strip,
 		Learned: s.opt.learned, NoNative: s.opt.noNative, NativeBudget: s.opt.nativeBudget << 20,
 		Logger: s.newLogger(), Prompt: s.prompter(), Daemon: viaDaemon, Secrets: secrets, Audit: tell,
-		Heartbeat: time.Duration(s.opt.heartbeat)})
+		Binary: s.opt.binary(), Heartbeat: time.Duration(s.opt.heartbeat)})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -336,6 +338,7 @@ func (h *host) connect(stdout io.Writer) error {
 	}
 	o := merged(optionsAt(f.options, h.chain, last), &h.chain[last].Options)
 	o.Via, o.Stdout, o.Stderr = via, stdout, h.stderr
+	o.GoFallback = f.s.goFallback && !h.byShell && goctx.Started()
 	c, err := f.eng.Start(h.chain[last].Target, o)
 	if err != nil {
 		return err
