@@ -36,12 +36,15 @@ type ConnectOptions struct {
 	Passwords map[string]Secret
 
 	// GoFallback has a copy of this program started as the context, as by ConnectGo, where the target
-	// has no Python: one hop next to the engine, that is no console. There Go functions, programs,
-	// connections, Put and Get work; what needs Python fails with an error that matches ErrNoPython.
-	// The program goes there in the same connection, and has no name in the file system. It has to
-	// call Main (ErrNoMain), and a binary for the target's platform has to be there (Options.Binary).
-	// If the target can't take it, the error matches ErrNoProgram. A Daemon's contexts have no
-	// fallback.
+	// has no Python and is no console. There Go functions, programs, connections, Put and Get work;
+	// what needs Python fails with an error that matches ErrNoPython. The program goes there in the
+	// same connection, and has no name in the file system. It has to call Main (ErrNoMain), and a
+	// binary for the target's platform has to be there (Options.Binary). If the target can't take it,
+	// the error matches ErrNoProgram. A Daemon's contexts have no fallback.
+	//
+	// Hops need Python. Behind a hop, unless it is passed by ssh, Connect starts the last hop a second
+	// time. After a Start that has found no Python, a further Start does. Methods that need a terminal
+	// there, as sudo, have no fallback then.
 	GoFallback bool
 
 	// Via is the context that the target is reached from; nil: the engine. It must be one of the same

@@ -45,6 +45,7 @@ package mitogen
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 	"log/slog"
 	"sync"
@@ -213,15 +214,19 @@ func (e *Engine) Connect(ctx context.Context, target string, o ConnectOptions) (
 	if err := engine.GivenUp(ctx, target); err != nil {
 		return nil, err
 	}
-	c, err := e.Start(target, o)
-	if err != nil {
-		return nil, err
-	}
-	if err := c.c.Connected(ctx); err != nil {
+	for try := 0; ; try++ {
+		c, err := e.Start(target, o)
+		if err != nil {
+			return nil, err
+		}
+		if err = c.c.Connected(ctx); err == nil {
+			return c, nil
+		}
 		c.Close()
-		return nil, err
+		if try > 0 || !engine.FallsBack(c.c) || !errors.Is(err, ErrNoPython) {
+			return nil, err
+		}
 	}
-	return c, nil
 }
 
 // Start is Connect without the wait: calls can be made at once and travel right behind the boot. If

@@ -39,6 +39,10 @@ func FallbackCommand(python []string, way Way) (argv []string, ok bool) {
 	return nil, false
 }
 
+// ShellCommand returns the argv of a shell that a Go program takes the place of, where it is known
+// that there is no interpreter. It reads what FallbackLine returns for Ahead.
+func ShellCommand() []string { return []string{"sh", "-c", otherAhead} }
+
 //go:embed fallback.sh
 var fallbackSource string
 

@@ -34,8 +34,8 @@ neither file, directory nor link is left out, and told.
 Without -a a new file has the mode of SRC as far as the umask there lets it, and
 an old one keeps its own.
 
-A target of one hop without Python takes one file by sh, and more by a copy of
-this program, which has no name there and ends with the command.
+A target without Python takes files by a copy of this program, which has no name
+there and ends with the command; one of one hop takes a lone file by sh.
 
 What goes to several targets behind a common hop passes each link once. --forks
 says then how many targets are connected at once.
@@ -54,8 +54,8 @@ their places as with put.
 
 The target is not trusted: it can write nothing outside of DEST, and there only
 what SRC names. Symbolic links that lead out of DEST are not made, unless
---all-links says so, and no file gets a set-user-ID bit. A target of one hop
-without Python gives one file by sh, and more by a copy of this program, as put.
+--all-links says so, and no file gets a set-user-ID bit. A target without Python
+gives files as put has it.
 
 ` + copyStatus
 

@@ -273,8 +273,14 @@ func (f *fleet) try(ctx context.Context, h *host, j job) {
 		ctx, cancel = context.WithTimeoutCause(ctx, t, &timeoutError{t})
 		defer cancel()
 	}
+	again := false
 	for try := 0; ; try++ {
 		h.err = j(ctx, h)
+		if !again && h.fallsBack() {
+			again = true
+			f.starts(h)
+			h.err = j(ctx, h)
+		}
 		if try == f.s.opt.retries || !h.mayRetry() || !pause(ctx, backOff<<try) {
 			break
 		}
@@ -287,6 +293,16 @@ func (f *fleet) try(ctx context.Context, h *host, j job) {
 	if late := (*timeoutError)(nil); h.err != nil && errors.As(context.Cause(ctx), &late) {
 		h.err = errors.Join(late, h.err)
 	}
+}
+
+// fallsBack reports whether the target, behind hops, has turned out to have no Python. The next
+// start needs none then.
+func (h *host) fallsBack() bool {
+	if !h.fleet.s.goFallback || h.fleet.daemon || h.context == nil || h.wasUp() {
+		return false
+	}
+	_, _, direct := h.direct()
+	return !direct && errors.Is(h.err, mitogen.ErrNoPython) && !errors.Is(h.err, mitogen.ErrNoProgram)
 }
 
 // outputs returns the writers of a target's output. With --json they keep it for the record. Lines

@@ -32,8 +32,8 @@ The addresses that are listened at are printed, once all are there. If one can't
 be had, that is an error, and nothing is forwarded. A connection that can't be
 made is an error of its own.
 
-A target of one hop needs no Python: a copy of this program does its work there,
-which has no name in the file system and ends with the command.
+The target needs no Python. Where it has none, a copy of this program works
+there, which has no name in the file system and ends with the command.
 
 Every user of a machine can connect to its ports of 127.0.0.1. Paths don't have
 that fault.

@@ -23,8 +23,8 @@ COMMAND is run in its place, with its arguments, and not read by a shell.
 If standard input is no terminal there is none either, and the shell reads its commands from
 standard input.
 
-A target of one hop needs no Python: a copy of this program does its work there,
-which has no name in the file system and ends with the command.
+The target needs no Python. Where it has none, a copy of this program works
+there, which has no name in the file system and ends with the command.
 
 At the beginning of a line ~. ends the connection, ~? tells what else there is, and ~~ types ~.
 

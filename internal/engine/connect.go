@@ -65,6 +65,8 @@ type link struct {
 	beside  *Context
 	// it may be a Go program, where there is no interpreter
 	fallback bool
+	// the next start is one by tunnel, if this one finds no interpreter; and this is such a one
+	later, tunnel bool
 }
 
 // Start makes the contexts that target names, as far as there are none that can be shared, and
@@ -243,7 +245,8 @@ func (e *Engine) links(target string, o ConnectOptions) ([]link, error) {
 		if o.Boot = nil; own {
 			o.Boot, l.name = boots, l.name+"+"+o.BootName
 		}
-		if err := e.planHop(&l, o, way, first, here && len(hops) == 1); err != nil {
+		last := i == len(hops)-1
+		if err := e.planHop(&l, o, way, first, last && (first || l.carry)); err != nil {
 			return nil, fmt.Errorf("connect %s: %w", target, err)
 		}
 		place := ""
@@ -268,6 +271,9 @@ func (e *Engine) links(target string, o ConnectOptions) ([]link, error) {
 			l.key = fmt.Sprintf("fresh %d", e.fresh.Add(1))
 		}
 		l.key = before + l.key
+		if last && !first && !own {
+			e.planTunnel(&l, o)
+		}
 		before = l.key
 		all[i] = l
 	}
@@ -278,8 +284,8 @@ func (e *Engine) links(target string, o ConnectOptions) ([]link, error) {
 	return all, nil
 }
 
-// planHop sets l's plan, and what carries it out. alone tells whether it is a target of one hop,
-// next to the engine, which may fall back on a Go program.
+// planHop sets l's plan, and what carries it out. alone tells whether it is the last hop and has a
+// stream of its own, so that it may fall back on a Go program.
 func (e *Engine) planHop(l *link, o ConnectOptions, way boot.Way, first, alone bool) (err error) {
 	command := boot.Command(o.Python, way)
 	if o.Boot != nil {
@@ -339,10 +345,9 @@ func (e *Engine) addLocked(parent *Context, l link, o ConnectOptions) *Context {
 		c.beside = l.beside
 		c.beside.children++
 	}
-	if l.carry {
-		parent.children++
-		c.carrier, c.parent, parent = parent, nil, nil
-		l.start = e.carried(c.carrier)
+	if l.carry || l.tunnel {
+		l.start = e.carryLocked(c, parent, l.tunnel)
+		parent = nil
 	}
 	if parent != nil {
 		parentID = parent.id
@@ -400,6 +405,16 @@ func (e *Engine) addLocked(parent *Context, l link, o ConnectOptions) *Context {
 		go e.connectVia(c, l.plan, behind(config, l.golang))
 	}
 	return c
+}
+
+// carryLocked has parent carry the bytes of c's process. It returns what starts that.
+func (e *Engine) carryLocked(c, parent *Context, tunnel bool) starter {
+	parent.children++
+	c.carrier, c.parent = parent, nil
+	if tunnel {
+		return e.tunnelled(parent)
+	}
+	return e.carried(parent)
 }
 
 func (e *Engine) config(c *Context, o ConnectOptions) boot.Config {

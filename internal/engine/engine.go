@@ -144,7 +144,9 @@ type Engine struct {
 	proxy    proxy.Server
 	binaries binaries
 	refused  refusals
-	auditor  *auditor // nil: nothing is told
+	// contexts behind hops that had no interpreter, by what made them: bool
+	pythonless sync.Map
+	auditor    *auditor // nil: nothing is told
 	// whether modules are likely to start programs, by name: see startsPrograms
 	starters sync.Map
 	mask     connect.Mask    // of the secrets of its connects

@@ -2,12 +2,14 @@ package engine
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -55,13 +57,93 @@ func (o *ConnectOptions) fallbackFor(way boot.Way) ([]string, error) {
 	return argv, nil
 }
 
+// planTunnel has a context behind a hop, which isn't an ssh of this machine, fall back on a Go
+// program by a start of its own: the hop's runtime knows nothing of EC2. The first start finds out
+// that there is no interpreter, and the next one has a process at the hop whose stdin and stdout
+// are here. A method that needs a terminal has no such process.
+func (e *Engine) planTunnel(l *link, o ConnectOptions) {
+	if !o.GoFallback || l.carry || l.plan.TTY || l.plan.Wait || len(l.plan.Env) > 0 {
+		return
+	}
+	if _, known := e.pythonless.Load(l.key); !known {
+		l.later = true
+		return
+	}
+	if plan, err := l.hop.Plan(boot.ShellCommand(), o.Options, false); err == nil {
+		l.plan, l.tunnel, l.fallback = plan, true, true
+		l.key += "fallback"
+	}
+}
+
+// FallsBack reports whether c's target, if this start finds no interpreter, can be started again
+// without.
+func FallsBack(c *Context) bool { return c.golang.later }
+
+// tunnelled is a starter for a process that carrier starts, and whose bytes it carries.
+func (e *Engine) tunnelled(carrier *Context) starter {
+	return func(ctx context.Context, plan connect.Plan, _ connect.SSHOptions) (process, io.WriteCloser,
+		io.ReadCloser, error) {
+		t, err := carrier.tunnel(ctx, map[string]any{"argv": plan.Argv})
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		p := &tunnelProcess{dialed: dialed{conn: t, done: make(chan struct{})}}
+		if plan.Timeout > 0 {
+			p.Limit(plan.Timeout)
+		}
+		return p, t, p, nil
+	}
+}
+
+// tunnelProcess is a process that another context has started.
+type tunnelProcess struct {
+	dialed
+
+	timing    sync.Mutex  // protects following
+	timer     *time.Timer // of the connect; nil: none
+	connected bool
+}
+
+// Limit ends the process as having timed out, unless Connected is called in time. If it is called
+// again, the time begins anew.
+func (p *tunnelProcess) Limit(d time.Duration) {
+	p.timing.Lock()
+	defer p.timing.Unlock()
+	if p.timer != nil {
+		p.timer.Stop()
+	}
+	if !p.connected {
+		p.timer = time.AfterFunc(d, func() { p.Fail(connect.WhatTimeout) })
+	}
+}
+
+func (p *tunnelProcess) Connected() {
+	p.timing.Lock()
+	defer p.timing.Unlock()
+	p.connected = true
+	if p.timer != nil {
+		p.timer.Stop()
+	}
+}
+
+// Failure says, if the carrier couldn't start the process, why.
+func (p *tunnelProcess) Failure() connect.Failure {
+	f := p.dialed.Failure()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if raised := (*CallError)(nil); f.What == connect.WhatExit && errors.As(p.reason, &raised) {
+		f.What, f.Text = connect.WhatExec, raised.Text
+	}
+	return f
+}
+
 // newFallback returns what may start c in another way; nil: nothing.
 func newFallback(c *Context, l link, config boot.Config) *fallback {
 	if !l.fallback {
 		return nil
 	}
 	way := boot.Pipe
-	if l.ahead {
+	if l.ahead || l.tunnel { // nothing comes before EC2
 		way = boot.Ahead
 	}
 	return &fallback{c: c, config: config, way: way, timeout: l.plan.Timeout}

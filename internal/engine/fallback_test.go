@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen/internal/boot"
+	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/stream"
 )
 
@@ -106,3 +107,31 @@ func TestFallbackTakes(t *testing.T) {
 		t.Error("got a shell, want none")
 	}
 }
+
+// A context that is up is not ended by the time of its connect.
+func TestTunnelProcessLimit(t *testing.T) {
+	p := &tunnelProcess{dialed: dialed{conn: silentConn{}, done: make(chan struct{})}}
+	p.Limit(time.Hour)
+	first := p.timer
+	p.Limit(time.Hour)
+	if first.Stop() {
+		t.Error("a new limit: the old one was still to come, want it stopped")
+	}
+	p.Connected()
+	if p.timer.Stop() {
+		t.Error("connected: the limit was still to come, want it stopped")
+	}
+	last := p.timer
+	if p.Limit(time.Hour); p.timer != last {
+		t.Error("a limit behind it: got a new one, want none")
+	}
+	p.reason = &CallError{Text: "no such program"}
+	if f := p.Failure(); f.What != connect.WhatExec || f.Text != "no such program" {
+		t.Errorf("got %v, want that the program can't be started", f)
+	}
+}
+
+// silentConn has said nothing.
+type silentConn struct{ Conn }
+
+func (silentConn) Text() string { return "" }

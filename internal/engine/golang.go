@@ -203,6 +203,7 @@ func (e *Engine) addGo(via *Context, plan connect.Plan, o ConnectOptions) (*Cont
 type goState struct {
 	is       atomic.Bool    // it is a Go program. Set before its first frame
 	fallback *fallback      // nil: it's known from the start whether it is. Static
+	later    bool           // link.later. Static
 	like     ConnectOptions // of the Go context beside it. Static
 	readying turn           // of the start that has a binary sent
 
@@ -213,6 +214,7 @@ type goState struct {
 func (g *goState) begin(l link, o ConnectOptions) {
 	timeout := connect.Options{ConnectTimeout: o.ConnectTimeout}
 	g.is.Store(l.golang)
+	g.later = l.later
 	g.readying = make(turn, 1)
 	g.like = ConnectOptions{Options: timeout, Stdout: o.Stdout, Stderr: o.Stderr, LogLevel: o.LogLevel}
 }

@@ -139,6 +139,9 @@ func (e *Engine) loseLocked(c *Context, err error, kill bool) {
 	}
 	c.err, c.killNow = err, kill
 	e.refused.note(c.place, err)
+	if c.golang.later && errors.Is(err, connect.ErrNoPython) {
+		e.pythonless.Store(c.key, true)
+	}
 	e.applyLocked(e.router.Lost(c.id, err.Error(), nil))
 }
 

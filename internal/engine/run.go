@@ -305,7 +305,8 @@ func (e *Engine) ended(c *Context, proc process, err error) {
 		return
 	}
 	why := fmt.Sprintf("ended (%s)", statusText(f.Status))
-	if _, ok := proc.(*dialed); ok {
+	switch proc.(type) {
+	case *dialed, *tunnelProcess:
 		why = "ended" // its status isn't known here; the text says if a signal has ended it
 	}
 	if foreign {

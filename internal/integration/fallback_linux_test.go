@@ -255,6 +255,40 @@ func TestFallbackBySSH(t *testing.T) {
 	}
 }
 
+// Behind a hop, too, a tree without Python gets this program: by a process that the hop starts, or
+// by an ssh of this machine.
+func TestFallbackBehindHop(t *testing.T) {
+	static(t)
+	root := busyboxTree(t)
+	os.MkdirAll(root+"/dev/shm", 0o755)
+	os.MkdirAll(root+"/proc", 0o755)
+	tree := treeTarget(t, root, withShm)
+	e := engine(t, mitogen.Options{})
+	o := mitogen.ConnectOptions{GoFallback: true}
+	worksWithoutPython(t, connect(t, e, "local+"+tree, o), "/dev/shm/")
+	o.Via = connect(t, e, "local", mitogen.ConnectOptions{})
+	c := connect(t, e, tree, o)
+	worksWithoutPython(t, c, "/dev/shm/")
+	if left := leftIn(root); len(left) > 0 {
+		t.Errorf("got %q left in the tree, want nothing", left)
+	}
+	if err := c.Close(); err != nil {
+		t.Errorf("close: got %v, want nil", err)
+	}
+	for text, want := range map[string]string{
+		treeTarget(t, root, "true"): "no /proc is mounted there",
+		"exec:/no/such":             "no such file",
+	} {
+		_, err := e.Connect(t.Context(), text, o)
+		if err == nil || !strings.Contains(strings.ToLower(err.Error()), want) {
+			t.Errorf("%s: got %v, want %q", text, err, want)
+		}
+	}
+	l := lab.Need(t)
+	o.Python, o.SSH.ConfigFile = []string{"no-such-python"}, l.Config
+	worksWithoutPython(t, connect(t, e, lab.Free, o), "/dev/shm/")
+}
+
 // A target with Python gets an interpreter, by as many round trips and bytes as without a fallback.
 func TestFallbackNotNeeded(t *testing.T) {
 	l := lab.Need(t)
