@@ -35,6 +35,18 @@ type ConnectOptions struct {
 	// own options.
 	Passwords map[string]Secret
 
+	// GoFallback has a copy of this program started as the context, as by ConnectGo, where the target
+	// has no Python and is no console. There Go functions, programs, connections, Put and Get work;
+	// what needs Python fails with an error that matches ErrNoPython. The program goes there in the
+	// same connection, and has no name in the file system. It has to call Main (ErrNoMain), and a
+	// binary for the target's platform has to be there (Options.Binary). If the target can't take it,
+	// the error matches ErrNoProgram. A Daemon's contexts have no fallback.
+	//
+	// Hops need Python. Behind a hop, unless it is passed by ssh, Connect starts the last hop a second
+	// time. After a Start that has found no Python, a further Start does. Methods that need a terminal
+	// there, as sudo, have no fallback then.
+	GoFallback bool
+
 	// Via is the context that the target is reached from; nil: the engine. It must be one of the same
 	// engine. What the options say holds for the hops from there on, so that different hops can have
 	// different ones.
@@ -69,7 +81,8 @@ func (o ConnectOptions) engine() (engine.ConnectOptions, error) {
 		Via: via,
 		Options: connect.Options{Python: o.Python, ConnectTimeout: o.Timeout, SSH: o.SSH, Sudo: o.Sudo,
 			Su: o.Su, Doas: o.Doas, Console: o.Console, Programs: o.Programs, Passwords: passwords},
-		Stdout: o.Stdout, Stderr: o.Stderr, LogLevel: o.LogLevel,
+		GoFallback: o.GoFallback,
+		Stdout:     o.Stdout, Stderr: o.Stderr, LogLevel: o.LogLevel,
 	}, nil
 }
 

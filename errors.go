@@ -10,6 +10,7 @@ import (
 // What can go wrong with a connection, for errors.Is on a *ConnectError.
 var (
 	ErrNoPython         = connect.ErrNoPython
+	ErrNoProgram        = connect.ErrNoProgram // by GoFallback; it is ErrNoPython, too
 	ErrNoCommand        = connect.ErrNoCommand
 	ErrUnknownHost      = connect.ErrUnknownHost
 	ErrRefused          = connect.ErrRefused

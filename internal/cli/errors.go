@@ -32,6 +32,7 @@ var connectKinds = []struct {
 	err  error
 	name string
 }{
+	{mitogen.ErrNoProgram, "no-program"}, // which is no-python, too
 	{mitogen.ErrNoPython, "no-python"},
 	{mitogen.ErrNoCommand, "no-command"},
 	{mitogen.ErrUnknownHost, "unknown-host"},

@@ -18,7 +18,9 @@ type advice struct {
 var kinds = map[error]advice{
 	ErrNoPython: {phase: PhasePython,
 		hint: "install Python there (any from 2.4 to 3.15), or say with --python where it is; at a " +
-			"target of one hop exec, put and get of one file need none"},
+			"target of one hop exec, shell, forward, put and get need none"},
+	ErrNoProgram: {phase: PhasePython,
+		hint: "install Python there (any from 2.4 to 3.15), or provide what the error names"},
 	ErrNoCommand: {phase: PhaseStart, hint: "install the program there, or give its path"},
 	ErrStart: {phase: PhaseStart,
 		hint: "check permissions and limits on the machine that starts it"},

@@ -36,11 +36,13 @@ const (
 	WhatHidden     = "hidden"     // a prompt, but the process table doesn't show whose
 	WhatForeign    = "foreign"    // a broken frame
 	WhatCancelled  = "cancelled"  // given up by us; never on the wire
+	WhatNoProgram  = "noprogram"  // no interpreter, nor this program in its place; never on the wire
 )
 
 // Kinds of failure, for errors.Is.
 var (
 	ErrNoPython         = errors.New("no Python interpreter found")
+	ErrNoProgram        = errors.New("no Python interpreter found, and this program can't be there")
 	ErrNoCommand        = errors.New("command not found")
 	ErrStart            = errors.New("can't start process")
 	ErrUnknownHost      = errors.New("unknown host")
@@ -336,4 +338,5 @@ var certain = map[string]error{
 	WhatForeign:   ErrForeign,
 	WhatHidden:    ErrHidden,
 	WhatCancelled: ErrCancelled,
+	WhatNoProgram: ErrNoProgram,
 }

@@ -30,7 +30,7 @@ var (
 		`Learned new hostkey: .*`,
 		`Deprecating obsolete hostkey: .*`,
 		`Warning: Permanently added .* to the list of known hosts\.`,
-		boot.EC0, boot.EC1,
+		boot.EC0, boot.EC1, boot.EC2,
 		`.*` + boot.NoPython + `.*`,
 	}, "|") + `)\r?(\n|$)`)
 

@@ -94,7 +94,7 @@ internal/cli:          . internal/program internal/sshargs internal/muxserve int
 	internal/sshserve internal/peer internal/descriptors internal/ownfile internal/printable
 	internal/confine internal/audit internal/ansible internal/connect internal/jsonvalue
 	internal/askpass internal/daemon internal/modules internal/inventory internal/demo internal/secret
-	internal/lazyregexp
+	internal/lazyregexp internal/goctx
 internal/packages:
 internal/pyfront:
 cmd/mitogen:           . internal/cli

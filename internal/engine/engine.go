@@ -144,7 +144,9 @@ type Engine struct {
 	proxy    proxy.Server
 	binaries binaries
 	refused  refusals
-	auditor  *auditor // nil: nothing is told
+	// contexts behind hops that had no interpreter, by what made them: bool
+	pythonless sync.Map
+	auditor    *auditor // nil: nothing is told
 	// whether modules are likely to start programs, by name: see startsPrograms
 	starters sync.Map
 	mask     connect.Mask    // of the secrets of its connects
@@ -405,7 +407,8 @@ func (e *Engine) forwardLocked(a *route.Action) {
 			return
 		}
 	}
-	if src := e.contexts[f.Src]; f.Handle == wire.Call && src != nil && !a.Owned && !c.golang.is {
+	src := e.contexts[f.Src]
+	if f.Handle == wire.Call && src != nil && !a.Owned && !c.golang.is.Load() {
 		c.lendLocked(src, f)
 	}
 	e.putLocked(c, f)

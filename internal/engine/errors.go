@@ -58,6 +58,14 @@ func (e *CallError) Error() string {
 	return printable.Line((&pickle.Error{Module: e.Module, Type: e.Type, Text: e.Text}).Error())
 }
 
+// Unwrap makes errors.Is find ErrNoPython in the error of what a Go context can't do.
+func (e *CallError) Unwrap() error {
+	if e.Module == goctx.Module && e.Type == goctx.TypeNoPython {
+		return connect.ErrNoPython
+	}
+	return nil
+}
+
 // cancelError is the error of an operation that was given up: because its ctx ended, or by Cancel.
 type cancelError struct {
 	what   string // the operation, and where

@@ -22,6 +22,7 @@ const Module = "go"
 const (
 	TypePanic         = "panic"
 	TypeNotRegistered = "NotRegistered"
+	TypeNoPython      = "NoPython"
 )
 
 // An errorKind crosses between programs, so that errors.Is or errors.As finds it at the caller.
@@ -140,6 +141,9 @@ type failure struct {
 
 // failed returns the failure that a function's error is.
 func failed(err error) failure {
+	if r, ok := err.(*refusal); ok {
+		return failure{Module, r.kind, r.text, "", nil}
+	}
 	return failure{Module, fmt.Sprintf("%T", err), err.Error(), "", registered(err)}
 }
 
