@@ -12,19 +12,22 @@ import (
 
 // Files right beside a script or a module that is in no package are given by name: the code that
 // was sent reads files by its own place, and each element of a file's path stands in it as a
-// literal. Whole directories, which may be a user's home, are not given, unless they are named by
-// Serve.
+// literal. That goes for Python's sources too, where the code names the file and not the module.
+// Whole directories, which may be a user's home, are not given, unless they are named by Serve.
 
 // maxNamed bounds the names that are looked at for an outline.
 const maxNamed = 4096
 
 // named reports whether r may have what is called name beside modules of the user's own.
 func (f *Finder) named(r Reader, name string) bool {
-	if !plain(name) || name == "." || IsCode(name) || !r.Reads() || !f.serves("", name) {
+	if !plain(name) || name == "." || !r.Reads() || !f.serves("", name) {
 		return false
 	}
 	first, _, below := strings.Cut(name, "/")
-	if below && f.Served(first) || r.Spells(name) {
+	switch {
+	case IsCode(name) && path.Ext(name) != ".py":
+		return false
+	case below && f.Served(first) && !IsCode(name), r.Spells(name):
 		return true
 	}
 	for element := range strings.SplitSeq(name, "/") {

@@ -205,14 +205,14 @@ func TestBeside(t *testing.T) {
 	writeTree(t, dir, map[string]string{"script.py": "", "data.json": "json", "conf/app.ini": "ini",
 		"conf/other.ini": "no", "id_rsa": "RSA", "pkg/__init__.py": "", "pkg/data.json": "in pkg",
 		"served/all.txt": "all", "link.txt": "-> data.json", ".env": "ENV", "up.txt": "-> ../x",
-		"helper.py": "x = 1"})
+		"helper.py": "x = 1", "part.py": "part", "served/m.py": "m", "part.pyc": "c"})
 	var p Path
 	defer p.Close()
 	if err := p.Add(dir, true); err != nil {
 		t.Fatal(err)
 	}
 	f := New(p.Entries, none, Options{Serve: []string{"served"}})
-	const names = "data.json conf app.ini link.txt .env helper.py pkg up.txt"
+	const names = "data.json conf app.ini link.txt .env helper pkg up.txt part.py part.pyc"
 	for _, c := range []struct {
 		r          given
 		name, want string
@@ -222,6 +222,7 @@ func TestBeside(t *testing.T) {
 		{given{reads: true, quotes: "conf/app.ini"}, "conf/app.ini", "ini"},
 		{given{reads: true}, "served/all.txt", "all"},
 		{given{reads: true, quotes: "id_rsa"}, "id_rsa", "RSA"},
+		{given{reads: true, quotes: names}, "part.py", "part"},
 
 		{given{reads: true, quotes: names}, "conf/other.ini", ""},
 		{given{reads: true, quotes: names}, "id_rsa", ""},
@@ -230,7 +231,8 @@ func TestBeside(t *testing.T) {
 		{given{reads: true, quotes: names}, "link.txt", ""},
 		{given{reads: true, quotes: names}, "up.txt", ""},
 		{given{reads: true, quotes: names}, ".env", ""},
-		{given{reads: true, quotes: names}, "helper.py", ""},
+		{given{reads: true, quotes: names}, "helper.py", ""}, {given{quotes: names}, "part.py", ""},
+		{given{reads: true, quotes: names}, "part.pyc", ""}, {given{reads: true}, "served/m.py", ""},
 		{given{reads: true, quotes: names}, "pkg/data.json", ""},
 		{given{reads: true, quotes: names}, "../data.json", ""},
 		{given{reads: true, quotes: names}, "conf", ""}, {given{reads: true}, "", ""},
@@ -245,7 +247,8 @@ func TestBeside(t *testing.T) {
 	data, err := f.Outline(given{reads: true, quotes: names}, "")
 	lines, _ := outlined(t, data, err)
 	got := strings.ReplaceAll(strings.Join(lines, "|"), Root+dir, "")
-	if want := "part||/data.json 4|/conf|/conf/app.ini 3|/served|/served/all.txt 3"; got != want {
+	const want = "part||/data.json 4|/part.py 4|/conf|/conf/app.ini 3|/served|/served/all.txt 3"
+	if got != want {
 		t.Errorf("outline: got %s, %v, want %s", got, err, want)
 	}
 	if _, err := f.Outline(given{quotes: names}, ""); err == nil {
