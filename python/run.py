@@ -42,6 +42,9 @@ def program(fn, args):
     code = [130]
 
     def leave():
+        if code[0] is KeyboardInterrupt:    # of a fork, which the interpreter ends by the signal
+            sys.excepthook = lambda *args: None
+            raise KeyboardInterrupt
         raise SystemExit(code[0])
     code[0] = status(fn, args)
     # What core calls next. Set here, because a guard that the program's first fork
@@ -99,6 +102,8 @@ def main_module():
     """A fresh module `__main__`, in its place."""
     main = sys.modules['__main__'] = type(sys)('__main__')
     main.__builtins__ = core.BUILTINS
+    if (3, 6) < sys.version_info < (3, 14):
+        main.__annotations__ = {}
     return main
 
 
@@ -115,6 +120,8 @@ def execute(source, filename, argv, place=''):
     if not core.PY3:
         source = source.replace('\r\n', '\n') + '\n'
     main.__loader__ = Source(decoded(source, shown), shown)
+    if core.PY3:
+        main.__cached__ = None
     if not source.strip():
         return
     exec(compile(source, shown, 'exec', 0, 1), main.__dict__)
