@@ -127,7 +127,20 @@ def execute(source, filename, argv, place=''):
         main.__cached__ = None
     if not source.strip():
         return
-    exec(compile(source, shown, 'exec', 0, 1), main.__dict__)
+    exec(compiled(source, shown), main.__dict__)
+
+
+def compiled(source, filename):
+    try:
+        return compile(source, filename, 'exec', 0, 1)
+    except SyntaxError:
+        e = sys.exc_info()[1]
+        if hasattr(sys, 'pypy_version_info') and e.lineno == 0 and not e.text:
+            # PyPy shows the first line, if it is a file with text.
+            text = source.decode('utf-8', 'replace')
+            if core.pack('3B', 239, 191, 189).decode('utf-8') not in text:
+                e.text = text.split('\n')[0]
+        raise
 
 
 def zeros_read(source, filename):
