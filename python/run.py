@@ -76,7 +76,10 @@ class Source:
 def word(s):
     """Text of the engine's as sys.argv has it, whatever the locale is."""
     if core.PY3:
-        return raw(s).decode(sys.getfilesystemencoding(), 'surrogateescape')
+        coding = sys.getfilesystemencoding()
+        if getattr(sys.flags, 'utf8_mode', 0):
+            coding = 'utf-8'    # PyPy says something else
+        return raw(s).decode(coding, 'surrogateescape')
     return raw(s)
 
 
@@ -131,6 +134,8 @@ def execute(source, filename, argv, place=''):
 
 
 def compiled(source, filename):
+    if core.PY3:
+        import warnings     # which looks into linecache for the line that a warning shows
     try:
         return compile(source, filename, 'exec', 0, 1)
     except SyntaxError:
@@ -149,19 +154,22 @@ def zeros_read(source, filename):
     end = '\n'.encode()
     if hasattr(sys, 'pypy_version_info'):   # takes them, in its files
         return source.replace(core.ZERO, '\\x00'.encode())
+    cut, kept = [], []      # without the end of such a line, and with it
     lines = source.split(end)
     for n in range(len(lines)):
         before = lines[n].split(core.ZERO)[0]
-        if before != lines[n]:
-            if sys.version_info > (3, 11):
-                raise SyntaxError('source code cannot contain null bytes',
-                                  (filename, n + 1, None, before.decode('utf-8', 'replace')))
-            if sys.version_info[:2] == (3, 9):
-                before += end
-        elif n + 1 < len(lines):
-            before += end
-        lines[n] = before
-    return core.EMPTY.join(lines)
+        if before != lines[n] and sys.version_info > (3, 11):
+            raise SyntaxError('source code cannot contain null bytes',
+                              (filename, n + 1, None, before.decode('utf-8', 'replace')))
+        kept.append(before + end)
+        cut.append(before + end[before != lines[n] or n + 1 == len(lines):])
+    cut, kept = core.EMPTY.join(cut), core.EMPTY.join(kept)
+    try:
+        if sys.version_info[:2] == (3, 9):  # its errors show no more of the line
+            compile(cut, filename, 'exec', 0, 1)
+    except SyntaxError:
+        return kept
+    return cut
 
 
 def decoded(source, filename):
