@@ -275,6 +275,16 @@ def open_code(real):
     return open_code
 
 
+def loaded(real):
+    """For importlib's loaders of files, which open by themselves."""
+    def get_data(self, path):
+        p = ours(path)
+        if p is None:
+            return real(self, path)
+        return content(p)
+    return get_data
+
+
 # Real files, for what is not Python
 
 
@@ -562,6 +572,11 @@ def hook_all():
         hook(io, 'open', io_open)
     if io:
         hook(io, 'open_code', open_code)
+    for name in ('_frozen_importlib_external', '_frozen_importlib'):
+        loader = getattr(sys.modules.get(name), 'FileLoader', None)
+        if loader and 'get_data' in vars(loader):
+            loader.get_data = loaded(loader.get_data)
+            break
     replace_copies()
     for name in ('supports_follow_symlinks', 'supports_fd', 'supports_dir_fd',
                  'supports_effective_ids'):
