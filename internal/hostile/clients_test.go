@@ -32,7 +32,7 @@ type client struct {
 	only    []string                      // scenarios of the sample; nil: all
 	few     int                           // rounds of a race
 	many    int
-	limit   time.Duration // of its time; 0: 2 min
+	limit   time.Duration // of its time; 0: 10 min
 }
 
 // secret is in what clients send once they trust a socket.
@@ -155,7 +155,7 @@ type victim struct {
 
 func (c *client) start(t *testing.T, p *place) *victim {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), cmp.Or(c.limit, 2*time.Minute))
+	ctx, cancel := context.WithTimeout(t.Context(), cmp.Or(c.limit, 10*time.Minute))
 	cmd := c.command(t, ctx, p)
 	if c.path != nil {
 		c.path(p, filepath.Join(p.seen, c.sockets(0)[0]))
@@ -206,7 +206,7 @@ func (v *victim) finish() (string, error) {
 	select {
 	case out := <-text:
 		return out, err
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		return "(its output is held open)", err
 	}
 }

@@ -98,7 +98,7 @@ func TestPlaces(t *testing.T) {
 func await(t *testing.T, daemon *victim, socket string) {
 	t.Helper()
 	daemon.in.Write([]byte("\n"))
-	for range 500 {
+	for range 6000 {
 		if _, err := os.Lstat(socket); err == nil {
 			return
 		}
