@@ -72,13 +72,13 @@ func (p *place) aside(dir, owner string, mode os.FileMode) {
 // fixed are paths that only one test at a time can use, while no other looks for them.
 var fixed sync.RWMutex
 
-// take reserves a path that all victims have in common. A file that is there already is put aside
-// until the test ends.
+// take reserves a path that all victims have in common, also those of other test processes. A file
+// that is there already is put aside until the test ends.
 func (p *place) take(path string) {
 	p.t.Helper()
+	lab.Alone(p.t, "hostile")
 	aside := path + ".hostile-test"
-	_, err := os.Lstat(path)
-	if there := err == nil; there {
+	if _, err := os.Lstat(path); err == nil {
 		if err := os.Rename(path, aside); err != nil {
 			p.t.Fatal(err)
 		}
