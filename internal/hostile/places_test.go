@@ -70,7 +70,7 @@ func TestPlaces(t *testing.T) {
 			daemon := (&client{command: mitogen("daemon"), limit: time.Hour}).start(t, p)
 			await(t, daemon, socket)
 			for _, c := range clients(t) {
-				if !c.must || c.own || c.path != nil || c.name == "stop" || c.plays && !plays {
+				if !c.must || c.own || c.path != nil || c.name == "stop" || c.release != "" && !plays {
 					continue
 				}
 				v := c.start(t, p)
