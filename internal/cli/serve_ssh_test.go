@@ -1,17 +1,58 @@
 package cli
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 
+	"github.com/mitogen-go/mitogen/internal/peer"
 	"github.com/mitogen-go/mitogen/internal/sshserve"
 )
+
+// When ssh ends its ProxyCommand, that ends at once, and without a word, though the other side goes
+// on.
+func TestConnectSSHEnds(t *testing.T) {
+	dir, err := os.MkdirTemp("", "mgo") // a socket's path has to be short
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	l, err := peer.ListenPath(filepath.Join(dir, "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for _, sig := range []syscall.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM} {
+		cmd := exec.Command("mitogen", connectCommand, filepath.Join(dir, "s"))
+		var said bytes.Buffer
+		cmd.Stderr = &said
+		if _, err := cmd.StdinPipe(); err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		c, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		cmd.Process.Signal(sig)
+		cmd.Wait()
+		status, _ := cmd.ProcessState.Sys().(syscall.WaitStatus)
+		if status.Signal() != sig || said.Len() > 0 {
+			t.Errorf("%v: got status %v, %q, want its end by the signal", sig, cmd.ProcessState,
+				said.Bytes())
+		}
+	}
+}
 
 // A file of the user's isn't replaced, and one of serve-ssh's is; it is removed at the end unless
 // another has taken its place.
