@@ -430,8 +430,10 @@ func newConnectSSH(s *state) *cobra.Command {
 				io.Copy(c, s.stdin)
 				c.CloseWrite()
 			}()
-			_, err = io.Copy(s.stdout, c)
-			return err
+			if _, err := io.Copy(s.stdout, c); err != nil {
+				return exitError(exitFailed) // ssh says what the loss of its connection means, if anything
+			}
+			return nil
 		},
 	}
 }
