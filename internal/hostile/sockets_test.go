@@ -297,7 +297,11 @@ func TestSockets(t *testing.T) {
 				if l != nil {
 					silent(t, l.Close(t), output)
 				}
-				if c.must && p.refused != "" && err == nil || !strings.Contains(squeezed(output), p.refused) {
+				must := c.must && p.refused != ""
+				if c.own && strings.HasPrefix(scenario, "named") {
+					must = false // what is named is the user's daemon, and a playbook has its own elsewhere
+				}
+				if must && err == nil || !strings.Contains(squeezed(output), p.refused) {
 					t.Errorf("got %v, want an error that names %s:\n%s", err, p.refused, output)
 				}
 			})
