@@ -188,6 +188,22 @@ const (
 	useLock   = "/etc/sudoers.d"
 )
 
+// Alone waits until no other test, in any process, has what this name stands for, and keeps it
+// until the test ends.
+func Alone(t testing.TB, name string) {
+	t.Helper()
+	place := filepath.Join(setupLock, "mitogen-"+name)
+	err := os.MkdirAll(place, 0o700)
+	var f *os.File
+	if err == nil {
+		f, err = lock(place, syscall.LOCK_EX)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+}
+
 // lock waits for a lock, which lasts until the file is closed.
 func lock(name string, how int) (*os.File, error) {
 	f, err := os.Open(name)
