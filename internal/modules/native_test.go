@@ -181,11 +181,20 @@ func TestSourceBesideNative(t *testing.T) {
 		{"from . import cython", python313, Plain},
 		{"try:\n    import cython\nexcept ImportError:\n    cython = None", python313, Plain},
 		{"def f():\n    import cython", python313, Plain},
+		{"from . import gone", python313, Plain}, // which may be no module
+		{"import d.gone", python313, Native},
+		{"from .gone import x", python313, Native},
+		{"from d.needs import x", python313, Native},
+		{"from d.whole import x", python313, Plain},
+		{"import gone", python313, Plain}, // the target may have it
+		{"try:\n    import d.gone\nexcept ImportError:\n    pass", python313, Plain},
 		{"from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import cython", python313, Plain},
 	} {
 		for _, file := range []string{"d/_x", "d/_x/__init__"} {
 			m := installedWheel("cp313-cp313-manylinux_2_17_x86_64",
 				map[string][]byte{"d/__init__.py": nil, file + ".py": []byte(tt.source),
+					"d/needs.py": []byte("import d.whole\nfrom d.gone import y"),
+					"d/whole.py": []byte("import os, d._x\nx = 1"),
 					file + ".cpython-313-x86_64-linux-gnu.so": object})
 			want := tt.want
 			if want == Plain && path.Base(file) == "__init__" {
