@@ -174,7 +174,7 @@ func TestSourceBesideNative(t *testing.T) {
 		{"x = 1", python313, Plain},
 		{"import cython", python313, Native},
 		{"import os, cython as C", python313, Native},
-		{"from cython.cimports.libc import math", python313, Native},
+		{"if COMPILED:\n    from cython.cimports.libc import math", python313, Plain},
 		{"import cython", "", Native}, // until more is known
 		{"import cython", musl, Plain},
 		{"import cythonic", python313, Plain},
@@ -207,6 +207,25 @@ func TestSourceBesideNative(t *testing.T) {
 			if got := p.Find("d._x"); got.Letter == Native {
 				t.Errorf("%s, %q, for no target: got the extension module", file, tt.source)
 			}
+		}
+	}
+}
+
+// Modules that were compiled together go together.
+func TestCompiledTogether(t *testing.T) {
+	object := sharedObject(t)
+	files := map[string][]byte{"d/__init__.py": nil, "d/plain.py": nil,
+		"d/needs.py": []byte("import cython"), "d/fits.py": []byte("x = 1"),
+		"d/sub/__init__.py": nil, "d/sub/fits.py": []byte("x = 1")}
+	for _, name := range []string{"d/needs", "d/fits", "d/sub/fits"} {
+		files[name+".cpython-313-x86_64-linux-gnu.so"] = object
+	}
+	f := New([]Entry{{FS: installedWheel("cp313-cp313-manylinux_2_17_x86_64", files)}}, noBuiltin,
+		Options{}).Pass().For(python313)
+	for name, want := range map[string]byte{"d.needs": Native, "d.fits": Native, "d.plain": Plain,
+		"d.sub.fits": Plain} {
+		if got := f.Find(name); got.Letter != want {
+			t.Errorf("%s: got %c %s, want %c", name, got.Letter, got.Reason, want)
 		}
 	}
 }
