@@ -4,7 +4,7 @@ files_content.py, files_index.py and files_ask.py.
 from files_ask import (COUNT, DISTS, HEADS, OUTLINED, PACKAGES, TEXTS, TREE, answer, ask, core,
     errno, os, serve_forks, sys)
 from files_index import OUTLINES, ask_outlines, directory, failure, index, learn, listing, look
-from files_content import find_in_place, get_data, modules_in, normal
+from files_content import find_in_place, first_in_place, get_data, modules_in, normal
 from places import IN_MEMORY, plain_path, spot
 
 
@@ -195,7 +195,11 @@ def hook_resources():
 
 
 def find_spec(self, name, path=None, target=None):
-    """pkg_resources looks for distributions in sys.path only."""
+    """As Importer's own. pkg_resources looks for distributions in sys.path only."""
+    if '.' not in name and path is None and name[:8] != '_mitogen':
+        spec = first_in_place(name)
+        if spec:
+            return spec
     if name == 'pkg_resources':
         import importlib.machinery
         for d in distributions():

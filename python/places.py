@@ -452,6 +452,14 @@ def hook_cffi(module):
         return real(name, *args)
     module.load_library = load_library
 
+    class FFI(module.FFI):
+        def dlopen(self, name=None, *args):
+            p = ours(name)
+            if p:
+                return library(p, lambda path: super(FFI, self).dlopen(path, *args))
+            return super(FFI, self).dlopen(name, *args)
+    module.FFI = FFI
+
 
 def hook_ssl(module):
     context = module.SSLContext
