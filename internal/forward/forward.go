@@ -278,6 +278,7 @@ func (f *Forwarder) Want(ctx wire.ContextID, n *Need) {
 	}
 	b.send()
 	if len(x.asks) > 0 {
+		f.warmWhole(ctx)
 		f.pack(ctx, n)
 	}
 }

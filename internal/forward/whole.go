@@ -2,6 +2,7 @@ package forward
 
 import (
 	"slices"
+	"time"
 
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
@@ -32,6 +33,16 @@ func (f *Forwarder) Whole(ctx wire.ContextID, names []string) []string {
 		}
 	}
 	return all
+}
+
+// warmWhole reads the lists that Whole needs while an answer is on its way: 10 to 25 ms for 140
+// distributions.
+func (f *Forwarder) warmWhole(ctx wire.ContextID) {
+	time.AfterFunc(warmAfter, func() {
+		if f.waits(ctx) {
+			f.finder.Beside(nil)
+		}
+	})
 }
 
 // question returns the names in the oldest question that ctx hasn't answered, and those that it is
