@@ -20,6 +20,7 @@ type goBinary struct {
 	program *bundle.Bundle
 	loader  string // path of what the binary needs to be executed; "": nothing, it is static
 	crc     uint32 // CRC-32 of the binary
+	of      platform
 }
 
 // A platform is GOOS and GOARCH.
@@ -102,12 +103,12 @@ func newGoBinary(b []byte, p platform) (*goBinary, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %v: %w", ErrNoBinary, p, err)
 	}
-	return packedBinary(b, loader), nil
+	return packedBinary(b, loader, p), nil
 }
 
 // packedBinary returns what is sent of a binary.
-func packedBinary(b []byte, loader string) *goBinary {
-	return &goBinary{bundle.Program(b), loader, crc32.ChecksumIEEE(b)}
+func packedBinary(b []byte, loader string, p platform) *goBinary {
+	return &goBinary{bundle.Program(b), loader, crc32.ChecksumIEEE(b), p}
 }
 
 // elfMachines and machoMachines have what a header says of GOARCH.

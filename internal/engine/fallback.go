@@ -235,6 +235,7 @@ func (f *fallback) send(s boot.Shell) {
 	}
 	e.log.Info("no Python there: this program is sent", slog.String("hop", f.c.name),
 		slog.Int("bytes", size))
+	b.goesTo(f.c, size)
 	before, behind := s.Announce(size, b.loader)
 	for _, part := range slices.Concat([][]byte{before}, parts, [][]byte{behind}) {
 		if f.write(part) != nil {

@@ -17,7 +17,7 @@ import (
 // A program is sent as gzip, or as it is.
 func TestFormsOfBinary(t *testing.T) {
 	want := bytes.Repeat([]byte("a program "), 10_000)
-	b := packedBinary(want, "")
+	b := packedBinary(want, "", platform{})
 	r, err := gzip.NewReader(bytes.NewReader(bytes.Join(b.gzip(), nil)))
 	if err != nil {
 		t.Fatal(err)

@@ -21,7 +21,7 @@ const (
 
 // GivenFile is a file that a context was given.
 type GivenFile struct {
-	Path  string // package/path, or distribution directory/name
+	Path  string // package/path, distribution directory/name, or, of a Go program, go:GOOS/GOARCH
 	Bytes int64
 }
 
@@ -65,6 +65,13 @@ func (c *Context) gaveFileLocked(name string, size int64) {
 	c.given[name] = size
 	c.queueLocked(event{report: "file given", level: slog.LevelInfo,
 		attrs: []slog.Attr{slog.String("file", fmt.Sprintf("%+q", name)), slog.Int64("bytes", size)}})
+}
+
+// goesTo notes that c is sent b, in size bytes.
+func (b *goBinary) goesTo(c *Context, size int) {
+	c.e.mu.Lock()
+	defer c.e.unlock()
+	c.gaveFileLocked("go:"+b.of.String(), int64(size))
 }
 
 // refusedToLocked notes that c may not have what it asked for. An honest program's import of an

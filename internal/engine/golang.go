@@ -116,6 +116,7 @@ type readying struct {
 
 // run does what the context asks for until it is ready.
 func (r *readying) run() error {
+	var found *goBinary
 	var program *bundle.Bundle
 	asked := map[string]bool{}
 	for {
@@ -129,8 +130,7 @@ func (r *readying) run() error {
 		asked[word] = true
 		switch word {
 		case "platform":
-			found, err := r.c.e.binaryFor(a, b)
-			if err != nil {
+			if found, err = r.c.e.binaryFor(a, b); err != nil {
 				return err
 			}
 			program = found.program
@@ -142,6 +142,7 @@ func (r *readying) run() error {
 				return errors.New("the context asked for nothing that it was offered")
 			}
 			r.c.e.introduce(r.c)
+			found.goesTo(r.c, len(program.Compressed))
 			r.c.e.forward.Bring(r.c.id, program)
 			r.c.root.stream.Kick()
 		case "ready":

@@ -79,9 +79,13 @@ func TestFallbackInTree(t *testing.T) {
 			for _, tool := range strings.Fields(tt.tools) {
 				os.Remove(root + "/bin/" + tool)
 			}
-			e := engine(t, mitogen.Options{})
+			var programs givenPrograms
+			e := engine(t, mitogen.Options{Audit: programs.audit})
 			c := connect(t, e, treeTarget(t, root, tt.mounts), mitogen.ConnectOptions{GoFallback: true})
 			worksWithoutPython(t, c, tt.place)
+			if got := programs.count(); got != 1 {
+				t.Errorf("got %d lines of programs in the audit log, want 1", got)
+			}
 			if left := leftIn(root); len(left) > 0 {
 				t.Errorf("got %q left in the tree, want nothing", left)
 			}

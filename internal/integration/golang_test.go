@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,15 +25,17 @@ var whoami = mitogen.Func("whoami", func(_ context.Context, greeting string) (st
 // a hop. The program is in memory only.
 func TestGoFunctions(t *testing.T) {
 	l := lab.Need(t)
-	eng, err := mitogen.New(mitogen.Options{})
+	var programs givenPrograms
+	eng, err := mitogen.New(mitogen.Options{Audit: programs.audit})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer eng.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	for _, target := range []string{lab.Free, lab.Free + "+sudo", lab.Free + "+sudo:" + lab.None,
-		lab.Free + "+local", "local+sudo:" + lab.None} {
+	targets := []string{lab.Free, lab.Free + "+sudo", lab.Free + "+sudo:" + lab.None,
+		lab.Free + "+local", "local+sudo:" + lab.None}
+	for _, target := range targets {
 		var out strings.Builder
 		c, err := eng.Connect(ctx, target, mitogen.ConnectOptions{
 			SSH: mitogen.SSHOptions{ConfigFile: l.Config}, Stdout: &out})
@@ -50,4 +54,20 @@ func TestGoFunctions(t *testing.T) {
 			t.Errorf("%s: close: %v", target, err)
 		}
 	}
+	if got := programs.count(); got != len(targets) {
+		t.Errorf("got %d lines of programs in the audit log, want one for each of %d targets", got,
+			len(targets))
+	}
 }
+
+// givenPrograms counts what an audit log says of Go programs.
+type givenPrograms struct{ n atomic.Int32 }
+
+func (p *givenPrograms) audit(ev mitogen.Event) error {
+	if ev.Kind == "file" && ev.Name == "go:"+runtime.GOOS+"/"+runtime.GOARCH && ev.Bytes > 0 {
+		p.n.Add(1)
+	}
+	return nil
+}
+
+func (p *givenPrograms) count() int { return int(p.n.Load()) }
