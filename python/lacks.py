@@ -3,14 +3,13 @@ before the first question (ASK); docs/protocol/modules.md, section 12.
 
 Runs in the namespace of the core, after forward.py, in the thread that reads.
 """
-from _mitogen import (ASK, HANDLERS, IMPORTER, LACKS, OPEN, PY3, ZERO, imp, native, os, send,
-    served, sys, tags, thread)
+from _mitogen import (ASK, HANDLERS, IMPORTER, LACKS, OPEN, PY3, TABLES, ZERO, imp, native, os,
+    send, served, sys, tags, thread)
 
 NATIVE = '_mitogen_native'.encode()     # in an ASK: which extension modules are taken here?
-
-
 UNANSWERED = []     # names of each ASK, the oldest first, which is being answered
 ANSWERING = thread.allocate_lock()      # guards it
+TABLES += UNANSWERED,   # a program's process has no thread that answers them
 
 
 def on_ask(src, reply, kind, data):

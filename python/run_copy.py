@@ -96,7 +96,7 @@ def become(r, w, life, channel):
     for table in core.TABLES:
         empty(table)
     # Another thread may have had them.
-    for name in 'INSTALLING GUARDING'.split():      # names of core
+    for name in 'INSTALLING GUARDING ANSWERING'.split():    # names of core
         if name in core.__dict__:
             setattr(core, name, new())
     m = sys.modules.get('mitogen')
