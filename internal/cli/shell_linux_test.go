@@ -136,8 +136,11 @@ func TestShellRestoresTerminal(t *testing.T) {
 	c = startConsole(t, "shell", "-t", "local", "--", "/no/such/program")
 	c.wait("mitogen: /no/such/program: No such file or directory\r\n")
 	c.ends(127)
-	c = startConsole(t, "shell", "-t", "local", "--python", "/no/such/python")
+	c = startConsole(t, "shell", "-t", "exec:/no/such/way")
 	c.ends(exitConnection)
+	c = startConsole(t, "shell", "-t", "local", "--python", "/no/such/python", "--", "sh", "-c",
+		"exit 7") // which needs none
+	c.ends(7)
 }
 
 // A command's questions come before the terminal is the shell's.

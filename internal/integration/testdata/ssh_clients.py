@@ -115,6 +115,8 @@ def paramiko():
             socket.create_connection(('127.0.0.1', port)).close()
         except ConnectionRefusedError:
             break
+        except ConnectionResetError:
+            pass    # it was still accepted
         if time.time() > end:
             sys.exit('forwarded port: it listens after it was cancelled')
     channel = transport.open_session()
