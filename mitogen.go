@@ -50,7 +50,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/daemon"
+	"github.com/mitogen-go/mitogen/internal/daemonclient"
 	"github.com/mitogen-go/mitogen/internal/engine"
 )
 
@@ -164,7 +164,7 @@ type Event = engine.Event
 // that it must be, and the Command that starts a daemon. If there is no daemon and Command is nil,
 // that is an error (ErrDaemon). An engine gets from it a fork of the context at a target. The fork
 // has run nothing yet, and ends with the engine.
-type Daemon = daemon.Client
+type Daemon = daemonclient.Client
 
 // Engine is the root of a tree of contexts. Make one with New; one is enough for a program.
 type Engine struct {

@@ -15,7 +15,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/mitogen-go/mitogen"
-	"github.com/mitogen-go/mitogen/internal/daemon"
+	"github.com/mitogen-go/mitogen/internal/daemonclient"
 	"github.com/mitogen-go/mitogen/internal/testpython"
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
@@ -125,7 +125,7 @@ var structs = map[reflect.Type]map[string]string{
 		"Outcome": "-",
 		"Why":     "module asked for",
 	},
-	reflect.TypeFor[daemon.Context](): {
+	reflect.TypeFor[daemonclient.Context](): {
 		"Name":     "-",
 		"Python":   "hello.implementation",
 		"Hostname": "hello.hostname",

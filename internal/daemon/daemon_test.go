@@ -23,6 +23,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/ansible"
 	"github.com/mitogen-go/mitogen/internal/askpass"
 	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/daemonclient"
 	"github.com/mitogen-go/mitogen/internal/engine"
 	"github.com/mitogen-go/mitogen/internal/jsonline"
 	"github.com/mitogen-go/mitogen/internal/lab"
@@ -33,7 +34,7 @@ import (
 func TestMain(m *testing.M) { os.Exit(lab.Main(m)) }
 
 // running starts a daemon in this process and returns how to reach it. wait returns its end.
-func running(t testing.TB, o Options) (c *Client, wait func() error) {
+func running(t testing.TB, o Options) (c *daemonclient.Client, wait func() error) {
 	t.Helper()
 	if o.Socket == "" {
 		dir, err := os.MkdirTemp("", "mgo") // short enough for a socket
@@ -75,7 +76,7 @@ func running(t testing.TB, o Options) (c *Client, wait func() error) {
 			t.Error(err)
 		}
 	})
-	return &Client{Socket: o.Socket, Version: o.Version}, wait
+	return &daemonclient.Client{Socket: o.Socket, Version: o.Version}, wait
 }
 
 const code = `
@@ -105,7 +106,7 @@ def echo(text):
 `
 
 // client is an engine whose contexts come from a daemon.
-func client(t testing.TB, c *Client) *engine.Engine {
+func client(t testing.TB, c *daemonclient.Client) *engine.Engine {
 	t.Helper()
 	e, err := engine.New(engine.Options{Dial: c.Dial, Logger: slog.New(slog.DiscardHandler),
 		Path: []fs.FS{fstest.MapFS{"workload.py": {Data: []byte(code)}}}})
@@ -237,7 +238,7 @@ func TestFailures(t *testing.T) {
 	if err := call(c, "hang", nil); !errors.As(err, &lost) {
 		t.Error(err)
 	}
-	nobody := &Client{Socket: d.Socket + ".no", Version: "1"}
+	nobody := &daemonclient.Client{Socket: d.Socket + ".no", Version: "1"}
 	if err := call(start(t, client(t, nobody), "local", connect.Options{}), "pid",
 		nil); !errors.Is(err, connect.ErrDaemon) {
 		t.Error(err)
@@ -360,7 +361,7 @@ func TestUpgrade(t *testing.T) {
 			time.Sleep(5 * time.Millisecond)
 		}
 	}()
-	next := &Client{Socket: old.Socket, Version: "2", Command: []string{"true"}}
+	next := &daemonclient.Client{Socket: old.Socket, Version: "2", Command: []string{"true"}}
 	if err := call(start(t, client(t, next), "local", connect.Options{}), "pid", nil); err != nil {
 		t.Error(err)
 	}
@@ -493,7 +494,7 @@ func TestTidy(t *testing.T) {
 			" `\" && echo " + base + "=\"` echo " + at + " `\" )"
 		ch := jsonline.New(conn)
 		for _, m := range []jsonline.Message{
-			&message{Op: "ansible", Protocol: ansible.Protocol, Target: "local", Host: "here"},
+			&daemonclient.Message{Op: "ansible", Protocol: ansible.Protocol, Target: "local", Host: "here"},
 			&ansible.Message{Do: "exec", Command: line, Inner: &line, EOF: true},
 			&ansible.Message{Do: "exec", Command: "true", EOF: true}, // until it is there
 		} {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/daemonclient"
 	"github.com/mitogen-go/mitogen/internal/lab"
 )
 
@@ -38,13 +39,13 @@ func TestOptionsSurvive(t *testing.T) {
 	o.Interactive = false // the daemon's own
 	client, server := net.Pipe()
 	go func() {
-		newChannel(client).write(&message{Options: optionsOf(&o)})
+		daemonclient.NewChannel(client).Send(&daemonclient.Message{Options: daemonclient.OptionsOf(&o)})
 	}()
-	m, err := newChannel(server).read(nil)
+	m, err := daemonclient.NewChannel(server).Receive(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := m.Options.connect(); !reflect.DeepEqual(got, o) {
+	if got := m.Options.Connect(); !reflect.DeepEqual(got, o) {
 		t.Errorf("got %#v, want %#v", got, o)
 	}
 }

@@ -78,23 +78,25 @@ internal/muxserve:
 internal/ansible:      internal/muxserve internal/peer internal/printable internal/secret
 	internal/pickle internal/wire internal/boot internal/connect internal/jsonline internal/engine
 	internal/lazyregexp
+internal/daemonclient: internal/printable internal/connect internal/sshconf internal/peer
+	internal/askpass internal/engine internal/jsonline internal/secret
 internal/daemon:       internal/printable internal/pickle internal/boot internal/connect
-	internal/descriptors internal/sshconf internal/jsonvalue internal/modules internal/peer
-	internal/askpass internal/engine internal/jsonline internal/ansible internal/secret
-	internal/lazyregexp
+	internal/descriptors internal/jsonvalue internal/modules internal/peer internal/askpass
+	internal/engine internal/jsonline internal/ansible internal/secret internal/lazyregexp
+	internal/daemonclient
 internal/inventory:    internal/lazyregexp internal/connect internal/secret
 internal/program:      internal/inventory internal/printable internal/wire internal/pickle
 	internal/connect internal/stream internal/modules internal/askpass internal/engine
 .:                     internal/goctx internal/wire internal/pickle internal/connect
-	internal/askpass internal/ownfile internal/engine internal/daemon internal/secret
+	internal/askpass internal/ownfile internal/engine internal/daemonclient internal/secret
 internal/demo:         . internal/printable
 internal/sshargs:
 internal/sshserve:     internal/descriptors internal/portforward internal/peer internal/printable
 internal/cli:          . internal/program internal/sshargs internal/muxserve internal/portforward
 	internal/sshserve internal/peer internal/descriptors internal/ownfile internal/printable
 	internal/confine internal/audit internal/ansible internal/connect internal/jsonvalue
-	internal/askpass internal/daemon internal/modules internal/inventory internal/demo internal/secret
-	internal/lazyregexp
+	internal/askpass internal/daemon internal/daemonclient internal/modules internal/inventory
+	internal/demo internal/secret internal/lazyregexp
 internal/packages:
 internal/pyfront:
 cmd/mitogen:           . internal/cli

@@ -1,6 +1,7 @@
-package daemon
+package daemonclient
 
 import (
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/engine"
+	"github.com/mitogen-go/mitogen/internal/printable"
 	"github.com/mitogen-go/mitogen/internal/sshconf"
 )
 
@@ -27,15 +29,15 @@ var leadingPrefixes = []string{"DOCKER_", "CONTAINER_", "CONTAINERS_", "PODMAN_"
 	// what ssh sends, as it is usually configured, and what an interpreter goes by that starts
 	"LC_", "PYTHON"}
 
-// origin is the part of a client's environment that its requests depend on. A variable of null
+// Origin is the part of a client's environment that its requests depend on. A variable of null
 // isn't set there.
-type origin struct {
+type Origin struct {
 	Dir string             `json:"dir,omitempty"`
 	Env map[string]*string `json:"env,omitempty"`
 }
 
 // here returns this process's origin for a target.
-func here(target string, o connect.Options) *origin {
+func here(target string, o connect.Options) *Origin {
 	dir, err := os.Getwd()
 	if err != nil {
 		dir = "/"
@@ -48,7 +50,7 @@ func here(target string, o connect.Options) *origin {
 			}
 		}
 	}
-	x := &origin{Dir: dir, Env: map[string]*string{}}
+	x := &Origin{Dir: dir, Env: map[string]*string{}}
 	for _, name := range names {
 		x.Env[name] = nil
 		if value, set := os.LookupEnv(name); set {
@@ -71,9 +73,9 @@ func environNames() []string {
 	return names
 }
 
-// engine returns x as an engine has it. What only the daemon has is taken away. Nil, of clients
+// Engine returns x as an engine has it. What only the daemon has is taken away. Nil, of clients
 // that don't say, is the daemon's own.
-func (x *origin) engine() *engine.Origin {
+func (x *Origin) Engine() *engine.Origin {
 	if x == nil {
 		return nil
 	}
@@ -92,9 +94,9 @@ func (x *origin) engine() *engine.Origin {
 	return e
 }
 
-// absolute returns o with names of files as they are anywhere, for a client in dir. What is
+// Absolute returns o with names of files as they are anywhere, for a client in dir. What is
 // executed in a hop isn't this machine's.
-func absolute(target string, o connect.Options, dir string) connect.Options {
+func Absolute(target string, o connect.Options, dir string) connect.Options {
 	o.SSH.ConfigFile = sshconf.AbsoluteFile(o.SSH.ConfigFile, dir)
 	o.SSH.IdentityFile = sshconf.AbsoluteFile(o.SSH.IdentityFile, dir)
 	o.SSH.Args, o.SSH.FirstArgs = sshconf.Absolute(o.SSH.Args, dir), sshconf.Absolute(o.SSH.FirstArgs,
@@ -128,4 +130,17 @@ func absoluteProgram(path, dir string) string {
 		return path
 	}
 	return filepath.Join(dir, path)
+}
+
+// Locate returns where a relative name of the client's leads, which isn't in the daemon's own
+// directory.
+func (m *Message) Locate(name string) (string, error) {
+	switch {
+	case filepath.IsAbs(name):
+		return name, nil
+	case m.Origin == nil || !filepath.IsAbs(m.Origin.Dir):
+		return "", fmt.Errorf("search path: %s is relative, and the request has no directory",
+			printable.Line(name))
+	}
+	return filepath.Join(m.Origin.Dir, name), nil
 }

@@ -1,4 +1,4 @@
-package daemon
+package daemonclient
 
 import (
 	"bytes"
@@ -29,21 +29,21 @@ func FuzzFirstMessage(f *testing.F) {
 		f.Add([]byte(s + "\n"))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		c := newChannel(fixed{bytes.NewReader(b), io.Discard})
+		c := NewChannel(fixed{bytes.NewReader(b), io.Discard})
 		for {
-			m, err := c.read(nil)
+			m, err := c.Receive(nil)
 			if err != nil {
 				return
 			}
-			m.Options.connect()
+			m.Options.Connect()
 			if m.End != nil && m.End.Error != nil {
-				failureOf(m.End.Error.err())
+				FailureOf(m.End.Error.Err())
 			}
 			line, err := json.Marshal(m)
 			if err != nil {
 				t.Fatalf("encode the message of %q again: %v", b, err)
 			}
-			again := &message{}
+			again := &Message{}
 			if err := json.Unmarshal(line, again); err != nil {
 				t.Fatalf("%q is %q, which is refused: %v", b, line, err)
 			}

@@ -1,4 +1,4 @@
-package daemon
+package daemonclient
 
 import (
 	"encoding/json"
@@ -8,7 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/ansible"
 	"github.com/mitogen-go/mitogen/internal/askpass"
 	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/engine"
@@ -17,22 +16,22 @@ import (
 	"github.com/mitogen-go/mitogen/internal/secret"
 )
 
-// A message is one JSON object on a line of its own. Where it has a size, as many bytes of data
+// A Message is one JSON object on a line of its own. Where it has a size, as many bytes of data
 // follow the line. Which fields are set says what it is: section 9 of docs/protocol/daemon.md.
-type message struct {
+type Message struct {
 	// The first of a client.
 	Op          string   `json:"op,omitempty"`
 	Version     string   `json:"version,omitempty"`
 	Target      string   `json:"target,omitempty"`
-	Options     *options `json:"options,omitempty"`
+	Options     *Options `json:"options,omitempty"`
 	Interactive bool     `json:"interactive,omitempty"` // it can be asked
 	Secrets     bool     `json:"secrets,omitempty"`     // it has secrets by place
-	Origin      *origin  `json:"origin,omitempty"`      // where it is; nil: where the daemon is
+	Origin      *Origin  `json:"origin,omitempty"`      // where it is; nil: where the daemon is
 	// engine.Options.Heartbeat in seconds, of an engine
 	Heartbeat float64 `json:"heartbeat,omitempty"`
 
 	Protocol int    `json:"protocol,omitempty"` // of a connection plugin
-	Via      []hop  `json:"via,omitempty"`      // before target
+	Via      []Hop  `json:"via,omitempty"`      // before target
 	Host     string `json:"host,omitempty"`     // what the plugin calls it
 
 	// Of those that have the daemon call or run something.
@@ -51,44 +50,43 @@ type message struct {
 	Mode   int      `json:"mode,omitempty"`   // of a file
 
 	// Of a client, later.
-	Answer   *clearText `json:"answer,omitempty"`
+	Answer   *ClearText `json:"answer,omitempty"`
 	Refuse   string     `json:"refuse,omitempty"`
 	AnswerTo int        `json:"answer_to,omitempty"` // the prompt's id
 	EOF      bool       `json:"eof,omitempty"`
 
 	// Of the daemon.
-	Prompt   *prompt         `json:"prompt,omitempty"`
+	Prompt   *Question       `json:"prompt,omitempty"`
 	Contexts []Context       `json:"contexts,omitempty"`
 	PID      int             `json:"pid,omitempty"`
-	Works    []ansible.Work  `json:"works,omitempty"`
 	Value    json.RawMessage `json:"value,omitempty"`  // a result, or an item of one
 	Stream   string          `json:"stream,omitempty"` // what data was written to: stdout or stderr
-	Log      *logged         `json:"log,omitempty"`
+	Log      *Logged         `json:"log,omitempty"`
 	Status   *int            `json:"status,omitempty"` // exit status
-	End      *end            `json:"end,omitempty"`
+	End      *End            `json:"end,omitempty"`
 
-	jsonline.Sized // of both
-	data           []byte
+	jsonline.Sized        // of both
+	Data           []byte `json:"-"` // behind the line
 }
 
-// hop is a target on the way to another.
-type hop struct {
+// Hop is a target on the way to another.
+type Hop struct {
 	Target  string   `json:"target"`
-	Options *options `json:"options,omitempty"`
+	Options *Options `json:"options,omitempty"`
 }
 
-// prompt is a question for a person, or, with a place, for what has secrets.
-type prompt struct {
+// Question is one for a person, or, with a place, for what has secrets.
+type Question struct {
 	ID     int    `json:"id"`
 	Target string `json:"target,omitempty"` // whose connect asks
 	Hop    string `json:"hop"`
 	Kind   int    `json:"kind"`
 	Text   string `json:"text"`
-	Place  *place `json:"place,omitempty"`
+	Place  *Place `json:"place,omitempty"`
 }
 
-// place is a secret.Place.
-type place struct {
+// Place is a secret.Place.
+type Place struct {
 	Kind   secret.Kind `json:"kind"`
 	Method string      `json:"method"`
 	Target string      `json:"target"`
@@ -97,16 +95,16 @@ type place struct {
 	Key    string      `json:"key,omitempty"`
 }
 
-// clearText is a secret that goes over the socket in clear: it is the user's own.
-type clearText secret.Secret
+// ClearText is a secret that goes over the socket in clear: it is the user's own.
+type ClearText secret.Secret
 
 // MarshalJSON writes the text.
-func (c clearText) MarshalJSON() ([]byte, error) { return json.Marshal(string(c)) }
+func (c ClearText) MarshalJSON() ([]byte, error) { return json.Marshal(string(c)) }
 
 // UnmarshalJSON reads the text, and keeps one copy of it.
-func (c *clearText) UnmarshalJSON(b []byte) error {
+func (c *ClearText) UnmarshalJSON(b []byte) error {
 	s, err := secret.FromJSON(b)
-	*c = clearText(s)
+	*c = ClearText(s)
 	return err
 }
 
@@ -115,16 +113,16 @@ type clearTable secret.Table
 
 // MarshalJSON writes such an object.
 func (c clearTable) MarshalJSON() ([]byte, error) {
-	all := map[string]clearText{}
+	all := map[string]ClearText{}
 	for name, s := range secret.Table(c).All() {
-		all[name] = clearText(s)
+		all[name] = ClearText(s)
 	}
 	return json.Marshal(all)
 }
 
 // UnmarshalJSON reads such an object.
 func (c *clearTable) UnmarshalJSON(b []byte) error {
-	var wire map[string]clearText
+	var wire map[string]ClearText
 	if err := json.Unmarshal(b, &wire); err != nil {
 		return err
 	}
@@ -137,14 +135,14 @@ func (c *clearTable) UnmarshalJSON(b []byte) error {
 	return err
 }
 
-// end is the last message of the daemon. Without an error all is well.
-type end struct {
+// End is the last message of the daemon. Without an error all is well.
+type End struct {
 	Text  string   `json:"text,omitempty"` // what was written to stderr last
-	Error *failure `json:"error,omitempty"`
+	Error *Failure `json:"error,omitempty"`
 }
 
-// failure is an error that goes over the socket.
-type failure struct {
+// Failure is an error that goes over the socket.
+type Failure struct {
 	Version string `json:"version,omitempty"` // the daemon's, which is another than the client's
 	Kind    string `json:"kind,omitempty"`    // of a connect.Error: the text of its Kind
 	Hop     string `json:"hop,omitempty"`
@@ -165,30 +163,50 @@ type failure struct {
 	Traceback string `json:"traceback,omitempty"`
 }
 
-// logged is a record of Python's logging.
-type logged struct {
+// Logged is a record of Python's logging.
+type Logged struct {
 	Level   string `json:"level"`
 	Logger  string `json:"logger,omitempty"`
 	Message string `json:"message"`
 }
 
-func failureOf(err error) *failure {
+// Context describes a context of a daemon.
+type Context struct {
+	ID       uint32  `json:"id"`
+	Parent   uint32  `json:"parent"`
+	Name     string  `json:"name"`
+	Python   string  `json:"python"`
+	Hostname string  `json:"hostname"`
+	UID      int     `json:"uid"`
+	PID      int     `json:"pid"`
+	Up       bool    `json:"up"`
+	RTT      float64 `json:"rtt"` // seconds; 0: no answer within a second
+	Down     int64   `json:"bytes_down"`
+	UpBytes  int64   `json:"bytes_up"`
+	Modules  int64   `json:"modules"`
+	Memory   int64   `json:"memory"` // bytes of the process; 0: that can't be told there
+	Clients  int     `json:"clients"`
+	Sessions int     `json:"sessions"` // in all
+}
+
+// FailureOf returns what goes over the socket of an error.
+func FailureOf(err error) *Failure {
 	var conn *connect.Error
 	var lost *engine.LostError
 	var call *engine.CallError
 	switch {
 	case errors.As(err, &conn):
-		return &failure{Kind: conn.Kind.Error(), Hop: conn.Hop, Phase: conn.Phase, Status: conn.Status,
+		return &Failure{Kind: conn.Kind.Error(), Hop: conn.Hop, Phase: conn.Phase, Status: conn.Status,
 			Text: conn.Text, Given: conn.Given,
 			Method: conn.Method, Reached: reachedBy(conn), Lacks: connect.ShortageCode(conn)}
 	case errors.As(err, &lost):
-		return &failure{Context: lost.Context, Hop: lost.Hop, Why: lost.Why, Text: lost.Text,
+		return &Failure{Context: lost.Context, Hop: lost.Hop, Why: lost.Why, Text: lost.Text,
 			Code: lost.Code}
 	case errors.As(err, &call):
-		return &failure{Exception: printable.Line(call.Module + "." + call.Type),
+		return &Failure{Exception: printable.Line(call.Module + "." + call.Type),
 			Text: printable.Text(call.Text), Traceback: call.Traceback}
 	}
-	return &failure{Text: printable.Text(err.Error())}
+	return &Failure{Text: printable.Text(err.Error())}
 }
 
 // How far a connect came.
@@ -207,7 +225,8 @@ func reachedBy(e *connect.Error) string {
 	return ""
 }
 
-func (f *failure) err() error {
+// Err returns the error that f was made of, as far as a client can tell.
+func (f *Failure) Err() error {
 	switch {
 	case f.Version != "":
 		return &versionError{f.Version}
@@ -227,34 +246,35 @@ type versionError struct{ version string }
 
 func (e *versionError) Error() string { return "daemon is of version " + e.version }
 
-// maxData bounds the data of one message.
-const maxData = jsonline.MaxData
+// MaxData bounds the data of one message.
+const MaxData = jsonline.MaxData
 
-// channel is one side of a connection. Reading is for one goroutine, writing for any.
-type channel struct{ *jsonline.Conn }
+// Channel is one side of a connection. Reading is for one goroutine, writing for any.
+type Channel struct{ *jsonline.Conn }
 
-func newChannel(rw io.ReadWriter) *channel { return &channel{jsonline.New(rw)} }
+// NewChannel returns the channel of a connection.
+func NewChannel(rw io.ReadWriter) *Channel { return &Channel{jsonline.New(rw)} }
 
-// read returns the next message. buf is where its data goes if it has room.
-func (c *channel) read(buf []byte) (*message, error) {
-	m := &message{}
+// Receive returns the next message. buf is where its data goes if it has room.
+func (c *Channel) Receive(buf []byte) (*Message, error) {
+	m := &Message{}
 	var err error
-	m.data, err = c.Read(m, buf)
+	m.Data, err = c.Read(m, buf)
 	return m, err
 }
 
-// write sends m and its data.
-func (c *channel) write(m *message) error { return c.Write(m, m.data) }
+// Send writes m and its data.
+func (c *Channel) Send(m *Message) error { return c.Write(m, m.Data) }
 
-// options are a connect.Options as they go over the socket, secrets in clear: it is the user's own.
-type options struct {
+// Options are a connect.Options as they go over the socket, secrets in clear: it is the user's own.
+type Options struct {
 	Python         []string                          `json:"python,omitempty"`
 	ConnectTimeout float64                           `json:"connect_timeout,omitempty"` // seconds
 	SSH            sshOptions                        `json:"ssh,omitzero"`
-	Sudo           becomeOptions                     `json:"sudo,omitzero"`
-	Su             becomeOptions                     `json:"su,omitzero"`
-	Doas           becomeOptions                     `json:"doas,omitzero"`
-	Console        becomeOptions                     `json:"console,omitzero"`
+	Sudo           BecomeOptions                     `json:"sudo,omitzero"`
+	Su             BecomeOptions                     `json:"su,omitzero"`
+	Doas           BecomeOptions                     `json:"doas,omitzero"`
+	Console        BecomeOptions                     `json:"console,omitzero"`
 	Programs       map[string]connect.ProgramOptions `json:"programs,omitempty"`
 	Passwords      clearTable                        `json:"passwords,omitempty"`
 	Sourced        bool                              `json:"sourced,omitempty"`
@@ -270,8 +290,8 @@ type sshOptions struct {
 	IdentityFile      string    `json:"identity_file,omitempty"`
 	OtherKeys         bool      `json:"other_keys,omitempty"`
 	HostKeys          string    `json:"host_keys,omitempty"`
-	Password          clearText `json:"password,omitempty"`
-	Passphrase        clearText `json:"passphrase,omitempty"`
+	Password          ClearText `json:"password,omitempty"`
+	Passphrase        ClearText `json:"passphrase,omitempty"`
 	FromHop           bool      `json:"from_hop,omitempty"`
 	Native            bool      `json:"native,omitempty"`
 	Compression       *bool     `json:"compression,omitempty"`
@@ -282,41 +302,43 @@ type sshOptions struct {
 	NoAhead           bool      `json:"no_ahead,omitempty"`
 }
 
-// becomeOptions are those of sudo, su, doas and consoles; each has only some.
-type becomeOptions struct {
+// BecomeOptions are those of sudo, su, doas and consoles; each has only some.
+type BecomeOptions struct {
 	Path     string    `json:"path,omitempty"`
-	Password clearText `json:"password,omitempty"`
+	Password ClearText `json:"password,omitempty"`
 	Login    bool      `json:"login,omitempty"`
 	SetHome  bool      `json:"set_home,omitempty"`
 	Args     []string  `json:"args,omitempty"`
 }
 
-func optionsOf(o *connect.Options) *options {
-	return &options{
+// OptionsOf returns what goes over the socket of o.
+func OptionsOf(o *connect.Options) *Options {
+	return &Options{
 		Python: o.Python, ConnectTimeout: o.ConnectTimeout.Seconds(), Programs: o.Programs,
 		Passwords: clearTable(o.Passwords), Sourced: o.Sourced,
 		SSH: sshOptions{o.SSH.Path, o.SSH.Args, o.SSH.FirstArgs, o.SSH.ConfigFile, o.SSH.Port, o.SSH.User,
-			o.SSH.IdentityFile, o.SSH.OtherKeys, string(o.SSH.HostKeys), clearText(o.SSH.Password),
-			clearText(o.SSH.Passphrase), o.SSH.FromHop, o.SSH.Native, o.SSH.Compression,
+			o.SSH.IdentityFile, o.SSH.OtherKeys, string(o.SSH.HostKeys), ClearText(o.SSH.Password),
+			ClearText(o.SSH.Passphrase), o.SSH.FromHop, o.SSH.Native, o.SSH.Compression,
 			o.SSH.KeepAliveInterval.Seconds(), o.SSH.KeepAliveCount,
 			o.SSH.ConnectTimeout.Seconds(), o.SSH.CallsAhead, o.SSH.NoAhead},
-		Sudo: becomeOptions{o.Sudo.Path, clearText(o.Sudo.Password), o.Sudo.Login, o.Sudo.SetHome,
+		Sudo: BecomeOptions{o.Sudo.Path, ClearText(o.Sudo.Password), o.Sudo.Login, o.Sudo.SetHome,
 			o.Sudo.Args},
-		Su: becomeOptions{Path: o.Su.Path, Password: clearText(o.Su.Password), Login: o.Su.Login,
+		Su: BecomeOptions{Path: o.Su.Path, Password: ClearText(o.Su.Password), Login: o.Su.Login,
 			Args: o.Su.Args},
-		Doas: becomeOptions{Path: o.Doas.Path, Password: clearText(o.Doas.Password),
+		Doas: BecomeOptions{Path: o.Doas.Path, Password: ClearText(o.Doas.Password),
 			Args: o.Doas.Args},
-		Console: becomeOptions{Password: clearText(o.Console.Password)},
+		Console: BecomeOptions{Password: ClearText(o.Console.Password)},
 	}
 }
 
-func (o *options) connect() connect.Options {
+// Connect returns what o was made of. It returns no options for nil.
+func (o *Options) Connect() connect.Options {
 	if o == nil {
 		return connect.Options{}
 	}
 	s := o.SSH
 	return connect.Options{
-		Python: o.Python, ConnectTimeout: seconds(o.ConnectTimeout), Programs: o.Programs,
+		Python: o.Python, ConnectTimeout: Seconds(o.ConnectTimeout), Programs: o.Programs,
 		Passwords: secret.Table(o.Passwords), Sourced: o.Sourced,
 		SSH: connect.SSHOptions{Path: s.Path, Args: s.Args, FirstArgs: s.FirstArgs,
 			ConfigFile: s.ConfigFile, Port: s.Port, User: s.User, IdentityFile: s.IdentityFile,
@@ -324,8 +346,8 @@ func (o *options) connect() connect.Options {
 			HostKeys:  connect.HostKeys(s.HostKeys), Password: connect.Secret(s.Password),
 			Passphrase: connect.Secret(s.Passphrase), FromHop: s.FromHop, Native: s.Native,
 			Compression:       s.Compression,
-			KeepAliveInterval: seconds(s.KeepAliveInterval), KeepAliveCount: s.KeepAliveCount,
-			ConnectTimeout: seconds(s.ConnectTimeout), CallsAhead: s.CallsAhead, NoAhead: s.NoAhead},
+			KeepAliveInterval: Seconds(s.KeepAliveInterval), KeepAliveCount: s.KeepAliveCount,
+			ConnectTimeout: Seconds(s.ConnectTimeout), CallsAhead: s.CallsAhead, NoAhead: s.NoAhead},
 		Sudo: connect.SudoOptions{Path: o.Sudo.Path, Password: connect.Secret(o.Sudo.Password),
 			Login: o.Sudo.Login, SetHome: o.Sudo.SetHome, Args: o.Sudo.Args},
 		Su: connect.SuOptions{Path: o.Su.Path, Password: connect.Secret(o.Su.Password),
@@ -336,8 +358,8 @@ func (o *options) connect() connect.Options {
 	}
 }
 
-// hasSecrets tells whether there is any secret among them.
-func (o *options) hasSecrets() bool {
+// HasSecrets tells whether there is any secret among them.
+func (o *Options) HasSecrets() bool {
 	if o == nil {
 		return false
 	}
@@ -346,18 +368,21 @@ func (o *options) hasSecrets() bool {
 		o.Doas.Password != "" || o.Console.Password != "" || o.Passwords != ""
 }
 
-// hasSecrets tells whether the options of a request have any, on the way to its target or there.
-func (m *message) hasSecrets() bool {
-	return m.Options.hasSecrets() ||
-		slices.ContainsFunc(m.Via, func(h hop) bool { return h.Options.hasSecrets() })
+// HasSecrets tells whether the options of a request have any, on the way to its target or there.
+func (m *Message) HasSecrets() bool {
+	return m.Options.HasSecrets() ||
+		slices.ContainsFunc(m.Via, func(h Hop) bool { return h.Options.HasSecrets() })
 }
 
-func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+// Seconds returns the duration of that many seconds.
+func Seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
-func promptOf(p askpass.Prompt) *prompt {
-	return &prompt{Hop: p.Hop, Kind: int(p.Kind), Text: p.Text}
+// QuestionOf returns what goes over the socket of a prompt.
+func QuestionOf(p askpass.Prompt) *Question {
+	return &Question{Hop: p.Hop, Kind: int(p.Kind), Text: p.Text}
 }
 
-func (p *prompt) prompt() askpass.Prompt {
+// Prompt returns what p was made of.
+func (p *Question) Prompt() askpass.Prompt {
 	return askpass.Prompt{Hop: p.Hop, Kind: askpass.Kind(p.Kind), Text: p.Text}
 }

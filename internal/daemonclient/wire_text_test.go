@@ -1,4 +1,4 @@
-package daemon
+package daemonclient
 
 import (
 	"errors"
@@ -19,12 +19,12 @@ func TestFailuresArePrintable(t *testing.T) {
 		"connect":   &connect.Error{Hop: bad, Kind: connect.ErrDied, Text: bad},
 		"other":     errors.New(bad),
 	} {
-		f := failureOf(err)
+		f := FailureOf(err)
 		if f.Exception != printable.Line(f.Exception) ||
 			f.Kind == "" && f.Why == "" && f.Text != printable.Text(f.Text) {
 			t.Errorf("%s: got %+v", name, *f)
 		}
-		if got := f.err().Error(); got != printable.Line(got) {
+		if got := f.Err().Error(); got != printable.Line(got) {
 			t.Errorf("%s: client gets %+q", name, got)
 		}
 	}

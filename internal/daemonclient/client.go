@@ -1,4 +1,6 @@
-package daemon
+// Package daemonclient reaches a daemon: see package daemon. A Client starts one if need be,
+// and gets contexts of it. The messages between the two are here, too.
+package daemonclient
 
 import (
 	"context"
@@ -45,17 +47,17 @@ const restartPause = 300 * time.Millisecond
 // Dial is an engine.Dial: a fork of a context that the daemon has at target, or connects now.
 func (c *Client) Dial(ctx context.Context, target string, o connect.Options) (engine.Conn, error) {
 	from := here(target, o)
-	o = absolute(target, o, from.Dir)
+	o = Absolute(target, o, from.Dir)
 	for try := 0; ; try++ {
 		conn, err := c.connect(ctx)
 		if err != nil {
 			return nil, unreached(target, err)
 		}
-		ch := newChannel(conn)
-		first := &message{Op: "open", Version: c.Version, Target: target, Options: optionsOf(&o),
+		ch := NewChannel(conn)
+		first := &Message{Op: "open", Version: c.Version, Target: target, Options: OptionsOf(&o),
 			Interactive: c.Prompt != nil, Secrets: c.Secrets != nil, Origin: from,
 			Heartbeat: c.Heartbeat.Seconds()}
-		if err := ch.write(first); err != nil {
+		if err := ch.Send(first); err != nil {
 			conn.Close()
 			if try < 2 { // it was on its way out
 				continue
@@ -105,7 +107,7 @@ func (c *Client) connect(ctx context.Context) (*net.UnixConn, error) {
 		if conn, err = peer.Dial(socket); err == nil || !peer.Missing(err) || time.Now().After(end) {
 			return conn, err
 		}
-		if ended && !locked(socket) { // and no other is on its way
+		if ended && !Locked(socket) { // and no other is on its way
 			if failures++; failures == maxFailures {
 				return nil, d.failure(err)
 			}
@@ -200,7 +202,7 @@ type fork struct {
 
 	mu      sync.Mutex // protects following
 	conn    *net.UnixConn
-	ch      *channel
+	ch      *Channel
 	written []byte // until something has been read
 	heard   bool
 	closed  bool
@@ -211,14 +213,14 @@ type fork struct {
 
 func (f *fork) Write(b []byte) (int, error) {
 	for sent := 0; sent < len(b); {
-		piece := b[sent:min(len(b), sent+maxData)]
+		piece := b[sent:min(len(b), sent+MaxData)]
 		f.mu.Lock()
 		if !f.heard {
 			f.written = append(f.written, piece...)
 		}
 		ch := f.ch
 		f.mu.Unlock()
-		if err := ch.write(&message{data: piece}); err != nil {
+		if err := ch.Send(&Message{Data: piece}); err != nil {
 			f.mu.Lock()
 			again := !f.heard && !f.closed
 			f.mu.Unlock()
@@ -233,9 +235,9 @@ func (f *fork) Write(b []byte) (int, error) {
 
 func (f *fork) Read(b []byte) (int, error) {
 	for len(f.rest) == 0 {
-		m, err := f.ch.read(f.buf)
+		m, err := f.ch.Receive(f.buf)
 		var other *versionError
-		if err == nil && m.End != nil && m.End.Error != nil && errors.As(m.End.Error.err(), &other) {
+		if err == nil && m.End != nil && m.End.Error != nil && errors.As(m.End.Error.Err(), &other) {
 			if err := f.again(); err != nil {
 				return 0, err
 			}
@@ -254,12 +256,12 @@ func (f *fork) Read(b []byte) (int, error) {
 		case m.Prompt != nil:
 			go f.answer(m.Prompt)
 		case m.End != nil && m.End.Error != nil:
-			return 0, m.End.Error.err()
+			return 0, m.End.Error.Err()
 		case m.End != nil:
 			f.text = m.End.Text
 			return 0, io.EOF
 		default:
-			f.rest = m.data
+			f.rest = m.Data
 		}
 	}
 	n := copy(b, f.rest)
@@ -282,31 +284,31 @@ func (f *fork) again() error {
 	n := next.(*fork)
 	f.conn, f.ch = n.conn, n.ch
 	if len(f.written) > 0 {
-		return f.ch.write(&message{data: f.written})
+		return f.ch.Send(&Message{Data: f.written})
 	}
 	return nil
 }
 
-func (f *fork) answer(p *prompt) {
-	m := &message{AnswerTo: p.ID}
+func (f *fork) answer(p *Question) {
+	m := &Message{AnswerTo: p.ID}
 	text, err := f.find(p)
 	if err != nil {
 		m.Refuse = err.Error()
 	} else {
 		m.Answer = &text
 	}
-	f.ch.write(m)
+	f.ch.Send(m)
 }
 
 // find returns the answer to a question.
-func (f *fork) find(p *prompt) (clearText, error) {
+func (f *fork) find(p *Question) (ClearText, error) {
 	switch {
 	case p.Place != nil && f.client.Secrets != nil:
 		s, err := f.client.Secrets(f.ctx, secret.Place(*p.Place))
-		return clearText(s), err
+		return ClearText(s), err
 	case p.Place == nil && f.client.Prompt != nil:
-		text, err := f.client.Prompt(f.ctx, p.prompt())
-		return clearText(text), err
+		text, err := f.client.Prompt(f.ctx, p.Prompt())
+		return ClearText(text), err
 	}
 	return "", errors.New("nobody to ask")
 }
@@ -321,31 +323,31 @@ func (f *fork) Close() error {
 }
 
 // ask sends one request and returns the answer.
-func (c *Client) ask(m *message) (*message, error) {
+func (c *Client) ask(m *Message) (*Message, error) {
 	conn, err := c.connect(context.Background())
 	if err != nil {
 		return nil, err
 	}
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(startPatience))
-	ch := newChannel(conn)
+	ch := NewChannel(conn)
 	m.Version = c.Version
-	if err := ch.write(m); err != nil {
+	if err := ch.Send(m); err != nil {
 		return nil, err
 	}
-	answer, err := ch.read(nil)
+	answer, err := ch.Receive(nil)
 	if err != nil {
 		return nil, fmt.Errorf("no answer: %w", err)
 	}
 	if answer.End != nil && answer.End.Error != nil {
-		return nil, answer.End.Error.err()
+		return nil, answer.End.Error.Err()
 	}
 	return answer, nil
 }
 
 // List returns the daemon's process id and contexts.
 func (c *Client) List() (pid int, all []Context, err error) {
-	m, err := c.ask(&message{Op: "list"})
+	m, err := c.ask(&Message{Op: "list"})
 	if err != nil {
 		return 0, nil, err
 	}
@@ -354,13 +356,13 @@ func (c *Client) List() (pid int, all []Context, err error) {
 
 // Disconnect closes the contexts of a target; "": all.
 func (c *Client) Disconnect(target string) error {
-	_, err := c.ask(&message{Op: "disconnect", Target: target})
+	_, err := c.ask(&Message{Op: "disconnect", Target: target})
 	return err
 }
 
 // Stop ends the daemon.
 func (c *Client) Stop() error {
-	_, err := c.ask(&message{Op: "stop"})
+	_, err := c.ask(&Message{Op: "stop"})
 	return err
 }
 
