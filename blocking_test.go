@@ -17,6 +17,7 @@ import (
 
 	"github.com/mitogen-go/mitogen"
 	_ "github.com/mitogen-go/mitogen/internal/testenv"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // fakeSSH is a program in ssh's place: a key whose passphrase is "right" leads to this machine.
@@ -71,7 +72,7 @@ func (b *blocker) prompt(context.Context, mitogen.Prompt) (string, error) {
 	return "", nil
 }
 
-func (b *blocker) secrets(context.Context, mitogen.SecretPlace) (mitogen.Secret, error) {
+func (b *blocker) secrets(context.Context, secret.Place) (secret.Secret, error) {
 	b.block()
 	return "", nil
 }
@@ -284,7 +285,7 @@ func (h *calling) Handle(_ context.Context, r slog.Record) error {
 func TestErrorsOfPrompts(t *testing.T) {
 	mine := errors.New("no terminal")
 	prompt := func(context.Context, mitogen.Prompt) (string, error) { return "", mine }
-	secrets := func(context.Context, mitogen.SecretPlace) (mitogen.Secret, error) { return "", mine }
+	secrets := func(context.Context, secret.Place) (secret.Secret, error) { return "", mine }
 	for name, o := range map[string]mitogen.Options{
 		"prompt":  {Prompt: prompt},
 		"secrets": {Secrets: secrets},

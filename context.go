@@ -10,7 +10,8 @@ import (
 	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/engine"
 	"github.com/mitogen-go/mitogen/internal/pickle"
-	"github.com/mitogen-go/mitogen/internal/secret"
+	"github.com/mitogen-go/mitogen/pyvalue"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // ConnectOptions say how a target is reached. They apply to all its hops, each taking what concerns
@@ -33,7 +34,7 @@ type ConnectOptions struct {
 	// Passwords are for single hops. A key names a hop as in a target ("sudo:postgres"), or several
 	// hops of which it is the last ("web1+sudo"). The key with most hops wins, also over the method's
 	// own options.
-	Passwords map[string]Secret
+	Passwords map[string]secret.Secret
 
 	// Via is the context that the target is reached from; nil: the engine. It must be one of the same
 	// engine. What the options say holds for the hops from there on, so that different hops can have
@@ -112,7 +113,7 @@ type Context struct {
 }
 
 func init() {
-	pickle.Register(func(c *Context) (pickle.Context, error) { return c.c.Ref(), nil }, nil)
+	pickle.Register(func(c *Context) (pyvalue.Ref, error) { return c.c.Ref(), nil }, nil)
 }
 
 // Info holds the facts that a context reports when it starts. Version, Implementation (cpython,

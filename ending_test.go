@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // A place has what a method is called on.
@@ -19,7 +20,7 @@ type place struct {
 	up     *mitogen.Context
 	coming *mitogen.Context // doesn't get up
 	slow   mitogen.ConnectOptions
-	sender mitogen.Sender // of a receiver in up
+	sender pyvalue.Sender // of a receiver in up
 }
 
 // newPlace returns a place whose engine is the test's to close.
@@ -39,7 +40,7 @@ func newPlace(t *testing.T) *place {
 	if p.coming, err = p.e.Start("h", p.slow); err != nil {
 		t.Fatal(err)
 	}
-	if p.sender, err = mitogen.Call[mitogen.Sender](t.Context(), p.up, "talk:receiver"); err != nil {
+	if p.sender, err = mitogen.Call[pyvalue.Sender](t.Context(), p.up, "talk:receiver"); err != nil {
 		t.Fatal(err)
 	}
 	return p

@@ -51,16 +51,12 @@ var (
 	ErrStdinInUse = engine.ErrStdinInUse
 )
 
-// Why a value can't be sent or decoded, for errors.Is. The error is a *ValueError too, which says
-// where in the value that is.
+// Why a value can't be sent or decoded, for errors.Is. The error is a *pyvalue.Error too, which
+// says where in the value that is.
 var (
 	ErrTooLarge    = pickle.ErrTooLarge    // larger than Options.MaxMessage
 	ErrOtherEngine = engine.ErrOtherEngine // a Context or Sender of another engine, or of none
 )
-
-// ValueError is a value that can't be sent, or doesn't fit where it is to be decoded: Path says
-// where in it ("args[1].port", "kwargs.hosts[3]"), Reason why.
-type ValueError = pickle.ValueError
 
 // StreamError is an error Err, for errors.Is, of a Reader or Writer that the caller gave: name of
 // the Context, or the target of Engine.Exec, and Op ("read standard input", "write standard

@@ -21,6 +21,7 @@ import (
 	"github.com/mitogen-go/mitogen"
 	"github.com/mitogen-go/mitogen/internal/goctx"
 	"github.com/mitogen-go/mitogen/internal/pickle"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // TestMain serves where an engine of a test has started this program as a Go context.
@@ -362,7 +363,7 @@ func TestErrorsFromElsewhere(t *testing.T) {
 		"None": packed(nil), "a text": packed("x"), "nothing": nil, "no bytes": []byte{}, "a number": 1,
 		"no pickle": []byte("x"),
 	} {
-		known := goctx.Known([]any{pickle.Tuple{"type failure", value}})
+		known := goctx.Known([]any{pyvalue.Tuple{"type failure", value}})
 		if len(known) != 0 {
 			t.Errorf("%s: got %#v, want no error", what, known)
 		}

@@ -52,6 +52,7 @@ import (
 
 	"github.com/mitogen-go/mitogen/internal/daemonclient"
 	"github.com/mitogen-go/mitogen/internal/engine"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // Options are an Engine's settings. The zero value is usable.
@@ -115,7 +116,7 @@ type Options struct {
 	// program asks for them. It returns "" for none. A secret is given once. A person is asked
 	// (Prompt) only if Secrets has none. It may be called from several goroutines at once. Nil: there
 	// are no further secrets.
-	Secrets func(ctx context.Context, p SecretPlace) (Secret, error)
+	Secrets func(ctx context.Context, p secret.Place) (secret.Secret, error)
 
 	// Daemon gives contexts that it keeps, instead of connecting them: see Daemon. Nil: they are
 	// connected here.

@@ -9,12 +9,13 @@ import (
 	"testing"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // ending is a way in which a sender ends, for TestGetEnds.
 type ending struct {
 	name string
-	end  func(*testing.T, *mitogen.Engine, *mitogen.Context, mitogen.Sender)
+	end  func(*testing.T, *mitogen.Engine, *mitogen.Context, pyvalue.Sender)
 	err  func(err error) bool
 	from bool // the error names the context
 }
@@ -28,27 +29,27 @@ func isClosed(err error) bool {
 // Get returns when nothing can come any more, and first what has come.
 func TestGetEnds(t *testing.T) {
 	for _, test := range []ending{
-		{"sender closed", func(t *testing.T, e *mitogen.Engine, c *mitogen.Context, s mitogen.Sender) {
+		{"sender closed", func(t *testing.T, e *mitogen.Engine, c *mitogen.Context, s pyvalue.Sender) {
 			must[any](t)(call[any](t, c, "values:close", s))
 			must[any](t)(call[any](t, c, "values:close", s))
 			c.Close()
 		}, isEOF, true},
-		{"context closed", func(_ *testing.T, e *mitogen.Engine, c *mitogen.Context, _ mitogen.Sender) {
+		{"context closed", func(_ *testing.T, e *mitogen.Engine, c *mitogen.Context, _ pyvalue.Sender) {
 			c.Close()
 		}, isEOF, true},
-		{"context died", func(t *testing.T, e *mitogen.Engine, c *mitogen.Context, s mitogen.Sender) {
+		{"context died", func(t *testing.T, e *mitogen.Engine, c *mitogen.Context, s pyvalue.Sender) {
 			if _, err := call[any](t, c, "values:die"); !isLost(err) {
 				t.Errorf("got %v", err)
 			}
 		}, isLost, true},
-		{"its hop died", func(t *testing.T, e *mitogen.Engine, c *mitogen.Context, s mitogen.Sender) {
+		{"its hop died", func(t *testing.T, e *mitogen.Engine, c *mitogen.Context, s pyvalue.Sender) {
 			for _, hop := range e.Contexts() {
 				if hop.Name() == "local" {
 					call[any](t, hop, "values:die")
 				}
 			}
 		}, isLost, true},
-		{"engine closed", func(_ *testing.T, e *mitogen.Engine, c *mitogen.Context, _ mitogen.Sender) {
+		{"engine closed", func(_ *testing.T, e *mitogen.Engine, c *mitogen.Context, _ pyvalue.Sender) {
 			e.Close()
 		}, isEOF, true},
 	} {

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 //go:embed py
@@ -112,7 +113,7 @@ func mark(name string) {
 }
 
 func (t target) start(e *mitogen.Engine) (*mitogen.Context, error) {
-	o := mitogen.ConnectOptions{Sudo: mitogen.SudoOptions{Password: mitogen.Secret(t.Password)}}
+	o := mitogen.ConnectOptions{Sudo: mitogen.SudoOptions{Password: secret.Secret(t.Password)}}
 	if t.Python != "" {
 		o.Python = []string{t.Python}
 	}

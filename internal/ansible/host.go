@@ -14,7 +14,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/engine"
-	"github.com/mitogen-go/mitogen/internal/pickle"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // service is the name of the service in the context.
@@ -299,7 +299,7 @@ func (h *host) teach(ctx context.Context, l *leaf, a *archive, packs []string,
 	var files []any
 	for _, m := range a.files {
 		p := h.places[m.sum]
-		files = append(files, pickle.Tuple{m.path, p.pack, p.index})
+		files = append(files, pyvalue.Tuple{m.path, p.pack, p.index})
 	}
 	spec["files"] = files
 	l.zips[n] = true

@@ -12,8 +12,8 @@ import (
 
 	"github.com/mitogen-go/mitogen/internal/engine"
 	"github.com/mitogen-go/mitogen/internal/lazyregexp"
-	"github.com/mitogen-go/mitogen/internal/secret"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // maxInput bounds what is piped into a program.

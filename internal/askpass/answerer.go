@@ -12,7 +12,7 @@ import (
 
 	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/printable"
-	"github.com/mitogen-go/mitogen/internal/secret"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // ErrRefused is the error of a question without an answer.

@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/mitogen-go/mitogen/internal/connect"
-	"github.com/mitogen-go/mitogen/internal/secret"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // A source is asked for the place of the question, and each answer is given once.

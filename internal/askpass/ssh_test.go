@@ -18,6 +18,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/lab"
 	"github.com/mitogen-go/mitogen/internal/spawn"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // login carries out a plan for ssh as the engine does, with a command instead of a context.
@@ -93,9 +94,9 @@ func TestSSHLogins(t *testing.T) {
 		want error
 	}{
 		{"key", func(o *connect.Options) { o.SSH.IdentityFile = l.Key }, true, nil},
-		{"password", func(o *connect.Options) { o.SSH.Password = connect.Secret(l.Password) }, true, nil},
+		{"password", func(o *connect.Options) { o.SSH.Password = secret.Secret(l.Password) }, true, nil},
 		{"passphrase", func(o *connect.Options) {
-			o.SSH.IdentityFile, o.SSH.Passphrase = l.LockedKey, connect.Secret(l.Passphrase)
+			o.SSH.IdentityFile, o.SSH.Passphrase = l.LockedKey, secret.Secret(l.Passphrase)
 		}, true, nil},
 		{"nothing", func(o *connect.Options) {}, true, connect.ErrAuth},
 		{"wrong password", func(o *connect.Options) { o.SSH.Password = "wrong" }, true, connect.ErrAuth},
@@ -185,7 +186,7 @@ func TestSSHHostKeys(t *testing.T) {
 						opt := options(t, l)
 						opt.SSH.HostKeys = policy.HostKeys
 						if password {
-							opt.SSH.Password = connect.Secret(l.Password)
+							opt.SSH.Password = secret.Secret(l.Password)
 						} else {
 							opt.SSH.IdentityFile = l.Key
 						}

@@ -21,6 +21,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/inventory"
 	"github.com/mitogen-go/mitogen/internal/modules"
 	"github.com/mitogen-go/mitogen/internal/printable"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // defaultForks is the default number of targets that a command works on at once. Each costs an ssh
@@ -382,10 +383,10 @@ func (s *state) connectOptions(ctx context.Context) (mitogen.ConnectOptions, err
 	}
 	for _, p := range []struct {
 		what, env string
-		value     mitogen.Secret // of env
+		value     secret.Secret // of env
 		ask       bool
 		fd        int
-		into      *mitogen.Secret
+		into      *secret.Secret
 	}{
 		{"ssh password", sshPasswordVariable, s.sshPassword, o.askPass, o.askPassFD, &c.SSH.Password},
 		{"become password", becomePasswordVariable, s.becomePassword, o.askBecome, o.askBecomeFD,

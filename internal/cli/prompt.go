@@ -15,7 +15,7 @@ import (
 	"github.com/mitogen-go/mitogen"
 	"github.com/mitogen-go/mitogen/internal/askpass"
 	"github.com/mitogen-go/mitogen/internal/printable"
-	"github.com/mitogen-go/mitogen/internal/secret"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // errNoTerminal is the error of a question without a terminal to ask on.
@@ -262,8 +262,8 @@ func (ts *terminals) restore() {
 
 // password returns a password from where the flags say: the terminal, a file descriptor, or else
 // value, which the environment had as env. Empty: there is none.
-func (s *state) password(ctx context.Context, what, env string, value mitogen.Secret, ask bool,
-	fd int) (mitogen.Secret, error) {
+func (s *state) password(ctx context.Context, what, env string, value secret.Secret, ask bool,
+	fd int) (secret.Secret, error) {
 	switch {
 	case fd >= 0:
 		return readFD(what, fd)
@@ -274,7 +274,7 @@ func (s *state) password(ctx context.Context, what, env string, value mitogen.Se
 }
 
 // readFD reads one line.
-func readFD(what string, fd int) (mitogen.Secret, error) {
+func readFD(what string, fd int) (secret.Secret, error) {
 	f := os.NewFile(uintptr(fd), what)
 	if f == nil {
 		return "", usagef("%s: bad file descriptor %d", what, fd)

@@ -15,7 +15,7 @@ import (
 	"github.com/mitogen-go/mitogen"
 	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/inventory"
-	"github.com/mitogen-go/mitogen/internal/secret"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // secretFlags say where the secrets of single hops come from.
@@ -101,8 +101,8 @@ func cutPasswordOf(text string) (hop, source string, err error) {
 }
 
 // hopPasswords returns the passwords of --password-of.
-func (s *state) hopPasswords(ctx context.Context) (map[string]mitogen.Secret, error) {
-	all := map[string]mitogen.Secret{}
+func (s *state) hopPasswords(ctx context.Context) (map[string]secret.Secret, error) {
+	all := map[string]secret.Secret{}
 	for _, text := range s.opt.secrets.of {
 		hop, source, err := cutPasswordOf(text)
 		if err != nil {
@@ -120,7 +120,7 @@ func (s *state) hopPasswords(ctx context.Context) (map[string]mitogen.Secret, er
 	return all, nil
 }
 
-func (s *state) hopPassword(ctx context.Context, what, source string) (mitogen.Secret, error) {
+func (s *state) hopPassword(ctx context.Context, what, source string) (secret.Secret, error) {
 	kind, rest, _ := strings.Cut(source, ":")
 	switch kind + ":" {
 	case sourceFD:
@@ -144,12 +144,12 @@ func (s *state) hopPassword(ctx context.Context, what, source string) (mitogen.S
 }
 
 // askSecret asks for a secret on the terminal. remedy says what to do without one.
-func (s *state) askSecret(ctx context.Context, what, remedy string) (mitogen.Secret, error) {
+func (s *state) askSecret(ctx context.Context, what, remedy string) (secret.Secret, error) {
 	text, err := s.ask(ctx, what+": ", false)
 	if errors.Is(err, errNoTerminal) {
 		return "", withHint(fmt.Errorf("%s: %w", what, err), remedy)
 	}
-	return mitogen.Secret(text), err
+	return secret.Secret(text), err
 }
 
 // source returns what runs --password-command; nil: there is none.
@@ -196,13 +196,13 @@ func optionsAt(o mitogen.ConnectOptions, chain []inventory.Way, i int) mitogen.C
 }
 
 // mergePasswords has the inventory's win.
-func mergePasswords(c map[string]mitogen.Secret, w secret.Table) map[string]mitogen.Secret {
+func mergePasswords(c map[string]secret.Secret, w secret.Table) map[string]secret.Secret {
 	if w == "" {
 		return c
 	}
 	all := maps.Clone(c)
 	if all == nil {
-		all = map[string]mitogen.Secret{}
+		all = map[string]secret.Secret{}
 	}
 	maps.Insert(all, w.All())
 	return all

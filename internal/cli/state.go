@@ -13,7 +13,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/audit"
 	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/printable"
-	"github.com/mitogen-go/mitogen/internal/secret"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // state holds the flags, streams and settings of one command.

@@ -7,7 +7,7 @@ import (
 	"reflect"
 	"slices"
 
-	"github.com/mitogen-go/mitogen/internal/secret"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // Fingerprint writes all of o that decides about a hop of that method, secrets in clear: what is
@@ -64,11 +64,11 @@ func write(w io.Writer, v reflect.Value) {
 		}
 	case reflect.String:
 		switch s := v.Interface().(type) {
-		case Secret:
+		case secret.Secret:
 			s.Digest(w)
 			return
 		case secret.Table:
-			Secret(s).Digest(w)
+			secret.Secret(s).Digest(w)
 			return
 		}
 		fmt.Fprintf(w, "%q ", v.String())

@@ -3,7 +3,7 @@ package connect
 import (
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/secret"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // Options hold for every hop of a target. The zero value of each field is its default.
@@ -66,8 +66,8 @@ type SSHOptions struct {
 	OtherKeys    bool
 	HostKeys     HostKeys
 
-	Password   Secret // typed once where ssh asks for a password
-	Passphrase Secret // typed once for each key that asks for it
+	Password   secret.Secret // typed once where ssh asks for a password
+	Passphrase secret.Secret // typed once for each key that asks for it
 
 	// FromHop has a hop start ssh, with its own machine's configuration and keys. Else ssh runs on the
 	// engine's machine, and a hop before it merely forwards the connection, so that no key, agent or
@@ -108,31 +108,31 @@ const (
 
 // SudoOptions are for hops of method sudo.
 type SudoOptions struct {
-	Path     string   // default "sudo"
-	Password Secret   // typed once where sudo asks
-	Login    bool     // -i: through the user's login shell
-	SetHome  bool     // -H
-	Args     []string // further arguments, before the command
+	Path     string        // default "sudo"
+	Password secret.Secret // typed once where sudo asks
+	Login    bool          // -i: through the user's login shell
+	SetHome  bool          // -H
+	Args     []string      // further arguments, before the command
 }
 
 // SuOptions are for hops of method su.
 type SuOptions struct {
-	Path     string   // default "su"
-	Password Secret   // of the user that is entered; typed once
-	Login    bool     // a login shell
-	Args     []string // further arguments, before the user
+	Path     string        // default "su"
+	Password secret.Secret // of the user that is entered; typed once
+	Login    bool          // a login shell
+	Args     []string      // further arguments, before the user
 }
 
 // DoasOptions are for hops of method doas.
 type DoasOptions struct {
-	Path     string   // default "doas"
-	Password Secret   // typed once where doas asks
-	Args     []string // further arguments, before the command
+	Path     string        // default "doas"
+	Password secret.Secret // typed once where doas asks
+	Args     []string      // further arguments, before the command
 }
 
 // ConsoleOptions are for hops that log in on a console.
 type ConsoleOptions struct {
-	Password Secret // of the user who logs in there; typed once
+	Password secret.Secret // of the user who logs in there; typed once
 }
 
 // A Secret is text that formatting and encoding don't show.

@@ -3,6 +3,8 @@ package connect
 import (
 	"fmt"
 	"slices"
+
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // ForHop returns the options of one hop of a target, with that hop's passwords only. before names
@@ -66,7 +68,7 @@ func Becomes(target string) bool {
 }
 
 // named returns the entry of Passwords that names most of the last hops of a path.
-func (o Options) named(path string) (s Secret, found bool, err error) {
+func (o Options) named(path string) (s secret.Secret, found bool, err error) {
 	longest := 0
 	for name, value := range o.Passwords.All() {
 		name, err := PasswordName(name)
@@ -103,7 +105,7 @@ func PasswordName(name string) (string, error) {
 }
 
 // password returns the field for the password of a method; nil: it has none.
-func (o *Options) password(method string) *Secret {
+func (o *Options) password(method string) *secret.Secret {
 	switch method {
 	case "ssh":
 		return &o.SSH.Password

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/mitogen-go/mitogen/internal/secret"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // Each hop has its own passwords, and no other passwords.
@@ -16,7 +16,7 @@ func TestForHop(t *testing.T) {
 	}
 	for _, tt := range []struct {
 		target, before string
-		own            map[string]Secret
+		own            map[string]secret.Secret
 		want           string // what each hop is told
 	}{
 		{"web1", "", nil, "last-host"},
@@ -26,25 +26,26 @@ func TestForHop(t *testing.T) {
 		{"bastion+sudo+web1", "", nil, "- sudo last-host"},
 		{"bastion+sudo:x+sudo+web1", "", nil, "- sudo sudo last-host"},
 		{"sudo+docker:x+doas", "", nil, "sudo - doas"},
-		{"web1", "bastion", map[string]Secret{"bastion+web1": "own"}, "own"},
-		{"web1", "bastion", map[string]Secret{"other+web1": "own"}, "last-host"},
-		{"bastion+web1", "", map[string]Secret{"bastion": "own"}, "own last-host"},
-		{"bastion+web1", "", map[string]Secret{"ssh:bastion": "own"}, "own last-host"},
-		{"bastion+web1", "", map[string]Secret{"web1": "own"}, "- own"},
-		{"web1+sudo+web2+sudo", "", map[string]Secret{"web1+sudo": "first"}, "- first last-host sudo"},
-		{"web1+sudo+web2+sudo", "", map[string]Secret{"sudo": "any", "web2+sudo": "second"},
+		{"web1", "bastion", map[string]secret.Secret{"bastion+web1": "own"}, "own"},
+		{"web1", "bastion", map[string]secret.Secret{"other+web1": "own"}, "last-host"},
+		{"bastion+web1", "", map[string]secret.Secret{"bastion": "own"}, "own last-host"},
+		{"bastion+web1", "", map[string]secret.Secret{"ssh:bastion": "own"}, "own last-host"},
+		{"bastion+web1", "", map[string]secret.Secret{"web1": "own"}, "- own"},
+		{"web1+sudo+web2+sudo", "", map[string]secret.Secret{"web1+sudo": "first"},
+			"- first last-host sudo"},
+		{"web1+sudo+web2+sudo", "", map[string]secret.Secret{"sudo": "any", "web2+sudo": "second"},
 			"- any last-host second"},
-		{"web1+sudo:pg", "", map[string]Secret{"sudo": "other"}, "last-host sudo"},
-		{"web1+sudo:pg", "", map[string]Secret{"sudo:pg": "own", "web1+sudo:pg": "more"},
+		{"web1+sudo:pg", "", map[string]secret.Secret{"sudo": "other"}, "last-host sudo"},
+		{"web1+sudo:pg", "", map[string]secret.Secret{"sudo:pg": "own", "web1+sudo:pg": "more"},
 			"last-host more"},
-		{`CORP\+me@web1`, "", map[string]Secret{"me@web1": "other"}, "last-host"},
-		{`web1+sudo:a\+pg`, "b", map[string]Secret{"sudo:pg": "other", "pg": "another"},
+		{`CORP\+me@web1`, "", map[string]secret.Secret{"me@web1": "other"}, "last-host"},
+		{`web1+sudo:a\+pg`, "b", map[string]secret.Secret{"sudo:pg": "other", "pg": "another"},
 			"last-host sudo"},
-		{`b+CORP\+me@web1`, "", map[string]Secret{`CORP\+me@web1`: "own"}, "- own"},
-		{`b+CORP\me@web1`, "", map[string]Secret{`b+CORP\\me@web1`: "own"}, "- own"},
-		{"xweb1", "", map[string]Secret{"web1": "other"}, "last-host"},
-		{"me@web1", "", map[string]Secret{"web1": "other"}, "last-host"},
-		{"web1+su:x", "", map[string]Secret{"web1+sudo:x": "other"}, "last-host su"},
+		{`b+CORP\+me@web1`, "", map[string]secret.Secret{`CORP\+me@web1`: "own"}, "- own"},
+		{`b+CORP\me@web1`, "", map[string]secret.Secret{`b+CORP\\me@web1`: "own"}, "- own"},
+		{"xweb1", "", map[string]secret.Secret{"web1": "other"}, "last-host"},
+		{"me@web1", "", map[string]secret.Secret{"web1": "other"}, "last-host"},
+		{"web1+su:x", "", map[string]secret.Secret{"web1+sudo:x": "other"}, "last-host su"},
 	} {
 		hops, err := ParseTarget(tt.target)
 		if err != nil {
@@ -75,7 +76,7 @@ func TestForHop(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"docker:x", "web1+docker:x", "web1+", "-x", "local"} {
-		table, err := secret.NewTable(map[string]Secret{name: "hush"})
+		table, err := secret.NewTable(map[string]secret.Secret{name: "hush"})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/daemonclient"
 	"github.com/mitogen-go/mitogen/internal/lab"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // A changed option is another context.
@@ -18,7 +19,7 @@ func TestOptionsMatter(t *testing.T) {
 	d, _ := running(t, Options{})
 	e := client(t, d)
 	target := "sudo:" + lab.Pass + "+sudo"
-	right := connect.Options{Sudo: connect.SudoOptions{Password: connect.Secret(l.Password)}}
+	right := connect.Options{Sudo: connect.SudoOptions{Password: secret.Secret(l.Password)}}
 	var a, b int
 	if err := call(start(t, e, target, right), "ppid", &a); err != nil {
 		t.Fatal(err)

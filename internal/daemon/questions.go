@@ -9,7 +9,7 @@ import (
 
 	"github.com/mitogen-go/mitogen/internal/askpass"
 	"github.com/mitogen-go/mitogen/internal/daemonclient"
-	"github.com/mitogen-go/mitogen/internal/secret"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // questions are a client's open questions. An answer is used for its own question, and for no

@@ -4,7 +4,7 @@ import (
 	"testing"
 
 	"github.com/mitogen-go/mitogen/internal/daemonclient"
-	"github.com/mitogen-go/mitogen/internal/secret"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 func answerTo(id int, text string) *daemonclient.Message {

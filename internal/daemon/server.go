@@ -27,7 +27,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/engine"
 	"github.com/mitogen-go/mitogen/internal/jsonline"
 	"github.com/mitogen-go/mitogen/internal/peer"
-	"github.com/mitogen-go/mitogen/internal/secret"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // DefaultIdle is the time after which contexts without a client end, and then the daemon.

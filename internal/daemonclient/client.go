@@ -21,7 +21,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/engine"
 	"github.com/mitogen-go/mitogen/internal/peer"
 	"github.com/mitogen-go/mitogen/internal/printable"
-	"github.com/mitogen-go/mitogen/internal/secret"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // Client reaches a daemon.

@@ -13,7 +13,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/engine"
 	"github.com/mitogen-go/mitogen/internal/jsonline"
 	"github.com/mitogen-go/mitogen/internal/printable"
-	"github.com/mitogen-go/mitogen/internal/secret"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // A Message is one JSON object on a line of its own. Where it has a size, as many bytes of data
@@ -343,18 +343,18 @@ func (o *Options) Connect() connect.Options {
 		SSH: connect.SSHOptions{Path: s.Path, Args: s.Args, FirstArgs: s.FirstArgs,
 			ConfigFile: s.ConfigFile, Port: s.Port, User: s.User, IdentityFile: s.IdentityFile,
 			OtherKeys: s.OtherKeys,
-			HostKeys:  connect.HostKeys(s.HostKeys), Password: connect.Secret(s.Password),
-			Passphrase: connect.Secret(s.Passphrase), FromHop: s.FromHop, Native: s.Native,
+			HostKeys:  connect.HostKeys(s.HostKeys), Password: secret.Secret(s.Password),
+			Passphrase: secret.Secret(s.Passphrase), FromHop: s.FromHop, Native: s.Native,
 			Compression:       s.Compression,
 			KeepAliveInterval: Seconds(s.KeepAliveInterval), KeepAliveCount: s.KeepAliveCount,
 			ConnectTimeout: Seconds(s.ConnectTimeout), CallsAhead: s.CallsAhead, NoAhead: s.NoAhead},
-		Sudo: connect.SudoOptions{Path: o.Sudo.Path, Password: connect.Secret(o.Sudo.Password),
+		Sudo: connect.SudoOptions{Path: o.Sudo.Path, Password: secret.Secret(o.Sudo.Password),
 			Login: o.Sudo.Login, SetHome: o.Sudo.SetHome, Args: o.Sudo.Args},
-		Su: connect.SuOptions{Path: o.Su.Path, Password: connect.Secret(o.Su.Password),
+		Su: connect.SuOptions{Path: o.Su.Path, Password: secret.Secret(o.Su.Password),
 			Login: o.Su.Login, Args: o.Su.Args},
-		Doas: connect.DoasOptions{Path: o.Doas.Path, Password: connect.Secret(o.Doas.Password),
+		Doas: connect.DoasOptions{Path: o.Doas.Path, Password: secret.Secret(o.Doas.Password),
 			Args: o.Doas.Args},
-		Console: connect.ConsoleOptions{Password: connect.Secret(o.Console.Password)},
+		Console: connect.ConsoleOptions{Password: secret.Secret(o.Console.Password)},
 	}
 }
 

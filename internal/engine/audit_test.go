@@ -10,9 +10,9 @@ import (
 
 	"github.com/mitogen-go/mitogen/internal/askpass"
 	"github.com/mitogen-go/mitogen/internal/connect"
-	"github.com/mitogen-go/mitogen/internal/pickle"
-	"github.com/mitogen-go/mitogen/internal/secret"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // listener keeps events, and refuses the nth and all that come after; 0: none.
@@ -149,7 +149,7 @@ func TestAuditTextIsSafe(t *testing.T) {
 	}
 	f := <-fakes
 	f.send(wire.Frame{Src: c.id, Handle: wire.Hello, Payload: encode(t, map[string]any{
-		"version": pickle.Tuple{
+		"version": pyvalue.Tuple{
 			int64(3),
 			int64(11),
 			int64(7),

@@ -12,9 +12,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/route"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // convictedFor waits until c is gone and fails unless it was ended for breaking the rule code.
@@ -450,7 +450,7 @@ func TestRecordsOfTheConvicted(t *testing.T) {
 	h := &counting{blocked: make(blocked), records: map[string]int{}}
 	e, fakes := fakeEngine(t, Options{Logger: slog.New(h)})
 	c, f := connected(t, e, fakes)
-	record := encode(t, pickle.Tuple{int64(30), "l", 1.0, "message", ""})
+	record := encode(t, pyvalue.Tuple{int64(30), "l", 1.0, "message", ""})
 	f.flood(1000, func(int) wire.Frame {
 		return wire.Frame{Src: c.id, Handle: wire.Log, Payload: record}
 	})

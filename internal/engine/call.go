@@ -14,6 +14,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/route"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // Pending is a request on its way. Its answer is one value, or a sequence of them and then an end.
@@ -474,7 +475,7 @@ func (p *Pending) take(ev event) (consumed int) {
 		if p.size > p.c.e.opt.MaxMessage {
 			p.items = nil
 			why := fmt.Sprintf("call %s: items of more than %d bytes", p.target, p.c.e.opt.MaxMessage)
-			p.abortLocked(&pickle.ValueError{Reason: why, Err: pickle.ErrTooLarge})
+			p.abortLocked(&pyvalue.Error{Reason: why, Err: pickle.ErrTooLarge})
 			return ev.cost
 		}
 		p.items = append(p.items, item{ev.data, 0})

@@ -8,14 +8,14 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen/internal/connect"
-	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // interrupted answers a call as a context does whose call was interrupted.
 func (f *fake) interrupted(call wire.Frame) {
 	f.t.Helper()
-	raised := pickle.Tuple{"builtins", "KeyboardInterrupt", "", "", pickle.Tuple{}}
+	raised := pyvalue.Tuple{"builtins", "KeyboardInterrupt", "", "", pyvalue.Tuple{}}
 	f.reply(call, wire.Error, encode(f.t, raised))
 }
 

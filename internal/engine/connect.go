@@ -13,9 +13,9 @@ import (
 	"github.com/mitogen-go/mitogen/internal/askpass"
 	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/connect"
-	"github.com/mitogen-go/mitogen/internal/secret"
 	"github.com/mitogen-go/mitogen/internal/stream"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // ConnectOptions are as documented at mitogen.ConnectOptions.

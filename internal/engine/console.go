@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen/internal/connect"
-	"github.com/mitogen-go/mitogen/internal/secret"
 	"github.com/mitogen-go/mitogen/internal/serial"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // console returns the starter for a plan with a Line, which logs in on a console; nil: it has none.
@@ -45,15 +45,15 @@ func (e *Engine) console(p connect.Plan, python []string) starter {
 // consolePassword returns what finds the password of a console: the plan's, what has secrets, or a
 // person.
 func (e *Engine) consolePassword(ctx context.Context,
-	plan connect.Plan) func(context.Context) (connect.Secret, error) {
+	plan connect.Plan) func(context.Context) (secret.Secret, error) {
 	if answer := plan.Prompts[0].Answer; answer != nil {
-		return func(context.Context) (connect.Secret, error) { return connect.Secret(answer), nil }
+		return func(context.Context) (secret.Secret, error) { return secret.Secret(answer), nil }
 	}
 	a := e.asker(ctx, plan)
 	if a == nil {
-		return func(context.Context) (connect.Secret, error) { return "", nil }
+		return func(context.Context) (secret.Secret, error) { return "", nil }
 	}
-	return func(context.Context) (connect.Secret, error) {
+	return func(context.Context) (secret.Secret, error) {
 		answer, err := a.ask()
 		if err == nil {
 			err = connect.CheckAnswer(answer)

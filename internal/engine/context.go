@@ -11,9 +11,9 @@ import (
 	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/forward"
 	"github.com/mitogen-go/mitogen/internal/pickle"
-	"github.com/mitogen-go/mitogen/internal/secret"
 	"github.com/mitogen-go/mitogen/internal/stream"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // Context is one context of the tree.

@@ -15,12 +15,13 @@ import (
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/route"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // A stream whose ctx ends while the end of its call is being told has a value or an error: never an
 // end that looks like a whole stream.
 func TestStreamEndsWithItsContext(t *testing.T) {
-	raised := encode(t, pickle.Tuple{"builtins", "ValueError", "bad", "", nil})
+	raised := encode(t, pyvalue.Tuple{"builtins", "ValueError", "bad", "", nil})
 	for name, tt := range map[string]struct {
 		kind    wire.Kind
 		payload []byte

@@ -7,8 +7,8 @@ import (
 
 	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/goctx"
-	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/printable"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // Errors of calls.
@@ -55,7 +55,7 @@ func (e *CallError) Error() string {
 	if e.Module == goctx.Module {
 		return printable.Line(e.Context + ": " + e.Text)
 	}
-	return printable.Line((&pickle.Error{Module: e.Module, Type: e.Type, Text: e.Text}).Error())
+	return printable.Line((&pyvalue.Exception{Module: e.Module, Type: e.Type, Text: e.Text}).Error())
 }
 
 // cancelError is the error of an operation that was given up: because its ctx ended, or by Cancel.

@@ -18,6 +18,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // patience limits each step of a test, on a loaded machine too.
@@ -324,7 +325,7 @@ func (f *fake) raw(b []byte) {
 func (f *fake) hello(id wire.ContextID) {
 	f.t.Helper()
 	f.send(wire.Frame{Src: id, Handle: wire.Hello, Payload: encode(f.t, map[string]any{
-		"version":        pickle.Tuple{int64(3), int64(11), int64(7), "final", int64(0)},
+		"version":        pyvalue.Tuple{int64(3), int64(11), int64(7), "final", int64(0)},
 		"implementation": "cpython", "platform": "linux", "uid": 1000,
 		"hostname": fmt.Sprint("host", id), "pid": 4242, "executable": "/usr/bin/python3", "pickle": 4})})
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/printable"
 	"github.com/mitogen-go/mitogen/internal/stream"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // A Front is the program that an engine is context 0 with: docs/protocol, section 11. What the
@@ -398,7 +399,7 @@ func (f *Front) upLocked(c *Context) {
 	}
 	i := c.info
 	f.answerLocked(x.reply, wire.Data, map[string]any{
-		"version":        pickle.Tuple{i.Version[0], i.Version[1], i.Version[2]},
+		"version":        pyvalue.Tuple{i.Version[0], i.Version[1], i.Version[2]},
 		"implementation": i.Implementation, "platform": i.Platform, "uid": i.UID, "hostname": i.Hostname,
 		"pid": i.PID, "executable": i.Executable, "name": c.name,
 	})

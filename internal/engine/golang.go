@@ -13,6 +13,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/goctx"
 	"github.com/mitogen-go/mitogen/internal/pickle"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // Errors of starting a Go context.
@@ -159,7 +160,7 @@ func (r *readying) next() (word, a, b string, err error) {
 		return "", "", "", cmp.Or(r.c.Err(), err)
 	}
 	v, err := pickle.Decode(said, readyLimits)
-	t, _ := v.(pickle.Tuple)
+	t, _ := v.(pyvalue.Tuple)
 	if err != nil || len(t) == 0 || len(t) > 3 {
 		return "", "", "", errors.New("the context answers what can't be read")
 	}

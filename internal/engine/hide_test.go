@@ -13,8 +13,8 @@ import (
 
 	"github.com/mitogen-go/mitogen/internal/askpass"
 	"github.com/mitogen-go/mitogen/internal/connect"
-	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // echoes are forms that hosts may give a password. The text around them must stay.
@@ -71,7 +71,7 @@ func TestSecretsAreHidden(t *testing.T) {
 			for _, what := range []string{"exec", "exit", "timeout", "repeated", "unanswered", "foreign",
 				"hidden", echo} {
 				c, f, g := start()
-				f.reply(g, wire.Error, encode(t, pickle.Tuple{what, 1, said, 0}))
+				f.reply(g, wire.Error, encode(t, pyvalue.Tuple{what, 1, said, 0}))
 				<-c.done
 				shows(t, what, c.Err().Error()+fmt.Sprintf(" %+v kept", c.Err()))
 				var failed *connect.Error
@@ -93,7 +93,7 @@ func TestSecretsAreHidden(t *testing.T) {
 				t.Fatal(err)
 			}
 			f.send(wire.Frame{Src: f.id(), Auth: f.id(), Handle: wire.Log,
-				Payload: encode(t, pickle.Tuple{30, echo, 1.0, "kept " + echo, "trace " + echo})})
+				Payload: encode(t, pyvalue.Tuple{30, echo, 1.0, "kept " + echo, "trace " + echo})})
 			waitFor(t, "the record", func() bool { return strings.Contains(logged.String(), "trace") })
 			f.send(wire.Frame{Src: f.id(), Auth: f.id(), Handle: wire.Lost,
 				Payload: append(wire.AppendU32(nil, uint32(c.id)), "kept "+echo+"\nlast "+echo+" kept"...)})

@@ -11,6 +11,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/route"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // hopSlack is the time that a hop's own timeout has to reach the engine.
@@ -149,7 +150,7 @@ func connectDict(p connect.Plan, head []byte, with []string) map[string]any {
 		if q.Answer != nil {
 			answer = q.Answer
 		}
-		prompts = append(prompts, pickle.Tuple{q.Needle, answer})
+		prompts = append(prompts, pyvalue.Tuple{q.Needle, answer})
 	}
 	timeout := never
 	if p.Timeout > 0 {
@@ -207,7 +208,7 @@ func parseFailure(b []byte) (connect.Failure, error) {
 	if err != nil {
 		return connect.Failure{}, fmt.Errorf("read answer to CONNECT: %w", err)
 	}
-	t, ok := v.(pickle.Tuple)
+	t, ok := v.(pyvalue.Tuple)
 	if !ok || len(t) != 4 {
 		return connect.Failure{}, errors.New("read answer to CONNECT: not a tuple of four")
 	}

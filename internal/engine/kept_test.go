@@ -13,6 +13,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/route"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // answerWith answers a call of the engine with a value of n bytes, in frames of a kind.
@@ -186,7 +187,7 @@ func (f *fake) answerLarge(call wire.Frame, kind wire.Kind, n int) {
 		return
 	}
 	text := strings.Repeat("x", n)
-	b := encode(f.t, pickle.Tuple{"m", "E", text, "", nil})
+	b := encode(f.t, pyvalue.Tuple{"m", "E", text, "", nil})
 	for ; len(b) > wire.MaxPayload; b = b[wire.MaxPayload:] {
 		f.send(wire.Frame{Src: call.Dst, Handle: call.Reply, Kind: wire.Part,
 			Payload: b[:wire.MaxPayload]})

@@ -11,6 +11,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // maxLog limits the bytes of log records that wait for a slow handler. Further records are dropped
@@ -204,7 +205,7 @@ func (c *Context) handRecord(data []byte) {
 // record passes one record of Python's logging on.
 func (c *Context) record(payload []byte) {
 	v, err := pickle.Decode(payload, recordLimits)
-	t, ok := v.(pickle.Tuple)
+	t, ok := v.(pyvalue.Tuple)
 	if err != nil || !ok || len(t) != 5 {
 		c.e.mu.Lock()
 		c.reportLocked("malformed log record")

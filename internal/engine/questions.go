@@ -11,7 +11,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/askpass"
 	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/printable"
-	"github.com/mitogen-go/mitogen/internal/secret"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // An ssh that a hop starts asks on a terminal that the hop gives it. The hop passes on what is

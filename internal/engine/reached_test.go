@@ -9,6 +9,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/pickle"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // A hop says how far a context came that it couldn't start; the text of its program says nothing.
@@ -20,7 +21,7 @@ func TestHopTellsHowFarItCame(t *testing.T) {
 	}{
 		{0, false, false}, {1, true, false}, {2, true, true}, {"x", false, false}, {nil, false, false},
 	} {
-		b, err := pickle.Append(nil, pickle.Tuple{"timeout", -9, banner, tt.reached}, pickle.Proto2)
+		b, err := pickle.Append(nil, pyvalue.Tuple{"timeout", -9, banner, tt.reached}, pickle.Proto2)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/route"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // closedError says what else than a context was closed. It matches ErrClosed.
@@ -77,7 +78,7 @@ func (e *Engine) Receiver() *Receiver {
 }
 
 // Sender returns the name of r for contexts.
-func (r *Receiver) Sender() pickle.Sender {
+func (r *Receiver) Sender() pyvalue.Sender {
 	return pickle.NewSender(r.e.identity, 0, uint32(r.handle))
 }
 
@@ -185,7 +186,7 @@ func (r *Receiver) Close() {
 }
 
 // Send sends a value to a receiver of a context.
-func (e *Engine) Send(ctx context.Context, to pickle.Sender, value any) error {
+func (e *Engine) Send(ctx context.Context, to pyvalue.Sender, value any) error {
 	if pickle.EngineOf(to) != e.identity {
 		return fmt.Errorf("send to context %d: %w", to.Context, ErrOtherEngine)
 	}

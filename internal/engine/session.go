@@ -15,6 +15,7 @@ import (
 
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // SessionSpec says what a session runs.
@@ -204,7 +205,7 @@ func (s *SessionSpec) values() map[string]any {
 	if len(s.Env) > 0 {
 		var env []any
 		for _, name := range slices.Sorted(maps.Keys(s.Env)) {
-			env = append(env, pickle.Tuple{[]byte(name), []byte(s.Env[name])})
+			env = append(env, pyvalue.Tuple{[]byte(name), []byte(s.Env[name])})
 		}
 		what["env"] = env
 	}
@@ -213,7 +214,7 @@ func (s *SessionSpec) values() map[string]any {
 	}
 	if s.Pty != nil {
 		p := s.Pty
-		what["pty"] = pickle.Tuple{[]byte(p.Term), int64(p.Rows), int64(p.Cols), int64(p.Width),
+		what["pty"] = pyvalue.Tuple{[]byte(p.Term), int64(p.Rows), int64(p.Cols), int64(p.Width),
 			int64(p.Height)}
 	}
 	if s.WaitOutput {
@@ -304,7 +305,7 @@ func (s *Session) failure() error { return s.agent.explain(s.p.failure()) }
 // sessionEnd reads the last frame of a session.
 func (c *Context) sessionEnd(b []byte) (SessionEnd, error) {
 	v, err := pickle.Decode(b, recordLimits)
-	t, ok := v.(pickle.Tuple)
+	t, ok := v.(pyvalue.Tuple)
 	if err != nil || !ok || len(t) != 2 {
 		return SessionEnd{Status: noStatus},
 			fmt.Errorf("run in %s: read exit status: got %d bytes, want a status", c.name, len(b))

@@ -18,6 +18,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/printable"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // maxPath is the longest path of a socket that any system takes.
@@ -293,9 +294,9 @@ func addresses(network string, b []byte) ([]net.Addr, error) {
 	}
 	var items []any
 	switch v := v.(type) {
-	case pickle.Tuple:
+	case pyvalue.Tuple:
 		items = v
-	case *pickle.List:
+	case *pyvalue.List:
 		items = v.Items
 	}
 	var all []net.Addr
@@ -304,7 +305,7 @@ func addresses(network string, b []byte) ([]net.Addr, error) {
 		if network != "unix" {
 			addr = &net.TCPAddr{}
 		}
-		if pair, ok := item.(pickle.Tuple); ok && len(pair) == 2 && network != "unix" {
+		if pair, ok := item.(pyvalue.Tuple); ok && len(pair) == 2 && network != "unix" {
 			host, _ := pair[0].(string)
 			port, _ := pair[1].(int64)
 			ip, err := netip.ParseAddr(host)

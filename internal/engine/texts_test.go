@@ -6,9 +6,9 @@ import (
 	"reflect"
 	"testing"
 
-	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/printable"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // nasty acts on terminals, and begins a line.
@@ -36,7 +36,7 @@ func TestHelloIsPrintable(t *testing.T) {
 			Handle: wire.Hello,
 			Payload: encode(
 				t,
-				map[string]any{"version": pickle.Tuple{int64(3), int64(11), int64(7)},
+				map[string]any{"version": pyvalue.Tuple{int64(3), int64(11), int64(7)},
 					"implementation": nasty, "platform": nasty, "hostname": nasty, "executable": nasty,
 					"machine": nasty, "functions": nasty},
 			),
@@ -59,7 +59,7 @@ func TestErrorsArePrintable(t *testing.T) {
 	c, f := connected(t, e, fakes)
 	for kind, payload := range map[wire.Kind][]byte{
 		wire.Dead:  []byte(nasty),
-		wire.Error: encode(t, pickle.Tuple{nasty, nasty, nasty, nasty, nil}),
+		wire.Error: encode(t, pyvalue.Tuple{nasty, nasty, nasty, nasty, nil}),
 	} {
 		p := call(c, "m:f")
 		for {
@@ -84,7 +84,7 @@ func TestErrorsArePrintable(t *testing.T) {
 	for what, frame := range map[string]func(child wire.ContextID, g wire.Frame) wire.Frame{
 		"failure": func(_ wire.ContextID, g wire.Frame) wire.Frame {
 			return wire.Frame{Kind: wire.Error, Src: c.id, Handle: g.Reply,
-				Payload: encode(t, pickle.Tuple{"exit", int64(1), nasty})}
+				Payload: encode(t, pyvalue.Tuple{"exit", int64(1), nasty})}
 		},
 		"dead": func(_ wire.ContextID, g wire.Frame) wire.Frame {
 			return wire.Frame{Kind: wire.Dead, Src: c.id, Handle: g.Reply, Payload: []byte(nasty)}

@@ -9,6 +9,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 func start(t *testing.T, e *Engine, target string, o ConnectOptions) *Context {
@@ -188,15 +189,15 @@ func TestConnectFails(t *testing.T) {
 		{"local+sudo", func(f *fake) {
 			f.hello(f.id())
 			f.reply(f.connect(f.id()), wire.Error,
-				encode(t, pickle.Tuple{"exit", 1, "mallory is not in the sudoers file.\x1b[2J", 0}))
+				encode(t, pyvalue.Tuple{"exit", 1, "mallory is not in the sudoers file.\x1b[2J", 0}))
 		}, connect.ErrNotInSudoers, "local+sudo", "not in the sudoers"},
 		{"local+sudo", func(f *fake) {
 			f.hello(f.id())
-			f.reply(f.connect(f.id()), wire.Error, encode(t, pickle.Tuple{"unanswered", nil, "", 0}))
+			f.reply(f.connect(f.id()), wire.Error, encode(t, pyvalue.Tuple{"unanswered", nil, "", 0}))
 		}, connect.ErrPasswordRequired, "local+sudo", ""},
 		{"local+sudo+local", func(f *fake) {
 			f.hello(f.id())
-			f.reply(f.connect(f.id()), wire.Error, encode(t, pickle.Tuple{"repeated", nil, "", 0}))
+			f.reply(f.connect(f.id()), wire.Error, encode(t, pyvalue.Tuple{"repeated", nil, "", 0}))
 		}, connect.ErrSudoPassword, "local+sudo", ""},
 	} {
 		c := start(t, e, test.target, ConnectOptions{})

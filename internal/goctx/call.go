@@ -11,6 +11,7 @@ import (
 
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // A Call is one call of a function, which runs in a goroutine of its own.
@@ -206,7 +207,7 @@ func (e *notRegistered) Error() string { return e.text }
 // Python context answers, whatever the function has made of the CANCEL.
 func failureOf(ctx context.Context, err error) (f failure) {
 	if errors.Is(context.Cause(ctx), errCancelled) {
-		return failure{"builtins", "KeyboardInterrupt", "", "", pickle.Tuple{}}
+		return failure{"builtins", "KeyboardInterrupt", "", "", pyvalue.Tuple{}}
 	}
 	p, panicked := err.(*panicError)
 	n, absent := err.(*notRegistered)

@@ -13,6 +13,7 @@ import (
 	"sync"
 
 	"github.com/mitogen-go/mitogen/internal/pickle"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // Module is the module of errors that Go functions have returned, in ERROR frames.
@@ -78,8 +79,8 @@ func init() {
 }
 
 // registered returns the registered kinds that err has, each as (name, pickle or nil).
-func registered(err error) pickle.Tuple {
-	all := pickle.Tuple{}
+func registered(err error) pyvalue.Tuple {
+	all := pyvalue.Tuple{}
 	for _, kind := range knownKinds() {
 		value, found := kind.find(err)
 		if !found {
@@ -93,7 +94,7 @@ func registered(err error) pickle.Tuple {
 			}
 			packed = b
 		}
-		all = append(all, pickle.Tuple{kind.name, packed})
+		all = append(all, pyvalue.Tuple{kind.name, packed})
 	}
 	return all
 }
@@ -103,7 +104,7 @@ func registered(err error) pickle.Tuple {
 func Known(args []any) (all []error) {
 	values := map[string][]byte{} // of one name the last counts
 	for _, a := range args {
-		if pair, ok := a.(pickle.Tuple); ok && len(pair) == 2 {
+		if pair, ok := a.(pyvalue.Tuple); ok && len(pair) == 2 {
 			name, _ := pair[0].(string)
 			values[name], _ = pair[1].([]byte)
 		}
@@ -146,7 +147,7 @@ func failed(err error) failure {
 // payload returns the payload of an ERROR frame. What doesn't fit is left out.
 func (f failure) payload(limit int) []byte {
 	for _, most := range []int{maxErrorText, shortErrorText, 0} {
-		tuple := pickle.Tuple{f.module, f.typ, text(f.text, most), text(f.stack, most), f.args}
+		tuple := pyvalue.Tuple{f.module, f.typ, text(f.text, most), text(f.stack, most), f.args}
 		b, err := pickle.Append(nil, tuple, pickle.Proto2Both)
 		if err == nil && len(b) <= limit || most == 0 {
 			return b

@@ -15,6 +15,7 @@ import (
 	api "github.com/mitogen-go/mitogen"
 	"github.com/mitogen-go/mitogen/internal/hostile"
 	"github.com/mitogen-go/mitogen/internal/lab"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // entering is a case of an account that enters the hostile account.
@@ -161,7 +162,7 @@ func TestVictim(t *testing.T) {
 		t.Skip("only for other tests")
 	}
 	login, _ := strconv.ParseBool(os.Getenv("MITO_LOGIN"))
-	password := api.Secret(os.Getenv("MITO_PASSWORD"))
+	password := secret.Secret(os.Getenv("MITO_PASSWORD"))
 	e, err := api.New(api.Options{})
 	if err != nil {
 		t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"github.com/mitogen-go/mitogen"
 	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/lab"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // wentAhead calls c's first function, and returns what was ahead of c's stdin.
@@ -55,7 +56,7 @@ func TestAhead(t *testing.T) {
 				}
 				var value any = argument
 				if tt.secret {
-					value = mitogen.Secret(argument)
+					value = secret.Secret(argument)
 				}
 				all := wentAhead(t, c, value)
 				if tt.shows && !strings.Contains(all, argument) && try < 10 {

@@ -14,6 +14,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/lab"
 	"github.com/mitogen-go/mitogen/internal/lab/recorder"
 	"github.com/mitogen-go/mitogen/internal/testpython"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // sshConfig is a configuration for recorders: the host "last", and whatever more says.
@@ -51,7 +52,7 @@ func TestAttempts(t *testing.T) {
 					t.Parallel()
 					r := (&recorder.Server{Password: right, Methods: methods}).Serve(t)
 					o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: sshConfig(t, r, own),
-						Password: mitogen.Secret(given)}}
+						Password: secret.Secret(given)}}
 					_, err := engine(t, mitogen.Options{}).Connect(t.Context(), "last", o)
 					status, execErr := engine(t, mitogen.Options{}).Exec(t.Context(), "last", o,
 						mitogen.Command{Args: []string{"sh", "-c", "exit 7"}})
@@ -140,7 +141,7 @@ func TestFactors(t *testing.T) {
 	r := (&recorder.Server{Password: "secret", Methods: []string{"keyboard-interactive"},
 		AndMore: true}).Serve(t)
 	o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: sshConfig(t, r, ""),
-		IdentityFile: l.LockedKey, Passphrase: mitogen.Secret(l.Passphrase)}}
+		IdentityFile: l.LockedKey, Passphrase: secret.Secret(l.Passphrase)}}
 	_, err := engine(t, mitogen.Options{}).Connect(t.Context(), "last", o)
 	if !errors.Is(err, mitogen.ErrAuth) || !strings.Contains(err.Error(), "keyboard-interactive") ||
 		len(r.Seen()) > 0 {
@@ -199,7 +200,7 @@ func TestJumpAttempts(t *testing.T) {
 							t.Fatal(err)
 						}
 						o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: file,
-							Password: mitogen.Secret(given), Args: way.args}}
+							Password: secret.Secret(given), Args: way.args}}
 						_, err = engine(t, mitogen.Options{}).Connect(t.Context(), way.target, o)
 						for _, s := range jump.Seen() {
 							if way.name != "hop" && s == "keyboard-interactive begun" {
@@ -259,7 +260,7 @@ func TestAttemptsFromHop(t *testing.T) {
 					jump := (&recorder.Server{Password: "jump", Methods: []string{method}}).Serve(t)
 					last := (&recorder.Server{Password: "right", Methods: []string{method}}).Serve(t)
 					o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: sshConfig(t, last, "", jump),
-						Password: mitogen.Secret(given), FromHop: true}}
+						Password: secret.Secret(given), FromHop: true}}
 					if jumps {
 						o.SSH.Args = []string{"-J", "jump0"}
 					}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/mitogen-go/mitogen"
 	"github.com/mitogen-go/mitogen/internal/lab"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // ssh behind a hop is spoken from here, over a connection that the hop makes, by every Python.
@@ -63,7 +64,7 @@ func TestKeysStay(t *testing.T) {
 	if _, err := e.Connect(t.Context(), target, o); !errors.Is(err, mitogen.ErrAuth) {
 		t.Errorf("by the hop: %v", err)
 	}
-	o.SSH.Password = mitogen.Secret(l.Password)
+	o.SSH.Password = secret.Secret(l.Password)
 	if _, err := e.Connect(t.Context(), target, o); err != nil {
 		t.Errorf("by the hop, with a password: %v", err)
 	}

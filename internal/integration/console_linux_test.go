@@ -8,12 +8,13 @@ import (
 	"github.com/mitogen-go/mitogen"
 	"github.com/mitogen-go/mitogen/internal/consolesim"
 	"github.com/mitogen-go/mitogen/internal/lab"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // onConsole returns options for a login on a console.
 func onConsole(t *testing.T) mitogen.ConnectOptions {
 	t.Helper()
-	p := mitogen.Secret(lab.Need(t).Password)
+	p := secret.Secret(lab.Need(t).Password)
 	return mitogen.ConnectOptions{Console: mitogen.ConsoleOptions{Password: p}}
 }
 

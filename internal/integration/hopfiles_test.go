@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // hopUser is code for contexts that use handles of their own and become hops.
@@ -55,7 +56,7 @@ func TestOwnersOfHandles(t *testing.T) {
 					child := connect(t, e, "local", mitogen.ConnectOptions{Via: c})
 					do[int](t, child, "os:getpid")
 				case 'v':
-					sender := do[mitogen.Sender](t, c, "hopuser:receiver")
+					sender := do[pyvalue.Sender](t, c, "hopuser:receiver")
 					if err := e.Send(t.Context(), sender, 7); err != nil {
 						t.Fatalf("send to a receiver: %v", err)
 					}

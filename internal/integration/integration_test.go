@@ -18,6 +18,8 @@ import (
 
 	"github.com/mitogen-go/mitogen"
 	"github.com/mitogen-go/mitogen/internal/lab"
+	"github.com/mitogen-go/mitogen/pyvalue"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // patience bounds what ends by itself, on a machine that is busy with much else.
@@ -120,7 +122,7 @@ func TestWaysIn(t *testing.T) {
 	l := lab.Need(t)
 	options := mitogen.ConnectOptions{
 		SSH:  mitogen.SSHOptions{ConfigFile: l.Config},
-		Sudo: mitogen.SudoOptions{Password: mitogen.Secret(l.Password)},
+		Sudo: mitogen.SudoOptions{Password: secret.Secret(l.Password)},
 	}
 	for _, tt := range []struct {
 		target string
@@ -161,8 +163,8 @@ func TestBastion(t *testing.T) {
 	l := lab.Need(t)
 	e := engine(t, mitogen.Options{})
 	c := connect(t, e, lab.Free+"+"+lab.Pass+"+sudo", mitogen.ConnectOptions{
-		SSH:  mitogen.SSHOptions{ConfigFile: l.Config, Password: mitogen.Secret(l.Password)},
-		Sudo: mitogen.SudoOptions{Password: mitogen.Secret(l.Password)},
+		SSH:  mitogen.SSHOptions{ConfigFile: l.Config, Password: secret.Secret(l.Password)},
+		Sudo: mitogen.SudoOptions{Password: secret.Secret(l.Password)},
 	})
 	if uid, err := mitogen.Call[int](t.Context(), c, "here:uid"); err != nil || uid != 0 {
 		t.Errorf("uid %d, %v", uid, err)
@@ -183,7 +185,7 @@ func TestRefusals(t *testing.T) {
 		{lab.Pass + "+sudo", mitogen.ConnectOptions{SSH: ssh}, mitogen.ErrPasswordRequired,
 			lab.Pass + "+sudo"},
 		{lab.None + "+sudo", mitogen.ConnectOptions{SSH: ssh,
-			Sudo: mitogen.SudoOptions{Password: mitogen.Secret(l.Password)}}, mitogen.ErrNotInSudoers,
+			Sudo: mitogen.SudoOptions{Password: secret.Secret(l.Password)}}, mitogen.ErrNotInSudoers,
 			lab.None + "+sudo"},
 		{"nobody-at-all@mito", mitogen.ConnectOptions{SSH: ssh}, mitogen.ErrAuth, "nobody-at-all@mito"},
 		{"mito+sudo:nobody-at-all", mitogen.ConnectOptions{SSH: ssh}, mitogen.ErrUnknownUser,
@@ -317,7 +319,7 @@ func TestSiblings(t *testing.T) {
 		!strings.Contains(back, "not allowed") {
 		t.Errorf("the other way: %q, %v", back, err)
 	}
-	sender, err := mitogen.Call[mitogen.Sender](ctx, b, "here:open_mailbox")
+	sender, err := mitogen.Call[pyvalue.Sender](ctx, b, "here:open_mailbox")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -353,7 +355,7 @@ func TestSiblings(t *testing.T) {
 func TestSendMuch(t *testing.T) {
 	e := engine(t, mitogen.Options{})
 	c := connect(t, e, "local", mitogen.ConnectOptions{})
-	sender, err := mitogen.Call[mitogen.Sender](t.Context(), c, "here:open_mailbox")
+	sender, err := mitogen.Call[pyvalue.Sender](t.Context(), c, "here:open_mailbox")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,12 +15,13 @@ import (
 	"github.com/mitogen-go/mitogen"
 	"github.com/mitogen-go/mitogen/internal/lab"
 	"github.com/mitogen-go/mitogen/internal/testpython"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // su and doas in a hop, which types the password.
 func TestBecomeInHops(t *testing.T) {
 	l := lab.Need(t)
-	password := mitogen.Secret(l.Password)
+	password := secret.Secret(l.Password)
 	options := mitogen.ConnectOptions{Su: mitogen.SuOptions{Password: password},
 		Doas: mitogen.DoasOptions{Password: password}}
 	wrong := mitogen.ConnectOptions{Su: mitogen.SuOptions{Password: "wrong"},

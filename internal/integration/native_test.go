@@ -16,6 +16,7 @@ import (
 
 	"github.com/mitogen-go/mitogen"
 	"github.com/mitogen-go/mitogen/internal/lab"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // sshClients counts the ssh processes that this one has started.
@@ -63,7 +64,7 @@ func TestNative(t *testing.T) {
 		os.WriteFile(empty, nil, 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	pw := func(s string) mitogen.SSHOptions { return mitogen.SSHOptions{Password: mitogen.Secret(s)} }
+	pw := func(s string) mitogen.SSHOptions { return mitogen.SSHOptions{Password: secret.Secret(s)} }
 	for _, tt := range []struct {
 		name   string
 		target string
@@ -82,7 +83,7 @@ func TestNative(t *testing.T) {
 		{"no key", "x", []string{"IdentityFile /none", "IdentitiesOnly yes", known, none, strict},
 			mitogen.SSHOptions{}, mitogen.ErrAuth},
 		{"locked key", "x", []string{"IdentityFile " + l.LockedKey, known, none, strict},
-			mitogen.SSHOptions{Passphrase: mitogen.Secret(l.Passphrase)}, nil},
+			mitogen.SSHOptions{Passphrase: secret.Secret(l.Passphrase)}, nil},
 		{"locked key, wrong", "x", []string{"IdentityFile " + l.LockedKey, known, none, strict},
 			mitogen.SSHOptions{Passphrase: "wrong"}, mitogen.ErrAuth},
 		{"unknown host", "x", []string{key, "UserKnownHostsFile /none", none, strict},

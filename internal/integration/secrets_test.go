@@ -16,6 +16,7 @@ import (
 	attacks "github.com/mitogen-go/mitogen/internal/hostile"
 	"github.com/mitogen-go/mitogen/internal/lab"
 	"github.com/mitogen-go/mitogen/internal/lab/recorder"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 const keyQuestion = "Enter passphrase for key '/home/me/.ssh/id_ed25519': "
@@ -155,7 +156,7 @@ func TestHopPlaysSSH(t *testing.T) {
 			s.Passphrase, s.Password = "PASSPHRASE", "PASSWORD"
 		},
 		func(o *mitogen.Options, _ *mitogen.SSHOptions) {
-			o.Secrets = func(context.Context, mitogen.SecretPlace) (mitogen.Secret, error) {
+			o.Secrets = func(context.Context, secret.Place) (secret.Secret, error) {
 				return "PASSPHRASE", nil
 			}
 		},
@@ -179,12 +180,12 @@ func TestHopPlaysSSH(t *testing.T) {
 
 // asked is a source for tests, which notes the places that it is asked for.
 type asked struct {
-	secrets map[string]mitogen.Secret // by method, target and account
+	secrets map[string]secret.Secret // by method, target and account
 	mu      sync.Mutex
 	places  []string
 }
 
-func (a *asked) find(_ context.Context, p mitogen.SecretPlace) (mitogen.Secret, error) {
+func (a *asked) find(_ context.Context, p secret.Place) (secret.Secret, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	name := fmt.Sprintf("%s %s %s@%s", p.Method, p.Target, p.User, p.Host)
@@ -199,43 +200,43 @@ func TestSecretsByPlace(t *testing.T) {
 	last := (&recorder.Server{Password: "of the last",
 		Methods: []string{"keyboard-interactive"}}).Serve(t)
 	servers := sshConfig(t, last, "IdentityFile none", jump)
-	password := mitogen.Secret(l.Password)
+	password := secret.Secret(l.Password)
 	for _, tt := range []struct {
 		target  string
 		ssh     mitogen.SSHOptions
-		secrets map[string]mitogen.Secret
+		secrets map[string]secret.Secret
 		want    error
 		servers []string
 	}{
 		{"jump0+last", mitogen.SSHOptions{ConfigFile: servers},
-			map[string]mitogen.Secret{"ssh jump0 me@127.0.0.1": "of the jump",
+			map[string]secret.Secret{"ssh jump0 me@127.0.0.1": "of the jump",
 				"ssh jump0+last me@127.0.0.1": "of the last"}, nil,
 			[]string{"password of the jump", "keyboard-interactive of the last"}},
 		{"last", mitogen.SSHOptions{ConfigFile: servers, Args: []string{"-J", "you@jump0"}},
-			map[string]mitogen.Secret{"ssh last you@127.0.0.1": "of the jump",
+			map[string]secret.Secret{"ssh last you@127.0.0.1": "of the jump",
 				"ssh last me@127.0.0.1": "of the last"}, nil,
 			[]string{"password of the jump", "keyboard-interactive of the last"}},
 		{"last", mitogen.SSHOptions{ConfigFile: servers, Native: true},
-			map[string]mitogen.Secret{"ssh last me@127.0.0.1": "of the last"}, nil,
+			map[string]secret.Secret{"ssh last me@127.0.0.1": "of the last"}, nil,
 			[]string{"keyboard-interactive of the last"}},
 		{"local+last", mitogen.SSHOptions{ConfigFile: servers, FromHop: true},
-			map[string]mitogen.Secret{"ssh local+last me@127.0.0.1": "of the last"}, nil,
+			map[string]secret.Secret{"ssh local+last me@127.0.0.1": "of the last"}, nil,
 			[]string{"keyboard-interactive of the last"}},
 		{"last", mitogen.SSHOptions{ConfigFile: servers},
-			map[string]mitogen.Secret{"ssh last me@127.0.0.1": "wrong"}, mitogen.ErrAuth,
+			map[string]secret.Secret{"ssh last me@127.0.0.1": "wrong"}, mitogen.ErrAuth,
 			[]string{"keyboard-interactive wrong"}},
 		{lab.Pass + "+sudo", mitogen.SSHOptions{ConfigFile: l.Config},
-			map[string]mitogen.Secret{"sudo " + lab.Pass + "+sudo root@" + lab.Pass: password}, nil, nil},
+			map[string]secret.Secret{"sudo " + lab.Pass + "+sudo root@" + lab.Pass: password}, nil, nil},
 		{lab.Pass + "+sudo", mitogen.SSHOptions{ConfigFile: l.Config},
-			map[string]mitogen.Secret{"sudo " + lab.Pass + "+sudo root@" + lab.Pass: "wrong"},
+			map[string]secret.Secret{"sudo " + lab.Pass + "+sudo root@" + lab.Pass: "wrong"},
 			mitogen.ErrSudoPassword, nil},
 		{"sudo:" + lab.Pass + "+sudo", mitogen.SSHOptions{},
-			map[string]mitogen.Secret{"sudo sudo:" + lab.Pass + "+sudo root@": password}, nil, nil},
+			map[string]secret.Secret{"sudo sudo:" + lab.Pass + "+sudo root@": password}, nil, nil},
 		{"sudo:" + lab.Free + "+su:" + lab.Pass, mitogen.SSHOptions{},
-			map[string]mitogen.Secret{"su sudo:" + lab.Free + "+su:" + lab.Pass + " " + lab.Pass +
+			map[string]secret.Secret{"su sudo:" + lab.Free + "+su:" + lab.Pass + " " + lab.Pass +
 				"@": password}, nil, nil},
 		{lab.Pass + "+sudo", mitogen.SSHOptions{ConfigFile: l.Config},
-			map[string]mitogen.Secret{"sudo " + lab.Pass + "+sudo root@" + lab.Pass: ""},
+			map[string]secret.Secret{"sudo " + lab.Pass + "+sudo root@" + lab.Pass: ""},
 			mitogen.ErrPasswordRequired, nil},
 	} {
 		a := &asked{secrets: tt.secrets}
@@ -263,7 +264,7 @@ func TestSecretsByPlace(t *testing.T) {
 // last.
 func TestPasswordsByHop(t *testing.T) {
 	l := lab.Need(t)
-	password := mitogen.Secret(l.Password)
+	password := secret.Secret(l.Password)
 	config := mitogen.SSHOptions{ConfigFile: l.Config}
 	for _, tt := range []struct {
 		name, target string
@@ -271,19 +272,19 @@ func TestPasswordsByHop(t *testing.T) {
 		want         error
 	}{
 		{"by hop", lab.Pass + "+sudo",
-			mitogen.ConnectOptions{Passwords: map[string]mitogen.Secret{lab.Pass + "+sudo": password}}, nil},
+			mitogen.ConnectOptions{Passwords: map[string]secret.Secret{lab.Pass + "+sudo": password}}, nil},
 		{"another hop's", lab.Pass + "+sudo",
-			mitogen.ConnectOptions{Passwords: map[string]mitogen.Secret{lab.Free + "+sudo": password}},
+			mitogen.ConnectOptions{Passwords: map[string]secret.Secret{lab.Free + "+sudo": password}},
 			mitogen.ErrPasswordRequired},
 		{"wins", lab.Pass + "+sudo",
 			mitogen.ConnectOptions{Sudo: mitogen.SudoOptions{Password: "wrong"},
-				Passwords: map[string]mitogen.Secret{"sudo": password}}, nil},
+				Passwords: map[string]secret.Secret{"sudo": password}}, nil},
 		{"two machines", lab.Pass + "+sudo+" + lab.TTY + "+sudo",
 			mitogen.ConnectOptions{Sudo: mitogen.SudoOptions{Password: password}},
 			mitogen.ErrPasswordRequired},
 		{"two machines, each its own", lab.Pass + "+sudo+" + lab.TTY + "+sudo",
 			mitogen.ConnectOptions{Sudo: mitogen.SudoOptions{Password: password},
-				Passwords: map[string]mitogen.Secret{lab.Pass + "+sudo": password}}, nil},
+				Passwords: map[string]secret.Secret{lab.Pass + "+sudo": password}}, nil},
 	} {
 		tt.options.SSH = config
 		c, err := engine(t, mitogen.Options{}).Connect(t.Context(), tt.target, tt.options)

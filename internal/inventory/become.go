@@ -5,6 +5,7 @@ import (
 
 	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/lazyregexp"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // A become is a way into another account.
@@ -49,21 +50,21 @@ func (r *reader) become() become {
 	return m
 }
 
-func (r *reader) secret(plugin string) connect.Secret {
-	return connect.Secret(r.text(plugin, "become_pass"))
+func (r *reader) secret(plugin string) secret.Secret {
+	return secret.Secret(r.text(plugin, "become_pass"))
 }
 
 // accountOf is a connection that enters another account of the machine before, as Mitogen's
 // mitogen_sudo does.
 func accountOf(method string) func(r *reader, o *connect.Options) []connect.Hop {
 	return func(r *reader, o *connect.Options) []connect.Hop {
-		password := connect.Secret(r.text("mitogen", "password"))
+		password := secret.Secret(r.text("mitogen", "password"))
 		return []connect.Hop{r.escalate(method, r.text("mitogen", "user"), password, o)}
 	}
 }
 
 // escalate is the hop into an account by sudo, su or doas.
-func (r *reader) escalate(method, user string, password connect.Secret,
+func (r *reader) escalate(method, user string, password secret.Secret,
 	o *connect.Options) connect.Hop {
 	path := r.program(method, "become_exe")
 	h := connect.Hop{Method: method, User: user}
@@ -154,7 +155,7 @@ var sudoFlags = map[string]flagUse{
 }
 
 // sudo sets its options. Without flags Ansible's own hold, of which -H changes what is seen there.
-func (r *reader) sudo(o *connect.Options, path string, password connect.Secret) {
+func (r *reader) sudo(o *connect.Options, path string, password secret.Secret) {
 	o.Sudo.Path, o.Sudo.Password = path, password
 	if r.given("sudo", "become_flags").value == nil {
 		o.Sudo.SetHome = true
@@ -182,7 +183,7 @@ var suFlags = map[string]flagUse{
 	"-w":           valued, "--whitelist-environment": valued,
 }
 
-func (r *reader) su(o *connect.Options, path string, password connect.Secret) {
+func (r *reader) su(o *connect.Options, path string, password secret.Secret) {
 	o.Su.Path, o.Su.Password = path, password
 	r.flags("su", suFlags, func(flag, value string) {
 		if flag == "-" || flag == "-l" || flag == "--login" {
@@ -195,7 +196,7 @@ func (r *reader) su(o *connect.Options, path string, password connect.Secret) {
 
 var doasFlags = map[string]flagUse{"-n": alone, "-a": valued}
 
-func (r *reader) doas(o *connect.Options, path string, password connect.Secret) {
+func (r *reader) doas(o *connect.Options, path string, password secret.Secret) {
 	o.Doas.Path, o.Doas.Password = path, password
 	r.flags("doas", doasFlags, func(flag, value string) {
 		o.Doas.Args = append(append(o.Doas.Args, flag), unlessEmpty(value)...)

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // found is a host's connection as Ansible would make it, by testdata/way/action_plugins/way.py.
@@ -140,7 +141,7 @@ func compareWay(t *testing.T, f found, w Way) (all []string) {
 		hops = hops[:len(hops)-1]
 		differs("become method", last.Method, f.Become)
 		differs("become", accountArgv(last.Method, plan(last)), accountArgv(f.Become, f.BecomeArgv))
-		passwords := map[string]connect.Secret{"sudo": w.Options.Sudo.Password,
+		passwords := map[string]secret.Secret{"sudo": w.Options.Sudo.Password,
 			"su": w.Options.Su.Password, "doas": w.Options.Doas.Password}
 		differs("become password", string(passwords[last.Method]), f.BecomePassword)
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/lazyregexp"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // sshOptions reads what ssh is told. ssh takes the first value of an option, so the order is
@@ -25,7 +26,7 @@ func (r *reader) sshOptions(o *connect.Options) {
 		}
 	}
 	ssh.Password = r.password(plugin)
-	ssh.Passphrase = connect.Secret(r.text(plugin, "private_key_passphrase"))
+	ssh.Passphrase = secret.Secret(r.text(plugin, "private_key_passphrase"))
 	r.timeout(plugin, o)
 }
 
@@ -54,12 +55,12 @@ func (r *reader) identity(plugin string, ssh *connect.SSHOptions) {
 }
 
 // password is typed where ssh asks for one, which isn't the question of another device.
-func (r *reader) password(plugin string) connect.Secret {
-	password := connect.Secret(r.text(plugin, "password"))
+func (r *reader) password(plugin string) secret.Secret {
+	password := secret.Secret(r.text(plugin, "password"))
 	if password == "" { // what Ansible falls back to
 		for _, name := range []string{"ansible_password", "ansible_ssh_pass"} {
 			if s := r.last([]string{name}); s.value != nil {
-				password = connect.Secret(r.asText(s.name, s.value))
+				password = secret.Secret(r.asText(s.name, s.value))
 			}
 		}
 	}

@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"github.com/mitogen-go/mitogen/internal/connect"
-	"github.com/mitogen-go/mitogen/internal/secret"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // A Way describes the hops from one host to the next.
@@ -116,7 +116,7 @@ func (v *Inventory) account(text, account string, h *Host, below []string) ([]Wa
 	last.Target += "+" + hop
 	r := &reader{inventory: v, host: h, vars: v.Vars(h)}
 	if password := r.secret(method); password != "" {
-		own, err := secret.NewTable(map[string]connect.Secret{hop: password})
+		own, err := secret.NewTable(map[string]secret.Secret{hop: password})
 		if err != nil {
 			r.fail(r.given(method, "become_pass").name, "has a NUL")
 		}

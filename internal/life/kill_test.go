@@ -23,6 +23,7 @@ import (
 
 	"github.com/mitogen-go/mitogen"
 	"github.com/mitogen-go/mitogen/internal/lab"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 var (
@@ -103,7 +104,7 @@ func killEngine(target string) {
 	}
 	defer e.Close()
 	mark := os.Getenv(markVar)
-	password := mitogen.Secret(os.Getenv(passwordVar))
+	password := secret.Secret(os.Getenv(passwordVar))
 	c, err := e.Start(target, mitogen.ConnectOptions{
 		Python: []string{"env " + markVar + "=" + mark + " python3"},
 		SSH:    mitogen.SSHOptions{ConfigFile: os.Getenv(configVar)},

@@ -14,6 +14,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/lab"
 	"github.com/mitogen-go/mitogen/internal/pylink"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // memory has what a run may try with the process that it was copied from, and what it may do with
@@ -98,7 +99,7 @@ func TestHopForgetsSecrets(t *testing.T) {
 	l := lab.Need(t)
 	e := memoryEngine(t)
 	o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: l.Config},
-		Sudo: mitogen.SudoOptions{Password: mitogen.Secret(l.Password)}}
+		Sudo: mitogen.SudoOptions{Password: secret.Secret(l.Password)}}
 	hop, err := e.Connect(t.Context(), lab.Pass, o)
 	if err != nil {
 		t.Fatal(err)

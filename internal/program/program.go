@@ -21,6 +21,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/stream"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // Protocol is the version of what passes between a program and its engine.
@@ -158,7 +159,7 @@ func (s *session) prepare(b []byte) error {
 // do takes a DO: a pickle of (name, dict).
 func (s *session) do(f *wire.Frame) {
 	v, err := pickle.Decode(f.Payload, limits)
-	t, ok := v.(pickle.Tuple)
+	t, ok := v.(pyvalue.Tuple)
 	if err != nil || !ok || len(t) != 2 {
 		s.fail(errors.Join(errors.New("got a DO that is no pickle of a name and a dict"), err))
 		return

@@ -14,6 +14,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/testpython"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 const aheadModule = `
@@ -38,7 +39,7 @@ func TestAhead(t *testing.T) {
 		l := startWith(t, py, boot.Ahead, frames)
 		f := l.other(reply)
 		v, err := pickle.Decode(f.Payload, pickle.Limits{})
-		if got, ok := v.(pickle.Tuple); err != nil || f.Kind != wire.Data || !ok || got[0] != nil ||
+		if got, ok := v.(pyvalue.Tuple); err != nil || f.Kind != wire.Data || !ok || got[0] != nil ||
 			fmt.Sprint(got[1]) != "\n" {
 			t.Errorf("answer: got %v, value %v; want a tuple of None and a newline", f, v)
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/consolesim"
 	"github.com/mitogen-go/mitogen/internal/lab"
 	"github.com/mitogen-go/mitogen/internal/testpython"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 func TestMain(m *testing.M) {
@@ -30,8 +31,8 @@ func victim(device string) {
 	_, err := Start(context.Background(), Options{
 		Line:   &connect.Line{Device: device, Baud: 115200, User: lab.Pass},
 		Hidden: &connect.Mask{}, Argv: []string{"cat"},
-		Password: func(context.Context) (connect.Secret, error) {
-			return connect.Secret(os.Getenv("TEST_SERIAL_PASSWORD")), nil
+		Password: func(context.Context) (secret.Secret, error) {
+			return secret.Secret(os.Getenv("TEST_SERIAL_PASSWORD")), nil
 		},
 	})
 	fmt.Println("up", err)

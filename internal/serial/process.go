@@ -18,6 +18,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/printable"
 	"github.com/mitogen-go/mitogen/internal/seriallink"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // Idle is the timeout after which an end of a link that hears nothing ends.
@@ -28,7 +29,7 @@ type Options struct {
 	Line     *connect.Line
 	Argv     []string // the context's command
 	Python   []string // interpreters, as in connect.Options
-	Password func(ctx context.Context) (connect.Secret, error)
+	Password func(ctx context.Context) (secret.Secret, error)
 	Hidden   *connect.Mask                          // of secrets, which texts are shown without
 	Phase    func(phase string, took time.Duration) // is told what has been reached
 	Log      func(line string)                      // is given lines of stderr after Connected
@@ -196,7 +197,7 @@ func (s *starter) shell() (err error) {
 }
 
 // password returns the password, which is hidden in texts from then on: a console may show it.
-func (s *starter) password(ctx context.Context) (connect.Secret, error) {
+func (s *starter) password(ctx context.Context) (secret.Secret, error) {
 	p, err := s.o.Password(ctx)
 	s.o.Hidden.Add(string(p))
 	return p, err

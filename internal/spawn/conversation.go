@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen/internal/connect"
-	"github.com/mitogen-go/mitogen/internal/secret"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // A conversation answers the questions on a process's terminal. An answer is typed only while the

@@ -6,6 +6,7 @@ import (
 
 	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/sessions"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // Recorded dialogues of real programs, cut at every byte: the answer is typed once, at the end of
@@ -74,14 +75,14 @@ func recordedPlan(t *testing.T, s *sessions.Session) (connect.Plan, string) {
 	}
 	password := map[string]string{"right": sessions.Password, "wrong": sessions.Wrong,
 		"question": sessions.Password}[s.Case]
-	p := connect.Secret(password)
+	p := secret.Secret(password)
 	o := connect.Options{Su: connect.SuOptions{Password: p}, Sudo: connect.SudoOptions{Password: p},
 		Doas: connect.DoasOptions{Password: p}, SSH: connect.SSHOptions{Password: p}}
 	if s.Program == "ssh key" {
 		if s.Case == "right" {
 			password = sessions.Passphrase
 		}
-		o.SSH = connect.SSHOptions{Passphrase: connect.Secret(password)}
+		o.SSH = connect.SSHOptions{Passphrase: secret.Secret(password)}
 	}
 	hop, err := connect.ParseHop(target)
 	if err != nil {
