@@ -17,6 +17,7 @@ import (
 
 	"github.com/mitogen-go/mitogen"
 	_ "github.com/mitogen-go/mitogen/internal/testenv"
+	"github.com/mitogen-go/mitogen/report"
 	"github.com/mitogen-go/mitogen/secret"
 )
 
@@ -77,7 +78,7 @@ func (b *blocker) secrets(context.Context, secret.Place) (secret.Secret, error) 
 	return "", nil
 }
 
-func (b *blocker) audit(mitogen.Event) error { b.block(); return nil }
+func (b *blocker) audit(report.Event) error { b.block(); return nil }
 
 func (b *blocker) rewrite(_, _ string, source []byte) []byte { b.block(); return source }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/engine"
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/pyvalue"
+	"github.com/mitogen-go/mitogen/report"
 	"github.com/mitogen-go/mitogen/secret"
 )
 
@@ -50,8 +51,8 @@ type ConnectOptions struct {
 	// ==. Other uses are the caller's to guard.
 	//
 	// An error, or a short write, cancels all calls of the context that have no result yet, whichever
-	// of them has written, and is theirs, in a *StreamError. Nothing more is written then, and output
-	// during further calls ends these in the same way.
+	// of them has written, and is theirs, in a *report.StreamError. Nothing more is written then, and
+	// output during further calls ends these in the same way.
 	Stdout, Stderr io.Writer
 
 	LogLevel slog.Level // the lowest level of Python's log records that is sent; zero: INFO
@@ -116,11 +117,6 @@ func init() {
 	pickle.Register(func(c *Context) (pyvalue.Ref, error) { return c.c.Ref(), nil }, nil)
 }
 
-// Info holds the facts that a context reports when it starts. Version, Implementation (cpython,
-// pypy), Platform (sys.platform) and Executable describe its interpreter. UID, Hostname and PID
-// describe its process.
-type Info = engine.Info
-
 // inner returns what c stands for, nil for nil.
 func (c *Context) inner() *engine.Context {
 	if c == nil {
@@ -141,9 +137,9 @@ func (c *Context) Direct() bool { return engine.RootOf(c.c) == c.c }
 
 // Info waits until the context is up and returns what it said about itself. Errors are those of
 // Connect.
-func (c *Context) Info(ctx context.Context) (Info, error) {
+func (c *Context) Info(ctx context.Context) (report.Info, error) {
 	if err := c.c.Connected(ctx); err != nil {
-		return Info{}, err
+		return report.Info{}, err
 	}
 	return c.c.Info(), nil
 }
@@ -155,8 +151,8 @@ func (c *Context) Ping(ctx context.Context) (time.Duration, error) { return c.c.
 // Done returns a channel that is closed when the context is gone.
 func (c *Context) Done() <-chan struct{} { return c.c.Done() }
 
-// Err returns nil while the context lives, then why it doesn't: a *ConnectError, a *LostError or
-// ErrClosed.
+// Err returns nil while the context lives, then why it doesn't: a *ConnectError, a
+// *report.LostError or ErrClosed.
 func (c *Context) Err() error { return c.c.Err() }
 
 // Close refuses calls from now on: they fail with ErrClosed, as does a Run that waits for another
@@ -168,18 +164,4 @@ func (c *Context) Err() error { return c.c.Err() }
 func (c *Context) Close() error { return c.c.Close() }
 
 // Stats returns what the context has cost so far. It may be called when the context is gone.
-func (c *Context) Stats() Stats { return c.c.Stats() }
-
-// Stats counts what passed between the engine and one context. For one next to the engine that is
-// all that passed its stream, boot and further hops included. RoundTrips are the times that
-// something came up after something had gone down. Spawn, EC0, Hello and Result are when, counted
-// from its start, its command was started (or sent to its hop), an interpreter was there (next to
-// the engine only), the runtime was up, and the first result of a call came; 0: not yet.
-//
-// Sent, Found, Minified, Compressed, Negative, Questions, Asked, Files, Scan and Pack are what the
-// modules have cost that the context was sent, those of the runtime left out: their names and why
-// each went; their size in bytes as files, as they were sent, and compressed; answers that there is
-// no such module; times that the context was asked what it lacks, and that it asked for a module
-// itself, or for data, listings or metadata of packages, a round trip each; and the time for
-// finding out what is needed, and for packing it.
-type Stats = engine.Stats
+func (c *Context) Stats() report.Stats { return c.c.Stats() }

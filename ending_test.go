@@ -12,6 +12,7 @@ import (
 
 	"github.com/mitogen-go/mitogen"
 	"github.com/mitogen-go/mitogen/pyvalue"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // A place has what a method is called on.
@@ -195,7 +196,7 @@ func TestEndOfEngineAndContext(t *testing.T) {
 			<-p.up.Done()
 			return err
 		}, func(err error) bool {
-			gone := (*mitogen.LostError)(nil)
+			gone := (*report.LostError)(nil)
 			return errors.As(err, &gone)
 		}},
 	} {

@@ -58,18 +58,6 @@ var (
 	ErrOtherEngine = engine.ErrOtherEngine // a Context or Sender of another engine, or of none
 )
 
-// StreamError is an error Err, for errors.Is, of a Reader or Writer that the caller gave: name of
-// the Context, or the target of Engine.Exec, and Op ("read standard input", "write standard
-// output", "write standard error"). It ended what used the Reader or Writer. A Writer that wrote
-// less than it was given has io.ErrShortWrite.
-type StreamError = engine.StreamError
-
-// CallError is a Python exception that ended a call: name of the Context, Module and Type of its
-// class, Text (str() of it), Traceback as Python prints it, with source lines, and Args where they
-// are plain values. Error and Traceback are safe for a terminal. Module, Type, Text and Args are as
-// they came.
-type CallError = engine.CallError
-
 // ConnectError is a connection that failed: Hop as typed, Method of that hop, Phase ("start", "log
 // in", "python"), Kind (for errors.Is), Status of the program that ended, Text (its last words,
 // cleaned, at most 4 KiB), LoggedIn (the login was done) and Started (an interpreter was there),
@@ -78,11 +66,6 @@ type CallError = engine.CallError
 // try may help. If ctx has ended, it matches ErrCancelled; Target names the whole target, and Hop
 // the first hop that wasn't up.
 type ConnectError = connect.Error
-
-// LostError says that a context is gone: name of the Context that was used, the Hop that was lost
-// (itself, or one on the way to it), Why, as its parent saw it, and Text, the last lines that ssh,
-// sudo or the interpreter printed, cleaned, at most 4 KiB.
-type LostError = engine.LostError
 
 // Prompt is a question asked while connecting: by which Hop, of what Kind (its String method names
 // it: "password", "passphrase", "host key", …), in which words (Text, safe for a terminal).

@@ -19,6 +19,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/pylink"
 	"github.com/mitogen-go/mitogen/internal/testpython"
+	"github.com/mitogen-go/mitogen/report"
 	"golang.org/x/sys/unix"
 )
 
@@ -112,7 +113,7 @@ func TestFuncBesideHop(t *testing.T) {
 	}
 	sent := hop.Stats().BytesDown
 	_, err := goEnd.Call(limited(t), first, "exit")
-	if lost := (*mitogen.LostError)(nil); !errors.As(err, &lost) || lost.Hop != "local+local+go" {
+	if lost := (*report.LostError)(nil); !errors.As(err, &lost) || lost.Hop != "local+local+go" {
 		t.Errorf("a program that ends: got %v", err)
 	}
 	if _, err := goOut.Call(limited(t), first, 3); err != nil || out.String() != "xxx" {

@@ -22,6 +22,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/goctx"
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/pyvalue"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // TestMain serves where an engine of a test has started this program as a Go context.
@@ -149,7 +150,7 @@ func TestFuncErrors(t *testing.T) {
 		t.Errorf("registered type: got %v", err)
 	}
 	_, err = goFail.Call(limited(t), c, "file")
-	call := (*mitogen.CallError)(nil)
+	call := (*report.CallError)(nil)
 	if !errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrExist) || !errors.As(err, &call) ||
 		call.Type != "*fs.PathError" {
 		t.Errorf("error of the library: got %v", err)
@@ -287,8 +288,8 @@ func TestFuncContextEnds(t *testing.T) {
 	} {
 		c := goContext(t, eng, nil)
 		_, err := goEnd.Call(limited(t), c, how)
-		lost := (*mitogen.LostError)(nil)
-		if !errors.As(err, &lost) || !strings.Contains(lost.Why+lost.Text, want) {
+		lost := (*report.LostError)(nil)
+		if !errors.As(err, &lost) || !strings.Contains(lost.Reason+lost.Text, want) {
 			t.Errorf("%s: got %v, want %s", how, err, want)
 		}
 	}

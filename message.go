@@ -40,8 +40,8 @@ type Message struct {
 // Get waits for the next message. It returns an error
 //
 //   - with From, once for each context that could send and can't any more: io.EOF if it has closed
-//     its Sender or the program has closed the context, else why the context is gone: a *LostError
-//     or what Context.Err returns;
+//     its Sender or the program has closed the context, else why the context is gone: a
+//     *report.LostError or what Context.Err returns;
 //   - without From: io.EOF if r is closed, an error that matches ErrClosed if the engine is, and
 //     ctx's when ctx ends first.
 //

@@ -52,6 +52,7 @@ import (
 
 	"github.com/mitogen-go/mitogen/internal/daemonclient"
 	"github.com/mitogen-go/mitogen/internal/engine"
+	"github.com/mitogen-go/mitogen/report"
 	"github.com/mitogen-go/mitogen/secret"
 )
 
@@ -140,10 +141,10 @@ type Options struct {
 	// are more. At least 131,072; 0: 1 GiB.
 	MaxMemory int
 
-	// Audit receives the events of the engine: see Event. If it returns an error, the action of the
+	// Audit receives the events of the engine. If it returns an error, the action of the
 	// event doesn't happen and all contexts end. Every error then matches ErrAudit. One goroutine at a
 	// time calls it, and nothing overtakes it. Nil: there is no audit.
-	Audit func(Event) error
+	Audit func(report.Event) error
 
 	// Binary returns the bytes of this program for another platform, as "go build" makes it with
 	// GOOS and GOARCH: for Go functions at targets of that platform. It is called once for each
@@ -153,12 +154,6 @@ type Options struct {
 	// Grace is the time that a cancelled call is given to end before its context is killed. 0: 2 s.
 	Grace time.Duration
 }
-
-// Event is something that an audit log tells: a context that is started, is up, or gone; a module
-// or file that one was given; a question that was answered; what was refused; a call, run or
-// program that begins or ends. It holds names, never arguments, results or secrets. docs/json.md
-// lists the kinds.
-type Event = engine.Event
 
 // Daemon says where a daemon is ("mitogen daemon"). A daemon keeps contexts connected for other
 // processes. Its main fields are the Socket (default: the user's own), the Version of the program
@@ -204,8 +199,8 @@ func New(o Options) (*Engine, error) {
 // Connect starts the context that target names, and those on the way to it that this engine has not
 // got yet, and waits until it has answered. ctx bounds the connecting, not the context's life; when
 // it ends first, the context is closed, and the error is a *ConnectError that matches ErrCancelled,
-// ctx.Err() and context.Cause(ctx). Any other error is a *ConnectError, or a *LostError if a hop
-// that was up is gone, or says what is wrong with target or o.
+// ctx.Err() and context.Cause(ctx). Any other error is a *ConnectError, or a *report.LostError if a
+// hop that was up is gone, or says what is wrong with target or o.
 //
 // Every Connect gives a context of its own; the hops on the way are shared between targets with
 // equal options, whether they were made on the way or by a Connect of their own.

@@ -44,7 +44,7 @@ type Command struct {
 	// Stdin is read by a goroutine of its own until its end or the program's. Nil: /dev/null.
 	//
 	// An error other than io.EOF is not the end of the input. The program is cancelled, its input
-	// stays open until it has ended, and the error comes back in a *StreamError.
+	// stays open until it has ended, and the error comes back in a *report.StreamError.
 	//
 	// What was read belongs to the program, up to 1 MiB ahead of it. What the program doesn't read is
 	// dropped, and neither given back nor passed to the next program. When the program has ended, a
@@ -55,7 +55,7 @@ type Command struct {
 	// Stdout gets what is written to fd 1 meanwhile, and Stderr to fd 2. Nil: it goes where the
 	// context's goes. They are called from the context's goroutine for output, and one Writer by one
 	// goroutine at a time (see ConnectOptions.Stdout). An error, or a short write, cancels the program
-	// and comes back in a *StreamError.
+	// and comes back in a *report.StreamError.
 	Stdout, Stderr io.Writer
 
 	// WaitDelay is the longest wait, once the program has ended, for a Read of Stdin that is still in
@@ -74,8 +74,8 @@ type Command struct {
 // Exec or Cmd has its own output.
 //
 // An error of Stdin, Stdout or Stderr cancels the script, as the end of a Call's ctx does, and
-// comes back in a *StreamError. It matches ErrKilled too if the script did not end and its context
-// was killed.
+// comes back in a *report.StreamError. It matches ErrKilled too if the script did not end and its
+// context was killed.
 func (c *Context) Run(ctx context.Context, s Script) (int, error) {
 	p := engine.Program{Keep: s.Keep, Stdin: s.Stdin, Stdout: s.Stdout, Stderr: s.Stderr,
 		WaitDelay: s.WaitDelay}

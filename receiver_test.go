@@ -10,6 +10,7 @@ import (
 
 	"github.com/mitogen-go/mitogen"
 	"github.com/mitogen-go/mitogen/pyvalue"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // ending is a way in which a sender ends, for TestGetEnds.
@@ -20,7 +21,7 @@ type ending struct {
 	from bool // the error names the context
 }
 
-func isLost(err error) bool { var l *mitogen.LostError; return errors.As(err, &l) }
+func isLost(err error) bool { var l *report.LostError; return errors.As(err, &l) }
 func isEOF(err error) bool  { return err == io.EOF }
 func isClosed(err error) bool {
 	return errors.Is(err, mitogen.ErrClosed) && !errors.Is(err, mitogen.ErrOtherEngine)
@@ -191,7 +192,7 @@ func TestTooLarge(t *testing.T) {
 		if got, err := call[[]byte](t, c, "builtins:bytes", most); len(got) != most || err != nil {
 			t.Errorf("limit %d: a result of %d: got %d, %v", limit, most, len(got), err)
 		}
-		var raised *mitogen.CallError
+		var raised *report.CallError
 		_, err := call[[]byte](t, c, "builtins:bytes", limit+1)
 		if !errors.As(err, &raised) || raised.Type != "ValueError" {
 			t.Errorf("limit %d: a result of %d: got %v", limit, limit+1, err)

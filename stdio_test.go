@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // ways are those in which a command is executed: in a context, and without Python.
@@ -70,7 +71,7 @@ func failing(t *testing.T) map[string]func() (io.Reader, error) {
 // wantStream demands that err is of stdin, stdout or stderr, and cause.
 func wantStream(t *testing.T, err error, op string, cause error) {
 	t.Helper()
-	var failed *mitogen.StreamError
+	var failed *report.StreamError
 	if !errors.As(err, &failed) || failed.Op != op || cause != nil && !errors.Is(err, cause) ||
 		errors.Is(err, mitogen.ErrCancelled) {
 		t.Errorf("error %v, want a StreamError of %q with %v", err, op, cause)

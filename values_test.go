@@ -13,6 +13,7 @@ import (
 
 	"github.com/mitogen-go/mitogen"
 	"github.com/mitogen-go/mitogen/pyvalue"
+	"github.com/mitogen-go/mitogen/report"
 	"github.com/mitogen-go/mitogen/secret"
 )
 
@@ -392,7 +393,7 @@ func TestResultsOfOtherTypes(t *testing.T) {
 			}
 			n++
 		}
-		var failed *mitogen.CallError
+		var failed *report.CallError
 		_, err = call[any](t, c, "builtins:open", "/dev/null")
 		if !errors.As(err, &failed) || failed.Type != "TypeError" ||
 			!strings.Contains(failed.Text, "TextIOWrapper has no plain form") {

@@ -13,6 +13,7 @@ import (
 	"github.com/mitogen-go/mitogen"
 	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/printable"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 const doctorUsage = `Walks to each target hop by hop, and says for each what is run, how long each
@@ -196,7 +197,7 @@ func (x *examined) look(ctx context.Context, c *mitogen.Context) {
 	} {
 		v, err := mitogen.Call[string](ctx, c, probe.function, probe.args...)
 		ch := check{What: probe.what, Text: printable.Line(v)}
-		if call := (*mitogen.CallError)(nil); errors.As(err, &call) {
+		if call := (*report.CallError)(nil); errors.As(err, &call) {
 			ch.Text, ch.Bad = printable.Line(call.Error()), true
 		} else if err != nil {
 			ch.Text, ch.Bad = printable.Line(err.Error()), true

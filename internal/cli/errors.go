@@ -10,6 +10,7 @@ import (
 	"github.com/mitogen-go/mitogen"
 	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/printable"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // problem is an error as people and --json are told it.
@@ -72,10 +73,10 @@ func describe(err error, up bool) *problem {
 
 func classify(err error, up bool) *problem {
 	var late *timeoutError
-	var call *mitogen.CallError
+	var call *report.CallError
 	var conn *mitogen.ConnectError
-	var lost *mitogen.LostError
-	var stream *mitogen.StreamError
+	var lost *report.LostError
+	var stream *report.StreamError
 	var way *wayError
 	switch {
 	case errors.Is(err, mitogen.ErrAudit):
@@ -101,7 +102,7 @@ func classify(err error, up bool) *problem {
 	return &problem{Kind: "error", Message: printable.Line(err.Error()), status: exitFailed}
 }
 
-func describeStream(e *mitogen.StreamError, err error) *problem {
+func describeStream(e *report.StreamError, err error) *problem {
 	p := &problem{Kind: "stream", Message: printable.Line(fmt.Sprintf("%s: %v", e.Op, unnamed(e.Err))),
 		status: exitFailed}
 	if errors.Is(err, mitogen.ErrKilled) {
@@ -151,7 +152,7 @@ const (
 
 // describeCall is for an exception. A traceback through nothing but the runtime, as of a name that
 // isn't there, says nothing.
-func describeCall(e *mitogen.CallError) *problem {
+func describeCall(e *report.CallError) *problem {
 	p := &problem{Kind: "exception", Message: printable.Line(ends(e.Error(), shownMessage)),
 		Hop:    e.Context,
 		status: exitFailed}

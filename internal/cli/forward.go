@@ -13,6 +13,7 @@ import (
 	"github.com/mitogen-go/mitogen"
 	"github.com/mitogen-go/mitogen/internal/portforward"
 	"github.com/mitogen-go/mitogen/internal/printable"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 const forwardUsage = `Forwards TCP connections and UNIX sockets to and from a target, until it is
@@ -410,7 +411,7 @@ func describeSocket(err error) *problem {
 			return p
 		}
 	}
-	if lost := (*mitogen.LostError)(nil); errors.As(err, &lost) {
+	if lost := (*report.LostError)(nil); errors.As(err, &lost) {
 		p.Kind = "lost"
 	}
 	return p

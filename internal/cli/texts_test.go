@@ -18,6 +18,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/daemonclient"
 	"github.com/mitogen-go/mitogen/internal/testpython"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // fieldsShown are the fields of texts that fakehost fills, and that some command has to show: a
@@ -90,7 +91,7 @@ var framesWithText = map[wire.Handle][]string{
 // structs lists the types that hold texts of contexts. Each field has the field of fakehost that
 // reaches it; a dash marks text of the engine or the user.
 var structs = map[reflect.Type]map[string]string{
-	reflect.TypeFor[mitogen.Info](): {
+	reflect.TypeFor[report.Info](): {
 		"Implementation": "hello.implementation",
 		"Platform":       "hello.platform",
 		"Hostname":       "hello.hostname",
@@ -98,24 +99,24 @@ var structs = map[reflect.Type]map[string]string{
 		"Machine":        "-", // of Go contexts, as the next: no command starts one
 		"Functions":      "-",
 	},
-	reflect.TypeFor[mitogen.CallError](): {
+	reflect.TypeFor[report.CallError](): {
 		"Context":   "-",
 		"Module":    "error.module",
 		"Type":      "error.type",
 		"Text":      "error.text",
 		"Traceback": "error.traceback",
 	},
-	reflect.TypeFor[mitogen.LostError](): {
+	reflect.TypeFor[report.LostError](): {
 		"Context": "-",
 		"Hop":     "-",
 		"Code":    "-",
-		"Why":     "lost.why",
+		"Reason":  "lost.why",
 		"Text":    "end",
 	},
 	reflect.TypeFor[mitogen.ConnectError](): {"Hop": "-", "Target": "-", "Method": "-", "Phase": "-",
 		"Text": "failure.text"},
 	reflect.TypeFor[mitogen.Prompt](): {"Hop": "-", "Text": "prompt"},
-	reflect.TypeFor[mitogen.Event](): {
+	reflect.TypeFor[report.Event](): {
 		"Kind":    "-",
 		"Context": "-",
 		"Method":  "-",
@@ -123,7 +124,7 @@ var structs = map[reflect.Type]map[string]string{
 		"User":    "-",
 		"Name":    "-",
 		"Outcome": "-",
-		"Why":     "module asked for",
+		"Reason":  "module asked for",
 	},
 	reflect.TypeFor[daemonclient.Context](): {
 		"Name":     "-",

@@ -29,6 +29,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/lab"
 	"github.com/mitogen-go/mitogen/internal/peer"
 	"github.com/mitogen-go/mitogen/internal/pickle"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 func TestMain(m *testing.M) { os.Exit(lab.Main(m)) }
@@ -234,7 +235,7 @@ func TestFailures(t *testing.T) {
 		t.Fatal(err)
 	}
 	syscall.Kill(pid, syscall.SIGKILL)
-	var lost *engine.LostError
+	var lost *report.LostError
 	if err := call(c, "hang", nil); !errors.As(err, &lost) {
 		t.Error(err)
 	}

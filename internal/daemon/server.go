@@ -27,6 +27,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/engine"
 	"github.com/mitogen-go/mitogen/internal/jsonline"
 	"github.com/mitogen-go/mitogen/internal/peer"
+	"github.com/mitogen-go/mitogen/report"
 	"github.com/mitogen-go/mitogen/secret"
 )
 
@@ -41,7 +42,7 @@ type Options struct {
 	Logger  *slog.Logger
 	Ready   func()                   // called once it listens
 	Owner   int                      // process that it ends with; 0: none
-	Audit   func(engine.Event) error // as in engine.Options
+	Audit   func(report.Event) error // as in engine.Options
 }
 
 // Server is a daemon.

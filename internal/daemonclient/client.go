@@ -21,6 +21,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/engine"
 	"github.com/mitogen-go/mitogen/internal/peer"
 	"github.com/mitogen-go/mitogen/internal/printable"
+	"github.com/mitogen-go/mitogen/report"
 	"github.com/mitogen-go/mitogen/secret"
 )
 
@@ -247,7 +248,7 @@ func (f *fork) Read(b []byte) (int, error) {
 		f.heard, f.written = true, nil
 		f.mu.Unlock()
 		if err != nil {
-			return 0, &engine.LostError{Context: f.target, Hop: f.target, Why: "the daemon has gone"}
+			return 0, &report.LostError{Context: f.target, Hop: f.target, Reason: "the daemon has gone"}
 		}
 		if f.buf == nil {
 			f.buf = make([]byte, 64<<10)

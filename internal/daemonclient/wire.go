@@ -10,9 +10,9 @@ import (
 
 	"github.com/mitogen-go/mitogen/internal/askpass"
 	"github.com/mitogen-go/mitogen/internal/connect"
-	"github.com/mitogen-go/mitogen/internal/engine"
 	"github.com/mitogen-go/mitogen/internal/jsonline"
 	"github.com/mitogen-go/mitogen/internal/printable"
+	"github.com/mitogen-go/mitogen/report"
 	"github.com/mitogen-go/mitogen/secret"
 )
 
@@ -154,12 +154,12 @@ type Failure struct {
 	Reached string `json:"reached,omitempty"`
 	// resource that the daemon or a hop lacked: the errno's name
 	Lacks   string `json:"lacks,omitempty"`
-	Context string `json:"context,omitempty"` // of an engine.LostError
+	Context string `json:"context,omitempty"` // of a report.LostError
 	Why     string `json:"why,omitempty"`
 	Code    string `json:"code,omitempty"`
 	Text    string `json:"text,omitempty"`
 
-	Exception string `json:"exception,omitempty"` // of an engine.CallError: MODULE.TYPE
+	Exception string `json:"exception,omitempty"` // of a report.CallError: MODULE.TYPE
 	Traceback string `json:"traceback,omitempty"`
 }
 
@@ -192,15 +192,15 @@ type Context struct {
 // FailureOf returns what goes over the socket of an error.
 func FailureOf(err error) *Failure {
 	var conn *connect.Error
-	var lost *engine.LostError
-	var call *engine.CallError
+	var lost *report.LostError
+	var call *report.CallError
 	switch {
 	case errors.As(err, &conn):
 		return &Failure{Kind: conn.Kind.Error(), Hop: conn.Hop, Phase: conn.Phase, Status: conn.Status,
 			Text: conn.Text, Given: conn.Given,
 			Method: conn.Method, Reached: reachedBy(conn), Lacks: connect.ShortageCode(conn)}
 	case errors.As(err, &lost):
-		return &Failure{Context: lost.Context, Hop: lost.Hop, Why: lost.Why, Text: lost.Text,
+		return &Failure{Context: lost.Context, Hop: lost.Hop, Why: lost.Reason, Text: lost.Text,
 			Code: lost.Code}
 	case errors.As(err, &call):
 		return &Failure{Exception: printable.Line(call.Module + "." + call.Type),
@@ -236,7 +236,8 @@ func (f *Failure) Err() error {
 			Method: f.Method, LoggedIn: f.Reached != "", Started: f.Reached == reachedPython,
 			Err: connect.ShortageOf(f.Lacks)}
 	case f.Why != "":
-		return &engine.LostError{Context: f.Context, Hop: f.Hop, Why: f.Why, Text: f.Text, Code: f.Code}
+		return &report.LostError{Context: f.Context, Hop: f.Hop, Reason: f.Why, Text: f.Text,
+			Code: f.Code}
 	}
 	return fmt.Errorf("daemon: %s", printable.Line(f.Text))
 }

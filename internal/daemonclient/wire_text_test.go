@@ -5,8 +5,8 @@ import (
 	"testing"
 
 	"github.com/mitogen-go/mitogen/internal/connect"
-	"github.com/mitogen-go/mitogen/internal/engine"
 	"github.com/mitogen-go/mitogen/internal/printable"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // What a client is told of an error is printable, whichever error it is, and so is what the client
@@ -14,8 +14,8 @@ import (
 func TestFailuresArePrintable(t *testing.T) {
 	const bad = "a\x1b[2J\u009b\x9b\u202eb"
 	for name, err := range map[string]error{
-		"exception": &engine.CallError{Module: bad, Type: bad, Text: bad},
-		"lost":      &engine.LostError{Context: "c", Hop: "c", Why: bad},
+		"exception": &report.CallError{Module: bad, Type: bad, Text: bad},
+		"lost":      &report.LostError{Context: "c", Hop: "c", Reason: bad},
 		"connect":   &connect.Error{Hop: bad, Kind: connect.ErrDied, Text: bad},
 		"other":     errors.New(bad),
 	} {

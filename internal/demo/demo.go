@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 //go:embed py
@@ -160,7 +161,7 @@ func (s *show) call() error {
 func (s *show) exception() error {
 	s.scene("call facts:settings with a name that it doesn't know")
 	_, err := mitogen.Call[string](s.ctx, s.host, "facts:settings", "weight")
-	failed := (*mitogen.CallError)(nil)
+	failed := (*report.CallError)(nil)
 	if !errors.As(err, &failed) {
 		return fmt.Errorf("facts:settings should have raised an exception: %w", err)
 	}

@@ -36,6 +36,7 @@ internal/pysource:     internal/lazyregexp
 internal/printable:
 secret:
 pyvalue:               secret
+report:                internal/printable pyvalue
 internal/pickle:       secret pyvalue
 internal/ownfile:
 internal/boot:
@@ -48,12 +49,12 @@ internal/modules:      internal/lazyregexp internal/confine internal/pysource in
 internal/closure:      internal/lazyregexp internal/pysource internal/modules
 internal/bundle:       internal/wire internal/modules internal/closure
 internal/forward:      internal/wire internal/pysource internal/modules internal/closure
-	internal/bundle internal/ownfile
+	internal/bundle internal/ownfile report
 internal/stream:       internal/wire
 internal/peer:         internal/descriptors
 internal/spawn:        internal/printable internal/connect internal/descriptors internal/peer secret
 internal/goctx:        internal/wire internal/pickle internal/boot internal/stream internal/spawn
-	internal/ownfile internal/peer pyvalue
+	internal/ownfile internal/peer pyvalue report
 internal/jsonvalue:    internal/printable pyvalue
 internal/askpass:      internal/printable internal/lazyregexp internal/confine internal/connect
 	internal/peer secret
@@ -71,31 +72,32 @@ internal/engine:       internal/goctx internal/agentproxy internal/printable int
 	internal/pickle internal/connect internal/sshconf internal/route internal/boot internal/pysource
 	internal/modules internal/bundle internal/forward internal/stream internal/spawn internal/askpass
 	internal/proxy internal/sshmux internal/sshnative internal/serial secret internal/lazyregexp
-	pyvalue
-internal/audit:        internal/jsonvalue internal/ownfile internal/engine
+	pyvalue report
+internal/audit:        internal/jsonvalue internal/ownfile report
 internal/jsonline:
 internal/muxserve:
 internal/ansible:      internal/muxserve internal/peer internal/printable secret internal/pickle
 	internal/wire internal/boot internal/connect internal/jsonline internal/engine internal/lazyregexp
-	pyvalue
+	pyvalue report
 internal/daemonclient: internal/printable internal/connect internal/sshconf internal/peer
-	internal/askpass internal/engine internal/jsonline secret
+	internal/askpass internal/engine internal/jsonline secret report
 internal/daemon:       internal/printable internal/pickle internal/boot internal/connect
 	internal/descriptors internal/jsonvalue internal/modules internal/peer internal/askpass
 	internal/engine internal/jsonline internal/ansible secret internal/lazyregexp internal/daemonclient
+	report
 internal/inventory:    internal/lazyregexp internal/connect secret
 internal/program:      internal/inventory internal/printable internal/wire internal/pickle
 	internal/connect internal/stream internal/modules internal/askpass internal/engine pyvalue secret
 .:                     internal/goctx internal/pickle internal/connect internal/askpass
-	internal/ownfile internal/engine internal/daemonclient secret pyvalue
-internal/demo:         . internal/printable
+	internal/ownfile internal/engine internal/daemonclient secret pyvalue report
+internal/demo:         . internal/printable report
 internal/sshargs:
 internal/sshserve:     internal/descriptors internal/portforward internal/peer internal/printable
 internal/cli:          . internal/program internal/sshargs internal/muxserve internal/portforward
 	internal/sshserve internal/peer internal/descriptors internal/ownfile internal/printable
 	internal/confine internal/audit internal/ansible internal/connect internal/jsonvalue
 	internal/askpass internal/daemon internal/daemonclient internal/modules internal/inventory
-	internal/demo secret internal/lazyregexp
+	internal/demo secret internal/lazyregexp report
 internal/packages:
 internal/pyfront:
 cmd/mitogen:           . internal/cli

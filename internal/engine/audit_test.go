@@ -12,19 +12,20 @@ import (
 	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/wire"
 	"github.com/mitogen-go/mitogen/pyvalue"
+	"github.com/mitogen-go/mitogen/report"
 	"github.com/mitogen-go/mitogen/secret"
 )
 
 // listener keeps events, and refuses the nth and all that come after; 0: none.
 type listener struct {
 	mu     sync.Mutex // protects following
-	all    []Event
+	all    []report.Event
 	refuse int
 }
 
 var errFull = errors.New("full")
 
-func (a *listener) tell(ev Event) error {
+func (a *listener) tell(ev report.Event) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.refuse > 0 && len(a.all)+1 >= a.refuse {
@@ -159,7 +160,7 @@ func TestAuditTextIsSafe(t *testing.T) {
 	}
 	e.Close()
 	for _, ev := range a.all {
-		if ev.Kind == EventUp && (len(ev.Host) > maxText || ev.Host[:12] != `a\x1b\x0a\u2`) {
+		if ev.Kind == report.EventUp && (len(ev.Host) > maxText || ev.Host[:12] != `a\x1b\x0a\u2`) {
 			t.Errorf("got %q", ev.Host)
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/wire"
 	"github.com/mitogen-go/mitogen/pyvalue"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // A context can be called before it has said anything: the call stands right behind the boot.
@@ -67,7 +68,7 @@ func TestErrors(t *testing.T) {
 	f.reply(f.expect(1, wire.Call), wire.Error,
 		encode(t, pyvalue.Tuple{"builtins", "ValueError", "no", "Traceback…", pyvalue.Tuple{"no", 1}}))
 	_, err := result(t, p)
-	ce := (*CallError)(nil)
+	ce := (*report.CallError)(nil)
 	if !errors.As(err, &ce) || ce.Type != "ValueError" || ce.Text != "no" || len(ce.Args) != 2 ||
 		ce.Error() != "ValueError: no" {
 		t.Errorf("raise ValueError: got %#v, want a CallError with its type, text and arguments", err)
@@ -193,7 +194,7 @@ func TestCancel(t *testing.T) {
 			pyvalue.Tuple{"builtins", "KeyboardInterrupt", "", "", pyvalue.Tuple{}}))
 	}()
 	_, _, err := p.Result(ctx)
-	ce := (*CallError)(nil)
+	ce := (*report.CallError)(nil)
 	if !errors.Is(err, ErrCancelled) || !errors.Is(err, context.Canceled) ||
 		errors.Is(err, ErrKilled) || !errors.As(err, &ce) {
 		t.Errorf("cancelled call: got %v, want ErrCancelled without ErrKilled, as a CallError", err)
@@ -215,9 +216,9 @@ func TestCancelKills(t *testing.T) {
 		!errors.Is(err, ErrKilled) {
 		t.Errorf("call past its deadline: got %v, want ErrCancelled and ErrKilled", err)
 	}
-	lost := (*LostError)(nil)
+	lost := (*report.LostError)(nil)
 	if _, err := result(t, other); !errors.As(err, &lost) ||
-		!strings.Contains(lost.Why, "m:f did not end") {
+		!strings.Contains(lost.Reason, "m:f did not end") {
 		t.Errorf("the other call: got %v, want a LostError that names m:f", err)
 	}
 	<-c.Done()

@@ -10,6 +10,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/wire"
 	"github.com/mitogen-go/mitogen/pyvalue"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // interrupted answers a call as a context does whose call was interrupted.
@@ -299,7 +300,7 @@ func TestRunHeedsItsContext(t *testing.T) {
 			f.quiet(1)
 			tt.end(c, f, cancel)
 			err := soon(t, second)
-			lost := (*LostError)(nil)
+			lost := (*report.LostError)(nil)
 			if !errors.Is(err, tt.want) && (tt.want != nil || !errors.As(err, &lost)) {
 				t.Errorf("got %v, want %v", err, tt.want)
 			}

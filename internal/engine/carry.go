@@ -9,6 +9,7 @@ import (
 
 	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/proxy"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // carried is a starter for an ssh of this machine whose connection another context makes.
@@ -95,7 +96,7 @@ func (e *Engine) loseCarriedLocked(c *Context) {
 	}
 	for _, x := range carried {
 		err := c.err
-		if lost := (*LostError)(nil); errors.As(err, &lost) {
+		if lost := (*report.LostError)(nil); errors.As(err, &lost) {
 			m := *lost
 			m.Context = x.name
 			err = &m

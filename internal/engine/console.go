@@ -10,6 +10,7 @@ import (
 
 	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/serial"
+	"github.com/mitogen-go/mitogen/report"
 	"github.com/mitogen-go/mitogen/secret"
 )
 
@@ -73,7 +74,7 @@ func (e *Engine) consolePhase(ctx context.Context, name string) func(string, tim
 		}
 		e.mu.Lock()
 		defer e.mu.Unlock()
-		c.count.steps = append(c.count.steps, Step{phase, took})
+		c.count.steps = append(c.count.steps, report.Step{Name: phase, After: took})
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/stream"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/report"
 	"github.com/mitogen-go/mitogen/secret"
 )
 
@@ -53,7 +54,7 @@ type Context struct {
 
 	// Protected by Engine.mu:
 	gate     *gate // closed until CONNECT has been sent
-	info     Info
+	info     report.Info
 	mode     pickle.Mode
 	up       bool
 	err      error // why it is gone
@@ -140,19 +141,6 @@ func (g *gate) take() heldBack {
 	return h
 }
 
-// Info is the content of HELLO.
-type Info struct {
-	Version        [3]int
-	Implementation string
-	Platform       string
-	UID            int
-	Hostname       string
-	PID            int
-	Executable     string
-	Machine        string // GOARCH, of a Go context; else ""
-	Functions      string // of a Go context: tells its functions from those of another program
-}
-
 // ID returns the context's number.
 func (c *Context) ID() wire.ContextID { return c.id }
 
@@ -177,7 +165,7 @@ func (c *Context) Err() error {
 }
 
 // Info returns what HELLO said; zero before it has come.
-func (c *Context) Info() Info {
+func (c *Context) Info() report.Info {
 	c.e.mu.Lock()
 	defer c.e.mu.Unlock()
 	return c.info

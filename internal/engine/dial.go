@@ -9,6 +9,7 @@ import (
 
 	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/printable"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // Conn is a process at a target that another engine or a daemon has started, and that waits for a
@@ -106,14 +107,14 @@ func (p *dialed) err() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var failed *connect.Error
-	var lost *LostError
+	var lost *report.LostError
 	switch err := p.reason; {
 	case err == nil, errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):
 		return nil
 	case errors.As(err, &failed), errors.As(err, &lost):
 		return err
 	default:
-		return &LostError{Why: printable.Text(err.Error())}
+		return &report.LostError{Reason: printable.Text(err.Error())}
 	}
 }
 

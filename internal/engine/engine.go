@@ -35,6 +35,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/route"
 	"github.com/mitogen-go/mitogen/internal/stream"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/report"
 	"github.com/mitogen-go/mitogen/secret"
 )
 
@@ -82,7 +83,7 @@ type Options struct {
 	MaxMessage   int
 	MaxMemory    int
 	Grace        time.Duration
-	Audit        func(Event) error
+	Audit        func(report.Event) error
 
 	// OwnMitogen says that Path has a package mitogen, which contexts get in place of the runtime's
 	// module of this name.
@@ -375,7 +376,7 @@ func (e *Engine) forwardLocked(a *route.Action) {
 	switch src := e.contexts[f.Src]; {
 	case a.Owned: // made here; its Src is who was asked and not who is to blame
 		if waiting > 2*floodLimit {
-			e.convictLocked(c, CodeUnread, "it doesn't read the answers to what it asks")
+			e.convictLocked(c, report.CodeUnread, "it doesn't read the answers to what it asks")
 			return
 		}
 	case src == nil:
@@ -389,7 +390,7 @@ func (e *Engine) forwardLocked(a *route.Action) {
 		if most == nil {
 			break // the waiting frames are of a context that was ended for it
 		}
-		e.convictLocked(most, CodeFlood, "it sent more than "+c.name+" takes")
+		e.convictLocked(most, report.CodeFlood, "it sent more than "+c.name+" takes")
 		if most == src {
 			return
 		}

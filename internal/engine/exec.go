@@ -17,6 +17,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/spawn"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // Command is documented at mitogen.Command.
@@ -136,7 +137,7 @@ func (e *Engine) exec(ctx context.Context, target string, plan connect.Plan, cmd
 		return noStatus, err
 	}
 	defer ans.release()
-	said := &gateWriter{w: e.sink(target, writeStderr, cmd.Stderr, failed)}
+	said := &gateWriter{w: e.sink(target, report.WriteStderr, cmd.Stderr, failed)}
 	p, err := spawn.Start(ctx, plan, spawn.Options{Stderr: said, Busy: ans.busy, Background: true})
 	if err != nil {
 		return noStatus, err
@@ -156,8 +157,8 @@ func (e *Engine) exec(ctx context.Context, target string, plan connect.Plan, cmd
 	running.Store(true)
 	ans.forget()
 	in := feedPipe(ctx, p.Stdin, cmd.Stdin,
-		func(err error) { failed(&StreamError{target, readStdin, err}) })
-	out := e.sink(target, writeStdout, cmd.Stdout, failed)
+		func(err error) { failed(&report.StreamError{Context: target, Op: report.ReadStdin, Err: err}) })
+	out := e.sink(target, report.WriteStdout, cmd.Stdout, failed)
 	copied := make(chan struct{})
 	go func() {
 		defer close(copied)

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // givenEvents keeps what Options.Audit was told about modules and files, as text.
@@ -18,10 +19,10 @@ type givenEvents struct {
 	events []string
 }
 
-func (l *givenEvents) take(ev Event) error {
+func (l *givenEvents) take(ev report.Event) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if ev.Kind != EventModule && ev.Kind != EventFile {
+	if ev.Kind != report.EventModule && ev.Kind != report.EventFile {
 		return nil
 	}
 	l.events = append(l.events, fmt.Sprintf("%s %s %q %d %v", ev.Context, ev.Kind, ev.Name,
@@ -78,7 +79,7 @@ func TestGivenIsTold(t *testing.T) {
 	}
 	s := c.Stats()
 	if len(s.Sent) != 1 || s.Refused != 4 || len(s.Given) != 1 ||
-		s.Given[0] != (GivenFile{"own/text", 4}) {
+		s.Given[0] != (report.File{Path: "own/text", Bytes: 4}) {
 		t.Errorf("sent %v, given %v, %d refused", s.Sent, s.Given, s.Refused)
 	}
 	e.Close()

@@ -8,6 +8,7 @@ import (
 
 	"github.com/mitogen-go/mitogen/internal/askpass"
 	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // Secrets are hidden in two places that no text can get round: where a context is given up (its
@@ -48,11 +49,11 @@ func (e *Engine) hide(err error) error {
 			return &masked
 		}
 		return err
-	case *LostError:
-		why, text := e.mask.Hide(err.Why), e.mask.Hide(err.Text)
-		if why != err.Why || text != err.Text {
+	case *report.LostError:
+		why, text := e.mask.Hide(err.Reason), e.mask.Hide(err.Text)
+		if why != err.Reason || text != err.Text {
 			masked := *err
-			masked.Why, masked.Text = why, text
+			masked.Reason, masked.Text = why, text
 			return &masked
 		}
 		return err
@@ -76,12 +77,12 @@ func (m *maskedError) Error() string { return m.text }
 // Is tells whether the error is, or wraps, target.
 func (m *maskedError) Is(target error) bool { return errors.Is(m.err, target) }
 
-// As finds a *connect.Error and a *LostError, without the secret.
+// As finds a *connect.Error and a *report.LostError, without the secret.
 func (m *maskedError) As(target any) bool {
 	switch target := target.(type) {
 	case **connect.Error:
 		return as(m, target)
-	case **LostError:
+	case **report.LostError:
 		return as(m, target)
 	}
 	return false

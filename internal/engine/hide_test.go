@@ -15,6 +15,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/wire"
 	"github.com/mitogen-go/mitogen/pyvalue"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // echoes are forms that hosts may give a password. The text around them must stay.
@@ -98,11 +99,11 @@ func TestSecretsAreHidden(t *testing.T) {
 			f.send(wire.Frame{Src: f.id(), Auth: f.id(), Handle: wire.Lost,
 				Payload: append(wire.AppendU32(nil, uint32(c.id)), "kept "+echo+"\nlast "+echo+" kept"...)})
 			<-c.done
-			var lost *LostError
+			var lost *report.LostError
 			if !errors.As(c.Err(), &lost) {
 				t.Fatal(c.Err())
 			}
-			shows(t, "why", lost.Why+" kept")
+			shows(t, "why", lost.Reason+" kept")
 			shows(t, "last words", lost.Text)
 			shows(t, "log", logged.String())
 		})

@@ -12,6 +12,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/route"
 	"github.com/mitogen-go/mitogen/internal/wire"
 	"github.com/mitogen-go/mitogen/pyvalue"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // hopSlack is the time that a hop's own timeout has to reach the engine.
@@ -182,7 +183,8 @@ func (q *connecting) deliverLocked(e *Engine, _ *Context, a *route.Action) {
 		return
 	}
 	if a.Frame.Kind != wire.Error {
-		e.loseLocked(c, &LostError{Why: "not started: " + oneLine(string(a.Frame.Payload))}, false)
+		e.loseLocked(c, &report.LostError{Reason: "not started: " + oneLine(string(a.Frame.Payload))},
+			false)
 		return
 	}
 	payload := append([]byte(nil), a.Frame.Payload...)

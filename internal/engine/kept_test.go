@@ -14,6 +14,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/route"
 	"github.com/mitogen-go/mitogen/internal/wire"
 	"github.com/mitogen-go/mitogen/pyvalue"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // answerWith answers a call of the engine with a value of n bytes, in frames of a kind.
@@ -289,7 +290,7 @@ func TestSmallFloodsEndTheFlooder(t *testing.T) {
 			go f.swallow()
 			f.flood(floodFrames, func(i int) wire.Frame { return from(c, good, flood.frame, i) })
 			if spared[flood.name] == "" {
-				convictedFor(t, c, CodeOffences)
+				convictedFor(t, c, report.CodeOffences)
 				return
 			}
 			f.send(wire.Frame{Src: c.id, Handle: wire.Stdout, Payload: []byte("x")})

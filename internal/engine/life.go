@@ -11,6 +11,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/printable"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // maxText bounds each text of a HELLO, in bytes.
@@ -67,7 +68,8 @@ func (e *Engine) helloLocked(c *Context, f *wire.Frame) {
 
 // upLocked takes a context's first message.
 func (e *Engine) upLocked(c *Context, h *hello) {
-	c.info = Info{Implementation: oneLine(h.Implementation), Platform: oneLine(h.Platform), UID: h.UID,
+	c.info = report.Info{Implementation: oneLine(h.Implementation), Platform: oneLine(h.Platform),
+		UID:      h.UID,
 		Hostname: oneLine(h.Hostname), PID: h.PID, Executable: oneLine(h.Executable)}
 	for i := range c.info.Version {
 		n, _ := h.Version[i].(int64)
@@ -128,7 +130,7 @@ func (e *Engine) loseLocked(c *Context, err error, kill bool) {
 	if c == nil || c.err != nil {
 		return
 	}
-	if l := (*LostError)(nil); errors.As(err, &l) && l.Hop == "" {
+	if l := (*report.LostError)(nil); errors.As(err, &l) && l.Hop == "" {
 		l.Context, l.Hop = c.name, c.name
 	}
 	err = e.hide(err)
@@ -208,7 +210,7 @@ func (e *Engine) emptyLocked() {
 // c has its error. Else why is the report of a hop.
 func (e *Engine) reasonLocked(c *Context, why string) error {
 	for p := c.parent; p != nil; p = p.parent {
-		if l := (*LostError)(nil); errors.As(p.err, &l) {
+		if l := (*report.LostError)(nil); errors.As(p.err, &l) {
 			m := *l
 			m.Context = c.name
 			return &m
@@ -220,10 +222,10 @@ func (e *Engine) reasonLocked(c *Context, why string) error {
 	if c.ending {
 		return ErrClosed
 	}
-	l := &LostError{Context: c.name, Hop: c.name}
-	l.Why, l.Text = e.reported(why)
-	if strings.HasPrefix(l.Why, "heard nothing from it ") { // a hop's words
-		l.Code = CodeSilent
+	l := &report.LostError{Context: c.name, Hop: c.name}
+	l.Reason, l.Text = e.reported(why)
+	if strings.HasPrefix(l.Reason, "heard nothing from it ") { // a hop's words
+		l.Code = report.CodeSilent
 	}
 	return l
 }

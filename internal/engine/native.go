@@ -15,6 +15,7 @@ import (
 
 	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/sshnative"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // native is a starter that speaks SSH itself, and leaves to other what it can't do. carrier makes
@@ -44,7 +45,7 @@ func (e *Engine) native(carrier *Context, other starter) starter {
 			}
 		}
 		if ssh.Password != "" || ssh.Passphrase != "" {
-			if err := e.auditProvided(e.base, Event{Context: name}); err != nil {
+			if err := e.auditProvided(e.base, report.Event{Context: name}); err != nil {
 				return nil, nil, nil, err
 			}
 		}

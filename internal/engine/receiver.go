@@ -11,6 +11,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/route"
 	"github.com/mitogen-go/mitogen/internal/wire"
 	"github.com/mitogen-go/mitogen/pyvalue"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // closedError says what else than a context was closed. It matches ErrClosed.
@@ -200,7 +201,7 @@ func (e *Engine) Send(ctx context.Context, to pyvalue.Sender, value any) error {
 		return errors.New("send to the engine itself: got a Sender of one of its receivers")
 	case c == nil:
 		name := fmt.Sprintf("context %d", to.Context)
-		return fmt.Errorf("send: %w", &LostError{Context: name, Hop: name, Why: "gone"})
+		return fmt.Errorf("send: %w", &report.LostError{Context: name, Hop: name, Reason: "gone"})
 	}
 	if err := c.send(ctx, wire.Handle(to.Handle), value); err != nil {
 		return fmt.Errorf("send to %s: %w", c.name, err)

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // The reason of a loss stays, however long what its connection said is, and has no secret.
@@ -39,9 +40,9 @@ func TestNoIsNoSecret(t *testing.T) {
 
 // After Close nothing happens that would have to be told.
 func TestAuditAfterClose(t *testing.T) {
-	a := newAuditor(func(Event) error { return nil }, func(error) {})
+	a := newAuditor(func(report.Event) error { return nil }, func(error) {})
 	a.close()
-	if err := a.before(t.Context(), Event{Kind: EventExec}); err == nil {
+	if err := a.before(t.Context(), report.Event{Kind: report.EventExec}); err == nil {
 		t.Error("got no error, want one")
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/printable"
 	"github.com/mitogen-go/mitogen/internal/spawn"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // process carries a context next to the engine. It is a *spawn.Process, except in tests.
@@ -300,7 +301,7 @@ func (e *Engine) ended(c *Context, proc process, err error) {
 	if foreign {
 		why = err.Error()
 	}
-	e.lose(c, &LostError{Why: why, Text: printable.Text(connect.PlainWords(f.Text))}, false)
+	e.lose(c, &report.LostError{Reason: why, Text: printable.Text(connect.PlainWords(f.Text))}, false)
 }
 
 // failure returns the error of c, which failed to start as f says.

@@ -19,6 +19,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/printable"
 	"github.com/mitogen-go/mitogen/internal/wire"
 	"github.com/mitogen-go/mitogen/pyvalue"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // maxPath is the longest path of a socket that any system takes.
@@ -171,7 +172,7 @@ func auditSocket(ctx context.Context, c *Context, name string) error {
 	if c.e.auditor == nil {
 		return nil
 	}
-	ev := c.event(EventService)
+	ev := c.event(report.EventService)
 	ev.Name = "socket " + name
 	return c.e.auditFirst(ctx, ev, "open in "+c.name)
 }
@@ -353,7 +354,7 @@ var socketCodes = map[string]error{
 
 // socketFailure is the error that a context has told, as the system here would.
 func socketFailure(err error) error {
-	raised := (*CallError)(nil)
+	raised := (*report.CallError)(nil)
 	if !errors.As(err, &raised) {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/wire"
 	"github.com/mitogen-go/mitogen/pyvalue"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // opens returns the next OPEN, and the dict in it.
@@ -256,8 +257,8 @@ func TestWriteAfterCloseWrite(t *testing.T) {
 
 // The audit log is told what a context connects to, and listens at, before it does.
 func TestSocketsAreAudited(t *testing.T) {
-	events := make(chan Event, 100)
-	e, fakes := fakeEngine(t, Options{Audit: func(ev Event) error {
+	events := make(chan report.Event, 100)
+	e, fakes := fakeEngine(t, Options{Audit: func(ev report.Event) error {
 		events <- ev
 		return nil
 	}})
@@ -268,7 +269,7 @@ func TestSocketsAreAudited(t *testing.T) {
 	f.opens(t)
 	var told []string
 	for len(told) < 2 {
-		if ev := soon(t, events); ev.Kind == EventService {
+		if ev := soon(t, events); ev.Kind == report.EventService {
 			told = append(told, ev.Name)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/printable"
 	"github.com/mitogen-go/mitogen/internal/wire"
 	"github.com/mitogen-go/mitogen/pyvalue"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // nasty acts on terminals, and begins a line.
@@ -73,7 +74,7 @@ func TestErrorsArePrintable(t *testing.T) {
 			t.Fatalf("%v: got no error", kind)
 		}
 		printableOrNot(t, fmt.Sprint(kind), err.Error(), printable.Line)
-		var raised *CallError
+		var raised *report.CallError
 		if errors.As(err, &raised) {
 			printableOrNot(t, "traceback", raised.Traceback, printable.Text)
 			if raised.Text != nasty {
@@ -107,9 +108,9 @@ func TestErrorsArePrintable(t *testing.T) {
 		waitFor(t, what, func() bool { return b.Err() != nil })
 		err = b.Err()
 		printableOrNot(t, what, err.Error(), printable.Line)
-		var lost *LostError
+		var lost *report.LostError
 		if errors.As(err, &lost) {
-			printableOrNot(t, what+": why", lost.Why, printable.Line)
+			printableOrNot(t, what+": why", lost.Reason, printable.Line)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/wire"
 	"github.com/mitogen-go/mitogen/pyvalue"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 func start(t *testing.T, e *Engine, target string, o ConnectOptions) *Context {
@@ -273,9 +274,9 @@ func TestLost(t *testing.T) {
 	f.send(wire.Frame{Src: 1, Handle: wire.Lost,
 		Payload: wire.AppendLost(nil, 2, "ended with status 255\nno more\x1b[0m beer\n")})
 	_, err := result(t, p)
-	lost := (*LostError)(nil)
+	lost := (*report.LostError)(nil)
 	if !errors.As(err, &lost) || lost.Context != "local+local+local" || lost.Hop != "local+local" ||
-		lost.Why != "ended with status 255" || lost.Text != "no more\\x1b[0m beer\n" {
+		lost.Reason != "ended with status 255" || lost.Text != "no more\\x1b[0m beer\n" {
 		t.Errorf("call in a lost context: got %#v, want a LostError of local+local", err)
 	}
 	if !strings.Contains(err.Error(), `local+local lost: ended with status 255: no more\x1b[0m beer`) {
@@ -298,9 +299,9 @@ func TestLostByItself(t *testing.T) {
 	f.Note([]byte("Connection reset by peer\r\n"))
 	f.exit(connect.Failure{What: connect.WhatExit, Status: 255})
 	_, err := result(t, p)
-	lost := (*LostError)(nil)
+	lost := (*report.LostError)(nil)
 	if !errors.As(err, &lost) || lost.Text != "Connection reset by peer\n" ||
-		lost.Why != "ended (status 255)" {
+		lost.Reason != "ended (status 255)" {
 		t.Errorf("call over a lost link: got %#v, want a LostError with the text of ssh", err)
 	}
 }
@@ -332,8 +333,8 @@ func TestHeartbeat(t *testing.T) {
 			}
 			<-c.Done()
 			waitFor(t, "the kill", f.wasKilled)
-			if lost := (*LostError)(nil); !errors.As(c.Err(), &lost) ||
-				!strings.Contains(lost.Why, "heard nothing") {
+			if lost := (*report.LostError)(nil); !errors.As(c.Err(), &lost) ||
+				!strings.Contains(lost.Reason, "heard nothing") {
 				t.Error(c.Err())
 			}
 		})

@@ -12,6 +12,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/wire"
 	"github.com/mitogen-go/mitogen/pyvalue"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // A Call is one call of a function, which runs in a goroutine of its own.
@@ -213,13 +214,13 @@ func failureOf(ctx context.Context, err error) (f failure) {
 	n, absent := err.(*notRegistered)
 	switch {
 	case panicked:
-		return failure{Module, TypePanic, p.Error(), p.stack, nil}
+		return failure{report.GoModule, TypePanic, p.Error(), p.stack, nil}
 	case absent:
-		return failure{Module, TypeNotRegistered, n.text, "", nil}
+		return failure{report.GoModule, TypeNotRegistered, n.text, "", nil}
 	}
 	defer func() {
 		if r := recover(); r != nil { // in a method of the error
-			f = failure{Module, TypePanic, fmt.Sprint(r), string(debug.Stack()), nil}
+			f = failure{report.GoModule, TypePanic, fmt.Sprint(r), string(debug.Stack()), nil}
 		}
 	}()
 	return failed(err)

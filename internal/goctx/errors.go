@@ -14,10 +14,8 @@ import (
 
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/pyvalue"
+	"github.com/mitogen-go/mitogen/report"
 )
-
-// Module is the module of errors that Go functions have returned, in ERROR frames.
-const Module = "go"
 
 // Types of errors that no Go type has, in ERROR frames.
 const (
@@ -141,7 +139,7 @@ type failure struct {
 
 // failed returns the failure that a function's error is.
 func failed(err error) failure {
-	return failure{Module, fmt.Sprintf("%T", err), err.Error(), "", registered(err)}
+	return failure{report.GoModule, fmt.Sprintf("%T", err), err.Error(), "", registered(err)}
 }
 
 // payload returns the payload of an ERROR frame. What doesn't fit is left out.

@@ -18,6 +18,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/hostile"
 	"github.com/mitogen-go/mitogen/internal/pylink"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // greedy asks the engine by itself, as an interpreter that is compromised may.
@@ -113,10 +114,10 @@ func site(t *testing.T) string {
 // audited collects the events of an engine.
 type audited struct {
 	mu  sync.Mutex // protects following
-	all []api.Event
+	all []report.Event
 }
 
-func (a *audited) add(ev api.Event) error {
+func (a *audited) add(ev report.Event) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.all = append(a.all, ev)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/mitogen-go/mitogen"
 	"github.com/mitogen-go/mitogen/internal/lab"
+	"github.com/mitogen-go/mitogen/report"
 	"github.com/mitogen-go/mitogen/secret"
 )
 
@@ -105,7 +106,7 @@ func TestCarrierDies(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = mitogen.Call[int](t.Context(), c, "here:sleep", 1000)
-	var lost *mitogen.LostError
+	var lost *report.LostError
 	if !errors.As(err, &lost) || lost.Context != "local+mito+local" || lost.Hop != "local" {
 		t.Errorf("after its hop's end: got %v (%+v), want it lost with its hop", err, lost)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/mitogen-go/mitogen"
 	"github.com/mitogen-go/mitogen/internal/testpython"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // own is a package of the user's, some of it needing a foreign one.
@@ -77,10 +78,10 @@ func each(t *testing.T, test func(t *testing.T, o mitogen.ConnectOptions)) {
 	}
 }
 
-func names(s mitogen.Stats, why string) []string {
+func names(s report.Stats, why string) []string {
 	var all []string
 	for _, m := range s.Sent {
-		if string(m.Why) == why {
+		if string(m.Reason) == why {
 			all = append(all, m.Name)
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/mitogen-go/mitogen"
 	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/pylink"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // hostile is the code of an attacker who has taken a context over: it writes frames of its own
@@ -245,7 +246,7 @@ func TestHostile(t *testing.T) {
 					waiting = append(waiting, v.Go("victim:slow", 0.3))
 				}
 				_, err := mitogen.Call[any](ctx, b.bad, "hostile:"+attack, int(b.victims[0].ID()))
-				var lost *mitogen.LostError
+				var lost *report.LostError
 				if err != nil && (!errors.As(err, &lost) || lost.Context != b.bad.Name()) {
 					t.Errorf("the attacker: %v", err)
 				}
@@ -284,7 +285,7 @@ func TestHostileStreams(t *testing.T) {
 				defer cancel()
 				b := newBattle(t, target, fstest.MapFS{})
 				_, err := mitogen.Call[any](ctx, b.bad, "hostile:broken", how, int(b.victims[0].ID()))
-				var lost *mitogen.LostError
+				var lost *report.LostError
 				if !errors.As(err, &lost) && !(how == "items" && err != nil) {
 					t.Errorf("the attacker: %v", err)
 				} else if strings.Contains(err.Error(), "\x1b") {

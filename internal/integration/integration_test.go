@@ -19,6 +19,7 @@ import (
 	"github.com/mitogen-go/mitogen"
 	"github.com/mitogen-go/mitogen/internal/lab"
 	"github.com/mitogen-go/mitogen/pyvalue"
+	"github.com/mitogen-go/mitogen/report"
 	"github.com/mitogen-go/mitogen/secret"
 )
 
@@ -276,7 +277,7 @@ func TestHeartbeat(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
 			_, err := mitogen.Call[any](ctx, c, "here:stop")
-			var lost *mitogen.LostError
+			var lost *report.LostError
 			if !errors.As(err, &lost) || lost.Context != target {
 				t.Errorf("got %v, want it lost", err)
 			}
@@ -387,8 +388,8 @@ func TestDies(t *testing.T) {
 	waits := c.Go("here:uid")
 	for _, p := range []*mitogen.Pending{dies, waits} {
 		_, err := mitogen.Wait[any](t.Context(), p)
-		var lost *mitogen.LostError
-		if !errors.As(err, &lost) || lost.Hop != "local+local" || !strings.Contains(lost.Why, "3") {
+		var lost *report.LostError
+		if !errors.As(err, &lost) || lost.Hop != "local+local" || !strings.Contains(lost.Reason, "3") {
 			t.Errorf("got %v", err)
 		}
 	}
@@ -425,7 +426,7 @@ func TestCancelled(t *testing.T) {
 	if !errors.Is(err, mitogen.ErrKilled) {
 		t.Errorf("what can't be interrupted: %v", err)
 	}
-	var lost *mitogen.LostError
+	var lost *report.LostError
 	if _, err := mitogen.Call[int](t.Context(), c, "here:uid"); err == nil ||
 		errors.As(err, &lost) && lost.Context != "local" {
 		t.Errorf("after that: %v", err)
@@ -467,7 +468,7 @@ func TestSearchPath(t *testing.T) {
 			t.Errorf("call %s: got %q, %v; want %q", function, got, err, want)
 		}
 	}
-	var raised *mitogen.CallError
+	var raised *report.CallError
 	if _, err := mitogen.Call[any](t.Context(), c, "broken:f"); !errors.As(err, &raised) ||
 		raised.Type != "SyntaxError" ||
 		!strings.Contains(raised.Traceback, "broken.py\", line 2") {

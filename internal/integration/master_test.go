@@ -13,6 +13,7 @@ import (
 
 	"github.com/mitogen-go/mitogen"
 	"github.com/mitogen-go/mitogen/internal/lab"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // answersAlone tells whether c answers within a limit while the interpreter of its hop is stopped:
@@ -77,7 +78,7 @@ func TestMaster(t *testing.T) {
 	if err := syscall.Kill(info.PID, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	var lost *mitogen.LostError
+	var lost *report.LostError
 	if _, err = mitogen.Call[int](t.Context(), c, "here:sleep", 1000); !errors.As(err, &lost) ||
 		lost.Hop != "mito" {
 		t.Errorf("after its hop's end: %v", err)

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 var schedules = flag.Int("life.schedules", 0,
@@ -243,7 +244,7 @@ func settle(all []*node, fail func(format string, args ...any)) {
 
 // told says whether an error reports a lost context.
 func told(err error) bool {
-	var lost *mitogen.LostError
+	var lost *report.LostError
 	var failed *mitogen.ConnectError
 	return errors.As(err, &lost) && lost.Context != "" && lost.Hop != "" ||
 		errors.As(err, &failed) && failed.Hop != "" || errors.Is(err, mitogen.ErrClosed)

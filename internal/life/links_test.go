@@ -16,6 +16,7 @@ import (
 
 	"github.com/mitogen-go/mitogen"
 	"github.com/mitogen-go/mitogen/internal/lab"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 var cuts = flag.Int("life.cuts", 0, "links to cut; 0: 2, or 100 with MITOGEN_SOAK set")
@@ -126,7 +127,7 @@ func cutLink(t *testing.T, n *lab.Net, rnd *rand.Rand, rtt time.Duration, mark s
 			if !told(err) {
 				t.Errorf("%s: %s ends with %v (%T)", what, targets[i], err, err)
 			}
-			if lost := (*mitogen.LostError)(nil); errors.As(err, &lost) && lost.Context != targets[i] {
+			if lost := (*report.LostError)(nil); errors.As(err, &lost) && lost.Context != targets[i] {
 				t.Errorf("%s: %s is called %s", what, targets[i], lost.Context)
 			}
 		case <-time.After(30 * time.Second):

@@ -24,6 +24,7 @@ import (
 	"github.com/mitogen-go/mitogen"
 	"github.com/mitogen-go/mitogen/internal/lab"
 	"github.com/mitogen-go/mitogen/internal/linksim"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 func TestMain(m *testing.M) { os.Exit(lab.Main(m)) }
@@ -312,7 +313,7 @@ func TestGone(t *testing.T) {
 				}()
 				await(t, "the program", func() bool { return runs(mark) })
 				b.link.Set(linksim.Conditions{Stall: true})
-				if lost := (*mitogen.LostError)(nil); !errors.As(<-ended, &lost) {
+				if lost := (*report.LostError)(nil); !errors.As(<-ended, &lost) {
 					t.Errorf("got %v, want a LostError", err)
 				}
 				await(t, "the end of the program", func() bool { return !runs(mark) })
@@ -459,7 +460,7 @@ func TestBroken(t *testing.T) {
 				b.set(t, c.Conditions)
 				select {
 				case err := <-ended:
-					if lost := (*mitogen.LostError)(nil); !errors.As(err, &lost) {
+					if lost := (*report.LostError)(nil); !errors.As(err, &lost) {
 						t.Errorf("got %v (%T), want a LostError", err, err)
 					}
 					if w.native && !strings.Contains(fmt.Sprint(err), c.says) {
