@@ -35,7 +35,7 @@ type Kwargs map[string]any
 // dropped. Two contexts that call each other wait for each other until ctx ends.
 //
 // An exception comes back as a *report.CallError, the loss of the context as a *report.LostError, a
-// failed connect as a *ConnectError. A result above Options.MaxMessage is a *report.CallError too
+// failed connect as a *connect.Error. A result above Options.MaxMessage is a *report.CallError too
 // (a ValueError). What the call wrote and logged has been handed over when Call returns.
 func Call[T any](ctx context.Context, c *Context, function string, args ...any) (T, error) {
 	return Wait[T](ctx, c.start(ctx, function, args, false))

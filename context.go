@@ -7,7 +7,7 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/engine"
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/pyvalue"
@@ -22,15 +22,15 @@ type ConnectOptions struct {
 	Timeout time.Duration
 	// interpreters to try in this order on every hop, each a command; nil: the usual ones
 	Python  []string
-	SSH     SSHOptions     // for hops of method ssh
-	Sudo    SudoOptions    // for hops of method sudo
-	Su      SuOptions      // for hops of method su
-	Doas    DoasOptions    // for hops of method doas
-	Console ConsoleOptions // for consoles
+	SSH     connect.SSHOptions     // for hops of method ssh
+	Sudo    connect.SudoOptions    // for hops of method sudo
+	Su      connect.SuOptions      // for hops of method su
+	Doas    connect.DoasOptions    // for hops of method doas
+	Console connect.ConsoleOptions // for consoles
 
 	// Programs are for hops of the other methods, by the method's name: where docker's client is, what
 	// it is told besides.
-	Programs map[string]ProgramOptions
+	Programs map[string]connect.ProgramOptions
 
 	// Passwords are for single hops. A key names a hop as in a target ("sudo:postgres"), or several
 	// hops of which it is the last ("web1+sudo"). The key with most hops wins, also over the method's
@@ -69,43 +69,11 @@ func (o ConnectOptions) engine() (engine.ConnectOptions, error) {
 	}
 	return engine.ConnectOptions{
 		Via: via,
-		Options: connect.Options{Python: o.Python, ConnectTimeout: o.Timeout, SSH: o.SSH, Sudo: o.Sudo,
+		Options: connect.Options{Python: o.Python, Timeout: o.Timeout, SSH: o.SSH, Sudo: o.Sudo,
 			Su: o.Su, Doas: o.Doas, Console: o.Console, Programs: o.Programs, Passwords: passwords},
 		Stdout: o.Stdout, Stderr: o.Stderr, LogLevel: o.LogLevel,
 	}, nil
 }
-
-// SSHOptions are for hops of method ssh. What isn't set is left to the user's own configuration.
-// Behind another hop ssh runs on this machine too, over a connection that the hop forwards, unless
-// FromHop is set.
-type SSHOptions = connect.SSHOptions
-
-// SudoOptions are for hops of method sudo.
-type SudoOptions = connect.SudoOptions
-
-// SuOptions are for hops of method su.
-type SuOptions = connect.SuOptions
-
-// DoasOptions are for hops of method doas.
-type DoasOptions = connect.DoasOptions
-
-// ConsoleOptions are for hops of methods serial, console and ipmi.
-type ConsoleOptions = connect.ConsoleOptions
-
-// ProgramOptions are for hops whose method is a program. Path replaces the program, and Args go
-// before all other arguments.
-type ProgramOptions = connect.ProgramOptions
-
-// HostKeys says what to do about a host's key.
-type HostKeys = connect.HostKeys
-
-// Host key policies, for SSHOptions.
-const (
-	HostKeysDefault   = connect.HostKeysDefault   // as the user's configuration says
-	HostKeysAcceptNew = connect.HostKeysAcceptNew // keep an unknown host's key, refuse a changed one
-	HostKeysStrict    = connect.HostKeysStrict    // known and unchanged, or none
-	HostKeysOff       = connect.HostKeysOff       // take any, keep none
-)
 
 // Context is one Python process somewhere in an engine's tree. It can be an argument of calls.
 type Context struct {
@@ -132,7 +100,7 @@ func (c *Context) ID() uint32 { return uint32(c.c.ID()) }
 func (c *Context) Name() string { return c.c.Name() }
 
 // Direct tells whether the context has a link to the engine of its own, which none but those behind
-// it use. A host behind a bastion has one, unless SSHOptions.FromHop is set.
+// it use. A host behind a bastion has one, unless connect.SSHOptions.FromHop is set.
 func (c *Context) Direct() bool { return engine.RootOf(c.c) == c.c }
 
 // Info waits until the context is up and returns what it said about itself. Errors are those of
@@ -151,7 +119,7 @@ func (c *Context) Ping(ctx context.Context) (time.Duration, error) { return c.c.
 // Done returns a channel that is closed when the context is gone.
 func (c *Context) Done() <-chan struct{} { return c.c.Done() }
 
-// Err returns nil while the context lives, then why it doesn't: a *ConnectError, a
+// Err returns nil while the context lives, then why it doesn't: a *connect.Error, a
 // *report.LostError or ErrClosed.
 func (c *Context) Err() error { return c.c.Err() }
 

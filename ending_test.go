@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/pyvalue"
 	"github.com/mitogen-go/mitogen/report"
 )
@@ -31,7 +32,7 @@ func newPlace(t *testing.T) *place {
 	if err := os.WriteFile(ssh, []byte("#!/bin/sh\nexec sleep 1000\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	p := &place{slow: mitogen.ConnectOptions{SSH: mitogen.SSHOptions{Path: ssh}}}
+	p := &place{slow: mitogen.ConnectOptions{SSH: connect.SSHOptions{Path: ssh}}}
 	p.e = newEngine(t, mitogen.Options{Path: []fs.FS{modules}})
 	p.up = connected(t, p.e, mitogen.ConnectOptions{})
 	if _, err := p.up.Info(t.Context()); err != nil {

@@ -9,6 +9,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/engine"
 )
 
@@ -160,7 +161,7 @@ func (e *Engine) Exec(ctx context.Context, target string, o ConnectOptions, cmd 
 	}
 	defer c.Close()
 	status, err := c.c.Exec(ctx, engine.Command(cmd), true)
-	if errors.Is(err, ErrNoPython) {
+	if errors.Is(err, connect.ErrNoPython) {
 		if status, direct, e := e.e.Exec(ctx, target, opt, engine.Command(cmd)); direct {
 			return status, e
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/jsonvalue"
 	"github.com/mitogen-go/mitogen/report"
 )
@@ -119,7 +120,7 @@ func (h *host) callItems(ctx context.Context, function string, values []any) err
 // callError says of an error that isn't the other side's that it is about a result.
 func callError(function string, err error) error {
 	var call *report.CallError
-	var conn *mitogen.ConnectError
+	var conn *connect.Error
 	var lost *report.LostError
 	var stream *report.StreamError
 	if errors.As(err, &call) || errors.As(err, &conn) || errors.As(err, &lost) ||

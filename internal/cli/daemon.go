@@ -173,7 +173,7 @@ func newTree(s *state) *cobra.Command {
 	cmd := command(s, &cobra.Command{Use: "tree [--json]", Short: "show the daemon's contexts",
 		Long: treeUsage, Args: cobra.NoArgs},
 		func(_ context.Context, s *state, _ []string) error {
-			pid, all, err := s.opt.client(nil).List()
+			pid, all, err := (*daemonclient.Client)(s.opt.client(nil)).List()
 			if err := notRunning(err); err != nil {
 				return err
 			}

@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/portforward"
 	"github.com/mitogen-go/mitogen/internal/printable"
 	"github.com/mitogen-go/mitogen/report"
@@ -165,7 +165,7 @@ func (s *state) printForward(h *host) {
 
 // connectHint returns the remedy of a failed connect. A lost target needs none.
 func connectHint(err error) string {
-	if failed := (*mitogen.ConnectError)(nil); errors.As(err, &failed) {
+	if failed := (*connect.Error)(nil); errors.As(err, &failed) {
 		return describeConnect(failed).hint
 	}
 	return ""

@@ -13,8 +13,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/mitogen-go/mitogen"
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/inventory"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/secret"
 )
 
@@ -94,7 +95,7 @@ func cutPasswordOf(text string) (hop, source string, err error) {
 		return "", "", usagef("--password-of %s: not HOP=SOURCE, with SOURCE ask, fd:N, env:NAME or "+
 			"file:FILE", quoted(text))
 	}
-	if hop, err = connect.PasswordName(hop); err != nil {
+	if hop, err = methods.PasswordName(hop); err != nil {
 		return "", "", usagef("--password-of: %w", err)
 	}
 	return hop, source, nil
@@ -157,7 +158,7 @@ func (f *secretFlags) source() (secret.Source, error) {
 	if f.command == "" {
 		return nil, nil
 	}
-	argv, err := connect.SplitWords(f.command)
+	argv, err := methods.SplitWords(f.command)
 	if err != nil || len(argv) == 0 {
 		return nil, usagef("--password-command %s: no command", quoted(f.command))
 	}
@@ -209,7 +210,7 @@ func mergePasswords(c map[string]secret.Secret, w secret.Table) map[string]secre
 }
 
 // optionsOfHop returns the options of one hop of a way, whose hops are connected one by one.
-func optionsOfHop(o mitogen.ConnectOptions, via *mitogen.Context, hops []connect.Hop,
+func optionsOfHop(o mitogen.ConnectOptions, via *mitogen.Context, hops []methods.Hop,
 	i int) mitogen.ConnectOptions {
 	before := ""
 	if via != nil {
@@ -217,8 +218,8 @@ func optionsOfHop(o mitogen.ConnectOptions, via *mitogen.Context, hops []connect
 	}
 	table, err := secret.NewTable(o.Passwords)
 	must(err) // names and secrets were looked at before
-	c, err := connect.Options{SSH: o.SSH, Sudo: o.Sudo, Su: o.Su, Doas: o.Doas,
-		Console: o.Console, Passwords: table}.ForHop(before, hops, i)
+	c, err := methods.ForHop(connect.Options{SSH: o.SSH, Sudo: o.Sudo, Su: o.Su, Doas: o.Doas,
+		Console: o.Console, Passwords: table}, before, hops, i)
 	must(err)
 	o.SSH, o.Sudo, o.Su, o.Doas, o.Console, o.Passwords = c.SSH, c.Sudo, c.Su, c.Doas, c.Console, nil
 	return o

@@ -11,7 +11,7 @@ import (
 	"sync/atomic"
 
 	"github.com/mitogen-go/mitogen/internal/audit"
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/printable"
 	"github.com/mitogen-go/mitogen/secret"
 )
@@ -105,7 +105,7 @@ func splitList(text string) []string {
 		case '\\':
 			end++
 		case ',':
-			if connect.HasBaud(text[begin:end], text[end+1:]) {
+			if methods.HasBaud(text[begin:end], text[end+1:]) {
 				continue
 			}
 			take()

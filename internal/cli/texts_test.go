@@ -14,7 +14,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/daemonclient"
 	"github.com/mitogen-go/mitogen/internal/testpython"
 	"github.com/mitogen-go/mitogen/internal/wire"
@@ -113,9 +113,9 @@ var structs = map[reflect.Type]map[string]string{
 		"Reason":  "lost.why",
 		"Text":    "end",
 	},
-	reflect.TypeFor[mitogen.ConnectError](): {"Hop": "-", "Target": "-", "Method": "-", "Phase": "-",
+	reflect.TypeFor[connect.Error](): {"Hop": "-", "Target": "-", "Method": "-", "Phase": "-",
 		"Text": "failure.text"},
-	reflect.TypeFor[mitogen.Prompt](): {"Hop": "-", "Text": "prompt"},
+	reflect.TypeFor[connect.Prompt](): {"Hop": "-", "Text": "prompt"},
 	reflect.TypeFor[report.Event](): {
 		"Kind":    "-",
 		"Context": "-",
@@ -391,7 +391,7 @@ func TestFidelity(t *testing.T) {
 
 // Each line of a question stands behind the name of the hop that asks.
 func TestQuestionsAreHarmless(t *testing.T) {
-	text := question(mitogen.Prompt{Hop: "web1", Text: poisoned("prompt")})
+	text := question(connect.Prompt{Hop: "web1", Text: poisoned("prompt")})
 	if wrong := harm(text, false, forgeries); wrong != "" {
 		t.Errorf("got %s in %q", wrong, text)
 	}
@@ -400,7 +400,7 @@ func TestQuestionsAreHarmless(t *testing.T) {
 			t.Errorf("got line %q, want the hop's name before it", line)
 		}
 	}
-	if got := question(mitogen.Prompt{Hop: "web1"}); got != "web1: " {
+	if got := question(connect.Prompt{Hop: "web1"}); got != "web1: " {
 		t.Errorf("no text: got %q", got)
 	}
 }

@@ -10,8 +10,8 @@ import (
 	"sync"
 
 	"github.com/mitogen-go/mitogen"
-	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/lazyregexp"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/portforward"
 	"github.com/mitogen-go/mitogen/internal/printable"
 	"github.com/mitogen-go/mitogen/report"
@@ -105,7 +105,7 @@ func namesOf(target, own string) []string {
 		return []string{own}
 	}
 	names := []string{target}
-	if hops, err := connect.ParseTarget(target); err == nil {
+	if hops, err := methods.ParseTarget(target); err == nil {
 		for _, hop := range slices.Backward(hops) {
 			if hop.Method == "ssh" {
 				return append(names, hop.Host)

@@ -20,9 +20,8 @@ import (
 	"testing/fstest"
 	"time"
 
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/ansible"
-	"github.com/mitogen-go/mitogen/internal/askpass"
-	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/daemonclient"
 	"github.com/mitogen-go/mitogen/internal/engine"
 	"github.com/mitogen-go/mitogen/internal/jsonline"
@@ -250,8 +249,8 @@ func TestFailures(t *testing.T) {
 func TestQuestions(t *testing.T) {
 	l := lab.Need(t)
 	d, _ := running(t, Options{})
-	asked := make(chan askpass.Prompt, 10)
-	d.Prompt = func(_ context.Context, p askpass.Prompt) (string, error) {
+	asked := make(chan connect.Prompt, 10)
+	d.Prompt = func(_ context.Context, p connect.Prompt) (string, error) {
 		asked <- p
 		return l.Password, nil
 	}
@@ -260,7 +259,7 @@ func TestQuestions(t *testing.T) {
 	if err := call(start(t, client(t, d), lab.Pass, o), "pid", nil); err != nil {
 		t.Fatal(err)
 	}
-	if p := <-asked; p.Hop != lab.Pass || p.Kind != askpass.Password {
+	if p := <-asked; p.Hop != lab.Pass || p.Kind != connect.PromptPassword {
 		t.Errorf("the prompt: got %+v, want a password's for %s", p, lab.Pass)
 	}
 	d.Prompt = nil

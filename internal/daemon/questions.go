@@ -7,7 +7,7 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/mitogen-go/mitogen/internal/askpass"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/daemonclient"
 	"github.com/mitogen-go/mitogen/secret"
 )
@@ -64,11 +64,11 @@ func (q *questions) take(m *daemonclient.Message) {
 
 // prompt returns what asks the client of a session about what is started for it; nil: it can't be
 // asked.
-func (s *Server) prompt(c *session) askpass.Func {
+func (s *Server) prompt(c *session) connect.PromptFunc {
 	if !c.canAsk {
 		return nil
 	}
-	return func(ctx context.Context, p askpass.Prompt) (string, error) {
+	return func(ctx context.Context, p connect.Prompt) (string, error) {
 		answer, err := s.ask(ctx, c, daemonclient.QuestionOf(p))
 		return string(answer), err
 	}
@@ -80,9 +80,9 @@ func (s *Server) secrets(c *session) secret.Source {
 		return nil
 	}
 	return func(ctx context.Context, p secret.Place) (secret.Secret, error) {
-		kind := askpass.Password
+		kind := connect.PromptPassword
 		if p.Kind == secret.Passphrase {
-			kind = askpass.Passphrase
+			kind = connect.PromptPassphrase
 		}
 		at := daemonclient.Place(p)
 		return s.ask(ctx, c, &daemonclient.Question{Hop: p.Target, Kind: int(kind),

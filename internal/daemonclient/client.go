@@ -16,9 +16,9 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/askpass"
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/engine"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/peer"
 	"github.com/mitogen-go/mitogen/internal/printable"
 	"github.com/mitogen-go/mitogen/report"
@@ -32,8 +32,8 @@ type Client struct {
 	// Command starts a daemon on that socket, when there is none; nil: that is an error. It need not
 	// wait for it.
 	Command []string
-	Prompt  askpass.Func  // nil: no user can be asked
-	Secrets secret.Source // nil: there are none but those of the options
+	Prompt  connect.PromptFunc // nil: no user can be asked
+	Secrets secret.Source      // nil: there are none but those of the options
 	// Heartbeat is the engine's. 0: the default; negative: never.
 	Heartbeat time.Duration
 }
@@ -72,11 +72,11 @@ func (c *Client) Dial(ctx context.Context, target string, o connect.Options) (en
 // unreached is the error of a target whose daemon can't be reached.
 func unreached(target string, err error) error {
 	e := &connect.Error{Hop: target, Phase: connect.PhaseStart, Kind: connect.ErrDaemon,
-		Text: err.Error(), Err: connect.Shortage(err)}
+		Text: err.Error(), Err: methods.Shortage(err)}
 	if e.Err != nil {
 		e.Kind = connect.ErrExhausted
 	}
-	return e
+	return methods.Explain(e)
 }
 
 // connect returns a connection to a daemon, which it starts if need be.
@@ -184,7 +184,7 @@ func (d *starting) failure(err error) error {
 	if d.words == nil {
 		return err
 	}
-	b := make([]byte, connect.TextLimit)
+	b := make([]byte, methods.TextLimit)
 	n, _ := d.words.ReadAt(b, 0)
 	said := strings.TrimPrefix(strings.TrimSpace(printable.Text(string(b[:n]))), "error: ")
 	if said == "" {

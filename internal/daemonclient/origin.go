@@ -8,8 +8,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/engine"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/printable"
 	"github.com/mitogen-go/mitogen/internal/sshconf"
 )
@@ -43,7 +44,7 @@ func here(target string, o connect.Options) *Origin {
 		dir = "/"
 	}
 	names := slices.Concat(leading, environNames())
-	if hops, err := connect.ParseTarget(target); err == nil {
+	if hops, err := methods.ParseTarget(target); err == nil {
 		for i, h := range hops {
 			if h.Method == "ssh" && (i == 0 || !o.SSH.FromHop) {
 				names = append(names, engine.SSHVariables(h, o)...)
@@ -106,7 +107,7 @@ func Absolute(target string, o connect.Options, dir string) connect.Options {
 
 // absolutePrograms does the same for the program of a target's first hop.
 func absolutePrograms(target string, o connect.Options, dir string) connect.Options {
-	hops, err := connect.ParseTarget(target)
+	hops, err := methods.ParseTarget(target)
 	if err != nil {
 		return o
 	}

@@ -8,9 +8,9 @@ import (
 	"slices"
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/askpass"
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/jsonline"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/printable"
 	"github.com/mitogen-go/mitogen/report"
 	"github.com/mitogen-go/mitogen/secret"
@@ -198,7 +198,7 @@ func FailureOf(err error) *Failure {
 	case errors.As(err, &conn):
 		return &Failure{Kind: conn.Kind.Error(), Hop: conn.Hop, Phase: conn.Phase, Status: conn.Status,
 			Text: conn.Text, Given: conn.Given,
-			Method: conn.Method, Reached: reachedBy(conn), Lacks: connect.ShortageCode(conn)}
+			Method: conn.Method, Reached: reachedBy(conn), Lacks: methods.ShortageCode(conn)}
 	case errors.As(err, &lost):
 		return &Failure{Context: lost.Context, Hop: lost.Hop, Why: lost.Reason, Text: lost.Text,
 			Code: lost.Code}
@@ -231,10 +231,10 @@ func (f *Failure) Err() error {
 	case f.Version != "":
 		return &versionError{f.Version}
 	case f.Kind != "":
-		return &connect.Error{Kind: connect.KindOf(f.Kind), Hop: f.Hop, Phase: f.Phase, Status: f.Status,
-			Text: f.Text, Given: f.Given,
-			Method: f.Method, LoggedIn: f.Reached != "", Started: f.Reached == reachedPython,
-			Err: connect.ShortageOf(f.Lacks)}
+		return methods.Explain(&connect.Error{Kind: methods.KindOf(f.Kind), Hop: f.Hop, Phase: f.Phase,
+			Status: f.Status, Text: f.Text, Given: f.Given, Method: f.Method,
+			LoggedIn: f.Reached != "", Started: f.Reached == reachedPython,
+			Err: methods.ShortageOf(f.Lacks)})
 	case f.Why != "":
 		return &report.LostError{Context: f.Context, Hop: f.Hop, Reason: f.Why, Text: f.Text,
 			Code: f.Code}
@@ -315,7 +315,7 @@ type BecomeOptions struct {
 // OptionsOf returns what goes over the socket of o.
 func OptionsOf(o *connect.Options) *Options {
 	return &Options{
-		Python: o.Python, ConnectTimeout: o.ConnectTimeout.Seconds(), Programs: o.Programs,
+		Python: o.Python, ConnectTimeout: o.Timeout.Seconds(), Programs: o.Programs,
 		Passwords: clearTable(o.Passwords), Sourced: o.Sourced,
 		SSH: sshOptions{o.SSH.Path, o.SSH.Args, o.SSH.FirstArgs, o.SSH.ConfigFile, o.SSH.Port, o.SSH.User,
 			o.SSH.IdentityFile, o.SSH.OtherKeys, string(o.SSH.HostKeys), ClearText(o.SSH.Password),
@@ -339,7 +339,7 @@ func (o *Options) Connect() connect.Options {
 	}
 	s := o.SSH
 	return connect.Options{
-		Python: o.Python, ConnectTimeout: Seconds(o.ConnectTimeout), Programs: o.Programs,
+		Python: o.Python, Timeout: Seconds(o.ConnectTimeout), Programs: o.Programs,
 		Passwords: secret.Table(o.Passwords), Sourced: o.Sourced,
 		SSH: connect.SSHOptions{Path: s.Path, Args: s.Args, FirstArgs: s.FirstArgs,
 			ConfigFile: s.ConfigFile, Port: s.Port, User: s.User, IdentityFile: s.IdentityFile,
@@ -379,11 +379,11 @@ func (m *Message) HasSecrets() bool {
 func Seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
 // QuestionOf returns what goes over the socket of a prompt.
-func QuestionOf(p askpass.Prompt) *Question {
+func QuestionOf(p connect.Prompt) *Question {
 	return &Question{Hop: p.Hop, Kind: int(p.Kind), Text: p.Text}
 }
 
 // Prompt returns what p was made of.
-func (p *Question) Prompt() askpass.Prompt {
-	return askpass.Prompt{Hop: p.Hop, Kind: askpass.Kind(p.Kind), Text: p.Text}
+func (p *Question) Prompt() connect.Prompt {
+	return connect.Prompt{Hop: p.Hop, Kind: connect.PromptKind(p.Kind), Text: p.Text}
 }

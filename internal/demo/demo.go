@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/report"
 )
 
@@ -72,7 +73,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	defer p.end()
 	s := &show{printer: p, ctx: ctx, eng: eng}
 	s.options = mitogen.ConnectOptions{
-		SSH:    mitogen.SSHOptions{ConfigFile: server.Config, HostKeys: mitogen.HostKeysStrict},
+		SSH:    connect.SSHOptions{ConfigFile: server.Config, HostKeys: connect.HostKeysStrict},
 		Stdout: p.stream("stdout"), Stderr: p.stream("stderr"),
 	}
 	for _, scene := range []func(*show) error{
@@ -210,10 +211,10 @@ func (s *show) parallel() error {
 func (s *show) sudo() error {
 	s.scene("become root there: %s+sudo", Host)
 	c, err := s.eng.Connect(s.ctx, Host+"+sudo", s.options)
-	failed := (*mitogen.ConnectError)(nil)
+	failed := (*connect.Error)(nil)
 	if errors.As(err, &failed) {
 		s.result("left out: %s", failed.Kind)
-		if hint := failed.Hint(); hint != "" {
+		if hint := failed.Hint; hint != "" {
 			s.result("to see it, %s", hint)
 		}
 		return nil

@@ -36,12 +36,13 @@ internal/pysource:     internal/lazyregexp
 internal/printable:
 secret:
 pyvalue:               secret
+connect:               internal/printable secret
 report:                internal/printable pyvalue
 internal/pickle:       secret pyvalue
 internal/ownfile:
 internal/boot:
 internal/pylink:       internal/lazyregexp internal/boot internal/pysource
-internal/connect:      internal/lazyregexp secret internal/printable internal/boot
+internal/methods:      internal/lazyregexp secret internal/printable internal/boot connect
 internal/route:        internal/wire
 internal/boot/gen:     internal/boot internal/pylink
 internal/wheel:
@@ -52,52 +53,51 @@ internal/forward:      internal/wire internal/pysource internal/modules internal
 	internal/bundle internal/ownfile report
 internal/stream:       internal/wire
 internal/peer:         internal/descriptors
-internal/spawn:        internal/printable internal/connect internal/descriptors internal/peer secret
+internal/spawn:        internal/printable internal/methods internal/descriptors internal/peer secret
 internal/goctx:        internal/wire internal/pickle internal/boot internal/stream internal/spawn
 	internal/ownfile internal/peer pyvalue report
 internal/jsonvalue:    internal/printable pyvalue
-internal/askpass:      internal/printable internal/lazyregexp internal/confine internal/connect
-	internal/peer secret
+internal/askpass:      internal/printable internal/lazyregexp internal/confine internal/methods
+	internal/peer secret connect
 internal/sshmux:       internal/peer
 internal/sshconf:      internal/lazyregexp
 internal/portforward:  internal/descriptors internal/peer
 internal/proxy:        internal/peer
-internal/sshnative:    internal/printable internal/connect internal/descriptors internal/sshconf
-	secret internal/lazyregexp
+internal/sshnative:    internal/printable internal/methods internal/descriptors internal/sshconf
+	secret internal/lazyregexp connect
 internal/agentproxy:
 internal/seriallink:
 internal/serial:       internal/seriallink internal/lazyregexp internal/printable internal/boot
-	internal/connect internal/spawn secret
+	internal/methods internal/spawn secret connect
 internal/engine:       internal/goctx internal/agentproxy internal/printable internal/wire
-	internal/pickle internal/connect internal/sshconf internal/route internal/boot internal/pysource
+	internal/pickle internal/methods internal/sshconf internal/route internal/boot internal/pysource
 	internal/modules internal/bundle internal/forward internal/stream internal/spawn internal/askpass
 	internal/proxy internal/sshmux internal/sshnative internal/serial secret internal/lazyregexp
-	pyvalue report
+	pyvalue report connect
 internal/audit:        internal/jsonvalue internal/ownfile report
 internal/jsonline:
 internal/muxserve:
 internal/ansible:      internal/muxserve internal/peer internal/printable secret internal/pickle
-	internal/wire internal/boot internal/connect internal/jsonline internal/engine internal/lazyregexp
-	pyvalue report
-internal/daemonclient: internal/printable internal/connect internal/sshconf internal/peer
-	internal/askpass internal/engine internal/jsonline secret report
-internal/daemon:       internal/printable internal/pickle internal/boot internal/connect
-	internal/descriptors internal/jsonvalue internal/modules internal/peer internal/askpass
-	internal/engine internal/jsonline internal/ansible secret internal/lazyregexp internal/daemonclient
-	report
-internal/inventory:    internal/lazyregexp internal/connect secret
+	internal/wire internal/boot internal/methods internal/jsonline internal/engine internal/lazyregexp
+	pyvalue report connect
+internal/daemonclient: internal/printable internal/methods internal/sshconf internal/peer
+	internal/engine internal/jsonline secret report connect
+internal/daemon:       internal/printable internal/pickle internal/boot internal/methods
+	internal/descriptors internal/jsonvalue internal/modules internal/peer internal/engine
+	internal/jsonline internal/ansible secret internal/lazyregexp internal/daemonclient report connect
+internal/inventory:    internal/lazyregexp internal/methods secret connect
 internal/program:      internal/inventory internal/printable internal/wire internal/pickle
-	internal/connect internal/stream internal/modules internal/askpass internal/engine pyvalue secret
-.:                     internal/goctx internal/pickle internal/connect internal/askpass
-	internal/ownfile internal/engine internal/daemonclient secret pyvalue report
-internal/demo:         . internal/printable report
+	internal/stream internal/modules internal/engine pyvalue secret connect
+.:                     internal/goctx internal/pickle internal/ownfile internal/engine
+	internal/daemonclient secret pyvalue report connect
+internal/demo:         . internal/printable report connect
 internal/sshargs:
 internal/sshserve:     internal/descriptors internal/portforward internal/peer internal/printable
 internal/cli:          . internal/program internal/sshargs internal/muxserve internal/portforward
 	internal/sshserve internal/peer internal/descriptors internal/ownfile internal/printable
-	internal/confine internal/audit internal/ansible internal/connect internal/jsonvalue
-	internal/askpass internal/daemon internal/daemonclient internal/modules internal/inventory
-	internal/demo secret internal/lazyregexp report
+	internal/confine internal/audit internal/ansible internal/methods internal/jsonvalue
+	internal/daemon internal/daemonclient internal/modules internal/inventory internal/demo secret
+	internal/lazyregexp report connect
 internal/packages:
 internal/pyfront:
 cmd/mitogen:           . internal/cli

@@ -22,7 +22,7 @@ internal/jsonvalue: values, from contexts and the command line
 internal/pysource:  Python programs
 internal/modules:   .pth files and metadata of distributions, questions of contexts about files
 internal/wheel:     what interpreters say of themselves, files of wheels
-internal/connect:   targets
+internal/methods:   targets
 internal/spawn:     what programs ask on a terminal
 internal/askpass:   questions of ssh, and what it says of itself
 internal/sshmux:    replies of ssh

@@ -8,8 +8,8 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/mitogen-go/mitogen/internal/askpass"
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/wire"
 	"github.com/mitogen-go/mitogen/pyvalue"
 	"github.com/mitogen-go/mitogen/report"
@@ -169,16 +169,16 @@ func TestAuditTextIsSafe(t *testing.T) {
 // Answers to questions of sudo and its like are told, whatever their source. An answer that can't
 // be told isn't given.
 func TestAuditOfAnswers(t *testing.T) {
-	plan := connect.Plan{
+	plan := methods.Plan{
 		Method:  "sudo",
 		Name:    "sudo",
-		Prompts: []connect.Prompt{{Needle: []byte("password:")}},
+		Prompts: []methods.Prompt{{Needle: []byte("password:")}},
 	}
-	person := func(context.Context, askpass.Prompt) (string, error) { return "typed", nil }
+	person := func(context.Context, connect.Prompt) (string, error) { return "typed", nil }
 	kept := func(context.Context, secret.Place) (secret.Secret, error) { return "kept", nil }
-	nobody := func(context.Context, askpass.Prompt) (string, error) { return "", errFull }
+	nobody := func(context.Context, connect.Prompt) (string, error) { return "", errFull }
 	for name, c := range map[string]struct {
-		prompt  askpass.Func
+		prompt  connect.PromptFunc
 		secrets secret.Source
 		refuse  int
 		answer  string

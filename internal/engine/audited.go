@@ -7,15 +7,15 @@ import (
 	"log/slog"
 	"strings"
 
-	"github.com/mitogen-go/mitogen/internal/askpass"
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/report"
 )
 
 // What the engine tells its auditor of contexts, and of what they are asked.
 
 // auditConnect tells that c is about to be started by plan. The end of ctx is an error.
-func (e *Engine) auditConnect(ctx context.Context, c *Context, plan connect.Plan,
+func (e *Engine) auditConnect(ctx context.Context, c *Context, plan methods.Plan,
 	ssh connect.SSHOptions) error {
 	ev := c.event(report.EventConnect)
 	ev.Method, ev.Host, ev.User = c.hop.Method, c.hop.Host, c.hop.User
@@ -55,7 +55,7 @@ func (e *Engine) auditFirst(ctx context.Context, ev report.Event, what string) e
 // auditProvided tells that a secret goes along with a start, for questions that are answered where
 // it is carried out.
 func (e *Engine) auditProvided(ctx context.Context, ev report.Event) error {
-	ev.Kind, ev.Name, ev.Outcome = report.EventPrompt, askpass.Password.String(), "provided"
+	ev.Kind, ev.Name, ev.Outcome = report.EventPrompt, connect.PromptPassword.String(), "provided"
 	return e.auditFirst(ctx, ev, "connect "+ev.Context)
 }
 
@@ -125,8 +125,8 @@ func (c *Context) auditBegin(
 // called once it is over.
 func (e *Engine) auditExec(
 	ctx context.Context,
-	h connect.Hop,
-	plan connect.Plan,
+	h methods.Hop,
+	plan methods.Plan,
 	ssh connect.SSHOptions,
 	cmd Command,
 ) (told func(status int, err error), err error) {
@@ -175,13 +175,13 @@ func (c *Context) auditService(ctx context.Context, what map[string]any) error {
 
 // auditAnswers has the answers of f told, before they are given. name is the context's or the
 // hop's.
-func (e *Engine) auditAnswers(name string, f askpass.Func) askpass.Func {
+func (e *Engine) auditAnswers(name string, f connect.PromptFunc) connect.PromptFunc {
 	if e.auditor == nil || f == nil {
 		return f
 	}
-	return func(ctx context.Context, p askpass.Prompt) (string, error) {
+	return func(ctx context.Context, p connect.Prompt) (string, error) {
 		answer, err := f(ctx, p)
-		if p.Kind == askpass.Notice {
+		if p.Kind == connect.PromptNotice {
 			return answer, err
 		}
 		ev := report.Event{

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/route"
 	"github.com/mitogen-go/mitogen/internal/wire"
 	"github.com/mitogen-go/mitogen/report"
@@ -27,7 +27,7 @@ type beat struct {
 func silentError(d time.Duration, text string) *report.LostError {
 	return &report.LostError{Code: report.CodeSilent,
 		Reason: fmt.Sprintf("killed: heard nothing from it for %s; --heartbeat allows more", d),
-		Text:   connect.PlainWords(text)}
+		Text:   methods.PlainWords(text)}
 }
 
 // beatLocked starts the heartbeat with the first context.

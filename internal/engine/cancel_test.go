@@ -7,7 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/wire"
 	"github.com/mitogen-go/mitogen/pyvalue"
 	"github.com/mitogen-go/mitogen/report"
@@ -224,7 +225,7 @@ func TestCloseFinishesCalls(t *testing.T) {
 			}
 		}
 		f.expect(c.id, wire.Shutdown)
-		f.exit(connect.Failure{What: connect.WhatExit})
+		f.exit(methods.Failure{What: methods.WhatExit})
 		soon(t, closed)
 	}
 }

@@ -7,9 +7,10 @@ import (
 	"slices"
 	"time"
 
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/askpass"
-	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/forward"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/stream"
 	"github.com/mitogen-go/mitogen/internal/wire"
@@ -24,7 +25,7 @@ type Context struct {
 	e      *Engine
 	id     wire.ContextID // static, as all up to pushing
 	name   string
-	hop    connect.Hop
+	hop    methods.Hop
 	key    string
 	parent *Context // nil: the engine
 	golang goState
@@ -36,14 +37,14 @@ type Context struct {
 	root    *Context // the context that has the stream
 	stream  *stream.Stream
 	began   time.Time
-	ready   chan struct{} // closed by HELLO
-	done    chan struct{} // closed when gone
-	brings  []string      // modules that go to it with its start
-	sent    chan struct{} // closed when CONNECT is on its way; nil: there is none
-	talk    func([]byte)  // is told what the dialogue of its start says; nil: there is none
-	place   string        // see link
-	prompt  askpass.Func  // answers questions about its start; nil: there is none
-	secrets secret.Source // has secrets for its start; nil: there is none
+	ready   chan struct{}      // closed by HELLO
+	done    chan struct{}      // closed when gone
+	brings  []string           // modules that go to it with its start
+	sent    chan struct{}      // closed when CONNECT is on its way; nil: there is none
+	talk    func([]byte)       // is told what the dialogue of its start says; nil: there is none
+	place   string             // see link
+	prompt  connect.PromptFunc // answers questions about its start; nil: there is none
+	secrets secret.Source      // has secrets for its start; nil: there is none
 
 	answerer *askpass.Answerer // of the ssh that its hop starts; nil: there is none
 

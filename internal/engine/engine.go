@@ -25,10 +25,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/askpass"
 	"github.com/mitogen-go/mitogen/internal/boot"
-	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/forward"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/modules"
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/proxy"
@@ -77,7 +78,7 @@ type Options struct {
 	Learned      string
 	Rewrite      func(name, path string, source []byte) []byte
 	Logger       *slog.Logger
-	Prompt       askpass.Func
+	Prompt       connect.PromptFunc
 	Secrets      secret.Source
 	Heartbeat    time.Duration
 	MaxMessage   int
@@ -148,7 +149,7 @@ type Engine struct {
 	auditor  *auditor // nil: nothing is told
 	// whether modules are likely to start programs, by name: see startsPrograms
 	starters sync.Map
-	mask     connect.Mask    // of the secrets of its connects
+	mask     methods.Mask    // of the secrets of its connects
 	base     context.Context // ended by Close
 	stop     context.CancelFunc
 	jobs     sync.WaitGroup // goroutines that Close waits for

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/printable"
 )
 

@@ -13,8 +13,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/boot"
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/spawn"
 	"github.com/mitogen-go/mitogen/internal/wire"
 	"github.com/mitogen-go/mitogen/report"
@@ -35,14 +36,14 @@ type Command struct {
 // or cmd takes a context.
 func (e *Engine) Exec(ctx context.Context, target string, o ConnectOptions,
 	cmd Command) (status int, direct bool, err error) {
-	hops, err := connect.ParseTarget(target)
+	hops, err := methods.ParseTarget(target)
 	if err != nil || len(hops) != 1 || cmd.Agent != "" {
 		return noStatus, false, err
 	}
 	prompt, secrets := e.concealed(e.prompts(o)), e.sources(o)
 	o.Interactive, o.Sourced = prompt != nil, secrets != nil
 	ctx = withSecrets(withPrompt(ctx, prompt), secrets, target)
-	if o.Options, err = o.ForHop("", hops, 0); err != nil {
+	if o.Options, err = methods.ForHop(o.Options, "", hops, 0); err != nil {
 		return noStatus, false, fmt.Errorf("exec at %s: %w", target, err)
 	}
 	plan, err := hops[0].Plan(cmd.argv(), o.Options, true)
@@ -67,7 +68,7 @@ func (e *Engine) Exec(ctx context.Context, target string, o ConnectOptions,
 }
 
 // execWithin is exec that ends with ctx, and with the engine, also where a writer of cmd's blocks.
-func (e *Engine) execWithin(ctx context.Context, target string, plan connect.Plan, cmd Command,
+func (e *Engine) execWithin(ctx context.Context, target string, plan methods.Plan, cmd Command,
 	ssh connect.SSHOptions) (int, error) {
 	within, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -127,7 +128,7 @@ func (c Command) argv() []string {
 }
 
 // exec carries out a plan for cmd, and sets running when cmd is about to.
-func (e *Engine) exec(ctx context.Context, target string, plan connect.Plan, cmd Command,
+func (e *Engine) exec(ctx context.Context, target string, plan methods.Plan, cmd Command,
 	ssh connect.SSHOptions,
 	running *atomic.Bool) (int, error) {
 	ctx, failed := context.WithCancelCause(ctx)
@@ -149,7 +150,7 @@ func (e *Engine) exec(ctx context.Context, target string, plan connect.Plan, cmd
 	rest, ok := untilEC0(p.Stdout, p.Note)
 	if !ok {
 		p.Wait()
-		err := connect.Classify(plan.Method, ans.amend(p.Failure()))
+		err := methods.Classify(plan.Method, ans.amend(p.Failure()))
 		err.Hop = plan.Name
 		return noStatus, err
 	}

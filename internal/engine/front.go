@@ -7,7 +7,7 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/forward"
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/printable"
@@ -429,7 +429,7 @@ func failureDict(err error) map[string]any {
 	case errors.As(err, &failed):
 		d["kind"], d["hop"] = failed.Kind.Error(), failed.Hop
 		d["phase"], d["method"] = failed.Phase, failed.Method
-		d["status"], d["text"], d["hint"] = failed.Status, failed.Text, failed.Hint()
+		d["status"], d["text"], d["hint"] = failed.Status, failed.Text, failed.Hint
 	case errors.As(err, &lost):
 		d["why"], d["hop"], d["text"], d["code"] = lost.Reason, lost.Hop, lost.Text, lost.Code
 	case errors.Is(err, ErrClosed):

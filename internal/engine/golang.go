@@ -8,10 +8,11 @@ import (
 	"os"
 	"runtime"
 
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/bundle"
-	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/goctx"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/pyvalue"
 )
@@ -54,7 +55,7 @@ func (e *Engine) StartGo(ctx context.Context, o ConnectOptions) (*Context, error
 	if err != nil {
 		return nil, fmt.Errorf("start a Go context: %w", err)
 	}
-	return e.addGo(nil, connect.PlanGo([]string{path, boot.GoWord}, o.Options), o)
+	return e.addGo(nil, methods.PlanGo([]string{path, boot.GoWord}, o.Options), o)
 }
 
 // startGoBeside starts a Go context as a child of o.Via.
@@ -87,7 +88,7 @@ func (e *Engine) startGoBeside(ctx context.Context, o ConnectOptions) (*Context,
 		}
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}
-	plan := connect.PlanGo([]string{r.path, boot.GoWord}, o.Options)
+	plan := methods.PlanGo([]string{r.path, boot.GoWord}, o.Options)
 	plan.Bare, plan.Remove = true, r.remove
 	c, err := e.addGo(via, plan, o)
 	if err != nil {
@@ -175,8 +176,8 @@ func (r *readying) next() (word, a, b string, err error) {
 var readyLimits = pickle.Limits{Nodes: 8, Depth: 2}
 
 // addGo makes the context of a plan.
-func (e *Engine) addGo(via *Context, plan connect.Plan, o ConnectOptions) (*Context, error) {
-	l := link{hop: connect.Hop{Method: connect.GoMethod}, name: connect.GoMethod, plan: plan,
+func (e *Engine) addGo(via *Context, plan methods.Plan, o ConnectOptions) (*Context, error) {
+	l := link{hop: methods.Hop{Method: methods.GoMethod}, name: methods.GoMethod, plan: plan,
 		options: o.Options, golang: true, key: fmt.Sprintf("go %d", e.fresh.Add(1))}
 	e.mu.Lock()
 	defer e.unlock()
@@ -210,7 +211,7 @@ type goState struct {
 
 // newGoState returns the goState of a new context.
 func newGoState(l link, o ConnectOptions) goState {
-	timeout := connect.Options{ConnectTimeout: o.ConnectTimeout}
+	timeout := connect.Options{Timeout: o.Timeout}
 	return goState{is: l.golang, readying: make(turn, 1),
 		like: ConnectOptions{Options: timeout, Stdout: o.Stdout, Stderr: o.Stderr, LogLevel: o.LogLevel}}
 }

@@ -11,8 +11,8 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/mitogen-go/mitogen/internal/askpass"
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/wire"
 	"github.com/mitogen-go/mitogen/pyvalue"
 	"github.com/mitogen-go/mitogen/report"
@@ -80,13 +80,13 @@ func TestSecretsAreHidden(t *testing.T) {
 					t.Fatal(c.Err())
 				}
 				shows(t, what+" text", failed.Text)
-				f.exit(connect.Failure{})
+				f.exit(methods.Failure{})
 			}
 			c, f, g := start()
 			f.reply(g, wire.Data, []byte("kept "+echo))
 			<-c.done
 			shows(t, "not an error", c.Err().Error())
-			f.exit(connect.Failure{})
+			f.exit(methods.Failure{})
 
 			c, f, _ = start()
 			f.hello(c.id)
@@ -130,10 +130,10 @@ func TestWrappedErrorsAreHidden(t *testing.T) {
 // What a person types is hidden as what options say is; yes and no aren't secrets.
 func TestTypedAnswersAreHidden(t *testing.T) {
 	e, _ := fakeEngine(t, Options{})
-	for kind, answer := range map[askpass.Kind]string{askpass.Password: "typed-password",
-		askpass.Other: "123456", askpass.HostKey: "yes"} {
-		ask := e.concealed(func(context.Context, askpass.Prompt) (string, error) { return answer, nil })
-		if got, err := ask(t.Context(), askpass.Prompt{Kind: kind}); got != answer || err != nil {
+	for kind, answer := range map[connect.PromptKind]string{connect.PromptPassword: "typed-password",
+		connect.PromptOther: "123456", connect.PromptHostKey: "yes"} {
+		ask := e.concealed(func(context.Context, connect.Prompt) (string, error) { return answer, nil })
+		if got, err := ask(t.Context(), connect.Prompt{Kind: kind}); got != answer || err != nil {
 			t.Errorf("ask for %v: got %q, %v; want %q", kind, got, err, answer)
 		}
 	}

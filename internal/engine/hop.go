@@ -7,7 +7,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/route"
 	"github.com/mitogen-go/mitogen/internal/wire"
@@ -27,7 +28,7 @@ const never = 1e9
 
 // connectVia has the hop before c start it. CONNECT goes right behind what was sent there before,
 // so that no hop waits for another; but secrets wait for the hop's HELLO.
-func (e *Engine) connectVia(c *Context, plan connect.Plan, head []byte) {
+func (e *Engine) connectVia(c *Context, plan methods.Plan, head []byte) {
 	defer e.jobs.Done()
 	if c.late {
 		select {
@@ -65,11 +66,11 @@ func (e *Engine) connectVia(c *Context, plan connect.Plan, head []byte) {
 	case <-c.ready:
 	case <-c.done:
 	case <-t.C:
-		e.lose(c, failure(c, connect.Failure{What: connect.WhatTimeout}), true)
+		e.lose(c, failure(c, methods.Failure{What: methods.WhatTimeout}), true)
 	}
 }
 
-func hasSecrets(p connect.Plan) bool {
+func hasSecrets(p methods.Plan) bool {
 	for _, q := range p.Prompts {
 		if q.Answer != nil {
 			return true
@@ -83,13 +84,13 @@ func hasSecrets(p connect.Plan) bool {
 const connectRoom = 16 << 10
 
 // types tells whether a hop may have to type a secret for a plan.
-func types(p connect.Plan) bool {
-	return hasSecrets(p) || p.Talk == connect.TalkAsk || p.Talk == connect.TalkStdin ||
-		p.Talk == connect.TalkTerminal
+func types(p methods.Plan) bool {
+	return hasSecrets(p) || p.Talk == methods.TalkAsk || p.Talk == methods.TalkStdin ||
+		p.Talk == methods.TalkTerminal
 }
 
 // sendConnect queues CONNECT. c's gate is to be opened then.
-func (e *Engine) sendConnect(c *Context, plan connect.Plan, head []byte) error {
+func (e *Engine) sendConnect(c *Context, plan methods.Plan, head []byte) error {
 	p := c.parent
 	if err := p.pushing.take(e.base, p, nil); err != nil {
 		return err
@@ -139,7 +140,7 @@ func (e *Engine) sendConnect(c *Context, plan connect.Plan, head []byte) error {
 }
 
 // connectDict returns the content of CONNECT. with are modules of the runtime that the hop relays.
-func connectDict(p connect.Plan, head []byte, with []string) map[string]any {
+func connectDict(p methods.Plan, head []byte, with []string) map[string]any {
 	env := map[string]any{}
 	for _, s := range p.Env {
 		k, v, _ := strings.Cut(s, "=")
@@ -196,7 +197,7 @@ func (q *connecting) failure(payload []byte) error {
 	c := q.c
 	f, err := parseFailure(payload)
 	if err != nil {
-		f = connect.Failure{What: connect.WhatForeign, Text: err.Error()}
+		f = methods.Failure{What: methods.WhatForeign, Text: err.Error()}
 	}
 	if c.answerer != nil {
 		f = c.answerer.Amend(f)
@@ -205,20 +206,20 @@ func (q *connecting) failure(payload []byte) error {
 }
 
 // parseFailure reads the ERROR that answers CONNECT.
-func parseFailure(b []byte) (connect.Failure, error) {
+func parseFailure(b []byte) (methods.Failure, error) {
 	v, err := pickle.Decode(b, failureLimits)
 	if err != nil {
-		return connect.Failure{}, fmt.Errorf("read answer to CONNECT: %w", err)
+		return methods.Failure{}, fmt.Errorf("read answer to CONNECT: %w", err)
 	}
 	t, ok := v.(pyvalue.Tuple)
 	if !ok || len(t) != 4 {
-		return connect.Failure{}, errors.New("read answer to CONNECT: not a tuple of four")
+		return methods.Failure{}, errors.New("read answer to CONNECT: not a tuple of four")
 	}
 	what, _ := t[0].(string)
 	status, _ := t[1].(int64)
 	text, _ := t[2].(string)
 	reached, _ := t[3].(int64)
-	return connect.Failure{What: what, Status: int(status), Text: text,
+	return methods.Failure{What: what, Status: int(status), Text: text,
 		LoggedIn: reached >= reachedSession, Started: reached >= reachedPython}, nil
 }
 

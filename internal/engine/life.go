@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/printable"
 	"github.com/mitogen-go/mitogen/internal/wire"
@@ -59,7 +59,7 @@ func (e *Engine) helloLocked(c *Context, f *wire.Frame) {
 		switch {
 		case c.err != nil:
 		case err != nil:
-			e.loseLocked(c, failure(c, connect.Failure{What: connect.WhatForeign, Text: "bad HELLO"}), true)
+			e.loseLocked(c, failure(c, methods.Failure{What: methods.WhatForeign, Text: "bad HELLO"}), true)
 		default:
 			e.upLocked(c, h)
 		}
@@ -234,13 +234,13 @@ func (e *Engine) reasonLocked(c *Context, why string) error {
 // connection. A secret may stand in both, so lines are told apart behind the mask, which gets no
 // more than it can read quickly.
 func (e *Engine) reported(said string) (why, text string) {
-	why, _, _ = strings.Cut(e.mask.Hide(said[:min(len(said), connect.TextLimit-1)]), "\n")
-	from := max(0, len(said)-connect.TextLimit)
+	why, _, _ = strings.Cut(e.mask.Hide(said[:min(len(said), methods.TextLimit-1)]), "\n")
+	from := max(0, len(said)-methods.TextLimit)
 	text = e.mask.Hide(said[from:])
 	if from <= strings.IndexByte(said+"\n", '\n') {
 		_, text, _ = strings.Cut(text, "\n")
 	}
-	return oneLine(why), printable.Text(connect.PlainWords(text))
+	return oneLine(why), printable.Text(methods.PlainWords(text))
 }
 
 // Close gives c up: calls in it that were made before are finished, later ones refused. It ends

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/report"
 )
 
@@ -12,7 +12,7 @@ import (
 func TestReasonOfALoss(t *testing.T) {
 	e, _ := fakeEngine(t, Options{})
 	e.mask.Add("hunter2-become")
-	long := strings.Repeat("line\n", 2*connect.TextLimit/5)
+	long := strings.Repeat("line\n", 2*methods.TextLimit/5)
 	for _, said := range []string{
 		"exit: hunter2-become", "exit: hunter2-become\nlast line hunter2-become\n",
 		"exit: hunter2-become\n" + long + "last line hunter2-become\n",
@@ -22,7 +22,7 @@ func TestReasonOfALoss(t *testing.T) {
 			t.Errorf("%d bytes: why %q, text %q", len(said), why, text)
 		}
 		if strings.Contains(said, "last") != strings.Contains(text, "last line") ||
-			len(text) > connect.TextLimit {
+			len(text) > methods.TextLimit {
 			t.Errorf("%d bytes: text %q", len(said), text)
 		}
 	}

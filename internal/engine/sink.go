@@ -8,7 +8,7 @@ import (
 	"sync"
 
 	"github.com/mitogen-go/mitogen/internal/boot"
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/report"
 )
 
@@ -77,7 +77,7 @@ func (g *gateWriter) Write(b []byte) (int, error) {
 		return n, nil
 	}
 	b = append(g.held, b...)
-	end := connect.BeforeFarewell(b)
+	end := methods.BeforeFarewell(b)
 	g.held = bytes.Clone(b[end:])
 	if end > 0 {
 		g.w.Write(b[:end])
@@ -87,7 +87,7 @@ func (g *gateWriter) Write(b []byte) (int, error) {
 
 // end is called when all has been written: what is held is ssh's if it is whole.
 func (g *gateWriter) end() {
-	if len(g.held) > 0 && !connect.IsFarewell(g.held) {
+	if len(g.held) > 0 && !methods.IsFarewell(g.held) {
 		g.w.Write(g.held)
 	}
 	g.held = nil

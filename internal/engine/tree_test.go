@@ -6,7 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/wire"
 	"github.com/mitogen-go/mitogen/pyvalue"
@@ -160,7 +161,7 @@ func TestSharedHops(t *testing.T) {
 			break
 		}
 	}
-	f.exit(connect.Failure{What: connect.WhatExit})
+	f.exit(methods.Failure{What: methods.WhatExit})
 	<-hop.Done()
 }
 
@@ -175,11 +176,11 @@ func TestConnectFails(t *testing.T) {
 	}{
 		{"local", func(f *fake) {
 			f.raw([]byte("welcome\n"))
-			f.exit(connect.Failure{What: connect.WhatExit, Status: 127, Text: "MITO-NOPY\n"})
+			f.exit(methods.Failure{What: methods.WhatExit, Status: 127, Text: "MITO-NOPY\n"})
 		}, connect.ErrNoPython, "local", "welcome"},
 		{"local", func(f *fake) {
 			f.raw([]byte("MITO-EC0\nTraceback\n"))
-			f.exit(connect.Failure{What: connect.WhatExit, Status: 1})
+			f.exit(methods.Failure{What: methods.WhatExit, Status: 1})
 		}, connect.ErrDied, "local", "Traceback"},
 		{"local", func(f *fake) {
 			f.raw([]byte("\xf1MG\x99 broken frame and what else there is 0123456789"))
@@ -297,7 +298,7 @@ func TestLostByItself(t *testing.T) {
 	for f.next().Handle != wire.Call {
 	}
 	f.Note([]byte("Connection reset by peer\r\n"))
-	f.exit(connect.Failure{What: connect.WhatExit, Status: 255})
+	f.exit(methods.Failure{What: methods.WhatExit, Status: 255})
 	_, err := result(t, p)
 	lost := (*report.LostError)(nil)
 	if !errors.As(err, &lost) || lost.Text != "Connection reset by peer\n" ||
@@ -365,7 +366,7 @@ func TestCloseEngine(t *testing.T) {
 	go func() {
 		for f.next().Handle != wire.Shutdown {
 		}
-		f.exit(connect.Failure{What: connect.WhatExit})
+		f.exit(methods.Failure{What: methods.WhatExit})
 	}()
 	e.Close()
 	<-f.done
@@ -388,7 +389,7 @@ func TestCloseContext(t *testing.T) {
 	c, f := connected(t, e, fakes)
 	go func() {
 		f.expect(1, wire.Shutdown)
-		f.exit(connect.Failure{What: connect.WhatExit})
+		f.exit(methods.Failure{What: methods.WhatExit})
 	}()
 	if err := c.Close(); err != nil {
 		t.Error(err)

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen/internal/boot"
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/modules"
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/wire"
@@ -202,7 +202,7 @@ func (t *Tunnel) notStarted(err error) error {
 	if !t.fork || !errors.As(err, &raised) {
 		return err
 	}
-	failed := connect.Classify("local", connect.Failure{What: connect.WhatExec, Text: raised.Text})
+	failed := methods.Classify("local", methods.Failure{What: methods.WhatExec, Text: raised.Text})
 	failed.Hop = t.c.name
 	return failed
 }

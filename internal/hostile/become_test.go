@@ -13,6 +13,7 @@ import (
 	"time"
 
 	api "github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/hostile"
 	"github.com/mitogen-go/mitogen/internal/lab"
 	"github.com/mitogen-go/mitogen/secret"
@@ -170,10 +171,10 @@ func TestVictim(t *testing.T) {
 	defer e.Close()
 	c, err := e.Connect(t.Context(), target, api.ConnectOptions{
 		Python: []string{os.Getenv("MITO_PYTHON")},
-		SSH:    api.SSHOptions{ConfigFile: os.Getenv("MITO_CONFIG")},
-		Sudo:   api.SudoOptions{Path: os.Getenv("MITO_SUDO"), Password: password, Login: login},
-		Su:     api.SuOptions{Password: password, Login: login},
-		Doas:   api.DoasOptions{Password: password},
+		SSH:    connect.SSHOptions{ConfigFile: os.Getenv("MITO_CONFIG")},
+		Sudo:   connect.SudoOptions{Path: os.Getenv("MITO_SUDO"), Password: password, Login: login},
+		Su:     connect.SuOptions{Password: password, Login: login},
+		Doas:   connect.DoasOptions{Password: password},
 	})
 	if err != nil {
 		fmt.Println("failed", err)

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/lab"
 	"github.com/mitogen-go/mitogen/secret"
@@ -31,18 +32,18 @@ func TestAhead(t *testing.T) {
 	const argument = "an argument that is easily found"
 	for _, tt := range []struct {
 		name    string
-		ssh     mitogen.SSHOptions
+		ssh     connect.SSHOptions
 		secret  bool
 		arrives bool
 		shows   bool
 	}{
-		{"runtime", mitogen.SSHOptions{}, false, true, false},
-		{"call", mitogen.SSHOptions{CallsAhead: true}, false, true, true},
-		{"secret", mitogen.SSHOptions{CallsAhead: true}, true, true, false},
-		{"native", mitogen.SSHOptions{CallsAhead: true, Native: true}, false, true, true},
-		{"not accepted", mitogen.SSHOptions{CallsAhead: true,
+		{"runtime", connect.SSHOptions{}, false, true, false},
+		{"call", connect.SSHOptions{CallsAhead: true}, false, true, true},
+		{"secret", connect.SSHOptions{CallsAhead: true}, true, true, false},
+		{"native", connect.SSHOptions{CallsAhead: true, Native: true}, false, true, true},
+		{"not accepted", connect.SSHOptions{CallsAhead: true,
 			Args: []string{"-o", "SendEnv=-" + boot.AheadVariable + "*"}}, false, false, false},
-		{"not wanted", mitogen.SSHOptions{CallsAhead: true, NoAhead: true}, false, false, false},
+		{"not wanted", connect.SSHOptions{CallsAhead: true, NoAhead: true}, false, false, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			// A call is waited for some milliseconds only, which a busy machine may need to make it.

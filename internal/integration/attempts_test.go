@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/lab"
 	"github.com/mitogen-go/mitogen/internal/lab/recorder"
 	"github.com/mitogen-go/mitogen/internal/testpython"
@@ -51,7 +52,7 @@ func TestAttempts(t *testing.T) {
 					testpython.OneIn(t, 3)
 					t.Parallel()
 					r := (&recorder.Server{Password: right, Methods: methods}).Serve(t)
-					o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: sshConfig(t, r, own),
+					o := mitogen.ConnectOptions{SSH: connect.SSHOptions{ConfigFile: sshConfig(t, r, own),
 						Password: secret.Secret(given)}}
 					_, err := engine(t, mitogen.Options{}).Connect(t.Context(), "last", o)
 					status, execErr := engine(t, mitogen.Options{}).Exec(t.Context(), "last", o,
@@ -85,12 +86,12 @@ func checkAttempts(t *testing.T, r *recorder.Server, given string, n int) {
 
 func checkRefusal(t *testing.T, err error, well, refused bool) {
 	t.Helper()
-	var failed *mitogen.ConnectError
+	var failed *connect.Error
 	switch {
 	case well && err != nil:
 		t.Errorf("got %v, want no error", err)
 	case well:
-	case !errors.Is(err, mitogen.ErrAuth) || !errors.As(err, &failed):
+	case !errors.Is(err, connect.ErrAuth) || !errors.As(err, &failed):
 		t.Errorf("got %v, want permission denied", err)
 	case refused && !strings.Contains(err.Error(), "me@127.0.0.1: password was refused"):
 		t.Errorf("got %v, want an error that says whose password was refused", err)
@@ -110,7 +111,7 @@ func TestHostileQuestions(t *testing.T) {
 		"Password for root:", "Verification code: ", "you@127.0.0.1's Password: ",
 		"me@elsewhere's Password: ", "(you@127.0.0.1) Password: ",
 	} {
-		for name, secrets := range map[string]mitogen.SSHOptions{"both": {Password: "secret",
+		for name, secrets := range map[string]connect.SSHOptions{"both": {Password: "secret",
 			Passphrase: "phrase"}, "passphrase": {Passphrase: "phrase"}} {
 			t.Run(name+question, func(t *testing.T) {
 				testpython.OneIn(t, 2)
@@ -120,8 +121,8 @@ func TestHostileQuestions(t *testing.T) {
 				o := mitogen.ConnectOptions{SSH: secrets}
 				o.SSH.ConfigFile = sshConfig(t, r, "")
 				_, err := engine(t, mitogen.Options{}).Connect(t.Context(), "last", o)
-				if err == nil || !errors.Is(err, mitogen.ErrAuth) &&
-					!errors.Is(err, mitogen.ErrPasswordRequired) {
+				if err == nil || !errors.Is(err, connect.ErrAuth) &&
+					!errors.Is(err, connect.ErrPasswordRequired) {
 					t.Errorf("got %v, want a refusal", err)
 				}
 				for _, s := range r.Seen() {
@@ -140,10 +141,10 @@ func TestFactors(t *testing.T) {
 	l := lab.Need(t)
 	r := (&recorder.Server{Password: "secret", Methods: []string{"keyboard-interactive"},
 		AndMore: true}).Serve(t)
-	o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: sshConfig(t, r, ""),
+	o := mitogen.ConnectOptions{SSH: connect.SSHOptions{ConfigFile: sshConfig(t, r, ""),
 		IdentityFile: l.LockedKey, Passphrase: secret.Secret(l.Passphrase)}}
 	_, err := engine(t, mitogen.Options{}).Connect(t.Context(), "last", o)
-	if !errors.Is(err, mitogen.ErrAuth) || !strings.Contains(err.Error(), "keyboard-interactive") ||
+	if !errors.Is(err, connect.ErrAuth) || !strings.Contains(err.Error(), "keyboard-interactive") ||
 		len(r.Seen()) > 0 {
 		t.Errorf("without a Password: got %v, want an error that names the method, and no attempt", err)
 	}
@@ -199,7 +200,7 @@ func TestJumpAttempts(t *testing.T) {
 						if err := os.WriteFile(file, append(text, more...), 0o600); err != nil {
 							t.Fatal(err)
 						}
-						o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: file,
+						o := mitogen.ConnectOptions{SSH: connect.SSHOptions{ConfigFile: file,
 							Password: secret.Secret(given), Args: way.args}}
 						_, err = engine(t, mitogen.Options{}).Connect(t.Context(), way.target, o)
 						for _, s := range jump.Seen() {
@@ -229,10 +230,10 @@ func TestJumpAsksPerson(t *testing.T) {
 	lab.Need(t)
 	jump := (&recorder.Server{Password: "jump", Methods: []string{"password"}}).Serve(t)
 	last := (&recorder.Server{Password: "right", Methods: []string{"password"}}).Serve(t)
-	o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: sshConfig(t, last, "", jump),
+	o := mitogen.ConnectOptions{SSH: connect.SSHOptions{ConfigFile: sshConfig(t, last, "", jump),
 		Password: "right", Args: []string{"-J", "you@jump0"}}}
-	var asked []mitogen.Prompt
-	e := engine(t, mitogen.Options{Prompt: func(_ context.Context, p mitogen.Prompt) (string, error) {
+	var asked []connect.Prompt
+	e := engine(t, mitogen.Options{Prompt: func(_ context.Context, p connect.Prompt) (string, error) {
 		asked = append(asked, p)
 		return "jump", nil
 	}})
@@ -259,7 +260,7 @@ func TestAttemptsFromHop(t *testing.T) {
 					t.Parallel()
 					jump := (&recorder.Server{Password: "jump", Methods: []string{method}}).Serve(t)
 					last := (&recorder.Server{Password: "right", Methods: []string{method}}).Serve(t)
-					o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: sshConfig(t, last, "", jump),
+					o := mitogen.ConnectOptions{SSH: connect.SSHOptions{ConfigFile: sshConfig(t, last, "", jump),
 						Password: secret.Secret(given), FromHop: true}}
 					if jumps {
 						o.SSH.Args = []string{"-J", "jump0"}
@@ -286,10 +287,10 @@ func TestAttemptsFromHop(t *testing.T) {
 func TestHangUpIsNoRetry(t *testing.T) {
 	lab.Need(t)
 	r := (&recorder.Server{Password: "right", Methods: []string{"password"}, HangUp: true}).Serve(t)
-	o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: sshConfig(t, r, ""),
+	o := mitogen.ConnectOptions{SSH: connect.SSHOptions{ConfigFile: sshConfig(t, r, ""),
 		Password: "wrong"}}
 	_, err := engine(t, mitogen.Options{}).Connect(t.Context(), "last", o)
-	var failed *mitogen.ConnectError
+	var failed *connect.Error
 	if !errors.As(err, &failed) || !failed.Given {
 		t.Errorf("got %v, want an error that knows of the attempt", err)
 	}
@@ -303,7 +304,7 @@ func TestRefusedIsNoRetry(t *testing.T) {
 	for _, target := range []string{"last", "local+last"} {
 		for _, fromHop := range []bool{false, target != "last"} {
 			r := (&recorder.Server{Password: "right", Methods: []string{"password"}}).Serve(t)
-			o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: sshConfig(t, r, ""),
+			o := mitogen.ConnectOptions{SSH: connect.SSHOptions{ConfigFile: sshConfig(t, r, ""),
 				Password: "wrong", FromHop: fromHop}}
 			e := engine(t, mitogen.Options{})
 			for range 3 {

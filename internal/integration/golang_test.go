@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/lab"
 )
 
@@ -34,7 +35,7 @@ func TestGoFunctions(t *testing.T) {
 		lab.Free + "+local", "local+sudo:" + lab.None} {
 		var out strings.Builder
 		c, err := eng.Connect(ctx, target, mitogen.ConnectOptions{
-			SSH: mitogen.SSHOptions{ConfigFile: l.Config}, Stdout: &out})
+			SSH: connect.SSHOptions{ConfigFile: l.Config}, Stdout: &out})
 		if err != nil {
 			t.Fatalf("connect %s: %v", target, err)
 		}

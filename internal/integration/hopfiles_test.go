@@ -43,7 +43,7 @@ func TestOwnersOfHandles(t *testing.T) {
 			e := engine(t, mitogen.Options{
 				Path:     []fs.FS{mapFS(map[string]string{"hopuser.py": hopUser})},
 				Packages: []fs.FS{carrier()}})
-			c := connect(t, e, "local", mitogen.ConnectOptions{})
+			c := connected(t, e, "local", mitogen.ConnectOptions{})
 			files := []string{"data/notes", "data/deep/b.txt", "top.txt"}
 			for _, step := range test.steps {
 				switch step {
@@ -53,7 +53,7 @@ func TestOwnersOfHandles(t *testing.T) {
 					}
 					files = files[1:]
 				case 'h':
-					child := connect(t, e, "local", mitogen.ConnectOptions{Via: c})
+					child := connected(t, e, "local", mitogen.ConnectOptions{Via: c})
 					do[int](t, child, "os:getpid")
 				case 'v':
 					sender := do[pyvalue.Sender](t, c, "hopuser:receiver")

@@ -203,12 +203,12 @@ func newBattle(t *testing.T, target string, path fs.FS) *battle {
 	})
 	out := make(deaf)
 	t.Cleanup(func() { close(out) })
-	b.bad = connect(t, e, target, mitogen.ConnectOptions{Stdout: out})
+	b.bad = connected(t, e, target, mitogen.ConnectOptions{Stdout: out})
 	// next to it, behind the same hop
-	b.victims = []*mitogen.Context{connect(t, e, target, mitogen.ConnectOptions{})}
+	b.victims = []*mitogen.Context{connected(t, e, target, mitogen.ConnectOptions{})}
 	for _, target := range []string{"local", "local+local"} {
 		elsewhere := mitogen.ConnectOptions{Python: []string{"python3"}} // or it would be a hop for them
-		b.victims = append(b.victims, connect(t, e, target, elsewhere))
+		b.victims = append(b.victims, connected(t, e, target, elsewhere))
 	}
 	return b
 }

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/lab"
 	"github.com/mitogen-go/mitogen/pyvalue"
 	"github.com/mitogen-go/mitogen/report"
@@ -109,7 +110,7 @@ func engine(t *testing.T, o mitogen.Options) *mitogen.Engine {
 	return e
 }
 
-func connect(t *testing.T, e *mitogen.Engine, target string,
+func connected(t *testing.T, e *mitogen.Engine, target string,
 	o mitogen.ConnectOptions) *mitogen.Context {
 	t.Helper()
 	c, err := e.Connect(t.Context(), target, o)
@@ -122,8 +123,8 @@ func connect(t *testing.T, e *mitogen.Engine, target string,
 func TestWaysIn(t *testing.T) {
 	l := lab.Need(t)
 	options := mitogen.ConnectOptions{
-		SSH:  mitogen.SSHOptions{ConfigFile: l.Config},
-		Sudo: mitogen.SudoOptions{Password: secret.Secret(l.Password)},
+		SSH:  connect.SSHOptions{ConfigFile: l.Config},
+		Sudo: connect.SudoOptions{Password: secret.Secret(l.Password)},
 	}
 	for _, tt := range []struct {
 		target string
@@ -163,9 +164,9 @@ func TestWaysIn(t *testing.T) {
 func TestBastion(t *testing.T) {
 	l := lab.Need(t)
 	e := engine(t, mitogen.Options{})
-	c := connect(t, e, lab.Free+"+"+lab.Pass+"+sudo", mitogen.ConnectOptions{
-		SSH:  mitogen.SSHOptions{ConfigFile: l.Config, Password: secret.Secret(l.Password)},
-		Sudo: mitogen.SudoOptions{Password: secret.Secret(l.Password)},
+	c := connected(t, e, lab.Free+"+"+lab.Pass+"+sudo", mitogen.ConnectOptions{
+		SSH:  connect.SSHOptions{ConfigFile: l.Config, Password: secret.Secret(l.Password)},
+		Sudo: connect.SudoOptions{Password: secret.Secret(l.Password)},
 	})
 	if uid, err := mitogen.Call[int](t.Context(), c, "here:uid"); err != nil || uid != 0 {
 		t.Errorf("uid %d, %v", uid, err)
@@ -174,7 +175,7 @@ func TestBastion(t *testing.T) {
 
 func TestRefusals(t *testing.T) {
 	l := lab.Need(t)
-	ssh := mitogen.SSHOptions{ConfigFile: l.Config}
+	ssh := connect.SSHOptions{ConfigFile: l.Config}
 	for _, tt := range []struct {
 		target  string
 		options mitogen.ConnectOptions
@@ -182,26 +183,26 @@ func TestRefusals(t *testing.T) {
 		hop     string
 	}{
 		{lab.Pass + "+sudo", mitogen.ConnectOptions{SSH: ssh,
-			Sudo: mitogen.SudoOptions{Password: "wrong"}}, mitogen.ErrSudoPassword, lab.Pass + "+sudo"},
-		{lab.Pass + "+sudo", mitogen.ConnectOptions{SSH: ssh}, mitogen.ErrPasswordRequired,
+			Sudo: connect.SudoOptions{Password: "wrong"}}, connect.ErrSudoPassword, lab.Pass + "+sudo"},
+		{lab.Pass + "+sudo", mitogen.ConnectOptions{SSH: ssh}, connect.ErrPasswordRequired,
 			lab.Pass + "+sudo"},
 		{lab.None + "+sudo", mitogen.ConnectOptions{SSH: ssh,
-			Sudo: mitogen.SudoOptions{Password: secret.Secret(l.Password)}}, mitogen.ErrNotInSudoers,
+			Sudo: connect.SudoOptions{Password: secret.Secret(l.Password)}}, connect.ErrNotInSudoers,
 			lab.None + "+sudo"},
-		{"nobody-at-all@mito", mitogen.ConnectOptions{SSH: ssh}, mitogen.ErrAuth, "nobody-at-all@mito"},
-		{"mito+sudo:nobody-at-all", mitogen.ConnectOptions{SSH: ssh}, mitogen.ErrUnknownUser,
+		{"nobody-at-all@mito", mitogen.ConnectOptions{SSH: ssh}, connect.ErrAuth, "nobody-at-all@mito"},
+		{"mito+sudo:nobody-at-all", mitogen.ConnectOptions{SSH: ssh}, connect.ErrUnknownUser,
 			"mito+sudo:nobody-at-all"},
-		{"no-host.invalid", mitogen.ConnectOptions{}, mitogen.ErrUnknownHost, "no-host.invalid"},
-		{"127.0.0.1:1+sudo", mitogen.ConnectOptions{}, mitogen.ErrRefused, "127.0.0.1:1"},
+		{"no-host.invalid", mitogen.ConnectOptions{}, connect.ErrUnknownHost, "no-host.invalid"},
+		{"127.0.0.1:1+sudo", mitogen.ConnectOptions{}, connect.ErrRefused, "127.0.0.1:1"},
 		{"mito", mitogen.ConnectOptions{SSH: ssh, Python: []string{"no-such-python", "nor-this"}},
-			mitogen.ErrNoPython, "mito"},
-		{"local", mitogen.ConnectOptions{Python: []string{"false"}}, mitogen.ErrDied, "local"},
+			connect.ErrNoPython, "mito"},
+		{"local", mitogen.ConnectOptions{Python: []string{"false"}}, connect.ErrDied, "local"},
 	} {
 		t.Run(tt.target+" "+tt.want.Error(), func(t *testing.T) {
 			t.Parallel()
 			e := engine(t, mitogen.Options{})
 			_, err := e.Connect(t.Context(), tt.target, tt.options)
-			var failed *mitogen.ConnectError
+			var failed *connect.Error
 			if !errors.Is(err, tt.want) || !errors.As(err, &failed) || failed.Hop != tt.hop ||
 				failed.Phase == "" {
 				t.Errorf("got %v (%#v), want %v at %s", err, failed, tt.want, tt.hop)
@@ -247,7 +248,7 @@ func TestNoise(t *testing.T) {
 		t.Run(target, func(t *testing.T) {
 			var log lines
 			e := engine(t, mitogen.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
-			c := connect(t, e, target, options)
+			c := connected(t, e, target, options)
 			for end := time.Now().Add(patience); !strings.Contains(log.String(), "late news"); {
 				if _, err := mitogen.Call[int](t.Context(), c, "here:uid"); err != nil {
 					t.Fatal(err)
@@ -273,7 +274,7 @@ func TestHeartbeat(t *testing.T) {
 		t.Run(target, func(t *testing.T) {
 			t.Parallel()
 			e := engine(t, mitogen.Options{Heartbeat: time.Second})
-			c := connect(t, e, target, options)
+			c := connected(t, e, target, options)
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
 			_, err := mitogen.Call[any](ctx, c, "here:stop")
@@ -286,7 +287,7 @@ func TestHeartbeat(t *testing.T) {
 	t.Run("busy", func(t *testing.T) {
 		t.Parallel()
 		e := engine(t, mitogen.Options{Heartbeat: time.Second})
-		c := connect(t, e, "local", mitogen.ConnectOptions{})
+		c := connected(t, e, "local", mitogen.ConnectOptions{})
 		for n := 20; ; n++ { // until it was away for several heartbeats
 			begin := time.Now()
 			if _, err := mitogen.Call[int](t.Context(), c, "here:locked", n); err != nil {
@@ -302,7 +303,7 @@ func TestHeartbeat(t *testing.T) {
 func TestSiblings(t *testing.T) {
 	e := engine(t, mitogen.Options{})
 	// Both behind the same hop.
-	a, b := connect(t, e, "local+local", mitogen.ConnectOptions{}), connect(t, e, "local+local",
+	a, b := connected(t, e, "local+local", mitogen.ConnectOptions{}), connected(t, e, "local+local",
 		mitogen.ConnectOptions{})
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -355,7 +356,7 @@ func TestSiblings(t *testing.T) {
 // Values that are larger than a window altogether reach a receiver.
 func TestSendMuch(t *testing.T) {
 	e := engine(t, mitogen.Options{})
-	c := connect(t, e, "local", mitogen.ConnectOptions{})
+	c := connected(t, e, "local", mitogen.ConnectOptions{})
 	sender, err := mitogen.Call[pyvalue.Sender](t.Context(), c, "here:open_mailbox")
 	if err != nil {
 		t.Fatal(err)
@@ -383,7 +384,7 @@ func TestSendMuch(t *testing.T) {
 // What waits on a context fails at once when that dies, and says what was lost.
 func TestDies(t *testing.T) {
 	e := engine(t, mitogen.Options{})
-	c := connect(t, e, "local+local", mitogen.ConnectOptions{})
+	c := connected(t, e, "local+local", mitogen.ConnectOptions{})
 	dies := c.Go("os:_exit", 3)
 	waits := c.Go("here:uid")
 	for _, p := range []*mitogen.Pending{dies, waits} {
@@ -393,7 +394,7 @@ func TestDies(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	}
-	if _, err := mitogen.Call[int](t.Context(), connect(t, e, "local", mitogen.ConnectOptions{}),
+	if _, err := mitogen.Call[int](t.Context(), connected(t, e, "local", mitogen.ConnectOptions{}),
 		"here:uid"); err != nil {
 		t.Errorf("its hop: %v", err)
 	}
@@ -401,7 +402,7 @@ func TestDies(t *testing.T) {
 
 func TestCancelled(t *testing.T) {
 	e := engine(t, mitogen.Options{Grace: 500 * time.Millisecond})
-	c := connect(t, e, "local", mitogen.ConnectOptions{})
+	c := connected(t, e, "local", mitogen.ConnectOptions{})
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	if _, err := mitogen.Call[any](ctx, c, "here:sleep", 100); !errors.Is(err, mitogen.ErrCancelled) ||
@@ -456,7 +457,7 @@ func TestSearchPath(t *testing.T) {
 			"  raise SystemExit('ran')\n")},
 	})
 	e := engine(t, mitogen.Options{Path: paths})
-	c := connect(t, e, "local", mitogen.ConnectOptions{})
+	c := connected(t, e, "local", mitogen.ConnectOptions{})
 	for function, want := range map[string]string{"json:dumps": "1", "taken:name": "ours",
 		"pkg.sub:get": "pkg.deep", "script:f": "script"} {
 		var args []any
@@ -486,7 +487,7 @@ func TestSearchPath(t *testing.T) {
 
 func TestRun(t *testing.T) {
 	e := engine(t, mitogen.Options{})
-	c := connect(t, e, "local", mitogen.ConnectOptions{})
+	c := connected(t, e, "local", mitogen.ConnectOptions{})
 	var out, errs bytes.Buffer
 	status, err := c.Run(t.Context(), mitogen.Script{
 		Name: "s.py", Source: []byte("import sys\nprint(sys.argv, sys.stdin.read(), __name__)\n" +

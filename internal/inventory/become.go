@@ -3,26 +3,27 @@ package inventory
 import (
 	"strings"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/lazyregexp"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/secret"
 )
 
 // A become is a way into another account.
 type become struct {
 	plugin string
-	hop    func(r *reader, o *connect.Options) connect.Hop
+	hop    func(r *reader, o *connect.Options) methods.Hop
 }
 
 // becomes are the methods, by Ansible's short names.
 var becomes = map[string]become{
-	"sudo": {"sudo", func(r *reader, o *connect.Options) connect.Hop {
+	"sudo": {"sudo", func(r *reader, o *connect.Options) methods.Hop {
 		return r.escalate("sudo", r.text("sudo", "become_user"), r.secret("sudo"), o)
 	}},
-	"su": {"su", func(r *reader, o *connect.Options) connect.Hop {
+	"su": {"su", func(r *reader, o *connect.Options) methods.Hop {
 		return r.escalate("su", r.text("su", "become_user"), r.secret("su"), o)
 	}},
-	"doas": {"doas", func(r *reader, o *connect.Options) connect.Hop {
+	"doas": {"doas", func(r *reader, o *connect.Options) methods.Hop {
 		return r.escalate("doas", r.text("doas", "become_user"), r.secret("doas"), o)
 	}},
 	"machinectl": {"machinectl", (*reader).session},
@@ -56,19 +57,19 @@ func (r *reader) secret(plugin string) secret.Secret {
 
 // accountOf is a connection that enters another account of the machine before, as Mitogen's
 // mitogen_sudo does.
-func accountOf(method string) func(r *reader, o *connect.Options) []connect.Hop {
-	return func(r *reader, o *connect.Options) []connect.Hop {
+func accountOf(method string) func(r *reader, o *connect.Options) []methods.Hop {
+	return func(r *reader, o *connect.Options) []methods.Hop {
 		password := secret.Secret(r.text("mitogen", "password"))
-		return []connect.Hop{r.escalate(method, r.text("mitogen", "user"), password, o)}
+		return []methods.Hop{r.escalate(method, r.text("mitogen", "user"), password, o)}
 	}
 }
 
 // escalate is the hop into an account by sudo, su or doas.
 func (r *reader) escalate(method, user string, password secret.Secret,
-	o *connect.Options) connect.Hop {
+	o *connect.Options) methods.Hop {
 	path := r.program(method, "become_exe")
-	h := connect.Hop{Method: method, User: user}
-	if _, err := connect.FormatTarget([]connect.Hop{h}); err != nil {
+	h := methods.Hop{Method: method, User: user}
+	if _, err := methods.FormatTarget([]methods.Hop{h}); err != nil {
 		r.fail(r.given(method, "become_user").name, "%v", err)
 	}
 	switch method {
@@ -211,7 +212,7 @@ func unlessEmpty(s string) []string {
 }
 
 // session is a session of systemd's.
-func (r *reader) session(o *connect.Options) connect.Hop {
+func (r *reader) session(o *connect.Options) methods.Hop {
 	if path := r.program("machinectl", "become_exe"); path != "" {
 		if _, taken := o.Programs["machinectl"]; taken {
 			r.fail(r.given("machinectl", "become_exe").name,
@@ -219,7 +220,7 @@ func (r *reader) session(o *connect.Options) connect.Hop {
 		}
 		tell(o, "machinectl", connect.ProgramOptions{Path: path})
 	}
-	h := connect.Hop{Method: "machinectl", User: r.text("machinectl", "become_user"), Host: ".host"}
+	h := methods.Hop{Method: "machinectl", User: r.text("machinectl", "become_user"), Host: ".host"}
 	r.enter(r.given("machinectl", "become_user").name, h)
 	return h
 }

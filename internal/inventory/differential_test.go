@@ -13,7 +13,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/secret"
 )
 
@@ -125,11 +125,11 @@ func compareWay(t *testing.T, f found, w Way) (all []string) {
 			all = append(all, fmt.Sprintf("%s: ours %q, Ansible's %q", what, ours, theirs))
 		}
 	}
-	hops, err := connect.ParseTarget(w.Target)
+	hops, err := methods.ParseTarget(w.Target)
 	if err != nil {
 		t.Fatal(err)
 	}
-	plan := func(h connect.Hop) []string {
+	plan := func(h methods.Hop) []string {
 		p, err := h.Plan([]string{"BOOT"}, w.Options, true)
 		if err != nil {
 			t.Fatal(err)
@@ -153,8 +153,8 @@ func compareWay(t *testing.T, f found, w Way) (all []string) {
 }
 
 // comparePlace compares all but the account that is become.
-func comparePlace(f found, w Way, hops []connect.Hop,
-	plan func(h connect.Hop) []string) (all []string) {
+func comparePlace(f found, w Way, hops []methods.Hop,
+	plan func(h methods.Hop) []string) (all []string) {
 	differs := func(what string, ours, theirs any) {
 		if !reflect.DeepEqual(ours, theirs) {
 			all = append(all, fmt.Sprintf("%s: ours %q, Ansible's %q", what, ours, theirs))

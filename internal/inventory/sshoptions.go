@@ -5,8 +5,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/lazyregexp"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/secret"
 )
 
@@ -90,12 +91,12 @@ func (r *reader) timeout(plugin string, o *connect.Options) {
 	}
 	o.SSH.ConnectTimeout = time.Duration(seconds) * time.Second
 	if o.SSH.ConnectTimeout > connect.DefaultTimeout {
-		o.ConnectTimeout = o.SSH.ConnectTimeout + connect.DefaultTimeout
+		o.Timeout = o.SSH.ConnectTimeout + connect.DefaultTimeout
 	}
 }
 
 // paramiko reads no configuration of ssh, and takes nothing of ssh's arguments but a ProxyCommand.
-func (r *reader) paramiko(o *connect.Options) []connect.Hop {
+func (r *reader) paramiko(o *connect.Options) []methods.Hop {
 	const plugin = "paramiko_ssh"
 	ssh := &o.SSH
 	ssh.FirstArgs = []string{"-F", "none"}

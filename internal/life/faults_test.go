@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/report"
 )
 
@@ -245,7 +246,7 @@ func settle(all []*node, fail func(format string, args ...any)) {
 // told says whether an error reports a lost context.
 func told(err error) bool {
 	var lost *report.LostError
-	var failed *mitogen.ConnectError
+	var failed *connect.Error
 	return errors.As(err, &lost) && lost.Context != "" && lost.Hop != "" ||
 		errors.As(err, &failed) && failed.Hop != "" || errors.Is(err, mitogen.ErrClosed)
 }

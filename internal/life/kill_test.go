@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/lab"
 	"github.com/mitogen-go/mitogen/secret"
 )
@@ -107,8 +108,8 @@ func killEngine(target string) {
 	password := secret.Secret(os.Getenv(passwordVar))
 	c, err := e.Start(target, mitogen.ConnectOptions{
 		Python: []string{"env " + markVar + "=" + mark + " python3"},
-		SSH:    mitogen.SSHOptions{ConfigFile: os.Getenv(configVar)},
-		Sudo:   mitogen.SudoOptions{Password: password},
+		SSH:    connect.SSHOptions{ConfigFile: os.Getenv(configVar)},
+		Sudo:   connect.SudoOptions{Password: password},
 	})
 	if err != nil {
 		panic(err)

@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/lab"
 )
 
@@ -111,7 +112,7 @@ func engine(target string) {
 	defer e.Close()
 	c, err := e.Start(target, mitogen.ConnectOptions{
 		Python: []string{"env " + markVar + "=" + os.Getenv(markVar) + " python3"},
-		SSH:    mitogen.SSHOptions{ConfigFile: os.Getenv(configVar)},
+		SSH:    connect.SSHOptions{ConfigFile: os.Getenv(configVar)},
 	})
 	if err != nil {
 		panic(err)

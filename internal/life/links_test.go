@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/lab"
 	"github.com/mitogen-go/mitogen/report"
 )
@@ -67,7 +68,7 @@ func tripsOver(t *testing.T, n *lab.Net, rtt time.Duration) {
 	}
 	defer e.Close()
 	c, err := e.Connect(t.Context(), strings.Join(n.Names, "+"),
-		mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: n.Config}})
+		mitogen.ConnectOptions{SSH: connect.SSHOptions{ConfigFile: n.Config}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +93,7 @@ func cutLink(t *testing.T, n *lab.Net, rnd *rand.Rand, rtt time.Duration, mark s
 	}
 	defer killMarked(mark)
 	defer e.Close()
-	o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: n.Config,
+	o := mitogen.ConnectOptions{SSH: connect.SSHOptions{ConfigFile: n.Config,
 		Native: rnd.IntN(2) == 0}, Timeout: 15 * time.Second,
 		Python: []string{"env " + markVar + "=" + mark + " python3"}}
 	link := 1 + rnd.IntN(3)

@@ -11,6 +11,7 @@ import (
 	"testing/fstest"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/lab"
 	"github.com/mitogen-go/mitogen/internal/pylink"
@@ -73,7 +74,7 @@ func result[T any](t *testing.T, c *mitogen.Context, function string, args ...an
 func TestTemplateIsClosed(t *testing.T) {
 	l := lab.Need(t)
 	e := memoryEngine(t)
-	o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: l.Config}}
+	o := mitogen.ConnectOptions{SSH: connect.SSHOptions{ConfigFile: l.Config}}
 	var templates []int
 	for range 2 {
 		c, err := e.Connect(t.Context(), "mito+fork", o)
@@ -98,8 +99,8 @@ func TestTemplateIsClosed(t *testing.T) {
 func TestHopForgetsSecrets(t *testing.T) {
 	l := lab.Need(t)
 	e := memoryEngine(t)
-	o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: l.Config},
-		Sudo: mitogen.SudoOptions{Password: secret.Secret(l.Password)}}
+	o := mitogen.ConnectOptions{SSH: connect.SSHOptions{ConfigFile: l.Config},
+		Sudo: connect.SudoOptions{Password: secret.Secret(l.Password)}}
 	hop, err := e.Connect(t.Context(), lab.Pass, o)
 	if err != nil {
 		t.Fatal(err)

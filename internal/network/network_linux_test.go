@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/lab"
 	"github.com/mitogen-go/mitogen/internal/linksim"
 	"github.com/mitogen-go/mitogen/report"
@@ -102,7 +103,7 @@ func (b *bed) connect(t *testing.T, w way, o mitogen.Options) (*mitogen.Context,
 func (b *bed) options(w way, timeout time.Duration) mitogen.ConnectOptions {
 	return mitogen.ConnectOptions{
 		Timeout: timeout,
-		SSH:     mitogen.SSHOptions{ConfigFile: b.net.Config, Native: w.native},
+		SSH:     connect.SSHOptions{ConfigFile: b.net.Config, Native: w.native},
 	}
 }
 
@@ -481,8 +482,8 @@ func TestBlackHole(t *testing.T) {
 	for _, w := range ways[:2] {
 		_, err := b.engine(t, mitogen.Options{}).Connect(t.Context(), b.net.Names[0],
 			b.options(w, 4*time.Second))
-		if conn := (*mitogen.ConnectError)(nil); !errors.As(err, &conn) ||
-			!errors.Is(err, mitogen.ErrTimeout) ||
+		if conn := (*connect.Error)(nil); !errors.As(err, &conn) ||
+			!errors.Is(err, connect.ErrTimeout) ||
 			!strings.Contains(err.Error(), b.net.Names[0]) {
 			t.Errorf("%s: got %v (%T), want a ConnectError of %s, for the time", w.name, err, err,
 				b.net.Names[0])

@@ -8,7 +8,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/printable"
 	"github.com/mitogen-go/mitogen/internal/stream"
@@ -61,7 +61,7 @@ type becomeOptions struct {
 func (o *options) connect() connect.Options {
 	s := o.SSH
 	return connect.Options{
-		Python: o.Python, ConnectTimeout: seconds(o.Timeout),
+		Python: o.Python, Timeout: seconds(o.Timeout),
 		SSH: connect.SSHOptions{
 			Path: s.Path, Args: s.Args, ConfigFile: s.ConfigFile, Port: s.Port, User: s.User,
 			IdentityFile: s.IdentityFile, HostKeys: connect.HostKeys(s.HostKeys),

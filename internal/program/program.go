@@ -15,7 +15,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/askpass"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/engine"
 	"github.com/mitogen-go/mitogen/internal/modules"
 	"github.com/mitogen-go/mitogen/internal/pickle"
@@ -36,7 +36,7 @@ type Options struct {
 
 	// Daemon returns what reaches the user's daemon, and starts one where there is none. prompt may
 	// be nil. Nil: programs can't have contexts of a daemon.
-	Daemon func(prompt askpass.Func, heartbeat time.Duration) (Dial, error)
+	Daemon func(prompt connect.PromptFunc, heartbeat time.Duration) (Dial, error)
 }
 
 // limits of what the program asks for. It is trusted; they bound what a mistake costs.
@@ -353,7 +353,7 @@ func (s *session) kill(_ wire.Handle, payload []byte) error {
 }
 
 // prompt has the program answer a question.
-func (s *session) prompt(ctx context.Context, p askpass.Prompt) (string, error) {
+func (s *session) prompt(ctx context.Context, p connect.Prompt) (string, error) {
 	question := map[string]any{"hop": p.Hop, "kind": p.Kind.String(), "text": p.Text}
 	b, err := pickle.Append([]byte{'p'}, question, pickle.Proto4)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/mitogen-go/mitogen/internal/boot"
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/testpython"
 	"github.com/mitogen-go/mitogen/internal/wire"
@@ -115,7 +115,7 @@ func TestAheadThroughShells(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	command := connect.QuoteCommand(boot.Command(nil, boot.Ahead))
+	command := methods.QuoteCommand(boot.Command(nil, boot.Ahead))
 	for _, shell := range []string{"sh", "dash", "bash", "zsh", "ksh", "mksh", "fish", "csh", "tcsh",
 		"busybox sh"} {
 		words := strings.Fields(shell)

@@ -13,9 +13,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/consolesim"
 	"github.com/mitogen-go/mitogen/internal/lab"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/secret"
 )
 
@@ -23,8 +24,8 @@ import (
 func begin(t *testing.T, c *consolesim.Console, change func(*Options)) (*Process, error) {
 	t.Helper()
 	o := Options{
-		Line:   &connect.Line{Device: c.Device, Baud: 115200, User: lab.Pass},
-		Hidden: &connect.Mask{},
+		Line:   &methods.Line{Device: c.Device, Baud: 115200, User: lab.Pass},
+		Hidden: &methods.Mask{},
 		Argv:   []string{"sh", "-c", "cat; echo err >&2; exit 7"},
 		Password: func(context.Context) (secret.Secret,
 			error) {

@@ -14,8 +14,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/lab"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/secret"
 )
 
@@ -39,9 +40,9 @@ func accountOf(t *testing.T, name string) *identity {
 }
 
 func becomePlan(t *testing.T, user, target string, opt connect.Options,
-	script string) connect.Plan {
+	script string) methods.Plan {
 	t.Helper()
-	hop, err := connect.ParseHop(target)
+	hop, err := methods.ParseHop(target)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +106,7 @@ func TestSudo(t *testing.T) {
 // sudo without a terminal is refused by requiretty, and says so.
 func TestSudoRequiresTTY(t *testing.T) {
 	lab.Need(t)
-	hop, _ := connect.ParseHop("sudo")
+	hop, _ := methods.ParseHop("sudo")
 	plan, err := hop.Plan([]string{"true"}, connect.Options{}, true)
 	if err != nil {
 		t.Fatal(err)
@@ -230,7 +231,7 @@ func TestSudoOfAnother(t *testing.T) {
 }
 
 func sudoOfAnother(t *testing.T, job string) {
-	plan, err := connect.Hop{Method: "sudo"}.Plan([]string{"sh", "-c", job}, connect.Options{}, true)
+	plan, err := methods.Hop{Method: "sudo"}.Plan([]string{"sh", "-c", job}, connect.Options{}, true)
 	if err != nil {
 		t.Fatal(err)
 	}
