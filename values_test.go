@@ -197,7 +197,7 @@ func TestOtherEngine(t *testing.T) {
 	foreign := map[string]any{
 		"Sender":              ra.Sender(),
 		"Context":             ca,
-		"ContextRef":          ref,
+		"Ref":                 ref,
 		"Sender of a context": boxA,
 		"inside of a result":  raised,
 		"[]Sender":            []pyvalue.Sender{rb.Sender(), ra.Sender()},
@@ -207,7 +207,7 @@ func TestOtherEngine(t *testing.T) {
 		"kept over a restart": kept,
 		"made by hand":        pyvalue.Sender{Handle: 1000},
 		"no Sender":           pyvalue.Sender{},
-		"ContextRef by hand":  pyvalue.Ref{ID: 1, Name: "local"},
+		"Ref by hand":         pyvalue.Ref{ID: 1, Name: "local"},
 	}
 	for name, v := range foreign {
 		for way, refuse := range refusals(t, b, cb, boxB) {
