@@ -41,7 +41,8 @@ func viaSSH(t *testing.T, native bool) mitogen.ConnectOptions {
 	if err := os.WriteFile(path, []byte(fakeSSH), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	return mitogen.ConnectOptions{SSH: connect.SSHOptions{Path: path, Native: native}}
+	return mitogen.ConnectOptions{Options: connect.Options{SSH: connect.SSHOptions{Path: path,
+		Native: native}}}
 }
 
 // blocker is something of the caller's that blocks until the test is over.
@@ -183,7 +184,7 @@ func TestNothingBlocksClose(t *testing.T) {
 		"writer of Exec without Python": {
 			func(*blocker) mitogen.Options { return mitogen.Options{} },
 			func(ctx context.Context, e *mitogen.Engine, b *blocker) error {
-				o := mitogen.ConnectOptions{Python: []string{"no-such-python"}}
+				o := mitogen.ConnectOptions{Options: connect.Options{Python: []string{"no-such-python"}}}
 				_, err := e.Exec(ctx, "local", o, mitogen.Command{Args: []string{"echo"}, Stdout: b})
 				return err
 			},
@@ -359,7 +360,8 @@ func TestErrorsOfTheSystem(t *testing.T) {
 			"/no/such/ssh": fs.ErrNotExist,
 			"no-such-ssh":  exec.ErrNotFound,
 		} {
-			o := mitogen.ConnectOptions{SSH: connect.SSHOptions{Path: path, Native: native}}
+			o := mitogen.ConnectOptions{Options: connect.Options{SSH: connect.SSHOptions{Path: path,
+				Native: native}}}
 			_, err := e.Connect(t.Context(), "h", o)
 			failed := (*connect.Error)(nil)
 			if !errors.As(err, &failed) || !errors.Is(err, want) {

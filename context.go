@@ -2,7 +2,6 @@ package mitogen
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"log/slog"
 	"time"
@@ -12,30 +11,13 @@ import (
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/pyvalue"
 	"github.com/mitogen-go/mitogen/report"
-	"github.com/mitogen-go/mitogen/secret"
 )
 
 // ConnectOptions say how a target is reached. They apply to all its hops, each taking what concerns
 // it. The zero value is usable.
 type ConnectOptions struct {
-	// for each hop, from its start to its first message; 0: 30 s; negative: none
-	Timeout time.Duration
-	// interpreters to try in this order on every hop, each a command; nil: the usual ones
-	Python  []string
-	SSH     connect.SSHOptions     // for hops of method ssh
-	Sudo    connect.SudoOptions    // for hops of method sudo
-	Su      connect.SuOptions      // for hops of method su
-	Doas    connect.DoasOptions    // for hops of method doas
-	Console connect.ConsoleOptions // for consoles
-
-	// Programs are for hops of the other methods, by the method's name: where docker's client is, what
-	// it is told besides.
-	Programs map[string]connect.ProgramOptions
-
-	// Passwords are for single hops. A key names a hop as in a target ("sudo:postgres"), or several
-	// hops of which it is the last ("web1+sudo"). The key with most hops wins, also over the method's
-	// own options.
-	Passwords map[string]secret.Secret
+	// Options are for the hops of the target. Interactive and Sourced are the engine's to set.
+	connect.Options
 
 	// Via is the context that the target is reached from; nil: the engine. It must be one of the same
 	// engine. What the options say holds for the hops from there on, so that different hops can have
@@ -58,21 +40,14 @@ type ConnectOptions struct {
 	LogLevel slog.Level // the lowest level of Python's log records that is sent; zero: INFO
 }
 
-func (o ConnectOptions) engine() (engine.ConnectOptions, error) {
-	passwords, err := secret.NewTable(o.Passwords)
-	if err != nil {
-		return engine.ConnectOptions{}, fmt.Errorf("connect: passwords: %w", err)
-	}
+func (o ConnectOptions) engine() engine.ConnectOptions {
 	var via *engine.Context
 	if o.Via != nil {
 		via = o.Via.c
 	}
-	return engine.ConnectOptions{
-		Via: via,
-		Options: connect.Options{Python: o.Python, Timeout: o.Timeout, SSH: o.SSH, Sudo: o.Sudo,
-			Su: o.Su, Doas: o.Doas, Console: o.Console, Programs: o.Programs, Passwords: passwords},
-		Stdout: o.Stdout, Stderr: o.Stderr, LogLevel: o.LogLevel,
-	}, nil
+	o.Interactive, o.Sourced = false, false
+	return engine.ConnectOptions{Options: o.Options, Via: via, Stdout: o.Stdout, Stderr: o.Stderr,
+		LogLevel: o.LogLevel}
 }
 
 // Context is one Python process somewhere in an engine's tree. It can be an argument of calls.

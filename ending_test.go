@@ -32,7 +32,8 @@ func newPlace(t *testing.T) *place {
 	if err := os.WriteFile(ssh, []byte("#!/bin/sh\nexec sleep 1000\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	p := &place{slow: mitogen.ConnectOptions{SSH: connect.SSHOptions{Path: ssh}}}
+	p := &place{slow: mitogen.ConnectOptions{Options: connect.Options{SSH: connect.SSHOptions{
+		Path: ssh}}}}
 	p.e = newEngine(t, mitogen.Options{Path: []fs.FS{modules}})
 	p.up = connected(t, p.e, mitogen.ConnectOptions{})
 	if _, err := p.up.Info(t.Context()); err != nil {
@@ -71,7 +72,7 @@ var blocking = map[string]struct {
 		return err
 	}, cancelled | closed},
 	"Connect via": {func(ctx context.Context, p *place) error {
-		o := mitogen.ConnectOptions{Via: p.up, Python: []string{"sleep 1000 #"}}
+		o := mitogen.ConnectOptions{Via: p.up, Options: connect.Options{Python: []string{"sleep 1000 #"}}}
 		_, err := p.e.Connect(ctx, "local", o)
 		return err
 	}, all},
@@ -127,7 +128,7 @@ var blocking = map[string]struct {
 		return err
 	}, cancelled | closed},
 	"Engine.Exec without Python": {func(ctx context.Context, p *place) error {
-		o := mitogen.ConnectOptions{Python: []string{"no-such-python"}}
+		o := mitogen.ConnectOptions{Options: connect.Options{Python: []string{"no-such-python"}}}
 		_, err := p.e.Exec(ctx, "local", o, mitogen.Command{Args: []string{"sleep", "1000"}})
 		return err
 	}, cancelled | closed},

@@ -151,11 +151,7 @@ func ErrorType[E error](name string) {
 // this process, and waits until it is up. Errors are as those of Connect; ErrNoMain: the program
 // doesn't call Main.
 func (e *Engine) ConnectGo(ctx context.Context, o ConnectOptions) (*Context, error) {
-	opt, err := o.engine()
-	if err != nil {
-		return nil, err
-	}
-	c, err := e.e.StartGo(ctx, opt)
+	c, err := e.e.StartGo(ctx, o.engine())
 	if err != nil {
 		return nil, err
 	}

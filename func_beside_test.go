@@ -16,6 +16,7 @@ import (
 	"io/fs"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/pylink"
 	"github.com/mitogen-go/mitogen/internal/testpython"
@@ -57,7 +58,8 @@ func TestFuncBesidePython(t *testing.T) {
 	for _, py := range testpython.Sample(t.Name()) {
 		t.Run(py.Name(), func(t *testing.T) {
 			eng := newEngine(t, mitogen.Options{})
-			c := connected(t, eng, mitogen.ConnectOptions{Python: []string{py.Path}})
+			c := connected(t, eng, mitogen.ConnectOptions{Options: connect.Options{Python: []string{
+				py.Path}}})
 			facts, err := goCollect.Call(limited(t), c, goQuery{Path: "/x"})
 			if err != nil || facts.Seen.Path != "/x" {
 				t.Fatalf("collect: got %+v, %v", facts, err)

@@ -244,11 +244,7 @@ func (e *Engine) Connect(ctx context.Context, target string, o ConnectOptions) (
 // Start is Connect without the wait: calls can be made at once and travel right behind the boot. If
 // connecting fails, they fail with the error that Connect would have returned.
 func (e *Engine) Start(target string, o ConnectOptions) (*Context, error) {
-	opt, err := o.engine()
-	if err != nil {
-		return nil, err
-	}
-	c, err := e.e.Start(target, opt)
+	c, err := e.e.Start(target, o.engine())
 	if err != nil {
 		return nil, err
 	}

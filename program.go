@@ -148,10 +148,7 @@ func (e *Engine) Exec(ctx context.Context, target string, o ConnectOptions, cmd 
 	if len(cmd.Args) == 0 {
 		return -1, errors.New("exec: no command")
 	}
-	opt, err := o.engine()
-	if err != nil {
-		return -1, err
-	}
+	opt := o.engine()
 	if err := engine.GivenUp(ctx, target); err != nil {
 		return -1, err
 	}

@@ -114,7 +114,8 @@ func mark(name string) {
 }
 
 func (t target) start(e *mitogen.Engine) (*mitogen.Context, error) {
-	o := mitogen.ConnectOptions{Sudo: connect.SudoOptions{Password: secret.Secret(t.Password)}}
+	o := mitogen.ConnectOptions{Options: connect.Options{Sudo: connect.SudoOptions{
+		Password: secret.Secret(t.Password)}}}
 	if t.Python != "" {
 		o.Python = []string{t.Python}
 	}

@@ -356,13 +356,16 @@ func (o *options) level() slog.Level {
 func (s *state) connectOptions(ctx context.Context) (mitogen.ConnectOptions, error) {
 	o := &s.opt
 	c := mitogen.ConnectOptions{
-		Timeout: time.Duration(o.connectTimeout), Python: o.python, LogLevel: o.level(),
-		SSH: connect.SSHOptions{Args: o.sshArgs, ConfigFile: o.sshConfig, Port: o.port,
-			IdentityFile: o.identity,
-			HostKeys:     connect.HostKeys(o.hostKeys), FromHop: o.sshFromHop, Native: o.sshNative,
-			CallsAhead: true, NoAhead: o.sshNoAhead},
-		Sudo: connect.SudoOptions{Login: o.becomeLogin, SetHome: o.becomeSetHome},
-		Su:   connect.SuOptions{Login: o.becomeLogin},
+		Options: connect.Options{
+			Timeout: time.Duration(o.connectTimeout), Python: o.python,
+			SSH: connect.SSHOptions{Args: o.sshArgs, ConfigFile: o.sshConfig, Port: o.port,
+				IdentityFile: o.identity,
+				HostKeys:     connect.HostKeys(o.hostKeys), FromHop: o.sshFromHop, Native: o.sshNative,
+				CallsAhead: true, NoAhead: o.sshNoAhead},
+			Sudo: connect.SudoOptions{Login: o.becomeLogin, SetHome: o.becomeSetHome},
+			Su:   connect.SuOptions{Login: o.becomeLogin},
+		},
+		LogLevel: o.level(),
 	}
 	viaDaemon, err := o.viaDaemon()
 	if err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"strconv"
 	"strings"
@@ -13,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/mitogen-go/mitogen"
-	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/inventory"
 	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/secret"
@@ -102,23 +100,23 @@ func cutPasswordOf(text string) (hop, source string, err error) {
 }
 
 // hopPasswords returns the passwords of --password-of.
-func (s *state) hopPasswords(ctx context.Context) (map[string]secret.Secret, error) {
+func (s *state) hopPasswords(ctx context.Context) (secret.Table, error) {
 	all := map[string]secret.Secret{}
 	for _, text := range s.opt.secrets.of {
 		hop, source, err := cutPasswordOf(text)
 		if err != nil {
-			return nil, err
+			return "", err
 		}
 		value, err := s.hopPassword(ctx, "password of "+hop, source)
 		if err != nil {
-			return nil, err
+			return "", err
 		}
 		if value == "" || strings.Contains(string(value), "\x00") {
-			return nil, usagef("--password-of %s: the password is empty, or has a NUL", quoted(text))
+			return "", usagef("--password-of %s: the password is empty, or has a NUL", quoted(text))
 		}
 		all[hop] = value
 	}
-	return all, nil
+	return secret.NewTable(all)
 }
 
 func (s *state) hopPassword(ctx context.Context, what, source string) (secret.Secret, error) {
@@ -196,19 +194,6 @@ func optionsAt(o mitogen.ConnectOptions, chain []inventory.Way, i int) mitogen.C
 	return o
 }
 
-// mergePasswords has the inventory's win.
-func mergePasswords(c map[string]secret.Secret, w secret.Table) map[string]secret.Secret {
-	if w == "" {
-		return c
-	}
-	all := maps.Clone(c)
-	if all == nil {
-		all = map[string]secret.Secret{}
-	}
-	maps.Insert(all, w.All())
-	return all
-}
-
 // optionsOfHop returns the options of one hop of a way, whose hops are connected one by one.
 func optionsOfHop(o mitogen.ConnectOptions, via *mitogen.Context, hops []methods.Hop,
 	i int) mitogen.ConnectOptions {
@@ -216,11 +201,8 @@ func optionsOfHop(o mitogen.ConnectOptions, via *mitogen.Context, hops []methods
 	if via != nil {
 		before = via.Name()
 	}
-	table, err := secret.NewTable(o.Passwords)
+	var err error
+	o.Options, err = methods.ForHop(o.Options, before, hops, i)
 	must(err) // names and secrets were looked at before
-	c, err := methods.ForHop(connect.Options{SSH: o.SSH, Sudo: o.Sudo, Su: o.Su, Doas: o.Doas,
-		Console: o.Console, Passwords: table}, before, hops, i)
-	must(err)
-	o.SSH, o.Sudo, o.Su, o.Doas, o.Console, o.Passwords = c.SSH, c.Sudo, c.Su, c.Doas, c.Console, nil
 	return o
 }

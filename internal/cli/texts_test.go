@@ -114,7 +114,7 @@ var structs = map[reflect.Type]map[string]string{
 		"Text":    "end",
 	},
 	reflect.TypeFor[connect.Error](): {"Hop": "-", "Target": "-", "Method": "-", "Phase": "-",
-		"Text": "failure.text"},
+		"Text": "failure.text", "Summary": "-", "Quote": "failure.text", "Hint": "-"},
 	reflect.TypeFor[connect.Prompt](): {"Hop": "-", "Text": "prompt"},
 	reflect.TypeFor[report.Event](): {
 		"Kind":    "-",

@@ -73,7 +73,8 @@ func Run(ctx context.Context, o Options) (err error) {
 	defer p.end()
 	s := &show{printer: p, ctx: ctx, eng: eng}
 	s.options = mitogen.ConnectOptions{
-		SSH:    connect.SSHOptions{ConfigFile: server.Config, HostKeys: connect.HostKeysStrict},
+		Options: connect.Options{SSH: connect.SSHOptions{ConfigFile: server.Config,
+			HostKeys: connect.HostKeysStrict}},
 		Stdout: p.stream("stdout"), Stderr: p.stream("stderr"),
 	}
 	for _, scene := range []func(*show) error{

@@ -170,11 +170,11 @@ func TestVictim(t *testing.T) {
 	}
 	defer e.Close()
 	c, err := e.Connect(t.Context(), target, api.ConnectOptions{
-		Python: []string{os.Getenv("MITO_PYTHON")},
-		SSH:    connect.SSHOptions{ConfigFile: os.Getenv("MITO_CONFIG")},
-		Sudo:   connect.SudoOptions{Path: os.Getenv("MITO_SUDO"), Password: password, Login: login},
-		Su:     connect.SuOptions{Password: password, Login: login},
-		Doas:   connect.DoasOptions{Password: password},
+		Options: connect.Options{Python: []string{os.Getenv("MITO_PYTHON")},
+			SSH:  connect.SSHOptions{ConfigFile: os.Getenv("MITO_CONFIG")},
+			Sudo: connect.SudoOptions{Path: os.Getenv("MITO_SUDO"), Password: password, Login: login},
+			Su:   connect.SuOptions{Password: password, Login: login},
+			Doas: connect.DoasOptions{Password: password}},
 	})
 	if err != nil {
 		fmt.Println("failed", err)

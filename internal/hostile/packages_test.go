@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	api "github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/hostile"
 	"github.com/mitogen-go/mitogen/internal/pylink"
@@ -160,7 +161,8 @@ func greedyContext(t *testing.T, site string) (*api.Engine, *api.Context, *audit
 
 func local(t *testing.T, e *api.Engine) *api.Context {
 	t.Helper()
-	c, err := e.Connect(t.Context(), "local", api.ConnectOptions{Python: []string{"/usr/bin/python3"}})
+	c, err := e.Connect(t.Context(), "local", api.ConnectOptions{Options: connect.Options{
+		Python: []string{"/usr/bin/python3"}}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -49,7 +49,7 @@ func TestAhead(t *testing.T) {
 			// A call is waited for some milliseconds only, which a busy machine may need to make it.
 			for try := 1; ; try++ {
 				e := engine(t, mitogen.Options{})
-				o := mitogen.ConnectOptions{SSH: tt.ssh}
+				o := mitogen.ConnectOptions{Options: connect.Options{SSH: tt.ssh}}
 				o.SSH.ConfigFile = l.Config
 				c, err := e.Start(lab.Free, o)
 				if err != nil {

@@ -29,7 +29,8 @@ func TestAsk(t *testing.T) {
 		answers[p.Hop] = next[1:]
 		return next[0], nil
 	}})
-	o := mitogen.ConnectOptions{SSH: connect.SSHOptions{ConfigFile: l.Config}}
+	o := mitogen.ConnectOptions{Options: connect.Options{SSH: connect.SSHOptions{
+		ConfigFile: l.Config}}}
 	who := func(target string, given map[string][]string) (string, error) {
 		mu.Lock()
 		asked, answers = nil, given

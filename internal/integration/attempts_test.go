@@ -52,8 +52,9 @@ func TestAttempts(t *testing.T) {
 					testpython.OneIn(t, 3)
 					t.Parallel()
 					r := (&recorder.Server{Password: right, Methods: methods}).Serve(t)
-					o := mitogen.ConnectOptions{SSH: connect.SSHOptions{ConfigFile: sshConfig(t, r, own),
-						Password: secret.Secret(given)}}
+					o := mitogen.ConnectOptions{Options: connect.Options{SSH: connect.SSHOptions{
+						ConfigFile: sshConfig(t, r, own),
+						Password:   secret.Secret(given)}}}
 					_, err := engine(t, mitogen.Options{}).Connect(t.Context(), "last", o)
 					status, execErr := engine(t, mitogen.Options{}).Exec(t.Context(), "last", o,
 						mitogen.Command{Args: []string{"sh", "-c", "exit 7"}})
@@ -118,7 +119,7 @@ func TestHostileQuestions(t *testing.T) {
 				t.Parallel()
 				r := (&recorder.Server{Password: "secret", Methods: []string{"keyboard-interactive"},
 					Question: question}).Serve(t)
-				o := mitogen.ConnectOptions{SSH: secrets}
+				o := mitogen.ConnectOptions{Options: connect.Options{SSH: secrets}}
 				o.SSH.ConfigFile = sshConfig(t, r, "")
 				_, err := engine(t, mitogen.Options{}).Connect(t.Context(), "last", o)
 				if err == nil || !errors.Is(err, connect.ErrAuth) &&
@@ -141,8 +142,9 @@ func TestFactors(t *testing.T) {
 	l := lab.Need(t)
 	r := (&recorder.Server{Password: "secret", Methods: []string{"keyboard-interactive"},
 		AndMore: true}).Serve(t)
-	o := mitogen.ConnectOptions{SSH: connect.SSHOptions{ConfigFile: sshConfig(t, r, ""),
-		IdentityFile: l.LockedKey, Passphrase: secret.Secret(l.Passphrase)}}
+	o := mitogen.ConnectOptions{Options: connect.Options{SSH: connect.SSHOptions{ConfigFile: sshConfig(
+		t, r, ""),
+		IdentityFile: l.LockedKey, Passphrase: secret.Secret(l.Passphrase)}}}
 	_, err := engine(t, mitogen.Options{}).Connect(t.Context(), "last", o)
 	if !errors.Is(err, connect.ErrAuth) || !strings.Contains(err.Error(), "keyboard-interactive") ||
 		len(r.Seen()) > 0 {
@@ -200,8 +202,8 @@ func TestJumpAttempts(t *testing.T) {
 						if err := os.WriteFile(file, append(text, more...), 0o600); err != nil {
 							t.Fatal(err)
 						}
-						o := mitogen.ConnectOptions{SSH: connect.SSHOptions{ConfigFile: file,
-							Password: secret.Secret(given), Args: way.args}}
+						o := mitogen.ConnectOptions{Options: connect.Options{SSH: connect.SSHOptions{ConfigFile: file,
+							Password: secret.Secret(given), Args: way.args}}}
 						_, err = engine(t, mitogen.Options{}).Connect(t.Context(), way.target, o)
 						for _, s := range jump.Seen() {
 							if way.name != "hop" && s == "keyboard-interactive begun" {
@@ -230,8 +232,9 @@ func TestJumpAsksPerson(t *testing.T) {
 	lab.Need(t)
 	jump := (&recorder.Server{Password: "jump", Methods: []string{"password"}}).Serve(t)
 	last := (&recorder.Server{Password: "right", Methods: []string{"password"}}).Serve(t)
-	o := mitogen.ConnectOptions{SSH: connect.SSHOptions{ConfigFile: sshConfig(t, last, "", jump),
-		Password: "right", Args: []string{"-J", "you@jump0"}}}
+	o := mitogen.ConnectOptions{Options: connect.Options{SSH: connect.SSHOptions{ConfigFile: sshConfig(
+		t, last, "", jump),
+		Password: "right", Args: []string{"-J", "you@jump0"}}}}
 	var asked []connect.Prompt
 	e := engine(t, mitogen.Options{Prompt: func(_ context.Context, p connect.Prompt) (string, error) {
 		asked = append(asked, p)
@@ -260,8 +263,9 @@ func TestAttemptsFromHop(t *testing.T) {
 					t.Parallel()
 					jump := (&recorder.Server{Password: "jump", Methods: []string{method}}).Serve(t)
 					last := (&recorder.Server{Password: "right", Methods: []string{method}}).Serve(t)
-					o := mitogen.ConnectOptions{SSH: connect.SSHOptions{ConfigFile: sshConfig(t, last, "", jump),
-						Password: secret.Secret(given), FromHop: true}}
+					o := mitogen.ConnectOptions{Options: connect.Options{SSH: connect.SSHOptions{
+						ConfigFile: sshConfig(t, last, "", jump),
+						Password:   secret.Secret(given), FromHop: true}}}
 					if jumps {
 						o.SSH.Args = []string{"-J", "jump0"}
 					}
@@ -287,8 +291,9 @@ func TestAttemptsFromHop(t *testing.T) {
 func TestHangUpIsNoRetry(t *testing.T) {
 	lab.Need(t)
 	r := (&recorder.Server{Password: "right", Methods: []string{"password"}, HangUp: true}).Serve(t)
-	o := mitogen.ConnectOptions{SSH: connect.SSHOptions{ConfigFile: sshConfig(t, r, ""),
-		Password: "wrong"}}
+	o := mitogen.ConnectOptions{Options: connect.Options{SSH: connect.SSHOptions{ConfigFile: sshConfig(
+		t, r, ""),
+		Password: "wrong"}}}
 	_, err := engine(t, mitogen.Options{}).Connect(t.Context(), "last", o)
 	var failed *connect.Error
 	if !errors.As(err, &failed) || !failed.Given {
@@ -304,8 +309,9 @@ func TestRefusedIsNoRetry(t *testing.T) {
 	for _, target := range []string{"last", "local+last"} {
 		for _, fromHop := range []bool{false, target != "last"} {
 			r := (&recorder.Server{Password: "right", Methods: []string{"password"}}).Serve(t)
-			o := mitogen.ConnectOptions{SSH: connect.SSHOptions{ConfigFile: sshConfig(t, r, ""),
-				Password: "wrong", FromHop: fromHop}}
+			o := mitogen.ConnectOptions{Options: connect.Options{SSH: connect.SSHOptions{
+				ConfigFile: sshConfig(t, r, ""),
+				Password:   "wrong", FromHop: fromHop}}}
 			e := engine(t, mitogen.Options{})
 			for range 3 {
 				_, err := e.Connect(t.Context(), target, o)

@@ -56,7 +56,8 @@ func TestKeysStay(t *testing.T) {
 	}
 	e := engine(t, mitogen.Options{})
 	target := "sudo:" + lab.Free + "+" + lab.Pass // a hop that can't read the key
-	o := mitogen.ConnectOptions{SSH: connect.SSHOptions{ConfigFile: l.Config}}
+	o := mitogen.ConnectOptions{Options: connect.Options{SSH: connect.SSHOptions{
+		ConfigFile: l.Config}}}
 	c := connected(t, e, target, o)
 	if name, err := mitogen.Call[string](t.Context(), c, "os:getcwd"); err != nil ||
 		!strings.HasSuffix(name, lab.Pass) {
@@ -96,7 +97,8 @@ func TestCarriedRefusals(t *testing.T) {
 func TestCarrierDies(t *testing.T) {
 	l := lab.Need(t)
 	e := engine(t, mitogen.Options{})
-	o := mitogen.ConnectOptions{SSH: connect.SSHOptions{ConfigFile: l.Config}}
+	o := mitogen.ConnectOptions{Options: connect.Options{SSH: connect.SSHOptions{
+		ConfigFile: l.Config}}}
 	c := connected(t, e, "local+mito+local", o)
 	hop := e.Contexts()[0]
 	info, err := hop.Info(t.Context())

@@ -16,7 +16,8 @@ import (
 func onConsole(t *testing.T) mitogen.ConnectOptions {
 	t.Helper()
 	p := secret.Secret(lab.Need(t).Password)
-	return mitogen.ConnectOptions{Console: connect.ConsoleOptions{Password: p}}
+	return mitogen.ConnectOptions{Options: connect.Options{Console: connect.ConsoleOptions{
+		Password: p}}}
 }
 
 // A console is a hop: calls, further hops behind it, an error that says what is wrong, and the

@@ -88,7 +88,8 @@ func copyListing(t *testing.T, dir string, owners, exact bool) string {
 func TestCopyBesideOriginals(t *testing.T) {
 	l := lab.Need(t)
 	e := engine(t, mitogen.Options{})
-	o := mitogen.ConnectOptions{SSH: connect.SSHOptions{ConfigFile: l.Config}}
+	o := mitogen.ConnectOptions{Options: connect.Options{SSH: connect.SSHOptions{
+		ConfigFile: l.Config}}}
 	for _, tt := range []struct{ target, owner string }{
 		{lab.Free, lab.Free}, {lab.Free + "+sudo:" + lab.None, lab.None}, {lab.Free + "+sudo", "root"},
 	} {
@@ -149,8 +150,9 @@ func TestCopyBesideOriginals(t *testing.T) {
 func TestCopyRights(t *testing.T) {
 	l := lab.Need(t)
 	e := engine(t, mitogen.Options{})
-	c := connected(t, e, lab.None, mitogen.ConnectOptions{SSH: connect.SSHOptions{
-		ConfigFile: l.Config}})
+	c := connected(t, e, lab.None, mitogen.ConnectOptions{Options: connect.Options{
+		SSH: connect.SSHOptions{
+			ConfigFile: l.Config}}})
 	dir, err := os.MkdirTemp("", "copy-")
 	if err != nil {
 		t.Fatal(err)
@@ -197,7 +199,8 @@ func TestCopyRights(t *testing.T) {
 func TestSyncOwners(t *testing.T) {
 	l := lab.Need(t)
 	e := engine(t, mitogen.Options{})
-	o := mitogen.ConnectOptions{SSH: connect.SSHOptions{ConfigFile: l.Config}}
+	o := mitogen.ConnectOptions{Options: connect.Options{SSH: connect.SSHOptions{
+		ConfigFile: l.Config}}}
 	for _, target := range []string{lab.Free + "+sudo", lab.None} {
 		t.Run(target, func(t *testing.T) {
 			dir, err := os.MkdirTemp("", "copy-")

@@ -9,6 +9,7 @@ import (
 	"testing/fstest"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/pylink"
 	"github.com/mitogen-go/mitogen/internal/testpython"
@@ -255,8 +256,9 @@ func TestLinkedFiles(t *testing.T) {
 		"        return pkgutil.get_data('pkg', path).decode()\n    except IOError:\n        return ''\n"
 	e := engine(t, mitogen.Options{Path: []fs.FS{mapFS(map[string]string{"user.py": user})},
 		Packages: []fs.FS{os.DirFS(filepath.Join(dir, "site"))}})
-	c := connected(t, e, "local", mitogen.ConnectOptions{Python: []string{testpython.Blind(t, dir) +
-		"python3"}})
+	c := connected(t, e, "local", mitogen.ConnectOptions{Options: connect.Options{Python: []string{
+		testpython.Blind(t, dir) +
+			"python3"}}})
 	for path, want := range map[string]string{"data/a.txt": "a", "in.txt": "a",
 		"data/up/data/a.txt": "", "out.txt": "", "next/x.txt": "", "abs": "", "loop": "",
 		"outdir/secret.txt": "", "data/up/out.txt": "", "data/up/../secret.txt": ""} {

@@ -12,6 +12,7 @@ import (
 	"testing/fstest"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/testpython"
 	"github.com/mitogen-go/mitogen/report"
 )
@@ -74,7 +75,9 @@ func each(t *testing.T, test func(t *testing.T, o mitogen.ConnectOptions)) {
 		all = all[len(all)-1:]
 	}
 	for _, p := range all {
-		t.Run(p.Name(), func(t *testing.T) { test(t, mitogen.ConnectOptions{Python: []string{p.Path}}) })
+		t.Run(p.Name(), func(t *testing.T) {
+			test(t, mitogen.ConnectOptions{Options: connect.Options{Python: []string{p.Path}}})
+		})
 	}
 }
 

@@ -35,7 +35,7 @@ func TestGoFunctions(t *testing.T) {
 		lab.Free + "+local", "local+sudo:" + lab.None} {
 		var out strings.Builder
 		c, err := eng.Connect(ctx, target, mitogen.ConnectOptions{
-			SSH: connect.SSHOptions{ConfigFile: l.Config}, Stdout: &out})
+			Options: connect.Options{SSH: connect.SSHOptions{ConfigFile: l.Config}}, Stdout: &out})
 		if err != nil {
 			t.Fatalf("connect %s: %v", target, err)
 		}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/pylink"
 	"github.com/mitogen-go/mitogen/report"
@@ -207,7 +208,8 @@ func newBattle(t *testing.T, target string, path fs.FS) *battle {
 	// next to it, behind the same hop
 	b.victims = []*mitogen.Context{connected(t, e, target, mitogen.ConnectOptions{})}
 	for _, target := range []string{"local", "local+local"} {
-		elsewhere := mitogen.ConnectOptions{Python: []string{"python3"}} // or it would be a hop for them
+		// or it would be a hop for them
+		elsewhere := mitogen.ConnectOptions{Options: connect.Options{Python: []string{"python3"}}}
 		b.victims = append(b.victims, connected(t, e, target, elsewhere))
 	}
 	return b

@@ -123,8 +123,8 @@ func connected(t *testing.T, e *mitogen.Engine, target string,
 func TestWaysIn(t *testing.T) {
 	l := lab.Need(t)
 	options := mitogen.ConnectOptions{
-		SSH:  connect.SSHOptions{ConfigFile: l.Config},
-		Sudo: connect.SudoOptions{Password: secret.Secret(l.Password)},
+		Options: connect.Options{SSH: connect.SSHOptions{ConfigFile: l.Config},
+			Sudo: connect.SudoOptions{Password: secret.Secret(l.Password)}},
 	}
 	for _, tt := range []struct {
 		target string
@@ -165,8 +165,9 @@ func TestBastion(t *testing.T) {
 	l := lab.Need(t)
 	e := engine(t, mitogen.Options{})
 	c := connected(t, e, lab.Free+"+"+lab.Pass+"+sudo", mitogen.ConnectOptions{
-		SSH:  connect.SSHOptions{ConfigFile: l.Config, Password: secret.Secret(l.Password)},
-		Sudo: connect.SudoOptions{Password: secret.Secret(l.Password)},
+		Options: connect.Options{SSH: connect.SSHOptions{ConfigFile: l.Config,
+			Password: secret.Secret(l.Password)},
+			Sudo: connect.SudoOptions{Password: secret.Secret(l.Password)}},
 	})
 	if uid, err := mitogen.Call[int](t.Context(), c, "here:uid"); err != nil || uid != 0 {
 		t.Errorf("uid %d, %v", uid, err)
@@ -182,21 +183,26 @@ func TestRefusals(t *testing.T) {
 		want    error
 		hop     string
 	}{
-		{lab.Pass + "+sudo", mitogen.ConnectOptions{SSH: ssh,
-			Sudo: connect.SudoOptions{Password: "wrong"}}, connect.ErrSudoPassword, lab.Pass + "+sudo"},
-		{lab.Pass + "+sudo", mitogen.ConnectOptions{SSH: ssh}, connect.ErrPasswordRequired,
+		{lab.Pass + "+sudo", mitogen.ConnectOptions{Options: connect.Options{SSH: ssh,
+			Sudo: connect.SudoOptions{Password: "wrong"}}}, connect.ErrSudoPassword, lab.Pass + "+sudo"},
+		{lab.Pass + "+sudo", mitogen.ConnectOptions{Options: connect.Options{SSH: ssh}},
+			connect.ErrPasswordRequired,
 			lab.Pass + "+sudo"},
-		{lab.None + "+sudo", mitogen.ConnectOptions{SSH: ssh,
-			Sudo: connect.SudoOptions{Password: secret.Secret(l.Password)}}, connect.ErrNotInSudoers,
+		{lab.None + "+sudo", mitogen.ConnectOptions{Options: connect.Options{SSH: ssh,
+			Sudo: connect.SudoOptions{Password: secret.Secret(l.Password)}}}, connect.ErrNotInSudoers,
 			lab.None + "+sudo"},
-		{"nobody-at-all@mito", mitogen.ConnectOptions{SSH: ssh}, connect.ErrAuth, "nobody-at-all@mito"},
-		{"mito+sudo:nobody-at-all", mitogen.ConnectOptions{SSH: ssh}, connect.ErrUnknownUser,
+		{"nobody-at-all@mito", mitogen.ConnectOptions{Options: connect.Options{SSH: ssh}},
+			connect.ErrAuth, "nobody-at-all@mito"},
+		{"mito+sudo:nobody-at-all", mitogen.ConnectOptions{Options: connect.Options{SSH: ssh}},
+			connect.ErrUnknownUser,
 			"mito+sudo:nobody-at-all"},
 		{"no-host.invalid", mitogen.ConnectOptions{}, connect.ErrUnknownHost, "no-host.invalid"},
 		{"127.0.0.1:1+sudo", mitogen.ConnectOptions{}, connect.ErrRefused, "127.0.0.1:1"},
-		{"mito", mitogen.ConnectOptions{SSH: ssh, Python: []string{"no-such-python", "nor-this"}},
+		{"mito", mitogen.ConnectOptions{Options: connect.Options{SSH: ssh,
+			Python: []string{"no-such-python", "nor-this"}}},
 			connect.ErrNoPython, "mito"},
-		{"local", mitogen.ConnectOptions{Python: []string{"false"}}, connect.ErrDied, "local"},
+		{"local", mitogen.ConnectOptions{Options: connect.Options{Python: []string{"false"}}},
+			connect.ErrDied, "local"},
 	} {
 		t.Run(tt.target+" "+tt.want.Error(), func(t *testing.T) {
 			t.Parallel()
@@ -239,7 +245,7 @@ const noisy = `sh -c 'echo Welcome to the machine; (while sleep 0.2; do echo lat
 
 func TestNoise(t *testing.T) {
 	targets := []string{"local", "local+local"}
-	options := mitogen.ConnectOptions{Python: []string{noisy}}
+	options := mitogen.ConnectOptions{Options: connect.Options{Python: []string{noisy}}}
 	if os.Getuid() == 0 {
 		options.SSH.ConfigFile = lab.Need(t).Config
 		targets = append(targets, "mito", "mito+sudo")

@@ -58,8 +58,8 @@ func TestMaster(t *testing.T) {
 	defer os.RemoveAll(dir)
 	t.Setenv("TMPDIR", dir)
 	e := engine(t, mitogen.Options{})
-	o := mitogen.ConnectOptions{SSH: connect.SSHOptions{ConfigFile: l.Config,
-		Args: []string{"-o", "ControlMaster=auto", "-o", "ControlPersist=60"}}}
+	o := mitogen.ConnectOptions{Options: connect.Options{SSH: connect.SSHOptions{ConfigFile: l.Config,
+		Args: []string{"-o", "ControlMaster=auto", "-o", "ControlPersist=60"}}}}
 	c := connected(t, e, "mito+root+local", o)
 	hop := e.Contexts()[0]
 	if n := len(controlSockets(t, dir)); n != 1 {
@@ -96,7 +96,8 @@ func TestMaster(t *testing.T) {
 func TestMasterDenied(t *testing.T) {
 	l := lab.Need(t)
 	e := engine(t, mitogen.Options{})
-	o := mitogen.ConnectOptions{SSH: connect.SSHOptions{ConfigFile: l.Config}}
+	o := mitogen.ConnectOptions{Options: connect.Options{SSH: connect.SSHOptions{
+		ConfigFile: l.Config}}}
 	c := connected(t, e, lab.Log+"+root", o)
 	if answersAlone(t, e.Contexts()[0], c, time.Second) {
 		t.Error("the lab's sshd forwards for " + lab.Log)
@@ -131,8 +132,8 @@ func TestUsersMaster(t *testing.T) {
 	}
 	t.Setenv("TMPDIR", dir)
 	e := engine(t, mitogen.Options{})
-	o := mitogen.ConnectOptions{SSH: connect.SSHOptions{ConfigFile: l.Config,
-		Args: []string{"-o", "ControlPath=" + path}}}
+	o := mitogen.ConnectOptions{Options: connect.Options{SSH: connect.SSHOptions{ConfigFile: l.Config,
+		Args: []string{"-o", "ControlPath=" + path}}}}
 	var from []string
 	// ours starts the first as it would any
 	for _, target := range []string{"mito+local", "mito+sudo+root"} {

@@ -23,10 +23,11 @@ import (
 func TestBecomeInHops(t *testing.T) {
 	l := lab.Need(t)
 	password := secret.Secret(l.Password)
-	options := mitogen.ConnectOptions{Su: connect.SuOptions{Password: password},
-		Doas: connect.DoasOptions{Password: password}}
-	wrong := mitogen.ConnectOptions{Su: connect.SuOptions{Password: "wrong"},
-		Doas: connect.DoasOptions{Password: "wrong"}}
+	options := mitogen.ConnectOptions{Options: connect.Options{Su: connect.SuOptions{
+		Password: password},
+		Doas: connect.DoasOptions{Password: password}}}
+	wrong := mitogen.ConnectOptions{Options: connect.Options{Su: connect.SuOptions{Password: "wrong"},
+		Doas: connect.DoasOptions{Password: "wrong"}}}
 	targets := []string{"sudo:" + lab.Free + "+su:" + lab.Pass,
 		"sudo:" + lab.Free + "+su:" + lab.Pass + "+su:" + lab.None + "+local"}
 	if lab.HasDoas() {
@@ -152,11 +153,12 @@ func TestChroot(t *testing.T) {
 func TestNspawn(t *testing.T) {
 	root := lab.Root(t)
 	need(t, "systemd-nspawn")
-	o := mitogen.ConnectOptions{Programs: map[string]connect.ProgramOptions{"nspawn": {
-		Path: script(t, `exec unshare -m sh -c 'mount -t tmpfs t /run && exec systemd-nspawn "$@"' sh `+
-			`"$@"`),
-		Args: []string{"--register=no", "--keep-unit"},
-	}}}
+	o := mitogen.ConnectOptions{Options: connect.Options{Programs: map[string]connect.ProgramOptions{
+		"nspawn": {
+			Path: script(t, `exec unshare -m sh -c 'mount -t tmpfs t /run && exec systemd-nspawn "$@"' sh `+
+				`"$@"`),
+			Args: []string{"--register=no", "--keep-unit"},
+		}}}}
 	entered(t, root, o, map[string]int{"nspawn:" + root: 0, "nspawn:nobody@" + root: 65534})
 }
 
@@ -177,8 +179,8 @@ func TestSetns(t *testing.T) {
 	out.Read(make([]byte, 1))
 	children := must(t, "pgrep", "-P", fmt.Sprint(cmd.Process.Pid))
 	t.Cleanup(func() { exec.Command("kill", "-9", children).Run() })
-	o := mitogen.ConnectOptions{Programs: map[string]connect.ProgramOptions{
-		"setns": {Args: []string{"--root"}}}}
+	o := mitogen.ConnectOptions{Options: connect.Options{Programs: map[string]connect.ProgramOptions{
+		"setns": {Args: []string{"--root"}}}}}
 	entered(t, root, o, map[string]int{"setns:" + children: 0})
 	refused(t, o, map[string]error{"setns:99999999": connect.ErrNotFound})
 }
@@ -220,8 +222,8 @@ func TestLXC(t *testing.T) {
 		t.Fatalf("lxc-start: %v: %s%s", err, out, text)
 	}
 	t.Cleanup(func() { exec.Command("lxc-stop", "-P", dir, "-n", "c1", "-k").Run() })
-	o := mitogen.ConnectOptions{Programs: map[string]connect.ProgramOptions{
-		"lxc": {Path: program("lxc-attach"), Args: []string{"--lxcpath=" + dir}}}}
+	o := mitogen.ConnectOptions{Options: connect.Options{Programs: map[string]connect.ProgramOptions{
+		"lxc": {Path: program("lxc-attach"), Args: []string{"--lxcpath=" + dir}}}}}
 	entered(t, root, o, map[string]int{"lxc:c1": 0, "lxc:1000@c1": 1000})
 	refused(t, o, map[string]error{"lxc:c2": connect.ErrNotFound})
 	pid := must(t, "lxc-info", "-P", dir, "-n", "c1", "-p", "-H")
@@ -274,9 +276,10 @@ func TestPodman(t *testing.T) {
 		t.Skipf("no containers here: %s", out)
 	}
 	t.Cleanup(func() { exec.Command(podman, "rm", "-f", "-t", "0", "c1").Run() })
-	o := mitogen.ConnectOptions{Programs: map[string]connect.ProgramOptions{"podman": {Path: podman},
+	o := mitogen.ConnectOptions{Options: connect.Options{Programs: map[string]connect.ProgramOptions{
+		"podman":     {Path: podman},
 		"podman-run": {Path: run},
-		"buildah":    {Path: script(t, "c=$1; shift; exec buildah"+store+`$c --isolation chroot "$@"`)}}}
+		"buildah":    {Path: script(t, "c=$1; shift; exec buildah"+store+`$c --isolation chroot "$@"`)}}}}
 	entered(t, root, o, map[string]int{"podman:c1": 0, "podman:nobody@c1": 65534})
 	refused(t, o, map[string]error{"podman:c2": connect.ErrNotFound,
 		"podman:mito-nobody@c1": connect.ErrUnknownUser})
@@ -330,7 +333,7 @@ done
 echo "unexpected arguments: $seen, want $WANT" >&2
 exit 64`)
 			t.Setenv("WANT", want)
-			o := mitogen.ConnectOptions{Programs: map[string]connect.ProgramOptions{}}
+			o := mitogen.ConnectOptions{Options: connect.Options{Programs: map[string]connect.ProgramOptions{}}}
 			method, _, _ := strings.Cut(target, ":")
 			o.Programs[method] = connect.ProgramOptions{Path: program}
 			target = strings.ReplaceAll(target, "PROGRAM", program)

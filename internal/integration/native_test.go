@@ -106,7 +106,7 @@ func TestNative(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			e := engine(t, mitogen.Options{})
-			o := mitogen.ConnectOptions{SSH: tt.ssh}
+			o := mitogen.ConnectOptions{Options: connect.Options{SSH: tt.ssh}}
 			o.SSH.ConfigFile, o.SSH.Native = l.config(t, tt.lines...), true
 			c, err := e.Connect(t.Context(), tt.target, o)
 			if !errors.Is(err, tt.want) {
@@ -141,7 +141,7 @@ func TestNativeAgentAndFallback(t *testing.T) {
 	l := nativeLab{lab.Need(t)}
 	t.Setenv("SSH_AUTH_SOCK", sshAgent(t))
 	must(t, "ssh-add", "-q", l.Key)
-	o := mitogen.ConnectOptions{SSH: connect.SSHOptions{Native: true}}
+	o := mitogen.ConnectOptions{Options: connect.Options{SSH: connect.SSHOptions{Native: true}}}
 	known := "UserKnownHostsFile " + l.KnownHosts
 	o.SSH.ConfigFile = l.config(t, "IdentityFile /none", known, "StrictHostKeyChecking yes")
 	e := engine(t, mitogen.Options{})
@@ -174,9 +174,9 @@ func TestNativeAsks(t *testing.T) {
 		}
 		return l.Password, nil
 	}})
-	o := mitogen.ConnectOptions{SSH: connect.SSHOptions{Native: true,
+	o := mitogen.ConnectOptions{Options: connect.Options{SSH: connect.SSHOptions{Native: true,
 		ConfigFile: l.config(t, "PubkeyAuthentication no",
-			"UserKnownHostsFile "+filepath.Join(t.TempDir(), "k"), "KbdInteractiveAuthentication no")}}
+			"UserKnownHostsFile "+filepath.Join(t.TempDir(), "k"), "KbdInteractiveAuthentication no")}}}
 	connected(t, e, "x", o)
 	if got := strings.Join(asked, ", "); got != "host key, password" {
 		t.Errorf("asked for %s", got)
@@ -191,8 +191,8 @@ func TestNativeTimeout(t *testing.T) {
 	}
 	defer silent.Close()
 	e := engine(t, mitogen.Options{})
-	o := mitogen.ConnectOptions{Timeout: 300_000_000,
-		SSH: connect.SSHOptions{Native: true, Port: silent.Addr().(*net.TCPAddr).Port}}
+	o := mitogen.ConnectOptions{Options: connect.Options{Timeout: 300_000_000,
+		SSH: connect.SSHOptions{Native: true, Port: silent.Addr().(*net.TCPAddr).Port}}}
 	if _, err := e.Connect(t.Context(), "127.0.0.1", o); !errors.Is(err, connect.ErrTimeout) {
 		t.Error(err)
 	}
@@ -203,8 +203,9 @@ func TestNativeTimeoutOfTheInterpreter(t *testing.T) {
 	l := lab.Need(t)
 	e := engine(t, mitogen.Options{})
 	for _, native := range []bool{true, false} {
-		o := mitogen.ConnectOptions{Timeout: 1500 * time.Millisecond, Python: []string{"sleep 60 #"},
-			SSH: connect.SSHOptions{Native: native, ConfigFile: l.Config}}
+		o := mitogen.ConnectOptions{Options: connect.Options{Timeout: 1500 * time.Millisecond,
+			Python: []string{"sleep 60 #"},
+			SSH:    connect.SSHOptions{Native: native, ConfigFile: l.Config}}}
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		if _, err := e.Connect(ctx, lab.Free, o); !errors.Is(err, connect.ErrTimeout) {
 			t.Errorf("native %v: %v", native, err)

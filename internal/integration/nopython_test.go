@@ -101,6 +101,7 @@ func TestWithoutPythonBySSH(t *testing.T) {
 	}
 	defer os.RemoveAll(dir)
 	os.Chmod(dir, 0o777)
-	withoutPython(t, lab.Free, dir, mitogen.ConnectOptions{Python: []string{"no-such-python"},
-		SSH: connect.SSHOptions{ConfigFile: l.Config}})
+	withoutPython(t, lab.Free, dir, mitogen.ConnectOptions{Options: connect.Options{Python: []string{
+		"no-such-python"},
+		SSH: connect.SSHOptions{ConfigFile: l.Config}}})
 }

@@ -45,7 +45,8 @@ func TestContainerDirectory(t *testing.T) {
 			t.Skipf("no containers here: %s", out)
 		}
 		t.Cleanup(func() { exec.Command(podman, "rm", "-f", "-t", "0", name).Run() })
-		o := mitogen.ConnectOptions{Programs: map[string]connect.ProgramOptions{"podman": {Path: podman}}}
+		o := mitogen.ConnectOptions{Options: connect.Options{Programs: map[string]connect.ProgramOptions{
+			"podman": {Path: podman}}}}
 		e := engine(t, mitogen.Options{})
 		for _, target := range []string{"podman:" + name, "local+podman:" + name + "+local"} {
 			c := connected(t, e, target, o)

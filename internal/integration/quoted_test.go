@@ -105,7 +105,7 @@ func TestNotPython(t *testing.T) {
 		hop := connected(t, e, "local", mitogen.ConnectOptions{})
 		for target, via := range map[string]*mitogen.Context{"local": nil, "exec:env": nil,
 			"exec:nice env": hop} {
-			o := mitogen.ConnectOptions{Python: []string{python}, Via: via}
+			o := mitogen.ConnectOptions{Options: connect.Options{Python: []string{python}}, Via: via}
 			_, err := e.Connect(t.Context(), target, o)
 			failed := (*connect.Error)(nil)
 			if !errors.As(err, &failed) || !errors.Is(err, connect.ErrNoPython) ||
@@ -144,7 +144,7 @@ func TestTreeWithoutDevices(t *testing.T) {
 			` "$@"' sh "$@"`)
 		e := engine(t, mitogen.Options{})
 		for _, target := range []string{"exec:" + enter, "local+exec:" + enter} {
-			c := connected(t, e, target, mitogen.ConnectOptions{Python: nil})
+			c := connected(t, e, target, mitogen.ConnectOptions{Options: connect.Options{Python: nil}})
 			if _, err := mitogen.Call[int](t.Context(), c, "here:uid"); err != nil {
 				t.Errorf("call in %s: got error %v, want none", target, err)
 			}

@@ -52,7 +52,7 @@ func TestWhatStops(t *testing.T) {
 		return o
 	}
 	from := func(file string) mitogen.ConnectOptions {
-		return mitogen.ConnectOptions{SSH: connect.SSHOptions{ConfigFile: file}}
+		return mitogen.ConnectOptions{Options: connect.Options{SSH: connect.SSHOptions{ConfigFile: file}}}
 	}
 	python := func(command string) mitogen.ConnectOptions {
 		o := from(l.Config)
@@ -186,7 +186,8 @@ func TestExecHasItsOwnStderr(t *testing.T) {
 	for _, policy := range []connect.HostKeys{connect.HostKeysDefault, connect.HostKeysOff} {
 		e := engine(t, mitogen.Options{})
 		var errs strings.Builder
-		o := mitogen.ConnectOptions{SSH: connect.SSHOptions{ConfigFile: l.Config, HostKeys: policy}}
+		o := mitogen.ConnectOptions{Options: connect.Options{SSH: connect.SSHOptions{ConfigFile: l.Config,
+			HostKeys: policy}}}
 		status, err := e.Exec(t.Context(), "mito", o,
 			mitogen.Command{Args: []string{"sh", "-c", "echo x >&2"}, Stderr: &errs})
 		if status != 0 || err != nil || errs.String() != "x\n" {

@@ -96,7 +96,7 @@ func TestHostileDialogues(t *testing.T) {
 					Passphrase: "PASSPHRASE"}
 				road.set(&o)
 				if _, err := engine(t, mitogen.Options{}).Connect(t.Context(), road.target,
-					mitogen.ConnectOptions{SSH: o}); err == nil {
+					mitogen.ConnectOptions{Options: connect.Options{SSH: o}}); err == nil {
 					t.Fatal("it let us in")
 				} else if text := err.Error(); strings.Contains(text, "PASSPHRASE") ||
 					strings.Contains(text, "PASSWORD") {
@@ -128,7 +128,8 @@ func TestHostileLines(t *testing.T) {
 				shown = append(shown, strings.Split(p.Text, "\n")...)
 				return "", errors.New("no")
 			}})
-			if _, err := e.Connect(t.Context(), road.target, mitogen.ConnectOptions{SSH: o}); err == nil {
+			if _, err := e.Connect(t.Context(), road.target, mitogen.ConnectOptions{Options: connect.Options{
+				SSH: o}}); err == nil {
 				t.Fatal("it let us in")
 			}
 			if len(shown) < 2 || slices.ContainsFunc(shown,
@@ -165,7 +166,7 @@ func TestHopPlaysSSH(t *testing.T) {
 		opt, ssh := mitogen.Options{}, connect.SSHOptions{Path: fake, FromHop: true}
 		secrets(&opt, &ssh)
 		if _, err := engine(t, opt).Connect(t.Context(), "local+last",
-			mitogen.ConnectOptions{SSH: ssh}); err == nil {
+			mitogen.ConnectOptions{Options: connect.Options{SSH: ssh}}); err == nil {
 			t.Error("got no error")
 		}
 		b, err := os.ReadFile(heard)
@@ -242,7 +243,7 @@ func TestSecretsByPlace(t *testing.T) {
 	} {
 		a := &asked{secrets: tt.secrets}
 		_, err := engine(t, mitogen.Options{Secrets: a.find}).Connect(t.Context(), tt.target,
-			mitogen.ConnectOptions{SSH: tt.ssh})
+			mitogen.ConnectOptions{Options: connect.Options{SSH: tt.ssh}})
 		if !errors.Is(err, tt.want) || tt.want == nil && err != nil {
 			t.Errorf("%s: got %v, want %v", tt.target, err, tt.want)
 		}
@@ -266,6 +267,13 @@ func TestSecretsByPlace(t *testing.T) {
 func TestPasswordsByHop(t *testing.T) {
 	l := lab.Need(t)
 	password := secret.Secret(l.Password)
+	only := func(hop string) secret.Table {
+		table, err := secret.NewTable(map[string]secret.Secret{hop: password})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return table
+	}
 	config := connect.SSHOptions{ConfigFile: l.Config}
 	for _, tt := range []struct {
 		name, target string
@@ -273,19 +281,19 @@ func TestPasswordsByHop(t *testing.T) {
 		want         error
 	}{
 		{"by hop", lab.Pass + "+sudo",
-			mitogen.ConnectOptions{Passwords: map[string]secret.Secret{lab.Pass + "+sudo": password}}, nil},
+			mitogen.ConnectOptions{Options: connect.Options{Passwords: only(lab.Pass + "+sudo")}}, nil},
 		{"another hop's", lab.Pass + "+sudo",
-			mitogen.ConnectOptions{Passwords: map[string]secret.Secret{lab.Free + "+sudo": password}},
+			mitogen.ConnectOptions{Options: connect.Options{Passwords: only(lab.Free + "+sudo")}},
 			connect.ErrPasswordRequired},
 		{"wins", lab.Pass + "+sudo",
-			mitogen.ConnectOptions{Sudo: connect.SudoOptions{Password: "wrong"},
-				Passwords: map[string]secret.Secret{"sudo": password}}, nil},
+			mitogen.ConnectOptions{Options: connect.Options{Sudo: connect.SudoOptions{Password: "wrong"},
+				Passwords: only("sudo")}}, nil},
 		{"two machines", lab.Pass + "+sudo+" + lab.TTY + "+sudo",
-			mitogen.ConnectOptions{Sudo: connect.SudoOptions{Password: password}},
+			mitogen.ConnectOptions{Options: connect.Options{Sudo: connect.SudoOptions{Password: password}}},
 			connect.ErrPasswordRequired},
 		{"two machines, each its own", lab.Pass + "+sudo+" + lab.TTY + "+sudo",
-			mitogen.ConnectOptions{Sudo: connect.SudoOptions{Password: password},
-				Passwords: map[string]secret.Secret{lab.Pass + "+sudo": password}}, nil},
+			mitogen.ConnectOptions{Options: connect.Options{Sudo: connect.SudoOptions{Password: password},
+				Passwords: only(lab.Pass + "+sudo")}}, nil},
 	} {
 		tt.options.SSH = config
 		c, err := engine(t, mitogen.Options{}).Connect(t.Context(), tt.target, tt.options)

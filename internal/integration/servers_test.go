@@ -138,7 +138,8 @@ func TestOtherServers(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, native := range []bool{false, true} {
-				o := mitogen.ConnectOptions{SSH: connect.SSHOptions{ConfigFile: config, Native: native}}
+				o := mitogen.ConnectOptions{Options: connect.Options{SSH: connect.SSHOptions{ConfigFile: config,
+					Native: native}}}
 				t.Run(fmt.Sprintf("native %v", native), func(t *testing.T) { throughServer(t, o) })
 			}
 		})

@@ -13,6 +13,7 @@ import (
 	"testing/fstest"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/report"
 )
 
@@ -85,7 +86,8 @@ func noDisk(t *testing.T, python string) {
 		t.Fatal(err)
 	}
 	defer e.Close()
-	c, err := e.Connect(ctx, "local", mitogen.ConnectOptions{Python: []string{python}})
+	c, err := e.Connect(ctx, "local", mitogen.ConnectOptions{Options: connect.Options{Python: []string{
+		python}}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -85,7 +85,8 @@ func (n *node) behind() bool {
 func tree(e *mitogen.Engine, rnd *rand.Rand, mark string) (all []*node, err error) {
 	methods := []string{"local", "fork"}
 	add := func(parent *node) *node {
-		o := mitogen.ConnectOptions{Python: []string{"env " + markVar + "=" + mark + " python3"}}
+		o := mitogen.ConnectOptions{Options: connect.Options{Python: []string{"env " + markVar + "=" +
+			mark + " python3"}}}
 		n := &node{parent: parent, done: make(chan struct{})}
 		target := "local"
 		if parent != nil {

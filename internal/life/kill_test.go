@@ -107,9 +107,9 @@ func killEngine(target string) {
 	mark := os.Getenv(markVar)
 	password := secret.Secret(os.Getenv(passwordVar))
 	c, err := e.Start(target, mitogen.ConnectOptions{
-		Python: []string{"env " + markVar + "=" + mark + " python3"},
-		SSH:    connect.SSHOptions{ConfigFile: os.Getenv(configVar)},
-		Sudo:   connect.SudoOptions{Password: password},
+		Options: connect.Options{Python: []string{"env " + markVar + "=" + mark + " python3"},
+			SSH:  connect.SSHOptions{ConfigFile: os.Getenv(configVar)},
+			Sudo: connect.SudoOptions{Password: password}},
 	})
 	if err != nil {
 		panic(err)

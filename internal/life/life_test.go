@@ -111,8 +111,9 @@ func engine(target string) {
 	}
 	defer e.Close()
 	c, err := e.Start(target, mitogen.ConnectOptions{
-		Python: []string{"env " + markVar + "=" + os.Getenv(markVar) + " python3"},
-		SSH:    connect.SSHOptions{ConfigFile: os.Getenv(configVar)},
+		Options: connect.Options{Python: []string{"env " + markVar + "=" + os.Getenv(markVar) +
+			" python3"},
+			SSH: connect.SSHOptions{ConfigFile: os.Getenv(configVar)}},
 	})
 	if err != nil {
 		panic(err)

@@ -68,7 +68,7 @@ func tripsOver(t *testing.T, n *lab.Net, rtt time.Duration) {
 	}
 	defer e.Close()
 	c, err := e.Connect(t.Context(), strings.Join(n.Names, "+"),
-		mitogen.ConnectOptions{SSH: connect.SSHOptions{ConfigFile: n.Config}})
+		mitogen.ConnectOptions{Options: connect.Options{SSH: connect.SSHOptions{ConfigFile: n.Config}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,9 +93,9 @@ func cutLink(t *testing.T, n *lab.Net, rnd *rand.Rand, rtt time.Duration, mark s
 	}
 	defer killMarked(mark)
 	defer e.Close()
-	o := mitogen.ConnectOptions{SSH: connect.SSHOptions{ConfigFile: n.Config,
+	o := mitogen.ConnectOptions{Options: connect.Options{SSH: connect.SSHOptions{ConfigFile: n.Config,
 		Native: rnd.IntN(2) == 0}, Timeout: 15 * time.Second,
-		Python: []string{"env " + markVar + "=" + mark + " python3"}}
+		Python: []string{"env " + markVar + "=" + mark + " python3"}}}
 	link := 1 + rnd.IntN(3)
 	// connecting over three links takes some 40
 	after := time.Duration(rnd.IntN(700))*time.Millisecond + time.Duration(rnd.IntN(40))*rtt

@@ -74,7 +74,8 @@ func result[T any](t *testing.T, c *mitogen.Context, function string, args ...an
 func TestTemplateIsClosed(t *testing.T) {
 	l := lab.Need(t)
 	e := memoryEngine(t)
-	o := mitogen.ConnectOptions{SSH: connect.SSHOptions{ConfigFile: l.Config}}
+	o := mitogen.ConnectOptions{Options: connect.Options{SSH: connect.SSHOptions{
+		ConfigFile: l.Config}}}
 	var templates []int
 	for range 2 {
 		c, err := e.Connect(t.Context(), "mito+fork", o)
@@ -99,8 +100,8 @@ func TestTemplateIsClosed(t *testing.T) {
 func TestHopForgetsSecrets(t *testing.T) {
 	l := lab.Need(t)
 	e := memoryEngine(t)
-	o := mitogen.ConnectOptions{SSH: connect.SSHOptions{ConfigFile: l.Config},
-		Sudo: connect.SudoOptions{Password: secret.Secret(l.Password)}}
+	o := mitogen.ConnectOptions{Options: connect.Options{SSH: connect.SSHOptions{ConfigFile: l.Config},
+		Sudo: connect.SudoOptions{Password: secret.Secret(l.Password)}}}
 	hop, err := e.Connect(t.Context(), lab.Pass, o)
 	if err != nil {
 		t.Fatal(err)

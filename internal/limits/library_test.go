@@ -61,7 +61,7 @@ func TestHopKeepsNoDescriptors(t *testing.T) {
 	}
 	start := func(name string) error {
 		c, err := e.Start(name, mitogen.ConnectOptions{Via: hop,
-			Sudo: connect.SudoOptions{Password: "none"}})
+			Options: connect.Options{Sudo: connect.SudoOptions{Password: "none"}}})
 		if err != nil {
 			return err
 		}

@@ -102,8 +102,8 @@ func (b *bed) connect(t *testing.T, w way, o mitogen.Options) (*mitogen.Context,
 
 func (b *bed) options(w way, timeout time.Duration) mitogen.ConnectOptions {
 	return mitogen.ConnectOptions{
-		Timeout: timeout,
-		SSH:     connect.SSHOptions{ConfigFile: b.net.Config, Native: w.native},
+		Options: connect.Options{Timeout: timeout,
+			SSH: connect.SSHOptions{ConfigFile: b.net.Config, Native: w.native}},
 	}
 }
 
