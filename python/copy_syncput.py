@@ -98,9 +98,8 @@ class SyncPut(Put):
                 self.give(HERE)
             return
         self.name, self.path = EMPTY, cut(data)[1]
-        os.fchdir(self.root)
         try:
-            enter(parted(self.path))
+            self.go(self.path)
         except OSError:
             self.new = 1
 
@@ -199,9 +198,9 @@ class SyncPut(Put):
         if self.flags & DRY:
             return
         if not st:
-            raise OSError(errno.EIO, 'the file that it is a name of was not copied')
-        where, name = os.path.split(first)
-        self.go(where)
+            raise OSError(errno.EIO, 'its first name was not copied')
+        at, name = os.path.split(first)
+        self.go(at)
         fd = here()
         try:
             self.go(self.path)
@@ -210,7 +209,7 @@ class SyncPut(Put):
             else:
                 os.link(name, self.free(), src_dir_fd=fd, follow_symlinks=False)
             if not stat.S_ISREG(os.lstat(self.tmp).st_mode):    # with the number that was free
-                raise OSError(errno.EAGAIN, 'that file was exchanged for another')
+                raise OSError(errno.EAGAIN, 'it was exchanged for another')
             self.place(st)
         finally:
             os.close(fd)
@@ -332,9 +331,7 @@ class SyncPut(Put):
 
     def extra(self, path, kept):
         """Tell what is in the current directory beyond that, deepest first."""
-        names = os.listdir(HERE)
-        names.sort()
-        for name in names:
+        for name in sorted(os.listdir(HERE)):
             if name not in kept:
                 kind, below = 'f'.encode(), os.path.join(path, name)
                 if below.count(SLASH) > 255:
@@ -343,19 +340,16 @@ class SyncPut(Put):
                     kind = 'd'.encode()
                     enter([name])
                     self.extra(below, {})
-                    os.fchdir(self.root)
-                    enter(parted(path))
+                    self.go(path)
                 say('r', kind + below)
 
     def remove(self, path):
-        names = parted(path)
-        self.path, self.name = SLASH.join(names[:-1]), names[-1]
-        os.fchdir(self.root)
-        enter(names[:-1])
-        if stat.S_ISDIR(os.lstat(names[-1]).st_mode):
-            os.rmdir(names[-1])
+        self.path, self.name = os.path.split(path)
+        self.go(self.path)
+        if stat.S_ISDIR(os.lstat(self.name).st_mode):
+            os.rmdir(self.name)
         else:
-            os.unlink(names[-1])
+            os.unlink(self.name)
 
     def asked(self, data):
         say('E')

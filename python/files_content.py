@@ -171,10 +171,12 @@ VENDORED = {}   # directories of packages that were found in a directory of sys.
 
 
 def find_in_place(self, name, target=None):
-    """The spec of a module in a directory of a package, which code has put into sys.path."""
+    """The spec of a module in a directory of a package, which code has put into sys.path, or given
+    to another package, as setuptools does with distutils."""
     index()
     path = normal(self.path)
-    if path in PACKAGES or not root_of(path) or path in OF_PACKAGES and path not in VENDORED:
+    above = name[:max(0, name.rfind('.'))]
+    if not root_of(path) or OF_PACKAGES.get(path) == above and path not in VENDORED:
         return None
     complete(path)
     stem = path + '/' + name.split('.')[-1]

@@ -9,23 +9,49 @@ from _mitogen import (ASK, HANDLERS, IMPORTER, LACKS, OPEN, PY3, ZERO, imp, nati
 NATIVE = '_mitogen_native'.encode()     # in an ASK: which extension modules are taken here?
 
 
+UNANSWERED = []     # names of each ASK, the oldest first, which is being answered
+ANSWERING = thread.allocate_lock()      # guards it
+
+
 def on_ask(src, reply, kind, data):
     names = data.split(ZERO)
     OPEN.append([native(n) for n in names])
-
-    def answer():
-        lacks = [n for n in names if not has(native(n))]
-        if NATIVE in names:
-            try:
-                lacks.append(tags())
-            except Exception:
-                pass    # then it takes none
-        send(0, LACKS, ZERO.join(lacks))
+    ANSWERING.acquire()
+    UNANSWERED.append(names)
+    busy = len(UNANSWERED) > 1
+    ANSWERING.release()
+    if busy:
+        return
     if [f for f in sys.meta_path if f is not IMPORTER and
             not str(getattr(f, '__module__', '')).startswith('_frozen_importlib')] and PY3:
-        thread.start_new_thread(answer, ())     # a program's finder may import, and so wait for us
+        # A program's finder may import, and so wait for us.
+        thread.start_new_thread(answer_questions, ())
     else:
-        answer()
+        answer_questions()
+
+
+def answer_questions():
+    """Answer in the order of the questions: an answer doesn't say which one it belongs to."""
+    while UNANSWERED:
+        try:
+            answer_names(UNANSWERED[0])
+        finally:
+            ANSWERING.acquire()
+            del UNANSWERED[0]
+            over = not UNANSWERED
+            ANSWERING.release()
+        if over:
+            break
+
+
+def answer_names(names):
+    lacks = [n for n in names if not has(native(n))]
+    if NATIVE in names:
+        try:
+            lacks.append(tags())
+        except Exception:
+            pass    # then it takes none
+    send(0, LACKS, ZERO.join(lacks))
 
 
 def has(name):

@@ -377,6 +377,72 @@ def file_in_memory(path, do):
         os.close(fd)
 
 
+LIBRARIES = {}      # place of a library: path that the dynamic loader has it by
+
+
+def library(place, load, seen=()):
+    """The value of load(path), with path leading to the library at a place. What it needs of its
+    package is loaded before it."""
+    if place in LIBRARIES:
+        return load(LIBRARIES[place])
+    fd = descriptor(content(place))
+    if fd is None:
+        raise failure(errno.EOPNOTSUPP, place, IN_MEMORY)
+    # The loader knows files by their paths, and the numbers of descriptors come again.
+    path = '/proc/self/fd' + '/.' * (len(LIBRARIES) + 1) + '/%d' % fd
+    try:
+        value = load(path)
+    except OSError:
+        os.close(fd)
+        text = str(sys.exc_info()[1])
+        needed = needed_by(place, text.split(': ')[0])
+        if not needed or needed in seen or len(seen) > 64:
+            raise OSError(text.replace(path, place))
+        library(needed, load, seen + (needed,))
+        return library(place, load, seen + (needed,))
+    LIBRARIES[place] = path     # and fd stays open: a loader may look at it again
+    return value
+
+
+def needed_by(place, name):
+    """The place of the library of this name that one at a place needs, or None: right beside it, or
+    where wheels have those that they bring."""
+    above = os.path.dirname(place)
+    dirs = [above]
+    while len(above) > 10:
+        dirs.append(above + '.libs')
+        above = os.path.dirname(above)
+    for dir in dirs:
+        try:
+            if '/' not in name and look(dir + '/' + name)[0] is not None:
+                return dir + '/' + name
+        except OSError:
+            pass
+
+
+def hook_ctypes(module):
+    real = getattr(module, '_dlopen', None)
+
+    def dlopen(name, *args):
+        p = ours(name)
+        if p:
+            return library(p, lambda path: real(path, *args))
+        return real(name, *args)
+    if real:    # PyPy's has another one
+        module._dlopen = dlopen
+
+
+def hook_cffi(module):
+    real = module.load_library
+
+    def load_library(name=None, *args):
+        p = ours(name)
+        if p:
+            return library(p, lambda path: real(path, *args))
+        return real(name, *args)
+    module.load_library = load_library
+
+
 def hook_ssl(module):
     context = module.SSLContext
     verify, chain = context.load_verify_locations, context.load_cert_chain
@@ -425,7 +491,8 @@ def hook_subprocess(module):
     module.Popen.__init__ = __init__
 
 
-LATER = {'ssl': hook_ssl, 'sqlite3': hook_sqlite3, 'subprocess': hook_subprocess}
+LATER = {'ssl': hook_ssl, 'sqlite3': hook_sqlite3, 'subprocess': hook_subprocess,
+         'ctypes': hook_ctypes, '_cffi_backend': hook_cffi}
 
 
 def when_imported(name):

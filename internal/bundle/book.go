@@ -271,6 +271,21 @@ func (b *Book) Learn(ctx wire.ContextID, names []string) {
 	}
 }
 
+// Question returns the names in the oldest open Ask of ctx, not to be changed, and the foreign
+// packages that it is known to lack, in any order.
+func (b *Book) Question(ctx wire.ContextID) (asked, lacked []string) {
+	x := b.contexts[ctx]
+	if x == nil || len(x.asked) == 0 {
+		return nil, nil
+	}
+	for name, has := range x.has {
+		if !has {
+			lacked = append(lacked, name)
+		}
+	}
+	return x.asked[0], lacked
+}
+
 // Has reports whether ctx has said that it has a foreign package.
 func (b *Book) Has(ctx wire.ContextID, pkg string) bool {
 	x := b.contexts[ctx]

@@ -399,6 +399,7 @@ func (c *Context) lacks(payload []byte) {
 		func(n string) bool { return strings.HasPrefix(n, abiMark) }); i >= 0 {
 		abi = strings.TrimPrefix(names[i], abiMark)
 	}
+	names = c.e.forward.Whole(c.id, names)
 	c.e.forward.Takes(c.id, c.target(), abi, names)
 	c.e.forward.Lacks(c.id, names) // of none, where they can't be read: it was asked
 }

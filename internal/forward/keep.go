@@ -82,6 +82,8 @@ func (l *lore) write() error {
 // file.
 const lockPatience = time.Second
 
+var errHeld = errors.New("another process writes")
+
 // await takes the lock on a file, which its Close gives back.
 func await(f *os.File) error {
 	for end := time.Now().Add(lockPatience); ; time.Sleep(2 * time.Millisecond) {
@@ -90,7 +92,7 @@ func await(f *os.File) error {
 			return err
 		}
 		if time.Now().After(end) {
-			return fmt.Errorf("lock %s: another process writes for %v", f.Name(), lockPatience)
+			return fmt.Errorf("lock %s: %w for %v", f.Name(), errHeld, lockPatience)
 		}
 	}
 }

@@ -62,6 +62,7 @@ func installNative(lib fstest.MapFS, name string, data []byte) {
 
 // answer does the engine's work for a LACKS.
 func answer(f *Forwarder, ctx wire.ContextID, abi string, names ...string) {
+	names = f.Whole(ctx, names)
 	f.Takes(ctx, linux, abi, names)
 	f.Lacks(ctx, names)
 }

@@ -298,13 +298,10 @@ func (t *tree) readTops(dir string) []string {
 	if data, _, err := read(t.FS, dir+"/RECORD"); err == nil {
 		for line := range strings.Lines(string(data)) {
 			file, _, _ := strings.Cut(line, ",")
-			file, source := strings.CutSuffix(file, ".py")
-			if first, _, _ := strings.Cut(file, "/"); source && identifier(first) &&
-				!slices.Contains(tops, first) {
-				tops = append(tops, first)
-			}
+			tops = addTop(tops, file)
 		}
 	}
+	tops = slices.DeleteFunc(tops, func(top string) bool { return !identifier(top) })
 	if len(tops) == 0 {
 		name, _ := distribution(dir)
 		tops = []string{name}

@@ -137,7 +137,33 @@ func (p Pass) find(name string, fit *fit) *Module {
 		}
 		return m.seal()
 	}
-	return p.load(name, at)
+	m := p.load(name, at)
+	if ext := p.compiled(m, at, fit); ext != nil {
+		return ext
+	}
+	return m
+}
+
+// compiled returns the extension module that m, which was found at, can only be imported as: its
+// source needs the compiler. Nil: it is none, or none fits.
+func (p Pass) compiled(m *Module, at found, fit *fit) *Module {
+	if len(at.natives) == 0 || fit == nil || !m.needsCompiler() {
+		return nil
+	}
+	at.letter = Native
+	if ext := p.native(m.Name, at, fit); ext.Letter == Native {
+		return ext
+	}
+	return nil
+}
+
+// needsCompiler reports whether m's source can't be imported as it is: it imports Cython's
+// declarations, of which even an installed Cython has only a part.
+func (m *Module) needsCompiler() bool {
+	return slices.ContainsFunc(m.Info.Imports, func(i pysource.Import) bool {
+		top, _, _ := strings.Cut(i.Module, ".")
+		return top == "cython" && i.Level == 0 && i.Where == 0 && len(i.When) == 0
+	})
 }
 
 // found is the place of a module. The zero value says that there is none.
@@ -149,7 +175,7 @@ type found struct {
 	dir    bool    // it is a package, even if it can't be sent
 	places []*tree // of a namespace package: where its portions are
 
-	natives []string // of letter Native: the files in file's directory that may be the module
+	natives []string // files of extension modules in file's directory that may be the module
 }
 
 // locate looks for name: in the places of its package, if it has one. Its directory in each of them
@@ -265,7 +291,8 @@ func (p Pass) candidate(t *tree, dir, base string) found {
 
 // load reads the file of a module.
 func (p Pass) load(name string, at found) *Module {
-	return at.tree.load(use{file: at.file, letter: at.letter, name: name}, p.n,
+	parts := p.parts(at.tree, name)
+	return at.tree.load(use{at.file, at.letter, name, strings.Join(parts, " ")}, p.n,
 		func(source []byte) *Module {
 			m := &Module{Name: name, Path: at.tree.label(at.file), Letter: at.letter, Size: len(source),
 				Own: at.tree.Own}
@@ -275,6 +302,7 @@ func (p Pass) load(name string, at found) *Module {
 			m.Mentions = Mentions(source)
 			info, code, err := pysource.Read(source, pysource.Options{})
 			m.Info, m.Source, m.Code, m.Scanned = info, source, code, err == nil
+			m.mention(parts)
 			if p.f.opt.Strip {
 				m.Source = code
 			}

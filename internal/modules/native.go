@@ -8,6 +8,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/mitogen-go/mitogen/internal/pysource"
 	"github.com/mitogen-go/mitogen/internal/wheel"
@@ -223,8 +224,10 @@ func (f *fit) lacks(m *Module) string {
 
 // makeNative makes a module of the bytes of an extension module.
 func (p Pass) makeNative(name string, t *tree, file string, from *brought, data []byte) *Module {
-	mentioned := make(chan []string, 1)
-	go func() { mentioned <- p.mentioned(t, from, data) }() // which takes as long as the rest
+	var mentioned []string
+	var looking sync.WaitGroup
+	looking.Go(func() { mentioned = p.mentioned(t, from, data) }) // which takes as long as the rest
+	defer looking.Wait()
 	object, why := inspect(data, from.hash)
 	if why != "" {
 		return missing(name, why)
@@ -241,13 +244,19 @@ func (p Pass) makeNative(name string, t *tree, file string, from *brought, data 
 		m.Libraries = append(m.Libraries, lib.Name)
 	}
 	beside := p.mentionedBeside(t, file, data)
-	for _, other := range someOf(append(<-mentioned, beside...)) {
-		if other != name {
-			m.Info.Imports = append(m.Info.Imports, pysource.Import{Module: other, Where: pysource.Dynamic})
-		}
-	}
+	looking.Wait()
+	m.mention(someOf(append(mentioned, beside...)))
 	m.native.before = []byte(strings.Join(m.Libraries, "\n") + "\x00")
 	return m.seal()
+}
+
+// mention adds modules to those that m may import.
+func (m *Module) mention(names []string) {
+	for _, name := range names {
+		if name != m.Name {
+			m.Info.Imports = append(m.Info.Imports, pysource.Import{Module: name, Where: pysource.Dynamic})
+		}
+	}
 }
 
 // inspect checks the bytes of a file against the hash that its wheel has for it, and reads them.

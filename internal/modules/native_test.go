@@ -163,14 +163,67 @@ func TestNativeFits(t *testing.T) {
 	}
 }
 
-// A source beside an extension module goes in its place, whatever fits.
+// A source beside an extension module goes in its place, whatever fits, unless only the compiler
+// can do with it.
 func TestSourceBesideNative(t *testing.T) {
-	m := installedWheel("cp313-cp313-manylinux_2_17_x86_64",
-		map[string][]byte{"d/__init__.py": nil, "d/_x.py": []byte("x = 1"),
-			"d/_x.cpython-313-x86_64-linux-gnu.so": sharedObject(t)})
-	got := New([]Entry{{FS: m}}, noBuiltin, Options{}).Pass().For(python313).Find("d._x")
-	if got.Letter != Plain {
-		t.Errorf("got %c %s, want the source", got.Letter, got.Reason)
+	object := sharedObject(t)
+	for _, tt := range []struct {
+		source, abi string
+		want        byte
+	}{
+		{"x = 1", python313, Plain},
+		{"import cython", python313, Native},
+		{"import os, cython as C", python313, Native},
+		{"from cython.cimports.libc import math", python313, Native},
+		{"import cython", "", Native}, // until more is known
+		{"import cython", musl, Plain},
+		{"import cythonic", python313, Plain},
+		{"from . import cython", python313, Plain},
+		{"try:\n    import cython\nexcept ImportError:\n    cython = None", python313, Plain},
+		{"def f():\n    import cython", python313, Plain},
+		{"from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import cython", python313, Plain},
+	} {
+		for _, file := range []string{"d/_x", "d/_x/__init__"} {
+			m := installedWheel("cp313-cp313-manylinux_2_17_x86_64",
+				map[string][]byte{"d/__init__.py": nil, file + ".py": []byte(tt.source),
+					file + ".cpython-313-x86_64-linux-gnu.so": object})
+			want := tt.want
+			if want == Plain && path.Base(file) == "__init__" {
+				want = Package
+			}
+			p := New([]Entry{{FS: m}}, noBuiltin, Options{}).Pass()
+			if got := p.For(tt.abi).Find("d._x"); got.Letter != want {
+				t.Errorf("%s, %q: got %c %s, want %c", file, tt.source, got.Letter, got.Reason, want)
+			}
+			if got := p.Find("d._x"); got.Letter == Native {
+				t.Errorf("%s, %q, for no target: got the extension module", file, tt.source)
+			}
+		}
+	}
+}
+
+// What a distribution has outside its package goes along with the package.
+func TestParts(t *testing.T) {
+	object := sharedObject(t)
+	const suffix = ".cpython-313-x86_64-linux-gnu.so"
+	m := installedWheel("cp313-cp313-manylinux_2_17_x86_64", map[string][]byte{"d/__init__.py": nil,
+		"d/sub.py": nil, "single.py": nil, "_d_backend" + suffix: object, "d/_x" + suffix: object})
+	m["stranger.py"] = &fstest.MapFile{}
+	m["stray"+suffix] = &fstest.MapFile{Data: object}
+	f := New([]Entry{{FS: m}}, noBuiltin, Options{})
+	for name, want := range map[string]string{"d": "_d_backend", "single": "_d_backend", "d.sub": "",
+		"stranger": ""} {
+		var names []string
+		for _, i := range f.Pass().For(python313).Find(name).Info.Imports {
+			names = append(names, i.Module)
+		}
+		if got := strings.Join(names, " "); got != want {
+			t.Errorf("%s: got %q, want %q", name, got, want)
+		}
+	}
+	beside := f.Beside([]string{"_d_backend", "stranger", "nowhere"})
+	if got := beside["_d_backend"]; len(beside) != 1 || !slices.Contains(got, "d") {
+		t.Errorf("beside _d_backend: got %q", beside)
 	}
 }
 

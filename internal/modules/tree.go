@@ -74,11 +74,12 @@ type item struct {
 func (i item) loads() bool { return i.source || len(i.natives) > 0 }
 
 // choose says which file of a name is the module. An extension module was compiled from the source
-// beside it, or has it as a fallback: of the two, the source fits every target.
+// beside it, or has it as a fallback: of the two, the source fits every target, unless it is for a
+// compiler alone (Pass.compiled).
 func (i item) choose(t *tree, name string) found {
 	switch {
 	case i.source:
-		return found{letter: Plain, tree: t, file: name + ".py"}
+		return found{letter: Plain, tree: t, file: name + ".py", natives: i.natives}
 	case len(i.natives) > 0:
 		return found{letter: Native, tree: t, file: join(path.Dir(name), i.natives[0]),
 			natives: i.natives}

@@ -150,6 +150,53 @@ func (t *tree) topsNear(from *brought) []string {
 	return tops
 }
 
+// parts returns the extension modules that a distribution has outside its package, which is called
+// name. The package is of no use with those of another version, which a target may have.
+func (p Pass) parts(t *tree, name string) (names []string) {
+	if t.Own || strings.Contains(name, ".") {
+		return nil
+	}
+	items, err := t.list(".", p.n)
+	if err != nil {
+		return nil
+	}
+	for stem, i := range items {
+		if len(i.natives) == 0 {
+			continue
+		}
+		from, ok := t.broughtBy(i.natives[0], p.n)
+		if ok && stem != name && slices.Contains(from.tops, name) {
+			names = append(names, stem)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Beside returns for each of the top-level modules called names those of the distributions that
+// have brought it, if these have more than that one.
+func (f *Finder) Beside(names []string) map[string][]string {
+	beside := map[string][]string{}
+	for _, t := range f.trees {
+		entries, err := fs.ReadDir(t.FS, ".")
+		if err != nil || t.Own {
+			continue
+		}
+		for _, e := range entries {
+			if _, ok := distribution(e.Name()); !ok {
+				continue
+			}
+			tops := t.topsOf(e.Name())
+			for _, top := range tops {
+				if len(tops) > 1 && slices.Contains(names, top) {
+					beside[top] = append(beside[top], tops...)
+				}
+			}
+		}
+	}
+	return beside
+}
+
 // Required returns the top-level modules of the distributions that those require which are called
 // like tops, as far as they are installed and let through. Code in functions is likely to import
 // them.

@@ -21,8 +21,8 @@ type links struct {
 type furtherName struct{ first, at string }
 
 var (
-	errFirst     = errors.New("the file that it is a name of was not copied")
-	errExchanged = errors.New("the file that it is a name of was exchanged for another")
+	errFirst     = errors.New("its first name was not copied")
+	errExchanged = errors.New("it was exchanged for another")
 )
 
 // note remembers a path of a file, and tells whether there was an earlier one.

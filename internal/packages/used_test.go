@@ -30,8 +30,7 @@ const usedAbout = "What `make test-packages` does with each: a line of Python, b
 	"can; both print the same.\n" +
 	"The counts are of a first run, the context's start and the result included; what the " +
 	"program prints in between may add to them.\nCPython 3.13. `MITOGEN_PROGRAMS=. go test " +
-	"-run TestUsed ./internal/packages -update` writes them.\nKnown not to do the same: " +
-	"pycryptodome and pyzmq, whose imports fail, and setuptools.\n"
+	"-run TestUsed ./internal/packages -update` writes them.\n"
 
 // used is a row of the table.
 type used struct {

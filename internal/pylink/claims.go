@@ -1,6 +1,7 @@
 package pylink
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strconv"
@@ -295,9 +296,24 @@ var insteadPattern = lazyregexp.New(`# instead of ([\w./]+)`)
 
 // replaced returns the file that a comment names, behind the line of a token.
 func (s *claimReader) replaced(i int) string {
-	rest, _, _ := strings.Cut(string(s.src[s.toks[i].End:]), "\n")
-	if m := insteadPattern.FindStringSubmatch(rest); m != nil {
-		return m[1]
+	return insteadIn(s.src[s.toks[i].End:])
+}
+
+// instead returns the file that a comment on a line names, counted from 1.
+func (t *text) instead(line int) string {
+	for _, tok := range t.toks {
+		if int(tok.Line) == line {
+			return insteadIn(t.src[tok.End:])
+		}
+	}
+	return ""
+}
+
+// insteadIn looks at the first line of source.
+func insteadIn(source []byte) string {
+	line, _, _ := bytes.Cut(source, []byte("\n"))
+	if m := insteadPattern.FindSubmatch(line); m != nil {
+		return string(m[1])
 	}
 	return ""
 }

@@ -42,7 +42,7 @@ func TestImportsForReaders(t *testing.T) {
 			"shared.py: imports MISSING, which _mitogen doesn't have"},
 		{"from _mitogen import os, TABLE\nos\n", "", "",
 			"shared.py: imports TABLE, and doesn't use it"},
-		{"from _mitogen import TABLE\nx = y.TABLE\nf(TABLE=1)\n", "", "",
+		{"from _mitogen import TABLE\nz = y.TABLE\nf(TABLE=1)\n", "", "",
 			"shared.py: imports TABLE, and doesn't use it"},
 		{"", "from second import g\ng()\n", "def h(): pass\n",
 			"first.py: imports g, which second.py doesn't have"},

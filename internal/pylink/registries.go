@@ -7,6 +7,8 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+
+	"github.com/mitogen-go/mitogen/internal/boot"
 )
 
 // A Registry is a global of the core into which sources put what is theirs: a table, each key of
@@ -64,7 +66,7 @@ func (c *claims) entry(key string) string {
 
 // checkRegistries refuses two owners of one entry of a registry.
 func (l *linker) checkRegistries() error {
-	wrong := l.checkFunctions()
+	wrong := append(l.checkNames(), l.checkFunctions()...)
 	numbers := l.numbers()
 	for _, r := range l.Registries {
 		c := &claims{Registry: r}
@@ -127,6 +129,39 @@ func (l *linker) defined(name string) (at claim) {
 		}
 	})
 	return at
+}
+
+// checkNames refuses that two sources in the core's namespace define functions, classes or
+// variables of one name on module level: the later one would replace the other. Where that is
+// meant, a comment on the line names the owner's file, as for registries.
+func (l *linker) checkNames() (wrong []error) {
+	owners, registries := map[string]claim{}, map[string]bool{}
+	for _, r := range l.Registries {
+		registries[r.Name] = true
+	}
+	l.inOrder(func(t *text, shared bool) {
+		if !shared {
+			return
+		}
+		defined := slices.Clip(t.tops)
+		for _, a := range t.assignments() {
+			for _, name := range a.names {
+				defined = append(defined, boot.Function{Line: int(t.toks[a.from].Line), Name: name})
+			}
+		}
+		for _, f := range defined {
+			at := claim{file: t.name, line: f.Line}
+			other, taken := owners[f.Name]
+			if registries[f.Name] {
+				continue // which are looked at by their entries
+			}
+			if taken && other.file != at.file && t.instead(f.Line) != other.file {
+				wrong = append(wrong, fmt.Errorf("%s: the name %s is taken: %s has it", at, f.Name, other))
+			}
+			owners[f.Name] = at
+		}
+	})
+	return wrong
 }
 
 // checkFunctions refuses that two modules replace one function of the core.

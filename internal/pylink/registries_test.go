@@ -163,6 +163,33 @@ func TestRegistriesRefusePartsOfTwo(t *testing.T) {
 	}
 }
 
+// Modules in the core's namespace have names of their own there.
+func TestNamesAreOwned(t *testing.T) {
+	for _, tt := range []struct{ name, one, two, own, want string }{
+		{"a function of the core", "x = 1\ndef close():\n    pass\n", "", "",
+			"one.py:2: the name close is taken: core.py:11 has it"},
+		{"a class", "", "class later(object):\n    pass\n", "",
+			"two.py:1: the name later is taken: core.py:9 has it"},
+		{"a variable of another", "held = []\n", "x, held = 1, 2\n", "",
+			"two.py:1: the name held is taken: one.py:1 has it"},
+		{"a variable and a function", "held = []\n", "def held():\n    pass\n", "",
+			"two.py:1: the name held is taken: one.py:1 has it"},
+		{"what is meant", "def close():     # instead of core.py\n    pass\n", "", "", ""},
+		{"meant for another", "def close():     # instead of own.py\n    pass\n", "", "",
+			"one.py:1: the name close is taken"},
+		{"twice in a file", "x = 1\nx = 2\n", "", "", ""},
+		{"a method, and a function inside", "class C:\n    def close(self):\n        close = 1\n",
+			"def f():\n    def later():\n        pass\n", "", ""},
+		{"a namespace of its own", "", "", "def close():\n    pass\n", ""},
+	} {
+		err := registered("", tt.one, tt.two, tt.own, "")
+		if tt.want == "" && err != nil || tt.want != "" && (err == nil ||
+			!strings.Contains(err.Error(), tt.want)) {
+			t.Errorf("%s: got %v, want %q", tt.name, err, tt.want)
+		}
+	}
+}
+
 // A function of the core has one module that replaces it.
 func TestFunctionsAreReplacedOnce(t *testing.T) {
 	sources := map[string]string{"core.py": base, "a.py": asCore + "core.close = f\n",

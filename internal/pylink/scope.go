@@ -84,6 +84,7 @@ type text struct {
 	scopes    []*scope // of variables
 	module    *scope
 	functions []boot.Function // and classes
+	tops      []boot.Function // of these, those on module level
 }
 
 // keywords are those of all Pythons.
@@ -346,15 +347,22 @@ func (p *parser) from(s *scope) {
 	}
 }
 
+// define notes a function or class of scope s.
+func (p *parser) define(s *scope, f boot.Function) {
+	p.functions = append(p.functions, f)
+	if s.kind == moduleScope {
+		p.tops = append(p.tops, f)
+	} else {
+		s.fixed[f.Name] = true
+	}
+}
+
 func (p *parser) def(s *scope) {
 	line := int(p.toks[p.pos].Line)
 	p.next()
 	name := p.word()
 	p.bind(s)
-	if s.kind != moduleScope {
-		s.fixed[name] = true
-	}
-	p.functions = append(p.functions, boot.Function{Line: line, Name: name})
+	p.define(s, boot.Function{Line: line, Name: name})
 	p.next()
 	f := newScope(functionScope, s, name, line)
 	p.take("(")
@@ -390,10 +398,7 @@ func (p *parser) class(s *scope) {
 	p.next()
 	name := p.word()
 	p.bind(s)
-	if s.kind != moduleScope {
-		s.fixed[name] = true
-	}
-	p.functions = append(p.functions, boot.Function{Line: line, Name: name})
+	p.define(s, boot.Function{Line: line, Name: name})
 	p.next()
 	if p.is("(") {
 		p.bracket(s)

@@ -166,6 +166,24 @@ func TestBundles(t *testing.T) {
 			equal(t, "name", p.value(), "found")
 			equal(t, "asked", l.questions(), []string{})
 		}),
+		forwardTest("the last bundle doesn't bring it", func(t *testing.T, l *link) {
+			b := single("b_other", "")
+			l.serve("b_alone", "name = 'alone'")
+			l.coming(first, 0, b)
+			here := filepath.Join(t.TempDir(), "here")
+			p := l.executing(first, "import time, _mitogen as m\nm.PATIENCE, old = 5, m.install\n"+
+				"def slow():\n  old()\n  open('"+here+"', 'w').close()\n"+
+				"  while m.ANNOUNCED and not m.COMPLETE: time.sleep(.01)\n  m.install = old\n"+
+				"def first():\n  m.install = slow\n"+ // before it is looked for here
+				"m.install = first\ntry:\n  import b_alone\nfinally:\n"+
+				"  m.PATIENCE = 60\nresult = b_alone.name")
+			for _, err := os.Stat(here); err != nil && !p.come(); _, err = os.Stat(here) {
+				time.Sleep(time.Millisecond)
+			}
+			l.whole(first, b)
+			equal(t, "name", p.value(), "alone")
+			equal(t, "asked", l.questions(), []string{"b_alone"})
+		}),
 		forwardTest("a broken beginning, and more", func(t *testing.T, l *link) {
 			b := single("b_bent", "name = 'bent'\n"+strings.Repeat("# x\n", 100))
 			b.data[0] ^= 0xff
@@ -250,6 +268,19 @@ func TestBundles(t *testing.T) {
 			l.coming(first, 1)
 			l.executing(first, "import sys\n"+
 				"del sys.modules['lazy_a'], sys.meta_path[-1]\nresult = 0").value()
+		}),
+		forwardTest("answers come in the order of the questions", func(t *testing.T, l *link) {
+			l.executing(first, "import sys, time\nclass Finder(object):\n"+
+				"  def find_spec(self, name, *a):\n    if name == 'slow_a': time.sleep(.3)\n"+
+				"  find_module = find_spec\nsys.meta_path.append(Finder())\nresult = 0").value()
+			l.ask(first, "slow_a", "os")
+			l.ask(first, "quick_b")
+			l.ask(first, "os", "quick_c")
+			for _, want := range []string{"slow_a", "quick_b", "quick_c"} {
+				equal(t, "lacked", string(l.other(wire.Lacks).Payload), want)
+			}
+			l.coming(first, 3)
+			l.executing(first, "import sys\ndel sys.meta_path[-1]\nresult = 0").value()
 		}),
 		forwardTest("announced twice", func(t *testing.T, l *link) {
 			one, two := single("again", "x = 1"), single("again", "x = 2")

@@ -141,6 +141,14 @@ func TestAskersOfOthers(t *testing.T) {
 // may ask.
 func TestEndingsDontAsk(t *testing.T) {
 	lab.Need(t)
+	dir, err := os.MkdirTemp("/tmp", "mitogen-test-") // which all accounts can look into
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
 	for _, tt := range []struct{ user, target string }{
 		{lab.Free, "sudo"}, {lab.Log, "sudo"}, {"root", "sudo:" + lab.Free}, {"root", "su:" + lab.Free},
 		{lab.Free, "doas"},
@@ -148,10 +156,12 @@ func TestEndingsDontAsk(t *testing.T) {
 		if tt.target == "doas" && !lab.HasDoas() {
 			continue
 		}
-		for range 5 {
+		for i := range 5 {
 			started := false
+			seen := filepath.Join(dir, fmt.Sprint(tt.user, tt.target, i))
 			look := processes(*accountOf(t, tt.user))
-			p := become(t, tt.user, tt.target, connect.Options{}, "sleep 0.05")
+			p := become(t, tt.user, tt.target, connect.Options{},
+				fmt.Sprintf("until [ -e '%s' ]; do sleep 0.02; done", seen))
 			for {
 				if s := judge(p.pid, askers, look); started && s != begun {
 					t.Errorf("%s: after its command has started: got %d, want %d", tt.target, s, begun)
@@ -160,7 +170,12 @@ func TestEndingsDontAsk(t *testing.T) {
 				if q == nil || q.ended {
 					break
 				}
-				started = started || slices.Contains(askers, q.name) && len(q.children) > 0
+				if !started && slices.Contains(askers, q.name) && len(q.children) > 0 {
+					started = true
+					if err := os.WriteFile(seen, nil, 0o644); err != nil {
+						t.Fatal(err)
+					}
+				}
 			}
 			if !started {
 				t.Errorf("%s: its command wasn't seen", tt.target)
