@@ -333,7 +333,8 @@ done
 echo "unexpected arguments: $seen, want $WANT" >&2
 exit 64`)
 			t.Setenv("WANT", want)
-			o := mitogen.ConnectOptions{Options: connect.Options{Programs: map[string]connect.ProgramOptions{}}}
+			o := mitogen.ConnectOptions{}
+			o.Programs = map[string]connect.ProgramOptions{}
 			method, _, _ := strings.Cut(target, ":")
 			o.Programs[method] = connect.ProgramOptions{Path: program}
 			target = strings.ReplaceAll(target, "PROGRAM", program)
