@@ -114,7 +114,7 @@ func TestSecretsAreHidden(t *testing.T) {
 func TestWrappedErrorsAreHidden(t *testing.T) {
 	e, _ := fakeEngine(t, Options{})
 	e.mask.Add("hunter2become")
-	inner := &connect.Error{Kind: connect.ErrAuth, Text: "kept hunter2become"}
+	inner := methods.Explain(&connect.Error{Kind: connect.ErrAuth, Text: "kept hunter2become"})
 	err := e.hide(fmt.Errorf("connect: %w: hunter2become", errors.Join(inner, io.EOF)))
 	shows(t, "text", err.Error())
 	var failed *connect.Error
@@ -122,6 +122,7 @@ func TestWrappedErrorsAreHidden(t *testing.T) {
 		t.Fatalf("%v isn't what it was", err)
 	}
 	shows(t, "inner", failed.Text)
+	shows(t, "quote", failed.Quote)
 	if e.hide(ErrClosed) != ErrClosed || e.hide(nil) != nil {
 		t.Error("an error without secrets is another one")
 	}
