@@ -88,7 +88,7 @@ race: setup ## all tests under the race detector
 soak: setup ## the long forms of the tests: whole standard libraries, 1,000 random kills
 	$(ANSIBLE) $(TOOLS) MITOGEN_SOAK=1 go test -count=1 -timeout 4h ./...
 
-test-run: setup ## some 250 programs by ssh and by mitogen run, on every interpreter found
+test-run: setup ## some 300 programs by ssh and by mitogen run, on every interpreter found
 	MITOGEN_RUN=1 go test -count=1 -timeout 3h ./internal/parity
 
 test-network: setup ## results, stalls and breaks over bad links of all kinds, beside ssh

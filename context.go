@@ -19,6 +19,18 @@ type ConnectOptions struct {
 	// Options are for the hops of the target. Interactive and Sourced are the engine's to set.
 	connect.Options
 
+	// GoFallback has a copy of this program started as the context, as by ConnectGo, where the target
+	// has no Python and is no console. There Go functions, programs, connections, Put and Get work;
+	// what needs Python fails with an error that matches connect.ErrNoPython. The program goes there
+	// in the same connection, and has no name in the file system. It has to call Main (ErrNoMain),
+	// and a binary for the target's platform has to be there (Options.Binary). If the target can't
+	// take it, the error matches connect.ErrNoProgram. A Daemon's contexts have no fallback.
+	//
+	// Hops need Python. Behind a hop, unless it is passed by ssh, Connect starts the last hop a second
+	// time. After a Start that has found no Python, a further Start does. Methods that need a terminal
+	// there, as sudo, have no fallback then.
+	GoFallback bool
+
 	// Via is the context that the target is reached from; nil: the engine. It must be one of the same
 	// engine. What the options say holds for the hops from there on, so that different hops can have
 	// different ones.
@@ -46,8 +58,10 @@ func (o ConnectOptions) engine() engine.ConnectOptions {
 		via = o.Via.c
 	}
 	o.Interactive, o.Sourced = false, false
-	return engine.ConnectOptions{Options: o.Options, Via: via, Stdout: o.Stdout, Stderr: o.Stderr,
-		LogLevel: o.LogLevel}
+	return engine.ConnectOptions{
+		Via: via, Options: o.Options, GoFallback: o.GoFallback,
+		Stdout: o.Stdout, Stderr: o.Stderr, LogLevel: o.LogLevel,
+	}
 }
 
 // Context is one Python process somewhere in an engine's tree. It can be an argument of calls.

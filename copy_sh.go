@@ -14,6 +14,7 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/mitogen-go/mitogen/internal/ownfile"
 )
@@ -78,7 +79,8 @@ func token() string {
 }
 
 // GetFile is Get of one file from a target that needs no Python, as PutFile. With Preserve it takes
-// stat there, too.
+// stat there, too. ErrOneFile: src is a directory there, or no file is called so and it may be a
+// pattern.
 func (e *Engine) GetFile(
 	ctx context.Context,
 	target string,
@@ -110,12 +112,25 @@ func (e *Engine) GetFile(
 	t, told, err := cp.receive(r, root, alias, src)
 	r.Close()
 	if ended := <-ran; ended != nil && !errors.Is(ended, io.ErrClosedPipe) {
+		if notOne(src, ended) {
+			return CopyTotals{}, fmt.Errorf("%s: %s: %w", cp.what, src, ErrOneFile)
+		}
 		return cp.ends(src, ended)
 	}
 	if err == nil && told != nil {
 		return cp.failed(src, told)
 	}
 	return t, err
+}
+
+// notOne reports whether the target's error says that src is a directory, or may be a pattern.
+func notOne(src string, err error) bool {
+	failure := (*ownfile.RemoteError)(nil)
+	if !errors.As(err, &failure) {
+		return false
+	}
+	return errors.Is(failure, syscall.EISDIR) ||
+		errors.Is(failure, fs.ErrNotExist) && strings.ContainsAny(src, "*?[")
 }
 
 // receive makes a file of what the script writes. told says why it wasn't made.

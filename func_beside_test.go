@@ -41,7 +41,7 @@ def run(source):
 def left(places):
     import os
     found = [n for d in places if os.path.isdir(d) for n in os.listdir(d)]
-    return [n for n in found if n.startswith('.mitogen-')]
+    return [n for n in found if n.startswith('.mitogen-%d-' % os.getpid())]
 `)}}
 
 // gone waits until no process has a number.
@@ -178,6 +178,10 @@ func TestFuncPlaces(t *testing.T) {
 	nowhere := nameless + "mkdir = os.mkdir\n" +
 		"def deny(path, *a):\n  if 'mitogen' in path: raise OSError('none here')\n" +
 		"  mkdir(path, *a)\nos.mkdir = deny\n"
+	closed := "def only(make):\n  def made(path, how, *mode):\n" +
+		"    if '.mitogen-' in path and (mode or (how,))[0] & 63: raise OSError('open to others')\n" +
+		"    return make(path, how, *mode)\n  return made\n" +
+		"os.mkdir, os.open = only(os.mkdir), only(os.open)\n"
 	shared := t.TempDir()
 	if err := os.Chmod(shared, 0o777); err != nil {
 		t.Fatal(err)
@@ -186,7 +190,7 @@ func TestFuncPlaces(t *testing.T) {
 	for what, test := range map[string]struct{ source, executable, fails string }{
 		"in memory":     {"", "/memfd:mitogen", ""},
 		"without name":  {memory, " (deleted)", ""},
-		"named":         {nameless, "/.mitogen-", ""},
+		"named":         {nameless + closed, "/.mitogen-", ""},
 		"no place":      {nowhere, "", "/dev/shm: none here"},
 		"others' place": {nameless + only, "", shared + ": others may write there"},
 	} {

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/goctx"
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/pyvalue"
@@ -165,10 +166,12 @@ func TestFuncErrors(t *testing.T) {
 		strings.Contains(err.Error(), "\xff") {
 		t.Errorf("text that no terminal should see: got %q", err)
 	}
-	for _, target := range []string{"go:absent", "os:getpid", "go:"} {
+	for target, want := range map[string]string{"go:absent": "NotRegistered", "go:": "NotRegistered",
+		"os:getpid": "NoPython"} {
 		_, err = mitogen.Call[any](limited(t), c, target)
-		if !errors.As(err, &call) || call.Type != "NotRegistered" {
-			t.Errorf("call %s: got %v", target, err)
+		if !errors.As(err, &call) || call.Type != want ||
+			errors.Is(err, connect.ErrNoPython) != (want == "NoPython") {
+			t.Errorf("call %s: got %v, want type %s", target, err, want)
 		}
 	}
 	_, err = mitogen.Call[any](limited(t), c, "go:collect", 1, 2)

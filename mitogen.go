@@ -49,6 +49,7 @@ package mitogen
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 	"log/slog"
 	"sync"
@@ -152,8 +153,9 @@ type Options struct {
 	Audit func(report.Event) error
 
 	// Binary returns the bytes of this program for another platform, as "go build" makes it with
-	// GOOS and GOARCH: for Go functions at targets of that platform. It is called once for each
-	// platform, and may block. What is no such binary is refused. Nil: there is none.
+	// GOOS and GOARCH: for Go functions, and ConnectOptions.GoFallback, at targets of that platform.
+	// It is called once for each platform, and may block. What is no such binary is refused. Nil:
+	// there is none.
 	Binary func(goos, goarch string) ([]byte, error)
 
 	// Grace is the time that a cancelled call is given to end before its context is killed. 0: 2 s.
@@ -230,15 +232,19 @@ func (e *Engine) Connect(ctx context.Context, target string, o ConnectOptions) (
 	if err := engine.GivenUp(ctx, target); err != nil {
 		return nil, err
 	}
-	c, err := e.Start(target, o)
-	if err != nil {
-		return nil, err
-	}
-	if err := c.c.Connected(ctx); err != nil {
+	for try := 0; ; try++ {
+		c, err := e.Start(target, o)
+		if err != nil {
+			return nil, err
+		}
+		if err = c.c.Connected(ctx); err == nil {
+			return c, nil
+		}
 		c.Close()
-		return nil, err
+		if try > 0 || !engine.FallsBack(c.c) || !errors.Is(err, connect.ErrNoPython) {
+			return nil, err
+		}
 	}
-	return c, nil
 }
 
 // Start is Connect without the wait: calls can be made at once and travel right behind the boot. If

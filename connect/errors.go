@@ -40,6 +40,9 @@ var (
 	ErrBusy         = errors.New("console in use")
 	ErrNoLogin      = errors.New("no login or shell on the console")
 
+	// ErrNoProgram is of mitogen.ConnectOptions.GoFallback. The Error is ErrNoPython, too.
+	ErrNoProgram = errors.New("no Python interpreter found, and this program can't be there")
+
 	// ErrExhausted comes with a cause, if what lacks is this machine's or a hop's: syscall.EMFILE,
 	// EAGAIN, ENOMEM, ENOSPC, …
 	ErrExhausted = errors.New("resources exhausted")

@@ -3,8 +3,8 @@ files_content.py, files_index.py and files_ask.py.
 """
 from files_ask import (COUNT, DISTS, HEADS, OUTLINED, PACKAGES, TEXTS, TREE, answer, ask, core,
     errno, os, serve_forks, sys)
-from files_index import OUTLINES, ask_outlines, directory, failure, index, learn, listing
-from files_content import find_in_place, get_data, modules_in
+from files_index import OUTLINES, ask_outlines, directory, failure, index, learn, listing, look
+from files_content import find_in_place, first_in_place, get_data, modules_in, normal
 from places import IN_MEMORY, plain_path, spot
 
 
@@ -195,7 +195,11 @@ def hook_resources():
 
 
 def find_spec(self, name, path=None, target=None):
-    """pkg_resources looks for distributions in sys.path only."""
+    """As Importer's own. pkg_resources looks for distributions in sys.path only."""
+    if '.' not in name and path is None and name[:8] != '_mitogen':
+        spec = first_in_place(name)
+        if spec:
+            return spec
     if name == 'pkg_resources':
         import importlib.machinery
         for d in distributions():
@@ -224,11 +228,22 @@ class Adapted(object):
         module.register_loader_type(core.Importer, module.DefaultProvider)
 
 
+def find_place(self, path, begin=core.Place.__init__):
+    """As a path hook: what is a file has no modules in it."""
+    begin(self, path)
+    try:
+        if '.' in path.rsplit('/', 1)[1] and look(normal(path))[0] is not None:
+            raise ImportError
+    except OSError:
+        pass
+
+
 serve_forks()
 if sys.version_info > (3, 4):
     FIND_SPEC = core.Importer.find_spec
     core.Importer.find_spec = find_spec
     core.__dict__.get('unseen', str)(find_spec)
     core.Place.find_spec = find_in_place
+core.Place.__init__ = find_place
 for method in (get_data, modules_in, get_resource_reader, find_distributions):
     setattr(core.Importer, method.__name__, method)

@@ -193,6 +193,30 @@ def find_in_place(self, name, target=None):
                 VENDORED[stem] = 1
             core.MODULES[name] = kind, at, text, 1
             return core.IMPORTER.spec(name, core.MODULES[name])
+    for at in INSIDE.get(path, ()):
+        if at.split('.')[0] == name.split('.')[-1] and at[-3:] == '.so':
+            return native_in_place(name, OF_PACKAGES.get(path, '') + '.' + at.split('.')[0])
+
+
+def native_in_place(name, own):
+    """The spec of an extension module whose own name is another one."""
+    m = core.IMPORTER.ours(own, None)
+    if type(m) is tuple and m[0] == 'x':
+        spec = core.native_spec(own, m[1])
+        spec.name = name
+        return spec
+
+
+def first_in_place(name):
+    """As find_in_place, in those directories of packages that code has put before the standard
+    library in sys.path."""
+    for dir in sys.path:
+        if dir == os.path.dirname(os.__file__):
+            break
+        if dir[:10] == PLACE:
+            spec = find_in_place(core.Place(dir), name)
+            if spec:
+                return spec
 
 
 OF_PACKAGES = {}    # directories of packages that came

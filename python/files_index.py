@@ -96,6 +96,9 @@ def root_of(path):
         path = path.rsplit('/', 1)[0]
 
 
+LACKING = {}    # directories beside modules that have more than the engine gives
+
+
 def learn(data):
     """Take in an outline; returns the directories in it."""
     n = core.unpack('>L', data[:4])[0] + 4
@@ -108,6 +111,9 @@ def learn(data):
             here, above = f[0], int(f[1])
             add(here, None, above)
             found.append(here)
+            LACKING.pop(here, 0)
+            if f[2:]:
+                LACKING[here] = 1
         elif line:
             size, time, place = int(f[1]), above, here + '/' + f[0]
             if len(f) > 2 and f[2]:
@@ -210,6 +216,9 @@ def listing(path):
     if look(path)[0] is not None:
         raise failure(errno.ENOTDIR, path)
     complete(path)
+    if path in LACKING and not root_of(path):
+        raise failure(errno.EACCES, path, 'of this directory the engine gives only what the code '
+                      'names: --serve %s gives all' % path.rsplit('/', 1)[1])
     LISTED.setdefault(path, {})
     return list(INSIDE[path])
 

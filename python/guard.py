@@ -17,6 +17,9 @@ KEPT_OWN = globals().setdefault('KEPT_OWN', (error, flush_stdio))
 def end_of_copy(code=0):
     """A forked process of a call's function comes back: let it end as an interpreter does."""
     if os.getpid() != PID:
+        if code is KeyboardInterrupt:   # has been told, and the interpreter ends by the signal
+            sys.excepthook = lambda *args: None
+            raise KeyboardInterrupt
         raise SystemExit(code)
     KEPT_OWN[1]()
 
@@ -28,6 +31,8 @@ def error_of_copy(t, v, tb):
     code = 1
     if isinstance(v, SystemExit):
         code = v.code
+    elif isinstance(v, KeyboardInterrupt):
+        code = KeyboardInterrupt
     use_in_copies(lambda: end_of_copy(code))
     if not isinstance(v, SystemExit):
         trace = KEPT_OWN[0](t, v, tb)[3]
@@ -179,6 +184,21 @@ def guard_once(resource):
     MARK = mark
 
 
+def warn_of_threads(name):
+    """Have a fork's warning about threads, Python 3.12 and later, name the line that forks."""
+    def fork():
+        os.__dict__[name] = getattr(posix, name)
+        f = sys._getframe(1)
+        if f.f_globals is globals():    # core's, which loads this module first
+            f = f.f_back
+        if 'threading' in sys.modules:
+            import warnings     # without it the interpreter looks for the line on disk
+        code = compile('\n' * (f.f_lineno - 1) + 'fork()', f.f_code.co_filename, 'eval')
+        return eval(code, f.f_globals, {'fork': getattr(posix, name)})
+    if sys.version_info >= (3, 12) and hasattr(posix, name):
+        os.__dict__[name] = fork
+
+
 if globals().get('AT_ONCE') == thread.get_ident():
     # session.py, in the thread that reads: it executes another program at once
     atomic(guard_begin)
@@ -186,3 +206,5 @@ else:
     guard_wait()
     atomic(guard_begin)
     restore_os()
+    warn_of_threads('fork')
+    warn_of_threads('forkpty')

@@ -76,7 +76,16 @@ def has(name):
 
 
 def locate(name, path):
-    """Tell if the target has module name on path, and return the path of its own."""
+    """Tell if the target has module name on path, and return the path of its own.
+
+    Places of what was sent aren't looked at: this thread reads, and can't ask what is there.
+    """
+    given = path
+    if given is None:
+        given = sys.path
+    own = [p for p in given if str(p)[:10] != '/dev/null/']
+    if len(own) < len(given):
+        path = own
     if sys.version_info > (3, 4):
         spec = IMPORTER.local(name, path)
         places = spec and spec.submodule_search_locations

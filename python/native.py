@@ -206,7 +206,7 @@ class NativeLoader(getattr(sys.modules.get('_frozen_importlib_external'), 'Exten
                 return sys.modules['_imp'].create_dynamic(spec)
             finally:
                 spec.origin = self.path
-        return load_native(spec.name, self.path, create)
+        return load_native(self.name, self.path, create)    # spec may have another name for it
 
     def exec_module(self, module):
         module.__file__ = self.path

@@ -275,6 +275,16 @@ def open_code(real):
     return open_code
 
 
+def loaded(real):
+    """For importlib's loaders of files, which open by themselves."""
+    def get_data(self, path):
+        p = ours(path)
+        if p is None:
+            return real(self, path)
+        return content(p)
+    return get_data
+
+
 # Real files, for what is not Python
 
 
@@ -442,6 +452,14 @@ def hook_cffi(module):
         return real(name, *args)
     module.load_library = load_library
 
+    class FFI(module.FFI):
+        def dlopen(self, name=None, *args):
+            p = ours(name)
+            if p:
+                return library(p, lambda path: super(FFI, self).dlopen(path, *args))
+            return super(FFI, self).dlopen(name, *args)
+    module.FFI = FFI
+
 
 def hook_ssl(module):
     context = module.SSLContext
@@ -562,6 +580,11 @@ def hook_all():
         hook(io, 'open', io_open)
     if io:
         hook(io, 'open_code', open_code)
+    for name in ('_frozen_importlib_external', '_frozen_importlib'):
+        loader = getattr(sys.modules.get(name), 'FileLoader', None)
+        if loader and 'get_data' in vars(loader):
+            loader.get_data = loaded(loader.get_data)
+            break
     replace_copies()
     for name in ('supports_follow_symlinks', 'supports_fd', 'supports_dir_fd',
                  'supports_effective_ids'):

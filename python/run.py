@@ -42,6 +42,9 @@ def program(fn, args):
     code = [130]
 
     def leave():
+        if code[0] is KeyboardInterrupt:    # of a fork, which the interpreter ends by the signal
+            sys.excepthook = lambda *args: None
+            raise KeyboardInterrupt
         raise SystemExit(code[0])
     code[0] = status(fn, args)
     # What core calls next. Set here, because a guard that the program's first fork
@@ -73,7 +76,10 @@ class Source:
 def word(s):
     """Text of the engine's as sys.argv has it, whatever the locale is."""
     if core.PY3:
-        return raw(s).decode(sys.getfilesystemencoding(), 'surrogateescape')
+        coding = sys.getfilesystemencoding()
+        if getattr(sys.flags, 'utf8_mode', 0):
+            coding = 'utf-8'    # PyPy says something else
+        return raw(s).decode(coding, 'surrogateescape')
     return raw(s)
 
 
@@ -99,6 +105,9 @@ def main_module():
     """A fresh module `__main__`, in its place."""
     main = sys.modules['__main__'] = type(sys)('__main__')
     main.__builtins__ = core.BUILTINS
+    main.__package__ = None
+    if (3, 6) < sys.version_info < (3, 14):
+        main.__annotations__ = {}
     return main
 
 
@@ -114,51 +123,125 @@ def execute(source, filename, argv, place=''):
         __import__('_mitogen_files').add_script(main.__file__, source)
     if not core.PY3:
         source = source.replace('\r\n', '\n') + '\n'
+    if core.ZERO in source:
+        source = zeros_read(source, shown)
     main.__loader__ = Source(decoded(source, shown), shown)
+    if core.PY3:
+        main.__cached__ = None
     if not source.strip():
         return
-    exec(compile(source, shown, 'exec', 0, 1), main.__dict__)
+    exec(compiled(source, shown), main.__dict__)
+
+
+def compiled(source, filename):
+    if core.PY3:
+        import warnings     # which looks into linecache for the line that a warning shows
+    try:
+        return compile(source, filename, 'exec', 0, 1)
+    except SyntaxError:
+        e = sys.exc_info()[1]
+        if hasattr(sys, 'pypy_version_info') and e.lineno == 0 and not e.text:
+            # PyPy shows the first line, if it is a file with text.
+            text = source.decode('utf-8', 'replace')
+            if core.pack('3B', 239, 191, 189).decode('utf-8') not in text:
+                e.text = text.split('\n')[0]
+        raise
+
+
+def zeros_read(source, filename):
+    """What the interpreter reads of a file with zero bytes, which compile() doesn't take at all: of
+    a line what is before the first. From Python 3.11 on they are an error."""
+    end = '\n'.encode()
+    if hasattr(sys, 'pypy_version_info'):   # takes them, in its files
+        return source.replace(core.ZERO, '\\x00'.encode())
+    cut, kept = [], []      # without the end of such a line, and with it
+    lines = source.split(end)
+    for n in range(len(lines)):
+        before = lines[n].split(core.ZERO)[0]
+        if before != lines[n] and sys.version_info > (3, 11):
+            raise SyntaxError('source code cannot contain null bytes',
+                              (filename, n + 1, None, before.decode('utf-8', 'replace')))
+        kept.append(before + end)
+        cut.append(before + end[before != lines[n] or n + 1 == len(lines):])
+    cut, kept = core.EMPTY.join(cut), core.EMPTY.join(kept)
+    try:
+        if sys.version_info[:2] == (3, 9):  # its errors show no more of the line
+            compile(cut, filename, 'exec', 0, 1)
+    except SyntaxError:
+        return kept
+    return cut
 
 
 def decoded(source, filename):
     """The text of a script. Where its bytes are in no encoding that it declares, this fails as the
     interpreter does with a file."""
-    wrong = line = None
+    text = wrong = None
     try:
-        if not core.PY3:
-            source.decode('ascii')
-        return core.source(('m', '', core.zlib.compress(source)))
-    except SyntaxError:
-        words = str(sys.exc_info()[1]).split('unknown encoding: ')
-        if words[1:]:
-            wrong, line = 'encoding problem: ' + words[1], 1
-    except UnicodeError:
-        if not declares(source):
-            wrong, line = undeclared(source, filename)
-    if wrong and not hasattr(sys, 'pypy_version_info'):
+        text = core.source(('m', '', core.zlib.compress(source)))
+    except (SyntaxError, UnicodeError):
+        pass
+    if (text is None or not core.PY3) and not hasattr(sys, 'pypy_version_info'):
+        wrong, line = misread(source, filename)
+    if wrong:
         e = SyntaxError(wrong)
         if sys.version_info < (3, 9):
             e = SyntaxError(wrong, (filename, line, None, None))
         raise e
-    return ''       # compile() fails and says more
+    return text or ''       # compile() fails and says more
 
 
-def declares(source):
-    """True if one of the first two lines names an encoding, or source begins as UTF-8 may."""
+def misread(source, filename):
+    """What the interpreter says of bytes that it can't decode, and the line; (None, 0) if that is
+    what compile() says, or nothing."""
+    import codecs
+    marked = source[:3] == core.pack('3B', 239, 187, 191)
+    name, declared = declaration(source)
+    if not name:
+        return not marked and undeclared(source, filename) or (None, 0)
+    problem = 'encoding problem: ' + name
+    if marked and name != 'utf-8':
+        return problem + ' with BOM', 1
+    try:
+        codecs.lookup(name)
+    except LookupError:
+        return problem, declared
+    if name in ('utf-8', 'iso-8859-1'):
+        return None, 0
+    lines = source.split('\n'.encode())
+    for n in range(len(lines)):
+        try:
+            lines[n].decode(name)
+        except UnicodeError:
+            if core.PY3:
+                return problem, declared
+            return str(sys.exc_info()[1]), n + 1
+    return None, 0
+
+
+def declaration(source):
+    """The encoding that one of the first two lines names, in the interpreter's words, and the
+    number of that line; (None, 0) if none does."""
     import re
-    declaration = re.compile('^[ \\t\\f]*(#.*?coding[:=].*|#.*)?$'.encode())
-    for line in source.split('\n'.encode())[:2]:
-        m = declaration.match(line)
+    pattern = re.compile('^[ \\t\\f]*(#.*?coding[:=][ \\t]*([-_.a-zA-Z0-9]+).*|#.*)?\\r?$'.encode())
+    lines = source[:4096].split('\n'.encode())[:2]
+    for n in range(len(lines)):
+        m = pattern.match(lines[n].lstrip(core.pack('3B', 239, 187, 191)))
         if not m:
             break
-        if m.group(1) and 'coding'.encode() in m.group(1):
-            return 1
-    return source[:3] == core.pack('3B', 239, 187, 191)
+        if m.group(2):
+            name = core.native(m.group(2))
+            short = name[:12].lower().replace('_', '-') + '-'
+            for normal, others in (('utf-8', ['utf-8-']),
+                                   ('iso-8859-1', ['latin-1-', 'iso-8859-1-', 'iso-latin-1-'])):
+                if [o for o in others if short.startswith(o)]:
+                    name = normal
+            return name, n + 1
+    return None, 0
 
 
 def undeclared(source, filename):
     """What is wrong with the first byte that isn't of the encoding that there is without a
-    declaration, and its line."""
+    declaration, and its line; None if all are."""
     coding, kind = 'ascii', 'ASCII character'
     if core.PY3:
         coding, kind = 'utf-8', 'UTF-8 code starting with'
@@ -189,7 +272,15 @@ def run_module(name, argv):
     if not run_as_main:     # before Python 2.6
         return runpy.run_module(sys.argv[0], None, '__main__', True)
     main_module()
-    run_as_main(sys.argv[0])
+    name = sys.argv[0]
+    try:
+        run_as_main(name)
+    except SystemExit:
+        code = sys.exc_info()[1].code
+        text = '%s: No module named ' % sys.executable
+        if not core.PY3 and str(code).startswith('%s%r: ' % (text, name)):
+            raise SystemExit(text + name)   # without the engine's reason, as on Python 3
+        raise
 
 
 def tree(argv, stdin=False, keep=False):

@@ -239,6 +239,8 @@ def status(fn, args):
     except KeyboardInterrupt:
         if not cancelled():
             report()
+        if os.getpid() != core.PID:
+            return KeyboardInterrupt
         return 130
     except:
         report()

@@ -335,7 +335,7 @@ FORMS = {
     ('ipaddress', '_IPAddressBase'): as_text,
     ('pathlib', 'PurePath'): as_text, ('pathlib._local', 'PurePath'): as_text,
     ('types', 'SimpleNamespace'): as_names, ('argparse', 'Namespace'): as_names,
-    ('optparse', 'Values'): as_names,
+    ('optparse', 'Values'): as_names, ('subprocess', 'CompletedProcess'): as_names,
     ('', 'BaseException'): as_error, ('', 'Exception'): as_error,
 }
 FORMS.update(BASES)

@@ -4,12 +4,17 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/printable"
 	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
-// GoModule is the Module of a CallError that is the error of a Go function.
+// GoModule is the Module of a CallError that is the error of a Go function, or of a Go context.
 const GoModule = "go"
+
+// GoNoPython is the Type of a CallError, of Module GoModule, that says that a Go context was asked
+// for what takes Python.
+const GoNoPython = "NoPython"
 
 // CallError is an exception that ended a call in a context. Error and Traceback are safe for a
 // terminal. Module, Type, Text and Args are as they came.
@@ -28,6 +33,14 @@ func (e *CallError) Error() string {
 		return printable.Line(e.Context + ": " + e.Text)
 	}
 	return printable.Line((&pyvalue.Exception{Module: e.Module, Type: e.Type, Text: e.Text}).Error())
+}
+
+// Unwrap makes errors.Is find connect.ErrNoPython in the error of what a Go context can't do.
+func (e *CallError) Unwrap() error {
+	if e.Module == GoModule && e.Type == GoNoPython {
+		return connect.ErrNoPython
+	}
+	return nil
 }
 
 // LostError says that a context is gone which was there.

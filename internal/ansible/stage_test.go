@@ -36,13 +36,15 @@ type stage struct {
 
 func newStage(t *testing.T, playbook string) *stage {
 	t.Helper()
+	l := lab.Need(t)
+	l.Alone(t, lab.Play)
 	removeLeftUser.Do(func() {
 		if os.Geteuid() == 0 { // else there is no such user
 			exec.Command("userdel", "-f", "mito-temp").Run()
 			os.RemoveAll("/home/mito-temp")
 		}
 	})
-	s := &stage{t: t, l: lab.Need(t), dir: t.TempDir(), playbook: playbook,
+	s := &stage{t: t, l: l, dir: t.TempDir(), playbook: playbook,
 		target: fmt.Sprintf("/tmp/mitogen-ansible-test-%d", os.Getpid())}
 	exe, err := os.Executable()
 	if err != nil {

@@ -172,6 +172,8 @@ func (s *stage) killedBetween(plugin, what string, m moment) {
 	if err := cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
+	// A worker of Ansible's whose playbook was killed may wait for ever to be read.
+	defer syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 	s.wait(m)
 	s.strike(what, cmd)
 	cmd.Wait()

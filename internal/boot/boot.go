@@ -99,19 +99,29 @@ const look = "e=`type $p 2>&1`"
 // Command returns the argv that starts a context. Each element of python is a candidate, tried in
 // order (nil: Interpreters); a candidate may hold several words ("/usr/bin/env python3").
 func Command(python []string, way Way) []string {
-	code := [...]string{stage, rawStage, aheadStage}[way]
+	if len(python) == 1 {
+		code, script := way.begin()
+		return []string{"sh", "-c", script + "exec " + python[0] + ` -c "$0"`, code}
+	}
+	return search(python, way, callNoPython)
+}
+
+// begin returns the code for the interpreter, and the beginning of what the shell is given.
+func (way Way) begin() (code, script string) {
+	if way == Ahead {
+		return aheadStage, safe
+	}
+	return [...]string{stage, rawStage}[way], safe + absolute
+}
+
+// search is Command for several candidates. otherwise is shell code for when there is none of them.
+func search(python []string, way Way, otherwise string) []string {
 	if python == nil {
 		python = Interpreters
 	}
-	script := safe
-	if way != Ahead {
-		script += absolute
-	}
-	if len(python) == 1 {
-		return []string{"sh", "-c", script + "exec " + python[0] + ` -c "$0"`, code}
-	}
+	code, script := way.begin()
 	script += "for p in " + strings.Join(python, " ") +
-		";do " + look + `&&exec $p -c "$0";done;` + callNoPython
+		";do " + look + `&&exec $p -c "$0";done;` + otherwise
 	return []string{"sh", "-c", script, code}
 }
 

@@ -1,24 +1,38 @@
 package boot
 
-import "bytes"
+import (
+	"bytes"
+	"strings"
+)
 
 // A Gate finds the line EC0 or EC1 in what a starting context prints, wherever reads cut it. The
 // zero value is ready. One goroutine uses it.
 type Gate struct {
+	Fallback bool // EC2 is such a line, too; set by the caller
+
 	Open  bool // the line has come
 	Ahead bool // it was EC1
+	Shell bool // it was EC2
 
 	begun bool   // something has come
 	extra bool   // held begins with a newline that has not come: the line may be the first
 	held  []byte // may be the beginning of the line, from the newline before it on
 }
 
-// stem begins both lines, and ends the one before.
+// stem begins these lines, and ends the one before.
 var stem = []byte("\n" + EC0[:len(EC0)-1])
+
+// digits returns those that the line may end with.
+func (g *Gate) digits() string {
+	if g.Fallback {
+		return "012"
+	}
+	return "01"
+}
 
 // find returns where the line is, with the newline before it, and where its digit is; begin is
 // negative if there is none.
-func find(text []byte) (begin, digit, end int) {
+func (g *Gate) find(text []byte) (begin, digit, end int) {
 	for {
 		i := bytes.Index(text[digit:], stem)
 		if i < 0 {
@@ -27,7 +41,7 @@ func find(text []byte) (begin, digit, end int) {
 		begin = digit + i
 		digit = begin + len(stem)
 		rest := text[digit:]
-		if len(rest) == 0 || rest[0] != EC0[len(EC0)-1] && rest[0] != EC1[len(EC1)-1] {
+		if len(rest) == 0 || !strings.Contains(g.digits(), string(rest[:1])) {
 			continue
 		}
 		if rest = bytes.TrimPrefix(rest[1:], []byte("\r")); bytes.HasPrefix(rest, []byte("\n")) {
@@ -48,13 +62,14 @@ func (g *Gate) Feed(b []byte) (before, behind []byte) {
 		g.begun, g.extra, g.held = true, true, []byte("\n")
 	}
 	text := append(g.held, b...)
-	begin, digit, end := find(text)
+	begin, digit, end := g.find(text)
 	if begin < 0 {
 		cut := max(0, len(text)-maxHeld)
 		g.held = bytes.Clone(text[cut:])
 		return g.given(text[:cut]), nil
 	}
-	g.Open, g.Ahead, g.held = true, text[digit] == EC1[len(EC1)-1], nil
+	g.Open, g.held = true, nil
+	g.Ahead, g.Shell = text[digit] == EC1[len(EC1)-1], text[digit] == EC2[len(EC2)-1]
 	return g.given(text[:begin]), text[end:]
 }
 

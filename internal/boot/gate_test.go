@@ -42,6 +42,24 @@ func TestGate(t *testing.T) {
 	}
 }
 
+// EC2 opens a Gate only of a connection that may go on without an interpreter.
+func TestGateOfFallback(t *testing.T) {
+	const text = "x\nMITO-EC2\nrest"
+	plain, open := Gate{}, Gate{Fallback: true}
+	if before, behind := plain.Feed([]byte(text)); plain.Open || behind != nil {
+		t.Errorf("without Fallback: got open %v, %q, %q, want it closed", plain.Open, before, behind)
+	}
+	before, behind := open.Feed([]byte(text))
+	if !open.Shell || open.Ahead || string(before) != "x" || string(behind) != "rest" {
+		t.Errorf("with Fallback: got shell %v, %q, %q, want true, %q, %q", open.Shell, before, behind,
+			"x", "rest")
+	}
+	other := Gate{Fallback: true}
+	if other.Feed([]byte("MITO-EC1\n")); other.Shell || !other.Ahead {
+		t.Errorf("EC1: got shell %v, ahead %v, want false, true", other.Shell, other.Ahead)
+	}
+}
+
 // Executed text has no marker in it. So a program that quotes it is not taken for a program that
 // executes it.
 func TestCommandHasNoMarker(t *testing.T) {
@@ -51,9 +69,13 @@ func TestCommandHasNoMarker(t *testing.T) {
 			texts[strings.Join(python, " ")+string(rune('0'+way))] = strings.Join(Command(python, way), " ")
 		}
 	}
+	for _, way := range []Way{Pipe, Ahead} {
+		argv, _ := FallbackCommand(nil, way)
+		texts["fallback "+string(rune('0'+way))] = strings.Join(argv, " ")
+	}
 	texts["head"] = string(Head(Config{ID: 1, Parents: []uint32{0}}, 1))
 	for name, text := range texts {
-		for _, marker := range []string{EC0, EC1, NoPython} {
+		for _, marker := range []string{EC0, EC1, EC2, NoPython} {
 			if strings.Contains(text, marker) {
 				t.Errorf("%s: %s is in the command: %s", name, marker, text)
 			}

@@ -35,7 +35,8 @@ neither file, directory nor link is left out, and told.
 Without -a a new file has the mode of SRC as far as the umask there lets it, and
 an old one keeps its own.
 
-A target of one hop without Python takes one file at a time, by sh.
+A target without Python takes files by a copy of this program, which has no name
+there and ends with the command; one of one hop takes a lone file by sh.
 
 What goes to several targets behind a common hop passes each link once. --forks
 says then how many targets are connected at once.
@@ -54,8 +55,8 @@ their places as with put.
 
 The target is not trusted: it can write nothing outside of DEST, and there only
 what SRC names. Symbolic links that lead out of DEST are not made, unless
---all-links says so, and no file gets a set-user-ID bit. A target of one hop
-without Python gives one file at a time, by sh.
+--all-links says so, and no file gets a set-user-ID bit. A target without Python
+gives files as put has it.
 
 ` + copyStatus
 
@@ -102,6 +103,7 @@ func putFiles(ctx context.Context, s *state, o mitogen.CopyOptions, args []strin
 	if err := checkCopy(ctx, s, args); err != nil {
 		return err
 	}
+	s.goFallback = true
 	dest, src := args[len(args)-1], args[:len(args)-1]
 	var one oneFile
 	if len(src) == 1 {
@@ -199,6 +201,7 @@ func newPut(s *state) *cobra.Command {
 	})
 	c.add(cmd.Flags())
 	s.opt.addBulk(cmd.Flags())
+	s.opt.addFallback(cmd.Flags())
 	s.opt.addTargets(cmd)
 	return cmd
 }
@@ -214,12 +217,14 @@ func newGet(s *state) *cobra.Command {
 		if err := checkCopy(ctx, s, args); err != nil {
 			return err
 		}
+		s.goFallback = true
 		return copyFiles(ctx, s, c.options, args, get, getOne(args))
 	})
 	c.add(cmd.Flags())
 	cmd.Flags().BoolVar(&c.options.AllLinks, "all-links", false,
 		"make symbolic links that lead out of DEST, too")
 	s.opt.addBulk(cmd.Flags())
+	s.opt.addFallback(cmd.Flags())
 	s.opt.addTargets(cmd)
 	return cmd
 }
@@ -302,9 +307,11 @@ type oneFile func(
 	o mitogen.CopyOptions,
 ) (mitogen.CopyTotals, error)
 
-// or returns a job that does j, and else copies by one where there turns out to be no Python.
+// or returns a job that does j, and else copies by one where there turns out to be no Python. What
+// is no single file goes by a copy of this program.
 func (one oneFile) or(o mitogen.CopyOptions, j job) job {
 	return func(ctx context.Context, h *host) error {
+		h.byShell = one != nil
 		err := j(ctx, h)
 		target, co, direct := h.direct()
 		if one == nil || !direct || !errors.Is(err, connect.ErrNoPython) {
@@ -314,7 +321,8 @@ func (one oneFile) or(o mitogen.CopyOptions, j job) job {
 		o.Failed, o.Progress = h.tellFailure, h.progress()
 		t, failed := one(ctx, h, target, co, o)
 		if errors.Is(failed, mitogen.ErrOneFile) {
-			return err // which says what helps
+			h.byShell = false
+			return j(ctx, h)
 		}
 		return h.copyEnds(t, failed)
 	}

@@ -34,6 +34,7 @@ var connectKinds = []struct {
 	err  error
 	name string
 }{
+	{connect.ErrNoProgram, "no-program"}, // which is no-python, too
 	{connect.ErrNoPython, "no-python"},
 	{connect.ErrNoCommand, "no-command"},
 	{connect.ErrUnknownHost, "unknown-host"},

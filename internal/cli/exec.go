@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/internal/goctx"
 	"github.com/mitogen-go/mitogen/internal/methods"
 )
 
@@ -27,7 +28,7 @@ later.
 -A has ssh, git and ssh-add there list the keys of the ssh-agent here and have
 it sign, until the command ends; they can do nothing else with it. All processes
 of the account can meanwhile, and root's there, as with ssh -A. It takes Python
-there.
+there, or, at a target of one hop, a copy of this program, as shell does.
 
 If standard input can't be read to its end, or output can't be written, the
 command is ended and the status is 1.`
@@ -52,6 +53,7 @@ func newExec(s *state) *cobra.Command {
 		"let the command list and use the keys of the agent of SSH_AUTH_SOCK")
 	cmd.Flags().BoolVarP(&c.noStdin, "no-stdin", "n", false, "no standard input for the command")
 	s.opt.addBulk(cmd.Flags())
+	s.opt.addFallback(cmd.Flags())
 	s.opt.addTargets(cmd)
 	return cmd
 }
@@ -99,6 +101,7 @@ func execute(ctx context.Context, s *state, flags commandFlags, args []string) e
 // exec needs a context only where there are hops.
 func (f *fleet) exec(ctx context.Context, h *host, c mitogen.Command) (int, error) {
 	if target, o, ok := h.direct(); ok {
+		o.GoFallback = c.Agent != "" && goctx.Started() // for which sh alone won't do
 		return f.eng.Exec(ctx, target, o, c)
 	}
 	if err := h.connect(h.stdout); err != nil {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/mitogen-go/mitogen"
 	"github.com/mitogen-go/mitogen/connect"
+	"github.com/mitogen-go/mitogen/internal/goctx"
 	"github.com/mitogen-go/mitogen/internal/inventory"
 	"github.com/mitogen-go/mitogen/internal/ownfile"
 	"github.com/mitogen-go/mitogen/internal/printable"
@@ -69,6 +70,7 @@ type host struct {
 	leave          func()           // lets another target begin, as this one waits
 	context        *mitogen.Context // nil before connect; fleet.mu protects it from the progress
 	stdout, stderr output
+	byShell        bool // where there is no Python, sh does the work: state.goFallback doesn't count
 
 	result     json.RawMessage // of a call, for --json
 	copied     *copied         // nil: no files were copied
@@ -161,7 +163,7 @@ func (s *state) newFleet(
 		Strip:   s.opt.strip,
 		Learned: s.opt.learned, NoNative: s.opt.noNative, NativeBudget: s.opt.nativeBudget << 20,
 		Logger: s.newLogger(), Prompt: s.prompter(), Daemon: viaDaemon, Secrets: secrets, Audit: tell,
-		Heartbeat: time.Duration(s.opt.heartbeat)})
+		Binary: s.opt.binary(), Heartbeat: time.Duration(s.opt.heartbeat)})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -272,8 +274,14 @@ func (f *fleet) try(ctx context.Context, h *host, j job) {
 		ctx, cancel = context.WithTimeoutCause(ctx, t, &timeoutError{t})
 		defer cancel()
 	}
+	again := false
 	for try := 0; ; try++ {
 		h.err = j(ctx, h)
+		if !again && h.fallsBack() {
+			again = true
+			f.starts(h)
+			h.err = j(ctx, h)
+		}
 		if try == f.s.opt.retries || !h.mayRetry() || !pause(ctx, backOff<<try) {
 			break
 		}
@@ -286,6 +294,16 @@ func (f *fleet) try(ctx context.Context, h *host, j job) {
 	if late := (*timeoutError)(nil); h.err != nil && errors.As(context.Cause(ctx), &late) {
 		h.err = errors.Join(late, h.err)
 	}
+}
+
+// fallsBack reports whether the target, behind hops, has turned out to have no Python. The next
+// start needs none then.
+func (h *host) fallsBack() bool {
+	if !h.fleet.s.goFallback || h.fleet.daemon || h.context == nil || h.wasUp() {
+		return false
+	}
+	_, _, direct := h.direct()
+	return !direct && errors.Is(h.err, connect.ErrNoPython) && !errors.Is(h.err, connect.ErrNoProgram)
 }
 
 // outputs returns the writers of a target's output. With --json they keep it for the record. Lines
@@ -337,6 +355,7 @@ func (h *host) connect(stdout io.Writer) error {
 	}
 	o := merged(optionsAt(f.options, h.chain, last), &h.chain[last].Options)
 	o.Via, o.Stdout, o.Stderr = via, stdout, h.stderr
+	o.GoFallback = f.s.goFallback && !h.byShell && goctx.Started()
 	c, err := f.eng.Start(h.chain[last].Target, o)
 	if err != nil {
 		return err

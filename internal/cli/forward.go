@@ -33,6 +33,9 @@ The addresses that are listened at are printed, once all are there. If one can't
 be had, that is an error, and nothing is forwarded. A connection that can't be
 made is an error of its own.
 
+The target needs no Python. Where it has none, a copy of this program works
+there, which has no name in the file system and ends with the command.
+
 Every user of a machine can connect to its ports of 127.0.0.1. Paths don't have
 that fault.
 
@@ -76,6 +79,7 @@ func newForward(s *state) *cobra.Command {
 	f.StringVarP(&flags.stdio, "stdio", "W", "",
 		"connect standard input and output: `HOST:PORT`, or PATH")
 	s.opt.addBulk(f)
+	s.opt.addFallback(f)
 	s.opt.addTargets(cmd)
 	return cmd
 }
@@ -131,7 +135,7 @@ func forward(ctx context.Context, s *state, flags forwardFlags, args []string) e
 	if s.opt.several() {
 		return usagef("got %d targets, want one", len(s.opt.spots))
 	}
-	s.asIs, s.opt.bulk = true, true
+	s.asIs, s.opt.bulk, s.goFallback = true, true, true
 	return s.job(ctx, nil, s.printForward, func(ctx context.Context, h *host) error {
 		if err := h.connect(h.stderr); err != nil {
 			return err

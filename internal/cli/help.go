@@ -24,7 +24,7 @@ const (
 // command's own and comes first.
 var flagGroups = []struct{ title, flags string }{
 	{"Targets", "target inventory limit via forks retries timeout connect-timeout heartbeat python"},
-	{"Modules", "path serve strip learned venv"},
+	{"Modules", "path serve strip learned venv binaries"},
 	{"SSH", "ssh-config ssh-arg port identity host-keys ssh-from-hop ssh-native ssh-no-ahead " +
 		"compress"},
 	{"Become and other methods", "become-login become-home program program-arg"},

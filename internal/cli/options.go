@@ -59,6 +59,7 @@ type options struct {
 	noNative     bool
 	nativeBudget int64 // MiB
 	learned      string
+	binaries     string // directory; "": none
 	venv         string
 	python       []string
 

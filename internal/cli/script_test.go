@@ -12,11 +12,13 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/mitogen-go/mitogen"
 	"github.com/mitogen-go/mitogen/internal/demo"
 	"github.com/mitogen-go/mitogen/internal/testpython"
 )
 
 func TestMain(m *testing.M) {
+	mitogen.Main() // in a copy that a script has started as a Go context
 	testscript.Main(m, map[string]func(){
 		"fakehost": fakehostMain,
 		"mitogen": func() {

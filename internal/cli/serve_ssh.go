@@ -9,9 +9,11 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -410,9 +412,14 @@ func newConnectSSH(s *state) *cobra.Command {
 		Use:    connectCommand + " SOCKET",
 		Short:  "connect an SSH client with `mitogen serve-ssh`",
 		Hidden: true,
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return usagef("got %d arguments, want the path of a socket", len(args))
+			}
+			// ssh ends it by SIGHUP when the session is over. It ends at once then, without a word.
+			signal.Reset(syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM)
+			if cmd.Context().Err() != nil {
+				return nil
 			}
 			c, err := peer.Dial(args[0])
 			if err != nil {
@@ -423,8 +430,10 @@ func newConnectSSH(s *state) *cobra.Command {
 				io.Copy(c, s.stdin)
 				c.CloseWrite()
 			}()
-			_, err = io.Copy(s.stdout, c)
-			return err
+			if _, err := io.Copy(s.stdout, c); err != nil {
+				return exitError(exitFailed) // ssh says what the loss of its connection means, if anything
+			}
+			return nil
 		},
 	}
 }

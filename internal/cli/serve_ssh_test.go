@@ -1,17 +1,70 @@
 package cli
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 
+	"github.com/mitogen-go/mitogen/internal/peer"
 	"github.com/mitogen-go/mitogen/internal/sshserve"
 )
+
+// When ssh ends its ProxyCommand, that ends at once, and without a word, though the other side goes
+// on. Nor does it say anything about a connection that is reset.
+func TestConnectSSHEnds(t *testing.T) {
+	dir, err := os.MkdirTemp("", "mgo") // a socket's path has to be short
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	l, err := peer.ListenPath(filepath.Join(dir, "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	begin := func() (cmd *exec.Cmd, said *bytes.Buffer, in io.Writer, c net.Conn) {
+		cmd, said = exec.Command("mitogen", connectCommand, filepath.Join(dir, "s")), &bytes.Buffer{}
+		cmd.Stderr = said
+		in, err := cmd.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if c, err = l.Accept(); err != nil {
+			t.Fatal(err)
+		}
+		return cmd, said, in, c
+	}
+	for _, sig := range []syscall.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM} {
+		cmd, said, _, c := begin()
+		defer c.Close()
+		cmd.Process.Signal(sig)
+		cmd.Wait()
+		status, _ := cmd.ProcessState.Sys().(syscall.WaitStatus)
+		if status.Signal() != sig || said.Len() > 0 {
+			t.Errorf("%v: got status %v, %q, want its end by the signal", sig, cmd.ProcessState,
+				said.Bytes())
+		}
+	}
+	cmd, said, in, c := begin()
+	io.WriteString(in, "two")
+	if _, err := c.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	c.Close() // with something unread, which resets the connection
+	if err := cmd.Wait(); err == nil || said.Len() > 0 {
+		t.Errorf("reset: got %v, %q, want a status and no word", err, said.Bytes())
+	}
+}
 
 // A file of the user's isn't replaced, and one of serve-ssh's is; it is removed at the end unless
 // another has taken its place.

@@ -23,6 +23,9 @@ COMMAND is run in its place, with its arguments, and not read by a shell.
 If standard input is no terminal there is none either, and the shell reads its commands from
 standard input.
 
+The target needs no Python. Where it has none, a copy of this program works
+there, which has no name in the file system and ends with the command.
+
 At the beginning of a line ~. ends the connection, ~? tells what else there is, and ~~ types ~.
 
 The status is that of the shell or command; 255 if the target can't be reached or is lost, if ~.
@@ -63,6 +66,7 @@ func newShell(s *state) *cobra.Command {
 	})
 	flags.add(cmd)
 	s.opt.addBulk(cmd.Flags())
+	s.opt.addFallback(cmd.Flags())
 	s.opt.addTargets(cmd)
 	return cmd
 }
@@ -75,7 +79,7 @@ func shell(ctx context.Context, s *state, flags shellFlags, args []string) error
 	if err := s.checkOne(ctx); err != nil {
 		return err
 	}
-	s.asIs, s.opt.bulk = true, true
+	s.asIs, s.opt.bulk, s.goFallback = true, true, true
 	return s.interactive(ctx, func(ctx context.Context, h *host) error {
 		if err := h.connect(h.stdout); err != nil {
 			return err

@@ -26,6 +26,7 @@ type state struct {
 	interrupt      context.CancelCauseFunc // ends the command as Ctrl-C does
 	asIs           bool                    // what a lone target writes passes as it is
 	command        string                  // its name
+	goFallback     bool                    // it needs no Python, but what a Go context does
 	log            *audit.Log              // nil: not wanted, or not open
 	typed          *terminalInput          // nil: standard input is no terminal, or is not wanted
 

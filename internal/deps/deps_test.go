@@ -37,7 +37,7 @@ internal/printable:
 secret:
 pyvalue:               secret
 connect:               internal/printable secret
-report:                internal/printable pyvalue
+report:                internal/printable pyvalue connect
 internal/pickle:       secret pyvalue
 internal/ownfile:
 internal/boot:
@@ -97,7 +97,7 @@ internal/cli:          . internal/program internal/sshargs internal/muxserve int
 	internal/sshserve internal/peer internal/descriptors internal/ownfile internal/printable
 	internal/confine internal/audit internal/ansible internal/methods internal/jsonvalue
 	internal/daemon internal/daemonclient internal/modules internal/inventory internal/demo secret
-	internal/lazyregexp report connect
+	internal/lazyregexp internal/goctx report connect
 internal/packages:
 internal/pyfront:
 cmd/mitogen:           . internal/cli

@@ -80,11 +80,18 @@ func (c *Context) goAhead(ctx context.Context, plan methods.Plan) methods.Plan {
 	}
 	t := time.NewTimer(c.ahead.patience)
 	defer t.Stop()
-	select {
-	case <-c.stream.Sealed():
-	case <-t.C:
-	case <-c.done:
-	case <-ctx.Done():
+	most := time.Now().Add(carryPatience)
+	for waits := true; waits; {
+		waits = false
+		select {
+		case <-c.stream.Sealed():
+		case <-t.C:
+			if waits = c.e.front.preparing(c) && time.Now().Before(most); waits {
+				t.Reset(c.ahead.patience)
+			}
+		case <-c.done:
+		case <-ctx.Done():
+		}
 	}
 	c.ahead.frames = c.stream.Ahead()
 	env, err := boot.AheadEnv(c.ahead.config, asText(c.ahead.frames))

@@ -79,7 +79,6 @@ func TestAuditTellsInOrder(t *testing.T) {
 	}
 }
 
-// What can't be told doesn't happen, and ends what is there: whichever event it is.
 // Each engine of a process has a number of its own.
 func TestAuditNumbersEngines(t *testing.T) {
 	numbers := map[uint32]bool{}
@@ -98,6 +97,8 @@ func TestAuditNumbersEngines(t *testing.T) {
 	}
 }
 
+// What is to be told before and can't be doesn't happen, and ends what is there: whichever event it
+// is.
 func TestAuditFails(t *testing.T) {
 	for n := 1; n <= 4; n++ {
 		a := &listener{refuse: n}

@@ -5,6 +5,7 @@ import (
 	"debug/elf"
 	"debug/macho"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"os"
 	"runtime"
@@ -18,6 +19,7 @@ import (
 type goBinary struct {
 	program *bundle.Bundle
 	loader  string // path of what the binary needs to be executed; "": nothing, it is static
+	crc     uint32 // CRC-32 of the binary
 }
 
 // A platform is GOOS and GOARCH.
@@ -65,7 +67,8 @@ func (e *Engine) binaryFor(system, machine string) (*goBinary, error) {
 	}
 	if e.opt.Binary == nil {
 		return nil, fmt.Errorf("%w: its platform is %v, this program is for %s/%s: "+
-			"give binaries of others by Options.Binary", ErrNoBinary, p, runtime.GOOS, runtime.GOARCH)
+			"give one for it by --binaries, in a program by Options.Binary",
+			ErrNoBinary, p, runtime.GOOS, runtime.GOARCH)
 	}
 	e.binaries.Lock()
 	defer e.binaries.Unlock()
@@ -99,7 +102,12 @@ func newGoBinary(b []byte, p platform) (*goBinary, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %v: %w", ErrNoBinary, p, err)
 	}
-	return &goBinary{bundle.Program(b), loader}, nil
+	return packedBinary(b, loader), nil
+}
+
+// packedBinary returns what is sent of a binary.
+func packedBinary(b []byte, loader string) *goBinary {
+	return &goBinary{bundle.Program(b), loader, crc32.ChecksumIEEE(b)}
 }
 
 // elfMachines and machoMachines have what a header says of GOARCH.
@@ -122,7 +130,7 @@ func examine(b []byte, p platform) (loader string, err error) {
 	}
 	f, err := elf.NewFile(bytes.NewReader(b))
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("it is no ELF file: %w", err)
 	}
 	little, either := littleEndian[p.arch]
 	if !either {

@@ -100,7 +100,7 @@ func (e *Engine) sendLocked(c *Context, f *wire.Frame) {
 	c.countDown(f)
 	c.root.stream.Put(f)
 	if c.root.ahead != nil && (f.Handle == wire.Call || f.Handle == wire.Open ||
-		f.Handle == wire.Session) {
+		f.Handle == wire.Session) && !e.front.precedes(f) {
 		c.root.stream.Seal() // what was waited for
 	}
 	e.kickLocked(c.root.stream)

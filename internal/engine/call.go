@@ -165,7 +165,7 @@ func (c *Context) call(ctx context.Context, p *Pending, args []any, kwargs map[s
 	if cap(b) <= 64<<10 {
 		*buf = b
 	}
-	if !c.golang.is && !c.known(module) {
+	if !c.golang.is.Load() && !c.known(module) {
 		if err := c.prepare(ctx, c.e.ofCall(module)); err != nil {
 			return err
 		}

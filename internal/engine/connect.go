@@ -31,7 +31,10 @@ type ConnectOptions struct {
 	Shared   bool   // other ssh processes may use the connection of the last context's ssh
 	// a context with Shared, whose connection the first one's ssh uses if it can; it doesn't end
 	// before that
-	Beside         *Context
+	Beside *Context
+	// GoFallback has a copy of this program started as the context where the target, of one hop, has
+	// no Python.
+	GoFallback     bool
 	Stdout, Stderr io.Writer
 	LogLevel       slog.Level
 	Origin         *Origin            // whose request it is; nil: this process's
@@ -60,6 +63,10 @@ type link struct {
 	golang  bool // it is a Go program, not an interpreter
 	shared  bool // ConnectOptions.Shared
 	beside  *Context
+	// it may be a Go program, where there is no interpreter
+	fallback bool
+	// the next start is one by tunnel, if this one finds no interpreter; and this is such a one
+	later, tunnel bool
 }
 
 // Start makes the contexts that target names, as far as there are none that can be shared, and
@@ -109,6 +116,8 @@ func (r *Prepared) Start() (*Context, error) {
 		return nil, fmt.Errorf("connect %s via %s: %w", target, c.name, ErrOtherEngine)
 	case c.err != nil:
 		return nil, fmt.Errorf("connect %s via %s: %w", target, c.name, c.err)
+	case c.golang.is.Load():
+		return nil, fmt.Errorf("connect %s via %s, a Go context: %w", target, c.name, connect.ErrNoPython)
 	}
 	for i, l := range links {
 		last := i == len(links)-1
@@ -195,7 +204,7 @@ func (c *Context) sayLine(answer string) {
 
 // with names the modules that its hop passes on to c.
 func (c *Context) with() []string {
-	if c.golang.is {
+	if c.golang.is.Load() {
 		return nil
 	}
 	return slices.Concat(c.e.passedOn, c.brings)
@@ -215,7 +224,7 @@ func (e *Engine) links(target string, o ConnectOptions) ([]link, error) {
 	if o.Via != nil {
 		names, before, through = append(names, o.Via.name), fmt.Sprint(o.Via.id), o.Via.name
 	}
-	all := make([]link, len(hops))
+	all, boots := make([]link, len(hops)), o.Boot
 	for i, h := range hops {
 		o := o
 		if o.Options, err = methods.ForHop(o.Options, through, hops, i); err != nil {
@@ -226,26 +235,20 @@ func (e *Engine) links(target string, o ConnectOptions) ([]link, error) {
 		first := here && i == 0
 		l.carry = !first && h.Method == "ssh" && !o.SSH.FromHop
 		l.native = o.SSH.Native && h.Method == "ssh" && (first || l.carry)
-		way, own := boot.Pipe, o.Boot != nil && i == len(hops)-1
+		way, own := boot.Pipe, boots != nil && i == len(hops)-1
 		if h.Method == "ssh" && (first || l.carry) && !o.SSH.NoAhead && !own {
 			way, l.ahead = boot.Ahead, true
 		}
 		if l.carry && i > 0 {
 			all[i-1].carries = true
 		}
-		command := boot.Command(o.Python, way)
-		if own {
-			command, l.name = o.Boot, l.name+"+"+o.BootName
+		if o.Boot = nil; own {
+			o.Boot, l.name = boots, l.name+"+"+o.BootName
 		}
-		if l.plan, err = h.Plan(command, o.Options, first || l.carry); err != nil {
+		last := i == len(hops)-1
+		if err := e.planHop(&l, o, way, first, last && (first || l.carry)); err != nil {
 			return nil, fmt.Errorf("connect %s: %w", target, err)
 		}
-		if l.plan.Wait && !own {
-			if l.plan, err = h.Plan(boot.Command(o.Python, boot.Terminal), o.Options, first); err != nil {
-				return nil, fmt.Errorf("connect %s: %w", target, err)
-			}
-		}
-		l.start = e.console(l.plan, o.Python)
 		place := ""
 		// else it is found out where that is dialed
 		if (first || l.carry) && (e.opt.Dial == nil || !here) {
@@ -256,7 +259,10 @@ func (e *Engine) links(target string, o ConnectOptions) ([]link, error) {
 			l.place = before + l.key
 		}
 		if own {
-			l.key += fmt.Sprintf("%q", o.Boot)
+			l.key += fmt.Sprintf("%q", boots)
+		}
+		if l.fallback {
+			l.key += "fallback"
 		}
 		if o.Template && i == len(hops)-1 || i+1 < len(hops) && hops[i+1].Method == "fork" {
 			l.key += "template" // nothing is to run in it
@@ -265,6 +271,9 @@ func (e *Engine) links(target string, o ConnectOptions) ([]link, error) {
 			l.key = fmt.Sprintf("fresh %d", e.fresh.Add(1))
 		}
 		l.key = before + l.key
+		if last && !first && !own {
+			e.planTunnel(&l, o)
+		}
 		before = l.key
 		all[i] = l
 	}
@@ -275,12 +284,43 @@ func (e *Engine) links(target string, o ConnectOptions) ([]link, error) {
 	return all, nil
 }
 
+// planHop sets l's plan, and what carries it out. alone tells whether it is the last hop and has a
+// stream of its own, so that it may fall back on a Go program.
+func (e *Engine) planHop(l *link, o ConnectOptions, way boot.Way, first, alone bool) (err error) {
+	command := boot.Command(o.Python, way)
+	if o.Boot != nil {
+		command = o.Boot
+	} else if alone && e.opt.Dial == nil {
+		other, err := o.fallbackFor(way)
+		if err != nil {
+			return err
+		}
+		if other != nil {
+			command, l.fallback = other, true
+		}
+	}
+	if l.plan, err = l.hop.Plan(command, o.Options, first || l.carry); err != nil {
+		return err
+	}
+	if l.plan.Wait && o.Boot == nil {
+		l.fallback = false
+		command = boot.Command(o.Python, boot.Terminal)
+		if l.plan, err = l.hop.Plan(command, o.Options, first); err != nil {
+			return err
+		}
+	}
+	if l.start = e.console(l.plan, o.Python); l.start != nil {
+		l.fallback = false
+	}
+	return nil
+}
+
 // short are the methods whose pipes lead to a process of this machine.
 var short = map[string]bool{"local": true, "fork": true, methods.GoMethod: true}
 
 // newContext returns a context that nothing knows of yet.
 func (e *Engine) newContext(parent *Context, l link, o ConnectOptions) *Context {
-	return &Context{
+	c := &Context{
 		e: e, id: cmp.Or(o.ID, e.router.NextID()), name: l.name, hop: l.hop, key: l.key, parent: parent,
 		began:    time.Now(),
 		slowness: l.plan.Line.Slowness(),
@@ -289,8 +329,10 @@ func (e *Engine) newContext(parent *Context, l link, o ConnectOptions) *Context 
 		pushing: make(turn, 1), running: make(turn, 1),
 		modules: map[string]bool{}, rooms: map[wire.Handle]chan struct{}{},
 		brings: o.Brings, talk: o.Talk, prompt: e.concealed(e.prompts(o)),
-		secrets: e.sources(o), place: l.place, golang: newGoState(l, o), mode: modeBefore(l),
+		secrets: e.sources(o), place: l.place, mode: modeBefore(l),
 	}
+	c.golang.begin(l, o)
+	return c
 }
 
 // addLocked makes one context and sets its start going.
@@ -303,10 +345,9 @@ func (e *Engine) addLocked(parent *Context, l link, o ConnectOptions) *Context {
 		c.beside = l.beside
 		c.beside.children++
 	}
-	if l.carry {
-		parent.children++
-		c.carrier, c.parent, parent = parent, nil, nil
-		l.start = e.carried(c.carrier)
+	if l.carry || l.tunnel {
+		l.start = e.carryLocked(c, parent, l.tunnel)
+		parent = nil
 	}
 	if parent != nil {
 		parentID = parent.id
@@ -325,6 +366,7 @@ func (e *Engine) addLocked(parent *Context, l link, o ConnectOptions) *Context {
 	config := e.config(c, o)
 	e.jobs.Add(1)
 	if parent == nil {
+		c.golang.fallback = newFallback(c, l, config)
 		c.root, c.stream, c.callsAhead = c, stream.New(), o.SSH.CallsAhead
 		if !short[l.hop.Method] {
 			c.stream.Bound(c.id)
@@ -335,8 +377,8 @@ func (e *Engine) addLocked(parent *Context, l link, o ConnectOptions) *Context {
 				c.ahead.patience = carryPatience
 			}
 			c.stream.Gather(aheadLimit)
-		} else {
-			c.stream.PutRaw(opening(config, c.golang.is))
+		} else if c.golang.fallback == nil {
+			c.stream.PutRaw(opening(config, l.golang))
 		}
 		e.beatLocked()
 		if (l.carries || l.shared) && l.hop.Method == "ssh" && !l.native {
@@ -360,9 +402,19 @@ func (e *Engine) addLocked(parent *Context, l link, o ConnectOptions) *Context {
 			e.questions(c, &l.plan, o.SSH)
 		}
 		c.late = hasSecrets(l.plan)
-		go e.connectVia(c, l.plan, behind(config, c.golang.is))
+		go e.connectVia(c, l.plan, behind(config, l.golang))
 	}
 	return c
+}
+
+// carryLocked has parent carry the bytes of c's process. It returns what starts that.
+func (e *Engine) carryLocked(c, parent *Context, tunnel bool) starter {
+	parent.children++
+	c.carrier, c.parent = parent, nil
+	if tunnel {
+		return e.tunnelled(parent)
+	}
+	return e.carried(parent)
 }
 
 func (e *Engine) config(c *Context, o ConnectOptions) boot.Config {

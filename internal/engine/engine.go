@@ -146,7 +146,9 @@ type Engine struct {
 	proxy    proxy.Server
 	binaries binaries
 	refused  refusals
-	auditor  *auditor // nil: nothing is told
+	// contexts behind hops that had no interpreter, by what made them: bool
+	pythonless sync.Map
+	auditor    *auditor // nil: nothing is told
 	// whether modules are likely to start programs, by name: see startsPrograms
 	starters sync.Map
 	mask     methods.Mask    // of the secrets of its connects
@@ -318,8 +320,19 @@ func (e *Engine) unlock() {
 	}
 }
 
-// step takes a frame from the stream of child port.
-func (e *Engine) step(port *Context, f *wire.Frame) {
+// unlockBefore is unlock; but with more it may leave what was queued to the caller's next unlock.
+// The caller says false once the frames that it has read are used up. So a program's calls, and
+// their answers, pass in as few writes as they came in.
+func (e *Engine) unlockBefore(more bool) {
+	if more && e.front != nil {
+		e.mu.Unlock()
+		return
+	}
+	e.unlock()
+}
+
+// step takes a frame from the stream of child port. With more another one follows at once.
+func (e *Engine) step(port *Context, f *wire.Frame, more bool) {
 	e.mu.Lock()
 	if c := e.contexts[f.Src]; c != nil {
 		c.countUp(f)
@@ -328,7 +341,7 @@ func (e *Engine) step(port *Context, f *wire.Frame) {
 	e.applyLocked(e.actions)
 	clear(e.actions) // they refer to what may be forgotten
 	after := e.takeAfterLocked()
-	e.unlock()
+	e.unlockBefore(more)
 	for _, do := range after {
 		do()
 	}
@@ -396,7 +409,8 @@ func (e *Engine) forwardLocked(a *route.Action) {
 			return
 		}
 	}
-	if src := e.contexts[f.Src]; f.Handle == wire.Call && src != nil && !a.Owned && !c.golang.is {
+	src := e.contexts[f.Src]
+	if f.Handle == wire.Call && src != nil && !a.Owned && !c.golang.is.Load() {
 		c.lendLocked(src, f)
 	}
 	e.putLocked(c, f)

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -24,6 +25,7 @@ type Front struct {
 	stream *stream.Stream // to the program. Static
 
 	contexts map[wire.ContextID]*fronted // protected by Engine.mu
+	taken    int                         // frames of the program's for contexts; as above
 }
 
 // fronted is a context that the program has made. Protected by Engine.mu.
@@ -59,12 +61,19 @@ func (e *Engine) Attach(s *stream.Stream) *Front {
 	return e.front
 }
 
-// Take takes a frame of the program's for a context. It doesn't block, and keeps nothing of f.
-func (f *Front) Take(fr *wire.Frame) {
+// writeAfter limits the frames that are written together, of those that were read at once: a
+// context begins with the first while the engine reads on.
+const writeAfter = 64
+
+// Take takes a frame of the program's for a context. It doesn't block, and keeps nothing of f. With
+// more the caller has another frame. left says that Take or Write has to be called for that one.
+func (f *Front) Take(fr *wire.Frame, more bool) (left bool) {
 	fr.Src, fr.Auth = 0, 0
 	e := f.e
 	e.mu.Lock()
-	defer e.unlock()
+	f.taken++
+	left = more && f.taken%writeAfter != 0
+	defer e.unlockBefore(left)
 	if x := f.contexts[fr.Dst]; x != nil && x.busy {
 		g := *fr
 		g.Payload = append([]byte(nil), fr.Payload...)
@@ -73,9 +82,49 @@ func (f *Front) Take(fr *wire.Frame) {
 			f.takeLocked(&g)
 			e.unlock()
 		})
-		return
+		return left
 	}
 	f.takeLocked(fr)
+	return left
+}
+
+// public reports whether a call of the program's may go ahead of a login's stdin: its arguments may
+// not, unless the options say so. The names in it are no more than those of modules, which may.
+func public(c *Context, fr *wire.Frame) bool {
+	name, args, found := bytes.Cut(fr.Payload, []byte{0})
+	if fr.Handle != wire.Call || fr.Kind != wire.Data || !found || len(name) > maxPublicName {
+		return false
+	}
+	return len(args) == 0 || c.root.callsAhead && !bytes.Contains(args, []byte("Secret"))
+}
+
+// maxPublicName is the longest name of a function that goes ahead, in bytes.
+const maxPublicName = 512
+
+// precedes reports whether f is a call that a program makes before its first one, so that nothing
+// waits for its answer. f may be nil.
+func (f *Front) precedes(fr *wire.Frame) bool { return f != nil && fr.Reply == 0 }
+
+// preparing reports whether modules are being looked for that a call of the program's in c, or
+// behind it, needs. f may be nil.
+func (f *Front) preparing(c *Context) bool {
+	if f == nil {
+		return false
+	}
+	f.e.mu.Lock()
+	defer f.e.mu.Unlock()
+	for _, x := range f.contexts {
+		if x.busy && x.c != nil && x.c.root == c {
+			return true
+		}
+	}
+	return false
+}
+
+// Write has what Take has left written.
+func (f *Front) Write() {
+	f.e.mu.Lock()
+	f.e.unlock()
 }
 
 func (f *Front) takeLocked(fr *wire.Frame) {
@@ -96,6 +145,7 @@ func (f *Front) takeLocked(fr *wire.Frame) {
 	if fr.Handle == wire.Call {
 		c.count.calls++
 	}
+	fr.Public = public(c, fr)
 	e.putLocked(c, fr)
 }
 

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -99,6 +100,28 @@ func TestGivenIsTold(t *testing.T) {
 		if !strings.Contains(log.String(), want) {
 			t.Errorf("no %q in the log:\n%s", want, log.String())
 		}
+	}
+}
+
+// Modules are told of once they are given; if that fails, the context is ended.
+func TestGivenIsNotTold(t *testing.T) {
+	e, fakes := fakeEngine(t, Options{Path: files("own.py: "), Audit: func(ev report.Event) error {
+		if ev.Kind == report.EventModule {
+			return errFull
+		}
+		return nil
+	}})
+	c, _ := connected(t, e, fakes)
+	_, err := result(t, call(c, "own:f"))
+	if !errors.Is(err, ErrAudit) {
+		t.Errorf("call: got %v, want %v", err, ErrAudit)
+	}
+	waitFor(t, "the end of the context", func() bool { return c.Err() != nil })
+	if err := c.Err(); !errors.Is(err, ErrAudit) || !errors.Is(err, errFull) {
+		t.Errorf("context: got %v, want %v", err, ErrAudit)
+	}
+	if err := e.Close(); !errors.Is(err, ErrAudit) {
+		t.Errorf("close: got %v, want %v", err, ErrAudit)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"sync/atomic"
 
 	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/boot"
@@ -65,7 +66,7 @@ func (e *Engine) startGoBeside(ctx context.Context, o ConnectOptions) (*Context,
 	switch {
 	case via.e != e:
 		return nil, fmt.Errorf("%s: %w", what, ErrOtherEngine)
-	case via.golang.is:
+	case via.golang.is.Load():
 		return nil, fmt.Errorf("%s, which is one: %w", what, errors.ErrUnsupported)
 	}
 	if err := via.Connected(ctx); err != nil {
@@ -202,18 +203,22 @@ func (e *Engine) addGo(via *Context, plan methods.Plan, o ConnectOptions) (*Cont
 
 // goState is the part of a Context that has to do with Go programs.
 type goState struct {
-	is       bool           // it is a Go program. Static
+	is       atomic.Bool    // it is a Go program. Set before its first frame
+	fallback *fallback      // nil: it's known from the start whether it is. Static
+	later    bool           // link.later. Static
 	like     ConnectOptions // of the Go context beside it. Static
 	readying turn           // of the start that has a binary sent
 
 	companion *companion // the Go context beside it; nil: none was started. Protected by Engine.mu
 }
 
-// newGoState returns the goState of a new context.
-func newGoState(l link, o ConnectOptions) goState {
+// begin sets the fields of a new context.
+func (g *goState) begin(l link, o ConnectOptions) {
 	timeout := connect.Options{Timeout: o.Timeout}
-	return goState{is: l.golang, readying: make(turn, 1),
-		like: ConnectOptions{Options: timeout, Stdout: o.Stdout, Stderr: o.Stderr, LogLevel: o.LogLevel}}
+	g.is.Store(l.golang)
+	g.later = l.later
+	g.readying = make(turn, 1)
+	g.like = ConnectOptions{Options: timeout, Stdout: o.Stdout, Stderr: o.Stderr, LogLevel: o.LogLevel}
 }
 
 // modeBefore returns how values are written for a context before its HELLO has come.
@@ -252,7 +257,12 @@ func (p *companion) upLocked() *Context {
 // which ends with c. It is started at the first call, and again if it is lost. Beside waits until
 // its start is on its way, or ctx ends.
 func (e *Engine) Beside(ctx context.Context, c *Context) (*Context, error) {
-	if c.golang.is {
+	if c.golang.fallback != nil { // else it is known what c is
+		if err := c.Connected(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if c.golang.is.Load() {
 		return c, nil
 	}
 	e.mu.Lock()

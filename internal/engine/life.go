@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/printable"
@@ -75,7 +76,7 @@ func (e *Engine) upLocked(c *Context, h *hello) {
 		n, _ := h.Version[i].(int64)
 		c.info.Version[i] = int(n)
 	}
-	if !c.golang.is {
+	if c.mode = pickle.Proto4; !c.golang.is.Load() {
 		c.mode = modeOf(c.info.Version[0], h.Pickle)
 	}
 	c.info.Machine, c.info.Functions = oneLine(h.Machine), oneLine(h.Functions)
@@ -141,6 +142,9 @@ func (e *Engine) loseLocked(c *Context, err error, kill bool) {
 	}
 	c.err, c.killNow = err, kill
 	e.refused.note(c.place, err)
+	if c.golang.later && errors.Is(err, connect.ErrNoPython) {
+		e.pythonless.Store(c.key, true)
+	}
 	e.applyLocked(e.router.Lost(c.id, err.Error(), nil))
 }
 

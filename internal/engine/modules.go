@@ -221,7 +221,7 @@ func (e *Engine) deliver(b forward.Batch) {
 
 // push sends a module of the runtime, if c hasn't got it. c.pushing is held.
 func (c *Context) push(ctx context.Context, name string) error {
-	if c.golang.is || c.known(name) { // a Go context has its services without modules
+	if c.golang.is.Load() || c.known(name) { // a Go context has its services without modules
 		return nil
 	}
 	return c.load(ctx, c.e.finder.Find(name))

@@ -73,9 +73,12 @@ func (e *Engine) spawn(ctx context.Context, plan methods.Plan, ssh connect.SSHOp
 		return nil, nil, nil, err
 	}
 	asker, name := e.asker(ctx, plan), plan.Name // and no more of the plan is kept
+	started, _ := ctx.Value(contextKey{}).(*Context)
+	busy := func() bool {
+		return ans.busy() || asker.busy() || started != nil && started.golang.fallback.busy()
+	}
 	p, err := spawn.Start(ctx, plan,
-		spawn.Options{Busy: func() bool { return ans.busy() || asker.busy() }, Ask: asker.function(),
-			Line: e.news(ctx, name)})
+		spawn.Options{Busy: busy, Ask: asker.function(), Line: e.news(ctx, name)})
 	if err != nil {
 		ans.release()
 		return nil, nil, nil, err
@@ -210,15 +213,19 @@ func (e *Engine) run(c *Context, start starter, plan methods.Plan, ssh connect.S
 	e.mu.Lock()
 	c.proc = proc
 	c.alone = plan.Alone
-	gone, wait := c.err != nil, plan.Wait || c.ahead != nil
+	gone, wait := c.err != nil, plan.Wait || c.ahead != nil || c.golang.fallback != nil
 	c.count.phases.Spawn = time.Since(c.began)
 	e.mu.Unlock()
 	c.stream.Attach(stdin, stdout)
 	if !wait {
 		c.stream.Release()
 	}
+	if c.golang.fallback != nil {
+		c.golang.fallback.open(proc, stdin) // if that fails, the reader finds the end
+	}
 	if !gone {
 		n := &noise{e: e, c: c, proc: proc, wait: wait}
+		n.gate.Fallback = c.golang.fallback != nil
 		err = c.stream.Read(stdout, n.take, e.stepper(c))
 		proc.Note(n.gate.Rest())
 		e.ended(c, proc, err)
@@ -253,8 +260,9 @@ const yieldAfter = 32
 func (e *Engine) stepper(c *Context) func(*wire.Frame) {
 	n := 0
 	return func(f *wire.Frame) {
-		e.step(c, f)
-		if n++; n%yieldAfter == 0 {
+		n++
+		e.step(c, f, n%writeAfter != 0 && c.stream.Buffered())
+		if n%yieldAfter == 0 {
 			runtime.Gosched()
 		}
 	}
@@ -292,11 +300,16 @@ func (e *Engine) ended(c *Context, proc process, err error) {
 		if foreign {
 			f.Text += "\n" + err.Error()
 		}
-		e.lose(c, failure(c, f), false)
+		if c.golang.fallback.started() {
+			e.lose(c, c.golang.fallback.failure(f), false)
+		} else {
+			e.lose(c, failure(c, f), false)
+		}
 		return
 	}
 	why := fmt.Sprintf("ended (%s)", statusText(f.Status))
-	if _, ok := proc.(*dialed); ok {
+	switch proc.(type) {
+	case *dialed, *tunnelProcess:
 		why = "ended" // its status isn't known here; the text says if a signal has ended it
 	}
 	if foreign {
@@ -340,6 +353,8 @@ type noise struct {
 	proc process
 	wait bool // send after EC0 or EC1
 	gate boot.Gate
+
+	there bool // the Go program is that took the interpreter's place
 }
 
 func (n *noise) take(b []byte) {
@@ -357,19 +372,30 @@ func (n *noise) take(b []byte) {
 	was := n.gate.Open
 	before, behind := n.gate.Feed(b)
 	n.proc.Note(before)
-	if !was && n.gate.Open {
-		n.begun()
+	switch {
+	case n.gate.Shell && !n.there:
+		if !was {
+			n.c.golang.fallback.begin()
+		}
+		if behind, n.there = n.c.golang.fallback.take(behind); n.there {
+			n.begun(n.c.golang.fallback.arrived())
+		}
+	case !was && n.gate.Open && n.c.ahead != nil:
+		n.begun(n.c.ahead.arrived(n.gate.Ahead))
+	case !was && n.gate.Open:
+		n.begun(nil)
 	}
 	n.proc.Note(behind)
 }
 
-// begun is called when an interpreter is there.
-func (n *noise) begun() {
+// begun is called when an interpreter is there, or the program in its place. first goes before all
+// else.
+func (n *noise) begun(first []byte) {
 	n.e.mu.Lock()
 	n.c.count.phases.EC0 = time.Since(n.c.began)
 	n.e.mu.Unlock()
-	if n.c.ahead != nil {
-		n.c.stream.PutRaw(n.c.ahead.arrived(n.gate.Ahead))
+	if len(first) > 0 {
+		n.c.stream.PutRaw(first)
 	}
 	if n.wait {
 		n.c.stream.Release()

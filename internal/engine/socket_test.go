@@ -213,6 +213,36 @@ func TestHostileItems(t *testing.T) {
 	}
 }
 
+// What comes for a connection that nothing reads from is its window and a frame, and what is more
+// ends the context.
+func TestSocketWindow(t *testing.T) {
+	for more, lives := range map[int]bool{0: true, 2: false} {
+		e, fakes := fakeEngine(t, Options{})
+		c, f := connected(t, e, fakes)
+		dialed := later(func() *Socket {
+			s, _ := DialSocket(within(t), c, "tcp", "10.0.0.1:80")
+			return s
+		})
+		g, what := f.opens(t)
+		f.reply(g, wire.Item, addressPair(t))
+		s := soon(t, dialed)
+		if s == nil {
+			t.Fatal("got no connection")
+		}
+		data := wire.Frame{Dst: g.Dst, Reply: wire.Handle(what["data"].(int64))}
+		for range wire.Window/wire.MaxPayload + more {
+			f.reply(data, wire.Item, make([]byte, wire.MaxPayload))
+		}
+		if !lives {
+			waitFor(t, "the end of the context", func() bool { return c.Err() != nil })
+			continue
+		}
+		if n, err := io.ReadFull(s, make([]byte, wire.Window)); err != nil || c.Err() != nil {
+			t.Errorf("got %d bytes, %v, and %v of the context, want the window", n, err, c.Err())
+		}
+	}
+}
+
 // What is written after CloseWrite is an error, as with a *net.TCPConn, also if the write has begun
 // before.
 func TestWriteAfterCloseWrite(t *testing.T) {

@@ -108,12 +108,14 @@ func (c *Call) result(ctx context.Context) (payload []byte, err error) {
 	}()
 	name, isGo := strings.CutPrefix(c.name, Prefix)
 	if !isGo {
-		return nil, &notRegistered{fmt.Sprintf("call %q: context %d is a Go program, "+
-			"which has functions called %sNAME only", c.name, c.s.me, Prefix)}
+		return nil, &refusal{TypeNoPython,
+			fmt.Sprintf("call %q: this context is a Go program, without Python: it has functions "+
+				"called %sNAME only", c.name, Prefix)}
 	}
 	h, known := lookup(name)
 	if !known {
-		return nil, &notRegistered{fmt.Sprintf("function %q is not registered in this program", name)}
+		return nil, &refusal{TypeNotRegistered,
+			fmt.Sprintf("function %q is not registered in this program", name)}
 	}
 	timeout, err := c.open()
 	if err != nil {
@@ -199,10 +201,11 @@ type panicError struct{ value, stack string }
 
 func (e *panicError) Error() string { return "panic: " + e.value }
 
-// notRegistered is the error of a call for what this program does not have.
-type notRegistered struct{ text string }
+// refusal is the error of a request for what this program does not have. kind is its type in ERROR
+// frames.
+type refusal struct{ kind, text string }
 
-func (e *notRegistered) Error() string { return e.text }
+func (e *refusal) Error() string { return e.text }
 
 // failureOf returns what the caller is told of err. After a CANCEL it is a KeyboardInterrupt, as a
 // Python context answers, whatever the function has made of the CANCEL.
@@ -211,12 +214,8 @@ func failureOf(ctx context.Context, err error) (f failure) {
 		return failure{"builtins", "KeyboardInterrupt", "", "", pyvalue.Tuple{}}
 	}
 	p, panicked := err.(*panicError)
-	n, absent := err.(*notRegistered)
-	switch {
-	case panicked:
+	if panicked {
 		return failure{report.GoModule, TypePanic, p.Error(), p.stack, nil}
-	case absent:
-		return failure{report.GoModule, TypeNotRegistered, n.text, "", nil}
 	}
 	defer func() {
 		if r := recover(); r != nil { // in a method of the error

@@ -21,6 +21,7 @@ import (
 const (
 	TypePanic         = "panic"
 	TypeNotRegistered = "NotRegistered"
+	TypeNoPython      = report.GoNoPython
 )
 
 // An errorKind crosses between programs, so that errors.Is or errors.As finds it at the caller.
@@ -139,6 +140,9 @@ type failure struct {
 
 // failed returns the failure that a function's error is.
 func failed(err error) failure {
+	if r, ok := err.(*refusal); ok {
+		return failure{report.GoModule, r.kind, r.text, "", nil}
+	}
 	return failure{report.GoModule, fmt.Sprintf("%T", err), err.Error(), "", registered(err)}
 }
 

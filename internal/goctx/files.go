@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"runtime/debug"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 
@@ -25,6 +26,7 @@ type standard struct {
 // takeOver moves the stream off fds 0, 1 and 2. It prints EC0, and gives fd 0 an end.
 func takeOver() (*standard, error) {
 	os.Unsetenv("PYTHONSAFEPATH") // which each context is started with
+	closeOwn()
 	if unix.Getpgrp() != unix.Getpid() {
 		unix.Setpgid(0, 0) // it fails where the process leads a session, and so its group
 	}
@@ -46,6 +48,22 @@ func takeOver() (*standard, error) {
 	}
 	_, err := f.out.WriteString("\n" + boot.EC0 + "\n")
 	return f, err
+}
+
+// ownFile is the variable with the number of the file that this program was started from, where a
+// shell has received it (boot.FallbackLine).
+const ownFile = "MITO_FD"
+
+// closeOwn closes that file, which programs would inherit. Some shells have closed it already, and
+// its number is another file's then.
+func closeOwn() {
+	defer os.Unsetenv(ownFile)
+	var own, st unix.Stat_t
+	fd, err := strconv.Atoi(os.Getenv(ownFile))
+	if err == nil && unix.Stat("/proc/self/exe", &own) == nil && unix.Fstat(fd, &st) == nil &&
+		st.Dev == own.Dev && st.Ino == own.Ino {
+		unix.Close(fd)
+	}
 }
 
 // noInput gives fd 0 what is at its end: a pipe, because a tree may have no /dev/null.

@@ -234,7 +234,8 @@ func (p *session) start() error {
 	run := p.spec.program()
 	if p.spec.Module != "" {
 		if !copyModules[p.spec.Module] {
-			return fmt.Errorf("context %d, a Go context, has no module %q", p.s.me, p.spec.Module)
+			return &refusal{TypeNoPython,
+				fmt.Sprintf("this context is a Go program, without Python: it has no module %q", p.spec.Module)}
 		}
 		exe, err := guardProgram()
 		if err != nil {

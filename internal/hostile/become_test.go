@@ -30,8 +30,9 @@ type entering struct {
 	exec   bool   // a script in place of sudo becomes the hostile account's program
 }
 
-// enterings are each method × where it is carried out × whether it asks.
-func enterings() []entering {
+// enterings are each method × where it is carried out × whether it asks. sudo remembers the
+// password of the user fresh.
+func enterings(fresh string) []entering {
 	other, here := ":"+lab.Other, "local+"
 	over := func(user string) string { return user + "+" }
 	all := []entering{
@@ -44,8 +45,8 @@ func enterings() []entering {
 			beg: "stays"},
 		{name: "sudo, logged, here", user: lab.Log, target: "sudo" + other, beg: "stays"},
 		{name: "sudo, logged, hop", user: lab.Log, target: here + "sudo" + other, beg: "stays"},
-		{name: "sudo, fresh, here", user: lab.TTY, target: "sudo" + other, beg: "stays"},
-		{name: "sudo, fresh, hop", user: lab.TTY, target: here + "sudo" + other, beg: "stays"},
+		{name: "sudo, fresh, here", user: fresh, target: "sudo" + other, beg: "stays"},
+		{name: "sudo, fresh, hop", user: fresh, target: here + "sudo" + other, beg: "stays"},
 		{name: "sudo, asks, here", user: lab.Pass, target: "sudo" + other, beg: "stays"},
 		{name: "sudo, asks, hop", user: lab.Pass, target: here + "sudo" + other, beg: "stays"},
 		{name: "sudo, asks, ssh", target: over(lab.Pass) + "sudo" + other, beg: "stays"},
@@ -90,10 +91,9 @@ func enterings() []entering {
 // it gets it. A sample of the ways is tried, by a seed that is logged.
 func TestBecomePasswordIsForTheAsker(t *testing.T) {
 	l := lab.Need(t)
-	freshen(t, l)
 	exe := copied(t)
 	dir := beggars(t)
-	all := enterings()
+	all := enterings(freshen(t, l))
 	if !hostile.Long() {
 		seed := uint64(time.Now().UnixNano())
 		t.Logf("seed %d", seed)
@@ -255,24 +255,21 @@ func pythonName(t *testing.T) string {
 	return strings.TrimSpace(string(out))
 }
 
-// freshen has sudo remember, for the test, that one of the lab's users has given the password.
-func freshen(t *testing.T, l *lab.Lab) {
+// freshen makes a user whose password sudo remembers.
+func freshen(t *testing.T, l *lab.Lab) (name string) {
 	t.Helper()
-	const file = "/etc/sudoers.d/mitogen-lab-fresh"
-	rule := "Defaults:" + lab.TTY + " timestamp_timeout=5, timestamp_type=global, !requiretty\n"
-	if err := os.WriteFile(file, []byte(rule), 0o440); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		os.Remove(file)
-		exec.Command("setpriv", lab.As(lab.TTY, "sudo", "-K")[1:]...).Run()
-	})
-	argv := lab.As(lab.TTY, "sudo", "-S", "-v")
+	name = l.NewUser(t, "fresh", "timestamp_timeout=60, timestamp_type=global")
+	argv := lab.As(name, "sudo", "-S", "-v")
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Stdin = strings.NewReader(l.Password + "\n")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("run sudo -v: %v; output: %s", err, out)
 	}
+	argv = lab.As(name, "sudo", "-n", "true")
+	if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
+		t.Fatalf("sudo doesn't remember the password: %v; output: %s", err, out)
+	}
+	return name
 }
 
 // copied returns a copy of this test's executable that every account may execute.

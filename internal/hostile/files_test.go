@@ -186,7 +186,7 @@ func steal(t *testing.T, dir, config, evil, target string, args []string) (got [
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	flags := []string{"-t", target, "-F", config, "--python",
 		"env PYTHONPATH=" + evil + " /usr/bin/python3"}

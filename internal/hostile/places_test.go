@@ -70,7 +70,7 @@ func TestPlaces(t *testing.T) {
 			daemon := (&client{command: mitogen("daemon"), limit: time.Hour}).start(t, p)
 			await(t, daemon, socket)
 			for _, c := range clients(t) {
-				if !c.must || c.own || c.path != nil || c.name == "stop" || c.plays && !plays {
+				if !c.must || c.own || c.path != nil || c.name == "stop" || c.release != "" && !plays {
 					continue
 				}
 				v := c.start(t, p)
@@ -98,7 +98,7 @@ func TestPlaces(t *testing.T) {
 func await(t *testing.T, daemon *victim, socket string) {
 	t.Helper()
 	daemon.in.Write([]byte("\n"))
-	for range 500 {
+	for range 6000 {
 		if _, err := os.Lstat(socket); err == nil {
 			return
 		}

@@ -58,7 +58,7 @@ func TestAnsibleSessionsForget(t *testing.T) {
 				}
 				t.Cleanup(func() { os.RemoveAll(dir) })
 				reached := filepath.Join(dir, "reached")
-				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 				defer cancel()
 				play, err := filepath.Abs("testdata/forgets.yml")
 				if err != nil {
@@ -102,7 +102,7 @@ func TestAnsibleSessionsForget(t *testing.T) {
 					t.Fatal("there is no daemon")
 				}
 				n := 0
-				for range 50 {
+				for range 300 {
 					if n = copies(t, pid, l.Password); n == 0 {
 						return
 					}

@@ -72,16 +72,16 @@ func (p *place) aside(dir, owner string, mode os.FileMode) {
 // fixed are paths that only one test at a time can use, while no other looks for them.
 var fixed sync.RWMutex
 
-// take reserves a path that all victims have in common. A file that is there already is put aside
-// until the test ends.
+// take reserves a path that all victims have in common, also those of other test processes. A file
+// that is there already is put aside until the test ends.
 func (p *place) take(path string) {
 	p.t.Helper()
+	lab.Alone(p.t, "hostile")
 	aside := path + ".hostile-test"
-	_, err := os.Lstat(path)
-	if there := err == nil; there {
-		if err := os.Rename(path, aside); err != nil {
-			p.t.Fatal(err)
-		}
+	if _, err := os.Lstat(aside); err == nil {
+		os.RemoveAll(path) // a test that was killed has left both
+	} else if err := os.Rename(path, aside); err != nil && !os.IsNotExist(err) {
+		p.t.Fatal(err)
 	}
 	p.t.Cleanup(func() {
 		os.RemoveAll(path)
@@ -297,7 +297,11 @@ func TestSockets(t *testing.T) {
 				if l != nil {
 					silent(t, l.Close(t), output)
 				}
-				if c.must && p.refused != "" && err == nil || !strings.Contains(squeezed(output), p.refused) {
+				must := c.must && p.refused != ""
+				if c.own && strings.HasPrefix(scenario, "named") {
+					must = false // what is named is the user's daemon, and a playbook has its own elsewhere
+				}
+				if must && err == nil || !strings.Contains(squeezed(output), p.refused) {
 					t.Errorf("got %v, want an error that names %s:\n%s", err, p.refused, output)
 				}
 			})

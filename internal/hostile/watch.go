@@ -97,7 +97,7 @@ func (w *Watch) Uses(t testing.TB) []Use {
 // await returns when strace has ended, which is after all that it watches.
 func (w *Watch) await(t testing.TB) {
 	t.Helper()
-	for range 600 {
+	for range 6000 {
 		if exec.Command("pgrep", "-f", "^strace .* -o "+w.dir+"/").Run() != nil {
 			return
 		}

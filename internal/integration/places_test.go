@@ -253,18 +253,22 @@ func TestScriptPlace(t *testing.T) {
 		"print(open(os.path.join(here, 'data.json')).read(), open(here + '/conf/app.ini').read(), " +
 		"os.path.exists(os.path.join(here, 'none')),\n" +
 		"      open(__file__).read().count('here') > 3, sorted(os.listdir(here)))\n" +
-		"for n in ('sec' + 'ret', '../x', '.env'):\n    print(os.path.exists(os.path.join(here, n)))\n"
+		"for n in ('sec' + 'ret', '../x', '.env'):\n    print(os.path.exists(os.path.join(here, n)))\n" +
+		"try:\n    os.listdir(os.path.join(here, 'more'))\n" +
+		"except OSError:\n    print(sys.exc_info()[1].strerror[-22:])\n"
 	e := engine(t, mitogen.Options{Path: []fs.FS{mapFS(map[string]string{"script.py": script,
 		"data.json":    "{}",
-		"conf/app.ini": "[x]", "secret": "secret", ".env": "secret"})}})
+		"conf/app.ini": "[x]", "more/x.txt": "x", "secret": "secret", ".env": "secret"})}})
 	each(t, func(t *testing.T, o mitogen.ConnectOptions) {
 		c := connected(t, e, "local", o)
 		var out, errs strings.Builder
 		status, err := c.Run(t.Context(),
 			mitogen.Script{Name: "script.py", Source: []byte(script), Stdout: &out, Stderr: &errs})
-		want := "{} [x] False True ['conf', 'data.json', 'script.py']\nFalse\nFalse\nFalse\n"
-		if py2 := "('{}', '[x]', False, True, ['conf', 'data.json', 'script.py'])\nFalse\nFalse\n" +
-			"False\n"; err != nil || status != 0 || out.String() != want && out.String() != py2 {
+		want := "{} [x] False True ['conf', 'data.json', 'more', 'script.py']\n" +
+			"False\nFalse\nFalse\n--serve more gives all\n"
+		if py2 := "('{}', '[x]', False, True, ['conf', 'data.json', 'more', 'script.py'])\n" +
+			"False\nFalse\nFalse\n--serve more gives all\n"; err != nil || status != 0 ||
+			out.String() != want && out.String() != py2 {
 			t.Errorf("status %d, %v\n%s%swant %s", status, err, out.String(), errs.String(), want)
 		}
 	})

@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -187,6 +188,22 @@ const (
 	useLock   = "/etc/sudoers.d"
 )
 
+// Alone waits until no other test, in any process, has what this name stands for, and keeps it
+// until the test ends.
+func Alone(t testing.TB, name string) {
+	t.Helper()
+	place := filepath.Join(setupLock, "mitogen-"+name)
+	err := os.MkdirAll(place, 0o700)
+	var f *os.File
+	if err == nil {
+		f, err = lock(place, syscall.LOCK_EX)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+}
+
 // lock waits for a lock, which lasts until the file is closed.
 func lock(name string, how int) (*os.File, error) {
 	f, err := os.Open(name)
@@ -204,6 +221,44 @@ func lock(name string, how int) (*os.File, error) {
 		return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
 	}
 	return f, nil
+}
+
+// An aloneness is of an account's home.
+type aloneness struct {
+	tests int
+	file  *os.File // the home, locked
+}
+
+var (
+	alone   = map[string]*aloneness{} // by the account
+	aloneMu sync.Mutex                // protects alone
+)
+
+// Alone keeps tests of other processes that ask for it away from an account until t ends: what
+// tests look for in a home, or among an account's processes, must be their own. Tests of one
+// process share it.
+func (l *Lab) Alone(t testing.TB, account string) {
+	t.Helper()
+	aloneMu.Lock()
+	defer aloneMu.Unlock()
+	a := alone[account]
+	if a == nil {
+		f, err := lock(file(filepath.Join("home", account)), syscall.LOCK_EX)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a = &aloneness{file: f}
+		alone[account] = a
+	}
+	a.tests++
+	t.Cleanup(func() {
+		aloneMu.Lock()
+		defer aloneMu.Unlock()
+		if a.tests--; a.tests == 0 {
+			a.file.Close()
+			delete(alone, account)
+		}
+	})
 }
 
 func downUnused(wait time.Duration) error {

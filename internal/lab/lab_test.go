@@ -82,3 +82,25 @@ func TestUsedIsNotTakenDown(t *testing.T) {
 		}
 	}
 }
+
+// An account is for one process's tests at a time, all of them.
+func TestAlone(t *testing.T) {
+	l := Need(t)
+	held := func() bool {
+		f, err := lock(file("home/"+None), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			f.Close()
+		}
+		return err != nil
+	}
+	t.Run("tests", func(t *testing.T) {
+		l.Alone(t, None)
+		t.Run("another", func(t *testing.T) { l.Alone(t, None) })
+		if !held() {
+			t.Error("a test that goes on: got its account unlocked, want it locked")
+		}
+	})
+	if held() {
+		t.Error("after the tests: got their account locked, want it unlocked")
+	}
+}

@@ -138,17 +138,7 @@ func (l *Lab) addUsers() error {
 		if _, err := user.Lookup(name); err == nil {
 			continue
 		}
-		home := filepath.Join(file("home"), name)
-		if err := run("", "useradd", "-M", "-U", "-d", home, "-s", "/bin/sh", name); err != nil {
-			return err
-		}
-		if err := os.Mkdir(home, 0o755); err != nil {
-			return err
-		}
-		if err := run("", "chown", name+":", home); err != nil {
-			return err
-		}
-		if err := run(name+":"+l.Password+"\n", "chpasswd"); err != nil {
+		if err := l.addUser(name); err != nil {
 			return err
 		}
 	}
@@ -310,18 +300,7 @@ func down() error {
 		stop(l.Pid)
 	}
 	for _, name := range users {
-		u, err := user.Lookup(name)
-		if err != nil {
-			continue
-		}
-		for range 10 {
-			endProcesses(u.Uid)
-			if err = run("", "userdel", name); err == nil {
-				break
-			}
-			time.Sleep(100 * time.Millisecond)
-		}
-		if err != nil {
+		if err := removeUser(name); err != nil {
 			return err
 		}
 	}

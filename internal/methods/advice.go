@@ -13,7 +13,9 @@ type advice struct {
 var kinds = map[error]advice{
 	connect.ErrNoPython: {phase: connect.PhasePython,
 		hint: "install Python there (any from 2.4 to 3.15), or say with --python where it is; at a " +
-			"target of one hop exec, put and get of one file need none"},
+			"target of one hop exec, shell, forward, put and get need none"},
+	connect.ErrNoProgram: {phase: connect.PhasePython,
+		hint: "install Python there (any from 2.4 to 3.15), or provide what the error names"},
 	connect.ErrNoCommand: {phase: connect.PhaseStart,
 		hint: "install the program there, or give its path"},
 	connect.ErrStart: {phase: connect.PhaseStart,

@@ -36,6 +36,7 @@ const (
 	WhatHidden     = "hidden"     // a prompt, but the process table doesn't show whose
 	WhatForeign    = "foreign"    // a broken frame
 	WhatCancelled  = "cancelled"  // given up by us; never on the wire
+	WhatNoProgram  = "noprogram"  // no interpreter, nor this program in its place; never on the wire
 )
 
 // KindOf returns the kind whose text is given, ErrDied for a text that none has.
@@ -269,4 +270,5 @@ var certain = map[string]error{
 	WhatForeign:   connect.ErrForeign,
 	WhatHidden:    connect.ErrHidden,
 	WhatCancelled: connect.ErrCancelled,
+	WhatNoProgram: connect.ErrNoProgram,
 }

@@ -383,6 +383,31 @@ var failures = []recorded{
 	{name: "python cat", method: "local", status: 1, kind: connect.ErrNoPython,
 		line: "cat: invalid option -- 'c'", hint: "isn't Python",
 		words: "cat: invalid option -- 'c'\nTry 'cat --help' for more information.\n"},
+	{name: "python option", method: "local", status: 2, kind: connect.ErrDied,
+		line: "Unknown option: -Z", hint: "by hand",
+		words: "Unknown option: -Z\nusage: /usr/bin/python3 [option] ... [-c cmd | -m mod | file | -] " +
+			"[arg] ...\nTry `python -h' for more information.\n"},
+	{name: "sudo option", method: "sudo", status: 1, kind: connect.ErrDied,
+		line: "sudo: invalid option -- 'Q'", hint: "by hand",
+		words: "sudo: invalid option -- 'Q'\nusage: sudo -h | -K | -k | -V\nusage: sudo -v [-ABkNnS] " +
+			"[-g group]\n            [command [arg ...]]\nusage: sudo [-ABbEHkNnPS] [-g\n" +
+			"            group] [-h host]\n            [VAR=value] [-i | -s] [command [arg ...]]\n"},
+	{name: "docker option", method: "docker", status: 125, kind: connect.ErrDied,
+		line: "unknown flag: --nosuch", hint: "by hand",
+		words: "unknown flag: --nosuch\n\nUsage:  docker [OPTIONS] … [ARG...]\n\n" +
+			"Run 'docker --help' for more information\n"},
+	{name: "podman option", method: "podman", status: 125, kind: connect.ErrDied,
+		line: "Error: unknown flag: --nosuch", hint: "by hand",
+		words: "Error: unknown flag: --nosuch\nSee 'podman --help'\n"},
+	{name: "lxc option", method: "lxc", status: 1, kind: connect.ErrDied,
+		line: "lxc-attach: unrecognized option '--nosuch'", hint: "by hand",
+		words: "lxc-attach: unrecognized option '--nosuch'\nUsage: lxc-attach --name=NAME [-- …]\n" +
+			"\nOptions :\n  -n, --name=NAME   NAME of the container\n\nMandatory or optional arguments to " +
+			"long options are also mandatory or optional\nfor any corresponding short options.\n\n" +
+			"See the lxc-attach man page for further information.\n"},
+	{name: "a wrapper's usage", method: "local", status: 2, kind: connect.ErrDied,
+		line: "wrap: error: unrecognized arguments: -Z", hint: "by hand",
+		words: "usage: wrap [-h]\n            [file]\nwrap: error: unrecognized arguments: -Z\n"},
 	{name: "python dir", method: "local", status: 126, kind: connect.ErrNoPython,
 		line: "exec: /tmp: Permission denied", hint: "--python",
 		words: "CODE: 1: exec: /tmp: Permission denied\n"},

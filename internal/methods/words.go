@@ -30,7 +30,7 @@ var (
 		`Learned new hostkey: .*`,
 		`Deprecating obsolete hostkey: .*`,
 		`Warning: Permanently added .* to the list of known hosts\.`,
-		boot.EC0, boot.EC1,
+		boot.EC0, boot.EC1, boot.EC2,
 		`.*` + boot.NoPython + `.*`,
 	}, "|") + `)\r?(\n|$)`)
 
@@ -69,7 +69,8 @@ var (
 		`python runtime state: .*`,
 		`note: see 'pyenv .*`,
 		`killed|terminated`,
-		`try '.*' for more information\.?`,
+		`(try|run|see) ['"` + "`" + `].*['"` + "`" + `]( for more information)?\.?`,
+		`see the .* (man page|manual) for .*`,
 		`\*\* .*`, // what ssh 10 says of the key exchange
 		`.*` + "`…'?",
 		`…`,
@@ -152,15 +153,21 @@ func refusedCode(text string) bool {
 const maxEscapes = 8
 
 // telling returns the lines of a text that say most. If a symptom matches, that is the first line
-// that it matches. Else it is the last n lines, without those that only say that all is over.
+// that it matches. Else it is the last n lines, without those that only say that all is over. What
+// stands before a program's usage says what is wrong with the call.
 func telling(text string, symptoms []symptom, n int) string {
-	var lines, last []string
+	var lines, last, before []string
+	usage := false
 	for line := range strings.Lines(text) {
-		if line = strings.TrimSpace(line); line == "" {
+		usage = usage && strings.TrimLeft(line, " \t") != line
+		if line = strings.TrimSpace(line); line == "" || usage {
 			continue
 		}
+		if usage = strings.HasPrefix(strings.ToLower(line), "usage:"); usage && before == nil {
+			before = lines
+		}
 		last = []string{line}
-		if !aftermath.MatchString(line) && strings.Count(line, `\x`) < maxEscapes {
+		if !usage && !aftermath.MatchString(line) && strings.Count(line, `\x`) < maxEscapes {
 			lines = append(lines, line)
 		}
 	}
@@ -170,6 +177,9 @@ func telling(text string, symptoms []symptom, n int) string {
 				return line
 			}
 		}
+	}
+	if len(before) > 0 {
+		lines = before
 	}
 	if lines = slices.DeleteFunc(lines, warning.MatchString); len(lines) == 0 {
 		lines = last

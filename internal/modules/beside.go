@@ -12,19 +12,21 @@ import (
 
 // Files right beside a script or a module that is in no package are given by name: the code that
 // was sent reads files by its own place, and each element of a file's path stands in it as a
-// literal. Whole directories, which may be a user's home, are not given, unless they are named by
-// Serve.
+// literal. That goes for Python's sources too, where the code names the file and not the module.
+// Whole directories, which may be a user's home, are not given, unless they are named by Serve.
 
 // maxNamed bounds the names that are looked at for an outline.
 const maxNamed = 4096
 
 // named reports whether r may have what is called name beside modules of the user's own.
 func (f *Finder) named(r Reader, name string) bool {
-	if !plain(name) || name == "." || IsCode(name) || !r.Reads() || !f.serves("", name) {
+	if !plain(name) || name == "." || !r.Reads() || !f.serves("", name) {
 		return false
 	}
-	first, _, below := strings.Cut(name, "/")
-	if below && f.Served(first) || r.Spells(name) {
+	switch {
+	case IsCode(name) && path.Ext(name) != ".py":
+		return false
+	case strings.Contains(name, "/") && f.Served(first(name)), r.Spells(name):
 		return true
 	}
 	for element := range strings.SplitSeq(name, "/") {
@@ -58,9 +60,10 @@ func (f *Finder) ScriptPlace(name string, text []byte) string {
 	return ""
 }
 
-// straight reports whether name is in no package of t, and no link leads to it.
+// straight reports whether name is in no package of t, unless Serve names that, and no link leads
+// to it.
 func (p Pass) straight(t *tree, name string) bool {
-	if len(p.regular(t, path.Dir(name))) > 0 {
+	if len(p.regular(t, path.Dir(name))) > 0 && !p.f.Served(first(name)) {
 		return false
 	}
 	for i := 0; i <= len(name); i++ {
@@ -113,32 +116,52 @@ func (f *Finder) outlineBeside(r Reader) ([]byte, error) {
 // walkBeside adds directory dir, and what r may have in it.
 func (p Pass) walkBeside(r Reader, t *tree, dir string, o *outline, looked *int) {
 	st, err := fs.Stat(t.FS, dir)
-	if err != nil {
+	if err != nil || *looked > maxNamed {
 		return
 	}
 	entries, err := fs.ReadDir(t.FS, dir)
 	if err != nil {
 		return
 	}
-	o.dir(t.place(dir), st)
 	var dirs []string
+	var files []fs.FileInfo
+	lacks := false // something that a program would list there
 	for _, e := range entries {
 		name := join(dir, e.Name())
 		if *looked++; *looked > maxNamed {
-			return
+			lacks = true
+			break
 		}
 		st, err := e.Info()
 		switch {
-		case err != nil || !p.f.namedOnTheWay(r, name, e.IsDir()):
-		case st.IsDir() && len(p.regular(t, name)) == 0:
+		case err != nil:
+		case !p.f.namedOnTheWay(r, name, e.IsDir()):
+			lacks = lacks || plainElement(e.Name()) && e.Name() != bytecodeName
+		case st.IsDir():
 			dirs = append(dirs, name)
 		case st.Mode().IsRegular():
-			o.file(e.Name(), st, nil)
+			files = append(files, st)
+		default:
+			lacks = true
 		}
 	}
-	for _, dir := range dirs {
-		p.walkBeside(r, t, dir, o, looked)
+	o.dir(t.place(dir), st, lacks && dir != "." && !p.f.Served(first(dir)))
+	for _, st := range files {
+		o.file(st.Name(), st, nil)
 	}
+	for _, dir := range dirs {
+		if len(p.regular(t, dir)) == 0 || p.f.Served(first(dir)) {
+			p.walkBeside(r, t, dir, o, looked)
+		} else if st, err := fs.Stat(t.FS, dir); err == nil {
+			o.dir(t.place(dir), st, true) // a package, which has an outline of its own once it was sent
+		}
+	}
+}
+
+// first returns the first element of a path.
+func first(name string) string {
+	name, _, _ = strings.Cut(name, "/")
+	return name
 }
 
 // namedOnTheWay is named for directories too: those that something named may be in.
@@ -146,7 +169,6 @@ func (f *Finder) namedOnTheWay(r Reader, name string, dir bool) bool {
 	if !dir {
 		return f.named(r, name)
 	}
-	first, _, _ := strings.Cut(name, "/")
 	return path.Base(name) != bytecodeName && plain(name) && strings.Count(name, "/") < maxDepth &&
-		(f.Served(first) || r.Spells(path.Base(name)) || r.Spells(name+"/"))
+		(f.Served(first(name)) || r.Spells(path.Base(name)) || r.Spells(name+"/"))
 }

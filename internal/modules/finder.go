@@ -2,6 +2,7 @@ package modules
 
 import (
 	"io/fs"
+	"path"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -145,9 +146,11 @@ func (p Pass) find(name string, fit *fit) *Module {
 }
 
 // compiled returns the extension module that m, which was found at, can only be imported as: its
-// source needs the compiler. Nil: it is none, or none fits.
+// source can't be, though it may be for a compiler or for other implementations. Nil: m can be
+// imported, or no extension module fits.
 func (p Pass) compiled(m *Module, at found, fit *fit) *Module {
-	if len(at.natives) == 0 || fit == nil || !m.needsCompiler() {
+	if len(at.natives) == 0 || fit == nil || p.importable(m, map[string]bool{}) &&
+		!p.amongCompiled(m, at) {
 		return nil
 	}
 	at.letter = Native
@@ -157,13 +160,72 @@ func (p Pass) compiled(m *Module, at found, fit *fit) *Module {
 	return nil
 }
 
-// needsCompiler reports whether m's source can't be imported as it is: it imports Cython's
-// declarations, of which even an installed Cython has only a part.
-func (m *Module) needsCompiler() bool {
-	return slices.ContainsFunc(m.Info.Imports, func(i pysource.Import) bool {
-		top, _, _ := strings.Cut(i.Module, ".")
-		return top == "cython" && i.Level == 0 && i.Where == 0 && len(i.When) == 0
-	})
+// amongCompiled reports whether a module beside m goes as an extension module, which may use what
+// only m's has: both were compiled together.
+func (p Pass) amongCompiled(m *Module, at found) bool {
+	dir := path.Dir(at.file)
+	items, err := at.tree.list(dir, p.n)
+	if err != nil || m.IsPackage() {
+		return false
+	}
+	above := m.Name[:strings.LastIndexByte(m.Name, '.')+1]
+	looked := 0
+	for stem, i := range items {
+		if !i.source || len(i.natives) == 0 || stem == "__init__" || looked > maxFollowed {
+			continue
+		}
+		looked++
+		other := p.load(above+stem, i.choose(at.tree, join(dir, stem)))
+		if !p.importable(other, map[string]bool{}) {
+			return true
+		}
+	}
+	return false
+}
+
+// maxFollowed bounds the modules that are looked at to find out whether one can be imported.
+const maxFollowed = 64
+
+// importable reports whether m's source can be imported, as far as its own package tells: what it
+// imports of that for certain is there, and none of these imports Cython itself, which has no more
+// than a part of its declarations.
+func (p Pass) importable(m *Module, seen map[string]bool) bool {
+	own, _, _ := strings.Cut(m.Name, ".")
+	for _, i := range m.Info.Imports {
+		name := m.absolute(i)
+		top, _, _ := strings.Cut(name, ".")
+		switch {
+		case i.Where != 0 || len(i.When) > 0 || seen[name] || len(seen) >= maxFollowed:
+			continue
+		case name == "cython":
+			return false
+		case top != own:
+			continue
+		}
+		seen[name] = true
+		at := p.locate(name)
+		if at.letter == 0 || (at.letter == Plain || at.letter == Package) &&
+			!p.importable(p.load(name, at), seen) {
+			return false
+		}
+	}
+	return true
+}
+
+// absolute returns the name of the module that an import of m's is of, "" if there is none above.
+func (m *Module) absolute(i pysource.Import) string {
+	if i.Level == 0 {
+		return i.Module
+	}
+	parts := strings.Split(m.Name, ".")
+	up := i.Level
+	if m.IsPackage() {
+		up--
+	}
+	if up >= len(parts) {
+		return ""
+	}
+	return strings.TrimSuffix(strings.Join(parts[:len(parts)-up], ".")+"."+i.Module, ".")
 }
 
 // found is the place of a module. The zero value says that there is none.

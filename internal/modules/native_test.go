@@ -174,18 +174,27 @@ func TestSourceBesideNative(t *testing.T) {
 		{"x = 1", python313, Plain},
 		{"import cython", python313, Native},
 		{"import os, cython as C", python313, Native},
-		{"from cython.cimports.libc import math", python313, Native},
+		{"if COMPILED:\n    from cython.cimports.libc import math", python313, Plain},
 		{"import cython", "", Native}, // until more is known
 		{"import cython", musl, Plain},
 		{"import cythonic", python313, Plain},
 		{"from . import cython", python313, Plain},
 		{"try:\n    import cython\nexcept ImportError:\n    cython = None", python313, Plain},
 		{"def f():\n    import cython", python313, Plain},
+		{"from . import gone", python313, Plain}, // which may be no module
+		{"import d.gone", python313, Native},
+		{"from .gone import x", python313, Native},
+		{"from d.needs import x", python313, Native},
+		{"from d.whole import x", python313, Plain},
+		{"import gone", python313, Plain}, // the target may have it
+		{"try:\n    import d.gone\nexcept ImportError:\n    pass", python313, Plain},
 		{"from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import cython", python313, Plain},
 	} {
 		for _, file := range []string{"d/_x", "d/_x/__init__"} {
 			m := installedWheel("cp313-cp313-manylinux_2_17_x86_64",
 				map[string][]byte{"d/__init__.py": nil, file + ".py": []byte(tt.source),
+					"d/needs.py": []byte("import d.whole\nfrom d.gone import y"),
+					"d/whole.py": []byte("import os, d._x\nx = 1"),
 					file + ".cpython-313-x86_64-linux-gnu.so": object})
 			want := tt.want
 			if want == Plain && path.Base(file) == "__init__" {
@@ -198,6 +207,25 @@ func TestSourceBesideNative(t *testing.T) {
 			if got := p.Find("d._x"); got.Letter == Native {
 				t.Errorf("%s, %q, for no target: got the extension module", file, tt.source)
 			}
+		}
+	}
+}
+
+// Modules that were compiled together go together.
+func TestCompiledTogether(t *testing.T) {
+	object := sharedObject(t)
+	files := map[string][]byte{"d/__init__.py": nil, "d/plain.py": nil,
+		"d/needs.py": []byte("import cython"), "d/fits.py": []byte("x = 1"),
+		"d/sub/__init__.py": nil, "d/sub/fits.py": []byte("x = 1")}
+	for _, name := range []string{"d/needs", "d/fits", "d/sub/fits"} {
+		files[name+".cpython-313-x86_64-linux-gnu.so"] = object
+	}
+	f := New([]Entry{{FS: installedWheel("cp313-cp313-manylinux_2_17_x86_64", files)}}, noBuiltin,
+		Options{}).Pass().For(python313)
+	for name, want := range map[string]byte{"d.needs": Native, "d.fits": Native, "d.plain": Plain,
+		"d.sub.fits": Plain} {
+		if got := f.Find(name); got.Letter != want {
+			t.Errorf("%s: got %c %s, want %c", name, got.Letter, got.Reason, want)
 		}
 	}
 }

@@ -72,10 +72,15 @@ type outline struct {
 
 func seconds(st fs.FileInfo) int64 { return max(0, st.ModTime().Unix()) }
 
-// dir adds a directory, which the files that follow are in.
-func (o *outline) dir(place string, st fs.FileInfo) {
+// dir adds a directory, which the files that follow are in. It isn't all that a program would list
+// there if it lacks something.
+func (o *outline) dir(place string, st fs.FileInfo, lacks bool) {
 	o.mod = seconds(st)
-	o.text.WriteString(place + "\x00" + strconv.FormatInt(o.mod, 10) + "\n")
+	o.text.WriteString(place + "\x00" + strconv.FormatInt(o.mod, 10))
+	if lacks {
+		o.text.WriteString("\x00lacks")
+	}
+	o.text.WriteByte('\n')
 	o.names++
 }
 
@@ -284,7 +289,7 @@ func (w *walker) walk(name string, chain []string) error {
 	if err != nil {
 		return nil
 	}
-	w.o.dir(w.t.place(path.Join(dirOf(w.pkg), name)), st)
+	w.o.dir(w.t.place(path.Join(dirOf(w.pkg), name)), st, false)
 	var dirs []string
 	for _, e := range entries {
 		inner := join(name, e.Name())
@@ -380,7 +385,7 @@ func (t *tree) outlineDist(o *outline, dir string, depth int) {
 	if err != nil {
 		return
 	}
-	o.dir(t.place(dir), st)
+	o.dir(t.place(dir), st, false)
 	var dirs []string
 	for _, e := range entries {
 		st, err := e.Info()
@@ -567,7 +572,7 @@ func (f *Finder) OfDistributions(r Reader, name string) ([]byte, error) {
 		if err != nil || statErr != nil || all.blobs.Len()+len(data) > maxTexts {
 			continue
 		}
-		all.dir(d.t.place(path.Join(d.dir, path.Dir(name))), above)
+		all.dir(d.t.place(path.Join(d.dir, path.Dir(name))), above, false)
 		all.file(path.Base(name), st, append([]byte{}, data...))
 	}
 	return all.packed(), nil

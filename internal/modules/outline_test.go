@@ -35,7 +35,7 @@ func outlined(t *testing.T, data []byte, err error) (lines []string, texts map[s
 			lines = append(lines, f[0])
 		case f[0][0] == '/':
 			dir = f[0]
-			lines = append(lines, dir)
+			lines = append(lines, strings.Join(append([]string{dir}, f[2:]...), " "))
 		default:
 			lines = append(lines, dir+"/"+f[0]+" "+f[1])
 			if len(f) > 3 {
@@ -205,14 +205,15 @@ func TestBeside(t *testing.T) {
 	writeTree(t, dir, map[string]string{"script.py": "", "data.json": "json", "conf/app.ini": "ini",
 		"conf/other.ini": "no", "id_rsa": "RSA", "pkg/__init__.py": "", "pkg/data.json": "in pkg",
 		"served/all.txt": "all", "link.txt": "-> data.json", ".env": "ENV", "up.txt": "-> ../x",
-		"helper.py": "x = 1"})
+		"helper.py": "x = 1", "part.py": "part", "served/m.py": "m", "served/m.pyc": "c",
+		"plugins/__init__.py": "", "plugins/one.py": "one", "plugins/t.txt": "text", "part.pyc": "c"})
 	var p Path
 	defer p.Close()
 	if err := p.Add(dir, true); err != nil {
 		t.Fatal(err)
 	}
-	f := New(p.Entries, none, Options{Serve: []string{"served"}})
-	const names = "data.json conf app.ini link.txt .env helper.py pkg up.txt"
+	f := New(p.Entries, none, Options{Serve: []string{"served", "plugins"}})
+	const names = "data.json conf app.ini link.txt .env helper pkg up.txt part.py part.pyc"
 	for _, c := range []struct {
 		r          given
 		name, want string
@@ -220,8 +221,10 @@ func TestBeside(t *testing.T) {
 		{given{reads: true, quotes: names}, "data.json", "json"},
 		{given{reads: true, quotes: names}, "conf/app.ini", "ini"},
 		{given{reads: true, quotes: "conf/app.ini"}, "conf/app.ini", "ini"},
-		{given{reads: true}, "served/all.txt", "all"},
+		{given{reads: true}, "served/all.txt", "all"}, {given{reads: true}, "served/m.py", "m"},
+		{given{reads: true}, "plugins/one.py", "one"}, {given{reads: true}, "plugins/t.txt", "text"},
 		{given{reads: true, quotes: "id_rsa"}, "id_rsa", "RSA"},
+		{given{reads: true, quotes: names}, "part.py", "part"},
 
 		{given{reads: true, quotes: names}, "conf/other.ini", ""},
 		{given{reads: true, quotes: names}, "id_rsa", ""},
@@ -230,7 +233,8 @@ func TestBeside(t *testing.T) {
 		{given{reads: true, quotes: names}, "link.txt", ""},
 		{given{reads: true, quotes: names}, "up.txt", ""},
 		{given{reads: true, quotes: names}, ".env", ""},
-		{given{reads: true, quotes: names}, "helper.py", ""},
+		{given{reads: true, quotes: names}, "helper.py", ""}, {given{quotes: names}, "part.py", ""},
+		{given{reads: true, quotes: names}, "part.pyc", ""}, {given{reads: true}, "served/m.pyc", ""},
 		{given{reads: true, quotes: names}, "pkg/data.json", ""},
 		{given{reads: true, quotes: names}, "../data.json", ""},
 		{given{reads: true, quotes: names}, "conf", ""}, {given{reads: true}, "", ""},
@@ -245,7 +249,10 @@ func TestBeside(t *testing.T) {
 	data, err := f.Outline(given{reads: true, quotes: names}, "")
 	lines, _ := outlined(t, data, err)
 	got := strings.ReplaceAll(strings.Join(lines, "|"), Root+dir, "")
-	if want := "part||/data.json 4|/conf|/conf/app.ini 3|/served|/served/all.txt 3"; got != want {
+	const want = "part||/data.json 4|/part.py 4|/conf lacks|/conf/app.ini 3|/pkg lacks|" +
+		"/plugins|/plugins/__init__.py 0|/plugins/one.py 3|/plugins/t.txt 4|" +
+		"/served|/served/all.txt 3|/served/m.py 1"
+	if got != want {
 		t.Errorf("outline: got %s, %v, want %s", got, err, want)
 	}
 	if _, err := f.Outline(given{quotes: names}, ""); err == nil {

@@ -1,6 +1,8 @@
 package packages
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,6 +21,71 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.modules['alias'] = sys.modules[__name__]
 sys.path.append(os.path.join(HERE, 'inner'))
 `
+
+// binary is a package that is its own extension module once it has found that, as OpenCV's is.
+const binary = `
+import os, sys
+def find():
+    module = sys.modules.pop(__name__)
+    sys.path.insert(1, os.path.dirname(os.path.abspath(__file__)))
+    try:
+        __import__(__name__)
+        return sys.modules[__name__]
+    finally:
+        del sys.path[1]
+        sys.modules[__name__] = module
+if hasattr(sys, 'looking_for_binary'):
+    raise ImportError('it has found itself')
+sys.looking_for_binary = 1
+NATIVE = find()
+`
+
+// binarySource is an extension module, without a header of Python's.
+const binarySource = `
+static struct {
+    long references; void *type, *init; long index; void *copy;
+    const char *name, *doc; long size; void *methods, *slots, *traverse, *clear, *free;
+} def = {1, 0, 0, 0, 0, "itself", "in C", -1};
+extern void *PyModule_Create2(void *, int);
+void *PyInit_itself(void) { return PyModule_Create2(&def, 1013); }
+`
+
+// TestBinaryOfTheSameName: a package finds an extension module of its own name in its directory.
+func TestBinaryOfTheSameName(t *testing.T) {
+	p, ok := testpython.Default()
+	if !ok || testpython.Blind(t) == "env " {
+		t.Skip("no python3, or no root for a target that doesn't share this disk")
+	}
+	dir, file := t.TempDir(), "itself/itself.abi3.so"
+	write := func(name, text string) {
+		os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755)
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("itself/__init__.py", binary)
+	write("itself/binary.c", binarySource)
+	cc := exec.Command("gcc", "-shared", "-fPIC", "-o", file, "itself/binary.c")
+	cc.Dir = dir
+	if out, err := cc.CombinedOutput(); err != nil {
+		t.Fatalf("gcc: %v\n%s", err, out)
+	}
+	object, err := os.ReadFile(filepath.Join(dir, file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256(object)
+	write("itself-1.dist-info/WHEEL", "Tag: cp32-abi3-linux_"+p.Machine+"\n")
+	write("itself-1.dist-info/RECORD", "itself/__init__.py,,\n"+file+",sha256="+
+		base64.RawURLEncoding.EncodeToString(sum[:])+",1\n")
+	c := nativeContext(t, dir, p, fstest.MapFS{"mine.py": {Data: []byte(
+		"import itself\ndef doc():\n    return '%s %s' % (itself.NATIVE.__doc__, itself.__name__)")}},
+		mitogen.Options{})
+	got, err := mitogen.Call[string](t.Context(), c, "mine:doc")
+	if err != nil || got != "in C itself" {
+		t.Errorf("got %q, %v, want both modules", got, err)
+	}
+}
 
 // TestOtherNames: a file of a package is imported by each name that Python would import it by.
 func TestOtherNames(t *testing.T) {

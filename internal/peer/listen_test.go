@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-// A path that is listened at is for this user alone, and removed when that is over.
+// A path that is listened at is for this user alone from its first moment, and removed when that is
+// over.
 func TestListenPath(t *testing.T) {
 	old := syscall.Umask(0)
 	defer syscall.Umask(old)
@@ -41,10 +42,40 @@ func TestListenPath(t *testing.T) {
 	if _, err := os.Lstat(path); err == nil {
 		t.Error("it is left")
 	}
+	if mode := worstMode(path, func() {
+		for range 2000 {
+			l, err := ListenPath(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			l.Close()
+		}
+	}); mode&0o177 != 0 {
+		t.Errorf("got mode %o at some moment, want 600", mode)
+	}
 	if err := os.WriteFile(path, []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := ListenPath(path); !errors.Is(err, syscall.EADDRINUSE) {
 		t.Errorf("in the place of a file: got %v, want %v", err, syscall.EADDRINUSE)
 	}
+}
+
+// worstMode returns all bits of the modes that path has had while f ran.
+func worstMode(path string, f func()) (mode os.FileMode) {
+	seen := make(chan os.FileMode)
+	go func() {
+		for mode := os.FileMode(0); ; {
+			select {
+			case seen <- mode:
+				return
+			default:
+			}
+			if st, err := os.Lstat(path); err == nil {
+				mode |= st.Mode().Perm()
+			}
+		}
+	}()
+	f()
+	return <-seen
 }

@@ -46,6 +46,7 @@ type sshOptions struct {
 	User         string        `py:"user"`
 	IdentityFile string        `py:"identity_file"`
 	HostKeys     string        `py:"host_keys"`
+	CallsAhead   bool          `py:"calls_ahead"`
 	FromHop      bool          `py:"from_hop"` // the hop before runs ssh, with what its account has
 	Password     secret.Secret `py:"password"`
 	Passphrase   secret.Secret `py:"passphrase"`
@@ -65,7 +66,7 @@ func (o *options) connect() connect.Options {
 		SSH: connect.SSHOptions{
 			Path: s.Path, Args: s.Args, ConfigFile: s.ConfigFile, Port: s.Port, User: s.User,
 			IdentityFile: s.IdentityFile, HostKeys: connect.HostKeys(s.HostKeys),
-			FromHop:  s.FromHop,
+			FromHop: s.FromHop, CallsAhead: s.CallsAhead,
 			Password: secret.Secret(s.Password), Passphrase: secret.Secret(s.Passphrase),
 		},
 		Sudo: connect.SudoOptions{

@@ -54,6 +54,7 @@ type session struct {
 	path   modules.Path
 	err    error // why the program is not served any longer
 	parts  wire.Assembler
+	left   bool // the engine waits with writing for what follows
 
 	lists inventories
 
@@ -118,7 +119,12 @@ func (s *session) take(f *wire.Frame) {
 	case s.front == nil:
 		s.fail(errors.New("got a frame for a context, want configure first"))
 	default:
-		s.front.Take(f)
+		s.left = s.front.Take(f, s.stream.Buffered())
+		return
+	}
+	if s.left && !s.stream.Buffered() {
+		s.left = false
+		s.front.Write()
 	}
 }
 

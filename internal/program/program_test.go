@@ -504,3 +504,22 @@ func TestInventory(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// What comes behind a call in the same write, and isn't for a context, holds nothing up.
+func TestCallBeforeAnother(t *testing.T) {
+	p := play(t)
+	connect, up := p.local(1)
+	p.write(p.configured(), connect)
+	p.until(up)
+	for _, behind := range []func() wire.Frame{
+		func() wire.Frame { f, _ := p.do("stats", map[string]any{}); return f },
+		func() wire.Frame { return wire.Frame{Handle: wire.FirstEngineHandle + 7} }, // a late answer
+		func() wire.Frame { return wire.Frame{Kind: wire.Part, Handle: wire.Do, Payload: []byte("x")} },
+	} {
+		call, reply := p.call(1, "os:getppid")
+		p.write(call, behind())
+		if answer, _ := p.until(reply); answer.Kind != wire.Data {
+			t.Errorf("answer of a call: got %v, want a value", answer)
+		}
+	}
+}

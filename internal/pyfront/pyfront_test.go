@@ -290,3 +290,13 @@ func TestServed(t *testing.T) {
 		}
 	}
 }
+
+// TestQueued runs the cases of testdata/test_queued.py: calls that leave in one write.
+func TestQueued(t *testing.T) {
+	for _, p := range pairs(t) {
+		out, err := python(t, p[0].Path, p[0].Path, "test_queued.py")
+		if err != nil {
+			t.Errorf("test_queued.py by %s: got %v, want success; output:\n%s", p[0].Name(), err, out)
+		}
+	}
+}

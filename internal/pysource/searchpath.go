@@ -1,6 +1,7 @@
 package pysource
 
 import (
+	"bytes"
 	"path"
 	"slices"
 	"strings"
@@ -18,7 +19,7 @@ const (
 
 // ReadSearchPath finds what src does with sys.path and site.addsitedir, where that is an expression
 // of __file__, sys.argv[0] or sys.path[0], the functions of os.path, or those of pathlib. All that
-// a name may be counts; what isn't known is left out.
+// a name or a function's result may be counts; what isn't known is left out.
 func ReadSearchPath(src []byte) (p SearchPath) {
 	toks, err := Tokens(src)
 	if err != nil {
@@ -45,7 +46,9 @@ type pathReader struct {
 	src   []byte
 	toks  []Token
 	i     int
-	names map[string][]pathValue
+	names map[string][]pathValue // "f()": what a function returns
+	def   string                 // the last function that has begun
+	path  bool                   // sys.path was imported as path
 }
 
 func (r *pathReader) is(s string) bool { return r.i < len(r.toks) && r.toks[r.i].Is(r.src, s) }
@@ -80,10 +83,16 @@ func (r *pathReader) statement(p *SearchPath) {
 	switch {
 	case r.accept("for"):
 		r.loop()
+	case r.accept("def"):
+		r.def = r.name()
+	case r.accept("from"):
+		r.imported()
+	case r.accept("return"):
+		r.comprehensions()
+		r.bind(r.def+"()", r.expr())
 	case r.kind() == Name:
-		name := r.text()
-		r.i++
-		if r.accept("=") {
+		r.comprehensions()
+		if name := r.assigned(); name != "" {
 			r.bind(name, r.expr())
 			break
 		}
@@ -98,12 +107,53 @@ func (r *pathReader) statement(p *SearchPath) {
 	r.i++
 }
 
-func (r *pathReader) loop() {
-	name := ""
+// name reads a name, "" if there is none.
+func (r *pathReader) name() (name string) {
 	if r.kind() == Name {
 		name = r.text()
 		r.i++
 	}
+	return name
+}
+
+// assigned reads `name =`, or `name: annotation =`, and returns the name; "": it is none of these.
+func (r *pathReader) assigned() string {
+	name := r.name()
+	if r.is(":") && name != "else" && name != "try" && name != "finally" {
+		for k := r.kind(); k != EOF && k != Newline && !r.is("=") && !r.is(";"); k = r.kind() {
+			r.i++
+		}
+	}
+	if !r.accept("=") {
+		return ""
+	}
+	return name
+}
+
+// imported reads `sys import` and names, behind "from".
+func (r *pathReader) imported() {
+	sys := r.accept("sys")
+	for !r.ends() {
+		r.path = r.path || sys && r.is("path")
+		r.i++
+	}
+}
+
+// comprehensions binds the names of the loops within a statement, which are behind what uses them.
+func (r *pathReader) comprehensions() {
+	start := r.i
+	for r.kind() != EOF && r.kind() != Newline {
+		if r.accept("for") {
+			r.loop()
+		} else {
+			r.i++
+		}
+	}
+	r.i = start
+}
+
+func (r *pathReader) loop() {
+	name := r.name()
 	if r.accept("in") {
 		r.bind(name, r.expr())
 	}
@@ -132,7 +182,7 @@ func (r *pathReader) changesPath() bool {
 		}
 		r.i = start
 	}
-	return false
+	return r.path && r.accept("path")
 }
 
 // added takes each path that the rest of the statement has.
@@ -161,8 +211,41 @@ func (r *pathReader) added(p *SearchPath) {
 	}
 }
 
-// expr reads operands with / + and % between them.
+// expr reads sums with "or" between them, or a condition.
 func (r *pathReader) expr() []pathValue {
+	all := r.sum()
+	for r.accept("or") || r.otherwise() {
+		all = bounded(append(all, r.sum()...))
+	}
+	return all
+}
+
+// otherwise reads a condition from "if" to "else", if it has that.
+func (r *pathReader) otherwise() bool {
+	start := r.i
+	if !r.accept("if") {
+		return false
+	}
+	for depth := 0; r.kind() != EOF && r.kind() != Newline && depth >= 0; r.i++ {
+		if depth == 0 && r.accept("else") {
+			return true
+		}
+		depth += r.nesting()
+	}
+	r.i = start
+	return false
+}
+
+// nesting is 1 at an opening bracket, -1 at a closing one.
+func (r *pathReader) nesting() int {
+	if r.kind() != Op {
+		return 0
+	}
+	return nesting[r.src[r.toks[r.i].Start]]
+}
+
+// sum reads operands with / + and % between them.
+func (r *pathReader) sum() []pathValue {
 	left := r.operand()
 	for {
 		switch {
@@ -171,11 +254,64 @@ func (r *pathReader) expr() []pathValue {
 		case r.accept("+"):
 			left = combine(left, r.operand(), concatenated)
 		case r.accept("%"):
-			left = combine(r.operand(), left, formattedIn)
+			left = filled(left, "%s", r.values())
 		default:
 			return left
 		}
 	}
+}
+
+// values reads what a format is given: one operand, or each element of a tuple.
+func (r *pathReader) values() [][]pathValue {
+	if r.is("(") {
+		return r.arguments()
+	}
+	return [][]pathValue{r.operand()}
+}
+
+// filled is a format with values in the places of its marks.
+func filled(formats []pathValue, mark string, values [][]pathValue) (all []pathValue) {
+	for _, f := range formats {
+		parts := strings.Split(f.text, mark)
+		if f.place || len(parts) != len(values)+1 {
+			continue
+		}
+		pieces := [][]pathValue{{{parts[0], false}}}
+		for i, v := range values {
+			pieces = append(pieces, v, []pathValue{{parts[i+1], false}})
+		}
+		all = append(all, together(pieces)...)
+	}
+	return bounded(all)
+}
+
+// together has each of pieces behind the one before it. A path can be the first only.
+func together(pieces [][]pathValue) []pathValue {
+	all := []pathValue{{}}
+	for _, piece := range pieces {
+		all = combine(all, piece, func(a, b pathValue) (pathValue, bool) {
+			if b.place {
+				return pathValue{b.text + "\x00", true}, a == pathValue{}
+			}
+			return pathValue{a.text + b.text, a.place}, true
+		})
+	}
+	return slices.DeleteFunc(each(all, settled), func(v pathValue) bool { return v.text == "" })
+}
+
+// settled is a value of together, "" if what stands behind a path isn't below it.
+func settled(v pathValue) pathValue {
+	dir, rest, _ := strings.Cut(v.text, "\x00")
+	if !v.place {
+		return v
+	}
+	v.text = ""
+	if rest == "" {
+		v.text = dir
+	} else if strings.HasPrefix(rest, "/") {
+		v.text = path.Join(dir, rest)
+	}
+	return v
 }
 
 func combine(a, b []pathValue, f func(a, b pathValue) (pathValue, bool)) (all []pathValue) {
@@ -202,12 +338,6 @@ func concatenated(a, b pathValue) (pathValue, bool) {
 		return a, false
 	}
 	return pathValue{path.Clean(a.text + b.text), a.place}, !b.place
-}
-
-// formattedIn is "%s/lib" % a.
-func formattedIn(a, format pathValue) (pathValue, bool) {
-	rest, ok := strings.CutPrefix(format.text, "%s/")
-	return pathValue{path.Join(a.text, rest), a.place}, ok && !format.place
 }
 
 // operand reads a name, a string or what is in brackets, with all that follows it: attributes,
@@ -245,7 +375,11 @@ func (r *pathReader) operand() []pathValue {
 			}
 		case r.is("("):
 			args := r.arguments()
-			values = called(name, values, args)
+			if result, ok := r.names[whole+"()"]; ok {
+				values = result
+			} else {
+				values = called(name, values, args)
+			}
 		case r.accept("["):
 			index := r.index()
 			values = indexed(whole, name, values, index)
@@ -271,6 +405,11 @@ var constants = map[string]pathValue{
 func (r *pathReader) literals() []pathValue {
 	s := scanner{src: r.src, toks: r.toks}
 	text, ok := s.literal(&r.i)
+	if !ok && r.kind() == String {
+		if values, ok := r.template(); ok {
+			return values
+		}
+	}
 	if !ok {
 		for r.kind() == String {
 			r.i++
@@ -278,6 +417,46 @@ func (r *pathReader) literals() []pathValue {
 		return nil
 	}
 	return []pathValue{{string(text), false}}
+}
+
+// template reads an f-string whose expressions it understands.
+func (r *pathReader) template() (values []pathValue, ok bool) {
+	b := r.toks[r.i].Text(r.src)
+	q := bytes.IndexAny(b, `'"`)
+	size := quoteLen(b, q)
+	body := string(b[q+size : len(b)-size])
+	if prefixOf(b[:q])&formatted == 0 || strings.Contains(body, `\`) || strings.Contains(body, "{{") {
+		return nil, false
+	}
+	var pieces [][]pathValue
+	for body != "" {
+		text, rest, inside := strings.Cut(body, "{")
+		pieces = append(pieces, []pathValue{{text, false}})
+		code, rest, closed := strings.Cut(rest, "}")
+		if inside {
+			pieces = append(pieces, r.within(code))
+		}
+		if inside != closed {
+			return nil, false
+		}
+		body = rest
+	}
+	r.i++
+	return together(pieces), r.kind() != String
+}
+
+// within is the value of an expression in an f-string.
+func (r *pathReader) within(code string) []pathValue {
+	toks, err := Tokens([]byte(code))
+	if err != nil {
+		return nil
+	}
+	inner := pathReader{src: []byte(code), toks: toks, names: r.names}
+	values := inner.expr()
+	if !inner.ends() {
+		return nil
+	}
+	return values
 }
 
 // list reads what stands in brackets: all of its elements, as alternatives.
@@ -297,14 +476,12 @@ func (r *pathReader) arguments() (args [][]pathValue) {
 		}
 		start := r.i
 		args = append(args, r.expr())
+		loops := r.is("for")
 		for depth := 0; r.kind() != EOF && (depth > 0 || !r.is(",") && !r.is(")") && !r.is("]")); r.i++ {
-			switch {
-			case r.is("(") || r.is("[") || r.is("{"):
-				depth++
-			case r.is(")") || r.is("]") || r.is("}"):
-				depth--
+			depth += r.nesting()
+			if !loops {
+				args[len(args)-1] = nil // there is more to it than is understood
 			}
-			args[len(args)-1] = nil // there is more to it than is understood
 		}
 		r.accept(",")
 		if r.i == start {
@@ -350,6 +527,12 @@ func called(name string, values []pathValue, args [][]pathValue) []pathValue {
 	switch name {
 	case "dirname":
 		return each(first, parent)
+	case "get", "getenv": // of the environment, with what counts without it
+		if len(args) == 2 {
+			return args[1]
+		}
+	case "format":
+		return filled(values, "{}", args)
 	case "join", "joinpath":
 		all := values
 		if name == "join" {

@@ -46,10 +46,60 @@ func TestReadSearchPath(t *testing.T) {
 		"print(sys.path)\nsys.path.remove(x)\nsys.path.pop(0)\nsys.path.append(":                    "|",
 		"x = {1: (2, [3})\nsys.path.append(join(dirname(__file__), f(1), 'lib'))":                   "|",
 	} {
-		p := ReadSearchPath([]byte(source))
-		got := strings.TrimSpace(strings.Join(p.Before, " ") + " | " + strings.Join(p.Behind, " "))
-		if got != want {
-			t.Errorf("%s\ngot %q, want %q", source, got, want)
-		}
+		searches(t, source, want)
+	}
+}
+
+// Other forms of the same that scripts have.
+func TestReadSearchPathForms(t *testing.T) {
+	for _, c := range []struct{ source, want string }{
+		{"sys.path[0:0] = [join(dirname(__file__), d) for d in ('lib', 'vendor')]",
+			"lib vendor |"},
+		{"sys.path.extend(join(dirname(__file__), d) for d in ['a', 'b'] if isdir(d))",
+			"| a b"},
+		{"here = dirname(__file__) or '.'\nsys.path.append(join(here, 'lib'))",
+			"| lib"},
+		{"sys.path.append(join(dirname(__file__) or os.getcwd(), 'lib'))",
+			"| lib"},
+		{"d = dirname(__file__) if frozen else dirname(sys.argv[0])\nsys.path.append(d + '/lib')",
+			"| lib"},
+		{"sys.path.insert(0, os.environ.get('LIB', join(dirname(__file__), 'lib')))",
+			"lib |"},
+		{"sys.path.insert(0, os.getenv('LIB') or join(dirname(__file__), 'lib'))",
+			"lib |"},
+		{"d = dirname(__file__)\nsys.path.append(f'{d}/lib')",
+			"| lib"},
+		{"sys.path.append(f\"{os.path.dirname(__file__)}/a/{'b'}\")",
+			"| a/b"},
+		{"sys.path.append(f'{x}/lib')\nsys.path.append(f'{dirname(__file__)}lib')",
+			"|"},
+		{"sys.path.append(f'{{}}')\nsys.path.append(f'{' f'{dirname(__file__)}' 'x'",
+			"|"},
+		{"sys.path.append('{}/lib'.format(dirname(__file__)))",
+			"| lib"},
+		{"sys.path.append('%s/%s/c' % (dirname(__file__), 'lib'))",
+			"| lib/c"},
+		{"def here():\n    return dirname(__file__)\nsys.path.append(here() + '/lib')",
+			"| lib"},
+		{"ROOT: Path = Path(__file__).parent\nsys.path.append(str(ROOT / 'lib'))",
+			"| lib"},
+		{"try: sys.path.append(join(dirname(__file__), 'lib'))\nfinally: x = 1",
+			"| lib"},
+		{"from sys import path, argv\npath.insert(0, join(dirname(__file__), 'lib'))",
+			"lib |"},
+		{"from os import path\npath.insert(0, join(dirname(__file__), 'lib'))",
+			"|"},
+	} {
+		searches(t, c.source, c.want)
+	}
+}
+
+// searches fails unless source puts these directories on sys.path.
+func searches(t *testing.T, source, want string) {
+	t.Helper()
+	p := ReadSearchPath([]byte(source))
+	got := strings.TrimSpace(strings.Join(p.Before, " ") + " | " + strings.Join(p.Behind, " "))
+	if got != want {
+		t.Errorf("%s\ngot %q, want %q", source, got, want)
 	}
 }

@@ -111,9 +111,17 @@ func (s *stepper) check(actions []Action) {
 		}
 		total += n
 	}
+	for src, n := range r.held.wholeSources {
+		if r.nodes[src] == nil {
+			s.t.Fatalf("%d bytes of answers are accounted for at %d, which is gone", n, src)
+		}
+		total += n
+	}
 	ports := 0
-	for _, n := range r.held.ports {
-		ports += n
+	for _, all := range []map[wire.ContextID]int{r.held.ports, r.held.wholePorts} {
+		for _, n := range all {
+			ports += n
+		}
 	}
 	if total != r.held.total || ports != total {
 		s.t.Fatalf("%d bytes of sources, %d of ports, %d in all", total, ports, r.held.total)

@@ -100,6 +100,8 @@ func TestProgramsEnd(t *testing.T) {
 				equal(t, "stdout of "+child, l.stdout(), want)
 			}
 			l.runs("import os\npid = os.fork()\nif pid: print(os.waitpid(pid, 0)[1])", 0, "0\n", "")
+			l.script(interruptedFork + "\nif pid: print(result)").value()
+			equal(t, "end by an interrupt", l.stdout(), interruptedEnd(t, l)+"\n")
 		}},
 		{"with what an interpreter does at its end", func(t *testing.T, l *link) {
 			const destructor = "class A(object):\n  def __del__(self): os.write(1, 'gone'.encode())\n" +
@@ -170,5 +172,27 @@ func TestCopiesOfCalls(t *testing.T) {
 			}
 			equal(t, "status of "+child, got, want)
 		}
+		l.stderr()
+		got := l.call("rt:execute", interruptedFork).value()
+		equal(t, "end by an interrupt", fmt.Sprint(got), interruptedEnd(t, l))
+		contains(t, "stderr", l.stderr(), "KeyboardInterrupt")
 	}}})
+}
+
+// interruptedFork has a forked process end by KeyboardInterrupt; result is the signal that ended
+// it, or its status.
+const interruptedFork = `import os
+pid = os.fork()
+if not pid: raise KeyboardInterrupt
+status = os.waitpid(pid, 0)[1]
+result = status & 127 or status >> 8`
+
+// interruptedEnd is result of interruptedFork in a plain interpreter.
+func interruptedEnd(t *testing.T, l *link) string {
+	t.Helper()
+	out, err := exec.Command(l.py.Path, "-c", interruptedFork+"\nprint(result)").Output()
+	if err != nil {
+		t.Fatalf("%s by itself: %v", l.py.Name(), err)
+	}
+	return strings.TrimSpace(string(out))
 }

@@ -191,11 +191,14 @@ func (p *Process) Connected() {
 	}
 }
 
-// Limit ends the process as having timed out, unless Connected is called in time. It is to be
-// called once at most.
+// Limit ends the process as having timed out, unless Connected is called in time. If it is called
+// again, the time begins anew.
 func (p *Process) Limit(d time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.limit != nil {
+		p.limit.Stop()
+	}
 	p.limit = time.AfterFunc(d, func() {
 		p.mu.Lock()
 		connected := p.connected

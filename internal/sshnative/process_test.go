@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 )
 
 // All that a command writes to stderr is taken, in little room.
@@ -67,3 +68,15 @@ func TestStderrIsSmall(t *testing.T) {
 }
 
 var errShort = errors.New("short")
+
+// A new limit takes the place of the old one.
+func TestLimitAgain(t *testing.T) {
+	p := &Process{}
+	p.Limit(time.Hour)
+	first := p.limit
+	p.Limit(time.Hour)
+	if first.Stop() {
+		t.Error("the first limit was still to come, want it stopped")
+	}
+	p.limit.Stop()
+}

@@ -74,6 +74,9 @@ func (s *Stream) next() error {
 	return nil
 }
 
+// Buffered reports whether another frame has been read already. It is for what Read calls.
+func (s *Stream) Buffered() bool { return s.scanner.Buffered() }
+
 // takeBack waits until no goroutine has asked for the token for a while, or until the token is
 // recalled.
 func (s *Stream) takeBack(timer *time.Timer) {

@@ -200,7 +200,7 @@ func (s *Stream) Put(f *wire.Frame) {
 	case len(f.Payload) <= smallFrame && !f.Secret && s.mayOvertakeLocked(f, p):
 		s.small = f.Append(s.small)
 	default:
-		b := f.Append(make([]byte, 0, f.Size()))
+		b := f.Append(s.bufferLocked(f.Size()))
 		s.putBulkLocked(bulky{head: b, pair: p, bundle: bundles(f), connect: f.Handle == wire.Connect,
 			open: opens(f)})
 	}
@@ -372,8 +372,36 @@ func (s *Stream) wakeWriter() {
 	}
 }
 
+// bufferLocked returns a buffer for a frame of n bytes.
+func (s *Stream) bufferLocked(n int) []byte {
+	if n < batch || cap(s.spare) < n {
+		return make([]byte, 0, n)
+	}
+	b := s.spare[:0]
+	s.spare = nil
+	return b
+}
+
+// wholeLocked takes a large frame that is next off the queue, without a copy. Nil: there is none.
+func (s *Stream) wholeLocked() []byte {
+	if s.secret || len(s.urgent)+len(s.small) > 0 || len(s.bulk) == 0 || !s.roomLocked(0) {
+		return nil
+	}
+	next := s.bulk[0]
+	if len(next.head) < batch || next.shared != nil {
+		return nil
+	}
+	s.forgetLocked(next)
+	s.bulk[0] = bulky{}
+	s.bulk = s.bulk[1:]
+	return next.head
+}
+
 // nextLocked takes the next bytes to write off the queue.
 func (s *Stream) nextLocked() []byte {
+	if b := s.wholeLocked(); b != nil {
+		return s.markLocked(b, true)
+	}
 	b := s.spare[:0]
 	if s.secret {
 		most := len(s.urgent) + len(s.small) + batch + wire.HeaderSize + wire.MaxPayload +

@@ -454,3 +454,34 @@ func TestAhead(t *testing.T) {
 		})
 	}
 }
+
+// A large frame that is alone is copied once, into a buffer that the next one uses again.
+func TestLargeFrameIsCopiedOnce(t *testing.T) {
+	s := New()
+	s.mu.Lock()
+	s.attached = true
+	s.mu.Unlock()
+	f := wire.Frame{Dst: 1, Handle: wire.Call, Reply: 1000, Payload: make([]byte, wire.MaxPayload)}
+	var last *byte
+	for i := range 3 {
+		f.Payload[0] = byte(i)
+		s.Put(&f)
+		queued := &s.bulk[0].head[0]
+		if last != nil && queued != last {
+			t.Errorf("frame %d: got a new buffer, want that of the frame before", i)
+		}
+		b := s.nextLocked()
+		if &b[0] != queued {
+			t.Errorf("frame %d: got a copy to write, want the buffer that was queued", i)
+		}
+		if want := f.Append(nil); !bytes.Equal(b, want) {
+			t.Errorf("frame %d: got %d bytes to write, want its %d", i, len(b), len(want))
+		}
+		s.takenLocked(b)
+		last = queued
+	}
+	if s.queued != 0 || len(s.pairs) != 0 {
+		t.Errorf("after all were written: got %d bytes of %d pairs queued, want none",
+			s.queued, len(s.pairs))
+	}
+}

@@ -8,7 +8,7 @@ from time import monotonic
 
 from . import _link, _source, _values, errors
 from ._link import CANCEL, DATA, DEAD, DO, ERROR, frame
-from ._sending import _begin
+from ._sending import FUNCTIONS, _begin
 from ._state import _op, _State
 from .errors import CallError, EngineLost
 
@@ -43,6 +43,10 @@ else:
 class Call(_Base['T']):
     """A call that was begun. Its methods are those of concurrent.futures.Future."""
 
+    _value: Any = None
+    _error: Optional[BaseException] = None
+    _read = _cancelled = False
+
     def __init__(
         self,
         context: Context,
@@ -51,6 +55,7 @@ class Call(_Base['T']):
         kwargs: Any,
         streaming: bool,
         taker: Optional[Callable[[int, bytes], Any]] = None,
+        soon: bool = False,
     ) -> None:
         self._s = s = context._s
         s.engine._check()
@@ -59,18 +64,14 @@ class Call(_Base['T']):
                 'call: a served method was called from %s, where no call begins before that one '
                 'has ended' % s.target
             )
-        fn, args, kwargs = _source.unwrapped(fn, args, kwargs)
+        if type(fn) not in FUNCTIONS:
+            fn, args, kwargs = _source.unwrapped(fn, args, kwargs)
         self._fn = fn
         self._callbacks: List[Callable[[Call[T]], Any]] = []
-        self._over = False  # callbacks have been called, or are
-        self._value: Any = None
-        self._error: Optional[BaseException] = None
-        self._read = False
-        self._cancelled = False
         timeout = context._timeout
         self._timeout = timeout
         self._until = None if timeout is None else monotonic() + timeout
-        self._q = _begin(self, fn, args, kwargs, streaming, taker or context._taker())
+        self._q = _begin(self, fn, args, kwargs, streaming, taker or context._taker(), soon)
 
     def _what(self) -> Tuple[str, str]:
         fn = self._fn

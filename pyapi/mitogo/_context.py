@@ -117,7 +117,8 @@ class Context:
         ConnectError, ContextLost or EngineLost; TimeoutError after the seconds of
         options(timeout=), the call being interrupted there.
         """
-        return self.start(fn, *args, **kwargs).result()
+        call: Call[Any] = Call(self, fn, args, kwargs, False)
+        return call.result()
 
     @overload
     def start(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Call[T]: ...
@@ -129,7 +130,7 @@ class Context:
         """Begin a call, and return at once; where 1 MiB of calls wait for their answers, once
         some have them.
         """
-        return Call(self, fn, args, kwargs, False)
+        return Call(self, fn, args, kwargs, False, soon=True)
 
     def post(self, fn: Any, *args: Any, **kwargs: Any) -> None:
         """Begin a call whose result is not wanted. What it raises becomes an error record of the
@@ -151,7 +152,7 @@ class Context:
 
         Leaving the loop early needs close() (or `with`), which ends the generator there.
         """
-        return Stream(Call(self, fn, args, kwargs, True))
+        return Stream(Call(self, fn, args, kwargs, True, soon=True))
 
     def run(
         self,

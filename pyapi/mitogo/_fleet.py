@@ -298,7 +298,8 @@ class Fleet:
         kw: Any,
         streaming: bool = False,
     ) -> Call[Any]:
-        return Call(self.context(target).options(timeout=timeout), fn, args, kw, streaming)
+        context = self.context(target).options(timeout=timeout)
+        return Call(context, fn, args, kw, streaming, soon=True)
 
     def wait(self, timeout: Optional[float] = None) -> Results[Context]:
         """Connect to all targets, and return their contexts, or why there is none. timeout bounds

@@ -18,11 +18,14 @@ import threading
 from collections import deque
 from time import monotonic
 
+from ._outbox import Outbox
 from .errors import EngineLost
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Deque, Dict, List, Optional, Set, Tuple, Union
+
+    from ._outbox import Data
 
 MAGIC = 0xF14D4700
 TRAILER = b'\x47\xf1'
@@ -34,6 +37,7 @@ STDOUT, STDERR, LOG, LOST = 17, 18, 19, 21
 DO, PREPARE, WANT = 25, 26, 27
 FIRST_REPLY = 1 << 30
 PAUSE = 0.005
+LITTLE, MUCH = 16384, 262144  # bytes that are read at once
 PATIENCE = 5.0  # seconds that an answer waits for the program's code to take what came before it
 REQUEST = b'\0'  # begins an item that is no value: a request to a served object
 ITEM_COST = 64  # bytes that an item takes besides its own
@@ -64,27 +68,18 @@ def frame(dst: int, handle: int, payload: bytes = b'', kind: int = DATA, reply: 
 class Request:
     """A question and what has come of its answer. kind is None until the last frame."""
 
-    __slots__ = (
-        'dst',
-        'reply',
-        'kind',
-        'payload',
-        'items',
-        'parts',
-        'size',
-        'room',
-        'done',
-        'more',
-        'streaming',
-        'limit',
-        'last',
-        'held',
-        'total',
-        'cost',
-        'grant',
-        'order',
-        'over',
-    )
+    kind: Optional[int] = None
+    payload = b''
+    parts: Optional[List[bytes]] = None
+    size = 0  # bytes of parts
+    room = WINDOW  # that may still be sent of the request itself
+    more: Optional[Callable[[], None]] = None  # called once there is an item
+    done: Optional[Callable[[], None]] = None  # called once it is answered
+    held = 0  # bytes of parts whose credit is given with an item's
+    total = 0  # bytes that items of no stream take
+    last: Tuple[int, int] = (0, 0)  # where its newest piece was read
+    over: Optional[Callable[[int], Any]] = None  # called with kind by the reader
+    order: Any = None  # has this appended for each item, by the thread that reads
 
     def __init__(
         self,
@@ -97,23 +92,11 @@ class Request:
     ) -> None:
         self.dst = dst
         self.reply = reply
-        self.kind: Optional[int] = None
-        self.payload = b''
         self.items: Deque[Tuple[bytes, int]] = deque()  # with what each is of the window
-        self.parts: Optional[List[bytes]] = None
-        self.size = 0  # bytes of parts
-        self.room = WINDOW  # that may still be sent of the request itself
-        self.more: Optional[Callable[[], None]] = None  # called once there is an item
-        self.done: Optional[Callable[[], None]] = None  # called once it is answered
         self.streaming = streaming  # items are taken one by one: their credit is given then
-        self.held = 0  # bytes of parts whose credit is given with an item's
         self.cost = cost  # that was reserved for it
-        self.total = 0  # bytes that items of no stream take
         self.grant = grant  # takes items that are requests to served objects
         self.limit = limit
-        self.last: Tuple[int, int] = (0, 0)  # where its newest piece was read
-        self.over: Optional[Callable[[int], Any]] = None  # called with kind by the reader
-        self.order: Any = None  # has this appended for each item, by the thread that reads
 
 
 class Inlet(Request):
@@ -121,8 +104,6 @@ class Inlet(Request):
     has closed the sender once it has said so, and no call that was given the sender runs that
     hasn't. A call that ends without doing so keeps nothing open.
     """
-
-    __slots__ = ('calls', 'granted', 'ended', 'heard', 'why')
 
     def __init__(self, src: int, handle: int, limit: int, order: Deque[Request]) -> None:
         super().__init__(src, handle, limit, True, 0)
@@ -176,9 +157,10 @@ class Link:
         self.silent = False  # the end was begun: nothing is sent any more
         self._next = FIRST_REPLY
         self._fds = (fd,)
+        self._most = LITTLE  # that is read at once: memory for much costs more than a small read
         self._chunks: Deque[bytes] = deque()  # read, and not taken yet
         self._data, self._pos = b'', 0  # taken up to there
-        self._write = threading.Lock()
+        self._out = Outbox(fd)
         self._r = threading.Lock()
         self._delivering = threading.Lock()
         self._deliverer = 0  # the thread that has it
@@ -193,7 +175,7 @@ class Link:
         self._reads = 0  # counts rounds of reading, for the background thread
         self._wants = 0  # threads that want R of it
         self._background = False  # it has R
-        self._asleep = threading.Event()
+        self._hurry = threading.Event()  # the background thread has something to do
         self._thread: Optional[threading.Thread] = None
 
     def start(self) -> None:
@@ -204,29 +186,31 @@ class Link:
 
     # Sending
 
-    def send(self, data: bytes) -> None:
-        """Send whole frames. Blocks while the engine is behind."""
-        with self._write:
-            self._send(data)
+    def send(self, *data: Data) -> None:
+        """Send whole frames, which may be in pieces. Blocks while the engine is behind."""
+        with self._out.lock:
+            self._send(*data)
 
-    def _send(self, data: bytes) -> None:
+    def _send(self, *data: Data) -> None:
         self.check()
         if self.silent:
             return
-        sent: List[int] = []
-        interrupt = None
-        while data:
-            try:
-                sent.extend(map(os.write, self._fds, (data,)))  # see _round
-            except OSError as e:
-                self.lose('its socket: %s' % e)
-                self.check()
-            except KeyboardInterrupt as e:
-                interrupt = e  # half a frame is none
-            if sent:
-                data = data[sent.pop() :]
-        if interrupt is not None:
-            raise interrupt
+        try:
+            self._out.send(*data)
+        except OSError as e:
+            self.lose('its socket: %s' % e)
+            self.check()
+
+    def flush(self) -> None:
+        """Send what is queued."""
+        with self._out.lock:
+            self._out.armed = False
+            if self._out.waits():
+                self._send()
+
+    def writes_by(self, arm: Callable[[bool], bool]) -> None:
+        """Have calls that are begun one after another queued; see Outbox.arm."""
+        self._out.arm = arm
 
     def check(self) -> None:
         if self.error is not None:
@@ -249,30 +233,30 @@ class Link:
         grant: Optional[Callable[[bytes], None]] = None,
         over: Optional[Callable[[int], None]] = None,
         order: Any = None,
+        soon: bool = False,
     ) -> Request:
         """Send a request, with the frames before it in the same write. Larger ones wait for
         their window; TimeoutError if `until` (monotonic) comes first. cost was reserved: the
         answer releases it, and the caller does if this raises. over and order are the request's.
+        With soon it may be queued, if another one was sent just before.
         """
-        with self._write:
+        with self._out.lock:
             self._next = reply = self._next + 1
             q = self.requests[reply] = Request(
                 dst, reply, self.limit, streaming, cost, grant
             )
-            q.over, q.order = over, order
+            if over is not None or order is not None:
+                q.over, q.order = over, order
             try:
                 if len(payload) <= MAX_PAYLOAD:
-                    self._send(
-                        before
-                        + _pack(MAGIC, dst, 0, 0, handle, reply, len(payload))
-                        + payload
-                        + TRAILER
-                    )
+                    head = _pack(MAGIC, dst, 0, 0, handle, reply, len(payload))
+                    data = b''.join((before, head, payload, TRAILER))
+                    if not soon or self.error is not None or not self._out.later(data):
+                        self._send(data)
                     return q
-                if before:
-                    self._send(before)
                 # The first part is sent here, since new reply handles have to rise.
-                self._send(frame(dst, handle, payload[:MAX_PAYLOAD], PART, reply))
+                head = _pack(MAGIC + PART, dst, 0, 0, handle, reply, MAX_PAYLOAD)
+                self._send(before, head, payload[:MAX_PAYLOAD], TRAILER)
             except BaseException:
                 self.requests.pop(reply, None)
                 raise
@@ -284,14 +268,15 @@ class Link:
     def _parts(
         self, q: Request, handle: int, payload: bytes, until: Optional[float]
     ) -> None:
-        pos = MAX_PAYLOAD
+        pos, whole = MAX_PAYLOAD, memoryview(payload)
         try:
             while q.kind is None and len(payload) - pos > MAX_PAYLOAD:
                 if not self.wait(lambda: q.room > 0 or q.kind is not None, until):
                     raise TimeoutError('arguments of %d bytes' % len(payload))
                 with self._counts:
                     q.room -= MAX_PAYLOAD
-                self.send(frame(q.dst, handle, payload[pos : pos + MAX_PAYLOAD], PART, q.reply))
+                head = _pack(MAGIC + PART, q.dst, 0, 0, handle, q.reply, MAX_PAYLOAD)
+                self.send(head, whole[pos : pos + MAX_PAYLOAD], TRAILER)
                 pos += MAX_PAYLOAD
         except BaseException:
             if self.error is None:
@@ -299,7 +284,8 @@ class Link:
             self.requests.pop(q.reply, None)
             raise
         if q.kind is None:
-            self.send(frame(q.dst, handle, payload[pos:], DATA, q.reply))
+            head = _pack(MAGIC, q.dst, 0, 0, handle, q.reply, len(payload) - pos)
+            self.send(head, whole[pos:], TRAILER)
         else:
             self.send(frame(q.dst, handle, b'', PART, q.reply))
 
@@ -309,6 +295,11 @@ class Link:
         """Wait until a context has so few calls that one of size bytes may follow. False: `until`
         has come. What was reserved is given back when the call ends.
         """
+        with self._counts:
+            waiting = self.unanswered.get(dst, 0)
+            if not waiting or waiting + size <= WINDOW:
+                self.unanswered[dst] = waiting + size
+                return True
         got: List[bool] = []
 
         def taken() -> bool:
@@ -337,7 +328,7 @@ class Link:
 
     def number(self) -> int:
         """A new handle of this program's."""
-        with self._write:
+        with self._out.lock:
             self._next += 1
             return self._next
 
@@ -385,6 +376,8 @@ class Link:
         """
         while not ready():
             self.check()
+            if self._out.waits():
+                self.flush()
             self.deliver()  # what an interrupt has left
             if self._r.acquire(False):
                 try:
@@ -401,7 +394,8 @@ class Link:
 
     def _read(self, ready: Callable[[], Any], until: Optional[float]) -> None:
         while self.error is None:
-            elsewhere = self._undelivered()  # and may make it ready: looked at first
+            # It may make it ready, so that it is looked at first.
+            elsewhere = self.deliveries or self._delivering.locked()
             if ready():
                 return
             left = None if until is None else until - monotonic()
@@ -434,11 +428,11 @@ class Link:
 
     def _rouse(self) -> None:
         """Have those who sleep look whether it is their turn."""
-        try:
-            while True:
+        while self._waiters:
+            try:
                 self._waiters.pop().release()
-        except IndexError:
-            pass
+            except IndexError:
+                pass  # another thread took the last one
 
     def _poke(self) -> None:
         try:
@@ -461,7 +455,7 @@ class Link:
         self._reads += 1
         try:
             # What is read is in _chunks before an interrupt can come between.
-            self._chunks.extend(map(os.read, self._fds, (262144,)))
+            self._chunks.extend(map(os.read, self._fds, (self._most,)))
             self._take()
         except KeyboardInterrupt:
             self._take()  # goes on where it was
@@ -477,6 +471,7 @@ class Link:
             if not new:
                 self.lose('it has ended')
                 return
+            self._most = LITTLE if len(new) < LITTLE else MUCH
             self._data, self._pos = (
                 self._pos and self._data[self._pos :] + new or self._data + new,
                 0,
@@ -494,8 +489,11 @@ class Link:
             stop = pos + 28 + size
             if stop + 2 > end:
                 break
-            payload = data[pos + 28 : stop]
             q = requests.get(handle)
+            if kind == PART and size == MAX_PAYLOAD and q is not None:
+                payload: Any = memoryview(data)[pos + 28 : stop]  # of smaller ones much would stay
+            else:
+                payload = data[pos + 28 : stop]
             if q is None:
                 self._other(kind, src, handle, reply, payload, pos)
             elif (
@@ -731,21 +729,55 @@ class Link:
     # The background thread
 
     def _run(self) -> None:
+        self._out.arm = self._hurries
+        seen, since = -1, 0.0  # rounds of reading, and when there were so many first
         while self.error is None:
-            before = self._reads
-            self._asleep.wait(PAUSE)
-            if self._reads != before or self._wants or not self._r.acquire(False):
+            if self._hurry.wait(PAUSE):
+                self._hurry.clear()
+            self._write_over()
+            if self._reads != seen:
+                seen, since = self._reads, monotonic()
+                continue
+            if monotonic() - since < PAUSE or self._wants or not self._r.acquire(False):
                 continue
             self._background = True
             try:
                 while not self._wants and self.error is None and not self.deliveries:
+                    self._write_over()
                     if self._readable(None) and not self._wants:
                         self._round()
             finally:
                 self._background = False
                 self._r.release()
                 self._rouse()
+            if self.deliveries:
+                self._serve()
+
+    def _serve(self) -> None:
+        """Deliver, which may take however long: meanwhile no call is left to this thread."""
+        with self._out.lock:
+            self._out.arm = None
+        self._write_over()
+        try:
             self.deliver()
+        finally:
+            self._out.arm = self._hurries
+
+    def _hurries(self, armed: bool) -> bool:
+        """Have the background thread write."""
+        if not armed:
+            self._hurry.set()
+            if self._background:
+                self._poke()
+        return True
+
+    def _write_over(self) -> None:
+        """Write what other threads have queued."""
+        if self._out.armed or self._out.waits():
+            try:
+                self.flush()
+            except EngineLost:
+                pass  # all who wait are told
 
     @staticmethod
     def _report(e: Exception) -> None:
@@ -765,7 +797,8 @@ class Link:
             self._end(q, DEAD)
         for i in list(self.inlets.values()):
             self.end_inlet(i, DEAD)
-        self._asleep.set()
+        self._out.drop()
+        self._hurry.set()
         self._poke()
         self._rouse()
 
@@ -810,8 +843,8 @@ class Link:
                 os.close(fd)
             except OSError:
                 pass
-        self._write, self._r, self._delivering, self._counts = (
-            threading.Lock(),
+        self._out = Outbox(-1)
+        self._r, self._delivering, self._counts = (
             threading.Lock(),
             threading.Lock(),
             threading.Lock(),

@@ -12,7 +12,12 @@ if TYPE_CHECKING:
 
 
 class SSH:
-    """Options of ssh, for connect: what the user's own configuration doesn't say."""
+    """Options of ssh, for connect: what the user's own configuration doesn't say.
+
+    calls_ahead has arguments of calls go in the environment of ssh, where that saves a round trip:
+    processes of the same user, and administrators, can read them there on both machines. Without
+    it calls go so that have no arguments.
+    """
 
     def __init__(
         self,
@@ -25,6 +30,7 @@ class SSH:
         config_file: PathLike = '',
         args: Sequence[str] = (),
         path: PathLike = '',
+        calls_ahead: bool = False,
     ) -> None:
         self._dict = _given(
             user=user,
@@ -36,6 +42,7 @@ class SSH:
             config_file=os.fspath(config_file),
             args=list(args),
             path=os.fspath(path),
+            calls_ahead=calls_ahead,
         )
 
 

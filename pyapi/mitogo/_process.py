@@ -8,7 +8,7 @@ import weakref
 from time import monotonic
 
 from . import _link
-from .errors import EngineError
+from .errors import EngineError, EngineLost
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -108,6 +108,10 @@ def _end(link: _link.Link, pid: int) -> None:
     if os.getpid() != link.pid:
         return
     if link.error is None:
+        try:
+            link.flush()
+        except EngineLost:
+            pass
         link.silent = True
         _shut(link.fd)
         link.drained(monotonic() + 10)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 
 HELPER = '_mitogen_program'
+FUNCTIONS = frozenset((type(_link.frame), type(len), str))  # whose names don't change
+NAMED = 1000  # functions that a context is remembered to know
 MARK = b'_mitogen_program:mark\0'  # the item of its answer comes between the output of two calls
 SMALL = 65536  # bytes of arguments that are sent before it is known which Python reads them
 
@@ -28,6 +30,50 @@ def _begin(
     kwargs: Any,
     streaming: bool,
     taker: Optional[Callable[[int, bytes], Any]],
+    soon: bool,
+) -> Request:
+    if taker is None and not kwargs and type(fn) in FUNCTIONS:
+        whole = _again(call._s, fn, args)
+        if whole is not None:
+            return _asked(call, whole, streaming, soon)
+    return _first(call, fn, args, kwargs, streaming, taker, soon)
+
+
+def _again(s: _State, fn: Any, args: Tuple[Any, ...]) -> Optional[bytes]:
+    """A call of a function that was called before, with plain arguments. None: it is another."""
+    if s.error is not None:
+        return None
+    name = s.named.get(fn)
+    if name is None or not args:
+        return name
+    for a in args:
+        t = type(a)
+        if t not in _values.SIMPLE or (t is bytes or t is str) and len(a) > SMALL:
+            return None
+    payload = _values.pickled((args, {}), s.protocol())
+    return name + payload if len(payload) <= SMALL else None
+
+
+def _asked(call: Call[Any], whole: bytes, streaming: bool, soon: bool) -> Request:
+    s, until = call._s, call._until
+    link, cost = s.engine._link, len(whole) + _link.ITEM_COST
+    if not link.reserve(s.id, cost, lambda: s.error is not None, until):
+        raise call._late()
+    try:
+        return link.ask(s.id, CALL, whole, b'', streaming, cost, until, soon=soon)
+    except BaseException:
+        link.release(s.id, cost)
+        raise
+
+
+def _first(
+    call: Call[Any],
+    fn: Any,
+    args: Any,
+    kwargs: Any,
+    streaming: bool,
+    taker: Optional[Callable[[int, bytes], Any]],
+    soon: bool,
 ) -> Request:
     s = call._s
     if s.error is not None:
@@ -36,10 +82,7 @@ def _begin(
     text = None
     of_main = module == '__main__'
     module = _values.served_as(module)
-    p = _pickled(s, args, kwargs)
-    if len(p.payload) > SMALL and s.info is None:
-        s.wait(call._timeout)
-        p = _pickled(s, args, kwargs)
+    p = _arguments(call, args, kwargs)
     payload, modules = p.payload, p.modules
     if of_main:
         text = _source.main_text(fn, path, p.main)
@@ -61,11 +104,15 @@ def _begin(
             before = _before(s, module, modules, text)
             before += b''.join([x._grant(s, id(p.senders)) for x in p.senders])
             if taker is not None:
-                link.ask(s.id, CALL, MARK, before, order=_Switch(s, taker))
+                link.ask(s.id, CALL, MARK, before, order=_Switch(s, taker), soon=soon)
                 before = b''
-            q = link.ask(s.id, CALL, whole, before, streaming, cost, until, take, over)
+            q = link.ask(
+                s.id, CALL, whole, before, streaming, cost, until, take, over, soon=soon
+            )
             if taker is not None:
-                link.ask(s.id, CALL, MARK, order=_Switch(s, None))
+                link.ask(s.id, CALL, MARK, order=_Switch(s, None), soon=soon)
+            if text is None and not modules and type(fn) in FUNCTIONS:
+                _remember(s, fn, target)
         if grant is not None:
             grant.call = q
         return q
@@ -76,6 +123,23 @@ def _begin(
         if isinstance(e, TimeoutError):
             raise call._late() from None
         raise
+
+
+def _arguments(call: Call[Any], args: Any, kwargs: Any) -> _values.Pickled:
+    """Arguments pickled for the Python of the context: many are sent once it is known."""
+    s = call._s
+    p = _pickled(s, args, kwargs)
+    if len(p.payload) > SMALL and s.info is None:
+        s.wait(call._timeout)
+        p = _pickled(s, args, kwargs)
+    return p
+
+
+def _remember(s: _State, fn: Any, target: str) -> None:
+    """Note that a context knows a function, for _again."""
+    if len(s.named) >= NAMED:
+        s.named.clear()
+    s.named[fn] = target.encode('utf-8') + b'\0'
 
 
 def _given(

@@ -93,6 +93,7 @@ class _State:
         self.connecting: Optional[Request] = None
         self.info: Optional[Info] = None
         self.prepared: Set[Any] = set()
+        self.named: Dict[Any, bytes] = {}  # functions that were called, with what names them there
         self.main: Optional[int] = None  # key of the text that its main module was made of last
         self.lock = threading.Lock()  # of prepared, main and what is sent with them
         self.decoders = self.new_decoders()

@@ -194,15 +194,23 @@ class Reader(Unpickler):
     own: nothing that it does to them reaches the program's classes and functions.
     """
 
+    used = False  # find_class was called
+
     def __init__(self, payload: bytes, allowed: Dict[Tuple[str, str], Any]) -> None:
         super().__init__(BytesIO(payload), encoding='utf-8', errors='surrogateescape')
         self.allowed = allowed
         self.left = len(payload) + 64  # elements that may still be copied
+
+    def _begin(self) -> None:
+        """Make what most values don't need."""
+        self.used = True
         self.stand_ins: Dict[Tuple[str, str], Any] = {}
         self.real: Dict[int, Any] = {}  # by the id of a stand-in
         self.members: List[Tuple[Any, Dict[str, Any]]] = []  # of enums, with what they had
 
     def find_class(self, module: str, name: str) -> Any:
+        if not self.used:
+            self._begin()
         key = RENAMED.get(module, module), name
         found = self.stand_ins.get(key)
         if found is None:
@@ -282,6 +290,8 @@ class Reader(Unpickler):
 
     def end(self) -> None:
         """Take back what the pickle has set of members of enums, and free the stand-ins."""
+        if not self.used:
+            return
         self.stand_ins.clear()
         self.real.clear()
         for member, had in reversed(self.members):

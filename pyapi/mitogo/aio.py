@@ -71,6 +71,7 @@ class Engine:
     async def __aenter__(self) -> Engine:
         self._loop = asyncio.get_running_loop()
         self._sync = _Sync(**self._options)
+        self._sync._link.writes_by(self._writes_soon)
         self._loop.add_reader(self._sync._link.fd, self._readable)
         return self
 
@@ -95,6 +96,23 @@ class Engine:
         if link.error is not None:
             self._loop.remove_reader(link.fd)
         link.deliver()
+
+    def _writes_soon(self, armed: bool) -> bool:
+        """Have what this turn of the loop begins written at its end; not for other threads."""
+        try:
+            if asyncio.get_running_loop() is not self._loop:
+                return False
+        except RuntimeError:
+            return False
+        if not armed:
+            self._loop.call_soon(self._write)
+        return True
+
+    def _write(self) -> None:
+        try:
+            self._engine._link.flush()
+        except EngineLost:
+            pass  # all who wait are told
 
     async def close(self) -> None:
         """As mitogo.Engine.close."""
@@ -309,7 +327,7 @@ class Context:
 
     async def stream(self, fn: Any, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
         """As mitogo.Context.stream: an asynchronous iterator."""
-        call: _call.Call[Any] = _call.Call(self._sync, fn, args, kwargs, True)
+        call: _call.Call[Any] = _call.Call(self._sync, fn, args, kwargs, True, soon=True)
         stream: _call.Stream[Any] = _call.Stream(call)
         q = call._q
         loop = asyncio.get_running_loop()

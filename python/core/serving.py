@@ -32,7 +32,7 @@ def whole(fn):
     """Run fn, without which this context is none: it ends with fn's failure, in words."""
     try:
         fn()
-    except SystemExit:
+    except (SystemExit, KeyboardInterrupt):
         raise       # from a copy of this process
     except:
         import traceback

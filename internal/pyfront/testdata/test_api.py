@@ -585,7 +585,7 @@ class Contexts(Case):
         """The collector may find that a stream is dropped while its thread holds any lock."""
         c = self.local()
         link = c._s.engine._link
-        for lock in (link._write, link._counts, c._s.lock):
+        for lock in (link._out.lock, link._counts, c._s.lock):
             s = c.stream(sample.endless)
             next(s)
             with lock:
@@ -956,7 +956,7 @@ class Engines(Case):
 
 # The package's modules: each imports only those before it.
 MODULES = (
-    'errors _link _values _source _options _process _asking _state _served _sending _call _context'
+    'errors _outbox _link _values _source _options _process _asking _state _served _sending _call _context'
     ' _script _receiver _engine _work _fleet aio'
 ).split()
 
