@@ -16,7 +16,10 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
 	_ "github.com/mitogen-go/mitogen/internal/testenv"
+	"github.com/mitogen-go/mitogen/report"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // fakeSSH is a program in ssh's place: a key whose passphrase is "right" leads to this machine.
@@ -38,7 +41,8 @@ func viaSSH(t *testing.T, native bool) mitogen.ConnectOptions {
 	if err := os.WriteFile(path, []byte(fakeSSH), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	return mitogen.ConnectOptions{SSH: mitogen.SSHOptions{Path: path, Native: native}}
+	return mitogen.ConnectOptions{Options: connect.Options{SSH: connect.SSHOptions{Path: path,
+		Native: native}}}
 }
 
 // blocker is something of the caller's that blocks until the test is over.
@@ -66,17 +70,17 @@ func (b *blocker) Enabled(context.Context, slog.Level) bool  { return true }
 func (b *blocker) Handle(context.Context, slog.Record) error { b.block(); return nil }
 func (b *blocker) WithAttrs([]slog.Attr) slog.Handler        { return b }
 func (b *blocker) WithGroup(string) slog.Handler             { return b }
-func (b *blocker) prompt(context.Context, mitogen.Prompt) (string, error) {
+func (b *blocker) prompt(context.Context, connect.Prompt) (string, error) {
 	b.block()
 	return "", nil
 }
 
-func (b *blocker) secrets(context.Context, mitogen.SecretPlace) (mitogen.Secret, error) {
+func (b *blocker) secrets(context.Context, secret.Place) (secret.Secret, error) {
 	b.block()
 	return "", nil
 }
 
-func (b *blocker) audit(mitogen.Event) error { b.block(); return nil }
+func (b *blocker) audit(report.Event) error { b.block(); return nil }
 
 func (b *blocker) rewrite(_, _ string, source []byte) []byte { b.block(); return source }
 
@@ -180,7 +184,7 @@ func TestNothingBlocksClose(t *testing.T) {
 		"writer of Exec without Python": {
 			func(*blocker) mitogen.Options { return mitogen.Options{} },
 			func(ctx context.Context, e *mitogen.Engine, b *blocker) error {
-				o := mitogen.ConnectOptions{Python: []string{"no-such-python"}}
+				o := mitogen.ConnectOptions{Options: connect.Options{Python: []string{"no-such-python"}}}
 				_, err := e.Exec(ctx, "local", o, mitogen.Command{Args: []string{"echo"}, Stdout: b})
 				return err
 			},
@@ -283,8 +287,8 @@ func (h *calling) Handle(_ context.Context, r slog.Record) error {
 // Errors of who has the answers are found in the error of the connect.
 func TestErrorsOfPrompts(t *testing.T) {
 	mine := errors.New("no terminal")
-	prompt := func(context.Context, mitogen.Prompt) (string, error) { return "", mine }
-	secrets := func(context.Context, mitogen.SecretPlace) (mitogen.Secret, error) { return "", mine }
+	prompt := func(context.Context, connect.Prompt) (string, error) { return "", mine }
+	secrets := func(context.Context, secret.Place) (secret.Secret, error) { return "", mine }
 	for name, o := range map[string]mitogen.Options{
 		"prompt":  {Prompt: prompt},
 		"secrets": {Secrets: secrets},
@@ -293,8 +297,8 @@ func TestErrorsOfPrompts(t *testing.T) {
 		for _, native := range []bool{false, true} {
 			e := newEngine(t, o)
 			_, err := e.Connect(t.Context(), "h", viaSSH(t, native))
-			failed := (*mitogen.ConnectError)(nil)
-			required := errors.Is(err, mitogen.ErrPasswordRequired)
+			failed := (*connect.Error)(nil)
+			required := errors.Is(err, connect.ErrPasswordRequired)
 			if !errors.Is(err, mine) || !required || !errors.As(err, &failed) {
 				t.Errorf("%s, native %v: got %v, want %v", name, native, err, mine)
 			}
@@ -306,11 +310,11 @@ func TestErrorsOfPrompts(t *testing.T) {
 func TestWrongPassphrase(t *testing.T) {
 	for _, native := range []bool{false, true} {
 		for _, answer := range []string{"wrong", "", "Right"} {
-			prompt := func(context.Context, mitogen.Prompt) (string, error) { return answer, nil }
+			prompt := func(context.Context, connect.Prompt) (string, error) { return answer, nil }
 			e := newEngine(t, mitogen.Options{Prompt: prompt})
 			_, err := e.Connect(t.Context(), "h", viaSSH(t, native))
-			if !errors.Is(err, mitogen.ErrAuth) {
-				t.Errorf("native %v, %q: got %v, want %v", native, answer, err, mitogen.ErrAuth)
+			if !errors.Is(err, connect.ErrAuth) {
+				t.Errorf("native %v, %q: got %v, want %v", native, answer, err, connect.ErrAuth)
 			}
 		}
 	}
@@ -319,7 +323,7 @@ func TestWrongPassphrase(t *testing.T) {
 // A person is asked for one passphrase of a key at a time.
 func TestPassphraseIsAskedForOnceAtATime(t *testing.T) {
 	var asking, most, asked atomic.Int32
-	e := newEngine(t, mitogen.Options{Prompt: func(_ context.Context, p mitogen.Prompt) (string,
+	e := newEngine(t, mitogen.Options{Prompt: func(_ context.Context, p connect.Prompt) (string,
 		error) {
 		asked.Add(1)
 		most.Store(max(most.Load(), asking.Add(1)))
@@ -356,9 +360,10 @@ func TestErrorsOfTheSystem(t *testing.T) {
 			"/no/such/ssh": fs.ErrNotExist,
 			"no-such-ssh":  exec.ErrNotFound,
 		} {
-			o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{Path: path, Native: native}}
+			o := mitogen.ConnectOptions{Options: connect.Options{SSH: connect.SSHOptions{Path: path,
+				Native: native}}}
 			_, err := e.Connect(t.Context(), "h", o)
-			failed := (*mitogen.ConnectError)(nil)
+			failed := (*connect.Error)(nil)
 			if !errors.As(err, &failed) || !errors.Is(err, want) {
 				t.Errorf("native %v, %s: got %v, want %v", native, path, err, want)
 			}
@@ -368,7 +373,7 @@ func TestErrorsOfTheSystem(t *testing.T) {
 
 // Questions have a socket, which finds a place whatever TMPDIR is.
 func TestQuestionsInAnyTemp(t *testing.T) {
-	prompt := func(context.Context, mitogen.Prompt) (string, error) { return "right", nil }
+	prompt := func(context.Context, connect.Prompt) (string, error) { return "right", nil }
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)

@@ -16,12 +16,12 @@ type Kwargs map[string]any
 // Call calls function in c with args and returns its result as a T. function is
 // "module:function", or "module:Class.method" for static and class methods. Arguments are Go
 // values that have a Python counterpart: nil, bool, integers, *big.Int, floats, complex128,
-// string, []byte, slices, maps, structs (a dict; field tag `py:"name"`), *Context, Sender,
-// Secret, Blob, and pointers to these; a nil pointer is None. What refers to itself, is nested
-// deeper than 200, is larger than Options.MaxMessage or has no counterpart (a time.Duration:
-// send seconds) is refused: a *ValueError says where.
+// string, []byte, slices, maps, structs (a dict; field tag `py:"name"`), *Context, the types of
+// package pyvalue, secret.Secret, and pointers to these; a nil pointer is None. What refers to
+// itself, is nested deeper than 200, is larger than Options.MaxMessage or has no counterpart (a
+// time.Duration: send seconds) is refused: a *pyvalue.Error says where.
 //
-// The result must fit T, or there is a *ValueError that names the place where it doesn't; T may
+// The result must fit T, or there is a *pyvalue.Error that names the place where it doesn't; T may
 // be any. Numbers fit only if T holds them exactly, and no time.Duration. None fits in pointers,
 // slices, maps and interfaces, and makes them nil. In a struct, keys without a field are
 // ignored, and fields without a key are zero. Text with lone surrogates becomes a string that
@@ -34,9 +34,9 @@ type Kwargs map[string]any
 // of other contexts isn't interrupted: those calls go on until they end, and their answers are
 // dropped. Two contexts that call each other wait for each other until ctx ends.
 //
-// An exception comes back as a *CallError, the loss of the context as a *LostError, a failed
-// connect as a *ConnectError. A result above Options.MaxMessage is a *CallError too (a
-// ValueError). What the call wrote and logged has been handed over when Call returns.
+// An exception comes back as a *report.CallError, the loss of the context as a *report.LostError, a
+// failed connect as a *connect.Error. A result above Options.MaxMessage is a *report.CallError too
+// (a ValueError). What the call wrote and logged has been handed over when Call returns.
 func Call[T any](ctx context.Context, c *Context, function string, args ...any) (T, error) {
 	return Wait[T](ctx, c.start(ctx, function, args, false))
 }

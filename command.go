@@ -9,11 +9,22 @@ import (
 	"github.com/mitogen-go/mitogen/internal/engine"
 )
 
-// Pty describes the terminal of a Cmd: its type as in TERM, and its size.
-type Pty = engine.Pty
+// Pty describes the terminal of a Cmd.
+type Pty struct {
+	Term string // its type, as in TERM
+	WindowSize
+}
 
 // WindowSize is the size of a terminal in characters and in pixels (0: unknown).
-type WindowSize = engine.WindowSize
+type WindowSize struct{ Rows, Cols, Width, Height uint16 }
+
+// engine returns p as the engine has it.
+func (p *Pty) engine() *engine.Pty {
+	if p == nil {
+		return nil
+	}
+	return &engine.Pty{Term: p.Term, WindowSize: engine.WindowSize(p.WindowSize)}
+}
 
 // Cmd is a program in a context, with streams, a terminal and an end of its own. It is shaped like
 // exec.Cmd: fields are set before Start, Wait is called once after it, and a Cmd is used once.
@@ -96,7 +107,7 @@ func (cmd *Cmd) Start(ctx context.Context) error {
 		return errors.New("program: already started")
 	}
 	spec := engine.SessionSpec{Args: cmd.Args, Command: cmd.Shell, Login: cmd.Login, Env: cmd.Env,
-		Dir: cmd.Dir, Pty: cmd.Pty, WaitOutput: cmd.WaitOutput, Agent: cmd.Agent}
+		Dir: cmd.Dir, Pty: cmd.Pty.engine(), WaitOutput: cmd.WaitOutput, Agent: cmd.Agent}
 	streams := engine.Streams{Stdin: cmd.Stdin, Stdout: cmd.Stdout, Stderr: cmd.Stderr, Pipes: true}
 	s, err := cmd.c.c.Begin(ctx, spec, streams)
 	cmd.started = s
@@ -136,7 +147,7 @@ func (cmd *Cmd) Resize(size WindowSize) error {
 	if cmd.started == nil {
 		return errNotStarted
 	}
-	return cmd.started.Resize(size)
+	return cmd.started.Resize(engine.WindowSize(size))
 }
 
 // Signal sends a signal to the program's process group, by its name without SIG. A name that the

@@ -2,45 +2,29 @@ package mitogen
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"log/slog"
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/engine"
 	"github.com/mitogen-go/mitogen/internal/pickle"
-	"github.com/mitogen-go/mitogen/internal/secret"
+	"github.com/mitogen-go/mitogen/pyvalue"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // ConnectOptions say how a target is reached. They apply to all its hops, each taking what concerns
 // it. The zero value is usable.
 type ConnectOptions struct {
-	// for each hop, from its start to its first message; 0: 30 s; negative: none
-	Timeout time.Duration
-	// interpreters to try in this order on every hop, each a command; nil: the usual ones
-	Python  []string
-	SSH     SSHOptions     // for hops of method ssh
-	Sudo    SudoOptions    // for hops of method sudo
-	Su      SuOptions      // for hops of method su
-	Doas    DoasOptions    // for hops of method doas
-	Console ConsoleOptions // for consoles
-
-	// Programs are for hops of the other methods, by the method's name: where docker's client is, what
-	// it is told besides.
-	Programs map[string]ProgramOptions
-
-	// Passwords are for single hops. A key names a hop as in a target ("sudo:postgres"), or several
-	// hops of which it is the last ("web1+sudo"). The key with most hops wins, also over the method's
-	// own options.
-	Passwords map[string]Secret
+	// Options are for the hops of the target. Interactive and Sourced are the engine's to set.
+	connect.Options
 
 	// GoFallback has a copy of this program started as the context, as by ConnectGo, where the target
 	// has no Python and is no console. There Go functions, programs, connections, Put and Get work;
-	// what needs Python fails with an error that matches ErrNoPython. The program goes there in the
-	// same connection, and has no name in the file system. It has to call Main (ErrNoMain), and a
-	// binary for the target's platform has to be there (Options.Binary). If the target can't take it,
-	// the error matches ErrNoProgram. A Daemon's contexts have no fallback.
+	// what needs Python fails with an error that matches connect.ErrNoPython. The program goes there
+	// in the same connection, and has no name in the file system. It has to call Main (ErrNoMain),
+	// and a binary for the target's platform has to be there (Options.Binary). If the target can't
+	// take it, the error matches connect.ErrNoProgram. A Daemon's contexts have no fallback.
 	//
 	// Hops need Python. Behind a hop, unless it is passed by ssh, Connect starts the last hop a second
 	// time. After a Start that has found no Python, a further Start does. Methods that need a terminal
@@ -61,62 +45,24 @@ type ConnectOptions struct {
 	// ==. Other uses are the caller's to guard.
 	//
 	// An error, or a short write, cancels all calls of the context that have no result yet, whichever
-	// of them has written, and is theirs, in a *StreamError. Nothing more is written then, and output
-	// during further calls ends these in the same way.
+	// of them has written, and is theirs, in a *report.StreamError. Nothing more is written then, and
+	// output during further calls ends these in the same way.
 	Stdout, Stderr io.Writer
 
 	LogLevel slog.Level // the lowest level of Python's log records that is sent; zero: INFO
 }
 
-func (o ConnectOptions) engine() (engine.ConnectOptions, error) {
-	passwords, err := secret.NewTable(o.Passwords)
-	if err != nil {
-		return engine.ConnectOptions{}, fmt.Errorf("connect: passwords: %w", err)
-	}
+func (o ConnectOptions) engine() engine.ConnectOptions {
 	var via *engine.Context
 	if o.Via != nil {
 		via = o.Via.c
 	}
+	o.Interactive, o.Sourced = false, false
 	return engine.ConnectOptions{
-		Via: via,
-		Options: connect.Options{Python: o.Python, ConnectTimeout: o.Timeout, SSH: o.SSH, Sudo: o.Sudo,
-			Su: o.Su, Doas: o.Doas, Console: o.Console, Programs: o.Programs, Passwords: passwords},
-		GoFallback: o.GoFallback,
-		Stdout:     o.Stdout, Stderr: o.Stderr, LogLevel: o.LogLevel,
-	}, nil
+		Via: via, Options: o.Options, GoFallback: o.GoFallback,
+		Stdout: o.Stdout, Stderr: o.Stderr, LogLevel: o.LogLevel,
+	}
 }
-
-// SSHOptions are for hops of method ssh. What isn't set is left to the user's own configuration.
-// Behind another hop ssh runs on this machine too, over a connection that the hop forwards, unless
-// FromHop is set.
-type SSHOptions = connect.SSHOptions
-
-// SudoOptions are for hops of method sudo.
-type SudoOptions = connect.SudoOptions
-
-// SuOptions are for hops of method su.
-type SuOptions = connect.SuOptions
-
-// DoasOptions are for hops of method doas.
-type DoasOptions = connect.DoasOptions
-
-// ConsoleOptions are for hops of methods serial, console and ipmi.
-type ConsoleOptions = connect.ConsoleOptions
-
-// ProgramOptions are for hops whose method is a program. Path replaces the program, and Args go
-// before all other arguments.
-type ProgramOptions = connect.ProgramOptions
-
-// HostKeys says what to do about a host's key.
-type HostKeys = connect.HostKeys
-
-// Host key policies, for SSHOptions.
-const (
-	HostKeysDefault   = connect.HostKeysDefault   // as the user's configuration says
-	HostKeysAcceptNew = connect.HostKeysAcceptNew // keep an unknown host's key, refuse a changed one
-	HostKeysStrict    = connect.HostKeysStrict    // known and unchanged, or none
-	HostKeysOff       = connect.HostKeysOff       // take any, keep none
-)
 
 // Context is one Python process somewhere in an engine's tree. It can be an argument of calls.
 type Context struct {
@@ -125,13 +71,8 @@ type Context struct {
 }
 
 func init() {
-	pickle.Register(func(c *Context) (pickle.Context, error) { return c.c.Ref(), nil }, nil)
+	pickle.Register(func(c *Context) (pyvalue.Ref, error) { return c.c.Ref(), nil }, nil)
 }
-
-// Info holds the facts that a context reports when it starts. Version, Implementation (cpython,
-// pypy), Platform (sys.platform) and Executable describe its interpreter. UID, Hostname and PID
-// describe its process.
-type Info = engine.Info
 
 // inner returns what c stands for, nil for nil.
 func (c *Context) inner() *engine.Context {
@@ -148,14 +89,14 @@ func (c *Context) ID() uint32 { return uint32(c.c.ID()) }
 func (c *Context) Name() string { return c.c.Name() }
 
 // Direct tells whether the context has a link to the engine of its own, which none but those behind
-// it use. A host behind a bastion has one, unless SSHOptions.FromHop is set.
+// it use. A host behind a bastion has one, unless connect.SSHOptions.FromHop is set.
 func (c *Context) Direct() bool { return engine.RootOf(c.c) == c.c }
 
 // Info waits until the context is up and returns what it said about itself. Errors are those of
 // Connect.
-func (c *Context) Info(ctx context.Context) (Info, error) {
+func (c *Context) Info(ctx context.Context) (report.Info, error) {
 	if err := c.c.Connected(ctx); err != nil {
-		return Info{}, err
+		return report.Info{}, err
 	}
 	return c.c.Info(), nil
 }
@@ -167,8 +108,8 @@ func (c *Context) Ping(ctx context.Context) (time.Duration, error) { return c.c.
 // Done returns a channel that is closed when the context is gone.
 func (c *Context) Done() <-chan struct{} { return c.c.Done() }
 
-// Err returns nil while the context lives, then why it doesn't: a *ConnectError, a *LostError or
-// ErrClosed.
+// Err returns nil while the context lives, then why it doesn't: a *connect.Error, a
+// *report.LostError or ErrClosed.
 func (c *Context) Err() error { return c.c.Err() }
 
 // Close refuses calls from now on: they fail with ErrClosed, as does a Run that waits for another
@@ -180,18 +121,4 @@ func (c *Context) Err() error { return c.c.Err() }
 func (c *Context) Close() error { return c.c.Close() }
 
 // Stats returns what the context has cost so far. It may be called when the context is gone.
-func (c *Context) Stats() Stats { return c.c.Stats() }
-
-// Stats counts what passed between the engine and one context. For one next to the engine that is
-// all that passed its stream, boot and further hops included. RoundTrips are the times that
-// something came up after something had gone down. Spawn, EC0, Hello and Result are when, counted
-// from its start, its command was started (or sent to its hop), an interpreter was there (next to
-// the engine only), the runtime was up, and the first result of a call came; 0: not yet.
-//
-// Sent, Found, Minified, Compressed, Negative, Questions, Asked, Files, Scan and Pack are what the
-// modules have cost that the context was sent, those of the runtime left out: their names and why
-// each went; their size in bytes as files, as they were sent, and compressed; answers that there is
-// no such module; times that the context was asked what it lacks, and that it asked for a module
-// itself, or for data, listings or metadata of packages, a round trip each; and the time for
-// finding out what is needed, and for packing it.
-type Stats = engine.Stats
+func (c *Context) Stats() report.Stats { return c.c.Stats() }

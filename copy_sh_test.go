@@ -11,10 +11,11 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
 )
 
 // noPython is a target of one hop that has none.
-var noPython = mitogen.ConnectOptions{Python: []string{"no-such-python"}}
+var noPython = mitogen.ConnectOptions{Options: connect.Options{Python: []string{"no-such-python"}}}
 
 // One file goes to a target without Python and back; it is whole, or the old one stays.
 func TestCopyWithoutPython(t *testing.T) {

@@ -11,6 +11,9 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
+	"github.com/mitogen-go/mitogen/pyvalue"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // A place has what a method is called on.
@@ -19,7 +22,7 @@ type place struct {
 	up     *mitogen.Context
 	coming *mitogen.Context // doesn't get up
 	slow   mitogen.ConnectOptions
-	sender mitogen.Sender // of a receiver in up
+	sender pyvalue.Sender // of a receiver in up
 }
 
 // newPlace returns a place whose engine is the test's to close.
@@ -29,7 +32,8 @@ func newPlace(t *testing.T) *place {
 	if err := os.WriteFile(ssh, []byte("#!/bin/sh\nexec sleep 1000\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	p := &place{slow: mitogen.ConnectOptions{SSH: mitogen.SSHOptions{Path: ssh}}}
+	p := &place{slow: mitogen.ConnectOptions{Options: connect.Options{SSH: connect.SSHOptions{
+		Path: ssh}}}}
 	p.e = newEngine(t, mitogen.Options{Path: []fs.FS{modules}})
 	p.up = connected(t, p.e, mitogen.ConnectOptions{})
 	if _, err := p.up.Info(t.Context()); err != nil {
@@ -39,7 +43,7 @@ func newPlace(t *testing.T) *place {
 	if p.coming, err = p.e.Start("h", p.slow); err != nil {
 		t.Fatal(err)
 	}
-	if p.sender, err = mitogen.Call[mitogen.Sender](t.Context(), p.up, "talk:receiver"); err != nil {
+	if p.sender, err = mitogen.Call[pyvalue.Sender](t.Context(), p.up, "talk:receiver"); err != nil {
 		t.Fatal(err)
 	}
 	return p
@@ -68,7 +72,7 @@ var blocking = map[string]struct {
 		return err
 	}, cancelled | closed},
 	"Connect via": {func(ctx context.Context, p *place) error {
-		o := mitogen.ConnectOptions{Via: p.up, Python: []string{"sleep 1000 #"}}
+		o := mitogen.ConnectOptions{Via: p.up, Options: connect.Options{Python: []string{"sleep 1000 #"}}}
 		_, err := p.e.Connect(ctx, "local", o)
 		return err
 	}, all},
@@ -124,7 +128,7 @@ var blocking = map[string]struct {
 		return err
 	}, cancelled | closed},
 	"Engine.Exec without Python": {func(ctx context.Context, p *place) error {
-		o := mitogen.ConnectOptions{Python: []string{"no-such-python"}}
+		o := mitogen.ConnectOptions{Options: connect.Options{Python: []string{"no-such-python"}}}
 		_, err := p.e.Exec(ctx, "local", o, mitogen.Command{Args: []string{"sleep", "1000"}})
 		return err
 	}, cancelled | closed},
@@ -194,7 +198,7 @@ func TestEndOfEngineAndContext(t *testing.T) {
 			<-p.up.Done()
 			return err
 		}, func(err error) bool {
-			gone := (*mitogen.LostError)(nil)
+			gone := (*report.LostError)(nil)
 			return errors.As(err, &gone)
 		}},
 	} {

@@ -1,43 +1,8 @@
 package mitogen
 
 import (
-	"github.com/mitogen-go/mitogen/internal/askpass"
-	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/engine"
 	"github.com/mitogen-go/mitogen/internal/pickle"
-)
-
-// What can go wrong with a connection, for errors.Is on a *ConnectError.
-var (
-	ErrNoPython         = connect.ErrNoPython
-	ErrNoProgram        = connect.ErrNoProgram // by GoFallback; it is ErrNoPython, too
-	ErrNoCommand        = connect.ErrNoCommand
-	ErrUnknownHost      = connect.ErrUnknownHost
-	ErrRefused          = connect.ErrRefused
-	ErrUnreachable      = connect.ErrUnreachable
-	ErrTimeout          = connect.ErrTimeout
-	ErrDisconnected     = connect.ErrClosed
-	ErrHostKey          = connect.ErrHostKey
-	ErrHostKeyChanged   = connect.ErrHostKeyChanged
-	ErrAuth             = connect.ErrAuth
-	ErrPasswordRequired = connect.ErrPasswordRequired
-	ErrSudoPassword     = connect.ErrSudoPassword
-	ErrNotInSudoers     = connect.ErrNotInSudoers
-	ErrHidden           = connect.ErrHidden
-	ErrTTYRequired      = connect.ErrTTYRequired
-	ErrUnknownUser      = connect.ErrUnknownUser
-	ErrNotPermitted     = connect.ErrNotPermitted
-	ErrNotFound         = connect.ErrNotFound
-	ErrNotRunning       = connect.ErrNotRunning
-	ErrNoShell          = connect.ErrNoShell
-	ErrSetup            = connect.ErrSetup
-	ErrDaemon           = connect.ErrDaemon
-	ErrForeign          = connect.ErrForeign
-	ErrDied             = connect.ErrDied
-	ErrBusy             = connect.ErrBusy    // another program holds the console
-	ErrNoLogin          = connect.ErrNoLogin // neither login nor shell on a console
-	// with the cause, if it is this machine's or a hop's: syscall.EMFILE, EAGAIN, ENOMEM, ENOSPC, …
-	ErrExhausted = connect.ErrExhausted
 )
 
 // States of contexts and calls, for errors.Is.
@@ -52,43 +17,9 @@ var (
 	ErrStdinInUse = engine.ErrStdinInUse
 )
 
-// Why a value can't be sent or decoded, for errors.Is. The error is a *ValueError too, which says
-// where in the value that is.
+// Why a value can't be sent or decoded, for errors.Is. The error is a *pyvalue.Error too, which
+// says where in the value that is.
 var (
 	ErrTooLarge    = pickle.ErrTooLarge    // larger than Options.MaxMessage
 	ErrOtherEngine = engine.ErrOtherEngine // a Context or Sender of another engine, or of none
 )
-
-// ValueError is a value that can't be sent, or doesn't fit where it is to be decoded: Path says
-// where in it ("args[1].port", "kwargs.hosts[3]"), Reason why.
-type ValueError = pickle.ValueError
-
-// StreamError is an error Err, for errors.Is, of a Reader or Writer that the caller gave: name of
-// the Context, or the target of Engine.Exec, and Op ("read standard input", "write standard
-// output", "write standard error"). It ended what used the Reader or Writer. A Writer that wrote
-// less than it was given has io.ErrShortWrite.
-type StreamError = engine.StreamError
-
-// CallError is a Python exception that ended a call: name of the Context, Module and Type of its
-// class, Text (str() of it), Traceback as Python prints it, with source lines, and Args where they
-// are plain values. Error and Traceback are safe for a terminal. Module, Type, Text and Args are as
-// they came.
-type CallError = engine.CallError
-
-// ConnectError is a connection that failed: Hop as typed, Method of that hop, Phase ("start", "log
-// in", "python"), Kind (for errors.Is), Status of the program that ended, Text (its last words,
-// cleaned, at most 4 KiB), LoggedIn (the login was done) and Started (an interpreter was there),
-// Err (the error behind it, also for errors.Is: of ctx, of a callback, of the system; nil if there
-// is none here). Its Hint method says what to do about it, and its Passing method whether another
-// try may help. If ctx has ended, it matches ErrCancelled; Target names the whole target, and Hop
-// the first hop that wasn't up.
-type ConnectError = connect.Error
-
-// LostError says that a context is gone: name of the Context that was used, the Hop that was lost
-// (itself, or one on the way to it), Why, as its parent saw it, and Text, the last lines that ssh,
-// sudo or the interpreter printed, cleaned, at most 4 KiB.
-type LostError = engine.LostError
-
-// Prompt is a question asked while connecting: by which Hop, of what Kind (its String method names
-// it: "password", "passphrase", "host key", …), in which words (Text, safe for a terminal).
-type Prompt = askpass.Prompt

@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 //go:embed testdata/py
@@ -58,7 +59,7 @@ func ExampleCall_error() {
 		panic(err)
 	}
 	_, err = mitogen.Call[int](ctx, c, "text:number", "twelve")
-	var raised *mitogen.CallError
+	var raised *report.CallError
 	if errors.As(err, &raised) {
 		fmt.Println(raised.Type)
 		fmt.Println(raised.Text)

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
 )
 
 // Exec needs no Python where the only hop has none, and says the same either way.
@@ -21,7 +22,8 @@ func TestExecWithoutPython(t *testing.T) {
 		"no Python": {"no-such-python", "nor-such"},
 	} {
 		var out, errs bytes.Buffer
-		status, err := e.Exec(t.Context(), "local", mitogen.ConnectOptions{Python: python},
+		status, err := e.Exec(t.Context(), "local", mitogen.ConnectOptions{Options: connect.Options{
+			Python: python}},
 			mitogen.Command{
 				Args: []string{"sh", "-c", "cat; echo $A; pwd; echo bad >&2; exit 7"}, Dir: "/",
 				Env:   map[string]string{"A": "b"},

@@ -11,6 +11,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/engine"
 	"github.com/mitogen-go/mitogen/internal/goctx"
 	"github.com/mitogen-go/mitogen/internal/pickle"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // Main has a copy of this program serve as a context. Call it first of all in main: in a process
@@ -40,8 +41,8 @@ type Function[A, R any] struct{ name string }
 // one context. Its ctx ends when the caller's ends, at the caller's deadline, and when its context
 // ends; a call that doesn't return then within Options.Grace is killed together with its context.
 // What f prints and logs by slog goes where its context's output and log go. A panic is the error
-// of the call, with its stack in Traceback of the *CallError. Func panics if the name is empty or
-// taken.
+// of the call, with its stack in Traceback of the *report.CallError. Func panics if the name is
+// empty or taken.
 func Func[A, R any](name string, f func(ctx context.Context, arg A) (R, error)) *Function[A, R] {
 	goctx.Register(name, goctx.TypeText(reflect.TypeFor[func(A) R]()),
 		func(ctx context.Context, c *goctx.Call) (any, error) {
@@ -60,8 +61,8 @@ func Func[A, R any](name string, f func(ctx context.Context, arg A) (R, error)) 
 //
 // The error that f returned matches, by errors.Is and errors.As, what of it is known here: values
 // of Sentinel, types of ErrorType, and context.Canceled, io.EOF, fs.ErrNotExist and their like. It
-// is a *CallError too. Other errors are as those of the function Call. If the program in c has no
-// function of this name, the error matches ErrNotRegistered.
+// is a *report.CallError too. Other errors are as those of the function Call. If the program in c
+// has no function of this name, the error matches ErrNotRegistered.
 func (f *Function[A, R]) Call(ctx context.Context, c *Context, arg A) (R, error) {
 	g, err := c.golang(ctx)
 	if err != nil {
@@ -150,11 +151,7 @@ func ErrorType[E error](name string) {
 // this process, and waits until it is up. Errors are as those of Connect; ErrNoMain: the program
 // doesn't call Main.
 func (e *Engine) ConnectGo(ctx context.Context, o ConnectOptions) (*Context, error) {
-	opt, err := o.engine()
-	if err != nil {
-		return nil, err
-	}
-	c, err := e.e.StartGo(ctx, opt)
+	c, err := e.e.StartGo(ctx, o.engine())
 	if err != nil {
 		return nil, err
 	}
@@ -188,20 +185,20 @@ func (c *Context) startGo(ctx context.Context, name string, arg any, stream bool
 
 // funcError is an error that a Go function returned in a context.
 type funcError struct {
-	*CallError
+	*report.CallError
 	name  string
 	known []error
 }
 
 func (e *funcError) Error() string { return "call " + e.name + " in " + e.CallError.Error() }
 
-// Unwrap returns the *CallError, and what of the function's error is known here.
+// Unwrap returns the *report.CallError, and what of the function's error is known here.
 func (e *funcError) Unwrap() []error { return append([]error{e.CallError}, e.known...) }
 
 // returned makes of the error of a call what its caller gets.
 func (c *Context) returned(name string, err error) error {
-	call, ok := err.(*CallError)
-	if !ok || call.Module != goctx.Module {
+	call, ok := err.(*report.CallError)
+	if !ok || call.Module != report.GoModule {
 		return err
 	}
 	e := &funcError{call, name, goctx.Known(call.Args)}

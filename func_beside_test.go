@@ -16,9 +16,11 @@ import (
 	"io/fs"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/pylink"
 	"github.com/mitogen-go/mitogen/internal/testpython"
+	"github.com/mitogen-go/mitogen/report"
 	"golang.org/x/sys/unix"
 )
 
@@ -56,7 +58,8 @@ func TestFuncBesidePython(t *testing.T) {
 	for _, py := range testpython.Sample(t.Name()) {
 		t.Run(py.Name(), func(t *testing.T) {
 			eng := newEngine(t, mitogen.Options{})
-			c := connected(t, eng, mitogen.ConnectOptions{Python: []string{py.Path}})
+			c := connected(t, eng, mitogen.ConnectOptions{Options: connect.Options{Python: []string{
+				py.Path}}})
 			facts, err := goCollect.Call(limited(t), c, goQuery{Path: "/x"})
 			if err != nil || facts.Seen.Path != "/x" {
 				t.Fatalf("collect: got %+v, %v", facts, err)
@@ -112,7 +115,7 @@ func TestFuncBesideHop(t *testing.T) {
 	}
 	sent := hop.Stats().BytesDown
 	_, err := goEnd.Call(limited(t), first, "exit")
-	if lost := (*mitogen.LostError)(nil); !errors.As(err, &lost) || lost.Hop != "local+local+go" {
+	if lost := (*report.LostError)(nil); !errors.As(err, &lost) || lost.Hop != "local+local+go" {
 		t.Errorf("a program that ends: got %v", err)
 	}
 	if _, err := goOut.Call(limited(t), first, 3); err != nil || out.String() != "xxx" {

@@ -19,8 +19,11 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/goctx"
 	"github.com/mitogen-go/mitogen/internal/pickle"
+	"github.com/mitogen-go/mitogen/pyvalue"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // TestMain serves where an engine of a test has started this program as a Go context.
@@ -148,7 +151,7 @@ func TestFuncErrors(t *testing.T) {
 		t.Errorf("registered type: got %v", err)
 	}
 	_, err = goFail.Call(limited(t), c, "file")
-	call := (*mitogen.CallError)(nil)
+	call := (*report.CallError)(nil)
 	if !errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrExist) || !errors.As(err, &call) ||
 		call.Type != "*fs.PathError" {
 		t.Errorf("error of the library: got %v", err)
@@ -167,7 +170,7 @@ func TestFuncErrors(t *testing.T) {
 		"os:getpid": "NoPython"} {
 		_, err = mitogen.Call[any](limited(t), c, target)
 		if !errors.As(err, &call) || call.Type != want ||
-			errors.Is(err, mitogen.ErrNoPython) != (want == "NoPython") {
+			errors.Is(err, connect.ErrNoPython) != (want == "NoPython") {
 			t.Errorf("call %s: got %v, want type %s", target, err, want)
 		}
 	}
@@ -288,8 +291,8 @@ func TestFuncContextEnds(t *testing.T) {
 	} {
 		c := goContext(t, eng, nil)
 		_, err := goEnd.Call(limited(t), c, how)
-		lost := (*mitogen.LostError)(nil)
-		if !errors.As(err, &lost) || !strings.Contains(lost.Why+lost.Text, want) {
+		lost := (*report.LostError)(nil)
+		if !errors.As(err, &lost) || !strings.Contains(lost.Reason+lost.Text, want) {
 			t.Errorf("%s: got %v, want %s", how, err, want)
 		}
 	}
@@ -364,7 +367,7 @@ func TestErrorsFromElsewhere(t *testing.T) {
 		"None": packed(nil), "a text": packed("x"), "nothing": nil, "no bytes": []byte{}, "a number": 1,
 		"no pickle": []byte("x"),
 	} {
-		known := goctx.Known([]any{pickle.Tuple{"type failure", value}})
+		known := goctx.Known([]any{pyvalue.Tuple{"type failure", value}})
 		if len(known) != 0 {
 			t.Errorf("%s: got %#v, want no error", what, known)
 		}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/mitogen-go/mitogen/internal/engine"
 	"github.com/mitogen-go/mitogen/internal/pickle"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // Receiver is a mailbox of the engine. Contexts that its Sender has been passed to put values in.
@@ -23,7 +24,7 @@ func (e *Engine) Receiver() *Receiver { return &Receiver{e.e.Receiver(), e} }
 // context that gets it from another context needs Admit. A Sender is of its engine: any other
 // engine refuses it (ErrOtherEngine). Its own engine refuses it when the Receiver is closed
 // (ErrClosed).
-func (r *Receiver) Sender() Sender { return r.r.Sender() }
+func (r *Receiver) Sender() pyvalue.Sender { return r.r.Sender() }
 
 // Admit lets c send to r. It fails if c is gone, or r is closed, or they are of two engines.
 func (r *Receiver) Admit(c *Context) error { return r.r.Admit(c.inner()) }
@@ -39,8 +40,8 @@ type Message struct {
 // Get waits for the next message. It returns an error
 //
 //   - with From, once for each context that could send and can't any more: io.EOF if it has closed
-//     its Sender or the program has closed the context, else why the context is gone: a *LostError
-//     or what Context.Err returns;
+//     its Sender or the program has closed the context, else why the context is gone: a
+//     *report.LostError or what Context.Err returns;
 //   - without From: io.EOF if r is closed, an error that matches ErrClosed if the engine is, and
 //     ctx's when ctx ends first.
 //
@@ -62,10 +63,10 @@ func (m Message) Decode(into any) error { return decode(m.value, m.limits, into)
 
 // Send sends value to a receiver in a context, whose Sender has come from there. It returns when
 // the value is on its way, which may take until the receiver has caught up. For the first value it
-// returns when the receiver has the value. A *ValueError says what is wrong with value. Other
+// returns when the receiver has the value. A *pyvalue.Error says what is wrong with value. Other
 // errors say that to is of another engine (ErrOtherEngine) or closed (ErrClosed), or that its
 // context is gone. If ctx ends first, the error matches ErrCancelled and ctx's error. The receiver
 // may have got the value nevertheless.
-func (e *Engine) Send(ctx context.Context, to Sender, value any) error {
+func (e *Engine) Send(ctx context.Context, to pyvalue.Sender, value any) error {
 	return e.e.Send(ctx, to, value)
 }

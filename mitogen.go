@@ -17,6 +17,10 @@
 // process that runs calls one after another, in the order in which they were made. All methods may
 // be used from many goroutines at once.
 //
+// Package connect has the options of a Connect and what can go wrong with it, package secret what
+// keeps passwords, package pyvalue the values that Go has no types for, and package report the
+// facts, figures, events and errors that come of an engine.
+//
 // What a program passes to an engine is called by goroutines of the engine, each kind in its own
 // way:
 //
@@ -51,8 +55,11 @@ import (
 	"sync"
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/daemon"
+	"github.com/mitogen-go/mitogen/connect"
+	"github.com/mitogen-go/mitogen/internal/daemonclient"
 	"github.com/mitogen-go/mitogen/internal/engine"
+	"github.com/mitogen-go/mitogen/report"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // Options are an Engine's settings. The zero value is usable.
@@ -110,13 +117,13 @@ type Options struct {
 	// Prompt is asked for a password or passphrase that a connection turns out to need and
 	// ConnectOptions doesn't have. It may be called from several goroutines at once. errors.Is finds
 	// Prompt's error in the connection's error. Nil: such connections fail.
-	Prompt func(ctx context.Context, p Prompt) (string, error)
+	Prompt func(ctx context.Context, p connect.Prompt) (string, error)
 
 	// Secrets finds passwords and passphrases that ConnectOptions don't have, by their purpose, when a
 	// program asks for them. It returns "" for none. A secret is given once. A person is asked
 	// (Prompt) only if Secrets has none. It may be called from several goroutines at once. Nil: there
 	// are no further secrets.
-	Secrets func(ctx context.Context, p SecretPlace) (Secret, error)
+	Secrets func(ctx context.Context, p secret.Place) (secret.Secret, error)
 
 	// Daemon gives contexts that it keeps, instead of connecting them: see Daemon. Nil: they are
 	// connected here.
@@ -140,10 +147,10 @@ type Options struct {
 	// are more. At least 131,072; 0: 1 GiB.
 	MaxMemory int
 
-	// Audit receives the events of the engine: see Event. If it returns an error, the action of the
+	// Audit receives the events of the engine. If it returns an error, the action of the
 	// event doesn't happen and all contexts end. Every error then matches ErrAudit. One goroutine at a
 	// time calls it, and nothing overtakes it. Nil: there is no audit.
-	Audit func(Event) error
+	Audit func(report.Event) error
 
 	// Binary returns the bytes of this program for another platform, as "go build" makes it with
 	// GOOS and GOARCH: for Go functions, and ConnectOptions.GoFallback, at targets of that platform.
@@ -155,18 +162,29 @@ type Options struct {
 	Grace time.Duration
 }
 
-// Event is something that an audit log tells: a context that is started, is up, or gone; a module
-// or file that one was given; a question that was answered; what was refused; a call, run or
-// program that begins or ends. It holds names, never arguments, results or secrets. docs/json.md
-// lists the kinds.
-type Event = engine.Event
-
 // Daemon says where a daemon is ("mitogen daemon"). A daemon keeps contexts connected for other
-// processes. Its main fields are the Socket (default: the user's own), the Version of the program
-// that it must be, and the Command that starts a daemon. If there is no daemon and Command is nil,
-// that is an error (ErrDaemon). An engine gets from it a fork of the context at a target. The fork
-// has run nothing yet, and ends with the engine.
-type Daemon = daemon.Client
+// processes. An engine gets from it a fork of the context at a target. The fork has run nothing
+// yet, and ends with the engine.
+type Daemon struct {
+	Socket  string // default: the user's own
+	Version string // of the program that the daemon must be
+
+	// Command starts a daemon on that socket, when there is none. It need not wait for it. Nil: that
+	// is an error (connect.ErrDaemon).
+	Command []string
+
+	Prompt    connect.PromptFunc // nil: Options.Prompt
+	Secrets   secret.Source      // nil: Options.Secrets
+	Heartbeat time.Duration      // 0: Options.Heartbeat; negative: never
+}
+
+// Disconnect has the daemon close the contexts of a target; "": all.
+func (d *Daemon) Disconnect(target string) error {
+	return (*daemonclient.Client)(d).Disconnect(target)
+}
+
+// Stop ends the daemon.
+func (d *Daemon) Stop() error { return (*daemonclient.Client)(d).Stop() }
 
 // Engine is the root of a tree of contexts. Make one with New; one is enough for a program.
 type Engine struct {
@@ -188,7 +206,7 @@ func New(o Options) (*Engine, error) {
 		if d.Heartbeat == 0 {
 			d.Heartbeat = o.Heartbeat
 		}
-		dial = d.Dial
+		dial = (*daemonclient.Client)(&d).Dial
 	}
 	e, err := engine.New(engine.Options{Dial: dial, Path: o.Path, Packages: o.Packages, Allow: o.Allow,
 		Deny:  o.Deny,
@@ -204,9 +222,9 @@ func New(o Options) (*Engine, error) {
 
 // Connect starts the context that target names, and those on the way to it that this engine has not
 // got yet, and waits until it has answered. ctx bounds the connecting, not the context's life; when
-// it ends first, the context is closed, and the error is a *ConnectError that matches ErrCancelled,
-// ctx.Err() and context.Cause(ctx). Any other error is a *ConnectError, or a *LostError if a hop
-// that was up is gone, or says what is wrong with target or o.
+// it ends first, the context is closed, and the error is a *connect.Error that matches
+// ErrCancelled, ctx.Err() and context.Cause(ctx). Any other error is a *connect.Error, or a
+// *report.LostError if a hop that was up is gone, or says what is wrong with target or o.
 //
 // Every Connect gives a context of its own; the hops on the way are shared between targets with
 // equal options, whether they were made on the way or by a Connect of their own.
@@ -223,7 +241,7 @@ func (e *Engine) Connect(ctx context.Context, target string, o ConnectOptions) (
 			return c, nil
 		}
 		c.Close()
-		if try > 0 || !engine.FallsBack(c.c) || !errors.Is(err, ErrNoPython) {
+		if try > 0 || !engine.FallsBack(c.c) || !errors.Is(err, connect.ErrNoPython) {
 			return nil, err
 		}
 	}
@@ -232,11 +250,7 @@ func (e *Engine) Connect(ctx context.Context, target string, o ConnectOptions) (
 // Start is Connect without the wait: calls can be made at once and travel right behind the boot. If
 // connecting fails, they fail with the error that Connect would have returned.
 func (e *Engine) Start(target string, o ConnectOptions) (*Context, error) {
-	opt, err := o.engine()
-	if err != nil {
-		return nil, err
-	}
-	c, err := e.e.Start(target, opt)
+	c, err := e.e.Start(target, o.engine())
 	if err != nil {
 		return nil, err
 	}

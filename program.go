@@ -9,6 +9,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/engine"
 )
 
@@ -44,7 +45,7 @@ type Command struct {
 	// Stdin is read by a goroutine of its own until its end or the program's. Nil: /dev/null.
 	//
 	// An error other than io.EOF is not the end of the input. The program is cancelled, its input
-	// stays open until it has ended, and the error comes back in a *StreamError.
+	// stays open until it has ended, and the error comes back in a *report.StreamError.
 	//
 	// What was read belongs to the program, up to 1 MiB ahead of it. What the program doesn't read is
 	// dropped, and neither given back nor passed to the next program. When the program has ended, a
@@ -55,7 +56,7 @@ type Command struct {
 	// Stdout gets what is written to fd 1 meanwhile, and Stderr to fd 2. Nil: it goes where the
 	// context's goes. They are called from the context's goroutine for output, and one Writer by one
 	// goroutine at a time (see ConnectOptions.Stdout). An error, or a short write, cancels the program
-	// and comes back in a *StreamError.
+	// and comes back in a *report.StreamError.
 	Stdout, Stderr io.Writer
 
 	// WaitDelay is the longest wait, once the program has ended, for a Read of Stdin that is still in
@@ -74,8 +75,8 @@ type Command struct {
 // Exec or Cmd has its own output.
 //
 // An error of Stdin, Stdout or Stderr cancels the script, as the end of a Call's ctx does, and
-// comes back in a *StreamError. It matches ErrKilled too if the script did not end and its context
-// was killed.
+// comes back in a *report.StreamError. It matches ErrKilled too if the script did not end and its
+// context was killed.
 func (c *Context) Run(ctx context.Context, s Script) (int, error) {
 	p := engine.Program{Keep: s.Keep, Stdin: s.Stdin, Stdout: s.Stdout, Stderr: s.Stderr,
 		WaitDelay: s.WaitDelay}
@@ -147,10 +148,7 @@ func (e *Engine) Exec(ctx context.Context, target string, o ConnectOptions, cmd 
 	if len(cmd.Args) == 0 {
 		return -1, errors.New("exec: no command")
 	}
-	opt, err := o.engine()
-	if err != nil {
-		return -1, err
-	}
+	opt := o.engine()
 	if err := engine.GivenUp(ctx, target); err != nil {
 		return -1, err
 	}
@@ -160,7 +158,7 @@ func (e *Engine) Exec(ctx context.Context, target string, o ConnectOptions, cmd 
 	}
 	defer c.Close()
 	status, err := c.c.Exec(ctx, engine.Command(cmd), true)
-	if errors.Is(err, ErrNoPython) {
+	if errors.Is(err, connect.ErrNoPython) {
 		if status, direct, e := e.e.Exec(ctx, target, opt, engine.Command(cmd)); direct {
 			return status, e
 		}

@@ -9,17 +9,19 @@ import (
 	"testing"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/pyvalue"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // ending is a way in which a sender ends, for TestGetEnds.
 type ending struct {
 	name string
-	end  func(*testing.T, *mitogen.Engine, *mitogen.Context, mitogen.Sender)
+	end  func(*testing.T, *mitogen.Engine, *mitogen.Context, pyvalue.Sender)
 	err  func(err error) bool
 	from bool // the error names the context
 }
 
-func isLost(err error) bool { var l *mitogen.LostError; return errors.As(err, &l) }
+func isLost(err error) bool { var l *report.LostError; return errors.As(err, &l) }
 func isEOF(err error) bool  { return err == io.EOF }
 func isClosed(err error) bool {
 	return errors.Is(err, mitogen.ErrClosed) && !errors.Is(err, mitogen.ErrOtherEngine)
@@ -28,27 +30,27 @@ func isClosed(err error) bool {
 // Get returns when nothing can come any more, and first what has come.
 func TestGetEnds(t *testing.T) {
 	for _, test := range []ending{
-		{"sender closed", func(t *testing.T, e *mitogen.Engine, c *mitogen.Context, s mitogen.Sender) {
+		{"sender closed", func(t *testing.T, e *mitogen.Engine, c *mitogen.Context, s pyvalue.Sender) {
 			must[any](t)(call[any](t, c, "values:close", s))
 			must[any](t)(call[any](t, c, "values:close", s))
 			c.Close()
 		}, isEOF, true},
-		{"context closed", func(_ *testing.T, e *mitogen.Engine, c *mitogen.Context, _ mitogen.Sender) {
+		{"context closed", func(_ *testing.T, e *mitogen.Engine, c *mitogen.Context, _ pyvalue.Sender) {
 			c.Close()
 		}, isEOF, true},
-		{"context died", func(t *testing.T, e *mitogen.Engine, c *mitogen.Context, s mitogen.Sender) {
+		{"context died", func(t *testing.T, e *mitogen.Engine, c *mitogen.Context, s pyvalue.Sender) {
 			if _, err := call[any](t, c, "values:die"); !isLost(err) {
 				t.Errorf("got %v", err)
 			}
 		}, isLost, true},
-		{"its hop died", func(t *testing.T, e *mitogen.Engine, c *mitogen.Context, s mitogen.Sender) {
+		{"its hop died", func(t *testing.T, e *mitogen.Engine, c *mitogen.Context, s pyvalue.Sender) {
 			for _, hop := range e.Contexts() {
 				if hop.Name() == "local" {
 					call[any](t, hop, "values:die")
 				}
 			}
 		}, isLost, true},
-		{"engine closed", func(_ *testing.T, e *mitogen.Engine, c *mitogen.Context, _ mitogen.Sender) {
+		{"engine closed", func(_ *testing.T, e *mitogen.Engine, c *mitogen.Context, _ pyvalue.Sender) {
 			e.Close()
 		}, isEOF, true},
 	} {
@@ -190,7 +192,7 @@ func TestTooLarge(t *testing.T) {
 		if got, err := call[[]byte](t, c, "builtins:bytes", most); len(got) != most || err != nil {
 			t.Errorf("limit %d: a result of %d: got %d, %v", limit, most, len(got), err)
 		}
-		var raised *mitogen.CallError
+		var raised *report.CallError
 		_, err := call[[]byte](t, c, "builtins:bytes", limit+1)
 		if !errors.As(err, &raised) || raised.Type != "ValueError" {
 			t.Errorf("limit %d: a result of %d: got %v", limit, limit+1, err)

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // ways are those in which a command is executed: in a context, and without Python.
@@ -70,7 +72,7 @@ func failing(t *testing.T) map[string]func() (io.Reader, error) {
 // wantStream demands that err is of stdin, stdout or stderr, and cause.
 func wantStream(t *testing.T, err error, op string, cause error) {
 	t.Helper()
-	var failed *mitogen.StreamError
+	var failed *report.StreamError
 	if !errors.As(err, &failed) || failed.Op != op || cause != nil && !errors.Is(err, cause) ||
 		errors.Is(err, mitogen.ErrCancelled) {
 		t.Errorf("error %v, want a StreamError of %q with %v", err, op, cause)
@@ -85,7 +87,7 @@ func TestStdinFails(t *testing.T) {
 				e := newEngine(t, mitogen.Options{})
 				whole := t.TempDir() + "/whole"
 				r, cause := reader()
-				o := mitogen.ConnectOptions{Python: python}
+				o := mitogen.ConnectOptions{Options: connect.Options{Python: python}}
 				_, err := e.Exec(limited(t), "local", o, mitogen.Command{Stdin: r, Stdout: io.Discard,
 					Args: []string{"sh", "-c", `(cat >/dev/null; echo >"$1"); :`, "sh", whole}})
 				wantStream(t, err, "read standard input", cause)
@@ -184,7 +186,7 @@ func TestStdinStaysUnread(t *testing.T) {
 				}
 				// A Read may begin after the end of the program: so it may take more runs.
 				for i := 0; i < 5 || !interruptible && inUse == 0 && i < 100; i++ {
-					o := mitogen.ConnectOptions{Python: python}
+					o := mitogen.ConnectOptions{Options: connect.Options{Python: python}}
 					status, err := e.Exec(limited(t), "local", o, mitogen.Command{
 						Args: []string{"sh", "-c", "exit 3"}, Stdin: r, WaitDelay: delay})
 					if errors.Is(err, mitogen.ErrStdinInUse) {
@@ -301,7 +303,7 @@ func TestWriterFailsOfExec(t *testing.T) {
 					if op == "write standard output" {
 						cmd.Stdout, cmd.Stderr = cmd.Stderr, cmd.Stdout
 					}
-					o := mitogen.ConnectOptions{Python: python}
+					o := mitogen.ConnectOptions{Options: connect.Options{Python: python}}
 					_, err := newEngine(t, mitogen.Options{}).Exec(limited(t), "local", o, cmd)
 					wantStream(t, err, op, full.want)
 				})
@@ -365,7 +367,7 @@ func TestWriterIsSlow(t *testing.T) {
 				var out slow
 				var errs bytes.Buffer
 				both := command + "; echo end; echo bad >&2"
-				o := mitogen.ConnectOptions{Python: python}
+				o := mitogen.ConnectOptions{Options: connect.Options{Python: python}}
 				status, err := newEngine(t, mitogen.Options{}).Exec(limited(t), "local", o, mitogen.Command{
 					Args: []string{"sh", "-c", both}, Stdout: &out, Stderr: &errs})
 				if status != 0 || err != nil || out.Len() != n+len("end\n") || errs.String() != "bad\n" {

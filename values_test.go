@@ -12,6 +12,9 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/pyvalue"
+	"github.com/mitogen-go/mitogen/report"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 func local(t *testing.T, e *mitogen.Engine) *mitogen.Context {
@@ -46,14 +49,14 @@ func call[T any](t *testing.T, c *mitogen.Context, function string, args ...any)
 }
 
 // mailbox opens a receiver in c.
-func mailbox(t *testing.T, c *mitogen.Context) mitogen.Sender {
+func mailbox(t *testing.T, c *mitogen.Context) pyvalue.Sender {
 	t.Helper()
-	return must[mitogen.Sender](t)(call[mitogen.Sender](t, c, "values:open_mailbox"))
+	return must[pyvalue.Sender](t)(call[pyvalue.Sender](t, c, "values:open_mailbox"))
 }
 
 // refusals are the ways in which a value goes to a context; each returns its error.
 func refusals(t *testing.T, e *mitogen.Engine, c *mitogen.Context,
-	to mitogen.Sender) map[string]func(v any) error {
+	to pyvalue.Sender) map[string]func(v any) error {
 	return map[string]func(v any) error{
 		"Call": func(v any) error {
 			_, err := call[any](t, c, "values:echo", 1, v)
@@ -93,10 +96,10 @@ func TestCyclicValues(t *testing.T) {
 	}
 	list, dict, named := []any{0, nil}, map[string]any{}, mitogen.Kwargs{}
 	list[1], dict["self"], named["self"] = list, dict, named
-	tuple, shared := mitogen.Tuple{nil}, &mitogen.List{Items: []any{1, nil}}
+	tuple, shared := pyvalue.Tuple{nil}, &pyvalue.List{Items: []any{1, nil}}
 	tuple[0], shared.Items[1] = tuple, shared
 	loop, mixed := &ring{}, &ring{}
-	loop.Next, mixed.Any = loop, map[int]any{1: []any{mitogen.Tuple{mixed}}}
+	loop.Next, mixed.Any = loop, map[int]any{1: []any{pyvalue.Tuple{mixed}}}
 	var pointer any
 	pointer = &pointer
 
@@ -118,7 +121,7 @@ func TestCyclicValues(t *testing.T) {
 	} {
 		for way, refuse := range refusals(t, e, c, to) {
 			err := refuse(v.v)
-			var where *mitogen.ValueError
+			var where *pyvalue.Error
 			if !errors.As(err, &where) || !strings.Contains(err.Error(), v.place) ||
 				len(err.Error()) > 500 {
 				t.Errorf("%s of %s: got %v, want the place %s", way, name, err, v.place)
@@ -138,23 +141,23 @@ func TestCyclicValues(t *testing.T) {
 func TestSendersAnywhere(t *testing.T) {
 	type output struct {
 		Name string
-		Out  mitogen.Sender
+		Out  pyvalue.Sender
 	}
-	type sender mitogen.Sender
+	type sender pyvalue.Sender
 	e := newEngine(t, mitogen.Options{})
 	c := local(t, e)
-	for name, wrap := range map[string]func(s mitogen.Sender) any{
-		"argument":   func(s mitogen.Sender) any { return s },
-		"[]any":      func(s mitogen.Sender) any { return []any{s} },
-		"[]Sender":   func(s mitogen.Sender) any { return []mitogen.Sender{s, s} },
-		"struct":     func(s mitogen.Sender) any { return output{"a", s} },
-		"map":        func(s mitogen.Sender) any { return map[string]mitogen.Sender{"a": s} },
-		"Tuple":      func(s mitogen.Sender) any { return mitogen.Tuple{1, s} },
-		"*List":      func(s mitogen.Sender) any { return &mitogen.List{Items: []any{s}} },
-		"map[any]":   func(s mitogen.Sender) any { return map[any]any{1: map[any]any{2: s}} },
-		"*Sender":    func(s mitogen.Sender) any { return &s },
-		"other name": func(s mitogen.Sender) any { return []sender{sender(s)} },
-		"*struct":    func(s mitogen.Sender) any { return []*output{{"a", s}} },
+	for name, wrap := range map[string]func(s pyvalue.Sender) any{
+		"argument":   func(s pyvalue.Sender) any { return s },
+		"[]any":      func(s pyvalue.Sender) any { return []any{s} },
+		"[]Sender":   func(s pyvalue.Sender) any { return []pyvalue.Sender{s, s} },
+		"struct":     func(s pyvalue.Sender) any { return output{"a", s} },
+		"map":        func(s pyvalue.Sender) any { return map[string]pyvalue.Sender{"a": s} },
+		"Tuple":      func(s pyvalue.Sender) any { return pyvalue.Tuple{1, s} },
+		"*List":      func(s pyvalue.Sender) any { return &pyvalue.List{Items: []any{s}} },
+		"map[any]":   func(s pyvalue.Sender) any { return map[any]any{1: map[any]any{2: s}} },
+		"*Sender":    func(s pyvalue.Sender) any { return &s },
+		"other name": func(s pyvalue.Sender) any { return []sender{sender(s)} },
+		"*struct":    func(s pyvalue.Sender) any { return []*output{{"a", s}} },
 	} {
 		for _, way := range []string{"args", "kwargs"} {
 			r := e.Receiver()
@@ -184,37 +187,37 @@ func TestOtherEngine(t *testing.T) {
 	}
 	boxA := mailbox(t, ca)
 	boxB := mailbox(t, cb)
-	ref := must[mitogen.ContextRef](t)(call[mitogen.ContextRef](t, ca, "values:give", ca))
-	raised := must[*mitogen.List](t)(call[*mitogen.List](t, ca, "values:give", []any{boxA}))
+	ref := must[pyvalue.Ref](t)(call[pyvalue.Ref](t, ca, "values:give", ca))
+	raised := must[*pyvalue.List](t)(call[*pyvalue.List](t, ca, "values:give", []any{boxA}))
 	old := newEngine(t, mitogen.Options{})
 	kept := old.Receiver().Sender()
 	old.Close()
 
-	type holder struct{ S mitogen.Sender }
+	type holder struct{ S pyvalue.Sender }
 	foreign := map[string]any{
 		"Sender":              ra.Sender(),
 		"Context":             ca,
-		"ContextRef":          ref,
+		"Ref":                 ref,
 		"Sender of a context": boxA,
 		"inside of a result":  raised,
-		"[]Sender":            []mitogen.Sender{rb.Sender(), ra.Sender()},
+		"[]Sender":            []pyvalue.Sender{rb.Sender(), ra.Sender()},
 		"struct":              &holder{ra.Sender()},
 		"map":                 map[string]*mitogen.Context{"c": ca},
-		"Tuple":               mitogen.Tuple{ca},
+		"Tuple":               pyvalue.Tuple{ca},
 		"kept over a restart": kept,
-		"made by hand":        mitogen.Sender{Handle: 1000},
-		"no Sender":           mitogen.Sender{},
-		"ContextRef by hand":  mitogen.ContextRef{ID: 1, Name: "local"},
+		"made by hand":        pyvalue.Sender{Handle: 1000},
+		"no Sender":           pyvalue.Sender{},
+		"Ref by hand":         pyvalue.Ref{ID: 1, Name: "local"},
 	}
 	for name, v := range foreign {
 		for way, refuse := range refusals(t, b, cb, boxB) {
-			var where *mitogen.ValueError
+			var where *pyvalue.Error
 			if err := refuse(v); !errors.Is(err, mitogen.ErrOtherEngine) || !errors.As(err, &where) {
 				t.Errorf("%s of %s: got %v", way, name, err)
 			}
 		}
 	}
-	byHand := mitogen.Sender{Context: 1, Handle: 1000}
+	byHand := pyvalue.Sender{Context: 1, Handle: 1000}
 	for name, err := range map[string]error{
 		"Allow from":   b.Allow(ca, cb),
 		"Allow to":     b.Allow(cb, ca),
@@ -247,10 +250,10 @@ func TestNilPointers(t *testing.T) {
 	var none *mitogen.Context
 	for name, v := range map[string]any{
 		"Context":  none,
-		"Sender":   (*mitogen.Sender)(nil),
+		"Sender":   (*pyvalue.Sender)(nil),
 		"Receiver": (*mitogen.Receiver)(nil),
-		"Secret":   (*mitogen.Secret)(nil),
-		"List":     (*mitogen.List)(nil),
+		"Secret":   (*secret.Secret)(nil),
+		"List":     (*pyvalue.List)(nil),
 		"int":      (*int)(nil),
 		"error":    error(nil),
 	} {
@@ -348,7 +351,7 @@ func TestResults(t *testing.T) {
 		"None ":        second(call[int](t, c, "values:give", nil)),
 		"[1]: 300 ":    second(call[[]uint8](t, c, "values:give", []int{1, 300})),
 	} {
-		var where *mitogen.ValueError
+		var where *pyvalue.Error
 		if !errors.As(err, &where) || !strings.HasPrefix(where.Error(), place) {
 			t.Errorf("got %v, want the place %s", err, place)
 		}
@@ -390,7 +393,7 @@ func TestResultsOfOtherTypes(t *testing.T) {
 			}
 			n++
 		}
-		var failed *mitogen.CallError
+		var failed *report.CallError
 		_, err = call[any](t, c, "builtins:open", "/dev/null")
 		if !errors.As(err, &failed) || failed.Type != "TypeError" ||
 			!strings.Contains(failed.Text, "TextIOWrapper has no plain form") {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
 )
 
 // tiers is 1 -> 4 -> 40 -> N local contexts, each started by the one before it. The last tier
@@ -19,8 +20,9 @@ func tiers(ctx context.Context, e *mitogen.Engine, p params) (result, error) {
 	for _, n := range []int{4, 40, p.N} {
 		next := make([]*mitogen.Context, n)
 		for i := range next {
-			o := mitogen.ConnectOptions{Via: level[i%len(level)], Python: []string{p.Target.Python},
-				Timeout: 5 * time.Minute}
+			o := mitogen.ConnectOptions{Via: level[i%len(level)], Options: connect.Options{Python: []string{
+				p.Target.Python},
+				Timeout: 5 * time.Minute}}
 			var err error
 			if next[i], err = e.Start(p.Where, o); err != nil {
 				return nil, err

@@ -21,6 +21,8 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 //go:embed py
@@ -112,7 +114,8 @@ func mark(name string) {
 }
 
 func (t target) start(e *mitogen.Engine) (*mitogen.Context, error) {
-	o := mitogen.ConnectOptions{Sudo: mitogen.SudoOptions{Password: mitogen.Secret(t.Password)}}
+	o := mitogen.ConnectOptions{Options: connect.Options{Sudo: connect.SudoOptions{
+		Password: secret.Secret(t.Password)}}}
 	if t.Python != "" {
 		o.Python = []string{t.Python}
 	}
@@ -125,7 +128,7 @@ func (t target) start(e *mitogen.Engine) (*mitogen.Context, error) {
 		if host == "" {
 			host = "bench"
 		}
-		o.SSH = mitogen.SSHOptions{ConfigFile: t.Config, Port: t.Port, User: t.User,
+		o.SSH = connect.SSHOptions{ConfigFile: t.Config, Port: t.Port, User: t.User,
 			Compression: t.Compression, Native: t.Native}
 		name = host + strings.TrimPrefix(t.Kind, "ssh")
 	}

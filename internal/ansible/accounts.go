@@ -8,8 +8,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/lazyregexp"
+	"github.com/mitogen-go/mitogen/internal/methods"
 )
 
 // A context of an account is a process of that account. Programs that change accounts refuse an
@@ -52,7 +52,7 @@ func (t *Session) farewell(ctx context.Context, module string, text []byte) {
 func machineOf(w Way) string {
 	var b strings.Builder
 	for _, x := range w {
-		hops, err := connect.ParseTarget(x.Target)
+		hops, err := methods.ParseTarget(x.Target)
 		if err != nil {
 			return "" // of which nothing is reached
 		}

@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/engine"
 	"github.com/mitogen-go/mitogen/internal/jsonline"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // newHomeBench is one whose contexts have a home of their own.
@@ -333,7 +333,7 @@ func TestOneLoginForAllThatAreStale(t *testing.T) {
 			}
 			err := s.retry(t.Context(), find, func(h *host) error {
 				if h == old {
-					return &engine.CallError{Type: "StaleError"}
+					return &report.CallError{Type: "StaleError"}
 				}
 				made[h] = true
 				return nil

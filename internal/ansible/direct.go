@@ -8,8 +8,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/engine"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // An account that can be entered without a question is entered by ssh's own command: a play that
@@ -126,7 +127,7 @@ func (t *Session) homeThere(ctx context.Context, h *host, user string) (string, 
 		return "", before(err)
 	}
 	t.did(func(w *Work) { w.Waits++ })
-	var call *engine.CallError
+	var call *report.CallError
 	switch _, err = tun.Next(); {
 	case errors.Is(err, io.EOF):
 		h.mu.Lock()

@@ -11,10 +11,11 @@ import (
 	"sync"
 	"time"
 
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/boot"
-	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/engine"
-	"github.com/mitogen-go/mitogen/internal/pickle"
+	"github.com/mitogen-go/mitogen/internal/methods"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // service is the name of the service in the context.
@@ -190,7 +191,7 @@ func (h *host) open(ctx context.Context, eng *engine.Engine, l *leaf, a *account
 	if l.key.python != "" {
 		python = []string{l.key.python}
 	}
-	plan := connect.Plan{Method: "fork", Name: "fork", Argv: boot.Command(python, boot.Pipe),
+	plan := methods.Plan{Method: "fork", Name: "fork", Argv: boot.Command(python, boot.Pipe),
 		Fork: true, Near: true, Python: l.key.python, Timeout: leafTimeout}
 	o := engine.ConnectOptions{Brings: append(append([]string(nil), brings...), packs...)}
 	if a != nil {
@@ -199,16 +200,16 @@ func (h *host) open(ctx context.Context, eng *engine.Engine, l *leaf, a *account
 		if !a.stdin {
 			way = boot.Terminal
 		}
-		command, err := a.command(ctx, connect.QuoteCommand(boot.Command(python, way)))
+		command, err := a.command(ctx, methods.QuoteCommand(boot.Command(python, way)))
 		if err != nil {
 			l.err = err
 			return err
 		}
-		plan = connect.Plan{Method: "exec", Name: "become:" + a.user,
-			Argv: []string{"/bin/sh", "-c", command}, TTY: true, Talk: connect.TalkStdin, Near: true,
+		plan = methods.Plan{Method: "exec", Name: "become:" + a.user,
+			Argv: []string{"/bin/sh", "-c", command}, TTY: true, Talk: methods.TalkStdin, Near: true,
 			Timeout: leafTimeout}
 		if !a.stdin {
-			plan.Wait, plan.Talk = true, connect.TalkTerminal
+			plan.Wait, plan.Talk = true, methods.TalkTerminal
 		}
 		o.Talk = func(text []byte) {
 			select {
@@ -299,7 +300,7 @@ func (h *host) teach(ctx context.Context, l *leaf, a *archive, packs []string,
 	var files []any
 	for _, m := range a.files {
 		p := h.places[m.sum]
-		files = append(files, pickle.Tuple{m.path, p.pack, p.index})
+		files = append(files, pyvalue.Tuple{m.path, p.pack, p.index})
 	}
 	spec["files"] = files
 	l.zips[n] = true

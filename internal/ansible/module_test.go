@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/engine"
 	"github.com/mitogen-go/mitogen/internal/jsonline"
 	"github.com/mitogen-go/mitogen/internal/testpython"

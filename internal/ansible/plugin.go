@@ -9,8 +9,8 @@ import (
 	"strings"
 
 	"github.com/mitogen-go/mitogen/internal/boot"
-	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/lazyregexp"
+	"github.com/mitogen-go/mitogen/internal/methods"
 )
 
 //go:embed plugin
@@ -59,7 +59,7 @@ func unpackTo(connection, callback, executable string) error {
 			{importPlace, "\n" + string(place)},
 			{"\nEXECUTABLE = 'mitogen' ", "\nEXECUTABLE = " + pythonLiteral(executable) + " "},
 			{"\nBOOT = '' ", "\nBOOT = " +
-				pythonLiteral(connect.QuoteCommand(boot.Command([]string{bootPython}, boot.Pipe))) + " "},
+				pythonLiteral(methods.QuoteCommand(boot.Command([]string{bootPython}, boot.Pipe))) + " "},
 		}},
 		{callback, "plugin/callback.py", [][2]string{{importPlace, "\n" + string(place)}}},
 	} {

@@ -8,9 +8,10 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/boot"
-	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/lab"
+	"github.com/mitogen-go/mitogen/internal/methods"
 )
 
 // newLabBench is one for sessions of a user of the lab, over ssh.
@@ -25,7 +26,7 @@ func newLabBench(t *testing.T, user string) *bench {
 // Files are the login's, whether root's context makes them with its rights, or can't take those.
 func TestLends(t *testing.T) {
 	python := "/usr/bin/python3"
-	start := connect.QuoteCommand(boot.Command([]string{python}, boot.Pipe))
+	start := methods.QuoteCommand(boot.Command([]string{python}, boot.Pipe))
 	for _, c := range []struct {
 		name, become string
 		logins       int
@@ -95,7 +96,7 @@ func TestDirectFails(t *testing.T) {
 				asked <- nil
 				return
 			case m.Boot != "":
-				command := "sudo -n /bin/sh -c " + connect.QuoteCommand([]string{m.Boot})
+				command := "sudo -n /bin/sh -c " + methods.QuoteCommand([]string{m.Boot})
 				c.Write(&Message{Become: &command}, nil)
 			case m.Stream == "stdout" && string(data) != "root\n":
 				t.Errorf("as root: %q", data)

@@ -18,11 +18,12 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/engine"
 	"github.com/mitogen-go/mitogen/internal/jsonline"
 	"github.com/mitogen-go/mitogen/internal/printable"
-	"github.com/mitogen-go/mitogen/internal/secret"
+	"github.com/mitogen-go/mitogen/report"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // Protocol is the number of what passes between plugins and us.
@@ -298,8 +299,8 @@ func (s *Server) CloseIdle(after time.Duration) {
 // failure is err as it goes to a plugin.
 func failure(err error) *Error {
 	var conn *connect.Error
-	var lost *engine.LostError
-	var call *engine.CallError
+	var lost *report.LostError
+	var call *report.CallError
 	e := &Error{Text: err.Error()}
 	// also where a connect error says why: it can be done in another way
 	account := errors.Is(err, errAccount)
@@ -338,7 +339,7 @@ var errAccount = errors.New("account can't be entered")
 
 // stale tells whether nothing was started since the context is no longer what a new one would be.
 func stale(err error) bool {
-	var call *engine.CallError
+	var call *report.CallError
 	return errors.As(err, &call) && call.Type == "StaleError"
 }
 

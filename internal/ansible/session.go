@@ -12,8 +12,9 @@ import (
 
 	"github.com/mitogen-go/mitogen/internal/engine"
 	"github.com/mitogen-go/mitogen/internal/lazyregexp"
-	"github.com/mitogen-go/mitogen/internal/secret"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/report"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // maxInput bounds what is piped into a program.
@@ -136,7 +137,7 @@ func (t *Session) files(ctx context.Context, steps ...[]any) error {
 
 // before makes what says that a context has gone, before anything was sent to it, an errGone.
 func before(err error) error {
-	var lost *engine.LostError
+	var lost *report.LostError
 	if errors.As(err, &lost) {
 		return fmt.Errorf("%w: %w", errGone, err)
 	}

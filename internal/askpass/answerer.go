@@ -10,9 +10,10 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/printable"
-	"github.com/mitogen-go/mitogen/internal/secret"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // ErrRefused is the error of a question without an answer.
@@ -28,8 +29,8 @@ type Answerer struct {
 	source     secret.Source // of further secrets; nil: there is none
 	target     string        // the hops up to the ssh's, for source
 	policy     connect.HostKeys
-	person     Func // nil: there is no person to ask
-	here       bool // the ssh is one of this machine
+	person     connect.PromptFunc // nil: there is no person to ask
+	here       bool               // the ssh is one of this machine
 	locate     func(context.Context) (Place, error)
 
 	begun chan struct{} // closed by Begin, which sets the following
@@ -53,7 +54,7 @@ type Answerer struct {
 
 // NewAnswerer returns one for options. person may be nil; it is called for what they don't answer.
 // locate is called at most once, if the place has to be known.
-func NewAnswerer(opt connect.SSHOptions, person Func,
+func NewAnswerer(opt connect.SSHOptions, person connect.PromptFunc,
 	locate func(context.Context) (Place, error)) *Answerer {
 	return &Answerer{
 		password:   opt.Password,
@@ -84,7 +85,7 @@ func (a *Answerer) Begin(pid int, end func(what string)) {
 
 // Answer is the Func to register. A configured password is given once, a configured passphrase once
 // for each key: asked again, it was wrong, which asking a person wouldn't make right.
-func (a *Answerer) Answer(ctx context.Context, p Prompt) (string, error) {
+func (a *Answerer) Answer(ctx context.Context, p connect.Prompt) (string, error) {
 	select {
 	case <-a.begun:
 	case <-ctx.Done():
@@ -92,24 +93,25 @@ func (a *Answerer) Answer(ctx context.Context, p Prompt) (string, error) {
 	}
 	jump := a.byJump(ctx)
 	switch {
-	case p.Kind == HostKey && a.policy == connect.HostKeysOff:
+	case p.Kind == connect.PromptHostKey && a.policy == connect.HostKeysOff:
 		return "yes", nil
-	case p.Kind == HostKey && a.policy != connect.HostKeysDefault:
-		return a.refuse(connect.WhatUnanswered, "")
-	case p.Kind == Passphrase && a.local(ctx, jump):
+	case p.Kind == connect.PromptHostKey && a.policy != connect.HostKeysDefault:
+		return a.refuse(methods.WhatUnanswered, "")
+	case p.Kind == connect.PromptPassphrase && a.local(ctx, jump):
 		if answer, err := a.unlock(ctx, p.Text); answer != "" || err != nil {
 			return answer, err
 		}
-	case p.Kind == Password && !jump && a.has(a.password) && a.asksOwn(ctx, p.Text):
+	case p.Kind == connect.PromptPassword && !jump && a.has(a.password) && a.asksOwn(ctx, p.Text):
 		if answer, err := a.logIn(ctx, a.place.String(), a.password); answer != "" || err != nil {
 			return answer, err
 		}
-	case p.Kind == Password && jump && a.source != nil && a.jumpNames(ctx) && account(p.Text) != "":
+	case p.Kind == connect.PromptPassword && jump && a.source != nil && a.jumpNames(ctx) &&
+		account(p.Text) != "":
 		if answer, err := a.logIn(ctx, account(p.Text), ""); answer != "" || err != nil {
 			return answer, err
 		}
 	}
-	if p.Kind == Passphrase && a.person != nil && a.here && a.ownWords(ctx, jump) {
+	if p.Kind == connect.PromptPassphrase && a.person != nil && a.here && a.ownWords(ctx, jump) {
 		ctx = withOwn(ctx)
 	}
 	return a.ask(ctx, a.named(ctx, p, jump))
@@ -130,17 +132,18 @@ func (a *Answerer) has(s secret.Secret) bool { return s != "" || a.source != nil
 
 // named has a question say whose it is, on each of its lines: a server words its questions as it
 // likes, but not so that a line can be taken for one of ssh, or of another server.
-func (a *Answerer) named(ctx context.Context, p Prompt, jump bool) Prompt {
+func (a *Answerer) named(ctx context.Context, p connect.Prompt, jump bool) connect.Prompt {
 	if jump {
 		p.Hop += " (jump host " + or(account(p.Text), a.place.Jump) + ")"
 	}
-	if (p.Kind == Passphrase || p.Kind == PIN) && a.person != nil {
+	if (p.Kind == connect.PromptPassphrase || p.Kind == connect.PromptPIN) && a.person != nil {
 		if place, err := a.whereabouts(ctx); err != nil || !place.Knows {
 			p.Text = "(asked by ssh, or by a server that plays it) " + p.Text
 		}
 		return p
 	}
-	if p.Kind != Password && p.Kind != Other || ownQuestion.MatchString(p.Text) {
+	if p.Kind != connect.PromptPassword && p.Kind != connect.PromptOther ||
+		ownQuestion.MatchString(p.Text) {
 		return p
 	}
 	prefix := serverPrefix.FindString(p.Text)
@@ -218,14 +221,14 @@ func (a *Answerer) asksOwn(ctx context.Context, text string) bool {
 // is none.
 func (a *Answerer) logIn(ctx context.Context, account string, s secret.Secret) (string, error) {
 	if a.twice(a.given, account) {
-		return a.refuse(connect.WhatRepeated, refused(account))
+		return a.refuse(methods.WhatRepeated, refused(account))
 	}
 	if s == "" {
 		user, host := cutAccount(account)
 		var err error
 		if s, err = a.find(ctx, secret.Place{Kind: secret.Password, Host: host, User: user}); err != nil {
 			a.blame(err)
-			return a.refuse(connect.WhatUnanswered, printable.Line(err.Error()))
+			return a.refuse(methods.WhatUnanswered, printable.Line(err.Error()))
 		}
 	}
 	a.mu.Lock()
@@ -270,7 +273,7 @@ func refused(account string) string { return account + ": password was refused" 
 // unlock returns the passphrase that a question asks for; "": there is none.
 func (a *Answerer) unlock(ctx context.Context, question string) (string, error) {
 	if a.twice(a.used, question) {
-		return a.decline(connect.WhatRepeated, "")
+		return a.decline(methods.WhatRepeated, "")
 	}
 	if a.passphrase != "" {
 		return string(a.passphrase), nil
@@ -278,7 +281,7 @@ func (a *Answerer) unlock(ctx context.Context, question string) (string, error) 
 	s, err := a.find(ctx, secret.Place{Kind: secret.Passphrase, Key: keyOf(question)})
 	if err != nil {
 		a.blame(err)
-		return a.decline(connect.WhatUnanswered, printable.Line(err.Error()))
+		return a.decline(methods.WhatUnanswered, printable.Line(err.Error()))
 	}
 	if s == "" {
 		a.mu.Lock()
@@ -293,8 +296,8 @@ func keyOf(question string) string {
 	return strings.TrimSuffix(strings.TrimPrefix(question, passphraseBegin), passphraseEnd)
 }
 
-func (a *Answerer) ask(ctx context.Context, p Prompt) (string, error) {
-	if p.Kind == Notice {
+func (a *Answerer) ask(ctx context.Context, p connect.Prompt) (string, error) {
+	if p.Kind == connect.PromptNotice {
 		if a.person == nil {
 			return "", nil // a notice needs no answer
 		}
@@ -304,7 +307,7 @@ func (a *Answerer) ask(ctx context.Context, p Prompt) (string, error) {
 		return a.unanswered(p)
 	}
 	if a.tooMany(p) {
-		return a.refuse(connect.WhatUnanswered,
+		return a.refuse(methods.WhatUnanswered,
 			fmt.Sprintf("%s asks more than %d questions", p.Hop, maxQuestions))
 	}
 	a.wait(1)
@@ -314,7 +317,7 @@ func (a *Answerer) ask(ctx context.Context, p Prompt) (string, error) {
 		a.blame(err)
 		return a.unanswered(p)
 	}
-	if p.Kind == Confirm && !strings.EqualFold(text, "yes") {
+	if p.Kind == connect.PromptConfirm && !strings.EqualFold(text, "yes") {
 		return "", ErrRefused // ssh takes a failed program for "no"
 	}
 	return text, nil
@@ -323,8 +326,8 @@ func (a *Answerer) ask(ctx context.Context, p Prompt) (string, error) {
 // maxQuestions bounds what a person is asked in the name of servers, for one connection.
 const maxQuestions = 20
 
-func (a *Answerer) tooMany(p Prompt) bool {
-	if p.Kind != Password && p.Kind != Other {
+func (a *Answerer) tooMany(p connect.Prompt) bool {
+	if p.Kind != connect.PromptPassword && p.Kind != connect.PromptOther {
 		return false
 	}
 	a.mu.Lock()
@@ -340,19 +343,19 @@ func (a *Answerer) wait(n int) {
 }
 
 // unanswered refuses a question. To those of servers ssh would send an empty answer.
-func (a *Answerer) unanswered(p Prompt) (string, error) {
+func (a *Answerer) unanswered(p connect.Prompt) (string, error) {
 	switch p.Kind {
-	case Password, Other:
+	case connect.PromptPassword, connect.PromptOther:
 		line := printable.Line(strings.TrimSpace(p.Text[strings.LastIndexByte(p.Text, '\n')+1:]))
-		return a.refuse(connect.WhatUnanswered,
+		return a.refuse(methods.WhatUnanswered,
 			fmt.Sprintf("%s asks %q, and there is no answer for it", p.Hop, line))
 	}
-	return a.decline(connect.WhatUnanswered, "")
+	return a.decline(methods.WhatUnanswered, "")
 }
 
 // Refuse ends ssh because of a question that can't be answered. why says what there is to say of
 // it.
-func (a *Answerer) Refuse(why string) { a.refuse(connect.WhatUnanswered, why) }
+func (a *Answerer) Refuse(why string) { a.refuse(methods.WhatUnanswered, why) }
 
 // refuse ends ssh before it gets the refusal.
 func (a *Answerer) refuse(problem, why string) (string, error) {
@@ -391,15 +394,15 @@ func (a *Answerer) Busy() bool {
 
 // Amend says of ssh's end what only the Answerer knows: that it had no answer, or a wrong one. ssh
 // itself reports permission denied for both.
-func (a *Answerer) Amend(f connect.Failure) connect.Failure {
+func (a *Answerer) Amend(f methods.Failure) methods.Failure {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	f.Given = a.last != ""
 	why := a.why
 	switch {
-	case a.problem != "" && (f.What == connect.WhatExit && f.Status == 255 || f.What == a.problem):
+	case a.problem != "" && (f.What == methods.WhatExit && f.Status == 255 || f.What == a.problem):
 		f.What, f.Err = a.problem, a.cause
-	case a.last != "" && f.What == connect.WhatExit && f.Status == 255 && connect.Denied(f.Text):
+	case a.last != "" && f.What == methods.WhatExit && f.Status == 255 && methods.Denied(f.Text):
 		why = refused(a.last)
 	default:
 		return f

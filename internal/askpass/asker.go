@@ -11,8 +11,8 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/lazyregexp"
+	"github.com/mitogen-go/mitogen/internal/methods"
 )
 
 // A Place is the account that an ssh logs in to, as its configuration resolves it.
@@ -24,7 +24,7 @@ type Place struct {
 }
 
 // Locate returns the place of an ssh that is started by plan on this machine: what ssh -G says.
-func Locate(ctx context.Context, plan connect.Plan) (Place, error) {
+func Locate(ctx context.Context, plan methods.Plan) (Place, error) {
 	argv := plan.Argv
 	args := append([]string{"-G"}, argv[1:len(argv)-1]...) // the last is the remote command
 	cmd := exec.CommandContext(ctx, argv[0], args...)
@@ -75,9 +75,9 @@ func (p Place) asksPassword(text string) bool {
 	}
 	prefix := "(" + p.String() + ") "
 	if len(text) > len(prefix) && same(text[:len(prefix)], prefix, "("+p.User) {
-		return connect.AsksPassword(text[len(prefix):], p.User)
+		return methods.AsksPassword(text[len(prefix):], p.User)
 	}
-	return !p.Knows && connect.AsksPassword(text, p.User)
+	return !p.Knows && methods.AsksPassword(text, p.User)
 }
 
 // same compares questions: the beginning, with the user's name, as it is; the host, which ssh turns

@@ -22,44 +22,14 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/peer"
 	"github.com/mitogen-go/mitogen/internal/printable"
 )
 
 // envName holds "token:path of the socket" for the client.
 const envName = "MITOGEN_ASKPASS"
-
-// A Prompt is a question of ssh.
-type Prompt struct {
-	Hop  string // as in connect.Plan.Name
-	Kind Kind
-	Text string // as ssh words it, safe for a terminal
-}
-
-// A Kind of question.
-type Kind int
-
-// The kinds.
-const (
-	Other      Kind = iota // for instance a one-time code
-	Password               // of the account there
-	Passphrase             // of a key
-	PIN                    // of a security key
-	HostKey                // answer "yes", "no" or the fingerprint
-	Confirm                // answer "yes", or anything else for no
-	// nothing to answer: "touch the key". Its context ends when it has been done
-	Notice
-)
-
-var kindNames = [...]string{"other", "password", "passphrase", "PIN", "host key", "confirm",
-	"notice"}
-
-// String names the kind.
-func (k Kind) String() string { return kindNames[k] }
-
-// A Func answers a question. An error refuses to. ctx ends when ssh doesn't want to know any more.
-type Func func(ctx context.Context, p Prompt) (string, error)
 
 // A Server answers the ssh processes of this program. The zero value is ready; it costs nothing
 // before Register.
@@ -72,13 +42,14 @@ type Server struct {
 
 type client struct {
 	hop    string
-	answer Func
+	answer connect.PromptFunc
 }
 
 // Register returns what to add to the environment of one ssh process, whose questions answer is
 // called for, by several goroutines at once if ssh is. release ends that; call it when the process
 // has ended.
-func (s *Server) Register(hop string, answer Func) (env []string, release func(), err error) {
+func (s *Server) Register(hop string, answer connect.PromptFunc) (env []string, release func(),
+	err error) {
 	socket, err := s.peers.Start(s.handle)
 	if err != nil {
 		return nil, nil, fmt.Errorf("register askpass: %w", err)
@@ -136,8 +107,8 @@ func (s *Server) handle(c *net.UnixConn) {
 	defer func() { c.Close(); <-gone }()
 	kind := kindOf(q.hint, q.text)
 	answer, err := who.answer(withAsker(ctx, q.asker),
-		Prompt{Hop: who.hop, Kind: kind, Text: printable.Text(q.text)})
-	if kind == Notice { // stays up until ssh takes it away
+		connect.Prompt{Hop: who.hop, Kind: kind, Text: printable.Text(q.text)})
+	if kind == connect.PromptNotice { // stays up until ssh takes it away
 		<-gone
 		return
 	}
@@ -194,24 +165,24 @@ func withAsker(ctx context.Context, asker string) context.Context {
 }
 
 // KindOf returns the kind of a question by ssh's words alone, as they come on a terminal.
-func KindOf(text string) Kind { return kindOf("", text) }
+func KindOf(text string) connect.PromptKind { return kindOf("", text) }
 
 // kindOf tells a kind by ssh's hint, then by its words. Words of a server never make a question one
 // of ssh's own: what begins as a server's questions do can only be about a password, or something
 // else.
-func kindOf(hint, text string) Kind {
+func kindOf(hint, text string) connect.PromptKind {
 	switch hint {
 	case "none":
-		return Notice
+		return connect.PromptNotice
 	case "confirm":
-		return Confirm
+		return connect.PromptConfirm
 	}
 	if loc := serverPrefix.FindStringIndex(text); loc != nil {
 		user, _, _ := strings.Cut(account(text), "@")
-		if connect.AsksPassword(text[loc[1]:], user) {
-			return Password
+		if methods.AsksPassword(text[loc[1]:], user) {
+			return connect.PromptPassword
 		}
-		return Other
+		return connect.PromptOther
 	}
 	for _, w := range wordings {
 		if strings.HasPrefix(text, w.begin) && strings.Contains(text, w.has) &&
@@ -219,10 +190,10 @@ func kindOf(hint, text string) Kind {
 			return w.kind
 		}
 	}
-	if ownQuestion.MatchString(text) || connect.AsksPassword(text, "") {
-		return Password
+	if ownQuestion.MatchString(text) || methods.AsksPassword(text, "") {
+		return connect.PromptPassword
 	}
-	return Other
+	return connect.PromptOther
 }
 
 // The file of a key stands between these.
@@ -235,12 +206,12 @@ const (
 // any words.
 var wordings = []struct {
 	begin, has, end string
-	kind            Kind
+	kind            connect.PromptKind
 }{
-	{"The authenticity of ", "(yes/no", "", HostKey},
-	{"Are you sure you want to continue connecting (yes/no", "", "", HostKey},
-	{"Please type 'yes'", "", "", HostKey},
-	{passphraseBegin, "", passphraseEnd, Passphrase},
-	{"Enter PIN ", "", "", PIN},
-	{"Confirm user presence", "", "", Notice},
+	{"The authenticity of ", "(yes/no", "", connect.PromptHostKey},
+	{"Are you sure you want to continue connecting (yes/no", "", "", connect.PromptHostKey},
+	{"Please type 'yes'", "", "", connect.PromptHostKey},
+	{passphraseBegin, "", passphraseEnd, connect.PromptPassphrase},
+	{"Enter PIN ", "", "", connect.PromptPIN},
+	{"Confirm user presence", "", "", connect.PromptNotice},
 }

@@ -14,9 +14,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/confine"
-	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/lab"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/sessions"
 )
 
@@ -25,38 +26,38 @@ func TestMain(m *testing.M) { os.Exit(lab.Main(m)) }
 func TestKinds(t *testing.T) {
 	for _, tt := range []struct {
 		hint, text string
-		want       Kind
+		want       connect.PromptKind
 	}{
-		{"", "me@h's password: ", Password},
-		{"", "(me@h) Password: ", Password},
-		{"", "(me@h) Password for me@h:", Password},
-		{"", "Enter passphrase for key '/home/me/password': ", Passphrase},
-		{"", "Enter PIN for ED25519-SK key /home/me/k: ", PIN},
-		{"", "Enter PIN and confirm user presence for ED25519-SK key SHA256:x: ", PIN},
+		{"", "me@h's password: ", connect.PromptPassword},
+		{"", "(me@h) Password: ", connect.PromptPassword},
+		{"", "(me@h) Password for me@h:", connect.PromptPassword},
+		{"", "Enter passphrase for key '/home/me/password': ", connect.PromptPassphrase},
+		{"", "Enter PIN for ED25519-SK key /home/me/k: ", connect.PromptPIN},
+		{"", "Enter PIN and confirm user presence for ED25519-SK key SHA256:x: ", connect.PromptPIN},
 		{"", "The authenticity of host 'password (::1)' can't be established.\n" +
-			"Are you sure you want to continue connecting (yes/no/[fingerprint])? ", HostKey},
-		{"", "Please type 'yes', 'no' or the fingerprint: ", HostKey},
-		{"confirm", "Allow use of key password?", Confirm},
-		{"none", "Confirm user presence for key ED25519-SK SHA256:x", Notice},
-		{"", "(me@h) Verification code: ", Other},
-		{"", "(me@h) Enter passphrase for key '/home/me/.ssh/id_ed25519': ", Other},
-		{"", "(me@h) me\nEnter passphrase for key '/home/me/.ssh/id_ed25519': ", Other},
-		{"", "x\nEnter passphrase for key '/home/me/.ssh/id_ed25519': ", Other},
-		{"", "Enter passphrase for key '/home/me/.ssh/id_ed25519': \nPassword: ", Other},
-		{"", "(me@h) Enter PIN for ED25519-SK key /home/me/k: ", Other},
-		{"", "(me@h) Are you sure you want to continue connecting (yes/no)? ", Other},
-		{"", "(me@h) Your one-time password code: ", Other},
-		{"", "(me@h) One-time password (OTP) for me: ", Other},
-		{"", "(me@h) New password: ", Other},
-		{"", "(me@h) Current password: ", Other},
-		{"", "(me@h) (current) UNIX password: ", Other},
-		{"", "(me@h) Retype new password: ", Other},
-		{"", "(me@h) [sudo] password for me: ", Other},
-		{"", "(me@h) Password & verification code: ", Other},
-		{"", "(me@h) Password for root:", Other},
-		{"", "Enter me@h's old password: ", Other},
-		{"", "Enter me@h's new password: ", Other},
-		{"", "Retype me@h's new password: ", Other},
+			"Are you sure you want to continue connecting (yes/no/[fingerprint])? ", connect.PromptHostKey},
+		{"", "Please type 'yes', 'no' or the fingerprint: ", connect.PromptHostKey},
+		{"confirm", "Allow use of key password?", connect.PromptConfirm},
+		{"none", "Confirm user presence for key ED25519-SK SHA256:x", connect.PromptNotice},
+		{"", "(me@h) Verification code: ", connect.PromptOther},
+		{"", "(me@h) Enter passphrase for key '/home/me/.ssh/id_ed25519': ", connect.PromptOther},
+		{"", "(me@h) me\nEnter passphrase for key '/home/me/.ssh/id_ed25519': ", connect.PromptOther},
+		{"", "x\nEnter passphrase for key '/home/me/.ssh/id_ed25519': ", connect.PromptOther},
+		{"", "Enter passphrase for key '/home/me/.ssh/id_ed25519': \nPassword: ", connect.PromptOther},
+		{"", "(me@h) Enter PIN for ED25519-SK key /home/me/k: ", connect.PromptOther},
+		{"", "(me@h) Are you sure you want to continue connecting (yes/no)? ", connect.PromptOther},
+		{"", "(me@h) Your one-time password code: ", connect.PromptOther},
+		{"", "(me@h) One-time password (OTP) for me: ", connect.PromptOther},
+		{"", "(me@h) New password: ", connect.PromptOther},
+		{"", "(me@h) Current password: ", connect.PromptOther},
+		{"", "(me@h) (current) UNIX password: ", connect.PromptOther},
+		{"", "(me@h) Retype new password: ", connect.PromptOther},
+		{"", "(me@h) [sudo] password for me: ", connect.PromptOther},
+		{"", "(me@h) Password & verification code: ", connect.PromptOther},
+		{"", "(me@h) Password for root:", connect.PromptOther},
+		{"", "Enter me@h's old password: ", connect.PromptOther},
+		{"", "Enter me@h's new password: ", connect.PromptOther},
+		{"", "Retype me@h's new password: ", connect.PromptOther},
 	} {
 		if got := kindOf(tt.hint, tt.text); got != tt.want {
 			t.Errorf("%q %q is %v, want %v", tt.hint, tt.text, got, tt.want)
@@ -75,7 +76,8 @@ const (
 
 // answerer makes one for an ssh that has been started. Its process is ended by a question that is
 // refused.
-func answerer(opt connect.SSHOptions, person Func, p Place) (a *Answerer, ended *string) {
+func answerer(opt connect.SSHOptions, person connect.PromptFunc, p Place) (a *Answerer,
+	ended *string) {
 	ended = new(string)
 	a = NewAnswerer(opt, person, func(context.Context) (Place, error) { return p, nil })
 	a.Begin(pid, func(what string) { *ended = what })
@@ -89,10 +91,10 @@ func TestAnswerer(t *testing.T) {
 	}
 	type steps = []step
 	both := connect.SSHOptions{Password: "pw", Passphrase: "pp"}
-	yes := func(_ context.Context, p Prompt) (string, error) {
+	yes := func(_ context.Context, p connect.Prompt) (string, error) {
 		return p.Hop + " " + p.Kind.String(), nil
 	}
-	no := func(context.Context, Prompt) (string, error) { return "", errors.New("no") }
+	no := func(context.Context, connect.Prompt) (string, error) { return "", errors.New("no") }
 	const unknown = "The authenticity of host 'h' can't be established.\nAre you sure you want to " +
 		"continue connecting (yes/no)? "
 	old, jump := place, place
@@ -100,7 +102,7 @@ func TestAnswerer(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		opt     connect.SSHOptions
-		person  Func
+		person  connect.PromptFunc
 		place   Place
 		asker   int
 		steps   steps
@@ -108,51 +110,51 @@ func TestAnswerer(t *testing.T) {
 		says    string
 	}{
 		{"password once", both, yes, place, pid, steps{{ownPassword, "pw"}, {ownPassword, "!!"}},
-			connect.WhatRepeated, "me@h: password was refused"},
+			methods.WhatRepeated, "me@h: password was refused"},
 		{"password by another method", both, yes, place, pid,
-			steps{{"(me@h) Password: ", "pw"}, {ownPassword, "!!"}}, connect.WhatRepeated,
+			steps{{"(me@h) Password: ", "pw"}, {ownPassword, "!!"}}, methods.WhatRepeated,
 			"me@h: password was refused"},
 		{"passphrase once a key", both, nil, place, pid,
 			steps{{ownKey, "pp"}, {"Enter passphrase for key '/l': ", "pp"}, {ownKey, "!"}},
-			connect.WhatRepeated, ""},
+			methods.WhatRepeated, ""},
 		{"person", connect.SSHOptions{}, yes, place, pid,
 			steps{{ownPassword, "web1 password"}, {ownPassword, "web1 password"}, {unknown, "web1 host key"},
 				{"(me@h) Code: ", "web1 other"}}, "", ""},
 		{"no person", connect.SSHOptions{}, nil, place, pid, steps{{ownKey, "!"}, {ownPassword, "!!"}},
-			connect.WhatUnanswered, `web1 asks "me@h's password:"`},
+			methods.WhatUnanswered, `web1 asks "me@h's password:"`},
 		{"unwilling", connect.SSHOptions{}, no, place, pid, steps{{"Enter PIN for k: ", "!"}},
-			connect.WhatUnanswered, ""},
+			methods.WhatUnanswered, ""},
 		{"other account", both, nil, place, pid, steps{{"you@h's password: ", "!!"}},
-			connect.WhatUnanswered, "you@h"},
-		{"other host", both, nil, place, pid, steps{{"me@i's password: ", "!!"}}, connect.WhatUnanswered,
+			methods.WhatUnanswered, "you@h"},
+		{"other host", both, nil, place, pid, steps{{"me@i's password: ", "!!"}}, methods.WhatUnanswered,
 			"me@i"},
 		{"other host by kbd-interactive", both, nil, place, pid, steps{{"(me@i) Password: ", "!!"}},
-			connect.WhatUnanswered, "(me@i)"},
+			methods.WhatUnanswered, "(me@i)"},
 		{"host's case", both, nil, place, pid, steps{{"me@H's password: ", "pw"}}, "", ""},
 		{"PAM of FreeBSD", both, nil, place, pid, steps{{"(me@h) Password for me@there:", "pw"}}, "", ""},
 		{"code", both, nil, place, pid, steps{{"(me@h) Your one-time password code: ", "!!"}},
-			connect.WhatUnanswered, "code"},
+			methods.WhatUnanswered, "code"},
 		{"expired", both, nil, place, pid,
-			steps{{ownPassword, "pw"}, {"Enter me@h's new password: ", "!!"}}, connect.WhatUnanswered,
+			steps{{ownPassword, "pw"}, {"Enter me@h's new password: ", "!!"}}, methods.WhatUnanswered,
 			"new password"},
 		{"server plays ssh", both, nil, place, pid, steps{{"(me@h) " + ownKey, "!!"}},
-			connect.WhatUnanswered, "passphrase"},
-		{"server plays an old ssh", both, nil, old, pid, steps{{ownKey, "!"}}, connect.WhatUnanswered,
+			methods.WhatUnanswered, "passphrase"},
+		{"server plays an old ssh", both, nil, old, pid, steps{{ownKey, "!"}}, methods.WhatUnanswered,
 			""},
 		{"old ssh, key alone", connect.SSHOptions{Passphrase: "pp"}, nil, old, pid, steps{{ownKey, "pp"}},
 			"", ""},
 		{"old ssh, password", both, nil, old, pid, steps{{"Password: ", "pw"}}, "", ""},
 		{"new ssh never asks so", both, nil, place, pid, steps{{"Password: ", "!!"}},
-			connect.WhatUnanswered, "Password"},
-		{"jump host", both, nil, jump, 1, steps{{ownPassword, "!!"}}, connect.WhatUnanswered,
+			methods.WhatUnanswered, "Password"},
+		{"jump host", both, nil, jump, 1, steps{{ownPassword, "!!"}}, methods.WhatUnanswered,
 			"web1 (jump host me@h)"},
 		{"jump host and person", both, yes, jump, 1,
 			steps{{"(you@j) Password: ", "web1 (jump host you@j) password"}}, "", ""},
 		{"jump host of an old ssh", both, nil, Place{User: "me", Host: "h", Jump: "j"}, 1,
-			steps{{"Password: ", "!!"}}, connect.WhatUnanswered, "web1 (jump host j)"},
+			steps{{"Password: ", "!!"}}, methods.WhatUnanswered, "web1 (jump host j)"},
 		{"script that starts ssh", both, nil, place, 1, steps{{ownPassword, "pw"}}, "", ""},
 		{"host key strict", connect.SSHOptions{HostKeys: connect.HostKeysStrict}, yes, place, pid,
-			steps{{unknown, "!"}}, connect.WhatUnanswered, ""},
+			steps{{unknown, "!"}}, methods.WhatUnanswered, ""},
 		{"host key off", connect.SSHOptions{HostKeys: connect.HostKeysOff}, nil, place, pid,
 			steps{{unknown, "yes"}}, "", ""},
 	} {
@@ -160,7 +162,7 @@ func TestAnswerer(t *testing.T) {
 		for _, s := range tt.steps {
 			*ended = ""
 			got, err := a.Answer(withAsker(t.Context(), strconv.Itoa(tt.asker)),
-				Prompt{Hop: "web1", Kind: KindOf(s.text), Text: s.text})
+				connect.Prompt{Hop: "web1", Kind: KindOf(s.text), Text: s.text})
 			if err != nil {
 				got = "!"
 			}
@@ -171,16 +173,16 @@ func TestAnswerer(t *testing.T) {
 				t.Errorf("%s: %q is answered %q, want %q", tt.name, s.text, got, s.want)
 			}
 		}
-		want := connect.WhatExit
+		want := methods.WhatExit
 		if tt.problem != "" {
 			want = tt.problem
 		}
-		if got := a.Amend(connect.Failure{What: connect.WhatExit, Status: 255}); got.What != want ||
+		if got := a.Amend(methods.Failure{What: methods.WhatExit, Status: 255}); got.What != want ||
 			!strings.Contains(got.Text, tt.says) {
 			t.Errorf("%s: failure is %+v, want %q that says %q", tt.name, got, want, tt.says)
 		}
-		if got := a.Amend(connect.Failure{What: connect.WhatExit,
-			Status: 1}).What; got != connect.WhatExit {
+		if got := a.Amend(methods.Failure{What: methods.WhatExit,
+			Status: 1}).What; got != methods.WhatExit {
 			t.Errorf("%s: the remote command's failure is %q", tt.name, got)
 		}
 	}
@@ -189,13 +191,14 @@ func TestAnswerer(t *testing.T) {
 func TestConfirmations(t *testing.T) {
 	for answer, want := range map[string]error{"YES": nil, "no": ErrRefused} {
 		a, _ := answerer(connect.SSHOptions{},
-			func(context.Context, Prompt) (string, error) { return answer, nil }, place)
-		if _, err := a.Answer(t.Context(), Prompt{Kind: Confirm, Text: "Allow?"}); err != want {
+			func(context.Context, connect.Prompt) (string, error) { return answer, nil }, place)
+		if _, err := a.Answer(t.Context(), connect.Prompt{Kind: connect.PromptConfirm,
+			Text: "Allow?"}); err != want {
 			t.Errorf("confirm %q: got %v, want %v", answer, err, want)
 		}
 	}
 	a, _ := answerer(connect.SSHOptions{}, nil, place)
-	if _, err := a.Answer(t.Context(), Prompt{Kind: Notice}); err != nil {
+	if _, err := a.Answer(t.Context(), connect.Prompt{Kind: connect.PromptNotice}); err != nil {
 		t.Errorf("notice without a person: got %v, want no error", err)
 	}
 }
@@ -206,7 +209,8 @@ func TestRecordedQuestions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	kinds := map[string]Kind{"ssh": Password, "ssh key": Passphrase, "ssh host": HostKey}
+	kinds := map[string]connect.PromptKind{"ssh": connect.PromptPassword,
+		"ssh key": connect.PromptPassphrase, "ssh host": connect.PromptHostKey}
 	seen := 0
 	for _, s := range all {
 		want, ours := kinds[s.Program]
@@ -248,8 +252,8 @@ func TestBusyWhileAsking(t *testing.T) {
 	var a *Answerer
 	busy := false
 	a, _ = answerer(connect.SSHOptions{},
-		func(context.Context, Prompt) (string, error) { busy = a.Busy(); return "", nil }, place)
-	a.Answer(t.Context(), Prompt{Kind: Password})
+		func(context.Context, connect.Prompt) (string, error) { busy = a.Busy(); return "", nil }, place)
+	a.Answer(t.Context(), connect.Prompt{Kind: connect.PromptPassword})
 	if !busy || a.Busy() {
 		t.Errorf("busy %v while asking, %v afterwards", busy, a.Busy())
 	}
@@ -262,7 +266,7 @@ func execute(ctx context.Context, env []string, prompt string) *exec.Cmd {
 	return cmd
 }
 
-func register(t *testing.T, s *Server, answer Func) []string {
+func register(t *testing.T, s *Server, answer connect.PromptFunc) []string {
 	t.Helper()
 	env, release, err := s.Register("web1", answer)
 	if err != nil {
@@ -275,8 +279,8 @@ func register(t *testing.T, s *Server, answer Func) []string {
 func TestClientProcess(t *testing.T) {
 	var s Server
 	defer s.Close()
-	var got Prompt
-	env := register(t, &s, func(_ context.Context, p Prompt) (string, error) {
+	var got connect.Prompt
+	env := register(t, &s, func(_ context.Context, p connect.Prompt) (string, error) {
 		got = p
 		return "sesame", nil
 	})
@@ -284,7 +288,8 @@ func TestClientProcess(t *testing.T) {
 	if err != nil || string(out) != "sesame\n" {
 		t.Errorf("ask for a password: got %q, %v; want \"sesame\\n\"", out, err)
 	}
-	if got != (Prompt{Hop: "web1", Kind: Password, Text: `me@\x1b[2J's password: `}) {
+	if got != (connect.Prompt{Hop: "web1", Kind: connect.PromptPassword,
+		Text: `me@\x1b[2J's password: `}) {
 		t.Errorf("the prompt: got %+v, want a password's, escaped, for web1", got)
 	}
 	if strings.Contains(strings.Join(env, " "), "sesame") {
@@ -295,7 +300,7 @@ func TestClientProcess(t *testing.T) {
 func TestClientIsRefused(t *testing.T) {
 	var s Server
 	defer s.Close()
-	env := register(t, &s, func(context.Context, Prompt) (string, error) {
+	env := register(t, &s, func(context.Context, connect.Prompt) (string, error) {
 		return "sesame", ErrRefused
 	})
 	_, path, _ := strings.Cut(strings.TrimPrefix(env[2], envName+"="), ":")
@@ -322,7 +327,7 @@ func TestReleaseEndsAnswers(t *testing.T) {
 	var s Server
 	defer s.Close()
 	env, release, err := s.Register("web1",
-		func(context.Context, Prompt) (string, error) { return "sesame", nil })
+		func(context.Context, connect.Prompt) (string, error) { return "sesame", nil })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -336,7 +341,7 @@ func TestReleaseEndsAnswers(t *testing.T) {
 func TestCloseEndsClients(t *testing.T) {
 	var s Server
 	asked := make(chan struct{})
-	env := register(t, &s, func(ctx context.Context, _ Prompt) (string, error) {
+	env := register(t, &s, func(ctx context.Context, _ connect.Prompt) (string, error) {
 		close(asked)
 		<-ctx.Done()
 		return "", ctx.Err()
@@ -375,7 +380,8 @@ func TestNotice(t *testing.T) {
 	var s Server
 	defer s.Close()
 	shown, gone := make(chan string, 1), make(chan struct{})
-	a, _ := answerer(connect.SSHOptions{}, func(ctx context.Context, p Prompt) (string, error) {
+	a, _ := answerer(connect.SSHOptions{}, func(ctx context.Context, p connect.Prompt) (string,
+		error) {
 		shown <- p.Kind.String()
 		<-ctx.Done()
 		close(gone)
@@ -398,7 +404,10 @@ func TestNotice(t *testing.T) {
 func TestHostileClient(t *testing.T) {
 	var s Server
 	defer s.Close()
-	env := register(t, &s, func(context.Context, Prompt) (string, error) { return "sesame", nil })
+	env := register(t, &s, func(context.Context, connect.Prompt) (string, error) {
+		return "sesame",
+			nil
+	})
 	token, path, _ := strings.Cut(strings.TrimPrefix(env[2], envName+"="), ":")
 	long := append(question{token: token}.append(nil)[:4+len(token)], 0xff, 0xff, 0xff, 0xff)
 	for _, b := range [][]byte{nil, {0}, {0xff, 0xff, 0xff, 0xff}, long,
@@ -435,7 +444,7 @@ func TestClientIsConfined(t *testing.T) {
 	var s Server
 	defer s.Close()
 	pids, seen := make(chan int, 1), make(chan string, 1)
-	env := register(t, &s, func(context.Context, Prompt) (string, error) {
+	env := register(t, &s, func(context.Context, connect.Prompt) (string, error) {
 		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", <-pids))
 		seen <- string(b)
 		return "sesame", err

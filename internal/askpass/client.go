@@ -10,7 +10,7 @@ import (
 
 	"github.com/mitogen-go/mitogen/internal/confine"
 	"github.com/mitogen-go/mitogen/internal/peer"
-	"github.com/mitogen-go/mitogen/internal/secret"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // init makes every program that links this package an askpass client, when started by an ssh of a

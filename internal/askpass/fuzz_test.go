@@ -3,6 +3,8 @@ package askpass
 import (
 	"strings"
 	"testing"
+
+	"github.com/mitogen-go/mitogen/connect"
 )
 
 // FuzzPlace checks that what ssh -G prints is read, and that a question is taken for a password's
@@ -18,7 +20,7 @@ func FuzzPlace(f *testing.F) {
 			!strings.Contains(strings.ToLower(text), strings.ToLower(cut(p.User, 30))) {
 			t.Fatalf("%q is taken for a question about %s", text, p)
 		}
-		if kind := KindOf(text); kind == Passphrase && serverPrefix.MatchString(text) {
+		if kind := KindOf(text); kind == connect.PromptPassphrase && serverPrefix.MatchString(text) {
 			t.Fatalf("%q is a server's, and taken for ssh's own", text)
 		}
 	})

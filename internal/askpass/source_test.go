@@ -8,8 +8,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
-	"github.com/mitogen-go/mitogen/internal/secret"
+	"github.com/mitogen-go/mitogen/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // A source is asked for the place of the question, and each answer is given once.
@@ -70,7 +71,7 @@ func TestSource(t *testing.T) {
 		for i := 0; i < len(tt.steps); i += 2 {
 			question, want := tt.steps[i], tt.steps[i+1]
 			got, err := a.Answer(withAsker(t.Context(), tt.asker),
-				Prompt{Hop: "web1", Kind: KindOf(question), Text: question})
+				connect.Prompt{Hop: "web1", Kind: KindOf(question), Text: question})
 			if err != nil {
 				got = "!"
 			}
@@ -78,7 +79,7 @@ func TestSource(t *testing.T) {
 				t.Errorf("%s: %q is answered %q, want %q", tt.name, question, got, want)
 			}
 		}
-		f := a.Amend(connect.Failure{What: connect.WhatExit, Status: 255})
+		f := a.Amend(methods.Failure{What: methods.WhatExit, Status: 255})
 		if !strings.Contains(f.Text, tt.says) {
 			t.Errorf("%s: the failure says %q, want %q", tt.name, f.Text, tt.says)
 		}
@@ -100,7 +101,7 @@ func TestPassphraseOfJump(t *testing.T) {
 	} {
 		a, _ := answerer(connect.SSHOptions{Password: "pw", Passphrase: "pp"}, nil, tt.place)
 		got, err := a.Answer(withAsker(t.Context(), self),
-			Prompt{Hop: "web1", Kind: Passphrase, Text: ownKey})
+			connect.Prompt{Hop: "web1", Kind: connect.PromptPassphrase, Text: ownKey})
 		if err != nil {
 			got = "!"
 		}
@@ -128,12 +129,12 @@ func TestLinesOfServers(t *testing.T) {
 		{old, "x\n(root@bank) Password: ", "(me@h) x\n(me@h) (root@bank) Password: "},
 	} {
 		seen := ""
-		a, _ := answerer(connect.SSHOptions{}, func(_ context.Context, p Prompt) (string, error) {
+		a, _ := answerer(connect.SSHOptions{}, func(_ context.Context, p connect.Prompt) (string, error) {
 			seen = p.Text
 			return "", nil
 		}, tt.place)
 		a.Answer(withAsker(t.Context(), fmt.Sprint(pid)),
-			Prompt{Hop: "web1", Kind: KindOf(tt.text), Text: tt.text})
+			connect.Prompt{Hop: "web1", Kind: KindOf(tt.text), Text: tt.text})
 		if seen != tt.want {
 			t.Errorf("%q is shown as %q, want %q", tt.text, seen, tt.want)
 		}
@@ -143,16 +144,16 @@ func TestLinesOfServers(t *testing.T) {
 // A server can't keep a person busy for ever.
 func TestTooManyQuestions(t *testing.T) {
 	asked := 0
-	a, ended := answerer(connect.SSHOptions{}, func(context.Context, Prompt) (string, error) {
+	a, ended := answerer(connect.SSHOptions{}, func(context.Context, connect.Prompt) (string, error) {
 		asked++
 		return "x", nil
 	}, place)
 	for range 1000 {
 		a.Answer(withAsker(t.Context(), fmt.Sprint(pid)),
-			Prompt{Hop: "web1", Kind: Other, Text: "(me@h) Code: "})
+			connect.Prompt{Hop: "web1", Kind: connect.PromptOther, Text: "(me@h) Code: "})
 	}
-	if asked != maxQuestions || *ended != connect.WhatUnanswered {
+	if asked != maxQuestions || *ended != methods.WhatUnanswered {
 		t.Errorf("the person was asked %d times, and ssh ended by %q; want %d and %q", asked, *ended,
-			maxQuestions, connect.WhatUnanswered)
+			maxQuestions, methods.WhatUnanswered)
 	}
 }

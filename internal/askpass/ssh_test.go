@@ -14,14 +14,16 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/askpass"
-	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/lab"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/spawn"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // login carries out a plan for ssh as the engine does, with a command instead of a context.
-func login(t *testing.T, hop connect.Hop, opt connect.Options, person askpass.Func,
+func login(t *testing.T, hop methods.Hop, opt connect.Options, person connect.PromptFunc,
 	here bool) (stdout string, err error) {
 	t.Helper()
 	plan, err := hop.Plan([]string{"sh", "-c", "echo I am `id -un`; cat"}, opt, here)
@@ -30,7 +32,7 @@ func login(t *testing.T, hop connect.Hop, opt connect.Options, person askpass.Fu
 	}
 	a := askpass.NewAnswerer(opt.SSH, person,
 		func(ctx context.Context) (askpass.Place, error) { return askpass.Locate(ctx, plan) })
-	if plan.Ask == connect.AskPass {
+	if plan.Ask == methods.AskPass {
 		var s askpass.Server
 		defer s.Close()
 		env, release, err := s.Register(plan.Name, a.Answer)
@@ -50,8 +52,8 @@ func login(t *testing.T, hop connect.Hop, opt connect.Options, person askpass.Fu
 	p.Stdin.Close()
 	out, _ := io.ReadAll(p.Stdout)
 	p.Wait()
-	if f := p.Failure(); f.What != connect.WhatExit || f.Status != 0 {
-		err = connect.Classify(plan.Method, a.Amend(f))
+	if f := p.Failure(); f.What != methods.WhatExit || f.Status != 0 {
+		err = methods.Classify(plan.Method, a.Amend(f))
 	}
 	return string(out), err
 }
@@ -78,8 +80,8 @@ func known(t *testing.T, opt connect.Options, lines string) {
 	}
 }
 
-func at(l *lab.Lab, user string) connect.Hop {
-	return connect.Hop{Method: "ssh", User: user, Host: l.Host, Port: l.Port}
+func at(l *lab.Lab, user string) methods.Hop {
+	return methods.Hop{Method: "ssh", User: user, Host: l.Host, Port: l.Port}
 }
 
 const welcome = "I am mitofree\nand read"
@@ -93,9 +95,9 @@ func TestSSHLogins(t *testing.T) {
 		want error
 	}{
 		{"key", func(o *connect.Options) { o.SSH.IdentityFile = l.Key }, true, nil},
-		{"password", func(o *connect.Options) { o.SSH.Password = connect.Secret(l.Password) }, true, nil},
+		{"password", func(o *connect.Options) { o.SSH.Password = secret.Secret(l.Password) }, true, nil},
 		{"passphrase", func(o *connect.Options) {
-			o.SSH.IdentityFile, o.SSH.Passphrase = l.LockedKey, connect.Secret(l.Passphrase)
+			o.SSH.IdentityFile, o.SSH.Passphrase = l.LockedKey, secret.Secret(l.Passphrase)
 		}, true, nil},
 		{"nothing", func(o *connect.Options) {}, true, connect.ErrAuth},
 		{"wrong password", func(o *connect.Options) { o.SSH.Password = "wrong" }, true, connect.ErrAuth},
@@ -114,7 +116,7 @@ func TestSSHLogins(t *testing.T) {
 	}
 }
 
-func check(t *testing.T, hop connect.Hop, opt connect.Options, person askpass.Func, here bool,
+func check(t *testing.T, hop methods.Hop, opt connect.Options, person connect.PromptFunc, here bool,
 	want error) {
 	t.Helper()
 	out, err := login(t, hop, opt, person, here)
@@ -131,12 +133,12 @@ func TestSSHPerson(t *testing.T) {
 	l := lab.Need(t)
 	opt := options(t, l)
 	opt.Interactive, opt.SSH.HostKeys = true, connect.HostKeysDefault
-	opt.ConnectTimeout = 5 * time.Second
-	var kinds []askpass.Kind
-	person := func(_ context.Context, p askpass.Prompt) (string, error) {
+	opt.Timeout = 5 * time.Second
+	var kinds []connect.PromptKind
+	person := func(_ context.Context, p connect.Prompt) (string, error) {
 		kinds = append(kinds, p.Kind)
 		switch {
-		case p.Kind == askpass.HostKey:
+		case p.Kind == connect.PromptHostKey:
 			return "yes", nil
 		case len(kinds) == 2:
 			return "typo", nil
@@ -144,8 +146,8 @@ func TestSSHPerson(t *testing.T) {
 		return l.Password, nil
 	}
 	check(t, at(l, lab.Free), opt, person, true, nil)
-	if want := []askpass.Kind{askpass.HostKey, askpass.Password,
-		askpass.Password}; !slices.Equal(kinds, want) {
+	if want := []connect.PromptKind{connect.PromptHostKey, connect.PromptPassword,
+		connect.PromptPassword}; !slices.Equal(kinds, want) {
 		t.Errorf("asked for %v", kinds)
 	}
 }
@@ -185,7 +187,7 @@ func TestSSHHostKeys(t *testing.T) {
 						opt := options(t, l)
 						opt.SSH.HostKeys = policy.HostKeys
 						if password {
-							opt.SSH.Password = connect.Secret(l.Password)
+							opt.SSH.Password = secret.Secret(l.Password)
 						} else {
 							opt.SSH.IdentityFile = l.Key
 						}
@@ -207,17 +209,17 @@ func TestSSHNetwork(t *testing.T) {
 	}
 	port := closed.Addr().(*net.TCPAddr).Port
 	closed.Close()
-	refuses := connect.Hop{Method: "ssh", Host: "127.0.0.1", Port: port}
+	refuses := methods.Hop{Method: "ssh", Host: "127.0.0.1", Port: port}
 	check(t, refuses, opt, nil, true, connect.ErrRefused)
-	check(t, connect.Hop{Method: "ssh", Host: "mito.invalid"}, opt, nil, true, connect.ErrUnknownHost)
+	check(t, methods.Hop{Method: "ssh", Host: "mito.invalid"}, opt, nil, true, connect.ErrUnknownHost)
 
 	mute, accepted := server(t, func(c net.Conn) { io.Copy(io.Discard, c) })
 	impatient := opt
-	impatient.ConnectTimeout = time.Second
+	impatient.Timeout = time.Second
 	check(t, mute, impatient, nil, true, connect.ErrTimeout)
 	<-accepted
 	rude, _ := server(t, func(c net.Conn) { c.Close() })
-	check(t, rude, opt, nil, true, connect.ErrClosed)
+	check(t, rude, opt, nil, true, connect.ErrDisconnected)
 
 	opt.SSH.Path = "/nonexistent/ssh"
 	check(t, refuses, opt, nil, true, connect.ErrNoCommand)
@@ -226,7 +228,7 @@ func TestSSHNetwork(t *testing.T) {
 }
 
 // server is no sshd.
-func server(t *testing.T, serve func(net.Conn)) (hop connect.Hop, accepted chan struct{}) {
+func server(t *testing.T, serve func(net.Conn)) (hop methods.Hop, accepted chan struct{}) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -244,7 +246,7 @@ func server(t *testing.T, serve func(net.Conn)) (hop connect.Hop, accepted chan 
 		c.Close()
 	})
 	t.Cleanup(func() { listener.Close(); wg.Wait() })
-	return connect.Hop{Method: "ssh", Host: "127.0.0.1", Port: listener.Addr().(*net.TCPAddr).Port},
+	return methods.Hop{Method: "ssh", Host: "127.0.0.1", Port: listener.Addr().(*net.TCPAddr).Port},
 		accepted
 }
 

@@ -3,6 +3,8 @@ package askpass
 import (
 	"context"
 	"sync"
+
+	"github.com/mitogen-go/mitogen/connect"
 )
 
 // Turns has a person asked one question for a passphrase at a time for each key, however many ssh
@@ -14,9 +16,9 @@ type Turns struct {
 
 // Func returns a function that has questions for passphrases wait for each other. It asks person
 // these and all other questions.
-func (t *Turns) Func(person Func) Func {
-	return func(ctx context.Context, p Prompt) (string, error) {
-		if p.Kind != Passphrase {
+func (t *Turns) Func(person connect.PromptFunc) connect.PromptFunc {
+	return func(ctx context.Context, p connect.Prompt) (string, error) {
+		if p.Kind != connect.PromptPassphrase {
 			return person(ctx, p)
 		}
 		ask := func() (string, error) { return person(ctx, p) }

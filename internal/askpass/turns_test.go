@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/mitogen-go/mitogen/connect"
 )
 
 // Questions for the same passphrase at the same time are one question; no other answer is shared.
@@ -17,39 +19,53 @@ func TestTurns(t *testing.T) {
 	wrong := errors.New("nobody there")
 	for name, tt := range map[string]struct {
 		ctx   func(i int) context.Context
-		ask   func(i int) Prompt
+		ask   func(i int) connect.Prompt
 		err   error
 		asked int // in all
 		most  int // at once
 	}{
 		"one key": {
 			func(int) context.Context { return own },
-			func(i int) Prompt { return Prompt{fmt.Sprint("h", i), Passphrase, "key a"} },
+			func(i int) connect.Prompt {
+				return connect.Prompt{Hop: fmt.Sprint("h", i), Kind: connect.PromptPassphrase, Text: "key a"}
+			},
 			nil, 1, 1,
 		},
 		"two keys": {
 			func(int) context.Context { return own },
-			func(i int) Prompt { return Prompt{"h", Passphrase, fmt.Sprint("key ", i%2)} },
+			func(i int) connect.Prompt {
+				return connect.Prompt{Hop: "h", Kind: connect.PromptPassphrase, Text: fmt.Sprint("key ", i%2)}
+			},
 			nil, 2, 2,
 		},
 		"a refusal is nobody else's": {
 			func(int) context.Context { return own },
-			func(i int) Prompt { return Prompt{fmt.Sprint("h", i), Passphrase, "key a"} },
+			func(i int) connect.Prompt {
+				return connect.Prompt{Hop: fmt.Sprint("h", i), Kind: connect.PromptPassphrase, Text: "key a"}
+			},
 			wrong, 8, 1,
 		},
 		"perhaps of a server": {
 			func(int) context.Context { return other },
-			func(i int) Prompt { return Prompt{"h", Passphrase, "key a"} },
+			func(i int) connect.Prompt {
+				return connect.Prompt{Hop: "h", Kind: connect.PromptPassphrase,
+					Text: "key a"}
+			},
 			nil, 8, 1,
 		},
 		"perhaps of servers": {
 			func(int) context.Context { return other },
-			func(i int) Prompt { return Prompt{fmt.Sprint("h", i), Passphrase, "key a"} },
+			func(i int) connect.Prompt {
+				return connect.Prompt{Hop: fmt.Sprint("h", i), Kind: connect.PromptPassphrase, Text: "key a"}
+			},
 			nil, 8, 8,
 		},
 		"passwords": {
 			func(int) context.Context { return own },
-			func(i int) Prompt { return Prompt{"h", Password, "password: "} },
+			func(i int) connect.Prompt {
+				return connect.Prompt{Hop: "h", Kind: connect.PromptPassword,
+					Text: "password: "}
+			},
 			nil, 8, 8,
 		},
 	} {
@@ -57,7 +73,7 @@ func TestTurns(t *testing.T) {
 			var mu sync.Mutex
 			asked, now, most := 0, 0, 0
 			var turns Turns
-			f := turns.Func(func(_ context.Context, p Prompt) (string, error) {
+			f := turns.Func(func(_ context.Context, p connect.Prompt) (string, error) {
 				mu.Lock()
 				asked++
 				now++
@@ -92,11 +108,11 @@ func TestTurns(t *testing.T) {
 func TestTurnsHeedTheContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var turns Turns
-		f := turns.Func(func(ctx context.Context, _ Prompt) (string, error) {
+		f := turns.Func(func(ctx context.Context, _ connect.Prompt) (string, error) {
 			<-ctx.Done()
 			return "", ctx.Err()
 		})
-		p := Prompt{"h", Passphrase, "key"}
+		p := connect.Prompt{Hop: "h", Kind: connect.PromptPassphrase, Text: "key"}
 		first, end := context.WithCancel(withOwn(t.Context()))
 		defer end()
 		go f(first, p)

@@ -17,9 +17,9 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/engine"
 	"github.com/mitogen-go/mitogen/internal/jsonvalue"
 	"github.com/mitogen-go/mitogen/internal/ownfile"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // ErrUnsafe is the error of a file that another user could change or read, or that isn't a plain
@@ -57,7 +57,7 @@ type Line struct {
 	Call    uint64  `json:"call,omitempty"`
 }
 
-// Events of the process itself, besides those of engine.EventKind.
+// Events of the process itself, besides those of report.EventKind.
 const (
 	Begin = "begin"
 	Done  = "done"
@@ -124,7 +124,7 @@ func account() string {
 }
 
 // Tell is an engine.Options.Audit.
-func (l *Log) Tell(ev engine.Event) error {
+func (l *Log) Tell(ev report.Event) error {
 	line := &Line{
 		Time:    stamp(ev.Time),
 		Event:   string(ev.Kind),
@@ -136,7 +136,7 @@ func (l *Log) Tell(ev engine.Event) error {
 		User:    ev.User,
 		Name:    ev.Name,
 		Outcome: ev.Outcome,
-		Why:     ev.Why,
+		Why:     ev.Reason,
 		Count:   ev.Count,
 		Call:    ev.Call,
 	}
@@ -144,14 +144,14 @@ func (l *Log) Tell(ev engine.Event) error {
 		line.Parent = (*uint32)(&ev.Parent)
 	}
 	switch ev.Kind {
-	case engine.EventModule, engine.EventFile:
+	case report.EventModule, report.EventFile:
 		line.Outcome = "given"
 		if ev.Refused {
 			line.Outcome = "refused"
 		} else {
 			line.Bytes = &ev.Bytes
 		}
-	case engine.EventEnd:
+	case report.EventEnd:
 		line.Status = &ev.Status
 	}
 	return l.write(line)

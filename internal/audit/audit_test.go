@@ -13,8 +13,8 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/mitogen-go/mitogen/internal/engine"
 	_ "github.com/mitogen-go/mitogen/internal/testenv"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 func TestLines(t *testing.T) {
@@ -24,7 +24,7 @@ func TestLines(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := l.Tell(engine.Event{Kind: engine.EventModule, ID: 2, Parent: 1, Context: "a\u202eb",
+		if err := l.Tell(report.Event{Kind: report.EventModule, ID: 2, Parent: 1, Context: "a\u202eb",
 			Name: "m"}); err != nil {
 			t.Fatal(err)
 		}
@@ -106,7 +106,7 @@ func TestWriteFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.f.Close()
-	if err := l.Tell(engine.Event{Kind: engine.EventCall}); !errors.Is(err, os.ErrClosed) {
+	if err := l.Tell(report.Event{Kind: report.EventCall}); !errors.Is(err, os.ErrClosed) {
 		t.Errorf("got %v, want %v", err, os.ErrClosed)
 	}
 }
@@ -139,11 +139,11 @@ func TestDocument(t *testing.T) {
 	}
 }
 
-// kinds are the events that there are: the constants of the engine's, and of this package's.
+// kinds are the events that there are: those of package report, and of this package's.
 func kinds(t *testing.T) map[string]bool {
 	t.Helper()
 	all := map[string]bool{Begin: true, Done: true}
-	file, err := parser.ParseFile(token.NewFileSet(), "../engine/audit.go", nil, 0)
+	file, err := parser.ParseFile(token.NewFileSet(), "../../report/event.go", nil, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/mitogen-go/mitogen"
 	"github.com/mitogen-go/mitogen/internal/audit"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // addAudit adds the flag of commands that connect.
@@ -25,7 +26,7 @@ func (o *options) addAudit(f *pflag.FlagSet) {
 func (o *options) auditFile() string { return cmp.Or(o.audit, os.Getenv("MITOGEN_AUDIT")) }
 
 // auditor opens the audit log of a command and returns what tells it of events; nil: there is none.
-func (s *state) auditor() (func(mitogen.Event) error, error) {
+func (s *state) auditor() (func(report.Event) error, error) {
 	name := s.opt.auditFile()
 	if name == "" {
 		return nil, nil

@@ -13,7 +13,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/jsonvalue"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 const callUsage = `Calls a function at each target and prints its result as JSON; a generator's
@@ -117,10 +119,10 @@ func (h *host) callItems(ctx context.Context, function string, values []any) err
 
 // callError says of an error that isn't the other side's that it is about a result.
 func callError(function string, err error) error {
-	var call *mitogen.CallError
-	var conn *mitogen.ConnectError
-	var lost *mitogen.LostError
-	var stream *mitogen.StreamError
+	var call *report.CallError
+	var conn *connect.Error
+	var lost *report.LostError
+	var stream *report.StreamError
 	if errors.As(err, &call) || errors.As(err, &conn) || errors.As(err, &lost) ||
 		errors.As(err, &stream) ||
 		errors.Is(err, mitogen.ErrCancelled) {
@@ -155,7 +157,7 @@ func (h *host) line(v any) error {
 		return err
 	}
 	if _, err := h.stdout.Write(append(b, '\n')); err != nil {
-		return &mitogen.StreamError{Context: h.target, Op: "write standard output", Err: err}
+		return &report.StreamError{Context: h.target, Op: "write standard output", Err: err}
 	}
 	return nil
 }

@@ -7,8 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/inventory"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/printable"
 )
 
@@ -58,7 +58,7 @@ func completeTarget(cmd *cobra.Command, _ []string, typed string) ([]string,
 	config, _ := cmd.Flags().GetString("ssh-config")
 	words := sshHosts(config)
 	if !strings.HasSuffix(before, "@") {
-		words = append(words, connect.Methods()...)
+		words = append(words, methods.Methods()...)
 	}
 	return completions(before, typed, words),
 		cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace

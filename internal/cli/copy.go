@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/printable"
 )
 
@@ -313,7 +314,7 @@ func (one oneFile) or(o mitogen.CopyOptions, j job) job {
 		h.byShell = one != nil
 		err := j(ctx, h)
 		target, co, direct := h.direct()
-		if one == nil || !direct || !errors.Is(err, mitogen.ErrNoPython) {
+		if one == nil || !direct || !errors.Is(err, connect.ErrNoPython) {
 			return err
 		}
 		h.copied = &copied{}

@@ -7,8 +7,9 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen"
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/descriptors"
+	"github.com/mitogen-go/mitogen/internal/methods"
 )
 
 // Descriptors that a connection needs here while it is made, by what makes it. A connection by a
@@ -27,7 +28,7 @@ func (f *fleet) need(sp *spot) int {
 	total := 0
 	for i, w := range sp.chain {
 		o := merged(optionsAt(f.options, sp.chain, i), &w.Options)
-		hops, err := connect.ParseTarget(w.Target)
+		hops, err := methods.ParseTarget(w.Target)
 		if err != nil {
 			continue // which its job finds out
 		}
@@ -158,8 +159,8 @@ func (h *host) foundNoRoom() bool {
 	if h.err == nil || h.context != nil && h.context.Stats().Hello > 0 {
 		return false
 	}
-	if failed := (*mitogen.ConnectError)(nil); errors.As(h.err, &failed) && failed.Given {
+	if failed := (*connect.Error)(nil); errors.As(h.err, &failed) && failed.Given {
 		return false // another try would be another attempt with the password
 	}
-	return connect.Shortage(h.err) != nil
+	return methods.Shortage(h.err) != nil
 }

@@ -6,8 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mitogen-go/mitogen"
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 )
 
 // Targets that find no room wait for other targets to end, and all are done. A target that finds no
@@ -79,14 +79,14 @@ func TestCrowdEnds(t *testing.T) {
 // A login that was given a password is not tried again, whatever it lacked.
 func TestNoRoomAfterPassword(t *testing.T) {
 	for _, c := range []struct {
-		err  *mitogen.ConnectError
+		err  *connect.Error
 		want bool
 	}{
-		{&mitogen.ConnectError{Kind: mitogen.ErrExhausted, Err: connect.ShortageOf("EMFILE")}, true},
-		{&mitogen.ConnectError{Kind: mitogen.ErrExhausted, Err: connect.ShortageOf("EAGAIN")}, true},
-		{&mitogen.ConnectError{Kind: mitogen.ErrExhausted, Err: connect.ShortageOf("EMFILE"),
+		{&connect.Error{Kind: connect.ErrExhausted, Err: methods.ShortageOf("EMFILE")}, true},
+		{&connect.Error{Kind: connect.ErrExhausted, Err: methods.ShortageOf("EAGAIN")}, true},
+		{&connect.Error{Kind: connect.ErrExhausted, Err: methods.ShortageOf("EMFILE"),
 			Given: true}, false},
-		{&mitogen.ConnectError{Kind: mitogen.ErrAuth}, false},
+		{&connect.Error{Kind: connect.ErrAuth}, false},
 	} {
 		if got := (&host{err: c.err}).foundNoRoom(); got != c.want {
 			t.Errorf("%+v: got %t, want %t", c.err, got, c.want)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/mitogen-go/mitogen"
 	"github.com/mitogen-go/mitogen/internal/daemon"
+	"github.com/mitogen-go/mitogen/internal/daemonclient"
 	"github.com/mitogen-go/mitogen/internal/printable"
 )
 
@@ -71,7 +72,7 @@ func newDaemon(s *state) *cobra.Command {
 
 // notRunning says it in words.
 func notRunning(err error) error {
-	if err != nil && !daemon.Running(err) {
+	if err != nil && !daemonclient.Running(err) {
 		return errors.New("no daemon is running")
 	}
 	return err
@@ -129,7 +130,7 @@ func (o *options) addSocket(cmd *cobra.Command) {
 func (o *options) client(command []string) *mitogen.Daemon {
 	c := &mitogen.Daemon{Socket: o.socket, Version: daemonVersion(), Command: command}
 	if c.Socket == "" {
-		c.Socket = daemon.DefaultSocket()
+		c.Socket = daemonclient.DefaultSocket()
 	}
 	// a daemon that is started has another directory
 	if socket, err := filepath.Abs(c.Socket); err == nil {
@@ -172,15 +173,15 @@ func newTree(s *state) *cobra.Command {
 	cmd := command(s, &cobra.Command{Use: "tree [--json]", Short: "show the daemon's contexts",
 		Long: treeUsage, Args: cobra.NoArgs},
 		func(_ context.Context, s *state, _ []string) error {
-			pid, all, err := s.opt.client(nil).List()
+			pid, all, err := (*daemonclient.Client)(s.opt.client(nil)).List()
 			if err := notRunning(err); err != nil {
 				return err
 			}
 			if s.opt.json {
 				return s.ui.json(s.ui.out, struct {
-					PID      int              `json:"pid"`
-					Contexts []daemon.Context `json:"contexts"`
-				}{pid, append([]daemon.Context{}, all...)}, "")
+					PID      int                    `json:"pid"`
+					Contexts []daemonclient.Context `json:"contexts"`
+				}{pid, append([]daemonclient.Context{}, all...)}, "")
 			}
 			return printTree(s.ui.page(s.ui.out), pid, all)
 		})
@@ -190,8 +191,8 @@ func newTree(s *state) *cobra.Command {
 }
 
 // printTree draws children below their parents.
-func printTree(p *page, pid int, all []daemon.Context) error {
-	children := map[uint32][]daemon.Context{}
+func printTree(p *page, pid int, all []daemonclient.Context) error {
+	children := map[uint32][]daemonclient.Context{}
 	for _, c := range all {
 		children[c.Parent] = append(children[c.Parent], c)
 	}
@@ -211,7 +212,7 @@ func printTree(p *page, pid int, all []daemon.Context) error {
 	return p.print()
 }
 
-func describeContext(c daemon.Context) string {
+func describeContext(c daemonclient.Context) string {
 	name := c.Name[strings.LastIndexByte(c.Name, '+')+1:]
 	if !c.Up {
 		return printable.Name(name) + ": connecting"

@@ -11,8 +11,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/mitogen-go/mitogen"
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/printable"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 const doctorUsage = `Walks to each target hop by hop, and says for each what is run, how long each
@@ -106,7 +108,7 @@ func (s *state) examine(ctx context.Context, eng *mitogen.Engine, base mitogen.C
 	}
 	for i := range sp.chain {
 		way := &sp.chain[i]
-		hops, err := connect.ParseTarget(way.Target)
+		hops, err := methods.ParseTarget(way.Target)
 		must(err) // was looked at before
 		for j, h := range hops {
 			o := optionsOfHop(merged(optionsAt(base, sp.chain, i), &way.Options), via, hops, j)
@@ -124,7 +126,7 @@ func (s *state) examine(ctx context.Context, eng *mitogen.Engine, base mitogen.C
 }
 
 // walk connects one hop; nil: that failed.
-func (x *examined) walk(ctx context.Context, eng *mitogen.Engine, h connect.Hop,
+func (x *examined) walk(ctx context.Context, eng *mitogen.Engine, h methods.Hop,
 	o mitogen.ConnectOptions) *mitogen.Context {
 	x.Where = "this machine"
 	if o.Via != nil && (h.Method != "ssh" || o.SSH.FromHop) {
@@ -196,7 +198,7 @@ func (x *examined) look(ctx context.Context, c *mitogen.Context) {
 	} {
 		v, err := mitogen.Call[string](ctx, c, probe.function, probe.args...)
 		ch := check{What: probe.what, Text: printable.Line(v)}
-		if call := (*mitogen.CallError)(nil); errors.As(err, &call) {
+		if call := (*report.CallError)(nil); errors.As(err, &call) {
 			ch.Text, ch.Bad = printable.Line(call.Error()), true
 		} else if err != nil {
 			ch.Text, ch.Bad = printable.Line(err.Error()), true
@@ -264,7 +266,7 @@ func shellLine(words []string) string {
 	plain := slices.Clone(words)
 	for i, w := range plain {
 		if w == "" || strings.ContainsAny(w, " \t'\"\\$`|&;<>()*?#~!") {
-			plain[i] = connect.QuoteCommand([]string{w})
+			plain[i] = methods.QuoteCommand([]string{w})
 		}
 	}
 	return strings.Join(plain, " ")

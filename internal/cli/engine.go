@@ -11,7 +11,8 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
-	"github.com/mitogen-go/mitogen/internal/askpass"
+	"github.com/mitogen-go/mitogen/connect"
+	"github.com/mitogen-go/mitogen/internal/daemonclient"
 	served "github.com/mitogen-go/mitogen/internal/program"
 )
 
@@ -51,14 +52,15 @@ func newEngine(s *state) *cobra.Command {
 }
 
 // keptContexts returns what gets contexts from the user's daemon.
-func (s *state) keptContexts(prompt askpass.Func, heartbeat time.Duration) (served.Dial, error) {
+func (s *state) keptContexts(prompt connect.PromptFunc,
+	heartbeat time.Duration) (served.Dial, error) {
 	s.opt.socket = os.Getenv("MITOGEN_SOCKET")
 	d, err := s.opt.startedDaemon()
 	if err != nil {
 		return nil, err
 	}
 	d.Prompt, d.Heartbeat = prompt, heartbeat
-	return d.Dial, nil
+	return (*daemonclient.Client)(d).Dial, nil
 }
 
 // socketAt returns the socket that is a file descriptor, which nothing else is started with.

@@ -8,8 +8,10 @@ import (
 	"unicode/utf8"
 
 	"github.com/mitogen-go/mitogen"
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/printable"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // problem is an error as people and --json are told it.
@@ -32,35 +34,35 @@ var connectKinds = []struct {
 	err  error
 	name string
 }{
-	{mitogen.ErrNoProgram, "no-program"}, // which is no-python, too
-	{mitogen.ErrNoPython, "no-python"},
-	{mitogen.ErrNoCommand, "no-command"},
-	{mitogen.ErrUnknownHost, "unknown-host"},
-	{mitogen.ErrRefused, "refused"},
-	{mitogen.ErrUnreachable, "unreachable"},
-	{mitogen.ErrTimeout, "timeout"},
-	{mitogen.ErrDisconnected, "disconnected"},
-	{mitogen.ErrHostKey, "host-key"},
-	{mitogen.ErrHostKeyChanged, "host-key-changed"},
-	{mitogen.ErrAuth, "auth"},
-	{mitogen.ErrPasswordRequired, "password-required"},
-	{mitogen.ErrSudoPassword, "sudo-password"},
-	{mitogen.ErrNotInSudoers, "not-in-sudoers"},
-	{mitogen.ErrNotPermitted, "not-permitted"},
-	{mitogen.ErrNotFound, "not-found"},
-	{mitogen.ErrNotRunning, "not-running"},
-	{mitogen.ErrNoShell, "no-shell"},
-	{mitogen.ErrHidden, "processes-hidden"},
-	{mitogen.ErrBusy, "console-in-use"},
-	{mitogen.ErrNoLogin, "no-login"},
-	{mitogen.ErrTTYRequired, "tty-required"},
-	{mitogen.ErrUnknownUser, "unknown-user"},
-	{mitogen.ErrSetup, "setup"},
-	{mitogen.ErrDaemon, "daemon"},
-	{mitogen.ErrForeign, "foreign"},
-	{mitogen.ErrDied, "died"},
+	{connect.ErrNoProgram, "no-program"}, // which is no-python, too
+	{connect.ErrNoPython, "no-python"},
+	{connect.ErrNoCommand, "no-command"},
+	{connect.ErrUnknownHost, "unknown-host"},
+	{connect.ErrRefused, "refused"},
+	{connect.ErrUnreachable, "unreachable"},
+	{connect.ErrTimeout, "timeout"},
+	{connect.ErrDisconnected, "disconnected"},
+	{connect.ErrHostKey, "host-key"},
+	{connect.ErrHostKeyChanged, "host-key-changed"},
+	{connect.ErrAuth, "auth"},
+	{connect.ErrPasswordRequired, "password-required"},
+	{connect.ErrSudoPassword, "sudo-password"},
+	{connect.ErrNotInSudoers, "not-in-sudoers"},
+	{connect.ErrNotPermitted, "not-permitted"},
+	{connect.ErrNotFound, "not-found"},
+	{connect.ErrNotRunning, "not-running"},
+	{connect.ErrNoShell, "no-shell"},
+	{connect.ErrHidden, "processes-hidden"},
+	{connect.ErrBusy, "console-in-use"},
+	{connect.ErrNoLogin, "no-login"},
+	{connect.ErrTTYRequired, "tty-required"},
+	{connect.ErrUnknownUser, "unknown-user"},
+	{connect.ErrSetup, "setup"},
+	{connect.ErrDaemon, "daemon"},
+	{connect.ErrForeign, "foreign"},
+	{connect.ErrDied, "died"},
 	{connect.ErrStart, "start"},
-	{mitogen.ErrExhausted, "exhausted"},
+	{connect.ErrExhausted, "exhausted"},
 	{connect.ErrCancelled, "cancelled"},
 }
 
@@ -73,10 +75,10 @@ func describe(err error, up bool) *problem {
 
 func classify(err error, up bool) *problem {
 	var late *timeoutError
-	var call *mitogen.CallError
-	var conn *mitogen.ConnectError
-	var lost *mitogen.LostError
-	var stream *mitogen.StreamError
+	var call *report.CallError
+	var conn *connect.Error
+	var lost *report.LostError
+	var stream *report.StreamError
 	var way *wayError
 	switch {
 	case errors.Is(err, mitogen.ErrAudit):
@@ -102,7 +104,7 @@ func classify(err error, up bool) *problem {
 	return &problem{Kind: "error", Message: printable.Line(err.Error()), status: exitFailed}
 }
 
-func describeStream(e *mitogen.StreamError, err error) *problem {
+func describeStream(e *report.StreamError, err error) *problem {
 	p := &problem{Kind: "stream", Message: printable.Line(fmt.Sprintf("%s: %v", e.Op, unnamed(e.Err))),
 		status: exitFailed}
 	if errors.Is(err, mitogen.ErrKilled) {
@@ -124,9 +126,9 @@ func describeTimeout(late *timeoutError, err error, up bool) *problem {
 	return p
 }
 
-func describeConnect(e *mitogen.ConnectError) *problem {
+func describeConnect(e *connect.Error) *problem {
 	p := &problem{Kind: "connect", Message: e.Error(), Hop: e.Hop, Phase: e.Phase, Text: e.Text,
-		hint: e.Hint(), status: exitConnection}
+		hint: e.Hint, status: exitConnection}
 	for _, k := range connectKinds {
 		if errors.Is(e.Kind, k.err) {
 			p.Kind = k.name
@@ -135,7 +137,7 @@ func describeConnect(e *mitogen.ConnectError) *problem {
 	if errors.Is(e.Kind, mitogen.ErrCancelled) {
 		p.status = exitFailed
 	}
-	if errors.Is(e.Kind, mitogen.ErrPasswordRequired) && !(connect.Hop{Method: e.Method}).IsConsole() {
+	if errors.Is(e.Kind, connect.ErrPasswordRequired) && !(methods.Hop{Method: e.Method}).IsConsole() {
 		p.hint = "--ask-pass asks for ssh's password, --become-password for sudo's"
 		if e.Method == "sudo" || e.Method == "su" || e.Method == "doas" {
 			p.hint = "--become-password asks for it"
@@ -152,7 +154,7 @@ const (
 
 // describeCall is for an exception. A traceback through nothing but the runtime, as of a name that
 // isn't there, says nothing.
-func describeCall(e *mitogen.CallError) *problem {
+func describeCall(e *report.CallError) *problem {
 	p := &problem{Kind: "exception", Message: printable.Line(ends(e.Error(), shownMessage)),
 		Hop:    e.Context,
 		status: exitFailed}

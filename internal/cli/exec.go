@@ -7,8 +7,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/mitogen-go/mitogen"
-	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/goctx"
+	"github.com/mitogen-go/mitogen/internal/methods"
 )
 
 const execUsage = `Runs a program at each target, with its arguments, its standard input and its
@@ -113,7 +113,7 @@ func (f *fleet) exec(ctx context.Context, h *host, c mitogen.Command) (int, erro
 // direct returns a target of one hop, where what needs no Python runs without a context.
 func (h *host) direct() (target string, o mitogen.ConnectOptions, ok bool) {
 	way := &h.chain[0]
-	hops, err := connect.ParseTarget(way.Target)
+	hops, err := methods.ParseTarget(way.Target)
 	if err != nil || len(hops)*len(h.chain) != 1 || h.fleet.daemon {
 		return "", o, false
 	}

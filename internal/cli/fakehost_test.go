@@ -13,6 +13,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // nasty is a text of a compromised host. It has controls of terminals, invisible characters,
@@ -97,7 +98,7 @@ func (h *fakehost) begin() {
 		0,
 		wire.Data,
 		value(
-			pickle.Tuple{
+			pyvalue.Tuple{
 				int64(40),
 				poisoned("log.logger"),
 				1.0,
@@ -127,7 +128,7 @@ func (h *fakehost) begin() {
 
 func (h *fakehost) hello() []byte {
 	return value(map[string]any{
-		"version": pickle.Tuple{
+		"version": pyvalue.Tuple{
 			int64(3),
 			int64(11),
 			int64(7),
@@ -221,12 +222,12 @@ func (h *fakehost) fail(reply wire.Handle) {
 		0,
 		wire.Error,
 		value(
-			pickle.Tuple{
+			pyvalue.Tuple{
 				poisoned("error.module"),
 				poisoned("error.type"),
 				poisoned("error.text"),
 				trace,
-				pickle.Tuple{poisoned("error.args")},
+				pyvalue.Tuple{poisoned("error.args")},
 			},
 		),
 	)
@@ -247,7 +248,7 @@ func (h *fakehost) connect(f *wire.Frame) {
 			f.Reply,
 			0,
 			wire.Error,
-			value(pickle.Tuple{poisoned("failure.what"), int64(1), poisoned("failure.text"), int64(0)}),
+			value(pyvalue.Tuple{poisoned("failure.what"), int64(1), poisoned("failure.text"), int64(0)}),
 		)
 	}
 }

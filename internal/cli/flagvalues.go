@@ -7,8 +7,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/mitogen-go/mitogen"
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 )
 
 // must is for errors that only a mistake in this package makes.
@@ -86,7 +86,7 @@ func (l *targetList) Set(s string) error {
 		return fmt.Errorf("empty target")
 	}
 	for _, w := range words {
-		if _, err := connect.ParseTarget(w); err != nil {
+		if _, err := methods.ParseTarget(w); err != nil {
 			if inner := errors.Unwrap(err); inner != nil { // without the target, which pflag names
 				err = inner
 			}
@@ -100,7 +100,7 @@ func (l *targetList) Set(s string) error {
 func (l *targetList) Type() string { return "TARGET" }
 
 // hostKeys is the flag --host-keys.
-type hostKeys mitogen.HostKeys
+type hostKeys connect.HostKeys
 
 func (k *hostKeys) String() string { return string(*k) }
 

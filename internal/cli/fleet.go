@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/goctx"
 	"github.com/mitogen-go/mitogen/internal/inventory"
 	"github.com/mitogen-go/mitogen/internal/ownfile"
@@ -302,7 +303,7 @@ func (h *host) fallsBack() bool {
 		return false
 	}
 	_, _, direct := h.direct()
-	return !direct && errors.Is(h.err, mitogen.ErrNoPython) && !errors.Is(h.err, mitogen.ErrNoProgram)
+	return !direct && errors.Is(h.err, connect.ErrNoPython) && !errors.Is(h.err, connect.ErrNoProgram)
 }
 
 // outputs returns the writers of a target's output. With --json they keep it for the record. Lines
@@ -329,9 +330,9 @@ func (h *host) mayRetry() bool {
 	if h.err == nil || h.context == nil || h.context.Stats().Hello > 0 {
 		return false
 	}
-	failed := (*mitogen.ConnectError)(nil)
+	failed := (*connect.Error)(nil)
 	// it may have been the password's fault
-	return errors.As(h.err, &failed) && failed.Passing() && !failed.Given
+	return errors.As(h.err, &failed) && failed.Passing && !failed.Given
 }
 
 // pause waits for d and a random part of it, and says whether ctx still runs.

@@ -10,9 +10,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/portforward"
 	"github.com/mitogen-go/mitogen/internal/printable"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 const forwardUsage = `Forwards TCP connections and UNIX sockets to and from a target, until it is
@@ -168,7 +169,7 @@ func (s *state) printForward(h *host) {
 
 // connectHint returns the remedy of a failed connect. A lost target needs none.
 func connectHint(err error) string {
-	if failed := (*mitogen.ConnectError)(nil); errors.As(err, &failed) {
+	if failed := (*connect.Error)(nil); errors.As(err, &failed) {
 		return describeConnect(failed).hint
 	}
 	return ""
@@ -414,7 +415,7 @@ func describeSocket(err error) *problem {
 			return p
 		}
 	}
-	if lost := (*mitogen.LostError)(nil); errors.As(err, &lost) {
+	if lost := (*report.LostError)(nil); errors.As(err, &lost) {
 		p.Kind = "lost"
 	}
 	return p

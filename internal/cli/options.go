@@ -17,10 +17,12 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/mitogen-go/mitogen"
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/inventory"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/modules"
 	"github.com/mitogen-go/mitogen/internal/printable"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // defaultForks is the default number of targets that a command works on at once. Each costs an ssh
@@ -204,8 +206,8 @@ func learnedFile() string {
 	return filepath.Join(dir, "mitogen", "learned.json")
 }
 
-var hostKeyNames = []string{string(mitogen.HostKeysAcceptNew), string(mitogen.HostKeysStrict),
-	string(mitogen.HostKeysOff)}
+var hostKeyNames = []string{string(connect.HostKeysAcceptNew), string(connect.HostKeysStrict),
+	string(connect.HostKeysOff)}
 
 // check finds mistakes that one flag alone doesn't show, and where to work.
 func (s *state) check(ctx context.Context) error {
@@ -355,13 +357,16 @@ func (o *options) level() slog.Level {
 func (s *state) connectOptions(ctx context.Context) (mitogen.ConnectOptions, error) {
 	o := &s.opt
 	c := mitogen.ConnectOptions{
-		Timeout: time.Duration(o.connectTimeout), Python: o.python, LogLevel: o.level(),
-		SSH: mitogen.SSHOptions{Args: o.sshArgs, ConfigFile: o.sshConfig, Port: o.port,
-			IdentityFile: o.identity,
-			HostKeys:     mitogen.HostKeys(o.hostKeys), FromHop: o.sshFromHop, Native: o.sshNative,
-			CallsAhead: true, NoAhead: o.sshNoAhead},
-		Sudo: mitogen.SudoOptions{Login: o.becomeLogin, SetHome: o.becomeSetHome},
-		Su:   mitogen.SuOptions{Login: o.becomeLogin},
+		Options: connect.Options{
+			Timeout: time.Duration(o.connectTimeout), Python: o.python,
+			SSH: connect.SSHOptions{Args: o.sshArgs, ConfigFile: o.sshConfig, Port: o.port,
+				IdentityFile: o.identity,
+				HostKeys:     connect.HostKeys(o.hostKeys), FromHop: o.sshFromHop, Native: o.sshNative,
+				CallsAhead: true, NoAhead: o.sshNoAhead},
+			Sudo: connect.SudoOptions{Login: o.becomeLogin, SetHome: o.becomeSetHome},
+			Su:   connect.SuOptions{Login: o.becomeLogin},
+		},
+		LogLevel: o.level(),
 	}
 	viaDaemon, err := o.viaDaemon()
 	if err != nil {
@@ -383,10 +388,10 @@ func (s *state) connectOptions(ctx context.Context) (mitogen.ConnectOptions, err
 	}
 	for _, p := range []struct {
 		what, env string
-		value     mitogen.Secret // of env
+		value     secret.Secret // of env
 		ask       bool
 		fd        int
-		into      *mitogen.Secret
+		into      *secret.Secret
 	}{
 		{"ssh password", sshPasswordVariable, s.sshPassword, o.askPass, o.askPassFD, &c.SSH.Password},
 		{"become password", becomePasswordVariable, s.becomePassword, o.askBecome, o.askBecomeFD,
@@ -402,12 +407,12 @@ func (s *state) connectOptions(ctx context.Context) (mitogen.ConnectOptions, err
 }
 
 // programOptions reads --program and --program-arg.
-func (o *options) programOptions() (map[string]mitogen.ProgramOptions, error) {
-	all := map[string]mitogen.ProgramOptions{}
+func (o *options) programOptions() (map[string]connect.ProgramOptions, error) {
+	all := map[string]connect.ProgramOptions{}
 	known := func(flag, method string) error {
-		if !slices.Contains(connect.Methods(), method) {
+		if !slices.Contains(methods.Methods(), method) {
 			return usagef("--%s: unknown method %s (methods: %s)", flag, quoted(method),
-				strings.Join(connect.Methods(), ", "))
+				strings.Join(methods.Methods(), ", "))
 		}
 		return nil
 	}
@@ -415,7 +420,7 @@ func (o *options) programOptions() (map[string]mitogen.ProgramOptions, error) {
 		if err := known("program", method); err != nil {
 			return nil, err
 		}
-		all[method] = mitogen.ProgramOptions{Path: path}
+		all[method] = connect.ProgramOptions{Path: path}
 	}
 	for _, text := range o.programArgs {
 		method, arg, ok := strings.Cut(text, "=")

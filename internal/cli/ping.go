@@ -10,8 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/mitogen-go/mitogen"
 	"github.com/mitogen-go/mitogen/internal/printable"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 const pingUsage = `Connects to each target, says what answers there, and measures the round trip of
@@ -104,7 +104,7 @@ func (h *host) say(format string, args ...any) {
 	io.WriteString(h.stdout, text+"\n")
 }
 
-func pythonOf(i mitogen.Info) string {
+func pythonOf(i report.Info) string {
 	return fmt.Sprintf("%s %d.%d.%d", printable.Name(i.Implementation), i.Version[0], i.Version[1],
 		i.Version[2])
 }

@@ -12,10 +12,9 @@ import (
 
 	"golang.org/x/term"
 
-	"github.com/mitogen-go/mitogen"
-	"github.com/mitogen-go/mitogen/internal/askpass"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/printable"
-	"github.com/mitogen-go/mitogen/internal/secret"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // errNoTerminal is the error of a question without a terminal to ask on.
@@ -31,25 +30,25 @@ func openTTY() (*os.File, error) {
 }
 
 // prompter answers ssh's questions: nil where there is no terminal, so that ssh is told not to ask.
-func (s *state) prompter() func(context.Context, mitogen.Prompt) (string, error) {
+func (s *state) prompter() func(context.Context, connect.Prompt) (string, error) {
 	tty, err := openTTY()
 	if err != nil {
 		return nil
 	}
 	tty.Close()
-	return func(ctx context.Context, p mitogen.Prompt) (string, error) {
+	return func(ctx context.Context, p connect.Prompt) (string, error) {
 		text := question(p)
-		if p.Kind == askpass.Notice {
+		if p.Kind == connect.PromptNotice {
 			return "", s.notice(text)
 		}
-		visible := p.Kind == askpass.HostKey || p.Kind == askpass.Confirm
+		visible := p.Kind == connect.PromptHostKey || p.Kind == connect.PromptConfirm
 		return s.ask(ctx, strings.TrimRight(text, " ")+" ", visible)
 	}
 }
 
 // question returns the lines of a question, each behind the name of the hop that asks: a server may
 // word it.
-func question(p mitogen.Prompt) string {
+func question(p connect.Prompt) string {
 	lines := strings.Split(strings.TrimRight(p.Text, "\r\n"), "\n")
 	for i, line := range lines {
 		lines[i] = printable.Line(p.Hop) + ": " + printable.Line(strings.TrimRight(line, "\r"))
@@ -262,8 +261,8 @@ func (ts *terminals) restore() {
 
 // password returns a password from where the flags say: the terminal, a file descriptor, or else
 // value, which the environment had as env. Empty: there is none.
-func (s *state) password(ctx context.Context, what, env string, value mitogen.Secret, ask bool,
-	fd int) (mitogen.Secret, error) {
+func (s *state) password(ctx context.Context, what, env string, value secret.Secret, ask bool,
+	fd int) (secret.Secret, error) {
 	switch {
 	case fd >= 0:
 		return readFD(what, fd)
@@ -274,7 +273,7 @@ func (s *state) password(ctx context.Context, what, env string, value mitogen.Se
 }
 
 // readFD reads one line.
-func readFD(what string, fd int) (mitogen.Secret, error) {
+func readFD(what string, fd int) (secret.Secret, error) {
 	f := os.NewFile(uintptr(fd), what)
 	if f == nil {
 		return "", usagef("%s: bad file descriptor %d", what, fd)

@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 
-	"github.com/mitogen-go/mitogen"
 	"github.com/mitogen-go/mitogen/internal/jsonvalue"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // record is a line of --json: what came of one target. Its text holds nothing that a terminal would
@@ -77,7 +77,7 @@ func (r record) pieces() [][]byte {
 	return [][]byte{line[:head], result, line[head+1:]}
 }
 
-func countModules(s mitogen.Stats) *moduleCounts {
+func countModules(s report.Stats) *moduleCounts {
 	if len(s.Sent) == 0 && s.Questions == 0 && s.Asked == 0 {
 		return nil
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"strconv"
 	"strings"
@@ -13,9 +12,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/mitogen-go/mitogen"
-	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/inventory"
-	"github.com/mitogen-go/mitogen/internal/secret"
+	"github.com/mitogen-go/mitogen/internal/methods"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // secretFlags say where the secrets of single hops come from.
@@ -94,33 +93,33 @@ func cutPasswordOf(text string) (hop, source string, err error) {
 		return "", "", usagef("--password-of %s: not HOP=SOURCE, with SOURCE ask, fd:N, env:NAME or "+
 			"file:FILE", quoted(text))
 	}
-	if hop, err = connect.PasswordName(hop); err != nil {
+	if hop, err = methods.PasswordName(hop); err != nil {
 		return "", "", usagef("--password-of: %w", err)
 	}
 	return hop, source, nil
 }
 
 // hopPasswords returns the passwords of --password-of.
-func (s *state) hopPasswords(ctx context.Context) (map[string]mitogen.Secret, error) {
-	all := map[string]mitogen.Secret{}
+func (s *state) hopPasswords(ctx context.Context) (secret.Table, error) {
+	all := map[string]secret.Secret{}
 	for _, text := range s.opt.secrets.of {
 		hop, source, err := cutPasswordOf(text)
 		if err != nil {
-			return nil, err
+			return "", err
 		}
 		value, err := s.hopPassword(ctx, "password of "+hop, source)
 		if err != nil {
-			return nil, err
+			return "", err
 		}
 		if value == "" || strings.Contains(string(value), "\x00") {
-			return nil, usagef("--password-of %s: the password is empty, or has a NUL", quoted(text))
+			return "", usagef("--password-of %s: the password is empty, or has a NUL", quoted(text))
 		}
 		all[hop] = value
 	}
-	return all, nil
+	return secret.NewTable(all)
 }
 
-func (s *state) hopPassword(ctx context.Context, what, source string) (mitogen.Secret, error) {
+func (s *state) hopPassword(ctx context.Context, what, source string) (secret.Secret, error) {
 	kind, rest, _ := strings.Cut(source, ":")
 	switch kind + ":" {
 	case sourceFD:
@@ -144,12 +143,12 @@ func (s *state) hopPassword(ctx context.Context, what, source string) (mitogen.S
 }
 
 // askSecret asks for a secret on the terminal. remedy says what to do without one.
-func (s *state) askSecret(ctx context.Context, what, remedy string) (mitogen.Secret, error) {
+func (s *state) askSecret(ctx context.Context, what, remedy string) (secret.Secret, error) {
 	text, err := s.ask(ctx, what+": ", false)
 	if errors.Is(err, errNoTerminal) {
 		return "", withHint(fmt.Errorf("%s: %w", what, err), remedy)
 	}
-	return mitogen.Secret(text), err
+	return secret.Secret(text), err
 }
 
 // source returns what runs --password-command; nil: there is none.
@@ -157,7 +156,7 @@ func (f *secretFlags) source() (secret.Source, error) {
 	if f.command == "" {
 		return nil, nil
 	}
-	argv, err := connect.SplitWords(f.command)
+	argv, err := methods.SplitWords(f.command)
 	if err != nil || len(argv) == 0 {
 		return nil, usagef("--password-command %s: no command", quoted(f.command))
 	}
@@ -195,31 +194,15 @@ func optionsAt(o mitogen.ConnectOptions, chain []inventory.Way, i int) mitogen.C
 	return o
 }
 
-// mergePasswords has the inventory's win.
-func mergePasswords(c map[string]mitogen.Secret, w secret.Table) map[string]mitogen.Secret {
-	if w == "" {
-		return c
-	}
-	all := maps.Clone(c)
-	if all == nil {
-		all = map[string]mitogen.Secret{}
-	}
-	maps.Insert(all, w.All())
-	return all
-}
-
 // optionsOfHop returns the options of one hop of a way, whose hops are connected one by one.
-func optionsOfHop(o mitogen.ConnectOptions, via *mitogen.Context, hops []connect.Hop,
+func optionsOfHop(o mitogen.ConnectOptions, via *mitogen.Context, hops []methods.Hop,
 	i int) mitogen.ConnectOptions {
 	before := ""
 	if via != nil {
 		before = via.Name()
 	}
-	table, err := secret.NewTable(o.Passwords)
+	var err error
+	o.Options, err = methods.ForHop(o.Options, before, hops, i)
 	must(err) // names and secrets were looked at before
-	c, err := connect.Options{SSH: o.SSH, Sudo: o.Sudo, Su: o.Su, Doas: o.Doas,
-		Console: o.Console, Passwords: table}.ForHop(before, hops, i)
-	must(err)
-	o.SSH, o.Sudo, o.Su, o.Doas, o.Console, o.Passwords = c.SSH, c.Sudo, c.Su, c.Doas, c.Console, nil
 	return o
 }

@@ -17,7 +17,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/peer"
 	"github.com/mitogen-go/mitogen/internal/printable"
 	"github.com/mitogen-go/mitogen/internal/sshserve"
@@ -336,7 +336,7 @@ func (f *front) serveClients(network, address string) error {
 		if err != nil {
 			return err
 		}
-		command := connect.QuoteCommand([]string{program, connectCommand, s.address})
+		command := methods.QuoteCommand([]string{program, connectCommand, s.address})
 		s.lines = "  Port 22\n  ProxyCommand " + strings.ReplaceAll(command, "%", "%%") + "\n"
 		for _, name := range f.names {
 			known += name + " " + server.HostKey()

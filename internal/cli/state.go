@@ -11,9 +11,9 @@ import (
 	"sync/atomic"
 
 	"github.com/mitogen-go/mitogen/internal/audit"
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/printable"
-	"github.com/mitogen-go/mitogen/internal/secret"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // state holds the flags, streams and settings of one command.
@@ -106,7 +106,7 @@ func splitList(text string) []string {
 		case '\\':
 			end++
 		case ',':
-			if connect.HasBaud(text[begin:end], text[end+1:]) {
+			if methods.HasBaud(text[begin:end], text[end+1:]) {
 				continue
 			}
 			take()

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // profile is the network profile of --stats.
@@ -79,7 +80,7 @@ type givenFile struct {
 }
 
 // givenOf returns nil if a context was given and refused nothing.
-func givenOf(s mitogen.Stats) *given {
+func givenOf(s report.Stats) *given {
 	if len(s.Sent)+len(s.Given) == 0 && s.Refused == 0 {
 		return nil
 	}
@@ -93,7 +94,7 @@ func givenOf(s mitogen.Stats) *given {
 	return g
 }
 
-func forwardedOf(s mitogen.Stats) forwarded {
+func forwardedOf(s report.Stats) forwarded {
 	f := forwarded{Call: []string{}, Bundle: []string{}, Asked: []string{}, Learned: []string{},
 		Found:    s.Found,
 		Minified: s.Minified, Compressed: s.Compressed, Native: s.Native, Budget: s.Budget,
@@ -103,7 +104,7 @@ func forwardedOf(s mitogen.Stats) forwarded {
 	lists := map[string]*[]string{"call": &f.Call, "bundle": &f.Bundle, "asked": &f.Asked,
 		"learned": &f.Learned}
 	for _, m := range s.Sent {
-		if list := lists[string(m.Why)]; list != nil {
+		if list := lists[string(m.Reason)]; list != nil {
 			*list = append(*list, m.Name)
 		}
 	}

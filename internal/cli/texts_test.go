@@ -14,10 +14,11 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/mitogen-go/mitogen"
-	"github.com/mitogen-go/mitogen/internal/daemon"
+	"github.com/mitogen-go/mitogen/connect"
+	"github.com/mitogen-go/mitogen/internal/daemonclient"
 	"github.com/mitogen-go/mitogen/internal/testpython"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // fieldsShown are the fields of texts that fakehost fills, and that some command has to show: a
@@ -90,7 +91,7 @@ var framesWithText = map[wire.Handle][]string{
 // structs lists the types that hold texts of contexts. Each field has the field of fakehost that
 // reaches it; a dash marks text of the engine or the user.
 var structs = map[reflect.Type]map[string]string{
-	reflect.TypeFor[mitogen.Info](): {
+	reflect.TypeFor[report.Info](): {
 		"Implementation": "hello.implementation",
 		"Platform":       "hello.platform",
 		"Hostname":       "hello.hostname",
@@ -98,24 +99,24 @@ var structs = map[reflect.Type]map[string]string{
 		"Machine":        "-", // of Go contexts, as the next: no command starts one
 		"Functions":      "-",
 	},
-	reflect.TypeFor[mitogen.CallError](): {
+	reflect.TypeFor[report.CallError](): {
 		"Context":   "-",
 		"Module":    "error.module",
 		"Type":      "error.type",
 		"Text":      "error.text",
 		"Traceback": "error.traceback",
 	},
-	reflect.TypeFor[mitogen.LostError](): {
+	reflect.TypeFor[report.LostError](): {
 		"Context": "-",
 		"Hop":     "-",
 		"Code":    "-",
-		"Why":     "lost.why",
+		"Reason":  "lost.why",
 		"Text":    "end",
 	},
-	reflect.TypeFor[mitogen.ConnectError](): {"Hop": "-", "Target": "-", "Method": "-", "Phase": "-",
-		"Text": "failure.text"},
-	reflect.TypeFor[mitogen.Prompt](): {"Hop": "-", "Text": "prompt"},
-	reflect.TypeFor[mitogen.Event](): {
+	reflect.TypeFor[connect.Error](): {"Hop": "-", "Target": "-", "Method": "-", "Phase": "-",
+		"Text": "failure.text", "Summary": "-", "Quote": "failure.text", "Hint": "-"},
+	reflect.TypeFor[connect.Prompt](): {"Hop": "-", "Text": "prompt"},
+	reflect.TypeFor[report.Event](): {
 		"Kind":    "-",
 		"Context": "-",
 		"Method":  "-",
@@ -123,9 +124,9 @@ var structs = map[reflect.Type]map[string]string{
 		"User":    "-",
 		"Name":    "-",
 		"Outcome": "-",
-		"Why":     "module asked for",
+		"Reason":  "module asked for",
 	},
-	reflect.TypeFor[daemon.Context](): {
+	reflect.TypeFor[daemonclient.Context](): {
 		"Name":     "-",
 		"Python":   "hello.implementation",
 		"Hostname": "hello.hostname",
@@ -390,7 +391,7 @@ func TestFidelity(t *testing.T) {
 
 // Each line of a question stands behind the name of the hop that asks.
 func TestQuestionsAreHarmless(t *testing.T) {
-	text := question(mitogen.Prompt{Hop: "web1", Text: poisoned("prompt")})
+	text := question(connect.Prompt{Hop: "web1", Text: poisoned("prompt")})
 	if wrong := harm(text, false, forgeries); wrong != "" {
 		t.Errorf("got %s in %q", wrong, text)
 	}
@@ -399,7 +400,7 @@ func TestQuestionsAreHarmless(t *testing.T) {
 			t.Errorf("got line %q, want the hop's name before it", line)
 		}
 	}
-	if got := question(mitogen.Prompt{Hop: "web1"}); got != "web1: " {
+	if got := question(connect.Prompt{Hop: "web1"}); got != "web1: " {
 		t.Errorf("no text: got %q", got)
 	}
 }

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // Tracebacks are shown whole, whatever their first lines and margins are; tracebacks without a
@@ -32,7 +32,7 @@ func TestTracebacksAreShown(t *testing.T) {
 		{"a text that speaks of files", "Traceback (most recent call last):\nValueError: no File \"x\"\n",
 			false},
 	} {
-		p := describeCall(&mitogen.CallError{Context: "web1", Type: "E", Text: "t",
+		p := describeCall(&report.CallError{Context: "web1", Type: "E", Text: "t",
 			Traceback: c.traceback})
 		want := ""
 		if c.shown {
@@ -50,7 +50,7 @@ func TestLongExceptionsAreBounded(t *testing.T) {
 		"begin" + strings.Repeat("x", 50<<20) + "end", "begin" + strings.Repeat("é", 20<<20) + "end",
 		"begin" + strings.Repeat("\n", 1<<20) + "end",
 	} {
-		p := describeCall(&mitogen.CallError{Type: "E", Text: text,
+		p := describeCall(&report.CallError{Type: "E", Text: text,
 			Traceback: "  File \"x.py\", line 2\nE: " + text + "\n"})
 		if n := len(p.Message) + len(p.Traceback); n > 2*(shownMessage+shownTraceback) {
 			t.Errorf("%.10s…: got %d bytes, want fewer", text, n)

@@ -10,10 +10,11 @@ import (
 	"sync"
 
 	"github.com/mitogen-go/mitogen"
-	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/lazyregexp"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/portforward"
 	"github.com/mitogen-go/mitogen/internal/printable"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 var targetName = lazyregexp.New(`^([A-Za-z0-9][A-Za-z0-9._-]*)=(.+)$`)
@@ -104,7 +105,7 @@ func namesOf(target, own string) []string {
 		return []string{own}
 	}
 	names := []string{target}
-	if hops, err := connect.ParseTarget(target); err == nil {
+	if hops, err := methods.ParseTarget(target); err == nil {
 		for _, hop := range slices.Backward(hops) {
 			if hop.Method == "ssh" {
 				return append(names, hop.Host)
@@ -259,7 +260,7 @@ func nameOfAccount(ctx context.Context, c *mitogen.Context) (string, error) {
 		Name string `py:"pw_name"`
 	}
 	entry, err := mitogen.Call[account](ctx, c, "pwd:getpwuid", uid)
-	if raised := (*mitogen.CallError)(nil); errors.As(err, &raised) && raised.Type == "KeyError" {
+	if raised := (*report.CallError)(nil); errors.As(err, &raised) && raised.Type == "KeyError" {
 		return strconv.FormatInt(uid, 10), nil
 	}
 	return entry.Name, err

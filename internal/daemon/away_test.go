@@ -9,13 +9,15 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
+	"github.com/mitogen-go/mitogen/internal/daemonclient"
 	"github.com/mitogen-go/mitogen/internal/jsonline"
 )
 
 // turnedAway sends a first message to a daemon that has no descriptor for the client. It returns
 // the answer, and whether the daemon is to end.
-func turnedAway(t *testing.T, m *message) (answer *message, stopped bool) {
+func turnedAway(t *testing.T, m *daemonclient.Message) (answer *daemonclient.Message,
+	stopped bool) {
 	t.Helper()
 	socket := filepath.Join(t.TempDir(), "s")
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket, Net: "unix"})
@@ -31,7 +33,7 @@ func turnedAway(t *testing.T, m *message) (answer *message, stopped bool) {
 	must(t, ch.Write(m, nil))
 	s := &Server{stop: func() { stopped = true }}
 	s.turnAway(conn)
-	answer = &message{}
+	answer = &daemonclient.Message{}
 	client.SetReadDeadline(time.Now().Add(time.Minute))
 	_, err = ch.Read(answer, nil)
 	must(t, err)
@@ -40,7 +42,7 @@ func turnedAway(t *testing.T, m *message) (answer *message, stopped bool) {
 
 // A daemon without descriptors says so to its clients, and ends if one asks for that.
 func TestTurnedAway(t *testing.T) {
-	for _, m := range []*message{
+	for _, m := range []*daemonclient.Message{
 		{Op: "open", Target: "web1", Version: "1"}, {Op: "run", Target: "web1"},
 		{Op: "list"}, {Op: "disconnect", Target: "web1"}, {},
 	} {
@@ -48,12 +50,12 @@ func TestTurnedAway(t *testing.T) {
 		if stopped || answer.End == nil || answer.End.Error == nil {
 			t.Fatalf("%q: got %+v, stopped %t, want an error", m.Op, answer, stopped)
 		}
-		err := answer.End.Error.err()
+		err := answer.End.Error.Err()
 		if !errors.Is(err, connect.ErrExhausted) || !errors.Is(err, syscall.EMFILE) {
 			t.Errorf("%q: got %v, want ErrExhausted and EMFILE", m.Op, err)
 		}
 	}
-	answer, stopped := turnedAway(t, &message{Op: "stop"})
+	answer, stopped := turnedAway(t, &daemonclient.Message{Op: "stop"})
 	if !stopped || answer.PID == 0 || answer.End == nil || answer.End.Error != nil {
 		t.Errorf("stop: got %+v, stopped %t, want that the daemon ends", answer, stopped)
 	}
@@ -66,10 +68,10 @@ func TestTurnedAwayForgets(t *testing.T) {
 		runtime.ReadMemStats(&m)
 		return m.NumForcedGC
 	}
-	with := &options{Sudo: becomeOptions{Password: "hunter2"}}
-	for _, m := range []*message{
+	with := &daemonclient.Options{Sudo: daemonclient.BecomeOptions{Password: "hunter2"}}
+	for _, m := range []*daemonclient.Message{
 		{Op: "open", Target: "sudo", Options: with},
-		{Op: "ansible", Target: "web1", Via: []hop{{Target: "sudo", Options: with}}},
+		{Op: "ansible", Target: "web1", Via: []daemonclient.Hop{{Target: "sudo", Options: with}}},
 	} {
 		time.Sleep(1100 * time.Millisecond) // what another test has begun to wipe is over
 		before := collections()

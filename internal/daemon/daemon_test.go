@@ -20,20 +20,21 @@ import (
 	"testing/fstest"
 	"time"
 
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/ansible"
-	"github.com/mitogen-go/mitogen/internal/askpass"
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/daemonclient"
 	"github.com/mitogen-go/mitogen/internal/engine"
 	"github.com/mitogen-go/mitogen/internal/jsonline"
 	"github.com/mitogen-go/mitogen/internal/lab"
 	"github.com/mitogen-go/mitogen/internal/peer"
 	"github.com/mitogen-go/mitogen/internal/pickle"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 func TestMain(m *testing.M) { os.Exit(lab.Main(m)) }
 
 // running starts a daemon in this process and returns how to reach it. wait returns its end.
-func running(t testing.TB, o Options) (c *Client, wait func() error) {
+func running(t testing.TB, o Options) (c *daemonclient.Client, wait func() error) {
 	t.Helper()
 	if o.Socket == "" {
 		dir, err := os.MkdirTemp("", "mgo") // short enough for a socket
@@ -75,7 +76,7 @@ func running(t testing.TB, o Options) (c *Client, wait func() error) {
 			t.Error(err)
 		}
 	})
-	return &Client{Socket: o.Socket, Version: o.Version}, wait
+	return &daemonclient.Client{Socket: o.Socket, Version: o.Version}, wait
 }
 
 const code = `
@@ -105,7 +106,7 @@ def echo(text):
 `
 
 // client is an engine whose contexts come from a daemon.
-func client(t testing.TB, c *Client) *engine.Engine {
+func client(t testing.TB, c *daemonclient.Client) *engine.Engine {
 	t.Helper()
 	e, err := engine.New(engine.Options{Dial: c.Dial, Logger: slog.New(slog.DiscardHandler),
 		Path: []fs.FS{fstest.MapFS{"workload.py": {Data: []byte(code)}}}})
@@ -233,11 +234,11 @@ func TestFailures(t *testing.T) {
 		t.Fatal(err)
 	}
 	syscall.Kill(pid, syscall.SIGKILL)
-	var lost *engine.LostError
+	var lost *report.LostError
 	if err := call(c, "hang", nil); !errors.As(err, &lost) {
 		t.Error(err)
 	}
-	nobody := &Client{Socket: d.Socket + ".no", Version: "1"}
+	nobody := &daemonclient.Client{Socket: d.Socket + ".no", Version: "1"}
 	if err := call(start(t, client(t, nobody), "local", connect.Options{}), "pid",
 		nil); !errors.Is(err, connect.ErrDaemon) {
 		t.Error(err)
@@ -248,8 +249,8 @@ func TestFailures(t *testing.T) {
 func TestQuestions(t *testing.T) {
 	l := lab.Need(t)
 	d, _ := running(t, Options{})
-	asked := make(chan askpass.Prompt, 10)
-	d.Prompt = func(_ context.Context, p askpass.Prompt) (string, error) {
+	asked := make(chan connect.Prompt, 10)
+	d.Prompt = func(_ context.Context, p connect.Prompt) (string, error) {
 		asked <- p
 		return l.Password, nil
 	}
@@ -258,7 +259,7 @@ func TestQuestions(t *testing.T) {
 	if err := call(start(t, client(t, d), lab.Pass, o), "pid", nil); err != nil {
 		t.Fatal(err)
 	}
-	if p := <-asked; p.Hop != lab.Pass || p.Kind != askpass.Password {
+	if p := <-asked; p.Hop != lab.Pass || p.Kind != connect.PromptPassword {
 		t.Errorf("the prompt: got %+v, want a password's for %s", p, lab.Pass)
 	}
 	d.Prompt = nil
@@ -360,7 +361,7 @@ func TestUpgrade(t *testing.T) {
 			time.Sleep(5 * time.Millisecond)
 		}
 	}()
-	next := &Client{Socket: old.Socket, Version: "2", Command: []string{"true"}}
+	next := &daemonclient.Client{Socket: old.Socket, Version: "2", Command: []string{"true"}}
 	if err := call(start(t, client(t, next), "local", connect.Options{}), "pid", nil); err != nil {
 		t.Error(err)
 	}
@@ -493,7 +494,7 @@ func TestTidy(t *testing.T) {
 			" `\" && echo " + base + "=\"` echo " + at + " `\" )"
 		ch := jsonline.New(conn)
 		for _, m := range []jsonline.Message{
-			&message{Op: "ansible", Protocol: ansible.Protocol, Target: "local", Host: "here"},
+			&daemonclient.Message{Op: "ansible", Protocol: ansible.Protocol, Target: "local", Host: "here"},
 			&ansible.Message{Do: "exec", Command: line, Inner: &line, EOF: true},
 			&ansible.Message{Do: "exec", Command: "true", EOF: true}, // until it is there
 		} {

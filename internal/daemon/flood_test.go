@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
 )
 
 // floodSize is the number of connections in each flood below.

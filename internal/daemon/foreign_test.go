@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/mitogen-go/mitogen/internal/daemonclient"
 	"github.com/mitogen-go/mitogen/internal/hostile"
 	"github.com/mitogen-go/mitogen/internal/lab"
 	"github.com/mitogen-go/mitogen/internal/peer"
@@ -68,7 +69,7 @@ func TestForeignPlaceIsAnErrorAtOnce(t *testing.T) {
 	for what, dir := range foreign(t) {
 		t.Run(what, func(t *testing.T) {
 			mark := filepath.Join(t.TempDir(), "started")
-			c := &Client{Socket: filepath.Join(dir, "d.sock"), Version: "1",
+			c := &daemonclient.Client{Socket: filepath.Join(dir, "d.sock"), Version: "1",
 				Command: []string{"/bin/sh", "-c", fmt.Sprintf("echo >%s", mark)}}
 			_, _, err := c.List()
 			var place *peer.PlaceError

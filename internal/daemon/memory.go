@@ -6,7 +6,7 @@ import (
 	"io/fs"
 	"log/slog"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/engine"
 	"github.com/mitogen-go/mitogen/internal/pickle"
 )

@@ -7,8 +7,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
+	"github.com/mitogen-go/mitogen/internal/daemonclient"
 	"github.com/mitogen-go/mitogen/internal/lab"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // A changed option is another context.
@@ -17,7 +19,7 @@ func TestOptionsMatter(t *testing.T) {
 	d, _ := running(t, Options{})
 	e := client(t, d)
 	target := "sudo:" + lab.Pass + "+sudo"
-	right := connect.Options{Sudo: connect.SudoOptions{Password: connect.Secret(l.Password)}}
+	right := connect.Options{Sudo: connect.SudoOptions{Password: secret.Secret(l.Password)}}
 	var a, b int
 	if err := call(start(t, e, target, right), "ppid", &a); err != nil {
 		t.Fatal(err)
@@ -38,13 +40,13 @@ func TestOptionsSurvive(t *testing.T) {
 	o.Interactive = false // the daemon's own
 	client, server := net.Pipe()
 	go func() {
-		newChannel(client).write(&message{Options: optionsOf(&o)})
+		daemonclient.NewChannel(client).Send(&daemonclient.Message{Options: daemonclient.OptionsOf(&o)})
 	}()
-	m, err := newChannel(server).read(nil)
+	m, err := daemonclient.NewChannel(server).Receive(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := m.Options.connect(); !reflect.DeepEqual(got, o) {
+	if got := m.Options.Connect(); !reflect.DeepEqual(got, o) {
 		t.Errorf("got %#v, want %#v", got, o)
 	}
 }

@@ -9,7 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
+	"github.com/mitogen-go/mitogen/internal/daemonclient"
 	"github.com/mitogen-go/mitogen/internal/engine"
 	"github.com/mitogen-go/mitogen/internal/lab"
 )
@@ -19,7 +20,7 @@ type configured struct {
 	t    *testing.T
 	lab  *lab.Lab
 	dir  string
-	d    *Client
+	d    *daemonclient.Client
 	opts connect.Options
 }
 
@@ -296,21 +297,5 @@ func BenchmarkWarmRequest(b *testing.B) {
 				}
 			}
 		})
-	}
-}
-
-// Ansible's plugin says the same variables of the environment as other clients.
-func TestPluginsVariables(t *testing.T) {
-	text, err := os.ReadFile("../ansible/plugin/connection.py")
-	if err != nil {
-		t.Fatal(err)
-	}
-	words := strings.Join(strings.Fields(string(text)), " ")
-	for name, list := range map[string][]string{"LEADING": leading,
-		"LEADING_PREFIXES": leadingPrefixes} {
-		want := name + " = ('" + strings.Join(list, "', '") + "')"
-		if !strings.Contains(words, want) {
-			t.Errorf("connection.py: want %s", want)
-		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/mitogen-go/mitogen/internal/ansible"
+	"github.com/mitogen-go/mitogen/internal/daemonclient"
 	"github.com/mitogen-go/mitogen/internal/hostile"
 	"github.com/mitogen-go/mitogen/internal/jsonline"
 	"github.com/mitogen-go/mitogen/internal/lab"
@@ -26,9 +27,9 @@ func TestPutExchanged(t *testing.T) {
 	hostile.Hand(t, theirs, lab.Other)
 	conn, ch := speak(t, d)
 	defer conn.Close()
-	must(t, ch.Write(&message{Op: "put", Version: "1", Target: "local",
+	must(t, ch.Write(&daemonclient.Message{Op: "put", Version: "1", Target: "local",
 		Name: filepath.Join(theirs, "file"), Mode: 0o644}, nil))
-	must(t, ch.Write(&message{}, []byte("half")))
+	must(t, ch.Write(&daemonclient.Message{}, []byte("half")))
 	var found []string
 	eventually(t, "a new file", func() bool {
 		found, _ = filepath.Glob(filepath.Join(theirs, ".mitogen-*"))
@@ -37,7 +38,7 @@ func TestPutExchanged(t *testing.T) {
 	must(t, os.Remove(found[0])) // which its owner may do
 	must(t, os.Symlink(secret, found[0]))
 	hostile.Hand(t, found[0], lab.Other)
-	must(t, ch.Write(&message{EOF: true}, nil))
+	must(t, ch.Write(&daemonclient.Message{EOF: true}, nil))
 	if text := endOf(t, ch); !strings.Contains(text, "exchanged for another") {
 		t.Errorf("put: got %q, want an error about the exchange", text)
 	}
@@ -60,9 +61,10 @@ func TestPutCutOff(t *testing.T) {
 		name := filepath.Join(dir, strconv.Itoa(i))
 		must(t, os.WriteFile(name, []byte("old"), 0o600))
 		conn, ch := speak(t, d)
-		must(t, ch.Write(&message{Op: "put", Version: "1", Target: "local", Name: name}, nil))
+		must(t, ch.Write(&daemonclient.Message{Op: "put", Version: "1", Target: "local", Name: name},
+			nil))
 		if data != "" {
-			must(t, ch.Write(&message{}, []byte(data)))
+			must(t, ch.Write(&daemonclient.Message{}, []byte(data)))
 		}
 		begun := func() int {
 			found, _ := filepath.Glob(filepath.Join(dir, ".mitogen-*"))
@@ -82,10 +84,10 @@ func TestRunWithOpenInput(t *testing.T) {
 	d, _ := running(t, Options{})
 	for _, data := range []string{"", "unread", strings.Repeat("unread", 100_000)} {
 		conn, ch := speak(t, d)
-		run := &message{Op: "run", Version: "1", Target: "local", Argv: []string{"x"}}
+		run := &daemonclient.Message{Op: "run", Version: "1", Target: "local", Argv: []string{"x"}}
 		must(t, ch.Write(run, []byte("pass")))
 		if data != "" {
-			must(t, ch.Write(&message{}, []byte(data)))
+			must(t, ch.Write(&daemonclient.Message{}, []byte(data)))
 		}
 		if text := endOf(t, ch); text != "" {
 			t.Errorf("%d bytes: got error %q, want none", len(data), text)
@@ -130,7 +132,7 @@ func TestPlaybookOfAnothersLinks(t *testing.T) {
 		"get of a pipe": {&ansible.Message{Do: "get", Name: pipe}, "", true},
 	} {
 		conn, ch := speak(t, d)
-		must(t, ch.Write(&message{Op: "ansible", Protocol: ansible.Protocol, Target: "local",
+		must(t, ch.Write(&daemonclient.Message{Op: "ansible", Protocol: ansible.Protocol, Target: "local",
 			Host: "here"}, nil))
 		must(t, ch.Write(c.m, nil))
 		if c.data != "" {
@@ -169,7 +171,7 @@ func must(t testing.TB, err error) {
 }
 
 // speak connects to a daemon.
-func speak(t testing.TB, d *Client) (net.Conn, *jsonline.Conn) {
+func speak(t testing.TB, d *daemonclient.Client) (net.Conn, *jsonline.Conn) {
 	t.Helper()
 	conn, err := net.Dial("unix", d.Socket)
 	must(t, err)
@@ -180,7 +182,7 @@ func speak(t testing.TB, d *Client) (net.Conn, *jsonline.Conn) {
 func endOf(t testing.TB, ch *jsonline.Conn) string {
 	t.Helper()
 	for {
-		m := &message{}
+		m := &daemonclient.Message{}
 		if _, err := ch.Read(m, nil); err != nil {
 			t.Fatal(err)
 		}

@@ -7,8 +7,9 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/mitogen-go/mitogen/internal/askpass"
-	"github.com/mitogen-go/mitogen/internal/secret"
+	"github.com/mitogen-go/mitogen/connect"
+	"github.com/mitogen-go/mitogen/internal/daemonclient"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // questions are a client's open questions. An answer is used for its own question, and for no
@@ -24,7 +25,7 @@ type questions struct {
 // question is one of these.
 type question struct {
 	id     int
-	answer chan *message // holds one
+	answer chan *daemonclient.Message // holds one
 }
 
 // maxOpen bounds the questions that a client leaves unanswered.
@@ -40,14 +41,14 @@ func (q *questions) begin() (*question, error) {
 		return nil, errNoAnswers
 	}
 	q.last++
-	x := &question{q.last, make(chan *message, 1)}
+	x := &question{q.last, make(chan *daemonclient.Message, 1)}
 	q.open = append(q.open, x)
 	return x, nil
 }
 
 // take gives an answer to its question. If a client answers in order and without the question's id,
 // the answer is for the oldest.
-func (q *questions) take(m *message) {
+func (q *questions) take(m *daemonclient.Message) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	at := 0
@@ -63,12 +64,12 @@ func (q *questions) take(m *message) {
 
 // prompt returns what asks the client of a session about what is started for it; nil: it can't be
 // asked.
-func (s *Server) prompt(c *session) askpass.Func {
+func (s *Server) prompt(c *session) connect.PromptFunc {
 	if !c.canAsk {
 		return nil
 	}
-	return func(ctx context.Context, p askpass.Prompt) (string, error) {
-		answer, err := s.ask(ctx, c, promptOf(p))
+	return func(ctx context.Context, p connect.Prompt) (string, error) {
+		answer, err := s.ask(ctx, c, daemonclient.QuestionOf(p))
 		return string(answer), err
 	}
 }
@@ -79,19 +80,20 @@ func (s *Server) secrets(c *session) secret.Source {
 		return nil
 	}
 	return func(ctx context.Context, p secret.Place) (secret.Secret, error) {
-		kind := askpass.Password
+		kind := connect.PromptPassword
 		if p.Kind == secret.Passphrase {
-			kind = askpass.Passphrase
+			kind = connect.PromptPassphrase
 		}
-		at := place(p)
-		return s.ask(ctx, c, &prompt{Hop: p.Target, Kind: int(kind), Text: fmt.Sprintf("%s: ", p),
+		at := daemonclient.Place(p)
+		return s.ask(ctx, c, &daemonclient.Question{Hop: p.Target, Kind: int(kind),
+			Text:  fmt.Sprintf("%s: ", p),
 			Place: &at})
 	}
 }
 
 // whoFor returns c, or, when that has gone, another client that waits for the same context, and can
 // answer p; nil: none.
-func (s *Server) whoFor(c *session, p *prompt) *session {
+func (s *Server) whoFor(c *session, p *daemonclient.Question) *session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.sessions[c] {
@@ -110,7 +112,8 @@ func (s *Server) whoFor(c *session, p *prompt) *session {
 }
 
 // ask passes a question to a client.
-func (s *Server) ask(ctx context.Context, c *session, p *prompt) (secret.Secret, error) {
+func (s *Server) ask(ctx context.Context, c *session, p *daemonclient.Question) (secret.Secret,
+	error) {
 	who := s.whoFor(c, p)
 	if who == nil {
 		return "", errors.New("no client of the daemon can be asked")
@@ -125,7 +128,7 @@ func (s *Server) ask(ctx context.Context, c *session, p *prompt) (secret.Secret,
 		return "", err
 	}
 	p.ID, p.Target = q.id, c.target
-	if err := who.ch.write(&message{Prompt: p}); err != nil {
+	if err := who.ch.Send(&daemonclient.Message{Prompt: p}); err != nil {
 		return "", err
 	}
 	select {

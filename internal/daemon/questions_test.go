@@ -3,12 +3,13 @@ package daemon
 import (
 	"testing"
 
-	"github.com/mitogen-go/mitogen/internal/secret"
+	"github.com/mitogen-go/mitogen/internal/daemonclient"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
-func answerTo(id int, text string) *message {
-	a := clearText(text)
-	return &message{Answer: &a, AnswerTo: id}
+func answerTo(id int, text string) *daemonclient.Message {
+	a := daemonclient.ClearText(text)
+	return &daemonclient.Message{Answer: &a, AnswerTo: id}
 }
 
 // got returns the answer that a question has; "-": none.
@@ -66,18 +67,18 @@ func TestAnswersToQuestions(t *testing.T) {
 // Secrets go over the socket in clear, and are shown by no message.
 func TestSecretsOnTheSocket(t *testing.T) {
 	for _, text := range []string{"hunter2", `q"uo\te`, "<&>é\n😀", ""} {
-		b, err := clearText(text).MarshalJSON()
+		b, err := daemonclient.ClearText(text).MarshalJSON()
 		if err != nil {
 			t.Fatal(err)
 		}
-		var back clearText
+		var back daemonclient.ClearText
 		if err := back.UnmarshalJSON(b); err != nil || string(back) != text {
 			t.Errorf("%q comes back as %q, %v", text, string(back), err)
 		}
 	}
 	p := secret.Place{Kind: secret.Password, Method: "sudo", Target: "web1+sudo", Host: "web1",
 		User: "root"}
-	if got := secret.Place(place(p)); got != p {
+	if got := secret.Place(daemonclient.Place(p)); got != p {
 		t.Errorf("got %+v, want %+v", got, p)
 	}
 }

@@ -20,12 +20,15 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/ansible"
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/daemonclient"
 	"github.com/mitogen-go/mitogen/internal/descriptors"
 	"github.com/mitogen-go/mitogen/internal/engine"
+	"github.com/mitogen-go/mitogen/internal/jsonline"
 	"github.com/mitogen-go/mitogen/internal/peer"
-	"github.com/mitogen-go/mitogen/internal/secret"
+	"github.com/mitogen-go/mitogen/report"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // DefaultIdle is the time after which contexts without a client end, and then the daemon.
@@ -39,7 +42,7 @@ type Options struct {
 	Logger  *slog.Logger
 	Ready   func()                   // called once it listens
 	Owner   int                      // process that it ends with; 0: none
-	Audit   func(engine.Event) error // as in engine.Options
+	Audit   func(report.Event) error // as in engine.Options
 }
 
 // Server is a daemon.
@@ -69,10 +72,10 @@ type use struct {
 
 // session is a client that has a fork, or is to get one.
 type session struct {
-	ch     *channel
+	ch     *daemonclient.Channel
 	target string
 	canAsk bool
-	origin *origin
+	origin *daemonclient.Origin
 	questions
 	hasSecrets bool
 	context    *engine.Context
@@ -84,7 +87,7 @@ type session struct {
 // ErrRunning: there is another one.
 func Serve(ctx context.Context, o Options) error {
 	if o.Socket == "" {
-		o.Socket = DefaultSocket()
+		o.Socket = daemonclient.DefaultSocket()
 	}
 	if o.Idle == 0 {
 		o.Idle = DefaultIdle
@@ -190,19 +193,19 @@ func (s *Server) turnAway(conn *net.UnixConn) {
 		return
 	}
 	conn.SetDeadline(time.Now().Add(awayPatience))
-	ch := newChannel(conn)
-	m, err := ch.read(nil)
+	ch := daemonclient.NewChannel(conn)
+	m, err := ch.Receive(nil)
 	if err != nil {
 		return
 	}
-	if m.hasSecrets() {
+	if m.HasSecrets() {
 		secret.Wiped()
 	}
 	if m.Op == "stop" {
 		s.end(ch)
 		return
 	}
-	ch.write(&message{End: &end{Error: failureOf(&connect.Error{
+	ch.Send(&daemonclient.Message{End: &daemonclient.End{Error: daemonclient.FailureOf(&connect.Error{
 		Hop: m.Target, Phase: connect.PhaseStart, Kind: connect.ErrExhausted,
 		Text: "the daemon can't take a connection", Err: syscall.EMFILE,
 	})}})
@@ -213,9 +216,9 @@ const firstPatience = 10 * time.Second
 
 // client serves one connection.
 func (s *Server) client(ctx context.Context, conn *net.UnixConn) {
-	ch := newChannel(conn)
+	ch := daemonclient.NewChannel(conn)
 	conn.SetReadDeadline(time.Now().Add(firstPatience))
-	m, err := ch.read(nil)
+	m, err := ch.Receive(nil)
 	if err != nil {
 		return
 	}
@@ -224,7 +227,8 @@ func (s *Server) client(ctx context.Context, conn *net.UnixConn) {
 		m.Version = "?" // what an engine says to a context has to be understood there
 	}
 	if m.Version != "" && m.Version != s.opt.Version {
-		ch.write(&message{End: &end{Error: &failure{Version: s.opt.Version}}})
+		ch.Send(&daemonclient.Message{End: &daemonclient.End{Error: &daemonclient.Failure{
+			Version: s.opt.Version}}})
 		s.drain()
 		return
 	}
@@ -236,38 +240,47 @@ func (s *Server) client(ctx context.Context, conn *net.UnixConn) {
 	case "ansible":
 		s.playbook(ctx, conn, ch, m)
 	case "works":
-		ch.write(&message{Works: s.ansible.Works(), End: &end{}})
+		ch.Write(&worked{Works: s.ansible.Works(), End: &daemonclient.End{}}, nil)
 	case "list":
-		ch.write(&message{PID: os.Getpid(), Contexts: s.list(ctx), End: &end{}})
+		ch.Send(&daemonclient.Message{PID: os.Getpid(), Contexts: s.list(ctx), End: &daemonclient.End{}})
 	case "disconnect":
-		ch.write(&message{End: &end{Error: s.disconnect(m.Target)}})
+		ch.Send(&daemonclient.Message{End: &daemonclient.End{Error: s.disconnect(m.Target)}})
 	case "stop":
 		s.end(ch)
 	default:
-		ch.write(&message{End: &end{Error: &failure{Text: fmt.Sprintf("unknown operation %.40q", m.Op)}}})
+		ch.Send(&daemonclient.Message{End: &daemonclient.End{Error: &daemonclient.Failure{
+			Text: fmt.Sprintf("unknown operation %.40q", m.Op)}}})
 	}
 }
 
+// worked answers a question for the work of connection plugins.
+type worked struct {
+	Works []ansible.Work    `json:"works,omitempty"`
+	End   *daemonclient.End `json:"end"`
+	jsonline.Sized
+}
+
 // end ends the daemon, as a client asks.
-func (s *Server) end(ch *channel) {
-	ch.write(&message{PID: os.Getpid(), End: &end{}})
+func (s *Server) end(ch *daemonclient.Channel) {
+	ch.Send(&daemonclient.Message{PID: os.Getpid(), End: &daemonclient.End{}})
 	s.stop()
 }
 
 // open gives a client a fork.
-func (s *Server) open(ctx context.Context, conn *net.UnixConn, ch *channel, m *message) {
+func (s *Server) open(ctx context.Context, conn *net.UnixConn, ch *daemonclient.Channel,
+	m *daemonclient.Message) {
 	c := &session{ch: ch, target: m.Target, canAsk: m.Interactive, hasSecrets: m.Secrets,
 		hangUp: conn.Close}
 	if err := s.begin(c, m); err != nil {
-		ch.write(&message{End: &end{Error: failureOf(err)}})
+		ch.Send(&daemonclient.Message{End: &daemonclient.End{Error: daemonclient.FailureOf(err)}})
 		return
 	}
 	defer s.finish(c)
-	python := m.Options.connect().Python
+	python := m.Options.Connect().Python
 	m.Options = nil // it has secrets
-	t, err := c.context.ForkFor(ctx, python, seconds(m.Heartbeat))
+	t, err := c.context.ForkFor(ctx, python, daemonclient.Seconds(m.Heartbeat))
 	if err != nil {
-		ch.write(&message{End: &end{Error: failureOf(err)}})
+		ch.Send(&daemonclient.Message{End: &daemonclient.End{Error: daemonclient.FailureOf(err)}})
 		return
 	}
 	c.tunnel = t
@@ -277,7 +290,7 @@ func (s *Server) open(ctx context.Context, conn *net.UnixConn, ch *channel, m *m
 		defer t.Close()
 		buf := make([]byte, 64<<10)
 		for {
-			m, err := ch.read(buf)
+			m, err := ch.Receive(buf)
 			switch {
 			case err != nil:
 				return
@@ -285,23 +298,23 @@ func (s *Server) open(ctx context.Context, conn *net.UnixConn, ch *channel, m *m
 				c.take(m)
 			case m.EOF:
 				t.CloseWrite()
-			case len(m.data) > 0:
-				t.Write(m.data) // after an error t.Read knows more, and says it
+			case len(m.Data) > 0:
+				t.Write(m.Data) // after an error t.Read knows more, and says it
 			}
 		}
 	}()
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := t.Read(buf)
-		if n > 0 && ch.write(&message{data: buf[:n]}) != nil {
+		if n > 0 && ch.Send(&daemonclient.Message{Data: buf[:n]}) != nil {
 			break
 		}
 		if err != nil {
-			last := &end{Text: t.Text()}
+			last := &daemonclient.End{Text: t.Text()}
 			if !errors.Is(err, io.EOF) {
-				last.Error = failureOf(err)
+				last.Error = daemonclient.FailureOf(err)
 			}
-			ch.write(&message{End: last})
+			ch.Send(&daemonclient.Message{End: last})
 			break
 		}
 	}
@@ -310,42 +323,44 @@ func (s *Server) open(ctx context.Context, conn *net.UnixConn, ch *channel, m *m
 }
 
 // playbook serves a connection plugin of Ansible.
-func (s *Server) playbook(ctx context.Context, conn *net.UnixConn, ch *channel, m *message) {
+func (s *Server) playbook(ctx context.Context, conn *net.UnixConn, ch *daemonclient.Channel,
+	m *daemonclient.Message) {
 	c := &session{ch: ch, target: m.Target, hangUp: conn.Close}
 	s.mu.Lock()
 	s.sessions[c] = true
 	s.mu.Unlock()
 	if m.Protocol != ansible.Protocol {
-		ch.write(&message{End: &end{Error: &failure{Kind: "protocol",
+		ch.Send(&daemonclient.Message{End: &daemonclient.End{Error: &daemonclient.Failure{
+			Kind: "protocol",
 			Text: fmt.Sprintf("protocol %d, and not %d", ansible.Protocol, m.Protocol)}}})
 		s.finish(c)
 		return
 	}
 	s.ansible.Serve(ctx, ch.Conn, cmp.Or(m.Host, m.Target), way(m))
 	s.finish(c)
-	if m.hasSecrets() {
+	if m.HasSecrets() {
 		secret.Wiped()
 	}
 }
 
 // way returns the way to a plugin's host, as it is from the plugin's process.
-func way(m *message) ansible.Way {
+func way(m *daemonclient.Message) ansible.Way {
 	var w ansible.Way
-	for _, h := range append(m.Via, hop{m.Target, m.Options}) {
-		o := h.Options.connect()
+	for _, h := range append(m.Via, daemonclient.Hop{Target: m.Target, Options: m.Options}) {
+		o := h.Options.Connect()
 		if m.Origin != nil {
-			o = absolute(h.Target, o, m.Origin.Dir)
+			o = daemonclient.Absolute(h.Target, o, m.Origin.Dir)
 		}
-		w = append(w, ansible.Hop{Target: h.Target, Options: o, Origin: m.Origin.engine()})
+		w = append(w, ansible.Hop{Target: h.Target, Options: o, Origin: m.Origin.Engine()})
 	}
 	return w
 }
 
 // begin notes a session and finds or starts the context that it is to have a fork of.
-func (s *Server) begin(c *session, m *message) error {
+func (s *Server) begin(c *session, m *daemonclient.Message) error {
 	r, err := s.eng.Prepare(m.Target,
-		engine.ConnectOptions{Options: m.Options.connect(), Template: true, Prompt: s.prompt(c),
-			Secrets: s.secrets(c), Origin: m.Origin.engine()})
+		engine.ConnectOptions{Options: m.Options.Connect(), Template: true, Prompt: s.prompt(c),
+			Secrets: s.secrets(c), Origin: m.Origin.Engine()})
 	if err != nil {
 		return err
 	}
@@ -362,7 +377,7 @@ func (s *Server) begin(c *session, m *message) error {
 	}
 	c.context = ctx
 	u := s.used[ctx]
-	if m.Options.hasSecrets() || u == nil && (c.hasSecrets || c.canAsk) {
+	if m.Options.HasSecrets() || u == nil && (c.hasSecrets || c.canAsk) {
 		go s.forget(ctx)
 	}
 	if u == nil {
@@ -467,7 +482,7 @@ func (s *Server) makeRoom() bool {
 }
 
 // disconnect closes the contexts that are called target; with "" all.
-func (s *Server) disconnect(target string) *failure {
+func (s *Server) disconnect(target string) *daemonclient.Failure {
 	s.mu.Lock()
 	var found []*engine.Context
 	for c := range s.used {
@@ -483,7 +498,7 @@ func (s *Server) disconnect(target string) *failure {
 	}
 	s.mu.Unlock()
 	if len(found) == 0 && target != "" {
-		return &failure{Text: "not connected: " + target}
+		return &daemonclient.Failure{Text: "not connected: " + target}
 	}
 	for _, c := range found {
 		c.Close()
@@ -491,38 +506,19 @@ func (s *Server) disconnect(target string) *failure {
 	return nil
 }
 
-// Context describes a context of a daemon.
-type Context struct {
-	ID       uint32  `json:"id"`
-	Parent   uint32  `json:"parent"`
-	Name     string  `json:"name"`
-	Python   string  `json:"python"`
-	Hostname string  `json:"hostname"`
-	UID      int     `json:"uid"`
-	PID      int     `json:"pid"`
-	Up       bool    `json:"up"`
-	RTT      float64 `json:"rtt"` // seconds; 0: no answer within a second
-	Down     int64   `json:"bytes_down"`
-	UpBytes  int64   `json:"bytes_up"`
-	Modules  int64   `json:"modules"`
-	Memory   int64   `json:"memory"` // bytes of the process; 0: that can't be told there
-	Clients  int     `json:"clients"`
-	Sessions int     `json:"sessions"` // in all
-}
-
 // listPatience limits the time in which contexts must answer when they are listed.
 const listPatience = 2 * time.Second
 
 // list describes all contexts, parents before children.
-func (s *Server) list(ctx context.Context) []Context {
+func (s *Server) list(ctx context.Context) []daemonclient.Context {
 	ctx, cancel := context.WithTimeout(ctx, listPatience)
 	defer cancel()
 	contexts := s.eng.Contexts()
-	all := make([]Context, len(contexts))
+	all := make([]daemonclient.Context, len(contexts))
 	var pings sync.WaitGroup
 	for i, c := range contexts {
 		st, info := c.Stats(), c.Info()
-		all[i] = Context{ID: uint32(c.ID()), Parent: uint32(st.Parent), Name: c.Name(),
+		all[i] = daemonclient.Context{ID: uint32(c.ID()), Parent: uint32(st.Parent), Name: c.Name(),
 			Hostname: info.Hostname, UID: info.UID, PID: info.PID,
 			Up: st.Hello > 0, Down: st.BytesDown, UpBytes: st.BytesUp, Modules: st.Modules}
 		if all[i].Up {

@@ -10,33 +10,12 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/mitogen-go/mitogen/internal/daemonclient"
 	"github.com/mitogen-go/mitogen/internal/peer"
 )
 
-// DefaultSocket returns the path of the user's own daemon.
-func DefaultSocket() string { return filepath.Join(peer.Directory(), "daemon.sock") }
-
 // ErrRunning says that another daemon has the socket.
 var ErrRunning = errors.New("a daemon is running")
-
-// locked tells whether a daemon has the socket, or is about to.
-func locked(socket string) bool {
-	f, err := os.Open(socket + ".lock")
-	if err != nil {
-		return false
-	}
-	defer f.Close()
-	return flock(f, syscall.LOCK_SH) == syscall.EWOULDBLOCK
-}
-
-// flock locks a file if that is possible at once.
-func flock(f *os.File, how int) error {
-	for {
-		if err := syscall.Flock(int(f.Fd()), how|syscall.LOCK_NB); err != syscall.EINTR {
-			return err
-		}
-	}
-}
 
 // lockPatience limits the time that a starting daemon waits for a lock. Clients that check for a
 // daemon hold the lock for a moment.
@@ -46,14 +25,14 @@ const lockPatience = 2 * time.Second
 // a daemon has it alone.
 func take(f *os.File) error {
 	for end := time.Now().Add(lockPatience); ; {
-		err := flock(f, syscall.LOCK_EX)
+		err := daemonclient.Flock(f, syscall.LOCK_EX)
 		if err != syscall.EWOULDBLOCK {
 			return err
 		}
-		if flock(f, syscall.LOCK_SH) == syscall.EWOULDBLOCK || time.Now().After(end) {
+		if daemonclient.Flock(f, syscall.LOCK_SH) == syscall.EWOULDBLOCK || time.Now().After(end) {
 			return ErrRunning
 		}
-		flock(f, syscall.LOCK_UN)
+		daemonclient.Flock(f, syscall.LOCK_UN)
 		time.Sleep(time.Millisecond + rand.N(4*time.Millisecond)) // another one may do the same
 	}
 }

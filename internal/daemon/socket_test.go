@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/mitogen-go/mitogen/internal/daemonclient"
 )
 
 // A client that looks for a daemon keeps none from starting, and two daemons that start at once
@@ -21,7 +23,7 @@ func TestLookingForADaemonStopsNone(t *testing.T) {
 		for range 4 {
 			looking.Go(func() {
 				for !stop.Load() {
-					locked(socket)
+					daemonclient.Locked(socket)
 				}
 			})
 		}
@@ -44,7 +46,7 @@ func TestLookingForADaemonStopsNone(t *testing.T) {
 			daemons.Wait()
 			if n := running.Load(); n != 1 {
 				t.Errorf("%d daemons that start at once: got %d, want 1", starting, n)
-			} else if !locked(socket) {
+			} else if !daemonclient.Locked(socket) {
 				t.Error("a daemon runs, and isn't seen")
 			}
 			close(all)
@@ -54,7 +56,7 @@ func TestLookingForADaemonStopsNone(t *testing.T) {
 		}
 		stop.Store(true)
 		looking.Wait()
-		if locked(socket) {
+		if daemonclient.Locked(socket) {
 			t.Error("no daemon runs, and one is seen")
 		}
 	}
@@ -74,7 +76,7 @@ func TestDaemonWaitsForWhoeverLooks(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer f.Close()
-			if err := flock(f, syscall.LOCK_SH); err != nil {
+			if err := daemonclient.Flock(f, syscall.LOCK_SH); err != nil {
 				t.Fatal(err)
 			}
 			looking = append(looking, f)
@@ -83,7 +85,7 @@ func TestDaemonWaitsForWhoeverLooks(t *testing.T) {
 		time.AfterFunc(50*time.Millisecond, func() {
 			defer close(looked)
 			for _, f := range looking {
-				flock(f, syscall.LOCK_UN)
+				daemonclient.Flock(f, syscall.LOCK_UN)
 			}
 		})
 		l, lock, err := listen(socket)

@@ -9,16 +9,17 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/boot"
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/daemonclient"
 	"github.com/mitogen-go/mitogen/internal/engine"
 	"github.com/mitogen-go/mitogen/internal/jsonvalue"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/modules"
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/printable"
@@ -32,8 +33,8 @@ var limits = pickle.Limits{}
 
 // job is one of these.
 type job struct {
-	ch    *channel
-	first *message
+	ch    *daemonclient.Channel
+	first *daemonclient.Message
 	input *input // what the client sends
 	eng   *engine.Engine
 	c     *engine.Context
@@ -63,7 +64,8 @@ func (i *input) SetReadDeadline(t time.Time) error {
 }
 
 // work does what m asks for. The client's end cancels it.
-func (s *Server) work(ctx context.Context, conn *net.UnixConn, ch *channel, m *message) {
+func (s *Server) work(ctx context.Context, conn *net.UnixConn, ch *daemonclient.Channel,
+	m *daemonclient.Message) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	r, w := io.Pipe()
@@ -71,8 +73,8 @@ func (s *Server) work(ctx context.Context, conn *net.UnixConn, ch *channel, m *m
 	defer r.Close()
 	asker := &session{ch: ch, target: m.Target, canAsk: m.Interactive, hasSecrets: m.Secrets,
 		origin: m.Origin, hangUp: conn.Close}
-	if len(m.data) > 0 { // the buffer is the channel's
-		m.data = slices.Clone(m.data)
+	if len(m.Data) > 0 { // the buffer is the channel's
+		m.Data = slices.Clone(m.Data)
 	}
 	done := make(chan struct{})
 	go func() {
@@ -81,20 +83,20 @@ func (s *Server) work(ctx context.Context, conn *net.UnixConn, ch *channel, m *m
 		err := feed(ch, w, asker)
 		w.CloseWithError(err)
 	}()
-	last := &end{}
+	last := &daemonclient.End{}
 	if err := s.do(ctx, j, asker); err != nil {
-		last.Error = failureOf(err)
+		last.Error = daemonclient.FailureOf(err)
 	}
-	ch.write(&message{End: last})
+	ch.Send(&daemonclient.Message{End: last})
 	conn.Close()
 	r.Close()
 	<-done
 }
 
 // feed passes on what a client sends, until it goes.
-func feed(ch *channel, w *io.PipeWriter, asker *session) error {
+func feed(ch *daemonclient.Channel, w *io.PipeWriter, asker *session) error {
 	for {
-		m, err := ch.read(nil)
+		m, err := ch.Receive(nil)
 		switch {
 		case err != nil:
 			return errors.New("the client has gone")
@@ -102,8 +104,8 @@ func feed(ch *channel, w *io.PipeWriter, asker *session) error {
 			asker.take(m)
 		case m.EOF:
 			w.Close()
-		case len(m.data) > 0:
-			w.Write(m.data) // an error says that it has no reader
+		case len(m.Data) > 0:
+			w.Write(m.Data) // an error says that it has no reader
 		}
 	}
 }
@@ -113,7 +115,7 @@ func (s *Server) do(ctx context.Context, j *job, asker *session) error {
 	var path modules.Path
 	defer path.Close()
 	for _, dir := range m.Path {
-		dir, err := m.place(dir)
+		dir, err := m.Locate(dir)
 		if err != nil {
 			return err
 		}
@@ -122,7 +124,7 @@ func (s *Server) do(ctx context.Context, j *job, asker *session) error {
 		}
 	}
 	for _, dir := range m.Packages {
-		dir, err := m.place(dir)
+		dir, err := m.Locate(dir)
 		if err != nil {
 			return err
 		}
@@ -147,7 +149,7 @@ func (s *Server) do(ctx context.Context, j *job, asker *session) error {
 	defer j.eng.Close()
 	stdout, stderr := &streamWriter{j.ch, "stdout"}, &streamWriter{j.ch, "stderr"}
 	j.c, err = j.eng.Start(m.Target,
-		engine.ConnectOptions{Options: m.Options.connect(), Stdout: stdout, Stderr: stderr})
+		engine.ConnectOptions{Options: m.Options.Connect(), Stdout: stdout, Stderr: stderr})
 	if err != nil {
 		return err
 	}
@@ -165,23 +167,11 @@ func (s *Server) do(ctx context.Context, j *job, asker *session) error {
 	return j.run(ctx)
 }
 
-// place returns where a relative name of the client's leads, which isn't in the daemon's own
-// directory.
-func (m *message) place(name string) (string, error) {
-	switch {
-	case filepath.IsAbs(name):
-		return name, nil
-	case m.Origin == nil || !filepath.IsAbs(m.Origin.Dir):
-		return "", fmt.Errorf("search path: %s is relative, and the request has no directory",
-			printable.Line(name))
-	}
-	return filepath.Join(m.Origin.Dir, name), nil
-}
-
 // inside dials the daemon's own contexts.
 func (s *Server) inside(asker *session) engine.Dial {
 	return func(ctx context.Context, target string, o connect.Options) (engine.Conn, error) {
-		m := &message{Target: target, Options: optionsOf(&o), Origin: asker.origin}
+		m := &daemonclient.Message{Target: target, Options: daemonclient.OptionsOf(&o),
+			Origin: asker.origin}
 		if err := s.begin(asker, m); err != nil {
 			return nil, err
 		}
@@ -240,7 +230,7 @@ func (j *job) call(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("result of %s: %w", j.first.Function, err)
 		}
-		if err := j.ch.write(&message{Value: text}); err != nil {
+		if err := j.ch.Send(&daemonclient.Message{Value: text}); err != nil {
 			return err
 		}
 	}
@@ -251,18 +241,18 @@ func (j *job) run(ctx context.Context) error {
 	if m.Module == "" && len(m.Argv) == 0 {
 		return errors.New("nothing to run: neither argv nor module")
 	}
-	p := engine.Program{Function: "script", Script: m.data, Stdin: j.input}
+	p := engine.Program{Function: "script", Script: m.Data, Stdin: j.input}
 	if m.Module != "" {
 		p.Function, p.Module, p.Script = "module", m.Module, nil
 		p.Args = []any{m.Module, append([]string{}, m.Argv...)}
 	} else {
-		p.Args = []any{m.data, m.Argv[0], m.Argv}
+		p.Args = []any{m.Data, m.Argv[0], m.Argv}
 	}
 	status, err := j.c.Run(ctx, p)
 	if err != nil {
 		return err
 	}
-	return j.ch.write(&message{Status: &status})
+	return j.ch.Send(&daemonclient.Message{Status: &status})
 }
 
 // script runs a program of ours, whose exit by an exception is an error.
@@ -324,7 +314,7 @@ type tail struct{ b []byte }
 
 func (t *tail) Write(b []byte) (int, error) {
 	t.b = append(t.b, b...)
-	t.b = t.b[max(0, len(t.b)-connect.TextLimit):]
+	t.b = t.b[max(0, len(t.b)-methods.TextLimit):]
 	return len(b), nil
 }
 
@@ -332,14 +322,14 @@ func (t *tail) line() string { return printable.Line(string(t.b[:max(0, len(t.b)
 
 // streamWriter sends what is written.
 type streamWriter struct {
-	ch   *channel
+	ch   *daemonclient.Channel
 	name string
 }
 
 func (w *streamWriter) Write(b []byte) (int, error) {
 	for rest := b; len(rest) > 0; {
-		piece := rest[:min(len(rest), maxData)]
-		if err := w.ch.write(&message{Stream: w.name, data: piece}); err != nil {
+		piece := rest[:min(len(rest), daemonclient.MaxData)]
+		if err := w.ch.Send(&daemonclient.Message{Stream: w.name, Data: piece}); err != nil {
 			return 0, err
 		}
 		rest = rest[len(piece):]
@@ -349,7 +339,7 @@ func (w *streamWriter) Write(b []byte) (int, error) {
 
 // logHandler sends records of the context's logging.
 type logHandler struct {
-	ch     *channel
+	ch     *daemonclient.Channel
 	logger string
 }
 
@@ -358,7 +348,7 @@ func (h *logHandler) Enabled(_ context.Context, level slog.Level) bool {
 }
 
 func (h *logHandler) Handle(_ context.Context, r slog.Record) error {
-	l := &logged{Level: r.Level.String(), Logger: h.logger, Message: r.Message}
+	l := &daemonclient.Logged{Level: r.Level.String(), Logger: h.logger, Message: r.Message}
 	r.Attrs(func(a slog.Attr) bool {
 		if a.Key == "logger" {
 			l.Logger = a.Value.String()
@@ -368,7 +358,7 @@ func (h *logHandler) Handle(_ context.Context, r slog.Record) error {
 	if l.Logger == "" && r.Level < slog.LevelWarn {
 		return nil // the engine's own, about what it gives
 	}
-	return h.ch.write(&message{Log: l})
+	return h.ch.Send(&daemonclient.Message{Log: l})
 }
 
 func (h *logHandler) WithAttrs(attrs []slog.Attr) slog.Handler {

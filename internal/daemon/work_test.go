@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/mitogen-go/mitogen/internal/daemonclient"
 )
 
 const clientScript = `
@@ -155,20 +157,20 @@ func TestWorkEndsWithItsClient(t *testing.T) {
 // A search path's relative names begin in the client's directory, never in the daemon's.
 func TestPlaceOfSearchPath(t *testing.T) {
 	for _, c := range []struct {
-		from *origin
+		from *daemonclient.Origin
 		name string
 		want string // "": refused
 	}{
 		{nil, "/lib", "/lib"},
-		{&origin{Dir: "/home/a"}, "/lib", "/lib"},
-		{&origin{Dir: "/home/a"}, "lib", "/home/a/lib"},
-		{&origin{Dir: "/home/a"}, ".", "/home/a"},
+		{&daemonclient.Origin{Dir: "/home/a"}, "/lib", "/lib"},
+		{&daemonclient.Origin{Dir: "/home/a"}, "lib", "/home/a/lib"},
+		{&daemonclient.Origin{Dir: "/home/a"}, ".", "/home/a"},
 		{nil, "lib", ""},
 		{nil, ".", ""},
-		{&origin{}, "lib", ""},
-		{&origin{Dir: "home"}, "lib", ""},
+		{&daemonclient.Origin{}, "lib", ""},
+		{&daemonclient.Origin{Dir: "home"}, "lib", ""},
 	} {
-		got, err := (&message{Origin: c.from}).place(c.name)
+		got, err := (&daemonclient.Message{Origin: c.from}).Locate(c.name)
 		if got != c.want || (err != nil) != (c.want == "") {
 			t.Errorf("%s from %+v: got %q, %v, want %q", c.name, c.from, got, err, c.want)
 		}

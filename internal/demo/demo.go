@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 //go:embed py
@@ -71,7 +73,8 @@ func Run(ctx context.Context, o Options) (err error) {
 	defer p.end()
 	s := &show{printer: p, ctx: ctx, eng: eng}
 	s.options = mitogen.ConnectOptions{
-		SSH:    mitogen.SSHOptions{ConfigFile: server.Config, HostKeys: mitogen.HostKeysStrict},
+		Options: connect.Options{SSH: connect.SSHOptions{ConfigFile: server.Config,
+			HostKeys: connect.HostKeysStrict}},
 		Stdout: p.stream("stdout"), Stderr: p.stream("stderr"),
 	}
 	for _, scene := range []func(*show) error{
@@ -160,7 +163,7 @@ func (s *show) call() error {
 func (s *show) exception() error {
 	s.scene("call facts:settings with a name that it doesn't know")
 	_, err := mitogen.Call[string](s.ctx, s.host, "facts:settings", "weight")
-	failed := (*mitogen.CallError)(nil)
+	failed := (*report.CallError)(nil)
 	if !errors.As(err, &failed) {
 		return fmt.Errorf("facts:settings should have raised an exception: %w", err)
 	}
@@ -209,10 +212,10 @@ func (s *show) parallel() error {
 func (s *show) sudo() error {
 	s.scene("become root there: %s+sudo", Host)
 	c, err := s.eng.Connect(s.ctx, Host+"+sudo", s.options)
-	failed := (*mitogen.ConnectError)(nil)
+	failed := (*connect.Error)(nil)
 	if errors.As(err, &failed) {
 		s.result("left out: %s", failed.Kind)
-		if hint := failed.Hint(); hint != "" {
+		if hint := failed.Hint; hint != "" {
 			s.result("to see it, %s", hint)
 		}
 		return nil

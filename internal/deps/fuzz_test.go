@@ -22,7 +22,7 @@ internal/jsonvalue: values, from contexts and the command line
 internal/pysource:  Python programs
 internal/modules:   .pth files and metadata of distributions, questions of contexts about files
 internal/wheel:     what interpreters say of themselves, files of wheels
-internal/connect:   targets
+internal/methods:   targets
 internal/spawn:     what programs ask on a terminal
 internal/askpass:   questions of ssh, and what it says of itself
 internal/sshmux:    replies of ssh
@@ -38,7 +38,7 @@ internal/jsonline:  messages on local sockets
 internal/ownfile:   records of files, from contexts
 internal/seriallink: lines of a console
 internal/serial:    what consoles show, telnet
-internal/daemon:    messages of clients, and of the daemon
+internal/daemonclient: messages of clients, and of the daemon
 internal/ansible:   wrappers of modules, from a playbook
 internal/inventory: inventories
 internal/goctx:     frames, from ancestors and allowed contexts
@@ -54,6 +54,7 @@ var readers = []string{"encoding/json", "encoding/binary", "encoding/pem", "enco
 // notForeign are packages that import one of readers and read nothing foreign by it.
 var notForeign = map[string]string{
 	"internal/boot":        "writes base64",
+	"internal/daemon":      "has daemonclient read",
 	"internal/audit":       "writes JSON",
 	"internal/closure":     "keys",
 	"internal/forward":     "keys",

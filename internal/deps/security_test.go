@@ -73,12 +73,15 @@ func holds(t *testing.T, line string, cells []string) {
 	}
 }
 
-// hasTest looks in a package of internal, or in the public one.
+// hasTest looks in a package of internal, or in a public one.
 func hasTest(t *testing.T, pkg, name string) bool {
 	t.Helper()
 	dir := filepath.Join(root, "internal", pkg)
-	if pkg == "mitogen" {
+	switch pkg {
+	case "mitogen":
 		dir = root
+	case "secret":
+		dir = filepath.Join(root, pkg)
 	}
 	files, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"net"
 
 	"github.com/mitogen-go/mitogen/internal/agentproxy"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // agentAhead is acceptAhead where an agent is behind the listener: sessions share what a context
@@ -74,7 +75,7 @@ func (a *agentForward) explain(err error) error {
 	if a == nil || err == nil {
 		return err
 	}
-	why, raised := a.l.place.p.failure(), (*CallError)(nil)
+	why, raised := a.l.place.p.failure(), (*report.CallError)(nil)
 	if !errors.As(why, &raised) {
 		return err
 	}

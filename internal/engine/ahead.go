@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen/internal/boot"
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
@@ -66,7 +66,7 @@ func (a *ahead) arrived(yes bool) (again []byte) {
 }
 
 // goAhead waits for what is to go ahead of c's stdin, and gives it to ssh.
-func (c *Context) goAhead(ctx context.Context, plan connect.Plan) connect.Plan {
+func (c *Context) goAhead(ctx context.Context, plan methods.Plan) methods.Plan {
 	if c.ahead == nil {
 		return plan
 	}

@@ -8,10 +8,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/boot"
-	"github.com/mitogen-go/mitogen/internal/connect"
 	_ "github.com/mitogen-go/mitogen/internal/testenv"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // What goes ahead of a login's stdin: everything that is known by then, but for what may be secret.
@@ -30,7 +31,7 @@ func TestAhead(t *testing.T) {
 			[]wire.Handle{wire.LoadModule, wire.LoadModule, wire.LoadModule, wire.Connect}},
 		{"or are not", connect.SSHOptions{CallsAhead: true}, "web1+sudo", []any{"x"},
 			[]wire.Handle{wire.LoadModule, wire.LoadModule, wire.LoadModule, wire.Connect, wire.Call}},
-		{"or are marked", connect.SSHOptions{CallsAhead: true}, "web1", []any{connect.Secret("x")}, nil},
+		{"or are marked", connect.SSHOptions{CallsAhead: true}, "web1", []any{secret.Secret("x")}, nil},
 	} {
 		for _, mark := range []string{boot.EC1, boot.EC0} {
 			t.Run(tt.name+", "+mark, func(t *testing.T) {

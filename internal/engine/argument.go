@@ -5,15 +5,13 @@ import (
 	"encoding/binary"
 	"errors"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 func init() {
-	pickle.Register(func(s connect.Secret) (pickle.Secret, error) { return pickle.Secret(s), nil },
-		func(s pickle.Secret) (connect.Secret, error) { return connect.Secret(s), nil })
-	pickle.Register(func(c *Context) (pickle.Context, error) { return c.Ref(), nil }, nil)
+	pickle.Register(func(c *Context) (pyvalue.Ref, error) { return c.Ref(), nil }, nil)
 }
 
 // ErrOtherEngine is the error of a Context, Sender or Receiver that is used with an engine which
@@ -28,7 +26,7 @@ func newIdentity() uint64 {
 }
 
 // Ref returns the value that stands for c in arguments.
-func (c *Context) Ref() pickle.Context {
+func (c *Context) Ref() pyvalue.Ref {
 	return pickle.NewContext(c.e.identity, uint32(c.id), c.name)
 }
 
@@ -57,7 +55,7 @@ func (o *outgoing) Take(handle any) error {
 	if pickle.EngineOf(handle) != e.identity {
 		return ErrOtherEngine
 	}
-	s, ok := handle.(pickle.Sender)
+	s, ok := handle.(pyvalue.Sender)
 	if !ok || s.Context != 0 {
 		return nil
 	}

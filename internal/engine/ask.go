@@ -9,23 +9,23 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/askpass"
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/printable"
-	"github.com/mitogen-go/mitogen/internal/secret"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // promptKey is the key of a context.Context for the function that is asked about what is started.
 type promptKey struct{}
 
-func withPrompt(ctx context.Context, prompt askpass.Func) context.Context {
+func withPrompt(ctx context.Context, prompt connect.PromptFunc) context.Context {
 	return context.WithValue(ctx, promptKey{}, prompt)
 }
 
 // prompt returns the function that answers questions of programs started with ctx; nil: there is
 // none.
-func (e *Engine) prompt(ctx context.Context) askpass.Func {
-	prompt, _ := ctx.Value(promptKey{}).(askpass.Func)
+func (e *Engine) prompt(ctx context.Context) connect.PromptFunc {
+	prompt, _ := ctx.Value(promptKey{}).(connect.PromptFunc)
 	return prompt
 }
 
@@ -69,7 +69,7 @@ func (e *Engine) sources(o ConnectOptions) secret.Source {
 
 // prompts returns the function that answers questions of programs started with o; nil: there is
 // none. It waits for an answer no longer than ctx.
-func (e *Engine) prompts(o ConnectOptions) askpass.Func {
+func (e *Engine) prompts(o ConnectOptions) connect.PromptFunc {
 	prompt := o.Prompt
 	if prompt == nil {
 		prompt = e.opt.Prompt
@@ -77,7 +77,7 @@ func (e *Engine) prompts(o ConnectOptions) askpass.Func {
 	if prompt == nil {
 		return nil
 	}
-	ask := func(ctx context.Context, p askpass.Prompt) (string, error) {
+	ask := func(ctx context.Context, p connect.Prompt) (string, error) {
 		e.drains.Add(1)
 		return apart(ctx, nil, func() (string, error) {
 			defer e.drains.Done()
@@ -93,9 +93,9 @@ func (e *Engine) prompts(o ConnectOptions) askpass.Func {
 // asker puts questions of sudo and its like, which ask on a terminal, to what has secrets, once,
 // and to the person who answers the engine's questions.
 type asker struct {
-	answer  askpass.Func  // find, of which the audit log is told
-	prompt  askpass.Func  // nil: there is no person
-	secrets secret.Source // nil: there is nothing
+	answer  connect.PromptFunc // find, of which the audit log is told
+	prompt  connect.PromptFunc // nil: there is no person
+	secrets secret.Source      // nil: there is nothing
 	place   secret.Place
 	ctx     context.Context
 	hide    func(secret string) // has it hidden in texts
@@ -114,7 +114,7 @@ type asker struct {
 
 // asker returns the asker for a plan that is to be carried out. It is nil if nothing can answer, or
 // if there is nothing to ask.
-func (e *Engine) asker(ctx context.Context, plan connect.Plan) *asker {
+func (e *Engine) asker(ctx context.Context, plan methods.Plan) *asker {
 	prompt, from := e.prompt(ctx), secretsOf(ctx)
 	// ssh asks by askpass
 	if prompt == nil && from.source == nil || plan.Method == "ssh" || !unanswered(plan) {
@@ -127,12 +127,12 @@ func (e *Engine) asker(ctx context.Context, plan connect.Plan) *asker {
 }
 
 // placeOf returns the place of the password that a plan's program asks for. target leads to it.
-func placeOf(target string, plan connect.Plan) secret.Place {
+func placeOf(target string, plan methods.Plan) secret.Place {
 	p := secret.Place{Kind: secret.Password, Method: plan.Method, Target: target, User: "root"}
-	if h, err := connect.ParseHop(plan.Name); err == nil && h.User != "" {
+	if h, err := methods.ParseHop(plan.Name); err == nil && h.User != "" {
 		p.User = h.User
 	}
-	hops, err := connect.ParseTarget(target)
+	hops, err := methods.ParseTarget(target)
 	if err != nil {
 		return p
 	}
@@ -145,7 +145,7 @@ func placeOf(target string, plan connect.Plan) secret.Place {
 }
 
 // unanswered tells whether a plan has a prompt without an answer.
-func unanswered(plan connect.Plan) bool {
+func unanswered(plan methods.Plan) bool {
 	for _, q := range plan.Prompts {
 		if q.Answer == nil {
 			return true
@@ -167,12 +167,12 @@ func (a *asker) function() func() (string, error) {
 func (a *asker) ask() (string, error) {
 	a.asking.Add(1)
 	defer a.asking.Add(-1)
-	return a.answer(a.ctx, askpass.Prompt{Hop: a.hop, Kind: askpass.Password,
+	return a.answer(a.ctx, connect.Prompt{Hop: a.hop, Kind: connect.PromptPassword,
 		Text: "password (" + a.where + "): "})
 }
 
 // find returns the secret of the place, or what a person types.
-func (a *asker) find(ctx context.Context, p askpass.Prompt) (string, error) {
+func (a *asker) find(ctx context.Context, p connect.Prompt) (string, error) {
 	switch s, err := a.kept(); {
 	case err != nil:
 		return "", err
@@ -207,13 +207,13 @@ func (a *asker) kept() (secret.Secret, error) {
 	again := a.given
 	a.mu.Unlock()
 	if again {
-		a.note(connect.WhatRepeated, "the "+a.place.String()+" was refused")
+		a.note(methods.WhatRepeated, "the "+a.place.String()+" was refused")
 		return "", errRefused
 	}
 	s, err := a.secrets(a.ctx, a.place)
 	if err != nil {
 		a.blame(err)
-		a.note(connect.WhatUnanswered, printable.Line(err.Error()))
+		a.note(methods.WhatUnanswered, printable.Line(err.Error()))
 		return "", err
 	}
 	a.mu.Lock()
@@ -229,16 +229,16 @@ func (a *asker) note(what, why string) {
 }
 
 // amend says of a failed start what only the asker knows. It works for nil.
-func (a *asker) amend(f connect.Failure) connect.Failure {
+func (a *asker) amend(f methods.Failure) methods.Failure {
 	if a == nil {
 		return f
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if f.What == connect.WhatUnanswered {
+	if f.What == methods.WhatUnanswered {
 		f.Err = a.cause
 	}
-	if a.why != "" && f.What == connect.WhatUnanswered {
+	if a.why != "" && f.What == methods.WhatUnanswered {
 		f.What, f.Text = a.what, strings.TrimRight(f.Text, "\n")+"\n"+a.why
 	}
 	return f
@@ -250,16 +250,16 @@ const askPatience = 5 * time.Minute
 // converse has the hop that carries out a plan ask us for what the plan has no answer to, if a
 // person can be asked. The hop asks when its program is known to wait for the answer. converse is
 // to be called before the plan is sent.
-func (e *Engine) converse(c *Context, plan *connect.Plan) {
+func (e *Engine) converse(c *Context, plan *methods.Plan) {
 	ctx, cancel := context.WithCancel(withSecrets(withPrompt(e.base, c.prompt), c.secrets, c.name))
 	a := e.asker(ctx, *plan)
-	if a == nil || plan.Talk != connect.TalkPrompts {
+	if a == nil || plan.Talk != methods.TalkPrompts {
 		cancel()
 		return
 	}
 	a.where = c.name
 	asked := make(chan struct{}, 1)
-	plan.Talk = connect.TalkAsk
+	plan.Talk = methods.TalkAsk
 	if plan.Timeout > 0 {
 		plan.Timeout = max(plan.Timeout, askPatience)
 	}
@@ -300,10 +300,10 @@ func (e *Engine) reply(c *Context, a *asker) {
 		return // it isn't asked any more
 	}
 	if err == nil {
-		err = connect.CheckAnswer(answer)
+		err = methods.CheckAnswer(answer)
 	}
 	if err != nil {
-		e.lose(c, failure(c, a.amend(connect.Failure{What: connect.WhatUnanswered})), true)
+		e.lose(c, failure(c, a.amend(methods.Failure{What: methods.WhatUnanswered})), true)
 		return
 	}
 	c.sayLine(answer)

@@ -10,70 +10,22 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen/internal/printable"
-	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/report"
 )
-
-// EventKind says what an Event is about.
-type EventKind string
-
-// The kinds of events. EventConnect, EventCall, EventRun, EventExec and EventService are told
-// before they happen, all other kinds once they have.
-const (
-	EventConnect EventKind = "connect" // a context, or a lone command, is about to be started
-	EventUp      EventKind = "up"      // a context has answered: Host and User are its own words
-	EventGone    EventKind = "gone"    // a context is gone, or did not get up
-	EventPrompt  EventKind = "prompt"  // a question of a connect has an answer, or none
-	EventModule  EventKind = "module"  // a Python module was given to a context, or refused to it
-	EventFile    EventKind = "file"    // a file of a package, or of its metadata, was
-	EventRefused EventKind = "refused" // something else that a context has sent was refused
-	EventCall    EventKind = "call"    // a function is about to be called
-	EventRun     EventKind = "run"     // a script or module is about to be run
-	EventExec    EventKind = "exec"    // a program is about to be run
-	EventService EventKind = "service" // a context is about to fork, connect, or serve something
-	EventEnd     EventKind = "end"     // a call, run or exec has ended
-)
-
-// Event is something that Options.Audit is told. Its text is on one line and safe for a terminal.
-type Event struct {
-	Time    time.Time
-	Kind    EventKind
-	Engine  uint32         // number of the engine in this process: 1 is the first audited engine
-	ID      wire.ContextID // 0: there is no context
-	Parent  wire.ContextID // of what started it or made its connection; 0: the engine
-	Context string         // the context's name: the target up to it
-	Method  string         // connect
-
-	// Host is for connect what is entered, as in the target, for up what the context says, for
-	// prompt who asks. User is for connect the account, as in the target, for up the user's number.
-	Host, User string
-
-	// Name is the name of a function, script, program, service or module. It may also be a file's
-	// package and path, a prompt's kind, or the name of a refused thing.
-	Name string
-
-	// prompt: answered, provided, refused; gone: closed, failed, lost; end: well, failed
-	Outcome string
-	Why     string // of an outcome or a refusal
-	Bytes   int64  // module, file
-	Refused bool   // module, file
-	Count   int    // of this context's refusals so far: of many only some are told
-	Status  int    // end: exit status of a run or exec
-	Call    uint64 // tells which call, run or exec has ended
-}
 
 // ErrAudit is the error of what can't be told to Options.Audit, and so doesn't happen.
 var ErrAudit = errors.New("audit")
 
 // auditor hands events to Options.Audit, one after another, in their order. A nil one does nothing.
 type auditor struct {
-	number  uint32            // static; of the engine
-	tell    func(Event) error // static
-	failed  func(error)       // static; called once, when an event could not be told
+	number  uint32                   // static; of the engine
+	tell    func(report.Event) error // static
+	failed  func(error)              // static; called once, when an event could not be told
 	calls   atomic.Uint64
 	telling sync.Mutex // held while tell is called; taken before mu
 
 	mu     sync.Mutex // protects following
-	queue  []Event
+	queue  []report.Event
 	busy   bool
 	closed bool
 	err    error
@@ -81,7 +33,7 @@ type auditor struct {
 
 // newAuditor returns nil, which tells nothing, if tell is nil. failed is called once, when an event
 // could not be told.
-func newAuditor(tell func(Event) error, failed func(error)) *auditor {
+func newAuditor(tell func(report.Event) error, failed func(error)) *auditor {
 	if tell == nil {
 		return nil
 	}
@@ -93,7 +45,7 @@ var auditors atomic.Uint32
 
 // before tells of what is about to happen, which must not be done if there is an error. It may
 // block, until ctx ends.
-func (a *auditor) before(ctx context.Context, ev Event) error {
+func (a *auditor) before(ctx context.Context, ev report.Event) error {
 	if a == nil {
 		return nil
 	}
@@ -112,7 +64,7 @@ func (a *auditor) flushed(ctx context.Context) error {
 }
 
 // add tells of what has happened. It doesn't block and may be called under Engine.mu.
-func (a *auditor) add(ev Event) {
+func (a *auditor) add(ev report.Event) {
 	if a == nil || !a.note(ev) {
 		return
 	}
@@ -125,14 +77,14 @@ func (a *auditor) add(ev Event) {
 }
 
 // note queues ev, unless telling has failed.
-func (a *auditor) note(ev Event) bool {
+func (a *auditor) note(ev report.Event) bool {
 	ev.Time = time.Now()
 	ev.Engine = a.number
 	texts := []*string{&ev.Context, &ev.Method, &ev.Host, &ev.User, &ev.Name, &ev.Outcome}
 	for _, s := range texts {
 		*s = printable.Line(*s)
 	}
-	ev.Why = oneLine(ev.Why)
+	ev.Reason = oneLine(ev.Reason)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.err != nil || a.closed {
@@ -197,11 +149,11 @@ func (a *auditor) stop(err error) {
 }
 
 // event begins an Event about c.
-func (c *Context) event(kind EventKind) Event {
-	ev := Event{Kind: kind, ID: c.id, Context: c.name}
+func (c *Context) event(kind report.EventKind) report.Event {
+	ev := report.Event{Kind: kind, ID: uint32(c.id), Context: c.name}
 	for _, p := range []*Context{c.parent, c.carrier} {
 		if p != nil {
-			ev.Parent = p.id
+			ev.Parent = uint32(p.id)
 		}
 	}
 	return ev

@@ -8,23 +8,24 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/mitogen-go/mitogen/internal/askpass"
-	"github.com/mitogen-go/mitogen/internal/connect"
-	"github.com/mitogen-go/mitogen/internal/pickle"
-	"github.com/mitogen-go/mitogen/internal/secret"
+	"github.com/mitogen-go/mitogen/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
+	"github.com/mitogen-go/mitogen/report"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // listener keeps events, and refuses the nth and all that come after; 0: none.
 type listener struct {
 	mu     sync.Mutex // protects following
-	all    []Event
+	all    []report.Event
 	refuse int
 }
 
 var errFull = errors.New("full")
 
-func (a *listener) tell(ev Event) error {
+func (a *listener) tell(ev report.Event) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.refuse > 0 && len(a.all)+1 >= a.refuse {
@@ -150,7 +151,7 @@ func TestAuditTextIsSafe(t *testing.T) {
 	}
 	f := <-fakes
 	f.send(wire.Frame{Src: c.id, Handle: wire.Hello, Payload: encode(t, map[string]any{
-		"version": pickle.Tuple{
+		"version": pyvalue.Tuple{
 			int64(3),
 			int64(11),
 			int64(7),
@@ -160,7 +161,7 @@ func TestAuditTextIsSafe(t *testing.T) {
 	}
 	e.Close()
 	for _, ev := range a.all {
-		if ev.Kind == EventUp && (len(ev.Host) > maxText || ev.Host[:12] != `a\x1b\x0a\u2`) {
+		if ev.Kind == report.EventUp && (len(ev.Host) > maxText || ev.Host[:12] != `a\x1b\x0a\u2`) {
 			t.Errorf("got %q", ev.Host)
 		}
 	}
@@ -169,16 +170,16 @@ func TestAuditTextIsSafe(t *testing.T) {
 // Answers to questions of sudo and its like are told, whatever their source. An answer that can't
 // be told isn't given.
 func TestAuditOfAnswers(t *testing.T) {
-	plan := connect.Plan{
+	plan := methods.Plan{
 		Method:  "sudo",
 		Name:    "sudo",
-		Prompts: []connect.Prompt{{Needle: []byte("password:")}},
+		Prompts: []methods.Prompt{{Needle: []byte("password:")}},
 	}
-	person := func(context.Context, askpass.Prompt) (string, error) { return "typed", nil }
+	person := func(context.Context, connect.Prompt) (string, error) { return "typed", nil }
 	kept := func(context.Context, secret.Place) (secret.Secret, error) { return "kept", nil }
-	nobody := func(context.Context, askpass.Prompt) (string, error) { return "", errFull }
+	nobody := func(context.Context, connect.Prompt) (string, error) { return "", errFull }
 	for name, c := range map[string]struct {
-		prompt  askpass.Func
+		prompt  connect.PromptFunc
 		secrets secret.Source
 		refuse  int
 		answer  string

@@ -7,16 +7,17 @@ import (
 	"log/slog"
 	"strings"
 
-	"github.com/mitogen-go/mitogen/internal/askpass"
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // What the engine tells its auditor of contexts, and of what they are asked.
 
 // auditConnect tells that c is about to be started by plan. The end of ctx is an error.
-func (e *Engine) auditConnect(ctx context.Context, c *Context, plan connect.Plan,
+func (e *Engine) auditConnect(ctx context.Context, c *Context, plan methods.Plan,
 	ssh connect.SSHOptions) error {
-	ev := c.event(EventConnect)
+	ev := c.event(report.EventConnect)
 	ev.Method, ev.Host, ev.User = c.hop.Method, c.hop.Host, c.hop.User
 	if ev.User == "" {
 		ev.User = ssh.User
@@ -27,12 +28,12 @@ func (e *Engine) auditConnect(ctx context.Context, c *Context, plan connect.Plan
 	if err := e.auditFirst(ctx, ev, "connect "+c.name); err != nil || !hasSecrets(plan) {
 		return err
 	}
-	return e.auditProvided(ctx, c.event(EventPrompt))
+	return e.auditProvided(ctx, c.event(report.EventPrompt))
 }
 
 // auditFirst has ev told before what it tells of is done. It blocks no longer than until the end of
 // ctx, or of the engine. The error names what could not be done.
-func (e *Engine) auditFirst(ctx context.Context, ev Event, what string) error {
+func (e *Engine) auditFirst(ctx context.Context, ev report.Event, what string) error {
 	if e.auditor == nil {
 		return nil
 	}
@@ -53,28 +54,28 @@ func (e *Engine) auditFirst(ctx context.Context, ev Event, what string) error {
 
 // auditProvided tells that a secret goes along with a start, for questions that are answered where
 // it is carried out.
-func (e *Engine) auditProvided(ctx context.Context, ev Event) error {
-	ev.Kind, ev.Name, ev.Outcome = EventPrompt, askpass.Password.String(), "provided"
+func (e *Engine) auditProvided(ctx context.Context, ev report.Event) error {
+	ev.Kind, ev.Name, ev.Outcome = report.EventPrompt, connect.PromptPassword.String(), "provided"
 	return e.auditFirst(ctx, ev, "connect "+ev.Context)
 }
 
 // auditUpLocked tells what c has said about itself.
 func (c *Context) auditUpLocked() {
-	ev := c.event(EventUp)
+	ev := c.event(report.EventUp)
 	ev.Host, ev.User = c.info.Hostname, fmt.Sprint(c.info.UID)
 	c.e.auditor.add(ev)
 }
 
 // auditGoneLocked tells why c is gone.
 func (c *Context) auditGoneLocked() {
-	ev := c.event(EventGone)
+	ev := c.event(report.EventGone)
 	switch {
 	case errors.Is(c.err, ErrClosed):
 		ev.Outcome = "closed"
 	case c.up:
-		ev.Outcome, ev.Why = "lost", c.err.Error()
+		ev.Outcome, ev.Reason = "lost", c.err.Error()
 	default:
-		ev.Outcome, ev.Why = "failed", c.err.Error()
+		ev.Outcome, ev.Reason = "failed", c.err.Error()
 	}
 	c.e.auditor.add(ev)
 }
@@ -84,19 +85,19 @@ func (c *Context) auditRefusedLocked(what string, attrs []slog.Attr, n int) {
 	if c.e.auditor == nil {
 		return
 	}
-	ev := c.event(EventRefused)
+	ev := c.event(report.EventRefused)
 	ev.Name, ev.Count = what, n
 	for _, a := range attrs {
-		ev.Why += a.String() + " "
+		ev.Reason += a.String() + " "
 	}
-	ev.Why = strings.TrimSuffix(ev.Why, " ")
+	ev.Reason = strings.TrimSuffix(ev.Reason, " ")
 	c.e.auditor.add(ev)
 }
 
 // auditBegin tells of a call, run or exec. end is to be called once that is over.
 func (c *Context) auditBegin(
 	ctx context.Context,
-	kind EventKind,
+	kind report.EventKind,
 	name string,
 ) (end func(status int, err error), err error) {
 	a := c.e.auditor
@@ -107,9 +108,9 @@ func (c *Context) auditBegin(
 	ev.Name, ev.Call = name, a.calls.Add(1)
 	end = func(status int, err error) {
 		ev := ev
-		ev.Kind, ev.Status, ev.Outcome = EventEnd, status, "well"
+		ev.Kind, ev.Status, ev.Outcome = report.EventEnd, status, "well"
 		if err != nil {
-			ev.Outcome, ev.Why = "failed", auditReason(err)
+			ev.Outcome, ev.Reason = "failed", auditReason(err)
 		}
 		a.add(ev)
 	}
@@ -124,8 +125,8 @@ func (c *Context) auditBegin(
 // called once it is over.
 func (e *Engine) auditExec(
 	ctx context.Context,
-	h connect.Hop,
-	plan connect.Plan,
+	h methods.Hop,
+	plan methods.Plan,
 	ssh connect.SSHOptions,
 	cmd Command,
 ) (told func(status int, err error), err error) {
@@ -133,12 +134,12 @@ func (e *Engine) auditExec(
 	if err := e.auditConnect(ctx, c, plan, ssh); err != nil {
 		return nil, err
 	}
-	return c.auditBegin(ctx, EventExec, cmd.Args[0])
+	return c.auditBegin(ctx, report.EventExec, cmd.Args[0])
 }
 
 // auditReason is err without what a target says of it: of an exception its class.
 func auditReason(err error) string {
-	var raised *CallError
+	var raised *report.CallError
 	if errors.As(err, &raised) {
 		return "exception " + raised.Module + "." + raised.Type
 	}
@@ -150,7 +151,7 @@ func (c *Context) auditService(ctx context.Context, what map[string]any) error {
 	if c.e.auditor == nil {
 		return nil
 	}
-	ev := c.event(EventService)
+	ev := c.event(report.EventService)
 	switch {
 	case what["service"] != nil:
 		ev.Name = fmt.Sprint(what["service"])
@@ -174,24 +175,24 @@ func (c *Context) auditService(ctx context.Context, what map[string]any) error {
 
 // auditAnswers has the answers of f told, before they are given. name is the context's or the
 // hop's.
-func (e *Engine) auditAnswers(name string, f askpass.Func) askpass.Func {
+func (e *Engine) auditAnswers(name string, f connect.PromptFunc) connect.PromptFunc {
 	if e.auditor == nil || f == nil {
 		return f
 	}
-	return func(ctx context.Context, p askpass.Prompt) (string, error) {
+	return func(ctx context.Context, p connect.Prompt) (string, error) {
 		answer, err := f(ctx, p)
-		if p.Kind == askpass.Notice {
+		if p.Kind == connect.PromptNotice {
 			return answer, err
 		}
-		ev := Event{
-			Kind:    EventPrompt,
+		ev := report.Event{
+			Kind:    report.EventPrompt,
 			Context: name,
 			Host:    p.Hop,
 			Name:    p.Kind.String(),
 			Outcome: "answered",
 		}
 		if err != nil {
-			ev.Outcome, ev.Why = "refused", err.Error()
+			ev.Outcome, ev.Reason = "refused", err.Error()
 		}
 		if failed := e.auditFirst(ctx, ev, "answer"); failed != nil {
 			return "", failed

@@ -5,9 +5,10 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/route"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // beatsPerTimeout is the number of looks at a stream in the time after which a silent stream is
@@ -23,10 +24,10 @@ type beat struct {
 }
 
 // silentError says that nothing was heard of a context for a time.
-func silentError(d time.Duration, text string) *LostError {
-	return &LostError{Code: CodeSilent,
-		Why:  fmt.Sprintf("killed: heard nothing from it for %s; --heartbeat allows more", d),
-		Text: connect.PlainWords(text)}
+func silentError(d time.Duration, text string) *report.LostError {
+	return &report.LostError{Code: report.CodeSilent,
+		Reason: fmt.Sprintf("killed: heard nothing from it for %s; --heartbeat allows more", d),
+		Text:   methods.PlainWords(text)}
 }
 
 // beatLocked starts the heartbeat with the first context.

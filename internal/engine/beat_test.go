@@ -10,9 +10,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/stream"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // TestNoticedWhen holds the table of docs/protocol/bootstrap.md, section 8, to the code.
@@ -164,9 +165,9 @@ func TestSilentWhileRunning(t *testing.T) {
 				t.Fatalf("after %d looks: got alive %t, want %t (%v)", idle+2, got, test.busy, c.Err())
 			}
 			looks(e, busy)
-			lost := (*LostError)(nil)
-			if !errors.As(c.Err(), &lost) || lost.Code != CodeSilent ||
-				!strings.Contains(lost.Why, "--heartbeat") {
+			lost := (*report.LostError)(nil)
+			if !errors.As(c.Err(), &lost) || lost.Code != report.CodeSilent ||
+				!strings.Contains(lost.Reason, "--heartbeat") {
 				t.Errorf("after %d looks: got %v, want a loss by silence", busy+idle+2, c.Err())
 			}
 		})

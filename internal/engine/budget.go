@@ -8,14 +8,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/route"
 	"github.com/mitogen-go/mitogen/internal/wire"
-)
-
-// Codes of LostError beside those of route.Rule: why the engine has ended a context.
-const (
-	CodeOffences = "offences" // it sent too many frames that were refused
-	CodeUnread   = "unread"   // it doesn't read the answers to what it asks
-	CodeFlood    = "flood"    // it sent another context more than that reads
-	CodeSilent   = "silent"   // nothing was heard of it
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // What a context's frames cost it. Its account is emptied by forgiven units a second; a context
@@ -62,7 +55,7 @@ func (e *Engine) offendLocked(c *Context, units int) bool {
 	if !c.account.charge(units, time.Now()) {
 		return true
 	}
-	e.convictLocked(c, CodeOffences,
+	e.convictLocked(c, report.CodeOffences,
 		fmt.Sprintf("too many frames that it must not send (%d were refused)", c.offences))
 	return false
 }
@@ -73,7 +66,7 @@ func (e *Engine) convictLocked(c *Context, code, what string) {
 		return
 	}
 	c.convicted = true
-	e.loseLocked(c, &LostError{Why: "killed: " + what, Code: code}, true)
+	e.loseLocked(c, &report.LostError{Reason: "killed: " + what, Code: code}, true)
 }
 
 // lateLocked takes note of a frame that may be honest. With a reason it is reported.

@@ -12,9 +12,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/route"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // convictedFor waits until c is gone and fails unless it was ended for breaking the rule code.
@@ -25,9 +26,9 @@ func convictedFor(t *testing.T, c *Context, code string) {
 	case <-within(t).Done():
 		t.Fatalf("%s is not ended", c.Name())
 	}
-	var lost *LostError
+	var lost *report.LostError
 	if !errors.As(c.Err(), &lost) || lost.Code != code || lost.Hop != c.Name() ||
-		!strings.HasPrefix(lost.Why, "killed: ") {
+		!strings.HasPrefix(lost.Reason, "killed: ") {
 		t.Errorf("%s ended with %#v, want code %q", c.Name(), c.Err(), code)
 	}
 }
@@ -207,7 +208,7 @@ func TestFloodsEndTheFlooder(t *testing.T) {
 			c, f := connected(t, e, fakes)
 			go f.swallow()
 			f.flood(400_000, func(i int) wire.Frame { return from(c, good, flood.frame, i) })
-			convictedFor(t, c, CodeOffences)
+			convictedFor(t, c, report.CodeOffences)
 			if n := len(e.Contexts()); n != 1 {
 				t.Errorf("%d contexts are left, want 1", n)
 			}
@@ -450,12 +451,12 @@ func TestRecordsOfTheConvicted(t *testing.T) {
 	h := &counting{blocked: make(blocked), records: map[string]int{}}
 	e, fakes := fakeEngine(t, Options{Logger: slog.New(h)})
 	c, f := connected(t, e, fakes)
-	record := encode(t, pickle.Tuple{int64(30), "l", 1.0, "message", ""})
+	record := encode(t, pyvalue.Tuple{int64(30), "l", 1.0, "message", ""})
 	f.flood(1000, func(int) wire.Frame {
 		return wire.Frame{Src: c.id, Handle: wire.Log, Payload: record}
 	})
 	f.flood(100_000, func(int) wire.Frame { return wire.Frame{Src: c.id, Handle: 500} })
-	convictedFor(t, c, CodeOffences)
+	convictedFor(t, c, report.CodeOffences)
 	close(h.blocked)
 	waitFor(t, "the queue to be empty", func() bool {
 		e.mu.Lock()
@@ -492,7 +493,7 @@ func TestWhoHasFilledAQueue(t *testing.T) {
 		goodFake.send(wire.Frame{Src: good.id, Dst: deaf.id, Handle: wire.Call,
 			Payload: make([]byte, 64<<10)})
 	}
-	convictedFor(t, bad, CodeFlood)
+	convictedFor(t, bad, report.CodeFlood)
 	works(t, good, goodFake)
 }
 

@@ -83,7 +83,7 @@ func TestForeignCall(t *testing.T) {
 	}
 	var sent []string
 	for _, m := range s.Sent {
-		sent = append(sent, fmt.Sprintf("%s=%s", m.Name, m.Why))
+		sent = append(sent, fmt.Sprintf("%s=%s", m.Name, m.Reason))
 	}
 	if got := strings.Join(sent, " "); got != "own=call dep=bundle lib=bundle" {
 		t.Error("sent", got)
@@ -196,7 +196,8 @@ func TestAskedAlone(t *testing.T) {
 	}
 	f.reply(g, wire.Data, nil)
 	result(t, p)
-	if s := d.Stats(); len(s.Sent) != 3 || s.Sent[0].Why != "call" || s.Sent[1].Why != "learned" {
+	if s := d.Stats(); len(s.Sent) != 3 || s.Sent[0].Reason != "call" ||
+		s.Sent[1].Reason != "learned" {
 		t.Errorf("sent modules: got %+v, want 3, for a call and learned", s.Sent)
 	}
 }

@@ -14,6 +14,8 @@ import (
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/route"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // Pending is a request on its way. Its answer is one value, or a sequence of them and then an end.
@@ -71,7 +73,7 @@ const outputPatience = 500 * time.Millisecond
 func (c *Context) Go(ctx context.Context, target string, args []any, kwargs map[string]any,
 	stream bool) *Pending {
 	p := newCall(c, "", target, stream)
-	told, err := c.auditBegin(ctx, EventCall, target)
+	told, err := c.auditBegin(ctx, report.EventCall, target)
 	if err != nil {
 		p.finish(wire.Dead, nil, named(p.what(), err))
 		return p
@@ -408,7 +410,7 @@ func (p *Pending) isSent() {
 // lostAs is the error for who used c. Engine.mu is held.
 func (c *Context) lostAs() error {
 	if c.err == nil {
-		return &LostError{Context: c.name, Hop: c.name, Why: "gone"}
+		return &report.LostError{Context: c.name, Hop: c.name, Reason: "gone"}
 	}
 	return c.err
 }
@@ -474,7 +476,7 @@ func (p *Pending) take(ev event) (consumed int) {
 		if p.size > p.c.e.opt.MaxMessage {
 			p.items = nil
 			why := fmt.Sprintf("call %s: items of more than %d bytes", p.target, p.c.e.opt.MaxMessage)
-			p.abortLocked(&pickle.ValueError{Reason: why, Err: pickle.ErrTooLarge})
+			p.abortLocked(&pyvalue.Error{Reason: why, Err: pickle.ErrTooLarge})
 			return ev.cost
 		}
 		p.items = append(p.items, item{ev.data, 0})

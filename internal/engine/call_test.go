@@ -13,6 +13,8 @@ import (
 
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // A context can be called before it has said anything: the call stands right behind the boot.
@@ -64,9 +66,9 @@ func TestErrors(t *testing.T) {
 	c, f := connected(t, e, fakes)
 	p := call(c, "m:f")
 	f.reply(f.expect(1, wire.Call), wire.Error,
-		encode(t, pickle.Tuple{"builtins", "ValueError", "no", "Traceback…", pickle.Tuple{"no", 1}}))
+		encode(t, pyvalue.Tuple{"builtins", "ValueError", "no", "Traceback…", pyvalue.Tuple{"no", 1}}))
 	_, err := result(t, p)
-	ce := (*CallError)(nil)
+	ce := (*report.CallError)(nil)
 	if !errors.As(err, &ce) || ce.Type != "ValueError" || ce.Text != "no" || len(ce.Args) != 2 ||
 		ce.Error() != "ValueError: no" {
 		t.Errorf("raise ValueError: got %#v, want a CallError with its type, text and arguments", err)
@@ -189,10 +191,10 @@ func TestCancel(t *testing.T) {
 			t.Errorf("cancels %d, not %d", n, g.Reply)
 		}
 		f.reply(g, wire.Error, encode(t,
-			pickle.Tuple{"builtins", "KeyboardInterrupt", "", "", pickle.Tuple{}}))
+			pyvalue.Tuple{"builtins", "KeyboardInterrupt", "", "", pyvalue.Tuple{}}))
 	}()
 	_, _, err := p.Result(ctx)
-	ce := (*CallError)(nil)
+	ce := (*report.CallError)(nil)
 	if !errors.Is(err, ErrCancelled) || !errors.Is(err, context.Canceled) ||
 		errors.Is(err, ErrKilled) || !errors.As(err, &ce) {
 		t.Errorf("cancelled call: got %v, want ErrCancelled without ErrKilled, as a CallError", err)
@@ -214,9 +216,9 @@ func TestCancelKills(t *testing.T) {
 		!errors.Is(err, ErrKilled) {
 		t.Errorf("call past its deadline: got %v, want ErrCancelled and ErrKilled", err)
 	}
-	lost := (*LostError)(nil)
+	lost := (*report.LostError)(nil)
 	if _, err := result(t, other); !errors.As(err, &lost) ||
-		!strings.Contains(lost.Why, "m:f did not end") {
+		!strings.Contains(lost.Reason, "m:f did not end") {
 		t.Errorf("the other call: got %v, want a LostError that names m:f", err)
 	}
 	<-c.Done()
@@ -286,7 +288,7 @@ func TestLeaveStream(t *testing.T) {
 	go func() { p.Leave(); close(left) }()
 	f.expect(1, wire.Cancel)
 	f.reply(g, wire.Item, encode(t, 2))
-	f.reply(g, wire.Error, encode(t, pickle.Tuple{"builtins", "KeyboardInterrupt", "", "", nil}))
+	f.reply(g, wire.Error, encode(t, pyvalue.Tuple{"builtins", "KeyboardInterrupt", "", "", nil}))
 	<-left
 }
 
@@ -305,7 +307,7 @@ func TestManyCallers(t *testing.T) {
 						t.Error(err)
 						return
 					}
-					f.reply(g, wire.Data, encode(t, v.(pickle.Tuple)[0].(pickle.Tuple)[0]))
+					f.reply(g, wire.Data, encode(t, v.(pyvalue.Tuple)[0].(pyvalue.Tuple)[0]))
 				}
 			case <-f.done:
 				return
@@ -373,7 +375,7 @@ func TestAnswerBeforeTheRequestIsSent(t *testing.T) {
 				p := <-pending
 				pending <- p
 			}
-			f.reply(g, kind, encode(t, pickle.Tuple{"builtins", "E", "", "", nil}))
+			f.reply(g, kind, encode(t, pyvalue.Tuple{"builtins", "E", "", "", nil}))
 			if g = f.expect(1, wire.Call); g.Kind != wire.Part || len(g.Payload) != 0 {
 				t.Errorf("%s: engine sent %v, want that the value is given up", name, g)
 			}

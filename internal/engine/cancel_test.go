@@ -7,15 +7,17 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
-	"github.com/mitogen-go/mitogen/internal/pickle"
+	"github.com/mitogen-go/mitogen/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // interrupted answers a call as a context does whose call was interrupted.
 func (f *fake) interrupted(call wire.Frame) {
 	f.t.Helper()
-	raised := pickle.Tuple{"builtins", "KeyboardInterrupt", "", "", pickle.Tuple{}}
+	raised := pyvalue.Tuple{"builtins", "KeyboardInterrupt", "", "", pyvalue.Tuple{}}
 	f.reply(call, wire.Error, encode(f.t, raised))
 }
 
@@ -223,7 +225,7 @@ func TestCloseFinishesCalls(t *testing.T) {
 			}
 		}
 		f.expect(c.id, wire.Shutdown)
-		f.exit(connect.Failure{What: connect.WhatExit})
+		f.exit(methods.Failure{What: methods.WhatExit})
 		soon(t, closed)
 	}
 }
@@ -299,7 +301,7 @@ func TestRunHeedsItsContext(t *testing.T) {
 			f.quiet(1)
 			tt.end(c, f, cancel)
 			err := soon(t, second)
-			lost := (*LostError)(nil)
+			lost := (*report.LostError)(nil)
 			if !errors.Is(err, tt.want) && (tt.want != nil || !errors.As(err, &lost)) {
 				t.Errorf("got %v, want %v", err, tt.want)
 			}

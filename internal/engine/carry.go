@@ -7,13 +7,15 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/proxy"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // carried is a starter for an ssh of this machine whose connection another context makes.
 func (e *Engine) carried(carrier *Context) starter {
-	return func(ctx context.Context, plan connect.Plan, ssh connect.SSHOptions) (process,
+	return func(ctx context.Context, plan methods.Plan, ssh connect.SSHOptions) (process,
 		io.WriteCloser, io.ReadCloser, error) {
 		p, timeout := &carriedProcess{}, plan.Timeout
 		args, env, release, err := e.proxy.Register(func(host string, port int) (proxy.Conn, error) {
@@ -50,11 +52,11 @@ type carriedProcess struct {
 	why string     // the connection wasn't made, in ssh's own words
 }
 
-func (p *carriedProcess) Failure() connect.Failure {
+func (p *carriedProcess) Failure() methods.Failure {
 	f := p.process.Failure()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.why != "" && f.What == connect.WhatExit {
+	if p.why != "" && f.What == methods.WhatExit {
 		f.Text = p.why
 	}
 	return f
@@ -95,7 +97,7 @@ func (e *Engine) loseCarriedLocked(c *Context) {
 	}
 	for _, x := range carried {
 		err := c.err
-		if lost := (*LostError)(nil); errors.As(err, &lost) {
+		if lost := (*report.LostError)(nil); errors.As(err, &lost) {
 			m := *lost
 			m.Context = x.name
 			err = &m

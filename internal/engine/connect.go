@@ -10,12 +10,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/askpass"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/boot"
-	"github.com/mitogen-go/mitogen/internal/connect"
-	"github.com/mitogen-go/mitogen/internal/secret"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/stream"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // ConnectOptions are as documented at mitogen.ConnectOptions.
@@ -37,9 +37,9 @@ type ConnectOptions struct {
 	GoFallback     bool
 	Stdout, Stderr io.Writer
 	LogLevel       slog.Level
-	Origin         *Origin       // whose request it is; nil: this process's
-	Prompt         askpass.Func  // asked instead of the engine's about what this starts
-	Secrets        secret.Source // the same for secrets that the options don't have
+	Origin         *Origin            // whose request it is; nil: this process's
+	Prompt         connect.PromptFunc // asked instead of the engine's about what this starts
+	Secrets        secret.Source      // the same for secrets that the options don't have
 
 	// For StartPlan.
 	// modules of the runtime that go to the context with its start, by way of its hop
@@ -49,11 +49,11 @@ type ConnectOptions struct {
 
 // link is a hop of a target: what has to be known before anything is started.
 type link struct {
-	hop     connect.Hop
+	hop     methods.Hop
 	key     string // says which contexts can take its place
 	place   string // says where its password goes; "": there is none
 	name    string
-	plan    connect.Plan
+	plan    methods.Plan
 	start   starter // nil: the engine's
 	carry   bool    // the context before it makes ssh's connection
 	native  bool    // SSH is spoken by the engine
@@ -143,8 +143,8 @@ func (r *Prepared) Start() (*Context, error) {
 // StartPlan starts a context behind via by its caller's plan, and shares it with no other caller.
 // plan.Argv must start boot.Command's, and plan.Name describes it. StartPlan returns once frames
 // that are sent to via afterwards find the context there.
-func (e *Engine) StartPlan(via *Context, plan connect.Plan, o ConnectOptions) (*Context, error) {
-	l := link{hop: connect.Hop{Method: plan.Method}, name: via.name + "+" + plan.Name, plan: plan,
+func (e *Engine) StartPlan(via *Context, plan methods.Plan, o ConnectOptions) (*Context, error) {
+	l := link{hop: methods.Hop{Method: plan.Method}, name: via.name + "+" + plan.Name, plan: plan,
 		options: o.Options}
 	e.mu.Lock()
 	err := via.err
@@ -213,7 +213,7 @@ func (c *Context) with() []string {
 // links plans all hops of a target. The last link has the key of a hop, so that it can serve as a
 // hop.
 func (e *Engine) links(target string, o ConnectOptions) ([]link, error) {
-	hops, err := connect.ParseTarget(target)
+	hops, err := methods.ParseTarget(target)
 	if err != nil {
 		return nil, err
 	}
@@ -227,7 +227,7 @@ func (e *Engine) links(target string, o ConnectOptions) ([]link, error) {
 	all, boots := make([]link, len(hops)), o.Boot
 	for i, h := range hops {
 		o := o
-		if o.Options, err = o.ForHop(through, hops, i); err != nil {
+		if o.Options, err = methods.ForHop(o.Options, through, hops, i); err != nil {
 			return nil, fmt.Errorf("connect %s: %w", target, err)
 		}
 		names = append(names, h.String())
@@ -316,7 +316,7 @@ func (e *Engine) planHop(l *link, o ConnectOptions, way boot.Way, first, alone b
 }
 
 // short are the methods whose pipes lead to a process of this machine.
-var short = map[string]bool{"local": true, "fork": true, connect.GoMethod: true}
+var short = map[string]bool{"local": true, "fork": true, methods.GoMethod: true}
 
 // newContext returns a context that nothing knows of yet.
 func (e *Engine) newContext(parent *Context, l link, o ConnectOptions) *Context {
@@ -398,7 +398,7 @@ func (e *Engine) addLocked(parent *Context, l link, o ConnectOptions) *Context {
 			c.modules[name] = true // its hop passes it on
 		}
 		e.converse(c, &l.plan)
-		if l.plan.Talk == connect.TalkQuestions {
+		if l.plan.Talk == methods.TalkQuestions {
 			e.questions(c, &l.plan, o.SSH)
 		}
 		c.late = hasSecrets(l.plan)
@@ -462,8 +462,8 @@ func (c *Context) notYet(ctx context.Context) error {
 // connectGivenUp is the error of a connect whose ctx has ended.
 func connectGivenUp(ctx context.Context, target string) *connect.Error {
 	why := givenUp(ctx, "connect "+target)
-	return &connect.Error{Hop: target, Target: target, Phase: connect.PhaseStart,
-		Kind: connect.ErrCancelled, Text: why.reason(), Err: why}
+	return methods.Explain(&connect.Error{Hop: target, Target: target, Phase: connect.PhaseStart,
+		Kind: connect.ErrCancelled, Text: why.reason(), Err: why})
 }
 
 // GivenUp returns the error of a connect to target whose ctx has ended before it began; nil: ctx

@@ -8,17 +8,19 @@ import (
 	"strings"
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
-	"github.com/mitogen-go/mitogen/internal/secret"
+	"github.com/mitogen-go/mitogen/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/serial"
+	"github.com/mitogen-go/mitogen/report"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // console returns the starter for a plan with a Line, which logs in on a console; nil: it has none.
-func (e *Engine) console(p connect.Plan, python []string) starter {
+func (e *Engine) console(p methods.Plan, python []string) starter {
 	if p.Line == nil {
 		return nil
 	}
-	return func(ctx context.Context, plan connect.Plan, _ connect.SSHOptions) (process,
+	return func(ctx context.Context, plan methods.Plan, _ connect.SSHOptions) (process,
 		io.WriteCloser, io.ReadCloser, error) {
 		limited, cancel := ctx, context.CancelFunc(func() {})
 		if plan.Timeout > 0 {
@@ -45,18 +47,18 @@ func (e *Engine) console(p connect.Plan, python []string) starter {
 // consolePassword returns what finds the password of a console: the plan's, what has secrets, or a
 // person.
 func (e *Engine) consolePassword(ctx context.Context,
-	plan connect.Plan) func(context.Context) (connect.Secret, error) {
+	plan methods.Plan) func(context.Context) (secret.Secret, error) {
 	if answer := plan.Prompts[0].Answer; answer != nil {
-		return func(context.Context) (connect.Secret, error) { return connect.Secret(answer), nil }
+		return func(context.Context) (secret.Secret, error) { return secret.Secret(answer), nil }
 	}
 	a := e.asker(ctx, plan)
 	if a == nil {
-		return func(context.Context) (connect.Secret, error) { return "", nil }
+		return func(context.Context) (secret.Secret, error) { return "", nil }
 	}
-	return func(context.Context) (connect.Secret, error) {
+	return func(context.Context) (secret.Secret, error) {
 		answer, err := a.ask()
 		if err == nil {
-			err = connect.CheckAnswer(answer)
+			err = methods.CheckAnswer(answer)
 		}
 		return secret.Secret(answer), err
 	}
@@ -73,12 +75,12 @@ func (e *Engine) consolePhase(ctx context.Context, name string) func(string, tim
 		}
 		e.mu.Lock()
 		defer e.mu.Unlock()
-		c.count.steps = append(c.count.steps, Step{phase, took})
+		c.count.steps = append(c.count.steps, report.Step{Name: phase, After: took})
 	}
 }
 
 // consoleFailed is the error of a console's start.
-func consoleFailed(plan connect.Plan, err error) error {
+func consoleFailed(plan methods.Plan, err error) error {
 	failed := (*serial.Error)(nil)
 	if !errors.As(err, &failed) {
 		return err
@@ -94,5 +96,5 @@ func consoleFailed(plan connect.Plan, err error) error {
 	case serial.PhaseStage, serial.PhaseLink:
 		e.Phase, e.LoggedIn = connect.PhasePython, true
 	}
-	return e
+	return methods.Explain(e)
 }

@@ -7,13 +7,15 @@ import (
 	"slices"
 	"time"
 
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/askpass"
-	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/forward"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/pickle"
-	"github.com/mitogen-go/mitogen/internal/secret"
 	"github.com/mitogen-go/mitogen/internal/stream"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/report"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // Context is one context of the tree.
@@ -23,7 +25,7 @@ type Context struct {
 	e      *Engine
 	id     wire.ContextID // static, as all up to pushing
 	name   string
-	hop    connect.Hop
+	hop    methods.Hop
 	key    string
 	parent *Context // nil: the engine
 	golang goState
@@ -35,14 +37,14 @@ type Context struct {
 	root    *Context // the context that has the stream
 	stream  *stream.Stream
 	began   time.Time
-	ready   chan struct{} // closed by HELLO
-	done    chan struct{} // closed when gone
-	brings  []string      // modules that go to it with its start
-	sent    chan struct{} // closed when CONNECT is on its way; nil: there is none
-	talk    func([]byte)  // is told what the dialogue of its start says; nil: there is none
-	place   string        // see link
-	prompt  askpass.Func  // answers questions about its start; nil: there is none
-	secrets secret.Source // has secrets for its start; nil: there is none
+	ready   chan struct{}      // closed by HELLO
+	done    chan struct{}      // closed when gone
+	brings  []string           // modules that go to it with its start
+	sent    chan struct{}      // closed when CONNECT is on its way; nil: there is none
+	talk    func([]byte)       // is told what the dialogue of its start says; nil: there is none
+	place   string             // see link
+	prompt  connect.PromptFunc // answers questions about its start; nil: there is none
+	secrets secret.Source      // has secrets for its start; nil: there is none
 
 	answerer *askpass.Answerer // of the ssh that its hop starts; nil: there is none
 
@@ -53,7 +55,7 @@ type Context struct {
 
 	// Protected by Engine.mu:
 	gate     *gate // closed until CONNECT has been sent
-	info     Info
+	info     report.Info
 	mode     pickle.Mode
 	up       bool
 	err      error // why it is gone
@@ -140,19 +142,6 @@ func (g *gate) take() heldBack {
 	return h
 }
 
-// Info is the content of HELLO.
-type Info struct {
-	Version        [3]int
-	Implementation string
-	Platform       string
-	UID            int
-	Hostname       string
-	PID            int
-	Executable     string
-	Machine        string // GOARCH, of a Go context; else ""
-	Functions      string // of a Go context: tells its functions from those of another program
-}
-
 // ID returns the context's number.
 func (c *Context) ID() wire.ContextID { return c.id }
 
@@ -177,7 +166,7 @@ func (c *Context) Err() error {
 }
 
 // Info returns what HELLO said; zero before it has come.
-func (c *Context) Info() Info {
+func (c *Context) Info() report.Info {
 	c.e.mu.Lock()
 	defer c.e.mu.Unlock()
 	return c.info

@@ -7,8 +7,10 @@ import (
 	"net"
 	"sync"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/printable"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // Conn is a process at a target that another engine or a daemon has started, and that waits for a
@@ -24,7 +26,7 @@ type Dial func(ctx context.Context, target string, o connect.Options) (Conn, err
 
 // dialer is a starter.
 func dialer(dial Dial, target string, o connect.Options) starter {
-	return func(ctx context.Context, plan connect.Plan, _ connect.SSHOptions) (process, io.WriteCloser,
+	return func(ctx context.Context, plan methods.Plan, _ connect.SSHOptions) (process, io.WriteCloser,
 		io.ReadCloser, error) {
 		conn, err := dial(ctx, target, o)
 		if err != nil {
@@ -42,7 +44,7 @@ type dialed struct {
 	done chan struct{}
 
 	mu      sync.Mutex // protects following
-	failure *connect.Failure
+	failure *methods.Failure
 	noise   string
 	reason  error // what Read ended with
 }
@@ -66,7 +68,7 @@ func (p *dialed) Note(noise []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.noise += string(noise)
-	p.noise = p.noise[max(0, len(p.noise)-connect.TextLimit):]
+	p.noise = p.noise[max(0, len(p.noise)-methods.TextLimit):]
 }
 
 func (p *dialed) Text() string {
@@ -81,7 +83,7 @@ func (p *dialed) LoggedIn() bool { return false }
 func (p *dialed) Fail(what string) {
 	p.mu.Lock()
 	if p.failure == nil {
-		p.failure = &connect.Failure{What: what}
+		p.failure = &methods.Failure{What: what}
 	}
 	p.mu.Unlock()
 	p.Kill()
@@ -89,8 +91,8 @@ func (p *dialed) Fail(what string) {
 
 func (p *dialed) Done() <-chan struct{} { return p.done }
 
-func (p *dialed) Failure() connect.Failure {
-	f := connect.Failure{What: connect.WhatExit, NoStatus: true}
+func (p *dialed) Failure() methods.Failure {
+	f := methods.Failure{What: methods.WhatExit, NoStatus: true}
 	p.mu.Lock()
 	if p.failure != nil {
 		f = *p.failure
@@ -106,14 +108,14 @@ func (p *dialed) err() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var failed *connect.Error
-	var lost *LostError
+	var lost *report.LostError
 	switch err := p.reason; {
 	case err == nil, errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):
 		return nil
 	case errors.As(err, &failed), errors.As(err, &lost):
 		return err
 	default:
-		return &LostError{Why: printable.Text(err.Error())}
+		return &report.LostError{Reason: printable.Text(err.Error())}
 	}
 }
 

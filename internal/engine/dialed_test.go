@@ -6,8 +6,9 @@ import (
 	"net"
 	"testing"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
 	_ "github.com/mitogen-go/mitogen/internal/testenv"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 type endedConn struct{ err error }
@@ -26,14 +27,14 @@ func TestDialedTellsWhy(t *testing.T) {
 		{io.EOF, false},
 		{net.ErrClosed, false},
 		{&connect.Error{Kind: connect.ErrExhausted}, true},
-		{&LostError{Why: "the daemon has gone"}, true},
+		{&report.LostError{Reason: "the daemon has gone"}, true},
 		{errors.New("daemon is ending"), true},
 		{io.ErrClosedPipe, true},
 	} {
 		p := &dialed{conn: endedConn{tt.err}, done: make(chan struct{})}
 		p.Read(nil)
 		var failed *connect.Error
-		var lost *LostError
+		var lost *report.LostError
 		err := p.err()
 		if told := errors.As(err, &failed) || errors.As(err, &lost); told != tt.told ||
 			told != (err != nil) {

@@ -15,12 +15,14 @@ import (
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/route"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // A stream whose ctx ends while the end of its call is being told has a value or an error: never an
 // end that looks like a whole stream.
 func TestStreamEndsWithItsContext(t *testing.T) {
-	raised := encode(t, pickle.Tuple{"builtins", "ValueError", "bad", "", nil})
+	raised := encode(t, pyvalue.Tuple{"builtins", "ValueError", "bad", "", nil})
 	for name, tt := range map[string]struct {
 		kind    wire.Kind
 		payload []byte
@@ -31,7 +33,7 @@ func TestStreamEndsWithItsContext(t *testing.T) {
 		"exception": {wire.Error, raised, 0, nil},
 		"refused":   {wire.Dead, []byte("no such handle"), 0, nil},
 		"items":     {wire.Data, nil, 2, nil},
-		"lost":      {wire.Dead, nil, 0, &LostError{Context: "c", Hop: "c", Why: "gone"}},
+		"lost":      {wire.Dead, nil, 0, &report.LostError{Context: "c", Hop: "c", Reason: "gone"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e, fakes := fakeEngine(t, Options{})
@@ -66,7 +68,7 @@ func TestStreamEndsWithItsContext(t *testing.T) {
 // A context's own Writer that fails while nothing runs is told of once, and is no offence of the
 // context.
 func TestWriterFailsWhileNothingRuns(t *testing.T) {
-	out, errs := writeStdout, writeStderr
+	out, errs := report.WriteStdout, report.WriteStderr
 	for name, tt := range map[string]struct {
 		ops  []string // of the Writers that fail
 		same bool     // they are one
@@ -266,16 +268,18 @@ func TestAuditOfExecBlocks(t *testing.T) {
 		"engine": {func(_ func(), e *Engine) { go e.Close() }, []error{ErrClosed}},
 		"both":   {func(cancel func(), e *Engine) { cancel(); go e.Close() }, []error{ErrCancelled}},
 	} {
-		for _, last := range []EventKind{EventConnect, EventExec} { // at which it blocks
+		// at which it blocks
+		for _, last := range []report.EventKind{report.EventConnect, report.EventExec} {
 			t.Run(fmt.Sprint(name, " at ", last), func(t *testing.T) {
 				began, free := make(chan struct{}), make(chan struct{})
-				e, err := New(Options{Logger: slog.New(slog.DiscardHandler), Audit: func(ev Event) error {
-					if ev.Kind == last {
-						close(began)
-						<-free
-					}
-					return nil
-				}})
+				e, err := New(Options{Logger: slog.New(slog.DiscardHandler),
+					Audit: func(ev report.Event) error {
+						if ev.Kind == last {
+							close(began)
+							<-free
+						}
+						return nil
+					}})
 				if err != nil {
 					t.Fatal(err)
 				}

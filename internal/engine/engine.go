@@ -25,17 +25,19 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/askpass"
 	"github.com/mitogen-go/mitogen/internal/boot"
-	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/forward"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/modules"
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/proxy"
 	"github.com/mitogen-go/mitogen/internal/route"
-	"github.com/mitogen-go/mitogen/internal/secret"
 	"github.com/mitogen-go/mitogen/internal/stream"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/report"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // Defaults of Options.
@@ -76,13 +78,13 @@ type Options struct {
 	Learned      string
 	Rewrite      func(name, path string, source []byte) []byte
 	Logger       *slog.Logger
-	Prompt       askpass.Func
+	Prompt       connect.PromptFunc
 	Secrets      secret.Source
 	Heartbeat    time.Duration
 	MaxMessage   int
 	MaxMemory    int
 	Grace        time.Duration
-	Audit        func(Event) error
+	Audit        func(report.Event) error
 
 	// OwnMitogen says that Path has a package mitogen, which contexts get in place of the runtime's
 	// module of this name.
@@ -149,7 +151,7 @@ type Engine struct {
 	auditor    *auditor // nil: nothing is told
 	// whether modules are likely to start programs, by name: see startsPrograms
 	starters sync.Map
-	mask     connect.Mask    // of the secrets of its connects
+	mask     methods.Mask    // of the secrets of its connects
 	base     context.Context // ended by Close
 	stop     context.CancelFunc
 	jobs     sync.WaitGroup // goroutines that Close waits for
@@ -388,7 +390,7 @@ func (e *Engine) forwardLocked(a *route.Action) {
 	switch src := e.contexts[f.Src]; {
 	case a.Owned: // made here; its Src is who was asked and not who is to blame
 		if waiting > 2*floodLimit {
-			e.convictLocked(c, CodeUnread, "it doesn't read the answers to what it asks")
+			e.convictLocked(c, report.CodeUnread, "it doesn't read the answers to what it asks")
 			return
 		}
 	case src == nil:
@@ -402,7 +404,7 @@ func (e *Engine) forwardLocked(a *route.Action) {
 		if most == nil {
 			break // the waiting frames are of a context that was ended for it
 		}
-		e.convictLocked(most, CodeFlood, "it sent more than "+c.name+" takes")
+		e.convictLocked(most, report.CodeFlood, "it sent more than "+c.name+" takes")
 		if most == src {
 			return
 		}

@@ -3,11 +3,8 @@ package engine
 import (
 	"context"
 	"errors"
-	"strings"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
-	"github.com/mitogen-go/mitogen/internal/goctx"
-	"github.com/mitogen-go/mitogen/internal/pickle"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/printable"
 )
 
@@ -16,55 +13,6 @@ var (
 	ErrCancelled = connect.ErrCancelled
 	ErrKilled    = errors.New("context killed, as the call did not end")
 )
-
-// LostError is documented at mitogen.LostError.
-type LostError struct {
-	Context string // that was used
-	Hop     string // that was lost: the context itself, or one before it
-	Why     string // as its parent saw it
-	Text    string // its connection's last lines, cleaned, at most 4 KiB
-	// Code is the rule that it has broken, if the engine ended it for that: docs/protocol/wire.md,
-	// section 7. It is CodeSilent if nothing was heard of it for a time; else "".
-	Code string
-}
-
-// Error is one line.
-func (e *LostError) Error() string {
-	s := e.Hop + " lost: " + e.Why
-	if e.Context != e.Hop {
-		s = e.Context + ": " + s
-	}
-	if line := lastLine(e.Text); line != "" {
-		s += ": " + line
-	}
-	return printable.Line(s)
-}
-
-// CallError is documented at mitogen.CallError.
-type CallError struct {
-	Context   string // name of the context
-	Module    string // of the exception's class
-	Type      string // name of the exception's class
-	Text      string // str() of the exception
-	Traceback string // as Python prints it, with source lines, safe for a terminal
-	Args      []any  // the exception's args where they are plain values, else nil
-}
-
-// Error is type and text, on one line and safe for a terminal.
-func (e *CallError) Error() string {
-	if e.Module == goctx.Module {
-		return printable.Line(e.Context + ": " + e.Text)
-	}
-	return printable.Line((&pickle.Error{Module: e.Module, Type: e.Type, Text: e.Text}).Error())
-}
-
-// Unwrap makes errors.Is find ErrNoPython in the error of what a Go context can't do.
-func (e *CallError) Unwrap() error {
-	if e.Module == goctx.Module && e.Type == goctx.TypeNoPython {
-		return connect.ErrNoPython
-	}
-	return nil
-}
 
 // cancelError is the error of an operation that was given up: because its ctx ended, or by Cancel.
 type cancelError struct {
@@ -106,10 +54,4 @@ func (e *cancelError) Unwrap() []error {
 		errs = append(errs, e.call)
 	}
 	return errs
-}
-
-// lastLine is the last line with something in it, shortened.
-func lastLine(text string) string {
-	text = strings.TrimSpace(text)
-	return bounded(strings.TrimSpace(text[strings.LastIndexByte(text, '\n')+1:]))
 }

@@ -13,10 +13,12 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/boot"
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/spawn"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // Command is documented at mitogen.Command.
@@ -34,14 +36,14 @@ type Command struct {
 // or cmd takes a context.
 func (e *Engine) Exec(ctx context.Context, target string, o ConnectOptions,
 	cmd Command) (status int, direct bool, err error) {
-	hops, err := connect.ParseTarget(target)
+	hops, err := methods.ParseTarget(target)
 	if err != nil || len(hops) != 1 || cmd.Agent != "" {
 		return noStatus, false, err
 	}
 	prompt, secrets := e.concealed(e.prompts(o)), e.sources(o)
 	o.Interactive, o.Sourced = prompt != nil, secrets != nil
 	ctx = withSecrets(withPrompt(ctx, prompt), secrets, target)
-	if o.Options, err = o.ForHop("", hops, 0); err != nil {
+	if o.Options, err = methods.ForHop(o.Options, "", hops, 0); err != nil {
 		return noStatus, false, fmt.Errorf("exec at %s: %w", target, err)
 	}
 	plan, err := hops[0].Plan(cmd.argv(), o.Options, true)
@@ -66,7 +68,7 @@ func (e *Engine) Exec(ctx context.Context, target string, o ConnectOptions,
 }
 
 // execWithin is exec that ends with ctx, and with the engine, also where a writer of cmd's blocks.
-func (e *Engine) execWithin(ctx context.Context, target string, plan connect.Plan, cmd Command,
+func (e *Engine) execWithin(ctx context.Context, target string, plan methods.Plan, cmd Command,
 	ssh connect.SSHOptions) (int, error) {
 	within, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -126,7 +128,7 @@ func (c Command) argv() []string {
 }
 
 // exec carries out a plan for cmd, and sets running when cmd is about to.
-func (e *Engine) exec(ctx context.Context, target string, plan connect.Plan, cmd Command,
+func (e *Engine) exec(ctx context.Context, target string, plan methods.Plan, cmd Command,
 	ssh connect.SSHOptions,
 	running *atomic.Bool) (int, error) {
 	ctx, failed := context.WithCancelCause(ctx)
@@ -136,7 +138,7 @@ func (e *Engine) exec(ctx context.Context, target string, plan connect.Plan, cmd
 		return noStatus, err
 	}
 	defer ans.release()
-	said := &gateWriter{w: e.sink(target, writeStderr, cmd.Stderr, failed)}
+	said := &gateWriter{w: e.sink(target, report.WriteStderr, cmd.Stderr, failed)}
 	p, err := spawn.Start(ctx, plan, spawn.Options{Stderr: said, Busy: ans.busy, Background: true})
 	if err != nil {
 		return noStatus, err
@@ -148,7 +150,7 @@ func (e *Engine) exec(ctx context.Context, target string, plan connect.Plan, cmd
 	rest, ok := untilEC0(p.Stdout, p.Note)
 	if !ok {
 		p.Wait()
-		err := connect.Classify(plan.Method, ans.amend(p.Failure()))
+		err := methods.Classify(plan.Method, ans.amend(p.Failure()))
 		err.Hop = plan.Name
 		return noStatus, err
 	}
@@ -156,8 +158,8 @@ func (e *Engine) exec(ctx context.Context, target string, plan connect.Plan, cmd
 	running.Store(true)
 	ans.forget()
 	in := feedPipe(ctx, p.Stdin, cmd.Stdin,
-		func(err error) { failed(&StreamError{target, readStdin, err}) })
-	out := e.sink(target, writeStdout, cmd.Stdout, failed)
+		func(err error) { failed(&report.StreamError{Context: target, Op: report.ReadStdin, Err: err}) })
+	out := e.sink(target, report.WriteStdout, cmd.Stdout, failed)
 	copied := make(chan struct{})
 	go func() {
 		defer close(copied)

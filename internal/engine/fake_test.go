@@ -14,10 +14,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/boot"
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // patience limits each step of a test, on a loaded machine too.
@@ -27,13 +29,13 @@ const patience = 20 * time.Second
 // writes what it likes.
 type fake struct {
 	t      testing.TB
-	plan   connect.Plan
+	plan   methods.Plan
 	out    *os.File // what the engine reads
 	frames chan wire.Frame
 
 	mu      sync.Mutex // protects following
 	boot    []byte
-	failure connect.Failure
+	failure methods.Failure
 	words   []byte
 	stopped bool
 	killed  bool
@@ -57,7 +59,7 @@ func fakeEngine(t testing.TB, o Options) (*Engine, chan *fake) {
 	if o.builtin == nil {
 		o.builtin = builtins
 	}
-	o.start = func(ctx context.Context, plan connect.Plan, _ connect.SSHOptions) (process,
+	o.start = func(ctx context.Context, plan methods.Plan, _ connect.SSHOptions) (process,
 		io.WriteCloser, io.ReadCloser, error) {
 		inR, inW, err := os.Pipe()
 		if err != nil {
@@ -114,7 +116,7 @@ func (f *fake) read(r *os.File) {
 	for {
 		g, err := sc.Next()
 		if err != nil {
-			f.exit(connect.Failure{What: connect.WhatExit})
+			f.exit(methods.Failure{What: methods.WhatExit})
 			return
 		}
 		g.Payload = bytes.Clone(g.Payload)
@@ -126,7 +128,7 @@ func (f *fake) read(r *os.File) {
 }
 
 // exit ends the process.
-func (f *fake) exit(why connect.Failure) {
+func (f *fake) exit(why methods.Failure) {
 	f.end.Do(func() {
 		f.mu.Lock()
 		if f.failure.What == "" {
@@ -169,7 +171,7 @@ func (f *fake) Fail(what string) {
 
 func (f *fake) Done() <-chan struct{} { return f.done }
 
-func (f *fake) Failure() connect.Failure {
+func (f *fake) Failure() methods.Failure {
 	text := f.Text()
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -188,11 +190,11 @@ func (f *fake) Kill() {
 	f.mu.Lock()
 	f.killed = true
 	f.mu.Unlock()
-	f.exit(connect.Failure{What: connect.WhatExit, Status: -9})
+	f.exit(methods.Failure{What: methods.WhatExit, Status: -9})
 }
 
 func (f *fake) Close() error {
-	f.exit(connect.Failure{What: connect.WhatExit})
+	f.exit(methods.Failure{What: methods.WhatExit})
 	return nil
 }
 
@@ -324,7 +326,7 @@ func (f *fake) raw(b []byte) {
 func (f *fake) hello(id wire.ContextID) {
 	f.t.Helper()
 	f.send(wire.Frame{Src: id, Handle: wire.Hello, Payload: encode(f.t, map[string]any{
-		"version":        pickle.Tuple{int64(3), int64(11), int64(7), "final", int64(0)},
+		"version":        pyvalue.Tuple{int64(3), int64(11), int64(7), "final", int64(0)},
 		"implementation": "cpython", "platform": "linux", "uid": 1000,
 		"hostname": fmt.Sprint("host", id), "pid": 4242, "executable": "/usr/bin/python3", "pickle": 4})})
 }

@@ -13,9 +13,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/boot"
-	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/goctx"
+	"github.com/mitogen-go/mitogen/internal/methods"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // fallback starts a copy of this program as a Go context where the boot command has found no
@@ -81,7 +83,7 @@ func FallsBack(c *Context) bool { return c.golang.later }
 
 // tunnelled is a starter for a process that carrier starts, and whose bytes it carries.
 func (e *Engine) tunnelled(carrier *Context) starter {
-	return func(ctx context.Context, plan connect.Plan, _ connect.SSHOptions) (process, io.WriteCloser,
+	return func(ctx context.Context, plan methods.Plan, _ connect.SSHOptions) (process, io.WriteCloser,
 		io.ReadCloser, error) {
 		t, err := carrier.tunnel(ctx, map[string]any{"argv": plan.Argv})
 		if err != nil {
@@ -113,7 +115,7 @@ func (p *tunnelProcess) Limit(d time.Duration) {
 		p.timer.Stop()
 	}
 	if !p.connected {
-		p.timer = time.AfterFunc(d, func() { p.Fail(connect.WhatTimeout) })
+		p.timer = time.AfterFunc(d, func() { p.Fail(methods.WhatTimeout) })
 	}
 }
 
@@ -127,12 +129,12 @@ func (p *tunnelProcess) Connected() {
 }
 
 // Failure says, if the carrier couldn't start the process, why.
-func (p *tunnelProcess) Failure() connect.Failure {
+func (p *tunnelProcess) Failure() methods.Failure {
 	f := p.dialed.Failure()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if raised := (*CallError)(nil); f.What == connect.WhatExit && errors.As(p.reason, &raised) {
-		f.What, f.Text = connect.WhatExec, raised.Text
+	if raised := (*report.CallError)(nil); f.What == methods.WhatExit && errors.As(p.reason, &raised) {
+		f.What, f.Text = methods.WhatExec, raised.Text
 	}
 	return f
 }
@@ -265,13 +267,13 @@ func (f *fallback) write(b []byte) error {
 
 // fail ends a start whose target can't take the program.
 func (f *fallback) fail(why error) {
-	f.c.e.lose(f.c, f.failure(connect.Failure{Text: why.Error(), Err: why}), true)
+	f.c.e.lose(f.c, f.failure(methods.Failure{Text: why.Error(), Err: why}), true)
 }
 
 // failure returns the error of a start that has begun to fall back.
-func (f *fallback) failure(why connect.Failure) error {
-	if why.What == "" || why.What == connect.WhatExit {
-		why.What = connect.WhatNoProgram
+func (f *fallback) failure(why methods.Failure) error {
+	if why.What == "" || why.What == methods.WhatExit {
+		why.What = methods.WhatNoProgram
 		why.Err = errors.Join(connect.ErrNoPython, why.Err)
 	}
 	return failure(f.c, why)

@@ -10,8 +10,9 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen/internal/boot"
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/stream"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // A program is sent as gzip, or as it is.
@@ -125,8 +126,8 @@ func TestTunnelProcessLimit(t *testing.T) {
 	if p.Limit(time.Hour); p.timer != last {
 		t.Error("a limit behind it: got a new one, want none")
 	}
-	p.reason = &CallError{Text: "no such program"}
-	if f := p.Failure(); f.What != connect.WhatExec || f.Text != "no such program" {
+	p.reason = &report.CallError{Text: "no such program"}
+	if f := p.Failure(); f.What != methods.WhatExec || f.Text != "no such program" {
 		t.Errorf("got %v, want that the program can't be started", f)
 	}
 }

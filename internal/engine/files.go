@@ -5,6 +5,7 @@ import (
 
 	"github.com/mitogen-go/mitogen/internal/forward"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // maxFileName bounds what a GET_FILE asks for.
@@ -39,7 +40,7 @@ func (c *Context) countFile(file *forward.File, question string, given bool) {
 	c.count.Files++
 	switch {
 	case !given:
-		c.refusedToLocked(EventFile, question)
+		c.refusedToLocked(report.EventFile, question)
 	case file.Name != "":
 		c.gaveFileLocked(file.Name, int64(file.Size))
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // costs are ways of a context to cost the engine something that are no offence.
@@ -38,7 +39,7 @@ var costs = []struct {
 }
 
 var someRecord = func() []byte {
-	b, err := pickle.Append(nil, pickle.Tuple{int64(30), "logger", 1.5e9, "a message of some length",
+	b, err := pickle.Append(nil, pyvalue.Tuple{int64(30), "logger", 1.5e9, "a message of some length",
 		""}, pickle.Proto4)
 	if err != nil {
 		panic(err)

@@ -8,12 +8,14 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/forward"
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/printable"
 	"github.com/mitogen-go/mitogen/internal/stream"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // A Front is the program that an engine is context 0 with: docs/protocol, section 11. What the
@@ -209,7 +211,7 @@ func (f *Front) passLocked(id wire.ContextID, fr *wire.Frame) {
 		case fr.Handle == wire.Log && x.passed > maxLog:
 			return
 		case x.passed > frontMost && x.c != nil:
-			f.e.convictLocked(x.c, CodeUnread, "it sends more than the program reads")
+			f.e.convictLocked(x.c, report.CodeUnread, "it sends more than the program reads")
 			return
 		}
 	}
@@ -405,7 +407,7 @@ func (f *Front) Kill(id wire.ContextID, why string) {
 	if x == nil {
 		return
 	}
-	err := &LostError{Why: "killed: " + why}
+	err := &report.LostError{Reason: "killed: " + why}
 	if x.c != nil {
 		e.loseLocked(x.c, err, true)
 		return
@@ -448,7 +450,7 @@ func (f *Front) upLocked(c *Context) {
 	}
 	i := c.info
 	f.answerLocked(x.reply, wire.Data, map[string]any{
-		"version":        pickle.Tuple{i.Version[0], i.Version[1], i.Version[2]},
+		"version":        pyvalue.Tuple{i.Version[0], i.Version[1], i.Version[2]},
 		"implementation": i.Implementation, "platform": i.Platform, "uid": i.UID, "hostname": i.Hostname,
 		"pid": i.PID, "executable": i.Executable, "name": c.name,
 	})
@@ -472,14 +474,14 @@ func (f *Front) lostLocked(id wire.ContextID, err error) {
 // failureDict is an error for the program: what a connect.Error or LostError has, and its text.
 func failureDict(err error) map[string]any {
 	d := map[string]any{"message": printable.Line(err.Error())}
-	failed, lost := (*connect.Error)(nil), (*LostError)(nil)
+	failed, lost := (*connect.Error)(nil), (*report.LostError)(nil)
 	switch {
 	case errors.As(err, &failed):
 		d["kind"], d["hop"] = failed.Kind.Error(), failed.Hop
 		d["phase"], d["method"] = failed.Phase, failed.Method
-		d["status"], d["text"], d["hint"] = failed.Status, failed.Text, failed.Hint()
+		d["status"], d["text"], d["hint"] = failed.Status, failed.Text, failed.Hint
 	case errors.As(err, &lost):
-		d["why"], d["hop"], d["text"], d["code"] = lost.Why, lost.Hop, lost.Text, lost.Code
+		d["why"], d["hop"], d["text"], d["code"] = lost.Reason, lost.Hop, lost.Text, lost.Code
 	case errors.Is(err, ErrClosed):
 		d["closed"] = true
 	}

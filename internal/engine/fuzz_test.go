@@ -6,7 +6,7 @@ import (
 	"log/slog"
 	"testing"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
@@ -110,7 +110,7 @@ func FuzzHostile(f *testing.F) {
 		go hop.swallow()
 		defer func() {
 			for _, f := range []*fake{badFake, hop, goodFake} {
-				f.exit(connect.Failure{What: connect.WhatExit}) // no wait for any of them
+				f.exit(methods.Failure{What: methods.WhatExit}) // no wait for any of them
 			}
 		}()
 		for i := 0; len(a.in) > 0; i++ {

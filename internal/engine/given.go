@@ -9,6 +9,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/bundle"
 	"github.com/mitogen-go/mitogen/internal/modules"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // What a context was given, and what it was refused, is counted, logged at info and told to
@@ -18,12 +19,6 @@ const (
 	maxGiven    = 65536 // files of a context that are kept by name
 	maxRefusals = 1000  // refusals of a context that are told one by one
 )
-
-// GivenFile is a file that a context was given.
-type GivenFile struct {
-	Path  string // package/path, distribution directory/name, or, of a Go program, go:GOOS/GOARCH
-	Bytes int64
-}
 
 // gaveBundleLocked notes what is in a bundle that is new to c.
 func (c *Context) gaveBundleLocked(b *bundle.Bundle) {
@@ -37,7 +32,7 @@ func (c *Context) gaveBundleLocked(b *bundle.Bundle) {
 		if file {
 			c.gaveFileLocked(name, int64(size))
 		} else {
-			c.tellLocked(EventModule, Event{Name: name, Bytes: int64(size)})
+			c.tellLocked(report.EventModule, report.Event{Name: name, Bytes: int64(size)})
 		}
 	})
 }
@@ -46,7 +41,7 @@ func (c *Context) gaveBundleLocked(b *bundle.Bundle) {
 func (c *Context) gaveModuleLocked(m *modules.Module) {
 	c.queueLocked(event{report: "modules given", level: slog.LevelInfo,
 		attrs: []slog.Attr{slog.Int("count", 1), slog.String("names", m.Name)}})
-	c.tellLocked(EventModule, Event{Name: m.Name, Bytes: int64(m.Size)})
+	c.tellLocked(report.EventModule, report.Event{Name: m.Name, Bytes: int64(m.Size)})
 }
 
 // gaveFileLocked notes a file, or a directory's names. Each is told once, however often a context
@@ -55,7 +50,7 @@ func (c *Context) gaveFileLocked(name string, size int64) {
 	if _, known := c.given[name]; known {
 		return
 	}
-	c.tellLocked(EventFile, Event{Name: name, Bytes: size})
+	c.tellLocked(report.EventFile, report.Event{Name: name, Bytes: size})
 	if len(c.given) >= maxGiven {
 		return
 	}
@@ -76,11 +71,11 @@ func (b *goBinary) goesTo(c *Context, size int) {
 
 // refusedToLocked notes that c may not have what it asked for. An honest program's import of an
 // optional module is refused too, so it is no offence.
-func (c *Context) refusedToLocked(kind EventKind, what string) {
+func (c *Context) refusedToLocked(kind report.EventKind, what string) {
 	c.refusals++
 	n := c.refusals
 	if n <= maxRefusals || n%1000 == 0 {
-		c.tellLocked(kind, Event{Name: what, Refused: true, Count: n})
+		c.tellLocked(kind, report.Event{Name: what, Refused: true, Count: n})
 	}
 	if n <= 10 || n%1000 == 0 {
 		c.queueLocked(event{report: string(kind) + " refused", level: slog.LevelInfo,
@@ -88,7 +83,7 @@ func (c *Context) refusedToLocked(kind EventKind, what string) {
 	}
 }
 
-func (c *Context) tellLocked(kind EventKind, ev Event) {
+func (c *Context) tellLocked(kind report.EventKind, ev report.Event) {
 	if c.e.auditor == nil {
 		return
 	}
@@ -98,14 +93,14 @@ func (c *Context) tellLocked(kind EventKind, ev Event) {
 }
 
 // givenLocked returns the files that c was given, sorted.
-func (c *Context) givenLocked() []GivenFile {
-	var files []GivenFile
+func (c *Context) givenLocked() []report.File {
+	var files []report.File
 	for name, size := range c.given {
 		if !strings.HasSuffix(name, "/") {
-			files = append(files, GivenFile{name, size})
+			files = append(files, report.File{Path: name, Bytes: size})
 		}
 	}
-	slices.SortFunc(files, func(a, b GivenFile) int { return strings.Compare(a.Path, b.Path) })
+	slices.SortFunc(files, func(a, b report.File) int { return strings.Compare(a.Path, b.Path) })
 	return files
 }
 

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // givenEvents keeps what Options.Audit was told about modules and files, as text.
@@ -19,10 +20,10 @@ type givenEvents struct {
 	events []string
 }
 
-func (l *givenEvents) take(ev Event) error {
+func (l *givenEvents) take(ev report.Event) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if ev.Kind != EventModule && ev.Kind != EventFile {
+	if ev.Kind != report.EventModule && ev.Kind != report.EventFile {
 		return nil
 	}
 	l.events = append(l.events, fmt.Sprintf("%s %s %q %d %v", ev.Context, ev.Kind, ev.Name,
@@ -79,7 +80,7 @@ func TestGivenIsTold(t *testing.T) {
 	}
 	s := c.Stats()
 	if len(s.Sent) != 1 || s.Refused != 4 || len(s.Given) != 1 ||
-		s.Given[0] != (GivenFile{"own/text", 4}) {
+		s.Given[0] != (report.File{Path: "own/text", Bytes: 4}) {
 		t.Errorf("sent %v, given %v, %d refused", s.Sent, s.Given, s.Refused)
 	}
 	e.Close()
@@ -104,8 +105,8 @@ func TestGivenIsTold(t *testing.T) {
 
 // Modules are told of once they are given; if that fails, the context is ended.
 func TestGivenIsNotTold(t *testing.T) {
-	e, fakes := fakeEngine(t, Options{Path: files("own.py: "), Audit: func(ev Event) error {
-		if ev.Kind == EventModule {
+	e, fakes := fakeEngine(t, Options{Path: files("own.py: "), Audit: func(ev report.Event) error {
+		if ev.Kind == report.EventModule {
 			return errFull
 		}
 		return nil

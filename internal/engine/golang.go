@@ -9,11 +9,13 @@ import (
 	"runtime"
 	"sync/atomic"
 
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/bundle"
-	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/goctx"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/pickle"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // Errors of starting a Go context.
@@ -54,7 +56,7 @@ func (e *Engine) StartGo(ctx context.Context, o ConnectOptions) (*Context, error
 	if err != nil {
 		return nil, fmt.Errorf("start a Go context: %w", err)
 	}
-	return e.addGo(nil, connect.PlanGo([]string{path, boot.GoWord}, o.Options), o)
+	return e.addGo(nil, methods.PlanGo([]string{path, boot.GoWord}, o.Options), o)
 }
 
 // startGoBeside starts a Go context as a child of o.Via.
@@ -87,7 +89,7 @@ func (e *Engine) startGoBeside(ctx context.Context, o ConnectOptions) (*Context,
 		}
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}
-	plan := connect.PlanGo([]string{r.path, boot.GoWord}, o.Options)
+	plan := methods.PlanGo([]string{r.path, boot.GoWord}, o.Options)
 	plan.Bare, plan.Remove = true, r.remove
 	c, err := e.addGo(via, plan, o)
 	if err != nil {
@@ -161,7 +163,7 @@ func (r *readying) next() (word, a, b string, err error) {
 		return "", "", "", cmp.Or(r.c.Err(), err)
 	}
 	v, err := pickle.Decode(said, readyLimits)
-	t, _ := v.(pickle.Tuple)
+	t, _ := v.(pyvalue.Tuple)
 	if err != nil || len(t) == 0 || len(t) > 3 {
 		return "", "", "", errors.New("the context answers what can't be read")
 	}
@@ -176,8 +178,8 @@ func (r *readying) next() (word, a, b string, err error) {
 var readyLimits = pickle.Limits{Nodes: 8, Depth: 2}
 
 // addGo makes the context of a plan.
-func (e *Engine) addGo(via *Context, plan connect.Plan, o ConnectOptions) (*Context, error) {
-	l := link{hop: connect.Hop{Method: connect.GoMethod}, name: connect.GoMethod, plan: plan,
+func (e *Engine) addGo(via *Context, plan methods.Plan, o ConnectOptions) (*Context, error) {
+	l := link{hop: methods.Hop{Method: methods.GoMethod}, name: methods.GoMethod, plan: plan,
 		options: o.Options, golang: true, key: fmt.Sprintf("go %d", e.fresh.Add(1))}
 	e.mu.Lock()
 	defer e.unlock()
@@ -213,7 +215,7 @@ type goState struct {
 
 // begin sets the fields of a new context.
 func (g *goState) begin(l link, o ConnectOptions) {
-	timeout := connect.Options{ConnectTimeout: o.ConnectTimeout}
+	timeout := connect.Options{Timeout: o.Timeout}
 	g.is.Store(l.golang)
 	g.later = l.later
 	g.readying = make(turn, 1)

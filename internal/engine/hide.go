@@ -6,15 +6,16 @@ import (
 	"log/slog"
 	"unsafe"
 
-	"github.com/mitogen-go/mitogen/internal/askpass"
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // Secrets are hidden in two places that no text can get round: where a context is given up (its
 // error), and where something is logged. What programs of the user's print is not touched.
 
 // conceal has a plan's answers, and the secrets of its ssh, hidden.
-func (e *Engine) conceal(plan connect.Plan, ssh connect.SSHOptions) {
+func (e *Engine) conceal(plan methods.Plan, ssh connect.SSHOptions) {
 	for _, a := range plan.Answers() {
 		e.mask.Add(unsafe.String(unsafe.SliceData(a), len(a))) // no copy
 	}
@@ -23,13 +24,14 @@ func (e *Engine) conceal(plan connect.Plan, ssh connect.SSHOptions) {
 }
 
 // concealed has what answer returns hidden, unless it is a plain yes or no.
-func (e *Engine) concealed(answer askpass.Func) askpass.Func {
+func (e *Engine) concealed(answer connect.PromptFunc) connect.PromptFunc {
 	if answer == nil {
 		return nil
 	}
-	return func(ctx context.Context, p askpass.Prompt) (string, error) {
+	return func(ctx context.Context, p connect.Prompt) (string, error) {
 		text, err := answer(ctx, p)
-		if p.Kind != askpass.HostKey && p.Kind != askpass.Confirm && p.Kind != askpass.Notice {
+		if p.Kind != connect.PromptHostKey && p.Kind != connect.PromptConfirm &&
+			p.Kind != connect.PromptNotice {
 			e.mask.Add(text)
 		}
 		return text, err
@@ -45,14 +47,14 @@ func (e *Engine) hide(err error) error {
 		if text := e.mask.Hide(err.Text); text != err.Text {
 			masked := *err
 			masked.Text = text
-			return &masked
+			return methods.Explain(&masked)
 		}
 		return err
-	case *LostError:
-		why, text := e.mask.Hide(err.Why), e.mask.Hide(err.Text)
-		if why != err.Why || text != err.Text {
+	case *report.LostError:
+		why, text := e.mask.Hide(err.Reason), e.mask.Hide(err.Text)
+		if why != err.Reason || text != err.Text {
 			masked := *err
-			masked.Why, masked.Text = why, text
+			masked.Reason, masked.Text = why, text
 			return &masked
 		}
 		return err
@@ -76,12 +78,12 @@ func (m *maskedError) Error() string { return m.text }
 // Is tells whether the error is, or wraps, target.
 func (m *maskedError) Is(target error) bool { return errors.Is(m.err, target) }
 
-// As finds a *connect.Error and a *LostError, without the secret.
+// As finds a *connect.Error and a *report.LostError, without the secret.
 func (m *maskedError) As(target any) bool {
 	switch target := target.(type) {
 	case **connect.Error:
 		return as(m, target)
-	case **LostError:
+	case **report.LostError:
 		return as(m, target)
 	}
 	return false
@@ -102,7 +104,7 @@ func as[E error](m *maskedError, target *E) bool {
 // maskedLog is a slog.Handler that hides secrets.
 type maskedLog struct {
 	slog.Handler
-	mask *connect.Mask
+	mask *methods.Mask
 }
 
 // Handle hides secrets in message and attributes.

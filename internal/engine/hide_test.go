@@ -11,10 +11,11 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/mitogen-go/mitogen/internal/askpass"
-	"github.com/mitogen-go/mitogen/internal/connect"
-	"github.com/mitogen-go/mitogen/internal/pickle"
+	"github.com/mitogen-go/mitogen/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // echoes are forms that hosts may give a password. The text around them must stay.
@@ -71,7 +72,7 @@ func TestSecretsAreHidden(t *testing.T) {
 			for _, what := range []string{"exec", "exit", "timeout", "repeated", "unanswered", "foreign",
 				"hidden", echo} {
 				c, f, g := start()
-				f.reply(g, wire.Error, encode(t, pickle.Tuple{what, 1, said, 0}))
+				f.reply(g, wire.Error, encode(t, pyvalue.Tuple{what, 1, said, 0}))
 				<-c.done
 				shows(t, what, c.Err().Error()+fmt.Sprintf(" %+v kept", c.Err()))
 				var failed *connect.Error
@@ -79,13 +80,13 @@ func TestSecretsAreHidden(t *testing.T) {
 					t.Fatal(c.Err())
 				}
 				shows(t, what+" text", failed.Text)
-				f.exit(connect.Failure{})
+				f.exit(methods.Failure{})
 			}
 			c, f, g := start()
 			f.reply(g, wire.Data, []byte("kept "+echo))
 			<-c.done
 			shows(t, "not an error", c.Err().Error())
-			f.exit(connect.Failure{})
+			f.exit(methods.Failure{})
 
 			c, f, _ = start()
 			f.hello(c.id)
@@ -93,16 +94,16 @@ func TestSecretsAreHidden(t *testing.T) {
 				t.Fatal(err)
 			}
 			f.send(wire.Frame{Src: f.id(), Auth: f.id(), Handle: wire.Log,
-				Payload: encode(t, pickle.Tuple{30, echo, 1.0, "kept " + echo, "trace " + echo})})
+				Payload: encode(t, pyvalue.Tuple{30, echo, 1.0, "kept " + echo, "trace " + echo})})
 			waitFor(t, "the record", func() bool { return strings.Contains(logged.String(), "trace") })
 			f.send(wire.Frame{Src: f.id(), Auth: f.id(), Handle: wire.Lost,
 				Payload: append(wire.AppendU32(nil, uint32(c.id)), "kept "+echo+"\nlast "+echo+" kept"...)})
 			<-c.done
-			var lost *LostError
+			var lost *report.LostError
 			if !errors.As(c.Err(), &lost) {
 				t.Fatal(c.Err())
 			}
-			shows(t, "why", lost.Why+" kept")
+			shows(t, "why", lost.Reason+" kept")
 			shows(t, "last words", lost.Text)
 			shows(t, "log", logged.String())
 		})
@@ -113,7 +114,7 @@ func TestSecretsAreHidden(t *testing.T) {
 func TestWrappedErrorsAreHidden(t *testing.T) {
 	e, _ := fakeEngine(t, Options{})
 	e.mask.Add("hunter2become")
-	inner := &connect.Error{Kind: connect.ErrAuth, Text: "kept hunter2become"}
+	inner := methods.Explain(&connect.Error{Kind: connect.ErrAuth, Text: "kept hunter2become"})
 	err := e.hide(fmt.Errorf("connect: %w: hunter2become", errors.Join(inner, io.EOF)))
 	shows(t, "text", err.Error())
 	var failed *connect.Error
@@ -121,6 +122,7 @@ func TestWrappedErrorsAreHidden(t *testing.T) {
 		t.Fatalf("%v isn't what it was", err)
 	}
 	shows(t, "inner", failed.Text)
+	shows(t, "quote", failed.Quote)
 	if e.hide(ErrClosed) != ErrClosed || e.hide(nil) != nil {
 		t.Error("an error without secrets is another one")
 	}
@@ -129,10 +131,10 @@ func TestWrappedErrorsAreHidden(t *testing.T) {
 // What a person types is hidden as what options say is; yes and no aren't secrets.
 func TestTypedAnswersAreHidden(t *testing.T) {
 	e, _ := fakeEngine(t, Options{})
-	for kind, answer := range map[askpass.Kind]string{askpass.Password: "typed-password",
-		askpass.Other: "123456", askpass.HostKey: "yes"} {
-		ask := e.concealed(func(context.Context, askpass.Prompt) (string, error) { return answer, nil })
-		if got, err := ask(t.Context(), askpass.Prompt{Kind: kind}); got != answer || err != nil {
+	for kind, answer := range map[connect.PromptKind]string{connect.PromptPassword: "typed-password",
+		connect.PromptOther: "123456", connect.PromptHostKey: "yes"} {
+		ask := e.concealed(func(context.Context, connect.Prompt) (string, error) { return answer, nil })
+		if got, err := ask(t.Context(), connect.Prompt{Kind: kind}); got != answer || err != nil {
 			t.Errorf("ask for %v: got %q, %v; want %q", kind, got, err, answer)
 		}
 	}

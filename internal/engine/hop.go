@@ -7,10 +7,13 @@ import (
 	"strings"
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/route"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // hopSlack is the time that a hop's own timeout has to reach the engine.
@@ -25,7 +28,7 @@ const never = 1e9
 
 // connectVia has the hop before c start it. CONNECT goes right behind what was sent there before,
 // so that no hop waits for another; but secrets wait for the hop's HELLO.
-func (e *Engine) connectVia(c *Context, plan connect.Plan, head []byte) {
+func (e *Engine) connectVia(c *Context, plan methods.Plan, head []byte) {
 	defer e.jobs.Done()
 	if c.late {
 		select {
@@ -63,11 +66,11 @@ func (e *Engine) connectVia(c *Context, plan connect.Plan, head []byte) {
 	case <-c.ready:
 	case <-c.done:
 	case <-t.C:
-		e.lose(c, failure(c, connect.Failure{What: connect.WhatTimeout}), true)
+		e.lose(c, failure(c, methods.Failure{What: methods.WhatTimeout}), true)
 	}
 }
 
-func hasSecrets(p connect.Plan) bool {
+func hasSecrets(p methods.Plan) bool {
 	for _, q := range p.Prompts {
 		if q.Answer != nil {
 			return true
@@ -81,13 +84,13 @@ func hasSecrets(p connect.Plan) bool {
 const connectRoom = 16 << 10
 
 // types tells whether a hop may have to type a secret for a plan.
-func types(p connect.Plan) bool {
-	return hasSecrets(p) || p.Talk == connect.TalkAsk || p.Talk == connect.TalkStdin ||
-		p.Talk == connect.TalkTerminal
+func types(p methods.Plan) bool {
+	return hasSecrets(p) || p.Talk == methods.TalkAsk || p.Talk == methods.TalkStdin ||
+		p.Talk == methods.TalkTerminal
 }
 
 // sendConnect queues CONNECT. c's gate is to be opened then.
-func (e *Engine) sendConnect(c *Context, plan connect.Plan, head []byte) error {
+func (e *Engine) sendConnect(c *Context, plan methods.Plan, head []byte) error {
 	p := c.parent
 	if err := p.pushing.take(e.base, p, nil); err != nil {
 		return err
@@ -137,7 +140,7 @@ func (e *Engine) sendConnect(c *Context, plan connect.Plan, head []byte) error {
 }
 
 // connectDict returns the content of CONNECT. with are modules of the runtime that the hop relays.
-func connectDict(p connect.Plan, head []byte, with []string) map[string]any {
+func connectDict(p methods.Plan, head []byte, with []string) map[string]any {
 	env := map[string]any{}
 	for _, s := range p.Env {
 		k, v, _ := strings.Cut(s, "=")
@@ -149,7 +152,7 @@ func connectDict(p connect.Plan, head []byte, with []string) map[string]any {
 		if q.Answer != nil {
 			answer = q.Answer
 		}
-		prompts = append(prompts, pickle.Tuple{q.Needle, answer})
+		prompts = append(prompts, pyvalue.Tuple{q.Needle, answer})
 	}
 	timeout := never
 	if p.Timeout > 0 {
@@ -181,7 +184,8 @@ func (q *connecting) deliverLocked(e *Engine, _ *Context, a *route.Action) {
 		return
 	}
 	if a.Frame.Kind != wire.Error {
-		e.loseLocked(c, &LostError{Why: "not started: " + oneLine(string(a.Frame.Payload))}, false)
+		e.loseLocked(c, &report.LostError{Reason: "not started: " + oneLine(string(a.Frame.Payload))},
+			false)
 		return
 	}
 	payload := append([]byte(nil), a.Frame.Payload...)
@@ -193,7 +197,7 @@ func (q *connecting) failure(payload []byte) error {
 	c := q.c
 	f, err := parseFailure(payload)
 	if err != nil {
-		f = connect.Failure{What: connect.WhatForeign, Text: err.Error()}
+		f = methods.Failure{What: methods.WhatForeign, Text: err.Error()}
 	}
 	if c.answerer != nil {
 		f = c.answerer.Amend(f)
@@ -202,20 +206,20 @@ func (q *connecting) failure(payload []byte) error {
 }
 
 // parseFailure reads the ERROR that answers CONNECT.
-func parseFailure(b []byte) (connect.Failure, error) {
+func parseFailure(b []byte) (methods.Failure, error) {
 	v, err := pickle.Decode(b, failureLimits)
 	if err != nil {
-		return connect.Failure{}, fmt.Errorf("read answer to CONNECT: %w", err)
+		return methods.Failure{}, fmt.Errorf("read answer to CONNECT: %w", err)
 	}
-	t, ok := v.(pickle.Tuple)
+	t, ok := v.(pyvalue.Tuple)
 	if !ok || len(t) != 4 {
-		return connect.Failure{}, errors.New("read answer to CONNECT: not a tuple of four")
+		return methods.Failure{}, errors.New("read answer to CONNECT: not a tuple of four")
 	}
 	what, _ := t[0].(string)
 	status, _ := t[1].(int64)
 	text, _ := t[2].(string)
 	reached, _ := t[3].(int64)
-	return connect.Failure{What: what, Status: int(status), Text: text,
+	return methods.Failure{What: what, Status: int(status), Text: text,
 		LoggedIn: reached >= reachedSession, Started: reached >= reachedPython}, nil
 }
 

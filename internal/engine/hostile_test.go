@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // flood sends what make returns until the context is gone, at most n times.
@@ -34,8 +35,8 @@ func lostFor(t *testing.T, c *Context, why string) {
 	case <-within(t).Done():
 		t.Fatalf("%s is not ended", c.Name())
 	}
-	var lost *LostError
-	if !errors.As(c.Err(), &lost) || !strings.Contains(lost.Why, why) {
+	var lost *report.LostError
+	if !errors.As(c.Err(), &lost) || !strings.Contains(lost.Reason, why) {
 		t.Errorf("%s ended with %v, want %q", c.Name(), c.Err(), why)
 	}
 }
@@ -69,7 +70,7 @@ func TestFloodOfQuestions(t *testing.T) {
 		return wire.Frame{Src: bad.id, Dst: gone.id, Handle: wire.Call, Reply: wire.Handle(1000 + i),
 			Payload: []byte("os:getpid\x00")}
 	})
-	convictedFor(t, bad, CodeUnread)
+	convictedFor(t, bad, report.CodeUnread)
 	works(t, good, goodFake)
 }
 
@@ -146,7 +147,7 @@ func TestManySmallFrames(t *testing.T) {
 			test.frame.Src = c.id
 			f.flood(200_000, func(int) wire.Frame { return test.frame })
 			if test.ends {
-				convictedFor(t, c, CodeOffences)
+				convictedFor(t, c, report.CodeOffences)
 			} else {
 				f.quiet(c.id)
 			}

@@ -8,36 +8,21 @@ import (
 	"os"
 	"sync/atomic"
 	"time"
+
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // ErrStdinInUse says that a program has ended while a Read of its Stdin has not.
 var ErrStdinInUse = errors.New("standard input is still being read")
 
-// StreamError is documented at mitogen.StreamError.
-type StreamError struct {
-	Context string // name of the context, or target
-	Op      string // one of the constants below
-	Err     error  // the Reader's or Writer's
-}
-
-// Operations of StreamErrors.
-const (
-	readStdin   = "read standard input"
-	writeStdout = "write standard output"
-	writeStderr = "write standard error"
-)
-
-func (e *StreamError) Error() string { return fmt.Sprintf("%s: %s: %v", e.Context, e.Op, e.Err) }
-func (e *StreamError) Unwrap() error { return e.Err }
-
 // streamFailure returns the error of a run whose ctx a StreamError has ended, and which then ended
 // with err. It is nil if ctx has not ended, or for another reason.
 func streamFailure(ctx context.Context, err error) error {
-	var failed *StreamError
+	var failed *report.StreamError
 	if !errors.As(context.Cause(ctx), &failed) {
 		return nil
 	}
-	var lost *LostError
+	var lost *report.LostError
 	switch {
 	case errors.Is(err, ErrKilled):
 		return joined(failed, ErrKilled)

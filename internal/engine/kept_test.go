@@ -13,6 +13,8 @@ import (
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/route"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // answerWith answers a call of the engine with a value of n bytes, in frames of a kind.
@@ -186,7 +188,7 @@ func (f *fake) answerLarge(call wire.Frame, kind wire.Kind, n int) {
 		return
 	}
 	text := strings.Repeat("x", n)
-	b := encode(f.t, pickle.Tuple{"m", "E", text, "", nil})
+	b := encode(f.t, pyvalue.Tuple{"m", "E", text, "", nil})
 	for ; len(b) > wire.MaxPayload; b = b[wire.MaxPayload:] {
 		f.send(wire.Frame{Src: call.Dst, Handle: call.Reply, Kind: wire.Part,
 			Payload: b[:wire.MaxPayload]})
@@ -288,7 +290,7 @@ func TestSmallFloodsEndTheFlooder(t *testing.T) {
 			go f.swallow()
 			f.flood(floodFrames, func(i int) wire.Frame { return from(c, good, flood.frame, i) })
 			if spared[flood.name] == "" {
-				convictedFor(t, c, CodeOffences)
+				convictedFor(t, c, report.CodeOffences)
 				return
 			}
 			f.send(wire.Frame{Src: c.id, Handle: wire.Stdout, Payload: []byte("x")})

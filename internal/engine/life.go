@@ -7,10 +7,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/printable"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // maxText bounds each text of a HELLO, in bytes.
@@ -58,7 +60,7 @@ func (e *Engine) helloLocked(c *Context, f *wire.Frame) {
 		switch {
 		case c.err != nil:
 		case err != nil:
-			e.loseLocked(c, failure(c, connect.Failure{What: connect.WhatForeign, Text: "bad HELLO"}), true)
+			e.loseLocked(c, failure(c, methods.Failure{What: methods.WhatForeign, Text: "bad HELLO"}), true)
 		default:
 			e.upLocked(c, h)
 		}
@@ -67,7 +69,8 @@ func (e *Engine) helloLocked(c *Context, f *wire.Frame) {
 
 // upLocked takes a context's first message.
 func (e *Engine) upLocked(c *Context, h *hello) {
-	c.info = Info{Implementation: oneLine(h.Implementation), Platform: oneLine(h.Platform), UID: h.UID,
+	c.info = report.Info{Implementation: oneLine(h.Implementation), Platform: oneLine(h.Platform),
+		UID:      h.UID,
 		Hostname: oneLine(h.Hostname), PID: h.PID, Executable: oneLine(h.Executable)}
 	for i := range c.info.Version {
 		n, _ := h.Version[i].(int64)
@@ -128,7 +131,7 @@ func (e *Engine) loseLocked(c *Context, err error, kill bool) {
 	if c == nil || c.err != nil {
 		return
 	}
-	if l := (*LostError)(nil); errors.As(err, &l) && l.Hop == "" {
+	if l := (*report.LostError)(nil); errors.As(err, &l) && l.Hop == "" {
 		l.Context, l.Hop = c.name, c.name
 	}
 	err = e.hide(err)
@@ -211,7 +214,7 @@ func (e *Engine) emptyLocked() {
 // c has its error. Else why is the report of a hop.
 func (e *Engine) reasonLocked(c *Context, why string) error {
 	for p := c.parent; p != nil; p = p.parent {
-		if l := (*LostError)(nil); errors.As(p.err, &l) {
+		if l := (*report.LostError)(nil); errors.As(p.err, &l) {
 			m := *l
 			m.Context = c.name
 			return &m
@@ -223,10 +226,10 @@ func (e *Engine) reasonLocked(c *Context, why string) error {
 	if c.ending {
 		return ErrClosed
 	}
-	l := &LostError{Context: c.name, Hop: c.name}
-	l.Why, l.Text = e.reported(why)
-	if strings.HasPrefix(l.Why, "heard nothing from it ") { // a hop's words
-		l.Code = CodeSilent
+	l := &report.LostError{Context: c.name, Hop: c.name}
+	l.Reason, l.Text = e.reported(why)
+	if strings.HasPrefix(l.Reason, "heard nothing from it ") { // a hop's words
+		l.Code = report.CodeSilent
 	}
 	return l
 }
@@ -235,13 +238,13 @@ func (e *Engine) reasonLocked(c *Context, why string) error {
 // connection. A secret may stand in both, so lines are told apart behind the mask, which gets no
 // more than it can read quickly.
 func (e *Engine) reported(said string) (why, text string) {
-	why, _, _ = strings.Cut(e.mask.Hide(said[:min(len(said), connect.TextLimit-1)]), "\n")
-	from := max(0, len(said)-connect.TextLimit)
+	why, _, _ = strings.Cut(e.mask.Hide(said[:min(len(said), methods.TextLimit-1)]), "\n")
+	from := max(0, len(said)-methods.TextLimit)
 	text = e.mask.Hide(said[from:])
 	if from <= strings.IndexByte(said+"\n", '\n') {
 		_, text, _ = strings.Cut(text, "\n")
 	}
-	return oneLine(why), printable.Text(connect.PlainWords(text))
+	return oneLine(why), printable.Text(methods.PlainWords(text))
 }
 
 // Close gives c up: calls in it that were made before are finished, later ones refused. It ends

@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/sshmux"
 )
 
@@ -50,7 +50,7 @@ const (
 )
 
 // lead changes plan, which is about to start c, to the plan of a master.
-func (e *Engine) lead(ctx context.Context, c *Context, plan connect.Plan) connect.Plan {
+func (e *Engine) lead(ctx context.Context, c *Context, plan methods.Plan) methods.Plan {
 	limited, cancel := ctx, context.CancelFunc(func() {})
 	if plan.Timeout > 0 {
 		limited, cancel = context.WithTimeout(ctx, plan.Timeout)
@@ -58,11 +58,11 @@ func (e *Engine) lead(ctx context.Context, c *Context, plan connect.Plan) connec
 	defer cancel()
 	option, path, err := e.proxy.Control()
 	if err != nil || sshmux.Configured(plan.Argv) &&
-		sshmux.Alive(limited, connect.ControlCheck(plan.Argv), slices.Concat(plan.Origin, plan.Env)) {
+		sshmux.Alive(limited, methods.ControlCheck(plan.Argv), slices.Concat(plan.Origin, plan.Env)) {
 		close(c.master.decided)
 		return plan
 	}
-	plan.Argv = connect.ControlMaster(plan.Argv, option)
+	plan.Argv = methods.ControlMaster(plan.Argv, option)
 	c.stream.Seal() // no OPEN is needed
 	c.master.path, c.master.option = path, option
 	e.jobs.Go(c.look)
@@ -111,9 +111,9 @@ func (c *Context) byMaster(ctx context.Context, host string, port int) *sshmux.C
 }
 
 // follow changes plan to the plan of an ssh that uses c's connection.
-func (c *Context) follow(ctx context.Context, plan connect.Plan) connect.Plan {
+func (c *Context) follow(ctx context.Context, plan methods.Plan) methods.Plan {
 	if c.master != nil && plan.Method == "ssh" && c.master.known(ctx) {
-		plan.Argv = connect.ControlClient(plan.Argv, c.master.option)
+		plan.Argv = methods.ControlClient(plan.Argv, c.master.option)
 	}
 	return plan
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/modules"
 	"github.com/mitogen-go/mitogen/internal/pysource"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // Modules reach a context in two ways. Modules of the runtime, and the rest that must go alone, go
@@ -429,7 +430,7 @@ func (c *Context) answer(r request) {
 	e.mu.Lock()
 	c.count.Scan += time.Since(begun) - (c.count.Pack - packed)
 	if !given {
-		c.refusedToLocked(EventModule, r.name)
+		c.refusedToLocked(report.EventModule, r.name)
 	}
 	e.mu.Unlock()
 	if m == nil {

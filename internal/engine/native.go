@@ -13,14 +13,16 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/sshnative"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // native is a starter that speaks SSH itself, and leaves to other what it can't do. carrier makes
 // the connection; nil: this machine.
 func (e *Engine) native(carrier *Context, other starter) starter {
-	return func(ctx context.Context, plan connect.Plan, ssh connect.SSHOptions) (process,
+	return func(ctx context.Context, plan methods.Plan, ssh connect.SSHOptions) (process,
 		io.WriteCloser, io.ReadCloser, error) {
 		if foreign(plan) {
 			return other(ctx, plan, ssh)
@@ -44,7 +46,7 @@ func (e *Engine) native(carrier *Context, other starter) starter {
 			}
 		}
 		if ssh.Password != "" || ssh.Passphrase != "" {
-			if err := e.auditProvided(e.base, Event{Context: name}); err != nil {
+			if err := e.auditProvided(e.base, report.Event{Context: name}); err != nil {
 				return nil, nil, nil, err
 			}
 		}
@@ -62,21 +64,21 @@ func (e *Engine) native(carrier *Context, other starter) starter {
 			}
 			return other(ctx, plan, ssh)
 		}
-		f := connect.Failure{What: connect.WhatExit, Status: 255, Text: err.Error(),
+		f := methods.Failure{What: methods.WhatExit, Status: 255, Text: err.Error(),
 			Given:    errors.Is(err, sshnative.ErrPasswordGiven),
 			LoggedIn: errors.Is(err, sshnative.ErrLoggedIn), Err: err}
 		switch {
 		case ofThisMachine(err):
-			f.What = connect.WhatExec
+			f.What = methods.WhatExec
 		case ctx.Err() != nil:
-			f.What = connect.WhatCancelled
+			f.What = methods.WhatCancelled
 		case limited.Err() != nil:
-			f.What = connect.WhatTimeout
+			f.What = methods.WhatTimeout
 		}
-		failed := connect.Classify(plan.Method, f)
+		failed := methods.Classify(plan.Method, f)
 		failed.Given = ssh.Password != "" &&
-			(failed.Kind == connect.ErrAuth || failed.Kind == connect.ErrClosed)
-		return nil, nil, nil, failed
+			(failed.Kind == connect.ErrAuth || failed.Kind == connect.ErrDisconnected)
+		return nil, nil, nil, methods.Explain(failed)
 	}
 }
 
@@ -95,7 +97,7 @@ func ofThisMachine(err error) bool {
 
 // foreign tells whether a plan is for a process with another environment than this one, whose agent
 // and configuration would be used.
-func foreign(plan connect.Plan) bool {
+func foreign(plan methods.Plan) bool {
 	for _, entry := range plan.Origin {
 		name, value, set := strings.Cut(entry, "=")
 		if ours, has := os.LookupEnv(name); name != "PATH" && (has != set || ours != value) {

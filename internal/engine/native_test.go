@@ -11,7 +11,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 )
 
 // What this machine lacks is told from what a server says.
@@ -37,8 +37,8 @@ func TestErrorsOfThisMachine(t *testing.T) {
 		if got := ofThisMachine(tt.err); got != tt.want {
 			t.Errorf("%v: got %v, want %v", tt.err, got, tt.want)
 		}
-		f := connect.Failure{What: connect.WhatExec, Text: tt.err.Error(), Err: tt.err}
-		if err := connect.Classify("ssh", f); !errors.Is(err, tt.err) || !errors.Is(err, err.Kind) {
+		f := methods.Failure{What: methods.WhatExec, Text: tt.err.Error(), Err: tt.err}
+		if err := methods.Classify("ssh", f); !errors.Is(err, tt.err) || !errors.Is(err, err.Kind) {
 			t.Errorf("%v: got %v, which isn't it", tt.err, err)
 		}
 	}

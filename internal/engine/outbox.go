@@ -11,6 +11,8 @@ import (
 	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // maxLog limits the bytes of log records that wait for a slow handler. Further records are dropped
@@ -160,8 +162,8 @@ func (c *Context) hand(ev *event, later []event) {
 
 // outputLocked takes c's own writers from o.
 func (c *Context) outputLocked(o ConnectOptions) {
-	c.stdout = c.e.sink(c.name, writeStdout, o.Stdout, nil)
-	c.stderr = c.e.sink(c.name, writeStderr, o.Stderr, nil)
+	c.stdout = c.e.sink(c.name, report.WriteStdout, o.Stdout, nil)
+	c.stderr = c.e.sink(c.name, report.WriteStderr, o.Stderr, nil)
 }
 
 // unwritten ends all calls without an answer as seen before later, the events behind output that
@@ -204,7 +206,7 @@ func (c *Context) handRecord(data []byte) {
 // record passes one record of Python's logging on.
 func (c *Context) record(payload []byte) {
 	v, err := pickle.Decode(payload, recordLimits)
-	t, ok := v.(pickle.Tuple)
+	t, ok := v.(pyvalue.Tuple)
 	if err != nil || !ok || len(t) != 5 {
 		c.e.mu.Lock()
 		c.reportLocked("malformed log record")

@@ -9,7 +9,8 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/spawn"
 	"github.com/mitogen-go/mitogen/internal/sshconf"
 )
@@ -35,7 +36,7 @@ func (o *Origin) lookup(name string) (string, bool) {
 
 // apply has a plan for this machine carried out as o would. It returns what of o decides where the
 // plan leads.
-func (o *Origin) apply(p *connect.Plan, place sshconf.Place) string {
+func (o *Origin) apply(p *methods.Plan, place sshconf.Place) string {
 	if o == nil {
 		return ""
 	}
@@ -60,23 +61,23 @@ func (o *Origin) apply(p *connect.Plan, place sshconf.Place) string {
 }
 
 // query is about the ssh of a plan.
-func (o *Origin) query(p connect.Plan) sshconf.Query {
+func (o *Origin) query(p methods.Plan) sshconf.Query {
 	end := len(p.Argv) - 3
 	q := sshconf.Query{Argv: p.Argv[:end], Host: p.Argv[end+1], Env: o.lookup}
 	if o != nil {
 		q.Dir = o.Dir
-		q.Environ = func() []string { return connect.Plan{Origin: o.Env}.Environ(os.Environ()) }
+		q.Environ = func() []string { return methods.Plan{Origin: o.Env}.Environ(os.Environ()) }
 	}
 	return q
 }
 
 // settle makes the plan of a hop of this machine a plan of o. It returns the facts that decide
 // where the plan leads: o's, and ssh's configuration as it is now.
-func (o *Origin) settle(p *connect.Plan) string {
+func (o *Origin) settle(p *methods.Plan) string {
 	var place sshconf.Place
 	if p.Method == "ssh" {
 		if place = sshconf.Find(context.Background(), o.query(*p)); place.RemoteCommand {
-			p.Argv = connect.WithoutRemoteCommand(p.Argv)
+			p.Argv = methods.WithoutRemoteCommand(p.Argv)
 		}
 	}
 	return place.Sum + " " + o.apply(p, place)
@@ -84,7 +85,7 @@ func (o *Origin) settle(p *connect.Plan) string {
 
 // SSHVariables returns the names of the variables that the configuration of a hop's ssh uses, on
 // this machine.
-func SSHVariables(h connect.Hop, o connect.Options) []string {
+func SSHVariables(h methods.Hop, o connect.Options) []string {
 	plan, err := h.Plan([]string{"true"}, o, true)
 	if err != nil {
 		return nil
@@ -105,7 +106,7 @@ func key(l link, o ConnectOptions, place string) string {
 // machine: target, options, what decides of from (nil: this process), and the files of ssh's
 // configuration as they are now.
 func Place(target string, o connect.Options, from *Origin) (string, error) {
-	hops, err := connect.ParseTarget(target)
+	hops, err := methods.ParseTarget(target)
 	if err != nil {
 		return "", err
 	}

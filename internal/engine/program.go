@@ -11,6 +11,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/forward"
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // runModule is the beginning of the targets of runs.
@@ -70,14 +71,14 @@ func (c *Context) begun(ctx context.Context, p *Program) (end func(int, error), 
 }
 
 // audited returns the kind and the name of p for an audit log.
-func (p *Program) audited() (kind EventKind, name string) {
+func (p *Program) audited() (kind report.EventKind, name string) {
 	switch argv := p.argv(); {
 	case p.Module != "" && p.Function != "tree":
-		kind, name = EventRun, p.Module
+		kind, name = report.EventRun, p.Module
 	case len(argv) > 0:
-		kind, name = EventRun, argv[0]
+		kind, name = report.EventRun, argv[0]
 	default:
-		kind, name = EventRun, "script"
+		kind, name = report.EventRun, "script"
 	}
 	return kind, name
 }
@@ -162,8 +163,8 @@ func (c *Context) redirect(stdout, stderr io.Writer, failed func(error)) (restor
 	if stderr == nil {
 		stderr = oldErr
 	}
-	c.stdout = c.e.sink(c.name, writeStdout, stdout, failed)
-	c.stderr = c.e.sink(c.name, writeStderr, stderr, failed)
+	c.stdout = c.e.sink(c.name, report.WriteStdout, stdout, failed)
+	c.stderr = c.e.sink(c.name, report.WriteStderr, stderr, failed)
 	return func() {
 		c.e.mu.Lock()
 		c.stdout, c.stderr = oldOut, oldErr
@@ -197,7 +198,10 @@ func (c *Context) feed(ctx context.Context, call *Pending, r io.Reader,
 		c.put(&f)
 		return nil
 	}
-	return feed(ctx, r, send, func(err error) { failed(&StreamError{c.name, readStdin, err}) })
+	return feed(ctx, r, send, func(err error) {
+		failed(&report.StreamError{Context: c.name,
+			Op: report.ReadStdin, Err: err})
+	})
 }
 
 // put sends one frame now.

@@ -8,10 +8,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/askpass"
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/printable"
-	"github.com/mitogen-go/mitogen/internal/secret"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // An ssh that a hop starts asks on a terminal that the hop gives it. The hop passes on what is
@@ -22,13 +23,13 @@ import (
 const questionPause = 50 * time.Millisecond
 
 // questions answers for c, which a hop starts by plan. c isn't being started yet.
-func (e *Engine) questions(c *Context, plan *connect.Plan, ssh connect.SSHOptions) {
+func (e *Engine) questions(c *Context, plan *methods.Plan, ssh connect.SSHOptions) {
 	argv := plan.Argv
 	ssh.Passphrase = "" // which never leaves this machine
 	a := askpass.NewAnswerer(ssh, c.prompt,
 		func(ctx context.Context) (askpass.Place, error) { return c.parent.locate(ctx, argv) })
 	a.From(c.passwords(), c.name)
-	a.Begin(0, func(what string) { e.lose(c, failure(c, a.Amend(connect.Failure{What: what})), true) })
+	a.Begin(0, func(what string) { e.lose(c, failure(c, a.Amend(methods.Failure{What: what})), true) })
 	c.answerer = a
 	if c.prompt != nil && plan.Timeout > 0 {
 		plan.Timeout = max(plan.Timeout, askPatience)
@@ -73,8 +74,8 @@ func (s *screen) show(text []byte) {
 // add adds a piece. What follows a text that is too long isn't kept.
 func (s *screen) add(piece []byte) {
 	s.text = strings.TrimLeft(s.text+string(piece), "\r\n")
-	if len(s.text) > connect.TextLimit {
-		s.text = s.text[:connect.TextLimit]
+	if len(s.text) > methods.TextLimit {
+		s.text = s.text[:methods.TextLimit]
 		s.lost.Store(true)
 	}
 }
@@ -92,7 +93,7 @@ func (s *screen) clear() (text string, whole bool) {
 }
 
 // answerQuestions answers what is shown on a terminal until c is up, or gone.
-func (c *Context) answerQuestions(s *screen, a *askpass.Answerer, answers askpass.Func,
+func (c *Context) answerQuestions(s *screen, a *askpass.Answerer, answers connect.PromptFunc,
 	hop string) {
 	ctx, cancel := context.WithCancel(c.e.base)
 	defer cancel()
@@ -126,10 +127,10 @@ func (c *Context) answerQuestions(s *screen, a *askpass.Answerer, answers askpas
 
 // answerTo returns the answer to a question on a terminal. A question without an answer gets no, or
 // nothing: that has ssh go on without a key. Other answers have ended ssh.
-func answerTo(ctx context.Context, answers askpass.Func, hop, text string) string {
+func answerTo(ctx context.Context, answers connect.PromptFunc, hop, text string) string {
 	kind := askpass.KindOf(text)
-	answer, err := answers(ctx, askpass.Prompt{Hop: hop, Kind: kind, Text: printable.Text(text)})
-	if err != nil && kind == askpass.HostKey {
+	answer, err := answers(ctx, connect.Prompt{Hop: hop, Kind: kind, Text: printable.Text(text)})
+	if err != nil && kind == connect.PromptHostKey {
 		return "no"
 	}
 	if err != nil {

@@ -4,8 +4,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/askpass"
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 )
 
 // Of a question that doesn't fit, the end isn't taken for one of ssh's own.
@@ -15,17 +16,19 @@ func TestScreen(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		pieces []string
-		kind   askpass.Kind
+		kind   connect.PromptKind
 		whole  bool
 	}{
-		{"own", []string{"\r\n" + own}, askpass.Passphrase, true},
-		{"own, in pieces", []string{"\n", own[:5], own[5:]}, askpass.Passphrase, true},
-		{"a server's", []string{"(me@h) " + own}, askpass.Other, true},
-		{"a server's, in pieces", []string{"(me@h) x\r\n", own}, askpass.Other, true},
-		{"one screen before", []string{"(me@h) " + fill(connect.TextLimit), own}, askpass.Other, false},
+		{"own", []string{"\r\n" + own}, connect.PromptPassphrase, true},
+		{"own, in pieces", []string{"\n", own[:5], own[5:]}, connect.PromptPassphrase, true},
+		{"a server's", []string{"(me@h) " + own}, connect.PromptOther, true},
+		{"a server's, in pieces", []string{"(me@h) x\r\n", own}, connect.PromptOther, true},
+		{"one screen before", []string{"(me@h) " + fill(methods.TextLimit), own}, connect.PromptOther,
+			false},
 		{"as long as a screen", []string{"(me@h) " + fill(100) + "Enter passphrase for key '" +
-			fill(connect.TextLimit-29) + "': "}, askpass.Other, false},
-		{"lines", []string{"(me@h) " + strings.Repeat("x\n", connect.TextLimit), own}, askpass.Other,
+			fill(methods.TextLimit-29) + "': "}, connect.PromptOther, false},
+		{"lines", []string{"(me@h) " + strings.Repeat("x\n", methods.TextLimit), own},
+			connect.PromptOther,
 			false},
 	} {
 		s := &screen{}

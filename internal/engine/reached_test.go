@@ -6,9 +6,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/boot"
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/pickle"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // A hop says how far a context came that it couldn't start; the text of its program says nothing.
@@ -20,7 +22,7 @@ func TestHopTellsHowFarItCame(t *testing.T) {
 	}{
 		{0, false, false}, {1, true, false}, {2, true, true}, {"x", false, false}, {nil, false, false},
 	} {
-		b, err := pickle.Append(nil, pickle.Tuple{"timeout", -9, banner, tt.reached}, pickle.Proto2)
+		b, err := pickle.Append(nil, pyvalue.Tuple{"timeout", -9, banner, tt.reached}, pickle.Proto2)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -28,7 +30,7 @@ func TestHopTellsHowFarItCame(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		e := connect.Classify("ssh", f)
+		e := methods.Classify("ssh", f)
 		if !errors.Is(e, connect.ErrTimeout) || e.LoggedIn != tt.loggedIn || e.Started != tt.started {
 			t.Errorf("reached %v: got %v, logged in %v, started %v, want %v, %v",
 				tt.reached, e, e.LoggedIn, e.Started, tt.loggedIn, tt.started)
@@ -43,7 +45,7 @@ func TestStatusOfDialedProcess(t *testing.T) {
 		p.Read(make([]byte, 1))
 		f := p.Failure()
 		f.Started = true
-		if got := connect.Classify("local", f).Error(); strings.Contains(got, "status") {
+		if got := methods.Classify("local", f).Error(); strings.Contains(got, "status") {
 			t.Errorf("%q: got %q, want no status", words, got)
 		}
 	}

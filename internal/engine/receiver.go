@@ -10,6 +10,8 @@ import (
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/route"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // closedError says what else than a context was closed. It matches ErrClosed.
@@ -77,7 +79,7 @@ func (e *Engine) Receiver() *Receiver {
 }
 
 // Sender returns the name of r for contexts.
-func (r *Receiver) Sender() pickle.Sender {
+func (r *Receiver) Sender() pyvalue.Sender {
 	return pickle.NewSender(r.e.identity, 0, uint32(r.handle))
 }
 
@@ -185,7 +187,7 @@ func (r *Receiver) Close() {
 }
 
 // Send sends a value to a receiver of a context.
-func (e *Engine) Send(ctx context.Context, to pickle.Sender, value any) error {
+func (e *Engine) Send(ctx context.Context, to pyvalue.Sender, value any) error {
 	if pickle.EngineOf(to) != e.identity {
 		return fmt.Errorf("send to context %d: %w", to.Context, ErrOtherEngine)
 	}
@@ -199,7 +201,7 @@ func (e *Engine) Send(ctx context.Context, to pickle.Sender, value any) error {
 		return errors.New("send to the engine itself: got a Sender of one of its receivers")
 	case c == nil:
 		name := fmt.Sprintf("context %d", to.Context)
-		return fmt.Errorf("send: %w", &LostError{Context: name, Hop: name, Why: "gone"})
+		return fmt.Errorf("send: %w", &report.LostError{Context: name, Hop: name, Reason: "gone"})
 	}
 	if err := c.send(ctx, wire.Handle(to.Handle), value); err != nil {
 		return fmt.Errorf("send to %s: %w", c.name, err)

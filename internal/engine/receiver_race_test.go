@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/route"
 	"github.com/mitogen-go/mitogen/internal/wire"
@@ -46,6 +46,6 @@ func TestSendWhileHelloComes(t *testing.T) {
 		if err := <-sent; err != nil && !errors.Is(err, route.ErrGone) {
 			t.Errorf("send: got %v, want no error", err)
 		}
-		f.exit(connect.Failure{What: connect.WhatExit})
+		f.exit(methods.Failure{What: methods.WhatExit})
 	}
 }

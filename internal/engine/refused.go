@@ -5,7 +5,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
 )
 
 // refusalTime is the time in which a refused password isn't tried again at its place. Loops of the

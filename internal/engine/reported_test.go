@@ -4,14 +4,15 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // The reason of a loss stays, however long what its connection said is, and has no secret.
 func TestReasonOfALoss(t *testing.T) {
 	e, _ := fakeEngine(t, Options{})
 	e.mask.Add("hunter2-become")
-	long := strings.Repeat("line\n", 2*connect.TextLimit/5)
+	long := strings.Repeat("line\n", 2*methods.TextLimit/5)
 	for _, said := range []string{
 		"exit: hunter2-become", "exit: hunter2-become\nlast line hunter2-become\n",
 		"exit: hunter2-become\n" + long + "last line hunter2-become\n",
@@ -21,7 +22,7 @@ func TestReasonOfALoss(t *testing.T) {
 			t.Errorf("%d bytes: why %q, text %q", len(said), why, text)
 		}
 		if strings.Contains(said, "last") != strings.Contains(text, "last line") ||
-			len(text) > connect.TextLimit {
+			len(text) > methods.TextLimit {
 			t.Errorf("%d bytes: text %q", len(said), text)
 		}
 	}
@@ -39,9 +40,9 @@ func TestNoIsNoSecret(t *testing.T) {
 
 // After Close nothing happens that would have to be told.
 func TestAuditAfterClose(t *testing.T) {
-	a := newAuditor(func(Event) error { return nil }, func(error) {})
+	a := newAuditor(func(report.Event) error { return nil }, func(error) {})
 	a.close()
-	if err := a.before(t.Context(), Event{Kind: EventExec}); err == nil {
+	if err := a.before(t.Context(), report.Event{Kind: report.EventExec}); err == nil {
 		t.Error("got no error, want one")
 	}
 }

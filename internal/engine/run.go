@@ -12,12 +12,14 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/askpass"
 	"github.com/mitogen-go/mitogen/internal/boot"
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/printable"
 	"github.com/mitogen-go/mitogen/internal/spawn"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // process carries a context next to the engine. It is a *spawn.Process, except in tests.
@@ -28,7 +30,7 @@ type process interface {
 	LoggedIn() bool // an ssh is; also while it runs
 	Fail(what string)
 	Done() <-chan struct{}
-	Failure() connect.Failure
+	Failure() methods.Failure
 	Stopped() bool
 	Kill()
 	Close() error
@@ -38,7 +40,7 @@ type process interface {
 const endPatience = 300 * time.Millisecond
 
 // starter carries out a plan.
-type starter func(ctx context.Context, plan connect.Plan, ssh connect.SSHOptions) (process,
+type starter func(ctx context.Context, plan methods.Plan, ssh connect.SSHOptions) (process,
 	io.WriteCloser, io.ReadCloser, error)
 
 // local is a process on this machine, with the answerer of its questions.
@@ -48,7 +50,7 @@ type local struct {
 	asker   *asker
 }
 
-func (p *local) Failure() connect.Failure {
+func (p *local) Failure() methods.Failure {
 	return p.asker.amend(p.answers.amend(p.Process.Failure()))
 }
 
@@ -64,7 +66,7 @@ func (p *local) Close() error {
 }
 
 // spawn is the starter for this machine.
-func (e *Engine) spawn(ctx context.Context, plan connect.Plan, ssh connect.SSHOptions) (process,
+func (e *Engine) spawn(ctx context.Context, plan methods.Plan, ssh connect.SSHOptions) (process,
 	io.WriteCloser, io.ReadCloser, error) {
 	ans, err := e.answer(ctx, &plan, ssh)
 	if err != nil {
@@ -97,7 +99,7 @@ func withContext(ctx context.Context, c *Context) context.Context {
 func (e *Engine) news(ctx context.Context, hop string) func(line string) {
 	c, _ := ctx.Value(contextKey{}).(*Context)
 	return func(line string) {
-		if !connect.OwnLine(line) && c.wanted() {
+		if !methods.OwnLine(line) && c.wanted() {
 			e.log.Warn(line, slog.String("hop", hop))
 		}
 	}
@@ -126,12 +128,12 @@ func (a *answers) forget() {
 }
 
 // answer prepares for questions of a process that is to be started, as its plan says.
-func (e *Engine) answer(ctx context.Context, plan *connect.Plan, ssh connect.SSHOptions) (*answers,
+func (e *Engine) answer(ctx context.Context, plan *methods.Plan, ssh connect.SSHOptions) (*answers,
 	error) {
-	if plan.Ask != connect.AskPass {
+	if plan.Ask != methods.AskPass {
 		return &answers{release: func() {}}, nil
 	}
-	located := connect.Plan{Argv: plan.Argv, Env: plan.Env, Origin: plan.Origin, Dir: plan.Dir}
+	located := methods.Plan{Argv: plan.Argv, Env: plan.Env, Origin: plan.Origin, Dir: plan.Dir}
 	a := askpass.NewAnswerer(ssh, e.prompt(ctx),
 		func(ctx context.Context) (askpass.Place, error) { return askpass.Locate(ctx, located) })
 	from := secretsOf(ctx)
@@ -140,8 +142,8 @@ func (e *Engine) answer(ctx context.Context, plan *connect.Plan, ssh connect.SSH
 	env, release, err := e.askpass.Register(plan.Name,
 		e.auditAnswers(cmp.Or(secretsOf(ctx).target, plan.Name), e.concealed(a.Answer)))
 	if err != nil {
-		f := connect.Failure{What: connect.WhatExec, Text: err.Error(), Err: err}
-		failed := connect.Classify(plan.Method, f)
+		f := methods.Failure{What: methods.WhatExec, Text: err.Error(), Err: err}
+		failed := methods.Classify(plan.Method, f)
 		failed.Hop = plan.Name
 		return nil, failed
 	}
@@ -163,7 +165,7 @@ func (a *answers) busy() bool {
 	return answerer != nil && answerer.Busy()
 }
 
-func (a *answers) amend(f connect.Failure) connect.Failure {
+func (a *answers) amend(f methods.Failure) methods.Failure {
 	if answerer := a.answerer.Load(); answerer != nil {
 		return answerer.Amend(f)
 	}
@@ -171,7 +173,7 @@ func (a *answers) amend(f connect.Failure) connect.Failure {
 }
 
 // run is the life of a context next to the engine: process, stream, end.
-func (e *Engine) run(c *Context, start starter, plan connect.Plan, ssh connect.SSHOptions) {
+func (e *Engine) run(c *Context, start starter, plan methods.Plan, ssh connect.SSHOptions) {
 	defer e.jobs.Done()
 	ctx, cancel := context.WithCancel(withContext(withSecrets(withPrompt(e.base, c.prompt), c.secrets,
 		c.name), c))
@@ -198,7 +200,7 @@ func (e *Engine) run(c *Context, start starter, plan connect.Plan, ssh connect.S
 	if err == nil {
 		ahead := c.goAhead(ctx, plan)
 		proc, stdin, stdout, err = start(ctx, ahead, ssh)
-		for connect.OutOfDescriptors(err) && e.opt.MakeRoom != nil && e.opt.MakeRoom() {
+		for methods.OutOfDescriptors(err) && e.opt.MakeRoom != nil && e.opt.MakeRoom() {
 			proc, stdin, stdout, err = start(ctx, ahead, ssh)
 		}
 	}
@@ -234,15 +236,15 @@ func (e *Engine) run(c *Context, start starter, plan connect.Plan, ssh connect.S
 
 // startFailed makes of what ended the start of c, named now, the error of a connect where a process
 // or descriptor was lacking.
-func startFailed(c *Context, plan connect.Plan, err error) error {
+func startFailed(c *Context, plan methods.Plan, err error) error {
 	failed := (*connect.Error)(nil)
 	if !errors.As(err, &failed) {
-		lacks := connect.Shortage(err)
+		lacks := methods.Shortage(err)
 		if lacks == nil {
 			return err
 		}
-		failed = connect.Classify(plan.Method,
-			connect.Failure{What: connect.WhatExec, Text: err.Error(), Err: lacks})
+		failed = methods.Classify(plan.Method,
+			methods.Failure{What: methods.WhatExec, Text: err.Error(), Err: lacks})
 		err = failed
 	}
 	failed.Hop = c.name
@@ -271,7 +273,7 @@ func (e *Engine) ended(c *Context, proc process, err error) {
 	var corrupt *wire.CorruptError
 	foreign := errors.As(err, &corrupt) || errors.Is(err, wire.ErrNoise)
 	if foreign {
-		proc.Fail(connect.WhatForeign)
+		proc.Fail(methods.WhatForeign)
 	}
 	select {
 	case <-c.done: // it was us
@@ -313,12 +315,12 @@ func (e *Engine) ended(c *Context, proc process, err error) {
 	if foreign {
 		why = err.Error()
 	}
-	e.lose(c, &LostError{Why: why, Text: printable.Text(connect.PlainWords(f.Text))}, false)
+	e.lose(c, &report.LostError{Reason: why, Text: printable.Text(methods.PlainWords(f.Text))}, false)
 }
 
 // failure returns the error of c, which failed to start as f says.
-func failure(c *Context, f connect.Failure) error {
-	err := connect.Classify(c.hop.Method, f)
+func failure(c *Context, f methods.Failure) error {
+	err := methods.Classify(c.hop.Method, f)
 	err.Hop = c.name
 	return err
 }

@@ -15,6 +15,8 @@ import (
 
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // SessionSpec says what a session runs.
@@ -72,7 +74,7 @@ type SessionEnd struct {
 // Session starts a program in c. It waits neither for c to be up nor for the program. ctx bounds
 // the wait for room on the way there.
 func (c *Context) Session(ctx context.Context, spec SessionSpec) (*Session, error) {
-	told, err := c.auditBegin(ctx, EventExec, spec.name())
+	told, err := c.auditBegin(ctx, report.EventExec, spec.name())
 	if err != nil {
 		return nil, err
 	}
@@ -204,7 +206,7 @@ func (s *SessionSpec) values() map[string]any {
 	if len(s.Env) > 0 {
 		var env []any
 		for _, name := range slices.Sorted(maps.Keys(s.Env)) {
-			env = append(env, pickle.Tuple{[]byte(name), []byte(s.Env[name])})
+			env = append(env, pyvalue.Tuple{[]byte(name), []byte(s.Env[name])})
 		}
 		what["env"] = env
 	}
@@ -213,7 +215,7 @@ func (s *SessionSpec) values() map[string]any {
 	}
 	if s.Pty != nil {
 		p := s.Pty
-		what["pty"] = pickle.Tuple{[]byte(p.Term), int64(p.Rows), int64(p.Cols), int64(p.Width),
+		what["pty"] = pyvalue.Tuple{[]byte(p.Term), int64(p.Rows), int64(p.Cols), int64(p.Width),
 			int64(p.Height)}
 	}
 	if s.WaitOutput {
@@ -290,7 +292,7 @@ func (s *Session) End(ctx context.Context) (SessionEnd, error) {
 		return SessionEnd{Status: noStatus}, givenUp(ctx, "run in "+s.c.name)
 	}
 	if err := s.failure(); err != nil {
-		if lost := (*LostError)(nil); ctx.Err() != nil && !errors.As(err, &lost) {
+		if lost := (*report.LostError)(nil); ctx.Err() != nil && !errors.As(err, &lost) {
 			err = givenUp(ctx, "run in "+s.c.name) // which has closed it
 		}
 		return SessionEnd{Status: noStatus}, err
@@ -304,7 +306,7 @@ func (s *Session) failure() error { return s.agent.explain(s.p.failure()) }
 // sessionEnd reads the last frame of a session.
 func (c *Context) sessionEnd(b []byte) (SessionEnd, error) {
 	v, err := pickle.Decode(b, recordLimits)
-	t, ok := v.(pickle.Tuple)
+	t, ok := v.(pyvalue.Tuple)
 	if err != nil || !ok || len(t) != 2 {
 		return SessionEnd{Status: noStatus},
 			fmt.Errorf("run in %s: read exit status: got %d bytes, want a status", c.name, len(b))
@@ -386,7 +388,7 @@ func (c *Context) Begin(ctx context.Context, spec SessionSpec, st Streams) (*Sta
 }
 
 // Wait waits for the end of the program, and until its output has been written. An error of a
-// stream ends the program, and comes back in a *StreamError. It is called once.
+// stream ends the program, and comes back in a *report.StreamError. It is called once.
 func (s *Started) Wait() (SessionEnd, error) {
 	none := SessionEnd{Status: noStatus}
 	if s.waited.Swap(true) {
@@ -441,10 +443,10 @@ func (c *Context) copyOutput(s *Session, st Streams, failed func(error)) <-chan 
 		}
 	}
 	if st.Stdout != nil {
-		stdout = c.e.sink(c.name, writeStdout, st.Stdout, failed)
+		stdout = c.e.sink(c.name, report.WriteStdout, st.Stdout, failed)
 	}
 	if st.Stderr != nil {
-		stderr = c.e.sink(c.name, writeStderr, st.Stderr, failed)
+		stderr = c.e.sink(c.name, report.WriteStderr, st.Stderr, failed)
 	}
 	copied := make(chan struct{})
 	var both sync.WaitGroup
@@ -496,7 +498,10 @@ func (s *Session) feed(ctx context.Context, r io.Reader, failed func(error)) *fe
 		_, err := s.Write(b)
 		return err
 	}
-	return feed(ctx, r, send, func(err error) { failed(&StreamError{s.c.name, readStdin, err}) })
+	return feed(ctx, r, send, func(err error) {
+		failed(&report.StreamError{Context: s.c.name,
+			Op: report.ReadStdin, Err: err})
+	})
 }
 
 // await waits for the end of s. If ctx ends first, s gets SIGTERM, and after Options.Grace SIGKILL.
@@ -518,7 +523,7 @@ func (s *Session) await(ctx context.Context) error {
 	default:
 	}
 	err := error(nil)
-	lost := (*LostError)(nil)
+	lost := (*report.LostError)(nil)
 	if s.p.finished() && errors.As(s.p.failure(), &lost) {
 		err = lost
 	}

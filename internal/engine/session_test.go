@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // asked returns the first frame of the next session, behind the modules that it needs.
@@ -42,7 +42,7 @@ func TestSessionCostsNoRoundTrip(t *testing.T) {
 	}
 	f.expect(1, wire.Session) // its end
 	f.reply(g, wire.Item, []byte("out"))
-	f.reply(g, wire.Data, encode(t, pickle.Tuple{int64(3), int64(0)}))
+	f.reply(g, wire.Data, encode(t, pyvalue.Tuple{int64(3), int64(0)}))
 	if status := soon(t, ended); status != 3 || out.String() != "out" {
 		t.Errorf("got status %d, %q, want 3, out", status, out.String())
 	}
@@ -74,9 +74,9 @@ func TestHostileSession(t *testing.T) {
 		"nothing":      nil,
 		"no pickle":    []byte("no pickle"),
 		"a number":     encode(t, int64(1)),
-		"three":        encode(t, pickle.Tuple{int64(1), int64(0), int64(0)}),
-		"large status": encode(t, pickle.Tuple{int64(1 << 40), int64(0)}),
-		"small status": encode(t, pickle.Tuple{int64(-1 << 40), int64(0)}),
+		"three":        encode(t, pyvalue.Tuple{int64(1), int64(0), int64(0)}),
+		"large status": encode(t, pyvalue.Tuple{int64(1 << 40), int64(0)}),
+		"small status": encode(t, pyvalue.Tuple{int64(-1 << 40), int64(0)}),
 	} {
 		t.Run(name, func(t *testing.T) {
 			e, fakes := fakeEngine(t, Options{})
@@ -100,12 +100,12 @@ func TestHostileSession(t *testing.T) {
 // log, too.
 func TestSessionClosedAfterItsEnd(t *testing.T) {
 	for name, tt := range map[string]struct {
-		answer pickle.Tuple
+		answer pyvalue.Tuple
 		status int
 	}{
-		"well":   {pickle.Tuple{int64(0), int64(0)}, 0},
-		"failed": {pickle.Tuple{int64(3), int64(0)}, 3},
-		"signal": {pickle.Tuple{int64(-9), int64(1)}, 137},
+		"well":   {pyvalue.Tuple{int64(0), int64(0)}, 0},
+		"failed": {pyvalue.Tuple{int64(3), int64(0)}, 3},
+		"signal": {pyvalue.Tuple{int64(-9), int64(1)}, 137},
 	} {
 		e, fakes := fakeEngine(t, Options{})
 		c, f := connected(t, e, fakes)

@@ -8,7 +8,8 @@ import (
 	"sync"
 
 	"github.com/mitogen-go/mitogen/internal/boot"
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // sink is a Writer of the caller's for one stream of a context or program. After its first error
@@ -22,7 +23,7 @@ type sink struct {
 	logged bool // the error was, where no call could have it; protected by Engine.mu
 
 	mu  sync.Mutex // protects following
-	err error      // a *StreamError
+	err error      // a *report.StreamError
 }
 
 // sink returns a Writer for what a context or target writes, never nil. A nil w takes everything.
@@ -33,7 +34,7 @@ func (e *Engine) sink(name, op string, w io.Writer, failed func(error)) io.Write
 	return &sink{name: name, op: op, w: w, writers: &e.writers, failed: failed}
 }
 
-// Write returns a *StreamError, the same for ever.
+// Write returns a *report.StreamError, the same for ever.
 func (s *sink) Write(b []byte) (int, error) {
 	s.mu.Lock()
 	err := s.err
@@ -51,8 +52,8 @@ func (s *sink) Write(b []byte) (int, error) {
 	if err == nil {
 		return n, nil
 	}
-	if _, ok := err.(*StreamError); !ok { // of the context's own sink
-		err = &StreamError{s.name, s.op, err}
+	if _, ok := err.(*report.StreamError); !ok { // of the context's own sink
+		err = &report.StreamError{Context: s.name, Op: s.op, Err: err}
 	}
 	s.mu.Lock()
 	s.err = err
@@ -76,7 +77,7 @@ func (g *gateWriter) Write(b []byte) (int, error) {
 		return n, nil
 	}
 	b = append(g.held, b...)
-	end := connect.BeforeFarewell(b)
+	end := methods.BeforeFarewell(b)
 	g.held = bytes.Clone(b[end:])
 	if end > 0 {
 		g.w.Write(b[:end])
@@ -86,7 +87,7 @@ func (g *gateWriter) Write(b []byte) (int, error) {
 
 // end is called when all has been written: what is held is ssh's if it is whole.
 func (g *gateWriter) end() {
-	if len(g.held) > 0 && !connect.IsFarewell(g.held) {
+	if len(g.held) > 0 && !methods.IsFarewell(g.held) {
 		g.w.Write(g.held)
 	}
 	g.held = nil

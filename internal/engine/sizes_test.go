@@ -5,9 +5,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/route"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // What isn't a program's value has a bound of its own.
@@ -45,7 +45,7 @@ func TestAnswerToConnect(t *testing.T) {
 		"parts":  {wire.Part, make([]byte, wire.MaxPayload), true},
 		"laughs": {wire.Error, laughs(20), false},
 		"values": {wire.Error, encode(t,
-			pickle.Tuple{"exit", int64(1), "x", pickle.NewList(make([]any, 1000)...)}), false},
+			pyvalue.Tuple{"exit", int64(1), "x", pyvalue.NewList(make([]any, 1000)...)}), false},
 		"long": {wire.Error, make([]byte, wire.MaxPayload), false},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -73,19 +73,19 @@ func TestAnswerToConnect(t *testing.T) {
 }
 
 func TestHelloIsSmall(t *testing.T) {
-	good := map[string]any{"version": pickle.Tuple{int64(3), int64(11), int64(7), "final", int64(0)},
+	good := map[string]any{"version": pyvalue.Tuple{int64(3), int64(11), int64(7), "final", int64(0)},
 		"implementation": "cpython",
 		"platform":       "linux", "uid": 1000, "hostname": strings.Repeat("h", 1000), "pid": 4242,
 		"executable": strings.Repeat("x", 4096), "pickle": 5}
 	if _, err := parseHello(encode(t, good)); err != nil {
 		t.Error(err)
 	}
-	long := pickle.NewList(make([]any, 100)...)
+	long := pyvalue.NewList(make([]any, 100)...)
 	for name, b := range map[string][]byte{
 		"laughs": laughs(20), "long": append(encode(t, good), make([]byte, maxHello)...), "empty": nil,
 		"no dict": seven,
 		"values":  encode(t, map[string]any{"version": long}),
-		"short":   encode(t, map[string]any{"version": pickle.Tuple{int64(3)}}),
+		"short":   encode(t, map[string]any{"version": pyvalue.Tuple{int64(3)}}),
 	} {
 		if _, err := parseHello(b); err == nil {
 			t.Errorf("%s: is taken", name)

@@ -18,6 +18,8 @@ import (
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/printable"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // maxPath is the longest path of a socket that any system takes.
@@ -170,7 +172,7 @@ func auditSocket(ctx context.Context, c *Context, name string) error {
 	if c.e.auditor == nil {
 		return nil
 	}
-	ev := c.event(EventService)
+	ev := c.event(report.EventService)
 	ev.Name = "socket " + name
 	return c.e.auditFirst(ctx, ev, "open in "+c.name)
 }
@@ -293,9 +295,9 @@ func addresses(network string, b []byte) ([]net.Addr, error) {
 	}
 	var items []any
 	switch v := v.(type) {
-	case pickle.Tuple:
+	case pyvalue.Tuple:
 		items = v
-	case *pickle.List:
+	case *pyvalue.List:
 		items = v.Items
 	}
 	var all []net.Addr
@@ -304,7 +306,7 @@ func addresses(network string, b []byte) ([]net.Addr, error) {
 		if network != "unix" {
 			addr = &net.TCPAddr{}
 		}
-		if pair, ok := item.(pickle.Tuple); ok && len(pair) == 2 && network != "unix" {
+		if pair, ok := item.(pyvalue.Tuple); ok && len(pair) == 2 && network != "unix" {
 			host, _ := pair[0].(string)
 			port, _ := pair[1].(int64)
 			ip, err := netip.ParseAddr(host)
@@ -352,7 +354,7 @@ var socketCodes = map[string]error{
 
 // socketFailure is the error that a context has told, as the system here would.
 func socketFailure(err error) error {
-	raised := (*CallError)(nil)
+	raised := (*report.CallError)(nil)
 	if !errors.As(err, &raised) {
 		return err
 	}

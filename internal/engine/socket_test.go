@@ -10,6 +10,8 @@ import (
 
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // opens returns the next OPEN, and the dict in it.
@@ -25,7 +27,7 @@ func (f *fake) opens(t *testing.T) (wire.Frame, map[any]any) {
 			t.Fatal(err)
 		}
 		what := map[any]any{}
-		for _, e := range v.(*pickle.Dict).Entries {
+		for _, e := range v.(*pyvalue.Dict).Entries {
 			what[e.Key] = e.Value
 		}
 		return g, what
@@ -34,15 +36,15 @@ func (f *fake) opens(t *testing.T) (wire.Frame, map[any]any) {
 
 // addressPair is a first item of a connection.
 func addressPair(t *testing.T) []byte {
-	return encode(t, pickle.Tuple{
-		pickle.Tuple{"10.0.0.5", int64(1)}, pickle.Tuple{"10.0.0.1", int64(80)},
+	return encode(t, pyvalue.Tuple{
+		pyvalue.Tuple{"10.0.0.5", int64(1)}, pyvalue.Tuple{"10.0.0.1", int64(80)},
 	})
 }
 
 // What a hostile context answers to a connect is an error.
 func TestHostileSocket(t *testing.T) {
 	failure := func(args any) []byte {
-		return encode(t, pickle.Tuple{"builtins", "OSError", "bad\x1b[2J\n text", "", args})
+		return encode(t, pyvalue.Tuple{"builtins", "OSError", "bad\x1b[2J\n text", "", args})
 	}
 	for name, tt := range map[string]struct {
 		kind    wire.Kind
@@ -52,10 +54,10 @@ func TestHostileSocket(t *testing.T) {
 		"nothing":       {wire.Data, nil, net.ErrClosed},
 		"no pickle":     {wire.Item, []byte("no pickle"), nil},
 		"a number":      {wire.Item, encode(t, int64(1)), nil},
-		"one address":   {wire.Item, encode(t, pickle.Tuple{nil}), nil},
-		"refused":       {wire.Error, failure(pickle.Tuple{"ECONNREFUSED"}), syscall.ECONNREFUSED},
-		"unknown code":  {wire.Error, failure(pickle.Tuple{"ESTRANGE"}), nil},
-		"code a number": {wire.Error, failure(pickle.Tuple{int64(111)}), nil},
+		"one address":   {wire.Item, encode(t, pyvalue.Tuple{nil}), nil},
+		"refused":       {wire.Error, failure(pyvalue.Tuple{"ECONNREFUSED"}), syscall.ECONNREFUSED},
+		"unknown code":  {wire.Error, failure(pyvalue.Tuple{"ESTRANGE"}), nil},
+		"code a number": {wire.Error, failure(pyvalue.Tuple{int64(111)}), nil},
 		"no code":       {wire.Error, failure(nil), nil},
 		"text":          {wire.Error, []byte("text"), nil},
 	} {
@@ -96,7 +98,7 @@ func TestHostileAddresses(t *testing.T) {
 		return s
 	})
 	g, what := f.opens(t)
-	bad := pickle.Tuple{pickle.Tuple{"no address", int64(-1)}, pickle.Tuple{int64(1), "x"}}
+	bad := pyvalue.Tuple{pyvalue.Tuple{"no address", int64(-1)}, pyvalue.Tuple{int64(1), "x"}}
 	f.reply(g, wire.Item, encode(t, bad))
 	s := soon(t, dialed)
 	if s == nil {
@@ -108,7 +110,7 @@ func TestHostileAddresses(t *testing.T) {
 	f.reply(g, wire.Item, addressPair(t))
 	data := wire.Frame{Dst: g.Dst, Reply: wire.Handle(what["data"].(int64))}
 	f.reply(data, wire.Item, []byte("text"))
-	reset := pickle.Tuple{"builtins", "OSError", "x", "", pickle.Tuple{"ECONNRESET"}}
+	reset := pyvalue.Tuple{"builtins", "OSError", "x", "", pyvalue.Tuple{"ECONNRESET"}}
 	f.reply(g, wire.Error, encode(t, reset))
 	b, err := io.ReadAll(s)
 	if string(b) != "text" || !errors.Is(err, syscall.ECONNRESET) {
@@ -128,7 +130,7 @@ func TestHostileListener(t *testing.T) {
 	if what["listen"] != true {
 		t.Fatalf("got %v, want a listener", what)
 	}
-	f.reply(g, wire.Item, encode(t, pickle.Tuple{pickle.Tuple{"127.0.0.1", int64(999)}}))
+	f.reply(g, wire.Item, encode(t, pyvalue.Tuple{pyvalue.Tuple{"127.0.0.1", int64(999)}}))
 	l := soon(t, listening)
 	if l == nil || l.Addr().String() != "127.0.0.1:999" {
 		t.Fatalf("got %v, want a listener at 127.0.0.1:999", l)
@@ -285,8 +287,8 @@ func TestWriteAfterCloseWrite(t *testing.T) {
 
 // The audit log is told what a context connects to, and listens at, before it does.
 func TestSocketsAreAudited(t *testing.T) {
-	events := make(chan Event, 100)
-	e, fakes := fakeEngine(t, Options{Audit: func(ev Event) error {
+	events := make(chan report.Event, 100)
+	e, fakes := fakeEngine(t, Options{Audit: func(ev report.Event) error {
 		events <- ev
 		return nil
 	}})
@@ -297,7 +299,7 @@ func TestSocketsAreAudited(t *testing.T) {
 	f.opens(t)
 	var told []string
 	for len(told) < 2 {
-		if ev := soon(t, events); ev.Kind == EventService {
+		if ev := soon(t, events); ev.Kind == report.EventService {
 			told = append(told, ev.Name)
 		}
 	}

@@ -6,9 +6,10 @@ import (
 	"reflect"
 	"testing"
 
-	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/printable"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // nasty acts on terminals, and begins a line.
@@ -36,7 +37,7 @@ func TestHelloIsPrintable(t *testing.T) {
 			Handle: wire.Hello,
 			Payload: encode(
 				t,
-				map[string]any{"version": pickle.Tuple{int64(3), int64(11), int64(7)},
+				map[string]any{"version": pyvalue.Tuple{int64(3), int64(11), int64(7)},
 					"implementation": nasty, "platform": nasty, "hostname": nasty, "executable": nasty,
 					"machine": nasty, "functions": nasty},
 			),
@@ -59,7 +60,7 @@ func TestErrorsArePrintable(t *testing.T) {
 	c, f := connected(t, e, fakes)
 	for kind, payload := range map[wire.Kind][]byte{
 		wire.Dead:  []byte(nasty),
-		wire.Error: encode(t, pickle.Tuple{nasty, nasty, nasty, nasty, nil}),
+		wire.Error: encode(t, pyvalue.Tuple{nasty, nasty, nasty, nasty, nil}),
 	} {
 		p := call(c, "m:f")
 		for {
@@ -73,7 +74,7 @@ func TestErrorsArePrintable(t *testing.T) {
 			t.Fatalf("%v: got no error", kind)
 		}
 		printableOrNot(t, fmt.Sprint(kind), err.Error(), printable.Line)
-		var raised *CallError
+		var raised *report.CallError
 		if errors.As(err, &raised) {
 			printableOrNot(t, "traceback", raised.Traceback, printable.Text)
 			if raised.Text != nasty {
@@ -84,7 +85,7 @@ func TestErrorsArePrintable(t *testing.T) {
 	for what, frame := range map[string]func(child wire.ContextID, g wire.Frame) wire.Frame{
 		"failure": func(_ wire.ContextID, g wire.Frame) wire.Frame {
 			return wire.Frame{Kind: wire.Error, Src: c.id, Handle: g.Reply,
-				Payload: encode(t, pickle.Tuple{"exit", int64(1), nasty})}
+				Payload: encode(t, pyvalue.Tuple{"exit", int64(1), nasty})}
 		},
 		"dead": func(_ wire.ContextID, g wire.Frame) wire.Frame {
 			return wire.Frame{Kind: wire.Dead, Src: c.id, Handle: g.Reply, Payload: []byte(nasty)}
@@ -107,9 +108,9 @@ func TestErrorsArePrintable(t *testing.T) {
 		waitFor(t, what, func() bool { return b.Err() != nil })
 		err = b.Err()
 		printableOrNot(t, what, err.Error(), printable.Line)
-		var lost *LostError
+		var lost *report.LostError
 		if errors.As(err, &lost) {
-			printableOrNot(t, what+": why", lost.Why, printable.Line)
+			printableOrNot(t, what+": why", lost.Reason, printable.Line)
 		}
 	}
 }

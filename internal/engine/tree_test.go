@@ -6,9 +6,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 func start(t *testing.T, e *Engine, target string, o ConnectOptions) *Context {
@@ -158,7 +161,7 @@ func TestSharedHops(t *testing.T) {
 			break
 		}
 	}
-	f.exit(connect.Failure{What: connect.WhatExit})
+	f.exit(methods.Failure{What: methods.WhatExit})
 	<-hop.Done()
 }
 
@@ -173,11 +176,11 @@ func TestConnectFails(t *testing.T) {
 	}{
 		{"local", func(f *fake) {
 			f.raw([]byte("welcome\n"))
-			f.exit(connect.Failure{What: connect.WhatExit, Status: 127, Text: "MITO-NOPY\n"})
+			f.exit(methods.Failure{What: methods.WhatExit, Status: 127, Text: "MITO-NOPY\n"})
 		}, connect.ErrNoPython, "local", "welcome"},
 		{"local", func(f *fake) {
 			f.raw([]byte("MITO-EC0\nTraceback\n"))
-			f.exit(connect.Failure{What: connect.WhatExit, Status: 1})
+			f.exit(methods.Failure{What: methods.WhatExit, Status: 1})
 		}, connect.ErrDied, "local", "Traceback"},
 		{"local", func(f *fake) {
 			f.raw([]byte("\xf1MG\x99 broken frame and what else there is 0123456789"))
@@ -188,15 +191,15 @@ func TestConnectFails(t *testing.T) {
 		{"local+sudo", func(f *fake) {
 			f.hello(f.id())
 			f.reply(f.connect(f.id()), wire.Error,
-				encode(t, pickle.Tuple{"exit", 1, "mallory is not in the sudoers file.\x1b[2J", 0}))
+				encode(t, pyvalue.Tuple{"exit", 1, "mallory is not in the sudoers file.\x1b[2J", 0}))
 		}, connect.ErrNotInSudoers, "local+sudo", "not in the sudoers"},
 		{"local+sudo", func(f *fake) {
 			f.hello(f.id())
-			f.reply(f.connect(f.id()), wire.Error, encode(t, pickle.Tuple{"unanswered", nil, "", 0}))
+			f.reply(f.connect(f.id()), wire.Error, encode(t, pyvalue.Tuple{"unanswered", nil, "", 0}))
 		}, connect.ErrPasswordRequired, "local+sudo", ""},
 		{"local+sudo+local", func(f *fake) {
 			f.hello(f.id())
-			f.reply(f.connect(f.id()), wire.Error, encode(t, pickle.Tuple{"repeated", nil, "", 0}))
+			f.reply(f.connect(f.id()), wire.Error, encode(t, pyvalue.Tuple{"repeated", nil, "", 0}))
 		}, connect.ErrSudoPassword, "local+sudo", ""},
 	} {
 		c := start(t, e, test.target, ConnectOptions{})
@@ -272,9 +275,9 @@ func TestLost(t *testing.T) {
 	f.send(wire.Frame{Src: 1, Handle: wire.Lost,
 		Payload: wire.AppendLost(nil, 2, "ended with status 255\nno more\x1b[0m beer\n")})
 	_, err := result(t, p)
-	lost := (*LostError)(nil)
+	lost := (*report.LostError)(nil)
 	if !errors.As(err, &lost) || lost.Context != "local+local+local" || lost.Hop != "local+local" ||
-		lost.Why != "ended with status 255" || lost.Text != "no more\\x1b[0m beer\n" {
+		lost.Reason != "ended with status 255" || lost.Text != "no more\\x1b[0m beer\n" {
 		t.Errorf("call in a lost context: got %#v, want a LostError of local+local", err)
 	}
 	if !strings.Contains(err.Error(), `local+local lost: ended with status 255: no more\x1b[0m beer`) {
@@ -295,11 +298,11 @@ func TestLostByItself(t *testing.T) {
 	for f.next().Handle != wire.Call {
 	}
 	f.Note([]byte("Connection reset by peer\r\n"))
-	f.exit(connect.Failure{What: connect.WhatExit, Status: 255})
+	f.exit(methods.Failure{What: methods.WhatExit, Status: 255})
 	_, err := result(t, p)
-	lost := (*LostError)(nil)
+	lost := (*report.LostError)(nil)
 	if !errors.As(err, &lost) || lost.Text != "Connection reset by peer\n" ||
-		lost.Why != "ended (status 255)" {
+		lost.Reason != "ended (status 255)" {
 		t.Errorf("call over a lost link: got %#v, want a LostError with the text of ssh", err)
 	}
 }
@@ -331,8 +334,8 @@ func TestHeartbeat(t *testing.T) {
 			}
 			<-c.Done()
 			waitFor(t, "the kill", f.wasKilled)
-			if lost := (*LostError)(nil); !errors.As(c.Err(), &lost) ||
-				!strings.Contains(lost.Why, "heard nothing") {
+			if lost := (*report.LostError)(nil); !errors.As(c.Err(), &lost) ||
+				!strings.Contains(lost.Reason, "heard nothing") {
 				t.Error(c.Err())
 			}
 		})
@@ -363,7 +366,7 @@ func TestCloseEngine(t *testing.T) {
 	go func() {
 		for f.next().Handle != wire.Shutdown {
 		}
-		f.exit(connect.Failure{What: connect.WhatExit})
+		f.exit(methods.Failure{What: methods.WhatExit})
 	}()
 	e.Close()
 	<-f.done
@@ -386,7 +389,7 @@ func TestCloseContext(t *testing.T) {
 	c, f := connected(t, e, fakes)
 	go func() {
 		f.expect(1, wire.Shutdown)
-		f.exit(connect.Failure{What: connect.WhatExit})
+		f.exit(methods.Failure{What: methods.WhatExit})
 	}()
 	if err := c.Close(); err != nil {
 		t.Error(err)

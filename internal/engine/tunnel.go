@@ -10,10 +10,11 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen/internal/boot"
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/modules"
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // Tunnel is a process beside a context whose stdin and stdout are here, or a connection that the
@@ -197,11 +198,11 @@ func (t *Tunnel) next() ([]byte, error) {
 // notStarted returns the error of a connect, where c couldn't start the fork. err is why it has
 // ended.
 func (t *Tunnel) notStarted(err error) error {
-	raised := (*CallError)(nil)
+	raised := (*report.CallError)(nil)
 	if !t.fork || !errors.As(err, &raised) {
 		return err
 	}
-	failed := connect.Classify("local", connect.Failure{What: connect.WhatExec, Text: raised.Text})
+	failed := methods.Classify("local", methods.Failure{What: methods.WhatExec, Text: raised.Text})
 	failed.Hop = t.c.name
 	return failed
 }
@@ -326,7 +327,7 @@ func (e *forwardError) Error() string { return "ssh: connect to host " + e.where
 
 func (f *forwarded) Read(b []byte) (int, error) {
 	n, err := f.Tunnel.Read(b)
-	if failed := (*CallError)(nil); errors.As(err, &failed) {
+	if failed := (*report.CallError)(nil); errors.As(err, &failed) {
 		err = &forwardError{f.where, oneLine(failed.Text)}
 	}
 	return n, err

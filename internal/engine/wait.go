@@ -13,6 +13,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/printable"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // Limits returns the limits of the result, for decoding it.
@@ -154,7 +155,7 @@ func (p *Pending) failure() error {
 // judge decides what failure returns. The result of a call that was cancelled comes too late.
 func (p *Pending) judge() error {
 	err := p.answered()
-	lost := (*LostError)(nil)
+	lost := (*report.LostError)(nil)
 	switch {
 	case p.why == nil && p.killed:
 		return joined(err, ErrKilled)
@@ -189,7 +190,8 @@ func (p *Pending) answered() error {
 		return fmt.Errorf("call %s in %s: read its error: %w", p.target, p.c.name, err)
 	}
 	trace := printable.Text(asInstalled(v.Traceback))
-	return &CallError{p.c.name, v.Module, v.Type, v.Text, trace, v.Args}
+	return &report.CallError{Context: p.c.name, Module: v.Module, Type: v.Type, Text: v.Text,
+		Traceback: trace, Args: v.Args}
 }
 
 // Cancel interrupts the call, and kills its context if that has no effect. It waits for neither.
@@ -258,7 +260,7 @@ func (p *Pending) expire() {
 		p.killed = !p.ended
 		p.mu.Unlock()
 		why := fmt.Sprintf("killed: %s did not end when it was cancelled", p.target)
-		e.loseLocked(c, &LostError{Why: why}, true)
+		e.loseLocked(c, &report.LostError{Reason: why}, true)
 	}
 	err := c.err
 	e.unlock()

@@ -9,6 +9,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/modules"
 	"github.com/mitogen-go/mitogen/internal/pysource"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // A program that imports by names in data asks for one module after another, a round trip each.
@@ -109,7 +110,7 @@ func (f *Forwarder) missed(ctx wire.ContextID, t pysource.Target, during, name s
 	f.mu.Unlock()
 	if again && f.third(pkg) {
 		p := Program{Roots: []string{pkg + "/"}}
-		f.want(ctx, want{c: f.closure(t, p), why: Asked, p: p})
+		f.want(ctx, want{c: f.closure(t, p), why: report.SentAsked, p: p})
 		f.lore.learn(during, pkg+"/", false)
 	}
 }

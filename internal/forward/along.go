@@ -10,6 +10,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/modules"
 	"github.com/mitogen-go/mitogen/internal/pysource"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // A program that asks for the outline of a third-party package reads files of it. Those that it is
@@ -73,7 +74,7 @@ func (f *Forwarder) along(ctx wire.ContextID, t pysource.Target, g *grant, durin
 		return
 	}
 	p := Program{Roots: a.names}
-	f.want(ctx, f.booked(ctx, t, want{c: f.closure(t, p), why: Asked, p: p}))
+	f.want(ctx, f.booked(ctx, t, want{c: f.closure(t, p), why: report.SentAsked, p: p}))
 	for _, name := range a.names {
 		f.lore.learn(during, name, false)
 	}

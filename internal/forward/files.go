@@ -8,6 +8,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/modules"
 	"github.com/mitogen-go/mitogen/internal/pysource"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // The kinds of questions about what packages have beside modules: docs/protocol, section 12,
@@ -105,7 +106,7 @@ func (f *Forwarder) kept(ctx wire.ContextID, t pysource.Target, name string, siz
 	p := Program{Roots: []string{name}}
 	c := f.closure(t, p)
 	return c.Has(name) && f.misses(ctx, name, c) &&
-		f.bringWant(ctx, name, want{c: c, why: Asked, p: p})
+		f.bringWant(ctx, name, want{c: c, why: report.SentAsked, p: p})
 }
 
 // behind reports whether ctx is behind a hop.

@@ -22,35 +22,18 @@ import (
 	"github.com/mitogen-go/mitogen/internal/modules"
 	"github.com/mitogen-go/mitogen/internal/pysource"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // maxClosures limits the questions of one context that are answered with all that the module needs.
 // Later questions get the module alone, which costs no more than reading it.
 const maxClosures = 1024
 
-// Why says what a module was sent for.
-type Why string
-
-// The reasons.
-const (
-	Call   Why = "call"   // one of the user's own, with a call
-	Bundle Why = "bundle" // foreign: the context has said that it lacks it
-	Asked  Why = "asked"  // the context has asked for it, or for what needs it, alone
-	// with a call, because another context had to ask for it during such a call
-	Learned Why = "learned"
-)
-
-// Sent is a module that a context was sent.
-type Sent struct {
-	Name string
-	Why  Why
-}
-
 // Action is something to be sent.
 type Action struct {
 	bundle.Action
 	New  bool            // the bundle is new to Ctx
-	Sent []Sent          // the modules in it, then
+	Sent []report.Sent   // the modules in it, then
 	Load *modules.Module // if not nil, nothing but Ctx counts, which gets this alone
 }
 
@@ -102,7 +85,7 @@ type context struct {
 
 type want struct {
 	c   *closure.Closure
-	why Why
+	why report.Reason
 	p   Program // that c is of
 
 	more []string // foreign names that it is likely to need later
@@ -247,8 +230,8 @@ func (n *Need) Grants() bool { return !idle(n.call) || !n.call.Named().Empty() }
 
 // Want has ctx be sent, or asked about, what n says.
 func (f *Forwarder) Want(ctx wire.ContextID, n *Need) {
-	call := f.booked(ctx, n.target, want{c: n.call, why: Call, p: n.program})
-	learned := want{c: n.learned, why: Learned, p: Program{Roots: n.names}}
+	call := f.booked(ctx, n.target, want{c: n.call, why: report.SentCall, p: n.program})
+	learned := want{c: n.learned, why: report.SentLearned, p: Program{Roots: n.names}}
 	if n.learned != nil {
 		learned = f.booked(ctx, n.target, learned)
 	}
@@ -368,7 +351,7 @@ func (f *Forwarder) Asked(ctx wire.ContextID, t pysource.Target, during,
 // sent before.
 func (f *Forwarder) bring(ctx wire.ContextID, t pysource.Target, during, name string) bool {
 	p := Program{Roots: []string{name}}
-	w, _ := f.fitted(ctx, t, want{c: f.closure(t, p), why: Asked, p: p})
+	w, _ := f.fitted(ctx, t, want{c: f.closure(t, p), why: report.SentAsked, p: p})
 	if !w.c.Has(name) || !f.misses(ctx, name, w.c) {
 		return false
 	}
@@ -377,7 +360,7 @@ func (f *Forwarder) bring(ctx wire.ContextID, t pysource.Target, during, name st
 	names := f.likely(ctx, name, w.c)
 	if len(names) > 0 { // what of it fits depends on what is booked
 		more := Program{Roots: names}
-		all = append(all, f.booked(ctx, t, want{c: f.closure(t, more), why: Asked, p: more}))
+		all = append(all, f.booked(ctx, t, want{c: f.closure(t, more), why: report.SentAsked, p: more}))
 	}
 	comes := f.bringWant(ctx, name, all...)
 	for _, other := range names {
@@ -458,22 +441,22 @@ func (b *batch) add(actions []bundle.Action) {
 
 // reasons says for each module in a bundle what it is sent for. A module that only comes with its
 // package has the reason of the rest.
-func (x *context) reasons(u *bundle.Bundle) []Sent {
-	var sent []Sent
-	rest := Call
+func (x *context) reasons(u *bundle.Bundle) []report.Sent {
+	var sent []report.Sent
+	rest := report.SentCall
 	for _, name := range u.Modules() {
-		why := Why("")
+		why := report.Reason("")
 		if i := slices.IndexFunc(x.wants, func(w want) bool { return w.c.Has(name) }); i >= 0 {
-			if why = x.wants[i].why; why == Call && u.Package != "" {
-				why = Bundle
+			if why = x.wants[i].why; why == report.SentCall && u.Package != "" {
+				why = report.SentBundle
 			}
 			rest = why
 		}
-		sent = append(sent, Sent{name, why})
+		sent = append(sent, report.Sent{Name: name, Reason: why})
 	}
 	for i := range sent {
-		if sent[i].Why == "" {
-			sent[i].Why = rest
+		if sent[i].Reason == "" {
+			sent[i].Reason = rest
 		}
 	}
 	return sent

@@ -55,7 +55,7 @@ func (s *script) send(b Batch) {
 				line = fmt.Sprintf("forward %d at %d", a.Ctx, a.Hop)
 			}
 			for _, m := range a.Sent {
-				line += fmt.Sprintf(" %s=%s", m.Name, m.Why)
+				line += fmt.Sprintf(" %s=%s", m.Name, m.Reason)
 			}
 			if a.Bundle.Negative > 0 {
 				line += fmt.Sprintf(" -%d", a.Bundle.Negative)

@@ -13,6 +13,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/modules"
 	"github.com/mitogen-go/mitogen/internal/pysource"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // Bounds of what a grant keeps.
@@ -230,7 +231,7 @@ func (f *Forwarder) Grant(ctx wire.ContextID, t pysource.Target, n *Need) {
 	g.call(n.call)
 	if names := g.late(n.call); len(names) > 0 {
 		p := Program{Roots: names}
-		w := f.booked(ctx, t, want{c: f.closure(t, p), why: Asked, p: p})
+		w := f.booked(ctx, t, want{c: f.closure(t, p), why: report.SentAsked, p: p})
 		g.call(w.c)
 		f.want(ctx, w)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/modules"
 	"github.com/mitogen-go/mitogen/internal/pysource"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // Which extension modules a context is sent depends on what its interpreter takes. A closure that
@@ -250,7 +251,7 @@ func (f *Forwarder) find(ctx wire.ContextID, t pysource.Target, name string) (*m
 	m := f.finder.Pass().For(t.ABI).Find(name)
 	if m.Letter == modules.Native {
 		p := Program{Roots: []string{name}}
-		_, t = f.fitted(ctx, t, want{c: f.closure(t, p), why: Asked, p: p})
+		_, t = f.fitted(ctx, t, want{c: f.closure(t, p), why: report.SentAsked, p: p})
 		m = f.finder.Pass().For(t.ABI).Find(name)
 	}
 	return m, t

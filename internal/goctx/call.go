@@ -11,6 +11,8 @@ import (
 
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // A Call is one call of a function, which runs in a goroutine of its own.
@@ -209,15 +211,15 @@ func (e *refusal) Error() string { return e.text }
 // Python context answers, whatever the function has made of the CANCEL.
 func failureOf(ctx context.Context, err error) (f failure) {
 	if errors.Is(context.Cause(ctx), errCancelled) {
-		return failure{"builtins", "KeyboardInterrupt", "", "", pickle.Tuple{}}
+		return failure{"builtins", "KeyboardInterrupt", "", "", pyvalue.Tuple{}}
 	}
 	p, panicked := err.(*panicError)
 	if panicked {
-		return failure{Module, TypePanic, p.Error(), p.stack, nil}
+		return failure{report.GoModule, TypePanic, p.Error(), p.stack, nil}
 	}
 	defer func() {
 		if r := recover(); r != nil { // in a method of the error
-			f = failure{Module, TypePanic, fmt.Sprint(r), string(debug.Stack()), nil}
+			f = failure{report.GoModule, TypePanic, fmt.Sprint(r), string(debug.Stack()), nil}
 		}
 	}()
 	return failed(err)

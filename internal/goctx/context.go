@@ -26,6 +26,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/stream"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // key names a call: its caller, and the handle there that the answer goes to.
@@ -167,13 +168,13 @@ func (s *served) hello() error {
 }
 
 // goVersion returns the version of Go that made this program in the form of sys.version_info.
-func goVersion() pickle.Tuple {
+func goVersion() pyvalue.Tuple {
 	v := [3]int{}
 	word, _, _ := strings.Cut(strings.TrimPrefix(runtime.Version(), "go"), " ")
 	for i, n := range strings.SplitN(word, ".", 3) {
 		fmt.Sscanf(n, "%d", &v[i])
 	}
-	return pickle.Tuple{v[0], v[1], v[2], "final", 0}
+	return pyvalue.Tuple{v[0], v[1], v[2], "final", 0}
 }
 
 // send queues a frame to a context and writes what goes at once.

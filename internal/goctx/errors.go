@@ -13,16 +13,15 @@ import (
 	"sync"
 
 	"github.com/mitogen-go/mitogen/internal/pickle"
+	"github.com/mitogen-go/mitogen/pyvalue"
+	"github.com/mitogen-go/mitogen/report"
 )
-
-// Module is the module of errors that Go functions have returned, in ERROR frames.
-const Module = "go"
 
 // Types of errors that no Go type has, in ERROR frames.
 const (
 	TypePanic         = "panic"
 	TypeNotRegistered = "NotRegistered"
-	TypeNoPython      = "NoPython"
+	TypeNoPython      = report.GoNoPython
 )
 
 // An errorKind crosses between programs, so that errors.Is or errors.As finds it at the caller.
@@ -79,8 +78,8 @@ func init() {
 }
 
 // registered returns the registered kinds that err has, each as (name, pickle or nil).
-func registered(err error) pickle.Tuple {
-	all := pickle.Tuple{}
+func registered(err error) pyvalue.Tuple {
+	all := pyvalue.Tuple{}
 	for _, kind := range knownKinds() {
 		value, found := kind.find(err)
 		if !found {
@@ -94,7 +93,7 @@ func registered(err error) pickle.Tuple {
 			}
 			packed = b
 		}
-		all = append(all, pickle.Tuple{kind.name, packed})
+		all = append(all, pyvalue.Tuple{kind.name, packed})
 	}
 	return all
 }
@@ -104,7 +103,7 @@ func registered(err error) pickle.Tuple {
 func Known(args []any) (all []error) {
 	values := map[string][]byte{} // of one name the last counts
 	for _, a := range args {
-		if pair, ok := a.(pickle.Tuple); ok && len(pair) == 2 {
+		if pair, ok := a.(pyvalue.Tuple); ok && len(pair) == 2 {
 			name, _ := pair[0].(string)
 			values[name], _ = pair[1].([]byte)
 		}
@@ -142,15 +141,15 @@ type failure struct {
 // failed returns the failure that a function's error is.
 func failed(err error) failure {
 	if r, ok := err.(*refusal); ok {
-		return failure{Module, r.kind, r.text, "", nil}
+		return failure{report.GoModule, r.kind, r.text, "", nil}
 	}
-	return failure{Module, fmt.Sprintf("%T", err), err.Error(), "", registered(err)}
+	return failure{report.GoModule, fmt.Sprintf("%T", err), err.Error(), "", registered(err)}
 }
 
 // payload returns the payload of an ERROR frame. What doesn't fit is left out.
 func (f failure) payload(limit int) []byte {
 	for _, most := range []int{maxErrorText, shortErrorText, 0} {
-		tuple := pickle.Tuple{f.module, f.typ, text(f.text, most), text(f.stack, most), f.args}
+		tuple := pyvalue.Tuple{f.module, f.typ, text(f.text, most), text(f.stack, most), f.args}
 		b, err := pickle.Append(nil, tuple, pickle.Proto2Both)
 		if err == nil && len(b) <= limit || most == 0 {
 			return b

@@ -12,6 +12,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	_ "github.com/mitogen-go/mitogen/internal/testenv"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // unattached returns a context whose stream leads nowhere.
@@ -90,10 +91,10 @@ func FuzzSpecs(f *testing.F) {
 	for _, v := range []any{
 		map[string]any{"argv": []any{[]byte("a"), []byte("b")}, "err": 7, "null": true},
 		map[string]any{"command": []byte("x"), "login": true, "wait": int64(1 << 40),
-			"env": []any{pickle.Tuple{[]byte("A"), []byte("b")}}},
+			"env": []any{pyvalue.Tuple{[]byte("A"), []byte("b")}}},
 		map[string]any{"host": []byte("h"), "port": 80, "service": "sockets", "data": 9, "timeout": 1.5},
 		map[string]any{"listen": true, "path": []byte("/s"), "family": 6, "accept": 3},
-		map[string]any{"pty": pickle.Tuple{[]byte("vt100"), 24, 80, 0, 0}, "cwd": []byte("/")},
+		map[string]any{"pty": pyvalue.Tuple{[]byte("vt100"), 24, 80, 0, 0}, "cwd": []byte("/")},
 	} {
 		b, err := pickle.Append(nil, v, pickle.Proto4)
 		if err != nil {

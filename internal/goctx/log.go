@@ -11,6 +11,7 @@ import (
 
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // levelError is Python's number of the level that errors are logged with.
@@ -22,7 +23,7 @@ const maxLogText = 16 << 10
 // log sends one record. level is Python's number.
 func (s *served) log(level int, logger, message, trace string, when time.Time) {
 	seconds := float64(when.UnixMicro()) / 1e6
-	b, err := pickle.Append(nil, pickle.Tuple{level, text(logger, 255), seconds,
+	b, err := pickle.Append(nil, pyvalue.Tuple{level, text(logger, 255), seconds,
 		text(message, maxLogText), text(trace, maxLogText)}, pickle.Proto4)
 	if err == nil && s.room(context.Background()) == nil {
 		s.send(&wire.Frame{Handle: wire.Log, Payload: b})

@@ -12,6 +12,7 @@ import (
 
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // maxTunnels bounds connections, listeners and waits for a connection together.
@@ -168,7 +169,7 @@ func (s *served) leaveTunnels() {
 // the same on every system.
 func (s *served) refuseTunnel(k key, err error) {
 	code, why := errorName(err)
-	f := failure{"builtins", "OSError", why, "", pickle.Tuple{code}}
+	f := failure{"builtins", "OSError", why, "", pyvalue.Tuple{code}}
 	s.send(&wire.Frame{Kind: wire.Error, Dst: k.src, Handle: k.reply,
 		Payload: f.payload(s.cfg.MaxMessage)})
 }

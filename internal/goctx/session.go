@@ -16,6 +16,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/spawn"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // Limits of sessions.
@@ -372,7 +373,7 @@ func (p *session) answer(status int, held bool) {
 	if held {
 		n = 1
 	}
-	b, err := pickle.Append(nil, pickle.Tuple{status, n}, pickle.Proto2Both)
+	b, err := pickle.Append(nil, pyvalue.Tuple{status, n}, pickle.Proto2Both)
 	if err == nil {
 		p.s.send(&wire.Frame{Dst: p.key.src, Handle: p.key.reply, Payload: b})
 	}

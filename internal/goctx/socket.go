@@ -10,6 +10,7 @@ import (
 
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // lingerPatience bounds how long a peer has to take what was written before the engine's close.
@@ -160,7 +161,7 @@ func (c *socket) tell(conn net.Conn) {
 	if c.plain {
 		return
 	}
-	pair := pickle.Tuple{addressValue(conn.LocalAddr()), addressValue(conn.RemoteAddr())}
+	pair := pyvalue.Tuple{addressValue(conn.LocalAddr()), addressValue(conn.RemoteAddr())}
 	if b, err := pickle.Append(nil, pair, pickle.Proto2Both); err == nil {
 		c.s.send(&wire.Frame{Kind: wire.Item, Dst: c.key.src, Handle: c.key.reply, Payload: b})
 	}
@@ -169,7 +170,7 @@ func (c *socket) tell(conn net.Conn) {
 // addressValue returns an address as a value; nil for a UNIX socket.
 func addressValue(a net.Addr) any {
 	if tcp, ok := a.(*net.TCPAddr); ok {
-		return pickle.Tuple{tcp.AddrPort().Addr().Unmap().String(), tcp.Port}
+		return pyvalue.Tuple{tcp.AddrPort().Addr().Unmap().String(), tcp.Port}
 	}
 	return nil
 }

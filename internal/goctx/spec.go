@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/mitogen-go/mitogen/internal/pickle"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // specLimits bound what asks for a session or a connection.
@@ -21,7 +22,7 @@ type sessionSpec struct {
 	Login   bool
 	Null    bool
 	Err     uint32
-	Pty     pickle.Tuple
+	Pty     pyvalue.Tuple
 	Wait    *int64
 	Agent   uint32
 	Last    bool

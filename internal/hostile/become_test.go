@@ -13,8 +13,10 @@ import (
 	"time"
 
 	api "github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/hostile"
 	"github.com/mitogen-go/mitogen/internal/lab"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // entering is a case of an account that enters the hostile account.
@@ -161,18 +163,18 @@ func TestVictim(t *testing.T) {
 		t.Skip("only for other tests")
 	}
 	login, _ := strconv.ParseBool(os.Getenv("MITO_LOGIN"))
-	password := api.Secret(os.Getenv("MITO_PASSWORD"))
+	password := secret.Secret(os.Getenv("MITO_PASSWORD"))
 	e, err := api.New(api.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer e.Close()
 	c, err := e.Connect(t.Context(), target, api.ConnectOptions{
-		Python: []string{os.Getenv("MITO_PYTHON")},
-		SSH:    api.SSHOptions{ConfigFile: os.Getenv("MITO_CONFIG")},
-		Sudo:   api.SudoOptions{Path: os.Getenv("MITO_SUDO"), Password: password, Login: login},
-		Su:     api.SuOptions{Password: password, Login: login},
-		Doas:   api.DoasOptions{Password: password},
+		Options: connect.Options{Python: []string{os.Getenv("MITO_PYTHON")},
+			SSH:  connect.SSHOptions{ConfigFile: os.Getenv("MITO_CONFIG")},
+			Sudo: connect.SudoOptions{Path: os.Getenv("MITO_SUDO"), Password: password, Login: login},
+			Su:   connect.SuOptions{Password: password, Login: login},
+			Doas: connect.DoasOptions{Password: password}},
 	})
 	if err != nil {
 		fmt.Println("failed", err)

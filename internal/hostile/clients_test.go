@@ -35,8 +35,8 @@ type client struct {
 	limit   time.Duration // of its time; 0: 10 min
 }
 
-// secret is in what clients send once they trust a socket.
-const secret = "the-victims-password"
+// victims is in what clients send once they trust a socket.
+const victims = "the-victims-password"
 
 // clients returns all kinds of clients, with the releases of Ansible that are to be tested.
 func clients(t *testing.T) []*client {
@@ -50,10 +50,10 @@ func clients(t *testing.T) []*client {
 		{name: "example", command: example, must: true, few: 5, many: 30},
 		{name: "askpass", command: mitogen("Password: "), must: true,
 			path: func(p *place, socket string) {
-				p.env = append(p.env, "MITOGEN_ASKPASS="+secret+":"+socket)
+				p.env = append(p.env, "MITOGEN_ASKPASS="+victims+":"+socket)
 			}},
 		{name: "proxy", command: mitogen("host", "22"), must: true, path: func(p *place, socket string) {
-			p.env = append(p.env, "MITOGEN_PROXY="+secret+":"+socket)
+			p.env = append(p.env, "MITOGEN_PROXY="+victims+":"+socket)
 		}},
 	}
 	for i, program := range releases(t) {
@@ -121,7 +121,7 @@ import mitogen_client
 client = mitogen_client.Client(command=sys.argv[2], ask=lambda prompt: sys.argv[3])
 print(client.contexts())
 print(client.target('local', options={'sudo': {'password': sys.argv[3]}}).call('os:getpid'))`
-	return exec.CommandContext(ctx, "python3", "-c", text, dir, executable(t), secret)
+	return exec.CommandContext(ctx, "python3", "-c", text, dir, executable(t), victims)
 }
 
 // play runs a playbook with a connection plugin, and with the callback, which asks daemons at the
@@ -134,8 +134,8 @@ func play(program, transport string,
 		if err != nil {
 			t.Fatal(err)
 		}
-		args := append([]string{"-i", lab.Play + ",", here, "-e", "ansible_password=" + secret,
-			"-e", "ansible_become_password=" + secret, "-e", "ansible_connection=" + transport}, args...)
+		args := append([]string{"-i", lab.Play + ",", here, "-e", "ansible_password=" + victims,
+			"-e", "ansible_become_password=" + victims, "-e", "ansible_connection=" + transport}, args...)
 		cmd := playbook(t, ctx, program, p.dir, l.Config, args...)
 		p.env = append(cmd.Env, p.env...)
 		return cmd

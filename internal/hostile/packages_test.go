@@ -15,9 +15,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	api "github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/hostile"
 	"github.com/mitogen-go/mitogen/internal/pylink"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // greedy asks the engine by itself, as an interpreter that is compromised may.
@@ -113,10 +115,10 @@ func site(t *testing.T) string {
 // audited collects the events of an engine.
 type audited struct {
 	mu  sync.Mutex // protects following
-	all []api.Event
+	all []report.Event
 }
 
-func (a *audited) add(ev api.Event) error {
+func (a *audited) add(ev report.Event) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.all = append(a.all, ev)
@@ -159,7 +161,8 @@ func greedyContext(t *testing.T, site string) (*api.Engine, *api.Context, *audit
 
 func local(t *testing.T, e *api.Engine) *api.Context {
 	t.Helper()
-	c, err := e.Connect(t.Context(), "local", api.ConnectOptions{Python: []string{"/usr/bin/python3"}})
+	c, err := e.Connect(t.Context(), "local", api.ConnectOptions{Options: connect.Options{
+		Python: []string{"/usr/bin/python3"}}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,8 +5,10 @@ import (
 	"testing"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/lab"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // wentAhead calls c's first function, and returns what was ahead of c's stdin.
@@ -30,24 +32,24 @@ func TestAhead(t *testing.T) {
 	const argument = "an argument that is easily found"
 	for _, tt := range []struct {
 		name    string
-		ssh     mitogen.SSHOptions
+		ssh     connect.SSHOptions
 		secret  bool
 		arrives bool
 		shows   bool
 	}{
-		{"runtime", mitogen.SSHOptions{}, false, true, false},
-		{"call", mitogen.SSHOptions{CallsAhead: true}, false, true, true},
-		{"secret", mitogen.SSHOptions{CallsAhead: true}, true, true, false},
-		{"native", mitogen.SSHOptions{CallsAhead: true, Native: true}, false, true, true},
-		{"not accepted", mitogen.SSHOptions{CallsAhead: true,
+		{"runtime", connect.SSHOptions{}, false, true, false},
+		{"call", connect.SSHOptions{CallsAhead: true}, false, true, true},
+		{"secret", connect.SSHOptions{CallsAhead: true}, true, true, false},
+		{"native", connect.SSHOptions{CallsAhead: true, Native: true}, false, true, true},
+		{"not accepted", connect.SSHOptions{CallsAhead: true,
 			Args: []string{"-o", "SendEnv=-" + boot.AheadVariable + "*"}}, false, false, false},
-		{"not wanted", mitogen.SSHOptions{CallsAhead: true, NoAhead: true}, false, false, false},
+		{"not wanted", connect.SSHOptions{CallsAhead: true, NoAhead: true}, false, false, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			// A call is waited for some milliseconds only, which a busy machine may need to make it.
 			for try := 1; ; try++ {
 				e := engine(t, mitogen.Options{})
-				o := mitogen.ConnectOptions{SSH: tt.ssh}
+				o := mitogen.ConnectOptions{Options: connect.Options{SSH: tt.ssh}}
 				o.SSH.ConfigFile = l.Config
 				c, err := e.Start(lab.Free, o)
 				if err != nil {
@@ -55,7 +57,7 @@ func TestAhead(t *testing.T) {
 				}
 				var value any = argument
 				if tt.secret {
-					value = mitogen.Secret(argument)
+					value = secret.Secret(argument)
 				}
 				all := wentAhead(t, c, value)
 				if tt.shows && !strings.Contains(all, argument) && try < 10 {

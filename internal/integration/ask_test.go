@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/lab"
 )
 
@@ -17,7 +18,7 @@ func TestAsk(t *testing.T) {
 	var mu sync.Mutex
 	var asked []string
 	answers := map[string][]string{}
-	e := engine(t, mitogen.Options{Prompt: func(_ context.Context, p mitogen.Prompt) (string, error) {
+	e := engine(t, mitogen.Options{Prompt: func(_ context.Context, p connect.Prompt) (string, error) {
 		mu.Lock()
 		defer mu.Unlock()
 		asked = append(asked, p.Hop)
@@ -28,7 +29,8 @@ func TestAsk(t *testing.T) {
 		answers[p.Hop] = next[1:]
 		return next[0], nil
 	}})
-	o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: l.Config}}
+	o := mitogen.ConnectOptions{Options: connect.Options{SSH: connect.SSHOptions{
+		ConfigFile: l.Config}}}
 	who := func(target string, given map[string][]string) (string, error) {
 		mu.Lock()
 		asked, answers = nil, given
@@ -59,12 +61,12 @@ func TestAsk(t *testing.T) {
 			t.Errorf("%s: %q, %v; asked %q", tt.target, got, err, asked)
 		}
 	}
-	if _, err := who(lab.Pass+"+sudo", nil); !errors.Is(err, mitogen.ErrPasswordRequired) {
+	if _, err := who(lab.Pass+"+sudo", nil); !errors.Is(err, connect.ErrPasswordRequired) {
 		t.Errorf("nobody answers: %v", err)
 	}
 	if _, err := who(lab.Pass+"+sudo",
 		map[string][]string{"sudo": {"wrong", "wrong", "wrong"}}); !errors.Is(err,
-		mitogen.ErrSudoPassword) {
+		connect.ErrSudoPassword) {
 		t.Errorf("wrong ones: %v", err)
 	}
 	// A process of this machine asks too: one of another user's, who needs a password.

@@ -11,9 +11,11 @@ import (
 	"testing"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/lab"
 	"github.com/mitogen-go/mitogen/internal/lab/recorder"
 	"github.com/mitogen-go/mitogen/internal/testpython"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // sshConfig is a configuration for recorders: the host "last", and whatever more says.
@@ -50,8 +52,9 @@ func TestAttempts(t *testing.T) {
 					testpython.OneIn(t, 3)
 					t.Parallel()
 					r := (&recorder.Server{Password: right, Methods: methods}).Serve(t)
-					o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: sshConfig(t, r, own),
-						Password: mitogen.Secret(given)}}
+					o := mitogen.ConnectOptions{Options: connect.Options{SSH: connect.SSHOptions{
+						ConfigFile: sshConfig(t, r, own),
+						Password:   secret.Secret(given)}}}
 					_, err := engine(t, mitogen.Options{}).Connect(t.Context(), "last", o)
 					status, execErr := engine(t, mitogen.Options{}).Exec(t.Context(), "last", o,
 						mitogen.Command{Args: []string{"sh", "-c", "exit 7"}})
@@ -84,12 +87,12 @@ func checkAttempts(t *testing.T, r *recorder.Server, given string, n int) {
 
 func checkRefusal(t *testing.T, err error, well, refused bool) {
 	t.Helper()
-	var failed *mitogen.ConnectError
+	var failed *connect.Error
 	switch {
 	case well && err != nil:
 		t.Errorf("got %v, want no error", err)
 	case well:
-	case !errors.Is(err, mitogen.ErrAuth) || !errors.As(err, &failed):
+	case !errors.Is(err, connect.ErrAuth) || !errors.As(err, &failed):
 		t.Errorf("got %v, want permission denied", err)
 	case refused && !strings.Contains(err.Error(), "me@127.0.0.1: password was refused"):
 		t.Errorf("got %v, want an error that says whose password was refused", err)
@@ -109,18 +112,18 @@ func TestHostileQuestions(t *testing.T) {
 		"Password for root:", "Verification code: ", "you@127.0.0.1's Password: ",
 		"me@elsewhere's Password: ", "(you@127.0.0.1) Password: ",
 	} {
-		for name, secrets := range map[string]mitogen.SSHOptions{"both": {Password: "secret",
+		for name, secrets := range map[string]connect.SSHOptions{"both": {Password: "secret",
 			Passphrase: "phrase"}, "passphrase": {Passphrase: "phrase"}} {
 			t.Run(name+question, func(t *testing.T) {
 				testpython.OneIn(t, 2)
 				t.Parallel()
 				r := (&recorder.Server{Password: "secret", Methods: []string{"keyboard-interactive"},
 					Question: question}).Serve(t)
-				o := mitogen.ConnectOptions{SSH: secrets}
+				o := mitogen.ConnectOptions{Options: connect.Options{SSH: secrets}}
 				o.SSH.ConfigFile = sshConfig(t, r, "")
 				_, err := engine(t, mitogen.Options{}).Connect(t.Context(), "last", o)
-				if err == nil || !errors.Is(err, mitogen.ErrAuth) &&
-					!errors.Is(err, mitogen.ErrPasswordRequired) {
+				if err == nil || !errors.Is(err, connect.ErrAuth) &&
+					!errors.Is(err, connect.ErrPasswordRequired) {
 					t.Errorf("got %v, want a refusal", err)
 				}
 				for _, s := range r.Seen() {
@@ -139,10 +142,11 @@ func TestFactors(t *testing.T) {
 	l := lab.Need(t)
 	r := (&recorder.Server{Password: "secret", Methods: []string{"keyboard-interactive"},
 		AndMore: true}).Serve(t)
-	o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: sshConfig(t, r, ""),
-		IdentityFile: l.LockedKey, Passphrase: mitogen.Secret(l.Passphrase)}}
+	o := mitogen.ConnectOptions{Options: connect.Options{SSH: connect.SSHOptions{ConfigFile: sshConfig(
+		t, r, ""),
+		IdentityFile: l.LockedKey, Passphrase: secret.Secret(l.Passphrase)}}}
 	_, err := engine(t, mitogen.Options{}).Connect(t.Context(), "last", o)
-	if !errors.Is(err, mitogen.ErrAuth) || !strings.Contains(err.Error(), "keyboard-interactive") ||
+	if !errors.Is(err, connect.ErrAuth) || !strings.Contains(err.Error(), "keyboard-interactive") ||
 		len(r.Seen()) > 0 {
 		t.Errorf("without a Password: got %v, want an error that names the method, and no attempt", err)
 	}
@@ -198,8 +202,8 @@ func TestJumpAttempts(t *testing.T) {
 						if err := os.WriteFile(file, append(text, more...), 0o600); err != nil {
 							t.Fatal(err)
 						}
-						o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: file,
-							Password: mitogen.Secret(given), Args: way.args}}
+						o := mitogen.ConnectOptions{Options: connect.Options{SSH: connect.SSHOptions{ConfigFile: file,
+							Password: secret.Secret(given), Args: way.args}}}
 						_, err = engine(t, mitogen.Options{}).Connect(t.Context(), way.target, o)
 						for _, s := range jump.Seen() {
 							if way.name != "hop" && s == "keyboard-interactive begun" {
@@ -228,10 +232,11 @@ func TestJumpAsksPerson(t *testing.T) {
 	lab.Need(t)
 	jump := (&recorder.Server{Password: "jump", Methods: []string{"password"}}).Serve(t)
 	last := (&recorder.Server{Password: "right", Methods: []string{"password"}}).Serve(t)
-	o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: sshConfig(t, last, "", jump),
-		Password: "right", Args: []string{"-J", "you@jump0"}}}
-	var asked []mitogen.Prompt
-	e := engine(t, mitogen.Options{Prompt: func(_ context.Context, p mitogen.Prompt) (string, error) {
+	o := mitogen.ConnectOptions{Options: connect.Options{SSH: connect.SSHOptions{ConfigFile: sshConfig(
+		t, last, "", jump),
+		Password: "right", Args: []string{"-J", "you@jump0"}}}}
+	var asked []connect.Prompt
+	e := engine(t, mitogen.Options{Prompt: func(_ context.Context, p connect.Prompt) (string, error) {
 		asked = append(asked, p)
 		return "jump", nil
 	}})
@@ -258,8 +263,9 @@ func TestAttemptsFromHop(t *testing.T) {
 					t.Parallel()
 					jump := (&recorder.Server{Password: "jump", Methods: []string{method}}).Serve(t)
 					last := (&recorder.Server{Password: "right", Methods: []string{method}}).Serve(t)
-					o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: sshConfig(t, last, "", jump),
-						Password: mitogen.Secret(given), FromHop: true}}
+					o := mitogen.ConnectOptions{Options: connect.Options{SSH: connect.SSHOptions{
+						ConfigFile: sshConfig(t, last, "", jump),
+						Password:   secret.Secret(given), FromHop: true}}}
 					if jumps {
 						o.SSH.Args = []string{"-J", "jump0"}
 					}
@@ -285,10 +291,11 @@ func TestAttemptsFromHop(t *testing.T) {
 func TestHangUpIsNoRetry(t *testing.T) {
 	lab.Need(t)
 	r := (&recorder.Server{Password: "right", Methods: []string{"password"}, HangUp: true}).Serve(t)
-	o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: sshConfig(t, r, ""),
-		Password: "wrong"}}
+	o := mitogen.ConnectOptions{Options: connect.Options{SSH: connect.SSHOptions{ConfigFile: sshConfig(
+		t, r, ""),
+		Password: "wrong"}}}
 	_, err := engine(t, mitogen.Options{}).Connect(t.Context(), "last", o)
-	var failed *mitogen.ConnectError
+	var failed *connect.Error
 	if !errors.As(err, &failed) || !failed.Given {
 		t.Errorf("got %v, want an error that knows of the attempt", err)
 	}
@@ -302,8 +309,9 @@ func TestRefusedIsNoRetry(t *testing.T) {
 	for _, target := range []string{"last", "local+last"} {
 		for _, fromHop := range []bool{false, target != "last"} {
 			r := (&recorder.Server{Password: "right", Methods: []string{"password"}}).Serve(t)
-			o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: sshConfig(t, r, ""),
-				Password: "wrong", FromHop: fromHop}}
+			o := mitogen.ConnectOptions{Options: connect.Options{SSH: connect.SSHOptions{
+				ConfigFile: sshConfig(t, r, ""),
+				Password:   "wrong", FromHop: fromHop}}}
 			e := engine(t, mitogen.Options{})
 			for range 3 {
 				_, err := e.Connect(t.Context(), target, o)

@@ -9,7 +9,10 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/lab"
+	"github.com/mitogen-go/mitogen/report"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // ssh behind a hop is spoken from here, over a connection that the hop makes, by every Python.
@@ -38,7 +41,7 @@ func TestCarried(t *testing.T) {
 		if err := c.Close(); err != nil {
 			t.Error(err)
 		}
-		d := connect(t, e, "local+root", o)
+		d := connected(t, e, "local+root", o)
 		if uid, err := mitogen.Call[int](t.Context(), d, "here:uid"); err != nil || uid != 0 {
 			t.Error(uid, err)
 		}
@@ -53,17 +56,18 @@ func TestKeysStay(t *testing.T) {
 	}
 	e := engine(t, mitogen.Options{})
 	target := "sudo:" + lab.Free + "+" + lab.Pass // a hop that can't read the key
-	o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: l.Config}}
-	c := connect(t, e, target, o)
+	o := mitogen.ConnectOptions{Options: connect.Options{SSH: connect.SSHOptions{
+		ConfigFile: l.Config}}}
+	c := connected(t, e, target, o)
 	if name, err := mitogen.Call[string](t.Context(), c, "os:getcwd"); err != nil ||
 		!strings.HasSuffix(name, lab.Pass) {
 		t.Error(name, err)
 	}
 	o.SSH.FromHop = true
-	if _, err := e.Connect(t.Context(), target, o); !errors.Is(err, mitogen.ErrAuth) {
+	if _, err := e.Connect(t.Context(), target, o); !errors.Is(err, connect.ErrAuth) {
 		t.Errorf("by the hop: %v", err)
 	}
-	o.SSH.Password = mitogen.Secret(l.Password)
+	o.SSH.Password = secret.Secret(l.Password)
 	if _, err := e.Connect(t.Context(), target, o); err != nil {
 		t.Errorf("by the hop, with a password: %v", err)
 	}
@@ -72,19 +76,19 @@ func TestKeysStay(t *testing.T) {
 // What the hop finds is told as ssh would tell it.
 func TestCarriedRefusals(t *testing.T) {
 	lab.Need(t)
-	for target, want := range map[string]error{"local+127.0.0.1:1": mitogen.ErrRefused,
-		"local+no-host.invalid": mitogen.ErrUnknownHost} {
+	for target, want := range map[string]error{"local+127.0.0.1:1": connect.ErrRefused,
+		"local+no-host.invalid": connect.ErrUnknownHost} {
 		e := engine(t, mitogen.Options{})
 		_, err := e.Connect(t.Context(), target, mitogen.ConnectOptions{})
-		var failed *mitogen.ConnectError
+		var failed *connect.Error
 		if !errors.Is(err, want) || !errors.As(err, &failed) || failed.Hop != target {
 			t.Errorf("%s: %v, want %v", target, err, want)
 		}
 	}
 	e := engine(t, mitogen.Options{})
 	_, err := e.Connect(t.Context(), "127.0.0.1:1+mito", mitogen.ConnectOptions{})
-	var failed *mitogen.ConnectError
-	if !errors.Is(err, mitogen.ErrRefused) || !errors.As(err, &failed) || failed.Hop != "127.0.0.1:1" {
+	var failed *connect.Error
+	if !errors.Is(err, connect.ErrRefused) || !errors.As(err, &failed) || failed.Hop != "127.0.0.1:1" {
 		t.Errorf("the hop itself: %v", err)
 	}
 }
@@ -93,8 +97,9 @@ func TestCarriedRefusals(t *testing.T) {
 func TestCarrierDies(t *testing.T) {
 	l := lab.Need(t)
 	e := engine(t, mitogen.Options{})
-	o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: l.Config}}
-	c := connect(t, e, "local+mito+local", o)
+	o := mitogen.ConnectOptions{Options: connect.Options{SSH: connect.SSHOptions{
+		ConfigFile: l.Config}}}
+	c := connected(t, e, "local+mito+local", o)
 	hop := e.Contexts()[0]
 	info, err := hop.Info(t.Context())
 	if err != nil {
@@ -104,7 +109,7 @@ func TestCarrierDies(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = mitogen.Call[int](t.Context(), c, "here:sleep", 1000)
-	var lost *mitogen.LostError
+	var lost *report.LostError
 	if !errors.As(err, &lost) || lost.Context != "local+mito+local" || lost.Hop != "local" {
 		t.Errorf("after its hop's end: got %v (%+v), want it lost with its hop", err, lost)
 	}

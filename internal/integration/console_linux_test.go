@@ -6,15 +6,18 @@ import (
 	"testing"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/consolesim"
 	"github.com/mitogen-go/mitogen/internal/lab"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // onConsole returns options for a login on a console.
 func onConsole(t *testing.T) mitogen.ConnectOptions {
 	t.Helper()
-	p := mitogen.Secret(lab.Need(t).Password)
-	return mitogen.ConnectOptions{Console: mitogen.ConsoleOptions{Password: p}}
+	p := secret.Secret(lab.Need(t).Password)
+	return mitogen.ConnectOptions{Options: connect.Options{Console: connect.ConsoleOptions{
+		Password: p}}}
 }
 
 // A console is a hop: calls, further hops behind it, an error that says what is wrong, and the
@@ -25,7 +28,7 @@ func TestConsole(t *testing.T) {
 	o := onConsole(t)
 	c := consolesim.New(t, consolesim.Options{Rate: 11520})
 	e := engine(t, mitogen.Options{})
-	x := connect(t, e, "serial:"+lab.Free+"@"+c.Device+"+sudo", o)
+	x := connected(t, e, "serial:"+lab.Free+"@"+c.Device+"+sudo", o)
 	if uid, err := mitogen.Call[int](t.Context(), x, "os:getuid"); err != nil || uid != 0 {
 		t.Fatalf("uid behind console and sudo: got %d, %v, want 0\n%q", uid, err, c.Seen())
 	}
@@ -54,16 +57,16 @@ func TestConsoleErrors(t *testing.T) {
 	o := onConsole(t)
 	c := consolesim.New(t, consolesim.Options{})
 	for target, want := range map[string]error{
-		"serial:" + lab.None + "@/dev/no-such-line": mitogen.ErrNotFound,
-		"console:127.0.0.1:1":                       mitogen.ErrRefused,
-		"console:/no/such/socket":                   mitogen.ErrNotFound,
-		"serial:nobody-here@" + c.Device:            mitogen.ErrAuth,
+		"serial:" + lab.None + "@/dev/no-such-line": connect.ErrNotFound,
+		"console:127.0.0.1:1":                       connect.ErrRefused,
+		"console:/no/such/socket":                   connect.ErrNotFound,
+		"serial:nobody-here@" + c.Device:            connect.ErrAuth,
 	} {
 		e := engine(t, mitogen.Options{})
 		_, err := e.Connect(t.Context(), target, o)
-		failed := (*mitogen.ConnectError)(nil)
+		failed := (*connect.Error)(nil)
 		if !errors.Is(err, want) || !errors.As(err, &failed) || failed.Hop == "" ||
-			failed.Phase == "" || failed.Hint() == "" {
+			failed.Phase == "" || failed.Hint == "" {
 			t.Errorf("%s: got %v, want %v with hop, phase and hint", target, err, want)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"testing/fstest"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
 	other "github.com/mitogen-go/mitogen/internal/hostile"
 	"github.com/mitogen-go/mitogen/internal/lab"
 )
@@ -87,7 +88,8 @@ func copyListing(t *testing.T, dir string, owners, exact bool) string {
 func TestCopyBesideOriginals(t *testing.T) {
 	l := lab.Need(t)
 	e := engine(t, mitogen.Options{})
-	o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: l.Config}}
+	o := mitogen.ConnectOptions{Options: connect.Options{SSH: connect.SSHOptions{
+		ConfigFile: l.Config}}}
 	for _, tt := range []struct{ target, owner string }{
 		{lab.Free, lab.Free}, {lab.Free + "+sudo:" + lab.None, lab.None}, {lab.Free + "+sudo", "root"},
 	} {
@@ -100,7 +102,7 @@ func TestCopyBesideOriginals(t *testing.T) {
 			src, dest := copySource(t, dir), filepath.Join(dir, "dest")
 			os.Mkdir(dest, 0o755)
 			other.Hand(t, dest, tt.owner)
-			c := connect(t, e, tt.target, o)
+			c := connected(t, e, tt.target, o)
 			opt := mitogen.CopyOptions{Preserve: true, Failed: func(e *mitogen.FileError) { t.Error(e) }}
 			if _, err := c.Put(t.Context(), dest+"/put", opt, src); err != nil {
 				t.Fatal(err)
@@ -148,7 +150,9 @@ func TestCopyBesideOriginals(t *testing.T) {
 func TestCopyRights(t *testing.T) {
 	l := lab.Need(t)
 	e := engine(t, mitogen.Options{})
-	c := connect(t, e, lab.None, mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: l.Config}})
+	c := connected(t, e, lab.None, mitogen.ConnectOptions{Options: connect.Options{
+		SSH: connect.SSHOptions{
+			ConfigFile: l.Config}}})
 	dir, err := os.MkdirTemp("", "copy-")
 	if err != nil {
 		t.Fatal(err)
@@ -195,7 +199,8 @@ func TestCopyRights(t *testing.T) {
 func TestSyncOwners(t *testing.T) {
 	l := lab.Need(t)
 	e := engine(t, mitogen.Options{})
-	o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: l.Config}}
+	o := mitogen.ConnectOptions{Options: connect.Options{SSH: connect.SSHOptions{
+		ConfigFile: l.Config}}}
 	for _, target := range []string{lab.Free + "+sudo", lab.None} {
 		t.Run(target, func(t *testing.T) {
 			dir, err := os.MkdirTemp("", "copy-")
@@ -210,7 +215,7 @@ func TestSyncOwners(t *testing.T) {
 			other.Hand(t, src+"/a", lab.Other)
 			other.Hand(t, src+"/x", lab.None)
 			root := target != lab.None
-			c := connect(t, e, target, o)
+			c := connected(t, e, target, o)
 			opt := mitogen.SyncOptions{Failed: func(e *mitogen.FileError) { t.Errorf("got %v, want it", e) }}
 			for i, want := range []int{10, 0} {
 				n := 0

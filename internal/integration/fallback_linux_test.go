@@ -15,7 +15,9 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/lab"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // static skips a test whose program, which is this one, a tree without libraries can't execute.
@@ -81,7 +83,7 @@ func TestFallbackInTree(t *testing.T) {
 			}
 			var programs givenPrograms
 			e := engine(t, mitogen.Options{Audit: programs.audit})
-			c := connect(t, e, treeTarget(t, root, tt.mounts), mitogen.ConnectOptions{GoFallback: true})
+			c := connected(t, e, treeTarget(t, root, tt.mounts), mitogen.ConnectOptions{GoFallback: true})
 			worksWithoutPython(t, c, tt.place)
 			if got := programs.count(); got != 1 {
 				t.Errorf("got %d lines of programs in the audit log, want 1", got)
@@ -125,13 +127,13 @@ func worksWithoutPython(t *testing.T, c *mitogen.Context, place string) {
 	copiesBothWays(t, c, place)
 	connectsBack(t, c)
 	_, err = mitogen.Call[int](ctx, c, "os:getpid")
-	if called := (*mitogen.CallError)(nil); !errors.Is(err, mitogen.ErrNoPython) ||
+	if called := (*report.CallError)(nil); !errors.Is(err, connect.ErrNoPython) ||
 		!errors.As(err, &called) {
-		t.Errorf("call: got %v, want a *CallError that matches %v", err, mitogen.ErrNoPython)
+		t.Errorf("call: got %v, want a *CallError that matches %v", err, connect.ErrNoPython)
 	}
 	_, err = c.SyncPut(ctx, "/dev/shm/x", t.TempDir(), mitogen.SyncOptions{})
-	if !errors.Is(err, mitogen.ErrNoPython) {
-		t.Errorf("sync: got %v, want what matches %v", err, mitogen.ErrNoPython)
+	if !errors.Is(err, connect.ErrNoPython) {
+		t.Errorf("sync: got %v, want what matches %v", err, connect.ErrNoPython)
 	}
 }
 
@@ -195,17 +197,17 @@ func TestFallbackImpossible(t *testing.T) {
 		want          string
 		err           error
 	}{
-		"noexec": {mounts: noExec, want: "noexec", err: mitogen.ErrNoProgram},
+		"noexec": {mounts: noExec, want: "noexec", err: connect.ErrNoProgram},
 		"no place": {mounts: readOnly + withProc, want: "no directory there takes a file",
-			err: mitogen.ErrNoProgram},
-		"no proc": {mounts: "true", want: "no /proc is mounted there", err: mitogen.ErrNoProgram},
+			err: connect.ErrNoProgram},
+		"no proc": {mounts: "true", want: "no /proc is mounted there", err: connect.ErrNoProgram},
 		"no room": {mounts: readOnly + withProc + "mount -t tmpfs -o mode=1777,size=1m shm dev/shm;",
-			want: "No space left on device", err: mitogen.ErrNoProgram},
+			want: "No space left on device", err: connect.ErrNoProgram},
 		"no head": {mounts: withShm, tools: "head dd", want: "neither head -c nor dd",
-			err: mitogen.ErrNoProgram},
+			err: connect.ErrNoProgram},
 		"platform": {mounts: withShm, uname: "Plan9", want: "its platform is Plan9 Plan9",
 			err: mitogen.ErrNoBinary},
-		"hostile": {mounts: withShm, uname: "a\x1b[2J|b|c", want: "", err: mitogen.ErrNoPython},
+		"hostile": {mounts: withShm, uname: "a\x1b[2J|b|c", want: "", err: connect.ErrNoPython},
 	} {
 		t.Run(name, func(t *testing.T) {
 			root := busyboxTree(t)
@@ -219,21 +221,21 @@ func TestFallbackImpossible(t *testing.T) {
 				os.WriteFile(root+"/bin/uname", []byte("#!/bin/sh\necho '"+tt.uname+"'\n"), 0o755)
 			}
 			e := engine(t, mitogen.Options{})
-			o := mitogen.ConnectOptions{GoFallback: true, Timeout: patience}
+			o := mitogen.ConnectOptions{GoFallback: true, Options: connect.Options{Timeout: patience}}
 			if name == "hostile" {
 				o.Timeout = 2 * time.Second // the shell says nothing that can be read
 			}
 			_, err := e.Connect(t.Context(), treeTarget(t, root, tt.mounts), o)
-			failed := (*mitogen.ConnectError)(nil)
+			failed := (*connect.Error)(nil)
 			if name == "hostile" {
-				if !errors.Is(err, mitogen.ErrTimeout) || strings.Contains(err.Error(), "\x1b") {
-					t.Errorf("got %v, want %v", err, mitogen.ErrTimeout)
+				if !errors.Is(err, connect.ErrTimeout) || strings.Contains(err.Error(), "\x1b") {
+					t.Errorf("got %v, want %v", err, connect.ErrTimeout)
 				}
 				return
 			}
-			if !errors.Is(err, tt.err) || !errors.Is(err, mitogen.ErrNoPython) ||
-				!errors.As(err, &failed) || failed.Hint() == "" || !strings.Contains(err.Error(), tt.want) {
-				t.Errorf("got %v, want a *ConnectError that matches %v, with %q and a hint", err, tt.err,
+			if !errors.Is(err, tt.err) || !errors.Is(err, connect.ErrNoPython) ||
+				!errors.As(err, &failed) || failed.Hint == "" || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v, want a *connect.Error that matches %v, with %q and a hint", err, tt.err,
 					tt.want)
 			}
 			if left := leftIn(root); len(left) > 0 {
@@ -248,13 +250,13 @@ func TestFallbackBySSH(t *testing.T) {
 	l := lab.Need(t)
 	for _, native := range []bool{false, true} {
 		e := engine(t, mitogen.Options{})
-		c := connect(t, e, lab.Free, mitogen.ConnectOptions{GoFallback: true,
-			Python: []string{"no-such-python"},
-			SSH:    mitogen.SSHOptions{ConfigFile: l.Config, Native: native}})
+		c := connected(t, e, lab.Free, mitogen.ConnectOptions{GoFallback: true,
+			Options: connect.Options{Python: []string{"no-such-python"},
+				SSH: connect.SSHOptions{ConfigFile: l.Config, Native: native}}})
 		worksWithoutPython(t, c, "/dev/shm/")
 		if _, err := e.Connect(t.Context(), "sudo", mitogen.ConnectOptions{Via: c}); !errors.Is(err,
-			mitogen.ErrNoPython) {
-			t.Errorf("sudo behind it: got %v, want %v", err, mitogen.ErrNoPython)
+			connect.ErrNoPython) {
+			t.Errorf("sudo behind it: got %v, want %v", err, connect.ErrNoPython)
 		}
 	}
 }
@@ -269,9 +271,9 @@ func TestFallbackBehindHop(t *testing.T) {
 	tree := treeTarget(t, root, withShm)
 	e := engine(t, mitogen.Options{})
 	o := mitogen.ConnectOptions{GoFallback: true}
-	worksWithoutPython(t, connect(t, e, "local+"+tree, o), "/dev/shm/")
-	o.Via = connect(t, e, "local", mitogen.ConnectOptions{})
-	c := connect(t, e, tree, o)
+	worksWithoutPython(t, connected(t, e, "local+"+tree, o), "/dev/shm/")
+	o.Via = connected(t, e, "local", mitogen.ConnectOptions{})
+	c := connected(t, e, tree, o)
 	worksWithoutPython(t, c, "/dev/shm/")
 	if left := leftIn(root); len(left) > 0 {
 		t.Errorf("got %q left in the tree, want nothing", left)
@@ -290,7 +292,7 @@ func TestFallbackBehindHop(t *testing.T) {
 	}
 	l := lab.Need(t)
 	o.Python, o.SSH.ConfigFile = []string{"no-such-python"}, l.Config
-	worksWithoutPython(t, connect(t, e, lab.Free, o), "/dev/shm/")
+	worksWithoutPython(t, connected(t, e, lab.Free, o), "/dev/shm/")
 }
 
 // A target with Python gets an interpreter, by as many round trips and bytes as without a fallback.
@@ -300,8 +302,8 @@ func TestFallbackNotNeeded(t *testing.T) {
 		var trips, sizes [2]int64
 		for i := range trips {
 			e := engine(t, mitogen.Options{})
-			c := connect(t, e, target, mitogen.ConnectOptions{GoFallback: i == 1,
-				SSH: mitogen.SSHOptions{ConfigFile: l.Config}})
+			c := connected(t, e, target, mitogen.ConnectOptions{GoFallback: i == 1,
+				Options: connect.Options{SSH: connect.SSHOptions{ConfigFile: l.Config}}})
 			if info, err := c.Info(t.Context()); err != nil || info.Implementation == "go" {
 				t.Errorf("%s: got %v, %v, want an interpreter", target, info, err)
 			}
@@ -359,7 +361,7 @@ func TestFallbackEvaluatesNothing(t *testing.T) {
 	e := engine(t, mitogen.Options{})
 	for _, target := range []string{"local", "exec:sh"} {
 		c, err := e.Start(target, mitogen.ConnectOptions{GoFallback: true,
-			Python: []string{"no-such-python"}})
+			Options: connect.Options{Python: []string{"no-such-python"}}})
 		if err != nil {
 			t.Fatal(err)
 		}

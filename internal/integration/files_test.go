@@ -9,6 +9,7 @@ import (
 	"testing/fstest"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/pylink"
 	"github.com/mitogen-go/mitogen/internal/testpython"
@@ -189,7 +190,7 @@ func TestFiles(t *testing.T) {
 		e := engine(t, mitogen.Options{
 			Path:     []fs.FS{mapFS(map[string]string{"fileuser.py": user})},
 			Packages: []fs.FS{carrier()}, Deny: []string{"denied", "carrier.hidden"}})
-		c := connect(t, e, "local", o)
+		c := connected(t, e, "local", o)
 		defer func() {
 			if s := c.Stats(); s.Files < 20 {
 				t.Errorf("%d requests for files", s.Files)
@@ -220,7 +221,7 @@ func TestFilesGoAlong(t *testing.T) {
 					"try:\n    from importlib.resources import as_file, files\nexcept ImportError:\n    pass\n" +
 					"else:\n    with as_file(files('holder').joinpath('data/a.txt')) as p: DATA = " +
 					"int(open(str(p)).read())\n"})}})
-		c := connect(t, e, "local", o)
+		c := connected(t, e, "local", o)
 		if n := ask(t, c, "app:f", 4711); n != 2 {
 			t.Error(n, "round trips")
 		}
@@ -255,8 +256,9 @@ func TestLinkedFiles(t *testing.T) {
 		"        return pkgutil.get_data('pkg', path).decode()\n    except IOError:\n        return ''\n"
 	e := engine(t, mitogen.Options{Path: []fs.FS{mapFS(map[string]string{"user.py": user})},
 		Packages: []fs.FS{os.DirFS(filepath.Join(dir, "site"))}})
-	c := connect(t, e, "local", mitogen.ConnectOptions{Python: []string{testpython.Blind(t, dir) +
-		"python3"}})
+	c := connected(t, e, "local", mitogen.ConnectOptions{Options: connect.Options{Python: []string{
+		testpython.Blind(t, dir) +
+			"python3"}}})
 	for path, want := range map[string]string{"data/a.txt": "a", "in.txt": "a",
 		"data/up/data/a.txt": "", "out.txt": "", "next/x.txt": "", "abs": "", "loop": "",
 		"outdir/secret.txt": "", "data/up/out.txt": "", "data/up/../secret.txt": ""} {

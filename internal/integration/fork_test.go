@@ -33,7 +33,7 @@ func TestFork(t *testing.T) {
 		e := engine(t, mitogen.Options{Path: []fs.FS{mapFS(map[string]string{"forked.py": forked})}})
 		var stdout strings.Builder
 		o.Stdout = &stdout
-		a, b := connect(t, e, "local+fork", o), connect(t, e, "local+fork", o)
+		a, b := connected(t, e, "local+fork", o), connected(t, e, "local+fork", o)
 		hop := e.Contexts()[0]
 		if n := len(e.Contexts()); n != 3 {
 			t.Fatal(n, "contexts")
@@ -67,7 +67,7 @@ func TestFork(t *testing.T) {
 			t.Error("not forks of one process")
 		}
 		// Those for user code have hops of their own.
-		c := connect(t, e, "local", o)
+		c := connected(t, e, "local", o)
 		if c.ID() == hop.ID() {
 			t.Error("a template is used for calls")
 		}

@@ -12,7 +12,9 @@ import (
 	"testing/fstest"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/testpython"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // own is a package of the user's, some of it needing a foreign one.
@@ -73,14 +75,16 @@ func each(t *testing.T, test func(t *testing.T, o mitogen.ConnectOptions)) {
 		all = all[len(all)-1:]
 	}
 	for _, p := range all {
-		t.Run(p.Name(), func(t *testing.T) { test(t, mitogen.ConnectOptions{Python: []string{p.Path}}) })
+		t.Run(p.Name(), func(t *testing.T) {
+			test(t, mitogen.ConnectOptions{Options: connect.Options{Python: []string{p.Path}}})
+		})
 	}
 }
 
-func names(s mitogen.Stats, why string) []string {
+func names(s report.Stats, why string) []string {
 	var all []string
 	for _, m := range s.Sent {
-		if string(m.Why) == why {
+		if string(m.Reason) == why {
 			all = append(all, m.Name)
 		}
 	}
@@ -176,7 +180,7 @@ func TestInstalledModulesStay(t *testing.T) {
 	t.Setenv("PYTHONDONTWRITEBYTECODE", "1")
 	each(t, func(t *testing.T, o mitogen.ConnectOptions) {
 		e := engine(t, mitogen.Options{Path: []fs.FS{own()}, Packages: []fs.FS{mapFS(vend())}})
-		c := connect(t, e, "local", o)
+		c := connected(t, e, "local", o)
 		if n := ask(t, c, "app.user:f", 115); n > 2 {
 			t.Error(n, "round trips")
 		}
@@ -190,12 +194,12 @@ func TestInstalledModulesStay(t *testing.T) {
 func TestImportsInFunctionsAreLearned(t *testing.T) {
 	each(t, func(t *testing.T, o mitogen.ConnectOptions) {
 		e := engine(t, mitogen.Options{Path: []fs.FS{own()}, Packages: []fs.FS{mapFS(vend())}})
-		c := connect(t, e, "local", o)
+		c := connected(t, e, "local", o)
 		ask(t, c, "app.later:f", 200)
 		if s := c.Stats(); s.Asked == 0 || !slices.Contains(names(s, "asked"), "vend.extra") {
 			t.Errorf("stats of the first context: got %+v, want vend.extra asked for", s)
 		}
-		d := connect(t, e, "local", o)
+		d := connected(t, e, "local", o)
 		if n := ask(t, d, "app.later:f", 200); n != 2 {
 			t.Error(n, "round trips")
 		}
@@ -212,12 +216,12 @@ func TestBundlesPassAHopOnce(t *testing.T) {
 		files[fmt.Sprintf("vend/m%d.py", i)] += fmt.Sprintf("text = %q\n", digits(20_000, uint64(i+1)))
 	}
 	e := engine(t, mitogen.Options{Path: []fs.FS{own()}, Packages: []fs.FS{mapFS(files)}})
-	hop := connect(t, e, "local", mitogen.ConnectOptions{})
+	hop := connected(t, e, "local", mitogen.ConnectOptions{})
 	before := hop.Stats().BytesDown
 	var wg sync.WaitGroup
 	var size int64
 	for range 5 {
-		c := connect(t, e, "local+local", mitogen.ConnectOptions{})
+		c := connected(t, e, "local+local", mitogen.ConnectOptions{})
 		wg.Go(func() {
 			if got, err := mitogen.Call[int](t.Context(), c, "app.user:f"); err != nil || got != 115 {
 				t.Error(got, err)

@@ -11,7 +11,9 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/lab"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // whoami is a Go function that says where it runs, and as whom.
@@ -38,7 +40,7 @@ func TestGoFunctions(t *testing.T) {
 	for _, target := range targets {
 		var out strings.Builder
 		c, err := eng.Connect(ctx, target, mitogen.ConnectOptions{
-			SSH: mitogen.SSHOptions{ConfigFile: l.Config}, Stdout: &out})
+			Options: connect.Options{SSH: connect.SSHOptions{ConfigFile: l.Config}}, Stdout: &out})
 		if err != nil {
 			t.Fatalf("connect %s: %v", target, err)
 		}
@@ -63,8 +65,9 @@ func TestGoFunctions(t *testing.T) {
 // givenPrograms counts what an audit log says of Go programs.
 type givenPrograms struct{ n atomic.Int32 }
 
-func (p *givenPrograms) audit(ev mitogen.Event) error {
-	if ev.Kind == "file" && ev.Name == "go:"+runtime.GOOS+"/"+runtime.GOARCH && ev.Bytes > 0 {
+func (p *givenPrograms) audit(ev report.Event) error {
+	ours := "go:" + runtime.GOOS + "/" + runtime.GOARCH
+	if ev.Kind == report.EventFile && ev.Name == ours && ev.Bytes > 0 {
 		p.n.Add(1)
 	}
 	return nil

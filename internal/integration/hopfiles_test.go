@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // hopUser is code for contexts that use handles of their own and become hops.
@@ -42,7 +43,7 @@ func TestOwnersOfHandles(t *testing.T) {
 			e := engine(t, mitogen.Options{
 				Path:     []fs.FS{mapFS(map[string]string{"hopuser.py": hopUser})},
 				Packages: []fs.FS{carrier()}})
-			c := connect(t, e, "local", mitogen.ConnectOptions{})
+			c := connected(t, e, "local", mitogen.ConnectOptions{})
 			files := []string{"data/notes", "data/deep/b.txt", "top.txt"}
 			for _, step := range test.steps {
 				switch step {
@@ -52,10 +53,10 @@ func TestOwnersOfHandles(t *testing.T) {
 					}
 					files = files[1:]
 				case 'h':
-					child := connect(t, e, "local", mitogen.ConnectOptions{Via: c})
+					child := connected(t, e, "local", mitogen.ConnectOptions{Via: c})
 					do[int](t, child, "os:getpid")
 				case 'v':
-					sender := do[mitogen.Sender](t, c, "hopuser:receiver")
+					sender := do[pyvalue.Sender](t, c, "hopuser:receiver")
 					if err := e.Send(t.Context(), sender, 7); err != nil {
 						t.Fatalf("send to a receiver: %v", err)
 					}

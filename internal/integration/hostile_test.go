@@ -13,8 +13,10 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/pylink"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // hostile is the code of an attacker who has taken a context over: it writes frames of its own
@@ -202,12 +204,13 @@ func newBattle(t *testing.T, target string, path fs.FS) *battle {
 	})
 	out := make(deaf)
 	t.Cleanup(func() { close(out) })
-	b.bad = connect(t, e, target, mitogen.ConnectOptions{Stdout: out})
+	b.bad = connected(t, e, target, mitogen.ConnectOptions{Stdout: out})
 	// next to it, behind the same hop
-	b.victims = []*mitogen.Context{connect(t, e, target, mitogen.ConnectOptions{})}
+	b.victims = []*mitogen.Context{connected(t, e, target, mitogen.ConnectOptions{})}
 	for _, target := range []string{"local", "local+local"} {
-		elsewhere := mitogen.ConnectOptions{Python: []string{"python3"}} // or it would be a hop for them
-		b.victims = append(b.victims, connect(t, e, target, elsewhere))
+		// or it would be a hop for them
+		elsewhere := mitogen.ConnectOptions{Options: connect.Options{Python: []string{"python3"}}}
+		b.victims = append(b.victims, connected(t, e, target, elsewhere))
 	}
 	return b
 }
@@ -245,7 +248,7 @@ func TestHostile(t *testing.T) {
 					waiting = append(waiting, v.Go("victim:slow", 0.3))
 				}
 				_, err := mitogen.Call[any](ctx, b.bad, "hostile:"+attack, int(b.victims[0].ID()))
-				var lost *mitogen.LostError
+				var lost *report.LostError
 				if err != nil && (!errors.As(err, &lost) || lost.Context != b.bad.Name()) {
 					t.Errorf("the attacker: %v", err)
 				}
@@ -284,7 +287,7 @@ func TestHostileStreams(t *testing.T) {
 				defer cancel()
 				b := newBattle(t, target, fstest.MapFS{})
 				_, err := mitogen.Call[any](ctx, b.bad, "hostile:broken", how, int(b.victims[0].ID()))
-				var lost *mitogen.LostError
+				var lost *report.LostError
 				if !errors.As(err, &lost) && !(how == "items" && err != nil) {
 					t.Errorf("the attacker: %v", err)
 				} else if strings.Contains(err.Error(), "\x1b") {

@@ -17,7 +17,11 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/lab"
+	"github.com/mitogen-go/mitogen/pyvalue"
+	"github.com/mitogen-go/mitogen/report"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // patience bounds what ends by itself, on a machine that is busy with much else.
@@ -106,7 +110,7 @@ func engine(t *testing.T, o mitogen.Options) *mitogen.Engine {
 	return e
 }
 
-func connect(t *testing.T, e *mitogen.Engine, target string,
+func connected(t *testing.T, e *mitogen.Engine, target string,
 	o mitogen.ConnectOptions) *mitogen.Context {
 	t.Helper()
 	c, err := e.Connect(t.Context(), target, o)
@@ -119,8 +123,8 @@ func connect(t *testing.T, e *mitogen.Engine, target string,
 func TestWaysIn(t *testing.T) {
 	l := lab.Need(t)
 	options := mitogen.ConnectOptions{
-		SSH:  mitogen.SSHOptions{ConfigFile: l.Config},
-		Sudo: mitogen.SudoOptions{Password: mitogen.Secret(l.Password)},
+		Options: connect.Options{SSH: connect.SSHOptions{ConfigFile: l.Config},
+			Sudo: connect.SudoOptions{Password: secret.Secret(l.Password)}},
 	}
 	for _, tt := range []struct {
 		target string
@@ -160,9 +164,10 @@ func TestWaysIn(t *testing.T) {
 func TestBastion(t *testing.T) {
 	l := lab.Need(t)
 	e := engine(t, mitogen.Options{})
-	c := connect(t, e, lab.Free+"+"+lab.Pass+"+sudo", mitogen.ConnectOptions{
-		SSH:  mitogen.SSHOptions{ConfigFile: l.Config, Password: mitogen.Secret(l.Password)},
-		Sudo: mitogen.SudoOptions{Password: mitogen.Secret(l.Password)},
+	c := connected(t, e, lab.Free+"+"+lab.Pass+"+sudo", mitogen.ConnectOptions{
+		Options: connect.Options{SSH: connect.SSHOptions{ConfigFile: l.Config,
+			Password: secret.Secret(l.Password)},
+			Sudo: connect.SudoOptions{Password: secret.Secret(l.Password)}},
 	})
 	if uid, err := mitogen.Call[int](t.Context(), c, "here:uid"); err != nil || uid != 0 {
 		t.Errorf("uid %d, %v", uid, err)
@@ -171,34 +176,39 @@ func TestBastion(t *testing.T) {
 
 func TestRefusals(t *testing.T) {
 	l := lab.Need(t)
-	ssh := mitogen.SSHOptions{ConfigFile: l.Config}
+	ssh := connect.SSHOptions{ConfigFile: l.Config}
 	for _, tt := range []struct {
 		target  string
 		options mitogen.ConnectOptions
 		want    error
 		hop     string
 	}{
-		{lab.Pass + "+sudo", mitogen.ConnectOptions{SSH: ssh,
-			Sudo: mitogen.SudoOptions{Password: "wrong"}}, mitogen.ErrSudoPassword, lab.Pass + "+sudo"},
-		{lab.Pass + "+sudo", mitogen.ConnectOptions{SSH: ssh}, mitogen.ErrPasswordRequired,
+		{lab.Pass + "+sudo", mitogen.ConnectOptions{Options: connect.Options{SSH: ssh,
+			Sudo: connect.SudoOptions{Password: "wrong"}}}, connect.ErrSudoPassword, lab.Pass + "+sudo"},
+		{lab.Pass + "+sudo", mitogen.ConnectOptions{Options: connect.Options{SSH: ssh}},
+			connect.ErrPasswordRequired,
 			lab.Pass + "+sudo"},
-		{lab.None + "+sudo", mitogen.ConnectOptions{SSH: ssh,
-			Sudo: mitogen.SudoOptions{Password: mitogen.Secret(l.Password)}}, mitogen.ErrNotInSudoers,
+		{lab.None + "+sudo", mitogen.ConnectOptions{Options: connect.Options{SSH: ssh,
+			Sudo: connect.SudoOptions{Password: secret.Secret(l.Password)}}}, connect.ErrNotInSudoers,
 			lab.None + "+sudo"},
-		{"nobody-at-all@mito", mitogen.ConnectOptions{SSH: ssh}, mitogen.ErrAuth, "nobody-at-all@mito"},
-		{"mito+sudo:nobody-at-all", mitogen.ConnectOptions{SSH: ssh}, mitogen.ErrUnknownUser,
+		{"nobody-at-all@mito", mitogen.ConnectOptions{Options: connect.Options{SSH: ssh}},
+			connect.ErrAuth, "nobody-at-all@mito"},
+		{"mito+sudo:nobody-at-all", mitogen.ConnectOptions{Options: connect.Options{SSH: ssh}},
+			connect.ErrUnknownUser,
 			"mito+sudo:nobody-at-all"},
-		{"no-host.invalid", mitogen.ConnectOptions{}, mitogen.ErrUnknownHost, "no-host.invalid"},
-		{"127.0.0.1:1+sudo", mitogen.ConnectOptions{}, mitogen.ErrRefused, "127.0.0.1:1"},
-		{"mito", mitogen.ConnectOptions{SSH: ssh, Python: []string{"no-such-python", "nor-this"}},
-			mitogen.ErrNoPython, "mito"},
-		{"local", mitogen.ConnectOptions{Python: []string{"false"}}, mitogen.ErrDied, "local"},
+		{"no-host.invalid", mitogen.ConnectOptions{}, connect.ErrUnknownHost, "no-host.invalid"},
+		{"127.0.0.1:1+sudo", mitogen.ConnectOptions{}, connect.ErrRefused, "127.0.0.1:1"},
+		{"mito", mitogen.ConnectOptions{Options: connect.Options{SSH: ssh,
+			Python: []string{"no-such-python", "nor-this"}}},
+			connect.ErrNoPython, "mito"},
+		{"local", mitogen.ConnectOptions{Options: connect.Options{Python: []string{"false"}}},
+			connect.ErrDied, "local"},
 	} {
 		t.Run(tt.target+" "+tt.want.Error(), func(t *testing.T) {
 			t.Parallel()
 			e := engine(t, mitogen.Options{})
 			_, err := e.Connect(t.Context(), tt.target, tt.options)
-			var failed *mitogen.ConnectError
+			var failed *connect.Error
 			if !errors.Is(err, tt.want) || !errors.As(err, &failed) || failed.Hop != tt.hop ||
 				failed.Phase == "" {
 				t.Errorf("got %v (%#v), want %v at %s", err, failed, tt.want, tt.hop)
@@ -235,7 +245,7 @@ const noisy = `sh -c 'echo Welcome to the machine; (while sleep 0.2; do echo lat
 
 func TestNoise(t *testing.T) {
 	targets := []string{"local", "local+local"}
-	options := mitogen.ConnectOptions{Python: []string{noisy}}
+	options := mitogen.ConnectOptions{Options: connect.Options{Python: []string{noisy}}}
 	if os.Getuid() == 0 {
 		options.SSH.ConfigFile = lab.Need(t).Config
 		targets = append(targets, "mito", "mito+sudo")
@@ -244,7 +254,7 @@ func TestNoise(t *testing.T) {
 		t.Run(target, func(t *testing.T) {
 			var log lines
 			e := engine(t, mitogen.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
-			c := connect(t, e, target, options)
+			c := connected(t, e, target, options)
 			for end := time.Now().Add(patience); !strings.Contains(log.String(), "late news"); {
 				if _, err := mitogen.Call[int](t.Context(), c, "here:uid"); err != nil {
 					t.Fatal(err)
@@ -270,11 +280,11 @@ func TestHeartbeat(t *testing.T) {
 		t.Run(target, func(t *testing.T) {
 			t.Parallel()
 			e := engine(t, mitogen.Options{Heartbeat: time.Second})
-			c := connect(t, e, target, options)
+			c := connected(t, e, target, options)
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
 			_, err := mitogen.Call[any](ctx, c, "here:stop")
-			var lost *mitogen.LostError
+			var lost *report.LostError
 			if !errors.As(err, &lost) || lost.Context != target {
 				t.Errorf("got %v, want it lost", err)
 			}
@@ -283,7 +293,7 @@ func TestHeartbeat(t *testing.T) {
 	t.Run("busy", func(t *testing.T) {
 		t.Parallel()
 		e := engine(t, mitogen.Options{Heartbeat: time.Second})
-		c := connect(t, e, "local", mitogen.ConnectOptions{})
+		c := connected(t, e, "local", mitogen.ConnectOptions{})
 		for n := 20; ; n++ { // until it was away for several heartbeats
 			begin := time.Now()
 			if _, err := mitogen.Call[int](t.Context(), c, "here:locked", n); err != nil {
@@ -299,7 +309,7 @@ func TestHeartbeat(t *testing.T) {
 func TestSiblings(t *testing.T) {
 	e := engine(t, mitogen.Options{})
 	// Both behind the same hop.
-	a, b := connect(t, e, "local+local", mitogen.ConnectOptions{}), connect(t, e, "local+local",
+	a, b := connected(t, e, "local+local", mitogen.ConnectOptions{}), connected(t, e, "local+local",
 		mitogen.ConnectOptions{})
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -317,7 +327,7 @@ func TestSiblings(t *testing.T) {
 		!strings.Contains(back, "not allowed") {
 		t.Errorf("the other way: %q, %v", back, err)
 	}
-	sender, err := mitogen.Call[mitogen.Sender](ctx, b, "here:open_mailbox")
+	sender, err := mitogen.Call[pyvalue.Sender](ctx, b, "here:open_mailbox")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -352,8 +362,8 @@ func TestSiblings(t *testing.T) {
 // Values that are larger than a window altogether reach a receiver.
 func TestSendMuch(t *testing.T) {
 	e := engine(t, mitogen.Options{})
-	c := connect(t, e, "local", mitogen.ConnectOptions{})
-	sender, err := mitogen.Call[mitogen.Sender](t.Context(), c, "here:open_mailbox")
+	c := connected(t, e, "local", mitogen.ConnectOptions{})
+	sender, err := mitogen.Call[pyvalue.Sender](t.Context(), c, "here:open_mailbox")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -380,17 +390,17 @@ func TestSendMuch(t *testing.T) {
 // What waits on a context fails at once when that dies, and says what was lost.
 func TestDies(t *testing.T) {
 	e := engine(t, mitogen.Options{})
-	c := connect(t, e, "local+local", mitogen.ConnectOptions{})
+	c := connected(t, e, "local+local", mitogen.ConnectOptions{})
 	dies := c.Go("os:_exit", 3)
 	waits := c.Go("here:uid")
 	for _, p := range []*mitogen.Pending{dies, waits} {
 		_, err := mitogen.Wait[any](t.Context(), p)
-		var lost *mitogen.LostError
-		if !errors.As(err, &lost) || lost.Hop != "local+local" || !strings.Contains(lost.Why, "3") {
+		var lost *report.LostError
+		if !errors.As(err, &lost) || lost.Hop != "local+local" || !strings.Contains(lost.Reason, "3") {
 			t.Errorf("got %v", err)
 		}
 	}
-	if _, err := mitogen.Call[int](t.Context(), connect(t, e, "local", mitogen.ConnectOptions{}),
+	if _, err := mitogen.Call[int](t.Context(), connected(t, e, "local", mitogen.ConnectOptions{}),
 		"here:uid"); err != nil {
 		t.Errorf("its hop: %v", err)
 	}
@@ -398,7 +408,7 @@ func TestDies(t *testing.T) {
 
 func TestCancelled(t *testing.T) {
 	e := engine(t, mitogen.Options{Grace: 500 * time.Millisecond})
-	c := connect(t, e, "local", mitogen.ConnectOptions{})
+	c := connected(t, e, "local", mitogen.ConnectOptions{})
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	if _, err := mitogen.Call[any](ctx, c, "here:sleep", 100); !errors.Is(err, mitogen.ErrCancelled) ||
@@ -423,7 +433,7 @@ func TestCancelled(t *testing.T) {
 	if !errors.Is(err, mitogen.ErrKilled) {
 		t.Errorf("what can't be interrupted: %v", err)
 	}
-	var lost *mitogen.LostError
+	var lost *report.LostError
 	if _, err := mitogen.Call[int](t.Context(), c, "here:uid"); err == nil ||
 		errors.As(err, &lost) && lost.Context != "local" {
 		t.Errorf("after that: %v", err)
@@ -453,7 +463,7 @@ func TestSearchPath(t *testing.T) {
 			"  raise SystemExit('ran')\n")},
 	})
 	e := engine(t, mitogen.Options{Path: paths})
-	c := connect(t, e, "local", mitogen.ConnectOptions{})
+	c := connected(t, e, "local", mitogen.ConnectOptions{})
 	for function, want := range map[string]string{"json:dumps": "1", "taken:name": "ours",
 		"pkg.sub:get": "pkg.deep", "script:f": "script"} {
 		var args []any
@@ -465,7 +475,7 @@ func TestSearchPath(t *testing.T) {
 			t.Errorf("call %s: got %q, %v; want %q", function, got, err, want)
 		}
 	}
-	var raised *mitogen.CallError
+	var raised *report.CallError
 	if _, err := mitogen.Call[any](t.Context(), c, "broken:f"); !errors.As(err, &raised) ||
 		raised.Type != "SyntaxError" ||
 		!strings.Contains(raised.Traceback, "broken.py\", line 2") {
@@ -483,7 +493,7 @@ func TestSearchPath(t *testing.T) {
 
 func TestRun(t *testing.T) {
 	e := engine(t, mitogen.Options{})
-	c := connect(t, e, "local", mitogen.ConnectOptions{})
+	c := connected(t, e, "local", mitogen.ConnectOptions{})
 	var out, errs bytes.Buffer
 	status, err := c.Run(t.Context(), mitogen.Script{
 		Name: "s.py", Source: []byte("import sys\nprint(sys.argv, sys.stdin.read(), __name__)\n" +

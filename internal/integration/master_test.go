@@ -12,7 +12,9 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/lab"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // answersAlone tells whether c answers within a limit while the interpreter of its hop is stopped:
@@ -56,9 +58,9 @@ func TestMaster(t *testing.T) {
 	defer os.RemoveAll(dir)
 	t.Setenv("TMPDIR", dir)
 	e := engine(t, mitogen.Options{})
-	o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: l.Config,
-		Args: []string{"-o", "ControlMaster=auto", "-o", "ControlPersist=60"}}}
-	c := connect(t, e, "mito+root+local", o)
+	o := mitogen.ConnectOptions{Options: connect.Options{SSH: connect.SSHOptions{ConfigFile: l.Config,
+		Args: []string{"-o", "ControlMaster=auto", "-o", "ControlPersist=60"}}}}
+	c := connected(t, e, "mito+root+local", o)
 	hop := e.Contexts()[0]
 	if n := len(controlSockets(t, dir)); n != 1 {
 		t.Errorf("%d control sockets", n)
@@ -66,7 +68,7 @@ func TestMaster(t *testing.T) {
 	if !answersAlone(t, hop, c, patience) {
 		t.Error("the hop's context makes the connection")
 	}
-	further := connect(t, e, "mito+"+lab.Pass, o) // with what is there
+	further := connected(t, e, "mito+"+lab.Pass, o) // with what is there
 	if !answersAlone(t, hop, further, patience) {
 		t.Error("the hop's context makes a further connection")
 	}
@@ -77,7 +79,7 @@ func TestMaster(t *testing.T) {
 	if err := syscall.Kill(info.PID, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	var lost *mitogen.LostError
+	var lost *report.LostError
 	if _, err = mitogen.Call[int](t.Context(), c, "here:sleep", 1000); !errors.As(err, &lost) ||
 		lost.Hop != "mito" {
 		t.Errorf("after its hop's end: %v", err)
@@ -94,12 +96,13 @@ func TestMaster(t *testing.T) {
 func TestMasterDenied(t *testing.T) {
 	l := lab.Need(t)
 	e := engine(t, mitogen.Options{})
-	o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: l.Config}}
-	c := connect(t, e, lab.Log+"+root", o)
+	o := mitogen.ConnectOptions{Options: connect.Options{SSH: connect.SSHOptions{
+		ConfigFile: l.Config}}}
+	c := connected(t, e, lab.Log+"+root", o)
 	if answersAlone(t, e.Contexts()[0], c, time.Second) {
 		t.Error("the lab's sshd forwards for " + lab.Log)
 	}
-	if _, err := e.Connect(t.Context(), "mito+127.0.0.1:1", o); !errors.Is(err, mitogen.ErrRefused) {
+	if _, err := e.Connect(t.Context(), "mito+127.0.0.1:1", o); !errors.Is(err, connect.ErrRefused) {
 		t.Error(err)
 	}
 }
@@ -129,16 +132,16 @@ func TestUsersMaster(t *testing.T) {
 	}
 	t.Setenv("TMPDIR", dir)
 	e := engine(t, mitogen.Options{})
-	o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: l.Config,
-		Args: []string{"-o", "ControlPath=" + path}}}
+	o := mitogen.ConnectOptions{Options: connect.Options{SSH: connect.SSHOptions{ConfigFile: l.Config,
+		Args: []string{"-o", "ControlPath=" + path}}}}
 	var from []string
 	// ours starts the first as it would any
 	for _, target := range []string{"mito+local", "mito+sudo+root"} {
-		connect(t, e, target, o)
+		connected(t, e, target, o)
 	}
 	for range 2 {
 		o.SSH.KeepAliveCount++ // another context
-		c := connect(t, e, "mito", o)
+		c := connected(t, e, "mito", o)
 		from = append(from, strings.Join(environment(t, c, "SSH_CONNECTION"), " "))
 	}
 	if from[0] == "" || from[0] != from[1] {

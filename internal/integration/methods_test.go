@@ -13,18 +13,21 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/lab"
 	"github.com/mitogen-go/mitogen/internal/testpython"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // su and doas in a hop, which types the password.
 func TestBecomeInHops(t *testing.T) {
 	l := lab.Need(t)
-	password := mitogen.Secret(l.Password)
-	options := mitogen.ConnectOptions{Su: mitogen.SuOptions{Password: password},
-		Doas: mitogen.DoasOptions{Password: password}}
-	wrong := mitogen.ConnectOptions{Su: mitogen.SuOptions{Password: "wrong"},
-		Doas: mitogen.DoasOptions{Password: "wrong"}}
+	password := secret.Secret(l.Password)
+	options := mitogen.ConnectOptions{Options: connect.Options{Su: connect.SuOptions{
+		Password: password},
+		Doas: connect.DoasOptions{Password: password}}}
+	wrong := mitogen.ConnectOptions{Options: connect.Options{Su: connect.SuOptions{Password: "wrong"},
+		Doas: connect.DoasOptions{Password: "wrong"}}}
 	targets := []string{"sudo:" + lab.Free + "+su:" + lab.Pass,
 		"sudo:" + lab.Free + "+su:" + lab.Pass + "+su:" + lab.None + "+local"}
 	if lab.HasDoas() {
@@ -46,7 +49,7 @@ func TestBecomeInHops(t *testing.T) {
 				return
 			}
 			_, err = e.Connect(t.Context(), target, wrong)
-			if !errors.Is(err, mitogen.ErrAuth) || strings.Contains(err.Error(), l.Password) {
+			if !errors.Is(err, connect.ErrAuth) || strings.Contains(err.Error(), l.Password) {
 				t.Error(err)
 			}
 		})
@@ -137,12 +140,12 @@ func TestChroot(t *testing.T) {
 		map[string]int{"chroot:" + root: 0, "chroot:nobody@" + root: 65534})
 	empty := t.TempDir()
 	refused(t, mitogen.ConnectOptions{}, map[string]error{
-		"chroot:/no/such/place":         mitogen.ErrNotFound,
-		"chroot:" + empty:               mitogen.ErrNoShell,
-		"chroot:mito-nobody@" + root:    mitogen.ErrUnknownUser,
-		"su:nobody+chroot:" + root:      mitogen.ErrNotPermitted, // an account that has no shell
-		"sudo:nobody+chroot:" + root:    mitogen.ErrNotPermitted,
-		"chroot:" + root + "+chroot:/x": mitogen.ErrNotFound,
+		"chroot:/no/such/place":         connect.ErrNotFound,
+		"chroot:" + empty:               connect.ErrNoShell,
+		"chroot:mito-nobody@" + root:    connect.ErrUnknownUser,
+		"su:nobody+chroot:" + root:      connect.ErrNotPermitted, // an account that has no shell
+		"sudo:nobody+chroot:" + root:    connect.ErrNotPermitted,
+		"chroot:" + root + "+chroot:/x": connect.ErrNotFound,
 	})
 }
 
@@ -150,11 +153,12 @@ func TestChroot(t *testing.T) {
 func TestNspawn(t *testing.T) {
 	root := lab.Root(t)
 	need(t, "systemd-nspawn")
-	o := mitogen.ConnectOptions{Programs: map[string]mitogen.ProgramOptions{"nspawn": {
-		Path: script(t, `exec unshare -m sh -c 'mount -t tmpfs t /run && exec systemd-nspawn "$@"' sh `+
-			`"$@"`),
-		Args: []string{"--register=no", "--keep-unit"},
-	}}}
+	o := mitogen.ConnectOptions{Options: connect.Options{Programs: map[string]connect.ProgramOptions{
+		"nspawn": {
+			Path: script(t, `exec unshare -m sh -c 'mount -t tmpfs t /run && exec systemd-nspawn "$@"' sh `+
+				`"$@"`),
+			Args: []string{"--register=no", "--keep-unit"},
+		}}}}
 	entered(t, root, o, map[string]int{"nspawn:" + root: 0, "nspawn:nobody@" + root: 65534})
 }
 
@@ -175,10 +179,10 @@ func TestSetns(t *testing.T) {
 	out.Read(make([]byte, 1))
 	children := must(t, "pgrep", "-P", fmt.Sprint(cmd.Process.Pid))
 	t.Cleanup(func() { exec.Command("kill", "-9", children).Run() })
-	o := mitogen.ConnectOptions{Programs: map[string]mitogen.ProgramOptions{
-		"setns": {Args: []string{"--root"}}}}
+	o := mitogen.ConnectOptions{Options: connect.Options{Programs: map[string]connect.ProgramOptions{
+		"setns": {Args: []string{"--root"}}}}}
 	entered(t, root, o, map[string]int{"setns:" + children: 0})
-	refused(t, o, map[string]error{"setns:99999999": mitogen.ErrNotFound})
+	refused(t, o, map[string]error{"setns:99999999": connect.ErrNotFound})
 }
 
 // unifiedCgroups begins a shell command that is executed where only control groups of version 2 are
@@ -218,10 +222,10 @@ func TestLXC(t *testing.T) {
 		t.Fatalf("lxc-start: %v: %s%s", err, out, text)
 	}
 	t.Cleanup(func() { exec.Command("lxc-stop", "-P", dir, "-n", "c1", "-k").Run() })
-	o := mitogen.ConnectOptions{Programs: map[string]mitogen.ProgramOptions{
-		"lxc": {Path: program("lxc-attach"), Args: []string{"--lxcpath=" + dir}}}}
+	o := mitogen.ConnectOptions{Options: connect.Options{Programs: map[string]connect.ProgramOptions{
+		"lxc": {Path: program("lxc-attach"), Args: []string{"--lxcpath=" + dir}}}}}
 	entered(t, root, o, map[string]int{"lxc:c1": 0, "lxc:1000@c1": 1000})
-	refused(t, o, map[string]error{"lxc:c2": mitogen.ErrNotFound})
+	refused(t, o, map[string]error{"lxc:c2": connect.ErrNotFound})
 	pid := must(t, "lxc-info", "-P", dir, "-n", "c1", "-p", "-H")
 	entered(t, root, mitogen.ConnectOptions{}, map[string]int{"setns:" + pid: 0})
 }
@@ -272,15 +276,16 @@ func TestPodman(t *testing.T) {
 		t.Skipf("no containers here: %s", out)
 	}
 	t.Cleanup(func() { exec.Command(podman, "rm", "-f", "-t", "0", "c1").Run() })
-	o := mitogen.ConnectOptions{Programs: map[string]mitogen.ProgramOptions{"podman": {Path: podman},
+	o := mitogen.ConnectOptions{Options: connect.Options{Programs: map[string]connect.ProgramOptions{
+		"podman":     {Path: podman},
 		"podman-run": {Path: run},
-		"buildah":    {Path: script(t, "c=$1; shift; exec buildah"+store+`$c --isolation chroot "$@"`)}}}
+		"buildah":    {Path: script(t, "c=$1; shift; exec buildah"+store+`$c --isolation chroot "$@"`)}}}}
 	entered(t, root, o, map[string]int{"podman:c1": 0, "podman:nobody@c1": 65534})
-	refused(t, o, map[string]error{"podman:c2": mitogen.ErrNotFound,
-		"podman:mito-nobody@c1": mitogen.ErrUnknownUser})
+	refused(t, o, map[string]error{"podman:c2": connect.ErrNotFound,
+		"podman:mito-nobody@c1": connect.ErrUnknownUser})
 	if !testpython.All() && testpython.Draw(t.Name()).IntN(3) > 0 {
 		must(t, podman, "stop", "-t", "0", "c1")
-		refused(t, o, map[string]error{"podman:c1": mitogen.ErrNotRunning})
+		refused(t, o, map[string]error{"podman:c1": connect.ErrNotRunning})
 		return
 	}
 
@@ -297,7 +302,7 @@ func TestPodman(t *testing.T) {
 	}
 
 	must(t, podman, "stop", "-t", "0", "c1")
-	refused(t, o, map[string]error{"podman:c1": mitogen.ErrNotRunning})
+	refused(t, o, map[string]error{"podman:c1": connect.ErrNotRunning})
 	if _, err := exec.LookPath("buildah"); err == nil {
 		must(t, "sh", "-c", "buildah"+store+"from --name work --pull-never localhost/lab:latest")
 		entered(t, root, o, map[string]int{"buildah:work": 0})
@@ -328,13 +333,14 @@ done
 echo "unexpected arguments: $seen, want $WANT" >&2
 exit 64`)
 			t.Setenv("WANT", want)
-			o := mitogen.ConnectOptions{Programs: map[string]mitogen.ProgramOptions{}}
+			o := mitogen.ConnectOptions{}
+			o.Programs = map[string]connect.ProgramOptions{}
 			method, _, _ := strings.Cut(target, ":")
-			o.Programs[method] = mitogen.ProgramOptions{Path: program}
+			o.Programs[method] = connect.ProgramOptions{Path: program}
 			target = strings.ReplaceAll(target, "PROGRAM", program)
 			for _, way := range []string{target, "local+" + target} {
 				e := engine(t, mitogen.Options{})
-				c := connect(t, e, way, o)
+				c := connected(t, e, way, o)
 				if pid, err := mitogen.Call[int](t.Context(), c, "os:getpid"); err != nil || pid == 0 {
 					t.Error(pid, err)
 				}

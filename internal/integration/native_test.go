@@ -15,7 +15,9 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/lab"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // sshClients counts the ssh processes that this one has started.
@@ -63,55 +65,55 @@ func TestNative(t *testing.T) {
 		os.WriteFile(empty, nil, 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	pw := func(s string) mitogen.SSHOptions { return mitogen.SSHOptions{Password: mitogen.Secret(s)} }
+	pw := func(s string) connect.SSHOptions { return connect.SSHOptions{Password: secret.Secret(s)} }
 	for _, tt := range []struct {
 		name   string
 		target string
 		lines  []string
-		ssh    mitogen.SSHOptions
+		ssh    connect.SSHOptions
 		want   error
 	}{
-		{"key", "x", []string{key, known, none, strict}, mitogen.SSHOptions{}, nil},
-		{"key, then sudo", "x+sudo", []string{key, known, none, strict}, mitogen.SSHOptions{}, nil},
-		{"behind a hop", "local+x+local", []string{key, known, none, strict}, mitogen.SSHOptions{}, nil},
+		{"key", "x", []string{key, known, none, strict}, connect.SSHOptions{}, nil},
+		{"key, then sudo", "x+sudo", []string{key, known, none, strict}, connect.SSHOptions{}, nil},
+		{"behind a hop", "local+x+local", []string{key, known, none, strict}, connect.SSHOptions{}, nil},
 		{"jump", "x", []string{key, known, none, strict, "ProxyJump y", "Host y", "HostName " + l.Host,
-			fmt.Sprint("Port ", l.Port), "User " + lab.Pass, key, known, none}, mitogen.SSHOptions{}, nil},
+			fmt.Sprint("Port ", l.Port), "User " + lab.Pass, key, known, none}, connect.SSHOptions{}, nil},
 		{"password", "x", []string{"PubkeyAuthentication no", known, strict}, pw(l.Password), nil},
 		{"wrong password", "x", []string{"PubkeyAuthentication no", known, strict}, pw("wrong"),
-			mitogen.ErrAuth},
+			connect.ErrAuth},
 		{"no key", "x", []string{"IdentityFile /none", "IdentitiesOnly yes", known, none, strict},
-			mitogen.SSHOptions{}, mitogen.ErrAuth},
+			connect.SSHOptions{}, connect.ErrAuth},
 		{"locked key", "x", []string{"IdentityFile " + l.LockedKey, known, none, strict},
-			mitogen.SSHOptions{Passphrase: mitogen.Secret(l.Passphrase)}, nil},
+			connect.SSHOptions{Passphrase: secret.Secret(l.Passphrase)}, nil},
 		{"locked key, wrong", "x", []string{"IdentityFile " + l.LockedKey, known, none, strict},
-			mitogen.SSHOptions{Passphrase: "wrong"}, mitogen.ErrAuth},
+			connect.SSHOptions{Passphrase: "wrong"}, connect.ErrAuth},
 		{"unknown host", "x", []string{key, "UserKnownHostsFile /none", none, strict},
-			mitogen.SSHOptions{}, mitogen.ErrHostKey},
+			connect.SSHOptions{}, connect.ErrHostKey},
 		{"unknown host, nobody to ask", "x", []string{key, "UserKnownHostsFile /none", none},
-			mitogen.SSHOptions{}, mitogen.ErrHostKey},
+			connect.SSHOptions{}, connect.ErrHostKey},
 		{"unknown host, accepted", "x", []string{key, "UserKnownHostsFile " + empty, none},
-			mitogen.SSHOptions{HostKeys: mitogen.HostKeysAcceptNew}, nil},
+			connect.SSHOptions{HostKeys: connect.HostKeysAcceptNew}, nil},
 		{"known then", "x", []string{key, "UserKnownHostsFile " + empty, none, strict},
-			mitogen.SSHOptions{}, nil},
+			connect.SSHOptions{}, nil},
 		{"changed host key", "x", []string{key, "UserKnownHostsFile " + other, none},
-			mitogen.SSHOptions{HostKeys: mitogen.HostKeysAcceptNew}, mitogen.ErrHostKeyChanged},
-		{"refused", "y", []string{"Host y", "HostName 127.0.0.1", "Port 1"}, mitogen.SSHOptions{},
-			mitogen.ErrRefused},
+			connect.SSHOptions{HostKeys: connect.HostKeysAcceptNew}, connect.ErrHostKeyChanged},
+		{"refused", "y", []string{"Host y", "HostName 127.0.0.1", "Port 1"}, connect.SSHOptions{},
+			connect.ErrRefused},
 		{"refused behind a hop", "local+y", []string{"Host y", "HostName 127.0.0.1", "Port 1"},
-			mitogen.SSHOptions{}, mitogen.ErrRefused},
+			connect.SSHOptions{}, connect.ErrRefused},
 		{"further arguments", "x", []string{key, known, none, strict},
-			mitogen.SSHOptions{Args: []string{"-v"}}, nil},
+			connect.SSHOptions{Args: []string{"-v"}}, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			e := engine(t, mitogen.Options{})
-			o := mitogen.ConnectOptions{SSH: tt.ssh}
+			o := mitogen.ConnectOptions{Options: connect.Options{SSH: tt.ssh}}
 			o.SSH.ConfigFile, o.SSH.Native = l.config(t, tt.lines...), true
 			c, err := e.Connect(t.Context(), tt.target, o)
 			if !errors.Is(err, tt.want) {
 				t.Fatalf("got %v, want %v", err, tt.want)
 			}
 			if err != nil {
-				var failed *mitogen.ConnectError
+				var failed *connect.Error
 				if !errors.As(err, &failed) || failed.Hop != tt.target ||
 					strings.Contains(err.Error(), l.Password) {
 					t.Errorf("connect: got %v (%+v), want a ConnectError at %s without the password",
@@ -139,11 +141,11 @@ func TestNativeAgentAndFallback(t *testing.T) {
 	l := nativeLab{lab.Need(t)}
 	t.Setenv("SSH_AUTH_SOCK", sshAgent(t))
 	must(t, "ssh-add", "-q", l.Key)
-	o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{Native: true}}
+	o := mitogen.ConnectOptions{Options: connect.Options{SSH: connect.SSHOptions{Native: true}}}
 	known := "UserKnownHostsFile " + l.KnownHosts
 	o.SSH.ConfigFile = l.config(t, "IdentityFile /none", known, "StrictHostKeyChecking yes")
 	e := engine(t, mitogen.Options{})
-	connect(t, e, "x", o)
+	connected(t, e, "x", o)
 	if n := sshClients(); n != 0 {
 		t.Errorf("%d ssh processes", n)
 	}
@@ -151,7 +153,7 @@ func TestNativeAgentAndFallback(t *testing.T) {
 	e = engine(t, mitogen.Options{Logger: slog.New(slog.NewTextHandler(&log,
 		&slog.HandlerOptions{Level: slog.LevelDebug}))})
 	o.SSH.ConfigFile = l.config(t, "IdentityFile "+l.Key, known, "VerifyHostKeyDNS ask")
-	connect(t, e, "x", o)
+	connected(t, e, "x", o)
 	if n := sshClients(); n != 1 {
 		t.Errorf("%d ssh processes where one has to be", n)
 	}
@@ -165,17 +167,17 @@ func TestNativeAgentAndFallback(t *testing.T) {
 func TestNativeAsks(t *testing.T) {
 	l := nativeLab{lab.Need(t)}
 	var asked []string
-	e := engine(t, mitogen.Options{Prompt: func(_ context.Context, p mitogen.Prompt) (string, error) {
+	e := engine(t, mitogen.Options{Prompt: func(_ context.Context, p connect.Prompt) (string, error) {
 		asked = append(asked, p.Kind.String())
 		if p.Kind.String() == "host key" {
 			return "yes", nil
 		}
 		return l.Password, nil
 	}})
-	o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{Native: true,
+	o := mitogen.ConnectOptions{Options: connect.Options{SSH: connect.SSHOptions{Native: true,
 		ConfigFile: l.config(t, "PubkeyAuthentication no",
-			"UserKnownHostsFile "+filepath.Join(t.TempDir(), "k"), "KbdInteractiveAuthentication no")}}
-	connect(t, e, "x", o)
+			"UserKnownHostsFile "+filepath.Join(t.TempDir(), "k"), "KbdInteractiveAuthentication no")}}}
+	connected(t, e, "x", o)
 	if got := strings.Join(asked, ", "); got != "host key, password" {
 		t.Errorf("asked for %s", got)
 	}
@@ -189,9 +191,9 @@ func TestNativeTimeout(t *testing.T) {
 	}
 	defer silent.Close()
 	e := engine(t, mitogen.Options{})
-	o := mitogen.ConnectOptions{Timeout: 300_000_000,
-		SSH: mitogen.SSHOptions{Native: true, Port: silent.Addr().(*net.TCPAddr).Port}}
-	if _, err := e.Connect(t.Context(), "127.0.0.1", o); !errors.Is(err, mitogen.ErrTimeout) {
+	o := mitogen.ConnectOptions{Options: connect.Options{Timeout: 300_000_000,
+		SSH: connect.SSHOptions{Native: true, Port: silent.Addr().(*net.TCPAddr).Port}}}
+	if _, err := e.Connect(t.Context(), "127.0.0.1", o); !errors.Is(err, connect.ErrTimeout) {
 		t.Error(err)
 	}
 }
@@ -201,10 +203,11 @@ func TestNativeTimeoutOfTheInterpreter(t *testing.T) {
 	l := lab.Need(t)
 	e := engine(t, mitogen.Options{})
 	for _, native := range []bool{true, false} {
-		o := mitogen.ConnectOptions{Timeout: 1500 * time.Millisecond, Python: []string{"sleep 60 #"},
-			SSH: mitogen.SSHOptions{Native: native, ConfigFile: l.Config}}
+		o := mitogen.ConnectOptions{Options: connect.Options{Timeout: 1500 * time.Millisecond,
+			Python: []string{"sleep 60 #"},
+			SSH:    connect.SSHOptions{Native: native, ConfigFile: l.Config}}}
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
-		if _, err := e.Connect(ctx, lab.Free, o); !errors.Is(err, mitogen.ErrTimeout) {
+		if _, err := e.Connect(ctx, lab.Free, o); !errors.Is(err, connect.ErrTimeout) {
 			t.Errorf("native %v: %v", native, err)
 		}
 		cancel()

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/lab"
 )
 
@@ -62,8 +63,8 @@ func withoutPython(t *testing.T, target, dir string, o mitogen.ConnectOptions) {
 	if err := os.WriteFile(src, data, 0o751); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := e.Connect(t.Context(), target, o); !errors.Is(err, mitogen.ErrNoPython) {
-		t.Fatalf("connect: got %v, want %v", err, mitogen.ErrNoPython)
+	if _, err := e.Connect(t.Context(), target, o); !errors.Is(err, connect.ErrNoPython) {
+		t.Fatalf("connect: got %v, want %v", err, connect.ErrNoPython)
 	}
 	opt := mitogen.CopyOptions{Failed: func(e *mitogen.FileError) { t.Error(e) }}
 	for range 2 { // over the old file, too
@@ -100,6 +101,7 @@ func TestWithoutPythonBySSH(t *testing.T) {
 	}
 	defer os.RemoveAll(dir)
 	os.Chmod(dir, 0o777)
-	withoutPython(t, lab.Free, dir, mitogen.ConnectOptions{Python: []string{"no-such-python"},
-		SSH: mitogen.SSHOptions{ConfigFile: l.Config}})
+	withoutPython(t, lab.Free, dir, mitogen.ConnectOptions{Options: connect.Options{Python: []string{
+		"no-such-python"},
+		SSH: connect.SSHOptions{ConfigFile: l.Config}}})
 }

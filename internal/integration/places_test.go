@@ -212,7 +212,7 @@ func TestPlaces(t *testing.T) {
 	each(t, func(t *testing.T, o mitogen.ConnectOptions) {
 		e := engine(t, mitogen.Options{Path: []fs.FS{mapFS(map[string]string{"placeuser.py": placeUser})},
 			Packages: []fs.FS{carrier()}, Deny: []string{"denied", "carrier.hidden"}})
-		c := connect(t, e, "local", o)
+		c := connected(t, e, "local", o)
 		text := mustCall[string](t, c, "placeuser:forked")
 		if want := "grüß\n['a.bin', 'deep', 'notes']False"; text != want &&
 			!strings.Contains(text, "a fork cannot ask") {
@@ -260,7 +260,7 @@ func TestScriptPlace(t *testing.T) {
 		"data.json":    "{}",
 		"conf/app.ini": "[x]", "more/x.txt": "x", "secret": "secret", ".env": "secret"})}})
 	each(t, func(t *testing.T, o mitogen.ConnectOptions) {
-		c := connect(t, e, "local", o)
+		c := connected(t, e, "local", o)
 		var out, errs strings.Builder
 		status, err := c.Run(t.Context(),
 			mitogen.Script{Name: "script.py", Source: []byte(script), Stdout: &out, Stderr: &errs})
@@ -279,7 +279,7 @@ func TestPlacesCostNothing(t *testing.T) {
 	const plain = "import os\ndef f(): return os.stat.__module__\n"
 	e := engine(t, mitogen.Options{Path: []fs.FS{mapFS(map[string]string{"plain.py": plain,
 		"user.py": plain + "x = __file__\n"})}})
-	c := connect(t, e, "local", mitogen.ConnectOptions{})
+	c := connected(t, e, "local", mitogen.ConnectOptions{})
 	if got := mustCall[string](t, c, "plain:f"); got != "posix" {
 		t.Errorf("os.stat is of %s, want Python's own", got)
 	}
@@ -377,7 +377,7 @@ func TestPlacesInPrograms(t *testing.T) {
 	const sub, big, part = "(['c.txt'], 1, False)", "(['big.bin', 'top.txt'], 2097152, False)",
 		"(['d.txt'], 1, False)"
 	each(t, func(t *testing.T, o mitogen.ConnectOptions) {
-		c := connect(t, placed(t, placeProgram), "local", o)
+		c := connected(t, placed(t, placeProgram), "local", o)
 		info, err := c.Info(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -409,7 +409,7 @@ func TestProgramEndsBeforeAnswers(t *testing.T) {
 		"    files.ask('r', 'carrier', 'big.bin')\nos._exit(0)\n"
 	const late = "import os, carrier\nprint(len(open(os.path.dirname(carrier.__file__) + " +
 		"'/big.bin', 'rb').read()))\n"
-	c := connect(t, placed(t, late), "local", mitogen.ConnectOptions{})
+	c := connected(t, placed(t, late), "local", mitogen.ConnectOptions{})
 	for range 2 {
 		runs(t, c, early)
 		if got := runs(t, c, late); got != "2097152\n" {
@@ -428,7 +428,7 @@ func TestOutlineTellsWhatIsMissing(t *testing.T) {
 		"many/sub/__init__.py": "", "many/sub/x1.py": ""}
 	e := engine(t, mitogen.Options{Path: []fs.FS{mapFS(map[string]string{"seeker.py": seeker})},
 		Packages: []fs.FS{mapFS(files)}})
-	c := connect(t, e, "local", mitogen.ConnectOptions{})
+	c := connected(t, e, "local", mitogen.ConnectOptions{})
 	for pkg, want := range map[string]int{"many": 38, "many.sub": 39} {
 		if got := mustCall[int](t, c, "seeker:f", pkg, 40); got != want {
 			t.Errorf("%s: %d modules are missing, want %d", pkg, got, want)

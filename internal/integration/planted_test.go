@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/lab"
 )
 
@@ -44,10 +45,11 @@ func TestContainerDirectory(t *testing.T) {
 			t.Skipf("no containers here: %s", out)
 		}
 		t.Cleanup(func() { exec.Command(podman, "rm", "-f", "-t", "0", name).Run() })
-		o := mitogen.ConnectOptions{Programs: map[string]mitogen.ProgramOptions{"podman": {Path: podman}}}
+		o := mitogen.ConnectOptions{Options: connect.Options{Programs: map[string]connect.ProgramOptions{
+			"podman": {Path: podman}}}}
 		e := engine(t, mitogen.Options{})
 		for _, target := range []string{"podman:" + name, "local+podman:" + name + "+local"} {
-			c := connect(t, e, target, o)
+			c := connected(t, e, target, o)
 			if dir, err := mitogen.Call[string](t.Context(), c, "os:getcwd"); dir != "/planted" ||
 				err != nil {
 				t.Errorf("%s: got directory %q, %v, want /work", target, dir, err)

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/lab"
 )
 
@@ -35,7 +36,7 @@ func TestCommandIsRepeated(t *testing.T) {
 				targets = append(targets, "local+"+wrapper)
 			}
 			for _, target := range targets {
-				c := connect(t, e, target, mitogen.ConnectOptions{})
+				c := connected(t, e, target, mitogen.ConnectOptions{})
 				if uid, err := mitogen.Call[int](t.Context(), c, "here:uid"); err != nil || uid != os.Getuid() {
 					t.Errorf("call at %s: got %d, %v, want %d", target, uid, err, os.Getuid())
 				}
@@ -61,15 +62,15 @@ func TestCommandIsRefused(t *testing.T) {
 		want error
 		says string
 	}{
-		"quoted on stderr": {`echo "not allowed here: $*" >&2; exit 1`, mitogen.ErrNotPermitted,
+		"quoted on stderr": {`echo "not allowed here: $*" >&2; exit 1`, connect.ErrNotPermitted,
 			"not allowed here: "},
-		"quoted on stdout": {`echo "Sorry, '$*' is not for you"; exit 77`, mitogen.ErrNotPermitted,
+		"quoted on stdout": {`echo "Sorry, '$*' is not for you"; exit 77`, connect.ErrNotPermitted,
 			"is not for you"},
-		"with the status 127": {`echo "$*: command not found" >&2; exit 127`, mitogen.ErrNoPython,
+		"with the status 127": {`echo "$*: command not found" >&2; exit 127`, connect.ErrNoPython,
 			"command not found"},
 		"like git-shell": {`echo "fatal: unrecognized command '$*'" >&2; exit 128`,
-			mitogen.ErrNotPermitted, "unrecognized command"},
-		"not quoted": {`echo "go away" >&2; exit 4`, mitogen.ErrDied, "go away"},
+			connect.ErrNotPermitted, "unrecognized command"},
+		"not quoted": {`echo "go away" >&2; exit 4`, connect.ErrDied, "go away"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			wrapper := "exec:" + script(t, tt.text)
@@ -101,13 +102,13 @@ func TestNotPython(t *testing.T) {
 		"/etc/passwd": "ermission denied",
 	} {
 		e := engine(t, mitogen.Options{})
-		hop := connect(t, e, "local", mitogen.ConnectOptions{})
+		hop := connected(t, e, "local", mitogen.ConnectOptions{})
 		for target, via := range map[string]*mitogen.Context{"local": nil, "exec:env": nil,
 			"exec:nice env": hop} {
-			o := mitogen.ConnectOptions{Python: []string{python}, Via: via}
+			o := mitogen.ConnectOptions{Options: connect.Options{Python: []string{python}}, Via: via}
 			_, err := e.Connect(t.Context(), target, o)
-			failed := (*mitogen.ConnectError)(nil)
-			if !errors.As(err, &failed) || !errors.Is(err, mitogen.ErrNoPython) ||
+			failed := (*connect.Error)(nil)
+			if !errors.As(err, &failed) || !errors.Is(err, connect.ErrNoPython) ||
 				!strings.Contains(err.Error(), says) ||
 				strings.Contains(err.Error()+failed.Text, "sys.path") || strings.Contains(err.Error(), "\n") {
 				t.Errorf("%s with %s: got %v, want no Python, %q, and no boot code", target, python, err, says)
@@ -143,7 +144,7 @@ func TestTreeWithoutDevices(t *testing.T) {
 			` "$@"' sh "$@"`)
 		e := engine(t, mitogen.Options{})
 		for _, target := range []string{"exec:" + enter, "local+exec:" + enter} {
-			c := connect(t, e, target, mitogen.ConnectOptions{Python: nil})
+			c := connected(t, e, target, mitogen.ConnectOptions{Options: connect.Options{Python: nil}})
 			if _, err := mitogen.Call[int](t.Context(), c, "here:uid"); err != nil {
 				t.Errorf("call in %s: got error %v, want none", target, err)
 			}

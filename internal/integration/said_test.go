@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/lab"
 )
 
@@ -51,7 +52,7 @@ func TestWhatStops(t *testing.T) {
 		return o
 	}
 	from := func(file string) mitogen.ConnectOptions {
-		return mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: file}}
+		return mitogen.ConnectOptions{Options: connect.Options{SSH: connect.SSHOptions{ConfigFile: file}}}
 	}
 	python := func(command string) mitogen.ConnectOptions {
 		o := from(l.Config)
@@ -71,42 +72,42 @@ func TestWhatStops(t *testing.T) {
 		says, hint         string
 		loggedIn, mayRetry bool
 	}{
-		{"a command hangs", "mito", quick(python("sleep 100 #")), mitogen.ErrTimeout,
+		{"a command hangs", "mito", quick(python("sleep 100 #")), connect.ErrTimeout,
 			"timed out after the login", "login is done", true, false},
-		{"a command hangs, native", "mito", native, mitogen.ErrTimeout, "timed out after the login",
+		{"a command hangs, native", "mito", native, connect.ErrTimeout, "timed out after the login",
 			"login is done", true, false},
-		{"a server hangs", silent.Addr().String(), quick(from(l.Config)), mitogen.ErrTimeout, "timed out",
+		{"a server hangs", silent.Addr().String(), quick(from(l.Config)), connect.ErrTimeout, "timed out",
 			"firewall", false, true},
-		{"no -F", "mito", from("/nonexistent/config"), mitogen.ErrSetup,
+		{"no -F", "mito", from("/nonexistent/config"), connect.ErrSetup,
 			"Can't open user config file /nonexistent/config", "-F names", false, false},
-		{"an Include of itself", "mito", from(loop), mitogen.ErrSetup,
+		{"an Include of itself", "mito", from(loop), connect.ErrSetup,
 			"Too many recursive configuration includes", "includes itself", false, false},
 		{"a long ControlPath", "mito",
-			from(config("path", "ControlPath /tmp/"+strings.Repeat("x", 120)+"\n")), mitogen.ErrSetup,
+			from(config("path", "ControlPath /tmp/"+strings.Repeat("x", 120)+"\n")), connect.ErrSetup,
 			"too long", "shorten ControlPath", false, false},
-		{"a wrong keyword", "mito", from(config("word", "Port twenty\n")), mitogen.ErrSetup, "line 1: ",
+		{"a wrong keyword", "mito", from(config("word", "Port twenty\n")), connect.ErrSetup, "line 1: ",
 			"ssh -G", false, false},
-		{"an open key", "nokey", withKey, mitogen.ErrAuth,
+		{"an open key", "nokey", withKey, connect.ErrAuth,
 			"Permissions 0644 for '" + open + "' are too open.", "chmod 600", false, false},
 		{"a proxy that isn't there", "mito", from(config("proxy", "ProxyCommand no-such-proxy %h\n")),
-			mitogen.ErrSetup, "no-such-proxy", "ProxyCommand", false, false},
-		{"an end after the login", "mito", python(`sh -c "echo go away >&2; exit 9" #`), mitogen.ErrDied,
+			connect.ErrSetup, "no-such-proxy", "ProxyCommand", false, false},
+		{"an end after the login", "mito", python(`sh -c "echo go away >&2; exit 9" #`), connect.ErrDied,
 			"before an interpreter was there (status 9): go away", "plain ssh", true, false},
 		{"no shell", "mito", python(`sh -c "echo sh: command not found >&2; exit 127" #`),
-			mitogen.ErrNoShell, "command not found", "login shell", true, false},
+			connect.ErrNoShell, "command not found", "login shell", true, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			e := engine(t, mitogen.Options{})
 			_, err := e.Connect(t.Context(), tt.target, tt.options)
-			failed := (*mitogen.ConnectError)(nil)
+			failed := (*connect.Error)(nil)
 			if !errors.As(err, &failed) || !errors.Is(err, tt.kind) ||
 				!strings.Contains(err.Error(), tt.says) {
 				t.Fatalf("got %v, want %v and %q", err, tt.kind, tt.says)
 			}
-			if !strings.Contains(failed.Hint(), tt.hint) || failed.LoggedIn != tt.loggedIn ||
-				failed.Passing() != tt.mayRetry {
-				t.Errorf("%v: got hint %q, logged in %v, passing %v, want %q, %v, %v", err, failed.Hint(),
-					failed.LoggedIn, failed.Passing(), tt.hint, tt.loggedIn, tt.mayRetry)
+			if !strings.Contains(failed.Hint, tt.hint) || failed.LoggedIn != tt.loggedIn ||
+				failed.Passing != tt.mayRetry {
+				t.Errorf("%v: got hint %q, logged in %v, passing %v, want %q, %v, %v", err, failed.Hint,
+					failed.LoggedIn, failed.Passing, tt.hint, tt.loggedIn, tt.mayRetry)
 			}
 		})
 	}
@@ -115,7 +116,7 @@ func TestWhatStops(t *testing.T) {
 		const phase = "python"
 		e := engine(t, mitogen.Options{})
 		o.Timeout = 0
-		failed := (*mitogen.ConnectError)(nil)
+		failed := (*connect.Error)(nil)
 		var err error
 		// A busy machine comes as far in more time.
 		for limit := 4 * time.Second; limit < patience; limit *= 2 {
@@ -136,7 +137,7 @@ func TestWhatStops(t *testing.T) {
 		"in a section": "Host *\n  remotecommand = exit 3\n"} {
 		e := engine(t, mitogen.Options{})
 		o := from(config("remote", text))
-		c := connect(t, e, lab.Free, o)
+		c := connected(t, e, lab.Free, o)
 		if uid, err := mitogen.Call[int](t.Context(), c, "here:uid"); err != nil || uid == 0 {
 			t.Errorf("%s: call: got %d, %v", name, uid, err)
 		}
@@ -158,7 +159,7 @@ func TestQuietEnd(t *testing.T) {
 		var log lines
 		e := engine(t, mitogen.Options{Logger: slog.New(slog.NewTextHandler(&log,
 			&slog.HandlerOptions{Level: slog.LevelWarn}))})
-		c := connect(t, e, target, mitogen.ConnectOptions{})
+		c := connected(t, e, target, mitogen.ConnectOptions{})
 		if _, err := mitogen.Call[int](t.Context(), c, "here:uid"); err != nil {
 			t.Fatal(err)
 		}
@@ -182,10 +183,11 @@ func TestQuietEnd(t *testing.T) {
 // A program that is executed without Python has its own stderr, and nothing of ssh's.
 func TestExecHasItsOwnStderr(t *testing.T) {
 	l := lab.Need(t)
-	for _, policy := range []mitogen.HostKeys{mitogen.HostKeysDefault, mitogen.HostKeysOff} {
+	for _, policy := range []connect.HostKeys{connect.HostKeysDefault, connect.HostKeysOff} {
 		e := engine(t, mitogen.Options{})
 		var errs strings.Builder
-		o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: l.Config, HostKeys: policy}}
+		o := mitogen.ConnectOptions{Options: connect.Options{SSH: connect.SSHOptions{ConfigFile: l.Config,
+			HostKeys: policy}}}
 		status, err := e.Exec(t.Context(), "mito", o,
 			mitogen.Command{Args: []string{"sh", "-c", "echo x >&2"}, Stderr: &errs})
 		if status != 0 || err != nil || errs.String() != "x\n" {

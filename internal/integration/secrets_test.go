@@ -13,9 +13,11 @@ import (
 	"testing"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
 	attacks "github.com/mitogen-go/mitogen/internal/hostile"
 	"github.com/mitogen-go/mitogen/internal/lab"
 	"github.com/mitogen-go/mitogen/internal/lab/recorder"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 const keyQuestion = "Enter passphrase for key '/home/me/.ssh/id_ed25519': "
@@ -64,13 +66,13 @@ var told = map[string]string{"password, then a key": "keyboard-interactive PASSW
 // roads lead to the host "last".
 var roads = []struct {
 	name, target string
-	set          func(o *mitogen.SSHOptions)
+	set          func(o *connect.SSHOptions)
 }{
-	{"ssh", "last", func(*mitogen.SSHOptions) {}},
-	{"native", "last", func(o *mitogen.SSHOptions) { o.Native = true }},
-	{"behind a hop", "local+last", func(*mitogen.SSHOptions) {}},
-	{"native behind a hop", "local+last", func(o *mitogen.SSHOptions) { o.Native = true }},
-	{"from a hop", "local+last", func(o *mitogen.SSHOptions) { o.FromHop = true }},
+	{"ssh", "last", func(*connect.SSHOptions) {}},
+	{"native", "last", func(o *connect.SSHOptions) { o.Native = true }},
+	{"behind a hop", "local+last", func(*connect.SSHOptions) {}},
+	{"native behind a hop", "local+last", func(o *connect.SSHOptions) { o.Native = true }},
+	{"from a hop", "local+last", func(o *connect.SSHOptions) { o.FromHop = true }},
 }
 
 // A server is told the password once, if it asks for that alone, and never a passphrase, whatever
@@ -90,11 +92,11 @@ func TestHostileDialogues(t *testing.T) {
 			t.Run(road.name+" "+name, func(t *testing.T) {
 				t.Parallel()
 				r := (&recorder.Server{Methods: []string{"keyboard-interactive"}, Rounds: rounds}).Serve(t)
-				o := mitogen.SSHOptions{ConfigFile: sshConfig(t, r, "IdentityFile none"), Password: "PASSWORD",
+				o := connect.SSHOptions{ConfigFile: sshConfig(t, r, "IdentityFile none"), Password: "PASSWORD",
 					Passphrase: "PASSPHRASE"}
 				road.set(&o)
 				if _, err := engine(t, mitogen.Options{}).Connect(t.Context(), road.target,
-					mitogen.ConnectOptions{SSH: o}); err == nil {
+					mitogen.ConnectOptions{Options: connect.Options{SSH: o}}); err == nil {
 					t.Fatal("it let us in")
 				} else if text := err.Error(); strings.Contains(text, "PASSPHRASE") ||
 					strings.Contains(text, "PASSWORD") {
@@ -118,15 +120,16 @@ func TestHostileLines(t *testing.T) {
 			t.Parallel()
 			r := (&recorder.Server{Methods: []string{"keyboard-interactive"},
 				Rounds: []recorder.Round{{Questions: []string{"x\n" + keyQuestion}}}}).Serve(t)
-			o := mitogen.SSHOptions{ConfigFile: sshConfig(t, r, "IdentityFile none")}
+			o := connect.SSHOptions{ConfigFile: sshConfig(t, r, "IdentityFile none")}
 			road.set(&o)
 			var shown []string
-			e := engine(t, mitogen.Options{Prompt: func(_ context.Context, p mitogen.Prompt) (string,
+			e := engine(t, mitogen.Options{Prompt: func(_ context.Context, p connect.Prompt) (string,
 				error) {
 				shown = append(shown, strings.Split(p.Text, "\n")...)
 				return "", errors.New("no")
 			}})
-			if _, err := e.Connect(t.Context(), road.target, mitogen.ConnectOptions{SSH: o}); err == nil {
+			if _, err := e.Connect(t.Context(), road.target, mitogen.ConnectOptions{Options: connect.Options{
+				SSH: o}}); err == nil {
 				t.Fatal("it let us in")
 			}
 			if len(shown) < 2 || slices.ContainsFunc(shown,
@@ -149,21 +152,21 @@ func TestHopPlaysSSH(t *testing.T) {
 	if err := os.WriteFile(fake, []byte(script), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for _, secrets := range []func(*mitogen.Options, *mitogen.SSHOptions){
-		func(_ *mitogen.Options, s *mitogen.SSHOptions) { s.Passphrase = "PASSPHRASE" },
-		func(_ *mitogen.Options, s *mitogen.SSHOptions) {
+	for _, secrets := range []func(*mitogen.Options, *connect.SSHOptions){
+		func(_ *mitogen.Options, s *connect.SSHOptions) { s.Passphrase = "PASSPHRASE" },
+		func(_ *mitogen.Options, s *connect.SSHOptions) {
 			s.Passphrase, s.Password = "PASSPHRASE", "PASSWORD"
 		},
-		func(o *mitogen.Options, _ *mitogen.SSHOptions) {
-			o.Secrets = func(context.Context, mitogen.SecretPlace) (mitogen.Secret, error) {
+		func(o *mitogen.Options, _ *connect.SSHOptions) {
+			o.Secrets = func(context.Context, secret.Place) (secret.Secret, error) {
 				return "PASSPHRASE", nil
 			}
 		},
 	} {
-		opt, ssh := mitogen.Options{}, mitogen.SSHOptions{Path: fake, FromHop: true}
+		opt, ssh := mitogen.Options{}, connect.SSHOptions{Path: fake, FromHop: true}
 		secrets(&opt, &ssh)
 		if _, err := engine(t, opt).Connect(t.Context(), "local+last",
-			mitogen.ConnectOptions{SSH: ssh}); err == nil {
+			mitogen.ConnectOptions{Options: connect.Options{SSH: ssh}}); err == nil {
 			t.Error("got no error")
 		}
 		b, err := os.ReadFile(heard)
@@ -179,12 +182,12 @@ func TestHopPlaysSSH(t *testing.T) {
 
 // asked is a source for tests, which notes the places that it is asked for.
 type asked struct {
-	secrets map[string]mitogen.Secret // by method, target and account
+	secrets map[string]secret.Secret // by method, target and account
 	mu      sync.Mutex
 	places  []string
 }
 
-func (a *asked) find(_ context.Context, p mitogen.SecretPlace) (mitogen.Secret, error) {
+func (a *asked) find(_ context.Context, p secret.Place) (secret.Secret, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	name := fmt.Sprintf("%s %s %s@%s", p.Method, p.Target, p.User, p.Host)
@@ -199,48 +202,48 @@ func TestSecretsByPlace(t *testing.T) {
 	last := (&recorder.Server{Password: "of the last",
 		Methods: []string{"keyboard-interactive"}}).Serve(t)
 	servers := sshConfig(t, last, "IdentityFile none", jump)
-	password := mitogen.Secret(l.Password)
+	password := secret.Secret(l.Password)
 	for _, tt := range []struct {
 		target  string
-		ssh     mitogen.SSHOptions
-		secrets map[string]mitogen.Secret
+		ssh     connect.SSHOptions
+		secrets map[string]secret.Secret
 		want    error
 		servers []string
 	}{
-		{"jump0+last", mitogen.SSHOptions{ConfigFile: servers},
-			map[string]mitogen.Secret{"ssh jump0 me@127.0.0.1": "of the jump",
+		{"jump0+last", connect.SSHOptions{ConfigFile: servers},
+			map[string]secret.Secret{"ssh jump0 me@127.0.0.1": "of the jump",
 				"ssh jump0+last me@127.0.0.1": "of the last"}, nil,
 			[]string{"password of the jump", "keyboard-interactive of the last"}},
-		{"last", mitogen.SSHOptions{ConfigFile: servers, Args: []string{"-J", "you@jump0"}},
-			map[string]mitogen.Secret{"ssh last you@127.0.0.1": "of the jump",
+		{"last", connect.SSHOptions{ConfigFile: servers, Args: []string{"-J", "you@jump0"}},
+			map[string]secret.Secret{"ssh last you@127.0.0.1": "of the jump",
 				"ssh last me@127.0.0.1": "of the last"}, nil,
 			[]string{"password of the jump", "keyboard-interactive of the last"}},
-		{"last", mitogen.SSHOptions{ConfigFile: servers, Native: true},
-			map[string]mitogen.Secret{"ssh last me@127.0.0.1": "of the last"}, nil,
+		{"last", connect.SSHOptions{ConfigFile: servers, Native: true},
+			map[string]secret.Secret{"ssh last me@127.0.0.1": "of the last"}, nil,
 			[]string{"keyboard-interactive of the last"}},
-		{"local+last", mitogen.SSHOptions{ConfigFile: servers, FromHop: true},
-			map[string]mitogen.Secret{"ssh local+last me@127.0.0.1": "of the last"}, nil,
+		{"local+last", connect.SSHOptions{ConfigFile: servers, FromHop: true},
+			map[string]secret.Secret{"ssh local+last me@127.0.0.1": "of the last"}, nil,
 			[]string{"keyboard-interactive of the last"}},
-		{"last", mitogen.SSHOptions{ConfigFile: servers},
-			map[string]mitogen.Secret{"ssh last me@127.0.0.1": "wrong"}, mitogen.ErrAuth,
+		{"last", connect.SSHOptions{ConfigFile: servers},
+			map[string]secret.Secret{"ssh last me@127.0.0.1": "wrong"}, connect.ErrAuth,
 			[]string{"keyboard-interactive wrong"}},
-		{lab.Pass + "+sudo", mitogen.SSHOptions{ConfigFile: l.Config},
-			map[string]mitogen.Secret{"sudo " + lab.Pass + "+sudo root@" + lab.Pass: password}, nil, nil},
-		{lab.Pass + "+sudo", mitogen.SSHOptions{ConfigFile: l.Config},
-			map[string]mitogen.Secret{"sudo " + lab.Pass + "+sudo root@" + lab.Pass: "wrong"},
-			mitogen.ErrSudoPassword, nil},
-		{"sudo:" + lab.Pass + "+sudo", mitogen.SSHOptions{},
-			map[string]mitogen.Secret{"sudo sudo:" + lab.Pass + "+sudo root@": password}, nil, nil},
-		{"sudo:" + lab.Free + "+su:" + lab.Pass, mitogen.SSHOptions{},
-			map[string]mitogen.Secret{"su sudo:" + lab.Free + "+su:" + lab.Pass + " " + lab.Pass +
+		{lab.Pass + "+sudo", connect.SSHOptions{ConfigFile: l.Config},
+			map[string]secret.Secret{"sudo " + lab.Pass + "+sudo root@" + lab.Pass: password}, nil, nil},
+		{lab.Pass + "+sudo", connect.SSHOptions{ConfigFile: l.Config},
+			map[string]secret.Secret{"sudo " + lab.Pass + "+sudo root@" + lab.Pass: "wrong"},
+			connect.ErrSudoPassword, nil},
+		{"sudo:" + lab.Pass + "+sudo", connect.SSHOptions{},
+			map[string]secret.Secret{"sudo sudo:" + lab.Pass + "+sudo root@": password}, nil, nil},
+		{"sudo:" + lab.Free + "+su:" + lab.Pass, connect.SSHOptions{},
+			map[string]secret.Secret{"su sudo:" + lab.Free + "+su:" + lab.Pass + " " + lab.Pass +
 				"@": password}, nil, nil},
-		{lab.Pass + "+sudo", mitogen.SSHOptions{ConfigFile: l.Config},
-			map[string]mitogen.Secret{"sudo " + lab.Pass + "+sudo root@" + lab.Pass: ""},
-			mitogen.ErrPasswordRequired, nil},
+		{lab.Pass + "+sudo", connect.SSHOptions{ConfigFile: l.Config},
+			map[string]secret.Secret{"sudo " + lab.Pass + "+sudo root@" + lab.Pass: ""},
+			connect.ErrPasswordRequired, nil},
 	} {
 		a := &asked{secrets: tt.secrets}
 		_, err := engine(t, mitogen.Options{Secrets: a.find}).Connect(t.Context(), tt.target,
-			mitogen.ConnectOptions{SSH: tt.ssh})
+			mitogen.ConnectOptions{Options: connect.Options{SSH: tt.ssh}})
 		if !errors.Is(err, tt.want) || tt.want == nil && err != nil {
 			t.Errorf("%s: got %v, want %v", tt.target, err, tt.want)
 		}
@@ -263,27 +266,34 @@ func TestSecretsByPlace(t *testing.T) {
 // last.
 func TestPasswordsByHop(t *testing.T) {
 	l := lab.Need(t)
-	password := mitogen.Secret(l.Password)
-	config := mitogen.SSHOptions{ConfigFile: l.Config}
+	password := secret.Secret(l.Password)
+	only := func(hop string) secret.Table {
+		table, err := secret.NewTable(map[string]secret.Secret{hop: password})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return table
+	}
+	config := connect.SSHOptions{ConfigFile: l.Config}
 	for _, tt := range []struct {
 		name, target string
 		options      mitogen.ConnectOptions
 		want         error
 	}{
 		{"by hop", lab.Pass + "+sudo",
-			mitogen.ConnectOptions{Passwords: map[string]mitogen.Secret{lab.Pass + "+sudo": password}}, nil},
+			mitogen.ConnectOptions{Options: connect.Options{Passwords: only(lab.Pass + "+sudo")}}, nil},
 		{"another hop's", lab.Pass + "+sudo",
-			mitogen.ConnectOptions{Passwords: map[string]mitogen.Secret{lab.Free + "+sudo": password}},
-			mitogen.ErrPasswordRequired},
+			mitogen.ConnectOptions{Options: connect.Options{Passwords: only(lab.Free + "+sudo")}},
+			connect.ErrPasswordRequired},
 		{"wins", lab.Pass + "+sudo",
-			mitogen.ConnectOptions{Sudo: mitogen.SudoOptions{Password: "wrong"},
-				Passwords: map[string]mitogen.Secret{"sudo": password}}, nil},
+			mitogen.ConnectOptions{Options: connect.Options{Sudo: connect.SudoOptions{Password: "wrong"},
+				Passwords: only("sudo")}}, nil},
 		{"two machines", lab.Pass + "+sudo+" + lab.TTY + "+sudo",
-			mitogen.ConnectOptions{Sudo: mitogen.SudoOptions{Password: password}},
-			mitogen.ErrPasswordRequired},
+			mitogen.ConnectOptions{Options: connect.Options{Sudo: connect.SudoOptions{Password: password}}},
+			connect.ErrPasswordRequired},
 		{"two machines, each its own", lab.Pass + "+sudo+" + lab.TTY + "+sudo",
-			mitogen.ConnectOptions{Sudo: mitogen.SudoOptions{Password: password},
-				Passwords: map[string]mitogen.Secret{lab.Pass + "+sudo": password}}, nil},
+			mitogen.ConnectOptions{Options: connect.Options{Sudo: connect.SudoOptions{Password: password},
+				Passwords: only(lab.Pass + "+sudo")}}, nil},
 	} {
 		tt.options.SSH = config
 		c, err := engine(t, mitogen.Options{}).Connect(t.Context(), tt.target, tt.options)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/lab"
 )
 
@@ -137,7 +138,8 @@ func TestOtherServers(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, native := range []bool{false, true} {
-				o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: config, Native: native}}
+				o := mitogen.ConnectOptions{Options: connect.Options{SSH: connect.SSHOptions{ConfigFile: config,
+					Native: native}}}
 				t.Run(fmt.Sprintf("native %v", native), func(t *testing.T) { throughServer(t, o) })
 			}
 		})
@@ -172,8 +174,8 @@ func throughServer(t *testing.T, o mitogen.ConnectOptions) {
 		t.Errorf("exec: got status %d, %v, want 7", status, err)
 	}
 	o.SSH.ConfigFile, o.SSH.IdentityFile = withoutKey(t, o.SSH.ConfigFile), ""
-	if _, err := engine(t, mitogen.Options{}).Connect(ctx, "x", o); !errors.Is(err, mitogen.ErrAuth) {
-		t.Errorf("without a key: got %v, want %v", err, mitogen.ErrAuth)
+	if _, err := engine(t, mitogen.Options{}).Connect(ctx, "x", o); !errors.Is(err, connect.ErrAuth) {
+		t.Errorf("without a key: got %v, want %v", err, connect.ErrAuth)
 	}
 }
 

@@ -58,7 +58,7 @@ func TestWhatWasWritten(t *testing.T) {
 	each(t, func(t *testing.T, o mitogen.ConnectOptions) {
 		options := mitogen.Options{Path: []fs.FS{mapFS(map[string]string{"writtenuser.py": writtenUser})},
 			Packages: []fs.FS{mapFS(written())}}
-		c := connect(t, engine(t, options), "local", o)
+		c := connected(t, engine(t, options), "local", o)
 		for _, function := range []string{"docs", "source", "trace"} {
 			got, err := mitogen.Call[[]bool](t.Context(), c, "writtenuser:"+function)
 			if err != nil {
@@ -75,7 +75,7 @@ func TestWhatWasWritten(t *testing.T) {
 				s.Files)
 		}
 		options.Strip = true
-		c = connect(t, engine(t, options), "local", o)
+		c = connected(t, engine(t, options), "local", o)
 		got, err := mitogen.Call[[]bool](t.Context(), c, "writtenuser:docs")
 		if err != nil || len(got) != 5 || got[1] {
 			t.Errorf("stripped: got %v, %v, want no docstrings", got, err)
@@ -129,7 +129,7 @@ func TestImportsInFunctions(t *testing.T) {
 				"tools/__init__.py": "", "tools/one.py": "WHOSE = 'one '\n", "deep.py": "WHOSE = 'deep'\n",
 			})}})
 		for function, want := range map[string]string{"own": "ours one deep", "copied": "ours 115"} {
-			c := connect(t, e, "local", o)
+			c := connected(t, e, "local", o)
 			if got, err := mitogen.Call[string](t.Context(), c, "late:"+function); got != want ||
 				err != nil {
 				t.Errorf("%s: got %q, %v, want %q", function, got, err, want)
@@ -147,7 +147,7 @@ func TestLearnedIsKept(t *testing.T) {
 	start := func() (*mitogen.Engine, *mitogen.Context) {
 		e := engine(t, mitogen.Options{Path: []fs.FS{own()}, Packages: []fs.FS{mapFS(vend())},
 			Learned: file})
-		return e, connect(t, e, "local", mitogen.ConnectOptions{})
+		return e, connected(t, e, "local", mitogen.ConnectOptions{})
 	}
 	e, c := start()
 	ask(t, c, "app.later:f", 200)

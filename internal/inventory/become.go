@@ -3,25 +3,27 @@ package inventory
 import (
 	"strings"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/lazyregexp"
+	"github.com/mitogen-go/mitogen/internal/methods"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // A become is a way into another account.
 type become struct {
 	plugin string
-	hop    func(r *reader, o *connect.Options) connect.Hop
+	hop    func(r *reader, o *connect.Options) methods.Hop
 }
 
 // becomes are the methods, by Ansible's short names.
 var becomes = map[string]become{
-	"sudo": {"sudo", func(r *reader, o *connect.Options) connect.Hop {
+	"sudo": {"sudo", func(r *reader, o *connect.Options) methods.Hop {
 		return r.escalate("sudo", r.text("sudo", "become_user"), r.secret("sudo"), o)
 	}},
-	"su": {"su", func(r *reader, o *connect.Options) connect.Hop {
+	"su": {"su", func(r *reader, o *connect.Options) methods.Hop {
 		return r.escalate("su", r.text("su", "become_user"), r.secret("su"), o)
 	}},
-	"doas": {"doas", func(r *reader, o *connect.Options) connect.Hop {
+	"doas": {"doas", func(r *reader, o *connect.Options) methods.Hop {
 		return r.escalate("doas", r.text("doas", "become_user"), r.secret("doas"), o)
 	}},
 	"machinectl": {"machinectl", (*reader).session},
@@ -49,25 +51,25 @@ func (r *reader) become() become {
 	return m
 }
 
-func (r *reader) secret(plugin string) connect.Secret {
-	return connect.Secret(r.text(plugin, "become_pass"))
+func (r *reader) secret(plugin string) secret.Secret {
+	return secret.Secret(r.text(plugin, "become_pass"))
 }
 
 // accountOf is a connection that enters another account of the machine before, as Mitogen's
 // mitogen_sudo does.
-func accountOf(method string) func(r *reader, o *connect.Options) []connect.Hop {
-	return func(r *reader, o *connect.Options) []connect.Hop {
-		password := connect.Secret(r.text("mitogen", "password"))
-		return []connect.Hop{r.escalate(method, r.text("mitogen", "user"), password, o)}
+func accountOf(method string) func(r *reader, o *connect.Options) []methods.Hop {
+	return func(r *reader, o *connect.Options) []methods.Hop {
+		password := secret.Secret(r.text("mitogen", "password"))
+		return []methods.Hop{r.escalate(method, r.text("mitogen", "user"), password, o)}
 	}
 }
 
 // escalate is the hop into an account by sudo, su or doas.
-func (r *reader) escalate(method, user string, password connect.Secret,
-	o *connect.Options) connect.Hop {
+func (r *reader) escalate(method, user string, password secret.Secret,
+	o *connect.Options) methods.Hop {
 	path := r.program(method, "become_exe")
-	h := connect.Hop{Method: method, User: user}
-	if _, err := connect.FormatTarget([]connect.Hop{h}); err != nil {
+	h := methods.Hop{Method: method, User: user}
+	if _, err := methods.FormatTarget([]methods.Hop{h}); err != nil {
 		r.fail(r.given(method, "become_user").name, "%v", err)
 	}
 	switch method {
@@ -154,7 +156,7 @@ var sudoFlags = map[string]flagUse{
 }
 
 // sudo sets its options. Without flags Ansible's own hold, of which -H changes what is seen there.
-func (r *reader) sudo(o *connect.Options, path string, password connect.Secret) {
+func (r *reader) sudo(o *connect.Options, path string, password secret.Secret) {
 	o.Sudo.Path, o.Sudo.Password = path, password
 	if r.given("sudo", "become_flags").value == nil {
 		o.Sudo.SetHome = true
@@ -182,7 +184,7 @@ var suFlags = map[string]flagUse{
 	"-w":           valued, "--whitelist-environment": valued,
 }
 
-func (r *reader) su(o *connect.Options, path string, password connect.Secret) {
+func (r *reader) su(o *connect.Options, path string, password secret.Secret) {
 	o.Su.Path, o.Su.Password = path, password
 	r.flags("su", suFlags, func(flag, value string) {
 		if flag == "-" || flag == "-l" || flag == "--login" {
@@ -195,7 +197,7 @@ func (r *reader) su(o *connect.Options, path string, password connect.Secret) {
 
 var doasFlags = map[string]flagUse{"-n": alone, "-a": valued}
 
-func (r *reader) doas(o *connect.Options, path string, password connect.Secret) {
+func (r *reader) doas(o *connect.Options, path string, password secret.Secret) {
 	o.Doas.Path, o.Doas.Password = path, password
 	r.flags("doas", doasFlags, func(flag, value string) {
 		o.Doas.Args = append(append(o.Doas.Args, flag), unlessEmpty(value)...)
@@ -210,7 +212,7 @@ func unlessEmpty(s string) []string {
 }
 
 // session is a session of systemd's.
-func (r *reader) session(o *connect.Options) connect.Hop {
+func (r *reader) session(o *connect.Options) methods.Hop {
 	if path := r.program("machinectl", "become_exe"); path != "" {
 		if _, taken := o.Programs["machinectl"]; taken {
 			r.fail(r.given("machinectl", "become_exe").name,
@@ -218,7 +220,7 @@ func (r *reader) session(o *connect.Options) connect.Hop {
 		}
 		tell(o, "machinectl", connect.ProgramOptions{Path: path})
 	}
-	h := connect.Hop{Method: "machinectl", User: r.text("machinectl", "become_user"), Host: ".host"}
+	h := methods.Hop{Method: "machinectl", User: r.text("machinectl", "become_user"), Host: ".host"}
 	r.enter(r.given("machinectl", "become_user").name, h)
 	return h
 }

@@ -5,7 +5,8 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 )
 
 // tell sets what a method's program is told.
@@ -28,21 +29,21 @@ func with(flag, value string) []string {
 }
 
 // container is the hop into what a plugin's remote_addr names.
-func (r *reader) container(method, plugin, option, user string) []connect.Hop {
+func (r *reader) container(method, plugin, option, user string) []methods.Hop {
 	s := r.given(plugin, option)
-	return r.enter(s.name, connect.Hop{Method: method, Host: r.asText(s.name, s.value), User: user})
+	return r.enter(s.name, methods.Hop{Method: method, Host: r.asText(s.name, s.value), User: user})
 }
 
 // enter returns a hop that the variable names.
-func (r *reader) enter(name string, h connect.Hop) []connect.Hop {
-	if _, err := connect.FormatTarget([]connect.Hop{h}); err != nil {
+func (r *reader) enter(name string, h methods.Hop) []methods.Hop {
+	if _, err := methods.FormatTarget([]methods.Hop{h}); err != nil {
 		r.fail(name, "%v", err)
 	}
-	return []connect.Hop{h}
+	return []methods.Hop{h}
 }
 
 // docker is the client, which has its own configuration. Ansible cuts its arguments at blanks only.
-func (r *reader) docker(o *connect.Options) []connect.Hop {
+func (r *reader) docker(o *connect.Options) []methods.Hop {
 	tell(o, "docker", connect.ProgramOptions{
 		Path: r.program("mitogen", "docker_path"),
 		Args: strings.Fields(r.text("docker", "docker_extra_args")), ExecArgs: r.dockerExec("docker"),
@@ -64,7 +65,7 @@ func (r *reader) dockerExec(plugin string) []string {
 
 // dockerAPI talks to the daemon without the client, so that the context that the client's
 // configuration names is not for it.
-func (r *reader) dockerAPI(o *connect.Options) []connect.Hop {
+func (r *reader) dockerAPI(o *connect.Options) []methods.Hop {
 	args := []string{"--context", "default"}
 	if host := r.text("docker_api", "docker_host"); host != "" {
 		args = []string{"--host", host}
@@ -86,14 +87,14 @@ func (r *reader) dockerAPI(o *connect.Options) []connect.Hop {
 	return r.container("docker", "docker_api", "remote_addr", r.text("docker_api", "remote_user"))
 }
 
-func (r *reader) podman(o *connect.Options) []connect.Hop {
+func (r *reader) podman(o *connect.Options) []methods.Hop {
 	tell(o, "podman", connect.ProgramOptions{Path: r.own("podman_executable", "podman", "podman_path"),
 		Args:     r.words("podman", "podman_extra_args"),
 		ExecArgs: with("--workdir", r.text("podman", "working_directory"))})
 	return r.made("podman", "podman", r.text("podman", "remote_user"))
 }
 
-func (r *reader) buildah(o *connect.Options) []connect.Hop {
+func (r *reader) buildah(o *connect.Options) []methods.Hop {
 	tell(o, "buildah", connect.ProgramOptions{Path: r.own("buildah_executable", "buildah",
 		"buildah_path"),
 		Args:     r.words("buildah", "buildah_extra_args"),
@@ -115,7 +116,7 @@ func (r *reader) own(option, plugin, mitogen string) string {
 
 // made is the hop into what a plugin enters that takes its place before it knows its options: a
 // variable of its own that says otherwise is documented, but not followed.
-func (r *reader) made(method, plugin, user string) []connect.Hop {
+func (r *reader) made(method, plugin, user string) []methods.Hop {
 	s, at := r.given(plugin, "remote_addr"), r.addr()
 	if s.value != at.value {
 		if s.name == "inventory_hostname" {
@@ -124,7 +125,7 @@ func (r *reader) made(method, plugin, user string) []connect.Hop {
 		r.fail(s.name, "names another place than ansible_host and the host's name do, and Ansible "+
 			"doesn't follow it")
 	}
-	return r.enter(at.name, connect.Hop{Method: method, Host: r.asText(at.name, at.value), User: user})
+	return r.enter(at.name, methods.Hop{Method: method, Host: r.asText(at.name, at.value), User: user})
 }
 
 // addr returns what Ansible gives plugins that have no option of their own for it.
@@ -137,7 +138,7 @@ func (r *reader) addr() setting {
 
 // kubectl enters a pod, in the order of Ansible's arguments: of those that name the same, the last
 // counts.
-func (r *reader) kubectl(o *connect.Options) []connect.Hop {
+func (r *reader) kubectl(o *connect.Options) []methods.Hop {
 	text := func(option string) string {
 		if isFalse(r.given("kubectl", option).value) { // 0 and False are nothing to this plugin
 			return ""
@@ -171,20 +172,20 @@ func (r *reader) kubectl(o *connect.Options) []connect.Hop {
 	if container != "" {
 		name += "/" + container
 	}
-	return r.enter(s.name, connect.Hop{Method: "kubectl", User: text("kubectl_context"), Host: name})
+	return r.enter(s.name, methods.Hop{Method: "kubectl", User: text("kubectl_context"), Host: name})
 }
 
-func (r *reader) lxc(o *connect.Options) []connect.Hop {
+func (r *reader) lxc(o *connect.Options) []methods.Hop {
 	tell(o, "lxc", connect.ProgramOptions{Path: r.program("mitogen", "lxc_attach_path")})
 	return r.container("lxc", "lxc", "remote_addr", "")
 }
 
-func (r *reader) lxd(o *connect.Options) []connect.Hop {
+func (r *reader) lxd(o *connect.Options) []methods.Hop {
 	return r.instance("lxd", r.program("mitogen", "lxc_path"),
 		with("--project", r.text("lxd", "project")), o)
 }
 
-func (r *reader) incus(o *connect.Options) []connect.Hop {
+func (r *reader) incus(o *connect.Options) []methods.Hop {
 	project := r.text("incus", "project")
 	if project == "" {
 		project = "default"
@@ -195,7 +196,7 @@ func (r *reader) incus(o *connect.Options) []connect.Hop {
 // instance enters a container of lxd or incus: the first part of a name with dots, of the remote
 // "local" unless another is named, whatever the client's own default is. Another user than root is
 // become inside.
-func (r *reader) instance(method, program string, args []string, o *connect.Options) []connect.Hop {
+func (r *reader) instance(method, program string, args []string, o *connect.Options) []methods.Hop {
 	tell(o, method, connect.ProgramOptions{Path: program, Args: args})
 	s := r.given(method, "remote_addr")
 	name, _, _ := strings.Cut(r.asText(s.name, s.value), ".")
@@ -208,7 +209,7 @@ func (r *reader) instance(method, program string, args []string, o *connect.Opti
 	if strings.Contains(name, ":") || strings.Contains(remote, ":") {
 		r.fail(s.name, "%q of remote %q: a name with a colon in it", name, remote)
 	}
-	hops := r.enter(s.name, connect.Hop{Method: method, Host: remote + ":" + name})
+	hops := r.enter(s.name, methods.Hop{Method: method, Host: remote + ":" + name})
 	user := r.text(method, "remote_user")
 	if user == "" || user == "root" {
 		return hops
@@ -217,10 +218,10 @@ func (r *reader) instance(method, program string, args []string, o *connect.Opti
 	if o.Su.Path == "" {
 		o.Su.Path = "/bin/su"
 	}
-	return append(hops, r.enter("ansible_user", connect.Hop{Method: "su", User: user})...)
+	return append(hops, r.enter("ansible_user", methods.Hop{Method: "su", User: user})...)
 }
 
-func (r *reader) jail(*connect.Options) []connect.Hop {
+func (r *reader) jail(*connect.Options) []methods.Hop {
 	user := r.text("jail", "remote_user")
 	if s := r.given("any", "remote_user"); r.asText(s.name, s.value) != user {
 		r.fail(r.given("jail", "remote_user").name,
@@ -229,22 +230,22 @@ func (r *reader) jail(*connect.Options) []connect.Hop {
 	return r.made("jail", "jail", user)
 }
 
-func (r *reader) chroot(o *connect.Options) []connect.Hop {
+func (r *reader) chroot(o *connect.Options) []methods.Hop {
 	tell(o, "chroot", connect.ProgramOptions{Path: r.program("chroot", "chroot_exe")})
 	return r.made("chroot", "chroot", "")
 }
 
-func (r *reader) machine(o *connect.Options) []connect.Hop {
+func (r *reader) machine(o *connect.Options) []methods.Hop {
 	tell(o, "machinectl", connect.ProgramOptions{Path: r.program("mitogen", "machinectl_path")})
 	return r.container("machinectl", "mitogen", "host", r.text("mitogen", "user"))
 }
 
-func (r *reader) nspawn(*connect.Options) []connect.Hop {
+func (r *reader) nspawn(*connect.Options) []methods.Hop {
 	return r.container("nspawn", "mitogen", "host", r.text("mitogen", "user"))
 }
 
 // setns enters a container's namespaces by way of mitogen_kind, or a process's by its number.
-func (r *reader) setns(*connect.Options) []connect.Hop {
+func (r *reader) setns(*connect.Options) []methods.Hop {
 	for _, option := range []string{"docker_path", "podman_path", "lxc_path", "lxc_info_path",
 		"incus_path", "machinectl_path"} {
 		if s := r.given("mitogen", option); !isEmpty(s.value) {
@@ -259,5 +260,5 @@ func (r *reader) setns(*connect.Options) []connect.Hop {
 	if kind := r.text("mitogen", "kind"); kind != "" {
 		host = kind + "/" + host
 	}
-	return r.enter(s.name, connect.Hop{Method: "setns", Host: host})
+	return r.enter(s.name, methods.Hop{Method: "setns", Host: host})
 }

@@ -13,7 +13,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // found is a host's connection as Ansible would make it, by testdata/way/action_plugins/way.py.
@@ -124,11 +125,11 @@ func compareWay(t *testing.T, f found, w Way) (all []string) {
 			all = append(all, fmt.Sprintf("%s: ours %q, Ansible's %q", what, ours, theirs))
 		}
 	}
-	hops, err := connect.ParseTarget(w.Target)
+	hops, err := methods.ParseTarget(w.Target)
 	if err != nil {
 		t.Fatal(err)
 	}
-	plan := func(h connect.Hop) []string {
+	plan := func(h methods.Hop) []string {
 		p, err := h.Plan([]string{"BOOT"}, w.Options, true)
 		if err != nil {
 			t.Fatal(err)
@@ -140,7 +141,7 @@ func compareWay(t *testing.T, f found, w Way) (all []string) {
 		hops = hops[:len(hops)-1]
 		differs("become method", last.Method, f.Become)
 		differs("become", accountArgv(last.Method, plan(last)), accountArgv(f.Become, f.BecomeArgv))
-		passwords := map[string]connect.Secret{"sudo": w.Options.Sudo.Password,
+		passwords := map[string]secret.Secret{"sudo": w.Options.Sudo.Password,
 			"su": w.Options.Su.Password, "doas": w.Options.Doas.Password}
 		differs("become password", string(passwords[last.Method]), f.BecomePassword)
 	}
@@ -152,8 +153,8 @@ func compareWay(t *testing.T, f found, w Way) (all []string) {
 }
 
 // comparePlace compares all but the account that is become.
-func comparePlace(f found, w Way, hops []connect.Hop,
-	plan func(h connect.Hop) []string) (all []string) {
+func comparePlace(f found, w Way, hops []methods.Hop,
+	plan func(h methods.Hop) []string) (all []string) {
 	differs := func(what string, ours, theirs any) {
 		if !reflect.DeepEqual(ours, theirs) {
 			all = append(all, fmt.Sprintf("%s: ours %q, Ansible's %q", what, ours, theirs))

@@ -30,10 +30,10 @@ func ofText(least, most int, do func(text string, args []string) any) call {
 
 // methods are those of texts and mappings; filters are all but default, which takes what isn't
 // known too.
-var methods, filters map[string]call
+var valueMethods, filters map[string]call
 
 func init() { // not literals, because some refer to what looks at the tables
-	methods = map[string]call{
+	valueMethods = map[string]call{
 		"lower": ofText(0, 0, func(s string, _ []string) any { return strings.ToLower(s) }),
 		"upper": ofText(0, 0, func(s string, _ []string) any { return strings.ToUpper(s) }),
 		"strip": ofText(0, 1, func(s string, args []string) any {
@@ -70,7 +70,7 @@ func init() { // not literals, because some refer to what looks at the tables
 		"int": filter("int"), "bool": filter("bool"), "string": filter("string"),
 		"lower": filter("lower"), "upper": filter("upper"), "trim": filter("trim"),
 		"replace": {2, 2, (*evaluation).replace},
-		"split":   methods["split"],
+		"split":   valueMethods["split"],
 		"basename": ofText(0, 0, func(s string, _ []string) any {
 			return s[strings.LastIndexByte(s, '/')+1:]
 		}),

@@ -294,7 +294,7 @@ func (p *jinjaParser) attribute(n node, what string) node {
 		return func(e *evaluation) any { return e.member(n(e), name, what+"."+name) }
 	}
 	args, named := p.arguments(")")
-	call, known := methods[name]
+	call, known := valueMethods[name]
 	if !known || len(named) > 0 || len(args) < call.least || len(args) > call.most {
 		return p.refuse()
 	}

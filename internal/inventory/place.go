@@ -7,14 +7,15 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 )
 
 // A kind is a connection of Ansible's or Mitogen's.
 type kind struct {
 	plugin   string   // whose options hold
 	prefixes []string // of variables that only this connection has
-	place    func(r *reader, o *connect.Options) []connect.Hop
+	place    func(r *reader, o *connect.Options) []methods.Hop
 }
 
 var (
@@ -65,7 +66,7 @@ var (
 func (r *reader) kind() kind {
 	if target := r.text("mitogen", "target"); target != "" {
 		k := sshKind
-		k.place = func(r *reader, o *connect.Options) []connect.Hop { return r.target(target, o) }
+		k.place = func(r *reader, o *connect.Options) []methods.Hop { return r.target(target, o) }
 		return k
 	}
 	s := r.given("any", "connection")
@@ -86,28 +87,28 @@ func (r *reader) kind() kind {
 }
 
 // target returns the hops of mitogen_target.
-func (r *reader) target(text string, o *connect.Options) []connect.Hop {
+func (r *reader) target(text string, o *connect.Options) []methods.Hop {
 	r.sshOptions(o)
-	hops, err := connect.ParseTarget(text)
+	hops, err := methods.ParseTarget(text)
 	if err != nil {
 		r.fail("mitogen_target", "%v", err)
 	}
 	return hops
 }
 
-func (r *reader) local(*connect.Options) []connect.Hop { return []connect.Hop{{Method: "local"}} }
+func (r *reader) local(*connect.Options) []methods.Hop { return []methods.Hop{{Method: "local"}} }
 
 // ssh is the hop into a host. A name that can't be one of Ansible's hosts may be a target.
-func (r *reader) ssh(o *connect.Options) []connect.Hop {
+func (r *reader) ssh(o *connect.Options) []methods.Hop {
 	r.sshOptions(o)
 	return r.login("ssh", "host", o)
 }
 
 // login makes hops of the options that say where and as whom.
-func (r *reader) login(plugin, option string, o *connect.Options) []connect.Hop {
+func (r *reader) login(plugin, option string, o *connect.Options) []methods.Hop {
 	s := r.given(plugin, option)
 	text := r.asText(s.name, s.value)
-	hops, err := []connect.Hop(nil), error(nil)
+	hops, err := []methods.Hop(nil), error(nil)
 	if s.name == "inventory_hostname" && r.host.line {
 		hops, err = listed(text)
 	}
@@ -132,7 +133,7 @@ func (r *reader) login(plugin, option string, o *connect.Options) []connect.Hop 
 }
 
 // asWhom gives user and port to the last hop by ssh.
-func (r *reader) asWhom(plugin, name string, hops []connect.Hop, o *connect.Options) []connect.Hop {
+func (r *reader) asWhom(plugin, name string, hops []methods.Hop, o *connect.Options) []methods.Hop {
 	user, port := r.text(plugin, "remote_user"), r.number(plugin, "port", "port", 1, 65535)
 	at := len(hops) - 1
 	for at > 0 && hops[at].Method != "ssh" {
@@ -155,7 +156,7 @@ func (r *reader) asWhom(plugin, name string, hops []connect.Hop, o *connect.Opti
 
 // named refuses two users: in ssh the one of its arguments goes before the one of "user@host", here
 // it comes after.
-func (r *reader) named(name string, hops []connect.Hop, o *connect.Options) {
+func (r *reader) named(name string, hops []methods.Hop, o *connect.Options) {
 	if hops[0].User != "" && slices.ContainsFunc(o.SSH.Args, namesUser.MatchString) {
 		r.fail(name, "names a user, and so do the arguments for ssh: the variable for that is "+
 			"ansible_user")
@@ -164,12 +165,12 @@ func (r *reader) named(name string, hops []connect.Hop, o *connect.Options) {
 
 // loginAddress reads "[user@]host" and "ssh://[user@]host[:port]" as ssh does, and a port behind a
 // host, which ssh wouldn't take.
-func loginAddress(text string) ([]connect.Hop, error) {
+func loginAddress(text string) ([]methods.Hop, error) {
 	if strings.HasPrefix(text, "ssh://") {
-		h, err := connect.ParseHop(text)
-		return []connect.Hop{h}, err
+		h, err := methods.ParseHop(text)
+		return []methods.Hop{h}, err
 	}
-	h := connect.Hop{Method: "ssh", Host: text}
+	h := methods.Hop{Method: "ssh", Host: text}
 	if i := strings.LastIndexByte(text, '@'); i >= 0 {
 		if h.User, h.Host = text[:i], text[i+1:]; h.User == "" {
 			return nil, fmt.Errorf("%q has no user before its @", text)
@@ -178,12 +179,12 @@ func loginAddress(text string) ([]connect.Hop, error) {
 	host, port, err := hostPort(h.Host)
 	if err == nil {
 		h.Host, h.Port = host, port
-		_, err = connect.FormatTarget([]connect.Hop{h})
+		_, err = methods.FormatTarget([]methods.Hop{h})
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%q is no name or address of a host", text)
 	}
-	return []connect.Hop{h}, nil
+	return []methods.Hop{h}, nil
 }
 
 // hostPort reads "host[:port]". A name with other colons is one of ssh's configuration, unless it
@@ -197,10 +198,10 @@ func hostPort(text string) (host string, port int, err error) {
 	if strings.ContainsAny(text, `+\`) || strings.HasPrefix(text, "//") || bracketed {
 		return "", 0, errors.New("part of a target")
 	}
-	hop, err := connect.ParseHop("ssh:" + text)
+	hop, err := methods.ParseHop("ssh:" + text)
 	if i := strings.LastIndexByte(text, ':'); err != nil && i >= 0 {
 		method, _, _ := strings.Cut(text, ":")
-		if strings.Trim(text[i+1:], "0123456789") == "" || slices.Contains(connect.Methods(), method) {
+		if strings.Trim(text[i+1:], "0123456789") == "" || slices.Contains(methods.Methods(), method) {
 			return "", 0, err
 		}
 		return text, 0, nil
@@ -222,14 +223,14 @@ var outside = []string{"ssh", "docker", "docker-run", "podman", "podman-run", "b
 // argument. Only a person who writes a line can mean that. A name in a mapping is often another
 // author's (of machines that a program has found). It returns nil for all other names. Those are
 // names for ssh, also if they are called like a method: "sudo", "local:2222".
-func listed(name string) ([]connect.Hop, error) {
+func listed(name string) ([]methods.Hop, error) {
 	method, argument, given := strings.Cut(name, ":")
-	isHop := given && slices.Contains(connect.Methods(), method) &&
+	isHop := given && slices.Contains(methods.Methods(), method) &&
 		strings.Trim(argument, "0123456789") != "" && !isAddress6(name)
 	if !strings.Contains(name, "+") && !isHop {
 		return nil, nil
 	}
-	hops, err := connect.ParseTarget(name)
+	hops, err := methods.ParseTarget(name)
 	if err != nil {
 		return nil, err
 	}

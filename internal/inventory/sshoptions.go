@@ -5,8 +5,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/lazyregexp"
+	"github.com/mitogen-go/mitogen/internal/methods"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // sshOptions reads what ssh is told. ssh takes the first value of an option, so the order is
@@ -25,7 +27,7 @@ func (r *reader) sshOptions(o *connect.Options) {
 		}
 	}
 	ssh.Password = r.password(plugin)
-	ssh.Passphrase = connect.Secret(r.text(plugin, "private_key_passphrase"))
+	ssh.Passphrase = secret.Secret(r.text(plugin, "private_key_passphrase"))
 	r.timeout(plugin, o)
 }
 
@@ -54,12 +56,12 @@ func (r *reader) identity(plugin string, ssh *connect.SSHOptions) {
 }
 
 // password is typed where ssh asks for one, which isn't the question of another device.
-func (r *reader) password(plugin string) connect.Secret {
-	password := connect.Secret(r.text(plugin, "password"))
+func (r *reader) password(plugin string) secret.Secret {
+	password := secret.Secret(r.text(plugin, "password"))
 	if password == "" { // what Ansible falls back to
 		for _, name := range []string{"ansible_password", "ansible_ssh_pass"} {
 			if s := r.last([]string{name}); s.value != nil {
-				password = connect.Secret(r.asText(s.name, s.value))
+				password = secret.Secret(r.asText(s.name, s.value))
 			}
 		}
 	}
@@ -89,12 +91,12 @@ func (r *reader) timeout(plugin string, o *connect.Options) {
 	}
 	o.SSH.ConnectTimeout = time.Duration(seconds) * time.Second
 	if o.SSH.ConnectTimeout > connect.DefaultTimeout {
-		o.ConnectTimeout = o.SSH.ConnectTimeout + connect.DefaultTimeout
+		o.Timeout = o.SSH.ConnectTimeout + connect.DefaultTimeout
 	}
 }
 
 // paramiko reads no configuration of ssh, and takes nothing of ssh's arguments but a ProxyCommand.
-func (r *reader) paramiko(o *connect.Options) []connect.Hop {
+func (r *reader) paramiko(o *connect.Options) []methods.Hop {
 	const plugin = "paramiko_ssh"
 	ssh := &o.SSH
 	ssh.FirstArgs = []string{"-F", "none"}

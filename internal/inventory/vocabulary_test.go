@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 )
 
 // TestVocabulary compares the table with what Ansible documents, as scripts/ansible-vars.sh has
@@ -169,7 +169,7 @@ func TestKinds(t *testing.T) {
 			t.Errorf("connection %s is of plugin %s, which the vocabulary hasn't got", name, k.plugin)
 		}
 		short := strings.TrimPrefix(name, "mitogen_")
-		if !slices.Contains(connect.Methods(), short) && name != "paramiko_ssh" && name != "docker_api" {
+		if !slices.Contains(methods.Methods(), short) && name != "paramiko_ssh" && name != "docker_api" {
 			t.Errorf("connection %s is no method", name)
 		}
 	}

@@ -7,8 +7,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
-	"github.com/mitogen-go/mitogen/internal/secret"
+	"github.com/mitogen-go/mitogen/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // A Way describes the hops from one host to the next.
@@ -27,7 +28,7 @@ func (w Way) Proxy() string { return w.proxy }
 // BecomesLater reports whether a way behind the one at i of a chain enters another account, so that
 // a password for that is not for a hop before.
 func BecomesLater(chain []Way, i int) bool {
-	return slices.ContainsFunc(chain[i+1:], func(w Way) bool { return connect.Becomes(w.Target) })
+	return slices.ContainsFunc(chain[i+1:], func(w Way) bool { return methods.Becomes(w.Target) })
 }
 
 // CheckProxies returns an error if a hop would make the connection to a host of the chain for which
@@ -90,7 +91,7 @@ func (v *Inventory) via(text string, below []string) ([]Way, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%q is no host of the inventory, and no target: %w", text, err)
 	}
-	target, err := connect.FormatTarget(hops)
+	target, err := methods.FormatTarget(hops)
 	return []Way{{Name: text, Target: target}}, err
 }
 
@@ -107,7 +108,7 @@ func (v *Inventory) account(text, account string, h *Host, below []string) ([]Wa
 	if !slices.Contains([]string{"sudo", "su", "doas"}, method) {
 		return nil, fmt.Errorf("%q: become method %q is none of sudo, su, doas", text, method)
 	}
-	hop, err := connect.FormatTarget([]connect.Hop{{Method: method, User: user}})
+	hop, err := methods.FormatTarget([]methods.Hop{{Method: method, User: user}})
 	if err != nil {
 		return nil, fmt.Errorf("%q: %w", text, err)
 	}
@@ -116,7 +117,7 @@ func (v *Inventory) account(text, account string, h *Host, below []string) ([]Wa
 	last.Target += "+" + hop
 	r := &reader{inventory: v, host: h, vars: v.Vars(h)}
 	if password := r.secret(method); password != "" {
-		own, err := secret.NewTable(map[string]connect.Secret{hop: password})
+		own, err := secret.NewTable(map[string]secret.Secret{hop: password})
 		if err != nil {
 			r.fail(r.given(method, "become_pass").name, "has a NUL")
 		}
@@ -158,7 +159,7 @@ func (r *reader) ways() []Way {
 
 // split makes ways of hops. Passwords, keys and programs are the host's, so hosts on the way get
 // none of them.
-func split(name string, hops []connect.Hop, o connect.Options) ([]Way, error) {
+func split(name string, hops []methods.Hop, o connect.Options) ([]Way, error) {
 	own := len(hops) - 1
 	for own > 0 && hops[own].Method != "ssh" {
 		own--
@@ -166,16 +167,16 @@ func split(name string, hops []connect.Hop, o connect.Options) ([]Way, error) {
 	if own > 0 && reflect.ValueOf(o).IsZero() {
 		own = 0
 	}
-	target, err := connect.FormatTarget(hops[own:])
+	target, err := methods.FormatTarget(hops[own:])
 	if err != nil || own == 0 {
 		return []Way{{Name: name, Target: target, Options: o}}, err
 	}
-	before, err := connect.FormatTarget(hops[:own])
+	before, err := methods.FormatTarget(hops[:own])
 	return []Way{{Name: before, Target: before}, {Name: name, Target: target, Options: o}}, err
 }
 
 // interpreter reads what Python is to be started.
-func (r *reader) interpreter(o *connect.Options, hops []connect.Hop) {
+func (r *reader) interpreter(o *connect.Options, hops []methods.Hop) {
 	s := r.given("any", "python")
 	if _, own := s.value.(ansiblePython); own {
 		if len(hops) == 0 || hops[0].Method != "local" {

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 )
 
 // one returns the inventory of a host h with variables in a line of INI.
@@ -32,7 +32,7 @@ func shown(t *testing.T, chain []Way) string {
 	var all []string
 	for _, w := range chain {
 		text := w.Target
-		hops, err := connect.ParseTarget(w.Target)
+		hops, err := methods.ParseTarget(w.Target)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -546,7 +546,7 @@ func FuzzWays(f *testing.F) {
 			if r.err != nil {
 				continue
 			}
-			hops, err := connect.ParseTarget(ways[0].Target)
+			hops, err := methods.ParseTarget(ways[0].Target)
 			if err != nil || len(ways) != 1 || len(hops) != 1 || hops[0].Method != "ssh" {
 				t.Errorf("name %q, %v: %+v, %v", name, vars, ways, err)
 			}

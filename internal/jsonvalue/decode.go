@@ -13,7 +13,7 @@ import (
 	"unicode/utf16"
 	"unicode/utf8"
 
-	"github.com/mitogen-go/mitogen/internal/pickle"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // ErrNotJSON says that an argument is not JSON at all.
@@ -147,7 +147,7 @@ func (d *valueDecoder) value() (any, error) {
 	case json.Delim:
 		if t == '[' {
 			items, err := d.items()
-			return &pickle.List{Items: items}, err
+			return &pyvalue.List{Items: items}, err
 		}
 		return d.object()
 	case json.Number:
@@ -192,7 +192,7 @@ func (d *valueDecoder) items() ([]any, error) {
 }
 
 func (d *valueDecoder) object() (any, error) {
-	dict := &pickle.Dict{}
+	dict := &pyvalue.Dict{}
 	seen := map[string]bool{}
 	for d.More() {
 		t, err := d.token()
@@ -208,7 +208,7 @@ func (d *valueDecoder) object() (any, error) {
 		if err != nil {
 			return nil, within(keyStep(key), err)
 		}
-		dict.Entries = append(dict.Entries, pickle.Entry{Key: key, Value: v})
+		dict.Entries = append(dict.Entries, pyvalue.Entry{Key: key, Value: v})
 	}
 	if _, err := d.token(); err != nil {
 		return nil, err
@@ -244,13 +244,13 @@ var specials = map[string]func(any) (any, error){
 	"$float":   floatForm,
 	"$complex": complexForm,
 	"$tuple": func(v any) (any, error) {
-		return listForm(v, func(i []any) any { return pickle.Tuple(i) })
+		return listForm(v, func(i []any) any { return pyvalue.Tuple(i) })
 	},
 	"$set": func(v any) (any, error) {
-		return setForm(v, func(i []any) any { return &pickle.Set{Items: i} })
+		return setForm(v, func(i []any) any { return &pyvalue.Set{Items: i} })
 	},
 	"$frozenset": func(v any) (any, error) {
-		return setForm(v, func(i []any) any { return &pickle.FrozenSet{Items: i} })
+		return setForm(v, func(i []any) any { return &pyvalue.FrozenSet{Items: i} })
 	},
 	"$dict": dictForm,
 }
@@ -313,7 +313,7 @@ func dictForm(v any) (any, error) {
 	if !ok {
 		return nil, errContent
 	}
-	dict := &pickle.Dict{}
+	dict := &pyvalue.Dict{}
 	seen := map[string]bool{}
 	for i, p := range pairs {
 		pair, ok := itemsOf(p)
@@ -323,7 +323,7 @@ func dictForm(v any) (any, error) {
 		if err := takeOnce(seen, pair[0]); err != nil {
 			return nil, within(itemStep(i)+itemStep(0), err)
 		}
-		dict.Entries = append(dict.Entries, pickle.Entry{Key: pair[0], Value: pair[1]})
+		dict.Entries = append(dict.Entries, pyvalue.Entry{Key: pair[0], Value: pair[1]})
 	}
 	return dict, nil
 }
@@ -360,16 +360,16 @@ func hashed(v any) (string, error) {
 		if imag(v) == 0 {
 			return hashed(real(v))
 		}
-	case pickle.Tuple:
+	case pyvalue.Tuple:
 		return hashedAll("(", v)
-	case *pickle.FrozenSet:
+	case *pyvalue.FrozenSet:
 		return hashedSet(v)
-	case *pickle.List:
+	case *pyvalue.List:
 		return "", errors.New(`a list can't be a key of a dict or an item of a set; {"$tuple": […]} can`)
-	case *pickle.Set:
+	case *pyvalue.Set:
 		return "", errors.New(`a set can't be a key of a dict or an item of a set; {"$frozenset": […]} ` +
 			`can`)
-	case *pickle.Dict:
+	case *pyvalue.Dict:
 		return "", errors.New("a dict can't be a key of a dict or an item of a set")
 	}
 	b, err := Encode(v)
@@ -390,7 +390,7 @@ func hashedAll(begin string, items []any) (string, error) {
 }
 
 // hashedSet doesn't depend on the order of the items.
-func hashedSet(v *pickle.FrozenSet) (string, error) {
+func hashedSet(v *pyvalue.FrozenSet) (string, error) {
 	items := make([]string, len(v.Items))
 	for i, item := range v.Items {
 		s, err := hashed(item)
@@ -404,7 +404,7 @@ func hashedSet(v *pickle.FrozenSet) (string, error) {
 }
 
 func itemsOf(v any) ([]any, bool) {
-	l, ok := v.(*pickle.List)
+	l, ok := v.(*pyvalue.List)
 	if !ok {
 		return nil, false
 	}

@@ -7,6 +7,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/mitogen-go/mitogen/internal/pickle"
+	"github.com/mitogen-go/mitogen/pyvalue"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // FuzzShow checks that whatever value comes from a context is JSON on one line, without anything
@@ -14,10 +16,11 @@ import (
 func FuzzShow(f *testing.F) {
 	for _, v := range []any{
 		nil, int64(1), 1.5, "text\x1b[31m\u202e\u009b\x7f", []byte("\xff\x00"),
-		pickle.NewDict("a", int64(1), int64(2), "b"),
-		pickle.NewSet("x"), pickle.Tuple{true, pickle.NewList()}, pickle.Context{ID: 1, Name: "a"},
-		pickle.Secret("s"), pickle.Blob("b"),
-		"\xed\xa0\x80", complex(1, 2), pickle.NewFrozenSet(int64(1)), &pickle.Error{Type: "E", Text: "t"},
+		pyvalue.NewDict("a", int64(1), int64(2), "b"),
+		pyvalue.NewSet("x"), pyvalue.Tuple{true, pyvalue.NewList()}, pyvalue.Ref{ID: 1, Name: "a"},
+		secret.Secret("s"), pyvalue.Blob("b"),
+		"\xed\xa0\x80", complex(1, 2), pyvalue.NewFrozenSet(int64(1)), &pyvalue.Exception{Type: "E",
+			Text: "t"},
 	} {
 		b, err := pickle.Append(nil, v, pickle.Proto4)
 		if err != nil {

@@ -5,8 +5,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/mitogen-go/mitogen/internal/pickle"
 	_ "github.com/mitogen-go/mitogen/internal/testenv"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // A large text or byte string is written once, with room for the end of its line.
@@ -23,7 +23,7 @@ func TestEncodeAllocates(t *testing.T) {
 		"text":  {text, size},
 		"list":  {[]any{int64(1), text}, size},
 		"bytes": {[]byte(text), size / 3 * 4},
-		"blob":  {pickle.Blob(text), size / 3 * 4},
+		"blob":  {pyvalue.Blob(text), size / 3 * 4},
 	} {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)

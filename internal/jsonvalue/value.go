@@ -13,8 +13,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/printable"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // maxJSON bounds what one value may become: shared parts are written each time they occur.
@@ -55,11 +55,11 @@ func (e *valueEncoder) value(v any) error {
 		e.text(v)
 	case []any:
 		return e.list("[", v, "]")
-	case pickle.Tuple:
+	case pyvalue.Tuple:
 		return e.list("[", v, "]")
-	case *pickle.List:
+	case *pyvalue.List:
 		return e.list("[", v.Items, "]")
-	case *pickle.Dict:
+	case *pyvalue.Dict:
 		return e.dict(v)
 	default:
 		return e.special(v)
@@ -72,7 +72,7 @@ func (e *valueEncoder) special(v any) error {
 	switch v := v.(type) {
 	case []byte:
 		e.bytes(v)
-	case pickle.Blob:
+	case pyvalue.Blob:
 		e.bytes(v)
 	case complex128:
 		e.write(`{"$complex":[`)
@@ -80,15 +80,15 @@ func (e *valueEncoder) special(v any) error {
 		e.write(",")
 		e.float(imag(v))
 		e.write("]}")
-	case *pickle.Set:
+	case *pyvalue.Set:
 		return e.set("$set", v.Items)
-	case *pickle.FrozenSet:
+	case *pyvalue.FrozenSet:
 		return e.set("$frozenset", v.Items)
-	case pickle.Context:
+	case pyvalue.Ref:
 		e.write(fmt.Sprintf(`{"$context":{"id":%d,"name":`, v.ID))
 		e.text(v.Name)
 		e.write("}}")
-	case pickle.Sender:
+	case pyvalue.Sender:
 		e.write(fmt.Sprintf(`{"$sender":{"context":%d,"handle":%d}}`, v.Context, v.Handle))
 	case error: // an exception as a value
 		e.write(`{"$error":`)
@@ -168,7 +168,7 @@ func (e *valueEncoder) set(name string, items []any) error {
 }
 
 // dict is an object where all keys are text and it doesn't look like one of the special forms.
-func (e *valueEncoder) dict(d *pickle.Dict) error {
+func (e *valueEncoder) dict(d *pyvalue.Dict) error {
 	last := map[string]int{}
 	plain := true
 	for i, entry := range d.Entries {
@@ -205,7 +205,7 @@ func (e *valueEncoder) dict(d *pickle.Dict) error {
 	return nil
 }
 
-func (e *valueEncoder) pairs(d *pickle.Dict) error {
+func (e *valueEncoder) pairs(d *pyvalue.Dict) error {
 	e.write(`{"$dict":[`)
 	for i, entry := range d.Entries {
 		if i > 0 {

@@ -10,11 +10,11 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/mitogen-go/mitogen/internal/pickle"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
-func dictOf(keysAndValues ...any) *pickle.Dict {
-	d := &pickle.Dict{}
+func dictOf(keysAndValues ...any) *pyvalue.Dict {
+	d := &pyvalue.Dict{}
 	for i := 0; i < len(keysAndValues); i += 2 {
 		d.Entries = append(d.Entries, struct{ Key, Value any }{keysAndValues[i], keysAndValues[i+1]})
 	}
@@ -23,7 +23,7 @@ func dictOf(keysAndValues ...any) *pickle.Dict {
 
 func TestEncodeValue(t *testing.T) {
 	huge, _ := new(big.Int).SetString("-1180591620717411303424", 10)
-	shared := &pickle.List{Items: []any{int64(1)}}
+	shared := &pyvalue.List{Items: []any{int64(1)}}
 	for _, c := range []struct {
 		v    any
 		want string
@@ -42,12 +42,12 @@ func TestEncodeValue(t *testing.T) {
 		{"\xed\xa0\x80", `"\ud800"`},
 		{"\xff", `"\ufffd"`},
 		{"😀\U000e0041", `"😀\udb40\udc41"`},
-		{[]byte{255}, `{"$bytes":"/w=="}`}, {pickle.Blob("x"), `{"$bytes":"eA=="}`},
+		{[]byte{255}, `{"$bytes":"/w=="}`}, {pyvalue.Blob("x"), `{"$bytes":"eA=="}`},
 		{[]byte{}, `{"$bytes":""}`},
-		{pickle.Tuple{int64(1), "x"}, `[1,"x"]`}, {pickle.Tuple{}, `[]`},
-		{&pickle.List{Items: []any{shared, shared}}, `[[1],[1]]`},
-		{&pickle.Set{Items: []any{"b", "a"}}, `{"$set":["a","b"]}`},
-		{&pickle.FrozenSet{}, `{"$frozenset":[]}`},
+		{pyvalue.Tuple{int64(1), "x"}, `[1,"x"]`}, {pyvalue.Tuple{}, `[]`},
+		{&pyvalue.List{Items: []any{shared, shared}}, `[[1],[1]]`},
+		{&pyvalue.Set{Items: []any{"b", "a"}}, `{"$set":["a","b"]}`},
+		{&pyvalue.FrozenSet{}, `{"$frozenset":[]}`},
 		{dictOf("b", int64(1), "a", nil), `{"b":1,"a":null}`},
 		{dictOf("a", int64(1), "b", int64(2), "a", int64(3)), `{"b":2,"a":3}`},
 		{dictOf(), `{}`},
@@ -55,8 +55,8 @@ func TestEncodeValue(t *testing.T) {
 		{dictOf("a", "x", nil, "y"), `{"$dict":[["a","x"],[null,"y"]]}`},
 		{dictOf("$set", "x"), `{"$dict":[["$set","x"]]}`},
 		{dictOf("$set", "x", "b", "y"), `{"$set":"x","b":"y"}`},
-		{pickle.Context{ID: 5, Name: "web1"}, `{"$context":{"id":5,"name":"web1"}}`},
-		{pickle.Sender{Context: 5, Handle: 1000}, `{"$sender":{"context":5,"handle":1000}}`},
+		{pyvalue.Ref{ID: 5, Name: "web1"}, `{"$context":{"id":5,"name":"web1"}}`},
+		{pyvalue.Sender{Context: 5, Handle: 1000}, `{"$sender":{"context":5,"handle":1000}}`},
 	} {
 		got, err := Encode(c.v)
 		if err != nil || string(got) != c.want {
@@ -78,8 +78,8 @@ func TestEncodeValueIsBounded(t *testing.T) {
 	}
 	text := strings.Repeat("x", 1<<20)
 	for name, v := range map[string]any{
-		"list": &pickle.List{Items: repeat(text, 300)},
-		"set":  &pickle.Set{Items: repeat(text, 300)},
+		"list": &pyvalue.List{Items: repeat(text, 300)},
+		"set":  &pyvalue.Set{Items: repeat(text, 300)},
 	} {
 		if b, err := Encode(v); err != errLargeJSON {
 			t.Errorf("%s: %d bytes, error %v", name, len(b), err)
@@ -115,7 +115,7 @@ func TestDecodeValue(t *testing.T) {
 	}
 	if v, err := Decode(`{"$tuple":[1]}`); err != nil {
 		t.Error(err)
-	} else if _, ok := v.(pickle.Tuple); !ok {
+	} else if _, ok := v.(pyvalue.Tuple); !ok {
 		t.Errorf("$tuple is %T", v)
 	}
 }
@@ -158,13 +158,13 @@ func TestDecodeKeepsWhatIsWritten(t *testing.T) {
 			t.Errorf("%s: got %+q, %v, want %+q", c.text, got, err, c.want)
 		}
 		in, err := Decode(` [ 1 , { "k" : ` + c.text + ` } ] `)
-		if err != nil || !reflect.DeepEqual(in.(*pickle.List).Items[1].(*pickle.Dict).Entries[0].Value,
+		if err != nil || !reflect.DeepEqual(in.(*pyvalue.List).Items[1].(*pyvalue.Dict).Entries[0].Value,
 			c.want) {
 			t.Errorf("%s inside of a value: got %v, %v", c.text, in, err)
 		}
 	}
 	v, err := Decode(`{"\udc80": 1, "a": {"\udc80\udc81": 2}}`)
-	if err != nil || v.(*pickle.Dict).Entries[0].Key != "\xed\xb2\x80" {
+	if err != nil || v.(*pyvalue.Dict).Entries[0].Key != "\xed\xb2\x80" {
 		t.Errorf("a key: got %v, %v", v, err)
 	}
 	if zero, _ := Decode(`-0.0`); !math.Signbit(zero.(float64)) {

@@ -13,6 +13,8 @@ import (
 	"testing/fstest"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // disk are scripts that leave a target no place to write, for want of permission or of room.
@@ -84,7 +86,8 @@ func noDisk(t *testing.T, python string) {
 		t.Fatal(err)
 	}
 	defer e.Close()
-	c, err := e.Connect(ctx, "local", mitogen.ConnectOptions{Python: []string{python}})
+	c, err := e.Connect(ctx, "local", mitogen.ConnectOptions{Options: connect.Options{Python: []string{
+		python}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +110,7 @@ func noDisk(t *testing.T, python string) {
 	if !slices.Equal(got, []int{0, 2, 4}) {
 		t.Errorf("got %v", got)
 	}
-	var raised *mitogen.CallError
+	var raised *report.CallError
 	if _, err := mitogen.Call[int](ctx, c, "helper:double"); !errors.As(err, &raised) ||
 		raised.Type != "TypeError" {
 		t.Errorf("got %v, want TypeError", err)

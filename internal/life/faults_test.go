@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 var schedules = flag.Int("life.schedules", 0,
@@ -83,7 +85,8 @@ func (n *node) behind() bool {
 func tree(e *mitogen.Engine, rnd *rand.Rand, mark string) (all []*node, err error) {
 	methods := []string{"local", "fork"}
 	add := func(parent *node) *node {
-		o := mitogen.ConnectOptions{Python: []string{"env " + markVar + "=" + mark + " python3"}}
+		o := mitogen.ConnectOptions{Options: connect.Options{Python: []string{"env " + markVar + "=" +
+			mark + " python3"}}}
 		n := &node{parent: parent, done: make(chan struct{})}
 		target := "local"
 		if parent != nil {
@@ -243,8 +246,8 @@ func settle(all []*node, fail func(format string, args ...any)) {
 
 // told says whether an error reports a lost context.
 func told(err error) bool {
-	var lost *mitogen.LostError
-	var failed *mitogen.ConnectError
+	var lost *report.LostError
+	var failed *connect.Error
 	return errors.As(err, &lost) && lost.Context != "" && lost.Hop != "" ||
 		errors.As(err, &failed) && failed.Hop != "" || errors.Is(err, mitogen.ErrClosed)
 }

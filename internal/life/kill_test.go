@@ -22,7 +22,9 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/lab"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 var (
@@ -103,11 +105,11 @@ func killEngine(target string) {
 	}
 	defer e.Close()
 	mark := os.Getenv(markVar)
-	password := mitogen.Secret(os.Getenv(passwordVar))
+	password := secret.Secret(os.Getenv(passwordVar))
 	c, err := e.Start(target, mitogen.ConnectOptions{
-		Python: []string{"env " + markVar + "=" + mark + " python3"},
-		SSH:    mitogen.SSHOptions{ConfigFile: os.Getenv(configVar)},
-		Sudo:   mitogen.SudoOptions{Password: password},
+		Options: connect.Options{Python: []string{"env " + markVar + "=" + mark + " python3"},
+			SSH:  connect.SSHOptions{ConfigFile: os.Getenv(configVar)},
+			Sudo: connect.SudoOptions{Password: password}},
 	})
 	if err != nil {
 		panic(err)

@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/lab"
 )
 
@@ -110,8 +111,9 @@ func engine(target string) {
 	}
 	defer e.Close()
 	c, err := e.Start(target, mitogen.ConnectOptions{
-		Python: []string{"env " + markVar + "=" + os.Getenv(markVar) + " python3"},
-		SSH:    mitogen.SSHOptions{ConfigFile: os.Getenv(configVar)},
+		Options: connect.Options{Python: []string{"env " + markVar + "=" + os.Getenv(markVar) +
+			" python3"},
+			SSH: connect.SSHOptions{ConfigFile: os.Getenv(configVar)}},
 	})
 	if err != nil {
 		panic(err)

@@ -15,7 +15,9 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/lab"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 var cuts = flag.Int("life.cuts", 0, "links to cut; 0: 2, or 100 with MITOGEN_SOAK set")
@@ -66,7 +68,7 @@ func tripsOver(t *testing.T, n *lab.Net, rtt time.Duration) {
 	}
 	defer e.Close()
 	c, err := e.Connect(t.Context(), strings.Join(n.Names, "+"),
-		mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: n.Config}})
+		mitogen.ConnectOptions{Options: connect.Options{SSH: connect.SSHOptions{ConfigFile: n.Config}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,9 +93,9 @@ func cutLink(t *testing.T, n *lab.Net, rnd *rand.Rand, rtt time.Duration, mark s
 	}
 	defer killMarked(mark)
 	defer e.Close()
-	o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: n.Config,
+	o := mitogen.ConnectOptions{Options: connect.Options{SSH: connect.SSHOptions{ConfigFile: n.Config,
 		Native: rnd.IntN(2) == 0}, Timeout: 15 * time.Second,
-		Python: []string{"env " + markVar + "=" + mark + " python3"}}
+		Python: []string{"env " + markVar + "=" + mark + " python3"}}}
 	link := 1 + rnd.IntN(3)
 	// connecting over three links takes some 40
 	after := time.Duration(rnd.IntN(700))*time.Millisecond + time.Duration(rnd.IntN(40))*rtt
@@ -126,7 +128,7 @@ func cutLink(t *testing.T, n *lab.Net, rnd *rand.Rand, rtt time.Duration, mark s
 			if !told(err) {
 				t.Errorf("%s: %s ends with %v (%T)", what, targets[i], err, err)
 			}
-			if lost := (*mitogen.LostError)(nil); errors.As(err, &lost) && lost.Context != targets[i] {
+			if lost := (*report.LostError)(nil); errors.As(err, &lost) && lost.Context != targets[i] {
 				t.Errorf("%s: %s is called %s", what, targets[i], lost.Context)
 			}
 		case <-time.After(30 * time.Second):

@@ -11,9 +11,11 @@ import (
 	"testing/fstest"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/lab"
 	"github.com/mitogen-go/mitogen/internal/pylink"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // memory has what a run may try with the process that it was copied from, and what it may do with
@@ -72,7 +74,8 @@ func result[T any](t *testing.T, c *mitogen.Context, function string, args ...an
 func TestTemplateIsClosed(t *testing.T) {
 	l := lab.Need(t)
 	e := memoryEngine(t)
-	o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: l.Config}}
+	o := mitogen.ConnectOptions{Options: connect.Options{SSH: connect.SSHOptions{
+		ConfigFile: l.Config}}}
 	var templates []int
 	for range 2 {
 		c, err := e.Connect(t.Context(), "mito+fork", o)
@@ -97,8 +100,8 @@ func TestTemplateIsClosed(t *testing.T) {
 func TestHopForgetsSecrets(t *testing.T) {
 	l := lab.Need(t)
 	e := memoryEngine(t)
-	o := mitogen.ConnectOptions{SSH: mitogen.SSHOptions{ConfigFile: l.Config},
-		Sudo: mitogen.SudoOptions{Password: mitogen.Secret(l.Password)}}
+	o := mitogen.ConnectOptions{Options: connect.Options{SSH: connect.SSHOptions{ConfigFile: l.Config},
+		Sudo: connect.SudoOptions{Password: secret.Secret(l.Password)}}}
 	hop, err := e.Connect(t.Context(), lab.Pass, o)
 	if err != nil {
 		t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"testing/fstest"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
 )
 
 const filler = `
@@ -60,7 +61,7 @@ func TestHopKeepsNoDescriptors(t *testing.T) {
 	}
 	start := func(name string) error {
 		c, err := e.Start(name, mitogen.ConnectOptions{Via: hop,
-			Sudo: mitogen.SudoOptions{Password: "none"}})
+			Options: connect.Options{Sudo: connect.SudoOptions{Password: "none"}}})
 		if err != nil {
 			return err
 		}
@@ -84,10 +85,10 @@ func TestHopKeepsNoDescriptors(t *testing.T) {
 				t.Fatalf("%s, %d descriptors left: the hop has %d open after it, want %d", name, left, after,
 					before)
 			}
-			var connect *mitogen.ConnectError
+			var refused *connect.Error
 			switch {
-			case err == nil || name == "sudo" && errors.Is(err, mitogen.ErrDied): // there may be no sudo
-			case !errors.As(err, &connect) || !errors.Is(err, mitogen.ErrExhausted) ||
+			case err == nil || name == "sudo" && errors.Is(err, connect.ErrDied): // there may be no sudo
+			case !errors.As(err, &refused) || !errors.Is(err, connect.ErrExhausted) ||
 				!errors.Is(err, syscall.EMFILE):
 				t.Errorf("%s, %d descriptors left: got %v, want ErrExhausted and EMFILE", name, left, err)
 			default:

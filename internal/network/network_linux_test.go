@@ -22,8 +22,10 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/lab"
 	"github.com/mitogen-go/mitogen/internal/linksim"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 func TestMain(m *testing.M) { os.Exit(lab.Main(m)) }
@@ -100,8 +102,8 @@ func (b *bed) connect(t *testing.T, w way, o mitogen.Options) (*mitogen.Context,
 
 func (b *bed) options(w way, timeout time.Duration) mitogen.ConnectOptions {
 	return mitogen.ConnectOptions{
-		Timeout: timeout,
-		SSH:     mitogen.SSHOptions{ConfigFile: b.net.Config, Native: w.native},
+		Options: connect.Options{Timeout: timeout,
+			SSH: connect.SSHOptions{ConfigFile: b.net.Config, Native: w.native}},
 	}
 }
 
@@ -312,7 +314,7 @@ func TestGone(t *testing.T) {
 				}()
 				await(t, "the program", func() bool { return runs(mark) })
 				b.link.Set(linksim.Conditions{Stall: true})
-				if lost := (*mitogen.LostError)(nil); !errors.As(<-ended, &lost) {
+				if lost := (*report.LostError)(nil); !errors.As(<-ended, &lost) {
 					t.Errorf("got %v, want a LostError", err)
 				}
 				await(t, "the end of the program", func() bool { return !runs(mark) })
@@ -459,7 +461,7 @@ func TestBroken(t *testing.T) {
 				b.set(t, c.Conditions)
 				select {
 				case err := <-ended:
-					if lost := (*mitogen.LostError)(nil); !errors.As(err, &lost) {
+					if lost := (*report.LostError)(nil); !errors.As(err, &lost) {
 						t.Errorf("got %v (%T), want a LostError", err, err)
 					}
 					if w.native && !strings.Contains(fmt.Sprint(err), c.says) {
@@ -480,8 +482,8 @@ func TestBlackHole(t *testing.T) {
 	for _, w := range ways[:2] {
 		_, err := b.engine(t, mitogen.Options{}).Connect(t.Context(), b.net.Names[0],
 			b.options(w, 4*time.Second))
-		if conn := (*mitogen.ConnectError)(nil); !errors.As(err, &conn) ||
-			!errors.Is(err, mitogen.ErrTimeout) ||
+		if conn := (*connect.Error)(nil); !errors.As(err, &conn) ||
+			!errors.Is(err, connect.ErrTimeout) ||
 			!strings.Contains(err.Error(), b.net.Names[0]) {
 			t.Errorf("%s: got %v (%T), want a ConnectError of %s, for the time", w.name, err, err,
 				b.net.Names[0])

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/modules"
 	"github.com/mitogen-go/mitogen/internal/testpython"
 )
@@ -180,7 +181,8 @@ func nativeContext(t *testing.T, dir string, p testpython.Interp, own fs.FS,
 	}
 	t.Cleanup(func() { e.Close() })
 	c, err := e.Connect(t.Context(), "local",
-		mitogen.ConnectOptions{Python: []string{testpython.Blind(t, dir) + p.Path + " -S -s"}})
+		mitogen.ConnectOptions{Options: connect.Options{Python: []string{testpython.Blind(t,
+			dir) + p.Path + " -S -s"}}})
 	if err != nil {
 		t.Fatal(err)
 	}

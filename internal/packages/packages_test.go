@@ -13,6 +13,7 @@ import (
 	"testing/fstest"
 
 	"github.com/mitogen-go/mitogen"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/modules"
 	"github.com/mitogen-go/mitogen/internal/testpython"
 )
@@ -91,7 +92,8 @@ func try(t *testing.T, u use, version, dir string, p testpython.Interp) string {
 	}
 	defer e.Close()
 	c, err := e.Connect(t.Context(), "local",
-		mitogen.ConnectOptions{Python: []string{testpython.Blind(t, dir) + p.Path + " -S -s"}})
+		mitogen.ConnectOptions{Options: connect.Options{Python: []string{testpython.Blind(t,
+			dir) + p.Path + " -S -s"}}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,13 +3,15 @@ package pickle
 import (
 	"fmt"
 	"reflect"
+
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // Arguments are those of a call, as AppendCall writes them.
 type Arguments struct {
-	args   Tuple
-	kwargs *Dict // nil: there are none
-	room   int   // bytes that Assign may allocate
+	args   pyvalue.Tuple
+	kwargs *pyvalue.Dict // nil: there are none
+	room   int           // bytes that Assign may allocate
 }
 
 // DecodeCall reads the arguments of a call. No bytes are no arguments.
@@ -23,10 +25,10 @@ func DecodeCall(b []byte, lim Limits) (*Arguments, error) {
 	if err != nil {
 		return nil, err
 	}
-	both, ok := v.(Tuple)
+	both, ok := v.(pyvalue.Tuple)
 	if ok && len(both) == 2 {
-		args, isTuple := both[0].(Tuple)
-		kwargs, isDict := both[1].(*Dict)
+		args, isTuple := both[0].(pyvalue.Tuple)
+		kwargs, isDict := both[1].(*pyvalue.Dict)
 		if isTuple && isDict {
 			a.args, a.kwargs = args, kwargs
 			return a, nil

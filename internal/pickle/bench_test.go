@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"testing"
+
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 var payloads = []struct {
@@ -11,19 +13,22 @@ var payloads = []struct {
 	v    any
 }{
 	{"int", int64(4242)},
-	{"call", Tuple{Tuple{"/etc/hosts", int64(5), true}, NewDict("mode", "rb", "timeout", 2.5)}},
+	{"call", pyvalue.Tuple{pyvalue.Tuple{"/etc/hosts", int64(5), true}, pyvalue.NewDict("mode", "rb",
+		"timeout", 2.5)}},
 	{"facts", factsList()},
 	{"bytes1M", bytes.Repeat([]byte("\xffabc"), 1<<18)},
 	{"text1M", string(bytes.Repeat([]byte("abcé"), 1<<18))},
 }
 
 // factsList is 60 KiB of dicts as a survey of a machine returns.
-func factsList() *List {
-	l := NewList()
+func factsList() *pyvalue.List {
+	l := pyvalue.NewList()
 	for i := range 400 {
-		l.Items = append(l.Items, NewDict("name", fmt.Sprintf("package-%d", i), "version", "1.2.3-4",
+		l.Items = append(l.Items, pyvalue.NewDict("name", fmt.Sprintf("package-%d", i), "version",
+			"1.2.3-4",
 			"size", int64(i*1000),
-			"essential", i%7 == 0, "depends", NewList("libc6", "zlib1g"), "load", float64(i)/3, "origin",
+			"essential", i%7 == 0, "depends", pyvalue.NewList("libc6", "zlib1g"), "load", float64(i)/3,
+			"origin",
 			nil))
 	}
 	return l

@@ -4,6 +4,10 @@ import (
 	"fmt"
 	"math/big"
 	"reflect"
+	"slices"
+
+	"github.com/mitogen-go/mitogen/pyvalue"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // check refuses v if it is too deep, has too many nodes, refers to itself, has a key that Python
@@ -14,8 +18,9 @@ func (d *decoder) check(v any) error {
 }
 
 type checker struct {
-	depth int // containers that may still be entered
-	nodes int // values that may still be met
+	depth int   // containers that may be inside each other
+	nodes int   // values that may still be met
+	open  []any // the containers around the value, outermost first
 }
 
 // value checks v, which is a key, an item of a set or part of one if key.
@@ -24,13 +29,14 @@ func (c *checker) value(v any, key bool) error {
 		return wrong(ErrTooManyNodes)
 	}
 	switch v := v.(type) {
-	case nil, bool, int64, float64, string, []byte, str2, complex128, *big.Int, Context, Sender,
-		Secret, Blob:
+	case nil, bool, int64, float64, string, []byte, str2, complex128, *big.Int, pyvalue.Ref,
+		pyvalue.Sender,
+		secret.Secret, pyvalue.Blob:
 		return nil
-	case Tuple:
-		return c.items(v, new(bool), key, at)
-	case *FrozenSet:
-		return c.items(v.Items, &v.mark, true, member)
+	case pyvalue.Tuple:
+		return c.items(nil, v, key, at)
+	case *pyvalue.FrozenSet:
+		return c.items(v, v.Items, true, member)
 	case *global:
 		return wrong(&GlobalError{v.module, v.name})
 	case *strange:
@@ -40,20 +46,20 @@ func (c *checker) value(v any, key bool) error {
 		return reasonf("%s as a key of a dict or item of a set", kindOf(v))
 	}
 	switch v := v.(type) {
-	case *List:
-		return c.items(v.Items, &v.mark, false, at)
-	case *Set:
-		return c.items(v.Items, &v.mark, true, member)
-	case *Dict:
+	case *pyvalue.List:
+		return c.items(v, v.Items, false, at)
+	case *pyvalue.Set:
+		return c.items(v, v.Items, true, member)
+	case *pyvalue.Dict:
 		return c.dict(v)
-	case *Error:
-		return within(".args", c.items(v.Args, new(bool), false, at))
+	case *pyvalue.Exception:
+		return within(".args", c.items(nil, v.Args, false, at))
 	}
 	return reasonf("%T is not a value", v)
 }
 
 // wrong says that err is wrong with a value.
-func wrong(err error) error { return &ValueError{Reason: err.Error(), Err: err} }
+func wrong(err error) error { return &pyvalue.Error{Reason: err.Error(), Err: err} }
 
 // What a path has for what no expression of Python leads to.
 const (
@@ -71,9 +77,10 @@ func keyed(key any) string {
 
 func member(int) string { return itemPart }
 
-// items checks what a container has. step is how a path leads to one of them.
-func (c *checker) items(vs []any, mark *bool, key bool, step func(int) string) error {
-	if err := c.enter(mark); err != nil {
+// items checks what a container has: container is a pointer to it; nil: it is none, and so can't be
+// in itself. step is how a path leads to one of them.
+func (c *checker) items(container any, vs []any, key bool, step func(int) string) error {
+	if err := c.enter(container); err != nil {
 		return err
 	}
 	for i, v := range vs {
@@ -81,12 +88,12 @@ func (c *checker) items(vs []any, mark *bool, key bool, step func(int) string) e
 			return within(step(i), err)
 		}
 	}
-	c.leave(mark)
+	c.leave()
 	return nil
 }
 
-func (c *checker) dict(d *Dict) error {
-	if err := c.enter(&d.mark); err != nil {
+func (c *checker) dict(d *pyvalue.Dict) error {
+	if err := c.enter(d); err != nil {
 		return err
 	}
 	for _, e := range d.Entries {
@@ -97,45 +104,43 @@ func (c *checker) dict(d *Dict) error {
 			return within(keyed(e.Key), err)
 		}
 	}
-	c.leave(&d.mark)
+	c.leave()
 	return nil
 }
 
-func (c *checker) enter(mark *bool) error {
-	if *mark {
+// enter notes a container, a pointer or nil.
+func (c *checker) enter(container any) error {
+	if container != nil && slices.Contains(c.open, container) {
 		return wrong(ErrSelfReference)
 	}
-	if c.depth--; c.depth < 0 {
+	if len(c.open) >= c.depth {
 		return wrong(ErrTooDeep)
 	}
-	*mark = true
+	c.open = append(c.open, container)
 	return nil
 }
 
-func (c *checker) leave(mark *bool) {
-	*mark = false
-	c.depth++
-}
+func (c *checker) leave() { c.open = c.open[:len(c.open)-1] }
 
 var kinds = map[reflect.Type]string{
-	reflect.TypeFor[bool]():       "bool",
-	reflect.TypeFor[int64]():      "int",
-	reflect.TypeFor[*big.Int]():   "int",
-	reflect.TypeFor[float64]():    "float",
-	reflect.TypeFor[complex128](): "complex",
-	reflect.TypeFor[string]():     "text",
-	reflect.TypeFor[str2]():       "str",
-	reflect.TypeFor[[]byte]():     "bytes",
-	reflect.TypeFor[Tuple]():      "tuple",
-	reflect.TypeFor[*List]():      "list",
-	reflect.TypeFor[*Dict]():      "dict",
-	reflect.TypeFor[*Set]():       "set",
-	reflect.TypeFor[*FrozenSet](): "frozenset",
-	reflect.TypeFor[Context]():    "mitogen.Context",
-	reflect.TypeFor[Sender]():     "mitogen.Sender",
-	reflect.TypeFor[Secret]():     "mitogen.Secret",
-	reflect.TypeFor[Blob]():       "mitogen.Blob",
-	reflect.TypeFor[*Error]():     "mitogen.Error",
+	reflect.TypeFor[bool]():               "bool",
+	reflect.TypeFor[int64]():              "int",
+	reflect.TypeFor[*big.Int]():           "int",
+	reflect.TypeFor[float64]():            "float",
+	reflect.TypeFor[complex128]():         "complex",
+	reflect.TypeFor[string]():             "text",
+	reflect.TypeFor[str2]():               "str",
+	reflect.TypeFor[[]byte]():             "bytes",
+	reflect.TypeFor[pyvalue.Tuple]():      "tuple",
+	reflect.TypeFor[*pyvalue.List]():      "list",
+	reflect.TypeFor[*pyvalue.Dict]():      "dict",
+	reflect.TypeFor[*pyvalue.Set]():       "set",
+	reflect.TypeFor[*pyvalue.FrozenSet](): "frozenset",
+	reflect.TypeFor[pyvalue.Ref]():        "mitogen.Context",
+	reflect.TypeFor[pyvalue.Sender]():     "mitogen.Sender",
+	reflect.TypeFor[secret.Secret]():      "mitogen.Secret",
+	reflect.TypeFor[pyvalue.Blob]():       "mitogen.Blob",
+	reflect.TypeFor[*pyvalue.Exception](): "mitogen.Error",
 }
 
 // kindOf names v's type as Python does.

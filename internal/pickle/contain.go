@@ -7,6 +7,8 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // This file writes containers and named types.
@@ -113,7 +115,7 @@ func (e *encoder) kwargs(m map[string]any) error {
 	return nil
 }
 
-func (e *encoder) dict(entries []Entry) error {
+func (e *encoder) dict(entries []pyvalue.Entry) error {
 	e.buf = append(e.buf, opEmptyDict)
 	if len(entries) == 0 {
 		return nil
@@ -186,9 +188,9 @@ func hashable(v any, depth int) bool {
 		return false
 	}
 	switch v := v.(type) {
-	case nil, []byte, *big.Int, *FrozenSet, Context, Sender, Blob:
+	case nil, []byte, *big.Int, *pyvalue.FrozenSet, pyvalue.Ref, pyvalue.Sender, pyvalue.Blob:
 		return true
-	case Tuple:
+	case pyvalue.Tuple:
 		return !slices.ContainsFunc(v, func(item any) bool { return !hashable(item, depth) })
 	}
 	t := reflect.TypeOf(v)

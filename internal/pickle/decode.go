@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // Limits bound what a value may cost. The zero value means the limits of docs/protocol/wire.md
@@ -124,7 +126,7 @@ func decode(b []byte, lim Limits, keepStr2 bool) (any, error) {
 
 // DecodeError reads the payload of an ERROR frame: a tuple of module, type, text, traceback and
 // arguments. Arguments that aren't plain values are left out: the rest says what went wrong.
-func DecodeError(b []byte, lim Limits) (*Error, error) {
+func DecodeError(b []byte, lim Limits) (*pyvalue.Exception, error) {
 	defer lim.enter(len(b))()
 	d := decoders.Get().(*decoder)
 	defer d.release()
@@ -133,7 +135,7 @@ func DecodeError(b []byte, lim Limits) (*Error, error) {
 	if err != nil {
 		return nil, fmt.Errorf("decode error: %w", err)
 	}
-	fields, ok := v.(Tuple)
+	fields, ok := v.(pyvalue.Tuple)
 	if !ok {
 		return nil, fmt.Errorf("decode error: %s, not a tuple", kindOf(v))
 	}

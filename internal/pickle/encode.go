@@ -10,6 +10,9 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/mitogen-go/mitogen/pyvalue"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // Mode says who is to read a pickle.
@@ -30,38 +33,13 @@ const (
 	maxSize  = 1 << 30 // bytes
 )
 
-// A ValueError means that a Go value has no Python counterpart, or a Python value doesn't fit a Go
-// type.
-type ValueError struct {
-	Path   string // where in the value, as one would write it in Go or Python; empty: the value itself
-	Reason string
-	Err    error // what errors.Is finds; nil: nothing
-}
-
-// shownPath limits the part of a path that an error shows, in bytes. A value that refers to itself
-// has a long path.
-const shownPath = 240
-
-func (e *ValueError) Error() string {
-	switch n := len(e.Path); {
-	case n == 0:
-		return e.Reason
-	case n > shownPath:
-		return strings.ToValidUTF8(e.Path[:shownPath], "") + "…: " + e.Reason
-	}
-	return e.Path + ": " + e.Reason
-}
-
-// Unwrap returns e.Err.
-func (e *ValueError) Unwrap() error { return e.Err }
-
 func reasonf(format string, args ...any) error {
-	return &ValueError{Reason: fmt.Sprintf(format, args...)}
+	return &pyvalue.Error{Reason: fmt.Sprintf(format, args...)}
 }
 
-// within puts step in front of the path of err, if that is a ValueError.
+// within puts step in front of the path of err, if that is a pyvalue.Error.
 func within(step string, err error) error {
-	v, ok := err.(*ValueError)
+	v, ok := err.(*pyvalue.Error)
 	if !ok && !errors.As(err, &v) {
 		return err
 	}
@@ -69,7 +47,7 @@ func within(step string, err error) error {
 	if path != "" && strings.IndexByte("[. ", path[0]) < 0 {
 		path = "." + path
 	}
-	return &ValueError{step + path, v.Reason, v.Err}
+	return &pyvalue.Error{Path: step + path, Reason: v.Reason, Err: v.Err}
 }
 
 // Append appends the pickle of v. It takes what Decode returns, and besides:
@@ -214,25 +192,25 @@ func (e *encoder) own(v any) error {
 		return nil
 	case *big.Int:
 		return e.big(v)
-	case Tuple:
+	case pyvalue.Tuple:
 		return e.tuple(v)
-	case *List:
+	case *pyvalue.List:
 		return e.shared(v, v == nil, func() error { return e.list(v.Items) })
-	case *Dict:
+	case *pyvalue.Dict:
 		return e.shared(v, v == nil, func() error { return e.dict(v.Entries) })
-	case *Set:
+	case *pyvalue.Set:
 		return e.shared(v, v == nil, func() error { return e.set(v.Items) })
-	case *FrozenSet:
+	case *pyvalue.FrozenSet:
 		return e.shared(v, v == nil, func() error { return e.frozenSet(v.Items) })
-	case Context:
+	case pyvalue.Ref:
 		return e.handle(v, "Context", v.ID, v.Name)
-	case Sender:
+	case pyvalue.Sender:
 		return e.handle(v, "Sender", v.Context, v.Handle)
-	case Secret:
+	case secret.Secret:
 		return e.named("Secret", string(v))
-	case Blob:
+	case pyvalue.Blob:
 		return e.named("Blob", []byte(v))
-	case *Error:
+	case *pyvalue.Exception:
 		return e.error(v)
 	}
 	r := reflect.ValueOf(v)
@@ -249,7 +227,7 @@ func (e *encoder) own(v any) error {
 func (e *encoder) handle(h any, name string, args ...any) error {
 	if e.handles != nil {
 		if err := e.handles.Take(h); err != nil {
-			return &ValueError{Reason: err.Error(), Err: err}
+			return &pyvalue.Error{Reason: err.Error(), Err: err}
 		}
 	}
 	return e.named(name, args...)
@@ -270,7 +248,7 @@ func (e *encoder) converted(c *conversion, v any) error {
 	return e.value(plain)
 }
 
-func (e *encoder) error(v *Error) error {
+func (e *encoder) error(v *pyvalue.Exception) error {
 	if v == nil {
 		return e.value(nil)
 	}
@@ -408,7 +386,7 @@ func (e *encoder) text(s string) error {
 // room refuses n more bytes if the value became too large.
 func (e *encoder) room(n int) error {
 	if n > e.most-len(e.buf) {
-		return &ValueError{Reason: fmt.Sprintf("larger than %d bytes", e.most), Err: ErrTooLarge}
+		return &pyvalue.Error{Reason: fmt.Sprintf("larger than %d bytes", e.most), Err: ErrTooLarge}
 	}
 	return nil
 }

@@ -12,6 +12,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/mitogen-go/mitogen/pyvalue"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 func TestAppendTakesGoTypes(t *testing.T) {
@@ -24,30 +27,32 @@ func TestAppendTakesGoTypes(t *testing.T) {
 		{int32(math.MinInt32), int64(math.MinInt32)},
 		{float32(0.5), 0.5}, {complex64(complex(1, 2)), complex(1, 2)}, {named("n"), "n"},
 		{big.NewInt(5), int64(5)}, {(*big.Int)(nil), nil},
-		{&text, "s"}, {(*string)(nil), nil}, {(*List)(nil), nil}, {(*Error)(nil), nil},
-		{[]string(nil), NewList()}, {[]int(nil), NewList()},
-		{map[string]int(nil), NewDict()}, {[]byte(nil), []byte{}}, {json.RawMessage("x"), []byte("x")},
+		{&text, "s"}, {(*string)(nil), nil}, {(*pyvalue.List)(nil), nil}, {(*pyvalue.Exception)(nil),
+			nil},
+		{[]string(nil), pyvalue.NewList()}, {[]int(nil), pyvalue.NewList()},
+		{map[string]int(nil), pyvalue.NewDict()}, {[]byte(nil), []byte{}}, {json.RawMessage("x"),
+			[]byte("x")},
 		{[2]byte{1, 2}, []byte{1, 2}},
-		{&[2]byte{1, 2}, []byte{1, 2}}, {[]uint16{1}, NewList(int64(1))},
-		{[2]string{"a", "b"}, NewList("a", "b")}, {[]any{1, nil}, NewList(int64(1), nil)},
-		{map[string]any{"b": 1, "a": nil}, NewDict("a", nil, "b", int64(1))},
-		{map[int]string{2: "b", -1: "a"}, NewDict(int64(-1), "a", int64(2), "b")},
-		{map[any]int{"b": 1, 2: 2}, NewDict(int64(2), int64(2), "b", int64(1))},
-		{map[[1]byte]bool{{1}: true}, NewDict([]byte{1}, true)},
-		{struct{}{}, NewDict()}, {point{1, 2}, NewDict("x", int64(1), "y", int64(2))},
-		{&point{}, NewDict("x", int64(0), "y", int64(0))},
-		{mount{"sda", nil}, NewDict("device", "sda", "bytes", nil)},
+		{&[2]byte{1, 2}, []byte{1, 2}}, {[]uint16{1}, pyvalue.NewList(int64(1))},
+		{[2]string{"a", "b"}, pyvalue.NewList("a", "b")}, {[]any{1, nil}, pyvalue.NewList(int64(1), nil)},
+		{map[string]any{"b": 1, "a": nil}, pyvalue.NewDict("a", nil, "b", int64(1))},
+		{map[int]string{2: "b", -1: "a"}, pyvalue.NewDict(int64(-1), "a", int64(2), "b")},
+		{map[any]int{"b": 1, 2: 2}, pyvalue.NewDict(int64(2), int64(2), "b", int64(1))},
+		{map[[1]byte]bool{{1}: true}, pyvalue.NewDict([]byte{1}, true)},
+		{struct{}{}, pyvalue.NewDict()}, {point{1, 2}, pyvalue.NewDict("x", int64(1), "y", int64(2))},
+		{&point{}, pyvalue.NewDict("x", int64(0), "y", int64(0))},
+		{mount{"sda", nil}, pyvalue.NewDict("device", "sda", "bytes", nil)},
 		{struct {
 			A   int `py:"class"`
 			B   int `py:"b,omitempty"`
 			C   int `py:"-"`
 			D   []point
 			URL string
-		}{A: 1, C: 2}, NewDict("class", int64(1), "d", NewList(), "url", "")},
+		}{A: 1, C: 2}, pyvalue.NewDict("class", int64(1), "d", pyvalue.NewList(), "url", "")},
 		{struct {
 			base
 			Host int
-		}{base{"hidden", 1}, 5}, NewDict("host", int64(5), "pid", int64(1))},
+		}{base{"hidden", 1}, 5}, pyvalue.NewDict("host", int64(5), "pid", int64(1))},
 	}
 	for _, test := range tests {
 		got, err := Decode(mustAppend(t, test.v, Proto4), Limits{})
@@ -58,22 +63,22 @@ func TestAppendTakesGoTypes(t *testing.T) {
 }
 
 func TestAppendRefuses(t *testing.T) {
-	list := NewList()
-	list.Items = append(list.Items, Tuple{list})
+	list := pyvalue.NewList()
+	list.Items = append(list.Items, pyvalue.Tuple{list})
 	type ring struct{ Next *ring }
 	loop := &ring{}
 	loop.Next = loop
 	own := []any{nil}
 	own[0] = own
-	dict := NewDict("a", 1)
-	dict.Entries[0].Value = map[any]any{1: Tuple{dict}}
-	tuple := Tuple{nil}
+	dict := pyvalue.NewDict("a", 1)
+	dict.Entries[0].Value = map[any]any{1: pyvalue.Tuple{dict}}
+	tuple := pyvalue.Tuple{nil}
 	tuple[0] = tuple
 	names := map[string]any{}
 	names["self"] = names
 	var self any
 	self = &self
-	failed := &Error{Args: Tuple{nil}}
+	failed := &pyvalue.Exception{Args: pyvalue.Tuple{nil}}
 	failed.Args[0] = failed
 	type keys map[any]keys
 	deep := keys{}
@@ -92,8 +97,8 @@ func TestAppendRefuses(t *testing.T) {
 		{self, "nested deeper than 200"},
 		{failed, "nested deeper than 200"},
 		{deep, "[1][1][1]"},
-		{NewDict(tuple, 1), "pickle.Tuple can't be the key"},
-		{NewSet(self), "*interface {} can't be the key"},
+		{pyvalue.NewDict(tuple, 1), "pyvalue.Tuple can't be the key"},
+		{pyvalue.NewSet(self), "*interface {} can't be the key"},
 		{map[*[]any]int{&own: 1, {}: 2}, "can't be the key"},
 		{map[any]any{&self: 1}, "can't be the key"},
 		{loop, "nested deeper than 200"},
@@ -105,11 +110,11 @@ func TestAppendRefuses(t *testing.T) {
 		{time.Now(), "time.Time has no plain counterpart"},
 		{struct{ Wait time.Duration }{1}, "wait: time.Duration has no plain counterpart"},
 		{struct{ hidden int }{1}, "has no exported fields"},
-		{List{}, "List is sent as *List"},
+		{pyvalue.List{}, "List is sent as *List"},
 		{*big.NewInt(1), "big.Int is sent as *big.Int"},
-		{NewDict(NewList(), 1), "[list]: *pickle.List can't be the key"},
-		{NewSet(Tuple{NewSet()}), "pickle.Tuple can't be the key"},
-		{NewFrozenSet([]any{}), "[]interface {} can't be the key"},
+		{pyvalue.NewDict(pyvalue.NewList(), 1), "[list]: *pyvalue.List can't be the key"},
+		{pyvalue.NewSet(pyvalue.Tuple{pyvalue.NewSet()}), "pyvalue.Tuple can't be the key"},
+		{pyvalue.NewFrozenSet([]any{}), "[]interface {} can't be the key"},
 		{map[[1]string]int{{"a"}: 1}, "[1]string can't be the key"},
 		{new(big.Int).Lsh(big.NewInt(1), 8*8192), "integer of 8193 bytes"},
 	}
@@ -117,7 +122,7 @@ func TestAppendRefuses(t *testing.T) {
 		for _, test := range tests {
 			dst := []byte("before")
 			got, err := Append(dst, test.v, mode)
-			var v *ValueError
+			var v *pyvalue.Error
 			if !errors.As(err, &v) || !strings.Contains(v.Error(), test.want) {
 				t.Errorf("%T: want %q, got %v", test.v, test.want, err)
 			}
@@ -131,10 +136,10 @@ func TestAppendRefuses(t *testing.T) {
 // TestAppendOfSharedTextIsBounded passes on what a child could send in few bytes.
 func TestAppendOfSharedTextIsBounded(t *testing.T) {
 	large := strings.Repeat("x", 1<<19)
-	for _, item := range []any{large, []byte(large), Blob(large), named(large)} {
+	for _, item := range []any{large, []byte(large), pyvalue.Blob(large), named(large)} {
 		e := newEncoder(nil, Proto4)
 		e.most = 4 << 20
-		err := e.value(slices.Repeat(Tuple{item}, 1<<20))
+		err := e.value(slices.Repeat(pyvalue.Tuple{item}, 1<<20))
 		if err == nil || !strings.Contains(err.Error(), "larger than 4194304 bytes") {
 			t.Errorf("got %v", err)
 		}
@@ -148,7 +153,8 @@ func TestAppendCall(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := Decode(b, Limits{})
-	want := Tuple{Tuple{"a", int64(1)}, NewDict("hosts", NewList("x"), "timeout", 2.5)}
+	want := pyvalue.Tuple{pyvalue.Tuple{"a", int64(1)}, pyvalue.NewDict("hosts", pyvalue.NewList("x"),
+		"timeout", 2.5)}
 	if err != nil || show(got) != show(want) {
 		t.Errorf("got %s, %v", show(got), err)
 	}
@@ -179,7 +185,7 @@ func TestModesSayBytesAsTheirReaderDoes(t *testing.T) {
 }
 
 func TestAppendOfSmallValuesAllocatesNothing(t *testing.T) {
-	args := []any{"os", int64(1 << 40), 2.5, nil, true, []byte("bytes"), Tuple{"a", "b"},
+	args := []any{"os", int64(1 << 40), 2.5, nil, true, []byte("bytes"), pyvalue.Tuple{"a", "b"},
 		[]string{"x"}}
 	buf := make([]byte, 0, 1000)
 	allocs := testing.AllocsPerRun(100, func() {
@@ -193,25 +199,26 @@ func TestAppendOfSmallValuesAllocatesNothing(t *testing.T) {
 }
 
 func TestSecretsAreNotShown(t *testing.T) {
-	secret := Secret("hunter2")
+	hidden := secret.Secret("hunter2")
 	var log bytes.Buffer
-	slog.New(slog.NewTextHandler(&log, nil)).Info("x", "secret", secret, "in",
-		struct{ S Secret }{secret})
-	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "secret", secret, "in",
-		struct{ S Secret }{secret})
-	j, err := json.Marshal(map[string]any{"s": secret, "l": []Secret{secret}})
+	slog.New(slog.NewTextHandler(&log, nil)).Info("x", "secret", hidden, "in",
+		struct{ S secret.Secret }{hidden})
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "secret", hidden, "in",
+		struct{ S secret.Secret }{hidden})
+	j, err := json.Marshal(map[string]any{"s": hidden, "l": []secret.Secret{hidden}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	shown := []string{log.String(), string(j), secret.String(), secret.GoString()}
+	shown := []string{log.String(), string(j), hidden.String(), hidden.GoString()}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d", "%T"} {
-		shown = append(shown, fmt.Sprintf(verb, secret), fmt.Sprintf(verb, struct{ S Secret }{secret}))
+		shown = append(shown, fmt.Sprintf(verb, hidden), fmt.Sprintf(verb,
+			struct{ S secret.Secret }{hidden}))
 	}
-	_, err = into[int](t, secret)
+	_, err = into[int](t, hidden)
 	shown = append(shown, err.Error())
-	_, err = into[map[int]int](t, NewDict(secret, int64(1)))
+	_, err = into[map[int]int](t, pyvalue.NewDict(hidden, int64(1)))
 	shown = append(shown, err.Error())
-	_, err = Append(nil, NewDict(secret, make(chan int)), Proto2)
+	_, err = Append(nil, pyvalue.NewDict(hidden, make(chan int)), Proto2)
 	shown = append(shown, err.Error())
 	for _, s := range shown {
 		if strings.Contains(s, "hunter") || strings.Contains(s, "68756e746572") {
@@ -291,37 +298,37 @@ func (t *taken) Take(h any) error {
 
 // Each Context and Sender is seen, wherever it is and whatever its type is called.
 func TestHandlesAreSeen(t *testing.T) {
-	type mine Sender
+	type mine pyvalue.Sender
 	type holder struct {
-		Out   Sender
+		Out   pyvalue.Sender
 		Inner struct{ To *mine }
 	}
 	ours, foreign := NewSender(7, 0, 1000), NewSender(8, 0, 1000)
-	for name, of := range map[string]func(Sender) any{
-		"itself":   func(s Sender) any { return s },
-		"*":        func(s Sender) any { return &s },
-		"**":       func(s Sender) any { p := &s; return &p },
-		"[]any":    func(s Sender) any { return []any{1, s} },
-		"[]":       func(s Sender) any { return []Sender{s} },
-		"[1]":      func(s Sender) any { return [1]Sender{s} },
-		"map":      func(s Sender) any { return map[string]Sender{"a": s} },
-		"map[any]": func(s Sender) any { return map[any]any{1: s} },
-		"key":      func(s Sender) any { return map[Sender]int{s: 1} },
-		"struct":   func(s Sender) any { return holder{Out: s} },
-		"other name": func(s Sender) any {
+	for name, of := range map[string]func(pyvalue.Sender) any{
+		"itself":   func(s pyvalue.Sender) any { return s },
+		"*":        func(s pyvalue.Sender) any { return &s },
+		"**":       func(s pyvalue.Sender) any { p := &s; return &p },
+		"[]any":    func(s pyvalue.Sender) any { return []any{1, s} },
+		"[]":       func(s pyvalue.Sender) any { return []pyvalue.Sender{s} },
+		"[1]":      func(s pyvalue.Sender) any { return [1]pyvalue.Sender{s} },
+		"map":      func(s pyvalue.Sender) any { return map[string]pyvalue.Sender{"a": s} },
+		"map[any]": func(s pyvalue.Sender) any { return map[any]any{1: s} },
+		"key":      func(s pyvalue.Sender) any { return map[pyvalue.Sender]int{s: 1} },
+		"struct":   func(s pyvalue.Sender) any { return holder{Out: s} },
+		"other name": func(s pyvalue.Sender) any {
 			m := mine(s)
 			v := &holder{Out: ours}
 			v.Inner.To = &m
 			return v
 		},
-		"embedded":  func(s Sender) any { return struct{ Sender }{s} },
-		"Tuple":     func(s Sender) any { return Tuple{s} },
-		"List":      func(s Sender) any { return NewList(s) },
-		"Dict":      func(s Sender) any { return NewDict(1, s) },
-		"Set":       func(s Sender) any { return NewSet(s) },
-		"FrozenSet": func(s Sender) any { return NewFrozenSet(s) },
-		"Error":     func(s Sender) any { return &Error{Args: Tuple{s}} },
-		"Context":   func(s Sender) any { return []Context{NewContext(EngineOf(s), 1, "a")} },
+		"embedded":  func(s pyvalue.Sender) any { return struct{ pyvalue.Sender }{s} },
+		"Tuple":     func(s pyvalue.Sender) any { return pyvalue.Tuple{s} },
+		"List":      func(s pyvalue.Sender) any { return pyvalue.NewList(s) },
+		"Dict":      func(s pyvalue.Sender) any { return pyvalue.NewDict(1, s) },
+		"Set":       func(s pyvalue.Sender) any { return pyvalue.NewSet(s) },
+		"FrozenSet": func(s pyvalue.Sender) any { return pyvalue.NewFrozenSet(s) },
+		"Error":     func(s pyvalue.Sender) any { return &pyvalue.Exception{Args: pyvalue.Tuple{s}} },
+		"Context":   func(s pyvalue.Sender) any { return []pyvalue.Ref{NewContext(EngineOf(s), 1, "a")} },
 	} {
 		seen := &taken{}
 		b, err := Encoder{Handles: seen}.Append(nil, of(ours))
@@ -332,7 +339,7 @@ func TestHandlesAreSeen(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "foreign") {
 			t.Errorf("%s: a foreign one: %v", name, err)
 		}
-		if _, err := (Encoder{Handles: &taken{}}).Append(nil, of(Sender{Handle: 1})); err == nil {
+		if _, err := (Encoder{Handles: &taken{}}).Append(nil, of(pyvalue.Sender{Handle: 1})); err == nil {
 			t.Errorf("%s: one of no engine was sent", name)
 		}
 	}
@@ -343,16 +350,17 @@ func TestHandlesAreSeen(t *testing.T) {
 }
 
 func TestDecodedHandlesAreOfTheEngine(t *testing.T) {
-	b := mustAppend(t, Tuple{Sender{Handle: 5}, Context{ID: 1, Name: "a"}}, Proto4)
+	b := mustAppend(t, pyvalue.Tuple{pyvalue.Sender{Handle: 5}, pyvalue.Ref{ID: 1, Name: "a"}}, Proto4)
 	v, err := Decode(b, Limits{Engine: 7})
-	if err != nil || EngineOf(v.(Tuple)[0]) != 7 || EngineOf(v.(Tuple)[1]) != 7 {
+	if err != nil || EngineOf(v.(pyvalue.Tuple)[0]) != 7 || EngineOf(v.(pyvalue.Tuple)[1]) != 7 {
 		t.Errorf("got %v, %v", v, err)
 	}
 	var into struct {
-		S Sender
-		C []Context
+		S pyvalue.Sender
+		C []pyvalue.Ref
 	}
-	b = mustAppend(t, NewDict("s", Sender{Handle: 5}, "c", Tuple{Context{ID: 2}}), Proto2)
+	b = mustAppend(t, pyvalue.NewDict("s", pyvalue.Sender{Handle: 5}, "c", pyvalue.Tuple{pyvalue.Ref{
+		ID: 2}}), Proto2)
 	err = Unmarshal(b, Limits{Engine: 7}, &into)
 	if err != nil || EngineOf(into.S) != 7 || EngineOf(into.C[0]) != 7 {
 		t.Errorf("got %v, %v", into, err)

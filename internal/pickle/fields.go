@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 	"unicode"
+
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // A field is an exported field of a struct as Python sees it.
@@ -107,7 +109,8 @@ func known(t reflect.Type) bool {
 
 // handleType returns Context or Sender if t is that, or made of it; else nil.
 func handleType(t reflect.Type) reflect.Type {
-	for _, h := range []reflect.Type{reflect.TypeFor[Context](), reflect.TypeFor[Sender]()} {
+	for _, h := range []reflect.Type{reflect.TypeFor[pyvalue.Ref](),
+		reflect.TypeFor[pyvalue.Sender]()} {
 		if t.Kind() == reflect.Struct && t.ConvertibleTo(h) {
 			return h
 		}

@@ -8,6 +8,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/mitogen-go/mitogen/pyvalue"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // seeds are the golden pickles and the small hostile ones.
@@ -49,7 +52,7 @@ func FuzzDecode(f *testing.F) {
 		for _, mode := range []Mode{Proto2Both, Proto3, Proto4} {
 			again, err := Append(nil, v, mode)
 			if err != nil {
-				var reason *ValueError
+				var reason *pyvalue.Error
 				if errors.As(err, &reason) && strings.Contains(reason.Reason, "nested") {
 					continue // a mitogen.Error is nested deeper as arguments than as a value
 				}
@@ -66,8 +69,9 @@ func FuzzDecode(f *testing.F) {
 // FuzzUnmarshal checks that no value makes Unmarshal panic, and that what fits comes back.
 func FuzzUnmarshal(f *testing.F) {
 	seeds(f)
-	for _, v := range []any{NewDict("host", "a", "pid", 5),
-		NewDict("cpus", NewList(1), "extra", Tuple{}), NewList(NewDict())} {
+	for _, v := range []any{pyvalue.NewDict("host", "a", "pid", 5),
+		pyvalue.NewDict("cpus", pyvalue.NewList(1), "extra", pyvalue.Tuple{}),
+		pyvalue.NewList(pyvalue.NewDict())} {
 		b, err := Append(nil, v, Proto2Both)
 		if err != nil {
 			f.Fatal(err)
@@ -79,7 +83,8 @@ func FuzzUnmarshal(f *testing.F) {
 		for _, into := range []any{
 			new(any), new(facts), new(map[string]any), new(map[any][]int), new([]any), new([][]byte),
 			new([]string),
-			new(map[[2]any]*Secret), new(*Error), new([]Context), new(map[int]struct{}), new(*[3]*base),
+			new(map[[2]any]*secret.Secret), new(*pyvalue.Exception), new([]pyvalue.Ref),
+			new(map[int]struct{}), new(*[3]*base),
 			new([]complex64),
 		} {
 			Unmarshal(b, lim, into)

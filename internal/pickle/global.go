@@ -4,30 +4,33 @@ import (
 	"errors"
 	"fmt"
 	"math"
+
+	"github.com/mitogen-go/mitogen/pyvalue"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // A global is a callable on the decoder's stack. As a value it is refused.
 type global struct {
 	module, name string
-	call         func(*decoder, Tuple) (any, error)
+	call         func(*decoder, pyvalue.Tuple) (any, error)
 }
 
 var errArguments = errors.New("wrong arguments")
 
 var globals = func() map[[2]string]*global {
 	m := map[[2]string]*global{}
-	add := func(module, name string, call func(*decoder, Tuple) (any, error)) {
+	add := func(module, name string, call func(*decoder, pyvalue.Tuple) (any, error)) {
 		m[[2]string{module, name}] = &global{module, name, call}
 	}
 	add("_codecs", "encode", (*decoder).callEncode)
 	for _, builtins := range []string{"builtins", "__builtin__"} {
-		add(builtins, "set", func(d *decoder, args Tuple) (any, error) {
+		add(builtins, "set", func(d *decoder, args pyvalue.Tuple) (any, error) {
 			items, err := d.listArg(args)
-			return &Set{Items: items}, err
+			return &pyvalue.Set{Items: items}, err
 		})
-		add(builtins, "frozenset", func(d *decoder, args Tuple) (any, error) {
+		add(builtins, "frozenset", func(d *decoder, args pyvalue.Tuple) (any, error) {
 			items, err := d.listArg(args)
-			return &FrozenSet{Items: items}, err
+			return &pyvalue.FrozenSet{Items: items}, err
 		})
 		add(builtins, "complex", (*decoder).callComplex)
 		add(builtins, "bytes", (*decoder).callBytes)
@@ -37,7 +40,10 @@ var globals = func() map[[2]string]*global {
 	add("mitogen", "Sender", (*decoder).callSender)
 	add("mitogen", "Secret", (*decoder).callSecret)
 	add("mitogen", "Blob", (*decoder).callBlob)
-	add("mitogen", "Error", func(d *decoder, args Tuple) (any, error) { return newError(args) })
+	add("mitogen", "Error", func(d *decoder, args pyvalue.Tuple) (any, error) {
+		return newError(
+			args)
+	})
 	return m
 }()
 
@@ -122,7 +128,7 @@ func (d *decoder) reduce() {
 		return
 	}
 	g, ok1 := vs[0].(*global)
-	args, ok2 := vs[1].(Tuple)
+	args, ok2 := vs[1].(pyvalue.Tuple)
 	if !ok1 || !ok2 {
 		d.fail(errors.New("call of what isn't a class"))
 		return
@@ -141,15 +147,15 @@ func (d *decoder) reduce() {
 
 // listArg returns a copy of the items of the only argument, a list or, from PyPy, a tuple; none
 // without an argument.
-func (d *decoder) listArg(args Tuple) ([]any, error) {
+func (d *decoder) listArg(args pyvalue.Tuple) ([]any, error) {
 	if len(args) == 0 {
 		return nil, nil
 	}
 	var items []any
 	switch v := args[0].(type) {
-	case *List:
+	case *pyvalue.List:
 		items = v.Items
-	case Tuple:
+	case pyvalue.Tuple:
 		items = v
 	default:
 		return nil, errArguments
@@ -163,7 +169,7 @@ func (d *decoder) listArg(args Tuple) ([]any, error) {
 	return appendAll(nil, items), nil
 }
 
-func (d *decoder) callComplex(args Tuple) (any, error) {
+func (d *decoder) callComplex(args pyvalue.Tuple) (any, error) {
 	if len(args) != 2 {
 		return nil, errArguments
 	}
@@ -176,7 +182,7 @@ func (d *decoder) callComplex(args Tuple) (any, error) {
 }
 
 // callEncode decodes bytes of protocol 2. They come as text, and the name of Latin-1.
-func (d *decoder) callEncode(args Tuple) (any, error) {
+func (d *decoder) callEncode(args pyvalue.Tuple) (any, error) {
 	if len(args) != 2 {
 		return nil, errArguments
 	}
@@ -209,12 +215,12 @@ func (d *decoder) move(n int) error {
 
 // callBytes makes bytes or a bytearray: from nothing, from bytes, from a list of their numbers, or
 // from text and the name of Latin-1.
-func (d *decoder) callBytes(args Tuple) (any, error) {
+func (d *decoder) callBytes(args pyvalue.Tuple) (any, error) {
 	switch len(args) {
 	case 0:
 		return []byte{}, nil
 	case 1:
-		if l, ok := args[0].(*List); ok {
+		if l, ok := args[0].(*pyvalue.List); ok {
 			return d.numbered(l.Items)
 		}
 		return d.bytesArg(args[0])
@@ -240,7 +246,7 @@ func (d *decoder) numbered(numbers []any) (any, error) {
 	return b, nil
 }
 
-func (d *decoder) callContext(args Tuple) (any, error) {
+func (d *decoder) callContext(args pyvalue.Tuple) (any, error) {
 	if len(args) != 2 {
 		return nil, errArguments
 	}
@@ -249,10 +255,10 @@ func (d *decoder) callContext(args Tuple) (any, error) {
 	if !ok1 || !ok2 {
 		return nil, errArguments
 	}
-	return Context{id, name, d.lim.Engine}, nil
+	return pyvalue.Ref{ID: id, Name: name, Engine: d.lim.Engine}, nil
 }
 
-func (d *decoder) callSender(args Tuple) (any, error) {
+func (d *decoder) callSender(args pyvalue.Tuple) (any, error) {
 	if len(args) != 2 {
 		return nil, errArguments
 	}
@@ -261,10 +267,10 @@ func (d *decoder) callSender(args Tuple) (any, error) {
 	if !ok1 || !ok2 {
 		return nil, errArguments
 	}
-	return Sender{context, handle, d.lim.Engine}, nil
+	return pyvalue.Sender{Context: context, Handle: handle, Engine: d.lim.Engine}, nil
 }
 
-func (d *decoder) callSecret(args Tuple) (any, error) {
+func (d *decoder) callSecret(args pyvalue.Tuple) (any, error) {
 	if len(args) != 1 {
 		return nil, errArguments
 	}
@@ -272,23 +278,23 @@ func (d *decoder) callSecret(args Tuple) (any, error) {
 	if !ok {
 		return nil, errArguments
 	}
-	return Secret(s), nil
+	return secret.Secret(s), nil
 }
 
-func (d *decoder) callBlob(args Tuple) (any, error) {
+func (d *decoder) callBlob(args pyvalue.Tuple) (any, error) {
 	if len(args) != 1 {
 		return nil, errArguments
 	}
 	b, err := d.bytesArg(args[0])
-	return Blob(b), err
+	return pyvalue.Blob(b), err
 }
 
 // newError makes an Error of module, type, text, traceback and arguments.
-func newError(args Tuple) (*Error, error) {
+func newError(args pyvalue.Tuple) (*pyvalue.Exception, error) {
 	if len(args) != 5 {
 		return nil, fmt.Errorf("%d fields, not 5", len(args))
 	}
-	e := &Error{}
+	e := &pyvalue.Exception{}
 	for i, field := range [...]*string{&e.Module, &e.Type, &e.Text, &e.Traceback} {
 		if i == 0 && args[i] == nil {
 			continue // a class may be of no module
@@ -301,7 +307,7 @@ func newError(args Tuple) (*Error, error) {
 	}
 	switch v := args[4].(type) {
 	case nil:
-	case Tuple:
+	case pyvalue.Tuple:
 		e.Args = v
 	default:
 		return nil, errArguments
@@ -324,7 +330,7 @@ func (d *decoder) bytesArg(v any) ([]byte, error) {
 	switch v := v.(type) {
 	case []byte:
 		return v, nil
-	case Blob:
+	case pyvalue.Blob:
 		return v, nil
 	case str2:
 		return []byte(v), d.move(len(v))

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"unicode/utf8"
 	"unsafe"
+
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // ops gives the function of each opcode but STOP. An opcode without a function is refused.
@@ -42,13 +44,13 @@ var ops = [256]func(*decoder){
 	opTuple1:       func(d *decoder) { d.tuple(d.pop(1)) },
 	opTuple2:       func(d *decoder) { d.tuple(d.pop(2)) },
 	opTuple3:       func(d *decoder) { d.tuple(d.pop(3)) },
-	opEmptyList:    func(d *decoder) { d.spend(listSize); d.push(&List{}) },
+	opEmptyList:    func(d *decoder) { d.spend(listSize); d.push(&pyvalue.List{}) },
 	opAppend:       func(d *decoder) { d.extend(d.pop(1)) },
 	opAppends:      func(d *decoder) { d.extend(d.popMark()) },
-	opEmptyDict:    func(d *decoder) { d.spend(listSize); d.push(&Dict{}) },
+	opEmptyDict:    func(d *decoder) { d.spend(listSize); d.push(&pyvalue.Dict{}) },
 	opSetItem:      func(d *decoder) { d.setItems(d.pop(2)) },
 	opSetItems:     func(d *decoder) { d.setItems(d.popMark()) },
-	opEmptySet:     func(d *decoder) { d.spend(listSize); d.push(&Set{}) },
+	opEmptySet:     func(d *decoder) { d.spend(listSize); d.push(&pyvalue.Set{}) },
 	opAddItems:     (*decoder).addItems,
 	opFrozenSet:    (*decoder).frozenSet,
 	opPut:          func(d *decoder) { d.put(int(d.byte())) },
@@ -65,7 +67,7 @@ var ops = [256]func(*decoder){
 	opBuild:        (*decoder).build,
 }
 
-var emptyTuple any = Tuple{}
+var emptyTuple any = pyvalue.Tuple{}
 
 func (d *decoder) popOne() {
 	if len(d.marks) > 0 && d.floor() == len(d.stack) {
@@ -107,7 +109,7 @@ func (d *decoder) int4() {
 func (d *decoder) frozenSet() {
 	vs := d.popMark()
 	if d.spend(listSize + slotSize*len(vs)) {
-		d.push(&FrozenSet{Items: slices.Clone(vs)})
+		d.push(&pyvalue.FrozenSet{Items: slices.Clone(vs)})
 	}
 }
 
@@ -221,7 +223,7 @@ func (d *decoder) text(b []byte) string {
 
 func (d *decoder) tuple(vs []any) {
 	if d.spend(slotSize + numberSize + slotSize*len(vs)) {
-		d.push(append(make(Tuple, 0, len(vs)), vs...))
+		d.push(append(make(pyvalue.Tuple, 0, len(vs)), vs...))
 	}
 }
 
@@ -230,7 +232,7 @@ func (d *decoder) extend(vs []any) {
 	if isStrange(top) {
 		return
 	}
-	l, ok := top.(*List)
+	l, ok := top.(*pyvalue.List)
 	if !ok {
 		d.fail(errors.New("append to what isn't a list"))
 		return
@@ -255,7 +257,7 @@ func (d *decoder) setItems(vs []any) {
 	if isStrange(top) {
 		return
 	}
-	m, ok := top.(*Dict)
+	m, ok := top.(*pyvalue.Dict)
 	if !ok || len(vs)%2 != 0 {
 		d.fail(errors.New("set items of what isn't a dict, or a key without a value"))
 		return
@@ -265,13 +267,13 @@ func (d *decoder) setItems(vs []any) {
 	}
 	m.Entries = slices.Grow(m.Entries, len(vs)/2)
 	for i := 0; i < len(vs); i += 2 {
-		m.Entries = append(m.Entries, Entry{vs[i], vs[i+1]})
+		m.Entries = append(m.Entries, pyvalue.Entry{Key: vs[i], Value: vs[i+1]})
 	}
 }
 
 func (d *decoder) addItems() {
 	vs := d.popMark()
-	s, ok := d.top().(*Set)
+	s, ok := d.top().(*pyvalue.Set)
 	if !ok {
 		d.fail(errors.New("add to what isn't a set"))
 		return

@@ -16,6 +16,8 @@ import (
 	"testing"
 
 	"github.com/mitogen-go/mitogen/internal/testpython"
+	"github.com/mitogen-go/mitogen/pyvalue"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 var update = flag.Bool("update", false,
@@ -32,8 +34,8 @@ type sample struct {
 func samples() []sample {
 	power := func(n uint) *big.Int { return new(big.Int).Lsh(big.NewInt(1), n) }
 	minus := func(n *big.Int) *big.Int { return new(big.Int).Neg(n) }
-	shared := NewList(int64(1))
-	both := NewDict("a", shared, "b", shared)
+	shared := pyvalue.NewList(int64(1))
+	both := pyvalue.NewDict("a", shared, "b", shared)
 	return []sample{
 		{py: "None"},
 		{py: "True", want: true},
@@ -82,60 +84,65 @@ func samples() []sample {
 		{py: `b'\xff\n'*40000`, want: bytes.Repeat([]byte("\xff\n"), 40000)},
 		{py: "bytearray()", want: []byte{}, oneWay: true},
 		{py: `bytearray(b'a\xff')`, want: []byte("a\xff"), oneWay: true},
-		{py: "()", want: Tuple{}},
-		{py: "(1,)", want: Tuple{int64(1)}},
-		{py: "(1, 2)", want: Tuple{int64(1), int64(2)}},
-		{py: "(1, 2, 3)", want: Tuple{int64(1), int64(2), int64(3)}},
-		{py: "(1, 2, 3, None)", want: Tuple{int64(1), int64(2), int64(3), nil}},
-		{py: "[]", want: NewList()},
-		{py: "[1]", want: NewList(int64(1))},
-		{py: "[1, [2, [3]]]", want: NewList(int64(1), NewList(int64(2), NewList(int64(3))))},
-		{py: "[0]*2500", want: NewList(slices.Repeat([]any{int64(0)}, 2500)...)},
-		{py: "{}", want: NewDict()},
-		{py: "{u'a': 1}", want: NewDict("a", int64(1))},
-		{py: "{1: u'a', (2, u'b'): None}", want: NewDict(int64(1), "a", Tuple{int64(2), "b"}, nil)},
-		{py: `{b'\xff': 2.5, u'k': [True]}`, want: NewDict([]byte{255}, 2.5, "k", NewList(true))},
-		{py: "set()", want: NewSet()},
-		{py: "set([1, u'a'])", want: NewSet(int64(1), "a")},
-		{py: "frozenset()", want: NewFrozenSet()},
-		{py: "frozenset([1, (2,)])", want: NewFrozenSet(int64(1), Tuple{int64(2)})},
+		{py: "()", want: pyvalue.Tuple{}},
+		{py: "(1,)", want: pyvalue.Tuple{int64(1)}},
+		{py: "(1, 2)", want: pyvalue.Tuple{int64(1), int64(2)}},
+		{py: "(1, 2, 3)", want: pyvalue.Tuple{int64(1), int64(2), int64(3)}},
+		{py: "(1, 2, 3, None)", want: pyvalue.Tuple{int64(1), int64(2), int64(3), nil}},
+		{py: "[]", want: pyvalue.NewList()},
+		{py: "[1]", want: pyvalue.NewList(int64(1))},
+		{py: "[1, [2, [3]]]", want: pyvalue.NewList(int64(1), pyvalue.NewList(int64(2),
+			pyvalue.NewList(int64(3))))},
+		{py: "[0]*2500", want: pyvalue.NewList(slices.Repeat([]any{int64(0)}, 2500)...)},
+		{py: "{}", want: pyvalue.NewDict()},
+		{py: "{u'a': 1}", want: pyvalue.NewDict("a", int64(1))},
+		{py: "{1: u'a', (2, u'b'): None}", want: pyvalue.NewDict(int64(1), "a", pyvalue.Tuple{int64(2),
+			"b"}, nil)},
+		{py: `{b'\xff': 2.5, u'k': [True]}`, want: pyvalue.NewDict([]byte{255}, 2.5, "k",
+			pyvalue.NewList(true))},
+		{py: "set()", want: pyvalue.NewSet()},
+		{py: "set([1, u'a'])", want: pyvalue.NewSet(int64(1), "a")},
+		{py: "frozenset()", want: pyvalue.NewFrozenSet()},
+		{py: "frozenset([1, (2,)])", want: pyvalue.NewFrozenSet(int64(1), pyvalue.Tuple{int64(2)})},
 		{py: "{frozenset([3]): set([frozenset()])}",
-			want: NewDict(NewFrozenSet(int64(3)), NewSet(NewFrozenSet()))},
-		{py: "set(range(1500))", want: NewSet(numbers(1500)...)},
-		{py: "(lambda x: [x, x])([1])", want: NewList(shared, shared)},
+			want: pyvalue.NewDict(pyvalue.NewFrozenSet(int64(3)), pyvalue.NewSet(pyvalue.NewFrozenSet()))},
+		{py: "set(range(1500))", want: pyvalue.NewSet(numbers(1500)...)},
+		{py: "(lambda x: [x, x])([1])", want: pyvalue.NewList(shared, shared)},
 		{py: "(lambda x: (lambda d: (d, x, d))({u'a': x, u'b': x}))([1])",
-			want: Tuple{both, shared, both}},
+			want: pyvalue.Tuple{both, shared, both}},
 		{py: "(lambda x: [x, x])(set([1]))",
-			want: func() any { s := NewSet(int64(1)); return NewList(s, s) }()},
+			want: func() any { s := pyvalue.NewSet(int64(1)); return pyvalue.NewList(s, s) }()},
 		{py: "(lambda x: [x, x])((u'same', u'same'))",
-			want: NewList(Tuple{"same", "same"}, Tuple{"same", "same"})},
+			want: pyvalue.NewList(pyvalue.Tuple{"same", "same"}, pyvalue.Tuple{"same", "same"})},
 		{py: "[[i] for i in range(300)]", want: func() any {
-			l := NewList()
+			l := pyvalue.NewList()
 			for _, n := range numbers(300) {
-				l.Items = append(l.Items, NewList(n))
+				l.Items = append(l.Items, pyvalue.NewList(n))
 			}
 			return l
 		}()},
 		{py: "(lambda l: l + l[::-1])([[i] for i in range(300)])", want: func() any {
-			l := NewList()
+			l := pyvalue.NewList()
 			for _, n := range numbers(300) {
-				l.Items = append(l.Items, NewList(n))
+				l.Items = append(l.Items, pyvalue.NewList(n))
 			}
 			back := slices.Clone(l.Items)
 			slices.Reverse(back)
 			l.Items = append(l.Items, back...)
 			return l
 		}()},
-		{py: "Context(5, u'web1')", want: Context{ID: 5, Name: "web1"}},
-		{py: "Sender(0, 1000)", want: Sender{Context: 0, Handle: 1000}},
-		{py: "Secret(u'pa\\xdf')", want: Secret("paß")},
-		{py: "Blob(b'\\xff\\0')", want: Blob("\xff\x00")},
-		{py: "Blob(b'text')", want: Blob("text")},
+		{py: "Context(5, u'web1')", want: pyvalue.Ref{ID: 5, Name: "web1"}},
+		{py: "Sender(0, 1000)", want: pyvalue.Sender{Context: 0, Handle: 1000}},
+		{py: "Secret(u'pa\\xdf')", want: secret.Secret("paß")},
+		{py: "Blob(b'\\xff\\0')", want: pyvalue.Blob("\xff\x00")},
+		{py: "Blob(b'text')", want: pyvalue.Blob("text")},
 		{py: "Error(u'm', u'T', u'text', u'tb', (1,))",
-			want: &Error{Module: "m", Type: "T", Text: "text", Traceback: "tb", Args: Tuple{int64(1)}}},
-		{py: "Error(u'm', u'T', u'', u'', None)", want: &Error{Module: "m", Type: "T"}},
+			want: &pyvalue.Exception{Module: "m", Type: "T", Text: "text", Traceback: "tb",
+				Args: pyvalue.Tuple{int64(1)}}},
+		{py: "Error(u'm', u'T', u'', u'', None)", want: &pyvalue.Exception{Module: "m", Type: "T"}},
 		{py: "((u'os', 1), {u'key': [u'v', b'\\xff', 2**70]})",
-			want: Tuple{Tuple{"os", int64(1)}, NewDict("key", NewList("v", []byte{255}, power(70)))}},
+			want: pyvalue.Tuple{pyvalue.Tuple{"os", int64(1)}, pyvalue.NewDict("key", pyvalue.NewList("v",
+				[]byte{255}, power(70)))}},
 		{py: "'ascii'", want: "ascii"},
 	}
 }
@@ -170,18 +177,18 @@ func (s *shower) show(v any) string {
 		return fmt.Sprintf("float %x", math.Float64bits(v))
 	case []byte:
 		return fmt.Sprintf("bytes %x", v)
-	case Blob:
+	case pyvalue.Blob:
 		return fmt.Sprintf("blob %x", []byte(v))
-	case Secret:
+	case secret.Secret:
 		return fmt.Sprintf("secret %q", string(v))
-	case Tuple:
+	case pyvalue.Tuple:
 		return "(" + strings.Join(s.all(v), " ") + ")"
-	case *FrozenSet:
+	case *pyvalue.FrozenSet:
 		return "frozenset" + s.sorted(v.Items)
-	case *Error:
+	case *pyvalue.Exception:
 		return fmt.Sprintf("error %q %q %q %q %v %s", v.Module, v.Type, v.Text, v.Traceback,
 			v.Args == nil, s.show(v.Args))
-	case *List, *Set, *Dict:
+	case *pyvalue.List, *pyvalue.Set, *pyvalue.Dict:
 		if n, ok := s.seen[v]; ok {
 			return fmt.Sprintf("same %d", n)
 		}
@@ -191,11 +198,11 @@ func (s *shower) show(v any) string {
 		s.seen[v] = len(s.seen)
 	}
 	switch v := v.(type) {
-	case *List:
+	case *pyvalue.List:
 		return "[" + strings.Join(s.all(v.Items), " ") + "]"
-	case *Set:
+	case *pyvalue.Set:
 		return "set" + s.sorted(v.Items)
-	case *Dict:
+	case *pyvalue.Dict:
 		var entries []string
 		for _, e := range v.Entries {
 			entries = append(entries, s.show(e.Key)+":"+s.show(e.Value))

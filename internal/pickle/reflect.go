@@ -8,18 +8,20 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // refused are types whose meaning in Python isn't obvious, and what to do instead.
 var refused = map[reflect.Type]string{
-	reflect.TypeFor[time.Time]():     "time.Time has no plain counterpart (send seconds or text)",
-	reflect.TypeFor[time.Duration](): "time.Duration has no plain counterpart (send seconds)",
-	reflect.TypeFor[big.Int]():       "big.Int is sent as *big.Int",
-	reflect.TypeFor[List]():          "List is sent as *List",
-	reflect.TypeFor[Dict]():          "Dict is sent as *Dict",
-	reflect.TypeFor[Set]():           "Set is sent as *Set",
-	reflect.TypeFor[FrozenSet]():     "FrozenSet is sent as *FrozenSet",
-	reflect.TypeFor[Error]():         "Error is sent as *Error",
+	reflect.TypeFor[time.Time]():         "time.Time has no plain counterpart (send seconds or text)",
+	reflect.TypeFor[time.Duration]():     "time.Duration has no plain counterpart (send seconds)",
+	reflect.TypeFor[big.Int]():           "big.Int is sent as *big.Int",
+	reflect.TypeFor[pyvalue.List]():      "List is sent as *List",
+	reflect.TypeFor[pyvalue.Dict]():      "Dict is sent as *Dict",
+	reflect.TypeFor[pyvalue.Set]():       "Set is sent as *Set",
+	reflect.TypeFor[pyvalue.FrozenSet](): "FrozenSet is sent as *FrozenSet",
+	reflect.TypeFor[pyvalue.Exception](): "Error is sent as *Error",
 }
 
 // reflected writes what no type switch knows.
@@ -105,9 +107,9 @@ func (e *encoder) mapping(v reflect.Value) error {
 		}
 	}
 	slices.SortFunc(keys, compareKeys)
-	entries := make([]Entry, len(keys))
+	entries := make([]pyvalue.Entry, len(keys))
 	for i, k := range keys {
-		entries[i] = Entry{k.Interface(), v.MapIndex(k).Interface()}
+		entries[i] = pyvalue.Entry{Key: k.Interface(), Value: v.MapIndex(k).Interface()}
 	}
 	return e.dict(entries)
 }

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"unsafe"
+
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // A long text that is most of its pickle shares its memory, if that is wanted; no other text does.
@@ -20,13 +22,14 @@ func TestShareText(t *testing.T) {
 		want  bool
 	}{
 		"long":               {long, true, true},
-		"long, in a list":    {NewList(int64(1), long), true, true},
+		"long, in a list":    {pyvalue.NewList(int64(1), long), true, true},
 		"long, beyond ASCII": {strings.Repeat("世", shareFrom), true, true},
 		"long, not wanted":   {long, false, false},
 		"short":              {strings.Repeat("x", shareFrom-1), true, false},
-		"long, beside more": {Tuple{long, bytes.Repeat([]byte("y"), 3*len(long))}, true,
+		"long, beside more": {pyvalue.Tuple{long, bytes.Repeat([]byte("y"), 3*len(long))}, true,
 			false},
-		"long, beside a longer one":    {Tuple{long, strings.Repeat("y", 3*len(long))}, true, false},
+		"long, beside a longer one": {pyvalue.Tuple{long, strings.Repeat("y", 3*len(long))}, true,
+			false},
 		"surrogates, which are escape": {strings.Repeat("\xed\xa0\x80", shareFrom), true, true},
 	} {
 		for _, mode := range []Mode{Proto2, Proto3, Proto4} {
@@ -42,9 +45,9 @@ func TestShareText(t *testing.T) {
 			switch v := v.(type) {
 			case string:
 				text = v
-			case *List:
+			case *pyvalue.List:
 				text = v.Items[1].(string)
-			case Tuple:
+			case pyvalue.Tuple:
 				text = v[0].(string)
 			}
 			if got := within(text, b); got != tt.want {

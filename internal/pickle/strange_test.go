@@ -4,6 +4,8 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // Pickles that no interpreter on this machine writes, but other interpreters do.
@@ -13,10 +15,11 @@ func TestDecodeWhatOthersDump(t *testing.T) {
 		want   any
 	}{
 		{"PyPy 8: frozenset of a tuple", "\x80\x04\x8c\x08builtins\x8c\x09frozenset\x93K\x01\x85\x85R.",
-			NewFrozenSet(int64(1))},
+			pyvalue.NewFrozenSet(int64(1))},
 		{"a set of a tuple", "\x80\x02c__builtin__\nset\nK\x01K\x02\x86\x85R.",
-			NewSet(int64(1), int64(2))},
-		{"an empty frozenset of an empty tuple", "\x80\x02cbuiltins\nfrozenset\n)\x85R.", NewFrozenSet()},
+			pyvalue.NewSet(int64(1), int64(2))},
+		{"an empty frozenset of an empty tuple", "\x80\x02cbuiltins\nfrozenset\n)\x85R.",
+			pyvalue.NewFrozenSet()},
 		{"CPython 3.0: bytes of numbers", "\x80\x02c__builtin__\nbytes\n](K\x01K\xffe\x85R.",
 			[]byte{1, 255}},
 		{"CPython 3.0: a bytearray of numbers", "\x80\x02c__builtin__\nbytearray\n](K\x00e\x85R.",
@@ -72,7 +75,7 @@ func TestRefusalsNameThePlace(t *testing.T) {
 		if err == nil || !strings.HasPrefix(err.Error(), "decode "+tt.want) {
 			t.Errorf("%s: got %v, want %s", tt.what, err, tt.want)
 		}
-		var place *ValueError
+		var place *pyvalue.Error
 		if !errors.As(err, &place) {
 			t.Errorf("%s: got %T, want a ValueError", tt.what, err)
 		}

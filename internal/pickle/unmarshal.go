@@ -7,6 +7,9 @@ import (
 	"reflect"
 	"time"
 	"unicode/utf8"
+
+	"github.com/mitogen-go/mitogen/pyvalue"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // Unmarshal reads one pickle, all of b, and stores its value in *into, exactly, or says where it
@@ -92,7 +95,7 @@ var (
 	bigIntType   = reflect.TypeFor[*big.Int]()
 	durationType = reflect.TypeFor[time.Duration]()
 	emptyType    = reflect.TypeFor[struct{}]()
-	secretType   = reflect.TypeFor[Secret]()
+	secretType   = reflect.TypeFor[secret.Secret]()
 )
 
 // assign stores v in dst.
@@ -198,13 +201,13 @@ func (a *assigner) pointer(dst reflect.Value, v any) error {
 // itemsOf returns the items of what slices and arrays take.
 func itemsOf(v any) ([]any, bool) {
 	switch v := v.(type) {
-	case *List:
+	case *pyvalue.List:
 		return v.Items, true
-	case Tuple:
+	case pyvalue.Tuple:
 		return v, true
-	case *Set:
+	case *pyvalue.Set:
 		return v.Items, true
-	case *FrozenSet:
+	case *pyvalue.FrozenSet:
 		return v.Items, true
 	}
 	return nil, false
@@ -221,7 +224,7 @@ func (a *assigner) slice(dst reflect.Value, v any) error {
 		return err
 	}
 	vs, ok := itemsOf(v)
-	if !ok || t == reflect.TypeFor[Tuple]() || t == reflect.TypeFor[Blob]() {
+	if !ok || t == reflect.TypeFor[pyvalue.Tuple]() || t == reflect.TypeFor[pyvalue.Blob]() {
 		return misfit(v, t)
 	}
 	if err := a.room(len(vs), t.Elem()); err != nil {
@@ -245,7 +248,7 @@ func (a *assigner) bytesFor(t reflect.Type, v any) (b []byte, ok bool, err error
 	switch v := v.(type) {
 	case []byte:
 		return v, true, nil
-	case Blob:
+	case pyvalue.Blob:
 		return v, true, nil
 	case str2:
 		return []byte(v), true, a.room(len(v), t.Elem())
@@ -283,9 +286,9 @@ func (a *assigner) mapping(dst reflect.Value, v any) error {
 	case nil:
 		dst.SetZero()
 		return nil
-	case *Dict:
+	case *pyvalue.Dict:
 		return a.dictInto(dst, v)
-	case *Set, *FrozenSet:
+	case *pyvalue.Set, *pyvalue.FrozenSet:
 		vs, _ := itemsOf(v)
 		if t.Elem() == emptyType {
 			return a.setInto(dst, vs)
@@ -294,7 +297,7 @@ func (a *assigner) mapping(dst reflect.Value, v any) error {
 	return misfit(v, t)
 }
 
-func (a *assigner) dictInto(dst reflect.Value, d *Dict) error {
+func (a *assigner) dictInto(dst reflect.Value, d *pyvalue.Dict) error {
 	t := dst.Type()
 	if err := errors.Join(a.room(len(d.Entries), t.Key()),
 		a.room(len(d.Entries), t.Elem())); err != nil {
@@ -350,7 +353,7 @@ func (a *assigner) mapKey(t reflect.Type, v any) (reflect.Value, error) {
 }
 
 func (a *assigner) structure(dst reflect.Value, v any) error {
-	d, ok := v.(*Dict)
+	d, ok := v.(*pyvalue.Dict)
 	if !ok || known(dst.Type()) || refused[dst.Type()] != "" {
 		return misfit(v, dst.Type())
 	}
@@ -380,19 +383,19 @@ func plain(v any) any {
 			return string(v)
 		}
 		return []byte(v)
-	case Tuple:
+	case pyvalue.Tuple:
 		plainAll(v)
-	case *List:
+	case *pyvalue.List:
 		plainAll(v.Items)
-	case *Set:
+	case *pyvalue.Set:
 		plainAll(v.Items)
-	case *FrozenSet:
+	case *pyvalue.FrozenSet:
 		plainAll(v.Items)
-	case *Error:
+	case *pyvalue.Exception:
 		plainAll(v.Args)
-	case *Dict:
+	case *pyvalue.Dict:
 		for i, e := range v.Entries {
-			v.Entries[i] = Entry{plain(e.Key), plain(e.Value)}
+			v.Entries[i] = pyvalue.Entry{Key: plain(e.Key), Value: plain(e.Value)}
 		}
 	}
 	return v

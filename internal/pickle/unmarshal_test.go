@@ -7,6 +7,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/mitogen-go/mitogen/pyvalue"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 type base struct {
@@ -57,11 +60,12 @@ func mustAppend(t *testing.T, v any, m Mode) []byte {
 
 func TestUnmarshalStruct(t *testing.T) {
 	huge, _ := new(big.Int).SetString("123456789012345678901234567890", 10)
-	dict := NewDict(
-		"host", "web1", "pid", int64(7), "system", "Linux", "cpus", Tuple{int64(1), int64(255)},
-		"free_mem", new(big.Int).SetUint64(1<<63), "load", NewList(0.5, int64(1), 2.0),
-		"mounts", NewDict("/", NewDict("DEVICE", "sda1", "bytes", huge), "/none", nil),
-		"extra", NewList(int64(1)), "note", nil, "hidden", "x", "private", int64(3), "unknown", int64(1),
+	dict := pyvalue.NewDict(
+		"host", "web1", "pid", int64(7), "system", "Linux", "cpus", pyvalue.Tuple{int64(1), int64(255)},
+		"free_mem", new(big.Int).SetUint64(1<<63), "load", pyvalue.NewList(0.5, int64(1), 2.0),
+		"mounts", pyvalue.NewDict("/", pyvalue.NewDict("DEVICE", "sda1", "bytes", huge), "/none", nil),
+		"extra", pyvalue.NewList(int64(1)), "note", nil, "hidden", "x", "private", int64(3), "unknown",
+		int64(1),
 		"httpProxy", "proxy", int64(5), "not text",
 	)
 	got, err := into[facts](t, dict)
@@ -71,7 +75,7 @@ func TestUnmarshalStruct(t *testing.T) {
 	want := facts{
 		base: base{"web1", 7}, OS: "Linux", CPUs: []uint8{1, 255}, FreeMem: 1 << 63,
 		Load:   [3]float64{0.5, 1, 2},
-		Mounts: map[string]*mount{"/": {"sda1", huge}, "/none": nil}, Extra: NewList(int64(1)),
+		Mounts: map[string]*mount{"/": {"sda1", huge}, "/none": nil}, Extra: pyvalue.NewList(int64(1)),
 		HTTPProxy: "proxy",
 	}
 	if !reflect.DeepEqual(got, want) {
@@ -81,7 +85,8 @@ func TestUnmarshalStruct(t *testing.T) {
 
 func TestUnmarshalLeavesFieldsWithoutAKey(t *testing.T) {
 	got := base{"web1", 1}
-	if err := Unmarshal(mustAppend(t, NewDict("pid", int64(2)), Proto4), Limits{}, &got); err != nil ||
+	if err := Unmarshal(mustAppend(t, pyvalue.NewDict("pid", int64(2)), Proto4), Limits{},
+		&got); err != nil ||
 		got != (base{"web1", 2}) {
 		t.Errorf("got %+v, %v", got, err)
 	}
@@ -93,22 +98,24 @@ func TestUnmarshalErrorsNameThePlace(t *testing.T) {
 		got  error
 		want string
 	}{
-		{second(into[outer](t, NewDict("facts",
-			NewDict("cpus", NewList(int64(1), int64(2), int64(3), int64(300)))))),
+		{second(into[outer](t, pyvalue.NewDict("facts",
+			pyvalue.NewDict("cpus", pyvalue.NewList(int64(1), int64(2), int64(3), int64(300)))))),
 			"facts.cpus[3]: 300 does not fit in uint8"},
-		{second(into[facts](t, NewDict("mounts", NewDict("/a b", NewDict("bytes", 1.5))))),
+		{second(into[facts](t, pyvalue.NewDict("mounts", pyvalue.NewDict("/a b", pyvalue.NewDict("bytes",
+			1.5))))),
 			`mounts["/a b"].bytes: 1.5 does not fit in *big.Int`},
-		{second(into[map[int64][]string](t, NewDict(int64(5), NewList("a", []byte("b"))))),
+		{second(into[map[int64][]string](t, pyvalue.NewDict(int64(5), pyvalue.NewList("a",
+			[]byte("b"))))),
 			"[5][1]: bytes does not fit in string"},
-		{second(into[map[string]int](t, NewDict(int64(5), int64(1)))),
+		{second(into[map[string]int](t, pyvalue.NewDict(int64(5), int64(1)))),
 			"key [5]: 5 does not fit in string"},
-		{second(into[map[any]int](t, NewDict([]byte("k"), int64(1)))),
+		{second(into[map[any]int](t, pyvalue.NewDict([]byte("k"), int64(1)))),
 			"key bytes does not fit as a key of a Go map"},
-		{second(into[map[any]int](t, NewDict(Tuple{}, int64(1)))),
+		{second(into[map[any]int](t, pyvalue.NewDict(pyvalue.Tuple{}, int64(1)))),
 			"key tuple does not fit as a key of a Go map"},
-		{second(into[map[any]int](t, NewDict(new(big.Int).Lsh(big.NewInt(1), 70), int64(1)))),
+		{second(into[map[any]int](t, pyvalue.NewDict(new(big.Int).Lsh(big.NewInt(1), 70), int64(1)))),
 			"key int does not fit as a key of a Go map"},
-		{second(into[[2]int](t, NewList(int64(1)))), "1 items do not fit in [2]int"},
+		{second(into[[2]int](t, pyvalue.NewList(int64(1)))), "1 items do not fit in [2]int"},
 		{second(into[[2]byte](t, []byte("abc"))), "3 bytes do not fit in [2]uint8"},
 		{second(into[int](t, true)), "true does not fit in int"},
 		{second(into[int](t, 1.0)), "1 does not fit in int"},
@@ -127,31 +134,32 @@ func TestUnmarshalErrorsNameThePlace(t *testing.T) {
 		{second(into[time.Duration](t, int64(30))),
 			"30 does not fit in time.Duration, as it has no unit"},
 		{second(into[*time.Duration](t, 1.5)), "1.5 does not fit in time.Duration, as it has no unit"},
-		{second(into[[]time.Duration](t, Tuple{int64(0)})),
+		{second(into[[]time.Duration](t, pyvalue.Tuple{int64(0)})),
 			"[0]: 0 does not fit in time.Duration, as it has no unit"},
-		{second(into[map[time.Duration]int](t, NewDict(int64(1), int64(1)))),
+		{second(into[map[time.Duration]int](t, pyvalue.NewDict(int64(1), int64(1)))),
 			"key [1]: 1 does not fit in time.Duration, as it has no unit"},
-		{second(into[struct{ Timeout time.Duration }](t, NewDict("timeout", int64(30)))),
+		{second(into[struct{ Timeout time.Duration }](t, pyvalue.NewDict("timeout", int64(30)))),
 			"timeout: 30 does not fit in time.Duration, as it has no unit"},
 		{second(into[time.Time](t, int64(30))), "30 does not fit in time.Time"},
-		{second(into[time.Time](t, NewDict())), "dict does not fit in time.Time"},
+		{second(into[time.Time](t, pyvalue.NewDict())), "dict does not fit in time.Time"},
 		{second(into[bool](t, int64(1))), "1 does not fit in bool"},
 		{second(into[string](t, nil)), "None does not fit in string"},
-		{second(into[string](t, Secret("hunter2"))), "mitogen.Secret does not fit in string"},
+		{second(into[string](t, secret.Secret("hunter2"))), "mitogen.Secret does not fit in string"},
 		{second(into[[]byte](t, "text")), "text does not fit in []uint8"},
-		{second(into[Tuple](t, NewList())), "list does not fit in pickle.Tuple"},
-		{second(into[*List](t, Tuple{})), "tuple does not fit in pickle.List"},
-		{second(into[[]int](t, NewDict())), "dict does not fit in []int"},
-		{second(into[map[string]int](t, NewSet())), "set does not fit in map[string]int"},
-		{second(into[base](t, NewList())), "list does not fit in pickle.base"},
-		{second(into[Context](t, NewDict("id", int64(5)))), "dict does not fit in pickle.Context"},
+		{second(into[pyvalue.Tuple](t, pyvalue.NewList())), "list does not fit in pyvalue.Tuple"},
+		{second(into[*pyvalue.List](t, pyvalue.Tuple{})), "tuple does not fit in pyvalue.List"},
+		{second(into[[]int](t, pyvalue.NewDict())), "dict does not fit in []int"},
+		{second(into[map[string]int](t, pyvalue.NewSet())), "set does not fit in map[string]int"},
+		{second(into[base](t, pyvalue.NewList())), "list does not fit in pickle.base"},
+		{second(into[pyvalue.Ref](t, pyvalue.NewDict("id", int64(5)))),
+			"dict does not fit in pyvalue.Ref"},
 		{second(into[error](t, "text")), "text does not fit in error"},
 		{second(into[chan int](t, nil)), "None does not fit in chan int"},
 		{second(intoRaw[string](t, []byte("\x80\x02U\x01\xff."))),
 			"bytes that are not UTF-8 do not fit in string"},
 	}
 	for _, test := range tests {
-		var v *ValueError
+		var v *pyvalue.Error
 		if !errors.As(test.got, &v) {
 			t.Errorf("want %q, got %v", test.want, test.got)
 		} else if got, _, _ := strings.Cut(v.Error(), " (decode"); got != test.want {
@@ -189,32 +197,33 @@ func TestUnmarshalFits(t *testing.T) {
 	check(t, nil, map[string]int(nil))
 	check(t, nil, error(nil))
 	check[any](t, nil, nil)
-	check[any](t, NewList(int64(1)), NewList(int64(1)))
+	check[any](t, pyvalue.NewList(int64(1)), pyvalue.NewList(int64(1)))
 	check(t, int64(1), &one)
-	check(t, NewList(), []string{})
-	check(t, Tuple{"a"}, []string{"a"})
-	check(t, NewSet("a"), []string{"a"})
-	check(t, NewFrozenSet("a"), map[string]struct{}{"a": {}})
-	check(t, NewList(Tuple{"a"}, nil), [][]string{{"a"}, nil})
+	check(t, pyvalue.NewList(), []string{})
+	check(t, pyvalue.Tuple{"a"}, []string{"a"})
+	check(t, pyvalue.NewSet("a"), []string{"a"})
+	check(t, pyvalue.NewFrozenSet("a"), map[string]struct{}{"a": {}})
+	check(t, pyvalue.NewList(pyvalue.Tuple{"a"}, nil), [][]string{{"a"}, nil})
 	check(t, []byte("ab"), []byte("ab"))
 	check(t, []byte("ab"), [2]byte{'a', 'b'})
-	check(t, Blob("ab"), []byte("ab"))
-	check(t, []byte("ab"), Blob("ab"))
-	check(t, Blob("ab"), Blob("ab"))
-	check(t, Secret("x"), Secret("x"))
-	check(t, "x", Secret("x"))
-	check(t, Context{ID: 1, Name: "a"}, Context{ID: 1, Name: "a"})
-	check(t, Sender{Context: 1, Handle: 2}, &Sender{Context: 1, Handle: 2})
-	check(t, NewDict("a", nil), NewDict("a", nil))
-	check(t, NewDict(Tuple{int64(1), "b"}, int64(3)), map[[2]any]int{{int64(1), "b"}: 3})
-	check(t, NewDict(int64(1), "a", "k", true), map[any]any{int64(1): "a", "k": true})
-	check[error](t, &Error{Type: "T"}, &Error{Type: "T"})
-	check(t, NewDict("a", int64(1), "b", NewList(nil)),
-		map[string]any{"a": int64(1), "b": NewList(nil)})
+	check(t, pyvalue.Blob("ab"), []byte("ab"))
+	check(t, []byte("ab"), pyvalue.Blob("ab"))
+	check(t, pyvalue.Blob("ab"), pyvalue.Blob("ab"))
+	check(t, secret.Secret("x"), secret.Secret("x"))
+	check(t, "x", secret.Secret("x"))
+	check(t, pyvalue.Ref{ID: 1, Name: "a"}, pyvalue.Ref{ID: 1, Name: "a"})
+	check(t, pyvalue.Sender{Context: 1, Handle: 2}, &pyvalue.Sender{Context: 1, Handle: 2})
+	check(t, pyvalue.NewDict("a", nil), pyvalue.NewDict("a", nil))
+	check(t, pyvalue.NewDict(pyvalue.Tuple{int64(1), "b"}, int64(3)), map[[2]any]int{{int64(1),
+		"b"}: 3})
+	check(t, pyvalue.NewDict(int64(1), "a", "k", true), map[any]any{int64(1): "a", "k": true})
+	check[error](t, &pyvalue.Exception{Type: "T"}, &pyvalue.Exception{Type: "T"})
+	check(t, pyvalue.NewDict("a", int64(1), "b", pyvalue.NewList(nil)),
+		map[string]any{"a": int64(1), "b": pyvalue.NewList(nil)})
 }
 
 func TestTheLastOfEqualKeysCounts(t *testing.T) {
-	d := NewDict("a", int64(1), "a", int64(2))
+	d := pyvalue.NewDict("a", int64(1), "a", int64(2))
 	if v, ok := d.Get("a"); v != int64(2) || !ok {
 		t.Errorf("Get: %v %v", v, ok)
 	}
@@ -226,9 +235,10 @@ func TestTheLastOfEqualKeysCounts(t *testing.T) {
 
 func TestGetTakesAnyKey(t *testing.T) {
 	huge := new(big.Int).Lsh(big.NewInt(1), 70)
-	for _, key := range []any{nil, true, int64(1), 1.5, "a", []byte("a"), Tuple{"a", []byte("b")},
-		huge, Context{ID: 1, Name: "a"}} {
-		if _, ok := NewDict("x", nil, key, nil).Get(key); !ok {
+	for _, key := range []any{nil, true, int64(1), 1.5, "a", []byte("a"), pyvalue.Tuple{"a",
+		[]byte("b")},
+		huge, pyvalue.Ref{ID: 1, Name: "a"}} {
+		if _, ok := pyvalue.NewDict("x", nil, key, nil).Get(key); !ok {
 			t.Errorf("%v not found", key)
 		}
 	}
@@ -245,8 +255,8 @@ func TestStrOfPython2(t *testing.T) {
 		!reflect.DeepEqual(got, []any{"ab", []byte{255}}) {
 		t.Errorf("any: %#v, %v", got, err)
 	}
-	if got, err := intoRaw[*List](t, list); err != nil ||
-		!reflect.DeepEqual(got, NewList("ab", []byte{255})) {
+	if got, err := intoRaw[*pyvalue.List](t, list); err != nil ||
+		!reflect.DeepEqual(got, pyvalue.NewList("ab", []byte{255})) {
 		t.Errorf("list: %#v, %v", got, err)
 	}
 	if _, err := intoRaw[[]string](t, list); err == nil ||
@@ -257,17 +267,18 @@ func TestStrOfPython2(t *testing.T) {
 		got != (base{"a", 5}) {
 		t.Errorf("struct: %v, %v", got, err)
 	}
-	if got, err := intoRaw[Sender](t, []byte("\x80\x02}U\x04hostU\x01as.")); err == nil {
+	if got, err := intoRaw[pyvalue.Sender](t, []byte("\x80\x02}U\x04hostU\x01as.")); err == nil {
 		t.Errorf("a dict made a Sender: %v", got)
 	}
-	if got, err := intoRaw[Context](t,
+	if got, err := intoRaw[pyvalue.Ref](t,
 		[]byte("\x80\x02cmitogen\nContext\nK\x05U\x01a\x86R.")); err != nil ||
-		got != (Context{ID: 5, Name: "a"}) {
+		got != (pyvalue.Ref{ID: 5, Name: "a"}) {
 		t.Errorf("context: %v, %v", got, err)
 	}
 	if got, err := intoRaw[map[string]any](t,
 		[]byte("\x80\x02}U\x01kcmitogen\nError\n(U\x01mU\x01tU\x00U\x00U\x01a\x85tRs.")); err != nil ||
-		!reflect.DeepEqual(got["k"], &Error{Module: "m", Type: "t", Args: Tuple{"a"}}) {
+		!reflect.DeepEqual(got["k"], &pyvalue.Exception{Module: "m", Type: "t",
+			Args: pyvalue.Tuple{"a"}}) {
 		t.Errorf("error: %#v, %v", got, err)
 	}
 }
@@ -305,17 +316,19 @@ func TestRegister(t *testing.T) {
 }
 
 func TestDecodeError(t *testing.T) {
-	b := mustAppend(t, Tuple{"builtins", "ValueError", "no", "Traceback", Tuple{"no"}}, Proto4)
+	b := mustAppend(t, pyvalue.Tuple{"builtins", "ValueError", "no", "Traceback", pyvalue.Tuple{"no"}},
+		Proto4)
 	e, err := DecodeError(b, Limits{})
-	if err != nil || e.Error() != "ValueError: no" || !reflect.DeepEqual(e.Args, Tuple{"no"}) {
+	if err != nil || e.Error() != "ValueError: no" || !reflect.DeepEqual(e.Args, pyvalue.Tuple{"no"}) {
 		t.Errorf("got %v, %v", e, err)
 	}
-	e, err = DecodeError(mustAppend(t, Tuple{"app.errors", "Broken", "", "", nil}, Proto2), Limits{})
+	e, err = DecodeError(mustAppend(t, pyvalue.Tuple{"app.errors", "Broken", "", "", nil}, Proto2),
+		Limits{})
 	if err != nil || e.Error() != "app.errors.Broken" || e.Args != nil {
 		t.Errorf("got %v, %v", e, err)
 	}
-	for _, v := range []any{nil, Tuple{}, Tuple{"a", "b", "c", "d", "e"},
-		Tuple{1, "b", "c", "d", nil}} {
+	for _, v := range []any{nil, pyvalue.Tuple{}, pyvalue.Tuple{"a", "b", "c", "d", "e"},
+		pyvalue.Tuple{1, "b", "c", "d", nil}} {
 		if _, err := DecodeError(mustAppend(t, v, Proto4), Limits{}); err == nil {
 			t.Errorf("%v was taken", v)
 		}
@@ -325,13 +338,14 @@ func TestDecodeError(t *testing.T) {
 // What comes can be sent back, and what can't be sent doesn't come.
 func TestResultsCanBeArguments(t *testing.T) {
 	type seconds time.Duration
-	for _, v := range []any{"a\xed\xa0\x80b", "\xed\xb2\x80", int64(30), Tuple{"\xed\xbf\xbf"}, nil} {
+	for _, v := range []any{"a\xed\xa0\x80b", "\xed\xb2\x80", int64(30), pyvalue.Tuple{"\xed\xbf\xbf"},
+		nil} {
 		check(t, v, v)
 	}
 	check(t, "\xed\xa0\x80", named("\xed\xa0\x80"))
 	check(t, int64(30), seconds(30))
 	check(t, nil, (*time.Duration)(nil))
-	check(t, NewList(), []time.Duration{})
+	check(t, pyvalue.NewList(), []time.Duration{})
 	for _, v := range []any{time.Second, []time.Duration{1}, map[time.Duration]int{1: 1},
 		new(time.Duration),
 		struct{ T time.Time }{}, time.Now()} {

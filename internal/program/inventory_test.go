@@ -4,9 +4,10 @@ import (
 	"context"
 	"testing"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/engine"
 	"github.com/mitogen-go/mitogen/internal/inventory"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // TestHopsAreShared: hosts share a hop if its options are the same, and only then. Other options
@@ -30,7 +31,7 @@ func TestHopsAreShared(t *testing.T) {
 	user := func(name string) connect.Options {
 		return connect.Options{SSH: connect.SSHOptions{User: name}}
 	}
-	password := func(text connect.Secret) connect.Options {
+	password := func(text secret.Secret) connect.Options {
 		return connect.Options{Sudo: connect.SudoOptions{Password: text}}
 	}
 	first := before(user("a"), password("p"))

@@ -8,11 +8,13 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/printable"
 	"github.com/mitogen-go/mitogen/internal/stream"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // connection is the dict of connect.
@@ -46,13 +48,13 @@ type sshOptions struct {
 	HostKeys     string        `py:"host_keys"`
 	CallsAhead   bool          `py:"calls_ahead"`
 	FromHop      bool          `py:"from_hop"` // the hop before runs ssh, with what its account has
-	Password     pickle.Secret `py:"password"`
-	Passphrase   pickle.Secret `py:"passphrase"`
+	Password     secret.Secret `py:"password"`
+	Passphrase   secret.Secret `py:"passphrase"`
 }
 
 type becomeOptions struct {
 	Path     string        `py:"path"`
-	Password pickle.Secret `py:"password"`
+	Password secret.Secret `py:"password"`
 	Login    bool          `py:"login"`
 	Args     []string      `py:"args"`
 }
@@ -60,23 +62,23 @@ type becomeOptions struct {
 func (o *options) connect() connect.Options {
 	s := o.SSH
 	return connect.Options{
-		Python: o.Python, ConnectTimeout: seconds(o.Timeout),
+		Python: o.Python, Timeout: seconds(o.Timeout),
 		SSH: connect.SSHOptions{
 			Path: s.Path, Args: s.Args, ConfigFile: s.ConfigFile, Port: s.Port, User: s.User,
 			IdentityFile: s.IdentityFile, HostKeys: connect.HostKeys(s.HostKeys),
 			FromHop: s.FromHop, CallsAhead: s.CallsAhead,
-			Password: connect.Secret(s.Password), Passphrase: connect.Secret(s.Passphrase),
+			Password: secret.Secret(s.Password), Passphrase: secret.Secret(s.Passphrase),
 		},
 		Sudo: connect.SudoOptions{
-			Path: o.Sudo.Path, Password: connect.Secret(o.Sudo.Password),
+			Path: o.Sudo.Path, Password: secret.Secret(o.Sudo.Password),
 			Login: o.Sudo.Login, Args: o.Sudo.Args,
 		},
 		Su: connect.SuOptions{
-			Path: o.Su.Path, Password: connect.Secret(o.Su.Password),
+			Path: o.Su.Path, Password: secret.Secret(o.Su.Password),
 			Login: o.Su.Login, Args: o.Su.Args,
 		},
 		Doas: connect.DoasOptions{
-			Path: o.Doas.Path, Password: connect.Secret(o.Doas.Password), Args: o.Doas.Args,
+			Path: o.Doas.Path, Password: secret.Secret(o.Doas.Password), Args: o.Doas.Args,
 		},
 	}
 }
@@ -115,7 +117,7 @@ func (h logHandler) Handle(_ context.Context, r slog.Record) error {
 	text = strings.ToValidUTF8(text[:min(len(text), 16<<10)], "")
 	when := float64(r.Time.UnixNano()) / float64(time.Second)
 	level := 20 + int(r.Level)*5/2
-	record := pickle.Tuple{level, "mitogo.engine", when, text, ""}
+	record := pyvalue.Tuple{level, "mitogo.engine", when, text, ""}
 	b, err := pickle.Append(nil, record, pickle.Proto4)
 	if err == nil && h.stream.Queued() < 1<<20 {
 		h.stream.Put(&wire.Frame{Handle: wire.Log, Payload: b})

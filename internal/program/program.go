@@ -15,12 +15,13 @@ import (
 	"sync"
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/askpass"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/engine"
 	"github.com/mitogen-go/mitogen/internal/modules"
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/stream"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // Protocol is the version of what passes between a program and its engine.
@@ -35,7 +36,7 @@ type Options struct {
 
 	// Daemon returns what reaches the user's daemon, and starts one where there is none. prompt may
 	// be nil. Nil: programs can't have contexts of a daemon.
-	Daemon func(prompt askpass.Func, heartbeat time.Duration) (Dial, error)
+	Daemon func(prompt connect.PromptFunc, heartbeat time.Duration) (Dial, error)
 }
 
 // limits of what the program asks for. It is trusted; they bound what a mistake costs.
@@ -164,7 +165,7 @@ func (s *session) prepare(b []byte) error {
 // do takes a DO: a pickle of (name, dict).
 func (s *session) do(f *wire.Frame) {
 	v, err := pickle.Decode(f.Payload, limits)
-	t, ok := v.(pickle.Tuple)
+	t, ok := v.(pyvalue.Tuple)
 	if err != nil || !ok || len(t) != 2 {
 		s.fail(errors.Join(errors.New("got a DO that is no pickle of a name and a dict"), err))
 		return
@@ -358,7 +359,7 @@ func (s *session) kill(_ wire.Handle, payload []byte) error {
 }
 
 // prompt has the program answer a question.
-func (s *session) prompt(ctx context.Context, p askpass.Prompt) (string, error) {
+func (s *session) prompt(ctx context.Context, p connect.Prompt) (string, error) {
 	question := map[string]any{"hop": p.Hop, "kind": p.Kind.String(), "text": p.Text}
 	b, err := pickle.Append([]byte{'p'}, question, pickle.Proto4)
 	if err != nil {

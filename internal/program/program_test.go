@@ -16,6 +16,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	_ "github.com/mitogen-go/mitogen/internal/testenv"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
 	"golang.org/x/sys/unix"
 )
 
@@ -78,7 +79,7 @@ func (p *played) pickle(v any) []byte {
 // do returns a DO and its reply handle.
 func (p *played) do(name string, args map[string]any) (wire.Frame, wire.Handle) {
 	p.reply++
-	return wire.Frame{Handle: wire.Do, Reply: p.reply, Payload: p.pickle(pickle.Tuple{name, args})},
+	return wire.Frame{Handle: wire.Do, Reply: p.reply, Payload: p.pickle(pyvalue.Tuple{name, args})},
 		p.reply
 }
 
@@ -87,7 +88,7 @@ func (p *played) call(id wire.ContextID, target string, args ...any) (wire.Frame
 	p.reply++
 	payload := append([]byte(target), 0)
 	if len(args) > 0 {
-		payload = append(payload, p.pickle(pickle.Tuple{pickle.Tuple(args), map[string]any{}})...)
+		payload = append(payload, p.pickle(pyvalue.Tuple{pyvalue.Tuple(args), map[string]any{}})...)
 	}
 	return wire.Frame{Dst: id, Handle: wire.Call, Reply: p.reply, Payload: payload}, p.reply
 }
@@ -395,7 +396,7 @@ func TestHopsSayNothing(t *testing.T) {
 				}
 			case f.Handle == wire.Log && f.Src == 0:
 				records++
-				record, _ := p.value(f).(pickle.Tuple)
+				record, _ := p.value(f).(pyvalue.Tuple)
 				text, _ := record[3].(string)
 				if !strings.HasPrefix(text, "local: ") || strings.ContainsAny(text, "\n\r\x1b") {
 					t.Errorf("%s: got the record %q, want one line that begins with the hop", c.target, text)
@@ -495,7 +496,7 @@ func TestInventory(t *testing.T) {
 	p.write(connect)
 	p.value(first(p.until(up)))
 	p.write(stats)
-	all, _ := p.dict(first(p.until(told)).Payload)["contexts"].(*pickle.List)
+	all, _ := p.dict(first(p.until(told)).Payload)["contexts"].(*pyvalue.List)
 	if all == nil || len(all.Items) != 1 {
 		t.Errorf("stats: got %v, want those of context 5", all)
 	}

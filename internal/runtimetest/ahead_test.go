@@ -10,10 +10,11 @@ import (
 	"testing"
 
 	"github.com/mitogen-go/mitogen/internal/boot"
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/testpython"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 const aheadModule = `
@@ -38,7 +39,7 @@ func TestAhead(t *testing.T) {
 		l := startWith(t, py, boot.Ahead, frames)
 		f := l.other(reply)
 		v, err := pickle.Decode(f.Payload, pickle.Limits{})
-		if got, ok := v.(pickle.Tuple); err != nil || f.Kind != wire.Data || !ok || got[0] != nil ||
+		if got, ok := v.(pyvalue.Tuple); err != nil || f.Kind != wire.Data || !ok || got[0] != nil ||
 			fmt.Sprint(got[1]) != "\n" {
 			t.Errorf("answer: got %v, value %v; want a tuple of None and a newline", f, v)
 		}
@@ -114,7 +115,7 @@ func TestAheadThroughShells(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	command := connect.QuoteCommand(boot.Command(nil, boot.Ahead))
+	command := methods.QuoteCommand(boot.Command(nil, boot.Ahead))
 	for _, shell := range []string{"sh", "dash", "bash", "zsh", "ksh", "mksh", "fish", "csh", "tcsh",
 		"busybox sh"} {
 		words := strings.Fields(shell)

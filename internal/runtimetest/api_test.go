@@ -7,6 +7,8 @@ import (
 
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // siblings starts two contexts below the first one, with a test that relays between them as an
@@ -54,7 +56,7 @@ func TestContextCall(t *testing.T) {
 			equal(t, "none", l.with(a, b, "result = peer.call('rt:nothing')").value(), nil)
 			equal(t, "and back", l.with(b, a, "result = peer.call('os:getpid')").value(), int64(l.pid(a)))
 			equal(t, "output of the other",
-				l.with(a, b, "result = peer.call('rt:printing', 2)").value().(*pickle.List).Items,
+				l.with(a, b, "result = peer.call('rt:printing', 2)").value().(*pyvalue.List).Items,
 				[]any{int64(0), int64(1)})
 			equal(t, "stdout", l.outputOf(b, wire.Stdout), "item 0\nitem 1\n")
 		}),
@@ -76,7 +78,7 @@ func TestContextCall(t *testing.T) {
 				"try:\n  peer.call('rt:fail', 'ValueError', 'bad')\nexcept mitogen.Error:\n  import sys\n  e "+
 					"= sys.exc_info()[1]\n"+
 					"  result = [e.module != '', e.type, e.text, e.arguments[0], "+
-					"'in fail' in e.traceback]").value().(*pickle.List).Items,
+					"'in fail' in e.traceback]").value().(*pyvalue.List).Items,
 				[]any{true, "ValueError", "bad", "bad", true})
 			equal(t, "module", l.with(a, b, failing("peer.call('nowhere:f')")).value().(string)[:7],
 				"Error: ")
@@ -111,10 +113,10 @@ func TestContextCall(t *testing.T) {
 
 func TestSenders(t *testing.T) {
 	// receiver gives a context a receiver, named rt.receiver there, and returns the way to it.
-	receiver := func(l *link, id wire.ContextID) pickle.Sender {
+	receiver := func(l *link, id wire.ContextID) pyvalue.Sender {
 		l.t.Helper()
 		s, ok := l.callAt(id, "rt:execute", "import mitogen, rt\nrt.receiver = mitogen.Receiver()\n"+
-			"result = rt.receiver.sender()").value().(pickle.Sender)
+			"result = rt.receiver.sender()").value().(pyvalue.Sender)
 		if !ok || s.Context != uint32(id) || s.Handle < 1000 {
 			l.t.Fatalf("sender %v of %d", s, id)
 		}
@@ -124,7 +126,7 @@ func TestSenders(t *testing.T) {
 		hopTest("between siblings", func(t *testing.T, l *link) {
 			a, b := l.siblings()
 			l.callAt(b, "rt:send", receiver(l, a), []any{1, "two", nil}, true).value()
-			equal(t, "values", l.callAt(a, "rt:evaluate", "list(receiver)").value().(*pickle.List).Items,
+			equal(t, "values", l.callAt(a, "rt:evaluate", "list(receiver)").value().(*pyvalue.List).Items,
 				[]any{int64(1), "two", nil})
 		}),
 		hopTest("values of other types between siblings", func(t *testing.T, l *link) {
@@ -158,7 +160,7 @@ func TestSenders(t *testing.T) {
 		hopTest("to the engine", func(t *testing.T, l *link) {
 			a := l.child(first, l.py)
 			p := l.expect(a)
-			l.callAt(a, "rt:send", pickle.Sender{Context: 0, Handle: uint32(p.reply)}, []any{"up", 7},
+			l.callAt(a, "rt:send", pyvalue.Sender{Context: 0, Handle: uint32(p.reply)}, []any{"up", 7},
 				true).value()
 			a1 := p.wait()
 			equal(t, "end", fmt.Sprint(a1.kind, len(a1.payload)), fmt.Sprint(wire.Data, 0))
@@ -225,13 +227,13 @@ func TestSenders(t *testing.T) {
 			p := l.evaluating("[receiver.get(), other.get()]")
 			l.item(a, "a")
 			l.item(b, "b")
-			equal(t, "values", p.value().(*pickle.List).Items, []any{"b", "a"})
+			equal(t, "values", p.value().(*pyvalue.List).Items, []any{"b", "a"})
 		}},
 	})
 }
 
 // item sends one value to a receiver.
-func (l *link) item(s pickle.Sender, v any) {
+func (l *link) item(s pyvalue.Sender, v any) {
 	l.t.Helper()
 	b, err := pickle.Append(nil, v, pickle.Proto2Both)
 	if err != nil {
@@ -275,15 +277,15 @@ func TestMitogenModule(t *testing.T) {
 			{"'%r' % [mitogen.Secret('hush')]", "[Secret('********')]"},
 			{"mitogen.Secret('hush') == 'hush'", true},
 			{"mitogen.Secret('hush') + '!'", "hush!"},
-			{"mitogen.Secret('hush')", pickle.Secret("hush")},
+			{"mitogen.Secret('hush')", secret.Secret("hush")},
 			{"repr(mitogen.Blob('abc'.encode()))", "<Blob of 3 bytes>"},
-			{"mitogen.Blob('abc'.encode())", pickle.Blob("abc")},
+			{"mitogen.Blob('abc'.encode())", pyvalue.Blob("abc")},
 			{"repr(mitogen.Context(7, 'db'))", "Context(7, 'db')"},
 			{"mitogen.Context(7, 'db') == mitogen.Context(7, 'other')", true},
 			{"mitogen.Context(7, 'db') != mitogen.Context(8, 'db')", true},
 			{"len(set([mitogen.Context(7, 'db'), mitogen.Context(7, 'other')]))", int64(1)},
 			{"str(mitogen.Error('m', 'T', 'text'))", "T: text"},
-			{"[mitogen.Context(0).id, mitogen.Context(0).name]", &pickle.List{Items: []any{int64(0), ""}}},
+			{"[mitogen.Context(0).id, mitogen.Context(0).name]", &pyvalue.List{Items: []any{int64(0), ""}}},
 		} {
 			equal(t, tt.expr, fmt.Sprintf("%#v", l.call("rt:evaluate", tt.expr).value()),
 				fmt.Sprintf("%#v", tt.want))

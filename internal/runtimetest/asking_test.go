@@ -9,8 +9,8 @@ import (
 	"testing"
 
 	"github.com/mitogen-go/mitogen/internal/askcases"
-	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // judged runs asking() on a table in the hop, with some names; processes that the table lacks don't
@@ -199,7 +199,7 @@ func TestAsking(t *testing.T) {
 			equal(t, "hidden child", judge(script, forbidden), "hidden")
 			equal(t, "askers and time", l.call("rt:execute", `import _mitogen as m
 result = ' '.join(m.ASKERS), m.LASTING`).value(),
-				pickle.Tuple{strings.Join(askcases.Askers, " "), askcases.Lasting})
+				pyvalue.Tuple{strings.Join(askcases.Askers, " "), askcases.Lasting})
 		}),
 		hopTest("accounts", func(t *testing.T, l *link) {
 			l.learnsToSpawn()
@@ -213,7 +213,7 @@ result = ' '.join(m.ASKERS), m.LASTING`).value(),
 				text := fmt.Sprintf("import _mitogen as m\nit, reads, passes = m.parse_status(%q)\n"+
 					"flags = [n for n, v in (('reading', reads), ('passing', passes)) if v]\n"+
 					"result = it == %s, ' '.join(flags)", tt.Text, tuple(tt.Identity))
-				equal(t, tt.Name, l.call("rt:execute", text).value(), pickle.Tuple{true, tt.Flags})
+				equal(t, tt.Name, l.call("rt:execute", text).value(), pyvalue.Tuple{true, tt.Flags})
 			}
 		}),
 		hopTest("ps", func(t *testing.T, l *link) {
@@ -264,7 +264,7 @@ result = ' '.join(m.ASKERS), m.LASTING`).value(),
 				{"no ps", "Posix.execve = lambda self, *a: os._exit(1)\n    m.posix = Posix()", false},
 			} {
 				got := l.call("rt:execute", fmt.Sprintf(listedBy, tt.before)).value()
-				equal(t, "listed, and files left open; "+tt.name, got, pickle.Tuple{tt.seen, int64(0)})
+				equal(t, "listed, and files left open; "+tt.name, got, pyvalue.Tuple{tt.seen, int64(0)})
 				if left := zombies(l.cmd.Process.Pid); len(left) > 0 {
 					t.Errorf("%s: processes %v aren't waited for", tt.name, left)
 				}

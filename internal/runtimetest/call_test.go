@@ -13,6 +13,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/pylink"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // kwargs as the last argument of a call are its keyword arguments.
@@ -161,7 +162,7 @@ func (l *link) decode(b []byte) any {
 }
 
 // error is the ERROR of a call that fails.
-func (p *pending) error() *pickle.Error {
+func (p *pending) error() *pyvalue.Exception {
 	p.t.Helper()
 	a := p.wait()
 	if a.kind != wire.Error {
@@ -176,7 +177,7 @@ func (p *pending) error() *pickle.Error {
 
 // fails demands an exception of the type (`type` of builtins or `module.type`) whose text holds
 // all of words.
-func (p *pending) fails(typ string, words ...string) *pickle.Error {
+func (p *pending) fails(typ string, words ...string) *pyvalue.Exception {
 	p.t.Helper()
 	e := p.error()
 	got := e.Module + "." + e.Type

@@ -10,6 +10,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 func TestHello(t *testing.T) {
@@ -24,7 +25,7 @@ func TestHello(t *testing.T) {
 			}
 			return v
 		}
-		version, _ := get("version").(pickle.Tuple)
+		version, _ := get("version").(pyvalue.Tuple)
 		if len(version) != 5 {
 			t.Fatalf("version %v", version)
 		}
@@ -49,19 +50,19 @@ func TestCalls(t *testing.T) {
 			equal(t, "getpid", l.call("os:getpid").value(), int64(l.cmd.Process.Pid))
 		}},
 		{"arguments", func(t *testing.T, l *link) {
-			equal(t, "none", l.call("rt:echo").value(), pickle.Tuple{})
+			equal(t, "none", l.call("rt:echo").value(), pyvalue.Tuple{})
 			equal(t, "one", l.call("rt:echo", 7).value(), int64(7))
 			equal(t, "args", fmt.Sprint(l.call("rt:echo", 1, "b", nil).value()),
-				fmt.Sprint(pickle.Tuple{int64(1), "b", nil}))
-			v := l.call("rt:echo", 1, kwargs{"key": "value"}).value().(pickle.Tuple)
-			equal(t, "args", v[0], pickle.Tuple{int64(1)})
-			got, _ := v[1].(*pickle.Dict).Get("key")
+				fmt.Sprint(pyvalue.Tuple{int64(1), "b", nil}))
+			v := l.call("rt:echo", 1, kwargs{"key": "value"}).value().(pyvalue.Tuple)
+			equal(t, "args", v[0], pyvalue.Tuple{int64(1)})
+			got, _ := v[1].(*pyvalue.Dict).Get("key")
 			equal(t, "kwargs", got, "value")
 		}},
 		{"methods", func(t *testing.T, l *link) {
 			equal(t, "static", l.call("rt:Base.static", 6, 7).value(), int64(42))
-			equal(t, "class", l.call("rt:Base.of", 1).value(), pickle.Tuple{"Base", int64(1)})
-			equal(t, "inherited", l.call("rt:Derived.of", 1).value(), pickle.Tuple{"Derived", int64(1)})
+			equal(t, "class", l.call("rt:Base.of", 1).value(), pyvalue.Tuple{"Base", int64(1)})
+			equal(t, "inherited", l.call("rt:Derived.of", 1).value(), pyvalue.Tuple{"Derived", int64(1)})
 			equal(t, "nested", l.call("rt:Base.Inner.deep").value(), "deep")
 		}},
 		{"submodule", func(t *testing.T, l *link) {
@@ -101,7 +102,7 @@ func noAnswerWanted(t *testing.T, l *link) {
 	l.send(wire.Frame{Dst: first, Handle: wire.Call, Payload: l.payload("rt:note", []any{"silent"})})
 	l.send(wire.Frame{Dst: first, Handle: wire.Call,
 		Payload: l.payload("rt:fail", []any{"ValueError", "unheard"})})
-	equal(t, "notes", l.call("rt:notes").value().(*pickle.List).Items, []any{"silent"})
+	equal(t, "notes", l.call("rt:notes").value().(*pyvalue.List).Items, []any{"silent"})
 	r := l.record("a call without an answer failed")
 	contains(t, "traceback", r.trace, "ValueError: unheard")
 	equal(t, "level", r.level, int64(40))
@@ -120,7 +121,7 @@ func pipelined(t *testing.T, l *link) {
 			t.Fatalf("answer %d came as number %d, the one before as %d", i, c.order, calls[i-1].order)
 		}
 	}
-	for i, v := range l.call("rt:notes").value().(*pickle.List).Items {
+	for i, v := range l.call("rt:notes").value().(*pyvalue.List).Items {
 		if v != int64(i) {
 			t.Fatalf("call %d ran as number %v", i, v)
 		}
@@ -144,9 +145,9 @@ func TestErrors(t *testing.T) {
 	on(t, []test{
 		{"arguments", func(t *testing.T, l *link) {
 			e := l.call("rt:fail", "ValueError", "bad", 3).fails("ValueError", "bad", "3")
-			equal(t, "args", e.Args, pickle.Tuple{"bad", int64(3)})
+			equal(t, "args", e.Args, pyvalue.Tuple{"bad", int64(3)})
 			e = l.call("rt:fail_odd").fails("rt.Odd", "odd")
-			equal(t, "args that are no values", e.Args, pickle.Tuple(nil))
+			equal(t, "args that are no values", e.Args, pyvalue.Tuple(nil))
 		}},
 		{"no text", func(t *testing.T, l *link) {
 			l.call("rt:fail", "Unprintable", 1).fails("rt.Unprintable")
@@ -173,7 +174,7 @@ func TestErrors(t *testing.T) {
 			}
 		}},
 		{"SystemExit", func(t *testing.T, l *link) {
-			equal(t, "args", l.call("rt:finish", 3).fails("SystemExit", "3").Args, pickle.Tuple{int64(3)})
+			equal(t, "args", l.call("rt:finish", 3).fails("SystemExit", "3").Args, pyvalue.Tuple{int64(3)})
 			l.call("rt:finish").fails("SystemExit")
 			l.call("sys:exit", "words").fails("SystemExit", "words")
 		}},

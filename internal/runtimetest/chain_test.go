@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/mitogen-go/mitogen/internal/pickle"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // between is the beginning of a program in which one module of the runtime is loaded while another
@@ -91,7 +91,7 @@ result.append((0, 5001) in mitogen._REFUSED)        # a receiver that is closed
 				if pair[0] == "tunnel" || pair[1] == "tunnel" {
 					source, want = source+credited, append(want, true, true)
 				}
-				equal(t, "is asked", l.call("rt:execute", source).value().(*pickle.List).Items, want)
+				equal(t, "is asked", l.call("rt:execute", source).value().(*pyvalue.List).Items, want)
 			})
 		}
 	})
@@ -119,7 +119,7 @@ for i in range(3000):
 		refused := l.call("rt:execute",
 			"import mitogen\nresult = [len(mitogen._REFUSED) <= 1000, len(mitogen._ORDER) <= 1000, (0, "+
 				"12999) in mitogen._REFUSED]").value()
-		equal(t, "the last ones of 3,000 that are closed are remembered", refused.(*pickle.List).Items,
+		equal(t, "the last ones of 3,000 that are closed are remembered", refused.(*pyvalue.List).Items,
 			[]any{true, true, true})
 		equal(t, "sending to a closed one", l.call("rt:execute", "import mitogen\n"+
 			"s = mitogen.Sender(0, 12998)\nmitogen._refuse((0, 12998))\n"+

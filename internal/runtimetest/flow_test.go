@@ -5,8 +5,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 func TestLargeValues(t *testing.T) {
@@ -93,12 +93,12 @@ func TestMessageLimit(t *testing.T) {
 			p := l.call("rt:note", strings.Repeat("z", n))
 			if n <= 290_000 {
 				p.value()
-				equal(t, "calls", l.call("rt:notes").value().(*pickle.List).Items,
+				equal(t, "calls", l.call("rt:notes").value().(*pyvalue.List).Items,
 					[]any{strings.Repeat("z", n)})
 				continue
 			}
 			p.dead("larger than 300000 bytes")
-			equal(t, "calls", len(l.call("rt:notes").value().(*pickle.List).Items), 0)
+			equal(t, "calls", len(l.call("rt:notes").value().(*pyvalue.List).Items), 0)
 			equal(t, "parts kept", l.call("rt:evaluate", "len(sys.modules['_mitogen'].PARTS)").value(),
 				int64(0))
 			l.mu.Lock()
@@ -208,7 +208,7 @@ func TestCancel(t *testing.T) {
 			l.cancel(running)
 			running.fails("KeyboardInterrupt")
 			equal(t, "the call behind", behind.value(), "behind")
-			equal(t, "notes", len(l.call("rt:notes").value().(*pickle.List).Items), 0)
+			equal(t, "notes", len(l.call("rt:notes").value().(*pyvalue.List).Items), 0)
 		}},
 		{"endless loop", func(t *testing.T, l *link) { l.interrupted("rt:loop", "looping\n") }},
 		{"sleep", func(t *testing.T, l *link) { l.interrupted("rt:sleep", "sleeping\n") }},

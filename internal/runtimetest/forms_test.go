@@ -8,8 +8,9 @@ import (
 	"testing"
 
 	"github.com/mitogen-go/mitogen/internal/jsonvalue"
-	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // valuesModule converts results that aren't plain.
@@ -99,7 +100,7 @@ var furtherForms = []form{
 }
 
 // missing tells whether an expression failed since the interpreter has not what it names.
-func missing(e *pickle.Error) bool {
+func missing(e *pyvalue.Exception) bool {
 	for _, kind := range []string{"ImportError", "ModuleNotFoundError", "AttributeError", "NameError",
 		"ZoneInfoNotFoundError"} {
 		if e.Type == kind {
@@ -135,7 +136,7 @@ func TestForms(t *testing.T) {
 			equal(t, "items", strings.Join(got, " "), `[0] {"a":[0,1]} "x"`)
 		}},
 		{"shared parts", func(t *testing.T, l *link) {
-			v := l.call("rt:evaluate", "(lambda x: [x, x, range(1)])([1])").value().(*pickle.List)
+			v := l.call("rt:evaluate", "(lambda x: [x, x, range(1)])([1])").value().(*pyvalue.List)
 			if v.Items[0] != v.Items[1] {
 				t.Error("got two lists, want one twice")
 			}
@@ -143,8 +144,8 @@ func TestForms(t *testing.T) {
 		{"secrets of a subclass", func(t *testing.T, l *link) {
 			v := l.call("rt:evaluate",
 				"type('S', (__import__('mitogen').Secret,), {'__module__': 'own'})('hush'), range(0)").value()
-			if _, ok := v.(pickle.Tuple)[0].(pickle.Secret); !ok {
-				t.Errorf("got %T, want a Secret", v.(pickle.Tuple)[0])
+			if _, ok := v.(pyvalue.Tuple)[0].(secret.Secret); !ok {
+				t.Errorf("got %T, want a Secret", v.(pyvalue.Tuple)[0])
 			}
 		}},
 	})

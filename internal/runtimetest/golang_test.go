@@ -14,8 +14,8 @@ import (
 
 	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/goctx"
-	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // The part of the suite that has a meaning for a context that is a Go program.
@@ -129,7 +129,7 @@ func TestGoHello(t *testing.T) {
 		equal(t, key, got, want)
 	}
 	version, _ := d.Get("version")
-	v := version.(pickle.Tuple)
+	v := version.(pyvalue.Tuple)
 	contains(t, "version of Go", runtime.Version(), fmt.Sprintf("go%v.%v", v[0], v[1]))
 	equal(t, "noise", string(l.noise), "\n"+boot.EC0+"\n")
 }

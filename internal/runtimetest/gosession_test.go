@@ -11,6 +11,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // onGo runs tests on a Go context, as on does on interpreters.
@@ -68,9 +69,9 @@ func TestGoSessionMalformed(t *testing.T) {
 	s.ends(0, 0)
 	for _, more := range []map[string]any{
 		{"argv": []any{[]byte("a\x00b")}}, {"argv": "text"}, {"argv": []any{1}},
-		{"cwd": []byte("/\x00")}, {"env": []any{pickle.Tuple{[]byte("A")}}},
-		{"pty": pickle.Tuple{[]byte("x"), int64(1 << 16), int64(1), int64(0), int64(0)}},
-		{"pty": pickle.Tuple{[]byte("x"), int64(1)}}, {"wait": "long"}, {"module": "none"}, {"agent": 9},
+		{"cwd": []byte("/\x00")}, {"env": []any{pyvalue.Tuple{[]byte("A")}}},
+		{"pty": pyvalue.Tuple{[]byte("x"), int64(1 << 16), int64(1), int64(0), int64(0)}},
+		{"pty": pyvalue.Tuple{[]byte("x"), int64(1)}}, {"wait": "long"}, {"module": "none"}, {"agent": 9},
 	} {
 		l.session([]string{"true"}, more).error()
 	}

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/pickle"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // starters are the functions of os that start programs, or that a library calls before it starts
@@ -141,7 +141,7 @@ func TestThreadsStartPrograms(t *testing.T) {
 				for i := range 16 {
 					l.serve(fmt.Sprintf("starts%d", i), startsOne)
 				}
-				pids := l.call("rt:execute", fmt.Sprintf(startMany, starters)).value().(*pickle.List).Items
+				pids := l.call("rt:execute", fmt.Sprintf(startMany, starters)).value().(*pyvalue.List).Items
 				want := mark(l.cmd.Process.Pid)
 				if !strings.HasPrefix(want, strconv.Itoa(4_000_000+l.cmd.Process.Pid)) {
 					t.Errorf("limit of the context: got %q, want its mark, %d and 12 digits", want,
@@ -255,7 +255,7 @@ func TestGuardIsTriedAgain(t *testing.T) {
 			t.Run(tt.name, func(t *testing.T) {
 				l := start(t, py)
 				got := l.call("rt:execute",
-					fmt.Sprintf(failsOnce, tt.fails, tt.with)).value().(*pickle.List).Items
+					fmt.Sprintf(failsOnce, tt.fails, tt.with)).value().(*pyvalue.List).Items
 				if got[0] == "no exception" || tt.first != "" && got[0] != tt.first {
 					t.Errorf("first start: got %v, want %s", got[0], tt.first)
 				}

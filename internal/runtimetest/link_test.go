@@ -12,9 +12,9 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen/internal/boot"
-	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/testpython"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // first is the id of the context that start makes.
@@ -58,7 +58,7 @@ type state struct {
 	id       wire.ContextID // last given out
 	parents  map[wire.ContextID][]uint32
 	order    int // of the last answer
-	hellos   map[wire.ContextID]*pickle.Dict
+	hellos   map[wire.ContextID]*pyvalue.Dict
 	output   map[flow]*bytes.Buffer
 	held     map[flow]bool
 	owed     map[flow]int // bytes not given back
@@ -134,7 +134,7 @@ func newLink(t *testing.T, py testpython.Interp, change []func(*boot.Config)) (*
 	l.changed.L = &l.mu
 	l.state = state{
 		handle: 1000, id: first, parents: map[wire.ContextID][]uint32{first: {0}},
-		hellos: map[wire.ContextID]*pickle.Dict{}, output: map[flow]*bytes.Buffer{},
+		hellos: map[wire.ContextID]*pyvalue.Dict{}, output: map[flow]*bytes.Buffer{},
 		held: map[flow]bool{},
 		owed: map[flow]int{}, granted: map[flow]int{}, answers: map[wire.Handle]*answer{},
 		modules:  map[string]wire.Module{},

@@ -9,8 +9,8 @@ import (
 	"testing"
 
 	"github.com/mitogen-go/mitogen/internal/boot"
-	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/testpython"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // loadable are the modules of the runtime that run in a context.
@@ -78,7 +78,7 @@ func TestModulesInAnyOrder(t *testing.T) {
 		}
 		for some := range slices.Chunk(all, 20) {
 			source := fmt.Sprintf("%s\nresult = run(%q.split(','))\n", orders, strings.Join(some, ","))
-			for _, wrong := range l.call("rt:execute", source).value().(*pickle.List).Items {
+			for _, wrong := range l.call("rt:execute", source).value().(*pyvalue.List).Items {
 				t.Errorf("loaded in the order %v", wrong)
 			}
 		}

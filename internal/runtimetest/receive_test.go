@@ -7,6 +7,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 func (c *conn) readLoop() {
@@ -85,7 +86,7 @@ func (c *conn) controlLocked(f wire.Frame) {
 	switch f.Handle {
 	case wire.Hello:
 		v, err := pickle.Decode(f.Payload, pickle.Limits{})
-		if d, ok := v.(*pickle.Dict); ok && err == nil {
+		if d, ok := v.(*pyvalue.Dict); ok && err == nil {
 			c.hellos[f.Src] = d
 			return
 		}

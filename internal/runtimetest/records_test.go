@@ -5,6 +5,7 @@ import (
 
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // record is a LOG frame.
@@ -21,7 +22,7 @@ type record struct {
 func parseRecord(f wire.Frame) record {
 	v, err := pickle.Decode(f.Payload, pickle.Limits{})
 	r := record{src: f.Src, level: -1}
-	t, ok := v.(pickle.Tuple)
+	t, ok := v.(pyvalue.Tuple)
 	if err != nil || !ok || len(t) != 5 {
 		r.message = "not a record: " + string(f.Payload)
 		return r

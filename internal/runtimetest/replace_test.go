@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/mitogen-go/mitogen/internal/pickle"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // interrupts has a function of os, and of the module that replaces files, do its work and then
@@ -59,7 +59,7 @@ func TestReplaceIsInterrupted(t *testing.T) {
 						want = "file"
 					}
 					got := l.call("rt:execute",
-						fmt.Sprintf(interrupts, tt.function, tt.when, exception, old)).value().(*pickle.List).Items
+						fmt.Sprintf(interrupts, tt.function, tt.when, exception, old)).value().(*pyvalue.List).Items
 					equal(t, what, got[0], exception)
 					equal(t, "files: "+what, got[1], want)
 				}

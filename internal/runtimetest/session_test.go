@@ -10,6 +10,7 @@ import (
 
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // session is a program beside the first context.
@@ -57,8 +58,8 @@ func (s *session) feed(kind wire.Kind, text string) {
 // ends demands how the program ends.
 func (s *session) ends(status, held int64) {
 	s.t.Helper()
-	v, _ := s.value().(pickle.Tuple)
-	equal(s.t, "status and held", fmt.Sprint(v), fmt.Sprint(pickle.Tuple{status, held}))
+	v, _ := s.value().(pyvalue.Tuple)
+	equal(s.t, "status and held", fmt.Sprint(v), fmt.Sprint(pyvalue.Tuple{status, held}))
 }
 
 // text returns the output that has come to p.
@@ -77,7 +78,7 @@ func (s *session) prints(text string) {
 
 var noInput = map[string]any{"null": true}
 
-var terminal = map[string]any{"pty": pickle.Tuple{[]byte("vt100"), int64(24), int64(80), int64(0),
+var terminal = map[string]any{"pty": pyvalue.Tuple{[]byte("vt100"), int64(24), int64(80), int64(0),
 	int64(0)}}
 
 // asksForMissing is a program that reads while it asks for modules that there aren't, for 2 s.
@@ -146,7 +147,7 @@ func sessionTests() []test {
 		{"environment and directory", func(t *testing.T, l *link) {
 			s := l.session(sh(`echo "$EXTRA" "$PWD" "${PATH:+path}" "$1"`),
 				map[string]any{"cwd": []byte("/usr"),
-					"env": []any{pickle.Tuple{[]byte("EXTRA"), []byte("more h\u00e9 \xff")}}})
+					"env": []any{pyvalue.Tuple{[]byte("EXTRA"), []byte("more h\u00e9 \xff")}}})
 			s.ends(0, 0)
 			equal(t, "stdout", s.text(), "more h\u00e9 \xff /usr path \n")
 		}},
@@ -207,14 +208,14 @@ func sessionTests() []test {
 		{"terminal", func(t *testing.T, l *link) {
 			s := l.session(sh(`tty; stty size; echo $TERM; trap 'stty size; exit 4' WINCH; echo ready; `+
 				`while :; do sleep .05; done`),
-				map[string]any{"pty": pickle.Tuple{[]byte("vt100"), int64(24), int64(80), int64(0), int64(0)}})
+				map[string]any{"pty": pyvalue.Tuple{[]byte("vt100"), int64(24), int64(80), int64(0), int64(0)}})
 			s.prints("ready")
 			contains(t, "terminal", s.text(), "/dev/", "24 80\r\n", "vt100\r\n")
 			s.feed(wire.Data, string(wire.AppendResize(nil, 50, 132, 0, 0)))
 			s.ends(4, 0)
 			contains(t, "after the change", s.text(), "50 132\r\n")
 			s = l.session([]string{"cat"},
-				map[string]any{"pty": pickle.Tuple{[]byte("vt100"), int64(24), int64(80), int64(0), int64(0)}})
+				map[string]any{"pty": pyvalue.Tuple{[]byte("vt100"), int64(24), int64(80), int64(0), int64(0)}})
 			s.feed(wire.Item, "typed\n")
 			s.prints("typed\r\ntyped\r\n") // the terminal's echo, and the program's
 			s.feed(wire.Item, "\x03")

@@ -8,6 +8,7 @@ import (
 
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // mute has the test say nothing more by itself: no credit for output.
@@ -215,7 +216,7 @@ func TestForgedArrival(t *testing.T) {
 				fmt.Sprintf("import _mitogen as m\nm.send(%d, %d, (%s).encode())", first, pong, digits)).value()
 			equal(t, digits, l.call("rt:evaluate",
 				"[c.timeout() < 7200 and c.arrived <= c.sent for c in "+core+"CHILDREN.values()]").value(),
-				pickle.NewList(true))
+				pyvalue.NewList(true))
 		}
 	})
 }

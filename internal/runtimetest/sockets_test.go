@@ -13,6 +13,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/testpython"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // socket is a connection, or a wait for one, in the first context.
@@ -180,7 +181,7 @@ func socketTests() []test {
 		}},
 		{"listener", func(t *testing.T, l *link) {
 			at := l.open(map[string]any{"listen": true, "host": []byte("localhost"), "port": 0})
-			bound := at.item().(*pickle.List).Items[0].(pickle.Tuple)
+			bound := at.item().(*pyvalue.List).Items[0].(pyvalue.Tuple)
 			equal(t, "host", bound[0], any("127.0.0.1"))
 			for range 3 {
 				c, err := net.Dial("tcp", fmt.Sprint("127.0.0.1:", bound[1]))
@@ -242,7 +243,7 @@ type(m.react)(code, names)(0)
 `
 	each(t, func(t *testing.T, py interp) {
 		l := start(t, py)
-		got := l.call("rt:execute", source).value().(*pickle.List).Items
+		got := l.call("rt:execute", source).value().(*pyvalue.List).Items
 		equal(t, "called", fmt.Sprint(got), "[first]")
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // plan is the content of CONNECT for a hop (docs/protocol/bootstrap.md section 6).
@@ -56,11 +57,11 @@ func (l *link) believe() {
 }
 
 // prompt is an element of a plan's prompts; a nil answer is none.
-func prompt(needle string, answer any) pickle.Tuple {
+func prompt(needle string, answer any) pyvalue.Tuple {
 	if s, ok := answer.(string); ok {
 		answer = []byte(s)
 	}
-	return pickle.Tuple{[]byte(needle), answer}
+	return pyvalue.Tuple{[]byte(needle), answer}
 }
 
 // newID gives out ids of contexts.
@@ -141,7 +142,7 @@ func (p *pending) failsTo(what string, status any, words ...string) string {
 	if a.kind != wire.Error {
 		p.t.Fatalf("%v %.300q instead of an error", a.kind, a.payload)
 	}
-	v, ok := p.decode(a.payload).(pickle.Tuple)
+	v, ok := p.decode(a.payload).(pyvalue.Tuple)
 	if !ok || len(v) != 4 {
 		p.t.Fatalf("not (what, status, text, reached): %v", v)
 	}

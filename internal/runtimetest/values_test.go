@@ -4,7 +4,8 @@ import (
 	"math/big"
 	"testing"
 
-	"github.com/mitogen-go/mitogen/internal/pickle"
+	"github.com/mitogen-go/mitogen/pyvalue"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 func TestValues(t *testing.T) {
@@ -12,10 +13,10 @@ func TestValues(t *testing.T) {
 		{"as Python sees them", asPythonSees},
 		{"there and back", thereAndBack},
 		{"own types", func(t *testing.T, l *link) {
-			equal(t, "Secret shows itself not", l.call("rt:describe", pickle.Secret("hush")).value(),
+			equal(t, "Secret shows itself not", l.call("rt:describe", secret.Secret("hush")).value(),
 				"Secret Secret('********')")
-			equal(t, "Blob", l.call("rt:describe", pickle.Blob("abc")).value(), "Blob <Blob of 3 bytes>")
-			equal(t, "Context", l.call("rt:describe", pickle.Context{ID: 7, Name: "db"}).value(),
+			equal(t, "Blob", l.call("rt:describe", pyvalue.Blob("abc")).value(), "Blob <Blob of 3 bytes>")
+			equal(t, "Context", l.call("rt:describe", pyvalue.Ref{ID: 7, Name: "db"}).value(),
 				map[bool]string{
 					true: "Context Context(7, 'db')", false: "Context Context(7, u'db')"}[l.py.Major > 2])
 		}},
@@ -46,11 +47,11 @@ func asPythonSees(t *testing.T, l *link) {
 		{"h\u00e9", "str 'h\u00e9'", `unicode u'h\xe9'`},
 		{[]byte("\x00\xff"), `bytes b'\x00\xff'`, `str '\x00\xff'`},
 		{[]byte{}, `bytes b''`, `str ''`},
-		{pickle.Tuple{int64(1), "a"}, "tuple (1, 'a')", "tuple (1, u'a')"},
+		{pyvalue.Tuple{int64(1), "a"}, "tuple (1, 'a')", "tuple (1, u'a')"},
 		{[]any{int64(1)}, "list [1]", ""},
 		{map[string]any{"k": nil}, "dict {'k': None}", "dict {u'k': None}"},
-		{pickle.NewSet(int64(1)), "set {1}", "set set([1])"},
-		{pickle.NewFrozenSet(int64(1)), "frozenset frozenset({1})", "frozenset frozenset([1])"},
+		{pyvalue.NewSet(int64(1)), "set {1}", "set set([1])"},
+		{pyvalue.NewFrozenSet(int64(1)), "frozenset frozenset({1})", "frozenset frozenset([1])"},
 	} {
 		want := tt.py3
 		if l.py.Major == 2 && tt.py2 != "" {
@@ -63,9 +64,9 @@ func asPythonSees(t *testing.T, l *link) {
 func thereAndBack(t *testing.T, l *link) {
 	for _, v := range []any{
 		nil, false, int64(-1), int64(-1) << 62, 1e300, "", "h\u00e9 \U0001f600", "a\xed\xb2\x80b",
-		pickle.Tuple{}, pickle.Tuple{nil, pickle.Tuple{"x"}},
-		pickle.Secret("hush"), pickle.Blob("\x00\xff"), pickle.Context{ID: 7, Name: "db"},
-		pickle.Sender{Context: 7, Handle: 1001},
+		pyvalue.Tuple{}, pyvalue.Tuple{nil, pyvalue.Tuple{"x"}},
+		secret.Secret("hush"), pyvalue.Blob("\x00\xff"), pyvalue.Ref{ID: 7, Name: "db"},
+		pyvalue.Sender{Context: 7, Handle: 1001},
 	} {
 		equal(t, "echo", l.call("rt:echo", v).value(), v)
 	}

@@ -3,7 +3,7 @@ package runtimetest
 import (
 	"testing"
 
-	"github.com/mitogen-go/mitogen/internal/pickle"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 // TestWaitingThreads: threads that wait, and read meanwhile, hold up no call and no other thread.
@@ -67,7 +67,7 @@ result = names['R'].tries, len(read)    # names of core
 		}},
 		{"woken before they sleep", func(t *testing.T, l *link) {
 			got := l.call("rt:execute", late).value()
-			equal(t, "tries, and turns", got, pickle.Tuple{int64(3), int64(1)})
+			equal(t, "tries, and turns", got, pyvalue.Tuple{int64(3), int64(1)})
 		}},
 	})
 }

@@ -13,21 +13,23 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/consolesim"
 	"github.com/mitogen-go/mitogen/internal/lab"
+	"github.com/mitogen-go/mitogen/internal/methods"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // begin starts a command on a console.
 func begin(t *testing.T, c *consolesim.Console, change func(*Options)) (*Process, error) {
 	t.Helper()
 	o := Options{
-		Line:   &connect.Line{Device: c.Device, Baud: 115200, User: lab.Pass},
-		Hidden: &connect.Mask{},
+		Line:   &methods.Line{Device: c.Device, Baud: 115200, User: lab.Pass},
+		Hidden: &methods.Mask{},
 		Argv:   []string{"sh", "-c", "cat; echo err >&2; exit 7"},
-		Password: func(context.Context) (connect.Secret,
+		Password: func(context.Context) (secret.Secret,
 			error) {
-			return connect.Secret(lab.Need(t).Password), nil
+			return secret.Secret(lab.Need(t).Password), nil
 		},
 	}
 	if change != nil {
@@ -111,10 +113,10 @@ func TestWrongPassword(t *testing.T) {
 			asked := 0
 			con := consolesim.New(t, consolesim.Options{})
 			_, err := begin(t, con, func(o *Options) {
-				o.Password = func(context.Context) (connect.Secret,
+				o.Password = func(context.Context) (secret.Secret,
 					error) {
 					asked++
-					return connect.Secret(c.password), nil
+					return secret.Secret(c.password), nil
 				}
 			})
 			var failed *Error
@@ -157,7 +159,7 @@ func TestSessionThatIsThere(t *testing.T) {
 			c := consolesim.New(t, consolesim.Options{Rate: 11520, Session: session})
 			for range 2 {
 				p, err := begin(t, c, func(o *Options) {
-					o.Password = func(context.Context) (connect.Secret, error) {
+					o.Password = func(context.Context) (secret.Secret, error) {
 						return "never",
 							errors.New("asked")
 					}
@@ -222,7 +224,7 @@ func (s screen) asks(question string, echoes bool) string {
 // shows what is typed doesn't get it at all.
 func TestHostileConsoles(t *testing.T) {
 	t.Parallel()
-	const secret = "the real secret"
+	const hidden = "the real secret"
 	for name, c := range map[string]struct {
 		kind   error
 		most   int64 // times that the password may be typed
@@ -301,16 +303,16 @@ func TestHostileConsoles(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var typed atomic.Int64
-			con := consolesim.New(t, consolesim.Options{Far: watched(secret, &typed, c.script)})
+			con := consolesim.New(t, consolesim.Options{Far: watched(hidden, &typed, c.script)})
 			_, err := begin(t, con, func(o *Options) {
 				o.Line.Baud, o.wait = 0, 200*time.Millisecond
-				o.Password = func(context.Context) (connect.Secret, error) { return secret, nil }
+				o.Password = func(context.Context) (secret.Secret, error) { return hidden, nil }
 			})
 			var failed *Error
 			if !errors.As(err, &failed) || failed.Kind() != c.kind {
 				t.Errorf("got %v, want %v", err, c.kind)
 			}
-			if failed != nil && strings.Contains(failed.Text, secret) {
+			if failed != nil && strings.Contains(failed.Text, hidden) {
 				t.Errorf("got text %q, want it without the password", failed.Text)
 			}
 			if n := typed.Load(); n > c.most {

@@ -9,10 +9,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/consolesim"
 	"github.com/mitogen-go/mitogen/internal/lab"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/testpython"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 func TestMain(m *testing.M) {
@@ -28,10 +29,10 @@ const victimVariable = "TEST_SERIAL_DEVICE"
 // victim starts a command on a console, and stays until it is killed.
 func victim(device string) {
 	_, err := Start(context.Background(), Options{
-		Line:   &connect.Line{Device: device, Baud: 115200, User: lab.Pass},
-		Hidden: &connect.Mask{}, Argv: []string{"cat"},
-		Password: func(context.Context) (connect.Secret, error) {
-			return connect.Secret(os.Getenv("TEST_SERIAL_PASSWORD")), nil
+		Line:   &methods.Line{Device: device, Baud: 115200, User: lab.Pass},
+		Hidden: &methods.Mask{}, Argv: []string{"cat"},
+		Password: func(context.Context) (secret.Secret, error) {
+			return secret.Secret(os.Getenv("TEST_SERIAL_PASSWORD")), nil
 		},
 	})
 	fmt.Println("up", err)

@@ -7,9 +7,9 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/lazyregexp"
 	"github.com/mitogen-go/mitogen/internal/seriallink"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // A state says what a console waits for.
@@ -79,7 +79,7 @@ var (
 // account says who logs in.
 type account struct {
 	user     string
-	password func(ctx context.Context) (connect.Secret, error) // is asked once at most
+	password func(ctx context.Context) (secret.Secret, error) // is asked once at most
 }
 
 // session says how a shell was reached.

@@ -19,7 +19,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/spawn"
 )
 
@@ -34,7 +34,7 @@ type wire interface {
 }
 
 // open opens a line for this process alone.
-func open(ctx context.Context, l *connect.Line) (wire, error) {
+func open(ctx context.Context, l *methods.Line) (wire, error) {
 	switch {
 	case l.Device != "":
 		return openDevice(l.Device, l.Baud)
@@ -52,7 +52,7 @@ func open(ctx context.Context, l *connect.Line) (wire, error) {
 }
 
 // openSocket takes a terminal for a device: qemu's and libvirt's consoles are either.
-func openSocket(ctx context.Context, l *connect.Line) (wire, error) {
+func openSocket(ctx context.Context, l *methods.Line) (wire, error) {
 	if st, err := os.Stat(l.Socket); err == nil && st.Mode()&fs.ModeCharDevice != 0 {
 		return openDevice(l.Socket, l.Baud)
 	}
@@ -188,8 +188,8 @@ type program struct {
 }
 
 // openProgram starts a program that leads to a console.
-func openProgram(ctx context.Context, l *connect.Line) (wire, error) {
-	plan := connect.Plan{Name: l.Program[0], Argv: l.Program, TTY: true, Wait: true, Alone: true}
+func openProgram(ctx context.Context, l *methods.Line) (wire, error) {
+	plan := methods.Plan{Name: l.Program[0], Argv: l.Program, TTY: true, Wait: true, Alone: true}
 	p, err := spawn.Start(ctx, plan, spawn.Options{})
 	if err != nil {
 		return nil, err

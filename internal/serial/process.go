@@ -15,9 +15,11 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/printable"
 	"github.com/mitogen-go/mitogen/internal/seriallink"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // Idle is the timeout after which an end of a link that hears nothing ends.
@@ -25,11 +27,11 @@ const Idle = 30 * time.Second
 
 // Options say what to start.
 type Options struct {
-	Line     *connect.Line
+	Line     *methods.Line
 	Argv     []string // the context's command
 	Python   []string // interpreters, as in connect.Options
-	Password func(ctx context.Context) (connect.Secret, error)
-	Hidden   *connect.Mask                          // of secrets, which texts are shown without
+	Password func(ctx context.Context) (secret.Secret, error)
+	Hidden   *methods.Mask                          // of secrets, which texts are shown without
 	Phase    func(phase string, took time.Duration) // is told what has been reached
 	Log      func(line string)                      // is given lines of stderr after Connected
 
@@ -80,7 +82,7 @@ func (e *Error) Kind() error {
 		{errNoPython, connect.ErrNoPython}, {errNoStart, connect.ErrDied}, {errLine,
 			connect.ErrForeign},
 		{context.DeadlineExceeded, connect.ErrTimeout}, {context.Canceled, connect.ErrCancelled},
-		{io.EOF, connect.ErrClosed},
+		{io.EOF, connect.ErrDisconnected},
 	} {
 		if errors.Is(e.Err, k.err) {
 			return k.kind
@@ -92,14 +94,14 @@ func (e *Error) Kind() error {
 	case e.Phase == PhaseOpen:
 		return connect.ErrStart
 	}
-	return connect.ErrClosed
+	return connect.ErrDisconnected
 }
 
 // Process is a context on a console.
 type Process struct {
 	w    wire
 	log  func(string)
-	mask *connect.Mask
+	mask *methods.Mask
 	in   *pipe // what the context has written
 	done chan struct{}
 	wake chan struct{} // holds one; there is something to write
@@ -113,7 +115,7 @@ type Process struct {
 	ended     bool
 	status    int
 	told      bool // status is the command's
-	failure   *connect.Failure
+	failure   *methods.Failure
 	limit     *time.Timer
 }
 
@@ -137,7 +139,7 @@ func Start(ctx context.Context, o Options) (*Process, error) {
 
 // said is the end of what a console has shown, without our farewell and how it was taken back.
 func said(all []byte) string {
-	text := string(lastOf(clean(all), connect.TextLimit))
+	text := string(lastOf(clean(all), methods.TextLimit))
 	return strings.TrimSpace(strings.NewReplacer(seriallink.Farewell, "", "\b \b",
 		"").Replace(text))
 }
@@ -196,7 +198,7 @@ func (s *starter) shell() (err error) {
 }
 
 // password returns the password, which is hidden in texts from then on: a console may show it.
-func (s *starter) password(ctx context.Context) (connect.Secret, error) {
+func (s *starter) password(ctx context.Context) (secret.Secret, error) {
 	p, err := s.o.Password(ctx)
 	s.o.Hidden.Add(string(p))
 	return p, err
@@ -328,14 +330,14 @@ func (p *Process) take(b []byte) bool {
 }
 
 func (p *Process) sayLocked(b []byte) {
-	p.tail = lastOf(append(p.tail, b...), connect.TextLimit)
+	p.tail = lastOf(append(p.tail, b...), methods.TextLimit)
 	if !p.connected || p.log == nil {
 		return
 	}
 	p.line = append(p.line, b...)
 	for {
 		line, rest, whole := bytes.Cut(p.line, []byte{'\n'})
-		if !whole && len(line) < connect.TextLimit {
+		if !whole && len(line) < methods.TextLimit {
 			p.line = line
 			return
 		}
@@ -405,7 +407,7 @@ func (p *Process) end() {
 	p.ended = true
 	left, goodbye := p.link.Left(), p.link.Goodbye()
 	if !p.told {
-		p.tail = lastOf(append(p.tail, p.link.Noise()...), connect.TextLimit)
+		p.tail = lastOf(append(p.tail, p.link.Noise()...), methods.TextLimit)
 		if p.status = 255; !left {
 			p.tail = append(p.tail, "\nthe console is silent"...)
 		}
@@ -449,7 +451,7 @@ func (p *Process) settle() {
 func (p *Process) Limit(d time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.limit = time.AfterFunc(d, func() { p.Fail(connect.WhatTimeout) })
+	p.limit = time.AfterFunc(d, func() { p.Fail(methods.WhatTimeout) })
 }
 
 // Connected says that the context has answered.
@@ -466,7 +468,7 @@ func (p *Process) Connected() {
 func (p *Process) Note(noise []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.tail = lastOf(append(p.tail, noise...), connect.TextLimit)
+	p.tail = lastOf(append(p.tail, noise...), methods.TextLimit)
 }
 
 // Text is the end of what was written to stderr.
@@ -482,12 +484,12 @@ func (p *Process) LoggedIn() bool { return true }
 // Fail ends the process because of what, unless it is connected.
 func (p *Process) Fail(what string) {
 	p.mu.Lock()
-	if p.connected && what == connect.WhatTimeout {
+	if p.connected && what == methods.WhatTimeout {
 		p.mu.Unlock()
 		return
 	}
 	if p.failure == nil {
-		p.failure = &connect.Failure{What: what}
+		p.failure = &methods.Failure{What: what}
 	}
 	p.mu.Unlock()
 	p.Kill()
@@ -497,11 +499,11 @@ func (p *Process) Fail(what string) {
 func (p *Process) Done() <-chan struct{} { return p.done }
 
 // Failure says, after Done, why there is no process any more.
-func (p *Process) Failure() connect.Failure {
+func (p *Process) Failure() methods.Failure {
 	text := p.Text()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	f := connect.Failure{What: connect.WhatExit, Status: p.status}
+	f := methods.Failure{What: methods.WhatExit, Status: p.status}
 	if p.failure != nil {
 		f = *p.failure
 	}

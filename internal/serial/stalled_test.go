@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/seriallink"
 )
 
@@ -45,7 +45,7 @@ func (s *stalled) Close() error                    { return nil }
 func TestStalledLines(t *testing.T) {
 	w := &stalled{over: make(chan struct{})}
 	p := &Process{
-		w: w, mask: &connect.Mask{}, in: newPipe(), done: make(chan struct{}),
+		w: w, mask: &methods.Mask{}, in: newPipe(), done: make(chan struct{}),
 		link: seriallink.New(seriallink.Options{Idle: Idle}, time.Now()),
 		wake: make(chan struct{}, 1),
 	}

@@ -10,8 +10,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/consolesim"
+	"github.com/mitogen-go/mitogen/internal/methods"
 )
 
 // offer has a listener lead each connection to a console, one at a time. greeting is sent first.
@@ -91,14 +92,14 @@ func (s *telnetServer) Read(b []byte) (int, error) {
 // TestSockets: a console behind a UNIX socket, a TCP connection, and a telnet server.
 func TestSockets(t *testing.T) {
 	t.Parallel()
-	for name, listen := range map[string]func(t *testing.T) (net.Listener, *connect.Line){
-		"unix": func(t *testing.T) (net.Listener, *connect.Line) {
+	for name, listen := range map[string]func(t *testing.T) (net.Listener, *methods.Line){
+		"unix": func(t *testing.T) (net.Listener, *methods.Line) {
 			path := filepath.Join(t.TempDir(), "s")
 			l, err := net.Listen("unix", path)
 			if err != nil {
 				t.Fatal(err)
 			}
-			return l, &connect.Line{Socket: path}
+			return l, &methods.Line{Socket: path}
 		},
 		"tcp":    listenTCP,
 		"telnet": listenTCP,
@@ -120,13 +121,13 @@ func TestSockets(t *testing.T) {
 	}
 }
 
-func listenTCP(t *testing.T) (net.Listener, *connect.Line) {
+func listenTCP(t *testing.T) (net.Listener, *methods.Line) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return l, &connect.Line{Address: l.Addr().String()}
+	return l, &methods.Line{Address: l.Addr().String()}
 }
 
 // TestPrograms: a program whose terminal is the console, in the place of ipmitool: it is told to
@@ -160,7 +161,7 @@ while 1:
 	}
 	left := filepath.Join(dir, "left")
 	p, err := begin(t, c, func(o *Options) {
-		o.Line = &connect.Line{Program: []string{program, c.Device, left}, Leave: "\r~."}
+		o.Line = &methods.Line{Program: []string{program, c.Device, left}, Leave: "\r~."}
 	})
 	if err != nil {
 		t.Fatalf("start: got error %v\n%q", err, c.Seen())
@@ -171,7 +172,7 @@ while 1:
 	}
 	busy := []string{"/bin/sh", "-c",
 		"echo 'Info: SOL payload already active on another session'; exit 1"}
-	_, err = begin(t, c, func(o *Options) { o.Line = &connect.Line{Program: busy} })
+	_, err = begin(t, c, func(o *Options) { o.Line = &methods.Line{Program: busy} })
 	if failed := (*Error)(nil); !errors.As(err, &failed) || failed.Kind() != connect.ErrBusy {
 		t.Errorf("a payload that is active: got %v, want %v", err, connect.ErrBusy)
 	}
@@ -206,7 +207,7 @@ func TestCancelled(t *testing.T) {
 		900 * time.Millisecond, 1400 * time.Millisecond} {
 		ctx, cancel := context.WithTimeout(t.Context(), after)
 		p, err := Start(ctx, Options{
-			Line: &connect.Line{Device: c.Device, Baud: 115200, User: "x"}, Hidden: &connect.Mask{},
+			Line: &methods.Line{Device: c.Device, Baud: 115200, User: "x"}, Hidden: &methods.Mask{},
 			Argv: []string{"cat"},
 		})
 		cancel()

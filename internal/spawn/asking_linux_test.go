@@ -13,16 +13,17 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/askcases"
-	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/lab"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // The real programs, at their question, are seen to ask at once, also where PAM has had a helper
 // look for an empty password before (as of its release 1.6). ps agrees, and so does the terminal.
 func TestAskersAreSeen(t *testing.T) {
 	l := lab.Need(t)
-	o := connect.Options{Su: connect.SuOptions{Password: connect.Secret(l.Password)}}
+	o := connect.Options{Su: connect.SuOptions{Password: secret.Secret(l.Password)}}
 	for _, tt := range []struct{ name, user, target string }{
 		{"sudo", lab.Pass, "sudo"}, {"sudo, use_pty", lab.TTY, "sudo"},
 		{"su", lab.Free, "su:" + lab.Pass}, {"doas", lab.Pass, "doas"},
@@ -206,7 +207,7 @@ func TestRootIsAsked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := connect.Options{Su: connect.SuOptions{Password: connect.Secret(l.Password)}}
+	o := connect.Options{Su: connect.SuOptions{Password: secret.Secret(l.Password)}}
 	// root itself has no password
 	for method, want := range map[string]string{"su": "in\n", "doas": ""} {
 		if method == "doas" && !lab.HasDoas() {

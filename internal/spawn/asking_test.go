@@ -8,8 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/askcases"
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 )
 
 var states = map[string]asking{"quiet": quiet, "begun": begun, "perhaps": perhaps, "asks": asks}
@@ -139,7 +140,7 @@ func TestListed(t *testing.T) {
 // Where the process table is hidden, nothing is typed, and the error says why.
 func TestHiddenProcesses(t *testing.T) {
 	plan := sh(`stty -echo </dev/tty; printf 'password: ' >/dev/tty; read a </dev/tty; echo "[$a]"`)
-	plan.TTY, plan.Prompts = true, []connect.Prompt{{Needle: []byte("password:"),
+	plan.TTY, plan.Prompts = true, []methods.Prompt{{Needle: []byte("password:"),
 		Answer: []byte("sesame")}}
 	p := run(t, plan, Options{asking: func() asking { return hidden }})
 	if got := readAll(t, p.Stdout); strings.Contains(got, "sesame") {
@@ -155,7 +156,7 @@ func TestHiddenProcesses(t *testing.T) {
 func TestOwnProgramGetsNothing(t *testing.T) {
 	plan := sh(`stty -echo </dev/tty; printf 'password: ' >/dev/tty; read -t 1 a </dev/tty ||` +
 		` exec sleep 0.3; echo "[$a]"`)
-	plan.Argv[0], plan.TTY, plan.Prompts = "bash", true, []connect.Prompt{{Needle: []byte("password:"),
+	plan.Argv[0], plan.TTY, plan.Prompts = "bash", true, []methods.Prompt{{Needle: []byte("password:"),
 		Answer: []byte("sesame")}}
 	p := run(t, plan, Options{})
 	if got := readAll(t, p.Stdout); got != "" {

@@ -6,15 +6,16 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/lab"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // su and doas, by users whom they ask.
 func TestSuAndDoas(t *testing.T) {
 	l := lab.Need(t)
 	options := func(password string) connect.Options {
-		p := connect.Secret(password)
+		p := secret.Secret(password)
 		return connect.Options{Su: connect.SuOptions{Password: p}, Doas: connect.DoasOptions{Password: p}}
 	}
 	for _, tt := range []struct {

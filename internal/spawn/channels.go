@@ -6,8 +6,8 @@ import (
 	"sync"
 	"syscall"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/descriptors"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/peer"
 )
 
@@ -42,7 +42,7 @@ func (t *terminal) hangUp() {
 // openChannels makes pipes for stdin and stdout, which programs handle best, and a socket pair for
 // stderr: on Linux the runtime asks the kernel to be killed when its other end closes, which on a
 // pipe fails if anything is left unread in it.
-func openChannels(plan connect.Plan, opt Options) (*channels, error) {
+func openChannels(plan methods.Plan, opt Options) (*channels, error) {
 	c := &channels{}
 	if err := c.open(plan, opt); err != nil {
 		c.closeChild()
@@ -53,10 +53,10 @@ func openChannels(plan connect.Plan, opt Options) (*channels, error) {
 }
 
 // open opens what a plan needs. After an error, the caller closes what is open.
-func (c *channels) open(plan connect.Plan, opt Options) (err error) {
+func (c *channels) open(plan methods.Plan, opt Options) (err error) {
 	if plan.TTY {
 		if c.tty, err = openTerminal(len(plan.Prompts) > 0); err != nil {
-			return fmt.Errorf(connect.NoTerminal+"%w", err)
+			return fmt.Errorf(methods.NoTerminal+"%w", err)
 		}
 	}
 	if err := c.addStdin(plan, opt); err != nil {
@@ -89,7 +89,7 @@ func (c *channels) keep() error {
 	return nil
 }
 
-func (c *channels) addStdin(plan connect.Plan, opt Options) error {
+func (c *channels) addStdin(plan methods.Plan, opt Options) error {
 	switch {
 	case opt.Stdin != nil:
 		c.child = append(c.child, opt.Stdin)

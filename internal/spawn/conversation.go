@@ -4,8 +4,8 @@ import (
 	"path"
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
-	"github.com/mitogen-go/mitogen/internal/secret"
+	"github.com/mitogen-go/mitogen/internal/methods"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // A conversation answers the questions on a process's terminal. An answer is typed only while the
@@ -55,7 +55,7 @@ func (c *conversation) reply() {
 	case asks:
 		c.answer()
 	case hidden:
-		c.p.Fail(connect.WhatHidden)
+		c.p.Fail(methods.WhatHidden)
 	default:
 		c.later()
 	}
@@ -97,8 +97,8 @@ func (c *conversation) later() {
 // answer types the answer, or ends the connect.
 func (c *conversation) answer() {
 	text, problem := c.Answer()
-	if problem == connect.WhatUnanswered && c.p.opt.Ask != nil {
-		if a, err := c.p.opt.Ask(); err == nil && connect.CheckAnswer(a) == nil {
+	if problem == methods.WhatUnanswered && c.p.opt.Ask != nil {
+		if a, err := c.p.opt.Ask(); err == nil && methods.CheckAnswer(a) == nil {
 			text, problem = secret.Secret(a).Bytes(), "" // no copy
 			if c.state() != asks {                       // the program has given up
 				return

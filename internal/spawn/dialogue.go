@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"sync"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 )
 
 // A Dialogue finds the question on the unfinished last line of what a terminal shows, however the
@@ -12,14 +12,14 @@ import (
 type Dialogue struct {
 	sync.Mutex // for those who share it
 
-	prompts []connect.Prompt
+	prompts []methods.Prompt
 	needles [][]byte // in lower case
 	seen    []bool
 	line    []byte // lower case, without its beginning if it is long
 }
 
 // NewDialogue makes one of a plan's prompts.
-func NewDialogue(prompts []connect.Prompt) *Dialogue {
+func NewDialogue(prompts []methods.Prompt) *Dialogue {
 	d := &Dialogue{prompts: prompts, seen: make([]bool, len(prompts))}
 	for _, p := range prompts {
 		d.needles = append(d.needles, lower(p.Needle))
@@ -33,7 +33,7 @@ func (d *Dialogue) Feed(b []byte) {
 		d.line, b = d.line[:0], b[end+1:]
 	}
 	d.line = append(d.line, lower(b)...)
-	if over := len(d.line) - connect.TextLimit; over > 0 {
+	if over := len(d.line) - methods.TextLimit; over > 0 {
 		d.line = append(d.line[:0], d.line[over:]...)
 	}
 }
@@ -52,11 +52,11 @@ func (d *Dialogue) Answer() (answer []byte, problem string) {
 	d.line = d.line[:0]
 	answer = d.prompts[i].Answer
 	if answer == nil {
-		return nil, connect.WhatUnanswered
+		return nil, methods.WhatUnanswered
 	}
 	for j, seen := range d.seen {
 		if seen && bytes.Equal(d.prompts[j].Answer, answer) {
-			return nil, connect.WhatRepeated
+			return nil, methods.WhatRepeated
 		}
 	}
 	d.seen[i] = true

@@ -7,10 +7,11 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 )
 
-var testPrompts = []connect.Prompt{
+var testPrompts = []methods.Prompt{
 	{Needle: []byte("Password:"), Answer: []byte("pw")},
 	{Needle: []byte("secret word:"), Answer: []byte("pw")},
 	{Needle: []byte("passphrase for"), Answer: []byte("pp")},
@@ -30,11 +31,11 @@ func TestDialogue(t *testing.T) {
 		{"Your password: is old\r\nPassword: |", "pw", ""},
 		{"Enter passphrase for 'k': |\r\npassword: |", "pp pw", ""},
 		{"password: |\r\npassphrase for k|", "pw pp", ""},
-		{"password: |\r\nSorry.\r\npassword: |", "pw", connect.WhatRepeated},
-		{"password: |password: |", "pw", connect.WhatRepeated},
-		{"secret word: |\r\npassword: |", "pw", connect.WhatRepeated},
-		{"really (yes/no/[fingerprint])? |", "", connect.WhatUnanswered},
-		{"password: |\r\nreally (yes/no)? |", "pw", connect.WhatUnanswered},
+		{"password: |\r\nSorry.\r\npassword: |", "pw", methods.WhatRepeated},
+		{"password: |password: |", "pw", methods.WhatRepeated},
+		{"secret word: |\r\npassword: |", "pw", methods.WhatRepeated},
+		{"really (yes/no/[fingerprint])? |", "", methods.WhatUnanswered},
+		{"password: |\r\nreally (yes/no)? |", "pw", methods.WhatUnanswered},
 	} {
 		for _, size := range []int{1, 2, 3, 7, 1000} {
 			answers, problem := converse(NewDialogue(testPrompts), tt.in, func() int { return size })
@@ -77,7 +78,7 @@ func converse(d *Dialogue, text string, size func() int) (answers, problem strin
 func TestDialogueKeepsLittle(t *testing.T) {
 	d := NewDialogue(testPrompts)
 	d.Feed(bytes.Repeat([]byte("passphrase fo "), 100000))
-	if len(d.line) > connect.TextLimit {
+	if len(d.line) > methods.TextLimit {
 		t.Errorf("%d bytes kept", len(d.line))
 	}
 	d = NewDialogue(nil)
@@ -96,7 +97,7 @@ func TestTail(t *testing.T) {
 		}
 		got.add([]byte(piece))
 		want += piece
-		want = want[max(0, len(want)-connect.TextLimit):]
+		want = want[max(0, len(want)-methods.TextLimit):]
 		if string(got) != want {
 			t.Fatalf("after %d: %d bytes, want %d", i, len(got), len(want))
 		}
@@ -110,7 +111,7 @@ func TestPAMInAllLanguages(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hop, _ := connect.ParseHop("su")
+	hop, _ := methods.ParseHop("su")
 	plan, err := hop.Plan([]string{"true"}, connect.Options{Su: connect.SuOptions{Password: "pw"}},
 		true)
 	if err != nil {
@@ -137,7 +138,7 @@ func TestPAMInAllLanguages(t *testing.T) {
 		d.Feed(shown)
 		d.Answer()
 		d.Feed([]byte("\r\nsu: Authentication failure\r\n" + prompt))
-		if _, problem := d.Answer(); problem != connect.WhatRepeated {
+		if _, problem := d.Answer(); problem != methods.WhatRepeated {
 			t.Errorf("%s: asked again: %q", language, problem)
 		}
 	}

@@ -8,7 +8,7 @@ import (
 	"sync"
 	"syscall"
 
-	"github.com/mitogen-go/mitogen/internal/secret"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // forks runs functions on one OS thread that never ends, of the whole program. No engine may end

@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"testing"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 )
 
 // FuzzDialogue checks that the question on a terminal's last line is the same however the output is
@@ -14,7 +14,7 @@ func FuzzDialogue(f *testing.F) {
 	f.Add([]byte("PASSWORD:password:"), uint8(1))
 	f.Add([]byte("Your password: is old\r\nPassword:"), uint8(7))
 	f.Add([]byte("Continue (yes/no)? Passwor\x00d:"), uint8(200))
-	prompts := []connect.Prompt{{Needle: []byte("Password:"), Answer: []byte("secret")},
+	prompts := []methods.Prompt{{Needle: []byte("Password:"), Answer: []byte("secret")},
 		{Needle: []byte("word"), Answer: []byte("x")},
 		{Needle: []byte("yes/no")}, {}}
 	f.Fuzz(func(t *testing.T, text []byte, size uint8) {
@@ -25,7 +25,7 @@ func FuzzDialogue(f *testing.F) {
 			n := min(len(b), int(size)+1)
 			d.Feed(b[:n])
 			b = b[n:]
-			if len(d.line) > connect.TextLimit {
+			if len(d.line) > methods.TextLimit {
 				t.Fatalf("%d bytes are kept", len(d.line))
 			}
 		}

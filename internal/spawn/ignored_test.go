@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/testenv"
 )
 
@@ -20,7 +20,7 @@ const ignoredVar = "MITO_SPAWN_IGNORED"
 func showIgnored() {
 	for range 2 {
 		show := "grep SigIgn /proc/self/status"
-		p, err := Start(context.Background(), connect.Plan{Argv: []string{"sh", "-c", show}}, Options{})
+		p, err := Start(context.Background(), methods.Plan{Argv: []string{"sh", "-c", show}}, Options{})
 		if err != nil {
 			panic(err)
 		}

@@ -7,7 +7,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/printable"
 )
 
@@ -87,7 +87,7 @@ func (l *listener) split(b []byte) {
 	}
 	for {
 		head, rest, found := bytes.Cut(b, []byte("\n"))
-		room := connect.TextLimit - len(l.line)
+		room := methods.TextLimit - len(l.line)
 		l.line = append(l.line, head[:min(len(head), room)]...)
 		if !found {
 			return
@@ -105,8 +105,8 @@ func (l *listener) pass(line []byte) {
 type tail []byte
 
 func (t *tail) add(b []byte) {
-	b = b[max(0, len(b)-connect.TextLimit):]
-	if over := len(*t) + len(b) - connect.TextLimit; over > 0 {
+	b = b[max(0, len(b)-methods.TextLimit):]
+	if over := len(*t) + len(b) - methods.TextLimit; over > 0 {
 		*t = append((*t)[:0], (*t)[over:]...)
 	}
 	*t = append(*t, b...)

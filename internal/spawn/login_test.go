@@ -4,7 +4,7 @@ import (
 	"context"
 	"testing"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 )
 
 const loginLine = `echo 'Authenticated to web ([10.0.0.1]:22) using "publickey".' >&2;`
@@ -26,7 +26,7 @@ func TestLoginIsRemembered(t *testing.T) {
 		{"another program", "sudo", loginLine + "exit 1", "motd\n", false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			plan := connect.Plan{Method: tt.method, Argv: []string{"sh", "-c", tt.script}}
+			plan := methods.Plan{Method: tt.method, Argv: []string{"sh", "-c", tt.script}}
 			p, err := Start(context.Background(), plan, Options{})
 			if err != nil {
 				t.Fatal(err)

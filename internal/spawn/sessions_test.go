@@ -4,8 +4,10 @@ import (
 	"errors"
 	"testing"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/sessions"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // Recorded dialogues of real programs, cut at every byte: the answer is typed once, at the end of
@@ -20,8 +22,8 @@ func TestSessions(t *testing.T) {
 			plan, password := recordedPlan(t, s)
 			before, after := s.Shown()
 			if plan.Method == "ssh" { // a hop passes its questions on: see package askpass
-				if f := (connect.Failure{What: connect.WhatExit, Status: 255,
-					Text: before + after}); s.Case == "wrong" && !connect.Denied(f.Text) {
+				if f := (methods.Failure{What: methods.WhatExit, Status: 255,
+					Text: before + after}); s.Case == "wrong" && !methods.Denied(f.Text) {
 					t.Errorf("%q isn't understood as permission denied", f.Text)
 				}
 				return
@@ -32,7 +34,7 @@ func TestSessions(t *testing.T) {
 				d.Feed([]byte(before[cut:]))
 				typed, problem := d.Answer()
 				if s.Case == "question" {
-					if problem != connect.WhatUnanswered {
+					if problem != methods.WhatUnanswered {
 						t.Fatalf("cut at %d: %q", cut, problem)
 					}
 					continue
@@ -49,14 +51,14 @@ func TestSessions(t *testing.T) {
 				d.Feed([]byte(after[cut:]))
 				_, problem := d.Answer()
 				if again := s.Program == "sudo" && s.Case == "wrong"; s.Case != "question" &&
-					(problem == connect.WhatRepeated) != again {
+					(problem == methods.WhatRepeated) != again {
 					t.Fatalf("cut at %d of the end: %q", cut, problem)
 				}
 			}
 			// Plans have programs speak English, as far as these can be told to.
 			if s.Case == "wrong" && s.Language == "en" && s.Program != "sudo" {
-				f := connect.Failure{What: connect.WhatExit, Status: 1, Text: before + after}
-				if err := connect.Classify(plan.Method, f); !errors.Is(err, connect.ErrAuth) {
+				f := methods.Failure{What: methods.WhatExit, Status: 1, Text: before + after}
+				if err := methods.Classify(plan.Method, f); !errors.Is(err, connect.ErrAuth) {
 					t.Errorf("wrong password: got %v, want ErrAuth", err)
 				}
 			}
@@ -66,7 +68,7 @@ func TestSessions(t *testing.T) {
 
 // recordedPlan is the plan of a hop that would have the session's dialogue, and the answer that it
 // has.
-func recordedPlan(t *testing.T, s *sessions.Session) (connect.Plan, string) {
+func recordedPlan(t *testing.T, s *sessions.Session) (methods.Plan, string) {
 	t.Helper()
 	target := map[string]string{"sudo": "sudo", "su": "su:alice", "doas": "doas"}[s.Program]
 	if target == "" {
@@ -74,16 +76,16 @@ func recordedPlan(t *testing.T, s *sessions.Session) (connect.Plan, string) {
 	}
 	password := map[string]string{"right": sessions.Password, "wrong": sessions.Wrong,
 		"question": sessions.Password}[s.Case]
-	p := connect.Secret(password)
+	p := secret.Secret(password)
 	o := connect.Options{Su: connect.SuOptions{Password: p}, Sudo: connect.SudoOptions{Password: p},
 		Doas: connect.DoasOptions{Password: p}, SSH: connect.SSHOptions{Password: p}}
 	if s.Program == "ssh key" {
 		if s.Case == "right" {
 			password = sessions.Passphrase
 		}
-		o.SSH = connect.SSHOptions{Passphrase: connect.Secret(password)}
+		o.SSH = connect.SSHOptions{Passphrase: secret.Secret(password)}
 	}
-	hop, err := connect.ParseHop(target)
+	hop, err := methods.ParseHop(target)
 	if err != nil {
 		t.Fatal(err)
 	}

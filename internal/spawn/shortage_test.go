@@ -9,14 +9,15 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 )
 
 // Whatever step of a start lacks a descriptor, the start fails with the system's error, and leaves
 // none open.
 func TestStartWithoutDescriptors(t *testing.T) {
-	prompt := []connect.Prompt{{Needle: []byte("password: ")}}
-	for name, plan := range map[string]connect.Plan{
+	prompt := []methods.Prompt{{Needle: []byte("password: ")}}
+	for name, plan := range map[string]methods.Plan{
 		"pipes":    {Argv: []string{"true"}, Method: "local"},
 		"terminal": {Argv: []string{"true"}, Method: "ssh", TTY: true, Prompts: prompt},
 		"terminal for stdin": {Argv: []string{"true"}, Method: "su", TTY: true, Wait: true,
@@ -59,7 +60,7 @@ func lowestFree(t *testing.T) int {
 }
 
 // startWith starts a plan in a process that may have n files.
-func startWith(t *testing.T, n int, plan connect.Plan) (*Process, error) {
+func startWith(t *testing.T, n int, plan methods.Plan) (*Process, error) {
 	var before unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &before); err != nil {
 		t.Fatal(err)
@@ -82,16 +83,16 @@ func TestStartFailures(t *testing.T) {
 			syscall.ENOMEM},
 		{syscall.ENFILE, "open stdin: pipe2: too many open files in system", connect.ErrExhausted,
 			syscall.ENFILE},
-		{syscall.ENOENT, connect.NoTerminal + "open /dev/ptmx: no such file or directory",
+		{syscall.ENOENT, methods.NoTerminal + "open /dev/ptmx: no such file or directory",
 			connect.ErrTTYRequired, syscall.ENOENT},
-		{syscall.ENOSPC, connect.NoTerminal + "open /dev/ptmx: no space left on device",
+		{syscall.ENOSPC, methods.NoTerminal + "open /dev/ptmx: no space left on device",
 			connect.ErrTTYRequired, syscall.ENOSPC},
-		{syscall.ENXIO, connect.NoTerminal + "open /dev/ptmx: no such device or address",
+		{syscall.ENXIO, methods.NoTerminal + "open /dev/ptmx: no such device or address",
 			connect.ErrTTYRequired, syscall.ENXIO},
 		{syscall.EACCES, "fork/exec /bin/sh: permission denied", connect.ErrStart, syscall.EACCES},
 	} {
-		got := connect.Classify("local",
-			connect.Failure{What: connect.WhatExec, Text: c.text, Err: c.cause})
+		got := methods.Classify("local",
+			methods.Failure{What: methods.WhatExec, Text: c.text, Err: c.cause})
 		if !errors.Is(got, c.kind) || !errors.Is(got, c.again) {
 			t.Errorf("%s: got %v (kind %v), want kind %v and cause %v", c.text, got, got.Kind, c.kind,
 				c.again)
@@ -100,7 +101,7 @@ func TestStartFailures(t *testing.T) {
 			continue
 		}
 		// which has no error but the text
-		hop := connect.Classify("local", connect.Failure{What: connect.WhatExec, Text: c.text})
+		hop := methods.Classify("local", methods.Failure{What: methods.WhatExec, Text: c.text})
 		if !errors.Is(hop, c.kind) {
 			t.Errorf("%s, from a hop: got kind %v, want %v", c.text, hop.Kind, c.kind)
 		}

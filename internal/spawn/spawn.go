@@ -23,7 +23,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 )
 
 // Options hold values that a plan, being data, can't hold. The zero value is right for a context.
@@ -62,13 +62,13 @@ type Process struct {
 	Stdin  *os.File // write end; non-blocking, deadlines work; closed by Close
 	Stdout *os.File // read end, likewise
 
-	plan    connect.Plan  // static
+	plan    methods.Plan  // static
 	opt     Options       // static
 	proc    *os.Process   // static
 	pid     int           // static; also the process group's id
 	stderr  *os.File      // static
 	tty     *terminal     // static; nil: none
-	secrets *connect.Mask // static; of the plan's answers
+	secrets *methods.Mask // static; of the plan's answers
 	talk    *conversation // static; nil: none
 	done    chan struct{} // closed by reap
 
@@ -76,28 +76,28 @@ type Process struct {
 
 	mu        sync.Mutex // protects following
 	tail      tail
-	login     connect.LoginWatch // of what came on stderr before Connected
+	login     methods.LoginWatch // of what came on stderr before Connected
 	printed   bool               // something came on stdout before EC0
 	timer     *time.Timer        // of the connect
 	unwatch   func() bool        // stops the watch over the context of Start
 	connected bool
 	ended     bool // reaped, or about to be: no signals any more
 	status    int
-	failure   *connect.Failure // the first one
+	failure   *methods.Failure // the first one
 }
 
 // Start starts the plan's command. ctx bounds the connect: until Connected is called, its end kills
 // the process. The error is a *connect.Error. The caller that got a Process must call Close.
-func Start(ctx context.Context, plan connect.Plan, opt Options) (*Process, error) {
+func Start(ctx context.Context, plan methods.Plan, opt Options) (*Process, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, classify(plan, cancelled(err), err)
 	}
 	if plan.Line != nil { // its command is another machine's
-		return nil, classify(plan, connect.WhatExec, errLine)
+		return nil, classify(plan, methods.WhatExec, errLine)
 	}
 	c, err := openChannels(plan, opt)
 	if err != nil {
-		return nil, classify(plan, connect.WhatExec, err)
+		return nil, classify(plan, methods.WhatExec, err)
 	}
 	env := plan.Environ(os.Environ())
 	if opt.Stdin == nil && !opt.Background { // else it is a command of the user's
@@ -111,7 +111,7 @@ func Start(ctx context.Context, plan connect.Plan, opt Options) (*Process, error
 	c.closeChild()
 	if err != nil {
 		c.closeOurs()
-		return nil, classify(plan, connect.WhatExec, err)
+		return nil, classify(plan, methods.WhatExec, err)
 	}
 	p := &Process{
 		Stdin: c.stdin, Stdout: c.stdout,
@@ -125,7 +125,7 @@ func Start(ctx context.Context, plan connect.Plan, opt Options) (*Process, error
 // errLine says that a plan is none for a process here.
 var errLine = errors.New("a command for a console isn't started here")
 
-func start(plan connect.Plan, env []string, c *channels) (*os.Process, error) {
+func start(plan methods.Plan, env []string, c *channels) (*os.Process, error) {
 	path, err := LookPath(plan)
 	if err != nil {
 		return nil, err
@@ -167,21 +167,21 @@ func (p *Process) begin(ctx context.Context) {
 // cancelled tells our giving up from a deadline's end.
 func cancelled(err error) string {
 	if errors.Is(err, context.DeadlineExceeded) {
-		return connect.WhatTimeout
+		return methods.WhatTimeout
 	}
-	return connect.WhatCancelled
+	return methods.WhatCancelled
 }
 
 // classify returns the error of a start that failed because of err.
-func classify(plan connect.Plan, what string, err error) error {
-	f := connect.Failure{What: what, Text: err.Error(), Err: err}
-	e := connect.Classify(plan.Method, f)
+func classify(plan methods.Plan, what string, err error) error {
+	f := methods.Failure{What: what, Text: err.Error(), Err: err}
+	e := methods.Classify(plan.Method, f)
 	e.Hop = plan.Name
 	return e
 }
 
 // LookPath finds a plan's program, in the plan's PATH if it has one. It ignores relative elements.
-func LookPath(plan connect.Plan) (string, error) {
+func LookPath(plan methods.Plan) (string, error) {
 	name, path := plan.Argv[0], os.Getenv("PATH")
 	for _, env := range [][]string{plan.Origin, plan.Env} {
 		for _, e := range env {
@@ -214,7 +214,7 @@ func LookPath(plan connect.Plan) (string, error) {
 
 func (p *Process) expired() {
 	if p.opt.Busy == nil || !p.opt.Busy() {
-		p.Fail(connect.WhatTimeout)
+		p.Fail(methods.WhatTimeout)
 		return
 	}
 	p.mu.Lock()
@@ -277,7 +277,7 @@ func (p *Process) Fail(what string) {
 	p.mu.Lock()
 	first := !p.connected && !p.ended && p.failure == nil
 	if first {
-		p.failure = &connect.Failure{What: what}
+		p.failure = &methods.Failure{What: what}
 	}
 	p.mu.Unlock()
 	if first {
@@ -305,11 +305,11 @@ func (p *Process) Status() int {
 }
 
 // Failure says, after Done, why there is no process any more.
-func (p *Process) Failure() connect.Failure {
+func (p *Process) Failure() methods.Failure {
 	text := p.Text()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	f := connect.Failure{What: connect.WhatExit, Status: p.status}
+	f := methods.Failure{What: methods.WhatExit, Status: p.status}
 	if p.failure != nil {
 		f = *p.failure
 	}
@@ -319,7 +319,7 @@ func (p *Process) Failure() connect.Failure {
 
 // Err is Failure as an error one can act on.
 func (p *Process) Err() error {
-	e := connect.Classify(p.plan.Method, p.Failure())
+	e := methods.Classify(p.plan.Method, p.Failure())
 	e.Hop = p.plan.Name
 	return e
 }

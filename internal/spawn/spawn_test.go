@@ -18,8 +18,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/lab"
+	"github.com/mitogen-go/mitogen/internal/methods"
 )
 
 // TestMain sees to it that the tests leave no goroutine, fd or child.
@@ -54,7 +55,7 @@ func forkNothing() {
 	for fd := 3; fd < 1024; fd++ {
 		syscall.CloseOnExec(fd)
 	}
-	p, err := Start(context.Background(), connect.Plan{Argv: []string{"true"}}, Options{})
+	p, err := Start(context.Background(), methods.Plan{Argv: []string{"true"}}, Options{})
 	if err != nil {
 		panic(err)
 	}
@@ -88,11 +89,11 @@ func leaks(before counts) int {
 	return 1
 }
 
-func sh(script string) connect.Plan {
-	return connect.Plan{Name: "local", Method: "local", Argv: []string{"sh", "-c", script}}
+func sh(script string) methods.Plan {
+	return methods.Plan{Name: "local", Method: "local", Argv: []string{"sh", "-c", script}}
 }
 
-func run(t *testing.T, plan connect.Plan, opt Options) *Process {
+func run(t *testing.T, plan methods.Plan, opt Options) *Process {
 	t.Helper()
 	p, err := Start(t.Context(), plan, opt)
 	if err != nil {
@@ -125,7 +126,7 @@ func TestPipes(t *testing.T) {
 	if p.Wait() != 3 || p.Text() != "done\n" {
 		t.Errorf("status %d, text %q", p.Status(), p.Text())
 	}
-	if f := p.Failure(); f != (connect.Failure{What: connect.WhatExit, Status: 3, Text: "done\n"}) {
+	if f := p.Failure(); f != (methods.Failure{What: methods.WhatExit, Status: 3, Text: "done\n"}) {
 		t.Errorf("failure %+v", f)
 	}
 }
@@ -141,7 +142,7 @@ print(fds, [m and stat.S_IFMT(m) for m in modes] == [stat.S_IFIFO, stat.S_IFIFO,
       [fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_NONBLOCK for fd in (0, 1, 2)],
       os.getsid(0) == os.getpid() == os.getpgid(0), os.environ['A'], os.environ['PATH'] != '')
 `
-	p := run(t, connect.Plan{Argv: []string{"python3", "-c", script}, Env: []string{"A=1", "A=2"}},
+	p := run(t, methods.Plan{Argv: []string{"python3", "-c", script}, Env: []string{"A=1", "A=2"}},
 		Options{})
 	if got := readAll(t, p.Stdout); got != "[0, 1, 2] True [0, 0, 0] True 2 True\n" {
 		t.Errorf("the child's surroundings: got %s%s, want fds 0 to 2, its own session and A=2",
@@ -154,7 +155,7 @@ func TestTerminal(t *testing.T) {
 		`sleep 0.05; printf 'word: ' >/dev/tty; read a </dev/tty; echo "[$a]"; tty </dev/tty >&2; ps ` +
 		`-o tpgid=,pgid= -p $$`)
 	plan.TTY = true
-	plan.Prompts = []connect.Prompt{{Needle: []byte("password:"), Answer: []byte("sesame")}}
+	plan.Prompts = []methods.Prompt{{Needle: []byte("password:"), Answer: []byte("sesame")}}
 	p := run(t, plan, Options{asking: always})
 	out := strings.Fields(readAll(t, p.Stdout))
 	if len(out) != 3 || out[0] != "[sesame]" || out[1] != out[2] {
@@ -190,15 +191,15 @@ func TestDialogueFailures(t *testing.T) {
 		want         string
 	}{
 		{"repeated", `printf 'password: ' >/dev/tty; read a </dev/tty; printf 'password: ' >/dev/tty; ` +
-			`sleep 60`, []byte("pw"), connect.WhatRepeated},
-		{"unanswered", `printf 'password: ' >/dev/tty; sleep 60`, nil, connect.WhatUnanswered},
+			`sleep 60`, []byte("pw"), methods.WhatRepeated},
+		{"unanswered", `printf 'password: ' >/dev/tty; sleep 60`, nil, methods.WhatUnanswered},
 		{"gives up", `printf 'password: ' >/dev/tty; read a </dev/tty; echo no >&2; exit 1`, []byte("pw"),
-			connect.WhatExit},
+			methods.WhatExit},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			plan := sh(tt.script)
 			plan.TTY = true
-			plan.Prompts = []connect.Prompt{{Needle: []byte("password:"), Answer: tt.answer}}
+			plan.Prompts = []methods.Prompt{{Needle: []byte("password:"), Answer: tt.answer}}
 			p := run(t, plan, Options{asking: always})
 			<-p.Done()
 			if f := p.Failure(); f.What != tt.want || !strings.Contains(f.Text, "password: ") {
@@ -210,7 +211,7 @@ func TestDialogueFailures(t *testing.T) {
 
 func TestExecFailure(t *testing.T) {
 	for _, argv := range [][]string{{"/nonexistent/x"}, {"mito-nonexistent"}, {"/"}} {
-		p, err := Start(t.Context(), connect.Plan{Name: "h", Method: "ssh", Argv: argv}, Options{})
+		p, err := Start(t.Context(), methods.Plan{Name: "h", Method: "ssh", Argv: argv}, Options{})
 		var e *connect.Error
 		if p != nil || !errors.As(err, &e) || e.Hop != "h" || e.Phase != connect.PhaseStart ||
 			e.Text == "" {
@@ -228,7 +229,7 @@ func TestConnectEnds(t *testing.T) {
 		plan.Timeout = 100 * time.Millisecond
 		p := run(t, plan, Options{})
 		<-p.Done()
-		if f := p.Failure(); f.What != connect.WhatTimeout || !errors.Is(p.Err(), connect.ErrTimeout) {
+		if f := p.Failure(); f.What != methods.WhatTimeout || !errors.Is(p.Err(), connect.ErrTimeout) {
 			t.Errorf("timeout: got %+v, %v; want ErrTimeout", f, p.Err())
 		}
 	})
@@ -282,7 +283,7 @@ func TestConnectEnds(t *testing.T) {
 		defer p.Close()
 		p.Connected()
 		cancel()
-		p.Fail(connect.WhatTimeout)
+		p.Fail(methods.WhatTimeout)
 		p.Stdin.Close()
 		if p.Wait() != 4 {
 			t.Errorf("status %d", p.Status())
@@ -444,7 +445,7 @@ func TestLines(t *testing.T) {
 	p.Connected()
 	io.WriteString(p.Stdin, "\n")
 	p.Close()
-	want := []string{`a\x1b[m`, "bc", strings.Repeat("0", connect.TextLimit), "end"}
+	want := []string{`a\x1b[m`, "bc", strings.Repeat("0", methods.TextLimit), "end"}
 	if !slices.Equal(lines, want) {
 		t.Errorf("lines: got %.100q, want %.100q", lines, want)
 	}
@@ -503,7 +504,7 @@ func TestNoteAndLongText(t *testing.T) {
 	p := run(t, sh("head -c 100000 /dev/zero >&2; echo end >&2"), Options{})
 	p.Wait()
 	p.Note([]byte("noise"))
-	if text := p.Text(); len(text) != connect.TextLimit || !strings.HasSuffix(text, "end\nnoise") {
+	if text := p.Text(); len(text) != methods.TextLimit || !strings.HasSuffix(text, "end\nnoise") {
 		t.Errorf("%d bytes, …%q", len(text), text[len(text)-20:])
 	}
 }

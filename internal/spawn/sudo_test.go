@@ -14,8 +14,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/lab"
+	"github.com/mitogen-go/mitogen/internal/methods"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // become carries out a plan for sudo, as one of the lab's users, with a command instead of a
@@ -38,9 +40,9 @@ func accountOf(t *testing.T, name string) *identity {
 }
 
 func becomePlan(t *testing.T, user, target string, opt connect.Options,
-	script string) connect.Plan {
+	script string) methods.Plan {
 	t.Helper()
-	hop, err := connect.ParseHop(target)
+	hop, err := methods.ParseHop(target)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +58,7 @@ func becomePlan(t *testing.T, user, target string, opt connect.Options,
 
 func TestSudo(t *testing.T) {
 	l := lab.Need(t)
-	right := connect.Options{Sudo: connect.SudoOptions{Password: connect.Secret(l.Password)}}
+	right := connect.Options{Sudo: connect.SudoOptions{Password: secret.Secret(l.Password)}}
 	wrong := connect.Options{Sudo: connect.SudoOptions{Password: "wrong"}}
 	none := connect.Options{}
 	for _, tt := range []struct {
@@ -104,7 +106,7 @@ func TestSudo(t *testing.T) {
 // sudo without a terminal is refused by requiretty, and says so.
 func TestSudoRequiresTTY(t *testing.T) {
 	lab.Need(t)
-	hop, _ := connect.ParseHop("sudo")
+	hop, _ := methods.ParseHop("sudo")
 	plan, err := hop.Plan([]string{"true"}, connect.Options{}, true)
 	if err != nil {
 		t.Fatal(err)
@@ -163,7 +165,7 @@ func TestSudoLoginShells(t *testing.T) {
 // closed.
 func TestSudoEnds(t *testing.T) {
 	l := lab.Need(t)
-	opt := connect.Options{Sudo: connect.SudoOptions{Password: connect.Secret(l.Password)}}
+	opt := connect.Options{Sudo: connect.SudoOptions{Password: secret.Secret(l.Password)}}
 	for _, user := range []string{lab.Free, lab.Pass, lab.TTY, lab.Log} {
 		t.Run(user, func(t *testing.T) {
 			t.Parallel()
@@ -229,7 +231,7 @@ func TestSudoOfAnother(t *testing.T) {
 }
 
 func sudoOfAnother(t *testing.T, job string) {
-	plan, err := connect.Hop{Method: "sudo"}.Plan([]string{"sh", "-c", job}, connect.Options{}, true)
+	plan, err := methods.Hop{Method: "sudo"}.Plan([]string{"sh", "-c", job}, connect.Options{}, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -269,7 +271,7 @@ func TestRealSudoRS(t *testing.T) {
 	if err != nil {
 		t.Skip("no sudo-rs; TestSudoRS has a stand-in")
 	}
-	right := connect.SudoOptions{Path: path, Password: connect.Secret(l.Password)}
+	right := connect.SudoOptions{Path: path, Password: secret.Secret(l.Password)}
 	wrong := connect.SudoOptions{Path: path, Password: "wrong"}
 	none := connect.SudoOptions{Path: path}
 	for _, tt := range []struct {
@@ -318,7 +320,7 @@ func TestSudoRS(t *testing.T) {
 	if err := os.WriteFile(fake, []byte(sudoRS), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for word, want := range map[connect.Secret]error{"right": nil, "wrong": connect.ErrSudoPassword,
+	for word, want := range map[secret.Secret]error{"right": nil, "wrong": connect.ErrSudoPassword,
 		"": connect.ErrPasswordRequired} {
 		plan := becomePlan(t, "root", "sudo",
 			connect.Options{Sudo: connect.SudoOptions{Path: fake, Password: word}}, "echo in")

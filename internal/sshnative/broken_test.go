@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 )
 
 // TestBroken: a session that ends without a status says what has become of the connection.
@@ -45,7 +45,7 @@ func TestBroken(t *testing.T) {
 			p := broken(t, test.end)
 			<-p.Done()
 			f := p.Failure()
-			if f.What != connect.WhatExit || f.Status != 255 || !strings.Contains(f.Text, test.want) ||
+			if f.What != methods.WhatExit || f.Status != 255 || !strings.Contains(f.Text, test.want) ||
 				test.want == "" && f.Text != "" {
 				t.Errorf("got %+v, want status 255 and %q", f, test.want)
 			}

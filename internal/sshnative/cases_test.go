@@ -1,7 +1,7 @@
 package sshnative
 
 import (
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/lab"
 )
 

@@ -17,7 +17,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/sshconf"
 )
 
@@ -173,7 +173,7 @@ func execute(ctx context.Context, argv []string) (*config, error) {
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	switch {
-	case connect.Shortage(err) != nil: // the ssh program couldn't be started either
+	case methods.Shortage(err) != nil: // the ssh program couldn't be started either
 		return nil, says("ssh -G: %w", err)
 	case err != nil:
 		return nil, unsupported("ssh -G: %v: %s", err, strings.TrimSpace(stderr.String()))

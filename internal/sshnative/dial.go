@@ -17,8 +17,9 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/descriptors"
+	"github.com/mitogen-go/mitogen/internal/methods"
 )
 
 // A dialer makes one connection, jumps included.
@@ -264,7 +265,7 @@ func dialError(host string, port int, err error) error {
 	if errors.Is(err, ErrUnsupported) {
 		return err
 	}
-	if connect.Shortage(err) != nil {
+	if methods.Shortage(err) != nil {
 		return fmt.Errorf("ssh: connect to host %s port %d: %w", host, port, err)
 	}
 	text := err.Error()
@@ -294,7 +295,7 @@ func (e *saidError) Unwrap() error { return e.err }
 // hearBanner keeps what the server says before the login.
 func (a *login) hearBanner(text string) error {
 	a.banner += text
-	a.banner = strings.Clone(a.banner[max(0, len(a.banner)-connect.TextLimit):])
+	a.banner = strings.Clone(a.banner[max(0, len(a.banner)-methods.TextLimit):])
 	return nil
 }
 
@@ -315,7 +316,7 @@ func (a *login) withBanner(err error) error {
 func (a *login) failure(ctx context.Context, err error) error {
 	var negotiation *ssh.AlgorithmNegotiationError
 	switch {
-	case connect.Shortage(cmp.Or(a.lacks, err)) != nil:
+	case methods.Shortage(cmp.Or(a.lacks, err)) != nil:
 		return says("log in on %s: %w", a.c.get("hostname"), cmp.Or(a.lacks, err))
 	case ctx.Err() != nil, errors.Is(a.conn.err(), os.ErrDeadlineExceeded):
 		return says("Connection timed out during banner exchange")

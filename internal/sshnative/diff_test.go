@@ -15,9 +15,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/lab"
 	"github.com/mitogen-go/mitogen/internal/testpython"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // sshBefore tells whether the installed ssh is older than a release.
@@ -309,7 +310,7 @@ func TestAsSSH(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			testpython.OneIn(t, 2)
 			if c.set.Password == "lab" {
-				c.set.Password = connect.Secret(w.Password)
+				c.set.Password = secret.Secret(w.Password)
 			}
 			if !c.env {
 				t.Parallel()

@@ -8,7 +8,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // pools are lines of configurations by keyword. A generated case has some of them; "" is none.
@@ -117,7 +118,7 @@ func TestAsSSHGenerated(t *testing.T) {
 	for seed := first; seed < first+n; seed++ {
 		c := generated(seed)
 		if c.set.Password == "lab" {
-			c.set.Password = connect.Secret(w.Password)
+			c.set.Password = secret.Secret(w.Password)
 		}
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -133,7 +134,7 @@ func TestAsSSHGenerated(t *testing.T) {
 
 func secretsOf(c diffCase) func(func(string) bool) {
 	return func(yield func(string) bool) {
-		for _, s := range []connect.Secret{c.set.Password, c.set.Passphrase} {
+		for _, s := range []secret.Secret{c.set.Password, c.set.Passphrase} {
 			if !yield(string(s)) {
 				return
 			}

@@ -17,8 +17,8 @@ import (
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
 	"github.com/mitogen-go/mitogen/internal/lazyregexp"
+	"github.com/mitogen-go/mitogen/internal/methods"
 )
 
 // An identity is a key or certificate that ssh would offer.
@@ -236,7 +236,7 @@ func (c *config) certificateFiles() (all []*identity, err error) {
 func publicKey(file string) (ssh.PublicKey, error) {
 	for _, name := range []string{file, file + ".pub"} {
 		text, err := os.ReadFile(name)
-		if connect.Shortage(err) != nil {
+		if methods.Shortage(err) != nil {
 			return nil, err
 		}
 		if key := firstKey(text); key != nil {
@@ -244,7 +244,7 @@ func publicKey(file string) (ssh.PublicKey, error) {
 		}
 	}
 	text, err := os.ReadFile(file)
-	if connect.Shortage(err) != nil {
+	if methods.Shortage(err) != nil {
 		return nil, err
 	}
 	return headerKey(text), nil
@@ -349,7 +349,7 @@ func (s *signer) SignWithAlgorithm(rand io.Reader, data []byte, name string) (*s
 }
 
 func noSignature(err error) error {
-	if connect.Shortage(err) != nil {
+	if methods.Shortage(err) != nil {
 		return fmt.Errorf("no signature: %w", err)
 	}
 	return unsupported("no signature: %v", err)
@@ -382,7 +382,7 @@ func (c *config) dialAgent() (agent.ExtendedAgent, io.Closer, error) {
 	}
 	conn, err := net.Dial("unix", socket)
 	switch {
-	case connect.Shortage(err) != nil:
+	case methods.Shortage(err) != nil:
 		return nil, nil, says("connect to the agent: %w", err)
 	case err != nil:
 		return nil, nil, nil

@@ -16,7 +16,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 )
 
 // The markers of lines in lists of known hosts.
@@ -44,7 +44,7 @@ func readKnown(names []string) (all []knownFile, err error) {
 	for _, name := range names {
 		text, err := os.ReadFile(name)
 		switch {
-		case connect.Shortage(err) != nil:
+		case methods.Shortage(err) != nil:
 			return nil, err
 		case err == nil:
 			all = append(all, knownFile{name, text})

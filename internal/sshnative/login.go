@@ -13,8 +13,8 @@ import (
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
-	"github.com/mitogen-go/mitogen/internal/secret"
+	"github.com/mitogen-go/mitogen/internal/methods"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // A login authenticates one connection. What it can't do as ssh would is left to the ssh program,
@@ -54,7 +54,7 @@ func (e passwordGiven) Unwrap() []error { return []error{e.error, ErrPasswordGiv
 
 // skip notes the first thing that ssh would do besides.
 func (a *login) skip(err error) {
-	if a.lacks == nil && connect.Shortage(err) != nil {
+	if a.lacks == nil && methods.Shortage(err) != nil {
 		a.lacks = err
 	}
 	if a.skipped == nil {
@@ -172,7 +172,7 @@ func (a *login) answer(_, _ string, questions []string, echos []bool) ([]string,
 	if len(questions) == 0 {
 		return nil, nil
 	}
-	if len(questions) > 1 || echos[0] || !connect.AsksPassword(questions[0], a.c.get("user")) {
+	if len(questions) > 1 || echos[0] || !methods.AsksPassword(questions[0], a.c.get("user")) {
 		a.skip(unsupported("%s asks for more than a password", methodQuestions))
 		return nil, a.skipped
 	}

@@ -12,7 +12,8 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
-	"github.com/mitogen-go/mitogen/internal/connect"
+	"github.com/mitogen-go/mitogen/connect"
+	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/printable"
 )
 
@@ -45,7 +46,7 @@ type Process struct {
 	mu        sync.Mutex // protects following
 	tail      string
 	status    int
-	failure   *connect.Failure
+	failure   *methods.Failure
 	connected bool
 	limit     *time.Timer
 }
@@ -80,7 +81,7 @@ func (s *stderr) Write(b []byte) (int, error) {
 	p := (*Process)(s)
 	p.mu.Lock()
 	p.tail += string(b)
-	p.tail = p.tail[max(0, len(p.tail)-connect.TextLimit):]
+	p.tail = p.tail[max(0, len(p.tail)-methods.TextLimit):]
 	connected := p.connected
 	p.mu.Unlock()
 	if connected && p.line != nil {
@@ -203,7 +204,7 @@ func (p *Process) Limit(d time.Duration) {
 		connected := p.connected
 		p.mu.Unlock()
 		if !connected {
-			p.Fail(connect.WhatTimeout)
+			p.Fail(methods.WhatTimeout)
 		}
 	})
 }
@@ -213,7 +214,7 @@ func (p *Process) Note(noise []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.tail += string(noise)
-	p.tail = p.tail[max(0, len(p.tail)-connect.TextLimit):]
+	p.tail = p.tail[max(0, len(p.tail)-methods.TextLimit):]
 }
 
 // Text is the end of what was written to stderr.
@@ -230,7 +231,7 @@ func (p *Process) LoggedIn() bool { return true }
 func (p *Process) Fail(what string) {
 	p.mu.Lock()
 	if p.failure == nil {
-		p.failure = &connect.Failure{What: what}
+		p.failure = &methods.Failure{What: what}
 	}
 	p.mu.Unlock()
 	p.Kill()
@@ -240,10 +241,10 @@ func (p *Process) Fail(what string) {
 func (p *Process) Done() <-chan struct{} { return p.done }
 
 // Failure says why there is no process any more.
-func (p *Process) Failure() connect.Failure {
+func (p *Process) Failure() methods.Failure {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	f := connect.Failure{What: connect.WhatExit, Status: p.status}
+	f := methods.Failure{What: methods.WhatExit, Status: p.status}
 	if p.failure != nil {
 		f = *p.failure
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/pyvalue"
 )
 
 var hexLine = regexp.MustCompile(`^    ([0-9a-f]{2}[ ]*)+$`)
@@ -53,11 +54,11 @@ func TestExamplesOfTheProtocol(t *testing.T) {
 		t.Fatal(err)
 	}
 	connect, err := pickle.Append(nil,
-		pickle.Tuple{"connect", map[string]any{"id": 1, "target": "local"}}, pickle.Proto4)
+		pyvalue.Tuple{"connect", map[string]any{"id": 1, "target": "local"}}, pickle.Proto4)
 	if err != nil {
 		t.Fatal(err)
 	}
-	allow, err := pickle.Append(nil, pickle.Tuple{"allow", map[string]any{
+	allow, err := pickle.Append(nil, pyvalue.Tuple{"allow", map[string]any{
 		"from": 1, "to": 2, "handle": 1000,
 	}}, pickle.Proto4)
 	if err != nil {

@@ -1,4 +1,0 @@
-package connect
-
-// incus has lxd's interface.
-var incusMethod = inside("incus", "incus", "container", checkWord, checkUID, execInstance)

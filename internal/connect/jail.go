@@ -1,7 +1,0 @@
-package connect
-
-// jail is FreeBSD's, by name or number. The user is one of the jail.
-var jailMethod = near(inside("jail", "jexec", "jail", checkWord, checkUser,
-	func(o ProgramOptions, h Hop) []string {
-		return words(o.Args, flagged("-U", h.User), []string{h.Host})
-	}))

@@ -1,8 +1,0 @@
-package connect
-
-// lxc is the classic one, by lxc-attach; users are numbers.
-var lxcMethod = near(inside("lxc", "lxc-attach", "container", checkWord, checkUID,
-	func(o ProgramOptions, h Hop) []string {
-		return words(o.Args, []string{"--clear-env", "--name", h.Host}, flagged("--uid", h.User),
-			[]string{"--"})
-	}))
