@@ -305,7 +305,7 @@ func TestHostileConsoles(t *testing.T) {
 			var typed atomic.Int64
 			con := consolesim.New(t, consolesim.Options{Far: watched(hidden, &typed, c.script)})
 			_, err := begin(t, con, func(o *Options) {
-				o.Line.Baud, o.wait = 0, 200*time.Millisecond
+				o.Line.Baud, o.wait = 0, 800*time.Millisecond // a busy machine is slow
 				o.Password = func(context.Context) (secret.Secret, error) { return hidden, nil }
 			})
 			var failed *Error
