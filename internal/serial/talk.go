@@ -159,8 +159,7 @@ func (t *talk) try(text string) (bool, error) {
 		return false, err
 	}
 	ok, err := t.until(t.takes(2*len(text)), func(shown []byte) bool {
-		return bytes.HasSuffix(bytes.ReplaceAll(shown, []byte{'\n'}, nil),
-			[]byte(text)) // a line editor breaks lines
+		return echoed(shown, text)
 	})
 	if !ok || err != nil {
 		return false, err
@@ -184,6 +183,13 @@ func (t *talk) try(text string) (bool, error) {
 	})
 	t.mute = !prompted
 	return true, err
+}
+
+// echoed reports whether what the console shows ends with text, whose first byte came once: the
+// line may double bytes. A line editor breaks lines.
+func echoed(shown []byte, text string) bool {
+	before, ok := bytes.CutSuffix(bytes.ReplaceAll(shown, []byte{'\n'}, nil), []byte(text))
+	return ok && (text == "" || !bytes.HasSuffix(before, []byte(text[:1])))
 }
 
 // measure takes the time of a round trip in which the line has carried n bytes.
