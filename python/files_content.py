@@ -193,9 +193,9 @@ def find_in_place(self, name, target=None):
                 VENDORED[stem] = 1
             core.MODULES[name] = kind, at, text, 1
             return core.IMPORTER.spec(name, core.MODULES[name])
-    for at in INSIDE.get(path, ()):
+    for at in path in OF_PACKAGES and INSIDE.get(path) or ():
         if at.split('.')[0] == name.split('.')[-1] and at[-3:] == '.so':
-            return native_in_place(name, OF_PACKAGES.get(path, '') + '.' + at.split('.')[0])
+            return native_in_place(name, OF_PACKAGES[path] + '.' + at.split('.')[0])
 
 
 def native_in_place(name, own):

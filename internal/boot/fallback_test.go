@@ -186,7 +186,7 @@ func TestMain(m *testing.M) {
 }
 
 // Each sh takes a program in, leaves head and image out, and eats nothing that comes behind. The
-// program is where the command was started, and leaves no name.
+// program begins in the directory where the command was started, and leaves no name.
 func TestFallbackInEachShell(t *testing.T) {
 	before, _ := filepath.Glob("/dev/shm/.mitogen-*")
 	own, err := os.ReadFile("/proc/self/exe")

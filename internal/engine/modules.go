@@ -399,9 +399,7 @@ func (c *Context) lacks(payload []byte) {
 		func(n string) bool { return strings.HasPrefix(n, abiMark) }); i >= 0 {
 		abi = strings.TrimPrefix(names[i], abiMark)
 	}
-	names = c.e.forward.Whole(c.id, names)
-	c.e.forward.Takes(c.id, c.target(), abi, names)
-	c.e.forward.Lacks(c.id, names) // of none, where they can't be read: it was asked
+	c.e.forward.Lacks(c.id, c.target(), abi, names) // of none, where they can't be read: it was asked
 }
 
 // unpacks tells whether bzip2's reader of c's interpreter can be bounded: from 3.5 on.

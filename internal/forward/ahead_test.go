@@ -25,7 +25,7 @@ func holding() (*Forwarder, *script) {
 func started(f *Forwarder, ctx, parent wire.ContextID) {
 	f.Add(ctx, parent)
 	call(f, ctx, "app")
-	f.Lacks(ctx, []string{"vend"})
+	f.lacks(ctx, []string{"vend"})
 }
 
 // asks asks for some files while app runs, and returns those that were answered at once.
@@ -74,7 +74,7 @@ func TestLearnedFiles(t *testing.T) {
 	}
 	f.Add(3, 0)
 	call(f, 3, "app")
-	f.Lacks(3, nil)
+	f.lacks(3, nil)
 	if got := files(f, 3); got != nil {
 		t.Errorf("a target that has the package: got files %q, want none", got)
 	}
@@ -144,7 +144,7 @@ func TestLikelyModules(t *testing.T) {
 	f, _ := dynamic()
 	f.Add(1, 0)
 	call(f, 1, "app")
-	f.Lacks(1, []string{"vend"})
+	f.lacks(1, []string{"vend"})
 	asked := func(name string, want ...string) {
 		t.Helper()
 		before := modulesOf(f, 1)
@@ -172,7 +172,7 @@ func TestLikelyModules(t *testing.T) {
 		func(name string) bool { return name == "settings" })
 	f.Add(2, 0)
 	call(f, 2, "app")
-	f.Lacks(2, []string{"vend"})
+	f.lacks(2, []string{"vend"})
 	if got := modulesOf(f, 2); !slices.Equal(got, before) {
 		t.Errorf("the next call: got %q, want %q", got, before)
 	}

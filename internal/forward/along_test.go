@@ -41,7 +41,7 @@ func TestAlong(t *testing.T) {
 	}
 	f.Add(2, 0)
 	call(f, 2, "app")
-	f.Lacks(2, nil)
+	f.lacks(2, nil)
 	if got := files(f, 2); got != nil {
 		t.Errorf("a target that has the package: got files %q, want none", got)
 	}

@@ -291,8 +291,17 @@ func (f *Forwarder) Unpacks(ctx wire.ContextID) {
 	f.book.Unpacks(ctx)
 }
 
-// Lacks takes ctx's answer to its oldest question. Names that the question didn't have don't count.
-func (f *Forwarder) Lacks(ctx wire.ContextID, names []string) {
+// Lacks takes ctx's answer to its oldest question: names are the packages that it lacks, abi says
+// which extension modules it takes, "" if the answer says nothing of them. t is the target without
+// abi. Names that the question didn't have don't count.
+func (f *Forwarder) Lacks(ctx wire.ContextID, t pysource.Target, abi string, names []string) {
+	names = f.whole(ctx, names)
+	f.takes(ctx, t, abi, names)
+	f.lacks(ctx, names)
+}
+
+// lacks is Lacks once it is known what ctx takes.
+func (f *Forwarder) lacks(ctx wire.ContextID, names []string) {
 	f.compress(ctx, names, f.waiting(ctx)...)
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -100,19 +100,19 @@ func TestCall(t *testing.T) {
 	call(f, 1, "app.main")
 	s.expect(t, "own", "ask 1 [dep lib]", "coming 1 1/0",
 		"send 1 app=call app.part=call app.main=call -1")
-	f.Lacks(1, []string{"lib", "dep", "never asked"})
+	f.lacks(1, []string{"lib", "dep", "never asked"})
 	s.expect(t, "foreign", "coming 1 2/1", "send 1 dep=bundle", "send 1 lib=bundle")
-	f.Lacks(1, []string{"lib"})
+	f.lacks(1, []string{"lib"})
 	s.expect(t, "an answer to nothing")
 	call(f, 1, "lib")
 	s.expect(t, "again")
 	f.Add(2, 0)
 	call(f, 2, "lib")
-	f.Lacks(2, nil)
+	f.lacks(2, nil)
 	s.expect(t, "installed there", "ask 2 [dep lib]", "coming 2 0/1")
 	f.Gone(2)
 	call(f, 2, "more")
-	f.Lacks(2, nil)
+	f.lacks(2, nil)
 	if m, given := f.Asked(2, linux, "", "more"); m == nil || given {
 		t.Error("no refusal for a context that is gone")
 	}
@@ -153,7 +153,7 @@ func TestAskedAlone(t *testing.T) {
 		t.Error("alone:", m.Name)
 	}
 	s.expect(t, "own", "ask 1 [late later]")
-	f.Lacks(1, []string{"late", "later"})
+	f.lacks(1, []string{"late", "later"})
 	s.expect(t, "foreign", "coming 1 3/1", "send 1 later=asked", "send 1 late=asked",
 		"send 1 plug=asked")
 	if m, _ := f.Asked(1, linux, "app", "extra"); m != nil {
@@ -175,7 +175,7 @@ func TestAskedAlone(t *testing.T) {
 	call(f, 2, "app")
 	s.expect(t, "learned", "ask 2 [extra late later plug]", "coming 2 1/0", "send 2 app=call",
 		"coming 2 1/0", "send 2 -1")
-	f.Lacks(2, []string{"late", "plug"})
+	f.lacks(2, []string{"late", "plug"})
 	s.expect(t, "lacks two", "coming 2 2/1", "send 2 late=learned", "send 2 plug=learned")
 }
 
@@ -337,7 +337,7 @@ func TestSite(t *testing.T) {
 		need := time.Since(start)
 		f.Want(id, n)
 		want := time.Since(start)
-		f.Lacks(id, n.call.Foreign)
+		f.lacks(id, n.call.Foreign)
 		t.Log(n.call.Modules(), "modules: need", need, "want", want-need, "lacks", time.Since(start)-want)
 	}
 }

@@ -89,9 +89,9 @@ func TestClosureIsServed(t *testing.T) {
 	call(f, 1, "app.main")
 	refused(t, f, 1, append(hidden, "vend.extra")...)
 	given(t, f, s, 1, "app.late", "later", "vend")
-	f.Lacks(1, []string{"vend"})
+	f.lacks(1, []string{"vend"})
 	given(t, f, s, 1, "vend.extra")
-	f.Lacks(1, []string{"companion"})
+	f.lacks(1, []string{"companion"})
 	for _, name := range hidden {
 		if name != "companion" {
 			refused(t, f, 1, name)
@@ -354,7 +354,7 @@ func TestFilesOfSentPackages(t *testing.T) {
 		"tVend-1.dist-info METADATA", "sapp"}; !slices.Equal(got, want) {
 		t.Errorf("before it is known what the target lacks: got %q, want %q", got, want)
 	}
-	f.Lacks(1, []string{"vend"})
+	f.lacks(1, []string{"vend"})
 	want := []string{"rapp data.txt", "rvend data.txt", "lapp ", "lvend ",
 		"tVend-1.dist-info METADATA", "sapp", "svend"}
 	if got := ask(); !slices.Equal(got, want) {
@@ -362,7 +362,7 @@ func TestFilesOfSentPackages(t *testing.T) {
 	}
 	f.Add(2, 0)
 	call(f, 2, "app.main")
-	f.Lacks(2, nil)
+	f.lacks(2, nil)
 	if _, err := f.File(2, linux, "", "rvend\x00data.txt"); err == nil {
 		t.Error("a file of a package that the target has was given")
 	}

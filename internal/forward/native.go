@@ -53,10 +53,9 @@ func (f *Forwarder) ABI(ctx wire.ContextID) string {
 	return ""
 }
 
-// Takes is told of each answer of ctx, before Lacks is. abi says which extension modules ctx takes;
-// "": the answer says nothing of them. Only the answer to a question for that counts. t is the
-// target without abi, and names are the packages that ctx lacks.
-func (f *Forwarder) Takes(ctx wire.ContextID, t pysource.Target, abi string, names []string) {
+// takes is told of each answer of ctx, before lacks is. Only the answer to a question for what ctx
+// takes counts.
+func (f *Forwarder) takes(ctx wire.ContextID, t pysource.Target, abi string, names []string) {
 	f.mu.Lock()
 	x := f.contexts[ctx]
 	if x == nil || len(x.asks) == 0 || !x.asks[0] {

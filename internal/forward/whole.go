@@ -7,10 +7,10 @@ import (
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
-// Whole returns names, the packages of which ctx has just said that it lacks them, and with them
+// whole returns names, the packages of which ctx has just said that it lacks them, and with them
 // those of the same question that a distribution here has beside a package that ctx lacks. What ctx
 // has of that name may be of another version of the distribution, and half of each would meet.
-func (f *Forwarder) Whole(ctx wire.ContextID, names []string) []string {
+func (f *Forwarder) whole(ctx wire.ContextID, names []string) []string {
 	asked, lacked := f.question(ctx)
 	var has []string
 	for _, name := range asked {
@@ -35,7 +35,7 @@ func (f *Forwarder) Whole(ctx wire.ContextID, names []string) []string {
 	return all
 }
 
-// warmWhole reads the lists that Whole needs while an answer is on its way: 10 to 25 ms for 140
+// warmWhole reads the lists that whole needs while an answer is on its way: 10 to 25 ms for 140
 // distributions.
 func (f *Forwarder) warmWhole(ctx wire.ContextID) {
 	time.AfterFunc(warmAfter, func() {
