@@ -7,10 +7,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
-	"testing/fstest"
-
-	"github.com/mitogen-go/mitogen"
-	"github.com/mitogen-go/mitogen/internal/testpython"
 )
 
 // renamed is a package whose modules are imported by other names than the engine knows them by: as
@@ -52,36 +48,21 @@ void *PyInit_itself(void) { return PyModule_Create2(&def, 1013); }
 
 // TestBinaryOfTheSameName: a package finds an extension module of its own name in its directory.
 func TestBinaryOfTheSameName(t *testing.T) {
-	p, ok := testpython.Default()
-	if !ok || testpython.Blind(t) == "env " {
-		t.Skip("no python3, or no root for a target that doesn't share this disk")
-	}
-	dir, file := t.TempDir(), "itself/itself.abi3.so"
-	write := func(name, text string) {
-		os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755)
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	write("itself/__init__.py", binary)
-	write("itself/binary.c", binarySource)
-	cc := exec.Command("gcc", "-shared", "-fPIC", "-o", file, "itself/binary.c")
-	cc.Dir = dir
-	if out, err := cc.CombinedOutput(); err != nil {
-		t.Fatalf("gcc: %v\n%s", err, out)
-	}
-	object, err := os.ReadFile(filepath.Join(dir, file))
+	p := blindPython(t)
+	const file = "itself/itself.abi3.so"
+	from := site(t, map[string]string{"itself/binary.c": binarySource})
+	shared(t, from, "-o "+file+" itself/binary.c")
+	object, err := os.ReadFile(filepath.Join(from, file))
 	if err != nil {
 		t.Fatal(err)
 	}
 	sum := sha256.Sum256(object)
-	write("itself-1.dist-info/WHEEL", "Tag: cp32-abi3-linux_"+p.Machine+"\n")
-	write("itself-1.dist-info/RECORD", "itself/__init__.py,,\n"+file+",sha256="+
-		base64.RawURLEncoding.EncodeToString(sum[:])+",1\n")
-	c := nativeContext(t, dir, p, fstest.MapFS{"mine.py": {Data: []byte(
-		"import itself\ndef doc():\n    return '%s %s' % (itself.NATIVE.__doc__, itself.__name__)")}},
-		mitogen.Options{})
-	got, err := mitogen.Call[string](t.Context(), c, "mine:doc")
+	dir := site(t, map[string]string{"itself/__init__.py": binary, file: string(object),
+		"itself-1.dist-info/WHEEL": "Tag: cp32-abi3-linux_" + p.Machine + "\n",
+		"itself-1.dist-info/RECORD": "itself/__init__.py,,\n" + file + ",sha256=" +
+			base64.RawURLEncoding.EncodeToString(sum[:]) + ",1\n"})
+	got, err := own(t, dir, p, "import itself\ndef doc():\n"+
+		"    return '%s %s' % (itself.NATIVE.__doc__, itself.__name__)")("doc")
 	if err != nil || got != "in C itself" {
 		t.Errorf("got %q, %v, want both modules", got, err)
 	}
@@ -89,35 +70,25 @@ func TestBinaryOfTheSameName(t *testing.T) {
 
 // TestOtherNames: a file of a package is imported by each name that Python would import it by.
 func TestOtherNames(t *testing.T) {
-	dir := t.TempDir()
-	for name, text := range map[string]string{"renamed/__init__.py": renamed,
+	p := blindPython(t)
+	dir := site(t, map[string]string{"renamed/__init__.py": renamed,
 		"renamed/sub.py": "NAME = __name__", "renamed/deep/__init__.py": "NAME = __name__",
 		"renamed/deep/mod.py": "NAME = __name__", "renamed/inner/__init__.py": "",
-		"renamed/inner/flat.py": "NAME = __name__"} {
-		file := filepath.Join(dir, name)
-		os.MkdirAll(filepath.Dir(file), 0o755)
-		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	own := "import renamed\ndef names():\n  import alias.sub, alias.deep.mod, flat\n" +
+		"renamed/inner/flat.py": "NAME = __name__"})
+	const source = "import renamed\ndef names():\n  import alias.sub, alias.deep.mod, flat\n" +
 		"  import renamed.sub, renamed.inner.flat\n" +
 		"  return ' '.join([m.NAME for m in (alias.sub, alias.deep, alias.deep.mod, flat, " +
 		"renamed.inner.flat)])\n" +
 		"def gone():\n  try:\n    import alias.nowhere\n  except ImportError as e:\n    return str(e)\n"
-	p, ok := testpython.Default()
-	if !ok || testpython.Blind(t) == "env " {
-		t.Skip("no python3, or no root for a target that doesn't share this disk")
-	}
-	c := nativeContext(t, dir, p, fstest.MapFS{"mine.py": {Data: []byte(own)}}, mitogen.Options{})
-	got, err := mitogen.Call[string](t.Context(), c, "mine:names")
-	plain := exec.Command(p.Path, "-c", own+"print(names())")
+	call := own(t, dir, p, source)
+	got, err := call("names")
+	plain := exec.Command(p.Path, "-c", source+"print(names())")
 	plain.Env = append(os.Environ(), "PYTHONPATH="+dir)
 	want, wrong := plain.Output()
 	if err != nil || wrong != nil || got+"\n" != string(want) {
 		t.Errorf("got %s, %v, want as plain Python: %s, %v", got, err, want, wrong)
 	}
-	if got, err = mitogen.Call[string](t.Context(), c, "mine:gone"); err != nil || got == "" {
+	if got, err = call("gone"); err != nil || got == "" {
 		t.Errorf("a module that there isn't: got %q, %v", got, err)
 	}
 }

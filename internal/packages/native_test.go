@@ -260,7 +260,6 @@ func TestNativesRefused(t *testing.T) {
 // wheel brought it.
 func fakeWheel(t *testing.T, tag, file string, data []byte) string {
 	t.Helper()
-	dir := t.TempDir()
 	sum := sha256.Sum256(data)
 	files := map[string]string{"d/__init__.py": "", "d/" + file: string(data)}
 	if tag != "" {
@@ -268,15 +267,7 @@ func fakeWheel(t *testing.T, tag, file string, data []byte) string {
 		files["d-1.dist-info/RECORD"] = "d/" + file + ",sha256=" +
 			base64.RawURLEncoding.EncodeToString(sum[:]) + ",1\n"
 	}
-	for name, text := range files {
-		if err := os.MkdirAll(filepath.Join(dir, filepath.Dir(name)), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return dir
+	return site(t, files)
 }
 
 // TestNativeBudget: extension modules that are too large together aren't sent, and the error names
