@@ -14,6 +14,22 @@ import (
 	"github.com/mitogen-go/mitogen/internal/ownfile"
 )
 
+// begun starts a local context in an engine of its own. ctx bounds what is done there.
+func begun(t *testing.T) (ctx context.Context, c *Context) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	t.Cleanup(cancel)
+	e, err := New(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { e.Close() })
+	if c, err = e.Start("local", ConnectOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	return ctx, c
+}
+
 // A hop that is gone before anything was sent is an error to what is behind it alone.
 func TestPutGroupWithoutHop(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
@@ -80,17 +96,7 @@ func TestPutGroupWithoutHop(t *testing.T) {
 
 // A context that is cut off, and gets a copy of its own, is told of each failure once.
 func TestPutGroupAgain(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	e, err := New(Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer e.Close()
-	c, err := e.Start("local", ConnectOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	ctx, c := begun(t)
 	dir := t.TempDir()
 	sources := []string{filepath.Join(dir, "missing"), filepath.Join(dir, "later")}
 	var told []string
@@ -114,17 +120,7 @@ func TestPutGroupAgain(t *testing.T) {
 
 // A context that is cut off once it has made the destination gets the same tree by its own copy.
 func TestPutGroupAgainGoesToTheSamePlace(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	e, err := New(Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer e.Close()
-	c, err := e.Start("local", ConnectOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	ctx, c := begun(t)
 	dir := t.TempDir()
 	source, dest := filepath.Join(dir, "source"), filepath.Join(dir, "dest")
 	if err := os.Mkdir(source, 0o700); err != nil {
@@ -173,16 +169,8 @@ func TestPutGroupAgainGoesToTheSamePlace(t *testing.T) {
 
 // A program that is killed has said nothing, and its error doesn't end as if it had.
 func TestCopyKilled(t *testing.T) {
-	e, err := New(Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer e.Close()
-	c, err := e.Start("local", ConnectOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	cp, err := c.copying(t.Context(), "put", &CopyOptions{})
+	ctx, c := begun(t)
+	cp, err := c.copying(ctx, "put", &CopyOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -199,17 +187,7 @@ func TestCopyKilled(t *testing.T) {
 // A context that is cut off when it has done all but end its program is synced again: whether all
 // went well isn't known.
 func TestSyncGroupCutOffAtItsEnd(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	e, err := New(Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer e.Close()
-	c, err := e.Start("local", ConnectOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	ctx, c := begun(t)
 	src, dest := t.TempDir(), t.TempDir()
 	if err := os.WriteFile(src+"/file", []byte("text"), 0o600); err != nil {
 		t.Fatal(err)

@@ -88,16 +88,23 @@ func TestHostileSocket(t *testing.T) {
 	}
 }
 
-// Addresses that are none, and further items where one is due, harm nothing. What the peer has
-// written comes before the error at the end.
-func TestHostileAddresses(t *testing.T) {
-	e, fakes := fakeEngine(t, Options{})
-	c, f := connected(t, e, fakes)
+// dialing has c connect: what comes of it, and the request that it has sent.
+func dialing(t *testing.T, c *Context, f *fake) (<-chan *Socket, wire.Frame, map[any]any) {
+	t.Helper()
 	dialed := later(func() *Socket {
 		s, _ := DialSocket(within(t), c, "tcp", "10.0.0.1:80")
 		return s
 	})
 	g, what := f.opens(t)
+	return dialed, g, what
+}
+
+// Addresses that are none, and further items where one is due, harm nothing. What the peer has
+// written comes before the error at the end.
+func TestHostileAddresses(t *testing.T) {
+	e, fakes := fakeEngine(t, Options{})
+	c, f := connected(t, e, fakes)
+	dialed, g, what := dialing(t, c, f)
 	bad := pyvalue.Tuple{pyvalue.Tuple{"no address", int64(-1)}, pyvalue.Tuple{int64(1), "x"}}
 	f.reply(g, wire.Item, encode(t, bad))
 	s := soon(t, dialed)
@@ -219,11 +226,7 @@ func TestSocketWindow(t *testing.T) {
 	for more, lives := range map[int]bool{0: true, 2: false} {
 		e, fakes := fakeEngine(t, Options{})
 		c, f := connected(t, e, fakes)
-		dialed := later(func() *Socket {
-			s, _ := DialSocket(within(t), c, "tcp", "10.0.0.1:80")
-			return s
-		})
-		g, what := f.opens(t)
+		dialed, g, what := dialing(t, c, f)
 		f.reply(g, wire.Item, addressPair(t))
 		s := soon(t, dialed)
 		if s == nil {
@@ -248,11 +251,7 @@ func TestSocketWindow(t *testing.T) {
 func TestWriteAfterCloseWrite(t *testing.T) {
 	e, fakes := fakeEngine(t, Options{})
 	c, f := connected(t, e, fakes)
-	dialed := later(func() *Socket {
-		s, _ := DialSocket(within(t), c, "tcp", "10.0.0.1:80")
-		return s
-	})
-	g, _ := f.opens(t)
+	dialed, g, _ := dialing(t, c, f)
 	f.reply(g, wire.Item, addressPair(t))
 	s := soon(t, dialed)
 	if s == nil {
