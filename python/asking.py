@@ -1,6 +1,6 @@
 """Tells whether a program that asks for a password still waits for it. Sent as `_mitogen_asking`.
 
-Runs in the namespace of the core; uses spawn.py.
+Runs in the namespace of the core; uses spawn.py and its other parts.
 """
 from _mitogen import (Child, EMPTY, ITEM, after, close_others, now, os, posix, program_signals,
     send, sys, tell)

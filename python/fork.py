@@ -1,7 +1,7 @@
 """Makes a copy of this process a context that has run nothing but the runtime. Sent as
 `_mitogen_fork` before the first CONNECT or OPEN that asks for one.
 
-Runs in the namespace of the core; uses spawn.py.
+Runs in the namespace of the core; uses spawn.py and its other parts.
 """
 from _mitogen import (BUILTINS, CHILDREN, EC0, IMAGE, IMPORTER, Place, close_others, dumpable,
     os, restore_os, signal, sys, zlib)

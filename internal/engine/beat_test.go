@@ -88,7 +88,7 @@ func TestLargeFramesUnderWay(t *testing.T) {
 	if row == nil {
 		t.Fatal("docs/protocol/bootstrap.md has no row for large frames under way")
 	}
-	window, spawn := read("../stream/window.go"), read("../../python/spawn.py")
+	window, spawn := read("../stream/window.go"), read("../../python/child.py")
 	for _, test := range []struct {
 		column           int
 		words            string

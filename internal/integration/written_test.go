@@ -175,7 +175,7 @@ func TestLearnedIsKept(t *testing.T) {
 // Where a context takes its time to answer, bundles are packed better meanwhile, and what can't be
 // unpacked there isn't sent.
 func TestBundlesPackedBetter(t *testing.T) {
-	source, err := os.ReadFile("../../python/spawn.py")
+	source, err := os.ReadFile("../../python/child.py")
 	if err != nil {
 		t.Fatal(err)
 	}

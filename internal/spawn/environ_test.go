@@ -53,22 +53,23 @@ func TestRelativePath(t *testing.T) {
 	}
 }
 
-// spawnAbsolute returns the function of python/spawn.py that does in a hop what absolute does here.
+// spawnAbsolute returns the function of python/child_start.py that does in a hop what absolute does
+// here.
 func spawnAbsolute(t *testing.T) string {
 	t.Helper()
-	source, err := os.ReadFile("../../python/spawn.py")
+	source, err := os.ReadFile("../../python/child_start.py")
 	if err != nil {
 		t.Fatal(err)
 	}
 	definition := regexp.MustCompile(`(?m)^def absolute\(env\):\n(?:(?: .*)?\n)+`)
 	function := definition.FindString(string(source))
 	if function == "" {
-		t.Fatal("python/spawn.py has no function absolute(env)")
+		t.Fatal("python/child_start.py has no function absolute(env)")
 	}
 	return function
 }
 
-// byPath and absolute of python/spawn.py name the same variables, the lists among them too.
+// byPath and absolute of python/child_start.py name the same variables, the lists among them too.
 func TestByPathInHop(t *testing.T) {
 	function := spawnAbsolute(t)
 	names := regexp.MustCompile(`for name in \(([^)]*)\):`).FindStringSubmatch(function)
@@ -78,7 +79,7 @@ func TestByPathInHop(t *testing.T) {
 	got := strings.Split(strings.ReplaceAll(names[1], "'", ""), ", ")
 	slices.Sort(got)
 	if want := slices.Sorted(maps.Keys(byPath)); !slices.Equal(got, want) {
-		t.Errorf("variables of absolute in python/spawn.py: got %q, want %q", got, want)
+		t.Errorf("variables of absolute in python/child_start.py: got %q, want %q", got, want)
 	}
 }
 
@@ -108,7 +109,7 @@ func TestAbsoluteInHop(t *testing.T) {
 			fmt.Fprintf(&program, "show([%s])\n", strings.Join(pairs, ", "))
 			env = absolute(env)
 			if !slices.ContainsFunc(env, func(e string) bool { return strings.HasPrefix(e, "PATH=") }) {
-				env = append(env, "PATH=/usr/local/bin:/usr/bin:/bin") // see python/spawn.py
+				env = append(env, "PATH=/usr/local/bin:/usr/bin:/bin") // see python/child_start.py
 			}
 			slices.Sort(env)
 			want = append(want, strings.Join(env, " "))

@@ -123,7 +123,7 @@ func (s *Stream) Arrived(answer []byte) bool {
 	return true
 }
 
-// longest bounds what a far end that answers later and later may make of it; spawn.py has the same.
+// longest bounds what a far end that answers later and later may make of it; child.py has the same.
 const longest = time.Hour
 
 // Underway returns how long the far end may be silent because of what is on its way to it; 0:

@@ -191,7 +191,7 @@ func TestFloor(t *testing.T) {
 // TestRuntime holds the runtime to the subset.
 func TestRuntime(t *testing.T) {
 	for name, floor := range map[string]version{"core/compat.py": 204, "core/importer.py": 204,
-		"core/plain.py": 204, "core/streams.py": 204, "values.py": 204, "spawn.py": 204, "tunnel.py": 204,
+		"core/plain.py": 204, "core/streams.py": 204, "values.py": 204, "child.py": 204, "tunnel.py": 204,
 		"run_copy.py": 204,
 		"mitogen.py":  207} {
 		var out bytes.Buffer

@@ -44,7 +44,8 @@ var modules = []pylink.Module{
 	{Name: "_mitogen_session", Sources: []string{"feed.py", "session.py"}, Shared: true},
 	{Name: "_mitogen_sockets", Sources: []string{"sockets_stream.py", "sockets_private.py",
 		"sockets_listen.py", "sockets.py"}, Shared: true},
-	{Name: "_mitogen_spawn", Sources: []string{"process.py", "execute.py", "spawn.py"}, Shared: true},
+	{Name: "_mitogen_spawn", Sources: []string{"process.py", "execute.py", "child_start.py",
+		"child.py", "spawn.py"}, Shared: true},
 	{Name: "_mitogen_syncget", Sources: []string{"copy_records.py", "copy_status.py", "copy_get.py",
 		"copy_sync.py", "copy_syncget.py", "copy_serve.py"}},
 	{Name: "_mitogen_syncput", Sources: []string{"copy_records.py", "copy_status.py", "copy_put.py",
@@ -64,7 +65,8 @@ var rules = pylink.Rules{
 	// Bounds that tests change.
 	Tunable: strings.Fields("PATIENCE QUEUE_LIMIT WORK_LIMIT KEEP LIMIT"),
 
-	Often: []string{"core/", "process.py", "spawn.py", "forward.py", "guard.py"},
+	Often: []string{"core/", "process.py", "child_start.py", "child.py", "spawn.py", "forward.py",
+		"guard.py"},
 
 	// What the import system, loaders of other libraries, logging and subprocess call.
 	Methods: strings.Fields(`find_spec find_module load_module create_module exec_module get_code

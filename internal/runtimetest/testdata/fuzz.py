@@ -121,7 +121,8 @@ class World:
             m.MODULES['_mitogen_asking'] = 'm', '', zlib.compress(f.read())
         self.load('process.py')
         self.load('execute.py')
-        self.load('spawn.py')
+        for name in ('child_start.py', 'child.py', 'spawn.py'):
+            self.load(name)
         m.execute = self.execute
         self.faults = []
         ends = m.Child.end
