@@ -175,9 +175,13 @@ func TestLearnedIsKept(t *testing.T) {
 // Where a context takes its time to answer, bundles are packed better meanwhile, and what can't be
 // unpacked there isn't sent.
 func TestBundlesPackedBetter(t *testing.T) {
-	source, err := os.ReadFile("../../python/child.py")
-	if err != nil {
-		t.Fatal(err)
+	var source []byte
+	for _, name := range []string{"child_start", "child", "spawn"} {
+		part, err := os.ReadFile("../../python/" + name + ".py")
+		if err != nil {
+			t.Fatal(err)
+		}
+		source = append(source, part...)
 	}
 	text := strings.ReplaceAll(string(source), "_", "-") // it mentions no place of a module
 	var packed bytes.Buffer
