@@ -217,9 +217,10 @@ func (c *Console) close() {
 
 // direction is one of a line.
 type direction struct {
-	o     Options
-	rng   *rand.Rand
-	began time.Time
+	o      Options
+	rng    *rand.Rand // of what hurts bytes; the goroutine that reads has it
+	places *rand.Rand // of noise; the goroutine that writes has it
+	began  time.Time
 
 	mu     sync.Mutex // protects following
 	passed int64
@@ -227,7 +228,8 @@ type direction struct {
 }
 
 func (c *Console) direction(n uint64) *direction {
-	return &direction{o: c.opt, rng: rand.New(rand.NewPCG(c.opt.Seed, n)), began: c.began}
+	return &direction{o: c.opt, rng: rand.New(rand.NewPCG(c.opt.Seed, n)),
+		places: rand.New(rand.NewPCG(c.opt.Seed, n+2)), began: c.began}
 }
 
 func (d *direction) count() int64 {
@@ -308,7 +310,7 @@ func (d *direction) carry(from, to *os.File, see func([]byte)) {
 			loud, count = now, count+1
 			text := fmt.Appendf(nil, "[%12.6f] usb 1-1: device descriptor read/64, error -%d\r\n",
 				now.Sub(d.began).Seconds(), count)
-			at := d.rng.IntN(len(queue) + 1)
+			at := d.places.IntN(len(queue) + 1)
 			queue = append(queue[:at:at], append(text, queue[at:]...)...)
 		}
 		d.mu.Lock()
