@@ -134,7 +134,7 @@ const prepared = "  - file: {path: /tmp/mitogen-bench-files, state: absent}\n  -
 
 func tasks(n int) string { return strings.Repeat("  - command: /bin/true\n", n) }
 
-// playbooks measures all books.
+// playbooks measures all books. One that fails doesn't end the others.
 func (b *bench) playbooks() error {
 	if b.lab == nil {
 		return errors.New("playbooks need root, for an sshd and users of their own")
@@ -155,17 +155,21 @@ func (b *bench) playbooks() error {
 			"---:|---:|---:|---:|"
 	}
 	fmt.Printf("\n%s; all with become; s, and KB up.\n\n%s\n%s\n", first, head, rule)
+	var failed []error
 	for _, k := range append(books, besides...) {
 		if !strings.Contains(k.name, *only) {
 			continue
 		}
 		for _, rtt := range k.rtts {
 			if err := b.playbook(k, rtt, variants); err != nil {
-				return fmt.Errorf("%s: %w", k.name, err)
+				failed = append(failed, fmt.Errorf("%s: %w", k.name, err))
+			}
+			if b.ctx.Err() != nil {
+				return errors.Join(failed...)
 			}
 		}
 	}
-	return nil
+	return errors.Join(failed...)
 }
 
 // variants are all ways to run a playbook, by side.

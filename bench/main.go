@@ -101,17 +101,22 @@ func run(ctx context.Context) error {
 	return err
 }
 
+// table measures the rows. One that fails doesn't end the others.
 func (b *bench) table() error {
 	fmt.Print("\n", b.head())
+	var failed []error
 	for _, r := range rows {
 		if !strings.Contains(r.name, *only) || r.remote && b.lab == nil {
 			continue
 		}
 		if err := r.measure(b, r); err != nil {
-			return fmt.Errorf("%s: %w", r.name, err)
+			failed = append(failed, fmt.Errorf("%s: %w", r.name, err))
+		}
+		if b.ctx.Err() != nil {
+			break
 		}
 	}
-	return nil
+	return errors.Join(failed...)
 }
 
 // prepare builds the sides and installs the peer. Rows of imports need the peer's packages,

@@ -103,14 +103,27 @@ type readings map[source][]reading
 var plain = []string{""}
 
 // alternate has each side do each variant once a round. Where take returns no reading, that side
-// hasn't that variant.
+// hasn't that variant. An earlier revision that fails, because the row is newer than it is, has no
+// figures in the row; standard error says why.
 func (b *bench) alternate(rounds int, variants []string,
 	take func(s side, variant string) (reading, error)) (readings, error) {
 	all := readings{}
+	failed := false // the earlier revision
 	for i := range rounds {
 		for _, v := range variants {
 			for _, s := range turns(b.sides, i) {
+				if failed && s.name == before {
+					continue
+				}
 				r, err := take(s, v)
+				if err != nil && s.name == before && b.ctx.Err() == nil {
+					fmt.Fprintln(os.Stderr, "warning: no figures of the earlier revision:", err)
+					failed = true
+					for _, v := range variants {
+						delete(all, source{before, v})
+					}
+					continue
+				}
 				if err != nil {
 					return nil, fmt.Errorf("%s: %w", s.name, err)
 				}

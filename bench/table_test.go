@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"math"
 	"slices"
 	"testing"
@@ -80,6 +81,33 @@ func TestSidesHaveReadingsOfTheSameRounds(t *testing.T) {
 	}
 	if len(all[source{peer, "native"}]) != 0 {
 		t.Errorf("Mitogen has a variant that it did not do: %v", all)
+	}
+}
+
+func TestAnEarlierRevisionThatFailsHasNoFigures(t *testing.T) {
+	b := &bench{ctx: t.Context(), sides: []side{{name: ours}, {name: before}}}
+	turns := 0
+	all, err := b.alternate(3, plain, func(s side, _ string) (reading, error) {
+		turns++
+		if s.name == before && turns > 2 {
+			return nil, errors.New("no such workload")
+		}
+		return reading{"n": 1}, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := len(all[source{ours, ""}]); got != 3 {
+		t.Errorf("our readings: got %d, want 3", got)
+	}
+	if got := all[source{before, ""}]; len(got) != 0 {
+		t.Errorf("readings of the revision that failed in its second round: got %v, want none", got)
+	}
+	want := errors.New("broken")
+	if _, err := b.alternate(1, plain, func(s side, _ string) (reading, error) {
+		return nil, want
+	}); !errors.Is(err, want) {
+		t.Errorf("our side fails: got %v, want %v", err, want)
 	}
 }
 
