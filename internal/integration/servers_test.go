@@ -44,7 +44,7 @@ var servers = []server{
 		},
 		argv: func(dir string) []string {
 			// without passwords
-			return []string{"dropbear", "-i", "-E", "-r", filepath.Join(dir, "key"), "-s"}
+			return []string{"dropbear", "-i", "-r", filepath.Join(dir, "key"), "-s"}
 		},
 	},
 	{
