@@ -26,11 +26,11 @@ func TestAhead(t *testing.T) {
 	}{
 		{"login", connect.SSHOptions{}, "web1", nil, nil},
 		{"login and sudo", connect.SSHOptions{}, "web1+sudo", nil,
-			[]wire.Handle{wire.LoadModule, wire.LoadModule, wire.LoadModule, wire.Connect}},
+			[]wire.Handle{wire.LoadModule, wire.LoadModule, wire.Connect}},
 		{"a call's arguments may be secret", connect.SSHOptions{}, "web1+sudo", []any{"x"},
-			[]wire.Handle{wire.LoadModule, wire.LoadModule, wire.LoadModule, wire.Connect}},
+			[]wire.Handle{wire.LoadModule, wire.LoadModule, wire.Connect}},
 		{"or are not", connect.SSHOptions{CallsAhead: true}, "web1+sudo", []any{"x"},
-			[]wire.Handle{wire.LoadModule, wire.LoadModule, wire.LoadModule, wire.Connect, wire.Call}},
+			[]wire.Handle{wire.LoadModule, wire.LoadModule, wire.Connect, wire.Call}},
 		{"or are marked", connect.SSHOptions{CallsAhead: true}, "web1", []any{secret.Secret("x")}, nil},
 	} {
 		for _, mark := range []string{boot.EC1, boot.EC0} {

@@ -8,6 +8,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/forward"
 	"github.com/mitogen-go/mitogen/internal/modules"
 	"github.com/mitogen-go/mitogen/internal/wire"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // unpacker is the module that unpacks bzip2: a context is asked whether it lacks that, too.
@@ -21,7 +22,13 @@ const maxComing = 4096
 
 // carryOutLocked queues what an action for c says. Nothing holds back what the Forwarder sends.
 func (e *Engine) carryOutLocked(c *Context, a *forward.Action) {
-	if a.Load != nil {
+	switch {
+	case a.Load != nil && a.Sent != nil: // c may ask for it meanwhile
+		f := loadFrame(c, a.Load)
+		c.loadedLocked(a.Load, len(f.Payload), a.Sent[0].Reason)
+		e.sendLocked(c, &f)
+		return
+	case a.Load != nil:
 		c.loadLocked(a.Load)
 		return
 	}
@@ -47,7 +54,6 @@ func (e *Engine) carryOutLocked(c *Context, a *forward.Action) {
 	case bundle.Forward:
 		c.bundledLocked(a)
 		if hop := e.contexts[a.Hop]; hop != nil {
-			e.enableLocked(hop)
 			hop.forwards++
 			e.sendLocked(hop, &wire.Frame{Dst: hop.id, Handle: wire.Forward,
 				Payload: wire.AppendForward(nil, a.Bundle.ID, c.id), Public: true})
@@ -55,8 +61,12 @@ func (e *Engine) carryOutLocked(c *Context, a *forward.Action) {
 	}
 }
 
-// enableLocked sends what makes c take bundles, once.
-func (e *Engine) enableLocked(c *Context) { c.loadLocked(e.forwards) }
+// enableLocked sends what makes c, and the hops before it, take bundles, once.
+func (e *Engine) enableLocked(c *Context) {
+	for ; c != nil; c = c.parent {
+		c.loadLocked(e.forwards)
+	}
+}
 
 // loadLocked sends a small module alone, unless c has it.
 func (c *Context) loadLocked(m *modules.Module) {
@@ -65,7 +75,7 @@ func (c *Context) loadLocked(m *modules.Module) {
 	}
 	f := loadFrame(c, m)
 	c.modules[m.Name] = true
-	c.loadedLocked(m, len(f.Payload))
+	c.loadedLocked(m, len(f.Payload), report.SentAsked)
 	c.e.sendLocked(c, &f)
 }
 

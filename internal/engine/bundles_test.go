@@ -40,6 +40,47 @@ func TestPlainCall(t *testing.T) {
 	}
 }
 
+// What takes bundles comes with the first bundle. A hop has it, and passes it on, from its second
+// child on.
+func TestPassedOn(t *testing.T) {
+	e, fakes := fakeEngine(t, Options{Path: files("own.py: ", "pkg/__init__.py: ")})
+	first := start(t, e, "local+sudo:first", ConnectOptions{})
+	f := <-fakes
+	f.hello(1)
+	with := func(id wire.ContextID) any {
+		t.Helper()
+		got, payload, err := wire.ParseConnect(f.connect(1).Payload)
+		if got != id || err != nil {
+			t.Fatalf("CONNECT of %d, %v, want %d", got, err, id)
+		}
+		return dict(t, payload)["with"]
+	}
+	if got := fmt.Sprint(with(2)); strings.Contains(got, forwardModule) {
+		t.Errorf("passed on to the first child: got %s, want no %s", got, forwardModule)
+	}
+	f.hello(2)
+	p := call(first, "own:f")
+	f.given(2, "own")
+	f.reply(f.expect(2, wire.Call), wire.Data, nil)
+	result(t, p)
+	second := start(t, e, "local+sudo:second", ConnectOptions{})
+	if got := fmt.Sprint(with(3)); !strings.Contains(got, forwardModule) {
+		t.Errorf("passed on to the second child: got %s, want %s too", got, forwardModule)
+	}
+	f.hello(3)
+	p = call(second, "pkg:f")
+	f.coming(3)
+	f.bundle(3)
+	f.reply(f.expect(3, wire.Call), wire.Data, nil)
+	result(t, p)
+	p = call(first, "pkg:f")
+	f.enable(2)
+	f.coming(2)
+	f.expect(1, wire.Forward)
+	f.reply(f.expect(2, wire.Call), wire.Data, nil)
+	result(t, p)
+}
+
 // A foreign module costs a question, the answer to which is all that it needs.
 func TestForeignCall(t *testing.T) {
 	var mu sync.Mutex
@@ -132,14 +173,13 @@ func TestAskedAlone(t *testing.T) {
 		Packages: files("late/__init__.py: import late.later", "late/later.py: ")})
 	c, f := connected(t, e, fakes)
 	p := call(c, "own:f")
-	f.enable(1)
-	f.coming(1)
-	f.bundle(1)
+	f.given(1, "own")
 	g := f.expect(1, wire.Call)
 	ask := func(name string) {
 		f.send(wire.Frame{Src: 1, Handle: wire.GetModule, Payload: []byte(name)})
 	}
 	ask("late")
+	f.enable(1)
 	f.coming(1)
 	if text, _ := f.bundle(1); !strings.Contains(text, "late\x00") ||
 		!strings.Contains(text, "late.later\x00") {
@@ -238,8 +278,8 @@ func TestOneCopy(t *testing.T) {
 		case wire.Call:
 			calls = append(calls, g)
 		case wire.LoadModule:
-			if g.Dst != 1 {
-				t.Error("to a child:", g)
+			if g.Dst > 2 { // the first child's hop didn't have what takes bundles
+				t.Error("to another child:", g)
 			}
 		}
 	}

@@ -207,7 +207,7 @@ func (c *Context) with() []string {
 	if c.golang.is.Load() {
 		return nil
 	}
-	return slices.Concat(c.e.passedOn, c.brings)
+	return c.brings
 }
 
 // links plans all hops of a target. The last link has the key of a hop, so that it can serve as a
@@ -394,6 +394,7 @@ func (e *Engine) addLocked(parent *Context, l link, o ConnectOptions) *Context {
 		go e.run(c, starter, l.plan, o.SSH)
 	} else {
 		c.root, c.gate, c.sent = parent.root, &gate{}, make(chan struct{})
+		c.brings = slices.Concat(e.passedOnLocked(parent), c.brings)
 		for _, name := range c.with() {
 			c.modules[name] = true // its hop passes it on
 		}
@@ -405,6 +406,16 @@ func (e *Engine) addLocked(parent *Context, l link, o ConnectOptions) *Context {
 		go e.connectVia(c, l.plan, behind(config, l.golang))
 	}
 	return c
+}
+
+// passedOnLocked names the modules that p is sent, and passes on to a context that it is to start.
+// What takes bundles is among them once p has it, or starts a second context: often the only one
+// needs none.
+func (e *Engine) passedOnLocked(p *Context) []string {
+	if p.children > 1 || p.modules[forwardModule] {
+		return append(slices.Clip(e.passedOn), forwardModule)
+	}
+	return e.passedOn
 }
 
 // carryLocked has parent carry the bytes of c's process. It returns what starts that.

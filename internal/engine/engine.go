@@ -138,7 +138,7 @@ type Engine struct {
 	// lacks is the module of the runtime that answers questions. Static.
 	lacks *modules.Module
 
-	// passedOn names the modules that each hop is sent, and passes on to contexts that it
+	// passedOn names the modules that each hop is sent, and passes on to each context that it
 	// starts. Static.
 	passedOn []string
 	natives  *modules.Module // loads extension modules. Static
@@ -251,7 +251,7 @@ func New(o Options) (*Engine, error) {
 	}
 	e.natives = e.finder.Find(nativeModule)
 	e.lacks = e.finder.Find(lacksModule)
-	e.passedOn = []string{forwardModule, guardModule}
+	e.passedOn = []string{guardModule}
 	if len(o.Packages) > 0 { // else there is nothing to be asked about
 		e.passedOn = append(e.passedOn, lacksModule)
 	}

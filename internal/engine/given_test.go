@@ -160,9 +160,8 @@ func TestLentModules(t *testing.T) {
 		t.Fatal(err)
 	}
 	call(a, "own:f")
-	f.enable(1)
-	f.coming(1)
-	f.bundle(1)
+	f.given(1, "late")
+	f.given(1, "own")
 	f.expect(1, wire.Call)
 	ask := func(name string) {
 		g.send(wire.Frame{Src: b.id, Handle: wire.GetModule,

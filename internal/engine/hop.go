@@ -96,7 +96,7 @@ func (e *Engine) sendConnect(c *Context, plan methods.Plan, head []byte) error {
 		return err
 	}
 	defer p.pushing.leave()
-	modules := slices.Concat([]string{spawnModule}, e.passedOn, c.brings)
+	modules := slices.Concat([]string{spawnModule}, c.brings)
 	if types(plan) {
 		modules = append(modules, askingModule)
 	}

@@ -236,7 +236,7 @@ func (c *Context) load(ctx context.Context, m *modules.Module) error {
 		defer e.mu.Unlock()
 		return c.err
 	}
-	c.loadedLocked(m, len(f.Payload))
+	c.loadedLocked(m, len(f.Payload), report.SentAsked)
 	if len(f.Payload) <= wire.MaxPayload {
 		defer e.mu.Unlock() // not flushed: the call comes right behind it
 		e.putLocked(c, &f)

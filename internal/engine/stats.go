@@ -90,14 +90,14 @@ func (c *Context) bundledLocked(a *forward.Action) {
 }
 
 // loadedLocked counts a module that goes to c alone. Those of the runtime count only as modules.
-func (c *Context) loadedLocked(m *modules.Module, size int) {
+func (c *Context) loadedLocked(m *modules.Module, size int, why report.Reason) {
 	n := &c.count
 	_, ours := c.e.opt.builtin(m.Name)
 	switch {
 	case m.Letter == modules.Missing:
 		n.Negative++
 	case !ours:
-		n.Sent = append(n.Sent, report.Sent{Name: m.Name, Reason: report.SentAsked})
+		n.Sent = append(n.Sent, report.Sent{Name: m.Name, Reason: why})
 		n.Found += int64(m.Size)
 		n.Minified += int64(m.Length())
 		if m.Letter == modules.Native {

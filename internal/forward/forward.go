@@ -34,7 +34,7 @@ type Action struct {
 	bundle.Action
 	New  bool            // the bundle is new to Ctx
 	Sent []report.Sent   // the modules in it, then
-	Load *modules.Module // if not nil, nothing but Ctx counts, which gets this alone
+	Load *modules.Module // if not nil, only Ctx, which gets this alone, and Sent count
 }
 
 func (a *Action) rank() int {
@@ -235,7 +235,10 @@ func (f *Forwarder) Want(ctx wire.ContextID, n *Need) {
 	if n.learned != nil {
 		learned = f.booked(ctx, n.target, learned)
 	}
-	f.compress(ctx, nil, call.c, learned.c)
+	alone := n.alone()
+	if alone == nil {
+		f.compress(ctx, nil, call.c, learned.c)
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	x := f.contexts[ctx]
@@ -247,7 +250,7 @@ func (f *Forwarder) Want(ctx wire.ContextID, n *Need) {
 		x.grant.call(learned.c)
 	}
 	b := batch{f: f, x: x, ctx: ctx, begun: time.Now()}
-	if !idle(call.c) {
+	if !idle(call.c) && !b.bringAlone(n, alone) {
 		b.want(call)
 	}
 	switch {

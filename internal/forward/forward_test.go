@@ -42,6 +42,9 @@ func (s *script) send(b Batch) {
 		switch {
 		case a.Load != nil:
 			line = fmt.Sprintf("load %d %c%s", a.Ctx, a.Load.Letter, a.Load.Name)
+			for _, m := range a.Sent {
+				line += fmt.Sprintf("=%s", m.Reason)
+			}
 		case a.Op == bundle.Ask:
 			line = fmt.Sprintf("ask %d %v", a.Ctx, a.Names)
 			if a.Native {
@@ -121,7 +124,7 @@ func TestCall(t *testing.T) {
 
 // Behind a hop a bundle is sent once.
 func TestHop(t *testing.T) {
-	f, s := forwarder(tree("own.py: "), tree())
+	f, s := forwarder(tree("own/__init__.py: "), tree())
 	for i, parent := range []wire.ContextID{0, 1, 1} {
 		f.Add(wire.ContextID(i+1), parent)
 	}
@@ -148,7 +151,7 @@ func TestAskedAlone(t *testing.T) {
 		tree("plug.py: import late", "late.py: import later", "later.py: ", "extra.py: "))
 	f.Add(1, 0)
 	call(f, 1, "app")
-	s.expect(t, "call", "coming 1 1/0", "send 1 app=call")
+	s.expect(t, "call", "load 1 mapp=call")
 	if m, _ := f.Asked(1, linux, "app", "plug"); m != nil {
 		t.Error("alone:", m.Name)
 	}

@@ -116,7 +116,7 @@ func TestNativeAskedAlone(t *testing.T) {
 		f, s := forwarder(tree("app.py: def f():\n import small._x"), natives(t))
 		f.Add(1, 0)
 		call(f, 1, "app")
-		s.expect(t, "call", "coming 1 1/0", "send 1 app=call")
+		s.expect(t, "call", "load 1 mapp=call")
 		if m, given := f.Asked(1, linux, "app", "small._x"); m != nil || !given {
 			t.Errorf("%q: got %v, %v, want a bundle", abi, m, given)
 		}
