@@ -37,7 +37,11 @@ def settled():
     OUTPUT.acquire()
     try:
         n = len(ANSWERS)
-        if [1 for fd, ev in DRAIN.poll(0) if not suck(fd == CAPTURED[STDOUT] and STDOUT or STDERR)]:
+        full = 0
+        for fd, ev in DRAIN.poll(0):
+            if not suck(fd == CAPTURED[STDOUT] and STDOUT or STDERR):
+                full = 1
+        if full:
             return 0
         for a in ANSWERS[:n]:
             UP.put(a)

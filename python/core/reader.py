@@ -1,5 +1,5 @@
 """Who reads, and how a thread waits for what that brings (docs/design.md, section 4)."""
-from _mitogen import (ANSWERS, DUE, ERR, FDS, MAIN, POLL, POLLOUT, R, S, STREAMS, WAITERS,
+from _mitogen import (ANSWERS, DUE, ERR, FDS, MAIN, PATIENCE, POLL, POLLOUT, R, S, STREAMS, WAITERS,
     WAKE, ZERO, atomic, die, interrupt, lock, now, os, private, select, settle, sys, thread)
 
 
@@ -22,7 +22,11 @@ def react(ms):
     except select.error:
         events = ()
     # What one handler does may close a file, and give its number to another, whose event it isn't.
-    for fd, ev, fn in [(fd, ev, FDS.get(fd)) for fd, ev in events]:
+    was = FDS
+    if events[1:]:
+        was = FDS.copy()
+    for fd, ev in events:
+        fn = was.get(fd)
         if fn and FDS.get(fd) is fn:
             fn(ev)
 
@@ -38,7 +42,10 @@ def pump():
                 POLL.register(s.w, POLLOUT)
             else:
                 POLL.unregister(s.w)
-    t = max(0, min([f() for f in DUE])) + 1
+    t = PATIENCE
+    for f in DUE:
+        t = min(t, f())
+    t = max(0, t) + 1
     cancel = S.cancel
     if cancel:
         t = 1.05
@@ -62,10 +69,10 @@ def pump():
 
 def wake():
     try:
-        while 1:
+        while WAITERS:
             WAITERS.pop().release()
     except IndexError:
-        pass        # not asked before: another thread may take the last one
+        pass        # another thread has taken the last one
 
 
 def turn(ready):

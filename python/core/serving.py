@@ -14,7 +14,7 @@ def serve():
                     call = Q.popleft()
                 except IndexError:
                     break       # the reader looks for a cancelled one, or has found it
-                if '_mitogen_run'.encode() not in call[2][:12]:
+                if not S.watch and '_mitogen_run'.encode() not in call[2][:12]:
                     start_watch()       # run_relay.py reads itself
                 run(call)
                 if len(ANSWERS) > 200:

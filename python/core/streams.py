@@ -76,7 +76,7 @@ class Stream:
         if not data:
             return self.lost()
         S.heard = now()
-        S.timeout = (not S.idle or [1 for b in USES if b]) and BUSY_TIMEOUT or HEARTBEAT
+        S.timeout = (not S.idle or max(map(len, USES))) and BUSY_TIMEOUT or HEARTBEAT
         self.parse(self.buf + data)
 
     def parse(self, buf):
