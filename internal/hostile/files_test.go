@@ -86,7 +86,7 @@ func TestFilesAreGivenByList(t *testing.T) {
 		{"by way of a daemon", lab.None,
 			[]string{"call", "--daemon", "--socket", socket, "os:getloadavg"}, ""},
 		{"a function of a package", lab.None, []string{"call", "app.main:f"}, "PAGE"},
-		{"a function of a script", lab.None, []string{"call", "tool.py:f"}, "module used"},
+		{"a function of a script", lab.None, []string{"call", "tool.py:f"}, "used.py"},
 		{"a script", lab.None, []string{"run", "script.py"}, "module used"},
 		{"a script behind a hop", behind, []string{"run", "script.py"}, "module used"},
 		{"code", lab.None, []string{"run", "-c", code}, "module used"},
