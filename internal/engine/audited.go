@@ -130,7 +130,8 @@ func (e *Engine) auditExec(
 	ssh connect.SSHOptions,
 	cmd Command,
 ) (told func(status int, err error), err error) {
-	c := &Context{e: e, name: plan.Name, hop: h}
+	c := &Context{e: e, name: plan.Name}
+	c.hop = h
 	if err := e.auditConnect(ctx, c, plan, ssh); err != nil {
 		return nil, err
 	}

@@ -158,7 +158,7 @@ func (c *Context) Ping(ctx context.Context) (time.Duration, error) {
 	if ctx.Err() != nil {
 		return 0, givenUp(ctx, "ping "+c.name)
 	}
-	p := &Pending{c: c, target: pingTarget, done: make(chan struct{})}
+	p := newPending(c, pingTarget)
 	start := time.Now()
 	if err := c.request(ctx, p, wire.Ping, nil); err != nil {
 		return 0, err

@@ -27,7 +27,7 @@ func TestNoticedWhen(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer e.Close()
-	told := e.config(&Context{e: e}, ConnectOptions{})
+	told := e.config(bare(e, 0, ""), ConnectOptions{})
 	for _, test := range []struct {
 		state  string
 		engine time.Duration
@@ -61,7 +61,8 @@ func TestSilenceKnowsTheSpeed(t *testing.T) {
 	defer e.Close()
 	for _, slowness := range []time.Duration{0, 1, 4, 32} {
 		want := 10 * max(1, int(slowness))
-		c := &Context{e: e, slowness: slowness, stream: stream.New()}
+		c := bare(e, 0, "")
+		c.slowness, c.stream = slowness, stream.New()
 		told := e.config(c, ConnectOptions{})
 		if told.Heartbeat != want || told.BusyTimeout != want {
 			t.Errorf("slowness %d: the context is told %d and %d s, want %d",
@@ -186,7 +187,7 @@ func TestHeartbeatOption(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := e.config(&Context{e: e}, ConnectOptions{})
+		got := e.config(bare(e, 0, ""), ConnectOptions{})
 		if got.Heartbeat != test.idle || got.BusyTimeout != test.run {
 			t.Errorf("Heartbeat %s: got %d s idle, %d s running, want %d, %d", test.option, got.Heartbeat,
 				got.BusyTimeout, test.idle, test.run)

@@ -68,14 +68,18 @@ func TestBinaryFor(t *testing.T) {
 	given := map[platform][]byte{
 		{"linux", "s390x"}: header(2, 2, 0, 22), {"linux", "riscv64"}: header(2, 1, 0, 183),
 	}
-	e := &Engine{opt: Options{Binary: func(goos, goarch string) ([]byte, error) {
+	e, err := New(Options{Binary: func(goos, goarch string) ([]byte, error) {
 		asked++
 		b := given[platform{goos, goarch}]
 		if b == nil {
 			return nil, errors.New("not built")
 		}
 		return b, nil
-	}}}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
 	for _, test := range []struct{ system, machine, fails string }{
 		{"Linux", "s390x", ""},
 		{"Linux", "s390x", ""},

@@ -90,16 +90,21 @@ func (c *Context) goAs(ctx context.Context, program, target string, args []any,
 
 // Failed returns a call that has ended with err before there was a context for it.
 func Failed(err error) *Pending {
-	p := &Pending{done: make(chan struct{}), err: err, ended: true}
+	p := newPending(nil, "")
+	p.err, p.ended = err, true
 	close(p.done)
 	return p
 }
 
+// newPending returns a request to c that isn't begun.
+func newPending(c *Context, target string) *Pending {
+	return &Pending{c: c, target: target, done: make(chan struct{})}
+}
+
 // newCall returns a call for a program; "": the called module is one.
 func newCall(c *Context, program, target string, stream bool) *Pending {
-	p := &Pending{c: c, target: target, call: true, program: program, stream: stream,
-		out:  outgoing{c: c},
-		done: make(chan struct{})}
+	p := newPending(c, target)
+	p.call, p.program, p.stream, p.out.c = true, program, stream, c
 	if stream {
 		p.more = make(chan struct{}, 1)
 	}

@@ -318,19 +318,25 @@ func (e *Engine) planHop(l *link, o ConnectOptions, way boot.Way, first, alone b
 // short are the methods whose pipes lead to a process of this machine.
 var short = map[string]bool{"local": true, "fork": true, methods.GoMethod: true}
 
+// bare returns a context that is in no tree.
+func bare(e *Engine, id wire.ContextID, name string) *Context {
+	c := &Context{e: e, id: id, name: name}
+	c.ready, c.done = make(chan struct{}), make(chan struct{})
+	c.closing, c.leaving = make(chan struct{}), make(chan struct{})
+	c.pushing, c.running = make(turn, 1), make(turn, 1)
+	c.modules, c.rooms = map[string]bool{}, map[wire.Handle]chan struct{}{}
+	return c
+}
+
 // newContext returns a context that nothing knows of yet.
 func (e *Engine) newContext(parent *Context, l link, o ConnectOptions) *Context {
-	c := &Context{
-		e: e, id: cmp.Or(o.ID, e.router.NextID()), name: l.name, hop: l.hop, key: l.key, parent: parent,
-		began:    time.Now(),
-		slowness: l.plan.Line.Slowness(),
-		ready:    make(chan struct{}), done: make(chan struct{}),
-		closing: make(chan struct{}), leaving: make(chan struct{}),
-		pushing: make(turn, 1), running: make(turn, 1),
-		modules: map[string]bool{}, rooms: map[wire.Handle]chan struct{}{},
-		brings: o.Brings, talk: o.Talk, prompt: e.concealed(e.prompts(o)),
-		secrets: e.sources(o), place: l.place, mode: modeBefore(l),
-	}
+	c := bare(e, cmp.Or(o.ID, e.router.NextID()), l.name)
+	c.parent = parent
+	c.hop, c.key, c.place = l.hop, l.key, l.place
+	c.prompt, c.secrets = e.concealed(e.prompts(o)), e.sources(o)
+	c.brings, c.talk = o.Brings, o.Talk
+	c.began, c.slowness = time.Now(), l.plan.Line.Slowness()
+	c.mode = modeBefore(l)
 	c.golang.begin(l, o)
 	return c
 }

@@ -229,12 +229,13 @@ func New(o Options) (*Engine, error) {
 		o.aheadPatience = aheadPatience
 	}
 	e := &Engine{
-		opt: o, finder: newFinder(&o), identity: newIdentity(),
-		router:   route.New(0, nil, o.MaxMessage),
-		contexts: map[wire.ContextID]*Context{},
-		shared:   map[string]*Context{},
-		empty:    make(chan struct{}),
+		opt: o, identity: newIdentity(),
+		router: route.New(0, nil, o.MaxMessage),
 	}
+	e.finder = newFinder(&o)
+	e.contexts = map[wire.ContextID]*Context{}
+	e.shared = map[string]*Context{}
+	e.empty = make(chan struct{})
 	// Contexts begin at wire.FirstDynamic: so a flow to one has a number that no other has.
 	e.router.HandlesFrom(1<<30 + wire.Handle(e.identity>>40))
 	e.auditor = newAuditor(o.Audit, e.auditFailed)

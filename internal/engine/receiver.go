@@ -231,7 +231,7 @@ func (c *Context) send(ctx context.Context, handle wire.Handle, value any) error
 	}
 	o.admitLocked()
 	if !e.router.Sending(c.id, handle) {
-		p = &Pending{c: c, target: "send", done: make(chan struct{})}
+		p = newPending(c, "send")
 		if p.handle, err = e.router.Request(c.id, 0, p); err != nil {
 			defer e.mu.Unlock()
 			return c.lostAs()

@@ -127,8 +127,8 @@ func (c *Context) tunnel(ctx context.Context, what map[string]any, needs ...stri
 func (c *Context) newTunnel(target string, to wire.Handle) *Tunnel {
 	t := &Tunnel{c: c, to: to}
 	t.ctx, t.cancel = context.WithCancel(c.e.base)
-	t.p = &Pending{c: c, target: target, done: make(chan struct{}), stream: true,
-		more: make(chan struct{}, 1)}
+	t.p = newPending(c, target)
+	t.p.stream, t.p.more = true, make(chan struct{}, 1)
 	return t
 }
 
