@@ -129,7 +129,7 @@ func start(t testing.TB, e *engine.Engine, target string, o connect.Options) *en
 func call(c *engine.Context, function string, into any, args ...any) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	b, _, err := c.Go(ctx, "workload:"+function, args, nil, false).Result(ctx)
+	b, _, err := c.Calls.Go(ctx, "workload:"+function, args, nil, false).Result(ctx)
 	if err != nil || into == nil {
 		return err
 	}

@@ -89,7 +89,7 @@ func TestBinaryFor(t *testing.T) {
 		{"\x1b[2J", "x86_64", "its platform is \\x1b[2J x86_64"},
 		{"", "", "its platform is"},
 	} {
-		b, err := e.binaryFor(test.system, test.machine)
+		b, err := e.starts.binaryFor(test.system, test.machine)
 		switch {
 		case test.fails == "" && (err != nil || !bytes.Equal(b.program.Compressed[:1], []byte{0x78})):
 			t.Errorf("%s %s: got %v, want a binary", test.system, test.machine, err)
@@ -102,7 +102,7 @@ func TestBinaryFor(t *testing.T) {
 		t.Errorf("Binary was called %d times, want 3", asked)
 	}
 	e.opt.Binary = nil
-	if _, err := e.binaryFor("Linux", "mips64"); !errors.Is(err, ErrNoBinary) ||
+	if _, err := e.starts.binaryFor("Linux", "mips64"); !errors.Is(err, ErrNoBinary) ||
 		!strings.Contains(err.Error(), "Options.Binary") {
 		t.Errorf("without Options.Binary: got %v, want the remedy", err)
 	}

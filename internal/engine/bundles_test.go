@@ -309,7 +309,7 @@ func TestRunBringsModules(t *testing.T) {
 	} {
 		done := make(chan error)
 		go func() {
-			_, err := c.Run(context.Background(), p)
+			_, err := c.Programs.Run(context.Background(), p)
 			done <- err
 		}()
 		if i == 0 {

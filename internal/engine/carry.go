@@ -14,15 +14,15 @@ import (
 )
 
 // carried is a starter for an ssh of this machine whose connection another context makes.
-func (e *Engine) carried(carrier *Context) starter {
+func (s *starts) carried(carrier *Context) starter {
 	return func(ctx context.Context, plan methods.Plan, ssh connect.SSHOptions) (process,
 		io.WriteCloser, io.ReadCloser, error) {
 		p, timeout := &carriedProcess{}, plan.Timeout
-		args, env, release, err := e.proxy.Register(func(host string, port int) (proxy.Conn, error) {
-			if conn := carrier.byMaster(ctx, host, port); conn != nil {
+		args, env, release, err := s.proxy.Register(func(host string, port int) (proxy.Conn, error) {
+			if conn := carrier.launch.byMaster(ctx, host, port); conn != nil {
 				return conn, nil
 			}
-			f, err := carrier.forward(ctx, host, port, timeout)
+			f, err := carrier.Tunnels.forward(ctx, host, port, timeout)
 			if err != nil {
 				return nil, err
 			}
@@ -33,7 +33,7 @@ func (e *Engine) carried(carrier *Context) starter {
 		}
 		plan.Argv = slices.Insert(slices.Clone(plan.Argv), 1, args...)
 		plan.Env = append(slices.Clip(plan.Env), env...)
-		proc, stdin, stdout, err := e.opt.start(ctx, plan, ssh)
+		proc, stdin, stdout, err := s.e.opt.start(ctx, plan, ssh)
 		if err != nil {
 			release()
 			return nil, nil, nil, err
@@ -85,13 +85,13 @@ func (w *watched) Read(b []byte) (int, error) {
 }
 
 // loseCarriedLocked loses those whose connections c has made.
-func (e *Engine) loseCarriedLocked(c *Context) {
-	if c.children == 0 {
+func (t *tree) loseCarriedLocked(c *Context) {
+	if c.life.children == 0 {
 		return
 	}
 	var carried []*Context
-	for _, x := range e.contexts {
-		if x.carrier == c || x.beside == c {
+	for _, x := range t.contexts {
+		if x.launch.carrier == c || x.launch.beside == c {
 			carried = append(carried, x)
 		}
 	}
@@ -102,6 +102,6 @@ func (e *Engine) loseCarriedLocked(c *Context) {
 			m.Context = x.name
 			err = &m
 		}
-		e.loseLocked(x, err, true)
+		t.loseLocked(x, err, true)
 	}
 }

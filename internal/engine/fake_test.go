@@ -371,7 +371,7 @@ func within(t testing.TB) context.Context {
 
 // call is a call without arguments.
 func call(c *Context, target string) *Pending {
-	return c.Go(context.Background(), target, nil, nil, false)
+	return c.Calls.Go(context.Background(), target, nil, nil, false)
 }
 
 // result waits for a call and returns its value.

@@ -72,7 +72,7 @@ const workOff = 100 * time.Millisecond
 func busy(c *Context) bool {
 	c.e.mu.Lock()
 	defer c.e.mu.Unlock()
-	return c.err == nil && (c.outbox.busy || c.serving)
+	return c.err == nil && (c.outbox.busy || c.Supply.requests.serving)
 }
 
 func benchmarkFlood(b *testing.B, frame func(c, good *Context, i int) wire.Frame) {
@@ -109,7 +109,7 @@ func benchmarkFlood(b *testing.B, frame func(c, good *Context, i int) wire.Frame
 			}
 			timed(&beside)
 		}
-		e.lose(bad, ErrClosed, true)
+		e.tree.lose(bad, ErrClosed, true)
 		for len(rest) < len(beside) {
 			timed(&rest)
 		}

@@ -140,8 +140,8 @@ func TestManyRefusals(t *testing.T) {
 			t.Fatalf("answer %v", g)
 		}
 	}
-	if s := c.Stats(); s.Files+int64(c.offences) < n || s.Given != nil {
-		t.Errorf("%d questions answered, %d offences, given %v", s.Files, c.offences, s.Given)
+	if s := c.Stats(); s.Files+int64(c.conduct.offences) < n || s.Given != nil {
+		t.Errorf("%d questions answered, %d offences, given %v", s.Files, c.conduct.offences, s.Given)
 	}
 	e.Close()
 	if all := l.all(); len(all) > maxRefusals+n/1000 {

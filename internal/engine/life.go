@@ -51,51 +51,54 @@ func parseHello(b []byte) (*hello, error) {
 }
 
 // helloLocked has a HELLO read and taken. The frame is valid until then.
-func (e *Engine) helloLocked(c *Context, f *wire.Frame) {
+func (t *traffic) helloLocked(c *Context, f *wire.Frame) {
+	e := t.e
 	payload := f.Payload
-	e.afterLocked(func() {
+	t.afterLocked(func() {
 		h, err := parseHello(payload)
 		e.mu.Lock()
 		defer e.unlock()
 		switch {
 		case c.err != nil:
 		case err != nil:
-			e.loseLocked(c, failure(c, methods.Failure{What: methods.WhatForeign, Text: "bad HELLO"}), true)
+			bad := methods.Failure{What: methods.WhatForeign, Text: "bad HELLO"}
+			e.tree.loseLocked(c, failure(c, bad), true)
 		default:
-			e.upLocked(c, h)
+			t.upLocked(c, h)
 		}
 	})
 }
 
 // upLocked takes a context's first message.
-func (e *Engine) upLocked(c *Context, h *hello) {
-	c.info = report.Info{Implementation: oneLine(h.Implementation), Platform: oneLine(h.Platform),
-		UID:      h.UID,
-		Hostname: oneLine(h.Hostname), PID: h.PID, Executable: oneLine(h.Executable)}
-	for i := range c.info.Version {
+func (t *traffic) upLocked(c *Context, h *hello) {
+	e := t.e
+	c.hello.info = report.Info{Implementation: oneLine(h.Implementation),
+		Platform: oneLine(h.Platform), UID: h.UID, Hostname: oneLine(h.Hostname), PID: h.PID,
+		Executable: oneLine(h.Executable)}
+	for i := range c.hello.info.Version {
 		n, _ := h.Version[i].(int64)
-		c.info.Version[i] = int(n)
+		c.hello.info.Version[i] = int(n)
 	}
-	if c.mode = pickle.Proto4; !c.golang.is.Load() {
-		c.mode = modeOf(c.info.Version[0], h.Pickle)
+	if c.hello.mode = pickle.Proto4; !c.launch.golang.is.Load() {
+		c.hello.mode = modeOf(c.hello.info.Version[0], h.Pickle)
 	}
-	c.info.Machine, c.info.Functions = oneLine(h.Machine), oneLine(h.Functions)
-	c.up = true
+	c.hello.info.Machine, c.hello.info.Functions = oneLine(h.Machine), oneLine(h.Functions)
+	c.hello.up = true
 	// which hold what only its start needed
-	c.answerer, c.talk, c.prompt, c.secrets = nil, nil, nil, nil
-	c.count.phases.Hello = time.Since(c.began)
-	if c.proc != nil {
-		c.proc.Connected()
+	c.hopStart.answerer, c.hopStart.talk, c.launch.prompt, c.launch.secrets = nil, nil, nil, nil
+	c.figures.count.phases.Hello = time.Since(c.figures.began)
+	if c.launch.proc != nil {
+		c.launch.proc.Connected()
 	}
-	if c.connect != 0 {
-		e.applyLocked(e.router.Forget(c.connect, nil))
+	if c.hopStart.connect != 0 {
+		t.applyLocked(e.router.Forget(c.hopStart.connect, nil))
 	}
-	c.auditUpLocked()
-	close(c.ready)
+	c.e.audit.upLocked(c)
+	close(c.hello.ready)
 	if e.front != nil {
 		e.front.upLocked(c)
 	}
-	c.shutdownLocked()
+	c.life.shutdownLocked()
 }
 
 // modeOf returns the encoding of values for an interpreter.
@@ -119,100 +122,114 @@ func bounded(s string) string {
 // oneLine returns what a context says for people: short, on one line and safe for a terminal.
 func oneLine(s string) string { return bounded(printable.Line(bounded(s))) }
 
+// tree is the registry of an engine's contexts. Contexts are added by starts.addLocked, and go by
+// goneLocked, once the router has dropped them. Its fields are protected by Engine.mu.
+type tree struct {
+	e        *Engine
+	contexts map[wire.ContextID]*Context
+	shared   map[string]*Context // usable as a hop, by what made them
+	beating  bool                // beats runs
+	closed   bool
+	empty    chan struct{} // closed when closed and no context is left
+}
+
 // lose takes c, and all behind it, out of the tree because of err. With kill its process is ended
 // at once.
-func (e *Engine) lose(c *Context, err error, kill bool) {
+func (t *tree) lose(c *Context, err error, kill bool) {
+	e := t.e
 	e.mu.Lock()
-	e.loseLocked(c, err, kill)
+	t.loseLocked(c, err, kill)
 	e.unlock()
 }
 
-func (e *Engine) loseLocked(c *Context, err error, kill bool) {
+func (t *tree) loseLocked(c *Context, err error, kill bool) {
+	e := t.e
 	if c == nil || c.err != nil {
 		return
 	}
 	if l := (*report.LostError)(nil); errors.As(err, &l) && l.Hop == "" {
 		l.Context, l.Hop = c.name, c.name
 	}
-	err = e.hide(err)
+	err = e.dialogues.hide(err)
 	// else the hop hasn't heard of it
-	if c.parent != nil && kill && c.parent.err == nil && c.connect != 0 {
-		e.putLocked(c.parent, &wire.Frame{Dst: c.parent.id, Handle: wire.Kill,
+	if c.parent != nil && kill && c.parent.err == nil && c.hopStart.connect != 0 {
+		e.traffic.putLocked(c.parent, &wire.Frame{Dst: c.parent.id, Handle: wire.Kill,
 			Payload: wire.AppendU32(nil, c.id)})
 	}
-	c.err, c.killNow = err, kill
-	e.refused.note(c.place, err)
-	if c.golang.later && errors.Is(err, connect.ErrNoPython) {
-		e.pythonless.Store(c.key, true)
+	c.err, c.launch.killNow = err, kill
+	e.starts.refused.note(c.launch.place, err)
+	if c.launch.golang.later && errors.Is(err, connect.ErrNoPython) {
+		e.starts.pythonless.Store(c.launch.key, true)
 	}
-	e.applyLocked(e.router.Lost(c.id, err.Error(), nil))
+	e.traffic.applyLocked(e.router.Lost(c.id, err.Error(), nil))
 }
 
 // goneLocked is the end of c as the tree sees it. The router has dropped it; what it was asked is
 // answered next.
-func (e *Engine) goneLocked(c *Context, why string) {
+func (t *tree) goneLocked(c *Context, why string) {
+	e := t.e
 	if c.err == nil {
-		c.err = e.reasonLocked(c, why)
+		c.err = t.reasonLocked(c, why)
 	}
-	delete(e.contexts, c.id)
-	if e.shared[c.key] == c {
-		delete(e.shared, c.key)
+	delete(t.contexts, c.id)
+	if t.shared[c.launch.key] == c {
+		delete(t.shared, c.launch.key)
 	}
-	c.auditGoneLocked()
+	c.e.audit.goneLocked(c)
 	close(c.done)
 	if e.front != nil {
 		e.front.lostLocked(c.id, c.err)
 	}
-	if c.stopAsking != nil {
-		c.stopAsking()
+	if c.launch.stopAsking != nil {
+		c.launch.stopAsking()
 	}
-	c.closeLocked()
-	c.gate, c.open = nil, nil
-	if c.forwarding {
-		e.jobs.Add(1)
+	c.life.closeLocked()
+	c.hopStart.gate, c.Calls.open = nil, nil
+	if c.Supply.forwarding {
+		e.work.jobs.Add(1)
 		go func() {
-			defer e.jobs.Done()
-			e.forward.Gone(c.id)
+			defer e.work.jobs.Done()
+			e.library.forward.Gone(c.id)
 		}()
 	}
-	for flow := range c.rooms {
-		e.roomLocked(c, flow)
+	for flow := range c.Calls.rooms {
+		e.traffic.roomLocked(c, flow)
 	}
 	if c.stream != nil {
 		// Its bytes are of no use any more. Closing blocks for nothing, but it is I/O.
 		s, err := c.stream, c.err
-		e.jobs.Add(1)
+		e.work.jobs.Add(1)
 		go func() {
-			defer e.jobs.Done()
+			defer e.work.jobs.Done()
 			s.Close(err)
 		}()
 	}
-	e.loseCarriedLocked(c)
-	for _, p := range []*Context{c.parent, c.carrier, c.beside} {
+	t.loseCarriedLocked(c)
+	for _, p := range []*Context{c.parent, c.launch.carrier, c.launch.beside} {
 		if p != nil {
-			p.children--
-			e.releaseLocked(p)
+			p.life.children--
+			p.life.releaseLocked()
 		}
 	}
-	e.emptyLocked()
+	t.emptyLocked()
 }
 
 // emptyLocked tells Close when the last context is gone. Losing one can lose its parent, so it may
 // come twice.
-func (e *Engine) emptyLocked() {
-	if !e.closed || len(e.contexts) > 0 {
+func (t *tree) emptyLocked() {
+	if !t.closed || len(t.contexts) > 0 {
 		return
 	}
 	select {
-	case <-e.empty:
+	case <-t.empty:
 	default:
-		close(e.empty)
+		close(t.empty)
 	}
 }
 
 // reasonLocked returns the error of c if the loss had no reason yet. If a context before c is gone,
 // c has its error. Else why is the report of a hop.
-func (e *Engine) reasonLocked(c *Context, why string) error {
+func (t *tree) reasonLocked(c *Context, why string) error {
 	for p := c.parent; p != nil; p = p.parent {
 		if l := (*report.LostError)(nil); errors.As(p.err, &l) {
 			m := *l
@@ -223,11 +240,11 @@ func (e *Engine) reasonLocked(c *Context, why string) error {
 			return p.err
 		}
 	}
-	if c.ending {
+	if c.life.ending {
 		return ErrClosed
 	}
 	l := &report.LostError{Context: c.name, Hop: c.name}
-	l.Reason, l.Text = e.reported(why)
+	l.Reason, l.Text = t.e.dialogues.reported(why)
 	if strings.HasPrefix(l.Reason, "heard nothing from it ") { // a hop's words
 		l.Code = report.CodeSilent
 	}
@@ -237,14 +254,28 @@ func (e *Engine) reasonLocked(c *Context, why string) error {
 // reported makes of what a hop says of a loss the reason, its first line, and the last lines of the
 // connection. A secret may stand in both, so lines are told apart behind the mask, which gets no
 // more than it can read quickly.
-func (e *Engine) reported(said string) (why, text string) {
-	why, _, _ = strings.Cut(e.mask.Hide(said[:min(len(said), methods.TextLimit-1)]), "\n")
+func (d *dialogues) reported(said string) (why, text string) {
+	why, _, _ = strings.Cut(d.mask.Hide(said[:min(len(said), methods.TextLimit-1)]), "\n")
 	from := max(0, len(said)-methods.TextLimit)
-	text = e.mask.Hide(said[from:])
+	text = d.mask.Hide(said[from:])
 	if from <= strings.IndexByte(said+"\n", '\n') {
 		_, text, _ = strings.Cut(text, "\n")
 	}
 	return oneLine(why), printable.Text(methods.PlainWords(text))
+}
+
+// life knows who needs a context, and ends it when nothing does: it refuses further calls
+// (closing), waits for those that run, sends SHUTDOWN (told, leaving), and has the context killed
+// if that doesn't help. Its fields are protected by Engine.mu.
+type life struct {
+	c        *Context
+	owned    bool // a caller holds it, besides its children
+	children int
+	// closing is closed by Close. A caller that shares the context anew opens it again.
+	closing chan struct{}
+	ending  bool          // it is to end: SHUTDOWN was sent, or will be once its calls have ended
+	told    bool          // SHUTDOWN was sent
+	leaving chan struct{} // closed when told
 }
 
 // Close gives c up: calls in it that were made before are finished, later ones refused. It ends
@@ -261,22 +292,22 @@ func (c *Context) Release() (ends bool) {
 	e := c.e
 	e.mu.Lock()
 	defer e.unlock()
-	c.owned = false
-	c.closeLocked()
-	e.releaseLocked(c)
-	return c.ending || c.err != nil || e.dismissCompanionLocked(c)
+	c.life.owned = false
+	c.life.closeLocked()
+	c.life.releaseLocked()
+	return c.life.ending || c.err != nil || c.life.dismissCompanionLocked()
 }
 
 // closeLocked has c refuse calls from now on.
-func (c *Context) closeLocked() {
-	if !c.closedLocked() {
-		close(c.closing)
+func (l *life) closeLocked() {
+	if !l.closedLocked() {
+		close(l.closing)
 	}
 }
 
-func (c *Context) closedLocked() bool {
+func (l *life) closedLocked() bool {
 	select {
-	case <-c.closing:
+	case <-l.closing:
 		return true
 	default:
 		return false
@@ -284,40 +315,42 @@ func (c *Context) closedLocked() bool {
 }
 
 // releaseLocked ends c if no caller or context needs it.
-func (e *Engine) releaseLocked(c *Context) {
-	if e.dismissCompanionLocked(c) {
+func (l *life) releaseLocked() {
+	c, e := l.c, l.c.e
+	if l.dismissCompanionLocked() {
 		return
 	}
-	if c.owned || c.children > 0 || c.ending || c.err != nil {
+	if l.owned || l.children > 0 || l.ending || c.err != nil {
 		return
 	}
-	c.ending = true
-	c.closeLocked()
-	if e.shared[c.key] == c {
-		delete(e.shared, c.key)
+	l.ending = true
+	l.closeLocked()
+	if e.tree.shared[c.launch.key] == c {
+		delete(e.tree.shared, c.launch.key)
 	}
-	if !c.up && c.calling == 0 { // it has run nothing that would have to end in order
-		e.loseLocked(c, ErrClosed, true)
+	if !c.hello.up && c.Calls.calling == 0 { // it has run nothing that would have to end in order
+		e.tree.loseLocked(c, ErrClosed, true)
 		return
 	}
-	c.shutdownLocked()
-	e.jobs.Go(func() {
-		ends := c.endsWithin(c.leaving, shutdownPatience)
+	l.shutdownLocked()
+	e.work.jobs.Go(func() {
+		ends := l.endsWithin(l.leaving, shutdownPatience)
 		e.front.finish(c)
-		if !ends || !c.endsWithin(nil, shutdownPatience) {
-			e.lose(c, ErrClosed, true)
+		if !ends || !l.endsWithin(nil, shutdownPatience) {
+			e.tree.lose(c, ErrClosed, true)
 		}
 	})
 }
 
 // endsWithin waits for the end of c, or for what comes before it. False: there was neither in time.
-func (c *Context) endsWithin(before <-chan struct{}, d time.Duration) bool {
+func (l *life) endsWithin(before <-chan struct{}, d time.Duration) bool {
+	c := l.c
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-before:
 	case <-c.done:
-	case <-c.e.base.Done():
+	case <-c.e.work.base.Done():
 	case <-t.C:
 		return false
 	}
@@ -325,65 +358,70 @@ func (c *Context) endsWithin(before <-chan struct{}, d time.Duration) bool {
 }
 
 // shutdownLocked sends SHUTDOWN to a context that is to end, once its calls have ended.
-func (c *Context) shutdownLocked() {
-	if c.ending && c.up && c.calling == 0 {
-		c.dismissLocked()
+func (l *life) shutdownLocked() {
+	c := l.c
+	if l.ending && c.hello.up && c.Calls.calling == 0 {
+		l.dismissLocked()
 	}
 }
 
 // leavesLocked notes that c ends by itself, because its last session has.
-func (c *Context) leavesLocked() {
-	if c.told || c.err != nil {
+func (l *life) leavesLocked() {
+	c := l.c
+	if l.told || c.err != nil {
 		return
 	}
-	c.told = true
-	close(c.leaving)
-	if c.ending { // and so is watched
+	l.told = true
+	close(l.leaving)
+	if l.ending { // and so is watched
 		return
 	}
-	c.ending = true
-	c.closeLocked()
-	c.e.jobs.Go(func() {
-		if !c.endsWithin(nil, shutdownPatience) {
-			c.e.lose(c, ErrClosed, true)
+	l.ending = true
+	l.closeLocked()
+	c.e.work.jobs.Go(func() {
+		if !l.endsWithin(nil, shutdownPatience) {
+			c.e.tree.lose(c, ErrClosed, true)
 		}
 	})
 }
 
 // dismissLocked sends SHUTDOWN, once.
-func (c *Context) dismissLocked() {
-	if c.told || c.err != nil {
+func (l *life) dismissLocked() {
+	c := l.c
+	if l.told || c.err != nil {
 		return
 	}
-	c.told = true
-	close(c.leaving)
-	c.e.putLocked(c, &wire.Frame{Dst: c.id, Handle: wire.Shutdown})
+	l.told = true
+	close(l.leaving)
+	c.e.traffic.putLocked(c, &wire.Frame{Dst: c.id, Handle: wire.Shutdown})
 }
 
 // farewellLocked tells c to end. Unlike releaseLocked it doesn't wait for calls, nor for those
 // behind it, which were told before: a hop that has been told waits for its own children.
-func (e *Engine) farewellLocked(c *Context) {
-	c.ending = true
-	c.closeLocked()
-	if c.up {
-		c.dismissLocked()
+func (l *life) farewellLocked() {
+	c := l.c
+	l.ending = true
+	l.closeLocked()
+	if c.hello.up {
+		l.dismissLocked()
 	} else { // it has run nothing that would have to end in order
-		e.loseLocked(c, ErrClosed, true)
+		c.e.tree.loseLocked(c, ErrClosed, true)
 	}
 }
 
 // letGo waits until no context is left, d at most, and then ends those next to the engine for which
 // which holds.
-func (e *Engine) letGo(d time.Duration, which func(*Context) bool) {
+func (tr *tree) letGo(d time.Duration, which func(*Context) bool) {
+	e := tr.e
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
-	case <-e.empty:
+	case <-tr.empty:
 	case <-t.C:
 		e.mu.Lock()
-		for _, c := range sortedContexts(e.contexts) {
+		for _, c := range sortedContexts(tr.contexts) {
 			if c.parent == nil && which(c) {
-				e.loseLocked(c, ErrClosed, true)
+				tr.loseLocked(c, ErrClosed, true)
 			}
 		}
 		e.unlock()
@@ -393,31 +431,31 @@ func (e *Engine) letGo(d time.Duration, which func(*Context) bool) {
 // Close ends all contexts and returns when no process is left here.
 func (e *Engine) Close() error {
 	e.mu.Lock()
-	if !e.closed {
-		e.closed = true
-		e.emptyLocked()
-		for _, c := range slices.Backward(sortedContexts(e.contexts)) {
-			c.owned = false
-			e.farewellLocked(c)
+	if !e.tree.closed {
+		e.tree.closed = true
+		e.tree.emptyLocked()
+		for _, c := range slices.Backward(sortedContexts(e.tree.contexts)) {
+			c.life.owned = false
+			c.life.farewellLocked()
 		}
 	}
 	e.unlock()
-	e.letGo(farewell, func(c *Context) bool { return c.alone })
-	e.letGo(closePatience, func(*Context) bool { return true })
-	e.stop()
-	e.jobs.Wait()
-	if err := e.forward.Save(); err != nil {
+	e.tree.letGo(farewell, func(c *Context) bool { return c.launch.alone })
+	e.tree.letGo(closePatience, func(*Context) bool { return true })
+	e.work.stop()
+	e.work.jobs.Wait()
+	if err := e.library.forward.Save(); err != nil {
 		e.log.Info(err.Error())
 	}
-	err := errors.Join(e.askpass.Close(), e.proxy.Close())
+	err := errors.Join(e.dialogues.askpass.Close(), e.starts.proxy.Close())
 	drained := make(chan struct{})
 	go func() {
-		e.drains.Wait()
+		e.work.drains.Wait()
 		close(drained)
 	}()
 	select {
 	case <-drained:
 	case <-time.After(drainPatience): // a Writer doesn't take the contexts' output
 	}
-	return errors.Join(err, e.auditor.close())
+	return errors.Join(err, e.audit.auditor.close())
 }
