@@ -109,7 +109,8 @@ def echo(text):
 func client(t testing.TB, c *daemonclient.Client) *engine.Engine {
 	t.Helper()
 	e, err := engine.New(engine.Options{Dial: c.Dial, Logger: slog.New(slog.DiscardHandler),
-		Path: []fs.FS{fstest.MapFS{"workload.py": {Data: []byte(code)}}}})
+		Modules: engine.ModuleOptions{
+			Path: []fs.FS{fstest.MapFS{"workload.py": {Data: []byte(code)}}}}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,7 +22,8 @@ func (s *Server) memory(ctx context.Context, c *engine.Context) (n int64) {
 	if err != nil {
 		return 0
 	}
-	e, err := engine.New(engine.Options{Logger: slog.New(slog.DiscardHandler), Path: []fs.FS{py},
+	e, err := engine.New(engine.Options{Logger: slog.New(slog.DiscardHandler),
+		Modules: engine.ModuleOptions{Path: []fs.FS{py}},
 		Dial: func(context.Context, string, connect.Options) (engine.Conn, error) {
 			return c.Tunnels.Fork(ctx, nil)
 		}})

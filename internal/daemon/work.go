@@ -141,8 +141,9 @@ func (s *Server) do(ctx context.Context, j *job, asker *session) error {
 		}
 	}
 	var err error
-	j.eng, err = engine.New(engine.Options{Path: own, Packages: packages, Serve: m.Serve,
-		Logger: slog.New(&logHandler{ch: j.ch}), Dial: s.inside(asker), Audit: s.opt.Audit})
+	j.eng, err = engine.New(engine.Options{Logger: slog.New(&logHandler{ch: j.ch}),
+		Dial: s.inside(asker), Audit: s.opt.Audit,
+		Modules: engine.ModuleOptions{Path: own, Packages: packages, Serve: m.Serve}})
 	if err != nil {
 		return err
 	}

@@ -52,7 +52,8 @@ func TestHandlerIsAskedOutsideOfTheLock(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			text := &lockedBuffer{}
 			h := asking{slog.NewTextHandler(text, nil), make(chan *Engine, 1)}
-			e, fakes := fakeEngine(t, Options{Logger: slog.New(h), Path: files("own.py: x = 1")})
+			e, fakes := fakeEngine(t, Options{Logger: slog.New(h),
+				Modules: ModuleOptions{Path: files("own.py: x = 1")}})
 			c, f := connected(t, e, fakes)
 			h.engine <- e
 			soon(t, later(func() error { what(e, c, f); return nil }))

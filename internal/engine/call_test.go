@@ -19,8 +19,8 @@ import (
 
 // A context can be called before it has said anything: the call stands right behind the boot.
 func TestCallBeforeHello(t *testing.T) {
-	e, fakes := fakeEngine(t, Options{Path: []fs.FS{fstest.MapFS{"own/__init__.py": {},
-		"own/mod.py": {Data: []byte("x = 1")}}}})
+	e, fakes := fakeEngine(t, Options{Modules: ModuleOptions{Path: []fs.FS{fstest.MapFS{
+		"own/__init__.py": {}, "own/mod.py": {Data: []byte("x = 1")}}}}})
 	c, err := e.Start("local", ConnectOptions{})
 	if err != nil {
 		t.Fatal(err)

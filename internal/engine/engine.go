@@ -64,28 +64,15 @@ const floodLimit = 16 << 20
 
 // Options are as documented at mitogen.Options. The zero value is usable.
 type Options struct {
-	Path         []fs.FS
-	Packages     []fs.FS
-	Allow        []string
-	Deny         []string
-	Serve        []string
-	Strip        bool
-	NoNative     bool
-	NativeBudget int64
-	Learned      string
-	Rewrite      func(name, path string, source []byte) []byte
-	Logger       *slog.Logger
-	Prompt       connect.PromptFunc
-	Secrets      secret.Source
-	Heartbeat    time.Duration
-	MaxMessage   int
-	MaxMemory    int
-	Grace        time.Duration
-	Audit        func(report.Event) error
-
-	// OwnMitogen says that Path has a package mitogen, which contexts get in place of the runtime's
-	// module of this name.
-	OwnMitogen bool
+	Modules    ModuleOptions
+	Logger     *slog.Logger
+	Prompt     connect.PromptFunc
+	Secrets    secret.Source
+	Heartbeat  time.Duration
+	MaxMessage int
+	MaxMemory  int
+	Grace      time.Duration
+	Audit      func(report.Event) error
 
 	// Binary returns this program for another platform.
 	Binary func(goos, goarch string) ([]byte, error)
@@ -96,10 +83,29 @@ type Options struct {
 
 	Dial Dial // starts contexts that have no other before them; nil: the engine does
 
-	busyTimeout   time.Duration                    // Heartbeat where something runs
-	start         starter                          // replaces package spawn in tests
-	builtin       func(name string) ([]byte, bool) // replaces boot.Module in tests
-	aheadPatience time.Duration                    // longer in tests
+	busyTimeout   time.Duration // Heartbeat where something runs
+	start         starter       // replaces package spawn in tests
+	aheadPatience time.Duration // longer in tests
+}
+
+// ModuleOptions are those of mitogen.Options that are about modules.
+type ModuleOptions struct {
+	Path         []fs.FS
+	Packages     []fs.FS
+	Allow        []string
+	Deny         []string
+	Serve        []string
+	Strip        bool
+	NoNative     bool
+	NativeBudget int64
+	Learned      string
+	Rewrite      func(name, path string, source []byte) []byte
+
+	// OwnMitogen says that Path has a package mitogen, which contexts get in place of the runtime's
+	// module of this name.
+	OwnMitogen bool
+
+	builtin func(name string) ([]byte, bool) // replaces boot.Module in tests
 }
 
 // withoutMitogen is boot.Module without what programs import as mitogen.
@@ -177,6 +183,11 @@ func (o *Options) check() error {
 	case 0 < o.MaxMemory && o.MaxMemory < leastMessage:
 		return fmt.Errorf("MaxMemory: got %d bytes, want at least %d", o.MaxMemory, leastMessage)
 	}
+	return o.Modules.check()
+}
+
+// check returns what is wrong with o.
+func (o *ModuleOptions) check() error {
 	if o.NativeBudget < 0 || o.NativeBudget > forward.MaxBudget {
 		return fmt.Errorf("NativeBudget: got %d bytes, want 0 to %d", o.NativeBudget, forward.MaxBudget)
 	}
@@ -211,10 +222,10 @@ func (o *Options) fill() {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	if o.builtin == nil {
-		o.builtin = boot.Module
-		if o.OwnMitogen {
-			o.builtin = withoutMitogen
+	if m := &o.Modules; m.builtin == nil {
+		m.builtin = boot.Module
+		if m.OwnMitogen {
+			m.builtin = withoutMitogen
 		}
 	}
 	if o.aheadPatience == 0 {
@@ -242,7 +253,7 @@ func New(o Options) (*Engine, error) {
 	e.log = slog.New(newAsideLog(e.handler, &e.reports))
 	e.router.Bound(min(2*o.MaxMessage, o.MaxMemory), o.MaxMemory)
 	e.workshop = newWorkshop(max(o.MaxMemory, runtime.GOMAXPROCS(0)*pickle.LeastMemory))
-	e.library.open(&o)
+	e.library.open(&o.Modules)
 	if e.opt.start == nil {
 		e.opt.start = e.starts.spawn
 	}

@@ -56,8 +56,8 @@ func fakeEngine(t testing.TB, o Options) (*Engine, chan *fake) {
 	if o.Heartbeat == 0 {
 		o.Heartbeat = -1
 	}
-	if o.builtin == nil {
-		o.builtin = builtins
+	if o.Modules.builtin == nil {
+		o.Modules.builtin = builtins
 	}
 	o.start = func(ctx context.Context, plan methods.Plan, _ connect.SSHOptions) (process,
 		io.WriteCloser, io.ReadCloser, error) {

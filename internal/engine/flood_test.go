@@ -77,8 +77,8 @@ func busy(c *Context) bool {
 
 func benchmarkFlood(b *testing.B, frame func(c, good *Context, i int) wire.Frame) {
 	files := fstest.MapFS{"a/__init__.py": {}, "a/large": {Data: make([]byte, 16<<20)}}
-	e, fakes := fakeEngine(b, Options{Path: []fs.FS{files},
-		Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	e, fakes := fakeEngine(b, Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Modules: ModuleOptions{Path: []fs.FS{files}}})
 	good, goodFake := connected(b, e, fakes)
 	go goodFake.serve()
 	var beside, rest []time.Duration

@@ -70,7 +70,7 @@ type library struct {
 }
 
 // open finds the modules of the runtime, and reads what was learned.
-func (l *library) open(o *Options) {
+func (l *library) open(o *ModuleOptions) {
 	l.finder = newFinder(o)
 	l.forward = forward.New(l.finder, l.deliver)
 	l.forward.Remember(o.Learned)
@@ -93,7 +93,7 @@ func (l *library) open(o *Options) {
 
 // ofCall is the program that a call of a function in module is.
 func (l *library) ofCall(module string) program {
-	_, ours := l.e.opt.builtin(module)
+	_, ours := l.e.opt.Modules.builtin(module)
 	return program{forward.Program{Name: module, Roots: []string{module}}, module, ours}
 }
 
@@ -533,7 +533,7 @@ func (q *requests) asked(r request, target pysource.Target) (m *modules.Module, 
 }
 
 // newFinder returns what looks modules up.
-func newFinder(o *Options) *modules.Finder {
+func newFinder(o *ModuleOptions) *modules.Finder {
 	var path []modules.Entry
 	for _, f := range o.Path {
 		path = append(path, modules.Entry{FS: f, Own: true})

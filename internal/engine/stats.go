@@ -106,7 +106,7 @@ func (g *given) bundledLocked(a *forward.Action) {
 func (g *given) loadedLocked(m *modules.Module, size int) {
 	c := g.c
 	n := &c.figures.count
-	_, ours := c.e.opt.builtin(m.Name)
+	_, ours := c.e.opt.Modules.builtin(m.Name)
 	switch {
 	case m.Letter == modules.Missing:
 		n.Negative++
