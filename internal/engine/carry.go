@@ -85,12 +85,12 @@ func (w *watched) Read(b []byte) (int, error) {
 }
 
 // loseCarriedLocked loses those whose connections c has made.
-func (t *tree) loseCarriedLocked(c *Context) {
+func (tr *tree) loseCarriedLocked(c *Context) {
 	if c.life.children == 0 {
 		return
 	}
 	var carried []*Context
-	for _, x := range t.contexts {
+	for _, x := range tr.contexts {
 		if x.launch.carrier == c || x.launch.beside == c {
 			carried = append(carried, x)
 		}
@@ -102,6 +102,6 @@ func (t *tree) loseCarriedLocked(c *Context) {
 			m.Context = x.name
 			err = &m
 		}
-		t.loseLocked(x, err, true)
+		tr.loseLocked(x, err, true)
 	}
 }

@@ -186,8 +186,8 @@ func (c *Context) Say(text secret.Secret) {
 }
 
 // say is Say for what is hidden already, or may be shown. It keeps no copy of text.
-func (h *hopStart) say(text []byte) {
-	c := h.c
+func (hs *hopStart) say(text []byte) {
+	c := hs.c
 	payload := wire.AppendConnect(make([]byte, 0, 4+len(text)), c.id, text)
 	defer clear(payload)
 	e := c.e
@@ -200,19 +200,19 @@ func (h *hopStart) say(text []byte) {
 }
 
 // sayLine is say for an answer, with the end of its line.
-func (h *hopStart) sayLine(answer string) {
+func (hs *hopStart) sayLine(answer string) {
 	line := append(append(make([]byte, 0, len(answer)+1), answer...), '\n')
 	defer clear(line)
-	h.say(line)
+	hs.say(line)
 }
 
 // with names the modules that its hop passes on to c.
-func (h *hopStart) with() []string {
-	c := h.c
+func (hs *hopStart) with() []string {
+	c := hs.c
 	if c.launch.golang.is.Load() {
 		return nil
 	}
-	return slices.Concat(c.e.library.passedOn, h.brings)
+	return slices.Concat(c.e.library.passedOn, hs.brings)
 }
 
 // starts plans contexts and starts them, and remembers what starts have found out.

@@ -286,11 +286,11 @@ func (e *Engine) Allow(from, to *Context) error {
 }
 
 // owns returns the error of using c with e, nil if c is e's.
-func (t *tree) owns(c *Context) error {
+func (tr *tree) owns(c *Context) error {
 	switch {
 	case c == nil:
 		return errors.New("nil Context")
-	case c.e != t.e:
+	case c.e != tr.e:
 		return fmt.Errorf("context %s: %w", c.name, ErrOtherEngine)
 	}
 	return nil

@@ -135,15 +135,15 @@ type tree struct {
 
 // lose takes c, and all behind it, out of the tree because of err. With kill its process is ended
 // at once.
-func (t *tree) lose(c *Context, err error, kill bool) {
-	e := t.e
+func (tr *tree) lose(c *Context, err error, kill bool) {
+	e := tr.e
 	e.mu.Lock()
-	t.loseLocked(c, err, kill)
+	tr.loseLocked(c, err, kill)
 	e.unlock()
 }
 
-func (t *tree) loseLocked(c *Context, err error, kill bool) {
-	e := t.e
+func (tr *tree) loseLocked(c *Context, err error, kill bool) {
+	e := tr.e
 	if c == nil || c.err != nil {
 		return
 	}
@@ -166,14 +166,14 @@ func (t *tree) loseLocked(c *Context, err error, kill bool) {
 
 // goneLocked is the end of c as the tree sees it. The router has dropped it; what it was asked is
 // answered next.
-func (t *tree) goneLocked(c *Context, why string) {
-	e := t.e
+func (tr *tree) goneLocked(c *Context, why string) {
+	e := tr.e
 	if c.err == nil {
-		c.err = t.reasonLocked(c, why)
+		c.err = tr.reasonLocked(c, why)
 	}
-	delete(t.contexts, c.id)
-	if t.shared[c.launch.key] == c {
-		delete(t.shared, c.launch.key)
+	delete(tr.contexts, c.id)
+	if tr.shared[c.launch.key] == c {
+		delete(tr.shared, c.launch.key)
 	}
 	c.e.audit.goneLocked(c)
 	close(c.done)
@@ -204,32 +204,32 @@ func (t *tree) goneLocked(c *Context, why string) {
 			s.Close(err)
 		}()
 	}
-	t.loseCarriedLocked(c)
+	tr.loseCarriedLocked(c)
 	for _, p := range []*Context{c.parent, c.launch.carrier, c.launch.beside} {
 		if p != nil {
 			p.life.children--
 			p.life.releaseLocked()
 		}
 	}
-	t.emptyLocked()
+	tr.emptyLocked()
 }
 
 // emptyLocked tells Close when the last context is gone. Losing one can lose its parent, so it may
 // come twice.
-func (t *tree) emptyLocked() {
-	if !t.closed || len(t.contexts) > 0 {
+func (tr *tree) emptyLocked() {
+	if !tr.closed || len(tr.contexts) > 0 {
 		return
 	}
 	select {
-	case <-t.empty:
+	case <-tr.empty:
 	default:
-		close(t.empty)
+		close(tr.empty)
 	}
 }
 
 // reasonLocked returns the error of c if the loss had no reason yet. If a context before c is gone,
 // c has its error. Else why is the report of a hop.
-func (t *tree) reasonLocked(c *Context, why string) error {
+func (tr *tree) reasonLocked(c *Context, why string) error {
 	for p := c.parent; p != nil; p = p.parent {
 		if l := (*report.LostError)(nil); errors.As(p.err, &l) {
 			m := *l
@@ -244,7 +244,7 @@ func (t *tree) reasonLocked(c *Context, why string) error {
 		return ErrClosed
 	}
 	l := &report.LostError{Context: c.name, Hop: c.name}
-	l.Reason, l.Text = t.e.dialogues.reported(why)
+	l.Reason, l.Text = tr.e.dialogues.reported(why)
 	if strings.HasPrefix(l.Reason, "heard nothing from it ") { // a hop's words
 		l.Code = report.CodeSilent
 	}
