@@ -131,7 +131,7 @@ func (r *Prepared) Start() (*Context, error) {
 				o.ID = 0
 			}
 			o.Options = l.options
-			next = e.starts.addLocked(c, l, o)
+			next = e.starts.startLocked(c, l, o)
 		}
 		c = next
 	}
@@ -159,7 +159,7 @@ func (e *Engine) StartPlan(via *Context, plan methods.Plan, o ConnectOptions) (*
 		return nil, fmt.Errorf("connect %s: %w", l.name, err)
 	}
 	l.key = fmt.Sprintf("plan %d", e.router.NextID())
-	c := e.starts.addLocked(via, l, o)
+	c := e.starts.startLocked(via, l, o)
 	c.life.owned = true
 	c.outbox.outputLocked(o)
 	e.unlock()
@@ -357,13 +357,12 @@ func (s *starts) newContext(parent *Context, l link, o ConnectOptions) *Context 
 	return c
 }
 
-// addLocked makes one context and sets its start going.
-func (s *starts) addLocked(parent *Context, l link, o ConnectOptions) *Context {
+// startLocked makes one context and sets its start going.
+func (s *starts) startLocked(parent *Context, l link, o ConnectOptions) *Context {
 	e := s.e
 	c := s.newContext(parent, l, o)
 	e.dialogues.conceal(l.plan, o.SSH)
 	c.outbox.records.group = &e.work.drains
-	parentID := wire.ContextID(0)
 	if l.beside != nil && l.beside.err == nil {
 		c.launch.beside = l.beside
 		c.launch.beside.life.children++
@@ -372,20 +371,7 @@ func (s *starts) addLocked(parent *Context, l link, o ConnectOptions) *Context {
 		l.start = s.carryLocked(c, parent, l.tunnel)
 		parent = nil
 	}
-	if parent != nil {
-		parentID = parent.id
-		parent.life.children++
-	}
-	if err := e.router.Add(c.id, parentID); err != nil {
-		panic(err) // ids and parents are ours
-	}
-	e.tree.contexts[c.id] = c
-	if e.front != nil {
-		e.front.startedLocked(c)
-	}
-	if e.tree.shared[c.launch.key] == nil {
-		e.tree.shared[c.launch.key] = c
-	}
+	e.tree.addLocked(c, parent)
 	config := s.config(c, o)
 	e.work.jobs.Add(1)
 	if parent == nil {
