@@ -401,15 +401,6 @@ func roomForLocked(c *Context, flow wire.Handle) chan struct{} {
 	return room
 }
 
-// roomLocked wakes those who wait for a flow to c.
-func (t *traffic) roomLocked(c *Context, flow wire.Handle) {
-	if c == nil || c.Calls.rooms[flow] == nil {
-		return
-	}
-	close(c.Calls.rooms[flow])
-	delete(c.Calls.rooms, flow)
-}
-
 // closeLocked says that p has got its answer, or won't.
 func (p *Pending) closeLocked() {
 	p.open = false

@@ -200,3 +200,13 @@ func sortedContexts(m map[wire.ContextID]*Context) []*Context {
 	slices.SortFunc(all, func(a, b *Context) int { return cmp.Compare(a.id, b.id) })
 	return all
 }
+
+// gateLocked returns the gate that frames for c are held back at, nil if they aren't.
+func (c *Context) gateLocked() *gate {
+	for x := c; x != nil; x = x.parent {
+		if x.hopStart.gate != nil {
+			return x.hopStart.gate
+		}
+	}
+	return nil
+}

@@ -151,25 +151,6 @@ func (l *life) farewellLocked() {
 	}
 }
 
-// letGo waits until no context is left, d at most, and then ends those next to the engine for which
-// which holds.
-func (tr *tree) letGo(d time.Duration, which func(*Context) bool) {
-	e := tr.e
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-tr.empty:
-	case <-t.C:
-		e.mu.Lock()
-		for _, c := range sortedContexts(tr.contexts) {
-			if c.parent == nil && which(c) {
-				tr.loseLocked(c, ErrClosed, true)
-			}
-		}
-		e.unlock()
-	}
-}
-
 // Close ends all contexts and returns when no process is left here.
 func (e *Engine) Close() error {
 	e.mu.Lock()

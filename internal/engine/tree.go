@@ -2,11 +2,11 @@ package engine
 
 import (
 	"errors"
+	"fmt"
 	"strings"
+	"time"
 
 	"github.com/mitogen-go/mitogen/connect"
-	"github.com/mitogen-go/mitogen/internal/methods"
-	"github.com/mitogen-go/mitogen/internal/printable"
 	"github.com/mitogen-go/mitogen/internal/wire"
 	"github.com/mitogen-go/mitogen/report"
 )
@@ -164,15 +164,54 @@ func (tr *tree) reasonLocked(c *Context, why string) error {
 	return l
 }
 
-// reported makes of what a hop says of a loss the reason, its first line, and the last lines of the
-// connection. A secret may stand in both, so lines are told apart behind the mask, which gets no
-// more than it can read quickly.
-func (d *dialogues) reported(said string) (why, text string) {
-	why, _, _ = strings.Cut(d.mask.Hide(said[:min(len(said), methods.TextLimit-1)]), "\n")
-	from := max(0, len(said)-methods.TextLimit)
-	text = d.mask.Hide(said[from:])
-	if from <= strings.IndexByte(said+"\n", '\n') {
-		_, text, _ = strings.Cut(text, "\n")
+// owns returns the error of using c with e, nil if c is e's.
+func (tr *tree) owns(c *Context) error {
+	switch {
+	case c == nil:
+		return errors.New("nil Context")
+	case c.e != tr.e:
+		return fmt.Errorf("context %s: %w", c.name, ErrOtherEngine)
 	}
-	return oneLine(why), printable.Text(methods.PlainWords(text))
+	return nil
+}
+
+// letGo waits until no context is left, d at most, and then ends those next to the engine for which
+// which holds.
+func (tr *tree) letGo(d time.Duration, which func(*Context) bool) {
+	e := tr.e
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-tr.empty:
+	case <-t.C:
+		e.mu.Lock()
+		for _, c := range sortedContexts(tr.contexts) {
+			if c.parent == nil && which(c) {
+				tr.loseLocked(c, ErrClosed, true)
+			}
+		}
+		e.unlock()
+	}
+}
+
+// loseCarriedLocked loses those whose connections c has made.
+func (tr *tree) loseCarriedLocked(c *Context) {
+	if c.life.children == 0 {
+		return
+	}
+	var carried []*Context
+	for _, x := range tr.contexts {
+		if x.launch.carrier == c || x.launch.beside == c {
+			carried = append(carried, x)
+		}
+	}
+	for _, x := range carried {
+		err := c.err
+		if lost := (*report.LostError)(nil); errors.As(err, &lost) {
+			m := *lost
+			m.Context = x.name
+			err = &m
+		}
+		tr.loseLocked(x, err, true)
+	}
 }
