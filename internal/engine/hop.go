@@ -32,7 +32,7 @@ const never = 1e9
 type hopStart struct {
 	c *Context
 
-	// Static:
+	// Static, but talk and answerer go when the context is up:
 	brings   []string          // modules that go to it with its start
 	sent     chan struct{}     // closed when CONNECT is on its way; nil: there is none
 	late     bool              // its CONNECT waits for its hop's HELLO

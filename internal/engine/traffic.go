@@ -198,11 +198,11 @@ func (t *traffic) refusedLocked(c *Context, a *route.Action) {
 
 // roomLocked wakes those who wait for a flow to c.
 func (t *traffic) roomLocked(c *Context, flow wire.Handle) {
-	if c == nil || c.Calls.rooms[flow] == nil {
+	if c == nil || c.Calls.waiting[flow] == nil {
 		return
 	}
-	close(c.Calls.rooms[flow])
-	delete(c.Calls.rooms, flow)
+	close(c.Calls.waiting[flow])
+	delete(c.Calls.waiting, flow)
 }
 
 // consumed gives back what was taken of a flow from c.

@@ -105,7 +105,7 @@ func (tr *tree) goneLocked(c *Context, why string) {
 			e.library.forward.Gone(c.id)
 		}()
 	}
-	for flow := range c.Calls.rooms {
+	for flow := range c.Calls.waiting {
 		e.traffic.roomLocked(c, flow)
 	}
 	if c.stream != nil {
