@@ -281,7 +281,7 @@ func (l *library) deliver(b forward.Batch) {
 	}
 }
 
-// push sends a module of the runtime, if c hasn't got it. c.pushing is held.
+// push sends a module of the runtime, if c hasn't got it. s.pushing is held.
 func (s *supply) push(ctx context.Context, name string) error {
 	c := s.c
 	if c.launch.golang.is.Load() || s.known(name) { // a Go context has its services without modules
@@ -290,7 +290,7 @@ func (s *supply) push(ctx context.Context, name string) error {
 	return s.load(ctx, c.e.library.finder.Find(name))
 }
 
-// load sends one module, unless c has it. c.pushing is held.
+// load sends one module, unless c has it. s.pushing is held.
 func (s *supply) load(ctx context.Context, m *modules.Module) error {
 	c := s.c
 	e := c.e
