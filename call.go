@@ -60,7 +60,7 @@ func (c *Context) start(ctx context.Context, function string, args []any, stream
 			args, kwargs = args[:n], k
 		}
 	}
-	return &Pending{c.c.Go(ctx, function, args, kwargs, stream)}
+	return &Pending{c.c.Calls.Go(ctx, function, args, kwargs, stream)}
 }
 
 // Done returns a channel that is closed when p has a result.

@@ -109,7 +109,7 @@ func (cmd *Cmd) Start(ctx context.Context) error {
 	spec := engine.SessionSpec{Args: cmd.Args, Command: cmd.Shell, Login: cmd.Login, Env: cmd.Env,
 		Dir: cmd.Dir, Pty: cmd.Pty.engine(), WaitOutput: cmd.WaitOutput, Agent: cmd.Agent}
 	streams := engine.Streams{Stdin: cmd.Stdin, Stdout: cmd.Stdout, Stderr: cmd.Stderr, Pipes: true}
-	s, err := cmd.c.c.Begin(ctx, spec, streams)
+	s, err := cmd.c.c.Programs.Begin(ctx, spec, streams)
 	cmd.started = s
 	return err
 }

@@ -103,7 +103,7 @@ func (c *Context) Info(ctx context.Context) (report.Info, error) {
 
 // Ping waits until the context is up, sends a message there and back and returns the time that this
 // took. It works while a call runs. Until the context is up, errors are those of Connect.
-func (c *Context) Ping(ctx context.Context) (time.Duration, error) { return c.c.Ping(ctx) }
+func (c *Context) Ping(ctx context.Context) (time.Duration, error) { return c.c.Calls.Ping(ctx) }
 
 // Done returns a channel that is closed when the context is gone.
 func (c *Context) Done() <-chan struct{} { return c.c.Done() }

@@ -295,7 +295,7 @@ type copying struct {
 const maxSaid = 4 << 10
 
 func (c *Context) copying(ctx context.Context, module string, o *CopyOptions) (*copying, error) {
-	s, err := c.c.Session(ctx, engine.SessionSpec{Module: module})
+	s, err := c.c.Programs.Session(ctx, engine.SessionSpec{Module: module})
 	if err != nil {
 		return nil, err
 	}

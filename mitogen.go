@@ -208,12 +208,12 @@ func New(o Options) (*Engine, error) {
 		}
 		dial = (*daemonclient.Client)(&d).Dial
 	}
-	e, err := engine.New(engine.Options{Dial: dial, Path: o.Path, Packages: o.Packages, Allow: o.Allow,
-		Deny:  o.Deny,
-		Serve: o.Serve, Strip: o.Strip, NoNative: o.NoNative, NativeBudget: o.NativeBudget,
-		Learned: o.Learned, Rewrite: o.Rewrite, Logger: o.Logger, Prompt: o.Prompt, Secrets: o.Secrets,
-		Heartbeat: o.Heartbeat, MaxMessage: o.MaxMessage, MaxMemory: o.MaxMemory, Grace: o.Grace,
-		Audit: o.Audit, Binary: o.Binary})
+	e, err := engine.New(engine.Options{Dial: dial, Logger: o.Logger, Prompt: o.Prompt,
+		Secrets: o.Secrets, Heartbeat: o.Heartbeat, MaxMessage: o.MaxMessage, MaxMemory: o.MaxMemory,
+		Grace: o.Grace, Audit: o.Audit, Binary: o.Binary, Modules: engine.ModuleOptions{
+			Path: o.Path, Packages: o.Packages, Allow: o.Allow, Deny: o.Deny, Serve: o.Serve,
+			Strip: o.Strip, NoNative: o.NoNative, NativeBudget: o.NativeBudget, Learned: o.Learned,
+			Rewrite: o.Rewrite}})
 	if err != nil {
 		return nil, err
 	}

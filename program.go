@@ -92,7 +92,7 @@ func (c *Context) Run(ctx context.Context, s Script) (int, error) {
 		p.Function, p.Module = "module", s.Module
 		p.Args = []any{s.Module, argv[1:]}
 	}
-	return c.c.Run(ctx, p)
+	return c.c.Programs.Run(ctx, p)
 }
 
 // Exec runs a program in c and returns its exit status, 128 + n if signal n ended it. It runs
@@ -104,7 +104,7 @@ func (c *Context) Exec(ctx context.Context, cmd Command) (int, error) {
 	if len(cmd.Args) == 0 {
 		return -1, errors.New("exec: no command")
 	}
-	return c.c.Exec(ctx, engine.Command(cmd), false)
+	return c.c.Programs.Exec(ctx, engine.Command(cmd), false)
 }
 
 // mainModule is the module of a directory or zip file that python runs.
@@ -157,7 +157,7 @@ func (e *Engine) Exec(ctx context.Context, target string, o ConnectOptions, cmd 
 		return -1, err
 	}
 	defer c.Close()
-	status, err := c.c.Exec(ctx, engine.Command(cmd), true)
+	status, err := c.c.Programs.Exec(ctx, engine.Command(cmd), true)
 	if errors.Is(err, connect.ErrNoPython) {
 		if status, direct, e := e.e.Exec(ctx, target, opt, engine.Command(cmd)); direct {
 			return status, e

@@ -122,7 +122,7 @@ func (t *Session) lends(ctx context.Context, h *host) bool {
 // homeThere asks a direct host for the home of a user, or of the login's if user is "". A host that
 // can't take the login's rights is given up.
 func (t *Session) homeThere(ctx context.Context, h *host, user string) (string, error) {
-	tun, err := h.login.Serve(ctx, service, map[string]any{"op": "home", "user": user})
+	tun, err := h.login.Tunnels.Serve(ctx, service, map[string]any{"op": "home", "user": user})
 	if err != nil {
 		return "", before(err)
 	}

@@ -193,7 +193,7 @@ func (b *bench) startModule(dir, text string, ends bool) (*Session, *host, *leaf
 	if err != nil {
 		t.Fatal(err)
 	}
-	tun, err := l.ctx.Serve(context.Background(), service, spec)
+	tun, err := l.ctx.Tunnels.Serve(context.Background(), service, spec)
 	if err != nil {
 		t.Fatal(err)
 	}

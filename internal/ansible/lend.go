@@ -170,7 +170,7 @@ func (n *lending) Run(ctx context.Context, r *muxserve.Request) int {
 	}
 	n.t.did(func(w *Work) { w.Literal, w.Waits = w.Literal+1, w.Waits+1 })
 	streams := engine.Streams{Stdin: r.Stdin, Stdout: r.Stdout, Stderr: r.Stderr, Pipes: true}
-	s, err := n.l.ctx.Begin(ctx, spec, streams)
+	s, err := n.l.ctx.Programs.Begin(ctx, spec, streams)
 	var end engine.SessionEnd
 	if err == nil {
 		end, err = s.Wait()

@@ -148,7 +148,7 @@ func (b *bench) run(a *archive, params string, env map[string]any) (stdout, stde
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	tun, err := l.ctx.Serve(ctx, service, spec)
+	tun, err := l.ctx.Tunnels.Serve(ctx, service, spec)
 	h.mu.Unlock()
 	if err != nil {
 		b.t.Fatal(err)

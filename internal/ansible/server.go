@@ -427,7 +427,7 @@ func (t *Session) tidy() {
 
 // begun waits until the module that was left to finish has begun: from then on it keeps its files.
 func (t *Session) begun() {
-	tun, err := t.left.Serve(context.Background(), service,
+	tun, err := t.left.Tunnels.Serve(context.Background(), service,
 		map[string]any{"op": "drop", "names": []any{}})
 	if err != nil {
 		return

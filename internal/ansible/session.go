@@ -196,7 +196,7 @@ func (t *Session) module(ctx context.Context, m *Message, inner string, data []b
 			h.mu.Unlock()
 			return before(err)
 		}
-		tun, err := l.ctx.Serve(ctx, service, spec)
+		tun, err := l.ctx.Tunnels.Serve(ctx, service, spec)
 		h.mu.Unlock()
 		if err != nil {
 			return before(err)
@@ -363,7 +363,7 @@ func (t *Session) literal(ctx context.Context, m *Message, inner string, data []
 		}
 		delete(spec, "service")
 		spec["as_is"] = t.asIs
-		tun, err := l.ctx.Serve(ctx, service, spec)
+		tun, err := l.ctx.Tunnels.Serve(ctx, service, spec)
 		if err != nil {
 			return before(err)
 		}
@@ -434,7 +434,7 @@ func (t *Session) run(
 ) (string, int, error) {
 	delete(spec, "service")
 	spec["as_is"] = t.asIs
-	tun, err := l.ctx.Serve(ctx, service, spec)
+	tun, err := l.ctx.Tunnels.Serve(ctx, service, spec)
 	if err != nil {
 		return "", 0, before(err)
 	}
@@ -470,7 +470,7 @@ func (t *Session) put(ctx context.Context, m *Message, data []byte) error {
 		return t.files(ctx, []any{"put", m.Name, m.Mode, data})
 	}
 	err := t.with(ctx, func(h *host) error {
-		tun, err := h.login.Serve(ctx, service,
+		tun, err := h.login.Tunnels.Serve(ctx, service,
 			map[string]any{"op": "put", "path": m.Name, "mode": m.Mode, "login": h.direct})
 		if err != nil {
 			return before(err)
@@ -506,7 +506,7 @@ func (t *Session) put(ctx context.Context, m *Message, data []byte) error {
 // get reads a file as the login's account.
 func (t *Session) get(ctx context.Context, m *Message) error {
 	return t.with(ctx, func(h *host) error {
-		tun, err := h.login.Serve(ctx, service,
+		tun, err := h.login.Tunnels.Serve(ctx, service,
 			map[string]any{"op": "get", "path": m.Name, "login": h.direct})
 		if err != nil {
 			return before(err)

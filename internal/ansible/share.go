@@ -54,13 +54,14 @@ func (s *Server) files(ctx context.Context, h *host, steps [][]any) (*engine.Tun
 		}
 		all[i] = step
 	}
-	return c.Serve(ctx, service, map[string]any{"op": "files", "steps": all, "login": h.direct})
+	spec := map[string]any{"op": "files", "steps": all, "login": h.direct}
+	return c.Tunnels.Serve(ctx, service, spec)
 }
 
 func (s *Server) giveLocked(ctx context.Context, c *engine.Context, p *pack) error {
 	via := c.Via()
 	if via == nil {
-		return c.Load(ctx, p.name, p.data)
+		return c.Supply.Load(ctx, p.name, p.data)
 	}
 	k := s.given[via]
 	if k == nil {
@@ -81,7 +82,7 @@ func (s *Server) giveLocked(ctx context.Context, c *engine.Context, p *pack) err
 		"names": []any{p.name}}); err != nil {
 		return err
 	}
-	c.Has(p.name, true)
+	c.Supply.Has(p.name, true)
 	return k.shrink(ctx, via)
 }
 
@@ -92,7 +93,7 @@ func (k *kept) shrink(ctx context.Context, hop *engine.Context) error {
 		old := k.files[0]
 		k.files, k.size = k.files[1:], k.size-len(old.data)
 		delete(k.names, old.name)
-		hop.Has(old.name, false)
+		hop.Supply.Has(old.name, false)
 		names = append(names, old.name)
 	}
 	if names == nil {
@@ -103,7 +104,7 @@ func (k *kept) shrink(ctx context.Context, hop *engine.Context) error {
 
 // tell has an operation done without a wait for its end.
 func tell(ctx context.Context, c *engine.Context, spec map[string]any) error {
-	t, err := c.Serve(ctx, service, spec)
+	t, err := c.Tunnels.Serve(ctx, service, spec)
 	if err == nil {
 		go discard(t)
 	}

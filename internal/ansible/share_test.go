@@ -101,7 +101,7 @@ func TestShare(t *testing.T) {
 func keeps(t *testing.T, ctx context.Context, hop *engine.Context) int {
 	t.Helper()
 	function := "_mitogen:" + boot.Table().Globals["MODULES"] + ".__len__"
-	value, _, err := hop.Go(ctx, function, nil, nil, false).Result(ctx)
+	value, _, err := hop.Calls.Go(ctx, function, nil, nil, false).Result(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -109,7 +109,8 @@ def echo(text):
 func client(t testing.TB, c *daemonclient.Client) *engine.Engine {
 	t.Helper()
 	e, err := engine.New(engine.Options{Dial: c.Dial, Logger: slog.New(slog.DiscardHandler),
-		Path: []fs.FS{fstest.MapFS{"workload.py": {Data: []byte(code)}}}})
+		Modules: engine.ModuleOptions{
+			Path: []fs.FS{fstest.MapFS{"workload.py": {Data: []byte(code)}}}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,7 +130,7 @@ func start(t testing.TB, e *engine.Engine, target string, o connect.Options) *en
 func call(c *engine.Context, function string, into any, args ...any) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	b, _, err := c.Go(ctx, "workload:"+function, args, nil, false).Result(ctx)
+	b, _, err := c.Calls.Go(ctx, "workload:"+function, args, nil, false).Result(ctx)
 	if err != nil || into == nil {
 		return err
 	}

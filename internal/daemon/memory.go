@@ -22,9 +22,10 @@ func (s *Server) memory(ctx context.Context, c *engine.Context) (n int64) {
 	if err != nil {
 		return 0
 	}
-	e, err := engine.New(engine.Options{Logger: slog.New(slog.DiscardHandler), Path: []fs.FS{py},
+	e, err := engine.New(engine.Options{Logger: slog.New(slog.DiscardHandler),
+		Modules: engine.ModuleOptions{Path: []fs.FS{py}},
 		Dial: func(context.Context, string, connect.Options) (engine.Conn, error) {
-			return c.Fork(ctx, nil)
+			return c.Tunnels.Fork(ctx, nil)
 		}})
 	if err != nil {
 		return 0
@@ -34,7 +35,7 @@ func (s *Server) memory(ctx context.Context, c *engine.Context) (n int64) {
 	if err != nil {
 		return 0
 	}
-	p := x.Go(ctx, "mitogen_measure:memory", nil, nil, false)
+	p := x.Calls.Go(ctx, "mitogen_measure:memory", nil, nil, false)
 	b, _, err := p.Result(ctx)
 	defer p.Taken()
 	if err != nil || pickle.Unmarshal(b, limits, &n) != nil {

@@ -278,7 +278,7 @@ func (s *Server) open(ctx context.Context, conn *net.UnixConn, ch *daemonclient.
 	defer s.finish(c)
 	python := m.Options.Connect().Python
 	m.Options = nil // it has secrets
-	t, err := c.context.ForkFor(ctx, python, daemonclient.Seconds(m.Heartbeat))
+	t, err := c.context.Tunnels.ForkFor(ctx, python, daemonclient.Seconds(m.Heartbeat))
 	if err != nil {
 		ch.Send(&daemonclient.Message{End: &daemonclient.End{Error: daemonclient.FailureOf(err)}})
 		return
@@ -525,7 +525,7 @@ func (s *Server) list(ctx context.Context) []daemonclient.Context {
 			all[i].Python = strings.TrimSuffix(fmt.Sprintf("%s %d.%d.%d", info.Implementation,
 				info.Version[0], info.Version[1], info.Version[2]), " ")
 			pings.Go(func() {
-				if d, err := c.Ping(ctx); err == nil {
+				if d, err := c.Calls.Ping(ctx); err == nil {
 					all[i].RTT = d.Seconds()
 					all[i].Memory = s.memory(ctx, c)
 				}

@@ -141,8 +141,9 @@ func (s *Server) do(ctx context.Context, j *job, asker *session) error {
 		}
 	}
 	var err error
-	j.eng, err = engine.New(engine.Options{Path: own, Packages: packages, Serve: m.Serve,
-		Logger: slog.New(&logHandler{ch: j.ch}), Dial: s.inside(asker), Audit: s.opt.Audit})
+	j.eng, err = engine.New(engine.Options{Logger: slog.New(&logHandler{ch: j.ch}),
+		Dial: s.inside(asker), Audit: s.opt.Audit,
+		Modules: engine.ModuleOptions{Path: own, Packages: packages, Serve: m.Serve}})
 	if err != nil {
 		return err
 	}
@@ -175,7 +176,7 @@ func (s *Server) inside(asker *session) engine.Dial {
 		if err := s.begin(asker, m); err != nil {
 			return nil, err
 		}
-		t, err := asker.context.Fork(ctx, o.Python)
+		t, err := asker.context.Tunnels.Fork(ctx, o.Python)
 		if err != nil {
 			s.finish(asker)
 			return nil, err
@@ -214,7 +215,7 @@ func (j *job) call(ctx context.Context) error {
 		}
 		kwargs[k] = v
 	}
-	p := j.c.Go(ctx, j.first.Function, args, kwargs, true)
+	p := j.c.Calls.Go(ctx, j.first.Function, args, kwargs, true)
 	defer p.Leave()
 	for {
 		b, ok, err := p.Next(ctx)
@@ -248,7 +249,7 @@ func (j *job) run(ctx context.Context) error {
 	} else {
 		p.Args = []any{m.Data, m.Argv[0], m.Argv}
 	}
-	status, err := j.c.Run(ctx, p)
+	status, err := j.c.Programs.Run(ctx, p)
 	if err != nil {
 		return err
 	}
@@ -261,7 +262,7 @@ func (j *job) script(ctx context.Context, text string, argv []string) error {
 		return errors.New("no name")
 	}
 	var said tail
-	status, err := j.c.Run(ctx, engine.Program{Function: "script", Script: []byte(text),
+	status, err := j.c.Programs.Run(ctx, engine.Program{Function: "script", Script: []byte(text),
 		Args: []any{[]byte(text), argv[0], argv}, Stdin: j.input, Stderr: &said})
 	if err == nil && status != 0 {
 		err = fmt.Errorf("%s %s: %s", argv[0], j.first.Name, said.line())

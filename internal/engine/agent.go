@@ -23,7 +23,8 @@ type agentForward struct {
 
 // forwardAgent has c listen, and doesn't wait for it. Frames that are sent to c after that find the
 // socket there, or an error. path is the agent's socket.
-func (c *Context) forwardAgent(ctx context.Context, path string) (*agentForward, error) {
+func (ps *programs) forwardAgent(ctx context.Context, path string) (*agentForward, error) {
+	c := ps.c
 	if err := auditSocket(ctx, c, "listen for agent"); err != nil {
 		return nil, err
 	}
@@ -35,7 +36,7 @@ func (c *Context) forwardAgent(ctx context.Context, path string) (*agentForward,
 	a.l.addrs = []net.Addr{&net.UnixAddr{Name: "agent", Net: "unix"}}
 	serving, stop := context.WithCancel(t.ctx)
 	a.stop = stop
-	c.e.jobs.Go(func() {
+	c.e.work.jobs.Go(func() {
 		defer a.close()
 		if _, err := t.first(serving); err != nil {
 			return
@@ -49,12 +50,12 @@ func (c *Context) forwardAgent(ctx context.Context, path string) (*agentForward,
 }
 
 // sessionWithAgent starts a program that finds a socket of its own.
-func (c *Context) sessionWithAgent(ctx context.Context, spec SessionSpec) (*Session, error) {
-	agent, err := c.forwardAgent(ctx, spec.Agent)
+func (ps *programs) sessionWithAgent(ctx context.Context, spec SessionSpec) (*Session, error) {
+	agent, err := ps.forwardAgent(ctx, spec.Agent)
 	if err != nil {
 		return nil, err
 	}
-	s, err := c.beginSession(ctx, spec, agent)
+	s, err := ps.beginSession(ctx, spec, agent)
 	if err != nil {
 		agent.close()
 	}

@@ -66,19 +66,20 @@ func (a *ahead) arrived(yes bool) (again []byte) {
 }
 
 // goAhead waits for what is to go ahead of c's stdin, and gives it to ssh.
-func (c *Context) goAhead(ctx context.Context, plan methods.Plan) methods.Plan {
-	if c.ahead == nil {
+func (l *launch) goAhead(ctx context.Context, plan methods.Plan) methods.Plan {
+	c := l.c
+	if l.ahead == nil {
 		return plan
 	}
-	for _, x := range c.behind() {
+	for _, x := range l.behind() {
 		select {
-		case <-x.sent:
+		case <-x.hopStart.sent:
 		case <-x.done:
 		case <-c.stream.Sealed():
 		case <-ctx.Done():
 		}
 	}
-	t := time.NewTimer(c.ahead.patience)
+	t := time.NewTimer(l.ahead.patience)
 	defer t.Stop()
 	most := time.Now().Add(carryPatience)
 	for waits := true; waits; {
@@ -87,14 +88,14 @@ func (c *Context) goAhead(ctx context.Context, plan methods.Plan) methods.Plan {
 		case <-c.stream.Sealed():
 		case <-t.C:
 			if waits = c.e.front.preparing(c) && time.Now().Before(most); waits {
-				t.Reset(c.ahead.patience)
+				t.Reset(l.ahead.patience)
 			}
 		case <-c.done:
 		case <-ctx.Done():
 		}
 	}
-	c.ahead.frames = c.stream.Ahead()
-	env, err := boot.AheadEnv(c.ahead.config, asText(c.ahead.frames))
+	l.ahead.frames = c.stream.Ahead()
+	env, err := boot.AheadEnv(l.ahead.config, asText(l.ahead.frames))
 	if err != nil {
 		panic(err) // of what is embedded
 	}
@@ -143,12 +144,13 @@ func inflate(b []byte) ([]byte, error) {
 }
 
 // behind are the contexts behind c whose CONNECT is on its way.
-func (c *Context) behind() []*Context {
+func (l *launch) behind() []*Context {
+	c := l.c
 	c.e.mu.Lock()
 	defer c.e.mu.Unlock()
 	var all []*Context
-	for _, x := range c.e.contexts {
-		if x.root == c && x != c && !x.late {
+	for _, x := range c.e.tree.contexts {
+		if x.root == c && x != c && !x.hopStart.late {
 			all = append(all, x)
 		}
 	}
@@ -156,11 +158,12 @@ func (c *Context) behind() []*Context {
 }
 
 // depart says that nothing more is to be expected that could go ahead of what starts c.
-func (c *Context) depart(ctx context.Context) {
-	if !c.late {
+func (l *launch) depart(ctx context.Context) {
+	c := l.c
+	if !c.hopStart.late {
 		c.Begun(ctx)
 	}
-	if !c.root.ahead.carries {
+	if !c.root.launch.ahead.carries {
 		c.root.stream.Seal()
 	}
 }

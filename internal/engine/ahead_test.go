@@ -43,7 +43,7 @@ func TestAhead(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
 				if tt.call != nil {
-					c.Go(ctx, "os:getenv", tt.call, nil, false)
+					c.Calls.Go(ctx, "os:getenv", tt.call, nil, false)
 				} else {
 					go c.Connected(ctx)
 				}
@@ -90,7 +90,7 @@ func TestAhead(t *testing.T) {
 				waitFor(t, "the mark to be seen", func() bool {
 					e.mu.Lock()
 					defer e.mu.Unlock()
-					return c.root.count.phases.EC0 > 0
+					return c.root.figures.count.phases.EC0 > 0
 				})
 				time.Sleep(5 * time.Millisecond)
 				if sees() {
@@ -108,12 +108,12 @@ func TestDataDoesNotGoAhead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Load(t.Context(), "a file", []byte("zlib of a secret")); err != nil {
+	if err := c.Supply.Load(t.Context(), "a file", []byte("zlib of a secret")); err != nil {
 		t.Fatal(err)
 	}
 	f := <-fakes
 	e.mu.Lock()
-	frames := len(c.ahead.frames)
+	frames := len(c.launch.ahead.frames)
 	e.mu.Unlock()
 	if frames > 0 {
 		t.Errorf("%d bytes of frames", frames)

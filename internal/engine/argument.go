@@ -46,7 +46,7 @@ func (o *outgoing) encoder() pickle.Encoder {
 	e := o.c.e
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return pickle.Encoder{Mode: o.c.mode, Limit: e.opt.MaxMessage, Handles: o}
+	return pickle.Encoder{Mode: o.c.hello.mode, Limit: e.opt.MaxMessage, Handles: o}
 }
 
 // Take implements pickle.Handles.

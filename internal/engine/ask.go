@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen/connect"
+	"github.com/mitogen-go/mitogen/internal/askpass"
 	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/printable"
 	"github.com/mitogen-go/mitogen/secret"
@@ -22,9 +23,18 @@ func withPrompt(ctx context.Context, prompt connect.PromptFunc) context.Context 
 	return context.WithValue(ctx, promptKey{}, prompt)
 }
 
+// dialogues knows who answers questions of programs that start contexts, and hides the secrets
+// that come of it.
+type dialogues struct {
+	e       *Engine
+	turns   askpass.Turns // of questions for passphrases
+	askpass askpass.Server
+	mask    methods.Mask // of the secrets of the engine's connects
+}
+
 // prompt returns the function that answers questions of programs started with ctx; nil: there is
 // none.
-func (e *Engine) prompt(ctx context.Context) connect.PromptFunc {
+func (d *dialogues) prompt(ctx context.Context) connect.PromptFunc {
 	prompt, _ := ctx.Value(promptKey{}).(connect.PromptFunc)
 	return prompt
 }
@@ -50,7 +60,8 @@ func secretsOf(ctx context.Context) found {
 
 // sources returns what has secrets for what is started with o; nil: there is nothing. It may block:
 // its answer is waited for no longer than ctx.
-func (e *Engine) sources(o ConnectOptions) secret.Source {
+func (d *dialogues) sources(o ConnectOptions) secret.Source {
+	e := d.e
 	source := o.Secrets
 	if source == nil {
 		source = e.opt.Secrets
@@ -59,9 +70,9 @@ func (e *Engine) sources(o ConnectOptions) secret.Source {
 		return nil
 	}
 	return func(ctx context.Context, p secret.Place) (secret.Secret, error) {
-		e.drains.Add(1)
+		e.work.drains.Add(1)
 		return apart(ctx, nil, func() (secret.Secret, error) {
-			defer e.drains.Done()
+			defer e.work.drains.Done()
 			return source(ctx, p)
 		})
 	}
@@ -69,7 +80,8 @@ func (e *Engine) sources(o ConnectOptions) secret.Source {
 
 // prompts returns the function that answers questions of programs started with o; nil: there is
 // none. It waits for an answer no longer than ctx.
-func (e *Engine) prompts(o ConnectOptions) connect.PromptFunc {
+func (d *dialogues) prompts(o ConnectOptions) connect.PromptFunc {
+	e := d.e
 	prompt := o.Prompt
 	if prompt == nil {
 		prompt = e.opt.Prompt
@@ -78,16 +90,16 @@ func (e *Engine) prompts(o ConnectOptions) connect.PromptFunc {
 		return nil
 	}
 	ask := func(ctx context.Context, p connect.Prompt) (string, error) {
-		e.drains.Add(1)
+		e.work.drains.Add(1)
 		return apart(ctx, nil, func() (string, error) {
-			defer e.drains.Done()
+			defer e.work.drains.Done()
 			return prompt(ctx, p)
 		})
 	}
 	if o.Prompt != nil { // who may be another person for each context
 		return ask
 	}
-	return e.turns.Func(ask)
+	return d.turns.Func(ask)
 }
 
 // asker puts questions of sudo and its like, which ask on a terminal, to what has secrets, once,
@@ -114,15 +126,15 @@ type asker struct {
 
 // asker returns the asker for a plan that is to be carried out. It is nil if nothing can answer, or
 // if there is nothing to ask.
-func (e *Engine) asker(ctx context.Context, plan methods.Plan) *asker {
-	prompt, from := e.prompt(ctx), secretsOf(ctx)
+func (d *dialogues) asker(ctx context.Context, plan methods.Plan) *asker {
+	prompt, from := d.prompt(ctx), secretsOf(ctx)
 	// ssh asks by askpass
 	if prompt == nil && from.source == nil || plan.Method == "ssh" || !unanswered(plan) {
 		return nil
 	}
-	a := &asker{prompt: prompt, secrets: from.source, hide: e.mask.Add,
+	a := &asker{prompt: prompt, secrets: from.source, hide: d.mask.Add,
 		place: placeOf(from.target, plan), ctx: ctx, hop: plan.Name, where: plan.Name}
-	a.answer = e.auditAnswers(cmp.Or(from.target, plan.Name), a.find)
+	a.answer = d.e.audit.answers(cmp.Or(from.target, plan.Name), a.find)
 	return a
 }
 
@@ -250,9 +262,10 @@ const askPatience = 5 * time.Minute
 // converse has the hop that carries out a plan ask us for what the plan has no answer to, if a
 // person can be asked. The hop asks when its program is known to wait for the answer. converse is
 // to be called before the plan is sent.
-func (e *Engine) converse(c *Context, plan *methods.Plan) {
-	ctx, cancel := context.WithCancel(withSecrets(withPrompt(e.base, c.prompt), c.secrets, c.name))
-	a := e.asker(ctx, *plan)
+func (hs *hopStart) converse(plan *methods.Plan) {
+	c, e := hs.c, hs.c.e
+	ctx, cancel := context.WithCancel(c.launch.asking())
+	a := e.dialogues.asker(ctx, *plan)
 	if a == nil || plan.Talk != methods.TalkPrompts {
 		cancel()
 		return
@@ -263,19 +276,19 @@ func (e *Engine) converse(c *Context, plan *methods.Plan) {
 	if plan.Timeout > 0 {
 		plan.Timeout = max(plan.Timeout, askPatience)
 	}
-	c.talk = func([]byte) {
+	hs.talk = func([]byte) {
 		select {
 		case asked <- struct{}{}:
 		default: // it is being answered
 		}
 	}
-	e.jobs.Go(func() {
+	e.work.jobs.Go(func() {
 		defer cancel()
 		go c.untilStarted(ctx, cancel)
 		for {
 			select {
 			case <-asked:
-				e.reply(c, a)
+				hs.reply(a)
 			case <-ctx.Done():
 				return
 			}
@@ -286,7 +299,7 @@ func (e *Engine) converse(c *Context, plan *methods.Plan) {
 // untilStarted calls cancel when c is up or gone: then nothing is asked about its start any more.
 func (c *Context) untilStarted(ctx context.Context, cancel func()) {
 	select {
-	case <-c.ready:
+	case <-c.hello.ready:
 	case <-c.done:
 	case <-ctx.Done():
 	}
@@ -294,7 +307,8 @@ func (c *Context) untilStarted(ctx context.Context, cancel func()) {
 }
 
 // reply answers what a hop's program asks.
-func (e *Engine) reply(c *Context, a *asker) {
+func (hs *hopStart) reply(a *asker) {
+	c := hs.c
 	answer, err := a.ask()
 	if a.ctx.Err() != nil {
 		return // it isn't asked any more
@@ -303,8 +317,8 @@ func (e *Engine) reply(c *Context, a *asker) {
 		err = methods.CheckAnswer(answer)
 	}
 	if err != nil {
-		e.lose(c, failure(c, a.amend(methods.Failure{What: methods.WhatUnanswered})), true)
+		c.e.tree.lose(c, failure(c, a.amend(methods.Failure{What: methods.WhatUnanswered})), true)
 		return
 	}
-	c.sayLine(answer)
+	hs.sayLine(answer)
 }

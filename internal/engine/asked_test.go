@@ -52,7 +52,8 @@ func TestHandlerIsAskedOutsideOfTheLock(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			text := &lockedBuffer{}
 			h := asking{slog.NewTextHandler(text, nil), make(chan *Engine, 1)}
-			e, fakes := fakeEngine(t, Options{Logger: slog.New(h), Path: files("own.py: x = 1")})
+			e, fakes := fakeEngine(t, Options{Logger: slog.New(h),
+				Modules: ModuleOptions{Path: files("own.py: x = 1")}})
 			c, f := connected(t, e, fakes)
 			h.engine <- e
 			soon(t, later(func() error { what(e, c, f); return nil }))
@@ -74,7 +75,7 @@ func TestRequestsAreNotReceivers(t *testing.T) {
 			e, fakes := fakeEngine(t, Options{})
 			c, f := connected(t, e, fakes)
 			done := later(func() error {
-				_, _, err := c.Go(within(t), "m:f", []any{make([]byte, 2*wire.Window)}, nil,
+				_, _, err := c.Calls.Go(within(t), "m:f", []any{make([]byte, 2*wire.Window)}, nil,
 					false).Result(within(t))
 				return err
 			})
@@ -96,11 +97,12 @@ func TestRequestsAreNotReceivers(t *testing.T) {
 			}
 			e.mu.Lock()
 			defer e.mu.Unlock()
-			if c.calling != 0 || len(c.open) > 0 || c.err != nil {
-				t.Errorf("%d calls and %d requests are open, context: %v", c.calling, len(c.open), c.err)
+			if c.Calls.calling != 0 || len(c.Calls.open) > 0 || c.err != nil {
+				t.Errorf("%d calls and %d requests are open, context: %v", c.Calls.calling,
+					len(c.Calls.open), c.err)
 			}
-			if offended := c.offences > 0; offended != (name == "reply handle of the call") {
-				t.Errorf("%d offences", c.offences)
+			if offended := c.conduct.offences > 0; offended != (name == "reply handle of the call") {
+				t.Errorf("%d offences", c.conduct.offences)
 			}
 		})
 	}
@@ -111,15 +113,15 @@ func TestBeatIsAnsweredOnce(t *testing.T) {
 	e, fakes := fakeEngine(t, Options{})
 	c, f := connected(t, e, fakes)
 	e.mu.Lock()
-	e.pingLocked(c, &beatPing{c})
-	c.beat.asked = true
+	c.figures.pingLocked(&beatPing{c})
+	c.figures.beat.asked = true
 	e.unlock()
 	g := f.expect(c.id, wire.Ping)
 	asked := func() bool {
 		f.quiet(c.id)
 		e.mu.Lock()
 		defer e.mu.Unlock()
-		return c.beat.asked
+		return c.figures.beat.asked
 	}
 	for _, kind := range []wire.Kind{wire.Part, wire.Item} {
 		f.send(wire.Frame{Src: c.id, Handle: g.Reply, Kind: kind, Payload: []byte("x")})

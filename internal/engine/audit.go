@@ -151,7 +151,7 @@ func (a *auditor) stop(err error) {
 // event begins an Event about c.
 func (c *Context) event(kind report.EventKind) report.Event {
 	ev := report.Event{Kind: kind, ID: uint32(c.id), Context: c.name}
-	for _, p := range []*Context{c.parent, c.carrier} {
+	for _, p := range []*Context{c.parent, c.launch.carrier} {
 		if p != nil {
 			ev.Parent = uint32(p.id)
 		}

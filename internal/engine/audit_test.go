@@ -193,7 +193,7 @@ func TestAuditOfAnswers(t *testing.T) {
 		a := &listener{refuse: c.refuse}
 		e, _ := fakeEngine(t, Options{Audit: a.tell})
 		ctx := withSecrets(withPrompt(t.Context(), c.prompt), c.secrets, "web1+sudo")
-		answer, err := e.asker(ctx, plan).ask()
+		answer, err := e.dialogues.asker(ctx, plan).ask()
 		if answer != c.answer || (err == nil) != (c.answer != "") ||
 			!slices.Equal(a.lines(), c.events) {
 			t.Errorf(

@@ -14,75 +14,82 @@ import (
 
 // What the engine tells its auditor of contexts, and of what they are asked.
 
-// auditConnect tells that c is about to be started by plan. The end of ctx is an error.
-func (e *Engine) auditConnect(ctx context.Context, c *Context, plan methods.Plan,
+// audits tells Options.Audit of contexts, and of what they are asked.
+type audits struct {
+	e       *Engine
+	auditor *auditor // nil: nothing is told
+}
+
+// connect tells that c is about to be started by plan. The end of ctx is an error.
+func (u *audits) connect(ctx context.Context, c *Context, plan methods.Plan,
 	ssh connect.SSHOptions) error {
 	ev := c.event(report.EventConnect)
-	ev.Method, ev.Host, ev.User = c.hop.Method, c.hop.Host, c.hop.User
+	ev.Method, ev.Host, ev.User = c.launch.hop.Method, c.launch.hop.Host, c.launch.hop.User
 	if ev.User == "" {
 		ev.User = ssh.User
 	}
-	if c.hop.Port != 0 {
-		ev.Host = fmt.Sprintf("%s:%d", ev.Host, c.hop.Port)
+	if c.launch.hop.Port != 0 {
+		ev.Host = fmt.Sprintf("%s:%d", ev.Host, c.launch.hop.Port)
 	}
-	if err := e.auditFirst(ctx, ev, "connect "+c.name); err != nil || !hasSecrets(plan) {
+	if err := u.first(ctx, ev, "connect "+c.name); err != nil || !hasSecrets(plan) {
 		return err
 	}
-	return e.auditProvided(ctx, c.event(report.EventPrompt))
+	return u.provided(ctx, c.event(report.EventPrompt))
 }
 
-// auditFirst has ev told before what it tells of is done. It blocks no longer than until the end of
+// first has ev told before what it tells of is done. It blocks no longer than until the end of
 // ctx, or of the engine. The error names what could not be done.
-func (e *Engine) auditFirst(ctx context.Context, ev report.Event, what string) error {
-	if e.auditor == nil {
+func (u *audits) first(ctx context.Context, ev report.Event, what string) error {
+	e := u.e
+	if u.auditor == nil {
 		return nil
 	}
 	within, stop := context.WithCancel(ctx)
 	defer stop()
-	defer context.AfterFunc(e.base, stop)()
-	err := e.auditor.before(within, ev)
+	defer context.AfterFunc(e.work.base, stop)()
+	err := u.auditor.before(within, ev)
 	switch {
 	case err == nil || errors.Is(err, ErrAudit):
 		return err
-	case ctx.Err() != nil && ctx != e.base:
+	case ctx.Err() != nil && ctx != e.work.base:
 		return givenUp(ctx, what)
-	case e.base.Err() != nil:
+	case e.work.base.Err() != nil:
 		return fmt.Errorf("%s: %w", what, ErrClosed)
 	}
 	return err
 }
 
-// auditProvided tells that a secret goes along with a start, for questions that are answered where
+// provided tells that a secret goes along with a start, for questions that are answered where
 // it is carried out.
-func (e *Engine) auditProvided(ctx context.Context, ev report.Event) error {
+func (u *audits) provided(ctx context.Context, ev report.Event) error {
 	ev.Kind, ev.Name, ev.Outcome = report.EventPrompt, connect.PromptPassword.String(), "provided"
-	return e.auditFirst(ctx, ev, "connect "+ev.Context)
+	return u.first(ctx, ev, "connect "+ev.Context)
 }
 
-// auditUpLocked tells what c has said about itself.
-func (c *Context) auditUpLocked() {
+// upLocked tells what c has said about itself.
+func (u *audits) upLocked(c *Context) {
 	ev := c.event(report.EventUp)
-	ev.Host, ev.User = c.info.Hostname, fmt.Sprint(c.info.UID)
-	c.e.auditor.add(ev)
+	ev.Host, ev.User = c.hello.info.Hostname, fmt.Sprint(c.hello.info.UID)
+	u.auditor.add(ev)
 }
 
-// auditGoneLocked tells why c is gone.
-func (c *Context) auditGoneLocked() {
+// goneLocked tells why c is gone.
+func (u *audits) goneLocked(c *Context) {
 	ev := c.event(report.EventGone)
 	switch {
 	case errors.Is(c.err, ErrClosed):
 		ev.Outcome = "closed"
-	case c.up:
+	case c.hello.up:
 		ev.Outcome, ev.Reason = "lost", c.err.Error()
 	default:
 		ev.Outcome, ev.Reason = "failed", c.err.Error()
 	}
-	c.e.auditor.add(ev)
+	u.auditor.add(ev)
 }
 
-// auditRefusedLocked tells what c has sent that was refused, the nth time.
-func (c *Context) auditRefusedLocked(what string, attrs []slog.Attr, n int) {
-	if c.e.auditor == nil {
+// refusedLocked tells what c has sent that was refused, the nth time.
+func (u *audits) refusedLocked(c *Context, what string, attrs []slog.Attr, n int) {
+	if u.auditor == nil {
 		return
 	}
 	ev := c.event(report.EventRefused)
@@ -91,16 +98,17 @@ func (c *Context) auditRefusedLocked(what string, attrs []slog.Attr, n int) {
 		ev.Reason += a.String() + " "
 	}
 	ev.Reason = strings.TrimSuffix(ev.Reason, " ")
-	c.e.auditor.add(ev)
+	u.auditor.add(ev)
 }
 
-// auditBegin tells of a call, run or exec. end is to be called once that is over.
-func (c *Context) auditBegin(
+// begin tells of a call, run or exec. end is to be called once that is over.
+func (u *audits) begin(
 	ctx context.Context,
+	c *Context,
 	kind report.EventKind,
 	name string,
 ) (end func(status int, err error), err error) {
-	a := c.e.auditor
+	a := u.auditor
 	if a == nil {
 		return func(int, error) {}, nil
 	}
@@ -114,27 +122,28 @@ func (c *Context) auditBegin(
 		}
 		a.add(ev)
 	}
-	if err = c.e.auditFirst(ctx, ev, string(kind)+" "+name+" in "+c.name); err != nil &&
+	if err = u.first(ctx, ev, string(kind)+" "+name+" in "+c.name); err != nil &&
 		!errors.Is(err, ErrAudit) {
 		end(0, err)
 	}
 	return end, err
 }
 
-// auditExec tells that a command is about to be run at a hop, without a context. told is to be
+// exec tells that a command is about to be run at a hop, without a context. told is to be
 // called once it is over.
-func (e *Engine) auditExec(
+func (u *audits) exec(
 	ctx context.Context,
 	h methods.Hop,
 	plan methods.Plan,
 	ssh connect.SSHOptions,
 	cmd Command,
 ) (told func(status int, err error), err error) {
-	c := &Context{e: e, name: plan.Name, hop: h}
-	if err := e.auditConnect(ctx, c, plan, ssh); err != nil {
+	c := &Context{e: u.e, name: plan.Name}
+	c.launch.hop = h
+	if err := u.connect(ctx, c, plan, ssh); err != nil {
 		return nil, err
 	}
-	return c.auditBegin(ctx, report.EventExec, cmd.Args[0])
+	return u.begin(ctx, c, report.EventExec, cmd.Args[0])
 }
 
 // auditReason is err without what a target says of it: of an exception its class.
@@ -146,9 +155,9 @@ func auditReason(err error) string {
 	return err.Error()
 }
 
-// auditService tells what c is about to fork, connect to or serve.
-func (c *Context) auditService(ctx context.Context, what map[string]any) error {
-	if c.e.auditor == nil {
+// service tells what c is about to fork, connect to or serve.
+func (u *audits) service(ctx context.Context, c *Context, what map[string]any) error {
+	if u.auditor == nil {
 		return nil
 	}
 	ev := c.event(report.EventService)
@@ -170,13 +179,13 @@ func (c *Context) auditService(ctx context.Context, what map[string]any) error {
 			ev.Name += " " + argv[0]
 		}
 	}
-	return c.e.auditFirst(ctx, ev, "open in "+c.name)
+	return u.first(ctx, ev, "open in "+c.name)
 }
 
-// auditAnswers has the answers of f told, before they are given. name is the context's or the
+// answers has the answers of f told, before they are given. name is the context's or the
 // hop's.
-func (e *Engine) auditAnswers(name string, f connect.PromptFunc) connect.PromptFunc {
-	if e.auditor == nil || f == nil {
+func (u *audits) answers(name string, f connect.PromptFunc) connect.PromptFunc {
+	if u.auditor == nil || f == nil {
 		return f
 	}
 	return func(ctx context.Context, p connect.Prompt) (string, error) {
@@ -194,18 +203,19 @@ func (e *Engine) auditAnswers(name string, f connect.PromptFunc) connect.PromptF
 		if err != nil {
 			ev.Outcome, ev.Reason = "refused", err.Error()
 		}
-		if failed := e.auditFirst(ctx, ev, "answer"); failed != nil {
+		if failed := u.first(ctx, ev, "answer"); failed != nil {
 			return "", failed
 		}
 		return answer, err
 	}
 }
 
-// auditFailed ends all contexts: what they do could not be told.
-func (e *Engine) auditFailed(err error) {
+// failed ends all contexts: what they do could not be told.
+func (u *audits) failed(err error) {
+	e := u.e
 	e.mu.Lock()
 	defer e.unlock()
-	for _, c := range sortedContexts(e.contexts) {
-		e.loseLocked(c, err, true)
+	for _, c := range sortedContexts(e.tree.contexts) {
+		e.tree.loseLocked(c, err, true)
 	}
 }

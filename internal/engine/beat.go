@@ -31,28 +31,30 @@ func silentError(d time.Duration, text string) *report.LostError {
 }
 
 // beatLocked starts the heartbeat with the first context.
-func (e *Engine) beatLocked() {
-	if e.beating || e.opt.Heartbeat < 0 {
+func (tr *tree) beatLocked() {
+	e := tr.e
+	if tr.beating || e.opt.Heartbeat < 0 {
 		return
 	}
-	e.beating = true
-	e.jobs.Add(1)
-	go e.beats()
+	tr.beating = true
+	e.work.jobs.Add(1)
+	go tr.beats()
 }
 
-func (e *Engine) beats() {
-	defer e.jobs.Done()
+func (tr *tree) beats() {
+	e := tr.e
+	defer e.work.jobs.Done()
 	interval := e.opt.Heartbeat / beatsPerTimeout
 	t := time.NewTicker(interval)
 	defer t.Stop()
 	for last := time.Now(); ; {
 		select {
-		case <-e.base.Done():
+		case <-e.work.base.Done():
 			return
 		case <-t.C:
 			now := time.Now()
 			// If this process was stopped, what came meanwhile is still to be read.
-			e.look(now.Sub(last) > 2*interval)
+			tr.look(now.Sub(last) > 2*interval)
 			last = now
 		}
 	}
@@ -60,29 +62,30 @@ func (e *Engine) beats() {
 
 // look pings the silent and ends the dead. If late is true, this process didn't run for a while,
 // and silence until now says nothing.
-func (e *Engine) look(late bool) {
+func (tr *tree) look(late bool) {
+	e := tr.e
 	e.mu.Lock()
 	silent := map[*Context]time.Duration{}
-	for _, c := range e.contexts {
-		if c.stream == nil || !c.up {
+	for _, c := range tr.contexts {
+		if c.stream == nil || !c.hello.up {
 			continue
 		}
 		n := c.stream.Counters()
-		b := &c.beat
+		b := &c.figures.beat
 		if n.BytesUp != b.up || late {
 			b.silent = 0
 		} else {
 			b.silent++
 		}
 		if (n.BytesDown == b.down || b.silent > 0) && !b.asked {
-			e.pingLocked(c, &beatPing{c})
+			c.figures.pingLocked(&beatPing{c})
 			b.asked = true
 		} else if n.BytesDown == b.down {
-			e.pingLocked(c, nil) // it must hear us, whether it answers or not
+			c.figures.pingLocked(nil) // it must hear us, whether it answers or not
 		}
 		b.down, b.up = n.BytesDown, n.BytesUp
 		if b.silent > beatsPerTimeout {
-			limit := e.silenceLocked(c)
+			limit := c.figures.silenceLocked()
 			if time.Duration(b.silent-1)*e.opt.Heartbeat/beatsPerTimeout >= limit {
 				silent[c] = limit
 			}
@@ -90,31 +93,34 @@ func (e *Engine) look(late bool) {
 	}
 	e.unlock()
 	for c, limit := range silent {
-		if near := c.hop.Method == "local" || c.hop.Method == "fork"; near && !c.proc.Stopped() {
+		method, proc := c.launch.hop.Method, c.launch.proc
+		if (method == "local" || method == "fork") && !proc.Stopped() {
 			continue // busy, not dead
 		}
-		e.lose(c, silentError(limit, c.proc.Text()), true)
+		tr.lose(c, silentError(limit, proc.Text()), true)
 	}
 }
 
 // silenceLocked returns how long nothing may be heard of a context next to the engine.
-func (e *Engine) silenceLocked(c *Context) time.Duration {
+func (fi *figures) silenceLocked() time.Duration {
+	c, e := fi.c, fi.c.e
 	if d := c.stream.Underway(); d > 0 { // and so it is busy
-		return c.slowed(max(e.opt.busyTimeout, c.busyTimeout, d))
+		return fi.slowed(max(e.opt.busyTimeout, c.Tunnels.busyTimeout, d))
 	}
-	for _, x := range e.contexts {
-		if x.root == c && x.up && x.busyLocked() {
-			return c.slowed(max(e.opt.busyTimeout, c.busyTimeout))
+	for _, x := range e.tree.contexts {
+		if x.root == c && x.hello.up && x.figures.busyLocked() {
+			return fi.slowed(max(e.opt.busyTimeout, c.Tunnels.busyTimeout))
 		}
 	}
-	return c.slowed(e.opt.Heartbeat)
+	return fi.slowed(e.opt.Heartbeat)
 }
 
 // slowed is a timeout as the line's speed has it.
-func (c *Context) slowed(d time.Duration) time.Duration { return max(1, c.slowness) * d }
+func (fi *figures) slowed(d time.Duration) time.Duration { return max(1, fi.slowness) * d }
 
 // busyLocked says whether something runs in c: a call, a program, a tunnel.
-func (c *Context) busyLocked() bool {
+func (fi *figures) busyLocked() bool {
+	c := fi.c
 	for owner := range c.e.router.Asked(c.id) {
 		if p, ok := owner.(*Pending); ok && p.target != pingTarget || owner == (route.ProgramRequest{}) {
 			return true
@@ -124,7 +130,8 @@ func (c *Context) busyLocked() bool {
 }
 
 // pingLocked sends PING; without an owner no answer is wanted.
-func (e *Engine) pingLocked(c *Context, q owner) {
+func (fi *figures) pingLocked(q owner) {
+	c, e := fi.c, fi.c.e
 	f := wire.Frame{Dst: c.id, Handle: wire.Ping}
 	if q != nil {
 		h, err := e.router.Request(c.id, 0, q)
@@ -134,7 +141,7 @@ func (e *Engine) pingLocked(c *Context, q owner) {
 		e.router.Expect(h, oneFrame, true)
 		f.Reply = h
 	}
-	e.putLocked(c, &f)
+	e.traffic.putLocked(c, &f)
 }
 
 // beatPing is the owner of the heartbeat's PING.
@@ -143,7 +150,7 @@ type beatPing struct{ c *Context }
 // deliverLocked takes the answer, and nothing that comes before it.
 func (q *beatPing) deliverLocked(_ *Engine, _ *Context, a *route.Action) {
 	if a.Frame.Kind != wire.Item {
-		q.c.beat.asked = false
+		q.c.figures.beat.asked = false
 	}
 }
 
@@ -151,16 +158,17 @@ func (q *beatPing) deliverLocked(_ *Engine, _ *Context, a *route.Action) {
 const pingTarget = "PING"
 
 // Ping sends a message there and back, once c is up, and returns the time that took.
-func (c *Context) Ping(ctx context.Context) (time.Duration, error) {
+func (s *calls) Ping(ctx context.Context) (time.Duration, error) {
+	c := s.c
 	if err := c.Connected(ctx); err != nil {
 		return 0, err
 	}
 	if ctx.Err() != nil {
 		return 0, givenUp(ctx, "ping "+c.name)
 	}
-	p := &Pending{c: c, target: pingTarget, done: make(chan struct{})}
+	p := newPending(c, pingTarget)
 	start := time.Now()
-	if err := c.request(ctx, p, wire.Ping, nil); err != nil {
+	if err := s.request(ctx, p, wire.Ping, nil); err != nil {
 		return 0, err
 	}
 	select {

@@ -27,7 +27,7 @@ func TestNoticedWhen(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer e.Close()
-	told := e.config(&Context{e: e}, ConnectOptions{})
+	told := e.starts.config(bare(e, 0, ""), ConnectOptions{})
 	for _, test := range []struct {
 		state  string
 		engine time.Duration
@@ -61,8 +61,9 @@ func TestSilenceKnowsTheSpeed(t *testing.T) {
 	defer e.Close()
 	for _, slowness := range []time.Duration{0, 1, 4, 32} {
 		want := 10 * max(1, int(slowness))
-		c := &Context{e: e, slowness: slowness, stream: stream.New()}
-		told := e.config(c, ConnectOptions{})
+		c := bare(e, 0, "")
+		c.figures.slowness, c.stream = slowness, stream.New()
+		told := e.starts.config(c, ConnectOptions{})
 		if told.Heartbeat != want || told.BusyTimeout != want {
 			t.Errorf("slowness %d: the context is told %d and %d s, want %d",
 				slowness, told.Heartbeat, told.BusyTimeout, want)
@@ -111,7 +112,7 @@ func TestLargeFramesUnderWay(t *testing.T) {
 // looks has the engine look n times at what is silent.
 func looks(e *Engine, n int) {
 	for range n {
-		e.look(false)
+		e.tree.look(false)
 	}
 }
 
@@ -134,10 +135,10 @@ func TestSilentWhileRunning(t *testing.T) {
 			<-p.done
 		}},
 		{"tunnel", true, func(_ *Engine, c *Context, _ *fake) {
-			go c.Fork(background, nil)
+			go c.Tunnels.Fork(background, nil)
 		}},
 		{"user's PING", false, func(_ *Engine, c *Context, f *fake) {
-			go c.Ping(background)
+			go c.Calls.Ping(background)
 			f.expect(1, wire.Ping)
 		}},
 	} {
@@ -155,7 +156,7 @@ func TestSilentWhileRunning(t *testing.T) {
 				}
 			}
 			looks(e, 2) // the first may find something that has come
-			e.look(true)
+			e.tree.look(true)
 			looks(e, idle)
 			if err := c.Err(); err != nil {
 				t.Fatalf("after %d looks: got %v, want no loss", idle, err)
@@ -186,7 +187,7 @@ func TestHeartbeatOption(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := e.config(&Context{e: e}, ConnectOptions{})
+		got := e.starts.config(bare(e, 0, ""), ConnectOptions{})
 		if got.Heartbeat != test.idle || got.BusyTimeout != test.run {
 			t.Errorf("Heartbeat %s: got %d s idle, %d s running, want %d, %d", test.option, got.Heartbeat,
 				got.BusyTimeout, test.idle, test.run)
@@ -208,7 +209,7 @@ func TestUploadIsNoSilence(t *testing.T) {
 	const frames = 40
 	e.mu.Lock()
 	for range frames {
-		e.putLocked(c, &wire.Frame{Dst: c.id, Handle: wire.BundlePiece,
+		e.traffic.putLocked(c, &wire.Frame{Dst: c.id, Handle: wire.BundlePiece,
 			Payload: make([]byte, wire.MaxPayload)})
 	}
 	e.unlock()
@@ -237,7 +238,7 @@ func TestUploadIsNoSilence(t *testing.T) {
 func (e *Engine) silence(c *Context) time.Duration {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.silenceLocked(c)
+	return c.figures.silenceLocked()
 }
 
 // TestForkHeartbeat: what is forked for another engine may be silent for as long as that allows.
@@ -252,7 +253,7 @@ func TestForkHeartbeat(t *testing.T) {
 	} {
 		e, fakes := fakeEngine(t, Options{Heartbeat: time.Minute, busyTimeout: time.Minute})
 		c, f := connected(t, e, fakes)
-		go c.ForkFor(context.Background(), nil, test.heartbeat)
+		go c.Tunnels.ForkFor(context.Background(), nil, test.heartbeat)
 		open := f.next()
 		for open.Handle != wire.Open {
 			open = f.next()

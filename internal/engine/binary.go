@@ -58,7 +58,8 @@ var own = sync.OnceValues(func() (*goBinary, error) {
 })
 
 // binaryFor returns this program for a machine, by what its uname says, which comes from a target.
-func (e *Engine) binaryFor(system, machine string) (*goBinary, error) {
+func (s *starts) binaryFor(system, machine string) (*goBinary, error) {
+	e := s.e
 	p := platform{systems[system], machines[machine]}
 	if p.os == "" || p.arch == "" {
 		return nil, fmt.Errorf("%w: its platform is %s", ErrNoBinary, oneLine(system+" "+machine))
@@ -71,9 +72,9 @@ func (e *Engine) binaryFor(system, machine string) (*goBinary, error) {
 			"give one for it by --binaries, in a program by Options.Binary",
 			ErrNoBinary, p, runtime.GOOS, runtime.GOARCH)
 	}
-	e.binaries.Lock()
-	defer e.binaries.Unlock()
-	if b := e.binaries.made[p]; b != nil {
+	s.binaries.Lock()
+	defer s.binaries.Unlock()
+	if b := s.binaries.made[p]; b != nil {
 		return b, nil
 	}
 	r, err := e.opt.Binary(p.os, p.arch)
@@ -84,10 +85,10 @@ func (e *Engine) binaryFor(system, machine string) (*goBinary, error) {
 	if err != nil {
 		return nil, err
 	}
-	if e.binaries.made == nil {
-		e.binaries.made = map[platform]*goBinary{}
+	if s.binaries.made == nil {
+		s.binaries.made = map[platform]*goBinary{}
 	}
-	e.binaries.made[p] = b
+	s.binaries.made[p] = b
 	return b, nil
 }
 

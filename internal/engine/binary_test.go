@@ -68,14 +68,18 @@ func TestBinaryFor(t *testing.T) {
 	given := map[platform][]byte{
 		{"linux", "s390x"}: header(2, 2, 0, 22), {"linux", "riscv64"}: header(2, 1, 0, 183),
 	}
-	e := &Engine{opt: Options{Binary: func(goos, goarch string) ([]byte, error) {
+	e, err := New(Options{Binary: func(goos, goarch string) ([]byte, error) {
 		asked++
 		b := given[platform{goos, goarch}]
 		if b == nil {
 			return nil, errors.New("not built")
 		}
 		return b, nil
-	}}}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
 	for _, test := range []struct{ system, machine, fails string }{
 		{"Linux", "s390x", ""},
 		{"Linux", "s390x", ""},
@@ -85,7 +89,7 @@ func TestBinaryFor(t *testing.T) {
 		{"\x1b[2J", "x86_64", "its platform is \\x1b[2J x86_64"},
 		{"", "", "its platform is"},
 	} {
-		b, err := e.binaryFor(test.system, test.machine)
+		b, err := e.starts.binaryFor(test.system, test.machine)
 		switch {
 		case test.fails == "" && (err != nil || !bytes.Equal(b.program.Compressed[:1], []byte{0x78})):
 			t.Errorf("%s %s: got %v, want a binary", test.system, test.machine, err)
@@ -98,7 +102,7 @@ func TestBinaryFor(t *testing.T) {
 		t.Errorf("Binary was called %d times, want 3", asked)
 	}
 	e.opt.Binary = nil
-	if _, err := e.binaryFor("Linux", "mips64"); !errors.Is(err, ErrNoBinary) ||
+	if _, err := e.starts.binaryFor("Linux", "mips64"); !errors.Is(err, ErrNoBinary) ||
 		!strings.Contains(err.Error(), "Options.Binary") {
 		t.Errorf("without Options.Binary: got %v, want the remedy", err)
 	}

@@ -39,44 +39,59 @@ func (a *account) charge(n int, now time.Time) bool {
 	return a.units >= maxOffences
 }
 
+// conduct is the record of what a context does that it must not, and of what it makes the engine
+// keep. Its fields are protected by Engine.mu.
+type conduct struct {
+	c         *Context
+	offences  int // that were reported
+	account   account
+	convicted bool // it was ended for breaking a rule
+	widened   int  // bytes of windows of flows on its stream beyond wire.Window each
+	// relayed counts bytes that other contexts have sent to it, and to the contexts behind it, since
+	// its stream was last nearly empty.
+	relayed map[wire.ContextID]int
+}
+
 // deniedLocked reports what a program has tried, and charges its context.
-func (e *Engine) deniedLocked(c *Context, a *route.Action) {
-	if e.offendLocked(c, denial) {
-		c.noteLocked("frame refused", slog.String("why", a.Why), slog.String("handle", a.Handle.String()))
+func (t *traffic) deniedLocked(c *Context, a *route.Action) {
+	if t.offendLocked(c, denial) {
+		c.conduct.noteLocked("frame refused", slog.String("why", a.Why),
+			slog.String("handle", a.Handle.String()))
 	}
 }
 
 // offendLocked charges c for a frame, and ends c if it has sent too many such. It reports whether c
 // goes on.
-func (e *Engine) offendLocked(c *Context, units int) bool {
+func (t *traffic) offendLocked(c *Context, units int) bool {
 	if c == nil || c.err != nil {
 		return false
 	}
-	if !c.account.charge(units, time.Now()) {
+	if !c.conduct.account.charge(units, time.Now()) {
 		return true
 	}
-	e.convictLocked(c, report.CodeOffences,
-		fmt.Sprintf("too many frames that it must not send (%d were refused)", c.offences))
+	t.convictLocked(c, report.CodeOffences,
+		fmt.Sprintf("too many frames that it must not send (%d were refused)", c.conduct.offences))
 	return false
 }
 
 // convictLocked ends a context that has broken a rule.
-func (e *Engine) convictLocked(c *Context, code, what string) {
+func (t *traffic) convictLocked(c *Context, code, what string) {
 	if c == nil || c.err != nil {
 		return
 	}
-	c.convicted = true
-	e.loseLocked(c, &report.LostError{Reason: "killed: " + what, Code: code}, true)
+	c.conduct.convicted = true
+	t.e.tree.loseLocked(c, &report.LostError{Reason: "killed: " + what, Code: code}, true)
 }
 
 // lateLocked takes note of a frame that may be honest. With a reason it is reported.
-func (e *Engine) lateLocked(c *Context, a *route.Action) {
+func (t *traffic) lateLocked(c *Context, a *route.Action) {
 	units := lateness
 	if a.Handle == wire.Credit {
 		units = oddity
 	}
-	if e.offendLocked(c, units) && a.Why != "" {
-		c.noteLocked("frame refused", slog.String("why", a.Why), slog.String("handle", a.Handle.String()))
+	if t.offendLocked(c, units) && a.Why != "" {
+		c.conduct.noteLocked("frame refused", slog.String("why", a.Why),
+			slog.String("handle", a.Handle.String()))
 	}
 }
 
@@ -95,39 +110,25 @@ const (
 	maxOwn   = 4 << 20 // of functions of the runtime: little, but an exception may have a long text
 )
 
-// afterLocked has do called by the goroutine that reads the frame's stream, before its next frame
-// and outside of Engine.mu: so decoding costs only those behind that stream.
-func (e *Engine) afterLocked(do func()) { e.after = append(e.after, do) }
-
-// takeAfterLocked returns what is to be done once Engine.mu is let go.
-func (e *Engine) takeAfterLocked() []func() {
-	if len(e.after) == 0 {
-		return nil
-	}
-	after := e.after
-	e.after = nil
-	return after
-}
-
 // relayedLocked accounts for a frame of src that is queued for c, at whose stream waiting bytes
 // wait.
-func (c *Context) relayedLocked(src *Context, waiting, size int) {
-	root := c.root
-	if root.relayed == nil {
-		root.relayed = map[wire.ContextID]int{}
+func (d *conduct) relayedLocked(src *Context, waiting, size int) {
+	root := d.c.root
+	if root.conduct.relayed == nil {
+		root.conduct.relayed = map[wire.ContextID]int{}
 	} else if waiting < floodLimit/4 {
-		clear(root.relayed)
+		clear(root.conduct.relayed)
 	}
-	root.relayed[src.id] += size
+	root.conduct.relayed[src.id] += size
 }
 
 // floodingLocked returns the context that has sent most of what waits for c; nil: none has sent
 // more than a window.
-func (e *Engine) floodingLocked(c *Context) *Context {
+func (d *conduct) floodingLocked() *Context {
 	var flooding *Context
 	most := wire.Window + wire.MaxPayload
-	for id, n := range c.root.relayed {
-		x := e.contexts[id]
+	for id, n := range d.c.root.conduct.relayed {
+		x := d.c.e.tree.contexts[id]
 		if x != nil && (n > most || flooding != nil && n == most && id < flooding.id) {
 			flooding, most = x, n
 		}
@@ -140,12 +141,31 @@ func (e *Engine) floodingLocked(c *Context) *Context {
 const paceAfter = 256 // requests in a row
 
 // pace rests for as long as was worked since begun, until c is gone.
-func (c *Context) pace(begun time.Time) {
+func (d *conduct) pace(begun time.Time) {
+	c := d.c
 	t := time.NewTimer(min(time.Since(begun), 100*time.Millisecond))
 	defer t.Stop()
 	select {
 	case <-t.C:
 	case <-c.done:
-	case <-c.e.base.Done():
+	case <-c.e.work.base.Done():
+	}
+}
+
+// reportLocked logs that c did what no honest context does, and charges c for it.
+func (d *conduct) reportLocked(what string, attrs ...slog.Attr) {
+	c := d.c
+	d.noteLocked(what, attrs...)
+	c.e.traffic.offendLocked(c, offence)
+}
+
+// noteLocked logs that c did something wrong; not every time, when it does so often.
+func (d *conduct) noteLocked(what string, attrs ...slog.Attr) {
+	c := d.c
+	d.offences++
+	if n := d.offences; n <= 10 || n%1000 == 0 {
+		c.outbox.queueLocked(event{report: what, level: slog.LevelWarn,
+			attrs: append(attrs, slog.Int("count", n))})
+		c.e.audit.refusedLocked(c, what, attrs, n)
 	}
 }

@@ -244,7 +244,7 @@ func TestLateFramesAreHonest(t *testing.T) {
 		handles = append(handles, h)
 	}
 	e.mu.Unlock()
-	e.lose(good, ErrClosed, false)
+	e.tree.lose(good, ErrClosed, false)
 	go f.swallow()
 	go hop.swallow()
 	for _, h := range handles {
@@ -264,15 +264,15 @@ func TestLateFramesAreHonest(t *testing.T) {
 	waitFor(t, "all to be taken", func() bool {
 		e.mu.Lock()
 		defer e.mu.Unlock()
-		return c.count.framesUp >= 33_000 && good.parent.stream.Counters().BytesUp >= 49_000*30
+		return c.figures.count.framesUp >= 33_000 && good.parent.stream.Counters().BytesUp >= 49_000*30
 	})
 	if c.Err() != nil || good.parent.Err() != nil {
 		t.Errorf("ended: %v, %v", c.Err(), good.parent.Err())
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if c.offences != 0 || good.parent.offences != 0 {
-		t.Errorf("%d and %d offences, want none", c.offences, good.parent.offences)
+	if c.conduct.offences != 0 || good.parent.conduct.offences != 0 {
+		t.Errorf("%d and %d offences, want none", c.conduct.offences, good.parent.conduct.offences)
 	}
 }
 
@@ -415,15 +415,15 @@ func TestDecodingIsOutsideOfTheLock(t *testing.T) {
 	hop := c.parent
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.helloLocked(hop, &wire.Frame{Payload: []byte("no pickle")})
+	e.traffic.helloLocked(hop, &wire.Frame{Payload: []byte("no pickle")})
 	(&connecting{c}).deliverLocked(e, hop,
 		&route.Action{Frame: wire.Frame{Kind: wire.Error, Payload: []byte("no pickle")}})
-	if hop.err != nil || c.err != nil || len(e.takeAfterLocked()) != 2 {
+	if hop.err != nil || c.err != nil || len(e.traffic.takeAfterLocked()) != 2 {
 		t.Error("what is no pickle has been read under the lock")
 	}
-	hop.asks = 1
-	hop.lacksLocked(bytes.Repeat([]byte("\xff\x00"), 10))
-	if n := len(hop.requests); n > 0 && hop.requests[n-1].payload == nil {
+	hop.Supply.requests.asks = 1
+	hop.Supply.requests.lacksLocked(bytes.Repeat([]byte("\xff\x00"), 10))
+	if n := len(hop.Supply.requests.queue); n > 0 && hop.Supply.requests.queue[n-1].payload == nil {
 		t.Error("names were read under the lock")
 	}
 }

@@ -21,68 +21,82 @@ const abiMark = "="
 const maxComing = 4096
 
 // carryOutLocked queues what an action for c says. Nothing holds back what the Forwarder sends.
-func (e *Engine) carryOutLocked(c *Context, a *forward.Action) {
+func (s *supply) carryOutLocked(a *forward.Action) {
+	c, e := s.c, s.c.e
 	switch {
 	case a.Load != nil && a.Sent != nil: // c may ask for it meanwhile
 		f := loadFrame(c, a.Load)
-		c.loadedLocked(a.Load, len(f.Payload), a.Sent[0].Reason)
-		e.sendLocked(c, &f)
+		s.given.loadedLocked(a.Load, len(f.Payload), a.Sent[0].Reason)
+		e.traffic.sendLocked(c, &f)
 		return
 	case a.Load != nil:
-		c.loadLocked(a.Load)
+		s.loadLocked(a.Load)
 		return
 	}
-	e.enableLocked(c)
+	s.enableLocked()
 	switch a.Op {
 	case bundle.Ask:
-		c.loadLocked(e.lacks)
-		c.asks++
-		c.count.Questions++
+		s.loadLocked(e.library.lacks)
+		s.requests.asks++
+		c.figures.count.Questions++
 		names := append(slices.Clip(a.Names), unpacker)
 		if a.Native {
-			c.loadLocked(e.natives)
+			s.loadLocked(e.library.natives)
 			names = append(names, nativeModule)
 		}
-		e.sendLocked(c, &wire.Frame{Dst: c.id, Handle: wire.Ask, Payload: wire.AppendNames(nil, names),
-			Public: true})
-		c.traceLocked("asked what it lacks", slog.Any("names", a.Names))
+		e.traffic.sendLocked(c, &wire.Frame{Dst: c.id, Handle: wire.Ask,
+			Payload: wire.AppendNames(nil, names), Public: true})
+		c.outbox.traceLocked("asked what it lacks", slog.Any("names", a.Names))
 	case bundle.Coming:
-		e.comingLocked(c, a.Answers, a.IDs)
+		s.comingLocked(a.Answers, a.IDs)
 	case bundle.Send:
-		c.bundledLocked(a)
-		e.piecesLocked(c, a.Bundle)
+		s.given.bundledLocked(a)
+		s.piecesLocked(a.Bundle)
 	case bundle.Forward:
-		c.bundledLocked(a)
-		if hop := e.contexts[a.Hop]; hop != nil {
-			hop.forwards++
-			e.sendLocked(hop, &wire.Frame{Dst: hop.id, Handle: wire.Forward,
+		s.given.bundledLocked(a)
+		if hop := e.tree.contexts[a.Hop]; hop != nil {
+			hop.Supply.requests.forwards++
+			e.traffic.sendLocked(hop, &wire.Frame{Dst: hop.id, Handle: wire.Forward,
 				Payload: wire.AppendForward(nil, a.Bundle.ID, c.id), Public: true})
 		}
 	}
 }
 
 // enableLocked sends what makes c, and the hops before it, take bundles, once.
-func (e *Engine) enableLocked(c *Context) {
-	for ; c != nil; c = c.parent {
-		c.loadLocked(e.forwards)
+func (s *supply) enableLocked() {
+	for c := s.c; c != nil; c = c.parent {
+		c.Supply.loadLocked(c.e.library.forwards)
 	}
+}
+
+// passesOnLocked names the modules that c is sent, and passes on to a context that it is to start.
+// What takes bundles is among them once c has it, or starts a second context: often the only one
+// needs none.
+func (s *supply) passesOnLocked() []string {
+	names := s.c.e.library.passedOn
+	if s.c.life.children > 1 || s.modules[forwardModule] {
+		return append(slices.Clip(names), forwardModule)
+	}
+	return names
 }
 
 // loadLocked sends a small module alone, unless c has it.
-func (c *Context) loadLocked(m *modules.Module) {
-	if c.modules[m.Name] {
+func (s *supply) loadLocked(m *modules.Module) {
+	c := s.c
+	if s.modules[m.Name] {
 		return
 	}
 	f := loadFrame(c, m)
-	c.modules[m.Name] = true
-	c.loadedLocked(m, len(f.Payload), report.SentAsked)
-	c.e.sendLocked(c, &f)
+	s.modules[m.Name] = true
+	s.given.loadedLocked(m, len(f.Payload), report.SentAsked)
+	c.e.traffic.sendLocked(c, &f)
 }
 
-func (e *Engine) comingLocked(c *Context, answers int, ids []bundle.ID) {
+func (s *supply) comingLocked(answers int, ids []bundle.ID) {
+	c := s.c
 	for {
 		n := min(len(ids), maxComing)
-		e.sendLocked(c, &wire.Frame{Dst: c.id, Handle: wire.Coming,
+		c.e.traffic.sendLocked(c, &wire.Frame{Dst: c.id, Handle: wire.Coming,
 			Payload: wire.AppendComing(nil, answers, ids[:n]), Public: true})
 		if ids, answers = ids[n:], 0; len(ids) == 0 {
 			return
@@ -91,27 +105,17 @@ func (e *Engine) comingLocked(c *Context, answers int, ids []bundle.ID) {
 }
 
 // piecesLocked queues a bundle for c.
-func (e *Engine) piecesLocked(c *Context, b *bundle.Bundle) {
+func (s *supply) piecesLocked(b *bundle.Bundle) {
+	c := s.c
 	files := b.Files() // which may have more in them than code
 	for at := 0; at < len(b.Compressed); at += wire.PieceSize {
 		data := b.Compressed[at:min(at+wire.PieceSize, len(b.Compressed))]
 		p := wire.Piece{ID: b.ID, Total: uint32(len(b.Compressed)), Offset: uint32(at)}
 		f := wire.Frame{Dst: c.id, Handle: wire.BundlePiece, Payload: p.Append(nil), Public: !files}
-		c.count.framesDown++
-		c.count.bytesDown += int64(f.Size() + len(data))
-		c.count.down = true
+		c.figures.count.framesDown++
+		c.figures.count.bytesDown += int64(f.Size() + len(data))
+		c.figures.count.down = true
 		c.root.stream.PutShared(&f, data)
 	}
-	e.kickLocked(c.root.stream)
-}
-
-// sendLocked queues a frame for c without looking for gates.
-func (e *Engine) sendLocked(c *Context, f *wire.Frame) {
-	c.countDown(f)
-	c.root.stream.Put(f)
-	if c.root.ahead != nil && (f.Handle == wire.Call || f.Handle == wire.Open ||
-		f.Handle == wire.Session) && !e.front.precedes(f) {
-		c.root.stream.Seal() // what was waited for
-	}
-	e.kickLocked(c.root.stream)
+	c.e.traffic.kickLocked(c.root.stream)
 }

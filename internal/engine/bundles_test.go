@@ -26,7 +26,7 @@ func files(lines ...string) []fs.FS {
 
 // A call of the standard library, or of what only the target has, brings nothing with it.
 func TestPlainCall(t *testing.T) {
-	e, fakes := fakeEngine(t, Options{Path: files("own.py: ")})
+	e, fakes := fakeEngine(t, Options{Modules: ModuleOptions{Path: files("own.py: ")}})
 	c, f := connected(t, e, fakes)
 	for _, target := range []string{"os:getpid", "json.decoder:x", "its.own:f"} {
 		p := call(c, target)
@@ -43,7 +43,7 @@ func TestPlainCall(t *testing.T) {
 // What takes bundles comes with the first bundle. A hop has it, and passes it on, from its second
 // child on.
 func TestPassedOn(t *testing.T) {
-	e, fakes := fakeEngine(t, Options{Path: files("own.py: ", "pkg/__init__.py: ")})
+	e, fakes := fakeEngine(t, Options{Modules: ModuleOptions{Path: files("own.py: ", "pkg/__init__.py: ")}})
 	first := start(t, e, "local+sudo:first", ConnectOptions{})
 	f := <-fakes
 	f.hello(1)
@@ -86,9 +86,10 @@ func TestForeignCall(t *testing.T) {
 	var mu sync.Mutex
 	var log bytes.Buffer
 	h := slog.NewTextHandler(lockedWriter{&mu, &log}, &slog.HandlerOptions{Level: slog.LevelDebug})
-	e, fakes := fakeEngine(t, Options{Path: files("own.py: import lib"), Logger: slog.New(h),
+	e, fakes := fakeEngine(t, Options{Logger: slog.New(h), Modules: ModuleOptions{
+		Path: files("own.py: import lib"),
 		Packages: files("lib/__init__.py: import dep, gone", "dep.py: x = 1  # comment",
-			"other.py: import dep")})
+			"other.py: import dep")}})
 	c, f := connected(t, e, fakes)
 	before := c.Stats().RoundTrips
 	p := call(c, "own:f")
@@ -169,8 +170,9 @@ func (w lockedWriter) Write(p []byte) (int, error) {
 // What is asked alone comes with all it needs, and alone if that has got lost. The next context
 // need not ask.
 func TestAskedAlone(t *testing.T) {
-	e, fakes := fakeEngine(t, Options{Path: files("own.py: def f(): import late, nowhere"),
-		Packages: files("late/__init__.py: import late.later", "late/later.py: ")})
+	e, fakes := fakeEngine(t, Options{Modules: ModuleOptions{
+		Path:     files("own.py: def f(): import late, nowhere"),
+		Packages: files("late/__init__.py: import late.later", "late/later.py: ")}})
 	c, f := connected(t, e, fakes)
 	p := call(c, "own:f")
 	f.given(1, "own")
@@ -246,7 +248,7 @@ func TestAskedAlone(t *testing.T) {
 // hop's HELLO.
 func TestOneCopy(t *testing.T) {
 	source := "x = '''\n" + digits(300_000) + "'''"
-	e, fakes := fakeEngine(t, Options{Path: files("own.py: " + source)})
+	e, fakes := fakeEngine(t, Options{Modules: ModuleOptions{Path: files("own.py: " + source)}})
 	var o ConnectOptions
 	o.Sudo.Password = "secret"
 	var all []*Pending
@@ -339,8 +341,8 @@ func digits(n int) string {
 
 // What a script or module imports goes with it.
 func TestRunBringsModules(t *testing.T) {
-	e, fakes := fakeEngine(t, Options{Path: files("a.py: ", "b.py: ",
-		"tool.py: if __name__ == '__main__':\n  import b")})
+	e, fakes := fakeEngine(t, Options{Modules: ModuleOptions{Path: files("a.py: ", "b.py: ",
+		"tool.py: if __name__ == '__main__':\n  import b")}})
 	c, f := connected(t, e, fakes)
 	for i, p := range []Program{
 		{Function: "script", Script: []byte("import a"), Args: []any{1}},
@@ -349,7 +351,7 @@ func TestRunBringsModules(t *testing.T) {
 	} {
 		done := make(chan error)
 		go func() {
-			_, err := c.Run(context.Background(), p)
+			_, err := c.Programs.Run(context.Background(), p)
 			done <- err
 		}()
 		if i == 0 {
@@ -373,7 +375,7 @@ func TestRunBringsModules(t *testing.T) {
 
 // Answers to no question, and questions without end, are bounded.
 func TestHostileAnswers(t *testing.T) {
-	e, fakes := fakeEngine(t, Options{Path: files("own.py: ", "deep.py: ")})
+	e, fakes := fakeEngine(t, Options{Modules: ModuleOptions{Path: files("own.py: ", "deep.py: ")}})
 	c, f := connected(t, e, fakes)
 	for _, g := range []wire.Frame{
 		{Handle: wire.Lacks, Payload: []byte("own")},

@@ -11,12 +11,20 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/route"
 	"github.com/mitogen-go/mitogen/internal/wire"
-	"github.com/mitogen-go/mitogen/pyvalue"
 	"github.com/mitogen-go/mitogen/report"
 )
+
+// calls has the requests to a context that are open, and what waits for room to send more. Its
+// fields are protected by Engine.mu.
+type calls struct {
+	c       *Context
+	open    []*Pending                    // without an answer, in the order in which they were sent
+	calling int                           // calls and sessions of open
+	waiting map[wire.Handle]chan struct{} // closed when there may be room in a flow, or for Call
+	turns   map[wire.Handle]turn          // to send to its receivers
+}
 
 // Pending is a request on its way. Its answer is one value, or a sequence of them and then an end.
 type Pending struct {
@@ -25,7 +33,6 @@ type Pending struct {
 	call    bool                        // it is a CALL
 	program string                      // that it runs
 	done    chan struct{}               // closed with the result
-	stream  bool                        // items are taken by Next; else they are collected
 	public  bool                        // as in wire.Frame
 	final   bool                        // its context ends with it
 	told    func(status int, err error) // tells the audit log of the end; nil: it needs not know
@@ -42,26 +49,7 @@ type Pending struct {
 	sent   bool
 	cancel bool
 
-	mu      sync.Mutex // protects following
-	ended   bool
-	given   bool         // up: no caller takes items any more
-	stopped bool         // interrupted, or about to be
-	why     *cancelError // of stop; nil: it wasn't stopped, or its error is known
-	killed  bool         // its context was killed, as it did not end
-	grace   *time.Timer  // of stop
-	kind    wire.Kind
-	payload []byte
-	said    string // by text
-	err     error
-	items   []item
-	kept    *kept         // accounts for what has come; nil: that is little
-	size    int           // of collected items
-	more    chan struct{} // holds one: there are items
-}
-
-type item struct {
-	payload []byte
-	cost    int
+	answer answer
 }
 
 // outputPatience limits the time that the calls of a lost context wait for a reader to take the
@@ -70,12 +58,13 @@ const outputPatience = 500 * time.Millisecond
 
 // Go makes a call. ctx bounds the wait for room; errors come with the result. With stream, items
 // are to be taken by Next.
-func (c *Context) Go(ctx context.Context, target string, args []any, kwargs map[string]any,
+func (s *calls) Go(ctx context.Context, target string, args []any, kwargs map[string]any,
 	stream bool) *Pending {
+	c := s.c
 	p := newCall(c, "", target, stream)
-	told, err := c.auditBegin(ctx, report.EventCall, target)
+	told, err := c.e.audit.begin(ctx, c, report.EventCall, target)
 	if err != nil {
-		p.finish(wire.Dead, nil, named(p.what(), err))
+		p.answer.finish(wire.Dead, nil, named(p.what(), err))
 		return p
 	}
 	p.told = told
@@ -83,25 +72,32 @@ func (c *Context) Go(ctx context.Context, target string, args []any, kwargs map[
 }
 
 // goAs is Go for a program, which the audit log knows of.
-func (c *Context) goAs(ctx context.Context, program, target string, args []any,
+func (s *calls) goAs(ctx context.Context, program, target string, args []any,
 	kwargs map[string]any, stream bool) *Pending {
-	return newCall(c, program, target, stream).begin(ctx, args, kwargs)
+	return newCall(s.c, program, target, stream).begin(ctx, args, kwargs)
 }
 
 // Failed returns a call that has ended with err before there was a context for it.
 func Failed(err error) *Pending {
-	p := &Pending{done: make(chan struct{}), err: err, ended: true}
+	p := newPending(nil, "")
+	p.answer.err, p.answer.ended = err, true
 	close(p.done)
+	return p
+}
+
+// newPending returns a request to c that isn't begun.
+func newPending(c *Context, target string) *Pending {
+	p := &Pending{c: c, target: target, done: make(chan struct{})}
+	p.answer.p = p
 	return p
 }
 
 // newCall returns a call for a program; "": the called module is one.
 func newCall(c *Context, program, target string, stream bool) *Pending {
-	p := &Pending{c: c, target: target, call: true, program: program, stream: stream,
-		out:  outgoing{c: c},
-		done: make(chan struct{})}
+	p := newPending(c, target)
+	p.call, p.program, p.answer.stream, p.out.c = true, program, stream, c
 	if stream {
-		p.more = make(chan struct{}, 1)
+		p.answer.more = make(chan struct{}, 1)
 	}
 	return p
 }
@@ -112,11 +108,11 @@ func (p *Pending) begin(ctx context.Context, args []any, kwargs map[string]any) 
 	if ctx.Err() != nil {
 		err = givenUp(ctx, p.what())
 	} else {
-		err = p.c.call(ctx, p, args, kwargs)
+		err = p.c.Calls.call(ctx, p, args, kwargs)
 	}
 	if err != nil {
 		p.forget()
-		p.finish(wire.Dead, nil, named(p.what(), err))
+		p.answer.finish(wire.Dead, nil, named(p.what(), err))
 	}
 	return p
 }
@@ -131,7 +127,7 @@ func (p *Pending) forget() {
 func (p *Pending) forgetLocked() {
 	if p.open {
 		p.closeLocked()
-		p.c.e.applyLocked(p.c.e.router.Forget(p.handle, nil))
+		p.c.e.traffic.applyLocked(p.c.e.router.Forget(p.handle, nil))
 	}
 }
 
@@ -148,7 +144,8 @@ func named(what string, err error) error {
 
 var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 512); return &b }}
 
-func (c *Context) call(ctx context.Context, p *Pending, args []any, kwargs map[string]any) error {
+func (s *calls) call(ctx context.Context, p *Pending, args []any, kwargs map[string]any) error {
+	c := s.c
 	module, _, ok := strings.Cut(p.target, ":")
 	if !ok || strings.IndexByte(p.target, 0) >= 0 {
 		return fmt.Errorf("call %q: not module:function", p.target)
@@ -165,16 +162,16 @@ func (c *Context) call(ctx context.Context, p *Pending, args []any, kwargs map[s
 	if cap(b) <= 64<<10 {
 		*buf = b
 	}
-	if !c.golang.is.Load() && !c.known(module) {
-		if err := c.prepare(ctx, c.e.ofCall(module)); err != nil {
+	if !c.launch.golang.is.Load() && !c.Supply.known(module) {
+		if err := c.Supply.prepare(ctx, c.e.library.ofCall(module)); err != nil {
 			return err
 		}
 	}
 	if p.program == "" {
 		p.program = module
 	}
-	p.public = c.root.callsAhead && !bytes.Contains(b, []byte("Secret"))
-	err := c.request(ctx, p, wire.Call, b)
+	p.public = c.root.launch.callsAhead && !bytes.Contains(b, []byte("Secret"))
+	err := s.request(ctx, p, wire.Call, b)
 	if err != nil {
 		c.root.stream.Kick() // what was queued for it
 	}
@@ -182,9 +179,10 @@ func (c *Context) call(ctx context.Context, p *Pending, args []any, kwargs map[s
 }
 
 // request sends b to handle of c, in one frame or in parts, once c has room for it.
-func (c *Context) request(ctx context.Context, p *Pending, handle wire.Handle, b []byte) error {
+func (s *calls) request(ctx context.Context, p *Pending, handle wire.Handle, b []byte) error {
+	c := s.c
 	e := c.e
-	if err := c.roomy(ctx); err != nil {
+	if err := s.roomy(ctx); err != nil {
 		return err
 	}
 	e.mu.Lock()
@@ -193,7 +191,7 @@ func (c *Context) request(ctx context.Context, p *Pending, handle wire.Handle, b
 			defer e.mu.Unlock()
 			return c.lostAs()
 		}
-		if (handle == wire.Call || handle == wire.Session) && c.closedLocked() {
+		if (handle == wire.Call || handle == wire.Session) && c.life.closedLocked() {
 			e.mu.Unlock()
 			return ErrClosed
 		}
@@ -205,10 +203,10 @@ func (c *Context) request(ctx context.Context, p *Pending, handle wire.Handle, b
 		if err == nil {
 			p.handle, p.open = h, true
 			if p.queued = handle == wire.Call || handle == wire.Session; p.queued {
-				c.calling++
+				s.calling++
 			}
-			e.router.Expect(h, p.limit(handle), !p.stream && handle != wire.Open)
-			c.open = append(c.open, p)
+			e.router.Expect(h, p.limit(handle), !p.answer.stream && handle != wire.Open)
+			s.open = append(s.open, p)
 			p.out.admitLocked()
 			break
 		}
@@ -216,21 +214,21 @@ func (c *Context) request(ctx context.Context, p *Pending, handle wire.Handle, b
 			defer e.mu.Unlock()
 			return c.lostAs()
 		}
-		if err := c.waitLocked(ctx, wire.Call); err != nil {
+		if err := s.waitLocked(ctx, wire.Call); err != nil {
 			e.mu.Unlock()
 			return err
 		}
 	}
-	c.count.calls++
+	c.figures.count.calls++
 	f := wire.Frame{Dst: c.id, Handle: handle, Reply: p.handle, Payload: b, Public: p.public}
 	if len(b) <= wire.MaxPayload {
 		p.sent = true
-		e.putLocked(c, &f)
+		e.traffic.putLocked(c, &f)
 		e.flush(c)
 		return nil
 	}
 	e.mu.Unlock()
-	return c.sendParts(ctx, p, &f)
+	return s.sendParts(ctx, p, &f)
 }
 
 // limit returns the largest size of a value of p's answer, in bytes.
@@ -246,8 +244,8 @@ func (p *Pending) limit(handle wire.Handle) int {
 
 // flush lets Engine.mu go and writes what goes at once to c's stream.
 func (e *Engine) flush(c *Context) {
-	if len(e.kicks) == 1 && e.kicks[0] == c.root.stream {
-		e.kicks = e.kicks[:0]
+	if len(e.traffic.kicks) == 1 && e.traffic.kicks[0] == c.root.stream {
+		e.traffic.kicks = e.traffic.kicks[:0]
 		e.mu.Unlock()
 		c.root.stream.Flush()
 		return
@@ -257,8 +255,8 @@ func (e *Engine) flush(c *Context) {
 
 // sendParts sends a long request, waiting for its window. When ctx ends first, the rest is sent
 // nevertheless: half a value can't be taken back.
-func (c *Context) sendParts(ctx context.Context, p *Pending, f *wire.Frame) error {
-	rest, err := c.parts(ctx, p, f)
+func (s *calls) sendParts(ctx context.Context, p *Pending, f *wire.Frame) error {
+	rest, err := s.parts(ctx, p, f)
 	if err == nil {
 		p.isSent()
 		return nil
@@ -267,11 +265,11 @@ func (c *Context) sendParts(ctx context.Context, p *Pending, f *wire.Frame) erro
 		return err
 	}
 	f.Payload = append([]byte(nil), rest...) // the buffer is the caller's
-	e := c.e
-	e.jobs.Add(1)
+	e := s.c.e
+	e.work.jobs.Add(1)
 	go func() {
-		defer e.jobs.Done()
-		if _, err := c.parts(e.base, p, f); err == nil {
+		defer e.work.jobs.Done()
+		if _, err := s.parts(e.work.base, p, f); err == nil {
 			p.isSent()
 		}
 	}()
@@ -283,7 +281,8 @@ var errEnded = errors.New("request has ended")
 
 // parts sends frames of f's payload as windows allow, and returns what wasn't sent. Where they are
 // request p, and that ends first, the rest is given up.
-func (c *Context) parts(ctx context.Context, p *Pending, f *wire.Frame) (rest []byte, err error) {
+func (s *calls) parts(ctx context.Context, p *Pending, f *wire.Frame) (rest []byte, err error) {
+	c := s.c
 	e, flow := c.e, f.Reply
 	if f.Handle >= wire.FirstDynamic {
 		flow = f.Handle
@@ -295,10 +294,10 @@ func (c *Context) parts(ctx context.Context, p *Pending, f *wire.Frame) (rest []
 			part.Kind, part.Payload = wire.Part, rest[:wire.MaxPayload]
 		}
 		if part.Kind == wire.Part || part.Kind == wire.Item {
-			err := c.window(ctx, p, flow, len(part.Payload))
+			err := s.window(ctx, p, flow, len(part.Payload))
 			if err == errEnded {
 				part.Kind, part.Payload = wire.Part, nil // drops the parts before it
-				c.put(&part)
+				s.put(&part)
 				return nil, nil
 			}
 			if err != nil {
@@ -310,7 +309,7 @@ func (c *Context) parts(ctx context.Context, p *Pending, f *wire.Frame) (rest []
 			defer e.mu.Unlock()
 			return rest, c.lostAs()
 		}
-		e.putLocked(c, &part)
+		e.traffic.putLocked(c, &part)
 		e.unlock()
 		rest = rest[len(part.Payload):]
 		if part.Kind != wire.Part {
@@ -321,7 +320,8 @@ func (c *Context) parts(ctx context.Context, p *Pending, f *wire.Frame) (rest []
 
 // window waits until n bytes of a flow to c may be sent. errEnded: p has an answer, so that nothing
 // will take them. p may be nil.
-func (c *Context) window(ctx context.Context, p *Pending, flow wire.Handle, n int) error {
+func (s *calls) window(ctx context.Context, p *Pending, flow wire.Handle, n int) error {
+	c := s.c
 	if ctx.Err() != nil {
 		return givenUp(ctx, "send to "+c.name)
 	}
@@ -342,14 +342,15 @@ func (c *Context) window(ctx context.Context, p *Pending, flow wire.Handle, n in
 		if ok {
 			return nil
 		}
-		if err := c.waitLocked(ctx, flow); err != nil {
+		if err := s.waitLocked(ctx, flow); err != nil {
 			return err
 		}
 	}
 }
 
 // waitLocked lets Engine.mu go until there may be room in a flow, or for calls.
-func (c *Context) waitLocked(ctx context.Context, flow wire.Handle) error {
+func (s *calls) waitLocked(ctx context.Context, flow wire.Handle) error {
+	c := s.c
 	room := roomForLocked(c, flow)
 	c.e.unlock()
 	defer c.e.mu.Lock()
@@ -363,37 +364,28 @@ func (c *Context) waitLocked(ctx context.Context, flow wire.Handle) error {
 
 // roomForLocked returns what is closed when there may be room in a flow.
 func roomForLocked(c *Context, flow wire.Handle) chan struct{} {
-	room := c.rooms[flow]
+	room := c.Calls.waiting[flow]
 	if room == nil {
 		room = make(chan struct{})
-		c.rooms[flow] = room
+		c.Calls.waiting[flow] = room
 	}
 	return room
-}
-
-// roomLocked wakes those who wait for a flow to c.
-func (e *Engine) roomLocked(c *Context, flow wire.Handle) {
-	if c == nil || c.rooms[flow] == nil {
-		return
-	}
-	close(c.rooms[flow])
-	delete(c.rooms, flow)
 }
 
 // closeLocked says that p has got its answer, or won't.
 func (p *Pending) closeLocked() {
 	p.open = false
-	p.c.e.roomLocked(p.c, p.handle) // what is sent of it still is of no use
+	p.c.e.traffic.roomLocked(p.c, p.handle) // what is sent of it still is of no use
 	if p.queued {
 		p.queued = false
-		p.c.calling--
-		p.c.shutdownLocked()
+		p.c.Calls.calling--
+		p.c.life.shutdownLocked()
 	}
-	if i := slices.Index(p.c.open, p); i == 0 {
-		p.c.open[0] = nil
-		p.c.open = p.c.open[1:]
+	if i := slices.Index(p.c.Calls.open, p); i == 0 {
+		p.c.Calls.open[0] = nil
+		p.c.Calls.open = p.c.Calls.open[1:]
 	} else if i > 0 {
-		p.c.open = slices.Delete(p.c.open, i, i+1)
+		p.c.Calls.open = slices.Delete(p.c.Calls.open, i, i+1)
 	}
 }
 
@@ -424,130 +416,35 @@ func (p *Pending) deliverLocked(e *Engine, c *Context, a *route.Action) {
 	}
 	if f.Kind != wire.Item {
 		if p.final && c != nil {
-			c.leavesLocked()
+			c.life.leavesLocked()
 		}
 		p.closeLocked()
 	}
 	if c == nil {
-		p.c.failLocked(p, p.c.lostAs())
+		p.c.Calls.failLocked(p, p.c.lostAs())
 		return
 	}
-	if c.count.phases.Result == 0 {
-		c.count.phases.Result = time.Since(c.began)
+	if c.figures.count.phases.Result == 0 {
+		c.figures.count.phases.Result = time.Since(c.figures.began)
 	}
 	ev := event{pending: p, kind: f.Kind, data: payload, cost: a.Cost, kept: a.Kept}
-	if c.outbox.busy || c.records.works() { // also behind records that are being handled
-		c.queueLocked(ev)
+	if c.outbox.busy || c.outbox.records.works() { // also behind records that are being handled
+		c.outbox.queueLocked(ev)
 		return
 	}
-	if cost := p.take(ev); cost > 0 {
-		e.applyLocked(e.router.Consumed(c.id, f.Handle, cost, nil))
+	if cost := p.answer.take(ev); cost > 0 {
+		e.traffic.applyLocked(e.router.Consumed(c.id, f.Handle, cost, nil))
 	}
 }
 
 // failLocked ends the call p of c, which is gone. The end comes behind the output so far, unless
 // the caller doesn't take that.
-func (c *Context) failLocked(p *Pending, err error) {
+func (s *calls) failLocked(p *Pending, err error) {
+	c := s.c
 	if !c.outbox.busy {
-		p.finish(wire.Dead, nil, err)
+		p.answer.finish(wire.Dead, nil, err)
 		return
 	}
-	c.queueLocked(event{pending: p, kind: wire.Dead, err: err})
-	time.AfterFunc(outputPatience, func() { p.finish(wire.Dead, nil, err) })
-}
-
-// take hands an answer to who waits, and returns what is consumed by that.
-func (p *Pending) take(ev event) (consumed int) {
-	if ev.kind != wire.Item {
-		p.account(ev.kept)
-		first := p.finish(ev.kind, ev.data, ev.err)
-		if ev.kept > 0 {
-			p.settle(first)
-		}
-		return 0
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.ended || p.given {
-		return ev.cost
-	}
-	if !p.stream {
-		p.size += len(ev.data) + 64
-		if p.size > p.c.e.opt.MaxMessage {
-			p.items = nil
-			why := fmt.Sprintf("call %s: items of more than %d bytes", p.target, p.c.e.opt.MaxMessage)
-			p.abortLocked(&pyvalue.Error{Reason: why, Err: pickle.ErrTooLarge})
-			return ev.cost
-		}
-		p.items = append(p.items, item{ev.data, 0})
-		return ev.cost
-	}
-	p.items = append(p.items, item{ev.data, ev.cost})
-	p.signal()
-	return 0
-}
-
-// abort cancels p, whose error will be err.
-func (p *Pending) abort(err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !p.ended && p.err == nil {
-		p.abortLocked(err)
-	}
-}
-
-func (p *Pending) abortLocked(err error) {
-	p.err, p.given = err, true
-	go p.stop(nil) // it may never end by itself
-}
-
-// finish sets the result; the first counts. It returns whether this is the first.
-func (p *Pending) finish(kind wire.Kind, payload []byte, err error) bool {
-	p.mu.Lock()
-	if p.ended {
-		p.mu.Unlock()
-		return false
-	}
-	p.ended, p.kind, p.payload = true, kind, payload
-	if p.grace != nil {
-		p.grace.Stop()
-	}
-	if p.err == nil {
-		p.err = err
-	}
-	p.mu.Unlock()
-	if p.told != nil {
-		p.told(0, p.outcome())
-	}
-	close(p.done)
-	s := p.c.root.stream
-	if p.waited.Load() {
-		s.Served()
-	}
-	s.Interrupt()
-	return true
-}
-
-// outcome returns p's end for an audit log. It leaves out an exception's text, because the target
-// writes that.
-func (p *Pending) outcome() error {
-	switch {
-	case p.err != nil:
-		return p.err
-	case p.kind == wire.Error:
-		return errors.New("exception")
-	case p.kind == wire.Dead:
-		return errors.New("not called")
-	}
-	return nil
-}
-
-func (p *Pending) signal() {
-	if p.more == nil {
-		return
-	}
-	select {
-	case p.more <- struct{}{}:
-	default:
-	}
+	c.outbox.queueLocked(event{pending: p, kind: wire.Dead, err: err})
+	time.AfterFunc(outputPatience, func() { p.answer.finish(wire.Dead, nil, err) })
 }

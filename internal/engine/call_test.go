@@ -19,13 +19,13 @@ import (
 
 // A context can be called before it has said anything: the call stands right behind the boot.
 func TestCallBeforeHello(t *testing.T) {
-	e, fakes := fakeEngine(t, Options{Path: []fs.FS{fstest.MapFS{"own/__init__.py": {},
-		"own/mod.py": {Data: []byte("x = 1")}}}})
+	e, fakes := fakeEngine(t, Options{Modules: ModuleOptions{Path: []fs.FS{fstest.MapFS{
+		"own/__init__.py": {}, "own/mod.py": {Data: []byte("x = 1")}}}}})
 	c, err := e.Start("local", ConnectOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := c.Go(within(t), "own.mod:f", []any{"a", []byte("b")}, map[string]any{"k": 1}, false)
+	p := c.Calls.Go(within(t), "own.mod:f", []any{"a", []byte("b")}, map[string]any{"k": 1}, false)
 	f := <-fakes
 	f.enable(1)
 	answers, ids := f.coming(1)
@@ -50,7 +50,7 @@ func TestCallBeforeHello(t *testing.T) {
 		t.Errorf("got %v, %v", v, err)
 	}
 	// Now it is known what reads the next one, and the module is there.
-	q := c.Go(within(t), "own.mod:f", []any{1}, nil, false)
+	q := c.Calls.Go(within(t), "own.mod:f", []any{1}, nil, false)
 	g = f.expect(1, wire.Call)
 	if _, args, _ := wire.ParseCall(g.Payload); string(args[:2]) != "\x80\x04" {
 		t.Errorf("arguments %q", args)
@@ -90,7 +90,8 @@ func TestErrors(t *testing.T) {
 			t.Errorf("called %q", target)
 		}
 	}
-	if _, err := result(t, c.Go(within(t), "m:f", []any{make(chan int)}, nil, false)); err == nil {
+	if _, err := result(t,
+		c.Calls.Go(within(t), "m:f", []any{make(chan int)}, nil, false)); err == nil {
 		t.Error("a channel is no value")
 	}
 	f.quiet(1)
@@ -102,7 +103,7 @@ func TestLargeCall(t *testing.T) {
 	c, f := connected(t, e, fakes)
 	big := strings.Repeat("x", 5<<19)
 	done := make(chan *Pending)
-	go func() { done <- c.Go(context.Background(), "m:f", []any{big}, nil, false) }()
+	go func() { done <- c.Calls.Go(context.Background(), "m:f", []any{big}, nil, false) }()
 	sent, value := 0, 0
 	for {
 		g := f.expect(1, wire.Call)
@@ -158,7 +159,7 @@ func TestUnansweredCalls(t *testing.T) {
 	var wg sync.WaitGroup
 	for range calls {
 		wg.Go(func() {
-			if _, err := result(t, c.Go(within(t), "m:f", []any{make([]byte, size)}, nil,
+			if _, err := result(t, c.Calls.Go(within(t), "m:f", []any{make([]byte, size)}, nil,
 				false)); err != nil {
 				t.Error(err)
 			}
@@ -182,7 +183,7 @@ func TestCancel(t *testing.T) {
 	e, fakes := fakeEngine(t, Options{})
 	c, f := connected(t, e, fakes)
 	ctx, cancel := context.WithCancel(context.Background())
-	p := c.Go(ctx, "m:f", nil, nil, false)
+	p := c.Calls.Go(ctx, "m:f", nil, nil, false)
 	g := f.expect(1, wire.Call)
 	go cancel()
 	go func() {
@@ -211,7 +212,7 @@ func TestCancelKills(t *testing.T) {
 	other := call(c, "m:other")
 	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
 	defer cancel()
-	_, _, err := c.Go(context.Background(), "m:f", nil, nil, false).Result(ctx)
+	_, _, err := c.Calls.Go(context.Background(), "m:f", nil, nil, false).Result(ctx)
 	if !errors.Is(err, ErrCancelled) || !errors.Is(err, context.DeadlineExceeded) ||
 		!errors.Is(err, ErrKilled) {
 		t.Errorf("call past its deadline: got %v, want ErrCancelled and ErrKilled", err)
@@ -251,7 +252,7 @@ func TestCancelBeforeHello(t *testing.T) {
 func TestStream(t *testing.T) {
 	e, fakes := fakeEngine(t, Options{})
 	c, f := connected(t, e, fakes)
-	p := c.Go(within(t), "m:f", nil, nil, true)
+	p := c.Calls.Go(within(t), "m:f", nil, nil, true)
 	g := f.expect(1, wire.Call)
 	item := encode(t, make([]byte, 100<<10))
 	for range 10 {
@@ -278,7 +279,7 @@ func TestStream(t *testing.T) {
 func TestLeaveStream(t *testing.T) {
 	e, fakes := fakeEngine(t, Options{})
 	c, f := connected(t, e, fakes)
-	p := c.Go(within(t), "m:f", nil, nil, true)
+	p := c.Calls.Go(within(t), "m:f", nil, nil, true)
 	g := f.expect(1, wire.Call)
 	f.reply(g, wire.Item, encode(t, 1))
 	if _, ok, err := p.Next(within(t)); !ok || err != nil {
@@ -319,7 +320,7 @@ func TestManyCallers(t *testing.T) {
 		wg.Go(func() {
 			for n := range 200 {
 				ctx, cancel := context.WithCancel(context.Background())
-				p := c.Go(ctx, "m:f", []any{i*1000 + n}, nil, false)
+				p := c.Calls.Go(ctx, "m:f", []any{i*1000 + n}, nil, false)
 				if n%10 == 0 {
 					cancel()
 				}
@@ -343,7 +344,7 @@ func TestStreamEndsWhileWaiting(t *testing.T) {
 	e, fakes := fakeEngine(t, Options{})
 	c, f := connected(t, e, fakes)
 	for range 500 {
-		p := c.Go(within(t), "m:f", nil, nil, true)
+		p := c.Calls.Go(within(t), "m:f", nil, nil, true)
 		ended := make(chan error, 1)
 		go func() {
 			_, _, err := p.Next(within(t))
@@ -365,7 +366,7 @@ func TestAnswerBeforeTheRequestIsSent(t *testing.T) {
 			c, f := connected(t, e, fakes)
 			ctx, cancel := context.WithCancel(within(t))
 			pending := make(chan *Pending, 1)
-			go func() { pending <- c.Go(ctx, "m:f", []any{make([]byte, 5*wire.Window)}, nil, false) }()
+			go func() { pending <- c.Calls.Go(ctx, "m:f", []any{make([]byte, 5*wire.Window)}, nil, false) }()
 			var g wire.Frame
 			for sent := 0; sent < wire.Window; sent += len(g.Payload) {
 				g = f.expect(1, wire.Call)
@@ -398,7 +399,7 @@ func TestLoadAboveMaxMessage(t *testing.T) {
 	for size, form := range map[int]string{100: "d", leastMessage - 100: "d", leastMessage: "-",
 		50 * leastMessage: "-"} {
 		name := fmt.Sprint("data", size)
-		if err := c.Load(within(t), name, make([]byte, size)); err != nil {
+		if err := c.Supply.Load(within(t), name, make([]byte, size)); err != nil {
 			t.Error(err)
 		}
 		c.root.stream.Kick()

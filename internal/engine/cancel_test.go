@@ -166,7 +166,7 @@ func TestCancelBehindABlockedWriter(t *testing.T) {
 	e, fakes := fakeEngine(t, Options{Grace: 20 * time.Millisecond})
 	c, f := connected(t, e, fakes)
 	free := make(chan struct{})
-	c.stdout = writerFunc(func([]byte) { <-free })
+	c.outbox.stdout = writerFunc(func([]byte) { <-free })
 	ctx, cancel := context.WithCancel(context.Background())
 	p := call(c, "m:f")
 	g := f.expect(1, wire.Call)
@@ -212,7 +212,7 @@ func TestCloseFinishesCalls(t *testing.T) {
 			start()
 		}
 		closed := later(c.Close)
-		waitFor(t, "Close", func() bool { e.mu.Lock(); defer e.mu.Unlock(); return c.ending })
+		waitFor(t, "Close", func() bool { e.mu.Lock(); defer e.mu.Unlock(); return c.life.ending })
 		if _, err := result(t, call(c, "m:late")); !errors.Is(err, ErrClosed) {
 			t.Errorf("%s: a later call: got %v, want %v", name, err, ErrClosed)
 		}
@@ -257,7 +257,7 @@ func TestCloseOfAHopRefusesCalls(t *testing.T) {
 	if _, err := result(t, call(hop, "m:f")); !errors.Is(err, ErrClosed) {
 		t.Errorf("call: got %v, want %v", err, ErrClosed)
 	}
-	if _, err := hop.Run(within(t), sleeper); !errors.Is(err, ErrClosed) {
+	if _, err := hop.Programs.Run(within(t), sleeper); !errors.Is(err, ErrClosed) {
 		t.Errorf("run: got %v, want %v", err, ErrClosed)
 	}
 	if hop.Err() != nil || behind.Err() != nil {
@@ -292,12 +292,12 @@ func TestRunHeedsItsContext(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			e, fakes := fakeEngine(t, Options{Grace: time.Millisecond})
 			c, f := connected(t, e, fakes)
-			first := later(func() error { _, err := c.Run(within(t), sleeper); return err })
+			first := later(func() error { _, err := c.Programs.Run(within(t), sleeper); return err })
 			for f.next().Handle != wire.Call {
 			}
 			ctx, cancel := context.WithCancel(context.Background())
 			defer cancel()
-			second := later(func() error { _, err := c.Run(ctx, sleeper); return err })
+			second := later(func() error { _, err := c.Programs.Run(ctx, sleeper); return err })
 			f.quiet(1)
 			tt.end(c, f, cancel)
 			err := soon(t, second)
@@ -319,12 +319,14 @@ func TestCallHeedsItsContextBehindAModule(t *testing.T) {
 	e, fakes := fakeEngine(t, Options{})
 	c, f := connected(t, e, fakes)
 	big := make([]byte, 2<<20)
-	loaded := later(func() error { return c.Load(e.base, "big", bytes.Clone(big)) })
+	loaded := later(func() error { return c.Supply.Load(e.work.base, "big", bytes.Clone(big)) })
 	f.expect(1, wire.LoadModule)
 	for name, do := range map[string]func(context.Context) error{
-		"fork":   func(ctx context.Context) error { _, err := c.Fork(ctx, nil); return err },
-		"load":   func(ctx context.Context) error { return c.Load(ctx, "small", nil) },
-		"module": func(ctx context.Context) error { return c.prepare(ctx, e.ofCall(spawnModule)) },
+		"fork": func(ctx context.Context) error { _, err := c.Tunnels.Fork(ctx, nil); return err },
+		"load": func(ctx context.Context) error { return c.Supply.Load(ctx, "small", nil) },
+		"module": func(ctx context.Context) error {
+			return c.Supply.prepare(ctx, e.library.ofCall(spawnModule))
+		},
 	} {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
 		err := soon(t, later(func() error { return do(ctx) }))
@@ -351,7 +353,7 @@ func TestConnectGivenUp(t *testing.T) {
 		t.Helper()
 		ctx, cancel := context.WithTimeoutCause(context.Background(), time.Millisecond, cause)
 		defer cancel()
-		_, ping := c.Ping(ctx)
+		_, ping := c.Calls.Ping(ctx)
 		for _, err := range []error{c.Connected(ctx), ping} {
 			failed := (*connect.Error)(nil)
 			if !errors.As(err, &failed) {
@@ -369,13 +371,13 @@ func TestConnectGivenUp(t *testing.T) {
 	reached := func(what string, phase func() bool) {
 		waitFor(t, what, func() bool { e.mu.Lock(); defer e.mu.Unlock(); return phase() })
 	}
-	reached("the start", func() bool { return c.parent.count.phases.Spawn > 0 })
+	reached("the start", func() bool { return c.parent.figures.count.phases.Spawn > 0 })
 	check("local", connect.PhaseLogin)
 	f.raw([]byte("MITO-EC0\n"))
-	reached("EC0", func() bool { return c.parent.count.phases.EC0 > 0 })
+	reached("EC0", func() bool { return c.parent.figures.count.phases.EC0 > 0 })
 	check("local", connect.PhasePython)
 	f.hello(1)
 	f.connect(1)
-	reached("CONNECT", func() bool { return c.count.phases.Spawn > 0 && c.parent.up })
+	reached("CONNECT", func() bool { return c.figures.count.phases.Spawn > 0 && c.parent.hello.up })
 	check("local+sudo", connect.PhaseLogin)
 }

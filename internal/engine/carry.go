@@ -10,19 +10,18 @@ import (
 	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/proxy"
-	"github.com/mitogen-go/mitogen/report"
 )
 
 // carried is a starter for an ssh of this machine whose connection another context makes.
-func (e *Engine) carried(carrier *Context) starter {
+func (s *starts) carried(carrier *Context) starter {
 	return func(ctx context.Context, plan methods.Plan, ssh connect.SSHOptions) (process,
 		io.WriteCloser, io.ReadCloser, error) {
 		p, timeout := &carriedProcess{}, plan.Timeout
-		args, env, release, err := e.proxy.Register(func(host string, port int) (proxy.Conn, error) {
-			if conn := carrier.byMaster(ctx, host, port); conn != nil {
+		args, env, release, err := s.proxy.Register(func(host string, port int) (proxy.Conn, error) {
+			if conn := carrier.launch.byMaster(ctx, host, port); conn != nil {
 				return conn, nil
 			}
-			f, err := carrier.forward(ctx, host, port, timeout)
+			f, err := carrier.Tunnels.forward(ctx, host, port, timeout)
 			if err != nil {
 				return nil, err
 			}
@@ -33,7 +32,7 @@ func (e *Engine) carried(carrier *Context) starter {
 		}
 		plan.Argv = slices.Insert(slices.Clone(plan.Argv), 1, args...)
 		plan.Env = append(slices.Clip(plan.Env), env...)
-		proc, stdin, stdout, err := e.opt.start(ctx, plan, ssh)
+		proc, stdin, stdout, err := s.e.opt.start(ctx, plan, ssh)
 		if err != nil {
 			release()
 			return nil, nil, nil, err
@@ -82,26 +81,4 @@ func (w *watched) Read(b []byte) (int, error) {
 		w.p.mu.Unlock()
 	}
 	return n, err
-}
-
-// loseCarriedLocked loses those whose connections c has made.
-func (e *Engine) loseCarriedLocked(c *Context) {
-	if c.children == 0 {
-		return
-	}
-	var carried []*Context
-	for _, x := range e.contexts {
-		if x.carrier == c || x.beside == c {
-			carried = append(carried, x)
-		}
-	}
-	for _, x := range carried {
-		err := c.err
-		if lost := (*report.LostError)(nil); errors.As(err, &lost) {
-			m := *lost
-			m.Context = x.name
-			err = &m
-		}
-		e.loseLocked(x, err, true)
-	}
 }

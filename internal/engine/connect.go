@@ -8,11 +8,14 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/methods"
+	"github.com/mitogen-go/mitogen/internal/proxy"
 	"github.com/mitogen-go/mitogen/internal/stream"
 	"github.com/mitogen-go/mitogen/internal/wire"
 	"github.com/mitogen-go/mitogen/secret"
@@ -89,7 +92,7 @@ type Prepared struct {
 
 // Prepare does the part of Start that reads files and may start ssh, to learn where it would go.
 func (e *Engine) Prepare(target string, o ConnectOptions) (*Prepared, error) {
-	links, err := e.links(target, o)
+	links, err := e.starts.links(target, o)
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +104,7 @@ func (r *Prepared) Start() (*Context, error) {
 	e, target, o, links := r.e, r.target, r.o, r.links
 	e.mu.Lock()
 	defer e.unlock()
-	if e.closed {
+	if e.tree.closed {
 		return nil, fmt.Errorf("connect %s: %w", target, ErrClosed)
 	}
 	c := o.Via
@@ -116,26 +119,26 @@ func (r *Prepared) Start() (*Context, error) {
 		return nil, fmt.Errorf("connect %s via %s: %w", target, c.name, ErrOtherEngine)
 	case c.err != nil:
 		return nil, fmt.Errorf("connect %s via %s: %w", target, c.name, c.err)
-	case c.golang.is.Load():
+	case c.launch.golang.is.Load():
 		return nil, fmt.Errorf("connect %s via %s, a Go context: %w", target, c.name, connect.ErrNoPython)
 	}
 	for i, l := range links {
 		last := i == len(links)-1
-		next := e.shared[l.key]
-		if next == nil || last && (next.owned || o.ID != 0) && !o.Template {
+		next := e.tree.shared[l.key]
+		if next == nil || last && (next.life.owned || o.ID != 0) && !o.Template {
 			o := o
 			if !last {
 				o.ID = 0
 			}
 			o.Options = l.options
-			next = e.addLocked(c, l, o)
+			next = e.starts.startLocked(c, l, o)
 		}
 		c = next
 	}
-	c.owned = true
-	c.outputLocked(o)
-	if c.closedLocked() {
-		c.closing = make(chan struct{})
+	c.life.owned = true
+	c.outbox.outputLocked(o)
+	if c.life.closedLocked() {
+		c.life.closing = make(chan struct{})
 	}
 	return c, nil
 }
@@ -148,7 +151,7 @@ func (e *Engine) StartPlan(via *Context, plan methods.Plan, o ConnectOptions) (*
 		options: o.Options}
 	e.mu.Lock()
 	err := via.err
-	if e.closed {
+	if e.tree.closed {
 		err = ErrClosed
 	}
 	if err != nil {
@@ -156,21 +159,21 @@ func (e *Engine) StartPlan(via *Context, plan methods.Plan, o ConnectOptions) (*
 		return nil, fmt.Errorf("connect %s: %w", l.name, err)
 	}
 	l.key = fmt.Sprintf("plan %d", e.router.NextID())
-	c := e.addLocked(via, l, o)
-	c.owned = true
-	c.outputLocked(o)
+	c := e.starts.startLocked(via, l, o)
+	c.life.owned = true
+	c.outbox.outputLocked(o)
 	e.unlock()
-	c.Begun(e.base)
+	c.Begun(e.work.base)
 	return c, nil
 }
 
 // Begun waits until what is sent to c's hop from now on finds c there, or c is gone.
 func (c *Context) Begun(ctx context.Context) {
-	if c.sent == nil {
+	if c.hopStart.sent == nil {
 		return
 	}
 	select {
-	case <-c.sent:
+	case <-c.hopStart.sent:
 	case <-c.done:
 	case <-ctx.Done():
 	}
@@ -178,46 +181,60 @@ func (c *Context) Begun(ctx context.Context) {
 
 // Say answers in the dialogue of a context that is being started by StartPlan.
 func (c *Context) Say(text secret.Secret) {
-	c.e.mask.Add(strings.TrimRight(string(text), "\r\n"))
-	c.say(text.Bytes())
+	c.e.dialogues.mask.Add(strings.TrimRight(string(text), "\r\n"))
+	c.hopStart.say(text.Bytes())
 }
 
 // say is Say for what is hidden already, or may be shown. It keeps no copy of text.
-func (c *Context) say(text []byte) {
+func (hs *hopStart) say(text []byte) {
+	c := hs.c
 	payload := wire.AppendConnect(make([]byte, 0, 4+len(text)), c.id, text)
 	defer clear(payload)
 	e := c.e
 	e.mu.Lock()
-	if c.err == nil && !c.up && c.parent != nil && c.parent.err == nil {
-		e.putLocked(c.parent, &wire.Frame{Dst: c.parent.id, Handle: wire.Connect, Kind: wire.Item,
+	if c.err == nil && !c.hello.up && c.parent != nil && c.parent.err == nil {
+		e.traffic.putLocked(c.parent, &wire.Frame{Dst: c.parent.id, Handle: wire.Connect, Kind: wire.Item,
 			Secret: true, Payload: payload})
 	}
 	e.unlock()
 }
 
 // sayLine is say for an answer, with the end of its line.
-func (c *Context) sayLine(answer string) {
+func (hs *hopStart) sayLine(answer string) {
 	line := append(append(make([]byte, 0, len(answer)+1), answer...), '\n')
 	defer clear(line)
-	c.say(line)
+	hs.say(line)
 }
 
 // with names the modules that its hop passes on to c.
-func (c *Context) with() []string {
-	if c.golang.is.Load() {
+func (hs *hopStart) with() []string {
+	c := hs.c
+	if c.launch.golang.is.Load() {
 		return nil
 	}
-	return c.brings
+	return hs.brings
+}
+
+// starts plans contexts and starts them, and remembers what starts have found out.
+type starts struct {
+	e        *Engine
+	fresh    atomic.Uint64 // contexts that were made with Fresh
+	refused  refusals
+	binaries binaries
+	proxy    proxy.Server
+	// contexts behind hops that had no interpreter, by what made them: bool
+	pythonless sync.Map
 }
 
 // links plans all hops of a target. The last link has the key of a hop, so that it can serve as a
 // hop.
-func (e *Engine) links(target string, o ConnectOptions) ([]link, error) {
+func (s *starts) links(target string, o ConnectOptions) ([]link, error) {
+	e := s.e
 	hops, err := methods.ParseTarget(target)
 	if err != nil {
 		return nil, err
 	}
-	o.Interactive, o.Sourced = e.prompts(o) != nil, e.sources(o) != nil
+	o.Interactive, o.Sourced = e.dialogues.prompts(o) != nil, e.dialogues.sources(o) != nil
 	here := o.Via == nil
 	var names []string
 	before, through := "", ""
@@ -246,7 +263,7 @@ func (e *Engine) links(target string, o ConnectOptions) ([]link, error) {
 			o.Boot, l.name = boots, l.name+"+"+o.BootName
 		}
 		last := i == len(hops)-1
-		if err := e.planHop(&l, o, way, first, last && (first || l.carry)); err != nil {
+		if err := s.planHop(&l, o, way, first, last && (first || l.carry)); err != nil {
 			return nil, fmt.Errorf("connect %s: %w", target, err)
 		}
 		place := ""
@@ -261,18 +278,10 @@ func (e *Engine) links(target string, o ConnectOptions) ([]link, error) {
 		if own {
 			l.key += fmt.Sprintf("%q", boots)
 		}
-		if l.fallback {
-			l.key += "fallback"
-		}
-		if o.Template && i == len(hops)-1 || i+1 < len(hops) && hops[i+1].Method == "fork" {
-			l.key += "template" // nothing is to run in it
-		}
-		if o.Fresh && i == len(hops)-1 {
-			l.key = fmt.Sprintf("fresh %d", e.fresh.Add(1))
-		}
-		l.key = before + l.key
+		template := o.Template && last || !last && hops[i+1].Method == "fork"
+		l.key = before + s.keyOf(l, template, o.Fresh && last)
 		if last && !first && !own {
-			e.planTunnel(&l, o)
+			s.planTunnel(&l, o)
 		}
 		before = l.key
 		all[i] = l
@@ -284,13 +293,28 @@ func (e *Engine) links(target string, o ConnectOptions) ([]link, error) {
 	return all, nil
 }
 
+// keyOf adds to l's key what else decides whether a context can take another's place. In a template
+// nothing is to run, and a fresh one has a place of its own.
+func (s *starts) keyOf(l link, template, fresh bool) string {
+	if fresh {
+		return fmt.Sprintf("fresh %d", s.fresh.Add(1))
+	}
+	if l.fallback {
+		l.key += "fallback"
+	}
+	if template {
+		l.key += "template"
+	}
+	return l.key
+}
+
 // planHop sets l's plan, and what carries it out. alone tells whether it is the last hop and has a
 // stream of its own, so that it may fall back on a Go program.
-func (e *Engine) planHop(l *link, o ConnectOptions, way boot.Way, first, alone bool) (err error) {
+func (s *starts) planHop(l *link, o ConnectOptions, way boot.Way, first, alone bool) (err error) {
 	command := boot.Command(o.Python, way)
 	if o.Boot != nil {
 		command = o.Boot
-	} else if alone && e.opt.Dial == nil {
+	} else if alone && s.e.opt.Dial == nil {
 		other, err := o.fallbackFor(way)
 		if err != nil {
 			return err
@@ -309,7 +333,7 @@ func (e *Engine) planHop(l *link, o ConnectOptions, way boot.Way, first, alone b
 			return err
 		}
 	}
-	if l.start = e.console(l.plan, o.Python); l.start != nil {
+	if l.start = s.console(l.plan, o.Python); l.start != nil {
 		l.fallback = false
 	}
 	return nil
@@ -319,120 +343,96 @@ func (e *Engine) planHop(l *link, o ConnectOptions, way boot.Way, first, alone b
 var short = map[string]bool{"local": true, "fork": true, methods.GoMethod: true}
 
 // newContext returns a context that nothing knows of yet.
-func (e *Engine) newContext(parent *Context, l link, o ConnectOptions) *Context {
-	c := &Context{
-		e: e, id: cmp.Or(o.ID, e.router.NextID()), name: l.name, hop: l.hop, key: l.key, parent: parent,
-		began:    time.Now(),
-		slowness: l.plan.Line.Slowness(),
-		ready:    make(chan struct{}), done: make(chan struct{}),
-		closing: make(chan struct{}), leaving: make(chan struct{}),
-		pushing: make(turn, 1), running: make(turn, 1),
-		modules: map[string]bool{}, rooms: map[wire.Handle]chan struct{}{},
-		brings: o.Brings, talk: o.Talk, prompt: e.concealed(e.prompts(o)),
-		secrets: e.sources(o), place: l.place, mode: modeBefore(l),
-	}
-	c.golang.begin(l, o)
+func (s *starts) newContext(parent *Context, l link, o ConnectOptions) *Context {
+	e := s.e
+	c := bare(e, cmp.Or(o.ID, e.router.NextID()), l.name)
+	c.parent = parent
+	c.launch.hop, c.launch.key, c.launch.place = l.hop, l.key, l.place
+	c.launch.prompt = e.dialogues.concealed(e.dialogues.prompts(o))
+	c.launch.secrets = e.dialogues.sources(o)
+	c.hopStart.brings, c.hopStart.talk = o.Brings, o.Talk
+	c.figures.began, c.figures.slowness = time.Now(), l.plan.Line.Slowness()
+	c.hello.mode = modeBefore(l)
+	c.launch.golang.begin(l, o)
 	return c
 }
 
-// addLocked makes one context and sets its start going.
-func (e *Engine) addLocked(parent *Context, l link, o ConnectOptions) *Context {
-	c := e.newContext(parent, l, o)
-	e.conceal(l.plan, o.SSH)
-	c.records.group = &e.drains
-	parentID := wire.ContextID(0)
+// startLocked makes one context and sets its start going.
+func (s *starts) startLocked(parent *Context, l link, o ConnectOptions) *Context {
+	e := s.e
+	c := s.newContext(parent, l, o)
+	e.dialogues.conceal(l.plan, o.SSH)
+	c.outbox.records.group = &e.work.drains
 	if l.beside != nil && l.beside.err == nil {
-		c.beside = l.beside
-		c.beside.children++
+		c.launch.beside = l.beside
+		c.launch.beside.life.children++
 	}
 	if l.carry || l.tunnel {
-		l.start = e.carryLocked(c, parent, l.tunnel)
+		l.start = s.carryLocked(c, parent, l.tunnel)
 		parent = nil
 	}
-	if parent != nil {
-		parentID = parent.id
-		parent.children++
-	}
-	if err := e.router.Add(c.id, parentID); err != nil {
-		panic(err) // ids and parents are ours
-	}
-	e.contexts[c.id] = c
-	if e.front != nil {
-		e.front.startedLocked(c)
-	}
-	if e.shared[c.key] == nil {
-		e.shared[c.key] = c
-	}
-	config := e.config(c, o)
-	e.jobs.Add(1)
+	e.tree.addLocked(c, parent)
+	config := s.config(c, o)
+	e.work.jobs.Add(1)
 	if parent == nil {
-		c.golang.fallback = newFallback(c, l, config)
-		c.root, c.stream, c.callsAhead = c, stream.New(), o.SSH.CallsAhead
+		c.launch.golang.fallback = newFallback(c, l, config)
+		c.root, c.stream, c.launch.callsAhead = c, stream.New(), o.SSH.CallsAhead
 		if !short[l.hop.Method] {
 			c.stream.Bound(c.id)
 		}
 		if l.ahead {
-			c.ahead = &ahead{config: config, patience: e.opt.aheadPatience, carries: l.carries}
+			c.launch.ahead = &ahead{config: config, patience: e.opt.aheadPatience, carries: l.carries}
 			if l.carries {
-				c.ahead.patience = carryPatience
+				c.launch.ahead.patience = carryPatience
 			}
 			c.stream.Gather(aheadLimit)
-		} else if c.golang.fallback == nil {
+		} else if c.launch.golang.fallback == nil {
 			c.stream.PutRaw(opening(config, l.golang))
 		}
-		e.beatLocked()
+		e.tree.beatLocked()
 		if (l.carries || l.shared) && l.hop.Method == "ssh" && !l.native {
-			c.master = newMaster()
+			c.launch.master = newMaster()
 		}
 		starter := l.start
 		if starter == nil {
 			starter = e.opt.start
 		}
 		if l.native {
-			starter = e.native(c.carrier, starter)
+			starter = s.native(c.launch.carrier, starter)
 		}
-		go e.run(c, starter, l.plan, o.SSH)
+		go c.launch.run(starter, l.plan, o.SSH)
 	} else {
-		c.root, c.gate, c.sent = parent.root, &gate{}, make(chan struct{})
-		c.brings = slices.Concat(e.passedOnLocked(parent), c.brings)
-		for _, name := range c.with() {
-			c.modules[name] = true // its hop passes it on
+		c.root, c.hopStart.gate, c.hopStart.sent = parent.root, &gate{}, make(chan struct{})
+		c.hopStart.brings = slices.Concat(parent.Supply.passesOnLocked(), c.hopStart.brings)
+		for _, name := range c.hopStart.with() {
+			c.Supply.modules[name] = true // its hop passes it on
 		}
-		e.converse(c, &l.plan)
+		c.hopStart.converse(&l.plan)
 		if l.plan.Talk == methods.TalkQuestions {
-			e.questions(c, &l.plan, o.SSH)
+			c.hopStart.questions(&l.plan, o.SSH)
 		}
-		c.late = hasSecrets(l.plan)
-		go e.connectVia(c, l.plan, behind(config, l.golang))
+		c.hopStart.late = hasSecrets(l.plan)
+		go c.hopStart.connectVia(l.plan, behind(config, l.golang))
 	}
 	return c
 }
 
-// passedOnLocked names the modules that p is sent, and passes on to a context that it is to start.
-// What takes bundles is among them once p has it, or starts a second context: often the only one
-// needs none.
-func (e *Engine) passedOnLocked(p *Context) []string {
-	if p.children > 1 || p.modules[forwardModule] {
-		return append(slices.Clip(e.passedOn), forwardModule)
-	}
-	return e.passedOn
-}
-
 // carryLocked has parent carry the bytes of c's process. It returns what starts that.
-func (e *Engine) carryLocked(c, parent *Context, tunnel bool) starter {
-	parent.children++
-	c.carrier, c.parent = parent, nil
+func (s *starts) carryLocked(c, parent *Context, tunnel bool) starter {
+	parent.life.children++
+	c.launch.carrier, c.parent = parent, nil
 	if tunnel {
-		return e.tunnelled(parent)
+		return s.tunnelled(parent)
 	}
-	return e.carried(parent)
+	return s.carried(parent)
 }
 
-func (e *Engine) config(c *Context, o ConnectOptions) boot.Config {
+func (s *starts) config(c *Context, o ConnectOptions) boot.Config {
+	e := s.e
 	return boot.Config{ID: uint32(c.id), Parents: c.ancestors(), Name: c.name,
 		MaxMessage:  e.opt.MaxMessage,
-		Heartbeat:   wholeSeconds(c.slowed(e.opt.Heartbeat)),
-		BusyTimeout: wholeSeconds(c.slowed(e.opt.busyTimeout)),
+		Heartbeat:   wholeSeconds(c.figures.slowed(e.opt.Heartbeat)),
+		BusyTimeout: wholeSeconds(c.figures.slowed(e.opt.busyTimeout)),
 		LogLevel:    pythonLevel(o.LogLevel)}
 }
 
@@ -444,15 +444,15 @@ func wholeSeconds(d time.Duration) int {
 // Connected waits until c is up. The error is why it is gone, or ctx's.
 func (c *Context) Connected(ctx context.Context) error {
 	select {
-	case <-c.ready:
+	case <-c.hello.ready:
 		return nil
 	default:
 	}
-	if c.root.ahead != nil {
-		c.depart(ctx)
+	if c.root.launch.ahead != nil {
+		c.launch.depart(ctx)
 	}
 	select {
-	case <-c.ready:
+	case <-c.hello.ready:
 		return nil
 	case <-c.done:
 		return c.Err()
@@ -489,15 +489,15 @@ func GivenUp(ctx context.Context, target string) error {
 // progressLocked returns the first hop on the way to c, itself included, that isn't up, and what it
 // is about.
 func (c *Context) progressLocked() (hop, phase string) {
-	for before := c; before != nil; before = cmp.Or(before.parent, before.carrier) {
-		if !before.up {
+	for before := c; before != nil; before = cmp.Or(before.parent, before.launch.carrier) {
+		if !before.hello.up {
 			c = before
 		}
 	}
 	switch {
-	case c.count.phases.EC0 > 0, c.loggedInLocked():
+	case c.figures.count.phases.EC0 > 0, c.launch.loggedInLocked():
 		phase = connect.PhasePython
-	case c.count.phases.Spawn > 0:
+	case c.figures.count.phases.Spawn > 0:
 		phase = connect.PhaseLogin
 	default:
 		phase = connect.PhaseStart
@@ -506,4 +506,4 @@ func (c *Context) progressLocked() (hop, phase string) {
 }
 
 // loggedInLocked tells whether the ssh of this machine that is to start c is logged in.
-func (c *Context) loggedInLocked() bool { return c.proc != nil && c.proc.LoggedIn() }
+func (l *launch) loggedInLocked() bool { return l.proc != nil && l.proc.LoggedIn() }

@@ -16,7 +16,7 @@ import (
 )
 
 // console returns the starter for a plan with a Line, which logs in on a console; nil: it has none.
-func (e *Engine) console(p methods.Plan, python []string) starter {
+func (s *starts) console(p methods.Plan, python []string) starter {
 	if p.Line == nil {
 		return nil
 	}
@@ -30,9 +30,9 @@ func (e *Engine) console(p methods.Plan, python []string) starter {
 		name := plan.Name
 		p, err := serial.Start(limited, serial.Options{
 			Line: plan.Line, Argv: plan.Argv, Python: python, Hidden: plan.Mask(),
-			Password: e.consolePassword(ctx, plan),
-			Phase:    e.consolePhase(ctx, name),
-			Log:      e.news(ctx, name),
+			Password: s.consolePassword(ctx, plan),
+			Phase:    s.consolePhase(ctx, name),
+			Log:      s.news(ctx, name),
 		})
 		if err != nil {
 			return nil, nil, nil, consoleFailed(plan, err)
@@ -46,12 +46,12 @@ func (e *Engine) console(p methods.Plan, python []string) starter {
 
 // consolePassword returns what finds the password of a console: the plan's, what has secrets, or a
 // person.
-func (e *Engine) consolePassword(ctx context.Context,
+func (s *starts) consolePassword(ctx context.Context,
 	plan methods.Plan) func(context.Context) (secret.Secret, error) {
 	if answer := plan.Prompts[0].Answer; answer != nil {
 		return func(context.Context) (secret.Secret, error) { return secret.Secret(answer), nil }
 	}
-	a := e.asker(ctx, plan)
+	a := s.e.dialogues.asker(ctx, plan)
 	if a == nil {
 		return func(context.Context) (secret.Secret, error) { return "", nil }
 	}
@@ -65,7 +65,8 @@ func (e *Engine) consolePassword(ctx context.Context,
 }
 
 // consolePhase notes how far the start of a console has come.
-func (e *Engine) consolePhase(ctx context.Context, name string) func(string, time.Duration) {
+func (s *starts) consolePhase(ctx context.Context, name string) func(string, time.Duration) {
+	e := s.e
 	c, _ := ctx.Value(contextKey{}).(*Context)
 	return func(phase string, took time.Duration) {
 		e.log.Debug("console", slog.String("hop", name), slog.String("phase", phase),
@@ -75,7 +76,7 @@ func (e *Engine) consolePhase(ctx context.Context, name string) func(string, tim
 		}
 		e.mu.Lock()
 		defer e.mu.Unlock()
-		c.count.steps = append(c.count.steps, report.Step{Name: phase, After: took})
+		c.figures.count.steps = append(c.figures.count.steps, report.Step{Name: phase, After: took})
 	}
 }
 

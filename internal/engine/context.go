@@ -2,109 +2,80 @@ package engine
 
 import (
 	"cmp"
-	"context"
-	"io"
 	"slices"
-	"time"
 
-	"github.com/mitogen-go/mitogen/connect"
-	"github.com/mitogen-go/mitogen/internal/askpass"
 	"github.com/mitogen-go/mitogen/internal/forward"
-	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/stream"
 	"github.com/mitogen-go/mitogen/internal/wire"
 	"github.com/mitogen-go/mitogen/report"
-	"github.com/mitogen-go/mitogen/secret"
 )
 
-// Context is one context of the tree.
+// Context is one context of the tree: its identity and its place there. All else that the engine
+// knows of it is in rooms. Each has its own fields and its own reason, and refers to its context.
+// A room is exported if other packages call its methods.
+//
+//	hello     greeting   what the context said when it came up
+//	launch    launch     how it is brought up, and the process that has its stream
+//	hopStart  hopStart   how its hop starts it; only of a context behind one
+//	life      life       who needs it, and how it ends
+//	Calls     calls      requests to it, and values for its receivers
+//	Programs  programs   runs and sessions
+//	Tunnels   tunnels    what runs beside it: forks, connections, services
+//	Supply    supply     modules and files: what it has, lacks, asks for and was given
+//	outbox    outbox     its output and log records, on their way to their writers
+//	conduct   conduct    what it does that it must not
+//	figures   figures    what it has cost, and how fast and alive it is
 type Context struct {
 	Public any // the root package's view of it, which guards it
 
+	// Static, as is all that isn't said to be protected by Engine.mu.
 	e      *Engine
-	id     wire.ContextID // static, as all up to pushing
+	id     wire.ContextID
 	name   string
-	hop    methods.Hop
-	key    string
 	parent *Context // nil: the engine
-	golang goState
-	// carrier makes the connection of an ssh of this machine. Nil: it does that itself, or there is
-	// none.
-	carrier *Context
-	master  *master  // nil: its ssh is none
-	beside  *Context // nil, or the context whose master its ssh uses
-	root    *Context // the context that has the stream
-	stream  *stream.Stream
-	began   time.Time
-	ready   chan struct{}      // closed by HELLO
-	done    chan struct{}      // closed when gone
-	brings  []string           // modules that go to it with its start
-	sent    chan struct{}      // closed when CONNECT is on its way; nil: there is none
-	talk    func([]byte)       // is told what the dialogue of its start says; nil: there is none
-	place   string             // see link
-	prompt  connect.PromptFunc // answers questions about its start; nil: there is none
-	secrets secret.Source      // has secrets for its start; nil: there is none
+	root   *Context // the context that has the stream
+	stream *stream.Stream
+	done   chan struct{} // closed when gone
+	err    error         // why it is gone. Protected by Engine.mu
 
-	answerer *askpass.Answerer // of the ssh that its hop starts; nil: there is none
+	hello    greeting
+	launch   launch
+	hopStart hopStart
+	life     life
+	Calls    calls
+	Programs programs
+	Tunnels  tunnels
+	Supply   supply
+	outbox   outbox
+	conduct  conduct
+	figures  figures
+}
 
-	records aside // handles log records
+// bare returns a context that is in no tree.
+func bare(e *Engine, id wire.ContextID, name string) *Context {
+	c := &Context{e: e, id: id, name: name, done: make(chan struct{})}
+	c.hello.ready = make(chan struct{})
+	c.launch.c = c
+	c.hopStart.c = c
+	c.life = life{c: c, closing: make(chan struct{}), leaving: make(chan struct{})}
+	c.Calls = calls{c: c, waiting: map[wire.Handle]chan struct{}{}}
+	c.Programs = programs{c: c, running: make(turn, 1)}
+	c.Tunnels.c = c
+	c.Supply = supply{c: c, pushing: make(turn, 1), modules: map[string]bool{},
+		requests: requests{c: c}, given: given{c: c}}
+	c.outbox.c = c
+	c.conduct.c = c
+	c.figures.c = c
+	return c
+}
 
-	pushing turn // of who sends modules; taken before Engine.mu
-	running turn // of the Run that has the output
-
-	// Protected by Engine.mu:
-	gate     *gate // closed until CONNECT has been sent
-	info     report.Info
-	mode     pickle.Mode
-	up       bool
-	err      error // why it is gone
-	owned    bool  // a caller holds it, besides its children
-	children int
-	ending   bool // it is to end: SHUTDOWN was sent, or will be once its calls have ended
-	told     bool // SHUTDOWN was sent
-	calling  int  // calls of open
-	// closing is closed by Close. Who shares the context anew opens it again.
-	closing    chan struct{}
-	stopAsking context.CancelFunc // ends what is asked about its start; nil: not begun
-	leaving    chan struct{}      // closed when told
-	alone      bool               // its process is a client that can be ended alone
-	killNow    bool
-	proc       process // nil until started, and behind hops
-	connect    wire.Handle
-	modules    map[string]bool // programs that were prepared, and modules: whether sent alone
-	forwarding bool            // the Forwarder knows it
-	asks       int             // ASKs without a LACKS
-	forwards   int             // FORWARDs without a DROPPED, which most never get
-	requests   []request       // about modules, to be served
-	serving    bool
-	open       []*Pending // calls without an answer, in the order in which they were sent
-	ahead      *ahead     // nil: nothing goes ahead
-	late       bool       // its CONNECT waits for its hop's HELLO
-	callsAhead bool
-	outbox     outbox
-	rooms      map[wire.Handle]chan struct{} // closed when there may be room in a flow, or for Call
-	turns      map[wire.Handle]turn          // to send to its receivers
-	refusals   int                           // of modules and files
-	given      map[string]int64              // bytes of files, by name
-	lent       []lent
-	offences   int // that were reported
-	account    account
-	convicted  bool          // it was ended for breaking a rule
-	widened    int           // bytes of windows of flows on its stream beyond wire.Window each
-	trip       time.Duration // the shortest round trip that was measured; 0: none was
-	// relayed counts bytes that other contexts have sent to it, and to the contexts behind it, since
-	// its stream was last nearly empty.
-	relayed  map[wire.ContextID]int
-	count    counts
-	beat     beat
-	slowness time.Duration // static; what timeouts of silence are multiplied by; 0: 1
-
-	// busyTimeout is more than the engine's if other engines have something started here, which allow
-	// more.
-	busyTimeout time.Duration
-	stdout      io.Writer // owned by drain while it runs
-	stderr      io.Writer
+// greeting has what a context says of itself. Protected by Engine.mu, but for ready.
+type greeting struct {
+	ready chan struct{} // closed by HELLO
+	up    bool
+	info  report.Info
+	mode  pickle.Mode // how values for it are written; a guess before HELLO
 }
 
 // gate holds back what must not be sent yet.
@@ -156,7 +127,7 @@ func (c *Context) Done() <-chan struct{} { return c.done }
 
 // Ready returns a channel that is closed when the context is up; it never is if it doesn't get
 // there.
-func (c *Context) Ready() <-chan struct{} { return c.ready }
+func (c *Context) Ready() <-chan struct{} { return c.hello.ready }
 
 // Err returns why the context is gone; nil: it isn't.
 func (c *Context) Err() error {
@@ -169,7 +140,7 @@ func (c *Context) Err() error {
 func (c *Context) Info() report.Info {
 	c.e.mu.Lock()
 	defer c.e.mu.Unlock()
-	return c.info
+	return c.hello.info
 }
 
 // ancestors returns the ids above, nearest first, engine last.
@@ -182,12 +153,13 @@ func (c *Context) ancestors() []uint32 {
 }
 
 // open lets pass what was held back for c. What comes meanwhile waits its turn.
-func (e *Engine) open(c *Context) {
+func (hs *hopStart) open() {
+	c, e := hs.c, hs.c.e
 	for {
 		e.mu.Lock()
-		g := c.gate
+		g := hs.gate
 		if g == nil || len(g.held) == 0 {
-			c.gate = nil
+			hs.gate = nil
 			e.unlock()
 			return
 		}
@@ -203,7 +175,7 @@ func (e *Engine) open(c *Context) {
 		case h.sent != nil:
 			close(h.sent)
 		case h.need == nil:
-			e.sendLocked(h.c, &h.frame)
+			e.traffic.sendLocked(h.c, &h.frame)
 		}
 		if h.frame.Secret && above == nil {
 			clear(h.frame.Payload) // which was held back, and is the gate's own
@@ -213,7 +185,7 @@ func (e *Engine) open(c *Context) {
 			continue
 		}
 		e.unlock() // deciding may take a while
-		e.bring(h.c, h.need)
+		h.c.Supply.bring(h.need)
 	}
 }
 
@@ -227,4 +199,14 @@ func sortedContexts(m map[wire.ContextID]*Context) []*Context {
 	}
 	slices.SortFunc(all, func(a, b *Context) int { return cmp.Compare(a.id, b.id) })
 	return all
+}
+
+// gateLocked returns the gate that frames for c are held back at, nil if they aren't.
+func (c *Context) gateLocked() *gate {
+	for x := c; x != nil; x = x.parent {
+		if x.hopStart.gate != nil {
+			return x.hopStart.gate
+		}
+	}
+	return nil
 }

@@ -48,14 +48,14 @@ func TestStreamEndsWithItsContext(t *testing.T) {
 				err error
 			}
 			waits := later(func() next { _, ok, err := p.Next(ctx); return next{ok, err} })
-			go p.finish(tt.kind, tt.payload, tt.err)
+			go p.answer.finish(tt.kind, tt.payload, tt.err)
 			soon(t, telling)
 			cancel()
 			time.Sleep(20 * time.Millisecond) // in which Next sees that
 			for range tt.items {
-				p.mu.Lock()
-				p.items = append(p.items, item{payload: seven})
-				p.mu.Unlock()
+				p.answer.mu.Lock()
+				p.answer.items = append(p.answer.items, item{payload: seven})
+				p.answer.mu.Unlock()
 			}
 			close(told)
 			if got := soon(t, waits); !got.ok && got.err == nil {
@@ -108,9 +108,9 @@ func TestWriterFailsWhileNothingRuns(t *testing.T) {
 			waitFor(t, "what is written to be handed over", func() bool {
 				e.mu.Lock()
 				defer e.mu.Unlock()
-				return c.count.framesUp >= 41 && !c.outbox.busy
+				return c.figures.count.framesUp >= 41 && !c.outbox.busy
 			})
-			c.records.settle(patience)
+			c.outbox.records.settle(patience)
 			for _, op := range tt.ops {
 				if n := strings.Count(text.String(), op); n != 1 {
 					t.Errorf("%s: told of %d times, want once:\n%s", op, n, text)
@@ -118,8 +118,8 @@ func TestWriterFailsWhileNothingRuns(t *testing.T) {
 			}
 			e.mu.Lock()
 			defer e.mu.Unlock()
-			if c.offences != 0 || c.account.units != 0 {
-				t.Errorf("got %d offences and %d units, want none", c.offences, c.account.units)
+			if c.conduct.offences != 0 || c.conduct.account.units != 0 {
+				t.Errorf("got %d offences and %d units, want none", c.conduct.offences, c.conduct.account.units)
 			}
 		})
 	}
@@ -135,7 +135,7 @@ func TestNothingBeginsWhileClosing(t *testing.T) {
 	c, _ := connected(t, e, fakes)
 	made := filepath.Join(t.TempDir(), "made")
 	e.mu.Lock()
-	e.closed = true
+	e.tree.closed = true
 	e.mu.Unlock()
 	for name, begin := range map[string]func() error{
 		"exec": func() error {
@@ -163,7 +163,7 @@ func TestNothingBeginsWhileClosing(t *testing.T) {
 		t.Error("a program was run while the engine closed")
 	}
 	e.mu.Lock()
-	e.closed = false // for the cleanup
+	e.tree.closed = false // for the cleanup
 	e.mu.Unlock()
 }
 
@@ -180,7 +180,7 @@ func TestNothingIsKeptOfWhatIsGivenUp(t *testing.T) {
 	}
 	for name, ask := range map[string]func(ctx context.Context) error{
 		"ping": func(ctx context.Context) error {
-			_, err := c.Ping(ctx)
+			_, err := c.Calls.Ping(ctx)
 			return err
 		},
 		"first send": func(ctx context.Context) error { return send(ctx, 1) },
@@ -200,11 +200,11 @@ func TestNothingIsKeptOfWhatIsGivenUp(t *testing.T) {
 		for range e.router.Asked(c.id) {
 			asked++
 		}
-		if len(c.open) > 0 || asked > 0 || c.calling != 0 {
-			t.Errorf("%s: %d requests are kept as open, and %d by the router, want none", name, len(c.open),
-				asked)
+		if len(c.Calls.open) > 0 || asked > 0 || c.Calls.calling != 0 {
+			t.Errorf("%s: %d requests are kept as open, and %d by the router, want none", name,
+				len(c.Calls.open), asked)
 		}
-		c.open = nil
+		c.Calls.open = nil
 		e.mu.Unlock()
 	}
 }
@@ -218,7 +218,7 @@ func TestHalfAModuleIsTakenBack(t *testing.T) {
 			e, fakes := fakeEngine(t, Options{})
 			c, f := connected(t, e, fakes)
 			ctx, cancel := context.WithCancel(within(t))
-			loaded := later(func() error { return c.Load(ctx, "half", large) })
+			loaded := later(func() error { return c.Supply.Load(ctx, "half", large) })
 			for sent := 0; sent < wire.Window; {
 				g := f.expect(c.id, wire.LoadModule)
 				sent += len(g.Payload)
@@ -230,7 +230,7 @@ func TestHalfAModuleIsTakenBack(t *testing.T) {
 			if g := f.expect(c.id, wire.LoadModule); g.Kind != wire.Part || len(g.Payload) > 0 {
 				t.Errorf("engine sent %v with %d bytes, want that the half is given up", g, len(g.Payload))
 			}
-			loaded = later(func() error { return c.Load(within(t), name, []byte("x")) })
+			loaded = later(func() error { return c.Supply.Load(within(t), name, []byte("x")) })
 			if err := soon(t, loaded); err != nil {
 				t.Error(err)
 			}
@@ -251,7 +251,7 @@ func TestHalfAModuleIsTakenBack(t *testing.T) {
 		e.mu.Unlock()
 		ctx, cancel := context.WithTimeout(within(t), 10*time.Millisecond)
 		defer cancel()
-		if err := c.Load(ctx, "whole", large); !errors.Is(err, ErrCancelled) {
+		if err := c.Supply.Load(ctx, "whole", large); !errors.Is(err, ErrCancelled) {
 			t.Errorf("got %v, want %v", err, ErrCancelled)
 		}
 		f.quiet(c.id)
@@ -306,11 +306,15 @@ func TestAuditOfExecBlocks(t *testing.T) {
 // is kept of them counts as memory.
 func TestAnswersWithoutAValue(t *testing.T) {
 	asks := map[string]func(e *Engine, c *Context){
-		"ping": func(_ *Engine, c *Context) { c.Ping(context.Background()) },
+		"ping": func(_ *Engine, c *Context) { c.Calls.Ping(context.Background()) },
 		"send": func(e *Engine, c *Context) {
 			e.Send(context.Background(), pickle.NewSender(e.identity, uint32(c.id), 1000), 1)
 		},
-		"beat": func(e *Engine, c *Context) { e.mu.Lock(); e.pingLocked(c, &beatPing{c}); e.unlock() },
+		"beat": func(e *Engine, c *Context) {
+			e.mu.Lock()
+			c.figures.pingLocked(&beatPing{c})
+			e.unlock()
+		},
 	}
 	for name, ask := range asks {
 		for what, tt := range map[string]struct {

@@ -4,14 +4,17 @@
 //
 //	caller ─ Go ─► Router.Request ─► stream.Put, Flush ──────────────► pipe
 //	pipe ─► stream.Read ─► Router.Step ─► actions ─┬─► stream.Put, Kick   (forward, credit, refusal)
-//	                                               ├─► Pending.finish     (answers, none waiting)
+//	                                               ├─► answer.finish      (answers, none waiting)
 //	                                               └─► Context.outbox ─► drain (output, logs,
 //	                                                                      answers behind them)
 //
 // One mutex (Engine.mu) protects router and contexts. Nothing is read, written or waited for under
 // it: frames are only queued, and streams are flushed once it is let go. Goroutines: for each
-// stream a reader (Engine.run) and a writer; for each context one while there is output to hand
+// stream a reader (launch.run) and a writer; for each context one while there is output to hand
 // over (drain), and one while it has questions about modules (serve).
+//
+// Engine and Context are divided into rooms, which are listed there: a room is a type with the
+// fields and the methods of one subject.
 package engine
 
 import (
@@ -26,13 +29,10 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen/connect"
-	"github.com/mitogen-go/mitogen/internal/askpass"
 	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/forward"
-	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/modules"
 	"github.com/mitogen-go/mitogen/internal/pickle"
-	"github.com/mitogen-go/mitogen/internal/proxy"
 	"github.com/mitogen-go/mitogen/internal/route"
 	"github.com/mitogen-go/mitogen/internal/stream"
 	"github.com/mitogen-go/mitogen/internal/wire"
@@ -67,28 +67,15 @@ const floodLimit = 16 << 20
 
 // Options are as documented at mitogen.Options. The zero value is usable.
 type Options struct {
-	Path         []fs.FS
-	Packages     []fs.FS
-	Allow        []string
-	Deny         []string
-	Serve        []string
-	Strip        bool
-	NoNative     bool
-	NativeBudget int64
-	Learned      string
-	Rewrite      func(name, path string, source []byte) []byte
-	Logger       *slog.Logger
-	Prompt       connect.PromptFunc
-	Secrets      secret.Source
-	Heartbeat    time.Duration
-	MaxMessage   int
-	MaxMemory    int
-	Grace        time.Duration
-	Audit        func(report.Event) error
-
-	// OwnMitogen says that Path has a package mitogen, which contexts get in place of the runtime's
-	// module of this name.
-	OwnMitogen bool
+	Modules    ModuleOptions
+	Logger     *slog.Logger
+	Prompt     connect.PromptFunc
+	Secrets    secret.Source
+	Heartbeat  time.Duration
+	MaxMessage int
+	MaxMemory  int
+	Grace      time.Duration
+	Audit      func(report.Event) error
 
 	// Binary returns this program for another platform.
 	Binary func(goos, goarch string) ([]byte, error)
@@ -99,10 +86,29 @@ type Options struct {
 
 	Dial Dial // starts contexts that have no other before them; nil: the engine does
 
-	busyTimeout   time.Duration                    // Heartbeat where something runs
-	start         starter                          // replaces package spawn in tests
-	builtin       func(name string) ([]byte, bool) // replaces boot.Module in tests
-	aheadPatience time.Duration                    // longer in tests
+	busyTimeout   time.Duration // Heartbeat where something runs
+	start         starter       // replaces package spawn in tests
+	aheadPatience time.Duration // longer in tests
+}
+
+// ModuleOptions are those of mitogen.Options that are about modules.
+type ModuleOptions struct {
+	Path         []fs.FS
+	Packages     []fs.FS
+	Allow        []string
+	Deny         []string
+	Serve        []string
+	Strip        bool
+	NoNative     bool
+	NativeBudget int64
+	Learned      string
+	Rewrite      func(name, path string, source []byte) []byte
+
+	// OwnMitogen says that Path has a package mitogen, which contexts get in place of the runtime's
+	// module of this name.
+	OwnMitogen bool
+
+	builtin func(name string) ([]byte, bool) // replaces boot.Module in tests
 }
 
 // withoutMitogen is boot.Module without what programs import as mitogen.
@@ -119,57 +125,45 @@ var ErrClosed = errors.New("context closed")
 // forwards is compressed once for all engines of this process.
 var forwards atomic.Pointer[modules.Module]
 
-// Engine is the root of a tree.
+// Engine is the root of a tree. It has one mutex; what it does is done by rooms, each of which has
+// its own fields and its own reason, and refers to its engine.
+//
+//	tree       the contexts there are: who is added, lost and gone
+//	traffic    frames: what the router decides, and what is queued for streams
+//	starts     how contexts are planned and started
+//	dialogues  who answers questions of what is started, and which secrets are hidden
+//	library    modules: where they are found, and what decides who is sent which
+//	audit      what is told to Options.Audit
+//	work       goroutines, and what ends them
 type Engine struct {
 	opt Options // static
 	// identity marks the handles that this engine has given out. Static.
 	identity uint64
-	log      *slog.Logger    // static; doesn't block
-	handler  slog.Handler    // static; of log, and blocks
-	reports  aside           // hands records of log over
-	turns    askpass.Turns   // of questions for passphrases
-	finder   *modules.Finder // static
-	fresh    atomic.Uint64   // contexts that were made with Fresh
-	workshop *workshop       // where values are decoded. Static
-	forward  *forward.Forwarder
-	// forwards is the module of the runtime that takes bundles, the same for all engines. Static.
-	forwards *modules.Module
+	log      *slog.Logger // static; doesn't block
+	handler  slog.Handler // static; of log, and blocks
+	reports  aside        // hands records of log over
+	workshop *workshop    // where values are decoded. Static
+	writers  writers      // of all contexts
 
-	// lacks is the module of the runtime that answers questions. Static.
-	lacks *modules.Module
+	starts    starts
+	dialogues dialogues
+	library   library
+	audit     audits
+	work      work
 
-	// passedOn names the modules that each hop is sent, and passes on to each context that it
-	// starts. Static.
-	passedOn []string
-	natives  *modules.Module // loads extension modules. Static
-	askpass  askpass.Server
-	proxy    proxy.Server
-	binaries binaries
-	refused  refusals
-	// contexts behind hops that had no interpreter, by what made them: bool
-	pythonless sync.Map
-	auditor    *auditor // nil: nothing is told
-	// whether modules are likely to start programs, by name: see startsPrograms
-	starters sync.Map
-	mask     methods.Mask    // of the secrets of its connects
-	base     context.Context // ended by Close
-	stop     context.CancelFunc
-	jobs     sync.WaitGroup // goroutines that Close waits for
-	drains   sync.WaitGroup // those that run code of the caller's, which may block
-	writers  writers        // of all contexts
+	mu      sync.Mutex // protects following, and what rooms say
+	router  *route.Router
+	front   *Front // nil: no program is context 0 too
+	tree    tree
+	traffic traffic
+}
 
-	mu       sync.Mutex // protects following
-	router   *route.Router
-	front    *Front // nil: no program is context 0 too
-	contexts map[wire.ContextID]*Context
-	shared   map[string]*Context // usable as a hop, by what made them
-	actions  []route.Action      // for step, used again
-	after    []func()            // see afterLocked
-	kicks    []*stream.Stream    // have got frames since the lock was taken
-	fans     wire.Handle         // numbers of fans that were given out
-	beating  bool
-	closed   bool
-	empty    chan struct{} // closed when closed and no context is left
+// work counts what an engine has begun and not finished, and ends it.
+type work struct {
+	base   context.Context // ended by Close
+	stop   context.CancelFunc
+	jobs   sync.WaitGroup // goroutines that Close waits for
+	drains sync.WaitGroup // those that run code of the caller's, which may block
 }
 
 // check returns what is wrong with o.
@@ -182,6 +176,11 @@ func (o *Options) check() error {
 	case 0 < o.MaxMemory && o.MaxMemory < leastMessage:
 		return fmt.Errorf("MaxMemory: got %d bytes, want at least %d", o.MaxMemory, leastMessage)
 	}
+	return o.Modules.check()
+}
+
+// check returns what is wrong with o.
+func (o *ModuleOptions) check() error {
 	if o.NativeBudget < 0 || o.NativeBudget > forward.MaxBudget {
 		return fmt.Errorf("NativeBudget: got %d bytes, want 0 to %d", o.NativeBudget, forward.MaxBudget)
 	}
@@ -195,11 +194,8 @@ func (o *Options) check() error {
 	return nil
 }
 
-// New returns an engine without contexts.
-func New(o Options) (*Engine, error) {
-	if err := o.check(); err != nil {
-		return nil, fmt.Errorf("new engine: %w", err)
-	}
+// fill sets what isn't set to its default.
+func (o *Options) fill() {
 	switch {
 	case o.busyTimeout != 0: // a test's
 	case o.Heartbeat == 0:
@@ -219,51 +215,42 @@ func New(o Options) (*Engine, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	if o.builtin == nil {
-		o.builtin = boot.Module
-		if o.OwnMitogen {
-			o.builtin = withoutMitogen
+	if m := &o.Modules; m.builtin == nil {
+		m.builtin = boot.Module
+		if m.OwnMitogen {
+			m.builtin = withoutMitogen
 		}
 	}
 	if o.aheadPatience == 0 {
 		o.aheadPatience = aheadPatience
 	}
-	e := &Engine{
-		opt: o, finder: newFinder(&o), identity: newIdentity(),
-		router:   route.New(0, nil, o.MaxMessage),
-		contexts: map[wire.ContextID]*Context{},
-		shared:   map[string]*Context{},
-		empty:    make(chan struct{}),
+}
+
+// New returns an engine without contexts.
+func New(o Options) (*Engine, error) {
+	if err := o.check(); err != nil {
+		return nil, fmt.Errorf("new engine: %w", err)
 	}
+	o.fill()
+	e := &Engine{opt: o, identity: newIdentity(), router: route.New(0, nil, o.MaxMessage)}
+	e.starts.e, e.dialogues.e, e.library.e = e, e, e
+	e.audit.e, e.tree.e, e.traffic.e = e, e, e
+	e.tree.contexts = map[wire.ContextID]*Context{}
+	e.tree.shared = map[string]*Context{}
+	e.tree.empty = make(chan struct{})
 	// Contexts begin at wire.FirstDynamic: so a flow to one has a number that no other has.
 	e.router.HandlesFrom(1<<30 + wire.Handle(e.identity>>40))
-	e.auditor = newAuditor(o.Audit, e.auditFailed)
-	e.handler = maskedLog{printableLog{o.Logger.Handler()}, &e.mask}
-	e.reports.group = &e.drains
+	e.audit.auditor = newAuditor(o.Audit, e.audit.failed)
+	e.handler = maskedLog{printableLog{o.Logger.Handler()}, &e.dialogues.mask}
+	e.reports.group = &e.work.drains
 	e.log = slog.New(newAsideLog(e.handler, &e.reports))
 	e.router.Bound(min(2*o.MaxMessage, o.MaxMemory), o.MaxMemory)
 	e.workshop = newWorkshop(max(o.MaxMemory, runtime.GOMAXPROCS(0)*pickle.LeastMemory))
-	e.forward = forward.New(e.finder, e.deliver)
-	e.forward.Remember(o.Learned)
-	e.forward.Budget(o.NativeBudget)
-	if o.NoNative {
-		e.forward.Budget(-1)
-	}
-	e.natives = e.finder.Find(nativeModule)
-	e.lacks = e.finder.Find(lacksModule)
-	e.passedOn = []string{guardModule}
-	if len(o.Packages) > 0 { // else there is nothing to be asked about
-		e.passedOn = append(e.passedOn, lacksModule)
-	}
-	e.forwards = forwards.Load()
-	if e.forwards == nil {
-		forwards.CompareAndSwap(nil, e.finder.Find(forwardModule))
-		e.forwards = forwards.Load()
-	}
+	e.library.open(&o.Modules)
 	if e.opt.start == nil {
-		e.opt.start = e.spawn
+		e.opt.start = e.starts.spawn
 	}
-	e.base, e.stop = context.WithCancel(context.Background())
+	e.work.base, e.work.stop = context.WithCancel(context.Background())
 	return e, nil
 }
 
@@ -271,13 +258,13 @@ func New(o Options) (*Engine, error) {
 func (e *Engine) Contexts() []*Context {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return sortedContexts(e.contexts)
+	return sortedContexts(e.tree.contexts)
 }
 
 // Allow lets from call and send to to.
 func (e *Engine) Allow(from, to *Context) error {
 	for _, c := range []*Context{from, to} {
-		if err := e.owns(c); err != nil {
+		if err := e.tree.owns(c); err != nil {
 			return fmt.Errorf("allow: %w", err)
 		}
 	}
@@ -291,25 +278,14 @@ func (e *Engine) Allow(from, to *Context) error {
 	return e.router.Allow(from.id, to.id)
 }
 
-// owns returns the error of using c with e, nil if c is e's.
-func (e *Engine) owns(c *Context) error {
-	switch {
-	case c == nil:
-		return errors.New("nil Context")
-	case c.e != e:
-		return fmt.Errorf("context %s: %w", c.name, ErrOtherEngine)
-	}
-	return nil
-}
-
 // unlock lets the mutex go, then leaves what was queued meanwhile to the streams' writers.
 func (e *Engine) unlock() {
-	if len(e.kicks) == 0 {
+	if len(e.traffic.kicks) == 0 {
 		e.mu.Unlock()
 		return
 	}
-	kicks, inline := append([]*stream.Stream(nil), e.kicks...), e.front != nil
-	e.kicks = e.kicks[:0]
+	kicks, inline := append([]*stream.Stream(nil), e.traffic.kicks...), e.front != nil
+	e.traffic.kicks = e.traffic.kicks[:0]
 	e.mu.Unlock()
 	for _, s := range kicks {
 		if inline { // a program waits, mostly for one answer at a time
@@ -329,192 +305,4 @@ func (e *Engine) unlockBefore(more bool) {
 		return
 	}
 	e.unlock()
-}
-
-// step takes a frame from the stream of child port. With more another one follows at once.
-func (e *Engine) step(port *Context, f *wire.Frame, more bool) {
-	e.mu.Lock()
-	if c := e.contexts[f.Src]; c != nil {
-		c.countUp(f)
-	}
-	e.actions = e.router.Step(port.id, f, e.actions[:0])
-	e.applyLocked(e.actions)
-	clear(e.actions) // they refer to what may be forgotten
-	after := e.takeAfterLocked()
-	e.unlockBefore(more)
-	for _, do := range after {
-		do()
-	}
-}
-
-// applyLocked carries out what the router says.
-func (e *Engine) applyLocked(actions []route.Action) {
-	for i := range actions {
-		a := &actions[i]
-		switch a.Op {
-		case route.Send:
-			e.forwardLocked(a)
-		case route.Deliver:
-			e.deliverLocked(a)
-		case route.Left:
-			a.Owner.(*Receiver).put(Message{From: e.contexts[a.ID], end: endGone})
-		case route.Gone:
-			e.goneLocked(e.contexts[a.ID], a.Why)
-		case route.Refused:
-			e.refusedLocked(e.contexts[a.ID], a)
-		case route.Denied:
-			e.deniedLocked(e.contexts[a.ID], a)
-		case route.Broken:
-			e.convictLocked(e.contexts[a.ID], string(a.Rule), "it sent "+a.Why)
-		case route.Late:
-			e.lateLocked(e.contexts[a.ID], a)
-		case route.Pass:
-			e.front.passLocked(a.ID, &a.Frame)
-		case route.Room:
-			e.roomLocked(e.contexts[a.ID], a.Handle)
-		}
-	}
-}
-
-// forwardLocked queues a frame that the router made, or lets pass from one context to another.
-func (e *Engine) forwardLocked(a *route.Action) {
-	f := &a.Frame
-	c := e.contexts[f.Dst]
-	if c == nil {
-		return
-	}
-	waiting := c.root.stream.Queued()
-	if g := c.gateLocked(); g != nil {
-		waiting += g.size
-	}
-	switch src := e.contexts[f.Src]; {
-	case a.Owned: // made here; its Src is who was asked and not who is to blame
-		if waiting > 2*floodLimit {
-			e.convictLocked(c, report.CodeUnread, "it doesn't read the answers to what it asks")
-			return
-		}
-	case src == nil:
-		return
-	default:
-		c.relayedLocked(src, waiting, f.Size())
-		if waiting <= floodLimit {
-			break
-		}
-		most := e.floodingLocked(c)
-		if most == nil {
-			break // the waiting frames are of a context that was ended for it
-		}
-		e.convictLocked(most, report.CodeFlood, "it sent more than "+c.name+" takes")
-		if most == src {
-			return
-		}
-	}
-	src := e.contexts[f.Src]
-	if f.Handle == wire.Call && src != nil && !a.Owned && !c.golang.is.Load() {
-		c.lendLocked(src, f)
-	}
-	e.putLocked(c, f)
-}
-
-// gateLocked returns the gate that frames for c are held back at, nil if they aren't.
-func (c *Context) gateLocked() *gate {
-	for x := c; x != nil; x = x.parent {
-		if x.gate != nil {
-			return x.gate
-		}
-	}
-	return nil
-}
-
-// putLocked queues a frame for c, behind what is held back for it.
-func (e *Engine) putLocked(c *Context, f *wire.Frame) {
-	if g := c.gateLocked(); g != nil {
-		g.hold(c, f)
-		return
-	}
-	e.sendLocked(c, f)
-}
-
-// kickLocked notes that s has something to write.
-func (e *Engine) kickLocked(s *stream.Stream) {
-	if n := len(e.kicks); n == 0 || e.kicks[n-1] != s {
-		e.kicks = append(e.kicks, s)
-	}
-}
-
-// deliverLocked hands a frame to who waits for it.
-func (e *Engine) deliverLocked(a *route.Action) {
-	f := &a.Frame
-	c := e.contexts[f.Src]
-	if a.Owner != nil {
-		a.Owner.(owner).deliverLocked(e, c, a)
-		return
-	}
-	if c == nil {
-		return
-	}
-	if e.front.takesLocked(c, f.Handle) {
-		e.front.passLocked(c.id, f)
-		return
-	}
-	switch f.Handle {
-	case wire.Hello:
-		e.helloLocked(c, f)
-	case wire.Stdout, wire.Stderr:
-		c.queueOutputLocked(f, a.Cost)
-	case wire.Log:
-		c.queueLogLocked(f.Payload)
-	case wire.GetModule:
-		c.askLocked(f.Payload)
-	case wire.GetFile:
-		c.getFileLocked(f)
-	case wire.Lacks:
-		c.lacksLocked(f.Payload)
-	case wire.Dropped:
-		c.droppedLocked(f.Payload)
-	case wire.Ping:
-		e.pongLocked(c, f)
-	}
-}
-
-// owner takes the frames of a request or receiver. c is nil when the context is gone.
-type owner interface {
-	deliverLocked(e *Engine, c *Context, a *route.Action)
-}
-
-func (e *Engine) pongLocked(c *Context, f *wire.Frame) {
-	s := c.root.stream
-	if f.Reply == 0 && c == c.root && s.Arrived(f.Payload) {
-		e.kickLocked(s)
-		return
-	}
-	if !e.offendLocked(c, offence) || f.Reply == 0 || len(f.Payload) > 64 || s.Queued() > floodLimit {
-		return
-	}
-	s.PutUrgent(&wire.Frame{Dst: c.id, Handle: f.Reply, Payload: f.Payload})
-	e.kickLocked(s)
-}
-
-// refusedLocked reports a frame that was dropped.
-func (e *Engine) refusedLocked(c *Context, a *route.Action) {
-	if c != nil {
-		c.reportLocked("frame refused", slog.String("why", a.Why),
-			slog.String("handle", a.Handle.String()))
-	}
-}
-
-// reportLocked logs that c did what no honest context does, and charges c for it.
-func (c *Context) reportLocked(what string, attrs ...slog.Attr) {
-	c.noteLocked(what, attrs...)
-	c.e.offendLocked(c, offence)
-}
-
-// noteLocked logs that c did something wrong; not every time, when it does so often.
-func (c *Context) noteLocked(what string, attrs ...slog.Attr) {
-	c.offences++
-	if n := c.offences; n <= 10 || n%1000 == 0 {
-		c.queueLocked(event{report: what, level: slog.LevelWarn,
-			attrs: append(attrs, slog.Int("count", n))})
-		c.auditRefusedLocked(what, attrs, n)
-	}
 }

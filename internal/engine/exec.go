@@ -40,7 +40,7 @@ func (e *Engine) Exec(ctx context.Context, target string, o ConnectOptions,
 	if err != nil || len(hops) != 1 || cmd.Agent != "" {
 		return noStatus, false, err
 	}
-	prompt, secrets := e.concealed(e.prompts(o)), e.sources(o)
+	prompt, secrets := e.dialogues.concealed(e.dialogues.prompts(o)), e.dialogues.sources(o)
 	o.Interactive, o.Sourced = prompt != nil, secrets != nil
 	ctx = withSecrets(withPrompt(ctx, prompt), secrets, target)
 	if o.Options, err = methods.ForHop(o.Options, "", hops, 0); err != nil {
@@ -53,26 +53,27 @@ func (e *Engine) Exec(ctx context.Context, target string, o ConnectOptions,
 	if plan.Wait || plan.Line != nil { // its stdin is a terminal: not for bytes
 		return noStatus, false, nil
 	}
-	told, err := e.auditExec(ctx, hops[0], plan, o.SSH, cmd)
+	told, err := e.audit.exec(ctx, hops[0], plan, o.SSH, cmd)
 	if err != nil {
 		return noStatus, true, err
 	}
 	if plan.Method == "ssh" {
 		o.Origin.settle(&plan)
 	}
-	e.conceal(plan, o.SSH)
-	status, err = e.execWithin(ctx, target, plan, cmd, o.SSH)
-	err = e.hide(err)
+	e.dialogues.conceal(plan, o.SSH)
+	status, err = e.starts.execWithin(ctx, target, plan, cmd, o.SSH)
+	err = e.dialogues.hide(err)
 	told(max(status, 0), err)
 	return status, true, err
 }
 
 // execWithin is exec that ends with ctx, and with the engine, also where a writer of cmd's blocks.
-func (e *Engine) execWithin(ctx context.Context, target string, plan methods.Plan, cmd Command,
+func (s *starts) execWithin(ctx context.Context, target string, plan methods.Plan, cmd Command,
 	ssh connect.SSHOptions) (int, error) {
+	e := s.e
 	within, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(e.base, cancel)()
+	defer context.AfterFunc(e.work.base, cancel)()
 	// The process has some time to end before late does.
 	late, giveUp := context.WithCancel(context.Background())
 	defer giveUp()
@@ -83,15 +84,15 @@ func (e *Engine) execWithin(ctx context.Context, target string, plan methods.Pla
 	defer context.AfterFunc(within, func() { time.AfterFunc(patience, giveUp) })()
 	var running atomic.Bool
 	e.mu.Lock()
-	if e.closed { // and waits for drains
+	if e.tree.closed { // and waits for drains
 		e.mu.Unlock()
 		return noStatus, fmt.Errorf("exec at %s: %w", target, ErrClosed)
 	}
-	e.drains.Add(1)
+	e.work.drains.Add(1)
 	e.mu.Unlock()
 	status, err := apart(late, nil, func() (int, error) {
-		defer e.drains.Done()
-		return e.exec(within, target, plan, cmd, ssh, &running)
+		defer e.work.drains.Done()
+		return s.exec(within, target, plan, cmd, ssh, &running)
 	})
 	switch {
 	case within.Err() == nil:
@@ -128,12 +129,13 @@ func (c Command) argv() []string {
 }
 
 // exec carries out a plan for cmd, and sets running when cmd is about to.
-func (e *Engine) exec(ctx context.Context, target string, plan methods.Plan, cmd Command,
+func (s *starts) exec(ctx context.Context, target string, plan methods.Plan, cmd Command,
 	ssh connect.SSHOptions,
 	running *atomic.Bool) (int, error) {
+	e := s.e
 	ctx, failed := context.WithCancelCause(ctx)
 	defer failed(nil)
-	ans, err := e.answer(ctx, &plan, ssh)
+	ans, err := e.dialogues.answer(ctx, &plan, ssh)
 	if err != nil {
 		return noStatus, err
 	}

@@ -55,8 +55,8 @@ func fakeEngine(t testing.TB, o Options) (*Engine, chan *fake) {
 	if o.Heartbeat == 0 {
 		o.Heartbeat = -1
 	}
-	if o.builtin == nil {
-		o.builtin = builtins
+	if o.Modules.builtin == nil {
+		o.Modules.builtin = builtins
 	}
 	o.start = func(ctx context.Context, plan methods.Plan, _ connect.SSHOptions) (process,
 		io.WriteCloser, io.ReadCloser, error) {
@@ -367,7 +367,7 @@ func within(t testing.TB) context.Context {
 
 // call is a call without arguments.
 func call(c *Context, target string) *Pending {
-	return c.Go(context.Background(), target, nil, nil, false)
+	return c.Calls.Go(context.Background(), target, nil, nil, false)
 }
 
 // result waits for a call and returns its value.

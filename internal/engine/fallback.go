@@ -63,11 +63,11 @@ func (o *ConnectOptions) fallbackFor(way boot.Way) ([]string, error) {
 // program by a start of its own: the hop's runtime knows nothing of EC2. The first start finds out
 // that there is no interpreter, and the next one has a process at the hop whose stdin and stdout
 // are here. A method that needs a terminal has no such process.
-func (e *Engine) planTunnel(l *link, o ConnectOptions) {
+func (s *starts) planTunnel(l *link, o ConnectOptions) {
 	if !o.GoFallback || l.carry || l.plan.TTY || l.plan.Wait || len(l.plan.Env) > 0 {
 		return
 	}
-	if _, known := e.pythonless.Load(l.key); !known {
+	if _, known := s.pythonless.Load(l.key); !known {
 		l.later = true
 		return
 	}
@@ -79,13 +79,13 @@ func (e *Engine) planTunnel(l *link, o ConnectOptions) {
 
 // FallsBack reports whether c's target, if this start finds no interpreter, can be started again
 // without.
-func FallsBack(c *Context) bool { return c.golang.later }
+func FallsBack(c *Context) bool { return c.launch.golang.later }
 
 // tunnelled is a starter for a process that carrier starts, and whose bytes it carries.
-func (e *Engine) tunnelled(carrier *Context) starter {
+func (s *starts) tunnelled(carrier *Context) starter {
 	return func(ctx context.Context, plan methods.Plan, _ connect.SSHOptions) (process, io.WriteCloser,
 		io.ReadCloser, error) {
-		t, err := carrier.tunnel(ctx, map[string]any{"argv": plan.Argv})
+		t, err := carrier.Tunnels.tunnel(ctx, map[string]any{"argv": plan.Argv})
 		if err != nil {
 			return nil, nil, nil, err
 		}
@@ -181,7 +181,7 @@ const maxShellLine = 4096
 // begin answers EC2.
 func (f *fallback) begin() {
 	f.begun.Store(true)
-	f.c.golang.is.Store(true)
+	f.c.launch.golang.is.Store(true)
 	go f.write(boot.FallbackLine(f.way))
 }
 
@@ -215,7 +215,7 @@ func (f *fallback) take(b []byte) (noise []byte, there bool) {
 // send has the program go to the shell, or the context be lost.
 func (f *fallback) send(s boot.Shell) {
 	e := f.c.e
-	b, err := e.binaryFor(s.System, s.Machine)
+	b, err := e.starts.binaryFor(s.System, s.Machine)
 	if err == nil {
 		err = s.Lacks()
 	}
@@ -267,7 +267,7 @@ func (f *fallback) write(b []byte) error {
 
 // fail ends a start whose target can't take the program.
 func (f *fallback) fail(why error) {
-	f.c.e.lose(f.c, f.failure(methods.Failure{Text: why.Error(), Err: why}), true)
+	f.c.e.tree.lose(f.c, f.failure(methods.Failure{Text: why.Error(), Err: why}), true)
 }
 
 // failure returns the error of a start that has begun to fall back.
@@ -282,7 +282,7 @@ func (f *fallback) failure(why methods.Failure) error {
 // arrived returns what goes to the program first: its head, and the frames that were to go ahead.
 func (f *fallback) arrived() []byte {
 	first := boot.GoHead(f.config)
-	if a := f.c.ahead; a != nil {
+	if a := f.c.launch.ahead; a != nil {
 		first = append(first, a.frames...)
 		a.frames = nil
 	}

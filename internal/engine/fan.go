@@ -105,7 +105,7 @@ func (f *Fan) place(c *Context, members []*fanMember) wire.FanMember {
 	if len(members) == 1 {
 		return members[0].address()
 	}
-	h := &fanHop{c: c, number: f.e.nextFan()}
+	h := &fanHop{c: c, number: f.e.traffic.nextFan()}
 	var children []*Context
 	behind := map[*Context][]*fanMember{}
 	for _, m := range members {
@@ -161,20 +161,21 @@ func childOf(hop, c *Context) *Context {
 }
 
 // nextFan returns a number that no other fan of the engine has.
-func (e *Engine) nextFan() wire.Handle {
+func (t *traffic) nextFan() wire.Handle {
+	e := t.e
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.fans++
-	return e.fans
+	t.fans++
+	return t.fans
 }
 
 // begin tells the hop whom it sends to.
 func (h *fanHop) begin(ctx context.Context) error {
-	if err := h.c.pushing.take(ctx, h.c, nil); err != nil {
+	if err := h.c.Supply.pushing.take(ctx, h.c, nil); err != nil {
 		return err
 	}
-	err := h.c.push(ctx, fanModule)
-	h.c.pushing.leave()
+	err := h.c.Supply.push(ctx, fanModule)
+	h.c.Supply.pushing.leave()
 	if err != nil {
 		return err
 	}
@@ -191,7 +192,7 @@ func (h *fanHop) put(kind wire.Kind, payload []byte) {
 	e.mu.Lock()
 	defer e.unlock()
 	if h.c.err == nil {
-		e.putLocked(h.c, &wire.Frame{Kind: kind, Dst: h.c.id, Handle: wire.Fan, Reply: h.number,
+		e.traffic.putLocked(h.c, &wire.Frame{Kind: kind, Dst: h.c.id, Handle: wire.Fan, Reply: h.number,
 			Payload: payload})
 	}
 }
@@ -235,16 +236,16 @@ func (f *Fan) put(piece []byte) {
 	e, to := f.e, f.first
 	e.mu.Lock()
 	defer e.unlock()
-	c := e.contexts[to.Dst]
+	c := e.tree.contexts[to.Dst]
 	if c == nil || f.root.err != nil {
 		return
 	}
 	g := &wire.Frame{Kind: wire.Item, Dst: to.Dst, Handle: to.Handle, Reply: to.Reply}
-	c.count.framesDown++
-	c.count.bytesDown += int64(g.Size() + len(piece))
-	c.count.down = true
+	c.figures.count.framesDown++
+	c.figures.count.bytesDown += int64(g.Size() + len(piece))
+	c.figures.count.down = true
 	f.root.stream.PutShared(g, piece)
-	e.kickLocked(f.root.stream)
+	e.traffic.kickLocked(f.root.stream)
 }
 
 // fanTick separates two looks at the members that have no room.
@@ -361,7 +362,7 @@ func (f *Fan) Close() {
 			f.e.router.Widen(m.s.c.id, m.s.p.handle, -f.down.widened)
 		}
 	}
-	f.root.widened -= f.down.widened
+	f.root.conduct.widened -= f.down.widened
 	f.down.widened = 0
 	f.e.unlock()
 }

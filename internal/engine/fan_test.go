@@ -106,7 +106,7 @@ func childrenOf(t *testing.T, e *Engine, via *Context, n int) (all []*Context) {
 func sessionsIn(t *testing.T, contexts []*Context) (all []*Session) {
 	t.Helper()
 	for _, c := range contexts {
-		s, err := c.Session(within(t), SessionSpec{Module: "put"})
+		s, err := c.Programs.Session(within(t), SessionSpec{Module: "put"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -192,7 +192,7 @@ func TestFanBehindGate(t *testing.T) {
 	sessions := sessionsIn(t, childrenOf(t, e, hop, 2))
 	e.mu.Lock()
 	g := &gate{}
-	hop.gate = g
+	hop.hopStart.gate = g
 	e.mu.Unlock()
 	data, wrote := strings.Repeat("x", 1000), make(chan error)
 	go func() {
@@ -208,7 +208,7 @@ func TestFanBehindGate(t *testing.T) {
 		defer e.mu.Unlock()
 		return slices.ContainsFunc(g.held, func(h heldBack) bool { return h.sent != nil })
 	})
-	e.open(hop)
+	hop.hopStart.open()
 	if err := <-wrote; err != nil {
 		t.Fatal(err)
 	}
@@ -342,7 +342,7 @@ func TestFanGivenUp(t *testing.T) {
 		ctx, cancel := context.WithCancel(within(t))
 		defer cancel()
 		if !stays {
-			root.pushing <- struct{}{}
+			root.Supply.pushing <- struct{}{}
 			cancel()
 		}
 		fan, err := NewFan(ctx, sessions)
@@ -350,7 +350,7 @@ func TestFanGivenUp(t *testing.T) {
 			t.Fatalf("got %v, want an error: %v", err, !stays)
 		}
 		if !stays {
-			root.pushing.leave()
+			root.Supply.pushing.leave()
 			continue
 		}
 		fan.Close()

@@ -72,13 +72,13 @@ const workOff = 100 * time.Millisecond
 func busy(c *Context) bool {
 	c.e.mu.Lock()
 	defer c.e.mu.Unlock()
-	return c.err == nil && (c.outbox.busy || c.serving)
+	return c.err == nil && (c.outbox.busy || c.Supply.requests.serving)
 }
 
 func benchmarkFlood(b *testing.B, frame func(c, good *Context, i int) wire.Frame) {
 	files := fstest.MapFS{"a/__init__.py": {}, "a/large": {Data: make([]byte, 16<<20)}}
-	e, fakes := fakeEngine(b, Options{Path: []fs.FS{files},
-		Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	e, fakes := fakeEngine(b, Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Modules: ModuleOptions{Path: []fs.FS{files}}})
 	good, goodFake := connected(b, e, fakes)
 	go goodFake.serve()
 	var beside, rest []time.Duration
@@ -109,7 +109,7 @@ func benchmarkFlood(b *testing.B, frame func(c, good *Context, i int) wire.Frame
 			}
 			timed(&beside)
 		}
-		e.lose(bad, ErrClosed, true)
+		e.tree.lose(bad, ErrClosed, true)
 		for len(rest) < len(beside) {
 			timed(&rest)
 		}

@@ -95,7 +95,7 @@ func public(c *Context, fr *wire.Frame) bool {
 	if fr.Handle != wire.Call || fr.Kind != wire.Data || !found || len(name) > maxPublicName {
 		return false
 	}
-	return len(args) == 0 || c.root.callsAhead && !bytes.Contains(args, []byte("Secret"))
+	return len(args) == 0 || c.root.launch.callsAhead && !bytes.Contains(args, []byte("Secret"))
 }
 
 // maxPublicName is the longest name of a function that goes ahead, in bytes.
@@ -130,8 +130,8 @@ func (f *Front) Write() {
 func (f *Front) takeLocked(fr *wire.Frame) {
 	e := f.e
 	ok, actions := e.router.FromProgram(fr, nil)
-	e.applyLocked(actions)
-	c := e.contexts[fr.Dst]
+	e.traffic.applyLocked(actions)
+	c := e.tree.contexts[fr.Dst]
 	if x := f.contexts[fr.Dst]; x != nil && fr.Handle == wire.Call && fr.Reply != 0 {
 		if e.router.Waits(fr.Reply) {
 			x.calls[fr.Reply] = struct{}{}
@@ -143,10 +143,10 @@ func (f *Front) takeLocked(fr *wire.Frame) {
 		return
 	}
 	if fr.Handle == wire.Call {
-		c.count.calls++
+		c.figures.count.calls++
 	}
 	fr.Public = public(c, fr)
-	e.putLocked(c, fr)
+	e.traffic.putLocked(c, fr)
 }
 
 // Answer answers a request of the program's to the engine. kind is Data or Error.
@@ -172,7 +172,7 @@ func (f *Front) Ask(reply wire.Handle, payload []byte) {
 // sendLocked queues a frame for the program.
 func (f *Front) sendLocked(fr *wire.Frame) {
 	f.stream.Put(fr)
-	f.e.kickLocked(f.stream)
+	f.e.traffic.kickLocked(f.stream)
 }
 
 // picklePlain pickles what is made here, of plain values.
@@ -211,7 +211,7 @@ func (f *Front) passLocked(id wire.ContextID, fr *wire.Frame) {
 		case fr.Handle == wire.Log && x.passed > maxLog:
 			return
 		case x.passed > frontMost && x.c != nil:
-			f.e.convictLocked(x.c, report.CodeUnread, "it sends more than the program reads")
+			f.e.traffic.convictLocked(x.c, report.CodeUnread, "it sends more than the program reads")
 			return
 		}
 	}
@@ -263,7 +263,7 @@ func (f *Front) Connect(
 			e.router.Unclaim(id)
 			f.lostLocked(id, err)
 		} else if x.killed != nil {
-			e.loseLocked(c, x.killed, true)
+			e.tree.loseLocked(c, x.killed, true)
 		}
 		close(x.begun)
 		e.unlock()
@@ -288,7 +288,7 @@ func (f *Front) startedLocked(c *Context) {
 // name, before what comes behind. It doesn't block.
 func (f *Front) Prepare(id wire.ContextID, module string, text []byte) {
 	e := f.e
-	p := e.ofCall(module)
+	p := e.library.ofCall(module)
 	if text != nil {
 		key := fmt.Sprintf("text %x", sha256.Sum256(text))
 		p = program{Program: forward.Program{Name: module, Text: append([]byte(nil), text...)}, key: key}
@@ -303,10 +303,10 @@ func (f *Front) Prepare(id wire.ContextID, module string, text []byte) {
 		e.mu.Lock()
 		c := x.c
 		e.unlock()
-		if c == nil || c.known(p.key) {
+		if c == nil || c.Supply.known(p.key) {
 			return
 		}
-		if err := c.prepare(e.base, p); err != nil && c.Err() == nil {
+		if err := c.Supply.prepare(e.work.base, p); err != nil && c.Err() == nil {
 			e.log.Warn("modules not sent", "context", c.name, "error", err)
 		}
 		c.root.stream.Kick()
@@ -372,7 +372,7 @@ func (f *Front) finish(c *Context) {
 	select {
 	case <-ended:
 	case <-c.done:
-	case <-f.e.base.Done():
+	case <-f.e.work.base.Done():
 	}
 }
 
@@ -409,7 +409,7 @@ func (f *Front) Kill(id wire.ContextID, why string) {
 	}
 	err := &report.LostError{Reason: "killed: " + why}
 	if x.c != nil {
-		e.loseLocked(x.c, err, true)
+		e.tree.loseLocked(x.c, err, true)
 		return
 	}
 	err.Context, err.Hop = x.target, x.target
@@ -425,7 +425,7 @@ func (f *Front) doLocked(x *fronted, job func()) {
 	}
 	x.busy = true
 	e := f.e
-	e.jobs.Go(func() {
+	e.work.jobs.Go(func() {
 		for {
 			e.mu.Lock()
 			if len(x.jobs) == 0 {
@@ -448,7 +448,7 @@ func (f *Front) upLocked(c *Context) {
 	if x == nil || x.reply == 0 {
 		return
 	}
-	i := c.info
+	i := c.hello.info
 	f.answerLocked(x.reply, wire.Data, map[string]any{
 		"version":        pyvalue.Tuple{i.Version[0], i.Version[1], i.Version[2]},
 		"implementation": i.Implementation, "platform": i.Platform, "uid": i.UID, "hostname": i.Hostname,

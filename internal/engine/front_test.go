@@ -69,7 +69,7 @@ func TestFrontWritesTogether(t *testing.T) {
 	child := <-fakes
 	child.hello(1)
 	e.mu.Lock()
-	c := e.contexts[1]
+	c := e.tree.contexts[1]
 	e.mu.Unlock()
 	waitFor(t, "the context to be up", func() bool {
 		return c.stream.Queued() == 0 && !f.preparing(c)

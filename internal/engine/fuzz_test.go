@@ -146,14 +146,14 @@ func provoke(t *testing.T, e *Engine, bad, child *Context) (handles []wire.Handl
 	r.Admit(bad)
 	r.Admit(child.parent)
 	handles = append(handles, r.handle, 1_000_000)
-	stream := bad.Go(context.Background(), "m:g", nil, nil, true)
+	stream := bad.Calls.Go(context.Background(), "m:g", nil, nil, true)
 	for _, p := range []*Pending{call(bad, "m:f"), call(child, "m:f"), call(child.parent, "m:f"),
 		stream} {
 		e.mu.Lock()
 		handles = append(handles, p.handle)
 		e.mu.Unlock()
 	}
-	tunnel, err := bad.Fork(within(t), nil)
+	tunnel, err := bad.Tunnels.Fork(within(t), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,8 +161,8 @@ func provoke(t *testing.T, e *Engine, bad, child *Context) (handles []wire.Handl
 	given := call(bad, "m:late")
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.applyLocked(e.router.Forget(given.handle, nil))
-	return append(handles, tunnel.p.handle, given.handle, child.connect)
+	e.traffic.applyLocked(e.router.Forget(given.handle, nil))
+	return append(handles, tunnel.p.handle, given.handle, child.hopStart.connect)
 }
 
 // blindHandler takes all records and shows none.

@@ -20,45 +20,53 @@ const (
 	maxRefusals = 1000  // refusals of a context that are told one by one
 )
 
+// given is the record of what a context was given and refused. Its fields are protected by
+// Engine.mu.
+type given struct {
+	c        *Context
+	refusals int              // of modules and files
+	files    map[string]int64 // bytes of files, by name
+}
+
 // gaveBundleLocked notes what is in a bundle that is new to c.
-func (c *Context) gaveBundleLocked(b *bundle.Bundle) {
+func (g *given) gaveBundleLocked(b *bundle.Bundle) {
 	names := b.Modules()
 	if len(names) > 0 {
-		c.queueLocked(event{report: "modules given", level: slog.LevelInfo,
+		g.c.outbox.queueLocked(event{report: "modules given", level: slog.LevelInfo,
 			attrs: []slog.Attr{slog.Int("count", len(names)), slog.String("names",
 				strings.Join(names, " "))}})
 	}
 	b.Each(func(name string, size int, file bool) {
 		if file {
-			c.gaveFileLocked(name, int64(size))
+			g.gaveFileLocked(name, int64(size))
 		} else {
-			c.tellLocked(report.EventModule, report.Event{Name: name, Bytes: int64(size)})
+			g.tellLocked(report.EventModule, report.Event{Name: name, Bytes: int64(size)})
 		}
 	})
 }
 
 // gaveModuleLocked notes a module that goes to c alone.
-func (c *Context) gaveModuleLocked(m *modules.Module) {
-	c.queueLocked(event{report: "modules given", level: slog.LevelInfo,
+func (g *given) gaveModuleLocked(m *modules.Module) {
+	g.c.outbox.queueLocked(event{report: "modules given", level: slog.LevelInfo,
 		attrs: []slog.Attr{slog.Int("count", 1), slog.String("names", m.Name)}})
-	c.tellLocked(report.EventModule, report.Event{Name: m.Name, Bytes: int64(m.Size)})
+	g.tellLocked(report.EventModule, report.Event{Name: m.Name, Bytes: int64(m.Size)})
 }
 
 // gaveFileLocked notes a file, or a directory's names. Each is told once, however often a context
 // asks for it.
-func (c *Context) gaveFileLocked(name string, size int64) {
-	if _, known := c.given[name]; known {
+func (g *given) gaveFileLocked(name string, size int64) {
+	if _, known := g.files[name]; known {
 		return
 	}
-	c.tellLocked(report.EventFile, report.Event{Name: name, Bytes: size})
-	if len(c.given) >= maxGiven {
+	g.tellLocked(report.EventFile, report.Event{Name: name, Bytes: size})
+	if len(g.files) >= maxGiven {
 		return
 	}
-	if c.given == nil {
-		c.given = map[string]int64{}
+	if g.files == nil {
+		g.files = map[string]int64{}
 	}
-	c.given[name] = size
-	c.queueLocked(event{report: "file given", level: slog.LevelInfo,
+	g.files[name] = size
+	g.c.outbox.queueLocked(event{report: "file given", level: slog.LevelInfo,
 		attrs: []slog.Attr{slog.String("file", fmt.Sprintf("%+q", name)), slog.Int64("bytes", size)}})
 }
 
@@ -66,36 +74,37 @@ func (c *Context) gaveFileLocked(name string, size int64) {
 func (b *goBinary) goesTo(c *Context, size int) {
 	c.e.mu.Lock()
 	defer c.e.unlock()
-	c.gaveFileLocked("go:"+b.of.String(), int64(size))
+	c.Supply.given.gaveFileLocked("go:"+b.of.String(), int64(size))
 }
 
 // refusedToLocked notes that c may not have what it asked for. An honest program's import of an
 // optional module is refused too, so it is no offence.
-func (c *Context) refusedToLocked(kind report.EventKind, what string) {
-	c.refusals++
-	n := c.refusals
+func (g *given) refusedToLocked(kind report.EventKind, what string) {
+	g.refusals++
+	n := g.refusals
 	if n <= maxRefusals || n%1000 == 0 {
-		c.tellLocked(kind, report.Event{Name: what, Refused: true, Count: n})
+		g.tellLocked(kind, report.Event{Name: what, Refused: true, Count: n})
 	}
 	if n <= 10 || n%1000 == 0 {
-		c.queueLocked(event{report: string(kind) + " refused", level: slog.LevelInfo,
+		g.c.outbox.queueLocked(event{report: string(kind) + " refused", level: slog.LevelInfo,
 			attrs: []slog.Attr{slog.String("what", fmt.Sprintf("%+q", what)), slog.Int("count", n)}})
 	}
 }
 
-func (c *Context) tellLocked(kind report.EventKind, ev report.Event) {
-	if c.e.auditor == nil {
+func (g *given) tellLocked(kind report.EventKind, ev report.Event) {
+	c := g.c
+	if c.e.audit.auditor == nil {
 		return
 	}
 	full := c.event(kind)
 	full.Name, full.Bytes, full.Refused, full.Count = ev.Name, ev.Bytes, ev.Refused, ev.Count
-	c.e.auditor.add(full)
+	c.e.audit.auditor.add(full)
 }
 
 // givenLocked returns the files that c was given, sorted.
-func (c *Context) givenLocked() []report.File {
+func (g *given) givenLocked() []report.File {
 	var files []report.File
-	for name, size := range c.given {
+	for name, size := range g.files {
 		if !strings.HasSuffix(name, "/") {
 			files = append(files, report.File{Path: name, Bytes: size})
 		}
@@ -115,14 +124,14 @@ const maxLent = 256
 
 // lendLocked notes a CALL that passes from another context to c: c may then have the called module,
 // if the other may.
-func (c *Context) lendLocked(by *Context, f *wire.Frame) {
+func (s *supply) lendLocked(by *Context, f *wire.Frame) {
 	module, _, ok := strings.Cut(string(f.Payload[:min(len(f.Payload), modules.MaxName+1)]), ":")
 	l := lent{by.id, module}
-	if !ok || slices.Contains(c.lent, l) {
+	if !ok || slices.Contains(s.lent, l) {
 		return
 	}
-	if len(c.lent) == maxLent {
-		c.lent = slices.Delete(c.lent, 0, 1)
+	if len(s.lent) == maxLent {
+		s.lent = slices.Delete(s.lent, 0, 1)
 	}
-	c.lent = append(c.lent, l)
+	s.lent = append(s.lent, l)
 }

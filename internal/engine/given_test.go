@@ -54,9 +54,9 @@ func TestGivenIsTold(t *testing.T) {
 	var log bytes.Buffer
 	h := slog.NewTextHandler(lockedWriter{&mu, &log}, &slog.HandlerOptions{Level: slog.LevelInfo})
 	l := &givenEvents{}
-	e, fakes := fakeEngine(t, Options{Logger: slog.New(h), Audit: l.take,
+	e, fakes := fakeEngine(t, Options{Logger: slog.New(h), Audit: l.take, Modules: ModuleOptions{
 		Path: files("own/__init__.py: import pkgutil", "own/text: TEXT", "own/.env: SECRET",
-			"secret.py: KEY = 1")})
+			"secret.py: KEY = 1")}})
 	c, f := connected(t, e, fakes)
 	p := call(c, "own:f")
 	f.enable(1)
@@ -105,12 +105,12 @@ func TestGivenIsTold(t *testing.T) {
 
 // Modules are told of once they are given; if that fails, the context is ended.
 func TestGivenIsNotTold(t *testing.T) {
-	e, fakes := fakeEngine(t, Options{Path: files("own.py: "), Audit: func(ev report.Event) error {
+	e, fakes := fakeEngine(t, Options{Audit: func(ev report.Event) error {
 		if ev.Kind == report.EventModule {
 			return errFull
 		}
 		return nil
-	}})
+	}, Modules: ModuleOptions{Path: files("own.py: ")}})
 	c, _ := connected(t, e, fakes)
 	_, err := result(t, call(c, "own:f"))
 	if !errors.Is(err, ErrAudit) {
@@ -128,7 +128,7 @@ func TestGivenIsNotTold(t *testing.T) {
 // A flood of refusals is told and logged in part, and kept nowhere.
 func TestManyRefusals(t *testing.T) {
 	l := &givenEvents{}
-	e, fakes := fakeEngine(t, Options{Audit: l.take, Path: files("own.py: ")})
+	e, fakes := fakeEngine(t, Options{Audit: l.take, Modules: ModuleOptions{Path: files("own.py: ")}})
 	c, f := connected(t, e, fakes)
 	const n = 3000
 	go f.flood(n, func(i int) wire.Frame {
@@ -140,8 +140,8 @@ func TestManyRefusals(t *testing.T) {
 			t.Fatalf("answer %v", g)
 		}
 	}
-	if s := c.Stats(); s.Files+int64(c.offences) < n || s.Given != nil {
-		t.Errorf("%d questions answered, %d offences, given %v", s.Files, c.offences, s.Given)
+	if s := c.Stats(); s.Files+int64(c.conduct.offences) < n || s.Given != nil {
+		t.Errorf("%d questions answered, %d offences, given %v", s.Files, c.conduct.offences, s.Given)
 	}
 	e.Close()
 	if all := l.all(); len(all) > maxRefusals+n/1000 {
@@ -152,8 +152,8 @@ func TestManyRefusals(t *testing.T) {
 // A context that calls another context gives it the modules that it may have itself, and no other
 // modules.
 func TestLentModules(t *testing.T) {
-	e, fakes := fakeEngine(t, Options{Path: files("own.py: def f(): import late", "late.py: ",
-		"secret.py: ")})
+	e, fakes := fakeEngine(t, Options{Modules: ModuleOptions{
+		Path: files("own.py: def f(): import late", "late.py: ", "secret.py: ")}})
 	a, f := connected(t, e, fakes)
 	b, g := connected(t, e, fakes)
 	if err := e.Allow(a, b); err != nil {

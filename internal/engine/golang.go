@@ -50,33 +50,34 @@ func (e *Engine) StartGo(ctx context.Context, o ConnectOptions) (*Context, error
 		return nil, fmt.Errorf("start a Go context: %w", ErrNoMain)
 	}
 	if o.Via != nil {
-		return e.startGoBeside(ctx, o)
+		return e.starts.startGoBeside(ctx, o)
 	}
 	path, err := ownBinary()
 	if err != nil {
 		return nil, fmt.Errorf("start a Go context: %w", err)
 	}
-	return e.addGo(nil, methods.PlanGo([]string{path, boot.GoWord}, o.Options), o)
+	return e.starts.addGo(nil, methods.PlanGo([]string{path, boot.GoWord}, o.Options), o)
 }
 
 // startGoBeside starts a Go context as a child of o.Via.
-func (e *Engine) startGoBeside(ctx context.Context, o ConnectOptions) (*Context, error) {
+func (s *starts) startGoBeside(ctx context.Context, o ConnectOptions) (*Context, error) {
+	e := s.e
 	via := o.Via
 	what := "start a Go context beside " + via.name
 	switch {
 	case via.e != e:
 		return nil, fmt.Errorf("%s: %w", what, ErrOtherEngine)
-	case via.golang.is.Load():
+	case via.launch.golang.is.Load():
 		return nil, fmt.Errorf("%s, which is one: %w", what, errors.ErrUnsupported)
 	}
 	if err := via.Connected(ctx); err != nil {
 		return nil, err
 	}
-	if err := via.golang.readying.take(ctx, via, via.closing); err != nil {
+	if err := via.launch.golang.readying.take(ctx, via, via.life.closing); err != nil {
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}
-	defer via.golang.readying.leave()
-	t, err := via.tunnel(ctx, map[string]any{"service": "go"}, forwardModule, goModule)
+	defer via.launch.golang.readying.leave()
+	t, err := via.Tunnels.tunnel(ctx, map[string]any{"service": "go"}, forwardModule, goModule)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}
@@ -91,14 +92,14 @@ func (e *Engine) startGoBeside(ctx context.Context, o ConnectOptions) (*Context,
 	}
 	plan := methods.PlanGo([]string{r.path, boot.GoWord}, o.Options)
 	plan.Bare, plan.Remove = true, r.remove
-	c, err := e.addGo(via, plan, o)
+	c, err := s.addGo(via, plan, o)
 	if err != nil {
 		t.Close()
 		return nil, err
 	}
-	e.jobs.Go(func() { // the file may stay until the program runs
+	e.work.jobs.Go(func() { // the file may stay until the program runs
 		select {
-		case <-c.ready:
+		case <-c.hello.ready:
 		case <-c.done:
 		}
 		t.Close()
@@ -132,7 +133,7 @@ func (r *readying) run() error {
 		asked[word] = true
 		switch word {
 		case "platform":
-			if found, err = r.c.e.binaryFor(a, b); err != nil {
+			if found, err = r.c.e.starts.binaryFor(a, b); err != nil {
 				return err
 			}
 			program = found.program
@@ -143,9 +144,9 @@ func (r *readying) run() error {
 			if program == nil {
 				return errors.New("the context asked for nothing that it was offered")
 			}
-			r.c.e.introduce(r.c)
+			r.c.Supply.introduce()
 			found.goesTo(r.c, len(program.Compressed))
-			r.c.e.forward.Bring(r.c.id, program)
+			r.c.e.library.forward.Bring(r.c.id, program)
 			r.c.root.stream.Kick()
 		case "ready":
 			r.path, r.remove = a, b
@@ -178,27 +179,28 @@ func (r *readying) next() (word, a, b string, err error) {
 var readyLimits = pickle.Limits{Nodes: 8, Depth: 2}
 
 // addGo makes the context of a plan.
-func (e *Engine) addGo(via *Context, plan methods.Plan, o ConnectOptions) (*Context, error) {
+func (s *starts) addGo(via *Context, plan methods.Plan, o ConnectOptions) (*Context, error) {
+	e := s.e
 	l := link{hop: methods.Hop{Method: methods.GoMethod}, name: methods.GoMethod, plan: plan,
-		options: o.Options, golang: true, key: fmt.Sprintf("go %d", e.fresh.Add(1))}
+		options: o.Options, golang: true, key: fmt.Sprintf("go %d", s.fresh.Add(1))}
 	e.mu.Lock()
 	defer e.unlock()
 	err := error(nil)
 	if via != nil {
 		l.name = via.name + "+" + l.name
-		if err = via.err; err == nil && via.closedLocked() {
+		if err = via.err; err == nil && via.life.closedLocked() {
 			err = ErrClosed
 		}
 	}
-	if e.closed {
+	if e.tree.closed {
 		err = ErrClosed
 	}
 	if err != nil {
 		return nil, fmt.Errorf("connect %s: %w", l.name, err)
 	}
-	c := e.addLocked(via, l, o)
-	c.owned = true
-	c.outputLocked(o)
+	c := s.startLocked(via, l, o)
+	c.life.owned = true
+	c.outbox.outputLocked(o)
 	return c, nil
 }
 
@@ -258,35 +260,35 @@ func (p *companion) upLocked() *Context {
 // which ends with c. It is started at the first call, and again if it is lost. Beside waits until
 // its start is on its way, or ctx ends.
 func (e *Engine) Beside(ctx context.Context, c *Context) (*Context, error) {
-	if c.golang.fallback != nil { // else it is known what c is
+	if c.launch.golang.fallback != nil { // else it is known what c is
 		if err := c.Connected(ctx); err != nil {
 			return nil, err
 		}
 	}
-	if c.golang.is.Load() {
+	if c.launch.golang.is.Load() {
 		return c, nil
 	}
 	e.mu.Lock()
-	if e.closed {
+	if e.tree.closed {
 		e.mu.Unlock()
 		return nil, ErrClosed
 	}
-	p := c.golang.companion
+	p := c.launch.golang.companion
 	if p != nil && p.upLocked() == nil && finished(p.done) {
 		p = nil
 	}
 	if p == nil {
 		p = &companion{done: make(chan struct{})}
-		c.golang.companion = p
-		o := c.golang.like
+		c.launch.golang.companion = p
+		o := c.launch.golang.like
 		o.Via = c
-		e.jobs.Go(func() {
-			g, err := e.StartGo(e.base, o)
+		e.work.jobs.Go(func() {
+			g, err := e.StartGo(e.work.base, o)
 			e.mu.Lock()
 			p.c, p.err = g, err
 			close(p.done)
-			if c.golang.companion == p && !c.owned { // it was given up meanwhile
-				e.releaseLocked(c)
+			if c.launch.golang.companion == p && !c.life.owned { // it was given up meanwhile
+				c.life.releaseLocked()
 			}
 			e.unlock()
 		})
@@ -311,15 +313,15 @@ func finished(done <-chan struct{}) bool {
 
 // dismissCompanionLocked ends the Go context beside c if nothing else needs c. It returns true if c
 // ends once that is gone.
-func (e *Engine) dismissCompanionLocked(c *Context) bool {
-	g := c.golang.companion.upLocked()
-	if g == nil || c.owned || c.children != 1 {
+func (l *life) dismissCompanionLocked() bool {
+	g := l.c.launch.golang.companion.upLocked()
+	if g == nil || l.owned || l.children != 1 {
 		return false
 	}
-	if g.owned {
-		g.owned = false
-		g.closeLocked()
-		e.releaseLocked(g)
+	if g.life.owned {
+		g.life.owned = false
+		g.life.closeLocked()
+		g.life.releaseLocked()
 	}
 	return true
 }

@@ -12,7 +12,7 @@ var starting = lazyregexp.New(`subprocess|multiprocessing|pexpect|popen|\b(fork|
 
 // startsPrograms says whether p is likely to start programs: then what a context needs before the
 // first goes along. A context that starts one all the same asks for that, which is a round trip.
-func (e *Engine) startsPrograms(p program) bool {
+func (l *library) startsPrograms(p program) bool {
 	switch {
 	case p.Name == "subprocess":
 		return true
@@ -20,10 +20,10 @@ func (e *Engine) startsPrograms(p program) bool {
 		return starting.Match(p.Text)
 	}
 	name := cmp.Or(p.Main, p.Name)
-	if known, ok := e.starters.Load(name); ok {
+	if known, ok := l.starters.Load(name); ok {
 		return known.(bool)
 	}
-	likely := starting.Match(e.finder.Find(name).Code)
-	e.starters.Store(name, likely)
+	likely := starting.Match(l.finder.Find(name).Code)
+	l.starters.Store(name, likely)
 	return likely
 }

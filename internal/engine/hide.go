@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"unsafe"
 
 	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/methods"
+	"github.com/mitogen-go/mitogen/internal/printable"
 	"github.com/mitogen-go/mitogen/report"
 )
 
@@ -15,16 +17,16 @@ import (
 // error), and where something is logged. What programs of the user's print is not touched.
 
 // conceal has a plan's answers, and the secrets of its ssh, hidden.
-func (e *Engine) conceal(plan methods.Plan, ssh connect.SSHOptions) {
+func (d *dialogues) conceal(plan methods.Plan, ssh connect.SSHOptions) {
 	for _, a := range plan.Answers() {
-		e.mask.Add(unsafe.String(unsafe.SliceData(a), len(a))) // no copy
+		d.mask.Add(unsafe.String(unsafe.SliceData(a), len(a))) // no copy
 	}
-	e.mask.Add(string(ssh.Password))
-	e.mask.Add(string(ssh.Passphrase))
+	d.mask.Add(string(ssh.Password))
+	d.mask.Add(string(ssh.Passphrase))
 }
 
 // concealed has what answer returns hidden, unless it is a plain yes or no.
-func (e *Engine) concealed(answer connect.PromptFunc) connect.PromptFunc {
+func (d *dialogues) concealed(answer connect.PromptFunc) connect.PromptFunc {
 	if answer == nil {
 		return nil
 	}
@@ -32,26 +34,26 @@ func (e *Engine) concealed(answer connect.PromptFunc) connect.PromptFunc {
 		text, err := answer(ctx, p)
 		if p.Kind != connect.PromptHostKey && p.Kind != connect.PromptConfirm &&
 			p.Kind != connect.PromptNotice {
-			e.mask.Add(text)
+			d.mask.Add(text)
 		}
 		return text, err
 	}
 }
 
 // hide returns err without secrets: err itself if there are none.
-func (e *Engine) hide(err error) error {
+func (d *dialogues) hide(err error) error {
 	switch err := err.(type) {
 	case nil:
 		return nil
 	case *connect.Error:
-		if text := e.mask.Hide(err.Text); text != err.Text {
+		if text := d.mask.Hide(err.Text); text != err.Text {
 			masked := *err
 			masked.Text = text
 			return methods.Explain(&masked)
 		}
 		return err
 	case *report.LostError:
-		why, text := e.mask.Hide(err.Reason), e.mask.Hide(err.Text)
+		why, text := d.mask.Hide(err.Reason), d.mask.Hide(err.Text)
 		if why != err.Reason || text != err.Text {
 			masked := *err
 			masked.Reason, masked.Text = why, text
@@ -59,8 +61,8 @@ func (e *Engine) hide(err error) error {
 		}
 		return err
 	}
-	if text := e.mask.Hide(err.Error()); text != err.Error() {
-		return &maskedError{e: e, text: text, err: err}
+	if text := d.mask.Hide(err.Error()); text != err.Error() {
+		return &maskedError{e: d.e, text: text, err: err}
 	}
 	return err
 }
@@ -94,7 +96,7 @@ func as[E error](m *maskedError, target *E) bool {
 	if !errors.As(m.err, &inner) {
 		return false
 	}
-	masked, ok := m.e.hide(inner).(E)
+	masked, ok := m.e.dialogues.hide(inner).(E)
 	if ok {
 		*target = masked
 	}
@@ -150,4 +152,17 @@ func (h maskedLog) attr(a slog.Attr) slog.Attr {
 		}
 	}
 	return slog.Attr{Key: a.Key, Value: v}
+}
+
+// reported makes of what a hop says of a loss the reason, its first line, and the last lines of the
+// connection. A secret may stand in both, so lines are told apart behind the mask, which gets no
+// more than it can read quickly.
+func (d *dialogues) reported(said string) (why, text string) {
+	why, _, _ = strings.Cut(d.mask.Hide(said[:min(len(said), methods.TextLimit-1)]), "\n")
+	from := max(0, len(said)-methods.TextLimit)
+	text = d.mask.Hide(said[from:])
+	if from <= strings.IndexByte(said+"\n", '\n') {
+		_, text, _ = strings.Cut(text, "\n")
+	}
+	return oneLine(why), printable.Text(methods.PlainWords(text))
 }

@@ -113,9 +113,9 @@ func TestSecretsAreHidden(t *testing.T) {
 // An error that wraps one with a secret shows neither, and is still known for what it is.
 func TestWrappedErrorsAreHidden(t *testing.T) {
 	e, _ := fakeEngine(t, Options{})
-	e.mask.Add("hunter2become")
+	e.dialogues.mask.Add("hunter2become")
 	inner := methods.Explain(&connect.Error{Kind: connect.ErrAuth, Text: "kept hunter2become"})
-	err := e.hide(fmt.Errorf("connect: %w: hunter2become", errors.Join(inner, io.EOF)))
+	err := e.dialogues.hide(fmt.Errorf("connect: %w: hunter2become", errors.Join(inner, io.EOF)))
 	shows(t, "text", err.Error())
 	var failed *connect.Error
 	if !errors.Is(err, io.EOF) || !errors.Is(err, connect.ErrAuth) || !errors.As(err, &failed) {
@@ -123,7 +123,7 @@ func TestWrappedErrorsAreHidden(t *testing.T) {
 	}
 	shows(t, "inner", failed.Text)
 	shows(t, "quote", failed.Quote)
-	if e.hide(ErrClosed) != ErrClosed || e.hide(nil) != nil {
+	if e.dialogues.hide(ErrClosed) != ErrClosed || e.dialogues.hide(nil) != nil {
 		t.Error("an error without secrets is another one")
 	}
 }
@@ -133,12 +133,14 @@ func TestTypedAnswersAreHidden(t *testing.T) {
 	e, _ := fakeEngine(t, Options{})
 	for kind, answer := range map[connect.PromptKind]string{connect.PromptPassword: "typed-password",
 		connect.PromptOther: "123456", connect.PromptHostKey: "yes"} {
-		ask := e.concealed(func(context.Context, connect.Prompt) (string, error) { return answer, nil })
+		ask := e.dialogues.concealed(func(context.Context, connect.Prompt) (string, error) {
+			return answer, nil
+		})
 		if got, err := ask(t.Context(), connect.Prompt{Kind: kind}); got != answer || err != nil {
 			t.Errorf("ask for %v: got %q, %v; want %q", kind, got, err, answer)
 		}
 	}
-	if got, want := e.mask.Hide("typed-password 123456 yes"), "*** *** yes"; got != want {
+	if got, want := e.dialogues.mask.Hide("typed-password 123456 yes"), "*** *** yes"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen/connect"
+	"github.com/mitogen-go/mitogen/internal/askpass"
 	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/route"
@@ -26,47 +27,65 @@ const hopFactor = 4
 // never is a timeout in seconds for those who want none.
 const never = 1e9
 
+// hopStart has a hop start a context: it sends CONNECT, answers what the hop's program asks, and
+// holds back what is for the context until CONNECT is on its way.
+type hopStart struct {
+	c *Context
+
+	// Static, but talk and answerer go when the context is up:
+	brings   []string          // modules that go to it with its start
+	sent     chan struct{}     // closed when CONNECT is on its way; nil: there is none
+	late     bool              // its CONNECT waits for its hop's HELLO
+	talk     func([]byte)      // is told what the dialogue of its start says; nil: there is none
+	answerer *askpass.Answerer // of the ssh that its hop starts; nil: there is none
+
+	// Protected by Engine.mu:
+	gate    *gate       // closed until CONNECT has been sent
+	connect wire.Handle // of CONNECT's answer; 0: it wasn't sent
+}
+
 // connectVia has the hop before c start it. CONNECT goes right behind what was sent there before,
 // so that no hop waits for another; but secrets wait for the hop's HELLO.
-func (e *Engine) connectVia(c *Context, plan methods.Plan, head []byte) {
-	defer e.jobs.Done()
-	if c.late {
+func (hs *hopStart) connectVia(plan methods.Plan, head []byte) {
+	c, e := hs.c, hs.c.e
+	defer e.work.jobs.Done()
+	if hs.late {
 		select {
-		case <-c.parent.ready:
+		case <-c.parent.hello.ready:
 		case <-c.done:
 			return
 		}
 	}
-	err := e.refused.at(c.place)
+	err := e.starts.refused.at(c.launch.place)
 	if err == nil {
-		err = e.auditConnect(e.base, c, plan, connect.SSHOptions{})
+		err = e.audit.connect(e.work.base, c, plan, connect.SSHOptions{})
 	}
 	if err == nil {
-		err = e.sendConnect(c, plan, head)
+		err = hs.sendConnect(plan, head)
 	}
 	if err != nil {
-		e.lose(c, err, false)
+		e.tree.lose(c, err, false)
 		return
 	}
-	close(c.sent)
-	e.open(c)
+	close(hs.sent)
+	hs.open()
 	if plan.Timeout == 0 {
 		return
 	}
 	// The hop keeps the time, from when it starts the process. This timer is for a hop that doesn't.
 	// It begins when the hop is there itself, which may have many to start before.
 	select {
-	case <-c.parent.ready:
+	case <-c.parent.hello.ready:
 	case <-c.done:
 		return
 	}
 	t := time.NewTimer(hopFactor*plan.Timeout + hopSlack)
 	defer t.Stop()
 	select {
-	case <-c.ready:
+	case <-c.hello.ready:
 	case <-c.done:
 	case <-t.C:
-		e.lose(c, failure(c, methods.Failure{What: methods.WhatTimeout}), true)
+		e.tree.lose(c, failure(c, methods.Failure{What: methods.WhatTimeout}), true)
 	}
 }
 
@@ -90,13 +109,14 @@ func types(p methods.Plan) bool {
 }
 
 // sendConnect queues CONNECT. c's gate is to be opened then.
-func (e *Engine) sendConnect(c *Context, plan methods.Plan, head []byte) error {
+func (hs *hopStart) sendConnect(plan methods.Plan, head []byte) error {
+	c, e := hs.c, hs.c.e
 	p := c.parent
-	if err := p.pushing.take(e.base, p, nil); err != nil {
+	if err := p.Supply.pushing.take(e.work.base, p, nil); err != nil {
 		return err
 	}
-	defer p.pushing.leave()
-	modules := slices.Concat([]string{spawnModule}, c.brings)
+	defer p.Supply.pushing.leave()
+	modules := slices.Concat([]string{spawnModule}, hs.brings)
 	if types(plan) {
 		modules = append(modules, askingModule)
 	}
@@ -104,17 +124,17 @@ func (e *Engine) sendConnect(c *Context, plan methods.Plan, head []byte) error {
 		modules = append(modules, forkModule)
 	}
 	for _, name := range modules {
-		if err := p.push(e.base, name); err != nil {
+		if err := p.Supply.push(e.work.base, name); err != nil {
 			return err
 		}
 	}
 	e.mu.Lock()
-	mode := p.mode
+	mode := p.hello.mode
 	e.mu.Unlock()
 	room := make([]byte, 0, connectRoom+len(head))
 	payload, err := pickle.Append(wire.AppendConnect(room, c.id, nil),
-		connectDict(plan, head, c.with()), mode)
-	if c.late {
+		connectDict(plan, head, hs.with()), mode)
+	if hs.late {
 		defer clear(payload)
 	}
 	if err != nil {
@@ -130,12 +150,12 @@ func (e *Engine) sendConnect(c *Context, plan methods.Plan, head []byte) error {
 		return p.err
 	}
 	e.router.Expect(h, oneFrame, false)
-	c.connect = h
+	hs.connect = h
 	for f := range (wire.Frame{Dst: p.id, Handle: wire.Connect, Reply: h, Payload: payload,
-		Public: !c.late, Secret: c.late}).Split() {
-		e.putLocked(p, &f)
+		Public: !hs.late, Secret: hs.late}).Split() {
+		e.traffic.putLocked(p, &f)
 	}
-	c.count.phases.Spawn = time.Since(c.began)
+	c.figures.count.phases.Spawn = time.Since(c.figures.began)
 	return nil
 }
 
@@ -174,22 +194,22 @@ type connecting struct{ c *Context }
 
 func (q *connecting) deliverLocked(e *Engine, _ *Context, a *route.Action) {
 	c := q.c
-	if c.err != nil || c.up {
+	if c.err != nil || c.hello.up {
 		return
 	}
 	if a.Frame.Kind == wire.Item {
-		if c.talk != nil {
-			c.talk(append([]byte(nil), a.Frame.Payload...))
+		if c.hopStart.talk != nil {
+			c.hopStart.talk(append([]byte(nil), a.Frame.Payload...))
 		}
 		return
 	}
 	if a.Frame.Kind != wire.Error {
-		e.loseLocked(c, &report.LostError{Reason: "not started: " + oneLine(string(a.Frame.Payload))},
-			false)
+		why := "not started: " + oneLine(string(a.Frame.Payload))
+		e.tree.loseLocked(c, &report.LostError{Reason: why}, false)
 		return
 	}
 	payload := append([]byte(nil), a.Frame.Payload...)
-	e.afterLocked(func() { e.lose(c, q.failure(payload), false) })
+	e.traffic.afterLocked(func() { e.tree.lose(c, q.failure(payload), false) })
 }
 
 // failure returns the error that the ERROR that answers CONNECT describes.
@@ -199,8 +219,8 @@ func (q *connecting) failure(payload []byte) error {
 	if err != nil {
 		f = methods.Failure{What: methods.WhatForeign, Text: err.Error()}
 	}
-	if c.answerer != nil {
-		f = c.answerer.Amend(f)
+	if c.hopStart.answerer != nil {
+		f = c.hopStart.answerer.Amend(f)
 	}
 	return failure(c, f)
 }

@@ -65,7 +65,7 @@ func TestFloodOfQuestions(t *testing.T) {
 	bad, badFake := connected(t, e, fakes)
 	good, goodFake := connected(t, e, fakes)
 	gone, _ := connected(t, e, fakes)
-	e.lose(gone, ErrClosed, true)
+	e.tree.lose(gone, ErrClosed, true)
 	badFake.flood(1_000_000, func(i int) wire.Frame { // which an honest one may do, before it knows
 		return wire.Frame{Src: bad.id, Dst: gone.id, Handle: wire.Call, Reply: wire.Handle(1000 + i),
 			Payload: []byte("os:getpid\x00")}
@@ -143,7 +143,7 @@ func TestManySmallFrames(t *testing.T) {
 			e, fakes := fakeEngine(t, Options{Logger: slog.New(deaf)})
 			defer close(deaf)
 			c, f := connected(t, e, fakes)
-			c.redirect(deaf, io.Discard, nil)
+			c.Programs.redirect(deaf, io.Discard, nil)
 			test.frame.Src = c.id
 			f.flood(200_000, func(int) wire.Frame { return test.frame })
 			if test.ends {

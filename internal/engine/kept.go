@@ -17,23 +17,25 @@ type kept struct {
 }
 
 // account takes over what the router has accounted for p's answer.
-func (p *Pending) account(bytes int) {
+func (a *answer) account(bytes int) {
+	p := a.p
 	if bytes == 0 {
 		return
 	}
 	k := &kept{e: p.c.e, id: p.c.id, bytes: bytes}
-	p.mu.Lock()
-	p.kept = k
-	p.mu.Unlock()
+	a.mu.Lock()
+	a.kept = k
+	a.mu.Unlock()
 	runtime.AddCleanup(p, (*kept).letGo, k)
 }
 
 // settle gives the account of a large answer back that is no result: another one came first, or p
 // was given up. Its caller may hold Engine.mu.
-func (p *Pending) settle(first bool) {
-	p.mu.Lock()
-	given := p.given
-	p.mu.Unlock()
+func (a *answer) settle(first bool) {
+	p := a.p
+	a.mu.Lock()
+	given := a.given
+	a.mu.Unlock()
 	switch {
 	case !first:
 		go p.Taken()
@@ -43,22 +45,22 @@ func (p *Pending) settle(first bool) {
 }
 
 // discard lets go of the result of p, which has ended: nothing will take it.
-func (p *Pending) discard() {
-	p.mu.Lock()
-	p.payload = nil
-	if !p.stream { // else Next may still take them
-		p.items = nil
+func (a *answer) discard() {
+	a.mu.Lock()
+	a.payload = nil
+	if !a.stream { // else Next may still take them
+		a.items = nil
 	}
-	p.mu.Unlock()
-	p.Taken()
+	a.mu.Unlock()
+	a.p.Taken()
 }
 
 // Taken says that the program has its copy of the answer. The caller of Result or Next calls it
 // then.
 func (p *Pending) Taken() {
-	p.mu.Lock()
-	k := p.kept
-	p.mu.Unlock()
+	p.answer.mu.Lock()
+	k := p.answer.kept
+	p.answer.mu.Unlock()
 	if k != nil {
 		k.letGo()
 	}

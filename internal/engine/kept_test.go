@@ -148,15 +148,15 @@ func TestAnswersOfGivenUpCalls(t *testing.T) {
 			cancel()
 			go p.Result(ctx)
 			waitFor(t, "the call to be stopped", func() bool {
-				p.mu.Lock()
-				defer p.mu.Unlock()
-				return p.stopped
+				p.answer.mu.Lock()
+				defer p.answer.mu.Unlock()
+				return p.answer.stopped
 			})
 		}, nil},
 		{"left after its end", wire.Part, nil, (*Pending).Leave},
 		{"an exception", wire.Error, nil, func(p *Pending) { p.Result(within(t)) }},
 		{"its error is known", wire.Part,
-			func(p *Pending) { p.finish(wire.Dead, nil, errors.New("known")) }, nil},
+			func(p *Pending) { p.answer.finish(wire.Dead, nil, errors.New("known")) }, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			e, fakes := fakeEngine(t, Options{})
@@ -297,7 +297,7 @@ func TestSmallFloodsEndTheFlooder(t *testing.T) {
 			waitFor(t, "all frames", func() bool {
 				e.mu.Lock()
 				defer e.mu.Unlock()
-				return c.err != nil || c.count.framesUp >= floodFrames+2
+				return c.err != nil || c.figures.count.framesUp >= floodFrames+2
 			})
 			if c.Err() != nil {
 				t.Errorf("ended: %v; %s", c.Err(), spared[flood.name])

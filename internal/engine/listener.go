@@ -77,7 +77,7 @@ func (l *Listener) begin(ahead int) {
 	for range ahead {
 		l.workers.Go(l.work)
 	}
-	l.c.e.jobs.Go(func() {
+	l.c.e.work.jobs.Go(func() {
 		<-l.place.p.done
 		l.fail(l.place.p.failure())
 	})

@@ -50,37 +50,39 @@ const (
 )
 
 // lead changes plan, which is about to start c, to the plan of a master.
-func (e *Engine) lead(ctx context.Context, c *Context, plan methods.Plan) methods.Plan {
+func (l *launch) lead(ctx context.Context, plan methods.Plan) methods.Plan {
+	e := l.c.e
 	limited, cancel := ctx, context.CancelFunc(func() {})
 	if plan.Timeout > 0 {
 		limited, cancel = context.WithTimeout(ctx, plan.Timeout)
 	}
 	defer cancel()
-	option, path, err := e.proxy.Control()
+	option, path, err := e.starts.proxy.Control()
 	if err != nil || sshmux.Configured(plan.Argv) &&
 		sshmux.Alive(limited, methods.ControlCheck(plan.Argv), slices.Concat(plan.Origin, plan.Env)) {
-		close(c.master.decided)
+		close(l.master.decided)
 		return plan
 	}
 	plan.Argv = methods.ControlMaster(plan.Argv, option)
-	c.stream.Seal() // no OPEN is needed
-	c.master.path, c.master.option = path, option
-	e.jobs.Go(c.look)
+	l.c.stream.Seal() // no OPEN is needed
+	l.master.path, l.master.option = path, option
+	e.work.jobs.Go(l.lookForMaster)
 	return plan
 }
 
-// look waits for the socket, or until there will be none.
-func (c *Context) look() {
-	defer close(c.master.decided)
+// lookForMaster waits for the socket, or until there will be none.
+func (l *launch) lookForMaster() {
+	c := l.c
+	defer close(l.master.decided)
 	select {
-	case <-c.master.wanted:
+	case <-l.master.wanted:
 	case <-c.done:
 		return
 	}
 	began := time.Now()
 	for last := false; ; {
-		if _, err := os.Stat(c.master.path); err == nil {
-			c.master.there = true
+		if _, err := os.Stat(l.master.path); err == nil {
+			l.master.there = true
 			return
 		}
 		if last {
@@ -88,7 +90,7 @@ func (c *Context) look() {
 		}
 		select {
 		case <-time.After(min(maxLook, max(minLook, time.Since(began)/200))):
-		case <-c.ready:
+		case <-c.hello.ready:
 			last = true // the socket is there before
 		case <-c.done:
 			return
@@ -97,11 +99,12 @@ func (c *Context) look() {
 }
 
 // byMaster has the server of c's ssh connect to a port of a host; nil: c has to do that.
-func (c *Context) byMaster(ctx context.Context, host string, port int) *sshmux.Conn {
-	if c.master == nil || !c.master.known(ctx) {
+func (l *launch) byMaster(ctx context.Context, host string, port int) *sshmux.Conn {
+	c := l.c
+	if l.master == nil || !l.master.known(ctx) {
 		return nil
 	}
-	conn, err := sshmux.Dial(ctx, c.master.path, host, port)
+	conn, err := sshmux.Dial(ctx, l.master.path, host, port)
 	if err != nil {
 		c.e.log.Info("the hop's server makes no connection: its context is asked",
 			slog.String("hop", c.name), slog.Any("why", err))
@@ -111,20 +114,20 @@ func (c *Context) byMaster(ctx context.Context, host string, port int) *sshmux.C
 }
 
 // follow changes plan to the plan of an ssh that uses c's connection.
-func (c *Context) follow(ctx context.Context, plan methods.Plan) methods.Plan {
-	if c.master != nil && plan.Method == "ssh" && c.master.known(ctx) {
-		plan.Argv = methods.ControlClient(plan.Argv, c.master.option)
+func (l *launch) follow(ctx context.Context, plan methods.Plan) methods.Plan {
+	if l.master != nil && plan.Method == "ssh" && l.master.known(ctx) {
+		plan.Argv = methods.ControlClient(plan.Argv, l.master.option)
 	}
 	return plan
 }
 
 // forgetMaster removes the socket, which an ssh that was killed leaves.
-func (c *Context) forgetMaster() {
-	if c.master == nil {
+func (l *launch) forgetMaster() {
+	if l.master == nil {
 		return
 	}
-	<-c.master.decided
-	if c.master.path != "" {
-		os.Remove(c.master.path)
+	<-l.master.decided
+	if l.master.path != "" {
+		os.Remove(l.master.path)
 	}
 }

@@ -21,7 +21,8 @@ import (
 
 // native is a starter that speaks SSH itself, and leaves to other what it can't do. carrier makes
 // the connection; nil: this machine.
-func (e *Engine) native(carrier *Context, other starter) starter {
+func (s *starts) native(carrier *Context, other starter) starter {
+	e := s.e
 	return func(ctx context.Context, plan methods.Plan, ssh connect.SSHOptions) (process,
 		io.WriteCloser, io.ReadCloser, error) {
 		if foreign(plan) {
@@ -35,10 +36,11 @@ func (e *Engine) native(carrier *Context, other starter) starter {
 		// and no more of the plan is kept
 		last, name, timeout := len(plan.Argv)-1, plan.Name, plan.Timeout
 		o := sshnative.Options{Argv: plan.Argv[:last], Command: plan.Argv[last], Env: plan.Env, SSH: ssh,
-			Interactive: e.prompt(ctx) != nil || secretsOf(ctx).source != nil, Line: e.news(ctx, name)}
+			Interactive: e.dialogues.prompt(ctx) != nil || secretsOf(ctx).source != nil,
+			Line:        s.news(ctx, name)}
 		if carrier != nil {
 			o.Dial = func(_ context.Context, host string, port int) (net.Conn, error) {
-				f, err := carrier.forward(ctx, host, port, timeout)
+				f, err := carrier.Tunnels.forward(ctx, host, port, timeout)
 				if err != nil {
 					return nil, err
 				}
@@ -46,7 +48,7 @@ func (e *Engine) native(carrier *Context, other starter) starter {
 			}
 		}
 		if ssh.Password != "" || ssh.Passphrase != "" {
-			if err := e.auditProvided(e.base, report.Event{Context: name}); err != nil {
+			if err := e.audit.provided(e.work.base, report.Event{Context: name}); err != nil {
 				return nil, nil, nil, err
 			}
 		}

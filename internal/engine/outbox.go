@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"math"
 	"runtime"
@@ -37,55 +38,59 @@ type event struct {
 	err     error
 }
 
-// outbox holds the events of a context that haven't been handled yet. Events keep their order, so
-// that output is written when the call that made it returns.
+// outbox holds the events of a context that haven't been handled yet, and hands them over. Events
+// keep their order, so that output is written when the call that made it returns.
 type outbox struct {
+	c       *Context
+	records aside // handles log records
+
+	// Protected by Engine.mu:
 	queue      []event
-	busy       bool // drain runs
-	logs       int  // bytes, also of records that are being handled
-	unreported int  // records that were dropped, of which a report waits
-	dropped    int  // log records
+	busy       bool      // drain runs
+	logs       int       // bytes, also of records that are being handled
+	unreported int       // records that were dropped, of which a report waits
+	dropped    int       // log records
+	stdout     io.Writer // owned by drain while it runs
+	stderr     io.Writer
 }
 
-func (c *Context) queueLocked(ev event) {
-	b := &c.outbox
+func (b *outbox) queueLocked(ev event) {
 	b.queue = append(b.queue, ev)
 	if !b.busy {
 		b.busy = true
-		c.e.drains.Add(1)
-		go c.drain()
+		b.c.e.work.drains.Add(1)
+		go b.drain()
 	}
 }
 
 // queueOutputLocked queues what was written to fd 1 or 2. Small pieces that wait for a slow writer
 // become one.
-func (c *Context) queueOutputLocked(f *wire.Frame, cost int) {
-	if q := c.outbox.queue; len(q) > 0 && q[len(q)-1].handle == f.Handle {
+func (b *outbox) queueOutputLocked(f *wire.Frame, cost int) {
+	if q := b.queue; len(q) > 0 && q[len(q)-1].handle == f.Handle {
 		last := &q[len(q)-1]
 		last.data = append(last.data, f.Payload...)
 		last.cost += cost
 		return
 	}
-	c.queueLocked(event{handle: f.Handle, data: append([]byte(nil), f.Payload...), cost: cost})
+	b.queueLocked(event{handle: f.Handle, data: append([]byte(nil), f.Payload...), cost: cost})
 }
 
-func (c *Context) queueLogLocked(payload []byte) {
-	b := &c.outbox
+func (b *outbox) queueLogLocked(payload []byte) {
 	if b.logs+len(payload)+logCost > maxLog {
 		b.dropped++
 		return
 	}
 	b.logs += len(payload) + logCost
-	c.queueLocked(event{handle: wire.Log, data: append([]byte(nil), payload...)})
+	b.queueLocked(event{handle: wire.Log, data: append([]byte(nil), payload...)})
 }
 
 // drain hands over what is queued, in its order, until there is nothing.
-func (c *Context) drain() {
+func (b *outbox) drain() {
+	c := b.c
 	e := c.e
-	defer e.drains.Done()
+	defer e.work.drains.Done()
 	for {
 		e.mu.Lock()
-		b := &c.outbox
 		queue, dropped := b.queue, b.dropped
 		b.queue, b.dropped = nil, 0
 		if len(queue) == 0 {
@@ -96,120 +101,126 @@ func (c *Context) drain() {
 		e.unlock()
 		begun := time.Now()
 		for i := range queue {
-			c.hand(&queue[i], queue[i+1:])
+			b.hand(&queue[i], queue[i+1:])
 			if i%yieldAfter == yieldAfter-1 {
 				runtime.Gosched()
 			}
 		}
 		if dropped > 0 {
-			c.reportDropped(dropped)
-			c.records.settle(outputPatience)
-			c.pace(begun)
+			b.reportDropped(dropped)
+			b.records.settle(outputPatience)
+			c.conduct.pace(begun)
 		}
 	}
 }
 
 // reportDropped has the number of records that were dropped told. One report at most waits.
-func (c *Context) reportDropped(n int) {
+func (b *outbox) reportDropped(n int) {
+	c := b.c
 	c.e.mu.Lock()
-	waits := c.outbox.unreported > 0
-	c.outbox.unreported += n
+	waits := b.unreported > 0
+	b.unreported += n
 	c.e.mu.Unlock()
 	if waits {
 		return
 	}
-	c.records.put(func() {
+	b.records.put(func() {
 		c.e.mu.Lock()
-		n := c.outbox.unreported
-		c.outbox.unreported = 0
+		n := b.unreported
+		b.unreported = 0
 		c.e.mu.Unlock()
-		c.log(slog.LevelWarn, time.Now(), "log records dropped", slog.Int("count", n))
+		b.log(slog.LevelWarn, time.Now(), "log records dropped", slog.Int("count", n))
 	})
 }
 
 // hand hands one event over. Records go to a goroutine of their own, as their handler may call the
 // context. What comes behind them waits until they have been handled, but not for ever. later has
 // events behind it.
-func (c *Context) hand(ev *event, later []event) {
+func (b *outbox) hand(ev *event, later []event) {
+	c := b.c
 	e := c.e
 	switch {
 	case ev.pending != nil:
-		c.records.settle(outputPatience)
-		e.consumed(c, ev.pending.handle, ev.pending.take(*ev))
+		b.records.settle(outputPatience)
+		e.traffic.consumed(c, ev.pending.handle, ev.pending.answer.take(*ev))
 	case ev.report != "":
 		ev, now := *ev, time.Now()
-		c.records.put(func() { c.log(ev.level, now, ev.report, ev.attrs...) })
+		b.records.put(func() { b.log(ev.level, now, ev.report, ev.attrs...) })
 	case ev.handle == wire.Log:
 		data := ev.data
-		c.records.put(func() { c.handRecord(data) })
+		b.records.put(func() { b.handRecord(data) })
 	default:
-		c.records.settle(outputPatience)
+		b.records.settle(outputPatience)
 		e.mu.Lock()
-		w := c.stdout
+		w := b.stdout
 		if ev.handle == wire.Stderr {
-			w = c.stderr
+			w = b.stderr
 		}
 		e.mu.Unlock()
 		if w != nil {
 			_, err := w.Write(ev.data)
 			if own, ok := w.(*sink); ok && err != nil && own.failed == nil { // a run's sink tells the run
-				c.unwritten(own, err, later)
+				b.unwritten(own, err, later)
 			}
 		}
-		e.consumed(c, ev.handle, ev.cost)
+		e.traffic.consumed(c, ev.handle, ev.cost)
 	}
 }
 
 // outputLocked takes c's own writers from o.
-func (c *Context) outputLocked(o ConnectOptions) {
-	c.stdout = c.e.sink(c.name, report.WriteStdout, o.Stdout, nil)
-	c.stderr = c.e.sink(c.name, report.WriteStderr, o.Stderr, nil)
+func (b *outbox) outputLocked(o ConnectOptions) {
+	c := b.c
+	b.stdout = c.e.sink(c.name, report.WriteStdout, o.Stdout, nil)
+	b.stderr = c.e.sink(c.name, report.WriteStderr, o.Stderr, nil)
 }
 
 // unwritten ends all calls without an answer as seen before later, the events behind output that
 // could not be written: several calls' output may come before the first one's answer. If there are
 // none, the error is logged, once.
-func (c *Context) unwritten(own *sink, err error, later []event) {
+func (b *outbox) unwritten(own *sink, err error, later []event) {
+	c := b.c
 	e := c.e
 	e.mu.Lock()
 	var calls []*Pending
-	for _, queue := range [][]event{later, c.outbox.queue} {
+	for _, queue := range [][]event{later, b.queue} {
 		for i := range queue {
 			calls = append(calls, queue[i].pending)
 		}
 	}
-	calls = slices.DeleteFunc(append(calls, c.open...),
+	calls = slices.DeleteFunc(append(calls, c.Calls.open...),
 		func(p *Pending) bool { return p == nil || !p.call })
 	if len(calls) == 0 && !own.logged {
 		own.logged = true
-		c.queueLocked(event{report: err.Error(), level: slog.LevelWarn})
+		b.queueLocked(event{report: err.Error(), level: slog.LevelWarn})
 	}
 	e.unlock()
 	for _, p := range calls {
-		p.abort(err)
+		p.answer.abort(err)
 	}
 }
 
 // handRecord handles one record, unless the context was ended for its records.
-func (c *Context) handRecord(data []byte) {
+func (b *outbox) handRecord(data []byte) {
+	c := b.c
 	c.e.mu.Lock()
-	convicted := c.convicted
+	convicted := c.conduct.convicted
 	c.e.mu.Unlock()
 	if !convicted {
-		c.record(data)
+		b.record(data)
 	}
 	c.e.mu.Lock()
-	c.outbox.logs -= len(data) + logCost
+	b.logs -= len(data) + logCost
 	c.e.mu.Unlock()
 }
 
 // record passes one record of Python's logging on.
-func (c *Context) record(payload []byte) {
+func (b *outbox) record(payload []byte) {
+	c := b.c
 	v, err := pickle.Decode(payload, recordLimits)
 	t, ok := v.(pyvalue.Tuple)
 	if err != nil || !ok || len(t) != 5 {
 		c.e.mu.Lock()
-		c.reportLocked("malformed log record")
+		c.conduct.reportLocked("malformed log record")
 		c.e.unlock()
 		return
 	}
@@ -222,10 +233,11 @@ func (c *Context) record(payload []byte) {
 	if trace != "" {
 		attrs = append(attrs, slog.String(tracebackKey, boot.Readable(trace)))
 	}
-	c.log(slogLevel(level), unixTime(seconds), boot.Readable(message), attrs...)
+	b.log(slogLevel(level), unixTime(seconds), boot.Readable(message), attrs...)
 }
 
-func (c *Context) log(level slog.Level, when time.Time, message string, attrs ...slog.Attr) {
+func (b *outbox) log(level slog.Level, when time.Time, message string, attrs ...slog.Attr) {
+	c := b.c
 	h := c.e.handler
 	if !h.Enabled(context.Background(), level) {
 		return

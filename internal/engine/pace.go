@@ -38,7 +38,7 @@ func (p *pace) moved(t *Tunnel, n int) {
 	case p.down:
 		e.router.Widen(t.c.id, t.p.handle, more)
 	default:
-		e.applyLocked(e.router.Grant(t.c.id, t.p.handle, more, nil))
+		e.traffic.applyLocked(e.router.Grant(t.c.id, t.p.handle, more, nil))
 	}
 }
 
@@ -53,9 +53,9 @@ func (p *pace) bulk(n int) bool {
 func (p *pace) moreLocked(t *Tunnel, n int) int {
 	now := time.Now()
 	e, root := t.c.e, t.c.root
-	if root.trip == 0 {
-		root.trip = -1
-		e.jobs.Go(t.c.measure)
+	if root.figures.trip == 0 {
+		root.figures.trip = -1
+		e.work.jobs.Go(t.c.figures.measure)
 	}
 	if p.passed == 0 {
 		p.since = now
@@ -67,24 +67,25 @@ func (p *pace) moreLocked(t *Tunnel, n int) int {
 	took := now.Sub(p.since)
 	p.passed = 0
 	switch {
-	case root.trip <= 0 || took > root.trip: // what holds it up is something else
+	case root.figures.trip <= 0 || took > root.figures.trip: // what holds it up is something else
 		return 0
-	case window >= maxWindow || root.widened+window > maxWidened || !t.p.open:
+	case window >= maxWindow || root.conduct.widened+window > maxWidened || !t.p.open:
 		return 0
 	}
 	p.widened += window
-	root.widened += window
+	root.conduct.widened += window
 	return window
 }
 
 // measure keeps the round trip to c's stream. It is asked for when a flow begins to move much, so
 // that little of it is in the way.
-func (c *Context) measure() {
-	d, err := c.Ping(c.e.base)
+func (fi *figures) measure() {
+	c := fi.c
+	d, err := c.Calls.Ping(c.e.work.base)
 	c.e.mu.Lock()
 	defer c.e.unlock()
-	if c.root.trip = max(d, 1); err != nil {
-		c.root.trip = 0
+	if c.root.figures.trip = max(d, 1); err != nil {
+		c.root.figures.trip = 0
 	}
 }
 
@@ -92,6 +93,6 @@ func (c *Context) measure() {
 func (s *Session) narrow() {
 	s.c.e.mu.Lock()
 	defer s.c.e.unlock()
-	s.c.root.widened -= s.up.widened + s.down.widened
+	s.c.root.conduct.widened -= s.up.widened + s.down.widened
 	s.up.widened, s.down.widened = 0, 0
 }

@@ -24,13 +24,13 @@ func TestWindowsGrow(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			e, fakes := fakeEngine(t, Options{})
 			c, f := connected(t, e, fakes)
-			s, err := c.Session(within(t), SessionSpec{Args: []string{"x"}})
+			s, err := c.Programs.Session(within(t), SessionSpec{Args: []string{"x"}})
 			if err != nil {
 				t.Fatal(err)
 			}
 			g := f.asked()
 			e.mu.Lock()
-			c.trip, c.widened = tt.trip, tt.widened
+			c.figures.trip, c.conduct.widened = tt.trip, tt.widened
 			e.mu.Unlock()
 			p := s.up
 			if p.down = tt.down; tt.down {
@@ -45,14 +45,14 @@ func TestWindowsGrow(t *testing.T) {
 				p.moved(s.Tunnel, 64<<10)
 			}
 			e.mu.Lock()
-			got, others := wire.Window+p.widened, c.widened-p.widened
+			got, others := wire.Window+p.widened, c.conduct.widened-p.widened
 			e.mu.Unlock()
 			if got != tt.want || others != tt.widened {
 				t.Errorf("got a window of %d, %d for others, want %d, %d", got, others, tt.want, tt.widened)
 			}
 			s.narrow()
-			if c.widened != tt.widened {
-				t.Errorf("after the end: got %d bytes, want %d", c.widened, tt.widened)
+			if c.conduct.widened != tt.widened {
+				t.Errorf("after the end: got %d bytes, want %d", c.conduct.widened, tt.widened)
 			}
 		})
 	}
@@ -64,7 +64,7 @@ func TestGrantedWindow(t *testing.T) {
 	for more, want := range map[int]bool{0: true, 1: false} {
 		e, fakes := fakeEngine(t, Options{})
 		c, f := connected(t, e, fakes)
-		s, err := c.Session(within(t), SessionSpec{Args: []string{"x"}})
+		s, err := c.Programs.Session(within(t), SessionSpec{Args: []string{"x"}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -72,7 +72,7 @@ func TestGrantedWindow(t *testing.T) {
 		f.reply(g, wire.Item, []byte("x"))
 		s.Read(make([]byte, 1))
 		e.mu.Lock()
-		c.trip = time.Hour
+		c.figures.trip = time.Hour
 		e.mu.Unlock()
 		s.up.moved(s.Tunnel, bulkAt+wire.Window/2)
 		for credit := uint32(0); credit < wire.Window; {

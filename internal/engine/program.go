@@ -33,41 +33,50 @@ type Program struct {
 // noStatus is the exit status of what has none, because of an error.
 const noStatus = -1
 
+// programs runs code in a context: a Program as a call, which has the context's output while it
+// runs, and programs beside the context as sessions, with streams of their own.
+type programs struct {
+	c       *Context
+	running turn // of the Run that has the output
+}
+
 // Run runs p, which has the context's output meanwhile, and returns its exit status.
-func (c *Context) Run(ctx context.Context, p Program) (int, error) {
-	what := "run in " + c.name
-	if err := c.takeOutput(ctx); err != nil {
+func (ps *programs) Run(ctx context.Context, p Program) (int, error) {
+	what := "run in " + ps.c.name
+	if err := ps.takeOutput(ctx); err != nil {
 		return noStatus, named(what, err)
 	}
-	defer c.running.leave()
-	told, err := c.begun(ctx, &p)
+	defer ps.running.leave()
+	told, err := ps.begun(ctx, &p)
 	if err != nil {
 		return noStatus, named(what, err)
 	}
-	status, err := c.run(ctx, p)
+	status, err := ps.run(ctx, p)
 	err = named(what, err)
 	told(max(status, 0), err)
 	return status, err
 }
 
 // takeOutput waits until no other Run has the context's output.
-func (c *Context) takeOutput(ctx context.Context) error {
+func (ps *programs) takeOutput(ctx context.Context) error {
+	c := ps.c
 	if ctx.Err() != nil {
 		return givenUp(ctx, "")
 	}
 	c.e.mu.Lock()
-	closing, err := c.closing, c.err
+	closing, err := c.life.closing, c.err
 	c.e.mu.Unlock()
 	if err != nil {
 		return err
 	}
-	return c.running.take(ctx, c, closing)
+	return ps.running.take(ctx, c, closing)
 }
 
 // begun has an audit log told of p.
-func (c *Context) begun(ctx context.Context, p *Program) (end func(int, error), err error) {
+func (ps *programs) begun(ctx context.Context, p *Program) (end func(int, error), err error) {
+	c := ps.c
 	kind, name := p.audited()
-	return c.auditBegin(ctx, kind, name)
+	return c.e.audit.begin(ctx, c, kind, name)
 }
 
 // audited returns the kind and the name of p for an audit log.
@@ -97,27 +106,28 @@ func (p *Program) argv() []string {
 }
 
 // run sends p and what it needs, and waits for its end.
-func (c *Context) run(ctx context.Context, p Program) (int, error) {
+func (ps *programs) run(ctx context.Context, p Program) (int, error) {
+	c := ps.c
 	needs := p.needs()
-	if needs.key != "" && !c.known(needs.key) {
-		if err := c.prepare(ctx, needs); err != nil {
+	if needs.key != "" && !c.Supply.known(needs.key) {
+		if err := c.Supply.prepare(ctx, needs); err != nil {
 			return noStatus, err
 		}
 	}
 	ctx, failed := context.WithCancelCause(ctx)
 	defer failed(nil)
-	restore := c.redirect(p.Stdout, p.Stderr, failed)
+	restore := ps.redirect(p.Stdout, p.Stderr, failed)
 	defer restore()
 	args := append([]any(nil), p.Args...)
 	if p.Function == "script" && len(args) > 1 {
-		args = append(args, c.e.finder.ScriptPlace(fmt.Sprint(args[1]), p.Script))
+		args = append(args, c.e.library.finder.ScriptPlace(fmt.Sprint(args[1]), p.Script))
 	}
 	args = append(args, p.Stdin != nil)
 	if p.Keep {
 		args = append(args, true)
 	}
-	call := c.goAs(ctx, needs.Name, runModule+p.Function, args, nil, false)
-	in := c.feed(ctx, call, p.Stdin, failed)
+	call := c.Calls.goAs(ctx, needs.Name, runModule+p.Function, args, nil, false)
+	in := ps.feed(ctx, call, p.Stdin, failed)
 	b, _, err := call.Result(ctx)
 	defer call.Taken()
 	inUse := in.stop(cmp.Or(p.WaitDelay, c.e.opt.Grace))
@@ -153,29 +163,31 @@ func (p *Program) needs() program {
 
 // redirect makes output go elsewhere until restore is called. failed takes the first error of a
 // writer.
-func (c *Context) redirect(stdout, stderr io.Writer, failed func(error)) (restore func()) {
+func (ps *programs) redirect(stdout, stderr io.Writer, failed func(error)) (restore func()) {
+	c := ps.c
 	c.e.mu.Lock()
 	defer c.e.mu.Unlock()
-	oldOut, oldErr := c.stdout, c.stderr
+	oldOut, oldErr := c.outbox.stdout, c.outbox.stderr
 	if stdout == nil {
 		stdout = oldOut
 	}
 	if stderr == nil {
 		stderr = oldErr
 	}
-	c.stdout = c.e.sink(c.name, report.WriteStdout, stdout, failed)
-	c.stderr = c.e.sink(c.name, report.WriteStderr, stderr, failed)
+	c.outbox.stdout = c.e.sink(c.name, report.WriteStdout, stdout, failed)
+	c.outbox.stderr = c.e.sink(c.name, report.WriteStderr, stderr, failed)
 	return func() {
 		c.e.mu.Lock()
-		c.stdout, c.stderr = oldOut, oldErr
+		c.outbox.stdout, c.outbox.stderr = oldOut, oldErr
 		c.e.mu.Unlock()
 	}
 }
 
 // feed passes r on as the standard input of a run. failed takes an error of r, after which the run
 // gets no end of input.
-func (c *Context) feed(ctx context.Context, call *Pending, r io.Reader,
+func (ps *programs) feed(ctx context.Context, call *Pending, r io.Reader,
 	failed func(error)) *feeder {
+	c := ps.c
 	c.e.mu.Lock()
 	f := wire.Frame{Dst: c.id, Handle: wire.Stdin, Reply: call.handle}
 	if !call.open {
@@ -190,12 +202,12 @@ func (c *Context) feed(ctx context.Context, call *Pending, r io.Reader,
 		default:
 		}
 		if len(b) > 0 {
-			if err := c.window(ctx, call, wire.Stdin, len(b)); err != nil {
+			if err := c.Calls.window(ctx, call, wire.Stdin, len(b)); err != nil {
 				return err
 			}
 		}
 		f.Payload = b
-		c.put(&f)
+		c.Calls.put(&f)
 		return nil
 	}
 	return feed(ctx, r, send, func(err error) {
@@ -205,8 +217,9 @@ func (c *Context) feed(ctx context.Context, call *Pending, r io.Reader,
 }
 
 // put sends one frame now.
-func (c *Context) put(f *wire.Frame) {
+func (s *calls) put(f *wire.Frame) {
+	c := s.c
 	c.e.mu.Lock()
-	c.e.putLocked(c, f)
+	c.e.traffic.putLocked(c, f)
 	c.e.unlock()
 }

@@ -23,27 +23,31 @@ import (
 const questionPause = 50 * time.Millisecond
 
 // questions answers for c, which a hop starts by plan. c isn't being started yet.
-func (e *Engine) questions(c *Context, plan *methods.Plan, ssh connect.SSHOptions) {
+func (hs *hopStart) questions(plan *methods.Plan, ssh connect.SSHOptions) {
+	c, e := hs.c, hs.c.e
 	argv := plan.Argv
 	ssh.Passphrase = "" // which never leaves this machine
-	a := askpass.NewAnswerer(ssh, c.prompt,
-		func(ctx context.Context) (askpass.Place, error) { return c.parent.locate(ctx, argv) })
-	a.From(c.passwords(), c.name)
-	a.Begin(0, func(what string) { e.lose(c, failure(c, a.Amend(methods.Failure{What: what})), true) })
-	c.answerer = a
-	if c.prompt != nil && plan.Timeout > 0 {
+	a := askpass.NewAnswerer(ssh, c.launch.prompt,
+		func(ctx context.Context) (askpass.Place, error) { return c.parent.Tunnels.locate(ctx, argv) })
+	a.From(hs.passwords(), c.name)
+	a.Begin(0, func(what string) {
+		e.tree.lose(c, failure(c, a.Amend(methods.Failure{What: what})), true)
+	})
+	hs.answerer = a
+	if c.launch.prompt != nil && plan.Timeout > 0 {
 		plan.Timeout = max(plan.Timeout, askPatience)
 	}
 	s := &screen{pieces: make(chan []byte, 64)}
-	c.talk = s.show
+	hs.talk = s.show
 	hop := plan.Name + ", by ssh on " + c.parent.name
-	e.jobs.Go(func() { c.answerQuestions(s, a, e.auditAnswers(c.name, e.concealed(a.Answer)), hop) })
+	answers := e.audit.answers(c.name, e.dialogues.concealed(a.Answer))
+	e.work.jobs.Go(func() { hs.answerQuestions(s, a, answers, hop) })
 }
 
 // passwords returns what has secrets for c's ssh, which its hop starts; nil: there is nothing. A
 // passphrase never leaves this machine, whatever the hop shows.
-func (c *Context) passwords() secret.Source {
-	source := c.secrets
+func (hs *hopStart) passwords() secret.Source {
+	source := hs.c.launch.secrets
 	if source == nil {
 		return nil
 	}
@@ -93,9 +97,10 @@ func (s *screen) clear() (text string, whole bool) {
 }
 
 // answerQuestions answers what is shown on a terminal until c is up, or gone.
-func (c *Context) answerQuestions(s *screen, a *askpass.Answerer, answers connect.PromptFunc,
+func (hs *hopStart) answerQuestions(s *screen, a *askpass.Answerer, answers connect.PromptFunc,
 	hop string) {
-	ctx, cancel := context.WithCancel(c.e.base)
+	c := hs.c
+	ctx, cancel := context.WithCancel(c.e.work.base)
 	defer cancel()
 	go c.untilStarted(ctx, cancel)
 	var quiet <-chan time.Time
@@ -117,7 +122,7 @@ func (c *Context) answerQuestions(s *screen, a *askpass.Answerer, answers connec
 			if c.Err() != nil {
 				return // the question has ended ssh, which would send an empty answer to its server
 			}
-			c.sayLine(answer)
+			hs.sayLine(answer)
 			quiet = nil
 		case <-ctx.Done():
 			return
@@ -143,9 +148,9 @@ func answerTo(ctx context.Context, answers connect.PromptFunc, hop, text string)
 const locateScript = `"$@"; s=$?; "$1" -V; exit $s`
 
 // locate asks the ssh of c's machine, with a plan's argv, where it leads.
-func (c *Context) locate(ctx context.Context, argv []string) (askpass.Place, error) {
+func (ts *tunnels) locate(ctx context.Context, argv []string) (askpass.Place, error) {
 	command := append([]string{"sh", "-c", locateScript, "sh", argv[0], "-G"}, argv[1:len(argv)-1]...)
-	t, err := c.tunnel(ctx, map[string]any{"argv": command})
+	t, err := ts.tunnel(ctx, map[string]any{"argv": command})
 	if err != nil {
 		return askpass.Place{}, err
 	}

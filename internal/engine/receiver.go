@@ -85,7 +85,7 @@ func (r *Receiver) Sender() pyvalue.Sender {
 
 // Admit lets c send to r.
 func (r *Receiver) Admit(c *Context) error {
-	if err := r.e.owns(c); err != nil {
+	if err := r.e.tree.owns(c); err != nil {
 		return fmt.Errorf("admit to receiver: %w", err)
 	}
 	o := &outgoing{c: c}
@@ -143,14 +143,14 @@ func (r *Receiver) Get(ctx context.Context) (Message, error) {
 		case err != nil:
 			return Message{}, err
 		case m.From != nil:
-			r.e.consumed(m.From, r.handle, m.cost)
+			r.e.traffic.consumed(m.From, r.handle, m.cost)
 			return m, m.err()
 		case ended:
 			return Message{}, errEngineClosed
 		}
 		select {
 		case <-r.more:
-		case <-r.e.base.Done():
+		case <-r.e.work.base.Done():
 			ended = true // what came before is taken first
 		case <-ctx.Done():
 			return Message{}, givenUp(ctx, "get from a receiver")
@@ -178,7 +178,7 @@ func (r *Receiver) take() (Message, error) {
 // Close ends r.
 func (r *Receiver) Close() {
 	r.e.mu.Lock()
-	r.e.applyLocked(r.e.router.Unlisten(r.handle, nil))
+	r.e.traffic.applyLocked(r.e.router.Unlisten(r.handle, nil))
 	r.e.unlock()
 	r.mu.Lock()
 	r.closed = true
@@ -192,7 +192,7 @@ func (e *Engine) Send(ctx context.Context, to pyvalue.Sender, value any) error {
 		return fmt.Errorf("send to context %d: %w", to.Context, ErrOtherEngine)
 	}
 	e.mu.Lock()
-	c, closed := e.contexts[wire.ContextID(to.Context)], e.closed
+	c, closed := e.tree.contexts[wire.ContextID(to.Context)], e.tree.closed
 	e.mu.Unlock()
 	switch {
 	case closed:
@@ -203,7 +203,7 @@ func (e *Engine) Send(ctx context.Context, to pyvalue.Sender, value any) error {
 		name := fmt.Sprintf("context %d", to.Context)
 		return fmt.Errorf("send: %w", &report.LostError{Context: name, Hop: name, Reason: "gone"})
 	}
-	if err := c.send(ctx, wire.Handle(to.Handle), value); err != nil {
+	if err := c.Calls.send(ctx, wire.Handle(to.Handle), value); err != nil {
 		return fmt.Errorf("send to %s: %w", c.name, err)
 	}
 	return nil
@@ -211,13 +211,14 @@ func (e *Engine) Send(ctx context.Context, to pyvalue.Sender, value any) error {
 
 // send sends a value to a receiver of c. The first one is answered, so that a receiver that isn't
 // there is found out; later c says so by itself.
-func (c *Context) send(ctx context.Context, handle wire.Handle, value any) error {
+func (s *calls) send(ctx context.Context, handle wire.Handle, value any) error {
+	c := s.c
 	o := &outgoing{c: c}
 	b, err := o.encoder().Append(nil, value)
 	if err != nil {
 		return err
 	}
-	turn := c.sendTurn(handle)
+	turn := s.sendTurn(handle)
 	if err := turn.take(ctx, c, nil); err != nil {
 		return err
 	}
@@ -231,7 +232,7 @@ func (c *Context) send(ctx context.Context, handle wire.Handle, value any) error
 	}
 	o.admitLocked()
 	if !e.router.Sending(c.id, handle) {
-		p = &Pending{c: c, target: "send", done: make(chan struct{})}
+		p = newPending(c, "send")
 		if p.handle, err = e.router.Request(c.id, 0, p); err != nil {
 			defer e.mu.Unlock()
 			return c.lostAs()
@@ -240,15 +241,16 @@ func (c *Context) send(ctx context.Context, handle wire.Handle, value any) error
 		p.open, f.Reply = true, p.handle
 	}
 	e.mu.Unlock()
-	if rest, err := c.parts(ctx, p, &f); err != nil {
-		c.giveUpValue(p, &f, len(rest) < len(b))
+	if rest, err := s.parts(ctx, p, &f); err != nil {
+		s.giveUpValue(p, &f, len(rest) < len(b))
 		return err
 	}
 	return p.taken(ctx)
 }
 
 // giveUpValue takes back what was begun to be sent to a receiver.
-func (c *Context) giveUpValue(p *Pending, f *wire.Frame, begun bool) {
+func (s *calls) giveUpValue(p *Pending, f *wire.Frame, begun bool) {
+	c := s.c
 	e := c.e
 	e.mu.Lock()
 	defer e.unlock()
@@ -256,7 +258,7 @@ func (c *Context) giveUpValue(p *Pending, f *wire.Frame, begun bool) {
 		p.forgetLocked()
 	}
 	if begun && c.err == nil {
-		e.putLocked(c, &wire.Frame{Kind: wire.Part, Dst: c.id, Handle: f.Handle})
+		e.traffic.putLocked(c, &wire.Frame{Kind: wire.Part, Dst: c.id, Handle: f.Handle})
 	}
 }
 
@@ -268,29 +270,30 @@ func (p *Pending) taken(ctx context.Context) error {
 	select {
 	case <-p.done:
 	case <-ctx.Done():
-		p.c.giveUpValue(p, nil, false)
+		p.c.Calls.giveUpValue(p, nil, false)
 		return givenUp(ctx, "send to "+p.c.name)
 	}
 	switch {
-	case p.err != nil:
-		return p.err
-	case p.kind == wire.Dead:
+	case p.answer.err != nil:
+		return p.answer.err
+	case p.answer.kind == wire.Dead:
 		return errReceiverClosed
 	}
 	return nil
 }
 
 // sendTurn returns the turn to send to a receiver of c, so that parts of two values don't mix.
-func (c *Context) sendTurn(handle wire.Handle) turn {
+func (s *calls) sendTurn(handle wire.Handle) turn {
+	c := s.c
 	c.e.mu.Lock()
 	defer c.e.mu.Unlock()
-	t := c.turns[handle]
+	t := s.turns[handle]
 	if t == nil {
 		t = make(turn, 1)
-		if c.turns == nil {
-			c.turns = map[wire.Handle]turn{}
+		if s.turns == nil {
+			s.turns = map[wire.Handle]turn{}
 		}
-		c.turns[handle] = t
+		s.turns[handle] = t
 	}
 	return t
 }

@@ -37,7 +37,8 @@ func TestSendWhileHelloComes(t *testing.T) {
 		f := <-fakes
 		sent := make(chan error, 1)
 		go func() {
-			sent <- e.Send(within(t), pickle.NewSender(e.identity, uint32(c.id), 1000), slowValue{c.ready})
+			to := pickle.NewSender(e.identity, uint32(c.id), 1000)
+			sent <- e.Send(within(t), to, slowValue{c.hello.ready})
 		}()
 		time.Sleep(5 * time.Millisecond) // without a word between the two, which would order them
 		f.raw([]byte("MITO-EC0\n"))

@@ -11,13 +11,13 @@ import (
 // The reason of a loss stays, however long what its connection said is, and has no secret.
 func TestReasonOfALoss(t *testing.T) {
 	e, _ := fakeEngine(t, Options{})
-	e.mask.Add("hunter2-become")
+	e.dialogues.mask.Add("hunter2-become")
 	long := strings.Repeat("line\n", 2*methods.TextLimit/5)
 	for _, said := range []string{
 		"exit: hunter2-become", "exit: hunter2-become\nlast line hunter2-become\n",
 		"exit: hunter2-become\n" + long + "last line hunter2-become\n",
 	} {
-		why, text := e.reported(said)
+		why, text := e.dialogues.reported(said)
 		if !strings.HasPrefix(why, "exit: ") || strings.Contains(why+text, "hunter2") {
 			t.Errorf("%d bytes: why %q, text %q", len(said), why, text)
 		}
@@ -32,8 +32,8 @@ func TestReasonOfALoss(t *testing.T) {
 func TestNoIsNoSecret(t *testing.T) {
 	e, fakes := fakeEngine(t, Options{})
 	c, _ := connected(t, e, fakes)
-	c.say([]byte("no\n"))
-	if got := e.mask.Hide("no route to host"); got != "no route to host" {
+	c.hopStart.say([]byte("no\n"))
+	if got := e.dialogues.mask.Hide("no route to host"); got != "no route to host" {
 		t.Errorf("got %q", got)
 	}
 }

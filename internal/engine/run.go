@@ -20,6 +20,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/spawn"
 	"github.com/mitogen-go/mitogen/internal/wire"
 	"github.com/mitogen-go/mitogen/report"
+	"github.com/mitogen-go/mitogen/secret"
 )
 
 // process carries a context next to the engine. It is a *spawn.Process, except in tests.
@@ -66,19 +67,20 @@ func (p *local) Close() error {
 }
 
 // spawn is the starter for this machine.
-func (e *Engine) spawn(ctx context.Context, plan methods.Plan, ssh connect.SSHOptions) (process,
+func (s *starts) spawn(ctx context.Context, plan methods.Plan, ssh connect.SSHOptions) (process,
 	io.WriteCloser, io.ReadCloser, error) {
-	ans, err := e.answer(ctx, &plan, ssh)
+	e := s.e
+	ans, err := e.dialogues.answer(ctx, &plan, ssh)
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	asker, name := e.asker(ctx, plan), plan.Name // and no more of the plan is kept
+	asker, name := e.dialogues.asker(ctx, plan), plan.Name // and no more of the plan is kept
 	started, _ := ctx.Value(contextKey{}).(*Context)
 	busy := func() bool {
-		return ans.busy() || asker.busy() || started != nil && started.golang.fallback.busy()
+		return ans.busy() || asker.busy() || started != nil && started.launch.golang.fallback.busy()
 	}
 	p, err := spawn.Start(ctx, plan,
-		spawn.Options{Busy: busy, Ask: asker.function(), Line: e.news(ctx, name)})
+		spawn.Options{Busy: busy, Ask: asker.function(), Line: s.news(ctx, name)})
 	if err != nil {
 		ans.release()
 		return nil, nil, nil, err
@@ -96,23 +98,24 @@ func withContext(ctx context.Context, c *Context) context.Context {
 
 // news takes the lines that a connection prints for the log, where hop says whose they are. What it
 // prints while its context ends ("Killed", from a login shell) is of no use to anybody.
-func (e *Engine) news(ctx context.Context, hop string) func(line string) {
+func (s *starts) news(ctx context.Context, hop string) func(line string) {
 	c, _ := ctx.Value(contextKey{}).(*Context)
 	return func(line string) {
-		if !methods.OwnLine(line) && c.wanted() {
-			e.log.Warn(line, slog.String("hop", hop))
+		if !methods.OwnLine(line) && c.launch.wanted() {
+			s.e.log.Warn(line, slog.String("hop", hop))
 		}
 	}
 }
 
 // wanted tells whether c is to stay. Other contexts of the same name may be.
-func (c *Context) wanted() bool {
+func (l *launch) wanted() bool {
+	c := l.c
 	if c == nil {
 		return false
 	}
 	c.e.mu.Lock()
 	defer c.e.mu.Unlock()
-	return c.err == nil && !c.ending
+	return c.err == nil && !c.life.ending
 }
 
 // answers holds the answerer of a process's questions. Without an answerer its methods do nothing.
@@ -128,19 +131,19 @@ func (a *answers) forget() {
 }
 
 // answer prepares for questions of a process that is to be started, as its plan says.
-func (e *Engine) answer(ctx context.Context, plan *methods.Plan, ssh connect.SSHOptions) (*answers,
-	error) {
+func (d *dialogues) answer(ctx context.Context, plan *methods.Plan,
+	ssh connect.SSHOptions) (*answers, error) {
 	if plan.Ask != methods.AskPass {
 		return &answers{release: func() {}}, nil
 	}
 	located := methods.Plan{Argv: plan.Argv, Env: plan.Env, Origin: plan.Origin, Dir: plan.Dir}
-	a := askpass.NewAnswerer(ssh, e.prompt(ctx),
+	a := askpass.NewAnswerer(ssh, d.prompt(ctx),
 		func(ctx context.Context) (askpass.Place, error) { return askpass.Locate(ctx, located) })
 	from := secretsOf(ctx)
 	a.From(from.source, from.target)
 	a.Local()
-	env, release, err := e.askpass.Register(plan.Name,
-		e.auditAnswers(cmp.Or(secretsOf(ctx).target, plan.Name), e.concealed(a.Answer)))
+	env, release, err := d.askpass.Register(plan.Name,
+		d.e.audit.answers(cmp.Or(secretsOf(ctx).target, plan.Name), d.concealed(a.Answer)))
 	if err != nil {
 		f := methods.Failure{What: methods.WhatExec, Text: err.Error(), Err: err}
 		failed := methods.Classify(plan.Method, f)
@@ -172,33 +175,67 @@ func (a *answers) amend(f methods.Failure) methods.Failure {
 	return f
 }
 
+// launch brings a context up. For a context next to the engine it has the process too, whose
+// streams run serves.
+type launch struct {
+	c *Context
+
+	// Static, but secrets and prompt go when the context is up:
+	hop     methods.Hop
+	key     string // says which contexts can take its place
+	place   string // see link
+	secrets secret.Source
+	prompt  connect.PromptFunc // answers questions about its start; nil: there is none
+	golang  goState
+	// carrier makes the connection of an ssh of this machine. Nil: it does that itself, or there is
+	// none.
+	carrier *Context
+	master  *master  // nil: its ssh is none
+	beside  *Context // nil, or the context whose master its ssh uses
+	ahead   *ahead   // nil: nothing goes ahead
+
+	callsAhead bool // calls may go ahead, too
+
+	// Protected by Engine.mu:
+	stopAsking context.CancelFunc // ends what is asked about its start; nil: not begun
+	alone      bool               // its process is a client that can be ended alone
+	killNow    bool
+	proc       process // nil until started, and behind hops
+}
+
+// asking returns what starts are carried out with: it ends with the engine, and has who answers
+// questions, and who has secrets.
+func (l *launch) asking() context.Context {
+	return withSecrets(withPrompt(l.c.e.work.base, l.prompt), l.secrets, l.c.name)
+}
+
 // run is the life of a context next to the engine: process, stream, end.
-func (e *Engine) run(c *Context, start starter, plan methods.Plan, ssh connect.SSHOptions) {
-	defer e.jobs.Done()
-	ctx, cancel := context.WithCancel(withContext(withSecrets(withPrompt(e.base, c.prompt), c.secrets,
-		c.name), c))
+func (l *launch) run(start starter, plan methods.Plan, ssh connect.SSHOptions) {
+	c, e := l.c, l.c.e
+	defer e.work.jobs.Done()
+	ctx, cancel := context.WithCancel(withContext(l.asking(), c))
 	defer cancel()
 	e.mu.Lock()
-	if c.stopAsking = cancel; c.err != nil {
+	if l.stopAsking = cancel; c.err != nil {
 		cancel()
 	}
 	e.mu.Unlock()
-	if c.master != nil {
-		plan = e.lead(ctx, c, plan)
-		defer c.forgetMaster()
+	if l.master != nil {
+		plan = l.lead(ctx, plan)
+		defer l.forgetMaster()
 	}
-	if c.beside != nil {
-		plan = c.beside.follow(ctx, plan)
+	if l.beside != nil {
+		plan = l.beside.launch.follow(ctx, plan)
 	}
-	err := e.refused.at(c.place)
+	err := e.starts.refused.at(l.place)
 	var proc process
 	var stdin io.WriteCloser
 	var stdout io.ReadCloser
 	if err == nil {
-		err = e.auditConnect(e.base, c, plan, ssh)
+		err = e.audit.connect(e.work.base, c, plan, ssh)
 	}
 	if err == nil {
-		ahead := c.goAhead(ctx, plan)
+		ahead := l.goAhead(ctx, plan)
 		proc, stdin, stdout, err = start(ctx, ahead, ssh)
 		for methods.OutOfDescriptors(err) && e.opt.MakeRoom != nil && e.opt.MakeRoom() {
 			proc, stdin, stdout, err = start(ctx, ahead, ssh)
@@ -206,32 +243,32 @@ func (e *Engine) run(c *Context, start starter, plan methods.Plan, ssh connect.S
 	}
 	if err != nil {
 		err = startFailed(c, plan, err)
-		e.lose(c, err, false)
+		e.tree.lose(c, err, false)
 		c.stream.Close(err)
 		return
 	}
 	e.mu.Lock()
-	c.proc = proc
-	c.alone = plan.Alone
-	gone, wait := c.err != nil, plan.Wait || c.ahead != nil || c.golang.fallback != nil
-	c.count.phases.Spawn = time.Since(c.began)
+	l.proc = proc
+	l.alone = plan.Alone
+	gone, wait := c.err != nil, plan.Wait || l.ahead != nil || l.golang.fallback != nil
+	c.figures.count.phases.Spawn = time.Since(c.figures.began)
 	e.mu.Unlock()
 	c.stream.Attach(stdin, stdout)
 	if !wait {
 		c.stream.Release()
 	}
-	if c.golang.fallback != nil {
-		c.golang.fallback.open(proc, stdin) // if that fails, the reader finds the end
+	if l.golang.fallback != nil {
+		l.golang.fallback.open(proc, stdin) // if that fails, the reader finds the end
 	}
 	if !gone {
 		n := &noise{e: e, c: c, proc: proc, wait: wait}
-		n.gate.Fallback = c.golang.fallback != nil
-		err = c.stream.Read(stdout, n.take, e.stepper(c))
+		n.gate.Fallback = l.golang.fallback != nil
+		err = c.stream.Read(stdout, n.take, l.stepper())
 		proc.Note(n.gate.Rest())
-		e.ended(c, proc, err)
+		l.ended(proc, err)
 	}
 	c.stream.Close(nil)
-	e.bury(c, proc)
+	l.bury(proc)
 }
 
 // startFailed makes of what ended the start of c, named now, the error of a connect where a process
@@ -257,11 +294,12 @@ const yieldAfter = 32
 
 // stepper returns what takes the frames from c's stream. A goroutine may use a processor for 10 ms,
 // so a goroutine that always has work yields at times.
-func (e *Engine) stepper(c *Context) func(*wire.Frame) {
+func (l *launch) stepper() func(*wire.Frame) {
+	c := l.c
 	n := 0
 	return func(f *wire.Frame) {
 		n++
-		e.step(c, f, n%writeAfter != 0 && c.stream.Buffered())
+		c.e.traffic.step(c, f, n%writeAfter != 0 && c.stream.Buffered())
 		if n%yieldAfter == 0 {
 			runtime.Gosched()
 		}
@@ -269,7 +307,8 @@ func (e *Engine) stepper(c *Context) func(*wire.Frame) {
 }
 
 // ended finds out why a stream has ended and takes its context out of the tree.
-func (e *Engine) ended(c *Context, proc process, err error) {
+func (l *launch) ended(proc process, err error) {
+	c, e := l.c, l.c.e
 	var corrupt *wire.CorruptError
 	foreign := errors.As(err, &corrupt) || errors.Is(err, wire.ErrNoise)
 	if foreign {
@@ -285,25 +324,26 @@ func (e *Engine) ended(c *Context, proc process, err error) {
 	}
 	f := proc.Failure()
 	e.mu.Lock()
-	up, ending := c.up, c.ending
-	f.Started = c.count.phases.EC0 > 0 // on the stream of the frames, where only the session prints
+	up, ending := c.hello.up, c.life.ending
+	// on the stream of the frames, where only the session prints
+	f.Started = c.figures.count.phases.EC0 > 0
 	e.mu.Unlock()
 	if ending {
-		e.lose(c, ErrClosed, false)
+		e.tree.lose(c, ErrClosed, false)
 		return
 	}
 	if d, ok := proc.(*dialed); ok && d.err() != nil {
-		e.lose(c, d.err(), false)
+		e.tree.lose(c, d.err(), false)
 		return
 	}
 	if !up {
 		if foreign {
 			f.Text += "\n" + err.Error()
 		}
-		if c.golang.fallback.started() {
-			e.lose(c, c.golang.fallback.failure(f), false)
+		if l.golang.fallback.started() {
+			e.tree.lose(c, l.golang.fallback.failure(f), false)
 		} else {
-			e.lose(c, failure(c, f), false)
+			e.tree.lose(c, failure(c, f), false)
 		}
 		return
 	}
@@ -315,12 +355,13 @@ func (e *Engine) ended(c *Context, proc process, err error) {
 	if foreign {
 		why = err.Error()
 	}
-	e.lose(c, &report.LostError{Reason: why, Text: printable.Text(methods.PlainWords(f.Text))}, false)
+	text := printable.Text(methods.PlainWords(f.Text))
+	e.tree.lose(c, &report.LostError{Reason: why, Text: text}, false)
 }
 
 // failure returns the error of c, which failed to start as f says.
 func failure(c *Context, f methods.Failure) error {
-	err := methods.Classify(c.hop.Method, f)
+	err := methods.Classify(c.launch.hop.Method, f)
 	err.Hop = c.name
 	return err
 }
@@ -333,15 +374,16 @@ func statusText(status int) string {
 }
 
 // bury ends the process, if it hasn't yet.
-func (e *Engine) bury(c *Context, proc process) {
+func (l *launch) bury(proc process) {
+	e := l.c.e
 	e.mu.Lock()
-	now := c.killNow
+	now := l.killNow
 	e.mu.Unlock()
 	if now {
 		proc.Kill()
 	}
 	if err := proc.Close(); err != nil {
-		e.log.Error("process stays", slog.String("context", c.name), slog.Any("error", err))
+		e.log.Error("process stays", slog.String("context", l.c.name), slog.Any("error", err))
 	}
 }
 
@@ -359,11 +401,11 @@ type noise struct {
 
 func (n *noise) take(b []byte) {
 	n.e.mu.Lock()
-	up := n.c.up
+	up := n.c.hello.up
 	if up {
-		n.c.noteLocked("foreign bytes skipped", slog.Int("bytes", len(b)),
+		n.c.conduct.noteLocked("foreign bytes skipped", slog.Int("bytes", len(b)),
 			slog.String("text", fmt.Sprintf("%+q", b[:min(len(b), 200)])))
-		n.e.offendLocked(n.c, oddity)
+		n.e.traffic.offendLocked(n.c, oddity)
 	}
 	n.e.unlock()
 	if up {
@@ -375,13 +417,13 @@ func (n *noise) take(b []byte) {
 	switch {
 	case n.gate.Shell && !n.there:
 		if !was {
-			n.c.golang.fallback.begin()
+			n.c.launch.golang.fallback.begin()
 		}
-		if behind, n.there = n.c.golang.fallback.take(behind); n.there {
-			n.begun(n.c.golang.fallback.arrived())
+		if behind, n.there = n.c.launch.golang.fallback.take(behind); n.there {
+			n.begun(n.c.launch.golang.fallback.arrived())
 		}
-	case !was && n.gate.Open && n.c.ahead != nil:
-		n.begun(n.c.ahead.arrived(n.gate.Ahead))
+	case !was && n.gate.Open && n.c.launch.ahead != nil:
+		n.begun(n.c.launch.ahead.arrived(n.gate.Ahead))
 	case !was && n.gate.Open:
 		n.begun(nil)
 	}
@@ -392,7 +434,7 @@ func (n *noise) take(b []byte) {
 // else.
 func (n *noise) begun(first []byte) {
 	n.e.mu.Lock()
-	n.c.count.phases.EC0 = time.Since(n.c.began)
+	n.c.figures.count.phases.EC0 = time.Since(n.c.figures.began)
 	n.e.mu.Unlock()
 	if len(first) > 0 {
 		n.c.stream.PutRaw(first)

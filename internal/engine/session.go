@@ -73,18 +73,19 @@ type SessionEnd struct {
 
 // Session starts a program in c. It waits neither for c to be up nor for the program. ctx bounds
 // the wait for room on the way there.
-func (c *Context) Session(ctx context.Context, spec SessionSpec) (*Session, error) {
-	told, err := c.auditBegin(ctx, report.EventExec, spec.name())
+func (ps *programs) Session(ctx context.Context, spec SessionSpec) (*Session, error) {
+	c := ps.c
+	told, err := c.e.audit.begin(ctx, c, report.EventExec, spec.name())
 	if err != nil {
 		return nil, err
 	}
-	s, err := c.session(ctx, spec)
+	s, err := ps.session(ctx, spec)
 	if err != nil {
 		told(0, err)
 		return nil, err
 	}
 	s.told = told
-	c.e.jobs.Go(func() {
+	c.e.work.jobs.Go(func() {
 		<-s.p.done
 		s.agent.close()
 		s.Stderr.end()
@@ -98,7 +99,7 @@ func (c *Context) Session(ctx context.Context, spec SessionSpec) (*Session, erro
 func (t *Tunnel) end() {
 	if t != nil {
 		t.p.forget()
-		t.p.finish(wire.Data, nil, nil)
+		t.p.answer.finish(wire.Data, nil, nil)
 	}
 }
 
@@ -115,40 +116,41 @@ func (s *SessionSpec) name() string {
 	return "login shell"
 }
 
-func (c *Context) session(ctx context.Context, spec SessionSpec) (*Session, error) {
+func (ps *programs) session(ctx context.Context, spec SessionSpec) (*Session, error) {
 	if ctx.Err() != nil {
-		return nil, givenUp(ctx, "run in "+c.name)
+		return nil, givenUp(ctx, "run in "+ps.c.name)
 	}
 	if spec.Agent != "" {
-		return c.sessionWithAgent(ctx, spec)
+		return ps.sessionWithAgent(ctx, spec)
 	}
-	return c.beginSession(ctx, spec, nil)
+	return ps.beginSession(ctx, spec, nil)
 }
 
 // beginSession sends what asks for a program. agent is the socket that it is to find, or nil.
-func (c *Context) beginSession(
+func (ps *programs) beginSession(
 	ctx context.Context,
 	spec SessionSpec,
 	agent *agentForward,
 ) (*Session, error) {
-	if err := c.pushing.take(ctx, c, c.closingNow()); err != nil {
+	c := ps.c
+	if err := c.Supply.pushing.take(ctx, c, c.life.closingNow()); err != nil {
 		return nil, err
 	}
-	defer c.pushing.leave()
+	defer c.Supply.pushing.leave()
 	needs := []string{guardModule, sessionModule}
 	if spec.Module != "" {
 		needs = append(needs, "_mitogen_"+spec.Module)
 	}
 	for _, name := range needs {
-		if err := c.push(ctx, name); err != nil {
+		if err := c.Supply.push(ctx, name); err != nil {
 			return nil, err
 		}
 	}
-	s := &Session{Tunnel: c.newTunnel(runModule+"session", wire.Session), agent: agent}
+	s := &Session{Tunnel: c.Tunnels.newTunnel(runModule+"session", wire.Session), agent: agent}
 	s.up, s.down = &pace{}, &pace{down: true}
 	what := spec.values()
 	if spec.Pty == nil {
-		s.Stderr = c.newTunnel(runModule+"session", wire.Session)
+		s.Stderr = c.Tunnels.newTunnel(runModule+"session", wire.Session)
 		if err := s.Stderr.expect(); err != nil {
 			return nil, err
 		}
@@ -157,10 +159,10 @@ func (c *Context) beginSession(
 	if agent != nil {
 		what["agent"] = uint32(agent.l.place.p.handle)
 	}
-	if s.p.final = spec.Last && agent == nil && c.onlyOne(); s.p.final {
+	if s.p.final = spec.Last && agent == nil && c.Calls.onlyOne(); s.p.final {
 		what["last"] = true
 	}
-	s.p.public = c.root.callsAhead && len(spec.Env) == 0 && agent == nil
+	s.p.public = c.root.launch.callsAhead && len(spec.Env) == 0 && agent == nil
 	if err := s.begin(ctx, what); err != nil {
 		s.Stderr.giveUp()
 		return nil, err
@@ -169,22 +171,24 @@ func (c *Context) beginSession(
 }
 
 // closingNow returns the channel that is closed when c is closed.
-func (c *Context) closingNow() <-chan struct{} {
+func (l *life) closingNow() <-chan struct{} {
+	c := l.c
 	c.e.mu.Lock()
 	defer c.e.mu.Unlock()
-	return c.closing
+	return l.closing
 }
 
 // onlyOne tells whether c is the engine's only context, and then has no other be started through
 // it.
-func (c *Context) onlyOne() bool {
+func (s *calls) onlyOne() bool {
+	c := s.c
 	c.e.mu.Lock()
 	defer c.e.mu.Unlock()
-	if len(c.e.contexts) != 1 || c.children > 0 || len(c.open) > 0 && c.calling > 0 {
+	if len(c.e.tree.contexts) != 1 || c.life.children > 0 || len(s.open) > 0 && s.calling > 0 {
 		return false
 	}
-	if c.e.shared[c.key] == c {
-		delete(c.e.shared, c.key)
+	if c.e.tree.shared[c.launch.key] == c {
+		delete(c.e.tree.shared, c.launch.key)
 	}
 	return true
 }
@@ -241,7 +245,7 @@ func (t *Tunnel) expect() error {
 	}
 	c.e.router.Expect(h, maxOwn, false)
 	t.p.handle, t.p.open, t.p.sent = h, true, true
-	c.open = append(c.open, t.p)
+	c.Calls.open = append(c.Calls.open, t.p)
 	return nil
 }
 
@@ -252,8 +256,8 @@ func (t *Tunnel) giveUp() {
 	}
 	t.cancel()
 	t.p.forget()
-	t.p.finish(wire.Dead, nil, errors.New("closed"))
-	t.p.dropItems()
+	t.p.answer.finish(wire.Dead, nil, errors.New("closed"))
+	t.p.answer.dropItems()
 }
 
 // Resize tells the program's terminal its size, which sends it SIGWINCH.
@@ -297,14 +301,15 @@ func (s *Session) End(ctx context.Context) (SessionEnd, error) {
 		}
 		return SessionEnd{Status: noStatus}, err
 	}
-	return s.c.sessionEnd([]byte(s.p.text()))
+	return s.c.Programs.sessionEnd([]byte(s.p.answer.text()))
 }
 
 // failure returns why the program wasn't started, or its end isn't known.
 func (s *Session) failure() error { return s.agent.explain(s.p.failure()) }
 
 // sessionEnd reads the last frame of a session.
-func (c *Context) sessionEnd(b []byte) (SessionEnd, error) {
+func (ps *programs) sessionEnd(b []byte) (SessionEnd, error) {
+	c := ps.c
 	v, err := pickle.Decode(b, recordLimits)
 	t, ok := v.(pyvalue.Tuple)
 	if err != nil || !ok || len(t) != 2 {
@@ -372,16 +377,17 @@ type Started struct {
 // Begin starts a program, with streams that goroutines pass on, and doesn't wait for it. When ctx
 // ends, so does the program, whether Wait was called or not: it gets SIGTERM, and SIGKILL after
 // Options.Grace. Wait must be called.
-func (c *Context) Begin(ctx context.Context, spec SessionSpec, st Streams) (*Started, error) {
+func (ps *programs) Begin(ctx context.Context, spec SessionSpec, st Streams) (*Started, error) {
+	c := ps.c
 	spec.NoStdin = st.Stdin == nil
-	session, err := c.Session(ctx, spec)
+	session, err := ps.Session(ctx, spec)
 	if err != nil {
 		return nil, named("run in "+c.name, err)
 	}
 	s := &Started{Session: session, over: make(chan error, 1), fed: make(chan *feeder, 1)}
 	s.delay = cmp.Or(st.WaitDelay, c.e.opt.Grace)
 	s.ctx, s.failed = context.WithCancelCause(ctx)
-	s.copied = c.copyOutput(session, st, s.failed)
+	s.copied = ps.copyOutput(session, st, s.failed)
 	go func() { s.over <- session.await(s.ctx) }()
 	go func() { s.fed <- session.feed(s.ctx, st.Stdin, s.failed) }()
 	return s, nil
@@ -420,9 +426,9 @@ func (s *Started) Wait() (SessionEnd, error) {
 }
 
 // Exec runs cmd as a session and returns its exit status. With last, c ends with it.
-func (c *Context) Exec(ctx context.Context, cmd Command, last bool) (int, error) {
+func (ps *programs) Exec(ctx context.Context, cmd Command, last bool) (int, error) {
 	spec := SessionSpec{Args: cmd.Args, Env: cmd.Env, Dir: cmd.Dir, Agent: cmd.Agent, Last: last}
-	s, err := c.Begin(ctx, spec, Streams{Stdin: cmd.Stdin, Stdout: cmd.Stdout, Stderr: cmd.Stderr,
+	s, err := ps.Begin(ctx, spec, Streams{Stdin: cmd.Stdin, Stdout: cmd.Stdout, Stderr: cmd.Stderr,
 		WaitDelay: cmd.WaitDelay})
 	if err != nil {
 		return noStatus, err
@@ -432,9 +438,10 @@ func (c *Context) Exec(ctx context.Context, cmd Command, last bool) (int, error)
 }
 
 // copyOutput passes on what s writes. The channel is closed when all of that has been written.
-func (c *Context) copyOutput(s *Session, st Streams, failed func(error)) <-chan struct{} {
+func (ps *programs) copyOutput(s *Session, st Streams, failed func(error)) <-chan struct{} {
+	c := ps.c
 	c.e.mu.Lock()
-	stdout, stderr := c.stdout, c.stderr
+	stdout, stderr := c.outbox.stdout, c.outbox.stderr
 	c.e.mu.Unlock()
 	fail := failed
 	failed = func(err error) {
@@ -485,7 +492,7 @@ func (s *Session) copyTo(t *Tunnel, w io.Writer, failed func(error), pipes bool)
 // feed passes r on to s, once its context is up: until then it isn't known whether anything runs.
 func (s *Session) feed(ctx context.Context, r io.Reader, failed func(error)) *feeder {
 	select {
-	case <-s.c.ready:
+	case <-s.c.hello.ready:
 	case <-s.p.done:
 		r = nil
 	case <-ctx.Done():
@@ -512,7 +519,7 @@ func (s *Session) await(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	select {
-	case <-s.c.ready:
+	case <-s.c.hello.ready:
 		s.Signal("TERM")
 		t := time.NewTimer(s.c.e.opt.Grace)
 		defer t.Stop()

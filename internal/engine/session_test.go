@@ -30,7 +30,7 @@ func TestSessionCostsNoRoundTrip(t *testing.T) {
 	}
 	var out bytes.Buffer
 	cmd := Command{Args: []string{"echo"}, Stdout: &out, Stdin: strings.NewReader("in")}
-	ended := later(func() int { status, _ := c.Exec(within(t), cmd, true); return status })
+	ended := later(func() int { status, _ := c.Programs.Exec(within(t), cmd, true); return status })
 	f := <-fakes
 	g := f.asked()
 	if !bytes.Contains(g.Payload, []byte("last")) {
@@ -62,7 +62,7 @@ func TestSessionIsNotTheLast(t *testing.T) {
 	if _, err := e.Start("local+sudo", ConnectOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	go c.Exec(within(t), Command{Args: []string{"echo"}}, true)
+	go c.Programs.Exec(within(t), Command{Args: []string{"echo"}}, true)
 	if g := f.asked(); bytes.Contains(g.Payload, []byte("last")) {
 		t.Errorf("got %q, want nothing about the context's end", g.Payload)
 	}
@@ -81,7 +81,7 @@ func TestHostileSession(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			e, fakes := fakeEngine(t, Options{})
 			c, f := connected(t, e, fakes)
-			s, err := c.Session(within(t), SessionSpec{Args: []string{"x"}})
+			s, err := c.Programs.Session(within(t), SessionSpec{Args: []string{"x"}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -109,7 +109,8 @@ func TestSessionClosedAfterItsEnd(t *testing.T) {
 	} {
 		e, fakes := fakeEngine(t, Options{})
 		c, f := connected(t, e, fakes)
-		s, err := c.session(within(t), SessionSpec{Args: []string{"x"}}) // nothing else waits for its end
+		// nothing else waits for its end
+		s, err := c.Programs.session(within(t), SessionSpec{Args: []string{"x"}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -134,7 +135,7 @@ func TestSessionCancelled(t *testing.T) {
 	c, f := connected(t, e, fakes)
 	ctx, cancel := context.WithCancel(within(t))
 	failed := later(func() error {
-		_, err := c.Exec(ctx, Command{Args: []string{"x"}}, false)
+		_, err := c.Programs.Exec(ctx, Command{Args: []string{"x"}}, false)
 		return err
 	})
 	f.asked()

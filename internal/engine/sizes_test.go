@@ -13,10 +13,12 @@ import (
 // What isn't a program's value has a bound of its own.
 func TestAnswersAreAsLargeAsAsked(t *testing.T) {
 	for name, ask := range map[string]func(c *Context){
-		"ping":  func(c *Context) { c.Ping(context.Background()) },
-		"run":   func(c *Context) { c.Go(context.Background(), runModule+"script", nil, nil, false) },
-		"fork":  func(c *Context) { c.Fork(context.Background(), nil) },
-		"beats": func(c *Context) { c.e.mu.Lock(); c.e.pingLocked(c, &beatPing{c}); c.e.unlock() },
+		"ping": func(c *Context) { c.Calls.Ping(context.Background()) },
+		"run": func(c *Context) {
+			c.Calls.Go(context.Background(), runModule+"script", nil, nil, false)
+		},
+		"fork":  func(c *Context) { c.Tunnels.Fork(context.Background(), nil) },
+		"beats": func(c *Context) { c.e.mu.Lock(); c.figures.pingLocked(&beatPing{c}); c.e.unlock() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			e, fakes := fakeEngine(t, Options{})

@@ -169,12 +169,12 @@ func DialSocket(ctx context.Context, c *Context, network, address string) (*Sock
 
 // auditSocket tells the audit log what c is about to connect to, or to listen at.
 func auditSocket(ctx context.Context, c *Context, name string) error {
-	if c.e.auditor == nil {
+	if c.e.audit.auditor == nil {
 		return nil
 	}
 	ev := c.event(report.EventService)
 	ev.Name = "socket " + name
-	return c.e.auditFirst(ctx, ev, "open in "+c.name)
+	return c.e.audit.first(ctx, ev, "open in "+c.name)
 }
 
 // openSocket asks for a connection, and doesn't wait for it.
@@ -185,7 +185,7 @@ func openSocket(
 	what map[string]any,
 ) (*Socket, error) {
 	s := &Socket{c: c, network: network}
-	s.data = c.newTunnel("socket", wire.Open)
+	s.data = c.Tunnels.newTunnel("socket", wire.Open)
 	if err := s.data.expect(); err != nil {
 		return nil, err
 	}
@@ -198,10 +198,10 @@ func openSocket(
 	end.down, s.data.up = &pace{down: true}, &pace{}
 	s.end = end
 	s.readBy, s.writeBy = newDeadline(end.ctx), newDeadline(end.ctx)
-	c.e.jobs.Go(func() {
+	c.e.work.jobs.Go(func() {
 		<-end.p.done
 		s.data.p.forget()
-		s.data.p.finish(wire.Dead, nil, errConnectionOver)
+		s.data.p.answer.finish(wire.Dead, nil, errConnectionOver)
 		narrow(c, s.data.up, end.down)
 	})
 	return s, nil
@@ -215,7 +215,7 @@ func narrow(c *Context, all ...*pace) {
 	c.e.mu.Lock()
 	defer c.e.unlock()
 	for _, p := range all {
-		c.root.widened -= p.widened
+		c.root.conduct.widened -= p.widened
 		p.widened = 0
 	}
 }
@@ -226,16 +226,16 @@ func sockets(ctx context.Context, c *Context, what map[string]any) (*Tunnel, err
 		return nil, givenUp(ctx, "open in "+c.name)
 	}
 	what["service"] = "sockets"
-	if err := c.pushing.take(ctx, c, c.closingNow()); err != nil {
+	if err := c.Supply.pushing.take(ctx, c, c.life.closingNow()); err != nil {
 		return nil, err
 	}
-	defer c.pushing.leave()
+	defer c.Supply.pushing.leave()
 	for _, name := range []string{spawnModule, tunnelModule, socketsModule} {
-		if err := c.push(ctx, name); err != nil {
+		if err := c.Supply.push(ctx, name); err != nil {
 			return nil, err
 		}
 	}
-	t := c.newTunnel("socket", wire.Open)
+	t := c.Tunnels.newTunnel("socket", wire.Open)
 	return t, t.begin(ctx, what)
 }
 
@@ -260,14 +260,14 @@ func (s *Socket) opened(ctx context.Context) error {
 // comes behind it. If there is none, it returns why.
 func (t *Tunnel) first(ctx context.Context) ([]byte, error) {
 	for {
-		if it, ok := t.p.pop(); ok {
-			t.p.takeNoMore()
+		if it, ok := t.p.answer.pop(); ok {
+			t.p.answer.takeNoMore()
 			return it.payload, nil
 		}
 		select {
 		case <-t.p.done:
-			if it, ok := t.p.pop(); ok {
-				t.p.takeNoMore()
+			if it, ok := t.p.answer.pop(); ok {
+				t.p.answer.takeNoMore()
 				return it.payload, nil
 			}
 			if err := t.p.failure(); err != nil {
@@ -277,7 +277,7 @@ func (t *Tunnel) first(ctx context.Context) ([]byte, error) {
 		default:
 		}
 		select {
-		case <-t.p.more:
+		case <-t.p.answer.more:
 		case <-t.p.done:
 		case <-t.ctx.Done():
 			return nil, net.ErrClosed
@@ -400,20 +400,20 @@ func (s *Socket) Read(b []byte) (int, error) {
 // next returns what has come at once.
 func (s *Socket) next(ctx context.Context) ([]byte, error) {
 	for {
-		if it, ok := s.data.p.pop(); ok {
+		if it, ok := s.data.p.answer.pop(); ok {
 			s.data.up.moved(s.data, len(it.payload))
 			return it.payload, nil
 		}
 		select {
 		case <-s.data.p.done:
-			if it, ok := s.data.p.pop(); ok {
+			if it, ok := s.data.p.answer.pop(); ok {
 				return it.payload, nil
 			}
 			return nil, s.failed("read", ctx, s.ending())
 		default:
 		}
 		select {
-		case <-s.data.p.more:
+		case <-s.data.p.answer.more:
 		case <-s.data.p.done:
 		case <-ctx.Done():
 			return nil, s.failed("read", ctx, nil)

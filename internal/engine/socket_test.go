@@ -211,9 +211,9 @@ func TestHostileItems(t *testing.T) {
 					got += n
 				}
 			}
-			end.p.mu.Lock()
-			defer end.p.mu.Unlock()
-			if n := len(end.p.items); n > 0 {
+			end.p.answer.mu.Lock()
+			defer end.p.answer.mu.Unlock()
+			if n := len(end.p.answer.items); n > 0 {
 				t.Errorf("got %d items kept, want none", n)
 			}
 		})

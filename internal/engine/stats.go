@@ -25,14 +25,14 @@ type counts struct {
 
 type phases struct{ Spawn, EC0, Hello, Result time.Duration }
 
-func (c *Context) countDown(f *wire.Frame) {
-	c.count.framesDown++
-	c.count.bytesDown += int64(f.Size())
-	c.count.down = true
+func (fi *figures) countDown(f *wire.Frame) {
+	fi.count.framesDown++
+	fi.count.bytesDown += int64(f.Size())
+	fi.count.down = true
 }
 
-func (c *Context) countUp(f *wire.Frame) {
-	n := &c.count
+func (fi *figures) countUp(f *wire.Frame) {
+	n := &fi.count
 	n.framesUp++
 	n.bytesUp += int64(f.Size())
 	if n.down {
@@ -41,21 +41,33 @@ func (c *Context) countUp(f *wire.Frame) {
 	}
 }
 
+// figures count what a context costs, and measure the line to it.
+type figures struct {
+	c        *Context
+	began    time.Time     // static
+	slowness time.Duration // static; what timeouts of silence are multiplied by; 0: 1
+
+	// Protected by Engine.mu:
+	count counts
+	trip  time.Duration // the shortest round trip that was measured; 0: none was
+	beat  beat
+}
+
 // Stats returns what c has cost. A context next to the engine is charged with all that passed its
 // stream.
 func (c *Context) Stats() report.Stats {
 	c.e.mu.Lock()
-	n := c.count
+	n := c.figures.count
 	n.Sent = slices.Clip(n.Sent) // it only grows
-	n.Given, n.Refused = c.givenLocked(), int64(c.refusals)
-	n.Budget = c.e.forward.Bound()
+	n.Given, n.Refused = c.Supply.given.givenLocked(), int64(c.Supply.given.refusals)
+	n.Budget = c.e.library.forward.Bound()
 	c.e.mu.Unlock()
 	s := report.Stats{ID: uint32(c.id), Name: c.name, BytesDown: n.bytesDown, BytesUp: n.bytesUp,
 		FramesDown: n.framesDown,
 		FramesUp:   n.framesUp, RoundTrips: n.trips, Modules: n.modules, Calls: n.calls,
 		Spawn: n.phases.Spawn, EC0: n.phases.EC0, Hello: n.phases.Hello, Result: n.phases.Result,
 		Steps: slices.Clip(n.steps), ModuleStats: n.ModuleStats}
-	for _, p := range []*Context{c.parent, c.carrier} {
+	for _, p := range []*Context{c.parent, c.launch.carrier} {
 		if p != nil {
 			s.Parent = uint32(p.id)
 		}
@@ -70,8 +82,9 @@ func (c *Context) Stats() report.Stats {
 }
 
 // bundledLocked counts a bundle that is on its way to c.
-func (c *Context) bundledLocked(a *forward.Action) {
-	n, b := &c.count, a.Bundle
+func (g *given) bundledLocked(a *forward.Action) {
+	c := g.c
+	n, b := &c.figures.count, a.Bundle
 	if a.New {
 		n.modules += int64(len(a.Sent))
 		n.Sent = append(n.Sent, a.Sent...)
@@ -79,10 +92,10 @@ func (c *Context) bundledLocked(a *forward.Action) {
 		n.Found += int64(b.Found)
 		n.Minified += int64(b.Minified)
 		n.Native += b.Native()
-		c.gaveBundleLocked(b)
+		g.gaveBundleLocked(b)
 	}
 	n.Compressed += int64(len(b.Compressed))
-	c.traceLocked("bundle sent", slog.String("package", b.Package), slog.Any("modules", a.Sent),
+	c.outbox.traceLocked("bundle sent", slog.String("package", b.Package), slog.Any("modules", a.Sent),
 		slog.Int("negative", b.Negative),
 		slog.Int("found", b.Found), slog.Int("minified", b.Minified),
 		slog.Int("compressed", len(b.Compressed)),
@@ -90,9 +103,10 @@ func (c *Context) bundledLocked(a *forward.Action) {
 }
 
 // loadedLocked counts a module that goes to c alone. Those of the runtime count only as modules.
-func (c *Context) loadedLocked(m *modules.Module, size int, why report.Reason) {
-	n := &c.count
-	_, ours := c.e.opt.builtin(m.Name)
+func (g *given) loadedLocked(m *modules.Module, size int, why report.Reason) {
+	c := g.c
+	n := &c.figures.count
+	_, ours := c.e.opt.Modules.builtin(m.Name)
 	switch {
 	case m.Letter == modules.Missing:
 		n.Negative++
@@ -104,16 +118,16 @@ func (c *Context) loadedLocked(m *modules.Module, size int, why report.Reason) {
 			n.Native += int64(m.Size)
 		}
 		n.Compressed += int64(size)
-		c.gaveModuleLocked(m)
+		g.gaveModuleLocked(m)
 		fallthrough
 	default:
 		n.modules++
 	}
-	c.traceLocked("module sent", slog.String("module", m.Name),
+	c.outbox.traceLocked("module sent", slog.String("module", m.Name),
 		slog.Bool("negative", m.Letter == modules.Missing), slog.Int("bytes", size))
 }
 
 // traceLocked logs at debug level.
-func (c *Context) traceLocked(what string, attrs ...slog.Attr) {
-	c.queueLocked(event{report: what, level: slog.LevelDebug, attrs: attrs})
+func (b *outbox) traceLocked(what string, attrs ...slog.Attr) {
+	b.queueLocked(event{report: what, level: slog.LevelDebug, attrs: attrs})
 }

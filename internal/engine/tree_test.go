@@ -215,7 +215,7 @@ func TestConnectFails(t *testing.T) {
 			t.Errorf("context says %v", c.Err())
 		}
 		for _, c := range e.Contexts() {
-			e.lose(c, ErrClosed, true)
+			e.tree.lose(c, ErrClosed, true)
 		}
 	}
 }

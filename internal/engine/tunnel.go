@@ -35,16 +35,26 @@ type Tunnel struct {
 	up, down *pace
 }
 
+// tunnels opens two-way bytes to what a context starts or connects to.
+type tunnels struct {
+	c *Context
+
+	// busyTimeout is more than the engine's if other engines have something started here, which allow
+	// more. Protected by Engine.mu.
+	busyTimeout time.Duration
+}
+
 // Fork starts a copy of c's interpreter, or a new one with python (as in boot.Command) where c has
 // been called before, and doesn't wait for it: what is written waits with it, until c is up.
-func (c *Context) Fork(ctx context.Context, python []string) (*Tunnel, error) {
-	return c.ForkFor(ctx, python, 0)
+func (ts *tunnels) Fork(ctx context.Context, python []string) (*Tunnel, error) {
+	return ts.ForkFor(ctx, python, 0)
 }
 
 // ForkFor is Fork for another engine, whose Options.Heartbeat is given. If that is longer than what
 // this engine allows, c and its stream may be silent for so long, too, from now on.
-func (c *Context) ForkFor(ctx context.Context, python []string, heartbeat time.Duration) (*Tunnel,
+func (ts *tunnels) ForkFor(ctx context.Context, python []string, heartbeat time.Duration) (*Tunnel,
 	error) {
+	c := ts.c
 	spec := map[string]any{"argv": boot.Command(python, boot.Pipe), "fork": true}
 	if heartbeat < 0 {
 		heartbeat = forever
@@ -52,10 +62,10 @@ func (c *Context) ForkFor(ctx context.Context, python []string, heartbeat time.D
 	c.e.mu.Lock()
 	if heartbeat > c.e.opt.busyTimeout && c.e.opt.busyTimeout > 0 {
 		spec["heartbeat"] = wholeSeconds(heartbeat)
-		c.root.busyTimeout = max(c.root.busyTimeout, heartbeat)
+		c.root.Tunnels.busyTimeout = max(c.root.Tunnels.busyTimeout, heartbeat)
 	}
 	c.e.mu.Unlock()
-	t, err := c.tunnel(ctx, spec)
+	t, err := ts.tunnel(ctx, spec)
 	if err == nil {
 		t.fork = true
 	}
@@ -67,79 +77,83 @@ const forever = 10 * 365 * 24 * time.Hour
 
 // Forward has c connect to a port of a host, as c's machine knows it, and doesn't wait for it. Read
 // says why there is no connection.
-func (c *Context) Forward(ctx context.Context, host string, port int,
+func (ts *tunnels) Forward(ctx context.Context, host string, port int,
 	timeout time.Duration) (*Tunnel, error) {
 	spec := map[string]any{"host": host, "port": port}
 	if timeout > 0 {
 		spec["timeout"] = timeout.Seconds()
 	}
-	return c.tunnel(ctx, spec)
+	return ts.tunnel(ctx, spec)
 }
 
 // Serve opens what a service does: a module of the runtime that is called _mitogen_ and its name.
 // Items are the bytes that Read returns, of at most wire.MaxPayload each; Next keeps them apart.
-func (c *Context) Serve(ctx context.Context, service string, spec map[string]any) (*Tunnel, error) {
+func (ts *tunnels) Serve(ctx context.Context, service string,
+	spec map[string]any) (*Tunnel, error) {
 	spec["service"] = service
-	return c.tunnel(ctx, spec, "_mitogen_"+service)
+	return ts.tunnel(ctx, spec, "_mitogen_"+service)
 }
 
 // Load gives c data that its services find in MODULES by name, unless it has it already. data is
 // compressed by zlib, and less than wire.MaxPayload.
-func (c *Context) Load(ctx context.Context, name string, data []byte) error {
-	if err := c.pushing.take(ctx, c, nil); err != nil {
+func (s *supply) Load(ctx context.Context, name string, data []byte) error {
+	if err := s.pushing.take(ctx, s.c, nil); err != nil {
 		return err
 	}
-	defer c.pushing.leave()
-	return c.load(ctx, modules.Ready(name, data))
+	defer s.pushing.leave()
+	return s.load(ctx, modules.Ready(name, data))
 }
 
 // Has notes that c gets data by that name otherwise than by Load, or drops it.
-func (c *Context) Has(name string, has bool) {
+func (s *supply) Has(name string, has bool) {
+	c := s.c
 	c.e.mu.Lock()
-	c.modules[name] = has
+	s.modules[name] = has
 	c.e.mu.Unlock()
 }
 
 // tunnel sends OPEN.
-func (c *Context) tunnel(ctx context.Context, what map[string]any, needs ...string) (*Tunnel,
+func (ts *tunnels) tunnel(ctx context.Context, what map[string]any, needs ...string) (*Tunnel,
 	error) {
-	if err := c.auditService(ctx, what); err != nil {
+	c := ts.c
+	if err := c.e.audit.service(ctx, c, what); err != nil {
 		return nil, err
 	}
-	if err := c.pushing.take(ctx, c, nil); err != nil {
+	if err := c.Supply.pushing.take(ctx, c, nil); err != nil {
 		return nil, err
 	}
-	defer c.pushing.leave()
+	defer c.Supply.pushing.leave()
 	if what["fork"] == true {
 		needs = append(needs, forkModule)
 	}
 	for _, name := range append([]string{spawnModule, tunnelModule}, needs...) {
-		if err := c.push(ctx, name); err != nil {
+		if err := c.Supply.push(ctx, name); err != nil {
 			return nil, err
 		}
 	}
-	t := c.newTunnel("tunnel", wire.Open)
+	t := ts.newTunnel("tunnel", wire.Open)
 	t.p.public = what["host"] != nil
 	return t, t.begin(ctx, what)
 }
 
 // newTunnel returns a Tunnel whose frames go to a handle. target is for messages.
-func (c *Context) newTunnel(target string, to wire.Handle) *Tunnel {
+func (ts *tunnels) newTunnel(target string, to wire.Handle) *Tunnel {
+	c := ts.c
 	t := &Tunnel{c: c, to: to}
-	t.ctx, t.cancel = context.WithCancel(c.e.base)
-	t.p = &Pending{c: c, target: target, done: make(chan struct{}), stream: true,
-		more: make(chan struct{}, 1)}
+	t.ctx, t.cancel = context.WithCancel(c.e.work.base)
+	t.p = newPending(c, target)
+	t.p.answer.stream, t.p.answer.more = true, make(chan struct{}, 1)
 	return t
 }
 
 // begin sends the first frame. After an error t isn't used.
 func (t *Tunnel) begin(ctx context.Context, what map[string]any) error {
 	t.c.e.mu.Lock()
-	mode := t.c.mode
+	mode := t.c.hello.mode
 	t.c.e.mu.Unlock()
 	spec, err := pickle.Encoder{Mode: mode, Limit: t.c.e.opt.MaxMessage}.Append(nil, what)
 	if err == nil {
-		err = t.c.request(ctx, t.p, t.to, spec)
+		err = t.c.Calls.request(ctx, t.p, t.to, spec)
 	} else {
 		err = fmt.Errorf("open in %s: %w", t.c.name, err)
 	}
@@ -170,24 +184,24 @@ func (t *Tunnel) Next() ([]byte, error) { return t.next() }
 func (t *Tunnel) next() ([]byte, error) {
 	p := t.p
 	for {
-		if it, ok := p.pop(); ok {
+		if it, ok := p.answer.pop(); ok {
 			t.up.moved(t, len(it.payload))
 			return it.payload, nil
 		}
 		select {
 		case <-p.done:
-			if it, ok := p.pop(); ok {
+			if it, ok := p.answer.pop(); ok {
 				return it.payload, nil
 			}
 			if err := p.failure(); err != nil {
 				return nil, t.notStarted(err)
 			}
-			t.text = p.text()
+			t.text = p.answer.text()
 			return nil, io.EOF
 		default:
 		}
 		select {
-		case <-p.more:
+		case <-p.answer.more:
 		case <-p.done:
 		case <-t.ctx.Done():
 			return nil, io.ErrClosedPipe
@@ -218,7 +232,7 @@ func (t *Tunnel) Write(b []byte) (int, error) { return t.write(t.ctx, b) }
 func (t *Tunnel) write(ctx context.Context, b []byte) (int, error) {
 	for sent := 0; sent < len(b); {
 		piece := b[sent:min(len(b), sent+wire.MaxPayload)]
-		switch err := t.c.window(ctx, t.p, t.p.handle, len(piece)); {
+		switch err := t.c.Calls.window(ctx, t.p, t.p.handle, len(piece)); {
 		case err == errEnded:
 			return sent, io.ErrClosedPipe
 		case err != nil:
@@ -271,7 +285,7 @@ func (t *Tunnel) put(f *wire.Frame) error {
 		e.mu.Unlock()
 		return io.ErrClosedPipe
 	}
-	e.putLocked(t.c, f)
+	e.traffic.putLocked(t.c, f)
 	e.flush(t.c)
 	return nil
 }
@@ -282,25 +296,25 @@ func (t *Tunnel) Close() error {
 		t.cancel()
 		if err := t.put(&wire.Frame{Kind: wire.Error}); err == nil {
 			t.p.forget()
-			t.p.finish(wire.Dead, nil, errors.New("closed"))
+			t.p.answer.finish(wire.Dead, nil, errors.New("closed"))
 		}
-		t.p.dropItems()
+		t.p.answer.dropItems()
 		if t.p.finished() && t.p.failure() == nil {
-			t.p.text() // a session's end may still be asked for
+			t.p.answer.text() // a session's end may still be asked for
 		}
 	})
 	return nil
 }
 
 // text takes the result of p, a text, which it keeps.
-func (p *Pending) text() string {
-	p.mu.Lock()
-	if p.payload != nil {
-		p.said = string(p.payload)
+func (a *answer) text() string {
+	a.mu.Lock()
+	if a.payload != nil {
+		a.said = string(a.payload)
 	}
-	said := p.said
-	p.mu.Unlock()
-	p.discard()
+	said := a.said
+	a.mu.Unlock()
+	a.discard()
 	return said
 }
 
@@ -311,9 +325,9 @@ type forwarded struct {
 }
 
 // forward is Forward for ssh.
-func (c *Context) forward(ctx context.Context, host string, port int,
+func (ts *tunnels) forward(ctx context.Context, host string, port int,
 	timeout time.Duration) (*forwarded, error) {
-	t, err := c.Forward(ctx, host, port, timeout)
+	t, err := ts.Forward(ctx, host, port, timeout)
 	if err != nil {
 		return nil, err
 	}

@@ -3,7 +3,6 @@ package engine
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -11,7 +10,6 @@ import (
 	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/modules"
 	"github.com/mitogen-go/mitogen/internal/pickle"
-	"github.com/mitogen-go/mitogen/internal/printable"
 	"github.com/mitogen-go/mitogen/internal/wire"
 	"github.com/mitogen-go/mitogen/report"
 )
@@ -41,10 +39,10 @@ func (p *Pending) Result(ctx context.Context) (value []byte, items [][]byte, err
 	if err := p.failure(); err != nil {
 		return nil, nil, err
 	}
-	for _, it := range p.items {
+	for _, it := range p.answer.items {
 		items = append(items, it.payload)
 	}
-	return p.payload, items, nil
+	return p.answer.payload, items, nil
 }
 
 func (p *Pending) finished() bool {
@@ -87,16 +85,16 @@ func (p *Pending) await(ctx context.Context) bool {
 // function's result is its only item.
 func (p *Pending) Next(ctx context.Context) (value []byte, ok bool, err error) {
 	for {
-		if it, ok := p.pop(); ok {
+		if it, ok := p.answer.pop(); ok {
 			return it.payload, true, nil
 		}
 		select {
 		case <-p.done:
-			return p.last()
+			return p.answer.last()
 		default:
 		}
 		select {
-		case <-p.more:
+		case <-p.answer.more:
 		case <-p.done:
 		case <-ctx.Done():
 			why := givenUp(ctx, p.what())
@@ -110,88 +108,23 @@ func (p *Pending) Next(ctx context.Context) (value []byte, ok bool, err error) {
 	}
 }
 
-// pop takes an item, if there is one, and gives its window back.
-func (p *Pending) pop() (item, bool) {
-	p.mu.Lock()
-	if len(p.items) == 0 {
-		p.mu.Unlock()
-		return item{}, false
-	}
-	it := p.items[0]
-	p.items[0] = item{}
-	p.items = p.items[1:]
-	p.mu.Unlock()
-	p.c.e.consumed(p.c, p.handle, it.cost)
-	return it, true
-}
-
-// last returns the result of Next once the call has ended.
-func (p *Pending) last() (value []byte, ok bool, err error) {
-	if it, ok := p.pop(); ok { // came between two looks
-		return it.payload, true, nil
-	}
-	if err := p.failure(); err != nil {
-		return nil, false, err
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	value, p.payload = p.payload, nil
-	return value, len(value) > 0, nil
-}
-
 // failure is the error that p ended with, the same each time; nil while it hasn't ended.
 func (p *Pending) failure() error {
 	if !p.finished() {
 		return nil
 	}
 	p.judged.Do(func() {
-		if p.verdict = p.judge(); p.verdict != nil {
-			p.discard()
+		if p.verdict = p.answer.judge(); p.verdict != nil {
+			p.answer.discard()
 		}
 	})
 	return p.verdict
-}
-
-// judge decides what failure returns. The result of a call that was cancelled comes too late.
-func (p *Pending) judge() error {
-	err := p.answered()
-	lost := (*report.LostError)(nil)
-	switch {
-	case p.why == nil && p.killed:
-		return joined(err, ErrKilled)
-	case p.why == nil || !p.killed && errors.As(err, &lost):
-		return err
-	}
-	why := *p.why
-	if why.killed = p.killed; !p.killed && err != error(p.why) {
-		why.call = err
-	}
-	return &why
 }
 
 // asInstalled returns a traceback with the paths that files have here, not with their places,
 // and with those of the runtime's sources.
 func asInstalled(trace string) string {
 	return boot.Readable(strings.ReplaceAll(trace, `File "`+modules.Root+"/", `File "/`))
-}
-
-// answered is the error that came as the answer.
-func (p *Pending) answered() error {
-	switch {
-	case p.err != nil:
-		return p.err
-	case p.kind == wire.Dead:
-		return fmt.Errorf("call %s in %s: %s", p.target, p.c.name, oneLine(string(p.payload)))
-	case p.kind != wire.Error:
-		return nil
-	}
-	v, err := pickle.DecodeError(p.payload, p.c.e.Limits())
-	if err != nil {
-		return fmt.Errorf("call %s in %s: read its error: %w", p.target, p.c.name, err)
-	}
-	trace := printable.Text(asInstalled(v.Traceback))
-	return &report.CallError{Context: p.c.name, Module: v.Module, Type: v.Type, Text: v.Text,
-		Traceback: trace, Args: v.Args}
 }
 
 // Cancel interrupts the call, and kills its context if that has no effect. It waits for neither.
@@ -207,27 +140,19 @@ func (p *Pending) Cancel() {
 // stop interrupts the call because of why; nil: its error is known. p is done then, at the latest
 // when Grace is over. False: it was stopped before.
 func (p *Pending) stop(why *cancelError) bool {
-	p.mu.Lock()
-	if p.ended || p.stopped {
-		defer p.mu.Unlock()
-		return p.ended
+	p.answer.mu.Lock()
+	if p.answer.ended || p.answer.stopped {
+		defer p.answer.mu.Unlock()
+		return p.answer.ended
 	}
-	p.stopped, p.given, p.why = true, true, why
-	p.grace = time.AfterFunc(p.c.e.opt.Grace, p.expire)
-	p.mu.Unlock()
-	p.dropItems()
+	p.answer.stopped, p.answer.given, p.answer.why = true, true, why
+	p.answer.grace = time.AfterFunc(p.c.e.opt.Grace, p.expire)
+	p.answer.mu.Unlock()
+	p.answer.dropItems()
 	if p.interrupt() {
-		p.finish(wire.Dead, nil, p.reason())
+		p.answer.finish(wire.Dead, nil, p.answer.reason())
 	}
 	return true
-}
-
-// reason returns the error that p was stopped for; nil: p has its own error.
-func (p *Pending) reason() error {
-	if p.why == nil {
-		return nil
-	}
-	return p.why
 }
 
 // interrupt sends CANCEL, unless p has been answered. True: there is nothing to wait for, as the
@@ -243,7 +168,7 @@ func (p *Pending) interrupt() (over bool) {
 	if p.sent {
 		p.sendCancelLocked()
 	}
-	if p.c.up {
+	if p.c.hello.up {
 		return false
 	}
 	p.forgetLocked()
@@ -256,20 +181,20 @@ func (p *Pending) expire() {
 	e, c := p.c.e, p.c
 	e.mu.Lock()
 	if p.open && c.err == nil {
-		p.mu.Lock()
-		p.killed = !p.ended
-		p.mu.Unlock()
+		p.answer.mu.Lock()
+		p.answer.killed = !p.answer.ended
+		p.answer.mu.Unlock()
 		why := fmt.Sprintf("killed: %s did not end when it was cancelled", p.target)
-		e.loseLocked(c, &report.LostError{Reason: why}, true)
+		e.tree.loseLocked(c, &report.LostError{Reason: why}, true)
 	}
 	err := c.err
 	e.unlock()
-	p.finish(wire.Dead, nil, cmp.Or(err, p.reason()))
+	p.answer.finish(wire.Dead, nil, cmp.Or(err, p.answer.reason()))
 }
 
 func (p *Pending) sendCancelLocked() {
 	if p.open && p.c.err == nil {
-		p.c.e.putLocked(p.c, &wire.Frame{Dst: p.c.id, Handle: wire.Cancel,
+		p.c.e.traffic.putLocked(p.c, &wire.Frame{Dst: p.c.id, Handle: wire.Cancel,
 			Payload: wire.AppendU32(nil, p.handle)})
 	}
 }
@@ -278,33 +203,6 @@ func (p *Pending) sendCancelLocked() {
 func (p *Pending) Leave() {
 	p.Cancel()
 	<-p.done
-	p.dropItems()
-	p.discard()
-}
-
-// takeNoMore drops the items of p that have come, and those to come. The window of both is given
-// back.
-func (p *Pending) takeNoMore() {
-	p.mu.Lock()
-	p.given = true
-	p.mu.Unlock()
-	p.dropItems()
-}
-
-func (p *Pending) dropItems() {
-	for {
-		if _, ok := p.pop(); !ok {
-			return
-		}
-	}
-}
-
-// consumed gives back what was taken of a flow from c.
-func (e *Engine) consumed(c *Context, flow wire.Handle, cost int) {
-	if cost == 0 {
-		return
-	}
-	e.mu.Lock()
-	e.applyLocked(e.router.Consumed(c.id, flow, cost, nil))
-	e.unlock()
+	p.answer.dropItems()
+	p.answer.discard()
 }

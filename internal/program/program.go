@@ -260,9 +260,9 @@ func (s *session) configure(reply wire.Handle, payload []byte) error {
 		}
 	}
 	o := engine.Options{
-		Path: own, Packages: packages, Serve: c.Serve, Allow: c.Allow, Deny: c.Deny,
-		MaxMessage: c.MaxMessage, Heartbeat: seconds(c.Heartbeat),
-		Logger: slog.New(logHandler{s.stream}), OwnMitogen: c.OwnMitogen,
+		MaxMessage: c.MaxMessage, Heartbeat: seconds(c.Heartbeat), Logger: slog.New(logHandler{s.stream}),
+		Modules: engine.ModuleOptions{Path: own, Packages: packages, Serve: c.Serve, Allow: c.Allow,
+			Deny: c.Deny, OwnMitogen: c.OwnMitogen},
 	}
 	if c.Prompts {
 		o.Prompt = s.prompt
