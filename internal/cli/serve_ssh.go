@@ -93,7 +93,7 @@ func newServeSSH(s *state) *cobra.Command {
 		"let clients forward their ssh-agent, to list keys and sign")
 	f.BoolVar(&flags.lazy, "lazy", false, "connect each target when it is first used")
 	s.opt.addBulk(f)
-	s.opt.addTargets(cmd)
+	s.opt.addNamedTargets(cmd)
 	return cmd
 }
 
