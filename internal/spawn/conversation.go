@@ -101,7 +101,7 @@ func (c *conversation) answer() {
 		if a, err := c.p.opt.Ask(); err == nil && methods.CheckAnswer(a) == nil {
 			text, problem = secret.Secret(a).Bytes(), "" // no copy
 			c.p.secrets.Add(a)
-			if c.state() != asks {                       // the program has given up
+			if c.state() != asks { // the program has given up
 				return
 			}
 		}
