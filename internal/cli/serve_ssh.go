@@ -146,14 +146,54 @@ func (f *serveFlags) apart() error {
 	return nil
 }
 
-// serveSSH serves until the end of ctx or of a command.
+// serveSSH serves until the end of ctx, of a command or of the SSH server.
 func (b *withBackend) serveSSH(
 	ctx context.Context,
 	flags *serveFlags,
 	network, address string,
 	args []string,
 ) error {
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	err := b.serveFront(ctx, fail, flags, network, address, args)
+	if ended := (*serverEnded)(nil); errors.As(context.Cause(ctx), &ended) {
+		return b.f.s.tellEnd(ended)
+	}
+	return err
+}
+
+// serverEnded is the end of an SSH server whose listener has failed.
+type serverEnded struct {
+	at  string
+	err error
+}
+
+func (e *serverEnded) Error() string {
+	return fmt.Sprintf("the SSH server at %s has ended: %s", e.at, printable.Line(e.err.Error()))
+}
+
+// tellEnd returns the error of a command that ends with its server.
+func (s *state) tellEnd(ended *serverEnded) error {
+	if !s.opt.json {
+		return ended
+	}
+	line := servedEnd{Event: "end", Address: ended.at, Error: describeSocket(ended.err)}
+	if err := s.ui.json(s.ui.out, line, ""); err != nil {
+		return err
+	}
+	return exitError(exitFailed)
+}
+
+// serveFront serves until the end of ctx or of a command. fail ends ctx.
+func (b *withBackend) serveFront(
+	ctx context.Context,
+	fail context.CancelCauseFunc,
+	flags *serveFlags,
+	network, address string,
+	args []string,
+) error {
 	f := newFront(ctx, b, "mitogen serve-ssh", true)
+	f.fail = fail
 	defer f.close()
 	if err := f.listen(); err != nil {
 		return fmt.Errorf("listen for ssh: %w", err)
@@ -220,6 +260,13 @@ type servedHost struct {
 	User       string `json:"user"`
 	Identity   string `json:"identity"`
 	KnownHosts string `json:"known_hosts"`
+}
+
+// servedEnd is the last line of --json, if the command ends with its server.
+type servedEnd struct {
+	Event   string   `json:"event"` // end
+	Address string   `json:"address"`
+	Error   *problem `json:"error"`
 }
 
 // announce says what there is.
@@ -359,13 +406,13 @@ func (f *front) serveClients(network, address string) error {
 	return writeNew(s.knownHosts, known)
 }
 
-// serveListener serves the clients of l, and says why if l fails. stop waits for the end.
+// serveListener serves the clients of l. If l fails, f does. stop waits for the end.
 func (f *front) serveListener(server *sshserve.Server, l net.Listener) (stop func()) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
 		if err := server.Serve(f.serving, l); err != nil {
-			f.b.f.s.ui.say("the SSH server at %s has ended: %s", l.Addr(), printable.Line(err.Error()))
+			f.fail(&serverEnded{l.Addr().String(), err})
 		}
 	}()
 	return func() { <-ended }
