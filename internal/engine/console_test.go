@@ -10,7 +10,7 @@ import (
 	"github.com/mitogen-go/mitogen/secret"
 )
 
-// Nobody is asked for the password of a console beyond the time that its connect has.
+// The question for the password of a console ends with the time that its connect has.
 func TestConsolePasswordEnds(t *testing.T) {
 	e, _ := fakeEngine(t, Options{})
 	plan := methods.Plan{Name: "console:/dev/x", Method: "console", Prompts: []methods.Prompt{{}}}
@@ -21,7 +21,9 @@ func TestConsolePasswordEnds(t *testing.T) {
 	prompted := withPrompt(t.Context(), func(ctx context.Context, _ connect.Prompt) (string, error) {
 		return "", waits(ctx)
 	})
-	source := func(ctx context.Context, _ secret.Place) (secret.Secret, error) { return "", waits(ctx) }
+	source := func(ctx context.Context, _ secret.Place) (secret.Secret, error) {
+		return "", waits(ctx)
+	}
 	for name, ctx := range map[string]context.Context{
 		"person":  prompted,
 		"secrets": withSecrets(t.Context(), source, plan.Name),

@@ -12,7 +12,7 @@ import (
 	"github.com/mitogen-go/mitogen/internal/lab"
 )
 
-// With --daemon, commands that serve ssh have one login, and a session of one that is over leaves
+// With --daemon, commands that serve ssh have one login. When a command is over, its sessions leave
 // nothing behind, though the daemon's context stays.
 func TestServeByDaemon(t *testing.T) {
 	l := lab.Need(t)
@@ -43,7 +43,8 @@ func TestServeByDaemon(t *testing.T) {
 	}
 	cmd := exec.Command(program, "tree")
 	cmd.Env = env
-	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "0 clients, 2 in") {
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "0 clients, 2 in") {
 		t.Errorf("tree: got %v, want a context that had two clients:\n%s", err, out)
 	}
 }
@@ -55,7 +56,8 @@ func TestServeDaemonLost(t *testing.T) {
 	program := buildMitogen(t)
 	env := append(os.Environ(), runtimeDir(t), "M="+program)
 	t.Cleanup(func() { stopDaemon(program, env) })
-	const lose = `mkfifo up; for lose in "$M daemon stop" "$M daemon disconnect local" "kill -9 \$D"; do
+	const lose = `mkfifo up
+		for lose in "$M daemon stop" "$M daemon disconnect local" "kill -9 \$D"; do
 		for o in "" "-S none"; do
 			D=$($M tree | sed -n 's/.*pid //p;q')
 			ssh -F $MITOGEN_SSH_CONFIG $o web 'echo; sleep 1000' >up & read x <up

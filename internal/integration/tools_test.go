@@ -18,8 +18,8 @@ import (
 )
 
 // toolsBySSH are programs that keep, copy or mount what is elsewhere, and start an ssh for that.
-// Each is a script as in clients, in a directory with a directory `data`. $THERE is a directory that
-// nothing but the target sees, so that a program that stays here fails.
+// Each is a script as in clients, in a directory with a directory `data`. Nothing but the target
+// sees the directory $THERE, so that a program that stays here fails.
 var toolsBySSH = []client{
 	{"borg", "borg", `export BORG_PASSPHRASE=x BORG_BASE_DIR=$PWD/borg
 		borg init -e repokey web:$THERE/borg 2>/dev/null
@@ -122,8 +122,8 @@ func TestToolsBySSH(t *testing.T) {
 	}
 }
 
-// A toolTest has tools use an ssh: that of a command of mitogen, or the machine's own if there is
-// none.
+// A toolTest has tools use the ssh of a command of mitogen, or the machine's own if it has no
+// command.
 type toolTest struct {
 	target  string
 	command []string // and its flags

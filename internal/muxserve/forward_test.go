@@ -182,8 +182,8 @@ func (b *cold) Check(ctx context.Context, r *Request) error {
 	return nil
 }
 
-// A target is connected for no client that has gone: neither for one that waits for it, nor for one
-// that wants a forwarding.
+// A target is connected for no client that has gone, whether the client waits for it or wants a
+// forwarding.
 func TestColdTargets(t *testing.T) {
 	for name, ask := range map[string]func(*Client) error{
 		"ready": (*Client).Ready,

@@ -233,7 +233,7 @@ func TestRootIsAsked(t *testing.T) {
 	}
 }
 
-// A password that was typed at a question is hidden in texts as one that the plan has.
+// A password that was typed at a question is hidden in texts, as the passwords of the plan are.
 func TestTypedPasswordHidden(t *testing.T) {
 	l := lab.Need(t)
 	plan := becomePlan(t, lab.Pass, "sudo", connect.Options{}, "echo kept "+l.Password+" >&2; echo in")

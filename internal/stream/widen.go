@@ -6,7 +6,7 @@ import (
 )
 
 const (
-	// bulkSize is how many bytes have to pass a pipe before it is widened.
+	// bulkSize is the number of bytes that pass a pipe before it is widened.
 	bulkSize = 4 << 20
 
 	// widePipe is the size of a widened pipe in bytes. The usual one has room for one frame, so that
@@ -21,7 +21,7 @@ const (
 // widened counts the pipes of this process that are wide.
 var widened atomic.Int32
 
-// passed notes that of total bytes of one direction the last n have passed pipe.
+// passed notes that n bytes have passed pipe, with which its direction has had total bytes.
 func (s *Stream) passed(pipe any, total int64, n int) {
 	if total < bulkSize || total-int64(n) >= bulkSize {
 		return

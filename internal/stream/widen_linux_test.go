@@ -27,8 +27,8 @@ func sizeOf(t *testing.T, pipe *os.File) (size int) {
 	return size
 }
 
-// Pipes that bulk passes are widened, in both directions, and others aren't: an account has a share
-// that all of them come out of. A stream that is closed gives its part back.
+// Pipes are widened once bulk passes them, in both directions, and not before: an account has a
+// share for all of its pipes. A stream that is closed gives its part back.
 func TestWidePipes(t *testing.T) {
 	before := widened.Load()
 	fromEngine, toContext, err := os.Pipe()
