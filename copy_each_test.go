@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/mitogen-go/mitogen"
 )
@@ -183,5 +184,29 @@ func TestPutEachTellsInTime(t *testing.T) {
 	}
 	if want := len(all) - 1; others != want {
 		t.Errorf("got %d failures, want %d", others, want)
+	}
+}
+
+// Puts that are given up, however early, hold up none that come after them.
+func TestPutEachGivenUp(t *testing.T) {
+	e := newEngine(t, mitogen.Options{})
+	all, _ := tiers(t, e, 2)
+	name, _ := noiseFile(t, 1<<20)
+	o := mitogen.CopyOptions{}
+	for i := range 12 {
+		ctx, cancel := context.WithCancel(limited(t))
+		switch {
+		case i == 0:
+			cancel()
+		default:
+			time.AfterFunc(time.Duration(i)*500*time.Microsecond, cancel)
+		}
+		results(t, ctx, all, o, ".", name)
+		cancel()
+		for c, r := range results(t, limited(t), all, o, ".", name) {
+			if r.Err != nil {
+				t.Fatalf("round %d, %s: got %v", i, c.Name(), r.Err)
+			}
+		}
 	}
 }

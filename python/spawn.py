@@ -67,8 +67,8 @@ def put_up_first(dst, handle, data):
 
 def fill_up():
     """As Stream.fill; the caller holds WRITE."""
-    take = [UP.rest]
     size = len(UP.rest)
+    take = size and [UP.rest] or []
     while size < 65536 and UP.out:
         f = UP.out.popleft()
         if type(f) is tuple:

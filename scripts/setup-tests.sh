@@ -45,6 +45,18 @@ setfacl         acl
 sshpass         sshpass
 git             git
 strace          strace
+borg            borgbackup
+restic          restic
+unison          unison
+sshfs           sshfs
+fusermount3     fuse3
+lftp            lftp
+svn             subversion
+cvs             cvs
+rdiff-backup    rdiff-backup
+hg              mercurial
+bup             bup
+curl            curl
 '
 
 PATH=$PATH:/usr/sbin:/sbin

@@ -51,10 +51,10 @@ func newCompletion(s *state) *cobra.Command {
 	return cmd
 }
 
-// completeTarget completes the last hop of the last target of a list.
+// completeTarget completes the last hop of the last target of a list, which may have a name.
 func completeTarget(cmd *cobra.Command, _ []string, typed string) ([]string,
 	cobra.ShellCompDirective) {
-	before := typed[:strings.LastIndexAny(typed, ",+@")+1]
+	before := typed[:strings.LastIndexAny(typed, ",+@=")+1]
 	config, _ := cmd.Flags().GetString("ssh-config")
 	words := sshHosts(config)
 	if !strings.HasSuffix(before, "@") {

@@ -81,12 +81,17 @@ type targetList []string
 func (l *targetList) String() string { return strings.Join(*l, ",") }
 
 func (l *targetList) Set(s string) error {
+	return l.add(s, func(w string) string { return w })
+}
+
+// add adds the words of a list. targetOf returns the target in a word.
+func (l *targetList) add(s string, targetOf func(string) string) error {
 	words := splitList(s)
 	if len(words) == 0 {
 		return fmt.Errorf("empty target")
 	}
 	for _, w := range words {
-		if _, err := methods.ParseTarget(w); err != nil {
+		if _, err := methods.ParseTarget(targetOf(w)); err != nil {
 			if inner := errors.Unwrap(err); inner != nil { // without the target, which pflag names
 				err = inner
 			}
@@ -98,6 +103,21 @@ func (l *targetList) Set(s string) error {
 }
 
 func (l *targetList) Type() string { return "TARGET" }
+
+// namedTargets is the flag -t of commands whose targets may have names, until takeNames.
+type namedTargets targetList
+
+func (l *namedTargets) String() string { return (*targetList)(l).String() }
+func (l *namedTargets) Type() string   { return (*targetList)(l).Type() }
+
+func (l *namedTargets) Set(s string) error {
+	return (*targetList)(l).add(s, func(w string) string {
+		if m := targetName.FindStringSubmatch(w); m != nil {
+			return m[2]
+		}
+		return w
+	})
+}
 
 // hostKeys is the flag --host-keys.
 type hostKeys connect.HostKeys

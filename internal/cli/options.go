@@ -166,6 +166,12 @@ func (o *options) addTargets(cmd *cobra.Command) {
 		cobra.FixedCompletions(hostKeyNames, cobra.ShellCompDirectiveNoFileComp)))
 }
 
+// addNamedTargets is addTargets for commands whose targets may have names: NAME=TARGET.
+func (o *options) addNamedTargets(cmd *cobra.Command) {
+	o.addTargets(cmd)
+	cmd.Flags().Lookup("target").Value = (*namedTargets)(&o.targets)
+}
+
 // addPath adds the flags of commands that send modules.
 func (o *options) addPath(f *pflag.FlagSet) {
 	f.StringArrayVar(&o.path, "path", nil,

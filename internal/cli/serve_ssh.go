@@ -40,13 +40,20 @@ write them to files of other places too, which are removed at the end; after
 SIGKILL they lead nowhere.
 
 OpenSSH's ssh, and with it scp, sftp, rsync and git, opens its sessions by a
-ControlPath, without a login or a key exchange. Clients with an SSH of their own
-need --listen: it adds an SSH server, and to each host its address, a private
-key and a host key, which are made for this run. The key says which target is
-meant. The user is the name of the host, or the account that the target leads
-to; any other user is an error. Shells and commands with and without terminals,
-sftp, and forwarding of ports and sockets in both directions are served, and the
-client's agent with -A.
+ControlPath, without a login or a key exchange. An SSH server is there for an
+ssh that is given another ControlPath, as by git-annex and Ansible, and for
+clients with an SSH of their own. It is at a socket that no other user can
+connect to, and that ProxyCommand leads to; --listen puts it at a port, for
+clients without ProxyCommand. Each host has a private key and a host key, which
+are made for this run. The key says which target is meant. The user is the name
+of the host, or the account that the target leads to; any other user is an
+error. Shells and commands with and without terminals, sftp, and forwarding of
+ports and sockets in both directions are served, and the client's agent with -A.
+
+With --daemon the sessions run beside the contexts that a daemon keeps: one
+login serves all commands, and stays when this one ends. What sessions have left
+running ends with this command all the same. If the daemon is stopped, so are
+the sessions; the next one begins at a new daemon.
 
 COMMAND is started with the path of the configuration in $MITOGEN_SSH_CONFIG.
 Its end is the end of all, and its status is that of this command.
@@ -85,15 +92,15 @@ func newServeSSH(s *state) *cobra.Command {
 		})
 	})
 	f := cmd.Flags()
-	f.StringVar(&flags.listen, "listen", "",
-		"serve SSH too, at `ADDRESS`: [HOST:]PORT of loopback, 0 for any port, or unix")
+	f.StringVar(&flags.listen, "listen", unixAddress,
+		"serve SSH at `ADDRESS`: [HOST:]PORT of loopback, 0 for any port, or unix")
 	f.StringVar(&flags.config, "config", "", "write the configuration for ssh -F to `FILE` too")
 	f.StringVar(&flags.include, "include", "", "write the hosts alone to `FILE` too, for Include")
 	f.BoolVarP(&flags.agents, "forward-agent", "A", false,
 		"let clients forward their ssh-agent, to list keys and sign")
 	f.BoolVar(&flags.lazy, "lazy", false, "connect each target when it is first used")
 	s.opt.addBulk(f)
-	s.opt.addTargets(cmd)
+	s.opt.addNamedTargets(cmd)
 	return cmd
 }
 
@@ -103,10 +110,10 @@ const configVariable = "MITOGEN_SSH_CONFIG"
 // unixAddress is the --listen of a socket in the directory.
 const unixAddress = "unix"
 
-// address reads --listen; "" as the network: there is no server.
+// address reads --listen.
 func (f *serveFlags) address() (network, address string, err error) {
-	if f.listen == "" || f.listen == unixAddress {
-		return f.listen, "", nil
+	if f.listen == unixAddress {
+		return unixAddress, "", nil
 	}
 	host, port, err := net.SplitHostPort(f.listen)
 	if err != nil {
@@ -139,14 +146,54 @@ func (f *serveFlags) apart() error {
 	return nil
 }
 
-// serveSSH serves until the end of ctx or of a command.
+// serveSSH serves until the end of ctx, of a command or of the SSH server.
 func (b *withBackend) serveSSH(
 	ctx context.Context,
 	flags *serveFlags,
 	network, address string,
 	args []string,
 ) error {
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	err := b.serveFront(ctx, fail, flags, network, address, args)
+	if ended := (*serverEnded)(nil); errors.As(context.Cause(ctx), &ended) {
+		return b.f.s.tellEnd(ended)
+	}
+	return err
+}
+
+// serverEnded is the end of an SSH server whose listener has failed.
+type serverEnded struct {
+	at  string
+	err error
+}
+
+func (e *serverEnded) Error() string {
+	return fmt.Sprintf("the SSH server at %s has ended: %s", e.at, printable.Line(e.err.Error()))
+}
+
+// tellEnd returns the error of a command that ends with its server.
+func (s *state) tellEnd(ended *serverEnded) error {
+	if !s.opt.json {
+		return ended
+	}
+	line := servedEnd{Event: "end", Address: ended.at, Error: describeSocket(ended.err)}
+	if err := s.ui.json(s.ui.out, line, ""); err != nil {
+		return err
+	}
+	return exitError(exitFailed)
+}
+
+// serveFront serves until the end of ctx or of a command. fail ends ctx.
+func (b *withBackend) serveFront(
+	ctx context.Context,
+	fail context.CancelCauseFunc,
+	flags *serveFlags,
+	network, address string,
+	args []string,
+) error {
 	f := newFront(ctx, b, "mitogen serve-ssh", true)
+	f.fail = fail
 	defer f.close()
 	if err := f.listen(); err != nil {
 		return fmt.Errorf("listen for ssh: %w", err)
@@ -154,10 +201,8 @@ func (b *withBackend) serveSSH(
 	if err := peer.CheckDirectory(f.directory()); err != nil {
 		return fmt.Errorf("listen for ssh: %w", err)
 	}
-	if network != "" {
-		if err := f.serveClients(network, address); err != nil {
-			return err
-		}
+	if err := f.serveClients(network, address); err != nil {
+		return err
 	}
 	config, include := f.file("config"), f.file("hosts")
 	for _, file := range []struct{ name, text string }{
@@ -211,10 +256,17 @@ type servedHost struct {
 	Config     string `json:"config"`
 	Include    string `json:"include"`
 	Socket     string `json:"control_path"`
-	Address    string `json:"address,omitempty"` // of the server: HOST:PORT, or a path
-	User       string `json:"user,omitempty"`
-	Identity   string `json:"identity,omitempty"`
-	KnownHosts string `json:"known_hosts,omitempty"`
+	Address    string `json:"address"` // of the server: HOST:PORT, or a path
+	User       string `json:"user"`
+	Identity   string `json:"identity"`
+	KnownHosts string `json:"known_hosts"`
+}
+
+// servedEnd is the last line of --json, if the command ends with its server.
+type servedEnd struct {
+	Event   string   `json:"event"` // end
+	Address string   `json:"address"`
+	Error   *problem `json:"error"`
 }
 
 // announce says what there is.
@@ -223,11 +275,8 @@ func (f *front) announce(config, include string) error {
 	if f.b.f.s.opt.json {
 		for _, name := range f.names {
 			line := servedHost{Event: "listening", Host: name, Target: f.b.hosts[name].target,
-				Config: config, Include: include, Socket: f.sockets[name]}
-			if f.ssh != nil {
-				line.Address, line.User, line.Identity = f.ssh.address, name, f.ssh.keys[name]
-				line.KnownHosts = f.ssh.knownHosts
-			}
+				Config: config, Include: include, Socket: f.sockets[name], Address: f.ssh.address,
+				User: name, Identity: f.ssh.keys[name], KnownHosts: f.ssh.knownHosts}
 			if err := ui.json(ui.out, line, ""); err != nil {
 				return err
 			}
@@ -238,9 +287,7 @@ func (f *front) announce(config, include string) error {
 	p.add("ssh -F %s HOST", config).end()
 	p.add("Include %s", include).end()
 	p.add("hosts: %s", strings.Join(f.names, ", ")).end()
-	if f.ssh != nil {
-		p.add("SSH server at %s", f.ssh.address).end()
-	}
+	p.add("SSH server at %s", f.ssh.address).end()
 	return p.print()
 }
 
@@ -359,13 +406,13 @@ func (f *front) serveClients(network, address string) error {
 	return writeNew(s.knownHosts, known)
 }
 
-// serveListener serves the clients of l, and says why if l fails. stop waits for the end.
+// serveListener serves the clients of l. If l fails, f does. stop waits for the end.
 func (f *front) serveListener(server *sshserve.Server, l net.Listener) (stop func()) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
 		if err := server.Serve(f.serving, l); err != nil {
-			f.b.f.s.ui.say("the SSH server at %s has ended: %s", l.Addr(), printable.Line(err.Error()))
+			f.fail(&serverEnded{l.Addr().String(), err})
 		}
 	}()
 	return func() { <-ended }

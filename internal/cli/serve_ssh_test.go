@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -123,7 +124,6 @@ func TestPublish(t *testing.T) {
 
 func TestListenAddress(t *testing.T) {
 	for _, tt := range []struct{ given, network, address string }{
-		{"", "", ""},
 		{"unix", "unix", ""},
 		{"0", "tcp", "127.0.0.1:0"},
 		{"2222", "tcp", "127.0.0.1:2222"},
@@ -137,7 +137,7 @@ func TestListenAddress(t *testing.T) {
 				tt.address)
 		}
 	}
-	for _, given := range []string{":0", "*:0", "0.0.0.0:1", "[::]:1", "10.0.0.1:1", "web1:1",
+	for _, given := range []string{"", ":0", "*:0", "0.0.0.0:1", "[::]:1", "10.0.0.1:1", "web1:1",
 		"127.0.0.1:", "127.0.0.1:x", "-1", "65536", "127.0.0.1:-1", "unix:/x", "/run/x"} {
 		if network, address, err := (&serveFlags{listen: given}).address(); err == nil {
 			t.Errorf("%q: got %s %s, want an error", given, network, address)
@@ -172,18 +172,32 @@ func (failingListener) Accept() (net.Conn, error) { return nil, errors.New("brok
 func (failingListener) Close() error              { return nil }
 func (failingListener) Addr() net.Addr            { return &net.TCPAddr{Port: 2222} }
 
-// A listener that fails is told of.
+// When the listener of the SSH server fails, the command ends with an error that says so.
 func TestServeListenerFails(t *testing.T) {
-	said := &strings.Builder{}
-	b := &withBackend{f: &fleet{s: &state{ui: newUI(io.Discard, said)}}}
-	server, err := sshserve.New(sshBackend{b}, false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f := newFront(t.Context(), b, "test", true)
-	f.serveListener(server, failingListener{})()
-	if got := said.String(); !strings.Contains(got, ":2222 has ended: broken") {
-		t.Errorf("got %q, want that the server has ended", got)
+	for _, json := range []bool{false, true} {
+		said := &strings.Builder{}
+		b := &withBackend{f: &fleet{s: &state{ui: newUI(said, io.Discard)}}}
+		b.f.s.opt.json = json
+		server, err := sshserve.New(sshBackend{b}, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, fail := context.WithCancelCause(t.Context())
+		f := newFront(ctx, b, "test", true)
+		f.fail = fail
+		f.serveListener(server, failingListener{})()
+		ended := (*serverEnded)(nil)
+		if !errors.As(context.Cause(ctx), &ended) || ended.at != ":2222" {
+			t.Fatalf("got %v, want the end of the server", context.Cause(ctx))
+		}
+		err = b.f.s.tellEnd(ended)
+		if got := err.Error(); !json && got != `the SSH server at :2222 has ended: broken\x1b` {
+			t.Errorf("got %q, want that the server has ended", got)
+		}
+		want := `{"event":"end","address":":2222","error":{`
+		if got := said.String(); json != strings.HasPrefix(got, want) || json && err != exitError(1) {
+			t.Errorf("--json %v: got %q, %v, want %s", json, got, err, want)
+		}
 	}
 }
 

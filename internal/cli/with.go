@@ -57,7 +57,7 @@ func newWith(s *state) *cobra.Command {
 	}, func(ctx context.Context, s *state, args []string) error { return with(ctx, s, lazy, args) })
 	cmd.Flags().BoolVar(&lazy, "lazy", false, "connect each target when the command first uses it")
 	s.opt.addBulk(cmd.Flags())
-	s.opt.addTargets(cmd)
+	s.opt.addNamedTargets(cmd)
 	return cmd
 }
 

@@ -37,6 +37,7 @@ type front struct {
 	program string // who serves: for messages of the time after its end
 	serving context.Context
 	stop    context.CancelFunc
+	fail    context.CancelCauseFunc // has the command end; static, of serve-ssh alone
 	server  peer.Server
 
 	// Set by listen.

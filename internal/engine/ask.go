@@ -176,16 +176,19 @@ func (a *asker) function() func() (string, error) {
 	return a.ask
 }
 
-func (a *asker) ask() (string, error) {
+func (a *asker) ask() (string, error) { return a.askWithin(a.ctx) }
+
+// askWithin asks until ctx ends, which a.ctx ends too.
+func (a *asker) askWithin(ctx context.Context) (string, error) {
 	a.asking.Add(1)
 	defer a.asking.Add(-1)
-	return a.answer(a.ctx, connect.Prompt{Hop: a.hop, Kind: connect.PromptPassword,
+	return a.answer(ctx, connect.Prompt{Hop: a.hop, Kind: connect.PromptPassword,
 		Text: "password (" + a.where + "): "})
 }
 
 // find returns the secret of the place, or what a person types.
 func (a *asker) find(ctx context.Context, p connect.Prompt) (string, error) {
-	switch s, err := a.kept(); {
+	switch s, err := a.kept(ctx); {
 	case err != nil:
 		return "", err
 	case s != "":
@@ -211,7 +214,7 @@ var (
 )
 
 // kept returns the secret of the place; "": there is none. It is given once.
-func (a *asker) kept() (secret.Secret, error) {
+func (a *asker) kept(ctx context.Context) (secret.Secret, error) {
 	if a.secrets == nil {
 		return "", nil
 	}
@@ -222,7 +225,7 @@ func (a *asker) kept() (secret.Secret, error) {
 		a.note(methods.WhatRepeated, "the "+a.place.String()+" was refused")
 		return "", errRefused
 	}
-	s, err := a.secrets(a.ctx, a.place)
+	s, err := a.secrets(ctx, a.place)
 	if err != nil {
 		a.blame(err)
 		a.note(methods.WhatUnanswered, printable.Line(err.Error()))

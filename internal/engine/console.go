@@ -45,7 +45,7 @@ func (s *starts) console(p methods.Plan, python []string) starter {
 }
 
 // consolePassword returns what finds the password of a console: the plan's, what has secrets, or a
-// person.
+// person, who is asked no longer than its context lasts.
 func (s *starts) consolePassword(ctx context.Context,
 	plan methods.Plan) func(context.Context) (secret.Secret, error) {
 	if answer := plan.Prompts[0].Answer; answer != nil {
@@ -55,8 +55,8 @@ func (s *starts) consolePassword(ctx context.Context,
 	if a == nil {
 		return func(context.Context) (secret.Secret, error) { return "", nil }
 	}
-	return func(context.Context) (secret.Secret, error) {
-		answer, err := a.ask()
+	return func(ctx context.Context) (secret.Secret, error) {
+		answer, err := a.askWithin(ctx)
 		if err == nil {
 			err = methods.CheckAnswer(answer)
 		}

@@ -85,7 +85,12 @@ func (s *server) forward(ctx context.Context, id uint32, kind uint32, f *fields)
 	if err != nil {
 		return s.reply(uint32(replyFailed), id, err.Error())
 	}
-	if err := s.b.Check(ctx, &Request{Target: s.target}); err != nil {
+	if kind == msgOpenForward {
+		err = s.ready(ctx)
+	} else {
+		err = s.b.Check(ctx, &Request{Target: s.target})
+	}
+	if err != nil {
 		return s.reply(uint32(replyDenied), id, err.Error())
 	}
 	if kind == msgCloseForward {

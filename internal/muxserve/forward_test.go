@@ -165,3 +165,47 @@ func TestForwardsRefused(t *testing.T) {
 		}
 	}
 }
+
+// cold is a backend whose targets never get ready.
+type cold struct {
+	forwarder
+	asked, given chan bool
+}
+
+func (b *cold) Check(ctx context.Context, r *Request) error {
+	if r.Ready {
+		b.asked <- true
+		<-ctx.Done()
+		b.given <- true
+		return ctx.Err()
+	}
+	return nil
+}
+
+// A target is connected for no client that has gone, whether the client waits for it or wants a
+// forwarding.
+func TestColdTargets(t *testing.T) {
+	for name, ask := range map[string]func(*Client) error{
+		"ready": (*Client).Ready,
+		"forward": func(m *Client) error {
+			_, err := m.Forward(Forward{'L', "localhost:80", "db:1"})
+			return err
+		},
+	} {
+		b := &cold{asked: make(chan bool, 2), given: make(chan bool, 2)}
+		b.told = make(chan string, 2)
+		near, done := served(t, b)
+		m, err := Open(near, "web")
+		if err != nil {
+			t.Fatal(err)
+		}
+		go ask(m)
+		within(t, b.asked)
+		near.Close()
+		within(t, b.given)
+		within(t, done)
+		if len(b.told) > 0 {
+			t.Errorf("%s: got %s, want no forwarding", name, <-b.told)
+		}
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"syscall"
+	"time"
 )
 
 // Request describes a session that a client asks for.
@@ -117,7 +118,7 @@ func (s *server) step(ctx context.Context, cancel func(), m []byte) (over bool, 
 		}
 		return true, s.reply(uint32(replyOK), id)
 	case msgReady:
-		if err := s.b.Check(ctx, &Request{Target: s.target, Ready: true}); err != nil {
+		if err := s.ready(ctx); err != nil {
 			return true, s.reply(uint32(replyDenied), id, err.Error())
 		}
 		return false, s.reply(uint32(replyOK), id)
@@ -259,6 +260,46 @@ func (s *server) check(ctx context.Context, cancel func(), r *Request, files []*
 		return err
 	}
 	return ctx.Err()
+}
+
+// ready waits until the target is connected, no longer than the client is there.
+func (s *server) ready(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer s.watch(cancel)()
+	return s.b.Check(ctx, &Request{Target: s.target, Ready: true})
+}
+
+// watch calls cancel if the client ends before it sends anything more, until stop. It takes nothing
+// of what the client sends.
+func (s *server) watch(cancel func()) (stop func()) {
+	c, err := s.c.SyscallConn()
+	if err != nil {
+		return func() {}
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		c.Read(func(fd uintptr) bool {
+			var b [1]byte
+			n, err := 0, error(syscall.EINTR)
+			for err == syscall.EINTR {
+				n, _, err = syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+			}
+			if err == syscall.EAGAIN {
+				return false
+			}
+			if n <= 0 {
+				cancel()
+			}
+			return true
+		})
+	}()
+	return func() {
+		s.c.SetReadDeadline(time.Unix(1, 0)) // ends the Read
+		<-ended
+		s.c.SetReadDeadline(time.Time{})
+	}
 }
 
 // untilEnd waits for the client's end, and then calls cancel.

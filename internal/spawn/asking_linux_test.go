@@ -233,6 +233,21 @@ func TestRootIsAsked(t *testing.T) {
 	}
 }
 
+// A password that was typed at a question is hidden in texts, as the passwords of the plan are.
+func TestTypedPasswordHidden(t *testing.T) {
+	l := lab.Need(t)
+	plan := becomePlan(t, lab.Pass, "sudo", connect.Options{}, "echo kept "+l.Password+" >&2; echo in")
+	p := run(t, plan, Options{account: accountOf(t, lab.Pass),
+		Ask: func() (string, error) { return l.Password, nil }})
+	if got := readAll(t, p.Stdout); got != "in\n" {
+		t.Fatalf("got %q, %+v, want in", got, p.Failure())
+	}
+	<-p.Done()
+	if got := p.Text(); strings.Contains(got, l.Password) || !strings.Contains(got, "kept ***") {
+		t.Errorf("got %q, want no password", got)
+	}
+}
+
 // Our own account is seen as the kernel has it.
 func TestOurselves(t *testing.T) {
 	groups, err := os.Getgroups()

@@ -100,7 +100,8 @@ func (c *conversation) answer() {
 	if problem == methods.WhatUnanswered && c.p.opt.Ask != nil {
 		if a, err := c.p.opt.Ask(); err == nil && methods.CheckAnswer(a) == nil {
 			text, problem = secret.Secret(a).Bytes(), "" // no copy
-			if c.state() != asks {                       // the program has given up
+			c.p.secrets.Add(a)
+			if c.state() != asks { // the program has given up
 				return
 			}
 		}

@@ -163,7 +163,7 @@ func (c counted) Read(p []byte) (int, error) {
 	}
 	n, err := c.Reader.Read(p)
 	if n > 0 {
-		c.s.bytesUp.Add(int64(n))
+		c.s.passed(c.Reader, c.s.bytesUp.Add(int64(n)), n)
 		if !onlyMarks(p[:n]) && c.s.down.CompareAndSwap(true, false) {
 			c.s.trips.Add(1)
 		}

@@ -6,7 +6,8 @@ from _mitogen import (BUSY_TIMEOUT, CREDIT, DATA, DEAD, EMPTY, FDS, FLOWS, HEART
 
 
 def frame(dst, handle, data=EMPTY, kind=DATA, reply=0):
-    return pack('>7L', MAGIC + kind, dst, ME, ME, handle, reply, len(data)) + data + TRAILER
+    return EMPTY.join((pack('>7L', MAGIC + kind, dst, ME, ME, handle, reply, len(data)), data,
+        TRAILER))
 
 
 class Stream:
@@ -47,8 +48,9 @@ class Stream:
                 self.blocked = 0
             except OSError:
                 if again(sys.exc_info()[1]):
+                    known = self.blocked
                     self.blocked = 1
-                    poke()
+                    known or poke()     # the reader, which else knows it
                 else:
                     self.lost(.3)
         finally:
@@ -56,7 +58,7 @@ class Stream:
 
     def fill(self):
         size = len(self.rest)
-        take = [self.rest]
+        take = size and [self.rest] or []   # of one alone, join makes no copy
         while size < 65536 and self.out:
             f = self.out.popleft()
             if type(f) is not tuple:
