@@ -62,10 +62,10 @@ def pump():
 
 def wake():
     try:
-        while 1:
+        while WAITERS:
             WAITERS.pop().release()
     except IndexError:
-        pass        # not asked before: another thread may take the last one
+        pass        # another thread took the last one
 
 
 def turn(ready):

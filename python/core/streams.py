@@ -6,7 +6,8 @@ from _mitogen import (BUSY_TIMEOUT, CREDIT, DATA, DEAD, EMPTY, FDS, FLOWS, HEART
 
 
 def frame(dst, handle, data=EMPTY, kind=DATA, reply=0):
-    return pack('>7L', MAGIC + kind, dst, ME, ME, handle, reply, len(data)) + data + TRAILER
+    return EMPTY.join([pack('>7L', MAGIC + kind, dst, ME, ME, handle, reply, len(data)), data,
+                       TRAILER])
 
 
 class Stream:
@@ -20,6 +21,8 @@ class Stream:
         self.r = r
         self.w = w
         self.out = deque()
+        self.pieces = []        # read behind buf, which is a frame's beginning
+        self.have = 0           # bytes of pieces
         STREAMS.append(self)
         FDS[w] = self.flush
         if r is not None:
@@ -56,7 +59,7 @@ class Stream:
 
     def fill(self):
         size = len(self.rest)
-        take = [self.rest]
+        take = self.rest and [self.rest] or []
         while size < 65536 and self.out:
             f = self.out.popleft()
             if type(f) is not tuple:
@@ -68,7 +71,7 @@ class Stream:
 
     def read(self, ev):
         try:
-            data = os.read(self.r, MAX_PAYLOAD)
+            data = os.read(self.r, self.missing() or MAX_PAYLOAD)
         except OSError:
             if again(sys.exc_info()[1]):
                 return
@@ -77,7 +80,28 @@ class Stream:
             return self.lost()
         S.heard = now()
         S.timeout = (not S.idle or [1 for b in USES if b]) and BUSY_TIMEOUT or HEARTBEAT
-        self.parse(self.buf + data)
+        self.gather(data)
+
+    def gather(self, data):
+        """Take frames once the first is whole: it is put together once, of however many pieces."""
+        if self.buf:
+            self.pieces.append(data)
+            self.have += len(data)
+            if self.missing():
+                return
+            data = EMPTY.join([self.buf] + self.pieces)
+            self.pieces = []
+            self.have = 0
+        self.take_some(data)
+
+    def missing(self):
+        """How many bytes the frame lacks that buf begins with; 0: none, or that isn't known."""
+        if len(self.buf) < 30:
+            return 0
+        return max(0, unpack('>L', self.buf[24:28])[0] + 30 - len(self.buf) - self.have)
+
+    def take_some(self, data):
+        self.parse(data)
 
     def parse(self, buf):
         """Take the frames at the start of buf, keep the rest."""
