@@ -216,6 +216,9 @@ func (e *Engine) run(c *Context, start starter, plan methods.Plan, ssh connect.S
 	gone, wait := c.err != nil, plan.Wait || c.ahead != nil || c.golang.fallback != nil
 	c.count.phases.Spawn = time.Since(c.began)
 	e.mu.Unlock()
+	if plan.Near {
+		c.stream.Near()
+	}
 	c.stream.Attach(stdin, stdout)
 	if !wait {
 		c.stream.Release()

@@ -162,6 +162,7 @@ func (c counted) Read(p []byte) (int, error) {
 		}
 	}
 	n, err := c.Reader.Read(p)
+	c.s.fullOf(&c.s.upPipe, c.Reader, n)
 	if n > 0 {
 		c.s.bytesUp.Add(int64(n))
 		if !onlyMarks(p[:n]) && c.s.down.CompareAndSwap(true, false) {

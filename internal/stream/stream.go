@@ -47,6 +47,7 @@ type Stream struct {
 
 	done chan struct{} // closed by Close
 	reading
+	widening
 
 	mu     sync.Mutex // protects following
 	urgent []byte
@@ -499,6 +500,7 @@ func (s *Stream) writeOne() bool {
 	s.mu.Unlock()
 	s.down.Store(true) // before the write: an answer may be there before it returns
 	n, err := s.w.Write(b)
+	s.fullOf(&s.downPipe, s.w, n)
 	s.bytesDown.Add(int64(n))
 	s.mu.Lock()
 	s.takenLocked(b)
@@ -543,6 +545,7 @@ func (s *Stream) Close(err error) {
 	close(s.done)
 	s.drop()
 	s.closePipes()
+	s.narrow()
 }
 
 func (s *Stream) closePipes() {
