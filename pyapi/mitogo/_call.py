@@ -12,6 +12,11 @@ from ._sending import FUNCTIONS, _again, _asked, _begin
 from ._state import _op, _State
 from .errors import CallError, EngineLost
 
+try:
+    from _pickle import loads
+except ImportError:
+    from pickle import loads
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Dict, Generic, List, Optional, Tuple, TypeVar
@@ -277,7 +282,7 @@ def _simple(payload: bytes) -> Any:
     """
     try:
         if payload and not _values.scan(payload):
-            return _values.loads(payload, encoding='utf-8', errors='surrogateescape')
+            return loads(payload, encoding='utf-8', errors='surrogateescape')
     except Exception:
         pass  # _values.load says why
     return _OTHER

@@ -77,7 +77,7 @@ class Request:
     """A question and what has come of its answer. kind is None until the last frame."""
 
     kind: Optional[int] = None
-    payload: Union[bytes, bytearray] = b''
+    payload: Any = b''  # bytes; a bytearray if it came in parts
     parts: Optional[bytearray] = None  # what has come of a value in parts
     room = WINDOW  # that may still be sent of the request itself
     more: Optional[Callable[[], None]] = None  # called once there is an item

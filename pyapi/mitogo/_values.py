@@ -16,9 +16,9 @@ from io import BytesIO
 from .errors import printable
 
 try:
-    from _pickle import Pickler, Unpickler, dumps, loads  # without what module pickle imports
+    from _pickle import Pickler, Unpickler, dumps  # without what module pickle imports
 except ImportError:
-    from pickle import Pickler, Unpickler, dumps, loads
+    from pickle import Pickler, Unpickler, dumps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
