@@ -55,8 +55,6 @@ class Child(Stream):
         self.plan = plan
         self.out = deque()
         self.rest = EMPTY
-        self.pieces = []        # read behind buf, which is a frame's beginning
-        self.have = 0           # bytes of pieces
         self.last = EMPTY       # the end of what the connection printed
         self.screen = EMPTY     # the unfinished last line of the terminal, since the last answer
         self.answered = {}      # hashes of answers
@@ -186,7 +184,6 @@ class Child(Stream):
             self.next_turn()
 
     def read(self, ev):
-        """Put a frame together once, however small its pieces are."""
         if not self.room:
             return      # what was read before is first
         try:
@@ -198,15 +195,7 @@ class Child(Stream):
         if not data:
             return self.lost()
         self.heard = now()
-        if self.buf:
-            self.pieces.append(data)
-            self.have += len(data)
-            if self.have < self.missing():
-                return
-            data = EMPTY.join([self.buf] + self.pieces)
-            self.pieces = []
-            self.have = 0
-        self.take_some(data)
+        self.gather(data)
 
     def take_some(self, data):
         """Handle the first frames of data, and the rest from the next pumps."""
@@ -223,13 +212,6 @@ class Child(Stream):
     def go_on(self, ev):
         if not self.gone:
             self.take_some(self.buf)
-
-    def missing(self):
-        """The number of bytes that the frame at the start of buf lacks, if that is known."""
-        if len(self.buf) > 29:
-            size = unpack('>L', self.buf[24:28])[0]
-            return size + 30 - len(self.buf)
-        return 0
 
     def offend(self, what, fatal=1):
         """Note what no context does that is in order. The first of them are logged, too

@@ -253,6 +253,9 @@ func (l *launch) run(start starter, plan methods.Plan, ssh connect.SSHOptions) {
 	gone, wait := c.err != nil, plan.Wait || l.ahead != nil || l.golang.fallback != nil
 	c.figures.count.phases.Spawn = time.Since(c.figures.began)
 	e.mu.Unlock()
+	if plan.Near {
+		c.stream.Near()
+	}
 	c.stream.Attach(stdin, stdout)
 	if !wait {
 		c.stream.Release()

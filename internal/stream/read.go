@@ -162,8 +162,9 @@ func (c counted) Read(p []byte) (int, error) {
 		}
 	}
 	n, err := c.Reader.Read(p)
+	c.s.fullOf(&c.s.upPipe, c.Reader, n)
 	if n > 0 {
-		c.s.passed(c.Reader, c.s.bytesUp.Add(int64(n)), n)
+		c.s.bytesUp.Add(int64(n))
 		if !onlyMarks(p[:n]) && c.s.down.CompareAndSwap(true, false) {
 			c.s.trips.Add(1)
 		}

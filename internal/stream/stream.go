@@ -47,6 +47,7 @@ type Stream struct {
 
 	done chan struct{} // closed by Close
 	reading
+	widening
 
 	mu     sync.Mutex // protects following
 	urgent []byte
@@ -72,7 +73,6 @@ type Stream struct {
 	w        io.Writer
 	try      func([]byte) (int, bool) // writes without blocking; nil: can't
 	closers  []io.Closer
-	wide     int           // its pipes that were widened
 	sealed   chan struct{} // closed when nothing more goes ahead; nil: nothing does
 	limit    int           // of what goes ahead; 0: sealed
 	ahead    []byte
@@ -330,7 +330,7 @@ func (s *Stream) Flush() {
 		if n == 0 && !had {
 			s.down.Store(false)
 		}
-		s.passed(s.w, s.bytesDown.Add(int64(n)), n)
+		s.bytesDown.Add(int64(n))
 	}
 	s.mu.Lock()
 	if ok && n < len(b) {
@@ -500,7 +500,8 @@ func (s *Stream) writeOne() bool {
 	s.mu.Unlock()
 	s.down.Store(true) // before the write: an answer may be there before it returns
 	n, err := s.w.Write(b)
-	s.passed(s.w, s.bytesDown.Add(int64(n)), n)
+	s.fullOf(&s.downPipe, s.w, n)
+	s.bytesDown.Add(int64(n))
 	s.mu.Lock()
 	s.takenLocked(b)
 	s.writing = s.readyLocked() && err == nil
@@ -544,14 +545,13 @@ func (s *Stream) Close(err error) {
 	close(s.done)
 	s.drop()
 	s.closePipes()
+	s.narrow()
 }
 
 func (s *Stream) closePipes() {
 	s.mu.Lock()
 	closers := s.closers
 	s.closers = nil
-	widened.Add(int32(-s.wide))
-	s.wide = 0
 	s.mu.Unlock()
 	for _, c := range closers {
 		c.Close()

@@ -1,83 +1,115 @@
 package stream
 
 import (
-	"errors"
 	"io"
 	"os"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
-// sizeOf returns the size of a pipe.
-func sizeOf(t *testing.T, pipe *os.File) (size int) {
-	t.Helper()
-	c, err := pipe.SyscallConn()
-	if err != nil {
-		t.Fatal(err)
-	}
-	failed := error(nil)
-	err = c.Control(func(fd uintptr) { size, failed = unix.FcntlInt(fd, unix.F_GETPIPE_SZ, 0) })
-	if err := errors.Join(err, failed); err != nil {
-		t.Fatal(err)
-	}
-	return size
+// wideStream is a stream over real pipes. What is put is read at its far end, and comes back.
+type wideStream struct {
+	s        *Stream
+	up, down *os.File // this end of the pipes
+	frames   chan int // payloads that came back
 }
 
-// Pipes are widened once bulk passes them, in both directions, and not before: an account has a
-// share for all of its pipes. A stream that is closed gives its part back.
-func TestWidePipes(t *testing.T) {
-	before := widened.Load()
-	fromEngine, toContext, err := os.Pipe()
+func newWideStream(t *testing.T, near bool) *wideStream {
+	t.Helper()
+	upR, upW, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer fromEngine.Close()
-	toEngine, fromContext, err := os.Pipe()
+	downR, downW, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer fromContext.Close()
-	usual := sizeOf(t, toEngine)
-	s := New()
-	s.Attach(toContext, toEngine)
-	s.Release()
-	const size = 2 << 10 // of frames that wait for no answer
-	f := frame(0, 1, wire.Stdout, size)
-	read := make(chan error, 1)
-	go func() { read <- s.Read(toEngine, func([]byte) {}, func(*wire.Frame) {}) }()
-	go io.Copy(io.Discard, fromEngine)
-	move := func(frames int) {
-		for range frames {
-			s.Put(f)
-			s.Flush()
-			if _, err := fromContext.Write(f.Append(nil)); err != nil {
-				t.Fatal(err)
-			}
+	w := &wideStream{s: New(), up: upR, down: downW, frames: make(chan int, 1000)}
+	if near {
+		w.s.Near()
+	}
+	w.s.Attach(downW, upR)
+	w.s.Release()
+	go func() {
+		io.CopyBuffer(struct{ io.Writer }{upW}, struct{ io.Reader }{downR}, make([]byte, 4*fullPipe))
+		upW.Close()
+	}()
+	ended := make(chan error, 1)
+	go func() {
+		ended <- w.s.Read(upR, func([]byte) {}, func(f *wire.Frame) { w.frames <- len(f.Payload) })
+	}()
+	t.Cleanup(func() {
+		w.s.Close(nil)
+		<-ended
+		if n := widePipes.Load(); n != 0 {
+			t.Errorf("wide pipes after the end: got %d, want 0", n)
 		}
-		for end := time.Now().Add(time.Minute); s.Queued() > 0; time.Sleep(time.Millisecond) {
-			if time.Now().After(end) {
-				t.Fatal("waited in vain for what is queued")
-			}
+	})
+	return w
+}
+
+// sizes returns what the pipes hold.
+func (w *wideStream) sizes(t *testing.T) (up, down int) {
+	t.Helper()
+	for f, n := range map[*os.File]*int{w.up: &up, w.down: &down} {
+		c, err := f.SyscallConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Control(func(fd uintptr) { *n, _ = unix.FcntlInt(fd, unix.F_GETPIPE_SZ, 0) })
+	}
+	return up, down
+}
+
+// pass sends frames until both pipes are wide, or many have passed.
+func (w *wideStream) pass(t *testing.T, payload int) (up, down int) {
+	t.Helper()
+	f := &wire.Frame{Dst: 1, Handle: wire.Call, Kind: wire.Part, Payload: make([]byte, payload)}
+	for range 100 {
+		for range 8 {
+			w.s.Put(f)
+		}
+		w.s.Flush()
+		for range 8 {
+			<-w.frames
+		}
+		if up, down = w.sizes(t); up == widePipe && down == widePipe {
+			break
 		}
 	}
-	move(bulkSize / size / 2)
-	if up, down := sizeOf(t, toEngine), sizeOf(t, toContext); up != usual || down != usual {
-		t.Errorf("before bulk: got %d and %d, want %d", up, down, usual)
+	return up, down
+}
+
+func TestNearPipesWiden(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		near    bool
+		payload int
+		want    int
+	}{
+		{"large frames", true, wire.MaxPayload, widePipe},
+		{"small frames", true, 100, fullPipe},
+		{"elsewhere", false, wire.MaxPayload, fullPipe},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			up, down := newWideStream(t, test.near).pass(t, test.payload)
+			if up != test.want || down != test.want {
+				t.Errorf("pipes: got %d and %d bytes, want %d", up, down, test.want)
+			}
+		})
 	}
-	move(bulkSize / size)
-	if up, down := sizeOf(t, toEngine), sizeOf(t, toContext); up != widePipe || down != widePipe {
-		t.Errorf("after bulk: got %d and %d, want %d", up, down, widePipe)
-	}
-	fromContext.Close()
-	if err := <-read; err != io.EOF {
-		t.Errorf("read: got %v, want %v", err, io.EOF)
-	}
-	s.Close(io.EOF)
-	if n := widened.Load() - before; n != 0 {
-		t.Errorf("after its end: got %d pipes, want none", n)
+}
+
+// However many streams there are, a few pipes are wide.
+func TestFewPipesAreWide(t *testing.T) {
+	widePipes.Add(mostWide)
+	w := newWideStream(t, true)
+	up, down := w.pass(t, wire.MaxPayload)
+	widePipes.Add(-mostWide)
+	if up != fullPipe || down != fullPipe {
+		t.Errorf("pipes beyond the limit: got %d and %d bytes, want %d", up, down, fullPipe)
 	}
 }

@@ -7,10 +7,15 @@ from _thread import start_new_thread
 from time import monotonic
 
 from . import _link, _source, _values, errors
-from ._link import CANCEL, DATA, DEAD, DO, ERROR, frame
-from ._sending import FUNCTIONS, _begin
+from ._link import CANCEL, DATA, DEAD, DO, ERROR, Request, frame
+from ._sending import FUNCTIONS, _again, _asked, _begin
 from ._state import _op, _State
 from .errors import CallError, EngineLost
+
+try:
+    from _pickle import loads
+except ImportError:
+    from pickle import loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,6 +77,14 @@ class Call(_Base['T']):
         self._timeout = timeout
         self._until = None if timeout is None else monotonic() + timeout
         self._q = _begin(self, fn, args, kwargs, streaming, taker or context._taker(), soon)
+
+    @classmethod
+    def _of(cls, s: _State, fn: Any, q: Request) -> Call[Any]:
+        """A call, of what was sent for it."""
+        call: Call[Any] = cls.__new__(cls)
+        call._s, call._fn, call._q, call._callbacks = s, fn, q, []
+        call._timeout = call._until = None
+        return call
 
     def _what(self) -> Tuple[str, str]:
         fn = self._fn
@@ -152,6 +165,9 @@ class Call(_Base['T']):
         if own:
             until = monotonic() + timeout  # type: ignore[operator]
         try:
+            if until is None:
+                link.answered(q)
+                return
             if link.wait(lambda: q.kind is not None, until):
                 return
         except KeyboardInterrupt:
@@ -203,10 +219,12 @@ class Call(_Base['T']):
                 _explain(self._error, self._fn)
         else:
             try:
-                allowed = self._allowed()
-                value = self._load(q.payload, allowed)
-                if not q.streaming and (q.items or not q.payload):  # a generator's end is empty
-                    value = [self._load(i, allowed) for i, _ in q.items]
+                value = _simple(q.payload)
+                if value is _OTHER or q.items:
+                    allowed = self._allowed()
+                    value = self._load(q.payload, allowed)
+                    if not q.streaming and (q.items or not q.payload):  # a generator's end is empty
+                        value = [self._load(i, allowed) for i, _ in q.items]
                 self._value = value
             except TypeError as e:
                 self._error = e
@@ -253,6 +271,47 @@ class Call(_Base['T']):
         if not q.items:
             return None
         return (self._load(link.take(q), self._allowed()),)
+
+
+_OTHER = object()
+
+
+def _simple(payload: bytes) -> Any:
+    """The value of a pickle that names nothing, so that no list is needed; _OTHER: it names
+    something, or can't be read.
+    """
+    try:
+        if payload and not _values.scan(payload):
+            return loads(payload, encoding='utf-8', errors='surrogateescape')
+    except Exception:
+        pass  # _values.load says why
+    return _OTHER
+
+
+def _at_once(s: _State, fn: Any, args: Tuple[Any, ...]) -> Optional[Tuple[Any]]:
+    """Call a function that was called before, with plain arguments, and return its result in a
+    tuple. None: it is another call, and nothing was sent. This is Call, without what only other
+    calls need.
+    """
+    if type(fn) not in FUNCTIONS or getattr(_serving, 'state', None) is s or s.engine._closed:
+        return None
+    whole = _again(s, fn, args)
+    if whole is None:
+        return None
+    link = s.engine._link
+    q = _asked(s, whole)
+    if q is None:
+        return None
+    try:
+        link.answered(q)
+    except KeyboardInterrupt:
+        Call._of(s, fn, q)._interrupt()
+        raise
+    if q.kind == DATA and q.items is _link._NONE and not link._undelivered():
+        value = _simple(q.payload)
+        if value is not _OTHER:
+            return (value,)
+    return (Call._of(s, fn, q).result(),)
 
 
 def _remote(s: _State, payload: bytes) -> BaseException:

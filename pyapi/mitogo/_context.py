@@ -7,7 +7,7 @@ import sys
 from time import monotonic
 
 from . import _link, errors
-from ._call import Call, Stream
+from ._call import Call, Stream, _at_once
 from ._link import DATA, DO, ERROR, frame
 from ._sending import HELPER, _prepare
 from ._state import Info, _op, _State
@@ -117,6 +117,10 @@ class Context:
         ConnectError, ContextLost or EngineLost; TimeoutError after the seconds of
         options(timeout=), the call being interrupted there.
         """
+        if self._timeout is None and self._output is None and not kwargs:
+            got = _at_once(self._s, fn, args)
+            if got is not None:
+                return got[0]
         call: Call[Any] = Call(self, fn, args, kwargs, False)
         return call.result()
 

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from typing import Any, Callable, Deque, Dict, List, Optional, Set, Tuple, Union
 
     from ._outbox import Data
+    from ._pieces import Pieces
+
+    Payload = Union[bytes, Pieces]
 
 MAGIC = 0xF14D4700
 TRAILER = b'\x47\xf1'
@@ -38,9 +41,11 @@ DO, PREPARE, WANT = 25, 26, 27
 FIRST_REPLY = 1 << 30
 PAUSE = 0.005
 LITTLE, MUCH = 16384, 262144  # bytes that are read at once
+TOGETHER = 12  # buffers, from which on no frame is added to one write of a large argument
 PATIENCE = 5.0  # seconds that an answer waits for the program's code to take what came before it
 REQUEST = b'\0'  # begins an item that is no value: a request to a served object
 ITEM_COST = 64  # bytes that an item takes besides its own
+_AT_ONCE = (False,)  # how a lock is taken, for map: an interrupt can't come between
 MOST = 1000  # receivers that are remembered as closed; another one says so again
 
 _header = struct.Struct('>7L')
@@ -65,13 +70,15 @@ def frame(dst: int, handle: int, payload: bytes = b'', kind: int = DATA, reply: 
     return _pack(MAGIC + kind, dst, 0, 0, handle, reply, len(payload)) + payload + TRAILER
 
 
+_NONE: Deque[Tuple[bytes, int]] = deque(maxlen=0)  # of requests without items
+
+
 class Request:
     """A question and what has come of its answer. kind is None until the last frame."""
 
     kind: Optional[int] = None
-    payload = b''
-    parts: Optional[List[bytes]] = None
-    size = 0  # bytes of parts
+    payload: Any = b''  # bytes; a bytearray if it came in parts
+    parts: Optional[bytearray] = None  # what has come of a value in parts
     room = WINDOW  # that may still be sent of the request itself
     more: Optional[Callable[[], None]] = None  # called once there is an item
     done: Optional[Callable[[], None]] = None  # called once it is answered
@@ -80,23 +87,21 @@ class Request:
     last: Tuple[int, int] = (0, 0)  # where its newest piece was read
     over: Optional[Callable[[int], Any]] = None  # called with kind by the reader
     order: Any = None  # has this appended for each item, by the thread that reads
+    grant: Optional[Callable[[bytes], None]] = None  # takes requests to served objects, as items
+    items: Deque[Tuple[bytes, int]] = _NONE  # with what each is of the window; see item
 
-    def __init__(
-        self,
-        dst: int,
-        reply: int,
-        limit: int,
-        streaming: bool,
-        cost: int,
-        grant: Optional[Callable[[bytes], None]] = None,
-    ) -> None:
+    def __init__(self, dst: int, reply: int, limit: int, streaming: bool, cost: int) -> None:
         self.dst = dst
         self.reply = reply
-        self.items: Deque[Tuple[bytes, int]] = deque()  # with what each is of the window
         self.streaming = streaming  # items are taken one by one: their credit is given then
         self.cost = cost  # that was reserved for it
-        self.grant = grant  # takes items that are requests to served objects
         self.limit = limit
+
+    def item(self, payload: bytes, cost: int) -> None:
+        """Note an item."""
+        if self.items is _NONE:
+            self.items = deque()
+        self.items.append((payload, cost))
 
 
 class Inlet(Request):
@@ -225,7 +230,7 @@ class Link:
         self,
         dst: int,
         handle: int,
-        payload: bytes,
+        payload: Payload,
         before: bytes = b'',
         streaming: bool = False,
         cost: int = 0,
@@ -243,49 +248,53 @@ class Link:
         with self._out.lock:
             self._next = reply = self._next + 1
             q = self.requests[reply] = Request(
-                dst, reply, self.limit, streaming, cost, grant
+                dst, reply, self.limit, streaming, cost
             )
-            if over is not None or order is not None:
-                q.over, q.order = over, order
+            if over is not None or order is not None or grant is not None:
+                q.over, q.order, q.grant = over, order, grant
             try:
                 if len(payload) <= MAX_PAYLOAD:
                     head = _pack(MAGIC, dst, 0, 0, handle, reply, len(payload))
+                    if not isinstance(payload, bytes):
+                        payload = b''.join(payload.take(len(payload)))
                     data = b''.join((before, head, payload, TRAILER))
                     if not soon or self.error is not None or not self._out.later(data):
                         self._send(data)
                     return q
+                from ._pieces import Pieces
+
                 # The first part is sent here, since new reply handles have to rise.
+                rest = Pieces(payload) if isinstance(payload, bytes) else payload
                 head = _pack(MAGIC + PART, dst, 0, 0, handle, reply, MAX_PAYLOAD)
-                self._send(before, head, payload[:MAX_PAYLOAD], TRAILER)
+                self._send(before, head, *rest.take(MAX_PAYLOAD), TRAILER)
             except BaseException:
                 self.requests.pop(reply, None)
                 raise
         with self._counts:
             q.room -= MAX_PAYLOAD
-        self._parts(q, handle, payload, until)
+        self._parts(q, handle, rest, until)
         return q
 
-    def _parts(
-        self, q: Request, handle: int, payload: bytes, until: Optional[float]
-    ) -> None:
-        pos, whole = MAX_PAYLOAD, memoryview(payload)
+    def _parts(self, q: Request, handle: int, rest: Pieces, until: Optional[float]) -> None:
+        head = _pack(MAGIC + PART, q.dst, 0, 0, handle, q.reply, MAX_PAYLOAD)
         try:
-            while q.kind is None and len(payload) - pos > MAX_PAYLOAD:
+            while q.kind is None and len(rest) > MAX_PAYLOAD:
                 if not self.wait(lambda: q.room > 0 or q.kind is not None, until):
-                    raise TimeoutError('arguments of %d bytes' % len(payload))
+                    raise TimeoutError('arguments of which %d bytes were left' % len(rest))
+                frames: List[Data] = []
                 with self._counts:
-                    q.room -= MAX_PAYLOAD
-                head = _pack(MAGIC + PART, q.dst, 0, 0, handle, q.reply, MAX_PAYLOAD)
-                self.send(head, whole[pos : pos + MAX_PAYLOAD], TRAILER)
-                pos += MAX_PAYLOAD
+                    while q.room > 0 and len(rest) > MAX_PAYLOAD and len(frames) < TOGETHER:
+                        q.room -= MAX_PAYLOAD
+                        frames += [head, *rest.take(MAX_PAYLOAD), TRAILER]
+                self.send(*frames)
         except BaseException:
             if self.error is None:
                 self.send(frame(q.dst, handle, b'', PART, q.reply))  # half a value is none
             self.requests.pop(q.reply, None)
             raise
         if q.kind is None:
-            head = _pack(MAGIC, q.dst, 0, 0, handle, q.reply, len(payload) - pos)
-            self.send(head, whole[pos:], TRAILER)
+            head = _pack(MAGIC, q.dst, 0, 0, handle, q.reply, len(rest))
+            self.send(head, *rest.take(len(rest)), TRAILER)
         else:
             self.send(frame(q.dst, handle, b'', PART, q.reply))
 
@@ -379,18 +388,41 @@ class Link:
             if self._out.waits():
                 self.flush()
             self.deliver()  # what an interrupt has left
-            if self._r.acquire(False):
-                try:
+            got: List[bool] = []  # whether this thread has R, whenever an interrupt comes
+            try:
+                got.extend(map(self._r.acquire, _AT_ONCE))
+                if got[0]:
                     self._read(ready, until)
-                finally:
+            finally:
+                if got and got[0]:
                     self._r.release()
                     self._rouse()
+            if got[0]:
                 self.deliver()
             elif not self._sleep(ready, until):
                 return False
             if until is not None and monotonic() >= until:
                 return bool(ready())
         return True
+
+    def answered(self, q: Request) -> None:
+        """Wait for the answer of q. This is wait, with less to do where no other thread waits."""
+        if self._out.waits():
+            self.flush()
+        got: List[bool] = []  # as in wait
+        try:
+            got.extend(map(self._r.acquire, _AT_ONCE))
+            while q.kind is None and got[0] and not self._undelivered():
+                self._round()
+        finally:
+            if got and got[0]:
+                self._r.release()
+                if self._waiters:
+                    self._rouse()
+        if q.kind is None:
+            self.wait(lambda: q.kind is not None)
+        elif self.deliveries:
+            self.deliver()
 
     def _read(self, ready: Callable[[], Any], until: Optional[float]) -> None:
         while self.error is None:
@@ -462,7 +494,8 @@ class Link:
             raise
         except OSError as e:
             self.lose(str(e))
-        self._rouse()
+        if self._waiters:
+            self._rouse()
 
     def _take(self) -> None:
         """Take the frames that have been read, and keep the rest."""
@@ -472,10 +505,9 @@ class Link:
                 self.lose('it has ended')
                 return
             self._most = LITTLE if len(new) < LITTLE else MUCH
-            self._data, self._pos = (
-                self._pos and self._data[self._pos :] + new or self._data + new,
-                0,
-            )
+            if self._data:
+                new = self._data[self._pos :] + new
+            self._data, self._pos = new, 0
             self._chunks.clear()
         data, pos = self._data, self._pos
         end = len(data)
@@ -491,7 +523,7 @@ class Link:
                 break
             q = requests.get(handle)
             if kind == PART and size == MAX_PAYLOAD and q is not None:
-                payload: Any = memoryview(data)[pos + 28 : stop]  # of smaller ones much would stay
+                payload: Any = memoryview(data)[pos + 28 : stop]  # it is copied once
             else:
                 payload = data[pos + 28 : stop]
             if q is None:
@@ -528,18 +560,17 @@ class Link:
             self._item(q, payload, len(payload))
             return
         if q.parts is None:
-            q.parts, q.size = [], 0
-        q.size += len(payload)
-        if q.size + q.total > q.limit:
+            q.parts = bytearray()
+        if len(q.parts) + len(payload) + q.total > q.limit:
             self._too_large(q)
             return
-        q.parts.append(payload)
+        q.parts += payload
         if kind == PART:
             self._part(q, len(payload))
             return
-        whole, q.parts = b''.join(q.parts), None
+        whole, q.parts = q.parts, None
         if kind == ITEM:
-            self._item(q, whole, len(payload))
+            self._item(q, bytes(whole), len(payload))
         else:
             q.payload = whole
             self._end(q, kind)
@@ -562,7 +593,7 @@ class Link:
             q.grant(payload[1:])
             return
         with self._counts:
-            q.items.append((payload, q.held + cost))
+            q.item(payload, q.held + cost)
             q.held = 0
         if q.order is not None:
             q.order.append(q)
@@ -689,9 +720,13 @@ class Link:
         """Do what has come for the program's code, unless another thread does. What it raises
         is reported: the thread that reads has nothing to do with it.
         """
-        while self.deliveries and self._delivering.acquire(False):
-            self._deliverer = threading.get_ident()
+        while self.deliveries:
+            got: List[bool] = []  # as in wait
             try:
+                got.extend(map(self._delivering.acquire, _AT_ONCE))
+                if not got[0]:
+                    return
+                self._deliverer = threading.get_ident()
                 while self.deliveries:
                     try:
                         do = self.deliveries.popleft()
@@ -704,11 +739,12 @@ class Link:
                     except Exception as e:
                         self._report(e)
             finally:
-                self._deliverer = 0
-                self._delivering.release()
-                self._rouse()
-                if self._r.locked():
-                    self._poke()  # it may be ready now
+                if got and got[0]:
+                    self._deliverer = 0
+                    self._delivering.release()
+                    self._rouse()
+                    if self._r.locked():
+                        self._poke()  # it may be ready now
 
     def delivered(self, until: Optional[float]) -> None:
         """Have what has come up to now delivered: by this thread, or by a thread that delivers

@@ -66,7 +66,24 @@ class Outbox:
 
     def send(self, *data: Data) -> None:
         """Write a frame, which may be in pieces, behind what is queued. lock is held."""
+        if len(data) == 1 and not self.waits():
+            self._alone(data[0])
+            return
         self._state[0].extend(data)
+        self.flush()
+
+    def _alone(self, data: Data) -> None:
+        """Write a frame before which nothing waits, as flush would."""
+        sent: List[int] = []
+        try:
+            self._state = [], [data], sent
+            sent.extend(map(os.writev, self._fds, ((data,),)))
+            if sent[0] == len(data):
+                self._state = [], [], []
+                return
+        except KeyboardInterrupt:
+            self.flush()
+            raise
         self.flush()
 
     def flush(self) -> None:

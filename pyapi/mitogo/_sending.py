@@ -10,9 +10,10 @@ from ._state import _State, _Switch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, Optional, Set, Tuple
+    from typing import Any, Callable, Dict, List, Optional, Set, Tuple, Union
 
     from ._call import Call
+    from ._outbox import Data
     from ._served import Grant
 
 
@@ -35,7 +36,10 @@ def _begin(
     if taker is None and not kwargs and type(fn) in FUNCTIONS:
         whole = _again(call._s, fn, args)
         if whole is not None:
-            return _asked(call, whole, streaming, soon)
+            q = _asked(call._s, whole, streaming, call._until, soon)
+            if q is None:
+                raise call._late()
+            return q
     return _first(call, fn, args, kwargs, streaming, taker, soon)
 
 
@@ -54,11 +58,17 @@ def _again(s: _State, fn: Any, args: Tuple[Any, ...]) -> Optional[bytes]:
     return name + payload if len(payload) <= SMALL else None
 
 
-def _asked(call: Call[Any], whole: bytes, streaming: bool, soon: bool) -> Request:
-    s, until = call._s, call._until
+def _asked(
+    s: _State,
+    whole: bytes,
+    streaming: bool = False,
+    until: Optional[float] = None,
+    soon: bool = False,
+) -> Optional[Request]:
+    """Send a call, once it is its turn. None: `until` has come before."""
     link, cost = s.engine._link, len(whole) + _link.ITEM_COST
     if not link.reserve(s.id, cost, lambda: s.error is not None, until):
-        raise call._late()
+        return None
     try:
         return link.ask(s.id, CALL, whole, b'', streaming, cost, until, soon=soon)
     except BaseException:
@@ -93,9 +103,10 @@ def _first(
     take = None if grant is None else grant.take
     target = '%s:%s' % (module, path)
     if text is not None or modules:
+        payload = payload if isinstance(payload, bytes) else b''.join(payload)
         payload = _values.pickled(((target, payload), {}), s.protocol())
         target = HELPER + ':call'
-    whole = target.encode('utf-8') + b'\0' + payload
+    whole = _whole(target, payload)
     cost, until = len(whole) + _link.ITEM_COST, call._until
     if not link.reserve(s.id, cost, lambda: s.error is not None, until):
         raise call._late()
@@ -125,11 +136,21 @@ def _first(
         raise
 
 
+def _whole(target: str, payload: Union[bytes, List[Data]]) -> _link.Payload:
+    """What CALL has: what is called, and its arguments."""
+    head = target.encode('utf-8') + b'\0'
+    if isinstance(payload, bytes):
+        return head + payload
+    from ._pieces import Pieces
+
+    return Pieces(head, *payload)
+
+
 def _arguments(call: Call[Any], args: Any, kwargs: Any) -> _values.Pickled:
     """Arguments pickled for the Python of the context: many are sent once it is known."""
     s = call._s
     p = _pickled(s, args, kwargs)
-    if len(p.payload) > SMALL and s.info is None:
+    if s.info is None and (not isinstance(p.payload, bytes) or len(p.payload) > SMALL):
         s.wait(call._timeout)
         p = _pickled(s, args, kwargs)
     return p
@@ -164,6 +185,12 @@ def _pickled(s: _State, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> _value
         return _values.plain(b'')
     proto = s.protocol()
     if not kwargs and all(type(a) in _values.SIMPLE for a in args):
+        if any(type(a) is bytes and len(a) > SMALL for a in args):
+            from . import _pieces
+
+            buffers = _pieces.pickled(args, proto)
+            if buffers is not None:
+                return _values.plain(buffers)
         return _values.plain(_values.pickled((args, kwargs), proto))
     return _values.dump((args, kwargs), proto)
 

@@ -128,7 +128,7 @@ def _operations() -> List[Any]:
     """
     table: List[Any] = [None] * 256
     for size, codes in (
-        (0, b'(.012NR)]}abdelostu\x81\x85\x86\x87\x88\x89\x8f\x90\x91\x92\x93\x94'),
+        (0, b'(.012NR)]}abdelostu\x81\x85\x86\x87\x88\x89\x8f\x90\x91\x92\x94'),
         (1, b'Khq\x80'),
         (2, b'M'),
         (4, b'Jjr'),
@@ -138,6 +138,7 @@ def _operations() -> List[Any]:
         ((8,), b'\x8d\x8e\x96'),
         ('1', b'FILSVgp'),
         ('2', b'ci'),
+        ('0', b'\x93'),
     ):
         for code in codes:
             table[code] = size
@@ -145,14 +146,14 @@ def _operations() -> List[Any]:
 
 
 OPERATIONS = _operations()
-_PUT, _LONG_PUT, _STOP, _DECIMAL = ord('p'), ord('r'), ord('.'), b'FIL'
+_PUT, _LONG_PUT, _STOP, _DECIMAL, _NAMES = ord('p'), ord('r'), ord('.'), b'FIL', b'ci\x93'
 
 
-def scan(data: bytes) -> None:
+def scan(data: bytes) -> bool:
     """Refuse a pickle that would have more memory taken than what it is long: by a length, by a
-    place in the memo, or by a number that takes long to convert.
+    place in the memo, or by a number that takes long to convert. Returns whether it names anything.
     """
-    pos, end, table = 0, len(data), OPERATIONS
+    pos, end, table, names = 0, len(data), OPERATIONS, False
     while pos < end:
         code = data[pos]
         size = table[code]
@@ -161,7 +162,7 @@ def scan(data: bytes) -> None:
             if code == _LONG_PUT and int.from_bytes(data[pos : pos + 4], 'little') > end:
                 raise TooMuch('a place in the memo')
             if code == _STOP:
-                return
+                return names
             pos += size
         elif size.__class__ is tuple:
             pos += size[0]
@@ -169,6 +170,7 @@ def scan(data: bytes) -> None:
         elif size is None:
             raise TooMuch('the opcode %d' % code)
         else:
+            names = names or code in _NAMES
             pos = _lines(data, pos, code, int(size))
     raise TooMuch('a pickle that has no end')
 
@@ -564,11 +566,9 @@ class Pickled:
     the main module calls those of its own, the objects in it that are served, and the senders.
     """
 
-    __slots__ = 'payload', 'modules', 'main', 'served', 'senders'
-
     def __init__(
         self,
-        payload: bytes,
+        payload: Any,  # bytes, or buffers one behind the other
         modules: Set[str],
         main: Set[str],
         served: List[Any],
@@ -578,7 +578,7 @@ class Pickled:
         self.served, self.senders = served, senders
 
 
-def plain(payload: bytes) -> Pickled:
+def plain(payload: Any) -> Pickled:
     """What needs nothing."""
     return Pickled(payload, set(), set(), [], [])
 

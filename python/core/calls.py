@@ -63,10 +63,10 @@ def emit(dst, handle, data, kind, reply=0):
 
 def answer(src, reply, data):
     """Run one call; returns (kind, payload) of its answer."""
-    name, args = data.split(ZERO, 1)
-    fn = function(name)
-    if args:
-        args, kwargs = loads(args)
+    pos = data.index(ZERO) + 1
+    fn = function(data[:pos - 1])
+    if data[pos:pos + 1]:
+        args, kwargs = loads(data, pos)
         if not PY3:
             kwargs = dict([(str(k), v) for k, v in kwargs.items()])
         r = fn(*args, **kwargs)

@@ -1,5 +1,5 @@
 """Frames addressed to this context: who may send them, values in pieces, and their handlers."""
-from _mitogen import (BUILTINS, CREDIT, DEAD, EMPTY, HANDLERS, LARGE, LIMIT, ME, PARENTS, PART,
+from _mitogen import (BUILTINS, BytesIO, CREDIT, DEAD, HANDLERS, LARGE, LIMIT, ME, PARENTS, PART,
     PARTS, SIZES, credit, dead)
 
 
@@ -13,14 +13,14 @@ def deliver(src, auth, handle, reply, kind, data):
         if handle not in HANDLERS:
             PARTS.pop(key, 0)
         elif kind == PART or key in PARTS:
-            p = PARTS.setdefault(key, [0])
+            p = PARTS.setdefault(key, [0, BytesIO()])
             if kind == PART and not data:
                 return PARTS.pop(key)   # given up
             if p[0] <= LIMIT and data:
                 p[0] += len(data)
-                p.append(data)
+                p[1].write(data)
                 if p[0] > LIMIT:
-                    del p[1:]   # what is left of it will be dropped
+                    del p[1]    # what is left of it will be dropped
                     dispatch(src, handle, reply, DEAD, LARGE.encode())
         if kind == PART:
             flow = handle
@@ -31,7 +31,7 @@ def deliver(src, auth, handle, reply, kind, data):
             PARTS.pop(key, 0)
             if p[0] > LIMIT:
                 return
-            data = EMPTY.join(p[1:])
+            data = p[1].getvalue()
     dispatch(src, handle, reply, kind, data)
 
 

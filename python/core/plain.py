@@ -37,18 +37,25 @@ if PY3:
     class Dumper(Pickler):
         dispatch_table = Strict()
 
-    def loads(data):
-        return Loader(BytesIO(data)).load()
+    def unpickler(f):
+        return Loader(f)
 else:
-    def loads(data):
-        u = Unpickler(BytesIO(data))
+    def unpickler(f):
+        u = Unpickler(f)
         u.find_global = named
-        return u.load()
+        return u
 
     def Dumper(f, proto):
         u = Pickler(f, proto)
         u.inst_persistent_id = lambda v: Strict().get(type(v))
         return u
+
+
+def loads(data, pos=0):
+    """The value of the pickle at pos, without a copy of it where that can be."""
+    f = BytesIO(data)
+    f.seek(pos)
+    return unpickler(f).load()
 
 
 def text(v):

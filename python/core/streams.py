@@ -21,6 +21,8 @@ class Stream:
         self.r = r
         self.w = w
         self.out = deque()
+        self.pieces = []        # read behind buf, which is a frame's beginning
+        self.have = 0           # bytes of pieces
         STREAMS.append(self)
         FDS[w] = self.flush
         if r is not None:
@@ -70,7 +72,7 @@ class Stream:
 
     def read(self, ev):
         try:
-            data = os.read(self.r, MAX_PAYLOAD)
+            data = os.read(self.r, self.buf and self.missing() or MAX_PAYLOAD)
         except OSError:
             if again(sys.exc_info()[1]):
                 return
@@ -79,7 +81,31 @@ class Stream:
             return self.lost()
         S.heard = now()
         S.timeout = (not S.idle or max(map(len, USES))) and BUSY_TIMEOUT or HEARTBEAT
-        self.parse(self.buf + data)
+        self.gather(data)
+
+    def gather(self, data):
+        """Take frames once the first is whole: it is put together once, of however many pieces."""
+        if self.buf:
+            self.pieces.append(data)
+            self.have += len(data)
+            if self.missing():
+                return
+            data = EMPTY.join([self.buf] + self.pieces)
+            self.pieces = []
+            self.have = 0
+        self.take_some(data)
+
+    def missing(self):
+        """How many bytes the frame lacks that buf begins with; 0: none, or that isn't known."""
+        if len(self.buf) < 30:
+            return 0
+        size = unpack('>L', self.buf[24:28])[0]
+        if size > MAX_PAYLOAD:
+            return 0    # parse looks at it
+        return max(0, size + 30 - len(self.buf) - self.have)
+
+    def take_some(self, data):
+        self.parse(data)
 
     def parse(self, buf):
         """Take the frames at the start of buf, keep the rest."""

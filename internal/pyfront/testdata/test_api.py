@@ -9,6 +9,7 @@ import io
 import json
 import multiprocessing
 import os
+import pickle
 import random
 import signal
 import socket
@@ -22,6 +23,7 @@ from unittest import mock
 
 import mitogo
 import sample
+from mitogo import _pieces
 
 TARGET = os.environ.get('MITO_TEST_TARGET') or sys.executable
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -136,6 +138,32 @@ class Calls(Case):
         for n in (131072, 131073, 3 << 20):
             self.assertEqual(self.c.call(len, b'x' * n), n)
             self.assertEqual(len(self.c.call(bytes, n)), n)
+        big = bytes(range(256)) * 5000
+        for args in ((big,), (1, big, 'x' * 300, None, big, 2.5, b'', '\xeb'), ('x' * 70000, big)):
+            self.assertEqual(self.c.call(sample.same, *args), (args, {}))
+
+    def test_large_values_of_the_main_module(self):
+        text = (
+            'import mitogo\ndef size(x):\n    return len(x)\n'
+            'if __name__ == "__main__":\n    with mitogo.Engine() as m:\n'
+            '        print(m.connect("local").call(size, b"x" * 1000000))\n'
+        )
+        status, out, err = program(text)
+        self.assertEqual((status, out), (0, '1000000\n'), err)
+
+    def test_pieces(self):
+        """Large bytes are pickled from where they are, and as any pickle is read."""
+        big = b'x' * 70000
+        for proto in (3, 4):
+            for args in ((big,), (1, big, 'x' * 300, None, True, 2.5, b'', big, '\xeb', -1 << 70)):
+                buffers = _pieces.pickled(args, proto)
+                self.assertEqual(pickle.loads(b''.join(buffers)), (args, {}))
+                self.assertTrue(any(b is big for b in buffers))
+        for args, proto in (((big,), 2), ((b'x', 1), 4), ((big, 'x' * 70000), 4), ((), 4)):
+            self.assertIsNone(_pieces.pickled(args, proto))
+        p = _pieces.Pieces(b'ab', b'', b'cdef', b'g')
+        self.assertEqual([b''.join(p.take(n)) for n in (1, 4, 0, 2)], [b'a', b'bcde', b'', b'fg'])
+        self.assertEqual(len(p), 0)
 
     def test_own_classes(self):
         self.assertEqual(self.c.call(sample.facts), sample.facts())
@@ -956,7 +984,7 @@ class Engines(Case):
 
 # The package's modules: each imports only those before it.
 MODULES = (
-    'errors _outbox _link _values _source _options _process _asking _state _served _sending _call _context'
+    'errors _outbox _link _values _pieces _source _options _process _asking _state _served _sending _call _context'
     ' _script _receiver _engine _work _fleet aio'
 ).split()
 

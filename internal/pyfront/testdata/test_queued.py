@@ -4,6 +4,8 @@ to the program before that.
 
 import asyncio
 import contextlib
+import dis
+import itertools
 import os
 import random
 import signal
@@ -18,6 +20,7 @@ import mitogo
 import mitogo.aio
 import sample
 from mitogo import _outbox
+from mitogo._link import Link
 
 TARGET = os.environ.get('MITO_TEST_TARGET') or sys.executable
 NEVER = 1e9  # seconds: so long after a write calls are queued
@@ -263,6 +266,42 @@ class Threads(Case):
                 self.c.call(os.getpid)
                 got = self.words()[len(before) :]
                 self.assertIn(got, ['ab'] if begun else ['a', 'ab'], 'at line %d' % n)
+
+    @unittest.skipIf(sys.version_info[:2] != (3, 11), 'shows no step by step what a call does')
+    def test_interrupted_while_a_lock_is_taken(self):
+        """An interrupt behind any call that waiting makes itself: no lock stays taken."""
+        codes = {f.__code__ for f in (Link.wait, Link.answered, Link.deliver, Link._read)}
+        behind = {code: set() for code in codes}
+        for code in codes:
+            steps = list(dis.get_instructions(code))
+            behind[code].update(b.offset for a, b in zip(steps, steps[1:]) if a.opname == 'CALL')
+        for n in itertools.count(1):
+            left = n
+
+            def trace(frame, event, arg):
+                nonlocal left
+                if frame.f_code not in codes:
+                    return None
+                frame.f_trace_opcodes = True
+                if event == 'opcode' and frame.f_lasti in behind[frame.f_code]:
+                    left -= 1
+                    if not left:
+                        raise KeyboardInterrupt
+                return trace
+
+            sys.settrace(trace)
+            try:
+                self.c.start(os.getpid).add_done_callback(lambda call: None)
+                self.c.call(os.getpid)
+            except KeyboardInterrupt:
+                pass
+            finally:
+                sys.settrace(None)
+            self.assertIsInstance(self.c.options(timeout=30).call(os.getpid), int, n)
+            self.assertFalse(self.link._delivering.locked(), n)
+            if left > 0:
+                break
+        self.assertGreater(n, 10)
 
     def test_killed_engine(self):
         with self.held():

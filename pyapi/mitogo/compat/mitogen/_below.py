@@ -140,9 +140,9 @@ def _result(s, q, id, asks, router):
     if q.items:
         return Message.pickled(CallError('a generator has no value that can be sent'), src_id=id)
     if asks is not None and asks.ctx._s.protocol() < s.protocol():
-        value = _messages._read(q.payload, router) if q.payload else None
+        value = _messages._read(bytes(q.payload), router) if q.payload else None
         return Message.pickled(value, src_id=id)    # in the older protocol
-    return Message(data=q.payload or _values.pickled(None, 2), src_id=id)
+    return Message(data=bytes(q.payload) or _values.pickled(None, 2), src_id=id)
 
 
 OPS = {'start': _start, 'end': _ended, 'call': _called}

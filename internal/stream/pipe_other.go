@@ -1,0 +1,5 @@
+//go:build !linux
+
+package stream
+
+func setPipeSize(fd, n int) bool { return false }
