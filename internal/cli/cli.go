@@ -251,7 +251,7 @@ func newRoot(s *state) *cobra.Command {
 	root.AddCommand(newRun(s), newCall(s), newExec(s), newPut(s), newGet(s), newSync(s),
 		newShell(s), newRepl(s), newWith(s), newSSH(s), newServeSSH(s), newForward(s), newPing(s),
 		newPython(s), newDaemon(s), newAnsible(s), newTree(s), newDoctor(s), newDemo(s), newEngine(s),
-		newVersion(s), newCompletion(s), newConnectSSH(s))
+		newBuild(s), newVersion(s), newCompletion(s), newConnectSSH(s))
 	return root
 }
 
