@@ -8,7 +8,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 : "${PLATFORMS:=linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 freebsd/amd64 freebsd/arm64}"
-: "${AGENT_PLATFORMS:=linux/amd64 linux/arm64 linux/arm linux/386 linux/riscv64 linux/ppc64le linux/s390x}"
+: "${AGENT_PLATFORMS:=linux/amd64 linux/arm64 linux/arm linux/386 linux/riscv64 linux/ppc64le \
+linux/s390x}"
 : "${CARRIED:=linux/amd64 linux/arm64}"
 : "${VERSION:=$(git describe --tags --always --dirty)}"
 out=$(realpath -m "${OUT:-dist}")

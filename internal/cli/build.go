@@ -225,7 +225,7 @@ func (b *builder) buildAgent(ctx context.Context, platform string) (built, error
 // released is a version that the Go module proxy may have.
 var released = lazyregexp.New(`^v\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?$`)
 
-// A goModule is what "go list -m -json" prints.
+// A goModule has the fields of a module that "go list -m -json" prints.
 type goModule struct {
 	Version, Dir string
 	Main         bool
@@ -293,7 +293,8 @@ func gitText(ctx context.Context, dir string, args ...string) string {
 // programBuilder returns what builds the user's program.
 func (b *builder) programBuilder(ctx context.Context) (func(context.Context, string) (built, error),
 	error) {
-	out, err := b.command(ctx, nil, "list", "-f", `{{.Name}}|{{.Target}}|{{join .Deps " "}}`, b.program)
+	const form = `{{.Name}}|{{.Target}}|{{join .Deps " "}}`
+	out, err := b.command(ctx, nil, "list", "-f", form, b.program)
 	if err != nil {
 		return nil, err
 	}

@@ -31,7 +31,7 @@ func (o *options) binary() func(goos, goarch string) ([]byte, error) {
 }
 
 // agent returns the agent for a platform: from --binaries, else what this program carries; nil:
-// there is none. That of another version is an error.
+// there is none. An agent of another version is an error.
 func (o *options) agent(goos, goarch string) ([]byte, error) {
 	if o.binaries != "" {
 		b, name, err := o.among(binaryNames("mitogen-agent", goos, goarch))
@@ -53,7 +53,7 @@ func (o *options) agent(goos, goarch string) ([]byte, error) {
 	return b, err
 }
 
-// binaryNames returns the names that a binary may have, as a release has it and without the version.
+// binaryNames returns the names that a binary may have: as in a release, and without the version.
 func binaryNames(program, goos, goarch string) []string {
 	return []string{fmt.Sprintf("%s-%s-%s-%s", program, versionText(), goos, goarch),
 		fmt.Sprintf("%s-%s-%s", program, goos, goarch)}

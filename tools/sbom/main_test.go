@@ -109,7 +109,8 @@ func TestRelease(t *testing.T) {
 		t.Fatalf("wheels: got %q, %v, want one", wheels, err)
 	}
 	agent := "mitogen-agent-" + version + "-" + runtime.GOOS + "-" + runtime.GOARCH
-	for _, want := range []string{name, agent, agent + ".cdx.json", filepath.Base(wheels[0]), name + ".cdx.json",
+	for _, want := range []string{name, agent, agent + ".cdx.json",
+		filepath.Base(wheels[0]), name + ".cdx.json",
 		"runtime/image.bin", "runtime/_mitogen_spawn.py", "plugin/connection.py"} {
 		line := regexp.MustCompile(`(?m)^([0-9a-f]{64})  ` + regexp.QuoteMeta(want) +
 			`$`).FindSubmatch(sums)
