@@ -96,8 +96,8 @@ func TestRequestsAreNotReceivers(t *testing.T) {
 			}
 			e.mu.Lock()
 			defer e.mu.Unlock()
-			if c.calling != 0 || len(c.open) > 0 || c.err != nil {
-				t.Errorf("%d calls and %d requests are open, context: %v", c.calling, len(c.open), c.err)
+			if c.calling != 0 || c.open.n > 0 || c.err != nil {
+				t.Errorf("%d calls and %d requests are open, context: %v", c.calling, c.open.n, c.err)
 			}
 			if offended := c.offences > 0; offended != (name == "reply handle of the call") {
 				t.Errorf("%d offences", c.offences)

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -41,6 +40,7 @@ type Pending struct {
 	queued bool // it is a call or a session, which end before the context does
 	sent   bool
 	cancel bool
+	in     inRequests // of its context
 
 	mu      sync.Mutex // protects following
 	ended   bool
@@ -208,7 +208,7 @@ func (c *Context) request(ctx context.Context, p *Pending, handle wire.Handle, b
 				c.calling++
 			}
 			e.router.Expect(h, p.limit(handle), !p.stream && handle != wire.Open)
-			c.open = append(c.open, p)
+			c.open.add(p)
 			p.out.admitLocked()
 			break
 		}
@@ -389,12 +389,7 @@ func (p *Pending) closeLocked() {
 		p.c.calling--
 		p.c.shutdownLocked()
 	}
-	if i := slices.Index(p.c.open, p); i == 0 {
-		p.c.open[0] = nil
-		p.c.open = p.c.open[1:]
-	} else if i > 0 {
-		p.c.open = slices.Delete(p.c.open, i, i+1)
-	}
+	p.c.open.remove(p)
 }
 
 func (p *Pending) isSent() {

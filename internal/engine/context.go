@@ -78,9 +78,9 @@ type Context struct {
 	forwards   int             // FORWARDs without a DROPPED, which most never get
 	requests   []request       // about modules, to be served
 	serving    bool
-	open       []*Pending // calls without an answer, in the order in which they were sent
-	ahead      *ahead     // nil: nothing goes ahead
-	late       bool       // its CONNECT waits for its hop's HELLO
+	open       openRequests // calls without an answer, in the order in which they were sent
+	ahead      *ahead       // nil: nothing goes ahead
+	late       bool         // its CONNECT waits for its hop's HELLO
 	callsAhead bool
 	outbox     outbox
 	rooms      map[wire.Handle]chan struct{} // closed when there may be room in a flow, or for Call

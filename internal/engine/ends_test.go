@@ -200,11 +200,11 @@ func TestNothingIsKeptOfWhatIsGivenUp(t *testing.T) {
 		for range e.router.Asked(c.id) {
 			asked++
 		}
-		if len(c.open) > 0 || asked > 0 || c.calling != 0 {
-			t.Errorf("%s: %d requests are kept as open, and %d by the router, want none", name, len(c.open),
+		if c.open.n > 0 || asked > 0 || c.calling != 0 {
+			t.Errorf("%s: %d requests are kept as open, and %d by the router, want none", name, c.open.n,
 				asked)
 		}
-		c.open = nil
+		c.open.clear()
 		e.mu.Unlock()
 	}
 }

@@ -167,7 +167,8 @@ func (e *Engine) goneLocked(c *Context, why string) {
 		c.stopAsking()
 	}
 	c.closeLocked()
-	c.gate, c.open = nil, nil
+	c.gate = nil
+	c.open.clear()
 	if c.forwarding {
 		e.jobs.Add(1)
 		go func() {

@@ -298,10 +298,10 @@ func (c *Context) askLocked(payload []byte) {
 
 // runningLocked returns the program whose call is open, "" if there is none.
 func (c *Context) runningLocked() string {
-	if len(c.open) == 0 {
+	if c.open.n == 0 {
 		return ""
 	}
-	return c.open[0].program
+	return c.open.first.program
 }
 
 // lacksLocked takes a LACKS.

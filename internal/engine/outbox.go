@@ -178,7 +178,7 @@ func (c *Context) unwritten(own *sink, err error, later []event) {
 			calls = append(calls, queue[i].pending)
 		}
 	}
-	calls = slices.DeleteFunc(append(calls, c.open...),
+	calls = slices.DeleteFunc(append(calls, c.open.all()...),
 		func(p *Pending) bool { return p == nil || !p.call })
 	if len(calls) == 0 && !own.logged {
 		own.logged = true

@@ -180,7 +180,7 @@ func (c *Context) closingNow() <-chan struct{} {
 func (c *Context) onlyOne() bool {
 	c.e.mu.Lock()
 	defer c.e.mu.Unlock()
-	if len(c.e.contexts) != 1 || c.children > 0 || len(c.open) > 0 && c.calling > 0 {
+	if len(c.e.contexts) != 1 || c.children > 0 || c.open.n > 0 && c.calling > 0 {
 		return false
 	}
 	if c.e.shared[c.key] == c {
@@ -241,7 +241,7 @@ func (t *Tunnel) expect() error {
 	}
 	c.e.router.Expect(h, maxOwn, false)
 	t.p.handle, t.p.open, t.p.sent = h, true, true
-	c.open = append(c.open, t.p)
+	c.open.add(t.p)
 	return nil
 }
 
