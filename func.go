@@ -18,7 +18,10 @@ import (
 // that an engine has started as a Go context it never returns, in any other it does nothing.
 // Functions, sentinels and types of errors have to be registered before it, by variables of
 // packages.
-func Main() { goctx.Main() }
+func Main() {
+	goctx.SendLog()
+	goctx.Main()
+}
 
 // Errors of Go functions and contexts, for errors.Is.
 var (

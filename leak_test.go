@@ -40,7 +40,7 @@ func newEngine(t *testing.T, o mitogen.Options) *mitogen.Engine {
 
 // lasting are functions whose goroutine every program has once, whatever engines it closes: see
 // Engine.Close.
-var lasting = []string{"internal/spawn.init.func"}
+var lasting = []string{"internal/process.init.func"}
 
 // noneLeft waits until no goroutine has code of the library in its stack.
 func noneLeft(t *testing.T) {

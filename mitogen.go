@@ -158,6 +158,12 @@ type Options struct {
 	// there is none.
 	Binary func(goos, goarch string) ([]byte, error)
 
+	// Agent returns the program mitogen-agent for a platform, which may be this program's, for
+	// ConnectOptions.GoFallback. It is smaller than this program, and has none of its Go functions:
+	// "mitogen build" makes it, of the version that this program uses. Agent may block. If it returns
+	// nil, and if Agent is nil, this program goes there.
+	Agent func(goos, goarch string) ([]byte, error)
+
 	// Grace is the time that a cancelled call is given to end before its context is killed. 0: 2 s.
 	Grace time.Duration
 }
@@ -210,7 +216,8 @@ func New(o Options) (*Engine, error) {
 	}
 	e, err := engine.New(engine.Options{Dial: dial, Logger: o.Logger, Prompt: o.Prompt,
 		Secrets: o.Secrets, Heartbeat: o.Heartbeat, MaxMessage: o.MaxMessage, MaxMemory: o.MaxMemory,
-		Grace: o.Grace, Audit: o.Audit, Binary: o.Binary, Modules: engine.ModuleOptions{
+		Grace: o.Grace, Audit: o.Audit, Binary: o.Binary, Agent: o.Agent,
+		Modules: engine.ModuleOptions{
 			Path: o.Path, Packages: o.Packages, Allow: o.Allow, Deny: o.Deny, Serve: o.Serve,
 			Strip: o.Strip, NoNative: o.NoNative, NativeBudget: o.NativeBudget, Learned: o.Learned,
 			Rewrite: o.Rewrite}})

@@ -10,7 +10,6 @@ package secret
 import (
 	"fmt"
 	"io"
-	"log/slog"
 	"unsafe"
 )
 
@@ -40,9 +39,6 @@ func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // MarshalBinary hides the text, from gob too.
 func (s Secret) MarshalBinary() ([]byte, error) { return s.MarshalText() }
-
-// LogValue hides the text from slog.
-func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
 
 // Bytes returns the text as bytes, which share the memory of s: they must not be changed. It
 // returns nil if there is no text.

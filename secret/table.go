@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -74,6 +73,3 @@ func (t Table) Format(f fmt.State, _ rune) { io.WriteString(f, t.String()) }
 
 // MarshalText hides the secrets.
 func (t Table) MarshalText() ([]byte, error) { return Secret(t).MarshalText() }
-
-// LogValue hides the secrets from slog.
-func (t Table) LogValue() slog.Value { return Secret(t).LogValue() }

@@ -8,6 +8,8 @@ import (
 	"io"
 	"strconv"
 	"strings"
+
+	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
 // Marker begins EC0, EC1 and NoPython. No command has one of them in it: servers, shells and
@@ -19,7 +21,7 @@ const Marker = "MITO-"
 // at its end. Only the stream that carries the frames proves that an interpreter is there: whatever
 // else a program prints may hold these lines, too.
 const (
-	EC0 = Marker + "EC0"
+	EC0 = wire.GoReady
 	EC1 = Marker + "EC1"
 )
 

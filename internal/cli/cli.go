@@ -27,7 +27,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/mitogen-go/mitogen/internal/descriptors"
+	"github.com/mitogen-go/mitogen/internal/process"
 	"github.com/mitogen-go/mitogen/secret"
 )
 
@@ -164,7 +164,7 @@ const leastFiles = 6
 // Main carries out the command that args name and returns the exit status. When ctx ends, it
 // returns within a second.
 func Main(ctx context.Context, args []string, streams Streams) int {
-	if err := descriptors.Check(leastFiles); err != nil {
+	if err := process.CheckFiles(leastFiles); err != nil {
 		fmt.Fprintln(streams.Stderr, "error: start:", err)
 		return exitFailed
 	}
@@ -251,7 +251,7 @@ func newRoot(s *state) *cobra.Command {
 	root.AddCommand(newRun(s), newCall(s), newExec(s), newPut(s), newGet(s), newSync(s),
 		newShell(s), newRepl(s), newWith(s), newSSH(s), newServeSSH(s), newForward(s), newPing(s),
 		newPython(s), newDaemon(s), newAnsible(s), newTree(s), newDoctor(s), newDemo(s), newEngine(s),
-		newVersion(s), newCompletion(s), newConnectSSH(s))
+		newBuild(s), newVersion(s), newCompletion(s), newConnectSSH(s))
 	return root
 }
 

@@ -8,8 +8,8 @@ import (
 
 	"github.com/mitogen-go/mitogen"
 	"github.com/mitogen-go/mitogen/connect"
-	"github.com/mitogen-go/mitogen/internal/descriptors"
 	"github.com/mitogen-go/mitogen/internal/methods"
+	"github.com/mitogen-go/mitogen/internal/process"
 )
 
 // Descriptors that a connection needs here while it is made, by what makes it. A connection by a
@@ -55,7 +55,7 @@ func (f *fleet) newCrowd() *crowd {
 	if f.s.opt.gathers {
 		most = len(f.s.opt.spots)
 	}
-	return &crowd{most: max(1, min(most, descriptors.Room()/need)), left: make(chan struct{})}
+	return &crowd{most: max(1, min(most, process.FileRoom()/need)), left: make(chan struct{})}
 }
 
 // A crowd is the targets that are worked on at once. It gets smaller where the machine has no room

@@ -96,8 +96,14 @@ func examplesIn(file, text string) (all []example) {
 
 const untilInterrupted = "goes on until it is interrupted: integration.TestForwardClients"
 
+const takesGo = "takes minutes of a compiler: TestScripts/build has a stand-in for it"
+
 // Examples that aren't executed, and why.
 var notExecuted = map[string]string{
+	"mitogen build linux/arm64":                                               takesGo,
+	"mitogen build -o agents linux/amd64 linux/arm64":                         takesGo,
+	"mitogen build --package ./cmd/app -o binaries linux/arm64 freebsd/amd64": takesGo,
+	"mitogen exec -A -t router --binaries agents -- uname -m":                 "as above",
 	"mitogen python":                       "needs what make build appends: internal/pyfront has it",
 	"mitogen python -m fleet.report":       "as above",
 	"mitogen python hello.py":              "as above",

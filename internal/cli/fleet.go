@@ -163,7 +163,7 @@ func (s *state) newFleet(
 		Strip:   s.opt.strip,
 		Learned: s.opt.learned, NoNative: s.opt.noNative, NativeBudget: s.opt.nativeBudget << 20,
 		Logger: s.newLogger(), Prompt: s.prompter(), Daemon: viaDaemon, Secrets: secrets, Audit: tell,
-		Binary: s.opt.binary(), Heartbeat: time.Duration(s.opt.heartbeat)})
+		Binary: s.opt.binary(), Agent: s.opt.agent, Heartbeat: time.Duration(s.opt.heartbeat)})
 	if err != nil {
 		return nil, nil, err
 	}

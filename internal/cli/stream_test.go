@@ -47,6 +47,7 @@ var writing = map[string][][]string{
 		{"-t", "local,local+local", "-c", "2"}},
 	"mitogen doctor":             {{"-t", "local"}, {"-t", "local+local", "--json"}},
 	"mitogen tree":               {{}, {"--json"}},
+	"mitogen build":              nil, // TestScripts/build has a go command for it
 	"mitogen version":            {{}},
 	"mitogen completion":         {{"bash"}, {"zsh"}, {"fish"}, {"powershell"}},
 	"mitogen ansible":            {{}},

@@ -23,10 +23,10 @@ import (
 	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/ansible"
 	"github.com/mitogen-go/mitogen/internal/daemonclient"
-	"github.com/mitogen-go/mitogen/internal/descriptors"
 	"github.com/mitogen-go/mitogen/internal/engine"
 	"github.com/mitogen-go/mitogen/internal/jsonline"
 	"github.com/mitogen-go/mitogen/internal/peer"
+	"github.com/mitogen-go/mitogen/internal/process"
 	"github.com/mitogen-go/mitogen/report"
 	"github.com/mitogen-go/mitogen/secret"
 )
@@ -154,7 +154,7 @@ func Serve(ctx context.Context, o Options) error {
 const tidyPatience = 500 * time.Millisecond
 
 func (s *Server) accept(ctx context.Context) {
-	next := descriptors.NewListener(s.l, s.turnAway)
+	next := process.NewListener(s.l, s.turnAway)
 	for {
 		conn, err := next.Accept()
 		if err != nil {
@@ -474,7 +474,7 @@ func (s *Server) makeRoom() bool {
 	oldest.Release() // before another client can be given it
 	s.mu.Unlock()
 	s.opt.Logger.Info("a context is closed to make room", slog.String("context", oldest.Name()))
-	for end := time.Now().Add(roomPatience); descriptors.Room() < contextNeed &&
+	for end := time.Now().Add(roomPatience); process.FileRoom() < contextNeed &&
 		time.Now().Before(end); {
 		time.Sleep(roomPatience / 50)
 	}

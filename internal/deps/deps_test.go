@@ -30,7 +30,6 @@ const (
 const graph = `
 internal/lazyregexp:
 internal/confine:
-internal/descriptors:
 internal/wire:
 internal/pysource:     internal/lazyregexp
 internal/printable:
@@ -39,8 +38,9 @@ pyvalue:               secret
 connect:               internal/printable secret
 report:                internal/printable pyvalue connect
 internal/pickle:       secret pyvalue
+internal/process:      secret
 internal/ownfile:
-internal/boot:
+internal/boot:         internal/wire
 internal/pylink:       internal/lazyregexp internal/boot internal/pysource
 internal/methods:      internal/lazyregexp secret internal/printable internal/boot connect
 internal/route:        internal/wire
@@ -52,18 +52,19 @@ internal/bundle:       internal/wire internal/modules internal/closure
 internal/forward:      internal/wire internal/pysource internal/modules internal/closure
 	internal/bundle internal/ownfile report
 internal/stream:       internal/wire
-internal/peer:         internal/descriptors
-internal/spawn:        internal/printable internal/methods internal/descriptors internal/peer secret
-internal/goctx:        internal/wire internal/pickle internal/boot internal/stream internal/spawn
+internal/peer:         internal/process
+internal/spawn:        internal/printable internal/methods internal/process internal/peer secret
+internal/goctx:        internal/wire internal/pickle internal/stream internal/process
 	internal/ownfile internal/peer pyvalue report
+cmd/mitogen-agent:     internal/goctx
 internal/jsonvalue:    internal/printable pyvalue
 internal/askpass:      internal/printable internal/lazyregexp internal/confine internal/methods
 	internal/peer secret connect
 internal/sshmux:       internal/peer
 internal/sshconf:      internal/lazyregexp
-internal/portforward:  internal/descriptors internal/peer
+internal/portforward:  internal/process internal/peer
 internal/proxy:        internal/peer
-internal/sshnative:    internal/printable internal/methods internal/descriptors internal/sshconf
+internal/sshnative:    internal/printable internal/methods internal/process internal/sshconf
 	secret internal/lazyregexp connect
 internal/agentproxy:
 internal/seriallink:
@@ -83,7 +84,7 @@ internal/ansible:      internal/muxserve internal/peer internal/printable secret
 internal/daemonclient: internal/printable internal/methods internal/sshconf internal/peer
 	internal/engine internal/jsonline secret report connect
 internal/daemon:       internal/printable internal/pickle internal/boot internal/methods
-	internal/descriptors internal/jsonvalue internal/modules internal/peer internal/engine
+	internal/process internal/jsonvalue internal/modules internal/peer internal/engine
 	internal/jsonline internal/ansible secret internal/lazyregexp internal/daemonclient report connect
 internal/inventory:    internal/lazyregexp internal/methods secret connect
 internal/program:      internal/inventory internal/printable internal/wire internal/pickle
@@ -92,9 +93,9 @@ internal/program:      internal/inventory internal/printable internal/wire inter
 	internal/daemonclient secret pyvalue report connect
 internal/demo:         . internal/printable report connect
 internal/sshargs:
-internal/sshserve:     internal/descriptors internal/portforward internal/peer internal/printable
+internal/sshserve:     internal/process internal/portforward internal/peer internal/printable
 internal/cli:          . internal/program internal/sshargs internal/muxserve internal/portforward
-	internal/sshserve internal/peer internal/descriptors internal/ownfile internal/printable
+	internal/sshserve internal/peer internal/process internal/ownfile internal/printable
 	internal/confine internal/audit internal/ansible internal/methods internal/jsonvalue
 	internal/daemon internal/daemonclient internal/modules internal/inventory internal/demo secret
 	internal/lazyregexp internal/goctx report connect

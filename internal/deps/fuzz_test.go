@@ -53,18 +53,18 @@ var readers = []string{"encoding/json", "encoding/binary", "encoding/pem", "enco
 
 // notForeign are packages that import one of readers and read nothing foreign by it.
 var notForeign = map[string]string{
-	"internal/boot":        "writes base64",
-	"internal/daemon":      "has daemonclient read",
-	"internal/audit":       "writes JSON",
-	"internal/closure":     "keys",
-	"internal/forward":     "keys",
-	"internal/peer":        "has sockets, what comes on them is others'",
-	"internal/demo":        "starts servers of its own",
-	"internal/descriptors": "accepts, and reads nothing",
-	"internal/boot/gen":    "writes what is embedded",
-	"tools/subset":         "reads this module's runtime",
-	"internal/program":     "has the socket of its own program, whose frames wire and pickle read",
-	".":                    "net.Conn only",
+	"internal/boot":     "writes base64",
+	"internal/daemon":   "has daemonclient read",
+	"internal/audit":    "writes JSON",
+	"internal/closure":  "keys",
+	"internal/forward":  "keys",
+	"internal/peer":     "has sockets, what comes on them is others'",
+	"internal/demo":     "starts servers of its own",
+	"internal/process":  "accepts, and reads nothing",
+	"internal/boot/gen": "writes what is embedded",
+	"tools/subset":      "reads this module's runtime",
+	"internal/program":  "has the socket of its own program, whose frames wire and pickle read",
+	".":                 "net.Conn only",
 }
 
 // TestForeignInputIsFuzzed fails for a package that reads foreign input without a fuzz target, or

@@ -97,9 +97,9 @@ func TestRequestsAreNotReceivers(t *testing.T) {
 			}
 			e.mu.Lock()
 			defer e.mu.Unlock()
-			if c.Calls.calling != 0 || len(c.Calls.open) > 0 || c.err != nil {
+			if c.Calls.calling != 0 || c.Calls.open.n > 0 || c.err != nil {
 				t.Errorf("%d calls and %d requests are open, context: %v", c.Calls.calling,
-					len(c.Calls.open), c.err)
+					c.Calls.open.n, c.err)
 			}
 			if offended := c.conduct.offences > 0; offended != (name == "reply handle of the call") {
 				t.Errorf("%d offences", c.conduct.offences)

@@ -38,10 +38,16 @@ var (
 		"s390x": "s390x", "riscv64": "riscv64", "loongarch64": "loong64", "mips64": "mips64"}
 )
 
-// binaries are those of one engine that Options.Binary has given, by platform.
+// binaries are those of one engine that Options.Binary and Options.Agent have given.
 type binaries struct {
 	sync.Mutex // held while one is made
-	made       map[platform]*goBinary
+	made       map[binaryKey]*goBinary
+}
+
+// A binaryKey is a platform, and which of the two functions has given a binary for it.
+type binaryKey struct {
+	platform
+	agent bool
 }
 
 // own is the binary of this process, for all engines.
@@ -57,38 +63,72 @@ var own = sync.OnceValues(func() (*goBinary, error) {
 	return newGoBinary(b, platform{runtime.GOOS, runtime.GOARCH})
 })
 
-// binaryFor returns this program for a machine, by what its uname says, which comes from a target.
-func (s *starts) binaryFor(system, machine string) (*goBinary, error) {
-	e := s.e
-	p := platform{systems[system], machines[machine]}
+// platformOf returns the platform of a machine, by what its uname says, which comes from a target.
+func platformOf(system, machine string) (p platform, err error) {
+	p = platform{systems[system], machines[machine]}
 	if p.os == "" || p.arch == "" {
-		return nil, fmt.Errorf("%w: its platform is %s", ErrNoBinary, oneLine(system+" "+machine))
+		return p, fmt.Errorf("%w: its platform is %s", ErrNoBinary, oneLine(system+" "+machine))
+	}
+	return p, nil
+}
+
+// agentFor returns what goes to a machine without Python: the agent, else this program.
+func (s *starts) agentFor(system, machine string) (*goBinary, error) {
+	if s.e.opt.Agent == nil {
+		return s.binaryFor(system, machine)
+	}
+	p, err := platformOf(system, machine)
+	if err != nil {
+		return nil, err
+	}
+	b, err := s.given(binaryKey{p, true}, s.e.opt.Agent)
+	if b == nil && err == nil {
+		return s.binaryFor(system, machine)
+	}
+	return b, err
+}
+
+// binaryFor returns this program for a machine.
+func (s *starts) binaryFor(system, machine string) (*goBinary, error) {
+	p, err := platformOf(system, machine)
+	if err != nil {
+		return nil, err
 	}
 	if p == (platform{runtime.GOOS, runtime.GOARCH}) {
 		return own()
 	}
-	if e.opt.Binary == nil {
+	if s.e.opt.Binary == nil {
 		return nil, fmt.Errorf("%w: its platform is %v, this program is for %s/%s: "+
-			"give one for it by --binaries, in a program by Options.Binary",
+			"make one for it by mitogen build, and give it by --binaries, in a program by Options.Binary",
 			ErrNoBinary, p, runtime.GOOS, runtime.GOARCH)
 	}
+	return s.given(binaryKey{p, false}, s.e.opt.Binary)
+}
+
+// given returns what a function of the engine's options gives for a platform. It is asked once; if
+// it gives nothing, again.
+func (s *starts) given(
+	k binaryKey, ask func(goos, goarch string) ([]byte, error)) (*goBinary, error) {
 	s.binaries.Lock()
 	defer s.binaries.Unlock()
-	if b := s.binaries.made[p]; b != nil {
+	if b := s.binaries.made[k]; b != nil {
 		return b, nil
 	}
-	r, err := e.opt.Binary(p.os, p.arch)
+	r, err := ask(k.os, k.arch)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %v: %w", ErrNoBinary, p, err)
+		return nil, fmt.Errorf("%w: %v: %w", ErrNoBinary, k.platform, err)
 	}
-	b, err := newGoBinary(r, p)
+	if r == nil && k.agent {
+		return nil, nil
+	}
+	b, err := newGoBinary(r, k.platform)
 	if err != nil {
 		return nil, err
 	}
 	if s.binaries.made == nil {
-		s.binaries.made = map[platform]*goBinary{}
+		s.binaries.made = map[binaryKey]*goBinary{}
 	}
-	s.binaries.made[p] = b
+	s.binaries.made[k] = b
 	return b, nil
 }
 

@@ -119,6 +119,41 @@ func TestBinaryFor(t *testing.T) {
 	}
 }
 
+// A machine without Python gets the agent for its platform, the engine's own too, and never a wrong
+// one. Where there is no agent, this program goes there.
+func TestAgentFor(t *testing.T) {
+	own := header(2, 1, 0, 62)
+	e := &Engine{opt: Options{Agent: func(goos, goarch string) ([]byte, error) {
+		switch (platform{goos, goarch}) {
+		case platform{"linux", "amd64"}, platform{"linux", "arm64"}:
+			return own, nil
+		case platform{"linux", "s390x"}:
+			return nil, errors.New("of another version")
+		}
+		return nil, nil
+	}, Binary: func(string, string) ([]byte, error) { return header(2, 1, 0, 243), nil }}}
+	for _, test := range []struct{ machine, fails string }{
+		{"x86_64", ""},
+		{"aarch64", "linux/arm64: it is for EM_X86_64"},
+		{"s390x", "linux/s390x: of another version"},
+		{"riscv64", ""},
+		{"vax", "its platform is Linux vax"},
+	} {
+		b, err := e.starts.agentFor("Linux", test.machine)
+		switch {
+		case test.fails == "" && (err != nil || b.program.Size != len(own)):
+			t.Errorf("%s: got %v, want a binary", test.machine, err)
+		case test.fails != "" && (!errors.Is(err, ErrNoBinary) ||
+			!strings.Contains(err.Error(), test.fails)):
+			t.Errorf("%s: got %v, want %s", test.machine, err, test.fails)
+		}
+	}
+	if b, err := e.starts.binaryFor("Linux", "x86_64"); runtime.GOARCH == "amd64" && (err != nil ||
+		b.program.Size == len(own)) {
+		t.Errorf("for Go functions: got %v, want this program, not the agent", err)
+	}
+}
+
 // A program that needs a loader says so before it is executed where there is none.
 func TestLoader(t *testing.T) {
 	const loader = "/lib/ld-test.so.1\x00"

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,7 +19,7 @@ import (
 // fields are protected by Engine.mu.
 type calls struct {
 	c       *Context
-	open    []*Pending                    // without an answer, in the order in which they were sent
+	open    openRequests                  // without an answer, in the order in which they were sent
 	calling int                           // calls and sessions of open
 	waiting map[wire.Handle]chan struct{} // closed when there may be room in a flow, or for Call
 	turns   map[wire.Handle]turn          // to send to its receivers
@@ -48,6 +47,7 @@ type Pending struct {
 	queued bool // it is a call or a session, which end before the context does
 	sent   bool
 	cancel bool
+	in     inRequests // of its context
 
 	answer answer
 }
@@ -206,7 +206,7 @@ func (s *calls) request(ctx context.Context, p *Pending, handle wire.Handle, b [
 				s.calling++
 			}
 			e.router.Expect(h, p.limit(handle), !p.answer.stream && handle != wire.Open)
-			s.open = append(s.open, p)
+			s.open.add(p)
 			p.out.admitLocked()
 			break
 		}
@@ -381,12 +381,7 @@ func (p *Pending) closeLocked() {
 		p.c.Calls.calling--
 		p.c.life.shutdownLocked()
 	}
-	if i := slices.Index(p.c.Calls.open, p); i == 0 {
-		p.c.Calls.open[0] = nil
-		p.c.Calls.open = p.c.Calls.open[1:]
-	} else if i > 0 {
-		p.c.Calls.open = slices.Delete(p.c.Calls.open, i, i+1)
-	}
+	p.c.Calls.open.remove(p)
 }
 
 func (p *Pending) isSent() {

@@ -200,11 +200,11 @@ func TestNothingIsKeptOfWhatIsGivenUp(t *testing.T) {
 		for range e.router.Asked(c.id) {
 			asked++
 		}
-		if len(c.Calls.open) > 0 || asked > 0 || c.Calls.calling != 0 {
+		if c.Calls.open.n > 0 || asked > 0 || c.Calls.calling != 0 {
 			t.Errorf("%s: %d requests are kept as open, and %d by the router, want none", name,
-				len(c.Calls.open), asked)
+				c.Calls.open.n, asked)
 		}
-		c.Calls.open = nil
+		c.Calls.open.clear()
 		e.mu.Unlock()
 	}
 }

@@ -77,8 +77,9 @@ type Options struct {
 	Grace      time.Duration
 	Audit      func(report.Event) error
 
-	// Binary returns this program for another platform.
-	Binary func(goos, goarch string) ([]byte, error)
+	// Binary returns this program for another platform, Agent what goes to machines without Python in
+	// its place.
+	Binary, Agent func(goos, goarch string) ([]byte, error)
 
 	// MakeRoom is called when a start finds no descriptors. It may block; true: the start is tried
 	// again. Nil: never.

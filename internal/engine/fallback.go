@@ -215,7 +215,7 @@ func (f *fallback) take(b []byte) (noise []byte, there bool) {
 // send has the program go to the shell, or the context be lost.
 func (f *fallback) send(s boot.Shell) {
 	e := f.c.e
-	b, err := e.starts.binaryFor(s.System, s.Machine)
+	b, err := e.starts.agentFor(s.System, s.Machine)
 	if err == nil {
 		err = s.Lacks()
 	}

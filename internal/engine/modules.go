@@ -327,10 +327,10 @@ func loadFrame(c *Context, m *modules.Module) wire.Frame {
 
 // runningLocked returns the program whose call is open, "" if there is none.
 func (s *calls) runningLocked() string {
-	if len(s.open) == 0 {
+	if s.open.n == 0 {
 		return ""
 	}
-	return s.open[0].program
+	return s.open.first.program
 }
 
 // newFinder returns what looks modules up.

@@ -187,7 +187,7 @@ func (b *outbox) unwritten(own *sink, err error, later []event) {
 			calls = append(calls, queue[i].pending)
 		}
 	}
-	calls = slices.DeleteFunc(append(calls, c.Calls.open...),
+	calls = slices.DeleteFunc(append(calls, c.Calls.open.all()...),
 		func(p *Pending) bool { return p == nil || !p.call })
 	if len(calls) == 0 && !own.logged {
 		own.logged = true

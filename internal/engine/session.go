@@ -184,7 +184,7 @@ func (s *calls) onlyOne() bool {
 	c := s.c
 	c.e.mu.Lock()
 	defer c.e.mu.Unlock()
-	if len(c.e.tree.contexts) != 1 || c.life.children > 0 || len(s.open) > 0 && s.calling > 0 {
+	if len(c.e.tree.contexts) != 1 || c.life.children > 0 || s.open.n > 0 && s.calling > 0 {
 		return false
 	}
 	if c.e.tree.shared[c.launch.key] == c {
@@ -245,7 +245,7 @@ func (t *Tunnel) expect() error {
 	}
 	c.e.router.Expect(h, maxOwn, false)
 	t.p.handle, t.p.open, t.p.sent = h, true, true
-	c.Calls.open = append(c.Calls.open, t.p)
+	c.Calls.open.add(t.p)
 	return nil
 }
 

@@ -97,7 +97,8 @@ func (tr *tree) goneLocked(c *Context, why string) {
 		c.launch.stopAsking()
 	}
 	c.life.closeLocked()
-	c.hopStart.gate, c.Calls.open = nil, nil
+	c.hopStart.gate = nil
+	c.Calls.open.clear()
 	if c.Supply.forwarding {
 		e.work.jobs.Add(1)
 		go func() {

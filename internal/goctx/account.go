@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"io"
 	"os"
-	"os/exec"
 	"os/user"
 	"strconv"
 	"strings"
@@ -26,10 +25,8 @@ func ownAccount() account {
 			return a
 		}
 	}
-	if out, err := exec.Command("getent", "passwd", uid).Output(); err == nil {
-		if a, found := inPasswd(strings.NewReader(string(out)), uid); found {
-			return a
-		}
+	if a, found := askGetent(uid); found {
+		return a
 	}
 	a := account{uid, "/", defaultShell}
 	if u, err := user.Current(); err == nil && u.Uid == uid { // macOS has its own database
@@ -39,6 +36,26 @@ func ownAccount() account {
 		}
 	}
 	return a
+}
+
+// askGetent looks a user id up by getent.
+func askGetent(uid string) (a account, found bool) {
+	p := program{path: "getent", argv: []string{"getent", "passwd", uid}, env: environ()}
+	f := &files{}
+	err := f.open(&sessionSpec{Null: true})
+	proc := (*os.Process)(nil)
+	if err == nil {
+		proc, err = p.start(f.child, nil)
+	}
+	f.closeTheirs()
+	if err == nil {
+		a, found = inPasswd(f.out, uid) // complaints come there too, in another form
+	}
+	f.closeOurs() // so that it ends, whatever it has left to say
+	if proc != nil {
+		proc.Wait()
+	}
+	return a, found
 }
 
 // inPasswd looks a user id up in text of passwd(5).

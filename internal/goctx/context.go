@@ -14,15 +14,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/stream"
 	"github.com/mitogen-go/mitogen/internal/wire"
@@ -37,7 +36,7 @@ type key struct {
 
 // served is the context that this process is.
 type served struct {
-	cfg     boot.Config // static, as all up to heard
+	cfg     wire.GoHead // static, as all up to heard
 	me      wire.ContextID
 	files   *standard
 	stream  *stream.Stream
@@ -85,7 +84,7 @@ func (a *answers) unsent() bool {
 var ErrShutdown = errors.New("the context ends")
 
 // Main serves, and never returns, if this process was started as a context: its only argument is
-// boot.GoWord. Otherwise it does nothing.
+// wire.GoWord. Otherwise it does nothing.
 func Main() {
 	started.Store(true)
 	if len(os.Args) > 0 && os.Args[0] == guardWord {
@@ -94,7 +93,7 @@ func Main() {
 	if len(os.Args) == 1 && os.Args[0] == copyWord {
 		copyLife()
 	}
-	if len(os.Args) != 2 || os.Args[1] != boot.GoWord {
+	if len(os.Args) != 2 || os.Args[1] != wire.GoWord {
 		return
 	}
 	os.Args = os.Args[:1]
@@ -128,7 +127,9 @@ func serve() error {
 	if err := s.captureOutput(); err != nil {
 		return files.say(err)
 	}
-	slog.SetDefault(slog.New(&logHandler{s: s, level: levelOf(cfg.LogLevel)}))
+	if startLog != nil {
+		startLog(s)
+	}
 	s.listened()
 	if err := s.hello(); err != nil {
 		return files.say(err)
@@ -142,7 +143,7 @@ func serve() error {
 }
 
 // newServed returns a context that has no files yet.
-func newServed(cfg boot.Config) *served {
+func newServed(cfg wire.GoHead) *served {
 	s := &served{cfg: cfg, me: wire.ContextID(cfg.ID), stream: stream.New(), began: time.Now(),
 		calls: map[key]*Call{}, sessions: map[key]*session{}, tunnels: map[key]tunnel{},
 		flows: map[key]*flow{}, parts: map[partKey]*parts{}, idle: make(chan struct{}),
@@ -172,7 +173,8 @@ func goVersion() pyvalue.Tuple {
 	v := [3]int{}
 	word, _, _ := strings.Cut(strings.TrimPrefix(runtime.Version(), "go"), " ")
 	for i, n := range strings.SplitN(word, ".", 3) {
-		fmt.Sscanf(n, "%d", &v[i])
+		digits := len(n) - len(strings.TrimLeft(n, "0123456789")) // "26rc1" is 26
+		v[i], _ = strconv.Atoi(n[:digits])
 	}
 	return pyvalue.Tuple{v[0], v[1], v[2], "final", 0}
 }

@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/mitogen-go/mitogen/internal/boot"
+	"github.com/mitogen-go/mitogen/internal/wire"
 )
 
 // firstKept is the lowest number of the files that this package keeps.
@@ -46,7 +46,7 @@ func takeOver() (*standard, error) {
 	if err := noInput(); err != nil {
 		return nil, err
 	}
-	_, err := f.out.WriteString("\n" + boot.EC0 + "\n")
+	_, err := f.out.WriteString("\n" + wire.GoReady + "\n")
 	return f, err
 }
 
@@ -82,16 +82,16 @@ func noInput() error {
 }
 
 // head reads the configuration. rest reads the bytes behind it.
-func (f *standard) head() (cfg boot.Config, rest io.Reader, err error) {
-	r := bufio.NewReaderSize(f.in, boot.MaxGoHead)
+func (f *standard) head() (cfg wire.GoHead, rest io.Reader, err error) {
+	r := bufio.NewReaderSize(f.in, wire.MaxGoHead)
 	line, err := r.ReadSlice('\n')
 	if errors.Is(err, bufio.ErrBufferFull) {
-		return cfg, nil, fmt.Errorf("read head: more than %d bytes", boot.MaxGoHead)
+		return cfg, nil, fmt.Errorf("read head: more than %d bytes", wire.MaxGoHead)
 	}
 	if err != nil {
 		return cfg, nil, fmt.Errorf("read head: %w", err)
 	}
-	cfg, err = boot.ParseGoHead(line)
+	cfg, err = wire.ParseGoHead(line)
 	return cfg, r, err
 }
 

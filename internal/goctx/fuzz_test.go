@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	_ "github.com/mitogen-go/mitogen/internal/testenv"
 	"github.com/mitogen-go/mitogen/internal/wire"
@@ -17,7 +16,7 @@ import (
 
 // unattached returns a context whose stream leads nowhere.
 func unattached(limit int) *served {
-	return newServed(boot.Config{ID: 5, Parents: []uint32{3, 0}, MaxMessage: limit})
+	return newServed(wire.GoHead{ID: 5, Parents: []uint32{3, 0}, MaxMessage: limit})
 }
 
 func init() {

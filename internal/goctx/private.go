@@ -1,13 +1,13 @@
 package goctx
 
 import (
-	"crypto/rand"
-	"encoding/hex"
 	"net"
 	"os"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/mitogen-go/mitogen/internal/ownfile"
 )
 
 // listenUnix listens at a path, which stays when the listener is closed.
@@ -31,9 +31,7 @@ func listenPrivate() (socks []net.Listener, path, dir string, err error) {
 		if failed != nil || !keepsNames(at) {
 			continue
 		}
-		var random [8]byte
-		rand.Read(random[:])
-		dir = filepath.Join(at, "mitogen-agent-"+hex.EncodeToString(random[:]))
+		dir = filepath.Join(at, "mitogen-agent-"+ownfile.RandomName())
 		path = dir + "/agent"
 		if err = os.Mkdir(dir, 0o700); err != nil {
 			continue

@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/mitogen-go/mitogen/internal/spawn"
+	"github.com/mitogen-go/mitogen/internal/process"
 )
 
 // A program is all that the system has to know of one.
@@ -27,11 +27,7 @@ type program struct {
 
 // program returns what a session executes.
 func (spec *sessionSpec) program() program {
-	p := program{env: map[string]string{}}
-	for _, v := range os.Environ() {
-		name, value, _ := strings.Cut(v, "=")
-		p.env[name] = value
-	}
+	p := program{env: environ()}
 	shell := defaultShell
 	if spec.Login {
 		a := ownAccount()
@@ -63,6 +59,16 @@ func (spec *sessionSpec) program() program {
 	return p
 }
 
+// environ returns the environment of this process.
+func environ() map[string]string {
+	env := map[string]string{}
+	for _, v := range os.Environ() {
+		name, value, _ := strings.Cut(v, "=")
+		env[name] = value
+	}
+	return env
+}
+
 // start executes the program. The error is a *startError if a process could have been made.
 func (p *program) start(files []*os.File, sys *syscall.SysProcAttr) (*os.Process, error) {
 	if p.mustEnter {
@@ -79,7 +85,7 @@ func (p *program) start(files []*os.File, sys *syscall.SysProcAttr) (*os.Process
 		env = append(env, name+"="+value)
 	}
 	slices.Sort(env)
-	proc, err := spawn.StartProgram(path, p.argv,
+	proc, err := process.Start(path, p.argv,
 		&os.ProcAttr{Dir: p.dir, Env: env, Files: files, Sys: sys})
 	var number unix.Errno
 	if !errors.As(err, &number) {
@@ -191,7 +197,7 @@ func (f *files) open(spec *sessionSpec) (err error) {
 }
 
 func (f *files) openTerminal(spec *sessionSpec) error {
-	master, slave, err := spawn.OpenTerminal()
+	master, slave, err := process.OpenTerminal(true)
 	if err != nil {
 		return err
 	}

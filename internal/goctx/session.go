@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/mitogen-go/mitogen/internal/pickle"
-	"github.com/mitogen-go/mitogen/internal/spawn"
+	"github.com/mitogen-go/mitogen/internal/process"
 	"github.com/mitogen-go/mitogen/internal/wire"
 	"github.com/mitogen-go/mitogen/pyvalue"
 )
@@ -240,7 +240,7 @@ func (p *session) begin() {
 	for _, o := range p.outputs {
 		p.pumps.Go(o.follow)
 	}
-	spawn.AwaitExit(p.proc.Pid)
+	process.AwaitExit(p.proc.Pid)
 	p.holdOutput()
 	p.pumps.Wait()
 	p.finish()

@@ -2,10 +2,8 @@ package ownfile
 
 import (
 	"bytes"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash"
@@ -327,11 +325,7 @@ func (r *Receiver) begin(a attributes, name string, size int64) (err error) {
 }
 
 // freeName returns the name of a file that isn't whole yet, which nothing can have guessed.
-func freeName() string {
-	var b [8]byte
-	rand.Read(b[:])
-	return ".mitogen-" + hex.EncodeToString(b[:])
-}
+func freeName() string { return ".mitogen-" + RandomName() }
 
 func (r *Receiver) data(kind byte, b []byte) error {
 	n := int64(len(b))

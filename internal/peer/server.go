@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 	"sync"
 
-	"github.com/mitogen-go/mitogen/internal/descriptors"
+	"github.com/mitogen-go/mitogen/internal/process"
 )
 
 // A Server takes connections of this user's processes, which this program has started. Its socket
@@ -125,7 +125,7 @@ func (s *Server) Close() error {
 }
 
 func (s *Server) accept(l *net.UnixListener, handle func(*net.UnixConn)) {
-	next := descriptors.NewListener(l, nil)
+	next := process.NewListener(l, nil)
 	for {
 		c, err := next.Accept()
 		if err != nil {

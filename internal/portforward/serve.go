@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/descriptors"
+	"github.com/mitogen-go/mitogen/internal/process"
 )
 
 // MaxConnections bounds the connections that a Server has at a time. Further ones wait.
@@ -96,7 +96,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 func accept(ctx context.Context, l net.Listener) (net.Conn, error) {
 	for {
 		c, err := l.Accept()
-		if !descriptors.Passes(err) {
+		if !process.Passes(err) {
 			return c, err
 		}
 		select {

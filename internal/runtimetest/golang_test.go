@@ -360,9 +360,13 @@ func TestGoEnds(t *testing.T) {
 	}
 }
 
+// otherVersion is the head of an engine of another version.
+const otherVersion = `{"version":9,"id":1,"parents":[0],"colour":"red"}` + "\n"
+
 // A head that isn't one ends the program with an error that says so.
 func TestGoBadHead(t *testing.T) {
-	for _, head := range []string{"n=5;C=(1,)\n", "{}\n", strings.Repeat("x", 20_000), ""} {
+	for _, head := range []string{"n=5;C=(1,)\n", otherVersion, "{}\n", strings.Repeat("x", 20_000),
+		""} {
 		t.Run(fmt.Sprintf("%.9q", head), func(t *testing.T) {
 			t.Parallel()
 			cmd := exec.Command("/proc/self/exe", boot.GoWord)
@@ -370,6 +374,10 @@ func TestGoBadHead(t *testing.T) {
 			out, err := cmd.CombinedOutput()
 			if err == nil || !strings.Contains(string(out), "mitogen: read head: ") {
 				t.Errorf("got %q, %v, want an error about the head", out, err)
+			}
+			told := strings.Contains(string(out), "got version 9, want 1: "+wire.ErrVersion.Error())
+			if told != (head == otherVersion) {
+				t.Errorf("got %q, want both versions only for %s", out, otherVersion)
 			}
 		})
 	}

@@ -30,6 +30,7 @@ var nonce = fmt.Sprintf("%d.%d", os.Getpid(), time.Now().UnixNano())
 var links atomic.Int32
 
 func TestMain(m *testing.M) {
+	goctx.SendLog()
 	goctx.Main()
 	for fd := 3; fd < 1024; fd++ {
 		syscall.CloseOnExec(fd) // what we were given is not for contexts

@@ -6,9 +6,9 @@ import (
 	"sync"
 	"syscall"
 
-	"github.com/mitogen-go/mitogen/internal/descriptors"
 	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/peer"
+	"github.com/mitogen-go/mitogen/internal/process"
 )
 
 // channels are both ends of all that connects a child with us. All fds are close-on-exec.
@@ -55,9 +55,11 @@ func openChannels(plan methods.Plan, opt Options) (*channels, error) {
 // open opens what a plan needs. After an error, the caller closes what is open.
 func (c *channels) open(plan methods.Plan, opt Options) (err error) {
 	if plan.TTY {
-		if c.tty, err = openTerminal(len(plan.Prompts) > 0); err != nil {
+		master, slave, err := process.OpenTerminal(len(plan.Prompts) > 0)
+		if err != nil {
 			return fmt.Errorf(methods.NoTerminal+"%w", err)
 		}
+		c.tty = &terminal{master: master, slave: slave}
 	}
 	if err := c.addStdin(plan, opt); err != nil {
 		return fmt.Errorf("open stdin: %w", err)
@@ -82,7 +84,7 @@ func (c *channels) keep() error {
 		if f == nil {
 			continue
 		}
-		if err := descriptors.Keep(f); err != nil {
+		if err := process.KeepFile(f); err != nil {
 			return fmt.Errorf("open pipes: %w", err)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen/internal/methods"
+	"github.com/mitogen-go/mitogen/internal/process"
 	"github.com/mitogen-go/mitogen/secret"
 )
 
@@ -142,6 +143,6 @@ func (t *terminal) quiet() bool {
 		return false
 	}
 	quiet := false
-	err = c.Control(func(fd uintptr) { quiet = !echoes(int(fd)) })
+	err = c.Control(func(fd uintptr) { quiet = !process.Echoes(int(fd)) })
 	return err == nil && quiet
 }

@@ -4,6 +4,8 @@ import (
 	"os"
 	"syscall"
 	"time"
+
+	"github.com/mitogen-go/mitogen/internal/process"
 )
 
 // The steps of Close.
@@ -92,7 +94,7 @@ func (p *Process) signal(sig syscall.Signal) {
 // reap waits for the end of the process, then ends all else: the rest of its group, the readers,
 // our ends.
 func (p *Process) reap() {
-	awaitExit(p.pid)
+	process.AwaitExit(p.pid)
 	status := p.collect()
 	if p.tty != nil {
 		p.tty.slave.Close() // the reader sees the end, unless another process holds the terminal
@@ -113,7 +115,7 @@ func (p *Process) reap() {
 	close(p.done)
 }
 
-// collect reaps the process itself. Where awaitExit leaves a zombie, this still holds the group's
+// collect reaps the process itself. Where AwaitExit leaves a zombie, this still holds the group's
 // id.
 func (p *Process) collect() int {
 	p.mu.Lock()

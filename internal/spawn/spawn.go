@@ -7,7 +7,7 @@
 // end it. Afterwards lines from both are passed on.
 //
 // Each Process has a goroutine that reaps it and one for stderr and terminal each; all have ended
-// when Done is closed. One OS thread per program starts all processes (see fork).
+// when Done is closed. One OS thread per program starts all processes (package process).
 package spawn
 
 import (
@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen/internal/methods"
+	"github.com/mitogen-go/mitogen/internal/process"
 )
 
 // Options hold values that a plan, being data, can't hold. The zero value is right for a context.
@@ -136,9 +137,9 @@ func start(plan methods.Plan, env []string, c *channels) (*os.Process, error) {
 		attr.Sys.Setctty, attr.Sys.Ctty = true, len(c.child)-1
 	}
 	if plan.Alone {
-		dieWithUs(attr.Sys)
+		process.DieWithUs(attr.Sys)
 	}
-	return fork(path, plan.Argv, attr)
+	return process.Fork(path, plan.Argv, attr)
 }
 
 func (p *Process) begin(ctx context.Context) {

@@ -18,8 +18,8 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/mitogen-go/mitogen/connect"
-	"github.com/mitogen-go/mitogen/internal/descriptors"
 	"github.com/mitogen-go/mitogen/internal/methods"
+	"github.com/mitogen-go/mitogen/internal/process"
 )
 
 // A dialer makes one connection, jumps included.
@@ -225,7 +225,7 @@ func (c *config) dial(ctx context.Context, host string, port int) (net.Conn, err
 		return nil, unsupported("%v", err)
 	}
 	if c, ok := conn.(*net.TCPConn); err == nil && ok {
-		if err := descriptors.Keep(c); err != nil {
+		if err := process.KeepFile(c); err != nil {
 			conn.Close()
 			return nil, err
 		}

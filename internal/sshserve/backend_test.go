@@ -57,18 +57,18 @@ func (f *fake) Knows(subsystem string) error {
 	return nil
 }
 
-type process struct {
+type fakeProcess struct {
 	f    *fake
 	done chan End
 }
 
-func (p *process) Signal(name string) {
+func (p *fakeProcess) Signal(name string) {
 	p.f.note("signal %s", name)
 	p.done <- End{Signal: name}
 }
 
-func (p *process) Resize(s Size)      { p.f.note("resize %d %d", s.Cols, s.Rows) }
-func (p *process) Wait() (End, error) { return <-p.done, nil }
+func (p *fakeProcess) Resize(s Size)      { p.f.note("resize %d %d", s.Cols, s.Rows) }
+func (p *fakeProcess) Wait() (End, error) { return <-p.done, nil }
 
 func (f *fake) Start(ctx context.Context, p *Program) (Process, error) {
 	size := 0
@@ -84,9 +84,9 @@ func (f *fake) Start(ctx context.Context, p *Program) (Process, error) {
 		return f.useAgent(p)
 	case "touch agent": // which says nothing to it, and ends by a signal
 		_, err := net.Dial("unix", p.Agent)
-		return &process{f, make(chan End, 1)}, err
+		return &fakeProcess{f, make(chan End, 1)}, err
 	}
-	one := &process{f, make(chan End, 3)}
+	one := &fakeProcess{f, make(chan End, 3)}
 	go func() {
 		<-ctx.Done()
 		f.mu.Lock()
@@ -121,7 +121,7 @@ func (f *fake) useAgent(p *Program) (Process, error) {
 		}
 		c.Close()
 	}
-	one := &process{f, make(chan End, 1)}
+	one := &fakeProcess{f, make(chan End, 1)}
 	one.done <- End{Status: n + 1}
 	return one, nil
 }

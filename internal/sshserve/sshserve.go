@@ -17,7 +17,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
-	"github.com/mitogen-go/mitogen/internal/descriptors"
+	"github.com/mitogen-go/mitogen/internal/process"
 )
 
 // Size is the size of a terminal, in characters and in pixels (0: unknown).
@@ -161,7 +161,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 				c.Close()
 			}
 			return nil
-		case descriptors.Passes(err):
+		case process.Passes(err):
 			select {
 			case <-time.After(acceptPause):
 			case <-ctx.Done():

@@ -70,6 +70,7 @@ func (s *Stream) next() error {
 		return err
 	}
 	s.framesUp.Add(1)
+	s.flushes.Store(0)
 	s.handle(&f)
 	return nil
 }

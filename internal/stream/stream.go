@@ -44,6 +44,8 @@ type Stream struct {
 	bytesDown, bytesUp, framesDown, framesUp, trips atomic.Int64
 	// something went down since something came up
 	down atomic.Bool
+	// Flushes since a frame came up
+	flushes atomic.Int32
 
 	done chan struct{} // closed by Close
 	reading
@@ -316,7 +318,7 @@ func (s *Stream) Flush() {
 		return
 	}
 	s.writing = true
-	if s.try == nil {
+	if s.try == nil || s.flushes.Add(1) > burst {
 		s.mu.Unlock()
 		s.wakeWriter()
 		return
@@ -351,6 +353,11 @@ func (s *Stream) Flush() {
 		s.wakeWriter()
 	}
 }
+
+// burst is the most Flushes in a row, without a frame from the other end, that write themselves.
+// Behind them the writer does it: frames of many calls go in few writes. The number is a guess:
+// with a smaller one, calls of a few goroutines would wait for the writer.
+const burst = 8
 
 // Kick leaves what is queued to the writer. Readers of streams use it: they must not wait for
 // another one's pipe.

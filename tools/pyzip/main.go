@@ -1,11 +1,13 @@
 // Command pyzip appends a zip file of a directory to a program, so that Python imports from the
-// program: what `mitogen python` relies on.
+// program: what `mitogen python` relies on. Agents that are given too go into the directory
+// mitogen_agents of the zip file, for targets without Python; each is called OS-ARCH.
 //
-//	pyzip DIR PROGRAM
+//	pyzip DIR PROGRAM [AGENT...]
 package main
 
 import (
 	"archive/zip"
+	"cmp"
 	"compress/flate"
 	"fmt"
 	"io"
@@ -16,25 +18,25 @@ import (
 )
 
 func main() {
-	if len(os.Args) != 3 {
-		fmt.Fprintln(os.Stderr, "usage: pyzip DIR PROGRAM")
+	if len(os.Args) < 3 {
+		fmt.Fprintln(os.Stderr, "usage: pyzip DIR PROGRAM [AGENT...]")
 		os.Exit(2)
 	}
-	if err := appendZip(os.Args[1], os.Args[2]); err != nil {
+	if err := appendZip(os.Args[1], os.Args[2], os.Args[3:]); err != nil {
 		fmt.Fprintln(os.Stderr, "pyzip:", err)
 		os.Exit(1)
 	}
 }
 
-// appendZip appends the files of dir to program. The same files make the same bytes.
-func appendZip(dir, program string) error {
+// appendZip appends the files of dir, and agents, to program. The same files make the same bytes.
+func appendZip(dir, program string, agents []string) error {
 	f, err := os.OpenFile(program, os.O_WRONLY|os.O_APPEND, 0)
 	if err != nil {
 		return err
 	}
 	at, err := f.Seek(0, io.SeekEnd)
 	if err == nil {
-		err = write(f, at, os.DirFS(dir))
+		err = write(f, at, os.DirFS(dir), agents)
 	}
 	if e := f.Close(); err == nil {
 		err = e
@@ -42,8 +44,9 @@ func appendZip(dir, program string) error {
 	return err
 }
 
-// write writes a zip file of what is Python's in files, which begins at an offset of w.
-func write(w io.Writer, at int64, files fs.FS) error {
+// write writes a zip file of what is Python's in files, and of agents, which begins at an offset of
+// w.
+func write(w io.Writer, at int64, files fs.FS, agents []string) error {
 	z := zip.NewWriter(w)
 	z.SetOffset(at)
 	z.RegisterCompressor(zip.Deflate, func(w io.Writer) (io.WriteCloser, error) {
@@ -58,14 +61,29 @@ func write(w io.Writer, at int64, files fs.FS) error {
 		if err != nil {
 			return err
 		}
-		out, err := z.CreateHeader(&zip.FileHeader{Name: name, Method: zip.Deflate}) // without a time
-		if err == nil {
-			_, err = out.Write(b)
-		}
-		return err
+		return add(z, name, b)
 	})
+	for _, name := range agents {
+		b, e := os.ReadFile(name)
+		if e == nil && err == nil {
+			e = add(z, agentsDir+filepath.Base(name), b)
+		}
+		err = cmp.Or(err, e)
+	}
 	if e := z.Close(); err == nil {
 		err = e
+	}
+	return err
+}
+
+// agentsDir is the directory that internal/cli takes agents from.
+const agentsDir = "mitogen_agents/"
+
+// add adds a file without a time.
+func add(z *zip.Writer, name string, b []byte) error {
+	out, err := z.CreateHeader(&zip.FileHeader{Name: name, Method: zip.Deflate})
+	if err == nil {
+		_, err = out.Write(b)
 	}
 	return err
 }

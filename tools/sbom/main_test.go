@@ -1,10 +1,12 @@
 package main
 
 import (
+	"archive/zip"
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -89,10 +91,10 @@ func TestRelease(t *testing.T) {
 		t.Skip("long")
 	}
 	const version = "v0.1.0-rc.1"
-	out := t.TempDir()
+	out, own := t.TempDir(), runtime.GOOS+"/"+runtime.GOARCH
 	cmd := exec.Command("../../scripts/release.sh")
-	cmd.Env = append(os.Environ(), "OUT="+out, "PLATFORMS="+runtime.GOOS+"/"+runtime.GOARCH,
-		"VERSION="+version, "FRESH=", "VULN=skip")
+	cmd.Env = append(os.Environ(), "OUT="+out, "PLATFORMS="+own, "AGENT_PLATFORMS="+own,
+		"CARRIED="+own, "VERSION="+version, "FRESH=", "VULN=skip")
 	text, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("release: %v\n%s", err, text)
@@ -106,7 +108,9 @@ func TestRelease(t *testing.T) {
 	if err != nil || len(wheels) != 1 {
 		t.Fatalf("wheels: got %q, %v, want one", wheels, err)
 	}
-	for _, want := range []string{name, filepath.Base(wheels[0]), name + ".cdx.json",
+	agent := "mitogen-agent-" + version + "-" + runtime.GOOS + "-" + runtime.GOARCH
+	for _, want := range []string{name, agent, agent + ".cdx.json",
+		filepath.Base(wheels[0]), name + ".cdx.json",
 		"runtime/image.bin", "runtime/_mitogen_spawn.py", "plugin/connection.py"} {
 		line := regexp.MustCompile(`(?m)^([0-9a-f]{64})  ` + regexp.QuoteMeta(want) +
 			`$`).FindSubmatch(sums)
@@ -128,6 +132,37 @@ func TestRelease(t *testing.T) {
 	}
 	if b, _ := os.ReadFile(filepath.Join(out, name)); bytes.Contains(b, []byte(mustAbs(t, "../.."))) {
 		t.Error("the program has the path of its source in it")
+	}
+	carriesAgent(t, filepath.Join(out, name), filepath.Join(out, agent), version)
+}
+
+// carriesAgent holds a program to what it carries: the agent, of its own version.
+func carriesAgent(t *testing.T, program, agent, version string) {
+	t.Helper()
+	want, err := os.ReadFile(agent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	z, err := zip.OpenReader(program)
+	if err != nil {
+		t.Fatalf("zip file behind the program: %v", err)
+	}
+	defer z.Close()
+	f, err := z.Open("mitogen_agents/" + runtime.GOOS + "-" + runtime.GOARCH)
+	if err != nil {
+		t.Fatalf("agent in the program: %v", err)
+	}
+	defer f.Close()
+	if got, err := io.ReadAll(f); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("agent in the program: got %d bytes, %v, want the %d of %s", len(got), err, len(want),
+			agent)
+	}
+	said, err := exec.Command(agent).CombinedOutput()
+	if err == nil || !strings.Contains(string(said), "mitogen-agent "+version+":") {
+		t.Errorf("agent called by hand: got %q, %v, want its version and a status", said, err)
+	}
+	if bytes.Contains(want, []byte(mustAbs(t, "../.."))) {
+		t.Error("the agent has the path of its source in it")
 	}
 }
 

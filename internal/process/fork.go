@@ -1,4 +1,4 @@
-package spawn
+package process
 
 import (
 	"os"
@@ -42,9 +42,9 @@ func undisturbed(f func()) {
 	f()
 }
 
-// fork is os.StartProcess on the thread for it. Of signals that this process ignores the new one
+// Fork is os.StartProcess on the thread for it. Of signals that this process ignores the new one
 // has the defaults.
-func fork(path string, argv []string, attr *os.ProcAttr) (proc *os.Process, err error) {
+func Fork(path string, argv []string, attr *os.ProcAttr) (proc *os.Process, err error) {
 	done := make(chan struct{})
 	forks() <- func() {
 		defer close(done)

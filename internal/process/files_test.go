@@ -1,4 +1,4 @@
-package descriptors
+package process
 
 import (
 	"errors"
@@ -35,10 +35,10 @@ func fill(t *testing.T) (last *os.File) {
 	for {
 		f, err := os.Open(os.DevNull)
 		if err != nil {
-			t.Fatalf("open file: got %v before Keep refused one", err)
+			t.Fatalf("open file: got %v before KeepFile refused one", err)
 		}
 		t.Cleanup(func() { f.Close() })
-		if Keep(f) != nil {
+		if KeepFile(f) != nil {
 			return f
 		}
 	}
@@ -48,18 +48,18 @@ func TestKeepLeavesReserve(t *testing.T) {
 	for _, limit := range []int{32, 64, 128} {
 		lower(t, limit)
 		last := fill(t)
-		if err := Keep(last); !errors.Is(err, syscall.EMFILE) {
-			t.Errorf("limit %d: Keep: got %v, want EMFILE", limit, err)
+		if err := KeepFile(last); !errors.Is(err, syscall.EMFILE) {
+			t.Errorf("limit %d: KeepFile: got %v, want EMFILE", limit, err)
 		}
-		if n := Room(); n != 0 {
-			t.Errorf("limit %d: Room: got %d of a full process, want 0", limit, n)
+		if n := FileRoom(); n != 0 {
+			t.Errorf("limit %d: FileRoom: got %d of a full process, want 0", limit, n)
 		}
 		reserve := min(limit/part, maxReserve)
-		if err := Check(reserve - 1); err != nil { // last has one
-			t.Errorf("limit %d: Check(%d): got %v, want room in the reserve", limit, reserve-1, err)
+		if err := CheckFiles(reserve - 1); err != nil { // last has one
+			t.Errorf("limit %d: CheckFiles(%d): got %v, want room in the reserve", limit, reserve-1, err)
 		}
-		if err := Check(reserve); !errors.Is(err, syscall.EMFILE) {
-			t.Errorf("limit %d: Check(%d): got %v, want EMFILE", limit, reserve, err)
+		if err := CheckFiles(reserve); !errors.Is(err, syscall.EMFILE) {
+			t.Errorf("limit %d: CheckFiles(%d): got %v, want EMFILE", limit, reserve, err)
 		}
 	}
 }

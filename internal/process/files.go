@@ -1,7 +1,4 @@
-// Package descriptors shares out what files a process may have open (RLIMIT_NOFILE). What starts
-// processes and connections leaves a reserve, so that a full process still reads modules, takes its
-// clients' connections and says what is wrong.
-package descriptors
+package process
 
 import (
 	"errors"
@@ -36,9 +33,9 @@ func usable() int {
 	return n - min(n/part, maxReserve)
 }
 
-// Room returns how many more files may be opened without the reserve, at least 0. It counts the
+// FileRoom returns how many more files may be opened without the reserve, at least 0. It counts the
 // files that are open.
-func Room() int {
+func FileRoom() int {
 	open, err := os.ReadDir("/dev/fd")
 	used := len(open) - 1 // without the directory's
 	if err != nil {
@@ -57,9 +54,9 @@ func lowest() int {
 	return fd
 }
 
-// Keep returns an error, with syscall.EMFILE in its chain, if an open file or connection takes of
-// the reserve. The caller closes it then.
-func Keep(c syscall.Conn) error {
+// KeepFile returns an error, with syscall.EMFILE in its chain, if an open file or connection takes
+// of the reserve. The caller closes it then.
+func KeepFile(c syscall.Conn) error {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return err
@@ -74,10 +71,10 @@ func Keep(c syscall.Conn) error {
 	return nil
 }
 
-// Check returns an error, with syscall.EMFILE in its chain, unless n files can be opened now, the
-// reserve included. It opens files without Go's poller, which ends a program that can't have its
-// own.
-func Check(n int) error {
+// CheckFiles returns an error, with syscall.EMFILE in its chain, unless n files can be opened now,
+// the reserve included. It opens files without Go's poller, which ends a program that can't have
+// its own.
+func CheckFiles(n int) error {
 	var open []int
 	defer func() {
 		for _, fd := range open {
