@@ -262,15 +262,30 @@ def report():
     if sys.excepthook is sys.__excepthook__:
         # The interpreter's own looks for source lines on disk only.
         import traceback
-        lines = ''.join(traceback.format_exception(t, v, tb)).splitlines(True)
+        lines = ''.join(traceback.format_exception(t, v, tb, **as_shown())).splitlines(True)
+        if getattr(sys, 'tracebacklimit', 1) < 1:
+            lines = [l for l in lines if l.lstrip(' |+') != 'Traceback (most recent call last):\n']
         text = ''.join([l for l in lines if not hidden(l)])
-        sys.stderr.write(text.replace('File "/dev/null/', 'File "/'))   # as where it is installed
+        sys.stderr.write(text.replace('"/dev/null/', '"/'))     # as where it is installed
+        sys.stderr.flush()
     else:
         sys.excepthook(t, v, tb)
 
 
+def as_shown():
+    """Arguments for module traceback to show what the interpreter would."""
+    kinds = {}
+    limit = getattr(sys, 'tracebacklimit', None)
+    if type(limit) is int and sys.version_info > (3, 5):
+        kinds['limit'] = min(0, -limit)     # the innermost frames
+    if sys.version_info > (3, 13):
+        import _colorize
+        kinds['colorize'] = _colorize.can_colorize()
+    return kinds
+
+
 def hidden(line):
     """True for a frame that an import has only here, or that the interpreter leaves out."""
-    line = line.lstrip(' |+')
+    line = line.replace('\x1b[35m', '').lstrip(' |+')
     return [1 for n in ('mitogen', '_mitogen', 'frozen importlib')
             if line.startswith('File "<' + n)]

@@ -311,6 +311,13 @@ func (r reader) Spells(text string) bool {
 	})
 }
 
+// Runs reports whether the context was given a program of this size and text.
+func (r reader) Runs(size int64, text func() []byte) bool {
+	return r.someCode(func(m *modules.Module) bool {
+		return m.Name == "__main__" && int64(len(m.Code)) == size && bytes.Equal(m.Code, text())
+	})
+}
+
 // literal reports whether code of the user's own has text at the end of a literal, behind what
 // begins says.
 func (r reader) literal(text string, begins func(before []byte) bool) bool {
