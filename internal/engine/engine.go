@@ -167,6 +167,7 @@ type Engine struct {
 	after    []func()            // see afterLocked
 	kicks    []*stream.Stream    // have got frames since the lock was taken
 	fans     wire.Handle         // numbers of fans that were given out
+	tooLarge map[string]bool     // packages that a warning was given of
 	beating  bool
 	closed   bool
 	empty    chan struct{} // closed when closed and no context is left

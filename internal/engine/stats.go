@@ -3,6 +3,7 @@ package engine
 import (
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/mitogen-go/mitogen/internal/forward"
@@ -80,6 +81,9 @@ func (c *Context) bundledLocked(a *forward.Action) {
 		n.Minified += int64(b.Minified)
 		n.Native += b.Native()
 		c.gaveBundleLocked(b)
+		for _, m := range b.TooLarge {
+			tellTooLarge(c, m)
+		}
 	}
 	n.Compressed += int64(len(b.Compressed))
 	c.traceLocked("bundle sent", slog.String("package", b.Package), slog.Any("modules", a.Sent),
@@ -96,6 +100,7 @@ func (c *Context) loadedLocked(m *modules.Module, size int) {
 	switch {
 	case m.Letter == modules.Missing:
 		n.Negative++
+		tellTooLarge(c, m)
 	case !ours:
 		n.Sent = append(n.Sent, report.Sent{Name: m.Name, Reason: report.SentAsked})
 		n.Found += int64(m.Size)
@@ -111,6 +116,21 @@ func (c *Context) loadedLocked(m *modules.Module, size int) {
 	}
 	c.traceLocked("module sent", slog.String("module", m.Name),
 		slog.Bool("negative", m.Letter == modules.Missing), slog.Int("bytes", size))
+}
+
+// tellTooLarge warns of an extension module that c isn't sent because of its size, once for each
+// package: programs pass over the ImportError where they can do without. Engine.mu is held.
+func tellTooLarge(c *Context, m *modules.Module) {
+	top, _, _ := strings.Cut(m.Name, ".")
+	if !m.TooLarge || c.e.tooLarge[top] {
+		return
+	}
+	if c.e.tooLarge == nil {
+		c.e.tooLarge = map[string]bool{}
+	}
+	c.e.tooLarge[top] = true
+	c.queueLocked(event{report: "package too large to be sent whole", level: slog.LevelWarn,
+		attrs: []slog.Attr{slog.String("package", top), slog.String("why", m.Reason)}})
 }
 
 // traceLocked logs at debug level.

@@ -44,8 +44,10 @@ type Module struct {
 	// Source without comments and docstrings, its lines kept; Source itself if it isn't understood
 	Code   []byte
 	Reason string // of letter Missing: why there is none
-	Size   int    // bytes of the file
-	Own    bool   // one of the user's own modules, which win over what a target has installed
+	// TooLarge tells of letter Missing that it is an extension module, of more bytes than may be sent.
+	TooLarge bool
+	Size     int  // bytes of the file
+	Own      bool // one of the user's own modules, which win over what a target has installed
 
 	// offsets are those of the source as it was found; its lines are Source's and Code's too
 	Info    pysource.Info
