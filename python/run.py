@@ -92,6 +92,7 @@ class Source:
 
     def __init__(self, text, filename):
         self.text = text
+        self.filename = filename
         # Of what is in no file Python shows no lines, but of -c from 3.13 on.
         if filename[0] != '<' or filename == '<string>' and sys.version_info > (3, 13):
             has_lines(text, filename)

@@ -124,9 +124,12 @@ func check(name string) string {
 	}
 	first := true
 	for part := range strings.SplitSeq(name, ".") {
-		// In a package a name may begin with a digit, for who imports it by a call: 0001_initial.
+		// A call can import other names than identifiers: my-tool, and in a package 0001-initial.
 		if !first && part != "" && part[0] >= '0' && part[0] <= '9' {
 			part = "_" + part
+		}
+		if part != "" && part[0] != '-' {
+			part = strings.ReplaceAll(part, "-", "_")
 		}
 		if first = false; !identifier(part) && !helper(part) {
 			return fmt.Sprintf("%q is no module name", name)
