@@ -52,6 +52,15 @@ def program(fn, args):
     core.flush_stdio = leave
 
 
+def lines_of(text):
+    """The lines of a file with this text, as linecache has them. str.splitlines would end lines at
+    form feeds too."""
+    lines = text.replace('\r\n', '\n').replace('\r', '\n').split('\n')
+    if not lines[-1]:
+        del lines[-1]
+    return [l + '\n' for l in lines]
+
+
 def has_lines(text=None, filename=None):
     """Have module linecache show the lines of modules that came, and this text."""
     def hook(module=None):
@@ -59,7 +68,7 @@ def has_lines(text=None, filename=None):
         real = module.updatecache
 
         def keep(text, filename):
-            module.cache[filename] = len(text), None, text.splitlines(True), filename
+            module.cache[filename] = len(text), None, lines_of(text), filename
             return module.cache[filename][2]
 
         def updatecache(filename, *args):
