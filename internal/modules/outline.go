@@ -67,7 +67,11 @@ type outline struct {
 	mod   int64 // of the directory
 	whole bool  // what it doesn't have isn't given later either
 
-	requires []string // of a distribution: the normal names of its needs
+	// of a distribution: its name, the normal names of its needs, and the groups of its entry points,
+	// without those of scripts
+	name     string
+	requires []string
+	groups   []string
 }
 
 func seconds(st fs.FileInfo) int64 { return max(0, st.ModTime().Unix()) }
@@ -232,6 +236,8 @@ func (sentAll) Plugged() bool      { return false }
 func (sentAll) Reads() bool        { return false }
 func (sentAll) Quotes(string) bool { return false }
 func (sentAll) Spells(string) bool { return false }
+
+func (sentAll) Says(string) bool { return false }
 
 func (sentAll) Runs(int64, func() []byte) bool { return false }
 
@@ -447,6 +453,12 @@ func (t *tree) content(o *outline, dir, name string, depth int) []byte {
 		for _, line := range requirement.FindAllSubmatch(data, -1) {
 			o.requires = append(o.requires, normal(string(line[1])))
 		}
+		if m := distName.FindSubmatch(data); m != nil {
+			o.name = string(m[1])
+		}
+	}
+	if name == "entry_points.txt" {
+		o.groups = groupsOf(data)
 	}
 	if len(data) > maxHead {
 		return nil
@@ -494,7 +506,7 @@ func (f *Finder) distributions(r Reader) []dist {
 	may := make([]bool, len(found))
 	var todo []int
 	for i, d := range found {
-		if d.t.metadata(f, r, d.dir) {
+		if d.t.metadata(f, r, d.dir) || d.t.passes(f, d.dir) && d.t.wanted(r, d.dir) {
 			may[i] = true
 			todo = append(todo, i)
 		}
@@ -523,6 +535,30 @@ func (f *Finder) distributions(r Reader) []dist {
 // passes reports whether policy lets a package of a distribution through.
 func (t *tree) passes(f *Finder, dir string) bool {
 	return slices.ContainsFunc(t.topsOf(dir), f.opt.serves)
+}
+
+// distName is the line with a distribution's name.
+var distName = lazyregexp.New(`(?im)^Name:[ \t]*([A-Za-z0-9][A-Za-z0-9._-]*)`)
+
+// groupsOf returns the groups of entry_points.txt, without those of scripts.
+func groupsOf(text []byte) (groups []string) {
+	for _, m := range points.FindAllSubmatch(text, maxPoints) {
+		if group := strings.TrimSpace(string(m[1])); group != "" && group != "console_scripts" &&
+			group != "gui_scripts" {
+			groups = append(groups, group)
+		}
+	}
+	return groups
+}
+
+// wanted reports whether code that r was given looks for an installed distribution: code of the
+// user's own by its name, or any code by a group of its entry points, as programs look for plugins.
+func (t *tree) wanted(r Reader, dir string) bool {
+	o := t.outlineOf(dir)
+	if o == nil || t.Own {
+		return false
+	}
+	return o.name != "" && r.Spells(o.name) || slices.ContainsFunc(o.groups, r.Says)
 }
 
 // requirement is a line with a distribution that another one requires.

@@ -307,6 +307,38 @@ func TestOutlineLacksModules(t *testing.T) {
 	}
 }
 
+// The metadata of a distribution that code looks for may be had.
+func TestDistributionsWanted(t *testing.T) {
+	const points = "[console_scripts]\np = p:m\n[ host.plugins ]\na = p\n"
+	plugin := fstest.MapFS{"p/__init__.py": {},
+		"p_x-1.dist-info/METADATA":         {Data: []byte("Name: P-x\n")},
+		"p_x-1.dist-info/top_level.txt":    {Data: []byte("p\n")},
+		"p_x-1.dist-info/entry_points.txt": {Data: []byte(points)}}
+	for _, c := range []struct {
+		what string
+		r    given
+		o    Options
+		own  bool
+		want bool
+	}{
+		{"another package", given{sent: "q"}, Options{}, false, false},
+		{"its package", given{sent: "p"}, Options{}, false, true},
+		{"its name", given{sent: "q", quotes: "P-x"}, Options{}, false, true},
+		{"its group", given{sent: "q", says: "host.plugins"}, Options{}, false, true},
+		{"scripts", given{sent: "q", says: "console_scripts"}, Options{}, false, false},
+		{"denied", given{sent: "q", says: "host.plugins"}, Options{Deny: []string{"p"}}, false, false},
+		{"own", given{sent: "q", says: "host.plugins", quotes: "P-x"}, Options{}, true, false},
+		{"nothing given", given{says: "host.plugins"}, Options{}, false, false},
+	} {
+		f := New([]Entry{{FS: plugin, Own: c.own}}, none, c.o)
+		data, tops := f.Distributions(c.r)
+		lines, _ := outlined(t, data, nil)
+		if got := len(lines) > 1; got != c.want || got != slices.Contains(tops, "p") {
+			t.Errorf("%s: got %q, %q, want any: %v", c.what, lines, tops, c.want)
+		}
+	}
+}
+
 func TestMentions(t *testing.T) {
 	for source, want := range map[string]bool{
 		"open(__file__)": true, "os.listdir(p.__path__[0])": true, "for p in m.__path__:": true,
