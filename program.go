@@ -16,7 +16,8 @@ import (
 // Script is a Python program to run as __main__. Its Stdin, Stdout, Stderr and WaitDelay are as
 // Command's.
 type Script struct {
-	Name string // its file name, for tracebacks and sys.argv[0]
+	// its file name, for tracebacks and sys.argv[0]; "-c" and "-" are as for python
+	Name string
 	// its absolute file name, which Python has for tracebacks and __file__ from 3.9 on; "": Name
 	File   string
 	Source []byte // its text, as bytes of the file

@@ -214,7 +214,10 @@ def first_in_place(name):
         if dir == os.path.dirname(os.__file__):
             break
         if dir[:10] == PLACE:
-            spec = find_in_place(core.Place(dir), name)
+            try:
+                spec = find_in_place(core.Place(dir), name)
+            except ImportError:     # a zip file, whose modules the importer has
+                continue
             if spec:
                 return spec
 
@@ -222,11 +225,16 @@ def first_in_place(name):
 OF_PACKAGES = {}    # directories of packages that came
 
 
+def refuse_some(path):
+    raise failure(errno.EACCES, path, 'of this package the engine gives only modules that the code '
+                  'names: --serve %s gives all' % PACKAGES.get(path, path.rsplit('/', 1)[1]))
+
+
 def modules_in(self, path, prefix):
     """The modules that pkgutil.iter_modules lists of a package."""
     path = normal(path)
     try:
-        found = listing(path)
+        found = listing(path, refuse_some)
     except OSError:
         e = sys.exc_info()[1]
         if e.errno not in (errno.ENOENT, errno.ENOTDIR):

@@ -2,7 +2,8 @@
 files_ask.py.
 """
 from files_ask import (BESIDE, COUNT, GROWN, HEADS, HERE, INSIDE, LISTED, OUTLINED, PACKAGES, PLACE,
-    ROOT, SEEN, TEXTS, TREE, answer, core, errno, os, queue, send_questions)
+    ROOT, SEEN, TEXTS, TREE, answer, core, errno, os, queue,
+    send_questions, sys)
 from files_content import OF_PACKAGES, VENDORED
 
 
@@ -96,7 +97,7 @@ def root_of(path):
         path = path.rsplit('/', 1)[0]
 
 
-LACKING = {}    # directories beside modules that have more than the engine gives
+LACKING = {}    # directories that have more than the engine gives: 'lacks', or only 'modules' more
 
 
 def learn(data):
@@ -113,7 +114,7 @@ def learn(data):
             found.append(here)
             LACKING.pop(here, 0)
             if f[2:]:
-                LACKING[here] = 1
+                LACKING[here] = f[2]
         elif line:
             size, time, place = int(f[1]), above, here + '/' + f[0]
             if len(f) > 2 and f[2]:
@@ -211,16 +212,46 @@ def is_dir(path):
     return TREE.get(path, (0, 0))[0] is None
 
 
-def listing(path):
-    """The names in a directory."""
+def listing(path, some=None):
+    """The names in a directory. some is called with path if modules are missing there."""
     if look(path)[0] is not None:
         raise failure(errno.ENOTDIR, path)
     complete(path)
-    if path in LACKING and not root_of(path):
-        raise failure(errno.EACCES, path, 'of this directory the engine gives only what the code '
-                      'names: --serve %s gives all' % path.rsplit('/', 1)[1])
+    lacks = LACKING.get(path)
+    if lacks == 'modules':
+        (some or tell_modules)(path)
+    elif lacks and not root_of(path):
+        raise withheld(path)
     LISTED.setdefault(path, {})
     return list(INSIDE[path])
+
+
+def withheld(path):
+    """The error for listing a directory of which only a part is here. os.walk, glob and pathlib
+    pass over errors of the system, unless they are given a function for them: what they get is
+    another one."""
+    text = 'of this directory the engine gives only what the code names: '
+    if path in BESIDE:
+        text += 'what is listed has to be in a directory that --serve names'
+    else:
+        text += '--serve %s gives all' % path.rsplit('/', 1)[1]
+    error = failure(errno.EACCES, path, text)
+    f = sys._getframe(1)
+    while f.f_back and f.f_globals.get('__name__') == __name__:
+        f = f.f_back
+    code = f.f_code.co_name
+    if (f.f_globals.get('__name__', '').split('.')[0] in ('os', 'glob', 'pathlib')
+            and code != 'iterdir' and not f.f_locals.get('onerror', f.f_locals.get('on_error'))):
+        error = RuntimeError(str(error))
+    return error
+
+
+def tell_modules(path, told={}):
+    """Have the user told that a directory was listed that has more modules."""
+    if path not in told and os.getpid() == core.PID:
+        told[path] = 1
+        core.log(30, 'mitogen', 'a program lists %s, where the engine gives only modules that the '
+                 'code names: --serve gives more' % path)
 
 
 def lacks(name, path):

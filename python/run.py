@@ -52,22 +52,61 @@ def program(fn, args):
     core.flush_stdio = leave
 
 
+def lines_of(text):
+    """The lines of a file with this text, as linecache has them. str.splitlines would end lines at
+    form feeds too."""
+    lines = text.replace('\r\n', '\n').replace('\r', '\n').split('\n')
+    if not lines[-1]:
+        del lines[-1]
+    return [l + '\n' for l in lines]
+
+
+def has_lines(text=None, filename=None):
+    """Have module linecache show the lines of modules that came, and this text."""
+    def hook(module=None):
+        module = module or core.hooked('linecache')
+        real = module.updatecache
+
+        def keep(text, filename):
+            module.cache[filename] = len(text), None, lines_of(text), filename
+            return module.cache[filename][2]
+
+        def updatecache(filename, *args):
+            if filename[:10] == '/dev/null/':
+                for m in list(core.MODULES.values()):
+                    if m[1] == filename and m[0] in 'mp':
+                        return keep(core.source(m), filename)
+            return real(filename, *args)
+        module.updatecache = updatecache
+        if filename:
+            keep(text, filename)
+        return 'm', getattr(module, '__file__', None)
+    if 'linecache' in sys.modules:
+        hook(sys.modules['linecache'])
+    else:
+        core.HOOKABLE['linecache'] = hook
+    if core.PY3:
+        import warnings     # for whose lines linecache is asked
+        name = '_formatwarnmsg_impl'
+        if not hasattr(warnings, name):
+            name = 'formatwarning'
+        form = getattr(warnings, name)
+        # with places as where what was sent is installed
+        setattr(warnings, name,
+                lambda *args, **kwargs: form(*args, **kwargs).replace('/dev/null/', '/', 1))
+
+
 class Source:
-    """The loader of a script that is on no disk here. Module linecache has its lines."""
+    """The loader of a script that is on no disk here."""
 
     def __init__(self, text, filename):
         self.text = text
         self.filename = filename
-        if 'linecache' in sys.modules:
-            self.hook(sys.modules['linecache'])
+        # Of what is in no file Python shows no lines, but of -c from 3.13 on.
+        if filename[0] != '<' or filename == '<string>' and sys.version_info > (3, 13):
+            has_lines(text, filename)
         else:
-            core.HOOKABLE['linecache'] = self.hook
-
-    def hook(self, module=None):
-        module = module or core.hooked('linecache')
-        module.cache[self.filename] = (len(self.text), None, self.text.splitlines(True),
-                                       self.filename)
-        return 'm', getattr(module, '__file__', None)
+            has_lines()
 
     def get_source(self, name=None):
         return self.text
@@ -101,6 +140,18 @@ def script(source, filename, argv, place='', stdin=False, keep=False):
     return main_program(execute, stdin, keep, source, filename, argv, place)
 
 
+def begun_with(words, source=None):
+    """Have sys.orig_argv as of an interpreter that has these words for the program."""
+    if hasattr(sys, 'orig_argv'):
+        if words == ['-c']:
+            words = ['-c', source[:-1].decode('utf-8', 'surrogateescape')]
+        sys.orig_argv[:] = [sys.executable] + words + sys.argv[1:]
+
+
+# what tracebacks call a program that is in no file, by what python's argument for it is
+UNNAMED = {'-c': '<string>', '-': '<stdin>'}
+
+
 def main_module():
     """A fresh module `__main__`, in its place."""
     main = sys.modules['__main__'] = type(sys)('__main__')
@@ -113,11 +164,14 @@ def main_module():
 
 def execute(source, filename, argv, place=''):
     sys.argv[:] = [word(a) for a in argv]
+    begun_with([sys.argv[0]], source)
     main = main_module()
     shown = sys.argv[0]
     if sys.version_info > (3, 9):
         shown = word(filename)      # as an absolute path
-    main.__file__ = shown
+    shown = UNNAMED.get(filename, shown)
+    if filename != '-c':
+        main.__file__ = shown
     if place:
         main.__file__ = word(place)
         __import__('_mitogen_files').add_script(main.__file__, source)
@@ -126,16 +180,27 @@ def execute(source, filename, argv, place=''):
     if core.ZERO in source:
         source = zeros_read(source, shown)
     main.__loader__ = Source(decoded(source, shown), shown)
-    if core.PY3:
+    if core.PY3 and filename != '-c':
         main.__cached__ = None
     if not source.strip():
         return
-    exec(compiled(source, shown), main.__dict__)
+    try:
+        exec(compiled(source, shown), main.__dict__)
+    finally:
+        if core.PY3 and filename != '-c':
+            flush_behind()
+
+
+def flush_behind():
+    """Flush as the interpreter does behind a file's code, before exit handlers."""
+    for f in (sys.stderr, sys.stdout):
+        try:
+            f.flush()
+        except Exception:
+            pass
 
 
 def compiled(source, filename):
-    if core.PY3:
-        import warnings     # which looks into linecache for the line that a warning shows
     try:
         return compile(source, filename, 'exec', 0, 1)
     except SyntaxError:
@@ -273,6 +338,8 @@ def run_module(name, argv):
         return runpy.run_module(sys.argv[0], None, '__main__', True)
     main_module()
     name = sys.argv[0]
+    begun_with(['-m', name])
+    has_lines()
     try:
         run_as_main(name)
     except SystemExit:
@@ -291,4 +358,6 @@ def tree(argv, stdin=False, keep=False):
 def run_tree(argv):
     import runpy
     sys.argv[:] = [word(a) for a in argv]
+    begun_with(sys.argv[:1])
+    has_lines()
     runpy._run_module_as_main('__main__', False)

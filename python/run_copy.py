@@ -237,14 +237,16 @@ def status(fn, args):
     except SystemExit:
         return sys.exc_info()[1].code
     except KeyboardInterrupt:
+        code = 1
         if not cancelled():
-            report()
+            code = report()
+        if code != 1:
+            return code
         if os.getpid() != core.PID:
             return KeyboardInterrupt
         return 130
     except:
-        report()
-    return 1
+        return report()
 
 
 def cancelled():
@@ -255,22 +257,58 @@ def cancelled():
 
 
 def report():
-    """Print the exception that is handled as the interpreter does at its end."""
-    t, v, tb = sys.exc_info()
+    """Print the exception that is handled as the interpreter does at its end; returns what
+    SystemExit is to have."""
+    t, v, tb = beyond(*sys.exc_info())
+    if sys.excepthook is not sys.__excepthook__:
+        try:
+            sys.excepthook(t, v, tb)
+            return 1
+        except SystemExit:
+            return sys.exc_info()[1].code
+        except:
+            wrong = beyond(*sys.exc_info())
+            if getattr(wrong[1], '__context__', None) is v:
+                wrong[1].__context__ = None
+            sys.stderr.write('Error in sys.excepthook:\n')
+            show(*wrong)
+            sys.stderr.write('\nOriginal exception was:\n')
+    show(t, v, tb)
+    return 1
+
+
+def beyond(t, v, tb):
+    """An exception without the frames of this module."""
     while tb and tb.tb_frame.f_globals is globals():
         tb = tb.tb_next
-    if sys.excepthook is sys.__excepthook__:
-        # The interpreter's own looks for source lines on disk only.
-        import traceback
-        lines = ''.join(traceback.format_exception(t, v, tb)).splitlines(True)
-        text = ''.join([l for l in lines if not hidden(l)])
-        sys.stderr.write(text.replace('File "/dev/null/', 'File "/'))   # as where it is installed
-    else:
-        sys.excepthook(t, v, tb)
+    return t, v, tb
+
+
+def show(t, v, tb):
+    """Print an exception. The interpreter's own function looks for source lines on disk only."""
+    import traceback
+    lines = ''.join(traceback.format_exception(t, v, tb, **as_shown())).splitlines(True)
+    if getattr(sys, 'tracebacklimit', 1) < 1:
+        lines = [l for l in lines if l.lstrip(' |+') != 'Traceback (most recent call last):\n']
+    text = ''.join([l for l in lines if not hidden(l)])
+    sys.stderr.write(text.replace('"/dev/null/', '"/'))     # as where it is installed
+    sys.stderr.flush()
+
+
+def as_shown():
+    """Arguments for module traceback to show what the interpreter would."""
+    kinds = {}
+    limit = getattr(sys, 'tracebacklimit', None)
+    if type(limit) is int and sys.version_info > (3, 5):
+        kinds['limit'] = min(0, -limit)     # the innermost frames
+    if sys.version_info > (3, 13):
+        import _colorize
+        kinds['colorize'] = _colorize.can_colorize()
+    return kinds
 
 
 def hidden(line):
     """True for a frame that an import has only here, or that the interpreter leaves out."""
-    line = line.lstrip(' |+')
+    line = line.replace('\x1b[35m', '').lstrip(' |+')
     return [1 for n in ('mitogen', '_mitogen', 'frozen importlib')
             if line.startswith('File "<' + n)]

@@ -137,7 +137,7 @@ def collect():
     for name in natives:
         modules[name] = core.MODULES[name][:2] + (natives[name], 1)
     main = getattr(sys.modules['__main__'], '__loader__', None)
-    if hasattr(main, 'filename'):
+    if hasattr(main, 'filename') and hasattr(sys.modules['__main__'], '__file__'):
         modules[MAIN] = 'm', sys.modules['__main__'].__file__, \
             zlib.compress(main.text.encode('utf-8'))
     sent = {'text': text_of(core, '_mitogen_worker'), 'modules': modules}

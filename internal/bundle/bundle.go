@@ -26,14 +26,15 @@ type ID = wire.BundleID
 // Bundle is modules of one package, compressed as a unit. It doesn't change.
 type Bundle struct {
 	ID         ID
-	Package    string   // as closure.Member has it
-	Names      []string // of the modules, files and negative answers, in order
-	Sizes      []int    // bytes of the file of each
-	Negative   int      // how many of Names are negative answers
-	Found      int      // bytes of the modules' files
-	Minified   int      // bytes of their sources as they are sent
-	Size       int      // bytes of the text
-	Compressed []byte   // zlib of the text, or bzip2
+	Package    string            // as closure.Member has it
+	Names      []string          // of the modules, files and negative answers, in order
+	Sizes      []int             // bytes of the file of each
+	Negative   int               // how many of Names are negative answers
+	TooLarge   []*modules.Module // negative answers for modules that have too many bytes
+	Found      int               // bytes of the modules' files
+	Minified   int               // bytes of their sources as they are sent
+	Size       int               // bytes of the text
+	Compressed []byte            // zlib of the text, or bzip2
 
 	items   []*item // a Book's, one for each name
 	refused []bool  // items in whose place there is a reason; nil: none
@@ -234,8 +235,8 @@ func (b *Bundle) smaller(data []byte) *Bundle {
 		return nil
 	}
 	return &Bundle{ID: smallID(b.ID), Package: b.Package, Names: b.Names, Sizes: b.Sizes,
-		Negative: b.Negative,
-		Found:    b.Found, Minified: b.Minified, Size: b.Size, Compressed: data, items: b.items}
+		Negative: b.Negative, TooLarge: b.TooLarge,
+		Found: b.Found, Minified: b.Minified, Size: b.Size, Compressed: data, items: b.items}
 }
 
 // lay makes a bundle that is not compressed yet, and its text.
@@ -252,6 +253,9 @@ func lay(pieces []piece) (b *Bundle, text []byte) {
 				}
 				refused[m.Name] = true
 				b.Negative++
+				if m.TooLarge {
+					b.TooLarge = append(b.TooLarge, m.Module)
+				}
 			}
 			b.Found += m.Module.Size
 			b.Minified += len(m.Source)

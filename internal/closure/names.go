@@ -182,10 +182,12 @@ func (n *Names) collectImport(m *modules.Module, imp pysource.Import, t pysource
 }
 
 var (
-	// importers are calls that name a module by a literal, besides those that package pysource
-	// knows.
+	// importers are calls that name a module, or a package for its data, by a literal, besides those
+	// that package pysource knows.
 	importers = lazyregexp.New(`\b(?:import_module|__import__|find_spec|find_loader|get_loader|` +
-		`resolve_name|run_module|import_string)\(\s*["']([\w.]+)["':]`)
+		`resolve_name|run_module|import_string|PackageLoader|get_data|files|read_text|read_binary|` +
+		`open_text|open_binary|resource_(?:string|stream|filename|exists|listdir|isdir))` +
+		`\(\s*["']([\w.-]+)["':]`)
 
 	// lazyPackage is the head of a function that gives a package its modules when they are used.
 	lazyPackage = lazyregexp.New(`(?m)^def __getattr__\(`)

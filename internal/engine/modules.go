@@ -58,6 +58,8 @@ type library struct {
 	passedOn []string
 	// whether modules are likely to start programs, by name: see startsPrograms
 	starters sync.Map
+
+	tooLarge map[string]bool // packages that a warning was given of. Protected by Engine.mu
 }
 
 // open finds the modules of the runtime, and reads what was learned.

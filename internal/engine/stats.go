@@ -3,6 +3,7 @@ package engine
 import (
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/mitogen-go/mitogen/internal/forward"
@@ -93,6 +94,9 @@ func (g *given) bundledLocked(a *forward.Action) {
 		n.Minified += int64(b.Minified)
 		n.Native += b.Native()
 		g.gaveBundleLocked(b)
+		for _, m := range b.TooLarge {
+			tellTooLarge(c, m)
+		}
 	}
 	n.Compressed += int64(len(b.Compressed))
 	c.outbox.traceLocked("bundle sent", slog.String("package", b.Package), slog.Any("modules", a.Sent),
@@ -110,6 +114,7 @@ func (g *given) loadedLocked(m *modules.Module, size int, why report.Reason) {
 	switch {
 	case m.Letter == modules.Missing:
 		n.Negative++
+		tellTooLarge(c, m)
 	case !ours:
 		n.Sent = append(n.Sent, report.Sent{Name: m.Name, Reason: why})
 		n.Found += int64(m.Size)
@@ -125,6 +130,21 @@ func (g *given) loadedLocked(m *modules.Module, size int, why report.Reason) {
 	}
 	c.outbox.traceLocked("module sent", slog.String("module", m.Name),
 		slog.Bool("negative", m.Letter == modules.Missing), slog.Int("bytes", size))
+}
+
+// tellTooLarge warns of an extension module that c isn't sent because of its size, once for each
+// package: programs pass over the ImportError where they can do without. Engine.mu is held.
+func tellTooLarge(c *Context, m *modules.Module) {
+	top, _, _ := strings.Cut(m.Name, ".")
+	if !m.TooLarge || c.e.library.tooLarge[top] {
+		return
+	}
+	if c.e.library.tooLarge == nil {
+		c.e.library.tooLarge = map[string]bool{}
+	}
+	c.e.library.tooLarge[top] = true
+	c.outbox.queueLocked(event{report: "package too large to be sent whole", level: slog.LevelWarn,
+		attrs: []slog.Attr{slog.String("package", top), slog.String("why", m.Reason)}})
 }
 
 // traceLocked logs at debug level.

@@ -34,6 +34,13 @@ type grant struct {
 	dists   map[string]bool            // packages of the distributions whose metadata were given
 	bundles []*bundle.Bundle           // that were sent
 	alone   map[string]*modules.Module // that were sent without a bundle
+	says    map[string]said            // answers of Says
+}
+
+// said is an answer of Says, and how many bundles and modules the context had been sent then.
+type said struct {
+	yes  bool
+	sent int
 }
 
 // call notes that the context may have what c names.
@@ -308,6 +315,46 @@ func (r reader) Spells(text string) bool {
 	return r.literal(text, func(before []byte) bool {
 		before = bytes.TrimSuffix(before, []byte("/"))
 		return len(before) > 0 && strings.IndexByte(`"'}`, before[len(before)-1]) >= 0
+	})
+}
+
+// Says reports whether code that the context was given has text as a literal, code of third-party
+// packages included. Of these it reads the modules as they are found now.
+func (r reader) Says(text string) bool {
+	if r.Quotes(text) {
+		return true
+	}
+	r.mu.Lock()
+	sent := len(r.bundles) + len(r.alone)
+	known, ok := r.says[text]
+	bundles := slices.Clone(r.bundles)
+	names := slices.Collect(maps.Keys(r.alone))
+	r.mu.Unlock()
+	if ok && (known.yes || known.sent == sent) {
+		return known.yes
+	}
+	for _, b := range bundles {
+		names = append(names, b.Modules()...)
+	}
+	pass := r.f.finder.Pass()
+	yes := slices.ContainsFunc(names, func(name string) bool {
+		m := pass.Find(name)
+		return bytes.Contains(m.Code, []byte(`"`+text+`"`)) ||
+			bytes.Contains(m.Code, []byte("'"+text+"'"))
+	})
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.says == nil {
+		r.says = map[string]said{}
+	}
+	r.says[text] = said{yes, sent}
+	return yes
+}
+
+// Runs reports whether the context was given a program of this size and text.
+func (r reader) Runs(size int64, text func() []byte) bool {
+	return r.someCode(func(m *modules.Module) bool {
+		return m.Name == "__main__" && int64(len(m.Code)) == size && bytes.Equal(m.Code, text())
 	})
 }
 

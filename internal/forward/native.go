@@ -263,8 +263,10 @@ func (f *Forwarder) alone(ctx wire.ContextID, t pysource.Target,
 		return modules.Without(m.Name, m.Path+" is an extension module, which can't be sent alone")
 	}
 	if !f.spend(ctx, int64(m.Size)) {
-		return modules.Without(m.Name, m.Path+" is an extension module, which can't be sent: "+
+		refused := modules.Without(m.Name, m.Path+" is an extension module, which can't be sent: "+
 			"it is larger than what is left of the target's budget (--native-budget)")
+		refused.TooLarge = true
+		return refused
 	}
 	size := int64(m.Size)
 	if m = m.Alone(); m.Letter == modules.Missing {

@@ -145,7 +145,7 @@ def refused():
             code(open, root + '/hidden/secret.md') == errno.ENOENT,
             'hidden' not in os.listdir(root),
             code(open, '/dev/null/etc/passwd') in (errno.ENOENT, errno.ENOTDIR),
-            'carrier' in os.listdir(os.path.dirname(root)),
+            code(os.listdir, os.path.dirname(root)) == errno.EACCES,
             not os.path.isdir('/dev/null')]
 
 def forked():
@@ -247,15 +247,42 @@ func mustCall[T any](t *testing.T, c *mitogen.Context, function string, args ...
 	return got
 }
 
+// lists has a script list its own directory, of which it is given a part, also by what passes over
+// errors of the system. listsRefused is its output.
+const (
+	lists = `
+import glob
+def walk():
+    for d in os.walk(here): print(d)
+def told():
+    def tell(e): sys.stdout.write(type(e).__name__[-5:] + ' is told\n')
+    for d in os.walk(here, onerror=tell): print(d)
+def globbed(): print(glob.glob(os.path.join(here, '*.json')))
+def by_pathlib():
+    import pathlib
+    print(list(pathlib.Path(here).glob('*')))
+all = [lambda: os.listdir(here), walk, told, globbed]
+for f in all + [by_pathlib] * (sys.version_info > (3, 6)):
+    try:
+        f()
+    except (OSError, RuntimeError):
+        e = sys.exc_info()[1]
+        sys.stdout.write('%s ' % (isinstance(e, OSError) and 'os' or 'other'))
+        sys.stdout.write('%s\n' % ('in a directory that --serve names' in str(e)))
+if sys.version_info < (3, 6): print('other True')
+`
+	listsRefused = "os True\nother True\nError is told\nother True\nother True\n"
+)
+
 // A script reads files beside it, by the names that it has for them.
 func TestScriptPlace(t *testing.T) {
 	const script = "import os, sys\nhere = os.path.dirname(os.path.abspath(__file__))\n" +
 		"print(open(os.path.join(here, 'data.json')).read(), open(here + '/conf/app.ini').read(), " +
 		"os.path.exists(os.path.join(here, 'none')),\n" +
-		"      open(__file__).read().count('here') > 3, sorted(os.listdir(here)))\n" +
+		"      open(__file__).read().count('here') > 3)\n" +
 		"for n in ('sec' + 'ret', '../x', '.env'):\n    print(os.path.exists(os.path.join(here, n)))\n" +
 		"try:\n    os.listdir(os.path.join(here, 'more'))\n" +
-		"except OSError:\n    print(sys.exc_info()[1].strerror[-22:])\n"
+		"except OSError:\n    print(sys.exc_info()[1].strerror[-22:])\n" + lists
 	e := engine(t, mitogen.Options{Path: []fs.FS{mapFS(map[string]string{"script.py": script,
 		"data.json":    "{}",
 		"conf/app.ini": "[x]", "more/x.txt": "x", "secret": "secret", ".env": "secret"})}})
@@ -264,12 +291,34 @@ func TestScriptPlace(t *testing.T) {
 		var out, errs strings.Builder
 		status, err := c.Run(t.Context(),
 			mitogen.Script{Name: "script.py", Source: []byte(script), Stdout: &out, Stderr: &errs})
-		want := "{} [x] False True ['conf', 'data.json', 'more', 'script.py']\n" +
-			"False\nFalse\nFalse\n--serve more gives all\n"
-		if py2 := "('{}', '[x]', False, True, ['conf', 'data.json', 'more', 'script.py'])\n" +
-			"False\nFalse\nFalse\n--serve more gives all\n"; err != nil || status != 0 ||
+		want := "{} [x] False True\nFalse\nFalse\nFalse\n--serve more gives all\n" + listsRefused
+		if py2 := "('{}', '[x]', False, True)\nFalse\nFalse\nFalse\n--serve more gives all\n" +
+			listsRefused; err != nil || status != 0 ||
 			out.String() != want && out.String() != py2 {
 			t.Errorf("status %d, %v\n%s%swant %s", status, err, out.String(), errs.String(), want)
+		}
+	})
+}
+
+// The modules of an own package can't be listed if the engine gives only some. A directory's names
+// can, with a warning; and where all modules came, both can.
+func TestOwnModulesListed(t *testing.T) {
+	const script = "import os, pkgutil, sys, plugins, whole.one\n" +
+		"print(sorted([n for n in os.listdir(plugins.__path__[0]) if n[-4:] == '.txt']))\n" +
+		"print([m[1] for m in pkgutil.iter_modules(whole.__path__)])\n" +
+		"try:\n    print(list(pkgutil.iter_modules(plugins.__path__)))\n" +
+		"except OSError:\n    print(sys.exc_info()[1].strerror[-25:])\n"
+	e := engine(t, mitogen.Options{Path: []fs.FS{mapFS(map[string]string{"script.py": script,
+		"plugins/__init__.py": "", "plugins/a.txt": "", "plugins/one.py": "",
+		"whole/__init__.py": "", "whole/one.py": ""})}})
+	each(t, func(t *testing.T, o mitogen.ConnectOptions) {
+		c := connected(t, e, "local", o)
+		var out, errs strings.Builder
+		status, err := c.Run(t.Context(),
+			mitogen.Script{Name: "script.py", Source: []byte(script), Stdout: &out, Stderr: &errs})
+		const want = "['a.txt']\n['one']\n--serve plugins gives all\n"
+		if got := out.String(); err != nil || status != 0 || got != want {
+			t.Errorf("status %d, %v\n%s%swant %s", status, err, got, errs.String(), want)
 		}
 	})
 }

@@ -26,6 +26,10 @@ var execMethod = method{
 	format: func(h Hop) string { return "exec:" + strings.ReplaceAll(h.Host, "+", `\+`) },
 	quotes: true,
 	near:   true,
+	session: []symptom{
+		{text: "…", kind: connect.ErrDied, refines: true, hint: "the command prints what is put " +
+			"behind it: take one that runs it, as env and nice do, or ends in a shell or Python"},
+	},
 	remote: true, // it may be a program that goes anywhere
 	plan: func(h Hop, boot []string, _ connect.Options, _ bool) (Plan, error) {
 		w, err := splitWords(h.Host)

@@ -246,6 +246,8 @@ func exitKind(m method, status int, text string, loggedIn bool) error {
 		}
 	}
 	switch {
+	case refusedCommand(text) && m.near && status == 0:
+		return connect.ErrDied // it prints its arguments, which is all it was to do
 	case refusedCommand(text):
 		return connect.ErrNotPermitted
 	case refusedCode(text):

@@ -40,7 +40,8 @@ func (f *Finder) named(r Reader, name string) bool {
 // fromPlace matches what gets from a script's own place to other files, or opens it. A script
 // without that is shown the path that it has here.
 var fromPlace = lazyregexp.New(
-	`\b(?:open|dirname|parents?|r?split|r?partition|with_name|with_suffix|realpath|getfile|loader)\b`)
+	`\b(?:open|dirname|parents?|r?split|r?partition|with_name|with_suffix|realpath|getfile|loader|` +
+		`testfile|DocFileSuite)\b`)
 
 // ScriptPlace returns the place that a target sees a script under, "" if it isn't in the search
 // path of the user's own modules.
@@ -136,7 +137,8 @@ func (p Pass) walkBeside(r Reader, t *tree, dir string, o *outline, looked *int)
 		switch {
 		case err != nil:
 		case !p.f.namedOnTheWay(r, name, e.IsDir()):
-			lacks = lacks || plainElement(e.Name()) && e.Name() != bytecodeName
+			lacks = lacks || plainElement(e.Name()) && e.Name() != bytecodeName &&
+				(dir != "." || !p.has(r, t, name, st))
 		case st.IsDir():
 			dirs = append(dirs, name)
 		case st.Mode().IsRegular():
@@ -145,7 +147,7 @@ func (p Pass) walkBeside(r Reader, t *tree, dir string, o *outline, looked *int)
 			lacks = true
 		}
 	}
-	o.dir(t.place(dir), st, lacks && dir != "." && !p.f.Served(first(dir)))
+	o.dir(t.place(dir), st, lacked(lacks && !p.f.Served(first(dir))))
 	for _, st := range files {
 		o.file(st.Name(), st, nil)
 	}
@@ -153,9 +155,31 @@ func (p Pass) walkBeside(r Reader, t *tree, dir string, o *outline, looked *int)
 		if len(p.regular(t, dir)) == 0 || p.f.Served(first(dir)) {
 			p.walkBeside(r, t, dir, o, looked)
 		} else if st, err := fs.Stat(t.FS, dir); err == nil {
-			o.dir(t.place(dir), st, true) // a package, which has an outline of its own once it was sent
+			o.dir(t.place(dir), st, lacksMore) // a package, which has an outline of its own once it was sent
 		}
 	}
+}
+
+func lacked(more bool) string {
+	if more {
+		return lacksMore
+	}
+	return lacksNothing
+}
+
+// has reports whether r has the module or program that is right beside modules of the user's own:
+// a program is known by its text.
+func (p Pass) has(r Reader, t *tree, name string, st fs.FileInfo) bool {
+	if st.IsDir() {
+		return r.Sent(name)
+	}
+	if module := moduleOf("", name); module != "" && r.Sent(module[1:]) {
+		return true
+	}
+	return r.Runs(st.Size(), func() []byte {
+		data, _, _ := read(t.FS, name)
+		return data
+	})
 }
 
 // first returns the first element of a path.

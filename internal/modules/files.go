@@ -17,6 +17,12 @@ type Reader interface {
 	Reads() bool             // own code that it was given imports what reads files of packages
 	Quotes(text string) bool // such code has this text as a literal, or at the end of one
 	Spells(text string) bool // such code has this text as a literal, or behind a slash in one
+
+	// Says reports whether code that it was given, of third-party packages too, has this literal.
+	Says(text string) bool
+
+	// Runs reports whether it was given a program of this size and text.
+	Runs(size int64, text func() []byte) bool
 }
 
 // ErrNoFile is the error for a file that isn't there, or is not to be had.

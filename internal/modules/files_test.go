@@ -35,6 +35,10 @@ func (all) Reads() bool        { return true }
 func (all) Quotes(string) bool { return false }
 func (all) Spells(string) bool { return false }
 
+func (all) Says(string) bool { return false }
+
+func (all) Runs(int64, func() []byte) bool { return false }
+
 // inflated returns what a context makes of a file's bytes.
 func inflated(t *testing.T, rest []byte, size int, err error) (string, error) {
 	t.Helper()

@@ -15,6 +15,8 @@ type given struct {
 	sent   string // names, blanks between them
 	reads  bool
 	quotes string
+	runs   string // the text of a program
+	says   string // literals of any code
 }
 
 func (g given) Any() bool               { return g.sent != "" }
@@ -24,6 +26,12 @@ func (g given) Sent(name string) bool   { return slices.Contains(strings.Fields(
 func (g given) Reads() bool             { return g.reads }
 func (g given) Quotes(text string) bool { return slices.Contains(strings.Fields(g.quotes), text) }
 func (g given) Spells(text string) bool { return g.Quotes(text) }
+
+func (g given) Says(text string) bool { return slices.Contains(strings.Fields(g.says), text) }
+
+func (g given) Runs(_ int64, text func() []byte) bool {
+	return g.runs != "" && g.runs == string(text())
+}
 
 // home is a directory that a command is run in: code, and other things.
 var home = map[string]string{

@@ -44,8 +44,10 @@ type Module struct {
 	// Source without comments and docstrings, its lines kept; Source itself if it isn't understood
 	Code   []byte
 	Reason string // of letter Missing: why there is none
-	Size   int    // bytes of the file
-	Own    bool   // one of the user's own modules, which win over what a target has installed
+	// TooLarge tells of letter Missing that it is an extension module, of more bytes than may be sent.
+	TooLarge bool
+	Size     int  // bytes of the file
+	Own      bool // one of the user's own modules, which win over what a target has installed
 
 	// offsets are those of the source as it was found; its lines are Source's and Code's too
 	Info    pysource.Info
@@ -122,9 +124,12 @@ func check(name string) string {
 	}
 	first := true
 	for part := range strings.SplitSeq(name, ".") {
-		// In a package a name may begin with a digit, for who imports it by a call: 0001_initial.
+		// A call can import other names than identifiers: my-tool, and in a package 0001-initial.
 		if !first && part != "" && part[0] >= '0' && part[0] <= '9' {
 			part = "_" + part
+		}
+		if part != "" && part[0] != '-' {
+			part = strings.ReplaceAll(part, "-", "_")
 		}
 		if first = false; !identifier(part) && !helper(part) {
 			return fmt.Sprintf("%q is no module name", name)

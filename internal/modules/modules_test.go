@@ -94,7 +94,7 @@ func TestFind(t *testing.T) {
 	}
 }
 
-// Nothing but dotted identifiers gets as far as a file system.
+// Nothing but dotted names gets as far as a file system.
 func TestHostileNames(t *testing.T) {
 	dir := t.TempDir()
 	os.WriteFile(filepath.Join(dir, "secret.py"), []byte("SECRET"), 0o600)
@@ -103,7 +103,7 @@ func TestHostileNames(t *testing.T) {
 	f := New(own(noFS{t}, os.DirFS(sub)), none, Options{})
 	for _, name := range []string{"", ".", "..", "...secret", "../secret", "..secret", "/etc/passwd",
 		"a/b", "a\\b", "a..b", ".a", "a.",
-		"a\x00b", "a b", "a\n", "1a", "a-b", "a:b", "\xff", "a.\u202eb", "secret.py/", "C:",
+		"a\x00b", "a b", "a\n", "1a", "-a", "a.-b", "a:b", "\xff", "a.\u202eb", "secret.py/", "C:",
 		strings.Repeat("a", MaxName+1),
 		strings.Repeat("a.", 200) + "a"} {
 		if m := f.Find(name); m.Letter != Missing || m.Reason == "" {

@@ -2,6 +2,7 @@ package modules
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -117,7 +118,7 @@ func (m *Module) IsRegular() bool {
 // native returns the extension module that name is, or why there is none for this target.
 func (p Pass) native(name string, at found, f *fit) *Module {
 	dir := path.Dir(at.file)
-	why := ""
+	why, large := "", false
 	switch {
 	case f == nil:
 	case f.refuse != "":
@@ -125,15 +126,15 @@ func (p Pass) native(name string, at found, f *fit) *Module {
 	case at.tree.Own:
 		why = "it is one of your own; those of installed packages (--venv) are sent"
 	case f.excess(name) != "":
-		why = f.excess(name)
+		why, large = f.excess(name), true
 	default:
 		for _, file := range f.order(at.natives) {
-			m, reason := p.fitting(name, at, join(dir, file), f)
-			if m != nil {
+			m := p.fitting(name, at, join(dir, file), f)
+			if m.Letter == Native {
 				return m
 			}
 			if why == "" {
-				why = reason
+				why, large = m.Reason, m.TooLarge
 			}
 		}
 	}
@@ -141,7 +142,9 @@ func (p Pass) native(name string, at found, f *fit) *Module {
 	if why != "" {
 		text += ": " + why
 	}
-	return missing(name, text)
+	m := missing(name, text)
+	m.TooLarge = large
+	return m
 }
 
 // excess returns why the package that name is in gets no extension modules; "": it gets them.
@@ -167,38 +170,48 @@ func (f *fit) rank(file string) int {
 	return len(f.target.Suffixes)
 }
 
-// fitting returns the extension module in a file, or why it doesn't fit.
-func (p Pass) fitting(name string, at found, file string, f *fit) (m *Module, why string) {
+// fitting returns the extension module in a file, of letter Missing if it doesn't fit.
+func (p Pass) fitting(name string, at found, file string, f *fit) *Module {
 	from, known := at.tree.broughtBy(file, p.n)
 	switch {
 	case !known:
-		return nil, "no wheel has brought it, so nothing says what it fits"
+		return missing(name, "no wheel has brought it, so nothing says what it fits")
 	case f.known && !f.target.Fits(from.tags):
-		return nil, fmt.Sprintf("its wheel is for %s, the target is %s", shortTags(from.tags), f.target)
+		return missing(name, fmt.Sprintf("its wheel is for %s, the target is %s",
+			shortTags(from.tags), f.target))
 	case f.known && f.rank(path.Base(file)) == len(f.target.Suffixes):
-		return nil, fmt.Sprintf("the target's interpreter loads no file that is called %s",
-			path.Base(file))
+		return missing(name, fmt.Sprintf("the target's interpreter loads no file that is called %s",
+			path.Base(file)))
 	}
 	u := use{file, Native, name, from.set}
 	load := func() *Module {
 		return at.tree.loadUpTo(MaxNative, u, p.n, func(data []byte) *Module {
 			return p.makeNative(name, at.tree, file, from, data)
-		}, func(err error) *Module { return missing(name, err.Error()) })
+		}, func(err error) *Module { return notRead(name, err) })
 	}
-	if m = load(); m.lacks != "" && p.find(m.lacks, nil).Letter == Library {
+	m := load()
+	if m.lacks != "" && p.find(m.lacks, nil).Letter == Library {
 		at.tree.drop(u, m)
 		m = load()
 	}
-	if m.Letter != Native {
-		return nil, m.Reason
+	if m.Letter == Native && f.known {
+		if why := f.lacks(m); why != "" {
+			return missing(name, why)
+		}
 	}
-	if f.known {
-		why = f.lacks(m)
+	return m
+}
+
+// notRead returns an extension module or library, of letter Missing, whose file can't be read.
+func notRead(name string, err error) *Module {
+	large := tooLarge{}
+	if !errors.As(err, &large) {
+		return missing(name, err.Error())
 	}
-	if why != "" {
-		return nil, why
-	}
-	return m, ""
+	m := missing(name, fmt.Sprintf("it has %d MiB, and at most %d MiB are sent: install the package "+
+		"there", (large.size+1<<20-1)>>20, large.limit>>20))
+	m.TooLarge = true
+	return m
 }
 
 // shortTags names the first of tags.
@@ -238,6 +251,7 @@ func (p Pass) makeNative(name string, t *tree, file string, from *brought, data 
 	if m.native.own, lacks, why = p.libraries(t, file, &object); why != "" {
 		m = missing(name, why)
 		m.lacks = lacks
+		m.TooLarge = lacks != "" && p.find(lacks, nil).TooLarge
 		return m
 	}
 	for _, lib := range m.native.own {
@@ -348,7 +362,7 @@ func (p Pass) library(name, file string) *Module {
 			m := &Module{Name: name, Path: t.label(file), Letter: Library, Size: len(data), Scanned: true,
 				native: &native{object: object, tree: t, file: file, hash: from.hash}}
 			return m.seal()
-		}, func(err error) *Module { return missing(name, err.Error()) })
+		}, func(err error) *Module { return notRead(name, err) })
 	}
 	return missing(name, ErrNoFile.Error())
 }

@@ -67,18 +67,29 @@ type outline struct {
 	mod   int64 // of the directory
 	whole bool  // what it doesn't have isn't given later either
 
-	requires []string // of a distribution: the normal names of its needs
+	// of a distribution: its name, the normal names of its needs, and the groups of its entry points,
+	// without those of scripts
+	name     string
+	requires []string
+	groups   []string
 }
 
 func seconds(st fs.FileInfo) int64 { return max(0, st.ModTime().Unix()) }
 
-// dir adds a directory, which the files that follow are in. It isn't all that a program would list
-// there if it lacks something.
-func (o *outline) dir(place string, st fs.FileInfo, lacks bool) {
+// What a program would list in a directory that an outline doesn't have.
+const (
+	lacksNothing = ""
+	lacksModules = "modules"
+	lacksMore    = "lacks"
+)
+
+// dir adds a directory, which the files that follow are in, and what it lacks of all that a program
+// would list there.
+func (o *outline) dir(place string, st fs.FileInfo, lacks string) {
 	o.mod = seconds(st)
 	o.text.WriteString(place + "\x00" + strconv.FormatInt(o.mod, 10))
-	if lacks {
-		o.text.WriteString("\x00lacks")
+	if lacks != lacksNothing {
+		o.text.WriteString("\x00" + lacks)
 	}
 	o.text.WriteByte('\n')
 	o.names++
@@ -226,6 +237,10 @@ func (sentAll) Reads() bool        { return false }
 func (sentAll) Quotes(string) bool { return false }
 func (sentAll) Spells(string) bool { return false }
 
+func (sentAll) Says(string) bool { return false }
+
+func (sentAll) Runs(int64, func() []byte) bool { return false }
+
 // listing returns the outline of a third-party package as what goes in a bundle with it.
 func (p Pass) listing(name, pkg string) *Module {
 	places := p.holders(pkg, ".")
@@ -289,7 +304,7 @@ func (w *walker) walk(name string, chain []string) error {
 	if err != nil {
 		return nil
 	}
-	w.o.dir(w.t.place(path.Join(dirOf(w.pkg), name)), st, false)
+	w.o.dir(w.t.place(path.Join(dirOf(w.pkg), name)), st, w.lacks(name, at, entries))
 	var dirs []string
 	for _, e := range entries {
 		inner := join(name, e.Name())
@@ -309,6 +324,27 @@ func (w *walker) walk(name string, chain []string) error {
 		}
 	}
 	return nil
+}
+
+// lacks returns whether a directory of the user's own has modules that the reader may not have.
+func (w *walker) lacks(name, at string, entries []fs.DirEntry) string {
+	if !w.t.Own {
+		return lacksNothing
+	}
+	for _, e := range entries {
+		inner, file := join(name, e.Name()), join(at, e.Name())
+		if e.IsDir() {
+			inner, file = inner+"/__init__.py", file+"/__init__.py"
+		}
+		if path.Ext(file) != ".py" || !plain(inner) || !w.p.f.serves(w.pkg, inner) ||
+			w.p.gives(w.r, w.t, w.pkg, inner) {
+			continue
+		}
+		if st, err := fs.Stat(w.t.FS, file); err == nil && st.Mode().IsRegular() {
+			return lacksModules
+		}
+	}
+	return lacksNothing
 }
 
 // entry adds a file of a directory, if the reader may have it, and reports whether it is a
@@ -385,7 +421,7 @@ func (t *tree) outlineDist(o *outline, dir string, depth int) {
 	if err != nil {
 		return
 	}
-	o.dir(t.place(dir), st, false)
+	o.dir(t.place(dir), st, lacksNothing)
 	var dirs []string
 	for _, e := range entries {
 		st, err := e.Info()
@@ -417,6 +453,12 @@ func (t *tree) content(o *outline, dir, name string, depth int) []byte {
 		for _, line := range requirement.FindAllSubmatch(data, -1) {
 			o.requires = append(o.requires, normal(string(line[1])))
 		}
+		if m := distName.FindSubmatch(data); m != nil {
+			o.name = string(m[1])
+		}
+	}
+	if name == "entry_points.txt" {
+		o.groups = groupsOf(data)
 	}
 	if len(data) > maxHead {
 		return nil
@@ -464,7 +506,7 @@ func (f *Finder) distributions(r Reader) []dist {
 	may := make([]bool, len(found))
 	var todo []int
 	for i, d := range found {
-		if d.t.metadata(f, r, d.dir) {
+		if d.t.metadata(f, r, d.dir) || d.t.passes(f, d.dir) && d.t.wanted(r, d.dir) {
 			may[i] = true
 			todo = append(todo, i)
 		}
@@ -493,6 +535,30 @@ func (f *Finder) distributions(r Reader) []dist {
 // passes reports whether policy lets a package of a distribution through.
 func (t *tree) passes(f *Finder, dir string) bool {
 	return slices.ContainsFunc(t.topsOf(dir), f.opt.serves)
+}
+
+// distName is the line with a distribution's name.
+var distName = lazyregexp.New(`(?im)^Name:[ \t]*([A-Za-z0-9][A-Za-z0-9._-]*)`)
+
+// groupsOf returns the groups of entry_points.txt, without those of scripts.
+func groupsOf(text []byte) (groups []string) {
+	for _, m := range points.FindAllSubmatch(text, maxPoints) {
+		if group := strings.TrimSpace(string(m[1])); group != "" && group != "console_scripts" &&
+			group != "gui_scripts" {
+			groups = append(groups, group)
+		}
+	}
+	return groups
+}
+
+// wanted reports whether code that r was given looks for an installed distribution: code of the
+// user's own by its name, or any code by a group of its entry points, as programs look for plugins.
+func (t *tree) wanted(r Reader, dir string) bool {
+	o := t.outlineOf(dir)
+	if o == nil || t.Own {
+		return false
+	}
+	return o.name != "" && r.Spells(o.name) || slices.ContainsFunc(o.groups, r.Says)
 }
 
 // requirement is a line with a distribution that another one requires.
@@ -572,7 +638,7 @@ func (f *Finder) OfDistributions(r Reader, name string) ([]byte, error) {
 		if err != nil || statErr != nil || all.blobs.Len()+len(data) > maxTexts {
 			continue
 		}
-		all.dir(d.t.place(path.Join(d.dir, path.Dir(name))), above, false)
+		all.dir(d.t.place(path.Join(d.dir, path.Dir(name))), above, lacksNothing)
 		all.file(path.Base(name), st, append([]byte{}, data...))
 	}
 	return all.packed(), nil
@@ -581,7 +647,8 @@ func (f *Finder) OfDistributions(r Reader, name string) ([]byte, error) {
 // mentions are words by which code gets at the place of a module, its own or another one's.
 var mentions = [][]byte{[]byte("__file__"), []byte("getfile("), []byte("getsourcefile("),
 	[]byte("getabsfile("), []byte("get_filename("), []byte("submodule_search_locations"),
-	[]byte("co_filename"), []byte(".origin"), []byte("__path__")}
+	[]byte("co_filename"), []byte(".origin"), []byte("testfile("), []byte("DocFileSuite("),
+	[]byte("__path__")}
 
 // notPlaces are uses of __path__ that have no file opened.
 var notPlaces = lazyregexp.New(`__path__\s*(?:=|\+=)|extend_path\(__path__|["']__path__["']`)

@@ -249,14 +249,93 @@ func TestBeside(t *testing.T) {
 	data, err := f.Outline(given{reads: true, quotes: names}, "")
 	lines, _ := outlined(t, data, err)
 	got := strings.ReplaceAll(strings.Join(lines, "|"), Root+dir, "")
-	const want = "part||/data.json 4|/part.py 4|/conf lacks|/conf/app.ini 3|/pkg lacks|" +
+	const want = "part| lacks|/data.json 4|/part.py 4|/conf lacks|/conf/app.ini 3|/pkg lacks|" +
 		"/plugins|/plugins/__init__.py 0|/plugins/one.py 3|/plugins/t.txt 4|" +
 		"/served|/served/all.txt 3|/served/m.py 1"
 	if got != want {
 		t.Errorf("outline: got %s, %v, want %s", got, err, want)
 	}
+	// Where a context has all there is, nothing lacks: the program itself, and modules.
+	if err := os.RemoveAll(filepath.Join(dir, "served")); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"conf", "id_rsa", "up.txt", "link.txt", "part.pyc", "plugins"} {
+		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		r    given
+		want string
+	}{
+		{given{reads: true, quotes: names, sent: "pkg helper", runs: "x = y"}, "part||/data.json"},
+		{given{reads: true, quotes: names, sent: "pkg helper", runs: "x = z"}, "part| lacks|/data.json"},
+		{given{reads: true, quotes: names, sent: "pkg", runs: "x = y"}, "part| lacks|/data.json"},
+		{given{reads: true, quotes: names, sent: "helper", runs: "x = y"}, "part||/data.json"},
+	} {
+		writeTree(t, dir, map[string]string{"script.py": "x = y"})
+		data, err := f.Outline(c.r, "")
+		lines, _ := outlined(t, data, err)
+		got := strings.ReplaceAll(strings.Join(lines, "|"), Root+dir, "")
+		if !strings.HasPrefix(got, c.want) {
+			t.Errorf("outline for %+v: got %s, %v, want %s", c.r, got, err, c.want)
+		}
+	}
 	if _, err := f.Outline(given{quotes: names}, ""); err == nil {
 		t.Error("an outline was given though no code reads files")
+	}
+}
+
+// Of the user's own packages an outline says where modules are missing.
+func TestOutlineLacksModules(t *testing.T) {
+	f := New([]Entry{{FS: fstest.MapFS{"p/__init__.py": {}, "p/a.txt": {}, "p/m.py": {},
+		"p/sub/__init__.py": {}, "p/data/x.txt": {}, "q/__init__.py": {}, "q/m.py": {}}, Own: true}},
+		none, Options{})
+	for _, c := range []struct {
+		pkg, sent, want string
+	}{
+		{"p", "p", "part|/p modules|/p/__init__.py 0|/p/a.txt 0|/p/data|/p/data/x.txt 0"},
+		{"p", "p p.m", "part|/p modules"}, {"p", "p p.sub", "part|/p modules"},
+		{"p", "p p.m p.sub", "part|/p|"}, {"q", "q q.m", "part|/q|"}, {"q", "q", "part|/q modules|"},
+	} {
+		data, err := f.Outline(given{reads: true, sent: c.sent}, c.pkg)
+		lines, _ := outlined(t, data, err)
+		got := strings.ReplaceAll(strings.Join(lines, "|"), Root+unplaced, "")
+		if !strings.HasPrefix(got+"|", c.want) {
+			t.Errorf("outline of %s for who has %s: got %s, %v, want %s", c.pkg, c.sent, got, err, c.want)
+		}
+	}
+}
+
+// The metadata of a distribution that code looks for may be had.
+func TestDistributionsWanted(t *testing.T) {
+	const points = "[console_scripts]\np = p:m\n[ host.plugins ]\na = p\n"
+	plugin := fstest.MapFS{"p/__init__.py": {},
+		"p_x-1.dist-info/METADATA":         {Data: []byte("Name: P-x\n")},
+		"p_x-1.dist-info/top_level.txt":    {Data: []byte("p\n")},
+		"p_x-1.dist-info/entry_points.txt": {Data: []byte(points)}}
+	for _, c := range []struct {
+		what string
+		r    given
+		o    Options
+		own  bool
+		want bool
+	}{
+		{"another package", given{sent: "q"}, Options{}, false, false},
+		{"its package", given{sent: "p"}, Options{}, false, true},
+		{"its name", given{sent: "q", quotes: "P-x"}, Options{}, false, true},
+		{"its group", given{sent: "q", says: "host.plugins"}, Options{}, false, true},
+		{"scripts", given{sent: "q", says: "console_scripts"}, Options{}, false, false},
+		{"denied", given{sent: "q", says: "host.plugins"}, Options{Deny: []string{"p"}}, false, false},
+		{"own", given{sent: "q", says: "host.plugins", quotes: "P-x"}, Options{}, true, false},
+		{"nothing given", given{says: "host.plugins"}, Options{}, false, false},
+	} {
+		f := New([]Entry{{FS: plugin, Own: c.own}}, none, c.o)
+		data, tops := f.Distributions(c.r)
+		lines, _ := outlined(t, data, nil)
+		if got := len(lines) > 1; got != c.want || got != slices.Contains(tops, "p") {
+			t.Errorf("%s: got %q, %q, want any: %v", c.what, lines, tops, c.want)
+		}
 	}
 }
 

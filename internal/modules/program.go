@@ -1,6 +1,7 @@
 package modules
 
 import (
+	"archive/zip"
 	"errors"
 	"io"
 	"io/fs"
@@ -11,10 +12,10 @@ import (
 	"github.com/mitogen-go/mitogen/internal/pysource"
 )
 
-// ProgramDirs returns dir, where the file of a program's source is, and the directories that the
-// source, and the modules beside it that it imports, put on sys.path: in the order in which Python
-// looks there. It reads expressions of __file__ and the like (pysource.ReadSearchPath); what leads
-// to no directory is left out.
+// ProgramDirs returns dir, where the file of a program's source is, and the directories and zip
+// files that the source, and the modules beside it that it imports, put on sys.path: in the order
+// in which Python looks there. It reads expressions of __file__ and the like
+// (pysource.ReadSearchPath); what leads to neither is left out.
 func ProgramDirs(dir string, source []byte) (dirs []string) {
 	p := pysource.ReadSearchPath(source)
 	info, _ := pysource.Scan(source) // a source in error is told of where it is run
@@ -29,12 +30,25 @@ func ProgramDirs(dir string, source []byte) (dirs []string) {
 	}
 	for _, name := range append(append(p.Before, "."), p.Behind...) {
 		place := filepath.Join(dir, filepath.FromSlash(name))
-		st, err := os.Stat(place)
-		if (name == "." || err == nil && st.IsDir()) && !slices.Contains(dirs, place) {
+		if (name == "." || holdsModules(place)) && !slices.Contains(dirs, place) {
 			dirs = append(dirs, place)
 		}
 	}
 	return dirs
+}
+
+// holdsModules reports whether place is a directory or a zip file.
+func holdsModules(place string) bool {
+	st, err := os.Stat(place)
+	if err != nil || st.IsDir() || !st.Mode().IsRegular() {
+		return err == nil && st.IsDir()
+	}
+	z, err := zip.OpenReader(place)
+	if err != nil {
+		return false
+	}
+	z.Close()
+	return true
 }
 
 // maxBeside bounds a file that is read beside a program, in bytes.

@@ -1,6 +1,8 @@
 package modules
 
 import (
+	"archive/zip"
+	"bytes"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,7 +20,16 @@ func TestProgramDirs(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "context.py"), []byte(beside), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	var archive bytes.Buffer
+	if err := zip.NewWriter(&archive).Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "lib/a.whl"), archive.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	for source, want := range map[string][]string{
+		"sys.path.insert(0, os.path.join(os.path.dirname(__file__), 'lib', 'a.whl'))": {"lib/a.whl", "."},
+		"sys.path.append(str(pathlib.Path(__file__).parent / 'lib' / 'a.whl'))":       {".", "lib/a.whl"},
 		"print(1)": {"."},
 		"sys.path.insert(0, os.path.join(os.path.dirname(__file__), 'lib'))": {"lib",
 			"."},

@@ -310,6 +310,7 @@ func (s stamp) holds(st fs.FileInfo) bool {
 type tooLarge struct {
 	name  string
 	limit int64
+	size  int64
 }
 
 func (e tooLarge) Error() string {
@@ -327,7 +328,7 @@ func readUpTo(fsys fs.FS, name string, limit int64) ([]byte, fs.FileInfo, error)
 	}
 	defer f.Close()
 	if st.Size() > limit {
-		return nil, nil, tooLarge{name, limit}
+		return nil, nil, tooLarge{name, limit, st.Size()}
 	}
 	source := make([]byte, st.Size())
 	n, err := io.ReadFull(f, source)

@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -296,6 +297,56 @@ func TestNativeBudget(t *testing.T) {
 		if sent := c.Stats().Native; (sent == 0) != refused {
 			t.Errorf("budget %d: got %d bytes sent", tt.budget, sent)
 		}
+	}
+}
+
+// TestNativesTooLarge: the user is told of what isn't sent because of its size, once, whatever the
+// program does with the error.
+func TestNativesTooLarge(t *testing.T) {
+	p, ok := testpython.Default()
+	if !ok {
+		t.Skip("no python3")
+	}
+	object, suffix := extension(t, p)
+	tag := fmt.Sprintf("cp%d%d-cp%d%d-linux_%s", p.Major, p.Minor, p.Major, p.Minor, p.Machine)
+	for _, tt := range []struct {
+		what   string
+		budget int64
+		size   int64 // 0: as it is
+		want   string
+	}{
+		{"fits", 0, 0, ""}, {"budget", 1, 0, "(--native-budget)"},
+		{"file", 0, 121 << 20, "it has 121 MiB, and at most 120 MiB are sent: install the package there"},
+	} {
+		t.Run(tt.what, func(t *testing.T) {
+			dir := fakeWheel(t, tag, "_x"+suffix, object)
+			if tt.size > 0 {
+				if err := os.Truncate(filepath.Join(dir, "d/_x"+suffix), tt.size); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var log bytes.Buffer
+			t.Cleanup(func() { // the engine has been closed
+				want := 1
+				if tt.want == "" {
+					want = 0
+				}
+				if n := strings.Count(log.String(), "package=d"); n != want ||
+					!strings.Contains(log.String(), tt.want) {
+					t.Errorf("got %d warnings, want %d with %q; the log:\n%s", n, want, tt.want, log.String())
+				}
+			})
+			level := &slog.HandlerOptions{Level: slog.LevelWarn}
+			c := nativeContext(t, dir, p, fstest.MapFS{"mine.py": {Data: []byte(importing)}},
+				mitogen.Options{NativeBudget: tt.budget,
+					Logger: slog.New(slog.NewTextHandler(&log, level))})
+			for _, function := range []string{"direct", "taken"} {
+				got, err := mitogen.Call[string](t.Context(), c, "mine:"+function)
+				if err != nil || !strings.Contains(got, tt.want) {
+					t.Errorf("%s: got %q, %v, want %q", function, got, err, tt.want)
+				}
+			}
+		})
 	}
 }
 

@@ -139,7 +139,7 @@ func (p *program) what() []string {
 	run := p.fields["run"]
 	for _, option := range []string{"-m ", "-c "} {
 		if rest, ok := strings.CutPrefix(run, option); ok {
-			return []string{option[:2], rest}
+			return []string{option[:2], plain(rest)}
 		}
 	}
 	if run == "" {
