@@ -134,7 +134,7 @@ const prepared = "  - file: {path: /tmp/mitogen-bench-files, state: absent}\n  -
 
 func tasks(n int) string { return strings.Repeat("  - command: /bin/true\n", n) }
 
-// playbooks measures all books. One that fails doesn't end the others.
+// playbooks measures all books, also when a book fails.
 func (b *bench) playbooks() error {
 	if b.lab == nil {
 		return errors.New("playbooks need root, for an sshd and users of their own")

@@ -101,7 +101,7 @@ func run(ctx context.Context) error {
 	return err
 }
 
-// table measures the rows. One that fails doesn't end the others.
+// table measures all rows, also when a row fails.
 func (b *bench) table() error {
 	fmt.Print("\n", b.head())
 	var failed []error

@@ -43,7 +43,8 @@ func TestPlainCall(t *testing.T) {
 // What takes bundles comes with the first bundle. A hop has it, and passes it on, from its second
 // child on.
 func TestPassedOn(t *testing.T) {
-	e, fakes := fakeEngine(t, Options{Modules: ModuleOptions{Path: files("own.py: ", "pkg/__init__.py: ")}})
+	e, fakes := fakeEngine(t, Options{Modules: ModuleOptions{
+		Path: files("own.py: ", "pkg/__init__.py: ")}})
 	first := start(t, e, "local+sudo:first", ConnectOptions{})
 	f := <-fakes
 	f.hello(1)
