@@ -132,6 +132,7 @@ func TestAgentFor(t *testing.T) {
 		}
 		return nil, nil
 	}, Binary: func(string, string) ([]byte, error) { return header(2, 1, 0, 243), nil }}}
+	e.starts.e = e
 	for _, test := range []struct{ machine, fails string }{
 		{"x86_64", ""},
 		{"aarch64", "linux/arm64: it is for EM_X86_64"},
