@@ -235,7 +235,13 @@ func newRoot(s *state) *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          noSuchCommand,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	version := root.Flags().Bool("version", false, "say what this is")
+	root.RunE = func(cmd *cobra.Command, _ []string) error {
+		if *version {
+			return printVersion(s)
+		}
+		return cmd.Help()
 	}
 	root.SetIn(s.stdin)
 	root.SetOut(s.stdout)

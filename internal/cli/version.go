@@ -20,9 +20,13 @@ func newVersion(s *state) *cobra.Command {
 		if len(args) > 0 {
 			return usagef("unexpected argument %s", quoted(args[0]))
 		}
-		version := []any{versionText(), runtime.Version(), runtime.GOOS, runtime.GOARCH}
-		return s.ui.page(s.ui.out).add("mitogen %s %s %s/%s", version...).end().print()
+		return printVersion(s)
 	})
+}
+
+func printVersion(s *state) error {
+	version := []any{versionText(), runtime.Version(), runtime.GOOS, runtime.GOARCH}
+	return s.ui.page(s.ui.out).add("mitogen %s %s %s/%s", version...).end().print()
 }
 
 func versionText() string {
