@@ -29,16 +29,20 @@ def after(seconds, fn):
 
 def run_timers():
     """Run what is due; returns seconds until the next is."""
-    due = [t for t in TIMERS if t[0] <= now()]
-    for t in due:
+    since = now()
+    first = since + PATIENCE
+    for t in TIMERS:
+        first = min(first, t[0])
+    if HELD_BACK:
+        for c in HELD_BACK[:]:
+            if c.above() < ABOVE_LIMIT // 2:
+                c.read_on()
+    if first > since:
+        return first - since
+    for t in [t for t in TIMERS if t[0] <= since]:
         TIMERS.remove(t)
         t[1]()
-    for c in HELD_BACK[:]:
-        if c.above() < ABOVE_LIMIT // 2:
-            c.read_on()
-    if due:
-        return 0        # a thread may wait for the result
-    return min([PATIENCE] + [max(0, t[0] - now()) for t in TIMERS])
+    return 0        # a thread may wait for the result
 
 
 DUE.append(run_timers)
