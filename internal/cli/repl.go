@@ -105,7 +105,7 @@ func topLevel(place fs.FS) (names []string) {
 		name, _, _ := strings.Cut(e.Name(), ".")
 		suffix := filepath.Ext(e.Name())
 		module := suffix == ".py" || suffix == ".so" || e.IsDir() && suffix == ""
-		if module && modules.Valid(name) {
+		if module && modules.Valid(name) && !strings.Contains(name, "-") { // which no statement imports
 			names = append(names, name)
 		}
 	}
