@@ -218,12 +218,12 @@ func (c *Context) Get(
 		return CopyTotals{}, err
 	}
 	defer cp.close()
-	if err := ownfile.NewWriter(cp).Get(o.flags(), src); err != nil {
-		return CopyTotals{}, err
-	}
 	r := ownfile.Receiver{Root: root, Alias: alias, Wanted: wanted(src), Flags: o.flags(),
 		AllLinks: o.AllLinks, Failed: cp.failed, Got: o.progress()}
-	if err = r.Receive(cp); err != nil {
+	if err = ownfile.NewWriter(cp).Get(o.flags(), src); err == nil {
+		err = r.Receive(cp)
+	}
+	if err != nil {
 		err = cp.why(err)
 	}
 	return cp.end(r.Totals, err)

@@ -81,3 +81,26 @@ func TestCopyWithoutPythonFails(t *testing.T) {
 		t.Error("with ctx ended: got no error")
 	}
 }
+
+// A copy whose context is lost at any moment says why it was.
+func TestCopiesSayWhyThereIsNoPython(t *testing.T) {
+	e := newEngine(t, mitogen.Options{})
+	name, _ := noiseFile(t, 10)
+	for range 40 {
+		c, err := e.Start("local", noPython)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = c.Get(limited(t), t.TempDir(), mitogen.CopyOptions{}, name)
+		if !errors.Is(err, connect.ErrNoPython) {
+			t.Fatalf("get: got %v, want %v", err, connect.ErrNoPython)
+		}
+		if c, err = e.Start("local", noPython); err != nil {
+			t.Fatal(err)
+		}
+		_, err = c.Put(limited(t), t.TempDir(), mitogen.CopyOptions{}, name)
+		if !errors.Is(err, connect.ErrNoPython) {
+			t.Fatalf("put: got %v, want %v", err, connect.ErrNoPython)
+		}
+	}
+}
