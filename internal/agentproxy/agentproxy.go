@@ -147,6 +147,9 @@ func allowed(kind byte, size uint32) bool {
 
 // ask has the agent answer. The first time, it connects.
 func (p *passing) ask(request []byte) ([]byte, error) {
+	if err := p.ctx.Err(); err != nil {
+		return nil, err // nothing is asked once that has ended, though connections are closed later
+	}
 	if p.agent == nil {
 		c, err := p.dial(p.ctx)
 		if err != nil {

@@ -386,6 +386,22 @@ func TestEndWhileAgentWaits(t *testing.T) {
 	}
 }
 
+// ended is a context that has just ended: what is to be done then hasn't begun.
+type ended struct{ context.Context }
+
+func (ended) Err() error { return context.Canceled }
+
+// Nothing is asked from the end of ctx on.
+func TestEndCountsAtOnce(t *testing.T) {
+	a := &agent{binding: failure}
+	c := &duplex{Reader: strings.NewReader(frame(11))}
+	err := Pass(ended{context.Background()}, c, a.dial)
+	if !errors.Is(err, context.Canceled) || a.connections() > 0 || c.String() != "" {
+		t.Errorf("got %v, %d connections, answer %q, want %v, none, and no answer", err,
+			a.connections(), c.String(), context.Canceled)
+	}
+}
+
 // Whatever a client sends, the agent is asked for lists and signatures only, and each request has
 // one answer.
 func FuzzPass(f *testing.F) {
