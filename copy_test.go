@@ -301,6 +301,10 @@ func TestCopyInterrupted(t *testing.T) { onEach(t, mitogen.Options{}, testCopyIn
 
 func testCopyInterrupted(t *testing.T, c *mitogen.Context) {
 	dir := t.TempDir()
+	t.Cleanup(func() { // a copy that was given up may be on its way to the context still
+		c.Close()
+		<-c.Done()
+	})
 	before, after := bytes.Repeat([]byte("old"), 1<<20), bytes.Repeat([]byte("newer"), 1<<20)
 	rng := rand.New(rand.NewPCG(1, 2))
 	for way, do := range directions(c) {
