@@ -2,6 +2,7 @@ package bundle
 
 import (
 	"cmp"
+	"index/suffixarray"
 	"slices"
 )
 
@@ -175,89 +176,59 @@ func (w *bitWriter) lengths(lengths []uint8) {
 
 // transform sorts the rotations of a block, and returns their last bytes and the place of the block
 // itself among them.
+//
+// A block whose least rotation is itself has its rotations in the order of its suffixes: where one
+// suffix is the beginning of another, what follows the shorter one, the block again, is not greater
+// than what follows in the longer. So it is turned to begin there, which changes nothing but where
+// the block stands among its rotations.
 func transform(block []byte) (last []byte, first int) {
-	sorted := rotations(block)
-	last = make([]byte, len(block))
-	for i, at := range sorted {
-		if at == 0 {
-			first = i
-			last[i] = block[len(block)-1]
-		} else {
-			last[i] = block[at-1]
+	least := leastRotation(block)
+	turned := slices.Concat(block[least:], block[:least])
+	original := (len(block) - least) % len(block)
+	last = make([]byte, 0, len(block))
+	index := suffixarray.New(turned)
+	for b := range 256 {
+		for _, at := range index.Lookup([]byte{byte(b)}, -1) { // in the order of their suffixes
+			if at == original {
+				first = len(last)
+			}
+			if at == 0 {
+				at = len(turned)
+			}
+			last = append(last, turned[at-1])
 		}
 	}
 	return last, first
 }
 
-// rotations returns where the rotations of a block begin, in their order. Each pass doubles the
-// length that they are sorted by, and sorts what is equal so far by the ranks of what follows.
-func rotations(block []byte) []int32 {
+// leastRotation returns where the least rotation of a block begins.
+func leastRotation(block []byte) int {
 	n := len(block)
-	sorted, rank := make([]int32, n), make([]int32, n)
-	var starts [65537]int32
-	pair := func(i int) int { return int(block[i])<<8 | int(block[(i+1)%n]) }
-	for i := range n {
-		starts[pair(i)+1]++
-	}
-	for i := range 65536 {
-		starts[i+1] += starts[i]
-	}
-	for i := range n {
-		rank[i] = starts[pair(i)+1] - 1 // the last place of its group
-	}
-	next := starts
-	for i := range n {
-		p := pair(i)
-		sorted[next[p]] = int32(i)
-		next[p]++
-	}
-	for h := 2; h < n; h *= 2 {
-		if !refine(sorted, rank, h) {
-			break
+	at := func(i int) byte {
+		if i >= n {
+			i -= n
 		}
+		return block[i]
 	}
-	return sorted
-}
-
-// refine sorts groups of rotations that are equal in h bytes by the h after these, and reports
-// whether there was any.
-func refine(sorted, rank []int32, h int) (found bool) {
-	n := len(sorted)
-	key := func(i int32) int32 {
-		at := int(i) + h
-		if at >= n {
-			at -= n
-		}
-		return rank[at]
-	}
-	type sortedKey struct{ key, at int32 }
-	var group []sortedKey
-	for start := 0; start < n; {
-		end := int(rank[sorted[start]]) + 1
-		if end-start == 1 {
-			start = end
+	// Rotations from a and from b are equal in same bytes. Where the next byte differs, none that
+	// begins in these bytes of the greater one can be the least.
+	a, b, same := 0, 1, 0
+	for a < n && b < n && same < n {
+		switch x, y := at(a+same), at(b+same); {
+		case x == y:
+			same++
 			continue
+		case x > y:
+			a += same + 1
+		default:
+			b += same + 1
 		}
-		found = true
-		group = group[:0]
-		for _, at := range sorted[start:end] {
-			group = append(group, sortedKey{key(at), at})
+		if a == b {
+			b++
 		}
-		slices.SortFunc(group, func(a, b sortedKey) int { return cmp.Compare(a.key, b.key) })
-		for i, g := range group {
-			sorted[start+i] = g.at
-		}
-		// Ranks change when the whole group is sorted: it may refer to itself.
-		for i := len(group) - 1; i >= 0; {
-			j := i
-			for ; j >= 0 && group[j].key == group[i].key; j-- {
-				rank[group[j].at] = int32(start + i)
-			}
-			i = j
-		}
-		start = end
+		same = 0
 	}
-	return found
+	return min(a, b)
 }
 
 // moveToFront returns the symbols of a block's last bytes, and the bytes that occur, in order.

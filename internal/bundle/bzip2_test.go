@@ -53,3 +53,21 @@ func TestBzip2(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkBzip2 packs some text of the size of a large package's sources.
+func BenchmarkBzip2(b *testing.B) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	names, err := os.ReadFile("bzip2.go")
+	if err != nil {
+		b.Fatal(err)
+	}
+	words := bytes.Fields(names)
+	var text []byte
+	for len(text) < 1_600_000 {
+		text = append(append(text, words[rng.IntN(len(words))]...), " \n"[rng.IntN(2)])
+	}
+	b.SetBytes(int64(len(text)))
+	for b.Loop() {
+		bzip2(text)
+	}
+}
