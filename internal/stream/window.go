@@ -15,7 +15,7 @@ import (
 // shrinks to what a slow one moves in some seconds: a small frame that is sent later isn't held up
 // for longer, and something comes up all the time.
 const (
-	firstWindow = 256 << 10
+	firstWindow = 512 << 10
 	minWindow   = 64 << 10
 	maxWindow   = 4 << 20
 	// batches that may be under way whatever their size, so that the link has the next while the first
