@@ -242,6 +242,7 @@ func (b *Bundle) smaller(data []byte) *Bundle {
 // lay makes a bundle that is not compressed yet, and its text.
 func lay(pieces []piece) (b *Bundle, text []byte) {
 	b = &Bundle{Package: pieces[0].pkg}
+	text = make([]byte, 0, estimate(pieces))
 	refused := map[string]bool{}
 	for _, x := range pieces {
 		start := len(text)
@@ -274,6 +275,17 @@ func lay(pieces []piece) (b *Bundle, text []byte) {
 	copy(b.ID[:], sum[:])
 	b.Size = len(text)
 	return b, text
+}
+
+// estimate returns about how many bytes the text of the pieces has.
+func estimate(pieces []piece) (n int) {
+	for _, x := range pieces {
+		n += 4
+		for _, m := range x.members {
+			n += 64 + len(m.Name) + len(m.Source)
+		}
+	}
+	return n
 }
 
 func appendModule(dst []byte, m *modules.Module) []byte {
@@ -326,6 +338,9 @@ var compressors = sync.Pool{New: func() any {
 const level = 6
 
 func compress(text []byte) []byte {
+	if len(text) > 3*part/2 {
+		return inParts(text)
+	}
 	var buf bytes.Buffer
 	w := compressors.Get().(*zlib.Writer)
 	defer compressors.Put(w)
