@@ -21,12 +21,15 @@ const (
 	bzEndMagic   = 0x177245385090
 )
 
-// bzip2 returns text, compressed.
-func bzip2(text []byte) []byte {
+// bzip2 returns text, compressed; nil, if stop says before one of its blocks that it is for nothing.
+func bzip2(text []byte, stop func() bool) []byte {
 	w := bitWriter{}
 	w.out = append(w.out, "BZh9"...)
 	whole := uint32(0)
 	for len(text) > 0 {
+		if stop() {
+			return nil
+		}
 		block, n := runLengths(text)
 		sum := bzChecksum(text[:n])
 		whole = (whole<<1 | whole>>31) ^ sum

@@ -10,6 +10,8 @@ import (
 	"testing"
 )
 
+func never() bool { return false }
+
 // TestBzip2 checks that the standard library's reader reads the output of the writer.
 func TestBzip2(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
@@ -33,7 +35,7 @@ func TestBzip2(t *testing.T) {
 		"source": source, "twice": append(source, source...), "more than a block": words,
 		"256 bytes": noise[:256],
 	} {
-		packed := bzip2(text)
+		packed := bzip2(text, never)
 		got, err := io.ReadAll(stdbzip2.NewReader(bytes.NewReader(packed)))
 		if err != nil || !bytes.Equal(got, text) {
 			t.Errorf("%s: got %d bytes, %v, want %d", name, len(got), err, len(text))
@@ -47,7 +49,7 @@ func TestBzip2(t *testing.T) {
 		for i := range text {
 			text[i] = "aab"[rng.IntN(3)]
 		}
-		got, err := io.ReadAll(stdbzip2.NewReader(bytes.NewReader(bzip2(text))))
+		got, err := io.ReadAll(stdbzip2.NewReader(bytes.NewReader(bzip2(text, never))))
 		if err != nil || !bytes.Equal(got, text) {
 			t.Fatalf("%q: got %q, %v", text, got, err)
 		}
@@ -68,6 +70,6 @@ func BenchmarkBzip2(b *testing.B) {
 	}
 	b.SetBytes(int64(len(text)))
 	for b.Loop() {
-		bzip2(text)
+		bzip2(text, never)
 	}
 }

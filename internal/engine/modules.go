@@ -99,6 +99,7 @@ type supply struct {
 	// Protected by Engine.mu:
 	modules    map[string]bool // programs that were prepared, and modules: whether sent alone
 	forwarding bool            // the Forwarder knows the context
+	near       bool            // no link leads to the context. Static
 	lent       []lent
 
 	requests requests
@@ -247,6 +248,9 @@ func (s *supply) introduce() {
 		parent = c.parent.id
 	}
 	e.library.forward.Add(c.id, parent)
+	if s.near {
+		e.library.forward.Near(c.id)
+	}
 	e.mu.Lock()
 	s.forwarding = true
 	gone = c.err != nil

@@ -74,6 +74,7 @@ type context struct {
 	wants    []want // what was wanted and isn't all sent
 	asks     []bool // Asks without an answer: true, those that ask which extension modules it takes
 	closures int    // made for what it asked alone
+	near     bool   // no link leads to it
 	guesses  guesses
 
 	abi    string // pysource.Target.ABI
@@ -265,7 +266,7 @@ func (f *Forwarder) Want(ctx wire.ContextID, n *Need) {
 	b.send()
 	if len(x.asks) > 0 {
 		f.warmWhole(ctx)
-		f.pack(ctx, n)
+		f.packLocked(ctx, n)
 	}
 }
 

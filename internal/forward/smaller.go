@@ -10,7 +10,8 @@ import (
 )
 
 // Bundles are packed better, which takes more time, while the answer to a question is on its way:
-// so it costs none, and is done only where an answer takes long. What isn't ready goes as it is.
+// so it costs none, and is done only where an answer takes long and comes over a link. What isn't
+// ready goes as it is.
 
 const (
 	packAfter  = 30 * time.Millisecond // how long an answer takes where it pays
@@ -44,26 +45,40 @@ func (s *smaller) begin(c *closure.Closure) bool {
 	return true
 }
 
+// again has c's bundles be packed when an answer is waited for next.
+func (s *smaller) again(c *closure.Closure) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.made, c)
+}
+
 func (s *smaller) keep(id bundle.ID, data []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.data[id] = data
 }
 
-// pack packs what n brings, unless ctx answers at once.
-func (f *Forwarder) pack(ctx wire.ContextID, n *Need) {
-	time.AfterFunc(packAfter, func() {
-		for _, c := range []*closure.Closure{n.call, n.learned} {
-			if c == nil || len(c.Foreign) == 0 || !f.waits(ctx) || !f.small.begin(c) {
-				continue
-			}
-			for _, d := range f.drafts(ctx, c) {
-				d.Make() // first, as more depends on it
-			}
-			all := c.Lacking(func(string) bool { return false })
-			bundle.Smaller(all, f.small.keep, f.empty)
+// packLocked packs what n brings, unless ctx answers at once. It ends when nobody waits any more: from then
+// on it would take the processor from programs that run.
+func (f *Forwarder) packLocked(ctx wire.ContextID, n *Need) {
+	if !f.contexts[ctx].near {
+		time.AfterFunc(packAfter, func() { f.packNow(ctx, n) })
+	}
+}
+
+func (f *Forwarder) packNow(ctx wire.ContextID, n *Need) {
+	for _, c := range []*closure.Closure{n.call, n.learned} {
+		if c == nil || len(c.Foreign) == 0 || !f.waits(ctx) || !f.small.begin(c) {
+			continue
 		}
-	})
+		for _, d := range f.drafts(ctx, c) {
+			d.Make() // first, as more depends on it
+		}
+		all := c.Lacking(func(string) bool { return false })
+		if !bundle.Smaller(all, f.small.keep, f.idle) {
+			f.small.again(c)
+		}
+	}
 }
 
 // waits reports whether an answer of ctx is to come.
@@ -74,9 +89,24 @@ func (f *Forwarder) waits(ctx wire.ContextID) bool {
 	return x != nil && len(x.asks) > 0
 }
 
-// empty reports whether there is no context.
-func (f *Forwarder) empty() bool {
+// idle reports whether no answer is to come over a link.
+func (f *Forwarder) idle() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return len(f.contexts) == 0
+	for _, x := range f.contexts {
+		if !x.near && len(x.asks) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// Near tells that no link leads to a context that was added, only pipes of this machine: its bundles
+// aren't worth better packing.
+func (f *Forwarder) Near(id wire.ContextID) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if x := f.contexts[id]; x != nil {
+		x.near = true
+	}
 }
