@@ -16,7 +16,8 @@ func TestPackedWhileWaiting(t *testing.T) {
 		{"it has come", false, true, false, true},
 		{"it comes from this machine", true, false, false, false},
 	} {
-		f, _ := forwarder(tree("app.py: import d"), tree("d/__init__.py: "+strings.Repeat("x = 1\n", 9000)))
+		lib := tree("d/__init__.py: " + strings.Repeat("x = 1\n", 9000))
+		f, _ := forwarder(tree("app.py: import d"), lib)
 		f.Add(1, 0)
 		if tt.near {
 			f.Near(1)
