@@ -101,8 +101,8 @@ func (f *Forwarder) idle() bool {
 	return true
 }
 
-// Near tells that no link leads to a context that was added, only pipes of this machine: its bundles
-// aren't worth better packing.
+// Near tells that no link leads to a context that was added, only pipes of this machine: its
+// bundles aren't worth better packing.
 func (f *Forwarder) Near(id wire.ContextID) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
