@@ -58,8 +58,8 @@ func (s *smaller) keep(id bundle.ID, data []byte) {
 	s.data[id] = data
 }
 
-// packLocked packs what n brings, unless ctx answers at once. It ends when nobody waits any more: from then
-// on it would take the processor from programs that run.
+// packLocked packs what n brings, unless ctx answers at once. It ends when nobody waits any more:
+// from then on it would take the processor from programs that run.
 func (f *Forwarder) packLocked(ctx wire.ContextID, n *Need) {
 	if !f.contexts[ctx].near {
 		time.AfterFunc(packAfter, func() { f.packNow(ctx, n) })
