@@ -3,6 +3,7 @@ package bundle
 import (
 	"cmp"
 	"index/suffixarray"
+	"runtime"
 	"slices"
 )
 
@@ -22,24 +23,54 @@ const (
 )
 
 // bzip2 returns text, compressed; nil, if stop says before one of its blocks that it is for nothing.
+// All processors sort blocks, each of which needs memory of 16 MiB.
 func bzip2(text []byte, stop func() bool) []byte {
-	w := bitWriter{}
-	w.out = append(w.out, "BZh9"...)
+	var sorted []chan sortedBlock
+	processors := make(chan struct{}, runtime.GOMAXPROCS(0))
 	whole := uint32(0)
 	for len(text) > 0 {
-		if stop() {
-			return nil
-		}
 		block, n := runLengths(text)
 		sum := bzChecksum(text[:n])
 		whole = (whole<<1 | whole>>31) ^ sum
-		w.block(block, sum)
 		text = text[n:]
+		processors <- struct{}{}
+		if stop() {
+			return nil
+		}
+		done := make(chan sortedBlock, 1)
+		sorted = append(sorted, done)
+		go func() {
+			done <- sortBlock(block, sum)
+			<-processors
+		}()
+	}
+	w := bitWriter{}
+	w.out = append(w.out, "BZh9"...)
+	for _, done := range sorted {
+		w.block(<-done)
 	}
 	w.put(bzEndMagic, 48)
 	w.put(uint64(whole), 32)
 	w.flush()
 	return w.out
+}
+
+// sortedBlock is a block, ready to be written.
+type sortedBlock struct {
+	sum     uint32
+	first   int // the place of the block itself among its rotations
+	symbols []uint16
+	used    []byte    // the bytes that occur
+	tables  [][]uint8 // lengths of codes
+	choice  []byte    // which table each group of symbols has
+}
+
+func sortBlock(block []byte, sum uint32) (b sortedBlock) {
+	last, first := transform(block)
+	b.sum, b.first = sum, first
+	b.symbols, b.used = moveToFront(last)
+	b.tables, b.choice = huffman(b.symbols, len(b.used)+2)
+	return b
 }
 
 // runLengths returns a block of at most bzBlock bytes for the first n of text: four equal bytes are
@@ -114,16 +145,13 @@ func (w *bitWriter) flush() {
 }
 
 // block writes one block.
-func (w *bitWriter) block(block []byte, sum uint32) {
-	last, first := transform(block)
-	symbols, used := moveToFront(last)
-	alphabet := len(used) + 2
+func (w *bitWriter) block(b sortedBlock) {
+	tables, choice := b.tables, b.choice
 	w.put(bzBlockMagic, 48)
-	w.put(uint64(sum), 32)
+	w.put(uint64(b.sum), 32)
 	w.put(0, 1) // not randomised
-	w.put(uint64(first), 24)
-	w.usedBytes(used)
-	tables, choice := huffman(symbols, alphabet)
+	w.put(uint64(b.first), 24)
+	w.usedBytes(b.used)
 	w.put(uint64(len(tables)), 3)
 	w.put(uint64(len(choice)), 15)
 	order := []byte{0, 1, 2, 3, 4, 5}
@@ -140,7 +168,7 @@ func (w *bitWriter) block(block []byte, sum uint32) {
 	for i, lengths := range tables {
 		codes[i] = canonical(lengths)
 	}
-	for i, s := range symbols {
+	for i, s := range b.symbols {
 		t := choice[i/bzGroup]
 		w.put(uint64(codes[t][s]), uint(tables[t][s]))
 	}

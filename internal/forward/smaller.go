@@ -14,7 +14,7 @@ import (
 // ready goes as it is.
 
 const (
-	packAfter  = 30 * time.Millisecond // how long an answer takes where it pays
+	packAfter  = 10 * time.Millisecond // how long an answer takes where it pays
 	maxSmaller = 1024                  // bundles that are kept
 )
 
@@ -58,8 +58,8 @@ func (s *smaller) keep(id bundle.ID, data []byte) {
 	s.data[id] = data
 }
 
-// packLocked packs what n brings, unless ctx answers at once. It ends when nobody waits any more:
-// from then on it would take the processor from programs that run.
+// packLocked packs what n brings, unless ctx answers at once. It ends when no context waits any
+// more: from then on it would take the processor from programs that run.
 func (f *Forwarder) packLocked(ctx wire.ContextID, n *Need) {
 	if !f.contexts[ctx].near {
 		time.AfterFunc(packAfter, func() { f.packNow(ctx, n) })
