@@ -206,7 +206,8 @@ func build(pieces []piece) *Bundle {
 }
 
 // Smaller packs the bundles that Pack would make of groups by bzip2, and gives them to have. It
-// takes 80 ms of processor time for each megabyte, and stops once stop returns true; done tells that it did not.
+// takes 80 ms of processor time for each megabyte, and stops once stop returns true; done tells
+// that it did not.
 func Smaller(groups []closure.Group, have func(ID, []byte), stop func() bool) (done bool) {
 	for p := newPacker(groups); len(p.pieces) > 0; {
 		b, text := lay(p.next())

@@ -22,8 +22,8 @@ const (
 	bzEndMagic   = 0x177245385090
 )
 
-// bzip2 returns text, compressed; nil, if stop says before one of its blocks that it is for nothing.
-// All processors sort blocks, each of which needs memory of 16 MiB.
+// bzip2 returns text, compressed; nil, if stop says before one of its blocks that it is for
+// nothing. All processors sort blocks, each of which needs memory of 16 MiB.
 func bzip2(text []byte, stop func() bool) []byte {
 	var sorted []chan sortedBlock
 	processors := make(chan struct{}, runtime.GOMAXPROCS(0))
