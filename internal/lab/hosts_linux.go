@@ -125,7 +125,7 @@ func claim(t testing.TB) int {
 	return 0
 }
 
-// Address is that of host i, on the side of the one before it. A link has four addresses.
+// Address returns the address of host i, on the side of the host before. A link has four addresses.
 func (n *Net) Address(i int) string { return fmt.Sprintf("10.213.%d.%d", n.subnet, 4*i+2) }
 
 // near is the other side's.
