@@ -45,7 +45,7 @@ const (
 var wiping struct {
 	sync.Mutex               // protects following
 	pause      time.Duration // before the next collection; 0: none is planned
-	plan       uint64        // its number; one that was planned before it is not to be
+	plan       uint64        // its number; a plan with a lower number is void
 }
 
 // Wiped has the garbage collector wipe what nothing refers to any more: within a second what is
