@@ -108,16 +108,16 @@ func (b *bed) sshTo(t *testing.T, out io.Writer, stdin []byte, command string) e
 
 // watched keeps what is written, and says when that begins.
 type watched struct {
-	bytes.Buffer
+	kept  bytes.Buffer
 	begun chan struct{} // closed
 }
 
 // Write keeps b.
 func (w *watched) Write(b []byte) (int, error) {
-	if w.Len() == 0 && len(b) > 0 {
+	if w.kept.Len() == 0 && len(b) > 0 {
 		close(w.begun)
 	}
-	return w.Buffer.Write(b)
+	return w.kept.Write(b)
 }
 
 // engine makes an engine that serves module.
@@ -333,11 +333,11 @@ func TestStall(t *testing.T) {
 				begun := [2]watched{{begun: make(chan struct{})}, {begun: make(chan struct{})}}
 				go func() {
 					err := outputTo(t.Context(), ctx, &begun[0], nil, "sh", "-c", command)
-					ours <- fmt.Sprint(begun[0].String(), err)
+					ours <- fmt.Sprint(begun[0].kept.String(), err)
 				}()
 				go func() {
 					err := b.sshTo(t, &begun[1], nil, command)
-					theirs <- fmt.Sprint(begun[1].String(), err)
+					theirs <- fmt.Sprint(begun[1].kept.String(), err)
 				}()
 				// A connection has other limits while it is being made.
 				for i := range begun {
