@@ -28,3 +28,14 @@ func TestSettled(t *testing.T) {
 		}
 	}
 }
+
+// A quick line isn't given up before an open link would be: its machine may be busy. A slow one
+// gets the time that its blocks take.
+func TestBusyMachineIsNoDamage(t *testing.T) {
+	for _, rate := range []int{0, 11_520, 30} {
+		l := &talk{rate: rate}
+		if got := l.stuck(3000); got < Idle || got < 10*l.takes(3000) {
+			t.Errorf("%d bytes/s: got %v, want %v or more", rate, got, max(Idle, 10*l.takes(3000)))
+		}
+	}
+}

@@ -228,7 +228,7 @@ func (t *talk) upload(lines [][]byte, link *seriallink.Link) error {
 	}
 	t.seen = t.seen[:0]
 	for progress := time.Now(); len(missing) > 0 && !link.Heard(); {
-		if time.Since(progress) > 10*t.takes(blocksAway*len(lines[0])) {
+		if time.Since(progress) > t.stuck(blocksAway*len(lines[0])) {
 			return errLine
 		}
 		if err := t.sendBlocks(lines, missing); err != nil {
@@ -246,6 +246,10 @@ func (t *talk) upload(lines [][]byte, link *seriallink.Link) error {
 	}
 	return nil
 }
+
+// stuck returns how long no block of a window of n bytes may arrive. A machine that is busy answers
+// late, and has as long for that as an open link has.
+func (t *talk) stuck(n int) time.Duration { return max(10*t.takes(n), Idle) }
 
 // sendBlocks sends those that are due, as many as may be on the way.
 func (t *talk) sendBlocks(lines [][]byte, missing map[int]time.Time) error {
