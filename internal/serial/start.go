@@ -220,8 +220,9 @@ func blocks(code []byte) (lines [][]byte) {
 }
 
 // upload sends blocks until each has arrived. What comes is given to the link too, which may begin
-// before the last answer is there.
-func (t *talk) upload(lines [][]byte, link *seriallink.Link) error {
+// before the last answer is there: upload returns what the link has brought.
+func (t *talk) upload(lines [][]byte, link *seriallink.Link) (early []seriallink.Record,
+	err error) {
 	missing := map[int]time.Time{} // when they were sent last
 	for i := range lines {
 		missing[i] = time.Time{}
@@ -229,22 +230,23 @@ func (t *talk) upload(lines [][]byte, link *seriallink.Link) error {
 	t.seen = t.seen[:0]
 	for progress := time.Now(); len(missing) > 0 && !link.Heard(); {
 		if time.Since(progress) > t.stuck(blocksAway*len(lines[0])) {
-			return errLine
+			return nil, errLine
 		}
 		if err := t.sendBlocks(lines, missing); err != nil {
-			return err
+			return nil, err
 		}
-		more, err := t.readFor(link, 20*time.Millisecond)
+		more, err := t.read(20 * time.Millisecond)
 		if err != nil {
-			return err
+			return nil, err
 		}
+		early = append(early, link.Feed(t.got, time.Now())...)
 		if before := len(missing); more {
 			if t.settled(missing); len(missing) < before {
 				progress = time.Now()
 			}
 		}
 	}
-	return nil
+	return early, nil
 }
 
 // stuck returns how long no block of a window of n bytes may arrive. A machine that is busy answers
@@ -272,16 +274,6 @@ func (t *talk) sendBlocks(lines [][]byte, missing map[int]time.Time) error {
 		away++
 	}
 	return nil
-}
-
-// readFor reads once, for the link too.
-func (t *talk) readFor(link *seriallink.Link, wait time.Duration) (bool, error) {
-	before := len(t.seen)
-	more, err := t.read(wait)
-	if more && len(t.seen) > before {
-		link.Feed(t.seen[before:], time.Now())
-	}
-	return more, err
 }
 
 // settled takes the answers to blocks from what has come. A number comes twice, so that a damaged

@@ -39,6 +39,7 @@ type talk struct {
 	leftBehind bool
 	wait       time.Duration // for a sign of life
 	seen       []byte        // what has come, since it was looked at last
+	got        []byte        // what the last read has brought
 	all        []byte        // the end of all that has come, for errors
 	room       [4096]byte
 }
@@ -59,8 +60,9 @@ func (t *talk) read(wait time.Duration) (bool, error) {
 	}
 	t.w.SetReadDeadline(time.Now().Add(wait))
 	n, err := t.w.Read(t.room[:])
-	t.seen = lastOf(append(t.seen, t.room[:n]...), maxSeen)
-	t.all = lastOf(append(t.all, t.room[:n]...), maxSeen)
+	t.got = t.room[:n]
+	t.seen = lastOf(append(t.seen, t.got...), maxSeen)
+	t.all = lastOf(append(t.all, t.got...), maxSeen)
 	switch {
 	case t.ctx.Err() != nil:
 		return false, t.ctx.Err()
