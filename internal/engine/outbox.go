@@ -9,8 +9,10 @@ import (
 	"slices"
 	"time"
 
+	"github.com/mitogen-go/mitogen/internal/aside"
 	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/pickle"
+	"github.com/mitogen-go/mitogen/internal/stdio"
 	"github.com/mitogen-go/mitogen/internal/wire"
 	"github.com/mitogen-go/mitogen/pyvalue"
 	"github.com/mitogen-go/mitogen/report"
@@ -42,7 +44,7 @@ type event struct {
 // keep their order, so that output is written when the call that made it returns.
 type outbox struct {
 	c       *Context
-	records aside // handles log records
+	records aside.Queue // handles log records
 
 	// Protected by Engine.mu:
 	queue      []event
@@ -111,7 +113,7 @@ func (o *outbox) drain() {
 		}
 		if dropped > 0 {
 			o.reportDropped(dropped)
-			o.records.settle(outputPatience)
+			o.records.Settle(outputPatience)
 			c.conduct.pace(begun)
 		}
 	}
@@ -127,7 +129,7 @@ func (o *outbox) reportDropped(n int) {
 	if waits {
 		return
 	}
-	o.records.put(func() {
+	o.records.Put(func() {
 		c.e.mu.Lock()
 		n := o.unreported
 		o.unreported = 0
@@ -144,16 +146,16 @@ func (o *outbox) hand(ev *event, later []event) {
 	e := c.e
 	switch {
 	case ev.pending != nil:
-		o.records.settle(outputPatience)
+		o.records.Settle(outputPatience)
 		e.traffic.consumed(c, ev.pending.handle, ev.pending.answer.take(*ev))
 	case ev.report != "":
 		ev, now := *ev, time.Now()
-		o.records.put(func() { o.log(ev.level, now, ev.report, ev.attrs...) })
+		o.records.Put(func() { o.log(ev.level, now, ev.report, ev.attrs...) })
 	case ev.handle == wire.Log:
 		data := ev.data
-		o.records.put(func() { o.handRecord(data) })
+		o.records.Put(func() { o.handRecord(data) })
 	default:
-		o.records.settle(outputPatience)
+		o.records.Settle(outputPatience)
 		e.mu.Lock()
 		w := o.stdout
 		if ev.handle == wire.Stderr {
@@ -162,7 +164,7 @@ func (o *outbox) hand(ev *event, later []event) {
 		e.mu.Unlock()
 		if w != nil {
 			_, err := w.Write(ev.data)
-			if own, ok := w.(*sink); ok && err != nil && own.failed == nil { // a run's sink tells the run
+			if own, ok := w.(*stdio.Sink); ok && err != nil && !own.Tells() { // a run's sink tells the run
 				o.unwritten(own, err, later)
 			}
 		}
@@ -173,14 +175,14 @@ func (o *outbox) hand(ev *event, later []event) {
 // outputLocked takes c's own writers from o.
 func (b *outbox) outputLocked(o ConnectOptions) {
 	c := b.c
-	b.stdout = c.e.sink(c.name, report.WriteStdout, o.Stdout, nil)
-	b.stderr = c.e.sink(c.name, report.WriteStderr, o.Stderr, nil)
+	b.stdout = c.e.writers.Sink(c.name, report.WriteStdout, o.Stdout, nil)
+	b.stderr = c.e.writers.Sink(c.name, report.WriteStderr, o.Stderr, nil)
 }
 
 // unwritten ends all calls without an answer as seen before later, the events behind output that
 // could not be written: several calls' output may come before the first one's answer. If there are
 // none, the error is logged, once.
-func (o *outbox) unwritten(own *sink, err error, later []event) {
+func (o *outbox) unwritten(own *stdio.Sink, err error, later []event) {
 	c := o.c
 	e := c.e
 	e.mu.Lock()
@@ -192,8 +194,8 @@ func (o *outbox) unwritten(own *sink, err error, later []event) {
 	}
 	calls = slices.DeleteFunc(append(calls, c.Calls.open...),
 		func(p *Pending) bool { return p == nil || !p.call })
-	if len(calls) == 0 && !own.logged {
-		own.logged = true
+	if len(calls) == 0 && !own.Logged {
+		own.Logged = true
 		o.queueLocked(event{report: err.Error(), level: slog.LevelWarn})
 	}
 	e.unlock()
