@@ -23,8 +23,8 @@ type agentForward struct {
 
 // forwardAgent has c listen, and doesn't wait for it. Frames that are sent to c after that find the
 // socket there, or an error. path is the agent's socket.
-func (p *programs) forwardAgent(ctx context.Context, path string) (*agentForward, error) {
-	c := p.c
+func (ps *programs) forwardAgent(ctx context.Context, path string) (*agentForward, error) {
+	c := ps.c
 	if err := auditSocket(ctx, c, "listen for agent"); err != nil {
 		return nil, err
 	}
@@ -50,12 +50,12 @@ func (p *programs) forwardAgent(ctx context.Context, path string) (*agentForward
 }
 
 // sessionWithAgent starts a program that finds a socket of its own.
-func (p *programs) sessionWithAgent(ctx context.Context, spec SessionSpec) (*Session, error) {
-	agent, err := p.forwardAgent(ctx, spec.Agent)
+func (ps *programs) sessionWithAgent(ctx context.Context, spec SessionSpec) (*Session, error) {
+	agent, err := ps.forwardAgent(ctx, spec.Agent)
 	if err != nil {
 		return nil, err
 	}
-	s, err := p.beginSession(ctx, spec, agent)
+	s, err := ps.beginSession(ctx, spec, agent)
 	if err != nil {
 		agent.close()
 	}

@@ -263,8 +263,8 @@ const askPatience = 5 * time.Minute
 // converse has the hop that carries out a plan ask us for what the plan has no answer to, if a
 // person can be asked. The hop asks when its program is known to wait for the answer. converse is
 // to be called before the plan is sent.
-func (h *hopStart) converse(plan *methods.Plan) {
-	c, e := h.c, h.c.e
+func (hs *hopStart) converse(plan *methods.Plan) {
+	c, e := hs.c, hs.c.e
 	ctx, cancel := context.WithCancel(c.launch.asking())
 	a := e.dialogues.asker(ctx, *plan)
 	if a == nil || plan.Talk != methods.TalkPrompts {
@@ -277,7 +277,7 @@ func (h *hopStart) converse(plan *methods.Plan) {
 	if plan.Timeout > 0 {
 		plan.Timeout = max(plan.Timeout, askPatience)
 	}
-	h.talk = func([]byte) {
+	hs.talk = func([]byte) {
 		select {
 		case asked <- struct{}{}:
 		default: // it is being answered
@@ -289,7 +289,7 @@ func (h *hopStart) converse(plan *methods.Plan) {
 		for {
 			select {
 			case <-asked:
-				h.reply(a)
+				hs.reply(a)
 			case <-ctx.Done():
 				return
 			}
@@ -308,8 +308,8 @@ func (c *Context) untilStarted(ctx context.Context, cancel func()) {
 }
 
 // reply answers what a hop's program asks.
-func (h *hopStart) reply(a *asker) {
-	c := h.c
+func (hs *hopStart) reply(a *asker) {
+	c := hs.c
 	answer, err := a.ask()
 	if a.ctx.Err() != nil {
 		return // it isn't asked any more
@@ -321,5 +321,5 @@ func (h *hopStart) reply(a *asker) {
 		c.e.tree.lose(c, failure(c, a.amend(methods.Failure{What: methods.WhatUnanswered})), true)
 		return
 	}
-	h.sayLine(answer)
+	hs.sayLine(answer)
 }

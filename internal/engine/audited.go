@@ -21,7 +21,7 @@ type audits struct {
 }
 
 // connect tells that c is about to be started by plan. The end of ctx is an error.
-func (a *audits) connect(ctx context.Context, c *Context, plan methods.Plan,
+func (u *audits) connect(ctx context.Context, c *Context, plan methods.Plan,
 	ssh connect.SSHOptions) error {
 	ev := c.event(report.EventConnect)
 	ev.Method, ev.Host, ev.User = c.launch.hop.Method, c.launch.hop.Host, c.launch.hop.User
@@ -31,23 +31,23 @@ func (a *audits) connect(ctx context.Context, c *Context, plan methods.Plan,
 	if c.launch.hop.Port != 0 {
 		ev.Host = fmt.Sprintf("%s:%d", ev.Host, c.launch.hop.Port)
 	}
-	if err := a.first(ctx, ev, "connect "+c.name); err != nil || !hasSecrets(plan) {
+	if err := u.first(ctx, ev, "connect "+c.name); err != nil || !hasSecrets(plan) {
 		return err
 	}
-	return a.provided(ctx, c.event(report.EventPrompt))
+	return u.provided(ctx, c.event(report.EventPrompt))
 }
 
 // first has ev told before what it tells of is done. It blocks no longer than until the end of
 // ctx, or of the engine. The error names what could not be done.
-func (a *audits) first(ctx context.Context, ev report.Event, what string) error {
-	e := a.e
-	if a.auditor == nil {
+func (u *audits) first(ctx context.Context, ev report.Event, what string) error {
+	e := u.e
+	if u.auditor == nil {
 		return nil
 	}
 	within, stop := context.WithCancel(ctx)
 	defer stop()
 	defer context.AfterFunc(e.work.base, stop)()
-	err := a.auditor.before(within, ev)
+	err := u.auditor.before(within, ev)
 	switch {
 	case err == nil || errors.Is(err, ErrAudit):
 		return err
@@ -61,20 +61,20 @@ func (a *audits) first(ctx context.Context, ev report.Event, what string) error 
 
 // provided tells that a secret goes along with a start, for questions that are answered where
 // it is carried out.
-func (a *audits) provided(ctx context.Context, ev report.Event) error {
+func (u *audits) provided(ctx context.Context, ev report.Event) error {
 	ev.Kind, ev.Name, ev.Outcome = report.EventPrompt, connect.PromptPassword.String(), "provided"
-	return a.first(ctx, ev, "connect "+ev.Context)
+	return u.first(ctx, ev, "connect "+ev.Context)
 }
 
 // upLocked tells what c has said about itself.
-func (a *audits) upLocked(c *Context) {
+func (u *audits) upLocked(c *Context) {
 	ev := c.event(report.EventUp)
 	ev.Host, ev.User = c.hello.info.Hostname, fmt.Sprint(c.hello.info.UID)
-	c.e.audit.auditor.add(ev)
+	u.auditor.add(ev)
 }
 
 // goneLocked tells why c is gone.
-func (a *audits) goneLocked(c *Context) {
+func (u *audits) goneLocked(c *Context) {
 	ev := c.event(report.EventGone)
 	switch {
 	case errors.Is(c.err, ErrClosed):
@@ -84,12 +84,12 @@ func (a *audits) goneLocked(c *Context) {
 	default:
 		ev.Outcome, ev.Reason = "failed", c.err.Error()
 	}
-	c.e.audit.auditor.add(ev)
+	u.auditor.add(ev)
 }
 
 // refusedLocked tells what c has sent that was refused, the nth time.
-func (au *audits) refusedLocked(c *Context, what string, attrs []slog.Attr, n int) {
-	if c.e.audit.auditor == nil {
+func (u *audits) refusedLocked(c *Context, what string, attrs []slog.Attr, n int) {
+	if u.auditor == nil {
 		return
 	}
 	ev := c.event(report.EventRefused)
@@ -98,16 +98,17 @@ func (au *audits) refusedLocked(c *Context, what string, attrs []slog.Attr, n in
 		ev.Reason += a.String() + " "
 	}
 	ev.Reason = strings.TrimSuffix(ev.Reason, " ")
-	c.e.audit.auditor.add(ev)
+	u.auditor.add(ev)
 }
 
 // begin tells of a call, run or exec. end is to be called once that is over.
-func (au *audits) begin(
-	ctx context.Context, c *Context,
+func (u *audits) begin(
+	ctx context.Context,
+	c *Context,
 	kind report.EventKind,
 	name string,
 ) (end func(status int, err error), err error) {
-	a := c.e.audit.auditor
+	a := u.auditor
 	if a == nil {
 		return func(int, error) {}, nil
 	}
@@ -121,7 +122,7 @@ func (au *audits) begin(
 		}
 		a.add(ev)
 	}
-	if err = c.e.audit.first(ctx, ev, string(kind)+" "+name+" in "+c.name); err != nil &&
+	if err = u.first(ctx, ev, string(kind)+" "+name+" in "+c.name); err != nil &&
 		!errors.Is(err, ErrAudit) {
 		end(0, err)
 	}
@@ -130,19 +131,19 @@ func (au *audits) begin(
 
 // exec tells that a command is about to be run at a hop, without a context. told is to be
 // called once it is over.
-func (a *audits) exec(
+func (u *audits) exec(
 	ctx context.Context,
 	h methods.Hop,
 	plan methods.Plan,
 	ssh connect.SSHOptions,
 	cmd Command,
 ) (told func(status int, err error), err error) {
-	c := &Context{e: a.e, name: plan.Name}
+	c := &Context{e: u.e, name: plan.Name}
 	c.launch.hop = h
-	if err := a.connect(ctx, c, plan, ssh); err != nil {
+	if err := u.connect(ctx, c, plan, ssh); err != nil {
 		return nil, err
 	}
-	return c.e.audit.begin(ctx, c, report.EventExec, cmd.Args[0])
+	return u.begin(ctx, c, report.EventExec, cmd.Args[0])
 }
 
 // auditReason is err without what a target says of it: of an exception its class.
@@ -155,8 +156,8 @@ func auditReason(err error) string {
 }
 
 // service tells what c is about to fork, connect to or serve.
-func (a *audits) service(ctx context.Context, c *Context, what map[string]any) error {
-	if c.e.audit.auditor == nil {
+func (u *audits) service(ctx context.Context, c *Context, what map[string]any) error {
+	if u.auditor == nil {
 		return nil
 	}
 	ev := c.event(report.EventService)
@@ -178,13 +179,13 @@ func (a *audits) service(ctx context.Context, c *Context, what map[string]any) e
 			ev.Name += " " + argv[0]
 		}
 	}
-	return c.e.audit.first(ctx, ev, "open in "+c.name)
+	return u.first(ctx, ev, "open in "+c.name)
 }
 
 // answers has the answers of f told, before they are given. name is the context's or the
 // hop's.
-func (a *audits) answers(name string, f connect.PromptFunc) connect.PromptFunc {
-	if a.auditor == nil || f == nil {
+func (u *audits) answers(name string, f connect.PromptFunc) connect.PromptFunc {
+	if u.auditor == nil || f == nil {
 		return f
 	}
 	return func(ctx context.Context, p connect.Prompt) (string, error) {
@@ -202,7 +203,7 @@ func (a *audits) answers(name string, f connect.PromptFunc) connect.PromptFunc {
 		if err != nil {
 			ev.Outcome, ev.Reason = "refused", err.Error()
 		}
-		if failed := a.first(ctx, ev, "answer"); failed != nil {
+		if failed := u.first(ctx, ev, "answer"); failed != nil {
 			return "", failed
 		}
 		return answer, err
@@ -210,8 +211,8 @@ func (a *audits) answers(name string, f connect.PromptFunc) connect.PromptFunc {
 }
 
 // failed ends all contexts: what they do could not be told.
-func (a *audits) failed(err error) {
-	e := a.e
+func (u *audits) failed(err error) {
+	e := u.e
 	e.mu.Lock()
 	defer e.unlock()
 	for _, c := range sortedContexts(e.tree.contexts) {

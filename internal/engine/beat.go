@@ -31,14 +31,14 @@ func silentError(d time.Duration, text string) *report.LostError {
 }
 
 // beatLocked starts the heartbeat with the first context.
-func (t *tree) beatLocked() {
-	e := t.e
-	if t.beating || e.opt.Heartbeat < 0 {
+func (tr *tree) beatLocked() {
+	e := tr.e
+	if tr.beating || e.opt.Heartbeat < 0 {
 		return
 	}
-	t.beating = true
+	tr.beating = true
 	e.work.jobs.Add(1)
-	go t.beats()
+	go tr.beats()
 }
 
 func (tr *tree) beats() {
@@ -62,11 +62,11 @@ func (tr *tree) beats() {
 
 // look pings the silent and ends the dead. If late is true, this process didn't run for a while,
 // and silence until now says nothing.
-func (t *tree) look(late bool) {
-	e := t.e
+func (tr *tree) look(late bool) {
+	e := tr.e
 	e.mu.Lock()
 	silent := map[*Context]time.Duration{}
-	for _, c := range t.contexts {
+	for _, c := range tr.contexts {
 		if c.stream == nil || !c.hello.up {
 			continue
 		}
@@ -97,30 +97,30 @@ func (t *tree) look(late bool) {
 		if (method == "local" || method == "fork") && !proc.Stopped() {
 			continue // busy, not dead
 		}
-		t.lose(c, silentError(limit, proc.Text()), true)
+		tr.lose(c, silentError(limit, proc.Text()), true)
 	}
 }
 
 // silenceLocked returns how long nothing may be heard of a context next to the engine.
-func (f *figures) silenceLocked() time.Duration {
-	c, e := f.c, f.c.e
+func (fi *figures) silenceLocked() time.Duration {
+	c, e := fi.c, fi.c.e
 	if d := c.stream.Underway(); d > 0 { // and so it is busy
-		return f.slowed(max(e.opt.busyTimeout, c.Tunnels.busyTimeout, d))
+		return fi.slowed(max(e.opt.busyTimeout, c.Tunnels.busyTimeout, d))
 	}
 	for _, x := range e.tree.contexts {
 		if x.root == c && x.hello.up && x.figures.busyLocked() {
-			return f.slowed(max(e.opt.busyTimeout, c.Tunnels.busyTimeout))
+			return fi.slowed(max(e.opt.busyTimeout, c.Tunnels.busyTimeout))
 		}
 	}
-	return f.slowed(e.opt.Heartbeat)
+	return fi.slowed(e.opt.Heartbeat)
 }
 
 // slowed is a timeout as the line's speed has it.
-func (f *figures) slowed(d time.Duration) time.Duration { return max(1, f.slowness) * d }
+func (fi *figures) slowed(d time.Duration) time.Duration { return max(1, fi.slowness) * d }
 
 // busyLocked says whether something runs in c: a call, a program, a tunnel.
-func (f *figures) busyLocked() bool {
-	c := f.c
+func (fi *figures) busyLocked() bool {
+	c := fi.c
 	for owner := range c.e.router.Asked(c.id) {
 		if p, ok := owner.(*Pending); ok && p.target != pingTarget || owner == (route.ProgramRequest{}) {
 			return true

@@ -110,20 +110,6 @@ const (
 	maxOwn   = 4 << 20 // of functions of the runtime: little, but an exception may have a long text
 )
 
-// afterLocked has do called by the goroutine that reads the frame's stream, before its next frame
-// and outside of Engine.mu: so decoding costs only those behind that stream.
-func (t *traffic) afterLocked(do func()) { t.after = append(t.after, do) }
-
-// takeAfterLocked returns what is to be done once Engine.mu is let go.
-func (t *traffic) takeAfterLocked() []func() {
-	if len(t.after) == 0 {
-		return nil
-	}
-	after := t.after
-	t.after = nil
-	return after
-}
-
 // relayedLocked accounts for a frame of src that is queued for c, at whose stream waiting bytes
 // wait.
 func (d *conduct) relayedLocked(src *Context, waiting, size int) {
@@ -163,5 +149,23 @@ func (d *conduct) pace(begun time.Time) {
 	case <-t.C:
 	case <-c.done:
 	case <-c.e.work.base.Done():
+	}
+}
+
+// reportLocked logs that c did what no honest context does, and charges c for it.
+func (d *conduct) reportLocked(what string, attrs ...slog.Attr) {
+	c := d.c
+	d.noteLocked(what, attrs...)
+	c.e.traffic.offendLocked(c, offence)
+}
+
+// noteLocked logs that c did something wrong; not every time, when it does so often.
+func (d *conduct) noteLocked(what string, attrs ...slog.Attr) {
+	c := d.c
+	d.offences++
+	if n := d.offences; n <= 10 || n%1000 == 0 {
+		c.outbox.queueLocked(event{report: what, level: slog.LevelWarn,
+			attrs: append(attrs, slog.Int("count", n))})
+		c.e.audit.refusedLocked(c, what, attrs, n)
 	}
 }

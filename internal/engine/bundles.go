@@ -98,14 +98,3 @@ func (s *supply) piecesLocked(b *bundle.Bundle) {
 	}
 	c.e.traffic.kickLocked(c.root.stream)
 }
-
-// sendLocked queues a frame for c without looking for gates.
-func (t *traffic) sendLocked(c *Context, f *wire.Frame) {
-	c.figures.countDown(f)
-	c.root.stream.Put(f)
-	if c.root.launch.ahead != nil && (f.Handle == wire.Call || f.Handle == wire.Open ||
-		f.Handle == wire.Session) && !t.e.front.precedes(f) {
-		c.root.stream.Seal() // what was waited for
-	}
-	t.kickLocked(c.root.stream)
-}

@@ -24,7 +24,7 @@ type calls struct {
 	c       *Context
 	open    []*Pending                    // without an answer, in the order in which they were sent
 	calling int                           // calls and sessions of open
-	rooms   map[wire.Handle]chan struct{} // closed when there may be room in a flow, or for Call
+	waiting map[wire.Handle]chan struct{} // closed when there may be room in a flow, or for Call
 	turns   map[wire.Handle]turn          // to send to its receivers
 }
 
@@ -393,21 +393,12 @@ func (s *calls) waitLocked(ctx context.Context, flow wire.Handle) error {
 
 // roomForLocked returns what is closed when there may be room in a flow.
 func roomForLocked(c *Context, flow wire.Handle) chan struct{} {
-	room := c.Calls.rooms[flow]
+	room := c.Calls.waiting[flow]
 	if room == nil {
 		room = make(chan struct{})
-		c.Calls.rooms[flow] = room
+		c.Calls.waiting[flow] = room
 	}
 	return room
-}
-
-// roomLocked wakes those who wait for a flow to c.
-func (t *traffic) roomLocked(c *Context, flow wire.Handle) {
-	if c == nil || c.Calls.rooms[flow] == nil {
-		return
-	}
-	close(c.Calls.rooms[flow])
-	delete(c.Calls.rooms, flow)
 }
 
 // closeLocked says that p has got its answer, or won't.

@@ -10,7 +10,6 @@ import (
 	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/proxy"
-	"github.com/mitogen-go/mitogen/report"
 )
 
 // carried is a starter for an ssh of this machine whose connection another context makes.
@@ -82,26 +81,4 @@ func (w *watched) Read(b []byte) (int, error) {
 		w.p.mu.Unlock()
 	}
 	return n, err
-}
-
-// loseCarriedLocked loses those whose connections c has made.
-func (t *tree) loseCarriedLocked(c *Context) {
-	if c.life.children == 0 {
-		return
-	}
-	var carried []*Context
-	for _, x := range t.contexts {
-		if x.launch.carrier == c || x.launch.beside == c {
-			carried = append(carried, x)
-		}
-	}
-	for _, x := range carried {
-		err := c.err
-		if lost := (*report.LostError)(nil); errors.As(err, &lost) {
-			m := *lost
-			m.Context = x.name
-			err = &m
-		}
-		t.loseLocked(x, err, true)
-	}
 }

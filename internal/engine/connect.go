@@ -132,7 +132,7 @@ func (r *Prepared) Start() (*Context, error) {
 				o.ID = 0
 			}
 			o.Options = l.options
-			next = e.starts.addLocked(c, l, o)
+			next = e.starts.startLocked(c, l, o)
 		}
 		c = next
 	}
@@ -160,7 +160,7 @@ func (e *Engine) StartPlan(via *Context, plan methods.Plan, o ConnectOptions) (*
 		return nil, fmt.Errorf("connect %s: %w", l.name, err)
 	}
 	l.key = fmt.Sprintf("plan %d", e.router.NextID())
-	c := e.starts.addLocked(via, l, o)
+	c := e.starts.startLocked(via, l, o)
 	c.life.owned = true
 	c.outbox.outputLocked(o)
 	e.unlock()
@@ -187,8 +187,8 @@ func (c *Context) Say(text secret.Secret) {
 }
 
 // say is Say for what is hidden already, or may be shown. It keeps no copy of text.
-func (h *hopStart) say(text []byte) {
-	c := h.c
+func (hs *hopStart) say(text []byte) {
+	c := hs.c
 	payload := wire.AppendConnect(make([]byte, 0, 4+len(text)), c.id, text)
 	defer clear(payload)
 	e := c.e
@@ -201,19 +201,19 @@ func (h *hopStart) say(text []byte) {
 }
 
 // sayLine is say for an answer, with the end of its line.
-func (h *hopStart) sayLine(answer string) {
+func (hs *hopStart) sayLine(answer string) {
 	line := append(append(make([]byte, 0, len(answer)+1), answer...), '\n')
 	defer clear(line)
-	h.say(line)
+	hs.say(line)
 }
 
 // with names the modules that its hop passes on to c.
-func (h *hopStart) with() []string {
-	c := h.c
+func (hs *hopStart) with() []string {
+	c := hs.c
 	if c.launch.golang.is.Load() {
 		return nil
 	}
-	return slices.Concat(c.e.library.passedOn, h.brings)
+	return slices.Concat(c.e.library.passedOn, hs.brings)
 }
 
 // starts plans contexts and starts them, and remembers what starts have found out.
@@ -358,13 +358,12 @@ func (s *starts) newContext(parent *Context, l link, o ConnectOptions) *Context 
 	return c
 }
 
-// addLocked makes one context and sets its start going.
-func (s *starts) addLocked(parent *Context, l link, o ConnectOptions) *Context {
+// startLocked makes one context and sets its start going.
+func (s *starts) startLocked(parent *Context, l link, o ConnectOptions) *Context {
 	e := s.e
 	c := s.newContext(parent, l, o)
 	e.dialogues.conceal(l.plan, o.SSH)
 	c.outbox.records.Group = &e.work.drains
-	parentID := wire.ContextID(0)
 	if l.beside != nil && l.beside.err == nil {
 		c.launch.beside = l.beside
 		c.launch.beside.life.children++
@@ -373,20 +372,7 @@ func (s *starts) addLocked(parent *Context, l link, o ConnectOptions) *Context {
 		l.start = s.carryLocked(c, parent, l.tunnel)
 		parent = nil
 	}
-	if parent != nil {
-		parentID = parent.id
-		parent.life.children++
-	}
-	if err := e.router.Add(c.id, parentID); err != nil {
-		panic(err) // ids and parents are ours
-	}
-	e.tree.contexts[c.id] = c
-	if e.front != nil {
-		e.front.startedLocked(c)
-	}
-	if e.tree.shared[c.launch.key] == nil {
-		e.tree.shared[c.launch.key] = c
-	}
+	e.tree.addLocked(c, parent)
 	config := s.config(c, o)
 	e.work.jobs.Add(1)
 	if parent == nil {

@@ -11,9 +11,9 @@ import (
 	"github.com/mitogen-go/mitogen/report"
 )
 
-// Context is one context of the tree. The rest of what the engine knows of it is in rooms, each of
-// which has its own fields and its own reason, and refers to its context. Rooms whose methods
-// other packages call are exported.
+// Context is one context of the tree: its identity and its place there. All else that the engine
+// knows of it is in rooms. Each has its own fields and its own reason, and refers to its context.
+// A room is exported if other packages call its methods.
 //
 //	hello     greeting   what the context said when it came up
 //	launch    launch     how it is brought up, and the process that has its stream
@@ -59,7 +59,7 @@ func bare(e *Engine, id wire.ContextID, name string) *Context {
 	c.launch.c = c
 	c.hopStart.c = c
 	c.life = life{c: c, closing: make(chan struct{}), leaving: make(chan struct{})}
-	c.Calls = calls{c: c, rooms: map[wire.Handle]chan struct{}{}}
+	c.Calls = calls{c: c, waiting: map[wire.Handle]chan struct{}{}}
 	c.Programs = programs{c: c, running: make(turn, 1)}
 	c.Tunnels.c = c
 	c.Supply = supply{c: c, pushing: make(turn, 1), modules: map[string]bool{},
@@ -199,4 +199,14 @@ func sortedContexts(m map[wire.ContextID]*Context) []*Context {
 	}
 	slices.SortFunc(all, func(a, b *Context) int { return cmp.Compare(a.id, b.id) })
 	return all
+}
+
+// gateLocked returns the gate that frames for c are held back at, nil if they aren't.
+func (c *Context) gateLocked() *gate {
+	for x := c; x != nil; x = x.parent {
+		if x.hopStart.gate != nil {
+			return x.hopStart.gate
+		}
+	}
+	return nil
 }

@@ -185,7 +185,7 @@ func (s *starts) addGo(via *Context, plan methods.Plan, o ConnectOptions) (*Cont
 	if err != nil {
 		return nil, fmt.Errorf("connect %s: %w", l.name, err)
 	}
-	c := s.addLocked(via, l, o)
+	c := s.startLocked(via, l, o)
 	c.life.owned = true
 	c.outbox.outputLocked(o)
 	return c, nil

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"unsafe"
 
 	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/methods"
+	"github.com/mitogen-go/mitogen/internal/printable"
 	"github.com/mitogen-go/mitogen/report"
 )
 
@@ -150,4 +152,17 @@ func (h maskedLog) attr(a slog.Attr) slog.Attr {
 		}
 	}
 	return slog.Attr{Key: a.Key, Value: v}
+}
+
+// reported makes of what a hop says of a loss the reason, its first line, and the last lines of the
+// connection. A secret may stand in both, so lines are told apart behind the mask, which gets no
+// more than it can read quickly.
+func (d *dialogues) reported(said string) (why, text string) {
+	why, _, _ = strings.Cut(d.mask.Hide(said[:min(len(said), methods.TextLimit-1)]), "\n")
+	from := max(0, len(said)-methods.TextLimit)
+	text = d.mask.Hide(said[from:])
+	if from <= strings.IndexByte(said+"\n", '\n') {
+		_, text, _ = strings.Cut(text, "\n")
+	}
+	return oneLine(why), printable.Text(methods.PlainWords(text))
 }

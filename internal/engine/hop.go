@@ -32,7 +32,7 @@ const never = 1e9
 type hopStart struct {
 	c *Context
 
-	// Static:
+	// Static, but talk and answerer go when the context is up:
 	brings   []string          // modules that go to it with its start
 	sent     chan struct{}     // closed when CONNECT is on its way; nil: there is none
 	late     bool              // its CONNECT waits for its hop's HELLO
@@ -46,10 +46,10 @@ type hopStart struct {
 
 // connectVia has the hop before c start it. CONNECT goes right behind what was sent there before,
 // so that no hop waits for another; but secrets wait for the hop's HELLO.
-func (h *hopStart) connectVia(plan methods.Plan, head []byte) {
-	c, e := h.c, h.c.e
+func (hs *hopStart) connectVia(plan methods.Plan, head []byte) {
+	c, e := hs.c, hs.c.e
 	defer e.work.jobs.Done()
-	if h.late {
+	if hs.late {
 		select {
 		case <-c.parent.hello.ready:
 		case <-c.done:
@@ -61,14 +61,14 @@ func (h *hopStart) connectVia(plan methods.Plan, head []byte) {
 		err = e.audit.connect(e.work.base, c, plan, connect.SSHOptions{})
 	}
 	if err == nil {
-		err = h.sendConnect(plan, head)
+		err = hs.sendConnect(plan, head)
 	}
 	if err != nil {
 		e.tree.lose(c, err, false)
 		return
 	}
-	close(h.sent)
-	h.open()
+	close(hs.sent)
+	hs.open()
 	if plan.Timeout == 0 {
 		return
 	}

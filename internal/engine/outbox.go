@@ -56,46 +56,43 @@ type outbox struct {
 	stderr     io.Writer
 }
 
-func (o *outbox) queueLocked(ev event) {
-	b := o
+func (b *outbox) queueLocked(ev event) {
 	b.queue = append(b.queue, ev)
 	if !b.busy {
 		b.busy = true
-		o.c.e.work.drains.Add(1)
-		go o.drain()
+		b.c.e.work.drains.Add(1)
+		go b.drain()
 	}
 }
 
 // queueOutputLocked queues what was written to fd 1 or 2. Small pieces that wait for a slow writer
 // become one.
-func (o *outbox) queueOutputLocked(f *wire.Frame, cost int) {
-	if q := o.queue; len(q) > 0 && q[len(q)-1].handle == f.Handle {
+func (b *outbox) queueOutputLocked(f *wire.Frame, cost int) {
+	if q := b.queue; len(q) > 0 && q[len(q)-1].handle == f.Handle {
 		last := &q[len(q)-1]
 		last.data = append(last.data, f.Payload...)
 		last.cost += cost
 		return
 	}
-	o.queueLocked(event{handle: f.Handle, data: append([]byte(nil), f.Payload...), cost: cost})
+	b.queueLocked(event{handle: f.Handle, data: append([]byte(nil), f.Payload...), cost: cost})
 }
 
-func (o *outbox) queueLogLocked(payload []byte) {
-	b := o
+func (b *outbox) queueLogLocked(payload []byte) {
 	if b.logs+len(payload)+logCost > maxLog {
 		b.dropped++
 		return
 	}
 	b.logs += len(payload) + logCost
-	o.queueLocked(event{handle: wire.Log, data: append([]byte(nil), payload...)})
+	b.queueLocked(event{handle: wire.Log, data: append([]byte(nil), payload...)})
 }
 
 // drain hands over what is queued, in its order, until there is nothing.
-func (o *outbox) drain() {
-	c := o.c
+func (b *outbox) drain() {
+	c := b.c
 	e := c.e
 	defer e.work.drains.Done()
 	for {
 		e.mu.Lock()
-		b := o
 		queue, dropped := b.queue, b.dropped
 		b.queue, b.dropped = nil, 0
 		if len(queue) == 0 {
@@ -106,66 +103,66 @@ func (o *outbox) drain() {
 		e.unlock()
 		begun := time.Now()
 		for i := range queue {
-			o.hand(&queue[i], queue[i+1:])
+			b.hand(&queue[i], queue[i+1:])
 			if i%yieldAfter == yieldAfter-1 {
 				runtime.Gosched()
 			}
 		}
 		if dropped > 0 {
-			o.reportDropped(dropped)
-			o.records.Settle(outputPatience)
+			b.reportDropped(dropped)
+			b.records.Settle(outputPatience)
 			c.conduct.pace(begun)
 		}
 	}
 }
 
 // reportDropped has the number of records that were dropped told. One report at most waits.
-func (o *outbox) reportDropped(n int) {
-	c := o.c
+func (b *outbox) reportDropped(n int) {
+	c := b.c
 	c.e.mu.Lock()
-	waits := o.unreported > 0
-	o.unreported += n
+	waits := b.unreported > 0
+	b.unreported += n
 	c.e.mu.Unlock()
 	if waits {
 		return
 	}
-	o.records.Put(func() {
+	b.records.Put(func() {
 		c.e.mu.Lock()
-		n := o.unreported
-		o.unreported = 0
+		n := b.unreported
+		b.unreported = 0
 		c.e.mu.Unlock()
-		o.log(slog.LevelWarn, time.Now(), "log records dropped", slog.Int("count", n))
+		b.log(slog.LevelWarn, time.Now(), "log records dropped", slog.Int("count", n))
 	})
 }
 
 // hand hands one event over. Records go to a goroutine of their own, as their handler may call the
 // context. What comes behind them waits until they have been handled, but not for ever. later has
 // events behind it.
-func (o *outbox) hand(ev *event, later []event) {
-	c := o.c
+func (b *outbox) hand(ev *event, later []event) {
+	c := b.c
 	e := c.e
 	switch {
 	case ev.pending != nil:
-		o.records.Settle(outputPatience)
+		b.records.Settle(outputPatience)
 		e.traffic.consumed(c, ev.pending.handle, ev.pending.answer.take(*ev))
 	case ev.report != "":
 		ev, now := *ev, time.Now()
-		o.records.Put(func() { o.log(ev.level, now, ev.report, ev.attrs...) })
+		b.records.Put(func() { b.log(ev.level, now, ev.report, ev.attrs...) })
 	case ev.handle == wire.Log:
 		data := ev.data
-		o.records.Put(func() { o.handRecord(data) })
+		b.records.Put(func() { b.handRecord(data) })
 	default:
-		o.records.Settle(outputPatience)
+		b.records.Settle(outputPatience)
 		e.mu.Lock()
-		w := o.stdout
+		w := b.stdout
 		if ev.handle == wire.Stderr {
-			w = o.stderr
+			w = b.stderr
 		}
 		e.mu.Unlock()
 		if w != nil {
 			_, err := w.Write(ev.data)
 			if own, ok := w.(*stdio.Sink); ok && err != nil && !own.Tells() { // a run's sink tells the run
-				o.unwritten(own, err, later)
+				b.unwritten(own, err, later)
 			}
 		}
 		e.traffic.consumed(c, ev.handle, ev.cost)
@@ -182,12 +179,12 @@ func (b *outbox) outputLocked(o ConnectOptions) {
 // unwritten ends all calls without an answer as seen before later, the events behind output that
 // could not be written: several calls' output may come before the first one's answer. If there are
 // none, the error is logged, once.
-func (o *outbox) unwritten(own *stdio.Sink, err error, later []event) {
-	c := o.c
+func (b *outbox) unwritten(own *stdio.Sink, err error, later []event) {
+	c := b.c
 	e := c.e
 	e.mu.Lock()
 	var calls []*Pending
-	for _, queue := range [][]event{later, o.queue} {
+	for _, queue := range [][]event{later, b.queue} {
 		for i := range queue {
 			calls = append(calls, queue[i].pending)
 		}
@@ -196,7 +193,7 @@ func (o *outbox) unwritten(own *stdio.Sink, err error, later []event) {
 		func(p *Pending) bool { return p == nil || !p.call })
 	if len(calls) == 0 && !own.Logged {
 		own.Logged = true
-		o.queueLocked(event{report: err.Error(), level: slog.LevelWarn})
+		b.queueLocked(event{report: err.Error(), level: slog.LevelWarn})
 	}
 	e.unlock()
 	for _, p := range calls {
@@ -205,22 +202,22 @@ func (o *outbox) unwritten(own *stdio.Sink, err error, later []event) {
 }
 
 // handRecord handles one record, unless the context was ended for its records.
-func (o *outbox) handRecord(data []byte) {
-	c := o.c
+func (b *outbox) handRecord(data []byte) {
+	c := b.c
 	c.e.mu.Lock()
 	convicted := c.conduct.convicted
 	c.e.mu.Unlock()
 	if !convicted {
-		o.record(data)
+		b.record(data)
 	}
 	c.e.mu.Lock()
-	o.logs -= len(data) + logCost
+	b.logs -= len(data) + logCost
 	c.e.mu.Unlock()
 }
 
 // record passes one record of Python's logging on.
-func (o *outbox) record(payload []byte) {
-	c := o.c
+func (b *outbox) record(payload []byte) {
+	c := b.c
 	v, err := pickle.Decode(payload, recordLimits)
 	t, ok := v.(pyvalue.Tuple)
 	if err != nil || !ok || len(t) != 5 {
@@ -238,11 +235,11 @@ func (o *outbox) record(payload []byte) {
 	if trace != "" {
 		attrs = append(attrs, slog.String(tracebackKey, boot.Readable(trace)))
 	}
-	o.log(slogLevel(level), unixTime(seconds), boot.Readable(message), attrs...)
+	b.log(slogLevel(level), unixTime(seconds), boot.Readable(message), attrs...)
 }
 
-func (o *outbox) log(level slog.Level, when time.Time, message string, attrs ...slog.Attr) {
-	c := o.c
+func (b *outbox) log(level slog.Level, when time.Time, message string, attrs ...slog.Attr) {
+	c := b.c
 	h := c.e.handler
 	if !h.Enabled(context.Background(), level) {
 		return

@@ -79,8 +79,8 @@ func (p *pace) moreLocked(t *Tunnel, n int) int {
 
 // measure keeps the round trip to c's stream. It is asked for when a flow begins to move much, so
 // that little of it is in the way.
-func (f *figures) measure() {
-	c := f.c
+func (fi *figures) measure() {
+	c := fi.c
 	d, err := c.Calls.Ping(c.e.work.base)
 	c.e.mu.Lock()
 	defer c.e.unlock()

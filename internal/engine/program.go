@@ -60,8 +60,8 @@ func (ps *programs) Run(ctx context.Context, p Program) (int, error) {
 }
 
 // takeOutput waits until no other Run has the context's output.
-func (p *programs) takeOutput(ctx context.Context) error {
-	c := p.c
+func (ps *programs) takeOutput(ctx context.Context) error {
+	c := ps.c
 	if ctx.Err() != nil {
 		return givenUp(ctx, "")
 	}
@@ -71,7 +71,7 @@ func (p *programs) takeOutput(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return p.running.take(ctx, c, closing)
+	return ps.running.take(ctx, c, closing)
 }
 
 // begun has an audit log told of p.
@@ -165,8 +165,8 @@ func (p *Program) needs() program {
 
 // redirect makes output go elsewhere until restore is called. failed takes the first error of a
 // writer.
-func (p *programs) redirect(stdout, stderr io.Writer, failed func(error)) (restore func()) {
-	c := p.c
+func (ps *programs) redirect(stdout, stderr io.Writer, failed func(error)) (restore func()) {
+	c := ps.c
 	c.e.mu.Lock()
 	defer c.e.mu.Unlock()
 	oldOut, oldErr := c.outbox.stdout, c.outbox.stderr
@@ -190,9 +190,9 @@ var errUnread = errors.New("the program reads no more")
 
 // feed passes r on as the standard input of a run. failed takes an error of r, after which the run
 // gets no end of input.
-func (p *programs) feed(ctx context.Context, call *Pending, r io.Reader,
+func (ps *programs) feed(ctx context.Context, call *Pending, r io.Reader,
 	failed func(error)) *stdio.Feeder {
-	c := p.c
+	c := ps.c
 	c.e.mu.Lock()
 	f := wire.Frame{Dst: c.id, Handle: wire.Stdin, Reply: call.handle}
 	if !call.open {

@@ -23,31 +23,31 @@ import (
 const questionPause = 50 * time.Millisecond
 
 // questions answers for c, which a hop starts by plan. c isn't being started yet.
-func (h *hopStart) questions(plan *methods.Plan, ssh connect.SSHOptions) {
-	c, e := h.c, h.c.e
+func (hs *hopStart) questions(plan *methods.Plan, ssh connect.SSHOptions) {
+	c, e := hs.c, hs.c.e
 	argv := plan.Argv
 	ssh.Passphrase = "" // which never leaves this machine
 	a := askpass.NewAnswerer(ssh, c.launch.prompt,
 		func(ctx context.Context) (askpass.Place, error) { return c.parent.Tunnels.locate(ctx, argv) })
-	a.From(h.passwords(), c.name)
+	a.From(hs.passwords(), c.name)
 	a.Begin(0, func(what string) {
 		e.tree.lose(c, failure(c, a.Amend(methods.Failure{What: what})), true)
 	})
-	h.answerer = a
+	hs.answerer = a
 	if c.launch.prompt != nil && plan.Timeout > 0 {
 		plan.Timeout = max(plan.Timeout, askPatience)
 	}
 	s := &screen{pieces: make(chan []byte, 64)}
-	h.talk = s.show
+	hs.talk = s.show
 	hop := plan.Name + ", by ssh on " + c.parent.name
 	answers := e.audit.answers(c.name, e.dialogues.concealed(a.Answer))
-	e.work.jobs.Go(func() { h.answerQuestions(s, a, answers, hop) })
+	e.work.jobs.Go(func() { hs.answerQuestions(s, a, answers, hop) })
 }
 
 // passwords returns what has secrets for c's ssh, which its hop starts; nil: there is nothing. A
 // passphrase never leaves this machine, whatever the hop shows.
-func (h *hopStart) passwords() secret.Source {
-	source := h.c.launch.secrets
+func (hs *hopStart) passwords() secret.Source {
+	source := hs.c.launch.secrets
 	if source == nil {
 		return nil
 	}
@@ -97,9 +97,9 @@ func (s *screen) clear() (text string, whole bool) {
 }
 
 // answerQuestions answers what is shown on a terminal until c is up, or gone.
-func (h *hopStart) answerQuestions(s *screen, a *askpass.Answerer, answers connect.PromptFunc,
+func (hs *hopStart) answerQuestions(s *screen, a *askpass.Answerer, answers connect.PromptFunc,
 	hop string) {
-	c := h.c
+	c := hs.c
 	ctx, cancel := context.WithCancel(c.e.work.base)
 	defer cancel()
 	go c.untilStarted(ctx, cancel)
@@ -122,7 +122,7 @@ func (h *hopStart) answerQuestions(s *screen, a *askpass.Answerer, answers conne
 			if c.Err() != nil {
 				return // the question has ended ssh, which would send an empty answer to its server
 			}
-			h.sayLine(answer)
+			hs.sayLine(answer)
 			quiet = nil
 		case <-ctx.Done():
 			return

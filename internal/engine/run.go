@@ -180,7 +180,7 @@ func (a *answers) amend(f methods.Failure) methods.Failure {
 type launch struct {
 	c *Context
 
-	// Static:
+	// Static, but secrets and prompt go when the context is up:
 	hop     methods.Hop
 	key     string // says which contexts can take its place
 	place   string // see link

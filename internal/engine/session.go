@@ -74,13 +74,13 @@ type SessionEnd struct {
 
 // Session starts a program in c. It waits neither for c to be up nor for the program. ctx bounds
 // the wait for room on the way there.
-func (p *programs) Session(ctx context.Context, spec SessionSpec) (*Session, error) {
-	c := p.c
+func (ps *programs) Session(ctx context.Context, spec SessionSpec) (*Session, error) {
+	c := ps.c
 	told, err := c.e.audit.begin(ctx, c, report.EventExec, spec.name())
 	if err != nil {
 		return nil, err
 	}
-	s, err := p.session(ctx, spec)
+	s, err := ps.session(ctx, spec)
 	if err != nil {
 		told(0, err)
 		return nil, err
@@ -117,23 +117,23 @@ func (s *SessionSpec) name() string {
 	return "login shell"
 }
 
-func (p *programs) session(ctx context.Context, spec SessionSpec) (*Session, error) {
+func (ps *programs) session(ctx context.Context, spec SessionSpec) (*Session, error) {
 	if ctx.Err() != nil {
-		return nil, givenUp(ctx, "run in "+p.c.name)
+		return nil, givenUp(ctx, "run in "+ps.c.name)
 	}
 	if spec.Agent != "" {
-		return p.sessionWithAgent(ctx, spec)
+		return ps.sessionWithAgent(ctx, spec)
 	}
-	return p.beginSession(ctx, spec, nil)
+	return ps.beginSession(ctx, spec, nil)
 }
 
 // beginSession sends what asks for a program. agent is the socket that it is to find, or nil.
-func (p *programs) beginSession(
+func (ps *programs) beginSession(
 	ctx context.Context,
 	spec SessionSpec,
 	agent *agentForward,
 ) (*Session, error) {
-	c := p.c
+	c := ps.c
 	if err := c.Supply.pushing.take(ctx, c, c.life.closingNow()); err != nil {
 		return nil, err
 	}
@@ -309,8 +309,8 @@ func (s *Session) End(ctx context.Context) (SessionEnd, error) {
 func (s *Session) failure() error { return s.agent.explain(s.p.failure()) }
 
 // sessionEnd reads the last frame of a session.
-func (p *programs) sessionEnd(b []byte) (SessionEnd, error) {
-	c := p.c
+func (ps *programs) sessionEnd(b []byte) (SessionEnd, error) {
+	c := ps.c
 	v, err := pickle.Decode(b, recordLimits)
 	t, ok := v.(pyvalue.Tuple)
 	if err != nil || !ok || len(t) != 2 {
@@ -378,17 +378,17 @@ type Started struct {
 // Begin starts a program, with streams that goroutines pass on, and doesn't wait for it. When ctx
 // ends, so does the program, whether Wait was called or not: it gets SIGTERM, and SIGKILL after
 // Options.Grace. Wait must be called.
-func (p *programs) Begin(ctx context.Context, spec SessionSpec, st Streams) (*Started, error) {
-	c := p.c
+func (ps *programs) Begin(ctx context.Context, spec SessionSpec, st Streams) (*Started, error) {
+	c := ps.c
 	spec.NoStdin = st.Stdin == nil
-	session, err := p.Session(ctx, spec)
+	session, err := ps.Session(ctx, spec)
 	if err != nil {
 		return nil, named("run in "+c.name, err)
 	}
 	s := &Started{Session: session, over: make(chan error, 1), fed: make(chan *stdio.Feeder, 1)}
 	s.delay = cmp.Or(st.WaitDelay, c.e.opt.Grace)
 	s.ctx, s.failed = context.WithCancelCause(ctx)
-	s.copied = p.copyOutput(session, st, s.failed)
+	s.copied = ps.copyOutput(session, st, s.failed)
 	go func() { s.over <- session.await(s.ctx) }()
 	go func() { s.fed <- session.feed(s.ctx, st.Stdin, s.failed) }()
 	return s, nil
@@ -427,9 +427,9 @@ func (s *Started) Wait() (SessionEnd, error) {
 }
 
 // Exec runs cmd as a session and returns its exit status. With last, c ends with it.
-func (p *programs) Exec(ctx context.Context, cmd Command, last bool) (int, error) {
+func (ps *programs) Exec(ctx context.Context, cmd Command, last bool) (int, error) {
 	spec := SessionSpec{Args: cmd.Args, Env: cmd.Env, Dir: cmd.Dir, Agent: cmd.Agent, Last: last}
-	s, err := p.Begin(ctx, spec, Streams{Stdin: cmd.Stdin, Stdout: cmd.Stdout, Stderr: cmd.Stderr,
+	s, err := ps.Begin(ctx, spec, Streams{Stdin: cmd.Stdin, Stdout: cmd.Stdout, Stderr: cmd.Stderr,
 		WaitDelay: cmd.WaitDelay})
 	if err != nil {
 		return noStatus, err
@@ -439,8 +439,8 @@ func (p *programs) Exec(ctx context.Context, cmd Command, last bool) (int, error
 }
 
 // copyOutput passes on what s writes. The channel is closed when all of that has been written.
-func (p *programs) copyOutput(s *Session, st Streams, failed func(error)) <-chan struct{} {
-	c := p.c
+func (ps *programs) copyOutput(s *Session, st Streams, failed func(error)) <-chan struct{} {
+	c := ps.c
 	c.e.mu.Lock()
 	stdout, stderr := c.outbox.stdout, c.outbox.stderr
 	c.e.mu.Unlock()

@@ -128,6 +128,6 @@ func (g *given) loadedLocked(m *modules.Module, size int) {
 }
 
 // traceLocked logs at debug level.
-func (o *outbox) traceLocked(what string, attrs ...slog.Attr) {
-	o.queueLocked(event{report: what, level: slog.LevelDebug, attrs: attrs})
+func (b *outbox) traceLocked(what string, attrs ...slog.Attr) {
+	b.queueLocked(event{report: what, level: slog.LevelDebug, attrs: attrs})
 }

@@ -46,8 +46,8 @@ type tunnels struct {
 
 // Fork starts a copy of c's interpreter, or a new one with python (as in boot.Command) where c has
 // been called before, and doesn't wait for it: what is written waits with it, until c is up.
-func (t *tunnels) Fork(ctx context.Context, python []string) (*Tunnel, error) {
-	return t.ForkFor(ctx, python, 0)
+func (ts *tunnels) Fork(ctx context.Context, python []string) (*Tunnel, error) {
+	return ts.ForkFor(ctx, python, 0)
 }
 
 // ForkFor is Fork for another engine, whose Options.Heartbeat is given. If that is longer than what
@@ -77,20 +77,21 @@ const forever = 10 * 365 * 24 * time.Hour
 
 // Forward has c connect to a port of a host, as c's machine knows it, and doesn't wait for it. Read
 // says why there is no connection.
-func (t *tunnels) Forward(ctx context.Context, host string, port int,
+func (ts *tunnels) Forward(ctx context.Context, host string, port int,
 	timeout time.Duration) (*Tunnel, error) {
 	spec := map[string]any{"host": host, "port": port}
 	if timeout > 0 {
 		spec["timeout"] = timeout.Seconds()
 	}
-	return t.tunnel(ctx, spec)
+	return ts.tunnel(ctx, spec)
 }
 
 // Serve opens what a service does: a module of the runtime that is called _mitogen_ and its name.
 // Items are the bytes that Read returns, of at most wire.MaxPayload each; Next keeps them apart.
-func (t *tunnels) Serve(ctx context.Context, service string, spec map[string]any) (*Tunnel, error) {
+func (ts *tunnels) Serve(ctx context.Context, service string,
+	spec map[string]any) (*Tunnel, error) {
 	spec["service"] = service
-	return t.tunnel(ctx, spec, "_mitogen_"+service)
+	return ts.tunnel(ctx, spec, "_mitogen_"+service)
 }
 
 // Load gives c data that its services find in MODULES by name, unless it has it already. data is

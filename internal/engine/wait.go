@@ -300,14 +300,3 @@ func (a *answer) dropItems() {
 		}
 	}
 }
-
-// consumed gives back what was taken of a flow from c.
-func (t *traffic) consumed(c *Context, flow wire.Handle, cost int) {
-	e := t.e
-	if cost == 0 {
-		return
-	}
-	e.mu.Lock()
-	t.applyLocked(e.router.Consumed(c.id, flow, cost, nil))
-	e.unlock()
-}
