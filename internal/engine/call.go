@@ -11,10 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/route"
 	"github.com/mitogen-go/mitogen/internal/wire"
-	"github.com/mitogen-go/mitogen/pyvalue"
 	"github.com/mitogen-go/mitogen/report"
 )
 
@@ -52,33 +50,6 @@ type Pending struct {
 	cancel bool
 
 	answer answer
-}
-
-// answer holds what has come of a request, and how that was given up.
-type answer struct {
-	p      *Pending
-	stream bool          // items are taken by Next; else they are collected. Static
-	more   chan struct{} // holds one: there are items
-
-	mu      sync.Mutex // protects following
-	ended   bool
-	given   bool         // up: no caller takes items any more
-	stopped bool         // interrupted, or about to be
-	why     *cancelError // of stop; nil: it wasn't stopped, or its error is known
-	killed  bool         // its context was killed, as it did not end
-	grace   *time.Timer  // of stop
-	kind    wire.Kind
-	payload []byte
-	said    string // by text
-	err     error
-	items   []item
-	kept    *kept // accounts for what has come; nil: that is little
-	size    int   // of collected items
-}
-
-type item struct {
-	payload []byte
-	cost    int
 }
 
 // outputPatience limits the time that the calls of a lost context wait for a reader to take the
@@ -476,102 +447,4 @@ func (s *calls) failLocked(p *Pending, err error) {
 	}
 	c.outbox.queueLocked(event{pending: p, kind: wire.Dead, err: err})
 	time.AfterFunc(outputPatience, func() { p.answer.finish(wire.Dead, nil, err) })
-}
-
-// take hands an answer to who waits, and returns what is consumed by that.
-func (a *answer) take(ev event) (consumed int) {
-	p := a.p
-	if ev.kind != wire.Item {
-		a.account(ev.kept)
-		first := a.finish(ev.kind, ev.data, ev.err)
-		if ev.kept > 0 {
-			a.settle(first)
-		}
-		return 0
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.ended || a.given {
-		return ev.cost
-	}
-	if !a.stream {
-		a.size += len(ev.data) + 64
-		if a.size > p.c.e.opt.MaxMessage {
-			a.items = nil
-			why := fmt.Sprintf("call %s: items of more than %d bytes", p.target, p.c.e.opt.MaxMessage)
-			a.abortLocked(&pyvalue.Error{Reason: why, Err: pickle.ErrTooLarge})
-			return ev.cost
-		}
-		a.items = append(a.items, item{ev.data, 0})
-		return ev.cost
-	}
-	a.items = append(a.items, item{ev.data, ev.cost})
-	a.signal()
-	return 0
-}
-
-// abort cancels p, whose error will be err.
-func (a *answer) abort(err error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if !a.ended && a.err == nil {
-		a.abortLocked(err)
-	}
-}
-
-func (a *answer) abortLocked(err error) {
-	a.err, a.given = err, true
-	go a.p.stop(nil) // it may never end by itself
-}
-
-// finish sets the result; the first counts. It returns whether this is the first.
-func (a *answer) finish(kind wire.Kind, payload []byte, err error) bool {
-	p := a.p
-	a.mu.Lock()
-	if a.ended {
-		a.mu.Unlock()
-		return false
-	}
-	a.ended, a.kind, a.payload = true, kind, payload
-	if a.grace != nil {
-		a.grace.Stop()
-	}
-	if a.err == nil {
-		a.err = err
-	}
-	a.mu.Unlock()
-	if p.told != nil {
-		p.told(0, a.outcome())
-	}
-	close(p.done)
-	s := p.c.root.stream
-	if p.waited.Load() {
-		s.Served()
-	}
-	s.Interrupt()
-	return true
-}
-
-// outcome returns p's end for an audit log. It leaves out an exception's text, because the target
-// writes that.
-func (a *answer) outcome() error {
-	switch {
-	case a.err != nil:
-		return a.err
-	case a.kind == wire.Error:
-		return errors.New("exception")
-	case a.kind == wire.Dead:
-		return errors.New("not called")
-	}
-	return nil
-}
-
-func (a *answer) signal() {
-	if a.more == nil {
-		return
-	}
-	select {
-	case a.more <- struct{}{}:
-	default:
-	}
 }

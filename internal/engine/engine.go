@@ -4,14 +4,17 @@
 //
 //	caller ─ Go ─► Router.Request ─► stream.Put, Flush ──────────────► pipe
 //	pipe ─► stream.Read ─► Router.Step ─► actions ─┬─► stream.Put, Kick   (forward, credit, refusal)
-//	                                               ├─► Pending.finish     (answers, none waiting)
+//	                                               ├─► answer.finish      (answers, none waiting)
 //	                                               └─► Context.outbox ─► drain (output, logs,
 //	                                                                      answers behind them)
 //
 // One mutex (Engine.mu) protects router and contexts. Nothing is read, written or waited for under
 // it: frames are only queued, and streams are flushed once it is let go. Goroutines: for each
-// stream a reader (Engine.run) and a writer; for each context one while there is output to hand
+// stream a reader (launch.run) and a writer; for each context one while there is output to hand
 // over (drain), and one while it has questions about modules (serve).
+//
+// Engine and Context are divided into rooms, which are listed there: a room is a type with the
+// fields and the methods of one subject.
 package engine
 
 import (

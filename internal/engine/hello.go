@@ -90,7 +90,7 @@ func (t *traffic) upLocked(c *Context, h *hello) {
 	if c.hopStart.connect != 0 {
 		t.applyLocked(e.router.Forget(c.hopStart.connect, nil))
 	}
-	c.e.audit.upLocked(c)
+	e.audit.upLocked(c)
 	close(c.hello.ready)
 	if e.front != nil {
 		e.front.upLocked(c)

@@ -88,7 +88,7 @@ func (tr *tree) goneLocked(c *Context, why string) {
 	}
 	delete(tr.contexts, c.id)
 	tr.unshareLocked(c)
-	c.e.audit.goneLocked(c)
+	e.audit.goneLocked(c)
 	close(c.done)
 	if e.front != nil {
 		e.front.lostLocked(c.id, c.err)

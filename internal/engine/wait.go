@@ -3,7 +3,6 @@ package engine
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -11,7 +10,6 @@ import (
 	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/modules"
 	"github.com/mitogen-go/mitogen/internal/pickle"
-	"github.com/mitogen-go/mitogen/internal/printable"
 	"github.com/mitogen-go/mitogen/internal/wire"
 	"github.com/mitogen-go/mitogen/report"
 )
@@ -110,36 +108,6 @@ func (p *Pending) Next(ctx context.Context) (value []byte, ok bool, err error) {
 	}
 }
 
-// pop takes an item, if there is one, and gives its window back.
-func (a *answer) pop() (item, bool) {
-	p := a.p
-	a.mu.Lock()
-	if len(a.items) == 0 {
-		a.mu.Unlock()
-		return item{}, false
-	}
-	it := a.items[0]
-	a.items[0] = item{}
-	a.items = a.items[1:]
-	a.mu.Unlock()
-	p.c.e.traffic.consumed(p.c, p.handle, it.cost)
-	return it, true
-}
-
-// last returns the result of Next once the call has ended.
-func (a *answer) last() (value []byte, ok bool, err error) {
-	if it, ok := a.pop(); ok { // came between two looks
-		return it.payload, true, nil
-	}
-	if err := a.p.failure(); err != nil {
-		return nil, false, err
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	value, a.payload = a.payload, nil
-	return value, len(value) > 0, nil
-}
-
 // failure is the error that p ended with, the same each time; nil while it hasn't ended.
 func (p *Pending) failure() error {
 	if !p.finished() {
@@ -153,47 +121,10 @@ func (p *Pending) failure() error {
 	return p.verdict
 }
 
-// judge decides what failure returns. The result of a call that was cancelled comes too late.
-func (a *answer) judge() error {
-	err := a.answered()
-	lost := (*report.LostError)(nil)
-	switch {
-	case a.why == nil && a.killed:
-		return joined(err, ErrKilled)
-	case a.why == nil || !a.killed && errors.As(err, &lost):
-		return err
-	}
-	why := *a.why
-	if why.killed = a.killed; !a.killed && err != error(a.why) {
-		why.call = err
-	}
-	return &why
-}
-
 // asInstalled returns a traceback with the paths that files have here, not with their places,
 // and with those of the runtime's sources.
 func asInstalled(trace string) string {
 	return boot.Readable(strings.ReplaceAll(trace, `File "`+modules.Root+"/", `File "/`))
-}
-
-// answered is the error that came as the answer.
-func (a *answer) answered() error {
-	p := a.p
-	switch {
-	case a.err != nil:
-		return a.err
-	case a.kind == wire.Dead:
-		return fmt.Errorf("call %s in %s: %s", p.target, p.c.name, oneLine(string(a.payload)))
-	case a.kind != wire.Error:
-		return nil
-	}
-	v, err := pickle.DecodeError(a.payload, p.c.e.Limits())
-	if err != nil {
-		return fmt.Errorf("call %s in %s: read its error: %w", p.target, p.c.name, err)
-	}
-	trace := printable.Text(asInstalled(v.Traceback))
-	return &report.CallError{Context: p.c.name, Module: v.Module, Type: v.Type, Text: v.Text,
-		Traceback: trace, Args: v.Args}
 }
 
 // Cancel interrupts the call, and kills its context if that has no effect. It waits for neither.
@@ -222,14 +153,6 @@ func (p *Pending) stop(why *cancelError) bool {
 		p.answer.finish(wire.Dead, nil, p.answer.reason())
 	}
 	return true
-}
-
-// reason returns the error that p was stopped for; nil: p has its own error.
-func (a *answer) reason() error {
-	if a.why == nil {
-		return nil
-	}
-	return a.why
 }
 
 // interrupt sends CANCEL, unless p has been answered. True: there is nothing to wait for, as the
@@ -282,21 +205,4 @@ func (p *Pending) Leave() {
 	<-p.done
 	p.answer.dropItems()
 	p.answer.discard()
-}
-
-// takeNoMore drops the items of p that have come, and those to come. The window of both is given
-// back.
-func (a *answer) takeNoMore() {
-	a.mu.Lock()
-	a.given = true
-	a.mu.Unlock()
-	a.dropItems()
-}
-
-func (a *answer) dropItems() {
-	for {
-		if _, ok := a.pop(); !ok {
-			return
-		}
-	}
 }
