@@ -165,7 +165,8 @@ func (t *talk) first(python []string, blocks int) error {
 		python = boot.Interpreters
 	}
 	list := strings.Join(quoted(python), " ")
-	if err := t.variables(fmt.Sprintf(stage, stageLimit, blocks), fmt.Sprintf(script, list)); err != nil {
+	code := fmt.Sprintf(stage, stageLimit, blocks)
+	if err := t.variables(code, fmt.Sprintf(script, list)); err != nil {
 		return err
 	}
 	if err := t.line(`eval "$Q"`); err != nil {

@@ -138,8 +138,8 @@ const (
 const maxTries = 25
 
 // line types a line, and its end once the echo shows that it has arrived. A busy machine may take
-// the end of it and show that late: then the line is typed again, and executed twice. It must be one
-// that may be.
+// the end and show that late: then the line is typed again, and executed twice. Only a line that
+// changes nothing the second time may be given.
 func (t *talk) line(text string) error {
 	for try := range maxTries {
 		if try > 0 {
@@ -159,8 +159,8 @@ func (t *talk) line(text string) error {
 	return errLine
 }
 
-// restart gives up what was typed of a line. A shell that hears of the interrupt only after the next
-// line has come drops that one: its prompt is waited for, longer each time.
+// restart gives up what was typed of a line. A shell that hears of the interrupt only after the
+// next line has come drops the next line: its prompt is waited for, longer each time.
 func (t *talk) restart(try int) error {
 	t.again = true
 	t.seen = t.seen[:0]
