@@ -2,6 +2,7 @@ package mitogen
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"reflect"
@@ -76,6 +77,9 @@ func (p *Pending) Cancel() { p.p.Cancel() }
 // for it. Once p is done, each Wait returns the same result or error.
 func Wait[T any](ctx context.Context, p *Pending) (T, error) {
 	var v T
+	if p == nil {
+		return v, errors.New("wait for no call")
+	}
 	b, items, err := p.p.Result(ctx)
 	defer p.p.Taken()
 	switch {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -125,6 +126,9 @@ func (c *Context) PutFS(
 	fsys fs.FS,
 	names ...string,
 ) (CopyTotals, error) {
+	if fsys == nil {
+		return CopyTotals{}, errors.New("put from no file system")
+	}
 	sources := make([]ownfile.Source, 0, len(names))
 	for _, name := range names {
 		s := ownfile.Source{FS: fsys, Path: name, Name: topName(name), Label: name}
@@ -174,6 +178,9 @@ func (c *Context) put(
 	sources []ownfile.Source,
 	further ownfile.Flags,
 ) (CopyTotals, error) {
+	if slices.ContainsFunc(sources, func(s ownfile.Source) bool { return s.Label == "" }) {
+		return CopyTotals{}, errNoName
+	}
 	cp, err := c.copying(ctx, "put", &o)
 	if err != nil {
 		return CopyTotals{}, err
@@ -208,6 +215,9 @@ func (c *Context) Get(
 	o CopyOptions,
 	src ...string,
 ) (CopyTotals, error) {
+	if slices.Contains(src, "") {
+		return CopyTotals{}, errNoName
+	}
 	root, alias, err := destination(dest, src)
 	if err != nil {
 		return CopyTotals{}, err
@@ -243,6 +253,13 @@ func destination(dest string, src []string) (root *os.Root, alias string, err er
 	root, err = os.OpenRoot(filepath.Dir(dest))
 	return root, filepath.Base(dest), err
 }
+
+// errNoName refuses the empty name, which a variable that isn't set leaves: the directory in which
+// a context is has the name ".".
+var errNoName = errors.New("copy a file without a name")
+
+// errNoContext is the error of a nil context among several.
+var errNoContext = errors.New("copy to no context")
 
 func isPattern(name string) bool { return strings.ContainsAny(name, "*?[") }
 

@@ -30,7 +30,7 @@ func PutEach(
 		defer cancel()
 		g := putGroup{ctx: ctx, o: inTurn(o), dest: dest, sources: localSources(src),
 			outcomes: make(chan copyOutcome, len(contexts))}
-		for _, some := range byRoot(contexts) {
+		for _, some := range byRoot(contexts, g.outcomes) {
 			go g.put(some)
 		}
 		for range contexts {
@@ -41,10 +41,15 @@ func PutEach(
 	}
 }
 
-// byRoot returns contexts by the one next to the engine that leads to them.
-func byRoot(contexts []*Context) map[*engine.Context][]*Context {
+// byRoot returns contexts by the one next to the engine that leads to them. outcomes, which has
+// room, is told of nil contexts.
+func byRoot(contexts []*Context, outcomes chan<- copyOutcome) map[*engine.Context][]*Context {
 	groups := map[*engine.Context][]*Context{}
 	for _, c := range contexts {
+		if c == nil {
+			outcomes <- copyOutcome{result: Result[CopyTotals]{Err: errNoContext}}
+			continue
+		}
 		root := engine.RootOf(c.c)
 		groups[root] = append(groups[root], c)
 	}

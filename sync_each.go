@@ -34,7 +34,7 @@ func SyncPutEach(
 		defer cancel()
 		g := syncGroup{ctx: ctx, o: syncInTurn(o), dest: dest, src: src,
 			outcomes: make(chan copyOutcome, len(contexts))}
-		for _, some := range byRoot(contexts) {
+		for _, some := range byRoot(contexts, g.outcomes) {
 			go g.sync(some)
 		}
 		for range contexts {
