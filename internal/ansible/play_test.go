@@ -144,15 +144,24 @@ func TestKilled(t *testing.T) {
 	s.quiet(nil)
 }
 
+// recycle plays recycle.yml and returns its tasks' outputs, and its own.
+func (s *stage) recycle() (map[string]string, string) {
+	results, out := s.play("mitogen", "recycle.yml", lab.Play, "-e", python3)
+	return stdoutOf(results, lab.Play), out
+}
+
 // Contexts are made anew when a new login would see something else.
 func TestRecycled(t *testing.T) {
 	if testing.Short() {
 		t.Skip("long")
 	}
 	s := newStage(t, playbooks(t)[0])
-	results, out := s.play("mitogen", "recycle.yml", lab.Play, "-e",
-		"ansible_python_interpreter=/usr/bin/python3")
-	got := stdoutOf(results, lab.Play)
+	got, out := s.recycle()
+	// Accounts, rights and the like are the machine's: another test may change them meanwhile.
+	for n := 0; n < 4 && got["world"] != got["world since"]; n++ {
+		t.Log("something has changed what contexts watch")
+		got, out = s.recycle()
+	}
 	switch {
 	case got["first"] == "" || got["first"] != got["same"]:
 		t.Errorf("no change: %q, %q", got["first"], got["same"])
