@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -102,5 +103,19 @@ func TestCopiesSayWhyThereIsNoPython(t *testing.T) {
 		if !errors.Is(err, connect.ErrNoPython) {
 			t.Fatalf("put: got %v, want %v", err, connect.ErrNoPython)
 		}
+	}
+}
+
+// What is no file stays, where there is no Python either.
+func TestCopyWithoutPythonSparesSpecial(t *testing.T) {
+	e := newEngine(t, mitogen.Options{})
+	name, _ := noiseFile(t, 100)
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := e.PutFile(limited(t), "local", noPython, pipe, mitogen.CopyOptions{}, name)
+	if st, _ := os.Lstat(pipe); err == nil || st == nil || st.Mode().Type() != fs.ModeNamedPipe {
+		t.Errorf("got %v, %v, want an error, and the pipe", st, err)
 	}
 }

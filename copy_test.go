@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -412,6 +413,44 @@ func testCopyInheritsGroup(t *testing.T, c *mitogen.Context) {
 			if err != nil || st.Mode() != 0o755|fs.ModeSetgid|fs.ModeDir {
 				t.Errorf("%s of %s: got %v, %v, want a mode of 2755", way, name, st.Mode(), err)
 			}
+		}
+	}
+}
+
+// A device, pipe or socket that is named as the destination stays what it is.
+func TestCopySparesSpecial(t *testing.T) {
+	onEach(t, mitogen.Options{}, testCopySparesSpecial)
+}
+
+func testCopySparesSpecial(t *testing.T, c *mitogen.Context) {
+	dir := t.TempDir()
+	write(t, dir, map[string]string{"file": "text"})
+	pipe, socket := filepath.Join(dir, "pipe"), filepath.Join(dir, "socket")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	places := []string{pipe, socket}
+	if device := filepath.Join(dir, "device"); syscall.Mknod(device, syscall.S_IFCHR|0o666, 1<<8|3) == nil {
+		places = append(places, device)
+	}
+	file := filepath.Join(dir, "file")
+	for _, at := range places {
+		before, _ := os.Lstat(at)
+		for _, o := range []mitogen.CopyOptions{{}, {Preserve: true}} {
+			if _, err := c.Put(t.Context(), at, o, file); err == nil {
+				t.Errorf("put %s: got no error", filepath.Base(at))
+			}
+			if _, err := c.Get(t.Context(), at, o, file); err == nil {
+				t.Errorf("get %s: got no error", filepath.Base(at))
+			}
+		}
+		if after, err := os.Lstat(at); err != nil || !os.SameFile(before, after) {
+			t.Errorf("%s: got %v, %v, want it as it was", filepath.Base(at), after, err)
 		}
 	}
 }

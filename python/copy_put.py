@@ -24,7 +24,8 @@ class Put:
         try:
             alias or enter(last, 1)
         except OSError:
-            if flags & INTO or sys.exc_info()[1].errno not in (errno.ENOENT, errno.ENOTDIR):
+            # A device, pipe or socket isn't replaced, nor is a directory that can't be entered.
+            if flags & INTO or os.path.isfile(*last) < os.path.exists(*last):
                 raise
             os.fchdir(up)
             alias = 1

@@ -11,6 +11,8 @@ def replace(path, mode, fill):
     """
     place = Held(path, 0, 0)
     try:
+        if is_special(place):
+            raise wrong(errno.EEXIST, path, 'a device, pipe or socket is there')
         random = ''.join(['%02x' % ord(c) for c in os.urandom(8).decode('latin-1')])
         new = ('.mitogen-' + random).encode()
         try:
@@ -30,6 +32,15 @@ def replace(path, mode, fill):
             raise
     finally:
         place.close()
+
+
+def is_special(place):
+    """A device, pipe or socket isn't replaced: its name is rarely meant so."""
+    try:
+        kind = os.lstat(place.at()).st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(kind) or stat.S_ISLNK(kind) or stat.S_ISDIR(kind))
 
 
 def old_mode(place):

@@ -18,6 +18,7 @@ elif [ "$3" = 1 ]; then
 	say 2 'No such file or directory'
 fi
 [ -d "$d" ] && say 21 'Is a directory'
+[ -e "$d" ] && [ ! -f "$d" ] && [ ! -h "$d" ] && say 17 'a device, pipe or socket is there'
 up=${d%/*} n=${d##*/}
 up=${up:-/}
 [ -e "$up" ] || say 2 'No such file or directory'

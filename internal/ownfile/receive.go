@@ -314,6 +314,10 @@ func (r *Receiver) begin(a attributes, name string, size int64) (err error) {
 	if r.dir == nil {
 		return nil
 	}
+	if err := r.spare(); err != nil {
+		r.failed(err)
+		return nil
+	}
 	temp := freeName()
 	f, err := r.dir.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
@@ -321,6 +325,19 @@ func (r *Receiver) begin(a attributes, name string, size int64) (err error) {
 		return nil
 	}
 	r.file, r.temp = f, temp
+	return nil
+}
+
+// errSpecial says why a file isn't made.
+var errSpecial = errors.New("a device, pipe or socket is there")
+
+// spare has a device, pipe or socket not be replaced, whose name is rarely meant so. A sync replaces
+// it, as rsync does.
+func (r *Receiver) spare() error {
+	const special = fs.ModeDevice | fs.ModeNamedPipe | fs.ModeSocket
+	if st, err := r.dir.Lstat(r.name); !r.replace && err == nil && st.Mode()&special != 0 {
+		return errSpecial
+	}
 	return nil
 }
 

@@ -67,3 +67,27 @@ func TestReplaceIsInterrupted(t *testing.T) {
 		}
 	})
 }
+
+const special = `
+import os, shutil, stat, sys, tempfile, _mitogen_paths as p
+directory = tempfile.mkdtemp()
+path = os.path.join(directory, 'pipe')
+os.mkfifo(path)
+came = 'no exception'
+try:
+    p.replace(path.encode(), 420, lambda fd: None)
+except EnvironmentError:
+    came = str(sys.exc_info()[1].errno)
+result = [came, stat.S_ISFIFO(os.lstat(path).st_mode), ' '.join(os.listdir(directory))]
+shutil.rmtree(directory)
+`
+
+// A device, pipe or socket isn't replaced.
+func TestReplaceSparesSpecial(t *testing.T) {
+	each(t, func(t *testing.T, py interp) {
+		got := start(t, py).call("rt:execute", special).value().(*pyvalue.List).Items
+		equal(t, "error", got[0], "17")
+		equal(t, "a pipe", got[1], true)
+		equal(t, "files", got[2], "pipe")
+	})
+}
