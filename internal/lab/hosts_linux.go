@@ -25,6 +25,7 @@ type Net struct {
 	Names  []string // "hop1", …; an account that may use sudo
 
 	prefix    string
+	subnet    int // a number that no other row has
 	sshds     []*exec.Cmd
 	links     []*linksim.Link
 	emulate   bool
@@ -59,9 +60,10 @@ func newNet(t testing.TB, n int, rtt time.Duration, emulate bool) *Net {
 	}
 	hosts := &Net{
 		Config:  filepath.Join(t.TempDir(), "config"),
-		prefix:  fmt.Sprintf("mi%d", os.Getpid()%100000),
 		emulate: emulate,
 	}
+	hosts.subnet = claim(t)
+	hosts.prefix = fmt.Sprintf("mi%ds%d", os.Getpid()%100000, hosts.subnet)
 	t.Cleanup(hosts.down)
 	if out, err := exec.Command("ip", "netns", "add",
 		hosts.namespace(1)).CombinedOutput(); err != nil {
@@ -79,7 +81,7 @@ func newNet(t testing.TB, n int, rtt time.Duration, emulate bool) *Net {
 		name := fmt.Sprintf("hop%d", i)
 		hosts.Names = append(hosts.Names, name)
 		known += name + " " + strings.Join(strings.Fields(string(key))[:2], " ") + "\n"
-		host, port := hosts.address(i), 22
+		host, port := hosts.Address(i), 22
 		if rtt > 0 {
 			if err := hosts.slow(i, rtt); err != nil {
 				t.Fatal(err)
@@ -103,11 +105,31 @@ func newNet(t testing.TB, n int, rtt time.Duration, emulate bool) *Net {
 
 func (n *Net) namespace(i int) string { return fmt.Sprintf("%s-%d", n.prefix, i) }
 
-// address of host i, on the side of the one before it.
-func (n *Net) address(i int) string { return fmt.Sprintf("10.213.%d.2", i) }
+// claim returns a number that no other row has, in any process, until the test ends. All rows begin
+// in this machine's own network: with the same addresses, the one would be reached by the other's
+// link.
+func claim(t testing.TB) int {
+	t.Helper()
+	for number := 1; number < 255; number++ {
+		place := filepath.Join(setupLock, "mitogen-subnets", strconv.Itoa(number))
+		if err := os.MkdirAll(place, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		f, err := lock(place, unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			t.Cleanup(func() { f.Close() })
+			return number
+		}
+	}
+	t.Fatal("all 254 networks for tests are in use")
+	return 0
+}
+
+// Address returns the address of host i, on the side of the host before. A link has four addresses.
+func (n *Net) Address(i int) string { return fmt.Sprintf("10.213.%d.%d", n.subnet, 4*i+2) }
 
 // near is the other side's.
-func (n *Net) near(i int) string { return fmt.Sprintf("10.213.%d.1", i) }
+func (n *Net) near(i int) string { return fmt.Sprintf("10.213.%d.%d", n.subnet, 4*i+1) }
 
 // slowPort is the port at which the simulated link to a host begins, on the side of the host
 // before.
@@ -125,7 +147,7 @@ func (n *Net) slow(i int, rtt time.Duration) error {
 	}
 	n.links = append(n.links, linksim.New(l, func() (c net.Conn, err error) {
 		err = n.within(i-1, func() (err error) {
-			c, err = net.DialTimeout("tcp", net.JoinHostPort(n.address(i), "22"), 10*time.Second)
+			c, err = net.DialTimeout("tcp", net.JoinHostPort(n.Address(i), "22"), 10*time.Second)
 			return err
 		})
 		return c, err
@@ -178,10 +200,10 @@ func (n *Net) add(t testing.TB, i int) error {
 		return err
 	}
 	for _, argv := range [][]string{
-		n.in(i, "ip", "addr", "add", n.address(i)+"/24", "dev", far),
+		n.in(i, "ip", "addr", "add", n.Address(i)+"/30", "dev", far),
 		n.in(i, "ip", "link", "set", far, "up"),
 		n.in(i, "ip", "link", "set", "lo", "up"),
-		n.in(i-1, "ip", "addr", "add", n.near(i)+"/24", "dev", near),
+		n.in(i-1, "ip", "addr", "add", n.near(i)+"/30", "dev", near),
 		n.in(i-1, "ip", "link", "set", near, "up"),
 	} {
 		if err := run("", argv...); err != nil {
@@ -189,7 +211,7 @@ func (n *Net) add(t testing.TB, i int) error {
 		}
 	}
 	config := filepath.Join(t.TempDir(), "sshd_config")
-	text := fmt.Sprintf(sshdConfig, n.address(i), 22, file("host_key"), file("authorized_keys"), Log)
+	text := fmt.Sprintf(sshdConfig, n.Address(i), 22, file("host_key"), file("authorized_keys"), Log)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return err
 	}
@@ -236,7 +258,7 @@ func (n *Net) addEmulator(i int, near, far string) error {
 
 // await returns when host i's sshd listens.
 func (n *Net) await(i int) error {
-	argv := n.in(i, "bash", "-c", "exec 3<>/dev/tcp/"+n.address(i)+"/22")
+	argv := n.in(i, "bash", "-c", "exec 3<>/dev/tcp/"+n.Address(i)+"/22")
 	var err error
 	for range 200 {
 		if err = run("", argv...); err == nil {

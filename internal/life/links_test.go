@@ -42,7 +42,7 @@ func links(t *testing.T, rtt time.Duration) {
 			rounds = 100
 		}
 	}
-	if c, err := net.DialTimeout("tcp", "10.213.2.2:22", 300*time.Millisecond); err == nil {
+	if c, err := net.DialTimeout("tcp", n.Address(2)+":22", 300*time.Millisecond); err == nil {
 		c.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
 		banner := make([]byte, 4)
 		if got, _ := c.Read(banner); got > 0 {

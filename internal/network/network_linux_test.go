@@ -58,6 +58,23 @@ func newBed(t *testing.T) *bed {
 	return &bed{n, n.Link(1)}
 }
 
+// Beds have nothing in common, also those of other processes that test at the same time.
+func TestBedsAreApart(t *testing.T) {
+	one, other := newBed(t), newBed(t)
+	for _, b := range []*bed{one, other} {
+		if out, err := b.ssh(t, nil, "echo there"); err != nil || out != "there\n" {
+			t.Errorf("%s: got %q, %v", b.net.Address(1), out, err)
+		}
+	}
+	one.set(t, linksim.Conditions{Stall: true})
+	if out, err := other.ssh(t, nil, "echo there"); err != nil || out != "there\n" {
+		t.Errorf("while the link of another bed stands still: got %q, %v", out, err)
+	}
+	if one.link.Lost() != 0 {
+		t.Errorf("the link of another bed had %d packets", one.link.Lost())
+	}
+}
+
 // set sets the conditions for the time of a test.
 func (b *bed) set(t *testing.T, c linksim.Conditions) {
 	b.link.Set(c)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import threading
-from collections import deque
 
 from . import errors
+from ._primitives import Lock, RLock, deque
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ class _Questions:
 
     def __init__(self) -> None:
         self._waiting: Deque[Callable[[], None]] = deque()
-        self._lock = threading.Lock()
+        self._lock = Lock()
 
     def add(self, put: Callable[[], None]) -> None:
         """Have put called once all questions before it are answered or void."""
@@ -26,6 +25,8 @@ class _Questions:
             self._waiting.append(put)
             if len(self._waiting) > 1:
                 return
+        import threading
+
         threading.Thread(target=self._run, name='mitogo prompt', daemon=True).start()
 
     def _run(self) -> None:
@@ -92,7 +93,7 @@ class _Settings:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self._tty = -1
         self._before: Any = None  # what to set back; None: nothing is changed
         self._ended = False

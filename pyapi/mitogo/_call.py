@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-import threading
 from _thread import start_new_thread
 from time import monotonic
 
-from . import _link, _source, _values, errors
+from . import _link, _source, errors
+from ._lazy import Lazy
 from ._link import CANCEL, DATA, DEAD, DO, ERROR, Request, frame
+from ._primitives import local
 from ._sending import FUNCTIONS, _again, _asked, _begin
 from ._state import _op, _State
 from .errors import CallError, EngineLost
-
-try:
-    from _pickle import loads
-except ImportError:
-    from pickle import loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Dict, Generic, List, Optional, Tuple, TypeVar
 
+    from . import _values
     from ._context import Context
 
     T = TypeVar('T')
+else:
+    _values = Lazy('mitogo._values')  # pickle's module takes 3 ms to load
 
-
-_serving = threading.local()  # state: the context whose request this thread answers
+_serving = local()  # state: the context whose request this thread answers
 GRACE = 2.0  # seconds that a cancelled call has to end
 
 
@@ -282,7 +280,7 @@ def _simple(payload: bytes) -> Any:
     """
     try:
         if payload and not _values.scan(payload):
-            return loads(payload, encoding='utf-8', errors='surrogateescape')
+            return _values.unnamed(payload)
     except Exception:
         pass  # _values.load says why
     return _OTHER

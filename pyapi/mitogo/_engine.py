@@ -5,15 +5,16 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-import threading
 import weakref
 from time import time
 
-from . import _link, _source, _values, errors
+from . import _link, _source, errors
 from ._asking import _on_terminal, _questions, _settings
 from ._context import Context
+from ._lazy import Lazy
 from ._link import DATA, DEAD, DO, LOG, LOST, STDERR, STDOUT, WANT, Request, frame
 from ._options import SSH, Sudo, _given
+from ._primitives import Lock
 from ._process import _dropped, _end, _find_binary, _spawn, _weakly
 from ._sending import _prepare
 from ._state import Stats, _op, _State
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     )
     from typing import overload
 
+    from . import _values
     from ._fleet import Fleet
     from ._options import PathLike
     from logging import LogRecord
@@ -44,10 +46,10 @@ if TYPE_CHECKING:
 
     Output = Optional[Callable[[str, str], Any]]
     T = TypeVar('T')
-
-if not TYPE_CHECKING:
+else:
     from ._context import overload
 
+    _values = Lazy('mitogo._values')  # pickle's module takes 3 ms to load
 
 PROTOCOL = 1
 MAX_MESSAGE = 128 << 20
@@ -114,7 +116,7 @@ class Engine:
         # receivers of contexts that other contexts may send to
         self._permits: Dict[int, Dict[Tuple[int, int], None]] = {}
         self._last = 0
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._closed = False
         self._binary = _find_binary()
         self._pid, fd = _spawn(self._binary)
@@ -349,6 +351,8 @@ class Engine:
             if self._prompt == 'terminal':
                 _questions.add(lambda: self._answer(*question))
                 return
+            import threading
+
             threading.Thread(
                 target=self._answer, args=question, name='mitogo prompt', daemon=True
             ).start()

@@ -14,15 +14,15 @@ from __future__ import annotations
 import os
 import select
 import struct
-import threading
-from collections import deque
 from time import monotonic
 
 from ._outbox import Outbox
+from ._primitives import Flag, Lock, deque, get_ident
 from .errors import EngineLost
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import threading
     from typing import Any, Callable, Deque, Dict, List, Optional, Set, Tuple, Union
 
     from ._outbox import Data
@@ -166,10 +166,10 @@ class Link:
         self._chunks: Deque[bytes] = deque()  # read, and not taken yet
         self._data, self._pos = b'', 0  # taken up to there
         self._out = Outbox(fd)
-        self._r = threading.Lock()
-        self._delivering = threading.Lock()
+        self._r = Lock()
+        self._delivering = Lock()
         self._deliverer = 0  # the thread that has it
-        self._counts = threading.Lock()  # for the counts of all threads; held for no longer
+        self._counts = Lock()  # for the counts of all threads; held for no longer
         self._waiters: List[Any] = []
         self._wake = tuple(above(f) for f in os.pipe())
         for f in self._wake:
@@ -180,12 +180,14 @@ class Link:
         self._reads = 0  # counts rounds of reading, for the background thread
         self._wants = 0  # threads that want R of it
         self._background = False  # it has R
-        self._hurry = threading.Event()  # the background thread has something to do
+        self._hurry = Flag()  # the background thread has something to do
         self._thread: Optional[threading.Thread] = None
 
     def start(self) -> None:
         """Have what comes unasked read."""
         if self._thread is None and self.error is None:
+            import threading
+
             self._thread = threading.Thread(target=self._run, name='mitogo', daemon=True)
             self._thread.start()
 
@@ -442,7 +444,7 @@ class Link:
 
     def _sleep(self, ready: Callable[[], Any], until: Optional[float]) -> bool:
         """Wait for the thread that reads. False: `until` has come."""
-        lock = threading.Lock()
+        lock = Lock()
         lock.acquire()
         self._wants += 1
         self._waiters.append(lock)
@@ -726,7 +728,7 @@ class Link:
                 got.extend(map(self._delivering.acquire, _AT_ONCE))
                 if not got[0]:
                     return
-                self._deliverer = threading.get_ident()
+                self._deliverer = get_ident()
                 while self.deliveries:
                     try:
                         do = self.deliveries.popleft()
@@ -753,9 +755,9 @@ class Link:
         if not self._undelivered():
             return
         self.deliver()
-        if not self._delivering.locked() or self._deliverer == threading.get_ident():
+        if not self._delivering.locked() or self._deliverer == get_ident():
             return
-        lock = threading.Lock()
+        lock = Lock()
         lock.acquire()
         self.deliveries.append(lock.release)
         self.deliver()
@@ -768,8 +770,7 @@ class Link:
         self._out.arm = self._hurries
         seen, since = -1, 0.0  # rounds of reading, and when there were so many first
         while self.error is None:
-            if self._hurry.wait(PAUSE):
-                self._hurry.clear()
+            self._hurry.wait(PAUSE)
             self._write_over()
             if self._reads != seen:
                 seen, since = self._reads, monotonic()
@@ -858,7 +859,7 @@ class Link:
     def close(self) -> None:
         """Close the descriptors. Nothing may use the link any more."""
         self.lose('it was closed')
-        if self._thread is not None and self._thread is not threading.current_thread():
+        if self._thread is not None and self._thread.ident != get_ident():
             self._thread.join(1)
         fds, self._wake = (self.fd,) + tuple(self._wake), (-1, -1)
         self.fd = -1
@@ -881,7 +882,7 @@ class Link:
                 pass
         self._out = Outbox(-1)
         self._r, self._delivering, self._counts = (
-            threading.Lock(),
-            threading.Lock(),
-            threading.Lock(),
+            Lock(),
+            Lock(),
+            Lock(),
         )

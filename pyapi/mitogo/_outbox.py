@@ -8,8 +8,9 @@ loop. A thread that sends anything else, or waits for an answer, writes what is 
 from __future__ import annotations
 
 import os
-import threading
 from time import monotonic
+
+from ._primitives import Lock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ class Outbox:
     """The end of a socket that is written to."""
 
     def __init__(self, fd: int) -> None:
-        self.lock = threading.Lock()  # held by who queues and who writes
+        self.lock = Lock()  # held by who queues and who writes
         # Has what this thread queues written soon, by another thread or later; is told whether
         # that was done before. False: it can't. lock is held.
         self.arm: Optional[Callable[[bool], bool]] = None

@@ -57,7 +57,10 @@ def _installed(packages: str) -> List[str]:
 
 def _spawn(binary: str) -> Tuple[int, int]:
     """Start an engine: (its process, our end of its socket)."""
-    import signal
+    if TYPE_CHECKING:
+        import signal
+    else:
+        import _signal as signal  # without its enumerations
 
     ours, theirs = _socketpair()
     try:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from . import _link, _source, _values
+from . import _link, _source
+from ._lazy import Lazy
 from ._link import CALL, DEAD, PREPARE, Request, frame
 from ._state import _State, _Switch
 
@@ -12,9 +13,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Dict, List, Optional, Set, Tuple, Union
 
+    from . import _values
     from ._call import Call
     from ._outbox import Data
     from ._served import Grant
+else:
+    _values = Lazy('mitogo._values')  # pickle's module takes 3 ms to load
 
 
 HELPER = '_mitogen_program'

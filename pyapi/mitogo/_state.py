@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import threading
 from time import monotonic
 
-from . import _values, errors
+from . import errors
+from ._lazy import Lazy
 from ._link import DATA, ERROR, STDERR, STDOUT, Request
+from ._primitives import Lock
 from .errors import EngineLost
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Dict, Optional, Set, Tuple
 
+    from . import _values
     from ._engine import Engine
 
     Output = Callable[[int, bytes], Any]
+else:
+    _values = Lazy('mitogo._values')  # pickle's module takes 3 ms to load
 
 
 class Info:
@@ -86,8 +90,8 @@ class _State:
 
     def __init__(self, engine: Engine, id: int, target: str) -> None:
         self.engine, self.id, self.target = engine, id, target
-        self.sending = threading.Lock()  # held while a value is sent to a receiver there
-        self.feeding = threading.Lock()  # held while a script is sent its input
+        self.sending = Lock()  # held while a value is sent to a receiver there
+        self.feeding = Lock()  # held while a script is sent its input
         self.taker: Optional[Output] = None  # of the output that comes now; None: the engine's
         self.error: Optional[errors.Error] = None
         self.connecting: Optional[Request] = None
@@ -95,7 +99,7 @@ class _State:
         self.prepared: Set[Any] = set()
         self.named: Dict[Any, bytes] = {}  # functions that were called, with what names them there
         self.main: Optional[int] = None  # key of the text that its main module was made of last
-        self.lock = threading.Lock()  # of prepared, main and what is sent with them
+        self.lock = Lock()  # of prepared, main and what is sent with them
         self.decoders = self.new_decoders()
 
     @staticmethod

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import _codecs as codecs
 import sys
-from collections import deque
 from io import BytesIO
 
+from ._primitives import deque
 from .errors import printable
 
 try:
-    from _pickle import Pickler, Unpickler, dumps  # without what module pickle imports
+    from _pickle import Pickler, Unpickler, dumps, loads  # without what module pickle imports
 except ImportError:
-    from pickle import Pickler, Unpickler, dumps
+    from pickle import Pickler, Unpickler, dumps, loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -173,6 +173,11 @@ def scan(data: bytes) -> bool:
             names = names or code in _NAMES
             pos = _lines(data, pos, code, int(size))
     raise TooMuch('a pickle that has no end')
+
+
+def unnamed(data: bytes) -> Any:
+    """The value of a pickle that names nothing, by scan."""
+    return loads(data, encoding='utf-8', errors='surrogateescape')
 
 
 def _lines(data: bytes, pos: int, code: int, n: int) -> int:

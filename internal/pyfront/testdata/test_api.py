@@ -978,13 +978,18 @@ class Engines(Case):
             'socket',
             'ast',
             'enum',
+            'threading',
+            'collections',
+            'functools',
+            'signal',
+            '_pickle',
         ):
             self.assertNotIn(name, loaded)
 
 
 # The package's modules: each imports only those before it.
 MODULES = (
-    'errors _outbox _link _values _pieces _source _options _process _asking _state _served _sending _call _context'
+    'errors _lazy _primitives _outbox _link _values _pieces _source _options _process _asking _state _served _sending _call _context'
     ' _script _receiver _engine _work _fleet aio'
 ).split()
 
