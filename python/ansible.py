@@ -87,6 +87,11 @@ def remove_dir(dir):
     remove(dir)
 
 
+def keep_dir(dir):
+    """Leave a directory to the job that uses it, which removes it at its end."""
+    TEMPS.pop(dir, 0)
+
+
 def write_file(path, mode, data):
     fd = writable(path, mode)
     try:
@@ -101,7 +106,7 @@ def unpack_file(path, mode, name):
 
 
 STEPS = {'unpack': unpack_file, 'mkdir': make_temp, 'chmod': add_modes, 'rm': remove_dir,
-         'tidy': tidy_dir, 'put': write_file}
+         'tidy': tidy_dir, 'keep': keep_dir, 'put': write_file}
 
 
 def encoded(v):
@@ -203,8 +208,8 @@ def fresh(key, spec):
 
 def do_exec(key, spec):
     if fresh(key, spec):
-        Job(key, spec['tty'], lambda: execute_job(spec['argv'], spec['env']), spec['ends'],
-            spec['apart'])
+        Job(key, spec['tty'], lambda: execute_job(spec['argv'], spec['env'], spec['temps']),
+            spec['ends'], spec['apart'], spec['temps'])
 
 
 def do_module(key, spec):

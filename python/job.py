@@ -265,11 +265,10 @@ def tidying_die(die=die):
 
 def remove_temps():
     for dir in list(TEMPS):
-        if not os.path.exists(dir + '/async_wrapper.py'.encode()):  # or what runs on needs it
-            try:
-                tidy_dir(dir)
-            except OSError:
-                pass    # nothing can be started that waits for a job: this one stays
+        try:
+            tidy_dir(dir)
+        except OSError:
+            pass    # nothing can be started that waits for a job: this one stays
 
 
 # Temporary directories of a job that may finish stay until then: it has a lock on them.
@@ -322,10 +321,13 @@ def tidy_later(fd, dir):
 
 
 def lock_within(fd, patience):
-    """Take a file's lock. False: a job has had it for patience seconds, or there are no locks."""
+    """Take a file's lock. False: it has no name any more, a job has had the lock for patience
+    seconds, or there are no locks."""
     pause = .1
     while patience > 0:
         try:
+            if not os.fstat(fd).st_nlink:
+                return 0    # the job has removed it
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return 1
         except (IOError, OSError):
@@ -492,8 +494,11 @@ def uncaught():
 # Programs
 
 
-def execute_job(argv, env):
+def execute_job(argv, env, dirs):
+    """Execute a program. It and what it starts hold dirs, unless they close inherited files."""
     program_signals()
+    for fd in hold(dirs):
+        fcntl.fcntl(fd, fcntl.F_SETFD, 0)
     full = dict(getattr(os, 'environb', os.environ))
     if coerced():
         full.pop('LC_CTYPE'.encode(), None)

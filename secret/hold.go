@@ -2,6 +2,7 @@ package secret
 
 import (
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"time"
 	"unsafe"
@@ -22,20 +23,59 @@ func Hold(b []byte) Secret {
 	lock(own)
 	copy(own, b)
 	clear(b)
-	runtime.SetFinalizer(&own[0], func(first *byte) { clear(unsafe.Slice(first, size)) })
+	held.Add(1)
+	runtime.SetFinalizer(&own[0], func(first *byte) {
+		clear(unsafe.Slice(first, size))
+		held.Add(-1)
+	})
 	return Secret(unsafe.String(&own[0], len(b)))
 }
 
-// wiping says that a collection is to come.
-var wiping atomic.Bool
+// held counts the Secrets of Hold that aren't wiped yet.
+var held atomic.Int64
 
-// Wiped has the garbage collector wipe, within a second, what nothing refers to any more. It
-// doesn't wait.
+// The pauses before a collection, which double. A busy machine may take longer than the first to
+// give a Secret to whom it is for. After the last the Go runtime collects by itself, every 2 min.
+const (
+	firstPause = time.Second
+	lastPause  = 32 * time.Second
+)
+
+// wiping plans collections.
+var wiping struct {
+	sync.Mutex               // protects following
+	pause      time.Duration // before the next collection; 0: none is planned
+	plan       uint64        // its number; a plan with a lower number is void
+}
+
+// Wiped has the garbage collector wipe what nothing refers to any more: within a second what is
+// given up now, within a minute what is given up later. It doesn't wait.
 func Wiped() {
-	if !wiping.Swap(true) {
-		time.AfterFunc(time.Second, func() {
-			wiping.Store(false)
-			runtime.GC() // finds what is left, and has it wiped
-		})
+	wiping.Lock()
+	defer wiping.Unlock()
+	if wiping.pause != firstPause {
+		collectLocked(firstPause)
 	}
+}
+
+func collectLocked(pause time.Duration) {
+	wiping.pause = pause
+	wiping.plan++
+	plan := wiping.plan
+	time.AfterFunc(pause, func() { collect(plan) })
+}
+
+// collect has what is left found, and wiped. What is still in use is looked for again.
+func collect(plan uint64) {
+	wiping.Lock()
+	if plan != wiping.plan {
+		wiping.Unlock()
+		return
+	}
+	next := 2 * wiping.pause
+	if wiping.pause = 0; next <= lastPause && held.Load() > 0 {
+		collectLocked(next)
+	}
+	wiping.Unlock()
+	runtime.GC()
 }

@@ -71,7 +71,8 @@ func (n *lending) enter(ctx context.Context, m *Message, h *host) error {
 	l, err := n.t.leaf(ctx, h, m, "", nil)
 	if err == nil {
 		_, _, err = n.t.run(ctx, h, l, map[string]any{"op": "exec", "argv": []any{"/bin/sh", "-c", ":"},
-			"env": map[string]any{}, "tty": false, "ends": true, "apart": n.become})
+			"env": map[string]any{}, "tty": false, "ends": true, "apart": n.become,
+			"temps": []any{}})
 	}
 	if err == nil && !h.use() {
 		err = errGone

@@ -362,8 +362,7 @@ type Session struct {
 	// a context is used though what made it has changed: the one before was given up for that
 	asIs  bool
 	temps map[string]bool // temporary directories that were made, and not yet removed
-	kept  bool            // they may be in use by what goes on
-	left  *engine.Context // nil, or where a module was left to finish, which may need them
+	left  *engine.Context // nil, or where a module or wrapper was left to finish, which may need them
 	lent  *lending        // nil, or what a program of this machine's may use
 }
 
@@ -409,7 +408,7 @@ func (s *Server) Serve(ctx context.Context, ch *jsonline.Conn, name string, way 
 		}
 	}
 	t.takeBack()
-	if !orderly.Load() && !t.kept {
+	if !orderly.Load() {
 		t.tidy()
 	}
 	t.settle(context.Background())
@@ -425,7 +424,7 @@ func (t *Session) tidy() {
 	}
 }
 
-// begun waits until the module that was left to finish has begun: from then on it keeps its files.
+// begun waits until what was left to finish has begun: from then on it holds its files.
 func (t *Session) begun() {
 	tun, err := t.left.Tunnels.Serve(context.Background(), service,
 		map[string]any{"op": "drop", "names": []any{}})

@@ -202,7 +202,7 @@ func (t *Session) module(ctx context.Context, m *Message, inner string, data []b
 			return before(err)
 		}
 		t.did(func(w *Work) { w.Modules, w.Waits = w.Modules+1, w.Waits+1 })
-		*status, err = t.collect(ctx, h, tun)
+		*status, err = t.collect(ctx, h, tun, t.pass)
 		if ctx.Err() != nil {
 			t.left = l.ctx
 		}
@@ -312,18 +312,22 @@ func (t *Session) converse(ctx context.Context, l *leaf, said <-chan []byte,
 	}
 }
 
+// pass passes output on to the plugin.
+func (t *Session) pass(stream byte, data []byte) error {
+	name := "stdout"
+	if stream == '2' {
+		name = "stderr"
+	}
+	return t.ch.Write(&Message{Stream: name}, data)
+}
+
 // collect passes output on and returns the status, once all that came before is known to have been
 // done.
-func (t *Session) collect(ctx context.Context, h *host, tun *engine.Tunnel) (int, error) {
+func (t *Session) collect(ctx context.Context, h *host, tun *engine.Tunnel,
+	output func(stream byte, data []byte) error) (int, error) {
 	stop := context.AfterFunc(ctx, func() { tun.Close() })
 	defer stop()
-	o, err := collect(tun, func(stream byte, data []byte) error {
-		name := "stdout"
-		if stream == '2' {
-			name = "stderr"
-		}
-		return t.ch.Write(&Message{Stream: name}, data)
-	})
+	o, err := collect(tun, output)
 	if ctx.Err() != nil {
 		return 0, ctx.Err()
 	}
@@ -336,14 +340,14 @@ func (t *Session) collect(ctx context.Context, h *host, tun *engine.Tunnel) (int
 	return o.status, err
 }
 
-var async = lazyregexp.New(`async_wrapper\.py|ANSIBLE_ASYNC_DIR`)
+// async matches the command that starts a job in the background. The job needs its temporary
+// directory until its end, and removes it then.
+var async = lazyregexp.New(`async_wrapper\.py`)
 
 // literal executes a command line as it is, in a context of the account that it is for.
 func (t *Session) literal(ctx context.Context, m *Message, inner string, data []byte,
 	end *End) error {
-	if async.MatchString(m.Command) {
-		t.kept = true
-	}
+	lasting := async.MatchString(m.Command)
 	argv := []any{"", "-c", m.Command} // the login shell, as sshd has it
 	if m.Account != "" {
 		argv = []any{m.Shell, "-c", inner}
@@ -351,11 +355,14 @@ func (t *Session) literal(ctx context.Context, m *Message, inner string, data []
 	t.farewell(ctx, "", []byte(inner))
 	spec := map[string]any{"op": "exec", "argv": argv, "env": map[string]any{},
 		"tty": m.TTY && len(data) == 0, "ends": m.Ends,
-		"apart": m.Account != ""}
+		"apart": m.Account != "", "temps": []any{}}
+	if lasting {
+		spec["temps"] = t.tempList()
+	}
 	if m.Account == "" && len(data) == 0 && homeLine.MatchString(inner) {
 		return t.home(ctx, m, inner, spec, end)
 	}
-	return t.at(ctx, m.Account, "", func(h *host) error {
+	err := t.at(ctx, m.Account, "", func(h *host) error {
 		l, err := t.leaf(ctx, h, m, "", nil)
 		defer h.release(l)
 		if err != nil {
@@ -376,9 +383,52 @@ func (t *Session) literal(ctx context.Context, m *Message, inner string, data []
 			}
 			tun.CloseWrite()
 		}()
-		end.Status, err = t.collect(ctx, h, tun)
+		if lasting {
+			end.Status, err = t.started(ctx, h, l, m.Ends, tun)
+		} else {
+			end.Status, err = t.collect(ctx, h, tun, t.pass)
+		}
 		return err
 	})
+	if lasting && err == nil && end.Status == 0 {
+		return t.leave(context.WithoutCancel(ctx))
+	}
+	return err
+}
+
+// started collects what the wrapper of a job says. If the plugin goes before that, the wrapper is
+// waited for, unless it ends with the plugin: shells such as csh close what would hold its
+// directory.
+func (t *Session) started(ctx context.Context, h *host, l *leaf, ends bool,
+	tun *engine.Tunnel) (int, error) {
+	within, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	patience := beginTimeout
+	if ends {
+		patience = 0
+	}
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(patience, cancel) })()
+	status, err := t.collect(within, h, tun, func(stream byte, data []byte) error {
+		t.pass(stream, data)
+		return nil // without a plugin the status still counts
+	})
+	if ctx.Err() != nil {
+		t.left = l.ctx
+	}
+	return status, err
+}
+
+// leave has temporary directories stay, which belong to a job from now on.
+func (t *Session) leave(ctx context.Context) error {
+	var all [][]any
+	for dir := range t.temps {
+		all = append(all, []any{"keep", dir})
+	}
+	clear(t.temps)
+	if len(all) == 0 {
+		return nil
+	}
+	return t.files(ctx, all...)
 }
 
 // home says what a shell of the login's makes of ~ or ~user, which it is asked once.
@@ -478,7 +528,7 @@ func (t *Session) put(ctx context.Context, m *Message, data []byte) error {
 		t.did(func(w *Work) { w.Files, w.Waits = w.Files+1, w.Waits+1 })
 		answer := make(chan error, 1)
 		go func() {
-			_, err := t.collect(ctx, h, tun)
+			_, err := t.collect(ctx, h, tun, t.pass)
 			answer <- err
 			tun.Close() // it may have refused what is being written
 		}()
@@ -512,7 +562,7 @@ func (t *Session) get(ctx context.Context, m *Message) error {
 			return before(err)
 		}
 		t.did(func(w *Work) { w.Files, w.Waits = w.Files+1, w.Waits+1 })
-		_, err = t.collect(ctx, h, tun)
+		_, err = t.collect(ctx, h, tun, t.pass)
 		return err
 	})
 }

@@ -70,11 +70,14 @@ internal/agentproxy:
 internal/seriallink:
 internal/serial:       internal/seriallink internal/lazyregexp internal/printable internal/boot
 	internal/methods internal/spawn secret connect
+internal/aside:
+internal/stdio:        report
+internal/gobinary:     internal/printable internal/bundle
 internal/engine:       internal/goctx internal/agentproxy internal/printable internal/wire
 	internal/pickle internal/methods internal/sshconf internal/route internal/boot internal/pysource
 	internal/modules internal/bundle internal/forward internal/stream internal/spawn internal/askpass
 	internal/proxy internal/sshmux internal/sshnative internal/serial secret internal/lazyregexp
-	pyvalue report connect
+	internal/aside internal/stdio internal/gobinary pyvalue report connect
 internal/audit:        internal/jsonvalue internal/ownfile report
 internal/jsonline:
 internal/muxserve:

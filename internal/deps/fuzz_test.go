@@ -58,6 +58,7 @@ var notForeign = map[string]string{
 	"internal/audit":    "writes JSON",
 	"internal/closure":  "keys",
 	"internal/forward":  "keys",
+	"internal/gobinary": "writes checksums; binaries are the user's",
 	"internal/peer":     "has sockets, what comes on them is others'",
 	"internal/demo":     "starts servers of its own",
 	"internal/process":  "accepts, and reads nothing",

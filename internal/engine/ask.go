@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen/connect"
+	"github.com/mitogen-go/mitogen/internal/aside"
 	"github.com/mitogen-go/mitogen/internal/askpass"
 	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/printable"
@@ -71,7 +72,7 @@ func (d *dialogues) sources(o ConnectOptions) secret.Source {
 	}
 	return func(ctx context.Context, p secret.Place) (secret.Secret, error) {
 		e.work.drains.Add(1)
-		return apart(ctx, nil, func() (secret.Secret, error) {
+		return aside.Do(ctx, nil, func() (secret.Secret, error) {
 			defer e.work.drains.Done()
 			return source(ctx, p)
 		})
@@ -91,7 +92,7 @@ func (d *dialogues) prompts(o ConnectOptions) connect.PromptFunc {
 	}
 	ask := func(ctx context.Context, p connect.Prompt) (string, error) {
 		e.work.drains.Add(1)
-		return apart(ctx, nil, func() (string, error) {
+		return aside.Do(ctx, nil, func() (string, error) {
 			defer e.work.drains.Done()
 			return prompt(ctx, p)
 		})

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/mitogen-go/mitogen/internal/aside"
 	"github.com/mitogen-go/mitogen/internal/printable"
 	"github.com/mitogen-go/mitogen/report"
 )
@@ -59,7 +60,7 @@ func (a *auditor) before(ctx context.Context, ev report.Event) error {
 
 // flushed returns when all that is queued has been told, or ctx has ended.
 func (a *auditor) flushed(ctx context.Context) error {
-	_, err := apart(ctx, nil, func() (struct{}, error) { return struct{}{}, a.flush() })
+	_, err := aside.Do(ctx, nil, func() (struct{}, error) { return struct{}{}, a.flush() })
 	return err
 }
 

@@ -423,7 +423,7 @@ func (p *Pending) deliverLocked(e *Engine, c *Context, a *route.Action) {
 		c.figures.count.phases.Result = time.Since(c.figures.began)
 	}
 	ev := event{pending: p, kind: f.Kind, data: payload, cost: a.Cost, kept: a.Kept}
-	if c.outbox.busy || c.outbox.records.works() { // also behind records that are being handled
+	if c.outbox.busy || c.outbox.records.Works() { // also behind records that are being handled
 		c.outbox.queueLocked(ev)
 		return
 	}

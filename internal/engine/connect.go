@@ -14,6 +14,7 @@ import (
 
 	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/boot"
+	"github.com/mitogen-go/mitogen/internal/gobinary"
 	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/proxy"
 	"github.com/mitogen-go/mitogen/internal/stream"
@@ -220,7 +221,7 @@ type starts struct {
 	e        *Engine
 	fresh    atomic.Uint64 // contexts that were made with Fresh
 	refused  refusals
-	binaries binaries
+	binaries gobinary.All
 	proxy    proxy.Server
 	// contexts behind hops that had no interpreter, by what made them: bool
 	pythonless sync.Map
@@ -363,7 +364,7 @@ func (s *starts) startLocked(parent *Context, l link, o ConnectOptions) *Context
 	e := s.e
 	c := s.newContext(parent, l, o)
 	e.dialogues.conceal(l.plan, o.SSH)
-	c.outbox.records.group = &e.work.drains
+	c.outbox.records.Group = &e.work.drains
 	if l.beside != nil && l.beside.err == nil {
 		c.launch.beside = l.beside
 		c.launch.beside.life.children++

@@ -110,7 +110,7 @@ func TestWriterFailsWhileNothingRuns(t *testing.T) {
 				defer e.mu.Unlock()
 				return c.figures.count.framesUp >= 41 && !c.outbox.busy
 			})
-			c.outbox.records.settle(patience)
+			c.outbox.records.Settle(patience)
 			for _, op := range tt.ops {
 				if n := strings.Count(text.String(), op); n != 1 {
 					t.Errorf("%s: told of %d times, want once:\n%s", op, n, text)

@@ -29,11 +29,13 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen/connect"
+	"github.com/mitogen-go/mitogen/internal/aside"
 	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/forward"
 	"github.com/mitogen-go/mitogen/internal/modules"
 	"github.com/mitogen-go/mitogen/internal/pickle"
 	"github.com/mitogen-go/mitogen/internal/route"
+	"github.com/mitogen-go/mitogen/internal/stdio"
 	"github.com/mitogen-go/mitogen/internal/stream"
 	"github.com/mitogen-go/mitogen/internal/wire"
 	"github.com/mitogen-go/mitogen/report"
@@ -140,11 +142,11 @@ type Engine struct {
 	opt Options // static
 	// identity marks the handles that this engine has given out. Static.
 	identity uint64
-	log      *slog.Logger // static; doesn't block
-	handler  slog.Handler // static; of log, and blocks
-	reports  aside        // hands records of log over
-	workshop *workshop    // where values are decoded. Static
-	writers  writers      // of all contexts
+	log      *slog.Logger  // static; doesn't block
+	handler  slog.Handler  // static; of log, and blocks
+	reports  aside.Queue   // hands records of log over
+	workshop *workshop     // where values are decoded. Static
+	writers  stdio.Writers // of all contexts
 
 	starts    starts
 	dialogues dialogues
@@ -243,10 +245,11 @@ func New(o Options) (*Engine, error) {
 	e.router.HandlesFrom(1<<30 + wire.Handle(e.identity>>40))
 	e.audit.auditor = newAuditor(o.Audit, e.audit.failed)
 	e.handler = maskedLog{printableLog{o.Logger.Handler()}, &e.dialogues.mask}
-	e.reports.group = &e.work.drains
-	e.log = slog.New(newAsideLog(e.handler, &e.reports))
+	e.reports.Group = &e.work.drains
+	e.log = slog.New(aside.NewLog(e.handler, &e.reports))
 	e.router.Bound(min(2*o.MaxMessage, o.MaxMemory), o.MaxMemory)
 	e.workshop = newWorkshop(max(o.MaxMemory, runtime.GOMAXPROCS(0)*pickle.LeastMemory))
+	e.starts.binaries.Find, e.starts.binaries.Agent = o.Binary, o.Agent
 	e.library.open(&o.Modules)
 	if e.opt.start == nil {
 		e.opt.start = e.starts.spawn

@@ -3,9 +3,12 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/printable"
+	"github.com/mitogen-go/mitogen/internal/stdio"
+	"github.com/mitogen-go/mitogen/report"
 )
 
 // Errors of calls.
@@ -54,4 +57,32 @@ func (e *cancelError) Unwrap() []error {
 		errs = append(errs, e.call)
 	}
 	return errs
+}
+
+// ErrStdinInUse says that a program has ended while a Read of its Stdin has not.
+var ErrStdinInUse = stdio.ErrInUse
+
+// streamFailure returns the error of a run whose ctx a StreamError has ended, and which then ended
+// with err. It is nil if ctx has not ended, or for another reason.
+func streamFailure(ctx context.Context, err error) error {
+	var failed *report.StreamError
+	if !errors.As(context.Cause(ctx), &failed) {
+		return nil
+	}
+	var lost *report.LostError
+	switch {
+	case errors.Is(err, ErrKilled):
+		return joined(failed, ErrKilled)
+	case errors.As(err, &lost):
+		return joined(failed, lost)
+	}
+	return failed
+}
+
+// joined is err, and more if that isn't nil, on one line.
+func joined(err, more error) error {
+	if more == nil {
+		return err
+	}
+	return fmt.Errorf("%w; %w", err, more)
 }

@@ -14,9 +14,11 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen/connect"
+	"github.com/mitogen-go/mitogen/internal/aside"
 	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/spawn"
+	"github.com/mitogen-go/mitogen/internal/stdio"
 	"github.com/mitogen-go/mitogen/internal/wire"
 	"github.com/mitogen-go/mitogen/report"
 )
@@ -90,7 +92,7 @@ func (s *starts) execWithin(ctx context.Context, target string, plan methods.Pla
 	}
 	e.work.drains.Add(1)
 	e.mu.Unlock()
-	status, err := apart(late, nil, func() (int, error) {
+	status, err := aside.Do(late, nil, func() (int, error) {
 		defer e.work.drains.Done()
 		return s.exec(within, target, plan, cmd, ssh, &running)
 	})
@@ -140,7 +142,7 @@ func (s *starts) exec(ctx context.Context, target string, plan methods.Plan, cmd
 		return noStatus, err
 	}
 	defer ans.release()
-	said := &gateWriter{w: e.sink(target, report.WriteStderr, cmd.Stderr, failed)}
+	said := &gateWriter{w: e.writers.Sink(target, report.WriteStderr, cmd.Stderr, failed)}
 	p, err := spawn.Start(ctx, plan, spawn.Options{Stderr: said, Busy: ans.busy, Background: true})
 	if err != nil {
 		return noStatus, err
@@ -161,7 +163,7 @@ func (s *starts) exec(ctx context.Context, target string, plan methods.Plan, cmd
 	ans.forget()
 	in := feedPipe(ctx, p.Stdin, cmd.Stdin,
 		func(err error) { failed(&report.StreamError{Context: target, Op: report.ReadStdin, Err: err}) })
-	out := e.sink(target, report.WriteStdout, cmd.Stdout, failed)
+	out := e.writers.Sink(target, report.WriteStdout, cmd.Stdout, failed)
 	copied := make(chan struct{})
 	go func() {
 		defer close(copied)
@@ -176,7 +178,7 @@ func (s *starts) exec(ctx context.Context, target string, plan methods.Plan, cmd
 	case <-ctx.Done():
 	}
 	p.Stdin.Close() // a Write may wait for it
-	inUse := in.stop(cmp.Or(cmd.WaitDelay, e.opt.Grace))
+	inUse := in.Stop(cmp.Or(cmd.WaitDelay, e.opt.Grace))
 	if failure := streamFailure(ctx, nil); failure != nil {
 		return noStatus, joined(failure, inUse)
 	}
@@ -217,11 +219,12 @@ func (p present) Read(b []byte) (int, error) {
 
 // feedPipe passes r on to w, which it closes at r's end. After an error of r, for failed, the
 // process is to be killed while w is open.
-func feedPipe(ctx context.Context, w io.WriteCloser, r io.Reader, failed func(error)) *feeder {
+func feedPipe(ctx context.Context, w io.WriteCloser, r io.Reader,
+	failed func(error)) *stdio.Feeder {
 	if r == nil {
 		w.Close()
 	}
-	return feed(ctx, r, func(_ context.Context, b []byte) error {
+	return stdio.Feed(ctx, r, func(_ context.Context, b []byte) error {
 		if b == nil {
 			return w.Close()
 		}
@@ -248,4 +251,33 @@ func untilEC0(r io.Reader, noise func([]byte)) (rest []byte, ok bool) {
 	}
 	noise(gate.Rest())
 	return nil, false
+}
+
+// gateWriter throws away what comes up to EC0. One goroutine uses it.
+type gateWriter struct {
+	w    io.Writer
+	gate boot.Gate
+	held []byte // may be what ssh prints last
+}
+
+func (g *gateWriter) Write(b []byte) (int, error) {
+	n := len(b)
+	if _, b = g.gate.Feed(b); len(b) == 0 {
+		return n, nil
+	}
+	b = append(g.held, b...)
+	end := methods.BeforeFarewell(b)
+	g.held = bytes.Clone(b[end:])
+	if end > 0 {
+		g.w.Write(b[:end])
+	}
+	return n, nil
+}
+
+// end is called when all has been written: what is held is ssh's if it is whole.
+func (g *gateWriter) end() {
+	if len(g.held) > 0 && !methods.IsFarewell(g.held) {
+		g.w.Write(g.held)
+	}
+	g.held = nil
 }

@@ -3,7 +3,6 @@ package engine
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -215,7 +214,7 @@ func (f *fallback) take(b []byte) (noise []byte, there bool) {
 // send has the program go to the shell, or the context be lost.
 func (f *fallback) send(s boot.Shell) {
 	e := f.c.e
-	b, err := e.starts.agentFor(s.System, s.Machine)
+	b, err := e.starts.binaries.AgentFor(s.System, s.Machine)
 	if err == nil {
 		err = s.Lacks()
 	}
@@ -223,9 +222,9 @@ func (f *fallback) send(s boot.Shell) {
 	switch {
 	case err != nil:
 	case s.Unpacks():
-		parts = b.gzip()
+		parts = b.Gzip()
 	default:
-		parts, err = b.whole()
+		parts, err = b.Whole()
 	}
 	if err != nil {
 		f.fail(err)
@@ -237,8 +236,8 @@ func (f *fallback) send(s boot.Shell) {
 	}
 	e.log.Info("no Python there: this program is sent", slog.String("hop", f.c.name),
 		slog.Int("bytes", size))
-	b.goesTo(f.c, size)
-	before, behind := s.Announce(size, b.loader)
+	f.c.Supply.given.gaveProgram(b, size)
+	before, behind := s.Announce(size, b.Loader)
 	for _, part := range slices.Concat([][]byte{before}, parts, [][]byte{behind}) {
 		if f.write(part) != nil {
 			return
@@ -287,25 +286,4 @@ func (f *fallback) arrived() []byte {
 		a.frames = nil
 	}
 	return first
-}
-
-// A goBinary's bundle is a zlib stream, whose middle is a gzip's, too.
-const (
-	zlibHead = 2
-	zlibTail = 4
-	gzipHead = "\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff" // deflate; no time, unknown system
-)
-
-// gzip returns the parts of the binary as gzip.
-func (b *goBinary) gzip() [][]byte {
-	z := b.program.Compressed
-	tail := binary.LittleEndian.AppendUint32(nil, b.crc)
-	tail = binary.LittleEndian.AppendUint32(tail, uint32(b.program.Size))
-	return [][]byte{[]byte(gzipHead), z[zlibHead : len(z)-zlibTail], tail}
-}
-
-// whole returns the binary as it was.
-func (b *goBinary) whole() ([][]byte, error) {
-	bytes, err := inflate(b.program.Compressed)
-	return [][]byte{bytes}, err
 }

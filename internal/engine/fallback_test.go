@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen/internal/boot"
+	"github.com/mitogen-go/mitogen/internal/gobinary"
 	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/stream"
 	"github.com/mitogen-go/mitogen/report"
@@ -18,15 +19,15 @@ import (
 // A program is sent as gzip, or as it is.
 func TestFormsOfBinary(t *testing.T) {
 	want := bytes.Repeat([]byte("a program "), 10_000)
-	b := packedBinary(want, "", platform{})
-	r, err := gzip.NewReader(bytes.NewReader(bytes.Join(b.gzip(), nil)))
+	b := gobinary.Pack(want, "", gobinary.Platform{})
+	r, err := gzip.NewReader(bytes.NewReader(bytes.Join(b.Gzip(), nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got, err := io.ReadAll(r); err != nil || !bytes.Equal(got, want) {
 		t.Errorf("gzip: got %d bytes, %v, want %d", len(got), err, len(want))
 	}
-	parts, err := b.whole()
+	parts, err := b.Whole()
 	if got := bytes.Join(parts, nil); err != nil || !bytes.Equal(got, want) {
 		t.Errorf("whole: got %d bytes, %v, want %d", len(got), err, len(want))
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/mitogen-go/mitogen/internal/bundle"
+	"github.com/mitogen-go/mitogen/internal/gobinary"
 	"github.com/mitogen-go/mitogen/internal/modules"
 	"github.com/mitogen-go/mitogen/internal/wire"
 	"github.com/mitogen-go/mitogen/report"
@@ -70,11 +71,12 @@ func (g *given) gaveFileLocked(name string, size int64) {
 		attrs: []slog.Attr{slog.String("file", fmt.Sprintf("%+q", name)), slog.Int64("bytes", size)}})
 }
 
-// goesTo notes that c is sent b, in size bytes.
-func (b *goBinary) goesTo(c *Context, size int) {
-	c.e.mu.Lock()
-	defer c.e.unlock()
-	c.Supply.given.gaveFileLocked("go:"+b.of.String(), int64(size))
+// gaveProgram notes that the context is sent this program, in size bytes.
+func (g *given) gaveProgram(b *gobinary.Binary, size int) {
+	e := g.c.e
+	e.mu.Lock()
+	defer e.unlock()
+	g.gaveFileLocked("go:"+b.For.String(), int64(size))
 }
 
 // refusedToLocked notes that c may not have what it asked for. An honest program's import of an

@@ -5,13 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"runtime"
 	"sync/atomic"
 
 	"github.com/mitogen-go/mitogen/connect"
 	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/bundle"
+	"github.com/mitogen-go/mitogen/internal/gobinary"
 	"github.com/mitogen-go/mitogen/internal/goctx"
 	"github.com/mitogen-go/mitogen/internal/methods"
 	"github.com/mitogen-go/mitogen/internal/pickle"
@@ -25,23 +24,11 @@ var (
 		"call mitogen.Main at the start of main")
 
 	// ErrNoBinary says that there is no binary of this program that a target can execute.
-	ErrNoBinary = errors.New("no binary of this program for the target")
+	ErrNoBinary = gobinary.ErrNone
 )
 
 // goModule takes binaries in, in a context.
 const goModule = "_mitogen_go"
-
-// ownBinary returns the path of this program. On Linux it leads to the file that was executed,
-// whatever stands at its name now.
-func ownBinary() (string, error) {
-	const running = "/proc/self/exe"
-	if runtime.GOOS == "linux" {
-		if _, err := os.Stat(running); err == nil {
-			return running, nil
-		}
-	}
-	return os.Executable()
-}
 
 // StartGo starts a copy of this program as a context: on this machine, which it doesn't wait for,
 // or beside o.Via, which has to be up and get the binary first. ctx bounds that.
@@ -52,7 +39,7 @@ func (e *Engine) StartGo(ctx context.Context, o ConnectOptions) (*Context, error
 	if o.Via != nil {
 		return e.starts.startGoBeside(ctx, o)
 	}
-	path, err := ownBinary()
+	path, err := gobinary.Path()
 	if err != nil {
 		return nil, fmt.Errorf("start a Go context: %w", err)
 	}
@@ -119,7 +106,7 @@ type readying struct {
 
 // run does what the context asks for until it is ready.
 func (r *readying) run() error {
-	var found *goBinary
+	var found *gobinary.Binary
 	var program *bundle.Bundle
 	asked := map[string]bool{}
 	for {
@@ -133,11 +120,11 @@ func (r *readying) run() error {
 		asked[word] = true
 		switch word {
 		case "platform":
-			if found, err = r.c.e.starts.binaryFor(a, b); err != nil {
+			if found, err = r.c.e.starts.binaries.For(a, b); err != nil {
 				return err
 			}
-			program = found.program
-			if _, err := r.t.Write(append(program.ID[:], found.loader...)); err != nil {
+			program = found.Bundle
+			if _, err := r.t.Write(append(program.ID[:], found.Loader...)); err != nil {
 				return err
 			}
 		case "want":
@@ -145,7 +132,7 @@ func (r *readying) run() error {
 				return errors.New("the context asked for nothing that it was offered")
 			}
 			r.c.Supply.introduce()
-			found.goesTo(r.c, len(program.Compressed))
+			r.c.Supply.given.gaveProgram(found, len(program.Compressed))
 			r.c.e.library.forward.Bring(r.c.id, program)
 			r.c.root.stream.Kick()
 		case "ready":

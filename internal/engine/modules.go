@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/mitogen-go/mitogen/internal/aside"
 	"github.com/mitogen-go/mitogen/internal/bundle"
 	"github.com/mitogen-go/mitogen/internal/forward"
 	"github.com/mitogen-go/mitogen/internal/modules"
@@ -129,7 +130,7 @@ func (s *supply) prepare(ctx context.Context, p program) error {
 	if err := c.Calls.roomy(ctx); err != nil {
 		return err
 	}
-	_, err := apart(ctx, c.done, func() (struct{}, error) {
+	_, err := aside.Do(ctx, c.done, func() (struct{}, error) {
 		return struct{}{}, s.prepareNow(ctx, p)
 	})
 	switch {

@@ -9,8 +9,10 @@ import (
 	"slices"
 	"time"
 
+	"github.com/mitogen-go/mitogen/internal/aside"
 	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/pickle"
+	"github.com/mitogen-go/mitogen/internal/stdio"
 	"github.com/mitogen-go/mitogen/internal/wire"
 	"github.com/mitogen-go/mitogen/pyvalue"
 	"github.com/mitogen-go/mitogen/report"
@@ -42,7 +44,7 @@ type event struct {
 // keep their order, so that output is written when the call that made it returns.
 type outbox struct {
 	c       *Context
-	records aside // handles log records
+	records aside.Queue // handles log records
 
 	// Protected by Engine.mu:
 	queue      []event
@@ -108,7 +110,7 @@ func (b *outbox) drain() {
 		}
 		if dropped > 0 {
 			b.reportDropped(dropped)
-			b.records.settle(outputPatience)
+			b.records.Settle(outputPatience)
 			c.conduct.pace(begun)
 		}
 	}
@@ -124,7 +126,7 @@ func (b *outbox) reportDropped(n int) {
 	if waits {
 		return
 	}
-	b.records.put(func() {
+	b.records.Put(func() {
 		c.e.mu.Lock()
 		n := b.unreported
 		b.unreported = 0
@@ -141,16 +143,16 @@ func (b *outbox) hand(ev *event, later []event) {
 	e := c.e
 	switch {
 	case ev.pending != nil:
-		b.records.settle(outputPatience)
+		b.records.Settle(outputPatience)
 		e.traffic.consumed(c, ev.pending.handle, ev.pending.answer.take(*ev))
 	case ev.report != "":
 		ev, now := *ev, time.Now()
-		b.records.put(func() { b.log(ev.level, now, ev.report, ev.attrs...) })
+		b.records.Put(func() { b.log(ev.level, now, ev.report, ev.attrs...) })
 	case ev.handle == wire.Log:
 		data := ev.data
-		b.records.put(func() { b.handRecord(data) })
+		b.records.Put(func() { b.handRecord(data) })
 	default:
-		b.records.settle(outputPatience)
+		b.records.Settle(outputPatience)
 		e.mu.Lock()
 		w := b.stdout
 		if ev.handle == wire.Stderr {
@@ -159,7 +161,7 @@ func (b *outbox) hand(ev *event, later []event) {
 		e.mu.Unlock()
 		if w != nil {
 			_, err := w.Write(ev.data)
-			if own, ok := w.(*sink); ok && err != nil && own.failed == nil { // a run's sink tells the run
+			if own, ok := w.(*stdio.Sink); ok && err != nil && !own.Tells() { // a run's sink tells the run
 				b.unwritten(own, err, later)
 			}
 		}
@@ -170,14 +172,14 @@ func (b *outbox) hand(ev *event, later []event) {
 // outputLocked takes c's own writers from o.
 func (b *outbox) outputLocked(o ConnectOptions) {
 	c := b.c
-	b.stdout = c.e.sink(c.name, report.WriteStdout, o.Stdout, nil)
-	b.stderr = c.e.sink(c.name, report.WriteStderr, o.Stderr, nil)
+	b.stdout = c.e.writers.Sink(c.name, report.WriteStdout, o.Stdout, nil)
+	b.stderr = c.e.writers.Sink(c.name, report.WriteStderr, o.Stderr, nil)
 }
 
 // unwritten ends all calls without an answer as seen before later, the events behind output that
 // could not be written: several calls' output may come before the first one's answer. If there are
 // none, the error is logged, once.
-func (b *outbox) unwritten(own *sink, err error, later []event) {
+func (b *outbox) unwritten(own *stdio.Sink, err error, later []event) {
 	c := b.c
 	e := c.e
 	e.mu.Lock()
@@ -189,8 +191,8 @@ func (b *outbox) unwritten(own *sink, err error, later []event) {
 	}
 	calls = slices.DeleteFunc(append(calls, c.Calls.open.all()...),
 		func(p *Pending) bool { return p == nil || !p.call })
-	if len(calls) == 0 && !own.logged {
-		own.logged = true
+	if len(calls) == 0 && !own.Logged {
+		own.Logged = true
 		b.queueLocked(event{report: err.Error(), level: slog.LevelWarn})
 	}
 	e.unlock()

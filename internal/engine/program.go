@@ -4,12 +4,14 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"time"
 
 	"github.com/mitogen-go/mitogen/internal/forward"
 	"github.com/mitogen-go/mitogen/internal/pickle"
+	"github.com/mitogen-go/mitogen/internal/stdio"
 	"github.com/mitogen-go/mitogen/internal/wire"
 	"github.com/mitogen-go/mitogen/report"
 )
@@ -130,7 +132,7 @@ func (ps *programs) run(ctx context.Context, p Program) (int, error) {
 	in := ps.feed(ctx, call, p.Stdin, failed)
 	b, _, err := call.Result(ctx)
 	defer call.Taken()
-	inUse := in.stop(cmp.Or(p.WaitDelay, c.e.opt.Grace))
+	inUse := in.Stop(cmp.Or(p.WaitDelay, c.e.opt.Grace))
 	if failure := streamFailure(ctx, err); failure != nil {
 		err = failure
 	}
@@ -174,8 +176,8 @@ func (ps *programs) redirect(stdout, stderr io.Writer, failed func(error)) (rest
 	if stderr == nil {
 		stderr = oldErr
 	}
-	c.outbox.stdout = c.e.sink(c.name, report.WriteStdout, stdout, failed)
-	c.outbox.stderr = c.e.sink(c.name, report.WriteStderr, stderr, failed)
+	c.outbox.stdout = c.e.writers.Sink(c.name, report.WriteStdout, stdout, failed)
+	c.outbox.stderr = c.e.writers.Sink(c.name, report.WriteStderr, stderr, failed)
 	return func() {
 		c.e.mu.Lock()
 		c.outbox.stdout, c.outbox.stderr = oldOut, oldErr
@@ -183,10 +185,13 @@ func (ps *programs) redirect(stdout, stderr io.Writer, failed func(error)) (rest
 	}
 }
 
+// errUnread ends feeding a program that takes no more.
+var errUnread = errors.New("the program reads no more")
+
 // feed passes r on as the standard input of a run. failed takes an error of r, after which the run
 // gets no end of input.
 func (ps *programs) feed(ctx context.Context, call *Pending, r io.Reader,
-	failed func(error)) *feeder {
+	failed func(error)) *stdio.Feeder {
 	c := ps.c
 	c.e.mu.Lock()
 	f := wire.Frame{Dst: c.id, Handle: wire.Stdin, Reply: call.handle}
@@ -210,7 +215,7 @@ func (ps *programs) feed(ctx context.Context, call *Pending, r io.Reader,
 		c.Calls.put(&f)
 		return nil
 	}
-	return feed(ctx, r, send, func(err error) {
+	return stdio.Feed(ctx, r, send, func(err error) {
 		failed(&report.StreamError{Context: c.name,
 			Op: report.ReadStdin, Err: err})
 	})

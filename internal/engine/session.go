@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/mitogen-go/mitogen/internal/pickle"
+	"github.com/mitogen-go/mitogen/internal/stdio"
 	"github.com/mitogen-go/mitogen/internal/wire"
 	"github.com/mitogen-go/mitogen/pyvalue"
 	"github.com/mitogen-go/mitogen/report"
@@ -368,8 +369,8 @@ type Started struct {
 	ctx    context.Context // ends with the caller's, or with the error of a stream
 	failed context.CancelCauseFunc
 	copied <-chan struct{}
-	over   chan error   // the result of await, sent once; holds one
-	fed    chan *feeder // sent once; holds one
+	over   chan error         // the result of await, sent once; holds one
+	fed    chan *stdio.Feeder // sent once; holds one
 	delay  time.Duration
 	waited atomic.Bool
 }
@@ -384,7 +385,7 @@ func (ps *programs) Begin(ctx context.Context, spec SessionSpec, st Streams) (*S
 	if err != nil {
 		return nil, named("run in "+c.name, err)
 	}
-	s := &Started{Session: session, over: make(chan error, 1), fed: make(chan *feeder, 1)}
+	s := &Started{Session: session, over: make(chan error, 1), fed: make(chan *stdio.Feeder, 1)}
 	s.delay = cmp.Or(st.WaitDelay, c.e.opt.Grace)
 	s.ctx, s.failed = context.WithCancelCause(ctx)
 	s.copied = ps.copyOutput(session, st, s.failed)
@@ -403,7 +404,7 @@ func (s *Started) Wait() (SessionEnd, error) {
 	defer s.failed(nil)
 	what := "run in " + s.c.name
 	err := <-s.over
-	inUse := (<-s.fed).stop(s.delay)
+	inUse := (<-s.fed).Stop(s.delay)
 	select {
 	case <-s.copied:
 	case <-s.ctx.Done(): // a Writer may block
@@ -450,10 +451,10 @@ func (ps *programs) copyOutput(s *Session, st Streams, failed func(error)) <-cha
 		}
 	}
 	if st.Stdout != nil {
-		stdout = c.e.sink(c.name, report.WriteStdout, st.Stdout, failed)
+		stdout = c.e.writers.Sink(c.name, report.WriteStdout, st.Stdout, failed)
 	}
 	if st.Stderr != nil {
-		stderr = c.e.sink(c.name, report.WriteStderr, st.Stderr, failed)
+		stderr = c.e.writers.Sink(c.name, report.WriteStderr, st.Stderr, failed)
 	}
 	copied := make(chan struct{})
 	var both sync.WaitGroup
@@ -490,7 +491,7 @@ func (s *Session) copyTo(t *Tunnel, w io.Writer, failed func(error), pipes bool)
 }
 
 // feed passes r on to s, once its context is up: until then it isn't known whether anything runs.
-func (s *Session) feed(ctx context.Context, r io.Reader, failed func(error)) *feeder {
+func (s *Session) feed(ctx context.Context, r io.Reader, failed func(error)) *stdio.Feeder {
 	select {
 	case <-s.c.hello.ready:
 	case <-s.p.done:
@@ -505,7 +506,7 @@ func (s *Session) feed(ctx context.Context, r io.Reader, failed func(error)) *fe
 		_, err := s.Write(b)
 		return err
 	}
-	return feed(ctx, r, send, func(err error) {
+	return stdio.Feed(ctx, r, send, func(err error) {
 		failed(&report.StreamError{Context: s.c.name,
 			Op: report.ReadStdin, Err: err})
 	})

@@ -87,7 +87,7 @@ fcntl.flock(held, fcntl.LOCK_SH)
 fn = m.lock_within
 fn = type(fn)(getattr(fn, '__code__', 0) or fn.func_code, dict(m.__dict__, time=clock))
 got = fn(fd, 86400)
-shutil.rmtree(dir)
+shutil.rmtree(dir, 1)
 if clock.turns < %[1]d:
     os.close(held)
 result = 'got %%d, slept %%d' %% (got, round(clock.slept, 3))
@@ -105,10 +105,30 @@ result = 'got %%d, slept %%d' %% (got, round(clock.slept, 3))
 		{"not held", 1 << 30, "fcntl.flock(held, fcntl.LOCK_UN)", "got 1, slept 0"},
 		{"shared with the job that waits", 3, "fcntl.flock(fd, fcntl.LOCK_SH)", "got 1, slept 0"},
 		{"closed", 1 << 30, "os.close(fd)", "got 0, slept 0"},
+		{"removed by the job", 1 << 30, "os.rmdir(dir)", "got 0, slept 0"},
 	} {
 		tests = append(tests, test{tt.name, func(t *testing.T, l *link) {
 			equal(t, "lock", l.withAnsible(fmt.Sprintf(source, tt.calls, tt.first)), tt.want)
 		}})
 	}
 	on(t, tests)
+}
+
+// At the parent's end a wrapper's directory goes too, unless it belongs to a job.
+func TestDieWithWrapper(t *testing.T) {
+	const source = `
+dirs = [tempfile.mkdtemp().encode() for i in range(2)]
+m.TEMPS.clear()
+for dir in dirs:
+    open(dir + '/async_wrapper.py'.encode(), 'w').close()
+    m.TEMPS[dir] = 1
+m.STEPS['keep'](dirs[1])
+m.tidying_die(lambda: 0)
+result = 'stay: %s' % [int(os.path.isdir(dir)) for dir in dirs]
+for dir in dirs:
+    shutil.rmtree(dir, 1)
+`
+	on(t, []test{{"wrapper", func(t *testing.T, l *link) {
+		equal(t, "end", l.withAnsible(source), "stay: [0, 1]")
+	}}})
 }

@@ -196,10 +196,16 @@ func (t *talk) await(named bool) (state, error) {
 	return now, nil
 }
 
-// name types who logs in.
+// name types who logs in. Enter is typed once for each: a second one might be taken for a password.
 func (t *talk) name(user string) error {
 	for range maxTries {
-		if ok, err := t.try(user); ok || err != nil {
+		ok, err := t.typed(user)
+		if ok && err == nil {
+			if err = t.send("\r"); err == nil {
+				ok, err = t.until(t.takes(2)+t.wait, hasLine)
+			}
+		}
+		if ok || err != nil {
 			return err
 		}
 		if err := t.send(eraseLine); err != nil {

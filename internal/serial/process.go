@@ -216,7 +216,8 @@ func (s *starter) load() (*Process, error) {
 	}
 	s.reached(PhaseStage, PhaseLink)
 	link := seriallink.New(o, time.Now())
-	if err := s.t.upload(lines, link); err != nil {
+	early, err := s.t.upload(lines, link)
+	if err != nil {
 		return nil, err
 	}
 	s.reached(PhaseLink, "")
@@ -225,6 +226,9 @@ func (s *starter) load() (*Process, error) {
 		done: make(chan struct{}), wake: make(chan struct{}, 1),
 	}
 	p.room = sync.NewCond(&p.mu)
+	p.mu.Lock()
+	p.takeLocked(early)
+	p.mu.Unlock()
 	s.w.SetReadDeadline(time.Time{})
 	s.w.SetWriteDeadline(time.Time{})
 	go p.read()
@@ -308,7 +312,17 @@ func (p *Process) take(b []byte) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.link.Hold(p.in.full())
-	for _, r := range p.link.Feed(b, time.Now()) {
+	p.takeLocked(p.link.Feed(b, time.Now()))
+	if p.link.Room() {
+		p.room.Broadcast()
+	}
+	p.wakeWriter()
+	return p.link.Left()
+}
+
+// takeLocked gives what the link has brought to whom it is for.
+func (p *Process) takeLocked(records []seriallink.Record) {
+	for _, r := range records {
 		switch r.Kind {
 		case seriallink.Data:
 			p.in.put(r.Data)
@@ -322,11 +336,6 @@ func (p *Process) take(b []byte) bool {
 			}
 		}
 	}
-	if p.link.Room() {
-		p.room.Broadcast()
-	}
-	p.wakeWriter()
-	return p.link.Left()
 }
 
 func (p *Process) sayLocked(b []byte) {

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/mitogen-go/mitogen/internal/boot"
 	"github.com/mitogen-go/mitogen/internal/lazyregexp"
@@ -80,7 +81,7 @@ func (t *talk) shell(s session) error {
 		if err := t.quiet(max(2*t.trip, minTrip)); err != nil {
 			return err
 		}
-		ok, err := t.answered(`echo MITO-$((40+2))$MITO`, inShell, t.takes(20)+t.wait/3)
+		ok, err := t.answered(`echo MITO-$((40+2))$MITO`, inShell.Match, t.takes(20)+t.wait/3)
 		if err != nil {
 			return err
 		}
@@ -116,17 +117,46 @@ var errLeft = errors.New("a shell was left behind")
 const pieceSize = 52
 
 // variable sets a variable of the shell to text without single quotes, piece by piece: each piece
-// is typed until it arrives.
+// is typed until it arrives. It is put behind what the one of two variables has into the other, so
+// that a line that was executed twice changes nothing.
 func (t *talk) variable(name, text string) error {
-	assign := name + "='"
+	spare, from := name+"_", ""
+	if (len(text)+pieceSize-1)/pieceSize%2 == 0 {
+		name, spare = spare, name
+	}
 	for len(text) > 0 {
 		n := min(pieceSize, len(text))
-		if err := t.line(assign + text[:n] + "'"); err != nil {
+		if err := t.line(name + "=" + from + "'" + text[:n] + "'"); err != nil {
 			return err
 		}
-		text, assign = text[n:], name+"=$"+name+"'"
+		text, from = text[n:], "$"+name
+		name, spare = spare, name
 	}
 	return nil
+}
+
+// variables sets C and Q. Where a line had to be typed again it is looked at whether the shell has
+// executed each.
+func (t *talk) variables(c, q string) error {
+	for range 3 {
+		t.again = false
+		if err := t.variable("C", c); err != nil {
+			return err
+		}
+		if err := t.variable("Q", q); err != nil || !t.again {
+			return err
+		}
+		// A shell counts bytes or characters.
+		bytesOf, runesOf := fmt.Appendf(nil, "MITO-%d:%d\n", len(c), len(q)), fmt.Appendf(nil,
+			"MITO-%d:%d\n", len(c), utf8.RuneCountInString(q))
+		ok, err := t.answered("echo MITO-${#C}:${#Q}", func(shown []byte) bool {
+			return bytes.Contains(shown, bytesOf) || bytes.Contains(shown, runesOf)
+		}, t.takes(20))
+		if ok || err != nil {
+			return err
+		}
+	}
+	return errLine
 }
 
 // first starts the first code, which is to read so many blocks.
@@ -135,10 +165,8 @@ func (t *talk) first(python []string, blocks int) error {
 		python = boot.Interpreters
 	}
 	list := strings.Join(quoted(python), " ")
-	if err := t.variable("C", fmt.Sprintf(stage, stageLimit, blocks)); err != nil {
-		return err
-	}
-	if err := t.variable("Q", fmt.Sprintf(script, list)); err != nil {
+	code := fmt.Sprintf(stage, stageLimit, blocks)
+	if err := t.variables(code, fmt.Sprintf(script, list)); err != nil {
 		return err
 	}
 	if err := t.line(`eval "$Q"`); err != nil {
@@ -220,32 +248,38 @@ func blocks(code []byte) (lines [][]byte) {
 }
 
 // upload sends blocks until each has arrived. What comes is given to the link too, which may begin
-// before the last answer is there.
-func (t *talk) upload(lines [][]byte, link *seriallink.Link) error {
+// before the last answer is there: upload returns what the link has brought.
+func (t *talk) upload(lines [][]byte, link *seriallink.Link) (early []seriallink.Record,
+	err error) {
 	missing := map[int]time.Time{} // when they were sent last
 	for i := range lines {
 		missing[i] = time.Time{}
 	}
 	t.seen = t.seen[:0]
 	for progress := time.Now(); len(missing) > 0 && !link.Heard(); {
-		if time.Since(progress) > 10*t.takes(blocksAway*len(lines[0])) {
-			return errLine
+		if time.Since(progress) > t.stuck(blocksAway*len(lines[0])) {
+			return nil, errLine
 		}
 		if err := t.sendBlocks(lines, missing); err != nil {
-			return err
+			return nil, err
 		}
-		more, err := t.readFor(link, 20*time.Millisecond)
+		more, err := t.read(20 * time.Millisecond)
 		if err != nil {
-			return err
+			return nil, err
 		}
+		early = append(early, link.Feed(t.got, time.Now())...)
 		if before := len(missing); more {
 			if t.settled(missing); len(missing) < before {
 				progress = time.Now()
 			}
 		}
 	}
-	return nil
+	return early, nil
 }
+
+// stuck returns how long no block of a window of n bytes may arrive. A machine that is busy answers
+// late, and has as long for that as an open link has.
+func (t *talk) stuck(n int) time.Duration { return max(10*t.takes(n), Idle) }
 
 // sendBlocks sends those that are due, as many as may be on the way.
 func (t *talk) sendBlocks(lines [][]byte, missing map[int]time.Time) error {
@@ -268,16 +302,6 @@ func (t *talk) sendBlocks(lines [][]byte, missing map[int]time.Time) error {
 		away++
 	}
 	return nil
-}
-
-// readFor reads once, for the link too.
-func (t *talk) readFor(link *seriallink.Link, wait time.Duration) (bool, error) {
-	before := len(t.seen)
-	more, err := t.read(wait)
-	if more && len(t.seen) > before {
-		link.Feed(t.seen[before:], time.Now())
-	}
-	return more, err
 }
 
 // settled takes the answers to blocks from what has come. A number comes twice, so that a damaged

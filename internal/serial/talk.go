@@ -29,16 +29,18 @@ var errLine = errors.New("the line damages what is typed, again and again")
 
 // talk is a dialogue on a console.
 type talk struct {
-	ctx  context.Context
-	w    wire
-	rate int           // bytes a second; 0: not known
-	trip time.Duration // of a round trip, smoothed
-	mute bool          // no prompt of ours follows a line
+	ctx   context.Context
+	w     wire
+	rate  int           // bytes a second; 0: not known
+	trip  time.Duration // of a round trip, smoothed
+	mute  bool          // no prompt of ours follows a line
+	again bool          // a line was typed again
 	// leftBehind says that the prompt looks like one of ours: a client that was killed has left a
 	// shell.
 	leftBehind bool
 	wait       time.Duration // for a sign of life
 	seen       []byte        // what has come, since it was looked at last
+	got        []byte        // what the last read has brought
 	all        []byte        // the end of all that has come, for errors
 	room       [4096]byte
 }
@@ -59,8 +61,9 @@ func (t *talk) read(wait time.Duration) (bool, error) {
 	}
 	t.w.SetReadDeadline(time.Now().Add(wait))
 	n, err := t.w.Read(t.room[:])
-	t.seen = lastOf(append(t.seen, t.room[:n]...), maxSeen)
-	t.all = lastOf(append(t.all, t.room[:n]...), maxSeen)
+	t.got = t.room[:n]
+	t.seen = lastOf(append(t.seen, t.got...), maxSeen)
+	t.all = lastOf(append(t.all, t.got...), maxSeen)
 	switch {
 	case t.ctx.Err() != nil:
 		return false, t.ctx.Err()
@@ -134,25 +137,48 @@ const (
 // maxTries bounds how often a line is typed.
 const maxTries = 25
 
-// line types a line, and its end once the echo shows that it has arrived.
+// line types a line, and its end once the echo shows that it has arrived. A busy machine may take
+// the end and show that late: then the line is typed again, and executed twice. Only a line that
+// changes nothing the second time may be given.
 func (t *talk) line(text string) error {
 	for try := range maxTries {
 		if try > 0 {
-			if err := t.send(restart); err != nil {
-				return err
-			}
-			if err := t.quiet(2 * max(t.trip, minTrip)); err != nil {
+			if err := t.restart(try); err != nil {
 				return err
 			}
 		}
-		if ok, err := t.try(text); ok || err != nil {
+		if ok, err := t.typed(text); err != nil {
+			return err
+		} else if !ok {
+			continue
+		}
+		if ok, err := t.enter(); ok || err != nil {
 			return err
 		}
 	}
 	return errLine
 }
 
-func (t *talk) try(text string) (bool, error) {
+// restart gives up what was typed of a line. A shell that hears of the interrupt only after the
+// next line has come drops the next line: its prompt is waited for, longer each time.
+func (t *talk) restart(try int) error {
+	t.again = true
+	t.seen = t.seen[:0]
+	if err := t.send(restart); err != nil {
+		return err
+	}
+	if !t.mute {
+		if ok, err := t.until(t.takes(8)<<min(try-1, 3), func(shown []byte) bool {
+			return bytes.HasSuffix(shown, []byte(prompt))
+		}); ok || err != nil {
+			return err
+		}
+	}
+	return t.quiet(2 * max(t.trip, minTrip) << min(try-1, 3))
+}
+
+// typed types a text, and returns whether it has arrived.
+func (t *talk) typed(text string) (bool, error) {
 	t.seen = t.seen[:0]
 	began := time.Now()
 	if err := t.send(text); err != nil {
@@ -166,15 +192,26 @@ func (t *talk) try(text string) (bool, error) {
 	}
 	t.measure(time.Since(began), 2*len(text))
 	t.seen = t.seen[:0]
-	if err := t.send("\r"); err != nil {
-		return false, err
+	return true, nil
+}
+
+// maxEnters bounds how often the end of a line is typed, each time with twice the patience.
+const maxEnters = 4
+
+// enter types the end of a line at a shell until the console shows one: a further one is an empty
+// line, to a shell and to the first code.
+func (t *talk) enter() (bool, error) {
+	ended, err := false, error(nil)
+	for try := 0; try < maxEnters && !ended; try++ {
+		if err := t.send("\r"); err != nil {
+			return false, err
+		}
+		if ended, err = t.until(t.takes(2)<<try, hasLine); err != nil {
+			return false, err
+		}
 	}
-	ok, err = t.until(t.takes(2), func(shown []byte) bool {
-		return bytes.IndexByte(shown,
-			'\n') >= 0
-	})
-	if !ok || err != nil || t.mute {
-		return ok, err
+	if !ended || t.mute {
+		return ended, nil
 	}
 	// Else the prompt would come into the echo of the next line.
 	prompted, err := t.until(t.takes(2), func(shown []byte) bool {
@@ -184,6 +221,9 @@ func (t *talk) try(text string) (bool, error) {
 	t.mute = !prompted
 	return true, err
 }
+
+// hasLine tells whether a line has ended.
+func hasLine(shown []byte) bool { return bytes.IndexByte(shown, '\n') >= 0 }
 
 // echoed reports whether what the console shows ends with text, whose first byte came once: the
 // line may double bytes. A line editor breaks lines.
@@ -207,12 +247,13 @@ func (t *talk) measure(took time.Duration, n int) {
 const prompt = "$"
 
 // answered types a line until what it prints is there.
-func (t *talk) answered(line string, want *lazyregexp.Regexp, wait time.Duration) (bool, error) {
+func (t *talk) answered(line string, want func(shown []byte) bool, wait time.Duration) (bool,
+	error) {
 	for range 4 {
 		if err := t.line(line); err != nil {
 			return false, err
 		}
-		if ok, err := t.until(wait, want.Match); ok || err != nil {
+		if ok, err := t.until(wait, want); ok || err != nil {
 			return ok, err
 		}
 	}

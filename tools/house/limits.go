@@ -56,6 +56,7 @@ func readLimits(name string) (limits, error) {
 const limitsHead = `
 # The most that there may be of each kind, in the whole tree (*) and in each directory.
 # Numbers only go down: after an improvement, "make house-lower". What isn't listed is 0.
+# "package" rose from 36 to 39 once: internal/engine was divided, and its parts count by themselves.
 # "go run ./tools/house -list KIND DIRECTORY" shows each finding.
 `
 

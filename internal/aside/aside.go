@@ -1,4 +1,6 @@
-package engine
+// Package aside runs code of a caller's, which may block, such as a Prompt, a file system or the
+// handler of a logger: in goroutines that nothing waits for without a limit.
+package aside
 
 import (
 	"context"
@@ -7,13 +9,9 @@ import (
 	"time"
 )
 
-// What a caller passes to the engine (Prompt, Secrets, a file system, a handler of a logger) may
-// block. Its code runs in goroutines that no method of the engine waits for without a limit, and
-// Close for no longer than drainPatience.
-
-// apart runs do in a goroutine of its own and returns what it returns, or, when ctx ends or gone is
+// Do runs do in a goroutine of its own and returns what it returns, or, when ctx ends or gone is
 // closed first, zero and an error.
-func apart[T any](
+func Do[T any](
 	ctx context.Context,
 	gone <-chan struct{},
 	do func() (T, error),
@@ -37,36 +35,36 @@ func apart[T any](
 	}
 }
 
-// aside runs functions one after another, in a goroutine that is there while there is something to
+// Queue runs functions one after another, in a goroutine that is there while there is something to
 // run.
-type aside struct {
-	group *sync.WaitGroup // of such goroutines; static
+type Queue struct {
+	Group *sync.WaitGroup // of such goroutines; static
 
 	mu    sync.Mutex // protects following
 	queue []func()
 	idle  chan struct{} // closed when all has been run; nil: nothing is to be
-	late  bool          // settle has waited in vain for what is being run
+	late  bool          // Settle has waited in vain for what is being run
 	over  int           // records that were dropped, and not yet reported
 }
 
-// put has do run behind what was put before.
-func (a *aside) put(do func()) {
+// Put has do run behind what was put before.
+func (a *Queue) Put(do func()) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.putLocked(do)
 }
 
-func (a *aside) putLocked(do func()) {
+func (a *Queue) putLocked(do func()) {
 	a.queue = append(a.queue, do)
 	if a.idle == nil {
 		a.idle = make(chan struct{})
-		a.group.Add(1)
+		a.Group.Add(1)
 		go a.run()
 	}
 }
 
-func (a *aside) run() {
-	defer a.group.Done()
+func (a *Queue) run() {
+	defer a.Group.Done()
 	for {
 		a.mu.Lock()
 		queue := a.queue
@@ -84,16 +82,16 @@ func (a *aside) run() {
 	}
 }
 
-// works reports whether settle would wait.
-func (a *aside) works() bool {
+// Works reports whether Settle would wait.
+func (a *Queue) Works() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.idle != nil && !a.late
 }
 
-// settle waits until all has been run, d at most. If that is not enough, it doesn't wait again
+// Settle waits until all has been run, d at most. If that is not enough, it doesn't wait again
 // until all has been.
-func (a *aside) settle(d time.Duration) {
+func (a *Queue) Settle(d time.Duration) {
 	a.mu.Lock()
 	idle, late := a.idle, a.late
 	a.mu.Unlock()
@@ -111,16 +109,16 @@ func (a *aside) settle(d time.Duration) {
 	}
 }
 
-// asideLog is a slog.Handler that no goroutine waits for which has to report something.
-type asideLog struct {
+// Log is a slog.Handler that no goroutine waits for which has to report something.
+type Log struct {
 	slog.Handler
-	reports *aside
+	reports *Queue
 	wishes  *wishes // of Handler
 }
 
-// newAsideLog returns a handler that has h called by reports.
-func newAsideLog(h slog.Handler, reports *aside) asideLog {
-	return asideLog{h, reports, &wishes{}}
+// NewLog returns a handler that has h called by reports.
+func NewLog(h slog.Handler, reports *Queue) Log {
+	return Log{h, reports, &wishes{}}
 }
 
 // wishes knows which levels a slog.Handler didn't want when it was asked last.
@@ -145,12 +143,12 @@ const maxWaiting = 10_000
 
 // Enabled returns true: the handler is asked where it may block. So a record may be made under
 // Engine.mu.
-func (h asideLog) Enabled(context.Context, slog.Level) bool { return true }
+func (h Log) Enabled(context.Context, slog.Level) bool { return true }
 
 // Handle has the record handled, and doesn't wait for that. A record for which there is no room is
 // dropped and counted; the count goes before the next record that there is room for. While other
 // records wait, a record of a level that the handler didn't want takes no room.
-func (h asideLog) Handle(ctx context.Context, r slog.Record) error {
+func (h Log) Handle(ctx context.Context, r slog.Record) error {
 	a := h.reports
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -175,18 +173,18 @@ func (h asideLog) Handle(ctx context.Context, r slog.Record) error {
 }
 
 // pass hands a record to the handler if that wants it.
-func (h asideLog) pass(ctx context.Context, r slog.Record) {
+func (h Log) pass(ctx context.Context, r slog.Record) {
 	if h.wishes.ask(ctx, h.Handler, r.Level) {
 		h.Handler.Handle(ctx, r)
 	}
 }
 
 // WithAttrs returns a handler that adds attributes to each record.
-func (h asideLog) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return newAsideLog(h.Handler.WithAttrs(attrs), h.reports)
+func (h Log) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return NewLog(h.Handler.WithAttrs(attrs), h.reports)
 }
 
-// WithGroup returns a handler that puts attributes into a group.
-func (h asideLog) WithGroup(name string) slog.Handler {
-	return newAsideLog(h.Handler.WithGroup(name), h.reports)
+// WithGroup returns a handler that puts attributes into a Group.
+func (h Log) WithGroup(name string) slog.Handler {
+	return NewLog(h.Handler.WithGroup(name), h.reports)
 }

@@ -1,4 +1,4 @@
-package engine
+package stdio
 
 import (
 	"context"
@@ -8,58 +8,28 @@ import (
 	"os"
 	"sync/atomic"
 	"time"
-
-	"github.com/mitogen-go/mitogen/report"
 )
 
-// ErrStdinInUse says that a program has ended while a Read of its Stdin has not.
-var ErrStdinInUse = errors.New("standard input is still being read")
+// ErrInUse says that a program has ended while a Read of its Stdin has not.
+var ErrInUse = errors.New("standard input is still being read")
 
-// streamFailure returns the error of a run whose ctx a StreamError has ended, and which then ended
-// with err. It is nil if ctx has not ended, or for another reason.
-func streamFailure(ctx context.Context, err error) error {
-	var failed *report.StreamError
-	if !errors.As(context.Cause(ctx), &failed) {
-		return nil
-	}
-	var lost *report.LostError
-	switch {
-	case errors.Is(err, ErrKilled):
-		return joined(failed, ErrKilled)
-	case errors.As(err, &lost):
-		return joined(failed, lost)
-	}
-	return failed
-}
-
-// joined is err, and more if that isn't nil, on one line.
-func joined(err, more error) error {
-	if more == nil {
-		return err
-	}
-	return fmt.Errorf("%w; %w", err, more)
-}
-
-// errUnread ends feeding a program that takes no more.
-var errUnread = errors.New("the program reads no more")
-
-// feeder passes a Reader on to one program, in a goroutine of its own.
-type feeder struct {
+// Feeder passes a Reader on to one program, in a goroutine of its own.
+type Feeder struct {
 	r       io.Reader
 	cancel  context.CancelFunc // ends a send that waits
 	stopped atomic.Bool
 	done    chan struct{} // closed when nothing uses r any more
 }
 
-// sender takes bytes, which it must not keep, and nil at the end of the input. It returns an error
+// Sender takes bytes, which it must not keep, and nil at the end of the input. It returns an error
 // if the program takes no more.
-type sender func(ctx context.Context, b []byte) error
+type Sender func(ctx context.Context, b []byte) error
 
-// feed starts to pass r on to send. fail takes an error of r; then nothing follows. A nil r has
+// Feed starts to pass r on to send. fail takes an error of r; then nothing follows. A nil r has
 // nothing.
-func feed(ctx context.Context, r io.Reader, send sender, fail func(error)) *feeder {
+func Feed(ctx context.Context, r io.Reader, send Sender, fail func(error)) *Feeder {
 	ctx, cancel := context.WithCancel(ctx)
-	f := &feeder{cancel: cancel, done: make(chan struct{})}
+	f := &Feeder{cancel: cancel, done: make(chan struct{})}
 	if r == nil {
 		close(f.done)
 		return f
@@ -78,7 +48,7 @@ func feed(ctx context.Context, r io.Reader, send sender, fail func(error)) *feed
 }
 
 // copy returns r's error; nil: r has come to its end.
-func (f *feeder) copy(ctx context.Context, send sender) error {
+func (f *Feeder) copy(ctx context.Context, send Sender) error {
 	buf := make([]byte, 32<<10)
 	for !f.stopped.Load() && ctx.Err() == nil {
 		n, err := f.r.Read(buf)
@@ -102,9 +72,9 @@ func (f *feeder) copy(ctx context.Context, send sender) error {
 // deadliner is a Reader whose Read can be interrupted.
 type deadliner interface{ SetReadDeadline(time.Time) error }
 
-// stop ends the feeding. It interrupts a Read where that is possible, and waits for it, at most for
+// Stop ends the feeding. It interrupts a Read where that is possible, and waits for it, at most for
 // limit.
-func (f *feeder) stop(limit time.Duration) error {
+func (f *Feeder) Stop(limit time.Duration) error {
 	f.stopped.Store(true)
 	f.cancel()
 	select {
@@ -122,7 +92,7 @@ func (f *feeder) stop(limit time.Duration) error {
 	case <-f.done:
 		return nil
 	case <-t.C:
-		return ErrStdinInUse
+		return ErrInUse
 	}
 }
 

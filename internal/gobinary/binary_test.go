@@ -1,4 +1,4 @@
-package engine
+package gobinary
 
 import (
 	"bytes"
@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	_ "github.com/mitogen-go/mitogen/internal/testenv"
 )
 
 // header returns the ELF header of a program: class, byte order, ABI and machine.
@@ -35,26 +37,26 @@ func TestExamine(t *testing.T) {
 	mach := append([]byte{0xcf, 0xfa, 0xed, 0xfe, 12, 0, 0, 1, 0, 0, 0, 0, 2}, make([]byte, 32)...)
 	for what, test := range map[string]struct {
 		b  []byte
-		p  platform
+		p  Platform
 		ok bool
 	}{
-		"amd64":                    {header(2, little, 0, 62), platform{"linux", "amd64"}, true},
-		"arm64":                    {header(2, little, 0, 183), platform{"linux", "arm64"}, true},
-		"386":                      {header(1, little, 0, 3), platform{"linux", "386"}, true},
-		"s390x":                    {header(2, big, 0, 22), platform{"linux", "s390x"}, true},
-		"freebsd":                  {header(2, little, 9, 62), platform{"freebsd", "amd64"}, true},
-		"darwin":                   {mach, platform{"darwin", "arm64"}, true},
-		"darwin's for linux":       {mach, platform{"linux", "arm64"}, false},
-		"linux's for darwin":       {header(2, little, 0, 183), platform{"darwin", "arm64"}, false},
-		"darwin, other machine":    {mach, platform{"darwin", "amd64"}, false},
-		"other machine":            {header(2, little, 0, 183), platform{"linux", "amd64"}, false},
-		"other byte order":         {header(2, little, 0, 21), platform{"linux", "ppc64"}, false},
-		"other byte order, little": {header(2, big, 0, 21), platform{"linux", "ppc64le"}, false},
-		"freebsd's for linux":      {header(2, little, 9, 62), platform{"linux", "amd64"}, false},
-		"linux's for freebsd":      {header(2, little, 0, 62), platform{"freebsd", "amd64"}, false},
-		"a machine without name":   {header(2, little, 0, 62), platform{"linux", "z80"}, false},
-		"a script":                 {[]byte("#!/bin/sh\n"), platform{"linux", "amd64"}, false},
-		"nothing":                  {nil, platform{"linux", "amd64"}, false},
+		"amd64":                    {header(2, little, 0, 62), Platform{"linux", "amd64"}, true},
+		"arm64":                    {header(2, little, 0, 183), Platform{"linux", "arm64"}, true},
+		"386":                      {header(1, little, 0, 3), Platform{"linux", "386"}, true},
+		"s390x":                    {header(2, big, 0, 22), Platform{"linux", "s390x"}, true},
+		"freebsd":                  {header(2, little, 9, 62), Platform{"freebsd", "amd64"}, true},
+		"darwin":                   {mach, Platform{"darwin", "arm64"}, true},
+		"darwin's for linux":       {mach, Platform{"linux", "arm64"}, false},
+		"linux's for darwin":       {header(2, little, 0, 183), Platform{"darwin", "arm64"}, false},
+		"darwin, other machine":    {mach, Platform{"darwin", "amd64"}, false},
+		"other machine":            {header(2, little, 0, 183), Platform{"linux", "amd64"}, false},
+		"other byte order":         {header(2, little, 0, 21), Platform{"linux", "ppc64"}, false},
+		"other byte order, little": {header(2, big, 0, 21), Platform{"linux", "ppc64le"}, false},
+		"freebsd's for linux":      {header(2, little, 9, 62), Platform{"linux", "amd64"}, false},
+		"linux's for freebsd":      {header(2, little, 0, 62), Platform{"freebsd", "amd64"}, false},
+		"a machine without name":   {header(2, little, 0, 62), Platform{"linux", "z80"}, false},
+		"a script":                 {[]byte("#!/bin/sh\n"), Platform{"linux", "amd64"}, false},
+		"nothing":                  {nil, Platform{"linux", "amd64"}, false},
 	} {
 		if _, err := examine(test.b, test.p); (err == nil) != test.ok {
 			t.Errorf("%s: got %v, want %v", what, err, test.ok)
@@ -65,21 +67,17 @@ func TestExamine(t *testing.T) {
 // What a target says of its platform chooses a binary, and never a wrong one.
 func TestBinaryFor(t *testing.T) {
 	asked := 0
-	given := map[platform][]byte{
+	given := map[Platform][]byte{
 		{"linux", "s390x"}: header(2, 2, 0, 22), {"linux", "riscv64"}: header(2, 1, 0, 183),
 	}
-	e, err := New(Options{Binary: func(goos, goarch string) ([]byte, error) {
+	all := &All{Find: func(goos, goarch string) ([]byte, error) {
 		asked++
-		b := given[platform{goos, goarch}]
+		b := given[Platform{goos, goarch}]
 		if b == nil {
 			return nil, errors.New("not built")
 		}
 		return b, nil
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer e.Close()
+	}}
 	for _, test := range []struct{ system, machine, fails string }{
 		{"Linux", "s390x", ""},
 		{"Linux", "s390x", ""},
@@ -89,11 +87,11 @@ func TestBinaryFor(t *testing.T) {
 		{"\x1b[2J", "x86_64", "its platform is \\x1b[2J x86_64"},
 		{"", "", "its platform is"},
 	} {
-		b, err := e.starts.binaryFor(test.system, test.machine)
+		b, err := all.For(test.system, test.machine)
 		switch {
-		case test.fails == "" && (err != nil || !bytes.Equal(b.program.Compressed[:1], []byte{0x78})):
+		case test.fails == "" && (err != nil || !bytes.Equal(b.Bundle.Compressed[:1], []byte{0x78})):
 			t.Errorf("%s %s: got %v, want a binary", test.system, test.machine, err)
-		case test.fails != "" && (!errors.Is(err, ErrNoBinary) ||
+		case test.fails != "" && (!errors.Is(err, ErrNone) ||
 			!strings.Contains(err.Error(), test.fails)):
 			t.Errorf("%s %s: got %v, want %s", test.system, test.machine, err, test.fails)
 		}
@@ -101,12 +99,12 @@ func TestBinaryFor(t *testing.T) {
 	if asked != 3 {
 		t.Errorf("Binary was called %d times, want 3", asked)
 	}
-	e.opt.Binary = nil
-	if _, err := e.starts.binaryFor("Linux", "mips64"); !errors.Is(err, ErrNoBinary) ||
+	all.Find = nil
+	if _, err := all.For("Linux", "mips64"); !errors.Is(err, ErrNone) ||
 		!strings.Contains(err.Error(), "Options.Binary") {
 		t.Errorf("without Options.Binary: got %v, want the remedy", err)
 	}
-	path, err := ownBinary()
+	path, err := Path()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +112,7 @@ func TestBinaryFor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := newGoBinary(self, platform{runtime.GOOS, runtime.GOARCH}); err != nil {
+	if _, err := newBinary(self, Platform{runtime.GOOS, runtime.GOARCH}); err != nil {
 		t.Errorf("own binary: %v", err)
 	}
 }
@@ -123,16 +121,15 @@ func TestBinaryFor(t *testing.T) {
 // one. Where there is no agent, this program goes there.
 func TestAgentFor(t *testing.T) {
 	own := header(2, 1, 0, 62)
-	e := &Engine{opt: Options{Agent: func(goos, goarch string) ([]byte, error) {
-		switch (platform{goos, goarch}) {
-		case platform{"linux", "amd64"}, platform{"linux", "arm64"}:
+	all := &All{Agent: func(goos, goarch string) ([]byte, error) {
+		switch (Platform{goos, goarch}) {
+		case Platform{"linux", "amd64"}, Platform{"linux", "arm64"}:
 			return own, nil
-		case platform{"linux", "s390x"}:
+		case Platform{"linux", "s390x"}:
 			return nil, errors.New("of another version")
 		}
 		return nil, nil
-	}, Binary: func(string, string) ([]byte, error) { return header(2, 1, 0, 243), nil }}}
-	e.starts.e = e
+	}, Find: func(string, string) ([]byte, error) { return header(2, 1, 0, 243), nil }}
 	for _, test := range []struct{ machine, fails string }{
 		{"x86_64", ""},
 		{"aarch64", "linux/arm64: it is for EM_X86_64"},
@@ -140,17 +137,17 @@ func TestAgentFor(t *testing.T) {
 		{"riscv64", ""},
 		{"vax", "its platform is Linux vax"},
 	} {
-		b, err := e.starts.agentFor("Linux", test.machine)
+		b, err := all.AgentFor("Linux", test.machine)
 		switch {
-		case test.fails == "" && (err != nil || b.program.Size != len(own)):
+		case test.fails == "" && (err != nil || b.Bundle.Size != len(own)):
 			t.Errorf("%s: got %v, want a binary", test.machine, err)
-		case test.fails != "" && (!errors.Is(err, ErrNoBinary) ||
+		case test.fails != "" && (!errors.Is(err, ErrNone) ||
 			!strings.Contains(err.Error(), test.fails)):
 			t.Errorf("%s: got %v, want %s", test.machine, err, test.fails)
 		}
 	}
-	if b, err := e.starts.binaryFor("Linux", "x86_64"); runtime.GOARCH == "amd64" && (err != nil ||
-		b.program.Size == len(own)) {
+	if b, err := all.For("Linux", "x86_64"); runtime.GOARCH == "amd64" && (err != nil ||
+		b.Bundle.Size == len(own)) {
 		t.Errorf("for Go functions: got %v, want this program, not the agent", err)
 	}
 }
@@ -168,7 +165,7 @@ func TestLoader(t *testing.T) {
 	put.PutUint64(segment[8:], 64+56)
 	put.PutUint64(segment[32:], uint64(len(loader)))
 	b = append(append(b, segment...), loader...)
-	if got, err := examine(b, platform{"linux", "amd64"}); got != "/lib/ld-test.so.1" || err != nil {
+	if got, err := examine(b, Platform{"linux", "amd64"}); got != "/lib/ld-test.so.1" || err != nil {
 		t.Errorf("loader: got %q, %v", got, err)
 	}
 }

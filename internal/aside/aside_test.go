@@ -1,4 +1,4 @@
-package engine
+package aside
 
 import (
 	"context"
@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	_ "github.com/mitogen-go/mitogen/internal/testenv"
 )
 
 // stuck is a slog.Handler that blocks until it is freed.
@@ -29,8 +31,8 @@ func TestRecordsThatWait(t *testing.T) {
 	var group sync.WaitGroup
 	var text strings.Builder
 	h := stuck{slog.NewTextHandler(&text, nil), make(chan struct{}, 1), make(chan struct{})}
-	a := &aside{group: &group}
-	log := slog.New(newAsideLog(h, a))
+	a := &Queue{Group: &group}
+	log := slog.New(NewLog(h, a))
 	const more = 500
 	log.Info("first")
 	<-h.begun // the queue is empty now
@@ -67,8 +69,8 @@ func TestUnwantedRecordsTakeNoRoom(t *testing.T) {
 		wanted.Set(slog.LevelWarn)
 		inner := slog.NewTextHandler(&text, &slog.HandlerOptions{Level: &wanted})
 		h := stuck{inner, make(chan struct{}, 1), make(chan struct{})}
-		a := &aside{group: &group}
-		log := slog.New(newAsideLog(h, a))
+		a := &Queue{Group: &group}
+		log := slog.New(NewLog(h, a))
 		if level != slog.LevelDebug { // of which the handler is asked by itself
 			log.Log(t.Context(), level, "unwanted")
 			group.Wait()
