@@ -408,8 +408,9 @@ class Bundled:
             return self     # load_module says why it can't be sent
 
     def refuse(self, name):
-        """Raise the error of a module that there isn't, if it is one. The reason why one can't be
-        sent is told once."""
+        """Raise the error of a module that there isn't, if it is one. The whole sentence why one
+        can't be sent is told once, later only the reason: who asks first may have passed over it.
+        """
         letter, path, why = MODULES[name][:3]
         if letter != '-':
             return
@@ -422,7 +423,8 @@ class Bundled:
             if from_import():
                 kind = ImportError      # it would pass over the other
             elif PY3 and name in TOLD:
-                why = 'not sent'
+                _, colon, reason = why.partition(': ')
+                why = 'not sent' + colon + reason
             TOLD[name] = 1
         e = kind(text + why)
         e.name = name

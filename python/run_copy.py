@@ -287,12 +287,63 @@ def beyond(t, v, tb):
 def show(t, v, tb):
     """Print an exception. The interpreter's own function looks for source lines on disk only."""
     import traceback
-    lines = ''.join(traceback.format_exception(t, v, tb, **as_shown())).splitlines(True)
+    parts = traceback.format_exception(t, v, tb, **as_shown())
+    if sys.version_info < (3, 10) and 'PyPy' not in sys.version:
+        parts = with_modules(parts, t, v)
+    lines = ''.join(parts).splitlines(True)
+    if (3, 10) <= sys.version_info < (3, 12):
+        offers = offered(lines, t, v, tb)
+        lines = [offers.get(l, l) for l in lines]
     if getattr(sys, 'tracebacklimit', 1) < 1:
         lines = [l for l in lines if l.lstrip(' |+') != 'Traceback (most recent call last):\n']
     text = ''.join([l for l in lines if not hidden(l)])
     sys.stderr.write(text.replace('"/dev/null/', '"/'))     # as where it is installed
     sys.stderr.flush()
+
+
+def with_modules(parts, t, v):
+    """Parts of a traceback with exceptions called as the interpreter does before 3.10, by module
+    and name: module traceback omits the module in Python 2, later if it is the main program."""
+    if sys.version_info < (3,):
+        module = getattr(t, '__module__', 'exceptions')
+        if module != 'exceptions':
+            parts[-1] = '%s.%s' % (module, parts[-1])
+        return parts
+    seen, left, shown = {}, [v], {}
+    while left:
+        v = left.pop()
+        if v is not None and id(v) not in seen:
+            seen[id(v)] = v
+            left += [v.__cause__, v.__context__]
+            t = type(v)
+            text = t.__qualname__
+            if t.__module__ not in ('__main__', 'builtins'):
+                text = '%s.%s' % (t.__module__, text)
+            if t.__module__ != 'builtins':
+                name = sys.version_info < (3, 9) and t.__name__ or t.__qualname__
+                shown[text] = '%s.%s' % (t.__module__, name)
+    return [part.replace(old, shown.get(old, old), 1)
+            for part, old in [(p, p.split(':')[0].strip()) for p in parts]]
+
+
+def offered(lines, *exception):
+    """What the interpreter makes of those of lines to which it adds a name that may be meant; from
+    3.12 on module traceback does."""
+    if not [1 for l in lines if l.lstrip(' |+').startswith(('NameError: ', 'AttributeError: '))]:
+        return {}
+    import io
+    kept, sys.stderr = sys.stderr, io.StringIO()
+    try:
+        sys.__excepthook__(*exception)
+        text = sys.stderr.getvalue()
+    finally:
+        sys.stderr = kept
+    found = {}
+    for line in text.splitlines(True):
+        error, mark, _ = line.rpartition('. Did you mean: ')
+        if mark:
+            found[error + '\n'] = line
+    return found
 
 
 def as_shown():

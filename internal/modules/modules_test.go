@@ -80,7 +80,7 @@ func TestFind(t *testing.T) {
 		"nat":       "- nat/__init__.so is an extension module, which can't be sent",
 		"nat.x":     "- not in the search path of the engine either",
 		"pkg.fast":  "- pkg/fast.abi3.so is an extension module, which can't be sent",
-		"old":       "- old.pyc is bytecode without a source, which can't be sent",
+		"old":       "- old.pyc can't be sent: it is bytecode without a source",
 		"mitogen":   "m <mitogen>",
 		"mitogen.x": "- not in the search path of the engine either",
 		"später":    "m später.py",

@@ -177,8 +177,8 @@ func (p Pass) fitting(name string, at found, file string, f *fit) *Module {
 	case !known:
 		return missing(name, "no wheel has brought it, so nothing says what it fits")
 	case f.known && !f.target.Fits(from.tags):
-		return missing(name, fmt.Sprintf("its wheel is for %s, the target is %s",
-			shortTags(from.tags), f.target))
+		return missing(name, fmt.Sprintf("its wheel is for %s, the target is %s%s",
+			shortTags(from.tags), f.target, f.remedy(from.tags)))
 	case f.known && f.rank(path.Base(file)) == len(f.target.Suffixes):
 		return missing(name, fmt.Sprintf("the target's interpreter loads no file that is called %s",
 			path.Base(file)))
@@ -200,6 +200,14 @@ func (p Pass) fitting(name string, at found, file string, f *fit) *Module {
 		}
 	}
 	return m
+}
+
+// remedy says what to do about a wheel that the target doesn't take; "": there is nothing simple.
+func (f *fit) remedy(tags []wheel.Tag) string {
+	if v := f.target.Version; f.target.Otherwise(tags) {
+		return fmt.Sprintf("; make the environment of --venv with Python %d.%d", v[0], v[1])
+	}
+	return ""
 }
 
 // notRead returns an extension module or library, of letter Missing, whose file can't be read.

@@ -83,7 +83,7 @@ func TestNativeFits(t *testing.T) {
 		{what: "another minor version", tag: "cp311-cp311-manylinux_2_17_x86_64",
 			file: "d/_x.cpython-311-x86_64-linux-gnu.so",
 			abi:  python313, want: "its wheel is for cp311-cp311-manylinux_2_17_x86_64, the target is " +
-				"CPython 3.13, x86_64, glibc 2.99"},
+				"CPython 3.13, x86_64, glibc 2.99; make the environment of --venv with Python 3.13"},
 		{what: "another machine", tag: "cp313-cp313-manylinux_2_17_aarch64",
 			file: "d/_x.cpython-313-aarch64-linux-gnu.so",
 			abi:  python313, want: "its wheel is for cp313-cp313-manylinux_2_17_aarch64, the target is"},

@@ -85,7 +85,7 @@ func (i item) choose(t *tree, name string) found {
 			natives: i.natives}
 	case i.bytecode:
 		return found{letter: Missing,
-			reason: name + ".pyc is bytecode without a source, which can't be sent"}
+			reason: name + ".pyc can't be sent: it is bytecode without a source"}
 	}
 	return found{}
 }

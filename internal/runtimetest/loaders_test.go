@@ -270,6 +270,10 @@ func whyNotSent(t *testing.T, l *link) {
 		in("import fast.without\nresult = fast.without._ext")).value(), nil)
 	l.executing(first, in("import fast.tried")).fails(l.notFound(), in("fast._c"), why)
 	l.executing(first, in("import fast.none")).fails("ImportError", "cannot import name", "nothing")
+	const unfit = "its wheel is for something else"
+	l.bring(module(in("fast.unfit"), "-x.so is an extension module, which can't be sent: "+unfit))
+	l.executing(first, in("import fast.unfit")).fails(l.notFound(), "x.so is", unfit)
+	l.executing(first, in("import fast.unfit")).fails(l.notFound(), unfit)
 	if l.py.Major > 2 {
 		again := l.executing(first, in("import fast._c")).fails(l.notFound(), in("fast._c"), "not sent")
 		if strings.Contains(again.Text, why) {

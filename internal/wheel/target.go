@@ -105,6 +105,17 @@ func (t Target) Fits(tags []Tag) bool {
 		func(tag Tag) bool { return t.takes(tag) && t.runs(tag.Platform) })
 }
 
+// Otherwise reports whether another version of the same interpreter takes a wheel with one of tags
+// where t runs.
+func (t Target) Otherwise(tags []Tag) bool {
+	prefix := map[string]string{"cpython": "cp", "pypy": "pp"}[t.Implementation]
+	return prefix != "" && slices.ContainsFunc(tags, func(tag Tag) bool {
+		version, ok := tag.version()
+		return ok && version != t.Version && strings.HasPrefix(tag.Python, prefix) &&
+			t.runs(tag.Platform)
+	})
+}
+
 // abi is the ABI's tag.
 func (t Target) abi() string {
 	if t.Implementation == "cpython" && t.Version[0] == 2 {
@@ -127,28 +138,24 @@ func (t Target) abi() string {
 
 // takes reports whether t has a tag's interpreter and ABI.
 func (t Target) takes(tag Tag) bool {
-	if len(tag.Python) < 3 {
+	version, ok := tag.version()
+	if !ok || version[0] != t.Version[0] {
 		return false
 	}
-	digits := tag.Python[2:]
-	major, err1 := strconv.ParseUint(digits[:1], 10, 8)
-	minor, err2 := strconv.ParseUint("0"+digits[1:], 10, 15)
-	if err1 != nil || err2 != nil || int(major) != t.Version[0] {
-		return false
-	}
+	minor, digits := version[1], tag.Python[2:]
 	if tag.Platform == "any" && tag.ABI != "none" {
 		return false
 	}
-	exact := len(digits) > 1 && int(minor) == t.Version[1]
+	exact := len(digits) > 1 && minor == t.Version[1]
 	own := exact && (tag.ABI == t.abi() || tag.ABI == "none")
 	switch tag.Python[:2] {
 	case "py":
-		return tag.ABI == "none" && int(minor) <= t.Version[1]
+		return tag.ABI == "none" && minor <= t.Version[1]
 	case "cp":
 		if t.Implementation != "cpython" {
 			return false
 		}
-		stable := major == 3 && minor >= 2 && int(minor) <= t.Version[1] &&
+		stable := version[0] == 3 && minor >= 2 && minor <= t.Version[1] &&
 			!strings.HasSuffix(t.abi(), "t")
 		return own || tag.ABI == "abi3" && stable
 	case "pp":
@@ -158,6 +165,17 @@ func (t Target) takes(tag Tag) bool {
 		return t.Implementation == "pypy" && own
 	}
 	return false
+}
+
+// version returns the version of the language in t; without a minor one it is 0.
+func (t Tag) version() (v [2]int, ok bool) {
+	if len(t.Python) < 3 {
+		return v, false
+	}
+	digits := t.Python[2:]
+	major, err1 := strconv.ParseUint(digits[:1], 10, 8)
+	minor, err2 := strconv.ParseUint("0"+digits[1:], 10, 15)
+	return [2]int{int(major), int(minor)}, err1 == nil && err2 == nil
 }
 
 // legacy are the names of manylinux tags from before they had glibc's version in them.

@@ -149,6 +149,30 @@ func TestFits(t *testing.T) {
 	}
 }
 
+// TestOtherwise: what keeps a target from a wheel is the interpreter's version alone, or more.
+func TestOtherwise(t *testing.T) {
+	target, err := Parse("linux cpython 3.11 wide x86_64 64 glibc 2.36 " +
+		".cpython-311-x86_64-linux-gnu.so,.abi3.so,.so")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for tag, want := range map[string]bool{
+		"cp313-cp313-manylinux_2_17_x86_64":  true,
+		"cp38-cp38-manylinux1_x86_64":        true,
+		"cp312-abi3-manylinux_2_17_x86_64":   true,
+		"cp311-cp311-manylinux_2_17_x86_64":  false,
+		"cp313-cp313-manylinux_2_17_aarch64": false,
+		"cp313-cp313-musllinux_1_2_x86_64":   false,
+		"cp313-cp313-win_amd64":              false,
+		"pp311-pypy311_pp73-linux_x86_64":    false,
+		"cp-cp-linux_x86_64":                 false,
+	} {
+		if got := target.Otherwise(tags(tag)); got != want {
+			t.Errorf("%s: got %v, want %v", tag, got, want)
+		}
+	}
+}
+
 // supported prints what packaging.tags says of the interpreter that executes it: pip has a copy.
 const supported = `
 import json
