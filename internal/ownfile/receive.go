@@ -331,8 +331,8 @@ func (r *Receiver) begin(a attributes, name string, size int64) (err error) {
 // errSpecial says why a file isn't made.
 var errSpecial = errors.New("a device, pipe or socket is there")
 
-// spare has a device, pipe or socket not be replaced, whose name is rarely meant so. A sync replaces
-// it, as rsync does.
+// spare has a device, pipe or socket not be replaced, whose name is rarely meant so. A sync
+// replaces it, as rsync does.
 func (r *Receiver) spare() error {
 	const special = fs.ModeDevice | fs.ModeNamedPipe | fs.ModeSocket
 	if st, err := r.dir.Lstat(r.name); !r.replace && err == nil && st.Mode()&special != 0 {
