@@ -435,7 +435,8 @@ func testCopySparesSpecial(t *testing.T, c *mitogen.Context) {
 	}
 	defer l.Close()
 	places := []string{pipe, socket}
-	if device := filepath.Join(dir, "device"); syscall.Mknod(device, syscall.S_IFCHR|0o666, 1<<8|3) == nil {
+	device := filepath.Join(dir, "device")
+	if syscall.Mknod(device, syscall.S_IFCHR|0o666, 1<<8|3) == nil {
 		places = append(places, device)
 	}
 	file := filepath.Join(dir, "file")
