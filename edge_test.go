@@ -210,6 +210,29 @@ func TestWrongArguments(t *testing.T) {
 			_, err := p.up.Get(ctx, dir, mitogen.CopyOptions{}, "")
 			return err
 		},
+		"SyncPut to no name": func() error {
+			_, err := p.up.SyncPut(ctx, "", dir, mitogen.SyncOptions{})
+			return err
+		},
+		"SyncPut of no name": func() error {
+			_, err := p.up.SyncPut(ctx, dir, "", mitogen.SyncOptions{})
+			return err
+		},
+		"SyncPutEach to no name": func() error {
+			for _, r := range mitogen.SyncPutEach(ctx, []*mitogen.Context{p.up}, "", dir,
+				mitogen.SyncOptions{}) {
+				return r.Err
+			}
+			return nil
+		},
+		"SyncGet to no name": func() error {
+			_, err := p.up.SyncGet(ctx, "", dir, mitogen.SyncOptions{})
+			return err
+		},
+		"SyncGet of no name": func() error {
+			_, err := p.up.SyncGet(ctx, dir, "", mitogen.SyncOptions{})
+			return err
+		},
 		"Get of NUL": func() error {
 			_, err := p.up.Get(ctx, dir, mitogen.CopyOptions{}, "/etc/\x00")
 			return err

@@ -92,8 +92,12 @@ func (o *SyncOptions) changed(c *Context) func(path string, deleted bool) {
 	}
 }
 
-// check returns the patterns, and an error for options that mean nothing or can't be had here.
-func (o *SyncOptions) check() (ownfile.Exclude, error) {
+// check returns the patterns, and an error for names and options that mean nothing or can't be had
+// here.
+func (o *SyncOptions) check(dest, src string) (ownfile.Exclude, error) {
+	if dest == "" || src == "" {
+		return nil, errNoName // with Delete all of an account's home would be removed
+	}
 	if o.Xattrs && !ownfile.HasXattrs {
 		return nil, fmt.Errorf("sync: %w", ownfile.ErrNoXattrs)
 	}
@@ -121,7 +125,7 @@ func (c *Context) SyncPut(
 	dest, src string,
 	o SyncOptions,
 ) (CopyTotals, error) {
-	exclude, err := o.check()
+	exclude, err := o.check(dest, src)
 	if err != nil {
 		return CopyTotals{}, err
 	}
@@ -149,7 +153,7 @@ func (c *Context) SyncGet(
 	dest, src string,
 	o SyncOptions,
 ) (CopyTotals, error) {
-	exclude, err := o.check()
+	exclude, err := o.check(dest, src)
 	if err != nil {
 		return CopyTotals{}, err
 	}

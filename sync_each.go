@@ -74,7 +74,7 @@ func (g *syncGroup) ends(c *Context, t CopyTotals, err error) {
 
 // sync syncs to contexts with the same root.
 func (g *syncGroup) sync(contexts []*Context) {
-	exclude, err := g.o.check()
+	exclude, err := g.o.check(g.dest, g.src)
 	if err != nil || len(contexts) == 1 {
 		for _, c := range contexts {
 			g.alone(c, g.o)
