@@ -354,7 +354,8 @@ func (s *starts) newContext(parent *Context, l link, o ConnectOptions) *Context 
 	c.hopStart.brings, c.hopStart.talk = o.Brings, o.Talk
 	c.figures.began, c.figures.slowness = time.Now(), l.plan.Line.Slowness()
 	c.hello.mode = modeBefore(l)
-	c.Supply.near = l.plan.Near && (parent == nil || parent.Supply.near)
+	// The program of exec: may lead anywhere.
+	c.Supply.near = l.plan.Near && l.hop.Method != "exec" && (parent == nil || parent.Supply.near)
 	c.launch.golang.begin(l, o)
 	return c
 }
