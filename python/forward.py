@@ -423,8 +423,7 @@ class Bundled:
             if from_import():
                 kind = ImportError      # it would pass over the other
             elif PY3 and name in TOLD:
-                _, colon, reason = why.partition(': ')
-                why = 'not sent' + colon + reason
+                why = ': '.join(['not sent'] + why.split(': ', 1)[1:])
             TOLD[name] = 1
         e = kind(text + why)
         e.name = name

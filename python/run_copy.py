@@ -314,7 +314,7 @@ def with_modules(parts, t, v):
         v = left.pop()
         if v is not None and id(v) not in seen:
             seen[id(v)] = v
-            left += [v.__cause__, v.__context__]
+            left += [getattr(v, n, None) for n in ('__cause__', '__context__')]
             t = type(v)
             text = t.__qualname__
             if t.__module__ not in ('__main__', 'builtins'):
@@ -329,7 +329,8 @@ def with_modules(parts, t, v):
 def offered(lines, *exception):
     """What the interpreter makes of those of lines to which it adds a name that may be meant; from
     3.12 on module traceback does."""
-    if not [1 for l in lines if l.lstrip(' |+').startswith(('NameError: ', 'AttributeError: '))]:
+    if not [1 for l in lines for name in ('NameError: ', 'AttributeError: ')
+            if l.lstrip(' |+').startswith(name)]:
         return {}
     import io
     kept, sys.stderr = sys.stderr, io.StringIO()
@@ -340,9 +341,9 @@ def offered(lines, *exception):
         sys.stderr = kept
     found = {}
     for line in text.splitlines(True):
-        error, mark, _ = line.rpartition('. Did you mean: ')
-        if mark:
-            found[error + '\n'] = line
+        error = line.rsplit('. Did you mean: ', 1)
+        if error[1:]:
+            found[error[0] + '\n'] = line
     return found
 
 

@@ -200,6 +200,7 @@ func (n *Names) collectCalls(m *modules.Module, t pysource.Target) {
 	for _, match := range importers.FindAllSubmatch(m.Code, -1) {
 		if name := string(match[1]); modules.Valid(name) {
 			n.add(name, t)
+			n.add(name+".__main__", t) // which run_module executes of a package
 		}
 	}
 	lazy := m.Letter == modules.Package && lazyPackage.Match(m.Code)
