@@ -423,7 +423,10 @@ class Bundled:
             if from_import():
                 kind = ImportError      # it would pass over the other
             elif PY3 and name in TOLD:
-                why = ': '.join(['not sent'] + why.split(': ', 1)[1:])
+                reason = why.split(': ', 1)[1:]
+                why = 'not sent'
+                if reason:
+                    why += ': ' + reason[0]
             TOLD[name] = 1
         e = kind(text + why)
         e.name = name

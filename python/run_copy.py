@@ -288,7 +288,7 @@ def show(t, v, tb):
     """Print an exception. The interpreter's own function looks for source lines on disk only."""
     import traceback
     parts = traceback.format_exception(t, v, tb, **as_shown())
-    if sys.version_info < (3, 10) and 'PyPy' not in sys.version:
+    if sys.version_info < (3, 11) and 'PyPy' not in sys.version:
         parts = with_modules(parts, t, v)
     lines = ''.join(parts).splitlines(True)
     if (3, 10) <= sys.version_info < (3, 12):
@@ -298,11 +298,12 @@ def show(t, v, tb):
         lines = [l for l in lines if l.lstrip(' |+') != 'Traceback (most recent call last):\n']
     text = ''.join([l for l in lines if not hidden(l)])
     sys.stderr.write(text.replace('"/dev/null/', '"/'))     # as where it is installed
-    sys.stderr.flush()
+    if sys.version_info < (3,) or sys.version_info >= (3, 8):   # os._exit loses it in others
+        sys.stderr.flush()
 
 
 def with_modules(parts, t, v):
-    """Parts of a traceback with exceptions called as the interpreter does before 3.10, by module
+    """Parts of a traceback with exceptions called as the interpreter does before 3.11, by module
     and name: module traceback omits the module in Python 2, later if it is the main program."""
     if sys.version_info < (3,):
         module = getattr(t, '__module__', 'exceptions')
