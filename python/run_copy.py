@@ -298,7 +298,7 @@ def show(t, v, tb):
         lines = [l for l in lines if l.lstrip(' |+') != 'Traceback (most recent call last):\n']
     text = ''.join([l for l in lines if not hidden(l)])
     sys.stderr.write(text.replace('"/dev/null/', '"/'))     # as where it is installed
-    if sys.version_info < (3,) or sys.version_info >= (3, 8):   # os._exit loses it in others
+    if sys.version_info < (3,) or sys.version_info >= (3, 8):   # before, os._exit loses it
         sys.stderr.flush()
 
 
