@@ -12,6 +12,10 @@ const (
 	maxWindow  = 8 << 20  // of a flow
 	maxWidened = 32 << 20 // of the flows on one stream together, beyond wire.Window each
 	bulkAt     = 64 << 10 // bytes of a flow from which on it may need a larger window
+
+	// By satellite a round trip takes 0.6 s. One that takes longer has waited behind bytes of the
+	// flow itself, on a slow link: there each larger window would have the next one take longer.
+	longestTrip = time.Second
 )
 
 // pace watches one direction of a session. A nil pace does nothing. One goroutine uses it.
@@ -67,8 +71,8 @@ func (p *pace) moreLocked(t *Tunnel, n int) int {
 	took := now.Sub(p.since)
 	p.passed = 0
 	switch {
-	case root.figures.trip <= 0 || took > root.figures.trip: // what holds it up is something else
-		return 0
+	case root.figures.trip <= 0 || root.figures.trip > longestTrip || took > root.figures.trip:
+		return 0 // what holds it up is something else
 	case window >= maxWindow || root.conduct.widened+window > maxWidened || !t.p.open:
 		return 0
 	}

@@ -15,11 +15,13 @@ func TestWindowsGrow(t *testing.T) {
 		widened int // by other flows, on the same stream
 		want    int
 	}{
-		"long link, up":      {time.Hour, false, 0, maxWindow},
-		"long link, down":    {time.Hour, true, 0, maxWindow},
+		"long link, up":      {longestTrip, false, 0, maxWindow},
+		"long link, down":    {longestTrip, true, 0, maxWindow},
 		"short link":         {1, false, 0, wire.Window},
-		"many others":        {time.Hour, false, maxWidened, wire.Window},
-		"room for some only": {time.Hour, true, maxWidened - 3<<20, 4 << 20},
+		"slow link":          {longestTrip + 1, false, 0, wire.Window},
+		"slow link, down":    {longestTrip + 1, true, 0, wire.Window},
+		"many others":        {longestTrip, false, maxWidened, wire.Window},
+		"room for some only": {longestTrip, true, maxWidened - 3<<20, 4 << 20},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e, fakes := fakeEngine(t, Options{})
@@ -72,7 +74,7 @@ func TestGrantedWindow(t *testing.T) {
 		f.reply(g, wire.Item, []byte("x"))
 		s.Read(make([]byte, 1))
 		e.mu.Lock()
-		c.figures.trip = time.Hour
+		c.figures.trip = longestTrip
 		e.mu.Unlock()
 		s.up.moved(s.Tunnel, bulkAt+wire.Window/2)
 		for credit := uint32(0); credit < wire.Window; {
