@@ -13,8 +13,8 @@ const (
 	maxWidened = 32 << 20 // of the flows on one stream together, beyond wire.Window each
 	bulkAt     = 64 << 10 // bytes of a flow from which on it may need a larger window
 
-	// By satellite a round trip takes 0.6 s. One that takes longer has waited behind bytes of the
-	// flow itself, on a slow link: there each larger window would have the next one take longer.
+	// By satellite a round trip takes 0.6 s. A longer round trip has waited behind bytes of the flow
+	// itself, on a slow link: there each larger window would make the next round trip longer.
 	longestTrip = time.Second
 )
 
