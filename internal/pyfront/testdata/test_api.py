@@ -989,8 +989,8 @@ class Engines(Case):
 
 # The package's modules: each imports only those before it.
 MODULES = (
-    'errors _lazy _primitives _outbox _link _values _pieces _source _options _process _asking _state _served _sending _call _context'
-    ' _script _receiver _engine _work _fleet aio'
+    'errors _lazy _primitives _outbox _link _values _pieces _source _options _process _asking'
+    ' _state _served _sending _call _context _script _receiver _engine _work _fleet aio'
 ).split()
 
 
